@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// What every Swift target is compiled with: Swift 6 mode, the upcoming
+/// features of the house style, and warnings as errors.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .treatAllWarnings(as: .error),
+]
+
+/// For the targets that hold C handles and raw vectors.
+let strictMemory = strict + [.strictMemorySafety()]
+
+/// Kernels and shims keep their bits and their speed in every configuration:
+/// no contraction of a*b+c, optimised even in a debug build.
+let native = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
+
+let package = Package(
+  name: "tarn",
+  products: [.executable(name: "tarn", targets: ["CLI"])],
+  dependencies: [
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+  ],
+  targets: [
+    .target(
+      name: "Migrations", path: "Migrations",
+      resources: [.embedInCode("M0001_catalog.sql")], swiftSettings: strict),
+
+    .systemLibrary(
+      name: "CLibcrypto", path: "Sources/Catalog/CLibcrypto", pkgConfig: "libcrypto",
+      providers: [.apt(["libssl-dev"])]),
+    .target(
+      name: "Catalog",
+      dependencies: [
+        "CLibcrypto", "Migrations",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/Catalog", exclude: ["CLibcrypto"], swiftSettings: strict),
+
+    .target(
+      name: "CCurl", path: "Sources/Fetch/CCurl",
+      cSettings: [.unsafeFlags(native)], linkerSettings: [.linkedLibrary("curl")]),
+    .target(
+      name: "Fetch",
+      dependencies: ["CCurl", "Catalog", .product(name: "Logging", package: "swift-log")],
+      path: "Sources/Fetch", exclude: ["CCurl"], swiftSettings: strictMemory),
+
+    .target(
+      name: "CKernels", path: "Sources/Indexer/CKernels",
+      cSettings: [.unsafeFlags(native)],
+      linkerSettings: [.linkedLibrary("openblas"), .linkedLibrary("m")]),
+    .target(
+      name: "CFaiss", path: "Sources/Indexer/CFaiss",
+      cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
+      linkerSettings: [
+        .linkedLibrary("faiss"), .linkedLibrary("openblas"),
+        .linkedLibrary("gomp"), .linkedLibrary("stdc++"),
+      ]),
+    .target(
+      name: "Indexer",
+      dependencies: [
+        "CFaiss", "CKernels", "Catalog", .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/Indexer", exclude: ["CFaiss", "CKernels"], swiftSettings: strictMemory),
+
+    .executableTarget(
+      name: "CLI",
+      dependencies: [
+        "Catalog", "Fetch", "Indexer",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/CLI", swiftSettings: strict),
+
+    .target(
+      name: "TestSupport", dependencies: ["Catalog"],
+      path: "Tests/TestSupport", swiftSettings: strict),
+    .testTarget(
+      name: "CatalogTests", dependencies: ["Catalog", "Migrations", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "FetchTests", dependencies: ["Fetch", "Catalog", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "IndexerTests", dependencies: ["Indexer", "Catalog", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "CLITests", dependencies: ["CLI", "Catalog", "TestSupport"],
+      swiftSettings: strict),
+  ],
+  cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,2 @@
+import Indexer
+print(Indexer.g())

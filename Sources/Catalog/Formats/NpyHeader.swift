@@ -1,0 +1,205 @@
+// The header of a NumPy .npy file, parsed properly: what a shard says of
+// itself before any of its rows is believed.
+// Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+
+/// The element type of a feature file.
+package enum ElementType: String, Sendable, CaseIterable, Codable {
+  case float16, float32
+
+  /// Bytes per element.
+  package var byteCount: Int {
+    switch self {
+    case .float16: 2
+    case .float32: 4
+    }
+  }
+}
+
+/// What a `.npy` header declares: a C-order matrix `[rowCount × dimension]`.
+package struct NpyHeader: Sendable, Equatable {
+  package let elementType: ElementType
+  /// Rows of the matrix, `0...`.
+  package let rowCount: Int
+  /// Columns of the matrix, `1...`.
+  package let dimension: Int
+  /// Bytes before the first element.
+  package let dataOffset: Int
+
+  /// Bytes of a whole file with this header.
+  package var fileByteCount: Int { dataOffset + rowCount * dimension * elementType.byteCount }
+
+  /// The most header bytes that are looked at; NumPy writes 128 for a matrix.
+  package static let maximumByteCount = 12 + 65_535
+
+  /// What the first bytes of a file are, as far as they tell.
+  package enum Prefix: Sendable, Equatable {
+    /// A whole header was read.
+    case header(NpyHeader)
+    /// Good so far, but the header goes on for this many bytes in all.
+    case needs(byteCount: Int)
+    /// Not a feature matrix: the cause, for an error message.
+    case malformed(String)
+  }
+
+  /// Reads a header from a file's first bytes, which may end before it does.
+  ///
+  /// - Parameter bytes: The file from its start, as much as there is.
+  /// - Returns: The header, how many bytes it needs, or why it is none.
+  package static func parse(_ bytes: [UInt8]) -> Prefix {
+    let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
+    guard bytes.starts(with: magic.prefix(bytes.count)) else {
+      return .malformed("not an .npy file (\(describeStart(of: bytes)))")
+    }
+    guard bytes.count >= 8 else { return .needs(byteCount: 10) }
+    let lengthBytes: Int
+    switch (bytes[6], bytes[7]) {
+    case (1, 0): lengthBytes = 2
+    case (2, 0), (3, 0): lengthBytes = 4
+    default: return .malformed("unknown .npy version \(bytes[6]).\(bytes[7])")
+    }
+    let textStart = 8 + lengthBytes
+    guard bytes.count >= textStart else { return .needs(byteCount: textStart) }
+    let textLength = (0..<lengthBytes).reduce(0) { $0 | Int(bytes[8 + $1]) << (8 * $1) }
+    let end = textStart + textLength
+    guard end <= maximumByteCount else {
+      return .malformed(".npy header of \(textLength) bytes is too long to be one")
+    }
+    guard bytes.count >= end else { return .needs(byteCount: end) }
+    var literal = PythonLiteral(bytes[textStart..<end])
+    do {
+      return .header(try literal.header(dataOffset: end))
+    } catch {
+      return .malformed(error.cause)
+    }
+  }
+
+  private static func describeStart(of bytes: [UInt8]) -> String {
+    if bytes.isEmpty { return "it is empty" }
+    let text = String(decoding: bytes.prefix(64), as: UTF8.self).lowercased()
+    if text.contains("<html") || text.contains("<!doctype") { return "it is an HTML page" }
+    if bytes.starts(with: [0x50, 0x4B]) { return "it is a zip archive" }
+    if bytes.allSatisfy({ $0 == 0 }) { return "its first bytes are zeros" }
+    let start = bytes.prefix(6).map { byte in
+      let digits = String(byte, radix: 16)
+      return digits.count == 1 ? "0" + digits : digits
+    }
+    return "it starts with \(start.joined(separator: " "))"
+  }
+}
+
+/// Why a header is not one of a feature matrix.
+private struct Malformed: Error {
+  let cause: String
+}
+
+/// A reader of the one Python literal that a header holds.
+///
+/// It is a dictionary with `descr`, `fortran_order` and `shape`. Nothing is
+/// evaluated.
+private struct PythonLiteral {
+  private let bytes: ArraySlice<UInt8>
+  private var position: Int
+
+  init(_ bytes: ArraySlice<UInt8>) {
+    self.bytes = bytes
+    position = bytes.startIndex
+  }
+
+  mutating func header(dataOffset: Int) throws(Malformed) -> NpyHeader {
+    var descr: String?
+    var fortranOrder: Bool?
+    var shape: [Int]?
+    try expect("{")
+    while peek() != "}" {
+      let key = try string()
+      try expect(":")
+      switch key {
+      case "descr" where descr == nil:
+        guard peek() == "'" || peek() == "\"" else {
+          throw Malformed(cause: "its elements are records, not numbers")
+        }
+        descr = try string()
+      case "fortran_order" where fortranOrder == nil: fortranOrder = try boolean()
+      case "shape" where shape == nil: shape = try tuple()
+      default: throw Malformed(cause: "unexpected key '\(key.prefix(40))' in the .npy header")
+      }
+      if peek() == "," { try expect(",") } else { break }
+    }
+    try expect("}")
+    guard peek() == nil else { throw Malformed(cause: "text after the .npy header's dictionary") }
+    guard let descr, let fortranOrder, let shape else {
+      throw Malformed(cause: "the .npy header lacks descr, fortran_order or shape")
+    }
+    guard !fortranOrder else {
+      throw Malformed(cause: "it is in Fortran order; save it with numpy.ascontiguousarray")
+    }
+    let elementType: ElementType
+    switch descr {
+    case "<f2": elementType = .float16
+    case "<f4": elementType = .float32
+    default:
+      throw Malformed(cause: "its dtype is '\(descr.prefix(20))'; tarn reads '<f2' (float16) and '<f4' (float32)")
+    }
+    guard shape.count == 2 else {
+      throw Malformed(cause: "its shape has \(shape.count) axes; tarn reads matrices [rows x dimension]")
+    }
+    let (cells, overflow) = shape[0].multipliedReportingOverflow(by: shape[1])
+    guard !overflow, cells <= 1 << 48 else { throw Malformed(cause: "its shape is impossibly large") }
+    guard shape[1] > 0 else { throw Malformed(cause: "its rows have no elements") }
+    return NpyHeader(
+      elementType: elementType, rowCount: shape[0], dimension: shape[1], dataOffset: dataOffset)
+  }
+
+  private mutating func peek() -> Character? {
+    while position < bytes.endIndex, [0x20, 0x0A, 0x09, 0x0D].contains(bytes[position]) { position += 1 }
+    return position < bytes.endIndex ? Character(UnicodeScalar(bytes[position])) : nil
+  }
+
+  private mutating func expect(_ wanted: Character) throws(Malformed) {
+    guard peek() == wanted else { throw Malformed(cause: "the .npy header is not a dictionary as NumPy writes it") }
+    position += 1
+  }
+
+  private mutating func string() throws(Malformed) -> String {
+    let quote: UInt8 = peek() == "\"" ? 0x22 : 0x27
+    try expect(quote == 0x22 ? "\"" : "'")
+    let start = position
+    while position < bytes.endIndex, bytes[position] != quote {
+      guard bytes[position] >= 0x20, bytes[position] < 0x7F, bytes[position] != 0x5C else {
+        throw Malformed(cause: "the .npy header has a control or escaped character")
+      }
+      position += 1
+    }
+    guard position < bytes.endIndex else { throw Malformed(cause: "the .npy header has an open quote") }
+    position += 1
+    return String(decoding: bytes[start..<(position - 1)], as: UTF8.self)
+  }
+
+  private mutating func boolean() throws(Malformed) -> Bool {
+    for (word, value) in [("True", true), ("False", false)] {
+      guard peek() != nil, bytes[position...].starts(with: word.utf8) else { continue }
+      position += word.utf8.count
+      return value
+    }
+    throw Malformed(cause: "fortran_order is neither True nor False")
+  }
+
+  private mutating func tuple() throws(Malformed) -> [Int] {
+    try expect("(")
+    var values: [Int] = []
+    while peek() != ")" {
+      var digits = ""
+      while let character = peek(), character.isASCII, character.isNumber, digits.utf8.count < 19 {
+        digits.append(character)
+        position += 1
+      }
+      guard let value = Int(digits), values.count < 32 else {
+        throw Malformed(cause: "the shape is not a tuple of numbers")
+      }
+      values.append(value)
+      if peek() == "," { try expect(",") } else { break }
+    }
+    try expect(")")
+    return values
+  }
+}

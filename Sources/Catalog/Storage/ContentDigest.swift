@@ -1,0 +1,103 @@
+// The identity of bytes: SHA-256, computed by libcrypto, which uses the SHA
+// instructions of the CPU. Owns the EVP handle.
+
+internal import CLibcrypto
+internal import Foundation
+
+/// The SHA-256 digest of a file or of a canonical description.
+///
+/// Written as 64 lower-case hexadecimal digits everywhere: in the catalog, in
+/// file names, in `sha256sum` lists.
+package struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConvertible, Codable {
+  /// 64 lower-case hexadecimal digits.
+  package let hex: String
+
+  /// Parses 64 hexadecimal digits, of either case; nil for anything else.
+  package init?(hex: String) {
+    let lower = hex.lowercased()
+    guard lower.utf8.count == 64, lower.utf8.allSatisfy({ isHexDigit($0) }) else { return nil }
+    self.hex = lower
+  }
+
+  fileprivate init(bytes: [UInt8]) {
+    var text = ""
+    text.reserveCapacity(64)
+    for byte in bytes {
+      text.unicodeScalars.append(hexDigits[Int(byte >> 4)])
+      text.unicodeScalars.append(hexDigits[Int(byte & 15)])
+    }
+    hex = text
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let text = try decoder.singleValueContainer().decode(String.self)
+    guard let digest = ContentDigest(hex: text) else {
+      throw DecodingError.dataCorrupted(
+        .init(codingPath: decoder.codingPath, debugDescription: "not a SHA-256 digest: \(text.prefix(80))"))
+    }
+    self = digest
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(hex)
+  }
+
+  /// The digest of bytes held in memory.
+  package static func of(_ bytes: some Collection<UInt8>) -> ContentDigest {
+    var hasher = Sha256()
+    let contiguous = Array(bytes)
+    hasher.update(contiguous.span.bytes)
+    return hasher.finalize()
+  }
+
+  /// The digest of a text's UTF-8 bytes.
+  package static func of(_ text: String) -> ContentDigest { of(Array(text.utf8)) }
+
+  /// The first `count` digits, for names and tables that people read.
+  package func prefix(_ count: Int) -> String { String(hex.prefix(count)) }
+
+  package var description: String { hex }
+
+  package static func < (left: ContentDigest, right: ContentDigest) -> Bool { left.hex < right.hex }
+}
+
+private let hexDigits = Array("0123456789abcdef".unicodeScalars)
+
+private func isHexDigit(_ byte: UInt8) -> Bool {
+  (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
+}
+
+/// A running SHA-256; feed it bytes in order, then finalize.
+///
+/// - Note: OpenSSL 3.0 cannot export a digest's state, so a resumed transfer
+///   hashes its partial file again.
+package struct Sha256: ~Copyable {
+  private let context: OpaquePointer
+
+  package init() {
+    guard let context = EVP_MD_CTX_new() else { preconditionFailure("out of memory for a SHA-256 state") }
+    // A statically known digest fails to start only for want of memory.
+    precondition(EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1, "EVP_DigestInit_ex(sha256) failed")
+    self.context = context
+  }
+
+  /// Adds bytes; an empty span changes nothing.
+  package mutating func update(_ bytes: RawSpan) {
+    guard bytes.byteCount > 0 else { return }
+    bytes.withUnsafeBytes { buffer in
+      precondition(
+        EVP_DigestUpdate(context, buffer.baseAddress, buffer.count) == 1, "EVP_DigestUpdate failed")
+    }
+  }
+
+  /// The digest of all bytes so far; the state is gone afterwards.
+  package consuming func finalize() -> ContentDigest {
+    var bytes = [UInt8](repeating: 0, count: 32)
+    var length: UInt32 = 0
+    precondition(EVP_DigestFinal_ex(context, &bytes, &length) == 1 && length == 32, "EVP_DigestFinal_ex failed")
+    return ContentDigest(bytes: bytes)
+  }
+
+  deinit { EVP_MD_CTX_free(context) }
+}

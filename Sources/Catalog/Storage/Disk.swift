@@ -1,0 +1,195 @@
+// Every system call that makes bytes durable goes through here, so that the
+// order of invariant 1 is written once and a fault can be put before any step.
+//
+// Invariant 1 (bytes before rows): write -> fsync(file) -> rename ->
+// fsync(directory), and only then the catalog row. Removal goes the other way.
+
+internal import Foundation
+internal import Glibc
+
+/// The file system, as tarn uses it: whole files written once, moved into
+/// place, and never changed afterwards.
+package enum Disk {
+  /// Creates a directory and its parents; one that exists is fine.
+  package static func makeDirectory(_ path: String) throws {
+    var info = stat()
+    if stat(path, &info) == 0 {
+      guard info.st_mode & S_IFMT == S_IFDIR else {
+        throw CatalogError(.io, "\(path) exists and is not a directory")
+      }
+      return
+    }
+    let parent = (path as NSString).deletingLastPathComponent
+    if !parent.isEmpty, parent != path { try makeDirectory(parent) }
+    try FaultPlan.step("mkdir", path)
+    guard mkdir(path, 0o777) == 0 || errno == EEXIST else { throw systemError("create directory", path) }
+    if !parent.isEmpty { try syncDirectory(parent) }
+  }
+
+  /// Moves a file to its final name on the same file system, replacing what is
+  /// there, and makes the move durable.
+  package static func moveIntoPlace(_ from: String, _ to: String) throws {
+    try FaultPlan.step("rename", to)
+    guard rename(from, to) == 0 else { throw systemError("rename to", to) }
+    try syncDirectory((to as NSString).deletingLastPathComponent)
+  }
+
+  /// Makes the entries of a directory durable.
+  package static func syncDirectory(_ path: String) throws {
+    let descriptor = open(path.isEmpty ? "." : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw systemError("open directory", path) }
+    defer { close(descriptor) }
+    try FaultPlan.step("fsync", path)
+    // Some file systems have no directory sync and say EINVAL.
+    guard fsync(descriptor) == 0 || errno == EINVAL else { throw systemError("fsync directory", path) }
+  }
+
+  /// Removes a file; one that is gone already is fine.
+  package static func remove(_ path: String) throws {
+    try FaultPlan.step("unlink", path)
+    guard unlink(path) == 0 || errno == ENOENT else { throw systemError("remove", path) }
+  }
+
+  /// Gives a file a second name; a file of that name is replaced.
+  package static func link(_ from: String, _ to: String) throws {
+    try FaultPlan.step("link", to)
+    if Glibc.link(from, to) == 0 { return }
+    guard errno == EEXIST else { throw systemError("link to", to) }
+    let temporary = to + ".link-\(getpid())"
+    unlink(temporary)
+    guard Glibc.link(from, temporary) == 0 else { throw systemError("link to", to) }
+    guard rename(temporary, to) == 0 else { throw systemError("rename to", to) }
+    // rename(2) does nothing when both names are one file already.
+    unlink(temporary)
+  }
+
+  /// The size of a regular file in bytes; nil when there is none.
+  package static func size(of path: String) -> Int? {
+    var info = stat()
+    guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
+    return Int(info.st_size)
+  }
+
+  /// Writes a small file under its final name in one durable step.
+  package static func writeAtomically(_ bytes: some Collection<UInt8>, to path: String) throws {
+    var file = try DurableFile(creating: path + ".tmp-\(getpid())")
+    let contiguous = Array(bytes)
+    try file.write(contiguous.span.bytes)
+    try file.finish(as: path)
+  }
+
+  /// The SHA-256 of a file's bytes, read in order.
+  ///
+  /// - Throws: ``CatalogError`` `.io` when the file cannot be read.
+  package static func digest(of path: String) throws -> ContentDigest {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw systemError("open", path) }
+    defer { close(descriptor) }
+    _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+    var hasher = Sha256()
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw systemError("read", path)
+      }
+      if count == 0 { return hasher.finalize() }
+      hasher.update(buffer.span.bytes.extracting(first: count))
+    }
+  }
+
+  /// The error of the system call that just failed, read from `errno`.
+  package static func systemError(_ operation: String, _ path: String) -> CatalogError {
+    let number = errno
+    let reason = String(cString: strerror(number))
+    switch number {
+    case ENOSPC, EDQUOT:
+      return CatalogError(
+        .diskFull, "cannot \(operation) \(path): \(reason)",
+        hint: "free some space or lower --budget, then run the same command again")
+    case EACCES, EPERM, EROFS:
+      return CatalogError(
+        .io, "cannot \(operation) \(path): \(reason)",
+        hint: "the lake must be writable by this user")
+    default:
+      return CatalogError(.io, "cannot \(operation) \(path): \(reason)")
+    }
+  }
+}
+
+/// A file being written, in order, from its first byte to its last.
+///
+/// It appears under its final name only whole and durable. Dropped unfinished,
+/// it leaves nothing.
+package struct DurableFile: ~Copyable {
+  /// Where the bytes are until ``finish(as:)``.
+  package let temporaryPath: String
+  private let descriptor: Int32
+  private var hasher = Sha256()
+  private var isInPlace = false
+  /// Bytes written so far.
+  package private(set) var byteCount = 0
+
+  /// Creates the temporary file; a leftover of that name is overwritten.
+  package init(creating temporaryPath: String) throws {
+    try FaultPlan.step("create", temporaryPath)
+    let opened = open(temporaryPath, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o666)
+    guard opened >= 0 else { throw Disk.systemError("create", temporaryPath) }
+    descriptor = opened
+    self.temporaryPath = temporaryPath
+  }
+
+  /// Appends bytes and adds them to the digest.
+  package mutating func write(_ bytes: RawSpan) throws {
+    try FaultPlan.step("write", temporaryPath)
+    try bytes.withUnsafeBytes { buffer in
+      var done = 0
+      while done < buffer.count {
+        let count = Glibc.write(descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done)
+        if count < 0 {
+          if errno == EINTR { continue }
+          throw Disk.systemError("write", temporaryPath)
+        }
+        done += count
+      }
+    }
+    hasher.update(bytes)
+    byteCount += bytes.byteCount
+  }
+
+  /// Makes the bytes durable, moves the file to `path`, makes the move durable.
+  ///
+  /// - Returns: The SHA-256 of everything written.
+  @discardableResult
+  package consuming func finish(as path: String) throws -> ContentDigest {
+    try finish { _ in path }
+  }
+
+  /// As ``finish(as:)``, for a name that depends on the digest.
+  @discardableResult
+  package consuming func finish(named name: (ContentDigest) throws -> String) throws -> ContentDigest {
+    try sync()
+    let digest = takeDigest()
+    let path = try name(digest)
+    try Disk.moveIntoPlace(temporaryPath, path)
+    isInPlace = true
+    return digest
+  }
+
+  private func sync() throws {
+    try FaultPlan.step("fsync", temporaryPath)
+    guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", temporaryPath) }
+  }
+
+  private mutating func takeDigest() -> ContentDigest {
+    var fresh = Sha256()
+    swap(&fresh, &hasher)
+    return fresh.finalize()
+  }
+
+  deinit {
+    close(descriptor)
+    if !isInPlace { unlink(temporaryPath) }
+  }
+}

@@ -1,0 +1,3 @@
+#pragma once
+#include <curl/curl.h>
+int ccurl_x(void);

@@ -1,0 +1,3 @@
+import CFaiss
+import CKernels
+package func g() -> Int { unsafe Int(cfaiss_x("/tmp/x.idx")) }

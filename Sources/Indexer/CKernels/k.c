@@ -1,0 +1,2 @@
+#include "CKernels.h"
+int ck_x(void) {return 3;}

@@ -1,0 +1,2 @@
+import Testing
+@Test func aCatalog() { #expect(1 == 1) }

@@ -1,0 +1,2 @@
+import Testing
+@Test func aFetch() { #expect(1 == 1) }
