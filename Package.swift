@@ -40,6 +40,7 @@ let package = Package(
       dependencies: [
         "CLibcrypto", "Migrations",
         .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Catalog", exclude: ["CLibcrypto"], swiftSettings: strict),
@@ -83,7 +84,8 @@ let package = Package(
       name: "TestSupport", dependencies: ["Catalog"],
       path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
-      name: "CatalogTests", dependencies: ["Catalog", "Migrations", "TestSupport"],
+      name: "CatalogTests",
+      dependencies: ["Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
     .testTarget(
       name: "FetchTests", dependencies: ["Fetch", "Catalog", "TestSupport"],

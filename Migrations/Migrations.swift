@@ -1,1 +1,21 @@
-package enum Migrations { package static let x = PackageResources.M0001_catalog_sql }
+// The catalog's migrations, in order. A file that has landed is never edited:
+// its digest is pinned by a test, and a change is a new file at the end.
+
+/// One step of the catalog's schema.
+package struct Migration: Sendable {
+  /// The schema number after this step; also SQLite's `user_version`.
+  package let number: Int
+  /// File name without its extension.
+  package let name: String
+  /// The statements, run in one transaction.
+  package let sql: String
+}
+
+/// Every migration, oldest first.
+package let migrations: [Migration] = [
+  migration(1, "M0001_catalog", PackageResources.M0001_catalog_sql)
+]
+
+private func migration(_ number: Int, _ name: String, _ bytes: [UInt8]) -> Migration {
+  Migration(number: number, name: name, sql: String(decoding: bytes, as: UTF8.self))
+}

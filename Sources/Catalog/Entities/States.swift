@@ -1,0 +1,144 @@
+// The states of each entity and the moves between them: pure, without SQLite.
+// The schema's CHECKs name the same states; `LakeCatalog` asks here before it
+// writes a new one.
+
+/// A state with a closed list of successors.
+package protocol EntityState: RawRepresentable, CaseIterable, Hashable, Sendable where RawValue == String {
+  /// The states that may follow this one; staying is always legal.
+  var successors: Set<Self> { get }
+}
+
+extension EntityState {
+  /// Whether an entity in this state may go to `next`.
+  package func canBecome(_ next: Self) -> Bool { next == self || successors.contains(next) }
+}
+
+/// The state of a shard's bytes in this lake.
+///
+/// ```
+/// registered ──► fetching ──► present ──► evicting ──► evicted
+///     ▲              │  ▲        │                        │
+///     └─interrupted──┤  └────────┼────────────────────────┘
+///                    ├──► absent │  (every mirror says 404 or 410)
+///                    └──► failed │  (no mirror gave good bytes)
+/// ```
+/// An interrupted fetch goes back to what the shard was before: `evicted` when
+/// it has a revision, else `registered`. A refresh of a present shard leaves it
+/// `present` throughout.
+package enum ShardState: String, EntityState {
+  case registered, fetching, present, evicting, evicted, absent, failed
+
+  package var successors: Set<ShardState> {
+    switch self {
+    case .registered, .evicted, .absent, .failed: [.fetching, .present]
+    case .fetching: [.present, .registered, .evicted, .absent, .failed]
+    case .present: [.evicting]
+    case .evicting: [.evicted]
+    }
+  }
+
+  /// Whether the catalog vouches for bytes on disk.
+  package var hasBytes: Bool { self == .present || self == .evicting }
+}
+
+/// What a mirror was last seen to have of one shard.
+package enum LocationState: String, EntityState {
+  case unknown, present, absent, faulty
+
+  package var successors: Set<LocationState> { Set(LocationState.allCases) }
+}
+
+/// How one transfer ended.
+package enum TransferOutcome: String, Sendable, CaseIterable {
+  case complete, unchanged, absent, failed, interrupted
+}
+
+/// The state of an artifact's bytes.
+///
+/// The row is never deleted.
+package enum ArtifactState: String, EntityState {
+  case present, deleting, deleted
+
+  package var successors: Set<ArtifactState> {
+    switch self {
+    case .present: [.deleting]
+    case .deleting: [.deleted, .present]
+    case .deleted: [.present]
+    }
+  }
+}
+
+/// The state of a trained index; `ready` is final.
+package enum TrainedIndexState: String, EntityState {
+  case training, ready
+
+  package var successors: Set<TrainedIndexState> { self == .training ? [.ready] : [] }
+}
+
+/// The state of an index version.
+///
+/// `planned` fixes the inputs, `building` records outputs, `sealed` is frozen;
+/// a sealed version can only be `revoked`, and its row stays. One whose inputs
+/// changed before it was sealed is `abandoned`.
+package enum VersionState: String, EntityState {
+  case planned, building, sealed, revoked, abandoned
+
+  package var successors: Set<VersionState> {
+    switch self {
+    case .planned: [.building, .abandoned]
+    case .building: [.sealed, .abandoned]
+    case .sealed: [.revoked]
+    case .revoked, .abandoned: []
+    }
+  }
+}
+
+/// What an artifact is.
+package enum ArtifactKind: String, Sendable, CaseIterable {
+  case trainedIndex = "trained-index"
+  case nearestImages = "nearest-images"
+  case segment
+  case outputShard = "output-shard"
+
+  /// Directory below the artifacts directory.
+  package var directory: String {
+    switch self {
+    case .trainedIndex: "trained"
+    case .nearestImages: "nearest"
+    case .segment: "segments"
+    case .outputShard: "outputs"
+    }
+  }
+
+  /// Extension of its files.
+  package var fileExtension: String {
+    switch self {
+    case .trainedIndex, .outputShard: "faiss"
+    case .nearestImages: "nearest"
+    case .segment: "segment"
+    }
+  }
+}
+
+/// What the rows of a source are features of.
+package enum Modality: String, Sendable, CaseIterable {
+  case image, text, other
+}
+
+/// Who vouches for a revision's digest.
+package enum Trust: String, Sendable, CaseIterable {
+  /// It equals a digest that was given beforehand.
+  case manifest
+  /// It is what the first download had.
+  case firstUse = "first-use"
+}
+
+/// What to do about a shard that cannot be had.
+package enum MissingPolicy: String, Sendable, CaseIterable, Codable {
+  case fail, skip
+}
+
+/// What to do about rows that are NaN, infinite or zero.
+package enum BadRowsPolicy: String, Sendable, CaseIterable, Codable {
+  case fail, skip
+}

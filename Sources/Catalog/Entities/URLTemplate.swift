@@ -1,0 +1,120 @@
+// How one pattern names every shard of a source.
+
+internal import Foundation
+
+/// A URL with the shard's ordinal left open: `…/img_emb_{ordinal:04}.npy`.
+///
+/// `{ordinal}` is the plain number; `{ordinal:04}` pads it with zeros to four
+/// digits. A template without either names one shard.
+package struct URLTemplate: Sendable, Equatable {
+  package let text: String
+  private let pieces: [Piece]
+
+  private enum Piece: Sendable, Equatable {
+    case literal(String)
+    case ordinal(width: Int)
+  }
+
+  /// Parses a template.
+  ///
+  /// - Parameter text: The template as the user wrote it.
+  /// - Throws: ``CatalogError`` `.usage` for an unknown placeholder, a scheme
+  ///   that tarn does not fetch, or credentials in the URL.
+  package init(parsing text: String) throws {
+    self.text = text
+    guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+      throw CatalogError(
+        .usage, "the URL '\(text.printable)' has spaces or control characters", hint: "percent-encode them")
+    }
+    var pieces: [Piece] = []
+    var rest = Substring(text)
+    while let open = rest.firstIndex(of: "{") {
+      if open > rest.startIndex { pieces.append(.literal(String(rest[..<open]))) }
+      guard let close = rest[open...].firstIndex(of: "}") else {
+        throw CatalogError(
+          .usage, "the URL template '\(text)' has an open '{'", hint: "write {ordinal} or {ordinal:04}")
+      }
+      let inside = rest[rest.index(after: open)..<close]
+      if inside == "ordinal" {
+        pieces.append(.ordinal(width: 0))
+      } else if inside.hasPrefix("ordinal:0"), let width = Int(inside.dropFirst(8)), (1...18).contains(width) {
+        pieces.append(.ordinal(width: width))
+      } else {
+        throw CatalogError(
+          .usage, "'{\(inside)}' in the URL template is not known", hint: "write {ordinal} or {ordinal:04}")
+      }
+      rest = rest[rest.index(after: close)...]
+    }
+    if !rest.isEmpty { pieces.append(.literal(String(rest))) }
+    self.pieces = pieces
+    try URLTemplate.validate(url(ordinal: 0))
+  }
+
+  /// Whether the template names more than one shard.
+  package var hasOrdinal: Bool {
+    pieces.contains { if case .ordinal = $0 { true } else { false } }
+  }
+
+  /// The URL of a shard.
+  package func url(ordinal: Int) -> String {
+    pieces.map { piece in
+      switch piece {
+      case .literal(let text): return text
+      case .ordinal(let width):
+        let digits = String(ordinal)
+        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+      }
+    }.joined()
+  }
+
+  /// Checks that a URL can be fetched and says nothing secret.
+  ///
+  /// - Parameter url: An absolute URL.
+  /// - Throws: ``CatalogError`` `.usage`.
+  package static func validate(_ url: String) throws {
+    guard let separator = url.range(of: "://") else {
+      throw CatalogError(
+        .usage, "'\(url.printable)' is not a URL",
+        hint: "write https://host/path, or file:///path for a local directory")
+    }
+    let scheme = url[..<separator.lowerBound].lowercased()
+    guard ["http", "https", "file"].contains(scheme) else {
+      throw CatalogError(.usage, "'\(scheme)' URLs are not supported", hint: "use https, http or file")
+    }
+    let authority = url[separator.upperBound...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+    guard !authority.contains("@") else {
+      throw CatalogError(
+        .usage, "the URL of host \(authority.split(separator: "@").last ?? "?") holds a user name or password",
+        hint: "the catalog keeps no credentials; put them in the environment")
+    }
+    guard scheme == "file" ? authority.isEmpty : !authority.isEmpty else {
+      throw CatalogError(.usage, "the URL '\(url.printable)' has no host", hint: "write https://host/path")
+    }
+  }
+
+  /// The file name a URL ends in, safe to use in the lake.
+  ///
+  /// - Parameter url: An absolute URL.
+  /// - Returns: Its last path component.
+  /// - Throws: ``CatalogError`` `.usage` when it has none or an unsafe one.
+  package static func fileName(of url: String) throws -> String {
+    let path = url.prefix { $0 != "?" && $0 != "#" }
+    let encoded = path.split(separator: "/", omittingEmptySubsequences: false).last.map(String.init) ?? ""
+    let name = encoded.removingPercentEncoding ?? encoded
+    let isSafe =
+      !name.isEmpty && name.utf8.count <= 200 && !name.hasPrefix(".") && !name.hasPrefix("-")
+      && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x2F && $0 != 0x5C && $0 != 0x7F }
+    guard isSafe else {
+      throw CatalogError(.usage, "the URL '\(url.printable)' does not end in a usable file name")
+    }
+    return name
+  }
+}
+
+extension String {
+  /// The text with control characters shown as `?`, at most 200 of them.
+  package var printable: String {
+    String(
+      String.UnicodeScalarView(unicodeScalars.prefix(200).map { $0.properties.generalCategory == .control ? "?" : $0 }))
+  }
+}

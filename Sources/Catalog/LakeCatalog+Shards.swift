@@ -1,0 +1,249 @@
+// The life of a shard's bytes: reserved, fetched, evicted. Invariants 1, 5, 6.
+
+internal import GRDB
+
+/// One attempt to fetch a shard, as it ended.
+package struct TransferRecord: Sendable {
+  package let shardID: Int64
+  package let mirrorID: Int64?
+  package let url: String
+  package let startedAt: String
+  package let endedAt: String
+  package let resumedFrom: Int
+  package let receivedByteCount: Int
+  package let httpStatus: Int?
+  package let outcome: TransferOutcome
+  package let error: String?
+
+  package init(
+    shardID: Int64, mirrorID: Int64?, url: String, startedAt: String, endedAt: String, resumedFrom: Int,
+    receivedByteCount: Int, httpStatus: Int?, outcome: TransferOutcome, error: String?
+  ) {
+    self.shardID = shardID
+    self.mirrorID = mirrorID
+    self.url = url
+    self.startedAt = startedAt
+    self.endedAt = endedAt
+    self.resumedFrom = resumedFrom
+    self.receivedByteCount = receivedByteCount
+    self.httpStatus = httpStatus
+    self.outcome = outcome
+    self.error = error
+  }
+}
+
+/// Bytes of a shard that are verified and durable under their final name.
+package struct FetchedBytes: Sendable {
+  package let digest: ContentDigest
+  package let byteCount: Int
+  package let rowCount: Int
+  /// File below the shards directory.
+  package let path: String
+  package let mirrorID: Int64?
+  package let etag: String?
+  package let lastModified: String?
+
+  package init(
+    digest: ContentDigest, byteCount: Int, rowCount: Int, path: String, mirrorID: Int64?, etag: String?,
+    lastModified: String?
+  ) {
+    self.digest = digest
+    self.byteCount = byteCount
+    self.rowCount = rowCount
+    self.path = path
+    self.mirrorID = mirrorID
+    self.etag = etag
+    self.lastModified = lastModified
+  }
+}
+
+extension LakeCatalog {
+  /// Settles what a killed run left behind.
+  ///
+  /// Reservations go back, half-done evictions are finished. Part files stay:
+  /// the next fetch resumes them.
+  package func settleInterruptedShards() throws {
+    try write("settle shards") { database in
+      try database.execute(
+        sql: """
+          UPDATE shard SET reserved_byte_count = NULL, changed_at = ?1,
+            state = CASE WHEN state = 'present' THEN 'present'
+              WHEN current_revision IS NULL THEN 'registered' ELSE 'evicted' END
+          WHERE reserved_byte_count IS NOT NULL
+          """, arguments: [Timestamp.now()])
+    }
+    let leaving = try read {
+      try Row.fetchAll($0, sql: "SELECT id, path FROM shard WHERE state = 'evicting'").map {
+        (id: $0["id"] as Int64, path: $0["path"] as String)
+      }
+    }
+    for shard in leaving { try finishEviction(shardID: shard.id, path: shard.path) }
+  }
+
+  /// Bytes that count against the budget: held, or promised to a transfer.
+  package func cachedByteCount() throws -> Int { try read { try LakeCatalog.cachedByteCount($0) } }
+
+  private static func cachedByteCount(_ database: Database) throws -> Int {
+    try Int.fetchOne(
+      database,
+      sql: """
+        SELECT (SELECT coalesce(sum(reserved_byte_count), 0) FROM shard WHERE reserved_byte_count IS NOT NULL)
+          + (SELECT coalesce(sum(r.byte_count), 0) FROM shard h
+             JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+             WHERE h.state IN ('present', 'evicting'))
+        """) ?? 0
+  }
+
+  /// Reserves room for a shard before its first byte is asked for.
+  ///
+  /// - Parameters:
+  ///   - shard: The shard to fetch, or to fetch again.
+  ///   - byteCount: Bytes it will take; the expected size when it is known.
+  ///   - budget: Most bytes of `shards/`; nil for no limit.
+  /// - Returns: False when the budget has no room now (invariant 6).
+  /// - Throws: ``CatalogError`` when the shard's state does not allow a fetch.
+  package func reserve(_ shard: Shard, byteCount: Int, budget: Int?) throws -> Bool {
+    try write("reserve") { database in
+      let state: ShardState = try LakeCatalog.state(of: shard.id, database)
+      guard state == .present || state.canBecome(.fetching) else {
+        throw CatalogError(
+          .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched")
+      }
+      if let budget, try LakeCatalog.cachedByteCount(database) + byteCount > budget { return false }
+      try database.execute(
+        sql: "UPDATE shard SET state = ?, reserved_byte_count = ?, changed_at = ? WHERE id = ?",
+        arguments: [
+          (state == .present ? state : .fetching).rawValue, byteCount, Timestamp.now(), shard.id,
+        ])
+      return true
+    }
+  }
+
+  /// Records an attempt, and what it says of the mirror.
+  package func recordTransfer(_ transfer: TransferRecord) throws {
+    try write("transfer") { database in
+      try database.execute(
+        sql: """
+          INSERT INTO transfer (shard_id, mirror_id, url, started_at, ended_at, resumed_from, received_byte_count,
+            http_status, outcome, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          transfer.shardID, transfer.mirrorID, transfer.url, transfer.startedAt, transfer.endedAt,
+          transfer.resumedFrom, transfer.receivedByteCount, transfer.httpStatus, transfer.outcome.rawValue,
+          transfer.error,
+        ])
+      let seen: LocationState? =
+        switch transfer.outcome {
+        case .complete, .unchanged: .present
+        case .absent: .absent
+        case .failed: .faulty
+        case .interrupted: nil
+        }
+      guard let seen, let mirrorID = transfer.mirrorID else { return }
+      try database.execute(
+        sql: """
+          UPDATE shard_location SET state = ?, last_error = ?, checked_at = ? WHERE shard_id = ? AND mirror_id = ?
+          """, arguments: [seen.rawValue, transfer.error, transfer.endedAt, transfer.shardID, mirrorID])
+    }
+  }
+
+  /// Records verified bytes as the shard's newest revision.
+  ///
+  /// A digest seen before becomes current again; a new one is the next
+  /// revision. The file of a replaced revision is removed after the commit.
+  ///
+  /// - Parameters:
+  ///   - bytes: The bytes, durable under their final name (invariant 1).
+  ///   - shard: The shard they belong to.
+  /// - Returns: The revision's number.
+  /// - Throws: ``CatalogError``.
+  @discardableResult
+  package func recordFetched(_ bytes: FetchedBytes, of shard: Shard) throws -> Int {
+    let (number, replaced) = try write("fetched") { database in
+      let state: ShardState = try LakeCatalog.state(of: shard.id, database)
+      precondition(state.canBecome(.present), "a \(state.rawValue) shard cannot become present")
+      let oldPath = try String.fetchOne(database, sql: "SELECT path FROM shard WHERE id = ?", arguments: [shard.id])
+      let known = try Int.fetchOne(
+        database, sql: "SELECT revision FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
+        arguments: [shard.id, bytes.digest.hex])
+      let number = try known ?? LakeCatalog.addRevision(bytes, of: shard, database)
+      try database.execute(
+        sql: """
+          UPDATE shard SET state = 'present', current_revision = ?, path = ?, reserved_byte_count = NULL,
+            last_error = NULL, changed_at = ? WHERE id = ?
+          """, arguments: [number, bytes.path, Timestamp.now(), shard.id])
+      return (number, oldPath == bytes.path ? nil : oldPath)
+    }
+    if let replaced { try Disk.remove(layout.shards + "/" + replaced) }
+    return number
+  }
+
+  private static func addRevision(_ bytes: FetchedBytes, of shard: Shard, _ database: Database) throws -> Int {
+    let last = try Int.fetchOne(
+      database, sql: "SELECT max(revision) FROM shard_revision WHERE shard_id = ?", arguments: [shard.id])
+    let number = (last ?? 0) + 1
+    let trust: Trust = shard.expectedDigest == bytes.digest ? .manifest : .firstUse
+    try database.execute(
+      sql: """
+        INSERT INTO shard_revision (shard_id, revision, sha256, byte_count, row_count, trust, mirror_id, etag,
+          last_modified, observed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+      arguments: [
+        shard.id, number, bytes.digest.hex, bytes.byteCount, bytes.rowCount, trust.rawValue, bytes.mirrorID,
+        bytes.etag, bytes.lastModified, Timestamp.now(),
+      ])
+    return number
+  }
+
+  /// Ends a fetch that brought no new bytes.
+  ///
+  /// - Parameters:
+  ///   - shardID: The shard.
+  ///   - next: `.absent` or `.failed`; nil when it was interrupted or found
+  ///     unchanged. A shard that holds bytes keeps them and stays `present`.
+  ///   - error: Why, for people; nil clears the last error.
+  /// - Throws: ``CatalogError``.
+  package func endFetch(shardID: Int64, as next: ShardState?, error: String?) throws {
+    try write("end fetch") { database in
+      let row = try Row.fetchOne(
+        database, sql: "SELECT state, current_revision FROM shard WHERE id = ?", arguments: [shardID])
+      guard let row else { throw CatalogError(.notFound, "there is no shard number \(shardID)") }
+      let state: ShardState = try row.named("state")
+      let hasRevision = row["current_revision"] as Int? != nil
+      let settled: ShardState = state == .present ? .present : next ?? (hasRevision ? .evicted : .registered)
+      precondition(state.canBecome(settled), "a \(state.rawValue) shard cannot become \(settled.rawValue)")
+      try database.execute(
+        sql: "UPDATE shard SET state = ?, reserved_byte_count = NULL, last_error = ?, changed_at = ? WHERE id = ?",
+        arguments: [settled.rawValue, error, Timestamp.now(), shardID])
+    }
+  }
+
+  /// Gives a shard's room back: the row says so first, then the bytes go.
+  package func evict(_ shard: Shard) throws {
+    guard let path = shard.path else { return }
+    try write("evicting") { database in
+      let state: ShardState = try LakeCatalog.state(of: shard.id, database)
+      guard state == .present else {
+        throw CatalogError(.conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue), not present")
+      }
+      try database.execute(
+        sql: "UPDATE shard SET state = 'evicting', changed_at = ? WHERE id = ?", arguments: [Timestamp.now(), shard.id])
+    }
+    try finishEviction(shardID: shard.id, path: path)
+  }
+
+  private func finishEviction(shardID: Int64, path: String) throws {
+    try Disk.remove(layout.shards + "/" + path)
+    try write("evicted") { database in
+      try database.execute(
+        sql: "UPDATE shard SET state = 'evicted', path = NULL, changed_at = ? WHERE id = ? AND state = 'evicting'",
+        arguments: [Timestamp.now(), shardID])
+    }
+  }
+
+  private static func state(of shardID: Int64, _ database: Database) throws -> ShardState {
+    let row = try Row.fetchOne(database, sql: "SELECT state FROM shard WHERE id = ?", arguments: [shardID])
+    guard let row else { throw CatalogError(.notFound, "there is no shard number \(shardID)") }
+    return try row.named("state")
+  }
+}

@@ -1,0 +1,219 @@
+// Sources, their mirrors and their shards as registered.
+
+internal import GRDB
+
+/// A source to register.
+package struct SourceDefinition: Sendable {
+  /// One shard to register: its name and what is known of its bytes.
+  package struct Shard: Sendable {
+    package let name: String
+    /// One URL per mirror, in the order of the mirrors.
+    package let urls: [String]
+    package let expectedByteCount: Int?
+    package let expectedDigest: ContentDigest?
+
+    package init(name: String, urls: [String], expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil) {
+      self.name = name
+      self.urls = urls
+      self.expectedByteCount = expectedByteCount
+      self.expectedDigest = expectedDigest
+    }
+  }
+
+  package let name: String
+  package let modality: Modality
+  package let dimension: Int
+  package let elementType: ElementType
+  /// URL templates, or where a list came from, in order of priority.
+  package let mirrors: [String]
+  package let shards: [Shard]
+
+  package init(
+    name: String, modality: Modality, dimension: Int, elementType: ElementType, mirrors: [String], shards: [Shard]
+  ) {
+    self.name = name
+    self.modality = modality
+    self.dimension = dimension
+    self.elementType = elementType
+    self.mirrors = mirrors
+    self.shards = shards
+  }
+}
+
+extension LakeCatalog {
+  /// Checks a name people give to a source, a trained index or a version.
+  ///
+  /// - Parameters:
+  ///   - name: The name.
+  ///   - thing: What it names, for the message.
+  /// - Throws: ``CatalogError`` `.usage`.
+  package static func validate(name: String, of thing: String) throws {
+    let isValid =
+      (1...64).contains(name.utf8.count) && name.first != "." && name.first != "-"
+      && name.utf8.allSatisfy { byte in
+        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+          || byte == 0x2E || byte == 0x5F || byte == 0x2D
+      }
+    guard isValid else {
+      throw CatalogError(
+        .usage, "'\(name.printable)' cannot name a \(thing)",
+        hint: "use up to 64 letters, digits, '.', '_' and '-', not starting with '.' or '-'")
+    }
+  }
+
+  /// Registers a source with all its mirrors and shards.
+  ///
+  /// - Parameter definition: The source; its names must be valid and distinct.
+  /// - Returns: The registered source.
+  /// - Throws: ``CatalogError`` `.conflict` when the name is taken, `.usage`.
+  package func addSource(_ definition: SourceDefinition) throws -> Source {
+    try LakeCatalog.validate(name: definition.name, of: "source")
+    guard !definition.shards.isEmpty else {
+      throw CatalogError(.usage, "source \(definition.name) would have no shards")
+    }
+    var names: Set<String> = []
+    for shard in definition.shards where !names.insert(shard.name).inserted {
+      throw CatalogError(
+        .usage, "two shards of source \(definition.name) would be called \(shard.name)",
+        hint: "give each shard its own file name, e.g. with {ordinal:04} in the URL")
+    }
+    let now = Timestamp.now()
+    return try write("add source") { database in
+      let taken = try Bool.fetchOne(
+        database, sql: "SELECT EXISTS (SELECT 1 FROM source WHERE name = ?)", arguments: [definition.name])
+      guard taken != true else {
+        throw CatalogError(
+          .conflict, "there is a source named \(definition.name) already",
+          hint: "choose another name; `tarn source show \(definition.name)` describes the one there is")
+      }
+      try database.execute(
+        sql: "INSERT INTO source (name, modality, dimension, dtype, created_at) VALUES (?, ?, ?, ?, ?)",
+        arguments: [
+          definition.name, definition.modality.rawValue, definition.dimension, definition.elementType.rawValue, now,
+        ])
+      let sourceID = database.lastInsertedRowID
+      var mirrorIDs: [Int64] = []
+      for (priority, template) in definition.mirrors.enumerated() {
+        try database.execute(
+          sql: "INSERT INTO mirror (source_id, priority, template, created_at) VALUES (?, ?, ?, ?)",
+          arguments: [sourceID, priority, template, now])
+        mirrorIDs.append(database.lastInsertedRowID)
+      }
+      let addShard = try database.makeStatement(
+        sql: """
+          INSERT INTO shard (source_id, ordinal, name, expected_byte_count, expected_sha256, changed_at)
+          VALUES (?, ?, ?, ?, ?, ?)
+          """)
+      let addLocation = try database.makeStatement(
+        sql: "INSERT INTO shard_location (shard_id, mirror_id, url) VALUES (?, ?, ?)")
+      for (ordinal, shard) in definition.shards.enumerated() {
+        try addShard.execute(arguments: [
+          sourceID, ordinal, shard.name, shard.expectedByteCount, shard.expectedDigest?.hex, now,
+        ])
+        let shardID = database.lastInsertedRowID
+        for (mirrorID, url) in zip(mirrorIDs, shard.urls) {
+          try addLocation.execute(arguments: [shardID, mirrorID, url])
+        }
+      }
+      return Source(
+        id: sourceID, name: definition.name, modality: definition.modality, dimension: definition.dimension,
+        elementType: definition.elementType)
+    }
+  }
+
+  /// Every source, by name.
+  package func sources() throws -> [Source] {
+    try read { try Source.fetchAll($0, sql: "SELECT * FROM source ORDER BY name") }
+  }
+
+  /// A source by its name.
+  ///
+  /// - Parameter name: The source's name.
+  /// - Returns: The source.
+  /// - Throws: ``CatalogError`` `.notFound`.
+  package func source(named name: String) throws -> Source {
+    let found = try read { try Source.fetchOne($0, sql: "SELECT * FROM source WHERE name = ?", arguments: [name]) }
+    guard let found else {
+      throw CatalogError(
+        .notFound, "there is no source named '\(name.printable)'",
+        hint: "`tarn source list` names them; `tarn source add` makes one")
+    }
+    return found
+  }
+
+  /// A source by its number.
+  package func source(id: Int64) throws -> Source {
+    let found = try read { try Source.fetchOne($0, sql: "SELECT * FROM source WHERE id = ?", arguments: [id]) }
+    guard let found else { throw CatalogError(.notFound, "there is no source number \(id)") }
+    return found
+  }
+
+  /// The shards of a source, in order.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - ordinals: Which of them; nil for all.
+  /// - Returns: The shards, ascending by ordinal.
+  /// - Throws: ``CatalogError`` `.usage` when an ordinal is out of range.
+  package func shards(of source: Source, ordinals: OrdinalSet? = nil) throws -> [Shard] {
+    let all = try read {
+      try Shard.fetchAll($0, sql: Shard.select + " WHERE h.source_id = ? ORDER BY h.ordinal", arguments: [source.id])
+    }
+    guard let ordinals else { return all }
+    if let last = ordinals.last, last >= all.count {
+      throw CatalogError(
+        .usage, "source \(source.name) has no shard \(last)", hint: "its shards are 0-\(all.count - 1)")
+    }
+    return all.filter { ordinals.contains($0.ordinal) }
+  }
+
+  /// Where a shard can be had, first mirror first.
+  package func locations(of shardID: Int64) throws -> [ShardLocation] {
+    try read {
+      try ShardLocation.fetchAll(
+        $0,
+        sql: """
+          SELECT l.* FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
+          WHERE l.shard_id = ? ORDER BY m.priority
+          """, arguments: [shardID])
+    }
+  }
+}
+
+/// A set of ordinals as people write it: `0-39,57`.
+package struct OrdinalSet: Sendable, Equatable {
+  private let ranges: [ClosedRange<Int>]
+
+  /// Parses `0-39,57`.
+  ///
+  /// - Parameter text: What the user wrote.
+  /// - Throws: ``CatalogError`` `.usage`.
+  package init(parsing text: String) throws {
+    var ranges: [ClosedRange<Int>] = []
+    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+      let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+      switch ends.count {
+      case 1:
+        guard let only = ends[0], only >= 0 else { throw OrdinalSet.malformed(text) }
+        ranges.append(only...only)
+      case 2:
+        guard let first = ends[0], let last = ends[1], first >= 0, first <= last else {
+          throw OrdinalSet.malformed(text)
+        }
+        ranges.append(first...last)
+      default: throw OrdinalSet.malformed(text)
+      }
+    }
+    self.ranges = ranges
+  }
+
+  /// The greatest ordinal.
+  package var last: Int? { ranges.map(\.upperBound).max() }
+
+  /// Whether the set holds an ordinal.
+  package func contains(_ ordinal: Int) -> Bool { ranges.contains { $0.contains(ordinal) } }
+
+  private static func malformed(_ text: String) -> CatalogError {
+    CatalogError(.usage, "'\(text.printable)' is not a list of shards", hint: "write ordinals and ranges, e.g. 0-39,57")
+  }
+}

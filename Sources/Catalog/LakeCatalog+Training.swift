@@ -1,0 +1,204 @@
+// Artifacts and trained indexes.
+
+internal import GRDB
+
+/// A trained index to make: everything that determines its bytes, and a name.
+package struct TrainingDefinition: Sendable {
+  /// A shard revision that training reads.
+  package struct Input: Sendable {
+    package let role: String
+    package let revision: ShardRevision
+
+    package init(role: String, revision: ShardRevision) {
+      self.role = role
+      self.revision = revision
+    }
+  }
+
+  package let name: String
+  package let method: String
+  package let codec: String
+  package let nlist: Int
+  package let dimension: Int
+  package let iterations: Int
+  package let seed: Int64
+  package let pairCount: Int
+  package let images: Source
+  /// Nil for the control that looks at images only.
+  package let captions: Source?
+  /// Canonical JSON of all that determines the bytes.
+  package let spec: String
+  /// In reading order, images before captions.
+  package let inputs: [Input]
+
+  package init(
+    name: String, method: String, codec: String, nlist: Int, dimension: Int, iterations: Int, seed: Int64,
+    pairCount: Int, images: Source, captions: Source?, spec: String, inputs: [Input]
+  ) {
+    self.name = name
+    self.method = method
+    self.codec = codec
+    self.nlist = nlist
+    self.dimension = dimension
+    self.iterations = iterations
+    self.seed = seed
+    self.pairCount = pairCount
+    self.images = images
+    self.captions = captions
+    self.spec = spec
+    self.inputs = inputs
+  }
+}
+
+extension LakeCatalog {
+  // MARK: Artifacts
+
+  /// Where an artifact's file is, absolute.
+  package func path(of kind: ArtifactKind, _ digest: ContentDigest) -> String {
+    layout.artifacts + "/" + LakeLayout.artifactPath(kind: kind, digest: digest)
+  }
+
+  /// An artifact whose bytes are in the lake; nil when they are not.
+  package func artifact(_ digest: ContentDigest) throws -> Artifact? {
+    try read {
+      try Artifact.fetchOne(
+        $0, sql: "SELECT * FROM artifact WHERE sha256 = ? AND state = 'present'", arguments: [digest.hex])
+    }
+  }
+
+  /// Vouches for an artifact's bytes, durable under their final name.
+  static func addArtifact(_ digest: ContentDigest, _ kind: ArtifactKind, byteCount: Int, _ database: Database) throws {
+    try database.execute(
+      sql: """
+        INSERT INTO artifact (sha256, kind, byte_count, path, created_at) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (sha256) DO UPDATE SET state = 'present' WHERE state <> 'present'
+        """,
+      arguments: [
+        digest.hex, kind.rawValue, byteCount, LakeLayout.artifactPath(kind: kind, digest: digest), Timestamp.now(),
+      ])
+  }
+
+  // MARK: Trained indexes
+
+  /// A trained index by its name.
+  ///
+  /// - Parameter name: The trained index's name.
+  /// - Returns: The trained index, ready or not.
+  /// - Throws: ``CatalogError`` `.notFound`.
+  package func trainedIndex(named name: String) throws -> TrainedIndex {
+    guard let found = try findTrainedIndex(named: name) else {
+      throw CatalogError(
+        .notFound, "there is no trained index named '\(name.printable)'",
+        hint: "`tarn sql \"SELECT * FROM v_trained_index\"` lists them; `tarn train` makes one")
+    }
+    return found
+  }
+
+  /// A trained index by its name; nil when there is none.
+  package func findTrainedIndex(named name: String) throws -> TrainedIndex? {
+    try read {
+      try TrainedIndex.fetchOne($0, sql: "SELECT * FROM trained_index WHERE name = ?", arguments: [name])
+    }
+  }
+
+  /// A trained index by its number.
+  package func trainedIndex(id: Int64) throws -> TrainedIndex {
+    let found = try read {
+      try TrainedIndex.fetchOne($0, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
+    }
+    guard let found else { throw CatalogError(.notFound, "there is no trained index number \(id)") }
+    return found
+  }
+
+  /// The iterations of a trained index that were recorded, in order.
+  package func iterations(of trained: TrainedIndex) throws -> [TrainingIteration] {
+    try read {
+      try TrainingIteration.fetchAll(
+        $0, sql: "SELECT * FROM training_iteration WHERE trained_index_id = ? ORDER BY iteration",
+        arguments: [trained.id])
+    }
+  }
+
+  /// Plans a trained index, or finds the one that was planned before.
+  ///
+  /// The same name with the same specification is the same trained index. The
+  /// same specification under another name shares its bytes.
+  ///
+  /// - Parameter definition: What to train.
+  /// - Returns: The trained index, `training` or already `ready`.
+  /// - Throws: ``CatalogError`` `.conflict` when the name means something else.
+  package func planTraining(_ definition: TrainingDefinition) throws -> TrainedIndex {
+    try LakeCatalog.validate(name: definition.name, of: "trained index")
+    let specDigest = ContentDigest.of(definition.spec)
+    if let existing = try findTrainedIndex(named: definition.name) {
+      guard existing.specDigest == specDigest else {
+        throw CatalogError(
+          .conflict, "the trained index \(definition.name) was made from other inputs or parameters",
+          hint: "choose another name; `tarn show \(definition.name)` describes the one there is")
+      }
+      return existing
+    }
+    return try write("plan training") { database in
+      let now = Timestamp.now()
+      let same = try String.fetchOne(
+        database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
+        arguments: [specDigest.hex])
+      let state: TrainedIndexState = same == nil ? .training : .ready
+      try database.execute(
+        sql: """
+          INSERT INTO trained_index (name, state, method, codec, nlist, dimension, iterations, seed, pair_count,
+            image_source_id, caption_source_id, spec, spec_sha256, sha256, created_at, ready_at)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          definition.name, state.rawValue, definition.method, definition.codec, definition.nlist,
+          definition.dimension, definition.iterations, definition.seed, definition.pairCount, definition.images.id,
+          definition.captions?.id, definition.spec, specDigest.hex, same, now, same == nil ? nil : now,
+        ])
+      let id = database.lastInsertedRowID
+      var ordinals: [String: Int] = [:]
+      for input in definition.inputs {
+        let ordinal = ordinals[input.role, default: 0]
+        ordinals[input.role] = ordinal + 1
+        try database.execute(
+          sql: "INSERT INTO trained_input (trained_index_id, role, ordinal, shard_id, revision) VALUES (?, ?, ?, ?, ?)",
+          arguments: [id, input.role, ordinal, input.revision.shardID, input.revision.number])
+      }
+      let planned = try TrainedIndex.fetchOne(
+        database, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
+      guard let planned else { preconditionFailure("a row just inserted is gone") }
+      return planned
+    }
+  }
+
+  /// Records what an iteration did; recording it again changes nothing.
+  package func recordIteration(_ iteration: TrainingIteration, of trained: TrainedIndex) throws {
+    try write("iteration") { database in
+      try database.execute(
+        sql: """
+          INSERT INTO training_iteration (trained_index_id, iteration, objective, moved_share, imbalance, empty_count,
+            largest_count) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+          """,
+        arguments: [
+          trained.id, iteration.iteration, iteration.objective, iteration.movedShare, iteration.imbalance,
+          iteration.emptyCount, iteration.largestCount,
+        ])
+    }
+  }
+
+  /// Records the finished file of a trained index (invariant 1).
+  ///
+  /// - Parameters:
+  ///   - trained: The trained index.
+  ///   - digest: Digest of the file, durable at ``path(of:_:)``.
+  ///   - byteCount: Its size.
+  /// - Throws: ``CatalogError``.
+  package func finishTraining(_ trained: TrainedIndex, digest: ContentDigest, byteCount: Int) throws {
+    try write("trained") { database in
+      try LakeCatalog.addArtifact(digest, .trainedIndex, byteCount: byteCount, database)
+      try database.execute(
+        sql: "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ? AND state = 'training'",
+        arguments: [digest.hex, Timestamp.now(), trained.id])
+    }
+  }
+}

@@ -1,0 +1,292 @@
+// Index versions: planned, built segment by segment, sealed. Invariants 1, 4.
+
+internal import GRDB
+
+/// An index version to build.
+package struct VersionPlan: Sendable {
+  /// One input, in order of the source.
+  package struct Input: Sendable {
+    package let shardID: Int64
+    /// The revision to read; nil in a hole.
+    package let revision: ShardRevision?
+    package let outputOrdinal: Int
+    package let firstID: Int64
+    /// Rows, or the length of the hole.
+    package let rowCount: Int
+
+    package init(shardID: Int64, revision: ShardRevision?, outputOrdinal: Int, firstID: Int64, rowCount: Int) {
+      self.shardID = shardID
+      self.revision = revision
+      self.outputOrdinal = outputOrdinal
+      self.firstID = firstID
+      self.rowCount = rowCount
+    }
+  }
+
+  package let name: String
+  package let trained: TrainedIndex
+  package let source: Source
+  package let shardsPerOutput: Int
+  package let missingPolicy: MissingPolicy
+  package let badRowsPolicy: BadRowsPolicy
+  /// Canonical JSON of what was asked for, without the inputs' revisions.
+  package let spec: String
+  /// Canonical JSON of the tool and the machine, for the record.
+  package let environment: String
+  package let inputs: [Input]
+
+  package init(
+    name: String, trained: TrainedIndex, source: Source, shardsPerOutput: Int, missingPolicy: MissingPolicy,
+    badRowsPolicy: BadRowsPolicy, spec: String, environment: String, inputs: [Input]
+  ) {
+    self.name = name
+    self.trained = trained
+    self.source = source
+    self.shardsPerOutput = shardsPerOutput
+    self.missingPolicy = missingPolicy
+    self.badRowsPolicy = badRowsPolicy
+    self.spec = spec
+    self.environment = environment
+    self.inputs = inputs
+  }
+}
+
+/// Where a row id of a version comes from.
+package struct RowLocation: Sendable {
+  package let id: Int64
+  package let source: String
+  package let shard: String
+  package let shardOrdinal: Int
+  /// Row in the shard, from 0.
+  package let row: Int
+  package let url: String?
+  package let revision: ShardRevision?
+  package let outputOrdinal: Int
+}
+
+extension LakeCatalog {
+  /// Every version, by name and number.
+  package func versions() throws -> [IndexVersion] {
+    try read { try IndexVersion.fetchAll($0, sql: "SELECT * FROM index_version ORDER BY name, number") }
+  }
+
+  /// A version by its name.
+  ///
+  /// - Parameter name: `NAME@N`.
+  /// - Returns: The version, in whatever state.
+  /// - Throws: ``CatalogError`` `.notFound`.
+  package func version(_ name: VersionName) throws -> IndexVersion {
+    let found = try read {
+      try IndexVersion.fetchOne(
+        $0, sql: "SELECT * FROM index_version WHERE name = ? AND number = ?", arguments: [name.name, name.number])
+    }
+    guard let found else {
+      throw CatalogError(.notFound, "there is no index version \(name)", hint: "`tarn versions` lists them")
+    }
+    return found
+  }
+
+  /// The inputs of a version, in order.
+  package func inputs(of version: IndexVersion) throws -> [VersionInput] {
+    try read { try LakeCatalog.inputs(ofVersion: version.id, $0) }
+  }
+
+  /// The finished outputs of a version, in order.
+  package func outputs(of version: IndexVersion) throws -> [OutputShard] {
+    try read {
+      try OutputShard.fetchAll(
+        $0, sql: "SELECT * FROM output_shard WHERE version_id = ? ORDER BY ordinal", arguments: [version.id])
+    }
+  }
+
+  private static func inputs(ofVersion id: Int64, _ database: Database) throws -> [VersionInput] {
+    try VersionInput.fetchAll(
+      database, sql: VersionInput.select + " WHERE i.version_id = ? ORDER BY i.ordinal", arguments: [id])
+  }
+
+  /// Plans a version, or finds the one with the same specification and inputs.
+  ///
+  /// An unfinished version of the same specification whose inputs have changed
+  /// since is abandoned, and the next number planned.
+  ///
+  /// - Parameter plan: What to build from what.
+  /// - Returns: The version: planned, building or already sealed.
+  /// - Throws: ``CatalogError``.
+  package func planVersion(_ plan: VersionPlan) throws -> IndexVersion {
+    try LakeCatalog.validate(name: plan.name, of: "version")
+    let specDigest = ContentDigest.of(plan.spec)
+    let existing = try read { database in
+      try IndexVersion.fetchAll(
+        database,
+        sql: """
+          SELECT * FROM index_version WHERE name = ? AND spec_sha256 = ? AND state IN ('planned', 'building', 'sealed')
+          ORDER BY number DESC
+          """, arguments: [plan.name, specDigest.hex])
+    }
+    for version in existing where LakeCatalog.same(try inputs(of: version), plan.inputs) { return version }
+    return try write("plan version") { database in
+      let now = Timestamp.now()
+      try database.execute(
+        sql: """
+          UPDATE index_version SET state = 'abandoned' WHERE name = ? AND spec_sha256 = ? AND state IN ('planned', 'building')
+          """, arguments: [plan.name, specDigest.hex])
+      let last = try Int.fetchOne(
+        database, sql: "SELECT max(number) FROM index_version WHERE name = ?", arguments: [plan.name])
+      try database.execute(
+        sql: """
+          INSERT INTO index_version (name, number, state, trained_index_id, source_id, shards_per_output, missing_policy,
+            bad_rows_policy, spec, spec_sha256, environment, created_at) VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          plan.name, (last ?? 0) + 1, plan.trained.id, plan.source.id, plan.shardsPerOutput,
+          plan.missingPolicy.rawValue, plan.badRowsPolicy.rawValue, plan.spec, specDigest.hex, plan.environment, now,
+        ])
+      let id = database.lastInsertedRowID
+      for (ordinal, input) in plan.inputs.enumerated() {
+        try database.execute(
+          sql: """
+            INSERT INTO version_input (version_id, ordinal, shard_id, revision, is_hole, output_ordinal, first_id, row_count)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+          arguments: [
+            id, ordinal, input.shardID, input.revision?.number, input.revision == nil, input.outputOrdinal,
+            input.firstID, input.rowCount,
+          ])
+      }
+      try database.execute(sql: "UPDATE index_version SET state = 'building' WHERE id = ?", arguments: [id])
+      let planned = try IndexVersion.fetchOne(
+        database, sql: "SELECT * FROM index_version WHERE id = ?", arguments: [id])
+      guard let planned else { preconditionFailure("a row just inserted is gone") }
+      return planned
+    }
+  }
+
+  private static func same(_ recorded: [VersionInput], _ planned: [VersionPlan.Input]) -> Bool {
+    recorded.count == planned.count
+      && zip(recorded, planned).allSatisfy { old, new in
+        old.shardID == new.shardID && old.revision?.digest == new.revision?.digest && old.firstID == new.firstID
+          && old.rowCount == new.rowCount && old.outputOrdinal == new.outputOrdinal
+      }
+  }
+
+  /// The segment of a shard's bytes under a trained index, if its bytes are in
+  /// the lake.
+  package func segment(
+    trained: ContentDigest, shard: ContentDigest, badRows: BadRowsPolicy, formatVersion: Int
+  ) throws -> SegmentRecord? {
+    try read {
+      try SegmentRecord.fetchOne(
+        $0,
+        sql: """
+          SELECT g.* FROM segment g JOIN artifact a ON a.sha256 = g.sha256 AND a.state = 'present'
+          WHERE g.trained_sha256 = ? AND g.shard_sha256 = ? AND g.bad_rows_policy = ? AND g.format_version = ?
+          """, arguments: [trained.hex, shard.hex, badRows.rawValue, formatVersion])
+    }
+  }
+
+  /// Records a segment's file, durable at ``path(of:_:)`` (invariant 1).
+  package func recordSegment(_ segment: SegmentRecord, byteCount: Int) throws {
+    try write("segment") { database in
+      try LakeCatalog.addArtifact(segment.digest, .segment, byteCount: byteCount, database)
+      try database.execute(
+        sql: """
+          INSERT INTO segment (trained_sha256, shard_sha256, bad_rows_policy, format_version, sha256, row_count,
+            bad_row_count, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+          """,
+        arguments: [
+          segment.trainedDigest.hex, segment.shardDigest.hex, segment.badRowsPolicy.rawValue, segment.formatVersion,
+          segment.digest.hex, segment.rowCount, segment.badRowCount, Timestamp.now(),
+        ])
+    }
+  }
+
+  /// Records a finished output shard, durable at ``path(of:_:)`` (invariant 1).
+  package func recordOutput(_ output: OutputShard, of version: IndexVersion) throws {
+    try write("output") { database in
+      try LakeCatalog.addArtifact(output.digest, .outputShard, byteCount: output.byteCount, database)
+      try database.execute(
+        sql: """
+          INSERT INTO output_shard (version_id, ordinal, sha256, first_input, last_input, first_id, end_id, row_count,
+            byte_count, lists_sha256, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          version.id, output.ordinal, output.digest.hex, output.firstInput, output.lastInput, output.firstID,
+          output.endID, output.rowCount, output.byteCount, output.listsDigest.hex, Timestamp.now(),
+        ])
+    }
+  }
+
+  /// Seals a version: from here on the database refuses to change it.
+  ///
+  /// - Parameters:
+  ///   - version: A version that is building, with every output recorded.
+  ///   - digest: Digest of the lock file, durable beside the outputs.
+  /// - Throws: ``CatalogError`` `.database` when an input or output is missing.
+  package func seal(_ version: IndexVersion, digest: ContentDigest) throws {
+    try write("seal") { database in
+      try database.execute(
+        sql: """
+          UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ? AND state = 'building'
+          """, arguments: [digest.hex, Timestamp.now(), version.id])
+    }
+  }
+
+  /// Where a row id comes from.
+  ///
+  /// - Parameters:
+  ///   - id: The row id, as search gives it.
+  ///   - version: The version that was searched.
+  /// - Returns: The shard and row, or nil when no input covers the id.
+  /// - Throws: ``CatalogError``.
+  package func locate(_ id: Int64, in version: IndexVersion) throws -> RowLocation? {
+    try read { database in
+      let input = try VersionInput.fetchOne(
+        database,
+        sql: VersionInput.select + " WHERE i.version_id = ? AND i.first_id <= ? ORDER BY i.first_id DESC LIMIT 1",
+        arguments: [version.id, id])
+      guard let input, id < input.firstID + Int64(input.rowCount) else { return nil }
+      let source = try String.fetchOne(
+        database, sql: "SELECT name FROM source WHERE id = ?", arguments: [version.sourceID])
+      let url = try String.fetchOne(
+        database,
+        sql: """
+          SELECT l.url FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
+          WHERE l.shard_id = ? ORDER BY l.mirror_id = ? DESC, m.priority LIMIT 1
+          """, arguments: [input.shardID, input.revision?.mirrorID])
+      return RowLocation(
+        id: id, source: source ?? "", shard: input.shardName, shardOrdinal: input.shardOrdinal,
+        row: Int(id - input.firstID), url: url, revision: input.revision, outputOrdinal: input.outputOrdinal)
+    }
+  }
+
+  /// Keeps the outcome of a rebuild.
+  ///
+  /// - Parameters:
+  ///   - version: The version that was rebuilt.
+  ///   - startedAt: When, in the catalog's form.
+  ///   - outcome: One of the column's values.
+  ///   - detail: JSON.
+  ///   - environment: JSON.
+  /// - Throws: ``CatalogError``.
+  package func recordReproduction(
+    of version: IndexVersion, startedAt: String, outcome: ReproductionOutcome, detail: String, environment: String
+  ) throws {
+    try write("reproduction") { database in
+      try database.execute(
+        sql: """
+          INSERT INTO reproduction (version_id, started_at, ended_at, outcome, detail, environment)
+          VALUES (?, ?, ?, ?, ?, ?)
+          """, arguments: [version.id, startedAt, Timestamp.now(), outcome.rawValue, detail, environment])
+    }
+  }
+}
+
+/// What a rebuild found.
+package enum ReproductionOutcome: String, Sendable, CaseIterable {
+  /// Every byte of every output is the same.
+  case identical
+  /// The lists hold the same pairs of id and code in another file layout.
+  case sameLists = "same-lists"
+  case differs
+  case inputsMissing = "inputs-missing"
+}

@@ -1,0 +1,220 @@
+// The one door to a lake's catalog. Owns the SQLite connection, the writer
+// lock and the migrations; the entities' operations are in extensions.
+//
+// Invariants kept here (numbers of the design):
+// 1. Bytes before rows: callers pass paths of files that are durable already.
+// 7. One writer: a catalog opened for writing holds the lake's lock, and every
+//    write is one BEGIN IMMEDIATE transaction.
+
+internal import Foundation
+internal import GRDB
+internal import Migrations
+
+/// A lake's catalog: reads for everybody, writes for the one writer.
+///
+/// Sendable because the database queue serialises every access and the other
+/// properties never change.
+package final class LakeCatalog: Sendable {
+  /// `TARN` in ASCII: what `file` and other tools know the catalog by.
+  package static let applicationID: Int32 = 0x5441_524E
+  /// The schema this build reads and writes.
+  package static let schemaNumber = migrations.last?.number ?? 0
+
+  /// Where the lake's directories are.
+  package let layout: LakeLayout
+
+  private let queue: DatabaseQueue
+  private let lock: WriterLock?
+
+  private init(layout: LakeLayout, queue: DatabaseQueue, lock: WriterLock?) {
+    self.layout = layout
+    self.queue = queue
+    self.lock = lock
+  }
+
+  // MARK: Opening
+
+  /// Makes a new lake.
+  ///
+  /// - Parameters:
+  ///   - root: Its directory; created when missing.
+  ///   - shards: Directory of fetched shards, relative to `root` or absolute.
+  ///   - artifacts: Directory of results, relative to `root` or absolute.
+  /// - Returns: The catalog, open for writing.
+  /// - Throws: ``CatalogError`` `.conflict` when there is a lake already.
+  package static func create(root: String, shards: String, artifacts: String) throws -> LakeCatalog {
+    let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
+    try Disk.makeDirectory(layout.root)
+    let lock = try WriterLock(path: layout.lock, command: "init")
+    guard Disk.size(of: layout.catalog) == nil else {
+      throw CatalogError(
+        .conflict, "there is a lake in \(layout.root) already", hint: "use it, or choose another directory")
+    }
+    for directory in [layout.shards, layout.artifacts, layout.scratch, layout.versions] {
+      try Disk.makeDirectory(directory)
+    }
+    // Built under another name, so that a crash leaves no half-made catalog.
+    let building = layout.catalog + ".new"
+    for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
+    do {
+      let queue = try connect(to: building, readOnly: false, journal: .default)
+      try migrate(queue)
+      try queue.write { database in
+        try database.execute(
+          sql: """
+            INSERT INTO lake (id, uuid, shards_directory, artifacts_directory, created_at) VALUES (1, ?, ?, ?, ?)
+            """,
+          arguments: [UUID().uuidString.lowercased(), shards, artifacts, Timestamp.now()])
+      }
+      try queue.close()
+    }
+    try Disk.moveIntoPlace(building, layout.catalog)
+    let queue = try connect(to: layout.catalog, readOnly: false)
+    return LakeCatalog(layout: layout, queue: queue, lock: lock)
+  }
+
+  /// Opens a lake.
+  ///
+  /// - Parameters:
+  ///   - root: Its directory.
+  ///   - writing: The command that writes, told to others that find the lake
+  ///     locked; nil opens it for reading, which never locks.
+  ///   - wait: How long to wait for another writer.
+  /// - Returns: The catalog, migrated to this build's schema when writing.
+  /// - Throws: ``CatalogError`` `.noLake`, `.schemaNewer`, `.locked`, `.io`.
+  package static func open(root: String, writing: String?, wait: Duration = .zero) throws -> LakeCatalog {
+    let plain = LakeLayout(root: root)
+    guard let size = Disk.size(of: plain.catalog) else {
+      throw CatalogError(
+        .noLake, "there is no lake in \(plain.root)", hint: "make one with `tarn init`, or name one with --lake")
+    }
+    guard size > 0 else {
+      throw CatalogError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
+    }
+    let lock = try writing.map { try WriterLock(path: plain.lock, command: $0, wait: wait) }
+    if lock != nil, access(plain.catalog, W_OK) != 0 || access(plain.root, W_OK) != 0 {
+      throw Disk.systemError("write to", plain.catalog)
+    }
+    let queue = try connect(to: plain.catalog, readOnly: lock == nil)
+    try checkIdentity(queue, plain.catalog)
+    if lock != nil { try migrate(queue) }
+    let directories = try wrapped {
+      try queue.read { database in
+        try Row.fetchOne(database, sql: "SELECT shards_directory, artifacts_directory FROM lake")
+      }
+    }
+    guard let directories else { throw CatalogError(.integrity, "\(plain.catalog) has no row in table lake") }
+    let layout = LakeLayout(
+      root: root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
+    return LakeCatalog(layout: layout, queue: queue, lock: lock)
+  }
+
+  private static func connect(
+    to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal
+  ) throws -> DatabaseQueue {
+    var configuration = Configuration()
+    configuration.readonly = readOnly
+    configuration.busyMode = .timeout(10)
+    configuration.foreignKeysEnabled = true
+    configuration.journalMode = readOnly ? .default : journal
+    configuration.maximumReaderCount = 1
+    configuration.prepareDatabase { database in
+      // recursive_triggers: REPLACE must fire the triggers that guard deletes.
+      try database.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON;")
+    }
+    return try wrapped { try DatabaseQueue(path: readOnly ? readOnlyPath(path) : path, configuration: configuration) }
+  }
+
+  /// A WAL catalog in a directory that cannot be written opens only as
+  /// immutable, which is true of it as long as no log lies beside it.
+  static func readOnlyPath(_ path: String) -> String {
+    let directory = (path as NSString).deletingLastPathComponent
+    guard access(directory, W_OK) != 0, (Disk.size(of: path + "-wal") ?? 0) == 0 else { return path }
+    let escaped = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
+    return "file:\(escaped)?immutable=1"
+  }
+
+  private static func checkIdentity(_ queue: DatabaseQueue, _ path: String) throws {
+    try wrapped {
+      try queue.read { database in
+        let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        let number = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        guard identity == applicationID else {
+          throw CatalogError(.noLake, "\(path) is not a tarn catalog", hint: "make a lake with `tarn init`")
+        }
+        guard number <= schemaNumber else {
+          throw CatalogError(
+            .schemaNewer, "the catalog has schema \(number), this tarn knows \(schemaNumber)", hint: "use a newer tarn")
+        }
+      }
+    }
+  }
+
+  private static func migrate(_ queue: DatabaseQueue) throws {
+    try wrapped {
+      let from = try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
+      for migration in migrations where migration.number > from {
+        try queue.write { database in
+          try database.execute(sql: migration.sql)
+          try database.execute(
+            sql: "PRAGMA user_version = \(migration.number); PRAGMA application_id = \(applicationID)")
+          try database.checkForeignKeys()
+          try FaultPlan.step("commit", migration.name)
+        }
+      }
+    }
+  }
+
+  // MARK: Access for the extensions
+
+  /// Runs reads on one consistent view of the catalog.
+  func read<Value>(_ body: (Database) throws -> Value) throws -> Value {
+    try LakeCatalog.wrapped { try queue.read(body) }
+  }
+
+  /// Runs one BEGIN IMMEDIATE transaction (invariant 7).
+  ///
+  /// - Parameters:
+  ///   - step: What is recorded, for the fault plan.
+  ///   - body: The statements; an error rolls all of them back.
+  /// - Returns: What `body` returns.
+  /// - Throws: What `body` throws, SQLite's errors as ``CatalogError``.
+  func write<Value>(_ step: String, _ body: (Database) throws -> Value) throws -> Value {
+    precondition(lock != nil, "writing through a catalog that was opened for reading")
+    return try LakeCatalog.wrapped {
+      try queue.writeWithoutTransaction { database in
+        var result: Value?
+        try database.inTransaction(.immediate) {
+          result = try body(database)
+          try FaultPlan.step("commit", step)
+          return .commit
+        }
+        guard let result else { preconditionFailure("a transaction ended without its result") }
+        return result
+      }
+    }
+  }
+
+  /// Turns SQLite's errors into the catalog's, with what to do.
+  static func wrapped<Value>(_ body: () throws -> Value) throws -> Value {
+    do {
+      return try body()
+    } catch let error as DatabaseError {
+      let message = error.message ?? "SQLite error \(error.resultCode.rawValue)"
+      switch error.resultCode {
+      case .SQLITE_FULL:
+        throw CatalogError(.diskFull, "the catalog cannot grow: \(message)", hint: "free some space, then run it again")
+      case .SQLITE_BUSY, .SQLITE_LOCKED:
+        throw CatalogError(.locked, "the catalog is in use by another program", hint: "close it, then run it again")
+      case .SQLITE_CORRUPT, .SQLITE_NOTADB:
+        throw CatalogError(.integrity, "the catalog is damaged: \(message)", hint: "restore a backup")
+      case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM:
+        throw CatalogError(
+          .io, "cannot open or write the catalog: \(message)",
+          hint: "the lake must be readable, and writable for this command")
+      default:
+        throw CatalogError(.database, message.printable)
+      }
+    }
+  }
+}

@@ -1,0 +1,153 @@
+// `tarn sql`: a connection of its own on which nothing can be changed.
+// Owns one SQLite handle and finalizes every statement it prepares.
+
+internal import GRDBSQLite
+internal import Synchronization
+
+/// One value of a query's result.
+package enum SQLValue: Sendable, Equatable {
+  case null
+  case integer(Int64)
+  case real(Double)
+  case text(String)
+  case blob([UInt8])
+}
+
+/// A read-only SQL console on a catalog.
+///
+/// The connection is read-only; an authorizer allows SELECT, column reads,
+/// functions and recursion, and refuses ATTACH, PRAGMA and everything else. A
+/// time limit and ``interrupt()`` stop a query that runs away.
+///
+/// Sendable because every use of the handle but `sqlite3_interrupt`, which is
+/// safe from any thread, happens inside one call of ``run(_:row:)`` at a time,
+/// guarded by the mutex.
+package final class QueryConsole: @unchecked Sendable {
+  private let handle: OpaquePointer
+  private let deadline = Mutex<ContinuousClock.Instant?>(nil)
+  private let running = Mutex<Void>(())
+  private let timeLimit: Duration?
+
+  /// Opens a console.
+  ///
+  /// - Parameters:
+  ///   - layout: The lake.
+  ///   - timeLimit: The longest a query may run; nil for no limit.
+  /// - Throws: ``CatalogError`` when the catalog cannot be opened.
+  package init(layout: LakeLayout, timeLimit: Duration?) throws {
+    self.timeLimit = timeLimit
+    var opened: OpaquePointer?
+    let path = LakeCatalog.readOnlyPath(layout.catalog)
+    let status = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
+    guard status == SQLITE_OK, let opened else {
+      let message = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
+      // > Whether or not an error occurs when it is opened, resources
+      // > associated with the handle should be released by sqlite3_close().
+      // https://www.sqlite.org/c3ref/open.html
+      sqlite3_close(opened)
+      throw CatalogError(.io, "cannot open the catalog: \(message)")
+    }
+    handle = opened
+    sqlite3_busy_timeout(opened, 10_000)
+    sqlite3_limit(opened, SQLITE_LIMIT_ATTACHED, 0)
+    sqlite3_limit(opened, SQLITE_LIMIT_SQL_LENGTH, 1_000_000)
+    sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, 100_000_000)
+    sqlite3_set_authorizer(opened, QueryConsole.authorize, nil)
+    sqlite3_progress_handler(
+      opened, 10_000,
+      { context in
+        guard let context else { return 0 }
+        return Unmanaged<QueryConsole>.fromOpaque(context).takeUnretainedValue().isOverdue ? 1 : 0
+      }, Unmanaged.passUnretained(self).toOpaque())
+  }
+
+  private static let authorize:
+    @convention(c) (
+      UnsafeMutableRawPointer?, CInt, UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafePointer<CChar>?,
+      UnsafePointer<CChar>?
+    ) -> CInt = { _, action, _, name, _, _ in
+      switch action {
+      case SQLITE_SELECT, SQLITE_READ, SQLITE_RECURSIVE: return SQLITE_OK
+      case SQLITE_FUNCTION:
+        let isExtensionLoader = name.map { String(cString: $0).lowercased() == "load_extension" } ?? false
+        return isExtensionLoader ? SQLITE_DENY : SQLITE_OK
+      default: return SQLITE_DENY
+      }
+    }
+
+  private var isOverdue: Bool {
+    deadline.withLock { $0.map { ContinuousClock.now > $0 } ?? false }
+  }
+
+  /// Stops a running query, from any thread.
+  package func interrupt() { sqlite3_interrupt(handle) }
+
+  /// Runs one statement.
+  ///
+  /// - Parameters:
+  ///   - sql: A single SELECT (or WITH … SELECT, VALUES, EXPLAIN).
+  ///   - row: Called with the column names and each row's values, in order;
+  ///     once with an empty row first, so that the names are known.
+  /// - Throws: ``CatalogError`` `.usage` for SQL that is malformed or not
+  ///   allowed, or ran too long; what `row` throws.
+  package func run(_ sql: String, row: (_ columns: [String], _ values: [SQLValue]?) throws -> Void) throws {
+    try running.withLock { _ in
+      deadline.withLock { $0 = timeLimit.map { ContinuousClock.now + $0 } }
+      var statement: OpaquePointer?
+      let (status, rest) = sql.withCString { text in
+        var tail: UnsafePointer<CChar>?
+        let status = sqlite3_prepare_v2(handle, text, -1, &statement, &tail)
+        return (status, tail.map { String(cString: $0) } ?? "")
+      }
+      defer { sqlite3_finalize(statement) }
+      guard status == SQLITE_OK else { throw failure(status) }
+      guard let statement else {
+        throw CatalogError(.usage, "there is no SQL statement", hint: "e.g. tarn sql \"SELECT * FROM v_source\"")
+      }
+      guard rest.allSatisfy({ $0.isWhitespace || $0 == ";" }) else {
+        throw CatalogError(.usage, "there is more than one SQL statement", hint: "run them one by one")
+      }
+      let columns = (0..<sqlite3_column_count(statement)).map { String(cString: sqlite3_column_name(statement, $0)) }
+      try row(columns, nil)
+      while true {
+        let status = sqlite3_step(statement)
+        if status == SQLITE_DONE { return }
+        guard status == SQLITE_ROW else { throw failure(status) }
+        try row(columns, (0..<Int32(columns.count)).map { value(statement, $0) })
+      }
+    }
+  }
+
+  private func value(_ statement: OpaquePointer, _ column: Int32) -> SQLValue {
+    switch sqlite3_column_type(statement, column) {
+    case SQLITE_INTEGER: return .integer(sqlite3_column_int64(statement, column))
+    case SQLITE_FLOAT: return .real(sqlite3_column_double(statement, column))
+    case SQLITE_TEXT:
+      let bytes = sqlite3_column_text(statement, column)
+      let count = Int(sqlite3_column_bytes(statement, column))
+      return .text(String(decoding: UnsafeBufferPointer(start: bytes, count: bytes == nil ? 0 : count), as: UTF8.self))
+    case SQLITE_BLOB:
+      let bytes = sqlite3_column_blob(statement, column)
+      return .blob(Array(UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(statement, column)))))
+    default: return .null
+    }
+  }
+
+  private func failure(_ status: Int32) -> CatalogError {
+    let message = String(cString: sqlite3_errmsg(handle))
+    switch status & 0xFF {
+    case SQLITE_INTERRUPT:
+      return isOverdue
+        ? CatalogError(.usage, "the query ran longer than allowed", hint: "narrow it, or raise --timeout")
+        : CatalogError(.usage, "the query was interrupted")
+    case SQLITE_AUTH:
+      return CatalogError(
+        .usage, "only SELECT is allowed here (\(message.printable))",
+        hint: "tarn sql reads; it cannot change the catalog")
+    default:
+      return CatalogError(.usage, "SQL: \(message.printable)", hint: "`tarn schema` lists the views and their columns")
+    }
+  }
+
+  deinit { sqlite3_close(handle) }
+}

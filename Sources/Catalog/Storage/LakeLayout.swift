@@ -1,0 +1,133 @@
+// Where things are in a lake. Owns the names of its directories and files;
+// nothing else builds a path below a lake.
+
+internal import Foundation
+internal import Glibc
+
+/// The directories and files of one lake.
+///
+/// ```
+/// LAKE/catalog.sqlite        the catalog
+/// LAKE/tarn.lock             the writer lock
+/// LAKE/shards/SOURCE/…       fetched shards, a bounded cache
+/// LAKE/artifacts/KIND/…      immutable results under their digests
+/// LAKE/versions/NAME@N/…     the outputs of a version under names people use
+/// LAKE/scratch/…             work in progress, safe to delete when idle
+/// ```
+package struct LakeLayout: Sendable, Equatable {
+  /// The lake's directory, absolute.
+  package let root: String
+  /// Directory of fetched shards, absolute.
+  package let shards: String
+  /// Directory of artifacts, absolute.
+  package let artifacts: String
+
+  /// The layout of a lake.
+  ///
+  /// - Parameters:
+  ///   - root: The lake's directory.
+  ///   - shards: As the catalog keeps it: relative to `root`, or absolute.
+  ///   - artifacts: Likewise.
+  package init(root: String, shards: String = "shards", artifacts: String = "artifacts") {
+    let absolute = LakeLayout.absolute(root)
+    self.root = absolute
+    self.shards = shards.hasPrefix("/") ? shards : absolute + "/" + shards
+    self.artifacts = artifacts.hasPrefix("/") ? artifacts : absolute + "/" + artifacts
+  }
+
+  package var catalog: String { root + "/catalog.sqlite" }
+  package var lock: String { root + "/tarn.lock" }
+  package var scratch: String { root + "/scratch" }
+  package var versions: String { root + "/versions" }
+
+  /// Where a shard's bytes are, relative to ``shards``.
+  ///
+  /// The name carries the digest's start, so that a newer revision never
+  /// overwrites bytes the catalog still vouches for.
+  ///
+  /// - Parameters:
+  ///   - source: Name of the source.
+  ///   - shard: File name of the shard.
+  ///   - digest: Digest of the bytes.
+  /// - Returns: A relative path, `SOURCE/STEM.0123456789abcdef.npy`.
+  package static func shardPath(source: String, shard: String, digest: ContentDigest) -> String {
+    let name = shard as NSString
+    let suffix = name.pathExtension.isEmpty ? "" : "." + name.pathExtension
+    return "\(source)/\(name.deletingPathExtension).\(digest.prefix(16))\(suffix)"
+  }
+
+  /// Where a shard's bytes grow while they arrive, absolute.
+  package func partPath(source: String, shard: String) -> String {
+    "\(shards)/\(source)/\(shard).part"
+  }
+
+  /// Where an artifact is, relative to ``artifacts``.
+  package static func artifactPath(kind: ArtifactKind, digest: ContentDigest) -> String {
+    "\(kind.directory)/\(digest.prefix(2))/\(digest.hex).\(kind.fileExtension)"
+  }
+
+  /// The directory of a version's outputs, absolute.
+  package func versionDirectory(_ name: VersionName) -> String { "\(versions)/\(name)" }
+
+  /// The name people use for an output shard, absolute.
+  package func outputPath(_ name: VersionName, ordinal: Int) -> String {
+    let digits = String(ordinal)
+    let padded = String(repeating: "0", count: max(0, 3 - digits.count)) + digits
+    return "\(versionDirectory(name))/\(name.name).\(padded).faiss"
+  }
+
+  /// The lock file of a sealed version, absolute.
+  package func lockFilePath(_ name: VersionName) -> String {
+    "\(versionDirectory(name))/\(name.name).lock.json"
+  }
+
+  /// The nearest lake at or above a directory.
+  ///
+  /// - Parameter directory: Where to begin.
+  /// - Returns: The lake's directory, or nil when there is none up to the root.
+  package static func findRoot(from directory: String) -> String? {
+    var path = absolute(directory)
+    while true {
+      if Disk.size(of: path + "/catalog.sqlite") != nil { return path }
+      let parent = (path as NSString).deletingLastPathComponent
+      if parent == path || parent.isEmpty { return nil }
+      path = parent
+    }
+  }
+
+  /// A path made absolute against the working directory, without `.` and `..`.
+  package static func absolute(_ path: String) -> String {
+    let whole = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    var parts: [Substring] = []
+    for part in whole.split(separator: "/") where part != "." {
+      if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return "/" + parts.joined(separator: "/")
+  }
+}
+
+/// `NAME@N`.
+package struct VersionName: Hashable, Sendable, CustomStringConvertible {
+  package let name: String
+  package let number: Int
+
+  package init(name: String, number: Int) {
+    self.name = name
+    self.number = number
+  }
+
+  /// Parses `NAME@N`.
+  ///
+  /// - Parameter text: What the user wrote.
+  /// - Throws: ``CatalogError`` `.usage` for anything else.
+  package init(parsing text: String) throws {
+    let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+    guard parts.count == 2, !parts[0].isEmpty, let number = Int(parts[1]), number >= 1 else {
+      throw CatalogError(
+        .usage, "'\(text)' is not an index version", hint: "write NAME@N, e.g. laion@1; `tarn versions` lists them")
+    }
+    self.init(name: String(parts[0]), number: number)
+  }
+
+  package var description: String { "\(name)@\(number)" }
+}

@@ -1,0 +1,83 @@
+import Catalog
+import Foundation
+import GRDB
+import Migrations
+import TestSupport
+import Testing
+
+@Suite struct MigrationTests {
+  /// Digests of the migrations that have landed: a landed file is never edited.
+  private static let landed: [String: String] = [:]
+
+  @Test func landedMigrationsAreUnchanged() {
+    for migration in migrations {
+      guard let digest = Self.landed[migration.name] else { continue }
+      #expect(ContentDigest.of(migration.sql).hex == digest, "\(migration.name) was edited")
+    }
+    #expect(migrations.map(\.number) == Array(1...migrations.count))
+  }
+
+  @Test func aNewCatalogSaysWhatItIs() throws {
+    let lake = try TemporaryLake()
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    try queue.read { (database: Database) throws -> Void in
+      #expect(try Int32.fetchOne(database, sql: "PRAGMA application_id") == LakeCatalog.applicationID)
+      #expect(try Int.fetchOne(database, sql: "PRAGMA user_version") == LakeCatalog.schemaNumber)
+      #expect(try String.fetchOne(database, sql: "PRAGMA journal_mode") == "wal")
+      #expect(try String.fetchOne(database, sql: "PRAGMA integrity_check") == "ok")
+    }
+  }
+
+  @Test func everyTableIsStrict() throws {
+    let lake = try TemporaryLake()
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let lax = try queue.read { database in
+      try String.fetchAll(
+        database,
+        sql:
+          """
+          SELECT name FROM pragma_table_list
+          WHERE schema = 'main' AND type = 'table' AND strict = 0 AND name NOT LIKE 'sqlite_%'
+          """)
+      for table in tables {
+        let keys = try Row.fetchAll(
+          database, sql: "SELECT * FROM pragma_foreign_key_list(?) ORDER BY id, seq", arguments: [table])
+        let indexes = try String.fetchAll(database, sql: "SELECT name FROM pragma_index_list(?)", arguments: [table])
+        let leading = try indexes.map { index in
+          try String.fetchOne(
+            database, sql: "SELECT name FROM pragma_index_info(?) WHERE seqno = 0", arguments: [index])
+        }
+        let primary = try String.fetchOne(
+          database, sql: "SELECT name FROM pragma_table_info(?) WHERE pk = 1", arguments: [table])
+        for key in keys where key["seq"] as Int == 0 {
+          let column: String = key["from"]
+          #expect(leading.contains(column) || primary == column, "\(table).\(column) has no index")
+        }
+      }
+    }
+  }
+
+  @Test func aNewerCatalogIsRefused() throws {
+    let lake = try TemporaryLake()
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA user_version = 9999") }
+    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: lake.root, writing: nil) }
+    #expect(error?.code == .schemaNewer)
+  }
+
+  @Test func anotherDatabaseIsNotALake() throws {
+    let directory = try TemporaryDirectory()
+    let queue = try DatabaseQueue(path: directory.path + "/catalog.sqlite")
+    try queue.write { try $0.execute(sql: "CREATE TABLE t (x)") }
+    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: directory.path, writing: nil) }
+    #expect(error?.code == .noLake)
+  }
+
+  @Test func aSecondWriterIsToldWhoHoldsTheLock() throws {
+    let lake = try TemporaryLake()
+    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
+    #expect(error?.code == .locked)
+    #expect(error?.message.contains("pid \(ProcessInfo.processInfo.processIdentifier), init") == true)
+    _ = try LakeCatalog.open(root: lake.root, writing: nil)
+  }
+}

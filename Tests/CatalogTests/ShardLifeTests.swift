@@ -1,0 +1,116 @@
+import Catalog
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct ShardLifeTests {
+  private func bytes(_ text: String, path: String, lake: TemporaryLake) throws -> FetchedBytes {
+    let full = lake.catalog.layout.shards + "/" + path
+    try Disk.makeDirectory((full as NSString).deletingLastPathComponent)
+    try Disk.writeAtomically(Array(text.utf8), to: full)
+    return FetchedBytes(
+      digest: .of(text), byteCount: text.utf8.count, rowCount: 5, path: path, mirrorID: nil, etag: nil,
+      lastModified: nil)
+  }
+
+  private func shard(_ ordinal: Int, _ source: Source, _ lake: TemporaryLake) throws -> Shard {
+    try lake.catalog.shards(of: source)[ordinal]
+  }
+
+  @Test func theBudgetCountsReservedAndHeldBytes() throws {
+    let lake = try TemporaryLake()
+    let source = try lake.addSource("images", count: 3)
+    #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 60, budget: 100))
+    #expect(try !lake.catalog.reserve(shard(1, source, lake), byteCount: 41, budget: 100))
+    #expect(try lake.catalog.reserve(shard(1, source, lake), byteCount: 40, budget: 100))
+    try lake.catalog.recordFetched(
+      bytes("twelve bytes", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
+    #expect(try lake.catalog.cachedByteCount() == 52)
+    try lake.catalog.endFetch(shardID: shard(1, source, lake).id, as: nil, error: nil)
+    #expect(try lake.catalog.cachedByteCount() == 12)
+    try lake.catalog.evict(shard(0, source, lake))
+    #expect(try lake.catalog.cachedByteCount() == 0)
+    #expect(try shard(0, source, lake).state == .evicted)
+    #expect(Disk.size(of: lake.catalog.layout.shards + "/images/0.a.npy") == nil)
+  }
+
+  @Test func newBytesAreANewRevisionAndTheOldOnesStayKnown() throws {
+    let lake = try TemporaryLake()
+    let source = try lake.addSource("images", count: 1)
+    #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
+    try lake.catalog.recordFetched(bytes("first", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
+    #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
+    #expect(try shard(0, source, lake).state == .present)
+    let second = try lake.catalog.recordFetched(
+      bytes("second", path: "images/0.b.npy", lake: lake), of: shard(0, source, lake))
+    #expect(second == 2)
+    #expect(Disk.size(of: lake.catalog.layout.shards + "/images/0.a.npy") == nil)
+    let back = try lake.catalog.recordFetched(
+      bytes("first", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
+    #expect(back == 1)
+    #expect(try shard(0, source, lake).revision?.digest == .of("first"))
+  }
+
+  @Test func aKilledRunIsSettled() throws {
+    let lake = try TemporaryLake()
+    let source = try lake.addSource("images", count: 2)
+    #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
+    #expect(try lake.catalog.reserve(shard(1, source, lake), byteCount: 9, budget: nil))
+    try lake.catalog.recordFetched(bytes("first", path: "images/1.a.npy", lake: lake), of: shard(1, source, lake))
+    try lake.catalog.evict(shard(1, source, lake))
+    #expect(try lake.catalog.reserve(shard(1, source, lake), byteCount: 9, budget: nil))
+    try lake.catalog.settleInterruptedShards()
+    #expect(try shard(0, source, lake).state == .registered)
+    #expect(try shard(1, source, lake).state == .evicted)
+    #expect(try lake.catalog.cachedByteCount() == 0)
+  }
+
+  @Test func aFailedRefreshKeepsTheBytes() throws {
+    let lake = try TemporaryLake()
+    let source = try lake.addSource("images", count: 1)
+    #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
+    try lake.catalog.recordFetched(bytes("first", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
+    #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
+    try lake.catalog.endFetch(shardID: shard(0, source, lake).id, as: .failed, error: "timed out")
+    #expect(try shard(0, source, lake).state == .present)
+    #expect(try shard(0, source, lake).lastError == "timed out")
+  }
+
+  @Test func aNameIsTakenOnce() throws {
+    let lake = try TemporaryLake()
+    _ = try lake.addSource("images", count: 1)
+    let error = #expect(throws: CatalogError.self) { try lake.addSource("images", count: 1) }
+    #expect(error?.code == .conflict)
+    for name in ["", ".x", "-x", "a/b", "a b", String(repeating: "x", count: 65), "ü"] {
+      let error = #expect(throws: CatalogError.self) { try lake.addSource(name, count: 1) }
+      #expect(error?.code == .usage)
+    }
+  }
+}
+
+@Suite struct URLTemplateTests {
+  @Test func itNumbersTheShards() throws {
+    let template = try URLTemplate(parsing: "https://host/img_emb/img_emb_{ordinal:04}.npy")
+    #expect(template.url(ordinal: 7) == "https://host/img_emb/img_emb_0007.npy")
+    #expect(template.url(ordinal: 12345) == "https://host/img_emb/img_emb_12345.npy")
+    #expect(try URLTemplate(parsing: "file:///x/{ordinal}").url(ordinal: 3) == "file:///x/3")
+  }
+
+  @Test(arguments: [
+    "host/x.npy", "ftp://host/x", "https://user:secret@host/x", "https://host/{ordinal:4}", "https://host/{n}",
+    "https://host/{ordinal",
+    "https:///x", "file://host/x", "https://host/a b",
+  ])
+  func itRefusesWhatCannotBeFetched(text: String) {
+    let error = #expect(throws: CatalogError.self) { try URLTemplate(parsing: text) }
+    #expect(error?.code == .usage)
+    #expect(error?.description.contains("secret") == false)
+  }
+
+  @Test(arguments: [
+    "https://h/..", "https://h/.x", "https://h/", "https://h/-x", "https://h/a%2fb", "https://h/a%5cb", "https://h/%00",
+  ])
+  func aRemoteNameCannotLeaveTheCache(url: String) {
+    #expect(throws: CatalogError.self) { try URLTemplate.fileName(of: url) }
+  }
+}

@@ -1,0 +1,89 @@
+import Catalog
+import GRDB
+import TestSupport
+import Testing
+
+/// The views are the public SQL interface: their columns are pinned here.
+@Suite struct ViewTests {
+  static let columns: [String: String] = [
+    "v_source":
+      "source modality dimension dtype shards present fetching evicted failed rows present_bytes known_bytes created_at",
+    "v_shard":
+      "source ordinal shard state revision sha256 bytes rows trust observed_at expected_bytes expected_sha256 last_error path url",
+    "v_transfer":
+      "transfer source ordinal shard mirror url outcome http_status resumed_from received_bytes error started_at ended_at",
+    "v_trained_index":
+      "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at",
+    "v_version":
+      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 created_at sealed_at",
+    "v_version_input":
+      "version input source ordinal shard revision sha256 bytes is_hole first_id rows output is_present",
+    "v_output_shard":
+      "version output file first_input last_input first_id end_id rows bytes sha256 lists_sha256 created_at",
+    "v_build_progress":
+      "version state inputs holes encoded inputs_left outputs outputs_done rows rows_encoded",
+    "v_storage": "kind files bytes",
+  ]
+
+  @Test(arguments: columns.keys.sorted())
+  func theViewHasExactlyItsDocumentedColumns(view: String) throws {
+    let lake = try TemporaryLake()
+    let documented = try lake.catalog.viewDocumentation().first { $0.name == view }
+    #expect(documented?.columns.map(\.name).joined(separator: " ") == Self.columns[view])
+    #expect(documented?.columns.allSatisfy { !$0.meaning.isEmpty } == true)
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let actual = try queue.read { try $0.columns(in: view).map(\.name) }
+    #expect(actual.joined(separator: " ") == Self.columns[view])
+  }
+
+  @Test func noViewIsUndocumented() throws {
+    let lake = try TemporaryLake()
+    let names = try lake.catalog.viewDocumentation().map(\.name)
+    #expect(names == Self.columns.keys.sorted())
+  }
+}
+
+@Suite struct QueryConsoleTests {
+  private func run(_ sql: String, _ lake: TemporaryLake, limit: Duration? = nil) throws -> [[SQLValue]] {
+    var rows: [[SQLValue]] = []
+    try QueryConsole(layout: lake.catalog.layout, timeLimit: limit).run(sql) { _, values in
+      if let values { rows.append(values) }
+    }
+    return rows
+  }
+
+  @Test func itReadsTheViews() throws {
+    let lake = try TemporaryLake()
+    _ = try lake.addSource("images", count: 3, expectedByteCount: 128 + 8 * 5)
+    #expect(
+      try run("SELECT source, shards, known_bytes FROM v_source;", lake) == [
+        [.text("images"), .integer(3), .integer(504)]
+      ])
+    #expect(
+      try run(
+        "WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n WHERE x < 3) SELECT sum(x), NULL, 0.5, x'00ff' FROM n",
+        lake)
+        == [[.integer(6), .null, .real(0.5), .blob([0, 255])]])
+  }
+
+  @Test(arguments: [
+    "DELETE FROM source", "UPDATE shard SET state = 'present'", "INSERT INTO source DEFAULT VALUES",
+    "DROP TABLE source",
+    "CREATE TABLE t (x)", "ATTACH '/tmp/x' AS x", "PRAGMA user_version = 3", "PRAGMA writable_schema = 1",
+    "VACUUM INTO '/tmp/x'",
+    "SELECT load_extension('x')", "BEGIN", "SELECT 1; DELETE FROM source", "", "  ;", "SELEC", "SELECT * FROM nothing",
+    "SELECT * FROM pragma_table_info('source')",
+  ])
+  func itRefusesAnythingButOneSelect(sql: String) throws {
+    let lake = try TemporaryLake()
+    let error = #expect(throws: CatalogError.self) { try run(sql, lake) }
+    #expect(error?.code == .usage)
+  }
+
+  @Test func itStopsAQueryThatRunsAway() throws {
+    let lake = try TemporaryLake()
+    let endless = "WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    let error = #expect(throws: CatalogError.self) { try run(endless, lake, limit: .milliseconds(30)) }
+    #expect(error?.code == .usage)
+  }
+}

@@ -1,0 +1,40 @@
+// A directory of its own for each test, gone afterwards.
+
+package import Catalog
+internal import Foundation
+
+/// A directory that is removed when the last reference goes.
+package final class TemporaryDirectory: Sendable {
+  package let path: String
+
+  package init() throws {
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent("tarn-test-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    path = url.path
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+/// A lake in a temporary directory, open for writing.
+package final class TemporaryLake: Sendable {
+  private let directory: TemporaryDirectory
+  package let catalog: LakeCatalog
+
+  package var root: String { directory.path + "/lake" }
+
+  package init() throws {
+    directory = try TemporaryDirectory()
+    catalog = try LakeCatalog.create(root: directory.path + "/lake", shards: "shards", artifacts: "artifacts")
+  }
+
+  /// Registers a source of `count` shards that nobody serves.
+  package func addSource(_ name: String, count: Int, expectedByteCount: Int? = nil) throws -> Source {
+    try catalog.addSource(
+      SourceDefinition(
+        name: name, modality: .image, dimension: 4, elementType: .float16, mirrors: ["http://localhost/{ordinal}.npy"],
+        shards: (0..<count).map {
+          .init(name: "\($0).npy", urls: ["http://localhost/\($0).npy"], expectedByteCount: expectedByteCount)
+        }))
+  }
+}
