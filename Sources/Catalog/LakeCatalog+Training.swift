@@ -85,7 +85,7 @@ extension LakeCatalog {
   /// - Parameter name: The trained index's name.
   /// - Returns: The trained index, ready or not.
   /// - Throws: ``CatalogError`` `.notFound`.
-  package func trainedIndex(named name: String) throws -> TrainedIndex {
+  package func trainedIndex(named name: String) throws -> TrainedIndexRecord {
     guard let found = try findTrainedIndex(named: name) else {
       throw CatalogError(
         .notFound, "there is no trained index named '\(name.printable)'",
@@ -95,23 +95,23 @@ extension LakeCatalog {
   }
 
   /// A trained index by its name; nil when there is none.
-  package func findTrainedIndex(named name: String) throws -> TrainedIndex? {
+  package func findTrainedIndex(named name: String) throws -> TrainedIndexRecord? {
     try read {
-      try TrainedIndex.fetchOne($0, sql: "SELECT * FROM trained_index WHERE name = ?", arguments: [name])
+      try TrainedIndexRecord.fetchOne($0, sql: "SELECT * FROM trained_index WHERE name = ?", arguments: [name])
     }
   }
 
   /// A trained index by its number.
-  package func trainedIndex(id: Int64) throws -> TrainedIndex {
+  package func trainedIndex(id: Int64) throws -> TrainedIndexRecord {
     let found = try read {
-      try TrainedIndex.fetchOne($0, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
+      try TrainedIndexRecord.fetchOne($0, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
     }
     guard let found else { throw CatalogError(.notFound, "there is no trained index number \(id)") }
     return found
   }
 
   /// The iterations of a trained index that were recorded, in order.
-  package func iterations(of trained: TrainedIndex) throws -> [TrainingIteration] {
+  package func iterations(of trained: TrainedIndexRecord) throws -> [TrainingIteration] {
     try read {
       try TrainingIteration.fetchAll(
         $0, sql: "SELECT * FROM training_iteration WHERE trained_index_id = ? ORDER BY iteration",
@@ -127,7 +127,7 @@ extension LakeCatalog {
   /// - Parameter definition: What to train.
   /// - Returns: The trained index, `training` or already `ready`.
   /// - Throws: ``CatalogError`` `.conflict` when the name means something else.
-  package func planTraining(_ definition: TrainingDefinition) throws -> TrainedIndex {
+  package func planTraining(_ definition: TrainingDefinition) throws -> TrainedIndexRecord {
     try LakeCatalog.validate(name: definition.name, of: "trained index")
     let specDigest = ContentDigest.of(definition.spec)
     if let existing = try findTrainedIndex(named: definition.name) {
@@ -164,7 +164,7 @@ extension LakeCatalog {
           sql: "INSERT INTO trained_input (trained_index_id, role, ordinal, shard_id, revision) VALUES (?, ?, ?, ?, ?)",
           arguments: [id, input.role, ordinal, input.revision.shardID, input.revision.number])
       }
-      let planned = try TrainedIndex.fetchOne(
+      let planned = try TrainedIndexRecord.fetchOne(
         database, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
@@ -172,7 +172,7 @@ extension LakeCatalog {
   }
 
   /// Records what an iteration did; recording it again changes nothing.
-  package func recordIteration(_ iteration: TrainingIteration, of trained: TrainedIndex) throws {
+  package func recordIteration(_ iteration: TrainingIteration, of trained: TrainedIndexRecord) throws {
     try write("iteration") { database in
       try database.execute(
         sql: """
@@ -193,7 +193,7 @@ extension LakeCatalog {
   ///   - digest: Digest of the file, durable at ``path(of:_:)``.
   ///   - byteCount: Its size.
   /// - Throws: ``CatalogError``.
-  package func finishTraining(_ trained: TrainedIndex, digest: ContentDigest, byteCount: Int) throws {
+  package func finishTraining(_ trained: TrainedIndexRecord, digest: ContentDigest, byteCount: Int) throws {
     try write("trained") { database in
       try LakeCatalog.addArtifact(digest, .trainedIndex, byteCount: byteCount, database)
       try database.execute(

@@ -24,7 +24,7 @@ package struct VersionPlan: Sendable {
   }
 
   package let name: String
-  package let trained: TrainedIndex
+  package let trained: TrainedIndexRecord
   package let source: Source
   package let shardsPerOutput: Int
   package let missingPolicy: MissingPolicy
@@ -36,7 +36,7 @@ package struct VersionPlan: Sendable {
   package let inputs: [Input]
 
   package init(
-    name: String, trained: TrainedIndex, source: Source, shardsPerOutput: Int, missingPolicy: MissingPolicy,
+    name: String, trained: TrainedIndexRecord, source: Source, shardsPerOutput: Int, missingPolicy: MissingPolicy,
     badRowsPolicy: BadRowsPolicy, spec: String, environment: String, inputs: [Input]
   ) {
     self.name = name

@@ -34,11 +34,20 @@ import Testing
     let lax = try queue.read { database in
       try String.fetchAll(
         database,
-        sql:
-          """
+        sql: """
           SELECT name FROM pragma_table_list
           WHERE schema = 'main' AND type = 'table' AND strict = 0 AND name NOT LIKE 'sqlite_%'
           """)
+    }
+    #expect(lax == [])
+  }
+
+  @Test func everyForeignKeyIsIndexed() throws {
+    let lake = try TemporaryLake()
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    try queue.read { (database: Database) throws -> Void in
+      let tables = try String.fetchAll(
+        database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
       for table in tables {
         let keys = try Row.fetchAll(
           database, sql: "SELECT * FROM pragma_foreign_key_list(?) ORDER BY id, seq", arguments: [table])

@@ -59,7 +59,7 @@ package struct Artifact: Sendable {
 }
 
 /// A row of `trained_index`.
-package struct TrainedIndex: Sendable, Identifiable {
+package struct TrainedIndexRecord: Sendable, Identifiable {
   package let id: Int64
   package let name: String
   package let state: TrainedIndexState
@@ -277,7 +277,7 @@ extension Artifact: FetchableRecord {
   }
 }
 
-extension TrainedIndex: FetchableRecord {
+extension TrainedIndexRecord: FetchableRecord {
   init(row: Row) throws {
     id = row["id"]
     name = row["name"]
