@@ -1,0 +1,121 @@
+// Exit codes: the one switch from errors to what a script sees.
+
+internal import ArgumentParser
+internal import Catalog
+internal import Fetch
+internal import Indexer
+
+/// What tarn ends with. An unknown code is a failure.
+enum ExitStatus: Int32 {
+  case ok = 0
+  case failure = 1
+  case partial = 3
+  case noLake = 10
+  case locked = 11
+  case schemaNewer = 12
+  case integrity = 20
+  case inputsMissing = 21
+  case differs = 24
+  case disk = 28
+  case usage = 64
+  case temporary = 75
+  case interrupted = 130
+
+  /// The table of DESIGN's section 5, as `--help` shows it.
+  static let help = """
+    EXIT STATUS
+      0 ok, 1 failure, 3 partial (some shards failed), 10 no lake, 11 locked, 12 catalog schema newer than this
+      tarn, 20 integrity failure found, 21 inputs missing, 24 rebuild differs, 28 disk or budget, 64 usage,
+      75 temporary network failure, 130 interrupted.
+    """
+}
+
+/// An outcome that is not an exception but ends with a code of its own.
+struct Outcome: Error {
+  let status: ExitStatus
+  /// One line for stderr; nil when everything was said already.
+  let message: String?
+
+  init(_ status: ExitStatus, _ message: String? = nil) {
+    self.status = status
+    self.message = message
+  }
+}
+
+/// An error as the user meets it: one line and a code.
+struct Failure {
+  let status: ExitStatus
+  let line: String?
+  private let message: String
+  private let hint: String?
+
+  /// Describes an error; nil for those of the argument parser, which speaks
+  /// for itself.
+  init?(_ error: any Error) {
+    switch error {
+    case let error as CatalogError:
+      self.init(Failure.status(of: error.code), error.message, error.hint)
+    case let error as FetchError:
+      self.init(Failure.status(of: error.code), error.message, error.hint)
+    case let error as IndexerError:
+      self.init(Failure.status(of: error.code), error.message, error.hint)
+    case let error as Outcome:
+      self.init(error.status, error.message, nil)
+    case is CancellationError:
+      self.init(.interrupted, "interrupted", "run the same command again to continue")
+    case is ExitCode, is ValidationError, is CleanExit: return nil
+    default:
+      // The parser's own errors have no public type; they describe usage.
+      guard Tarn.exitCode(for: error).rawValue == ExitCode.failure.rawValue else { return nil }
+      self.init(.failure, "\(error)", nil)
+    }
+  }
+
+  private init(_ status: ExitStatus, _ message: String?, _ hint: String?) {
+    self.status = status
+    self.message = message ?? ""
+    self.hint = hint
+    let text = message.map { hint == nil ? $0 : "\($0); \(hint ?? "")" }
+    line = text?.replacing("\n", with: " ")
+  }
+
+  /// The error as a JSON object.
+  var json: [String: JSONValue] {
+    ["exit": .integer(Int64(status.rawValue)), "message": .string(message), "hint": hint.map { .string($0) } ?? .null]
+  }
+
+  private static func status(of code: CatalogError.Code) -> ExitStatus {
+    switch code {
+    case .noLake: .noLake
+    case .locked: .locked
+    case .schemaNewer: .schemaNewer
+    case .usage, .conflict, .notFound: .usage
+    case .integrity: .integrity
+    case .inputsMissing: .inputsMissing
+    case .diskFull: .disk
+    case .io, .database: .failure
+    }
+  }
+
+  private static func status(of code: FetchError.Code) -> ExitStatus {
+    switch code {
+    case .usage: .usage
+    case .absent: .inputsMissing
+    case .temporary: .temporary
+    case .integrity: .integrity
+    case .diskFull: .disk
+    case .interrupted: .interrupted
+    case .refused, .tls, .io: .failure
+    }
+  }
+
+  private static func status(of code: IndexerError.Code) -> ExitStatus {
+    switch code {
+    case .usage: .usage
+    case .badFeatures, .integrity: .integrity
+    case .inputsMissing: .inputsMissing
+    case .interrupted: .interrupted
+    case .engine, .io: .failure
+    }
+  }
+}

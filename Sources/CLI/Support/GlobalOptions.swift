@@ -1,0 +1,87 @@
+// The options every verb has, and how a verb opens its lake.
+
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+internal import Logging
+
+/// Options of every verb.
+struct GlobalOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The lake's directory (default: TARN_LAKE, else the nearest one above).", valueName: "dir"))
+  var lake: String?
+
+  @Flag(help: "Print JSON: one document, or one line for each row.")
+  var json = false
+
+  @Flag(name: .shortAndLong, help: "Print no progress.")
+  var quiet = false
+
+  @Flag(name: .shortAndLong, help: "Print more of what is being done.")
+  var verbose = false
+
+  /// The lake's directory.
+  ///
+  /// - Returns: What `--lake` or `TARN_LAKE` name, else the nearest lake at or
+  ///   above the working directory.
+  /// - Throws: ``CatalogError`` `.noLake`.
+  func lakeRoot() throws -> String {
+    if let lake { return lake }
+    if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty { return named }
+    if let found = LakeLayout.findRoot(from: FileManager.default.currentDirectoryPath) { return found }
+    throw CatalogError(
+      .noLake, "there is no lake at or above \(FileManager.default.currentDirectoryPath)",
+      hint: "make one with `tarn init`, or name one with --lake")
+  }
+
+  /// Opens the lake for reading.
+  func read() throws -> LakeCatalog { try LakeCatalog.open(root: lakeRoot(), writing: nil) }
+
+  /// Where progress goes.
+  func progress(_ title: String) -> ProgressLine { ProgressLine(title: title, isQuiet: quiet || json && !isTerminal) }
+
+  private var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+  /// The logger of this run, on stderr.
+  func logger(_ label: String) -> Logger {
+    var logger = Logger(label: label) { StderrLogHandler(label: $0) }
+    logger.logLevel = verbose ? .debug : quiet ? .error : .warning
+    return logger
+  }
+}
+
+/// Options of the verbs that write.
+struct WriterOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("How long to wait for another tarn that writes.", valueName: "duration"))
+  var wait: TimeSpan?
+
+  /// Opens the lake for writing.
+  ///
+  /// - Parameters:
+  ///   - global: Names the lake.
+  ///   - verb: The command, told to others that find the lake locked.
+  /// - Returns: The catalog, with the writer lock held.
+  /// - Throws: ``CatalogError``.
+  func open(_ global: GlobalOptions, verb: String) throws -> LakeCatalog {
+    let catalog = try LakeCatalog.open(root: global.lakeRoot(), writing: verb, wait: wait?.duration ?? .zero)
+    try catalog.settleInterruptedShards()
+    return catalog
+  }
+}
+
+/// Log lines on stderr: `warning: …`.
+struct StderrLogHandler: LogHandler {
+  let label: String
+  var logLevel: Logger.Level = .warning
+  var metadata: Logger.Metadata = [:]
+
+  init(label: String) { self.label = label }
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    Output.diagnostic("tarn: \(event.level): \(event.message)")
+  }
+}

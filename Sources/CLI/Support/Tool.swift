@@ -1,0 +1,28 @@
+// What this build is, and what it runs on: recorded with every version and
+// rebuild, and by invariant 3 without effect on any byte.
+
+internal import Foundation
+
+/// This build of tarn.
+enum Tool {
+  /// Semantic version; CHANGELOG.md says what changed.
+  static let version = "0.1.0"
+
+  /// Canonical JSON of the tool and the machine.
+  static var environment: String {
+    var facts: [String: JSONValue] = [
+      "tool": .string("tarn \(version)"),
+      "system": .string(ProcessInfo.processInfo.operatingSystemVersionString),
+      "processors": .integer(Int64(ProcessInfo.processInfo.activeProcessorCount)),
+    ]
+    if let engine = ProcessInfo.processInfo.environment["TARN_ENGINE"] { facts["engine"] = .string(engine) }
+    if let model = cpuModel { facts["cpu"] = .string(model) }
+    return JSONValue.object(facts).text
+  }
+
+  private static var cpuModel: String? {
+    guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return nil }
+    let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
+    return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
+  }
+}

@@ -1,0 +1,46 @@
+// The command line's root: the list of verbs, and the one way out.
+
+internal import ArgumentParser
+internal import Foundation
+
+/// `tarn`: register feature sources, sync them, train, build, search, reproduce.
+@main
+struct Tarn: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tarn",
+    abstract: "A SQLite-tracked data lake for embedding features: sync shards, build FAISS indexes, reproduce them.",
+    discussion: ExitStatus.help,
+    version: Tool.version,
+    subcommands: [
+      Init.self, SourceGroup.self, Sync.self, Import.self, Train.self, Build.self, Status.self, SQL.self, Schema.self,
+      Versions.self, Show.self, Search.self, Locate.self, Reproduce.self,
+    ])
+
+  static func main() async {
+    // A reader that went away, as in `tarn sql … | head`, is an error of that
+    // write and not a signal.
+    signal(SIGPIPE, SIG_IGN)
+    do {
+      var command = try parseAsRoot()
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      leave(with: error)
+    }
+  }
+
+  /// Says what went wrong, in one line, and ends the process.
+  private static func leave(with error: any Error) -> Never {
+    guard let failure = Failure(error) else { exit(withError: error) }
+    Output.flush()
+    if CommandLine.arguments.contains("--json") {
+      Output.json(["error": .object(failure.json)])
+      Output.flush()
+    }
+    if let line = failure.line { Output.diagnostic("tarn: " + line) }
+    Foundation.exit(failure.status.rawValue)
+  }
+}

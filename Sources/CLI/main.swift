@@ -1,2 +1,0 @@
-import Indexer
-print(Indexer.g())
