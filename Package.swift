@@ -91,7 +91,7 @@ let package = Package(
       name: "FetchTests", dependencies: ["Fetch", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "IndexerTests", dependencies: ["Indexer", "Catalog", "TestSupport"],
+      name: "IndexerTests", dependencies: ["Indexer", "CKernels", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "CLITests", dependencies: ["CLI", "Catalog", "TestSupport"],

@@ -1,2 +1,77 @@
+// The SIMD kernels of the indexer: widening, row checks, the binary64 score,
+// sums of rows. Every kernel gives the same bits at every level of the CPU.
 #pragma once
-int ck_x(void);
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// The instruction sets that the kernels are written for, in rising order.
+enum ckernels_level {
+  CKERNELS_PORTABLE = 0,
+  CKERNELS_AVX2 = 1,    // with FMA and F16C
+  CKERNELS_AVX512 = 2,  // F, BW, DQ, VL
+};
+
+/// How the elements of a matrix are stored: little-endian, C order, no padding.
+enum ckernels_element { CKERNELS_FLOAT16 = 0, CKERNELS_FLOAT32 = 1 };
+
+/// What is wrong with a row; the first that applies.
+enum ckernels_row { CKERNELS_ROW_GOOD = 0, CKERNELS_ROW_NAN = 1, CKERNELS_ROW_INFINITE = 2, CKERNELS_ROW_ZERO = 3 };
+
+/// The highest level that this CPU and operating system carry out.
+int ckernels_best_level(void);
+
+/// Widens `count` elements to float32, exactly. A signalling NaN becomes quiet.
+/// `input` needs no alignment.
+void ckernels_widen(int level, const void *input, int element, size_t count, float *output);
+
+/// Finds the first row in [first, end) that is not fit for an index.
+/// Returns its number and sets `*cause`, or returns `end`.
+size_t ckernels_find_bad_row(
+    int level, const void *matrix, int element, size_t dimension, size_t first, size_t end, int *cause);
+
+/// Finds the first of `count` float32 rows with a NaN or an infinity; returns
+/// its number or `count`. Zero rows are fine here.
+size_t ckernels_find_nonfinite_row(int level, const float *rows, size_t dimension, size_t count);
+
+/// The inner product as the project defines it (DESIGN of assignment):
+/// products and sums in binary64, lane l of 16 sums j = l, l+16, l+32, ... in
+/// that order, then s[l] += s[l+8], s[l+4], s[l+2], s[l+1] leaves it in s[0].
+double ckernels_score(int level, const float *left, const float *right, size_t dimension);
+
+/// Adds a row to `dimension` binary64 sums, element by element.
+void ckernels_add_row(int level, const void *row, int element, size_t dimension, double *sums);
+
+/// The inner product of two binary64 vectors in the lane order of the score.
+double ckernels_score64(const double *left, const double *right, size_t dimension);
+
+/// The K rows that vectors are compared with.
+struct ckernels_rows {
+  const float *values;   // [count x dimension]
+  const double *norms;   // [count], each at least the row's true norm
+  size_t count;
+  size_t dimension;
+};
+
+/// What a search for the best row returns and what it cost.
+struct ckernels_counts {
+  uint64_t rescored;   // scores computed in binary64
+  uint64_t fallbacks;  // vectors that the fast path could not bound
+};
+
+/// The best row of each vector by binary64 scores alone.
+void ckernels_best_plain(
+    int level, const struct ckernels_rows *rows, const float *vectors, size_t count, uint32_t *winners, double *scores);
+
+/// Bytes of scratch that ckernels_best_sgemm needs for up to `count` vectors.
+size_t ckernels_sgemm_scratch(size_t count);
+
+/// The same winners by way of OpenBLAS sgemm and its rounding bound.
+void ckernels_best_sgemm(
+    int level, const struct ckernels_rows *rows, const float *vectors, size_t count, void *scratch, uint32_t *winners,
+    double *scores, struct ckernels_counts *counts);
+
+/// OpenBLAS to one thread for good; the caller's threads are the only ones.
+void ckernels_single_threaded_blas(void);
+/// What OpenBLAS says it is: version, kernel family, threading.
+const char *ckernels_blas_name(void);

@@ -1,0 +1,95 @@
+// The ways to find the exact winner, which one a process uses, and the proof
+// that each gives before it is used.
+
+internal import CKernels
+internal import Foundation
+package import Logging
+
+/// A way to compute the winners of ``AssignmentEngine``. All of them return the
+/// same ones; they differ in speed.
+package enum AssignmentBackend: String, Sendable, CaseIterable {
+  /// Float32 products by OpenBLAS, a proved rounding bound, binary64 scores of
+  /// the rows within it.
+  case sgemm
+  /// Binary64 scores of every row.
+  case scalar
+
+  /// The backend of this process: the one that `TARN_ENGINE` names, or the
+  /// fastest that computes right on this machine.
+  ///
+  /// - Parameters:
+  ///   - logger: Gets a warning for each backend that is dropped.
+  ///   - environment: Where `TARN_ENGINE` is looked up.
+  /// - Throws: ``IndexerError`` `.usage` for an unknown name, `.engine` when
+  ///   the named backend computes wrong here.
+  package static func choose(
+    logger: Logger, environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws -> AssignmentBackend {
+    if let name = environment["TARN_ENGINE"], !name.isEmpty {
+      guard let forced = AssignmentBackend(rawValue: name) else {
+        throw IndexerError(
+          .usage, "TARN_ENGINE names no engine: '\(name)'",
+          hint: "it may be \(allCases.map(\.rawValue).joined(separator: ", "))")
+      }
+      guard forced.isSound else {
+        throw IndexerError(
+          .engine, "the \(name) engine computes wrong results on this machine",
+          hint: "unset TARN_ENGINE, or try OPENBLAS_CORETYPE=Haswell")
+      }
+      return forced
+    }
+    for backend in allCases {
+      if backend.isSound { return backend }
+      logger.warning(
+        "the assignment engine computes wrong results on this machine and is not used",
+        metadata: ["engine": "\(backend.rawValue)", "blas": "\(unsafe String(cString: ckernels_blas_name()))"])
+    }
+    throw IndexerError(.engine, "no assignment engine computes right on this machine")
+  }
+
+  /// Whether the backend agrees with portable arithmetic on random and extreme
+  /// rows; found out once in a process, in a few milliseconds.
+  package var isSound: Bool {
+    switch self {
+    case .sgemm: Self.sgemmIsSound
+    case .scalar: Self.scalarIsSound
+    }
+  }
+
+  private static let sgemmIsSound = SelfTest.passes(.sgemm)
+  private static let scalarIsSound = SelfTest.passes(.scalar)
+}
+
+/// Winners of a backend against those of the portable kernel.
+private enum SelfTest {
+  static func passes(_ backend: AssignmentBackend) -> Bool {
+    // Shapes on both sides of the widths that kernels and BLAS tile by.
+    let shapes = [(1, 1, 1), (5, 17, 3), (33, 130, 64), (70, 1100, 97), (130, 300, 768)]
+    return shapes.allSatisfy { vectorCount, rowCount, dimension in
+      var random = SplitMix64(seed: UInt64(rowCount))
+      func element(_ i: Int, scale: Float) -> Float {
+        let value = Float(Int32(truncatingIfNeeded: random.next() >> 40) - (1 << 23)) * 0x1p-23
+        switch i % 41 {
+        case 7: return value * 0x1p-130
+        case 11: return value * 0x1p20
+        default: return value * scale
+        }
+      }
+      var rows = (0..<(rowCount * dimension)).map { element($0, scale: 1) }
+      // A row twice: the lower one wins.
+      if rowCount > 2 {
+        rows.replaceSubrange(
+          ((rowCount - 1) * dimension)..., with: rows[(dimension * (rowCount / 2))..<(dimension * (rowCount / 2 + 1))])
+      }
+      var vectors = (0..<(vectorCount * dimension)).map { element($0, scale: 0x1p-3) }
+      vectors.replaceSubrange(0..<dimension, with: rows.suffix(dimension))
+      let tested = PreparedRows(values: rows, dimension: dimension)
+      var counts = ckernels_counts()
+      let expected = tested.best(of: vectors, level: 0, backend: .scalar, counts: &counts)
+      return SimdLevel.all.allSatisfy { level in
+        guard level <= SimdLevel.current else { return true }
+        return tested.best(of: vectors, level: level, backend: backend, counts: &counts) == expected
+      }
+    }
+  }
+}

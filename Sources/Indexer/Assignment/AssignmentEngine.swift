@@ -1,0 +1,179 @@
+// "Best of K rows for each of N vectors": the one engine behind assignment to
+// lists, k-means and the nearest image of a caption.
+
+internal import CKernels
+internal import Foundation
+package import Logging
+internal import Synchronization
+
+/// Finds, for each vector, the row with the greatest score.
+///
+/// The score of a vector x and a row c is the sum of x[j]·c[j] in binary64, in
+/// one fixed order (see `ckernels_score`). The winner has the greatest score;
+/// of equal scores, the lowest row. That is a definition and not an aim: every
+/// backend, thread count, tile size and SIMD level returns this winner and this
+/// score, bit for bit. `ExactAssignment.md` has the proof.
+package final class AssignmentEngine: Sendable {
+  /// The way in which winners are computed.
+  package let backend: AssignmentBackend
+  /// Rows that vectors are compared with, `1...`.
+  package let rowCount: Int
+  /// Elements of a row, and of a vector.
+  package let dimension: Int
+
+  private let rows: PreparedRows
+  private let pool: WorkerPool
+  private let tileVectors: Int
+  private let totals = Mutex(Statistics())
+
+  /// What the work so far has cost; without effect on any result.
+  package struct Statistics: Sendable, Equatable {
+    /// Vectors whose winners were found.
+    package var vectors = 0
+    /// Binary64 scores computed by the backends that avoid most of them.
+    package var rescored = 0
+    /// Tiles of rows that a fast path could not bound for a vector.
+    package var fallbacks = 0
+  }
+
+  /// Prepares the rows.
+  ///
+  /// - Parameters:
+  ///   - matrix: Holds the rows.
+  ///   - rows: Which of them; all by default. Row numbers in results count
+  ///     from the first of these.
+  ///   - backend: How to compute; nil for ``AssignmentBackend/choose(logger:environment:)``.
+  ///   - pool: The threads.
+  ///   - tileVectors: Vectors that a thread takes at a time, `1...`; nil for
+  ///     the width that suits the caches.
+  ///   - logger: Gets a warning when a backend is dropped.
+  /// - Throws: ``IndexerError`` `.usage` for no rows or too many,
+  ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
+  package init(
+    rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
+    pool: WorkerPool = .shared, tileVectors: Int? = nil, logger: Logger = Logger(label: "tarn.engine")
+  ) throws {
+    let selected = rows ?? 0..<matrix.rowCount
+    guard !selected.isEmpty else { throw IndexerError(.usage, "there are no rows to compare vectors with") }
+    guard selected.count < Int(UInt32.max), matrix.dimension <= 1 << 20 else {
+      throw IndexerError(.usage, "[\(selected.count) x \(matrix.dimension)] rows are too many to compare with at once")
+    }
+    self.backend = try backend ?? .choose(logger: logger)
+    let prepared = PreparedRows(matrix, rows: selected)
+    if let bad = prepared.firstBadRow {
+      throw IndexerError(.badFeatures, "row \(selected.lowerBound + bad) has an element that is NaN or infinite")
+    }
+    self.rows = prepared
+    (rowCount, dimension) = (prepared.count, prepared.dimension)
+    self.pool = pool
+    self.tileVectors = max(tileVectors ?? 256, 1)
+  }
+
+  /// What the work so far has cost.
+  package var statistics: Statistics { totals.withLock { $0 } }
+
+  /// Finds the winners of rows of a matrix.
+  ///
+  /// - Parameters:
+  ///   - matrix: Holds the vectors, of the engine's dimension.
+  ///   - range: Which of its rows; all by default.
+  /// - Returns: One winner for each vector, in their order.
+  /// - Throws: ``IndexerError`` `.badFeatures` for a vector with a NaN or
+  ///   infinity, naming its row.
+  package func best(of matrix: FeatureMatrix, in range: Range<Int>? = nil) throws -> Winners {
+    let range = range ?? 0..<matrix.rowCount
+    return try best(of: matrix, count: range.count, firstRow: range.lowerBound, list: nil)
+  }
+
+  /// Finds the winners of listed rows of a matrix.
+  ///
+  /// - Parameters:
+  ///   - matrix: Holds the vectors, of the engine's dimension.
+  ///   - list: Row numbers, in any order.
+  /// - Returns: One winner for each listed row, in their order.
+  /// - Throws: ``IndexerError`` `.badFeatures` for a vector with a NaN or
+  ///   infinity, naming its row.
+  package func best(of matrix: FeatureMatrix, listed list: [UInt32]) throws -> Winners {
+    try best(of: matrix, count: list.count, firstRow: 0, list: list)
+  }
+
+  private func best(of matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) throws -> Winners {
+    guard matrix.dimension == dimension else {
+      throw IndexerError(
+        .badFeatures, "vectors of \(matrix.dimension) elements cannot be compared with rows of \(dimension)")
+    }
+    var winners = Winners(
+      rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
+    let tile = tileVectors
+    let scratch = Scratch(
+      count: pool.threadCount, vectorByteCount: tile * dimension * 4,
+      byteCount: rows.scratchByteCount(vectorCount: tile))
+    let badRow = Atomic<Int>(Int.max)
+    unsafe winners.rows.withUnsafeMutableBufferPointer { rowsOut in
+      unsafe winners.scores.withUnsafeMutableBufferPointer { scoresOut in
+        // Tasks write disjoint ranges of both.
+        nonisolated(unsafe) let rowsOut = unsafe rowsOut
+        nonisolated(unsafe) let scoresOut = unsafe scoresOut
+        pool.run((count + tile - 1) / tile) { task, worker in
+          let first = task * tile
+          let width = min(tile, count - first)
+          let vectors = unsafe scratch.vectors(of: worker)
+          if let list {
+            for i in 0..<width {
+              let row = Int(list[first + i])
+              unsafe matrix.widen(rows: row..<(row + 1), to: vectors + i * dimension)
+            }
+          } else {
+            unsafe matrix.widen(rows: (firstRow + first)..<(firstRow + first + width), to: vectors)
+          }
+          let bad = unsafe ckernels_find_nonfinite_row(SimdLevel.current, vectors, dimension, width)
+          guard bad == width else {
+            let row = list.map { Int($0[first + bad]) } ?? (firstRow + first + bad)
+            badRow.min(row, ordering: .relaxed)
+            return
+          }
+          guard let winner = unsafe rowsOut.baseAddress, let score = unsafe scoresOut.baseAddress else { return }
+          var counts = ckernels_counts()
+          unsafe rows.best(
+            of: vectors, count: width, level: SimdLevel.current, backend: backend,
+            scratch: scratch.memory(of: worker), winners: winner + first, scores: score + first,
+            counts: &counts)
+          totals.withLock {
+            $0.vectors += width
+            $0.rescored += Int(counts.rescored)
+            $0.fallbacks += Int(counts.fallbacks)
+          }
+        }
+      }
+    }
+    let bad = badRow.load(ordering: .relaxed)
+    guard bad == Int.max else {
+      throw IndexerError(.badFeatures, "row \(bad) has an element that is NaN or infinite")
+    }
+    return winners
+  }
+}
+
+/// Memory of each thread for one call: a tile of widened vectors and what the
+/// backend needs.
+///
+/// `@unchecked Sendable`: a worker's part is used by that worker alone.
+@safe private final class Scratch: @unchecked Sendable {
+  private let start: UnsafeMutableRawPointer
+  private let vectorByteCount: Int
+  private let stride: Int
+
+  init(count: Int, vectorByteCount: Int, byteCount: Int) {
+    self.vectorByteCount = (vectorByteCount + 63) / 64 * 64
+    stride = (self.vectorByteCount + byteCount + 4095) / 4096 * 4096
+    unsafe start = .allocate(byteCount: stride * count, alignment: 4096)
+  }
+
+  deinit { unsafe start.deallocate() }
+
+  func vectors(of worker: Int) -> UnsafeMutablePointer<Float> {
+    unsafe (start + worker * stride).assumingMemoryBound(to: Float.self)
+  }
+
+  func memory(of worker: Int) -> UnsafeMutableRawPointer { unsafe start + worker * stride + vectorByteCount }
+}

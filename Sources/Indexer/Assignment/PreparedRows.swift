@@ -1,0 +1,94 @@
+// The rows that vectors are compared with, laid out for the kernels, and the
+// call of a kernel on one tile of vectors.
+
+internal import CKernels
+
+/// The winners of some vectors, in their order.
+package struct Winners: Sendable, Equatable {
+  /// The row with the greatest score, the lowest of equal ones.
+  package var rows: [UInt32]
+  /// Its score.
+  package var scores: [Double]
+
+  package init(rows: [UInt32] = [], scores: [Double] = []) {
+    self.rows = rows
+    self.scores = scores
+  }
+}
+
+/// K float32 rows and their norms.
+///
+/// `@unchecked Sendable`: the memory is written in `init` alone and freed in
+/// `deinit`.
+@safe internal final class PreparedRows: @unchecked Sendable {
+  let count: Int
+  let dimension: Int
+  private let values: UnsafeMutablePointer<Float>
+  private let norms: UnsafeMutablePointer<Double>
+  /// The first row with an element that is NaN or infinite.
+  let firstBadRow: Int?
+
+  /// Copies rows that are float32 already.
+  convenience init(values: [Float], dimension: Int) {
+    self.init(FeatureMatrix(values, dimension: dimension), rows: nil)
+  }
+
+  /// Widens rows of a matrix.
+  init(_ matrix: FeatureMatrix, rows: Range<Int>?) {
+    let rows = rows ?? 0..<matrix.rowCount
+    count = rows.count
+    dimension = matrix.dimension
+    unsafe values = .allocate(capacity: max(rows.count * matrix.dimension, 1))
+    unsafe norms = .allocate(capacity: max(rows.count, 1))
+    unsafe matrix.widen(rows: rows, to: values)
+    var bad: Int?
+    for row in 0..<rows.count {
+      let start = unsafe values + row * matrix.dimension
+      let square = unsafe ckernels_score(SimdLevel.current, start, start, matrix.dimension)
+      // Squares of finite floats are below 2^256: only a bad element gets further.
+      if !square.isFinite, bad == nil { bad = row }
+      // The score of a row with itself is its squared norm to 1 part in 2^40.
+      unsafe norms[row] = square.squareRoot() * (1 + 0x1p-30)
+    }
+    firstBadRow = bad
+  }
+
+  deinit {
+    unsafe values.deallocate()
+    unsafe norms.deallocate()
+  }
+
+  /// Bytes of scratch for tiles of `vectorCount` vectors.
+  func scratchByteCount(vectorCount: Int) -> Int { ckernels_sgemm_scratch(vectorCount) }
+
+  /// Finds the winners of one tile of finite vectors.
+  func best(
+    of vectors: UnsafePointer<Float>, count vectorCount: Int, level: Int32, backend: AssignmentBackend,
+    scratch: UnsafeMutableRawPointer, winners: UnsafeMutablePointer<UInt32>, scores: UnsafeMutablePointer<Double>,
+    counts: inout ckernels_counts
+  ) {
+    var rows = unsafe ckernels_rows(values: values, norms: norms, count: count, dimension: dimension)
+    switch backend {
+    case .scalar: unsafe ckernels_best_plain(level, &rows, vectors, vectorCount, winners, scores)
+    case .sgemm:
+      unsafe ckernels_best_sgemm(level, &rows, vectors, vectorCount, scratch, winners, scores, &counts)
+    }
+  }
+
+  /// As above, for vectors in an array.
+  func best(of vectors: [Float], level: Int32, backend: AssignmentBackend, counts: inout ckernels_counts) -> Winners {
+    let vectorCount = vectors.count / dimension
+    let scratch = UnsafeMutableRawPointer.allocate(
+      byteCount: scratchByteCount(vectorCount: vectorCount), alignment: 64)
+    defer { unsafe scratch.deallocate() }
+    var winners = [UInt32](repeating: 0, count: vectorCount)
+    var scores = [Double](repeating: 0, count: vectorCount)
+    unsafe vectors.withUnsafeBufferPointer { buffer in
+      guard let start = buffer.baseAddress else { return }
+      unsafe best(
+        of: start, count: vectorCount, level: level, backend: backend, scratch: scratch, winners: &winners,
+        scores: &scores, counts: &counts)
+    }
+    return Winners(rows: winners, scores: scores)
+  }
+}

@@ -1,0 +1,101 @@
+// The exact score, and the search for the best row by it alone.
+#include <immintrin.h>
+#include <math.h>
+
+#include "CKernels.h"
+#include "levels.h"
+
+// The product of two binary32 numbers is exact in binary64: 24 + 24 bits fit
+// in 53, and exponents from -298 to 255 are normal there. So a*b + s is rounded
+// once whether or not it is fused, and only the order of the sums matters; all
+// levels keep it. Lanes start at +0 and never become -0, so a lane without an
+// element is left as it is.
+
+static double fold(double s[16]) {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int l = 0; l < width; l++) s[l] += s[l + width];
+  }
+  return s[0];
+}
+
+static ALWAYS_INLINE void tail(const float *x, const float *y, size_t first, size_t dimension, double s[16]) {
+  for (size_t j = first; j < dimension; j++) s[j - first] += (double)x[j] * (double)y[j];
+}
+
+static double score_portable(const float *x, const float *y, size_t dimension) {
+  double s[16] = {0};
+  size_t j = 0;
+  for (; j + 16 <= dimension; j += 16) {
+    for (int l = 0; l < 16; l++) s[l] += (double)x[j + l] * (double)y[j + l];
+  }
+  tail(x, y, j, dimension, s);
+  return fold(s);
+}
+
+TARGET_AVX2 static double score_avx2(const float *x, const float *y, size_t dimension) {
+  __m256d a = _mm256_setzero_pd(), b = a, c = a, d = a;
+  size_t j = 0;
+  for (; j + 16 <= dimension; j += 16) {
+#define LANES(sum, at)                                                       \
+  sum = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + j + at)), _mm256_cvtps_pd(_mm_loadu_ps(y + j + at)), sum)
+    LANES(a, 0);
+    LANES(b, 4);
+    LANES(c, 8);
+    LANES(d, 12);
+#undef LANES
+  }
+  double s[16];
+  _mm256_storeu_pd(s, a);
+  _mm256_storeu_pd(s + 4, b);
+  _mm256_storeu_pd(s + 8, c);
+  _mm256_storeu_pd(s + 12, d);
+  tail(x, y, j, dimension, s);
+  return fold(s);
+}
+
+TARGET_AVX512 static double score_avx512(const float *x, const float *y, size_t dimension) {
+  __m512d a = _mm512_setzero_pd(), b = a;
+  size_t j = 0;
+  for (; j + 16 <= dimension; j += 16) {
+    a = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + j)), _mm512_cvtps_pd(_mm256_loadu_ps(y + j)), a);
+    b = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + j + 8)), _mm512_cvtps_pd(_mm256_loadu_ps(y + j + 8)), b);
+  }
+  double s[16];
+  _mm512_storeu_pd(s, a);
+  _mm512_storeu_pd(s + 8, b);
+  tail(x, y, j, dimension, s);
+  return fold(s);
+}
+
+double ckernels_score(int level, const float *left, const float *right, size_t dimension) {
+  switch (level) {
+    case CKERNELS_AVX512: return score_avx512(left, right, dimension);
+    case CKERNELS_AVX2: return score_avx2(left, right, dimension);
+    default: return score_portable(left, right, dimension);
+  }
+}
+
+double ckernels_score64(const double *left, const double *right, size_t dimension) {
+  double s[16] = {0};
+  for (size_t j = 0; j < dimension; j++) s[j % 16] += left[j] * right[j];
+  return fold(s);
+}
+
+void ckernels_best_plain(
+    int level, const struct ckernels_rows *rows, const float *vectors, size_t count, uint32_t *winners,
+    double *scores) {
+  for (size_t i = 0; i < count; i++) {
+    const float *x = vectors + i * rows->dimension;
+    double best = -INFINITY;
+    uint32_t winner = 0;
+    for (size_t c = 0; c < rows->count; c++) {
+      double score = ckernels_score(level, x, rows->values + c * rows->dimension, rows->dimension);
+      if (score > best) {
+        best = score;
+        winner = (uint32_t)c;
+      }
+    }
+    winners[i] = winner;
+    scores[i] = best;
+  }
+}

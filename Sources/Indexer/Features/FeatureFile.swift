@@ -1,0 +1,86 @@
+// One feature file, opened: its header believed only when the file's length
+// agrees with it.
+
+package import Catalog
+internal import Glibc
+
+/// A `.npy` feature file, memory-mapped.
+package final class FeatureFile: Sendable {
+  package let path: String
+  /// The rows.
+  package let matrix: FeatureMatrix
+
+  package var rowCount: Int { matrix.rowCount }
+  package var dimension: Int { matrix.dimension }
+  package var elementType: ElementType { matrix.elementType }
+
+  /// Opens and maps a file.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - dimension: The dimension it must have; nil for any.
+  ///   - elementType: The element type it must have; nil for any.
+  /// - Throws: ``IndexerError`` `.badFeatures` when it is malformed, truncated,
+  ///   overlong, or of another dimension or element type; `.inputsMissing`
+  ///   when there is no such file; `.io`.
+  package init(_ path: String, dimension: Int? = nil, elementType: ElementType? = nil) throws {
+    let header = try Self.header(of: path)
+    if let dimension, header.dimension != dimension {
+      throw IndexerError(
+        .badFeatures, "\(path) has rows of \(header.dimension) elements, not \(dimension)",
+        hint: "register it under a source of its own dimension")
+    }
+    if let elementType, header.elementType != elementType {
+      throw IndexerError(
+        .badFeatures, "\(path) holds \(header.elementType), not \(elementType)",
+        hint: "register it under a source of its own dtype")
+    }
+    self.path = path
+    matrix = try FeatureMatrix(
+      mapping: path, byteOffset: header.dataOffset, elementType: header.elementType,
+      rowCount: header.rowCount, dimension: header.dimension)
+  }
+
+  /// As the matrix's, for a caller that has only the file.
+  package func widen(rows: Range<Int>, into output: inout MutableSpan<Float>) {
+    matrix.widen(rows: rows, into: &output)
+  }
+
+  /// Refuses the file when a row is unfit for an index.
+  ///
+  /// - Throws: ``IndexerError`` `.badFeatures` naming file, row and cause.
+  package func requireGoodRows() throws {
+    guard let bad = matrix.firstBadRow() else { return }
+    throw IndexerError(
+      .badFeatures, "\(path): row \(bad.row) holds \(bad.defect.rawValue)",
+      hint: "replace the file, or leave such rows out with --bad-rows skip")
+  }
+
+  private static func header(of path: String) throws -> NpyHeader {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw IndexerError.system("open", path) }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var wanted = 4096
+    while true {
+      var chunk = [UInt8](repeating: 0, count: wanted - bytes.count)
+      let count = unsafe read(descriptor, &chunk, chunk.count)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw IndexerError.system("read", path)
+      }
+      bytes += chunk.prefix(count)
+      switch NpyHeader.parse(bytes) {
+      case .header(let header): return header
+      case .malformed(let cause): throw IndexerError(.badFeatures, "\(path): \(cause)")
+      case .needs(let byteCount):
+        guard count > 0 else {
+          throw IndexerError(
+            .badFeatures, "\(path) ends inside its .npy header, after \(bytes.count) bytes",
+            hint: "it is truncated: fetch it again")
+        }
+        wanted = max(byteCount, bytes.count + 1)
+      }
+    }
+  }
+}

@@ -1,0 +1,208 @@
+// A matrix of features as its bytes lie in a file or in memory: float16 or
+// float32, C order. Everything that reads vectors reads them from here.
+
+internal import CKernels
+package import Catalog
+internal import Glibc
+
+/// An immutable row-major matrix `[rowCount × dimension]`; component `j` of row
+/// `i` is element `i * dimension + j`.
+///
+/// Mapped from a file, its pages come and go with the kernel's cache: a matrix
+/// may be larger than memory.
+///
+/// `@unchecked Sendable`: the bytes are never written after `init`, and the one
+/// owner that unmaps or frees them is this object's `deinit`. A file that is
+/// truncated while it is mapped ends the process with SIGBUS; files of a lake
+/// are written once and never truncated.
+@safe package final class FeatureMatrix: @unchecked Sendable {
+  package let elementType: ElementType
+  package let rowCount: Int
+  package let dimension: Int
+
+  @unsafe private enum Storage {
+    case mapping(UnsafeMutableRawPointer?, byteCount: Int)
+    case memory(UnsafeMutableRawPointer)
+  }
+
+  private let storage: Storage
+  /// The first element. It need not be aligned.
+  internal let base: UnsafeRawPointer
+
+  /// Bytes of one row.
+  package var rowByteCount: Int { dimension * elementType.byteCount }
+
+  /// Maps the elements of a file.
+  ///
+  /// - Parameters:
+  ///   - path: A file of `byteOffset` bytes and then exactly the matrix.
+  ///   - byteOffset: Where the first element is.
+  ///   - elementType: How elements are stored.
+  ///   - rowCount: Rows, `0...`.
+  ///   - dimension: Columns, `1...`.
+  /// - Throws: ``IndexerError`` `.badFeatures` when the file is shorter or
+  ///   longer, `.io` when it cannot be opened or mapped.
+  package init(
+    mapping path: String, byteOffset: Int, elementType: ElementType, rowCount: Int, dimension: Int
+  ) throws {
+    precondition(rowCount >= 0 && dimension >= 1 && byteOffset >= 0, "the shape of a matrix is negative")
+    let wanted = byteOffset + rowCount * dimension * elementType.byteCount
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw IndexerError.system("open", path) }
+    defer { close(descriptor) }
+    var info = stat()
+    guard unsafe fstat(descriptor, &info) == 0 else { throw IndexerError.system("stat", path) }
+    guard info.st_mode & S_IFMT == S_IFREG else {
+      throw IndexerError(.badFeatures, "\(path) is not a regular file")
+    }
+    guard Int(info.st_size) == wanted else {
+      throw IndexerError(
+        .badFeatures,
+        "\(path) has \(info.st_size) bytes; [\(rowCount) x \(dimension)] \(elementType) needs \(wanted)",
+        hint: Int(info.st_size) < wanted ? "it is truncated: fetch it again" : "it has bytes after its last row")
+    }
+    let mapped = unsafe mmap(nil, max(wanted, 1), PROT_READ, MAP_PRIVATE, descriptor, 0)
+    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw IndexerError.system("map", path) }
+    unsafe storage = .mapping(mapped, byteCount: max(wanted, 1))
+    unsafe base = UnsafeRawPointer(mapped + byteOffset)
+    (self.elementType, self.rowCount, self.dimension) = (elementType, rowCount, dimension)
+  }
+
+  /// Copies float32 rows.
+  ///
+  /// - Parameters:
+  ///   - values: Row-major, `[values.count / dimension × dimension]`.
+  ///   - dimension: Columns, `1...`; divides `values.count`.
+  package init(_ values: [Float], dimension: Int) {
+    precondition(dimension >= 1 && values.count % dimension == 0, "values are not whole rows")
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: max(values.count * 4, 64), alignment: 64)
+    unsafe values.withUnsafeBytes { bytes in
+      if let source = bytes.baseAddress { unsafe memory.copyMemory(from: source, byteCount: bytes.count) }
+    }
+    unsafe storage = .memory(memory)
+    unsafe base = UnsafeRawPointer(memory)
+    (elementType, rowCount, self.dimension) = (.float32, values.count / dimension, dimension)
+  }
+
+  deinit {
+    switch unsafe storage {
+    case .mapping(let start, let byteCount): unsafe munmap(start, byteCount)
+    case .memory(let start): unsafe start.deallocate()
+    }
+  }
+
+  /// Widens rows to float32, exactly.
+  ///
+  /// - Parameters:
+  ///   - rows: Rows of the matrix.
+  ///   - output: Gets `rows.count * dimension` elements from its start.
+  package func widen(rows: Range<Int>, into output: inout MutableSpan<Float>) {
+    precondition(output.count >= rows.count * dimension, "no room for the rows")
+    unsafe output.withUnsafeMutableBufferPointer { buffer in
+      if let start = buffer.baseAddress { unsafe widen(rows: rows, to: start) }
+    }
+  }
+
+  /// The rows as float32, row-major.
+  package func floats(rows: Range<Int>) -> [Float] {
+    precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
+    return unsafe [Float](unsafeUninitializedCapacity: rows.count * dimension) { buffer, count in
+      if let start = buffer.baseAddress { unsafe widen(rows: rows, to: start) }
+      count = rows.count * dimension
+    }
+  }
+
+  internal func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {
+    precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
+    unsafe ckernels_widen(
+      SimdLevel.current, address(ofRow: rows.lowerBound), elementType.code, rows.count * dimension, output)
+  }
+
+  internal func address(ofRow row: Int) -> UnsafeRawPointer { unsafe base + row * rowByteCount }
+
+  /// What makes a row unfit for an index.
+  package enum Defect: String, Sendable, Equatable {
+    case nan = "a NaN"
+    case infinite = "an infinity"
+    case zero = "only zeros"
+  }
+
+  /// A row that is unfit, and why.
+  package struct BadRow: Sendable, Equatable {
+    package let row: Int
+    package let defect: Defect
+
+    package init(row: Int, defect: Defect) { (self.row, self.defect) = (row, defect) }
+  }
+
+  /// The first row in a range with a NaN, an infinity or only zeros.
+  package func firstBadRow(in rows: Range<Int>? = nil) -> BadRow? {
+    let rows = rows ?? 0..<rowCount
+    precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
+    var cause: Int32 = 0
+    let row = unsafe ckernels_find_bad_row(
+      SimdLevel.current, base, elementType.code, dimension, rows.lowerBound, rows.upperBound, &cause)
+    guard row < rows.upperBound else { return nil }
+    switch UInt32(cause) {
+    case CKERNELS_ROW_NAN.rawValue: return BadRow(row: row, defect: .nan)
+    case CKERNELS_ROW_INFINITE.rawValue: return BadRow(row: row, defect: .infinite)
+    default: return BadRow(row: row, defect: .zero)
+    }
+  }
+
+  /// Every row in a range with a NaN, an infinity or only zeros, ascending.
+  package func badRows(in rows: Range<Int>? = nil) -> [BadRow] {
+    var rest = rows ?? 0..<rowCount
+    var found: [BadRow] = []
+    while let bad = firstBadRow(in: rest) {
+      found.append(bad)
+      rest = (bad.row + 1)..<rest.upperBound
+    }
+    return found
+  }
+
+  /// How rows are about to be read; the kernel may act on it.
+  package enum Access: Sendable { case sequential, random, willNeed, dontNeed }
+
+  /// Tells the kernel how a range of rows will be read.
+  ///
+  /// - Parameters:
+  ///   - access: What is coming.
+  ///   - rows: Rows of the matrix; all by default.
+  package func advise(_ access: Access, rows: Range<Int>? = nil) {
+    guard case .mapping(let start?, _) = unsafe storage else { return }
+    let rows = rows ?? 0..<rowCount
+    let page = Int(getpagesize())
+    let offset = unsafe address(ofRow: rows.lowerBound) - UnsafeRawPointer(start)
+    let first = offset / page * page
+    let count = offset + rows.count * rowByteCount - first
+    let advice =
+      switch access {
+      case .sequential: MADV_SEQUENTIAL
+      case .random: MADV_RANDOM
+      case .willNeed: MADV_WILLNEED
+      case .dontNeed: MADV_DONTNEED
+      }
+    // Advice only: a refusal changes nothing but speed.
+    _ = unsafe madvise(start + first, count, Int32(advice))
+  }
+}
+
+extension ElementType {
+  /// The kernels' number for the type.
+  internal var code: Int32 {
+    switch self {
+    case .float16: Int32(CKERNELS_FLOAT16.rawValue)
+    case .float32: Int32(CKERNELS_FLOAT32.rawValue)
+    }
+  }
+}
+
+extension IndexerError {
+  /// The error of the system call that just failed, read from `errno`.
+  internal static func system(_ operation: String, _ path: String) -> IndexerError {
+    let number = errno
+    let reason = unsafe String(cString: strerror(number))
+    return IndexerError(number == ENOENT ? .inputsMissing : .io, "cannot \(operation) \(path): \(reason)")
+  }
+}

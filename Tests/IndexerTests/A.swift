@@ -1,2 +1,0 @@
-import Testing
-@Test func aIndexer() { #expect(1 == 1) }

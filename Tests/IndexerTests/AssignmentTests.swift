@@ -1,0 +1,228 @@
+import CKernels
+import Catalog
+import Foundation
+import Logging
+import TestSupport
+import Testing
+
+import Indexer
+
+/// The definition, written out: lanes, tree, greatest score, lowest row.
+func referenceScore(_ x: ArraySlice<Float>, _ y: ArraySlice<Float>) -> Double {
+  var s = [Double](repeating: 0, count: 16)
+  for (j, (a, b)) in zip(x, y).enumerated() { s[j % 16] += Double(a) * Double(b) }
+  for width in [8, 4, 2, 1] { for l in 0..<width { s[l] += s[l + width] } }
+  return s[0]
+}
+
+func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) -> Winners {
+  var winners = Winners()
+  for i in 0..<(vectors.count / dimension) {
+    var best = (score: -Double.infinity, row: UInt32(0))
+    for c in 0..<(rows.count / dimension) {
+      let score = referenceScore(
+        vectors[(i * dimension)..<((i + 1) * dimension)], rows[(c * dimension)..<((c + 1) * dimension)])
+      if score > best.score { best = (score, UInt32(c)) }
+    }
+    winners.rows.append(best.row)
+    winners.scores.append(best.score)
+  }
+  return winners
+}
+
+@Suite struct AssignmentTests {
+  static let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
+
+  /// One random problem; `kind` chooses what makes it hard.
+  struct Problem {
+    var vectors: [Float]
+    var rows: [Float]
+    let dimension: Int
+    let kind: Int
+
+    init(seed: UInt64) {
+      var random = SplitMix64(seed: seed)
+      kind = Int(seed % 12)
+      let wide = seed % 29 == 0
+      dimension = wide ? 1 + Int(random.next() % 2048) : 1 + Int(random.next() % 70)
+      let rowCount = kind == 0 ? 1 : 1 + Int(random.next() % (wide ? 40 : 150))
+      let vectorCount = 1 + Int(random.next() % (wide ? 6 : 30))
+      vectors = random.unitRows(vectorCount, dimension: dimension)
+      rows = random.unitRows(rowCount, dimension: dimension)
+      let d = dimension
+      func copy(_ from: Int, _ to: Int) { for j in 0..<d { rows[to * d + j] = rows[from * d + j] } }
+      switch kind {
+      case 1:  // Duplicated rows: exact ties.
+        for c in 0..<rowCount { copy(Int(random.next() % UInt64(rowCount)), c) }
+      case 2:  // Neighbours one ulp apart in one element.
+        for c in 1..<max(rowCount, 1) {
+          copy(0, c)
+          let j = c * d + Int(random.next() % UInt64(d))
+          rows[j] = random.next() % 2 == 0 ? rows[j].nextUp : rows[j].nextDown
+        }
+      case 3:  // Small integers: many exact ties of different rows.
+        for i in rows.indices { rows[i] = Float(Int(random.next() % 5) - 2) }
+        for i in vectors.indices { vectors[i] = Float(Int(random.next() % 5) - 2) }
+      case 4:  // Products that underflow binary32.
+        for i in rows.indices { rows[i] *= 0x1p-120 }
+        for i in vectors.indices { vectors[i] *= 0x1p-20 }
+      case 5:  // Subnormal elements.
+        for i in rows.indices { rows[i] *= 0x1p-140 }
+      case 6:  // Sums that overflow binary32.
+        for i in rows.indices { rows[i] *= 0x1p100 }
+        for i in vectors.indices { vectors[i] *= 0x1p40 }
+      case 7:  // Norms that differ by orders of magnitude.
+        for i in rows.indices { rows[i] *= Float(sign: .plus, exponent: Int(random.next() % 60) - 30, significand: 1) }
+      case 8:  // One dominant dimension.
+        for c in 0..<rowCount { rows[c * d] = 1000 }
+        for i in 0..<vectorCount { vectors[i * d] = -999 }
+      case 9:  // A common mean far larger than what tells rows apart.
+        for i in rows.indices { rows[i] = 1 + rows[i] * 0x1p-18 }
+        for i in vectors.indices { vectors[i] = 1 + vectors[i] * 0x1p-2 }
+      case 10:  // Zero vectors and zero rows.
+        for j in 0..<d { vectors[j] = 0 }
+        for j in 0..<d { rows[(rowCount / 2) * d + j] = 0 }
+        for i in rows.indices { rows[i] = -abs(rows[i]) }
+      case 11:  // The greatest finite elements.
+        for i in rows.indices where i % 3 == 0 {
+          rows[i] = random.next() % 2 == 0 ? .greatestFiniteMagnitude : -.greatestFiniteMagnitude
+        }
+        for i in vectors.indices where i % 5 == 0 { vectors[i] = .greatestFiniteMagnitude }
+      default: break
+      }
+    }
+  }
+
+  @Test(arguments: 0..<12)
+  func everyBackendThreadCountAndTileFindsTheBruteForceWinner(kind: Int) throws {
+    for number in 0..<100 {
+      let problem = Problem(seed: UInt64(number * 12 + kind))
+      let expected = referenceWinners(of: problem.vectors, among: problem.rows, dimension: problem.dimension)
+      let vectors = FeatureMatrix(problem.vectors, dimension: problem.dimension)
+      let rows = FeatureMatrix(problem.rows, dimension: problem.dimension)
+      for backend in AssignmentBackend.allCases {
+        for (pool, tile) in zip(Self.pools, [[256, 1, 7], [5, 256, 2], [3, 64, 256]][number % 3]) {
+          let engine = try AssignmentEngine(rows: rows, backend: backend, pool: pool, tileVectors: tile)
+          let found = try engine.best(of: vectors)
+          #expect(
+            found == expected,
+            "case \(number) of kind \(kind), \(backend), \(pool.threadCount) threads, tiles of \(tile)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [(1500, 300, 33), (2049, 70, 128), (4100, 20, 768)])
+  func manyTilesOfRowsGiveTheBruteForceWinner(rowCount: Int, vectorCount: Int, dimension: Int) throws {
+    var random = SplitMix64(seed: UInt64(rowCount))
+    var values = random.unitRows(rowCount, dimension: dimension)
+    // Copies in other tiles: the lowest must win.
+    for c in 0..<(rowCount / 3) {
+      let to = rowCount - 1 - c
+      for j in 0..<dimension { values[to * dimension + j] = values[c * dimension + j] }
+    }
+    let queries = random.unitRows(vectorCount, dimension: dimension)
+    let expected = referenceWinners(of: queries, among: values, dimension: dimension)
+    for backend in AssignmentBackend.allCases {
+      let engine = try AssignmentEngine(
+        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools[1])
+      #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
+      #expect(engine.statistics.vectors == vectorCount)
+    }
+  }
+
+  @Test func moreTiesThanThereIsRoomForCandidatesGoToTheLowestRow() throws {
+    var random = SplitMix64(seed: 9)
+    let row = random.unitRows(1, dimension: 40)
+    let worse = row.map { $0 * 0.5 }
+    let rows = FeatureMatrix((0..<3000).flatMap { $0 < 7 ? worse : row }, dimension: 40)
+    for backend in AssignmentBackend.allCases {
+      let found = try AssignmentEngine(rows: rows, backend: backend).best(of: FeatureMatrix(row, dimension: 40))
+      #expect(found.rows == [7])
+    }
+  }
+
+  @Test func scoresHaveTheSameBitsAtEveryLevel() {
+    var random = SplitMix64(seed: 11)
+    for dimension in Array(1...70) + [127, 128, 129, 768, 1023, 2048] {
+      let x = (0..<dimension).map { _ in
+        random.normal() * Float(sign: .plus, exponent: Int(random.next() % 40) - 20, significand: 1)
+      }
+      let y = (0..<dimension).map { _ in random.normal() }
+      let expected = referenceScore(x[...], y[...])
+      for level in SimdLevel.all {
+        let score = unsafe ckernels_score(level, x, y, dimension)
+        #expect(score.bitPattern == expected.bitPattern, "dimension \(dimension), level \(level)")
+      }
+    }
+  }
+
+  @Test func listedRowsAndRangesAreWidenedFromFloat16() throws {
+    var random = SplitMix64(seed: 12)
+    let dimension = 19
+    let halves = (0..<(50 * dimension)).map { _ in Float16(random.normal()) }
+    let path = NSTemporaryDirectory() + "tarn-assign-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try Data(halves.flatMap { [UInt8($0.bitPattern & 255), UInt8($0.bitPattern >> 8)] }).write(
+      to: URL(fileURLWithPath: path))
+    let matrix = try FeatureMatrix(
+      mapping: path, byteOffset: 0, elementType: .float16, rowCount: 50, dimension: dimension)
+    let floats = halves.map { Float($0) }
+    let engine = try AssignmentEngine(rows: matrix, in: 10..<40, tileVectors: 4)
+    let expected = referenceWinners(
+      of: floats, among: Array(floats[(10 * dimension)..<(40 * dimension)]), dimension: dimension)
+    #expect(try engine.best(of: matrix) == expected)
+    #expect(try engine.best(of: matrix, in: 3..<9).rows == Array(expected.rows[3..<9]))
+    let listed = try engine.best(of: matrix, listed: [49, 0, 0, 7, 31, 8])
+    #expect(listed.rows == [49, 0, 0, 7, 31, 8].map { expected.rows[$0] })
+    #expect(listed.scores == [49, 0, 0, 7, 31, 8].map { expected.scores[$0] })
+  }
+
+  @Test func refusesRowsAndVectorsThatAreNotFinite() throws {
+    let good = FeatureMatrix([1, 2, 3, 4, 0, 0], dimension: 2)
+    let bad = FeatureMatrix([1, 2, 0, 0, .nan, 4, 5, .infinity], dimension: 2)
+    let rows = try #require(throws: IndexerError.self) { _ = try AssignmentEngine(rows: bad) }
+    #expect(rows.code == .badFeatures && rows.message.contains("row 2 "))
+    let engine = try AssignmentEngine(rows: good, tileVectors: 1)
+    let vectors = try #require(throws: IndexerError.self) { _ = try engine.best(of: bad) }
+    #expect(vectors.code == .badFeatures && vectors.message.contains("row 2 "))
+    let listed = try #require(throws: IndexerError.self) { _ = try engine.best(of: bad, listed: [0, 3, 1]) }
+    #expect(listed.message.contains("row 3 "))
+    #expect(throws: IndexerError.self) { _ = try engine.best(of: FeatureMatrix([1, 2, 3], dimension: 3)) }
+    #expect(throws: IndexerError.self) { _ = try AssignmentEngine(rows: FeatureMatrix([], dimension: 3)) }
+    #expect(try engine.best(of: FeatureMatrix([], dimension: 2)) == Winners())
+  }
+
+  @Test func theEnvironmentForcesABackendByName() throws {
+    let logger = Logger(label: "test")
+    for backend in AssignmentBackend.allCases {
+      #expect(backend.isSound)
+      #expect(try AssignmentBackend.choose(logger: logger, environment: ["TARN_ENGINE": backend.rawValue]) == backend)
+    }
+    #expect(try AssignmentBackend.choose(logger: logger, environment: [:]) == AssignmentBackend.allCases[0])
+    let error = try #require(throws: IndexerError.self) {
+      _ = try AssignmentBackend.choose(logger: logger, environment: ["TARN_ENGINE": "abacus"])
+    }
+    #expect(error.code == .usage && error.message.contains("abacus"))
+  }
+
+  @Test func aPoolCarriesOutEveryTaskOnceAndNoThreadTwiceAtATime() {
+    for pool in Self.pools {
+      for count in [0, 1, 2, 97] {
+        nonisolated(unsafe) let seen = UnsafeMutablePointer<Int32>.allocate(capacity: 128)
+        nonisolated(unsafe) let busy = UnsafeMutablePointer<Int32>.allocate(capacity: 8)
+        unsafe seen.initialize(repeating: 0, count: 128)
+        unsafe busy.initialize(repeating: 0, count: 8)
+        pool.run(count) { task, worker in
+          unsafe busy[worker] += 1
+          unsafe precondition(busy[worker] == 1)
+          unsafe seen[task] += 1
+          unsafe busy[worker] -= 1
+        }
+        for task in 0..<128 { #expect(unsafe seen[task] == (task < count ? 1 : 0)) }
+        unsafe seen.deallocate()
+        unsafe busy.deallocate()
+      }
+    }
+  }
+}
