@@ -1,2 +1,0 @@
-import CFaiss
-package func g() -> Int { unsafe Int(cfaiss_x("/tmp/x.idx")) }
