@@ -1,3 +1,1 @@
-import CFaiss
 import CKernels
-package func g() -> Int { unsafe Int(cfaiss_x("/tmp/x.idx")) }
