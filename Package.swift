@@ -58,6 +58,8 @@ let package = Package(
       cSettings: [.unsafeFlags(native)],
       linkerSettings: [.linkedLibrary("openblas"), .linkedLibrary("m")]),
     .target(
+      name: "CCodec", path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]),
+    .target(
       name: "CFaiss", path: "Sources/Indexer/CFaiss",
       cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
       linkerSettings: [
@@ -67,9 +69,9 @@ let package = Package(
     .target(
       name: "Indexer",
       dependencies: [
-        "CFaiss", "CKernels", "Catalog", .product(name: "Logging", package: "swift-log"),
+        "CCodec", "CFaiss", "CKernels", "Catalog", .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Indexer", exclude: ["CFaiss", "CKernels"], swiftSettings: strictMemory),
+      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels"], swiftSettings: strictMemory),
 
     .executableTarget(
       name: "CLI",
@@ -91,7 +93,7 @@ let package = Package(
       name: "FetchTests", dependencies: ["Fetch", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "IndexerTests", dependencies: ["Indexer", "CKernels", "Catalog", "TestSupport"],
+      name: "IndexerTests", dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "CLITests", dependencies: ["CLI", "Catalog", "TestSupport"],

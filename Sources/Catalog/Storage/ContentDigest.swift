@@ -19,7 +19,9 @@ package struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConver
     self.hex = lower
   }
 
-  fileprivate init(bytes: [UInt8]) {
+  /// The digest whose 32 bytes these are.
+  package init(bytes: some Collection<UInt8>) {
+    precondition(bytes.count == 32, "a SHA-256 digest is 32 bytes")
     var text = ""
     text.reserveCapacity(64)
     for byte in bytes {
@@ -53,6 +55,12 @@ package struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConver
 
   /// The digest of a text's UTF-8 bytes.
   package static func of(_ text: String) -> ContentDigest { of(Array(text.utf8)) }
+
+  /// The 32 bytes of the digest.
+  package var bytes: [UInt8] {
+    let digits = Array(hex.utf8).map { $0 < 0x61 ? $0 - 0x30 : $0 - 0x57 }
+    return (0..<32).map { digits[2 * $0] << 4 | digits[2 * $0 + 1] }
+  }
 
   /// The first `count` digits, for names and tables that people read.
   package func prefix(_ count: Int) -> String { String(hex.prefix(count)) }
@@ -92,11 +100,14 @@ package struct Sha256: ~Copyable {
   }
 
   /// The digest of all bytes so far; the state is gone afterwards.
-  package consuming func finalize() -> ContentDigest {
+  package consuming func finalize() -> ContentDigest { ContentDigest(bytes: finalizeBytes()) }
+
+  /// As ``finalize()``, as 32 bytes, for formats that hold digests in binary.
+  package consuming func finalizeBytes() -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: 32)
     var length: UInt32 = 0
     precondition(EVP_DigestFinal_ex(context, &bytes, &length) == 1 && length == 32, "EVP_DigestFinal_ex failed")
-    return ContentDigest(bytes: bytes)
+    return bytes
   }
 
   deinit { EVP_MD_CTX_free(context) }

@@ -1,0 +1,167 @@
+// One body per kernel, compiled for three instruction sets. The arithmetic is
+// elementwise and uncontracted, so the width of a register never shows.
+
+#include "CCodec.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+/// Components whose levels are computed before they are packed; even.
+#define CHUNK 512
+
+/// Where `x` lies in its range, 0 at the minimum and 1 at the maximum. FAISS
+/// 1.7.3 (QuantizerTemplate::encode_vector): float subtraction, float division,
+/// both ends clamped, 0 when the range is empty.
+INLINE float position_in_range(float x, float minimum, float width) {
+  float position = (x - minimum) / (width == 0.0f ? 1.0f : width);
+  position = position < 0.0f ? 0.0f : position;
+  position = position > 1.0f ? 1.0f : position;
+  return width == 0.0f ? 0.0f : position;
+}
+
+INLINE void encode_sq4(const float *x, size_t n, size_t d, const float *minima, const float *widths,
+                       uint8_t *codes) {
+  uint8_t levels[CHUNK];
+  for (size_t i = 0; i < n; i++) {
+    for (size_t start = 0; start < d; start += CHUNK) {
+      const size_t count = d - start < CHUNK ? d - start : CHUNK;
+      const float *row = x + start, *low = minima + start, *width = widths + start;
+      // Binary64, as FAISS's `x * 15.0`: the product is exact there, so the
+      // level is the true floor.
+      for (size_t j = 0; j < count; j++)
+        levels[j] = (uint8_t)(int)((double)position_in_range(row[j], low[j], width[j]) * 15.0);
+      for (size_t j = 0; j + 1 < count; j += 2)
+        codes[j / 2] = (uint8_t)(levels[j] | levels[j + 1] << 4);
+      if (count & 1) codes[count / 2] = levels[count - 1];
+      codes += (count + 1) / 2;
+    }
+    x += d;
+  }
+}
+
+INLINE void encode_sq8(const float *x, size_t n, size_t d, const float *minima, const float *widths,
+                       uint8_t *codes) {
+  for (size_t i = 0; i < n; i++, x += d, codes += d)
+    // Binary32, as FAISS's `255 * x`: the product is rounded before it is cut.
+    for (size_t j = 0; j < d; j++)
+      codes[j] = (uint8_t)(int)(255.0f * position_in_range(x[j], minima[j], widths[j]));
+}
+
+/// The IEEE half nearest to a float, ties to even, in integer arithmetic.
+INLINE uint16_t half_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  const uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude >= 0x7F800000u) return (uint16_t)(sign | (magnitude > 0x7F800000u ? 0x7E00u : 0x7C00u));
+  if (magnitude >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); // 65520 and more
+  if (magnitude >= 0x38800000u) {                                  // normal halves
+    const uint32_t rounded = magnitude + 0xFFFu + (magnitude >> 13 & 1u);
+    return (uint16_t)(sign | (rounded - (112u << 23)) >> 13);
+  }
+  if (magnitude < 0x33000000u) return (uint16_t)sign; // under half of the least half
+  const uint32_t significand = (magnitude & 0x7FFFFFu) | 0x800000u;
+  const uint32_t shift = 126u - (magnitude >> 23), whole = significand >> shift;
+  const uint32_t rest = significand & ((1u << shift) - 1u), middle = 1u << (shift - 1u);
+  return (uint16_t)(sign | (whole + (rest > middle || (rest == middle && (whole & 1u)))));
+}
+
+INLINE void extend_range(const float *x, size_t n, size_t d, float *minima, float *maxima) {
+  for (size_t i = 0; i < n; i++, x += d)
+    for (size_t j = 0; j < d; j++) {
+      minima[j] = x[j] < minima[j] ? x[j] : minima[j];
+      maxima[j] = x[j] > maxima[j] ? x[j] : maxima[j];
+    }
+}
+
+#define ENCODERS(suffix, target)                                                                                    \
+  target static void encode_sq4_##suffix(const float *x, size_t n, size_t d, const float *minima,                   \
+                                         const float *widths, uint8_t *codes) {                                     \
+    encode_sq4(x, n, d, minima, widths, codes);                                                                     \
+  }                                                                                                                 \
+  target static void encode_sq8_##suffix(const float *x, size_t n, size_t d, const float *minima,                   \
+                                         const float *widths, uint8_t *codes) {                                     \
+    encode_sq8(x, n, d, minima, widths, codes);                                                                     \
+  }                                                                                                                 \
+  target static void extend_range_##suffix(const float *x, size_t n, size_t d, float *minima, float *maxima) {      \
+    extend_range(x, n, d, minima, maxima);                                                                          \
+  }
+
+ENCODERS(baseline, )
+
+#if defined(__x86_64__)
+#define AVX2 __attribute__((target("avx2,f16c")))
+#define AVX512 __attribute__((target("avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
+ENCODERS(avx2, AVX2)
+ENCODERS(avx512, AVX512)
+
+AVX2 static void encode_fp16_f16c(const float *x, size_t count, uint16_t *halves) {
+  size_t i = 0;
+  for (; i + 8 <= count; i += 8)
+    _mm_storeu_si128((__m128i *)(halves + i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  for (; i < count; i++) halves[i] = half_of(x[i]);
+}
+
+int ccodec_best_path(void) {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("f16c")) return ccodec_path_baseline;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return ccodec_path_avx512;
+  return ccodec_path_avx2;
+}
+
+#define DISPATCH(path, name, ...)                                                                                   \
+  do {                                                                                                              \
+    if ((path) == ccodec_path_avx512) name##_avx512(__VA_ARGS__);                                                   \
+    else if ((path) == ccodec_path_avx2) name##_avx2(__VA_ARGS__);                                                  \
+    else name##_baseline(__VA_ARGS__);                                                                              \
+  } while (0)
+#else
+int ccodec_best_path(void) { return ccodec_path_baseline; }
+#define DISPATCH(path, name, ...) ((void)(path), name##_baseline(__VA_ARGS__))
+#endif
+
+void ccodec_encode_sq4(int path, const float *x, size_t n, size_t d, const float *minima, const float *widths,
+                       uint8_t *codes) {
+  DISPATCH(path, encode_sq4, x, n, d, minima, widths, codes);
+}
+
+void ccodec_encode_sq8(int path, const float *x, size_t n, size_t d, const float *minima, const float *widths,
+                       uint8_t *codes) {
+  DISPATCH(path, encode_sq8, x, n, d, minima, widths, codes);
+}
+
+void ccodec_encode_fp16(int path, const float *x, size_t count, uint16_t *halves) {
+#if defined(__x86_64__)
+  if (path != ccodec_path_baseline) {
+    encode_fp16_f16c(x, count, halves);
+    return;
+  }
+#endif
+  (void)path;
+  for (size_t i = 0; i < count; i++) halves[i] = half_of(x[i]);
+}
+
+void ccodec_extend_range(int path, const float *x, size_t n, size_t d, float *minima, float *maxima) {
+  DISPATCH(path, extend_range, x, n, d, minima, maxima);
+}
+
+void ccodec_count_halves(int path, const float *x, size_t n, size_t d, uint32_t *counts) {
+  uint16_t halves[CHUNK];
+  for (size_t i = 0; i < n; i++, x += d)
+    for (size_t start = 0; start < d; start += CHUNK) {
+      const size_t count = d - start < CHUNK ? d - start : CHUNK;
+      ccodec_encode_fp16(path, x + start, count, halves);
+      for (size_t j = 0; j < count; j++) {
+        // Negative halves fall as their bits rise; both zeros are one rank apart.
+        const uint32_t bits = halves[j], key = bits & 0x8000u ? 0xFFFFu - bits : bits + 0x8000u;
+        counts[(start + j) * 65536u + key]++;
+      }
+    }
+}

@@ -1,0 +1,149 @@
+// Segments to an output shard: a streaming merge, list by list, written front
+// to back. Memory is the trained index plus about 2 MiB and the offsets of each
+// segment, whatever the size of the output.
+//
+// FAISS's own merge compares neither codec ranges nor by_residual nor ids
+// (check_compatible_for_merge). Guards here:
+//   1. Every segment was made against this trained index (its SHA-256), so
+//      ranges, centroids, metric and by_residual are one.
+//   2. Codec, dimension and nlist of every segment are the trained index's.
+//   3. Id ranges [first, first + rows of the shard) ascend and are disjoint.
+//   4. Every list is read against its digest; rows written = rows stored.
+
+package import Catalog
+
+/// A segment and where its rows stand in a version.
+package struct MergeInput: Sendable {
+  package let segment: SegmentFile
+  /// The row id of the shard's row 0.
+  package let firstRowID: Int64
+
+  package init(segment: SegmentFile, firstRowID: Int64) {
+    self.segment = segment
+    self.firstRowID = firstRowID
+  }
+
+  /// The ids of the shard's rows, holes included.
+  package var ids: Range<Int64> { firstRowID..<(firstRowID + Int64(segment.rowCount)) }
+}
+
+/// Writes output shards.
+package enum OutputShardMerge {
+  /// Merges segments into one output shard, durably.
+  ///
+  /// - Parameters:
+  ///   - inputs: Segments in ascending order of their ids; none gives an empty
+  ///     output shard.
+  ///   - trained: The trained index.
+  ///   - trainedDigest: The SHA-256 of the trained index's file.
+  ///   - path: The final name; what is there is replaced.
+  ///   - temporaryPath: A name on the same file system for the time before.
+  ///   - expectedRowCount: How many rows the result must hold; nil for what
+  ///     the segments hold.
+  ///   - checkpoint: Called once a list; what it throws ends the merge and
+  ///     leaves nothing.
+  /// - Returns: Digest, sizes and list digests of what was written; read it
+  ///   back with ``OutputShardFile/verify(_:trained:summary:idsIn:)``.
+  /// - Throws: ``IndexerError`` `.integrity` when a guard fails or a segment is
+  ///   damaged; ``Catalog/CatalogError`` when the disk refuses.
+  package static func write(
+    _ inputs: [MergeInput], trained: TrainedIndex, trainedDigest: ContentDigest, to path: String,
+    temporaryPath: String, expectedRowCount: Int? = nil, checkpoint: () throws -> Void = {}
+  ) throws -> OutputShardSummary {
+    try guardInputs(inputs, trained: trained, trainedDigest: trainedDigest)
+    var sizes = [UInt64](repeating: 0, count: trained.nlist)
+    for input in inputs {
+      for list in 0..<trained.nlist { sizes[list] += UInt64(input.segment.size(ofList: list)) }
+    }
+    let rowCount = Int(sizes.reduce(0, +))
+    if let expectedRowCount, expectedRowCount != rowCount {
+      throw IndexerError(.integrity, "the segments hold \(rowCount) rows, the catalog counts \(expectedRowCount)")
+    }
+
+    var writer = try FileWriter(creating: temporaryPath)
+    try FaissFile.writeHeader(trained, listSizes: sizes, to: &writer)
+    var lanes = inputs.map(Lane.init)
+    var digests = ListDigests()
+    var ids: [Int64] = []
+    for list in 0..<trained.nlist {
+      try checkpoint()
+      var hasher = Sha256()
+      for i in lanes.indices {
+        try lanes[i].nextCodes(list: list) { bytes in
+          hasher.update(bytes)
+          try writer.append(bytes)
+        }
+      }
+      for i in lanes.indices {
+        try lanes[i].nextIDs(list: list, buffer: &ids) { bytes in
+          hasher.update(bytes)
+          try writer.append(bytes)
+        }
+      }
+      digests.append(hasher)
+    }
+    let (digest, byteCount) = try writer.finish(as: path)
+    return OutputShardSummary(digest: digest, byteCount: byteCount, rowCount: rowCount, listDigests: digests)
+  }
+
+  private static func guardInputs(
+    _ inputs: [MergeInput], trained: TrainedIndex, trainedDigest: ContentDigest
+  ) throws {
+    var end: Int64 = 0
+    for input in inputs {
+      let (segment, found) = (input.segment, input.segment.description)
+      func mismatch(_ what: String) -> IndexerError {
+        IndexerError(
+          .integrity, "\(segment.path) does not belong into this output shard: \(what)",
+          hint: "delete the segment and build it again")
+      }
+      guard found.trainedIndex == trainedDigest else {
+        throw mismatch(
+          "made against trained index \(found.trainedIndex.prefix(12)), not \(trainedDigest.prefix(12))")
+      }
+      guard found.codec == trained.quantizer.codec, found.dimension == trained.dimension, found.nlist == trained.nlist
+      else {
+        throw mismatch(
+          "\(found.codec.rawValue), \(found.dimension) dimensions, nlist \(found.nlist); the trained index has "
+            + "\(trained.quantizer.codec.rawValue), \(trained.dimension), \(trained.nlist)")
+      }
+      guard input.firstRowID >= end, input.firstRowID <= Int64.max - Int64(segment.rowCount) else {
+        throw mismatch("its ids start at \(input.firstRowID), those before it end at \(end)")
+      }
+      end = input.ids.upperBound
+    }
+  }
+}
+
+/// One segment on its way through a merge.
+///
+/// Row numbers are read twice, a step apart: with the codes for the digest,
+/// and again for the ids, so that no list need fit in memory.
+private struct Lane {
+  private let input: MergeInput
+  private var codes: SequentialWindow
+  private var checkedRows: SequentialWindow
+  private var rows: SequentialWindow
+
+  init(_ input: MergeInput) {
+    self.input = input
+    codes = input.segment.codeWindow()
+    checkedRows = input.segment.rowWindow()
+    rows = input.segment.rowWindow()
+  }
+
+  mutating func nextCodes(list: Int, _ body: (RawSpan) throws -> Void) throws {
+    try input.segment.check(list: list, rows: &checkedRows, codes: &codes, row: { _ in }, use: body)
+  }
+
+  mutating func nextIDs(list: Int, buffer: inout [Int64], _ body: (RawSpan) throws -> Void) throws {
+    try rows.next(4 * input.segment.size(ofList: list)) { bytes in
+      buffer.removeAll(keepingCapacity: true)
+      for i in stride(from: 0, to: bytes.byteCount, by: 4) {
+        let row = unsafe UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: i, as: UInt32.self))
+        buffer.append((input.firstRowID + Int64(row)).littleEndian)
+      }
+      try unsafe body(buffer.span.bytes)
+    }
+  }
+}

@@ -1,0 +1,185 @@
+// A segment: one feature shard, encoded against one trained index, ordered by
+// list; the unit of crash-safe progress. This file owns its layout and writes
+// it; SegmentFile reads it.
+//
+// Layout, version 1, little-endian, no padding between the parts:
+//
+//   header, 192 bytes
+//       0  8 bytes   "TARNSEG\n"
+//       8  u32       format version = 1
+//      12  u32       codec: 0 sq4, 1 sq8, 2 fp16, 3 flat
+//      16  u32       dimension
+//      20  u32       bytes of a code
+//      24  u64       nlist
+//      32  u64       rows of the shard, holes included
+//      40  u64       rows stored
+//      48  32 bytes  SHA-256 of the trained index
+//      80  32 bytes  SHA-256 of the shard
+//     112  48 bytes  0
+//     160  32 bytes  SHA-256 of bytes 0..<160
+//   offsets   u64 [nlist + 1]           where each list starts, in rows stored
+//   rows      u32 [rows stored]         row in the shard, by list
+//   codes     u8  [rows stored × bytes of a code]
+//   digests   16 bytes [nlist]          SHA-256, first half, of (the list's rows ‖ the list's codes)
+//   trailer   32 bytes                  SHA-256 of (header ‖ offsets ‖ digests)
+//
+// Invariants:
+//   1. offsets start with 0, end with the rows stored, and never fall.
+//   2. Within a list rows ascend; every row is in at most one list. A row in
+//      none is a hole.
+//   3. The file's length follows from its header; nothing comes after.
+//   4. The bytes follow from (assignments, codes, both digests, codec, shape)
+//      alone. Rows are local, so versions that give the shard other first ids
+//      share the segment.
+
+package import Catalog
+
+/// What one segment holds and against what it was made.
+package struct SegmentDescription: Sendable, Equatable {
+  package let codec: VectorCodec
+  /// Components of a vector.
+  package let dimension: Int
+  package let nlist: Int
+  /// SHA-256 of the trained index's file.
+  package let trainedIndex: ContentDigest
+  /// SHA-256 of the feature shard's file.
+  package let shard: ContentDigest
+
+  package init(codec: VectorCodec, dimension: Int, nlist: Int, trainedIndex: ContentDigest, shard: ContentDigest) {
+    self.codec = codec
+    self.dimension = dimension
+    self.nlist = nlist
+    self.trainedIndex = trainedIndex
+    self.shard = shard
+  }
+
+  /// Bytes of one code.
+  package var codeByteCount: Int { codec.codeByteCount(dimension: dimension) }
+}
+
+/// What became of a written segment.
+package struct SegmentSummary: Sendable, Equatable {
+  /// SHA-256 of the segment file.
+  package let digest: ContentDigest
+  package let byteCount: Int
+  /// Rows of the shard, holes included.
+  package let rowCount: Int
+  /// Rows that are in a list.
+  package let storedRowCount: Int
+}
+
+/// The numbers of the layout above.
+enum SegmentLayout {
+  static let magic: StaticString = "TARNSEG\n"
+  static let version: UInt32 = 1
+  static let headerByteCount = 192
+  static let checkedByteCount = 160
+  static let trailerByteCount = 32
+
+  static func header(_ description: SegmentDescription, rowCount: Int, storedRowCount: Int) -> [UInt8] {
+    var header = ByteBuilder()
+    header.append(magic)
+    header.append(version)
+    header.append(description.codec.fileNumber)
+    header.append(UInt32(description.dimension))
+    header.append(UInt32(description.codeByteCount))
+    header.append(UInt64(description.nlist))
+    header.append(UInt64(rowCount))
+    header.append(UInt64(storedRowCount))
+    header.append(contentsOf: description.trainedIndex.bytes)
+    header.append(contentsOf: description.shard.bytes)
+    header.append(contentsOf: [UInt8](repeating: 0, count: checkedByteCount - header.bytes.count))
+    header.append(contentsOf: ContentDigest.of(header.bytes).bytes)
+    return header.bytes
+  }
+
+  /// The digest that ends a segment.
+  static func trailer(header: [UInt8], offsets: [UInt64], digests: ListDigests) -> [UInt8] {
+    var hasher = Sha256()
+    unsafe hasher.update(header.span.bytes)
+    unsafe hasher.update(offsets.span.bytes)
+    unsafe hasher.update(digests.bytes.span.bytes)
+    return hasher.finalizeBytes()
+  }
+}
+
+/// Writes segments.
+package enum SegmentWriter {
+  /// The list number of a row that is in no list: a hole.
+  package static let skippedRow = UInt32.max
+
+  /// Orders a shard's codes by list and writes them, durably.
+  ///
+  /// - Parameters:
+  ///   - description: Codec, shape and origins.
+  ///   - assignments: The list of each row of the shard, `[rows]`;
+  ///     ``skippedRow`` leaves a hole.
+  ///   - codes: Row-major codes, `[rows × codeByteCount]` bytes; those of
+  ///     skipped rows are not looked at.
+  ///   - path: The final name; what is there is replaced.
+  ///   - temporaryPath: A name on the same file system for the time before.
+  /// - Returns: Digest and sizes.
+  /// - Throws: ``IndexerError`` `.usage` for a list number that is none or
+  ///   codes of the wrong length; ``Catalog/CatalogError`` when the disk
+  ///   refuses.
+  package static func write(
+    _ description: SegmentDescription, assignments: [UInt32], codes: [UInt8], to path: String,
+    temporaryPath: String
+  ) throws -> SegmentSummary {
+    let (nlist, codeByteCount) = (description.nlist, description.codeByteCount)
+    guard (1...maximumListCount).contains(nlist) else {
+      throw IndexerError(.usage, "nlist is \(nlist), not in 1...\(maximumListCount)")
+    }
+    guard assignments.count < Int(UInt32.max), codes.count == assignments.count * codeByteCount else {
+      throw IndexerError(
+        .usage, "\(codes.count) bytes of codes for \(assignments.count) rows of \(codeByteCount) bytes")
+    }
+    let (offsets, rows) = try sorted(assignments, nlist: nlist)
+
+    var writer = try FileWriter(creating: temporaryPath)
+    let header = SegmentLayout.header(description, rowCount: assignments.count, storedRowCount: rows.count)
+    try writer.append(header)
+    try unsafe writer.append(offsets.span.bytes)
+    try unsafe writer.append(rows.span.bytes)
+    var digests = ListDigests()
+    var gathered: [UInt8] = []
+    let rowsPerPiece = max(1, (1 << 20) / codeByteCount)
+    for list in 0..<nlist {
+      let range = Int(offsets[list])..<Int(offsets[list + 1])
+      var hasher = Sha256()
+      unsafe hasher.update(rows.span.extracting(range).bytes)
+      for start in stride(from: range.lowerBound, to: range.upperBound, by: rowsPerPiece) {
+        gathered.removeAll(keepingCapacity: true)
+        for row in rows[start..<min(start + rowsPerPiece, range.upperBound)] {
+          let position = Int(row) * codeByteCount
+          gathered += codes[position..<(position + codeByteCount)]
+        }
+        unsafe hasher.update(gathered.span.bytes)
+        try writer.append(gathered)
+      }
+      digests.append(hasher)
+    }
+    try writer.append(digests.bytes)
+    try writer.append(SegmentLayout.trailer(header: header, offsets: offsets, digests: digests))
+    let (digest, byteCount) = try writer.finish(as: path)
+    return SegmentSummary(
+      digest: digest, byteCount: byteCount, rowCount: assignments.count, storedRowCount: rows.count)
+  }
+
+  /// A stable counting sort: rows by list, then by row.
+  private static func sorted(_ assignments: [UInt32], nlist: Int) throws -> (offsets: [UInt64], rows: [UInt32]) {
+    var offsets = [UInt64](repeating: 0, count: nlist + 1)
+    for (row, list) in assignments.enumerated() where list != skippedRow {
+      guard list < nlist else { throw IndexerError(.usage, "row \(row) is assigned to list \(list) of \(nlist)") }
+      offsets[Int(list) + 1] += 1
+    }
+    for list in 0..<nlist { offsets[list + 1] += offsets[list] }
+    var next = offsets
+    var rows = [UInt32](repeating: 0, count: Int(offsets[nlist]))
+    for (row, list) in assignments.enumerated() where list != skippedRow {
+      rows[Int(next[Int(list)])] = UInt32(row)
+      next[Int(list)] += 1
+    }
+    return (offsets, rows)
+  }
+}
