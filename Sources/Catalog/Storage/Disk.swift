@@ -51,15 +51,22 @@ package enum Disk {
   }
 
   /// Gives a file a second name; a file of that name is replaced.
+  ///
+  /// It is a hard link where both names are on one file system, else a
+  /// symbolic one.
   package static func link(_ from: String, _ to: String) throws {
     try FaultPlan.step("link", to)
-    if Glibc.link(from, to) == 0 { return }
-    guard errno == EEXIST else { throw systemError("link to", to) }
     let temporary = to + ".link-\(getpid())"
     unlink(temporary)
-    guard Glibc.link(from, temporary) == 0 else { throw systemError("link to", to) }
+    if Glibc.link(from, temporary) != 0 {
+      guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP].contains(errno), symlink(from, temporary) == 0 else {
+        throw systemError("link to", to)
+      }
+    }
+    // > If oldpath and newpath are existing hard links referring to the same
+    // > file, then rename() does nothing, and returns a success status.
+    // https://man7.org/linux/man-pages/man2/rename.2.html
     guard rename(temporary, to) == 0 else { throw systemError("rename to", to) }
-    // rename(2) does nothing when both names are one file already.
     unlink(temporary)
   }
 

@@ -38,6 +38,8 @@ package struct LakeLayout: Sendable, Equatable {
   package var catalog: String { root + "/catalog.sqlite" }
   package var lock: String { root + "/tarn.lock" }
   package var scratch: String { root + "/scratch" }
+  /// Where artifacts grow, on the file system that keeps them.
+  package var artifactScratch: String { artifacts + "/.work" }
   package var versions: String { root + "/versions" }
 
   /// Where a shard's bytes are, relative to ``shards``.

@@ -1,0 +1,278 @@
+// `train`: from registered shards to a trained index in the catalog.
+//
+// Steps, each resumed where it was left: sample -> gather -> nearest images ->
+// k-means iterations -> codec ranges -> file. What is kept between runs lies in
+// LAKE/scratch under the digest of the specification.
+
+package import Catalog
+internal import Foundation
+package import Logging
+
+/// What to train.
+package struct TrainingOptions: Sendable {
+  package var name: String
+  package var images: String
+  /// Nil for the control that looks at images only.
+  package var captions: String?
+  package var nlist: Int
+  /// Pairs to draw; nil for 256 a list, or all when there are fewer.
+  package var pairs: Int?
+  package var method: TrainingMethod
+  package var iterations: Int
+  package var codec: VectorCodec
+  package var seed: Int64
+  package var normalisation: Normalisation
+
+  package init(
+    name: String, images: String, captions: String?, nlist: Int, pairs: Int? = nil, method: TrainingMethod = .paired,
+    iterations: Int = 10, codec: VectorCodec = .sq4, seed: Int64 = 1, normalisation: Normalisation = .refuse
+  ) {
+    self.name = name
+    self.images = images
+    self.captions = captions
+    self.nlist = nlist
+    self.pairs = pairs
+    self.method = method
+    self.iterations = iterations
+    self.codec = codec
+    self.seed = seed
+    self.normalisation = normalisation
+  }
+}
+
+/// How far a training is.
+package enum TrainingProgress: Sendable {
+  case gathering(done: Int, total: Int)
+  case nearestImages(tile: Int, of: Int)
+  case iterated(TrainingIteration, of: Int)
+}
+
+/// Trains an index from shards that are in the lake.
+package struct TrainingRun {
+  private let catalog: LakeCatalog
+  private let options: TrainingOptions
+  private let logger: Logger
+  private let report: (TrainingProgress) -> Void
+
+  /// Prepares a training.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - options: What to train.
+  ///   - logger: Gets warnings.
+  ///   - report: Told of progress, on the calling thread.
+  package init(
+    _ catalog: LakeCatalog, _ options: TrainingOptions, logger: Logger,
+    report: @escaping (TrainingProgress) -> Void
+  ) {
+    self.catalog = catalog
+    self.options = options
+    self.logger = logger
+    self.report = report
+  }
+
+  /// One source's shards with the revisions that training reads.
+  private struct Input {
+    let source: Source
+    let shards: [(shard: Shard, revision: ShardRevision)]
+    var rowCounts: [Int] { shards.map(\.revision.rowCount) }
+  }
+
+  /// Trains, or finds that it was done before.
+  ///
+  /// - Returns: The trained index, ready, and whether this run made it.
+  /// - Throws: ``IndexerError``, ``CatalogError``; what is done is kept.
+  package func run() throws -> (trained: TrainedIndexRecord, isNew: Bool) {
+    try LakeCatalog.validate(name: options.name, of: "trained index")
+    guard options.nlist >= 1 else { throw IndexerError(.usage, "--nlist is \(options.nlist); it is at least 1") }
+    guard options.iterations >= 1 else {
+      throw IndexerError(.usage, "--iterations is \(options.iterations); it is at least 1")
+    }
+    let images = try input(options.images)
+    let captions = try captionInput(pairedWith: images)
+    let total = images.rowCounts.reduce(0, +)
+    let wanted = options.pairs ?? min(total, 256 * options.nlist)
+    guard options.nlist <= min(wanted, total) else {
+      throw IndexerError(
+        .usage, "nlist is \(options.nlist) and there are \(min(wanted, total)) training rows",
+        hint: "lower --nlist, raise --pairs or sync more shards")
+    }
+    let sample = try TrainingSample(
+      count: wanted, rowCounts: images.rowCounts, seed: UInt64(bitPattern: options.seed))
+    let trained = try catalog.planTraining(definition(images, captions, sample))
+    if let digest = trained.digest {
+      _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
+      return (trained, false)
+    }
+    return (try train(trained, images, captions, sample), true)
+  }
+
+  private func input(_ name: String) throws -> Input {
+    let source = try catalog.source(named: name)
+    let shards = try catalog.shards(of: source)
+    let missing = shards.filter { $0.revision == nil }
+    guard missing.isEmpty else { throw source.missing(missing.map(\.name), of: shards.count) }
+    return Input(
+      source: source, shards: shards.compactMap { shard in shard.revision.map { (shard, $0) } })
+  }
+
+  private func captionInput(pairedWith images: Input) throws -> Input? {
+    guard options.method == .paired else { return nil }
+    guard let name = options.captions else {
+      throw IndexerError(
+        .usage, "paired k-means needs caption features", hint: "name their source with --captions, or use --method kmeans")
+    }
+    let captions = try input(name)
+    guard captions.source.dimension == images.source.dimension else {
+      throw IndexerError(
+        .usage,
+        "\(options.images) has dimension \(images.source.dimension) and \(name) has \(captions.source.dimension)",
+        hint: "image and caption features must come from one model")
+    }
+    guard captions.shards.count == images.shards.count else {
+      throw IndexerError(
+        .usage,
+        "\(options.images) has \(images.shards.count) shards and \(name) has \(captions.shards.count): they are not pairs",
+        hint: "row i of both must be one image and its caption")
+    }
+    for (image, caption) in zip(images.shards, captions.shards)
+    where image.revision.rowCount != caption.revision.rowCount {
+      throw IndexerError(
+        .usage,
+        "\(image.shard.name) has \(image.revision.rowCount) rows and \(caption.shard.name) has "
+          + "\(caption.revision.rowCount): they are not pairs",
+        hint: "row i of both must be one image and its caption")
+    }
+    return captions
+  }
+
+  private func definition(_ images: Input, _ captions: Input?, _ sample: TrainingSample) -> TrainingDefinition {
+    func list(_ input: Input) -> JSONValue {
+      .array(
+        input.shards.map {
+          .object(["rows": .count($0.revision.rowCount), "sha256": .string($0.revision.digest.hex)])
+        })
+    }
+    let spec: [String: JSONValue] = [
+      "format": .integer(1), "method": .string(options.method.rawValue), "nlist": .count(options.nlist),
+      "dimension": .count(images.source.dimension), "codec": .string(options.codec.rawValue),
+      "ranges": .string("minmax"), "iterations": .count(options.iterations), "seed": .integer(options.seed),
+      "normalisation": .string(options.normalisation.rawValue),
+      "sample": .object([
+        "rule": .string(TrainingSample.rule), "pairs": .count(sample.count), "sha256": .string(sample.digest.hex),
+      ]),
+      "images": list(images), "captions": captions.map(list) ?? .null,
+    ]
+    return TrainingDefinition(
+      name: options.name, method: options.method.rawValue, codec: options.codec.rawValue, nlist: options.nlist,
+      dimension: images.source.dimension, iterations: options.iterations, seed: options.seed,
+      pairCount: sample.count, images: images.source, captions: captions?.source, spec: JSONValue.object(spec).text,
+      inputs: images.shards.map { .init(role: "image", revision: $0.revision) }
+        + (captions?.shards ?? []).map { .init(role: "caption", revision: $0.revision) })
+  }
+
+  private func train(
+    _ trained: TrainedIndexRecord, _ images: Input, _ captions: Input?, _ sample: TrainingSample
+  ) throws -> TrainedIndexRecord {
+    let scratch = "\(catalog.layout.scratch)/train-\(trained.specDigest.prefix(16))"
+    try Disk.makeDirectory(scratch)
+    let imageRows = try gather(images, sample, into: scratch + "/images.npy")
+    let captionRows = try captions.map { try gather($0, sample, into: scratch + "/captions.npy") }
+    let inputs = ContentDigest.of(trained.spec)
+    let nearest = try captionRows.map { try nearestImages(imageRows, $0, inputs, scratch + "/nearest.state") }
+    let centroids = try cluster(trained, imageRows, captionRows, nearest, inputs, scratch + "/kmeans.state")
+
+    var ranges = try RangeTrainer(codec: options.codec, dimension: trained.dimension)
+    for first in stride(from: 0, to: imageRows.rowCount, by: 8192) {
+      let block = imageRows.floats(rows: first..<min(first + 8192, imageRows.rowCount))
+      ranges.add(block.span)
+    }
+    let index = try TrainedIndex(centroids: centroids, quantizer: ranges.finish())
+    let store = ArtifactStore(catalog: catalog)
+    let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
+    let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")
+    try store.adopt(working, as: .trainedIndex, digest)
+    try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
+    try? FileManager.default.removeItem(atPath: scratch)
+    return try catalog.trainedIndex(named: trained.name)
+  }
+
+  /// The drawn rows of a source in one file, gathered unless a whole one is
+  /// there from an earlier run.
+  private func gather(_ input: Input, _ sample: TrainingSample, into path: String) throws -> FeatureMatrix {
+    if let recorded = try? String(contentsOfFile: path + ".sha256", encoding: .utf8), Disk.size(of: path) != nil,
+      let found = try? Disk.digest(of: path), found.hex == recorded
+    {
+      return try FeatureFile(path).matrix
+    }
+    let missing = input.shards.filter { $0.shard.path == nil }
+    guard missing.isEmpty else { throw input.source.missing(missing.map(\.shard.name), of: input.shards.count) }
+    var writer = try TrainingMatrixWriter(
+      creating: path + ".tmp", elementType: input.source.elementType, rowCount: sample.count,
+      dimension: input.source.dimension, normalisation: options.normalisation)
+    for (index, entry) in input.shards.enumerated() {
+      guard let shardPath = entry.shard.path else { continue }
+      let file = try ShardReader(catalog: catalog).open(shardPath, revision: entry.revision, source: input.source)
+      try writer.append(sample.rows[index], of: file)
+      report(.gathering(done: index + 1, total: input.shards.count))
+    }
+    let digest = try writer.finish(as: path)
+    try Disk.writeAtomically(Array(digest.hex.utf8), to: path + ".sha256")
+    return try FeatureFile(path).matrix
+  }
+
+  private func nearestImages(
+    _ images: FeatureMatrix, _ captions: FeatureMatrix, _ inputs: ContentDigest, _ path: String
+  ) throws -> [UInt32] {
+    let search = try NearestImages(images: images, captions: captions, inputs: inputs, logger: logger)
+    var state = try resumed(path, search.initialState) { try search.load(path) }
+    var saved = ContinuousClock.now
+    try search.run(&state) { state in
+      report(.nearestImages(tile: state.nextTile, of: search.tileCount))
+      guard ContinuousClock.now - saved > .seconds(30) || state.nextTile == search.tileCount else { return }
+      try search.save(state, as: path)
+      saved = .now
+    }
+    return state.images
+  }
+
+  private func cluster(
+    _ trained: TrainedIndexRecord, _ images: FeatureMatrix, _ captions: FeatureMatrix?, _ nearest: [UInt32]?,
+    _ inputs: ContentDigest, _ path: String
+  ) throws -> [Float] {
+    let kmeans = try PairedKMeans(
+      images: images, captions: captions ?? images, nearestImages: nearest, nlist: options.nlist,
+      seed: UInt64(bitPattern: options.seed), inputs: inputs, logger: logger)
+    var state = try resumed(path, kmeans.initialState()) { try kmeans.load(path) }
+    while state.iteration < options.iterations {
+      try kmeans.step(&state)
+      try kmeans.save(state, as: path)
+      guard let last = state.history.last else { continue }
+      report(.iterated(last.record(state.iteration), of: options.iterations))
+    }
+    for (index, iteration) in state.history.enumerated() {
+      try catalog.recordIteration(iteration.record(index + 1), of: trained)
+    }
+    return state.centroids
+  }
+
+  /// A saved state, or the first one when there is none that can be used.
+  private func resumed<State>(_ path: String, _ first: @autoclosure () throws -> State, load: () throws -> State) throws -> State {
+    guard Disk.size(of: path) != nil else { return try first() }
+    do {
+      return try load()
+    } catch let error as IndexerError where error.code == .integrity {
+      logger.warning("\(error.message); starting that step over")
+      return try first()
+    }
+  }
+}
+
+extension KMeansIteration {
+  /// The iteration as the catalog keeps it.
+  fileprivate func record(_ number: Int) -> TrainingIteration {
+    TrainingIteration(
+      iteration: number, objective: objective, movedShare: movedShare, imbalance: imbalance, emptyCount: emptyCells,
+      largestCount: largestCell)
+  }
+}
