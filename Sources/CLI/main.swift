@@ -1,2 +1,2 @@
-import Indexer
-print(Indexer.g())
+internal import Indexer
+print("tarn")
