@@ -25,7 +25,7 @@ package struct RangeTrainer: Sendable {
   ///   - statistic: What becomes of the values.
   /// - Throws: ``IndexerError`` `.usage` for a quantile outside `0..<0.5`.
   package init(codec: VectorCodec, dimension: Int, statistic: RangeStatistic = .minmax) throws {
-    if case .quantiles(let share) = statistic, !(0..<0.5).contains(share) {
+    if case .quantiles(let share) = statistic, !(0..<0.5).contains(share) || share.sign == .minus {
       throw IndexerError(.usage, "a range quantile of \(share) is not in 0..<0.5")
     }
     self.codec = codec
@@ -54,6 +54,9 @@ package struct RangeTrainer: Sendable {
       }
     }
   }
+
+  /// As ``add(_:)``, for rows in an array.
+  package mutating func add(_ rows: [Float]) { add(rows.span) }
 
   /// The quantizer with the ranges of all rows so far.
   ///

@@ -57,6 +57,8 @@ package enum RangeStatistic: Sendable, Equatable {
   }
 
   init?(faissStatistic: Int32, argument: Float) {
+    // -0 equals 0 but has other bytes, and would be written back as 0.
+    guard argument.sign == .plus else { return nil }
     switch (faissStatistic, argument) {
     case (0, 0): self = .minmax
     case (2, 0..<0.5): self = .quantiles(argument)

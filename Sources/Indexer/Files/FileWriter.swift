@@ -44,8 +44,11 @@ struct FileWriter: ~Copyable {
 
   private mutating func flush() throws {
     guard !buffer.isEmpty else { return }
-    try unsafe file.write(buffer.span.bytes)
-    buffer.removeAll(keepingCapacity: true)
+    var pending: [UInt8] = []
+    swap(&pending, &buffer)
+    try unsafe file.write(pending.span.bytes)
+    pending.removeAll(keepingCapacity: true)
+    swap(&pending, &buffer)
   }
 }
 

@@ -8,7 +8,7 @@ internal import CFaiss
 ///
 /// Not Sendable: FAISS takes concurrent searches, but starts its own threads
 /// for each. One caller at a time, on a thread of its own, as the calls block.
-final class FaissIndex {
+@safe final class FaissIndex {
   let dimension: Int
   let nlist: Int
   /// Rows in the lists.
