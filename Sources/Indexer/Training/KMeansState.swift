@@ -45,6 +45,7 @@ extension PairedKMeans {
   ///   - state: A state of this computation.
   ///   - path: The final name; a file of that name is replaced.
   /// - Returns: The SHA-256 of the file.
+  /// - Throws: ``CatalogError`` when writing fails.
   @discardableResult
   package func save(_ state: KMeansState, as path: String) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnkmns", fingerprint: fingerprint)

@@ -127,6 +127,7 @@ package struct NearestImages: Sendable {
   ///   - state: What ``run(_:onTile:)`` handed over.
   ///   - path: The final name; a file of that name is replaced.
   /// - Returns: The SHA-256 of the file.
+  /// - Throws: ``CatalogError`` when writing fails.
   @discardableResult
   package func save(_ state: State, as path: String) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnnear", fingerprint: fingerprint)

@@ -104,6 +104,7 @@ package struct TrainingMatrixWriter: ~Copyable {
   ///
   /// - Parameter path: The final name.
   /// - Returns: The SHA-256 of the file.
+  /// - Throws: ``CatalogError`` when writing fails.
   @discardableResult
   package consuming func finish(as path: String) throws -> ContentDigest {
     precondition(written == rowCount, "\(written) of \(rowCount) rows were gathered")
