@@ -5,8 +5,9 @@ internal import CKernels
 internal import Foundation
 package import Logging
 
-/// A way to compute the winners of ``AssignmentEngine``. All of them return the
-/// same ones; they differ in speed.
+/// A way to compute the winners of ``AssignmentEngine``.
+///
+/// All of them return the same ones; they differ in speed.
 package enum AssignmentBackend: String, Sendable, CaseIterable {
   /// Float32 products by OpenBLAS, a proved rounding bound, binary64 scores of
   /// the rows within it.
@@ -20,6 +21,7 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
   /// - Parameters:
   ///   - logger: Gets a warning for each backend that is dropped.
   ///   - environment: Where `TARN_ENGINE` is looked up.
+  /// - Returns: A backend that passed its self-test.
   /// - Throws: ``IndexerError`` `.usage` for an unknown name, `.engine` when
   ///   the named backend computes wrong here.
   package static func choose(

@@ -2,6 +2,7 @@
 // call of a kernel on one tile of vectors.
 
 internal import CKernels
+internal import Catalog
 
 /// The winners of some vectors, in their order.
 package struct Winners: Sendable, Equatable {
@@ -23,7 +24,10 @@ package struct Winners: Sendable, Equatable {
 @safe internal final class PreparedRows: @unchecked Sendable {
   let count: Int
   let dimension: Int
-  private let values: UnsafeMutablePointer<Float>
+  private let values: UnsafePointer<Float>
+  /// Frees `values` when they were widened here; else the matrix holds them.
+  private let owned: UnsafeMutablePointer<Float>?
+  private let matrix: FeatureMatrix
   private let norms: UnsafeMutablePointer<Double>
   /// The first row with an element that is NaN or infinite.
   let firstBadRow: Int?
@@ -33,14 +37,23 @@ package struct Winners: Sendable, Equatable {
     self.init(FeatureMatrix(values, dimension: dimension), rows: nil)
   }
 
-  /// Widens rows of a matrix.
+  /// Takes rows of a matrix; aligned float32 rows are used where they lie.
   init(_ matrix: FeatureMatrix, rows: Range<Int>?) {
     let rows = rows ?? 0..<matrix.rowCount
     count = rows.count
     dimension = matrix.dimension
-    unsafe values = .allocate(capacity: max(rows.count * matrix.dimension, 1))
+    self.matrix = matrix
+    let start = unsafe matrix.address(ofRow: rows.lowerBound)
+    if matrix.elementType == .float32, UInt(bitPattern: start) % 4 == 0 {
+      unsafe values = start.assumingMemoryBound(to: Float.self)
+      unsafe owned = nil
+    } else {
+      let copy = UnsafeMutablePointer<Float>.allocate(capacity: max(rows.count * matrix.dimension, 1))
+      unsafe matrix.widen(rows: rows, to: copy)
+      unsafe values = UnsafePointer(copy)
+      unsafe owned = copy
+    }
     unsafe norms = .allocate(capacity: max(rows.count, 1))
-    unsafe matrix.widen(rows: rows, to: values)
     var bad: Int?
     for row in 0..<rows.count {
       let start = unsafe values + row * matrix.dimension
@@ -54,7 +67,7 @@ package struct Winners: Sendable, Equatable {
   }
 
   deinit {
-    unsafe values.deallocate()
+    unsafe owned?.deallocate()
     unsafe norms.deallocate()
   }
 

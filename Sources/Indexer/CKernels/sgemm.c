@@ -126,8 +126,8 @@ void ckernels_best_sgemm(
   // 2^-53 for the score itself, 1/64 more for the arithmetic of the bound.
   const double n = (double)d + 16;
   const double gamma = (n * 0x1p-24 / (1 - n * 0x1p-24) + n * 0x1p-53) * (1 + 0x1p-6);
-  // Products below the normal range lose at most 2^-126 each, flushed or not.
-  const double tiny = n * 0x1p-125;
+  // Products and sums below the normal range lose at most 2^-126 each, flushed or not.
+  const double tiny = n * 0x1p-124;
 
   for (size_t i = 0; i < count; i++) {
     const float *x = vectors + i * d;

@@ -26,7 +26,7 @@ internal import Glibc
   }
 
   private let storage: Storage
-  /// The first element. It need not be aligned.
+  /// The first element, which need not be aligned.
   internal let base: UnsafeRawPointer
 
   /// Bytes of one row.
@@ -116,6 +116,12 @@ internal import Glibc
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
     unsafe ckernels_widen(
       SimdLevel.current, address(ofRow: rows.lowerBound), elementType.code, rows.count * dimension, output)
+  }
+
+  /// The length of a row: the square root of its score with itself.
+  package func length(ofRow row: Int) -> Double {
+    let values = floats(rows: row..<(row + 1))
+    return unsafe ckernels_score(SimdLevel.current, values, values, dimension).squareRoot()
   }
 
   internal func address(ofRow row: Int) -> UnsafeRawPointer { unsafe base + row * rowByteCount }

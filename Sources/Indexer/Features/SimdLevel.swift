@@ -3,8 +3,10 @@
 internal import CKernels
 internal import Foundation
 
-/// The level that every kernel runs at: the CPU's best, or a lower one that
-/// `TARN_SIMD=portable|avx2|avx512` asks for. It has no effect on any bit.
+/// The level that every kernel runs at.
+///
+/// It is the CPU's best, or a lower one that `TARN_SIMD=portable|avx2|avx512`
+/// asks for. It has no effect on any bit.
 package enum SimdLevel {
   package static let current: Int32 = {
     let best = ckernels_best_level()

@@ -1,0 +1,85 @@
+// What paired k-means knows between two iterations, and what it reports.
+
+package import Catalog
+
+/// The state after some iterations; the next depends on nothing else.
+package struct KMeansState: Sendable, Equatable {
+  /// Iterations done, `0...`.
+  package internal(set) var iteration: Int
+  /// Row-major `[nlist × dimension]`, each row of unit length.
+  package internal(set) var centroids: [Float]
+  /// The cell of each distinct image in the last iteration, in ascending order
+  /// of image; empty before the first.
+  package internal(set) var cells: [UInt32]
+  /// One entry for each iteration done.
+  package internal(set) var history: [KMeansIteration]
+
+  /// Identifies the centroids: SHA-256 of their little-endian bytes.
+  package var centroidDigest: ContentDigest {
+    var hasher = Sha256()
+    unsafe hasher.update(centroids.span.bytes)
+    return hasher.finalize()
+  }
+}
+
+/// What one iteration did.
+package struct KMeansIteration: Sendable, Equatable {
+  /// Mean over captions of the score of q(p) and its centroid, before the
+  /// centroids moved; `-1...1`, and greater is better.
+  package let objective: Double
+  /// Share of captions whose cell differs from the last iteration's, `0...1`;
+  /// 1 in the first.
+  package let movedShare: Double
+  /// nlist·Σn² / (Σn)² over captions per cell, `1...nlist`; 1 is even.
+  package let imbalance: Double
+  /// Cells that no caption fell in; each was refilled.
+  package let emptyCells: Int
+  /// Captions in the most populous cell.
+  package let largestCell: Int
+}
+
+extension PairedKMeans {
+  /// Saves a state durably.
+  ///
+  /// - Parameters:
+  ///   - state: A state of this computation.
+  ///   - path: The final name; a file of that name is replaced.
+  /// - Returns: The SHA-256 of the file.
+  /// - Throws: ``CatalogError`` when writing fails.
+  @discardableResult
+  package func save(_ state: KMeansState, as path: String) throws -> ContentDigest {
+    var writer = try StateWriter(creating: path + ".tmp", magic: "tarnkmns", fingerprint: fingerprint)
+    try writer.write([UInt64(state.iteration)])
+    try writer.write(
+      state.history.flatMap {
+        [$0.objective, $0.movedShare, $0.imbalance, Double($0.emptyCells), Double($0.largestCell)]
+      })
+    try writer.write(state.cells)
+    try writer.write(state.centroids)
+    return try writer.finish(as: path)
+  }
+
+  /// Reads a saved state.
+  ///
+  /// - Parameter path: What ``save(_:as:)`` wrote.
+  /// - Returns: The state; going on from it gives the bytes that an
+  ///   uninterrupted run gives.
+  /// - Throws: ``IndexerError`` `.integrity` when the file is damaged or
+  ///   belongs to another computation, `.inputsMissing` when there is none.
+  package func load(_ path: String) throws -> KMeansState {
+    var reader = try StateReader(path, magic: "tarnkmns", fingerprint: fingerprint)
+    let iteration = try reader.read(UInt64.self)
+    let numbers = try reader.read(Double.self)
+    let cells = try reader.read(UInt32.self)
+    let centroids = try reader.read(Float.self)
+    guard let iteration = iteration.first.map(Int.init), numbers.count == 5 * iteration,
+      centroids.count == nlist * images.dimension, cells.count == (iteration == 0 ? 0 : distinctImages.count)
+    else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    let history = (0..<iteration).map { i in
+      KMeansIteration(
+        objective: numbers[5 * i], movedShare: numbers[5 * i + 1], imbalance: numbers[5 * i + 2],
+        emptyCells: Int(numbers[5 * i + 3]), largestCell: Int(numbers[5 * i + 4]))
+    }
+    return KMeansState(iteration: iteration, centroids: centroids, cells: cells, history: history)
+  }
+}

@@ -1,0 +1,101 @@
+// How the state of a long computation is kept on disk, so that a killed run
+// goes on where it was.
+//
+// Layout, little-endian: 8 bytes of magic; 32 bytes, the fingerprint of the
+// computation; then its fields in order, each a 64-bit count of elements and
+// the elements; last, 32 bytes, the SHA-256 of all before.
+
+internal import Catalog
+internal import Foundation
+
+/// Writes the fields of a state.
+internal struct StateWriter: ~Copyable {
+  private var file: DurableFile
+  private var hasher: Sha256
+
+  init(creating temporaryPath: String, magic: String, fingerprint: ContentDigest) throws {
+    precondition(magic.utf8.count == 8, "a magic has eight bytes")
+    let head = Array(magic.utf8) + fingerprint.bytes
+    var file = try DurableFile(creating: temporaryPath)
+    unsafe try file.write(head.span.bytes)
+    self.file = file
+    var hasher = Sha256()
+    unsafe hasher.update(head.span.bytes)
+    self.hasher = hasher
+  }
+
+  mutating func write<Element: BitwiseCopyable>(_ field: [Element]) throws {
+    unsafe try write([UInt64(field.count)].span.bytes)
+    unsafe try write(field.span.bytes)
+  }
+
+  private mutating func write(_ bytes: RawSpan) throws {
+    try file.write(bytes)
+    hasher.update(bytes)
+  }
+
+  consuming func finish(as path: String) throws -> ContentDigest {
+    unsafe try file.write(hasher.finalize().bytes.span.bytes)
+    return try file.finish(as: path)
+  }
+}
+
+/// Reads the fields of a state back, having verified all bytes.
+internal struct StateReader {
+  private let data: Data
+  private var position: Int
+  private let path: String
+
+  init(_ path: String, magic: String, fingerprint: ContentDigest) throws {
+    self.path = path
+    do {
+      data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
+    } catch {
+      throw IndexerError(.inputsMissing, "cannot read the saved state \(path)")
+    }
+    position = 40
+    guard data.count >= 72, Array(data[0..<8]) == Array(magic.utf8) else {
+      throw IndexerError(.integrity, "\(path) is not a saved state of this kind", hint: "remove it to start over")
+    }
+    guard Array(data[8..<40]) == fingerprint.bytes else {
+      throw IndexerError(
+        .integrity, "\(path) belongs to a computation with other inputs or parameters",
+        hint: "remove it to start over")
+    }
+    var hasher = Sha256()
+    unsafe data.withUnsafeBytes { unsafe hasher.update(RawSpan(_unsafeBytes: $0).extracting(0..<(data.count - 32))) }
+    guard Array(data.suffix(32)) == hasher.finalize().bytes else {
+      throw IndexerError(.integrity, "\(path) is damaged", hint: "remove it to start over")
+    }
+  }
+
+  mutating func read<Element: BitwiseCopyable>(_: Element.Type = Element.self) throws -> [Element] {
+    let count = try Int(clamping: word())
+    let size = MemoryLayout<Element>.stride
+    guard count <= (data.count - 32 - position) / max(size, 1) else {
+      throw IndexerError(.integrity, "\(path) ends early", hint: "remove it to start over")
+    }
+    defer { position += count * size }
+    let range = position..<(position + count * size)
+    return unsafe [Element](unsafeUninitializedCapacity: count) { buffer, initialized in
+      unsafe data.copyBytes(to: UnsafeMutableRawBufferPointer(buffer), from: range)
+      initialized = count
+    }
+  }
+
+  private mutating func word() throws -> UInt64 {
+    guard position + 8 <= data.count - 32 else {
+      throw IndexerError(.integrity, "\(path) ends early", hint: "remove it to start over")
+    }
+    defer { position += 8 }
+    return (0..<8).reduce(0) { $0 | UInt64(data[position + $1]) << (8 * UInt64($1)) }
+  }
+}
+
+extension ContentDigest {
+  /// The 32 bytes.
+  fileprivate var bytes: [UInt8] {
+    let digits = Array(hex.utf8).map { $0 < 0x3A ? $0 - 0x30 : $0 - 0x57 }
+    return (0..<32).map { digits[2 * $0] << 4 | digits[2 * $0 + 1] }
+  }
+}

@@ -1,0 +1,122 @@
+// The rows of a training set, gathered from shards into one file. It is an
+// .npy file like any other, so that people can look at it.
+
+package import Catalog
+internal import Foundation
+
+/// What is done about rows that are not of unit length.
+package enum Normalisation: String, Sendable, CaseIterable, Codable {
+  /// They are an error: the default, because a wrong length most often means a
+  /// wrong file.
+  case refuse
+  /// Every row is divided by its length in binary64 and kept as float32.
+  case normalise
+
+  /// How far from 1 a length may be; float16 rounding stays far below it.
+  package static let tolerance = 1e-2
+}
+
+/// Gathers rows of feature files into one `.npy` file, in the order appended.
+///
+/// Nothing appears under the final name before ``finish(as:)``.
+package struct TrainingMatrixWriter: ~Copyable {
+  private var file: DurableFile
+  private let elementType: ElementType
+  private let dimension: Int
+  private let rowCount: Int
+  private let normalisation: Normalisation
+  private var written = 0
+
+  /// Starts a file.
+  ///
+  /// - Parameters:
+  ///   - temporaryPath: Where the bytes are until the end.
+  ///   - elementType: Of every file that rows come from.
+  ///   - rowCount: Rows that will be appended in all.
+  ///   - dimension: Elements of a row.
+  ///   - normalisation: What is done about rows that are not of unit length;
+  ///     `.normalise` makes the file float32.
+  /// - Throws: ``CatalogError`` when the file cannot be written.
+  package init(
+    creating temporaryPath: String, elementType: ElementType, rowCount: Int, dimension: Int,
+    normalisation: Normalisation = .refuse
+  ) throws {
+    let stored: ElementType = normalisation == .normalise ? .float32 : elementType
+    var file = try DurableFile(creating: temporaryPath)
+    unsafe try file.write(Self.header(stored, rowCount, dimension).span.bytes)
+    self.file = file
+    (self.elementType, self.rowCount, self.dimension) = (elementType, rowCount, dimension)
+    self.normalisation = normalisation
+  }
+
+  /// Appends rows of a file, checking each.
+  ///
+  /// - Parameters:
+  ///   - rows: Row numbers in the file.
+  ///   - source: A file of the same dimension and element type.
+  /// - Throws: ``IndexerError`` `.badFeatures` for a row that is NaN, infinite,
+  ///   zero or (if refused) not of unit length, or a file of another kind;
+  ///   ``CatalogError`` when writing fails.
+  package mutating func append(_ rows: [UInt32], of source: FeatureFile) throws {
+    guard source.dimension == dimension, source.elementType == elementType else {
+      throw IndexerError(
+        .badFeatures,
+        "\(source.path) holds \(source.elementType) rows of \(source.dimension) elements, not \(elementType) of \(dimension)"
+      )
+    }
+    let matrix = source.matrix
+    let rowByteCount = matrix.rowByteCount
+    let chunk = max(1, (4 << 20) / rowByteCount)
+    var buffer: [UInt8] = []
+    for first in stride(from: 0, to: rows.count, by: chunk) {
+      buffer.removeAll(keepingCapacity: true)
+      for row in rows[first..<min(first + chunk, rows.count)] {
+        let row = Int(row)
+        guard row < matrix.rowCount else {
+          throw IndexerError(.inputsMissing, "\(source.path) has \(matrix.rowCount) rows; row \(row) was drawn")
+        }
+        if let bad = matrix.firstBadRow(in: row..<(row + 1)) {
+          throw IndexerError(
+            .badFeatures, "\(source.path): row \(row) holds \(bad.defect.rawValue)",
+            hint: "replace the file, or train on other pairs with another --seed")
+        }
+        let length = matrix.length(ofRow: row)
+        switch normalisation {
+        case .refuse:
+          guard abs(length - 1) <= Normalisation.tolerance else {
+            throw IndexerError(
+              .badFeatures, "\(source.path): row \(row) has length \(Float(length)), not 1",
+              hint: "normalise the features, or ask for it with --normalise")
+          }
+          unsafe buffer.append(
+            contentsOf: UnsafeRawBufferPointer(start: matrix.address(ofRow: row), count: rowByteCount))
+        case .normalise:
+          let unit = matrix.floats(rows: row..<(row + 1)).map { Float(Double($0) / length) }
+          unsafe unit.withUnsafeBytes { unsafe buffer.append(contentsOf: $0) }
+        }
+      }
+      unsafe try file.write(buffer.span.bytes)
+    }
+    written += rows.count
+  }
+
+  /// Makes the file durable under its final name.
+  ///
+  /// - Parameter path: The final name.
+  /// - Returns: The SHA-256 of the file.
+  /// - Throws: ``CatalogError`` when writing fails.
+  @discardableResult
+  package consuming func finish(as path: String) throws -> ContentDigest {
+    precondition(written == rowCount, "\(written) of \(rowCount) rows were gathered")
+    return try file.finish(as: path)
+  }
+
+  /// An .npy header of version 1.0, padded to a multiple of 64 bytes.
+  private static func header(_ type: ElementType, _ rowCount: Int, _ dimension: Int) -> [UInt8] {
+    let descr = type == .float16 ? "<f2" : "<f4"
+    let literal = "{'descr': '\(descr)', 'fortran_order': False, 'shape': (\(rowCount), \(dimension)), }"
+    let length = (10 + literal.utf8.count + 1 + 63) / 64 * 64 - 10
+    let text = Array(literal.utf8) + [UInt8](repeating: 0x20, count: length - literal.utf8.count - 1) + [0x0A]
+    return [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0, UInt8(length & 255), UInt8(length >> 8)] + text
+  }
+}
