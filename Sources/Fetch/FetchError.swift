@@ -1,6 +1,6 @@
 // What fetching can fail with, and how it says so.
 
-package import Catalog
+internal import Catalog
 
 /// An error of fetching: what failed, on which thing, and what to do about it.
 ///
