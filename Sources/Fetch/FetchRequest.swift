@@ -67,7 +67,7 @@ package struct FetchRequest: Sendable {
 package enum FetchSupply: Sendable {
   case request(FetchRequest)
   /// Nothing for now, as while the disk budget is taken; asked again after
-  /// every finished request, after ``Fetcher/wake()``, and once a second.
+  /// every finished request, after ``Fetcher/wake()``, and now and then.
   case notYet
   /// Nothing ever again.
   case finished
@@ -155,6 +155,8 @@ package struct FetchConfiguration: Sendable {
   package var refusalsPerHost = 3
   /// The seed of the jitter; nil for a different one every time.
   package var jitterSeed: UInt64?
+  /// How long a supply that says `.notYet` is left alone.
+  package var supplyInterval: Duration = .seconds(1)
   package var progressInterval: Duration = .milliseconds(250)
   /// Bytes between two durable resume points.
   package var checkpointByteCount = 64 << 20

@@ -95,6 +95,7 @@ final class LoopControl: Sendable {
   private struct State {
     var reports: [(transfer: UInt, report: DiskReport)] = []
     var isCancelled = false
+    var isWoken = false
     /// The multi handle's address while the loop runs, for the wake-up alone.
     var multi: UInt?
   }
@@ -122,7 +123,20 @@ final class LoopControl: Sendable {
     }
   }
 
-  func wake() { state.withLock { Self.wake($0) } }
+  func wake() {
+    state.withLock {
+      $0.isWoken = true
+      Self.wake($0)
+    }
+  }
+
+  /// Whether ``wake()`` was called since the last time.
+  func takeWake() -> Bool {
+    state.withLock { state in
+      defer { state.isWoken = false }
+      return state.isWoken
+    }
+  }
 
   func cancel() {
     state.withLock {

@@ -217,7 +217,9 @@ internal import Foundation
       CURLE_SSL_CRL_BADFILE, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_INVALIDCERTSTATUS,
       CURLE_SSL_ENGINE_NOTFOUND, CURLE_USE_SSL_FAILED:
       return FetchError(.tls, cause)
-    case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: return FetchError(.usage, cause)
+    case CURLE_URL_MALFORMAT: return FetchError(.usage, cause)
+    // The address was HTTP: it is the answer that is something else.
+    case CURLE_UNSUPPORTED_PROTOCOL: return FetchError(.integrity, cause)
     case CURLE_OUT_OF_MEMORY: return FetchError(.io, cause)
     default: return FetchError(.temporary, cause)
     }

@@ -4,10 +4,8 @@
 // Every walk ends: an attempt that brings no new byte is counted against its
 // mirror, one that does is counted against the request.
 
-internal import Catalog
-
 /// How an attempt failed, as far as the next step depends on it.
-enum AttemptFailure: Sendable, Equatable {
+package enum AttemptFailure: Sendable, Equatable {
   /// Ask the same mirror again, now, for the whole shard.
   case restart(FetchError)
   /// Ask the same mirror again, now, with a bare range.
@@ -21,9 +19,9 @@ enum AttemptFailure: Sendable, Equatable {
 }
 
 /// The walk of one request over its mirrors.
-struct MirrorWalk: Sendable {
+package struct MirrorWalk: Sendable {
   /// What to do next.
-  enum Step: Sendable, Equatable {
+  package enum Step: Sendable, Equatable {
     case again(after: Duration)
     /// The next mirror, at `index`.
     case mirror(Int)
@@ -32,22 +30,22 @@ struct MirrorWalk: Sendable {
 
   private let mirrorCount: Int
   private let configuration: FetchConfiguration
-  private(set) var mirrorIndex = 0
+  package private(set) var mirrorIndex = 0
   /// Attempts so far, over all mirrors.
-  private(set) var attemptCount = 0
+  package private(set) var attemptCount = 0
   private var fruitlessCount = 0
   private var restartCount = 0
   private var highWater = 0
   private var worst: FetchError?
 
-  init(mirrorCount: Int, configuration: FetchConfiguration) {
+  package init(mirrorCount: Int, configuration: FetchConfiguration) {
     precondition(mirrorCount > 0, "a request without a mirror")
     self.mirrorCount = mirrorCount
     self.configuration = configuration
   }
 
   /// Counts an attempt that begins.
-  mutating func begin() { attemptCount += 1 }
+  package mutating func begin() { attemptCount += 1 }
 
   /// Decides after a failed attempt.
   ///
@@ -56,7 +54,7 @@ struct MirrorWalk: Sendable {
   ///   - heldByteCount: Bytes of the shard that were held at its end, the most
   ///     that were if they were dropped.
   ///   - generator: For the jitter.
-  mutating func step(
+  package mutating func step(
     after failure: AttemptFailure, heldByteCount: Int, using generator: inout some RandomNumberGenerator
   ) -> Step {
     // R12: bytes that were never held before show that retrying helps.
@@ -117,13 +115,13 @@ struct MirrorWalk: Sendable {
 }
 
 /// The jitter's randomness: seeded for tests, or the system's.
-struct JitterGenerator: RandomNumberGenerator, Sendable {
+package struct JitterGenerator: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
-  init(seed: UInt64?) { state = seed ?? UInt64.random(in: .min ... .max) }
+  package init(seed: UInt64?) { state = seed ?? UInt64.random(in: .min ... .max) }
 
   /// SplitMix64 (Steele, Lea, Flood 2014).
-  mutating func next() -> UInt64 {
+  package mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var mixed = state
     mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9

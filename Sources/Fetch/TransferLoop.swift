@@ -36,6 +36,8 @@ internal import Foundation
   private let onEvent: @Sendable (FetchEvent) -> Void
   private var supplyHasEnded = false
   private var supplyError: (any Error)?
+  /// When to ask a supply again that had nothing.
+  private var nextSupply = ContinuousClock.now
   private var nextTag: UInt = 1
   private var nextProgress = ContinuousClock.now
 
@@ -70,6 +72,7 @@ internal import Foundation
         take(report, of: transfer)
       }
       if control.isCancelled, !isStopping { stopEverything() }
+      if control.takeWake() { nextSupply = .now }
       removeEnded()
       pullRequests()
       startWaiting()
@@ -89,12 +92,14 @@ internal import Foundation
   // MARK: Slots
 
   private func pullRequests() {
-    while !supplyHasEnded, transfers.count < configuration.jobs {
+    while !supplyHasEnded, transfers.count < configuration.jobs, nextSupply <= .now {
       let request: FetchRequest
       do {
         switch try supply() {
         case .request(let next): request = next
-        case .notYet: return
+        case .notYet:
+          nextSupply = .now + configuration.supplyInterval
+          return
         case .finished:
           supplyHasEnded = true
           return
@@ -117,7 +122,9 @@ internal import Foundation
 
   private func removeEnded() {
     for (tag, transfer) in transfers {
-      if case .ended = transfer.phase { transfers[tag] = nil }
+      guard case .ended = transfer.phase else { continue }
+      transfers[tag] = nil
+      nextSupply = .now
     }
   }
 
@@ -206,7 +213,8 @@ internal import Foundation
   private func poll() throws {
     let now = ContinuousClock.now
     var wait = Duration.seconds(1)
-    if !isStopping, !supplyHasEnded || !transfers.isEmpty { wait = min(wait, configuration.progressInterval) }
+    if !transfers.isEmpty { wait = min(wait, configuration.progressInterval) }
+    if !supplyHasEnded, transfers.count < configuration.jobs { wait = min(wait, nextSupply - now) }
     for transfer in transfers.values {
       switch transfer.phase {
       case .waiting(let until):

@@ -114,10 +114,12 @@ import Testing
   @Test func resumesAfterARestartWithIfRangeAndFromTheRightByte() async throws {
     let cut = 20_000
     let server = try HostileServer { [shard] request in
-      request.precedingCount < 3
-        ? .answer(
-          200, headers: ["ETag: \"1\""], body: Array(shard[..<cut]), framing: .length(shard.count), then: .close)
-        : .file(shard, for: request)
+      switch request.precedingCount {
+      case 0:
+        .answer(200, headers: ["ETag: \"1\""], body: Array(shard[..<cut]), framing: .length(shard.count))
+      case 1, 2: .answer(503)
+      default: .file(shard, for: request)
+      }
     }
     let first = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
     #expect(first.failure()?.code == .temporary)
@@ -134,9 +136,12 @@ import Testing
 
   @Test func d8DropsAPartialThatRottedOnDisk() async throws {
     let server = try HostileServer { [shard] request in
-      request.precedingCount < 3
-        ? .answer(200, headers: ["ETag: \"1\""], body: Array(shard[..<9_000]), framing: .length(shard.count))
-        : .file(shard, for: request)
+      switch request.precedingCount {
+      case 0:
+        .answer(200, headers: ["ETag: \"1\""], body: Array(shard[..<9_000]), framing: .length(shard.count))
+      case 1, 2: .answer(503)
+      default: .file(shard, for: request)
+      }
     }
     _ = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
     var partial = try #require(bytes(at: directory.path + "/1.part"))
@@ -178,7 +183,8 @@ import Testing
 
   @Test(arguments: [
     (Array("<!doctype html><html>sorry".utf8), "HTML"), (makeShard(rows: 9, dimension: 5), "elements where"),
-    (makeShard(rows: 9, descr: "<f4"), "float32"), ([], "too few"), (Array(makeShard(rows: 9)[..<100]), "of"),
+    (makeShard(rows: 9, descr: "<f4"), "float32"), ([], "too few"),
+    (Array(makeShard(rows: 9)[..<100]), "too few"), (Array(makeShard(rows: 9)[..<150]), "declares 200"),
   ])
   func r11RefusesWhatIsNotTheShard(body: [UInt8], cause: String) async throws {
     let server = try HostileServer { _ in .answer(200, body: body) }
@@ -263,7 +269,9 @@ import Testing
     let request = makeRequest(in: directory, from: [server.url("/a")])
     let calls = Mutex(0)
     let finished = Mutex(0)
-    try await Fetcher(configuration: quickConfiguration()).run(
+    var configuration = quickConfiguration()
+    configuration.supplyInterval = .milliseconds(1)
+    try await Fetcher(configuration: configuration).run(
       pulling: {
         let call = calls.withLock { calls in
           calls += 1
