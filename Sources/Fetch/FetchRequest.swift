@@ -135,7 +135,7 @@ package struct FetchConfiguration: Sendable {
   package var jobs = 4
   /// Transfers at a time from one scheme, host and port.
   package var transfersPerHost = 8
-  /// Bytes per second over all transfers; nil for no limit. Files are not counted.
+  /// Bytes per second over all transfers, local files not counted; nil for no limit.
   package var bytesPerSecondLimit: Int?
   package var connectTimeout: Duration = .seconds(20)
   /// A transfer that brings fewer than `stallByteCount` in this time is given up.

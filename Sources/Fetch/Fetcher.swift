@@ -11,6 +11,7 @@ internal import Synchronization
 ///
 /// One run has one thread, around `curl_multi_poll`; what may block on the disk
 /// (hashing a partial again, syncs, renames, local copies) has its own queues.
+/// A fetcher serves one run at a time, and once cancelled it stays so.
 package final class Fetcher: Sendable {
   private let configuration: FetchConfiguration
   private let control = LoopControl()
@@ -147,7 +148,9 @@ final class LoopControl: Sendable {
 
   var isCancelled: Bool { state.withLock { $0.isCancelled } }
 
-  /// Ends the loop's poll. Under the lock, so that the handle still lives.
+  /// Ends the loop's poll.
+  ///
+  /// Called under the lock, so that the handle still lives.
   private static func wake(_ state: State) {
     // > this function may be called from any thread
     // https://curl.se/libcurl/c/curl_multi_wakeup.html

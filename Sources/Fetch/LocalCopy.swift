@@ -67,7 +67,7 @@ enum LocalCopy {
     }
     guard part.isWhole else {
       throw FetchError(
-        .integrity, "it ends after \(offset) of \(part.wholeByteCount.map(String.init) ?? "an unknown number of") bytes")
+        .integrity, "it ends after \(offset) of \(part.wholeText) bytes")
     }
     return .copied
   }

@@ -54,6 +54,7 @@ package struct MirrorWalk: Sendable {
   ///   - heldByteCount: Bytes of the shard that were held at its end, the most
   ///     that were if they were dropped.
   ///   - generator: For the jitter.
+  /// - Returns: When to ask the same mirror again, or whom to ask instead.
   package mutating func step(
     after failure: AttemptFailure, heldByteCount: Int, using generator: inout some RandomNumberGenerator
   ) -> Step {

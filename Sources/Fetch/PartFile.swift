@@ -61,6 +61,9 @@ final class PartFile: @unchecked Sendable {
   /// Bytes of the whole shard, as far as anyone said.
   var wholeByteCount: Int? { expectation.byteCount ?? header?.fileByteCount ?? totalByteCount }
 
+  /// The same for a message.
+  var wholeText: String { wholeByteCount.map(String.init) ?? "an unknown number of" }
+
   /// Whether every byte of the shard is here.
   var isWhole: Bool { header?.fileByteCount == byteCount }
 
@@ -183,7 +186,7 @@ final class PartFile: @unchecked Sendable {
   ) throws(FetchError) -> (digest: ContentDigest, header: NpyHeader, byteCount: Int, path: String) {
     try flush()
     guard let header, isWhole else {
-      throw FetchError(.integrity, "\(byteCount) bytes of \(wholeByteCount.map(String.init) ?? "an unknown number")")
+      throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes")
     }
     let digest = hasher.digestSoFar()
     if let expected = expectation.digest, digest != expected {

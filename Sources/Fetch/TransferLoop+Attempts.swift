@@ -8,7 +8,7 @@ internal import Foundation
 extension TransferLoop {
   // MARK: Begin
 
-  /// -> opening
+  /// Edge to opening: the part file and what it holds.
   func open(_ transfer: Transfer) {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
     onDisk(transfer) {
@@ -26,7 +26,7 @@ extension TransferLoop {
     transfer.queue.async { control.post(step(), for: tag) }
   }
 
-  /// waiting -> exchanging, copying or finishing
+  /// Edge from waiting to exchanging, copying or finishing: an attempt.
   func begin(_ transfer: Transfer) {
     transfer.walk.begin()
     let question = transfer.question(configuration)
@@ -86,7 +86,7 @@ extension TransferLoop {
     }
   }
 
-  /// -> finishing
+  /// Edge to finishing: every byte is here.
   private func finish(_ transfer: Transfer) {
     guard let part = transfer.part else { preconditionFailure("a finish without a part file") }
     transfer.phase = .finishing
@@ -169,7 +169,7 @@ extension TransferLoop {
 
   // MARK: Ends of exchanges
 
-  /// exchanging -> whatever the verdict and the body ask for
+  /// Edge from exchanging to whatever the verdict and the body ask for.
   func exchangeEnded(_ exchange: HTTPExchange, of transfer: Transfer, result: CURLcode) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
     transfer.attempt?.httpStatus = exchange.statusCode
@@ -215,15 +215,13 @@ extension TransferLoop {
         transfer,
         .mirrorFault(
           FetchError(
-            .integrity,
-            "the file ends after \(part.byteCount) of \(part.wholeByteCount.map(String.init) ?? "an unknown number of") bytes"
-          )))
+            .integrity, "the file ends after \(part.byteCount) of \(part.wholeText) bytes")))
     }
-    let held = "\(part.byteCount) of \(part.wholeByteCount.map(String.init) ?? "an unknown number of") bytes"
-    end(transfer, .temporary(after: nil, FetchError(.temporary, "the connection ended after \(held)")))
+    let cause = "the connection ended after \(part.byteCount) of \(part.wholeText) bytes"
+    end(transfer, .temporary(after: nil, FetchError(.temporary, cause)))
   }
 
-  /// exchanging -> waiting, after too little for too long
+  /// Edge from exchanging to waiting, after too little for too long.
   func exchangeStalled(_ exchange: HTTPExchange, of transfer: Transfer) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
     transfer.attempt?.httpStatus = exchange.statusCode
@@ -258,7 +256,7 @@ extension TransferLoop {
     }
   }
 
-  /// -> waiting for the next attempt, or closing
+  /// Edge to waiting for the next attempt, or to closing.
   private func end(_ transfer: Transfer, _ failure: AttemptFailure) {
     releaseHost(of: transfer)
     let (error, outcome) = describe(failure)
@@ -350,7 +348,7 @@ extension TransferLoop {
     }
   }
 
-  /// -> closing: the part file is kept if a later run can use it.
+  /// Edge to closing: the part file is kept if a later run can use it.
   private func close(_ transfer: Transfer, _ result: Result<FetchResult, FetchError>) {
     transfer.phase = .closing(result)
     let part = transfer.part

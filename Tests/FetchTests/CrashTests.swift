@@ -34,7 +34,8 @@ private func fetchInChild(_ directory: String, _ url: String) async -> FetchErro
     let (path, url) = (directory.path, server.url("/a.npy"))
     // The number of steps depends on how the network cuts the bytes; a kill
     // after the last one is a run that went well.
-    _ = await #expect(processExitsWith: .signal(SIGKILL)) { [path, url, step] in
+    _ = await #expect(processExitsWith: .signal(SIGKILL)) {
+      [path = path as String, url = url as String, step = step as Int] in
       setenv("TARN_FAULT", "kill@\(step)", 1)
       _ = await fetchInChild(path, url)
       kill(getpid(), SIGKILL)
@@ -47,7 +48,7 @@ private func fetchInChild(_ directory: String, _ url: String) async -> FetchErro
 
   @Test(arguments: 1...8) func reportsAFullDiskAndContinuesWhenThereIsSpace(step: Int) async throws {
     let (path, url) = (directory.path, server.url("/a.npy"))
-    _ = await #expect(processExitsWith: .success) { [path, url, step] in
+    _ = await #expect(processExitsWith: .success) { [path = path as String, url = url as String, step = step as Int] in
       setenv("TARN_FAULT", "ENOSPC@\(step)+", 1)
       let code = await fetchInChild(path, url)
       exit(code == .diskFull ? 0 : 1)

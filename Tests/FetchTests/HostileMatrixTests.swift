@@ -73,7 +73,8 @@ private let hostileAnswers: [HostileAnswer] = [
   },
   HostileAnswer("206 multipart") { shard, request in
     ranged(shard, request) { rest, _, _ in
-      .answer(206, headers: [tag, "Content-Type: multipart/byteranges; boundary=b"], body: Array("--b\r\n".utf8) + rest)
+      .answer(
+        206, headers: [tag, "Content-Type: multipart/byteranges; boundary=b"], body: Array("--b\r\n".utf8) + rest)
     }
   },
   HostileAnswer("206 without Content-Range") { shard, request in
@@ -82,7 +83,8 @@ private let hostileAnswers: [HostileAnswer] = [
   HostileAnswer("206 without a length, cut") { shard, request in
     ranged(shard, request) { rest, start, total in
       .answer(
-        206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"], body: Array(rest[..<(rest.count / 2)]),
+        206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"],
+        body: Array(rest[..<(rest.count / 2)]),
         framing: .untilClose)
     }
   },
@@ -96,7 +98,8 @@ private let hostileAnswers: [HostileAnswer] = [
   HostileAnswer("206 to everything") { shard, request in
     let start = min(request.rangeStart ?? 0, shard.count - 1)
     return .answer(
-      206, headers: [tag, "Content-Range: bytes \(start)-\(shard.count - 1)/\(shard.count)"], body: Array(shard[start...]))
+      206, headers: [tag, "Content-Range: bytes \(start)-\(shard.count - 1)/\(shard.count)"],
+      body: Array(shard[start...]))
   },
   HostileAnswer("416 with the true total") { shard, request in
     request.rangeStart == nil
@@ -139,7 +142,8 @@ private let hostileAnswers: [HostileAnswer] = [
   HostileAnswer("reset in the middle") { shard, request in
     ranged(shard, request) { rest, start, total in
       .answer(
-        206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"], body: Array(rest[..<(rest.count / 2)]),
+        206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"],
+        body: Array(rest[..<(rest.count / 2)]),
         framing: .length(rest.count), then: .reset)
     }
   },
@@ -182,7 +186,9 @@ private let hostileAnswers: [HostileAnswer] = [
 private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellable: 0))
 
 @Suite(.serialized, .timeLimit(.minutes(5))) struct HostileMatrixTests {
-  @Test(arguments: hostileAnswers) fileprivate func endsInTheRightBytesOrANamedError(hostile: HostileAnswer) async throws {
+  @Test(arguments: hostileAnswers) fileprivate func endsInTheRightBytesOrANamedError(hostile: HostileAnswer)
+    async throws
+  {
     for isResumed in [false, true] {
       for isSizeKnown in [false, true] {
         for isDigestKnown in [false, true] {

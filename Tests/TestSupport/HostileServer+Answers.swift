@@ -37,6 +37,7 @@ package struct ScriptedAnswer: Sendable {
   ///   - framing: What is announced of their length.
   ///   - end: What follows the body; by default the connection is kept alive
   ///     if the framing allows it.
+  /// - Returns: The answer, ready to send.
   package static func answer(
     _ status: Int, headers: [String] = [], body: [UInt8] = [], framing: Framing = .honest, then end: Step? = nil
   ) -> ScriptedAnswer {
