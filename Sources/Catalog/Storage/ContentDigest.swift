@@ -99,6 +99,17 @@ package struct Sha256: ~Copyable {
     }
   }
 
+  /// The digest of all bytes so far; more may follow.
+  package func digestSoFar() -> ContentDigest {
+    guard let copy = EVP_MD_CTX_new() else { preconditionFailure("out of memory for a SHA-256 state") }
+    defer { EVP_MD_CTX_free(copy) }
+    var bytes = [UInt8](repeating: 0, count: 32)
+    var length: UInt32 = 0
+    precondition(EVP_MD_CTX_copy_ex(copy, context) == 1, "EVP_MD_CTX_copy_ex failed")
+    precondition(EVP_DigestFinal_ex(copy, &bytes, &length) == 1 && length == 32, "EVP_DigestFinal_ex failed")
+    return ContentDigest(bytes: bytes)
+  }
+
   /// The digest of all bytes so far; the state is gone afterwards.
   package consuming func finalize() -> ContentDigest { ContentDigest(bytes: finalizeBytes()) }
 

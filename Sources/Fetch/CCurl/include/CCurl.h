@@ -1,3 +1,63 @@
-#pragma once
+/* Typed doors to libcurl's variadic functions, which Swift cannot call.
+ *
+ * Each setter takes exactly the C type that libcurl reads from its argument
+ * list (`long`, `curl_off_t`, a pointer) and refuses an option of another type,
+ * so a wrong pairing is an error code and never a misread stack. */
+#ifndef CCURL_H
+#define CCURL_H
+
 #include <curl/curl.h>
-int ccurl_x(void);
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* > size_t write_callback(char *ptr, size_t size, size_t nmemb, void *userdata);
+ * https://curl.se/libcurl/c/CURLOPT_WRITEFUNCTION.html
+ * https://curl.se/libcurl/c/CURLOPT_HEADERFUNCTION.html */
+typedef size_t (*ccurl_bytes_callback)(char *bytes, size_t size, size_t count, void *context);
+
+/* Initialises the library once, from any thread (7.84+ is thread-safe).
+ * https://curl.se/libcurl/c/curl_global_init.html */
+CURLcode ccurl_global_init(void);
+
+/* https://curl.se/libcurl/c/curl_easy_setopt.html
+ * CURLE_UNKNOWN_OPTION when the option does not take that type. */
+CURLcode ccurl_set_long(CURL *easy, CURLoption option, long value);
+CURLcode ccurl_set_offset(CURL *easy, CURLoption option, curl_off_t value);
+CURLcode ccurl_set_string(CURL *easy, CURLoption option, const char *value);
+
+/* The list must outlive the transfer.
+ * https://curl.se/libcurl/c/CURLOPT_HTTPHEADER.html */
+CURLcode ccurl_set_headers(CURL *easy, struct curl_slist *list);
+
+/* Both callbacks get `context`.
+ * https://curl.se/libcurl/c/CURLOPT_WRITEFUNCTION.html
+ * https://curl.se/libcurl/c/CURLOPT_HEADERFUNCTION.html */
+CURLcode ccurl_set_callbacks(CURL *easy, ccurl_bytes_callback on_header, ccurl_bytes_callback on_body, void *context);
+
+/* `buffer` has at least CURL_ERROR_SIZE bytes and outlives the transfer.
+ * https://curl.se/libcurl/c/CURLOPT_ERRORBUFFER.html */
+CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer);
+
+/* A number that tells this handle from the others of its multi handle.
+ * https://curl.se/libcurl/c/CURLOPT_PRIVATE.html */
+CURLcode ccurl_set_tag(CURL *easy, uintptr_t tag);
+
+/* https://curl.se/libcurl/c/CURLINFO_PRIVATE.html */
+CURLcode ccurl_get_tag(CURL *easy, uintptr_t *tag);
+/* https://curl.se/libcurl/c/CURLINFO_RESPONSE_CODE.html */
+CURLcode ccurl_get_response_code(CURL *easy, long *code);
+
+/* https://curl.se/libcurl/c/curl_multi_setopt.html */
+CURLMcode ccurl_multi_set_long(CURLM *multi, CURLMoption option, long value);
+
+/* The next finished transfer: 1 and its handle and result, or 0 for none.
+ * https://curl.se/libcurl/c/curl_multi_info_read.html */
+int ccurl_multi_next_finished(CURLM *multi, CURL **easy, CURLcode *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

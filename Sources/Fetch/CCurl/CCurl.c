@@ -1,0 +1,75 @@
+/* The typed doors of CCurl.h. */
+#include "CCurl.h"
+
+#include <stdint.h>
+
+_Static_assert(sizeof(curl_off_t) == 8, "offsets are 64 bits wide");
+_Static_assert(sizeof(uintptr_t) == sizeof(void *), "a tag travels as a pointer");
+
+CURLcode ccurl_global_init(void) { return curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+/* curl numbers its options in blocks of 10000 by argument type. */
+static int takes(CURLoption option, int type) { return (int)option / 10000 == type / 10000; }
+
+CURLcode ccurl_set_long(CURL *easy, CURLoption option, long value) {
+  if (!takes(option, CURLOPTTYPE_LONG)) return CURLE_UNKNOWN_OPTION;
+  return curl_easy_setopt(easy, option, value);
+}
+
+CURLcode ccurl_set_offset(CURL *easy, CURLoption option, curl_off_t value) {
+  if (!takes(option, CURLOPTTYPE_OFF_T)) return CURLE_UNKNOWN_OPTION;
+  return curl_easy_setopt(easy, option, value);
+}
+
+CURLcode ccurl_set_string(CURL *easy, CURLoption option, const char *value) {
+  if (!takes(option, CURLOPTTYPE_STRINGPOINT)) return CURLE_UNKNOWN_OPTION;
+  return curl_easy_setopt(easy, option, value);
+}
+
+CURLcode ccurl_set_headers(CURL *easy, struct curl_slist *list) {
+  return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
+}
+
+CURLcode ccurl_set_callbacks(CURL *easy, ccurl_bytes_callback on_header, ccurl_bytes_callback on_body, void *context) {
+  CURLcode result = curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_HEADERDATA, context);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_WRITEDATA, context);
+  return result;
+}
+
+CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer) {
+  return curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, buffer);
+}
+
+CURLcode ccurl_set_tag(CURL *easy, uintptr_t tag) {
+  return curl_easy_setopt(easy, CURLOPT_PRIVATE, (void *)tag);
+}
+
+CURLcode ccurl_get_tag(CURL *easy, uintptr_t *tag) {
+  char *pointer = NULL;
+  CURLcode result = curl_easy_getinfo(easy, CURLINFO_PRIVATE, &pointer);
+  *tag = (uintptr_t)pointer;
+  return result;
+}
+
+CURLcode ccurl_get_response_code(CURL *easy, long *code) {
+  return curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, code);
+}
+
+CURLMcode ccurl_multi_set_long(CURLM *multi, CURLMoption option, long value) {
+  if ((int)option / 10000 != CURLOPTTYPE_LONG / 10000) return CURLM_UNKNOWN_OPTION;
+  return curl_multi_setopt(multi, option, value);
+}
+
+int ccurl_multi_next_finished(CURLM *multi, CURL **easy, CURLcode *result) {
+  int left = 0;
+  CURLMsg *message;
+  while ((message = curl_multi_info_read(multi, &left)) != NULL) {
+    if (message->msg != CURLMSG_DONE) continue;
+    *easy = message->easy_handle;
+    *result = message->data.result;
+    return 1;
+  }
+  return 0;
+}

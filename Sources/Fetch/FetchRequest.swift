@@ -1,0 +1,173 @@
+// What is asked of the fetcher, what it reports while it works, and what it
+// hands back.
+
+package import Catalog
+package import Foundation
+
+/// One place to get a shard from.
+package struct FetchMirror: Sendable, Equatable {
+  package let id: Int64
+  /// An `http`, `https` or `file` address of the shard itself.
+  package let url: String
+
+  package init(id: Int64, url: String) {
+    self.id = id
+    self.url = url
+  }
+}
+
+/// What is known of a shard before its bytes arrive.
+///
+/// Everything known is checked; nothing that contradicts it is accepted.
+package struct ShardExpectation: Sendable, Equatable {
+  package var byteCount: Int?
+  package var digest: ContentDigest?
+  /// Columns of the matrix.
+  package var dimension: Int
+  package var elementType: ElementType
+
+  package init(byteCount: Int? = nil, digest: ContentDigest? = nil, dimension: Int, elementType: ElementType) {
+    self.byteCount = byteCount
+    self.digest = digest
+    self.dimension = dimension
+    self.elementType = elementType
+  }
+}
+
+/// A shard to be fetched.
+package struct FetchRequest: Sendable {
+  /// The caller's name for the request; unique among those under way.
+  package let id: Int64
+  /// Where to ask, in order of preference; never empty.
+  package let mirrors: [FetchMirror]
+  /// Where the bytes gather, on the file system of the final path.
+  ///
+  /// A file `partPath + ".resume"` beside it holds what a later run needs.
+  package let partPath: String
+  package let expectation: ShardExpectation
+  /// The validator of the revision held, to ask only for a newer one.
+  package let condition: EntityValidator?
+  /// The final path of a whole, verified shard; its directory exists.
+  package let finalPath: @Sendable (ContentDigest) -> String
+
+  package init(
+    id: Int64, mirrors: [FetchMirror], partPath: String, expectation: ShardExpectation,
+    condition: EntityValidator? = nil, finalPath: @escaping @Sendable (ContentDigest) -> String
+  ) {
+    self.id = id
+    self.mirrors = mirrors
+    self.partPath = partPath
+    self.expectation = expectation
+    self.condition = condition
+    self.finalPath = finalPath
+  }
+}
+
+/// What the supplier of requests has for a free slot.
+package enum FetchSupply: Sendable {
+  case request(FetchRequest)
+  /// Nothing for now, as while the disk budget is taken; asked again after
+  /// every finished request, after ``Fetcher/wake()``, and now and then.
+  case notYet
+  /// Nothing ever again.
+  case finished
+}
+
+/// A whole shard, verified and durable under its final path.
+package struct FetchedShard: Sendable, Equatable {
+  package let digest: ContentDigest
+  package let byteCount: Int
+  package let header: NpyHeader
+  /// What the server said to tell this revision from others.
+  package let validator: EntityValidator
+  package let mirrorID: Int64
+  package let path: String
+}
+
+/// How a request ended well.
+package enum FetchResult: Sendable, Equatable {
+  case fetched(FetchedShard)
+  /// The revision held is still the current one (304).
+  case unchanged(mirrorID: Int64)
+}
+
+/// One attempt to get one shard from one mirror: a row of the transfer table.
+package struct TransferAttempt: Sendable, Equatable {
+  /// How an attempt ended.
+  package enum Outcome: String, Sendable, Equatable, CaseIterable {
+    case succeeded, unchanged
+    /// The partial was not usable; the next attempt starts from byte 0.
+    case restarted
+    case absent, refused, temporary, integrity, tls, diskFull, io, interrupted, usage
+  }
+
+  package let requestID: Int64
+  package let mirrorID: Int64
+  /// Counted from 1 over the request.
+  package let number: Int
+  /// The mirror's address, redacted; never that of a redirect.
+  package let url: String
+  /// Bytes held already when it began.
+  package let offset: Int
+  /// Body bytes that it brought.
+  package let receivedByteCount: Int
+  /// The last status; nil when no answer came or it was a file.
+  package let httpStatus: Int?
+  package let outcome: Outcome
+  package let errorText: String?
+  package let startedAt: Date
+  package let endedAt: Date
+}
+
+/// What happens while requests are served, in order, on one thread.
+package enum FetchEvent: Sendable {
+  case started(requestID: Int64, mirrorID: Int64, attempt: Int)
+  /// Bytes of the shard held so far, and of the whole shard if known.
+  case progress(requestID: Int64, byteCount: Int, totalByteCount: Int?)
+  case attemptEnded(TransferAttempt)
+  /// The last event of its request.
+  case finished(requestID: Int64, Result<FetchResult, FetchError>)
+}
+
+/// How the fetcher behaves towards the network and the disk.
+package struct FetchConfiguration: Sendable {
+  /// Requests under way at a time, `1...64`.
+  package var jobs = 4
+  /// Transfers at a time from one scheme, host and port.
+  package var transfersPerHost = 8
+  /// Bytes per second over all transfers, local files not counted; nil for no limit.
+  package var bytesPerSecondLimit: Int?
+  package var connectTimeout: Duration = .seconds(20)
+  /// A transfer that brings fewer than `stallByteCount` in this time is given up.
+  package var stallTimeout: Duration = .seconds(30)
+  package var stallByteCount = 30_000
+  /// Attempts at one mirror that bring nothing new, before the next mirror.
+  package var attemptsPerMirror = 5
+  /// Attempts at one request whatever they bring, so that no server can keep it
+  /// for ever.
+  package var attemptsPerRequest = 1_000
+  /// Full jitter: a wait is drawn from `0...min(cap, base × 2^n)`.
+  package var backoffBase: Duration = .milliseconds(500)
+  package var backoffCap: Duration = .seconds(60)
+  /// The longest `Retry-After` that is obeyed.
+  package var retryAfterCap: Duration = .seconds(300)
+  /// Refusals in a row after which a host is left alone for the run.
+  package var refusalsPerHost = 3
+  /// The seed of the jitter; nil for a different one every time.
+  package var jitterSeed: UInt64?
+  /// How long a supply that says `.notYet` is left alone.
+  package var supplyInterval: Duration = .seconds(1)
+  package var progressInterval: Duration = .milliseconds(250)
+  /// Bytes between two durable resume points.
+  package var checkpointByteCount = 64 << 20
+  /// Headers for one origin (`https://host:port`), credentials among them; they
+  /// are never sent to another origin.
+  package var headers: @Sendable (_ origin: String) -> [String] = { _ in [] }
+  /// A proxy's address; nil for what the environment says, "" for none.
+  package var proxy: String?
+  /// A file of certificates to trust instead of the system's.
+  package var certificateAuthorityPath: String?
+  package var userAgent = "tarn"
+
+  package init() {}
+}

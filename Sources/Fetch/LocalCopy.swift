@@ -1,0 +1,85 @@
+// A shard that is a file on this machine: read through the same part file, so
+// that it is hashed, checked and moved into place like any other.
+
+internal import Catalog
+internal import Glibc
+
+/// The copy of a `file://` shard.
+enum LocalCopy {
+  /// What reading told of the file.
+  enum Outcome: Sendable {
+    case copied
+    case unchanged
+  }
+
+  /// Copies a file into a part file, from where the part file stands if the
+  /// file is still the one it came from.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - part: Where the bytes go.
+  ///   - source: Who is asked, in the resume point's terms.
+  ///   - condition: The validator of the revision held.
+  ///   - expectedByteCount: The size it must have, if known.
+  ///   - checkpointByteCount: Bytes between two resume points.
+  ///   - isStopped: Asked now and then; true ends the copy.
+  ///   - onProgress: Told the bytes held, now and then.
+  /// - Returns: Whether there was something to copy.
+  /// - Throws: ``FetchError``: `.absent`, `.refused`, `.integrity`,
+  ///   `.interrupted`, `.diskFull` or `.io`.
+  static func run(
+    from path: String, into part: PartFile, source: ContentDigest, condition: EntityValidator?,
+    expectedByteCount: Int?, checkpointByteCount: Int, isStopped: () -> Bool, onProgress: (Int) -> Void
+  ) throws(FetchError) -> Outcome {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw openError(path) }
+    defer { close(descriptor) }
+    var info = stat()
+    guard unsafe fstat(descriptor, &info) == 0 else { throw FetchError(Disk.systemError("examine", path)) }
+    guard info.st_mode & S_IFMT == S_IFREG else { throw FetchError(.integrity, "it is not a regular file") }
+    let byteCount = Int(info.st_size)
+    // A change of the file shows in size or time; the inode tells a replaced one.
+    let validator = EntityValidator(
+      etag: "\"\(info.st_ino)-\(byteCount)-\(info.st_mtim.tv_sec).\(info.st_mtim.tv_nsec)\"")
+    if let condition, condition.etag == validator.etag { return .unchanged }
+    if let expectedByteCount, byteCount != expectedByteCount {
+      throw FetchError(.integrity, "\(byteCount) bytes where the shard has \(expectedByteCount)")
+    }
+    let continues = part.source == source && part.validator == validator && part.header != nil
+    try part.accept(
+      BodyPromise(bodyByteCount: nil, totalByteCount: byteCount, validator: validator), from: source,
+      startingOver: !continues)
+    _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+    var piece = [UInt8](repeating: 0, count: PartFile.writeByteCount)
+    var offset = part.byteCount
+    while true {
+      if isStopped() { throw FetchError(.interrupted, "stopped") }
+      let count = unsafe pread(descriptor, &piece, piece.count, off_t(offset))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw FetchError(Disk.systemError("read", path))
+      }
+      if count == 0 { break }
+      unsafe try part.receive(piece.span.bytes.extracting(first: count))
+      offset += count
+      onProgress(offset)
+      if let point = part.checkpoint(every: checkpointByteCount) { try part.commit(point) }
+    }
+    guard part.isWhole else {
+      throw FetchError(
+        .integrity, "it ends after \(offset) of \(part.wholeText) bytes")
+    }
+    return .copied
+  }
+
+  private static func openError(_ path: String) -> FetchError {
+    let number = errno
+    switch number {
+    case ENOENT, ENOTDIR: return FetchError(.absent, "no such file")
+    case EACCES, EPERM: return FetchError(.refused, "the file may not be read by this user")
+    default:
+      errno = number
+      return FetchError(Disk.systemError("open", path))
+    }
+  }
+}

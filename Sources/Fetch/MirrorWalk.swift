@@ -1,0 +1,132 @@
+// Which mirror to ask next and when: retries, backoff and the final verdict
+// over all mirrors. Pure: no clock, and the randomness is handed in.
+//
+// Every walk ends: an attempt that brings no new byte is counted against its
+// mirror, one that does is counted against the request.
+
+/// How an attempt failed, as far as the next step depends on it.
+package enum AttemptFailure: Sendable, Equatable {
+  /// Ask the same mirror again, now, for the whole shard.
+  case restart(FetchError)
+  /// Ask the same mirror again, now, with a bare range.
+  case bareRange
+  /// Ask the same mirror again after a wait.
+  case temporary(after: Duration?, FetchError)
+  /// This mirror will not do.
+  case mirrorFault(FetchError)
+  /// Nothing will do.
+  case fatal(FetchError)
+}
+
+/// The walk of one request over its mirrors.
+package struct MirrorWalk: Sendable {
+  /// What to do next.
+  package enum Step: Sendable, Equatable {
+    case again(after: Duration)
+    /// The next mirror, at `index`.
+    case mirror(Int)
+    case failed(FetchError)
+  }
+
+  private let mirrorCount: Int
+  private let configuration: FetchConfiguration
+  package private(set) var mirrorIndex = 0
+  /// Attempts so far, over all mirrors.
+  package private(set) var attemptCount = 0
+  private var fruitlessCount = 0
+  private var restartCount = 0
+  private var highWater = 0
+  private var worst: FetchError?
+
+  package init(mirrorCount: Int, configuration: FetchConfiguration) {
+    precondition(mirrorCount > 0, "a request without a mirror")
+    self.mirrorCount = mirrorCount
+    self.configuration = configuration
+  }
+
+  /// Counts an attempt that begins.
+  package mutating func begin() { attemptCount += 1 }
+
+  /// Decides after a failed attempt.
+  ///
+  /// - Parameters:
+  ///   - failure: How it failed.
+  ///   - heldByteCount: Bytes of the shard that were held at its end, the most
+  ///     that were if they were dropped.
+  ///   - generator: For the jitter.
+  /// - Returns: When to ask the same mirror again, or whom to ask instead.
+  package mutating func step(
+    after failure: AttemptFailure, heldByteCount: Int, using generator: inout some RandomNumberGenerator
+  ) -> Step {
+    // R12: bytes that were never held before show that retrying helps.
+    if heldByteCount > highWater {
+      highWater = heldByteCount
+      fruitlessCount = 0
+    }
+    let error: FetchError
+    switch failure {
+    case .fatal(let error): return .failed(error)
+    case .bareRange:
+      error = FetchError(.integrity, "ranges are ignored")
+      if isWithinLimits { return .again(after: .zero) }
+    case .restart(let cause):
+      error = cause
+      restartCount += 1
+      // R6: start over once, and once more for a file that changed meanwhile.
+      if restartCount <= 2, isWithinLimits { return .again(after: .zero) }
+    case .temporary(let wait, let cause):
+      error = cause
+      fruitlessCount += 1
+      if fruitlessCount < configuration.attemptsPerMirror, isWithinLimits {
+        return .again(after: wait ?? backoff(using: &generator))
+      }
+    case .mirrorFault(let cause): error = cause
+    }
+    if worst.map({ Self.rank(error.code) > Self.rank($0.code) }) ?? true { worst = error }
+    fruitlessCount = 0
+    restartCount = 0
+    highWater = 0
+    mirrorIndex += 1
+    guard mirrorIndex < mirrorCount, isWithinLimits else { return .failed(worst ?? error) }
+    return .mirror(mirrorIndex)
+  }
+
+  private var isWithinLimits: Bool { attemptCount < configuration.attemptsPerRequest }
+
+  /// Exponential with full jitter.
+  private func backoff(using generator: inout some RandomNumberGenerator) -> Duration {
+    let doublings = min(30, max(0, fruitlessCount - 1))
+    let ceiling = min(configuration.backoffCap, configuration.backoffBase * (1 << doublings))
+    return ceiling * Double.random(in: 0...1, using: &generator)
+  }
+
+  /// Which failure to report when every mirror failed: the one that leaves most
+  /// hope, as that is what the user can act on.
+  private static func rank(_ code: FetchError.Code) -> Int {
+    switch code {
+    case .temporary, .interrupted: 5
+    case .integrity: 4
+    case .tls: 3
+    case .refused: 2
+    case .usage: 1
+    case .absent: 0
+    case .diskFull, .io: 6
+    }
+  }
+}
+
+/// The jitter's randomness: seeded for tests, or the system's.
+package struct JitterGenerator: RandomNumberGenerator, Sendable {
+  private var state: UInt64
+
+  package init(seed: UInt64?) { state = seed ?? UInt64.random(in: .min ... .max) }
+
+  /// SplitMix64 (Steele, Lea, Flood 2014).
+  package mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}

@@ -1,0 +1,120 @@
+// One request under way: where it stands, which mirror it asks, and the record
+// of the attempt that runs. The loop drives it; it owns no thread.
+
+internal import Catalog
+internal import Dispatch
+internal import Foundation
+
+/// A request between its pull and its last event.
+///
+/// Lives on the loop's thread, all but what its disk queue is handed.
+final class Transfer {
+  /// Where a request stands; edges are methods of ``TransferLoop``.
+  ///
+  ///     opening -> waiting -> exchanging <-> waiting
+  ///                   |  \-> copying -> finishing -> ended
+  ///                   \----> finishing
+  ///     any -> closing -> ended
+  enum Phase {
+    /// The disk queue opens the part file and hashes what it holds.
+    case opening
+    /// For its host, or for the end of a backoff.
+    case waiting(until: ContinuousClock.Instant)
+    /// A handle is in the multi handle.
+    case exchanging(HTTPExchange)
+    /// The disk queue reads a local file.
+    case copying
+    /// The disk queue verifies, syncs and renames.
+    case finishing
+    /// The disk queue puts the part file aside; then the result is reported.
+    case closing(Result<FetchResult, FetchError>)
+    case ended
+  }
+
+  /// The attempt that runs.
+  struct Attempt {
+    var number: Int
+    var offset: Int
+    var startedAt: Date
+    var receivedByteCount = 0
+    var httpStatus: Int?
+    var redirectCount = 0
+  }
+
+  let tag: UInt
+  let request: FetchRequest
+  /// In the order they are asked, with their parsed addresses.
+  var mirrors: [(mirror: FetchMirror, address: WebAddress, source: ContentDigest)]
+  var walk: MirrorWalk
+  var phase = Phase.opening
+  var part: PartFile?
+  var attempt: Attempt?
+  /// Whether the next attempt sends a range without `If-Range` (R3).
+  var wantsBareRange = false
+  var checkpointIsPending = false
+  var reportedByteCount = -1
+  /// The stall window: when it began and what had been heard then.
+  var windowStart = ContinuousClock.now
+  var windowByteCount = 0
+  /// The origin whose slot this transfer holds.
+  var heldOrigin: String?
+  /// Steps on the disk, in order and one at a time.
+  let queue: DispatchQueue
+
+  init(tag: UInt, request: FetchRequest, configuration: FetchConfiguration, on disk: DispatchQueue) throws(FetchError) {
+    guard !request.mirrors.isEmpty else {
+      throw FetchError(.usage, "a shard without a mirror", hint: "add one with tarn source add --mirror")
+    }
+    self.tag = tag
+    self.request = request
+    mirrors = []
+    walk = MirrorWalk(mirrorCount: request.mirrors.count, configuration: configuration)
+    queue = DispatchQueue(label: "tarn-fetch-disk-\(tag)", target: disk)
+    for mirror in request.mirrors {
+      mirrors.append((mirror, try WebAddress(mirror.url), ContentDigest.of(mirror.url)))
+    }
+  }
+
+  var mirror: FetchMirror { mirrors[walk.mirrorIndex].mirror }
+  var address: WebAddress { mirrors[walk.mirrorIndex].address }
+  var source: ContentDigest { mirrors[walk.mirrorIndex].source }
+
+  /// Puts the mirror that the partial came from first, so that it is used.
+  func preferMirrorOfPartial() {
+    guard let held = part?.source, let index = mirrors.firstIndex(where: { $0.source == held }) else { return }
+    mirrors.insert(mirrors.remove(at: index), at: 0)
+  }
+
+  /// What to ask the current mirror for, given what is held.
+  func question(_ configuration: FetchConfiguration) -> RangeQuestion {
+    var question = RangeQuestion()
+    question.expectedByteCount = request.expectation.byteCount
+    question.retryAfterCap = configuration.retryAfterCap
+    if let part, part.source == source, let header = part.header {
+      let knowsDigest = request.expectation.digest != nil
+      let rangeGuard: RangeQuestion.Guard? =
+        if wantsBareRange {
+          knowsDigest ? .digest : .validatorInAnswer
+        } else if part.validator.ifRange != nil {
+          .ifRange
+        } else {
+          // Without a strong validator only the digest can tell a mixed file.
+          knowsDigest ? .digest : nil
+        }
+      if let rangeGuard {
+        question.offset = part.byteCount
+        question.rangeGuard = rangeGuard
+        question.partialTotal = header.fileByteCount
+        question.partialValidator = part.validator
+      }
+    }
+    question.isConditional = question.offset == 0 && request.condition != nil
+    return question
+  }
+
+  /// Whether all bytes are held already, so that nobody need be asked.
+  var isWholeFromCurrentMirror: Bool {
+    guard let part else { return false }
+    return part.isWhole && part.source == source
+  }
+}

@@ -1,0 +1,401 @@
+// What becomes of a transfer: its attempts, their ends, and the end of the
+// request. Every edge of Transfer.Phase is a method here.
+
+internal import CCurl
+internal import Catalog
+internal import Foundation
+
+extension TransferLoop {
+  // MARK: Begin
+
+  /// Edge to opening: the part file and what it holds.
+  func open(_ transfer: Transfer) {
+    let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
+    onDisk(transfer) {
+      do throws(FetchError) {
+        return .opened(.success(try PartFile(opening: path, expectation: expectation)))
+      } catch {
+        return .opened(.failure(error))
+      }
+    }
+  }
+
+  /// Runs a step on the transfer's disk queue and reports what it returns.
+  private func onDisk(_ transfer: Transfer, _ step: @escaping @Sendable () -> DiskReport) {
+    let (control, tag) = (control, transfer.tag)
+    transfer.queue.async { control.post(step(), for: tag) }
+  }
+
+  /// Edge from waiting to exchanging, copying or finishing: an attempt.
+  func begin(_ transfer: Transfer) {
+    transfer.walk.begin()
+    let question = transfer.question(configuration)
+    transfer.attempt = Transfer.Attempt(
+      number: transfer.walk.attemptCount, offset: question.offset, startedAt: Date())
+    emit(
+      .started(
+        requestID: transfer.request.id, mirrorID: transfer.mirror.id, attempt: transfer.walk.attemptCount))
+    if hosts[transfer.address.origin]?.refusalsInARow ?? 0 >= configuration.refusalsPerHost {
+      end(transfer, .mirrorFault(FetchError(.refused, "the host has refused \(configuration.refusalsPerHost) times")))
+    } else if transfer.isWholeFromCurrentMirror {
+      transfer.attempt?.offset = transfer.part?.byteCount ?? 0
+      finish(transfer)
+    } else if transfer.address.scheme == .file {
+      copy(transfer)
+    } else {
+      exchange(with: transfer.address, for: transfer, question)
+    }
+  }
+
+  private func exchange(with address: WebAddress, for transfer: Transfer, _ question: RangeQuestion) {
+    guard let part = transfer.part else { preconditionFailure("an exchange without a part file") }
+    let order = HTTPExchange.Order(
+      question: question, headers: configuration.headers(address.origin),
+      condition: question.isConditional ? transfer.request.condition : nil, source: transfer.source)
+    do throws(FetchError) {
+      let exchange = try HTTPExchange(
+        to: address, order: order, part: part, tag: transfer.tag, configuration: configuration)
+      try add(exchange, of: transfer)
+    } catch {
+      end(transfer, .fatal(error))
+    }
+  }
+
+  private func copy(_ transfer: Transfer) {
+    guard let part = transfer.part else { preconditionFailure("a copy without a part file") }
+    transfer.phase = .copying
+    let (path, source, request) = (transfer.address.filePath, transfer.source, transfer.request)
+    let (control, tag, interval) = (control, transfer.tag, configuration.checkpointByteCount)
+    if part.source == source { transfer.attempt?.offset = part.byteCount }
+    onDisk(transfer) {
+      do throws(FetchError) {
+        var reported = 0
+        let outcome = try LocalCopy.run(
+          from: path, into: part, source: source, condition: request.condition,
+          expectedByteCount: request.expectation.byteCount, checkpointByteCount: interval,
+          isStopped: { control.isCancelled },
+          onProgress: { byteCount in
+            guard byteCount - reported >= 64 << 20 else { return }
+            reported = byteCount
+            control.post(.copying(byteCount: byteCount), for: tag)
+          })
+        return .copied(.success(outcome))
+      } catch {
+        return .copied(.failure(error))
+      }
+    }
+  }
+
+  /// Edge to finishing: every byte is here.
+  private func finish(_ transfer: Transfer) {
+    guard let part = transfer.part else { preconditionFailure("a finish without a part file") }
+    transfer.phase = .finishing
+    reportProgress(of: transfer, byteCount: part.byteCount, total: part.wholeByteCount)
+    let finalPath = transfer.request.finalPath
+    onDisk(transfer) {
+      do throws(FetchError) {
+        let done = try part.finish(as: finalPath)
+        return .finished(
+          .success(
+            FinishedFile(digest: done.digest, header: done.header, byteCount: done.byteCount, path: done.path)))
+      } catch {
+        return .finished(.failure(error))
+      }
+    }
+  }
+
+  // MARK: Reports of the disk
+
+  /// Takes what a disk queue reports.
+  func take(_ report: DiskReport, of transfer: Transfer) {
+    switch report {
+    case .opened(.success(let part)):
+      transfer.part = part
+      transfer.preferMirrorOfPartial()
+      transfer.phase = .waiting(until: .now)
+      if isStopping { stop(transfer) }
+    case .opened(.failure(let error)): close(transfer, .failure(located(error, transfer)))
+    case .checkpointed(let error):
+      transfer.checkpointIsPending = false
+      // A resume point that cannot be kept costs work later, not correctness;
+      // a full disk will tell at the next write.
+      _ = error
+    case .copying(let byteCount):
+      reportProgress(of: transfer, byteCount: byteCount, total: transfer.request.expectation.byteCount)
+    case .copied(.success(.copied)):
+      if let part = transfer.part, let attempt = transfer.attempt {
+        transfer.attempt?.receivedByteCount = max(0, part.byteCount - attempt.offset)
+      }
+      finish(transfer)
+    case .copied(.success(.unchanged)): succeed(transfer, .unchanged(mirrorID: transfer.mirror.id))
+    case .copied(.failure(let error)): end(transfer, failure(for: error))
+    case .finished(.success(let file)):
+      guard let part = transfer.part else { return }
+      succeed(
+        transfer,
+        .fetched(
+          FetchedShard(
+            digest: file.digest, byteCount: file.byteCount, header: file.header, validator: part.validator,
+            mirrorID: transfer.mirror.id, path: file.path)))
+    case .finished(.failure(let error)):
+      // A file that was put together from two answers gets a second chance whole.
+      if error.code == .integrity, let attempt = transfer.attempt, attempt.offset > 0 {
+        end(transfer, .restart(error))
+      } else {
+        end(transfer, failure(for: error))
+      }
+    case .putAside:
+      guard case .closing(let result) = transfer.phase else { return }
+      emit(.finished(requestID: transfer.request.id, result))
+      transfer.phase = .ended
+    }
+  }
+
+  /// Sends a resume point to the disk when enough bytes came.
+  func checkpointIfDue(_ transfer: Transfer, _ exchange: HTTPExchange) {
+    guard !transfer.checkpointIsPending, let part = transfer.part,
+      let point = part.checkpoint(every: configuration.checkpointByteCount)
+    else { return }
+    transfer.checkpointIsPending = true
+    onDisk(transfer) {
+      do throws(FetchError) {
+        try part.commit(point)
+        return .checkpointed(nil)
+      } catch {
+        return .checkpointed(error)
+      }
+    }
+  }
+
+  // MARK: Ends of exchanges
+
+  /// Edge from exchanging to whatever the verdict and the body ask for.
+  func exchangeEnded(_ exchange: HTTPExchange, of transfer: Transfer, result: CURLcode) {
+    transfer.attempt?.receivedByteCount += exchange.receivedByteCount
+    transfer.attempt?.httpStatus = exchange.statusCode
+    if let failure = exchange.failure { return end(transfer, self.failure(for: failure)) }
+    guard let verdict = exchange.verdict else { return end(transfer, failure(for: exchange.networkError(result))) }
+    let origin = transfer.address.origin
+    switch verdict {
+    case .acceptFromStart, .acceptAtOffset:
+      hosts[origin]?.refusalsInARow = 0
+      bodyEnded(exchange, of: transfer, result: result)
+    case .alreadyComplete:
+      guard transfer.part?.isWhole ?? false else {
+        return end(transfer, .restart(FetchError(.integrity, "a 416 for a file that is not whole")))
+      }
+      finish(transfer)
+    case .unchanged: succeed(transfer, .unchanged(mirrorID: transfer.mirror.id))
+    case .restart(let cause): end(transfer, .restart(FetchError(.integrity, cause)))
+    case .retryBareRange:
+      transfer.wantsBareRange = true
+      end(transfer, .bareRange)
+    case .redirect(let location): follow(location, from: exchange, of: transfer)
+    case .nextMirror(let code, let cause):
+      if code == .refused { hosts[origin, default: Host()].refusalsInARow += 1 }
+      end(transfer, .mirrorFault(FetchError(code, cause)))
+    case .retryLater(let wait, let cause):
+      if let wait { hosts[origin, default: Host()].notBefore = .now + wait }
+      end(transfer, .temporary(after: wait, FetchError(.temporary, cause)))
+    }
+  }
+
+  /// R8: a body counts only if the shard is whole by every count there is.
+  private func bodyEnded(_ exchange: HTTPExchange, of transfer: Transfer, result: CURLcode) {
+    guard let part = transfer.part else { preconditionFailure("a body without a part file") }
+    if result == CURLE_OK, part.isWhole { return finish(transfer) }
+    guard result == CURLE_OK else { return end(transfer, failure(for: exchange.networkError(result))) }
+    if part.header == nil {
+      return end(transfer, .mirrorFault(FetchError(.integrity, "\(part.byteCount) bytes are too few for an .npy file")))
+    }
+    // A body that was whole by its own length is the wrong file, not a cut one;
+    // a range may be shorter than asked for.
+    if case .acceptFromStart(let promise) = exchange.verdict, promise.bodyByteCount == exchange.receivedByteCount {
+      return end(
+        transfer,
+        .mirrorFault(
+          FetchError(
+            .integrity, "the file ends after \(part.byteCount) of \(part.wholeText) bytes")))
+    }
+    let cause = "the connection ended after \(part.byteCount) of \(part.wholeText) bytes"
+    end(transfer, .temporary(after: nil, FetchError(.temporary, cause)))
+  }
+
+  /// Edge from exchanging to waiting, after too little for too long.
+  func exchangeStalled(_ exchange: HTTPExchange, of transfer: Transfer) {
+    transfer.attempt?.receivedByteCount += exchange.receivedByteCount
+    transfer.attempt?.httpStatus = exchange.statusCode
+    let seconds = max(1, configuration.stallTimeout.milliseconds / 1_000)
+    end(
+      transfer,
+      .temporary(after: nil, FetchError(.temporary, "the transfer stalled: next to nothing came for \(seconds) s")))
+  }
+
+  /// Follows a redirect within the attempt (S1, R18).
+  private func follow(_ location: String, from exchange: HTTPExchange, of transfer: Transfer) {
+    transfer.attempt?.redirectCount += 1
+    guard let attempt = transfer.attempt, attempt.redirectCount <= 5 else {
+      return end(transfer, .mirrorFault(FetchError(.refused, "more than 5 redirects")))
+    }
+    do throws(FetchError) {
+      let target = try exchange.address.redirected(to: location)
+      self.exchange(with: target, for: transfer, exchange.order.question)
+    } catch {
+      end(transfer, .mirrorFault(error))
+    }
+  }
+
+  // MARK: Ends of attempts
+
+  /// Sorts an error into what it means for the next attempt.
+  private func failure(for error: FetchError) -> AttemptFailure {
+    switch error.code {
+    case .temporary: .temporary(after: nil, error)
+    case .diskFull, .io, .interrupted: .fatal(error)
+    case .usage, .absent, .refused, .integrity, .tls: .mirrorFault(error)
+    }
+  }
+
+  /// Edge to waiting for the next attempt, or to closing.
+  private func end(_ transfer: Transfer, _ failure: AttemptFailure) {
+    releaseHost(of: transfer)
+    let (error, outcome) = describe(failure)
+    report(transfer, outcome, error)
+    if failure != .bareRange { transfer.wantsBareRange = false }
+    if case .fatal = failure { return close(transfer, .failure(located(error, transfer))) }
+    let held = transfer.part.map { $0.source == transfer.source ? $0.byteCount : 0 } ?? 0
+    let shown = located(error, transfer)
+    if case .restart = failure {
+      do throws(FetchError) { try transfer.part?.startOver() } catch {
+        return close(transfer, .failure(located(error, transfer)))
+      }
+    }
+    switch transfer.walk.step(after: failure.with(shown), heldByteCount: held, using: &jitter) {
+    case .again(let wait): transfer.phase = .waiting(until: .now + wait)
+    case .mirror: transfer.phase = .waiting(until: .now)
+    case .failed(let error): return close(transfer, .failure(error))
+    }
+    if isStopping { stop(transfer) }
+  }
+
+  private func describe(_ failure: AttemptFailure) -> (FetchError, TransferAttempt.Outcome) {
+    switch failure {
+    case .restart(let error): (error, .restarted)
+    case .bareRange: (FetchError(.integrity, "the server ignored a range that it should honour"), .restarted)
+    case .temporary(_, let error), .mirrorFault(let error), .fatal(let error):
+      (error, TransferAttempt.Outcome(error.code))
+    }
+  }
+
+  private func report(_ transfer: Transfer, _ outcome: TransferAttempt.Outcome, _ error: FetchError?) {
+    guard let attempt = transfer.attempt else { return }
+    transfer.attempt = nil
+    emit(
+      .attemptEnded(
+        TransferAttempt(
+          requestID: transfer.request.id, mirrorID: transfer.mirror.id, number: attempt.number,
+          url: transfer.address.redacted, offset: attempt.offset, receivedByteCount: attempt.receivedByteCount,
+          httpStatus: attempt.httpStatus, outcome: outcome, errorText: error?.message,
+          startedAt: attempt.startedAt, endedAt: Date())))
+  }
+
+  /// An error with the address it is about and what to do.
+  private func located(_ error: FetchError, _ transfer: Transfer) -> FetchError {
+    let hint: String? =
+      switch error.code {
+      case .absent: "add a mirror that has it, or leave this shard out"
+      case .refused: "check the address and the credentials for this host"
+      case .temporary: "run the same command again later; what arrived is kept"
+      case .integrity: "the mirror serves something else; compare with another one"
+      case .tls: "check the host's certificate and this machine's certificate store"
+      case .interrupted: "run the same command again to continue"
+      case .usage, .diskFull, .io: nil
+      }
+    let isAboutHere = error.code == .diskFull || error.code == .io
+    return FetchError(
+      error.code, isAboutHere ? error.message : "\(transfer.address.redacted): \(error.message)",
+      hint: error.hint ?? hint)
+  }
+
+  // MARK: Ends of requests
+
+  private func succeed(_ transfer: Transfer, _ result: FetchResult) {
+    releaseHost(of: transfer)
+    if case .unchanged = result {
+      report(transfer, .unchanged, nil)
+      close(transfer, .success(result))
+    } else {
+      report(transfer, .succeeded, nil)
+      emit(.finished(requestID: transfer.request.id, .success(result)))
+      transfer.phase = .ended
+    }
+  }
+
+  /// Stops a transfer where it stands; what arrived is kept.
+  func stop(_ transfer: Transfer) {
+    let error = located(FetchError(.interrupted, "stopped"), transfer)
+    switch transfer.phase {
+    case .exchanging(let exchange):
+      remove(exchange, of: transfer)
+      transfer.attempt?.receivedByteCount += exchange.receivedByteCount
+      transfer.attempt?.httpStatus = exchange.statusCode
+      releaseHost(of: transfer)
+      report(transfer, .interrupted, error)
+      close(transfer, .failure(error))
+    case .waiting: close(transfer, .failure(error))
+    // These report soon, and are stopped or done then.
+    case .opening, .copying, .finishing, .closing, .ended: break
+    }
+  }
+
+  /// Edge to closing: the part file is kept if a later run can use it.
+  private func close(_ transfer: Transfer, _ result: Result<FetchResult, FetchError>) {
+    transfer.phase = .closing(result)
+    let part = transfer.part
+    let isWorthless: Bool =
+      switch result {
+      case .success: true
+      case .failure(let error): error.code == .integrity
+      }
+    onDisk(transfer) {
+      // The request has its result; a part file that cannot be put aside is
+      // found and judged anew by the next run.
+      if let part {
+        do throws(FetchError) {
+          if isWorthless || part.header == nil { try part.discard() } else { try part.park() }
+        } catch {}
+      }
+      return .putAside
+    }
+  }
+}
+
+extension AttemptFailure {
+  /// The same failure with another error.
+  fileprivate func with(_ error: FetchError) -> AttemptFailure {
+    switch self {
+    case .restart: .restart(error)
+    case .bareRange: .bareRange
+    case .temporary(let wait, _): .temporary(after: wait, error)
+    case .mirrorFault: .mirrorFault(error)
+    case .fatal: .fatal(error)
+    }
+  }
+}
+
+extension TransferAttempt.Outcome {
+  fileprivate init(_ code: FetchError.Code) {
+    self =
+      switch code {
+      case .usage: .usage
+      case .absent: .absent
+      case .refused: .refused
+      case .temporary: .temporary
+      case .integrity: .integrity
+      case .tls: .tls
+      case .diskFull: .diskFull
+      case .io: .io
+      case .interrupted: .interrupted
+      }
+  }
+}

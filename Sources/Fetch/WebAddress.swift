@@ -1,0 +1,118 @@
+// Addresses, parsed by the same parser that will open them (libcurl's), and
+// how they may be shown.
+
+internal import CCurl
+internal import Foundation
+
+/// An `http`, `https` or `file` address.
+package struct WebAddress: Sendable, Equatable {
+  package enum Scheme: String, Sendable { case http, https, file }
+
+  package let scheme: Scheme
+  /// The address as it will be opened, without a fragment.
+  package let url: String
+  /// `scheme://host:port` in lower case: what headers and limits belong to.
+  package let origin: String
+  /// The decoded path of a `file` address.
+  package let filePath: String
+
+  /// Parses an absolute address.
+  ///
+  /// - Throws: ``FetchError`` `.usage` if it is none, or of another scheme.
+  package init(_ text: String) throws(FetchError) { try self.init(text, relativeTo: nil) }
+
+  private init(_ text: String, relativeTo base: WebAddress?) throws(FetchError) {
+    // https://curl.se/libcurl/c/libcurl-url.html
+    guard let handle = unsafe curl_url() else { throw FetchError(.io, "out of memory for an address") }
+    defer { unsafe curl_url_cleanup(handle) }
+    let shown = Self.redacted(text)
+    if let base { _ = unsafe curl_url_set(handle, CURLUPART_URL, base.url, 0) }
+    guard unsafe curl_url_set(handle, CURLUPART_URL, text, 0) == CURLUE_OK else {
+      throw FetchError(.usage, "not an address: \(shown)", hint: "tarn fetches http://, https:// and file:// addresses")
+    }
+    func part(_ which: CURLUPart, flags: UInt32 = 0) -> String? {
+      var value: UnsafeMutablePointer<CChar>?
+      guard unsafe curl_url_get(handle, which, &value, flags) == CURLUE_OK, let value = unsafe value else { return nil }
+      defer { unsafe curl_free(value) }
+      return unsafe String(cString: value)
+    }
+    guard let scheme = part(CURLUPART_SCHEME).flatMap({ Scheme(rawValue: $0.lowercased()) }) else {
+      throw FetchError(
+        .usage, "cannot fetch \(shown)", hint: "tarn fetches http://, https:// and file:// addresses")
+    }
+    _ = unsafe curl_url_set(handle, CURLUPART_FRAGMENT, nil, 0)
+    guard let url = part(CURLUPART_URL) else { throw FetchError(.usage, "not an address: \(shown)") }
+    self.scheme = scheme
+    self.url = url
+    switch scheme {
+    case .file:
+      guard let path = part(CURLUPART_PATH, flags: UInt32(CURLU_URLDECODE)), !path.isEmpty else {
+        throw FetchError(.usage, "no path in \(shown)")
+      }
+      filePath = path
+      origin = "file://"
+    case .http, .https:
+      guard let host = part(CURLUPART_HOST), !host.isEmpty,
+        let port = part(CURLUPART_PORT, flags: UInt32(CURLU_DEFAULT_PORT))
+      else { throw FetchError(.usage, "no host in \(shown)") }
+      filePath = ""
+      origin = "\(scheme.rawValue)://\(host.lowercased()):\(port)"
+    }
+  }
+
+  /// The address that a redirect from here leads to.
+  ///
+  /// - Parameter location: The value of `Location`, absolute or relative.
+  /// - Returns: Where to go; never less secure, never out of HTTP, and without
+  ///   a name or password that the server put in.
+  /// - Throws: ``FetchError`` `.refused` if it must not be followed.
+  package func redirected(to location: String) throws(FetchError) -> WebAddress {
+    let target: WebAddress
+    do {
+      target = try WebAddress(location, relativeTo: self)
+    } catch {
+      throw FetchError(.refused, "a redirect to \(Self.redacted(location)), which tarn does not follow")
+    }
+    switch (scheme, target.scheme) {
+    case (_, .file): throw FetchError(.refused, "a redirect to a local file")
+    case (.https, .http): throw FetchError(.refused, "a redirect from https to http")
+    default: break
+    }
+    guard !target.url.authority.contains("@") || target.origin == origin else {
+      throw FetchError(.refused, "a redirect with credentials in it")
+    }
+    return target
+  }
+
+  /// The address without credentials, for logs, errors and the catalog.
+  package var redacted: String { Self.redacted(url) }
+
+  /// S4: hides userinfo and the values of query items that sign or authorise.
+  package static func redacted(_ text: String) -> String {
+    var shown = printable(text, limit: 2_000)
+    if let start = shown.range(of: "://")?.upperBound {
+      let end = shown[start...].firstIndex { "/?#".contains($0) } ?? shown.endIndex
+      if let at = shown[start..<end].lastIndex(of: "@") { shown.removeSubrange(start...at) }
+    }
+    guard let mark = shown.firstIndex(of: "?") else { return shown }
+    let items = shown[shown.index(after: mark)...].split(separator: "&", omittingEmptySubsequences: false)
+    let hidden = items.map { item -> String in
+      guard let equals = item.firstIndex(of: "=") else { return String(item) }
+      let name = item[..<equals].lowercased()
+      let isSecret =
+        name.hasPrefix("x-amz-") || name.hasPrefix("x-goog-")
+        || ["sig", "signature", "token", "access_token", "key", "api_key", "apikey", "password", "awsaccesskeyid"]
+          .contains(name)
+      return isSecret ? item[...equals] + "REDACTED" : String(item)
+    }
+    return shown[...mark] + hidden.joined(separator: "&")
+  }
+}
+
+extension String {
+  /// What stands between `://` and the path of an address.
+  fileprivate var authority: Substring {
+    guard let start = range(of: "://")?.upperBound else { return self[endIndex...] }
+    return self[start...].prefix { !"/?#".contains($0) }
+  }
+}

@@ -1,2 +1,0 @@
-import Testing
-@Test func aFetch() { #expect(1 == 1) }

@@ -1,0 +1,59 @@
+// The process killed, or the disk full, before each durable step of a fetch;
+// then an undisturbed run over what is left. Each fault has a process of its
+// own, as FaultPlan reads its plan once.
+
+import Catalog
+import Fetch
+import Foundation
+import TestSupport
+import Testing
+
+/// Fetches one shard in a child process with small resume points.
+private func fetchInChild(_ directory: String, _ url: String) async -> FetchError.Code? {
+  var configuration = quickConfiguration()
+  configuration.checkpointByteCount = 1 << 20
+  let request = FetchRequest(
+    id: 1, mirrors: [FetchMirror(id: 1, url: url)], partPath: directory + "/1.part",
+    expectation: ShardExpectation(dimension: 4, elementType: .float16),
+    finalPath: { "\(directory)/1-\($0.prefix(16)).npy" })
+  return await fetch([request], configuration: configuration).failure()?.code
+}
+
+@Suite(.serialized, .timeLimit(.minutes(5))) struct CrashTests {
+  let directory: TemporaryDirectory
+  let shard = makeShard(rows: 500_000)
+  let server: HostileServer
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    let shard = shard
+    server = try HostileServer { .file(shard, for: $0) }
+  }
+
+  @Test(arguments: 1...12) func continuesAfterAKillBeforeAnyDurableStep(step: Int) async throws {
+    let (path, url) = (directory.path, server.url("/a.npy"))
+    // The number of steps depends on how the network cuts the bytes; a kill
+    // after the last one is a run that went well.
+    _ = await #expect(processExitsWith: .signal(SIGKILL)) {
+      [path = path as String, url = url as String, step = step as Int] in
+      setenv("TARN_FAULT", "kill@\(step)", 1)
+      _ = await fetchInChild(path, url)
+      kill(getpid(), SIGKILL)
+    }
+    let run = await fetch([makeRequest(in: directory, from: [url])])
+    let fetched = try #require(run.shard())
+    #expect(bytes(at: fetched.path) == shard)
+    #expect(try directory.contents().filter { !$0.contains(".tmp-") } == ["1-\(fetched.digest.prefix(16)).npy"])
+  }
+
+  @Test(arguments: 1...8) func reportsAFullDiskAndContinuesWhenThereIsSpace(step: Int) async throws {
+    let (path, url) = (directory.path, server.url("/a.npy"))
+    _ = await #expect(processExitsWith: .success) { [path = path as String, url = url as String, step = step as Int] in
+      setenv("TARN_FAULT", "ENOSPC@\(step)+", 1)
+      let code = await fetchInChild(path, url)
+      exit(code == .diskFull ? 0 : 1)
+    }
+    let run = await fetch([makeRequest(in: directory, from: [url])])
+    #expect(bytes(at: try #require(run.shard()).path) == shard)
+  }
+}

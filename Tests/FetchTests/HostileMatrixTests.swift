@@ -1,0 +1,259 @@
+// Every hostile answer, fresh and on resume, with the size known and unknown:
+// right bytes or a named error, and never wrong bytes.
+
+import Catalog
+import Fetch
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+/// A way to answer a request for a shard, the partial being `held` bytes long.
+private struct HostileAnswer: Sendable, CustomTestStringConvertible {
+  let name: String
+  let answer: @Sendable (_ shard: [UInt8], _ request: HostileServer.Request) -> ScriptedAnswer
+
+  var testDescription: String { name }
+
+  init(
+    _ name: String, _ answer: @escaping @Sendable (_ shard: [UInt8], _ request: HostileServer.Request) -> ScriptedAnswer
+  ) {
+    self.name = name
+    self.answer = answer
+  }
+}
+
+private let tag = "ETag: \"1\""
+
+/// A 206 for what was asked, or an honest 200 when no range was.
+private func ranged(
+  _ shard: [UInt8], _ request: HostileServer.Request,
+  _ answer: (_ rest: [UInt8], _ start: Int, _ total: Int) -> ScriptedAnswer
+) -> ScriptedAnswer {
+  guard let start = request.rangeStart, start < shard.count else { return .file(shard, for: request) }
+  return answer(Array(shard[start...]), start, shard.count)
+}
+
+private let hostileAnswers: [HostileAnswer] = [
+  HostileAnswer("200 whole, range ignored") { shard, _ in .answer(200, body: shard) },
+  HostileAnswer("200 whole, range ignored, same ETag") { shard, _ in .answer(200, headers: [tag], body: shard) },
+  HostileAnswer("200 of only the rest") { shard, request in
+    .answer(200, headers: [tag], body: Array(shard[(request.rangeStart ?? 0)...]))
+  },
+  HostileAnswer("200 of length = offset") { shard, request in
+    .answer(200, body: Array(shard[..<(request.rangeStart ?? shard.count)]))
+  },
+  HostileAnswer("200 with a Content-Range") { shard, request in
+    ranged(shard, request) { rest, start, total in
+      .answer(200, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"], body: rest)
+    }
+  },
+  HostileAnswer("206 of another total") { shard, request in
+    ranged(shard, request) { rest, start, total in
+      .answer(206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total + 577)"], body: rest)
+    }
+  },
+  HostileAnswer("206 from an earlier byte") { shard, request in
+    ranged(shard, request) { _, start, total in
+      .answer(
+        206, headers: [tag, "Content-Range: bytes \(start - 36)-\(total - 1)/\(total)"],
+        body: Array(shard[(start - 36)...]))
+    }
+  },
+  HostileAnswer("206 that lies about where it starts") { shard, request in
+    ranged(shard, request) { rest, start, total in
+      .answer(
+        206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"], body: Array(shard[..<rest.count]))
+    }
+  },
+  HostileAnswer("206 with bytes */T") { shard, request in
+    ranged(shard, request) { rest, _, total in
+      .answer(206, headers: [tag, "Content-Range: bytes */\(total)"], body: rest)
+    }
+  },
+  HostileAnswer("206 multipart") { shard, request in
+    ranged(shard, request) { rest, _, _ in
+      .answer(
+        206, headers: [tag, "Content-Type: multipart/byteranges; boundary=b"], body: Array("--b\r\n".utf8) + rest)
+    }
+  },
+  HostileAnswer("206 without Content-Range") { shard, request in
+    ranged(shard, request) { rest, _, _ in .answer(206, headers: [tag], body: rest) }
+  },
+  HostileAnswer("206 without a length, cut") { shard, request in
+    ranged(shard, request) { rest, start, total in
+      .answer(
+        206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"],
+        body: Array(rest[..<(rest.count / 2)]),
+        framing: .untilClose)
+    }
+  },
+  HostileAnswer("206 of another ETag") { shard, request in
+    ranged(shard, request) { rest, start, total in
+      .answer(
+        206, headers: ["ETag: \"9\"", "Content-Range: bytes \(start)-\(total - 1)/\(total)"],
+        body: rest.map { $0 ^ 1 })
+    }
+  },
+  HostileAnswer("206 to everything") { shard, request in
+    let start = min(request.rangeStart ?? 0, shard.count - 1)
+    return .answer(
+      206, headers: [tag, "Content-Range: bytes \(start)-\(shard.count - 1)/\(shard.count)"],
+      body: Array(shard[start...]))
+  },
+  HostileAnswer("416 with the true total") { shard, request in
+    request.rangeStart == nil
+      ? .file(shard, for: request) : .answer(416, headers: ["Content-Range: bytes */\(shard.count)"], body: [1, 2, 3])
+  },
+  HostileAnswer("416 that lies: complete") { shard, request in
+    guard let start = request.rangeStart else { return .file(shard, for: request) }
+    return .answer(416, headers: ["Content-Range: bytes */\(start)"], body: Array("error page".utf8))
+  },
+  HostileAnswer("416 to everything") { _, _ in .answer(416, body: Array("error page".utf8)) },
+  HostileAnswer("200 without a length, cut") { shard, _ in
+    .answer(200, headers: [tag], body: Array(shard[..<(shard.count / 2)]), framing: .untilClose)
+  },
+  HostileAnswer("200 with a length, cut") { shard, _ in
+    .answer(200, headers: [tag], body: Array(shard[..<(shard.count / 2)]), framing: .length(shard.count))
+  },
+  HostileAnswer("200 chunked, cut") { shard, _ in
+    .answer(200, headers: [tag], body: Array(shard[..<(shard.count / 2)]), framing: .chunked, then: .close)
+  },
+  HostileAnswer("200 chunked, whole") { shard, _ in .answer(200, body: shard, framing: .chunked) },
+  HostileAnswer("200 until close, whole") { shard, _ in .answer(200, body: shard, framing: .untilClose) },
+  HostileAnswer("200 chunked, more than the shard") { shard, _ in
+    .answer(200, body: shard + [0, 0, 0, 0], framing: .chunked)
+  },
+  HostileAnswer("200 until close, more than the shard") { shard, _ in
+    .answer(200, body: shard + shard, framing: .untilClose)
+  },
+  HostileAnswer("200 shorter, honest about it") { shard, _ in .answer(200, body: Array(shard.dropLast(8))) },
+  HostileAnswer("200 empty") { _, _ in .answer(200) },
+  HostileAnswer("200 HTML") { _, _ in .answer(200, headers: ["Content-Type: text/html"], body: Array("<html>".utf8)) },
+  HostileAnswer("200 gzip despite identity") { shard, _ in
+    .answer(200, headers: ["Content-Encoding: gzip"], body: shard)
+  },
+  HostileAnswer("two Content-Lengths") { shard, _ in
+    .answer(200, headers: ["Content-Length: 5"], body: shard)
+  },
+  HostileAnswer("Content-Length beside chunked") { shard, _ in
+    .answer(200, headers: ["Content-Length: 7"], body: shard, framing: .chunked)
+  },
+  HostileAnswer("reset in the middle") { shard, request in
+    ranged(shard, request) { rest, start, total in
+      .answer(
+        206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/\(total)"],
+        body: Array(rest[..<(rest.count / 2)]),
+        framing: .length(rest.count), then: .reset)
+    }
+  },
+  HostileAnswer("reset at once") { _, _ in ScriptedAnswer([.reset]) },
+  HostileAnswer("close at once") { _, _ in ScriptedAnswer([.close]) },
+  HostileAnswer("silence") { _, _ in ScriptedAnswer([.stall]) },
+  HostileAnswer("not HTTP") { _, _ in ScriptedAnswer([.send(Array("SSH-2.0-x\r\n\r\n".utf8)), .close]) },
+  HostileAnswer("HTTP/0.9 body") { shard, _ in ScriptedAnswer([.send(shard), .close]) },
+  HostileAnswer("a status line without end") { _, _ in
+    ScriptedAnswer([.send(Array("HTTP/1.1 200".utf8)), .close])
+  },
+  HostileAnswer("a flood of headers") { shard, _ in
+    .answer(200, headers: (0..<6_000).map { "X-\($0): " + String(repeating: "y", count: 60) }, body: shard)
+  },
+  HostileAnswer("an ETag for each request") { shard, request in
+    .file(shard, etag: "\"\(request.precedingCount + 100)\"", for: request)
+  },
+  HostileAnswer("a weak ETag") { shard, request in .file(shard, etag: "W/\"1\"", for: request) },
+  HostileAnswer("the file changed") { shard, request in
+    .file(makeShard(rows: 2_000, seed: 77), etag: "\"2\"", for: request)
+  },
+  HostileAnswer("the file grew") { shard, request in
+    .file(makeShard(rows: 2_500, seed: 1), etag: "\"2\"", for: request)
+  },
+  HostileAnswer("503 with junk") { _, _ in .answer(503, headers: ["Retry-After: soon"], body: [0]) },
+  HostileAnswer("503 for a long time") { _, _ in .answer(503, headers: ["Retry-After: 100000000"]) },
+  HostileAnswer("503 until the past") { _, _ in
+    .answer(503, headers: ["Retry-After: Sun, 06 Nov 1994 08:49:37 GMT"])
+  },
+  HostileAnswer("a redirect loop") { _, request in .answer(302, headers: ["Location: \(request.target)"]) },
+  HostileAnswer("a redirect to a file") { _, _ in .answer(302, headers: ["Location: file:///etc/passwd"]) },
+  HostileAnswer("a redirect to ftp") { _, _ in .answer(302, headers: ["Location: ftp://127.0.0.1/x"]) },
+  HostileAnswer("a redirect with a password") { _, _ in .answer(302, headers: ["Location: http://u:p@127.0.0.1:1/x"]) },
+  HostileAnswer("204") { _, _ in .answer(204) },
+  HostileAnswer("304 unasked") { _, _ in .answer(304) },
+  HostileAnswer("101") { _, _ in ScriptedAnswer([.send(Array("HTTP/1.1 101 Switching\r\n\r\n".utf8)), .close]) },
+]
+
+/// Cells tried and files accepted, over the whole matrix.
+private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellable: 0))
+
+@Suite(.serialized, .timeLimit(.minutes(5))) struct HostileMatrixTests {
+  @Test(arguments: hostileAnswers) fileprivate func endsInTheRightBytesOrANamedError(hostile: HostileAnswer)
+    async throws
+  {
+    for isResumed in [false, true] {
+      for isSizeKnown in [false, true] {
+        for isDigestKnown in [false, true] {
+          try await tryCell(hostile, isResumed: isResumed, isSizeKnown: isSizeKnown, isDigestKnown: isDigestKnown)
+        }
+      }
+    }
+  }
+
+  @Test func printsTheTally() {
+    tally.withLock {
+      print(
+        "hostile matrix: \($0.cells) cells tried, \($0.accepted) right files, \($0.errors) named errors, "
+          + "\($0.wrong) accepted wrongly (and \($0.untellable) lies that only a digest can tell)")
+      #expect($0.wrong == 0)
+    }
+  }
+
+  private func tryCell(
+    _ hostile: HostileAnswer, isResumed: Bool, isSizeKnown: Bool, isDigestKnown: Bool
+  ) async throws {
+    let directory = try TemporaryDirectory()
+    let shard = makeShard(rows: 2_000)
+    let isHostile = Mutex(!isResumed)
+    let server = try HostileServer { request in
+      if isHostile.withLock({ $0 }) { return hostile.answer(shard, request) }
+      return request.precedingCount == 0
+        ? .answer(200, headers: [tag], body: Array(shard[..<6_000]), framing: .length(shard.count)) : .answer(503)
+    }
+    let request = makeRequest(
+      in: directory, from: [server.url("/a.npy")], size: isSizeKnown ? shard.count : nil,
+      digest: isDigestKnown ? ContentDigest.of(shard) : nil)
+    var configuration = quickConfiguration()
+    configuration.stallTimeout = .milliseconds(30)
+    if isResumed {
+      let first = await fetch([request], configuration: configuration)
+      try #require(first.failure()?.code == .temporary, "the partial was not made")
+      isHostile.withLock { $0 = true }
+    }
+    let cell = "\(hostile.name), resumed \(isResumed), size \(isSizeKnown), digest \(isDigestKnown)"
+    let run = await fetch([request], configuration: configuration)
+    let result = try #require(run.result(), "\(cell): no end")
+    // A changed file is right if it is one whole revision that was served.
+    let served = [shard, makeShard(rows: 2_000, seed: 77), makeShard(rows: 2_500, seed: 1)]
+    tally.withLock { $0.cells += 1 }
+    switch result {
+    case .success(.fetched(let fetched)):
+      let got = try #require(bytes(at: fetched.path))
+      let isRight = isDigestKnown ? got == shard : served.contains(got)
+      // A well-formed lie about content: without a digest nothing can tell it
+      // from the truth. That is what trust on first use means.
+      let isUntellable =
+        hostile.name == "206 that lies about where it starts" && isResumed && !isDigestKnown
+      tally.withLock { tally in
+        if isRight { tally.accepted += 1 } else if isUntellable { tally.untellable += 1 } else { tally.wrong += 1 }
+      }
+      #expect(isRight || isUntellable, "\(cell): wrong bytes accepted")
+      #expect(fetched.digest == ContentDigest.of(got), "\(cell)")
+    case .success(.unchanged): Issue.record("\(cell): unchanged without a condition")
+    case .failure(let error):
+      tally.withLock { $0.errors += 1 }
+      #expect(!error.message.isEmpty)
+      #expect(error.code != .io && error.code != .diskFull && error.code != .usage, "\(cell): \(error)")
+      let left = try directory.contents()
+      #expect(left.allSatisfy { $0.hasPrefix("1.part") }, "\(cell): \(left)")
+    }
+  }
+}
