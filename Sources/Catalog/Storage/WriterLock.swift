@@ -1,6 +1,6 @@
 // One writer (invariant 7): a kernel lock on the lake, gone with its process.
 
-internal import Foundation
+package import Foundation
 internal import Glibc
 
 /// The writer lock of a lake, held until it is released or the process ends.
@@ -59,7 +59,7 @@ package enum Timestamp {
   package static func now() -> String { text(Date()) }
 
   /// A date in the catalog's form.
-  static func text(_ date: Date) -> String {
+  package static func text(_ date: Date) -> String {
     date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
   }
 }

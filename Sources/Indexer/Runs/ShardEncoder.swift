@@ -2,7 +2,7 @@
 // bytes depend on the shard, the trained index and the bad-rows policy alone
 // (invariant 3).
 
-package import Catalog
+internal import Catalog
 internal import Logging
 
 /// Encodes shards into segments.
@@ -70,8 +70,7 @@ struct ShardEncoder {
         let winners = try engine.best(of: rows)
         assignments.replaceSubrange(run, with: winners.rows)
         let range = (run.lowerBound * codeByteCount)..<(run.upperBound * codeByteCount)
-        var span = codes.mutableSpan.extracting(range)
-        trained.quantizer.encode(floats.span, into: &span)
+        codes.replaceSubrange(range, with: trained.quantizer.encode(floats))
       }
       report(block.upperBound)
     }

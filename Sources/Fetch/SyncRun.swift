@@ -1,0 +1,271 @@
+// `sync`: the catalog's shards handed to the fetcher, and what it reports
+// turned into rows. Invariants 1, 5, 6 and 8.
+//
+// A shard's row says `fetching`, with its room reserved, before the fetcher is
+// asked; it says `present` after the fetcher has the bytes durable under their
+// final name. A run that dies between the two leaves a reservation, which the
+// next writer returns, and a part file, which the next fetch resumes.
+
+package import Catalog
+internal import Foundation
+internal import Synchronization
+
+/// What to sync, and how.
+package struct SyncOptions: Sendable {
+  /// Names of sources; empty for all.
+  package var sources: [String] = []
+  /// Which shards of each; nil for all.
+  package var ordinals: OrdinalSet?
+  /// Most bytes of `shards/`; nil for no limit.
+  package var budget: Int?
+  /// Ask the mirrors of shards that are present for newer bytes.
+  package var refresh = false
+  package var fetch = FetchConfiguration()
+
+  package init() {}
+}
+
+/// What a sync did.
+package struct SyncSummary: Sendable {
+  package var fetchedCount = 0
+  package var fetchedByteCount = 0
+  /// Shards that were in the lake already, or have not changed.
+  package var unchangedCount = 0
+  /// New revisions of shards that had another one.
+  package var revisedNames: [String] = []
+  package var failures: [(shard: String, error: FetchError)] = []
+  /// Shards that were not tried because the budget has no room.
+  package var withoutRoom: [String] = []
+}
+
+/// How far a sync is.
+package enum SyncProgress: Sendable {
+  case moved(doneCount: Int, totalCount: Int, byteCount: Int, totalByteCount: Int?)
+  case fetched(shard: String, byteCount: Int)
+  case retrying(shard: String, error: String)
+  case failed(shard: String, FetchError)
+}
+
+/// Brings shards into the lake.
+package final class SyncRun: Sendable {
+  private let catalog: LakeCatalog
+  private let options: SyncOptions
+  private let fetcher: Fetcher
+  private let report: @Sendable (SyncProgress) -> Void
+  private let state = Mutex(State())
+
+  private struct State {
+    var queue: [Shard] = []
+    /// Shards under way, by id.
+    var active: [Int64: Shard] = [:]
+    var activeByteCounts: [Int64: Int] = [:]
+    var doneByteCount = 0
+    var doneCount = 0
+    var totalCount = 0
+    var totalByteCount: Int? = 0
+    var summary = SyncSummary()
+    /// The first error of the catalog itself; it ends the run.
+    var failure: (any Error)?
+  }
+
+  /// Prepares a sync.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - options: What to sync.
+  ///   - report: Told of progress, on the fetcher's thread.
+  package init(
+    _ catalog: LakeCatalog, _ options: SyncOptions, report: @escaping @Sendable (SyncProgress) -> Void
+  ) {
+    self.catalog = catalog
+    self.options = options
+    self.report = report
+    fetcher = Fetcher(configuration: options.fetch)
+  }
+
+  /// Stops the run from any thread; what arrived is kept.
+  package func cancel() { fetcher.cancel() }
+
+  /// Fetches what is missing.
+  ///
+  /// - Returns: What was done; failures of shards are in it and not thrown.
+  /// - Throws: ``CatalogError``; `CancellationError` when it was stopped.
+  package func run() async throws -> SyncSummary {
+    try plan()
+    try await fetcher.run(
+      pulling: { [self] in try nextRequest() },
+      onEvent: { [self] event in
+        do {
+          try handle(event)
+        } catch {
+          state.withLock { if $0.failure == nil { $0.failure = error } }
+          fetcher.cancel()
+        }
+      })
+    if let failure = state.withLock({ $0.failure }) { throw failure }
+    return state.withLock { $0.summary }
+  }
+
+  private func plan() throws {
+    let sources = try options.sources.isEmpty ? catalog.sources() : options.sources.map(catalog.source(named:))
+    for source in sources {
+      try Disk.makeDirectory("\(catalog.layout.shards)/\(source.name)")
+      for shard in try catalog.shards(of: source, ordinals: options.ordinals) {
+        if isWhole(shard), !options.refresh {
+          state.withLock { $0.summary.unchangedCount += 1 }
+          continue
+        }
+        state.withLock { state in
+          state.queue.append(shard)
+          state.totalCount += 1
+          state.totalByteCount = state.totalByteCount.flatMap { sum in expectedByteCount(shard).map { sum + $0 } }
+        }
+      }
+    }
+  }
+
+  /// Whether the bytes that the catalog vouches for are still there; their
+  /// digest is `verify`'s business.
+  private func isWhole(_ shard: Shard) -> Bool {
+    guard shard.state == .present, let path = shard.path, let revision = shard.revision else { return false }
+    return Disk.size(of: catalog.layout.shards + "/" + path) == revision.byteCount
+  }
+
+  private func expectedByteCount(_ shard: Shard) -> Int? { shard.expectedByteCount ?? shard.revision?.byteCount }
+
+  // MARK: Requests
+
+  private func nextRequest() throws -> FetchSupply {
+    guard let shard = state.withLock({ $0.failure == nil ? $0.queue.first : nil }) else { return .finished }
+    let byteCount = expectedByteCount(shard) ?? 0
+    guard try catalog.reserve(shard, byteCount: byteCount, budget: options.budget) else {
+      // Room comes back when a transfer fails; when none is under way it will not.
+      return state.withLock { state in
+        guard state.active.isEmpty else { return .notYet }
+        state.summary.withoutRoom = state.queue.map(\.name)
+        state.queue = []
+        return .finished
+      }
+    }
+    state.withLock { state in
+      state.queue.removeFirst()
+      state.active[shard.id] = shard
+    }
+    return .request(try request(shard))
+  }
+
+  private func request(_ shard: Shard) throws -> FetchRequest {
+    let source = try catalog.source(id: shard.sourceID)
+    let layout = catalog.layout
+    let condition = isWhole(shard) ? shard.revision?.validator : nil
+    return FetchRequest(
+      id: shard.id, mirrors: try catalog.locations(of: shard.id).map { FetchMirror(id: $0.mirrorID, url: $0.url) },
+      partPath: layout.partPath(source: source.name, shard: shard.name),
+      expectation: ShardExpectation(
+        byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
+        elementType: source.elementType),
+      condition: condition,
+      finalPath: { digest in
+        layout.shards + "/" + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
+      })
+  }
+
+  // MARK: Events
+
+  private func handle(_ event: FetchEvent) throws {
+    switch event {
+    case .started: break
+    case .progress(let id, let byteCount, _):
+      state.withLock { $0.activeByteCounts[id] = byteCount }
+      tell()
+    case .attemptEnded(let attempt): try record(attempt)
+    case .finished(let id, let result): try settle(id, result)
+    }
+  }
+
+  private func record(_ attempt: TransferAttempt) throws {
+    try catalog.recordTransfer(
+      TransferRecord(
+        shardID: attempt.requestID, mirrorID: attempt.mirrorID, url: attempt.url,
+        startedAt: Timestamp.text(attempt.startedAt), endedAt: Timestamp.text(attempt.endedAt),
+        resumedFrom: attempt.offset, receivedByteCount: attempt.receivedByteCount, httpStatus: attempt.httpStatus,
+        outcome: attempt.outcome.recorded, error: attempt.errorText))
+    if attempt.outcome == .temporary, let text = attempt.errorText,
+      let shard = state.withLock({ $0.active[attempt.requestID] })
+    {
+      report(.retrying(shard: shard.name, error: text))
+    }
+  }
+
+  private func settle(_ id: Int64, _ result: Result<FetchResult, FetchError>) throws {
+    guard let shard = state.withLock({ $0.active[id] }) else { return }
+    switch result {
+    case .success(.fetched(let fetched)): try adopt(fetched, shard)
+    case .success(.unchanged):
+      try catalog.endFetch(shardID: id, as: nil, error: nil)
+      state.withLock { $0.summary.unchangedCount += 1 }
+    case .failure(let error) where error.code == .interrupted:
+      try catalog.endFetch(shardID: id, as: nil, error: nil)
+    case .failure(let error):
+      try catalog.endFetch(shardID: id, as: error.code == .absent ? .absent : .failed, error: error.message)
+      state.withLock { $0.summary.failures.append((shard.name, error)) }
+      report(.failed(shard: shard.name, error))
+    }
+    state.withLock { state in
+      state.active[id] = nil
+      state.doneByteCount += state.activeByteCounts.removeValue(forKey: id) ?? 0
+      state.doneCount += 1
+    }
+    tell()
+  }
+
+  private func adopt(_ fetched: FetchedShard, _ shard: Shard) throws {
+    let path = String(fetched.path.dropFirst(catalog.layout.shards.count + 1))
+    let number = try catalog.recordFetched(
+      FetchedBytes(
+        digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.header.rowCount, path: path,
+        mirrorID: fetched.mirrorID, etag: fetched.validator.etag, lastModified: fetched.validator.lastModified),
+      of: shard)
+    state.withLock { state in
+      if let revision = shard.revision, revision.digest == fetched.digest, isWhole(shard) {
+        state.summary.unchangedCount += 1
+      } else {
+        state.summary.fetchedCount += 1
+        state.summary.fetchedByteCount += fetched.byteCount
+        if let revision = shard.revision, revision.number != number { state.summary.revisedNames.append(shard.name) }
+      }
+    }
+    report(.fetched(shard: shard.name, byteCount: fetched.byteCount))
+  }
+
+  private func tell() {
+    let (done, total, bytes, totalBytes) = state.withLock { state in
+      (
+        state.doneCount, state.totalCount, state.doneByteCount + state.activeByteCounts.values.reduce(0, +),
+        state.totalByteCount
+      )
+    }
+    report(.moved(doneCount: done, totalCount: total, byteCount: bytes, totalByteCount: totalBytes))
+  }
+}
+
+extension TransferAttempt.Outcome {
+  /// The outcome as the catalog keeps it.
+  fileprivate var recorded: TransferOutcome {
+    switch self {
+    case .succeeded: .complete
+    case .unchanged: .unchanged
+    case .absent: .absent
+    case .interrupted: .interrupted
+    case .restarted, .refused, .temporary, .integrity, .tls, .diskFull, .io, .usage: .failed
+    }
+  }
+}
+
+extension ShardRevision {
+  /// What tells this revision from others on its server; nil without a word
+  /// from it.
+  fileprivate var validator: EntityValidator? {
+    etag == nil && lastModified == nil ? nil : EntityValidator(etag: etag, lastModified: lastModified)
+  }
+}

@@ -1,0 +1,166 @@
+// `reproduce`: the outputs of a version, made again from its pinned inputs in a
+// directory of their own, and compared. The lake gets one row and nothing else.
+
+package import Catalog
+internal import Foundation
+package import Logging
+
+/// What a rebuild found.
+package struct ReproductionReport: Sendable {
+  /// Where the first difference is.
+  package struct Difference: Sendable {
+    package let output: Int
+    /// The first list whose pairs of id and code differ; nil when the lists
+    /// agree and only the layout differs.
+    package let list: Int?
+    /// The first row id in that list that differs.
+    package let rowID: Int64?
+  }
+
+  package let outcome: ReproductionOutcome
+  package let outputCount: Int
+  package let byteCount: Int
+  package let difference: Difference?
+  /// Names of the inputs that are not in the lake.
+  package let missing: [String]
+}
+
+/// Rebuilds a version and compares.
+package struct ReproductionRun {
+  private let catalog: LakeCatalog
+  private let version: IndexVersion
+  private let logger: Logger
+  private let report: (BuildProgress) -> Void
+
+  /// Prepares a rebuild.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing: the outcome is recorded.
+  ///   - name: The version, sealed.
+  ///   - logger: Gets warnings.
+  ///   - report: Told of progress, on the calling thread.
+  /// - Throws: ``CatalogError`` `.notFound`, ``IndexerError`` `.usage` when the
+  ///   version is not sealed.
+  package init(
+    _ catalog: LakeCatalog, _ name: VersionName, logger: Logger, report: @escaping (BuildProgress) -> Void
+  ) throws {
+    version = try catalog.version(name)
+    guard version.state == .sealed || version.state == .revoked else {
+      throw IndexerError(
+        .usage, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with the `tarn build` that began it")
+    }
+    self.catalog = catalog
+    self.logger = logger
+    self.report = report
+  }
+
+  /// Names of the pinned inputs whose bytes are not in the lake.
+  package func missingInputs() throws -> [String] {
+    try catalog.inputs(of: version).filter { !$0.isHole && $0.path == nil }.map { input in
+      "\(input.shardName) (sha256 \(input.revision?.digest.prefix(12) ?? "?"))"
+    }
+  }
+
+  /// Rebuilds every output and compares it with the recorded one.
+  ///
+  /// - Parameter directory: Where the rebuilt outputs go and stay; nil for
+  ///   scratch space that is emptied afterwards.
+  /// - Returns: What was found; it is recorded too.
+  /// - Throws: ``IndexerError``, ``CatalogError``.
+  package func run(into directory: String?) throws -> ReproductionReport {
+    let startedAt = Timestamp.now()
+    let missing = try missingInputs()
+    let outputs = try catalog.outputs(of: version)
+    let found =
+      missing.isEmpty
+      ? try rebuild(outputs, into: directory)
+      : ReproductionReport(
+        outcome: .inputsMissing, outputCount: outputs.count, byteCount: 0, difference: nil, missing: missing)
+    let detail: [String: JSONValue] = [
+      "missing": .array(found.missing.map { .string($0) }), "outputs": .count(found.outputCount),
+      "output": found.difference.map { .count($0.output) } ?? .null,
+      "list": found.difference?.list.map { .count($0) } ?? .null,
+      "row_id": found.difference?.rowID.map { .integer($0) } ?? .null,
+    ]
+    try catalog.recordReproduction(
+      of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
+      environment: "{}")
+    return found
+  }
+
+  private func rebuild(_ outputs: [OutputShard], into directory: String?) throws -> ReproductionReport {
+    let work = directory ?? "\(catalog.layout.scratch)/reproduce-\(version.name)"
+    if directory == nil { try? FileManager.default.removeItem(atPath: work) }
+    try Disk.makeDirectory(work)
+    defer { if directory == nil { try? FileManager.default.removeItem(atPath: work) } }
+    let record = try catalog.trainedIndex(id: version.trainedIndexID)
+    guard let digest = record.digest else { preconditionFailure("a sealed version has a trained index") }
+    let trained = try TrainedIndexFile.read(catalog.path(of: .trainedIndex, digest), digest: digest)
+    let source = try catalog.source(id: version.sourceID)
+    let encoder = try ShardEncoder(
+      trained, digest: digest, badRows: version.badRowsPolicy, normalisation: record.normalisation, logger: logger)
+    let inputs = try catalog.inputs(of: version)
+    let rows = inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
+    var rowsDone = 0
+    var byteCount = 0
+    var outcome = ReproductionOutcome.identical
+    var difference: ReproductionReport.Difference?
+    for output in outputs {
+      var merge: [MergeInput] = []
+      for input in inputs where input.outputOrdinal == output.ordinal && !input.isHole {
+        guard let revision = input.revision, let path = input.path else { continue }
+        let file = try ShardReader(catalog: catalog).open(path, revision: revision, source: source)
+        let segment = "\(work)/\(output.ordinal)-\(input.ordinal).segment"
+        _ = try encoder.encode(file, digest: revision.digest, to: segment) {
+          report(.encoding(shard: input.shardName, rowsDone: rowsDone + $0, rows: rows))
+        }
+        rowsDone += input.rowCount
+        merge.append(MergeInput(segment: try SegmentFile(path: segment), firstRowID: input.firstID))
+      }
+      report(.merging(output: output.ordinal, of: outputs.count))
+      let path = (catalog.layout.outputPath(version.name, ordinal: output.ordinal) as NSString).lastPathComponent
+      let rebuilt = "\(work)/\(path)"
+      let summary = try OutputShardMerge.write(
+        merge, trained: trained, trainedDigest: digest, to: rebuilt, temporaryPath: rebuilt + ".tmp")
+      merge.removeAll()
+      for input in inputs where input.outputOrdinal == output.ordinal && !input.isHole {
+        try Disk.remove("\(work)/\(output.ordinal)-\(input.ordinal).segment")
+      }
+      byteCount += summary.byteCount
+      if summary.digest != output.digest {
+        let isSame = summary.listDigests.root == output.listsDigest
+        if !isSame || outcome == .identical { outcome = isSame ? .sameLists : .differs }
+        if difference == nil || (difference?.list == nil && !isSame) {
+          difference = try compare(output, rebuilt: rebuilt, summary)
+        }
+      }
+      if directory == nil { try Disk.remove(rebuilt) }
+      report(.finished(output: output.ordinal, of: outputs.count, byteCount: summary.byteCount))
+    }
+    return ReproductionReport(
+      outcome: outcome, outputCount: outputs.count, byteCount: byteCount, difference: difference, missing: [])
+  }
+
+  /// The first list and row in which an output and its rebuilt form differ.
+  private func compare(
+    _ output: OutputShard, rebuilt: String, _ summary: OutputShardSummary
+  ) throws -> ReproductionReport.Difference {
+    let path = catalog.path(of: .outputShard, output.digest)
+    guard summary.listDigests.root != output.listsDigest, Disk.size(of: path) != nil else {
+      return .init(output: output.ordinal, list: nil, rowID: nil)
+    }
+    let recorded = try OutputShardFile(path: path)
+    let fresh = try OutputShardFile(path: rebuilt)
+    for list in 0..<min(recorded.trained.nlist, fresh.trained.nlist) {
+      let (old, new) = (try recorded.contents(ofList: list), try fresh.contents(ofList: list))
+      guard old.ids != new.ids || old.codes != new.codes else { continue }
+      let width = fresh.trained.quantizer.codeByteCount
+      let row = zip(old.ids, new.ids).enumerated().first { index, ids in
+        let codes = (index * width)..<((index + 1) * width)
+        return ids.0 != ids.1 || old.codes[codes] != new.codes[codes]
+      }
+      return .init(output: output.ordinal, list: list, rowID: row?.element.0 ?? old.ids.last ?? new.ids.last)
+    }
+    return .init(output: output.ordinal, list: nil, rowID: nil)
+  }
+}

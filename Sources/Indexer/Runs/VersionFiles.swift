@@ -1,0 +1,55 @@
+// What lies in LAKE/versions/NAME@N: the outputs under names people use, and
+// the lock file, whose digest is the version's.
+
+internal import Catalog
+
+/// The directory of a version.
+struct VersionFiles {
+  let catalog: LakeCatalog
+
+  /// Gives every finished output its name; one that has it is left alone.
+  func restoreNames(of version: IndexVersion) throws {
+    try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
+    for output in try catalog.outputs(of: version) {
+      let name = catalog.layout.outputPath(version.name, ordinal: output.ordinal)
+      guard Disk.size(of: name) != output.byteCount else { continue }
+      try Disk.link(catalog.path(of: .outputShard, output.digest), name)
+    }
+    try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
+  }
+
+  /// The lock file: canonical JSON of all that a rebuild needs and must give.
+  ///
+  /// - Parameters:
+  ///   - version: A version with all its outputs recorded.
+  ///   - trained: Its trained index.
+  /// - Returns: The text; its SHA-256 is the version's digest.
+  /// - Throws: ``CatalogError``.
+  func lockFile(of version: IndexVersion, _ trained: TrainedIndexRecord) throws -> String {
+    let inputs = try catalog.inputs(of: version).map { input -> JSONValue in
+      .object([
+        "shard": .string(input.shardName), "ordinal": .count(input.shardOrdinal),
+        "sha256": .optional(input.revision?.digest.hex), "bytes": input.revision.map { .count($0.byteCount) } ?? .null,
+        "first_id": .integer(input.firstID), "rows": .count(input.rowCount), "output": .count(input.outputOrdinal),
+      ])
+    }
+    let outputs = try catalog.outputs(of: version).map { output -> JSONValue in
+      .object([
+        "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "bytes": .count(output.byteCount),
+        "rows": .count(output.rowCount), "first_id": .integer(output.firstID), "end_id": .integer(output.endID),
+        "lists_sha256": .string(output.listsDigest.hex),
+      ])
+    }
+    return JSONValue.object([
+      "format": .string("tarn-version-1"), "version": .string("\(version.name)"),
+      "source": .string(try catalog.source(id: version.sourceID).name),
+      "shards_per_output": .count(version.shardsPerOutput), "missing": .string(version.missingPolicy.rawValue),
+      "bad_rows": .string(version.badRowsPolicy.rawValue), "segment_format": .count(segmentFormatVersion),
+      "trained": .object([
+        "sha256": .optional(trained.digest?.hex), "spec_sha256": .string(trained.specDigest.hex),
+        "nlist": .count(trained.nlist), "codec": .string(trained.codec), "method": .string(trained.method),
+        "seed": .integer(trained.seed), "iterations": .count(trained.iterations), "pairs": .count(trained.pairCount),
+      ]), "inputs": .array(inputs), "outputs": .array(outputs),
+    ]).text + "\n"
+  }
+}
