@@ -71,6 +71,7 @@ enum FaissFile {
   ///   - trained: The trained index.
   ///   - listSizes: Rows of each list, `[nlist]`.
   ///   - writer: Where the bytes go.
+  /// - Throws: ``Catalog/CatalogError`` when the disk refuses.
   static func writeHeader(
     _ trained: TrainedIndex, listSizes: [UInt64], to writer: inout FileWriter
   ) throws {

@@ -36,6 +36,7 @@ struct FileWriter: ~Copyable {
   ///
   /// - Parameter path: The final name.
   /// - Returns: The SHA-256 of all bytes, and how many.
+  /// - Throws: ``Catalog/CatalogError`` when the disk refuses.
   consuming func finish(as path: String) throws -> (digest: ContentDigest, byteCount: Int) {
     try flush()
     let byteCount = file.byteCount
