@@ -7,7 +7,8 @@ internal import Logging
 
 /// Options of every verb.
 struct GlobalOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The lake's directory (default: TARN_LAKE, else the nearest one above).", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("The lake's directory (default: TARN_LAKE, else the nearest one above).", valueName: "dir"))
   var lake: String?
 
   @Flag(help: "Print JSON: one document, or one line for each row.")

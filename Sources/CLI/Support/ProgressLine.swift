@@ -32,7 +32,7 @@ final class ProgressLine: Sendable {
   ///   - done: Units done.
   ///   - total: Units in all; nil while it is not known.
   ///   - text: What to say of them.
-  func update(done: Double, total: Double?, _ text: @autoclosure () -> String) {
+  func update(done: Double, total: Double?, _ text: () -> String) {
     guard !isQuiet else { return }
     let interval: Duration = isLive ? .milliseconds(200) : .seconds(10)
     let left: Double?? = state.withLock { state in

@@ -203,3 +203,20 @@ private struct PythonLiteral {
     return values
   }
 }
+
+extension NpyHeader {
+  /// A header of version 1.0 for a C-order matrix, padded as NumPy pads it.
+  ///
+  /// - Parameters:
+  ///   - descr: NumPy's name of the element type, e.g. `<i8`.
+  ///   - rowCount: Rows.
+  ///   - columns: Columns.
+  /// - Returns: The bytes before the first element.
+  package static func bytes(descr: String, rowCount: Int, columns: Int) -> [UInt8] {
+    let literal = "{'descr': '\(descr)', 'fortran_order': False, 'shape': (\(rowCount), \(columns)), }"
+    let length = (10 + literal.utf8.count + 1 + 63) / 64 * 64 - 10
+    let padding = [UInt8](repeating: 0x20, count: length - literal.utf8.count - 1)
+    return [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0, UInt8(length & 255), UInt8(length >> 8)] + Array(literal.utf8)
+      + padding + [0x0A]
+  }
+}

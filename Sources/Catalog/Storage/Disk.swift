@@ -106,6 +106,30 @@ package enum Disk {
     }
   }
 
+  /// Copies a file's bytes, durably.
+  ///
+  /// - Parameters:
+  ///   - from: The file.
+  ///   - to: The copy; one of that name is replaced once the new one is whole.
+  /// - Returns: The SHA-256 of the bytes copied.
+  /// - Throws: ``CatalogError``.
+  package static func copy(_ from: String, to: String) throws -> ContentDigest {
+    let descriptor = open(from, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw systemError("open", from) }
+    defer { close(descriptor) }
+    var file = try DurableFile(creating: to + ".tmp-\(getpid())")
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw systemError("read", from)
+      }
+      if count == 0 { return try file.finish(as: to) }
+      try file.write(buffer.span.bytes.extracting(first: count))
+    }
+  }
+
   /// The error of the system call that just failed, read from `errno`.
   package static func systemError(_ operation: String, _ path: String) -> CatalogError {
     let number = errno

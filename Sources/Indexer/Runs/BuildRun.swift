@@ -83,12 +83,14 @@ package struct BuildRun {
     let record = try catalog.trainedIndex(named: options.trained)
     guard let digest = record.digest else {
       throw IndexerError(
-        .inputsMissing, "the trained index \(record.name) is not finished", hint: "run its `tarn train` again to continue")
+        .inputsMissing, "the trained index \(record.name) is not finished",
+        hint: "run its `tarn train` again to continue")
     }
     let source = try catalog.source(named: options.images)
     guard source.dimension == record.dimension else {
       throw IndexerError(
-        .usage, "\(source.name) has dimension \(source.dimension), the trained index \(record.name) has \(record.dimension)",
+        .usage,
+        "\(source.name) has dimension \(source.dimension), the trained index \(record.name) has \(record.dimension)",
         hint: "build from the source of the model it was trained on")
     }
     let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(of: source, trained: digest)

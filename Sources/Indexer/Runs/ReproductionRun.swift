@@ -29,6 +29,7 @@ package struct ReproductionReport: Sendable {
 package struct ReproductionRun {
   private let catalog: LakeCatalog
   private let version: IndexVersion
+  private let environment: String
   private let logger: Logger
   private let report: (BuildProgress) -> Void
 
@@ -37,19 +38,23 @@ package struct ReproductionRun {
   /// - Parameters:
   ///   - catalog: A lake, open for writing: the outcome is recorded.
   ///   - name: The version, sealed.
+  ///   - environment: Canonical JSON of the tool and the machine.
   ///   - logger: Gets warnings.
   ///   - report: Told of progress, on the calling thread.
   /// - Throws: ``CatalogError`` `.notFound`, ``IndexerError`` `.usage` when the
   ///   version is not sealed.
   package init(
-    _ catalog: LakeCatalog, _ name: VersionName, logger: Logger, report: @escaping (BuildProgress) -> Void
+    _ catalog: LakeCatalog, _ name: VersionName, environment: String, logger: Logger,
+    report: @escaping (BuildProgress) -> Void
   ) throws {
     version = try catalog.version(name)
     guard version.state == .sealed || version.state == .revoked else {
       throw IndexerError(
-        .usage, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with the `tarn build` that began it")
+        .usage, "\(name) is \(version.state.rawValue), not sealed",
+        hint: "finish it with the `tarn build` that began it")
     }
     self.catalog = catalog
+    self.environment = environment
     self.logger = logger
     self.report = report
   }
@@ -84,7 +89,7 @@ package struct ReproductionRun {
     ]
     try catalog.recordReproduction(
       of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
-      environment: "{}")
+      environment: environment)
     return found
   }
 

@@ -120,7 +120,8 @@ package struct TrainingRun {
     guard options.method == .paired else { return nil }
     guard let name = options.captions else {
       throw IndexerError(
-        .usage, "paired k-means needs caption features", hint: "name their source with --captions, or use --method kmeans")
+        .usage, "paired k-means needs caption features",
+        hint: "name their source with --captions, or use --method kmeans")
     }
     let captions = try input(name)
     guard captions.source.dimension == images.source.dimension else {
@@ -257,7 +258,9 @@ package struct TrainingRun {
   }
 
   /// A saved state, or the first one when there is none that can be used.
-  private func resumed<State>(_ path: String, _ first: @autoclosure () throws -> State, load: () throws -> State) throws -> State {
+  private func resumed<State>(_ path: String, _ first: @autoclosure () throws -> State, load: () throws -> State) throws
+    -> State
+  {
     guard Disk.size(of: path) != nil else { return try first() }
     do {
       return try load()

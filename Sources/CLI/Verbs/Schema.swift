@@ -1,0 +1,47 @@
+internal import ArgumentParser
+internal import Catalog
+
+/// `tarn schema`: the public views, column by column.
+struct Schema: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Describe the catalog's views, column by column.",
+    discussion: """
+      EXAMPLES
+        tarn schema
+        tarn schema v_shard
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "A view; all by default.")
+  var view: String?
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let views = try global.read().viewDocumentation().filter { view == nil || $0.name == view }
+    guard !views.isEmpty else {
+      throw CatalogError(
+        .notFound, "there is no view named '\((view ?? "").printable)'", hint: "`tarn schema` lists them")
+    }
+    if global.json {
+      Output.json(
+        Dictionary(
+          uniqueKeysWithValues: views.map { view in
+            (
+              view.name,
+              .array(view.columns.map { .object(["column": .string($0.name), "meaning": .string($0.meaning)]) })
+            )
+          }))
+    } else {
+      for view in views {
+        Output.line(view.name)
+        let width = view.columns.map(\.name.count).max() ?? 0
+        for column in view.columns {
+          Output.line("  \(column.name)\(String(repeating: " ", count: width - column.name.count))  \(column.meaning)")
+        }
+      }
+    }
+    Output.flush()
+  }
+}

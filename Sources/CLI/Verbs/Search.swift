@@ -1,0 +1,104 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+internal import Indexer
+
+/// `tarn search`: nearest rows of queries.
+struct Search: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Search a version: the rows with the greatest inner product with each query.",
+    discussion: """
+      With --output OUT the answer is OUT.ids.npy (int64, [n × k], -1 where there is none) and OUT.scores.npy (float32,
+      [n × k]); otherwise a table with the place of each row, or with --json one line for each query.
+
+      EXAMPLES
+        tarn search laion@1 --queries captions.npy -k 10 --nprobe 8
+        tarn search laion@1 --queries captions.npy -k 100 --nprobe 64 --output answers
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
+  var version: String
+
+  @Option(help: ArgumentHelp("Queries: an .npy file, float16 or float32, [n × dimension].", valueName: "file"))
+  var queries: String
+
+  @Option(name: .short, help: ArgumentHelp("Neighbours for each query.", valueName: "k"))
+  var k: Int = 10
+
+  @Option(help: ArgumentHelp("Lists visited for each query.", valueName: "n"))
+  var nprobe: Int = 8
+
+  @Option(help: ArgumentHelp("Write OUT.ids.npy and OUT.scores.npy.", valueName: "out"))
+  var output: String?
+
+  @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
+  var threads: Int?
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let catalog = try global.read()
+    let version = try catalog.version(VersionName(parsing: version))
+    let outputs = try catalog.outputs(of: version)
+    guard version.state == .sealed || version.state == .revoked else {
+      throw CatalogError(
+        .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
+    }
+    let file = try FeatureFile(queries)
+    let searcher = try VersionSearcher(outputShards: outputs.map { catalog.path(of: .outputShard, $0.digest) })
+    guard file.dimension == searcher.dimension else {
+      throw IndexerError(
+        .usage, "\(queries) has rows of \(file.dimension) elements, \(version.name) has \(searcher.dimension)",
+        hint: "search with features of the model it was built from")
+    }
+    let found = try searcher.search(
+      file.matrix.floats(rows: 0..<file.rowCount), k: k, nprobe: nprobe,
+      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+    if let output {
+      try Disk.writeAtomically(
+        NpyHeader.bytes(descr: "<i8", rowCount: file.rowCount, columns: k) + found.paddedIDs.littleEndianBytes,
+        to: output + ".ids.npy")
+      try Disk.writeAtomically(
+        NpyHeader.bytes(descr: "<f4", rowCount: file.rowCount, columns: k)
+          + found.paddedScores.map(\.bitPattern).littleEndianBytes, to: output + ".scores.npy")
+    } else if global.json {
+      printLines(found)
+    } else {
+      try printTable(found, catalog, version)
+    }
+    Output.flush()
+  }
+
+  private func printLines(_ found: SearchResult) {
+    for (query, row) in found.neighbors.enumerated() {
+      Output.json([
+        "query": .count(query), "ids": .array(row.map { .integer($0.id) }),
+        "scores": .array(row.map { .number(Double($0.score)) }),
+      ])
+    }
+  }
+
+  private func printTable(_ found: SearchResult, _ catalog: LakeCatalog, _ version: IndexVersion) throws {
+    var table = Table(["query", "rank", "id", "score", "shard", "row"])
+    for (query, row) in found.neighbors.enumerated() {
+      for (rank, neighbor) in row.enumerated() {
+        let place = try catalog.locate(neighbor.id, in: version)
+        table.add([
+          .integer(Int64(query)), .integer(Int64(rank + 1)), .integer(neighbor.id),
+          .text(String(format: "%.6f", neighbor.score)), .text(place?.shard ?? ""),
+          place.map { .integer(Int64($0.row)) } ?? .null,
+        ])
+      }
+    }
+    table.print(as: .table)
+  }
+}
+
+extension Array where Element: FixedWidthInteger {
+  /// The elements' bytes, least significant first.
+  fileprivate var littleEndianBytes: [UInt8] {
+    flatMap { element in (0..<Element.bitWidth / 8).map { UInt8(truncatingIfNeeded: element >> (8 * $0)) } }
+  }
+}

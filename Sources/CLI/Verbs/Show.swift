@@ -1,0 +1,124 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+
+/// `tarn show`: a version or a trained index, with its lineage.
+struct Show: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Describe a version (NAME@N) or a trained index (NAME): inputs, parameters, outputs, lineage.",
+    discussion: """
+      EXAMPLES
+        tarn show laion@1
+        tarn show clip --json
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("A version or a trained index.", valueName: "NAME[@N]"))
+  var name: String
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let catalog = try global.read()
+    let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
+    let sections: [(String, String)]
+    if name.contains("@") {
+      sections = try version(catalog)
+    } else {
+      sections = try trained(catalog)
+    }
+    var document: [String: JSONValue] = [:]
+    for (title, sql) in sections {
+      var table = Table([])
+      var rows: [JSONValue] = []
+      try console.run(sql) { columns, values in
+        guard let values else {
+          table = Table(columns)
+          return
+        }
+        table.add(values)
+        rows.append(.object(Table.object(columns, values)))
+      }
+      document[title] = .array(rows)
+      guard !global.json, !rows.isEmpty else { continue }
+      Output.line("\(title)")
+      table.print(as: .table)
+      Output.line("")
+    }
+    if global.json { Output.json(document) }
+    Output.flush()
+  }
+
+  private func version(_ catalog: LakeCatalog) throws -> [(String, String)] {
+    let version = try catalog.version(VersionName(parsing: name))
+    let trained = try catalog.trainedIndex(id: version.trainedIndexID)
+    return [
+      (
+        "version",
+        """
+        SELECT version, state, source, trained_index, codec, nlist, rows, bytes, sha256, created_at, sealed_at
+        FROM v_version WHERE version = '\(version.name)'
+        """
+      ),
+      (
+        "trained_index",
+        """
+        SELECT trained_index, method, nlist, codec, pairs, iterations, seed, images, captions, sha256 FROM v_trained_index
+        WHERE trained_index = '\(trained.name)'
+        """
+      ),
+      (
+        "inputs",
+        """
+        SELECT input, source, shard, revision, sha256, first_id, rows, output, is_hole, is_present FROM v_version_input
+        WHERE version = '\(version.name)' ORDER BY input
+        """
+      ),
+      (
+        "outputs",
+        """
+        SELECT output, file, first_id, end_id, rows, bytes, sha256 FROM v_output_shard
+        WHERE version = '\(version.name)' ORDER BY output
+        """
+      ),
+      (
+        "reproductions",
+        "SELECT started_at, outcome, detail FROM reproduction WHERE version_id = \(version.id) ORDER BY id"
+      ),
+    ]
+  }
+
+  private func trained(_ catalog: LakeCatalog) throws -> [(String, String)] {
+    let trained = try catalog.trainedIndex(named: name)
+    let file = trained.digest.map { catalog.path(of: .trainedIndex, $0) }
+    let quoted = file.map { "'\($0.replacing("'", with: "''"))'" } ?? "NULL"
+    return [
+      (
+        "trained_index",
+        """
+        SELECT trained_index, state, method, codec, nlist, dimension, pairs, iterations, seed, images, captions, bytes,
+          sha256, \(quoted) AS file FROM v_trained_index WHERE trained_index = '\(trained.name)'
+        """
+      ),
+      (
+        "iterations",
+        """
+        SELECT iteration, round(objective, 9) AS objective, round(moved_share, 6) AS moved_share,
+          round(imbalance, 6) AS imbalance, empty_count AS empty, largest_count AS largest
+        FROM training_iteration WHERE trained_index_id = \(trained.id) ORDER BY iteration
+        """
+      ),
+      (
+        "inputs",
+        """
+        SELECT i.role, i.ordinal, h.name AS shard, i.revision, r.sha256, r.row_count AS rows FROM trained_input i
+        JOIN shard h ON h.id = i.shard_id
+        JOIN shard_revision r ON r.shard_id = i.shard_id AND r.revision = i.revision
+        WHERE i.trained_index_id = \(trained.id) ORDER BY i.role DESC, i.ordinal
+        """
+      ),
+      ("versions", "SELECT version, state, rows, sealed_at FROM v_version WHERE trained_index = '\(trained.name)'"),
+    ]
+  }
+}

@@ -1,0 +1,213 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+
+extension ElementType: ExpressibleByArgument {}
+extension Modality: ExpressibleByArgument {}
+
+/// `tarn source add`: register a source.
+struct SourceAdd: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "add", abstract: "Register a source: where its shards are and what is known of them.",
+    discussion: """
+      TEMPLATE is a URL with the shard's number left open: {ordinal} or, padded with zeros, {ordinal:04}.
+
+      EXAMPLES
+        tarn source add images --url 'https://host/img_emb/img_emb_{ordinal:04}.npy' --count 2314 \\
+          --dimension 768 --sizes sizes.txt --sha256 sha256sums.txt
+        tarn source add captions --directory /data/text_emb --dimension 768 --modality text
+        tarn source add images --url-list urls.txt --dimension 512 --dtype float32
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The source's name.")
+  var name: String
+
+  @Option(help: ArgumentHelp("Where the shards are.", valueName: "template"))
+  var url: String?
+
+  @Option(help: ArgumentHelp("How many shards there are, with --url.", valueName: "n"))
+  var count: Int?
+
+  @Option(name: .customLong("url-list"), help: ArgumentHelp("A file with one URL a line, in order.", valueName: "file"))
+  var urlList: String?
+
+  @Option(help: ArgumentHelp("A directory of .npy files, in natural order of their names.", valueName: "dir"))
+  var directory: String?
+
+  @Option(help: ArgumentHelp("Elements per row.", valueName: "d"))
+  var dimension: Int
+
+  @Option(help: ArgumentHelp("Element type: float16 or float32.", valueName: "type"))
+  var dtype: ElementType = .float16
+
+  @Option(help: ArgumentHelp("What the rows are features of: image, text or other.", valueName: "kind"))
+  var modality: Modality = .image
+
+  @Option(help: ArgumentHelp("A further place that serves the same shards; repeatable.", valueName: "template"))
+  var mirror: [String] = []
+
+  @Option(help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES'.", valueName: "file"))
+  var sizes: String?
+
+  @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"))
+  var sha256: String?
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws {
+    guard [url, urlList, directory].compactMap(\.self).count == 1 else {
+      throw ValidationError("Name one of --url, --url-list and --directory.")
+    }
+    guard (1...65_536).contains(dimension) else { throw ValidationError("--dimension is 1 to 65536.") }
+    if url != nil, !(1...10_000_000).contains(count ?? 0) {
+      throw ValidationError("--url needs --count, 1 to 10000000.")
+    }
+    if url == nil, count != nil { throw ValidationError("--count goes with --url.") }
+  }
+
+  func run() throws {
+    let catalog = try writer.open(global, verb: "source add")
+    let (places, urls) = try locations()
+    let names = try urls.map { try URLTemplate.fileName(of: $0[0]) }
+    let sizes = try sizes.map { try Manifest.sizes(path: $0, names: Set(names)) } ?? [:]
+    let digests = try sha256.map { try Manifest.digests(path: $0, names: Set(names)) } ?? [:]
+    let source = try catalog.addSource(
+      SourceDefinition(
+        name: name, modality: modality, dimension: dimension, elementType: dtype, mirrors: places,
+        shards: zip(names, urls).map { name, urls in
+          .init(name: name, urls: urls, expectedByteCount: sizes[name], expectedDigest: digests[name])
+        }))
+    if global.json {
+      Output.json([
+        "source": .string(source.name), "shards": .count(names.count), "mirrors": .count(places.count),
+        "sizes": .count(sizes.count), "digests": .count(digests.count),
+      ])
+    } else {
+      let known = [sizes.isEmpty ? nil : "\(sizes.count) sizes", digests.isEmpty ? nil : "\(digests.count) digests"]
+      let extra = known.compactMap(\.self).joined(separator: ", ")
+      Output.line(
+        "registered \(source.name): \(names.count) shards on \(places.count) mirror\(places.count == 1 ? "" : "s")"
+          + (extra.isEmpty ? "" : ", \(extra) known"))
+    }
+    Output.flush()
+  }
+
+  /// The mirrors, and for each shard one URL on each.
+  private func locations() throws -> (places: [String], urls: [[String]]) {
+    let mirrors = try mirror.map(URLTemplate.init(parsing:))
+    if let url {
+      let templates = [try URLTemplate(parsing: url)] + mirrors
+      let count = count ?? 1
+      for template in templates where count > 1 && !template.hasOrdinal {
+        throw CatalogError(
+          .usage, "the template '\(template.text)' names one shard and --count is \(count)",
+          hint: "put {ordinal} or {ordinal:04} where the number goes")
+      }
+      return (templates.map(\.text), (0..<count).map { ordinal in templates.map { $0.url(ordinal: ordinal) } })
+    }
+    let first: (place: String, urls: [String])
+    if let urlList {
+      let lines = try Manifest.lines(path: urlList)
+      for line in lines { try URLTemplate.validate(line) }
+      first = ("list \((urlList as NSString).lastPathComponent)", lines)
+    } else {
+      first = try directoryURLs()
+    }
+    guard !first.urls.isEmpty else { throw CatalogError(.usage, "\(urlList ?? directory ?? "") names no shards") }
+    return (
+      [first.place] + mirrors.map(\.text),
+      first.urls.enumerated().map { ordinal, url in [url] + mirrors.map { $0.url(ordinal: ordinal) } }
+    )
+  }
+
+  private func directoryURLs() throws -> (String, [String]) {
+    let path = LakeLayout.absolute(directory ?? ".")
+    guard let entries = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+      throw CatalogError(.usage, "\(path) is not a directory that can be read")
+    }
+    // 2 before 10: file order decides the row ids.
+    let names = entries.filter { $0.hasSuffix(".npy") }.sorted {
+      $0.compare($1, options: .numeric) == .orderedAscending
+    }
+    let urls = try names.map { name in
+      guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
+        throw CatalogError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
+      }
+      return "file://\(encoded)"
+    }
+    return ("file://\(path)", urls)
+  }
+}
+
+/// Files that say what is known of shards beforehand.
+enum Manifest {
+  /// The lines of a text file, trimmed, without empty ones and comments.
+  static func lines(path: String) throws -> [String] {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+      throw CatalogError(.usage, "cannot read \(path) as text")
+    }
+    return text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+      .filter { !$0.isEmpty && !$0.hasPrefix("#") }
+  }
+
+  /// Sizes from lines `NAME, BYTES` or `NAME BYTES`.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - names: The shards; lines of others are ignored.
+  /// - Returns: The size of each shard that has a line.
+  /// - Throws: ``CatalogError`` `.usage` naming the line.
+  static func sizes(path: String, names: Set<String>) throws -> [String: Int] {
+    var sizes: [String: Int] = [:]
+    for (index, line) in try lines(path: path).enumerated() {
+      let fields = line.split { $0 == "," || $0 == " " || $0 == "\t" }
+      guard fields.count == 2, let size = Int(fields[1]), size > 0 else {
+        throw CatalogError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES'")
+      }
+      let name = fileName(fields[0])
+      guard names.contains(name) else { continue }
+      guard sizes.updateValue(size, forKey: name) == nil else {
+        throw CatalogError(.usage, "\(path) names \(name) twice")
+      }
+    }
+    return try matched(sizes, path)
+  }
+
+  /// Digests from lines as `sha256sum` writes them.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - names: The shards; lines of others are ignored.
+  /// - Returns: The digest of each shard that has a line.
+  /// - Throws: ``CatalogError`` `.usage` naming the line.
+  static func digests(path: String, names: Set<String>) throws -> [String: ContentDigest] {
+    var digests: [String: ContentDigest] = [:]
+    for (index, line) in try lines(path: path).enumerated() {
+      let fields = line.split(maxSplits: 1, whereSeparator: \.isWhitespace)
+      guard fields.count == 2, let digest = ContentDigest(hex: String(fields[0])) else {
+        throw CatalogError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'SHA256  NAME'")
+      }
+      let name = fileName(fields[1].drop { $0 == "*" || $0 == " " })
+      guard names.contains(name) else { continue }
+      guard digests.updateValue(digest, forKey: name) == nil else {
+        throw CatalogError(.usage, "\(path) names \(name) twice")
+      }
+    }
+    return try matched(digests, path)
+  }
+
+  private static func fileName(_ path: Substring) -> String {
+    path.split(separator: "/").last.map(String.init) ?? String(path)
+  }
+
+  private static func matched<Value>(_ facts: [String: Value], _ path: String) throws -> [String: Value] {
+    guard !facts.isEmpty else {
+      throw CatalogError(
+        .usage, "\(path) names none of the source's shards", hint: "its names must be the URLs' file names")
+    }
+    return facts
+  }
+}

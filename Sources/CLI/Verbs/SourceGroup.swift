@@ -1,0 +1,47 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+
+/// `tarn source`: register and describe sources.
+struct SourceGroup: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "source", abstract: "Register and describe feature sources.",
+    subcommands: [SourceAdd.self, SourceList.self, SourceShow.self])
+}
+
+/// `tarn source list`.
+struct SourceList: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list", abstract: "List the sources.", discussion: "EXAMPLES\n  tarn source list --json")
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    try Query.print(
+      """
+      SELECT source, modality, dimension, dtype, shards, present, failed, rows, present_bytes, known_bytes
+      FROM v_source ORDER BY source
+      """, global)
+  }
+}
+
+/// `tarn source show NAME`.
+struct SourceShow: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "show", abstract: "Describe a source: its mirrors and the state of its shards.",
+    discussion: "EXAMPLES\n  tarn source show images")
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let source = try global.read().source(named: name)
+    try Query.print(
+      """
+      SELECT ordinal, shard, state, revision, substr(sha256, 1, 12) AS sha256, bytes, rows, trust, last_error, url
+      FROM v_shard WHERE source = '\(source.name)' ORDER BY ordinal
+      """, global)
+  }
+}

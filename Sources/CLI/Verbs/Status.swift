@@ -1,0 +1,86 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+
+/// `tarn status`: what is here and what is left.
+struct Status: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show what is in the lake and what is left to do.",
+    discussion: """
+      EXAMPLES
+        tarn status
+        tarn status --watch
+
+      \(ExitStatus.help)
+      """)
+
+  @Flag(help: "Show it again every two seconds, until interrupted.")
+  var watch = false
+
+  @OptionGroup var global: GlobalOptions
+
+  private static let sections: [(name: String, sql: String)] = [
+    (
+      "sources",
+      """
+      SELECT source, shards, present, fetching, evicted, failed, rows, present_bytes, known_bytes FROM v_source ORDER BY source
+      """
+    ),
+    (
+      "trained_indexes",
+      "SELECT trained_index, state, method, codec, nlist, pairs, iterations_done, iterations FROM v_trained_index ORDER BY trained_index"
+    ),
+    (
+      "versions",
+      """
+      SELECT version, state, inputs, holes, encoded, inputs_left, outputs_done, outputs, rows_encoded FROM v_build_progress
+      ORDER BY version
+      """
+    ),
+    ("storage", "SELECT kind, files, bytes FROM v_storage ORDER BY kind"),
+  ]
+
+  func run() async throws {
+    while true {
+      if watch, !global.json { Output.line("\u{1B}[2J\u{1B}[H") }
+      try printOnce()
+      guard watch else { return }
+      try await Task.sleep(for: .seconds(2))
+    }
+  }
+
+  private func printOnce() throws {
+    let catalog = try global.read()
+    let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
+    if global.json {
+      var document: [String: JSONValue] = ["lake": .string(catalog.layout.root)]
+      for section in Self.sections {
+        var rows: [JSONValue] = []
+        try console.run(section.sql) { columns, values in
+          if let values { rows.append(.object(Table.object(columns, values))) }
+        }
+        document[section.name] = .array(rows)
+      }
+      Output.json(document)
+      Output.flush()
+      return
+    }
+    Output.line("lake \(catalog.layout.root)")
+    for section in Self.sections {
+      var table = Table([])
+      var count = 0
+      try console.run(section.sql) { columns, values in
+        guard let values else {
+          table = Table(columns)
+          return
+        }
+        table.add(values)
+        count += 1
+      }
+      guard count > 0 else { continue }
+      Output.line("")
+      table.print(as: .table)
+    }
+    Output.flush()
+  }
+}

@@ -1,0 +1,137 @@
+internal import ArgumentParser
+internal import Catalog
+@preconcurrency internal import Dispatch
+internal import Fetch
+internal import Foundation
+
+/// `tarn sync`: bring shards into the lake.
+struct Sync: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Fetch what is missing: resumed where it stopped, checked byte by byte.",
+    discussion: """
+      EXAMPLES
+        tarn sync
+        tarn sync images --shards 0-39 --jobs 8 --budget 100GB
+        tarn sync images --refresh
+
+      Interrupt it at any time: the same command continues.
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("Which sources; all by default.", valueName: "source"))
+  var sources: [String] = []
+
+  @Option(help: ArgumentHelp("Which shards of them, e.g. 0-39,57.", valueName: "ranges"))
+  var shards: String?
+
+  @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
+  var jobs: Int = 4
+
+  @Option(help: ArgumentHelp("Most bytes of shards to hold, e.g. 100GB.", valueName: "size"))
+  var budget: ByteSize?
+
+  @Option(help: ArgumentHelp("Most bytes a second over all transfers, e.g. 50MB/s.", valueName: "rate"))
+  var bwlimit: ByteSize?
+
+  @Flag(help: "Ask for newer bytes of the shards that are here; they become new revisions.")
+  var refresh = false
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws {
+    guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
+  }
+
+  func run() async throws {
+    let catalog = try writer.open(global, verb: "sync")
+    var options = SyncOptions()
+    options.sources = sources
+    options.ordinals = try shards.map(OrdinalSet.init(parsing:))
+    options.budget = budget?.byteCount
+    options.refresh = refresh
+    options.fetch.jobs = jobs
+    options.fetch.bytesPerSecondLimit = bwlimit?.byteCount
+    options.fetch.userAgent = "tarn/\(Tool.version)"
+    let progress = global.progress("sync")
+    let json = global.json
+    let run = SyncRun(catalog, options) { event in
+      switch event {
+      case .moved(let done, let total, let bytes, let totalBytes):
+        progress.update(done: Double(bytes), total: totalBytes.map(Double.init)) {
+          "\(done)/\(total) shards, \(ByteSize.text(bytes))"
+        }
+      case .fetched(let shard, let byteCount):
+        if json { Output.json(["type": .string("fetched"), "shard": .string(shard), "bytes": .count(byteCount)]) }
+      case .retrying(let shard, let error): progress.note("\(shard): \(error); trying again")
+      case .failed(let shard, let error):
+        progress.clear()
+        if json {
+          Output.json(["type": .string("failed"), "shard": .string(shard), "message": .string(error.message)])
+        }
+        Output.diagnostic("tarn: \(shard): \(error)")
+      }
+    }
+    let interrupts = Interrupts { run.cancel() }
+    defer { interrupts.stop() }
+    let summary = try await run.run()
+    progress.clear()
+    print(summary)
+    try conclude(summary)
+  }
+
+  private func print(_ summary: SyncSummary) {
+    if global.json {
+      Output.json([
+        "type": .string("summary"), "fetched": .count(summary.fetchedCount), "bytes": .count(summary.fetchedByteCount),
+        "unchanged": .count(summary.unchangedCount), "failed": .count(summary.failures.count),
+        "without_room": .count(summary.withoutRoom.count),
+        "revised": .array(summary.revisedNames.map { .string($0) }),
+      ])
+    } else {
+      Output.line(
+        "\(summary.fetchedCount) shards fetched (\(ByteSize.text(summary.fetchedByteCount))), "
+          + "\(summary.unchangedCount) were here already, \(summary.failures.count) failed")
+      for name in summary.revisedNames { Output.line("new revision of \(name)") }
+    }
+    Output.flush()
+  }
+
+  /// Invariant 8: what was not done is not passed over.
+  private func conclude(_ summary: SyncSummary) throws {
+    if !summary.withoutRoom.isEmpty {
+      throw CatalogError(
+        .diskFull, "the budget has no room for \(summary.withoutRoom.count) shards: \(summary.withoutRoom[0]) and on",
+        hint: "raise --budget, or sync fewer --shards")
+    }
+    guard !summary.failures.isEmpty else { return }
+    let codes = summary.failures.map(\.error.code)
+    let message = "\(summary.failures.count) shards failed; run it again to retry"
+    if codes.contains(.integrity) { throw Outcome(.integrity, message) }
+    if codes.contains(.diskFull) { throw Outcome(.disk, message) }
+    if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }
+    throw Outcome(.partial, message)
+  }
+}
+
+/// SIGINT and SIGTERM as a call, once; a second one ends the process.
+final class Interrupts {
+  private let sources: [any DispatchSourceSignal]
+
+  init(_ handler: @escaping @Sendable () -> Void) {
+    sources = [SIGINT, SIGTERM].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler {
+        handler()
+        signal(number, SIG_DFL)
+      }
+      source.resume()
+      return source
+    }
+  }
+
+  /// Gives the signals back.
+  func stop() { for source in sources { source.cancel() } }
+}

@@ -1,0 +1,93 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+internal import Indexer
+
+extension TrainingMethod: ExpressibleByArgument {}
+extension VectorCodec: ExpressibleByArgument {}
+
+/// `tarn train`: make a trained index.
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train coarse centroids and codec ranges from image/caption pairs.",
+    discussion: """
+      Row i of both sources is one image and its caption. The result depends on the shards' bytes and the options
+      below alone: not on the machine, the threads or interruptions.
+
+      EXAMPLES
+        tarn train clip --images images --captions captions --nlist 131072 --pairs 20000000 --seed 1
+        tarn train control --images images --nlist 131072 --method kmeans
+
+      Interrupt it at any time: the same command continues.
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The trained index's name.")
+  var name: String
+
+  @Option(help: ArgumentHelp("Source of image features.", valueName: "source"))
+  var images: String
+
+  @Option(help: ArgumentHelp("Source of caption features, row by row the images'.", valueName: "source"))
+  var captions: String?
+
+  @Option(help: ArgumentHelp("Number of inverted lists.", valueName: "k"))
+  var nlist: Int
+
+  @Option(help: ArgumentHelp("Training pairs, drawn over all shards (default: 256 a list).", valueName: "n"))
+  var pairs: Int?
+
+  @Option(help: ArgumentHelp("paired-kmeans or, looking at images only, kmeans.", valueName: "method"))
+  var method: TrainingMethod = .paired
+
+  @Option(help: ArgumentHelp("Iterations of k-means.", valueName: "n"))
+  var iterations: Int = 10
+
+  @Option(help: ArgumentHelp("sq4, sq8, fp16 or flat.", valueName: "codec"))
+  var codec: VectorCodec = .sq4
+
+  @Option(help: ArgumentHelp("Chooses the pairs and the first centroids.", valueName: "s"))
+  var seed: Int = 1
+
+  @Flag(help: "Divide rows by their length; without it rows that are not of unit length are an error.")
+  var normalise = false
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let catalog = try writer.open(global, verb: "train \(name)")
+    let options = TrainingOptions(
+      name: name, images: images, captions: method == .kmeans ? nil : captions, nlist: nlist, pairs: pairs,
+      method: method, iterations: iterations, codec: codec, seed: Int64(seed),
+      normalisation: normalise ? .normalise : .refuse)
+    let progress = global.progress("train \(name)")
+    let run = TrainingRun(catalog, options, logger: global.logger("tarn.train")) { event in
+      switch event {
+      case .gathering(let done, let total):
+        progress.update(done: Double(done), total: Double(total)) { "gathered \(done)/\(total) shards" }
+      case .nearestImages(let tile, let total):
+        progress.update(done: Double(tile), total: Double(total)) { "nearest images, tile \(tile)/\(total)" }
+      case .iterated(let iteration, let total):
+        progress.note(
+          "iteration \(iteration.iteration)/\(total): objective \(String(format: "%.6f", iteration.objective)), "
+            + "\(String(format: "%.2f", 100 * iteration.movedShare)) % moved, "
+            + "imbalance \(String(format: "%.3f", iteration.imbalance)), \(iteration.emptyCount) empty")
+      }
+    }
+    let (trained, isNew) = try run.run()
+    progress.clear()
+    if global.json {
+      Output.json([
+        "trained_index": .string(trained.name), "sha256": .optional(trained.digest?.hex), "new": .bool(isNew),
+        "path": .optional(trained.digest.map { catalog.path(of: .trainedIndex, $0) }),
+      ])
+    } else {
+      Output.line(
+        "\(trained.name) \(isNew ? "is trained" : "was trained before"): \(trained.method), nlist \(trained.nlist), "
+          + "\(trained.codec), \(trained.pairCount) pairs, sha256 \(trained.digest?.prefix(16) ?? "")…")
+    }
+    Output.flush()
+  }
+}

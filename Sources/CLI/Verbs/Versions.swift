@@ -1,0 +1,23 @@
+internal import ArgumentParser
+
+/// `tarn versions`: list the index versions.
+struct Versions: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "List the index versions.",
+    discussion: """
+      EXAMPLES
+        tarn versions
+
+      \(ExitStatus.help)
+      """)
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    try Query.print(
+      """
+      SELECT version, state, trained_index, codec, nlist, source, inputs, holes, outputs, rows, bytes,
+        substr(sha256, 1, 12) AS sha256, sealed_at FROM v_version ORDER BY name, number
+      """, global)
+  }
+}
