@@ -41,7 +41,7 @@ class Lake:
         self.directory = directory
 
     def command(self, *arguments: object) -> list[str]:
-        return [str(TARN), "--lake", str(self.directory), *map(str, arguments)]
+        return [str(TARN), *map(str, arguments), "--lake", str(self.directory)]
 
     def attempt(self, *arguments: object, **environ: str) -> subprocess.CompletedProcess:
         """Runs tarn to its end, however it ends."""

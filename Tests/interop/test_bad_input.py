@@ -70,7 +70,7 @@ class BadInput(LakeTest):
     def assert_bad_shard(self, data: bytes, *fragments: str) -> None:
         """Sync refuses these bytes as shard 1 of `images`; shard 0 arrives, nothing of shard 1 stays."""
         (self.web / "images" / "images_1.npy").write_bytes(data)
-        self.assert_one_line(self.lake.attempt("--quiet", "sync", "images"), PARTIAL, "images_1.npy", *fragments)
+        self.assert_one_line(self.lake.attempt("sync", "images", "--quiet"), PARTIAL, "images_1.npy", *fragments)
         rows = self.lake.rows("SELECT shard, state, revision FROM v_shard WHERE source = 'images' ORDER BY ordinal")
         self.assertEqual(rows, [
             {"shard": "images_0.npy", "state": "present", "revision": 1},
@@ -118,7 +118,7 @@ class BadInput(LakeTest):
         bad[39, 0] = np.inf
         np.save(self.web / "images" / "images_1.npy", bad)
         self.lake.run("sync", "--refresh")
-        done = self.lake.attempt("--quiet", "build", "v", "--trained", "t", "--images", "images")
+        done = self.lake.attempt("build", "v", "--trained", "t", "--images", "images", "--quiet")
         self.assert_one_line(done, INTEGRITY, "images_1.npy", "row 39")
         self.assertEqual(self.lake.rows("SELECT * FROM v_version WHERE state = 'sealed'"), [])
         self.assertEqual(self.lake.rows("SELECT * FROM v_output_shard"), [])
@@ -190,7 +190,7 @@ class BadInput(LakeTest):
 
         def attempt(*arguments: object) -> subprocess.CompletedProcess:
             return subprocess.run(
-                [*as_reader, str(binary), "--lake", str(self.lake.directory), *map(str, arguments)],
+                [*as_reader, str(binary), *map(str, arguments), "--lake", str(self.lake.directory), "--quiet"],
                 env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, cwd="/")
 
         before = self.lake.state()
