@@ -1,0 +1,50 @@
+# Everything a clone needs: each target sets up what it uses.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+TARN := $(CURDIR)/.build/release/tarn
+
+.PHONY: help deps build demo test test-swift test-interop bench lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+deps: ## install the Debian packages that are missing
+	@scripts/install-deps.sh
+
+build: deps ## one release build: the tool and its tests
+	swift build -c release --build-tests
+
+demo: build ## the whole job on the example features, over a real nginx
+	@TARN=$(TARN) scripts/demo.sh
+
+test: test-swift test-interop ## every test
+
+test-swift: build ## the Swift tests
+	swift test -c release --skip-build
+
+test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
+	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
+
+# swift-testing discards its order and FAISS its threads; a machine with other
+# work on it says little. See Tests/Benchmarks for what each one compares.
+bench: build ## benchmarks (none yet)
+	@if [ -d Tests/Benchmarks ]; then $(MAKE) -C Tests/Benchmarks; \
+	else echo "bench: the benchmarks come with the assignment engine; there is nothing to run yet"; fi
+
+lint: ## formatting rules; writes nothing
+	swift format lint --strict --recursive Package.swift Migrations Sources Tests
+	@for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
+	@echo "lint: clean"
+
+clean: ## remove what was built
+	rm -rf .build $(VENV)
+
+$(VENV)/ready: Tests/interop/requirements.txt | deps
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@

@@ -1,0 +1,205 @@
+"""The whole job over a real nginx: mirrors, crashes, repetition, changed inputs."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+
+from support import (
+    DIMENSION, FEATURES, INPUTS_MISSING, SHARDS, Lake, LakeTest, environment,
+)
+
+# Everything of a mirror is slow while a file called `slow` lies in the root.
+MIRRORS = """
+    location / {
+      root @root@;
+      set $rate 0;
+      if (-f @root@/slow) { set $rate 100k; }
+      limit_rate $rate;
+    }
+"""
+
+
+class EndToEnd(LakeTest):
+    """From nothing to a reproduced version, with accidents on the way."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.web = self.scratch / "web"
+        for mirror in ("first", "second"):
+            shutil.copytree(FEATURES, self.web / mirror)
+        self.server = self.serve(self.web, MIRRORS)
+
+    def add_sources(self, lake: Lake, *options: object) -> None:
+        for name, kind, modality in (("images", "img_emb", "image"), ("captions", "text_emb", "text")):
+            path = f"{kind}/{kind}_{{ordinal:04}}.npy"
+            lake.run(
+                "source", "add", name, "--url", f"{self.server.url}/first/{path}",
+                "--mirror", f"{self.server.url}/second/{path}", "--count", SHARDS, "--dimension", DIMENSION,
+                "--dtype", "float16", "--modality", modality, *options)
+
+    def whole_job(self, lake: Lake) -> None:
+        lake.run("sync")
+        lake.train()
+        lake.build()
+
+    def test_a_shard_missing_on_the_first_mirror_comes_from_the_second(self) -> None:
+        missing = "img_emb/img_emb_0003.npy"
+        (self.web / "first" / missing).unlink()
+        lake = self.new_lake()
+        self.add_sources(lake, "--sizes", FEATURES / "sizes.txt", "--sha256", FEATURES / "sha256sums.txt")
+        lake.run("sync")
+        asked = [(entry["uri"], entry["status"]) for entry in self.server.requests() if missing in entry["uri"]]
+        self.assertEqual(asked[0], (f"/first/{missing}", 404))
+        self.assertIn((f"/second/{missing}", 200), asked)
+        states = lake.rows("SELECT source, state, count(*) AS shards FROM v_shard GROUP BY source, state")
+        self.assertEqual(
+            states, [{"source": name, "state": "present", "shards": SHARDS} for name in ("captions", "images")])
+        (absent,) = lake.rows("SELECT url, http_status FROM v_transfer WHERE outcome = 'absent'")
+        self.assertEqual((absent["http_status"], absent["url"]), (404, f"{self.server.url}/first/{missing}"))
+
+    def test_sync_killed_in_mid_flight_continues_where_it_was(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake)
+        (self.web / "slow").touch()
+        victim = subprocess.Popen(
+            lake.command("sync", "images"), env=environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not self.part_bytes(lake) > 0:
+            self.assertIsNone(victim.poll(), "sync ended before it could be killed")
+            self.assertLess(time.monotonic(), deadline, "no part file within a minute")
+            time.sleep(0.01)
+        victim.kill()
+        self.assertEqual(victim.wait(), -signal.SIGKILL)
+        held = self.part_bytes(lake)
+        self.assertGreater(held, 0)
+
+        (self.web / "slow").unlink()
+        before = len(self.server.requests())
+        lake.run("sync")
+        resumed = [entry for entry in self.server.requests()[before:] if entry["status"] == 206]
+        self.assertTrue(resumed, "nothing was resumed with a Range request")
+        saved = lake.rows("SELECT sum(resumed_from) AS bytes FROM v_transfer WHERE outcome = 'complete'")
+        self.assertGreater(saved[0]["bytes"], 0)
+        self.assert_shards_equal_the_examples(lake)
+        self.assertEqual(self.part_bytes(lake), 0)
+
+    def part_bytes(self, lake: Lake) -> int:
+        total = 0
+        for path in lake.directory.rglob("*.part"):
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:
+                pass
+        return total
+
+    def assert_shards_equal_the_examples(self, lake: Lake) -> None:
+        pinned = dict(line.split()[::-1] for line in (FEATURES / "sha256sums.txt").read_text().splitlines())
+        pinned = {name.split("/")[1]: digest for name, digest in pinned.items()}
+        held = {row["shard"]: row["sha256"] for row in lake.rows("SELECT shard, sha256 FROM v_shard")}
+        self.assertEqual(held, pinned)
+
+    def test_build_killed_at_any_step_ends_with_the_same_bytes(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake)
+        lake.run("sync")
+        lake.train()
+        ready = self.scratch / "ready"
+        shutil.copytree(lake.directory, ready)
+
+        def fresh(name: str) -> Lake:
+            copy = Lake(self.scratch / name)
+            shutil.copytree(ready, copy.directory)
+            return copy
+
+        whole = fresh("whole")
+        log = self.scratch / "steps"
+        whole.build("clips", TARN_FAULT_LOG=str(log))
+        steps = len(log.read_text().splitlines())
+        expected = [path.read_bytes() for path in whole.outputs("clips@1")]
+        self.assertEqual(len(expected), 3)
+        self.assertGreater(steps, 20)
+
+        generator = random.Random(1)
+        for step in sorted({1, steps, *generator.sample(range(2, steps), 6)}):
+            with self.subTest(step=step, of=steps):
+                broken = fresh(f"killed-{step}")
+                build = ("build", "clips", "--trained", "clip", "--images", "images", "--shards-per-output", 2)
+                killed = broken.attempt(*build, TARN_FAULT=f"kill@{step}")
+                self.assertEqual(killed.returncode, -signal.SIGKILL, killed.stderr)
+                broken.run(*build)
+                self.assertEqual([path.read_bytes() for path in broken.outputs("clips@1")], expected)
+                self.assertEqual(
+                    broken.rows("SELECT version, state FROM v_version"), [{"version": "clips@1", "state": "sealed"}])
+                shutil.rmtree(broken.directory)
+
+    def test_a_second_run_of_everything_changes_no_byte_and_no_row(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake)
+        self.whole_job(lake)
+        before = lake.state()
+        self.whole_job(lake)
+        self.assertEqual(before, lake.state())
+
+    def test_a_version_reproduces_identically(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake)
+        self.whole_job(lake)
+        before = lake.files()
+        self.assertIn("identical", lake.run("reproduce", "clips@1"))
+        self.assertEqual(before, lake.files())
+
+    def test_after_an_input_changed_the_version_still_names_its_own(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake)
+        self.whole_job(lake)
+        pinned = lake.rows("SELECT shard, revision, sha256 FROM v_version_input ORDER BY input")
+        outputs = [path.read_bytes() for path in lake.outputs("clips@1")]
+
+        self.change_one_byte("img_emb/img_emb_0002.npy")
+        lake.run("sync", "--refresh")
+        (now,) = lake.rows("SELECT revision, sha256 FROM v_shard WHERE shard = 'img_emb_0002.npy'")
+        self.assertEqual(now["revision"], 2)
+        self.assertNotEqual(now["sha256"], pinned[2]["sha256"])
+        others = lake.rows("SELECT DISTINCT revision FROM v_shard WHERE shard <> 'img_emb_0002.npy'")
+        self.assertEqual(others, [{"revision": 1}])
+
+        self.assertEqual(pinned, lake.rows("SELECT shard, revision, sha256 FROM v_version_input ORDER BY input"))
+        self.assertIn(pinned[2]["sha256"], lake.run("show", "clips@1", "--json"))
+        self.assertEqual(outputs, [path.read_bytes() for path in lake.outputs("clips@1")])
+        answer = lake.attempt("reproduce", "clips@1")
+        self.assertEqual(answer.returncode, INPUTS_MISSING, answer.stderr)
+        self.assertIn("img_emb_0002.npy", answer.stderr)
+        self.assertNotIn("img_emb_0001.npy", answer.stderr)
+
+        # The same build of the new input is a version of its own.
+        lake.build()
+        versions = lake.rows("SELECT version, state FROM v_version ORDER BY number")
+        self.assertEqual([row["version"] for row in versions], ["clips@1", "clips@2"])
+        self.assertEqual({row["state"] for row in versions}, {"sealed"})
+
+    def test_changed_bytes_are_refused_where_a_digest_was_given(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake, "--sha256", FEATURES / "sha256sums.txt")
+        self.change_one_byte("img_emb/img_emb_0002.npy")
+        answer = lake.attempt("sync")
+        self.assertNotEqual(answer.returncode, 0)
+        self.assertIn("img_emb_0002.npy", answer.stderr)
+        (shard,) = lake.rows("SELECT state, sha256 FROM v_shard WHERE shard = 'img_emb_0002.npy'")
+        self.assertEqual((shard["state"], shard["sha256"]), ("failed", None))
+
+    def change_one_byte(self, name: str) -> None:
+        """One bit of one feature changes on every mirror; the size stays."""
+        for mirror in ("first", "second"):
+            path = self.web / mirror / name
+            data = bytearray(path.read_bytes())
+            data[5000] ^= 0x01
+            path.write_bytes(data)
+            # nginx's ETag is the time and the size; an hour makes it another one.
+            os.utime(path, (time.time() + 3600, time.time() + 3600))
+            self.assertTrue(np.isfinite(np.load(path)).all())

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# The whole job on the example features: serve them from nginx, register them as
+# sources, sync, train, build, ask, reproduce. Prints each command before its output.
+#
+# TARN is the binary (default: the release build). TARN_DEMO_KEEP=1 keeps the lake.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+features=$root/Examples/features
+binary=${TARN:-$root/.build/release/tarn}
+[ -x "$binary" ] || { echo "demo: $binary is not built; run: make build" >&2; exit 1; }
+
+# Everything below runs inside a server that stops when it ends.
+if [ -z "${TARN_DEMO_URL:-}" ]; then
+  exec python3 -B "$root/scripts/webserver.py" "$features" -- "${BASH_SOURCE[0]}"
+fi
+
+exec </dev/null
+work=$(mktemp -d "${TMPDIR:-/tmp}/tarn-demo.XXXXXX")
+if [ -n "${TARN_DEMO_KEEP:-}" ]; then
+  trap 'echo "The lake is kept in $work/lake" >&2' EXIT
+else
+  trap 'rm -rf "$work"' EXIT
+fi
+
+# The commands below are printed as they would be typed.
+mkdir "$work/bin"
+ln -s "$binary" "$work/bin/tarn"
+PATH=$work/bin:$PATH
+unset TARN_LAKE
+cd "$work"
+cp "$features"/{sizes.txt,sha256sums.txt,queries.npy} .
+
+say() { printf '\n# %s\n' "$*"; }
+run() {
+  printf '$ %s\n' "$*"
+  eval "$*"
+}
+
+say "A lake is a directory. It is found from any directory below it."
+run "tarn init lake"
+cd lake
+
+say "Two sources in LAION's layout. nginx serves them on a loopback port."
+run "tarn source add images --url '$TARN_DEMO_URL/img_emb/img_emb_{ordinal:04}.npy' --count 6 \\
+    --dimension 512 --dtype float16 --modality image --sizes ../sizes.txt --sha256 ../sha256sums.txt"
+run "tarn source add captions --url '$TARN_DEMO_URL/text_emb/text_emb_{ordinal:04}.npy' --count 6 \\
+    --dimension 512 --dtype float16 --modality text --sizes ../sizes.txt --sha256 ../sha256sums.txt"
+run "tarn sync"
+
+say "Paired k-means: images are the points, captions the centroids."
+run "tarn train clip --images images --captions captions --nlist 64 --iterations 10 --seed 1"
+run "tarn build clips --trained clip --images images --shards-per-output 2"
+
+say "What is there, and how it came to be, in SQL."
+run "tarn status"
+run "tarn sql 'SELECT source, ordinal, state, rows, bytes FROM v_shard ORDER BY source, ordinal LIMIT 8'"
+run "tarn show clips@1"
+run "ls -l versions/clips@1"
+
+say "160 captions that training never saw, against the images: ids and scores as .npy files."
+run "tarn search clips@1 --queries ../queries.npy -k 5 --nprobe 8 --output answers"
+"$root/scripts/show_answers.py" answers "$features" 10
+say "Where those five rows came from."
+run "tarn locate clips@1 $("$root/scripts/show_answers.py" answers "$features" 10 --ids)"
+
+say "The version pins its inputs, parameters and outputs. Rebuild it and compare."
+run "tarn reproduce clips@1"
+
+say "Everything again: nothing to do, nothing changed."
+run "tarn sync"
+run "tarn build clips --trained clip --images images --shards-per-output 2"
