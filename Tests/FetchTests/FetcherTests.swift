@@ -217,7 +217,9 @@ import Testing
           200, headers: ["ETag: \"1\""], body: Array(shard[..<9_000]), framing: .length(shard.count), then: .stall)
         : .file(shard, for: request)
     }
-    let run = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
+    var configuration = quickConfiguration()
+    configuration.stallTimeout = .milliseconds(300)
+    let run = await fetch([makeRequest(in: directory, from: [server.url("/a")])], configuration: configuration)
     #expect(bytes(at: try #require(run.shard()).path) == shard)
     #expect(run.attempts.map(\.offset) == [0, 9_000])
   }
@@ -231,7 +233,6 @@ import Testing
       return answer
     }
     var configuration = quickConfiguration()
-    configuration.stallTimeout = .seconds(60)
     configuration.progressInterval = .milliseconds(1)
     let stoppable = Fetcher(configuration: configuration)
     let events = Mutex<[FetchEvent]>([])
@@ -251,9 +252,7 @@ import Testing
 
   @Test func stopsWhenItsTaskIsCancelled() async throws {
     let server = try HostileServer { _ in ScriptedAnswer([.stall]) }
-    var configuration = quickConfiguration()
-    configuration.stallTimeout = .seconds(60)
-    let fetcher = Fetcher(configuration: configuration)
+    let fetcher = Fetcher(configuration: quickConfiguration())
     let request = makeRequest(in: directory, from: [server.url("/a")])
     let (started, signal) = AsyncStream.makeStream(of: Void.self)
     let task = Task {
