@@ -292,6 +292,25 @@ import Testing
     #expect(server.requests.count == configuration.refusalsPerHost)
   }
 
+  @Test func asksNoHostForMoreAtATimeThanItsLimit() async throws {
+    let counts = Mutex((open: 0, most: 0))
+    let server = try HostileServer { [shard] request in
+      counts.withLock { counts in
+        counts.open += 1
+        counts.most = max(counts.most, counts.open)
+      }
+      let answer = ScriptedAnswer.file(shard, for: request)
+      return ScriptedAnswer([.run { counts.withLock { $0.open -= 1 } }] + answer.steps)
+    }
+    var configuration = quickConfiguration()
+    configuration.jobs = 8
+    configuration.transfersPerHost = 1
+    let requests = (1...8).map { makeRequest(Int64($0), in: directory, from: [server.url("/\($0)")]) }
+    let run = await fetch(requests, configuration: configuration)
+    #expect((1...8).allSatisfy { run.shard($0) != nil })
+    #expect(counts.withLock { $0.most } == 1)
+  }
+
   @Test func reportsARefusedConnectionAsTemporary() async throws {
     let server = try HostileServer { _ in .answer(200) }
     let url = server.url("/a")
