@@ -294,13 +294,18 @@ import Testing
 
   @Test func asksNoHostForMoreAtATimeThanItsLimit() async throws {
     let counts = Mutex((open: 0, most: 0))
-    let server = try HostileServer { [shard] request in
+    // Larger than the buffers of a socket, so that answers can overlap.
+    let shard = makeShard(rows: 1_000_000)
+    let server = try HostileServer { request in
       counts.withLock { counts in
         counts.open += 1
         counts.most = max(counts.most, counts.open)
       }
-      let answer = ScriptedAnswer.file(shard, for: request)
-      return ScriptedAnswer([.run { counts.withLock { $0.open -= 1 } }] + answer.steps)
+      guard case .send(let bytes)? = ScriptedAnswer.file(shard, for: request).steps.first else { return .answer(500) }
+      // Open until its last byte, which the client must have to go on.
+      return ScriptedAnswer([
+        .send(bytes.dropLast()), .run { counts.withLock { $0.open -= 1 } }, .send(Array(bytes.suffix(1))),
+      ])
     }
     var configuration = quickConfiguration()
     configuration.jobs = 8
