@@ -73,7 +73,8 @@ internal import Foundation
     try set(CURLOPT_FAILONERROR, 0)
     try set(CURLOPT_HTTP_CONTENT_DECODING, 0)
     try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
-    try set(CURLOPT_BUFFERSIZE, 1 << 20)
+    // libcurl keeps to a rate one buffer at a time.
+    try set(CURLOPT_BUFFERSIZE, configuration.bytesPerSecondLimit == nil ? 1 << 20 : 64 << 10)
     try set(CURLOPT_TCP_KEEPALIVE, 1)
     try set(CURLOPT_NOSIGNAL, 1)
     try set(CURLOPT_CONNECTTIMEOUT_MS, max(1, configuration.connectTimeout.milliseconds))

@@ -132,17 +132,26 @@ internal import Foundation
     let now = ContinuousClock.now
     // Oldest request first, so that none starves behind a busy host.
     for tag in transfers.keys.sorted() {
-      guard let transfer = transfers[tag], case .waiting(let until) = transfer.phase, until <= now,
-        !transfer.checkpointIsPending
+      guard let transfer = transfers[tag], case .waiting(let until) = transfer.phase,
+        due(transfer, until) <= now, !isBlocked(transfer)
       else { continue }
       let origin = transfer.address.origin
-      let host = hosts[origin, default: Host()]
-      if let notBefore = host.notBefore, notBefore > now { continue }
-      if transfer.address.scheme != .file, host.activeCount >= configuration.transfersPerHost { continue }
       hosts[origin, default: Host()].activeCount += 1
       transfer.heldOrigin = origin
       begin(transfer)
     }
+  }
+
+  /// When a waiting transfer may start, as far as time decides.
+  private func due(_ transfer: Transfer, _ until: ContinuousClock.Instant) -> ContinuousClock.Instant {
+    max(until, hosts[transfer.address.origin]?.notBefore ?? until)
+  }
+
+  /// Whether a waiting transfer waits for an event and not for a time.
+  private func isBlocked(_ transfer: Transfer) -> Bool {
+    if transfer.checkpointIsPending { return true }
+    guard transfer.address.scheme != .file, let host = hosts[transfer.address.origin] else { return false }
+    return host.activeCount >= configuration.transfersPerHost
   }
 
   func releaseHost(of transfer: Transfer) {
@@ -217,9 +226,7 @@ internal import Foundation
     if !supplyHasEnded, transfers.count < configuration.jobs { wait = min(wait, nextSupply - now) }
     for transfer in transfers.values {
       switch transfer.phase {
-      case .waiting(let until):
-        let hostUntil = hosts[transfer.address.origin]?.notBefore ?? until
-        wait = min(wait, max(until, hostUntil) - now)
+      case .waiting(let until): if !isBlocked(transfer) { wait = min(wait, due(transfer, until) - now) }
       case .exchanging: wait = min(wait, transfer.windowStart + configuration.stallTimeout - now)
       default: break
       }

@@ -67,7 +67,7 @@ func quickConfiguration() -> FetchConfiguration {
   configuration.backoffBase = .milliseconds(1)
   configuration.backoffCap = .milliseconds(1)
   configuration.retryAfterCap = .milliseconds(1)
-  configuration.stallTimeout = .milliseconds(300)
+  configuration.stallTimeout = .seconds(60)
   configuration.stallByteCount = 1
   configuration.attemptsPerMirror = 3
   configuration.jitterSeed = 7

@@ -217,7 +217,9 @@ import Testing
           200, headers: ["ETag: \"1\""], body: Array(shard[..<9_000]), framing: .length(shard.count), then: .stall)
         : .file(shard, for: request)
     }
-    let run = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
+    var configuration = quickConfiguration()
+    configuration.stallTimeout = .milliseconds(300)
+    let run = await fetch([makeRequest(in: directory, from: [server.url("/a")])], configuration: configuration)
     #expect(bytes(at: try #require(run.shard()).path) == shard)
     #expect(run.attempts.map(\.offset) == [0, 9_000])
   }
@@ -231,7 +233,6 @@ import Testing
       return answer
     }
     var configuration = quickConfiguration()
-    configuration.stallTimeout = .seconds(60)
     configuration.progressInterval = .milliseconds(1)
     let stoppable = Fetcher(configuration: configuration)
     let events = Mutex<[FetchEvent]>([])
@@ -251,9 +252,7 @@ import Testing
 
   @Test func stopsWhenItsTaskIsCancelled() async throws {
     let server = try HostileServer { _ in ScriptedAnswer([.stall]) }
-    var configuration = quickConfiguration()
-    configuration.stallTimeout = .seconds(60)
-    let fetcher = Fetcher(configuration: configuration)
+    let fetcher = Fetcher(configuration: quickConfiguration())
     let request = makeRequest(in: directory, from: [server.url("/a")])
     let (started, signal) = AsyncStream.makeStream(of: Void.self)
     let task = Task {
@@ -291,6 +290,30 @@ import Testing
     let run = await fetch(requests, configuration: configuration)
     #expect((1...6).allSatisfy { run.failure($0)?.code == .refused })
     #expect(server.requests.count == configuration.refusalsPerHost)
+  }
+
+  @Test func asksNoHostForMoreAtATimeThanItsLimit() async throws {
+    let counts = Mutex((open: 0, most: 0))
+    // Larger than the buffers of a socket, so that answers can overlap.
+    let shard = makeShard(rows: 1_000_000)
+    let server = try HostileServer { request in
+      counts.withLock { counts in
+        counts.open += 1
+        counts.most = max(counts.most, counts.open)
+      }
+      guard case .send(let bytes)? = ScriptedAnswer.file(shard, for: request).steps.first else { return .answer(500) }
+      // Open until its last byte, which the client must have to go on.
+      return ScriptedAnswer([
+        .send(bytes.dropLast()), .run { counts.withLock { $0.open -= 1 } }, .send(Array(bytes.suffix(1))),
+      ])
+    }
+    var configuration = quickConfiguration()
+    configuration.jobs = 8
+    configuration.transfersPerHost = 1
+    let requests = (1...8).map { makeRequest(Int64($0), in: directory, from: [server.url("/\($0)")]) }
+    let run = await fetch(requests, configuration: configuration)
+    #expect((1...8).allSatisfy { run.shard($0) != nil })
+    #expect(counts.withLock { $0.most } == 1)
   }
 
   @Test func reportsARefusedConnectionAsTemporary() async throws {
