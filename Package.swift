@@ -96,7 +96,8 @@ let package = Package(
       name: "IndexerTests", dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CLITests", dependencies: ["CLI", "Catalog", "TestSupport"],
+      name: "CLITests",
+      dependencies: ["CLI", "Catalog", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
