@@ -63,14 +63,14 @@ struct Sync: AsyncParsableCommand {
           "\(done)/\(total) shards, \(ByteSize.text(bytes))"
         }
       case .fetched(let shard, let byteCount):
-        if json { Output.json(["type": .string("fetched"), "shard": .string(shard), "bytes": .count(byteCount)]) }
-      case .retrying(let shard, let error): progress.note("\(shard): \(error); trying again")
+        if json { Output.json(["type": .string("fetched"), "shard": .string(shard.name), "bytes": .count(byteCount)]) }
+      case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
       case .failed(let shard, let error):
         progress.clear()
         if json {
-          Output.json(["type": .string("failed"), "shard": .string(shard), "message": .string(error.message)])
+          Output.json(["type": .string("failed"), "shard": .string(shard.name), "message": .string(error.message)])
         }
-        Output.diagnostic("tarn: \(shard): \(error)")
+        Output.diagnostic("tarn: \(shard.name): \(error)")
       }
     }
     let interrupts = Interrupts { run.cancel() }
