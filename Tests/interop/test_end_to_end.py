@@ -1,11 +1,13 @@
 """The whole job over a real nginx: mirrors, crashes, repetition, changed inputs."""
 
+import hashlib
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,14 +15,14 @@ from support import (
     DIMENSION, FEATURES, INPUTS_MISSING, SHARDS, Lake, LakeTest, environment,
 )
 
-# Everything of a mirror is slow while a file called `slow` lies in the root.
+# While a file called `slow` lies in the root, the shards of the examples come at a
+# trickle, and a larger one does after its first 80 MB.
 MIRRORS = """
-    location / {
-      root @root@;
-      set $rate 0;
-      if (-f @root@/slow) { set $rate 100k; }
-      limit_rate $rate;
-    }
+    set $rate 0;
+    if (-f @root@/slow) { set $rate 100k; }
+    limit_rate $rate;
+    location / { root @root@; }
+    location ~ /large_ { root @root@; limit_rate_after 80m; }
 """
 
 
@@ -62,32 +64,55 @@ class EndToEnd(LakeTest):
         (absent,) = lake.rows("SELECT url, http_status FROM v_transfer WHERE outcome = 'absent'")
         self.assertEqual((absent["http_status"], absent["url"]), (404, f"{self.server.url}/first/{missing}"))
 
-    def test_sync_killed_in_mid_flight_continues_where_it_was(self) -> None:
+    def test_sync_killed_in_mid_flight_ends_with_the_same_shards(self) -> None:
         lake = self.new_lake()
         self.add_sources(lake)
-        (self.web / "slow").touch()
-        victim = subprocess.Popen(
-            lake.command("sync", "images"), env=environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not self.part_bytes(lake) > 0:
-            self.assertIsNone(victim.poll(), "sync ended before it could be killed")
-            self.assertLess(time.monotonic(), deadline, "no part file within a minute")
-            time.sleep(0.01)
-        victim.kill()
-        self.assertEqual(victim.wait(), -signal.SIGKILL)
-        held = self.part_bytes(lake)
-        self.assertGreater(held, 0)
-
-        (self.web / "slow").unlink()
-        before = len(self.server.requests())
+        self.kill_sync(lake, "images", until=lambda: self.part_bytes(lake) > 0)
+        self.assertLess(len(lake.rows("SELECT 1 FROM v_shard WHERE state = 'present'")), SHARDS)
         lake.run("sync")
-        resumed = [entry for entry in self.server.requests()[before:] if entry["status"] == 206]
-        self.assertTrue(resumed, "nothing was resumed with a Range request")
-        saved = lake.rows("SELECT sum(resumed_from) AS bytes FROM v_transfer WHERE outcome = 'complete'")
-        self.assertGreater(saved[0]["bytes"], 0)
         self.assert_shards_equal_the_examples(lake)
         self.assertEqual(self.part_bytes(lake), 0)
+
+    def test_a_large_shard_continues_where_its_download_was_killed(self) -> None:
+        # Resume points are 64 MiB apart; the server is fast up to 80 MB.
+        large = np.tile(np.load(FEATURES / "img_emb" / "img_emb_0000.npy"), (170, 1))
+        self.assertGreater(large.nbytes, 100_000_000)
+        np.save(self.web / "first" / "large_0.npy", large)
+        lake = self.new_lake()
+        lake.run(
+            "source", "add", "large", "--url", f"{self.server.url}/first/large_{{ordinal}}.npy", "--count", 1,
+            "--dimension", DIMENSION)
+        self.kill_sync(lake, "large", until=lambda: any(lake.directory.rglob("*.part.resume")))
+
+        before = len(self.server.requests())
+        lake.run("sync")
+        (request,) = [entry for entry in self.server.requests()[before:] if entry["method"] == "GET"]
+        (transfer,) = lake.rows("SELECT resumed_from, received_bytes FROM v_transfer WHERE outcome = 'complete'")
+        resumed = transfer["resumed_from"]
+        self.assertGreaterEqual(resumed, 64 << 20)
+        self.assertEqual((request["status"], request["range"]), (206, f"bytes={resumed}-"))
+        size = (self.web / "first" / "large_0.npy").stat().st_size
+        self.assertEqual(transfer["received_bytes"], size - resumed)
+        (shard,) = lake.rows("SELECT sha256 FROM v_shard")
+        with open(self.web / "first" / "large_0.npy", "rb") as file:
+            self.assertEqual(shard["sha256"], hashlib.file_digest(file, "sha256").hexdigest())
+
+    def kill_sync(self, lake: Lake, source: str, until: Callable[[], bool]) -> None:
+        """Syncs from a server grown slow, with SIGKILL as soon as `until` holds."""
+        (self.web / "slow").touch()
+        victim = subprocess.Popen(
+            lake.command("sync", source), env=environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        try:
+            while not until():
+                self.assertIsNone(victim.poll(), "sync ended before it could be killed")
+                self.assertLess(time.monotonic(), deadline, "sync did not come that far within a minute")
+                time.sleep(0.01)
+        finally:
+            victim.kill()
+        self.assertEqual(victim.wait(), -signal.SIGKILL)
+        (self.web / "slow").unlink()
 
     def part_bytes(self, lake: Lake) -> int:
         total = 0
