@@ -166,6 +166,16 @@ CREATE TABLE trained_input (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX trained_input_by_revision ON trained_input (shard_id, revision);
 
+-- The nearest image of each caption of a training set. The key is the content
+-- of both, so that every training on the same pairs shares it.
+CREATE TABLE nearest_images (
+  inputs_sha256 TEXT PRIMARY KEY CHECK (length(inputs_sha256) = 64),
+  sha256 TEXT NOT NULL REFERENCES artifact (sha256),
+  pair_count INTEGER NOT NULL CHECK (pair_count >= 1),
+  created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX nearest_images_by_digest ON nearest_images (sha256);
+
 CREATE TABLE training_iteration (
   trained_index_id INTEGER NOT NULL REFERENCES trained_index (id),
   iteration INTEGER NOT NULL CHECK (iteration >= 1),

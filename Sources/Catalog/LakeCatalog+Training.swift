@@ -121,8 +121,9 @@ extension LakeCatalog {
 
   /// Plans a trained index, or finds the one that was planned before.
   ///
-  /// The same name with the same specification is the same trained index. The
-  /// same specification under another name shares its bytes.
+  /// The same name with the same specification is the same trained index, and
+  /// one that was never finished gives way to another specification. The same
+  /// specification under another name shares its bytes.
   ///
   /// - Parameter definition: What to train.
   /// - Returns: The trained index, `training` or already `ready`.
@@ -130,15 +131,22 @@ extension LakeCatalog {
   package func planTraining(_ definition: TrainingDefinition) throws -> TrainedIndexRecord {
     try LakeCatalog.validate(name: definition.name, of: "trained index")
     let specDigest = ContentDigest.of(definition.spec)
-    if let existing = try findTrainedIndex(named: definition.name) {
-      guard existing.specDigest == specDigest else {
+    let existing = try findTrainedIndex(named: definition.name)
+    if let existing {
+      if existing.specDigest == specDigest { return existing }
+      guard existing.state == .training else {
         throw CatalogError(
           .conflict, "the trained index \(definition.name) was made from other inputs or parameters",
           hint: "choose another name; `tarn show \(definition.name)` describes the one there is")
       }
-      return existing
     }
     return try write("plan training") { database in
+      if let existing {
+        for table in ["trained_input", "training_iteration"] {
+          try database.execute(sql: "DELETE FROM \(table) WHERE trained_index_id = ?", arguments: [existing.id])
+        }
+        try database.execute(sql: "DELETE FROM trained_index WHERE id = ?", arguments: [existing.id])
+      }
       let now = Timestamp.now()
       let same = try String.fetchOne(
         database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
@@ -168,6 +176,37 @@ extension LakeCatalog {
         database, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
+    }
+  }
+
+  /// The nearest images of a training set, if their bytes are in the lake.
+  ///
+  /// - Parameter inputs: Digest of what was compared.
+  /// - Returns: Digest of the file at ``path(of:_:)``.
+  /// - Throws: ``CatalogError``.
+  package func nearestImages(of inputs: ContentDigest) throws -> ContentDigest? {
+    try read { database in
+      try Row.fetchOne(
+        database,
+        sql: """
+          SELECT n.sha256 FROM nearest_images n JOIN artifact a ON a.sha256 = n.sha256 AND a.state = 'present'
+          WHERE n.inputs_sha256 = ?
+          """, arguments: [inputs.hex])?.digest("sha256")
+    }
+  }
+
+  /// Records the nearest images of a training set, durable at
+  /// ``path(of:_:)`` (invariant 1).
+  package func recordNearestImages(
+    of inputs: ContentDigest, digest: ContentDigest, byteCount: Int, pairCount: Int
+  ) throws {
+    try write("nearest images") { database in
+      try LakeCatalog.addArtifact(digest, .nearestImages, byteCount: byteCount, database)
+      try database.execute(
+        sql: """
+          INSERT INTO nearest_images (inputs_sha256, sha256, pair_count, created_at) VALUES (?, ?, ?, ?)
+          ON CONFLICT DO NOTHING
+          """, arguments: [inputs.hex, digest.hex, pairCount, Timestamp.now()])
     }
   }
 

@@ -5,7 +5,7 @@ internal import Catalog
 internal import Fetch
 internal import Indexer
 
-/// What tarn ends with. An unknown code is a failure.
+/// What tarn ends with; an unknown code is a failure.
 enum ExitStatus: Int32 {
   case ok = 0
   case failure = 1

@@ -4,7 +4,7 @@ internal import Catalog
 internal import Foundation
 internal import Synchronization
 
-/// The two streams. Lines to stdout are buffered and written whole.
+/// The two streams; lines to stdout are buffered and written whole.
 enum Output {
   private static let buffer = Mutex<[UInt8]>([])
 
@@ -27,7 +27,7 @@ enum Output {
   /// Text for the terminal without a line end, to stderr.
   static func terminal(_ text: String) { write(Array(text.utf8), to: STDERR_FILENO) }
 
-  /// Writes what is buffered. Whoever reads no longer ends the process quietly.
+  /// Writes what is buffered; a reader that went away ends the process quietly.
   static func flush() {
     let bytes = buffer.withLock { bytes in
       let taken = bytes

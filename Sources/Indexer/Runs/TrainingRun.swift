@@ -179,13 +179,13 @@ package struct TrainingRun {
     try Disk.makeDirectory(scratch)
     let imageRows = try gather(images, sample, into: scratch + "/images.npy")
     let captionRows = try captions.map { try gather($0, sample, into: scratch + "/captions.npy") }
-    let inputs = ContentDigest.of(trained.spec)
-    let nearest = try captionRows.map { try nearestImages(imageRows, $0, inputs, scratch + "/nearest.state") }
-    let centroids = try cluster(trained, imageRows, captionRows, nearest, inputs, scratch + "/kmeans.state")
+    let nearest = try captionRows.map { try nearestImages(imageRows, $0, scratch + "/nearest.state") }
+    let centroids = try cluster(
+      trained, imageRows.matrix, captionRows?.matrix, nearest, inputs: .of(trained.spec), scratch + "/kmeans.state")
 
     var ranges = try RangeTrainer(codec: options.codec, dimension: trained.dimension)
-    for first in stride(from: 0, to: imageRows.rowCount, by: 8192) {
-      let block = imageRows.floats(rows: first..<min(first + 8192, imageRows.rowCount))
+    for first in stride(from: 0, to: imageRows.matrix.rowCount, by: 8192) {
+      let block = imageRows.matrix.floats(rows: first..<min(first + 8192, imageRows.matrix.rowCount))
       ranges.add(block.span)
     }
     let index = try TrainedIndex(centroids: centroids, quantizer: ranges.finish())
@@ -198,13 +198,19 @@ package struct TrainingRun {
     return try catalog.trainedIndex(named: trained.name)
   }
 
-  /// The drawn rows of a source in one file, gathered unless a whole one is
-  /// there from an earlier run.
-  private func gather(_ input: Input, _ sample: TrainingSample, into path: String) throws -> FeatureMatrix {
+  /// Drawn rows in one file, with its digest.
+  private struct Gathered {
+    let matrix: FeatureMatrix
+    let digest: ContentDigest
+  }
+
+  /// The drawn rows of a source, gathered unless they are there whole from an
+  /// earlier run.
+  private func gather(_ input: Input, _ sample: TrainingSample, into path: String) throws -> Gathered {
     if let recorded = try? String(contentsOfFile: path + ".sha256", encoding: .utf8), Disk.size(of: path) != nil,
       let found = try? Disk.digest(of: path), found.hex == recorded
     {
-      return try FeatureFile(path).matrix
+      return Gathered(matrix: try FeatureFile(path).matrix, digest: found)
     }
     let missing = input.shards.filter { $0.shard.path == nil }
     guard missing.isEmpty else { throw input.source.missing(missing.map(\.shard.name), of: input.shards.count) }
@@ -219,27 +225,40 @@ package struct TrainingRun {
     }
     let digest = try writer.finish(as: path)
     try Disk.writeAtomically(Array(digest.hex.utf8), to: path + ".sha256")
-    return try FeatureFile(path).matrix
+    return Gathered(matrix: try FeatureFile(path).matrix, digest: digest)
   }
 
-  private func nearestImages(
-    _ images: FeatureMatrix, _ captions: FeatureMatrix, _ inputs: ContentDigest, _ path: String
-  ) throws -> [UInt32] {
-    let search = try NearestImages(images: images, captions: captions, inputs: inputs, logger: logger)
+  /// The nearest image of each caption: an artifact, shared by every training
+  /// on the same pairs.
+  private func nearestImages(_ images: Gathered, _ captions: Gathered, _ path: String) throws -> [UInt32] {
+    let inputs = ContentDigest.of(
+      JSONValue.object([
+        "format": .integer(1), "images": .string(images.digest.hex), "captions": .string(captions.digest.hex),
+      ]).text)
+    let search = try NearestImages(images: images.matrix, captions: captions.matrix, inputs: inputs, logger: logger)
+    let store = ArtifactStore(catalog: catalog)
+    if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.nearestImages, known) {
+      return try search.load(file).images
+    }
     var state = try resumed(path, search.initialState) { try search.load(path) }
     var saved = ContinuousClock.now
     try search.run(&state) { state in
       report(.nearestImages(tile: state.nextTile, of: search.tileCount))
-      guard ContinuousClock.now - saved > .seconds(30) || state.nextTile == search.tileCount else { return }
+      guard ContinuousClock.now - saved > .seconds(30) else { return }
       try search.save(state, as: path)
       saved = .now
     }
+    let working = try store.workingPath("nearest-\(inputs.prefix(16))")
+    let digest = try search.save(state, as: working)
+    let byteCount = Disk.size(of: working) ?? 0
+    try store.adopt(working, as: .nearestImages, digest)
+    try catalog.recordNearestImages(of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
     return state.images
   }
 
   private func cluster(
     _ trained: TrainedIndexRecord, _ images: FeatureMatrix, _ captions: FeatureMatrix?, _ nearest: [UInt32]?,
-    _ inputs: ContentDigest, _ path: String
+    inputs: ContentDigest, _ path: String
   ) throws -> [Float] {
     let kmeans = try PairedKMeans(
       images: images, captions: captions ?? images, nearestImages: nearest, nlist: options.nlist,
