@@ -83,6 +83,23 @@ class BadInput(LakeTest):
 
     # Files
 
+    def test_files_to_import_that_are_not_what_they_should_be(self) -> None:
+        good = features(1)
+        cases = {
+            "not an npy": b"PK\x03\x04 something else",
+            "truncated": npy_bytes(good, self.scratch)[:-100],
+            "too long": npy_bytes(good, self.scratch) + b"more",
+            "dimension": npy_bytes(features(1, dimension=8), self.scratch),
+            "dtype": npy_bytes(good.astype(np.float64), self.scratch),
+            "fortran": npy_bytes(np.asfortranarray(good), self.scratch),
+            "empty": b"",
+        }
+        for name, data in cases.items():
+            with self.subTest(name):
+                path = self.scratch / "images_1.npy"
+                path.write_bytes(data)
+                self.assert_refused(("import", "images", path), INTEGRITY, "images_1.npy")
+
     def test_not_an_npy_file(self) -> None:
         self.assert_bad_shard(b"<html>404, but with status 200</html>" * 40)
 
