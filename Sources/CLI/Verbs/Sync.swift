@@ -107,7 +107,8 @@ struct Sync: AsyncParsableCommand {
     }
     guard !summary.failures.isEmpty else { return }
     let codes = summary.failures.map(\.error.code)
-    let message = "\(summary.failures.count) shards failed; run it again to retry"
+    // One failure was told in one line already.
+    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count) shards failed; run it again to retry"
     if codes.contains(.integrity) { throw Outcome(.integrity, message) }
     if codes.contains(.diskFull) { throw Outcome(.disk, message) }
     if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }
