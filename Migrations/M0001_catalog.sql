@@ -321,6 +321,10 @@ WHEN OLD.revision IS NOT NULL OR OLD.is_hole = 1
   OR (NEW.version_id, NEW.ordinal, NEW.shard_id, NEW.output_ordinal, NEW.first_id, NEW.row_count)
     <> (OLD.version_id, OLD.ordinal, OLD.shard_id, OLD.output_ordinal, OLD.first_id, OLD.row_count)
 BEGIN SELECT RAISE(ABORT, 'an input of a version is bound once and never changed'); END;
+CREATE TRIGGER version_input_keeps_its_length BEFORE UPDATE OF revision ON version_input
+WHEN NEW.revision IS NOT NULL AND NEW.row_count <> (SELECT r.row_count FROM shard_revision r
+  WHERE r.shard_id = NEW.shard_id AND r.revision = NEW.revision)
+BEGIN SELECT RAISE(ABORT, 'the revision has another number of rows than the plan'); END;
 CREATE TRIGGER version_input_is_kept BEFORE DELETE ON version_input
 WHEN (SELECT state FROM index_version WHERE id = OLD.version_id) <> 'planned'
 BEGIN SELECT RAISE(ABORT, 'the inputs of a version are fixed when it is planned'); END;

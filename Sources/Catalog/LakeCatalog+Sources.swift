@@ -167,6 +167,13 @@ extension LakeCatalog {
     return all.filter { ordinals.contains($0.ordinal) }
   }
 
+  /// A shard by its number.
+  package func shard(id: Int64) throws -> Shard {
+    let found = try read { try Shard.fetchOne($0, sql: Shard.select + " WHERE h.id = ?", arguments: [id]) }
+    guard let found else { throw CatalogError(.notFound, "there is no shard number \(id)") }
+    return found
+  }
+
   /// Where a shard can be had, first mirror first.
   package func locations(of shardID: Int64) throws -> [ShardLocation] {
     try read {

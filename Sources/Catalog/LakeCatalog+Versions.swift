@@ -4,19 +4,53 @@ internal import GRDB
 
 /// An index version to build.
 package struct VersionPlan: Sendable {
+  /// What an input is when the version is planned.
+  package enum Content: Sendable {
+    /// These bytes: they, or their segment, are in the lake.
+    case bytes(ShardRevision)
+    /// Whatever its mirrors give; bound when it has arrived.
+    case toFetch(lastSeen: ShardRevision?)
+    /// Missing, and left out.
+    case hole
+  }
+
   /// One input, in order of the source.
   package struct Input: Sendable {
     package let shardID: Int64
-    /// The revision to read; nil in a hole.
-    package let revision: ShardRevision?
+    /// The shard's place in its source.
+    package let shardOrdinal: Int
+    package let content: Content
     package let outputOrdinal: Int
     package let firstID: Int64
     /// Rows, or the length of the hole.
     package let rowCount: Int
 
-    package init(shardID: Int64, revision: ShardRevision?, outputOrdinal: Int, firstID: Int64, rowCount: Int) {
+    /// The revision that is bound when the version is planned.
+    fileprivate var boundRevision: ShardRevision? {
+      if case .bytes(let revision) = content { revision } else { nil }
+    }
+
+    fileprivate var isHole: Bool { if case .hole = content { true } else { false } }
+
+    /// Whether a recorded input can be this one.
+    fileprivate func continues(_ recorded: VersionInput) -> Bool {
+      guard recorded.shardID == shardID, recorded.firstID == firstID, recorded.rowCount == rowCount,
+        recorded.outputOrdinal == outputOrdinal, recorded.isHole == isHole
+      else { return false }
+      guard let bound = recorded.revision else { return true }
+      switch content {
+      case .bytes(let revision): return revision.digest == bound.digest
+      case .toFetch(let lastSeen): return lastSeen?.digest == bound.digest
+      case .hole: return false
+      }
+    }
+
+    package init(
+      shardID: Int64, shardOrdinal: Int, content: Content, outputOrdinal: Int, firstID: Int64, rowCount: Int
+    ) {
       self.shardID = shardID
-      self.revision = revision
+      self.shardOrdinal = shardOrdinal
+      self.content = content
       self.outputOrdinal = outputOrdinal
       self.firstID = firstID
       self.rowCount = rowCount
@@ -123,7 +157,13 @@ extension LakeCatalog {
           ORDER BY number DESC
           """, arguments: [plan.name, specDigest.hex])
     }
-    for version in existing where LakeCatalog.same(try inputs(of: version), plan.inputs) { return version }
+    for version in existing {
+      let recorded = try inputs(of: version)
+      guard recorded.count == plan.inputs.count, zip(plan.inputs, recorded).allSatisfy({ $0.continues($1) }) else {
+        continue
+      }
+      return version
+    }
     return try write("plan version") { database in
       let now = Timestamp.now()
       try database.execute(
@@ -149,7 +189,7 @@ extension LakeCatalog {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """,
           arguments: [
-            id, ordinal, input.shardID, input.revision?.number, input.revision == nil, input.outputOrdinal,
+            id, ordinal, input.shardID, input.boundRevision?.number, input.isHole, input.outputOrdinal,
             input.firstID, input.rowCount,
           ])
       }
@@ -161,12 +201,42 @@ extension LakeCatalog {
     }
   }
 
-  private static func same(_ recorded: [VersionInput], _ planned: [VersionPlan.Input]) -> Bool {
-    recorded.count == planned.count
-      && zip(recorded, planned).allSatisfy { old, new in
-        old.shardID == new.shardID && old.revision?.digest == new.revision?.digest && old.firstID == new.firstID
-          && old.rowCount == new.rowCount && old.outputOrdinal == new.outputOrdinal
+  /// Fixes the bytes of an input that was planned before they were here.
+  ///
+  /// - Parameters:
+  ///   - input: An input of the version.
+  ///   - version: A version that is building.
+  ///   - revision: The bytes it was built from.
+  /// - Throws: ``CatalogError`` `.inputsMissing` when they have another number
+  ///   of rows than was planned: the ids after it would shift.
+  package func bind(_ input: VersionInput, of version: IndexVersion, to revision: ShardRevision) throws {
+    if let bound = input.revision {
+      guard bound.digest == revision.digest else {
+        throw CatalogError(
+          .inputsMissing, "\(input.shardName) has changed on its servers since \(version.name) was begun",
+          hint: "build again to make the next version from the new bytes")
       }
+      return
+    }
+    guard revision.rowCount == input.rowCount else {
+      throw CatalogError(
+        .integrity, "\(input.shardName) has \(revision.rowCount) rows and its expected size says \(input.rowCount)",
+        hint: "correct the sizes the source was registered with")
+    }
+    try write("bind") { database in
+      try database.execute(
+        sql: "UPDATE version_input SET revision = ? WHERE version_id = ? AND ordinal = ?",
+        arguments: [revision.number, version.id, input.ordinal])
+    }
+  }
+
+  /// Leaves an input out that no mirror gave: its ids become a hole.
+  package func leaveOut(_ input: VersionInput, of version: IndexVersion) throws {
+    try write("hole") { database in
+      try database.execute(
+        sql: "UPDATE version_input SET is_hole = 1 WHERE version_id = ? AND ordinal = ? AND revision IS NULL",
+        arguments: [version.id, input.ordinal])
+    }
   }
 
   /// The segment of a shard's bytes under a trained index, if its bytes are in

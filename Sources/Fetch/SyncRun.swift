@@ -16,6 +16,8 @@ package struct SyncOptions: Sendable {
   package var sources: [String] = []
   /// Which shards of each; nil for all.
   package var ordinals: OrdinalSet?
+  /// Shards to fetch in this order, instead of those of ``sources``.
+  package var selection: [Shard]?
   /// Most bytes of `shards/`; nil for no limit.
   package var budget: Int?
   /// Ask the mirrors of shards that are present for newer bytes.
@@ -41,9 +43,19 @@ package struct SyncSummary: Sendable {
 /// How far a sync is.
 package enum SyncProgress: Sendable {
   case moved(doneCount: Int, totalCount: Int, byteCount: Int, totalByteCount: Int?)
-  case fetched(shard: String, byteCount: Int)
-  case retrying(shard: String, error: String)
-  case failed(shard: String, FetchError)
+  case fetched(Shard, byteCount: Int)
+  case retrying(Shard, error: String)
+  case failed(Shard, FetchError)
+}
+
+/// What became of a full budget.
+package enum Room: Sendable {
+  /// Something was evicted: try again.
+  case made
+  /// None now, but something under way will give some back.
+  case later
+  /// None, and none will come.
+  case never
 }
 
 /// Brings shards into the lake.
@@ -52,6 +64,7 @@ package final class SyncRun: Sendable {
   private let options: SyncOptions
   private let fetcher: Fetcher
   private let report: @Sendable (SyncProgress) -> Void
+  private let makeRoom: @Sendable () throws -> Room
   private let state = Mutex(State())
 
   private struct State {
@@ -73,18 +86,24 @@ package final class SyncRun: Sendable {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - options: What to sync.
+  ///   - makeRoom: Asked, on the fetcher's thread, when the budget is full.
   ///   - report: Told of progress, on the fetcher's thread.
   package init(
-    _ catalog: LakeCatalog, _ options: SyncOptions, report: @escaping @Sendable (SyncProgress) -> Void
+    _ catalog: LakeCatalog, _ options: SyncOptions, makeRoom: @escaping @Sendable () throws -> Room = { .never },
+    report: @escaping @Sendable (SyncProgress) -> Void
   ) {
     self.catalog = catalog
     self.options = options
     self.report = report
+    self.makeRoom = makeRoom
     fetcher = Fetcher(configuration: options.fetch)
   }
 
   /// Stops the run from any thread; what arrived is kept.
   package func cancel() { fetcher.cancel() }
+
+  /// Looks for room again, from any thread.
+  package func wake() { fetcher.wake() }
 
   /// Fetches what is missing.
   ///
@@ -107,6 +126,11 @@ package final class SyncRun: Sendable {
   }
 
   private func plan() throws {
+    if let selection = options.selection {
+      for name in Set(selection.map(\.sourceName)) { try Disk.makeDirectory("\(catalog.layout.shards)/\(name)") }
+      selection.forEach(enqueue)
+      return
+    }
     let sources = try options.sources.isEmpty ? catalog.sources() : options.sources.map(catalog.source(named:))
     for source in sources {
       try Disk.makeDirectory("\(catalog.layout.shards)/\(source.name)")
@@ -115,12 +139,16 @@ package final class SyncRun: Sendable {
           state.withLock { $0.summary.unchangedCount += 1 }
           continue
         }
-        state.withLock { state in
-          state.queue.append(shard)
-          state.totalCount += 1
-          state.totalByteCount = state.totalByteCount.flatMap { sum in expectedByteCount(shard).map { sum + $0 } }
-        }
+        enqueue(shard)
       }
+    }
+  }
+
+  private func enqueue(_ shard: Shard) {
+    state.withLock { state in
+      state.queue.append(shard)
+      state.totalCount += 1
+      state.totalByteCount = state.totalByteCount.flatMap { sum in expectedByteCount(shard).map { sum + $0 } }
     }
   }
 
@@ -138,13 +166,18 @@ package final class SyncRun: Sendable {
   private func nextRequest() throws -> FetchSupply {
     guard let shard = state.withLock({ $0.failure == nil ? $0.queue.first : nil }) else { return .finished }
     let byteCount = expectedByteCount(shard) ?? 0
-    guard try catalog.reserve(shard, byteCount: byteCount, budget: options.budget) else {
-      // Room comes back when a transfer fails; when none is under way it will not.
-      return state.withLock { state in
-        guard state.active.isEmpty else { return .notYet }
-        state.summary.withoutRoom = state.queue.map(\.name)
-        state.queue = []
-        return .finished
+    while try !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
+      switch try makeRoom() {
+      case .made: continue
+      case .later: return .notYet
+      case .never:
+        // Room comes back when a transfer fails; when none is under way it will not.
+        return state.withLock { state in
+          guard state.active.isEmpty else { return .notYet }
+          state.summary.withoutRoom = state.queue.map(\.name)
+          state.queue = []
+          return .finished
+        }
       }
     }
     state.withLock { state in
@@ -193,7 +226,7 @@ package final class SyncRun: Sendable {
     if attempt.outcome == .temporary, let text = attempt.errorText,
       let shard = state.withLock({ $0.active[attempt.requestID] })
     {
-      report(.retrying(shard: shard.name, error: text))
+      report(.retrying(shard, error: text))
     }
   }
 
@@ -209,7 +242,7 @@ package final class SyncRun: Sendable {
     case .failure(let error):
       try catalog.endFetch(shardID: id, as: error.code == .absent ? .absent : .failed, error: error.message)
       state.withLock { $0.summary.failures.append((shard.name, error)) }
-      report(.failed(shard: shard.name, error))
+      report(.failed(shard, error))
     }
     state.withLock { state in
       state.active[id] = nil
@@ -235,7 +268,7 @@ package final class SyncRun: Sendable {
         if let revision = shard.revision, revision.number != number { state.summary.revisedNames.append(shard.name) }
       }
     }
-    report(.fetched(shard: shard.name, byteCount: fetched.byteCount))
+    report(.fetched(shard, byteCount: fetched.byteCount))
   }
 
   private func tell() {

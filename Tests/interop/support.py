@@ -74,10 +74,14 @@ class Lake:
         return dump
 
     def files(self) -> dict[str, str]:
-        """Digest and inode of every file but the database's own, by path."""
+        """Digest and inode of every file by path.
+
+        Left out are the database's own, whose rows `tables` compares, and the lock,
+        which says which command held it last.
+        """
         found = {}
         for path in sorted(self.directory.rglob("*")):
-            if path.is_file() and not path.name.startswith("catalog.sqlite"):
+            if path.is_file() and path.name != "tarn.lock" and not path.name.startswith("catalog.sqlite"):
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 found[str(path.relative_to(self.directory))] = f"{digest} inode {path.stat().st_ino}"
         return found

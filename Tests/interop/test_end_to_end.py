@@ -1,26 +1,28 @@
 """The whole job over a real nginx: mirrors, crashes, repetition, changed inputs."""
 
+import hashlib
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from support import (
-    DIMENSION, FEATURES, INPUTS_MISSING, SHARDS, Lake, LakeTest, environment,
+    DIMENSION, FEATURES, INPUTS_MISSING, INTEGRITY, NLIST, SHARDS, Lake, LakeTest, environment,
 )
 
-# Everything of a mirror is slow while a file called `slow` lies in the root.
+# While a file called `slow` lies in the root, the shards of the examples come at a
+# trickle, and a larger one does after its first 80 MB.
 MIRRORS = """
-    location / {
-      root @root@;
-      set $rate 0;
-      if (-f @root@/slow) { set $rate 100k; }
-      limit_rate $rate;
-    }
+    set $rate 0;
+    if (-f @root@/slow) { set $rate 400k; }
+    limit_rate $rate;
+    location / { root @root@; }
+    location ~ /large_ { root @root@; limit_rate_after 80m; }
 """
 
 
@@ -62,41 +64,59 @@ class EndToEnd(LakeTest):
         (absent,) = lake.rows("SELECT url, http_status FROM v_transfer WHERE outcome = 'absent'")
         self.assertEqual((absent["http_status"], absent["url"]), (404, f"{self.server.url}/first/{missing}"))
 
-    def test_sync_killed_in_mid_flight_continues_where_it_was(self) -> None:
+    def test_sync_killed_in_mid_flight_ends_with_the_same_shards(self) -> None:
         lake = self.new_lake()
         self.add_sources(lake)
-        (self.web / "slow").touch()
-        victim = subprocess.Popen(
-            lake.command("sync", "images"), env=environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not self.part_bytes(lake) > 0:
-            self.assertIsNone(victim.poll(), "sync ended before it could be killed")
-            self.assertLess(time.monotonic(), deadline, "no part file within a minute")
-            time.sleep(0.01)
-        victim.kill()
-        self.assertEqual(victim.wait(), -signal.SIGKILL)
-        held = self.part_bytes(lake)
-        self.assertGreater(held, 0)
+        self.kill_sync(
+            lake, "images", "--jobs", 2, until=lambda: self.present(lake) > 0 and any(lake.directory.rglob("*.part")))
+        self.assertIn(self.present(lake), range(1, SHARDS))
+        lake.run("sync")
+        self.assert_shards_equal_the_examples(lake)
+        self.assertEqual(list(lake.directory.rglob("*.part")), [])
 
-        (self.web / "slow").unlink()
+    def present(self, lake: Lake) -> int:
+        return len(lake.rows("SELECT 1 FROM v_shard WHERE state = 'present'"))
+
+    def test_a_large_shard_continues_where_its_download_was_killed(self) -> None:
+        # Resume points are 64 MiB apart; the server is fast up to 80 MB.
+        large = np.tile(np.load(FEATURES / "img_emb" / "img_emb_0000.npy"), (170, 1))
+        self.assertGreater(large.nbytes, 100_000_000)
+        np.save(self.web / "first" / "large_0.npy", large)
+        lake = self.new_lake()
+        lake.run(
+            "source", "add", "large", "--url", f"{self.server.url}/first/large_{{ordinal}}.npy", "--count", 1,
+            "--dimension", DIMENSION)
+        self.kill_sync(lake, "large", until=lambda: any(lake.directory.rglob("*.part.resume")))
+
         before = len(self.server.requests())
         lake.run("sync")
-        resumed = [entry for entry in self.server.requests()[before:] if entry["status"] == 206]
-        self.assertTrue(resumed, "nothing was resumed with a Range request")
-        saved = lake.rows("SELECT sum(resumed_from) AS bytes FROM v_transfer WHERE outcome = 'complete'")
-        self.assertGreater(saved[0]["bytes"], 0)
-        self.assert_shards_equal_the_examples(lake)
-        self.assertEqual(self.part_bytes(lake), 0)
+        (request,) = [entry for entry in self.server.requests()[before:] if entry["method"] == "GET"]
+        (transfer,) = lake.rows("SELECT resumed_from, received_bytes FROM v_transfer WHERE outcome = 'complete'")
+        resumed = transfer["resumed_from"]
+        self.assertGreaterEqual(resumed, 64 << 20)
+        self.assertEqual((request["status"], request["range"]), (206, f"bytes={resumed}-"))
+        size = (self.web / "first" / "large_0.npy").stat().st_size
+        self.assertEqual(transfer["received_bytes"], size - resumed)
+        (shard,) = lake.rows("SELECT sha256 FROM v_shard")
+        with open(self.web / "first" / "large_0.npy", "rb") as file:
+            self.assertEqual(shard["sha256"], hashlib.file_digest(file, "sha256").hexdigest())
 
-    def part_bytes(self, lake: Lake) -> int:
-        total = 0
-        for path in lake.directory.rglob("*.part"):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:
-                pass
-        return total
+    def kill_sync(self, lake: Lake, *arguments: object, until: Callable[[], bool]) -> None:
+        """Syncs from a server grown slow, with SIGKILL as soon as `until` holds."""
+        (self.web / "slow").touch()
+        victim = subprocess.Popen(
+            lake.command("sync", *arguments), env=environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        try:
+            while not until():
+                self.assertIsNone(victim.poll(), "sync ended before it could be killed")
+                self.assertLess(time.monotonic(), deadline, "sync did not come that far within a minute")
+                time.sleep(0.01)
+        finally:
+            victim.kill()
+        self.assertEqual(victim.wait(), -signal.SIGKILL)
+        (self.web / "slow").unlink()
 
     def assert_shards_equal_the_examples(self, lake: Lake) -> None:
         pinned = dict(line.split()[::-1] for line in (FEATURES / "sha256sums.txt").read_text().splitlines())
@@ -104,39 +124,53 @@ class EndToEnd(LakeTest):
         held = {row["shard"]: row["sha256"] for row in lake.rows("SELECT shard, sha256 FROM v_shard")}
         self.assertEqual(held, pinned)
 
+    TRAIN = ("train", "clip", "--images", "images", "--captions", "captions", "--nlist", NLIST, "--seed", 1)
+    BUILD = ("build", "clips", "--trained", "clip", "--images", "images", "--shards-per-output", 2)
+
+    def test_training_killed_at_any_step_ends_with_the_same_bytes(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake)
+        lake.run("sync")
+        for step, killed in self.lakes_after_kills(lake, self.TRAIN):
+            with self.subTest(killed_before_step=step):
+                expected = self.whole.trained_path("clip").read_bytes()
+                self.assertEqual(killed.trained_path("clip").read_bytes(), expected)
+
     def test_build_killed_at_any_step_ends_with_the_same_bytes(self) -> None:
         lake = self.new_lake()
         self.add_sources(lake)
         lake.run("sync")
         lake.train()
-        ready = self.scratch / "ready"
-        shutil.copytree(lake.directory, ready)
+        for step, killed in self.lakes_after_kills(lake, self.BUILD):
+            with self.subTest(killed_before_step=step):
+                outputs = [path.read_bytes() for path in killed.outputs("clips@1")]
+                self.assertEqual(len(outputs), 3)
+                self.assertEqual(outputs, [path.read_bytes() for path in self.whole.outputs("clips@1")])
+                versions = killed.rows("SELECT version, state FROM v_version")
+                self.assertEqual(versions, [{"version": "clips@1", "state": "sealed"}])
 
-        def fresh(name: str) -> Lake:
-            copy = Lake(self.scratch / name)
-            shutil.copytree(ready, copy.directory)
-            return copy
+    def lakes_after_kills(self, lake: Lake, command: tuple) -> Iterator[tuple[int, Lake]]:
+        """Copies of `lake` in which `command` was killed before some durable step, and then run again.
 
-        whole = fresh("whole")
+        `self.whole` is the copy where it ran through.
+        """
+
+        def copy(name: str) -> Lake:
+            shutil.copytree(lake.directory, self.scratch / name)
+            return Lake(self.scratch / name)
+
+        self.whole = copy("whole")
         log = self.scratch / "steps"
-        whole.build("clips", TARN_FAULT_LOG=str(log))
+        self.whole.run(*command, TARN_FAULT_LOG=str(log))
         steps = len(log.read_text().splitlines())
-        expected = [path.read_bytes() for path in whole.outputs("clips@1")]
-        self.assertEqual(len(expected), 3)
         self.assertGreater(steps, 20)
-
-        generator = random.Random(1)
-        for step in sorted({1, steps, *generator.sample(range(2, steps), 6)}):
-            with self.subTest(step=step, of=steps):
-                broken = fresh(f"killed-{step}")
-                build = ("build", "clips", "--trained", "clip", "--images", "images", "--shards-per-output", 2)
-                killed = broken.attempt(*build, TARN_FAULT=f"kill@{step}")
-                self.assertEqual(killed.returncode, -signal.SIGKILL, killed.stderr)
-                broken.run(*build)
-                self.assertEqual([path.read_bytes() for path in broken.outputs("clips@1")], expected)
-                self.assertEqual(
-                    broken.rows("SELECT version, state FROM v_version"), [{"version": "clips@1", "state": "sealed"}])
-                shutil.rmtree(broken.directory)
+        for step in sorted({1, steps, *random.Random(1).sample(range(2, steps), 6)}):
+            broken = copy(f"killed-{step}")
+            killed = broken.attempt(*command, TARN_FAULT=f"kill@{step}")
+            self.assertEqual(killed.returncode, -signal.SIGKILL, killed.stderr)
+            broken.run(*command)
+            yield step, broken
+            shutil.rmtree(broken.directory)
 
     def test_a_second_run_of_everything_changes_no_byte_and_no_row(self) -> None:
         lake = self.new_lake()
@@ -188,14 +222,23 @@ class EndToEnd(LakeTest):
         self.add_sources(lake, "--sha256", FEATURES / "sha256sums.txt")
         self.change_one_byte("img_emb/img_emb_0002.npy")
         answer = lake.attempt("sync")
-        self.assertNotEqual(answer.returncode, 0)
+        self.assertEqual(answer.returncode, INTEGRITY, answer.stderr)
         self.assertIn("img_emb_0002.npy", answer.stderr)
         (shard,) = lake.rows("SELECT state, sha256 FROM v_shard WHERE shard = 'img_emb_0002.npy'")
         self.assertEqual((shard["state"], shard["sha256"]), ("failed", None))
 
-    def change_one_byte(self, name: str) -> None:
-        """One bit of one feature changes on every mirror; the size stays."""
-        for mirror in ("first", "second"):
+    def test_changed_bytes_on_one_mirror_send_sync_to_the_next(self) -> None:
+        lake = self.new_lake()
+        self.add_sources(lake, "--sha256", FEATURES / "sha256sums.txt")
+        self.change_one_byte("img_emb/img_emb_0002.npy", mirrors=("first",))
+        lake.run("sync")
+        self.assert_shards_equal_the_examples(lake)
+        attempts = lake.rows("SELECT mirror, outcome FROM v_transfer WHERE shard = 'img_emb_0002.npy' ORDER BY transfer")
+        self.assertEqual(attempts, [{"mirror": 0, "outcome": "failed"}, {"mirror": 1, "outcome": "complete"}])
+
+    def change_one_byte(self, name: str, mirrors: tuple[str, ...] = ("first", "second")) -> None:
+        """One bit of one feature changes on these mirrors; the size stays."""
+        for mirror in mirrors:
             path = self.web / mirror / name
             data = bytearray(path.read_bytes())
             data[5000] ^= 0x01

@@ -1,21 +1,25 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Fetch
+internal import Foundation
 internal import Indexer
+internal import Synchronization
 
 extension MissingPolicy: ExpressibleByArgument {}
 extension BadRowsPolicy: ExpressibleByArgument {}
 
 /// `tarn build`: make an index version.
-struct Build: ParsableCommand {
+struct Build: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Build an index version: FAISS files over the shards of a source.",
     discussion: """
       The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
-      shards make the next version.
+      shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
+      those that are encoded is used again.
 
       EXAMPLES
         tarn build laion --trained clip --images images
-        tarn build laion --trained clip --images images --shards 0-79 --shards-per-output 40 --missing skip
+        tarn build laion --trained clip --images images --shards 0-79 --shards-per-output 40 --missing skip --budget 100GB
 
       Interrupt it at any time: the same command continues.
 
@@ -45,17 +49,60 @@ struct Build: ParsableCommand {
     help: ArgumentHelp("Rows that are NaN, infinite or zero: fail, or skip and leave holes.", valueName: "policy"))
   var badRows: BadRowsPolicy = .fail
 
+  @Flag(help: "Fetch nothing: use what is in the lake.")
+  var offline = false
+
+  @Option(help: ArgumentHelp("Most bytes of shards to hold, e.g. 100GB.", valueName: "size"))
+  var budget: ByteSize?
+
+  @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
+  var jobs: Int = 4
+
+  @Option(help: ArgumentHelp("Most bytes a second over all transfers, e.g. 50MB/s.", valueName: "rate"))
+  var bwlimit: ByteSize?
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
-  func run() throws {
+  func validate() throws {
+    guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
+  }
+
+  func run() async throws {
     let catalog = try writer.open(global, verb: "build \(name)")
     let options = BuildOptions(
       name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
-      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, environment: Tool.environment)
+      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: !offline,
+      environment: Tool.environment)
     let progress = global.progress("build \(name)")
-    let run = BuildRun(catalog, options, logger: global.logger("tarn.build"), report: progress.show)
-    let (version, isNew) = try run.run()
+    let isCancelled = Atomic<Bool>(false)
+    let run = BuildRun(
+      catalog, options, logger: global.logger("tarn.build"), isCancelled: { isCancelled.load(ordering: .relaxed) },
+      report: progress.show)
+    let planned = try run.prepare()
+    var fetch = SyncOptions()
+    fetch.selection = planned.toFetch
+    fetch.budget = budget?.byteCount
+    fetch.fetch.jobs = jobs
+    fetch.fetch.bytesPerSecondLimit = bwlimit?.byteCount
+    fetch.fetch.userAgent = "tarn/\(Tool.version)"
+    let supply = BuildSupply(catalog, planned, fetch, progress)
+    let interrupts = Interrupts {
+      isCancelled.store(true, ordering: .relaxed)
+      supply.cancel()
+    }
+    defer { interrupts.stop() }
+    async let fetching: Void = supply.run()
+    let result = await onThread("tarn-build") { try run.run(planned, onRelease: supply.wake) }
+    supply.cancel()
+    await fetching
+    let times = try result.get()
+    try print(catalog.version(planned.version.name), isNew: !planned.isSealed, times, catalog, progress)
+  }
+
+  private func print(
+    _ version: IndexVersion, isNew: Bool, _ times: BuildTimes, _ catalog: LakeCatalog, _ progress: ProgressLine
+  ) throws {
     progress.clear()
     let outputs = try catalog.outputs(of: version)
     if global.json {
@@ -68,8 +115,13 @@ struct Build: ParsableCommand {
               "sha256": .string(output.digest.hex), "rows": .count(output.rowCount), "bytes": .count(output.byteCount),
             ])
           }),
+        "seconds": .object([
+          "waiting": .number(times.waiting.seconds), "hashing": .number(times.hashing.seconds),
+          "encoding": .number(times.encoding.seconds), "merging": .number(times.merging.seconds),
+        ]),
       ])
     } else {
+      if isNew { progress.note("time: \(times.summary)") }
       let rows = outputs.reduce(0) { $0 + $1.rowCount }
       let bytes = outputs.reduce(0) { $0 + $1.byteCount }
       Output.line(
@@ -91,5 +143,38 @@ extension ProgressLine {
     case .finished(let output, let count, let byteCount):
       note("output \(output + 1)/\(count) finished, \(ByteSize.text(byteCount))")
     }
+  }
+}
+
+extension BuildTimes {
+  /// Where the time went, the bottleneck first.
+  fileprivate var summary: String {
+    let parts = [
+      ("waiting for shards", waiting), ("hashing", hashing), ("encoding", encoding), ("merging", merging),
+    ]
+    return parts.sorted { $0.1 > $1.1 }.map { name, time in String(format: "\(name) %.1f s", time.seconds) }
+      .joined(separator: ", ")
+  }
+}
+
+extension Duration {
+  /// The duration in seconds.
+  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
+
+/// Runs blocking work on a thread of its own, off the cooperative pool.
+///
+/// - Parameters:
+///   - name: The thread's name.
+///   - body: The work.
+/// - Returns: What it returned or threw.
+func onThread<Value: Sendable>(
+  _ name: String, _ body: @escaping @Sendable () throws -> Value
+) async -> Result<Value, any Error> {
+  await withCheckedContinuation { continuation in
+    let thread = Thread { continuation.resume(returning: Result(catching: body)) }
+    thread.name = name
+    thread.stackSize = 8 << 20
+    thread.start()
   }
 }

@@ -63,14 +63,14 @@ struct Sync: AsyncParsableCommand {
           "\(done)/\(total) shards, \(ByteSize.text(bytes))"
         }
       case .fetched(let shard, let byteCount):
-        if json { Output.json(["type": .string("fetched"), "shard": .string(shard), "bytes": .count(byteCount)]) }
-      case .retrying(let shard, let error): progress.note("\(shard): \(error); trying again")
+        if json { Output.json(["type": .string("fetched"), "shard": .string(shard.name), "bytes": .count(byteCount)]) }
+      case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
       case .failed(let shard, let error):
         progress.clear()
         if json {
-          Output.json(["type": .string("failed"), "shard": .string(shard), "message": .string(error.message)])
+          Output.json(["type": .string("failed"), "shard": .string(shard.name), "message": .string(error.message)])
         }
-        Output.diagnostic("tarn: \(shard): \(error)")
+        Output.diagnostic("tarn: \(shard.name): \(error)")
       }
     }
     let interrupts = Interrupts { run.cancel() }
@@ -107,7 +107,8 @@ struct Sync: AsyncParsableCommand {
     }
     guard !summary.failures.isEmpty else { return }
     let codes = summary.failures.map(\.error.code)
-    let message = "\(summary.failures.count) shards failed; run it again to retry"
+    // One failure was told in one line already.
+    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count) shards failed; run it again to retry"
     if codes.contains(.integrity) { throw Outcome(.integrity, message) }
     if codes.contains(.diskFull) { throw Outcome(.disk, message) }
     if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }

@@ -3,8 +3,10 @@
 // Every step is keyed by the digests of what goes in, and recorded when its
 // file is durable under its final name; so a step that is recorded is skipped,
 // whatever run made it, and a killed build continues with the next one:
-//   plan -> (encode shard -> segment)… -> merge -> read back -> output shard …
-//   -> lock file -> seal
+//   plan -> (bind shard -> encode -> segment)… -> merge -> read back -> output
+//   shard … -> lock file -> seal
+// Shards that are still to be fetched come through a ShardHandoff, filled by
+// whoever fetches; an output is merged as soon as its last segment is there.
 
 package import Catalog
 internal import Foundation
@@ -20,12 +22,14 @@ package struct BuildOptions: Sendable {
   package var shardsPerOutput: Int
   package var missing: MissingPolicy
   package var badRows: BadRowsPolicy
+  /// Whether shards that are not in the lake will be fetched meanwhile.
+  package var fetches: Bool
   /// Canonical JSON of the tool and the machine, for the record.
   package var environment: String
 
   package init(
     name: String, trained: String, images: String, ordinals: OrdinalSet? = nil, shardsPerOutput: Int = 40,
-    missing: MissingPolicy = .fail, badRows: BadRowsPolicy = .fail, environment: String
+    missing: MissingPolicy = .fail, badRows: BadRowsPolicy = .fail, fetches: Bool = false, environment: String
   ) {
     self.name = name
     self.trained = trained
@@ -34,6 +38,7 @@ package struct BuildOptions: Sendable {
     self.shardsPerOutput = shardsPerOutput
     self.missing = missing
     self.badRows = badRows
+    self.fetches = fetches
     self.environment = environment
   }
 }
@@ -46,12 +51,40 @@ package enum BuildProgress: Sendable {
   case finished(output: Int, of: Int, byteCount: Int)
 }
 
-/// Builds an index version from shards that are in the lake.
-package struct BuildRun {
+/// A version on its way: its plan, and the shards it still needs.
+package struct PlannedBuild: Sendable {
+  package let version: IndexVersion
+  /// Shards that are not in the lake, in the order of the plan.
+  package let toFetch: [Shard]
+  /// Shards to encode, ready or to be fetched.
+  package let handoff: ShardHandoff
+  /// Shards in the lake that are encoded already: their room may be had.
+  package let encoded: [Shard]
+  fileprivate let record: TrainedIndexRecord
+  fileprivate let trainedDigest: ContentDigest
+  fileprivate let source: Source
+
+  /// Whether there is nothing left to do.
+  package var isSealed: Bool { version.state == .sealed }
+}
+
+/// Where the time of a build went.
+package struct BuildTimes: Sendable {
+  package var waiting: Duration = .zero
+  package var hashing: Duration = .zero
+  package var encoding: Duration = .zero
+  package var merging: Duration = .zero
+}
+
+/// Builds an index version.
+///
+/// Sendable: everything in it is, and one run works on one thread.
+package struct BuildRun: Sendable {
   private let catalog: LakeCatalog
   private let options: BuildOptions
   private let logger: Logger
-  private let report: (BuildProgress) -> Void
+  private let report: @Sendable (BuildProgress) -> Void
+  private let isCancelled: @Sendable () -> Bool
   private let store: ArtifactStore
 
   /// Prepares a build.
@@ -60,22 +93,25 @@ package struct BuildRun {
   ///   - catalog: A lake, open for writing.
   ///   - options: What to build.
   ///   - logger: Gets warnings.
-  ///   - report: Told of progress, on the calling thread.
+  ///   - isCancelled: Asked often; true abandons the current step.
+  ///   - report: Told of progress, on the building thread.
   package init(
-    _ catalog: LakeCatalog, _ options: BuildOptions, logger: Logger, report: @escaping (BuildProgress) -> Void
+    _ catalog: LakeCatalog, _ options: BuildOptions, logger: Logger,
+    isCancelled: @escaping @Sendable () -> Bool = { false }, report: @escaping @Sendable (BuildProgress) -> Void
   ) {
     self.catalog = catalog
+    self.isCancelled = isCancelled
     self.options = options
     self.logger = logger
     self.report = report
     store = ArtifactStore(catalog: catalog)
   }
 
-  /// Builds the version, or finds that it was done before.
+  /// Plans the version, or finds the one that was planned or sealed before.
   ///
-  /// - Returns: The sealed version, and whether this run sealed it.
-  /// - Throws: ``IndexerError``, ``CatalogError``; what is done is kept.
-  package func run() throws -> (version: IndexVersion, isNew: Bool) {
+  /// - Returns: The version and what it still needs.
+  /// - Throws: ``IndexerError``, ``CatalogError``; then nothing has changed.
+  package func prepare() throws -> PlannedBuild {
     try LakeCatalog.validate(name: options.name, of: "version")
     guard options.shardsPerOutput >= 1 else {
       throw IndexerError(.usage, "--shards-per-output is \(options.shardsPerOutput); it is at least 1")
@@ -95,14 +131,97 @@ package struct BuildRun {
     }
     let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(of: source, trained: digest)
     let version = try catalog.planVersion(plan(record, digest, source, inputs))
-    if version.state == .sealed {
-      try VersionFiles(catalog: catalog).restoreNames(of: version)
-      return (version, false)
+    let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest)
+    let toFetch = wanted.filter { $0.path == nil }
+    let wantedIDs = Set(wanted.map(\.id))
+    let encoded = try catalog.inputs(of: version).filter { $0.path != nil && !wantedIDs.contains($0.shardID) }
+    return PlannedBuild(
+      version: version, toFetch: toFetch,
+      handoff: ShardHandoff(shardIDs: wanted.map(\.id), ready: Set(wanted.filter { $0.path != nil }.map(\.id))),
+      encoded: try encoded.map { try catalog.shard(id: $0.shardID) }, record: record, trainedDigest: digest,
+      source: source)
+  }
+
+  /// Shards of unfinished outputs that have no segment yet.
+  private func shardsToEncode(of version: IndexVersion, trained: ContentDigest) throws -> [Shard] {
+    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
+    return try catalog.inputs(of: version).compactMap { input in
+      guard !input.isHole, !done.contains(input.outputOrdinal) else { return nil }
+      let shard = try catalog.shard(id: input.shardID)
+      if let revision = input.revision ?? shard.revision, try segment(trained, revision.digest) != nil {
+        // Another version encoded these bytes since the plan was made.
+        try catalog.bind(input, of: version, to: revision)
+        return nil
+      }
+      return shard
     }
+  }
+
+  /// Builds what is not recorded yet, and seals the version.
+  ///
+  /// - Parameters:
+  ///   - planned: What ``prepare()`` gave.
+  ///   - onRelease: Told that a shard's bytes are not needed any more.
+  /// - Returns: Where the time went.
+  /// - Throws: ``IndexerError``, ``CatalogError``, what the handoff was failed
+  ///   with; what is done is kept.
+  @discardableResult
+  package func run(_ planned: PlannedBuild, onRelease: @Sendable () -> Void = {}) throws -> BuildTimes {
+    let version = planned.version
+    guard !planned.isSealed else {
+      try VersionFiles(catalog: catalog).restoreNames(of: version)
+      return BuildTimes()
+    }
+    var times = BuildTimes()
+    let digest = planned.trainedDigest
     let trained = try TrainedIndexFile.read(catalog.path(of: .trainedIndex, digest), digest: digest)
-    let verified = try buildOutputs(of: version, source, record, trained, digest)
-    try seal(version, record, verified: verified)
-    return (try catalog.version(version.name), true)
+    var encoder: ShardEncoder?
+    var verified = try mergeComplete(version, trained, digest, &times)
+    let total = try catalog.inputs(of: version).reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
+    var rowsDone = try total - rowsLeft(planned)
+    while let item = try planned.handoff.next() {
+      try checkCancelled()
+      switch item {
+      case .lost(let id, let error):
+        guard options.missing == .skip else { throw error }
+        try catalog.leaveOut(input(version, id), of: version)
+      case .ready(let id):
+        let made =
+          try encoder
+          ?? ShardEncoder(
+            trained, digest: digest, badRows: version.badRowsPolicy, normalisation: planned.record.normalisation,
+            logger: logger)
+        encoder = made
+        let input = try input(version, id)
+        try encode(input, of: version, planned.source, made, &times) {
+          report(.encoding(shard: input.shardName, rowsDone: rowsDone + $0, rows: total))
+        }
+        rowsDone += input.rowCount
+        planned.handoff.release(id)
+        onRelease()
+      }
+      verified.formUnion(try mergeComplete(version, trained, digest, &times))
+    }
+    times.waiting = planned.handoff.waitedTime
+    try seal(version, planned.record, verified: verified)
+    return times
+  }
+
+  private func checkCancelled() throws {
+    guard isCancelled() else { return }
+    throw IndexerError(.interrupted, "interrupted", hint: "run the same command again to continue")
+  }
+
+  private func rowsLeft(_ planned: PlannedBuild) throws -> Int {
+    let left = Set(try shardsToEncode(of: planned.version, trained: planned.trainedDigest).map(\.id))
+    return try catalog.inputs(of: planned.version).reduce(0) { $0 + (left.contains($1.shardID) ? $1.rowCount : 0) }
+  }
+
+  private func input(_ version: IndexVersion, _ shardID: Int64) throws -> VersionInput {
+    guard let input = try catalog.inputs(of: version).first(where: { $0.shardID == shardID }) else {
+      preconditionFailure("the handoff has a shard that the version has not")
+    }
+    return input
   }
 
   private func plan(
@@ -110,7 +229,7 @@ package struct BuildRun {
   ) -> VersionPlan {
     let spec: [String: JSONValue] = [
       "format": .integer(1), "trained": .string(digest.hex), "source": .string(source.name),
-      "shards": .array(inputs.map { .integer($0.shardID) }), "shards_per_output": .count(options.shardsPerOutput),
+      "shards": .array(inputs.map { .count($0.shardOrdinal) }), "shards_per_output": .count(options.shardsPerOutput),
       "missing": .string(options.missing.rawValue), "bad_rows": .string(options.badRows.rawValue),
     ]
     return VersionPlan(
@@ -119,89 +238,84 @@ package struct BuildRun {
       environment: options.environment, inputs: inputs)
   }
 
-  /// Builds what is not recorded yet.
+  private func segment(_ trained: ContentDigest, _ shard: ContentDigest) throws -> SegmentRecord? {
+    let known = try catalog.segment(
+      trained: trained, shard: shard, badRows: options.badRows, formatVersion: segmentFormatVersion)
+    guard let known, Disk.size(of: catalog.path(of: .segment, known.digest)) != nil else { return nil }
+    return known
+  }
+
+  /// Encodes a shard that is in the lake, and records its segment.
+  private func encode(
+    _ input: VersionInput, of version: IndexVersion, _ source: Source, _ encoder: ShardEncoder,
+    _ times: inout BuildTimes, report: (Int) -> Void
+  ) throws {
+    let shard = try catalog.shard(id: input.shardID)
+    guard let path = shard.path, let revision = shard.revision else { throw source.missing([shard.name], of: 1) }
+    try catalog.bind(input, of: version, to: revision)
+    let file = try times.measure(\.hashing) {
+      try ShardReader(catalog: catalog).open(path, revision: revision, source: source)
+    }
+    let trained = encoder.trainedDigest
+    let working = try store.workingPath("segment-\(revision.digest.prefix(16))-\(trained.prefix(16))")
+    let result = try times.measure(\.encoding) {
+      try encoder.encode(file, digest: revision.digest, to: working) { rows in
+        try checkCancelled()
+        report(rows)
+      }
+    }
+    try store.adopt(working, as: .segment, result.segment.digest)
+    try catalog.recordSegment(
+      SegmentRecord(
+        trainedDigest: trained, shardDigest: revision.digest, badRowsPolicy: version.badRowsPolicy,
+        formatVersion: segmentFormatVersion, digest: result.segment.digest, rowCount: result.segment.rowCount,
+        badRowCount: result.badRowCount), byteCount: result.segment.byteCount)
+  }
+
+  /// Merges every output that has all its segments and is not recorded.
   ///
-  /// - Returns: The outputs that this run read back.
-  private func buildOutputs(
-    of version: IndexVersion, _ source: Source, _ record: TrainedIndexRecord, _ trained: TrainedIndex,
-    _ digest: ContentDigest
+  /// - Returns: The outputs that were merged and read back.
+  private func mergeComplete(
+    _ version: IndexVersion, _ trained: TrainedIndex, _ digest: ContentDigest, _ times: inout BuildTimes
   ) throws -> Set<Int> {
     let inputs = try catalog.inputs(of: version)
     let done = Set(try catalog.outputs(of: version).map(\.ordinal))
     let outputCount = (inputs.last?.outputOrdinal ?? -1) + 1
-    let rows = inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
-    var rowsBefore = 0
-    var encoder: ShardEncoder?
-    var verified: Set<Int> = []
-    for ordinal in 0..<outputCount {
+    var merged: Set<Int> = []
+    for ordinal in 0..<outputCount where !done.contains(ordinal) {
       let members = inputs.filter { $0.outputOrdinal == ordinal }
-      let present = members.filter { !$0.isHole }
-      defer { rowsBefore += present.reduce(0) { $0 + $1.rowCount } }
-      if done.contains(ordinal) { continue }
       var merge: [MergeInput] = []
-      var offset = rowsBefore
-      for input in present {
-        guard let revision = input.revision else { preconditionFailure("an input without a hole has a revision") }
-        let path = try segmentPath(digest, revision, version.badRowsPolicy) {
-          guard let shardPath = input.path else { throw source.missing([input.shardName], of: inputs.count) }
-          let file = try ShardReader(catalog: catalog).open(shardPath, revision: revision, source: source)
-          let made = try encoder ?? shardEncoder(record, trained, digest, version.badRowsPolicy)
-          encoder = made
-          let working = try store.workingPath("segment-\(revision.digest.prefix(16))-\(digest.prefix(16))")
-          let before = offset
-          let result = try made.encode(file, digest: revision.digest, to: working) {
-            report(.encoding(shard: input.shardName, rowsDone: before + $0, rows: rows))
-          }
-          return (working, result)
+      var isComplete = true
+      for input in members where !input.isHole {
+        guard let revision = input.revision, let known = try segment(digest, revision.digest) else {
+          isComplete = false
+          break
         }
-        merge.append(MergeInput(segment: try SegmentFile(path: path), firstRowID: input.firstID))
-        offset += input.rowCount
+        let file = try SegmentFile(path: catalog.path(of: .segment, known.digest))
+        merge.append(MergeInput(segment: file, firstRowID: input.firstID))
       }
+      guard isComplete else { continue }
       report(.merging(output: ordinal, of: outputCount))
-      try mergeOutput(ordinal, of: version, members, merge, trained, digest)
-      verified.insert(ordinal)
-      let size = try catalog.outputs(of: version).last { $0.ordinal == ordinal }?.byteCount ?? 0
-      report(.finished(output: ordinal, of: outputCount, byteCount: size))
+      let byteCount = try times.measure(\.merging) {
+        try mergeOutput(ordinal, of: version, members, merge, trained, digest)
+      }
+      merged.insert(ordinal)
+      report(.finished(output: ordinal, of: outputCount, byteCount: byteCount))
     }
-    return verified
-  }
-
-  private func shardEncoder(
-    _ record: TrainedIndexRecord, _ trained: TrainedIndex, _ digest: ContentDigest, _ badRows: BadRowsPolicy
-  ) throws -> ShardEncoder {
-    try ShardEncoder(trained, digest: digest, badRows: badRows, normalisation: record.normalisation, logger: logger)
-  }
-
-  /// The segment of a shard, from the lake or made now.
-  private func segmentPath(
-    _ trained: ContentDigest, _ revision: ShardRevision, _ badRows: BadRowsPolicy,
-    make: () throws -> (working: String, result: ShardEncoder.Result)
-  ) throws -> String {
-    let version = segmentFormatVersion
-    if let known = try catalog.segment(
-      trained: trained, shard: revision.digest, badRows: badRows, formatVersion: version)
-    {
-      let path = catalog.path(of: .segment, known.digest)
-      if Disk.size(of: path) != nil { return path }
-    }
-    let (working, result) = try make()
-    try store.adopt(working, as: .segment, result.segment.digest)
-    try catalog.recordSegment(
-      SegmentRecord(
-        trainedDigest: trained, shardDigest: revision.digest, badRowsPolicy: badRows, formatVersion: version,
-        digest: result.segment.digest, rowCount: result.segment.rowCount, badRowCount: result.badRowCount),
-      byteCount: result.segment.byteCount)
-    return catalog.path(of: .segment, result.segment.digest)
+    return merged
   }
 
   private func mergeOutput(
     _ ordinal: Int, of version: IndexVersion, _ members: [VersionInput], _ merge: [MergeInput],
     _ trained: TrainedIndex, _ digest: ContentDigest
-  ) throws {
-    guard let first = members.first, let last = members.last else { return }
+  ) throws -> Int {
+    guard let first = members.first, let last = members.last else {
+      preconditionFailure("an output of a plan has inputs")
+    }
     let working = try store.workingPath("output-\(version.id)-\(ordinal).faiss")
     let summary = try OutputShardMerge.write(
-      merge, trained: trained, trainedDigest: digest, to: working, temporaryPath: working + ".tmp")
+      merge, trained: trained, trainedDigest: digest, to: working, temporaryPath: working + ".tmp",
+      checkpoint: checkCancelled)
     try OutputShardFile.verify(working, trained: trained, summary: summary, idsIn: merge.map(\.ids))
     try store.adopt(working, as: .outputShard, summary.digest)
     try catalog.recordOutput(
@@ -209,6 +323,7 @@ package struct BuildRun {
         ordinal: ordinal, digest: summary.digest, firstInput: first.ordinal, lastInput: last.ordinal,
         firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: summary.rowCount,
         byteCount: summary.byteCount, listsDigest: summary.listDigests.root), of: version)
+    return summary.byteCount
   }
 
   /// Seals the version once every output was read back and its lock file is
@@ -232,5 +347,16 @@ extension TrainedIndexRecord {
   /// What training did about the length of rows, from its specification.
   var normalisation: Normalisation {
     spec.contains("\"normalisation\":\"normalise\"") ? .normalise : .refuse
+  }
+}
+
+extension BuildTimes {
+  /// Adds the time that a step takes.
+  fileprivate mutating func measure<Value>(
+    _ part: WritableKeyPath<BuildTimes, Duration>, _ body: () throws -> Value
+  ) rethrows -> Value {
+    let start = ContinuousClock.now
+    defer { self[keyPath: part] += ContinuousClock.now - start }
+    return try body()
   }
 }

@@ -48,10 +48,13 @@ struct ShardEncoder {
   ///   - file: The shard.
   ///   - digest: The SHA-256 of its bytes.
   ///   - path: Where the segment goes.
-  ///   - report: Told the rows done, on the calling thread.
+  ///   - report: Told the rows done, on the calling thread; what it throws ends
+  ///     the work and leaves nothing.
   /// - Returns: What was written.
   /// - Throws: ``IndexerError`` `.badFeatures` naming file, row and cause.
-  func encode(_ file: FeatureFile, digest: ContentDigest, to path: String, report: (Int) -> Void) throws -> Result {
+  func encode(
+    _ file: FeatureFile, digest: ContentDigest, to path: String, report: (Int) throws -> Void
+  ) throws -> Result {
     let matrix = file.matrix
     matrix.advise(.sequential)
     if badRows == .fail { try file.requireGoodRows() }
@@ -72,7 +75,7 @@ struct ShardEncoder {
         let range = (run.lowerBound * codeByteCount)..<(run.upperBound * codeByteCount)
         codes.replaceSubrange(range, with: trained.quantizer.encode(floats))
       }
-      report(block.upperBound)
+      try report(block.upperBound)
     }
     let description = SegmentDescription(
       codec: trained.quantizer.codec, dimension: trained.dimension, nlist: trained.nlist, trainedIndex: trainedDigest,

@@ -20,26 +20,29 @@ struct VersionPlanner {
   ///     already and need no bytes.
   /// - Returns: One input for each chosen shard.
   /// - Throws: ``IndexerError`` `.inputsMissing` when a shard is not in the
-  ///   lake and not to be skipped, or a length is not known.
+  ///   lake and neither to be fetched nor skipped, or a length is not known.
   func inputs(of source: Source, trained: ContentDigest) throws -> [VersionPlan.Input] {
     let shards = try catalog.shards(of: source)
     if let ordinals = options.ordinals { _ = try catalog.shards(of: source, ordinals: ordinals) }
     let chosen = shards.filter { options.ordinals?.contains($0.ordinal) ?? true }
-    let missing = Set(try chosen.filter { try !isAvailable($0, trained) }.map(\.ordinal))
-    if options.missing == .fail, !missing.isEmpty {
-      throw source.missing(chosen.filter { missing.contains($0.ordinal) }.map(\.name), of: chosen.count)
+    var contents: [Int: VersionPlan.Content] = [:]
+    var missing: [String] = []
+    for shard in chosen {
+      let content = try content(of: shard, trained)
+      contents[shard.ordinal] = content
+      if case .hole = content { missing.append(shard.name) }
     }
-    guard missing.count < chosen.count else {
-      throw source.missing(chosen.map(\.name), of: chosen.count)
+    guard missing.isEmpty || options.missing == .skip, missing.count < chosen.count else {
+      throw source.missing(missing, of: chosen.count)
     }
     var inputs: [VersionPlan.Input] = []
     var firstID: Int64 = 0
     for shard in shards where shard.ordinal <= (chosen.last?.ordinal ?? 0) {
       let rowCount = try rowCount(of: shard, source)
-      if options.ordinals?.contains(shard.ordinal) ?? true {
+      if let content = contents[shard.ordinal] {
         inputs.append(
           VersionPlan.Input(
-            shardID: shard.id, revision: missing.contains(shard.ordinal) ? nil : shard.revision,
+            shardID: shard.id, shardOrdinal: shard.ordinal, content: content,
             outputOrdinal: inputs.count / options.shardsPerOutput, firstID: firstID, rowCount: rowCount))
       }
       firstID += Int64(rowCount)
@@ -47,12 +50,18 @@ struct VersionPlanner {
     return inputs
   }
 
-  /// Whether a shard can be built from: its bytes or its segment are here.
-  private func isAvailable(_ shard: Shard, _ trained: ContentDigest) throws -> Bool {
-    guard let revision = shard.revision else { return false }
-    if shard.path != nil { return true }
-    return try catalog.segment(
-      trained: trained, shard: revision.digest, badRows: options.badRows, formatVersion: segmentFormatVersion) != nil
+  /// What a shard is to this build: a shard that every mirror refused before is
+  /// a hole when holes are allowed (`tarn sync` asks again), else tried again.
+  private func content(of shard: Shard, _ trained: ContentDigest) throws -> VersionPlan.Content {
+    if let revision = shard.revision {
+      if shard.path != nil { return .bytes(revision) }
+      let segment = try catalog.segment(
+        trained: trained, shard: revision.digest, badRows: options.badRows, formatVersion: segmentFormatVersion)
+      if segment != nil { return .bytes(revision) }
+    }
+    let wasRefused = shard.state == .absent || shard.state == .failed
+    guard options.fetches, !(wasRefused && options.missing == .skip) else { return .hole }
+    return .toFetch(lastSeen: shard.revision)
   }
 
   /// The rows of a shard: observed, or what its expected size comes to.

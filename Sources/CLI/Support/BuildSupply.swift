@@ -1,0 +1,72 @@
+// The fetching side of `tarn build`: what the fetcher reports goes to the
+// handoff, and room comes from shards that are encoded.
+
+internal import Catalog
+internal import Fetch
+internal import Foundation
+internal import Indexer
+internal import Synchronization
+
+/// Fetches the shards that a build still needs, while it is working.
+final class BuildSupply: Sendable {
+  private let catalog: LakeCatalog
+  private let handoff: ShardHandoff
+  private let isNeeded: Bool
+  private let progress: ProgressLine
+  private let sync: SyncRun
+  private let budget: Int?
+
+  init(_ catalog: LakeCatalog, _ planned: PlannedBuild, _ options: SyncOptions, _ progress: ProgressLine) {
+    self.catalog = catalog
+    self.progress = progress
+    handoff = planned.handoff
+    isNeeded = !planned.toFetch.isEmpty
+    budget = options.budget
+    let handoff = planned.handoff
+    let encoded = Mutex(planned.encoded[...])
+    sync = SyncRun(
+      catalog, options,
+      makeRoom: {
+        if let shard = encoded.withLock({ $0.popFirst() }) {
+          try catalog.evict(shard)
+          return .made
+        }
+        for id in handoff.released {
+          let shard = try catalog.shard(id: id)
+          guard shard.state == .present else { continue }
+          try catalog.evict(shard)
+          return .made
+        }
+        return handoff.isBusy ? .later : .never
+      },
+      report: { event in
+        switch event {
+        case .moved: break
+        case .fetched(let shard, _): handoff.markReady(shard.id)
+        case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
+        case .failed(let shard, let error):
+          progress.note("\(shard.name): \(error)")
+          handoff.markLost(shard.id, error)
+        }
+      })
+  }
+
+  /// Fetches until everything was handed over; failures go to the handoff.
+  func run() async {
+    guard isNeeded else { return }
+    do {
+      let summary = try await sync.run()
+      guard let first = summary.withoutRoom.first else { return }
+      throw CatalogError(
+        .diskFull, "the budget of \(ByteSize.text(budget ?? 0)) has no room for \(first)", hint: "raise --budget")
+    } catch {
+      handoff.fail(error)
+    }
+  }
+
+  /// Stops fetching; what arrived is kept.
+  func cancel() { sync.cancel() }
+
+  /// Looks for room again.
+  func wake() { sync.wake() }
+}
