@@ -41,11 +41,11 @@ final class FeatureSources: Sendable {
   static let shardCount = 2
   static let rowCount = 20
 
-  let directory: TemporaryDirectory
+  let directory: LakeDirectory
   let server: HostileServer
 
   init() throws {
-    directory = try TemporaryDirectory()
+    directory = try LakeDirectory()
     var images: [String: [UInt8]] = [:]
     for ordinal in 0..<Self.shardCount {
       images["/images/img_\(ordinal).npy"] = FeatureBytes.npy(
@@ -97,12 +97,29 @@ enum LakeStage: Int, CaseIterable {
   }
 }
 
+/// A directory of a test's own, in memory where the system offers that: these
+/// tests are about the order of durable steps and not about the disk.
+final class LakeDirectory: Sendable {
+  let path: String
+
+  init() throws {
+    let parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NSTemporaryDirectory()
+    path = "\(parent)/tarn-test-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
 /// A lake of a test's own.
 final class LakeFixture: Sendable {
-  let directory: TemporaryDirectory
+  let directory: LakeDirectory
   var lake: String { directory.path + "/lake" }
 
-  private init(directory: TemporaryDirectory) { self.directory = directory }
+  private init(directory: LakeDirectory) { self.directory = directory }
+
+  /// An empty directory, no lake yet.
+  static func nothing() throws -> LakeFixture { LakeFixture(directory: try LakeDirectory()) }
 
   private struct Prototypes {
     var sources: FeatureSources?
@@ -125,7 +142,7 @@ final class LakeFixture: Sendable {
     return try prototypes.withLock { prototypes in
       for step in LakeStage.allCases where step.rawValue <= stage.rawValue && prototypes.lakes[step] == nil {
         guard let before = LakeStage(rawValue: step.rawValue - 1), let lake = prototypes.lakes[before] else {
-          let lake = LakeFixture(directory: try TemporaryDirectory())
+          let lake = LakeFixture(directory: try LakeDirectory())
           try lake.succeed(["init", lake.lake])
           prototypes.lakes[step] = lake
           continue
@@ -140,13 +157,14 @@ final class LakeFixture: Sendable {
 
   /// A lake with the same bytes elsewhere.
   func copy() throws -> LakeFixture {
-    let copy = LakeFixture(directory: try TemporaryDirectory())
+    let copy = LakeFixture(directory: try LakeDirectory())
     try FileManager.default.copyItem(atPath: lake, toPath: copy.lake)
     return copy
   }
 
   // MARK: Commands
 
+  /// What tarn is told of this lake and of how many threads to use.
   private func environment(_ added: [String: String]) -> [String: String] {
     ["TARN_LAKE": lake, "TARN_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"]
       .merging(added) { $1 }
@@ -186,6 +204,12 @@ final class LakeFixture: Sendable {
     try queue.close()
   }
 
+  /// Drops the bytes of every image shard, as an eviction does.
+  func evictImages() throws {
+    let catalog = try LakeCatalog.open(root: lake, writing: "a test")
+    for shard in try catalog.shards(of: catalog.source(named: "images")) { try catalog.evict(shard) }
+  }
+
   /// One text from the catalog.
   func text(_ sql: String) throws -> String {
     let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
@@ -197,9 +221,9 @@ final class LakeFixture: Sendable {
 
   /// Everything in the lake: each table row by row, each file with its digest.
   ///
-  /// - Parameter lasting: Leaves out times, the record of attempts and of
-  ///   machines, and files that are no results: what two lakes with the same
-  ///   results may differ in.
+  /// - Parameter lasting: Leaves out times, the record of attempts, of what
+  ///   mirrors were seen to have and of machines, and files that are no results:
+  ///   what two lakes with the same results may differ in.
   func contents(lasting: Bool = false) throws -> [String] {
     try rows(lasting: lasting) + files(lasting: lasting)
   }
@@ -210,7 +234,8 @@ final class LakeFixture: Sendable {
     return try queue.read { database in
       let tables = try String.fetchAll(
         database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-      return try tables.filter { !lasting || !["transfer", "reproduction"].contains($0) }.flatMap { table in
+      return try tables.filter { !lasting || !["transfer", "shard_location", "reproduction"].contains($0) }.flatMap {
+        table in
         try Row.fetchAll(database, sql: "SELECT * FROM \(table)").map { row in
           let columns = row.columnNames.filter { !lasting || !($0.hasSuffix("_at") || $0 == "environment") }
           return "\(table): " + columns.map { "\($0)=\(row[$0] as DatabaseValue)" }.joined(separator: " ")

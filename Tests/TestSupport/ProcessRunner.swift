@@ -94,9 +94,11 @@ package final class RunningProcess: Sendable {
 
   /// Reads what it says until it ends.
   ///
-  /// - Parameter limit: How long it may take; it is killed then.
+  /// - Parameters:
+  ///   - limit: How long it may take; it is killed then.
+  ///   - most: Bytes of standard output after which we hang up; nil for all.
   /// - Returns: How it ended.
-  package func finish(within limit: Duration = .seconds(60)) -> ProcessResult {
+  package func finish(within limit: Duration = .seconds(60), readingAtMost most: Int? = nil) -> ProcessResult {
     let taken = streams.withLock { streams in
       defer { streams = nil }
       return streams
@@ -121,6 +123,10 @@ package final class RunningProcess: Sendable {
         let count = read(entry.fd, &buffer, buffer.count)
         if count < 0, errno == EINTR { continue }
         if count > 0 { texts[entry.fd]?.append(contentsOf: buffer[..<count]) } else { open.remove(entry.fd) }
+        if entry.fd == taken.output, let most, texts[entry.fd]?.count ?? 0 >= most {
+          shutdown(entry.fd, Int32(SHUT_RDWR))
+          open.remove(entry.fd)
+        }
       }
     }
     close(taken.output)
