@@ -119,6 +119,7 @@ struct LakeInventory {
   ///   - check: The check's name.
   ///   - known: Files that rows name, relative to the directory.
   ///   - explain: A finding for a file with a reason; nil for one without.
+  /// - Returns: A finding for each such file, or one that says there is none.
   private func strayFindings(
     in directory: String, _ check: String, known: Set<String>, explain: (String) -> Finding?
   ) -> [Finding] {
@@ -188,7 +189,8 @@ struct LakeInventory {
       Finding(
         .note, "leftover", "\(path) was being written when a run ended", fix: "delete \(layout.versions)/\(path)")
     }
-    return examination.capped(faults, else: Finding(.ok, "versions", "sealed versions, all with their files: \(sealedCount)"))
+    let fine = Finding(.ok, "versions", "sealed versions, all with their files: \(sealedCount)")
+    return examination.capped(faults, else: fine)
       + (explained.isEmpty ? [] : examination.capped(explained, else: explained[0]))
   }
 

@@ -224,6 +224,8 @@ final class LakeFixture: Sendable {
   /// - Parameter lasting: Leaves out times, the record of attempts, of what
   ///   mirrors were seen to have and of machines, and files that are no results:
   ///   what two lakes with the same results may differ in.
+  /// - Returns: A line for each row and file, in order.
+  /// - Throws: What SQLite or the file system says.
   func contents(lasting: Bool = false) throws -> [String] {
     try rows(lasting: lasting) + files(lasting: lasting)
   }
