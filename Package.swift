@@ -60,6 +60,8 @@ let package = Package(
     .target(
       name: "CCodec", path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]),
     .target(
+      name: "CSha256", path: "Sources/Indexer/CSha256", cSettings: [.unsafeFlags(native)]),
+    .target(
       name: "CFaiss", path: "Sources/Indexer/CFaiss",
       cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
       linkerSettings: [
@@ -69,9 +71,9 @@ let package = Package(
     .target(
       name: "Indexer",
       dependencies: [
-        "CCodec", "CFaiss", "CKernels", "Catalog", .product(name: "Logging", package: "swift-log"),
+        "CCodec", "CFaiss", "CKernels", "CSha256", "Catalog", .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels"], swiftSettings: strictMemory),
+      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CSha256"], swiftSettings: strictMemory),
 
     .executableTarget(
       name: "CLI",
@@ -93,7 +95,8 @@ let package = Package(
       name: "FetchTests", dependencies: ["Fetch", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "IndexerTests", dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "Catalog", "TestSupport"],
+      name: "IndexerTests",
+      dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "CSha256", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "CLITests", dependencies: ["CLI", "Catalog", "TestSupport"],
