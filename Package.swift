@@ -21,7 +21,10 @@ let native = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra",
 
 let package = Package(
   name: "tarn",
-  products: [.executable(name: "tarn", targets: ["CLI"])],
+  products: [
+    .executable(name: "tarn", targets: ["CLI"]),
+    .executable(name: "tarn-bench", targets: ["Benchmarks"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -83,6 +86,10 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/CLI", swiftSettings: strict),
+
+    .executableTarget(
+      name: "Benchmarks", dependencies: ["Catalog", "Indexer", .product(name: "Logging", package: "swift-log")],
+      path: "Tests/Benchmarks", swiftSettings: strict),
 
     .target(
       name: "TestSupport", dependencies: ["Catalog"],
