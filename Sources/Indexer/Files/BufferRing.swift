@@ -73,11 +73,9 @@ package struct BufferPlan: Sendable {
     running = unsafe stages.count
     for index in unsafe stages.indices {
       let (name, stage) = unsafe stages[index]
-      Thread.detachNewThread {
-        // Linux names a thread only from within.
-        Thread.current.name = name
-        unsafe self.serve(index, stage)
-      }
+      let thread = Thread { unsafe self.serve(index, stage) }
+      thread.name = name
+      thread.start()
     }
   }
 
