@@ -171,7 +171,7 @@ extension AssignmentEngine {
   /// over the matrix.
   private func prepareCascade(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) {
     var sample: [Float] = []
-    for position in stride(from: 0, to: count, by: max(1, count / 1024)) {
+    for position in stride(from: 0, to: count, by: max(1, count / 8192)) {
       let row = list.map { Int($0[position]) } ?? (firstRow + position)
       let vector = matrix.floats(rows: row..<(row + 1))
       if vector.allSatisfy(\.isFinite) { sample += vector }

@@ -33,7 +33,7 @@ struct hit {
 
 // Where the parts of the scratch are, for tiles of `count` vectors.
 struct layout {
-  size_t groups, vectors, centred, turned, slices, whole, thresholds, rest, error, length, lower, greatest, seeds, hits, hit_room,
+  size_t groups, vectors, centred, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, hits, hit_room,
       sgemm, total;
 };
 
@@ -54,7 +54,7 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   PART(length, padded * sizeof(float));
   PART(lower, padded * sizeof(float));
   PART(greatest, padded * sizeof(int32_t));
-  PART(seeds, padded * sizeof(uint32_t));
+  PART(nearest, padded * sizeof(uint32_t));
   at.hit_room = count * BLOCK_ROWS * 2;
   PART(hits, at.hit_room * sizeof(struct hit));
   PART(sgemm, ckernels_sgemm_scratch(count));
@@ -120,6 +120,31 @@ TARGET_VNNI static void find_greatest(
       const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[v][r], t);
       if (mask != 0) positions[v] = position + 16 * r + (uint32_t)__builtin_ctz(mask);
     }
+  }
+}
+
+// The position of the greatest product of one vector in a block, if greater
+// than before.
+TARGET_VNNI static void find_greatest_of_one(
+    const uint8_t *rows, const int8_t *vector, size_t quads, const int32_t *offsets, uint32_t position,
+    int32_t *greatest, uint32_t *at) {
+  __m512i s[4];
+  for (int r = 0; r < 4; r++) s[r] = _mm512_loadu_si512(offsets + 16 * r);
+  for (size_t q = 0; q < quads; q++) {
+    int32_t four;
+    memcpy(&four, vector + 4 * GROUP_VECTORS * q, 4);
+    const __m512i x = _mm512_set1_epi32(four);
+    for (int r = 0; r < 4; r++) {
+      s[r] = _mm512_dpbusd_epi32(s[r], _mm512_loadu_si512(rows + 4 * BLOCK_ROWS * q + 64 * r), x);
+    }
+  }
+  const int32_t top = _mm512_reduce_max_epi32(
+      _mm512_max_epi32(_mm512_max_epi32(s[0], s[1]), _mm512_max_epi32(s[2], s[3])));
+  if (top <= *greatest) return;
+  *greatest = top;
+  for (uint32_t r = 0; r < 4; r++) {
+    const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[r], _mm512_set1_epi32(top));
+    if (mask != 0) *at = position + 16 * r + (uint32_t)__builtin_ctz(mask);
   }
 }
 
@@ -241,16 +266,20 @@ TARGET_VNNI void ckernels_best_cascade(
     }
     for (size_t j = 0; j < d; j++) centred[i * d + j] = vectors[i * d + j] - k->mean_vectors[j];
   }
-  cblas_sgemm(
-      CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width, (blasint)d, 1.0f, centred, (blasint)d,
-      k->basis, (blasint)d, 0.0f, turned, (blasint)width);
+  // In parts of TURN_PART, so that no product passes through many roundings.
+  for (size_t j = 0; j < d; j += TURN_PART) {
+    cblas_sgemm(
+        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width,
+        (blasint)(d - j < TURN_PART ? d - j : TURN_PART), 1.0f, centred + j, (blasint)d, k->basis + j, (blasint)d,
+        j == 0 ? 0.0f : 1.0f, turned, (blasint)width);
+  }
   memset(slices, 0, at.groups * GROUP_VECTORS * k->padded);
   for (size_t i = at.groups * GROUP_VECTORS; i-- > 0;) {
     // Vectors that fill up the last group match nothing.
     rest[i] = error[i] = length[i] = 0;
     lower[i] = 3.0e9f;
   }
-  const double n = (double)d + 16, gamma = n * 0x1p-24 / (1 - n * 0x1p-24);
+  const double n = (double)(d < TURN_PART ? d : TURN_PART + d / TURN_PART + 1) + 16, gamma = n * 0x1p-24 / (1 - n * 0x1p-24);
   float quantized[width], left[width > d ? width : d];
   for (size_t i = 0; i < count; i++) {
     const float *a = centred + i * d, *p = turned + i * width;
@@ -264,37 +293,45 @@ TARGET_VNNI void ckernels_best_cascade(
 
     int8_t *out = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
     v[i].slice_sum = quantize_slice(p, width, (float)k->vector_scale, left, quantized, out);
-    const double rho = gamma * k->basis_norm * size + n * 0x1p-110;
+    const double rho = gamma * k->basis_norm * size + ((double)d + 16) * 0x1p-110;
     const double e = sqrt(ckernels_score(level, left, left, width)) * (1 + 0x1p-20) + 0x1p-22 * size + rho;
     const double kept = fmax(sqrt(ckernels_score(level, p, p, width)) * (1 - 0x1p-20) - rho, 0);
     const double outside = fmax(square * (1 + 2 * k->skew) - kept * kept, 0);
-    const double up = (1 + 0x1p-20) / k->unit;
-    rest[i] = (float)(sqrt(e * e + outside) * up);
-    error[i] = (float)(e * up);
-    const double longer = sqrt(ckernels_score(level, quantized, quantized, width)) - k->usual_length;
-    length[i] = (float)(fmax(longer * (1 + 0x1p-20) + 0x1p-20 * size, 0) / k->unit);
+    // How the vector's terms differ from the usual ones, rounded up.
+    const double up = 0x1p-20 * size, unit = k->unit;
+    rest[i] = (float)((sqrt(e * e + outside) - (double)k->usual.rest + up) / unit);
+    error[i] = (float)((e - (double)k->usual.error + up) / unit);
+    length[i] =
+        (float)((sqrt(ckernels_score(level, quantized, quantized, width)) - (double)k->usual.length + up) / unit);
   }
 
-  // The most promising row of some blocks gives each vector a lower bound.
+  // The most promising row of the nearest pivot's group gives each vector a
+  // lower bound.
   int32_t *greatest = (int32_t *)(base + at.greatest);
-  uint32_t *seeds = (uint32_t *)(base + at.seeds);
+  uint32_t *nearest = (uint32_t *)(base + at.nearest);
   for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
     greatest[i] = INT32_MIN;
-    seeds[i] = 0;
+    nearest[i] = 0;
   }
-  const size_t seed_blocks = k->blocks < SEED_SHARE ? 1 : k->blocks / SEED_SHARE < 32 ? k->blocks / SEED_SHARE : 32;
-  for (size_t s = 0; s < seed_blocks; s++) {
-    const size_t block = s * k->blocks / seed_blocks;
+  for (size_t pivot = 0; pivot < k->groups; pivot += BLOCK_ROWS) {
     for (size_t group = 0; group < at.groups; group++) {
       find_greatest(
-          k->packed + block * BLOCK_ROWS * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
-          k->offsets + block * BLOCK_ROWS, (uint32_t)(block * BLOCK_ROWS), greatest + group * GROUP_VECTORS,
-          seeds + group * GROUP_VECTORS);
+          k->pivots + pivot * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
+          k->pivot_offsets + pivot, (uint32_t)pivot, greatest + group * GROUP_VECTORS, nearest + group * GROUP_VECTORS);
     }
   }
   for (size_t i = 0; i < count; i++) {
-    if (seeds[i] >= k->rows->count) seeds[i] = 0;
-    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seeds[i], counts);
+    const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
+    const uint32_t start = k->group_starts[nearest[i]], end = k->group_starts[nearest[i] + 1];
+    int32_t top = INT32_MIN;
+    uint32_t seed = 0;
+    for (uint32_t block = start / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
+      find_greatest_of_one(
+          k->packed + block * BLOCK_ROWS * k->padded, slice, k->padded / 4, k->offsets + block * BLOCK_ROWS,
+          block * BLOCK_ROWS, &top, &seed);
+    }
+    if (seed >= k->rows->count) seed = 0;
+    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seed, counts);
   }
 
   for (size_t first = 0; first < k->blocks;) {
@@ -310,8 +347,11 @@ TARGET_VNNI void ckernels_best_cascade(
     for (size_t block = first; block < end; block++) {
       const struct block_bound bound = k->bounds[block];
       for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
-        const float reach = rest[i] * bound.rest + error[i] * bound.length + length[i] * bound.error;
-        thresholds[i] = clamped(lower[i] - reach * (1 + 0x1p-18f) - 2);
+        const float by_rest = fmaxf(rest[i] * bound.least.rest, rest[i] * bound.most.rest);
+        const float by_error = fmaxf(error[i] * bound.least.error, error[i] * bound.most.error);
+        const float by_length = fmaxf(length[i] * bound.least.length, length[i] * bound.most.length);
+        const float rounding = (fabsf(by_rest) + fabsf(by_error) + fabsf(by_length)) * 0x1p-18f;
+        thresholds[i] = clamped(lower[i] - (by_rest + by_error + by_length) - rounding - 2);
       }
       const uint8_t *packed = k->packed + block * BLOCK_ROWS * k->padded;
       for (size_t group = 0; group < at.groups; group++) {
