@@ -30,11 +30,10 @@ test-swift: build ## the Swift tests
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
 
-# swift-testing discards its order and FAISS its threads; a machine with other
-# work on it says little. See Tests/Benchmarks for what each one compares.
-bench: build ## benchmarks (none yet)
-	@if [ -d Tests/Benchmarks ]; then $(MAKE) -C Tests/Benchmarks; \
-	else echo "bench: the benchmarks come with the assignment engine; there is nothing to run yet"; fi
+bench: build $(VENV)/ready ## benchmarks: tarn and its peers in turn, medians and ratios (half an hour)
+	.build/release/tarn-bench merge
+	@TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/bench_assign.py
+	@TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/bench_build.py
 
 lint: ## formatting rules; writes nothing
 	swift format lint --strict --recursive Package.swift Migrations Sources Tests

@@ -106,7 +106,8 @@ let package = Package(
       dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "CSha256", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CLITests", dependencies: ["CLI", "Catalog", "TestSupport"],
+      name: "CLITests",
+      dependencies: ["CLI", "Catalog", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
