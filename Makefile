@@ -30,10 +30,10 @@ test-swift: build ## the Swift tests
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
 
-bench: build $(VENV)/ready ## benchmarks: tarn and its peers in turn, medians and ratios (half an hour)
+bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes long, wants a quiet machine
 	.build/release/tarn-bench merge
-	@TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/bench_assign.py
-	@TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/bench_build.py
+	@for script in Tests/Benchmarks/python/bench_*.py; do \
+	  echo "$$script"; TARN=$(TARN) $(VENV)/bin/python -B "$$script"; done
 
 lint: ## formatting rules; writes nothing
 	swift format lint --strict --recursive Package.swift Migrations Sources Tests
