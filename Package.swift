@@ -89,7 +89,7 @@ let package = Package(
 
     .executableTarget(
       name: "Benchmarks", dependencies: ["Catalog", "Indexer", .product(name: "Logging", package: "swift-log")],
-      path: "Tests/Benchmarks", swiftSettings: strict),
+      path: "Tests/Benchmarks", exclude: ["python"], swiftSettings: strict),
 
     .target(
       name: "TestSupport", dependencies: ["Catalog"],

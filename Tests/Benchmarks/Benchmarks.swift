@@ -11,6 +11,8 @@ enum Benchmarks {
   private static let usage = """
     usage: tarn-bench merge [--dir DIR] [--rounds N] [--segments N] [--rows N] [--nlist N] [--dimension N]
              merging segments and reading back, against the disk's own rate; memory at a quarter of the segments
+           tarn-bench assign --rows FILE.npy --queries FILE.npy
+             the winners of all queries, once for each line on stdin; see python/bench_assign.py
     """
 
   static func main() {
@@ -19,6 +21,7 @@ enum Benchmarks {
       let options = try Options(words.dropFirst())
       switch words.first {
       case "merge": try MergeBenchmark(options).run()
+      case "assign": try AssignBenchmark(options).run()
       case MergeBenchmark.childCommand: try MergeBenchmark(options).runChild()
       default: throw BenchmarkError(text: usage)
       }

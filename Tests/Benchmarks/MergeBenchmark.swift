@@ -41,41 +41,39 @@ struct MergeBenchmark {
     let outputByteCount = Double(summary.byteCount)
 
     let block = Array(codes.prefix(4 << 20))
-    let rates = try alternate(
-      rounds: rounds,
-      [
-        Measurement(name: "raw write + fsync", amount: outputByteCount) { body in
-          try body { try writeRaw(block, summary.byteCount, to: directory.file("raw")) }
-          try Disk.remove(directory.file("raw"))
-        },
-        Measurement(name: "merge, segments not in memory", amount: outputByteCount) { body in
-          for input in inputs { evict(input.segment.path) }
-          try body { _ = try merge(inputs, to: output) }
-        },
-        Measurement(name: "merge, segments in memory", amount: outputByteCount) { body in
-          for input in inputs { _ = try Disk.digest(of: input.segment.path) }
-          try body { _ = try merge(inputs, to: output) }
-        },
-        Measurement(name: "read back", amount: outputByteCount) { body in
-          try body {
-            try OutputShardFile.verify(output, trained: trained, summary: summary, idsIn: inputs.map(\.ids))
-          }
-        },
-        Measurement(name: "write one segment", amount: Double(segmentByteCount)) { body in
-          try body { _ = try write(segmentCount, assignments, codes, in: directory.path) }
-        },
-      ])
+    let measurements = [
+      Measurement(name: "raw write + fsync", amount: outputByteCount) { body in
+        try body { try writeRaw(block, summary.byteCount, to: directory.file("raw")) }
+        try Disk.remove(directory.file("raw"))
+      },
+      Measurement(name: "merge, segments cold", amount: outputByteCount) { body in
+        for input in inputs { evict(input.segment.path) }
+        try body { _ = try merge(inputs, to: output) }
+      },
+      Measurement(name: "merge, segments warm", amount: outputByteCount) { body in
+        for input in inputs { _ = try Disk.digest(of: input.segment.path) }
+        try body { _ = try merge(inputs, to: output) }
+      },
+      Measurement(name: "read back", amount: outputByteCount) { body in
+        try body {
+          try OutputShardFile.verify(output, trained: trained, summary: summary, idsIn: inputs.map(\.ids))
+        }
+      },
+      Measurement(name: "write one segment", amount: Double(segmentByteCount)) { body in
+        try body { _ = try write(segmentCount, assignments, codes, in: directory.path) }
+      },
+    ]
+    let rates = try alternate(rounds: rounds, measurements)
     print(
       "\(segmentCount) segments of \(rowsPerSegment) rows, nlist \(trained.nlist), \(trained.dimension) dimensions, "
         + "output of \(format(outputByteCount / 1e6, 0)) MB, \(rounds) rounds")
-    let names = ["raw write + fsync", "merge (cold)", "merge (warm)", "read back", "write segment"]
-    for (name, rates) in zip(names, rates) {
+    for (measurement, rates) in zip(measurements, rates) {
       print(
-        "  \(name.padding(toLength: 18, withPad: " ", startingAt: 0))median \(format(median(rates) / 1e9)) GB/s"
+        "  \(measurement.name.padding(toLength: 22, withPad: " ", startingAt: 0))median \(format(median(rates) / 1e9)) GB/s"
           + "   each \(rates.map { format($0 / 1e9) }.joined(separator: " "))")
     }
     let ratio = median(rates[1]) / median(rates[0])
-    print("  merge (cold) / raw write: \(format(ratio)), warm \(format(median(rates[2]) / median(rates[0])))")
+    print("  merge / raw write: cold \(format(ratio)), warm \(format(median(rates[2]) / median(rates[0])))")
 
     let few = max(1, segmentCount / 4)
     let peaks = try [few, segmentCount].map { try peakOfChild(segments: $0, in: directory.path) }

@@ -16,6 +16,7 @@
 // where they meet integers.
 struct vector {
   struct search search;
+  double size;       // at least |a|
   double top;        // greatest result of a second look
   double known;      // score(x, mc)
   double slack;      // rounding of everything in binary32 and binary64
@@ -192,6 +193,22 @@ TARGET_VNNI static void consider(
 
 static int32_t clamped(float value) { return (int32_t)fminf(fmaxf(value, -2.0e9f), 2.0e9f); }
 
+// At least the norm of a float32 vector, and closely: 64 lanes of float32, so a
+// square passes through d / 64 + 8 roundings at most.
+TARGET_VNNI static double norm_above(const float *x, size_t d) {
+  __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  for (size_t j = 0; j < d; j += 64) {
+    for (size_t r = 0; r < 4; r++) {
+      const size_t at = j + 16 * r, left = at < d ? d - at : 0;
+      const __m512 y = _mm512_maskz_loadu_ps(left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1), x + at);
+      s[r] = _mm512_fmadd_ps(y, y, s[r]);
+    }
+  }
+  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+  // Squares below the normal range lose less than 2^-126 each.
+  return sqrt(((double)sum + (double)d * 0x1p-125) * (1 + ((double)d / 64 + 16) * 0x1p-23));
+}
+
 // Quantizes a centred vector over all dimensions.
 TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t d, size_t padded, float *rest, int8_t *out) {
   float greatest[16] = {0};
@@ -253,18 +270,21 @@ TARGET_VNNI void ckernels_best_cascade(
   struct hit *hits = (struct hit *)(base + at.hits);
 
   for (size_t i = 0; i < count; i++) {
-    v[i].search = search_start(level, vectors + i * d, d);
+    float *a = centred + i * d;
+    for (size_t j = 0; j < d; j++) a[j] = vectors[i * d + j] - k->mean_vectors[j];
+    v[i].search = search_start();
     v[i].top = -INFINITY;
+    v[i].size = norm_above(a, d);
+    // |x| + |mx|, as x is a and mx.
+    const double both = v[i].size * (1 + 0x1p-20) + 2 * k->mean_vectors_norm;
     // Differences from the means are rounded to binary32, the rest to binary64.
-    const double both = v[i].search.norm + k->mean_vectors_norm;
     v[i].slack = 0x1p-22 * both * k->spread + ((double)d + 16) * 0x1p-50 * both * k->longest + 0x1p-100;
     // Out of the range for which bounds and integers are sized.
-    if (!((4 * both * k->spread + v[i].slack) / k->unit < 0x1p40) || !(v[i].search.norm < 0x1p40)) {
+    if (!((4 * both * k->spread + v[i].slack) / k->unit < 0x1p40) || !(both < 0x1p40)) {
       counts->fallbacks += 1;
       ckernels_best_sgemm(level, k->rows, vectors, count, base + at.sgemm, winners, scores, counts);
       return;
     }
-    for (size_t j = 0; j < d; j++) centred[i * d + j] = vectors[i * d + j] - k->mean_vectors[j];
   }
   // In parts of TURN_PART, so that no product passes through many roundings.
   for (size_t j = 0; j < d; j += TURN_PART) {
@@ -283,26 +303,26 @@ TARGET_VNNI void ckernels_best_cascade(
   float quantized[width], left[width > d ? width : d];
   for (size_t i = 0; i < count; i++) {
     const float *a = centred + i * d, *p = turned + i * width;
-    const double square = ckernels_score(level, a, a, d) * (1 + 0x1p-30), size = sqrt(square);
+    const double size = v[i].size;
     v[i].known = ckernels_score(level, vectors + i * d, k->mean_rows, d);
 
     quantize_whole(v + i, a, d, k->whole_width, left, whole + i * k->whole_width);
-    // rest[] is rounded by a few 2^-24 of |a|.
-    v[i].error = sqrt(ckernels_score(level, left, left, d)) * (1 + 0x1p-20) + 0x1p-22 * size;
+    // left[] is rounded by a few 2^-24 of |a|.
+    v[i].error = norm_above(left, d) + 0x1p-22 * size;
     v[i].length = size + v[i].error;
 
     int8_t *out = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
     v[i].slice_sum = quantize_slice(p, width, (float)k->vector_scale, left, quantized, out);
     const double rho = gamma * k->basis_norm * size + ((double)d + 16) * 0x1p-110;
-    const double e = sqrt(ckernels_score(level, left, left, width)) * (1 + 0x1p-20) + 0x1p-22 * size + rho;
-    const double kept = fmax(sqrt(ckernels_score(level, p, p, width)) * (1 - 0x1p-20) - rho, 0);
-    const double outside = fmax(square * (1 + 2 * k->skew) - kept * kept, 0);
+    const double e = norm_above(left, width) + 0x1p-22 * size + rho;
+    // norm_above() is not above by more than this.
+    const double kept = fmax(norm_above(p, width) * (1 - ((double)width / 64 + 16) * 0x1p-22) - 0x1p-50 - rho, 0);
+    const double outside = fmax(size * size * (1 + 2 * k->skew) * (1 + 0x1p-40) - kept * kept, 0);
     // How the vector's terms differ from the usual ones, rounded up.
     const double up = 0x1p-20 * size, unit = k->unit;
     rest[i] = (float)((sqrt(e * e + outside) - (double)k->usual.rest + up) / unit);
     error[i] = (float)((e - (double)k->usual.error + up) / unit);
-    length[i] =
-        (float)((sqrt(ckernels_score(level, quantized, quantized, width)) - (double)k->usual.length + up) / unit);
+    length[i] = (float)((norm_above(quantized, width) - (double)k->usual.length + up) / unit);
   }
 
   // The most promising row of the nearest pivot's group gives each vector a
@@ -370,8 +390,8 @@ TARGET_VNNI void ckernels_best_cascade(
       if (block + 1 < end && hit_count + at.groups * GROUP_VECTORS * BLOCK_ROWS <= at.hit_room) continue;
       for (size_t h = 0; h < hit_count; h++) {
         const uint32_t i = hits[h].vector, position = hits[h].position;
-        if (h + 4 < hit_count) {
-          const char *ahead = (const char *)k->whole + hits[h + 4].position * k->whole_stride;
+        if (h + 8 < hit_count) {
+          const char *ahead = (const char *)k->whole + hits[h + 8].position * k->whole_stride;
           for (size_t line = 0; line < k->whole_stride; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
         }
         if (i >= count || position >= k->rows->count) continue;
