@@ -164,10 +164,14 @@ final class LakeFixture: Sendable {
 
   // MARK: Commands
 
-  /// What tarn is told of this lake and of how many threads to use.
+  /// What tarn is told of this lake, of threads, and of the engine that starts
+  /// soonest; by invariant 3 neither shows in any byte.
   private func environment(_ added: [String: String]) -> [String: String] {
-    ["TARN_LAKE": lake, "TARN_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"]
-      .merging(added) { $1 }
+    [
+      "TARN_LAKE": lake, "TARN_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+      "TARN_ENGINE": "sgemm",
+    ]
+    .merging(added) { $1 }
   }
 
   /// Runs tarn on this lake.
