@@ -39,7 +39,7 @@ struct ckernels_cascade {
   size_t padded;     // D rounded up to a multiple of 4
   size_t blocks;
   float *mean_rows, *mean_vectors;  // mc, mx: [d]
-  float *basis;                     // P: [D x d]
+  float *basis;                     // P: [D x d]; none when D = d, P = I
   double *basis64;                  // the same numbers
   double skew;                      // at least |P P' - I|
   double basis_norm;                // at least |P|

@@ -92,7 +92,8 @@ static size_t choose_width(
   size_t chosen = d;
   double least = INFINITY;
   size_t done = 0;
-  for (size_t width = d < 64 ? d : 64;; width = width + 32 < d ? width + 32 : d) {
+  const size_t step = d > 128 ? 32 : 16;
+  for (size_t width = 2 * step < d ? 2 * step : d;; width = width + step < d ? width + step : d) {
     size_t survivors = 0;
     for (size_t i = 0; i < vectors; i++) {
       for (size_t j = done; j < width; j++) vt[i] -= (double)v[i * d + j] * (double)v[i * d + j];
@@ -116,7 +117,7 @@ static size_t choose_width(
     // In nanoseconds of one core: int8 products of the slice, second looks
     // (more than needed at first, while the best is not known), the turning.
     const double cost = (double)count * (double)width * 0.005 + share * 1.5 * (double)count * 30 +
-                        (double)width * (double)d * 0.02;
+                        (width < d ? (double)width * (double)d * 0.02 : 0);
     if (cost < least) {
       least = cost;
       chosen = width;
@@ -236,28 +237,36 @@ int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vect
     free(rt);
 
     k->padded = (k->width + 3) / 4 * 4;
-    k->basis = cascade_zeroed(k->width * d, sizeof(float));
-    k->basis64 = cascade_zeroed(k->width * d, sizeof(double));
-    mix_axes(k, axes);
+    // All dimensions need no turning: P is I.
+    float *row_slice = r, *vector_slice = v;
+    if (k->width < d) {
+      k->basis = cascade_zeroed(k->width * d, sizeof(float));
+      k->basis64 = cascade_zeroed(k->width * d, sizeof(double));
+      mix_axes(k, axes);
+      row_slice = cascade_zeroed(row_used * k->width, sizeof(float));
+      vector_slice = cascade_zeroed(vector_used * k->width, sizeof(float));
+      cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)row_used, (blasint)k->width, (blasint)d, 1.0f, r,
+          (blasint)d, k->basis, (blasint)d, 0.0f, row_slice, (blasint)k->width);
+      cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)vector_used, (blasint)k->width, (blasint)d, 1.0f, v,
+          (blasint)d, k->basis, (blasint)d, 0.0f, vector_slice, (blasint)k->width);
+    }
     // One scale for every element: 4 deviations fit, the rest is clipped and
     // counts as quantization error.
-    float *slice = cascade_zeroed((row_used > vector_used ? row_used : vector_used) * k->width, sizeof(float));
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)row_used, (blasint)k->width, (blasint)d, 1.0f, r, (blasint)d,
-        k->basis, (blasint)d, 0.0f, slice, (blasint)k->width);
-    k->row_scale = root_mean_square(slice, row_used * k->width) * 4 / 127;
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)vector_used, (blasint)k->width, (blasint)d, 1.0f, v,
-        (blasint)d, k->basis, (blasint)d, 0.0f, slice, (blasint)k->width);
-    k->vector_scale = root_mean_square(slice, vector_used * k->width) * 4 / 127;
+    k->row_scale = root_mean_square(row_slice, row_used * k->width) * 4 / 127;
+    k->vector_scale = root_mean_square(vector_slice, vector_used * k->width) * 4 / 127;
     // What vectors will have, about: the closer, the less the maxima of blocks count.
     const double whole = root_mean_square(v, vector_used * d) * sqrt((double)d);
-    const double inside = root_mean_square(slice, vector_used * k->width) * sqrt((double)k->width);
+    const double inside = root_mean_square(vector_slice, vector_used * k->width) * sqrt((double)k->width);
     k->usual = (struct terms){
         .rest = (float)sqrt(fmax(whole * whole - inside * inside, 0)),
         .error = (float)(k->vector_scale * sqrt((double)k->width / 12)),
         .length = (float)(1.15 * inside)};
-    free(slice);
+    if (k->width < d) {
+      free(row_slice);
+      free(vector_slice);
+    }
     // Vectors or rows that are all the same have no deviation.
     if (!(k->row_scale > 0)) k->row_scale = k->vector_scale;
     if (!(k->vector_scale > 0)) k->vector_scale = k->row_scale;
@@ -310,8 +319,12 @@ void cascade_choose_pivots(struct ckernels_cascade *k) {
     const float *values = k->rows->values + g * count / groups * d;
     for (size_t j = 0; j < d; j++) b[j] = values[j] - k->mean_rows[j];
     float *p = k->pivot_slices + g * width;
-    cblas_sgemv(
-        CblasRowMajor, CblasNoTrans, (blasint)width, (blasint)d, 1.0f, k->basis, (blasint)d, b, 1, 0.0f, p, 1);
+    if (width == d) {
+      memcpy(p, b, d * sizeof(float));
+    } else {
+      cblas_sgemv(
+          CblasRowMajor, CblasNoTrans, (blasint)width, (blasint)d, 1.0f, k->basis, (blasint)d, b, 1, 0.0f, p, 1);
+    }
     for (size_t j = 0; j < width; j++) {
       k->pivot_halves[g] += p[j] * p[j] / 2;
       slice[j] = (uint8_t)((int)fmin(fmax(rint((double)p[j] / k->row_scale), -128), 127) + 128);

@@ -91,9 +91,13 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
   for (size_t base = first; base < end; base += BATCH) {
     const size_t n = end - base < BATCH ? end - base : BATCH;
     for (size_t i = 0; i < n * d; i++) b[i] = (double)(k->rows->values[base * d + i] - k->mean_rows[i % d]);
-    cblas_dgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)width, (blasint)d, 1.0, b, (blasint)d,
-        k->basis64, (blasint)d, 0.0, p, (blasint)width);
+    if (width == d) {
+      memcpy(p, b, n * d * sizeof(double));
+    } else {
+      cblas_dgemm(
+          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)width, (blasint)d, 1.0, b, (blasint)d,
+          k->basis64, (blasint)d, 0.0, p, (blasint)width);
+    }
     for (size_t i = 0; i < n * width; i++) p32[i] = (float)p[i];
     cblas_sgemm(
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)k->groups, (blasint)width, 1.0f, p32,
