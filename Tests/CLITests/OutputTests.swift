@@ -60,7 +60,7 @@ private struct ToolDescription: Decodable {
       ["train", "u", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1"],
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
       ["versions"], ["show", "v@1"], ["show", "t"], ["search", "v@1", "--queries", queries],
-      ["locate", "v@1", "0", "39"], ["reproduce", "v@1"], ["doctor"],
+      ["locate", "v@1", "0", "39"], ["reproduce", "v@1"], ["evict", "captions"], ["doctor"],
     ]
   }
 
