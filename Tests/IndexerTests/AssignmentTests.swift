@@ -110,7 +110,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
           // Axes of wide rows take a second to find; once is enough.
           if backend == .int8, problem.dimension > 128, i != number % 3 { continue }
           let engine = try AssignmentEngine(
-            rows: rows, backend: backend, pool: pool, tileVectors: tiles[i], minimumInt8Work: 0)
+            rows: rows, backend: backend, pool: pool, tileVectors: tiles[i])
           let found = try engine.best(of: vectors)
           #expect(
             found == expected,
@@ -136,8 +136,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     let expected = referenceWinners(of: queries, among: values, dimension: dimension)
     for backend in available {
       let engine = try AssignmentEngine(
-        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools[1],
-        minimumInt8Work: 0)
+        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools[1])
       #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
       #expect(engine.statistics.vectors == vectorCount)
     }
@@ -165,12 +164,12 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     let expected = referenceWinners(of: queries, among: values, dimension: dimension)
     for tile in [240, 17] {
       let engine = try AssignmentEngine(
-        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools[1], tileVectors: tile,
-        minimumInt8Work: 0)
+        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools[1], tileVectors: tile)
       #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
       let width = try #require(engine.sliceWidth, "sgemm served")
       if power > 1 { #expect(width < dimension / 2) }
-      #expect(engine.statistics.fallbacks == 0 && engine.statistics.looked < rowCount * vectorCount / 2)
+      #expect(engine.statistics.fallbacks == 0)
+      if rowCount > 1000 { #expect(engine.statistics.looked < rowCount * vectorCount / 2) }
     }
   }
 
@@ -185,7 +184,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     for j in 0..<40 { queries[13 * 40 + j] *= 300 }
     let expected = referenceWinners(of: queries, among: values, dimension: 40)
     let engine = try AssignmentEngine(
-      rows: FeatureMatrix(values, dimension: 40), backend: .int8, tileVectors: 10, minimumInt8Work: 0)
+      rows: FeatureMatrix(values, dimension: 40), backend: .int8, tileVectors: 10)
     // The first vectors are the sample: ordinary ones.
     #expect(try engine.best(of: FeatureMatrix(random.unitRows(64, dimension: 40), dimension: 40)).rows.count == 64)
     #expect(try engine.best(of: FeatureMatrix(queries, dimension: 40)) == expected)
@@ -198,7 +197,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     let worse = row.map { $0 * 0.5 }
     let rows = FeatureMatrix((0..<3000).flatMap { $0 < 7 ? worse : row }, dimension: 40)
     for backend in available {
-      let found = try AssignmentEngine(rows: rows, backend: backend, minimumInt8Work: 0).best(
+      let found = try AssignmentEngine(rows: rows, backend: backend).best(
         of: FeatureMatrix(row, dimension: 40))
       #expect(found.rows == [7])
     }

@@ -60,6 +60,24 @@ class SameBytes(LakeTest):
         self.assertLessEqual({"sgemm", "scalar"}, engines)
         print(f"same bytes: {len(tried)} combinations of {', '.join(sorted(engines))}, 1 digest each for {len(expected)} sizes")
 
+    def test_builds_at_the_same_time_give_the_bytes_of_builds_alone(self) -> None:
+        template = self.synced()
+        alone = self.results(self.copy(template, "alone"), NLIST)
+        lakes = [(self.copy(template, f"together-{threads}"), threads) for threads in THREADS]
+        for command in (
+            ("train", "clip", "--images", "images", "--captions", "captions", "--nlist", NLIST, "--iterations", 4),
+            ("build", "clips", "--trained", "clip", "--images", "images", "--shards-per-output", 2)):
+            running = [
+                subprocess.Popen(
+                    lake.command(*command), env=environment(TARN_THREADS=threads), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=lake.directory.parent)
+                for lake, threads in lakes]
+            for process in running:
+                _, error = process.communicate(timeout=300)
+                self.assertEqual(process.returncode, 0, error)
+        for lake, threads in lakes:
+            self.assertEqual(self.results(lake, NLIST), alone, f"{threads} threads")
+
     def test_a_run_that_was_killed_often_gives_the_same_bytes(self) -> None:
         template = self.synced()
         expected = self.results(self.copy(template, "undisturbed"), NLIST)

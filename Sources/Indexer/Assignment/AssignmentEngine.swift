@@ -24,7 +24,8 @@ package final class AssignmentEngine: Sendable {
   private let rows: PreparedRows
   private let pool: WorkerPool
   private let tileVectors: Int?
-  private let minimumInt8Work: Int
+  /// Products (vectors · rows · dimension) from which the int8 engine pays.
+  private let minimumInt8Work: Double
   private let totals = Mutex(Statistics())
 
   /// What the work so far has cost; without effect on any result.
@@ -49,14 +50,12 @@ package final class AssignmentEngine: Sendable {
   ///   - pool: The threads.
   ///   - tileVectors: Vectors that a thread takes at a time, `1...`; nil for
   ///     the width that suits the caches.
-  ///   - minimumInt8Work: Products (vectors · rows · dimension) from which it
-  ///     pays to prepare the rows for the int8 engine; sgemm serves until then.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``IndexerError`` `.usage` for no rows or too many,
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
-    pool: WorkerPool = .shared, tileVectors: Int? = nil, minimumInt8Work: Int = 1 << 38,
+    pool: WorkerPool = .shared, tileVectors: Int? = nil,
     logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
@@ -73,7 +72,8 @@ package final class AssignmentEngine: Sendable {
     (rowCount, dimension) = (prepared.count, prepared.dimension)
     self.pool = pool
     self.tileVectors = tileVectors.map { max($0, 1) }
-    self.minimumInt8Work = minimumInt8Work
+    // Preparing rows takes a second or so; asked for by name, it is done always.
+    minimumInt8Work = backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
   }
 
   /// What the work so far has cost.
@@ -111,7 +111,7 @@ package final class AssignmentEngine: Sendable {
     }
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
-    if backend == .int8, Double(statistics.vectors + count) * Double(rowCount * dimension) >= Double(minimumInt8Work) {
+    if backend == .int8, Double(statistics.vectors + count) * Double(rowCount * dimension) >= minimumInt8Work {
       prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list)
     }
     let cascade = rows.cascade

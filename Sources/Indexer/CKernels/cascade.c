@@ -287,7 +287,8 @@ TARGET_VNNI void ckernels_best_cascade(
     }
   }
   // In parts of TURN_PART, so that no product passes through many roundings.
-  for (size_t j = 0; j < d; j += TURN_PART) {
+  if (width == d) turned = centred;
+  for (size_t j = 0; j < d && width < d; j += TURN_PART) {
     cblas_sgemm(
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width,
         (blasint)(d - j < TURN_PART ? d - j : TURN_PART), 1.0f, centred + j, (blasint)d, k->basis + j, (blasint)d,

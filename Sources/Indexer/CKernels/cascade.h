@@ -39,7 +39,7 @@ struct ckernels_cascade {
   size_t padded;     // D rounded up to a multiple of 4
   size_t blocks;
   float *mean_rows, *mean_vectors;  // mc, mx: [d]
-  float *basis;                     // P: [D x d]
+  float *basis;                     // P: [D x d]; none when D = d, P = I
   double *basis64;                  // the same numbers
   double skew;                      // at least |P P' - I|
   double basis_norm;                // at least |P|
@@ -76,3 +76,17 @@ struct ckernels_cascade {
   uint32_t *order;          // rows by group, then by rising rest
   int unsuitable;   // set when some row is out of range
 };
+
+// No bound is spoilt by rounding in binary64: this factor pays for it.
+static const double UP = 1 + 0x1p-20;
+
+// Zeroed memory in whole pages; free() frees it.
+void *cascade_zeroed(size_t count, size_t size);
+// score(mx, c - mc), the difference in float32.
+double cascade_mean_product(const struct ckernels_cascade *, const float *values);
+// Puts a row's quantized slice in its lane of a block.
+void cascade_put_in_lane(const struct ckernels_cascade *, const uint8_t *slice, uint8_t *block, size_t lane);
+// Chooses means, basis, width and scales; false when the rows are out of range.
+int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vector_count);
+// Takes rows from all over as pivots.
+void cascade_choose_pivots(struct ckernels_cascade *);

@@ -4,6 +4,7 @@
 internal import CKernels
 package import Catalog
 package import Logging
+internal import Synchronization
 
 /// How coarse centroids are trained.
 package enum TrainingMethod: String, Sendable, CaseIterable, Codable {
@@ -137,13 +138,20 @@ package struct PairedKMeans: Sendable {
   }
 
   private func requireUnitRows(_ matrix: FeatureMatrix, _ kind: String) throws {
-    for row in 0..<matrix.rowCount {
-      let length = matrix.length(ofRow: row)
-      guard abs(length - 1) <= Normalisation.tolerance else {
-        throw IndexerError(
-          .badFeatures, "training \(kind) \(row) has length \(Float(length)), not 1",
-          hint: "normalise the features, or ask for it with --normalise")
+    let batch = 4096
+    let firstBad = Atomic<Int>(Int.max)
+    pool.run((matrix.rowCount + batch - 1) / batch) { task, _ in
+      for row in (task * batch)..<min((task + 1) * batch, matrix.rowCount)
+      where !(abs(matrix.length(ofRow: row) - 1) <= Normalisation.tolerance) {
+        firstBad.min(row, ordering: .relaxed)
+        return
       }
+    }
+    let row = firstBad.load(ordering: .relaxed)
+    guard row == Int.max else {
+      throw IndexerError(
+        .badFeatures, "training \(kind) \(row) has length \(Float(matrix.length(ofRow: row))), not 1",
+        hint: "normalise the features, or ask for it with --normalise")
     }
   }
 
