@@ -130,8 +130,11 @@ final class LakeFixture: Sendable {
   /// The sources that every lake of these tests shares.
   static func sources() throws -> FeatureSources {
     try prototypes.withLock { prototypes in
-      let sources = try prototypes.sources ?? FeatureSources()
+      if let sources = prototypes.sources { return sources }
+      let sources = try FeatureSources()
       prototypes.sources = sources
+      // What is static is not released at the end, and its directories would stay.
+      atexit { LakeFixture.prototypes.withLock { $0 = Prototypes() } }
       return sources
     }
   }
