@@ -98,7 +98,7 @@ struct LakeInventory {
   private func remedy(_ kind: ArtifactKind, _ path: String, version: String?) -> String {
     switch kind {
     case .segment, .nearestImages: "delete \(path); the next command that needs it makes it again"
-    case .trainedIndex: "restore \(path) from a copy of the lake"
+    case .trainedIndex: "run its `tarn train` again: the same inputs give the same bytes"
     case .outputShard:
       "restore \(path), or `tarn reproduce \(version ?? "NAME@N") --into DIR` and move the file there"
     }
@@ -160,7 +160,7 @@ struct LakeInventory {
 
   /// Whether a name is one that whole files never have.
   static func isTemporary(_ path: String) -> Bool {
-    path.contains(".tmp-") || path.hasSuffix(".tmp") || path.contains(".link-")
+    path.hasSuffix(".tmp") || path.hasSuffix(".link")
   }
 
   // MARK: Versions and scratch
@@ -182,7 +182,7 @@ struct LakeInventory {
       let path = layout.lockFilePath(version.name)
       guard (try? Disk.digest(of: path)) != version.versionDigest else { continue }
       faults.append(
-        Finding(.problem, "versions", "the lock file of \(version.name) is not what was sealed", fix: "restore \(path)")
+        Finding(.problem, "versions", "the lock file of \(version.name) is not what was sealed", fix: "run its `tarn build` again")
       )
     }
     let explained = (files(below: layout.versions) ?? []).filter(LakeInventory.isTemporary).map { path in

@@ -261,10 +261,10 @@ import Testing
     ("shards/images/other.npy.part", .warning, "unknown"),
     ("shards/images/img_0.npy.part", .note, "partial"),
     ("shards/images/img_0.npy.part.resume", .note, "partial"),
-    ("shards/images/img_0.npy.part.resume.tmp-12", .note, "leftover"),
+    ("shards/images/img_0.npy.part.resume.tmp", .note, "leftover"),
     ("artifacts/outputs/ab/abcd.faiss", .warning, "unknown"),
     ("artifacts/.work/output-1-0.faiss", .note, "work"),
-    ("versions/v@1/v.lock.json.tmp-12", .note, "leftover"),
+    ("versions/v@1/v.lock.json.tmp", .note, "leftover"),
     ("scratch/train-ab/kmeans.state", .note, "scratch"),
   ])
   func tellsWhatAFileWithoutARowIs(path: String, level: Finding.Level, check: String) throws {

@@ -43,7 +43,7 @@ private func fetchInChild(_ directory: String, _ url: String) async -> FetchErro
     let run = await fetch([makeRequest(in: directory, from: [url])])
     let fetched = try #require(run.shard())
     #expect(bytes(at: fetched.path) == shard)
-    #expect(try directory.contents().filter { !$0.contains(".tmp-") } == ["1-\(fetched.digest.prefix(16)).npy"])
+    #expect(try directory.contents().filter { !$0.hasSuffix(".tmp") } == ["1-\(fetched.digest.prefix(16)).npy"])
   }
 
   @Test(arguments: 1...8) func reportsAFullDiskAndContinuesWhenThereIsSpace(step: Int) async throws {

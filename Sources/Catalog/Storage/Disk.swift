@@ -56,7 +56,7 @@ package enum Disk {
   /// symbolic one.
   package static func link(_ from: String, _ to: String) throws {
     try FaultPlan.step("link", to)
-    let temporary = to + ".link-\(getpid())"
+    let temporary = to + ".link"
     unlink(temporary)
     if Glibc.link(from, temporary) != 0 {
       guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP].contains(errno), symlink(from, temporary) == 0 else {
@@ -79,7 +79,7 @@ package enum Disk {
 
   /// Writes a small file under its final name in one durable step.
   package static func writeAtomically(_ bytes: some Collection<UInt8>, to path: String) throws {
-    var file = try DurableFile(creating: path + ".tmp-\(getpid())")
+    var file = try DurableFile(creating: path + ".tmp")
     let contiguous = Array(bytes)
     try file.write(contiguous.span.bytes)
     try file.finish(as: path)
@@ -117,7 +117,7 @@ package enum Disk {
     let descriptor = open(from, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw systemError("open", from) }
     defer { close(descriptor) }
-    var file = try DurableFile(creating: to + ".tmp-\(getpid())")
+    var file = try DurableFile(creating: to + ".tmp")
     var buffer = [UInt8](repeating: 0, count: 1 << 20)
     while true {
       let count = read(descriptor, &buffer, buffer.count)

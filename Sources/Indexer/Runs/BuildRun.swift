@@ -241,7 +241,9 @@ package struct BuildRun: Sendable {
   private func segment(_ trained: ContentDigest, _ shard: ContentDigest) throws -> SegmentRecord? {
     let known = try catalog.segment(
       trained: trained, shard: shard, badRows: options.badRows, formatVersion: segmentFormatVersion)
-    guard let known, Disk.size(of: catalog.path(of: .segment, known.digest)) != nil else { return nil }
+    guard let known, let artifact = try catalog.artifact(known.digest),
+      Disk.size(of: catalog.path(of: .segment, known.digest)) == artifact.byteCount
+    else { return nil }
     return known
   }
 

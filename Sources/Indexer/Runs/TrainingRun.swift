@@ -100,11 +100,17 @@ package struct TrainingRun {
     let sample = try TrainingSample(
       count: wanted, rowCounts: images.rowCounts, seed: UInt64(bitPattern: options.seed))
     let trained = try catalog.planTraining(definition(images, captions, sample))
-    if let digest = trained.digest {
+    guard let digest = trained.digest else { return (try train(trained, images, captions, sample), true) }
+    do {
       _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
       return (trained, false)
+    } catch let error as IndexerError {
+      // The same inputs give the same bytes: what was lost can be made again.
+      logger.warning("\(error.message); training it again")
+      let again = try train(trained, images, captions, sample)
+      _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
+      return (again, false)
     }
-    return (try train(trained, images, captions, sample), true)
   }
 
   private func input(_ name: String) throws -> Input {

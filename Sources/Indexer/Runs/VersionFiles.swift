@@ -7,7 +7,8 @@ internal import Catalog
 struct VersionFiles {
   let catalog: LakeCatalog
 
-  /// Gives every finished output its name; one that has it is left alone.
+  /// Gives every finished output its name, and a sealed version its lock file;
+  /// what is there already is left alone.
   func restoreNames(of version: IndexVersion) throws {
     try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
     for output in try catalog.outputs(of: version) {
@@ -16,6 +17,13 @@ struct VersionFiles {
       try Disk.link(catalog.path(of: .outputShard, output.digest), name)
     }
     try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
+    let path = catalog.layout.lockFilePath(version.name)
+    guard let digest = version.versionDigest, (try? Disk.digest(of: path)) != digest else { return }
+    let text = try lockFile(of: version, catalog.trainedIndex(id: version.trainedIndexID))
+    guard ContentDigest.of(text) == digest else {
+      throw IndexerError(.integrity, "the catalog no longer says what \(version.name) was sealed with")
+    }
+    try Disk.writeAtomically(Array(text.utf8), to: path)
   }
 
   /// The lock file: canonical JSON of all that a rebuild needs and must give.
