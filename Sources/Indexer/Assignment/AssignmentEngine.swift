@@ -23,7 +23,7 @@ package final class AssignmentEngine: Sendable {
 
   private let rows: PreparedRows
   private let pool: WorkerPool
-  private let tileVectors: Int
+  private let tileVectors: Int?
   private let minimumInt8Work: Int
   private let totals = Mutex(Statistics())
 
@@ -72,7 +72,7 @@ package final class AssignmentEngine: Sendable {
     self.rows = prepared
     (rowCount, dimension) = (prepared.count, prepared.dimension)
     self.pool = pool
-    self.tileVectors = max(tileVectors ?? 240, 1)
+    self.tileVectors = tileVectors.map { max($0, 1) }
     self.minimumInt8Work = minimumInt8Work
   }
 
@@ -111,11 +111,13 @@ package final class AssignmentEngine: Sendable {
     }
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
-    let tile = tileVectors
     if backend == .int8, Double(statistics.vectors + count) * Double(rowCount * dimension) >= Double(minimumInt8Work) {
       prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list)
     }
     let cascade = rows.cascade
+    // A wide tile reads the rows less often; a narrow one keeps all threads busy.
+    let isLarge = cascade != nil && count >= 960 * 8 * pool.threadCount
+    let tile = tileVectors ?? (isLarge ? 960 : 240)
     let scratch = Scratch(
       count: pool.threadCount, vectorByteCount: tile * dimension * 4,
       byteCount: rows.scratchByteCount(vectorCount: tile, cascade: cascade))
@@ -171,7 +173,7 @@ extension AssignmentEngine {
   /// over the matrix.
   private func prepareCascade(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) {
     var sample: [Float] = []
-    for position in stride(from: 0, to: count, by: max(1, count / 1024)) {
+    for position in stride(from: 0, to: count, by: max(1, count / 8192)) {
       let row = list.map { Int($0[position]) } ?? (firstRow + position)
       let vector = matrix.floats(rows: row..<(row + 1))
       if vector.allSatisfy(\.isFinite) { sample += vector }

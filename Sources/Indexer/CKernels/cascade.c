@@ -16,6 +16,7 @@
 // where they meet integers.
 struct vector {
   struct search search;
+  double size;       // at least |a|
   double top;        // greatest result of a second look
   double known;      // score(x, mc)
   double slack;      // rounding of everything in binary32 and binary64
@@ -33,7 +34,7 @@ struct hit {
 
 // Where the parts of the scratch are, for tiles of `count` vectors.
 struct layout {
-  size_t groups, vectors, centred, turned, slices, whole, thresholds, rest, error, length, lower, greatest, seeds, hits, hit_room,
+  size_t groups, vectors, centred, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, hits, hit_room,
       sgemm, total;
 };
 
@@ -54,7 +55,7 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   PART(length, padded * sizeof(float));
   PART(lower, padded * sizeof(float));
   PART(greatest, padded * sizeof(int32_t));
-  PART(seeds, padded * sizeof(uint32_t));
+  PART(nearest, padded * sizeof(uint32_t));
   at.hit_room = count * BLOCK_ROWS * 2;
   PART(hits, at.hit_room * sizeof(struct hit));
   PART(sgemm, ckernels_sgemm_scratch(count));
@@ -123,6 +124,31 @@ TARGET_VNNI static void find_greatest(
   }
 }
 
+// The position of the greatest product of one vector in a block, if greater
+// than before.
+TARGET_VNNI static void find_greatest_of_one(
+    const uint8_t *rows, const int8_t *vector, size_t quads, const int32_t *offsets, uint32_t position,
+    int32_t *greatest, uint32_t *at) {
+  __m512i s[4];
+  for (int r = 0; r < 4; r++) s[r] = _mm512_loadu_si512(offsets + 16 * r);
+  for (size_t q = 0; q < quads; q++) {
+    int32_t four;
+    memcpy(&four, vector + 4 * GROUP_VECTORS * q, 4);
+    const __m512i x = _mm512_set1_epi32(four);
+    for (int r = 0; r < 4; r++) {
+      s[r] = _mm512_dpbusd_epi32(s[r], _mm512_loadu_si512(rows + 4 * BLOCK_ROWS * q + 64 * r), x);
+    }
+  }
+  const int32_t top = _mm512_reduce_max_epi32(
+      _mm512_max_epi32(_mm512_max_epi32(s[0], s[1]), _mm512_max_epi32(s[2], s[3])));
+  if (top <= *greatest) return;
+  *greatest = top;
+  for (uint32_t r = 0; r < 4; r++) {
+    const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[r], _mm512_set1_epi32(top));
+    if (mask != 0) *at = position + 16 * r + (uint32_t)__builtin_ctz(mask);
+  }
+}
+
 TARGET_VNNI static int32_t whole_product(const uint8_t *row, const int8_t *vector, size_t width) {
   __m512i a = _mm512_setzero_si512(), b = a;
   size_t j = 0;
@@ -166,6 +192,22 @@ TARGET_VNNI static void consider(
 }
 
 static int32_t clamped(float value) { return (int32_t)fminf(fmaxf(value, -2.0e9f), 2.0e9f); }
+
+// At least the norm of a float32 vector, and closely: 64 lanes of float32, so a
+// square passes through d / 64 + 8 roundings at most.
+TARGET_VNNI static double norm_above(const float *x, size_t d) {
+  __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  for (size_t j = 0; j < d; j += 64) {
+    for (size_t r = 0; r < 4; r++) {
+      const size_t at = j + 16 * r, left = at < d ? d - at : 0;
+      const __m512 y = _mm512_maskz_loadu_ps(left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1), x + at);
+      s[r] = _mm512_fmadd_ps(y, y, s[r]);
+    }
+  }
+  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+  // Squares below the normal range lose less than 2^-126 each.
+  return sqrt(((double)sum + (double)d * 0x1p-125) * (1 + ((double)d / 64 + 16) * 0x1p-23));
+}
 
 // Quantizes a centred vector over all dimensions.
 TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t d, size_t padded, float *rest, int8_t *out) {
@@ -228,73 +270,88 @@ TARGET_VNNI void ckernels_best_cascade(
   struct hit *hits = (struct hit *)(base + at.hits);
 
   for (size_t i = 0; i < count; i++) {
-    v[i].search = search_start(level, vectors + i * d, d);
+    float *a = centred + i * d;
+    for (size_t j = 0; j < d; j++) a[j] = vectors[i * d + j] - k->mean_vectors[j];
+    v[i].search = search_start();
     v[i].top = -INFINITY;
+    v[i].size = norm_above(a, d);
+    // |x| + |mx|, as x is a and mx.
+    const double both = v[i].size * (1 + 0x1p-20) + 2 * k->mean_vectors_norm;
     // Differences from the means are rounded to binary32, the rest to binary64.
-    const double both = v[i].search.norm + k->mean_vectors_norm;
     v[i].slack = 0x1p-22 * both * k->spread + ((double)d + 16) * 0x1p-50 * both * k->longest + 0x1p-100;
     // Out of the range for which bounds and integers are sized.
-    if (!((4 * both * k->spread + v[i].slack) / k->unit < 0x1p40) || !(v[i].search.norm < 0x1p40)) {
+    if (!((4 * both * k->spread + v[i].slack) / k->unit < 0x1p40) || !(both < 0x1p40)) {
       counts->fallbacks += 1;
       ckernels_best_sgemm(level, k->rows, vectors, count, base + at.sgemm, winners, scores, counts);
       return;
     }
-    for (size_t j = 0; j < d; j++) centred[i * d + j] = vectors[i * d + j] - k->mean_vectors[j];
   }
-  cblas_sgemm(
-      CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width, (blasint)d, 1.0f, centred, (blasint)d,
-      k->basis, (blasint)d, 0.0f, turned, (blasint)width);
+  // In parts of TURN_PART, so that no product passes through many roundings.
+  for (size_t j = 0; j < d; j += TURN_PART) {
+    cblas_sgemm(
+        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width,
+        (blasint)(d - j < TURN_PART ? d - j : TURN_PART), 1.0f, centred + j, (blasint)d, k->basis + j, (blasint)d,
+        j == 0 ? 0.0f : 1.0f, turned, (blasint)width);
+  }
   memset(slices, 0, at.groups * GROUP_VECTORS * k->padded);
   for (size_t i = at.groups * GROUP_VECTORS; i-- > 0;) {
     // Vectors that fill up the last group match nothing.
     rest[i] = error[i] = length[i] = 0;
     lower[i] = 3.0e9f;
   }
-  const double n = (double)d + 16, gamma = n * 0x1p-24 / (1 - n * 0x1p-24);
+  const double n = (double)(d < TURN_PART ? d : TURN_PART + d / TURN_PART + 1) + 16, gamma = n * 0x1p-24 / (1 - n * 0x1p-24);
   float quantized[width], left[width > d ? width : d];
   for (size_t i = 0; i < count; i++) {
     const float *a = centred + i * d, *p = turned + i * width;
-    const double square = ckernels_score(level, a, a, d) * (1 + 0x1p-30), size = sqrt(square);
+    const double size = v[i].size;
     v[i].known = ckernels_score(level, vectors + i * d, k->mean_rows, d);
 
     quantize_whole(v + i, a, d, k->whole_width, left, whole + i * k->whole_width);
-    // rest[] is rounded by a few 2^-24 of |a|.
-    v[i].error = sqrt(ckernels_score(level, left, left, d)) * (1 + 0x1p-20) + 0x1p-22 * size;
+    // left[] is rounded by a few 2^-24 of |a|.
+    v[i].error = norm_above(left, d) + 0x1p-22 * size;
     v[i].length = size + v[i].error;
 
     int8_t *out = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
     v[i].slice_sum = quantize_slice(p, width, (float)k->vector_scale, left, quantized, out);
-    const double rho = gamma * k->basis_norm * size + n * 0x1p-110;
-    const double e = sqrt(ckernels_score(level, left, left, width)) * (1 + 0x1p-20) + 0x1p-22 * size + rho;
-    const double kept = fmax(sqrt(ckernels_score(level, p, p, width)) * (1 - 0x1p-20) - rho, 0);
-    const double outside = fmax(square * (1 + 2 * k->skew) - kept * kept, 0);
-    const double up = (1 + 0x1p-20) / k->unit;
-    rest[i] = (float)(sqrt(e * e + outside) * up);
-    error[i] = (float)(e * up);
-    const double longer = sqrt(ckernels_score(level, quantized, quantized, width)) - k->usual_length;
-    length[i] = (float)(fmax(longer * (1 + 0x1p-20) + 0x1p-20 * size, 0) / k->unit);
+    const double rho = gamma * k->basis_norm * size + ((double)d + 16) * 0x1p-110;
+    const double e = norm_above(left, width) + 0x1p-22 * size + rho;
+    // norm_above() is not above by more than this.
+    const double kept = fmax(norm_above(p, width) * (1 - ((double)width / 64 + 16) * 0x1p-22) - 0x1p-50 - rho, 0);
+    const double outside = fmax(size * size * (1 + 2 * k->skew) * (1 + 0x1p-40) - kept * kept, 0);
+    // How the vector's terms differ from the usual ones, rounded up.
+    const double up = 0x1p-20 * size, unit = k->unit;
+    rest[i] = (float)((sqrt(e * e + outside) - (double)k->usual.rest + up) / unit);
+    error[i] = (float)((e - (double)k->usual.error + up) / unit);
+    length[i] = (float)((norm_above(quantized, width) - (double)k->usual.length + up) / unit);
   }
 
-  // The most promising row of some blocks gives each vector a lower bound.
+  // The most promising row of the nearest pivot's group gives each vector a
+  // lower bound.
   int32_t *greatest = (int32_t *)(base + at.greatest);
-  uint32_t *seeds = (uint32_t *)(base + at.seeds);
+  uint32_t *nearest = (uint32_t *)(base + at.nearest);
   for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
     greatest[i] = INT32_MIN;
-    seeds[i] = 0;
+    nearest[i] = 0;
   }
-  const size_t seed_blocks = k->blocks < SEED_SHARE ? 1 : k->blocks / SEED_SHARE < 32 ? k->blocks / SEED_SHARE : 32;
-  for (size_t s = 0; s < seed_blocks; s++) {
-    const size_t block = s * k->blocks / seed_blocks;
+  for (size_t pivot = 0; pivot < k->groups; pivot += BLOCK_ROWS) {
     for (size_t group = 0; group < at.groups; group++) {
       find_greatest(
-          k->packed + block * BLOCK_ROWS * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
-          k->offsets + block * BLOCK_ROWS, (uint32_t)(block * BLOCK_ROWS), greatest + group * GROUP_VECTORS,
-          seeds + group * GROUP_VECTORS);
+          k->pivots + pivot * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
+          k->pivot_offsets + pivot, (uint32_t)pivot, greatest + group * GROUP_VECTORS, nearest + group * GROUP_VECTORS);
     }
   }
   for (size_t i = 0; i < count; i++) {
-    if (seeds[i] >= k->rows->count) seeds[i] = 0;
-    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seeds[i], counts);
+    const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
+    const uint32_t start = k->group_starts[nearest[i]], end = k->group_starts[nearest[i] + 1];
+    int32_t top = INT32_MIN;
+    uint32_t seed = 0;
+    for (uint32_t block = start / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
+      find_greatest_of_one(
+          k->packed + block * BLOCK_ROWS * k->padded, slice, k->padded / 4, k->offsets + block * BLOCK_ROWS,
+          block * BLOCK_ROWS, &top, &seed);
+    }
+    if (seed >= k->rows->count) seed = 0;
+    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seed, counts);
   }
 
   for (size_t first = 0; first < k->blocks;) {
@@ -310,8 +367,11 @@ TARGET_VNNI void ckernels_best_cascade(
     for (size_t block = first; block < end; block++) {
       const struct block_bound bound = k->bounds[block];
       for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
-        const float reach = rest[i] * bound.rest + error[i] * bound.length + length[i] * bound.error;
-        thresholds[i] = clamped(lower[i] - reach * (1 + 0x1p-18f) - 2);
+        const float by_rest = fmaxf(rest[i] * bound.least.rest, rest[i] * bound.most.rest);
+        const float by_error = fmaxf(error[i] * bound.least.error, error[i] * bound.most.error);
+        const float by_length = fmaxf(length[i] * bound.least.length, length[i] * bound.most.length);
+        const float rounding = (fabsf(by_rest) + fabsf(by_error) + fabsf(by_length)) * 0x1p-18f;
+        thresholds[i] = clamped(lower[i] - (by_rest + by_error + by_length) - rounding - 2);
       }
       const uint8_t *packed = k->packed + block * BLOCK_ROWS * k->padded;
       for (size_t group = 0; group < at.groups; group++) {
@@ -330,8 +390,8 @@ TARGET_VNNI void ckernels_best_cascade(
       if (block + 1 < end && hit_count + at.groups * GROUP_VECTORS * BLOCK_ROWS <= at.hit_room) continue;
       for (size_t h = 0; h < hit_count; h++) {
         const uint32_t i = hits[h].vector, position = hits[h].position;
-        if (h + 4 < hit_count) {
-          const char *ahead = (const char *)k->whole + hits[h + 4].position * k->whole_stride;
+        if (h + 8 < hit_count) {
+          const char *ahead = (const char *)k->whole + hits[h + 8].position * k->whole_stride;
           for (size_t line = 0; line < k->whole_stride; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
         }
         if (i >= count || position >= k->rows->count) continue;

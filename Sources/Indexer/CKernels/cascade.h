@@ -9,7 +9,7 @@
 
 // Rows of a block lie side by side, four elements of each after four of the
 // last, as vpdpbusd wants them; vectors go through a block six at a time.
-enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, SEED_SHARE = 32 };
+enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, TURN_PART = 128 };
 
 // The whole row in int8, for the second look. Follows its elements in memory.
 struct whole_row {
@@ -20,11 +20,16 @@ struct whole_row {
   uint32_t row;     // its number
 };
 
-// What holds for every row of a block, each an upper bound.
+// The terms of a bound on what the slice's integer product leaves out of a
+// score: for vectors A, |e_a| and |alpha|, for rows B, |beta| and |e_b|, in the
+// order in which they are multiplied.
+struct terms {
+  float rest, error, length;
+};
+
+// What holds for every row of a block.
 struct block_bound {
-  float rest;    // B: of what the slice leaves out, with its quantization
-  float error;   // of the quantization of the slice
-  float length;  // of the quantized slice
+  struct terms least, most;
 };
 
 struct ckernels_cascade {
@@ -40,7 +45,7 @@ struct ckernels_cascade {
   double basis_norm;                // at least |P|
   double row_scale, vector_scale;   // of the slice
   double unit;                      // their product
-  double usual_length;              // most vectors' slices are no longer than this
+  struct terms usual;               // of vectors, about
   double longest;                   // at least every |c| and |mc|
   double spread;                    // at least every |c - mc|
   double mean_vectors_norm;         // at least |mx|
@@ -52,12 +57,22 @@ struct ckernels_cascade {
   size_t whole_width;          // d rounded up to a multiple of 64
   size_t whole_stride;
 
+  // Rows lie in groups of neighbours, each around a pivot; the best row of the
+  // nearest pivot's group is the first guess.
+  size_t groups;
+  uint8_t *pivots;          // packed like rows
+  int32_t *pivot_offsets;   // [groups rounded up to whole blocks]
+  uint32_t *group_starts;   // [groups + 1] positions
+
   // Between quantize and pack, in the rows' own order.
-  uint8_t *slices;  // [count x padded]
+  float *pivot_slices;      // [groups x D]
+  float *pivot_halves;      // [groups] half their squared lengths
+  uint8_t *slices;          // [count x padded]
   struct slice_bound {
-    float rest, error, length;
+    struct terms terms;
     int32_t offset;
+    uint32_t group;
   } *slice_bounds;
-  uint32_t *order;  // rows by rising rest
+  uint32_t *order;          // rows by group, then by rising rest
   int unsuitable;   // set when some row is out of range
 };

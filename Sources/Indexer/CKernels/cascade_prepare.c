@@ -194,8 +194,8 @@ static int choose(struct ckernels_cascade *k, const float *vectors, size_t vecto
   mean_of(rows->values, rows->count, 1, d, k->mean_rows);
   mean_of(vectors, vector_count, 1, d, k->mean_vectors);
   size_t row_used, vector_used;
-  float *r = centred_sample(rows->values, rows->count, (rows->count + 4095) / 4096, d, k->mean_rows, &row_used);
-  float *v = centred_sample(vectors, vector_count, (vector_count + 1023) / 1024, d, k->mean_vectors, &vector_used);
+  float *r = centred_sample(rows->values, rows->count, (rows->count + 8191) / 8192, d, k->mean_rows, &row_used);
+  float *v = centred_sample(vectors, vector_count, (vector_count + 8191) / 8192, d, k->mean_vectors, &vector_used);
   double *covariance = zeroed(d * d, sizeof(double));
   add_covariance(covariance, r, row_used, d);
   add_covariance(covariance, v, vector_used, d);
@@ -206,7 +206,7 @@ static int choose(struct ckernels_cascade *k, const float *vectors, size_t vecto
     // A few vectors and rows on the axes, and those vectors' best scores.
     const size_t few = vector_used < 48 ? vector_used : 48, some = row_used < 1024 ? row_used : 1024;
     const size_t vector_step = vector_used / few, row_step = row_used / some;
-    const size_t vector_stride = (vector_count + 1023) / 1024;
+    const size_t vector_stride = (vector_count + 8191) / 8192;
     float *axes32 = zeroed(d * d, sizeof(float)), *rt = zeroed(some * d, sizeof(float)),
           *vt = zeroed(few * d, sizeof(float)), *bias = zeroed(some, sizeof(float)),
           *best = zeroed(few, sizeof(float)), *products = zeroed(few * 1024, sizeof(float)),
@@ -261,7 +261,13 @@ static int choose(struct ckernels_cascade *k, const float *vectors, size_t vecto
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)vector_used, (blasint)k->width, (blasint)d, 1.0f, v,
         (blasint)d, k->basis, (blasint)d, 0.0f, slice, (blasint)k->width);
     k->vector_scale = root_mean_square(slice, vector_used * k->width) * 4 / 127;
-    k->usual_length = 1.1 * sqrt((double)k->width) * root_mean_square(slice, vector_used * k->width);
+    // What vectors will have, about: the closer, the less the maxima of blocks count.
+    const double whole = root_mean_square(v, vector_used * d) * sqrt((double)d);
+    const double inside = root_mean_square(slice, vector_used * k->width) * sqrt((double)k->width);
+    k->usual = (struct terms){
+        .rest = (float)sqrt(fmax(whole * whole - inside * inside, 0)),
+        .error = (float)(k->vector_scale * sqrt((double)k->width / 12)),
+        .length = (float)(1.15 * inside)};
     free(slice);
     // Vectors or rows that are all the same have no deviation.
     if (!(k->row_scale > 0)) k->row_scale = k->vector_scale;
@@ -290,7 +296,56 @@ static int choose(struct ckernels_cascade *k, const float *vectors, size_t vecto
   k->mean_vectors_norm = sqrt(ckernels_score(0, k->mean_vectors, k->mean_vectors, d)) * UP;
   k->longest = fmax(longest, mc);
   return good && k->skew < 0x1p-6 && k->row_scale > 0x1p-60 && k->vector_scale > 0x1p-60 && k->longest < 0x1p40 &&
-         k->mean_vectors_norm < 0x1p40 && k->spread * (k->mean_vectors_norm + k->usual_length) / k->unit < 0x1p28;
+         k->mean_vectors_norm < 0x1p40 && k->spread * (k->mean_vectors_norm + 4 * (double)(k->usual.rest + k->usual.error + k->usual.length)) / k->unit < 0x1p28;
+}
+
+// score(mx, c - mc), the difference in float32.
+static double mean_product(const struct ckernels_cascade *k, const float *values) {
+  double sum = 0;
+  for (size_t j = 0; j < k->dimension; j++) {
+    sum += (double)k->mean_vectors[j] * (double)(values[j] - k->mean_rows[j]);
+  }
+  return sum;
+}
+
+// Puts a row's quantized slice in its lane of a block.
+static void put_in_lane(const struct ckernels_cascade *k, const uint8_t *slice, uint8_t *block, size_t lane) {
+  for (size_t j = 0; j < k->padded; j++) block[(j / 4 * BLOCK_ROWS + lane) * 4 + j % 4] = slice[j];
+}
+
+// Takes rows from all over as pivots.
+static void choose_pivots(struct ckernels_cascade *k) {
+  const size_t d = k->dimension, width = k->width, count = k->rows->count;
+  size_t groups = 1;
+  while (groups * groups * 2 <= count && groups < MAXIMUM_GROUPS) groups *= 2;
+  k->groups = groups;
+  const size_t blocks = (groups + BLOCK_ROWS - 1) / BLOCK_ROWS;
+  k->pivots = zeroed(blocks * BLOCK_ROWS * k->padded, 1);
+  k->pivot_offsets = zeroed(blocks * BLOCK_ROWS, sizeof(int32_t));
+  k->group_starts = zeroed(groups + 1, sizeof(uint32_t));
+  k->pivot_slices = zeroed(groups * width, sizeof(float));
+  k->pivot_halves = zeroed(groups, sizeof(float));
+  float *b = zeroed(d, sizeof(float));
+  uint8_t *slice = zeroed(k->padded, 1);
+  for (size_t g = 0; g < blocks * BLOCK_ROWS; g++) {
+    if (g >= groups) {
+      k->pivot_offsets[g] = INT32_MIN / 2;
+      continue;
+    }
+    const float *values = k->rows->values + g * count / groups * d;
+    for (size_t j = 0; j < d; j++) b[j] = values[j] - k->mean_rows[j];
+    float *p = k->pivot_slices + g * width;
+    cblas_sgemv(
+        CblasRowMajor, CblasNoTrans, (blasint)width, (blasint)d, 1.0f, k->basis, (blasint)d, b, 1, 0.0f, p, 1);
+    for (size_t j = 0; j < width; j++) {
+      k->pivot_halves[g] += p[j] * p[j] / 2;
+      slice[j] = (uint8_t)((int)fmin(fmax(rint((double)p[j] / k->row_scale), -128), 127) + 128);
+    }
+    put_in_lane(k, slice, k->pivots + g / BLOCK_ROWS * BLOCK_ROWS * k->padded, g % BLOCK_ROWS);
+    k->pivot_offsets[g] = (int32_t)rint(mean_product(k, values) / k->unit);
+  }
+  free(b);
+  free(slice);
 }
 
 struct ckernels_cascade *ckernels_cascade_new(
@@ -307,6 +362,7 @@ struct ckernels_cascade *ckernels_cascade_new(
     ckernels_cascade_free(k);
     return NULL;
   }
+  choose_pivots(k);
   k->blocks = (rows->count + BLOCK_ROWS - 1) / BLOCK_ROWS;
   k->whole_width = (d + 63) / 64 * 64;
   k->whole_stride = k->whole_width + 64;
@@ -332,19 +388,15 @@ void ckernels_cascade_free(struct ckernels_cascade *k) {
   free(k->offsets);
   free(k->bounds);
   free(k->whole);
+  free(k->pivots);
+  free(k->pivot_offsets);
+  free(k->group_starts);
+  free(k->pivot_slices);
+  free(k->pivot_halves);
   free(k->slices);
   free(k->slice_bounds);
   free(k->order);
   free(k);
-}
-
-// score(mx, c - mc), the difference in float32.
-static double mean_product(const struct ckernels_cascade *k, const float *values) {
-  double sum = 0;
-  for (size_t j = 0; j < k->dimension; j++) {
-    sum += (double)k->mean_vectors[j] * (double)(values[j] - k->mean_rows[j]);
-  }
-  return sum;
 }
 
 static float float_above(double value) { return nextafterf((float)value, INFINITY); }
@@ -353,13 +405,23 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
   enum { BATCH = 64 };
   const size_t d = k->dimension, width = k->width;
   double *b = zeroed(BATCH * d, sizeof(double)), *p = zeroed(BATCH * width, sizeof(double));
+  float *p32 = zeroed(BATCH * width, sizeof(float)), *products = zeroed(BATCH * k->groups, sizeof(float));
   for (size_t base = first; base < end; base += BATCH) {
     const size_t n = end - base < BATCH ? end - base : BATCH;
     for (size_t i = 0; i < n * d; i++) b[i] = (double)(k->rows->values[base * d + i] - k->mean_rows[i % d]);
     cblas_dgemm(
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)width, (blasint)d, 1.0, b, (blasint)d,
         k->basis64, (blasint)d, 0.0, p, (blasint)width);
+    for (size_t i = 0; i < n * width; i++) p32[i] = (float)p[i];
+    cblas_sgemm(
+        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)k->groups, (blasint)width, 1.0f, p32,
+        (blasint)width, k->pivot_slices, (blasint)width, 0.0f, products, (blasint)k->groups);
     for (size_t i = 0; i < n; i++) {
+      const float *near = products + i * k->groups;
+      uint32_t group = 0;
+      for (uint32_t g = 1; g < k->groups; g++) {
+        if (near[g] - k->pivot_halves[g] > near[group] - k->pivot_halves[group]) group = g;
+      }
       const size_t c = base + i;
       uint8_t *slice = k->slices + c * k->padded;
       double square = 0, inside = 0, error = 0, length = 0;
@@ -378,25 +440,33 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
       const double e = (sqrt(error) + rho) * UP, kept = fmax(sqrt(inside) - rho, 0);
       const double rest = fmax(square * (1 + 2 * k->skew) * UP - kept * kept, 0);
       const double bias = mean_product(k, k->rows->values + c * d);
-      k->slice_bounds[c].rest = float_above(sqrt(e * e + rest) * UP);
-      k->slice_bounds[c].error = float_above(e);
-      k->slice_bounds[c].length = float_above(sqrt(length) * k->row_scale * UP);
-      // The row's own quantization error counts with the usual length of a
-      // vector; longer ones pay for the difference with the block's greatest.
-      k->slice_bounds[c].offset = (int32_t)ceil((bias + k->usual_length * e * UP) / k->unit) + 1;
+      const struct terms terms = {
+          .rest = float_above(sqrt(e * e + rest) * UP),
+          .error = float_above(sqrt(length) * k->row_scale * UP),
+          .length = float_above(e)};
+      // The bound for a usual vector is the row's own; how a vector differs
+      // counts with the greatest or least terms of the block.
+      const double usual = (double)k->usual.rest * (double)terms.rest + (double)k->usual.error * (double)terms.error +
+                           (double)k->usual.length * (double)terms.length;
+      k->slice_bounds[c] = (struct slice_bound){
+          .terms = terms, .offset = (int32_t)ceil((bias + usual) / k->unit) + 1, .group = group};
     }
   }
   free(b);
   free(p);
+  free(p32);
+  free(products);
 }
 
 struct keyed {
+  uint32_t group;
   float rest;
   uint32_t row;
 };
 
-static int by_rest(const void *left, const void *right) {
+static int by_group_and_rest(const void *left, const void *right) {
   const struct keyed *a = left, *b = right;
+  if (a->group != b->group) return a->group < b->group ? -1 : 1;
   if (a->rest != b->rest) return a->rest < b->rest ? -1 : 1;
   return a->row < b->row ? -1 : a->row > b->row;
 }
@@ -404,9 +474,13 @@ static int by_rest(const void *left, const void *right) {
 void ckernels_cascade_sort(struct ckernels_cascade *k) {
   const size_t count = k->rows->count;
   struct keyed *keys = zeroed(count, sizeof *keys);
-  for (size_t c = 0; c < count; c++) keys[c] = (struct keyed){k->slice_bounds[c].rest, (uint32_t)c};
-  qsort(keys, count, sizeof *keys, by_rest);
+  for (size_t c = 0; c < count; c++) {
+    keys[c] = (struct keyed){k->slice_bounds[c].group, k->slice_bounds[c].terms.rest, (uint32_t)c};
+    k->group_starts[keys[c].group + 1] += 1;
+  }
+  qsort(keys, count, sizeof *keys, by_group_and_rest);
   for (size_t c = 0; c < count; c++) k->order[c] = keys[c].row;
+  for (size_t g = 0; g < k->groups; g++) k->group_starts[g + 1] += k->group_starts[g];
   free(keys);
 }
 
@@ -417,6 +491,7 @@ void ckernels_cascade_pack(struct ckernels_cascade *k, size_t first, size_t end)
   for (size_t block = first; block < end; block++) {
     uint8_t *packed = k->packed + block * BLOCK_ROWS * k->padded;
     struct block_bound *bound = k->bounds + block;
+    bound->least = (struct terms){INFINITY, INFINITY, INFINITY};
     for (size_t lane = 0; lane < BLOCK_ROWS; lane++) {
       const size_t position = block * BLOCK_ROWS + lane;
       if (position >= k->rows->count) {
@@ -424,13 +499,14 @@ void ckernels_cascade_pack(struct ckernels_cascade *k, size_t first, size_t end)
         continue;
       }
       const uint32_t c = k->order[position];
-      for (size_t j = 0; j < k->padded; j++) {
-        packed[(j / 4 * BLOCK_ROWS + lane) * 4 + j % 4] = k->slices[c * k->padded + j];
-      }
-      k->offsets[position] = k->slice_bounds[c].offset;
-      bound->rest = fmaxf(bound->rest, k->slice_bounds[c].rest);
-      bound->error = fmaxf(bound->error, k->slice_bounds[c].error);
-      bound->length = fmaxf(bound->length, k->slice_bounds[c].length);
+      const struct slice_bound *slice = k->slice_bounds + c;
+      put_in_lane(k, k->slices + c * k->padded, packed, lane);
+      k->offsets[position] = slice->offset;
+      const struct terms t = slice->terms;
+      bound->least = (struct terms){
+          fminf(bound->least.rest, t.rest), fminf(bound->least.error, t.error), fminf(bound->least.length, t.length)};
+      bound->most = (struct terms){
+          fmaxf(bound->most.rest, t.rest), fmaxf(bound->most.error, t.error), fmaxf(bound->most.length, t.length)};
 
       const float *values = k->rows->values + (size_t)c * d;
       uint8_t *whole = k->whole + position * k->whole_stride;
@@ -457,10 +533,14 @@ void ckernels_cascade_pack(struct ckernels_cascade *k, size_t first, size_t end)
 }
 
 void ckernels_cascade_packed(struct ckernels_cascade *k) {
+  free(k->pivot_slices);
+  free(k->pivot_halves);
   free(k->slices);
   free(k->slice_bounds);
   free(k->order);
   free(k->basis64);
+  k->pivot_slices = NULL;
+  k->pivot_halves = NULL;
   k->slices = NULL;
   k->slice_bounds = NULL;
   k->order = NULL;

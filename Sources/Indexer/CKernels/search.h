@@ -11,7 +11,6 @@
 enum { CANDIDATES = 48 };
 
 struct search {
-  double norm;      // at least the vector's norm
   double lower;     // some row's score is at least this
   double best;      // greatest binary64 score so far
   uint32_t winner;  // its row
@@ -20,11 +19,8 @@ struct search {
   double upper[CANDIDATES];  // their scores are at most this
 };
 
-static inline struct search search_start(int level, const float *x, size_t dimension) {
-  return (struct search){
-      // A norm from the score is right to 1 part in 2^33.
-      .norm = sqrt(ckernels_score(level, x, x, dimension)) * (1 + 0x1p-30),
-      .lower = -INFINITY, .best = -INFINITY, .winner = UINT32_MAX};
+static inline struct search search_start(void) {
+  return (struct search){.lower = -INFINITY, .best = -INFINITY, .winner = UINT32_MAX};
 }
 
 static inline void search_drop_beaten(struct search *s) {

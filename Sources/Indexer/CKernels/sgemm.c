@@ -15,7 +15,7 @@
 enum { TILE_ROWS = 1024 };
 
 size_t ckernels_sgemm_scratch(size_t count) {
-  return count * (TILE_ROWS * sizeof(float) + sizeof(struct search)) + 64;
+  return count * (TILE_ROWS * sizeof(float) + sizeof(struct search) + sizeof(double)) + 64;
 }
 
 void ckernels_single_threaded_blas(void) { openblas_set_num_threads(1); }
@@ -88,8 +88,11 @@ void ckernels_best_sgemm(
   // Products and sums below the normal range lose at most 2^-126 each, flushed or not.
   const double tiny = n * 0x1p-124;
 
+  double *norms = (double *)(products + count * TILE_ROWS);
   for (size_t i = 0; i < count; i++) {
-    searches[i] = search_start(level, vectors + i * d, d);
+    searches[i] = search_start();
+    // A norm from the score is right to 1 part in 2^33.
+    norms[i] = sqrt(ckernels_score(level, vectors + i * d, vectors + i * d, d)) * (1 + 0x1p-30);
   }
   for (size_t base = 0; base < rows->count; base += TILE_ROWS) {
     const size_t width = rows->count - base < TILE_ROWS ? rows->count - base : TILE_ROWS;
@@ -99,7 +102,7 @@ void ckernels_best_sgemm(
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width, (blasint)d, 1.0f, vectors, (blasint)d,
         rows->values + base * d, (blasint)d, 0.0f, products, TILE_ROWS);
     for (size_t i = 0; i < count; i++) {
-      const double size = searches[i].norm * longest;
+      const double size = norms[i] * longest;
       const float *x = vectors + i * d, *p = products + i * TILE_ROWS;
       // A partial sum is at most |x||c|(1 + gamma) in magnitude: below 2^127 no
       // product or sum overflows. Otherwise this tile is scored outright.
