@@ -160,8 +160,8 @@ BEGIN SELECT RAISE(ABORT, 'a version''s row is kept'); END;
 DROP TRIGGER version_input_is_planned;
 CREATE TRIGGER version_input_is_planned BEFORE INSERT ON version_input
 WHEN (SELECT state FROM index_version WHERE id = NEW.version_id) IS NOT 'planned'
-  OR EXISTS (SELECT 1 FROM version_input i WHERE i.version_id = NEW.version_id
-    AND (i.ordinal = NEW.ordinal OR i.shard_id = NEW.shard_id))
+  OR EXISTS (SELECT 1 FROM version_input i WHERE i.version_id = NEW.version_id AND i.ordinal = NEW.ordinal)
+  OR EXISTS (SELECT 1 FROM version_input i WHERE i.version_id = NEW.version_id AND i.shard_id = NEW.shard_id)
   OR NOT EXISTS (SELECT 1 FROM shard h WHERE h.id = NEW.shard_id)
 BEGIN SELECT RAISE(ABORT, 'the inputs of a version are fixed when it is planned'); END;
 DROP TRIGGER version_input_keeps_its_length;
@@ -262,7 +262,8 @@ CREATE TRIGGER segment_is_kept BEFORE DELETE ON segment
 BEGIN SELECT RAISE(ABORT, 'a segment''s row is kept when its bytes go'); END;
 
 CREATE TRIGGER artifact_is_not_replaced BEFORE INSERT ON artifact
-WHEN NEW.state <> 'present' OR EXISTS (SELECT 1 FROM artifact a WHERE a.sha256 = NEW.sha256 OR a.path = NEW.path)
+WHEN NEW.state <> 'present' OR EXISTS (SELECT 1 FROM artifact a WHERE a.sha256 = NEW.sha256)
+  OR EXISTS (SELECT 1 FROM artifact a WHERE a.path = NEW.path)
 BEGIN SELECT RAISE(ABORT, 'an artifact never changes'); END;
 CREATE TRIGGER artifact_is_frozen BEFORE UPDATE ON artifact
 WHEN (NEW.sha256, NEW.kind, NEW.byte_count, NEW.path, NEW.created_at)
