@@ -33,7 +33,7 @@ let package = Package(
   targets: [
     .target(
       name: "Migrations", path: "Migrations",
-      resources: [.embedInCode("M0001_catalog.sql")], swiftSettings: strict),
+      resources: [.embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql")], swiftSettings: strict),
 
     .systemLibrary(
       name: "CLibcrypto", path: "Sources/Catalog/CLibcrypto", pkgConfig: "libcrypto",

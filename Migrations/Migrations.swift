@@ -13,7 +13,8 @@ package struct Migration: Sendable {
 
 /// Every migration, oldest first.
 package let migrations: [Migration] = [
-  migration(1, "M0001_catalog", PackageResources.M0001_catalog_sql)
+  migration(1, "M0001_catalog", PackageResources.M0001_catalog_sql),
+  migration(2, "M0002_history", PackageResources.M0002_history_sql),
 ]
 
 private func migration(_ number: Int, _ name: String, _ bytes: [UInt8]) -> Migration {

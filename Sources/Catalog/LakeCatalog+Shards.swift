@@ -169,9 +169,15 @@ extension LakeCatalog {
       let number = try known ?? LakeCatalog.addRevision(bytes, of: shard, database)
       try database.execute(
         sql: """
-          UPDATE shard SET state = 'present', current_revision = ?, path = ?, reserved_byte_count = NULL,
-            last_error = NULL, changed_at = ? WHERE id = ?
-          """, arguments: [number, bytes.path, Timestamp.now(), shard.id])
+          UPDATE shard SET state = 'present', current_revision = ?1, path = ?2, reserved_byte_count = NULL,
+            last_error = NULL, changed_at = ?4, verified_at = ?4 WHERE id = ?3
+          """, arguments: [number, bytes.path, shard.id, Timestamp.now()])
+      try LakeCatalog.record(
+        .fetched, "\(shard.sourceName)/\(shard.name)",
+        [
+          "revision": .count(number), "sha256": .string(bytes.digest.hex), "bytes": .count(bytes.byteCount),
+          "new": .bool(known == nil),
+        ], database)
       return (number, oldPath == bytes.path ? nil : oldPath)
     }
     if let replaced { try Disk.remove(layout.shards + "/" + replaced) }
@@ -219,7 +225,12 @@ extension LakeCatalog {
   }
 
   /// Gives a shard's room back: the row says so first, then the bytes go.
-  package func evict(_ shard: Shard) throws {
+  ///
+  /// - Parameters:
+  ///   - shard: A shard that is present.
+  ///   - reason: Why, for the history; nil when its room is wanted.
+  /// - Throws: ``CatalogError``.
+  package func evict(_ shard: Shard, because reason: String? = nil) throws {
     guard let path = shard.path else { return }
     try write("evicting") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
@@ -228,6 +239,8 @@ extension LakeCatalog {
       }
       try database.execute(
         sql: "UPDATE shard SET state = 'evicting', changed_at = ? WHERE id = ?", arguments: [Timestamp.now(), shard.id])
+      try LakeCatalog.record(
+        .evicted, "\(shard.sourceName)/\(shard.name)", reason.map { ["reason": .string($0)] } ?? [:], database)
     }
     try finishEviction(shardID: shard.id, path: path)
   }

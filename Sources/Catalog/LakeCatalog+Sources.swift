@@ -115,6 +115,12 @@ extension LakeCatalog {
           try addLocation.execute(arguments: [shardID, mirrorID, url])
         }
       }
+      try LakeCatalog.record(
+        .sourceAdd, definition.name,
+        [
+          "shards": .count(definition.shards.count), "dimension": .count(definition.dimension),
+          "dtype": .string(definition.elementType.rawValue), "mirrors": .array(definition.mirrors.map { .string($0) }),
+        ], database)
       return Source(
         id: sourceID, name: definition.name, modality: definition.modality, dimension: definition.dimension,
         elementType: definition.elementType)

@@ -68,11 +68,17 @@ extension LakeCatalog {
 
   /// Vouches for an artifact's bytes, durable under their final name.
   static func addArtifact(_ digest: ContentDigest, _ kind: ArtifactKind, byteCount: Int, _ database: Database) throws {
+    let state = try String.fetchOne(
+      database, sql: "SELECT state FROM artifact WHERE sha256 = ?", arguments: [digest.hex])
+    guard state == nil else {
+      guard state != ArtifactState.present.rawValue else { return }
+      try database.execute(
+        sql: "UPDATE artifact SET state = 'present', deleting_at = NULL, verified_at = ? WHERE sha256 = ?",
+        arguments: [Timestamp.now(), digest.hex])
+      return
+    }
     try database.execute(
-      sql: """
-        INSERT INTO artifact (sha256, kind, byte_count, path, created_at) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (sha256) DO UPDATE SET state = 'present' WHERE state <> 'present'
-        """,
+      sql: "INSERT INTO artifact (sha256, kind, byte_count, path, created_at) VALUES (?, ?, ?, ?, ?)",
       arguments: [
         digest.hex, kind.rawValue, byteCount, LakeLayout.artifactPath(kind: kind, digest: digest), Timestamp.now(),
       ])
@@ -151,17 +157,16 @@ extension LakeCatalog {
       let same = try String.fetchOne(
         database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
         arguments: [specDigest.hex])
-      let state: TrainedIndexState = same == nil ? .training : .ready
       try database.execute(
         sql: """
           INSERT INTO trained_index (name, state, method, codec, nlist, dimension, iterations, seed, pair_count,
-            image_source_id, caption_source_id, spec, spec_sha256, sha256, created_at, ready_at)
-          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            image_source_id, caption_source_id, spec, spec_sha256, created_at)
+          VALUES (?, 'training', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
           """,
         arguments: [
-          definition.name, state.rawValue, definition.method, definition.codec, definition.nlist,
+          definition.name, definition.method, definition.codec, definition.nlist,
           definition.dimension, definition.iterations, definition.seed, definition.pairCount, definition.images.id,
-          definition.captions?.id, definition.spec, specDigest.hex, same, now, same == nil ? nil : now,
+          definition.captions?.id, definition.spec, specDigest.hex, now,
         ])
       let id = database.lastInsertedRowID
       var ordinals: [String: Int] = [:]
@@ -172,6 +177,7 @@ extension LakeCatalog {
           sql: "INSERT INTO trained_input (trained_index_id, role, ordinal, shard_id, revision) VALUES (?, ?, ?, ?, ?)",
           arguments: [id, input.role, ordinal, input.revision.shardID, input.revision.number])
       }
+      if let same { try LakeCatalog.markReady(id, definition.name, sha256: same, database) }
       let planned = try TrainedIndexRecord.fetchOne(
         database, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
       guard let planned else { preconditionFailure("a row just inserted is gone") }
@@ -204,8 +210,8 @@ extension LakeCatalog {
       try LakeCatalog.addArtifact(digest, .nearestImages, byteCount: byteCount, database)
       try database.execute(
         sql: """
-          INSERT INTO nearest_images (inputs_sha256, sha256, pair_count, created_at) VALUES (?, ?, ?, ?)
-          ON CONFLICT DO NOTHING
+          INSERT INTO nearest_images (inputs_sha256, sha256, pair_count, created_at) SELECT ?1, ?2, ?3, ?4
+          WHERE NOT EXISTS (SELECT 1 FROM nearest_images WHERE inputs_sha256 = ?1)
           """, arguments: [inputs.hex, digest.hex, pairCount, Timestamp.now()])
     }
   }
@@ -235,9 +241,15 @@ extension LakeCatalog {
   package func finishTraining(_ trained: TrainedIndexRecord, digest: ContentDigest, byteCount: Int) throws {
     try write("trained") { database in
       try LakeCatalog.addArtifact(digest, .trainedIndex, byteCount: byteCount, database)
-      try database.execute(
-        sql: "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ? AND state = 'training'",
-        arguments: [digest.hex, Timestamp.now(), trained.id])
+      try LakeCatalog.markReady(trained.id, trained.name, sha256: digest.hex, database)
     }
+  }
+
+  private static func markReady(_ id: Int64, _ name: String, sha256: String, _ database: Database) throws {
+    try database.execute(
+      sql: "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ? AND state = 'training'",
+      arguments: [sha256, Timestamp.now(), id])
+    guard database.changesCount > 0 else { return }
+    try record(.trained, name, ["sha256": .string(sha256)], database)
   }
 }

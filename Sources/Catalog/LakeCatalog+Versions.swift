@@ -166,10 +166,7 @@ extension LakeCatalog {
     }
     return try write("plan version") { database in
       let now = Timestamp.now()
-      try database.execute(
-        sql: """
-          UPDATE index_version SET state = 'abandoned' WHERE name = ? AND spec_sha256 = ? AND state IN ('planned', 'building')
-          """, arguments: [plan.name, specDigest.hex])
+      try LakeCatalog.abandon(plan.name, specDigest, at: now, database)
       let last = try Int.fetchOne(
         database, sql: "SELECT max(number) FROM index_version WHERE name = ?", arguments: [plan.name])
       try database.execute(
@@ -194,11 +191,30 @@ extension LakeCatalog {
           ])
       }
       try database.execute(sql: "UPDATE index_version SET state = 'building' WHERE id = ?", arguments: [id])
+      try LakeCatalog.record(
+        .planned, "\(plan.name)@\((last ?? 0) + 1)",
+        [
+          "trained": .string(plan.trained.name), "source": .string(plan.source.name),
+          "inputs": .count(plan.inputs.count), "spec_sha256": .string(specDigest.hex),
+        ], database)
       let planned = try IndexVersion.fetchOne(
         database, sql: "SELECT * FROM index_version WHERE id = ?", arguments: [id])
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+  }
+
+  /// Gives up the unfinished versions of a specification.
+  private static func abandon(
+    _ name: String, _ specDigest: ContentDigest, at now: String, _ database: Database
+  ) throws {
+    let numbers = try Int.fetchAll(
+      database,
+      sql: """
+        UPDATE index_version SET state = 'abandoned', ended_at = ?
+        WHERE name = ? AND spec_sha256 = ? AND state IN ('planned', 'building') RETURNING number
+        """, arguments: [now, name, specDigest.hex])
+    for number in numbers { try record(.abandoned, "\(name)@\(number)", [:], database) }
   }
 
   /// Fixes the bytes of an input that was planned before they were here.
@@ -261,7 +277,9 @@ extension LakeCatalog {
       try database.execute(
         sql: """
           INSERT INTO segment (trained_sha256, shard_sha256, bad_rows_policy, format_version, sha256, row_count,
-            bad_row_count, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+            bad_row_count, created_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+          WHERE NOT EXISTS (SELECT 1 FROM segment WHERE trained_sha256 = ?1 AND shard_sha256 = ?2
+            AND bad_rows_policy = ?3 AND format_version = ?4)
           """,
         arguments: [
           segment.trainedDigest.hex, segment.shardDigest.hex, segment.badRowsPolicy.rawValue, segment.formatVersion,
@@ -283,6 +301,12 @@ extension LakeCatalog {
           version.id, output.ordinal, output.digest.hex, output.firstInput, output.lastInput, output.firstID,
           output.endID, output.rowCount, output.byteCount, output.listsDigest.hex, Timestamp.now(),
         ])
+      try LakeCatalog.record(
+        .output, "\(version.name)",
+        [
+          "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
+          "bytes": .count(output.byteCount),
+        ], database)
     }
   }
 
@@ -298,6 +322,8 @@ extension LakeCatalog {
         sql: """
           UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ? AND state = 'building'
           """, arguments: [digest.hex, Timestamp.now(), version.id])
+      guard database.changesCount > 0 else { return }
+      try LakeCatalog.record(.sealed, "\(version.name)", ["sha256": .string(digest.hex)], database)
     }
   }
 
@@ -347,6 +373,7 @@ extension LakeCatalog {
           INSERT INTO reproduction (version_id, started_at, ended_at, outcome, detail, environment)
           VALUES (?, ?, ?, ?, ?, ?)
           """, arguments: [version.id, startedAt, Timestamp.now(), outcome.rawValue, detail, environment])
+      try LakeCatalog.record(.reproduction, "\(version.name)", ["outcome": .string(outcome.rawValue)], database)
     }
   }
 }

@@ -97,7 +97,7 @@ package final class LakeCatalog: Sendable {
     }
     let queue = try connect(to: plain.catalog, readOnly: lock == nil)
     try checkIdentity(queue, plain.catalog)
-    if lock != nil { try migrate(queue) }
+    if lock != nil { try migrate(queue, backingUp: plain.catalog) }
     let directories = try wrapped {
       try queue.read { database in
         try Row.fetchOne(database, sql: "SELECT shards_directory, artifacts_directory FROM lake")
@@ -150,9 +150,21 @@ package final class LakeCatalog: Sendable {
     }
   }
 
-  private static func migrate(_ queue: DatabaseQueue) throws {
+  /// Applies the migrations that a catalog has not seen.
+  ///
+  /// - Parameters:
+  ///   - queue: The catalog's connection.
+  ///   - path: The catalog's file; a copy is left beside it first. Nil for a
+  ///     catalog that is being made.
+  /// - Throws: ``CatalogError``; the catalog is then at one of the schemas
+  ///   between, whole.
+  private static func migrate(_ queue: DatabaseQueue, backingUp path: String? = nil) throws {
     try wrapped {
       let from = try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
+      if let path, from < schemaNumber {
+        let backup = migrationBackupPath(path, schemaNumber: from)
+        _ = try queue.inDatabase { try copy($0, to: backup) }
+      }
       for migration in migrations where migration.number > from {
         try queue.write { database in
           try database.execute(sql: migration.sql)
@@ -193,6 +205,11 @@ package final class LakeCatalog: Sendable {
         return result
       }
     }
+  }
+
+  /// Runs statements that cannot be part of a transaction, such as VACUUM INTO.
+  func outsideTransaction<Value>(_ body: (Database) throws -> Value) throws -> Value {
+    try LakeCatalog.wrapped { try queue.inDatabase(body) }
   }
 
   /// Turns SQLite's errors into the catalog's, with what to do.

@@ -15,7 +15,7 @@ import Testing
     "v_trained_index":
       "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at",
     "v_version":
-      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 created_at sealed_at",
+      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 created_at sealed_at ended_at is_pinned",
     "v_version_input":
       "version input source ordinal shard revision sha256 bytes is_hole first_id rows output is_present",
     "v_output_shard":
@@ -23,6 +23,9 @@ import Testing
     "v_build_progress":
       "version state inputs holes encoded inputs_left outputs outputs_done rows rows_encoded",
     "v_storage": "kind files bytes",
+    "v_event": "seq at actor verb subject detail prev hash",
+    "v_pin": "version reason pinned_at unpinned_at",
+    "v_garbage": "kind sha256 bytes path unused_since",
   ]
 
   @Test(arguments: columns.keys.sorted())

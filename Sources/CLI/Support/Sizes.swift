@@ -40,6 +40,11 @@ struct ByteSize: ExpressibleByArgument {
 struct TimeSpan: ExpressibleByArgument {
   let duration: Duration
 
+  init(duration: Duration) { self.duration = duration }
+
+  /// What `--help` shows for a default.
+  var defaultValueDescription: String { TimeSpan.text(seconds: duration.seconds) }
+
   init?(argument: String) {
     var text = argument
     var scale = 1.0

@@ -3,22 +3,29 @@ internal import Catalog
 internal import Indexer
 
 /// `tarn reproduce`: rebuild a version and compare.
-struct Reproduce: ParsableCommand {
+struct Reproduce: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Rebuild a version from its pinned inputs and compare every byte.",
     discussion: """
       Says 'identical', or that the lists hold the same rows in another file layout, or the first output, list and row
       that differ. The lake is not changed but for a row that records the outcome.
 
+      With --from, the document of `tarn export` says what to make: its sources are registered in this lake, fetched,
+      trained on and built, and the result is compared with the document. Use a new lake for it.
+
       EXAMPLES
         tarn reproduce laion@1
         tarn reproduce laion@1 --into /disk/rebuilt
+        tarn init check && tarn reproduce --from laion-1.json --lake check
 
       \(ExitStatus.help)
       """)
 
   @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
-  var version: String
+  var version: String?
+
+  @Option(help: ArgumentHelp("Make the version of this document of `tarn export`.", valueName: "file"))
+  var from: String?
 
   @Option(help: ArgumentHelp("Keep the rebuilt files in this directory.", valueName: "dir"))
   var into: String?
@@ -26,8 +33,14 @@ struct Reproduce: ParsableCommand {
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
-  func run() throws {
-    let name = try VersionName(parsing: version)
+  func validate() throws {
+    guard (version == nil) != (from == nil) else { throw ValidationError("Name a version, or a document with --from.") }
+    guard from == nil || into == nil else { throw ValidationError("--into goes with NAME@N.") }
+  }
+
+  func run() async throws {
+    if let from { return try await replay(from) }
+    let name = try VersionName(parsing: version ?? "")
     let catalog = try writer.open(global, verb: "reproduce \(name)")
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
@@ -46,6 +59,31 @@ struct Reproduce: ParsableCommand {
     }
     try conclude(report, name)
     Output.flush()
+  }
+
+  private func replay(_ path: String) async throws {
+    let document = try VersionExport(reading: path)
+    let catalog = try writer.open(global, verb: "reproduce --from")
+    let result = try await ExportReplay(document: document, catalog: catalog, global: global).run()
+    if global.json {
+      Output.json([
+        "version": .string("\(result.version.name)"), "from": .string(document.version),
+        "outcome": .string(result.outcome.rawValue), "outputs": .count(result.outputCount),
+        "bytes": .count(result.byteCount), "output": result.output.map { .count($0) } ?? .null,
+      ])
+    }
+    Output.flush()
+    let place = result.output.map { "output \($0)" } ?? "the number of outputs"
+    switch result.outcome {
+    case .identical:
+      guard !global.json else { return }
+      Output.line(
+        "\(document.version) is identical, made here as \(result.version.name): \(result.outputCount) files, "
+          + "\(ByteSize.text(result.byteCount)), byte for byte")
+      Output.flush()
+    case .sameLists: throw Outcome(.differs, "\(document.version) differs in file layout, first in \(place)")
+    case .differs, .inputsMissing: throw Outcome(.differs, "\(document.version) differs: first in \(place)")
+    }
   }
 
   private func conclude(_ report: ReproductionReport, _ name: VersionName) throws {

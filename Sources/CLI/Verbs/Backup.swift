@@ -1,0 +1,40 @@
+internal import ArgumentParser
+internal import Catalog
+
+/// `tarn backup`: a checked copy of the catalog.
+struct Backup: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write a checked copy of the catalog, while others read and write.",
+    discussion: """
+      The copy is one consistent state, with its integrity and references checked before it gets its name; an earlier
+      backup of that name is replaced. To restore it, put it in the place of catalog.sqlite while no tarn is running,
+      and remove catalog.sqlite-wal and catalog.sqlite-shm. The files of the lake are not copied: `tarn verify` tells
+      which of them a restored catalog misses.
+
+      A copy is also made before a newer tarn changes an older catalog: catalog.sqlite.backup-schemaN.
+
+      EXAMPLES
+        tarn backup /backups/laion.sqlite
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The copy.")
+  var file: String
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let summary = try global.read().backup(to: file)
+    if global.json {
+      Output.json([
+        "path": .string(summary.path), "bytes": .count(summary.byteCount), "schema": .count(summary.schemaNumber),
+        "newest_event": .optional(summary.newestEventHash),
+      ])
+    } else {
+      Output.line("\(summary.path): \(ByteSize.text(summary.byteCount)), schema \(summary.schemaNumber)")
+      if let hash = summary.newestEventHash { Output.line("newest event \(hash)") }
+    }
+    Output.flush()
+  }
+}

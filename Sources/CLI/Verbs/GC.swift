@@ -1,0 +1,88 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+
+/// `tarn gc`: remove files that nothing needs.
+struct GC: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "gc", abstract: "Show the files that nothing needs any more; with --apply, remove them.",
+    discussion: """
+      Outputs of revoked and abandoned versions that no live or pinned version shares, and nearest images once nothing
+      is in training, are removed when their last use ended longer than --grace ago. With --segments also segments that
+      no unfinished output waits for; they are made again from the shards when they are needed. The catalog's rows
+      stay. Files that the catalog does not know are listed and never removed.
+
+      EXAMPLES
+        tarn gc
+        tarn gc --apply
+        tarn gc --segments --grace 0s --apply
+        tarn sql "SELECT kind, count(*), sum(bytes) FROM v_garbage GROUP BY kind"
+
+      Interrupt it at any time: the next `tarn gc --apply` continues.
+
+      \(ExitStatus.help)
+      """)
+
+  @Flag(help: "Remove the files; without it nothing changes.")
+  var apply = false
+
+  @Option(help: ArgumentHelp("How long a file is kept after its last use.", valueName: "duration"))
+  var grace: TimeSpan = TimeSpan(duration: .seconds(7 * 86400))
+
+  @Flag(help: "Also segments that no unfinished output waits for.")
+  var segments = false
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let options = GarbageOptions(grace: grace.duration, includesSegments: segments)
+    let catalog = apply ? try writer.open(global, verb: "gc") : try global.read()
+    let plan = try catalog.garbage(options)
+    var removed: [GarbageItem] = []
+    if apply {
+      let progress = global.progress("gc")
+      removed = try catalog.collect(plan, options) { item in progress.note("removed \(item.path)") }
+      progress.clear()
+    }
+    global.json ? printJSON(plan, removed) : printText(plan, removed)
+    Output.flush()
+  }
+
+  private func printJSON(_ plan: GarbagePlan, _ removed: [GarbageItem]) {
+    func list(_ items: [GarbageItem]) -> JSONValue {
+      .array(
+        items.map { item in
+          .object([
+            "kind": .string(item.kind.rawValue), "sha256": .string(item.digest.hex), "bytes": .count(item.byteCount),
+            "path": .string(item.path), "unused_since": .string(item.unusedSince),
+          ])
+        })
+    }
+    Output.json([
+      "applied": .bool(apply), "removed": list(removed), "due": list(apply ? [] : plan.interrupted + plan.due),
+      "waiting": list(plan.waiting),
+      "unknown": .array(
+        plan.unknownFiles.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
+    ])
+  }
+
+  private func printText(_ plan: GarbagePlan, _ removed: [GarbageItem]) {
+    func total(_ items: [GarbageItem]) -> String {
+      "\(items.count) file\(items.count == 1 ? "" : "s") (\(ByteSize.text(items.reduce(0) { $0 + $1.byteCount })))"
+    }
+    if apply {
+      Output.line("\(total(removed)) removed")
+    } else {
+      let due = plan.interrupted + plan.due
+      for item in due {
+        Output.line("\(item.path)  \(ByteSize.text(item.byteCount))  unused since \(item.unusedSince)")
+      }
+      Output.line("\(total(due)) would be removed\(due.isEmpty ? "" : "; --apply removes them")")
+    }
+    if !plan.waiting.isEmpty { Output.line("\(total(plan.waiting)) unused, kept for the grace period") }
+    guard !plan.unknownFiles.isEmpty else { return }
+    Output.line("\(plan.unknownFiles.count) files that the catalog does not know, left alone:")
+    for file in plan.unknownFiles { Output.line("  \(file.path.printable)  \(ByteSize.text(file.byteCount))") }
+  }
+}

@@ -1,0 +1,66 @@
+internal import ArgumentParser
+internal import Catalog
+
+/// `tarn pin`: keep a version's outputs.
+struct Pin: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Keep a version's outputs whatever becomes of it.",
+    discussion: """
+      A pinned version's files survive `tarn gc` even after the version is revoked. Pinning it again changes nothing.
+
+      EXAMPLES
+        tarn pin laion@1 --reason 'cited in the paper'
+        tarn sql "SELECT * FROM v_pin WHERE unpinned_at IS NULL"
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("The version, sealed or revoked.", valueName: "NAME@N"))
+  var version: String
+
+  @Option(help: ArgumentHelp("Why; kept with the pin.", valueName: "text"))
+  var reason: String = ""
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let name = try VersionName(parsing: version)
+    let isNew = try writer.open(global, verb: "pin \(name)").pin(name, reason: reason)
+    if global.json {
+      Output.json(["version": .string("\(name)"), "pinned": .bool(true), "new": .bool(isNew)])
+    } else {
+      Output.line("\(name) \(isNew ? "is pinned" : "was pinned before")")
+    }
+    Output.flush()
+  }
+}
+
+/// `tarn unpin`: take a pin back.
+struct Unpin: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Take a pin back; a sealed version is kept all the same.",
+    discussion: """
+      EXAMPLES
+        tarn unpin laion@1
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
+  var version: String
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let name = try VersionName(parsing: version)
+    let wasPinned = try writer.open(global, verb: "unpin \(name)").unpin(name)
+    if global.json {
+      Output.json(["version": .string("\(name)"), "pinned": .bool(false), "new": .bool(wasPinned)])
+    } else {
+      Output.line("\(name) \(wasPinned ? "is not pinned any more" : "was not pinned")")
+    }
+    Output.flush()
+  }
+}

@@ -1,0 +1,143 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+internal import Indexer
+internal import Synchronization
+
+/// How much `verify` reads: a size (`10GB`) or a time (`10m`).
+struct ReadingBudget: ExpressibleByArgument {
+  let budget: VerifyBudget
+
+  init?(argument: String) {
+    if argument.lowercased().hasSuffix("b") {
+      guard let size = ByteSize(argument: argument) else { return nil }
+      budget = VerifyBudget(byteCount: size.byteCount)
+    } else {
+      guard let span = TimeSpan(argument: argument), span.duration > .zero else { return nil }
+      budget = VerifyBudget(duration: span.duration)
+    }
+  }
+}
+
+/// `tarn verify`: read everything again.
+struct Verify: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Read again what the catalog vouches for, and name every file that is damaged or missing.",
+    discussion: """
+      Shards, segments, trained indexes, outputs, their names and lock files, and the chain of the history. The files
+      that were not read for longest come first, so that runs with a --budget add up to a whole verification.
+
+      --repair evicts damaged shards (`tarn sync` or `tarn build` fetches them), gives up damaged segments and nearest
+      images (they are made again), and restores outputs from their other name or from their segments.
+
+      EXAMPLES
+        tarn verify
+        tarn verify --budget 10m
+        tarn verify --budget 500GB --repair
+
+      Ends with 20 when something was found, repaired or not.
+
+      \(ExitStatus.help)
+      """)
+
+  @Option(help: ArgumentHelp("Stop after reading for so long or so much, e.g. 10m or 500GB.", valueName: "budget"))
+  var budget: ReadingBudget?
+
+  @Flag(help: "Bring back what can be brought back.")
+  var repair = false
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let catalog = try writer.open(global, verb: "verify")
+    let progress = global.progress("verify")
+    let isCancelled = Atomic<Bool>(false)
+    let interrupts = Interrupts { isCancelled.store(true, ordering: .relaxed) }
+    defer { interrupts.stop() }
+    let report = try catalog.verify(
+      budget?.budget ?? VerifyBudget(), isCancelled: { isCancelled.load(ordering: .relaxed) }
+    ) { _, done in
+      progress.update(done: Double(done.checkedCount), total: nil) {
+        "\(done.checkedCount) files, \(ByteSize.text(done.checkedByteCount))"
+      }
+    }
+    progress.clear()
+    var findings: [(damage: Damage, outcome: RepairOutcome?)] = []
+    for damage in report.damages {
+      findings.append((damage, repair ? try mend(damage, catalog) : nil))
+    }
+    global.json ? printJSON(report, findings) : printText(report, findings)
+    Output.flush()
+    guard findings.isEmpty else {
+      throw Outcome(
+        .integrity,
+        "\(findings.count) damaged or missing" + (repair ? "" : "; --repair brings back what can be brought back"))
+    }
+    if isCancelled.load(ordering: .relaxed) { throw CancellationError() }
+  }
+
+  private func mend(_ damage: Damage, _ catalog: LakeCatalog) throws -> RepairOutcome {
+    let outcome = try catalog.repair(damage)
+    guard outcome == .lost else { return outcome }
+    let maker = VersionRepair(catalog)
+    let isBack: Bool
+    switch damage.file.kind {
+    case .artifact(.outputShard): isBack = (try? maker.rebuildOutput(damage.file.digest)) ?? false
+    case .lockFile: isBack = try maker.rewriteLockFile(of: VersionName(parsing: damage.file.name))
+    default: isBack = false
+    }
+    guard isBack else { return .lost }
+    try catalog.recordRepair(damage, .restored)
+    return .restored
+  }
+
+  /// What to do about a file, when it is up to the user.
+  private func advice(_ damage: Damage, _ outcome: RepairOutcome?) -> String? {
+    if outcome == .restored { return nil }
+    switch damage.file.kind {
+    case .shard:
+      guard outcome == .givenUp else { return nil }
+      return "`tarn sync \(damage.file.name.split(separator: "/").first ?? "")` fetches it"
+    case .artifact(.segment), .artifact(.nearestImages): return outcome == nil ? nil : "made again when it is needed"
+    case .artifact(.outputShard):
+      return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"
+    case .artifact(.trainedIndex): return "restore the file from a copy of the lake"
+    case .outputName, .lockFile: return outcome == nil ? nil : "restore the file it belongs to first"
+    case .history: return "compare it with a backup: something changed the catalog behind tarn's back"
+    }
+  }
+
+  private func printJSON(_ report: VerifyReport, _ findings: [(damage: Damage, outcome: RepairOutcome?)]) {
+    Output.json([
+      "checked": .count(report.checkedCount), "bytes": .count(report.checkedByteCount),
+      "left": .count(report.leftCount), "left_bytes": .count(report.leftByteCount),
+      "oldest_check": .optional(report.oldestCheck),
+      "damages": .array(
+        findings.map { finding in
+          .object([
+            "kind": .string(finding.damage.file.kind.word), "path": .string(finding.damage.file.path),
+            "name": .string(finding.damage.file.name), "sha256": .string(finding.damage.file.digest.hex),
+            "message": .string(finding.damage.message), "repair": .optional(finding.outcome?.rawValue),
+            "advice": .optional(advice(finding.damage, finding.outcome)),
+          ])
+        }),
+    ])
+  }
+
+  private func printText(_ report: VerifyReport, _ findings: [(damage: Damage, outcome: RepairOutcome?)]) {
+    for (damage, outcome) in findings {
+      let parts = [
+        "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)) \(damage.message)",
+        outcome.map { $0 == .restored ? "restored" : $0 == .givenUp ? "given up" : "lost" }, advice(damage, outcome),
+      ]
+      Output.line(parts.compactMap(\.self).joined(separator: "; "))
+    }
+    Output.line(
+      "\(report.checkedCount) files read (\(ByteSize.text(report.checkedByteCount))), \(findings.count) damaged or missing"
+        + (report.leftCount == 0
+          ? ""
+          : ", \(report.leftCount) left (\(ByteSize.text(report.leftByteCount))), read last \(report.oldestCheck ?? "never")")
+    )
+  }
+}

@@ -1,0 +1,228 @@
+// The history: what happened to the lake, in an order and with a content that
+// cannot be changed afterwards without showing. The table's triggers keep it
+// append-only; the chain of hashes shows what got around them.
+
+internal import Foundation
+internal import GRDB
+internal import Glibc
+
+/// What can happen to a lake.
+package enum EventVerb: String, Sendable, CaseIterable {
+  case sourceAdd = "source-add"
+  /// Bytes of a shard were verified and recorded.
+  case fetched
+  /// The bytes of a shard were given up.
+  case evicted
+  case trained
+  case planned
+  case abandoned
+  case output
+  case sealed
+  case revoked
+  case pin
+  case unpin
+  /// The bytes of an artifact were given up.
+  case gc
+  /// A damaged or missing file was dealt with.
+  case repaired
+  case reproduction
+}
+
+/// A row of `event`.
+package struct Event: Sendable, Equatable {
+  /// Place in the history, from 1.
+  package let number: Int
+  package let at: String
+  package let actor: String
+  package let verb: String
+  package let subject: String
+  /// Canonical JSON.
+  package let detail: String
+  /// Hash of the event before; 64 zeros for the first.
+  package let previous: String
+  package let hash: String
+
+  /// What the hash must be: the SHA-256 of the other columns, each followed by
+  /// a line feed.
+  ///
+  /// So that anybody can compute it again:
+  /// `sqlite3 -noheader -newline '' … | sha256sum`.
+  package static func hash(
+    number: Int, at: String, actor: String, verb: String, subject: String, detail: String, previous: String
+  ) -> ContentDigest {
+    .of([String(number), at, actor, verb, subject, detail, previous].map { $0 + "\n" }.joined())
+  }
+
+  fileprivate var expectedHash: ContentDigest {
+    Event.hash(
+      number: number, at: at, actor: actor, verb: verb, subject: subject, detail: detail, previous: previous)
+  }
+}
+
+extension Event: FetchableRecord {
+  init(row: Row) {
+    number = row["seq"]
+    at = row["at"]
+    actor = row["actor"]
+    verb = row["verb"]
+    subject = row["subject"]
+    detail = row["detail"]
+    previous = row["prev"]
+    hash = row["hash"]
+  }
+}
+
+extension LakeCatalog {
+  /// Who acts: the user and the host, as the history names them.
+  private static let actor: String = {
+    var buffer = [CChar](repeating: 0, count: 256)
+    let isKnown = gethostname(&buffer, buffer.count - 1) == 0
+    let host = isKnown ? String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : "?"
+    return "\(NSUserName())@\(host)".printable
+  }()
+
+  private static let chainStart = String(repeating: "0", count: 64)
+
+  /// Adds an event, inside the transaction of what it tells of.
+  ///
+  /// - Parameters:
+  ///   - verb: What happened.
+  ///   - subject: To what.
+  ///   - detail: More of it.
+  ///   - database: The connection, in a transaction.
+  /// - Throws: SQLite's error.
+  static func record(
+    _ verb: EventVerb, _ subject: String, _ detail: [String: JSONValue] = [:], _ database: Database
+  ) throws {
+    let last = try database.cachedStatement(sql: "SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1")
+    let row = try Row.fetchOne(last)
+    let number = (row?["seq"] as Int? ?? 0) + 1
+    let previous = row?["hash"] as String? ?? chainStart
+    let at = Timestamp.now()
+    let text = JSONValue.object(detail).text
+    let hash = Event.hash(
+      number: number, at: at, actor: actor, verb: verb.rawValue, subject: subject, detail: text, previous: previous)
+    let insert = try database.cachedStatement(
+      sql: "INSERT INTO event (seq, at, actor, verb, subject, detail, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+    try insert.execute(arguments: [number, at, actor, verb.rawValue, subject, text, previous, hash.hex])
+  }
+
+  /// The history, oldest first.
+  ///
+  /// - Parameter first: Number of the first event to give.
+  /// - Returns: That event and all after it.
+  /// - Throws: ``CatalogError``.
+  package func events(from first: Int = 1) throws -> [Event] {
+    try read { try Event.fetchAll($0, sql: "SELECT * FROM event WHERE seq >= ? ORDER BY seq", arguments: [first]) }
+  }
+
+  /// The first event that is not what the chain says, by its number.
+  ///
+  /// - Returns: Nil when the history is whole. Events taken off its end leave
+  ///   no trace in it: keep the newest hash elsewhere to notice that.
+  /// - Throws: ``CatalogError``.
+  package func firstBrokenEvent() throws -> Int? {
+    try read { database in
+      var number = 0
+      var previous = LakeCatalog.chainStart
+      let events = try Event.fetchCursor(database, sql: "SELECT * FROM event ORDER BY seq")
+      while let event = try events.next() {
+        number += 1
+        guard event.number == number, event.previous == previous, event.expectedHash.hex == event.hash else {
+          return number
+        }
+        previous = event.hash
+      }
+      return nil
+    }
+  }
+
+  // MARK: Pins and revocation
+
+  /// Keeps a version's outputs whatever becomes of it.
+  ///
+  /// - Parameters:
+  ///   - name: A version that is sealed or revoked, its outputs in the lake.
+  ///   - reason: Why, for people.
+  /// - Returns: False when it was pinned already.
+  /// - Throws: ``CatalogError`` `.conflict`, `.notFound`, `.inputsMissing`.
+  package func pin(_ name: VersionName, reason: String) throws -> Bool {
+    let version = try version(name)
+    guard version.state == .sealed || version.state == .revoked else {
+      throw CatalogError(
+        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "pin it once it is built")
+    }
+    return try write("pin") { database in
+      guard try !LakeCatalog.isPinned(version, database) else { return false }
+      let gone = try Int.fetchOne(
+        database,
+        sql: """
+          SELECT count(*) FROM output_shard o JOIN artifact a ON a.sha256 = o.sha256
+          WHERE o.version_id = ? AND a.state <> 'present'
+          """, arguments: [version.id])
+      guard gone == 0 else {
+        throw CatalogError(
+          .inputsMissing, "\(gone ?? 0) outputs of \(name) are gone from the lake", hint: "build it again")
+      }
+      try database.execute(
+        sql: "INSERT INTO pin (version_id, reason, created_at) VALUES (?, ?, ?)",
+        arguments: [version.id, reason, Timestamp.now()])
+      try LakeCatalog.record(.pin, "\(name)", ["reason": .string(reason)], database)
+      return true
+    }
+  }
+
+  /// Takes a pin back.
+  ///
+  /// - Parameter name: The version.
+  /// - Returns: False when it was not pinned.
+  /// - Throws: ``CatalogError`` `.notFound`.
+  package func unpin(_ name: VersionName) throws -> Bool {
+    let version = try version(name)
+    return try write("unpin") { database in
+      guard try LakeCatalog.isPinned(version, database) else { return false }
+      try database.execute(
+        sql: "UPDATE pin SET removed_at = ? WHERE version_id = ? AND removed_at IS NULL",
+        arguments: [Timestamp.now(), version.id])
+      try LakeCatalog.record(.unpin, "\(name)", [:], database)
+      return true
+    }
+  }
+
+  /// Declares that a sealed version must not be used any more.
+  ///
+  /// Its row, inputs and digests stay; its outputs may be collected unless a
+  /// pin or another version keeps them.
+  ///
+  /// - Parameters:
+  ///   - name: A sealed version.
+  ///   - reason: Why, for people.
+  /// - Returns: False when it was revoked already.
+  /// - Throws: ``CatalogError`` `.conflict` for an unfinished version.
+  package func revoke(_ name: VersionName, reason: String) throws -> Bool {
+    let version = try version(name)
+    guard version.state != .revoked else { return false }
+    guard version.state.canBecome(.revoked) else {
+      throw CatalogError(
+        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "only a sealed version can be revoked")
+    }
+    try write("revoke") { database in
+      try database.execute(
+        sql: "UPDATE index_version SET state = 'revoked', ended_at = ? WHERE id = ?",
+        arguments: [Timestamp.now(), version.id])
+      try LakeCatalog.record(.revoked, "\(name)", ["reason": .string(reason)], database)
+    }
+    return true
+  }
+
+  /// Whether a pin keeps a version's outputs.
+  package func isPinned(_ version: IndexVersion) throws -> Bool {
+    try read { try LakeCatalog.isPinned(version, $0) }
+  }
+
+  private static func isPinned(_ version: IndexVersion, _ database: Database) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT EXISTS (SELECT 1 FROM pin WHERE version_id = ? AND removed_at IS NULL)",
+      arguments: [version.id]) ?? false
+  }
+}

@@ -1,0 +1,322 @@
+// A version as one document: all that somebody needs to make it again
+// elsewhere and to tell that it is the same. And what sets two versions apart.
+
+internal import Foundation
+internal import GRDB
+
+/// Everything that determines a sealed version, and what it came to.
+package struct VersionExport: Codable, Sendable, Equatable {
+  package static let format = "tarn-export-1"
+
+  /// A source with where its shards are.
+  package struct Source: Codable, Sendable, Equatable {
+    package struct Shard: Codable, Sendable, Equatable {
+      package let name: String
+      package let urls: [String]
+      /// Size and digest of the pinned bytes; the size alone, when it is known,
+      /// of a shard that the version does not hold.
+      package let bytes: Int?
+      package let sha256: ContentDigest?
+    }
+
+    package let name: String
+    package let modality: String
+    package let dimension: Int
+    package let dtype: String
+    package let mirrors: [String]
+    package let shards: [Shard]
+  }
+
+  package struct Trained: Codable, Sendable, Equatable {
+    package let name: String
+    package let method: String
+    package let codec: String
+    package let nlist: Int
+    package let iterations: Int
+    package let seed: Int64
+    package let pairs: Int
+    package let images: String
+    package let captions: String?
+    /// Canonical JSON of all that determines its bytes, the inputs included.
+    package let spec: String
+    package let sha256: ContentDigest
+  }
+
+  package struct Input: Codable, Sendable, Equatable {
+    /// The shard's place in the source.
+    package let ordinal: Int
+    package let shard: String
+    /// Nil in a hole.
+    package let sha256: ContentDigest?
+    package let bytes: Int?
+    package let firstId: Int64
+    package let rows: Int
+    package let output: Int
+  }
+
+  package struct Output: Codable, Sendable, Equatable {
+    package let output: Int
+    package let sha256: ContentDigest
+    package let bytes: Int
+    package let rows: Int
+    package let listsSha256: ContentDigest
+  }
+
+  package let format: String
+  package let version: String
+  package let versionSha256: ContentDigest
+  /// The image source first.
+  package let sources: [Source]
+  package let trained: Trained
+  package let source: String
+  package let spec: String
+  package let shardsPerOutput: Int
+  package let missing: String
+  package let badRows: String
+  package let inputs: [Input]
+  package let outputs: [Output]
+
+  /// The document's text: JSON, keys sorted.
+  package func text() throws -> String {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(self), as: UTF8.self)
+  }
+
+  /// Reads a document.
+  ///
+  /// - Parameter path: Its file.
+  /// - Throws: ``CatalogError`` `.usage` for anything but an export.
+  package init(reading path: String) throws {
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw CatalogError(.usage, "cannot read \(path)")
+    }
+    do {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      self = try decoder.decode(VersionExport.self, from: data)
+    } catch {
+      throw CatalogError(
+        .usage, "\(path) is not the export of a version", hint: "`tarn export NAME@N > FILE` writes one")
+    }
+    guard format == VersionExport.format else {
+      throw CatalogError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
+    }
+  }
+
+  fileprivate init(
+    _ version: IndexVersion, digest: ContentDigest, sources: [Source], trained: Trained, inputs: [Input],
+    outputs: [Output]
+  ) {
+    format = VersionExport.format
+    self.version = "\(version.name)"
+    versionSha256 = digest
+    self.sources = sources
+    self.trained = trained
+    source = sources.first?.name ?? ""
+    spec = version.spec
+    shardsPerOutput = version.shardsPerOutput
+    missing = version.missingPolicy.rawValue
+    badRows = version.badRowsPolicy.rawValue
+    self.inputs = inputs
+    self.outputs = outputs
+  }
+}
+
+extension LakeCatalog {
+  /// A sealed version as a document that an empty lake can reproduce.
+  ///
+  /// - Parameter name: The version, sealed or revoked.
+  /// - Returns: The document.
+  /// - Throws: ``CatalogError`` `.notFound`; `.conflict` when it is unfinished,
+  ///   or was trained on other bytes of a shard than it was built from.
+  package func export(_ name: VersionName) throws -> VersionExport {
+    let version = try version(name)
+    let trained = try trainedIndex(id: version.trainedIndexID)
+    guard let digest = version.versionDigest, let trainedDigest = trained.digest else {
+      throw CatalogError(.conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish its build first")
+    }
+    let inputs = try inputs(of: version)
+    var pinned: [Int64: ShardRevision] = [:]
+    for input in inputs { if let revision = input.revision { pinned[input.shardID] = revision } }
+    for revision in try trainedInputs(of: trained) {
+      if let other = pinned.updateValue(revision, forKey: revision.shardID), other.digest != revision.digest {
+        throw CatalogError(
+          .conflict,
+          "\(try shard(id: revision.shardID).name) was revised between the training and the build of \(name)",
+          hint: "an export has one content for each shard; train and build from the same revision")
+      }
+    }
+    var sourceIDs = [version.sourceID]
+    for id in [trained.imageSourceID, trained.captionSourceID].compactMap(\.self) where !sourceIDs.contains(id) {
+      sourceIDs.append(id)
+    }
+    return VersionExport(
+      version, digest: digest, sources: try sourceIDs.map { try exported($0, pinned) },
+      trained: VersionExport.Trained(
+        name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
+        iterations: trained.iterations, seed: trained.seed, pairs: trained.pairCount,
+        images: try source(id: trained.imageSourceID).name,
+        captions: try trained.captionSourceID.map { try source(id: $0).name }, spec: trained.spec, sha256: trainedDigest
+      ),
+      inputs: inputs.map { input in
+        VersionExport.Input(
+          ordinal: input.shardOrdinal, shard: input.shardName, sha256: input.revision?.digest,
+          bytes: input.revision?.byteCount, firstId: input.firstID, rows: input.rowCount, output: input.outputOrdinal)
+      },
+      outputs: try outputs(of: version).map { output in
+        VersionExport.Output(
+          output: output.ordinal, sha256: output.digest, bytes: output.byteCount, rows: output.rowCount,
+          listsSha256: output.listsDigest)
+      })
+  }
+
+  private func exported(_ sourceID: Int64, _ pinned: [Int64: ShardRevision]) throws -> VersionExport.Source {
+    let source = try source(id: sourceID)
+    let (mirrors, urls) = try read { database in
+      (
+        try String.fetchAll(
+          database, sql: "SELECT template FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [sourceID]),
+        try Row.fetchAll(
+          database,
+          sql: """
+            SELECT l.shard_id, l.url FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
+            WHERE m.source_id = ? ORDER BY m.priority
+            """, arguments: [sourceID]
+        ).reduce(into: [Int64: [String]]()) { $0[$1["shard_id"], default: []].append($1["url"]) }
+      )
+    }
+    return VersionExport.Source(
+      name: source.name, modality: source.modality.rawValue, dimension: source.dimension,
+      dtype: source.elementType.rawValue, mirrors: mirrors,
+      shards: try shards(of: source).map { shard in
+        VersionExport.Source.Shard(
+          name: shard.name, urls: urls[shard.id] ?? [],
+          bytes: pinned[shard.id]?.byteCount ?? shard.revision?.byteCount ?? shard.expectedByteCount,
+          sha256: pinned[shard.id]?.digest)
+      })
+  }
+
+  /// The revisions that a trained index was made from.
+  private func trainedInputs(of trained: TrainedIndexRecord) throws -> [ShardRevision] {
+    try read {
+      try ShardRevision.fetchAll(
+        $0,
+        sql: """
+          SELECT r.* FROM trained_input i JOIN shard_revision r ON r.shard_id = i.shard_id AND r.revision = i.revision
+          WHERE i.trained_index_id = ? ORDER BY i.role, i.ordinal
+          """, arguments: [trained.id])
+    }
+  }
+
+  /// Registers a source of a document, or finds that it was registered before.
+  ///
+  /// - Parameter exported: The source.
+  /// - Returns: The source in this lake.
+  /// - Throws: ``CatalogError`` `.conflict` when another one has its name.
+  package func adopt(_ exported: VersionExport.Source) throws -> Source {
+    if let known = try sources().first(where: { $0.name == exported.name }) {
+      let shards = try shards(of: known)
+      let isSame =
+        known.dimension == exported.dimension && known.elementType.rawValue == exported.dtype
+        && shards.map(\.name) == exported.shards.map(\.name)
+        && zip(shards, exported.shards).allSatisfy { $1.sha256 == nil || $0.expectedDigest == $1.sha256 }
+      guard isSame else {
+        throw CatalogError(
+          .conflict, "this lake has another source named \(known.name)",
+          hint: "reproduce in a new lake: `tarn init DIR`")
+      }
+      return known
+    }
+    guard let modality = Modality(rawValue: exported.modality), let type = ElementType(rawValue: exported.dtype) else {
+      throw CatalogError(
+        .schemaNewer, "source \(exported.name.printable) has a kind that this tarn does not know",
+        hint: "use a newer tarn")
+    }
+    guard (1...65_536).contains(exported.dimension) else {
+      throw CatalogError(.usage, "source \(exported.name.printable) has dimension \(exported.dimension)")
+    }
+    // The document is somebody else's: nothing in it names a path outside the lake.
+    for shard in exported.shards {
+      for url in shard.urls { try URLTemplate.validate(url) }
+      guard !shard.name.contains("/"), try URLTemplate.fileName(of: "file:///\(shard.name)") == shard.name else {
+        throw CatalogError(.usage, "'\(shard.name.printable)' cannot name a shard")
+      }
+    }
+    return try addSource(
+      SourceDefinition(
+        name: exported.name, modality: modality, dimension: exported.dimension, elementType: type,
+        mirrors: exported.mirrors,
+        shards: exported.shards.map {
+          .init(name: $0.name, urls: $0.urls, expectedByteCount: $0.bytes, expectedDigest: $0.sha256)
+        }))
+  }
+
+  // MARK: Differences
+
+  /// What sets two versions apart.
+  ///
+  /// - Parameters:
+  ///   - first: A version.
+  ///   - second: Another.
+  /// - Returns: Differences in parameters, inputs and outputs.
+  /// - Throws: ``CatalogError`` `.notFound`.
+  package func difference(_ first: VersionName, _ second: VersionName) throws -> VersionDifference {
+    let (a, b) = (try version(first), try version(second))
+    let (inputsA, inputsB) = (try inputs(of: a), try inputs(of: b))
+    let byShard = Dictionary(inputsB.map { ($0.shardID, $0) }, uniquingKeysWith: { first, _ in first })
+    let shardsA = Set(inputsA.map(\.shardID))
+    let (parametersA, parametersB) = (try parameters(of: a), try parameters(of: b))
+    let outputsA = Set(try outputs(of: a).map(\.digest))
+    let outputsB = Set(try outputs(of: b).map(\.digest))
+    return VersionDifference(
+      parameters: zip(parametersA, parametersB).compactMap { old, new in
+        old.value == new.value ? nil : .init(name: old.name, first: old.value, second: new.value)
+      },
+      removed: inputsA.filter { byShard[$0.shardID] == nil }.map(\.shardName),
+      added: inputsB.filter { !shardsA.contains($0.shardID) }.map(\.shardName),
+      changed: inputsA.filter { input in
+        guard let other = byShard[input.shardID] else { return false }
+        return other.revision?.digest != input.revision?.digest || other.firstID != input.firstID
+      }.map(\.shardName), sharedOutputs: outputsA.intersection(outputsB).count,
+      outputsOnlyInFirst: outputsA.subtracting(outputsB).count,
+      outputsOnlyInSecond: outputsB.subtracting(outputsA).count)
+  }
+
+  private func parameters(of version: IndexVersion) throws -> [(name: String, value: String)] {
+    let trained = try trainedIndex(id: version.trainedIndexID)
+    return [
+      ("source", try source(id: version.sourceID).name), ("trained_index", trained.name),
+      ("trained_sha256", trained.digest?.hex ?? ""), ("method", trained.method), ("nlist", String(trained.nlist)),
+      ("codec", trained.codec), ("shards_per_output", String(version.shardsPerOutput)),
+      ("missing", version.missingPolicy.rawValue), ("bad_rows", version.badRowsPolicy.rawValue),
+    ]
+  }
+}
+
+/// What sets two versions apart.
+package struct VersionDifference: Sendable {
+  package struct Parameter: Sendable {
+    package let name: String
+    package let first: String
+    package let second: String
+  }
+
+  package let parameters: [Parameter]
+  /// Shards that only the first has.
+  package let removed: [String]
+  /// Shards that only the second has.
+  package let added: [String]
+  /// Shards of both with other bytes or other row ids.
+  package let changed: [String]
+  package let sharedOutputs: Int
+  package let outputsOnlyInFirst: Int
+  package let outputsOnlyInSecond: Int
+
+  /// Whether both have the same inputs, parameters and outputs.
+  package var isEmpty: Bool {
+    parameters.isEmpty && removed.isEmpty && added.isEmpty && changed.isEmpty && outputsOnlyInFirst == 0
+      && outputsOnlyInSecond == 0
+  }
+}

@@ -1,0 +1,209 @@
+// `gc`: bytes that nothing needs any more go; rows stay.
+//
+// What may go is the view v_garbage, asked again in the transaction that
+// decides, where the triggers have the last word (invariant 4). Removal is row
+// first, then bytes (invariant 1): present -> deleting | commit | unlink |
+// deleting -> deleted. A run that dies between leaves `deleting`, which the
+// next one finishes. Files without a row are listed and left alone.
+
+package import Foundation
+internal import GRDB
+internal import Glibc
+
+/// What to collect.
+package struct GarbageOptions: Sendable {
+  /// How long bytes are kept after their last use ended.
+  package var grace: Duration
+  /// Also segments that no unfinished output waits for.
+  package var includesSegments: Bool
+  /// The time that the grace period is measured against.
+  package var now: Date
+
+  package init(grace: Duration = .seconds(7 * 86400), includesSegments: Bool = false, now: Date = Date()) {
+    self.grace = grace
+    self.includesSegments = includesSegments
+    self.now = now
+  }
+
+  /// The latest end of use that is over its grace, in the catalog's form.
+  fileprivate var cutoff: String {
+    Timestamp.text(
+      now.addingTimeInterval(-Double(grace.components.seconds) - Double(grace.components.attoseconds) * 1e-18))
+  }
+}
+
+/// An artifact that nothing needs.
+package struct GarbageItem: Sendable {
+  package let kind: ArtifactKind
+  package let digest: ContentDigest
+  package let byteCount: Int
+  /// File below the artifacts directory.
+  package let path: String
+  /// When its last use ended.
+  package let unusedSince: String
+}
+
+/// A file in the lake that no row knows.
+package struct UnknownFile: Sendable {
+  /// Absolute.
+  package let path: String
+  package let byteCount: Int
+}
+
+/// What may be collected.
+package struct GarbagePlan: Sendable {
+  /// Over their grace.
+  package let due: [GarbageItem]
+  /// Not yet.
+  package let waiting: [GarbageItem]
+  /// Begun by a run that was interrupted.
+  package let interrupted: [GarbageItem]
+  /// Never deleted by tarn.
+  package let unknownFiles: [UnknownFile]
+
+  /// Bytes that collecting gives back.
+  package var byteCount: Int { (due + interrupted).reduce(0) { $0 + $1.byteCount } }
+}
+
+extension LakeCatalog {
+  /// What may be collected now; changes nothing.
+  ///
+  /// - Parameter options: What to collect.
+  /// - Returns: The plan; ``collect(_:_:)`` carries it out.
+  /// - Throws: ``CatalogError``.
+  package func garbage(_ options: GarbageOptions) throws -> GarbagePlan {
+    let (unused, interrupted) = try read { database in
+      (
+        try GarbageItem.fetchAll(
+          database,
+          sql: "SELECT * FROM v_garbage WHERE kind <> 'segment' OR ? ORDER BY unused_since, sha256",
+          arguments: [options.includesSegments]),
+        try GarbageItem.fetchAll(
+          database,
+          sql: """
+            SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM artifact
+            WHERE state = 'deleting' ORDER BY sha256
+            """)
+      )
+    }
+    let cutoff = options.cutoff
+    return GarbagePlan(
+      due: unused.filter { $0.unusedSince <= cutoff }, waiting: unused.filter { $0.unusedSince > cutoff },
+      interrupted: interrupted, unknownFiles: try unknownFiles())
+  }
+
+  /// Gives back the bytes of a plan.
+  ///
+  /// - Parameters:
+  ///   - plan: What ``garbage(_:)`` found.
+  ///   - options: What it was asked.
+  ///   - report: Told of each artifact that is gone.
+  /// - Returns: The artifacts that are gone; one that came into use since the
+  ///   plan was made is left out.
+  /// - Throws: ``CatalogError``; run it again to continue.
+  @discardableResult
+  package func collect(
+    _ plan: GarbagePlan, _ options: GarbageOptions, report: (GarbageItem) -> Void = { _ in }
+  ) throws -> [GarbageItem] {
+    var gone: [GarbageItem] = []
+    for item in plan.interrupted {
+      try finishDeletion(item)
+      gone.append(item)
+      report(item)
+    }
+    for item in plan.due {
+      let isDecided = try write("deleting") { database in
+        let isStillUnused = try Bool.fetchOne(
+          database, sql: "SELECT EXISTS (SELECT 1 FROM v_garbage WHERE sha256 = ? AND unused_since <= ?)",
+          arguments: [item.digest.hex, options.cutoff])
+        guard isStillUnused == true else { return false }
+        try LakeCatalog.startDeletion(of: item.digest, database)
+        try LakeCatalog.record(
+          .gc, item.path,
+          ["kind": .string(item.kind.rawValue), "sha256": .string(item.digest.hex), "bytes": .count(item.byteCount)],
+          database)
+        return true
+      }
+      guard isDecided else { continue }
+      try finishDeletion(item)
+      gone.append(item)
+      report(item)
+    }
+    return gone
+  }
+
+  /// The row's half of a removal: the schema refuses it for bytes in use.
+  static func startDeletion(of digest: ContentDigest, _ database: Database) throws {
+    try database.execute(
+      sql: "UPDATE artifact SET state = 'deleting', deleting_at = ? WHERE sha256 = ? AND state = 'present'",
+      arguments: [Timestamp.now(), digest.hex])
+  }
+
+  /// The bytes' half: every name of the file goes, durably, before the row says
+  /// that it is gone.
+  func finishDeletion(_ item: GarbageItem) throws {
+    let names = try names(ofOutput: item.digest)
+    for path in names + [layout.artifacts + "/" + item.path] {
+      try Disk.remove(path)
+      let directory = (path as NSString).deletingLastPathComponent
+      if FileManager.default.fileExists(atPath: directory) { try Disk.syncDirectory(directory) }
+    }
+    try write("deleted") { database in
+      try database.execute(
+        sql: "UPDATE artifact SET state = 'deleted' WHERE sha256 = ? AND state = 'deleting'",
+        arguments: [item.digest.hex])
+    }
+  }
+
+  // MARK: Files without rows
+
+  /// Files below the artifacts and shards directories that no row knows.
+  ///
+  /// Work in progress is known: part files, and what lies in `.work`.
+  ///
+  /// - Returns: The files, by path.
+  /// - Throws: ``CatalogError``.
+  package func unknownFiles() throws -> [UnknownFile] {
+    let (artifacts, shards, parts) = try read { database in
+      (
+        Set(try String.fetchAll(database, sql: "SELECT path FROM artifact WHERE state <> 'deleted'")),
+        Set(try String.fetchAll(database, sql: "SELECT path FROM shard WHERE path IS NOT NULL")),
+        Set(
+          try String.fetchAll(
+            database, sql: "SELECT s.name || '/' || h.name FROM shard h JOIN source s ON s.id = h.source_id"))
+      )
+    }
+    func isPart(_ path: String) -> Bool {
+      guard let end = path.range(of: ".part", options: .backwards) else { return false }
+      return parts.contains(String(path[..<end.lowerBound]))
+    }
+    let inArtifacts = LakeCatalog.files(below: layout.artifacts).filter {
+      !$0.path.hasPrefix(".work/") && !artifacts.contains($0.path)
+    }
+    let inShards = LakeCatalog.files(below: layout.shards).filter { !shards.contains($0.path) && !isPart($0.path) }
+    return inArtifacts.map { UnknownFile(path: layout.artifacts + "/" + $0.path, byteCount: $0.byteCount) }
+      + inShards.map { UnknownFile(path: layout.shards + "/" + $0.path, byteCount: $0.byteCount) }
+  }
+
+  /// Everything below a directory but directories, by relative path, sorted.
+  private static func files(below directory: String) -> [(path: String, byteCount: Int)] {
+    guard let walk = FileManager.default.enumerator(atPath: directory) else { return [] }
+    var found: [(path: String, byteCount: Int)] = []
+    while let path = walk.nextObject() as? String {
+      var info = stat()
+      guard lstat(directory + "/" + path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR else { continue }
+      found.append((path, Int(info.st_size)))
+    }
+    return found.sorted { $0.path < $1.path }
+  }
+}
+
+extension GarbageItem: FetchableRecord {
+  init(row: Row) throws {
+    kind = try row.named("kind")
+    digest = try row.requiredDigest("sha256")
+    byteCount = row["bytes"]
+    path = row["path"]
+    unusedSince = row["unused_since"] ?? ""
+  }
+}

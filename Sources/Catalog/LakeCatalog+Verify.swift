@@ -1,0 +1,347 @@
+// `verify`: everything the catalog vouches for is read again, the longest
+// unread first, so that runs with a budget add up to a whole one. What is
+// wrong is named exactly; `repair` brings back what the lake can.
+
+internal import Foundation
+internal import GRDB
+
+/// A file that the catalog vouches for.
+package struct VouchedFile: Sendable {
+  /// What it is.
+  package enum Kind: Sendable, Equatable {
+    case shard(id: Int64)
+    case artifact(ArtifactKind)
+    /// The name that people use for an output shard.
+    case outputName(versionID: Int64, ordinal: Int)
+    case lockFile(versionID: Int64)
+    /// The history in the catalog; its path is the catalog's.
+    case history
+
+    /// The kind in one word, as reports have it.
+    package var word: String {
+      switch self {
+      case .shard: "shard"
+      case .artifact(let kind): kind.rawValue
+      case .outputName: "output-name"
+      case .lockFile: "lock-file"
+      case .history: "history"
+      }
+    }
+  }
+
+  package let kind: Kind
+  /// Absolute.
+  package let path: String
+  /// `SOURCE/SHARD`, `NAME@N`, or the digest's beginning.
+  package let name: String
+  package let digest: ContentDigest
+  /// Nil when the catalog does not record it.
+  package let byteCount: Int?
+}
+
+/// What is wrong with a file.
+package struct Damage: Sendable {
+  package enum Problem: Sendable, Equatable {
+    case missing
+    case size(found: Int)
+    case content(found: ContentDigest)
+    case unreadable(String)
+    /// Number of the first event that is not what the chain says.
+    case brokenChain(event: Int)
+  }
+
+  package let file: VouchedFile
+  package let problem: Problem
+
+  /// One line for people, without the path.
+  package var message: String {
+    switch problem {
+    case .missing: "is missing"
+    case .size(let found): "has \(found) bytes instead of \(file.byteCount ?? 0)"
+    case .content(let found): "has SHA-256 \(found.prefix(12))… instead of \(file.digest.prefix(12))…"
+    case .unreadable(let reason): "cannot be read: \(reason)"
+    case .brokenChain(let event): "was changed at event \(event)"
+    }
+  }
+}
+
+/// How much to read in one run.
+package struct VerifyBudget: Sendable {
+  package var byteCount: Int?
+  package var duration: Duration?
+
+  package init(byteCount: Int? = nil, duration: Duration? = nil) {
+    self.byteCount = byteCount
+    self.duration = duration
+  }
+}
+
+/// What a verification found.
+package struct VerifyReport: Sendable {
+  package var checkedCount = 0
+  package var checkedByteCount = 0
+  /// Files that the budget did not reach, and their bytes.
+  package var leftCount = 0
+  package var leftByteCount = 0
+  /// When the least recently verified file was read, after this run.
+  package var oldestCheck: String?
+  package var damages: [Damage] = []
+}
+
+/// What became of a damaged file.
+package enum RepairOutcome: String, Sendable {
+  /// The bytes are back.
+  case restored
+  /// The catalog does not count on the file any more; the next run that needs
+  /// it fetches or makes it.
+  case givenUp = "given-up"
+  /// The lake cannot bring it back by itself.
+  case lost
+}
+
+extension LakeCatalog {
+  /// Reads again what the catalog vouches for.
+  ///
+  /// - Parameters:
+  ///   - budget: How much to read; files are not read in part, and at least one
+  ///     is. Names, lock files and the history are small and always checked.
+  ///   - isCancelled: Asked before each file; true ends the run early.
+  ///   - report: Told of each file that was read.
+  /// - Returns: What was found. Good files are recorded as verified.
+  /// - Throws: ``CatalogError`` of the catalog; damage is in the report.
+  package func verify(
+    _ budget: VerifyBudget = VerifyBudget(), isCancelled: () -> Bool = { false },
+    report: (VouchedFile, _ done: VerifyReport) -> Void = { _, _ in }
+  ) throws -> VerifyReport {
+    var result = VerifyReport()
+    let files = try vouchedFiles()
+    let deadline = budget.duration.map { ContinuousClock.now + $0 }
+    var good: [VouchedFile] = []
+    var next = 0
+    while next < files.count {
+      let file = files[next].file
+      let isOver =
+        deadline.map { ContinuousClock.now >= $0 } ?? false
+        || budget.byteCount.map { result.checkedByteCount + (file.byteCount ?? 0) > $0 } ?? false
+      if isCancelled() || (isOver && next > 0) { break }
+      next += 1
+      if let problem = LakeCatalog.problem(with: file) {
+        result.damages.append(Damage(file: file, problem: problem))
+      } else {
+        good.append(file)
+      }
+      result.checkedCount += 1
+      result.checkedByteCount += file.byteCount ?? 0
+      if good.count >= 200 { try markVerified(&good) }
+      report(file, result)
+    }
+    try markVerified(&good)
+    for file in files[next...] {
+      result.leftCount += 1
+      result.leftByteCount += file.file.byteCount ?? 0
+    }
+    result.oldestCheck = next < files.count ? files[next].checkedAt : nil
+    for file in try versionFiles() {
+      guard !LakeCatalog.isWhole(file, besides: layout), let problem = LakeCatalog.problem(with: file) else { continue }
+      result.damages.append(Damage(file: file, problem: problem))
+    }
+    if let event = try firstBrokenEvent() {
+      let history = VouchedFile(
+        kind: .history, path: layout.catalog, name: "the history", digest: .of(""), byteCount: nil)
+      result.damages.append(Damage(file: history, problem: .brokenChain(event: event)))
+    }
+    return result
+  }
+
+  /// Shards and artifacts with when they were last read, the oldest first.
+  private func vouchedFiles() throws -> [(file: VouchedFile, checkedAt: String)] {
+    let shards = layout.shards
+    let artifacts = layout.artifacts
+    return try read { database in
+      try Row.fetchAll(
+        database,
+        sql: """
+          SELECT h.id AS shard_id, 'shard' AS kind, h.path, s.name || '/' || h.name AS name, r.sha256, r.byte_count,
+            coalesce(h.verified_at, r.observed_at) AS checked_at
+          FROM shard h JOIN source s ON s.id = h.source_id
+          JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+          WHERE h.state = 'present'
+          UNION ALL
+          SELECT NULL, kind, path, substr(sha256, 1, 12), sha256, byte_count, coalesce(verified_at, created_at)
+          FROM artifact WHERE state = 'present'
+          ORDER BY checked_at, path
+          """
+      ).map { row in
+        let shardID = row["shard_id"] as Int64?
+        let kind: VouchedFile.Kind =
+          if let shardID { .shard(id: shardID) } else { .artifact(try row.named("kind")) }
+        let path: String = row["path"]
+        return (
+          VouchedFile(
+            kind: kind, path: (shardID == nil ? artifacts : shards) + "/" + path, name: row["name"],
+            digest: try row.requiredDigest("sha256"), byteCount: row["byte_count"]),
+          row["checked_at"]
+        )
+      }
+    }
+  }
+
+  /// Names and lock files of the sealed versions whose outputs are here.
+  private func versionFiles() throws -> [VouchedFile] {
+    let layout = layout
+    return try read { database in
+      let names = try Row.fetchAll(
+        database,
+        sql: """
+          SELECT v.id, v.name, v.number, o.ordinal, o.sha256, o.byte_count FROM output_shard o
+          JOIN index_version v ON v.id = o.version_id AND v.state = 'sealed'
+          ORDER BY v.name, v.number, o.ordinal
+          """
+      ).map { row in
+        let version = VersionName(name: row["name"], number: row["number"])
+        return VouchedFile(
+          kind: .outputName(versionID: row["id"], ordinal: row["ordinal"]),
+          path: layout.outputPath(version, ordinal: row["ordinal"]), name: "\(version)",
+          digest: try row.requiredDigest("sha256"), byteCount: row["byte_count"])
+      }
+      let locks = try IndexVersion.fetchAll(
+        database, sql: "SELECT * FROM index_version WHERE state = 'sealed' ORDER BY name, number"
+      ).compactMap { version in
+        version.versionDigest.map {
+          VouchedFile(
+            kind: .lockFile(versionID: version.id), path: layout.lockFilePath(version.name), name: "\(version.name)",
+            digest: $0, byteCount: nil)
+        }
+      }
+      return names + locks
+    }
+  }
+
+  /// Whether a name leads to the artifact, which has been read already.
+  private static func isWhole(_ file: VouchedFile, besides layout: LakeLayout) -> Bool {
+    guard case .outputName = file.kind else { return false }
+    let artifact = layout.artifacts + "/" + LakeLayout.artifactPath(kind: .outputShard, digest: file.digest)
+    return FileIdentity.isSame(file.path, artifact)
+  }
+
+  /// What is wrong with a file; nil when it is what it should be.
+  private static func problem(with file: VouchedFile) -> Damage.Problem? {
+    guard let size = Disk.size(of: file.path) else { return .missing }
+    if let expected = file.byteCount, size != expected { return .size(found: size) }
+    do {
+      var found = try Disk.digest(of: file.path)
+      // A second reading tells a bad disk from a bad cable.
+      if found != file.digest { found = try Disk.digest(of: file.path) }
+      return found == file.digest ? nil : .content(found: found)
+    } catch {
+      return .unreadable("\(error)")
+    }
+  }
+
+  private func markVerified(_ files: inout [VouchedFile]) throws {
+    guard !files.isEmpty else { return }
+    let now = Timestamp.now()
+    let verified = files
+    try write("verified") { database in
+      for file in verified {
+        switch file.kind {
+        case .shard(let id):
+          try database.execute(sql: "UPDATE shard SET verified_at = ? WHERE id = ?", arguments: [now, id])
+        case .artifact:
+          try database.execute(
+            sql: "UPDATE artifact SET verified_at = ? WHERE sha256 = ?", arguments: [now, file.digest.hex])
+        case .outputName, .lockFile, .history: break
+        }
+      }
+    }
+    files = []
+  }
+
+  // MARK: Repair
+
+  /// Brings a damaged file back where the lake can, or stops counting on it.
+  ///
+  /// A shard is evicted, so that the next `sync` or `build` fetches it; a
+  /// segment or nearest images are given up, so that they are made again; an
+  /// output gets its bytes back from its other name, a name from the output.
+  ///
+  /// - Parameter damage: What ``verify(_:isCancelled:report:)`` found.
+  /// - Returns: What became of it.
+  /// - Throws: ``CatalogError``.
+  package func repair(_ damage: Damage) throws -> RepairOutcome {
+    let file = damage.file
+    switch file.kind {
+    case .shard(let id):
+      let shard = try shard(id: id)
+      guard shard.state == .present else { return .givenUp }
+      try evict(shard, because: "damaged: \(damage.message)")
+      return .givenUp
+    case .artifact(.segment), .artifact(.nearestImages):
+      try giveUp(file, damage)
+      return .givenUp
+    case .artifact(.outputShard):
+      for name in try names(ofOutput: file.digest) where !FileIdentity.isSame(name, file.path) {
+        guard Disk.size(of: name) == file.byteCount, try Disk.digest(of: name) == file.digest else { continue }
+        try Disk.makeDirectory((file.path as NSString).deletingLastPathComponent)
+        try relink(name, to: file.path)
+        try recordRepair(damage, .restored)
+        return .restored
+      }
+      return .lost
+    case .outputName:
+      let artifact = path(of: .outputShard, file.digest)
+      guard Disk.size(of: artifact) == file.byteCount, try Disk.digest(of: artifact) == file.digest else {
+        return .lost
+      }
+      try Disk.makeDirectory((file.path as NSString).deletingLastPathComponent)
+      try relink(artifact, to: file.path)
+      try recordRepair(damage, .restored)
+      return .restored
+    case .artifact(.trainedIndex), .lockFile, .history: return .lost
+    }
+  }
+
+  /// Keeps what became of a damaged file in the history.
+  package func recordRepair(_ damage: Damage, _ outcome: RepairOutcome) throws {
+    try write("repaired") { database in
+      try LakeCatalog.record(
+        .repaired, damage.file.name,
+        [
+          "kind": .string(damage.file.kind.word), "sha256": .string(damage.file.digest.hex),
+          "damage": .string(damage.message), "outcome": .string(outcome.rawValue),
+        ], database)
+    }
+  }
+
+  private func relink(_ from: String, to path: String) throws {
+    try Disk.link(from, path)
+    try Disk.syncDirectory((path as NSString).deletingLastPathComponent)
+  }
+
+  private func giveUp(_ file: VouchedFile, _ damage: Damage) throws {
+    let item = try write("deleting") { database in
+      try LakeCatalog.startDeletion(of: file.digest, database)
+      return try GarbageItem.fetchOne(
+        database,
+        sql: """
+          SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM artifact
+          WHERE sha256 = ? AND state = 'deleting'
+          """, arguments: [file.digest.hex])
+    }
+    if let item { try finishDeletion(item) }
+    try recordRepair(damage, .givenUp)
+  }
+
+  /// The names that people use for an output, absolute.
+  func names(ofOutput digest: ContentDigest) throws -> [String] {
+    try read { database in
+      try Row.fetchAll(
+        database,
+        sql: """
+          SELECT v.name, v.number, o.ordinal FROM output_shard o JOIN index_version v ON v.id = o.version_id
+          WHERE o.sha256 = ?
+          """, arguments: [digest.hex]
+      ).map { layout.outputPath(VersionName(name: $0["name"], number: $0["number"]), ordinal: $0["ordinal"]) }
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import Catalog
+import Foundation
+import GRDB
+import Migrations
+import TestSupport
+import Testing
+
+@Suite struct BackupTests {
+  @Test func aBackupIsTheLakesState() throws {
+    let lake = try TemporaryLake()
+    try CatalogFixture.fill(lake)
+    let path = lake.root + "/backup.sqlite"
+    let summary = try lake.catalog.backup(to: path)
+    #expect(summary.schemaNumber == LakeCatalog.schemaNumber)
+    #expect(try summary.newestEventHash == lake.catalog.events().last?.hash)
+    // Put back in place of the catalog of another directory, it opens.
+    let restored = try TemporaryDirectory()
+    try FileManager.default.copyItem(atPath: path, toPath: restored.path + "/catalog.sqlite")
+    let catalog = try LakeCatalog.open(root: restored.path, writing: "test")
+    #expect(try catalog.versions().map(\.name) == lake.catalog.versions().map(\.name))
+    #expect(try catalog.firstBrokenEvent() == nil)
+    _ = try catalog.pin(VersionName(name: "laion", number: 1), reason: "still a writer's catalog")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: lake.root).filter { $0.contains(".tmp-") } == [])
+  }
+
+  @Test func aReaderCanTakeIt() throws {
+    let lake = try TemporaryLake()
+    _ = try lake.addSource("images", count: 1)
+    let reader = try LakeCatalog.open(root: lake.root, writing: nil)
+    _ = try reader.backup(to: lake.root + "/backup.sqlite")
+    _ = try lake.addSource("more", count: 1)
+    // An earlier backup gives way to the new one.
+    _ = try reader.backup(to: lake.root + "/backup.sqlite")
+    let queue = try DatabaseQueue(path: lake.root + "/backup.sqlite")
+    #expect(try queue.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM source") } == 2)
+  }
+
+  @Test func itOverwritesNothingElse() throws {
+    let lake = try TemporaryLake()
+    let path = lake.root + "/features.npy"
+    try Disk.writeAtomically([1, 2, 3], to: path)
+    for target in [path, lake.root + "/catalog.sqlite"] {
+      let error = #expect(throws: CatalogError.self) { try lake.catalog.backup(to: target) }
+      #expect(error?.code == .conflict)
+    }
+    #expect(Disk.size(of: path) == 3)
+  }
+
+  @Test func aDamagedCatalogIsNotBackedUp() throws {
+    let lake = try TemporaryLake()
+    _ = try lake.addSource("images", count: 3)
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite", configuration: lax)
+    try queue.write {
+      try $0.execute(sql: "INSERT INTO transfer SELECT 1, 99, NULL, '', '', '', 0, 0, NULL, 'failed', NULL")
+    }
+    let error = #expect(throws: CatalogError.self) { try lake.catalog.backup(to: lake.root + "/backup.sqlite") }
+    #expect(error?.code == .integrity)
+    #expect(Disk.size(of: lake.root + "/backup.sqlite") == nil)
+  }
+
+  /// No foreign keys, as in the sqlite3 shell.
+  private var lax: Configuration {
+    var configuration = Configuration()
+    configuration.foreignKeysEnabled = false
+    return configuration
+  }
+
+  @Test func anOldCatalogIsBackedUpAndMigrated() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/catalog.sqlite"
+    let first = try #require(migrations.first)
+    do {
+      let queue = try DatabaseQueue(path: path)
+      try queue.write { database in
+        try database.execute(sql: first.sql)
+        try database.execute(
+          sql: """
+            PRAGMA user_version = 1;
+            PRAGMA application_id = \(LakeCatalog.applicationID);
+            INSERT INTO lake VALUES (1, '00000000-0000-0000-0000-000000000000', 'shards', 'artifacts', '2026');
+            INSERT INTO source VALUES (1, 'images', 'image', 4, 'float16', '2026');
+            INSERT INTO mirror VALUES (1, 1, 0, 'http://localhost/{ordinal}.npy', 'original', '2026');
+            INSERT INTO shard (id, source_id, ordinal, name, changed_at) VALUES (1, 1, 0, '0.npy', '2026');
+            INSERT INTO shard_location (shard_id, mirror_id, url) VALUES (1, 1, 'http://localhost/0.npy');
+            """)
+      }
+      try queue.close()
+    }
+    // A reader does not migrate and can still read.
+    #expect(try LakeCatalog.open(root: directory.path, writing: nil).sources().map(\.name) == ["images"])
+    let catalog = try LakeCatalog.open(root: directory.path, writing: "test")
+    let backup = path + ".backup-schema1"
+    #expect(
+      try DatabaseQueue(path: backup).read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 1)
+    #expect(try DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 2)
+    let source = try catalog.source(named: "images")
+    try CatalogFixture(catalog).fetch(0, of: source, "zero")
+    #expect(try catalog.events().map(\.verb) == ["fetched"])
+    #expect(try catalog.verify().damages.isEmpty)
+  }
+}

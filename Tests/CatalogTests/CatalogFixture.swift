@@ -1,0 +1,173 @@
+// A lake with everything in it, made through the catalog's own operations with
+// files of a few bytes: what the indexer would leave behind, without it.
+
+import Catalog
+import Foundation
+import TestSupport
+
+/// Makes sources, trained indexes and versions in a lake.
+struct CatalogFixture {
+  let catalog: LakeCatalog
+
+  init(_ catalog: LakeCatalog) { self.catalog = catalog }
+
+  /// Writes a file where an artifact of these bytes belongs.
+  func write(_ text: String, as kind: ArtifactKind) throws -> ContentDigest {
+    let digest = ContentDigest.of(text)
+    let path = catalog.path(of: kind, digest)
+    try Disk.makeDirectory((path as NSString).deletingLastPathComponent)
+    try Disk.writeAtomically(Array(text.utf8), to: path)
+    return digest
+  }
+
+  /// Registers a source of `count` shards that nobody serves.
+  func source(_ name: String, count: Int) throws -> Source {
+    try catalog.addSource(
+      SourceDefinition(
+        name: name, modality: .image, dimension: 4, elementType: .float16, mirrors: ["http://localhost/{ordinal}.npy"],
+        shards: (0..<count).map { .init(name: "\($0).npy", urls: ["http://localhost/\($0).npy"]) }))
+  }
+
+  /// Gives a shard bytes.
+  @discardableResult
+  func fetch(_ ordinal: Int, of source: Source, _ text: String) throws -> Shard {
+    let shard = try catalog.shards(of: source)[ordinal]
+    let digest = ContentDigest.of(text)
+    let path = LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
+    let full = catalog.layout.shards + "/" + path
+    try Disk.makeDirectory((full as NSString).deletingLastPathComponent)
+    try Disk.writeAtomically(Array(text.utf8), to: full)
+    _ = try catalog.reserve(shard, byteCount: text.utf8.count, budget: nil)
+    try catalog.recordFetched(
+      FetchedBytes(
+        digest: digest, byteCount: text.utf8.count, rowCount: 5, path: path, mirrorID: nil, etag: nil,
+        lastModified: nil), of: shard)
+    return try catalog.shards(of: source)[ordinal]
+  }
+
+  /// Plans a trained index on the fetched shards of a source.
+  func planTraining(_ name: String, _ source: Source, seed: Int64 = 1) throws -> TrainedIndexRecord {
+    let revisions = try catalog.shards(of: source).compactMap(\.revision)
+    return try catalog.planTraining(
+      TrainingDefinition(
+        name: name, method: "kmeans", codec: "sq4", nlist: 2, dimension: 4, iterations: 1, seed: seed, pairCount: 4,
+        images: source, captions: nil, spec: "{\"seed\":\(seed),\"source\":\"\(source.name)\"}",
+        inputs: revisions.map { .init(role: "image", revision: $0) }))
+  }
+
+  /// Trains an index; the bytes follow from the seed.
+  func train(_ name: String, _ source: Source, seed: Int64 = 1) throws -> TrainedIndexRecord {
+    let planned = try planTraining(name, source, seed: seed)
+    guard planned.state == .training else { return planned }
+    try catalog.recordIteration(
+      TrainingIteration(
+        iteration: 1, objective: 0.5, movedShare: 0, imbalance: 1, emptyCount: 0, largestCount: 4), of: planned)
+    let text = "trained \(seed)"
+    try catalog.finishTraining(planned, digest: write(text, as: .trainedIndex), byteCount: text.utf8.count)
+    return try catalog.trainedIndex(named: name)
+  }
+
+  /// Plans a version over all shards of a source that were fetched.
+  func plan(_ name: String, _ trained: TrainedIndexRecord, _ source: Source, perOutput: Int = 2) throws -> IndexVersion
+  {
+    let shards = try catalog.shards(of: source).filter { $0.revision != nil }
+    return try catalog.planVersion(
+      VersionPlan(
+        name: name, trained: trained, source: source, shardsPerOutput: perOutput, missingPolicy: .fail,
+        badRowsPolicy: .fail, spec: "{\"per\":\(perOutput),\"trained\":\"\(trained.name)\"}", environment: "{}",
+        inputs: shards.enumerated().compactMap { index, shard in
+          shard.revision.map {
+            VersionPlan.Input(
+              shardID: shard.id, shardOrdinal: shard.ordinal, content: .bytes($0), outputOrdinal: index / perOutput,
+              firstID: Int64(5 * shard.ordinal), rowCount: 5)
+          }
+        }))
+  }
+
+  /// Digest of the segment of an input.
+  func segmentText(_ version: IndexVersion, _ input: VersionInput) -> String {
+    "segment \(version.trainedIndexID) \(input.revision?.digest.hex ?? "")"
+  }
+
+  /// Encodes the inputs of one output.
+  func encode(_ version: IndexVersion, output: Int) throws {
+    guard let trained = try catalog.trainedIndex(id: version.trainedIndexID).digest else { return }
+    for input in try catalog.inputs(of: version) where input.outputOrdinal == output {
+      guard let revision = input.revision else { continue }
+      let text = segmentText(version, input)
+      try catalog.recordSegment(
+        SegmentRecord(
+          trainedDigest: trained, shardDigest: revision.digest, badRowsPolicy: .fail, formatVersion: 1,
+          digest: write(text, as: .segment), rowCount: 5, badRowCount: 0), byteCount: text.utf8.count)
+    }
+  }
+
+  /// Merges one output; its bytes follow from its inputs, so versions share it.
+  @discardableResult
+  func merge(_ version: IndexVersion, output: Int) throws -> ContentDigest {
+    let inputs = try catalog.inputs(of: version).filter { $0.outputOrdinal == output }
+    let text = "output " + inputs.map { segmentText(version, $0) }.joined(separator: ",")
+    let digest = try write(text, as: .outputShard)
+    try catalog.recordOutput(
+      OutputShard(
+        ordinal: output, digest: digest, firstInput: inputs.first?.ordinal ?? 0, lastInput: inputs.last?.ordinal ?? 0,
+        firstID: inputs.first?.firstID ?? 0, endID: (inputs.last?.firstID ?? 0) + 5, rowCount: 5 * inputs.count,
+        byteCount: text.utf8.count, listsDigest: .of(text)), of: version)
+    try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
+    try Disk.link(catalog.path(of: .outputShard, digest), catalog.layout.outputPath(version.name, ordinal: output))
+    return digest
+  }
+
+  /// Seals a version with its lock file.
+  func seal(_ version: IndexVersion) throws {
+    let lock = "lock \(version.name)\n"
+    try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
+    try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
+    try catalog.seal(version, digest: .of(lock))
+  }
+
+  /// Builds a version to its end.
+  @discardableResult
+  func build(_ name: String, _ trained: TrainedIndexRecord, _ source: Source, perOutput: Int = 2) throws -> IndexVersion
+  {
+    let version = try plan(name, trained, source, perOutput: perOutput)
+    guard version.state == .building else { return version }
+    for output in Set(try catalog.inputs(of: version).map(\.outputOrdinal)).sorted() {
+      try encode(version, output: output)
+      try merge(version, output: output)
+    }
+    try seal(version)
+    return try catalog.version(version.name)
+  }
+
+  /// One of everything: source `images` (three shards, two held), trained
+  /// indexes `clip` (ready) and `next` (in training), versions `laion@1`
+  /// (sealed), `laion@2` (building, one output done), `old@1` (revoked and
+  /// pinned), `gone@1` (revoked, its output deleted).
+  static func fill(_ lake: TemporaryLake) throws {
+    let fixture = CatalogFixture(lake.catalog)
+    let images = try fixture.source("images", count: 3)
+    try fixture.fetch(0, of: images, "shard zero")
+    try fixture.fetch(1, of: images, "shard one")
+    let clip = try fixture.train("clip", images)
+    try fixture.build("laion", clip, images)
+    try fixture.build("old", clip, images, perOutput: 1)
+    _ = try lake.catalog.pin(VersionName(name: "old", number: 1), reason: "paper")
+    _ = try lake.catalog.revoke(VersionName(name: "old", number: 1), reason: "wrong model")
+    let other = try fixture.train("other", images, seed: 2)
+    try fixture.build("gone", other, images)
+    _ = try lake.catalog.revoke(VersionName(name: "gone", number: 1), reason: "test")
+    let options = GarbageOptions(grace: .zero, includesSegments: true)
+    try lake.catalog.collect(lake.catalog.garbage(options), options)
+    let building = try fixture.plan("laion", clip, images, perOutput: 1)
+    try fixture.encode(building, output: 0)
+    try fixture.merge(building, output: 0)
+    try fixture.encode(building, output: 1)
+    let nearest = try fixture.write("nearest", as: .nearestImages)
+    try lake.catalog.recordNearestImages(of: .of("pairs"), digest: nearest, byteCount: 7, pairCount: 4)
+    _ = try fixture.planTraining("next", images, seed: 3)
+    try lake.catalog.recordReproduction(
+      of: lake.catalog.version(VersionName(name: "laion", number: 1)), startedAt: Timestamp.now(), outcome: .identical,
+      detail: "{}", environment: "{}")
+  }
+}
