@@ -75,7 +75,6 @@ package final class Fetcher: Sendable {
 /// What a disk queue reports to the loop about a transfer.
 enum DiskReport: Sendable {
   case opened(Result<PartFile, FetchError>)
-  case checkpointed(FetchError?)
   case copying(byteCount: Int)
   case copied(Result<LocalCopy.Outcome, FetchError>)
   case finished(Result<FinishedFile, FetchError>)

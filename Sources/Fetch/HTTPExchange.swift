@@ -31,6 +31,9 @@ internal import Foundation
   /// Everything the server sent, to tell a stalled one.
   private(set) var heardByteCount = 0
 
+  /// Whether reading waits for the disk.
+  private(set) var isPaused = false
+
   private let part: PartFile
   private var reader = ResponseHeadReader()
   /// Bytes of an unwanted body that are read so that the connection lives on.
@@ -134,6 +137,13 @@ internal import Foundation
     _ = unsafe ccurl_set_offset(easy, CURLOPT_MAX_RECV_SPEED_LARGE, curl_off_t(bytesPerSecond ?? 0))
   }
 
+  /// Stops or goes on reading; never called from within a callback.
+  func pause(_ isPaused: Bool) {
+    self.isPaused = isPaused
+    // https://curl.se/libcurl/c/curl_easy_pause.html
+    _ = unsafe curl_easy_pause(easy, isPaused ? CURLPAUSE_RECV : CURLPAUSE_CONT)
+  }
+
   private func set(_ option: CURLoption, _ value: Int) throws(FetchError) {
     try check(unsafe ccurl_set_long(easy, option, value))
   }
@@ -164,17 +174,10 @@ internal import Foundation
       statusCode = head.statusCode
       let verdict = ResponseClassifier.classify(head, to: order.question, at: Date())
       self.verdict = verdict
-      do throws(FetchError) {
-        switch verdict {
-        case .acceptFromStart(let promise):
-          try part.accept(promise, from: order.source, startingOver: true)
-        case .acceptAtOffset(let promise):
-          try part.accept(promise, from: order.source, startingOver: false)
-        default: break
-        }
-      } catch {
-        failure = error
-        return false
+      switch verdict {
+      case .acceptFromStart(let promise): part.accept(promise, from: order.source, startingOver: true)
+      case .acceptAtOffset(let promise): part.accept(promise, from: order.source, startingOver: false)
+      default: break
       }
       return true
     }

@@ -51,7 +51,6 @@ final class Transfer {
   var attempt: Attempt?
   /// Whether the next attempt sends a range without `If-Range` (R3).
   var wantsBareRange = false
-  var checkpointIsPending = false
   var reportedByteCount = -1
   /// The stall window: when it began and what had been heard then.
   var windowStart = ContinuousClock.now

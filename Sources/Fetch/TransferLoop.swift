@@ -27,6 +27,7 @@ internal import Foundation
   let control: LoopControl
   let multi: UnsafeMutableRawPointer
   let disk = DispatchQueue(label: "tarn-fetch-disk", attributes: .concurrent)
+  let pool = BlockPool()
   var transfers: [UInt: Transfer] = [:]
   var hosts: [String: Host] = [:]
   var jitter: JitterGenerator
@@ -149,7 +150,6 @@ internal import Foundation
 
   /// Whether a waiting transfer waits for an event and not for a time.
   private func isBlocked(_ transfer: Transfer) -> Bool {
-    if transfer.checkpointIsPending { return true }
     guard transfer.address.scheme != .file, let host = hosts[transfer.address.origin] else { return false }
     return host.activeCount >= configuration.transfersPerHost
   }
@@ -216,7 +216,17 @@ internal import Foundation
       remove(exchange, of: transfer)
       exchangeEnded(exchange, of: transfer, result: result)
     }
-    for (transfer, exchange) in exchanges { checkpointIfDue(transfer, exchange) }
+    for (transfer, exchange) in exchanges { holdUpIfBehind(transfer, exchange) }
+  }
+
+  /// Stops reading from a server that is faster than the disk, until the disk
+  /// has caught up: on HTTP/1.1 that is TCP's own back pressure (R15).
+  private func holdUpIfBehind(_ transfer: Transfer, _ exchange: HTTPExchange) {
+    guard let isBehind = transfer.part?.isBehind, isBehind != exchange.isPaused else { return }
+    exchange.pause(isBehind)
+    // The time spent waiting is not the server's.
+    transfer.windowStart = .now
+    transfer.windowByteCount = exchange.heardByteCount
   }
 
   private func poll() throws {
@@ -227,7 +237,8 @@ internal import Foundation
     for transfer in transfers.values {
       switch transfer.phase {
       case .waiting(let until): if !isBlocked(transfer) { wait = min(wait, due(transfer, until) - now) }
-      case .exchanging: wait = min(wait, transfer.windowStart + configuration.stallTimeout - now)
+      case .exchanging(let exchange):
+        if !exchange.isPaused { wait = min(wait, transfer.windowStart + configuration.stallTimeout - now) }
       default: break
       }
     }
@@ -250,7 +261,8 @@ internal import Foundation
   private func endStalled() {
     let now = ContinuousClock.now
     let running = exchanges
-    for (transfer, exchange) in running where now - transfer.windowStart >= configuration.stallTimeout {
+    for (transfer, exchange) in running
+    where !exchange.isPaused && now - transfer.windowStart >= configuration.stallTimeout {
       var wanted = configuration.stallByteCount
       if let limit = configuration.bytesPerSecondLimit {
         let share = limit / running.count * configuration.stallTimeout.milliseconds / 1_000
