@@ -57,10 +57,10 @@ final class BlockPool: Sendable {
 }
 
 /// What of one transfer is on its way to the disk, and what failed there.
-final class DiskBacklog: Sendable {
+package final class DiskBacklog: Sendable {
   /// A transfer stops reading from its server at this many bytes, so that a
   /// slow disk holds up the network and not the memory.
-  static let fullByteCount = 4 * Block.capacity
+  package static let fullByteCount = 4 * Block.capacity
 
   private struct State {
     var byteCount = 0
@@ -71,15 +71,17 @@ final class DiskBacklog: Sendable {
 
   private let state = Mutex(State())
 
-  /// The first failure of the disk; what came after it was not written.
-  var failure: FetchError? { state.withLock { $0.failure } }
+  package init() {}
 
-  func add(_ byteCount: Int) { state.withLock { $0.byteCount += byteCount } }
+  /// The first failure of the disk; what came after it was not written.
+  package var failure: FetchError? { state.withLock { $0.failure } }
+
+  package func add(_ byteCount: Int) { state.withLock { $0.byteCount += byteCount } }
 
   /// Counts bytes that are written, or lost to a failure.
   ///
   /// - Returns: Whether the loop waits for this.
-  func remove(_ byteCount: Int, failure: FetchError?) -> Bool {
+  package func remove(_ byteCount: Int, failure: FetchError?) -> Bool {
     state.withLock { state in
       state.byteCount -= byteCount
       state.failure = state.failure ?? failure
@@ -90,7 +92,7 @@ final class DiskBacklog: Sendable {
   }
 
   /// Whether the transfer should pause; if so the loop is woken when there is room.
-  func awaitsRoom() -> Bool {
+  package func awaitsRoom() -> Bool {
     state.withLock { state in
       if state.byteCount >= Self.fullByteCount, state.failure == nil { state.isAwaited = true }
       return state.isAwaited

@@ -10,7 +10,6 @@
 
 internal import CCurl
 internal import Catalog
-internal import Dispatch
 internal import Foundation
 
 /// The state and the main loop of one run.
@@ -26,12 +25,13 @@ internal import Foundation
   let configuration: FetchConfiguration
   let control: LoopControl
   let multi: UnsafeMutableRawPointer
-  let disk = DispatchQueue(label: "tarn-fetch-disk", attributes: .concurrent)
   let pool = BlockPool()
   var transfers: [UInt: Transfer] = [:]
   var hosts: [String: Host] = [:]
   var jitter: JitterGenerator
   var isStopping = false
+  /// Bytes per second that all transfers may take now.
+  private var limit: Int?
 
   private let supply: @Sendable () throws -> FetchSupply
   private let onEvent: @Sendable (FetchEvent) -> Void
@@ -58,6 +58,7 @@ internal import Foundation
     self.supply = supply
     self.onEvent = onEvent
     jitter = JitterGenerator(seed: configuration.jitterSeed)
+    limit = configuration.bytesPerSecondLimit
     _ = unsafe ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, configuration.jobs * 2)
   }
 
@@ -111,7 +112,7 @@ internal import Foundation
         return
       }
       do throws(FetchError) {
-        let transfer = try Transfer(tag: nextTag, request: request, configuration: configuration, on: disk)
+        let transfer = try Transfer(tag: nextTag, request: request, configuration: configuration)
         transfers[nextTag] = transfer
         nextTag += 1
         open(transfer)
@@ -196,9 +197,18 @@ internal import Foundation
 
   /// Splits the limit evenly over what runs.
   private func shareBandwidth() {
-    guard let limit = configuration.bytesPerSecondLimit else { return }
+    guard configuration.bandwidth.everLimits else { return }
     let running = exchanges
-    for (_, exchange) in running { exchange.limit(to: max(1, limit / running.count)) }
+    for (_, exchange) in running { exchange.limit(to: limit.map { max(1, $0 / running.count) }) }
+  }
+
+  /// Takes up what the timetable says by now.
+  private func followTimetable() {
+    guard configuration.bandwidth.everLimits else { return }
+    let due = configuration.bytesPerSecondLimit
+    guard due != limit else { return }
+    limit = due
+    shareBandwidth()
   }
 
   private func performTransfers() throws {
@@ -264,7 +274,7 @@ internal import Foundation
     for (transfer, exchange) in running
     where !exchange.isPaused && now - transfer.windowStart >= configuration.stallTimeout {
       var wanted = configuration.stallByteCount
-      if let limit = configuration.bytesPerSecondLimit {
+      if let limit {
         let share = limit / running.count * configuration.stallTimeout.milliseconds / 1_000
         wanted = min(wanted, max(1, share / 2))
       }
@@ -282,6 +292,7 @@ internal import Foundation
     let now = ContinuousClock.now
     guard now >= nextProgress else { return }
     nextProgress = now + configuration.progressInterval
+    followTimetable()
     for (transfer, _) in exchanges {
       guard let part = transfer.part else { continue }
       reportProgress(of: transfer, byteCount: part.byteCount, total: part.wholeByteCount)

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Fetching against curl, aria2 and rclone, in one run on one machine.
 
-    scripts/bench_fetch.py [--files 8] [--size 256MiB] [--rounds 3] [--directory DIR]
+    bench_fetch.py [--files 8] [--size 256MiB] [--rounds 3] [--directory DIR]
 
 Serves random feature shards from a local nginx and fetches all of them with each
 tool in turn, over and over (A B C D A B C D …), so that what else the machine does
 falls on all of them alike. Printed are the medians, the ratios to tarn and the CPU
 seconds. tarn alone computes SHA-256 and syncs what it wrote; the others do neither.
 
-Only ratios within one run mean something. Tools that are not installed are left
-out; `--install` gets them from Debian first.
+Only ratios within one run mean something. Tools that are missing come from Debian's
+packages, or are left out where that does not work.
 """
 
 import argparse
@@ -23,9 +23,10 @@ import sys
 import tempfile
 import time
 
-from webserver import Nginx
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "scripts"))
+from webserver import Nginx  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 TARN = os.environ.get("TARN", str(ROOT / ".build" / "release" / "tarn"))
 DIMENSION = 768
 # What the fetcher is to reach, as a multiple of each tool's rate.
@@ -84,7 +85,9 @@ def run_once(steps: list[list[str]], out: pathlib.Path, total: int) -> tuple[flo
     for step in steps[:-1]:
         subprocess.run(step, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     begin = time.monotonic()
-    process = subprocess.Popen(steps[-1], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    # curl draws its progress in parallel mode even when it is told to be silent.
+    process = subprocess.Popen(
+        steps[-1], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begin
     if status != 0:
@@ -110,21 +113,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--size", type=byte_count, default=256 << 20)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("TARN_BENCH_ROUNDS", "3")))
     parser.add_argument("--directory", default="/dev/shm", help="where the shards are served from and fetched to")
-    parser.add_argument("--install", action="store_true", help="install curl, aria2 and rclone if they are missing")
+    parser.add_argument("--no-install", action="store_true", help="leave out a tool that is missing")
     parser.add_argument("--tools", default="tarn,curl,aria2,rclone")
     options = parser.parse_args()
     programs = {"tarn": TARN, "curl": "curl", "aria2": "aria2c", "rclone": "rclone"}
     wanted = options.tools.split(",")
     missing = [name for name in wanted if name != "tarn" and shutil.which(programs[name]) is None]
-    if missing and options.install:
-        privilege = [] if os.geteuid() == 0 else ["sudo"]
-        subprocess.run([*privilege, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        missing = []
+    if missing and not options.no_install and shutil.which("apt-get"):
+        privilege = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        install = [*privilege, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+        subprocess.run(install, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        missing = [name for name in missing if shutil.which(programs[name]) is None]
     for name in missing:
-        print(f"bench: {name} is not installed and left out (--install gets it)", file=sys.stderr)
+        print(f"bench: {name} is not installed and left out", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="tarn-bench-", dir=options.directory) as scratch:
         served, out = pathlib.Path(scratch, "served"), pathlib.Path(scratch, "out")
         served.mkdir()
