@@ -30,11 +30,10 @@ test-swift: build ## the Swift tests
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
 
-# swift-testing discards its order and FAISS its threads; a machine with other
-# work on it says little. See Tests/Benchmarks for what each one compares.
-bench: build ## benchmarks (none yet)
-	@if [ -d Tests/Benchmarks ]; then $(MAKE) -C Tests/Benchmarks; \
-	else echo "bench: the benchmarks come with the assignment engine; there is nothing to run yet"; fi
+bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes long, wants a quiet machine
+	.build/release/tarn-bench merge
+	@for script in Tests/Benchmarks/python/bench_*.py; do \
+	  echo "$$script"; TARN=$(TARN) $(VENV)/bin/python -B "$$script"; done
 
 lint: ## formatting rules; writes nothing
 	swift format lint --strict --recursive Package.swift Migrations Sources Tests

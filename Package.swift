@@ -21,7 +21,10 @@ let native = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra",
 
 let package = Package(
   name: "tarn",
-  products: [.executable(name: "tarn", targets: ["CLI"])],
+  products: [
+    .executable(name: "tarn", targets: ["CLI"]),
+    .executable(name: "tarn-bench", targets: ["Benchmarks"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -60,6 +63,8 @@ let package = Package(
     .target(
       name: "CCodec", path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]),
     .target(
+      name: "CSha256", path: "Sources/Indexer/CSha256", cSettings: [.unsafeFlags(native)]),
+    .target(
       name: "CFaiss", path: "Sources/Indexer/CFaiss",
       cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
       linkerSettings: [
@@ -69,9 +74,9 @@ let package = Package(
     .target(
       name: "Indexer",
       dependencies: [
-        "CCodec", "CFaiss", "CKernels", "Catalog", .product(name: "Logging", package: "swift-log"),
+        "CCodec", "CFaiss", "CKernels", "CSha256", "Catalog", .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels"], swiftSettings: strictMemory),
+      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CSha256"], swiftSettings: strictMemory),
 
     .executableTarget(
       name: "CLI",
@@ -81,6 +86,10 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/CLI", swiftSettings: strict),
+
+    .executableTarget(
+      name: "Benchmarks", dependencies: ["Catalog", "Indexer", .product(name: "Logging", package: "swift-log")],
+      path: "Tests/Benchmarks", exclude: ["python"], swiftSettings: strict),
 
     .target(
       name: "TestSupport", dependencies: ["Catalog"],
@@ -93,10 +102,12 @@ let package = Package(
       name: "FetchTests", dependencies: ["Fetch", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "IndexerTests", dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "Catalog", "TestSupport"],
+      name: "IndexerTests",
+      dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "CSha256", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CLITests", dependencies: ["CLI", "Catalog", "TestSupport"],
+      name: "CLITests",
+      dependencies: ["CLI", "Catalog", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   libsqlite3-dev libcurl4-openssl-dev libssl-dev
   libfaiss-dev libopenblas-dev libdnnl-dev
-  nginx-light sqlite3 curl ca-certificates git pkg-config
+  g++ nginx-light sqlite3 curl ca-certificates git pkg-config
   python3 python3-venv
 )
 

@@ -13,8 +13,8 @@ struct Tarn: AsyncParsableCommand {
     discussion: ExitStatus.help,
     version: Tool.version,
     subcommands: [
-      Init.self, SourceGroup.self, Sync.self, Import.self, Train.self, Build.self, Status.self, SQL.self, Schema.self,
-      Versions.self, Show.self, Search.self, Locate.self, Reproduce.self,
+      Init.self, SourceGroup.self, Sync.self, Import.self, Evict.self, Train.self, Build.self, Status.self, SQL.self,
+      Schema.self, Versions.self, Show.self, Search.self, Locate.self, Reproduce.self, Doctor.self,
     ])
 
   static func main() async {

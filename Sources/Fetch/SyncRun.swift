@@ -113,16 +113,21 @@ package final class SyncRun: Sendable {
   /// - Throws: ``CatalogError``; `CancellationError` when it was stopped.
   package func run() async throws -> SyncSummary {
     try plan()
-    try await fetcher.run(
-      pulling: { [self] in try nextRequest() },
-      onEvent: { [self] event in
-        do {
-          try handle(event)
-        } catch {
-          state.withLock { if $0.failure == nil { $0.failure = error } }
-          fetcher.cancel()
-        }
-      })
+    do {
+      try await fetcher.run(
+        pulling: { [self] in try nextRequest() },
+        onEvent: { [self] event in
+          do {
+            try handle(event)
+          } catch {
+            state.withLock { if $0.failure == nil { $0.failure = error } }
+            fetcher.cancel()
+          }
+        })
+    } catch {
+      // What stopped the run, not that it was stopped.
+      throw state.withLock { $0.failure } ?? error
+    }
     if let failure = state.withLock({ $0.failure }) { throw failure }
     return state.withLock { $0.summary }
   }

@@ -30,6 +30,9 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
   return winners
 }
 
+/// The backends that this CPU can carry out.
+let available = AssignmentBackend.allCases.filter(\.isAvailable)
+
 @Suite struct AssignmentTests {
   static let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
 
@@ -43,7 +46,7 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
     init(seed: UInt64) {
       var random = SplitMix64(seed: seed)
       kind = Int(seed % 12)
-      let wide = seed % 29 == 0
+      let wide = seed % 61 == 0
       dimension = wide ? 1 + Int(random.next() % 2048) : 1 + Int(random.next() % 70)
       let rowCount = kind == 0 ? 1 : 1 + Int(random.next() % (wide ? 40 : 150))
       let vectorCount = 1 + Int(random.next() % (wide ? 6 : 30))
@@ -95,21 +98,29 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
 
   @Test(arguments: 0..<12)
   func everyBackendThreadCountAndTileFindsTheBruteForceWinner(kind: Int) throws {
+    var servedByInt8 = 0
     for number in 0..<100 {
       let problem = Problem(seed: UInt64(number * 12 + kind))
       let expected = referenceWinners(of: problem.vectors, among: problem.rows, dimension: problem.dimension)
       let vectors = FeatureMatrix(problem.vectors, dimension: problem.dimension)
       let rows = FeatureMatrix(problem.rows, dimension: problem.dimension)
-      for backend in AssignmentBackend.allCases {
-        for (pool, tile) in zip(Self.pools, [[256, 1, 7], [5, 256, 2], [3, 64, 256]][number % 3]) {
-          let engine = try AssignmentEngine(rows: rows, backend: backend, pool: pool, tileVectors: tile)
+      let tiles = [[256, 1, 7], [5, 256, 2], [3, 64, 256]][number % 3]
+      for backend in available {
+        for (i, pool) in Self.pools.enumerated() {
+          // Axes of wide rows take a second to find; once is enough.
+          if backend == .int8, problem.dimension > 128, i != number % 3 { continue }
+          let engine = try AssignmentEngine(
+            rows: rows, backend: backend, pool: pool, tileVectors: tiles[i], minimumInt8Work: 0)
           let found = try engine.best(of: vectors)
           #expect(
             found == expected,
-            "case \(number) of kind \(kind), \(backend), \(pool.threadCount) threads, tiles of \(tile)")
+            "case \(number) of kind \(kind), \(backend), \(pool.threadCount) threads, tiles of \(tiles[i])")
+          if engine.sliceWidth != nil { servedByInt8 += 1 }
         }
       }
     }
+    // One row needs no engine, and tiny or huge rows are out of its range.
+    if AssignmentBackend.int8.isAvailable, ![0, 4, 5, 6, 11].contains(kind) { #expect(servedByInt8 > 200) }
   }
 
   @Test(arguments: [(1500, 300, 33), (2049, 70, 128), (4100, 20, 768)])
@@ -123,12 +134,62 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
     }
     let queries = random.unitRows(vectorCount, dimension: dimension)
     let expected = referenceWinners(of: queries, among: values, dimension: dimension)
-    for backend in AssignmentBackend.allCases {
+    for backend in available {
       let engine = try AssignmentEngine(
-        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools[1])
+        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools[1],
+        minimumInt8Work: 0)
       #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
       #expect(engine.statistics.vectors == vectorCount)
     }
+  }
+
+  /// Rows around a common mean with a falling spectrum, and vectors of another
+  /// mean: what the cascade is made for.
+  @Test(
+    .enabled(if: AssignmentBackend.int8.isAvailable),
+    arguments: [(3000, 200, 96, 1), (2000, 130, 512, 2), (700, 60, 769, 3), (5000, 90, 33, 0), (65, 40, 257, 1)])
+  func theCascadeServesAndNarrowsTheSlice(rowCount: Int, vectorCount: Int, dimension: Int, power: Int) throws {
+    var random = SplitMix64(seed: UInt64(dimension))
+    func features(_ count: Int, mean: Float) -> [Float] {
+      var rows: [Float] = []
+      for _ in 0..<count {
+        var row = (0..<dimension).map { j in random.normal() * pow(Float(j + 1), -Float(power) / 2) }
+        row[dimension - 1] += mean
+        let length = row.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        rows += row.map { $0 / length }
+      }
+      return rows
+    }
+    let values = features(rowCount, mean: 1)
+    let queries = features(vectorCount, mean: -0.5)
+    let expected = referenceWinners(of: queries, among: values, dimension: dimension)
+    for tile in [240, 17] {
+      let engine = try AssignmentEngine(
+        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools[1], tileVectors: tile,
+        minimumInt8Work: 0)
+      #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
+      let width = try #require(engine.sliceWidth, "sgemm served")
+      if power > 1 { #expect(width < dimension / 2) }
+      #expect(engine.statistics.fallbacks == 0 && engine.statistics.looked < rowCount * vectorCount / 2)
+    }
+  }
+
+  @Test(.enabled(if: AssignmentBackend.int8.isAvailable))
+  func vectorsOutOfTheCascadesRangeAreServedToo() throws {
+    var random = SplitMix64(seed: 31)
+    let values = random.unitRows(300, dimension: 40)
+    var queries = random.unitRows(50, dimension: 40)
+    for j in 0..<40 { queries[7 * 40 + j] *= 0x1p60 }
+    for j in 0..<40 { queries[9 * 40 + j] *= 0x1p-60 }
+    for j in 0..<40 { queries[11 * 40 + j] = 0 }
+    for j in 0..<40 { queries[13 * 40 + j] *= 300 }
+    let expected = referenceWinners(of: queries, among: values, dimension: 40)
+    let engine = try AssignmentEngine(
+      rows: FeatureMatrix(values, dimension: 40), backend: .int8, tileVectors: 10, minimumInt8Work: 0)
+    // The first vectors are the sample: ordinary ones.
+    #expect(try engine.best(of: FeatureMatrix(random.unitRows(64, dimension: 40), dimension: 40)).rows.count == 64)
+    #expect(try engine.best(of: FeatureMatrix(queries, dimension: 40)) == expected)
+    #expect(engine.sliceWidth != nil && engine.statistics.fallbacks > 0)
   }
 
   @Test func moreTiesThanThereIsRoomForCandidatesGoToTheLowestRow() throws {
@@ -136,8 +197,9 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
     let row = random.unitRows(1, dimension: 40)
     let worse = row.map { $0 * 0.5 }
     let rows = FeatureMatrix((0..<3000).flatMap { $0 < 7 ? worse : row }, dimension: 40)
-    for backend in AssignmentBackend.allCases {
-      let found = try AssignmentEngine(rows: rows, backend: backend).best(of: FeatureMatrix(row, dimension: 40))
+    for backend in available {
+      let found = try AssignmentEngine(rows: rows, backend: backend, minimumInt8Work: 0).best(
+        of: FeatureMatrix(row, dimension: 40))
       #expect(found.rows == [7])
     }
   }
@@ -195,11 +257,11 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
 
   @Test func theEnvironmentForcesABackendByName() throws {
     let logger = Logger(label: "test")
-    for backend in AssignmentBackend.allCases {
-      #expect(backend.isSound)
+    for backend in available {
+      #expect(backend.isSound, "\(backend)")
       #expect(try AssignmentBackend.choose(logger: logger, environment: ["TARN_ENGINE": backend.rawValue]) == backend)
     }
-    #expect(try AssignmentBackend.choose(logger: logger, environment: [:]) == AssignmentBackend.allCases[0])
+    #expect(try AssignmentBackend.choose(logger: logger, environment: [:]) == available[0])
     let error = try #require(throws: IndexerError.self) {
       _ = try AssignmentBackend.choose(logger: logger, environment: ["TARN_ENGINE": "abacus"])
     }

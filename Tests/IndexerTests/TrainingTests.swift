@@ -127,7 +127,7 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
 }
 
 @Suite struct NearestImagesTests {
-  @Test(arguments: AssignmentBackend.allCases)
+  @Test(arguments: available)
   func findsTheNearestOfAllImagesWhateverTheTiles(backend: AssignmentBackend) throws {
     var random = SplitMix64(seed: 21)
     let dimension = 24
@@ -319,7 +319,7 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
     let data = Data(seed: 8, images: 700, captions: 1500, dimension: 33)
     var states: [KMeansState] = []
     for pool in pools {
-      for backend in AssignmentBackend.allCases {
+      for backend in available {
         let training = try data.training(50, pool: pool, backend: backend)
         var state = try training.initialState()
         for _ in 0..<3 { try training.step(&state) }

@@ -12,7 +12,14 @@ struct SourceGroup: ParsableCommand {
 /// `tarn source list`.
 struct SourceList: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list", abstract: "List the sources.", discussion: "EXAMPLES\n  tarn source list --json")
+    commandName: "list", abstract: "List the sources.",
+    discussion: """
+      EXAMPLES
+        tarn source list
+        tarn source list --json
+
+      \(ExitStatus.help)
+      """)
 
   @OptionGroup var global: GlobalOptions
 
@@ -29,7 +36,13 @@ struct SourceList: ParsableCommand {
 struct SourceShow: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Describe a source: its mirrors and the state of its shards.",
-    discussion: "EXAMPLES\n  tarn source show images")
+    discussion: """
+      EXAMPLES
+        tarn source show images
+        tarn source show images --json
+
+      \(ExitStatus.help)
+      """)
 
   @Argument(help: "The source.")
   var name: String

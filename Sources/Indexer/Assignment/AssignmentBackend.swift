@@ -9,6 +9,10 @@ package import Logging
 ///
 /// All of them return the same ones; they differ in speed.
 package enum AssignmentBackend: String, Sendable, CaseIterable {
+  /// A slice of the dimensions in int8, the rows that could still win in int8
+  /// over all dimensions, binary64 scores of the last few. For CPUs with AVX-512
+  /// VNNI; small problems and rows out of its range are left to sgemm.
+  case int8
   /// Float32 products by OpenBLAS, a proved rounding bound, binary64 scores of
   /// the rows within it.
   case sgemm
@@ -33,6 +37,10 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
           .usage, "TARN_ENGINE names no engine: '\(name)'",
           hint: "it may be \(allCases.map(\.rawValue).joined(separator: ", "))")
       }
+      guard forced.isAvailable else {
+        throw IndexerError(
+          .engine, "this CPU lacks the instructions of the \(name) engine", hint: "unset TARN_ENGINE")
+      }
       guard forced.isSound else {
         throw IndexerError(
           .engine, "the \(name) engine computes wrong results on this machine",
@@ -40,7 +48,7 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
       }
       return forced
     }
-    for backend in allCases {
+    for backend in allCases where backend.isAvailable {
       if backend.isSound { return backend }
       logger.warning(
         "the assignment engine computes wrong results on this machine and is not used",
@@ -49,15 +57,22 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
     throw IndexerError(.engine, "no assignment engine computes right on this machine")
   }
 
+  /// Whether the CPU has the instructions of the backend, and may use them.
+  package var isAvailable: Bool {
+    self != .int8 || (ckernels_has_vnni() != 0 && SimdLevel.current >= Int32(CKERNELS_AVX512.rawValue))
+  }
+
   /// Whether the backend agrees with portable arithmetic on random and extreme
   /// rows; found out once in a process, in a few milliseconds.
   package var isSound: Bool {
     switch self {
+    case .int8: Self.int8IsSound
     case .sgemm: Self.sgemmIsSound
     case .scalar: Self.scalarIsSound
     }
   }
 
+  private static let int8IsSound = SelfTest.passes(.int8)
   private static let sgemmIsSound = SelfTest.passes(.sgemm)
   private static let scalarIsSound = SelfTest.passes(.scalar)
 }
@@ -89,7 +104,7 @@ private enum SelfTest {
       var counts = ckernels_counts()
       let expected = tested.best(of: vectors, level: 0, backend: .scalar, counts: &counts)
       return SimdLevel.all.allSatisfy { level in
-        guard level <= SimdLevel.current else { return true }
+        guard level <= SimdLevel.current, backend != .int8 || level == SimdLevel.current else { return true }
         return tested.best(of: vectors, level: level, backend: backend, counts: &counts) == expected
       }
     }

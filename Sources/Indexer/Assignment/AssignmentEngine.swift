@@ -23,7 +23,8 @@ package final class AssignmentEngine: Sendable {
 
   private let rows: PreparedRows
   private let pool: WorkerPool
-  private let tileVectors: Int
+  private let tileVectors: Int?
+  private let minimumInt8Work: Int
   private let totals = Mutex(Statistics())
 
   /// What the work so far has cost; without effect on any result.
@@ -32,6 +33,8 @@ package final class AssignmentEngine: Sendable {
     package var vectors = 0
     /// Binary64 scores computed by the backends that avoid most of them.
     package var rescored = 0
+    /// Rows that the first int8 pass left to the second.
+    package var looked = 0
     /// Tiles of rows that a fast path could not bound for a vector.
     package var fallbacks = 0
   }
@@ -46,12 +49,15 @@ package final class AssignmentEngine: Sendable {
   ///   - pool: The threads.
   ///   - tileVectors: Vectors that a thread takes at a time, `1...`; nil for
   ///     the width that suits the caches.
+  ///   - minimumInt8Work: Products (vectors · rows · dimension) from which it
+  ///     pays to prepare the rows for the int8 engine; sgemm serves until then.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``IndexerError`` `.usage` for no rows or too many,
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
-    pool: WorkerPool = .shared, tileVectors: Int? = nil, logger: Logger = Logger(label: "tarn.engine")
+    pool: WorkerPool = .shared, tileVectors: Int? = nil, minimumInt8Work: Int = 1 << 38,
+    logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
     guard !selected.isEmpty else { throw IndexerError(.usage, "there are no rows to compare vectors with") }
@@ -66,7 +72,8 @@ package final class AssignmentEngine: Sendable {
     self.rows = prepared
     (rowCount, dimension) = (prepared.count, prepared.dimension)
     self.pool = pool
-    self.tileVectors = max(tileVectors ?? 256, 1)
+    self.tileVectors = tileVectors.map { max($0, 1) }
+    self.minimumInt8Work = minimumInt8Work
   }
 
   /// What the work so far has cost.
@@ -104,10 +111,16 @@ package final class AssignmentEngine: Sendable {
     }
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
-    let tile = tileVectors
+    if backend == .int8, Double(statistics.vectors + count) * Double(rowCount * dimension) >= Double(minimumInt8Work) {
+      prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list)
+    }
+    let cascade = rows.cascade
+    // A wide tile reads the rows less often; a narrow one keeps all threads busy.
+    let isLarge = cascade != nil && count >= 960 * 8 * pool.threadCount
+    let tile = tileVectors ?? (isLarge ? 960 : 240)
     let scratch = Scratch(
       count: pool.threadCount, vectorByteCount: tile * dimension * 4,
-      byteCount: rows.scratchByteCount(vectorCount: tile))
+      byteCount: rows.scratchByteCount(vectorCount: tile, cascade: cascade))
     let badRow = Atomic<Int>(Int.max)
     unsafe winners.rows.withUnsafeMutableBufferPointer { rowsOut in
       unsafe winners.scores.withUnsafeMutableBufferPointer { scoresOut in
@@ -135,12 +148,13 @@ package final class AssignmentEngine: Sendable {
           guard let winner = unsafe rowsOut.baseAddress, let score = unsafe scoresOut.baseAddress else { return }
           var counts = ckernels_counts()
           unsafe rows.best(
-            of: vectors, count: width, level: SimdLevel.current, backend: backend,
+            of: vectors, count: width, level: SimdLevel.current, backend: backend, cascade: cascade,
             scratch: scratch.memory(of: worker), winners: winner + first, scores: score + first,
             counts: &counts)
           totals.withLock {
             $0.vectors += width
             $0.rescored += Int(counts.rescored)
+            $0.looked += Int(counts.looked)
             $0.fallbacks += Int(counts.fallbacks)
           }
         }
@@ -152,6 +166,24 @@ package final class AssignmentEngine: Sendable {
     }
     return winners
   }
+}
+
+extension AssignmentEngine {
+  /// Prepares the rows for the int8 engine, with a sample of vectors from all
+  /// over the matrix.
+  private func prepareCascade(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) {
+    var sample: [Float] = []
+    for position in stride(from: 0, to: count, by: max(1, count / 8192)) {
+      let row = list.map { Int($0[position]) } ?? (firstRow + position)
+      let vector = matrix.floats(rows: row..<(row + 1))
+      if vector.allSatisfy(\.isFinite) { sample += vector }
+    }
+    rows.prepareCascade(sample: sample, pool: pool)
+  }
+
+  /// Dimensions of the slice that the int8 engine multiplies first; nil when
+  /// the work so far was not its.
+  package var sliceWidth: Int? { rows.cascade?.sliceWidth }
 }
 
 /// Memory of each thread for one call: a tile of widened vectors and what the

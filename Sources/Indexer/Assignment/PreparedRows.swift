@@ -3,6 +3,7 @@
 
 internal import CKernels
 internal import Catalog
+internal import Synchronization
 
 /// The winners of some vectors, in their order.
 package struct Winners: Sendable, Equatable {
@@ -29,6 +30,9 @@ package struct Winners: Sendable, Equatable {
   private let owned: UnsafeMutablePointer<Float>?
   private let matrix: FeatureMatrix
   private let norms: UnsafeMutablePointer<Double>
+  /// `values`, `norms` and their sizes, as the kernels take them.
+  private let rows: UnsafeMutablePointer<ckernels_rows>
+  private let prepared = Mutex(Preparation.notYet)
   /// The first row with an element that is NaN or infinite.
   let firstBadRow: Int?
 
@@ -64,43 +68,76 @@ package struct Winners: Sendable, Equatable {
       unsafe norms[row] = square.squareRoot() * (1 + 0x1p-30)
     }
     firstBadRow = bad
+    unsafe self.rows = .allocate(capacity: 1)
+    unsafe self.rows.initialize(
+      to: ckernels_rows(values: values, norms: norms, count: rows.count, dimension: matrix.dimension))
   }
 
   deinit {
+    unsafe rows.deallocate()
     unsafe owned?.deallocate()
     unsafe norms.deallocate()
   }
 
+  private enum Preparation {
+    case notYet
+    /// The rows are out of the int8 engine's range; sgemm serves them.
+    case unsuitable
+    case ready(CascadeRows)
+  }
+
+  /// The rows as the int8 engine takes them; nil when it does not serve them.
+  var cascade: CascadeRows? {
+    prepared.withLock { if case .ready(let cascade) = $0 { cascade } else { nil } }
+  }
+
+  /// Prepares the rows for the int8 engine, once; later calls do nothing.
+  ///
+  /// - Parameters:
+  ///   - sample: Finite vectors like those to come, row-major; they decide the
+  ///     speed and not the results.
+  ///   - pool: The threads; nil for the caller's alone.
+  func prepareCascade(sample: [Float], pool: WorkerPool?) {
+    prepared.withLock {
+      guard case .notYet = $0 else { return }
+      $0 = unsafe CascadeRows(rows, sample: sample, pool: pool).map { .ready($0) } ?? .unsuitable
+    }
+  }
+
   /// Bytes of scratch for tiles of `vectorCount` vectors.
-  func scratchByteCount(vectorCount: Int) -> Int { ckernels_sgemm_scratch(vectorCount) }
+  func scratchByteCount(vectorCount: Int, cascade: CascadeRows?) -> Int {
+    cascade.map { unsafe ckernels_cascade_scratch($0.pointer, vectorCount) } ?? ckernels_sgemm_scratch(vectorCount)
+  }
 
   /// Finds the winners of one tile of finite vectors.
   func best(
     of vectors: UnsafePointer<Float>, count vectorCount: Int, level: Int32, backend: AssignmentBackend,
-    scratch: UnsafeMutableRawPointer, winners: UnsafeMutablePointer<UInt32>, scores: UnsafeMutablePointer<Double>,
-    counts: inout ckernels_counts
+    cascade: CascadeRows?, scratch: UnsafeMutableRawPointer, winners: UnsafeMutablePointer<UInt32>,
+    scores: UnsafeMutablePointer<Double>, counts: inout ckernels_counts
   ) {
-    var rows = unsafe ckernels_rows(values: values, norms: norms, count: count, dimension: dimension)
-    switch backend {
-    case .scalar: unsafe ckernels_best_plain(level, &rows, vectors, vectorCount, winners, scores)
-    case .sgemm:
-      unsafe ckernels_best_sgemm(level, &rows, vectors, vectorCount, scratch, winners, scores, &counts)
+    switch (backend, cascade) {
+    case (.scalar, _): unsafe ckernels_best_plain(level, rows, vectors, vectorCount, winners, scores)
+    case (.int8, let cascade?):
+      unsafe ckernels_best_cascade(level, cascade.pointer, vectors, vectorCount, scratch, winners, scores, &counts)
+    case (.int8, nil), (.sgemm, _):
+      unsafe ckernels_best_sgemm(level, rows, vectors, vectorCount, scratch, winners, scores, &counts)
     }
   }
 
   /// As above, for vectors in an array.
   func best(of vectors: [Float], level: Int32, backend: AssignmentBackend, counts: inout ckernels_counts) -> Winners {
     let vectorCount = vectors.count / dimension
+    if backend == .int8 { prepareCascade(sample: vectors, pool: nil) }
     let scratch = UnsafeMutableRawPointer.allocate(
-      byteCount: scratchByteCount(vectorCount: vectorCount), alignment: 64)
+      byteCount: scratchByteCount(vectorCount: vectorCount, cascade: cascade), alignment: 64)
     defer { unsafe scratch.deallocate() }
     var winners = [UInt32](repeating: 0, count: vectorCount)
     var scores = [Double](repeating: 0, count: vectorCount)
     unsafe vectors.withUnsafeBufferPointer { buffer in
       guard let start = buffer.baseAddress else { return }
       unsafe best(
-        of: start, count: vectorCount, level: level, backend: backend, scratch: scratch, winners: &winners,
-        scores: &scores, counts: &counts)
+        of: start, count: vectorCount, level: level, backend: backend, cascade: cascade, scratch: scratch,
+        winners: &winners, scores: &scores, counts: &counts)
     }
     return Winners(rows: winners, scores: scores)
   }

@@ -10,53 +10,17 @@
 
 #include "CKernels.h"
 #include "levels.h"
+#include "search.h"
 
-enum { TILE_ROWS = 1024, CANDIDATES = 48 };
-
-// One vector's search as it goes over the tiles.
-struct search {
-  double norm;          // at least the vector's norm
-  double lower;         // some row's score is at least this
-  double best;          // greatest binary64 score so far
-  uint32_t winner;      // its row
-  uint32_t count;       // candidates waiting
-  uint32_t candidate[CANDIDATES];
-  double upper[CANDIDATES];  // their scores are at most this
-};
+enum { TILE_ROWS = 1024 };
 
 size_t ckernels_sgemm_scratch(size_t count) {
-  return count * (TILE_ROWS * sizeof(float) + sizeof(struct search)) + 64;
+  return count * (TILE_ROWS * sizeof(float) + sizeof(struct search) + sizeof(double)) + 64;
 }
 
 void ckernels_single_threaded_blas(void) { openblas_set_num_threads(1); }
 
 const char *ckernels_blas_name(void) { return openblas_get_config(); }
-
-static void drop_beaten(struct search *s) {
-  uint32_t kept = 0;
-  for (uint32_t i = 0; i < s->count; i++) {
-    if (s->upper[i] < s->lower) continue;
-    s->candidate[kept] = s->candidate[i];
-    s->upper[kept++] = s->upper[i];
-  }
-  s->count = kept;
-}
-
-static void rescore(
-    int level, struct search *s, const struct ckernels_rows *rows, const float *x, struct ckernels_counts *counts) {
-  drop_beaten(s);
-  for (uint32_t i = 0; i < s->count; i++) {
-    uint32_t c = s->candidate[i];
-    double score = ckernels_score(level, x, rows->values + c * rows->dimension, rows->dimension);
-    if (score > s->best || (score == s->best && c < s->winner)) {
-      s->best = score;
-      s->winner = c;
-    }
-  }
-  counts->rescored += s->count;
-  if (s->best > s->lower) s->lower = s->best;
-  s->count = 0;
-}
 
 // The greatest of n products. The ternary is maxps exactly, so that the
 // compiler may take 16 at a time.
@@ -98,13 +62,8 @@ static ALWAYS_INLINE void look_through(
     if (end - i == 16 && !any_reaches(p + i, threshold)) continue;
     for (size_t c = i; c < end; c++) {
       if (!(p[c] >= threshold)) continue;
-      if (s->count == CANDIDATES) {
-        drop_beaten(s);
-        if (s->count > CANDIDATES / 2) rescore(level, s, rows, x, counts);
-      }
-      s->candidate[s->count] = (uint32_t)(base + c);
       // One addition in binary64 of numbers below 2^128: the bound's slack covers its rounding.
-      s->upper[s->count++] = (double)p[c] + error;
+      search_add(level, s, (uint32_t)(base + c), (double)p[c] + error, rows, x, counts);
     }
   }
 }
@@ -129,11 +88,11 @@ void ckernels_best_sgemm(
   // Products and sums below the normal range lose at most 2^-126 each, flushed or not.
   const double tiny = n * 0x1p-124;
 
+  double *norms = (double *)(products + count * TILE_ROWS);
   for (size_t i = 0; i < count; i++) {
-    const float *x = vectors + i * d;
-    searches[i] = (struct search){
-        .norm = sqrt(ckernels_score(level, x, x, d)) * (1 + 0x1p-30),
-        .lower = -INFINITY, .best = -INFINITY, .winner = UINT32_MAX};
+    searches[i] = search_start();
+    // A norm from the score is right to 1 part in 2^33.
+    norms[i] = sqrt(ckernels_score(level, vectors + i * d, vectors + i * d, d)) * (1 + 0x1p-30);
   }
   for (size_t base = 0; base < rows->count; base += TILE_ROWS) {
     const size_t width = rows->count - base < TILE_ROWS ? rows->count - base : TILE_ROWS;
@@ -143,19 +102,12 @@ void ckernels_best_sgemm(
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width, (blasint)d, 1.0f, vectors, (blasint)d,
         rows->values + base * d, (blasint)d, 0.0f, products, TILE_ROWS);
     for (size_t i = 0; i < count; i++) {
-      const double size = searches[i].norm * longest;
+      const double size = norms[i] * longest;
       const float *x = vectors + i * d, *p = products + i * TILE_ROWS;
       // A partial sum is at most |x||c|(1 + gamma) in magnitude: below 2^127 no
       // product or sum overflows. Otherwise this tile is scored outright.
       if (!(size < 0x1p126)) {
-        for (size_t c = base; c < base + width; c++) {
-          double score = ckernels_score(level, x, rows->values + c * d, d);
-          if (score > searches[i].best || (score == searches[i].best && c < searches[i].winner)) {
-            searches[i].best = score;
-            searches[i].winner = (uint32_t)c;
-          }
-        }
-        if (searches[i].best > searches[i].lower) searches[i].lower = searches[i].best;
+        for (size_t c = base; c < base + width; c++) search_score(level, searches + i, rows, x, (uint32_t)c);
         counts->rescored += width;
         counts->fallbacks += 1;
         continue;
@@ -169,7 +121,7 @@ void ckernels_best_sgemm(
     }
   }
   for (size_t i = 0; i < count; i++) {
-    rescore(level, searches + i, rows, vectors + i * d, counts);
+    search_rescore(level, searches + i, rows, vectors + i * d, counts);
     winners[i] = searches[i].winner;
     scores[i] = searches[i].best;
   }

@@ -73,7 +73,7 @@ enum FaissFile {
   ///   - writer: Where the bytes go.
   /// - Throws: ``Catalog/CatalogError`` when the disk refuses.
   static func writeHeader(
-    _ trained: TrainedIndex, listSizes: [UInt64], to writer: inout FileWriter
+    _ trained: TrainedIndex, listSizes: [UInt64], to writer: FileWriter
   ) throws {
     let (quantizer, count) = (trained.quantizer, listSizes.reduce(0, +))
     precondition(listSizes.count == trained.nlist)
@@ -86,7 +86,7 @@ enum FaissFile {
     appendIndexHeader(dimension: trained.dimension, count: UInt64(trained.nlist), to: &head)
     head.append(UInt64(trained.centroids.count))
     try writer.append(head.bytes)
-    try unsafe writer.append(trained.centroids.span.bytes)
+    try writer.append(trained.centroids)
 
     var tail = ByteBuilder()
     tail.append(UInt8(0))

@@ -67,6 +67,12 @@ final class InputFile: Sendable {
     }
   }
 
+  /// Tells the kernel that these bytes are read next; it begins at once.
+  func expectRead(from offset: Int, count: Int) {
+    guard count > 0 else { return }
+    _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_WILLNEED)
+  }
+
   /// Tells the kernel that these bytes are not needed again.
   func forget(from offset: Int, count: Int) {
     _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)

@@ -35,7 +35,10 @@ package struct ListDigests: Sendable, Equatable {
     return count == other.count ? nil : min(count, other.count)
   }
 
-  mutating func append(_ hasher: consuming Sha256) {
-    bytes += hasher.finalizeBytes().prefix(Self.digestByteCount)
+  /// Appends the next list's digest.
+  ///
+  /// - Parameter digest: The 32 bytes of its SHA-256.
+  mutating func append(_ digest: some Collection<UInt8>) {
+    bytes += digest.prefix(Self.digestByteCount)
   }
 }

@@ -1,6 +1,6 @@
 // Segments to an output shard: a streaming merge, list by list, written front
-// to back. Memory is the trained index plus about 2 MiB and the offsets of each
-// segment, whatever the size of the output.
+// to back. Memory is the trained index, a BufferPlan (32 MiB) and 4 bytes a list
+// of each segment, whatever the size of the output.
 //
 // FAISS's own merge compares neither codec ranges nor by_residual nor ids
 // (check_compatible_for_merge). Guards here:
@@ -40,6 +40,7 @@ package enum OutputShardMerge {
   ///   - temporaryPath: A name on the same file system for the time before.
   ///   - expectedRowCount: How many rows the result must hold; nil for what
   ///     the segments hold.
+  ///   - buffers: How much memory to take; the bytes do not depend on it.
   ///   - checkpoint: Called once a list; what it throws ends the merge and
   ///     leaves nothing.
   /// - Returns: Digest, sizes and list digests of what was written; read it
@@ -48,7 +49,8 @@ package enum OutputShardMerge {
   ///   damaged; ``Catalog/CatalogError`` when the disk refuses.
   package static func write(
     _ inputs: [MergeInput], trained: TrainedIndex, trainedDigest: ContentDigest, to path: String,
-    temporaryPath: String, expectedRowCount: Int? = nil, checkpoint: () throws -> Void = {}
+    temporaryPath: String, expectedRowCount: Int? = nil, buffers: BufferPlan = BufferPlan(),
+    checkpoint: () throws -> Void = {}
   ) throws -> OutputShardSummary {
     try guardInputs(inputs, trained: trained, trainedDigest: trainedDigest)
     var sizes = [UInt64](repeating: 0, count: trained.nlist)
@@ -60,31 +62,28 @@ package enum OutputShardMerge {
       throw IndexerError(.integrity, "the segments hold \(rowCount) rows, the catalog counts \(expectedRowCount)")
     }
 
-    var writer = try FileWriter(creating: temporaryPath)
-    try FaissFile.writeHeader(trained, listSizes: sizes, to: &writer)
-    var lanes = inputs.map(Lane.init)
-    var digests = ListDigests()
+    let writer = try FileWriter(creating: temporaryPath, buffers: buffers)
+    try FaissFile.writeHeader(trained, listSizes: sizes, to: writer)
+    try writer.beginLists(.contiguous(listSizes: sizes, entryByteCount: trained.quantizer.codeByteCount + 8))
     var ids: [Int64] = []
-    for list in 0..<trained.nlist {
-      try checkpoint()
-      var hasher = Sha256()
-      for i in lanes.indices {
-        try lanes[i].nextCodes(list: list) { bytes in
-          hasher.update(bytes)
-          try writer.append(bytes)
+    try unsafe SegmentReader(inputs.map(\.segment), byteCount: buffers.batchByteCount).read(
+      begin: { _ in try checkpoint() },
+      codes: { try unsafe writer.append($0) },
+      rows: { input, rows in
+        for start in stride(from: 0, to: rows.count, by: idsAtATime) {
+          ids.removeAll(keepingCapacity: true)
+          for i in start..<min(start + idsAtATime, rows.count) {
+            ids.append((inputs[input].firstRowID + Int64(unsafe rows[i])).littleEndian)
+          }
+          try writer.append(ids)
         }
-      }
-      for i in lanes.indices {
-        try lanes[i].nextIDs(list: list, buffer: &ids) { bytes in
-          hasher.update(bytes)
-          try writer.append(bytes)
-        }
-      }
-      digests.append(hasher)
-    }
+      })
+    let digests = try writer.finishLists()
     let (digest, byteCount) = try writer.finish(as: path)
     return OutputShardSummary(digest: digest, byteCount: byteCount, rowCount: rowCount, listDigests: digests)
   }
+
+  private static let idsAtATime = 512
 
   private static func guardInputs(
     _ inputs: [MergeInput], trained: TrainedIndex, trainedDigest: ContentDigest
@@ -111,39 +110,6 @@ package enum OutputShardMerge {
         throw mismatch("its ids start at \(input.firstRowID), those before it end at \(end)")
       }
       end = input.ids.upperBound
-    }
-  }
-}
-
-/// One segment on its way through a merge.
-///
-/// Row numbers are read twice, a step apart: with the codes for the digest,
-/// and again for the ids, so that no list need fit in memory.
-private struct Lane {
-  private let input: MergeInput
-  private var codes: SequentialWindow
-  private var checkedRows: SequentialWindow
-  private var rows: SequentialWindow
-
-  init(_ input: MergeInput) {
-    self.input = input
-    codes = input.segment.codeWindow()
-    checkedRows = input.segment.rowWindow()
-    rows = input.segment.rowWindow()
-  }
-
-  mutating func nextCodes(list: Int, _ body: (RawSpan) throws -> Void) throws {
-    try input.segment.check(list: list, rows: &checkedRows, codes: &codes, row: { _ in }, use: body)
-  }
-
-  mutating func nextIDs(list: Int, buffer: inout [Int64], _ body: (RawSpan) throws -> Void) throws {
-    try rows.next(4 * input.segment.size(ofList: list)) { bytes in
-      buffer.removeAll(keepingCapacity: true)
-      for i in stride(from: 0, to: bytes.byteCount, by: 4) {
-        let row = unsafe UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: i, as: UInt32.self))
-        buffer.append((input.firstRowID + Int64(row)).littleEndian)
-      }
-      try unsafe body(buffer.span.bytes)
     }
   }
 }

@@ -66,35 +66,35 @@ package final class OutputShardFile: Sendable {
 
   /// Reads the whole file from the disk and describes what is there.
   ///
-  /// - Parameter ranges: The id ranges that the ids must lie in, ascending and
-  ///   disjoint; nil leaves that unchecked.
+  /// - Parameters:
+  ///   - ranges: The id ranges that the ids must lie in, ascending and
+  ///     disjoint; nil leaves that unchecked.
+  ///   - buffers: How much memory to take.
   /// - Returns: Digest, sizes and list digests of the bytes read.
   /// - Throws: ``IndexerError`` `.integrity` when ids of a list do not ascend
   ///   or lie outside the ranges.
-  package func readBack(idsIn ranges: [Range<Int64>]? = nil) throws -> OutputShardSummary {
+  package func readBack(
+    idsIn ranges: [Range<Int64>]? = nil, buffers: BufferPlan = BufferPlan()
+  ) throws -> OutputShardSummary {
     file.forget(from: 0, count: file.byteCount)
-    var whole = Sha256()
-    var head = SequentialWindow(file, from: 0, to: listOffsets[0], byteCount: 1 << 20)
-    try head.next(listOffsets[0]) { whole.update($0) }
-    var body = SequentialWindow(file, from: listOffsets[0], to: file.byteCount, byteCount: 1 << 20)
-    var digests = ListDigests()
-    for list in 0..<trained.nlist {
-      var hasher = Sha256()
-      let size = size(ofList: list)
-      try body.next(size * trained.quantizer.codeByteCount) {
-        whole.update($0)
-        hasher.update($0)
-      }
-      var ids = IDCheck(file.path, list: list, ranges: ranges)
-      try body.next(8 * size) {
-        whole.update($0)
-        hasher.update($0)
-        try ids.add($0)
-      }
-      digests.append(hasher)
+    let digester = FileDigester()
+    digester.expect(
+      .contiguous(listSizes: listSizes, entryByteCount: trained.quantizer.codeByteCount + 8), at: listOffsets[0])
+    let ring = unsafe BufferRing(buffers, stages: [("tarn-hash", { unsafe digester.add($0) })])
+    defer { ring.close() }
+    var ids = IDCheck(self, ranges: ranges)
+    for offset in stride(from: 0, to: file.byteCount, by: buffers.byteCount) {
+      let count = min(buffers.byteCount, file.byteCount - offset)
+      let bytes = try unsafe UnsafeMutableRawBufferPointer(rebasing: ring.take()[..<count])
+      try unsafe file.read(into: bytes, at: offset)
+      file.expectRead(from: offset + count, count: buffers.byteCount)
+      ring.submit(count)
+      try unsafe ids.add(UnsafeRawBufferPointer(bytes), at: offset)
     }
+    try ring.finish()
+    let lists = digester.finishLists()
     return OutputShardSummary(
-      digest: whole.finalize(), byteCount: file.byteCount, rowCount: rowCount, listDigests: digests)
+      digest: digester.finish(), byteCount: file.byteCount, rowCount: rowCount, listDigests: lists)
   }
 
   /// Reads the file back and compares it with what was meant to be written.
@@ -104,9 +104,11 @@ package final class OutputShardFile: Sendable {
   ///   - trained: The trained index it must carry.
   ///   - summary: What the writer said of it.
   ///   - ranges: The id ranges it covers, ascending and disjoint.
+  ///   - buffers: How much memory to take.
   /// - Throws: ``IndexerError`` `.integrity` naming the first difference.
   package static func verify(
-    _ path: String, trained: TrainedIndex, summary: OutputShardSummary, idsIn ranges: [Range<Int64>]
+    _ path: String, trained: TrainedIndex, summary: OutputShardSummary, idsIn ranges: [Range<Int64>],
+    buffers: BufferPlan = BufferPlan()
   ) throws {
     let shard = try OutputShardFile(path: path)
     func differs(_ what: String) -> IndexerError {
@@ -115,7 +117,7 @@ package final class OutputShardFile: Sendable {
         hint: "the disk does not keep what was written; check it, then build again")
     }
     guard shard.trained == trained else { throw differs("carries another trained index") }
-    let found = try shard.readBack(idsIn: ranges)
+    let found = try shard.readBack(idsIn: ranges, buffers: buffers)
     if let list = found.listDigests.firstDifference(from: summary.listDigests) {
       throw differs("differs in list \(list)")
     }
@@ -125,52 +127,76 @@ package final class OutputShardFile: Sendable {
   }
 }
 
-/// Watches the ids of one list go by, whatever the cut of the pieces.
+/// Watches the ids of an output shard go by, whatever the cut of the pieces.
 private struct IDCheck {
-  private let path: String
-  private let list: Int
+  private let shard: OutputShardFile
   private let ranges: [Range<Int64>]?
+  private var list = 0
+  /// The last id of this list, -1 before the first.
   private var previous: Int64 = -1
+  /// The range of the last id.
   private var current = 0
+  /// The front of an id that was cut, and how many bytes that is.
   private var partial: UInt64 = 0
   private var partialByteCount = 0
 
-  init(_ path: String, list: Int, ranges: [Range<Int64>]?) {
-    self.path = path
-    self.list = list
+  init(_ shard: OutputShardFile, ranges: [Range<Int64>]?) {
+    self.shard = shard
     self.ranges = ranges
   }
 
-  mutating func add(_ bytes: RawSpan) throws {
+  /// Checks the ids among the next bytes of the file.
+  ///
+  /// - Parameters:
+  ///   - bytes: The bytes.
+  ///   - offset: Where they are in the file.
+  /// - Throws: ``IndexerError`` `.integrity` naming list and id.
+  mutating func add(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
+    let end = offset + bytes.count
+    while list < shard.listSizes.count {
+      let idsEnd = shard.listOffsets[list + 1]
+      let start = max(idsEnd - 8 * shard.size(ofList: list), offset)
+      if start < min(idsEnd, end) {
+        try unsafe add(UnsafeRawBufferPointer(rebasing: bytes[(start - offset)..<(min(idsEnd, end) - offset)]))
+      }
+      // Bytes up to `end` belong to this list still, or all of it is seen.
+      if idsEnd > end { return }
+      list += 1
+      previous = -1
+      current = 0
+    }
+  }
+
+  private mutating func add(_ bytes: UnsafeRawBufferPointer) throws {
     var position = 0
-    while position < bytes.byteCount {
-      if partialByteCount == 0, position + 8 <= bytes.byteCount {
-        let value = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self)
+    while position < bytes.count {
+      if partialByteCount == 0, position + 8 <= bytes.count {
+        let value = unsafe bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
         try check(Int64(bitPattern: UInt64(littleEndian: value)))
         position += 8
         continue
       }
-      let byte = unsafe bytes.unsafeLoad(fromByteOffset: position, as: UInt8.self)
-      partial |= UInt64(byte) << UInt64(8 * partialByteCount)
+      partial |= unsafe UInt64(bytes[position]) << UInt64(8 * partialByteCount)
       partialByteCount += 1
       position += 1
       if partialByteCount == 8 {
         try check(Int64(bitPattern: partial))
-        partial = 0
-        partialByteCount = 0
+        (partial, partialByteCount) = (0, 0)
       }
     }
   }
 
   private mutating func check(_ id: Int64) throws {
     guard id > previous else {
-      throw IndexerError(.integrity, "\(path) is damaged in list \(list): id \(id) follows id \(previous)")
+      throw IndexerError(
+        .integrity, "\(shard.file.path) is damaged in list \(list): id \(id) follows id \(previous)")
     }
     previous = id
     guard let ranges else { return }
     while current < ranges.count, id >= ranges[current].upperBound { current += 1 }
     guard current < ranges.count, ranges[current].contains(id) else {
-      throw IndexerError(.integrity, "\(path) is damaged in list \(list): id \(id) is of none of its shards")
+      throw IndexerError(
+        .integrity, "\(shard.file.path) is damaged in list \(list): id \(id) is of none of its shards")
     }
   }
 }

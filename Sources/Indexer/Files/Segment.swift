@@ -118,13 +118,14 @@ package enum SegmentWriter {
   ///     skipped rows are not looked at.
   ///   - path: The final name; what is there is replaced.
   ///   - temporaryPath: A name on the same file system for the time before.
+  ///   - buffers: How much memory to take; the bytes do not depend on it.
   /// - Returns: Digest and sizes.
   /// - Throws: ``IndexerError`` `.usage` for a list number that is none or
   ///   codes of the wrong length; ``Catalog/CatalogError`` when the disk
   ///   refuses.
   package static func write(
     _ description: SegmentDescription, assignments: [UInt32], codes: [UInt8], to path: String,
-    temporaryPath: String
+    temporaryPath: String, buffers: BufferPlan = BufferPlan()
   ) throws -> SegmentSummary {
     let (nlist, codeByteCount) = (description.nlist, description.codeByteCount)
     guard (1...maximumListCount).contains(nlist) else {
@@ -136,29 +137,20 @@ package enum SegmentWriter {
     }
     let (offsets, rows) = try sorted(assignments, nlist: nlist)
 
-    var writer = try FileWriter(creating: temporaryPath)
+    let writer = try FileWriter(creating: temporaryPath, buffers: buffers)
     let header = SegmentLayout.header(description, rowCount: assignments.count, storedRowCount: rows.count)
     try writer.append(header)
-    try unsafe writer.append(offsets.span.bytes)
-    try unsafe writer.append(rows.span.bytes)
-    var digests = ListDigests()
-    var gathered: [UInt8] = []
-    let rowsPerPiece = max(1, (1 << 20) / codeByteCount)
-    for list in 0..<nlist {
-      let range = Int(offsets[list])..<Int(offsets[list + 1])
-      var hasher = Sha256()
-      unsafe hasher.update(rows.span.extracting(range).bytes)
-      for start in stride(from: range.lowerBound, to: range.upperBound, by: rowsPerPiece) {
-        gathered.removeAll(keepingCapacity: true)
-        for row in rows[start..<min(start + rowsPerPiece, range.upperBound)] {
-          let position = Int(row) * codeByteCount
-          gathered += codes[position..<(position + codeByteCount)]
-        }
-        unsafe hasher.update(gathered.span.bytes)
-        try writer.append(gathered)
+    try writer.append(offsets)
+    try writer.append(rows)
+    try writer.beginLists(
+      ListSection(ends: offsets.dropFirst().map { Int($0) * codeByteCount }, rows: rows, codeByteCount: codeByteCount))
+    try unsafe codes.withUnsafeBytes { codes in
+      for row in rows {
+        let start = Int(row) * codeByteCount
+        try unsafe writer.append(UnsafeRawBufferPointer(rebasing: codes[start..<(start + codeByteCount)]))
       }
-      digests.append(hasher)
     }
+    let digests = try writer.finishLists()
     try writer.append(digests.bytes)
     try writer.append(SegmentLayout.trailer(header: header, offsets: offsets, digests: digests))
     let (digest, byteCount) = try writer.finish(as: path)

@@ -1,6 +1,6 @@
-// Reading segments. The layout and its invariants are in Segment.swift. Lists
-// are read with pread, so a file that shrinks or a bad sector is an error and
-// not a SIGBUS, and a merge's memory does not grow with its input.
+// An open segment. The layout and its invariants are in Segment.swift; whole
+// lists are read by SegmentReader. It is read with pread, so a file that shrinks
+// or a bad sector is an error and not a SIGBUS.
 
 internal import Catalog
 
@@ -11,13 +11,13 @@ package final class SegmentFile: Sendable {
   package let rowCount: Int
   /// Rows that are in a list.
   package let storedRowCount: Int
-  /// Where each list starts, in rows stored, `[nlist + 1]`.
-  let offsets: [UInt64]
-  /// The digest of each list's (rows ‖ codes).
-  package let listDigests: ListDigests
-  let file: InputFile
+  private let file: InputFile
+  /// Where each list starts, in rows stored, `[nlist + 1]`; 32 bits, because
+  /// a build holds those of forty segments.
+  private let offsets: [UInt32]
   private let rowsOffset: Int
   private let codesOffset: Int
+  private let digestsOffset: Int
 
   /// The file's name, for messages.
   package var path: String { file.path }
@@ -58,14 +58,14 @@ package final class SegmentFile: Sendable {
     // Invariant 3, before memory is taken for nlist offsets.
     rowsOffset = SegmentLayout.headerByteCount + 8 * (nlist + 1)
     codesOffset = rowsOffset + 4 * storedRowCount
-    let digestsOffset = codesOffset + storedRowCount * codeByteCount
+    digestsOffset = codesOffset + storedRowCount * codeByteCount
     let end = digestsOffset + ListDigests.digestByteCount * nlist + SegmentLayout.trailerByteCount
     guard file.byteCount == end else {
       throw cursor.malformed("it has \(file.byteCount) bytes, its header says \(end)")
     }
     cursor = FileCursor(file, kind: "segment")
     cursor.skip(SegmentLayout.headerByteCount)
-    offsets = try cursor.integers64(nlist + 1, "the offsets")
+    let offsets = try cursor.integers64(nlist + 1, "the offsets")
     cursor.skip(digestsOffset - cursor.offset)
     guard let digests = ListDigests(bytes: try cursor.bytes(ListDigests.digestByteCount * nlist, "the digests")) else {
       throw cursor.malformed("its digests are cut")
@@ -77,7 +77,7 @@ package final class SegmentFile: Sendable {
     // Invariant 1.
     guard offsets[0] == 0, offsets[nlist] == UInt64(storedRowCount), zip(offsets, offsets.dropFirst()).allSatisfy(<=)
     else { throw cursor.malformed("its offsets do not ascend") }
-    listDigests = digests
+    self.offsets = offsets.map { UInt32($0) }
     self.rowCount = rowCount
     self.storedRowCount = storedRowCount
     self.file = file
@@ -86,15 +86,62 @@ package final class SegmentFile: Sendable {
   /// Rows in one list.
   package func size(ofList list: Int) -> Int { Int(offsets[list + 1] - offsets[list]) }
 
-  /// A forward reader of the row numbers of all lists.
-  func rowWindow() -> SequentialWindow {
-    SequentialWindow(file, from: rowsOffset, to: codesOffset, byteCount: 1 << 18)
+  /// The rows stored that are those of some lists.
+  func rows(ofLists lists: Range<Int>) -> Range<Int> {
+    Int(offsets[lists.lowerBound])..<Int(offsets[lists.upperBound])
   }
 
-  /// A forward reader of the codes of all lists.
-  func codeWindow() -> SequentialWindow {
-    SequentialWindow(
-      file, from: codesOffset, to: codesOffset + storedRowCount * description.codeByteCount, byteCount: 1 << 20)
+  /// Reads row numbers.
+  ///
+  /// - Parameters:
+  ///   - range: Which of the rows stored.
+  ///   - rows: Space for just those.
+  /// - Throws: ``IndexerError`` `.io` or `.integrity` when reading fails.
+  func readRows(_ range: Range<Int>, into rows: UnsafeMutableBufferPointer<UInt32>) throws {
+    try unsafe file.read(into: UnsafeMutableRawBufferPointer(rows), at: rowsOffset + 4 * range.lowerBound)
+    for i in rows.indices { unsafe rows[i] = unsafe UInt32(littleEndian: rows[i]) }
+  }
+
+  /// Reads codes; as ``readRows(_:into:)``.
+  func readCodes(_ range: Range<Int>, into codes: UnsafeMutableRawBufferPointer) throws {
+    try unsafe file.read(into: codes, at: codesOffset + range.lowerBound * description.codeByteCount)
+  }
+
+  /// Tells the kernel which rows stored will be read next.
+  func expectRead(ofRows range: Range<Int>) {
+    file.expectRead(from: rowsOffset + 4 * range.lowerBound, count: 4 * range.count)
+    let width = description.codeByteCount
+    file.expectRead(from: codesOffset + range.lowerBound * width, count: range.count * width)
+  }
+
+  /// The digests of some lists' (rows ‖ codes), 16 bytes each.
+  ///
+  /// They matched the trailer when the file was opened. They are read again
+  /// rather than kept: of forty segments they would fill a hundred megabytes.
+  func digests(ofLists lists: Range<Int>) throws -> ListDigests {
+    let width = ListDigests.digestByteCount
+    var bytes = [UInt8](repeating: 0, count: width * lists.count)
+    try file.read(into: &bytes, at: digestsOffset + width * lists.lowerBound, count: bytes.count)
+    guard let digests = ListDigests(bytes: bytes) else { preconditionFailure("digests are whole") }
+    return digests
+  }
+
+  /// Checks invariant 2 for row numbers of one list.
+  ///
+  /// - Parameters:
+  ///   - rows: The next of the list's row numbers.
+  ///   - previous: The one before them, -1 at the start of a list; then the
+  ///     last of them.
+  ///   - list: The list, for the message.
+  /// - Throws: ``IndexerError`` `.integrity`.
+  func checkRows(_ rows: UnsafeBufferPointer<UInt32>, after previous: inout Int, list: Int) throws {
+    for i in rows.indices {
+      let row = unsafe rows[i]
+      guard Int(row) > previous, Int(row) < rowCount else {
+        throw damaged(list: list, "row \(row) follows row \(previous) of \(rowCount)")
+      }
+      previous = Int(row)
+    }
   }
 
   /// The error that a list is not what its digest says.
@@ -105,101 +152,21 @@ package final class SegmentFile: Sendable {
 
   /// Reads everything and checks every list against its digest.
   ///
+  /// - Parameter buffers: How much memory to take.
   /// - Throws: ``IndexerError`` `.integrity` naming the first bad list.
-  package func verify() throws {
-    var rows = rowWindow()
-    var codes = codeWindow()
+  package func verify(buffers: BufferPlan = BufferPlan()) throws {
     var seen = [UInt64](repeating: 0, count: rowCount / 64 + 1)
-    for list in 0..<description.nlist {
-      try check(list: list, rows: &rows, codes: &codes) { row in
-        let bit = UInt64(1) << UInt64(row % 64)
-        guard seen[row / 64] & bit == 0 else { throw damaged(list: list, "row \(row) is in two lists") }
-        seen[row / 64] |= bit
-      } use: { _ in
-      }
-    }
-  }
-
-  /// Reads the next list and checks it.
-  ///
-  /// - Parameters:
-  ///   - list: The list at which both windows stand.
-  ///   - rows: A window of ``rowWindow()``.
-  ///   - codes: A window of ``codeWindow()``.
-  ///   - row: Called with each row number, ascending.
-  ///   - use: Called with the codes piece by piece, before their digest is
-  ///     known to be right.
-  /// - Throws: ``IndexerError`` `.integrity` when the list breaks invariant 2
-  ///   or its digest.
-  func check(
-    list: Int, rows: inout SequentialWindow, codes: inout SequentialWindow, row: (Int) throws -> Void,
-    use: (RawSpan) throws -> Void
-  ) throws {
-    let size = size(ofList: list)
-    var hasher = Sha256()
-    var previous = -1
-    try rows.next(4 * size) { bytes in
-      hasher.update(bytes)
-      for i in stride(from: 0, to: bytes.byteCount, by: 4) {
-        let number = unsafe Int(UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: i, as: UInt32.self)))
-        guard number > previous, number < rowCount else {
-          throw damaged(list: list, "row \(number) follows row \(previous) of \(rowCount)")
+    var list = 0
+    try unsafe SegmentReader([self], byteCount: buffers.batchByteCount).read(
+      begin: { list = $0 },
+      codes: { _ in },
+      rows: { _, rows in
+        for i in rows.indices {
+          let row = unsafe rows[i]
+          let bit = UInt64(1) << UInt64(row % 64)
+          guard seen[Int(row) / 64] & bit == 0 else { throw damaged(list: list, "row \(row) is in two lists") }
+          seen[Int(row) / 64] |= bit
         }
-        previous = number
-        try row(number)
-      }
-    }
-    try codes.next(size * description.codeByteCount) { bytes in
-      hasher.update(bytes)
-      try use(bytes)
-    }
-    guard hasher.finalizeBytes().prefix(ListDigests.digestByteCount) == listDigests[list] else {
-      throw damaged(list: list, "its bytes do not match its digest")
-    }
-  }
-}
-
-/// A part of a file that is read once, front to back, through a small buffer.
-struct SequentialWindow {
-  private let file: InputFile
-  private var offset: Int
-  private let end: Int
-  private var buffer: [UInt8]
-  private var unread = 0..<0
-
-  init(_ file: InputFile, from start: Int, to end: Int, byteCount: Int) {
-    self.file = file
-    offset = start
-    self.end = end
-    buffer = [UInt8](repeating: 0, count: max(8, min(byteCount, end - start)))
-  }
-
-  /// Hands out the next bytes piece by piece.
-  ///
-  /// Pieces end on multiples of four bytes from the start, if the part's
-  /// length is one.
-  ///
-  /// - Parameters:
-  ///   - count: How many bytes in all.
-  ///   - body: Called with each piece, in order.
-  /// - Throws: What reading or `body` throws.
-  mutating func next(_ count: Int, _ body: (RawSpan) throws -> Void) throws {
-    var left = count
-    while left > 0 {
-      if unread.isEmpty { try refill() }
-      let taken = min(left, unread.count)
-      let piece = unread.lowerBound..<(unread.lowerBound + taken)
-      try unsafe body(buffer.span.extracting(piece).bytes)
-      unread = piece.upperBound..<unread.upperBound
-      left -= taken
-    }
-  }
-
-  private mutating func refill() throws {
-    let count = min(buffer.count, end - offset)
-    precondition(count > 0, "read beyond the end of a window")
-    try file.read(into: &buffer, at: offset, count: count)
-    offset += count
-    unread = 0..<count
+      })
   }
 }

@@ -16,9 +16,9 @@ package enum TrainedIndexFile {
   package static func write(
     _ trained: TrainedIndex, to path: String, temporaryPath: String
   ) throws -> (digest: ContentDigest, byteCount: Int) {
-    var writer = try FileWriter(creating: temporaryPath)
+    let writer = try FileWriter(creating: temporaryPath)
     let empty = [UInt64](repeating: 0, count: trained.nlist)
-    try FaissFile.writeHeader(trained, listSizes: empty, to: &writer)
+    try FaissFile.writeHeader(trained, listSizes: empty, to: writer)
     return try writer.finish(as: path)
   }
 

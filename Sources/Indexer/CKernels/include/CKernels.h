@@ -57,6 +57,7 @@ struct ckernels_rows {
 struct ckernels_counts {
   uint64_t rescored;   // scores computed in binary64
   uint64_t fallbacks;  // vectors that the fast path could not bound
+  uint64_t looked;     // rows that the first int8 pass left to the second
 };
 
 /// The best row of each vector by binary64 scores alone.
@@ -69,6 +70,38 @@ size_t ckernels_sgemm_scratch(size_t count);
 /// The same winners by way of OpenBLAS sgemm and its rounding bound.
 void ckernels_best_sgemm(
     int level, const struct ckernels_rows *rows, const float *vectors, size_t count, void *scratch, uint32_t *winners,
+    double *scores, struct ckernels_counts *counts);
+
+/// Rows prepared for the int8 cascade.
+struct ckernels_cascade;
+
+/// Whether the CPU has the instructions of the cascade (AVX-512 VNNI).
+int ckernels_has_vnni(void);
+
+/// Begins to prepare rows, which must outlive the result. `vectors` is a sample
+/// of those that will be searched for; it decides speed, not results. Returns
+/// NULL when the cascade does not suit these rows.
+struct ckernels_cascade *ckernels_cascade_new(
+    const struct ckernels_rows *rows, const float *vectors, size_t vector_count);
+/// Quantizes rows [first, end); ranges may go to several threads.
+void ckernels_cascade_quantize(struct ckernels_cascade *, size_t first, size_t end);
+/// Orders the rows, once all are quantized.
+void ckernels_cascade_sort(struct ckernels_cascade *);
+/// How many blocks there are to pack.
+size_t ckernels_cascade_blocks(const struct ckernels_cascade *);
+/// Packs blocks [first, end), once the rows are ordered; ranges may go to
+/// several threads.
+void ckernels_cascade_pack(struct ckernels_cascade *, size_t first, size_t end);
+/// Frees what only the preparation needed, once all blocks are packed.
+void ckernels_cascade_packed(struct ckernels_cascade *);
+/// Dimensions of the slice that the first pass multiplies.
+size_t ckernels_cascade_width(const struct ckernels_cascade *);
+void ckernels_cascade_free(struct ckernels_cascade *);
+/// Bytes of scratch that ckernels_best_cascade needs for up to `count` vectors.
+size_t ckernels_cascade_scratch(const struct ckernels_cascade *, size_t count);
+/// The same winners by way of int8 products with proved bounds.
+void ckernels_best_cascade(
+    int level, const struct ckernels_cascade *, const float *vectors, size_t count, void *scratch, uint32_t *winners,
     double *scores, struct ckernels_counts *counts);
 
 /// OpenBLAS to one thread for good; the caller's threads are the only ones.

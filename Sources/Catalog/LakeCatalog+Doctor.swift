@@ -1,0 +1,225 @@
+// `doctor`: what is wrong with a lake, found by reading alone. It takes no
+// lock, so it may look while another process writes; what such a writer is in
+// the middle of is a note and never a problem.
+
+internal import Foundation
+internal import GRDB
+
+/// One thing that an examination found.
+package struct Finding: Sendable, Hashable {
+  /// How bad it is.
+  package enum Level: String, Sendable, CaseIterable {
+    case ok
+    /// Nothing to worry about: work in progress, or a fact worth knowing.
+    case note
+    /// Nothing is lost, and somebody should look.
+    case warning
+    /// Bytes that the catalog vouches for are not there, or the catalog is damaged.
+    case problem
+  }
+
+  package let level: Level
+  /// Which check found it, one word.
+  package let check: String
+  /// What is so and with which thing, one line.
+  package let what: String
+  /// What to do about it, one line; nil when there is nothing to do.
+  package let fix: String?
+
+  package init(_ level: Level, _ check: String, _ what: String, fix: String? = nil) {
+    self.level = level
+    self.check = check
+    self.what = what
+    self.fix = fix
+  }
+}
+
+/// An examination of a lake; it changes nothing and needs no lock.
+package struct LakeExamination {
+  let catalog: LakeCatalog
+  let surroundings: LakeSurroundings
+  var layout: LakeLayout { catalog.layout }
+
+  /// Things of one kind that are named one by one before the rest is counted.
+  static let namedCount = 10
+
+  /// Prepares an examination.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for reading.
+  ///   - surroundings: What the machine says.
+  package init(_ catalog: LakeCatalog, surroundings: LakeSurroundings = .current) {
+    self.catalog = catalog
+    self.surroundings = surroundings
+  }
+
+  /// Examines the lake.
+  ///
+  /// - Returns: What was found, one finding at least for each check.
+  /// - Throws: ``CatalogError`` when the catalog cannot be read at all.
+  package func findings() throws -> [Finding] {
+    var findings = try [library(), journal(), fileSystem()]
+    findings += try damage()
+    guard !findings.contains(where: { $0.level == .problem }) else { return findings + freeSpace() }
+    findings += try unsettled()
+    findings += try files()
+    return findings + freeSpace()
+  }
+
+  // MARK: The catalog
+
+  private func library() throws -> Finding {
+    let version =
+      try surroundings.sqliteVersion ?? catalog.read { try String.fetchOne($0, sql: "SELECT sqlite_version()") }
+    let text = version ?? "of unknown version"
+    guard Self.hasResetRace(text) else { return Finding(.ok, "sqlite", "SQLite \(text)") }
+    return Finding(
+      .note, "sqlite",
+      "SQLite \(text) has the WAL-reset race of 3.7.0 to 3.51.2, which needs two writers; tarn lets one process write",
+      fix: "do not write to the catalog with other programs")
+  }
+
+  /// Whether a version of SQLite has the WAL-reset race: 3.7.0 to 3.51.2, but
+  /// for the corrected 3.44.6 and 3.50.7 and what follows them in their series.
+  static func hasResetRace(_ version: String) -> Bool {
+    let parts = version.split(separator: ".").compactMap { Int($0) }
+    guard parts.count >= 2, parts[0] == 3 else { return false }
+    let (minor, patch) = (parts[1], parts.count > 2 ? parts[2] : 0)
+    switch minor {
+    case 44: return patch < 6
+    case 50: return patch < 7
+    case 51: return patch < 3
+    default: return (7..<51).contains(minor)
+    }
+  }
+
+  private func journal() throws -> Finding {
+    let mode = try catalog.read { try String.fetchOne($0, sql: "PRAGMA journal_mode") } ?? "unknown"
+    // An immutable catalog, in a directory that cannot be written, has none.
+    guard mode != "wal", access(layout.root, W_OK) == 0 else { return Finding(.ok, "journal", "journal mode \(mode)") }
+    return Finding(
+      .warning, "journal", "the catalog's journal mode is \(mode), so readers and a writer wait for each other",
+      fix: "the next command that writes, as `tarn sync`, turns the write-ahead log on")
+  }
+
+  private func fileSystem() -> Finding {
+    let type = surroundings.fileSystemType(of: layout.catalog) ?? "unknown"
+    guard LakeSurroundings.isNetwork(type) else { return Finding(.ok, "filesystem", "the lake is on \(type)") }
+    return Finding(
+      .warning, "filesystem", "the lake is on \(type), a network file system, where SQLite's write-ahead log can break",
+      fix: "keep the lake on a local disk; --shards and --artifacts of `tarn init` may be elsewhere")
+  }
+
+  private func damage() throws -> [Finding] {
+    let repair = "restore a backup of \(layout.catalog)"
+    do {
+      let (damage, orphans) = try catalog.read { database in
+        (
+          try String.fetchAll(database, sql: "PRAGMA integrity_check(\(Self.namedCount))").filter { $0 != "ok" },
+          try Row.fetchAll(database, sql: "PRAGMA foreign_key_check").map { row in
+            "\(row["table"] as String) refers to a row of \(row["parent"] as String) that is not there"
+          }
+        )
+      }
+      return capped(
+        damage.map { Finding(.problem, "integrity", "the catalog is damaged: \($0.printable)", fix: repair) },
+        else: Finding(.ok, "integrity", "the catalog is whole"))
+        + capped(
+          orphans.map { Finding(.problem, "references", "the catalog contradicts itself: \($0)", fix: repair) },
+          else: Finding(.ok, "references", "every reference in the catalog holds"))
+    } catch let error as CatalogError where error.code == .integrity {
+      return [Finding(.problem, "integrity", error.message, fix: repair)]
+    }
+  }
+
+  // MARK: Work that is under way
+
+  /// What a run left in the middle, or is in the middle of.
+  private func unsettled() throws -> [Finding] {
+    let holder = surroundings.writer(of: layout.lock)
+    let (reserved, leaving, unfinished) = try catalog.read { database in
+      (
+        try Row.fetchAll(
+          database,
+          sql: """
+            SELECT s.name AS source, h.name AS shard, h.reserved_byte_count AS bytes FROM shard h
+            JOIN source s ON s.id = h.source_id WHERE h.reserved_byte_count IS NOT NULL
+            """
+        ).map { "\($0["bytes"] as Int) bytes are reserved for \($0["source"] as String)/\($0["shard"] as String)" },
+        try Row.fetchAll(
+          database,
+          sql: """
+            SELECT s.name AS source, h.name AS shard FROM shard h JOIN source s ON s.id = h.source_id
+            WHERE h.state = 'evicting'
+            """
+        ).map { "\($0["source"] as String)/\($0["shard"] as String) is half evicted" },
+        try String.fetchAll(
+          database,
+          sql: """
+            SELECT 'the trained index ' || name || ' is unfinished; its `tarn train`' FROM trained_index
+            WHERE state = 'training'
+            UNION ALL SELECT name || '@' || number || ' is unfinished; its `tarn build`' FROM index_version
+            WHERE state IN ('planned', 'building')
+            """)
+      )
+    }
+    let state = holder.map { Finding(.note, "writer", "another tarn is writing (\($0))") }
+    let left = (reserved + leaving).map { text in
+      holder == nil
+        ? Finding(
+          .note, "settling", "\(text) by a run that was interrupted", fix: "the next command that writes settles it")
+        : Finding(.note, "settling", text)
+    }
+    return [state ?? Finding(.ok, "writer", "no tarn is writing")]
+      + capped(left, else: Finding(.ok, "settling", "no reservation is without an owner"))
+      + capped(
+        unfinished.map { Finding(.note, "unfinished", "\($0) continues it") },
+        else: Finding(.ok, "unfinished", "no training or build is unfinished"))
+  }
+
+  // MARK: Files against rows
+
+  private func files() throws -> [Finding] {
+    let first = try LakeInventory(examination: self).findings()
+    guard surroundings.writer(of: layout.lock) != nil, first.contains(where: { $0.level == .problem }) else {
+      return first
+    }
+    // A writer may have changed file and row between our two looks: a problem
+    // is what a second examination finds again.
+    let second = try LakeInventory(examination: self).findings()
+    return second.filter { $0.level != .problem || first.contains($0) }
+  }
+
+  private func freeSpace() -> [Finding] {
+    var seen: Set<String> = []
+    return [layout.root, layout.shards, layout.artifacts].compactMap { directory in
+      guard let space = surroundings.freeSpace(directory), seen.insert(space.volume).inserted else { return nil }
+      let free = space.byteCount.decimalSize
+      guard space.byteCount < 1_000_000_000 else { return Finding(.ok, "space", "\(free) are free at \(directory)") }
+      return Finding(
+        .warning, "space", "only \(free) are free at \(directory)", fix: "free some space before the next sync or build"
+      )
+    }
+  }
+
+  /// The first findings of a kind one by one and the rest as a number, or one
+  /// that says there is none.
+  func capped(_ findings: [Finding], else fine: Finding) -> [Finding] {
+    guard let last = findings.dropFirst(Self.namedCount).last else { return findings.isEmpty ? [fine] : findings }
+    let rest = findings.count - Self.namedCount
+    return findings.prefix(Self.namedCount) + [
+      Finding(last.level, last.check, "and \(rest) more like these", fix: last.fix)
+    ]
+  }
+}
+
+extension Int {
+  /// Bytes as people read them, in powers of ten: `1.4 GB`.
+  var decimalSize: String {
+    let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)]
+    for (name, scale) in units where Double(self) >= scale {
+      return String(format: "%.1f \(name)", Double(self) / scale)
+    }
+    return "\(self) B"
+  }
+}

@@ -1,0 +1,207 @@
+// The files of a lake against the rows of its catalog: rows whose file is gone
+// or has another size, files that no row names, and what runs left lying.
+
+internal import Foundation
+internal import GRDB
+
+/// A look through a lake's directories.
+struct LakeInventory {
+  let examination: LakeExamination
+  private var layout: LakeLayout { examination.layout }
+  private var catalog: LakeCatalog { examination.catalog }
+
+  init(examination: LakeExamination) { self.examination = examination }
+
+  /// What the files say.
+  func findings() throws -> [Finding] {
+    // Rows before files: a file that a writer adds meanwhile is at worst one
+    // that no row names yet.
+    let shards = try shardFindings()
+    let artifacts = try artifactFindings()
+    let versions = try versionFindings()
+    return shards + artifacts + versions + scratchFindings()
+  }
+
+  // MARK: Rows without files
+
+  private func shardFindings() throws -> [Finding] {
+    let rows = try catalog.read { database in
+      try Row.fetchAll(
+        database,
+        sql: """
+          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, h.path AS path, h.state AS state,
+            r.byte_count AS bytes FROM shard h JOIN source s ON s.id = h.source_id
+          LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+          """)
+    }
+    var known: Set<String> = []
+    var parts: [String: String] = [:]
+    var faults: [Finding] = []
+    var heldCount = 0
+    for row in rows {
+      let source: String = row["source"]
+      let shard: String = row["shard"]
+      parts["\(source)/\(shard).part"] = source
+      guard let path: String = row["path"], let byteCount: Int = row["bytes"] else { continue }
+      known.insert(path)
+      guard row["state"] == "present" else { continue }
+      heldCount += 1
+      guard let fault = fault(layout.shards + "/" + path, byteCount) else { continue }
+      faults.append(
+        Finding(
+          .problem, "shards", "the shard \(source)/\(shard) \(fault)",
+          fix: "`tarn sync \(source) --shards \(row["ordinal"] as Int)`"))
+    }
+    return examination.capped(faults, else: Finding(.ok, "shards", "shards held, all in place: \(heldCount)"))
+      + strayFindings(in: layout.shards, "shards", known: known) { path in
+        let part = path.hasSuffix(".resume") ? String(path.dropLast(7)) : path
+        guard let source = parts[part] else { return nil }
+        return Finding(
+          .note, "partial", "\(path) is a part of a download", fix: "`tarn sync \(source)` continues it")
+      }
+  }
+
+  private func artifactFindings() throws -> [Finding] {
+    let rows = try catalog.read { database in
+      try Row.fetchAll(
+        database,
+        sql: """
+          SELECT a.kind AS kind, a.path AS path, a.byte_count AS bytes, a.sha256 AS sha256, a.state AS state,
+            (SELECT v.name || '@' || v.number FROM output_shard o JOIN index_version v ON v.id = o.version_id
+              WHERE o.sha256 = a.sha256 LIMIT 1) AS version
+          FROM artifact a WHERE a.state <> 'deleted'
+          """)
+    }
+    var known: Set<String> = []
+    var faults: [Finding] = []
+    for row in rows {
+      let path: String = row["path"]
+      known.insert(path)
+      guard row["state"] == "present" else { continue }
+      guard let fault = fault(layout.artifacts + "/" + path, row["bytes"]) else { continue }
+      let kind: ArtifactKind = try row.named("kind")
+      faults.append(
+        Finding(
+          .problem, "artifacts", "the \(kind.rawValue) \((row["sha256"] as String).prefix(12)) \(fault)",
+          fix: remedy(kind, layout.artifacts + "/" + path, version: row["version"])))
+    }
+    return examination.capped(
+      faults, else: Finding(.ok, "artifacts", "artifacts, all in place: \(known.count)"))
+      + strayFindings(in: layout.artifacts, "artifacts", known: known) { path in
+        guard path.hasPrefix(".work/") else { return nil }
+        return Finding(
+          .note, "work", "\(path) is work that was not finished",
+          fix: "the interrupted command, run again, replaces it; else delete \(layout.artifacts)/\(path)")
+      }
+  }
+
+  private func remedy(_ kind: ArtifactKind, _ path: String, version: String?) -> String {
+    switch kind {
+    case .segment, .nearestImages: "delete \(path); the next command that needs it makes it again"
+    case .trainedIndex: "restore \(path) from a copy of the lake"
+    case .outputShard:
+      "restore \(path), or `tarn reproduce \(version ?? "NAME@N") --into DIR` and move the file there"
+    }
+  }
+
+  /// What is wrong with a file of which the catalog knows the size.
+  private func fault(_ path: String, _ byteCount: Int) -> String? {
+    guard let size = Disk.size(of: path) else { return "is not at \(path)" }
+    return size == byteCount ? nil : "has \(size) bytes where the catalog says \(byteCount): \(path)"
+  }
+
+  // MARK: Files without rows
+
+  /// The files of a directory that no row names.
+  ///
+  /// - Parameters:
+  ///   - directory: Where to look, absolute.
+  ///   - check: The check's name.
+  ///   - known: Files that rows name, relative to the directory.
+  ///   - explain: A finding for a file with a reason; nil for one without.
+  /// - Returns: A finding for each such file, or one that says there is none.
+  private func strayFindings(
+    in directory: String, _ check: String, known: Set<String>, explain: (String) -> Finding?
+  ) -> [Finding] {
+    guard let files = files(below: directory) else {
+      return [
+        Finding(
+          .problem, check, "\(directory) is not a directory that can be read",
+          fix: "mount the volume it is on, or make it if it was empty")
+      ]
+    }
+    var explained: [Finding] = []
+    var strays: [Finding] = []
+    for path in files where !known.contains(path) {
+      let whole = "\(directory)/\(path)"
+      if let finding = explain(path) {
+        explained.append(finding)
+      } else if LakeInventory.isTemporary(path) {
+        explained.append(
+          Finding(.note, "leftover", "\(path) was being written when a run ended", fix: "delete \(whole)"))
+      } else {
+        strays.append(
+          Finding(
+            .warning, "unknown", "no row of the catalog names \(whole)",
+            fix: "run the interrupted command again, or delete it"))
+      }
+    }
+    return examination.capped(
+      strays, else: Finding(.ok, "unknown", "every file below \(directory) is known"))
+      + (explained.isEmpty ? [] : examination.capped(explained, else: explained[0]))
+  }
+
+  /// Every file below a directory, relative to it, in order; nil when the
+  /// directory cannot be read.
+  private func files(below directory: String) -> [String]? {
+    guard let names = try? FileManager.default.subpathsOfDirectory(atPath: directory) else { return nil }
+    return names.filter { Disk.size(of: "\(directory)/\($0)") != nil }.sorted()
+  }
+
+  /// Whether a name is one that whole files never have.
+  static func isTemporary(_ path: String) -> Bool {
+    path.contains(".tmp-") || path.hasSuffix(".tmp") || path.contains(".link-")
+  }
+
+  // MARK: Versions and scratch
+
+  /// The names people use, and the lock files.
+  private func versionFindings() throws -> [Finding] {
+    var faults: [Finding] = []
+    var sealedCount = 0
+    for version in try catalog.versions() where version.state == .sealed || version.state == .revoked {
+      sealedCount += 1
+      for output in try catalog.outputs(of: version) {
+        let path = layout.outputPath(version.name, ordinal: output.ordinal)
+        guard Disk.size(of: path) != output.byteCount else { continue }
+        faults.append(
+          Finding(
+            .warning, "versions", "\(version.name) has no output \(output.ordinal) under \(path)",
+            fix: "run its `tarn build` again"))
+      }
+      let path = layout.lockFilePath(version.name)
+      guard (try? Disk.digest(of: path)) != version.versionDigest else { continue }
+      faults.append(
+        Finding(.problem, "versions", "the lock file of \(version.name) is not what was sealed", fix: "restore \(path)")
+      )
+    }
+    let explained = (files(below: layout.versions) ?? []).filter(LakeInventory.isTemporary).map { path in
+      Finding(
+        .note, "leftover", "\(path) was being written when a run ended", fix: "delete \(layout.versions)/\(path)")
+    }
+    let fine = Finding(.ok, "versions", "sealed versions, all with their files: \(sealedCount)")
+    return examination.capped(faults, else: fine)
+      + (explained.isEmpty ? [] : examination.capped(explained, else: explained[0]))
+  }
+
+  private func scratchFindings() -> [Finding] {
+    let files = files(below: layout.scratch) ?? []
+    guard !files.isEmpty else { return [Finding(.ok, "scratch", "scratch is empty")] }
+    let byteCount = files.reduce(0) { $0 + (Disk.size(of: "\(layout.scratch)/\($1)") ?? 0) }
+    return [
+      Finding(
+        .note, "scratch", "\(files.count) files of unfinished work, \(byteCount.decimalSize), are in \(layout.scratch)",
+        fix: "run the interrupted commands again; when none is left, delete what is in it")
+    ]
+  }
+}

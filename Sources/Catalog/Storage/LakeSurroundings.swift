@@ -1,0 +1,86 @@
+// What the machine says of a lake: which file system it is on, how much room
+// there is, who holds the writer lock. All of it read from the system, nothing
+// changed; tests put other answers in.
+
+internal import Foundation
+internal import Glibc
+
+/// The machine around a lake.
+package struct LakeSurroundings: Sendable {
+  /// Free room on a volume.
+  package struct Space: Sendable {
+    package let byteCount: Int
+    /// Equal for directories on one volume.
+    package let volume: String
+
+    package init(byteCount: Int, volume: String) {
+      self.byteCount = byteCount
+      self.volume = volume
+    }
+  }
+
+  /// The version of SQLite; nil asks the linked one.
+  package var sqliteVersion: String?
+  /// The text of `/proc/self/mountinfo`.
+  package var mountInfo: String
+  /// The text of `/proc/locks`.
+  package var lockTable: String
+  /// Free room for an ordinary user at a directory; nil when it is not there.
+  package var freeSpace: @Sendable (String) -> Space?
+
+  /// This machine.
+  package static var current: LakeSurroundings {
+    LakeSurroundings(
+      sqliteVersion: nil, mountInfo: text("/proc/self/mountinfo"), lockTable: text("/proc/locks"),
+      freeSpace: { directory in
+        var info = statvfs()
+        guard statvfs(directory, &info) == 0 else { return nil }
+        return Space(byteCount: Int(info.f_bavail) * Int(info.f_frsize), volume: "\(info.f_fsid)")
+      })
+  }
+
+  private static func text(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+
+  /// The type of the file system that holds a path; nil when it is not known.
+  package func fileSystemType(of path: String) -> String? {
+    var best: (mountPoint: String, type: String)?
+    for line in mountInfo.split(separator: "\n") {
+      // > 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
+      // https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+      let fields = line.split(separator: " ")
+      guard fields.count > 6, let dash = fields.firstIndex(of: "-"), dash + 1 < fields.count else { continue }
+      let point = String(fields[4]).replacing("\\040", with: " ")
+      guard point == "/" || path == point || path.hasPrefix(point + "/") else { continue }
+      // Of two mounts at one place the later hides the earlier.
+      if point.utf8.count >= best?.mountPoint.utf8.count ?? 0 { best = (point, String(fields[dash + 1])) }
+    }
+    return best?.type
+  }
+
+  /// Whether a type of file system is served by another machine.
+  package static func isNetwork(_ type: String) -> Bool {
+    let types: Set = [
+      "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "coda", "gfs2", "glusterfs", "lustre", "ncpfs",
+      "ocfs2", "orangefs", "fuse.sshfs", "fuse.rclone", "fuse.s3fs", "fuse.gcsfuse", "fuse.mount-s3", "fuse.juicefs",
+      "fuse.glusterfs", "fuse.ceph", "fuse.davfs2", "fuse.lakefs",
+    ]
+    return types.contains(type)
+  }
+
+  /// Who holds the writer lock, as the lock file tells; nil when nobody does.
+  ///
+  /// Asked of the kernel's table: taking the lock to find out would make a
+  /// writer fail that starts at this moment.
+  package func writer(of lockPath: String) -> String? {
+    var info = stat()
+    guard stat(lockPath, &info) == 0 else { return nil }
+    let isHeld = lockTable.split(separator: "\n").contains { line in
+      // > 1: FLOCK ADVISORY WRITE 708 08:01:1234 0 EOF
+      let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+      return fields.count > 5 && fields[1] == "FLOCK" && fields[5].split(separator: ":").last == "\(info.st_ino)"
+    }
+    guard isHeld else { return nil }
+    let text = LakeSurroundings.text(lockPath).split(separator: "\n").first.map(String.init) ?? ""
+    return text.isEmpty ? "holder unknown" : text.printable
+  }
+}

@@ -1,0 +1,42 @@
+// The rows as the int8 engine takes them: owns what the kernels prepared.
+
+internal import CKernels
+
+/// Quantized rows and the bounds of what quantization left out.
+///
+/// `@unchecked Sendable`: nothing writes after `init`, and `deinit` frees.
+@safe internal final class CascadeRows: @unchecked Sendable {
+  let pointer: OpaquePointer
+
+  /// Dimensions of the slice that is multiplied first.
+  var sliceWidth: Int { unsafe ckernels_cascade_width(pointer) }
+
+  /// Prepares rows; nil when they are out of the engine's range.
+  ///
+  /// - Parameters:
+  ///   - rows: Rows and norms; they outlive this object.
+  ///   - sample: Finite vectors like those to come, row-major.
+  ///   - pool: The threads; nil for the caller's alone.
+  init?(_ rows: UnsafePointer<ckernels_rows>, sample: [Float], pool: WorkerPool?) {
+    let count = unsafe rows.pointee.count
+    let vectorCount = unsafe sample.count / rows.pointee.dimension
+    guard let made = unsafe ckernels_cascade_new(rows, sample, vectorCount) else { return nil }
+    unsafe pointer = made
+    nonisolated(unsafe) let cascade = unsafe made
+    Self.inBatches(count, pool) { unsafe ckernels_cascade_quantize(cascade, $0.lowerBound, $0.upperBound) }
+    unsafe ckernels_cascade_sort(cascade)
+    Self.inBatches(unsafe ckernels_cascade_blocks(cascade), pool) {
+      unsafe ckernels_cascade_pack(cascade, $0.lowerBound, $0.upperBound)
+    }
+    unsafe ckernels_cascade_packed(cascade)
+  }
+
+  deinit { unsafe ckernels_cascade_free(pointer) }
+
+  private static func inBatches(_ count: Int, _ pool: WorkerPool?, _ work: @Sendable (Range<Int>) -> Void) {
+    let batch = max(64, count / 64)
+    let tasks = (count + batch - 1) / batch
+    guard let pool else { return work(0..<count) }
+    pool.run(tasks) { task, _ in work((task * batch)..<min((task + 1) * batch, count)) }
+  }
+}

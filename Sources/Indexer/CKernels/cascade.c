@@ -1,0 +1,415 @@
+// The int8 cascade: a slice of the dimensions in int8 against all rows, the
+// rows that could still win in int8 over all dimensions, the last few in
+// binary64. Every step drops only rows whose score is provably below another's;
+// the proof is in Indexer.docc/ExactAssignment.md and names follow it.
+#include <cblas.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "CKernels.h"
+#include "cascade.h"
+#include "levels.h"
+#include "search.h"
+
+// A vector on its way: the terms of its bounds, in units of the slice's scales
+// where they meet integers.
+struct vector {
+  struct search search;
+  double size;       // at least |a|
+  double top;        // greatest result of a second look
+  double known;      // score(x, mc)
+  double slack;      // rounding of everything in binary32 and binary64
+  double scale;      // of the whole vector in int8
+  double error;      // at least |e| of it
+  double length;     // at least |scale * elements|
+  int32_t sum;       // 128 times the sum of its elements
+  int32_t slice_sum; // 128 times that of the slice
+};
+
+struct hit {
+  uint32_t vector;
+  uint32_t position;
+};
+
+// Where the parts of the scratch are, for tiles of `count` vectors.
+struct layout {
+  size_t groups, vectors, centred, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, hits, hit_room,
+      sgemm, total;
+};
+
+static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
+  struct layout at;
+  size_t next = 0;
+  at.groups = (count + GROUP_VECTORS - 1) / GROUP_VECTORS;
+  const size_t padded = at.groups * GROUP_VECTORS + 16;
+#define PART(name, bytes) at.name = next, next += ((bytes) + 63) / 64 * 64
+  PART(vectors, count * sizeof(struct vector));
+  PART(centred, count * k->dimension * sizeof(float));
+  PART(turned, count * k->width * sizeof(float));
+  PART(slices, at.groups * GROUP_VECTORS * k->padded);
+  PART(whole, count * k->whole_width);
+  PART(thresholds, padded * sizeof(int32_t));
+  PART(rest, padded * sizeof(float));
+  PART(error, padded * sizeof(float));
+  PART(length, padded * sizeof(float));
+  PART(lower, padded * sizeof(float));
+  PART(greatest, padded * sizeof(int32_t));
+  PART(nearest, padded * sizeof(uint32_t));
+  at.hit_room = count * BLOCK_ROWS * 2;
+  PART(hits, at.hit_room * sizeof(struct hit));
+  PART(sgemm, ckernels_sgemm_scratch(count));
+#undef PART
+  at.total = next;
+  return at;
+}
+
+size_t ckernels_cascade_scratch(const struct ckernels_cascade *k, size_t count) { return lay_out(k, count).total + 64; }
+
+// Products of a block of 64 rows with six vectors: 24 sums in registers.
+#define SUMS __m512i s[GROUP_VECTORS][4]
+TARGET_VNNI static ALWAYS_INLINE void multiply(
+    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, SUMS) {
+  for (int r = 0; r < 4; r++) {
+    const __m512i offset = _mm512_loadu_si512(offsets + 16 * r);
+    for (int v = 0; v < GROUP_VECTORS; v++) s[v][r] = offset;
+  }
+  for (size_t q = 0; q < quads; q++) {
+    const __m512i r0 = _mm512_loadu_si512(rows), r1 = _mm512_loadu_si512(rows + 64),
+                  r2 = _mm512_loadu_si512(rows + 128), r3 = _mm512_loadu_si512(rows + 192);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < GROUP_VECTORS; v++) {
+      int32_t four;
+      memcpy(&four, vectors + 4 * v, 4);
+      const __m512i x = _mm512_set1_epi32(four);
+      s[v][0] = _mm512_dpbusd_epi32(s[v][0], r0, x);
+      s[v][1] = _mm512_dpbusd_epi32(s[v][1], r1, x);
+      s[v][2] = _mm512_dpbusd_epi32(s[v][2], r2, x);
+      s[v][3] = _mm512_dpbusd_epi32(s[v][3], r3, x);
+    }
+    rows += 4 * BLOCK_ROWS;
+    vectors += 4 * GROUP_VECTORS;
+  }
+}
+
+// Which products reach their vector's threshold, compared in the registers.
+TARGET_VNNI static void find_reaching(
+    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, const int32_t *thresholds,
+    uint64_t masks[GROUP_VECTORS]) {
+  SUMS;
+  multiply(rows, vectors, quads, offsets, s);
+  for (int v = 0; v < GROUP_VECTORS; v++) {
+    const __m512i t = _mm512_set1_epi32(thresholds[v]);
+    masks[v] = (uint64_t)_mm512_cmpge_epi32_mask(s[v][0], t) | (uint64_t)_mm512_cmpge_epi32_mask(s[v][1], t) << 16 |
+               (uint64_t)_mm512_cmpge_epi32_mask(s[v][2], t) << 32 | (uint64_t)_mm512_cmpge_epi32_mask(s[v][3], t) << 48;
+  }
+}
+
+// The greatest product of each vector and where it is, if greater than before.
+TARGET_VNNI static void find_greatest(
+    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, uint32_t position,
+    int32_t *greatest, uint32_t *positions) {
+  SUMS;
+  multiply(rows, vectors, quads, offsets, s);
+  for (int v = 0; v < GROUP_VECTORS; v++) {
+    const int32_t top = _mm512_reduce_max_epi32(
+        _mm512_max_epi32(_mm512_max_epi32(s[v][0], s[v][1]), _mm512_max_epi32(s[v][2], s[v][3])));
+    if (top <= greatest[v]) continue;
+    greatest[v] = top;
+    const __m512i t = _mm512_set1_epi32(top);
+    for (uint32_t r = 0; r < 4; r++) {
+      const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[v][r], t);
+      if (mask != 0) positions[v] = position + 16 * r + (uint32_t)__builtin_ctz(mask);
+    }
+  }
+}
+
+// The position of the greatest product of one vector in a block, if greater
+// than before.
+TARGET_VNNI static void find_greatest_of_one(
+    const uint8_t *rows, const int8_t *vector, size_t quads, const int32_t *offsets, uint32_t position,
+    int32_t *greatest, uint32_t *at) {
+  __m512i s[4];
+  for (int r = 0; r < 4; r++) s[r] = _mm512_loadu_si512(offsets + 16 * r);
+  for (size_t q = 0; q < quads; q++) {
+    int32_t four;
+    memcpy(&four, vector + 4 * GROUP_VECTORS * q, 4);
+    const __m512i x = _mm512_set1_epi32(four);
+    for (int r = 0; r < 4; r++) {
+      s[r] = _mm512_dpbusd_epi32(s[r], _mm512_loadu_si512(rows + 4 * BLOCK_ROWS * q + 64 * r), x);
+    }
+  }
+  const int32_t top = _mm512_reduce_max_epi32(
+      _mm512_max_epi32(_mm512_max_epi32(s[0], s[1]), _mm512_max_epi32(s[2], s[3])));
+  if (top <= *greatest) return;
+  *greatest = top;
+  for (uint32_t r = 0; r < 4; r++) {
+    const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[r], _mm512_set1_epi32(top));
+    if (mask != 0) *at = position + 16 * r + (uint32_t)__builtin_ctz(mask);
+  }
+}
+
+TARGET_VNNI static int32_t whole_product(const uint8_t *row, const int8_t *vector, size_t width) {
+  __m512i a = _mm512_setzero_si512(), b = a;
+  size_t j = 0;
+  for (; j + 128 <= width; j += 128) {
+    a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row + j), _mm512_loadu_si512(vector + j));
+    b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(row + j + 64), _mm512_loadu_si512(vector + j + 64));
+  }
+  for (; j < width; j += 64) a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row + j), _mm512_loadu_si512(vector + j));
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+}
+
+// The second look at a row: its score lies within `reach` of the result.
+TARGET_VNNI static inline double second_look(
+    const struct ckernels_cascade *k, const struct vector *v, const int8_t *vector, size_t position, double *reach,
+    uint32_t *row) {
+  const uint8_t *whole = k->whole + position * k->whole_stride;
+  const struct whole_row *about = (const struct whole_row *)(whole + k->whole_width);
+  const int32_t product = whole_product(whole, vector, k->whole_width) - v->sum;
+  const double error = (double)about->error, length = (double)about->length;
+  *reach = (v->error * length + v->length * error + v->error * error) * (1 + 0x1p-30) + v->slack;
+  *row = about->row;
+  return about->bias + v->known + v->scale * (double)about->scale * (double)product;
+}
+
+TARGET_VNNI static void consider(
+    int level, const struct ckernels_cascade *k, struct vector *v, const int8_t *vector, const float *x,
+    size_t position, struct ckernels_counts *counts) {
+  double reach;
+  uint32_t row;
+  const double middle = second_look(k, v, vector, position, &reach, &row);
+  if (middle + reach < v->search.lower) return;
+  // A row that looks best so far is scored at once: its exact score spares
+  // other rows their second look.
+  if (middle > v->top) {
+    v->top = middle;
+    search_score(level, &v->search, k->rows, x, row);
+    counts->rescored += 1;
+    return;
+  }
+  search_add(level, &v->search, row, middle + reach, k->rows, x, counts);
+}
+
+static int32_t clamped(float value) { return (int32_t)fminf(fmaxf(value, -2.0e9f), 2.0e9f); }
+
+// At least the norm of a float32 vector, and closely: 64 lanes of float32, so a
+// square passes through d / 64 + 8 roundings at most.
+TARGET_VNNI static double norm_above(const float *x, size_t d) {
+  __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  for (size_t j = 0; j < d; j += 64) {
+    for (size_t r = 0; r < 4; r++) {
+      const size_t at = j + 16 * r, left = at < d ? d - at : 0;
+      const __m512 y = _mm512_maskz_loadu_ps(left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1), x + at);
+      s[r] = _mm512_fmadd_ps(y, y, s[r]);
+    }
+  }
+  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+  // Squares below the normal range lose less than 2^-126 each.
+  return sqrt(((double)sum + (double)d * 0x1p-125) * (1 + ((double)d / 64 + 16) * 0x1p-23));
+}
+
+// Quantizes a centred vector over all dimensions.
+TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t d, size_t padded, float *rest, int8_t *out) {
+  float greatest[16] = {0};
+  size_t j = 0;
+  for (; j + 16 <= d; j += 16) {
+    for (int l = 0; l < 16; l++) {
+      const float size = fabsf(a[j + l]);
+      greatest[l] = size > greatest[l] ? size : greatest[l];
+    }
+  }
+  for (; j < d; j++) greatest[0] = fmaxf(greatest[0], fabsf(a[j]));
+  float top = 0;
+  for (int l = 0; l < 16; l++) top = fmaxf(top, greatest[l]);
+  const float scale = top > 0x1p-80f ? top / 127 : 1;
+  const float inverse = 1 / scale;
+  int32_t sum = 0;
+  for (j = 0; j < d; j++) {
+    float q = rintf(a[j] * inverse);
+    q = q < 127 ? q : 127;
+    q = q > -127 ? q : -127;
+    out[j] = (int8_t)q;
+    sum += (int32_t)q;
+    rest[j] = a[j] - scale * q;
+  }
+  memset(out + d, 0, padded - d);
+  v->scale = (double)scale;
+  v->sum = 128 * sum;
+}
+
+// Quantizes a slice into its place in a group of six.
+TARGET_VNNI static int32_t quantize_slice(
+    const float *p, size_t width, float scale, float *rest, float *kept, int8_t *out) {
+  const float inverse = 1 / scale;
+  int32_t sum = 0;
+  for (size_t j = 0; j < width; j++) {
+    float q = rintf(p[j] * inverse);
+    q = q < 127 ? q : 127;
+    q = q > -127 ? q : -127;
+    kept[j] = scale * q;
+    rest[j] = p[j] - kept[j];
+    sum += (int32_t)q;
+    out[j / 4 * 4 * GROUP_VECTORS + j % 4] = (int8_t)q;
+  }
+  return 128 * sum;
+}
+
+TARGET_VNNI void ckernels_best_cascade(
+    int level, const struct ckernels_cascade *k, const float *vectors, size_t count, void *scratch, uint32_t *winners,
+    double *scores, struct ckernels_counts *counts) {
+  const size_t d = k->dimension, width = k->width;
+  const struct layout at = lay_out(k, count);
+  char *base = (char *)(((uintptr_t)scratch + 63) / 64 * 64);
+  struct vector *v = (struct vector *)(base + at.vectors);
+  float *centred = (float *)(base + at.centred), *turned = (float *)(base + at.turned);
+  int8_t *slices = (int8_t *)(base + at.slices), *whole = (int8_t *)(base + at.whole);
+  int32_t *thresholds = (int32_t *)(base + at.thresholds);
+  float *rest = (float *)(base + at.rest), *error = (float *)(base + at.error), *length = (float *)(base + at.length),
+        *lower = (float *)(base + at.lower);
+  struct hit *hits = (struct hit *)(base + at.hits);
+
+  for (size_t i = 0; i < count; i++) {
+    float *a = centred + i * d;
+    for (size_t j = 0; j < d; j++) a[j] = vectors[i * d + j] - k->mean_vectors[j];
+    v[i].search = search_start();
+    v[i].top = -INFINITY;
+    v[i].size = norm_above(a, d);
+    // |x| + |mx|, as x is a and mx.
+    const double both = v[i].size * (1 + 0x1p-20) + 2 * k->mean_vectors_norm;
+    // Differences from the means are rounded to binary32, the rest to binary64.
+    v[i].slack = 0x1p-22 * both * k->spread + ((double)d + 16) * 0x1p-50 * both * k->longest + 0x1p-100;
+    // Out of the range for which bounds and integers are sized.
+    if (!((4 * both * k->spread + v[i].slack) / k->unit < 0x1p40) || !(both < 0x1p40)) {
+      counts->fallbacks += 1;
+      ckernels_best_sgemm(level, k->rows, vectors, count, base + at.sgemm, winners, scores, counts);
+      return;
+    }
+  }
+  // In parts of TURN_PART, so that no product passes through many roundings.
+  for (size_t j = 0; j < d; j += TURN_PART) {
+    cblas_sgemm(
+        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width,
+        (blasint)(d - j < TURN_PART ? d - j : TURN_PART), 1.0f, centred + j, (blasint)d, k->basis + j, (blasint)d,
+        j == 0 ? 0.0f : 1.0f, turned, (blasint)width);
+  }
+  memset(slices, 0, at.groups * GROUP_VECTORS * k->padded);
+  for (size_t i = at.groups * GROUP_VECTORS; i-- > 0;) {
+    // Vectors that fill up the last group match nothing.
+    rest[i] = error[i] = length[i] = 0;
+    lower[i] = 3.0e9f;
+  }
+  const double n = (double)(d < TURN_PART ? d : TURN_PART + d / TURN_PART + 1) + 16, gamma = n * 0x1p-24 / (1 - n * 0x1p-24);
+  float quantized[width], left[width > d ? width : d];
+  for (size_t i = 0; i < count; i++) {
+    const float *a = centred + i * d, *p = turned + i * width;
+    const double size = v[i].size;
+    v[i].known = ckernels_score(level, vectors + i * d, k->mean_rows, d);
+
+    quantize_whole(v + i, a, d, k->whole_width, left, whole + i * k->whole_width);
+    // left[] is rounded by a few 2^-24 of |a|.
+    v[i].error = norm_above(left, d) + 0x1p-22 * size;
+    v[i].length = size + v[i].error;
+
+    int8_t *out = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
+    v[i].slice_sum = quantize_slice(p, width, (float)k->vector_scale, left, quantized, out);
+    const double rho = gamma * k->basis_norm * size + ((double)d + 16) * 0x1p-110;
+    const double e = norm_above(left, width) + 0x1p-22 * size + rho;
+    // norm_above() is not above by more than this.
+    const double kept = fmax(norm_above(p, width) * (1 - ((double)width / 64 + 16) * 0x1p-22) - 0x1p-50 - rho, 0);
+    const double outside = fmax(size * size * (1 + 2 * k->skew) * (1 + 0x1p-40) - kept * kept, 0);
+    // How the vector's terms differ from the usual ones, rounded up.
+    const double up = 0x1p-20 * size, unit = k->unit;
+    rest[i] = (float)((sqrt(e * e + outside) - (double)k->usual.rest + up) / unit);
+    error[i] = (float)((e - (double)k->usual.error + up) / unit);
+    length[i] = (float)((norm_above(quantized, width) - (double)k->usual.length + up) / unit);
+  }
+
+  // The most promising row of the nearest pivot's group gives each vector a
+  // lower bound.
+  int32_t *greatest = (int32_t *)(base + at.greatest);
+  uint32_t *nearest = (uint32_t *)(base + at.nearest);
+  for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
+    greatest[i] = INT32_MIN;
+    nearest[i] = 0;
+  }
+  for (size_t pivot = 0; pivot < k->groups; pivot += BLOCK_ROWS) {
+    for (size_t group = 0; group < at.groups; group++) {
+      find_greatest(
+          k->pivots + pivot * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
+          k->pivot_offsets + pivot, (uint32_t)pivot, greatest + group * GROUP_VECTORS, nearest + group * GROUP_VECTORS);
+    }
+  }
+  for (size_t i = 0; i < count; i++) {
+    const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
+    const uint32_t start = k->group_starts[nearest[i]], end = k->group_starts[nearest[i] + 1];
+    int32_t top = INT32_MIN;
+    uint32_t seed = 0;
+    for (uint32_t block = start / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
+      find_greatest_of_one(
+          k->packed + block * BLOCK_ROWS * k->padded, slice, k->padded / 4, k->offsets + block * BLOCK_ROWS,
+          block * BLOCK_ROWS, &top, &seed);
+    }
+    if (seed >= k->rows->count) seed = 0;
+    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seed, counts);
+  }
+
+  for (size_t first = 0; first < k->blocks;) {
+    // Chunks grow, so that early ones raise the lower bounds for the others.
+    size_t end = first + (first < 1 ? 1 : first < CHUNK_BLOCKS ? first : CHUNK_BLOCKS);
+    if (end > k->blocks) end = k->blocks;
+    for (size_t i = 0; i < count; i++) {
+      // In the middle of rounding at 2^-24 of each term, four units and 2^-20.
+      const double value = (v[i].search.lower - v[i].known - v[i].slack) / k->unit;
+      lower[i] = (float)(value - fabs(value) * 0x1p-20 + (double)v[i].slice_sum - 4);
+    }
+    size_t hit_count = 0;
+    for (size_t block = first; block < end; block++) {
+      const struct block_bound bound = k->bounds[block];
+      for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
+        const float by_rest = fmaxf(rest[i] * bound.least.rest, rest[i] * bound.most.rest);
+        const float by_error = fmaxf(error[i] * bound.least.error, error[i] * bound.most.error);
+        const float by_length = fmaxf(length[i] * bound.least.length, length[i] * bound.most.length);
+        const float rounding = (fabsf(by_rest) + fabsf(by_error) + fabsf(by_length)) * 0x1p-18f;
+        thresholds[i] = clamped(lower[i] - (by_rest + by_error + by_length) - rounding - 2);
+      }
+      const uint8_t *packed = k->packed + block * BLOCK_ROWS * k->padded;
+      for (size_t group = 0; group < at.groups; group++) {
+        uint64_t masks[GROUP_VECTORS];
+        find_reaching(
+            packed, slices + group * GROUP_VECTORS * k->padded, k->padded / 4, k->offsets + block * BLOCK_ROWS,
+            thresholds + group * GROUP_VECTORS, masks);
+        for (size_t i = 0; i < GROUP_VECTORS; i++) {
+          for (uint64_t mask = masks[i]; mask != 0; mask &= mask - 1) {
+            hits[hit_count++] = (struct hit){
+                (uint32_t)(group * GROUP_VECTORS + i), (uint32_t)(block * BLOCK_ROWS) + (uint32_t)__builtin_ctzll(mask)};
+          }
+        }
+      }
+      // Room for one more block must remain.
+      if (block + 1 < end && hit_count + at.groups * GROUP_VECTORS * BLOCK_ROWS <= at.hit_room) continue;
+      for (size_t h = 0; h < hit_count; h++) {
+        const uint32_t i = hits[h].vector, position = hits[h].position;
+        if (h + 8 < hit_count) {
+          const char *ahead = (const char *)k->whole + hits[h + 8].position * k->whole_stride;
+          for (size_t line = 0; line < k->whole_stride; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
+        }
+        if (i >= count || position >= k->rows->count) continue;
+        consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, position, counts);
+      }
+      counts->looked += hit_count;
+      hit_count = 0;
+    }
+    first = end;
+  }
+  for (size_t i = 0; i < count; i++) {
+    search_rescore(level, &v[i].search, k->rows, vectors + i * d, counts);
+    winners[i] = v[i].search.winner;
+    scores[i] = v[i].search.best;
+  }
+}
+
+int ckernels_has_vnni(void) {
+  __builtin_cpu_init();
+  return ckernels_best_level() == CKERNELS_AVX512 && __builtin_cpu_supports("avx512vnni");
+}

@@ -1,0 +1,78 @@
+// What the int8 cascade knows of the rows. Names follow the proof in
+// Indexer.docc/ExactAssignment.md.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "CKernels.h"
+
+// Rows of a block lie side by side, four elements of each after four of the
+// last, as vpdpbusd wants them; vectors go through a block six at a time.
+enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, TURN_PART = 128 };
+
+// The whole row in int8, for the second look. Follows its elements in memory.
+struct whole_row {
+  double bias;      // score(mx, c - mc)
+  float scale;      // c - mc = scale * elements + e
+  float error;      // at least |e|
+  float length;     // at least |scale * elements|
+  uint32_t row;     // its number
+};
+
+// The terms of a bound on what the slice's integer product leaves out of a
+// score: for vectors A, |e_a| and |alpha|, for rows B, |beta| and |e_b|, in the
+// order in which they are multiplied.
+struct terms {
+  float rest, error, length;
+};
+
+// What holds for every row of a block.
+struct block_bound {
+  struct terms least, most;
+};
+
+struct ckernels_cascade {
+  const struct ckernels_rows *rows;
+  size_t dimension;  // d
+  size_t width;      // D: dimensions of the slice
+  size_t padded;     // D rounded up to a multiple of 4
+  size_t blocks;
+  float *mean_rows, *mean_vectors;  // mc, mx: [d]
+  float *basis;                     // P: [D x d]
+  double *basis64;                  // the same numbers
+  double skew;                      // at least |P P' - I|
+  double basis_norm;                // at least |P|
+  double row_scale, vector_scale;   // of the slice
+  double unit;                      // their product
+  struct terms usual;               // of vectors, about
+  double longest;                   // at least every |c| and |mc|
+  double spread;                    // at least every |c - mc|
+  double mean_vectors_norm;         // at least |mx|
+
+  uint8_t *packed;             // [blocks x padded/4 x BLOCK_ROWS x 4]
+  int32_t *offsets;            // [blocks x BLOCK_ROWS]
+  struct block_bound *bounds;  // [blocks]
+  uint8_t *whole;              // [blocks x BLOCK_ROWS] of whole_stride bytes
+  size_t whole_width;          // d rounded up to a multiple of 64
+  size_t whole_stride;
+
+  // Rows lie in groups of neighbours, each around a pivot; the best row of the
+  // nearest pivot's group is the first guess.
+  size_t groups;
+  uint8_t *pivots;          // packed like rows
+  int32_t *pivot_offsets;   // [groups rounded up to whole blocks]
+  uint32_t *group_starts;   // [groups + 1] positions
+
+  // Between quantize and pack, in the rows' own order.
+  float *pivot_slices;      // [groups x D]
+  float *pivot_halves;      // [groups] half their squared lengths
+  uint8_t *slices;          // [count x padded]
+  struct slice_bound {
+    struct terms terms;
+    int32_t offset;
+    uint32_t group;
+  } *slice_bounds;
+  uint32_t *order;          // rows by group, then by rising rest
+  int unsuitable;   // set when some row is out of range
+};

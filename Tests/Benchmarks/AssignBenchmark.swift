@@ -1,0 +1,57 @@
+// `tarn-bench assign`: the assignment engine, run on request, so that a script
+// can run it and its peers in turn. One line in, one line out.
+
+import Catalog
+import Foundation
+import Indexer
+import Logging
+
+/// Assigns the rows of one file to the rows of another.
+///
+/// Prints `ready` once the rows are prepared; then for each line on stdin it
+/// assigns all queries once and prints, as JSON, the seconds it took and what
+/// it cost. The last word of a line may name a file for the winners, uint32.
+struct AssignBenchmark {
+  private let engine: AssignmentEngine
+  private let queries: FeatureFile
+  private let baseline: Int
+
+  init(_ options: Options) throws {
+    guard let rows = options.text("rows"), let queries = options.text("queries") else {
+      throw BenchmarkError(text: "assign needs --rows FILE.npy and --queries FILE.npy")
+    }
+    self.queries = try FeatureFile(queries)
+    baseline = try AssignBenchmark.residentMemory()
+    engine = try AssignmentEngine(rows: FeatureFile(rows).matrix, logger: Logger(label: "tarn.bench"))
+  }
+
+  func run() throws {
+    say(["state": .string("ready"), "engine": .string(engine.backend.rawValue)])
+    while let line = readLine() {
+      let before = engine.statistics
+      let clock = ContinuousClock()
+      var winners = Winners()
+      let seconds = try clock.measure { winners = try engine.best(of: queries.matrix) } / .seconds(1)
+      let words = line.split(separator: " ")
+      if words.count > 1, let path = words.last {
+        let bytes = winners.rows.flatMap { row in (0..<4).map { UInt8(truncatingIfNeeded: row >> (8 * $0)) } }
+        try Data(bytes).write(to: URL(fileURLWithPath: String(path)))
+      }
+      let after = engine.statistics
+      say([
+        "seconds": .number(seconds), "vectors": .count(winners.rows.count),
+        "rescored": .count(after.rescored - before.rescored), "fallbacks": .count(after.fallbacks - before.fallbacks),
+        "engine_bytes": .count(try peakMemory() - baseline),
+      ])
+    }
+  }
+
+  private func say(_ object: [String: JSONValue]) {
+    FileHandle.standardOutput.write(Data((JSONValue.object(object).text + "\n").utf8))
+  }
+
+  private static func residentMemory() throws -> Int {
+    let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
+    return (fields.count > 1 ? Int(fields[1]) ?? 0 : 0) * Int(getpagesize())
+  }
+}

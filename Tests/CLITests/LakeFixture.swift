@@ -1,0 +1,260 @@
+// Tiny lakes for the tests of the command line: sources of a few rows, over
+// files and over HTTP, and what a lake holds in a form that can be compared.
+
+import Catalog
+import Foundation
+import GRDB
+import Synchronization
+import TestSupport
+import Testing
+
+extension Tag {
+  /// Takes more than a second.
+  @Tag static var slow: Self
+}
+
+/// Feature files of unit rows, the same on every machine.
+enum FeatureBytes {
+  /// The bytes of a `.npy` file.
+  static func npy(_ rowCount: Int, dimension: Int, _ elementType: ElementType = .float16, seed: UInt64) -> [UInt8] {
+    var random = SplitMix64(seed: seed)
+    let rows = random.unitRows(rowCount, dimension: dimension)
+    switch elementType {
+    case .float16:
+      return NpyHeader.bytes(descr: "<f2", rowCount: rowCount, columns: dimension)
+        + rows.flatMap { value in littleEndian(Float16(value).bitPattern) }
+    case .float32:
+      return NpyHeader.bytes(descr: "<f4", rowCount: rowCount, columns: dimension)
+        + rows.flatMap { value in littleEndian(value.bitPattern) }
+    }
+  }
+
+  private static func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
+    (0..<value.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+  }
+}
+
+/// Two sources of paired rows: `images` on a web server, `captions` in a
+/// directory.
+final class FeatureSources: Sendable {
+  static let dimension = 8
+  static let shardCount = 2
+  static let rowCount = 20
+
+  let directory: LakeDirectory
+  let server: HostileServer
+
+  init() throws {
+    directory = try LakeDirectory()
+    var images: [String: [UInt8]] = [:]
+    for ordinal in 0..<Self.shardCount {
+      images["/images/img_\(ordinal).npy"] = FeatureBytes.npy(
+        Self.rowCount, dimension: Self.dimension, .float16, seed: UInt64(1 + ordinal))
+    }
+    let served = images
+    server = try HostileServer { request in
+      served[request.target].map { .file($0, for: request) } ?? .answer(404)
+    }
+    try FileManager.default.createDirectory(atPath: directory.path + "/captions", withIntermediateDirectories: true)
+    for ordinal in 0..<Self.shardCount {
+      let bytes = FeatureBytes.npy(
+        Self.rowCount, dimension: Self.dimension, .float32, seed: UInt64(101 + ordinal))
+      try Data(bytes).write(to: URL(fileURLWithPath: "\(directory.path)/captions/txt_\(ordinal).npy"))
+    }
+  }
+}
+
+/// How far a lake is.
+enum LakeStage: Int, CaseIterable {
+  case empty, registered, synced, trained, built
+
+  /// The arguments that lead from the stage before to this one.
+  func arguments(_ sources: FeatureSources) -> [[String]] {
+    let dimension = "\(FeatureSources.dimension)"
+    switch self {
+    case .empty: return []
+    case .registered:
+      return [
+        [
+          "source", "add", "images", "--url", sources.server.url("/images/img_{ordinal}.npy"), "--count",
+          "\(FeatureSources.shardCount)", "--dimension", dimension,
+        ],
+        [
+          "source", "add", "captions", "--directory", sources.directory.path + "/captions", "--dimension", dimension,
+          "--dtype", "float32", "--modality", "text",
+        ],
+      ]
+    case .synced: return [["sync", "--quiet"]]
+    case .trained:
+      return [
+        [
+          "train", "t", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "2", "--quiet",
+        ]
+      ]
+    case .built:
+      return [["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1", "--quiet"]]
+    }
+  }
+}
+
+/// A directory of a test's own, in memory where the system offers that: these
+/// tests are about the order of durable steps and not about the disk.
+final class LakeDirectory: Sendable {
+  let path: String
+
+  init() throws {
+    let parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NSTemporaryDirectory()
+    path = "\(parent)/tarn-test-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+/// A lake of a test's own.
+final class LakeFixture: Sendable {
+  let directory: LakeDirectory
+  var lake: String { directory.path + "/lake" }
+
+  private init(directory: LakeDirectory) { self.directory = directory }
+
+  /// An empty directory, no lake yet.
+  static func nothing() throws -> LakeFixture { LakeFixture(directory: try LakeDirectory()) }
+
+  private struct Prototypes {
+    var sources: FeatureSources?
+    var lakes: [LakeStage: LakeFixture] = [:]
+  }
+  private static let prototypes = Mutex(Prototypes())
+
+  /// The sources that every lake of these tests shares.
+  static func sources() throws -> FeatureSources {
+    try prototypes.withLock { prototypes in
+      let sources = try prototypes.sources ?? FeatureSources()
+      prototypes.sources = sources
+      return sources
+    }
+  }
+
+  /// A lake at a stage, copied from one that was brought there once.
+  static func make(_ stage: LakeStage) throws -> LakeFixture {
+    let sources = try sources()
+    return try prototypes.withLock { prototypes in
+      for step in LakeStage.allCases where step.rawValue <= stage.rawValue && prototypes.lakes[step] == nil {
+        guard let before = LakeStage(rawValue: step.rawValue - 1), let lake = prototypes.lakes[before] else {
+          let lake = LakeFixture(directory: try LakeDirectory())
+          try lake.succeed(["init", lake.lake])
+          prototypes.lakes[step] = lake
+          continue
+        }
+        let next = try lake.copy()
+        for arguments in step.arguments(sources) { try next.succeed(arguments) }
+        prototypes.lakes[step] = next
+      }
+      return try #require(prototypes.lakes[stage]).copy()
+    }
+  }
+
+  /// A lake with the same bytes elsewhere.
+  func copy() throws -> LakeFixture {
+    let copy = LakeFixture(directory: try LakeDirectory())
+    try FileManager.default.copyItem(atPath: lake, toPath: copy.lake)
+    return copy
+  }
+
+  // MARK: Commands
+
+  /// What tarn is told of this lake and of how many threads to use.
+  private func environment(_ added: [String: String]) -> [String: String] {
+    ["TARN_LAKE": lake, "TARN_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"]
+      .merging(added) { $1 }
+  }
+
+  /// Runs tarn on this lake.
+  func run(_ arguments: [String], environment added: [String: String] = [:]) throws -> ProcessResult {
+    try ProcessRunner.run(arguments, environment: environment(added))
+  }
+
+  /// Starts tarn on this lake.
+  func start(_ arguments: [String]) throws -> RunningProcess {
+    try ProcessRunner.start(arguments, environment: environment([:]))
+  }
+
+  /// Runs tarn on this lake; it must succeed.
+  @discardableResult
+  func succeed(_ arguments: [String], location: SourceLocation = #_sourceLocation) throws -> ProcessResult {
+    let result = try run(arguments)
+    try #require(result.ending == .exit(0), "\(arguments): \(result.errorText)", sourceLocation: location)
+    return result
+  }
+
+  // MARK: The catalog behind tarn's back
+
+  /// Runs statements on the catalog with its triggers dropped and its foreign
+  /// keys off: what no tarn would do.
+  func tamper(_ sql: String) throws {
+    var configuration = Configuration()
+    configuration.foreignKeysEnabled = false
+    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite", configuration: configuration)
+    try queue.write { database in
+      let triggers = try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+      for trigger in triggers { try database.execute(sql: "DROP TRIGGER \(trigger)") }
+      try database.execute(sql: sql)
+    }
+    try queue.close()
+  }
+
+  /// Drops the bytes of every image shard, as an eviction does.
+  func evictImages() throws {
+    let catalog = try LakeCatalog.open(root: lake, writing: "a test")
+    for shard in try catalog.shards(of: catalog.source(named: "images")) { try catalog.evict(shard) }
+  }
+
+  /// One text from the catalog.
+  func text(_ sql: String) throws -> String {
+    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    defer { try? queue.close() }
+    return try #require(try queue.read { try String.fetchOne($0, sql: sql) })
+  }
+
+  // MARK: Comparing
+
+  /// Everything in the lake: each table row by row, each file with its digest.
+  ///
+  /// - Parameter lasting: Leaves out times, the record of attempts, of what
+  ///   mirrors were seen to have and of machines, and files that are no results:
+  ///   what two lakes with the same results may differ in.
+  /// - Returns: A line for each row and file, in order.
+  /// - Throws: What SQLite or the file system says.
+  func contents(lasting: Bool = false) throws -> [String] {
+    try rows(lasting: lasting) + files(lasting: lasting)
+  }
+
+  private func rows(lasting: Bool) throws -> [String] {
+    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    defer { try? queue.close() }
+    return try queue.read { database in
+      let tables = try String.fetchAll(
+        database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+      return try tables.filter { !lasting || !["transfer", "shard_location", "reproduction"].contains($0) }.flatMap {
+        table in
+        try Row.fetchAll(database, sql: "SELECT * FROM \(table)").map { row in
+          let columns = row.columnNames.filter { !lasting || !($0.hasSuffix("_at") || $0 == "environment") }
+          return "\(table): " + columns.map { "\($0)=\(row[$0] as DatabaseValue)" }.joined(separator: " ")
+        }.sorted()
+      }
+    }
+  }
+
+  private func files(lasting: Bool) throws -> [String] {
+    try FileManager.default.subpathsOfDirectory(atPath: lake).sorted().compactMap { path in
+      let isResult =
+        ["shards/", "artifacts/", "versions/"].contains(where: path.hasPrefix) && !path.hasPrefix("artifacts/.work/")
+        && ![".tmp", ".part", ".resume", ".link-"].contains(where: path.contains)
+      // The catalog is compared by its rows, the lock by nobody.
+      guard lasting ? isResult : !path.hasPrefix("catalog.sqlite") && path != "tarn.lock" else { return nil }
+      guard Disk.size(of: "\(lake)/\(path)") != nil else { return nil }
+      return "\(path): \(try Disk.digest(of: "\(lake)/\(path)").hex)"
+    }
+  }
+}

@@ -1,0 +1,135 @@
+// What every verb prints: help with examples and exit codes, JSON that parses
+// and nothing else on standard output; and second runs that change nothing.
+
+import Catalog
+import Foundation
+import TestSupport
+import Testing
+
+/// A verb as the tool itself describes it.
+private struct DescribedCommand: Decodable {
+  let commandName: String
+  let subcommands: [DescribedCommand]?
+
+  /// Every verb below, as the words that call it.
+  var verbs: [[String]] {
+    let below = (subcommands ?? []).filter { $0.commandName != "help" }
+    return below.isEmpty ? [[]] : below.flatMap { command in command.verbs.map { [command.commandName] + $0 } }
+  }
+}
+
+private struct ToolDescription: Decodable {
+  let command: DescribedCommand
+
+  static func verbs() throws -> [[String]] {
+    let dump = try ProcessRunner.run(["--experimental-dump-help"])
+    return try JSONDecoder().decode(ToolDescription.self, from: Data(dump.output)).command.verbs
+  }
+}
+
+@Suite(.timeLimit(.minutes(2))) struct OutputTests {
+  @Test func helpOfEveryVerbHasExamplesAndExitStatus() throws {
+    for verb in try ToolDescription.verbs() {
+      let help = try ProcessRunner.run(verb + ["--help"])
+      #expect(help.ending == .exit(0))
+      #expect(help.errors.isEmpty)
+      let example = "\n  tarn \(verb.joined(separator: " "))"
+      for part in ["EXAMPLES\n", example, "EXIT STATUS\n", "OPTIONS:\n"] {
+        #expect(help.outputText.contains(part), "tarn \(verb.joined(separator: " ")) --help lacks '\(part)'")
+      }
+    }
+  }
+
+  @Test func helpNamesEveryExitStatus() throws {
+    let help = try ProcessRunner.run(["--help"]).outputText
+    for code in [0, 1, 3, 10, 11, 12, 20, 21, 24, 28, 64, 75, 130] {
+      #expect(help.contains(try Regex("\\b\(code)\\s+[a-z]")), "the help lacks \(code)")
+    }
+  }
+
+  /// The calls whose standard output is looked at, one for each verb.
+  private func calls(_ lake: LakeFixture) throws -> [[String]] {
+    let queries = lake.directory.path + "/queries.npy"
+    try Data(FeatureBytes.npy(3, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
+    let captions = try LakeFixture.sources().directory.path + "/captions"
+    return [
+      ["init", lake.directory.path + "/other"],
+      ["source", "add", "more", "--directory", captions, "--dimension", "8", "--dtype", "float32"],
+      ["source", "list"], ["source", "show", "images"], ["sync"],
+      ["import", "captions", captions + "/txt_0.npy"],
+      ["train", "u", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1"],
+      ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
+      ["versions"], ["show", "v@1"], ["show", "t"], ["search", "v@1", "--queries", queries],
+      ["locate", "v@1", "0", "39"], ["reproduce", "v@1"], ["doctor"],
+    ]
+  }
+
+  @Test func everyVerbPrintsJSONAloneOnStandardOutput() throws {
+    let lake = try LakeFixture.make(.built)
+    let calls = try calls(lake)
+    let missing = try ToolDescription.verbs().filter { verb in !calls.contains { $0.starts(with: verb) } }
+    #expect(missing.isEmpty, "verbs that this test does not call: \(missing)")
+    for arguments in calls {
+      let result = try lake.run(arguments + ["--json"])
+      #expect(result.ending == .exit(0), "\(arguments): \(result.errorText)")
+      let lines = result.outputText.split(separator: "\n")
+      #expect(!lines.isEmpty, "\(arguments) printed nothing")
+      for line in lines {
+        let value = try? JSONSerialization.jsonObject(with: Data(line.utf8))
+        #expect(value is [String: Any] || value is [Any], "\(arguments) printed '\(line)'")
+      }
+    }
+  }
+
+  @Test func everyVerbKeepsProgressOffStandardOutput() throws {
+    let quiet = try LakeFixture.make(.built)
+    let loud = try quiet.copy()
+    for (first, second) in zip(try calls(quiet), try calls(loud)) {
+      let said = try loud.run(second)
+      #expect(said.ending == .exit(0), "\(second): \(said.errorText)")
+      #expect(!said.outputText.contains("\r") && !said.outputText.contains("\u{1B}"))
+      // Doctor prints less when it is quiet, and status measures nothing twice.
+      guard first[0] != "doctor" else { continue }
+      let plain = try quiet.run(first + ["--quiet"])
+      #expect(plain.errors.isEmpty, "\(first) --quiet said \(plain.errorText)")
+      #expect(
+        plain.outputText.split(separator: "\n").count == said.outputText.split(separator: "\n").count,
+        "\(first): \(said.outputText)")
+    }
+  }
+
+  @Test func failuresAreJSONToo() throws {
+    let lake = try LakeFixture.make(.synced)
+    for arguments in [["show", "none@1"], ["build", "v", "--trained", "none", "--images", "images"]] {
+      let result = try lake.run(arguments + ["--json"])
+      #expect(result.ending == .exit(64))
+      #expect(result.errorLines.count == 1)
+      let document = try JSONSerialization.jsonObject(with: Data(result.output)) as? [String: [String: Any]]
+      let error = try #require(document?["error"])
+      #expect(error["exit"] as? Int == 64)
+      #expect((error["message"] as? String)?.contains("none") == true)
+    }
+  }
+
+  @Test func aSecondRunChangesNoRowAndNoByte() throws {
+    let lake = try LakeFixture.make(.built)
+    let before = try lake.contents()
+    #expect(before.count > 40)
+    for stage in [LakeStage.synced, .trained, .built] {
+      for arguments in stage.arguments(try LakeFixture.sources()) {
+        try lake.succeed(arguments)
+        let after = try lake.contents()
+        #expect(after == before, "\(arguments[0]) changed \(after.difference(from: before))")
+      }
+    }
+  }
+
+  @Test func aReaderThatGoesAwayEndsQuietly() throws {
+    let lake = try LakeFixture.make(.built)
+    let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n"
+    let process = try lake.start(["sql", sql, "--format", "jsonl"])
+    let result = process.finish(readingAtMost: 10)
+    #expect(result.ending == .exit(1))
+    #expect(result.errors.isEmpty)
+  }
+}

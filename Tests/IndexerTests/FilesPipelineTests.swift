@@ -1,0 +1,143 @@
+// The pipeline of the large files: digests computed side by side are SHA-256,
+// bytes do not depend on buffers, and a disk that refuses leaves nothing.
+
+import CSha256
+import Catalog
+import Foundation
+import Indexer
+import Testing
+
+private let trainedDigest = ContentDigest.of("trained")
+
+private let plans = [
+  BufferPlan(byteCount: 1, count: 2, batchByteCount: 1),
+  BufferPlan(byteCount: 37, count: 3, batchByteCount: 100),
+  BufferPlan(byteCount: 4096, count: 2, batchByteCount: 3000),
+  BufferPlan(byteCount: 10_000, count: 5, batchByteCount: 1 << 20),
+]
+
+struct FilesPipelineTests {
+  @Test(arguments: 0...csha256_best_path())
+  func stringsHashedTogetherGetTheirOwnDigests(path: Int32) {
+    var numbers = SeededNumbers(seed: 5)
+    let bytes = (0..<3000).map { _ in UInt8(numbers.next(below: 256)) }
+    for round in 0..<300 {
+      let count = 1 + numbers.next(below: 7)
+      let strings = (0..<count).map { _ in
+        let start = numbers.next(below: 1000)
+        return start..<(start + numbers.next(below: round % 2 == 0 ? 140 : 2000))
+      }
+      var streams = [csha256_stream](repeating: csha256_stream(), count: count)
+      var digests = [UInt8](repeating: 0, count: 32 * count)
+      streams.withUnsafeMutableBufferPointer { streams in
+        digests.withUnsafeMutableBufferPointer { digests in
+          bytes.withUnsafeBufferPointer { bytes in
+            for i in 0..<count { csha256_start(&streams[i]) }
+            // Half of each string in one run, the rest in another, each in two pieces.
+            let middles = strings.map { $0.lowerBound + $0.count / 2 }
+            for isLast in [false, true] {
+              let jobs = (0..<count).map { i in
+                let half = isLast ? middles[i]..<strings[i].upperBound : strings[i].lowerBound..<middles[i]
+                let cut = numbers.next(below: half.count + 1)
+                return csha256_job(
+                  stream: streams.baseAddress.map { $0 + i },
+                  pieces: (
+                    bytes.baseAddress.map { $0 + half.lowerBound }, bytes.baseAddress.map { $0 + half.lowerBound + cut }
+                  ),
+                  counts: (cut, half.count - cut),
+                  digest: isLast ? digests.baseAddress.map { $0 + 32 * i } : nil)
+              }
+              csha256_run(path, jobs, count)
+            }
+          }
+        }
+      }
+      for i in 0..<count {
+        #expect(Array(digests[32 * i..<32 * (i + 1)]) == ContentDigest.of(bytes[strings[i]]).bytes)
+      }
+    }
+  }
+
+  @Test(arguments: plans.indices, [1, 40])
+  func bytesAndDigestsDoNotDependOnBuffers(plan: Int, nlist: Int) throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq4, dimension: 9, nlist: nlist, count: 600)
+    let inputs = try sample.segments(
+      cuts: [100, 100, 450], trainedDigest: trainedDigest, in: scratch, holes: [3, 599])
+    let expected = scratch.file("expected")
+    let summary = try OutputShardMerge.write(
+      inputs, trained: sample.trained, trainedDigest: trainedDigest, to: expected, temporaryPath: expected + ".tmp")
+    #expect(try Disk.digest(of: expected) == summary.digest)
+    let output = scratch.file("output")
+    let found = try OutputShardMerge.write(
+      inputs, trained: sample.trained, trainedDigest: trainedDigest, to: output, temporaryPath: output + ".tmp",
+      buffers: plans[plan])
+    #expect(found == summary)
+    #expect(try bytes(of: output) == bytes(of: expected))
+    try OutputShardFile.verify(
+      output, trained: sample.trained, summary: summary, idsIn: inputs.map(\.ids), buffers: plans[plan])
+
+    let segment = scratch.file("segment")
+    let written = try SegmentWriter.write(
+      sample.description(trainedDigest: trainedDigest, shard: "shard"), assignments: sample.lists, codes: sample.codes,
+      to: segment, temporaryPath: segment + ".tmp", buffers: plans[plan])
+    let again = try SegmentWriter.write(
+      sample.description(trainedDigest: trainedDigest, shard: "shard"), assignments: sample.lists, codes: sample.codes,
+      to: expected, temporaryPath: segment + ".tmp")
+    #expect(written == again)
+    #expect(try bytes(of: segment) == bytes(of: expected))
+    try SegmentFile(path: segment).verify(buffers: plans[plan])
+  }
+
+  @Test(arguments: plans.indices)
+  func damageIsNoticedWhateverTheBuffers(plan: Int) throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq8, dimension: 2, nlist: 3, count: 12)
+    let path = try sample.segments(cuts: [], trainedDigest: trainedDigest, in: scratch)[0].segment.path
+    let whole = try bytes(of: path)
+    let rows = 192 + 8 * 4
+    for position in rows..<(rows + 12 * (4 + 2)) {
+      var damaged = whole
+      damaged[position] ^= 1
+      try write(damaged, to: path)
+      let input = MergeInput(segment: try SegmentFile(path: path), firstRowID: 0)
+      expectRefusal(.integrity, naming: "in list") { try input.segment.verify(buffers: plans[plan]) }
+      expectRefusal(.integrity, naming: "in list") {
+        _ = try OutputShardMerge.write(
+          [input], trained: sample.trained, trainedDigest: trainedDigest, to: scratch.file("output"),
+          temporaryPath: scratch.file("output.tmp"), buffers: plans[plan])
+      }
+    }
+    #expect(scratch.names == ["segment-0"])
+  }
+
+  // Steps of this merge: 1 creates the file, 2 to 6 write it, 7 makes it
+  // durable, 8 gives it its name, 9 makes the name durable. A merge returns
+  // only when its threads have left, so one that is stuck exceeds the limit.
+  @Test(.timeLimit(.minutes(1)), arguments: [1, 2, 3, 6, 7, 8])
+  func aDiskThatRefusesEndsTheMergeAndLeavesNothing(step: Int) async throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq8, dimension: 30, nlist: 5, count: 500)
+    let inputs = try sample.segments(cuts: [200], trainedDigest: trainedDigest, in: scratch)
+    let before = scratch.names
+    let (path, segments) = (scratch.path, inputs.map(\.segment.path))
+    // FaultPlan is of the whole process, so the merge has one of its own.
+    await #expect(processExitsWith: .success) {
+      [path = path as String, segments = segments as [String], step = step as Int] in
+      setenv("TARN_FAULT", "ENOSPC@\(step)", 1)
+      let sample = try Sample(codec: .sq8, dimension: 30, nlist: 5, count: 500)
+      let inputs = try segments.enumerated().map {
+        MergeInput(segment: try SegmentFile(path: $1), firstRowID: Int64(200 * $0))
+      }
+      do {
+        _ = try OutputShardMerge.write(
+          inputs, trained: sample.trained, trainedDigest: trainedDigest, to: path + "/output",
+          temporaryPath: path + "/output.tmp", buffers: BufferPlan(byteCount: 4096, count: 2, batchByteCount: 4000))
+        exit(1)
+      } catch let error as CatalogError where error.code == .diskFull {
+        exit(0)
+      }
+    }
+    #expect(scratch.names == before)
+  }
+}
