@@ -130,6 +130,9 @@ final class LoopControl: Sendable {
     }
   }
 
+  /// Ends the loop's poll, with nothing to say but that time matters now.
+  func poke() { state.withLock { Self.wake($0) } }
+
   /// Whether ``wake()`` was called since the last time.
   func takeWake() -> Bool {
     state.withLock { state in

@@ -12,7 +12,7 @@ extension TransferLoop {
   func open(_ transfer: Transfer) {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
     let (control, interval) = (control, configuration.checkpointByteCount)
-    let means = PartFile.Means(queue: transfer.queue, pool: pool, onRoom: { control.wake() })
+    let means = PartFile.Means(queue: transfer.queue, pool: pool, onRoom: { control.poke() })
     onDisk(transfer) {
       do throws(FetchError) {
         return .opened(
