@@ -135,8 +135,8 @@ package struct FetchConfiguration: Sendable {
   package var jobs = 4
   /// Transfers at a time from one scheme, host and port.
   package var transfersPerHost = 8
-  /// Bytes per second over all transfers, local files not counted; nil for no limit.
-  package var bytesPerSecondLimit: Int?
+  /// How much all transfers together may take, local files not counted.
+  package var bandwidth = RateTimetable(bytesPerSecond: nil)
   package var connectTimeout: Duration = .seconds(20)
   /// A transfer that brings fewer than `stallByteCount` in this time is given up.
   package var stallTimeout: Duration = .seconds(30)
@@ -170,4 +170,10 @@ package struct FetchConfiguration: Sendable {
   package var userAgent = "tarn"
 
   package init() {}
+
+  /// The bandwidth as one number of bytes per second; nil for no limit now.
+  package var bytesPerSecondLimit: Int? {
+    get { bandwidth.limit(at: Date()) }
+    set { bandwidth = RateTimetable(bytesPerSecond: newValue) }
+  }
 }

@@ -75,7 +75,6 @@ package final class Fetcher: Sendable {
 /// What a disk queue reports to the loop about a transfer.
 enum DiskReport: Sendable {
   case opened(Result<PartFile, FetchError>)
-  case checkpointed(FetchError?)
   case copying(byteCount: Int)
   case copied(Result<LocalCopy.Outcome, FetchError>)
   case finished(Result<FinishedFile, FetchError>)
@@ -130,6 +129,9 @@ final class LoopControl: Sendable {
       Self.wake($0)
     }
   }
+
+  /// Ends the loop's poll, with nothing to say but that time matters now.
+  func poke() { state.withLock { Self.wake($0) } }
 
   /// Whether ``wake()`` was called since the last time.
   func takeWake() -> Bool {

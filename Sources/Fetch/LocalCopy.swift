@@ -21,7 +21,6 @@ enum LocalCopy {
   ///   - source: Who is asked, in the resume point's terms.
   ///   - condition: The validator of the revision held.
   ///   - expectedByteCount: The size it must have, if known.
-  ///   - checkpointByteCount: Bytes between two resume points.
   ///   - isStopped: Asked now and then; true ends the copy.
   ///   - onProgress: Told the bytes held, now and then.
   /// - Returns: Whether there was something to copy.
@@ -29,7 +28,7 @@ enum LocalCopy {
   ///   `.interrupted`, `.diskFull` or `.io`.
   static func run(
     from path: String, into part: PartFile, source: ContentDigest, condition: EntityValidator?,
-    expectedByteCount: Int?, checkpointByteCount: Int, isStopped: () -> Bool, onProgress: (Int) -> Void
+    expectedByteCount: Int?, isStopped: () -> Bool, onProgress: (Int) -> Void
   ) throws(FetchError) -> Outcome {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw openError(path) }
@@ -46,11 +45,11 @@ enum LocalCopy {
       throw FetchError(.integrity, "\(byteCount) bytes where the shard has \(expectedByteCount)")
     }
     let continues = part.source == source && part.validator == validator && part.header != nil
-    try part.accept(
+    part.accept(
       BodyPromise(bodyByteCount: nil, totalByteCount: byteCount, validator: validator), from: source,
       startingOver: !continues)
     _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
-    var piece = [UInt8](repeating: 0, count: PartFile.writeByteCount)
+    var piece = [UInt8](repeating: 0, count: Block.capacity)
     var offset = part.byteCount
     while true {
       if isStopped() { throw FetchError(.interrupted, "stopped") }
@@ -63,7 +62,6 @@ enum LocalCopy {
       unsafe try part.receive(piece.span.bytes.extracting(first: count))
       offset += count
       onProgress(offset)
-      if let point = part.checkpoint(every: checkpointByteCount) { try part.commit(point) }
     }
     guard part.isWhole else {
       throw FetchError(

@@ -1,62 +1,48 @@
-// The bytes of one shard while they gather: coalesced writes, SHA-256 as they
-// pass, the .npy header checked before a byte is written, resume points, and
-// the one way to the final name.
+// The bytes of one shard while they gather, as the loop sees them: what is
+// held, from whom, and whether it can be the shard. Hashing and writing are
+// PartStore's, on the transfer's disk queue.
 //
 // Invariants:
-// 1. No byte is written before the header in front of it was accepted.
-// 2. What a resume point vouches for was fsynced before it, and its digest is
-//    compared when it is used: a torn or rotten partial starts over.
-// 3. The final name holds a whole file: length as the header and every other
-//    source of a size say, SHA-256 as expected, fsynced before the rename.
+// 1. No byte is handed to the disk before the header in front of it was accepted.
+// 2. Everything that changes the file goes through one serial queue, in order:
+//    what is held is what will be written, unless the disk fails, and then
+//    every later step fails too.
 
 internal import Catalog
+internal import Dispatch
 internal import Foundation
-internal import Glibc
 
-/// What a later run needs to continue a partial file; kept beside it as JSON.
-///
-/// Of the address it holds a digest only: an address may carry a secret.
-struct ResumePoint: Codable, Equatable, Sendable {
-  /// The digest of the mirror's address; bytes of two mirrors never mix (R10).
-  var source: ContentDigest
-  var validator: EntityValidator
-  /// Bytes of the whole shard, if the server said.
-  var totalByteCount: Int?
-  /// Durable bytes from the start, and their SHA-256.
-  var byteCount: Int
-  var digest: ContentDigest
-}
-
-/// A shard's `.part` file and its resume point.
+/// A shard's part file.
 ///
 /// Sendable although mutable: an instance belongs to one transfer, which hands
-/// it between the loop's thread and a disk thread through a mutex and touches
-/// it from one of them at a time. ``commit(_:)`` alone may run beside
-/// ``receive(_:)``; it reads only what never changes after `init`.
+/// it between the loop's thread and its disk queue through a mutex and touches
+/// it from one of them at a time.
 final class PartFile: @unchecked Sendable {
-  let path: String
-  private let resumePath: String
-  private let expectation: ShardExpectation
-  private let descriptor: Int32
+  /// What a part file works with.
+  struct Means: Sendable {
+    let queue: DispatchQueue
+    let pool: BlockPool
+    /// Called on the disk queue when the loop waits for room and there is some.
+    let onRoom: @Sendable () -> Void
+  }
 
-  private var hasher = Sha256()
-  private var buffer: [UInt8] = []
+  private let expectation: ShardExpectation
+  private let means: Means
+  private let store: PartStore
+  private let backlog = DiskBacklog()
+
+  private var block: Block
   private var headerByteCount = 10
-  /// Bytes in the file; those in the buffer come on top.
-  private var writtenByteCount = 0
-  private var checkpointedByteCount = 0
+  /// Whether steps run here and now, because this is the disk queue.
+  private var isOnDiskQueue = false
+  /// Bytes held from the start of the shard.
+  private(set) var byteCount = 0
   /// What the partial is of; nil while it is empty.
   private(set) var source: ContentDigest?
   private(set) var validator = EntityValidator()
   private(set) var totalByteCount: Int?
   /// The header, once enough bytes came.
   private(set) var header: NpyHeader?
-
-  /// Writes are coalesced up to this many bytes.
-  static let writeByteCount = 1 << 20
-
-  /// Bytes held from the start of the shard.
-  var byteCount: Int { writtenByteCount + buffer.count }
 
   /// Bytes of the whole shard, as far as anyone said.
   var wholeByteCount: Int? { expectation.byteCount ?? header?.fileByteCount ?? totalByteCount }
@@ -67,158 +53,158 @@ final class PartFile: @unchecked Sendable {
   /// Whether every byte of the shard is here.
   var isWhole: Bool { header?.fileByteCount == byteCount }
 
+  /// The first failure of the disk.
+  var failure: FetchError? { backlog.failure }
+
+  /// Whether to stop reading for now; the loop is woken when that changes.
+  var isBehind: Bool { backlog.awaitsRoom() }
+
   /// Opens or creates the file and takes up its resume point, if it holds.
   ///
-  /// D8: the partial is hashed again from disk, as OpenSSL 3.0 exports no
-  /// state; what differs from the resume point is dropped.
-  init(opening path: String, expectation: ShardExpectation) throws(FetchError) {
-    self.path = path
+  /// Runs on the disk queue.
+  init(
+    opening path: String, expectation: ShardExpectation, checkpointByteCount: Int, means: Means
+  ) throws(FetchError) {
     self.expectation = expectation
-    resumePath = path + ".resume"
-    try FetchError.storing { try FaultPlan.step("create", path) }
-    descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
-    guard descriptor >= 0 else { throw FetchError(Disk.systemError("create", path)) }
-    buffer.reserveCapacity(Self.writeByteCount + (64 << 10))
-    if let point = readResumePoint(), try takeUp(point) { return }
-    try startOver()
+    self.means = means
+    block = means.pool.take()
+    store = try PartStore(opening: path, checkpointByteCount: checkpointByteCount)
+    if let (point, start) = try store.readPartial(), let header = header(of: point, start) {
+      try store.takeUp(point)
+      self.header = header
+      source = point.source
+      validator = point.validator
+      totalByteCount = point.totalByteCount
+      byteCount = point.byteCount
+    } else {
+      try store.startOver()
+    }
   }
 
-  deinit { close(descriptor) }
+  deinit { means.pool.giveBack(block) }
 
-  /// Forgets everything held; the file is empty afterwards.
-  func startOver() throws(FetchError) {
-    hasher = Sha256()
-    buffer.removeAll(keepingCapacity: true)
-    writtenByteCount = 0
-    checkpointedByteCount = 0
+  // MARK: Bytes
+
+  /// Forgets everything held.
+  func startOver() {
+    block.clear()
+    byteCount = 0
     headerByteCount = 10
     header = nil
     source = nil
     validator = EntityValidator()
     totalByteCount = nil
-    // The resume point goes first: it must never vouch for other bytes.
-    if unsafe access(resumePath, F_OK) == 0 { try FetchError.storing { try Disk.remove(resumePath) } }
-    guard ftruncate(descriptor, 0) == 0 else { throw FetchError(Disk.systemError("truncate", path)) }
+    perform(byteCount: 0) { store throws(FetchError) in try store.startOver() }
   }
 
   /// Prepares for a body that continues what is held, or for a whole one.
-  func accept(_ promise: BodyPromise, from source: ContentDigest, startingOver: Bool) throws(FetchError) {
-    if startingOver { try startOver() }
+  func accept(_ promise: BodyPromise, from source: ContentDigest, startingOver: Bool) {
+    // What is in the block goes out under the name of whom it came from.
+    startingOver ? startOver() : flush()
     self.source = source
     validator = promise.validator
     totalByteCount = promise.totalByteCount
+    let provenance = PartStore.Provenance(
+      source: source, validator: promise.validator, totalByteCount: promise.totalByteCount)
+    perform(byteCount: 0) { store throws(FetchError) in store.begin(provenance) }
   }
 
   /// Takes the next bytes of the shard.
   ///
   /// - Throws: ``FetchError`` `.integrity` if they cannot be of this shard;
-  ///   `.diskFull` or `.io` if they cannot be written.
+  ///   `.diskFull` or `.io` if earlier ones could not be written.
   func receive(_ bytes: RawSpan) throws(FetchError) {
-    unsafe bytes.withUnsafeBytes { unsafe buffer.append(contentsOf: $0) }
-    if header == nil { try readHeader() }
-    guard let header else { return }
-    guard byteCount <= header.fileByteCount else {
-      throw FetchError(.integrity, "more bytes than the \(header.fileByteCount) that its .npy header declares")
-    }
-    if buffer.count >= Self.writeByteCount { try flush() }
-  }
-
-  /// Writes out what is buffered.
-  func flush() throws(FetchError) {
-    guard !buffer.isEmpty, header != nil else { return }
-    do {
-      try FaultPlan.step("write", path)
-      try unsafe buffer.withUnsafeBytes { bytes in
-        var done = 0
-        while done < bytes.count {
-          let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
-          let count = unsafe pwrite(descriptor, rest.baseAddress, rest.count, off_t(writtenByteCount + done))
-          if count < 0 {
-            if errno == EINTR { continue }
-            throw Disk.systemError("write", path)
-          }
-          done += count
-        }
+    var done = 0
+    while done < bytes.byteCount {
+      let taken = block.append(bytes.extracting(done..<bytes.byteCount))
+      done += taken
+      byteCount += taken
+      if header == nil { try readHeader() }
+      if let header, byteCount > header.fileByteCount {
+        throw FetchError(.integrity, "more bytes than the \(header.fileByteCount) that its .npy header declares")
       }
-    } catch let error as CatalogError {
-      throw FetchError(error)
-    } catch {
-      throw FetchError(.io, "\(error)")
-    }
-    unsafe hasher.update(buffer.span.bytes)
-    writtenByteCount += buffer.count
-    buffer.removeAll(keepingCapacity: true)
-  }
-
-  /// A resume point for what is written, if `interval` bytes came since the last.
-  func checkpoint(every interval: Int) -> ResumePoint? {
-    guard let source, header != nil, writtenByteCount > 0,
-      writtenByteCount - checkpointedByteCount >= max(1, interval)
-    else { return nil }
-    checkpointedByteCount = writtenByteCount
-    return ResumePoint(
-      source: source, validator: validator, totalByteCount: totalByteCount, byteCount: writtenByteCount,
-      digest: hasher.digestSoFar())
-  }
-
-  /// Makes a resume point durable, its bytes first (D1).
-  func commit(_ point: ResumePoint) throws(FetchError) {
-    try FetchError.storing {
-      try FaultPlan.step("fsync", path)
-      guard fdatasync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
-      try Disk.writeAtomically(JSONEncoder().encode(point), to: resumePath)
+      guard block.isFull else { continue }
+      if let failure { throw failure }
+      flush()
     }
   }
 
-  /// Keeps what arrived for a later attempt, as far as that is worth it.
+  /// Hands the block to the disk.
+  private func flush() {
+    guard block.byteCount > 0, header != nil else { return }
+    let full = block
+    block = means.pool.take()
+    let pool = means.pool
+    perform(byteCount: full.byteCount) { store throws(FetchError) in
+      defer { pool.giveBack(full) }
+      try store.write(full)
+    }
+  }
+
+  // MARK: The disk
+
+  /// Runs the steps of `body` where it stands: on the disk queue.
+  func onDiskQueue<Value>(_ body: () throws(FetchError) -> Value) throws(FetchError) -> Value {
+    isOnDiskQueue = true
+    defer { isOnDiskQueue = false }
+    return try body()
+  }
+
+  /// Takes a step on the disk queue; none is taken after one that failed.
+  private func perform(byteCount: Int, _ step: @escaping @Sendable (PartStore) throws(FetchError) -> Void) {
+    let (store, backlog, onRoom) = (store, backlog, means.onRoom)
+    backlog.add(byteCount)
+    let job: @Sendable () -> Void = {
+      var failure = backlog.failure
+      if failure == nil {
+        do throws(FetchError) { try step(store) } catch { failure = error }
+      }
+      if backlog.remove(byteCount, failure: failure) { onRoom() }
+    }
+    isOnDiskQueue ? job() : means.queue.async(execute: job)
+  }
+
+  /// Keeps what arrived for a later run; on the disk queue.
   func park() throws(FetchError) {
-    try flush()
-    if let point = checkpoint(every: 1) { try commit(point) }
+    try onDiskQueue { () throws(FetchError) in
+      flush()
+      if let failure { throw failure }
+      try store.park()
+    }
   }
 
-  /// Verifies the whole shard and moves it to its final name.
+  /// Verifies the whole shard and moves it to its final name; on the disk queue.
   ///
   /// - Returns: Its SHA-256, header, size and final path.
   /// - Throws: ``FetchError`` `.integrity` if it is not the shard; the partial
   ///   is dropped then.
-  func finish(
-    as finalPath: (ContentDigest) -> String
-  ) throws(FetchError) -> (digest: ContentDigest, header: NpyHeader, byteCount: Int, path: String) {
-    try flush()
-    guard let header, isWhole else {
-      throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes")
+  func finish(as finalPath: (ContentDigest) -> String) throws(FetchError) -> FinishedFile {
+    try onDiskQueue { () throws(FetchError) in
+      flush()
+      if let failure { throw failure }
+      guard let header, isWhole else { throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes") }
+      do throws(FetchError) {
+        let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
+        return FinishedFile(digest: done.digest, header: header, byteCount: byteCount, path: done.path)
+      } catch {
+        if error.code == .integrity { startOver() }
+        throw error
+      }
     }
-    let digest = hasher.digestSoFar()
-    if let expected = expectation.digest, digest != expected {
-      try startOver()
-      throw FetchError(
-        .integrity, "SHA-256 \(digest.prefix(16))… where \(expected.prefix(16))… is expected")
-    }
-    let final = finalPath(digest)
-    try FetchError.storing {
-      try FaultPlan.step("fsync", path)
-      // D4: after a failed sync the data is unknown; the request ends.
-      guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
-      try Disk.moveIntoPlace(path, final)
-      try Disk.remove(resumePath)
-    }
-    return (digest, header, writtenByteCount, final)
   }
 
-  /// Removes the file and its resume point.
-  func discard() throws(FetchError) {
-    try FetchError.storing {
-      try Disk.remove(resumePath)
-      try Disk.remove(path)
-    }
-  }
+  /// Removes the file and its resume point; on the disk queue.
+  func discard() throws(FetchError) { try store.discard() }
 
   // MARK: The header
 
   /// R11: what the first bytes say must fit everything that is expected.
   private func readHeader() throws(FetchError) {
-    guard writtenByteCount == 0, buffer.count >= headerByteCount || !looksLikeNpy else { return }
-    switch NpyHeader.parse(Array(buffer.prefix(NpyHeader.maximumByteCount))) {
+    let start = block.withBytes { bytes in
+      bytes.byteCount < headerByteCount && looksLikeNpy(bytes) ? nil : prefix(of: bytes)
+    }
+    guard let start else { return }
+    switch NpyHeader.parse(start) {
     case .needs(let count): headerByteCount = count
     case .malformed(let cause): throw FetchError(.integrity, cause)
     case .header(let parsed):
@@ -227,10 +213,14 @@ final class PartFile: @unchecked Sendable {
     }
   }
 
+  private func prefix(of bytes: RawSpan) -> [UInt8] {
+    unsafe bytes.withUnsafeBytes { unsafe Array($0.prefix(NpyHeader.maximumByteCount)) }
+  }
+
   /// Whether the first bytes may still be a header's; an HTML page dies at byte 1.
-  private var looksLikeNpy: Bool {
+  private func looksLikeNpy(_ bytes: RawSpan) -> Bool {
     let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
-    return zip(buffer, magic).allSatisfy { $0 == $1 }
+    return unsafe bytes.withUnsafeBytes { bytes in unsafe zip(bytes, magic).allSatisfy { $0 == $1 } }
   }
 
   private func check(_ header: NpyHeader) throws(FetchError) {
@@ -250,46 +240,13 @@ final class PartFile: @unchecked Sendable {
     }
   }
 
-  // MARK: The resume point
-
-  private func readResumePoint() -> ResumePoint? {
-    guard let data = FileManager.default.contents(atPath: resumePath), data.count < 1 << 16 else { return nil }
-    return try? JSONDecoder().decode(ResumePoint.self, from: data)
-  }
-
-  /// Hashes the partial up to the resume point and continues there if it holds.
-  ///
-  /// - Returns: Whether it does.
-  private func takeUp(_ point: ResumePoint) throws(FetchError) -> Bool {
-    var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0 else { throw FetchError(Disk.systemError("examine", path)) }
-    guard point.byteCount > 0, Int(info.st_size) >= point.byteCount else { return false }
-    var prefix: [UInt8] = []
-    var done = 0
-    var piece = [UInt8](repeating: 0, count: Self.writeByteCount)
-    while done < point.byteCount {
-      let wanted = min(piece.count, point.byteCount - done)
-      let count = unsafe pread(descriptor, &piece, wanted, off_t(done))
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw FetchError(Disk.systemError("read", path)) }
-      if done == 0 { prefix = Array(piece.prefix(min(count, NpyHeader.maximumByteCount))) }
-      unsafe hasher.update(piece.span.bytes.extracting(first: count))
-      done += count
-    }
-    guard hasher.digestSoFar() == point.digest, case .header(let parsed) = NpyHeader.parse(prefix) else { return false }
-    do { try check(parsed) } catch { return false }
+  /// The header of a partial, if that can be continued.
+  private func header(of point: ResumePoint, _ start: [UInt8]) -> NpyHeader? {
+    guard case .header(let parsed) = NpyHeader.parse(start) else { return nil }
+    do { try check(parsed) } catch { return nil }
     guard point.byteCount <= parsed.fileByteCount,
       point.totalByteCount ?? parsed.fileByteCount == parsed.fileByteCount
-    else { return false }
-    guard ftruncate(descriptor, off_t(point.byteCount)) == 0 else {
-      throw FetchError(Disk.systemError("truncate", path))
-    }
-    header = parsed
-    source = point.source
-    validator = point.validator
-    totalByteCount = point.totalByteCount
-    writtenByteCount = point.byteCount
-    checkpointedByteCount = point.byteCount
-    return true
+    else { return nil }
+    return parsed
   }
 }

@@ -20,6 +20,8 @@ package struct SyncOptions: Sendable {
   package var selection: [Shard]?
   /// Most bytes of `shards/`; nil for no limit.
   package var budget: Int?
+  /// Bytes of the file system to leave free; nothing is begun that would take them.
+  package var freeByteFloor = 0
   /// Ask the mirrors of shards that are present for newer bytes.
   package var refresh = false
   package var fetch = FetchConfiguration()
@@ -140,7 +142,7 @@ package final class SyncRun: Sendable {
     for source in sources {
       try Disk.makeDirectory("\(catalog.layout.shards)/\(source.name)")
       for shard in try catalog.shards(of: source, ordinals: options.ordinals) {
-        if isWhole(shard), !options.refresh {
+        if catalog.holdsWhole(shard), !options.refresh {
           state.withLock { $0.summary.unchangedCount += 1 }
           continue
         }
@@ -153,25 +155,16 @@ package final class SyncRun: Sendable {
     state.withLock { state in
       state.queue.append(shard)
       state.totalCount += 1
-      state.totalByteCount = state.totalByteCount.flatMap { sum in expectedByteCount(shard).map { sum + $0 } }
+      state.totalByteCount = state.totalByteCount.flatMap { sum in shard.likelyByteCount.map { sum + $0 } }
     }
   }
-
-  /// Whether the bytes that the catalog vouches for are still there; their
-  /// digest is `verify`'s business.
-  private func isWhole(_ shard: Shard) -> Bool {
-    guard shard.state == .present, let path = shard.path, let revision = shard.revision else { return false }
-    return Disk.size(of: catalog.layout.shards + "/" + path) == revision.byteCount
-  }
-
-  private func expectedByteCount(_ shard: Shard) -> Int? { shard.expectedByteCount ?? shard.revision?.byteCount }
 
   // MARK: Requests
 
   private func nextRequest() throws -> FetchSupply {
     guard let shard = state.withLock({ $0.failure == nil ? $0.queue.first : nil }) else { return .finished }
-    let byteCount = expectedByteCount(shard) ?? 0
-    while try !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
+    let byteCount = shard.likelyByteCount ?? 0
+    while try !hasDiskSpace(byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
       switch try makeRoom() {
       case .made: continue
       case .later: return .notYet
@@ -192,12 +185,26 @@ package final class SyncRun: Sendable {
     return .request(try request(shard))
   }
 
+  /// Whether the file system keeps its floor when this and all that is under
+  /// way has arrived.
+  private func hasDiskSpace(_ byteCount: Int) throws -> Bool {
+    let outstanding = state.withLock { state in
+      state.active.values.reduce(0) { sum, shard in
+        sum + max(0, (shard.likelyByteCount ?? 0) - (state.activeByteCounts[shard.id] ?? 0))
+      }
+    }
+    return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding - byteCount >= options.freeByteFloor
+  }
+
   private func request(_ shard: Shard) throws -> FetchRequest {
     let source = try catalog.source(id: shard.sourceID)
     let layout = catalog.layout
-    let condition = isWhole(shard) ? shard.revision?.validator : nil
+    let condition = catalog.holdsWhole(shard) ? shard.revision?.validator : nil
+    // R12: who was last seen without it is asked last.
+    let locations = try catalog.locations(of: shard.id)
+    let ordered = locations.filter { $0.state != .absent } + locations.filter { $0.state == .absent }
     return FetchRequest(
-      id: shard.id, mirrors: try catalog.locations(of: shard.id).map { FetchMirror(id: $0.mirrorID, url: $0.url) },
+      id: shard.id, mirrors: ordered.map { FetchMirror(id: $0.mirrorID, url: $0.url) },
       partPath: layout.partPath(source: source.name, shard: shard.name),
       expectation: ShardExpectation(
         byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
@@ -265,7 +272,7 @@ package final class SyncRun: Sendable {
         mirrorID: fetched.mirrorID, etag: fetched.validator.etag, lastModified: fetched.validator.lastModified),
       of: shard)
     state.withLock { state in
-      if let revision = shard.revision, revision.digest == fetched.digest, isWhole(shard) {
+      if let revision = shard.revision, revision.digest == fetched.digest, catalog.holdsWhole(shard) {
         state.summary.unchangedCount += 1
       } else {
         state.summary.fetchedCount += 1

@@ -51,7 +51,6 @@ final class Transfer {
   var attempt: Attempt?
   /// Whether the next attempt sends a range without `If-Range` (R3).
   var wantsBareRange = false
-  var checkpointIsPending = false
   var reportedByteCount = -1
   /// The stall window: when it began and what had been heard then.
   var windowStart = ContinuousClock.now
@@ -61,7 +60,7 @@ final class Transfer {
   /// Steps on the disk, in order and one at a time.
   let queue: DispatchQueue
 
-  init(tag: UInt, request: FetchRequest, configuration: FetchConfiguration, on disk: DispatchQueue) throws(FetchError) {
+  init(tag: UInt, request: FetchRequest, configuration: FetchConfiguration) throws(FetchError) {
     guard !request.mirrors.isEmpty else {
       throw FetchError(.usage, "a shard without a mirror", hint: "add one with tarn source add --mirror")
     }
@@ -69,7 +68,9 @@ final class Transfer {
     self.request = request
     mirrors = []
     walk = MirrorWalk(mirrorCount: request.mirrors.count, configuration: configuration)
-    queue = DispatchQueue(label: "tarn-fetch-disk-\(tag)", target: disk)
+    // Without a target of its own a serial queue gets a thread when it needs
+    // one: a sync that blocks holds up no other transfer.
+    queue = DispatchQueue(label: "tarn-fetch-disk-\(tag)")
     for mirror in request.mirrors {
       mirrors.append((mirror, try WebAddress(mirror.url), ContentDigest.of(mirror.url)))
     }

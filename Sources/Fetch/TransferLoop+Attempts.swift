@@ -11,9 +11,13 @@ extension TransferLoop {
   /// Edge to opening: the part file and what it holds.
   func open(_ transfer: Transfer) {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
+    let (control, interval) = (control, configuration.checkpointByteCount)
+    let means = PartFile.Means(queue: transfer.queue, pool: pool, onRoom: { control.poke() })
     onDisk(transfer) {
       do throws(FetchError) {
-        return .opened(.success(try PartFile(opening: path, expectation: expectation)))
+        return .opened(
+          .success(
+            try PartFile(opening: path, expectation: expectation, checkpointByteCount: interval, means: means)))
       } catch {
         return .opened(.failure(error))
       }
@@ -65,20 +69,22 @@ extension TransferLoop {
     guard let part = transfer.part else { preconditionFailure("a copy without a part file") }
     transfer.phase = .copying
     let (path, source, request) = (transfer.address.filePath, transfer.source, transfer.request)
-    let (control, tag, interval) = (control, transfer.tag, configuration.checkpointByteCount)
+    let (control, tag) = (control, transfer.tag)
     if part.source == source { transfer.attempt?.offset = part.byteCount }
     onDisk(transfer) {
       do throws(FetchError) {
         var reported = 0
-        let outcome = try LocalCopy.run(
-          from: path, into: part, source: source, condition: request.condition,
-          expectedByteCount: request.expectation.byteCount, checkpointByteCount: interval,
-          isStopped: { control.isCancelled },
-          onProgress: { byteCount in
-            guard byteCount - reported >= 64 << 20 else { return }
-            reported = byteCount
-            control.post(.copying(byteCount: byteCount), for: tag)
-          })
+        let outcome = try part.onDiskQueue { () throws(FetchError) in
+          try LocalCopy.run(
+            from: path, into: part, source: source, condition: request.condition,
+            expectedByteCount: request.expectation.byteCount,
+            isStopped: { control.isCancelled },
+            onProgress: { byteCount in
+              guard byteCount - reported >= 64 << 20 else { return }
+              reported = byteCount
+              control.post(.copying(byteCount: byteCount), for: tag)
+            })
+        }
         return .copied(.success(outcome))
       } catch {
         return .copied(.failure(error))
@@ -94,10 +100,7 @@ extension TransferLoop {
     let finalPath = transfer.request.finalPath
     onDisk(transfer) {
       do throws(FetchError) {
-        let done = try part.finish(as: finalPath)
-        return .finished(
-          .success(
-            FinishedFile(digest: done.digest, header: done.header, byteCount: done.byteCount, path: done.path)))
+        return .finished(.success(try part.finish(as: finalPath)))
       } catch {
         return .finished(.failure(error))
       }
@@ -115,11 +118,6 @@ extension TransferLoop {
       transfer.phase = .waiting(until: .now)
       if isStopping { stop(transfer) }
     case .opened(.failure(let error)): close(transfer, .failure(located(error, transfer)))
-    case .checkpointed(let error):
-      transfer.checkpointIsPending = false
-      // A resume point that cannot be kept costs work later, not correctness;
-      // a full disk will tell at the next write.
-      _ = error
     case .copying(let byteCount):
       reportProgress(of: transfer, byteCount: byteCount, total: transfer.request.expectation.byteCount)
     case .copied(.success(.copied)):
@@ -148,22 +146,6 @@ extension TransferLoop {
       guard case .closing(let result) = transfer.phase else { return }
       emit(.finished(requestID: transfer.request.id, result))
       transfer.phase = .ended
-    }
-  }
-
-  /// Sends a resume point to the disk when enough bytes came.
-  func checkpointIfDue(_ transfer: Transfer, _ exchange: HTTPExchange) {
-    guard !transfer.checkpointIsPending, let part = transfer.part,
-      let point = part.checkpoint(every: configuration.checkpointByteCount)
-    else { return }
-    transfer.checkpointIsPending = true
-    onDisk(transfer) {
-      do throws(FetchError) {
-        try part.commit(point)
-        return .checkpointed(nil)
-      } catch {
-        return .checkpointed(error)
-      }
     }
   }
 
@@ -259,17 +241,15 @@ extension TransferLoop {
   /// Edge to waiting for the next attempt, or to closing.
   private func end(_ transfer: Transfer, _ failure: AttemptFailure) {
     releaseHost(of: transfer)
+    // A disk that failed meanwhile outweighs what the server did.
+    let failure = transfer.part?.failure.map(AttemptFailure.fatal) ?? failure
     let (error, outcome) = describe(failure)
     report(transfer, outcome, error)
     if failure != .bareRange { transfer.wantsBareRange = false }
     if case .fatal = failure { return close(transfer, .failure(located(error, transfer))) }
     let held = transfer.part.map { $0.source == transfer.source ? $0.byteCount : 0 } ?? 0
     let shown = located(error, transfer)
-    if case .restart = failure {
-      do throws(FetchError) { try transfer.part?.startOver() } catch {
-        return close(transfer, .failure(located(error, transfer)))
-      }
-    }
+    if case .restart = failure { transfer.part?.startOver() }
     switch transfer.walk.step(after: failure.with(shown), heldByteCount: held, using: &jitter) {
     case .again(let wait): transfer.phase = .waiting(until: .now + wait)
     case .mirror: transfer.phase = .waiting(until: .now)

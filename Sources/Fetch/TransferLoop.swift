@@ -10,7 +10,6 @@
 
 internal import CCurl
 internal import Catalog
-internal import Dispatch
 internal import Foundation
 
 /// The state and the main loop of one run.
@@ -26,11 +25,13 @@ internal import Foundation
   let configuration: FetchConfiguration
   let control: LoopControl
   let multi: UnsafeMutableRawPointer
-  let disk = DispatchQueue(label: "tarn-fetch-disk", attributes: .concurrent)
+  let pool = BlockPool()
   var transfers: [UInt: Transfer] = [:]
   var hosts: [String: Host] = [:]
   var jitter: JitterGenerator
   var isStopping = false
+  /// Bytes per second that all transfers may take now.
+  private var limit: Int?
 
   private let supply: @Sendable () throws -> FetchSupply
   private let onEvent: @Sendable (FetchEvent) -> Void
@@ -57,6 +58,7 @@ internal import Foundation
     self.supply = supply
     self.onEvent = onEvent
     jitter = JitterGenerator(seed: configuration.jitterSeed)
+    limit = configuration.bytesPerSecondLimit
     _ = unsafe ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, configuration.jobs * 2)
   }
 
@@ -110,7 +112,7 @@ internal import Foundation
         return
       }
       do throws(FetchError) {
-        let transfer = try Transfer(tag: nextTag, request: request, configuration: configuration, on: disk)
+        let transfer = try Transfer(tag: nextTag, request: request, configuration: configuration)
         transfers[nextTag] = transfer
         nextTag += 1
         open(transfer)
@@ -149,7 +151,6 @@ internal import Foundation
 
   /// Whether a waiting transfer waits for an event and not for a time.
   private func isBlocked(_ transfer: Transfer) -> Bool {
-    if transfer.checkpointIsPending { return true }
     guard transfer.address.scheme != .file, let host = hosts[transfer.address.origin] else { return false }
     return host.activeCount >= configuration.transfersPerHost
   }
@@ -196,9 +197,18 @@ internal import Foundation
 
   /// Splits the limit evenly over what runs.
   private func shareBandwidth() {
-    guard let limit = configuration.bytesPerSecondLimit else { return }
+    guard configuration.bandwidth.everLimits else { return }
     let running = exchanges
-    for (_, exchange) in running { exchange.limit(to: max(1, limit / running.count)) }
+    for (_, exchange) in running { exchange.limit(to: limit.map { max(1, $0 / running.count) }) }
+  }
+
+  /// Takes up what the timetable says by now.
+  private func followTimetable() {
+    guard configuration.bandwidth.everLimits else { return }
+    let due = configuration.bytesPerSecondLimit
+    guard due != limit else { return }
+    limit = due
+    shareBandwidth()
   }
 
   private func performTransfers() throws {
@@ -216,7 +226,17 @@ internal import Foundation
       remove(exchange, of: transfer)
       exchangeEnded(exchange, of: transfer, result: result)
     }
-    for (transfer, exchange) in exchanges { checkpointIfDue(transfer, exchange) }
+    for (transfer, exchange) in exchanges { holdUpIfBehind(transfer, exchange) }
+  }
+
+  /// Stops reading from a server that is faster than the disk, until the disk
+  /// has caught up: on HTTP/1.1 that is TCP's own back pressure (R15).
+  private func holdUpIfBehind(_ transfer: Transfer, _ exchange: HTTPExchange) {
+    guard let isBehind = transfer.part?.isBehind, isBehind != exchange.isPaused else { return }
+    exchange.pause(isBehind)
+    // The time spent waiting is not the server's.
+    transfer.windowStart = .now
+    transfer.windowByteCount = exchange.heardByteCount
   }
 
   private func poll() throws {
@@ -227,7 +247,8 @@ internal import Foundation
     for transfer in transfers.values {
       switch transfer.phase {
       case .waiting(let until): if !isBlocked(transfer) { wait = min(wait, due(transfer, until) - now) }
-      case .exchanging: wait = min(wait, transfer.windowStart + configuration.stallTimeout - now)
+      case .exchanging(let exchange):
+        if !exchange.isPaused { wait = min(wait, transfer.windowStart + configuration.stallTimeout - now) }
       default: break
       }
     }
@@ -250,9 +271,10 @@ internal import Foundation
   private func endStalled() {
     let now = ContinuousClock.now
     let running = exchanges
-    for (transfer, exchange) in running where now - transfer.windowStart >= configuration.stallTimeout {
+    for (transfer, exchange) in running
+    where !exchange.isPaused && now - transfer.windowStart >= configuration.stallTimeout {
       var wanted = configuration.stallByteCount
-      if let limit = configuration.bytesPerSecondLimit {
+      if let limit {
         let share = limit / running.count * configuration.stallTimeout.milliseconds / 1_000
         wanted = min(wanted, max(1, share / 2))
       }
@@ -270,6 +292,7 @@ internal import Foundation
     let now = ContinuousClock.now
     guard now >= nextProgress else { return }
     nextProgress = now + configuration.progressInterval
+    followTimetable()
     for (transfer, _) in exchanges {
       guard let part = transfer.part else { continue }
       reportProgress(of: transfer, byteCount: part.byteCount, total: part.wholeByteCount)

@@ -11,8 +11,13 @@ import TestSupport
 final class TemporaryDirectory: Sendable {
   let path: String
 
-  init() throws {
-    let url = FileManager.default.temporaryDirectory.appendingPathComponent("tarn-fetch-\(UUID().uuidString)")
+  /// Makes one, in memory where thousands of syncs are none of the test's business.
+  init(inMemory: Bool = false) throws {
+    let memory = "/dev/shm"
+    let parent =
+      inMemory && FileManager.default.isWritableFile(atPath: memory)
+      ? URL(fileURLWithPath: memory) : FileManager.default.temporaryDirectory
+    let url = parent.appendingPathComponent("tarn-fetch-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
     path = url.path
   }

@@ -26,6 +26,8 @@ package struct ScriptedAnswer: Sendable {
     /// No length: the body ends with the connection.
     case untilClose
     case chunked
+    /// Nothing is announced and nothing sent, as to a `HEAD`.
+    case none
   }
 
   /// An answer with a status line, header lines and a body.
@@ -46,6 +48,7 @@ package struct ScriptedAnswer: Sendable {
     var payload = body
     switch framing {
     case .honest: if status != 304, status != 204 { lines.append("Content-Length: \(body.count)") }
+    case .none: payload = []
     case .length(let count):
       lines.append("Content-Length: \(count)")
       if count != body.count { last = last ?? .close }
@@ -68,6 +71,10 @@ package struct ScriptedAnswer: Sendable {
   ) -> ScriptedAnswer {
     let validator = etag.map { ["ETag: \($0)"] } ?? []
     if let etag, request.value("if-none-match") == etag { return .answer(304, headers: validator) }
+    if request.method == "HEAD" {
+      // The head of the whole file, and nothing after it.
+      return .answer(200, headers: validator + ["Content-Length: \(bytes.count)"], framing: .none)
+    }
     guard let start = request.rangeStart, request.value("if-range").map({ $0 == etag }) ?? true else {
       return .answer(200, headers: validator, body: bytes)
     }

@@ -29,7 +29,9 @@ package final class HostileServer: Sendable {
 
   private struct State {
     var requests: [Request] = []
+    var counts: [String: Int] = [:]
     var connections: Set<Int32> = []
+    var connectionCount = 0
     var isStopped = false
   }
 
@@ -97,8 +99,14 @@ package final class HostileServer: Sendable {
   /// Everything asked so far, in order of arrival.
   package var requests: [Request] { state.withLock { $0.requests } }
 
+  /// Connections taken so far.
+  package var connectionCount: Int { state.withLock { $0.connectionCount } }
+
   private func register(_ connection: Int32) -> Bool {
-    state.withLock { !$0.isStopped && $0.connections.insert(connection).inserted }
+    state.withLock { state in
+      state.connectionCount += 1
+      return !state.isStopped && state.connections.insert(connection).inserted
+    }
   }
 
   private func unregister(_ connection: Int32) {
@@ -160,8 +168,8 @@ package final class HostileServer: Sendable {
     }
     return state.withLock { state in
       let request = Request(
-        method: words[0], target: words[1], fields: fields,
-        precedingCount: state.requests.count { $0.target == words[1] })
+        method: words[0], target: words[1], fields: fields, precedingCount: state.counts[words[1], default: 0])
+      state.counts[words[1], default: 0] += 1
       state.requests.append(request)
       return request
     }

@@ -83,9 +83,9 @@ struct Build: AsyncParsableCommand {
     var fetch = SyncOptions()
     fetch.selection = planned.toFetch
     fetch.budget = budget?.byteCount
+    fetch.fetch = .ofTool
     fetch.fetch.jobs = jobs
     fetch.fetch.bytesPerSecondLimit = bwlimit?.byteCount
-    fetch.fetch.userAgent = "tarn/\(Tool.version)"
     let supply = BuildSupply(catalog, planned, fetch, progress)
     let interrupts = Interrupts {
       isCancelled.store(true, ordering: .relaxed)

@@ -54,6 +54,12 @@ struct SourceAdd: ParsableCommand {
   @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"))
   var sha256: String?
 
+  @Option(
+    name: .customLong("hf-tree"),
+    help: ArgumentHelp(
+      "Expected sizes and digests: the JSON of huggingface.co/api/datasets/REPO/tree/REVISION/DIR.", valueName: "file"))
+  var hfTree: String?
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -72,8 +78,14 @@ struct SourceAdd: ParsableCommand {
     let catalog = try writer.open(global, verb: "source add")
     let (places, urls) = try locations()
     let names = try urls.map { try URLTemplate.fileName(of: $0[0]) }
-    let sizes = try sizes.map { try Manifest.sizes(path: $0, names: Set(names)) } ?? [:]
-    let digests = try sha256.map { try Manifest.digests(path: $0, names: Set(names)) } ?? [:]
+    var sizes = try sizes.map { try Manifest.sizes(path: $0, names: Set(names)) } ?? [:]
+    var digests = try sha256.map { try Manifest.digests(path: $0, names: Set(names)) } ?? [:]
+    if let hfTree {
+      let tree = try HuggingFaceTree(path: hfTree, names: Set(names))
+      // A manifest that was named says more than a listing.
+      sizes.merge(tree.sizes) { own, _ in own }
+      digests.merge(tree.digests) { own, _ in own }
+    }
     let source = try catalog.addSource(
       SourceDefinition(
         name: name, modality: modality, dimension: dimension, elementType: dtype, mirrors: places,

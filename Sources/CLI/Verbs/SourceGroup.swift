@@ -6,7 +6,7 @@ internal import Foundation
 struct SourceGroup: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "source", abstract: "Register and describe feature sources.",
-    subcommands: [SourceAdd.self, SourceList.self, SourceShow.self])
+    subcommands: [SourceAdd.self, SourceList.self, SourceShow.self, SourceProbe.self, SourceExport.self])
 }
 
 /// `tarn source list`.

@@ -13,6 +13,7 @@ struct Sync: AsyncParsableCommand {
         tarn sync
         tarn sync images --shards 0-39 --jobs 8 --budget 100GB
         tarn sync images --refresh
+        tarn sync --dry-run
 
       Interrupt it at any time: the same command continues.
 
@@ -31,29 +32,41 @@ struct Sync: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Most bytes of shards to hold, e.g. 100GB.", valueName: "size"))
   var budget: ByteSize?
 
-  @Option(help: ArgumentHelp("Most bytes a second over all transfers, e.g. 50MB/s.", valueName: "rate"))
-  var bwlimit: ByteSize?
+  @Option(
+    name: .customLong("keep-free"),
+    help: ArgumentHelp("Bytes of the file system to leave free, e.g. 20GB.", valueName: "size"))
+  var keepFree: ByteSize?
+
+  @Option(
+    help: ArgumentHelp(
+      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
+  var bwlimit: RateTimetable?
+
+  @Option(name: .customLong("per-host"), help: ArgumentHelp("Most transfers at a time from one host.", valueName: "n"))
+  var perHost: Int = 8
 
   @Flag(help: "Ask for newer bytes of the shards that are here; they become new revisions.")
   var refresh = false
+
+  @Flag(name: .customLong("dry-run"), help: "Say what would be fetched, how long it may take and what is missing.")
+  var dryRun = false
 
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
+    guard (1...64).contains(perHost) else { throw ValidationError("--per-host is 1 to 64.") }
   }
 
   func run() async throws {
+    if dryRun {
+      let plan = try SyncPlan(global.read(), options())
+      global.json ? Output.json(plan.json) : plan.lines.forEach(Output.line)
+      return Output.flush()
+    }
     let catalog = try writer.open(global, verb: "sync")
-    var options = SyncOptions()
-    options.sources = sources
-    options.ordinals = try shards.map(OrdinalSet.init(parsing:))
-    options.budget = budget?.byteCount
-    options.refresh = refresh
-    options.fetch.jobs = jobs
-    options.fetch.bytesPerSecondLimit = bwlimit?.byteCount
-    options.fetch.userAgent = "tarn/\(Tool.version)"
+    let options = try options()
     let progress = global.progress("sync")
     let json = global.json
     let run = SyncRun(catalog, options) { event in
@@ -81,6 +94,20 @@ struct Sync: AsyncParsableCommand {
     try conclude(summary)
   }
 
+  private func options() throws -> SyncOptions {
+    var options = SyncOptions()
+    options.sources = sources
+    options.ordinals = try shards.map(OrdinalSet.init(parsing:))
+    options.budget = budget?.byteCount
+    options.refresh = refresh
+    options.freeByteFloor = keepFree?.byteCount ?? 0
+    options.fetch = .ofTool
+    options.fetch.jobs = jobs
+    options.fetch.transfersPerHost = perHost
+    if let bwlimit { options.fetch.bandwidth = bwlimit }
+    return options
+  }
+
   private func print(_ summary: SyncSummary) {
     if global.json {
       Output.json([
@@ -102,8 +129,9 @@ struct Sync: AsyncParsableCommand {
   private func conclude(_ summary: SyncSummary) throws {
     if !summary.withoutRoom.isEmpty {
       throw CatalogError(
-        .diskFull, "the budget has no room for \(summary.withoutRoom.count) shards: \(summary.withoutRoom[0]) and on",
-        hint: "raise --budget, or sync fewer --shards")
+        .diskFull,
+        "the budget or the disk has no room for \(summary.withoutRoom.count) shards: \(summary.withoutRoom[0]) and on",
+        hint: "raise --budget, free some space, or sync fewer --shards")
     }
     guard !summary.failures.isEmpty else { return }
     let codes = summary.failures.map(\.error.code)

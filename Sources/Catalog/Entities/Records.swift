@@ -27,6 +27,14 @@ package struct Shard: Sendable, Identifiable {
   /// File below the shards directory; nil unless the state vouches for bytes.
   package let path: String?
   package let lastError: String?
+  /// The size that every mirror says that was asked; nil if they disagree.
+  package let probedByteCount: Int?
+
+  /// The size it will have as far as anyone knows: the manifest, the bytes
+  /// fetched before, the mirrors.
+  ///
+  /// Only the manifest's is held against what arrives.
+  package var likelyByteCount: Int? { expectedByteCount ?? revision?.byteCount ?? probedByteCount }
 }
 
 /// A row of `shard_revision`.
@@ -239,7 +247,9 @@ extension Shard: FetchableRecord {
   /// The rows of ``Shard``; append a WHERE and ORDER BY.
   static let select = """
     SELECT h.*, s.name AS source_name, r.revision, r.shard_id, r.sha256, r.byte_count, r.row_count, r.etag,
-      r.last_modified, r.mirror_id
+      r.last_modified, r.mirror_id,
+      (SELECT CASE WHEN min(l.byte_count) = max(l.byte_count) THEN min(l.byte_count) END
+        FROM shard_location l WHERE l.shard_id = h.id AND l.state = 'present') AS probed_byte_count
     FROM shard h JOIN source s ON s.id = h.source_id
     LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
     """
@@ -256,6 +266,7 @@ extension Shard: FetchableRecord {
     revision = row["current_revision"] == nil ? nil : try ShardRevision(row: row)
     path = row["path"]
     lastError = row["last_error"]
+    probedByteCount = row["probed_byte_count"]
   }
 }
 

@@ -77,6 +77,15 @@ package enum Disk {
     return Int(info.st_size)
   }
 
+  /// Bytes that this user may still write on the file system of a directory.
+  ///
+  /// - Throws: ``CatalogError`` `.io` when it cannot be asked.
+  package static func freeByteCount(at path: String) throws -> Int {
+    var info = statvfs()
+    guard statvfs(path, &info) == 0 else { throw systemError("examine the file system of", path) }
+    return Int(info.f_bavail) * Int(info.f_frsize)
+  }
+
   /// Writes a small file under its final name in one durable step.
   package static func writeAtomically(_ bytes: some Collection<UInt8>, to path: String) throws {
     var file = try DurableFile(creating: path + ".tmp")

@@ -1,6 +1,8 @@
 /* The typed doors of CCurl.h. */
+#define _GNU_SOURCE
 #include "CCurl.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 
 _Static_assert(sizeof(curl_off_t) == 8, "offsets are 64 bits wide");
@@ -72,4 +74,8 @@ int ccurl_multi_next_finished(CURLM *multi, CURL **easy, CURLcode *result) {
     return 1;
   }
   return 0;
+}
+
+void ccurl_begin_writing_back(int descriptor, int64_t offset, int64_t count) {
+  (void)sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE);
 }

@@ -64,16 +64,17 @@ struct VersionPlanner {
     return .toFetch(lastSeen: shard.revision)
   }
 
-  /// The rows of a shard: observed, or what its expected size comes to.
+  /// The rows of a shard: observed, or what its manifest's or its
+  /// mirrors' size comes to.
   private func rowCount(of shard: Shard, _ source: Source) throws -> Int {
     if let revision = shard.revision { return revision.rowCount }
     // NumPy pads the header of a matrix to 128 bytes.
     let rowByteCount = source.dimension * source.elementType.byteCount
-    if let size = shard.expectedByteCount, size >= 128, (size - 128) % rowByteCount == 0 {
+    if let size = shard.likelyByteCount, size >= 128, (size - 128) % rowByteCount == 0 {
       return (size - 128) / rowByteCount
     }
     throw IndexerError(
       .inputsMissing, "the number of rows of \(shard.name) is not known, and the ids after it depend on it",
-      hint: "sync it, or register the source with --sizes")
+      hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register the source with --sizes")
   }
 }

@@ -57,6 +57,11 @@ CURLMcode ccurl_multi_set_long(CURLM *multi, CURLMoption option, long value);
  * https://curl.se/libcurl/c/curl_multi_info_read.html */
 int ccurl_multi_next_finished(CURLM *multi, CURL **easy, CURLcode *result);
 
+/* Not libcurl's: Swift's Glibc module does not show it. Asks the kernel to begin
+ * writing `count` bytes at `offset` back to the disk, without waiting; a hint.
+ * https://man7.org/linux/man-pages/man2/sync_file_range.2.html */
+void ccurl_begin_writing_back(int descriptor, int64_t offset, int64_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,91 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Fetch
+internal import Foundation
+
+/// `tarn source export NAME`: what is known of a source's bytes, for other tools.
+struct SourceExport: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "export", abstract: "Write a source's digests in a form that other tools read.",
+    discussion: """
+      sha256sum  lines for `sha256sum -c`, and for `tarn source add --sha256`
+      sizes      lines for `tarn source add --sizes`
+      metalink   Metalink 4 (RFC 5854) with sizes, digests and mirrors, for aria2 and wget2
+
+      Of a shard that was fetched, its newest revision counts; of another, what the manifest and the mirrors say.
+
+      EXAMPLES
+        tarn source export images --format sha256sum > SHA256SUMS
+        tarn source export images --format metalink > images.meta4
+
+      \(ExitStatus.help)
+      """)
+
+  enum Format: String, ExpressibleByArgument, CaseIterable { case sha256sum, sizes, metalink }
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @Option(help: ArgumentHelp("sha256sum, sizes or metalink.", valueName: "format"))
+  var format: Format = .sha256sum
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let catalog = try global.read()
+    let shards = try catalog.shards(of: catalog.source(named: name))
+    switch format {
+    case .sha256sum:
+      let known = shards.compactMap { shard in shard.knownDigest.map { "\($0)  \(shard.name)" } }
+      try require(!known.isEmpty, "digest")
+      known.forEach(Output.line)
+    case .sizes:
+      let known = shards.compactMap { shard in shard.likelyByteCount.map { "\(shard.name), \($0)" } }
+      try require(!known.isEmpty, "size")
+      known.forEach(Output.line)
+    case .metalink: try printMetalink(shards, catalog)
+    }
+    Output.flush()
+  }
+
+  private func require(_ isKnown: Bool, _ what: String) throws {
+    guard !isKnown else { return }
+    throw CatalogError(
+      .inputsMissing, "no \(what) of a shard of \(name) is known", hint: "fetch it, or register it with a manifest")
+  }
+
+  /// A shard without a web address is left out: a metalink is for downloading.
+  ///
+  /// - SeeAlso: https://www.rfc-editor.org/rfc/rfc5854
+  private func printMetalink(_ shards: [Shard], _ catalog: LakeCatalog) throws {
+    Output.line("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")
+    Output.line("<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">")
+    Output.line("  <generator>tarn/\(Tool.version)</generator>")
+    for shard in shards {
+      let urls = try catalog.locations(of: shard.id).filter { $0.url.hasPrefix("http") && $0.state != .absent }
+      guard !urls.isEmpty else { continue }
+      Output.line("  <file name=\"\(shard.name.escapedForXML)\">")
+      if let size = shard.likelyByteCount { Output.line("    <size>\(size)</size>") }
+      if let digest = shard.knownDigest { Output.line("    <hash type=\"sha-256\">\(digest)</hash>") }
+      for (index, location) in urls.enumerated() {
+        let url = WebAddress.redacted(location.url).escapedForXML
+        Output.line("    <url priority=\"\(index + 1)\">\(url)</url>")
+      }
+      Output.line("  </file>")
+    }
+    Output.line("</metalink>")
+  }
+}
+
+extension Shard {
+  /// The digest of its newest bytes, or else the manifest's.
+  fileprivate var knownDigest: ContentDigest? { revision?.digest ?? expectedDigest }
+}
+
+extension String {
+  /// The text as XML character data or a quoted attribute.
+  fileprivate var escapedForXML: String {
+    replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
+      .replacing("\"", with: "&quot;")
+  }
+}

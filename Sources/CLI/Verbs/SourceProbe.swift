@@ -1,0 +1,97 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Fetch
+internal import Foundation
+
+/// `tarn source probe NAME`: ask every mirror what it has.
+struct SourceProbe: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "probe", abstract: "Ask every mirror of a source which shards it has; no shard is fetched.",
+    discussion: """
+      Sizes found this way are enough to plan the ids of a version when there is no manifest; `tarn sync` asks mirrors
+      that lack a shard last.
+
+      EXAMPLES
+        tarn source probe images
+        tarn source probe images --shards 0-99 --json
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @Option(help: ArgumentHelp("Which shards of it, e.g. 0-39,57.", valueName: "ranges"))
+  var shards: String?
+
+  @Option(help: ArgumentHelp("Questions under way at a time.", valueName: "n"))
+  var jobs: Int = 32
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws {
+    guard (1...256).contains(jobs) else { throw ValidationError("--jobs is 1 to 256.") }
+  }
+
+  func run() async throws {
+    let catalog = try writer.open(global, verb: "source probe")
+    let source = try catalog.source(named: name)
+    var configuration = FetchConfiguration.ofTool
+    configuration.attemptsPerMirror = 3
+    let progress = global.progress("probe")
+    let run = ProbeRun(
+      catalog, source, ordinals: try shards.map(OrdinalSet.init(parsing:)), concurrency: jobs,
+      configuration: configuration
+    ) { done, total in
+      progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) asked" }
+    }
+    let interrupts = Interrupts { run.cancel() }
+    defer { interrupts.stop() }
+    let summary = try await run.run()
+    progress.clear()
+    let mirrors = try catalog.coverage(of: source)
+    let lacking = try catalog.shardsWithoutMirror(of: source)
+    global.json ? printJSON(mirrors, lacking, summary) : printTable(mirrors, lacking)
+    Output.flush()
+    if summary.unreachableCount > 0 {
+      throw Outcome(
+        summary.answeredCount == 0 ? .temporary : .partial,
+        "\(summary.unreachableCount) questions were not answered: \(summary.firstUnreachable ?? "no reason"); "
+          + "run it again to retry")
+    }
+    if !lacking.isEmpty { throw Outcome(.partial, nil) }
+  }
+
+  private func printTable(_ mirrors: [MirrorCoverage], _ lacking: [Shard]) {
+    var table = Table(["mirror", "present", "absent", "faulty", "unknown", "size", "template"])
+    for mirror in mirrors {
+      table.add([
+        .integer(Int64(mirror.priority)), .integer(Int64(mirror.presentCount)), .integer(Int64(mirror.absentCount)),
+        .integer(Int64(mirror.faultyCount)), .integer(Int64(mirror.unknownCount)),
+        .text(ByteSize.text(mirror.byteCount)), .text(mirror.template),
+      ])
+    }
+    table.print(as: .table)
+    guard !lacking.isEmpty else { return }
+    let shown = lacking.prefix(20).map(\.name).joined(separator: " ")
+    Output.line("on no mirror: \(lacking.count) shards: \(shown)\(lacking.count > 20 ? " …" : "")")
+  }
+
+  private func printJSON(_ mirrors: [MirrorCoverage], _ lacking: [Shard], _ summary: ProbeSummary) {
+    Output.json([
+      "source": .string(name),
+      "mirrors": .array(
+        mirrors.map { mirror in
+          .object([
+            "mirror": .count(mirror.priority), "template": .string(mirror.template),
+            "provenance": .string(mirror.provenance), "present": .count(mirror.presentCount),
+            "absent": .count(mirror.absentCount), "faulty": .count(mirror.faultyCount),
+            "unknown": .count(mirror.unknownCount), "bytes": .count(mirror.byteCount),
+          ])
+        }),
+      "on_no_mirror": .array(lacking.map { .string($0.name) }), "answered": .count(summary.answeredCount),
+      "unreachable": .count(summary.unreachableCount),
+    ])
+  }
+}

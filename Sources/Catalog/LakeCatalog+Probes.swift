@@ -1,0 +1,134 @@
+// What mirrors said of shards without sending them: facts per shard and mirror,
+// and what they come to.
+
+internal import GRDB
+
+/// What one mirror said of one shard.
+package struct ProbeRecord: Sendable {
+  package let shardID: Int64
+  package let mirrorID: Int64
+  /// Nil when nobody could tell; the fact known before stays.
+  package let state: LocationState?
+  package let byteCount: Int?
+  package let etag: String?
+  package let lastModified: String?
+  package let error: String?
+
+  package init(
+    shardID: Int64, mirrorID: Int64, state: LocationState?, byteCount: Int? = nil, etag: String? = nil,
+    lastModified: String? = nil, error: String? = nil
+  ) {
+    self.shardID = shardID
+    self.mirrorID = mirrorID
+    self.state = state
+    self.byteCount = byteCount
+    self.etag = etag
+    self.lastModified = lastModified
+    self.error = error
+  }
+}
+
+/// What is known of one mirror of a source.
+package struct MirrorCoverage: Sendable, Equatable {
+  package let mirrorID: Int64
+  package let priority: Int
+  package let template: String
+  package let provenance: String
+  /// Shards the mirror has, lacks, serves wrongly, and was not heard of.
+  package let presentCount: Int
+  package let absentCount: Int
+  package let faultyCount: Int
+  package let unknownCount: Int
+  /// Bytes of the shards it has, as far as it says.
+  package let byteCount: Int
+}
+
+extension LakeCatalog {
+  /// Records what mirrors said, in one transaction.
+  package func recordProbes(_ probes: [ProbeRecord]) throws {
+    try write("probes") { database in
+      let now = Timestamp.now()
+      let found = try database.makeStatement(
+        sql: """
+          UPDATE shard_location SET state = ?, byte_count = ?, etag = ?, last_modified = ?, last_error = ?,
+            checked_at = ? WHERE shard_id = ? AND mirror_id = ?
+          """)
+      let failed = try database.makeStatement(
+        sql: "UPDATE shard_location SET last_error = ?, checked_at = ? WHERE shard_id = ? AND mirror_id = ?")
+      for probe in probes {
+        if let state = probe.state {
+          try found.execute(arguments: [
+            state.rawValue, probe.byteCount, probe.etag, probe.lastModified, probe.error, now, probe.shardID,
+            probe.mirrorID,
+          ])
+        } else {
+          try failed.execute(arguments: [probe.error, now, probe.shardID, probe.mirrorID])
+        }
+      }
+    }
+  }
+
+  /// What is known of each mirror of a source, first mirror first.
+  package func coverage(of source: Source) throws -> [MirrorCoverage] {
+    try read { database in
+      try Row.fetchAll(
+        database,
+        sql: """
+          SELECT m.id, m.priority, m.template, m.provenance,
+            coalesce(sum(l.state = 'present'), 0) AS present, coalesce(sum(l.state = 'absent'), 0) AS absent,
+            coalesce(sum(l.state = 'faulty'), 0) AS faulty, coalesce(sum(l.state = 'unknown'), 0) AS unknown,
+            coalesce(sum(CASE WHEN l.state = 'present' THEN l.byte_count END), 0) AS bytes
+          FROM mirror m LEFT JOIN shard_location l ON l.mirror_id = m.id
+          WHERE m.source_id = ? GROUP BY m.id ORDER BY m.priority
+          """, arguments: [source.id]
+      ).map { row in
+        MirrorCoverage(
+          mirrorID: row["id"], priority: row["priority"], template: row["template"], provenance: row["provenance"],
+          presentCount: row["present"], absentCount: row["absent"], faultyCount: row["faulty"],
+          unknownCount: row["unknown"], byteCount: row["bytes"])
+      }
+    }
+  }
+
+  /// Shards that every mirror said it lacks, in order.
+  package func shardsWithoutMirror(of source: Source) throws -> [Shard] {
+    try read { database in
+      try Shard.fetchAll(
+        database,
+        sql: Shard.select + """
+           WHERE h.source_id = ? AND NOT EXISTS
+            (SELECT 1 FROM shard_location l WHERE l.shard_id = h.id AND l.state <> 'absent')
+          ORDER BY h.ordinal
+          """, arguments: [source.id])
+    }
+  }
+
+  /// How fast past transfers came in, in bytes a second.
+  ///
+  /// - Parameter count: How many of the newest transfers to look at.
+  /// - Returns: Bytes over the time in which at least one of them ran; nil
+  ///   without any.
+  /// - Throws: ``CatalogError``.
+  package func observedRate(ofLast count: Int = 100) throws -> Double? {
+    let row = try read { database in
+      try Row.fetchOne(
+        database,
+        sql: """
+          WITH recent AS (
+            SELECT julianday(started_at) * 86400.0 AS began, julianday(ended_at) * 86400.0 AS ended,
+              received_byte_count AS bytes
+            FROM transfer WHERE outcome = 'complete' AND received_byte_count > 0 ORDER BY id DESC LIMIT ?
+          ), marked AS (
+            SELECT began, ended, bytes,
+              max(ended) OVER (ORDER BY began, ended ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+            FROM recent
+          )
+          SELECT sum(bytes) AS bytes, sum(max(0, ended - max(began, coalesce(reached, began)))) AS seconds FROM marked
+          """, arguments: [count])
+    }
+    guard let row, let bytes = row["bytes"] as Int?, let seconds = row["seconds"] as Double?, seconds > 0 else {
+      return nil
+    }
+    return Double(bytes) / seconds
+  }
+}

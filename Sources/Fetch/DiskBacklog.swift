@@ -1,0 +1,101 @@
+// The way of bytes from the loop's thread to a transfer's disk queue: blocks of
+// memory that go round, and the count of what is on the way.
+//
+// Invariant: a block belongs to the loop's thread until it is handed over, then
+// to one job of the disk queue, then to the pool; never to two of them.
+
+internal import Synchronization
+
+/// A block of memory that bytes gather in before they are hashed and written.
+///
+/// Sendable although mutable, by the invariant of this file.
+@safe final class Block: @unchecked Sendable {
+  /// Large enough that a write's fixed cost vanishes, small enough that a block
+  /// is still in the cache when it is hashed.
+  static let capacity = 1 << 20
+
+  private let memory: UnsafeMutableRawBufferPointer
+  private(set) var byteCount = 0
+
+  init() { unsafe memory = .allocate(byteCount: Block.capacity, alignment: 4_096) }
+
+  deinit { unsafe memory.deallocate() }
+
+  var isFull: Bool { byteCount == Block.capacity }
+
+  /// Takes as many bytes as there is room for.
+  ///
+  /// - Returns: How many were taken.
+  func append(_ bytes: RawSpan) -> Int {
+    let count = min(bytes.byteCount, Block.capacity - byteCount)
+    unsafe bytes.withUnsafeBytes { source in
+      let target = unsafe UnsafeMutableRawBufferPointer(rebasing: memory[byteCount..<(byteCount + count)])
+      unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[..<count]))
+    }
+    byteCount += count
+    return count
+  }
+
+  func clear() { byteCount = 0 }
+
+  /// Lends the bytes held.
+  func withBytes<Value>(_ body: (RawSpan) throws -> Value) rethrows -> Value {
+    try unsafe body(UnsafeRawBufferPointer(rebasing: memory[..<byteCount]).bytes)
+  }
+}
+
+/// Blocks that wait for their next use, of all transfers of a run.
+final class BlockPool: Sendable {
+  private let free = Mutex<[Block]>([])
+
+  func take() -> Block { free.withLock { $0.popLast() } ?? Block() }
+
+  func giveBack(_ block: Block) {
+    block.clear()
+    free.withLock { if $0.count < 16 { $0.append(block) } }
+  }
+}
+
+/// What of one transfer is on its way to the disk, and what failed there.
+package final class DiskBacklog: Sendable {
+  /// A transfer stops reading from its server at this many bytes, so that a
+  /// slow disk holds up the network and not the memory.
+  package static let fullByteCount = 4 * Block.capacity
+
+  private struct State {
+    var byteCount = 0
+    /// Whether the loop waits for room.
+    var isAwaited = false
+    var failure: FetchError?
+  }
+
+  private let state = Mutex(State())
+
+  package init() {}
+
+  /// The first failure of the disk; what came after it was not written.
+  package var failure: FetchError? { state.withLock { $0.failure } }
+
+  package func add(_ byteCount: Int) { state.withLock { $0.byteCount += byteCount } }
+
+  /// Counts bytes that are written, or lost to a failure.
+  ///
+  /// - Returns: Whether the loop waits for this.
+  package func remove(_ byteCount: Int, failure: FetchError?) -> Bool {
+    state.withLock { state in
+      state.byteCount -= byteCount
+      state.failure = state.failure ?? failure
+      guard state.isAwaited, state.byteCount <= Self.fullByteCount / 2 || failure != nil else { return false }
+      state.isAwaited = false
+      return true
+    }
+  }
+
+  /// Whether the transfer should pause; if so the loop is woken when there is room.
+  package func awaitsRoom() -> Bool {
+    state.withLock { state in
+      if state.byteCount >= Self.fullByteCount, state.failure == nil { state.isAwaited = true }
+      return state.isAwaited
+    }
+  }
+}

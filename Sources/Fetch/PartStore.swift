@@ -1,0 +1,220 @@
+// The disk's side of a part file: writes, SHA-256 as bytes pass, resume points,
+// and the one way to the final name. Everything here may block.
+//
+// Invariants:
+// 1. What a resume point vouches for was synced before it, and its digest is
+//    compared when it is used: a torn or rotten partial starts over.
+// 2. The final name holds a whole file: length and SHA-256 as expected, synced
+//    before the rename.
+// 3. After a failed write or sync nothing more is written (D4).
+
+internal import CCurl
+internal import Catalog
+internal import Foundation
+internal import Glibc
+
+/// What a later run needs to continue a partial file; kept beside it as JSON.
+///
+/// Of the address it holds a digest only: an address may carry a secret.
+struct ResumePoint: Codable, Equatable, Sendable {
+  /// The digest of the mirror's address; bytes of two mirrors never mix (R10).
+  var source: ContentDigest
+  var validator: EntityValidator
+  /// Bytes of the whole shard, if the server said.
+  var totalByteCount: Int?
+  /// Durable bytes from the start, and their SHA-256.
+  var byteCount: Int
+  var digest: ContentDigest
+}
+
+/// A `.part` file and its resume point.
+///
+/// Sendable although mutable: its methods run one at a time and in order, on
+/// the transfer's disk queue.
+final class PartStore: @unchecked Sendable {
+  /// Who the bytes are from, as far as a resume point tells.
+  struct Provenance: Sendable {
+    var source: ContentDigest
+    var validator: EntityValidator
+    var totalByteCount: Int?
+  }
+
+  let path: String
+  private let resumePath: String
+  private let checkpointByteCount: Int
+  private let descriptor: Int32
+  private var hasher = Sha256()
+  private var provenance: Provenance?
+  private var writtenByteCount = 0
+  private var checkpointedByteCount = 0
+  /// Up to where the kernel was told to begin writing back.
+  private var pushedByteCount = 0
+
+  /// Bytes between two pushes of the page cache; syncs find little left to do.
+  private static let pushByteCount = 8 << 20
+
+  /// Opens or creates the file.
+  init(opening path: String, checkpointByteCount: Int) throws(FetchError) {
+    self.path = path
+    self.checkpointByteCount = checkpointByteCount
+    resumePath = path + ".resume"
+    try FetchError.storing { try FaultPlan.step("create", path) }
+    descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
+    guard descriptor >= 0 else { throw FetchError(Disk.systemError("create", path)) }
+  }
+
+  deinit { close(descriptor) }
+
+  /// Forgets everything held; the file is empty afterwards.
+  func startOver() throws(FetchError) {
+    hasher = Sha256()
+    provenance = nil
+    writtenByteCount = 0
+    checkpointedByteCount = 0
+    pushedByteCount = 0
+    // The resume point goes first: it must never vouch for other bytes.
+    if unsafe access(resumePath, F_OK) == 0 { try FetchError.storing { try Disk.remove(resumePath) } }
+    guard ftruncate(descriptor, 0) == 0 else { throw FetchError(Disk.systemError("truncate", path)) }
+  }
+
+  /// Says who the bytes that follow are from.
+  func begin(_ provenance: Provenance) { self.provenance = provenance }
+
+  /// Adds bytes at the end, and a resume point when one is due.
+  func write(_ block: Block) throws(FetchError) {
+    try FetchError.storing {
+      try FaultPlan.step("write", path)
+      try block.withBytes { bytes in
+        hasher.update(bytes)
+        try writeAll(bytes)
+      }
+    }
+    if writtenByteCount - pushedByteCount >= Self.pushByteCount {
+      ccurl_begin_writing_back(descriptor, Int64(pushedByteCount), Int64(writtenByteCount - pushedByteCount))
+      pushedByteCount = writtenByteCount
+    }
+    // A resume point that cannot be kept costs work later, not correctness; a
+    // full disk will tell at the next write.
+    do throws(FetchError) { try checkpoint(every: checkpointByteCount) } catch {}
+  }
+
+  private func writeAll(_ bytes: RawSpan) throws {
+    try unsafe bytes.withUnsafeBytes { bytes in
+      var done = 0
+      while done < bytes.count {
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
+        let count = unsafe pwrite(descriptor, rest.baseAddress, rest.count, off_t(writtenByteCount + done))
+        if count < 0 {
+          if errno == EINTR { continue }
+          throw Disk.systemError("write", path)
+        }
+        done += count
+      }
+    }
+    writtenByteCount += bytes.byteCount
+  }
+
+  /// Makes a resume point durable, its bytes first (D1), if `interval` bytes
+  /// came since the last.
+  private func checkpoint(every interval: Int) throws(FetchError) {
+    guard let provenance, writtenByteCount > 0, writtenByteCount - checkpointedByteCount >= max(1, interval) else {
+      return
+    }
+    checkpointedByteCount = writtenByteCount
+    let point = ResumePoint(
+      source: provenance.source, validator: provenance.validator, totalByteCount: provenance.totalByteCount,
+      byteCount: writtenByteCount, digest: hasher.digestSoFar())
+    try FetchError.storing {
+      try FaultPlan.step("fsync", path)
+      guard fdatasync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
+      try Disk.writeAtomically(JSONEncoder().encode(point), to: resumePath)
+    }
+  }
+
+  /// Keeps what arrived for a later attempt.
+  func park() throws(FetchError) { try checkpoint(every: 1) }
+
+  /// Verifies the whole shard and moves it to its final name.
+  ///
+  /// - Parameters:
+  ///   - byteCount: Bytes that the shard has.
+  ///   - expected: Its SHA-256, if known.
+  ///   - finalPath: Its final name.
+  /// - Returns: Its SHA-256 and final path.
+  /// - Throws: ``FetchError`` `.integrity` if it is not the shard.
+  func finish(
+    byteCount: Int, expected: ContentDigest?, as finalPath: (ContentDigest) -> String
+  ) throws(FetchError) -> (digest: ContentDigest, path: String) {
+    guard writtenByteCount == byteCount else {
+      throw FetchError(.integrity, "\(writtenByteCount) of \(byteCount) bytes")
+    }
+    let digest = hasher.digestSoFar()
+    if let expected, digest != expected {
+      throw FetchError(
+        .integrity, "SHA-256 \(digest.prefix(16))… where \(expected.prefix(16))… is expected")
+    }
+    let final = finalPath(digest)
+    try FetchError.storing {
+      try FaultPlan.step("fsync", path)
+      // D4: after a failed sync the data is unknown; the request ends.
+      guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
+      try Disk.moveIntoPlace(path, final)
+      try Disk.remove(resumePath)
+    }
+    return (digest, final)
+  }
+
+  /// Removes the file and its resume point.
+  func discard() throws(FetchError) {
+    try FetchError.storing {
+      try Disk.remove(resumePath)
+      try Disk.remove(path)
+    }
+  }
+
+  // MARK: The resume point
+
+  /// Hashes the partial up to its resume point, if that holds.
+  ///
+  /// D8: from disk, as OpenSSL 3.0 exports no state.
+  ///
+  /// - Returns: The point and the first bytes of the file; nil when the partial
+  ///   is not what the point says, and has to be dropped.
+  /// - Throws: ``FetchError`` `.io`.
+  func readPartial() throws(FetchError) -> (point: ResumePoint, start: [UInt8])? {
+    guard let point = readResumePoint() else { return nil }
+    var info = stat()
+    guard unsafe fstat(descriptor, &info) == 0 else { throw FetchError(Disk.systemError("examine", path)) }
+    guard point.byteCount > 0, Int(info.st_size) >= point.byteCount else { return nil }
+    var start: [UInt8] = []
+    var done = 0
+    var piece = [UInt8](repeating: 0, count: Block.capacity)
+    while done < point.byteCount {
+      let wanted = min(piece.count, point.byteCount - done)
+      let count = unsafe pread(descriptor, &piece, wanted, off_t(done))
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw FetchError(Disk.systemError("read", path)) }
+      if done == 0 { start = Array(piece.prefix(min(count, NpyHeader.maximumByteCount))) }
+      unsafe hasher.update(piece.span.bytes.extracting(first: count))
+      done += count
+    }
+    return hasher.digestSoFar() == point.digest ? (point, start) : nil
+  }
+
+  /// Continues after a resume point that ``readPartial()`` found to hold.
+  func takeUp(_ point: ResumePoint) throws(FetchError) {
+    guard ftruncate(descriptor, off_t(point.byteCount)) == 0 else {
+      throw FetchError(Disk.systemError("truncate", path))
+    }
+    provenance = Provenance(
+      source: point.source, validator: point.validator, totalByteCount: point.totalByteCount)
+    writtenByteCount = point.byteCount
+    checkpointedByteCount = point.byteCount
+    pushedByteCount = point.byteCount
+  }
+
+  private func readResumePoint() -> ResumePoint? {
+    guard let data = FileManager.default.contents(atPath: resumePath), data.count < 1 << 16 else { return nil }
+    return try? JSONDecoder().decode(ResumePoint.self, from: data)
+  }
+}

@@ -1,0 +1,339 @@
+// What mirrors say of shards without sending them: HEAD requests, many at a
+// time, on one thread. Knows nothing of the catalog.
+
+internal import CCurl
+internal import Catalog
+internal import Foundation
+internal import Glibc
+
+/// A place to ask about one shard.
+package struct ProbeTarget: Sendable {
+  package let shardID: Int64
+  package let mirror: FetchMirror
+  /// The size it must have, if known.
+  package let expectedByteCount: Int?
+
+  package init(shardID: Int64, mirror: FetchMirror, expectedByteCount: Int? = nil) {
+    self.shardID = shardID
+    self.mirror = mirror
+    self.expectedByteCount = expectedByteCount
+  }
+}
+
+/// What a mirror says of a shard.
+package struct ProbeFinding: Sendable, Equatable {
+  package enum Answer: Sendable, Equatable {
+    /// It has the shard; bytes are nil when it does not say how many.
+    case present(byteCount: Int?, EntityValidator)
+    case absent
+    /// It answers, but not with this shard; the text says what is wrong.
+    case faulty(String)
+    /// Nobody can tell for now.
+    case unreachable(String)
+  }
+
+  package let shardID: Int64
+  package let mirrorID: Int64
+  package let answer: Answer
+}
+
+/// Asks about shards; one run a prober.
+package final class Prober: Sendable {
+  private let configuration: FetchConfiguration
+  private let concurrency: Int
+  private let control = LoopControl()
+
+  /// Prepares a prober.
+  ///
+  /// - Parameters:
+  ///   - concurrency: Questions under way at a time, `1...256`.
+  ///   - configuration: Timeouts, attempts and headers; its `jobs` and limits
+  ///     are those of transfers and do not matter here.
+  package init(concurrency: Int = 32, configuration: FetchConfiguration = FetchConfiguration()) {
+    precondition((1...256).contains(concurrency), "1 to 256 questions at a time")
+    self.concurrency = concurrency
+    self.configuration = configuration
+  }
+
+  /// Asks about every target.
+  ///
+  /// - Parameters:
+  ///   - targets: What to ask about, in this order.
+  ///   - onFinding: Told each answer, on the run's thread, in order of arrival.
+  /// - Throws: `CancellationError` when it was stopped; ``FetchError`` if
+  ///   libcurl cannot be used.
+  package func run(_ targets: [ProbeTarget], onFinding: @escaping @Sendable (ProbeFinding) -> Void) async throws {
+    let (configuration, control, concurrency) = (configuration, control, concurrency)
+    try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+        let thread = Thread {
+          continuation.resume(
+            with: Result {
+              let loop = try ProbeLoop(targets, concurrency, configuration, control, onFinding)
+              try loop.run()
+            })
+        }
+        thread.name = "tarn-probe"
+        thread.start()
+      }
+    } onCancel: {
+      control.cancel()
+    }
+  }
+
+  /// Stops the run, from any thread.
+  package func cancel() { control.cancel() }
+}
+
+/// One question and its answer's head.
+private final class ProbeExchange: WebRequestOwner {
+  let address: WebAddress
+  let isHead: Bool
+  private(set) var head: ResponseHead?
+  private var reader = ResponseHeadReader()
+  private(set) var fault: String?
+  private(set) var request: WebRequest?
+
+  init(
+    to address: WebAddress, isHead: Bool, tag: UInt, configuration: FetchConfiguration
+  ) throws(FetchError) {
+    self.address = address
+    self.isHead = isHead
+    let form = WebRequest.Form(
+      address: address, tag: tag, isHead: isHead, range: isHead ? nil : "0-0",
+      lines: configuration.headers(address.origin))
+    request = try WebRequest(form, owner: self, configuration: configuration)
+  }
+
+  func takeHeader(_ line: [UInt8]) -> Bool {
+    guard head == nil else { return true }
+    switch reader.read(line) {
+    case .more: return true
+    case .malformed(let cause):
+      fault = cause
+      return false
+    case .head(let head):
+      self.head = head
+      return true
+    }
+  }
+
+  /// One byte was asked for; whoever sends more is cut off.
+  func takeBody(_ bytes: RawSpan) -> Bool { bytes.byteCount <= 4_096 }
+}
+
+/// The loop of one run; it stays on one thread.
+@safe private final class ProbeLoop {
+  private struct Task {
+    let target: ProbeTarget
+    var address: WebAddress
+    var attemptCount = 0
+    var redirectCount = 0
+    /// Some servers and signed addresses refuse HEAD and serve GET.
+    var isHead = true
+    var notBefore = ContinuousClock.now
+  }
+
+  private let configuration: FetchConfiguration
+  private let control: LoopControl
+  private let concurrency: Int
+  private let onFinding: @Sendable (ProbeFinding) -> Void
+  private let multi: UnsafeMutableRawPointer
+  private var waiting: [ProbeTarget].SubSequence
+  private var delayed: [Task] = []
+  private var active: [UInt: (task: Task, exchange: ProbeExchange)] = [:]
+  /// When a host that asked for patience may be asked again.
+  private var notBefore: [String: ContinuousClock.Instant] = [:]
+  private var nextTag: UInt = 1
+  private var jitter: JitterGenerator
+
+  init(
+    _ targets: [ProbeTarget], _ concurrency: Int, _ configuration: FetchConfiguration, _ control: LoopControl,
+    _ onFinding: @escaping @Sendable (ProbeFinding) -> Void
+  ) throws(FetchError) {
+    try CurlLibrary.prepare()
+    guard let multi = unsafe curl_multi_init() else { throw FetchError(.io, "out of memory for transfers") }
+    unsafe self.multi = multi
+    self.configuration = configuration
+    self.control = control
+    self.concurrency = concurrency
+    self.onFinding = onFinding
+    waiting = targets[...]
+    jitter = JitterGenerator(seed: configuration.jitterSeed)
+    _ = unsafe ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, concurrency)
+  }
+
+  deinit {
+    for (_, exchange) in active.values { _ = unsafe curl_multi_remove_handle(multi, exchange.request?.handle) }
+    unsafe curl_multi_cleanup(multi)
+  }
+
+  func run() throws {
+    unsafe control.attach(multi)
+    defer { unsafe control.attach(nil) }
+    while true {
+      if control.isCancelled { throw CancellationError() }
+      startDelayed()
+      while active.count < concurrency, let target = waiting.popFirst() { begin(target) }
+      try perform()
+      if active.isEmpty, delayed.isEmpty, waiting.isEmpty { return }
+      guard active.count >= concurrency || waiting.isEmpty else { continue }
+      var wait = 1_000
+      for task in delayed { wait = min(wait, max(0, (task.notBefore - .now).milliseconds + 1)) }
+      if active.count >= concurrency { wait = 1_000 }
+      guard unsafe curl_multi_poll(multi, nil, 0, Int32(wait), nil) == CURLM_OK else {
+        throw FetchError(.io, "libcurl cannot wait")
+      }
+    }
+  }
+
+  // MARK: Questions
+
+  private func begin(_ target: ProbeTarget) {
+    do throws(FetchError) {
+      let address = try WebAddress(target.mirror.url)
+      if address.scheme == .file { return settle(target, examine(address.filePath, target)) }
+      ask(Task(target: target, address: address))
+    } catch {
+      settle(target, .faulty(error.message))
+    }
+  }
+
+  private func startDelayed() {
+    let now = ContinuousClock.now
+    while active.count < concurrency, let index = delayed.firstIndex(where: { $0.notBefore <= now }) {
+      ask(delayed.remove(at: index))
+    }
+  }
+
+  private func ask(_ task: Task) {
+    if let until = notBefore[task.address.origin], until > .now {
+      var task = task
+      task.notBefore = until
+      return delayed.append(task)
+    }
+    let tag = nextTag
+    nextTag += 1
+    do throws(FetchError) {
+      let exchange = try ProbeExchange(
+        to: task.address, isHead: task.isHead, tag: tag, configuration: configuration)
+      guard unsafe curl_multi_add_handle(multi, exchange.request?.handle) == CURLM_OK else {
+        throw FetchError(.io, "libcurl does not take a transfer")
+      }
+      active[tag] = (task, exchange)
+    } catch {
+      settle(task.target, .faulty(error.message))
+    }
+  }
+
+  private func examine(_ path: String, _ target: ProbeTarget) -> ProbeFinding.Answer {
+    guard let size = Disk.size(of: path) else {
+      return unsafe access(path, F_OK) == 0 ? .faulty("it is not a regular file") : .absent
+    }
+    return judge(byteCount: size, EntityValidator(), target)
+  }
+
+  private func perform() throws {
+    var running: Int32 = 0
+    guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw FetchError(.io, "libcurl failed") }
+    while true {
+      var easy: UnsafeMutableRawPointer?
+      var result = CURLE_OK
+      guard unsafe ccurl_multi_next_finished(multi, &easy, &result) == 1 else { return }
+      var tag: UInt = 0
+      guard unsafe ccurl_get_tag(easy, &tag) == CURLE_OK, let (task, exchange) = active.removeValue(forKey: tag) else {
+        continue
+      }
+      _ = unsafe curl_multi_remove_handle(multi, easy)
+      ended(task, exchange, result)
+    }
+  }
+
+  // MARK: Answers
+
+  private func ended(_ task: Task, _ exchange: ProbeExchange, _ result: CURLcode) {
+    if let fault = exchange.fault { return settle(task.target, .faulty(fault)) }
+    guard let head = exchange.head else {
+      let error = exchange.request?.networkError(result) ?? FetchError(.io, "no request")
+      return error.code == .temporary
+        ? again(task, after: nil, error.message) : settle(task.target, .faulty(error.message))
+    }
+    switch head.statusCode {
+    case 200: settle(task.target, judge(head, task.target))
+    case 206 where !exchange.isHead: settle(task.target, judge(head, task.target))
+    case 301, 302, 303, 307, 308: follow(task, head)
+    case 404, 410: settle(task.target, .absent)
+    case 408, 425, 429, 500, 502...599:
+      let wait = ResponseClassifier.retryAfter(head, at: Date(), cap: configuration.retryAfterCap)
+      if let wait { notBefore[task.address.origin] = .now + wait }
+      again(task, after: wait, "the server answered \(head.statusCode)")
+    case 400, 401, 403, 405, 501:
+      guard exchange.isHead else { return settle(task.target, .faulty("access refused (\(head.statusCode))")) }
+      var task = task
+      task.isHead = false
+      ask(task)
+    default: settle(task.target, .faulty("an answer of status \(head.statusCode)"))
+    }
+  }
+
+  private func judge(_ head: ResponseHead, _ target: ProbeTarget) -> ProbeFinding.Answer {
+    for value in head.values("content-encoding") where !["identity", ""].contains(value.lowercased()) {
+      return .faulty("a body encoded as '\(printable(value, limit: 20))'")
+    }
+    if head.statusCode == 206 {
+      guard let text = head.value("content-range"), let total = ContentRange(text)?.total else {
+        return .present(byteCount: nil, head.validator)
+      }
+      return judge(byteCount: total, head.validator, target)
+    }
+    switch head.bodyLength {
+    case .contradictory: return .faulty("a Content-Length that is no single number")
+    case .unknown: return .present(byteCount: nil, head.validator)
+    case .exactly(let count): return judge(byteCount: count, head.validator, target)
+    }
+  }
+
+  private func judge(
+    byteCount: Int, _ validator: EntityValidator, _ target: ProbeTarget
+  ) -> ProbeFinding.Answer {
+    if let expected = target.expectedByteCount, byteCount != expected {
+      return .faulty("\(byteCount) bytes offered where the shard has \(expected)")
+    }
+    guard byteCount > 0 else { return .faulty("an empty file") }
+    return .present(byteCount: byteCount, validator)
+  }
+
+  private func follow(_ task: Task, _ head: ResponseHead) {
+    var task = task
+    task.redirectCount += 1
+    guard let location = head.value("location"), task.redirectCount <= 5 else {
+      return settle(task.target, .faulty("a redirect that leads nowhere"))
+    }
+    do throws(FetchError) {
+      task.address = try task.address.redirected(to: location)
+      ask(task)
+    } catch {
+      settle(task.target, .faulty(error.message))
+    }
+  }
+
+  private func again(_ task: Task, after wait: Duration?, _ cause: String) {
+    var task = task
+    task.attemptCount += 1
+    guard task.attemptCount < configuration.attemptsPerMirror else {
+      return settle(task.target, .unreachable(cause))
+    }
+    let ceiling = min(configuration.backoffCap, configuration.backoffBase * (1 << min(20, task.attemptCount - 1)))
+    task.notBefore = .now + (wait ?? ceiling * Double.random(in: 0...1, using: &jitter))
+    // From the mirror's own address: a redirect's may have expired (R18).
+    if task.redirectCount > 0, let own = try? WebAddress(task.target.mirror.url) {
+      task.address = own
+      task.redirectCount = 0
+    }
+    delayed.append(task)
+  }
+
+  private func settle(_ target: ProbeTarget, _ answer: ProbeFinding.Answer) {
+    onFinding(ProbeFinding(shardID: target.shardID, mirrorID: target.mirror.id, answer: answer))
+  }
+}

@@ -1,0 +1,170 @@
+// One libcurl easy handle: options as the settings sheet of fetching wants
+// them, header lines, and callbacks into its owner. Knows nothing of shards.
+
+internal import CCurl
+internal import Catalog
+internal import Foundation
+
+/// Who takes what a server sends; false breaks the exchange off.
+protocol WebRequestOwner: AnyObject {
+  func takeHeader(_ line: [UInt8]) -> Bool
+  func takeBody(_ bytes: RawSpan) -> Bool
+}
+
+/// A request to one address: an easy handle and what must live as long as it.
+///
+/// Lives on its loop's thread; libcurl calls back there only.
+@safe final class WebRequest {
+  /// What is asked of the server.
+  struct Form {
+    var address: WebAddress
+    var tag: UInt
+    /// `HEAD` instead of `GET`.
+    var isHead = false
+    /// Bytes asked for, as in `100-`; nil for all.
+    var range: String?
+    /// Header lines, credentials among them.
+    var lines: [String] = []
+  }
+
+  private let easy: UnsafeMutableRawPointer
+  private var headerList: UnsafeMutablePointer<curl_slist>?
+  private let errorBuffer: UnsafeMutablePointer<CChar>
+  private weak var owner: (any WebRequestOwner)?
+
+  var handle: UnsafeMutableRawPointer { unsafe easy }
+
+  init(_ form: Form, owner: any WebRequestOwner, configuration: FetchConfiguration) throws(FetchError) {
+    guard let easy = unsafe curl_easy_init() else { throw FetchError(.io, "out of memory for a transfer") }
+    unsafe self.easy = easy
+    unsafe errorBuffer = .allocate(capacity: Int(CURL_ERROR_SIZE))
+    unsafe errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+    self.owner = owner
+    try setUp(form, configuration)
+    try setUpCallbacks()
+  }
+
+  deinit {
+    // https://curl.se/libcurl/c/curl_easy_cleanup.html
+    unsafe curl_easy_cleanup(easy)
+    unsafe curl_slist_free_all(headerList)
+    unsafe errorBuffer.deallocate()
+  }
+
+  private func setUp(_ form: Form, _ configuration: FetchConfiguration) throws(FetchError) {
+    try set(CURLOPT_URL, form.address.url)
+    // 7.88 can report an aborted HTTP/2 body as complete (curl #10693).
+    try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+    try set(CURLOPT_PROTOCOLS_STR, "http,https")
+    // S1: libcurl sends custom headers on to the host of a redirect.
+    try set(CURLOPT_FOLLOWLOCATION, 0)
+    try set(CURLOPT_FAILONERROR, 0)
+    try set(CURLOPT_HTTP_CONTENT_DECODING, 0)
+    try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+    if form.isHead { try set(CURLOPT_NOBODY, 1) }
+    try set(CURLOPT_BUFFERSIZE, configuration.receiveByteCount)
+    try set(CURLOPT_TCP_KEEPALIVE, 1)
+    try set(CURLOPT_NOSIGNAL, 1)
+    try set(CURLOPT_CONNECTTIMEOUT_MS, max(1, configuration.connectTimeout.milliseconds))
+    try set(CURLOPT_USERAGENT, configuration.userAgent)
+    if let proxy = configuration.proxy { try set(CURLOPT_PROXY, proxy) }
+    if let path = configuration.certificateAuthorityPath { try set(CURLOPT_CAINFO, path) }
+    if let range = form.range { try set(CURLOPT_RANGE, range) }
+    // R1: the body's bytes must be the file's bytes.
+    for line in ["Accept-Encoding: identity"] + form.lines {
+      guard line.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
+        throw FetchError(.usage, "a header for \(form.address.origin) has a control character")
+      }
+      // https://curl.se/libcurl/c/curl_slist_append.html
+      guard let longer = unsafe curl_slist_append(headerList, line) else {
+        throw FetchError(.io, "out of memory for a request")
+      }
+      unsafe headerList = longer
+    }
+    try check(unsafe ccurl_set_headers(easy, headerList))
+    try check(unsafe ccurl_set_error_buffer(easy, errorBuffer))
+    try check(unsafe ccurl_set_tag(easy, form.tag))
+  }
+
+  private func setUpCallbacks() throws(FetchError) {
+    // The context is unretained: the owner keeps the request, and its loop the
+    // owner for as long as the handle is in the multi handle.
+    let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+    try check(
+      unsafe ccurl_set_callbacks(
+        easy,
+        { bytes, size, count, context in
+          guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
+          let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
+          let line = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
+          return unsafe request.owner?.takeHeader(Array(line)) ?? false ? size * count : 0
+        },
+        { bytes, size, count, context in
+          guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
+          let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
+          let body = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
+          return unsafe request.owner?.takeBody(body.bytes) ?? false ? size * count : 0
+        }, context))
+  }
+
+  /// Limits the rate from now on, in bytes per second; nil lifts the limit.
+  func limit(to bytesPerSecond: Int?) {
+    // https://curl.se/libcurl/c/CURLOPT_MAX_RECV_SPEED_LARGE.html
+    _ = unsafe ccurl_set_offset(easy, CURLOPT_MAX_RECV_SPEED_LARGE, curl_off_t(bytesPerSecond ?? 0))
+  }
+
+  /// Stops or goes on reading; never called from within a callback.
+  func pause(_ isPaused: Bool) {
+    // https://curl.se/libcurl/c/curl_easy_pause.html
+    _ = unsafe curl_easy_pause(easy, isPaused ? CURLPAUSE_RECV : CURLPAUSE_CONT)
+  }
+
+  private func set(_ option: CURLoption, _ value: Int) throws(FetchError) {
+    try check(unsafe ccurl_set_long(easy, option, value))
+  }
+
+  private func set(_ option: CURLoption, _ value: String) throws(FetchError) {
+    try check(unsafe ccurl_set_string(easy, option, value))
+  }
+
+  private func check(_ result: CURLcode) throws(FetchError) {
+    guard result == CURLE_OK else {
+      throw FetchError(.io, "libcurl refuses an option: \(unsafe String(cString: curl_easy_strerror(result)))")
+    }
+  }
+
+  /// What a broken exchange means, from libcurl's result.
+  ///
+  /// - SeeAlso: https://curl.se/libcurl/c/libcurl-errors.html
+  func networkError(_ result: CURLcode) -> FetchError {
+    var text = unsafe String(cString: errorBuffer)
+    if text.isEmpty { text = unsafe String(cString: curl_easy_strerror(result)) }
+    // libcurl may quote an address in full.
+    let cause = text.contains("://") ? unsafe String(cString: curl_easy_strerror(result)) : printable(text, limit: 300)
+    switch result {
+    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER, CURLE_SSL_CACERT_BADFILE,
+      CURLE_SSL_CRL_BADFILE, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_INVALIDCERTSTATUS,
+      CURLE_SSL_ENGINE_NOTFOUND, CURLE_USE_SSL_FAILED:
+      return FetchError(.tls, cause)
+    case CURLE_URL_MALFORMAT: return FetchError(.usage, cause)
+    // The address was HTTP: it is the answer that is something else.
+    case CURLE_UNSUPPORTED_PROTOCOL: return FetchError(.integrity, cause)
+    case CURLE_OUT_OF_MEMORY: return FetchError(.io, cause)
+    default: return FetchError(.temporary, cause)
+    }
+  }
+}
+
+extension FetchConfiguration {
+  /// Bytes read from a socket at a time; libcurl keeps to a rate one such
+  /// buffer at a time.
+  fileprivate var receiveByteCount: Int { bandwidth.everLimits ? 64 << 10 : 512 << 10 }
+}
+
+extension Duration {
+  /// Whole milliseconds, rounded down.
+  var milliseconds: Int {
+    let (seconds, attoseconds) = components
+    return Int(seconds) * 1_000 + Int(attoseconds / 1_000_000_000_000_000)
+  }
+}
