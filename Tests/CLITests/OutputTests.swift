@@ -61,6 +61,8 @@ private struct ToolDescription: Decodable {
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
       ["versions"], ["show", "v@1"], ["show", "t"], ["search", "v@1", "--queries", queries],
       ["locate", "v@1", "0", "39"], ["reproduce", "v@1"], ["evict", "captions"], ["doctor"],
+      ["export", "v@1"], ["diff", "v@1", "w@1"], ["verify"], ["backup", lake.directory.path + "/backup.sqlite"],
+      ["pin", "v@1"], ["unpin", "v@1"], ["revoke", "w@1", "--reason", "a test"], ["gc"],
     ]
   }
 
