@@ -77,10 +77,15 @@ package struct VersionExport: Codable, Sendable, Equatable {
   package let outputs: [Output]
 
   /// The document's text: JSON, keys sorted.
-  package func text() throws -> String {
+  ///
+  /// - Parameter isOneLine: For programs; else indented, for people.
+  /// - Returns: The text, without a line end.
+  /// - Throws: What the encoder throws.
+  package func text(isOneLine: Bool = false) throws -> String {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+    encoder.outputFormatting =
+      isOneLine ? [.sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
     return String(decoding: try encoder.encode(self), as: UTF8.self)
   }
 

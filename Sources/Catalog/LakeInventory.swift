@@ -182,8 +182,9 @@ struct LakeInventory {
       let path = layout.lockFilePath(version.name)
       guard (try? Disk.digest(of: path)) != version.versionDigest else { continue }
       faults.append(
-        Finding(.problem, "versions", "the lock file of \(version.name) is not what was sealed", fix: "run its `tarn build` again")
-      )
+        Finding(
+          .problem, "versions", "the lock file of \(version.name) is not what was sealed",
+          fix: "run its `tarn build` again"))
     }
     let explained = (files(below: layout.versions) ?? []).filter(LakeInventory.isTemporary).map { path in
       Finding(

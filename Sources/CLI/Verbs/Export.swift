@@ -21,7 +21,7 @@ struct Export: ParsableCommand {
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
-    Output.line(try global.read().export(VersionName(parsing: version)).text())
+    Output.line(try global.read().export(VersionName(parsing: version)).text(isOneLine: global.json))
     Output.flush()
   }
 }

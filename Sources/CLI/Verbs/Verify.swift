@@ -102,7 +102,7 @@ struct Verify: ParsableCommand {
     case .artifact(.segment), .artifact(.nearestImages): return outcome == nil ? nil : "made again when it is needed"
     case .artifact(.outputShard):
       return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"
-    case .artifact(.trainedIndex): return "restore the file from a copy of the lake"
+    case .artifact(.trainedIndex): return "run its `tarn train` again: the same inputs give the same bytes"
     case .outputName, .lockFile: return outcome == nil ? nil : "restore the file it belongs to first"
     case .history: return "compare it with a backup: something changed the catalog behind tarn's back"
     }
