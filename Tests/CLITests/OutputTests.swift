@@ -61,8 +61,10 @@ private struct ToolDescription: Decodable {
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
       ["versions"], ["show", "v@1"], ["show", "t"], ["search", "v@1", "--queries", queries],
       ["locate", "v@1", "0", "39"], ["reproduce", "v@1"], ["pin", "v@1"], ["unpin", "v@1"], ["diff", "v@1", "w@1"],
-      ["export", "v@1"], ["verify"], ["backup", lake.directory.path + "/backup.sqlite"], ["source", "probe", "captions"],
-      ["source", "export", "captions"], ["evict", "captions"], ["revoke", "w@1", "--reason", "test"], ["gc"], ["doctor"],
+      ["export", "v@1"], ["verify"], ["backup", lake.directory.path + "/backup.sqlite"],
+      ["source", "probe", "captions"],
+      ["source", "export", "captions"], ["evict", "captions"], ["revoke", "w@1", "--reason", "test"], ["gc"],
+      ["doctor"],
     ]
   }
 
