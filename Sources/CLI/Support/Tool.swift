@@ -21,6 +21,14 @@ enum Tool {
     return JSONValue.object(facts).text
   }
 
+  /// The most memory this process ever had, in bytes; nil when Linux does not
+  /// say.
+  static var peakByteCount: Int? {
+    guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
+    let line = text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+    return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 << 10 }
+  }
+
   private static var cpuModel: String? {
     guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return nil }
     let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }

@@ -115,6 +115,7 @@ struct Build: AsyncParsableCommand {
               "sha256": .string(output.digest.hex), "rows": .count(output.rowCount), "bytes": .count(output.byteCount),
             ])
           }),
+        "peak_memory_bytes": Tool.peakByteCount.map { .count($0) } ?? .null,
         "seconds": .object([
           "waiting": .number(times.waiting.seconds), "hashing": .number(times.hashing.seconds),
           "encoding": .number(times.encoding.seconds), "merging": .number(times.merging.seconds),
