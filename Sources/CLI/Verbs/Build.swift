@@ -56,7 +56,7 @@ struct Build: AsyncParsableCommand {
   var budget: ByteSize?
 
   @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
-  var jobs: Int = 4
+  var jobs: Int = 2
 
   @Option(help: ArgumentHelp("Most bytes a second over all transfers, e.g. 50MB/s.", valueName: "rate"))
   var bwlimit: ByteSize?
