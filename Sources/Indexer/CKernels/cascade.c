@@ -23,6 +23,7 @@ struct vector {
   double scale;      // of the whole vector in int8
   double error;      // at least |e| of it
   double length;     // at least |scale * elements|
+  double turning_error;
   int32_t sum;       // 128 times the sum of its elements
   int32_t slice_sum; // 128 times that of the slice
 };
@@ -34,9 +35,17 @@ struct hit {
 
 // Where the parts of the scratch are, for tiles of `count` vectors.
 struct layout {
-  size_t groups, vectors, centred, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, hits, hit_room,
+  size_t groups, vectors, centred, wide, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, hits, hit_room,
       sgemm, total;
 };
+
+// Elements of a vector two by two, for the turning.
+static size_t pairs_of(const struct ckernels_cascade *k) { return (k->dimension + 1) / 2; }
+
+// D in whole panels.
+static size_t turned_width(const struct ckernels_cascade *k) {
+  return (k->width + PANEL_AXES - 1) / PANEL_AXES * PANEL_AXES;
+}
 
 static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   struct layout at;
@@ -46,7 +55,8 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
 #define PART(name, bytes) at.name = next, next += ((bytes) + 63) / 64 * 64
   PART(vectors, count * sizeof(struct vector));
   PART(centred, count * k->dimension * sizeof(float));
-  PART(turned, count * k->width * sizeof(float));
+  PART(wide, at.groups * GROUP_VECTORS * pairs_of(k) * 2 * sizeof(int16_t));
+  PART(turned, at.groups * GROUP_VECTORS * turned_width(k) * sizeof(float));
   PART(slices, at.groups * GROUP_VECTORS * k->padded);
   PART(whole, count * k->whole_width);
   PART(thresholds, padded * sizeof(int32_t));
@@ -238,6 +248,68 @@ TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t 
   v->sum = 128 * sum;
 }
 
+// Quantizes a centred vector to 16 bits, for the turning: the length of the
+// integers stays below 30,100, so that their products with the axes, of
+// length 2^16 and a little, fit 32 bits.
+TARGET_VNNI static float quantize_wide(const float *a, size_t d, double size, float *rest, int16_t *out) {
+  const float scale = size > 0x1p-80 ? (float)(size / 30000) : 1;
+  const float inverse = 1 / scale;
+  for (size_t j = 0; j < d; j++) {
+    const float q = rintf(a[j] * inverse);
+    out[j] = (int16_t)(int32_t)q;
+    rest[j] = a[j] - scale * q;
+  }
+  if (d % 2 != 0) out[d] = 0;
+  return scale;
+}
+
+// Products of six vectors with some panels of 16 axes, times the scales.
+#define TURN(panels)                                                                                          \
+  __m512i s[GROUP_VECTORS][panels];                                                                           \
+  for (int v = 0; v < GROUP_VECTORS; v++)                                                                     \
+    for (int r = 0; r < panels; r++) s[v][r] = _mm512_setzero_si512();                                        \
+  for (size_t j = 0; j < pairs; j++) {                                                                        \
+    __m512i p[panels];                                                                                        \
+    for (int r = 0; r < panels; r++) p[r] = _mm512_loadu_si512(axes + ((size_t)r * pairs + j) * 32);          \
+    _Pragma("clang loop unroll(full)") for (int v = 0; v < GROUP_VECTORS; v++) {                              \
+      int32_t two;                                                                                            \
+      memcpy(&two, vectors + ((size_t)v * pairs + j) * 2, 4);                                                 \
+      for (int r = 0; r < panels; r++) s[v][r] = _mm512_dpwssd_epi32(s[v][r], p[r], _mm512_set1_epi32(two));  \
+    }                                                                                                         \
+  }                                                                                                           \
+  for (int v = 0; v < GROUP_VECTORS; v++)                                                                     \
+    for (int r = 0; r < panels; r++)                                                                          \
+      _mm512_storeu_ps(                                                                                       \
+          out + (size_t)v * stride + r * 16,                                                                  \
+          _mm512_mul_ps(_mm512_cvtepi32_ps(s[v][r]), _mm512_set1_ps(scales[v])))
+#define TURN_ARGUMENTS \
+  const int16_t *axes, const int16_t *vectors, size_t pairs, const float *scales, float *out, size_t stride
+TARGET_VNNI static void turn4(TURN_ARGUMENTS) { TURN(4); }
+TARGET_VNNI static void turn3(TURN_ARGUMENTS) { TURN(3); }
+TARGET_VNNI static void turn2(TURN_ARGUMENTS) { TURN(2); }
+TARGET_VNNI static void turn1(TURN_ARGUMENTS) { TURN(1); }
+
+// Turns groups of six vectors, a few panels at a time.
+TARGET_VNNI static void turn(
+    const struct ckernels_cascade *k, const int16_t *vectors, const float *scales, size_t groups, float *turned) {
+  const size_t pairs = pairs_of(k), stride = turned_width(k), panels = stride / PANEL_AXES, steps = (panels + 3) / 4;
+  for (size_t step = 0; step < steps; step++) {
+    const size_t first = step * panels / steps, end = (step + 1) * panels / steps;
+    const int16_t *axes = k->panels + first * pairs * PANEL_AXES * 2;
+    for (size_t group = 0; group < groups; group++) {
+      const int16_t *six = vectors + group * GROUP_VECTORS * pairs * 2;
+      const float *scale = scales + group * GROUP_VECTORS;
+      float *out = turned + group * GROUP_VECTORS * stride + first * PANEL_AXES;
+      switch (end - first) {
+        case 4: turn4(axes, six, pairs, scale, out, stride); break;
+        case 3: turn3(axes, six, pairs, scale, out, stride); break;
+        case 2: turn2(axes, six, pairs, scale, out, stride); break;
+        default: turn1(axes, six, pairs, scale, out, stride); break;
+      }
+    }
+  }
+}
+
 // Quantizes a slice into its place in a group of six.
 TARGET_VNNI static int32_t quantize_slice(
     const float *p, size_t width, float scale, float *rest, float *kept, int8_t *out) {
@@ -263,6 +335,7 @@ TARGET_VNNI void ckernels_best_cascade(
   char *base = (char *)(((uintptr_t)scratch + 63) / 64 * 64);
   struct vector *v = (struct vector *)(base + at.vectors);
   float *centred = (float *)(base + at.centred), *turned = (float *)(base + at.turned);
+  int16_t *wide = (int16_t *)(base + at.wide);
   int8_t *slices = (int8_t *)(base + at.slices), *whole = (int8_t *)(base + at.whole);
   int32_t *thresholds = (int32_t *)(base + at.thresholds);
   float *rest = (float *)(base + at.rest), *error = (float *)(base + at.error), *length = (float *)(base + at.length),
@@ -286,13 +359,20 @@ TARGET_VNNI void ckernels_best_cascade(
       return;
     }
   }
-  // In parts of TURN_PART, so that no product passes through many roundings.
-  if (width == d) turned = centred;
-  for (size_t j = 0; j < d && width < d; j += TURN_PART) {
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width,
-        (blasint)(d - j < TURN_PART ? d - j : TURN_PART), 1.0f, centred + j, (blasint)d, k->basis + j, (blasint)d,
-        j == 0 ? 0.0f : 1.0f, turned, (blasint)width);
+  const size_t stride = width < d ? turned_width(k) : d;
+  float quantized[width], left[width > d ? width : d];
+  if (width == d) {
+    turned = centred;
+    for (size_t i = 0; i < count; i++) v[i].turning_error = 0;
+  } else {
+    // Filled-up vectors are turned too, whatever they are; nothing reads them.
+    for (size_t i = 0; i < count; i++) {
+      const float scale = quantize_wide(centred + i * d, d, v[i].size, left, wide + i * pairs_of(k) * 2);
+      lower[i] = scale * (float)k->basis_step;
+      // left[] is rounded by a few 2^-24 of |a|, and the turned vector as well.
+      v[i].turning_error = (norm_above(left, d) + 0x1p-21 * v[i].size) * (1 + k->skew);
+    }
+    turn(k, wide, lower, at.groups, turned);
   }
   memset(slices, 0, at.groups * GROUP_VECTORS * k->padded);
   for (size_t i = at.groups * GROUP_VECTORS; i-- > 0;) {
@@ -300,10 +380,8 @@ TARGET_VNNI void ckernels_best_cascade(
     rest[i] = error[i] = length[i] = 0;
     lower[i] = 3.0e9f;
   }
-  const double n = (double)(d < TURN_PART ? d : TURN_PART + d / TURN_PART + 1) + 16, gamma = n * 0x1p-24 / (1 - n * 0x1p-24);
-  float quantized[width], left[width > d ? width : d];
   for (size_t i = 0; i < count; i++) {
-    const float *a = centred + i * d, *p = turned + i * width;
+    const float *a = centred + i * d, *p = turned + i * stride;
     const double size = v[i].size;
     v[i].known = ckernels_score(level, vectors + i * d, k->mean_rows, d);
 
@@ -314,7 +392,7 @@ TARGET_VNNI void ckernels_best_cascade(
 
     int8_t *out = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
     v[i].slice_sum = quantize_slice(p, width, (float)k->vector_scale, left, quantized, out);
-    const double rho = gamma * k->basis_norm * size + ((double)d + 16) * 0x1p-110;
+    const double rho = v[i].turning_error;
     const double e = norm_above(left, width) + 0x1p-22 * size + rho;
     // norm_above() is not above by more than this.
     const double kept = fmax(norm_above(p, width) * (1 - ((double)width / 64 + 16) * 0x1p-22) - 0x1p-50 - rho, 0);

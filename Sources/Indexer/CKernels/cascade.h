@@ -9,7 +9,7 @@
 
 // Rows of a block lie side by side, four elements of each after four of the
 // last, as vpdpbusd wants them; vectors go through a block six at a time.
-enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, TURN_PART = 128 };
+enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, PANEL_AXES = 16 };
 
 // The whole row in int8, for the second look. Follows its elements in memory.
 struct whole_row {
@@ -39,8 +39,10 @@ struct ckernels_cascade {
   size_t padded;     // D rounded up to a multiple of 4
   size_t blocks;
   float *mean_rows, *mean_vectors;  // mc, mx: [d]
-  float *basis;                     // P: [D x d]; none when D = d, P = I
+  float *basis;                     // P: [D x d], multiples of basis_step; none when D = d, P = I
   double *basis64;                  // the same numbers
+  double basis_step;
+  int16_t *panels;                  // P / basis_step: [D / 16 rounded up x d / 2 rounded up x 16 x 2]
   double skew;                      // at least |P P' - I|
   double basis_norm;                // at least |P|
   double row_scale, vector_scale;   // of the slice
