@@ -92,3 +92,21 @@ void cascade_put_in_lane(const struct ckernels_cascade *, const uint8_t *slice, 
 int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vector_count);
 // Takes rows from all over as pivots.
 void cascade_choose_pivots(struct ckernels_cascade *);
+// At least the norm of a float32 vector, and closely.
+double cascade_norm_above(const float *, size_t dimension);
+
+// Elements of a vector two by two, for the turning.
+static inline size_t cascade_pairs(const struct ckernels_cascade *k) { return (k->dimension + 1) / 2; }
+
+// D in whole panels.
+static inline size_t cascade_turned_width(const struct ckernels_cascade *k) {
+  return (k->width + PANEL_AXES - 1) / PANEL_AXES * PANEL_AXES;
+}
+
+// Quantizes a centred vector of a length up to `size` to 16 bits; leaves the
+// rest and returns the scale.
+float cascade_quantize_wide(const float *, size_t dimension, double size, float *rest, int16_t *out);
+// Turns groups of six vectors, [groups x GROUP_VECTORS x cascade_turned_width]:
+// their products with P, over basis_step, times their scales.
+void cascade_turn(
+    const struct ckernels_cascade *, const int16_t *vectors, const float *scales, size_t groups, float *turned);

@@ -92,7 +92,7 @@ static size_t choose_width(
   size_t chosen = d;
   double least = INFINITY;
   size_t done = 0;
-  const size_t step = d > 128 ? 32 : 16;
+  const size_t step = 16;
   for (size_t width = 2 * step < d ? 2 * step : d;; width = width + step < d ? width + step : d) {
     size_t survivors = 0;
     for (size_t i = 0; i < vectors; i++) {
@@ -116,8 +116,8 @@ static size_t choose_width(
     const double share = (double)survivors / (double)(vectors * rows);
     // In nanoseconds of one core: int8 products of the slice, second looks
     // (more than needed at first, while the best is not known), the turning.
-    const double cost = (double)count * (double)width * 0.005 + share * 1.5 * (double)count * 30 +
-                        (width < d ? (double)width * (double)d * 0.02 : 0);
+    const double cost = (double)count * (double)width * 0.005 + share * 2 * (double)count * 30 +
+                        (width < d ? (double)width * (double)d * 0.01 : 0);
     if (cost < least) {
       least = cost;
       chosen = width;
@@ -144,10 +144,10 @@ static double frobenius(const double *values, size_t count) {
   return sqrt(sum);
 }
 
-// The square of a symmetric matrix [n x n].
+// The product of a matrix [n x n], transposed, and itself.
 static void square_of(const double *matrix, size_t n, double *square) {
   cblas_dgemm(
-      CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)n, (blasint)n, (blasint)n, 1.0, matrix, (blasint)n, matrix,
+      CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)n, (blasint)n, (blasint)n, 1.0, matrix, (blasint)n, matrix,
       (blasint)n, 0.0, square, (blasint)n);
 }
 
@@ -187,8 +187,8 @@ static void mix_axes(struct ckernels_cascade *k, const double *axes) {
       CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)width, (blasint)width, (blasint)d, 1.0, k->basis64, (blasint)d,
       k->basis64, (blasint)d, 0.0, mixer, (blasint)width);
   for (size_t i = 0; i < width; i++) mixer[i * width + i] -= 1;
-  // |E|^4 <= |E^4|, in the norm that can be computed; rounding of a product by
-  // dgemm is below 2^-36 of its factors' norms.
+  // |E|^2 = |E'E|, twice, in the norm that can be computed; rounding of a
+  // product by dgemm is below 2^-36 of its factors' norms.
   double *power = cascade_zeroed(width * width, sizeof(double));
   const double first = frobenius(mixer, width * width);
   square_of(mixer, width, power);
