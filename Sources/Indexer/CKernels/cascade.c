@@ -29,7 +29,7 @@ struct vector {
 } __attribute__((aligned(64)));
 
 // Rows on their way from memory, to a binary64 score and to a second look.
-enum { QUEUE = 8, AHEAD = 8 };
+enum { QUEUE = 16, AHEAD = 16 };
 
 struct hit {
   uint32_t vector;
@@ -192,8 +192,9 @@ struct queue {
   uint32_t next;
 };
 
+// Into the second cache: a whole row would displace too much of the first.
 static inline void prefetch(const void *start, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch((const char *)start + at, _MM_HINT_T0);
+  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch((const char *)start + at, _MM_HINT_T1);
 }
 
 // Scores what has waited longest.
@@ -425,7 +426,7 @@ TARGET_VNNI void ckernels_best_cascade(
         if (h + AHEAD < hit_count) {
           const struct hit next = hits[h + AHEAD];
           prefetch(k->whole + next.position * k->whole_stride, k->whole_stride);
-          _mm_prefetch((const char *)(v + next.vector), _MM_HINT_T0);
+          _mm_prefetch((const char *)(v + next.vector), _MM_HINT_T1);
         }
         if (i >= count || position >= k->rows->count) continue;
         consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, position, &queue, counts);
