@@ -15,9 +15,7 @@
 // A vector on its way: the terms of its bounds, in units of the slice's scales
 // where they meet integers.
 struct vector {
-  struct search search;
-  double size;       // at least |a|
-  double top;        // greatest result of a second look
+  // A second look reads these and search.lower: one line of the cache.
   double known;      // score(x, mc)
   double slack;      // rounding of everything in binary32 and binary64
   double scale;      // of the whole vector in int8
@@ -25,7 +23,13 @@ struct vector {
   double length;     // at least |scale * elements|
   int32_t sum;       // 128 times the sum of its elements
   int32_t slice_sum; // 128 times that of the slice
-};
+  struct search search;
+  double size;       // at least |a|
+  double turning;    // how far the turned vector may be from P a
+} __attribute__((aligned(64)));
+
+// Rows on their way from memory, to a binary64 score and to a second look.
+enum { QUEUE = 16, AHEAD = 16 };
 
 struct hit {
   uint32_t vector;
@@ -34,7 +38,7 @@ struct hit {
 
 // Where the parts of the scratch are, for tiles of `count` vectors.
 struct layout {
-  size_t groups, vectors, centred, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, hits, hit_room,
+  size_t groups, vectors, centred, wide, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, seeds, hits, hit_room,
       sgemm, total;
 };
 
@@ -46,7 +50,8 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
 #define PART(name, bytes) at.name = next, next += ((bytes) + 63) / 64 * 64
   PART(vectors, count * sizeof(struct vector));
   PART(centred, count * k->dimension * sizeof(float));
-  PART(turned, count * k->width * sizeof(float));
+  PART(wide, at.groups * GROUP_VECTORS * cascade_pairs(k) * 2 * sizeof(int16_t));
+  PART(turned, at.groups * GROUP_VECTORS * cascade_turned_width(k) * sizeof(float));
   PART(slices, at.groups * GROUP_VECTORS * k->padded);
   PART(whole, count * k->whole_width);
   PART(thresholds, padded * sizeof(int32_t));
@@ -56,6 +61,7 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   PART(lower, padded * sizeof(float));
   PART(greatest, padded * sizeof(int32_t));
   PART(nearest, padded * sizeof(uint32_t));
+  PART(seeds, padded * sizeof(uint32_t));
   at.hit_room = count * BLOCK_ROWS * 2;
   PART(hits, at.hit_room * sizeof(struct hit));
   PART(sgemm, ckernels_sgemm_scratch(count));
@@ -173,41 +179,56 @@ TARGET_VNNI static inline double second_look(
   return about->bias + v->known + v->scale * (double)about->scale * (double)product;
 }
 
+// Rows that looked best of their vector, on their way from memory to a score.
+struct promising {
+  struct vector *vector;
+  const float *x;
+  double upper;
+  uint32_t row;
+};
+
+struct queue {
+  struct promising item[QUEUE];
+  uint32_t next;
+};
+
+// Into the second cache: a whole row would displace too much of the first.
+static inline void prefetch(const void *start, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch((const char *)start + at, _MM_HINT_T1);
+}
+
+// Scores what has waited longest.
+static void score_oldest(
+    int level, const struct ckernels_cascade *k, struct queue *queue, struct ckernels_counts *counts) {
+  struct promising *p = queue->item + queue->next % QUEUE;
+  queue->next += 1;
+  if (p->vector != NULL && p->upper >= p->vector->search.lower) {
+    search_score(level, &p->vector->search, k->rows, p->x, p->row);
+    counts->rescored += 1;
+  }
+  p->vector = NULL;
+}
+
 TARGET_VNNI static void consider(
     int level, const struct ckernels_cascade *k, struct vector *v, const int8_t *vector, const float *x,
-    size_t position, struct ckernels_counts *counts) {
+    size_t position, struct queue *queue, struct ckernels_counts *counts) {
   double reach;
   uint32_t row;
   const double middle = second_look(k, v, vector, position, &reach, &row);
   if (middle + reach < v->search.lower) return;
-  // A row that looks best so far is scored at once: its exact score spares
-  // other rows their second look.
-  if (middle > v->top) {
-    v->top = middle;
-    search_score(level, &v->search, k->rows, x, row);
-    counts->rescored += 1;
+  // A row that looks better than what is known is scored soon: its exact score
+  // spares other rows their second look.
+  if (middle > v->search.lower + reach / 4) {
+    if (middle - reach > v->search.lower) v->search.lower = middle - reach;
+    prefetch(k->rows->values + (size_t)row * k->dimension, k->dimension * sizeof(float));
+    score_oldest(level, k, queue, counts);
+    queue->item[(queue->next - 1) % QUEUE] = (struct promising){v, x, middle + reach, row};
     return;
   }
   search_add(level, &v->search, row, middle + reach, k->rows, x, counts);
 }
 
 static int32_t clamped(float value) { return (int32_t)fminf(fmaxf(value, -2.0e9f), 2.0e9f); }
-
-// At least the norm of a float32 vector, and closely: 64 lanes of float32, so a
-// square passes through d / 64 + 8 roundings at most.
-TARGET_VNNI static double norm_above(const float *x, size_t d) {
-  __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
-  for (size_t j = 0; j < d; j += 64) {
-    for (size_t r = 0; r < 4; r++) {
-      const size_t at = j + 16 * r, left = at < d ? d - at : 0;
-      const __m512 y = _mm512_maskz_loadu_ps(left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1), x + at);
-      s[r] = _mm512_fmadd_ps(y, y, s[r]);
-    }
-  }
-  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
-  // Squares below the normal range lose less than 2^-126 each.
-  return sqrt(((double)sum + (double)d * 0x1p-125) * (1 + ((double)d / 64 + 16) * 0x1p-23));
-}
 
 // Quantizes a centred vector over all dimensions.
 TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t d, size_t padded, float *rest, int8_t *out) {
@@ -263,6 +284,7 @@ TARGET_VNNI void ckernels_best_cascade(
   char *base = (char *)(((uintptr_t)scratch + 63) / 64 * 64);
   struct vector *v = (struct vector *)(base + at.vectors);
   float *centred = (float *)(base + at.centred), *turned = (float *)(base + at.turned);
+  int16_t *wide = (int16_t *)(base + at.wide);
   int8_t *slices = (int8_t *)(base + at.slices), *whole = (int8_t *)(base + at.whole);
   int32_t *thresholds = (int32_t *)(base + at.thresholds);
   float *rest = (float *)(base + at.rest), *error = (float *)(base + at.error), *length = (float *)(base + at.length),
@@ -273,8 +295,7 @@ TARGET_VNNI void ckernels_best_cascade(
     float *a = centred + i * d;
     for (size_t j = 0; j < d; j++) a[j] = vectors[i * d + j] - k->mean_vectors[j];
     v[i].search = search_start();
-    v[i].top = -INFINITY;
-    v[i].size = norm_above(a, d);
+    v[i].size = cascade_norm_above(a, d);
     // |x| + |mx|, as x is a and mx.
     const double both = v[i].size * (1 + 0x1p-20) + 2 * k->mean_vectors_norm;
     // Differences from the means are rounded to binary32, the rest to binary64.
@@ -286,13 +307,21 @@ TARGET_VNNI void ckernels_best_cascade(
       return;
     }
   }
-  // In parts of TURN_PART, so that no product passes through many roundings.
-  if (width == d) turned = centred;
-  for (size_t j = 0; j < d && width < d; j += TURN_PART) {
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width,
-        (blasint)(d - j < TURN_PART ? d - j : TURN_PART), 1.0f, centred + j, (blasint)d, k->basis + j, (blasint)d,
-        j == 0 ? 0.0f : 1.0f, turned, (blasint)width);
+  const size_t stride = width < d ? cascade_turned_width(k) : d;
+  float quantized[width], left[width > d ? width : d];
+  if (width == d) {
+    turned = centred;
+    for (size_t i = 0; i < count; i++) v[i].turning = 0;
+  } else {
+    for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) lower[i] = 0;
+    for (size_t i = 0; i < count; i++) {
+      const float scale = cascade_quantize_wide(centred + i * d, d, v[i].size, left, wide + i * cascade_pairs(k) * 2);
+      lower[i] = scale * (float)k->basis_step;
+      // left[] is rounded by a few 2^-24 of |a|, and the turned vector as well.
+      v[i].turning = (cascade_norm_above(left, d) + 0x1p-21 * v[i].size) * (1 + k->skew);
+    }
+    memset(wide + count * cascade_pairs(k) * 2, 0, (at.groups * GROUP_VECTORS - count) * cascade_pairs(k) * 2 * sizeof(int16_t));
+    cascade_turn(k, wide, lower, at.groups, turned);
   }
   memset(slices, 0, at.groups * GROUP_VECTORS * k->padded);
   for (size_t i = at.groups * GROUP_VECTORS; i-- > 0;) {
@@ -300,36 +329,34 @@ TARGET_VNNI void ckernels_best_cascade(
     rest[i] = error[i] = length[i] = 0;
     lower[i] = 3.0e9f;
   }
-  const double n = (double)(d < TURN_PART ? d : TURN_PART + d / TURN_PART + 1) + 16, gamma = n * 0x1p-24 / (1 - n * 0x1p-24);
-  float quantized[width], left[width > d ? width : d];
   for (size_t i = 0; i < count; i++) {
-    const float *a = centred + i * d, *p = turned + i * width;
+    const float *a = centred + i * d, *p = turned + i * stride;
     const double size = v[i].size;
     v[i].known = ckernels_score(level, vectors + i * d, k->mean_rows, d);
 
     quantize_whole(v + i, a, d, k->whole_width, left, whole + i * k->whole_width);
     // left[] is rounded by a few 2^-24 of |a|.
-    v[i].error = norm_above(left, d) + 0x1p-22 * size;
+    v[i].error = cascade_norm_above(left, d) + 0x1p-22 * size;
     v[i].length = size + v[i].error;
 
     int8_t *out = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
     v[i].slice_sum = quantize_slice(p, width, (float)k->vector_scale, left, quantized, out);
-    const double rho = gamma * k->basis_norm * size + ((double)d + 16) * 0x1p-110;
-    const double e = norm_above(left, width) + 0x1p-22 * size + rho;
-    // norm_above() is not above by more than this.
-    const double kept = fmax(norm_above(p, width) * (1 - ((double)width / 64 + 16) * 0x1p-22) - 0x1p-50 - rho, 0);
+    const double rho = v[i].turning;
+    const double e = cascade_norm_above(left, width) + 0x1p-22 * size + rho;
+    // cascade_norm_above() is not above by more than this.
+    const double kept = fmax(cascade_norm_above(p, width) * (1 - ((double)width / 64 + 16) * 0x1p-22) - 0x1p-50 - rho, 0);
     const double outside = fmax(size * size * (1 + 2 * k->skew) * (1 + 0x1p-40) - kept * kept, 0);
     // How the vector's terms differ from the usual ones, rounded up.
     const double up = 0x1p-20 * size, unit = k->unit;
     rest[i] = (float)((sqrt(e * e + outside) - (double)k->usual.rest + up) / unit);
     error[i] = (float)((e - (double)k->usual.error + up) / unit);
-    length[i] = (float)((norm_above(quantized, width) - (double)k->usual.length + up) / unit);
+    length[i] = (float)((cascade_norm_above(quantized, width) - (double)k->usual.length + up) / unit);
   }
 
   // The most promising row of the nearest pivot's group gives each vector a
   // lower bound.
   int32_t *greatest = (int32_t *)(base + at.greatest);
-  uint32_t *nearest = (uint32_t *)(base + at.nearest);
+  uint32_t *nearest = (uint32_t *)(base + at.nearest), *seeds = (uint32_t *)(base + at.seeds);
   for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
     greatest[i] = INT32_MIN;
     nearest[i] = 0;
@@ -341,6 +368,7 @@ TARGET_VNNI void ckernels_best_cascade(
           k->pivot_offsets + pivot, (uint32_t)pivot, greatest + group * GROUP_VECTORS, nearest + group * GROUP_VECTORS);
     }
   }
+  struct queue queue = {0};
   for (size_t i = 0; i < count; i++) {
     const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
     const uint32_t start = k->group_starts[nearest[i]], end = k->group_starts[nearest[i] + 1];
@@ -351,9 +379,13 @@ TARGET_VNNI void ckernels_best_cascade(
           k->packed + block * BLOCK_ROWS * k->padded, slice, k->padded / 4, k->offsets + block * BLOCK_ROWS,
           block * BLOCK_ROWS, &top, &seed);
     }
-    if (seed >= k->rows->count) seed = 0;
-    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seed, counts);
+    seeds[i] = seed < k->rows->count ? seed : 0;
   }
+  for (size_t i = 0; i < count; i++) {
+    if (i + 4 < count) prefetch(k->whole + seeds[i + 4] * k->whole_stride, k->whole_stride);
+    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seeds[i], &queue, counts);
+  }
+  for (size_t i = 0; i < QUEUE; i++) score_oldest(level, k, &queue, counts);
 
   for (size_t first = 0; first < k->blocks;) {
     // Chunks grow, so that early ones raise the lower bounds for the others.
@@ -391,19 +423,31 @@ TARGET_VNNI void ckernels_best_cascade(
       if (block + 1 < end && hit_count + at.groups * GROUP_VECTORS * BLOCK_ROWS <= at.hit_room) continue;
       for (size_t h = 0; h < hit_count; h++) {
         const uint32_t i = hits[h].vector, position = hits[h].position;
-        if (h + 8 < hit_count) {
-          const char *ahead = (const char *)k->whole + hits[h + 8].position * k->whole_stride;
-          for (size_t line = 0; line < k->whole_stride; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
+        if (h + AHEAD < hit_count) {
+          const struct hit next = hits[h + AHEAD];
+          prefetch(k->whole + next.position * k->whole_stride, k->whole_stride);
+          _mm_prefetch((const char *)(v + next.vector), _MM_HINT_T1);
         }
         if (i >= count || position >= k->rows->count) continue;
-        consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, position, counts);
+        consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, position, &queue, counts);
       }
+      for (size_t i = 0; i < QUEUE; i++) score_oldest(level, k, &queue, counts);
       counts->looked += hit_count;
       hit_count = 0;
     }
     first = end;
   }
-  for (size_t i = 0; i < count; i++) {
+  // Candidates of the next vectors are on their way from memory meanwhile.
+  for (size_t next = 0; next < count + 3; next++) {
+    if (next < count) {
+      struct search *search = &v[next].search;
+      search_drop_beaten(search);
+      for (uint32_t c = 0; c < search->count; c++) {
+        prefetch(k->rows->values + (size_t)search->candidate[c] * d, d * sizeof(float));
+      }
+    }
+    if (next < 3) continue;
+    const size_t i = next - 3;
     search_rescore(level, &v[i].search, k->rows, vectors + i * d, counts);
     winners[i] = v[i].search.winner;
     scores[i] = v[i].search.best;

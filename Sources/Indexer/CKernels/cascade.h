@@ -9,7 +9,7 @@
 
 // Rows of a block lie side by side, four elements of each after four of the
 // last, as vpdpbusd wants them; vectors go through a block six at a time.
-enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, TURN_PART = 128 };
+enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, PANEL_AXES = 16 };
 
 // The whole row in int8, for the second look. Follows its elements in memory.
 struct whole_row {
@@ -39,8 +39,10 @@ struct ckernels_cascade {
   size_t padded;     // D rounded up to a multiple of 4
   size_t blocks;
   float *mean_rows, *mean_vectors;  // mc, mx: [d]
-  float *basis;                     // P: [D x d]; none when D = d, P = I
+  float *basis;                     // P: [D x d], multiples of basis_step; none when D = d, P = I
   double *basis64;                  // the same numbers
+  double basis_step;
+  int16_t *panels;                  // P / basis_step: [D / 16 rounded up x d / 2 rounded up x 16 x 2]
   double skew;                      // at least |P P' - I|
   double basis_norm;                // at least |P|
   double row_scale, vector_scale;   // of the slice
@@ -90,3 +92,21 @@ void cascade_put_in_lane(const struct ckernels_cascade *, const uint8_t *slice, 
 int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vector_count);
 // Takes rows from all over as pivots.
 void cascade_choose_pivots(struct ckernels_cascade *);
+// At least the norm of a float32 vector, and closely.
+double cascade_norm_above(const float *, size_t dimension);
+
+// Elements of a vector two by two, for the turning.
+static inline size_t cascade_pairs(const struct ckernels_cascade *k) { return (k->dimension + 1) / 2; }
+
+// D in whole panels.
+static inline size_t cascade_turned_width(const struct ckernels_cascade *k) {
+  return (k->width + PANEL_AXES - 1) / PANEL_AXES * PANEL_AXES;
+}
+
+// Quantizes a centred vector of a length up to `size` to 16 bits; leaves the
+// rest and returns the scale.
+float cascade_quantize_wide(const float *, size_t dimension, double size, float *rest, int16_t *out);
+// Turns groups of six vectors, [groups x GROUP_VECTORS x cascade_turned_width]:
+// their products with P, over basis_step, times their scales.
+void cascade_turn(
+    const struct ckernels_cascade *, const int16_t *vectors, const float *scales, size_t groups, float *turned);

@@ -92,7 +92,7 @@ static size_t choose_width(
   size_t chosen = d;
   double least = INFINITY;
   size_t done = 0;
-  const size_t step = d > 128 ? 32 : 16;
+  const size_t step = 16;
   for (size_t width = 2 * step < d ? 2 * step : d;; width = width + step < d ? width + step : d) {
     size_t survivors = 0;
     for (size_t i = 0; i < vectors; i++) {
@@ -116,8 +116,8 @@ static size_t choose_width(
     const double share = (double)survivors / (double)(vectors * rows);
     // In nanoseconds of one core: int8 products of the slice, second looks
     // (more than needed at first, while the best is not known), the turning.
-    const double cost = (double)count * (double)width * 0.005 + share * 1.5 * (double)count * 30 +
-                        (width < d ? (double)width * (double)d * 0.02 : 0);
+    const double cost = (double)count * (double)width * 0.005 + share * 2 * (double)count * 30 +
+                        (width < d ? (double)width * (double)d * 0.01 : 0);
     if (cost < least) {
       least = cost;
       chosen = width;
@@ -138,6 +138,19 @@ static double root_mean_square(const float *values, size_t count) {
   return sqrt(sum / (double)count);
 }
 
+static double frobenius(const double *values, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) sum += values[i] * values[i];
+  return sqrt(sum);
+}
+
+// The product of a matrix [n x n], transposed, and itself.
+static void square_of(const double *matrix, size_t n, double *square) {
+  cblas_dgemm(
+      CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)n, (blasint)n, (blasint)n, 1.0, matrix, (blasint)n, matrix,
+      (blasint)n, 0.0, square, (blasint)n);
+}
+
 // P: the leading axes, mixed by an orthogonal matrix (Hartley's, with signs) so
 // that no element is much larger than another and one scale suits all.
 static void mix_axes(struct ckernels_cascade *k, const double *axes) {
@@ -155,10 +168,17 @@ static void mix_axes(struct ckernels_cascade *k, const double *axes) {
   cblas_dgemm(
       CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)width, (blasint)d, (blasint)width, 1.0, mixer, (blasint)width,
       axes, (blasint)d, 0.0, k->basis64, (blasint)d);
-  double square = 0;
+  // P is what 16 bits hold, exactly; its rows are of length 1, about.
+  double square = 0, greatest = 0;
+  for (size_t i = 0; i < width * d; i++) greatest = fmax(greatest, fabs(k->basis64[i]));
+  k->basis_step = greatest < 0x1p-1 - 0x1p-15 ? 0x1p-16 : 0x1p-15;
+  const size_t pairs = (d + 1) / 2;
   for (size_t i = 0; i < width * d; i++) {
+    const double steps = fmin(fmax(rint(k->basis64[i] / k->basis_step), -32767), 32767);
+    const size_t axis = i / d, j = i % d;
+    k->panels[((axis / PANEL_AXES * pairs + j / 2) * PANEL_AXES + axis % PANEL_AXES) * 2 + j % 2] = (int16_t)steps;
+    k->basis64[i] = steps * k->basis_step;
     k->basis[i] = (float)k->basis64[i];
-    k->basis64[i] = (double)k->basis[i];
     square += k->basis64[i] * k->basis64[i];
   }
   k->basis_norm = sqrt(square) * UP;
@@ -166,15 +186,18 @@ static void mix_axes(struct ckernels_cascade *k, const double *axes) {
   cblas_dgemm(
       CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)width, (blasint)width, (blasint)d, 1.0, k->basis64, (blasint)d,
       k->basis64, (blasint)d, 0.0, mixer, (blasint)width);
-  double skew = 0;
-  for (size_t i = 0; i < width; i++) {
-    for (size_t j = 0; j < width; j++) {
-      const double e = mixer[i * width + j] - (i == j);
-      skew += e * e;
-    }
-  }
-  // The product's own rounding: each entry errs by less than 2^-30.
-  k->skew = (sqrt(skew) + (double)width * 0x1p-30) * UP;
+  for (size_t i = 0; i < width; i++) mixer[i * width + i] -= 1;
+  // |E|^2 = |E'E|, twice, in the norm that can be computed; rounding of a
+  // product by dgemm is below 2^-36 of its factors' norms.
+  double *power = cascade_zeroed(width * width, sizeof(double));
+  const double first = frobenius(mixer, width * width);
+  square_of(mixer, width, power);
+  const double second = frobenius(power, width * width);
+  square_of(power, width, mixer);
+  const double fourth = frobenius(mixer, width * width) + 0x1p-36 * second * second;
+  // The entries of P P' err by less than 2^-30.
+  k->skew = (sqrt(sqrt(fourth) + 0x1p-36 * first * first) + (double)width * 0x1p-30) * UP;
+  free(power);
   free(mixer);
 }
 
@@ -242,6 +265,8 @@ int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vect
     if (k->width < d) {
       k->basis = cascade_zeroed(k->width * d, sizeof(float));
       k->basis64 = cascade_zeroed(k->width * d, sizeof(double));
+      k->panels = cascade_zeroed(
+          (k->width + PANEL_AXES - 1) / PANEL_AXES * PANEL_AXES * ((d + 1) / 2) * 2, sizeof(int16_t));
       mix_axes(k, axes);
       row_slice = cascade_zeroed(row_used * k->width, sizeof(float));
       vector_slice = cascade_zeroed(vector_used * k->width, sizeof(float));

@@ -66,6 +66,7 @@ void ckernels_cascade_free(struct ckernels_cascade *k) {
   free(k->mean_vectors);
   free(k->basis);
   free(k->basis64);
+  free(k->panels);
   free(k->packed);
   free(k->offsets);
   free(k->bounds);

@@ -1,0 +1,86 @@
+// Turning vectors onto the axes of the slice, in 16-bit integers: P x is exact,
+// and what x leaves out of a vector is known.
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "cascade.h"
+#include "levels.h"
+
+// At least the norm of a float32 vector, and closely: 64 lanes of float32, so a
+// square passes through d / 64 + 8 roundings at most.
+TARGET_VNNI double cascade_norm_above(const float *x, size_t d) {
+  __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  for (size_t j = 0; j < d; j += 64) {
+    for (size_t r = 0; r < 4; r++) {
+      const size_t at = j + 16 * r, left = at < d ? d - at : 0;
+      const __m512 y = _mm512_maskz_loadu_ps(left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1), x + at);
+      s[r] = _mm512_fmadd_ps(y, y, s[r]);
+    }
+  }
+  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+  // Squares below the normal range lose less than 2^-126 each.
+  return sqrt(((double)sum + (double)d * 0x1p-125) * (1 + ((double)d / 64 + 16) * 0x1p-23));
+}
+
+// Quantizes a centred vector to 16 bits, for the turning: the length of the
+// integers stays below 30,100, so that their products with the axes, of
+// length 2^16 and a little, fit 32 bits.
+TARGET_VNNI float cascade_quantize_wide(const float *a, size_t d, double size, float *rest, int16_t *out) {
+  const float scale = size > 0x1p-80 ? (float)(size / 30000) : 1;
+  const float inverse = 1 / scale;
+  for (size_t j = 0; j < d; j++) {
+    const float q = rintf(a[j] * inverse);
+    out[j] = (int16_t)(int32_t)q;
+    rest[j] = a[j] - scale * q;
+  }
+  if (d % 2 != 0) out[d] = 0;
+  return scale;
+}
+
+// Products of six vectors with some panels of 16 axes, times the scales.
+#define TURN(panels)                                                                                          \
+  __m512i s[GROUP_VECTORS][panels];                                                                           \
+  for (int v = 0; v < GROUP_VECTORS; v++)                                                                     \
+    for (int r = 0; r < panels; r++) s[v][r] = _mm512_setzero_si512();                                        \
+  for (size_t j = 0; j < pairs; j++) {                                                                        \
+    __m512i p[panels];                                                                                        \
+    for (int r = 0; r < panels; r++) p[r] = _mm512_loadu_si512(axes + ((size_t)r * pairs + j) * 32);          \
+    _Pragma("clang loop unroll(full)") for (int v = 0; v < GROUP_VECTORS; v++) {                              \
+      int32_t two;                                                                                            \
+      memcpy(&two, vectors + ((size_t)v * pairs + j) * 2, 4);                                                 \
+      for (int r = 0; r < panels; r++) s[v][r] = _mm512_dpwssd_epi32(s[v][r], p[r], _mm512_set1_epi32(two));  \
+    }                                                                                                         \
+  }                                                                                                           \
+  for (int v = 0; v < GROUP_VECTORS; v++)                                                                     \
+    for (int r = 0; r < panels; r++)                                                                          \
+      _mm512_storeu_ps(                                                                                       \
+          out + (size_t)v * stride + r * 16,                                                                  \
+          _mm512_mul_ps(_mm512_cvtepi32_ps(s[v][r]), _mm512_set1_ps(scales[v])))
+#define TURN_ARGUMENTS \
+  const int16_t *axes, const int16_t *vectors, size_t pairs, const float *scales, float *out, size_t stride
+TARGET_VNNI static void turn4(TURN_ARGUMENTS) { TURN(4); }
+TARGET_VNNI static void turn3(TURN_ARGUMENTS) { TURN(3); }
+TARGET_VNNI static void turn2(TURN_ARGUMENTS) { TURN(2); }
+TARGET_VNNI static void turn1(TURN_ARGUMENTS) { TURN(1); }
+
+// Turns groups of six vectors, a few panels at a time.
+TARGET_VNNI void cascade_turn(
+    const struct ckernels_cascade *k, const int16_t *vectors, const float *scales, size_t groups, float *turned) {
+  const size_t pairs = cascade_pairs(k), stride = cascade_turned_width(k), panels = stride / PANEL_AXES, steps = (panels + 3) / 4;
+  for (size_t step = 0; step < steps; step++) {
+    const size_t first = step * panels / steps, end = (step + 1) * panels / steps;
+    const int16_t *axes = k->panels + first * pairs * PANEL_AXES * 2;
+    for (size_t group = 0; group < groups; group++) {
+      const int16_t *six = vectors + group * GROUP_VECTORS * pairs * 2;
+      const float *scale = scales + group * GROUP_VECTORS;
+      float *out = turned + group * GROUP_VECTORS * stride + first * PANEL_AXES;
+      switch (end - first) {
+        case 4: turn4(axes, six, pairs, scale, out, stride); break;
+        case 3: turn3(axes, six, pairs, scale, out, stride); break;
+        case 2: turn2(axes, six, pairs, scale, out, stride); break;
+        default: turn1(axes, six, pairs, scale, out, stride); break;
+      }
+    }
+  }
+}
