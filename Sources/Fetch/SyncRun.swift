@@ -113,6 +113,7 @@ package final class SyncRun: Sendable {
   /// - Throws: ``CatalogError``; `CancellationError` when it was stopped.
   package func run() async throws -> SyncSummary {
     try plan()
+    try requireSizes()
     do {
       try await fetcher.run(
         pulling: { [self] in try nextRequest() },
@@ -160,6 +161,16 @@ package final class SyncRun: Sendable {
   }
 
   // MARK: Requests
+
+  /// Invariant 6: a budget can be kept only of sizes that are known beforehand.
+  private func requireSizes() throws {
+    guard options.budget != nil else { return }
+    let unknown = state.withLock { $0.queue.filter { $0.likelyByteCount == nil } }
+    guard let first = unknown.first else { return }
+    throw CatalogError(
+      .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
+      hint: "`tarn source probe \(first.sourceName)` asks their servers")
+  }
 
   private func nextRequest() throws -> FetchSupply {
     guard let shard = state.withLock({ $0.failure == nil ? $0.queue.first : nil }) else { return .finished }

@@ -117,6 +117,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       let problems = try LakeExamination(catalog).findings().filter { $0.level == .problem }
       violations += problems.map { "doctor: \($0.what)" }
     }
+    if let broken = try LakeCatalog.open(root: lake.lake, writing: nil).firstBrokenEvent() {
+      violations.append("event \(broken) breaks the chain")
+    }
     return violations
   }
 }

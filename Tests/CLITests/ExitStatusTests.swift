@@ -116,6 +116,16 @@ private func expectFailure(
     #expect(try lake.text("SELECT outcome FROM reproduction") == "differs")
   }
 
+  @Test func aBudgetWantsSizesBeforehand() throws {
+    let (lake, server) = try lake { .file(Self.shard, for: $0) }
+    defer { server.stop() }
+    let refused = try lake.run(["sync", "--quiet", "--budget", "1GB"])
+    expectFailure(refused, 64, "sizes of 2 shards", "tarn source probe images")
+    #expect(try lake.text("SELECT group_concat(state) FROM shard") == "registered,registered")
+    try lake.succeed(["source", "probe", "images", "--quiet"])
+    try lake.succeed(["sync", "--quiet", "--budget", "1GB"])
+  }
+
   @Test func isTwentyEightWhenTheDiskOrTheBudgetIsFull() throws {
     let size = Self.shard.count
     let (lake, server) = try lake(sizes: "0.npy \(size)\n1.npy \(size)\n") { .file(Self.shard, for: $0) }
