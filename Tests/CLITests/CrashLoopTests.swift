@@ -1,5 +1,5 @@
 // The process killed, or the disk full or broken, before each durable step of
-// sync, train and build; then the same command again, which must end with the
+// sync, train, build and gc; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
 import Catalog
@@ -40,23 +40,33 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case sync, train, build
   /// A build whose shards are not in the lake and fetched meanwhile.
   case fetchingBuild = "build that fetches"
+  /// The removal of a revoked version's files.
+  case gc
 
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
     case .train: .trained
-    case .build, .fetchingBuild: .built
+    case .build, .fetchingBuild, .gc: .built
     }
   }
 
   /// The lake before the command.
   func lake() throws -> LakeFixture {
+    if self == .gc {
+      let lake = try LakeFixture.make(.built)
+      try lake.succeed(["revoke", "v@1", "--reason", "no longer wanted"])
+      return lake
+    }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
     if self == .fetchingBuild { try lake.evictImages() }
     return lake
   }
 
-  func arguments() throws -> [String] { try #require(stage.arguments(LakeFixture.sources()).first) }
+  func arguments() throws -> [String] {
+    if self == .gc { return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"] }
+    return try #require(stage.arguments(LakeFixture.sources()).first)
+  }
 
   var testDescription: String { rawValue }
 }
