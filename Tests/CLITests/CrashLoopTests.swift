@@ -71,7 +71,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   var testDescription: String { rawValue }
 }
 
-@Suite(.tags(.slow), .timeLimit(.minutes(20))) struct CrashLoopTests {
+@Suite(.tags(.slow)) struct CrashLoopTests {
   /// More steps than any of these commands has.
   private static let stepLimit = 1000
 

@@ -7,7 +7,7 @@ import GRDB
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct DoctorTests {
+@Suite struct DoctorTests {
   private static let gibibyte = 1 << 30
 
   /// A machine on which nothing is remarkable.

@@ -18,7 +18,7 @@ private func expectFailure(
   }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct ExitStatusTests {
+@Suite struct ExitStatusTests {
   /// A lake with a source of two shards on a server that answers as scripted.
   private func lake(
     sizes: String? = nil, _ script: @escaping @Sendable (HostileServer.Request) -> ScriptedAnswer

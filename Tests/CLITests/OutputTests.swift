@@ -27,7 +27,7 @@ private struct ToolDescription: Decodable {
   }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct OutputTests {
+@Suite struct OutputTests {
   @Test func helpOfEveryVerbHasExamplesAndExitStatus() throws {
     for verb in try ToolDescription.verbs() {
       let help = try ProcessRunner.run(verb + ["--help"])

@@ -19,7 +19,7 @@ private func fetchInChild(_ directory: String, _ url: String) async -> FetchErro
   return await fetch([request], configuration: configuration).failure()?.code
 }
 
-@Suite(.serialized, .timeLimit(.minutes(5))) struct CrashTests {
+@Suite(.serialized) struct CrashTests {
   let directory: TemporaryDirectory
   let shard = makeShard(rows: 500_000)
   let server: HostileServer

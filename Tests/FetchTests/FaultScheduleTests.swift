@@ -97,7 +97,7 @@ private struct Schedule {
   }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(3))) struct FaultScheduleTests {
+@Suite(.serialized) struct FaultScheduleTests {
   private static let count = 10_000
   private static let batchCount = 500
 

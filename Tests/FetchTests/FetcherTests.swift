@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct FetcherTests {
+@Suite struct FetcherTests {
   let directory: TemporaryDirectory
   let shard = makeShard(rows: 5_000)
 

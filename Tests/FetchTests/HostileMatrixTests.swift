@@ -185,7 +185,7 @@ private let hostileAnswers: [HostileAnswer] = [
 /// Cells tried and files accepted, over the whole matrix.
 private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellable: 0))
 
-@Suite(.serialized, .timeLimit(.minutes(5))) struct HostileMatrixTests {
+@Suite(.serialized) struct HostileMatrixTests {
   @Test(arguments: hostileAnswers) fileprivate func endsInTheRightBytesOrANamedError(hostile: HostileAnswer)
     async throws
   {

@@ -23,7 +23,7 @@ private func probe(
 
 private let shard = makeShard(rows: 50)
 
-@Suite(.timeLimit(.minutes(2))) struct ProbeTests {
+@Suite struct ProbeTests {
   @Test func learnsSizeAndValidatorWithoutTheBody() async throws {
     let server = try HostileServer { .file(shard, etag: "\"7\"", for: $0) }
     let answer = try await probe(server.url("/a.npy"))
@@ -111,7 +111,7 @@ private let shard = makeShard(rows: 50)
   }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct ProbeRunTests {
+@Suite struct ProbeRunTests {
   let lake: TemporaryLake
   init() throws { lake = try TemporaryLake() }
 

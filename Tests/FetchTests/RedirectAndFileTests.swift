@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct RedirectTests {
+@Suite struct RedirectTests {
   let directory: TemporaryDirectory
   let shard = makeShard(rows: 3_000)
 
@@ -79,7 +79,7 @@ import Testing
   }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct LocalFileTests {
+@Suite struct LocalFileTests {
   let directory: TemporaryDirectory
   let shard = makeShard(rows: 300_000)
 

@@ -56,7 +56,7 @@ private final class TlsServer {
   }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(2))) struct TlsTests {
+@Suite(.serialized) struct TlsTests {
   let directory: TemporaryDirectory
   let served: TemporaryDirectory
   let shard = makeShard(rows: 3_000)
@@ -111,7 +111,7 @@ private final class TlsServer {
   }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct DripTests {
+@Suite struct DripTests {
   @Test func r14GivesUpAServerThatDripsAndTakesTheNextMirror() async throws {
     let directory = try TemporaryDirectory()
     let shard = makeShard(rows: 3_000)
@@ -132,7 +132,7 @@ private final class TlsServer {
   }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct SecretTests {
+@Suite struct SecretTests {
   /// Looks for the secret in every file below a directory.
   private func filesHolding(_ secret: String, below root: String) -> [String] {
     let files = FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? []

