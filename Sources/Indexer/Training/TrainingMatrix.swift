@@ -43,7 +43,8 @@ package struct TrainingMatrixWriter: ~Copyable {
   ) throws {
     let stored: ElementType = normalisation == .normalise ? .float32 : elementType
     var file = try DurableFile(creating: temporaryPath)
-    unsafe try file.write(Self.header(stored, rowCount, dimension).span.bytes)
+    let descr = stored == .float16 ? "<f2" : "<f4"
+    unsafe try file.write(NpyHeader.bytes(descr: descr, rowCount: rowCount, columns: dimension).span.bytes)
     self.file = file
     (self.elementType, self.rowCount, self.dimension) = (elementType, rowCount, dimension)
     self.normalisation = normalisation
@@ -109,14 +110,5 @@ package struct TrainingMatrixWriter: ~Copyable {
   package consuming func finish(as path: String) throws -> ContentDigest {
     precondition(written == rowCount, "\(written) of \(rowCount) rows were gathered")
     return try file.finish(as: path)
-  }
-
-  /// An .npy header of version 1.0, padded to a multiple of 64 bytes.
-  private static func header(_ type: ElementType, _ rowCount: Int, _ dimension: Int) -> [UInt8] {
-    let descr = type == .float16 ? "<f2" : "<f4"
-    let literal = "{'descr': '\(descr)', 'fortran_order': False, 'shape': (\(rowCount), \(dimension)), }"
-    let length = (10 + literal.utf8.count + 1 + 63) / 64 * 64 - 10
-    let text = Array(literal.utf8) + [UInt8](repeating: 0x20, count: length - literal.utf8.count - 1) + [0x0A]
-    return [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0, UInt8(length & 255), UInt8(length >> 8)] + text
   }
 }
