@@ -33,7 +33,9 @@ let package = Package(
   targets: [
     .target(
       name: "Migrations", path: "Migrations",
-      resources: [.embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql")], swiftSettings: strict),
+      resources: [
+        .embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql"), .embedInCode("M0003_totals.sql"),
+      ], swiftSettings: strict),
 
     .systemLibrary(
       name: "CLibcrypto", path: "Sources/Catalog/CLibcrypto", pkgConfig: "libcrypto",

@@ -61,6 +61,7 @@ package struct LakeExamination {
     var findings = try [library(), journal(), fileSystem()]
     findings += try damage()
     guard !findings.contains(where: { $0.level == .problem }) else { return findings + freeSpace() }
+    findings += try [history(), totals()]
     findings += try unsettled()
     findings += try files()
     return findings + freeSpace()
@@ -132,12 +133,29 @@ package struct LakeExamination {
     }
   }
 
+  private func history() throws -> Finding {
+    guard let event = try catalog.firstBrokenEvent() else {
+      return Finding(.ok, "history", "the chain of events is whole")
+    }
+    return Finding(
+      .problem, "history", "the history was changed at event \(event)",
+      fix: "compare it with a backup: something changed the catalog behind tarn's back")
+  }
+
+  private func totals() throws -> Finding {
+    let wrong = try catalog.wrongTotals()
+    guard !wrong.isEmpty else { return Finding(.ok, "totals", "every total is what there is to count") }
+    return Finding(
+      .warning, "totals", "\(wrong.joined(separator: ", ")) does not hold what there is to count",
+      fix: "`tarn doctor --recount`")
+  }
+
   // MARK: Work that is under way
 
   /// What a run left in the middle, or is in the middle of.
   private func unsettled() throws -> [Finding] {
     let holder = surroundings.writer(of: layout.lock)
-    let (reserved, leaving, unfinished) = try catalog.read { database in
+    let (reserved, leaving, deleting, unfinished) = try catalog.read { database in
       (
         try Row.fetchAll(
           database,
@@ -153,6 +171,9 @@ package struct LakeExamination {
             WHERE h.state = 'evicting'
             """
         ).map { "\($0["source"] as String)/\($0["shard"] as String) is half evicted" },
+        try Row.fetchAll(database, sql: "SELECT kind, path FROM artifact WHERE state = 'deleting' ORDER BY path").map {
+          "the \($0["kind"] as String) \($0["path"] as String) is half removed"
+        },
         try String.fetchAll(
           database,
           sql: """
@@ -170,8 +191,14 @@ package struct LakeExamination {
           .note, "settling", "\(text) by a run that was interrupted", fix: "the next command that writes settles it")
         : Finding(.note, "settling", text)
     }
+    let halfRemoved = deleting.map { text in
+      holder == nil
+        ? Finding(.note, "removal", "\(text) by a run that was interrupted", fix: "`tarn gc --apply` finishes it")
+        : Finding(.note, "removal", text)
+    }
     return [state ?? Finding(.ok, "writer", "no tarn is writing")]
       + capped(left, else: Finding(.ok, "settling", "no reservation is without an owner"))
+      + capped(halfRemoved, else: Finding(.ok, "removal", "no removal is half done"))
       + capped(
         unfinished.map { Finding(.note, "unfinished", "\($0) continues it") },
         else: Finding(.ok, "unfinished", "no training or build is unfinished"))

@@ -84,6 +84,17 @@ extension LakeCatalog {
   package func cachedByteCount() throws -> Int { try read { try LakeCatalog.cachedByteCount($0) } }
 
   private static func cachedByteCount(_ database: Database) throws -> Int {
+    guard try database.tableExists("shard_total") else { return try countedCachedByteCount(database) }
+    return try Int.fetchOne(
+      database,
+      sql: """
+        SELECT coalesce(sum(reserved_byte_count + iif(state IN ('present', 'evicting'), byte_count, 0)), 0)
+        FROM shard_total
+        """) ?? 0
+  }
+
+  /// As above, for readers of a catalog that is older than its totals.
+  private static func countedCachedByteCount(_ database: Database) throws -> Int {
     try Int.fetchOne(
       database,
       sql: """

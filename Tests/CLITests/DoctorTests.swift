@@ -136,6 +136,35 @@ import Testing
     #expect(result.errorLines.count == 1)
   }
 
+  @Test func warnsOfWrongTotalsUntilTheyAreCountedAgain() throws {
+    let lake = try LakeFixture.make(.built)
+    try lake.tamper("UPDATE shard_total SET shard_count = 7 WHERE state = 'present'", recounting: false)
+    let remark = try remark(lake)
+    #expect((remark.level, remark.check) == (.warning, "totals"))
+    #expect(remark.what.contains("shard_total"))
+    try lake.succeed(["doctor", "--recount"])
+    #expect(try remarks(lake).isEmpty)
+  }
+
+  @Test func findsAChangedHistory() throws {
+    let lake = try LakeFixture.make(.synced)
+    try lake.tamper("UPDATE event SET subject = 'another' WHERE seq = 2")
+    let remark = try remark(lake)
+    #expect((remark.level, remark.check) == (.problem, "history"))
+    #expect(remark.what.contains("event 2"))
+  }
+
+  @Test func notesARemovalHalfDone() throws {
+    let lake = try LakeFixture.make(.built)
+    let path = try lake.text("SELECT path FROM artifact WHERE kind = 'segment' LIMIT 1")
+    try lake.tamper("UPDATE artifact SET state = 'deleting', deleting_at = '2026' WHERE path = '\(path)'")
+    let remark = try remark(lake)
+    #expect((remark.level, remark.check) == (.note, "removal"))
+    #expect(remark.what.contains(path))
+    try lake.succeed(["gc", "--apply"])
+    #expect(try remarks(lake).isEmpty)
+  }
+
   @Test func findsRowsThatReferToNothing() throws {
     let lake = try LakeFixture.make(.synced)
     try lake.tamper("DELETE FROM mirror WHERE id = 1")

@@ -92,7 +92,9 @@ import Testing
     let backup = path + ".backup-schema1"
     #expect(
       try DatabaseQueue(path: backup).read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 1)
-    #expect(try DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 2)
+    #expect(
+      try DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
+        == LakeCatalog.schemaNumber)
     let source = try catalog.source(named: "images")
     try CatalogFixture(catalog).fetch(0, of: source, "zero")
     #expect(try catalog.events().map(\.verb) == ["fetched"])

@@ -234,6 +234,7 @@ import Testing
     }
     try collect(catalog, &model, &random, seed)
     #expect(try catalog.verify().damages.isEmpty, "seed \(seed)")
+    #expect(try catalog.wrongTotals().isEmpty, "seed \(seed)")
   }
 
   private func plan(

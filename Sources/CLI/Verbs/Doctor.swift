@@ -8,11 +8,13 @@ struct Doctor: ParsableCommand {
     abstract: "Examine the lake: the catalog, its files, the machine; each finding with what to do.",
     discussion: """
       Each line begins with ok, note, warning or problem. Nothing is changed, no lock is taken, and the bytes of shards
-      and artifacts are not read: sizes are compared.
+      and artifacts are not read: sizes are compared. --recount first counts again the totals that `tarn status` shows,
+      which no tarn lets go wrong.
 
       EXAMPLES
         tarn doctor
         tarn doctor --quiet                 only what is not ok
+        tarn doctor --recount
         tarn doctor --json
 
       Ends with 20 when there is a problem, with 0 otherwise.
@@ -20,9 +22,14 @@ struct Doctor: ParsableCommand {
       \(ExitStatus.help)
       """)
 
+  @Flag(help: "Count the catalog's totals again first; this writes.")
+  var recount = false
+
   @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
 
   func run() throws {
+    if recount { try writer.open(global, verb: "doctor --recount").recountTotals() }
     let findings = try LakeExamination(global.read()).findings()
     let problemCount = findings.count { $0.level == .problem }
     if global.json {

@@ -1,0 +1,93 @@
+// The totals that triggers keep (migration 3) against what there is to count:
+// the definition of each, a comparison, and a new count.
+
+internal import GRDB
+
+/// A table of totals and the query that counts the same.
+package struct TotalsTable: Sendable {
+  package let name: String
+  /// Gives every row that the table must have, its columns in order.
+  package let truth: String
+
+  /// Statements that count again what the table holds.
+  package var recount: [String] { ["DELETE FROM \(name)", "INSERT INTO \(name) \(truth)"] }
+
+  /// Every table of totals.
+  package static let all: [TotalsTable] = [
+    TotalsTable(
+      name: "shard_total",
+      truth: """
+        SELECT s.id, x.column1, coalesce(c.shards, 0), coalesce(c.rows, 0), coalesce(c.bytes, 0), coalesce(c.known, 0),
+          coalesce(c.reserved, 0)
+        FROM source s
+        CROSS JOIN (VALUES ('registered'), ('fetching'), ('present'), ('evicting'), ('evicted'), ('absent'), ('failed')) x
+        LEFT JOIN (
+          SELECT h.source_id, h.state, count(*) AS shards, sum(r.row_count) AS rows, sum(r.byte_count) AS bytes,
+            sum(coalesce(r.byte_count, h.expected_byte_count)) AS known, sum(h.reserved_byte_count) AS reserved
+          FROM shard h NOT INDEXED
+          LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+          GROUP BY h.source_id, h.state
+        ) c ON c.source_id = s.id AND c.state = x.column1
+        """),
+    TotalsTable(
+      name: "version_total",
+      truth: """
+        SELECT v.id, coalesce(c.inputs, 0), coalesce(c.holes, 0), coalesce(c.rows, 0), coalesce(c.outputs, 0),
+          coalesce(c.encoded, 0), coalesce(c.encoded_rows, 0), coalesce(d.outputs, 0), coalesce(d.rows, 0),
+          coalesce(d.bytes, 0)
+        FROM index_version v
+        LEFT JOIN (
+          SELECT i.version_id, count(*) AS inputs, sum(i.is_hole) AS holes, sum(i.row_count) AS rows,
+            max(i.output_ordinal) + 1 AS outputs, count(i.encoded_rows) AS encoded, sum(i.encoded_rows) AS encoded_rows
+          FROM (
+            SELECT i.version_id, i.is_hole, i.row_count, i.output_ordinal,
+              (SELECT g.row_count FROM shard_revision r JOIN segment g ON g.trained_sha256 = t.sha256
+                 AND g.shard_sha256 = r.sha256 AND g.bad_rows_policy = w.bad_rows_policy
+               WHERE r.shard_id = i.shard_id AND r.revision = i.revision
+               ORDER BY g.format_version DESC LIMIT 1) AS encoded_rows
+            FROM version_input i JOIN index_version w ON w.id = i.version_id
+            JOIN trained_index t ON t.id = w.trained_index_id
+          ) AS i GROUP BY i.version_id
+        ) c ON c.version_id = v.id
+        LEFT JOIN (SELECT version_id, count(*) AS outputs, sum(row_count) AS rows, sum(byte_count) AS bytes
+          FROM output_shard GROUP BY version_id) d ON d.version_id = v.id
+        """),
+    TotalsTable(
+      name: "artifact_total",
+      truth: """
+        SELECT x.column1, count(a.sha256), coalesce(sum(a.byte_count), 0)
+        FROM (VALUES ('trained-index'), ('nearest-images'), ('segment'), ('output-shard')) x
+        LEFT JOIN artifact a ON a.kind = x.column1 AND a.state <> 'deleted' GROUP BY x.column1
+        """),
+  ]
+}
+
+extension LakeCatalog {
+  /// The tables of totals that do not hold what there is to count.
+  ///
+  /// - Returns: Their names; none in a catalog that only its triggers changed,
+  ///   and none in one that is older than the totals.
+  /// - Throws: ``CatalogError``.
+  /// - Complexity: Counts every shard, input, output and artifact.
+  package func wrongTotals() throws -> [String] {
+    try read { database in
+      guard try database.tableExists("shard_total") else { return [] }
+      return try TotalsTable.all.filter { table in
+        try Bool.fetchOne(
+          database,
+          sql: """
+            WITH truth AS MATERIALIZED (\(table.truth))
+            SELECT EXISTS (SELECT * FROM \(table.name) EXCEPT SELECT * FROM truth)
+              OR EXISTS (SELECT * FROM truth EXCEPT SELECT * FROM \(table.name))
+            """) ?? false
+      }.map(\.name)
+    }
+  }
+
+  /// Counts every total again.
+  package func recountTotals() throws {
+    try write("recount") { database in
+      for statement in TotalsTable.all.flatMap(\.recount) { try database.execute(sql: statement) }
+    }
+  }
+}
