@@ -292,3 +292,52 @@ SELECT
 FROM shard_total WHERE state IN ('present', 'evicting')
 UNION ALL
 SELECT kind, file_count, byte_count FROM artifact_total WHERE file_count > 0;
+
+-- Segments again, from the few versions that are unfinished instead of from all.
+CREATE INDEX index_version_unfinished ON index_version (trained_index_id) WHERE state IN ('planned', 'building');
+
+DROP VIEW v_garbage;
+-- Outputs of no live version; segments that no unfinished output waits for;
+-- nearest images while nothing is in training.
+CREATE VIEW v_garbage AS
+SELECT
+  a.kind AS kind, -- output-shard, segment or nearest-images
+  a.sha256 AS sha256, -- digest of the file
+  a.byte_count AS bytes, -- size of the file
+  a.path AS path, -- file below the artifacts directory
+  max(a.created_at, coalesce((SELECT max(max(coalesce(v.ended_at, v.created_at),
+      coalesce((SELECT max(p.removed_at) FROM pin p WHERE p.version_id = v.id), '')))
+    FROM output_shard o JOIN index_version v ON v.id = o.version_id WHERE o.sha256 = a.sha256), '')) AS unused_since -- when its last use ended: the grace period begins
+FROM artifact a
+WHERE a.state = 'present' AND a.kind = 'output-shard' AND NOT EXISTS
+  (SELECT 1 FROM output_shard o JOIN index_version v ON v.id = o.version_id
+   WHERE o.sha256 = a.sha256 AND (v.state NOT IN ('revoked', 'abandoned')
+     OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+UNION ALL
+SELECT a.kind, a.sha256, a.byte_count, a.path,
+  max(a.created_at, coalesce((SELECT max(CASE WHEN coalesce(v.ended_at, v.sealed_at) IS NOT NULL
+      THEN coalesce(v.ended_at, v.sealed_at)
+      ELSE coalesce((SELECT o.created_at FROM version_input j
+        JOIN output_shard o ON o.version_id = j.version_id AND o.ordinal = j.output_ordinal
+        WHERE j.version_id = i.version_id AND j.ordinal = i.ordinal), v.created_at) END)
+    FROM segment g CROSS JOIN shard_revision r ON r.sha256 = g.shard_sha256
+    CROSS JOIN version_input i ON i.shard_id = r.shard_id AND i.revision = r.revision
+    CROSS JOIN index_version v ON v.id = i.version_id AND v.bad_rows_policy = g.bad_rows_policy
+    CROSS JOIN trained_index t ON t.id = v.trained_index_id AND t.sha256 = g.trained_sha256
+    WHERE g.sha256 = a.sha256), ''))
+FROM artifact a
+WHERE a.state = 'present' AND a.kind = 'segment' AND NOT EXISTS
+  (SELECT 1 FROM segment g CROSS JOIN trained_index t ON t.sha256 = g.trained_sha256
+    CROSS JOIN index_version v ON v.trained_index_id = t.id AND v.state IN ('planned', 'building')
+      AND v.bad_rows_policy = g.bad_rows_policy
+    CROSS JOIN shard_revision r ON r.sha256 = g.shard_sha256
+    CROSS JOIN version_input i ON i.version_id = v.id AND i.shard_id = r.shard_id AND i.is_hole = 0
+    JOIN shard h ON h.id = r.shard_id AND coalesce(i.revision, h.current_revision) = r.revision
+    WHERE g.sha256 = a.sha256 AND NOT EXISTS
+      (SELECT 1 FROM output_shard o WHERE o.version_id = v.id AND o.ordinal = i.output_ordinal))
+UNION ALL
+SELECT a.kind, a.sha256, a.byte_count, a.path,
+  max(a.created_at, coalesce((SELECT max(t.ready_at) FROM trained_index t), ''))
+FROM artifact a
+WHERE a.state = 'present' AND a.kind = 'nearest-images'
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.state = 'training');

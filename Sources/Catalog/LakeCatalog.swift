@@ -120,7 +120,9 @@ package final class LakeCatalog: Sendable {
     configuration.maximumReaderCount = 1
     configuration.prepareDatabase { database in
       // recursive_triggers: REPLACE must fire the triggers that guard deletes.
-      try database.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON;")
+      // cache_size: 64 MiB, for catalogs of a million shards.
+      try database.execute(
+        sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = -65536")
     }
     return try wrapped { try DatabaseQueue(path: readOnly ? readOnlyPath(path) : path, configuration: configuration) }
   }

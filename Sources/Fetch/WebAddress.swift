@@ -2,6 +2,7 @@
 // how they may be shown.
 
 internal import CCurl
+internal import Catalog
 internal import Foundation
 
 /// An `http`, `https` or `file` address.
@@ -94,18 +95,7 @@ package struct WebAddress: Sendable, Equatable {
       let end = shown[start...].firstIndex { "/?#".contains($0) } ?? shown.endIndex
       if let at = shown[start..<end].lastIndex(of: "@") { shown.removeSubrange(start...at) }
     }
-    guard let mark = shown.firstIndex(of: "?") else { return shown }
-    let items = shown[shown.index(after: mark)...].split(separator: "&", omittingEmptySubsequences: false)
-    let hidden = items.map { item -> String in
-      guard let equals = item.firstIndex(of: "=") else { return String(item) }
-      let name = item[..<equals].lowercased()
-      let isSecret =
-        name.hasPrefix("x-amz-") || name.hasPrefix("x-goog-")
-        || ["sig", "signature", "token", "access_token", "key", "api_key", "apikey", "password", "awsaccesskeyid"]
-          .contains(name)
-      return isSecret ? item[...equals] + "REDACTED" : String(item)
-    }
-    return shown[...mark] + hidden.joined(separator: "&")
+    return shown.withoutSecrets
   }
 }
 

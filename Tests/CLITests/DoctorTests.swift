@@ -162,7 +162,7 @@ import Testing
     #expect((remark.level, remark.check) == (.note, "removal"))
     #expect(remark.what.contains(path))
     try lake.succeed(["gc", "--apply"])
-    #expect(try remarks(lake).isEmpty)
+    #expect(try remarks(lake).filter { $0.check != "totals" }.isEmpty)
   }
 
   @Test func findsRowsThatReferToNothing() throws {

@@ -108,6 +108,20 @@ import Testing
   }
 
   @Test(arguments: [
+    ("https://host/x.npy?token=hidden", "token"),
+    ("https://host/x.npy?a=1&X-Amz-Signature=hidden&b=2", "X-Amz-Signature"),
+    ("https://host/{ordinal}.npy?sig=hidden", "sig"),
+  ])
+  func itKeepsNoSecretUnlessItIsToldTo(text: String, item: String) throws {
+    let error = #expect(throws: CatalogError.self) { try URLTemplate(parsing: text) }
+    #expect(error?.code == .usage)
+    #expect(error?.message.contains("'\(item)'") == true)
+    #expect(error?.description.contains("hidden") == false)
+    #expect(try URLTemplate(parsing: text, allowsSecretItems: true).text == text)
+    #expect(try URLTemplate(parsing: "https://host/x.npy?revision=main").text.hasSuffix("=main"))
+  }
+
+  @Test(arguments: [
     "https://h/..", "https://h/.x", "https://h/", "https://h/-x", "https://h/a%2fb", "https://h/a%5cb", "https://h/%00",
   ])
   func aRemoteNameCannotLeaveTheCache(url: String) {

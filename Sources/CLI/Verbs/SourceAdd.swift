@@ -60,6 +60,9 @@ struct SourceAdd: ParsableCommand {
       "Expected sizes and digests: the JSON of huggingface.co/api/datasets/REPO/tree/REVISION/DIR.", valueName: "file"))
   var hfTree: String?
 
+  @Flag(help: "Keep addresses whose query signs or authorises; the catalog and exports hold them as they are.")
+  var allowSecrets = false
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -109,9 +112,9 @@ struct SourceAdd: ParsableCommand {
 
   /// The mirrors, and for each shard one URL on each.
   private func locations() throws -> (places: [String], urls: [[String]]) {
-    let mirrors = try mirror.map(URLTemplate.init(parsing:))
+    let mirrors = try mirror.map(template)
     if let url {
-      let templates = [try URLTemplate(parsing: url)] + mirrors
+      let templates = [try template(url)] + mirrors
       let count = count ?? 1
       for template in templates where count > 1 && !template.hasOrdinal {
         throw CatalogError(
@@ -123,7 +126,7 @@ struct SourceAdd: ParsableCommand {
     let first: (place: String, urls: [String])
     if let urlList {
       let lines = try Manifest.lines(path: urlList)
-      for line in lines { try URLTemplate.validate(line) }
+      for line in lines { try URLTemplate.validate(line, allowsSecretItems: allowSecrets) }
       first = ("list \((urlList as NSString).lastPathComponent)", lines)
     } else {
       first = try directoryURLs()
@@ -133,6 +136,10 @@ struct SourceAdd: ParsableCommand {
       [first.place] + mirrors.map(\.text),
       first.urls.enumerated().map { ordinal, url in [url] + mirrors.map { $0.url(ordinal: ordinal) } }
     )
+  }
+
+  private func template(_ text: String) throws -> URLTemplate {
+    try URLTemplate(parsing: text, allowsSecretItems: allowSecrets)
   }
 
   private func directoryURLs() throws -> (String, [String]) {

@@ -11,6 +11,7 @@ struct SourceExport: ParsableCommand {
       sha256sum  lines for `sha256sum -c`, and for `tarn source add --sha256`
       sizes      lines for `tarn source add --sizes`
       metalink   Metalink 4 (RFC 5854) with sizes, digests and mirrors, for aria2 and wget2
+      croissant  Croissant 1.0 metadata: a file with address, size and digest for each shard
 
       Of a shard that was fetched, its newest revision counts; of another, what the manifest and the mirrors say.
 
@@ -21,19 +22,20 @@ struct SourceExport: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  enum Format: String, ExpressibleByArgument, CaseIterable { case sha256sum, sizes, metalink }
+  enum Format: String, ExpressibleByArgument, CaseIterable { case sha256sum, sizes, metalink, croissant }
 
   @Argument(help: "The source.")
   var name: String
 
-  @Option(help: ArgumentHelp("sha256sum, sizes or metalink.", valueName: "format"))
+  @Option(help: ArgumentHelp("sha256sum, sizes, metalink or croissant.", valueName: "format"))
   var format: Format = .sha256sum
 
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
     let catalog = try global.read()
-    let shards = try catalog.shards(of: catalog.source(named: name))
+    let source = try catalog.source(named: name)
+    let shards = try catalog.shards(of: source)
     switch format {
     case .sha256sum:
       let known = shards.compactMap { shard in shard.knownDigest.map { "\($0)  \(shard.name)" } }
@@ -44,6 +46,9 @@ struct SourceExport: ParsableCommand {
       try require(!known.isEmpty, "size")
       known.forEach(Output.line)
     case .metalink: try printMetalink(shards, catalog)
+    case .croissant:
+      let document = try catalog.croissant(of: source)
+      Output.line(global.json ? document.text : document.indentedText)
     }
     Output.flush()
   }

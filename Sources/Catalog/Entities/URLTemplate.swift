@@ -17,10 +17,12 @@ package struct URLTemplate: Sendable, Equatable {
 
   /// Parses a template.
   ///
-  /// - Parameter text: The template as the user wrote it.
+  /// - Parameters:
+  ///   - text: The template as the user wrote it.
+  ///   - allowsSecretItems: Whether query items may sign or authorise.
   /// - Throws: ``CatalogError`` `.usage` for an unknown placeholder, a scheme
   ///   that tarn does not fetch, or credentials in the URL.
-  package init(parsing text: String) throws {
+  package init(parsing text: String, allowsSecretItems: Bool = false) throws {
     self.text = text
     guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
       throw CatalogError(
@@ -47,7 +49,7 @@ package struct URLTemplate: Sendable, Equatable {
     }
     if !rest.isEmpty { pieces.append(.literal(String(rest))) }
     self.pieces = pieces
-    try URLTemplate.validate(url(ordinal: 0))
+    try URLTemplate.validate(url(ordinal: 0), allowsSecretItems: allowsSecretItems)
   }
 
   /// Whether the template names more than one shard.
@@ -69,9 +71,11 @@ package struct URLTemplate: Sendable, Equatable {
 
   /// Checks that a URL can be fetched and says nothing secret.
   ///
-  /// - Parameter url: An absolute URL.
+  /// - Parameters:
+  ///   - url: An absolute URL.
+  ///   - allowsSecretItems: Whether query items may sign or authorise.
   /// - Throws: ``CatalogError`` `.usage`.
-  package static func validate(_ url: String) throws {
+  package static func validate(_ url: String, allowsSecretItems: Bool = false) throws {
     guard let separator = url.range(of: "://") else {
       throw CatalogError(
         .usage, "'\(url.printable)' is not a URL",
@@ -86,6 +90,11 @@ package struct URLTemplate: Sendable, Equatable {
       throw CatalogError(
         .usage, "the URL of host \(authority.split(separator: "@").last ?? "?") holds a user name or password",
         hint: "the catalog keeps no credentials; put them in the environment")
+    }
+    if !allowsSecretItems, let item = SecretQuery.firstSecret(in: url) {
+      throw CatalogError(
+        .usage, "the URL '\(url.withoutSecrets.printable)' holds a secret, its query item '\(item.printable)'",
+        hint: "the catalog keeps addresses as they are; leave it out, or accept that with --allow-secrets")
     }
     guard scheme == "file" ? authority.isEmpty : !authority.isEmpty else {
       throw CatalogError(.usage, "the URL '\(url.printable)' has no host", hint: "write https://host/path")
