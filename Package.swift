@@ -35,6 +35,7 @@ let package = Package(
       name: "Migrations", path: "Migrations",
       resources: [
         .embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql"), .embedInCode("M0003_totals.sql"),
+        .embedInCode("M0004_evaluation.sql"),
       ], swiftSettings: strict),
 
     .systemLibrary(

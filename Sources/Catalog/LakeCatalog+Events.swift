@@ -26,6 +26,8 @@ package enum EventVerb: String, Sendable, CaseIterable {
   /// A damaged or missing file was dealt with.
   case repaired
   case reproduction
+  /// Recall of a version was measured.
+  case evaluated
 }
 
 /// A row of `event`.

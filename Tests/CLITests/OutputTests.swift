@@ -42,7 +42,7 @@ private struct ToolDescription: Decodable {
 
   @Test func helpNamesEveryExitStatus() throws {
     let help = try ProcessRunner.run(["--help"]).outputText
-    for code in [0, 1, 3, 10, 11, 12, 20, 21, 24, 28, 64, 75, 130] {
+    for code in [0, 1, 3, 10, 11, 12, 20, 21, 24, 25, 28, 64, 75, 130] {
       #expect(help.contains(try Regex("\\b\(code)\\s+[a-z]")), "the help lacks \(code)")
     }
   }
@@ -59,7 +59,9 @@ private struct ToolDescription: Decodable {
       ["import", "captions", captions + "/txt_0.npy"],
       ["train", "u", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1"],
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
-      ["versions"], ["show", "v@1"], ["show", "t"], ["search", "v@1", "--queries", queries],
+      ["versions"],
+      ["evaluate", "v@1", "--queries", queries, "-k", "5"], ["show", "v@1"], ["show", "t"],
+      ["search", "v@1", "--queries", queries],
       ["locate", "v@1", "0", "39"], ["reproduce", "v@1"], ["pin", "v@1"], ["unpin", "v@1"], ["diff", "v@1", "w@1"],
       ["export", "v@1"], ["verify"], ["backup", lake.directory.path + "/backup.sqlite"],
       ["source", "probe", "captions"],

@@ -16,6 +16,7 @@ enum ExitStatus: Int32 {
   case integrity = 20
   case inputsMissing = 21
   case differs = 24
+  case belowRequirement = 25
   case disk = 28
   case usage = 64
   case temporary = 75
@@ -25,8 +26,8 @@ enum ExitStatus: Int32 {
   static let help = """
     EXIT STATUS
       0 ok, 1 failure, 3 partial (some shards failed), 10 no lake, 11 locked, 12 catalog schema newer than this
-      tarn, 20 integrity failure found, 21 inputs missing, 24 rebuild differs, 28 disk or budget, 64 usage,
-      75 temporary network failure, 130 interrupted.
+      tarn, 20 integrity failure found, 21 inputs missing, 24 rebuild differs, 25 recall below what was required,
+      28 disk or budget, 64 usage, 75 temporary network failure, 130 interrupted.
     """
 }
 

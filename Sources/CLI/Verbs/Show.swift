@@ -83,6 +83,15 @@ struct Show: ParsableCommand {
         """
       ),
       (
+        "evaluations",
+        """
+        SELECT evaluation, evaluated_at, queries, query_count, nprobe, k, round(share_scanned, 6) AS scanned,
+          round(recall, 4) AS recall, round(1.96 * standard_error, 4) AS error_95,
+          round(routing_recall, 4) AS routing, round(queries_per_second) AS queries_per_second, round(imbalance, 2) AS imbalance
+        FROM v_evaluation WHERE version = '\(version.name)' ORDER BY evaluation, nprobe, k
+        """
+      ),
+      (
         "reproductions",
         "SELECT started_at, outcome, detail FROM reproduction WHERE version_id = \(version.id) ORDER BY id"
       ),

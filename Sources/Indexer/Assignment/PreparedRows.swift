@@ -31,7 +31,7 @@ package struct Winners: Sendable, Equatable {
   private let matrix: FeatureMatrix
   private let norms: UnsafeMutablePointer<Double>
   /// `values`, `norms` and their sizes, as the kernels take them.
-  private let rows: UnsafeMutablePointer<ckernels_rows>
+  let rows: UnsafeMutablePointer<ckernels_rows>
   private let prepared = Mutex(Preparation.notYet)
   /// The first row with an element that is NaN or infinite.
   let firstBadRow: Int?

@@ -30,8 +30,12 @@ package struct TrainedIndex: Sendable, Equatable {
   package var dimension: Int { quantizer.dimension }
   /// Number of inverted lists.
   package let nlist: Int
-  /// Row-major centroids, shape `[nlist × dimension]`.
+  /// What queries are compared with to rank lists, and what the file's coarse
+  /// quantizer holds: row-major, `[nlist × dimension]`.
   package let centroids: [Float]
+  /// What rows are compared with to be filed, as many, where a router was
+  /// trained; nil where the centroids do both.
+  package let assigner: [Float]?
   package let quantizer: ScalarQuantizer
   /// The lists that a reader visits per query unless told otherwise.
   package let nprobe: Int
@@ -41,20 +45,36 @@ package struct TrainedIndex: Sendable, Equatable {
   /// - Parameters:
   ///   - centroids: Row-major finite centroids, `[nlist × dimension]`, at
   ///     least one.
+  ///   - assigner: As many, where rows are filed by others.
   ///   - quantizer: The codec with its ranges; gives the dimension.
   ///   - nprobe: The default of readers, `1...`.
   /// - Throws: ``IndexerError`` `.usage` when the parts do not fit.
-  package init(centroids: [Float], quantizer: ScalarQuantizer, nprobe: Int = 8) throws {
+  package init(
+    centroids: [Float], assigner: [Float]? = nil, quantizer: ScalarQuantizer, nprobe: Int = 8
+  ) throws {
     let dimension = quantizer.dimension
     guard !centroids.isEmpty, centroids.count % dimension == 0, centroids.count / dimension <= maximumListCount else {
       throw IndexerError(.usage, "\(centroids.count) floats are no centroids of \(dimension) dimensions")
     }
-    guard centroids.allSatisfy(\.isFinite) else { throw IndexerError(.usage, "a centroid is not finite") }
+    guard assigner?.count ?? centroids.count == centroids.count else {
+      throw IndexerError(.usage, "\(assigner?.count ?? 0) floats of an assigner go with \(centroids.count) of a router")
+    }
+    guard (centroids + (assigner ?? [])).allSatisfy(\.isFinite) else {
+      throw IndexerError(.usage, "a centroid is not finite")
+    }
     guard nprobe >= 1 else { throw IndexerError(.usage, "nprobe is \(nprobe), must be at least 1") }
     nlist = centroids.count / dimension
     self.centroids = centroids
+    self.assigner = assigner
     self.quantizer = quantizer
     self.nprobe = nprobe
+  }
+}
+
+extension TrainedIndex {
+  /// What an output shard carries of it: all but the assigner.
+  var searched: TrainedIndex {
+    get throws { try TrainedIndex(centroids: centroids, quantizer: quantizer, nprobe: nprobe) }
   }
 }
 
@@ -148,9 +168,11 @@ enum FaissFile {
   /// - Parameters:
   ///   - file: The file; every length is checked against its size first.
   ///   - kind: What it should be, for messages.
-  /// - Returns: The header; the lists fill the rest of the file exactly.
+  ///   - hasTrailer: Whether bytes may follow the lists.
+  /// - Returns: The header; the lists fill the rest of the file exactly, but
+  ///   for a trailer.
   /// - Throws: ``IndexerError`` `.integrity` for anything else.
-  static func readHeader(of file: InputFile, kind: String) throws -> Header {
+  static func readHeader(of file: InputFile, kind: String, hasTrailer: Bool = false) throws -> Header {
     var cursor = FileCursor(file, kind: kind)
     let fourcc = try cursor.bytes(4, "its first four bytes")
     let isFlat = fourcc == Array("IwFl".utf8)
@@ -186,7 +208,7 @@ enum FaissFile {
     guard total == UInt64(count) else {
       throw cursor.malformed("ntotal is \(count) but its lists hold \(total)")
     }
-    guard UInt64(cursor.remaining) == total * entryByteCount else {
+    guard hasTrailer || UInt64(cursor.remaining) == total * entryByteCount else {
       throw cursor.malformed("\(cursor.remaining) bytes of lists, expected \(total * entryByteCount)")
     }
     do {

@@ -116,7 +116,7 @@ package final class OutputShardFile: Sendable {
         .integrity, "\(path), read back, \(what)",
         hint: "the disk does not keep what was written; check it, then build again")
     }
-    guard shard.trained == trained else { throw differs("carries another trained index") }
+    guard try shard.trained == trained.searched else { throw differs("carries another trained index") }
     let found = try shard.readBack(idsIn: ranges, buffers: buffers)
     if let list = found.listDigests.firstDifference(from: summary.listDigests) {
       throw differs("differs in list \(list)")

@@ -1,5 +1,9 @@
 // A trained index as a file: an empty FAISS index that stock readers open, and
 // whose SHA-256 is the trained index's identity.
+//
+// Where a router was trained it is the coarse quantizer, and what files the
+// rows follows the index, where stock readers do not look: 8 bytes "tarnasgn",
+// u64 floats, f32 assigner [nlist × d]. So one digest pins both.
 
 package import Catalog
 
@@ -19,6 +23,13 @@ package enum TrainedIndexFile {
     let writer = try FileWriter(creating: temporaryPath)
     let empty = [UInt64](repeating: 0, count: trained.nlist)
     try FaissFile.writeHeader(trained, listSizes: empty, to: writer)
+    if let assigner = trained.assigner {
+      var head = ByteBuilder()
+      head.append(trailerMagic)
+      head.append(UInt64(assigner.count))
+      try writer.append(head.bytes)
+      try writer.append(assigner)
+    }
     return try writer.finish(as: path)
   }
 
@@ -32,7 +43,7 @@ package enum TrainedIndexFile {
   ///   when it is not a whole trained index of tarn's or has another digest.
   package static func read(_ path: String, digest: ContentDigest? = nil) throws -> TrainedIndex {
     let file = try InputFile(path: path)
-    let header = try FaissFile.readHeader(of: file, kind: "trained index")
+    let header = try FaissFile.readHeader(of: file, kind: "trained index", hasTrailer: true)
     guard header.count == 0 else {
       throw IndexerError(.integrity, "\(path) is not a trained index: it holds \(header.count) rows")
     }
@@ -44,6 +55,22 @@ package enum TrainedIndexFile {
           hint: "delete the file and train again")
       }
     }
-    return header.trained
+    guard header.dataOffset < file.byteCount else { return header.trained }
+    var cursor = FileCursor(file, kind: "trained index")
+    cursor.skip(header.dataOffset)
+    try cursor.expect(Array("\(trailerMagic)".utf8), "bytes after the index")
+    let count = header.trained.centroids.count
+    try cursor.expect(UInt64(count), "number of assigner components")
+    let assigner = try cursor.floats(count, "the assigner")
+    guard cursor.remaining == 0 else { throw cursor.malformed("\(cursor.remaining) bytes follow the assigner") }
+    do {
+      return try TrainedIndex(
+        centroids: header.trained.centroids, assigner: assigner, quantizer: header.trained.quantizer,
+        nprobe: header.trained.nprobe)
+    } catch let error as IndexerError {
+      throw cursor.malformed(error.message)
+    }
   }
+
+  private static let trailerMagic: StaticString = "tarnasgn"
 }

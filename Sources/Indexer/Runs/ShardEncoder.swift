@@ -22,7 +22,7 @@ struct ShardEncoder {
     let badRowCount: Int
   }
 
-  /// Prepares the trained index's centroids.
+  /// Prepares what files the rows: the assigner, or else the centroids.
   ///
   /// - Parameters:
   ///   - trained: The trained index.
@@ -39,7 +39,7 @@ struct ShardEncoder {
     self.badRows = badRows
     self.normalisation = normalisation
     engine = try AssignmentEngine(
-      rows: FeatureMatrix(trained.centroids, dimension: trained.dimension), logger: logger)
+      rows: FeatureMatrix(trained.assigner ?? trained.centroids, dimension: trained.dimension), logger: logger)
   }
 
   /// Encodes a shard.

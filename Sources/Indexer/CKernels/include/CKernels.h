@@ -104,6 +104,34 @@ void ckernels_best_cascade(
     int level, const struct ckernels_cascade *, const float *vectors, size_t count, void *scratch, uint32_t *winners,
     double *scores, struct ckernels_counts *counts);
 
+/// Bytes of scratch that ckernels_nearest needs for `count` vectors.
+size_t ckernels_nearest_scratch(size_t count);
+
+/// Merges rows, whose ids are first_id and on, into the k best rows of each
+/// vector: `ids` and `scores` are [count x k], best first, equal scores by id;
+/// `found` [count] says how many there are. Ids of one call are greater than
+/// those of the calls before. Scores are those of ckernels_score.
+void ckernels_nearest(
+    int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, size_t count, size_t k,
+    void *scratch, int64_t *ids, double *scores, uint32_t *found);
+
+/// out[i][j] = the sum over k, ascending, of a[i * row_step + k * depth_step] *
+/// b[k * b_depth_step + j * b_column_step] in float32, each term fused.
+void ckernels_product(
+    int level, size_t rows, size_t columns, size_t depth, const float *a, size_t row_step, size_t depth_step,
+    const float *b, size_t b_depth_step, size_t b_column_step, float *out, size_t out_step);
+
+/// values = softmax(values + offsets); `count` is a multiple of 16, and what
+/// pads a row has an offset of -infinity.
+void ckernels_softmax(int level, float *values, const float *offsets, size_t count);
+
+/// One step of Adam (b1 0.9, b2 0.999, e 2^-27) with gradient * gradient_scale;
+/// `rate` holds the correction of the first moment, `second_correction` is
+/// 1 / (1 - b2^t).
+void ckernels_adam(
+    int level, float *weights, float *first, float *second, const float *gradient, size_t count,
+    float gradient_scale, float rate, float second_correction);
+
 /// OpenBLAS to one thread for good; the caller's threads are the only ones.
 void ckernels_single_threaded_blas(void);
 /// What OpenBLAS says it is: version, kernel family, threading.

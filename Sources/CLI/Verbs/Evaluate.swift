@@ -1,0 +1,171 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+internal import Indexer
+
+/// `tarn evaluate`: what versions find of what exact search finds.
+struct Evaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measure the recall of versions against exact search over the original features.",
+    discussion: """
+      Exact search reads every shard of the version once; its answer is kept for the next version of the same rows.
+      recall@k is the share of the k nearest rows that came back, routing the share whose list was visited: what lies
+      between is the codec's loss. scanned is the share of all rows that a query's lists hold. The rate is of searches
+      for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation.
+
+      EXAMPLES
+        tarn evaluate laion@1 --queries captions.npy
+        tarn evaluate paired@1 plain@1 --queries captions.npy --nprobe 1,4,16
+        tarn evaluate laion@1 --queries captions.npy --nprobe 8 --require recall@10=0.9
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("The versions.", valueName: "NAME@N"))
+  var versions: [String]
+
+  @Option(help: ArgumentHelp("Queries: a feature file of the version's dimension.", valueName: "file"))
+  var queries: String
+
+  @Option(name: .short, help: ArgumentHelp("The deepest recall, measured beside those at 1 and 10.", valueName: "k"))
+  var k: Int = 100
+
+  @Option(help: ArgumentHelp("Lists visited for each query, each measured.", valueName: "n,n,…"))
+  var nprobe: NumberList = NumberList([1, 2, 4, 8, 16, 32, 64])
+
+  @Option(help: ArgumentHelp("Exit with 25 if a version lacks it at the greatest nprobe.", valueName: "recall@k=x"))
+  var require: [Requirement] = []
+
+  @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
+  var threads: Int?
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws {
+    guard !versions.isEmpty else { throw ValidationError("name a version: NAME@N") }
+    for requirement in require where !EvaluationRun.depths(upTo: k).contains(requirement.k) {
+      throw ValidationError("recall@\(requirement.k) is not measured; it is with -k \(requirement.k)")
+    }
+  }
+
+  func run() throws {
+    let names = try versions.map { try VersionName(parsing: $0) }
+    let catalog = try writer.open(global, verb: "evaluate \(versions.joined(separator: " "))")
+    let progress = global.progress("evaluate")
+    let options = EvaluationOptions(
+      queries: queries, k: k, nprobes: nprobe.numbers,
+      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, environment: Tool.environment)
+    let run = try EvaluationRun(catalog, options, logger: global.logger("tarn.evaluate")) { event in
+      switch event {
+      case .exact(let done, let rows):
+        progress.update(done: Double(done), total: Double(rows)) { "exact search, \(done)/\(rows) rows" }
+      case .locating(let output, let count):
+        progress.update(done: Double(output), total: Double(count)) { "reading ids, file \(output + 1)/\(count)" }
+      case .searching(let nprobe): progress.update(done: 0, total: nil) { "searching, nprobe \(nprobe)" }
+      }
+    }
+    var evaluations: [Evaluation] = []
+    for name in names { evaluations.append(try run.run(name)) }
+    progress.clear()
+    let failures = evaluations.flatMap { evaluation in require.compactMap { $0.failure(of: evaluation) } }
+    if global.json {
+      Output.json([
+        "evaluations": .array(evaluations.map { .object($0.json) }), "failures": .array(failures.map { .string($0) }),
+      ])
+    } else {
+      printTable(evaluations)
+    }
+    Output.flush()
+    guard failures.isEmpty else { throw Outcome(.belowRequirement, failures.joined(separator: "; ")) }
+  }
+
+  private func printTable(_ evaluations: [Evaluation]) {
+    let depths = EvaluationRun.depths(upTo: k)
+    var table = Table(
+      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "routing@\($0)"] } + ["±", "queries/s"])
+    for evaluation in evaluations {
+      for point in evaluation.points {
+        let share = point.vectorsScanned / Double(max(evaluation.rowCount, 1))
+        let recalls = point.recalls.flatMap { [$0.recall, $0.routingRecall] }
+        // The widest 95 % interval of the row, so that nobody reads more digits than there are.
+        let error = 1.96 * (point.recalls.map(\.standardError).max() ?? 0)
+        let rate = Double(evaluation.queryCount) / point.seconds
+        var row: [SQLValue] = [.text("\(evaluation.version)"), .integer(Int64(point.nprobe))]
+        row.append(.text(String(format: "%.3f %%", 100 * share)))
+        row += recalls.map { .text(String(format: "%.4f", $0)) }
+        row += [.text(String(format: "%.4f", error)), .text(String(format: "%.0f", rate))]
+        table.add(row)
+      }
+    }
+    table.print(as: .table)
+    for evaluation in evaluations {
+      Output.line(
+        "\(evaluation.version): \(evaluation.queryCount) queries, \(evaluation.rowCount) rows in \(evaluation.nlist) "
+          + "lists, imbalance \(String(format: "%.2f", evaluation.imbalance))")
+    }
+  }
+}
+
+extension Evaluation {
+  /// The evaluation as a JSON document.
+  var json: [String: JSONValue] {
+    [
+      "version": .string("\(version)"), "queries": .string(queries), "queries_sha256": .string(queriesDigest.hex),
+      "query_count": .count(queryCount), "rows": .count(rowCount), "nlist": .count(nlist),
+      "imbalance": .number(imbalance), "list_sizes": .array(listSizes.map { .count($0) }), "threads": .count(threads),
+      "points": .array(
+        points.map { point in
+          .object([
+            "nprobe": .count(point.nprobe), "vectors_scanned": .number(point.vectorsScanned),
+            "share_scanned": .number(point.vectorsScanned / Double(max(rowCount, 1))),
+            "queries_per_second": .number(Double(queryCount) / point.seconds),
+            "recalls": .array(
+              point.recalls.map {
+                .object([
+                  "k": .count($0.k), "recall": .number($0.recall), "standard_error": .number($0.standardError),
+                  "routing_recall": .number($0.routingRecall),
+                ])
+              }),
+          ])
+        }),
+    ]
+  }
+}
+
+/// Positive numbers with commas between: `1,2,4`.
+struct NumberList: ExpressibleByArgument {
+  let numbers: [Int]
+
+  init(_ numbers: [Int]) { self.numbers = numbers }
+
+  init?(argument: String) {
+    let numbers = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    guard !numbers.isEmpty, numbers.allSatisfy({ ($0 ?? 0) >= 1 }) else { return nil }
+    self.numbers = numbers.compactMap { $0 }
+  }
+
+  var defaultValueDescription: String { numbers.map(String.init).joined(separator: ",") }
+}
+
+/// A recall that a version must have: `recall@10=0.9`.
+struct Requirement: ExpressibleByArgument {
+  let k: Int
+  let recall: Double
+
+  init?(argument: String) {
+    let halves = argument.split(separator: "=", omittingEmptySubsequences: false)
+    guard halves.count == 2, halves[0].hasPrefix("recall@"), let k = Int(halves[0].dropFirst(7)), k >= 1,
+      let recall = Double(halves[1]), (0...1).contains(recall)
+    else { return nil }
+    (self.k, self.recall) = (k, recall)
+  }
+
+  /// Why an evaluation does not meet it; nil when it does.
+  func failure(of evaluation: Evaluation) -> String? {
+    guard let point = evaluation.points.last, let found = point.recalls.first(where: { $0.k == k }) else { return nil }
+    guard found.recall < recall else { return nil }
+    return "\(evaluation.version) has recall@\(k) \(String(format: "%.4f", found.recall)) at nprobe \(point.nprobe), "
+      + "less than \(recall)"
+  }
+}

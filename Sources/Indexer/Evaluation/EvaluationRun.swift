@@ -1,0 +1,225 @@
+// `evaluate`: what a version finds of what exact search finds.
+//
+// Steps: queries -> ground truth over the original features (streamed, kept as
+// an artifact, shared by every version of the same rows) -> the list of each
+// true neighbour, read from the outputs -> ranking of lists -> one search for
+// each nprobe -> catalog.
+
+package import Catalog
+internal import Foundation
+package import Logging
+
+/// What to evaluate.
+package struct EvaluationOptions: Sendable {
+  /// A feature file.
+  package var queries: String
+  /// The deepest recall; recall at 1 and 10 is measured besides.
+  package var k: Int
+  /// Lists visited, each measured.
+  package var nprobes: [Int]
+  package var threads: Int
+  /// Canonical JSON of the tool and the machine, for the record.
+  package var environment: String
+
+  package init(queries: String, k: Int, nprobes: [Int], threads: Int, environment: String) {
+    self.queries = queries
+    self.k = k
+    self.nprobes = nprobes
+    self.threads = threads
+    self.environment = environment
+  }
+}
+
+/// How far an evaluation is.
+package enum EvaluationProgress: Sendable {
+  /// Rows compared with all queries.
+  case exact(rowsDone: Int, rows: Int)
+  case locating(output: Int, of: Int)
+  case searching(nprobe: Int)
+}
+
+/// Evaluates one version after another with the same queries.
+package struct EvaluationRun {
+  private let catalog: LakeCatalog
+  private let options: EvaluationOptions
+  private let store: ArtifactStore
+  private let queries: FeatureFile
+  private let queriesDigest: ContentDigest
+  private let logger: Logger
+  private let report: (EvaluationProgress) -> Void
+
+  /// Opens the queries.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing: results are recorded.
+  ///   - options: What to evaluate.
+  ///   - logger: Gets warnings.
+  ///   - report: Told of progress, on the calling thread.
+  /// - Throws: ``IndexerError`` `.usage` for a parameter out of range,
+  ///   `.badFeatures` for queries that are NaN, infinite or zero.
+  package init(
+    _ catalog: LakeCatalog, _ options: EvaluationOptions, logger: Logger,
+    report: @escaping (EvaluationProgress) -> Void
+  ) throws {
+    guard (1...1024).contains(options.k) else { throw IndexerError(.usage, "k is \(options.k), not in 1...1024") }
+    guard let least = options.nprobes.min(), least >= 1 else {
+      throw IndexerError(.usage, "--nprobe takes numbers of lists, at least 1")
+    }
+    queries = try FeatureFile(options.queries)
+    try queries.requireGoodRows()
+    guard queries.rowCount > 0 else { throw IndexerError(.usage, "\(options.queries) holds no queries") }
+    queriesDigest = try Disk.digest(of: options.queries)
+    self.catalog = catalog
+    self.options = options
+    self.logger = logger
+    self.report = report
+    store = ArtifactStore(catalog: catalog)
+  }
+
+  /// Depths at which recall is measured, ascending.
+  package static func depths(upTo k: Int) -> [Int] { Set([1, 10, k]).filter { $0 <= k }.sorted() }
+
+  /// Measures a version and records what was found.
+  ///
+  /// - Parameter name: The version, sealed or revoked.
+  /// - Returns: What was recorded.
+  /// - Throws: ``IndexerError`` `.inputsMissing` when ground truth has to be
+  ///   computed and a shard is not in the lake, `.usage` when the queries are
+  ///   of another dimension; ``CatalogError``.
+  package func run(_ name: VersionName) throws -> Evaluation {
+    let version = try catalog.version(name)
+    guard version.state == .sealed || version.state == .revoked else {
+      throw CatalogError(
+        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
+    }
+    let paths = try catalog.outputs(of: version).map { catalog.path(of: .outputShard, $0.digest) }
+    let searcher = try VersionSearcher(outputShards: paths)
+    guard queries.dimension == searcher.dimension else {
+      throw IndexerError(
+        .usage, "\(options.queries) has rows of \(queries.dimension) elements, \(name) has \(searcher.dimension)",
+        hint: "evaluate with features of the model it was built from")
+    }
+    let (truth, truthDigest) = try groundTruth(of: version)
+    let filing = try locate(truth, in: paths)
+    let nprobes = Set(options.nprobes.map { min($0, searcher.nlist) }).sorted()
+    var ranking = ExactNeighbors(queries: queries.matrix, k: nprobes.last ?? 1)
+    try ranking.add(FeatureMatrix(filing.centroids, dimension: searcher.dimension))
+    let measure = RecallMeasure(truth: truth, filing: filing, ranking: ranking)
+    let floats = queries.matrix.floats(rows: 0..<queries.rowCount)
+    var points: [EvaluationPoint] = []
+    for nprobe in nprobes {
+      report(.searching(nprobe: nprobe))
+      let started = ContinuousClock.now
+      let found = try searcher.search(floats, k: options.k, nprobe: nprobe, threads: options.threads)
+      let seconds = max((ContinuousClock.now - started).inSeconds, 1e-9)
+      points.append(measure.point(nprobe: nprobe, found, depths: Self.depths(upTo: options.k), seconds: seconds))
+    }
+    return try catalog.recordEvaluation(
+      Evaluation(
+        version: name, queries: (options.queries as NSString).lastPathComponent, queriesDigest: queriesDigest,
+        queryCount: queries.rowCount, rowCount: searcher.rowCount, nlist: searcher.nlist, truthDigest: truthDigest,
+        threads: options.threads, imbalance: filing.imbalance, listSizes: filing.histogram,
+        environment: options.environment, points: points), of: version)
+  }
+
+  // MARK: Ground truth
+
+  /// The exact neighbours of the queries among the rows of a version, from an
+  /// earlier evaluation where there was one.
+  private func groundTruth(of version: IndexVersion) throws -> (ExactNeighbors, ContentDigest) {
+    let inputs = try catalog.inputs(of: version).filter { !$0.isHole }
+    let record = try catalog.trainedIndex(id: version.trainedIndexID)
+    let source = try catalog.source(id: version.sourceID)
+    let key = ContentDigest.of(
+      JSONValue.object([
+        "format": .string("exact-neighbours-1"), "queries": .string(queriesDigest.hex), "k": .count(options.k),
+        "bad_rows": .string(version.badRowsPolicy.rawValue),
+        "normalisation": .string(record.normalisation.rawValue),
+        "rows": .array(
+          inputs.map {
+            .object([
+              "sha256": .optional($0.revision?.digest.hex), "first_id": .integer($0.firstID),
+              "rows": .count($0.rowCount),
+            ])
+          }),
+      ]).text)
+    var truth = ExactNeighbors(queries: queries.matrix, k: options.k)
+    if let known = try catalog.nearestImages(of: key), let path = try? store.verified(.nearestImages, known) {
+      try truth.load(path, inputs: key)
+      return (truth, known)
+    }
+    let missing = inputs.filter { $0.path == nil }
+    guard missing.isEmpty else { throw source.missing(missing.map(\.shardName), of: inputs.count) }
+    let rows = inputs.reduce(0) { $0 + $1.rowCount }
+    var rowsDone = 0
+    for input in inputs {
+      guard let path = input.path, let revision = input.revision else { continue }
+      let file = try ShardReader(catalog: catalog).open(path, revision: revision, source: source)
+      file.matrix.advise(.sequential)
+      try add(file, firstID: input.firstID, to: &truth, record.normalisation) {
+        report(.exact(rowsDone: rowsDone + $0, rows: rows))
+      }
+      rowsDone += input.rowCount
+    }
+    let working = try store.workingPath("exact-\(key.prefix(16))")
+    let digest = try truth.save(as: working, inputs: key)
+    let byteCount = Disk.size(of: working) ?? 0
+    try store.adopt(working, as: .nearestImages, digest)
+    try catalog.recordNearestImages(of: key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    return (truth, digest)
+  }
+
+  /// Adds the good rows of a shard, as the version has them.
+  private func add(
+    _ file: FeatureFile, firstID: RowID, to truth: inout ExactNeighbors, _ normalisation: Normalisation,
+    progress: (Int) -> Void
+  ) throws {
+    let block = 65_536
+    // A sealed version left bad rows out or had none.
+    var bad = file.matrix.badRows().map(\.row)[...]
+    for first in stride(from: 0, to: file.rowCount, by: block) {
+      let end = min(first + block, file.rowCount)
+      var start = first
+      while start < end {
+        let next = bad.first.map { min($0, end) } ?? end
+        if start < next {
+          switch normalisation {
+          case .refuse: try truth.add(file.matrix, rows: start..<next, firstID: firstID)
+          case .normalise:
+            try truth.add(unitRows(file.matrix, start..<next), firstID: firstID + RowID(start))
+          }
+        }
+        if let row = bad.first, row < end { bad = bad.dropFirst() }
+        start = next + 1
+      }
+      progress(end)
+    }
+  }
+
+  private func unitRows(_ matrix: FeatureMatrix, _ rows: Range<Int>) -> FeatureMatrix {
+    var floats = matrix.floats(rows: rows)
+    for (index, row) in rows.enumerated() {
+      let length = matrix.length(ofRow: row)
+      for j in (index * matrix.dimension)..<((index + 1) * matrix.dimension) {
+        floats[j] = Float(Double(floats[j]) / length)
+      }
+    }
+    return FeatureMatrix(floats, dimension: matrix.dimension)
+  }
+
+  // MARK: Where the true neighbours are
+
+  private func locate(_ truth: ExactNeighbors, in paths: [String]) throws -> Filing {
+    var filing = Filing(wanted: truth.ids)
+    for (number, path) in paths.enumerated() {
+      report(.locating(output: number, of: paths.count))
+      try filing.add(OutputShardFile(path: path))
+    }
+    return filing
+  }
+}
+
+extension Duration {
+  /// The duration in seconds.
+  fileprivate var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

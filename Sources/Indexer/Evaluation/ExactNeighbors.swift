@@ -1,0 +1,136 @@
+// The k best rows of each query by the score of DESIGN 4.3, found without an
+// index: the ground truth of an evaluation, and the labels of a router.
+
+internal import CKernels
+package import Catalog
+internal import Synchronization
+
+/// The best rows so far of each query, among those that were added.
+///
+/// Rows are added in ascending order of id, block by block, so a gallery is
+/// streamed and never held. The answer is exact: best score first, equal scores
+/// by id; it depends on no block, thread, CPU or BLAS.
+package struct ExactNeighbors: Sendable {
+  /// Rows that are kept for each query.
+  package let k: Int
+  /// Row ids, `[n × k]`; -1 where there is none.
+  package internal(set) var ids: [RowID]
+  /// Their scores, `[n × k]`.
+  package internal(set) var scores: [Double]
+  /// Rows found for each query, `0...k`.
+  package internal(set) var counts: [UInt32]
+  /// The queries, float32.
+  private let queries: FeatureMatrix
+  private let pool: WorkerPool
+
+  /// Queries that one task compares with a block of rows.
+  private static let tile = 64
+  /// Rows that are widened at a time.
+  private static let block = 8192
+
+  /// Starts with no rows.
+  ///
+  /// - Parameters:
+  ///   - queries: `[n × dimension]`, finite.
+  ///   - k: Rows to keep for each, `1...`.
+  ///   - pool: The threads.
+  package init(queries: FeatureMatrix, k: Int, pool: WorkerPool = .shared) {
+    precondition(k >= 1)
+    self.k = k
+    self.pool = pool
+    self.queries =
+      queries.elementType == .float32
+      ? queries
+      : FeatureMatrix(queries.floats(rows: 0..<queries.rowCount), dimension: queries.dimension)
+    ids = [RowID](repeating: -1, count: queries.rowCount * k)
+    scores = [Double](repeating: -.infinity, count: queries.rowCount * k)
+    counts = [UInt32](repeating: 0, count: queries.rowCount)
+  }
+
+  /// The rows found for one query, best first.
+  package func found(for query: Int) -> ArraySlice<RowID> { ids[(query * k)..<(query * k + Int(counts[query]))] }
+
+  /// Compares all queries with rows of a matrix.
+  ///
+  /// - Parameters:
+  ///   - matrix: Holds the rows, of the queries' dimension.
+  ///   - rows: Which of them; all by default.
+  ///   - firstID: Id of the matrix's row 0; ids exceed those added before.
+  /// - Throws: ``IndexerError`` `.badFeatures` for a row that is not finite.
+  package mutating func add(_ matrix: FeatureMatrix, rows: Range<Int>? = nil, firstID: RowID = 0) throws {
+    guard matrix.dimension == queries.dimension else {
+      throw IndexerError(
+        .badFeatures, "rows of \(matrix.dimension) elements cannot be compared with queries of \(queries.dimension)")
+    }
+    let rows = rows ?? 0..<matrix.rowCount
+    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.block) {
+      let block = first..<min(first + Self.block, rows.upperBound)
+      let prepared = PreparedRows(matrix, rows: block)
+      if let bad = prepared.firstBadRow {
+        throw IndexerError(.badFeatures, "row \(first + bad) has an element that is NaN or infinite")
+      }
+      merge(prepared, firstID: firstID + RowID(first))
+    }
+  }
+
+  private mutating func merge(_ prepared: PreparedRows, firstID: RowID) {
+    let (k, tile, queryCount) = (k, Self.tile, queries.rowCount)
+    let queries = queries
+    unsafe ids.withUnsafeMutableBufferPointer { ids in
+      unsafe scores.withUnsafeMutableBufferPointer { scores in
+        unsafe counts.withUnsafeMutableBufferPointer { counts in
+          // Tasks write the entries of disjoint ranges of queries.
+          nonisolated(unsafe) let (ids, scores, counts) = unsafe (ids, scores, counts)
+          pool.run((queryCount + tile - 1) / tile) { task, _ in
+            let first = task * tile
+            let width = min(tile, queryCount - first)
+            let vectors = queries.floats(rows: first..<(first + width))
+            guard let idsOut = unsafe ids.baseAddress, let scoresOut = unsafe scores.baseAddress,
+              let countsOut = unsafe counts.baseAddress
+            else { return }
+            let scratch = UnsafeMutableRawPointer.allocate(byteCount: ckernels_nearest_scratch(width), alignment: 64)
+            defer { unsafe scratch.deallocate() }
+            unsafe ckernels_nearest(
+              SimdLevel.current, prepared.rows, firstID, vectors, width, k, scratch, idsOut + first * k,
+              scoresOut + first * k, countsOut + first)
+          }
+        }
+      }
+    }
+  }
+
+  /// Saves the answer durably.
+  ///
+  /// - Parameters:
+  ///   - path: The final name; a file of that name is replaced.
+  ///   - inputs: Identifies queries, rows and k.
+  /// - Returns: The SHA-256 of the file.
+  /// - Throws: ``Catalog/CatalogError`` when writing fails.
+  package func save(as path: String, inputs: ContentDigest) throws -> ContentDigest {
+    var writer = try StateWriter(creating: path + ".tmp", magic: "tarnexac", fingerprint: inputs)
+    try writer.write([UInt64(k)])
+    try writer.write(counts)
+    try writer.write(ids)
+    try writer.write(scores)
+    return try writer.finish(as: path)
+  }
+
+  /// Takes over a saved answer.
+  ///
+  /// - Parameters:
+  ///   - path: What ``save(as:inputs:)`` wrote.
+  ///   - inputs: Identifies queries, rows and k.
+  /// - Throws: ``IndexerError`` `.integrity` when the file is damaged or of
+  ///   other inputs, `.inputsMissing` when there is none.
+  package mutating func load(_ path: String, inputs: ContentDigest) throws {
+    var reader = try StateReader(path, magic: "tarnexac", fingerprint: inputs)
+    let k = try reader.read(UInt64.self)
+    let counts = try reader.read(UInt32.self)
+    let ids = try reader.read(RowID.self)
+    let scores = try reader.read(Double.self)
+    guard k == [UInt64(self.k)], counts.count == self.counts.count, ids.count == self.ids.count,
+      scores.count == ids.count, counts.allSatisfy({ Int($0) <= self.k })
+    else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    (self.counts, self.ids, self.scores) = (counts, ids, scores)
+  }
+}
