@@ -66,6 +66,8 @@ let package = Package(
     .target(
       name: "CCodec", path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]),
     .target(
+      name: "CScan", dependencies: ["CKernels"], path: "Sources/Indexer/CScan", cSettings: [.unsafeFlags(native)]),
+    .target(
       name: "CSha256", path: "Sources/Indexer/CSha256", cSettings: [.unsafeFlags(native)]),
     .target(
       name: "CFaiss", path: "Sources/Indexer/CFaiss",
@@ -77,9 +79,10 @@ let package = Package(
     .target(
       name: "Indexer",
       dependencies: [
-        "CCodec", "CFaiss", "CKernels", "CSha256", "Catalog", .product(name: "Logging", package: "swift-log"),
+        "CCodec", "CKernels", "CScan", "CSha256", "Catalog", .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CSha256"], swiftSettings: strictMemory),
+      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CScan", "CSha256"],
+      swiftSettings: strictMemory),
 
     .executableTarget(
       name: "CLI",
@@ -106,7 +109,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "IndexerTests",
-      dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "CSha256", "Catalog", "TestSupport"],
+      dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "CScan", "CSha256", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "CLITests",

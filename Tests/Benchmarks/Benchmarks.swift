@@ -13,6 +13,8 @@ enum Benchmarks {
              merging segments and reading back, against the disk's own rate; memory at a quarter of the segments
            tarn-bench assign --rows FILE.npy --queries FILE.npy
              the winners of all queries, once for each line on stdin; see python/bench_assign.py
+           tarn-bench search --shards FILE.faiss,… --queries FILE.npy
+             searches as lines on stdin ask for them; see python/bench_search.py
     """
 
   static func main() {
@@ -22,6 +24,7 @@ enum Benchmarks {
       switch words.first {
       case "merge": try MergeBenchmark(options).run()
       case "assign": try AssignBenchmark(options).run()
+      case "search": try SearchBenchmark(options).run()
       case MergeBenchmark.childCommand: try MergeBenchmark(options).runChild()
       default: throw BenchmarkError(text: usage)
       }

@@ -1,6 +1,7 @@
-// Searching a version: FAISS's own answers, merged over output shards.
+// Searching a version: the answer by definition, and FAISS's.
 
 import CFaiss
+import CKernels
 import Catalog
 import Indexer
 import Testing
@@ -57,7 +58,12 @@ struct SearchTests {
     let whole = try Scratch()
     let cut = try VersionSearcher(outputShards: try version(sample, cuts: [100, 100, 450], in: whole))
     for threads in [1, 2, 3] { #expect(try cut.search(queries, k: 7, nprobe: 3, threads: threads) == expected) }
+    let lists = try cut.rankLists(queries, nprobe: 3)
+    #expect(try cut.search(queries, k: 7, lists: lists) == expected)
+    #expect(cut.listSizes.reduce(0, +) == 600)
     for query in 0..<50 {
+      let visited = lists[query * 3..<query * 3 + 3].reduce(0) { $0 + cut.listSizes[Int($1)] }
+      #expect(expected.visitedRows[query] == visited)
       let alone = try cut.search(Array(queries[query * 16..<(query + 1) * 16]), k: 7, nprobe: 3)
       #expect(alone.neighbors[0] == expected.neighbors[query])
     }
@@ -84,7 +90,7 @@ struct SearchTests {
       var scores = [Float](repeating: 0, count: 45)
       #expect(cfaiss_search(opened, 2, 9, queries, 4, 5, &ids, &scores, nil, 0) == 0)
       #expect(ids == found.paddedIDs)
-      #expect(scores == found.paddedScores)
+      #expect(zip(scores, found.paddedScores).allSatisfy { abs($0 - $1) < 1e-5 })
     }
   }
 
@@ -136,6 +142,43 @@ struct SearchTests {
     let expected = bruteForce(sample, query: query[...], lists: [UInt32(try #require(best))])
     let result = try searcher.search(query, k: 200, nprobe: 1)
     #expect(Set(result.neighbors[0].map { Int($0.id) }) == Set(expected.map(\.0)))
+  }
+
+  @Test(arguments: [1, 5, 40])
+  func listsAreRankedByTheDefinition(nprobe: Int) throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq4, dimension: 24, nlist: 40, count: 60)
+    let searcher = try VersionSearcher(outputShards: try version(sample, cuts: [30], in: scratch))
+    var numbers = SeededNumbers(seed: 17)
+    let queries = numbers.unitRows(30, dimension: 24)
+    let ranked = try searcher.rankLists(queries, nprobe: nprobe, threads: 2)
+    for query in 0..<30 {
+      let scores = (0..<40).map { list in
+        let centroid = Array(sample.trained.centroids[list * 24..<(list + 1) * 24])
+        return ckernels_score(0, Array(queries[query * 24..<(query + 1) * 24]), centroid, 24)
+      }
+      let expected = (0..<Int32(40)).sorted {
+        let (left, right) = (scores[Int($0)], scores[Int($1)])
+        return left != right ? left > right : $0 < $1
+      }
+      #expect(Array(ranked[query * nprobe..<(query + 1) * nprobe]) == Array(expected.prefix(nprobe)))
+    }
+  }
+
+  @Test func aListThatIsNotThereIsRefused() throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq4, dimension: 8, nlist: 3, count: 30)
+    let searcher = try VersionSearcher(outputShards: try version(sample, cuts: [], in: scratch))
+    let query = Array(sample.vectors.prefix(8))
+    for lists in [[3], [-2], []] as [[Int32]] {
+      if lists.isEmpty {
+        #expect(try searcher.search(query, k: 1, lists: lists).neighbors == [[]])
+      } else {
+        expectRefusal(.usage) { _ = try searcher.search(query, k: 1, lists: lists) }
+      }
+    }
+    let some = try searcher.search(query, k: 30, lists: [-1, 2])
+    #expect(Set(some.neighbors[0].map { Int($0.id) }) == Set((0..<30).filter { sample.lists[$0] == 2 }))
   }
 
   @Test func anEmptyVersionAnswersNothing() throws {

@@ -135,45 +135,6 @@ int cfaiss_describe(const cfaiss_index *index, cfaiss_description *description, 
   });
 }
 
-int cfaiss_share_quantizer(cfaiss_index *index, const cfaiss_index *lender, char *error, size_t error_size) {
-  return guarded(error, error_size, [&] {
-    faiss::IndexIVF *ivf = index->ivf.get();
-    const faiss::IndexFlat *own = flat_quantizer(ivf), *lent = flat_quantizer(lender->ivf.get());
-    require(own && lent, "the coarse quantizer is not flat");
-    require(own->d == lent->d && own->ntotal == lent->ntotal && own->metric_type == lent->metric_type &&
-                own->codes == lent->codes,
-            "the coarse quantizers differ");
-    if (ivf->own_fields) delete ivf->quantizer;
-    ivf->quantizer = lender->ivf->quantizer;
-    ivf->own_fields = false;
-  });
-}
-
-int cfaiss_rank_lists(const cfaiss_index *index, int threads, int64_t n, const float *queries, int64_t nprobe,
-                      int64_t *lists, float *scores, char *error, size_t error_size) {
-  return guarded(error, error_size, [&] {
-    use_threads(threads);
-    const faiss::IndexIVF *ivf = index->ivf.get();
-    // FAISS multiplies through BLAS from 20 queries on, whose rounding depends
-    // on the batch and the machine. Under that every score is its own sum.
-    const int64_t batch = 16;
-    for (int64_t i = 0; i < n; i += batch)
-      ivf->quantizer->search(std::min(batch, n - i), queries + i * ivf->d, nprobe, scores + i * nprobe,
-                             lists + i * nprobe);
-  });
-}
-
-int cfaiss_search_lists(const cfaiss_index *index, int threads, int64_t n, const float *queries, int64_t nprobe,
-                        const int64_t *lists, const float *list_scores, int64_t k, int64_t *ids, float *scores,
-                        char *error, size_t error_size) {
-  return guarded(error, error_size, [&] {
-    use_threads(threads);
-    faiss::SearchParametersIVF parameters;
-    parameters.nprobe = static_cast<size_t>(nprobe);
-    index->ivf->search_preassigned(n, queries, k, lists, list_scores, scores, ids, false, &parameters);
-  });
-}
-
 int cfaiss_search(const cfaiss_index *index, int threads, int64_t n, const float *queries, int64_t nprobe, int64_t k,
                   int64_t *ids, float *scores, char *error, size_t error_size) {
   return guarded(error, error_size, [&] {

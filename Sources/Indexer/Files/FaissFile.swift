@@ -84,6 +84,9 @@ let maximumListCount = 1 << 28
 /// The bytes of the format above.
 enum FaissFile {
   static let chunk: UInt64 = 1 << 20
+  /// Where the centroids are: after two fourccs, two index headers of 33 bytes
+  /// and three sizes.
+  static let centroidsOffset = 4 + 33 + 8 + 8 + 4 + 33 + 8
 
   /// Everything before the list contents.
   ///

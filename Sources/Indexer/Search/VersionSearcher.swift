@@ -1,78 +1,91 @@
 // Searching an index version: all its output shards, one answer.
+//
+// The answer is defined without regard to how it is found. Lists are ranked by
+// the score of query and centroid (`ckernels_score`, binary64, ties to the lower
+// list), rows of visited lists by the score of query and decoded row, ties to
+// the lower id. The SIMD level, threads, the batch and the cut into output
+// shards never show.
 
-/// The global id of a vector: first id of its shard + row in the shard.
-package typealias RowID = Int64
-
-/// A row that was found, with its score.
-package struct Neighbor: Sendable, Equatable {
-  package let id: RowID
-  /// Inner product of the query and the decoded vector.
-  package let score: Float
-
-  /// The order of answers: greater scores first, then lower ids.
-  package static func precedes(_ left: Neighbor, _ right: Neighbor) -> Bool {
-    left.score != right.score ? left.score > right.score : left.id < right.id
-  }
-}
-
-/// The neighbours of a batch of queries.
-package struct SearchResult: Sendable, Equatable {
-  /// Neighbours asked for.
-  package let k: Int
-  /// One row per query, best first; shorter than `k` when the visited lists
-  /// held fewer rows.
-  package let neighbors: [[Neighbor]]
-
-  /// Row ids for a file, `[n × k]`, missing ones -1.
-  package var paddedIDs: [Int64] {
-    neighbors.flatMap { row in row.map(\.id) + [Int64](repeating: -1, count: k - row.count) }
-  }
-
-  /// Scores for a file, `[n × k]`, missing ones the least finite float, as
-  /// FAISS pads them.
-  package var paddedScores: [Float] {
-    neighbors.flatMap { row in
-      row.map(\.score) + [Float](repeating: -.greatestFiniteMagnitude, count: k - row.count)
-    }
-  }
-}
+internal import CScan
+internal import Synchronization
 
 /// All output shards of a version, memory-mapped.
 ///
-/// Calls block and start FAISS's threads: one at a time, on a thread of the
-/// caller's own.
+/// Calls block: one at a time, on a thread of the caller's own. Memory is that
+/// of the centroids, 8 bits a component, and of one batch.
 package final class VersionSearcher {
   /// Components of a query.
   package let dimension: Int
   package let nlist: Int
+  /// The lists that the version's files ask to be visited.
+  package let defaultNprobe: Int
   /// Rows in all output shards.
   package let rowCount: Int
-  private let shards: [FaissIndex]
+  /// How rows are stored.
+  package let codec: VectorCodec
+  /// Rows of each list over all output shards, `[nlist]`.
+  package let listSizes: [Int]
+  private let shards: [SearchShard]
+  private let coarse: CoarseRanking
+  private let coder: ScanCoder
+  private let coarseQueries: ScanQueries
+  private let rowQueries: ScanQueries
+  /// The threads of the last search that wanted other than the process's.
+  private var ownPool: WorkerPool?
+  /// What the searches so far have cost.
+  package private(set) var statistics = Statistics()
 
-  /// Opens output shards.
-  ///
-  /// Each is parsed strictly by tarn before FAISS sees it.
+  /// What searches have cost; without effect on any answer.
+  package struct Statistics: Sendable, Equatable {
+    /// Rows shown to queries.
+    package var shown = 0
+    /// Bytes of rows' codes read; a list counts once for all queries of a
+    /// batch.
+    package var byteCount = 0
+    /// Rows for which 8 bits of the query were too few.
+    package var refined = 0
+    /// Scores computed in binary64.
+    package var scored = 0
+  }
+
+  /// Queries whose rows are held at a time take no more memory than this.
+  private static let batchByteCount = 256 << 20
+  private static let maximumBatch = 2048
+
+  /// Opens output shards; each is parsed strictly.
   ///
   /// - Parameter paths: The version's output shards, at least one.
   /// - Throws: ``IndexerError`` `.inputsMissing` without a file or any path,
   ///   `.integrity` when one is damaged or was made with another trained
-  ///   index, `.engine` when FAISS refuses.
+  ///   index, `.io` when the kernel refuses to map one.
   package init(outputShards paths: [String]) throws {
     guard let first = paths.first else { throw IndexerError(.inputsMissing, "no output shards to search") }
-    let trained = try OutputShardFile(path: first).trained
-    var opened = [try FaissIndex(path: first)]
+    let file = try OutputShardFile(path: first)
+    let trained = file.trained
+    var shards = [try SearchShard(file)]
     for path in paths.dropFirst() {
-      guard try OutputShardFile(path: path).trained == trained else {
+      let next = try OutputShardFile(path: path)
+      guard next.trained == trained else {
         throw IndexerError(
           .integrity, "\(path) was made with another trained index than \(first)",
           hint: "search the output shards of one version")
       }
-      opened.append(try FaissIndex(path: path, sharingQuantizerOf: opened[0]))
+      shards.append(try SearchShard(next))
     }
-    shards = opened
-    dimension = trained.dimension
-    nlist = trained.nlist
-    rowCount = shards.reduce(0) { $0 + $1.count }
+    // Bounds are computed with room to spare below the greatest float.
+    let ranges = zip(trained.quantizer.minima, trained.quantizer.widths)
+    guard trained.centroids.allSatisfy({ abs($0) < 0x1p120 }), ranges.allSatisfy({ abs($0) + $1 < 0x1p120 }) else {
+      throw IndexerError(.integrity, "\(first) has centroids or ranges too large to compute with")
+    }
+    (dimension, nlist, defaultNprobe) = (trained.dimension, trained.nlist, trained.nprobe)
+    codec = trained.quantizer.codec
+    rowCount = shards.reduce(0) { $0 + $1.rowCount }
+    listSizes = (0..<trained.nlist).map { list in shards.reduce(0) { $0 + $1.size(ofList: list) } }
+    coder = ScanCoder(trained.quantizer)
+    coarse = try CoarseRanking(trained, in: shards[0].file)
+    coarseQueries = ScanQueries(coarse.coder)
+    rowQueries = ScanQueries(coder)
+    self.shards = shards
   }
 
   /// Finds the rows with the greatest scores in the visited lists.
@@ -83,17 +96,69 @@ package final class VersionSearcher {
   ///   - k: Neighbours per query, `1...65536`.
   ///   - nprobe: Lists visited per query, `1...`; all are when it is more than
   ///     there are.
-  ///   - threads: Threads that FAISS may use, `1...`; the answer does not
-  ///     depend on it.
-  /// - Returns: One row per query, in query order, by score descending and id
-  ///   ascending. Among equal scores at the end of a row, those that FAISS
-  ///   met first are kept.
+  ///   - threads: Threads to use, `1...`; the answer does not depend on it.
+  /// - Returns: One row per query, in query order, by score descending, of
+  ///   equal scores by id ascending.
   /// - Throws: ``IndexerError`` `.usage` for a parameter out of range,
-  ///   `.badFeatures` for a query that is not finite, `.engine` when FAISS
-  ///   refuses.
+  ///   `.badFeatures` for a query that is not finite.
   package func search(_ queries: [Float], k: Int, nprobe: Int, threads: Int = 1) throws -> SearchResult {
-    guard (1...65_536).contains(k) else { throw IndexerError(.usage, "k is \(k), not in 1...65536") }
     guard nprobe >= 1 else { throw IndexerError(.usage, "nprobe is \(nprobe), must be at least 1") }
+    let n = try checkedCount(of: queries, k: k, threads: threads)
+    var result = SearchResult(k: k, queryCount: n)
+    let nprobe = min(nprobe, nlist)
+    forEachBatch(of: n, k: k, nprobe: nprobe) { batch in
+      let lists = rank(queries, batch, nprobe: nprobe, threads: threads)
+      scan(queries, batch, lists: lists[...], k: k, threads: threads, into: &result)
+    }
+    return result
+  }
+
+  /// Finds the rows with the greatest scores in given lists.
+  ///
+  /// - Parameters:
+  ///   - queries: As for ``search(_:k:nprobe:threads:)``.
+  ///   - k: Neighbours per query, `1...65536`.
+  ///   - lists: The lists of each query, `[n × (lists.count / n)]`; -1 for
+  ///     none. A list that is named twice for a query answers twice.
+  ///   - threads: Threads to use, `1...`; the answer does not depend on it.
+  /// - Returns: As for ``search(_:k:nprobe:threads:)``.
+  /// - Throws: ``IndexerError`` as ``search(_:k:nprobe:threads:)``; `.usage`
+  ///   for a list that does not exist.
+  package func search(_ queries: [Float], k: Int, lists: [Int32], threads: Int = 1) throws -> SearchResult {
+    let n = try checkedCount(of: queries, k: k, threads: threads)
+    guard n == 0 ? lists.isEmpty : lists.count % n == 0, lists.allSatisfy({ (-1..<Int32(nlist)).contains($0) }) else {
+      throw IndexerError(.usage, "\(lists.count) lists do not suit \(n) queries and \(nlist) lists")
+    }
+    var result = SearchResult(k: k, queryCount: n)
+    let nprobe = n == 0 ? 0 : lists.count / n
+    forEachBatch(of: n, k: k, nprobe: 0) { batch in
+      let own = lists[batch.lowerBound * nprobe..<batch.upperBound * nprobe]
+      scan(queries, batch, lists: own, k: k, threads: threads, into: &result)
+    }
+    return result
+  }
+
+  /// Ranks lists for queries.
+  ///
+  /// - Parameters:
+  ///   - queries: As for ``search(_:k:nprobe:threads:)``.
+  ///   - nprobe: Lists per query, `1...nlist`.
+  ///   - threads: Threads to use, `1...`; the answer does not depend on it.
+  /// - Returns: The lists of each query, best first, `[n × nprobe]`.
+  /// - Throws: ``IndexerError`` as ``search(_:k:nprobe:threads:)``.
+  package func rankLists(_ queries: [Float], nprobe: Int, threads: Int = 1) throws -> [Int32] {
+    guard (1...nlist).contains(nprobe) else { throw IndexerError(.usage, "nprobe is \(nprobe), not in 1...\(nlist)") }
+    let n = try checkedCount(of: queries, k: 1, threads: threads)
+    var lists: [Int32] = []
+    lists.reserveCapacity(n * nprobe)
+    forEachBatch(of: n, k: 1, nprobe: nprobe) { batch in
+      lists += rank(queries, batch, nprobe: nprobe, threads: threads, inOrder: true)
+    }
+    return lists
+  }
+
+  private func checkedCount(of queries: [Float], k: Int, threads: Int) throws -> Int {
+    guard (1...65_536).contains(k) else { throw IndexerError(.usage, "k is \(k), not in 1...65536") }
     guard threads >= 1, threads <= 4096 else { throw IndexerError(.usage, "\(threads) threads is no thread count") }
     guard queries.count % dimension == 0 else {
       throw IndexerError(
@@ -103,16 +168,148 @@ package final class VersionSearcher {
     if let bad = queries.firstIndex(where: { !$0.isFinite }) {
       throw IndexerError(.badFeatures, "query \(bad / dimension) has a component that is not finite")
     }
-    let n = queries.count / dimension
-    var found = [[Neighbor]](repeating: [], count: n)
-    guard n > 0 else { return SearchResult(k: k, neighbors: []) }
-    let probes = try shards[0].rankLists(queries, nprobe: min(nprobe, nlist), threads: threads)
-    for shard in shards where shard.count > 0 {
-      try shard.search(queries, probes: probes, k: min(k, shard.count), threads: threads) { query, id, score in
-        found[query].append(Neighbor(id: id, score: score))
+    return queries.count / dimension
+  }
+
+  /// Cuts queries into batches of bounded memory.
+  private func forEachBatch(of n: Int, k: Int, nprobe: Int, _ body: (Range<Int>) -> Void) {
+    let byteCount = rowQueries.byteCount(k: min(k, rowCount)) + coarseQueries.byteCount(k: nprobe)
+    let width = min(max(Self.batchByteCount / byteCount, 1), Self.maximumBatch)
+    for first in stride(from: 0, to: n, by: width) { body(first..<min(first + width, n)) }
+  }
+}
+
+// MARK: - The two passes
+
+extension VersionSearcher {
+  /// The best lists of each query, best first; in any order when all are
+  /// visited and `inOrder` is false.
+  private func rank(
+    _ vectors: [Float], _ batch: Range<Int>, nprobe: Int, threads: Int, inOrder: Bool = false
+  ) -> [Int32] {
+    var lists = [Int32](repeating: -1, count: batch.count * nprobe)
+    if nprobe == nlist, !inOrder {
+      for slot in lists.indices { lists[slot] = Int32(slot % nlist) }
+      return lists
+    }
+    start(coarseQueries, vectors, batch, k: nprobe, threads: threads) {
+      // Rows enough for a task to be worth its start, few enough for all threads to have some.
+      let share = (nlist + 4 * threads - 1) / (4 * threads)
+      let height = max(share, (1 << 18) / (coarse.coder.codeByteCount * batch.count), 16)
+      let numbers = Array(0..<UInt32(batch.count))
+      let (coarse, queries, nlist) = (coarse, coarseQueries, nlist)
+      let taskCount = (nlist + height - 1) / height
+      carryOut(taskCount, threads: threads, rows: batch.count * nlist) { task, counts in
+        unsafe numbers.withUnsafeBufferPointer {
+          let range = task * height..<min((task + 1) * height, nlist)
+          unsafe coarse.show(range, to: queries, numbers: $0, counts: &counts)
+        }
       }
     }
-    let best = found.map { Array($0.sorted(by: Neighbor.precedes).prefix(k)) }
-    return SearchResult(k: k, neighbors: best)
+    for query in 0..<batch.count {
+      _ = coarseQueries.finish(query) { rank, list, _ in lists[query * nprobe + rank] = Int32(list) }
+    }
+    return lists
+  }
+
+  /// Shows the rows of lists to the queries that visit them.
+  private func scan(
+    _ vectors: [Float], _ batch: Range<Int>, lists: ArraySlice<Int32>, k: Int, threads: Int,
+    into result: inout SearchResult
+  ) {
+    let visits = Visits(lists, queryCount: batch.count)
+    for (slot, list) in lists.enumerated() where list >= 0 {
+      result.visitedRows[batch.lowerBound + slot / (lists.count / batch.count)] += listSizes[Int(list)]
+    }
+    let plan = ScanPlan(visits, shards: shards, codeByteCount: coder.codeByteCount, threads: threads)
+    start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads) {
+      let (shards, coder, queries) = (shards, coder, rowQueries)
+      for piece in plan.pieces.prefix(ScanPlan.lookahead) {
+        shards[piece.shard].expectRead(piece.rows, ofList: piece.list)
+      }
+      carryOut(plan.pieces.count, threads: threads, rows: plan.work) { task, counts in
+        if task + ScanPlan.lookahead < plan.pieces.count {
+          let later = plan.pieces[task + ScanPlan.lookahead]
+          shards[later.shard].expectRead(later.rows, ofList: later.list)
+        }
+        let piece = plan.pieces[task]
+        var rows = unsafe shards[piece.shard].rows(piece.rows, ofList: piece.list)
+        unsafe visits.queries.withUnsafeBufferPointer { numbers in
+          let own = unsafe UnsafeBufferPointer(rebasing: numbers[piece.visitors])
+          unsafe cscan_show(
+            SimdLevel.current, coder.pointer, &rows, queries.pointer, own.baseAddress, own.count, &counts)
+        }
+      }
+      statistics.shown += plan.work
+      statistics.byteCount += plan.byteCount
+    }
+    for query in 0..<batch.count {
+      let row = (batch.lowerBound + query) * k
+      result.counts[batch.lowerBound + query] = rowQueries.finish(query) { rank, id, score in
+        result.paddedIDs[row + rank] = id
+        result.paddedScores[row + rank] = Float(score)
+      }
+    }
+  }
+
+  /// Prepares the queries of a batch, whose vectors stay in place while `body`
+  /// runs.
+  private func start(
+    _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, _ body: () -> Void
+  ) {
+    queries.reserve(count: batch.count, k: k)
+    unsafe vectors.withUnsafeBufferPointer { vectors in
+      let width = dimension
+      guard let base = vectors.baseAddress else { return }
+      nonisolated(unsafe) let first = unsafe base + batch.lowerBound * width
+      // Preparing one takes microseconds.
+      carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, _ in
+        for query in task * 16..<min(task * 16 + 16, batch.count) {
+          unsafe queries.prepare(query, vector: first + query * width)
+        }
+      }
+      body()
+    }
+  }
+
+  /// Carries out tasks on threads, or here when there is little to do.
+  ///
+  /// - Parameters:
+  ///   - count: How many tasks.
+  ///   - threads: Threads at most.
+  ///   - rows: Rows that queries are shown, about.
+  ///   - task: One task, and where to count its cost.
+  private func carryOut(
+    _ count: Int, threads: Int, rows: Int, _ task: @Sendable (Int, inout cscan_counts) -> Void
+  ) {
+    if threads == 1 || count <= 1 || rows < 2048 {
+      var counts = cscan_counts()
+      for number in 0..<count { task(number, &counts) }
+      add(counts)
+    } else {
+      let total = Mutex(cscan_counts())
+      pool(threads).run(count) { number, _ in
+        var counts = cscan_counts()
+        task(number, &counts)
+        total.withLock {
+          $0.refined += counts.refined
+          $0.scored += counts.scored
+        }
+      }
+      add(total.withLock { $0 })
+    }
+  }
+
+  private func add(_ counts: cscan_counts) {
+    statistics.refined += Int(counts.refined)
+    statistics.scored += Int(counts.scored)
+  }
+
+  private func pool(_ threads: Int) -> WorkerPool {
+    if threads == WorkerPool.shared.threadCount { return .shared }
+    if let pool = ownPool, pool.threadCount == threads { return pool }
+    let pool = WorkerPool(threadCount: threads)
+    ownPool = pool
+    return pool
   }
 }

@@ -1,5 +1,6 @@
-// libfaiss for Swift: typed functions, no exception leaves, the error of a
-// call comes back from that call. Integers are FAISS's own, row-major floats.
+// libfaiss for the tests, which compare with what it writes and finds: typed
+// functions, no exception leaves, the error of a call comes back from that
+// call. Integers are FAISS's own, row-major floats.
 #pragma once
 
 #include <stddef.h>
@@ -38,25 +39,10 @@ const char *cfaiss_version(void);
 /// memory-mapped. `*index` is to be given to cfaiss_close.
 int cfaiss_open(const char *path, int map, cfaiss_index **index, char *error, size_t error_size);
 
-/// Frees an index; null is fine. One that lends its quantizer goes last.
+/// Frees an index; null is fine.
 void cfaiss_close(cfaiss_index *index);
 
 int cfaiss_describe(const cfaiss_index *index, cfaiss_description *description, char *error, size_t error_size);
-
-/// Replaces the coarse quantizer of `index` by that of `lender`, which must be
-/// equal byte for byte, and frees its own: output shards repeat it.
-int cfaiss_share_quantizer(cfaiss_index *index, const cfaiss_index *lender, char *error, size_t error_size);
-
-/// The `nprobe` best lists of each of `n` queries by the index's quantizer:
-/// `lists` and `scores` are [n x nprobe], best first, -1 padded.
-int cfaiss_rank_lists(const cfaiss_index *index, int threads, int64_t n, const float *queries, int64_t nprobe,
-                      int64_t *lists, float *scores, char *error, size_t error_size);
-
-/// Scans the given lists: `lists` and `list_scores` are [n x nprobe] as from
-/// cfaiss_rank_lists; `ids` and `scores` are [n x k], best first, -1 padded.
-int cfaiss_search_lists(const cfaiss_index *index, int threads, int64_t n, const float *queries, int64_t nprobe,
-                        const int64_t *lists, const float *list_scores, int64_t k, int64_t *ids, float *scores,
-                        char *error, size_t error_size);
 
 /// FAISS's own search, coarse ranking and scan in one call.
 int cfaiss_search(const cfaiss_index *index, int threads, int64_t n, const float *queries, int64_t nprobe, int64_t k,

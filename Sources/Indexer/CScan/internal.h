@@ -1,0 +1,30 @@
+// What the files of this target share.
+#pragma once
+
+#include "CKernels.h"
+#include "CScan.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
+#define TARGET_VNNI __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+
+/// Sums in a tile: 16 / Q rows with each of Q queries, sum r * Q + q.
+enum { TILE = 16 };
+
+/// Sums products of rows' levels and planes of queries, exactly. Returns a bit
+/// for each sum that is greater than its query's threshold.
+typedef uint32_t (*cscan_tile)(
+    const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, const int32_t *thresholds, int32_t *sums);
+
+/// The products of one codec at one level.
+struct cscan_tiles {
+  cscan_tile of[3];  // for 1, 2 and 4 queries
+  int32_t (*dot)(const uint8_t *row, const int8_t *plane, size_t bytes);
+};
+
+const struct cscan_tiles *cscan_tiles_of(int level, int codec);
+
+/// The score of a row by definition.
+double cscan_score(
+    int level, const struct cscan_coder *, const struct cscan_rows *, size_t row, const float *vector, float *scratch);

@@ -1,0 +1,60 @@
+// A file of the lake as memory: lists are scanned where the kernel's cache has
+// them, so an index may be larger than memory.
+
+internal import Catalog
+internal import Glibc
+
+/// A whole file, mapped for reading.
+///
+/// `@unchecked Sendable`: the bytes are never written, and the one owner that
+/// unmaps them is this object's `deinit`. A file that is truncated while it is
+/// mapped ends the process with SIGBUS; files of a lake are written once.
+@safe final class MappedFile: @unchecked Sendable {
+  let byteCount: Int
+  private let start: UnsafeMutableRawPointer
+  private static let pageByteCount = Int(getpagesize())
+
+  /// Maps a file.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - byteCount: The length that its header was believed for.
+  /// - Throws: ``IndexerError`` `.io` when it cannot be mapped, `.integrity`
+  ///   when it has another length by now.
+  init(path: String, byteCount: Int) throws {
+    precondition(byteCount > 0, "an empty file cannot be mapped")
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw IndexerError.system("open", path) }
+    defer { close(descriptor) }
+    var info = stat()
+    guard unsafe fstat(descriptor, &info) == 0 else { throw IndexerError.system("stat", path) }
+    guard Int(info.st_size) == byteCount else {
+      throw IndexerError(.integrity, "\(path) has \(info.st_size) bytes; it had \(byteCount) a moment ago")
+    }
+    let mapped = unsafe mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor, 0)
+    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw IndexerError.system("map", path) }
+    unsafe start = mapped
+    self.byteCount = byteCount
+  }
+
+  deinit { unsafe munmap(start, byteCount) }
+
+  /// The byte at an offset, `0...byteCount`.
+  func address(_ offset: Int) -> UnsafePointer<UInt8> {
+    precondition((0...byteCount).contains(offset), "an offset outside the file")
+    return unsafe UnsafePointer((start + offset).assumingMemoryBound(to: UInt8.self))
+  }
+
+  /// Has the kernel read a range before it is needed, unless it is in memory.
+  ///
+  /// A look at the range's first page decides: what is asked for range by range
+  /// came that way.
+  func expectRead(_ range: Range<Int>) {
+    guard !range.isEmpty else { return }
+    let first = range.lowerBound / Self.pageByteCount * Self.pageByteCount
+    var residence: UInt8 = 1
+    guard unsafe mincore(start + first, Self.pageByteCount, &residence) == 0, residence & 1 == 0 else { return }
+    // Advice only: a refusal changes nothing but speed.
+    _ = unsafe madvise(start + first, min(range.upperBound, byteCount) - first, Int32(MADV_WILLNEED))
+  }
+}

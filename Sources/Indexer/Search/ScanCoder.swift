@@ -1,0 +1,68 @@
+// A codec as the scanning kernels know it.
+
+internal import CScan
+
+/// A codec with its ranges in memory of its own.
+///
+/// `@unchecked Sendable`: nothing is written after `init`, and the one owner
+/// that frees the ranges is this object's `deinit`.
+@safe final class ScanCoder: @unchecked Sendable {
+  let dimension: Int
+  let codeByteCount: Int
+  /// Bytes of one plane of a query, 0 for a codec without ranges.
+  let planeByteCount: Int
+  private let parts: UnsafeMutablePointer<cscan_coder>
+  /// Minima, widths and differences, `[3 × dimension]`.
+  private let floats: UnsafeMutablePointer<Float>
+
+  /// Takes over a codec.
+  ///
+  /// - Parameters:
+  ///   - quantizer: The codec.
+  ///   - rows: The rows that decide instead of what `codes` stand for,
+  ///     `[count × dimension]`, with their codes; nil when codes decide.
+  init(_ quantizer: ScalarQuantizer, exact rows: (values: [Float], codes: [UInt8])? = nil) {
+    let dimension = quantizer.dimension
+    unsafe floats = .allocate(capacity: 3 * dimension)
+    unsafe floats.initialize(repeating: 0, count: 3 * dimension)
+    unsafe parts = .allocate(capacity: 1)
+    unsafe parts.initialize(to: cscan_coder())
+    unsafe parts.pointee.codec = Int32(quantizer.codec.scanNumber)
+    unsafe parts.pointee.dimension = dimension
+    unsafe parts.pointee.code_size = quantizer.codeByteCount
+    if quantizer.codec.hasRanges {
+      for j in 0..<dimension {
+        unsafe floats[j] = quantizer.minima[j]
+        unsafe floats[dimension + j] = quantizer.widths[j]
+      }
+      unsafe parts.pointee.minima = UnsafePointer(floats)
+      unsafe parts.pointee.widths = UnsafePointer(floats + dimension)
+    }
+    if let rows {
+      unsafe cscan_measure(
+        SimdLevel.current, parts, rows.codes, rows.values, rows.values.count / dimension, floats + 2 * dimension,
+        &parts.pointee.distance)
+      unsafe parts.pointee.differences = UnsafePointer(floats + 2 * dimension)
+    }
+    planeByteCount = unsafe cscan_plane_size(parts)
+    (self.dimension, codeByteCount) = (dimension, quantizer.codeByteCount)
+  }
+
+  deinit {
+    unsafe floats.deallocate()
+    unsafe parts.deallocate()
+  }
+
+  var pointer: UnsafePointer<cscan_coder> { unsafe UnsafePointer(parts) }
+}
+
+extension VectorCodec {
+  fileprivate var scanNumber: UInt32 {
+    switch self {
+    case .sq4: CSCAN_SQ4.rawValue
+    case .sq8: CSCAN_SQ8.rawValue
+    case .fp16: CSCAN_FP16.rawValue
+    case .flat: CSCAN_FLAT.rawValue
+    }
+  }
+}

@@ -1,0 +1,38 @@
+// An output shard that is open for searching: where its lists are.
+
+internal import CScan
+
+/// The lists of one output shard, mapped.
+struct SearchShard: Sendable {
+  let file: MappedFile
+  /// Rows of all lists.
+  let rowCount: Int
+  private let codeByteCount: Int
+  /// Where each list starts in the file, `[nlist + 1]`: codes, then ids.
+  private let offsets: [Int]
+
+  /// Maps an output shard that was parsed strictly.
+  init(_ shard: OutputShardFile) throws {
+    file = try MappedFile(path: shard.file.path, byteCount: shard.file.byteCount)
+    rowCount = shard.rowCount
+    codeByteCount = shard.trained.quantizer.codeByteCount
+    offsets = shard.listOffsets
+  }
+
+  /// Rows in a list.
+  func size(ofList list: Int) -> Int { (offsets[list + 1] - offsets[list]) / (codeByteCount + 8) }
+
+  /// Rows of a list in memory.
+  func rows(_ rows: Range<Int>, ofList list: Int) -> cscan_rows {
+    let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound
+    return unsafe cscan_rows(
+      codes: file.address(offsets[list] + codeByteCount * rows.lowerBound), ids: file.address(ids), exact: nil,
+      first: 0, count: rows.count)
+  }
+
+  /// Has the kernel read the codes of rows before they are needed.
+  func expectRead(_ rows: Range<Int>, ofList list: Int) {
+    let start = offsets[list] + codeByteCount * rows.lowerBound
+    file.expectRead(start..<(start + codeByteCount * rows.count))
+  }
+}

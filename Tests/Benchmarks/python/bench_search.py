@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Searching an index file: tarn and faiss-cpu on the same file, in turn in one run.
+
+    bench_search.py [speed] [memory] [--rows 4000000] [--rounds 5] [--keep FILE]
+
+speed: queries per second at batches of 1, 32 and 1,000, one and two threads, the same nprobe; that both find the same
+rows; at batch 1, bytes of codes scanned per second beside the rate at which the mapped file can be read at all.
+memory: the same file searched by a process that may hold a quarter of it (a memory cgroup; needs root).
+
+The file: the example features brought to 768 dimensions by a seeded orthogonal map, enlarged by seeded jitter, encoded
+in 4 bits, and enlarged again by changing levels by one at random. Queries are captions with jitter.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import struct
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+
+from bench_assign import DIMENSION, Features, unit
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BENCH = pathlib.Path(os.environ.get("TARN_BENCH", ROOT / ".build" / "release" / "tarn-bench"))
+NLIST, NPROBE, K = 4096, 16, 10
+CODE = DIMENSION // 2
+
+
+def encode(rows: np.ndarray, low: np.ndarray, width: np.ndarray) -> np.ndarray:
+    levels = (np.clip((rows - low) / width, 0, 1) * 15).astype(np.uint8)
+    return levels[:, 0::2] | levels[:, 1::2] << 4
+
+
+def write_index(path: pathlib.Path, features: Features, rows: int) -> None:
+    """An IndexIVFScalarQuantizer as tarn and FAISS write it, list by list."""
+    copies = 16
+    base = features.more(features.images, rows // copies, seed=21)
+    centroids = features.more(features.images, NLIST, seed=22)
+    lists = np.concatenate([(part @ centroids.T).argmax(axis=1) for part in np.array_split(base, 32)])
+    order = np.argsort(lists, kind="stable")
+    low, high = base.min(axis=0), base.max(axis=0)
+    width = high - low
+    codes = encode(base[order], low, width)
+    sizes = np.bincount(lists, minlength=NLIST) * copies
+    count = int(sizes.sum())
+
+    def header(total: int) -> bytes:
+        return struct.pack("<iqqqBi", DIMENSION, total, 1 << 20, 1 << 20, 1, 0)
+    random = np.random.default_rng(23)
+    with open(path, "wb") as file:
+        file.write(b"IwSq" + header(count) + struct.pack("<QQ", NLIST, NPROBE))
+        file.write(b"IxFI" + header(NLIST) + struct.pack("<Q", centroids.size) + centroids.tobytes())
+        file.write(struct.pack("<BQ", 0, 0))
+        file.write(struct.pack("<iifQQQ", 1, 0, 0.0, DIMENSION, CODE, 2 * DIMENSION))
+        file.write(low.astype("<f4").tobytes() + width.astype("<f4").tobytes() + struct.pack("<QB", CODE, 0))
+        file.write(b"ilar" + struct.pack("<QQ", NLIST, CODE))
+        if (sizes > 0).sum() > NLIST // 2:
+            file.write(b"full" + struct.pack("<Q", NLIST) + sizes.astype("<u8").tobytes())
+        else:
+            used = np.flatnonzero(sizes)
+            pairs = np.stack([used, sizes[used]], axis=1)
+            file.write(b"sprs" + struct.pack("<Q", pairs.size) + pairs.astype("<u8").tobytes())
+        first, at = 0, 0
+        for size in sizes:
+            own = codes[at:at + size // copies]
+            at += size // copies
+            for copy in range(copies):
+                noise = np.frombuffer(random.bytes(own.size), np.uint8).reshape(own.shape) & (0x11 if copy else 0)
+                file.write((own ^ noise).tobytes())
+            file.write(np.arange(first, first + size, dtype="<i8").tobytes())
+            first += int(size)
+
+
+class Tarn:
+    def __init__(self, index: pathlib.Path, queries: pathlib.Path, cgroup: pathlib.Path | None = None) -> None:
+        def enter() -> None:
+            (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+        self.process = subprocess.Popen(
+            [str(BENCH), "search", "--shards", str(index), "--queries", str(queries)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, preexec_fn=enter if cgroup else None)
+        self.say()
+
+    def say(self, line: str = "") -> dict:
+        if line:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def search(self, batch: int, count: int, threads: int, nprobe: int = NPROBE, ids: pathlib.Path | None = None) -> dict:
+        return self.say(f"search {batch} {count} {nprobe} {K} {threads} {ids or ''}".strip())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Peer:
+    """faiss-cpu with the file in memory, its fastest way."""
+
+    def __init__(self, path: pathlib.Path, queries: np.ndarray) -> None:
+        import faiss
+        self.faiss, self.queries, self.next = faiss, queries, 0
+        self.index = faiss.read_index(str(path))
+
+    def search(self, batch: int, count: int, threads: int, nprobe: int = NPROBE) -> float:
+        self.faiss.omp_set_num_threads(threads)
+        self.index.nprobe = nprobe
+        seconds = 0.0
+        for done in range(0, count, batch):
+            rows = self.queries.take(range(self.next, self.next + min(batch, count - done)), axis=0, mode="wrap")
+            self.next = (self.next + len(rows)) % len(self.queries)
+            start = time.perf_counter()
+            self.index.search(rows, K)
+            seconds += time.perf_counter() - start
+        return seconds
+
+
+def differing(peer: Peer, tarn: Tarn, scratch: pathlib.Path, queries: np.ndarray) -> int:
+    """Queries for which a row that clearly belongs to the answer is missing from either."""
+    tarn.search(len(queries), len(queries), 2, ids=scratch / "ids")
+    ours = np.fromfile(scratch / "ids", np.int64).reshape(-1, K)
+    peer.faiss.omp_set_num_threads(2)
+    peer.index.nprobe = NPROBE
+    scores, theirs = peer.index.search(queries, K)
+    clear = scores > scores[:, -1:] + 4e-6
+    return sum(1 for row in range(len(queries)) if not set(theirs[row][clear[row]]) <= set(ours[row]))
+
+
+def speed(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path, rounds: int) -> None:
+    path = scratch / "queries.npy"
+    np.save(path, queries)
+    tarn, peer = Tarn(index, path), Peer(index, queries)
+    print(
+        f"search: {peer.index.ntotal} rows of {DIMENSION} dimensions, 4 bits ({index.stat().st_size / 1e9:.1f} GB), nlist "
+        f"{NLIST}, nprobe {NPROBE}, k {K}, faiss-cpu {peer.faiss.__version__}; queries per second, medians of {rounds}")
+    for line in ("read 1", "read 2"):
+        tarn.say(line)
+    print(f"queries whose clear neighbours differ: {differing(peer, tarn, scratch, queries)} of {len(queries)}")
+    print("batch  threads      tarn     faiss   ratio   refined  scored (of the rows shown to a query)")
+    for batch, count, theirs_count in ((1, 200, 40), (32, 512, 128), (1000, 1000, 250)):
+        for threads in (1, 2):
+            ours, theirs, cost = [], [], {}
+            for _ in range(rounds):
+                cost = tarn.search(batch, count, threads)
+                ours.append(count / cost["seconds"])
+                # Slow as it is at large batches, it gets a share of the queries.
+                theirs.append(theirs_count / peer.search(min(batch, theirs_count), theirs_count, threads))
+            rate, other = statistics.median(ours), statistics.median(theirs)
+            print(
+                f"{batch:5}  {threads:7}  {rate:8.0f}  {other:8.0f}  {rate / other:5.1f}x  "
+                f"{cost['refined'] / cost['shown']:7.2%}  {cost['scored'] / cost['shown']:7.3%}", flush=True)
+    print("batch 1, codes scanned in GB/s beside the rate of reading the mapped file")
+    for nprobe in (NPROBE, 64):
+        for threads in (1, 2):
+            scan, read = [], []
+            for _ in range(rounds):
+                cost = tarn.search(1, 100, threads, nprobe)
+                scan.append(cost["bytes"] / cost["seconds"] / 1e9)
+                whole = tarn.say(f"read {threads}")
+                read.append(whole["bytes"] / whole["seconds"] / 1e9)
+            rate, limit = statistics.median(scan), statistics.median(read)
+            print(f"nprobe {nprobe:3}, {threads} threads: {rate:5.1f} of {limit:5.1f} GB/s, {rate / limit:4.0%}", flush=True)
+    tarn.close()
+
+
+def memory(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path) -> None:
+    path = scratch / "queries.npy"
+    np.save(path, queries)
+    size = index.stat().st_size
+    cgroup = pathlib.Path(f"/sys/fs/cgroup/memory/tarn-bench-{os.getpid()}")
+    try:
+        cgroup.mkdir()
+        (cgroup / "memory.limit_in_bytes").write_text(str(size // 4))
+    except OSError as error:
+        print(f"memory: no memory cgroup here ({error})")
+        return
+
+    def drop() -> None:
+        with open(index, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        drop()
+        start = time.perf_counter()
+        subprocess.run(["dd", f"if={index}", "of=/dev/null", "bs=1M"], check=True, capture_output=True)
+        disk = size / (time.perf_counter() - start) / 1e9
+        drop()
+        tarn = Tarn(index, path, cgroup)
+        # All lists: every byte of the file, several times what may stay.
+        rates = []
+        for _ in range(3):
+            cost = tarn.search(32, 32, 2, NLIST)
+            rates.append(cost["bytes"] / cost["seconds"] / 1e9)
+        few = tarn.search(1000, 1000, 2)
+        peak = int((cgroup / "memory.max_usage_in_bytes").read_text())
+        tarn.close()
+        print(
+            f"memory: a file of {size / 1e9:.2f} GB, a process that may hold {size / 4e9:.2f} GB (peak with cache "
+            f"{peak / 1e9:.2f} GB): all lists at {statistics.median(rates):.2f} GB/s, dd from the disk {disk:.2f} GB/s; "
+            f"1,000 queries, nprobe {NPROBE}: {few['seconds']:.2f} s")
+    finally:
+        cgroup.rmdir()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", default=["speed", "memory"])
+    parser.add_argument("--features", type=pathlib.Path)
+    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("TARN_BENCH_ROUNDS", "3")))
+    parser.add_argument("--keep", type=pathlib.Path, help="use this index file, made if it is not there")
+    options = parser.parse_args()
+    try:
+        import faiss  # noqa: F401
+    except ImportError:
+        print("search: faiss-cpu is not installed here; make bench installs it")
+        return
+    features = Features(options.features)
+    queries = features.more(features.captions, 1000, seed=31)
+    with tempfile.TemporaryDirectory(prefix="tarn-bench-") as directory:
+        scratch = pathlib.Path(directory)
+        index = options.keep or scratch / "index.faiss"
+        if not index.exists():
+            write_index(index, features, options.rows)
+        if "speed" in options.parts:
+            speed(index, queries, scratch, options.rounds)
+        if "memory" in options.parts:
+            memory(index, queries, scratch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+// The scanning kernels against the definition: every level of the CPU, codec,
+// shape and cut gives the rows, the scores and the order of brute force.
+
+import CKernels
+import CScan
+import Catalog
+import Foundation
+import Indexer
+import TestSupport
+import Testing
+
+/// Rows and queries, and the answer by definition.
+private struct Case {
+  let quantizer: ScalarQuantizer
+  let codes: [UInt8]
+  let ids: [Int64]
+  let queries: [Float]
+  var dimension: Int { quantizer.dimension }
+
+  /// Vectors of the given spread, encoded; `outliers` dimensions are much
+  /// wider than the others.
+  init(codec: VectorCodec, dimension: Int, rows: Int, queries: Int, seed: UInt64, outliers: Int = 0) throws {
+    var random = SplitMix64(seed: seed)
+    var scale = [Float](repeating: 1, count: dimension)
+    for _ in 0..<outliers { scale[Int(random.next() % UInt64(dimension))] = 40 }
+    func vectors(_ count: Int) -> [Float] {
+      (0..<count * dimension).map { random.normal() * scale[$0 % dimension] + 0.3 }
+    }
+    let values = vectors(rows)
+    var trainer = try RangeTrainer(codec: codec, dimension: dimension)
+    trainer.add(values)
+    quantizer = try trainer.finish()
+    codes = quantizer.encode(values)
+    // Distinct, not ascending, far apart.
+    ids = (0..<rows).map { Int64(($0 * 7919) % rows) << 33 }
+    self.queries = vectors(queries)
+  }
+
+  /// All rows of a query, best first.
+  func bruteForce(_ query: Int) -> [(id: Int64, score: Double)] {
+    let width = quantizer.codeByteCount
+    let vector = Array(queries[query * dimension..<(query + 1) * dimension])
+    return ids.indices.map { row in
+      let decoded = quantizer.decode(codes[row * width..<(row + 1) * width])
+      return (ids[row], ckernels_score(0, vector, decoded, dimension))
+    }.sorted { $0.1 != $1.1 ? $0.1 > $1.1 : $0.0 < $1.0 }
+  }
+
+  /// The kernels' answer, shown in pieces of `height` rows.
+  func scanned(level: Int32, k: Int, height: Int, counts: inout cscan_counts) -> [[(id: Int64, score: Double)]] {
+    let count = queries.count / dimension
+    let width = quantizer.codeByteCount
+    let numbers: [VectorCodec: Int32] = [.sq4: 0, .sq8: 1, .fp16: 2, .flat: 3]
+    return quantizer.minima.withUnsafeBufferPointer { minima in
+      quantizer.widths.withUnsafeBufferPointer { widths in
+        var coder = cscan_coder()
+        coder.codec = numbers[quantizer.codec] ?? -1
+        coder.dimension = dimension
+        coder.code_size = width
+        coder.minima = minima.baseAddress
+        coder.widths = widths.baseAddress
+        let plane = 2 * cscan_plane_size(&coder)
+        let planes = UnsafeMutableRawPointer.allocate(byteCount: max(plane * count, 1), alignment: 64)
+        let scores = UnsafeMutablePointer<Double>.allocate(capacity: k * count)
+        let found = UnsafeMutablePointer<Int64>.allocate(capacity: k * count)
+        defer {
+          planes.deallocate()
+          scores.deallocate()
+          found.deallocate()
+        }
+        return queries.withUnsafeBufferPointer { vectors in
+          var states = (0..<count).map { query in
+            var state = cscan_query()
+            state.vector = vectors.baseAddress.map { $0 + query * dimension }
+            state.plane = (planes + plane * query).assumingMemoryBound(to: Int8.self)
+            state.scores = scores + k * query
+            state.ids = found + k * query
+            state.k = k
+            cscan_prepare(level, &coder, &state)
+            return state
+          }
+          let which = (0..<UInt32(count)).map { $0 }
+          for first in stride(from: 0, to: ids.count, by: height) {
+            codes.withUnsafeBufferPointer { codes in
+              ids.withUnsafeBytes { ids in
+                var rows = cscan_rows()
+                rows.codes = codes.baseAddress.map { $0 + first * width }
+                rows.ids = ids.baseAddress.map { $0.assumingMemoryBound(to: UInt8.self) + 8 * first }
+                rows.count = min(height, self.ids.count - first)
+                cscan_show(level, &coder, &rows, &states, which, count, &counts)
+              }
+            }
+          }
+          return states.indices.map { query in
+            cscan_finish(&states[query])
+            return (0..<states[query].count).map { (states[query].ids[$0], states[query].scores[$0]) }
+          }
+        }
+      }
+    }
+  }
+}
+
+struct ScanTests {
+  private func expectDefinition(_ test: Case, k: Int, height: Int) {
+    let count = test.queries.count / test.dimension
+    let expected = (0..<count).map { test.bruteForce($0).prefix(k) }
+    for level in SimdLevel.all {
+      var counts = cscan_counts()
+      let found = test.scanned(level: level, k: k, height: height, counts: &counts)
+      for query in 0..<count {
+        #expect(found[query].map(\.id) == expected[query].map(\.id), "level \(level), query \(query)")
+        #expect(found[query].map(\.score.bitPattern) == expected[query].map(\.score.bitPattern))
+      }
+      #expect(counts.scored >= UInt64(count * min(k, test.ids.count)))
+    }
+  }
+
+  @Test(arguments: VectorCodec.allCases, [1, 7, 16, 33, 127, 128, 130, 200, 512])
+  func everyLevelFindsTheRowsOfTheDefinition(codec: VectorCodec, dimension: Int) throws {
+    // 1...7 queries take every width of a tile, 203 rows a last tile that is not full.
+    let queries = 1 + dimension % 7
+    let test = try Case(codec: codec, dimension: dimension, rows: 203, queries: queries, seed: UInt64(dimension))
+    expectDefinition(test, k: 10, height: 203)
+    expectDefinition(test, k: 1, height: 50)
+  }
+
+  @Test(arguments: [VectorCodec.sq4, .sq8])
+  func outliersAndHugeValuesAreBoundedToo(codec: VectorCodec) throws {
+    expectDefinition(
+      try Case(codec: codec, dimension: 96, rows: 400, queries: 5, seed: 3, outliers: 2), k: 5, height: 64)
+    let small = try Case(codec: codec, dimension: 20, rows: 60, queries: 4, seed: 4)
+    for factor in [Float(0x1p-140), 0x1p-100, 0x1p90] {
+      let quantizer = try ScalarQuantizer(
+        codec: codec, dimension: 20, minima: small.quantizer.minima.map { $0 * factor },
+        widths: small.quantizer.widths.map { $0 * factor })
+      expectDefinition(small.with(quantizer, queries: small.queries), k: 7, height: 60)
+      expectDefinition(small.with(quantizer, queries: small.queries.map { $0 * factor }), k: 7, height: 60)
+    }
+  }
+
+  @Test(arguments: [VectorCodec.sq4, .sq8])
+  func equalRowsAndEmptyQueriesAreOrderedByID(codec: VectorCodec) throws {
+    let test = try Case(codec: codec, dimension: 64, rows: 100, queries: 3, seed: 9)
+    let zeros = test.with(test.quantizer, queries: [Float](repeating: 0, count: 64 * 5))
+    expectDefinition(zeros, k: 30, height: 33)
+    let flat = try ScalarQuantizer(
+      codec: codec, dimension: 64, minima: test.quantizer.minima, widths: [Float](repeating: 0, count: 64))
+    expectDefinition(test.with(flat, queries: test.queries), k: 30, height: 33)
+  }
+
+  @Test func mostRowsAreRuledOutByTheirBounds() throws {
+    let test = try Case(codec: .sq4, dimension: 512, rows: 3000, queries: 4, seed: 12)
+    for level in SimdLevel.all {
+      var counts = cscan_counts()
+      _ = test.scanned(level: level, k: 10, height: 1000, counts: &counts)
+      #expect(counts.refined < 4 * 3000 / 3)
+      #expect(counts.scored < 4 * 300)
+    }
+  }
+}
+
+extension Case {
+  /// The same codes under another codec's ranges.
+  fileprivate func with(_ quantizer: ScalarQuantizer, queries: [Float]) -> Case {
+    Case(quantizer: quantizer, codes: codes, ids: ids, queries: queries)
+  }
+
+  private init(quantizer: ScalarQuantizer, codes: [UInt8], ids: [Int64], queries: [Float]) {
+    (self.quantizer, self.codes, self.ids, self.queries) = (quantizer, codes, ids, queries)
+  }
+}
