@@ -19,6 +19,7 @@ internal import CScan
   /// - Parameters:
   ///   - trained: The trained index.
   ///   - file: An output shard with those centroids.
+  /// - Throws: ``IndexerError`` `.usage` when they span more than a float.
   init(_ trained: TrainedIndex, in file: MappedFile) throws {
     var trainer = try RangeTrainer(codec: .sq8, dimension: trained.dimension)
     trainer.add(trained.centroids)

@@ -2,8 +2,10 @@
 
 /// The queries of a batch, list by list.
 struct Visits: Sendable {
-  /// Lists that some query visits. One that is the first choice of a query
-  /// comes before one that is nobody's: good rows early rule out more.
+  /// Lists that some query visits.
+  ///
+  /// One that is the first choice of a query comes before one that is
+  /// nobody's: good rows early rule out more.
   let lists: [Int]
   /// The queries that visit `lists[i]` are `queries[starts[i]..<starts[i + 1]]`.
   let starts: [Int]
