@@ -117,9 +117,6 @@ TARGET_VNNI static ALWAYS_INLINE void add_step_vnni(
 #pragma clang loop unroll(full)
   for (int r = 0; r < TILE / width; r++) {
     const uint8_t *source = rows[r] + at;
-    // A lone query is limited by memory: ask for what is a few rows ahead,
-    // across pages too, where the hardware's prefetch stops.
-    if (width == 1) _mm_prefetch((const char *)(source + 8192), _MM_HINT_T0);
     const __m512i codes = whole ? _mm512_loadu_si512(source) : _mm512_maskz_loadu_epi8(valid, source);
     const __m512i low = nibbles ? _mm512_and_si512(codes, mask) : codes;
     const __m512i high = nibbles ? _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask) : codes;
@@ -132,13 +129,39 @@ TARGET_VNNI static ALWAYS_INLINE void add_step_vnni(
   }
 }
 
+/// Adds the products of one row with one query.
+TARGET_VNNI static ALWAYS_INLINE __m512i row_products_vnni(
+    const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles, size_t ahead) {
+  const __m512i mask = _mm512_set1_epi8(15);
+  __m512i low = _mm512_setzero_si512(), high = low;
+  for (size_t j = 0; j < bytes; j += 64) {
+    const __mmask64 valid = bytes - j >= 64 ? ~0ull : ~0ull >> (64 - (bytes - j));
+    if (ahead) _mm_prefetch((const char *)(row + j + ahead), _MM_HINT_T0);
+    const __m512i codes = _mm512_maskz_loadu_epi8(valid, row + j);
+    if (nibbles) {
+      low = _mm512_dpbusd_epi32(low, _mm512_and_si512(codes, mask), _mm512_load_si512(plane + 2 * j));
+      high = _mm512_dpbusd_epi32(
+          high, _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask), _mm512_load_si512(plane + 2 * j + 64));
+    } else {
+      low = _mm512_dpbusd_epi32(low, codes, _mm512_load_si512(plane + j));
+    }
+  }
+  return _mm512_add_epi32(low, high);
+}
+
 TARGET_VNNI static ALWAYS_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles, int width) {
   __m512i sum[TILE];
+  if (width == 1) {
+    // A lone query is limited by memory: rows one after the other, as they lie,
+    // and a look ahead across pages, where the hardware's prefetch stops.
+    for (int i = 0; i < TILE; i++) sum[i] = row_products_vnni(rows[i], planes[0], bytes, nibbles, 2048);
+  } else {
 #pragma clang loop unroll(full)
-  for (int i = 0; i < TILE; i++) sum[i] = _mm512_setzero_si512();
-  size_t j = 0;
-  for (; j + 64 <= bytes; j += 64) add_step_vnni(sum, rows, planes, j, 0, 1, nibbles, width);
-  if (j < bytes) add_step_vnni(sum, rows, planes, j, ~0ull >> (64 - (bytes - j)), 0, nibbles, width);
+    for (int i = 0; i < TILE; i++) sum[i] = _mm512_setzero_si512();
+    size_t j = 0;
+    for (; j + 64 <= bytes; j += 64) add_step_vnni(sum, rows, planes, j, 0, 1, nibbles, width);
+    if (j < bytes) add_step_vnni(sum, rows, planes, j, ~0ull >> (64 - (bytes - j)), 0, nibbles, width);
+  }
   const __m512i all = sum_lanes(sum);
   _mm512_storeu_si512(sums, all);
   const __m512i limits =
@@ -149,20 +172,7 @@ TARGET_VNNI static ALWAYS_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles,
 }
 
 TARGET_VNNI static ALWAYS_INLINE int32_t dot_vnni(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
-  const __m512i mask = _mm512_set1_epi8(15);
-  __m512i low = _mm512_setzero_si512(), high = low;
-  for (size_t j = 0; j < bytes; j += 64) {
-    const __mmask64 valid = bytes - j >= 64 ? ~0ull : ~0ull >> (64 - (bytes - j));
-    const __m512i codes = _mm512_maskz_loadu_epi8(valid, row + j);
-    if (nibbles) {
-      low = _mm512_dpbusd_epi32(low, _mm512_and_si512(codes, mask), _mm512_load_si512(plane + 2 * j));
-      high = _mm512_dpbusd_epi32(
-          high, _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask), _mm512_load_si512(plane + 2 * j + 64));
-    } else {
-      low = _mm512_dpbusd_epi32(low, codes, _mm512_load_si512(plane + j));
-    }
-  }
-  return _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
+  return _mm512_reduce_add_epi32(row_products_vnni(row, plane, bytes, nibbles, 0));
 }
 
 #define KERNEL(level, target, nibbles, width)                                              \
