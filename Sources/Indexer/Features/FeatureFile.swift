@@ -50,8 +50,12 @@ package final class FeatureFile: Sendable {
   ///
   /// - Throws: ``IndexerError`` `.badFeatures` naming file, row and cause.
   package func requireGoodRows() throws {
-    guard let bad = matrix.firstBadRow() else { return }
-    throw IndexerError(
+    if let bad = matrix.firstBadRow() { throw unfit(bad) }
+  }
+
+  /// The error that a row is unfit for an index.
+  func unfit(_ bad: FeatureMatrix.BadRow) -> IndexerError {
+    IndexerError(
       .badFeatures, "\(path): row \(bad.row) holds \(bad.defect.rawValue)",
       hint: "replace the file, or leave such rows out with --bad-rows skip")
   }

@@ -84,6 +84,22 @@ internal import Glibc
     (elementType, rowCount, self.dimension) = (.float32, values.count / dimension, dimension)
   }
 
+  /// Makes float32 rows in place.
+  ///
+  /// - Parameters:
+  ///   - rowCount: Rows, `0...`.
+  ///   - dimension: Columns, `1...`.
+  ///   - fill: Writes every one of the `rowCount * dimension` elements.
+  internal init(rowCount: Int, dimension: Int, filling fill: (UnsafeMutablePointer<Float>) -> Void) {
+    precondition(rowCount >= 0 && dimension >= 1, "the shape of a matrix is negative")
+    let count = rowCount * dimension
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count * 4, 64), alignment: 64)
+    unsafe fill(memory.bindMemory(to: Float.self, capacity: count))
+    unsafe storage = .memory(memory)
+    unsafe base = UnsafeRawPointer(memory)
+    (elementType, self.rowCount, self.dimension) = (.float32, rowCount, dimension)
+  }
+
   deinit {
     switch unsafe storage {
     case .mapping(let start, let byteCount): unsafe munmap(start, byteCount)
@@ -119,9 +135,18 @@ internal import Glibc
   }
 
   /// The length of a row: the square root of its score with itself.
-  package func length(ofRow row: Int) -> Double {
-    let values = floats(rows: row..<(row + 1))
-    return unsafe ckernels_score(SimdLevel.current, values, values, dimension).squareRoot()
+  package func length(ofRow row: Int) -> Double { lengths(ofRows: row..<(row + 1))[0] }
+
+  /// The lengths of rows, in their order.
+  package func lengths(ofRows rows: Range<Int>) -> [Double] {
+    let values = floats(rows: rows)
+    return unsafe values.withUnsafeBufferPointer { buffer in
+      guard let start = buffer.baseAddress else { return [] }
+      return (0..<rows.count).map { index in
+        let row = unsafe start + index * dimension
+        return unsafe ckernels_score(SimdLevel.current, row, row, dimension).squareRoot()
+      }
+    }
   }
 
   internal func address(ofRow row: Int) -> UnsafeRawPointer { unsafe base + row * rowByteCount }

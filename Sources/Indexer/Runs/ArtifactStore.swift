@@ -48,38 +48,6 @@ struct ArtifactStore {
   }
 }
 
-/// Opens feature shards whose bytes are what the catalog vouches for.
-struct ShardReader {
-  let catalog: LakeCatalog
-
-  /// Opens a shard after hashing it.
-  ///
-  /// - Parameters:
-  ///   - path: File below the shards directory.
-  ///   - revision: The revision it must be.
-  ///   - source: Gives dimension and element type.
-  /// - Returns: The mapped file.
-  /// - Throws: ``IndexerError`` `.integrity` when the bytes have changed since
-  ///   they were fetched, `.badFeatures`, `.inputsMissing`.
-  func open(_ path: String, revision: ShardRevision, source: Source) throws -> FeatureFile {
-    let absolute = catalog.layout.shards + "/" + path
-    guard Disk.size(of: absolute) != nil else {
-      throw IndexerError(
-        .inputsMissing, "\(absolute) is gone", hint: "fetch it again with `tarn sync \(source.name)`")
-    }
-    guard try Disk.digest(of: absolute) == revision.digest else {
-      throw IndexerError(
-        .integrity, "\(absolute) has changed since it was fetched",
-        hint: "delete the file and run `tarn sync \(source.name)`")
-    }
-    let file = try FeatureFile(absolute, dimension: source.dimension, elementType: source.elementType)
-    guard file.rowCount == revision.rowCount else {
-      throw IndexerError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(revision.rowCount)")
-    }
-    return file
-  }
-}
-
 extension Source {
   /// The error that shards of this source are not in the lake.
   func missing(_ shards: [String], of total: Int) -> IndexerError {

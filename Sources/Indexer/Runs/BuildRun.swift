@@ -60,6 +60,8 @@ package struct PlannedBuild: Sendable {
   package let handoff: ShardHandoff
   /// Shards in the lake that are encoded already: their room may be had.
   package let encoded: [Shard]
+  /// For each shard to encode, its input.
+  fileprivate let inputsToEncode: [Int64: VersionInput]
   fileprivate let record: TrainedIndexRecord
   fileprivate let trainedDigest: ContentDigest
   fileprivate let source: Source
@@ -134,12 +136,15 @@ package struct BuildRun: Sendable {
     let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest)
     let toFetch = wanted.filter { $0.path == nil }
     let wantedIDs = Set(wanted.map(\.id))
-    let encoded = try catalog.inputs(of: version).filter { $0.path != nil && !wantedIDs.contains($0.shardID) }
+    let recorded = try catalog.inputs(of: version)
+    let encoded = recorded.filter { $0.path != nil && !wantedIDs.contains($0.shardID) }
+    let open = recorded.filter { wantedIDs.contains($0.shardID) }
     return PlannedBuild(
       version: version, toFetch: toFetch,
       handoff: ShardHandoff(shardIDs: wanted.map(\.id), ready: Set(wanted.filter { $0.path != nil }.map(\.id))),
-      encoded: try encoded.map { try catalog.shard(id: $0.shardID) }, record: record, trainedDigest: digest,
-      source: source)
+      encoded: try encoded.map { try catalog.shard(id: $0.shardID) },
+      inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }), record: record,
+      trainedDigest: digest, source: source)
   }
 
   /// Shards of unfinished outputs that have no segment yet.
@@ -176,52 +181,43 @@ package struct BuildRun: Sendable {
     let digest = planned.trainedDigest
     let trained = try TrainedIndexFile.read(catalog.path(of: .trainedIndex, digest), digest: digest)
     var encoder: ShardEncoder?
-    var verified = try mergeComplete(version, trained, digest, &times)
-    let total = try catalog.inputs(of: version).reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
-    var rowsDone = try total - rowsLeft(planned)
+    var outputs = OutputsToMerge(
+      inputs: try catalog.inputs(of: version), done: Set(try catalog.outputs(of: version).map(\.ordinal)),
+      toEncode: planned.inputsToEncode)
+    for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, trained, digest, &times) }
     while let item = try planned.handoff.next() {
       try checkCancelled()
+      let input: VersionInput
       switch item {
       case .lost(let id, let error):
-        guard options.missing == .skip else { throw error }
-        try catalog.leaveOut(input(version, id), of: version)
+        input = planned.input(id)
+        guard options.missing == .skip, input.revision == nil else { throw error }
+        try catalog.leaveOut(input, of: version)
       case .ready(let id):
+        input = planned.input(id)
         let made =
           try encoder
           ?? ShardEncoder(
             trained, digest: digest, badRows: version.badRowsPolicy, normalisation: planned.record.normalisation,
             logger: logger)
         encoder = made
-        let input = try input(version, id)
         try encode(input, of: version, planned.source, made, &times) {
-          report(.encoding(shard: input.shardName, rowsDone: rowsDone + $0, rows: total))
+          report(.encoding(shard: input.shardName, rowsDone: outputs.rowsDone + $0, rows: outputs.rowCount))
         }
-        rowsDone += input.rowCount
         planned.handoff.release(id)
         onRelease()
       }
-      verified.formUnion(try mergeComplete(version, trained, digest, &times))
+      outputs.finish(input)
+      for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, trained, digest, &times) }
     }
     times.waiting = planned.handoff.waitedTime
-    try seal(version, planned.record, verified: verified)
+    try seal(version, planned.record, verified: outputs.merged)
     return times
   }
 
   private func checkCancelled() throws {
     guard isCancelled() else { return }
     throw IndexerError(.interrupted, "interrupted", hint: "run the same command again to continue")
-  }
-
-  private func rowsLeft(_ planned: PlannedBuild) throws -> Int {
-    let left = Set(try shardsToEncode(of: planned.version, trained: planned.trainedDigest).map(\.id))
-    return try catalog.inputs(of: planned.version).reduce(0) { $0 + (left.contains($1.shardID) ? $1.rowCount : 0) }
-  }
-
-  private func input(_ version: IndexVersion, _ shardID: Int64) throws -> VersionInput {
-    guard let input = try catalog.inputs(of: version).first(where: { $0.shardID == shardID }) else {
-      preconditionFailure("the handoff has a shard that the version has not")
-    }
-    return input
   }
 
   private func plan(
@@ -255,17 +251,19 @@ package struct BuildRun: Sendable {
     let shard = try catalog.shard(id: input.shardID)
     guard let path = shard.path, let revision = shard.revision else { throw source.missing([shard.name], of: 1) }
     try catalog.bind(input, of: version, to: revision)
-    let file = try times.measure(\.hashing) {
-      try ShardReader(catalog: catalog).open(path, revision: revision, source: source)
-    }
     let trained = encoder.trainedDigest
+    // A shard may have the bytes of one that was encoded before.
+    guard try segment(trained, revision.digest) == nil else { return }
+    let reading = try ShardReader(catalog: catalog).begin(path, revision: revision, source: source)
     let working = try store.workingPath("segment-\(revision.digest.prefix(16))-\(trained.prefix(16))")
     let result = try times.measure(\.encoding) {
-      try encoder.encode(file, digest: revision.digest, to: working) { rows in
+      try encoder.encode(reading, to: working) { rows in
         try checkCancelled()
         report(rows)
       }
     }
+    times.encoding -= result.hashing
+    times.hashing += result.hashing
     try store.adopt(working, as: .segment, result.segment.digest)
     try catalog.recordSegment(
       SegmentRecord(
@@ -274,37 +272,27 @@ package struct BuildRun: Sendable {
         badRowCount: result.badRowCount), byteCount: result.segment.byteCount)
   }
 
-  /// Merges every output that has all its segments and is not recorded.
-  ///
-  /// - Returns: The outputs that were merged and read back.
-  private func mergeComplete(
-    _ version: IndexVersion, _ trained: TrainedIndex, _ digest: ContentDigest, _ times: inout BuildTimes
-  ) throws -> Set<Int> {
-    let inputs = try catalog.inputs(of: version)
-    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
-    let outputCount = (inputs.last?.outputOrdinal ?? -1) + 1
-    var merged: Set<Int> = []
-    for ordinal in 0..<outputCount where !done.contains(ordinal) {
-      let members = inputs.filter { $0.outputOrdinal == ordinal }
-      var merge: [MergeInput] = []
-      var isComplete = true
-      for input in members where !input.isHole {
-        guard let revision = input.revision, let known = try segment(digest, revision.digest) else {
-          isComplete = false
-          break
-        }
-        let file = try SegmentFile(path: catalog.path(of: .segment, known.digest))
-        merge.append(MergeInput(segment: file, firstRowID: input.firstID))
+  /// Merges an output whose segments are all there.
+  private func merge(
+    _ ordinal: Int, of outputCount: Int, _ version: IndexVersion, _ trained: TrainedIndex, _ digest: ContentDigest,
+    _ times: inout BuildTimes
+  ) throws {
+    // Read again: shards that were fetched meanwhile have been bound, lost ones are holes.
+    let members = try catalog.inputs(of: version).filter { $0.outputOrdinal == ordinal }
+    let segments = try members.filter { !$0.isHole }.map { input in
+      guard let revision = input.revision, let known = try segment(digest, revision.digest) else {
+        throw IndexerError(
+          .integrity, "the segment of \(input.shardName) is gone since this build began",
+          hint: "run the same command again to make it anew")
       }
-      guard isComplete else { continue }
-      report(.merging(output: ordinal, of: outputCount))
-      let byteCount = try times.measure(\.merging) {
-        try mergeOutput(ordinal, of: version, members, merge, trained, digest)
-      }
-      merged.insert(ordinal)
-      report(.finished(output: ordinal, of: outputCount, byteCount: byteCount))
+      return MergeInput(
+        segment: try SegmentFile(path: catalog.path(of: .segment, known.digest)), firstRowID: input.firstID)
     }
-    return merged
+    report(.merging(output: ordinal, of: outputCount))
+    let byteCount = try times.measure(\.merging) {
+      try mergeOutput(ordinal, of: version, members, segments, trained, digest)
+    }
+    report(.finished(output: ordinal, of: outputCount, byteCount: byteCount))
   }
 
   private func mergeOutput(
@@ -339,6 +327,51 @@ package struct BuildRun: Sendable {
     let lock = try files.lockFile(of: version, record)
     try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
     try catalog.seal(version, digest: .of(lock))
+  }
+}
+
+/// Which outputs of a version still lack segments, counted as they come.
+private struct OutputsToMerge {
+  /// Outputs of the version, those recorded before included.
+  let count: Int
+  /// Rows that the version will hold.
+  let rowCount: Int
+  /// Rows of them that are encoded.
+  private(set) var rowsDone: Int
+  /// Outputs that this run has merged and read back.
+  private(set) var merged: Set<Int> = []
+  private var missing: [Int: Int]
+
+  init(inputs: [VersionInput], done: Set<Int>, toEncode: [Int64: VersionInput]) {
+    count = (inputs.last?.outputOrdinal ?? -1) + 1
+    rowCount = inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
+    rowsDone = rowCount - toEncode.values.reduce(0) { $0 + $1.rowCount }
+    missing = Dictionary(uniqueKeysWithValues: (0..<count).filter { !done.contains($0) }.map { ($0, 0) })
+    for input in toEncode.values { missing[input.outputOrdinal, default: 0] += 1 }
+  }
+
+  /// Says that an input has its segment, or will have none.
+  mutating func finish(_ input: VersionInput) {
+    rowsDone += input.rowCount
+    missing[input.outputOrdinal, default: 1] -= 1
+  }
+
+  /// The outputs that lack nothing any more, each given once.
+  mutating func takeComplete() -> [Int] {
+    let complete = missing.filter { $0.value == 0 }.keys.sorted()
+    for output in complete { missing[output] = nil }
+    merged.formUnion(complete)
+    return complete
+  }
+}
+
+extension PlannedBuild {
+  /// The input that a shard of the handoff is.
+  fileprivate func input(_ shardID: Int64) -> VersionInput {
+    guard let input = inputsToEncode[shardID] else {
+      preconditionFailure("the handoff has a shard that the version has not")
+    }
+    return input
   }
 }
 

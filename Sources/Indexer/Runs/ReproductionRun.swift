@@ -114,9 +114,9 @@ package struct ReproductionRun {
       var merge: [MergeInput] = []
       for input in inputs where input.outputOrdinal == output.ordinal && !input.isHole {
         guard let revision = input.revision, let path = input.path else { continue }
-        let file = try ShardReader(catalog: catalog).open(path, revision: revision, source: source)
+        let shard = try ShardReader(catalog: catalog).begin(path, revision: revision, source: source)
         let segment = "\(work)/\(output.ordinal)-\(input.ordinal).segment"
-        _ = try encoder.encode(file, digest: revision.digest, to: segment) {
+        _ = try encoder.encode(shard, to: segment) {
           report(.encoding(shard: input.shardName, rowsDone: rowsDone + $0, rows: rows))
         }
         rowsDone += input.rowCount

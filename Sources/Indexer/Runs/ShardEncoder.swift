@@ -2,24 +2,35 @@
 // bytes depend on the shard, the trained index and the bad-rows policy alone
 // (invariant 3).
 
+internal import CKernels
 internal import Catalog
 internal import Logging
+internal import Synchronization
 
 /// Encodes shards into segments.
+///
+/// A shard is hashed on a thread of its own while it is encoded; nothing is
+/// written before its digest has been found right.
 struct ShardEncoder {
   let trained: TrainedIndex
   let trainedDigest: ContentDigest
   let badRows: BadRowsPolicy
   let normalisation: Normalisation
   private let engine: AssignmentEngine
+  private let pool: WorkerPool
 
-  /// Rows that are assigned and encoded at a time.
-  private static let blockRowCount = 16_384
+  /// Rows that are assigned and encoded between two reports: a multiple of the
+  /// engine's tile, so that no thread waits for another's last few rows.
+  private static let blockRowCount = 30_720
+  /// Rows that a thread checks or encodes at a time.
+  private static let stripRowCount = 256
 
-  /// What a segment holds.
+  /// What a segment holds, and what it cost to wait for the digest.
   struct Result {
     let segment: SegmentSummary
     let badRowCount: Int
+    /// Time after the last row in which the shard was still being hashed.
+    let hashing: Duration
   }
 
   /// Prepares what files the rows: the assigner, or else the centroids.
@@ -29,92 +40,162 @@ struct ShardEncoder {
   ///   - digest: The SHA-256 of its file.
   ///   - badRows: What to do about rows that are NaN, infinite or zero.
   ///   - normalisation: What training did about lengths; a build does the same.
+  ///   - pool: The threads.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``IndexerError`` `.engine`.
   init(
-    _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation, logger: Logger
+    _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation,
+    pool: WorkerPool = .shared, logger: Logger
   ) throws {
     self.trained = trained
     self.trainedDigest = digest
     self.badRows = badRows
     self.normalisation = normalisation
+    self.pool = pool
     engine = try AssignmentEngine(
-      rows: FeatureMatrix(trained.assigner ?? trained.centroids, dimension: trained.dimension), logger: logger)
+      rows: FeatureMatrix(trained.assigner ?? trained.centroids, dimension: trained.dimension), pool: pool,
+      logger: logger)
   }
 
   /// Encodes a shard.
   ///
   /// - Parameters:
-  ///   - file: The shard.
-  ///   - digest: The SHA-256 of its bytes.
+  ///   - shard: The shard's file, being hashed.
   ///   - path: Where the segment goes.
   ///   - report: Told the rows done, on the calling thread; what it throws ends
   ///     the work and leaves nothing.
   /// - Returns: What was written.
-  /// - Throws: ``IndexerError`` `.badFeatures` naming file, row and cause.
-  func encode(
-    _ file: FeatureFile, digest: ContentDigest, to path: String, report: (Int) throws -> Void
-  ) throws -> Result {
-    let matrix = file.matrix
+  /// - Throws: ``IndexerError`` `.badFeatures` naming file, row and cause;
+  ///   `.integrity` when the bytes are not those that were recorded, whatever
+  ///   else is wrong with them.
+  func encode(_ shard: ShardReading, to path: String, report: (Int) throws -> Void) throws -> Result {
+    let matrix = shard.file.matrix
     matrix.advise(.sequential)
-    if badRows == .fail { try file.requireGoodRows() }
-    let bad = badRows == .skip ? matrix.badRows().map(\.row) : []
     var assignments = [UInt32](repeating: SegmentWriter.skippedRow, count: matrix.rowCount)
     let codeByteCount = trained.quantizer.codeByteCount
     var codes = [UInt8](repeating: 0, count: matrix.rowCount * codeByteCount)
-    var nextBad = bad[...]
-    for first in stride(from: 0, to: matrix.rowCount, by: Self.blockRowCount) {
-      let block = first..<min(first + Self.blockRowCount, matrix.rowCount)
-      let skipped = nextBad.prefix { $0 < block.upperBound }
-      nextBad = nextBad.dropFirst(skipped.count)
-      for run in block.runs(without: Array(skipped)) {
-        let rows = try unitRows(file, run)
-        let floats = rows.floats(rows: 0..<run.count)
-        let winners = try engine.best(of: rows)
-        assignments.replaceSubrange(run, with: winners.rows)
-        let range = (run.lowerBound * codeByteCount)..<(run.upperBound * codeByteCount)
-        codes.replaceSubrange(range, with: trained.quantizer.encode(floats))
+    var badRowCount = 0
+    do {
+      for first in stride(from: 0, to: matrix.rowCount, by: Self.blockRowCount) {
+        let block = first..<min(first + Self.blockRowCount, matrix.rowCount)
+        let bad = try checkedBadRows(of: shard.file, in: block)
+        badRowCount += bad.count
+        try requireLengths(of: shard.file, in: block, except: Set(bad))
+        try encode(block, of: matrix, except: bad, into: &assignments, &codes)
+        try report(block.upperBound)
       }
-      try report(block.upperBound)
+    } catch let error as IndexerError where error.code == .badFeatures {
+      // Bytes that have changed since they were recorded are the better reason.
+      try shard.requireDigest()
+      throw error
     }
+    let waiting = ContinuousClock.now
+    try shard.requireDigest()
+    let hashing = ContinuousClock.now - waiting
     let description = SegmentDescription(
       codec: trained.quantizer.codec, dimension: trained.dimension, nlist: trained.nlist, trainedIndex: trainedDigest,
-      shard: digest)
+      shard: shard.revision.digest)
     let summary = try SegmentWriter.write(
       description, assignments: assignments, codes: codes, to: path, temporaryPath: path + ".tmp")
-    return Result(segment: summary, badRowCount: bad.count)
+    return Result(segment: summary, badRowCount: badRowCount, hashing: hashing)
   }
 
-  /// Rows as float32, of unit length: checked or made so, as training did.
-  private func unitRows(_ file: FeatureFile, _ rows: Range<Int>) throws -> FeatureMatrix {
-    var floats = file.matrix.floats(rows: rows)
-    let dimension = trained.dimension
-    for (index, row) in rows.enumerated() {
-      let length = file.matrix.length(ofRow: row)
+  /// Assigns and encodes a block's rows but for the bad ones.
+  private func encode(
+    _ block: Range<Int>, of matrix: FeatureMatrix, except bad: [Int], into assignments: inout [UInt32],
+    _ codes: inout [UInt8]
+  ) throws {
+    let good = bad.isEmpty ? nil : block.filter { row in !bad.contains(row) }.map { UInt32($0) }
+    // Rows of unit length lie in the shard as they are; others are made so, in a copy.
+    let (rows, base) =
       switch normalisation {
-      case .refuse:
-        guard abs(length - 1) <= Normalisation.tolerance else {
-          throw IndexerError(
-            .badFeatures, "\(file.path): row \(row) has length \(Float(length)), not 1",
-            hint: "normalise the features, or train with --normalise")
-        }
-      case .normalise:
-        for j in (index * dimension)..<((index + 1) * dimension) { floats[j] = Float(Double(floats[j]) / length) }
+      case .refuse: (matrix, 0)
+      case .normalise: (unitRows(of: matrix, block, except: Set(bad)), block.lowerBound)
+      }
+    if let good {
+      let winners = try engine.best(of: rows, listed: good.map { $0 - UInt32(base) })
+      for (row, winner) in zip(good, winners.rows) { assignments[Int(row)] = winner }
+    } else {
+      let winners = try engine.best(of: rows, in: (block.lowerBound - base)..<(block.upperBound - base))
+      assignments.replaceSubrange(block, with: winners.rows)
+    }
+    let (quantizer, codeByteCount) = (trained.quantizer, trained.quantizer.codeByteCount)
+    unsafe codes.withUnsafeMutableBufferPointer { codes in
+      // Strips write disjoint ranges.
+      nonisolated(unsafe) let codes = unsafe codes
+      forEachStrip(of: block) { strip in
+        let floats = rows.floats(rows: (strip.lowerBound - base)..<(strip.upperBound - base))
+        let range = (strip.lowerBound * codeByteCount)..<(strip.upperBound * codeByteCount)
+        var output = unsafe MutableSpan(_unsafeElements: codes.extracting(range))
+        quantizer.encode(floats.span, into: &output)
       }
     }
-    return FeatureMatrix(floats, dimension: dimension)
-  }
-}
-
-extension Range<Int> {
-  /// The runs that remain when some of the range's members are left out.
-  fileprivate func runs(without left: [Int]) -> [Range<Int>] {
-    var runs: [Range<Int>] = []
-    var start = lowerBound
-    for member in left + [upperBound] {
-      if member > start { runs.append(start..<member) }
-      start = member + 1
+    for row in bad {
+      codes.replaceSubrange(
+        (row * codeByteCount)..<((row + 1) * codeByteCount), with: repeatElement(0, count: codeByteCount))
     }
-    return runs
+  }
+
+  /// The rows of a block that are NaN, infinite or zero, ascending.
+  private func checkedBadRows(of file: FeatureFile, in block: Range<Int>) throws -> [Int] {
+    let found = Mutex<[FeatureMatrix.BadRow]>([])
+    let policy = badRows
+    forEachStrip(of: block) { strip in
+      let bad =
+        switch policy {
+        case .fail: file.matrix.firstBadRow(in: strip).map { [$0] } ?? []
+        case .skip: file.matrix.badRows(in: strip)
+        }
+      if !bad.isEmpty { found.withLock { $0 += bad } }
+    }
+    let bad = found.withLock { $0 }.sorted { $0.row < $1.row }
+    if badRows == .fail, let first = bad.first { throw file.unfit(first) }
+    return bad.map(\.row)
+  }
+
+  /// Refuses rows whose length is not one, when training did.
+  private func requireLengths(of file: FeatureFile, in block: Range<Int>, except bad: Set<Int>) throws {
+    guard normalisation == .refuse else { return }
+    let first = Atomic<Int>(Int.max)
+    forEachStrip(of: block) { strip in
+      let lengths = file.matrix.lengths(ofRows: strip)
+      for (row, length) in zip(strip, lengths) where abs(length - 1) > Normalisation.tolerance {
+        if bad.contains(row) { continue }
+        first.min(row, ordering: .relaxed)
+        return
+      }
+    }
+    let row = first.load(ordering: .relaxed)
+    guard row == Int.max else {
+      throw IndexerError(
+        .badFeatures, "\(file.path): row \(row) has length \(Float(file.matrix.length(ofRow: row))), not 1",
+        hint: "normalise the features, or train with --normalise")
+    }
+  }
+
+  /// A block's rows as float32, each divided by its length; bad ones as they are.
+  private func unitRows(of matrix: FeatureMatrix, _ block: Range<Int>, except bad: Set<Int>) -> FeatureMatrix {
+    let dimension = matrix.dimension
+    return unsafe FeatureMatrix(rowCount: block.count, dimension: dimension) { output in
+      nonisolated(unsafe) let output = unsafe output
+      forEachStrip(of: block) { strip in
+        let start = unsafe output + (strip.lowerBound - block.lowerBound) * dimension
+        unsafe matrix.widen(rows: strip, to: start)
+        for (index, (row, length)) in zip(strip, matrix.lengths(ofRows: strip)).enumerated() where !bad.contains(row) {
+          for j in (index * dimension)..<((index + 1) * dimension) {
+            unsafe start[j] = unsafe Float(Double(start[j]) / length)
+          }
+        }
+      }
+    }
+  }
+
+  /// Carries out work on strips of a block, on all threads.
+  private func forEachStrip(of block: Range<Int>, _ body: @Sendable (Range<Int>) -> Void) {
+    let width = Self.stripRowCount
+    pool.run((block.count + width - 1) / width) { task, _ in
+      let first = block.lowerBound + task * width
+      body(first..<Swift.min(first + width, block.upperBound))
+    }
   }
 }

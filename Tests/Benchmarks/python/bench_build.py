@@ -161,7 +161,7 @@ def disk(scratch: pathlib.Path) -> None:
 
 def overlap(scratch: pathlib.Path) -> None:
     print("overlap: the server throttled so that the download takes about as long as the work")
-    bench = Bench(scratch, shards=12, rows=25_000, nlist=16_384)
+    bench = Bench(scratch, shards=24, rows=12_500, nlist=16_384)
     with Nginx(bench.root) as server:
         work = []
         for _ in range(ROUNDS):

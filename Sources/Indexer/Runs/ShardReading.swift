@@ -1,0 +1,100 @@
+// Opening feature shards whose bytes are what the catalog vouches for: hashed
+// beforehand, or on a thread of their own while they are read.
+
+internal import Catalog
+internal import Foundation
+internal import Synchronization
+
+/// Opens feature shards of a lake.
+struct ShardReader {
+  let catalog: LakeCatalog
+
+  /// Opens a shard after hashing it.
+  ///
+  /// - Parameters:
+  ///   - path: File below the shards directory.
+  ///   - revision: The revision it must be.
+  ///   - source: Gives dimension and element type.
+  /// - Returns: The mapped file.
+  /// - Throws: ``IndexerError`` `.integrity` when the bytes have changed since
+  ///   they were fetched, `.badFeatures`, `.inputsMissing`.
+  func open(_ path: String, revision: ShardRevision, source: Source) throws -> FeatureFile {
+    let reading = try begin(path, revision: revision, source: source)
+    try reading.requireDigest()
+    return reading.file
+  }
+
+  /// Opens a shard and begins to hash it.
+  ///
+  /// - Parameters:
+  ///   - path: File below the shards directory.
+  ///   - revision: The revision it must be.
+  ///   - source: Gives dimension and element type.
+  /// - Returns: The mapped file, not to be believed before
+  ///   ``ShardReading/requireDigest()`` has returned.
+  /// - Throws: ``IndexerError`` `.integrity`, `.badFeatures`, `.inputsMissing`.
+  func begin(_ path: String, revision: ShardRevision, source: Source) throws -> ShardReading {
+    let absolute = catalog.layout.shards + "/" + path
+    guard Disk.size(of: absolute) != nil else {
+      throw IndexerError(
+        .inputsMissing, "\(absolute) is gone", hint: "fetch it again with `tarn sync \(source.name)`")
+    }
+    let hash = BackgroundDigest(of: absolute)
+    func changed() -> IndexerError {
+      IndexerError(
+        .integrity, "\(absolute) has changed since it was fetched",
+        hint: "delete the file and run `tarn sync \(source.name)`")
+    }
+    do {
+      let file = try FeatureFile(absolute, dimension: source.dimension, elementType: source.elementType)
+      guard file.rowCount == revision.rowCount else {
+        throw IndexerError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(revision.rowCount)")
+      }
+      return ShardReading(file: file, revision: revision, hash: hash, changed: changed())
+    } catch {
+      guard try hash.wait() == revision.digest else { throw changed() }
+      throw error
+    }
+  }
+}
+
+/// A shard that is being read and hashed at once.
+struct ShardReading: Sendable {
+  /// The shard's rows.
+  let file: FeatureFile
+  /// What they must be.
+  let revision: ShardRevision
+  fileprivate let hash: BackgroundDigest
+  fileprivate let changed: IndexerError
+
+  /// Waits for the digest, and requires that it is the recorded one.
+  ///
+  /// - Throws: ``IndexerError`` `.integrity` when it is another.
+  func requireDigest() throws {
+    guard try hash.wait() == revision.digest else { throw changed }
+  }
+}
+
+/// The SHA-256 of a file, computed on a thread of its own.
+private final class BackgroundDigest: Sendable {
+  private let result = Mutex<Result<ContentDigest, any Error>?>(nil)
+  private let done = DispatchGroup()
+
+  init(of path: String) {
+    done.enter()
+    let thread = Thread { [self] in
+      let digest = Result { try Disk.digest(of: path) }
+      result.withLock { $0 = digest }
+      done.leave()
+    }
+    thread.name = "tarn-hash"
+    thread.start()
+  }
+
+  /// Waits for the digest; at once, after the first time.
+  func wait() throws -> ContentDigest {
+    done.wait()
+    guard let digest = result.withLock({ $0 }) else { preconditionFailure("a digest that is done has a result") }
+    return try digest.get()
+  }
+}
