@@ -24,6 +24,7 @@ package final class AssignmentEngine: Sendable {
   private let rows: PreparedRows
   private let pool: WorkerPool
   private let tileVectors: Int?
+  private let expectedVectorCount: Int
   /// Products (vectors · rows · dimension) from which the int8 engine pays.
   private let minimumInt8Work: Double
   private let totals = Mutex(Statistics())
@@ -50,12 +51,14 @@ package final class AssignmentEngine: Sendable {
   ///   - pool: The threads.
   ///   - tileVectors: Vectors that a thread takes at a time, `1...`; nil for
   ///     the width that suits the caches.
+  ///   - expectedVectorCount: About how many vectors will be asked for in all,
+  ///     where more than one call is coming; without effect on any result.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``IndexerError`` `.usage` for no rows or too many,
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
-    pool: WorkerPool = .shared, tileVectors: Int? = nil,
+    pool: WorkerPool = .shared, tileVectors: Int? = nil, expectedVectorCount: Int = 0,
     logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
@@ -72,6 +75,7 @@ package final class AssignmentEngine: Sendable {
     (rowCount, dimension) = (prepared.count, prepared.dimension)
     self.pool = pool
     self.tileVectors = tileVectors.map { max($0, 1) }
+    self.expectedVectorCount = expectedVectorCount
     // Preparing rows takes a second or so; asked for by name, it is done always.
     minimumInt8Work = backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
   }
@@ -111,7 +115,8 @@ package final class AssignmentEngine: Sendable {
     }
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
-    if backend == .int8, Double(statistics.vectors + count) * Double(rowCount * dimension) >= minimumInt8Work {
+    let vectorCount = max(statistics.vectors + count, expectedVectorCount)
+    if backend == .int8, Double(vectorCount) * Double(rowCount * dimension) >= minimumInt8Work {
       prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list)
     }
     let cascade = rows.cascade

@@ -199,7 +199,7 @@ package struct BuildRun: Sendable {
           try encoder
           ?? ShardEncoder(
             trained, digest: digest, badRows: version.badRowsPolicy, normalisation: planned.record.normalisation,
-            logger: logger)
+            rowCount: outputs.rowCount - outputs.rowsDone, logger: logger)
         encoder = made
         try encode(input, of: version, planned.source, made, &times) {
           report(.encoding(shard: input.shardName, rowsDone: outputs.rowsDone + $0, rows: outputs.rowCount))

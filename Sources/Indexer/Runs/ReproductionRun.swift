@@ -102,10 +102,11 @@ package struct ReproductionRun {
     guard let digest = record.digest else { preconditionFailure("a sealed version has a trained index") }
     let trained = try TrainedIndexFile.read(catalog.path(of: .trainedIndex, digest), digest: digest)
     let source = try catalog.source(id: version.sourceID)
-    let encoder = try ShardEncoder(
-      trained, digest: digest, badRows: version.badRowsPolicy, normalisation: record.normalisation, logger: logger)
     let inputs = try catalog.inputs(of: version)
     let rows = inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
+    let encoder = try ShardEncoder(
+      trained, digest: digest, badRows: version.badRowsPolicy, normalisation: record.normalisation,
+      rowCount: rows, logger: logger)
     var rowsDone = 0
     var byteCount = 0
     var outcome = ReproductionOutcome.identical

@@ -2,7 +2,6 @@
 // bytes depend on the shard, the trained index and the bad-rows policy alone
 // (invariant 3).
 
-internal import CKernels
 internal import Catalog
 internal import Logging
 internal import Synchronization
@@ -40,11 +39,12 @@ struct ShardEncoder {
   ///   - digest: The SHA-256 of its file.
   ///   - badRows: What to do about rows that are NaN, infinite or zero.
   ///   - normalisation: What training did about lengths; a build does the same.
+  ///   - rowCount: About how many rows will be encoded.
   ///   - pool: The threads.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``IndexerError`` `.engine`.
   init(
-    _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation,
+    _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation, rowCount: Int,
     pool: WorkerPool = .shared, logger: Logger
   ) throws {
     self.trained = trained
@@ -54,7 +54,7 @@ struct ShardEncoder {
     self.pool = pool
     engine = try AssignmentEngine(
       rows: FeatureMatrix(trained.assigner ?? trained.centroids, dimension: trained.dimension), pool: pool,
-      logger: logger)
+      expectedVectorCount: rowCount, logger: logger)
   }
 
   /// Encodes a shard.
