@@ -231,13 +231,16 @@ extension LakeCatalog {
     }
   }
 
-  /// Records what an iteration did; recording it again changes nothing.
+  /// Records what an iteration did; recording it again, or of a trained index
+  /// that is ready and made again, changes nothing.
   package func recordIteration(_ iteration: TrainingIteration, of trained: TrainedIndexRecord) throws {
     try write("iteration") { database in
       try database.execute(
         sql: """
           INSERT INTO training_iteration (trained_index_id, iteration, objective, moved_share, imbalance, empty_count,
-            largest_count) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+            largest_count) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+          WHERE (SELECT state FROM trained_index WHERE id = ?1) = 'training'
+            AND NOT EXISTS (SELECT 1 FROM training_iteration WHERE trained_index_id = ?1 AND iteration = ?2)
           """,
         arguments: [
           trained.id, iteration.iteration, iteration.objective, iteration.movedShare, iteration.imbalance,
