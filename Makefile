@@ -34,6 +34,7 @@ test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or 
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
 
 bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes long, wants a quiet machine
+	TARN_CONTENTION_SECONDS=60 swift test -c release --skip-build --filter ConcurrencyTests
 	.build/release/tarn-bench merge
 	@for script in Tests/Benchmarks/python/bench_*.py; do \
 	  echo "$$script"; TARN=$(TARN) $(VENV)/bin/python -B "$$script"; done

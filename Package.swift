@@ -98,7 +98,8 @@ let package = Package(
       path: "Tests/Benchmarks", exclude: ["python"], swiftSettings: strict),
 
     .target(
-      name: "TestSupport", dependencies: ["Catalog"],
+      name: "TestSupport",
+      dependencies: ["Catalog", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
       path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",

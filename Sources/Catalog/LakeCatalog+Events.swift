@@ -28,6 +28,8 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case reproduction
   /// Recall of a version was measured.
   case evaluated
+  /// The catalog was made again from the files of the lake.
+  case rebuilt
 }
 
 /// A row of `event`.

@@ -58,11 +58,16 @@ package struct GarbagePlan: Sendable {
   package let waiting: [GarbageItem]
   /// Begun by a run that was interrupted.
   package let interrupted: [GarbageItem]
+  /// Work that no unfinished training or build will take up again, over its
+  /// grace.
+  package let leftovers: [UnknownFile]
   /// Never deleted by tarn.
   package let unknownFiles: [UnknownFile]
 
   /// Bytes that collecting gives back.
-  package var byteCount: Int { (due + interrupted).reduce(0) { $0 + $1.byteCount } }
+  package var byteCount: Int {
+    (due + interrupted).reduce(0) { $0 + $1.byteCount } + leftovers.reduce(0) { $0 + $1.byteCount }
+  }
 }
 
 extension LakeCatalog {
@@ -89,7 +94,7 @@ extension LakeCatalog {
     let cutoff = options.cutoff
     return GarbagePlan(
       due: unused.filter { $0.unusedSince <= cutoff }, waiting: unused.filter { $0.unusedSince > cutoff },
-      interrupted: interrupted, unknownFiles: try unknownFiles())
+      interrupted: interrupted, leftovers: try leftovers(until: options.cutoff), unknownFiles: try unknownFiles())
   }
 
   /// Gives back the bytes of a plan.
@@ -129,7 +134,29 @@ extension LakeCatalog {
       gone.append(item)
       report(item)
     }
+    // Asked again: we hold the lock, so nothing can be in the middle of them.
+    for file in try leftovers(until: options.cutoff) { try Disk.remove(file.path) }
     return gone
+  }
+
+  /// Files in `.work` that were last written before a time; none while a
+  /// training or a build is unfinished, which may go on with them.
+  private func leftovers(until cutoff: String) throws -> [UnknownFile] {
+    let isUnfinished = try read { database in
+      try Bool.fetchOne(
+        database,
+        sql: """
+          SELECT EXISTS (SELECT 1 FROM trained_index WHERE state = 'training')
+            OR EXISTS (SELECT 1 FROM index_version WHERE state IN ('planned', 'building'))
+          """)
+    }
+    guard isUnfinished != true else { return [] }
+    return LakeCatalog.files(below: layout.artifactScratch).compactMap { file in
+      let path = layout.artifactScratch + "/" + file.path
+      let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+      guard let written = attributes?[.modificationDate] as? Date, Timestamp.text(written) <= cutoff else { return nil }
+      return UnknownFile(path: path, byteCount: file.byteCount)
+    }
   }
 
   /// The row's half of a removal: the schema refuses it for bytes in use.

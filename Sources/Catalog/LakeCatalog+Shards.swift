@@ -183,6 +183,12 @@ extension LakeCatalog {
           UPDATE shard SET state = 'present', current_revision = ?1, path = ?2, reserved_byte_count = NULL,
             last_error = NULL, changed_at = ?4, verified_at = ?4 WHERE id = ?3
           """, arguments: [number, bytes.path, shard.id, Timestamp.now()])
+      // What the transfer's own record says, should that not have been kept.
+      try database.execute(
+        sql: """
+          UPDATE shard_location SET state = 'present', checked_at = ?
+          WHERE shard_id = ? AND mirror_id = ? AND state = 'unknown'
+          """, arguments: [Timestamp.now(), shard.id, bytes.mirrorID])
       try LakeCatalog.record(
         .fetched, "\(shard.sourceName)/\(shard.name)",
         [

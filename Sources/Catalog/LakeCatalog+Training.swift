@@ -147,12 +147,7 @@ extension LakeCatalog {
       }
     }
     return try write("plan training") { database in
-      if let existing {
-        for table in ["trained_input", "training_iteration"] {
-          try database.execute(sql: "DELETE FROM \(table) WHERE trained_index_id = ?", arguments: [existing.id])
-        }
-        try database.execute(sql: "DELETE FROM trained_index WHERE id = ?", arguments: [existing.id])
-      }
+      if let existing { try LakeCatalog.deletePlan(existing.id, database) }
       let now = Timestamp.now()
       let same = try String.fetchOne(
         database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
@@ -183,6 +178,26 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+  }
+
+  /// Gives up a trained index that can never be finished, and its name.
+  ///
+  /// - Parameter trained: A trained index in training; one that is ready stays.
+  /// - Throws: ``CatalogError``.
+  package func abandonTraining(_ trained: TrainedIndexRecord) throws {
+    try write("abandon training") { database in
+      let state = try String.fetchOne(
+        database, sql: "SELECT state FROM trained_index WHERE id = ?", arguments: [trained.id])
+      guard state == TrainedIndexState.training.rawValue else { return }
+      try LakeCatalog.deletePlan(trained.id, database)
+    }
+  }
+
+  private static func deletePlan(_ id: Int64, _ database: Database) throws {
+    for table in ["trained_input", "training_iteration"] {
+      try database.execute(sql: "DELETE FROM \(table) WHERE trained_index_id = ?", arguments: [id])
+    }
+    try database.execute(sql: "DELETE FROM trained_index WHERE id = ?", arguments: [id])
   }
 
   /// The nearest images of a training set, if their bytes are in the lake.
@@ -216,13 +231,16 @@ extension LakeCatalog {
     }
   }
 
-  /// Records what an iteration did; recording it again changes nothing.
+  /// Records what an iteration did; recording it again, or of a trained index
+  /// that is ready and made again, changes nothing.
   package func recordIteration(_ iteration: TrainingIteration, of trained: TrainedIndexRecord) throws {
     try write("iteration") { database in
       try database.execute(
         sql: """
           INSERT INTO training_iteration (trained_index_id, iteration, objective, moved_share, imbalance, empty_count,
-            largest_count) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+            largest_count) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+          WHERE (SELECT state FROM trained_index WHERE id = ?1) = 'training'
+            AND NOT EXISTS (SELECT 1 FROM training_iteration WHERE trained_index_id = ?1 AND iteration = ?2)
           """,
         arguments: [
           trained.id, iteration.iteration, iteration.objective, iteration.movedShare, iteration.imbalance,

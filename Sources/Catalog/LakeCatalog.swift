@@ -109,7 +109,7 @@ package final class LakeCatalog: Sendable {
     return LakeCatalog(layout: layout, queue: queue, lock: lock)
   }
 
-  private static func connect(
+  static func connect(
     to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal
   ) throws -> DatabaseQueue {
     var configuration = Configuration()
@@ -160,7 +160,7 @@ package final class LakeCatalog: Sendable {
   ///     catalog that is being made.
   /// - Throws: ``CatalogError``; the catalog is then at one of the schemas
   ///   between, whole.
-  private static func migrate(_ queue: DatabaseQueue, backingUp path: String? = nil) throws {
+  static func migrate(_ queue: DatabaseQueue, backingUp path: String? = nil) throws {
     try wrapped {
       let from = try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
       if let path, from < schemaNumber {

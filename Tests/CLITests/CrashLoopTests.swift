@@ -1,9 +1,11 @@
 // The process killed, or the disk full or broken, before each durable step of
-// sync, train, build and gc; then the same command again, which must end with the
+// sync, train, build (its seal included), gc, backup and of the migration of older
+// catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
 import Catalog
 import Foundation
+import GRDB
 import TestSupport
 import Testing
 
@@ -42,30 +44,67 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case fetchingBuild = "build that fetches"
   /// The removal of a revoked version's files.
   case gc
+  case backup
+  /// A command that writes, in a lake whose catalog is of an older schema.
+  case migrationFromFirst = "migration from schema 1"
+  case migrationFromSecond = "migration from schema 2"
 
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
     case .train: .trained
-    case .build, .fetchingBuild, .gc: .built
+    case .build, .fetchingBuild, .gc, .backup, .migrationFromFirst, .migrationFromSecond: .built
     }
   }
 
   /// The lake before the command.
   func lake() throws -> LakeFixture {
-    if self == .gc {
+    switch self {
+    case .gc:
       let lake = try LakeFixture.make(.built)
       try lake.succeed(["revoke", "v@1", "--reason", "no longer wanted"])
       return lake
+    case .backup:
+      let lake = try LakeFixture.make(.built)
+      try lake.succeed(["backup", lake.lake + "/backup.sqlite"])
+      return lake
+    case .migrationFromFirst, .migrationFromSecond:
+      let lake = try LakeFixture.make(.built)
+      try OldCatalog.age(lake.lake, toSchema: self == .migrationFromFirst ? 1 : 2)
+      return lake
+    case .sync, .train, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
     if self == .fetchingBuild { try lake.evictImages() }
     return lake
   }
 
-  func arguments() throws -> [String] {
-    if self == .gc { return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"] }
-    return try #require(stage.arguments(LakeFixture.sources()).first)
+  func arguments(in lake: LakeFixture) throws -> [String] {
+    switch self {
+    case .gc: return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"]
+    case .backup: return ["backup", lake.lake + "/backup.sqlite"]
+    case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
+    case .sync, .train, .build, .fetchingBuild: return try #require(stage.arguments(LakeFixture.sources()).first)
+    }
+  }
+
+  /// The fewest steps that it has.
+  var leastSteps: Int {
+    switch self {
+    case .backup: 3
+    case .migrationFromFirst, .migrationFromSecond: 5
+    case .sync, .train, .build, .fetchingBuild, .gc: 10
+    }
+  }
+
+  /// Copies of the catalog that must be whole whenever they are there.
+  func copies(in lake: LakeFixture) -> [String] {
+    switch self {
+    case .backup: [lake.lake + "/backup.sqlite"]
+    case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
+    case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
+    case .sync, .train, .build, .fetchingBuild, .gc: []
+    }
   }
 
   var testDescription: String { rawValue }
@@ -78,14 +117,14 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   @Test(arguments: DisturbedCommand.allCases, StepFault.allCases)
   func endsWithTheSameBytesWhateverStepFails(command: DisturbedCommand, fault: StepFault) throws {
     let before = try command.lake()
-    let arguments = try command.arguments()
     let undisturbed = try before.copy()
-    try undisturbed.succeed(arguments)
+    try undisturbed.succeed(command.arguments(in: undisturbed))
     let expected = try undisturbed.contents(lasting: true)
     var violations: [String] = []
     var step = 0
     while step < Self.stepLimit {
       let lake = try before.copy()
+      let arguments = try command.arguments(in: lake)
       let log = lake.directory.path + "/steps"
       let plan = fault.plan(step: step + 1)
       let faulty = try lake.run(arguments, environment: ["TARN_FAULT": plan, "TARN_FAULT_LOG": log])
@@ -97,18 +136,35 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       step += 1
       let place = "\(plan), before '\(stepsDone[step - 1])'"
       violations += try violationsAfter(faulty, fault, in: lake).map { "\(place): \($0)" }
+      violations += try damagedCopies(command, in: lake).map { "\(place): \($0)" }
       let again = try lake.run(arguments)
       if again.ending != .exit(0) {
         violations.append("\(place): the next run ended with \(again.ending): \(again.errorText)")
       } else {
         let found = try lake.contents(lasting: true)
         violations += found.difference(from: expected).map { "\(place): \($0)" }
+        let missing = command.copies(in: lake).filter { Disk.size(of: $0) == nil }
+        violations += missing.map { "\(place): \($0) is not there in the end" }
+        violations += try damagedCopies(command, in: lake).map { "\(place), in the end: \($0)" }
       }
     }
     print(
       "crash loop: \(command.rawValue), \(fault.testDescription), steps tried \(step), violations \(violations.count)")
     #expect(violations.isEmpty, "\(violations.prefix(5).joined(separator: "\n"))")
-    #expect((10..<Self.stepLimit).contains(step))
+    #expect((command.leastSteps..<Self.stepLimit).contains(step))
+  }
+
+  /// Copies of the catalog that are there and not whole.
+  private func damagedCopies(_ command: DisturbedCommand, in lake: LakeFixture) throws -> [String] {
+    try command.copies(in: lake).filter { Disk.size(of: $0) != nil }.compactMap { path in
+      let queue = try DatabaseQueue(path: path)
+      defer { try? queue.close() }
+      return try queue.read { database in
+        let isWhole = try String.fetchAll(database, sql: "PRAGMA integrity_check") == ["ok"]
+        let inputs = try Int.fetchOne(database, sql: "SELECT count(*) FROM version_input")
+        return isWhole && inputs == FeatureSources.shardCount ? nil : "\(path) is no whole copy"
+      }
+    }
   }
 
   /// What is wrong right after the fault.

@@ -165,6 +165,16 @@ final class LakeFixture: Sendable {
     return copy
   }
 
+  /// A lake with the same bytes elsewhere, in which two names of one file are
+  /// two names of one file.
+  func copy(keepingLinks: Bool) throws -> LakeFixture {
+    guard keepingLinks else { return try copy() }
+    let copy = LakeFixture(directory: try LakeDirectory())
+    let process = try RunningProcess("/bin/cp", ["-a", lake, copy.lake], environment: ProcessRunner.environment)
+    try #require(process.finish().ending == .exit(0))
+    return copy
+  }
+
   // MARK: Commands
 
   /// What tarn is told of this lake, of threads, and of the engine that starts
@@ -228,6 +238,13 @@ final class LakeFixture: Sendable {
     let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
     defer { try? queue.close() }
     return try #require(try queue.read { try String.fetchOne($0, sql: sql) })
+  }
+
+  /// The texts of a query's first column.
+  func texts(_ sql: String) throws -> [String] {
+    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    defer { try? queue.close() }
+    return try queue.read { try String.fetchAll($0, sql: sql) }
   }
 
   // MARK: Comparing

@@ -52,6 +52,13 @@ private struct ToolDescription: Decodable {
     let queries = lake.directory.path + "/queries.npy"
     try Data(FeatureBytes.npy(3, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
     let captions = try LakeFixture.sources().directory.path + "/captions"
+    // A lake that lost its catalog, for each of two runs.
+    let lost = lake.directory.path + "/lost"
+    try? FileManager.default.removeItem(atPath: lost)
+    try FileManager.default.copyItem(atPath: lake.lake, toPath: lost)
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: lost + "/catalog.sqlite" + suffix)
+    }
     return [
       ["init", lake.directory.path + "/other"],
       ["source", "add", "more", "--directory", captions, "--dimension", "8", "--dtype", "float32"],
@@ -66,7 +73,7 @@ private struct ToolDescription: Decodable {
       ["export", "v@1"], ["verify"], ["backup", lake.directory.path + "/backup.sqlite"],
       ["source", "probe", "captions"],
       ["source", "export", "captions"], ["evict", "captions"], ["revoke", "w@1", "--reason", "test"], ["gc"],
-      ["doctor"],
+      ["doctor"], ["schema", "--datasette"], ["rebuild-catalog", "--lake", lost],
     ]
   }
 
@@ -98,7 +105,8 @@ private struct ToolDescription: Decodable {
       #expect(said.ending == .exit(0), "\(second): \(said.errorText)")
       #expect(!said.outputText.contains("\r") && !said.outputText.contains("\u{1B}"))
       // Doctor prints less when it is quiet, and status measures nothing twice.
-      guard first[0] != "doctor" else { continue }
+      // A catalog is rebuilt once.
+      guard first[0] != "doctor", first[0] != "rebuild-catalog" else { continue }
       let plain = try quiet.run(first + ["--quiet"])
       #expect(plain.errors.isEmpty, "\(first) --quiet said \(plain.errorText)")
       #expect(

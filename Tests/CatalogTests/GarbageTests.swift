@@ -166,8 +166,32 @@ import Testing
     let plan = try lake.catalog.garbage(options)
     #expect(plan.unknownFiles.map(\.path) == strange)
     #expect(plan.unknownFiles.allSatisfy { $0.byteCount == 3 })
+    #expect(plan.leftovers.map(\.path) == [layout.artifactScratch + "/segment-1"])
     try lake.catalog.collect(plan, options)
+    #expect(Disk.size(of: layout.artifactScratch + "/segment-1") == nil)
     for path in strange { #expect(Disk.size(of: path) == 3) }
+  }
+}
+
+extension GarbageTests {
+  @Test func workThatMayGoOnIsKept() throws {
+    let lake = try TemporaryLake()
+    let fixture = CatalogFixture(lake.catalog)
+    let images = try fixture.source("images", count: 1)
+    try fixture.fetch(0, of: images, "zero")
+    let path = lake.catalog.layout.artifactScratch + "/output-1"
+    try Disk.makeDirectory(lake.catalog.layout.artifactScratch)
+    try Disk.writeAtomically([1], to: path)
+    let now = GarbageOptions(grace: .zero, now: Date().addingTimeInterval(1))
+    let planned = try fixture.planTraining("clip", images)
+    try lake.catalog.collect(lake.catalog.garbage(now), now)
+    #expect(Disk.size(of: path) == 1)
+    try lake.catalog.abandonTraining(planned)
+    #expect(try lake.catalog.findTrainedIndex(named: "clip") == nil)
+    // Young work is kept for the grace period all the same.
+    #expect(try lake.catalog.garbage(GarbageOptions()).leftovers.isEmpty)
+    try lake.catalog.collect(lake.catalog.garbage(now), now)
+    #expect(Disk.size(of: path) == nil)
   }
 }
 

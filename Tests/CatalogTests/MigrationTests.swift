@@ -10,6 +10,7 @@ import Testing
   private static let landed: [String: String] = [
     "M0001_catalog": "5c423b15f9bc16e5d8caad8b3b104ea4f92d23723f565ebd9f109e73804966ee",
     "M0002_history": "c3a8fbe4c2882798dd50b2d0c53b06c98ceac7ebaecdf0701ee3e726ba904ca3",
+    "M0003_totals": "d4439a065306eb83be9dc56f0fa7d0c2cbeee01dd8189233bc122c6ecd551a2a",
   ]
 
   @Test func landedMigrationsAreUnchanged() {

@@ -210,27 +210,7 @@ private struct RandomWriter {
     try CatalogFixture.fill(lake)
     let directory = try TemporaryDirectory()
     let path = directory.path + "/catalog.sqlite"
-    do {
-      var configuration = Configuration()
-      configuration.foreignKeysEnabled = false
-      let queue = try DatabaseQueue(path: path, configuration: configuration)
-      try queue.writeWithoutTransaction { database in
-        for migration in migrations.prefix(schema) { try database.execute(sql: migration.sql) }
-        try database.execute(sql: "ATTACH '\(lake.root)/catalog.sqlite' AS full")
-        // Its triggers would refuse rows that are not in the order of a life.
-        let triggers = try Row.fetchAll(
-          database, sql: "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'")
-        for trigger in triggers { try database.execute(sql: "DROP TRIGGER \(trigger["name"] as String)") }
-        for table in try String.fetchAll(database, sql: "SELECT name FROM main.sqlite_schema WHERE type = 'table'") {
-          let columns = try database.columns(in: table, in: "main").map(\.name).joined(separator: ", ")
-          try database.execute(sql: "INSERT INTO main.\(table) (\(columns)) SELECT \(columns) FROM full.\(table)")
-        }
-        for trigger in triggers { try database.execute(sql: trigger["sql"] as String) }
-        try database.execute(
-          sql: "PRAGMA user_version = \(schema); PRAGMA application_id = \(LakeCatalog.applicationID)")
-      }
-      try queue.close()
-    }
+    try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: schema, to: path)
     #expect(try LakeCatalog.open(root: directory.path, writing: nil).wrongTotals() == [])
     #expect(try LakeCatalog.open(root: directory.path, writing: nil).cachedByteCount() == 19)
     let catalog = try LakeCatalog.open(root: directory.path, writing: "test")

@@ -25,9 +25,11 @@ enum ExitStatus: Int32 {
   /// The table of DESIGN's section 5, as `--help` shows it.
   static let help = """
     EXIT STATUS
-      0 ok, 1 failure, 3 partial (some shards failed), 10 no lake, 11 locked, 12 catalog schema newer than this
-      tarn, 20 integrity failure found, 21 inputs missing, 24 rebuild differs, 25 recall below what was required,
-      28 disk or budget, 64 usage, 75 temporary network failure, 130 interrupted.
+      0 ok, 1 failure, 3 partial (some shards failed), 10 no lake, 11 locked,
+      12 catalog schema newer than this tarn, 20 integrity failure found,
+      21 inputs missing, 24 rebuild differs, 25 recall below what was required,
+      28 disk or budget, 64 usage, 75 temporary network failure,
+      130 interrupted.
     """
 }
 

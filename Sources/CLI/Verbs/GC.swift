@@ -10,7 +10,8 @@ struct GC: ParsableCommand {
       Outputs of revoked and abandoned versions that no live or pinned version shares, and nearest images once nothing
       is in training, are removed when their last use ended longer than --grace ago. With --segments also segments that
       no unfinished output waits for; they are made again from the shards when they are needed. The catalog's rows
-      stay. Files that the catalog does not know are listed and never removed.
+      stay. Work that no unfinished training or build can take up again goes too. Files that the catalog does not know
+      are listed and never removed.
 
       EXAMPLES
         tarn gc
@@ -62,6 +63,8 @@ struct GC: ParsableCommand {
     Output.json([
       "applied": .bool(apply), "removed": list(removed), "due": list(apply ? [] : plan.interrupted + plan.due),
       "waiting": list(plan.waiting),
+      "leftovers": .array(
+        plan.leftovers.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
       "unknown": .array(
         plan.unknownFiles.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
     ])
@@ -79,6 +82,10 @@ struct GC: ParsableCommand {
         Output.line("\(item.path)  \(ByteSize.text(item.byteCount))  unused since \(item.unusedSince)")
       }
       Output.line("\(total(due)) would be removed\(due.isEmpty ? "" : "; --apply removes them")")
+    }
+    for file in plan.leftovers {
+      Output.line(
+        "\(file.path.printable)  \(ByteSize.text(file.byteCount))  unfinished work, \(apply ? "removed" : "left over")")
     }
     if !plan.waiting.isEmpty { Output.line("\(total(plan.waiting)) unused, kept for the grace period") }
     guard !plan.unknownFiles.isEmpty else { return }

@@ -9,6 +9,7 @@ struct Schema: ParsableCommand {
       EXAMPLES
         tarn schema
         tarn schema v_shard
+        tarn schema --datasette > metadata.json; datasette catalog.sqlite --metadata metadata.json
 
       \(ExitStatus.help)
       """)
@@ -16,9 +17,17 @@ struct Schema: ParsableCommand {
   @Argument(help: "A view; all by default.")
   var view: String?
 
+  @Flag(help: "Print metadata for Datasette: questions in SQL, and what each column means.")
+  var datasette = false
+
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
+    if datasette {
+      let metadata = CannedQuery.datasetteMetadata(try global.read().viewDocumentation())
+      Output.line(global.json ? metadata.text : metadata.indentedText)
+      return Output.flush()
+    }
     let views = try global.read().viewDocumentation().filter { view == nil || $0.name == view }
     guard !views.isEmpty else {
       throw CatalogError(

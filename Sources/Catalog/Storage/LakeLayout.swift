@@ -83,6 +83,14 @@ package struct LakeLayout: Sendable, Equatable {
     "\(versionDirectory(name))/\(name.name).lock.json"
   }
 
+  /// The document beside the lock file, as `tarn export` prints it, absolute.
+  ///
+  /// The lock file proves what it says of bytes; what it adds, such as the
+  /// addresses of shards, is what `rebuild-catalog` needs.
+  package func documentPath(_ name: VersionName) -> String {
+    "\(versionDirectory(name))/\(name.name).export.json"
+  }
+
   /// The nearest lake at or above a directory.
   ///
   /// - Parameter directory: Where to begin.

@@ -327,6 +327,7 @@ package struct BuildRun: Sendable {
     let lock = try files.lockFile(of: version, record)
     try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
     try catalog.seal(version, digest: .of(lock))
+    try files.writeDocument(of: catalog.version(version.name))
   }
 }
 

@@ -100,7 +100,7 @@ package struct TrainingRun {
     let sample = try TrainingSample(
       count: wanted, rowCounts: images.rowCounts, seed: UInt64(bitPattern: options.seed))
     let trained = try catalog.planTraining(definition(images, captions, sample))
-    guard let digest = trained.digest else { return (try train(trained, images, captions, sample), true) }
+    guard let digest = trained.digest else { return (try trainOrGiveUp(trained, images, captions, sample), true) }
     do {
       _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
       return (trained, false)
@@ -111,6 +111,23 @@ package struct TrainingRun {
       _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
       return (again, false)
     }
+  }
+
+  /// Trains; bytes that can never be trained on leave no plan behind.
+  private func trainOrGiveUp(
+    _ trained: TrainedIndexRecord, _ images: Input, _ captions: Input?, _ sample: TrainingSample
+  ) throws -> TrainedIndexRecord {
+    do {
+      return try train(trained, images, captions, sample)
+    } catch let error as IndexerError where error.code == .badFeatures {
+      try catalog.abandonTraining(trained)
+      try? FileManager.default.removeItem(atPath: scratch(of: trained))
+      throw error
+    }
+  }
+
+  private func scratch(of trained: TrainedIndexRecord) -> String {
+    "\(catalog.layout.scratch)/train-\(trained.specDigest.prefix(16))"
   }
 
   private func input(_ name: String) throws -> Input {
@@ -181,7 +198,7 @@ package struct TrainingRun {
   private func train(
     _ trained: TrainedIndexRecord, _ images: Input, _ captions: Input?, _ sample: TrainingSample
   ) throws -> TrainedIndexRecord {
-    let scratch = "\(catalog.layout.scratch)/train-\(trained.specDigest.prefix(16))"
+    let scratch = scratch(of: trained)
     try Disk.makeDirectory(scratch)
     let imageRows = try gather(images, sample, into: scratch + "/images.npy")
     let captionRows = try captions.map { try gather($0, sample, into: scratch + "/captions.npy") }

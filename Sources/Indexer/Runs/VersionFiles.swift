@@ -1,5 +1,5 @@
-// What lies in LAKE/versions/NAME@N: the outputs under names people use, and
-// the lock file, whose digest is the version's.
+// What lies in LAKE/versions/NAME@N: the outputs under names people use, the
+// lock file, whose digest is the version's, and the version's document.
 
 internal import Catalog
 
@@ -17,13 +17,37 @@ struct VersionFiles {
       try Disk.link(catalog.path(of: .outputShard, output.digest), name)
     }
     try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
+    guard let digest = version.versionDigest else { return }
+    try restoreLockFile(of: version, digest)
+    try writeDocument(of: version)
+  }
+
+  private func restoreLockFile(of version: IndexVersion, _ digest: ContentDigest) throws {
     let path = catalog.layout.lockFilePath(version.name)
-    guard let digest = version.versionDigest, (try? Disk.digest(of: path)) != digest else { return }
+    guard (try? Disk.digest(of: path)) != digest else { return }
     let text = try lockFile(of: version, catalog.trainedIndex(id: version.trainedIndexID))
     guard ContentDigest.of(text) == digest else {
       throw IndexerError(.integrity, "the catalog no longer says what \(version.name) was sealed with")
     }
     try Disk.writeAtomically(Array(text.utf8), to: path)
+  }
+
+  /// Writes what `tarn export` prints beside the lock file, unless it is there.
+  ///
+  /// A version that was trained on other bytes of a shard than it was built from
+  /// has none.
+  ///
+  /// - Parameter version: A sealed version.
+  /// - Throws: ``CatalogError`` when the disk refuses.
+  func writeDocument(of version: IndexVersion) throws {
+    let path = catalog.layout.documentPath(version.name)
+    if let known = try? VersionExport(reading: path), known.versionSha256 == version.versionDigest { return }
+    do {
+      let text = try catalog.export(version.name).text() + "\n"
+      try Disk.writeAtomically(Array(text.utf8), to: path)
+    } catch let error as CatalogError where error.code == .conflict {
+      return
+    }
   }
 
   /// The lock file: canonical JSON of all that a rebuild needs and must give.

@@ -59,6 +59,18 @@ package struct VersionRepair {
     return true
   }
 
+  /// Whether the catalog says of a sealed version what its lock file says.
+  ///
+  /// - Parameter name: The version.
+  /// - Returns: Whether the lock file that the catalog gives has the version's
+  ///   digest.
+  /// - Throws: ``Catalog/CatalogError``.
+  package func bearsOut(_ name: VersionName) throws -> Bool {
+    let version = try catalog.version(name)
+    let record = try catalog.trainedIndex(id: version.trainedIndexID)
+    return ContentDigest.of(try VersionFiles(catalog: catalog).lockFile(of: version, record)) == version.versionDigest
+  }
+
   /// Writes the lock file of a sealed version again.
   ///
   /// - Parameter name: The version.

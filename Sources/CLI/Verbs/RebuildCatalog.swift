@@ -1,0 +1,76 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Foundation
+internal import Indexer
+
+/// `tarn rebuild-catalog`: a lost catalog, made again from the lake's files.
+struct RebuildCatalog: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rebuild-catalog",
+    abstract: "Make a catalog that was lost or is damaged again from the files of its lake.",
+    discussion: """
+      A backup keeps more: put it in the place of catalog.sqlite when there is one. Without one, the sealed versions are
+      found by the lock files and documents in versions/, with their sources, revisions, trained indexes and outputs;
+      every shard, trained index and output is read, and what is missing or damaged is said. A good catalog is never
+      replaced, a damaged one is set aside under another name.
+
+      What no file tells is lost: the history, pins and revocations, transfers, unfinished work, and sources that no
+      sealed version uses.
+
+      EXAMPLES
+        tarn rebuild-catalog --lake laion
+        tarn rebuild-catalog --lake laion --shards /nvme/shards --artifacts /disk/results
+
+      \(ExitStatus.help)
+      """)
+
+  @Option(help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"))
+  var shards: String?
+
+  @Option(help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"))
+  var artifacts: String?
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let progress = global.progress("rebuild-catalog")
+    let root = try root()
+    let summary = try LakeCatalog.rebuild(
+      root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
+      artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts"
+    ) { path in progress.note("reading \(path)") }
+    progress.clear()
+    let maker = VersionRepair(try LakeCatalog.open(root: root, writing: nil))
+    let unproven = try summary.versions.filter { try !maker.bearsOut($0) }
+    let remarks = summary.remarks + unproven.map { "\($0): the catalog does not bear its lock file out" }
+    if global.json {
+      Output.json([
+        "lake": .string(root), "sources": .count(summary.sources), "shards": .count(summary.shards),
+        "present": .count(summary.present), "revisions": .count(summary.revisions),
+        "trained_indexes": .count(summary.trainedIndexes),
+        "versions": .array(summary.versions.map { .string("\($0)") }), "outputs": .count(summary.outputs),
+        "remarks": .array(remarks.map { .string($0) }), "set_aside": .optional(summary.setAside),
+      ])
+    } else {
+      Output.line(
+        "\(summary.sources) sources, \(summary.shards) shards (\(summary.present) in the lake), "
+          + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count) versions, \(summary.outputs) outputs")
+      for remark in remarks { Output.line(remark) }
+      Output.line(RebuildSummary.unknowable)
+      if let aside = summary.setAside { Output.line("the damaged catalog is \(aside)") }
+    }
+    Output.flush()
+    guard remarks.isEmpty else {
+      throw Outcome(.integrity, "\(remarks.count) thing\(remarks.count == 1 ? "" : "s") could not be made again whole")
+    }
+  }
+
+  /// The lake's directory; without a catalog, nothing else marks it.
+  private func root() throws -> String {
+    if let named = global.lake { return LakeLayout.absolute(named) }
+    if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty {
+      return LakeLayout.absolute(named)
+    }
+    return FileManager.default.currentDirectoryPath
+  }
+}

@@ -1,0 +1,148 @@
+// What a lake's files say of its versions when there is no catalog: lock files,
+// the documents beside them, and the files whose digests they name. Nothing
+// here is believed that a digest does not bear out.
+
+internal import Foundation
+
+/// A sealed version as its files tell of it.
+struct VersionEvidence {
+  /// What a lock file says; its bytes' digest is the version's.
+  struct LockFile: Decodable {
+    struct Input: Decodable {
+      let shard: String
+      let ordinal: Int
+      let sha256: ContentDigest?
+      let bytes: Int?
+      let firstId: Int64
+      let rows: Int
+      let output: Int
+    }
+    struct Output: Decodable {
+      let output: Int
+      let sha256: ContentDigest
+      let bytes: Int
+      let rows: Int
+      let firstId: Int64
+      let endId: Int64
+      let listsSha256: ContentDigest
+    }
+    struct Trained: Decodable {
+      let sha256: ContentDigest
+      let specSha256: ContentDigest
+    }
+
+    let format: String
+    let version: String
+    let source: String
+    let trained: Trained
+    let inputs: [Input]
+    let outputs: [Output]
+  }
+
+  /// The shards that a trained index was made from, out of its specification.
+  struct TrainingSpec: Decodable {
+    struct Shard: Decodable {
+      let rows: Int
+      let sha256: ContentDigest
+    }
+    let images: [Shard]
+    let captions: [Shard]?
+  }
+
+  let name: VersionName
+  let lock: LockFile
+  /// The digest of the lock file: the version's.
+  let digest: ContentDigest
+  let document: VersionExport
+  let training: TrainingSpec
+  /// When the lock file was written, in the catalog's form.
+  let sealedAt: String
+
+  /// Reads the files of a version.
+  ///
+  /// - Parameters:
+  ///   - name: The version.
+  ///   - layout: The lake.
+  /// - Throws: ``CatalogError`` saying why it cannot be told what it was.
+  init(_ name: VersionName, in layout: LakeLayout) throws {
+    self.name = name
+    let path = layout.lockFilePath(name)
+    guard let bytes = FileManager.default.contents(atPath: path) else {
+      throw CatalogError(.inputsMissing, "\(name): it has no lock file")
+    }
+    digest = .of(String(decoding: bytes, as: UTF8.self))
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == "tarn-version-1",
+      lock.version == "\(name)"
+    else { throw CatalogError(.integrity, "\(name): its lock file is damaged") }
+    self.lock = lock
+    guard Disk.size(of: layout.documentPath(name)) != nil else {
+      throw CatalogError(.inputsMissing, "\(name): it has no document beside its lock file")
+    }
+    document = try VersionExport(reading: layout.documentPath(name))
+    guard document.versionSha256 == digest else {
+      throw CatalogError(.integrity, "\(name): its lock file and its document disagree")
+    }
+    let isBorneOut =
+      document.version == "\(name)" && document.source == lock.source && document.trained.sha256 == lock.trained.sha256
+      && ContentDigest.of(document.trained.spec) == lock.trained.specSha256
+      && document.inputs.map(\.sha256) == lock.inputs.map(\.sha256)
+      && document.inputs.map(\.shard) == lock.inputs.map(\.shard)
+      && document.outputs.map(\.sha256) == lock.outputs.map(\.sha256)
+    guard isBorneOut, let spec = try? decoder.decode(TrainingSpec.self, from: Data(document.trained.spec.utf8)) else {
+      throw CatalogError(.integrity, "\(name): its document says what its lock file does not bear out")
+    }
+    training = spec
+    let written = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
+    sealedAt = Timestamp.text(written ?? Date())
+  }
+
+  /// Rows of the shards that the version and its training used, by digest.
+  var rowCounts: [ContentDigest: Int] {
+    var counts: [ContentDigest: Int] = [:]
+    for shard in training.images + (training.captions ?? []) { counts[shard.sha256] = shard.rows }
+    for input in lock.inputs { if let digest = input.sha256 { counts[digest] = input.rows } }
+    return counts
+  }
+
+  /// Every version that a lake's directories name, the one sealed first at the
+  /// front.
+  ///
+  /// - Parameter layout: The lake.
+  /// - Returns: The versions; those whose files do not say enough, with why.
+  static func all(in layout: LakeLayout) -> (found: [VersionEvidence], lost: [CatalogError]) {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: layout.versions)) ?? []
+    let versions = names.compactMap { try? VersionName(parsing: $0) }.sorted {
+      ($0.name, $0.number) < ($1.name, $1.number)
+    }
+    var (found, lost): ([VersionEvidence], [CatalogError]) = ([], [])
+    for version in versions {
+      do {
+        found.append(try VersionEvidence(version, in: layout))
+      } catch let error as CatalogError {
+        lost.append(error)
+      } catch {
+        lost.append(CatalogError(.io, "\(version): \(error)"))
+      }
+    }
+    return (found.sorted { $0.sealedAt < $1.sealedAt }, lost)
+  }
+}
+
+/// A file that should be there, looked at.
+enum FileEvidence {
+  case whole
+  case missing
+  case damaged
+
+  /// Looks at a file.
+  init(_ path: String, byteCount: Int?, digest: ContentDigest) {
+    guard let size = Disk.size(of: path) else {
+      self = .missing
+      return
+    }
+    let isWhole = (byteCount == nil || byteCount == size) && (try? Disk.digest(of: path)) == digest
+    self = isWhole ? .whole : .damaged
+  }
+}

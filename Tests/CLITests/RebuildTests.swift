@@ -1,0 +1,148 @@
+// A lake that lost its catalog: what its files still tell.
+
+import Catalog
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct RebuildTests {
+  /// A lake with two versions, its links kept, and what it said of them.
+  private func makeLake() throws -> (lake: LakeFixture, shown: [String]) {
+    let lake = try LakeFixture.make(.trained)
+    for arguments in LakeStage.built.arguments(try LakeFixture.sources()) { try lake.succeed(arguments) }
+    try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--quiet"])
+    return (lake, try shown(lake))
+  }
+
+  /// What does not depend on times: exports, inputs, outputs.
+  private func shown(_ lake: LakeFixture) throws -> [String] {
+    try [
+      ["export", "v@1"], ["export", "w@1"],
+      ["sql", "SELECT * FROM v_version_input ORDER BY version, input", "--format", "csv"],
+      [
+        "sql",
+        "SELECT version, output, file, first_input, last_input, first_id, end_id, rows, bytes, sha256, lists_sha256 FROM v_output_shard ORDER BY 1, 2",
+        "--format", "csv",
+      ],
+      [
+        "sql", "SELECT version, state, inputs, holes, outputs, rows, bytes, sha256 FROM v_version ORDER BY 1",
+        "--format", "csv",
+      ],
+      [
+        "sql",
+        "SELECT source, ordinal, shard, state, revision, sha256, bytes, rows, path, url FROM v_shard ORDER BY 1, 2",
+        "--format", "csv",
+      ],
+      ["locate", "v@1", "0", "39"],
+    ].map { try lake.succeed($0).outputText }
+  }
+
+  private func lose(_ lake: LakeFixture) throws {
+    for suffix in ["", "-wal", "-shm"] where Disk.size(of: lake.lake + "/catalog.sqlite" + suffix) != nil {
+      try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+  }
+
+  @Test func aLostCatalogIsMadeAgain() throws {
+    let (lake, before) = try makeLake()
+    try lose(lake)
+    let said = try lake.succeed(["rebuild-catalog"]).outputText
+    #expect(said.hasPrefix("2 sources, 4 shards (4 in the lake), 1 trained indexes, 2 versions, 3 outputs\n"))
+    #expect(said.contains("not known any more: the history"))
+    #expect(try shown(lake) == before)
+    // Everything works on it.
+    try lake.succeed(["verify"])
+    let remarks = try LakeExamination(LakeCatalog.open(root: lake.lake, writing: nil)).findings().filter {
+      $0.level == .problem || $0.check == "totals" && $0.level != .ok
+    }
+    #expect(remarks.isEmpty, "\(remarks)")
+    #expect(try lake.succeed(["reproduce", "v@1"]).outputText.contains("identical"))
+    let queries = lake.directory.path + "/queries.npy"
+    try Data(FeatureBytes.npy(3, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
+    try lake.succeed(["search", "v@1", "--queries", queries])
+    #expect(try lake.text("SELECT verb FROM event ORDER BY seq LIMIT 1") == "rebuilt")
+    // The same build is the same version, and nothing is fetched again.
+    for stage in [LakeStage.synced, .trained, .built] {
+      for arguments in stage.arguments(try LakeFixture.sources()) { try lake.succeed(arguments) }
+    }
+    #expect(try lake.text("SELECT CAST(count(*) AS TEXT) FROM index_version") == "2")
+  }
+
+  @Test func shardsThatAreGoneAreKnownAndFetchedAgain() throws {
+    let (lake, before) = try makeLake()
+    try lose(lake)
+    try FileManager.default.removeItem(atPath: lake.lake + "/shards/images")
+    try lake.succeed(["rebuild-catalog"])
+    #expect(try lake.texts("SELECT state FROM shard ORDER BY id") == ["evicted", "evicted", "present", "present"])
+    try lake.succeed(["sync", "--quiet"])
+    #expect(try shown(lake) == before)
+    #expect(try lake.succeed(["reproduce", "w@1"]).outputText.contains("identical"))
+  }
+
+  @Test func aGoodCatalogStays() throws {
+    let (lake, before) = try makeLake()
+    let result = try lake.run(["rebuild-catalog"])
+    #expect(result.ending == .exit(64))
+    #expect(result.errorText.contains("is whole and stays as it is"))
+    #expect(try shown(lake) == before)
+  }
+
+  @Test(arguments: ["garbage", "empty", "a page"]) func aDamagedCatalogIsSetAside(kind: String) throws {
+    let (lake, before) = try makeLake()
+    let path = lake.lake + "/catalog.sqlite"
+    let url = URL(fileURLWithPath: path)
+    var bytes = try Data(contentsOf: url)
+    switch kind {
+    case "garbage": bytes = Data(repeating: 0x5A, count: bytes.count)
+    case "empty": bytes = Data()
+    default: bytes.replaceSubrange(4096..<3 * 4096, with: Data(repeating: 0xA5, count: 2 * 4096))
+    }
+    try lose(lake)
+    try bytes.write(to: url)
+    #expect(try lake.succeed(["rebuild-catalog"]).outputText.contains("the damaged catalog is \(path).damaged-1"))
+    #expect(try Data(contentsOf: URL(fileURLWithPath: path + ".damaged-1")) == bytes)
+    #expect(try shown(lake) == before)
+  }
+
+  @Test func whatIsMissingOrDamagedIsSaid() throws {
+    let (lake, before) = try makeLake()
+    let output =
+      lake.lake + "/artifacts/"
+      + (try lake.text(
+        "SELECT path FROM artifact WHERE sha256 = (SELECT sha256 FROM v_output_shard WHERE version = 'v@1' AND output = 1)"
+      ))
+    try lose(lake)
+    try FileManager.default.removeItem(atPath: output)
+    try Data("{}".utf8).write(to: URL(fileURLWithPath: lake.lake + "/versions/w@1/w.lock.json"))
+    let result = try lake.run(["rebuild-catalog"])
+    #expect(result.ending == .exit(20))
+    #expect(result.outputText.contains("v@1, output 1: \(output) is missing"))
+    #expect(result.outputText.contains("w@1: its lock file is damaged"))
+    #expect(try lake.run(["verify", "--repair"]).ending == .exit(20))
+    try lake.succeed(["verify"])
+    #expect(try lake.succeed(["export", "v@1"]).outputText == before[0])
+    #expect(try lake.run(["show", "w@1"]).ending == .exit(64))
+  }
+
+  @Test func aDocumentThatTheLockFileDoesNotBearOutIsNotBelieved() throws {
+    let (lake, _) = try makeLake()
+    try lose(lake)
+    for version in ["v", "w"] {
+      let path = "\(lake.lake)/versions/\(version)@1/\(version).export.json"
+      let text = try String(contentsOfFile: path, encoding: .utf8)
+      try text.replacing("\"img_0.npy\"", with: "\"img_9.npy\"").write(toFile: path, atomically: true, encoding: .utf8)
+    }
+    let result = try lake.run(["rebuild-catalog"])
+    #expect(result.ending == .exit(10))
+    #expect(result.errorText.contains("its document says what its lock file does not bear out"))
+    #expect(Disk.size(of: lake.lake + "/catalog.sqlite") == nil)
+  }
+
+  @Test func aDirectoryThatIsNoLakeIsRefused() throws {
+    let nothing = try LakeFixture.nothing()
+    #expect(try nothing.run(["rebuild-catalog", "--lake", nothing.directory.path]).ending == .exit(10))
+    let empty = try LakeFixture.make(.synced)
+    try lose(empty)
+    #expect(try empty.run(["rebuild-catalog"]).ending == .exit(10))
+  }
+}
