@@ -93,9 +93,17 @@ let package = Package(
       ],
       path: "Sources/CLI", swiftSettings: strict),
 
+    .target(
+      name: "CPeers", path: "Tests/Benchmarks/CPeers",
+      cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
+      linkerSettings: [
+        .linkedLibrary("dnnl"), .linkedLibrary("faiss"), .linkedLibrary("openblas"), .linkedLibrary("gomp"),
+        .linkedLibrary("stdc++"),
+      ]),
     .executableTarget(
-      name: "Benchmarks", dependencies: ["Catalog", "Indexer", .product(name: "Logging", package: "swift-log")],
-      path: "Tests/Benchmarks", exclude: ["python"], swiftSettings: strict),
+      name: "Benchmarks",
+      dependencies: ["CFaiss", "CPeers", "Catalog", "Indexer", .product(name: "Logging", package: "swift-log")],
+      path: "Tests/Benchmarks", exclude: ["CPeers", "python"], swiftSettings: strict),
 
     .target(
       name: "TestSupport",

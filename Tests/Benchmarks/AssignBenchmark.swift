@@ -41,13 +41,11 @@ struct AssignBenchmark {
       say([
         "seconds": .number(seconds), "vectors": .count(winners.rows.count),
         "rescored": .count(after.rescored - before.rescored), "fallbacks": .count(after.fallbacks - before.fallbacks),
+        "looked": .count(after.looked - before.looked), "width": .count(engine.sliceWidth ?? 0),
+        "balanced": .count(engine.isBalanced == true ? 1 : 0),
         "engine_bytes": .count(try peakMemory() - baseline),
       ])
     }
-  }
-
-  private func say(_ object: [String: JSONValue]) {
-    FileHandle.standardOutput.write(Data((JSONValue.object(object).text + "\n").utf8))
   }
 
   private static func residentMemory() throws -> Int {

@@ -11,6 +11,10 @@ enum Benchmarks {
   private static let usage = """
     usage: tarn-bench merge [--dir DIR] [--rounds N] [--segments N] [--rows N] [--nlist N] [--dimension N]
              merging segments and reading back, against the disk's own rate; memory at a quarter of the segments
+           tarn-bench flat --rows FILE.npy --queries FILE.npy
+             winners by the installed FAISS, once for each line on stdin; see python/bench_assign.py
+           tarn-bench peak [--width N]
+             int8 products per second of oneDNN and of the engine's first pass
            tarn-bench assign --rows FILE.npy --queries FILE.npy
              the winners of all queries, once for each line on stdin; see python/bench_assign.py
            tarn-bench search --shards FILE.faiss,… --queries FILE.npy
@@ -23,6 +27,8 @@ enum Benchmarks {
       let options = try Options(words.dropFirst())
       switch words.first {
       case "merge": try MergeBenchmark(options).run()
+      case "flat": try FlatBenchmark(options).run()
+      case "peak": try PeakBenchmark(options).run()
       case "assign": try AssignBenchmark(options).run()
       case "search": try SearchBenchmark(options).run()
       case MergeBenchmark.childCommand: try MergeBenchmark(options).runChild()

@@ -98,7 +98,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
 
   @Test(arguments: 0..<12)
   func everyBackendThreadCountAndTileFindsTheBruteForceWinner(kind: Int) throws {
-    var servedByInt8 = 0
+    var servedByInt8 = 0, balanced = 0
     for number in 0..<100 {
       let problem = Problem(seed: UInt64(number * 12 + kind))
       let expected = referenceWinners(of: problem.vectors, among: problem.rows, dimension: problem.dimension)
@@ -110,17 +110,21 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
           // Axes of wide rows take a second to find; once is enough.
           if backend == .int8, problem.dimension > 128, i != number % 3 { continue }
           let engine = try AssignmentEngine(
-            rows: rows, backend: backend, pool: pool, tileVectors: tiles[i])
+            rows: rows, backend: backend, pool: pool, tileVectors: tiles[i],
+            shape: SliceShape.allCases[(number + i) % 3])
           let found = try engine.best(of: vectors)
           #expect(
             found == expected,
             "case \(number) of kind \(kind), \(backend), \(pool.threadCount) threads, tiles of \(tiles[i])")
           if engine.sliceWidth != nil { servedByInt8 += 1 }
+          if engine.isBalanced == true { balanced += 1 }
         }
       }
     }
     // One row needs no engine, and tiny or huge rows are out of its range.
-    if AssignmentBackend.int8.isAvailable, ![0, 4, 5, 6, 11].contains(kind) { #expect(servedByInt8 > 200) }
+    if AssignmentBackend.int8.isAvailable, ![0, 4, 5, 6, 11].contains(kind) {
+      #expect(servedByInt8 > 200 && balanced > 50)
+    }
   }
 
   @Test(arguments: [(1500, 300, 33), (2049, 70, 128), (4100, 20, 768)])
@@ -171,6 +175,31 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
       #expect(engine.statistics.fallbacks == 0)
       if rowCount > 1000 { #expect(engine.statistics.looked < rowCount * vectorCount / 2) }
     }
+  }
+
+  /// Vectors are long where rows are short: common axes must hold both.
+  @Test(.enabled(if: AssignmentBackend.int8.isAvailable))
+  func differentSpectraOfVectorsAndRowsAreBalanced() throws {
+    var random = SplitMix64(seed: 5)
+    let dimension = 160
+    func features(_ count: Int, from first: Int) -> [Float] {
+      (0..<(count * dimension)).map { i in
+        random.normal() * pow(Float((i + first) % dimension + 1), -0.7)
+      }
+    }
+    let rows = features(6000, from: 0), queries = features(300, from: 60)
+    let engine = try AssignmentEngine(
+      rows: FeatureMatrix(rows, dimension: dimension), backend: .int8, pool: Self.pools[1], tileVectors: 100)
+    #expect(
+      try engine.best(of: FeatureMatrix(queries, dimension: dimension))
+        == referenceWinners(of: queries, among: rows, dimension: dimension))
+    #expect(engine.isBalanced == true && engine.statistics.fallbacks == 0)
+    #expect(engine.statistics.looked < 6000 * 300 / 8)
+  }
+
+  @Test(.enabled(if: AssignmentBackend.int8.isAvailable))
+  func aSelfTestSeesAWrongKernel() {
+    #expect(AssignmentBackend.int8SelfTestSeesSpoiledRows)
   }
 
   @Test(.enabled(if: AssignmentBackend.int8.isAvailable))

@@ -84,12 +84,15 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
 }
 
 /// Winners of a backend against those of the portable kernel.
-private enum SelfTest {
-  static func passes(_ backend: AssignmentBackend) -> Bool {
-    // Shapes on both sides of the widths that kernels and BLAS tile by.
-    // The axes of wide rows take the int8 engine longer than a test may.
-    let shapes = [(1, 1, 1), (5, 17, 3), (33, 130, 64), (70, 1100, 97), (130, 300, backend == .int8 ? 193 : 768)]
-    return shapes.allSatisfy { vectorCount, rowCount, dimension in
+internal enum SelfTest {
+  /// A problem with elements of all sizes and, from three rows on, a tie.
+  struct Problem {
+    let vectors: [Float]
+    let rows: [Float]
+    let dimension: Int
+
+    init(vectorCount: Int, rowCount: Int, dimension: Int) {
+      self.dimension = dimension
       var random = SplitMix64(seed: UInt64(rowCount))
       func element(_ i: Int, scale: Float) -> Float {
         let value = Float(Int32(truncatingIfNeeded: random.next() >> 40) - (1 << 23)) * 0x1p-23
@@ -107,13 +110,45 @@ private enum SelfTest {
       }
       var vectors = (0..<(vectorCount * dimension)).map { element($0, scale: 0x1p-3) }
       vectors.replaceSubrange(0..<dimension, with: rows.suffix(dimension))
-      let tested = PreparedRows(values: rows, dimension: dimension)
-      var counts = ckernels_counts()
-      let expected = tested.best(of: vectors, level: 0, backend: .scalar, counts: &counts)
-      return SimdLevel.all.allSatisfy { level in
-        guard level <= SimdLevel.current, backend != .int8 || level == SimdLevel.current else { return true }
-        return tested.best(of: vectors, level: level, backend: backend, counts: &counts) == expected
+      (self.vectors, self.rows) = (vectors, rows)
+    }
+  }
+
+  /// Whether a backend finds what the portable kernel finds.
+  ///
+  /// - Parameters:
+  ///   - backend: One whose instructions the CPU has.
+  ///   - spoiled: Whether rows are changed behind the int8 engine's back, as a
+  ///     wrong kernel would: the answer must be no.
+  /// - Returns: Whether all winners and scores are the same.
+  static func passes(_ backend: AssignmentBackend, spoiled: Bool = false) -> Bool {
+    // Shapes on both sides of the widths that kernels and BLAS tile by.
+    let shapes =
+      switch backend {
+      case .int8: [(1, 2, 1), (5, 70, 3), (13, 130, 64), (20, 200, 97)]
+      case .sgemm: [(1, 1, 1), (5, 17, 3), (33, 130, 64), (20, 1100, 97), (17, 40, 768)]
+      case .scalar: [(1, 1, 1), (5, 17, 3), (7, 30, 97)]
+      }
+    return shapes.allSatisfy { vectorCount, rowCount, dimension in
+      let problem = Problem(vectorCount: vectorCount, rowCount: rowCount, dimension: dimension)
+      let expected = PreparedRows(values: problem.rows, dimension: dimension)
+        .best(of: problem.vectors, level: 0, backend: .scalar)
+      return (backend == .int8 ? [.common, .balanced] : [SliceShape.fastest]).allSatisfy { shape in
+        let tested = PreparedRows(values: problem.rows, dimension: dimension)
+        if backend == .int8 {
+          tested.prepareCascade(sample: problem.vectors, pool: nil, shape: shape)
+          if spoiled { tested.cascade?.spoil() }
+        }
+        return SimdLevel.all.allSatisfy { level in
+          guard level <= SimdLevel.current, backend != .int8 || level == SimdLevel.current else { return true }
+          return tested.best(of: problem.vectors, level: level, backend: backend) == expected
+        }
       }
     }
   }
+}
+
+extension AssignmentBackend {
+  /// Whether the self-test of the int8 engine sees that its rows were changed.
+  package static var int8SelfTestSeesSpoiledRows: Bool { !SelfTest.passes(.int8, spoiled: true) }
 }

@@ -21,10 +21,11 @@ package final class AssignmentEngine: Sendable {
   /// Elements of a row, and of a vector.
   package let dimension: Int
 
-  private let rows: PreparedRows
-  private let pool: WorkerPool
+  internal let rows: PreparedRows
+  internal let pool: WorkerPool
   private let tileVectors: Int?
   private let expectedVectorCount: Int
+  private let shape: SliceShape
   /// Products (vectors · rows · dimension) from which the int8 engine pays.
   private let minimumInt8Work: Double
   private let totals = Mutex(Statistics())
@@ -53,13 +54,14 @@ package final class AssignmentEngine: Sendable {
   ///     the width that suits the caches.
   ///   - expectedVectorCount: About how many vectors will be asked for in all,
   ///     where more than one call is coming; without effect on any result.
+  ///   - shape: What the int8 engine multiplies first.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``IndexerError`` `.usage` for no rows or too many,
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
     pool: WorkerPool = .shared, tileVectors: Int? = nil, expectedVectorCount: Int = 0,
-    logger: Logger = Logger(label: "tarn.engine")
+    shape: SliceShape = .fastest, logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
     guard !selected.isEmpty else { throw IndexerError(.usage, "there are no rows to compare vectors with") }
@@ -76,6 +78,7 @@ package final class AssignmentEngine: Sendable {
     self.pool = pool
     self.tileVectors = tileVectors.map { max($0, 1) }
     self.expectedVectorCount = expectedVectorCount
+    self.shape = shape
     // Preparing rows takes a second or so; asked for by name, it is done always.
     minimumInt8Work = backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
   }
@@ -122,7 +125,7 @@ package final class AssignmentEngine: Sendable {
     let cascade = rows.cascade
     // A wide tile reads the rows less often; a narrow one keeps all threads busy.
     let isLarge = cascade != nil && count >= 960 * 8 * pool.threadCount
-    let tile = tileVectors ?? (isLarge ? 960 : 240)
+    let tile = tileVectors ?? evenTile(of: count, atMost: isLarge ? 960 : 240)
     let scratch = Scratch(
       count: pool.threadCount, vectorByteCount: tile * dimension * 4,
       byteCount: rows.scratchByteCount(vectorCount: tile, cascade: cascade))
@@ -174,6 +177,14 @@ package final class AssignmentEngine: Sendable {
 }
 
 extension AssignmentEngine {
+  /// A tile width with which all threads end at about the same time, in whole
+  /// groups of six as the kernels take them.
+  private func evenTile(of count: Int, atMost widest: Int) -> Int {
+    let rounds = (count + widest * pool.threadCount - 1) / (widest * pool.threadCount)
+    let tiles = max(rounds * pool.threadCount, 1)
+    return min(((count + tiles - 1) / tiles + 5) / 6 * 6, widest)
+  }
+
   /// Prepares the rows for the int8 engine, with a sample of vectors from all
   /// over the matrix.
   private func prepareCascade(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) {
@@ -183,12 +194,16 @@ extension AssignmentEngine {
       let vector = matrix.floats(rows: row..<(row + 1))
       if vector.allSatisfy(\.isFinite) { sample += vector }
     }
-    rows.prepareCascade(sample: sample, pool: pool)
+    rows.prepareCascade(sample: sample, pool: pool, shape: shape)
   }
 
   /// Dimensions of the slice that the int8 engine multiplies first; nil when
   /// the work so far was not its.
   package var sliceWidth: Int? { rows.cascade?.sliceWidth }
+
+  /// Whether the int8 engine turns vectors and rows onto axes of their own; nil
+  /// when the work so far was not its.
+  package var isBalanced: Bool? { rows.cascade?.isBalanced }
 }
 
 /// Memory of each thread for one call: a tile of widened vectors and what the

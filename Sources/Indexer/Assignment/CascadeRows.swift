@@ -2,6 +2,18 @@
 
 internal import CKernels
 
+/// What the first pass of the int8 engine multiplies.
+///
+/// It decides the speed and no result, so only tests ask for one by name.
+package enum SliceShape: Int32, Sendable, CaseIterable {
+  /// What a sample of the vectors suggests.
+  case fastest
+  /// Half of the axes that vectors and rows share.
+  case common
+  /// Half of the axes balanced between vectors and rows.
+  case balanced
+}
+
 /// Quantized rows and the bounds of what quantization left out.
 ///
 /// `@unchecked Sendable`: nothing writes after `init`, and `deinit` frees.
@@ -10,6 +22,8 @@ internal import CKernels
 
   /// Dimensions of the slice that is multiplied first.
   var sliceWidth: Int { unsafe ckernels_cascade_width(pointer) }
+  /// Whether vectors and rows are turned onto axes of their own.
+  var isBalanced: Bool { unsafe ckernels_cascade_is_balanced(pointer) != 0 }
 
   /// Prepares rows; nil when they are out of the engine's range.
   ///
@@ -17,10 +31,11 @@ internal import CKernels
   ///   - rows: Rows and norms; they outlive this object.
   ///   - sample: Finite vectors like those to come, row-major.
   ///   - pool: The threads; nil for the caller's alone.
-  init?(_ rows: UnsafePointer<ckernels_rows>, sample: [Float], pool: WorkerPool?) {
+  ///   - shape: What the first pass multiplies.
+  init?(_ rows: UnsafePointer<ckernels_rows>, sample: [Float], pool: WorkerPool?, shape: SliceShape) {
     let count = unsafe rows.pointee.count
     let vectorCount = unsafe sample.count / rows.pointee.dimension
-    guard let made = unsafe ckernels_cascade_new(rows, sample, vectorCount) else { return nil }
+    guard let made = unsafe ckernels_cascade_new(rows, sample, vectorCount, shape.rawValue) else { return nil }
     unsafe pointer = made
     nonisolated(unsafe) let cascade = unsafe made
     Self.inBatches(count, pool) { unsafe ckernels_cascade_quantize(cascade, $0.lowerBound, $0.upperBound) }
@@ -32,6 +47,9 @@ internal import CKernels
   }
 
   deinit { unsafe ckernels_cascade_free(pointer) }
+
+  /// Changes the quantized rows, as a wrong kernel would seem to.
+  func spoil() { unsafe ckernels_cascade_spoil(pointer) }
 
   private static func inBatches(_ count: Int, _ pool: WorkerPool?, _ work: @Sendable (Range<Int>) -> Void) {
     let batch = max(64, count / 64)

@@ -97,10 +97,11 @@ package struct Winners: Sendable, Equatable {
   ///   - sample: Finite vectors like those to come, row-major; they decide the
   ///     speed and not the results.
   ///   - pool: The threads; nil for the caller's alone.
-  func prepareCascade(sample: [Float], pool: WorkerPool?) {
+  ///   - shape: What the first pass multiplies.
+  func prepareCascade(sample: [Float], pool: WorkerPool?, shape: SliceShape) {
     prepared.withLock {
       guard case .notYet = $0 else { return }
-      $0 = unsafe CascadeRows(rows, sample: sample, pool: pool).map { .ready($0) } ?? .unsuitable
+      $0 = unsafe CascadeRows(rows, sample: sample, pool: pool, shape: shape).map { .ready($0) } ?? .unsuitable
     }
   }
 
@@ -125,9 +126,9 @@ package struct Winners: Sendable, Equatable {
   }
 
   /// As above, for vectors in an array.
-  func best(of vectors: [Float], level: Int32, backend: AssignmentBackend, counts: inout ckernels_counts) -> Winners {
+  func best(of vectors: [Float], level: Int32, backend: AssignmentBackend) -> Winners {
     let vectorCount = vectors.count / dimension
-    if backend == .int8 { prepareCascade(sample: vectors, pool: nil) }
+    var counts = ckernels_counts()
     let scratch = UnsafeMutableRawPointer.allocate(
       byteCount: scratchByteCount(vectorCount: vectorCount, cascade: cascade), alignment: 64)
     defer { unsafe scratch.deallocate() }

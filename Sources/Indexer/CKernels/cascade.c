@@ -9,6 +9,7 @@
 
 #include "CKernels.h"
 #include "cascade.h"
+#include "cascade_kernels.h"
 #include "levels.h"
 #include "search.h"
 
@@ -31,6 +32,9 @@ struct vector {
 // Rows on their way from memory, to a binary64 score and to a second look.
 enum { QUEUE = 16, AHEAD = 16 };
 
+// Groups of rows that the first guess looks through.
+enum { PROBES = 2 };
+
 struct hit {
   uint32_t vector;
   uint32_t position;
@@ -38,9 +42,12 @@ struct hit {
 
 // Where the parts of the scratch are, for tiles of `count` vectors.
 struct layout {
-  size_t groups, vectors, centred, wide, turned, slices, whole, thresholds, rest, error, length, lower, greatest, nearest, seeds, hits, hit_room,
-      sgemm, total;
+  size_t groups, vectors, centred, wide, turned, slices, whole, thresholds, rest, error, length, lower, nearest, seeds, sums, tails, hits,
+      hit_room, sgemm, total;
 };
+
+// Pivots that are remembered of each vector.
+static size_t cascade_nearest(const struct ckernels_cascade *k) { return (k->groups + BLOCK_ROWS - 1) / BLOCK_ROWS * 4; }
 
 static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   struct layout at;
@@ -59,9 +66,10 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   PART(error, padded * sizeof(float));
   PART(length, padded * sizeof(float));
   PART(lower, padded * sizeof(float));
-  PART(greatest, padded * sizeof(int32_t));
-  PART(nearest, padded * sizeof(uint32_t));
+  PART(nearest, at.groups * GROUP_VECTORS * cascade_nearest(k) * sizeof(struct nearest));
   PART(seeds, padded * sizeof(uint32_t));
+  PART(sums, padded * sizeof(int32_t));
+  PART(tails, padded * sizeof(double));
   at.hit_room = count * BLOCK_ROWS * 2;
   PART(hits, at.hit_room * sizeof(struct hit));
   PART(sgemm, ckernels_sgemm_scratch(count));
@@ -71,100 +79,6 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
 }
 
 size_t ckernels_cascade_scratch(const struct ckernels_cascade *k, size_t count) { return lay_out(k, count).total + 64; }
-
-// Products of a block of 64 rows with six vectors: 24 sums in registers.
-#define SUMS __m512i s[GROUP_VECTORS][4]
-TARGET_VNNI static ALWAYS_INLINE void multiply(
-    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, SUMS) {
-  for (int r = 0; r < 4; r++) {
-    const __m512i offset = _mm512_loadu_si512(offsets + 16 * r);
-    for (int v = 0; v < GROUP_VECTORS; v++) s[v][r] = offset;
-  }
-  for (size_t q = 0; q < quads; q++) {
-    const __m512i r0 = _mm512_loadu_si512(rows), r1 = _mm512_loadu_si512(rows + 64),
-                  r2 = _mm512_loadu_si512(rows + 128), r3 = _mm512_loadu_si512(rows + 192);
-#pragma clang loop unroll(full)
-    for (int v = 0; v < GROUP_VECTORS; v++) {
-      int32_t four;
-      memcpy(&four, vectors + 4 * v, 4);
-      const __m512i x = _mm512_set1_epi32(four);
-      s[v][0] = _mm512_dpbusd_epi32(s[v][0], r0, x);
-      s[v][1] = _mm512_dpbusd_epi32(s[v][1], r1, x);
-      s[v][2] = _mm512_dpbusd_epi32(s[v][2], r2, x);
-      s[v][3] = _mm512_dpbusd_epi32(s[v][3], r3, x);
-    }
-    rows += 4 * BLOCK_ROWS;
-    vectors += 4 * GROUP_VECTORS;
-  }
-}
-
-// Which products reach their vector's threshold, compared in the registers.
-TARGET_VNNI static void find_reaching(
-    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, const int32_t *thresholds,
-    uint64_t masks[GROUP_VECTORS]) {
-  SUMS;
-  multiply(rows, vectors, quads, offsets, s);
-  for (int v = 0; v < GROUP_VECTORS; v++) {
-    const __m512i t = _mm512_set1_epi32(thresholds[v]);
-    masks[v] = (uint64_t)_mm512_cmpge_epi32_mask(s[v][0], t) | (uint64_t)_mm512_cmpge_epi32_mask(s[v][1], t) << 16 |
-               (uint64_t)_mm512_cmpge_epi32_mask(s[v][2], t) << 32 | (uint64_t)_mm512_cmpge_epi32_mask(s[v][3], t) << 48;
-  }
-}
-
-// The greatest product of each vector and where it is, if greater than before.
-TARGET_VNNI static void find_greatest(
-    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, uint32_t position,
-    int32_t *greatest, uint32_t *positions) {
-  SUMS;
-  multiply(rows, vectors, quads, offsets, s);
-  for (int v = 0; v < GROUP_VECTORS; v++) {
-    const int32_t top = _mm512_reduce_max_epi32(
-        _mm512_max_epi32(_mm512_max_epi32(s[v][0], s[v][1]), _mm512_max_epi32(s[v][2], s[v][3])));
-    if (top <= greatest[v]) continue;
-    greatest[v] = top;
-    const __m512i t = _mm512_set1_epi32(top);
-    for (uint32_t r = 0; r < 4; r++) {
-      const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[v][r], t);
-      if (mask != 0) positions[v] = position + 16 * r + (uint32_t)__builtin_ctz(mask);
-    }
-  }
-}
-
-// The position of the greatest product of one vector in a block, if greater
-// than before.
-TARGET_VNNI static void find_greatest_of_one(
-    const uint8_t *rows, const int8_t *vector, size_t quads, const int32_t *offsets, uint32_t position,
-    int32_t *greatest, uint32_t *at) {
-  __m512i s[4];
-  for (int r = 0; r < 4; r++) s[r] = _mm512_loadu_si512(offsets + 16 * r);
-  for (size_t q = 0; q < quads; q++) {
-    int32_t four;
-    memcpy(&four, vector + 4 * GROUP_VECTORS * q, 4);
-    const __m512i x = _mm512_set1_epi32(four);
-    for (int r = 0; r < 4; r++) {
-      s[r] = _mm512_dpbusd_epi32(s[r], _mm512_loadu_si512(rows + 4 * BLOCK_ROWS * q + 64 * r), x);
-    }
-  }
-  const int32_t top = _mm512_reduce_max_epi32(
-      _mm512_max_epi32(_mm512_max_epi32(s[0], s[1]), _mm512_max_epi32(s[2], s[3])));
-  if (top <= *greatest) return;
-  *greatest = top;
-  for (uint32_t r = 0; r < 4; r++) {
-    const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[r], _mm512_set1_epi32(top));
-    if (mask != 0) *at = position + 16 * r + (uint32_t)__builtin_ctz(mask);
-  }
-}
-
-TARGET_VNNI static int32_t whole_product(const uint8_t *row, const int8_t *vector, size_t width) {
-  __m512i a = _mm512_setzero_si512(), b = a;
-  size_t j = 0;
-  for (; j + 128 <= width; j += 128) {
-    a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row + j), _mm512_loadu_si512(vector + j));
-    b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(row + j + 64), _mm512_loadu_si512(vector + j + 64));
-  }
-  for (; j < width; j += 64) a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row + j), _mm512_loadu_si512(vector + j));
-  return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
-}
 
 // The second look at a row: its score lies within `reach` of the result.
 TARGET_VNNI static inline double second_look(
@@ -301,7 +215,8 @@ TARGET_VNNI void ckernels_best_cascade(
     // Differences from the means are rounded to binary32, the rest to binary64.
     v[i].slack = 0x1p-22 * both * k->spread + ((double)d + 16) * 0x1p-50 * both * k->longest + 0x1p-100;
     // Out of the range for which bounds and integers are sized.
-    if (!((4 * both * k->spread + v[i].slack) / k->unit < 0x1p40) || !(both < 0x1p40)) {
+    const double reach = 4 * both * k->spread * k->vector_stretch * k->row_stretch * fmax(1, k->tail_norm);
+    if (!((reach + v[i].slack) / k->unit < 0x1p40) || !(both < 0x1p40)) {
       counts->fallbacks += 1;
       ckernels_best_sgemm(level, k->rows, vectors, count, base + at.sgemm, winners, scores, counts);
       return;
@@ -318,7 +233,7 @@ TARGET_VNNI void ckernels_best_cascade(
       const float scale = cascade_quantize_wide(centred + i * d, d, v[i].size, left, wide + i * cascade_pairs(k) * 2);
       lower[i] = scale * (float)k->basis_step;
       // left[] is rounded by a few 2^-24 of |a|, and the turned vector as well.
-      v[i].turning = (cascade_norm_above(left, d) + 0x1p-21 * v[i].size) * (1 + k->skew);
+      v[i].turning = (cascade_norm_above(left, d) + 0x1p-21 * v[i].size) * k->vector_stretch;
     }
     memset(wide + count * cascade_pairs(k) * 2, 0, (at.groups * GROUP_VECTORS - count) * cascade_pairs(k) * 2 * sizeof(int16_t));
     cascade_turn(k, wide, lower, at.groups, turned);
@@ -329,55 +244,70 @@ TARGET_VNNI void ckernels_best_cascade(
     rest[i] = error[i] = length[i] = 0;
     lower[i] = 3.0e9f;
   }
+  int32_t *sums = (int32_t *)(base + at.sums);
   for (size_t i = 0; i < count; i++) {
-    const float *a = centred + i * d, *p = turned + i * stride;
-    const double size = v[i].size;
     v[i].known = ckernels_score(level, vectors + i * d, k->mean_rows, d);
-
-    quantize_whole(v + i, a, d, k->whole_width, left, whole + i * k->whole_width);
+    quantize_whole(v + i, centred + i * d, d, k->whole_width, left, whole + i * k->whole_width);
     // left[] is rounded by a few 2^-24 of |a|.
-    v[i].error = cascade_norm_above(left, d) + 0x1p-22 * size;
-    v[i].length = size + v[i].error;
-
+    v[i].error = cascade_norm_above(left, d) + 0x1p-22 * v[i].size;
+    v[i].length = v[i].size + v[i].error;
+    sums[i] = v[i].sum;
+  }
+  double *tails = (double *)(base + at.tails);
+  if (k->tail_blocks > 0) cascade_tail_squares(k, whole, sums, count, tails);
+  for (size_t i = 0; i < count; i++) {
+    const float *p = turned + i * stride;
+    // At least |a| and |P a|.
+    const double size = v[i].size * k->vector_stretch;
     int8_t *out = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
     v[i].slice_sum = quantize_slice(p, width, (float)k->vector_scale, left, quantized, out);
     const double rho = v[i].turning;
     const double e = cascade_norm_above(left, width) + 0x1p-22 * size + rho;
     // cascade_norm_above() is not above by more than this.
     const double kept = fmax(cascade_norm_above(p, width) * (1 - ((double)width / 64 + 16) * 0x1p-22) - 0x1p-50 - rho, 0);
-    const double outside = fmax(size * size * (1 + 2 * k->skew) * (1 + 0x1p-40) - kept * kept, 0);
+    double outside = fmax(v[i].size * v[i].size * (1 + 2 * k->skew) * (1 + 0x1p-40) - kept * kept, 0);
+    if (k->tail_blocks > 0) {
+      const double tail = v[i].scale * sqrt(tails[i]) * (1 + 0x1p-18) + k->tail_norm * v[i].error;
+      outside = tail * tail;
+    }
     // How the vector's terms differ from the usual ones, rounded up.
-    const double up = 0x1p-20 * size, unit = k->unit;
+    const double up = 0x1p-20 * (size + sqrt(outside)), unit = k->unit;
     rest[i] = (float)((sqrt(e * e + outside) - (double)k->usual.rest + up) / unit);
     error[i] = (float)((e - (double)k->usual.error + up) / unit);
     length[i] = (float)((cascade_norm_above(quantized, width) - (double)k->usual.length + up) / unit);
   }
 
-  // The most promising row of the nearest pivot's group gives each vector a
+  // The most promising row of the nearest pivots' groups gives each vector a
   // lower bound.
-  int32_t *greatest = (int32_t *)(base + at.greatest);
-  uint32_t *nearest = (uint32_t *)(base + at.nearest), *seeds = (uint32_t *)(base + at.seeds);
-  for (size_t i = 0; i < at.groups * GROUP_VECTORS; i++) {
-    greatest[i] = INT32_MIN;
-    nearest[i] = 0;
-  }
+  const size_t remembered = cascade_nearest(k);
+  struct nearest *nearest = (struct nearest *)(base + at.nearest);
+  uint32_t *seeds = (uint32_t *)(base + at.seeds);
   for (size_t pivot = 0; pivot < k->groups; pivot += BLOCK_ROWS) {
     for (size_t group = 0; group < at.groups; group++) {
       find_greatest(
           k->pivots + pivot * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
-          k->pivot_offsets + pivot, (uint32_t)pivot, greatest + group * GROUP_VECTORS, nearest + group * GROUP_VECTORS);
+          k->pivot_offsets + pivot, (uint32_t)pivot, nearest + group * GROUP_VECTORS * remembered + pivot / 16,
+          remembered);
     }
   }
   struct queue queue = {0};
   for (size_t i = 0; i < count; i++) {
     const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
-    const uint32_t start = k->group_starts[nearest[i]], end = k->group_starts[nearest[i] + 1];
+    struct nearest *near = nearest + i * remembered;
     int32_t top = INT32_MIN;
     uint32_t seed = 0;
-    for (uint32_t block = start / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
-      find_greatest_of_one(
-          k->packed + block * BLOCK_ROWS * k->padded, slice, k->padded / 4, k->offsets + block * BLOCK_ROWS,
-          block * BLOCK_ROWS, &top, &seed);
+    for (size_t probe = 0; probe < PROBES; probe++) {
+      size_t best = 0;
+      for (size_t n = 1; n < remembered; n++) best = near[n].product > near[best].product ? n : best;
+      // Pivots that fill up the last block are none.
+      if (near[best].pivot >= k->groups || near[best].product == INT32_MIN) break;
+      near[best].product = INT32_MIN;
+      const uint32_t start = k->group_starts[near[best].pivot], end = k->group_starts[near[best].pivot + 1];
+      for (uint32_t block = start / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
+        find_greatest_of_one(
+            k->packed + block * BLOCK_ROWS * k->padded, slice, k->padded / 4, k->offsets + block * BLOCK_ROWS,
+            block * BLOCK_ROWS, &top, &seed);
+      }
     }
     seeds[i] = seed < k->rows->count ? seed : 0;
   }
@@ -452,6 +382,21 @@ TARGET_VNNI void ckernels_best_cascade(
     winners[i] = v[i].search.winner;
     scores[i] = v[i].search.best;
   }
+}
+
+uint64_t ckernels_cascade_products(const struct ckernels_cascade *k, const int8_t *slices, size_t groups) {
+  int32_t thresholds[GROUP_VECTORS];
+  uint64_t masks[GROUP_VECTORS], found = 0;
+  for (size_t i = 0; i < GROUP_VECTORS; i++) thresholds[i] = 1 << 30;
+  for (size_t block = 0; block < k->blocks; block++) {
+    for (size_t group = 0; group < groups; group++) {
+      find_reaching(
+          k->packed + block * BLOCK_ROWS * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
+          k->offsets + block * BLOCK_ROWS, thresholds, masks);
+      for (size_t i = 0; i < GROUP_VECTORS; i++) found += masks[i] != 0;
+    }
+  }
+  return found;
 }
 
 int ckernels_has_vnni(void) {

@@ -39,12 +39,21 @@ struct ckernels_cascade {
   size_t padded;     // D rounded up to a multiple of 4
   size_t blocks;
   float *mean_rows, *mean_vectors;  // mc, mx: [d]
-  float *basis;                     // P: [D x d], multiples of basis_step; none when D = d, P = I
-  double *basis64;                  // the same numbers
+  // Turning: none when D = d. Vectors onto P, [D x d] multiples of basis_step,
+  // and N, [d - D x d], rows onto T' = (P over N)^-T; or both onto P alone.
   double basis_step;
   int16_t *panels;                  // P / basis_step: [D / 16 rounded up x d / 2 rounded up x 16 x 2]
-  double skew;                      // at least |P P' - I|
-  double basis_norm;                // at least |P|
+  size_t tail_blocks;               // of 64 axes of N; 0 when both are turned onto P
+  uint8_t *tail_axes;               // N / tail_scales, packed like rows
+  float *tail_scales;               // [tail_blocks x BLOCK_ROWS]
+  double tail_norm;                 // at least |N|
+  size_t turned_rows;               // d with a tail, else D
+  double *basis64;                  // T': [turned_rows x d]
+  float *row_basis;                 // its first D
+  double basis_norm;                // at least |T'|, Frobenius
+  double skew;                      // at least |P P' - I|; 0 with a tail
+  double vector_stretch;            // at least |P| and 1
+  double row_stretch;               // at least |T'| and 1
   double row_scale, vector_scale;   // of the slice
   double unit;                      // their product
   struct terms usual;               // of vectors, about
@@ -88,8 +97,25 @@ void *cascade_zeroed(size_t count, size_t size);
 double cascade_mean_product(const struct ckernels_cascade *, const float *values);
 // Puts a row's quantized slice in its lane of a block.
 void cascade_put_in_lane(const struct ckernels_cascade *, const uint8_t *slice, uint8_t *block, size_t lane);
-// Chooses means, basis, width and scales; false when the rows are out of range.
-int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vector_count);
+// Axes to turn onto, an axis a row, the most telling first: [d x d] for vectors
+// and for rows, the same matrix or each the other's inverse transpose.
+struct axes {
+  double *vectors, *rows;
+  double *energies;  // [d] of the covariances, scaled to trace 1
+};
+
+// The covariance of a sample, scaled to trace 1: [d x d].
+double *cascade_covariance(const float *sample, size_t used, size_t d);
+// Axes from the covariances of vectors and rows; false when there are none.
+int cascade_common_axes(const double *vectors, const double *rows, size_t d, struct axes *);
+int cascade_balanced_axes(const double *vectors, const double *rows, size_t d, struct axes *);
+void cascade_free_axes(struct axes *);
+// Takes the first D axes for the slice and, of balanced ones, the others for the
+// tail; also P in float32, [D x d]. False when they are too skew.
+int cascade_set_axes(struct ckernels_cascade *, const struct axes *, float *vector_basis);
+
+// Chooses means, axes, width and scales; false when the rows are out of range.
+int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vector_count, int shape);
 // Takes rows from all over as pivots.
 void cascade_choose_pivots(struct ckernels_cascade *);
 // At least the norm of a float32 vector, and closely.
@@ -110,3 +136,7 @@ float cascade_quantize_wide(const float *, size_t dimension, double size, float 
 // their products with P, over basis_step, times their scales.
 void cascade_turn(
     const struct ckernels_cascade *, const int16_t *vectors, const float *scales, size_t groups, float *turned);
+// Squares of the length of N times each int8 vector, [count x whole_width],
+// over its scale; right to 1 part in 2^19. `sums` is 128 times each vector's sum.
+void cascade_tail_squares(
+    const struct ckernels_cascade *, const int8_t *vectors, const int32_t *sums, size_t count, double *squares);

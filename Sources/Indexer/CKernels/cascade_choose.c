@@ -1,5 +1,5 @@
-// What the int8 cascade takes from samples: the means, the basis of the slice,
-// its width, the scales and the pivots. All of it decides speed alone; whatever
+// What the int8 cascade takes from samples: the means, which axes, how many of
+// them make the slice, the scales and the pivots. All of it decides speed alone; whatever
 // is chosen, the bounds computed from it hold.
 #include <cblas.h>
 #include <math.h>
@@ -9,11 +9,6 @@
 #include "CKernels.h"
 #include "cascade.h"
 #include "levels.h"
-
-// LAPACK: eigenvalues, ascending, and eigenvectors of a symmetric matrix.
-extern void dsyevd_(
-    const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w, double *work,
-    const int *lwork, int *iwork, const int *liwork, int *info);
 
 static void mean_of(const float *rows, size_t count, size_t stride, size_t d, float *mean) {
   double *sums = cascade_zeroed(d, sizeof(double));
@@ -34,50 +29,12 @@ static float *centred_sample(const float *rows, size_t count, size_t stride, siz
   return sample;
 }
 
-// Adds the covariance of a sample, scaled to trace 1.
-static void add_covariance(double *sum, const float *sample, size_t used, size_t d) {
-  float *c = cascade_zeroed(d * d, sizeof(float));
-  cblas_ssyrk(
-      CblasRowMajor, CblasLower, CblasTrans, (blasint)d, (blasint)used, 1.0f, sample, (blasint)d, 0.0f, c, (blasint)d);
-  double trace = 0;
-  for (size_t i = 0; i < d; i++) trace += (double)c[i * d + i];
-  for (size_t i = 0; i < d && trace > 0; i++) {
-    for (size_t j = 0; j <= i; j++) sum[i * d + j] += (double)c[i * d + j] / trace;
-  }
-  free(c);
-}
-
-// Axes of the sum of both covariances, the leading first: [d x d], a row an axis.
-static double *leading_axes(const double *covariance, size_t d) {
-  double *a = cascade_zeroed(d * d, sizeof(double)), *w = cascade_zeroed(d, sizeof(double));
-  memcpy(a, covariance, d * d * sizeof(double));
-  int n = (int)d, info = 0, lwork = -1, liwork = -1, isize = 0;
-  double size = 0;
-  // Row-major lower is LAPACK's upper; eigenvectors come out as rows.
-  dsyevd_("V", "U", &n, a, &n, w, &size, &lwork, &isize, &liwork, &info);
-  lwork = (int)size;
-  liwork = isize;
-  double *work = cascade_zeroed((size_t)lwork, sizeof(double));
-  int *iwork = cascade_zeroed((size_t)liwork, sizeof(int));
-  dsyevd_("V", "U", &n, a, &n, w, work, &lwork, iwork, &liwork, &info);
-  free(work);
-  free(iwork);
-  free(w);
-  double *axes = cascade_zeroed(d * d, sizeof(double));
-  for (size_t i = 0; i < d; i++) memcpy(axes + i * d, a + (d - 1 - i) * d, d * sizeof(double));
-  free(a);
-  if (info != 0) {
-    free(axes);
-    return NULL;
-  }
-  return axes;
-}
-
-// The width with the least estimated time, from sampled vectors and rows
-// centred and turned onto the axes, and each vector's best score over all rows.
+// The width with the least estimated time, in nanoseconds of one core for each
+// vector, from sampled vectors and rows centred and turned onto the axes, and
+// each vector's best score over all rows.
 static size_t choose_width(
     const float *v, size_t vectors, const float *r, size_t rows, const float *bias, const float *best, size_t d,
-    size_t count) {
+    size_t count, int balanced, double unturned_error, double *estimate) {
   double *partial = cascade_zeroed(vectors * rows, sizeof(double)), *va = cascade_zeroed(vectors, sizeof(double)),
          *ra = cascade_zeroed(rows, sizeof(double));
   for (size_t i = 0; i < vectors; i++) {
@@ -90,7 +47,7 @@ static size_t choose_width(
   memcpy(vt, va, vectors * sizeof(double));
   memcpy(rt, ra, rows * sizeof(double));
   size_t chosen = d;
-  double least = INFINITY;
+  *estimate = INFINITY;
   size_t done = 0;
   const size_t step = 16;
   for (size_t width = 2 * step < d ? 2 * step : d;; width = width + step < d ? width + step : d) {
@@ -107,19 +64,21 @@ static size_t choose_width(
         double sum = 0;
         for (size_t j = done; j < width; j++) sum += (double)v[i * d + j] * (double)r[c * d + j];
         partial[i * rows + c] += sum;
-        // Quantization leaves about 1 part in 110 of each.
-        const double bound = tail * sqrt(fmax(rt[c], 0)) + 0.018 * lengths * sqrt(ra[c]);
+        // Quantization leaves about 1 part in 110 of each once axes are mixed.
+        const double error = width < d ? 0.018 : unturned_error;
+        const double bound = tail * sqrt(fmax(rt[c], 0)) + error * lengths * sqrt(ra[c]);
         survivors += partial[i * rows + c] + (double)bias[c] + bound >= (double)best[i];
       }
     }
     done = width;
     const double share = (double)survivors / (double)(vectors * rows);
-    // In nanoseconds of one core: int8 products of the slice, second looks
-    // (more than needed at first, while the best is not known), the turning.
+    // Int8 products of the slice, second looks (more than needed at first, while
+    // the best is not known), the turning.
     const double cost = (double)count * (double)width * 0.005 + share * 2 * (double)count * 30 +
-                        (width < d ? (double)width * (double)d * 0.01 : 0);
-    if (cost < least) {
-      least = cost;
+                        (width < d ? (double)width * (double)d * 0.01 : 0) +
+                        (balanced ? (double)(d - width) * (double)d * 0.006 : 0);
+    if (cost < *estimate && !(balanced && width == d)) {
+      *estimate = cost;
       chosen = width;
     }
     if (width == d) break;
@@ -138,171 +97,134 @@ static double root_mean_square(const float *values, size_t count) {
   return sqrt(sum / (double)count);
 }
 
-static double frobenius(const double *values, size_t count) {
-  double sum = 0;
-  for (size_t i = 0; i < count; i++) sum += values[i] * values[i];
-  return sqrt(sum);
-}
-
-// The product of a matrix [n x n], transposed, and itself.
-static void square_of(const double *matrix, size_t n, double *square) {
-  cblas_dgemm(
-      CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)n, (blasint)n, (blasint)n, 1.0, matrix, (blasint)n, matrix,
-      (blasint)n, 0.0, square, (blasint)n);
-}
-
-// P: the leading axes, mixed by an orthogonal matrix (Hartley's, with signs) so
-// that no element is much larger than another and one scale suits all.
-static void mix_axes(struct ckernels_cascade *k, const double *axes) {
-  const size_t d = k->dimension, width = k->width;
-  double *mixer = cascade_zeroed(width * width, sizeof(double));
-  uint64_t state = 1;
-  for (size_t j = 0; j < width; j++) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const double sign = state >> 63 ? 1 : -1;
-    for (size_t i = 0; i < width; i++) {
-      const double angle = 6.283185307179586 * (double)(i * j % width) / (double)width;
-      mixer[i * width + j] = sign * (cos(angle) + sin(angle)) / sqrt((double)width);
-    }
+// What quantization with one scale leaves of a sample, as a part of its length.
+static double quantization_error(const float *sample, size_t count) {
+  const double scale = root_mean_square(sample, count) * 4 / 127;
+  double square = 0, error = 0;
+  for (size_t i = 0; i < count && scale > 0; i++) {
+    const double value = (double)sample[i], q = fmin(fmax(rint(value / scale), -127), 127);
+    square += value * value;
+    error += (value - q * scale) * (value - q * scale);
   }
-  cblas_dgemm(
-      CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)width, (blasint)d, (blasint)width, 1.0, mixer, (blasint)width,
-      axes, (blasint)d, 0.0, k->basis64, (blasint)d);
-  // P is what 16 bits hold, exactly; its rows are of length 1, about.
-  double square = 0, greatest = 0;
-  for (size_t i = 0; i < width * d; i++) greatest = fmax(greatest, fabs(k->basis64[i]));
-  k->basis_step = greatest < 0x1p-1 - 0x1p-15 ? 0x1p-16 : 0x1p-15;
-  const size_t pairs = (d + 1) / 2;
-  for (size_t i = 0; i < width * d; i++) {
-    const double steps = fmin(fmax(rint(k->basis64[i] / k->basis_step), -32767), 32767);
-    const size_t axis = i / d, j = i % d;
-    k->panels[((axis / PANEL_AXES * pairs + j / 2) * PANEL_AXES + axis % PANEL_AXES) * 2 + j % 2] = (int16_t)steps;
-    k->basis64[i] = steps * k->basis_step;
-    k->basis[i] = (float)k->basis64[i];
-    square += k->basis64[i] * k->basis64[i];
-  }
-  k->basis_norm = sqrt(square) * UP;
-  // P P' - I, in binary64 from the floats as they are.
-  cblas_dgemm(
-      CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)width, (blasint)width, (blasint)d, 1.0, k->basis64, (blasint)d,
-      k->basis64, (blasint)d, 0.0, mixer, (blasint)width);
-  for (size_t i = 0; i < width; i++) mixer[i * width + i] -= 1;
-  // |E|^2 = |E'E|, twice, in the norm that can be computed; rounding of a
-  // product by dgemm is below 2^-36 of its factors' norms.
-  double *power = cascade_zeroed(width * width, sizeof(double));
-  const double first = frobenius(mixer, width * width);
-  square_of(mixer, width, power);
-  const double second = frobenius(power, width * width);
-  square_of(power, width, mixer);
-  const double fourth = frobenius(mixer, width * width) + 0x1p-36 * second * second;
-  // The entries of P P' err by less than 2^-30.
-  k->skew = (sqrt(sqrt(fourth) + 0x1p-36 * first * first) + (double)width * 0x1p-30) * UP;
-  free(power);
-  free(mixer);
+  return square > 0 ? sqrt(error / square) : 0;
 }
 
-int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vector_count) {
+// A few vectors and rows of the samples, and those vectors' best scores.
+struct trial {
+  size_t vectors, rows;
+  size_t vector_step, row_step;  // in the samples
+  float *bias;                   // of the rows
+  float *best;                   // of the vectors
+  double unturned_error;         // of both, quantized as they are
+};
+
+static struct trial make_trial(
+    const struct ckernels_cascade *k, const float *vectors, size_t vector_stride, const float *v, size_t vector_used,
+    const float *r, size_t row_used) {
   const struct ckernels_rows *rows = k->rows;
   const size_t d = k->dimension;
-  mean_of(rows->values, rows->count, 1, d, k->mean_rows);
-  mean_of(vectors, vector_count, 1, d, k->mean_vectors);
-  size_t row_used, vector_used;
-  float *r = centred_sample(rows->values, rows->count, (rows->count + 8191) / 8192, d, k->mean_rows, &row_used);
-  float *v = centred_sample(vectors, vector_count, (vector_count + 8191) / 8192, d, k->mean_vectors, &vector_used);
-  double *covariance = cascade_zeroed(d * d, sizeof(double));
-  add_covariance(covariance, r, row_used, d);
-  add_covariance(covariance, v, vector_used, d);
-  double *axes = leading_axes(covariance, d);
-  free(covariance);
-  int good = axes != NULL;
-  if (good) {
-    // A few vectors and rows on the axes, and those vectors' best scores.
-    const size_t few = vector_used < 48 ? vector_used : 48, some = row_used < 1024 ? row_used : 1024;
-    const size_t vector_step = vector_used / few, row_step = row_used / some;
-    const size_t vector_stride = (vector_count + 8191) / 8192;
-    float *axes32 = cascade_zeroed(d * d, sizeof(float)), *rt = cascade_zeroed(some * d, sizeof(float)),
-          *vt = cascade_zeroed(few * d, sizeof(float)), *bias = cascade_zeroed(some, sizeof(float)),
-          *best = cascade_zeroed(few, sizeof(float)), *products = cascade_zeroed(few * 1024, sizeof(float)),
-          *raw = cascade_zeroed(few * d, sizeof(float));
-    for (size_t i = 0; i < d * d; i++) axes32[i] = (float)axes[i];
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)some, (blasint)d, (blasint)d, 1.0f, r,
-        (blasint)(d * row_step), axes32, (blasint)d, 0.0f, rt, (blasint)d);
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)few, (blasint)d, (blasint)d, 1.0f, v,
-        (blasint)(d * vector_step), axes32, (blasint)d, 0.0f, vt, (blasint)d);
-    for (size_t c = 0; c < some; c++) {
-      bias[c] = (float)ckernels_score(0, k->mean_vectors, r + c * row_step * d, d);
-    }
-    for (size_t i = 0; i < few; i++) {
-      memcpy(raw + i * d, vectors + i * vector_step * vector_stride * d, d * sizeof(float));
-      best[i] = -INFINITY;
-    }
-    for (size_t base = 0; base < rows->count; base += 1024) {
-      const size_t n = rows->count - base < 1024 ? rows->count - base : 1024;
-      cblas_sgemm(
-          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)few, (blasint)n, (blasint)d, 1.0f, raw, (blasint)d,
-          rows->values + base * d, (blasint)d, 0.0f, products, 1024);
-      for (size_t i = 0; i < few; i++) {
-        for (size_t c = 0; c < n; c++) best[i] = fmaxf(best[i], products[i * 1024 + c]);
-      }
-    }
-    for (size_t i = 0; i < few; i++) {
-      best[i] -= (float)ckernels_score(0, raw + i * d, k->mean_rows, d);
-    }
-    k->width = choose_width(vt, few, rt, some, bias, best, d, rows->count);
-    free(axes32);
-    free(vt);
-    free(bias);
-    free(best);
-    free(products);
-    free(raw);
-    free(rt);
-
-    k->padded = (k->width + 3) / 4 * 4;
-    // All dimensions need no turning: P is I.
-    float *row_slice = r, *vector_slice = v;
-    if (k->width < d) {
-      k->basis = cascade_zeroed(k->width * d, sizeof(float));
-      k->basis64 = cascade_zeroed(k->width * d, sizeof(double));
-      k->panels = cascade_zeroed(
-          (k->width + PANEL_AXES - 1) / PANEL_AXES * PANEL_AXES * ((d + 1) / 2) * 2, sizeof(int16_t));
-      mix_axes(k, axes);
-      row_slice = cascade_zeroed(row_used * k->width, sizeof(float));
-      vector_slice = cascade_zeroed(vector_used * k->width, sizeof(float));
-      cblas_sgemm(
-          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)row_used, (blasint)k->width, (blasint)d, 1.0f, r,
-          (blasint)d, k->basis, (blasint)d, 0.0f, row_slice, (blasint)k->width);
-      cblas_sgemm(
-          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)vector_used, (blasint)k->width, (blasint)d, 1.0f, v,
-          (blasint)d, k->basis, (blasint)d, 0.0f, vector_slice, (blasint)k->width);
-    }
-    // One scale for every element: 4 deviations fit, the rest is clipped and
-    // counts as quantization error.
-    k->row_scale = root_mean_square(row_slice, row_used * k->width) * 4 / 127;
-    k->vector_scale = root_mean_square(vector_slice, vector_used * k->width) * 4 / 127;
-    // What vectors will have, about: the closer, the less the maxima of blocks count.
-    const double whole = root_mean_square(v, vector_used * d) * sqrt((double)d);
-    const double inside = root_mean_square(vector_slice, vector_used * k->width) * sqrt((double)k->width);
-    k->usual = (struct terms){
-        .rest = (float)sqrt(fmax(whole * whole - inside * inside, 0)),
-        .error = (float)(k->vector_scale * sqrt((double)k->width / 12)),
-        .length = (float)(1.15 * inside)};
-    if (k->width < d) {
-      free(row_slice);
-      free(vector_slice);
-    }
-    // Vectors or rows that are all the same have no deviation.
-    if (!(k->row_scale > 0)) k->row_scale = k->vector_scale;
-    if (!(k->vector_scale > 0)) k->vector_scale = k->row_scale;
-    // Scales are used in float: take the floats.
-    k->row_scale = (double)(float)k->row_scale;
-    k->vector_scale = (double)(float)k->vector_scale;
-    k->unit = k->row_scale * k->vector_scale;
-    free(axes);
+  struct trial t = {.vectors = vector_used < 48 ? vector_used : 48, .rows = row_used < 1024 ? row_used : 1024};
+  t.vector_step = vector_used / t.vectors;
+  t.row_step = row_used / t.rows;
+  t.bias = cascade_zeroed(t.rows, sizeof(float));
+  t.best = cascade_zeroed(t.vectors, sizeof(float));
+  float *products = cascade_zeroed(t.vectors * 1024, sizeof(float)), *raw = cascade_zeroed(t.vectors * d, sizeof(float));
+  for (size_t c = 0; c < t.rows; c++) {
+    t.bias[c] = (float)ckernels_score(0, k->mean_vectors, r + c * t.row_step * d, d);
   }
-  free(r);
-  free(v);
+  for (size_t i = 0; i < t.vectors; i++) {
+    memcpy(raw + i * d, vectors + i * t.vector_step * vector_stride * d, d * sizeof(float));
+    t.best[i] = -INFINITY;
+  }
+  for (size_t base = 0; base < rows->count; base += 1024) {
+    const size_t n = rows->count - base < 1024 ? rows->count - base : 1024;
+    cblas_sgemm(
+        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)t.vectors, (blasint)n, (blasint)d, 1.0f, raw, (blasint)d,
+        rows->values + base * d, (blasint)d, 0.0f, products, 1024);
+    for (size_t i = 0; i < t.vectors; i++) {
+      for (size_t c = 0; c < n; c++) t.best[i] = fmaxf(t.best[i], products[i * 1024 + c]);
+    }
+  }
+  for (size_t i = 0; i < t.vectors; i++) t.best[i] -= (float)ckernels_score(0, raw + i * d, k->mean_rows, d);
+  free(products);
+  free(raw);
+  t.unturned_error = quantization_error(r, t.rows * d) + quantization_error(v, t.vectors * d);
+  return t;
+}
+
+// Some rows of a sample, turned onto axes in double.
+static float *turned(const double *axes, const float *sample, size_t step, size_t count, size_t d) {
+  float *axes32 = cascade_zeroed(d * d, sizeof(float)), *out = cascade_zeroed(count * d, sizeof(float));
+  for (size_t i = 0; i < d * d; i++) axes32[i] = (float)axes[i];
+  cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)d, (blasint)d, 1.0f, sample,
+      (blasint)(d * step), axes32, (blasint)d, 0.0f, out, (blasint)d);
+  free(axes32);
+  return out;
+}
+
+static size_t try_axes(
+    const struct axes *axes, const struct trial *t, const float *v, const float *r, size_t d, size_t count,
+    double *estimate) {
+  float *vt = turned(axes->vectors, v, t->vector_step, t->vectors, d);
+  float *rt = turned(axes->rows, r, t->row_step, t->rows, d);
+  const size_t width =
+      choose_width(vt, t->vectors, rt, t->rows, t->bias, t->best, d, count, axes->rows != axes->vectors, t->unturned_error, estimate);
+  free(vt);
+  free(rt);
+  return width;
+}
+
+// The first D axes of a sample.
+static float *sliced(const float *basis, const float *sample, size_t count, size_t width, size_t d) {
+  float *out = cascade_zeroed(count * width, sizeof(float));
+  cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width, (blasint)d, 1.0f, sample, (blasint)d,
+      basis, (blasint)d, 0.0f, out, (blasint)width);
+  return out;
+}
+
+// Chooses between the kinds of axes, and how many make the slice.
+static int choose_axes(
+    struct ckernels_cascade *k, const float *vectors, size_t vector_stride, const float *v, size_t vector_used,
+    const float *r, size_t row_used, int shape, struct axes *axes) {
+  const size_t d = k->dimension, count = k->rows->count;
+  double *of_vectors = cascade_covariance(v, vector_used, d), *of_rows = cascade_covariance(r, row_used, d);
+  int good = shape == CKERNELS_BALANCED ? cascade_balanced_axes(of_vectors, of_rows, d, axes)
+                                        : cascade_common_axes(of_vectors, of_rows, d, axes);
+  k->width = d - d / 2;
+  if (good && shape == CKERNELS_FASTEST) {
+    struct trial trial = make_trial(k, vectors, vector_stride, v, vector_used, r, row_used);
+    double estimate;
+    k->width = try_axes(axes, &trial, v, r, d, count, &estimate);
+    // Turning onto d axes must be worth it.
+    if (count >= 4 * d && d <= 4096 && d > 32) {
+      struct axes balanced;
+      double other = INFINITY;
+      size_t width = d;
+      if (cascade_balanced_axes(of_vectors, of_rows, d, &balanced)) {
+        width = try_axes(&balanced, &trial, v, r, d, count, &other);
+      }
+      struct axes worse = balanced;
+      if (other < estimate) {
+        worse = *axes;
+        *axes = balanced;
+        k->width = width;
+      }
+      cascade_free_axes(&worse);
+    }
+    free(trial.bias);
+    free(trial.best);
+  }
+  free(of_vectors);
+  free(of_rows);
+  return good;
+}
+
+// Lengths of the rows and of the means, for the range of everything.
+static void measure(struct ckernels_cascade *k) {
+  const struct ckernels_rows *rows = k->rows;
+  const size_t d = k->dimension;
   double longest = 0, spread = 0;
   for (size_t c = 0; c < rows->count; c++) {
     const float *values = rows->values + c * d;
@@ -318,8 +240,64 @@ int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vect
   const double mc = sqrt(ckernels_score(0, k->mean_rows, k->mean_rows, d)) * UP;
   k->mean_vectors_norm = sqrt(ckernels_score(0, k->mean_vectors, k->mean_vectors, d)) * UP;
   k->longest = fmax(longest, mc);
-  return good && k->skew < 0x1p-6 && k->row_scale > 0x1p-60 && k->vector_scale > 0x1p-60 && k->longest < 0x1p40 &&
-         k->mean_vectors_norm < 0x1p40 && k->spread * (k->mean_vectors_norm + 4 * (double)(k->usual.rest + k->usual.error + k->usual.length)) / k->unit < 0x1p28;
+}
+
+int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vector_count, int shape) {
+  const struct ckernels_rows *rows = k->rows;
+  const size_t d = k->dimension;
+  mean_of(rows->values, rows->count, 1, d, k->mean_rows);
+  mean_of(vectors, vector_count, 1, d, k->mean_vectors);
+  size_t row_used, vector_used;
+  const size_t vector_stride = (vector_count + 8191) / 8192;
+  float *r = centred_sample(rows->values, rows->count, (rows->count + 8191) / 8192, d, k->mean_rows, &row_used);
+  float *v = centred_sample(vectors, vector_count, vector_stride, d, k->mean_vectors, &vector_used);
+  struct axes axes;
+  int good = choose_axes(k, vectors, vector_stride, v, vector_used, r, row_used, shape, &axes);
+  k->padded = (k->width + 3) / 4 * 4;
+  k->turned_rows = k->width;
+  k->vector_stretch = k->row_stretch = 1;
+  // All dimensions need no turning: P is I.
+  float *row_slice = r, *vector_slice = v;
+  if (good && k->width < d) {
+    float *vector_basis = cascade_zeroed(k->width * d, sizeof(float));
+    good = cascade_set_axes(k, &axes, vector_basis);
+    row_slice = sliced(k->row_basis, r, row_used, k->width, d);
+    vector_slice = sliced(vector_basis, v, vector_used, k->width, d);
+    free(vector_basis);
+  }
+  // One scale for every element: 4 deviations fit, the rest is clipped and
+  // counts as quantization error.
+  k->row_scale = root_mean_square(row_slice, row_used * k->width) * 4 / 127;
+  k->vector_scale = root_mean_square(vector_slice, vector_used * k->width) * 4 / 127;
+  // What vectors will have, about: the closer, the less the maxima of blocks count.
+  const double whole = root_mean_square(v, vector_used * d) * sqrt((double)d);
+  const double inside = root_mean_square(vector_slice, vector_used * k->width) * sqrt((double)k->width);
+  double tail = fmax(whole * whole - inside * inside, 0);
+  if (k->tail_blocks > 0) {
+    tail = 0;
+    for (size_t i = k->width; i < d; i++) tail += axes.energies[i] * whole * whole;
+  }
+  k->usual = (struct terms){
+      .rest = (float)sqrt(tail),
+      .error = (float)(k->vector_scale * sqrt((double)k->width / 12)),
+      .length = (float)(1.15 * inside)};
+  // Vectors or rows that are all the same have no deviation.
+  if (!(k->row_scale > 0)) k->row_scale = k->vector_scale;
+  if (!(k->vector_scale > 0)) k->vector_scale = k->row_scale;
+  // Scales are used in float: take the floats.
+  k->row_scale = (double)(float)k->row_scale;
+  k->vector_scale = (double)(float)k->vector_scale;
+  k->unit = k->row_scale * k->vector_scale;
+  if (row_slice != r) free(row_slice);
+  if (vector_slice != v) free(vector_slice);
+  cascade_free_axes(&axes);
+  free(r);
+  free(v);
+  measure(k);
+  const double usual = (double)(k->usual.rest + k->usual.error + k->usual.length);
+  return good && k->row_scale > 0x1p-60 && k->vector_scale > 0x1p-60 && k->longest < 0x1p40 &&
+         k->mean_vectors_norm < 0x1p40 &&
+         k->spread * (k->mean_vectors_norm + 4 * usual * k->row_stretch) / k->unit < 0x1p28;
 }
 
 // Takes rows from all over as pivots.
@@ -348,7 +326,7 @@ void cascade_choose_pivots(struct ckernels_cascade *k) {
       memcpy(p, b, d * sizeof(float));
     } else {
       cblas_sgemv(
-          CblasRowMajor, CblasNoTrans, (blasint)width, (blasint)d, 1.0f, k->basis, (blasint)d, b, 1, 0.0f, p, 1);
+          CblasRowMajor, CblasNoTrans, (blasint)width, (blasint)d, 1.0f, k->row_basis, (blasint)d, b, 1, 0.0f, p, 1);
     }
     for (size_t j = 0; j < width; j++) {
       k->pivot_halves[g] += p[j] * p[j] / 2;

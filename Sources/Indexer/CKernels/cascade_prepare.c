@@ -31,7 +31,7 @@ void cascade_put_in_lane(const struct ckernels_cascade *k, const uint8_t *slice,
 }
 
 struct ckernels_cascade *ckernels_cascade_new(
-    const struct ckernels_rows *rows, const float *vectors, size_t vector_count) {
+    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape) {
   const size_t d = rows->dimension;
   // Wider rows could overflow the sums, and one row needs no search.
   if (d > 32768 || rows->count < 2 || vector_count == 0) return NULL;
@@ -40,14 +40,14 @@ struct ckernels_cascade *ckernels_cascade_new(
   k->dimension = d;
   k->mean_rows = cascade_zeroed(d, sizeof(float));
   k->mean_vectors = cascade_zeroed(d, sizeof(float));
-  if (!cascade_choose(k, vectors, vector_count)) {
+  k->whole_width = (d + 63) / 64 * 64;
+  k->whole_stride = k->whole_width + 64;
+  if (!cascade_choose(k, vectors, vector_count, shape)) {
     ckernels_cascade_free(k);
     return NULL;
   }
   cascade_choose_pivots(k);
   k->blocks = (rows->count + BLOCK_ROWS - 1) / BLOCK_ROWS;
-  k->whole_width = (d + 63) / 64 * 64;
-  k->whole_stride = k->whole_width + 64;
   k->slices = cascade_zeroed(rows->count * k->padded, 1);
   k->slice_bounds = cascade_zeroed(rows->count, sizeof *k->slice_bounds);
   k->order = cascade_zeroed(rows->count, sizeof(uint32_t));
@@ -60,13 +60,21 @@ struct ckernels_cascade *ckernels_cascade_new(
 
 size_t ckernels_cascade_width(const struct ckernels_cascade *k) { return k->width; }
 
+int ckernels_cascade_is_balanced(const struct ckernels_cascade *k) { return k->tail_blocks > 0; }
+
+void ckernels_cascade_spoil(struct ckernels_cascade *k) {
+  for (size_t i = 0; i < k->blocks * BLOCK_ROWS * k->padded; i += 3) k->packed[i] ^= 0xFF;
+}
+
 void ckernels_cascade_free(struct ckernels_cascade *k) {
   if (k == NULL) return;
   free(k->mean_rows);
   free(k->mean_vectors);
-  free(k->basis);
+  free(k->row_basis);
   free(k->basis64);
   free(k->panels);
+  free(k->tail_axes);
+  free(k->tail_scales);
   free(k->packed);
   free(k->offsets);
   free(k->bounds);
@@ -86,8 +94,8 @@ static float float_above(double value) { return nextafterf((float)value, INFINIT
 
 void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t end) {
   enum { BATCH = 64 };
-  const size_t d = k->dimension, width = k->width;
-  double *b = cascade_zeroed(BATCH * d, sizeof(double)), *p = cascade_zeroed(BATCH * width, sizeof(double));
+  const size_t d = k->dimension, width = k->width, turned = k->turned_rows;
+  double *b = cascade_zeroed(BATCH * d, sizeof(double)), *p = cascade_zeroed(BATCH * turned, sizeof(double));
   float *p32 = cascade_zeroed(BATCH * width, sizeof(float)), *products = cascade_zeroed(BATCH * k->groups, sizeof(float));
   for (size_t base = first; base < end; base += BATCH) {
     const size_t n = end - base < BATCH ? end - base : BATCH;
@@ -96,10 +104,10 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
       memcpy(p, b, n * d * sizeof(double));
     } else {
       cblas_dgemm(
-          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)width, (blasint)d, 1.0, b, (blasint)d,
-          k->basis64, (blasint)d, 0.0, p, (blasint)width);
+          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)turned, (blasint)d, 1.0, b, (blasint)d,
+          k->basis64, (blasint)d, 0.0, p, (blasint)turned);
     }
-    for (size_t i = 0; i < n * width; i++) p32[i] = (float)p[i];
+    for (size_t i = 0; i < n * width; i++) p32[i] = (float)p[i / width * turned + i % width];
     cblas_sgemm(
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)k->groups, (blasint)width, 1.0f, p32,
         (blasint)width, k->pivot_slices, (blasint)width, 0.0f, products, (blasint)k->groups);
@@ -114,7 +122,7 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
       double square = 0, inside = 0, error = 0, length = 0;
       for (size_t j = 0; j < d; j++) square += b[i * d + j] * b[i * d + j];
       for (size_t j = 0; j < width; j++) {
-        const double value = p[i * width + j];
+        const double value = p[i * turned + j];
         const double q = fmin(fmax(rint(value / k->row_scale), -128), 127);
         slice[j] = (uint8_t)((int)q + 128);
         inside += value * value;
@@ -125,7 +133,12 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
       // rho: rounding of the dgemm, with room.
       const double rho = 0x1p-36 * k->basis_norm * sqrt(square);
       const double e = (sqrt(error) + rho) * UP, kept = fmax(sqrt(inside) - rho, 0);
-      const double rest = fmax(square * (1 + 2 * k->skew) * UP - kept * kept, 0);
+      double rest = fmax(square * (1 + 2 * k->skew) * UP - kept * kept, 0);
+      if (k->tail_blocks > 0) {
+        double tail = 0;
+        for (size_t j = width; j < d; j++) tail += p[i * turned + j] * p[i * turned + j];
+        rest = (sqrt(tail) + rho) * (sqrt(tail) + rho) * UP;
+      }
       const double bias = cascade_mean_product(k, k->rows->values + c * d);
       const struct terms terms = {
           .rest = float_above(sqrt(e * e + rest) * UP),

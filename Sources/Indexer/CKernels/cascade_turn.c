@@ -1,5 +1,6 @@
 // Turning vectors onto the axes of the slice, in 16-bit integers: P x is exact,
-// and what x leaves out of a vector is known.
+// and what x leaves out of a vector is known. And the length of the tail, in
+// 8-bit integers.
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -81,6 +82,56 @@ TARGET_VNNI void cascade_turn(
         case 2: turn2(axes, six, pairs, scale, out, stride); break;
         default: turn1(axes, six, pairs, scale, out, stride); break;
       }
+    }
+  }
+}
+
+// Six vectors with a block of 64 axes.
+TARGET_VNNI static void add_squares(
+    const uint8_t *axes, const float *scales, const int8_t *const vectors[GROUP_VECTORS],
+    const int32_t sums[GROUP_VECTORS], size_t quads, double squares[GROUP_VECTORS]) {
+  __m512i s[GROUP_VECTORS][4];
+  for (int v = 0; v < GROUP_VECTORS; v++) {
+    for (int r = 0; r < 4; r++) s[v][r] = _mm512_set1_epi32(-sums[v]);
+  }
+  for (size_t q = 0; q < quads; q++) {
+    __m512i a[4];
+    for (int r = 0; r < 4; r++) a[r] = _mm512_loadu_si512(axes + 4 * BLOCK_ROWS * q + 64 * r);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < GROUP_VECTORS; v++) {
+      int32_t four;
+      memcpy(&four, vectors[v] + 4 * q, 4);
+      const __m512i x = _mm512_set1_epi32(four);
+      for (int r = 0; r < 4; r++) s[v][r] = _mm512_dpbusd_epi32(s[v][r], a[r], x);
+    }
+  }
+  for (int v = 0; v < GROUP_VECTORS; v++) {
+    __m512 square = _mm512_setzero_ps();
+    for (int r = 0; r < 4; r++) {
+      const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(s[v][r]), _mm512_loadu_ps(scales + 16 * r));
+      square = _mm512_fmadd_ps(y, y, square);
+    }
+    squares[v] += (double)_mm512_reduce_add_ps(square);
+  }
+}
+
+TARGET_VNNI void cascade_tail_squares(
+    const struct ckernels_cascade *k, const int8_t *vectors, const int32_t *sums, size_t count, double *squares) {
+  for (size_t i = 0; i < count; i++) squares[i] = 0;
+  for (size_t block = 0; block < k->tail_blocks; block++) {
+    for (size_t first = 0; first < count; first += GROUP_VECTORS) {
+      const int8_t *six[GROUP_VECTORS];
+      int32_t six_sums[GROUP_VECTORS];
+      double six_squares[GROUP_VECTORS] = {0};
+      for (size_t v = 0; v < GROUP_VECTORS; v++) {
+        const size_t i = first + v < count ? first + v : count - 1;
+        six[v] = vectors + i * k->whole_width;
+        six_sums[v] = sums[i];
+      }
+      add_squares(
+          k->tail_axes + block * BLOCK_ROWS * k->whole_width, k->tail_scales + block * BLOCK_ROWS, six, six_sums,
+          k->whole_width / 4, six_squares);
+      for (size_t v = 0; v < GROUP_VECTORS && first + v < count; v++) squares[first + v] += six_squares[v];
     }
   }
 }

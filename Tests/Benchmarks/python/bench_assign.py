@@ -1,13 +1,25 @@
 #!/usr/bin/env python3
-"""Exact assignment: tarn's engine, OpenBLAS sgemm with argmax, and faiss-cpu, in turn in one run.
+"""Exact assignment: tarn's engine, FAISS of two ages, and OpenBLAS sgemm with argmax, in turn in one run.
 
-    bench_assign.py [--features DIR] [--nlist 1024,16384,65536,131072] [--data paired,plain,isotropic,laion] [--rounds 5]
+    bench_assign.py [--features DIR] [--cases paired:16384,nearest,...] [--rounds 3]
 
-All find the list with the greatest inner product for each of N vectors of 768 dimensions. Prints medians and ratios.
-Winners of faiss-cpu are compared with tarn's; where they differ, binary64 says who is right.
+All find the list with the greatest inner product for each of N vectors. Prints medians of vectors per second and
+ratios. Winners of faiss-cpu are compared with tarn's; where they differ, binary64 says who is right.
 
+A case is data:lists. Data, 768 dimensions:
+  paired      vectors are images, centroids lie where captions are
+  plain       vectors are images, centroids lie where images are
+  laion       a common mean, a falling spectrum, a few outlier dimensions; no clusters
+  isotropic   no structure at all: a slice cannot help
 Features: `image.npy` and `caption.npy` in DIR, or the example features; enlarged by seeded jitter, normalised, and
 brought to 768 dimensions by a seeded orthogonal map, which changes no inner product.
+  nearest     the nearest of 20,000 images (or of all there are) for each caption, features as they are
+
+Columns: faiss-cpu and FAISS (the installed libfaiss) are IndexFlatIP.search with k = 1 on all threads; avx2 is tarn held
+to AVX2 (TARN_SIMD), which is sgemm and its bound; /name is tarn's rate over that peer's, avx2/ the AVX2 engine's over
+sgemm's; GOPS counts every vector, list and dimension twice, whether it was multiplied or not; looked are rows left by
+the slice, of so many dimensions (b: balanced axes), and scored those left to binary64; MB is peak memory beyond the
+vectors, that of the float32 lists included.
 """
 
 import argparse
@@ -24,6 +36,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BENCH = pathlib.Path(os.environ.get("TARN_BENCH", ROOT / ".build" / "release" / "tarn-bench"))
 DIMENSION = 768
+DEFAULT = "paired:16384,plain:16384,laion:16384,isotropic:16384,paired:131072,paired:1024,nearest"
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -83,17 +96,23 @@ def data(kind: str, features: Features, nlist: int, count: int) -> tuple[np.ndar
     return unit(features.more(features.captions, nlist, seed=13) + 0.5 * features.more(features.captions, nlist, seed=14)), vectors
 
 
-class Tarn:
-    def __init__(self, rows: pathlib.Path, queries: pathlib.Path, **environ: str) -> None:
+class Bench:
+    """A tarn-bench process that repeats its work for each line."""
+
+    def __init__(self, verb: str, rows: pathlib.Path, queries: pathlib.Path, **environ: str) -> None:
         self.process = subprocess.Popen(
-            [str(BENCH), "assign", "--rows", str(rows), "--queries", str(queries)], stdin=subprocess.PIPE,
+            [str(BENCH), verb, "--rows", str(rows), "--queries", str(queries)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env={**os.environ, **environ})
         self.engine = json.loads(self.process.stdout.readline())["engine"]
 
-    def run(self, winners: pathlib.Path | None = None) -> dict:
-        self.process.stdin.write(f"run {winners or ''}".strip() + "\n")
+    def run(self, argument: object = "") -> dict:
+        self.process.stdin.write(f"run {argument}".strip() + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    def rate(self, argument: object = "") -> float:
+        result = self.run(argument)
+        return result["vectors"] / result["seconds"]
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -118,49 +137,54 @@ def timed(body) -> tuple[float, object]:
 def compare(kind: str, nlist: int, features: Features, rounds: int, scratch: pathlib.Path) -> None:
     import faiss
     faiss.omp_set_num_threads(os.cpu_count())
-    count = max(2048, min(65_536, (1 << 29) // nlist))
-    rows, vectors = data(kind, features, nlist, count)
-    paths = scratch / "rows.npy", scratch / "queries.npy"
-    np.save(paths[0], rows)
-    np.save(paths[1], vectors)
-    index = faiss.IndexFlatIP(DIMENSION)
-    index.add(rows)
-    tarn = Tarn(*paths)
-    plain = Tarn(*paths, TARN_ENGINE="sgemm")
-    times: dict[str, list[float]] = {"tarn": [], "tarn-sgemm": [], "sgemm": [], "faiss": []}
-    cost = {}
+    if kind == "nearest":
+        nlist = min(20_000, len(features.images))
+        rows, vectors = unit(features.images[:nlist]), unit(features.captions[:nlist])
+    else:
+        rows, vectors = data(kind, features, nlist, 131_072 if nlist <= 4096 else 32_768)
+    count, dimension = vectors.shape
     # The peers are slow at large nlist: they get a share of the vectors, and the rate is compared.
-    share = vectors[:max(1024, count // 4)]
-    theirs = None
+    share = vectors[:count if kind == "nearest" else max(2048, min(count, (1 << 27) // nlist))]
+    paths = scratch / "rows.npy", scratch / "queries.npy", scratch / "share.npy"
+    for path, values in zip(paths, (rows, vectors, share)):
+        np.save(path, values)
+    index = faiss.IndexFlatIP(dimension)
+    index.add(rows)
+    tarn = Bench("assign", *paths[:2])
+    avx2 = Bench("assign", paths[0], paths[2], TARN_SIMD="avx2")
+    flat = Bench("flat", paths[0], paths[2])
+    rates: dict[str, list[float]] = {"tarn": [], "faiss-cpu": [], "faiss": [], "sgemm": [], "avx2": []}
+    tarn.run()  # prepares the rows
     for _ in range(rounds):
         cost = tarn.run(scratch / "winners")
-        times["tarn"].append(count / cost["seconds"])
+        rates["tarn"].append(count / cost["seconds"])
         seconds, found = timed(lambda: index.search(share, 1))
-        theirs = found[1][:, 0]
-        times["faiss"].append(len(share) / seconds)
+        rates["faiss-cpu"].append(len(share) / seconds)
         seconds, _ = timed(lambda: sgemm(rows, share))
-        times["sgemm"].append(len(share) / seconds)
-        times["tarn-sgemm"].append(count / plain.run()["seconds"])
-    tarn.close()
-    plain.close()
-    ours = np.fromfile(scratch / "winners", np.uint32)
+        rates["sgemm"].append(len(share) / seconds)
+        rates["avx2"].append(avx2.rate())
+        rates["faiss"].append(flat.rate())
+    for process in (tarn, avx2, flat):
+        process.close()
+    ours, theirs = np.fromfile(scratch / "winners", np.uint32), found[1][:, 0]
     exact = rows.astype(np.float64)
     worse = sum(
         1 for i in np.flatnonzero(ours[:len(share)] != theirs)
         if exact[ours[i]] @ vectors[i].astype(np.float64) < exact[theirs[i]] @ vectors[i].astype(np.float64))
-    rate = {name: statistics.median(values) for name, values in times.items()}
-    effective = 2 * rate["tarn"] * nlist * DIMENSION / 1e9
+    rate = {name: statistics.median(values) for name, values in rates.items()}
+    gops = 2 * rate["tarn"] * nlist * dimension / 1e9
+    slice_width = f"{cost['width']}{'b' if cost['balanced'] else ''}"
     print(
-        f"{kind:9}  {nlist:6}  {rate['tarn']:9.0f}  {rate['faiss']:8.0f}  {rate['sgemm']:8.0f}  {rate['tarn-sgemm']:10.0f}  "
-        f"{rate['tarn'] / rate['faiss']:5.1f}x  {rate['tarn'] / rate['sgemm']:5.1f}x  {effective:9.0f}  "
-        f"{cost['rescored'] / count:6.1f}  {cost['engine_bytes'] / 1e6:6.0f}  {worse}  {tarn.engine}", flush=True)
+        f"{kind:9} {nlist:7} {rate['tarn']:9.0f} {rate['faiss-cpu']:9.0f} {rate['faiss']:8.0f} {rate['sgemm']:8.0f} "
+        f"{rate['avx2']:8.0f} {rate['tarn'] / rate['faiss-cpu']:9.1f}x {rate['tarn'] / rate['faiss']:6.1f}x "
+        f"{rate['tarn'] / rate['sgemm']:6.1f}x {rate['avx2'] / rate['sgemm']:5.2f} {gops:7.0f} {slice_width:>6} "
+        f"{cost['looked'] / count:7.1f} {cost['rescored'] / count:6.1f} {cost['engine_bytes'] / 1e6:5.0f} {worse:5}", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description="exact assignment and its peers, in turn")
     parser.add_argument("--features", type=pathlib.Path)
-    parser.add_argument("--nlist", default="1024,16384,65536,131072")
-    parser.add_argument("--data", default="paired,plain,laion,isotropic")
+    parser.add_argument("--cases", default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("TARN_BENCH_ROUNDS", "3")))
     options = parser.parse_args()
     try:
@@ -168,14 +192,21 @@ def main() -> None:
     except ImportError:
         print("assign: faiss-cpu is not installed here; make bench installs it")
         return
-    print(f"exact assignment, {DIMENSION} dimensions, {os.cpu_count()} threads, faiss-cpu {faiss.__version__}, vectors per second")
+    print(f"exact assignment, {DIMENSION} dimensions, {os.cpu_count()} threads, faiss-cpu {faiss.__version__}")
+    peak = subprocess.run([str(BENCH), "peak"], capture_output=True, text=True)
+    if peak.returncode == 0:
+        found = json.loads(peak.stdout)
+        print(
+            f"int8 products: oneDNN {found['onednn_gops']:.0f} GOPS, the first pass {found['first_pass_gops']:.0f} GOPS, "
+            f"{100 * found['share']:.0f} % of it")
     print(
-        "data        nlist       tarn     faiss     sgemm  tarn-sgemm  /faiss  /sgemm  eff. GOPS  scores      MB  worse  engine")
+        "data        lists      tarn faiss-cpu    FAISS    sgemm     avx2 /faiss-cpu  /FAISS  /sgemm avx2/    GOPS  slice "
+        " looked scored    MB worse")
     features = Features(options.features)
     with tempfile.TemporaryDirectory(prefix="tarn-bench-") as scratch:
-        for kind in options.data.split(","):
-            for nlist in map(int, options.nlist.split(",")):
-                compare(kind, nlist, features, options.rounds, pathlib.Path(scratch))
+        for case in options.cases.split(","):
+            kind, _, nlist = case.partition(":")
+            compare(kind, int(nlist or 16_384), features, options.rounds, pathlib.Path(scratch))
 
 
 if __name__ == "__main__":

@@ -78,11 +78,18 @@ struct ckernels_cascade;
 /// Whether the CPU has the instructions of the cascade (AVX-512 VNNI).
 int ckernels_has_vnni(void);
 
+/// What the first pass multiplies, which decides speed and no result.
+enum ckernels_shape {
+  CKERNELS_FASTEST = 0,   // what the sample suggests
+  CKERNELS_COMMON = 1,    // half of the axes that vectors and rows share
+  CKERNELS_BALANCED = 2,  // half of the axes balanced between the two
+};
+
 /// Begins to prepare rows, which must outlive the result. `vectors` is a sample
 /// of those that will be searched for; it decides speed, not results. Returns
 /// NULL when the cascade does not suit these rows.
 struct ckernels_cascade *ckernels_cascade_new(
-    const struct ckernels_rows *rows, const float *vectors, size_t vector_count);
+    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape);
 /// Quantizes rows [first, end); ranges may go to several threads.
 void ckernels_cascade_quantize(struct ckernels_cascade *, size_t first, size_t end);
 /// Orders the rows, once all are quantized.
@@ -96,6 +103,10 @@ void ckernels_cascade_pack(struct ckernels_cascade *, size_t first, size_t end);
 void ckernels_cascade_packed(struct ckernels_cascade *);
 /// Dimensions of the slice that the first pass multiplies.
 size_t ckernels_cascade_width(const struct ckernels_cascade *);
+/// Whether vectors and rows are turned onto balanced axes.
+int ckernels_cascade_is_balanced(const struct ckernels_cascade *);
+/// Changes the packed rows, as if a kernel multiplied wrong.
+void ckernels_cascade_spoil(struct ckernels_cascade *);
 void ckernels_cascade_free(struct ckernels_cascade *);
 /// Bytes of scratch that ckernels_best_cascade needs for up to `count` vectors.
 size_t ckernels_cascade_scratch(const struct ckernels_cascade *, size_t count);
@@ -131,6 +142,10 @@ void ckernels_softmax(int level, float *values, const float *offsets, size_t cou
 void ckernels_adam(
     int level, float *weights, float *first, float *second, const float *gradient, size_t count,
     float gradient_scale, float rate, float second_correction);
+
+/// The products of the first pass alone, for measuring: all rows with groups of
+/// six slices, [groups x width rounded up to 4 x 6]. Returns how many are great.
+uint64_t ckernels_cascade_products(const struct ckernels_cascade *, const int8_t *slices, size_t groups);
 
 /// OpenBLAS to one thread for good; the caller's threads are the only ones.
 void ckernels_single_threaded_blas(void);
