@@ -34,7 +34,8 @@ struct SourceAdd: ParsableCommand {
   @Option(name: .customLong("url-list"), help: ArgumentHelp("A file with one URL a line, in order.", valueName: "file"))
   var urlList: String?
 
-  @Option(help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order of their names.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order.", valueName: "dir"))
   var directory: String?
 
   @Option(help: ArgumentHelp("Elements per row.", valueName: "d"))
