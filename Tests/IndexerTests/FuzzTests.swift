@@ -106,7 +106,7 @@ struct FuzzTests {
       inputs, trained: sample.trained, trainedDigest: digest, to: path, temporaryPath: path + ".tmp"
     )
     let queries = Array(sample.vectors.prefix(12))
-    let counts = try fuzz("faiss", seeds: [try bytes(of: path)], count: 3000) { path in
+    let counts = try fuzz("faiss", seeds: [try bytes(of: path)], count: 500) { path in
       let searcher = try VersionSearcher(outputShards: [path])
       let query = Array(queries.prefix(searcher.dimension))
       guard query.count == searcher.dimension else { return }
