@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 TARN := $(CURDIR)/.build/release/tarn
 
-.PHONY: help deps build demo test test-swift test-interop bench lint clean
+.PHONY: help deps build demo test test-swift test-interop fuzz bench lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,10 @@ test-swift: build ## the Swift tests
 
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
+
+FUZZ_SECONDS ?= 600
+fuzz: build ## damaged files against every reader, FUZZ_SECONDS each (600)
+	TARN_FUZZ_SECONDS=$(FUZZ_SECONDS) swift test -c release --skip-build --filter FuzzTests
 
 bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes long, wants a quiet machine
 	TARN_CONTENTION_SECONDS=60 swift test -c release --skip-build --filter ConcurrencyTests

@@ -11,9 +11,14 @@ struct Search: ParsableCommand {
       With --output OUT the answer is OUT.ids.npy (int64, [n × k], -1 where there is none) and OUT.scores.npy (float32,
       [n × k]); otherwise a table with the place of each row, or with --json one line for each query.
 
+      Queries are .npy, .safetensors, .fbin or .fvecs files, or .pt/.tensor files of torch.save with one tensor, from which
+      nothing is executed. --rerank F finds F·k rows and keeps the k best by their original features, whose shards must be
+      in the lake.
+
       EXAMPLES
         tarn search laion@1 --queries captions.npy -k 10 --nprobe 8
         tarn search laion@1 --queries captions.npy -k 100 --nprobe 64 --output answers
+        tarn search laion@1 --queries captions.pt -k 10 --nprobe 64 --rerank 4
 
       \(ExitStatus.help)
       """)
@@ -21,7 +26,7 @@ struct Search: ParsableCommand {
   @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
   var version: String
 
-  @Option(help: ArgumentHelp("Queries: an .npy file, float16 or float32, [n × dimension].", valueName: "file"))
+  @Option(help: ArgumentHelp("Queries: a feature file, float16 or float32, [n × dimension].", valueName: "file"))
   var queries: String
 
   @Option(name: .short, help: ArgumentHelp("Neighbours for each query.", valueName: "k"))
@@ -33,10 +38,17 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Write OUT.ids.npy and OUT.scores.npy.", valueName: "out"))
   var output: String?
 
+  @Option(help: ArgumentHelp("Find F·k rows and order them by their original features.", valueName: "f"))
+  var rerank: Int?
+
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
   var threads: Int?
 
   @OptionGroup var global: GlobalOptions
+
+  func validate() throws {
+    if let rerank, !(1...1000).contains(rerank) { throw ValidationError("--rerank is 1 to 1000.") }
+  }
 
   func run() throws {
     let catalog = try global.read()
@@ -53,9 +65,14 @@ struct Search: ParsableCommand {
         .usage, "\(queries) has rows of \(file.dimension) elements, \(version.name) has \(searcher.dimension)",
         hint: "search with features of the model it was built from")
     }
-    let found = try searcher.search(
-      file.matrix.floats(rows: 0..<file.rowCount), k: k, nprobe: nprobe,
+    let vectors = file.matrix.floats(rows: 0..<file.rowCount)
+    guard (1...65_536 / (rerank ?? 1)).contains(k) else {
+      throw IndexerError(.usage, "k is \(k), not in 1...\(65_536 / (rerank ?? 1))")
+    }
+    var found = try searcher.search(
+      vectors, k: k * (rerank ?? 1), nprobe: nprobe,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+    if rerank != nil { found = try Reranker(version, in: catalog).rerank(found, queries: vectors, k: k) }
     if let output {
       try Disk.writeAtomically(
         NpyHeader.bytes(descr: "<i8", rowCount: file.rowCount, columns: k) + found.paddedIDs.littleEndianBytes,
@@ -64,18 +81,21 @@ struct Search: ParsableCommand {
         NpyHeader.bytes(descr: "<f4", rowCount: file.rowCount, columns: k)
           + found.paddedScores.map(\.bitPattern).littleEndianBytes, to: output + ".scores.npy")
     } else if global.json {
-      printLines(found)
+      try printLines(found, catalog, version)
     } else {
       try printTable(found, catalog, version)
     }
     Output.flush()
   }
 
-  private func printLines(_ found: SearchResult) {
+  private func printLines(_ found: SearchResult, _ catalog: LakeCatalog, _ version: IndexVersion) throws {
     for (query, row) in found.neighbors.enumerated() {
+      let places = try row.map { try catalog.locate($0.id, in: version) }
       Output.json([
         "query": .count(query), "ids": .array(row.map { .integer($0.id) }),
         "scores": .array(row.map { .number(Double($0.score)) }),
+        "shards": .array(places.map { $0.map { .string($0.shard) } ?? .null }),
+        "rows": .array(places.map { $0.map { .count($0.row) } ?? .null }),
       ])
     }
   }

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Catalog
 internal import Foundation
+internal import Indexer
 
 extension ElementType: ExpressibleByArgument {}
 extension Modality: ExpressibleByArgument {}
@@ -33,7 +34,8 @@ struct SourceAdd: ParsableCommand {
   @Option(name: .customLong("url-list"), help: ArgumentHelp("A file with one URL a line, in order.", valueName: "file"))
   var urlList: String?
 
-  @Option(help: ArgumentHelp("A directory of .npy files, in natural order of their names.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order.", valueName: "dir"))
   var directory: String?
 
   @Option(help: ArgumentHelp("Elements per row.", valueName: "d"))
@@ -148,7 +150,13 @@ struct SourceAdd: ParsableCommand {
       throw CatalogError(.usage, "\(path) is not a directory that can be read")
     }
     // 2 before 10: file order decides the row ids.
-    let names = entries.filter { $0.hasSuffix(".npy") }.sorted {
+    let found = Set(entries.compactMap(FeatureFormat.init(extensionOf:)))
+    guard found.contains(.npy) || found.count <= 1 else {
+      throw CatalogError(
+        .usage, "\(path) has feature files of several formats and none is .npy", hint: "put one kind into a directory")
+    }
+    let format = found.contains(.npy) ? .npy : found.first
+    let names = entries.filter { FeatureFormat(extensionOf: $0) == format && format != nil }.sorted {
       $0.compare($1, options: .numeric) == .orderedAscending
     }
     let urls = try names.map { name in

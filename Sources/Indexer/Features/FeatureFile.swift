@@ -4,7 +4,10 @@
 package import Catalog
 internal import Glibc
 
-/// A `.npy` feature file, memory-mapped.
+/// A feature file, memory-mapped.
+///
+/// Its name says which format it is, see ``FeatureFormat``. Rows that are not
+/// dense, those of an `.fvecs` file, are copied.
 package final class FeatureFile: Sendable {
   package let path: String
   /// The rows.
@@ -24,7 +27,7 @@ package final class FeatureFile: Sendable {
   ///   overlong, or of another dimension or element type; `.inputsMissing`
   ///   when there is no such file; `.io`.
   package init(_ path: String, dimension: Int? = nil, elementType: ElementType? = nil) throws {
-    let header = try Self.header(of: path)
+    let header = try Self.layout(of: path)
     if let dimension, header.dimension != dimension {
       throw IndexerError(
         .badFeatures, "\(path) has rows of \(header.dimension) elements, not \(dimension)",
@@ -36,9 +39,14 @@ package final class FeatureFile: Sendable {
         hint: "register it under a source of its own dtype")
     }
     self.path = path
-    matrix = try FeatureMatrix(
-      mapping: path, byteOffset: header.dataOffset, elementType: header.elementType,
-      rowCount: header.rowCount, dimension: header.dimension)
+    if header.gapByteCount > 0 {
+      let rows = try Self.explained(path) { try UntrustedFile(path: path).rows(header) }
+      matrix = FeatureMatrix(rows, dimension: header.dimension)
+    } else {
+      matrix = try FeatureMatrix(
+        mapping: path, byteOffset: header.dataOffset, elementType: header.elementType, rowCount: header.rowCount,
+        dimension: header.dimension, isWholeFile: FeatureFormat(ofFile: path) != .torch)
+    }
   }
 
   /// As the matrix's, for a caller that has only the file.
@@ -58,6 +66,28 @@ package final class FeatureFile: Sendable {
     IndexerError(
       .badFeatures, "\(path): row \(bad.row) holds \(bad.defect.rawValue)",
       hint: "replace the file, or leave such rows out with --bad-rows skip")
+  }
+
+  private static func layout(of path: String) throws -> FeatureLayout {
+    try explained(path) {
+      switch FeatureFormat(ofFile: path) {
+      case .npy:
+        let header = try header(of: path)
+        return try FeatureLayout(
+          header.elementType, shape: [header.rowCount, header.dimension], dataOffset: header.dataOffset)
+      case .torch: return try .torch(UntrustedFile(path: path))
+      case .safetensors: return try .safetensors(UntrustedFile(path: path))
+      case .fbin: return try .fbin(UntrustedFile(path: path))
+      case .fvecs: return try .fvecs(UntrustedFile(path: path))
+      }
+    }
+  }
+
+  /// Turns a fault into an error that names the file.
+  private static func explained<Value>(_ path: String, _ body: () throws -> Value) throws -> Value {
+    do { return try body() } catch let fault as FeatureFault {
+      throw IndexerError(.badFeatures, "\(path): \(fault.cause)")
+    }
   }
 
   private static func header(of path: String) throws -> NpyHeader {

@@ -35,15 +35,17 @@ internal import Glibc
   /// Maps the elements of a file.
   ///
   /// - Parameters:
-  ///   - path: A file of `byteOffset` bytes and then exactly the matrix.
+  ///   - path: A file of `byteOffset` bytes and then the matrix.
   ///   - byteOffset: Where the first element is.
   ///   - elementType: How elements are stored.
   ///   - rowCount: Rows, `0...`.
   ///   - dimension: Columns, `1...`.
+  ///   - isWholeFile: Whether nothing may come after the matrix.
   /// - Throws: ``IndexerError`` `.badFeatures` when the file is shorter or
   ///   longer, `.io` when it cannot be opened or mapped.
   package init(
-    mapping path: String, byteOffset: Int, elementType: ElementType, rowCount: Int, dimension: Int
+    mapping path: String, byteOffset: Int, elementType: ElementType, rowCount: Int, dimension: Int,
+    isWholeFile: Bool = true
   ) throws {
     precondition(rowCount >= 0 && dimension >= 1 && byteOffset >= 0, "the shape of a matrix is negative")
     let wanted = byteOffset + rowCount * dimension * elementType.byteCount
@@ -55,7 +57,7 @@ internal import Glibc
     guard info.st_mode & S_IFMT == S_IFREG else {
       throw IndexerError(.badFeatures, "\(path) is not a regular file")
     }
-    guard Int(info.st_size) == wanted else {
+    guard isWholeFile ? Int(info.st_size) == wanted : Int(info.st_size) >= wanted else {
       throw IndexerError(
         .badFeatures,
         "\(path) has \(info.st_size) bytes; [\(rowCount) x \(dimension)] \(elementType) needs \(wanted)",

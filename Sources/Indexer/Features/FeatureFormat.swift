@@ -1,0 +1,136 @@
+// The formats of feature files, told apart by their names.
+
+internal import Catalog
+
+/// How a feature file is laid out.
+package enum FeatureFormat: String, Sendable, CaseIterable {
+  /// NumPy's, also for names that say nothing.
+  case npy
+  /// What `torch.save` writes: a zip archive with a pickle and the elements.
+  case torch
+  case safetensors
+  /// A count and a dimension, then float32 rows.
+  case fbin
+  /// float32 rows, each behind its dimension.
+  case fvecs
+
+  /// The format that a file's name says, or `.npy`.
+  package init(ofFile path: String) { self = FeatureFormat(extensionOf: path) ?? .npy }
+
+  /// The format that a file's extension says; nil when it is none of them.
+  package init?(extensionOf path: String) {
+    let name = path.split(separator: "/").last ?? ""
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    switch parts.count > 1 ? parts.last?.lowercased() : nil {
+    case "npy": self = .npy
+    case "pt", "pth", "tensor": self = .torch
+    case "safetensors": self = .safetensors
+    case "fbin": self = .fbin
+    case "fvecs": self = .fvecs
+    default: return nil
+    }
+  }
+}
+
+/// Where the rows of a feature file are.
+struct FeatureLayout: Equatable {
+  let elementType: ElementType
+  let rowCount: Int
+  let dimension: Int
+  /// Bytes before the first element.
+  let dataOffset: Int
+  /// Bytes between rows: 4 in an `.fvecs` file, otherwise 0.
+  var gapByteCount = 0
+
+  /// Bytes of all rows.
+  var dataByteCount: Int { rowCount * (dimension * elementType.byteCount + gapByteCount) }
+
+  /// Checks a shape before anything is computed with it.
+  ///
+  /// - Throws: ``FeatureFault`` for a shape that no file has.
+  init(
+    _ elementType: ElementType, shape: [Int], dataOffset: Int, gapByteCount: Int = 0
+  ) throws(FeatureFault) {
+    guard shape.count == 2 else {
+      throw FeatureFault("its shape has \(shape.count) axes; tarn reads matrices [rows x dimension]")
+    }
+    let (cells, overflow) = shape[0].multipliedReportingOverflow(by: shape[1])
+    guard shape[0] >= 0, shape[1] >= 0, !overflow, cells <= 1 << 48 else {
+      throw FeatureFault("its shape is impossibly large")
+    }
+    guard shape[1] > 0 else { throw FeatureFault("its rows have no elements") }
+    guard shape[1] <= 1 << 20 else { throw FeatureFault("its rows have \(shape[1]) elements") }
+    (self.elementType, rowCount, dimension) = (elementType, shape[0], shape[1])
+    (self.dataOffset, self.gapByteCount) = (dataOffset, gapByteCount)
+  }
+}
+
+/// Why a file is no feature file: one line, the cause alone.
+struct FeatureFault: Error, Equatable {
+  let cause: String
+  init(_ cause: String) { self.cause = cause }
+}
+
+/// A file of which nothing is believed; reads are bounded by its length.
+struct UntrustedFile {
+  private let file: InputFile
+  var byteCount: Int { file.byteCount }
+
+  init(path: String) throws { file = try InputFile(path: path) }
+
+  /// Bytes at an offset; both may be anything.
+  ///
+  /// - Parameters:
+  ///   - offset: Where they should be.
+  ///   - count: How many.
+  ///   - what: What they are, for messages.
+  /// - Returns: Exactly `count` bytes.
+  /// - Throws: ``FeatureFault`` past the end; ``IndexerError`` `.io`.
+  func bytes(at offset: Int, count: Int, _ what: String) throws -> [UInt8] {
+    guard offset >= 0, count >= 0, offset <= byteCount, count <= byteCount - offset else {
+      throw FeatureFault("it ends at byte \(byteCount), within \(what)")
+    }
+    var bytes = [UInt8](repeating: 0, count: count)
+    try file.read(into: &bytes, at: offset, count: count)
+    return bytes
+  }
+
+  /// The elements behind a layout, rows without their gaps.
+  ///
+  /// - Parameter layout: A layout whose rows are all in the file.
+  /// - Returns: `[rowCount × dimension]` floats.
+  /// - Throws: ``FeatureFault`` when a gap doesn't hold the dimension;
+  ///   ``IndexerError`` `.io`.
+  func rows(_ layout: FeatureLayout) throws -> [Float] {
+    precondition(layout.elementType == .float32 && layout.gapByteCount == 4)
+    let stride = 4 + 4 * layout.dimension
+    let block = max((4 << 20) / stride, 1)
+    var values: [Float] = []
+    values.reserveCapacity(layout.rowCount * layout.dimension)
+    for first in Swift.stride(from: 0, to: layout.rowCount, by: block) {
+      let count = min(block, layout.rowCount - first)
+      let bytes = try bytes(at: layout.dataOffset - 4 + first * stride, count: count * stride, "its rows")
+      for row in 0..<count {
+        let own = bytes[row * stride..<(row + 1) * stride]
+        guard own.littleEndian(at: 0, 4) == layout.dimension else {
+          throw FeatureFault(
+            "row \(first + row) says it has \(own.littleEndian(at: 0, 4)) elements, row 0 has \(layout.dimension)")
+        }
+        for j in 1...layout.dimension { values.append(Float(bitPattern: UInt32(own.littleEndian(at: 4 * j, 4)))) }
+      }
+    }
+    return values
+  }
+}
+
+extension RandomAccessCollection<UInt8> where Index == Int {
+  /// An unsigned number of `width` bytes, `1...7`, that must be there.
+  func littleEndian(at offset: Int, _ width: Int) -> Int {
+    (0..<width).reduce(0) { $0 | Int(self[startIndex + offset + $1]) << (8 * $1) }
+  }
+
+  /// An unsigned 64-bit number; nil when it is no `Int`.
+  func littleEndian64(at offset: Int) -> Int? {
+    Int(exactly: (0..<8).reduce(UInt64(0)) { $0 | UInt64(self[startIndex + offset + $1]) << (8 * UInt64($1)) })
+  }
+}

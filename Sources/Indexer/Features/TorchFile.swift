@@ -1,0 +1,55 @@
+// A file of `torch.save` with one tensor: an archive with `data.pkl`, which
+// describes it, and `data/KEY`, its elements as they lie in memory.
+
+internal import Catalog
+
+extension FeatureLayout {
+  /// The most bytes of a pickle that are looked at; one tensor takes about 250.
+  private static let maximumPickleByteCount = 64 << 10
+
+  /// Reads what a `.pt` file says of its one tensor.
+  ///
+  /// - Parameter file: The file.
+  /// - Returns: Where its elements are.
+  /// - Throws: ``FeatureFault`` for anything but one contiguous matrix of
+  ///   float16 or float32; ``IndexerError`` `.io`.
+  static func torch(_ file: UntrustedFile) throws -> FeatureLayout {
+    let archive = try ZipDirectory(file)
+    let pickles = archive.entries.keys.filter { $0.split(separator: "/").last == "data.pkl" }
+    guard pickles.count == 1, let name = pickles.first, let entry = archive.entries[name] else {
+      throw FeatureFault("its zip archive has \(pickles.count) entries data.pkl; it is not from torch.save")
+    }
+    guard entry.byteCount <= maximumPickleByteCount else {
+      throw FeatureFault("its pickle has \(entry.byteCount) bytes; tarn reads a file with one tensor")
+    }
+    let root = name.dropLast("data.pkl".count)
+    let pickle = try file.bytes(at: entry.dataOffset, count: entry.byteCount, "its pickle")
+    guard ZipDirectory.crc32(pickle) == entry.crc32 else { throw FeatureFault("its pickle is damaged: wrong CRC") }
+    if let order = archive.entries[root + "byteorder"] {
+      let word = try file.bytes(at: order.dataOffset, count: min(order.byteCount, 16), "its byte order")
+      guard word.elementsEqual("little".utf8) else { throw FeatureFault("its elements are not little-endian") }
+    }
+    let tensor = try TensorPickle(pickle)
+    guard let storage = archive.entries[root + "data/" + tensor.storageKey] else {
+      throw FeatureFault("its zip archive has no storage \(tensor.storageKey)")
+    }
+    let elementType: ElementType = tensor.storageType == "HalfStorage" ? .float16 : .float32
+    let width = elementType.byteCount
+    guard tensor.storageCount >= 0, storage.byteCount % width == 0, storage.byteCount / width == tensor.storageCount
+    else {
+      throw FeatureFault("its storage has \(storage.byteCount) bytes, not \(tensor.storageCount) elements")
+    }
+    guard (0...tensor.storageCount).contains(tensor.offset) else {
+      throw FeatureFault("its tensor begins outside its storage")
+    }
+    let layout = try FeatureLayout(
+      elementType, shape: tensor.shape, dataOffset: storage.dataOffset + tensor.offset * width)
+    guard layout.dataByteCount <= (tensor.storageCount - tensor.offset) * width else {
+      throw FeatureFault("its tensor is larger than its storage")
+    }
+    guard tensor.strides.count == 2, tensor.strides[1] == 1 || layout.dimension == 1,
+      tensor.strides[0] == layout.dimension || layout.rowCount <= 1
+    else { throw FeatureFault("its tensor is not contiguous; save it with .contiguous()") }
+    return layout
+  }
+}

@@ -1,0 +1,97 @@
+// `tarn search`: queries in every format, and re-ranking by the original
+// features.
+
+import Catalog
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct SearchVerbTests {
+  private static let dimension = FeatureSources.dimension
+
+  private func write(_ bytes: [UInt8], _ name: String, in lake: LakeFixture) throws -> String {
+    let path = lake.directory.path + "/" + name
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    return path
+  }
+
+  private func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
+    (0..<value.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+  }
+
+  @Test func queriesOfEveryFormatGiveTheSameAnswer() throws {
+    let lake = try LakeFixture.make(.built)
+    let npy = FeatureBytes.npy(3, dimension: Self.dimension, .float32, seed: 9)
+    let elements = Array(npy.suffix(3 * Self.dimension * 4))
+    let header = #"{"q":{"dtype":"F32","shape":[3,8],"data_offsets":[0,96]}}"#
+    let rows = stride(from: 0, to: elements.count, by: 4 * Self.dimension).map {
+      littleEndian(UInt32(Self.dimension)) + elements[$0..<$0 + 4 * Self.dimension]
+    }
+    let files = [
+      try write(npy, "q.npy", in: lake),
+      try write(littleEndian(UInt64(header.utf8.count)) + Array(header.utf8) + elements, "q.safetensors", in: lake),
+      try write(littleEndian(UInt32(3)) + littleEndian(UInt32(Self.dimension)) + elements, "q.fbin", in: lake),
+      try write(Array(rows.joined()), "q.fvecs", in: lake),
+    ]
+    let answers = try files.map { file in
+      try lake.succeed(["search", "v@1", "--queries", file, "-k", "4", "--json"]).outputText
+    }
+    #expect(Set(answers).count == 1)
+    let line = try #require(answers[0].split(separator: "\n").first)
+    let document = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+    let shards = document["shards"] as? [String]
+    let places = document["rows"] as? [Int]
+    for (rank, id) in try #require(document["ids"] as? [Int]).enumerated() {
+      #expect(shards?[rank] == "img_\(id / FeatureSources.rowCount).npy")
+      #expect(places?[rank] == id % FeatureSources.rowCount)
+    }
+  }
+
+  @Test func rerankedRowsHaveTheScoresOfTheirFeatures() throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = try write(FeatureBytes.npy(2, dimension: Self.dimension, .float32, seed: 5), "q.npy", in: lake)
+    let result = try lake.succeed(
+      ["search", "v@1", "--queries", queries, "-k", "4", "--nprobe", "3", "--rerank", "10", "--json"])
+    var random = SplitMix64(seed: 5)
+    let vectors = random.unitRows(2, dimension: Self.dimension)
+    let images = (0..<FeatureSources.shardCount).flatMap { ordinal in
+      var random = SplitMix64(seed: UInt64(1 + ordinal))
+      return random.unitRows(FeatureSources.rowCount, dimension: Self.dimension).map { Double(Float16($0)) }
+    }
+    let rowCount = FeatureSources.shardCount * FeatureSources.rowCount
+    for (query, line) in result.outputText.split(separator: "\n").enumerated() {
+      let scores = (0..<rowCount).map { row in
+        (0..<Self.dimension).reduce(0.0) {
+          $0 + Double(vectors[query * Self.dimension + $1]) * images[row * Self.dimension + $1]
+        }
+      }
+      // Ten times four rows are all rows there are: the answer is that of exact search.
+      let expected = (0..<rowCount).sorted { scores[$0] > scores[$1] }.prefix(4)
+      let document = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      #expect(document?["ids"] as? [Int] == Array(expected))
+      let found = try #require(document?["scores"] as? [Double])
+      #expect(zip(found, expected).allSatisfy { abs($0 - scores[$1]) < 1e-6 })
+    }
+  }
+
+  @Test func rerankingWithoutTheFeaturesSaysWhatToFetch() throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = try write(FeatureBytes.npy(1, dimension: Self.dimension, seed: 5), "q.npy", in: lake)
+    try lake.succeed(["evict", "images"])
+    try lake.succeed(["search", "v@1", "--queries", queries])
+    let result = try lake.run(["search", "v@1", "--queries", queries, "--rerank", "2"])
+    #expect(result.ending == .exit(21))
+    #expect(result.errorLines.count == 1 && result.errorText.contains("tarn sync images"))
+  }
+
+  @Test func aQueryFileThatIsNoneIsOneLine() throws {
+    let lake = try LakeFixture.make(.built)
+    let system = try write([0x80, 2] + Array("cos\nsystem\n.".utf8), "q.pt", in: lake)
+    let narrow = try write(FeatureBytes.npy(1, dimension: 6, seed: 5), "narrow.npy", in: lake)
+    for (file, says) in [(system, "q.pt"), (narrow, "rows of 6 elements"), ("/none.fbin", "/none.fbin")] {
+      let result = try lake.run(["search", "v@1", "--queries", file])
+      #expect(result.ending != .exit(0))
+      #expect(result.errorLines.count == 1 && result.errorText.contains(says), "\(result.errorText)")
+    }
+  }
+}
