@@ -109,7 +109,7 @@ package final class LakeCatalog: Sendable {
     return LakeCatalog(layout: layout, queue: queue, lock: lock)
   }
 
-  private static func connect(
+  static func connect(
     to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal
   ) throws -> DatabaseQueue {
     var configuration = Configuration()

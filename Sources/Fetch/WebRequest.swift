@@ -70,8 +70,10 @@ protocol WebRequestOwner: AnyObject {
     if let proxy = configuration.proxy { try set(CURLOPT_PROXY, proxy) }
     if let path = configuration.certificateAuthorityPath { try set(CURLOPT_CAINFO, path) }
     if let range = form.range { try set(CURLOPT_RANGE, range) }
-    // R1: the body's bytes must be the file's bytes.
-    for line in ["Accept-Encoding: identity"] + form.lines {
+    // R1: the body's bytes must be the file's bytes. Not a header line of ours,
+    // which libcurl would sign: proxies change this one.
+    try set(CURLOPT_ACCEPT_ENCODING, "identity")
+    for line in form.lines + (try sign(form, configuration)) {
       guard line.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
         throw FetchError(.usage, "a header for \(form.address.origin) has a control character")
       }
@@ -84,6 +86,19 @@ protocol WebRequestOwner: AnyObject {
     try check(unsafe ccurl_set_headers(easy, headerList))
     try check(unsafe ccurl_set_error_buffer(easy, errorBuffer))
     try check(unsafe ccurl_set_tag(easy, form.tag))
+  }
+
+  /// Has libcurl sign the request, if it goes to a store.
+  ///
+  /// - Returns: Further header lines, which are signed with it.
+  /// - Throws: ``FetchError``.
+  private func sign(_ form: Form, _ configuration: FetchConfiguration) throws(FetchError) -> [String] {
+    guard form.address.isSigned, let signature = try configuration.s3.signature() else { return [] }
+    // https://curl.se/libcurl/c/CURLOPT_AWS_SIGV4.html
+    try set(CURLOPT_AWS_SIGV4, signature.provider)
+    try set(CURLOPT_USERNAME, signature.accessKey)
+    try set(CURLOPT_PASSWORD, signature.secretKey)
+    return signature.lines
   }
 
   private func setUpCallbacks() throws(FetchError) {
@@ -156,9 +171,10 @@ protocol WebRequestOwner: AnyObject {
 }
 
 extension FetchConfiguration {
-  /// Bytes read from a socket at a time; libcurl keeps to a rate one such
-  /// buffer at a time.
-  fileprivate var receiveByteCount: Int { bandwidth.everLimits ? 64 << 10 : 512 << 10 }
+  /// Bytes read from a socket at a time: few enough to be in the cache when
+  /// they are copied out, fewer under a limit, as libcurl keeps to a rate one
+  /// such buffer at a time.
+  fileprivate var receiveByteCount: Int { bandwidthNow().isUnlimited ? 256 << 10 : 64 << 10 }
 }
 
 extension Duration {
@@ -167,4 +183,7 @@ extension Duration {
     let (seconds, attoseconds) = components
     return Int(seconds) * 1_000 + Int(attoseconds / 1_000_000_000_000_000)
   }
+
+  /// The duration in seconds.
+  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }
