@@ -119,7 +119,7 @@ private final class ProbeExchange: WebRequestOwner {
   }
 
   /// One byte was asked for; whoever sends more is cut off.
-  func takeBody(_ bytes: RawSpan) -> Bool { bytes.byteCount <= 4_096 }
+  func takeBody(_ bytes: RawSpan) -> BodyStep { bytes.byteCount <= 4_096 ? .taken : .refused }
 }
 
 /// The loop of one run; it stays on one thread.

@@ -115,11 +115,11 @@ internal import Glibc
       throw FetchError(.io, "libcurl does not take a transfer")
     }
     defer { _ = unsafe curl_multi_remove_handle(multi, handle) }
-    if let limit = configuration.bandwidthNow().limit(at: Date()) { exchange.request?.limit(to: limit) }
     var windowStart = ContinuousClock.now
     var heard = 0
     while true {
       try checkCancellation()
+      exchange.follow(configuration.bandwidthNow().limit(at: Date()))
       var running: Int32 = 0
       guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw FetchError(.io, "libcurl failed") }
       var easy: UnsafeMutableRawPointer?
@@ -148,6 +148,8 @@ private final class RangeExchange: WebRequestOwner {
   private(set) var heardByteCount = 0
   private(set) var request: WebRequest?
   private var reader = ResponseHeadReader()
+  private var pacer = Pacer()
+  private var isThrottled = false
 
   init(
     to address: WebAddress, _ range: Range<Int>, _ total: Int, _ configuration: FetchConfiguration
@@ -181,15 +183,28 @@ private final class RangeExchange: WebRequestOwner {
     }
   }
 
-  func takeBody(_ piece: RawSpan) -> Bool {
+  /// Keeps to a limit, and goes on reading if it allows that by now.
+  func follow(_ bytesPerSecond: Int?) {
+    pacer.bytesPerSecond = bytesPerSecond
+    guard isThrottled, pacer.wait(at: .now) == .zero else { return }
+    isThrottled = false
+    request?.pause(false)
+  }
+
+  func takeBody(_ piece: RawSpan) -> BodyStep {
+    guard failure == nil else { return .refused }
+    guard pacer.take(piece.byteCount, at: .now) else {
+      isThrottled = true
+      return .later
+    }
     heardByteCount += piece.byteCount
-    guard case .acceptAtOffset = verdict else { return heardByteCount < 64 << 10 }
+    guard case .acceptAtOffset = verdict else { return heardByteCount < 64 << 10 ? .taken : .refused }
     guard bytes.count + piece.byteCount <= wantedByteCount else {
       failure = FetchError(.integrity, "more than the \(wantedByteCount) bytes that were promised")
-      return false
+      return .refused
     }
     unsafe piece.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
-    return true
+    return .taken
   }
 
   func networkError(_ result: CURLcode) -> FetchError {

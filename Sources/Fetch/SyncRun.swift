@@ -90,6 +90,8 @@ package final class SyncRun: Sendable {
     /// Sizes that shards turned out to have, and how often one outgrew its room.
     var sizes: [Int64: Int] = [:]
     var outgrowths: [Int64: Int] = [:]
+    /// Shards whose bytes were here, whole, when they were asked for.
+    var wholeBefore: Set<Int64> = []
     var isCancelled = false
     var summary = SyncSummary()
     /// The first error of the catalog itself; it ends the run.
@@ -214,7 +216,11 @@ package final class SyncRun: Sendable {
   }
 
   private func nextRequest() throws -> FetchSupply {
-    guard let shard = state.withLock({ $0.failure == nil ? $0.queue.first : nil }) else { return .finished }
+    let (next, isOver) = state.withLock { state in
+      (state.queue.first, state.failure != nil || state.queue.isEmpty && state.active.isEmpty)
+    }
+    // A shard under way may come back, if it outgrows its room.
+    guard let shard = next, !isOver else { return isOver ? .finished : .notYet }
     let byteCount = state.withLock { $0.sizes[shard.id] } ?? shard.likelyByteCount ?? 0
     while try !hasDiskSpace(byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
       switch try makeRoom() {
@@ -254,7 +260,9 @@ package final class SyncRun: Sendable {
   private func request(_ shard: Shard, reserving byteCount: Int) throws -> FetchRequest {
     let source = try catalog.source(id: shard.sourceID)
     let layout = catalog.layout
-    let condition = catalog.holdsWhole(shard) ? shard.revision?.validator : nil
+    let isWhole = catalog.holdsWhole(shard)
+    if isWhole { _ = state.withLock { $0.wholeBefore.insert(shard.id) } }
+    let condition = isWhole ? shard.revision?.validator : nil
     // R12: who was last seen without it is asked last.
     let locations = try catalog.locations(of: shard.id)
     let ordered = locations.filter { $0.state != .absent } + locations.filter { $0.state == .absent }
@@ -363,7 +371,7 @@ package final class SyncRun: Sendable {
         states: fetched.states),
       of: shard)
     state.withLock { state in
-      if let revision = shard.revision, revision.digest == fetched.digest, catalog.holdsWhole(shard) {
+      if let revision = shard.revision, revision.digest == fetched.digest, state.wholeBefore.contains(shard.id) {
         state.summary.unchangedCount += 1
       } else {
         state.summary.fetchedCount += 1

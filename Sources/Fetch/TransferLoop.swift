@@ -90,6 +90,7 @@ internal import Foundation
       removeEnded()
       pullRequests()
       startWaiting()
+      continueThrottled()
       try performTransfers()
       removeEnded()
       endStalled()
@@ -228,6 +229,12 @@ internal import Foundation
     for (transfer, exchange) in exchanges { restartWindows(of: transfer, exchange) }
   }
 
+  /// Goes on reading where the limit allows it by now.
+  private func continueThrottled() {
+    let now = ContinuousClock.now
+    for (_, exchange) in exchanges where exchange.isThrottled { exchange.continueIfDue(at: now) }
+  }
+
   private func restartWindows(of transfer: Transfer, _ exchange: HTTPExchange) {
     transfer.windowStart = .now
     transfer.windowByteCount = exchange.heardByteCount
@@ -271,6 +278,7 @@ internal import Foundation
       switch transfer.phase {
       case .waiting(let until): if !isBlocked(transfer) { wait = min(wait, due(transfer, until) - now) }
       case .exchanging(let exchange):
+        if let pause = exchange.throttleWait(at: now) { wait = min(wait, pause) }
         if !exchange.isPaused { wait = min(wait, transfer.windowStart + configuration.stallTimeout - now) }
       default: break
       }

@@ -5,10 +5,19 @@ internal import CCurl
 internal import Catalog
 internal import Foundation
 
+/// What becomes of a piece of a body.
+enum BodyStep {
+  case taken
+  /// Not now: the same piece comes again after the request is told to go on.
+  case later
+  /// Breaks the exchange off.
+  case refused
+}
+
 /// Who takes what a server sends; false breaks the exchange off.
 protocol WebRequestOwner: AnyObject {
   func takeHeader(_ line: [UInt8]) -> Bool
-  func takeBody(_ bytes: RawSpan) -> Bool
+  func takeBody(_ bytes: RawSpan) -> BodyStep
 }
 
 /// A request to one address: an easy handle and what must live as long as it.
@@ -26,6 +35,10 @@ protocol WebRequestOwner: AnyObject {
     /// Header lines, credentials among them.
     var lines: [String] = []
   }
+
+  /// Bytes read from a socket at a time: few enough to be in the cache when
+  /// they are copied out.
+  private static let receiveByteCount = 256 << 10
 
   private let easy: UnsafeMutableRawPointer
   private var headerList: UnsafeMutablePointer<curl_slist>?
@@ -62,7 +75,7 @@ protocol WebRequestOwner: AnyObject {
     try set(CURLOPT_HTTP_CONTENT_DECODING, 0)
     try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
     if form.isHead { try set(CURLOPT_NOBODY, 1) }
-    try set(CURLOPT_BUFFERSIZE, configuration.receiveByteCount)
+    try set(CURLOPT_BUFFERSIZE, Self.receiveByteCount)
     try set(CURLOPT_TCP_KEEPALIVE, 1)
     try set(CURLOPT_NOSIGNAL, 1)
     try set(CURLOPT_CONNECTTIMEOUT_MS, max(1, configuration.connectTimeout.milliseconds))
@@ -118,14 +131,12 @@ protocol WebRequestOwner: AnyObject {
           guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
           let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
           let body = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
-          return unsafe request.owner?.takeBody(body.bytes) ?? false ? size * count : 0
+          switch unsafe request.owner?.takeBody(body.bytes) ?? .refused {
+          case .taken: return size * count
+          case .later: return Int(CURL_WRITEFUNC_PAUSE)
+          case .refused: return 0
+          }
         }, context))
-  }
-
-  /// Limits the rate from now on, in bytes per second; nil lifts the limit.
-  func limit(to bytesPerSecond: Int?) {
-    // https://curl.se/libcurl/c/CURLOPT_MAX_RECV_SPEED_LARGE.html
-    _ = unsafe ccurl_set_offset(easy, CURLOPT_MAX_RECV_SPEED_LARGE, curl_off_t(bytesPerSecond ?? 0))
   }
 
   /// Stops or goes on reading; never called from within a callback.
@@ -168,13 +179,6 @@ protocol WebRequestOwner: AnyObject {
     default: return FetchError(.temporary, cause)
     }
   }
-}
-
-extension FetchConfiguration {
-  /// Bytes read from a socket at a time: few enough to be in the cache when
-  /// they are copied out, fewer under a limit, as libcurl keeps to a rate one
-  /// such buffer at a time.
-  fileprivate var receiveByteCount: Int { bandwidthNow().isUnlimited ? 256 << 10 : 64 << 10 }
 }
 
 extension Duration {

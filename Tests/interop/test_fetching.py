@@ -254,7 +254,7 @@ class Stores(LakeTest):
         self.server = S3Server(self.scratch / "store", self.KEYS, region="eu-lab-1", token=self.TOKEN)
         self.addCleanup(self.server.stop)
         self.lake = self.new_lake()
-        self.lake.run("source", "add", "images", "--url", "s3://bucket/image features/img_emb_{ordinal:04}.npy", "--count",
+        self.lake.run("source", "add", "images", "--url", "s3://bucket/image%20features/img_emb_{ordinal:04}.npy", "--count",
                       SHARDS, "--dimension", DIMENSION)
         self.clean = {name: "" for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")}
         self.keys = {
@@ -281,7 +281,7 @@ class Stores(LakeTest):
         self.assertEqual(self.server.requests[-1][2], f"bytes=0-{(FEATURES / 'img_emb' / NAMES[1]).stat().st_size - 1}")
         self.assertEqual(self.server.refusals, [])
         urls = {row["url"].split("/img_emb_")[0] for row in self.lake.rows("SELECT url FROM v_transfer")}
-        self.assertEqual(urls, {"s3://bucket/image features"})
+        self.assertEqual(urls, {"s3://bucket/image%20features"})
         self.assertEqual(self.holding("AKPLANTED1", "planted"), [])
 
     def test_a_profile_of_the_aws_files_is_used(self) -> None:

@@ -121,7 +121,9 @@ def link_share(files: int, size: int, directory: str) -> float | None:
         "ip link set lo up && "
         f"tc qdisc add dev lo root tbf rate {LINK_MBIT}mbit burst 256kb latency 50ms && "
         f"exec {sys.executable} -B {__file__} --on-link --files {files} --size {size} --directory {directory}")
-    done = subprocess.run(["unshare", "-rn", "sh", "-c", shape], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    # As another root of a user namespace nginx could not give its files away.
+    own = "-n" if os.geteuid() == 0 else "-rn"
+    done = subprocess.run(["unshare", own, "sh", "-c", shape], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         print(f"bench: the link cannot be shaped here: {done.stderr.strip()[-200:]}", file=sys.stderr)
         return None
