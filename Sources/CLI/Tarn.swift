@@ -14,8 +14,8 @@ struct Tarn: AsyncParsableCommand {
     version: Tool.version,
     subcommands: [
       Init.self, SourceGroup.self, Sync.self, Limit.self, Import.self, Evict.self, Train.self, Build.self, Status.self,
-      SQL.self, Schema.self, Versions.self, Show.self, Search.self, Evaluate.self, Locate.self, Reproduce.self, Pin.self,
-      Unpin.self, Revoke.self, GC.self, Verify.self, Backup.self, Export.self, Diff.self, Doctor.self,
+      SQL.self, Schema.self, Versions.self, Show.self, Search.self, Evaluate.self, Locate.self, Reproduce.self,
+      Pin.self, Unpin.self, Revoke.self, GC.self, Verify.self, Backup.self, Export.self, Diff.self, Doctor.self,
     ])
 
   static func main() async {
