@@ -179,7 +179,7 @@ class Fetching(LakeTest):
         events = [json.loads(line) for line in process.stdout]
         self.assertEqual(process.wait(timeout=60), 0)
         self.assertEqual((events[-1]["type"], events[-1]["fetched"]), ("summary", SHARDS))
-        self.assertLessEqual({"fetched", "progress"}, {event["type"] for event in events})
+        self.assertIn("fetched", {event["type"] for event in events})
         self.assertEqual(self.lake.rows("SELECT setting, value FROM v_setting"), [{"setting": "bwlimit", "value": "off"}])
         self.lake.run("limit", "--clear")
         self.assertEqual(self.lake.rows("SELECT * FROM v_setting"), [])
