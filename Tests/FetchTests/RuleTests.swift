@@ -113,8 +113,9 @@ import Testing
   }
 
   @Test func d5AShardThatOutgrewTheBudgetIsNotTakenIn() async throws {
-    let (lake, _, grown) = try grownLake()
+    let (lake, server, grown) = try grownLake()
     let summary = try await sync(lake, budget: grown.count - 1)
+    #expect(server.requests.count == 1)
     #expect(summary.fetchedCount == 0)
     #expect(summary.withoutRoom == ["a.npy"])
     let left = FileManager.default.enumerator(atPath: lake.catalog.layout.shards)?.compactMap { $0 as? String } ?? []
