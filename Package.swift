@@ -35,21 +35,23 @@ let package = Package(
       name: "Migrations", path: "Migrations",
       resources: [
         .embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql"), .embedInCode("M0003_totals.sql"),
-        .embedInCode("M0004_evaluation.sql"),
+        .embedInCode("M0004_evaluation.sql"), .embedInCode("M0005_chunks.sql"),
       ], swiftSettings: strict),
 
     .systemLibrary(
       name: "CLibcrypto", path: "Sources/Catalog/CLibcrypto", pkgConfig: "libcrypto",
       providers: [.apt(["libssl-dev"])]),
     .target(
+      name: "CSha256", path: "Sources/Catalog/CSha256", cSettings: [.unsafeFlags(native)]),
+    .target(
       name: "Catalog",
       dependencies: [
-        "CLibcrypto", "Migrations",
+        "CLibcrypto", "CSha256", "Migrations",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Catalog", exclude: ["CLibcrypto"], swiftSettings: strict),
+      path: "Sources/Catalog", exclude: ["CLibcrypto", "CSha256"], swiftSettings: strict),
 
     .target(
       name: "CCurl", path: "Sources/Fetch/CCurl",
@@ -68,8 +70,6 @@ let package = Package(
     .target(
       name: "CScan", dependencies: ["CKernels"], path: "Sources/Indexer/CScan", cSettings: [.unsafeFlags(native)]),
     .target(
-      name: "CSha256", path: "Sources/Indexer/CSha256", cSettings: [.unsafeFlags(native)]),
-    .target(
       name: "CFaiss", path: "Sources/Indexer/CFaiss",
       cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
       linkerSettings: [
@@ -81,8 +81,7 @@ let package = Package(
       dependencies: [
         "CCodec", "CKernels", "CScan", "CSha256", "Catalog", .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CScan", "CSha256"],
-      swiftSettings: strictMemory),
+      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CScan"], swiftSettings: strictMemory),
 
     .executableTarget(
       name: "CLI",

@@ -42,12 +42,16 @@ package struct FetchedBytes: Sendable {
   package let mirrorID: Int64?
   package let etag: String?
   package let lastModified: String?
+  /// SHA-256's state after each chunk, as a ``ChunkHasher`` gave them; nil when
+  /// they are not known.
+  package let states: [UInt8]?
 
   package init(
     digest: ContentDigest, byteCount: Int, rowCount: Int, path: String, mirrorID: Int64?, etag: String?,
-    lastModified: String?
+    lastModified: String?, states: [UInt8]? = nil
   ) {
     self.digest = digest
+    self.states = states
     self.byteCount = byteCount
     self.rowCount = rowCount
     self.path = path
@@ -178,6 +182,9 @@ extension LakeCatalog {
         database, sql: "SELECT revision FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
         arguments: [shard.id, bytes.digest.hex])
       let number = try known ?? LakeCatalog.addRevision(bytes, of: shard, database)
+      if let states = bytes.states {
+        try LakeCatalog.keepStates(states, shardID: shard.id, revision: number, database)
+      }
       try database.execute(
         sql: """
           UPDATE shard SET state = 'present', current_revision = ?1, path = ?2, reserved_byte_count = NULL,

@@ -26,6 +26,9 @@ package struct SourceDefinition: Sendable {
   package let elementType: ElementType
   /// URL templates, or where a list came from, in order of priority.
   package let mirrors: [String]
+  /// Which of the mirrors, by their place, serve files that somebody made again:
+  /// of the same size, not of the same bytes.
+  package var reconstructed: Set<Int> = []
   package let shards: [Shard]
 
   package init(
@@ -95,8 +98,11 @@ extension LakeCatalog {
       var mirrorIDs: [Int64] = []
       for (priority, template) in definition.mirrors.enumerated() {
         try database.execute(
-          sql: "INSERT INTO mirror (source_id, priority, template, created_at) VALUES (?, ?, ?, ?)",
-          arguments: [sourceID, priority, template, now])
+          sql: "INSERT INTO mirror (source_id, priority, template, provenance, created_at) VALUES (?, ?, ?, ?, ?)",
+          arguments: [
+            sourceID, priority, template, definition.reconstructed.contains(priority) ? "reconstructed" : "original",
+            now,
+          ])
         mirrorIDs.append(database.lastInsertedRowID)
       }
       let addShard = try database.makeStatement(

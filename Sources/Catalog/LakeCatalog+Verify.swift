@@ -52,9 +52,14 @@ package struct Damage: Sendable {
 
   package let file: VouchedFile
   package let problem: Problem
+  /// Which chunks of a shard differ, as people read them: `3, 17-18 of 87`; nil
+  /// when that is not known.
+  package var chunks: String?
 
   /// One line for people, without the path.
-  package var message: String {
+  package var message: String { text + (chunks.map { ": chunks \($0)" } ?? "") }
+
+  private var text: String {
     switch problem {
     case .missing: "is missing"
     case .size(let found): "has \(found) bytes instead of \(file.byteCount ?? 0)"

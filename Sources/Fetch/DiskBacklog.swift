@@ -11,7 +11,7 @@ internal import Synchronization
 /// Sendable although mutable, by the invariant of this file.
 @safe final class Block: @unchecked Sendable {
   /// Large enough that a write's fixed cost vanishes, small enough that a block
-  /// is still in the cache when it is hashed.
+  /// is still in the cache when it is hashed and written (D10).
   static let capacity = 1 << 20
 
   private let memory: UnsafeMutableRawBufferPointer
@@ -45,14 +45,19 @@ internal import Synchronization
 }
 
 /// Blocks that wait for their next use, of all transfers of a run.
+///
+/// The one given back last is taken first: it may still be in a cache. Memory
+/// that goes back to the system costs a page fault and a cleared page for every
+/// 4 KiB when it comes again, so little of it goes.
 final class BlockPool: Sendable {
   private let free = Mutex<[Block]>([])
+  private static let mostFreeCount = (64 << 20) / Block.capacity
 
   func take() -> Block { free.withLock { $0.popLast() } ?? Block() }
 
   func giveBack(_ block: Block) {
     block.clear()
-    free.withLock { if $0.count < 16 { $0.append(block) } }
+    free.withLock { if $0.count < Self.mostFreeCount { $0.append(block) } }
   }
 }
 

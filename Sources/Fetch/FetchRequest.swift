@@ -7,7 +7,7 @@ package import Foundation
 /// One place to get a shard from.
 package struct FetchMirror: Sendable, Equatable {
   package let id: Int64
-  /// An `http`, `https` or `file` address of the shard itself.
+  /// An `http`, `https`, `s3` or `file` address of the shard itself.
   package let url: String
 
   package init(id: Int64, url: String) {
@@ -22,6 +22,10 @@ package struct FetchMirror: Sendable, Equatable {
 package struct ShardExpectation: Sendable, Equatable {
   package var byteCount: Int?
   package var digest: ContentDigest?
+  /// Bytes that are reserved for it on the disk; nil for no limit.
+  ///
+  /// A shard that turns out to be larger is not begun.
+  package var roomByteCount: Int?
   /// Columns of the matrix.
   package var dimension: Int
   package var elementType: ElementType
@@ -76,6 +80,8 @@ package enum FetchSupply: Sendable {
 /// A whole shard, verified and durable under its final path.
 package struct FetchedShard: Sendable, Equatable {
   package let digest: ContentDigest
+  /// SHA-256's state after each chunk; see `ChunkHasher`.
+  package let states: [UInt8]
   package let byteCount: Int
   package let header: NpyHeader
   /// What the server said to tell this revision from others.
@@ -89,6 +95,8 @@ package enum FetchResult: Sendable, Equatable {
   case fetched(FetchedShard)
   /// The revision held is still the current one (304).
   case unchanged(mirrorID: Int64)
+  /// The shard has more bytes than the room reserved for it; none was kept.
+  case outgrown(byteCount: Int)
 }
 
 /// One attempt to get one shard from one mirror: a row of the transfer table.
@@ -137,10 +145,19 @@ package struct FetchConfiguration: Sendable {
   package var transfersPerHost = 8
   /// How much all transfers together may take, local files not counted.
   package var bandwidth = RateTimetable(bytesPerSecond: nil)
+  /// What takes the place of ``bandwidth`` while it is not nil; asked a few
+  /// times a second, on the run's thread.
+  package var liveBandwidth: @Sendable () -> RateTimetable? = { nil }
   package var connectTimeout: Duration = .seconds(20)
   /// A transfer that brings fewer than `stallByteCount` in this time is given up.
   package var stallTimeout: Duration = .seconds(30)
   package var stallByteCount = 30_000
+  /// A transfer that is much slower than the others from its host is begun
+  /// again over another connection: below this share of their median rate for
+  /// this long, so many times at most.
+  package var rerollShare = 0.25
+  package var rerollWindow: Duration = .seconds(10)
+  package var rerollsPerTransfer = 3
   /// Attempts at one mirror that bring nothing new, before the next mirror.
   package var attemptsPerMirror = 5
   /// Attempts at one request whatever they bring, so that no server can keep it
@@ -163,6 +180,8 @@ package struct FetchConfiguration: Sendable {
   /// Headers for one origin (`https://host:port`), credentials among them; they
   /// are never sent to another origin.
   package var headers: @Sendable (_ origin: String) -> [String] = { _ in [] }
+  /// Where `s3://` addresses lead, and who asks there.
+  package var s3 = S3Settings(environment: [:], readFile: { _ in nil })
   /// A proxy's address; nil for what the environment says, "" for none.
   package var proxy: String?
   /// A file of certificates to trust instead of the system's.
@@ -170,6 +189,9 @@ package struct FetchConfiguration: Sendable {
   package var userAgent = "tarn"
 
   package init() {}
+
+  /// The timetable in force.
+  func bandwidthNow() -> RateTimetable { liveBandwidth() ?? bandwidth }
 
   /// The bandwidth as one number of bytes per second; nil for no limit now.
   package var bytesPerSecondLimit: Int? {

@@ -85,6 +85,7 @@ enum DiskReport: Sendable {
 /// A shard under its final name.
 struct FinishedFile: Sendable {
   let digest: ContentDigest
+  let states: [UInt8]
   let header: NpyHeader
   let byteCount: Int
   let path: String

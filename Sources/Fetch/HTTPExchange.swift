@@ -31,8 +31,10 @@ final class HTTPExchange: WebRequestOwner {
   /// Everything the server sent, to tell a stalled one.
   private(set) var heardByteCount = 0
 
-  /// Whether reading waits for the disk.
+  /// Whether reading waits for the disk, and whether for its rate.
   private(set) var isPaused = false
+  private(set) var isThrottled = false
+  private var pacer = Pacer()
 
   private let part: PartFile
   private var reader = ResponseHeadReader()
@@ -67,11 +69,24 @@ final class HTTPExchange: WebRequestOwner {
   }
 
   /// Limits the rate from now on, in bytes per second; nil lifts the limit.
-  func limit(to bytesPerSecond: Int?) { request?.limit(to: bytesPerSecond) }
+  func limit(to bytesPerSecond: Int?) { pacer.bytesPerSecond = bytesPerSecond }
+
+  /// How long the rate holds reading up; nil when it does not.
+  func throttleWait(at now: ContinuousClock.Instant) -> Duration? {
+    isThrottled && !isPaused ? pacer.wait(at: now) : nil
+  }
+
+  /// Goes on reading if the rate allows it by now.
+  func continueIfDue(at now: ContinuousClock.Instant) {
+    guard throttleWait(at: now) == .zero else { return }
+    isThrottled = false
+    request?.pause(false)
+  }
 
   /// Stops or goes on reading; never called from within a callback.
   func pause(_ isPaused: Bool) {
     self.isPaused = isPaused
+    isThrottled = false
     request?.pause(isPaused)
   }
 
@@ -100,8 +115,14 @@ final class HTTPExchange: WebRequestOwner {
     }
   }
 
-  /// Takes body bytes; false breaks the exchange off.
-  func takeBody(_ bytes: RawSpan) -> Bool {
+  /// Takes body bytes.
+  func takeBody(_ bytes: RawSpan) -> BodyStep {
+    // After a piece that failed none may follow: the file would have a hole.
+    guard failure == nil else { return .refused }
+    guard pacer.take(bytes.byteCount, at: .now) else {
+      isThrottled = true
+      return .later
+    }
     heardByteCount += bytes.byteCount
     switch verdict {
     case .acceptFromStart(let promise), .acceptAtOffset(let promise):
@@ -111,15 +132,15 @@ final class HTTPExchange: WebRequestOwner {
         }
         receivedByteCount += bytes.byteCount
         try part.receive(bytes)
-        return true
+        return .taken
       } catch {
         failure = error
-        return false
+        return .refused
       }
-    case nil: return false
+    case nil: return .refused
     default:
       patience -= bytes.byteCount
-      return patience >= 0
+      return patience >= 0 ? .taken : .refused
     }
   }
 

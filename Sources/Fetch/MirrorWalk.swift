@@ -10,6 +10,8 @@ package enum AttemptFailure: Sendable, Equatable {
   case restart(FetchError)
   /// Ask the same mirror again, now, with a bare range.
   case bareRange
+  /// Ask the same mirror again, now, for what is left.
+  case reroll(FetchError)
   /// Ask the same mirror again after a wait.
   case temporary(after: Duration?, FetchError)
   /// This mirror will not do.
@@ -68,6 +70,9 @@ package struct MirrorWalk: Sendable {
     case .fatal(let error): return .failed(error)
     case .bareRange:
       error = FetchError(.integrity, "ranges are ignored")
+      if isWithinLimits { return .again(after: .zero) }
+    case .reroll(let cause):
+      error = cause
       if isWithinLimits { return .again(after: .zero) }
     case .restart(let cause):
       error = cause

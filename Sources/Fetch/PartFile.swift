@@ -41,6 +41,8 @@ final class PartFile: @unchecked Sendable {
   private(set) var source: ContentDigest?
   private(set) var validator = EntityValidator()
   private(set) var totalByteCount: Int?
+  /// The size of a shard for which too little room is reserved.
+  private(set) var outgrownByteCount: Int?
   /// The header, once enough bytes came.
   private(set) var header: NpyHeader?
 
@@ -68,7 +70,9 @@ final class PartFile: @unchecked Sendable {
     self.expectation = expectation
     self.means = means
     block = means.pool.take()
-    store = try PartStore(opening: path, checkpointByteCount: checkpointByteCount)
+    store = try PartStore(
+      opening: path, checkpointByteCount: checkpointByteCount,
+      roomByteCount: expectation.byteCount ?? expectation.roomByteCount)
     if let (point, start) = try store.readPartial(), let header = header(of: point, start) {
       try store.takeUp(point)
       self.header = header
@@ -185,7 +189,8 @@ final class PartFile: @unchecked Sendable {
       guard let header, isWhole else { throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes") }
       do throws(FetchError) {
         let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
-        return FinishedFile(digest: done.digest, header: header, byteCount: byteCount, path: done.path)
+        return FinishedFile(
+          digest: done.digest, states: done.states, header: header, byteCount: byteCount, path: done.path)
       } catch {
         if error.code == .integrity { startOver() }
         throw error
@@ -237,6 +242,12 @@ final class PartFile: @unchecked Sendable {
       guard let size, size != header.fileByteCount else { continue }
       throw FetchError(
         .integrity, "\(teller) says \(size) bytes and its .npy header declares \(header.fileByteCount)")
+    }
+    // Invariant 6: room is reserved before the bytes come. All checks are
+    // passed, so the size is believed, and it is the caller's turn.
+    if let room = expectation.roomByteCount, header.fileByteCount > room {
+      outgrownByteCount = header.fileByteCount
+      throw FetchError(.diskFull, "\(header.fileByteCount) bytes where room for \(room) is reserved")
     }
   }
 

@@ -42,8 +42,10 @@ final class PartStore: @unchecked Sendable {
   let path: String
   private let resumePath: String
   private let checkpointByteCount: Int
+  /// Bytes to ask the file system for before the first is written; 0 for none.
+  private let roomByteCount: Int
   private let descriptor: Int32
-  private var hasher = Sha256()
+  private var hasher = ChunkHasher()
   private var provenance: Provenance?
   private var writtenByteCount = 0
   private var checkpointedByteCount = 0
@@ -54,9 +56,17 @@ final class PartStore: @unchecked Sendable {
   private static let pushByteCount = 8 << 20
 
   /// Opens or creates the file.
-  init(opening path: String, checkpointByteCount: Int) throws(FetchError) {
+  ///
+  /// - Parameters:
+  ///   - path: The part file.
+  ///   - checkpointByteCount: Bytes between two resume points.
+  ///   - roomByteCount: The size the shard is known to have; nil if nobody
+  ///     trustworthy says: what a server claims allocates nothing.
+  /// - Throws: ``FetchError`` `.io` or `.diskFull`.
+  init(opening path: String, checkpointByteCount: Int, roomByteCount: Int?) throws(FetchError) {
     self.path = path
     self.checkpointByteCount = checkpointByteCount
+    self.roomByteCount = roomByteCount ?? 0
     resumePath = path + ".resume"
     try FetchError.storing { try FaultPlan.step("create", path) }
     descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
@@ -67,7 +77,7 @@ final class PartStore: @unchecked Sendable {
 
   /// Forgets everything held; the file is empty afterwards.
   func startOver() throws(FetchError) {
-    hasher = Sha256()
+    hasher = ChunkHasher()
     provenance = nil
     writtenByteCount = 0
     checkpointedByteCount = 0
@@ -77,11 +87,28 @@ final class PartStore: @unchecked Sendable {
     guard ftruncate(descriptor, 0) == 0 else { throw FetchError(Disk.systemError("truncate", path)) }
   }
 
+  /// Asks the file system for room, so that a full disk shows before the bytes
+  /// have travelled (D6).
+  ///
+  /// The size of the file stays what was written: it never lies about what is
+  /// there (R16). File systems that cannot do it are left alone.
+  private func allocate() throws(FetchError) {
+    guard roomByteCount > 0, writtenByteCount == 0 else { return }
+    try FetchError.storing {
+      try FaultPlan.step("allocate", path)
+      let number = ccurl_allocate(descriptor, Int64(roomByteCount))
+      guard [ENOSPC, EDQUOT, EFBIG].contains(number) else { return }
+      errno = number
+      throw Disk.systemError("reserve \(roomByteCount) bytes for", path)
+    }
+  }
+
   /// Says who the bytes that follow are from.
   func begin(_ provenance: Provenance) { self.provenance = provenance }
 
   /// Adds bytes at the end, and a resume point when one is due.
   func write(_ block: Block) throws(FetchError) {
+    try allocate()
     try FetchError.storing {
       try FaultPlan.step("write", path)
       try block.withBytes { bytes in
@@ -131,8 +158,12 @@ final class PartStore: @unchecked Sendable {
     }
   }
 
-  /// Keeps what arrived for a later attempt.
-  func park() throws(FetchError) { try checkpoint(every: 1) }
+  /// Keeps what arrived for a later attempt, and gives back the room for what
+  /// did not.
+  func park() throws(FetchError) {
+    try checkpoint(every: 1)
+    _ = ftruncate(descriptor, off_t(writtenByteCount))
+  }
 
   /// Verifies the whole shard and moves it to its final name.
   ///
@@ -140,11 +171,11 @@ final class PartStore: @unchecked Sendable {
   ///   - byteCount: Bytes that the shard has.
   ///   - expected: Its SHA-256, if known.
   ///   - finalPath: Its final name.
-  /// - Returns: Its SHA-256 and final path.
+  /// - Returns: Its SHA-256, the states that lead to it, and its final path.
   /// - Throws: ``FetchError`` `.integrity` if it is not the shard.
   func finish(
     byteCount: Int, expected: ContentDigest?, as finalPath: (ContentDigest) -> String
-  ) throws(FetchError) -> (digest: ContentDigest, path: String) {
+  ) throws(FetchError) -> (digest: ContentDigest, states: [UInt8], path: String) {
     guard writtenByteCount == byteCount else {
       throw FetchError(.integrity, "\(writtenByteCount) of \(byteCount) bytes")
     }
@@ -161,7 +192,7 @@ final class PartStore: @unchecked Sendable {
       try Disk.moveIntoPlace(path, final)
       try Disk.remove(resumePath)
     }
-    return (digest, final)
+    return (digest, hasher.states, final)
   }
 
   /// Removes the file and its resume point.
@@ -176,7 +207,7 @@ final class PartStore: @unchecked Sendable {
 
   /// Hashes the partial up to its resume point, if that holds.
   ///
-  /// D8: from disk, as OpenSSL 3.0 exports no state.
+  /// D8: from disk, because the disk may have changed it meanwhile.
   ///
   /// - Returns: The point and the first bytes of the file; nil when the partial
   ///   is not what the point says, and has to be dropped.

@@ -119,7 +119,7 @@ private final class ProbeExchange: WebRequestOwner {
   }
 
   /// One byte was asked for; whoever sends more is cut off.
-  func takeBody(_ bytes: RawSpan) -> Bool { bytes.byteCount <= 4_096 }
+  func takeBody(_ bytes: RawSpan) -> BodyStep { bytes.byteCount <= 4_096 ? .taken : .refused }
 }
 
 /// The loop of one run; it stays on one thread.
@@ -191,7 +191,7 @@ private final class ProbeExchange: WebRequestOwner {
 
   private func begin(_ target: ProbeTarget) {
     do throws(FetchError) {
-      let address = try WebAddress(target.mirror.url)
+      let address = try configuration.address(target.mirror.url)
       if address.scheme == .file { return settle(target, examine(address.filePath, target)) }
       ask(Task(target: target, address: address))
     } catch {
@@ -326,7 +326,7 @@ private final class ProbeExchange: WebRequestOwner {
     let ceiling = min(configuration.backoffCap, configuration.backoffBase * (1 << min(20, task.attemptCount - 1)))
     task.notBefore = .now + (wait ?? ceiling * Double.random(in: 0...1, using: &jitter))
     // From the mirror's own address: a redirect's may have expired (R18).
-    if task.redirectCount > 0, let own = try? WebAddress(task.target.mirror.url) {
+    if task.redirectCount > 0, let own = try? configuration.address(task.target.mirror.url) {
       task.address = own
       task.redirectCount = 0
     }

@@ -75,8 +75,8 @@ package struct RateTimetable: Sendable, Equatable {
     return limit(atMinute: 60 * (parts.hour ?? 0) + (parts.minute ?? 0))
   }
 
-  /// Whether there is a limit at any time.
-  package var everLimits: Bool { entries.contains { $0.bytesPerSecond != nil } }
+  /// Whether there is no limit at any time.
+  package var isUnlimited: Bool { entries.allSatisfy { $0.bytesPerSecond == nil } }
 }
 
 extension Character {

@@ -23,6 +23,11 @@ package struct RangeQuestion: Sendable, Equatable {
 
   /// Bytes held; the range asked for is `offset-`, or none at 0.
   package var offset = 0
+  /// How many bytes were asked for from there; nil for all the rest.
+  ///
+  /// Such an answer is taken only if it has exactly these bytes; a whole file is
+  /// not one.
+  package var byteCount: Int?
   package var rangeGuard = Guard.ifRange
   /// Bytes of the whole shard as the catalog knows them.
   package var expectedByteCount: Int?
@@ -100,6 +105,7 @@ package enum ResponseClassifier {
   }
 
   private static func whole(_ head: ResponseHead, _ question: RangeQuestion) -> Verdict {
+    guard question.byteCount == nil else { return .nextMirror(.refused, "the server ignores ranges") }
     if let fault = encodingFault(head) { return .nextMirror(.integrity, fault) }
     // A range field on a 200 leaves open which bytes follow.
     guard head.values("content-range").isEmpty else {
@@ -125,7 +131,9 @@ package enum ResponseClassifier {
   }
 
   private static func partial(_ head: ResponseHead, _ question: RangeQuestion) -> Verdict {
-    guard question.offset > 0 else { return .nextMirror(.integrity, "a part (206) where the whole was asked for") }
+    guard question.offset > 0 || question.byteCount != nil else {
+      return .nextMirror(.integrity, "a part (206) where the whole was asked for")
+    }
     if let fault = encodingFault(head) { return restartOrFault(question, fault) }
     if head.values("content-type").contains(where: { $0.lowercased().hasPrefix("multipart/") }) {
       return restartOrFault(question, "a multipart answer to a single range")
@@ -135,6 +143,9 @@ package enum ResponseClassifier {
     }
     guard span.lowerBound == question.offset else {
       return restartOrFault(question, "a range from byte \(span.lowerBound), not \(question.offset)")
+    }
+    if let wanted = question.byteCount, span.count != wanted {
+      return restartOrFault(question, "a range of \(span.count) bytes where \(wanted) were asked for")
     }
     if let total = range.total {
       if let expected = question.expectedByteCount, total != expected {
@@ -178,7 +189,7 @@ package enum ResponseClassifier {
 
   /// Starts over if there is anything to drop; else the mirror is at fault.
   private static func restartOrFault(_ question: RangeQuestion, _ cause: String) -> Verdict {
-    question.offset > 0 ? .restart(cause) : .nextMirror(.integrity, cause)
+    question.offset > 0 && question.byteCount == nil ? .restart(cause) : .nextMirror(.integrity, cause)
   }
 
   /// R1: the body's bytes must be the file's bytes.

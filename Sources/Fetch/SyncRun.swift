@@ -37,6 +37,8 @@ package struct SyncSummary: Sendable {
   package var unchangedCount = 0
   /// New revisions of shards that had another one.
   package var revisedNames: [String] = []
+  /// Damaged shards that were mended by fetching only the chunks that differ.
+  package var mendedCount = 0
   package var failures: [(shard: String, error: FetchError)] = []
   /// Shards that were not tried because the budget has no room.
   package var withoutRoom: [String] = []
@@ -45,7 +47,12 @@ package struct SyncSummary: Sendable {
 /// How far a sync is.
 package enum SyncProgress: Sendable {
   case moved(doneCount: Int, totalCount: Int, byteCount: Int, totalByteCount: Int?)
+  /// Bytes held of one shard, and those of the whole if they are known.
+  case transferring(Shard, byteCount: Int, totalByteCount: Int?)
+  /// A request to a mirror began.
+  case started(Shard, mirrorID: Int64, attempt: Int)
   case fetched(Shard, byteCount: Int)
+  case mended(Shard, MendedChunks)
   case retrying(Shard, error: String)
   case failed(Shard, FetchError)
 }
@@ -78,6 +85,14 @@ package final class SyncRun: Sendable {
     var doneCount = 0
     var totalCount = 0
     var totalByteCount: Int? = 0
+    /// Present shards whose files have the wrong length.
+    var drifted: [Shard] = []
+    /// Sizes that shards turned out to have, and how often one outgrew its room.
+    var sizes: [Int64: Int] = [:]
+    var outgrowths: [Int64: Int] = [:]
+    /// Shards whose bytes were here, whole, when they were asked for.
+    var wholeBefore: Set<Int64> = []
+    var isCancelled = false
     var summary = SyncSummary()
     /// The first error of the catalog itself; it ends the run.
     var failure: (any Error)?
@@ -102,7 +117,10 @@ package final class SyncRun: Sendable {
   }
 
   /// Stops the run from any thread; what arrived is kept.
-  package func cancel() { fetcher.cancel() }
+  package func cancel() {
+    state.withLock { $0.isCancelled = true }
+    fetcher.cancel()
+  }
 
   /// Looks for room again, from any thread.
   package func wake() { fetcher.wake() }
@@ -113,6 +131,7 @@ package final class SyncRun: Sendable {
   /// - Throws: ``CatalogError``; `CancellationError` when it was stopped.
   package func run() async throws -> SyncSummary {
     try plan()
+    try mendDrifted()
     try requireSizes()
     do {
       try await fetcher.run(
@@ -147,6 +166,30 @@ package final class SyncRun: Sendable {
           state.withLock { $0.summary.unchangedCount += 1 }
           continue
         }
+        if shard.state == .present, !catalog.holdsWhole(shard) {
+          state.withLock { $0.drifted.append(shard) }
+        } else {
+          enqueue(shard)
+        }
+      }
+    }
+  }
+
+  /// Mends shards that were cut or grew on the disk by their chunks; those that
+  /// cannot be are fetched whole.
+  private func mendDrifted() throws {
+    let mender = ShardMender(
+      catalog, configuration: options.fetch, isCancelled: { [self] in state.withLock { $0.isCancelled } })
+    for shard in state.withLock({ $0.drifted }) {
+      do {
+        guard let mended = try mender.mend(shard) else {
+          enqueue(shard)
+          continue
+        }
+        state.withLock { $0.summary.mendedCount += 1 }
+        report(.mended(shard, mended))
+      } catch let error as FetchError {
+        report(.retrying(shard, error: error.message))
         enqueue(shard)
       }
     }
@@ -173,8 +216,12 @@ package final class SyncRun: Sendable {
   }
 
   private func nextRequest() throws -> FetchSupply {
-    guard let shard = state.withLock({ $0.failure == nil ? $0.queue.first : nil }) else { return .finished }
-    let byteCount = shard.likelyByteCount ?? 0
+    let (next, isOver) = state.withLock { state in
+      (state.queue.first, state.failure != nil || state.queue.isEmpty && state.active.isEmpty)
+    }
+    // A shard under way may come back, if it outgrows its room.
+    guard let shard = next, !isOver else { return isOver ? .finished : .notYet }
+    let byteCount = state.withLock { $0.sizes[shard.id] } ?? shard.likelyByteCount ?? 0
     while try !hasDiskSpace(byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
       switch try makeRoom() {
       case .made: continue
@@ -193,7 +240,7 @@ package final class SyncRun: Sendable {
       state.queue.removeFirst()
       state.active[shard.id] = shard
     }
-    return .request(try request(shard))
+    return .request(try request(shard, reserving: byteCount))
   }
 
   /// Whether the file system keeps its floor when this and all that is under
@@ -201,26 +248,32 @@ package final class SyncRun: Sendable {
   private func hasDiskSpace(_ byteCount: Int) throws -> Bool {
     let outstanding = state.withLock { state in
       state.active.values.reduce(0) { sum, shard in
-        sum + max(0, (shard.likelyByteCount ?? 0) - (state.activeByteCounts[shard.id] ?? 0))
+        sum + max(0, (state.sizes[shard.id] ?? shard.likelyByteCount ?? 0) - (state.activeByteCounts[shard.id] ?? 0))
       }
     }
     return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding - byteCount >= options.freeByteFloor
   }
 
-  private func request(_ shard: Shard) throws -> FetchRequest {
+  /// Whether the room for a shard must not be exceeded.
+  private var isBounded: Bool { options.budget != nil || options.freeByteFloor > 0 }
+
+  private func request(_ shard: Shard, reserving byteCount: Int) throws -> FetchRequest {
     let source = try catalog.source(id: shard.sourceID)
     let layout = catalog.layout
-    let condition = catalog.holdsWhole(shard) ? shard.revision?.validator : nil
+    let isWhole = catalog.holdsWhole(shard)
+    if isWhole { _ = state.withLock { $0.wholeBefore.insert(shard.id) } }
+    let condition = isWhole ? shard.revision?.validator : nil
     // R12: who was last seen without it is asked last.
     let locations = try catalog.locations(of: shard.id)
     let ordered = locations.filter { $0.state != .absent } + locations.filter { $0.state == .absent }
+    var expectation = ShardExpectation(
+      byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
+      elementType: source.elementType)
+    expectation.roomByteCount = isBounded || byteCount > 0 ? byteCount : nil
     return FetchRequest(
       id: shard.id, mirrors: ordered.map { FetchMirror(id: $0.mirrorID, url: $0.url) },
       partPath: layout.partPath(source: source.name, shard: shard.name),
-      expectation: ShardExpectation(
-        byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
-        elementType: source.elementType),
-      condition: condition,
+      expectation: expectation, condition: condition,
       finalPath: { digest in
         layout.shards + "/" + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       })
@@ -230,9 +283,16 @@ package final class SyncRun: Sendable {
 
   private func handle(_ event: FetchEvent) throws {
     switch event {
-    case .started: break
-    case .progress(let id, let byteCount, _):
-      state.withLock { $0.activeByteCounts[id] = byteCount }
+    case .started(let id, let mirrorID, let attempt):
+      if let shard = state.withLock({ $0.active[id] }) {
+        report(.started(shard, mirrorID: mirrorID, attempt: attempt))
+      }
+    case .progress(let id, let byteCount, let total):
+      let shard = state.withLock { state in
+        state.activeByteCounts[id] = byteCount
+        return state.active[id]
+      }
+      if let shard { report(.transferring(shard, byteCount: byteCount, totalByteCount: total)) }
       tell()
     case .attemptEnded(let attempt): try record(attempt)
     case .finished(let id, let result): try settle(id, result)
@@ -257,6 +317,8 @@ package final class SyncRun: Sendable {
     guard let shard = state.withLock({ $0.active[id] }) else { return }
     switch result {
     case .success(.fetched(let fetched)): try adopt(fetched, shard)
+    case .success(.outgrown(let byteCount)):
+      if try queueAgain(shard, byteCount: byteCount) { return }
     case .success(.unchanged):
       try catalog.endFetch(shardID: id, as: nil, error: nil)
       state.withLock { $0.summary.unchangedCount += 1 }
@@ -275,15 +337,41 @@ package final class SyncRun: Sendable {
     tell()
   }
 
+  /// Puts a shard back that is larger than anybody said, to reserve what it needs.
+  ///
+  /// - Returns: Whether it is; a shard that grows again and again fails.
+  private func queueAgain(_ shard: Shard, byteCount: Int) throws -> Bool {
+    let outgrowths = state.withLock { state in
+      state.outgrowths[shard.id, default: 0] += 1
+      return state.outgrowths[shard.id, default: 0]
+    }
+    guard outgrowths <= 3 else {
+      let error = FetchError(.integrity, "the shard has another size each time it is asked for")
+      try catalog.endFetch(shardID: shard.id, as: .failed, error: error.message)
+      state.withLock { $0.summary.failures.append((shard.name, error)) }
+      report(.failed(shard, error))
+      return false
+    }
+    try catalog.endFetch(shardID: shard.id, as: nil, error: nil)
+    state.withLock { state in
+      state.active[shard.id] = nil
+      state.activeByteCounts[shard.id] = nil
+      state.sizes[shard.id] = byteCount
+      state.queue.insert(shard, at: 0)
+    }
+    return true
+  }
+
   private func adopt(_ fetched: FetchedShard, _ shard: Shard) throws {
     let path = String(fetched.path.dropFirst(catalog.layout.shards.count + 1))
     let number = try catalog.recordFetched(
       FetchedBytes(
         digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.header.rowCount, path: path,
-        mirrorID: fetched.mirrorID, etag: fetched.validator.etag, lastModified: fetched.validator.lastModified),
+        mirrorID: fetched.mirrorID, etag: fetched.validator.etag, lastModified: fetched.validator.lastModified,
+        states: fetched.states),
       of: shard)
     state.withLock { state in
-      if let revision = shard.revision, revision.digest == fetched.digest, catalog.holdsWhole(shard) {
+      if let revision = shard.revision, revision.digest == fetched.digest, state.wholeBefore.contains(shard.id) {
         state.summary.unchangedCount += 1
       } else {
         state.summary.fetchedCount += 1

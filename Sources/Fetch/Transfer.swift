@@ -55,6 +55,10 @@ final class Transfer {
   /// The stall window: when it began and what had been heard then.
   var windowStart = ContinuousClock.now
   var windowByteCount = 0
+  /// The window in which its rate is compared, and how often it began again for that.
+  var rerollStart = ContinuousClock.now
+  var rerollByteCount = 0
+  var rerollCount = 0
   /// The origin whose slot this transfer holds.
   var heldOrigin: String?
   /// Steps on the disk, in order and one at a time.
@@ -72,7 +76,7 @@ final class Transfer {
     // one: a sync that blocks holds up no other transfer.
     queue = DispatchQueue(label: "tarn-fetch-disk-\(tag)")
     for mirror in request.mirrors {
-      mirrors.append((mirror, try WebAddress(mirror.url), ContentDigest.of(mirror.url)))
+      mirrors.append((mirror, try configuration.address(mirror.url), ContentDigest.of(mirror.url)))
     }
   }
 

@@ -133,7 +133,8 @@ extension TransferLoop {
         transfer,
         .fetched(
           FetchedShard(
-            digest: file.digest, byteCount: file.byteCount, header: file.header, validator: part.validator,
+            digest: file.digest, states: file.states, byteCount: file.byteCount, header: file.header,
+            validator: part.validator,
             mirrorID: transfer.mirror.id, path: file.path)))
     case .finished(.failure(let error)):
       // A file that was put together from two answers gets a second chance whole.
@@ -213,6 +214,16 @@ extension TransferLoop {
       .temporary(after: nil, FetchError(.temporary, "the transfer stalled: next to nothing came for \(seconds) s")))
   }
 
+  /// Edge from exchanging to waiting: the same bytes over another connection.
+  ///
+  /// Edges of a network that spreads its load are fast or slow; whoever is on a
+  /// slow one had bad luck and draws again.
+  func reroll(_ exchange: HTTPExchange, of transfer: Transfer) {
+    transfer.attempt?.receivedByteCount += exchange.receivedByteCount
+    transfer.attempt?.httpStatus = exchange.statusCode
+    end(transfer, .reroll(FetchError(.temporary, "the connection was much slower than others to its host")))
+  }
+
   /// Follows a redirect within the attempt (S1, R18).
   private func follow(_ location: String, from exchange: HTTPExchange, of transfer: Transfer) {
     transfer.attempt?.redirectCount += 1
@@ -246,10 +257,14 @@ extension TransferLoop {
     let (error, outcome) = describe(failure)
     report(transfer, outcome, error)
     if failure != .bareRange { transfer.wantsBareRange = false }
+    if let byteCount = transfer.part?.outgrownByteCount {
+      return close(transfer, .success(.outgrown(byteCount: byteCount)))
+    }
     if case .fatal = failure { return close(transfer, .failure(located(error, transfer))) }
     let held = transfer.part.map { $0.source == transfer.source ? $0.byteCount : 0 } ?? 0
     let shown = located(error, transfer)
     if case .restart = failure { transfer.part?.startOver() }
+    if case .reroll = failure { transfer.rerollCount += 1 }
     switch transfer.walk.step(after: failure.with(shown), heldByteCount: held, using: &jitter) {
     case .again(let wait): transfer.phase = .waiting(until: .now + wait)
     case .mirror: transfer.phase = .waiting(until: .now)
@@ -262,6 +277,7 @@ extension TransferLoop {
     switch failure {
     case .restart(let error): (error, .restarted)
     case .bareRange: (FetchError(.integrity, "the server ignored a range that it should honour"), .restarted)
+    case .reroll(let error): (error, .restarted)
     case .temporary(_, let error), .mirrorFault(let error), .fatal(let error):
       (error, TransferAttempt.Outcome(error.code))
     }
@@ -356,6 +372,7 @@ extension AttemptFailure {
     switch self {
     case .restart: .restart(error)
     case .bareRange: .bareRange
+    case .reroll: .reroll(error)
     case .temporary(let wait, _): .temporary(after: wait, error)
     case .mirrorFault: .mirrorFault(error)
     case .fatal: .fatal(error)

@@ -20,6 +20,16 @@ internal import Foundation
     /// R13: what one answer asks of us holds for all requests to the host.
     var notBefore: ContinuousClock.Instant?
     var refusalsInARow = 0
+    /// Bytes per second of single transfers, window by window, the newest last.
+    private var rates: [Double] = []
+
+    mutating func add(rate: Double) {
+      rates.append(rate)
+      if rates.count > 32 { rates.removeFirst() }
+    }
+
+    /// What a transfer usually reaches; nil before enough of them ran.
+    var medianRate: Double? { rates.count < 3 ? nil : rates.sorted()[rates.count / 2] }
   }
 
   let configuration: FetchConfiguration
@@ -32,6 +42,8 @@ internal import Foundation
   var isStopping = false
   /// Bytes per second that all transfers may take now.
   private var limit: Int?
+  /// Whether exchanges under way were told a limit.
+  private var hasLimited = false
 
   private let supply: @Sendable () throws -> FetchSupply
   private let onEvent: @Sendable (FetchEvent) -> Void
@@ -58,7 +70,7 @@ internal import Foundation
     self.supply = supply
     self.onEvent = onEvent
     jitter = JitterGenerator(seed: configuration.jitterSeed)
-    limit = configuration.bytesPerSecondLimit
+    limit = configuration.bandwidthNow().limit(at: Date())
     _ = unsafe ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, configuration.jobs * 2)
   }
 
@@ -78,9 +90,11 @@ internal import Foundation
       removeEnded()
       pullRequests()
       startWaiting()
+      continueThrottled()
       try performTransfers()
       removeEnded()
       endStalled()
+      rerollSlow()
       reportProgress()
       if transfers.isEmpty, supplyHasEnded { break }
       try poll()
@@ -178,6 +192,8 @@ internal import Foundation
     transfer.phase = .exchanging(exchange)
     transfer.windowStart = .now
     transfer.windowByteCount = 0
+    transfer.rerollStart = .now
+    transfer.rerollByteCount = 0
     shareBandwidth()
   }
 
@@ -197,18 +213,33 @@ internal import Foundation
 
   /// Splits the limit evenly over what runs.
   private func shareBandwidth() {
-    guard configuration.bandwidth.everLimits else { return }
+    guard hasLimited || limit != nil else { return }
+    hasLimited = limit != nil
     let running = exchanges
     for (_, exchange) in running { exchange.limit(to: limit.map { max(1, $0 / running.count) }) }
   }
 
-  /// Takes up what the timetable says by now.
+  /// Takes up what the timetable and the user say by now.
   private func followTimetable() {
-    guard configuration.bandwidth.everLimits else { return }
-    let due = configuration.bytesPerSecondLimit
+    let due = configuration.bandwidthNow().limit(at: Date())
     guard due != limit else { return }
     limit = due
     shareBandwidth()
+    // What came under the old limit says nothing of the connection.
+    for (transfer, exchange) in exchanges { restartWindows(of: transfer, exchange) }
+  }
+
+  /// Goes on reading where the limit allows it by now.
+  private func continueThrottled() {
+    let now = ContinuousClock.now
+    for (_, exchange) in exchanges where exchange.isThrottled { exchange.continueIfDue(at: now) }
+  }
+
+  private func restartWindows(of transfer: Transfer, _ exchange: HTTPExchange) {
+    transfer.windowStart = .now
+    transfer.windowByteCount = exchange.heardByteCount
+    transfer.rerollStart = .now
+    transfer.rerollByteCount = exchange.heardByteCount
   }
 
   private func performTransfers() throws {
@@ -235,8 +266,7 @@ internal import Foundation
     guard let isBehind = transfer.part?.isBehind, isBehind != exchange.isPaused else { return }
     exchange.pause(isBehind)
     // The time spent waiting is not the server's.
-    transfer.windowStart = .now
-    transfer.windowByteCount = exchange.heardByteCount
+    restartWindows(of: transfer, exchange)
   }
 
   private func poll() throws {
@@ -248,6 +278,7 @@ internal import Foundation
       switch transfer.phase {
       case .waiting(let until): if !isBlocked(transfer) { wait = min(wait, due(transfer, until) - now) }
       case .exchanging(let exchange):
+        if let pause = exchange.throttleWait(at: now) { wait = min(wait, pause) }
         if !exchange.isPaused { wait = min(wait, transfer.windowStart + configuration.stallTimeout - now) }
       default: break
       }
@@ -285,6 +316,30 @@ internal import Foundation
         transfer.windowStart = now
         transfer.windowByteCount = exchange.heardByteCount
       }
+    }
+  }
+
+  /// Begins transfers again that are much slower than the others from their
+  /// host, which a limit of ours must not be the cause of.
+  private func rerollSlow() {
+    let now = ContinuousClock.now
+    guard limit == nil else { return }
+    let ripe = exchanges.filter { transfer, exchange in
+      !exchange.isPaused && now - transfer.rerollStart >= configuration.rerollWindow
+    }
+    guard !ripe.isEmpty else { return }
+    for (transfer, exchange) in ripe {
+      let origin = exchange.address.origin
+      let seconds = (now - transfer.rerollStart).seconds
+      let rate = Double(exchange.heardByteCount - transfer.rerollByteCount) / seconds
+      let median = hosts[origin]?.medianRate
+      hosts[origin, default: Host()].add(rate: rate)
+      restartWindows(of: transfer, exchange)
+      guard let median, rate < configuration.rerollShare * median,
+        transfer.rerollCount < configuration.rerollsPerTransfer
+      else { continue }
+      remove(exchange, of: transfer)
+      reroll(exchange, of: transfer)
     }
   }
 

@@ -16,20 +16,38 @@ package struct WebAddress: Sendable, Equatable {
   package let origin: String
   /// The decoded path of a `file` address.
   package let filePath: String
+  /// Whether requests are signed as S3 wants it.
+  let isSigned: Bool
+  /// The address as it is recorded: an `s3://` one is kept as such (R18).
+  private let canonical: String
 
   /// Parses an absolute address.
   ///
   /// - Throws: ``FetchError`` `.usage` if it is none, or of another scheme.
   package init(_ text: String) throws(FetchError) { try self.init(text, relativeTo: nil) }
 
-  private init(_ text: String, relativeTo base: WebAddress?) throws(FetchError) {
+  /// The address of an object in a store.
+  ///
+  /// - Parameters:
+  ///   - canonical: Its `s3://` address.
+  ///   - text: Where it is to be had.
+  /// - Throws: ``FetchError`` `.usage`.
+  init(s3 canonical: String, at text: String) throws(FetchError) {
+    try self.init(text, relativeTo: nil, canonical: canonical)
+    guard scheme != .file else { throw FetchError(.usage, "an S3 endpoint is an http:// or https:// address") }
+  }
+
+  private init(
+    _ text: String, relativeTo base: WebAddress?, isSigned: Bool = false, canonical: String? = nil
+  ) throws(FetchError) {
     // https://curl.se/libcurl/c/libcurl-url.html
     guard let handle = unsafe curl_url() else { throw FetchError(.io, "out of memory for an address") }
     defer { unsafe curl_url_cleanup(handle) }
     let shown = Self.redacted(text)
     if let base { _ = unsafe curl_url_set(handle, CURLUPART_URL, base.url, 0) }
     guard unsafe curl_url_set(handle, CURLUPART_URL, text, 0) == CURLUE_OK else {
-      throw FetchError(.usage, "not an address: \(shown)", hint: "tarn fetches http://, https:// and file:// addresses")
+      throw FetchError(
+        .usage, "not an address: \(shown)", hint: "tarn fetches http://, https://, s3:// and file:// addresses")
     }
     func part(_ which: CURLUPart, flags: UInt32 = 0) -> String? {
       var value: UnsafeMutablePointer<CChar>?
@@ -39,12 +57,14 @@ package struct WebAddress: Sendable, Equatable {
     }
     guard let scheme = part(CURLUPART_SCHEME).flatMap({ Scheme(rawValue: $0.lowercased()) }) else {
       throw FetchError(
-        .usage, "cannot fetch \(shown)", hint: "tarn fetches http://, https:// and file:// addresses")
+        .usage, "cannot fetch \(shown)", hint: "tarn fetches http://, https://, s3:// and file:// addresses")
     }
     _ = unsafe curl_url_set(handle, CURLUPART_FRAGMENT, nil, 0)
     guard let url = part(CURLUPART_URL) else { throw FetchError(.usage, "not an address: \(shown)") }
     self.scheme = scheme
     self.url = url
+    self.isSigned = isSigned || canonical != nil
+    self.canonical = canonical ?? url
     switch scheme {
     case .file:
       guard let path = part(CURLUPART_PATH, flags: UInt32(CURLU_URLDECODE)), !path.isEmpty else {
@@ -82,11 +102,15 @@ package struct WebAddress: Sendable, Equatable {
     guard !target.url.authority.contains("@") || target.origin == origin else {
       throw FetchError(.refused, "a redirect with credentials in it")
     }
+    // S4: a presigned address that is signed again is refused by S3.
+    if isSigned, target.origin == origin, !target.url.contains("X-Amz-Signature=") {
+      return try WebAddress(target.url, relativeTo: nil, isSigned: true)
+    }
     return target
   }
 
   /// The address without credentials, for logs, errors and the catalog.
-  package var redacted: String { Self.redacted(url) }
+  package var redacted: String { Self.redacted(canonical) }
 
   /// S4: hides userinfo and the values of query items that sign or authorise.
   package static func redacted(_ text: String) -> String {

@@ -5,10 +5,19 @@ internal import CCurl
 internal import Catalog
 internal import Foundation
 
+/// What becomes of a piece of a body.
+enum BodyStep {
+  case taken
+  /// Not now: the same piece comes again after the request is told to go on.
+  case later
+  /// Breaks the exchange off.
+  case refused
+}
+
 /// Who takes what a server sends; false breaks the exchange off.
 protocol WebRequestOwner: AnyObject {
   func takeHeader(_ line: [UInt8]) -> Bool
-  func takeBody(_ bytes: RawSpan) -> Bool
+  func takeBody(_ bytes: RawSpan) -> BodyStep
 }
 
 /// A request to one address: an easy handle and what must live as long as it.
@@ -26,6 +35,10 @@ protocol WebRequestOwner: AnyObject {
     /// Header lines, credentials among them.
     var lines: [String] = []
   }
+
+  /// Bytes read from a socket at a time: few enough to be in the cache when
+  /// they are copied out.
+  private static let receiveByteCount = 256 << 10
 
   private let easy: UnsafeMutableRawPointer
   private var headerList: UnsafeMutablePointer<curl_slist>?
@@ -62,7 +75,7 @@ protocol WebRequestOwner: AnyObject {
     try set(CURLOPT_HTTP_CONTENT_DECODING, 0)
     try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
     if form.isHead { try set(CURLOPT_NOBODY, 1) }
-    try set(CURLOPT_BUFFERSIZE, configuration.receiveByteCount)
+    try set(CURLOPT_BUFFERSIZE, Self.receiveByteCount)
     try set(CURLOPT_TCP_KEEPALIVE, 1)
     try set(CURLOPT_NOSIGNAL, 1)
     try set(CURLOPT_CONNECTTIMEOUT_MS, max(1, configuration.connectTimeout.milliseconds))
@@ -70,8 +83,10 @@ protocol WebRequestOwner: AnyObject {
     if let proxy = configuration.proxy { try set(CURLOPT_PROXY, proxy) }
     if let path = configuration.certificateAuthorityPath { try set(CURLOPT_CAINFO, path) }
     if let range = form.range { try set(CURLOPT_RANGE, range) }
-    // R1: the body's bytes must be the file's bytes.
-    for line in ["Accept-Encoding: identity"] + form.lines {
+    // R1: the body's bytes must be the file's bytes. Not a header line of ours,
+    // which libcurl would sign: proxies change this one.
+    try set(CURLOPT_ACCEPT_ENCODING, "identity")
+    for line in form.lines + (try sign(form, configuration)) {
       guard line.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
         throw FetchError(.usage, "a header for \(form.address.origin) has a control character")
       }
@@ -84,6 +99,19 @@ protocol WebRequestOwner: AnyObject {
     try check(unsafe ccurl_set_headers(easy, headerList))
     try check(unsafe ccurl_set_error_buffer(easy, errorBuffer))
     try check(unsafe ccurl_set_tag(easy, form.tag))
+  }
+
+  /// Has libcurl sign the request, if it goes to a store.
+  ///
+  /// - Returns: Further header lines, which are signed with it.
+  /// - Throws: ``FetchError``.
+  private func sign(_ form: Form, _ configuration: FetchConfiguration) throws(FetchError) -> [String] {
+    guard form.address.isSigned, let signature = try configuration.s3.signature() else { return [] }
+    // https://curl.se/libcurl/c/CURLOPT_AWS_SIGV4.html
+    try set(CURLOPT_AWS_SIGV4, signature.provider)
+    try set(CURLOPT_USERNAME, signature.accessKey)
+    try set(CURLOPT_PASSWORD, signature.secretKey)
+    return signature.lines
   }
 
   private func setUpCallbacks() throws(FetchError) {
@@ -103,14 +131,12 @@ protocol WebRequestOwner: AnyObject {
           guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
           let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
           let body = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
-          return unsafe request.owner?.takeBody(body.bytes) ?? false ? size * count : 0
+          switch unsafe request.owner?.takeBody(body.bytes) ?? .refused {
+          case .taken: return size * count
+          case .later: return Int(CURL_WRITEFUNC_PAUSE)
+          case .refused: return 0
+          }
         }, context))
-  }
-
-  /// Limits the rate from now on, in bytes per second; nil lifts the limit.
-  func limit(to bytesPerSecond: Int?) {
-    // https://curl.se/libcurl/c/CURLOPT_MAX_RECV_SPEED_LARGE.html
-    _ = unsafe ccurl_set_offset(easy, CURLOPT_MAX_RECV_SPEED_LARGE, curl_off_t(bytesPerSecond ?? 0))
   }
 
   /// Stops or goes on reading; never called from within a callback.
@@ -155,16 +181,13 @@ protocol WebRequestOwner: AnyObject {
   }
 }
 
-extension FetchConfiguration {
-  /// Bytes read from a socket at a time; libcurl keeps to a rate one such
-  /// buffer at a time.
-  fileprivate var receiveByteCount: Int { bandwidth.everLimits ? 64 << 10 : 512 << 10 }
-}
-
 extension Duration {
   /// Whole milliseconds, rounded down.
   var milliseconds: Int {
     let (seconds, attoseconds) = components
     return Int(seconds) * 1_000 + Int(attoseconds / 1_000_000_000_000_000)
   }
+
+  /// The duration in seconds.
+  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

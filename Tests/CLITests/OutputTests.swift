@@ -62,7 +62,7 @@ private struct ToolDescription: Decodable {
     return [
       ["init", lake.directory.path + "/other"],
       ["source", "add", "more", "--directory", captions, "--dimension", "8", "--dtype", "float32"],
-      ["source", "list"], ["source", "show", "images"], ["sync"],
+      ["source", "list"], ["source", "show", "images"], ["sync"], ["limit"],
       ["import", "captions", captions + "/txt_0.npy"],
       ["train", "u", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1"],
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],

@@ -1,5 +1,6 @@
 import Catalog
 import Foundation
+import GRDB
 import TestSupport
 import Testing
 
@@ -30,6 +31,20 @@ import Testing
     #expect(try lake.catalog.cachedByteCount() == 12)
     try lake.catalog.evict(shard(0, source, lake))
     #expect(try lake.catalog.cachedByteCount() == 0)
+    #expect(try shard(0, source, lake).state == .evicted)
+    #expect(Disk.size(of: lake.catalog.layout.shards + "/images/0.a.npy") == nil)
+  }
+
+  @Test func d3AnEvictionThatWasCutShortIsFinished() throws {
+    let lake = try TemporaryLake()
+    let source = try lake.addSource("images", count: 1)
+    #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
+    try lake.catalog.recordFetched(
+      bytes("nine byte", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
+    // As a kill leaves it between the row and the file.
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    try queue.write { try $0.execute(sql: "UPDATE shard SET state = 'evicting'") }
+    try lake.catalog.settleInterruptedShards()
     #expect(try shard(0, source, lake).state == .evicted)
     #expect(Disk.size(of: lake.catalog.layout.shards + "/images/0.a.npy") == nil)
   }

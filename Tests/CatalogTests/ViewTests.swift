@@ -27,6 +27,7 @@ import Testing
     "v_pin": "version reason pinned_at unpinned_at",
     "v_evaluation":
       "evaluation version evaluated_at queries queries_sha256 query_count k nprobe vectors_scanned share_scanned recall standard_error routing_recall quantization_loss queries_per_second threads imbalance list_sizes",
+    "v_setting": "setting value changed_at",
     "v_garbage": "kind sha256 bytes path unused_since",
   ]
 

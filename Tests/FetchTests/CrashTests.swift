@@ -30,7 +30,7 @@ private func fetchInChild(_ directory: String, _ url: String) async -> FetchErro
     server = try HostileServer { .file(shard, for: $0) }
   }
 
-  @Test(arguments: 1...12) func continuesAfterAKillBeforeAnyDurableStep(step: Int) async throws {
+  @Test(arguments: 1...12) func d1d2ContinuesAfterAKillBeforeAnyDurableStep(step: Int) async throws {
     let (path, url) = (directory.path, server.url("/a.npy"))
     // Create, four writes, fsync, rename, fsync and unlink are nine; how many
     // resume points come on top depends on how the bytes arrive.
@@ -46,7 +46,7 @@ private func fetchInChild(_ directory: String, _ url: String) async -> FetchErro
     #expect(try directory.contents().filter { !$0.hasSuffix(".tmp") } == ["1-\(fetched.digest.prefix(16)).npy"])
   }
 
-  @Test(arguments: 1...8) func reportsAFullDiskAndContinuesWhenThereIsSpace(step: Int) async throws {
+  @Test(arguments: 1...8) func d4ParksOnAFullDiskAndContinuesWhenThereIsSpace(step: Int) async throws {
     let (path, url) = (directory.path, server.url("/a.npy"))
     _ = await #expect(processExitsWith: .success) { [path = path as String, url = url as String, step = step as Int] in
       setenv("TARN_FAULT", "ENOSPC@\(step)+", 1)

@@ -164,7 +164,7 @@ private struct Schedule {
       let got = bytes(at: fetched.path)
       #expect(got == schedule.shard, "seed \(schedule.seed): wrong bytes")
       if got == schedule.shard { tally.right += 1 }
-    case .success(.unchanged): Issue.record("seed \(schedule.seed): unchanged without a condition")
+    case .success(.unchanged), .success(.outgrown): Issue.record("seed \(schedule.seed): unchanged without a condition")
     case .failure(let error):
       #expect(!schedule.mustConverge, "seed \(schedule.seed) has a good mirror: \(error)")
       #expect([.absent, .refused, .temporary, .integrity].contains(error.code), "seed \(schedule.seed): \(error)")

@@ -164,7 +164,7 @@ import Testing
     #expect(server.requests.last?.rangeStart == nil)
   }
 
-  @Test func movesToTheNextMirrorOnAWrongDigest() async throws {
+  @Test func d9MovesToTheNextMirrorOnAWrongDigest() async throws {
     let server = try HostileServer { [shard] request in
       .file(request.target == "/1" ? makeShard(rows: 5_000, seed: 3) : shard, for: request)
     }

@@ -212,7 +212,7 @@ private let shard = makeShard(rows: 50)
 }
 
 @Suite struct DiskBacklogTests {
-  @Test func aTransferPausesWhenTheDiskIsBehindAndIsWokenOnce() {
+  @Test func r15ATransferPausesWhenTheDiskIsBehindAndIsWokenOnce() {
     let backlog = DiskBacklog()
     let full = DiskBacklog.fullByteCount
     backlog.add(full - 1)

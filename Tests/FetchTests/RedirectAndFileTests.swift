@@ -28,7 +28,7 @@ import Testing
     #expect(!"\(run.events)".contains("planted-secret"))
   }
 
-  @Test func s1KeepsNameAndPasswordOfAMirrorFromOtherHosts() async throws {
+  @Test func s1s3KeepsNameAndPasswordOfAMirrorFromOtherHosts() async throws {
     let target = try HostileServer { [shard] in .file(shard, for: $0) }
     let targetURL = target.url("/real")
     let first = try HostileServer { _ in .answer(302, headers: ["Location: \(targetURL)"]) }

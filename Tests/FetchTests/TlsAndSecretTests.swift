@@ -92,7 +92,7 @@ private final class TlsServer {
     #expect(bytes(at: try #require(run.shard(), "\(String(describing: run.failure()))").path) == shard)
   }
 
-  @Test func refusesAnAuthorityThatIsNotTrustedAndDoesNotAskAgain() async throws {
+  @Test func s6RefusesAnAuthorityThatIsNotTrustedAndDoesNotAskAgain() async throws {
     try makeCertificate("good", for: "IP:127.0.0.1")
     let server = try TlsServer(served.path, certificate: "good")
     let request = makeRequest(in: directory, from: ["https://127.0.0.1:\(server.port)/a.npy"])
@@ -102,7 +102,7 @@ private final class TlsServer {
     #expect(try directory.contents() == [])
   }
 
-  @Test func refusesACertificateOfAnotherHost() async throws {
+  @Test func s6RefusesACertificateOfAnotherHost() async throws {
     try makeCertificate("other", for: "DNS:elsewhere.example")
     let server = try TlsServer(served.path, certificate: "other")
     let request = makeRequest(in: directory, from: ["https://127.0.0.1:\(server.port)/a.npy"])

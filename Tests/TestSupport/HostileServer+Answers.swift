@@ -81,8 +81,9 @@ package struct ScriptedAnswer: Sendable {
     guard start < bytes.count else {
       return .answer(416, headers: ["Content-Range: bytes */\(bytes.count)"])
     }
+    let end = min(request.rangeEnd ?? .max, bytes.count - 1)
     return .answer(
-      206, headers: validator + ["Content-Range: bytes \(start)-\(bytes.count - 1)/\(bytes.count)"],
-      body: Array(bytes[start...]))
+      206, headers: validator + ["Content-Range: bytes \(start)-\(end)/\(bytes.count)"],
+      body: Array(bytes[start...end]))
   }
 }

@@ -20,10 +20,16 @@ package final class HostileServer: Sendable {
     /// The value of the first field of that name.
     package func value(_ name: String) -> String? { fields.first { $0.name == name }?.value }
 
-    /// The first byte asked for by `Range: bytes=N-`; nil without a range.
-    package var rangeStart: Int? {
-      guard let range = value("range"), range.hasPrefix("bytes="), range.hasSuffix("-") else { return nil }
-      return Int(range.dropFirst(6).dropLast())
+    /// The first byte asked for by `Range: bytes=N-` or `bytes=N-M`; nil without
+    /// a range.
+    package var rangeStart: Int? { rangeEnds?.first }
+
+    /// The last byte asked for by `Range: bytes=N-M`; nil without one.
+    package var rangeEnd: Int? { rangeEnds.flatMap { $0.count == 2 ? $0[1] : nil } }
+
+    private var rangeEnds: [Int]? {
+      guard let range = value("range"), range.hasPrefix("bytes=") else { return nil }
+      return range.dropFirst(6).split(separator: "-").map { Int($0) ?? 0 }
     }
   }
 

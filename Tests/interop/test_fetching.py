@@ -1,11 +1,19 @@
 """Fetching as a user meets it: probes, plans, exports, limits, over a real nginx."""
 
+import hashlib
+import http.client
+import http.server
 import json
+import pathlib
+import shutil
 import subprocess
+import threading
 import unittest
 import xml.etree.ElementTree
 
-from support import DIMENSION, FEATURES, INPUTS_MISSING, PARTIAL, SHARDS, USAGE, LakeTest, json_lines
+from s3server import S3Server
+from support import (
+    DIMENSION, FEATURES, INPUTS_MISSING, INTEGRITY, LOCKED, PARTIAL, SHARDS, USAGE, LakeTest, environment, json_lines)
 
 # The example images; one shard of the second place is missing.
 TWO_PLACES = """
@@ -131,9 +139,172 @@ class Fetching(LakeTest):
         self.assertEqual(self.server.requests(), [])
         self.lake.run("sync", "--keep-free", "1MB", "--bwlimit", "00:00,off 12:00,1GB/s", "--per-host", 1)
 
+    def test_verify_names_damaged_chunks_and_repair_fetches_those_alone(self) -> None:
+        self.add()
+        self.lake.run("sync")
+        asked = len(self.server.requests())
+        before = self.lake.files()
+        (shard,) = (self.lake.directory / "shards" / "images").glob("img_emb_0002*.npy")
+        damaged = bytearray(shard.read_bytes())
+        damaged[1000] ^= 4
+        shard.write_bytes(damaged)
+        (report,) = json_lines(self.lake.run("verify", "--json", exits=INTEGRITY))[:1]
+        self.assertEqual([damage["chunks"] for damage in report["damages"]], ["0 of 1"])
+        text = self.lake.run("verify", "--repair", exits=INTEGRITY)
+        self.assertIn("chunks 0 of 1; restored", text)
+        self.assertEqual(self.lake.files(), before)
+        (request,) = self.server.requests()[asked:]
+        self.assertEqual((request["status"], request["range"]), (206, f"bytes=0-{len(damaged) - 1}"))
+        self.lake.run("verify")
+        # Cut short it is mended by a sync; with no server left it is named, and kept.
+        shard.write_bytes(damaged[:2000])
+        (mended, *_, summary) = json_lines(self.lake.run("sync", "--json"))
+        self.assertEqual((mended["type"], summary["mended"], summary["fetched"]), ("mended", 1, 0))
+        self.assertEqual(self.lake.files(), before)
+
+    def test_a_limit_is_changed_while_a_run_is_under_way(self) -> None:
+        self.add()
+        self.assertEqual(json.loads(self.lake.run("limit", "--json")), {"bwlimit": None})
+        # At this rate the run would take minutes.
+        self.lake.run("limit", "20kB/s")
+        process = subprocess.Popen(
+            self.lake.command("sync", "--json", "--bwlimit", "off"), env=environment(), stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(process.kill)
+        for line in process.stdout:
+            if json.loads(line)["type"] == "progress":
+                break
+        self.lake.run("source", "probe", "images", exits=LOCKED)
+        self.lake.run("limit", "off")
+        events = [json.loads(line) for line in process.stdout]
+        self.assertEqual(process.wait(timeout=60), 0)
+        self.assertEqual((events[-1]["type"], events[-1]["fetched"]), ("summary", SHARDS))
+        self.assertIn("fetched", {event["type"] for event in events})
+        self.assertEqual(self.lake.rows("SELECT setting, value FROM v_setting"), [{"setting": "bwlimit", "value": "off"}])
+        self.lake.run("limit", "--clear")
+        self.assertEqual(self.lake.rows("SELECT * FROM v_setting"), [])
+        self.lake.run("limit", "quick", exits=USAGE)
+
+    def test_a_reconstructed_mirror_is_marked_and_asked_last(self) -> None:
+        self.add("--reconstructed", f"{self.server.url}/one/img_emb_{{ordinal:04}}.npy", places=("two",))
+        self.assertEqual(
+            self.lake.rows("SELECT priority, provenance FROM mirror ORDER BY priority"),
+            [{"priority": 0, "provenance": "original"}, {"priority": 1, "provenance": "reconstructed"}])
+        self.lake.run("sync")
+        asked = [request["uri"] for request in self.server.requests() if request["uri"].startswith("/one/")]
+        self.assertEqual(asked, ["/one/img_emb_0003.npy"])
+
+    def test_s2_names_and_passwords_of_netrc_are_not_used(self) -> None:
+        self.add()
+        (self.scratch / ".netrc").write_text("machine 127.0.0.1 login u password planted-netrc\n")
+        (self.scratch / ".netrc").chmod(0o600)
+        server = RecordingServer(FEATURES / "img_emb")
+        self.addCleanup(server.stop)
+        lake = self.new_lake("other")
+        lake.run("source", "add", "images", "--url", f"{server.url}/img_emb_{{ordinal:04}}.npy", "--count", 1,
+                 "--dimension", DIMENSION)
+        lake.run("sync", HOME=str(self.scratch))
+        self.assertTrue(server.headers)
+        self.assertEqual([headers.get("Authorization") for headers in server.headers], [None] * len(server.headers))
+
     def test_a_timetable_that_is_none_is_refused(self) -> None:
         self.add()
         self.lake.run("sync", "--bwlimit", "25:00,1MB/s", exits=USAGE)
+
+
+class RecordingServer:
+    """Serves a directory and keeps the headers of every request."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.headers: list[http.client.HTTPMessage] = []
+        outer = self
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments: object) -> None:
+                super().__init__(*arguments, directory=str(root))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                outer.headers.append(self.headers)
+                super().do_GET()
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Stores(LakeTest):
+    """Shards in an S3-compatible store that checks every signature by itself."""
+
+    KEYS = {"AKPLANTED1": "planted/S3+cret"}
+    TOKEN = "planted-token=="
+
+    def setUp(self) -> None:
+        super().setUp()
+        bucket = self.scratch / "store" / "bucket" / "image features"
+        bucket.mkdir(parents=True)
+        for name in NAMES:
+            shutil.copy(FEATURES / "img_emb" / name, bucket)
+        self.server = S3Server(self.scratch / "store", self.KEYS, region="eu-lab-1", token=self.TOKEN)
+        self.addCleanup(self.server.stop)
+        self.lake = self.new_lake()
+        self.lake.run("source", "add", "images", "--url", "s3://bucket/image%20features/img_emb_{ordinal:04}.npy", "--count",
+                      SHARDS, "--dimension", DIMENSION)
+        self.clean = {name: "" for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")}
+        self.keys = {
+            "AWS_ENDPOINT_URL": self.server.url, "AWS_REGION": "eu-lab-1", "AWS_ACCESS_KEY_ID": "AKPLANTED1",
+            "AWS_SECRET_ACCESS_KEY": self.KEYS["AKPLANTED1"], "AWS_SESSION_TOKEN": self.TOKEN, "HOME": str(self.scratch)}
+
+    def holding(self, *secrets: str) -> list[str]:
+        """Files of the lake that hold one of these."""
+        return [str(path) for path in self.lake.directory.rglob("*") if path.is_file()
+                and any(secret.encode() in path.read_bytes() for secret in secrets)]
+
+    def test_shards_come_from_a_store_that_checks_signatures(self) -> None:
+        self.lake.run("source", "probe", "images", **{**self.clean, **self.keys})
+        self.assertEqual({method for method, *_ in self.server.requests}, {"HEAD"})
+        self.lake.run("sync", **{**self.clean, **self.keys})
+        self.assertEqual(self.server.refusals, [])
+        self.assertEqual(
+            {row["sha256"] for row in self.lake.rows("SELECT sha256 FROM v_shard")},
+            {hashlib.sha256((FEATURES / "img_emb" / name).read_bytes()).hexdigest() for name in NAMES})
+        # A range is signed like any other request.
+        (shard,) = (self.lake.directory / "shards" / "images").glob("img_emb_0001*.npy")
+        shard.write_bytes(shard.read_bytes()[:1000])
+        self.lake.run("sync", **{**self.clean, **self.keys})
+        self.assertEqual(self.server.requests[-1][2], f"bytes=0-{(FEATURES / 'img_emb' / NAMES[1]).stat().st_size - 1}")
+        self.assertEqual(self.server.refusals, [])
+        urls = {row["url"].split("/img_emb_")[0] for row in self.lake.rows("SELECT url FROM v_transfer")}
+        self.assertEqual(urls, {"s3://bucket/image%20features"})
+        self.assertEqual(self.holding("AKPLANTED1", "planted"), [])
+
+    def test_a_profile_of_the_aws_files_is_used(self) -> None:
+        (self.scratch / ".aws").mkdir()
+        (self.scratch / ".aws" / "credentials").write_text(
+            f"[lab]\naws_access_key_id = AKPLANTED1\naws_secret_access_key = {self.KEYS['AKPLANTED1']}\n"
+            f"aws_session_token = {self.TOKEN}\n")
+        (self.scratch / ".aws" / "config").write_text(
+            f"[profile lab]\nregion = eu-lab-1\nendpoint_url = {self.server.url}\n")
+        unset = {name: "" for name in self.keys}
+        self.lake.run("sync", **{**self.clean, **unset, "HOME": str(self.scratch), "AWS_PROFILE": "lab"})
+        self.assertEqual(self.server.refusals, [])
+
+    def test_s4_a_refused_key_is_neither_kept_nor_said(self) -> None:
+        for wrong in ({"AWS_SECRET_ACCESS_KEY": "planted-wrong"}, {"AWS_SESSION_TOKEN": "planted-stale"},
+                      {"AWS_ACCESS_KEY_ID": "AKPLANTED2"}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}):
+            done = self.lake.attempt("sync", "-v", "--jobs", "1", "--shards", "0", **{**self.clean, **self.keys, **wrong})
+            self.assertIn(done.returncode, (PARTIAL, 75), done.stderr)
+            for text in (done.stdout, done.stderr):
+                self.assertNotIn("planted", text)
+                self.assertNotIn("AKPLANTED", text)
+        self.assertEqual(self.holding("AKPLANTED1", "AKPLANTED2", "planted"), [])
+        self.assertGreaterEqual(len(self.server.refusals), 3)
 
 
 if __name__ == "__main__":

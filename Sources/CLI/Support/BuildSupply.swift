@@ -41,8 +41,8 @@ final class BuildSupply: Sendable {
       },
       report: { event in
         switch event {
-        case .moved: break
-        case .fetched(let shard, _): handoff.markReady(shard.id)
+        case .moved, .started, .transferring: break
+        case .mended(let shard, _), .fetched(let shard, _): handoff.markReady(shard.id)
         case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
         case .failed(let shard, let error):
           progress.note("\(shard.name): \(error)")

@@ -55,7 +55,7 @@ struct ExportReplay {
     guard !wanted.isEmpty else { return }
     var options = SyncOptions()
     options.selection = wanted
-    options.fetch.userAgent = "tarn/\(Tool.version)"
+    options.fetch = .ofTool
     let progress = global.progress("sync")
     let failure = Mutex<FetchError?>(nil)
     let sync = SyncRun(catalog, options) { event in
@@ -65,6 +65,7 @@ struct ExportReplay {
           "\(done)/\(total) shards, \(ByteSize.text(bytes))"
         }
       case .fetched: break
+      case .started, .transferring, .mended: break
       case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
       case .failed(_, let error): failure.withLock { if $0 == nil { $0 = error } }
       }

@@ -1,8 +1,10 @@
-// How this tool fetches: its name, its credentials, and rates as people write them.
+// How this tool fetches: its name, its credentials, and limits as people set them.
 
 internal import ArgumentParser
+internal import Catalog
 internal import Fetch
 internal import Foundation
+internal import Synchronization
 
 extension FetchConfiguration {
   /// The defaults, under this tool's name and with the environment's credentials.
@@ -11,7 +13,25 @@ extension FetchConfiguration {
     configuration.userAgent = "tarn/\(Tool.version)"
     let credentials = Credentials(environment: ProcessInfo.processInfo.environment)
     configuration.headers = credentials.headers(for:)
+    configuration.s3 = S3Settings(environment: ProcessInfo.processInfo.environment)
     return configuration
+  }
+
+  /// Follows the lake's own limit (`tarn limit`), which counts before what this
+  /// command was started with.
+  mutating func followLimit(of catalog: LakeCatalog) {
+    let known = Mutex<(readAt: ContinuousClock.Instant, table: RateTimetable?)?>(nil)
+    liveBandwidth = {
+      known.withLock { known in
+        let now = ContinuousClock.now
+        if let known, now - known.readAt < .seconds(1) { return known.table }
+        // A catalog that cannot be read now is no reason to change the rate.
+        let text = (try? catalog.setting(.bwlimit)) ?? nil
+        let table = text.flatMap { RateTimetable(argument: $0) }
+        known = (now, table)
+        return table
+      }
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// Progress on stderr: a live line on a terminal, a sparse plain one elsewhere.
+// Progress on stderr: live lines on a terminal, a sparse plain one elsewhere.
 
 internal import Foundation
 internal import Synchronization
@@ -12,7 +12,8 @@ final class ProgressLine: Sendable {
     var startedAt = ContinuousClock.now
     var firstDone: Double?
     var drawnAt: ContinuousClock.Instant?
-    var isDrawn = false
+    /// Lines on the terminal now.
+    var lineCount = 0
   }
 
   private let title: String
@@ -31,8 +32,9 @@ final class ProgressLine: Sendable {
   /// - Parameters:
   ///   - done: Units done.
   ///   - total: Units in all; nil while it is not known.
+  ///   - details: Further lines, for a terminal alone, above the one of the whole.
   ///   - text: What to say of them.
-  func update(done: Double, total: Double?, _ text: () -> String) {
+  func update(done: Double, total: Double?, details: [String] = [], _ text: () -> String) {
     guard !isQuiet else { return }
     let interval: Duration = isLive ? .milliseconds(200) : .seconds(10)
     let left: Double?? = state.withLock { state in
@@ -44,7 +46,6 @@ final class ProgressLine: Sendable {
         return nil
       }
       state.drawnAt = now
-      state.isDrawn = true
       let first = state.firstDone ?? done
       state.firstDone = first
       let seconds = Double((now - state.startedAt).components.seconds) + 0.001
@@ -55,16 +56,36 @@ final class ProgressLine: Sendable {
     var line = "\(title): \(text())"
     if let total, total > 0 { line += String(format: " (%.0f %%)", 100 * min(done / total, 1)) }
     if let left { line += ", \(TimeSpan.text(seconds: left)) left" }
-    isLive ? Output.terminal("\r\u{1B}[2K" + line) : Output.diagnostic(line)
+    guard isLive else { return Output.diagnostic(line) }
+    let (columns, rows) = Self.terminalSize
+    // A line that wraps, or scrolls away, could not be redrawn.
+    let lines = (details.prefix(max(0, rows - 2)) + [line]).map { String($0.prefix(columns - 1)) }
+    let before = state.withLock { state in
+      defer { state.lineCount = lines.count }
+      return state.lineCount
+    }
+    Output.terminal(Self.erasing(before) + lines.joined(separator: "\n"))
   }
 
-  /// Removes the live line.
+  /// Removes the live lines.
   func clear() {
-    let wasDrawn = state.withLock { state in
-      defer { state.isDrawn = false }
-      return state.isDrawn
+    let before = state.withLock { state in
+      defer { state.lineCount = 0 }
+      return state.lineCount
     }
-    if isLive, wasDrawn { Output.terminal("\r\u{1B}[2K") }
+    if before > 0 { Output.terminal(Self.erasing(before)) }
+  }
+
+  /// What takes lines away again, the cursor standing in the last of them.
+  private static func erasing(_ lineCount: Int) -> String {
+    "\r\u{1B}[2K" + String(repeating: "\u{1B}[1A\u{1B}[2K", count: max(0, lineCount - 1))
+  }
+
+  /// Columns and rows; of 80 and 24 where the terminal does not say.
+  private static var terminalSize: (columns: Int, rows: Int) {
+    var size = winsize()
+    guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1, size.ws_row > 1 else { return (80, 24) }
+    return (Int(size.ws_col), Int(size.ws_row))
   }
 
   /// A line that stays.

@@ -58,8 +58,10 @@ struct Build: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
   var jobs: Int = 2
 
-  @Option(help: ArgumentHelp("Most bytes a second over all transfers, e.g. 50MB/s.", valueName: "rate"))
-  var bwlimit: ByteSize?
+  @Option(
+    help: ArgumentHelp(
+      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
+  var bwlimit: RateTimetable?
 
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
@@ -85,7 +87,8 @@ struct Build: AsyncParsableCommand {
     fetch.budget = budget?.byteCount
     fetch.fetch = .ofTool
     fetch.fetch.jobs = jobs
-    fetch.fetch.bytesPerSecondLimit = bwlimit?.byteCount
+    if let bwlimit { fetch.fetch.bandwidth = bwlimit }
+    fetch.fetch.followLimit(of: catalog)
     let supply = BuildSupply(catalog, planned, fetch, progress)
     let interrupts = Interrupts {
       isCancelled.store(true, ordering: .relaxed)

@@ -60,7 +60,9 @@ struct Import: ParsableCommand {
     try Disk.makeDirectory((part as NSString).deletingLastPathComponent)
     guard try catalog.reserve(shard, byteCount: size, budget: nil) else { return }
     do {
-      let digest = try Disk.copy(file, to: part)
+      let hasher = ChunkHasher()
+      try Disk.copy(file, to: part, into: hasher)
+      let digest = hasher.digestSoFar()
       if let expected = shard.expectedDigest, expected != digest {
         throw CatalogError(
           .integrity, "\(file) has SHA-256 \(digest.prefix(12)), the manifest says \(expected.prefix(12))")
@@ -73,7 +75,7 @@ struct Import: ParsableCommand {
       try catalog.recordFetched(
         FetchedBytes(
           digest: digest, byteCount: size, rowCount: features.rowCount, path: path, mirrorID: nil, etag: nil,
-          lastModified: nil), of: shard)
+          lastModified: nil, states: hasher.states), of: shard)
     } catch {
       try? Disk.remove(part)
       try catalog.endFetch(shardID: shard.id, as: nil, error: nil)

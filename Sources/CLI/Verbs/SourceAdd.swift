@@ -18,6 +18,11 @@ struct SourceAdd: ParsableCommand {
           --dimension 768 --sizes sizes.txt --sha256 sha256sums.txt
         tarn source add captions --directory /data/text_emb --dimension 768 --modality text
         tarn source add images --url-list urls.txt --dimension 512 --dtype float32
+        tarn source add images --url 's3://bucket/img_emb/{ordinal:04}.npy' --count 100 --dimension 768
+
+      s3:// addresses are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), or the profile
+      AWS_PROFILE of ~/.aws; AWS_ENDPOINT_URL names a store that is not AWS's, AWS_REGION its region. HF_TOKEN goes to
+      huggingface.co. Secrets stay in the environment: the catalog holds none.
 
       \(ExitStatus.help)
       """)
@@ -49,6 +54,12 @@ struct SourceAdd: ParsableCommand {
 
   @Option(help: ArgumentHelp("A further place that serves the same shards; repeatable.", valueName: "template"))
   var mirror: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "As --mirror, for files that somebody made again: the same size, other bytes. Asked last.",
+      valueName: "template"))
+  var reconstructed: [String] = []
 
   @Option(help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES'.", valueName: "file"))
   var sizes: String?
@@ -91,12 +102,13 @@ struct SourceAdd: ParsableCommand {
       sizes.merge(tree.sizes) { own, _ in own }
       digests.merge(tree.digests) { own, _ in own }
     }
-    let source = try catalog.addSource(
-      SourceDefinition(
-        name: name, modality: modality, dimension: dimension, elementType: dtype, mirrors: places,
-        shards: zip(names, urls).map { name, urls in
-          .init(name: name, urls: urls, expectedByteCount: sizes[name], expectedDigest: digests[name])
-        }))
+    var definition = SourceDefinition(
+      name: name, modality: modality, dimension: dimension, elementType: dtype, mirrors: places,
+      shards: zip(names, urls).map { name, urls in
+        .init(name: name, urls: urls, expectedByteCount: sizes[name], expectedDigest: digests[name])
+      })
+    definition.reconstructed = Set((places.count - reconstructed.count)..<places.count)
+    let source = try catalog.addSource(definition)
     if global.json {
       Output.json([
         "source": .string(source.name), "shards": .count(names.count), "mirrors": .count(places.count),
@@ -114,7 +126,7 @@ struct SourceAdd: ParsableCommand {
 
   /// The mirrors, and for each shard one URL on each.
   private func locations() throws -> (places: [String], urls: [[String]]) {
-    let mirrors = try mirror.map(template)
+    let mirrors = try (mirror + reconstructed).map(template)
     if let url {
       let templates = [try template(url)] + mirrors
       let count = count ?? 1

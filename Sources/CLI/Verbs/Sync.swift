@@ -15,7 +15,8 @@ struct Sync: AsyncParsableCommand {
         tarn sync images --refresh
         tarn sync --dry-run
 
-      Interrupt it at any time: the same command continues.
+      Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
+      prints an event a line: started, progress, retrying, fetched, mended, failed, and a summary at the end.
 
       \(ExitStatus.help)
       """)
@@ -66,26 +67,11 @@ struct Sync: AsyncParsableCommand {
       return Output.flush()
     }
     let catalog = try writer.open(global, verb: "sync")
-    let options = try options()
+    var options = try options()
     let progress = global.progress("sync")
-    let json = global.json
-    let run = SyncRun(catalog, options) { event in
-      switch event {
-      case .moved(let done, let total, let bytes, let totalBytes):
-        progress.update(done: Double(bytes), total: totalBytes.map(Double.init)) {
-          "\(done)/\(total) shards, \(ByteSize.text(bytes))"
-        }
-      case .fetched(let shard, let byteCount):
-        if json { Output.json(["type": .string("fetched"), "shard": .string(shard.name), "bytes": .count(byteCount)]) }
-      case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
-      case .failed(let shard, let error):
-        progress.clear()
-        if json {
-          Output.json(["type": .string("failed"), "shard": .string(shard.name), "message": .string(error.message)])
-        }
-        Output.diagnostic("tarn: \(shard.name): \(error)")
-      }
-    }
+    options.fetch.followLimit(of: catalog)
+    let board = TransferBoard(progress, json: global.json)
+    let run = SyncRun(catalog, options, report: board.show)
     let interrupts = Interrupts { run.cancel() }
     defer { interrupts.stop() }
     let summary = try await run.run()
@@ -113,13 +99,14 @@ struct Sync: AsyncParsableCommand {
       Output.json([
         "type": .string("summary"), "fetched": .count(summary.fetchedCount), "bytes": .count(summary.fetchedByteCount),
         "unchanged": .count(summary.unchangedCount), "failed": .count(summary.failures.count),
-        "without_room": .count(summary.withoutRoom.count),
+        "mended": .count(summary.mendedCount), "without_room": .count(summary.withoutRoom.count),
         "revised": .array(summary.revisedNames.map { .string($0) }),
       ])
     } else {
       Output.line(
         "\(summary.fetchedCount) shards fetched (\(ByteSize.text(summary.fetchedByteCount))), "
-          + "\(summary.unchangedCount) were here already, \(summary.failures.count) failed")
+          + "\(summary.unchangedCount) were here already, \(summary.failures.count) failed"
+          + (summary.mendedCount == 0 ? "" : ", \(summary.mendedCount) mended by their chunks"))
       for name in summary.revisedNames { Output.line("new revision of \(name)") }
     }
     Output.flush()

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Fetch
 internal import Foundation
 internal import Indexer
 internal import Synchronization
@@ -27,8 +28,10 @@ struct Verify: ParsableCommand {
       Shards, segments, trained indexes, outputs, their names and lock files, and the chain of the history. The files
       that were not read for longest come first, so that runs with a --budget add up to a whole verification.
 
-      --repair evicts damaged shards (`tarn sync` or `tarn build` fetches them), gives up damaged segments and nearest
-      images (they are made again), and restores outputs from their other name or from their segments.
+      Of a damaged shard the chunks of 16 MiB that differ are named. --repair fetches those alone, from any mirror, and
+      proves each before it is written; a shard that cannot be mended so is evicted (`tarn sync` or `tarn build` fetches
+      it whole). It gives up damaged segments and nearest
+      images (they are made again) and restores outputs from their other name or from their segments.
 
       EXAMPLES
         tarn verify
@@ -64,8 +67,13 @@ struct Verify: ParsableCommand {
     }
     progress.clear()
     var findings: [(damage: Damage, outcome: RepairOutcome?)] = []
-    for damage in report.damages {
-      findings.append((damage, repair ? try mend(damage, catalog) : nil))
+    for var damage in report.damages {
+      let stops = { isCancelled.load(ordering: .relaxed) }
+      if let (chunks, damaged) = try catalog.damagedChunks(of: damage, isCancelled: stops) {
+        damage.chunks = chunks.text(damaged)
+      }
+      if stops() { break }
+      findings.append((damage, repair ? try mend(damage, catalog, stops) : nil))
     }
     global.json ? printJSON(report, findings) : printText(report, findings)
     Output.flush()
@@ -77,7 +85,15 @@ struct Verify: ParsableCommand {
     if isCancelled.load(ordering: .relaxed) { throw CancellationError() }
   }
 
-  private func mend(_ damage: Damage, _ catalog: LakeCatalog) throws -> RepairOutcome {
+  private func mend(_ damage: Damage, _ catalog: LakeCatalog, _ stops: @escaping () -> Bool) throws -> RepairOutcome {
+    if case .shard(let id) = damage.file.kind, damage.chunks != nil {
+      do {
+        let mender = ShardMender(catalog, configuration: .ofTool, isCancelled: stops)
+        if try mender.mend(catalog.shard(id: id)) != nil { return .restored }
+      } catch let error as FetchError {
+        Output.diagnostic("tarn: \(error)")
+      }
+    }
     let outcome = try catalog.repair(damage)
     guard outcome == .lost else { return outcome }
     let maker = VersionRepair(catalog)
@@ -118,7 +134,8 @@ struct Verify: ParsableCommand {
           .object([
             "kind": .string(finding.damage.file.kind.word), "path": .string(finding.damage.file.path),
             "name": .string(finding.damage.file.name), "sha256": .string(finding.damage.file.digest.hex),
-            "message": .string(finding.damage.message), "repair": .optional(finding.outcome?.rawValue),
+            "message": .string(finding.damage.message), "chunks": .optional(finding.damage.chunks),
+            "repair": .optional(finding.outcome?.rawValue),
             "advice": .optional(advice(finding.damage, finding.outcome)),
           ])
         }),

@@ -82,8 +82,8 @@ package struct URLTemplate: Sendable, Equatable {
         hint: "write https://host/path, or file:///path for a local directory")
     }
     let scheme = url[..<separator.lowerBound].lowercased()
-    guard ["http", "https", "file"].contains(scheme) else {
-      throw CatalogError(.usage, "'\(scheme)' URLs are not supported", hint: "use https, http or file")
+    guard ["http", "https", "s3", "file"].contains(scheme) else {
+      throw CatalogError(.usage, "'\(scheme)' URLs are not supported", hint: "use https, http, s3 or file")
     }
     let authority = url[separator.upperBound...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
     guard !authority.contains("@") else {

@@ -139,6 +139,32 @@ package enum Disk {
     }
   }
 
+  /// As ``copy(_:to:)``, for a shard: its chunks are hashed on the way.
+  ///
+  /// - Parameters:
+  ///   - from: The file.
+  ///   - to: The copy; one of that name is replaced once the new one is whole.
+  ///   - hasher: Takes the bytes; it starts anew.
+  /// - Throws: ``CatalogError``.
+  package static func copy(_ from: String, to: String, into hasher: ChunkHasher) throws {
+    let descriptor = open(from, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw systemError("open", from) }
+    defer { close(descriptor) }
+    var file = try DurableFile(creating: to + ".tmp", mode: .streamed)
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw systemError("read", from)
+      }
+      if count == 0 { return try file.finishStreamed(as: to) }
+      let bytes = buffer.span.bytes.extracting(first: count)
+      hasher.update(bytes)
+      try file.write(bytes)
+    }
+  }
+
   /// The error of the system call that just failed, read from `errno`.
   package static func systemError(_ operation: String, _ path: String) -> CatalogError {
     let number = errno

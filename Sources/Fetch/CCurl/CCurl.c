@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "CCurl.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 
@@ -78,4 +79,8 @@ int ccurl_multi_next_finished(CURLM *multi, CURL **easy, CURLcode *result) {
 
 void ccurl_begin_writing_back(int descriptor, int64_t offset, int64_t count) {
   (void)sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
+int ccurl_allocate(int descriptor, int64_t count) {
+  return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, 0, count) == 0 ? 0 : errno;
 }

@@ -8,6 +8,9 @@ tool in turn, over and over (A B C D A B C D …), so that what else the machine
 falls on all of them alike. Printed are the medians, the ratios to tarn and the CPU
 seconds. tarn alone computes SHA-256 and syncs what it wrote; the others do neither.
 
+Then tarn fetches over a loopback that `tc` shapes to 200 Mbit/s, in a network namespace
+of its own: what share of the link carries payload.
+
 Only ratios within one run mean something. Tools that are missing come from Debian's
 packages, or are left out where that does not work.
 """
@@ -109,6 +112,36 @@ def hash_seconds(total: int) -> float:
     return (time.process_time() - begin) * total / (256 << 20)
 
 
+LINK_MBIT = 200
+
+
+def link_share(files: int, size: int, directory: str) -> float | None:
+    """Payload over what the shaped link carries in the time; None where it cannot be shaped."""
+    shape = (
+        "ip link set lo up && "
+        f"tc qdisc add dev lo root tbf rate {LINK_MBIT}mbit burst 256kb latency 50ms && "
+        f"exec {sys.executable} -B {__file__} --on-link --files {files} --size {size} --directory {directory}")
+    # As another root of a user namespace nginx could not give its files away.
+    own = "-n" if os.geteuid() == 0 else "-rn"
+    done = subprocess.run(["unshare", own, "sh", "-c", shape], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        print(f"bench: the link cannot be shaped here: {done.stderr.strip()[-200:]}", file=sys.stderr)
+        return None
+    return float(done.stdout)
+
+
+def on_link(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="tarn-bench-", dir=options.directory) as scratch:
+        served, out = pathlib.Path(scratch, "served"), pathlib.Path(scratch, "out")
+        served.mkdir()
+        make_shards(served, options.files, options.size)
+        total = sum(path.stat().st_size for path in served.iterdir())
+        with Nginx(served, "location / { root @root@; sendfile on; }") as server:
+            seconds, _ = run_once(commands(server.url, out, options.files)["tarn"], out, total)
+        print(total * 8 / seconds / (LINK_MBIT * 1e6))
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=8)
@@ -117,7 +150,10 @@ def main() -> int:
     parser.add_argument("--directory", default="/dev/shm", help="where the shards are served from and fetched to")
     parser.add_argument("--no-install", action="store_true", help="leave out a tool that is missing")
     parser.add_argument("--tools", default="tarn,curl,aria2,rclone")
+    parser.add_argument("--on-link", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.on_link:
+        return on_link(options)
     programs = {"tarn": TARN, "curl": "curl", "aria2": "aria2c", "rclone": "rclone"}
     wanted = options.tools.split(",")
     missing = [name for name in wanted if name != "tarn" and shutil.which(programs[name]) is None]
@@ -155,7 +191,10 @@ def main() -> int:
     if "tarn" in cpu:
         hashing = hash_seconds(total)
         print(f"SHA-256 alone takes {hashing:.2f} s of CPU; tarn without it {cpu['tarn'] - hashing:.2f} s")
-    print(json.dumps({"bench": "fetch", "bytes": total, "results": results}))
+    share = link_share(4, 64 << 20, options.directory)
+    if share is not None:
+        print(f"on a link of {LINK_MBIT} Mbit/s (tc tbf): {share:.3f} of it is payload (target 0.98)")
+    print(json.dumps({"bench": "fetch", "bytes": total, "results": results, "link_share": share}))
     return 0
 
 

@@ -62,6 +62,11 @@ int ccurl_multi_next_finished(CURLM *multi, CURL **easy, CURLcode *result);
  * https://man7.org/linux/man-pages/man2/sync_file_range.2.html */
 void ccurl_begin_writing_back(int descriptor, int64_t offset, int64_t count);
 
+/* Likewise. Asks the file system for `count` bytes without changing the size of
+ * the file: 0, or the error's number.
+ * https://man7.org/linux/man-pages/man2/fallocate.2.html */
+int ccurl_allocate(int descriptor, int64_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,124 @@
+// What transfers under way look like: a line for each on a terminal, events for
+// programs.
+
+internal import Catalog
+internal import Fetch
+internal import Foundation
+internal import Synchronization
+
+/// Follows a sync and shows it.
+final class TransferBoard: Sendable {
+  private struct Row {
+    var byteCount: Int
+    var totalByteCount: Int?
+    /// Bytes a second, newer ones count more.
+    var rate: Double?
+    var sampledAt: ContinuousClock.Instant
+    var sampledByteCount: Int
+
+    /// Takes the bytes held now.
+    mutating func take(_ byteCount: Int, _ now: ContinuousClock.Instant) {
+      self.byteCount = byteCount
+      let seconds = (now - sampledAt).seconds
+      guard seconds >= 0.5 else { return }
+      let latest = Double(max(0, byteCount - sampledByteCount)) / seconds
+      rate = rate.map { 0.6 * $0 + 0.4 * latest } ?? latest
+      (sampledAt, sampledByteCount) = (now, byteCount)
+    }
+  }
+
+  private struct State {
+    var rows: [String: Row] = [:]
+    var order: [String] = []
+    var total: Row?
+    var announcedAt: ContinuousClock.Instant?
+  }
+
+  private let progress: ProgressLine
+  private let json: Bool
+  private let state = Mutex(State())
+
+  init(_ progress: ProgressLine, json: Bool) {
+    self.progress = progress
+    self.json = json
+  }
+
+  /// Shows what happened.
+  func show(_ event: SyncProgress) {
+    switch event {
+    case .started(let shard, let mirrorID, let attempt):
+      emit("started", shard, ["mirror": .integer(mirrorID), "attempt": .count(attempt)])
+    case .transferring(let shard, let byteCount, let total): follow(shard, byteCount, total)
+    case .moved(let done, let count, let bytes, let total): move(done, count, bytes, total)
+    case .fetched(let shard, let byteCount):
+      forget(shard)
+      emit("fetched", shard, ["bytes": .count(byteCount)])
+    case .mended(let shard, let chunks):
+      emit("mended", shard, ["chunks": .string(chunks.text), "bytes": .count(chunks.byteCount)])
+      progress.note("\(shard.name): chunks \(chunks.text) were damaged; fetched \(ByteSize.text(chunks.byteCount))")
+    case .retrying(let shard, let error):
+      emit("retrying", shard, ["message": .string(error)])
+      progress.note("\(shard.name): \(error); trying again")
+    case .failed(let shard, let error):
+      forget(shard)
+      progress.clear()
+      emit("failed", shard, ["message": .string(error.message)])
+      Output.diagnostic("tarn: \(shard.name): \(error)")
+    }
+  }
+
+  private func emit(_ type: String, _ shard: Shard, _ facts: [String: JSONValue]) {
+    guard json else { return }
+    Output.json(
+      facts.merging(["type": .string(type), "source": .string(shard.sourceName), "shard": .string(shard.name)]) { $1 })
+    // An event is of use while it is new.
+    Output.flush()
+  }
+
+  private func follow(_ shard: Shard, _ byteCount: Int, _ total: Int?) {
+    let now = ContinuousClock.now
+    state.withLock { state in
+      let fresh = Row(byteCount: byteCount, totalByteCount: total, sampledAt: now, sampledByteCount: byteCount)
+      if state.rows[shard.name] == nil { state.order.append(shard.name) }
+      state.rows[shard.name, default: fresh].totalByteCount = total
+      state.rows[shard.name, default: fresh].take(byteCount, now)
+    }
+  }
+
+  private func forget(_ shard: Shard) {
+    state.withLock { state in
+      state.rows[shard.name] = nil
+      state.order.removeAll { $0 == shard.name }
+    }
+  }
+
+  private func move(_ done: Int, _ count: Int, _ bytes: Int, _ total: Int?) {
+    let now = ContinuousClock.now
+    let (lines, rate, isDue) = state.withLock { state in
+      let fresh = Row(byteCount: bytes, totalByteCount: total, sampledAt: now, sampledByteCount: bytes)
+      state.total = state.total ?? fresh
+      state.total?.take(bytes, now)
+      let isDue = state.announcedAt.map { now - $0 >= .seconds(1) } ?? true
+      if isDue { state.announcedAt = now }
+      return (state.order.map { Self.line($0, state.rows[$0]) }, state.total?.rate, isDue)
+    }
+    progress.update(done: Double(bytes), total: total.map(Double.init), details: lines) {
+      "\(done)/\(count) shards, \(ByteSize.text(bytes))" + (rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
+    }
+    guard json, isDue else { return }
+    Output.json([
+      "type": .string("progress"), "done": .count(done), "shards": .count(count), "bytes": .count(bytes),
+      "total_bytes": total.map { .count($0) } ?? .null, "bytes_per_second": rate.map { .number($0) } ?? .null,
+    ])
+    Output.flush()
+  }
+
+  private static func line(_ name: String, _ row: Row?) -> String {
+    guard let row else { return "  \(name)" }
+    let whole = row.totalByteCount.map { total in
+      String(format: " of %@ (%.0f %%)", ByteSize.text(total), 100 * Double(row.byteCount) / Double(max(1, total)))
+    }
+    return "  \(name.printable)  \(ByteSize.text(row.byteCount))\(whole ?? "")"
+      + (row.rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
+  }
+}

@@ -1,0 +1,50 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Fetch
+internal import Foundation
+
+/// `tarn limit`: bandwidth of a run that is under way.
+struct Limit: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Limit the bandwidth of this lake's transfers, those under way included.",
+    discussion: """
+      Takes effect within a second or two on a `tarn sync` or `tarn build` that is running, and on every later one until
+      it is cleared; it counts before their --bwlimit. Without a rate it says what is set. The same is a row of the
+      table setting (name 'bwlimit'), for who would rather write SQL.
+
+      EXAMPLES
+        tarn limit 20MB/s
+        tarn limit '08:00,10MB/s 19:00,off'
+        tarn limit off
+        tarn limit --clear
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "A rate (20MB/s), a timetable, or off for none whatever --bwlimit says.")
+  var rate: String?
+
+  @Flag(help: "Forget it: what --bwlimit says counts again.")
+  var clear = false
+
+  @OptionGroup var global: GlobalOptions
+
+  func validate() throws {
+    if clear, rate != nil { throw ValidationError("Name a rate or --clear, not both.") }
+    if let rate, RateTimetable(argument: rate) == nil {
+      throw ValidationError("'\(rate.printable)' is neither a rate such as 20MB/s nor a timetable.")
+    }
+  }
+
+  func run() throws {
+    let root = try global.lakeRoot()
+    if rate != nil || clear { try LakeCatalog.change(.bwlimit, to: rate, root: root) }
+    let now = try rate ?? (clear ? nil : global.read().setting(.bwlimit))
+    if global.json {
+      Output.json(["bwlimit": .optional(now)])
+    } else {
+      Output.line(now.map { "bwlimit \($0)" } ?? "no limit is set; --bwlimit counts")
+    }
+    Output.flush()
+  }
+}

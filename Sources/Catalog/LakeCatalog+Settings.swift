@@ -1,0 +1,52 @@
+// Wishes that commands at work read again: the one part of the catalog that is
+// written without the lake's lock.
+
+internal import GRDB
+
+/// What a lake may be told while a command is at work.
+package enum Setting: String, Sendable, CaseIterable {
+  /// Most bytes a second over all transfers, as `--bwlimit` takes it.
+  case bwlimit
+}
+
+extension LakeCatalog {
+  /// What a setting is now; nil when nobody set it.
+  package func setting(_ setting: Setting) throws -> String? {
+    try read { try String.fetchOne($0, sql: "SELECT value FROM setting WHERE name = ?", arguments: [setting.rawValue]) }
+  }
+
+  /// Changes a setting of a lake that another process may be writing to.
+  ///
+  /// The exception from invariant 7, in one BEGIN IMMEDIATE transaction: a
+  /// setting vouches for nothing, and who waits for the lock could change none.
+  ///
+  /// - Parameters:
+  ///   - setting: Which one.
+  ///   - value: The new value; nil to forget it.
+  ///   - root: The lake's directory.
+  /// - Throws: ``CatalogError``; `.locked` if the catalog is of an older schema
+  ///   and a command is at work that would have migrated it.
+  package static func change(_ setting: Setting, to value: String?, root: String) throws {
+    let layout = try open(root: root, writing: nil).layout
+    let queue = try connect(to: layout.catalog, readOnly: false)
+    let number = try wrapped { try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 } }
+    if number < schemaNumber { _ = try open(root: root, writing: "limit") }
+    try wrapped {
+      try queue.writeWithoutTransaction { database in
+        try database.inTransaction(.immediate) {
+          if let value {
+            try database.execute(
+              sql: """
+                INSERT INTO setting (name, value, changed_at) VALUES (?1, ?2, ?3)
+                ON CONFLICT (name) DO UPDATE SET value = ?2, changed_at = ?3
+                """, arguments: [setting.rawValue, value, Timestamp.now()])
+          } else {
+            try database.execute(sql: "DELETE FROM setting WHERE name = ?", arguments: [setting.rawValue])
+          }
+          try FaultPlan.step("commit", "setting")
+          return .commit
+        }
+      }
+    }
+  }
+}

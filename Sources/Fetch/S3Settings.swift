@@ -1,0 +1,165 @@
+// Where `s3://` addresses lead and who asks there: from the environment and the
+// AWS configuration files, as the AWS tools read them. Secrets stay in here and
+// in the handles that sign with them; nothing stores or prints them.
+
+internal import Foundation
+
+/// The endpoint, region and credentials of an S3 or S3-compatible store.
+package struct S3Settings: Sendable {
+  /// `scheme://host[:port]` of a store that is not AWS's; nil for AWS.
+  package let endpoint: String?
+  package let region: String
+  private let accessKey: Secret?
+  private let secretKey: Secret?
+  private let sessionToken: Secret?
+
+  /// A text that does not show itself, not even to `dump`.
+  private struct Secret: Sendable, CustomStringConvertible, CustomReflectable {
+    private let reveal: @Sendable () -> String
+
+    init(_ text: String) { reveal = { text } }
+
+    var value: String { reveal() }
+    var description: String { "REDACTED" }
+    var customMirror: Mirror { Mirror(self, children: []) }
+  }
+
+  /// What signs a request.
+  struct Signature {
+    /// For `CURLOPT_AWS_SIGV4`.
+    let provider: String
+    let accessKey: String
+    let secretKey: String
+    let lines: [String]
+  }
+
+  /// Takes what the environment says, and for the rest the profile
+  /// `AWS_PROFILE` (`default`) of `~/.aws/credentials` and `~/.aws/config`.
+  ///
+  /// - Parameters:
+  ///   - environment: The process's variables.
+  ///   - readFile: The text of a file; nil if there is none.
+  /// - SeeAlso: https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
+  package init(
+    environment: [String: String],
+    readFile: (String) -> String? = { try? String(contentsOfFile: $0, encoding: .utf8) }
+  ) {
+    func variable(_ names: String...) -> String? {
+      names.lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
+    }
+    let name = variable("AWS_PROFILE") ?? "default"
+    let home = variable("HOME") ?? ""
+    let credentialsText = readFile(variable("AWS_SHARED_CREDENTIALS_FILE") ?? home + "/.aws/credentials")
+    let configText = readFile(variable("AWS_CONFIG_FILE") ?? home + "/.aws/config")
+    let profile = Self.section([name], of: configText ?? "").merging(
+      Self.section(["profile \(name)"], of: configText ?? ""), uniquingKeysWith: { _, specific in specific }
+    ).merging(Self.section([name], of: credentialsText ?? ""), uniquingKeysWith: { _, secret in secret })
+    endpoint = (variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") ?? profile["endpoint_url"]).map {
+      $0.hasSuffix("/") ? String($0.dropLast()) : $0
+    }
+    region = variable("AWS_REGION", "AWS_DEFAULT_REGION") ?? profile["region"] ?? "us-east-1"
+    // A key and its secret are of one origin: halves are never mixed.
+    if let key = variable("AWS_ACCESS_KEY_ID"), let secret = variable("AWS_SECRET_ACCESS_KEY") {
+      accessKey = Secret(key)
+      secretKey = Secret(secret)
+      sessionToken = variable("AWS_SESSION_TOKEN").map { Secret($0) }
+    } else {
+      accessKey = profile["aws_access_key_id"].map { Secret($0) }
+      secretKey = profile["aws_secret_access_key"].map { Secret($0) }
+      sessionToken = profile["aws_session_token"].map { Secret($0) }
+    }
+  }
+
+  /// The settings of one section of an INI file.
+  private static func section(_ names: Set<String>, of text: String) -> [String: String] {
+    var found: [String: String] = [:]
+    var isInside = false
+    for line in text.split(whereSeparator: \.isNewline).map({ $0.trimmingCharacters(in: .whitespaces) }) {
+      if line.isEmpty || line.hasPrefix("#") || line.hasPrefix(";") { continue }
+      if line.hasPrefix("["), line.hasSuffix("]") {
+        isInside = names.contains(line.dropFirst().dropLast().trimmingCharacters(in: .whitespaces))
+      } else if isInside, let equals = line.firstIndex(of: "=") {
+        let name = line[..<equals].trimmingCharacters(in: .whitespaces).lowercased()
+        found[name] = line[line.index(after: equals)...].trimmingCharacters(in: .whitespaces)
+      }
+    }
+    return found
+  }
+
+  /// The web address of `s3://BUCKET/KEY`.
+  ///
+  /// Path-style on a custom endpoint and for buckets with dots, whose names
+  /// would not fit AWS's certificate; virtual-hosted elsewhere.
+  ///
+  /// - Throws: ``FetchError`` `.usage` if it has no bucket or no key.
+  func webAddress(of text: String) throws(FetchError) -> String {
+    let path = text.dropFirst("s3://".count)
+    let parts = path.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+    let isBucket = { (name: Substring) in
+      (3...63).contains(name.utf8.count) && name.utf8.allSatisfy { Self.isUnreserved($0) && $0 != 0x7E }
+    }
+    guard parts.count == 2, isBucket(parts[0]), !parts[1].isEmpty else {
+      throw FetchError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: "write s3://bucket/key")
+    }
+    let (bucket, key) = (parts[0], Self.encoded(parts[1]))
+    if let endpoint { return "\(endpoint)/\(bucket)/\(key)" }
+    return bucket.contains(".")
+      ? "https://s3.\(region).amazonaws.com/\(bucket)/\(key)" : "https://\(bucket).s3.\(region).amazonaws.com/\(key)"
+  }
+
+  private static func isUnreserved(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: true
+    default: false
+    }
+  }
+
+  /// A key as S3 signs it: everything but unreserved characters and slashes is
+  /// percent-encoded, once.
+  private static func encoded(_ key: Substring) -> String {
+    let decoded = String(key).removingPercentEncoding ?? String(key)
+    var text = ""
+    for byte in decoded.utf8 {
+      if isUnreserved(byte) || byte == 0x2F {
+        text.unicodeScalars.append(Unicode.Scalar(byte))
+      } else {
+        text += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+      }
+    }
+    return text
+  }
+
+  /// Whether there are credentials to sign with.
+  package var isSigning: Bool { accessKey != nil && secretKey != nil }
+
+  /// What signs requests; nil without credentials, as for public buckets.
+  func signature() throws(FetchError) -> Signature? {
+    guard let accessKey = accessKey?.value, let secretKey = secretKey?.value else { return nil }
+    let sessionToken = sessionToken?.value
+    for value in [accessKey, secretKey, sessionToken ?? "", region]
+    where !value.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
+      throw FetchError(.usage, "an AWS credential or region holds a character that none has")
+    }
+    // libcurl 7.88 neither sends this by itself, without which S3 refuses the
+    // request, nor hashes anything but the empty body for it.
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    return Signature(
+      provider: "aws:amz:\(region):s3", accessKey: accessKey, secretKey: secretKey,
+      lines: ["x-amz-content-sha256: \(empty)"] + (sessionToken.map { ["x-amz-security-token: \($0)"] } ?? []))
+  }
+}
+
+extension FetchConfiguration {
+  /// The web address of an `s3://` one.
+  ///
+  /// - Throws: ``FetchError`` `.usage`.
+  package func s3Address(_ text: String) throws(FetchError) -> String { try s3.webAddress(of: text) }
+
+  /// Parses an address of a mirror, `s3://` ones by the settings of this run.
+  ///
+  /// - Throws: ``FetchError`` `.usage`.
+  func address(_ text: String) throws(FetchError) -> WebAddress {
+    guard text.lowercased().hasPrefix("s3://") else { return try WebAddress(text) }
+    return try WebAddress(s3: text, at: s3.webAddress(of: text))
+  }
+}

@@ -1,0 +1,119 @@
+// Damaged shards made whole where they lie: only the chunks that differ are
+// fetched, each from any mirror that has it right.
+//
+// Invariants:
+// 1. Nothing is written into the file that did not prove to be the chunk: its
+//    bytes lead from the recorded state before it to the one after it.
+// 2. The shard counts as mended only after the whole file was synced and its
+//    SHA-256 was computed anew. A run that dies before leaves a file that is
+//    damaged as it was, or less.
+
+package import Catalog
+internal import CCurl
+internal import Foundation
+internal import Glibc
+
+/// What was fetched to mend a shard.
+package struct MendedChunks: Sendable, Equatable {
+  /// As people read them: `3, 17-18 of 87`.
+  package let text: String
+  package let count: Int
+  package let byteCount: Int
+}
+
+/// Mends shards by their chunks.
+package final class ShardMender {
+  private let catalog: LakeCatalog
+  private let configuration: FetchConfiguration
+  private let isCancelled: () -> Bool
+
+  /// Prepares a mender.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - configuration: How to ask.
+  ///   - isCancelled: Asked now and then; true ends the work.
+  package init(_ catalog: LakeCatalog, configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) {
+    self.catalog = catalog
+    self.configuration = configuration
+    self.isCancelled = isCancelled
+  }
+
+  /// Makes a present shard whole again, and blocks until it is.
+  ///
+  /// - Parameter shard: A shard whose file is damaged, cut or too long.
+  /// - Returns: What was fetched; nil when its chunks are not known, its file is
+  ///   gone, or so much differs that fetching it whole is as cheap.
+  /// - Throws: ``FetchError`` when no mirror gave a chunk, `CancellationError`
+  ///   when it was stopped, ``CatalogError``.
+  package func mend(_ shard: Shard) throws -> MendedChunks? {
+    guard shard.state == .present, let path = shard.path, let revision = shard.revision,
+      let chunks = try catalog.chunks(of: revision)
+    else { return nil }
+    let file = catalog.layout.shards + "/" + path
+    guard Disk.size(of: file) != nil else { return nil }
+    let damaged = try chunks.damaged(in: file, isCancelled: isCancelled)
+    if isCancelled() { throw CancellationError() }
+    guard damaged.count <= max(1, chunks.count / 2) else { return nil }
+    try patch(file, chunks, damaged, shard)
+    guard try Disk.digest(of: file) == revision.digest else {
+      throw FetchError(.io, "\(shard.name) still differs after its chunks were written anew", hint: "check the disk")
+    }
+    let byteCount = damaged.reduce(0) { $0 + chunks.range(of: $1).count }
+    let mended = MendedChunks(text: chunks.text(damaged), count: damaged.count, byteCount: byteCount)
+    try catalog.recordMended(shard, chunks: mended.text, byteCount: byteCount)
+    return mended
+  }
+
+  private func patch(_ file: String, _ chunks: ShardChunks, _ damaged: [Int], _ shard: Shard) throws {
+    let descriptor = unsafe open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+    guard descriptor >= 0 else { throw Disk.systemError("open", file) }
+    defer { close(descriptor) }
+    let reader = try RangeReader(configuration: configuration, isCancelled: isCancelled)
+    let mirrors = try catalog.locations(of: shard.id).filter { $0.state != .absent }
+      .map { FetchMirror(id: $0.mirrorID, url: $0.url) }
+    for chunk in damaged {
+      let bytes = try fetch(chunk, of: chunks, from: mirrors, reader, shard)
+      try FaultPlan.step("write", file)
+      try write(bytes, at: chunks.range(of: chunk).lowerBound, to: descriptor, file)
+    }
+    try FaultPlan.step("truncate", file)
+    guard ftruncate(descriptor, off_t(chunks.byteCount)) == 0 else { throw Disk.systemError("truncate", file) }
+    try FaultPlan.step("fsync", file)
+    guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", file) }
+  }
+
+  private func write(_ bytes: [UInt8], at offset: Int, to descriptor: Int32, _ file: String) throws {
+    var done = 0
+    while done < bytes.count {
+      let count = unsafe bytes.withUnsafeBytes { buffer in
+        unsafe pwrite(
+          descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done, off_t(offset + done))
+      }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw Disk.systemError("write", file)
+      }
+      done += count
+    }
+  }
+
+  /// One chunk from the first mirror that has it right; mirrors may mix here
+  /// (R10), as every chunk is proved by itself.
+  private func fetch(
+    _ chunk: Int, of chunks: ShardChunks, from mirrors: [FetchMirror], _ reader: RangeReader, _ shard: Shard
+  ) throws -> [UInt8] {
+    var last = FetchError(.absent, "no mirror has it")
+    for mirror in mirrors {
+      do throws(FetchError) {
+        let bytes = try reader.read(chunks.range(of: chunk), of: chunks.byteCount, from: mirror)
+        if unsafe chunks.isRight(bytes.span.bytes, chunk: chunk) { return bytes }
+        last = FetchError(.integrity, "\(WebAddress.redacted(mirror.url)): other bytes than this revision's")
+      } catch {
+        if error.code == .interrupted { throw CancellationError() }
+        last = FetchError(error.code, "\(WebAddress.redacted(mirror.url)): \(error.message)", hint: error.hint)
+      }
+    }
+    throw FetchError(last.code, "chunk \(chunk) of \(shard.name): \(last.message)", hint: last.hint)
+  }
+}

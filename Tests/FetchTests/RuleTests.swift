@@ -1,0 +1,261 @@
+// Rules of fetching that no other suite shows by itself: R8, R16, R17, S5, D5,
+// D6, D7; and what a slow connection and a live limit do.
+
+import Catalog
+import Fetch
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite struct RuleTests {
+  @Test func r8ABodyThatEndsWithItsConnectionIsPartialUntilTheSizeIsReached() async throws {
+    let directory = try TemporaryDirectory()
+    let shard = makeShard(rows: 2_000)
+    let server = try HostileServer { request in
+      request.precedingCount == 0
+        ? .answer(200, headers: ["ETag: \"1\""], body: Array(shard[..<9_000]), framing: .untilClose)
+        : .file(shard, for: request)
+    }
+    let run = await fetch([makeRequest(in: directory, from: [server.url("/a.npy")])])
+    #expect(bytes(at: try #require(run.shard()).path) == shard)
+    #expect(run.attempts.map(\.outcome) == [.temporary, .succeeded])
+    #expect(server.requests.last?.rangeStart == 9_000)
+  }
+
+  @Test func r16AFileOfTheRightSizeIsNotTakenForTheShard() async throws {
+    let directory = try TemporaryDirectory()
+    let shard = makeShard(rows: 2_000)
+    let server = try HostileServer { .file(shard, for: $0) }
+    // As a downloader leaves it that sets the size first.
+    try Data(count: shard.count).write(to: URL(fileURLWithPath: directory.path + "/1.part"))
+    let run = await fetch([makeRequest(in: directory, from: [server.url("/a.npy")], size: shard.count)])
+    #expect(bytes(at: try #require(run.shard()).path) == shard)
+    #expect(server.requests.map(\.rangeStart) == [nil])
+  }
+
+  @Test func r16d6RoomThatIsAskedForDoesNotChangeTheSizeOfThePartFile() async throws {
+    let directory = try TemporaryDirectory()
+    let shard = makeShard(rows: 500_000)
+    let server = try HostileServer { _ in
+      .answer(200, headers: ["ETag: \"1\""], body: Array(shard[..<3_000_000]), framing: .length(shard.count))
+    }
+    let run = await fetch([makeRequest(in: directory, from: [server.url("/a.npy")], size: shard.count)])
+    #expect(run.failure()?.code == .temporary)
+    var info = stat()
+    #expect(stat(directory.path + "/1.part", &info) == 0)
+    // Parked: the size is what came, and room for the rest was given back.
+    #expect(info.st_size == 3_000_000)
+    #expect(Int(info.st_blocks) * 512 < 3_300_000)
+  }
+
+  @Test func r17ARunThatCouldNotGetEverythingNamesWhatIsMissing() async throws {
+    let lake = try TemporaryLake()
+    let shard = makeShard(rows: 100)
+    let server = try HostileServer { $0.target == "/1.npy" ? .answer(404) : .file(shard, for: $0) }
+    _ = try lake.catalog.addSource(
+      SourceDefinition(
+        name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
+        shards: (0..<3).map { .init(name: "\($0).npy", urls: [server.url("/\($0).npy")]) }))
+    var options = SyncOptions()
+    options.fetch = quickConfiguration()
+    let summary = try await SyncRun(lake.catalog, options) { _ in }.run()
+    #expect(summary.fetchedCount == 2)
+    #expect(summary.failures.map(\.shard) == ["1.npy"])
+    #expect(summary.failures.map(\.error.code) == [.absent])
+  }
+
+  @Test(arguments: [
+    "http://h/..", "http://h/.hidden", "http://h/-rf", "http://h/", "http://h/a%2Fb", "http://h/a%5Cb",
+    "http://h/a%00b",
+    "http://h/a%0Ab", "http://h/a%7Fb", "http://h/" + String(repeating: "a", count: 256),
+  ])
+  func s5NoNameLeavesTheDirectoryOfItsShards(url: String) {
+    #expect(throws: CatalogError.self) { try URLTemplate.fileName(of: url) }
+  }
+
+  @Test func d7OneProcessWritesToALake() throws {
+    let lake = try TemporaryLake()
+    #expect(throws: CatalogError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
+  }
+}
+
+@Suite struct RoomTests {
+  /// A lake whose shard was probed when it was small, and has grown since.
+  private func grownLake() throws -> (TemporaryLake, HostileServer, [UInt8]) {
+    let lake = try TemporaryLake()
+    let (small, grown) = (makeShard(rows: 100), makeShard(rows: 5_000))
+    let server = try HostileServer { .file(grown, for: $0) }
+    let source = try lake.catalog.addSource(
+      SourceDefinition(
+        name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
+        shards: [.init(name: "a.npy", urls: [server.url("/a.npy")])]))
+    let shard = try lake.catalog.shards(of: source)[0]
+    let mirror = try lake.catalog.locations(of: shard.id)[0].mirrorID
+    try lake.catalog.recordProbes([
+      ProbeRecord(shardID: shard.id, mirrorID: mirror, state: .present, byteCount: small.count)
+    ])
+    return (lake, server, grown)
+  }
+
+  private func sync(_ lake: TemporaryLake, budget: Int) async throws -> SyncSummary {
+    var options = SyncOptions()
+    options.fetch = quickConfiguration()
+    options.budget = budget
+    return try await SyncRun(lake.catalog, options) { _ in }.run()
+  }
+
+  @Test func d5AShardThatOutgrewItsReservationWaitsForALargerOne() async throws {
+    let (lake, server, grown) = try grownLake()
+    let summary = try await sync(lake, budget: grown.count)
+    #expect(summary.fetchedCount == 1 && summary.failures.isEmpty)
+    #expect(server.requests.count == 2)
+  }
+
+  @Test func d5AShardThatOutgrewTheBudgetIsNotTakenIn() async throws {
+    let (lake, server, grown) = try grownLake()
+    let summary = try await sync(lake, budget: grown.count - 1)
+    #expect(server.requests.count == 1)
+    #expect(summary.fetchedCount == 0)
+    #expect(summary.withoutRoom == ["a.npy"])
+    let left = FileManager.default.enumerator(atPath: lake.catalog.layout.shards)?.compactMap { $0 as? String } ?? []
+    #expect(left.allSatisfy { !$0.hasSuffix(".npy") && !$0.hasSuffix(".part") }, "\(left)")
+    #expect(try lake.catalog.cachedByteCount() == 0)
+  }
+}
+
+@Suite struct PaceTests {
+  @Test func aConnectionMuchSlowerThanOthersToItsHostIsDrawnAgain() async throws {
+    let directory = try TemporaryDirectory()
+    let shard = makeShard(rows: 40_000)
+    let server = try HostileServer { request in
+      // The first connection of the last shard is on a slow edge.
+      let isSlow = request.target == "/4" && request.rangeStart == nil
+      let start = request.rangeStart ?? 0
+      let headers =
+        ["ETag: \"1\""] + (start > 0 ? ["Content-Range: bytes \(start)-\(shard.count - 1)/\(shard.count)"] : [])
+      let head = ScriptedAnswer.answer(
+        start > 0 ? 206 : 200, headers: headers, framing: .length(shard.count - start), then: .run {})
+      let (piece, pause): (Int, UInt32) = isSlow ? (500, 20_000) : (20_000, 20_000)
+      let steps = stride(from: start, to: shard.count, by: piece).flatMap {
+        [ScriptedAnswer.Step.send(Array(shard[$0..<min(shard.count, $0 + piece)])), .run { usleep(pause) }]
+      }
+      return ScriptedAnswer(head.steps + steps)
+    }
+    var configuration = quickConfiguration()
+    configuration.rerollWindow = .milliseconds(100)
+    configuration.progressInterval = .milliseconds(10)
+    configuration.jobs = 4
+    let requests = (1...4).map { makeRequest(Int64($0), in: directory, from: [server.url("/\($0)")]) }
+    let run = await fetch(requests, configuration: configuration)
+    for id in 1...4 { #expect(bytes(at: try #require(run.shard(Int64(id))).path) == shard) }
+    let slow = run.attempts.filter { $0.requestID == 4 }
+    #expect(slow.first?.outcome == .restarted && slow.last?.outcome == .succeeded)
+    #expect(slow.first?.errorText?.contains("slower") == true)
+    #expect(slow.last.map { $0.offset > 0 } == true)
+  }
+
+  @Test func aLimitThatChangesWhileBytesComeIsObeyed() async throws {
+    let directory = try TemporaryDirectory()
+    let shard = makeShard(rows: 100_000)
+    let server = try HostileServer { .file(shard, for: $0) }
+    let limit = Mutex<Int?>(200_000)
+    var configuration = quickConfiguration()
+    configuration.progressInterval = .milliseconds(20)
+    configuration.liveBandwidth = { RateTimetable(bytesPerSecond: limit.withLock { $0 }) }
+    let fetcher = Fetcher(configuration: configuration)
+    let request = makeRequest(in: directory, from: [server.url("/a.npy")])
+    let events = Mutex(0)
+    // Under the limit it would take 4 s and two hundred reports; the second
+    // report lifts it.
+    try await fetcher.run([request]) { event in
+      guard case .progress(_, let byteCount, _) = event else { return }
+      let count = events.withLock { events in
+        events += 1
+        return events
+      }
+      if count <= 2, byteCount == shard.count { Issue.record("the limit was not kept") }
+      if count == 2 { limit.withLock { $0 = nil } }
+    }
+    #expect(try directory.contents().contains { $0.hasSuffix(".npy") })
+    #expect((2..<100).contains(events.withLock { $0 }))
+  }
+}
+
+@Suite struct PacerTests {
+  @Test(arguments: [5_000, 100_000, 20_000_000, 3_000_000_000])
+  func theMeanRateIsTheOneThatWasAskedFor(rate: Int) {
+    var pacer = Pacer()
+    pacer.bytesPerSecond = rate
+    let start = ContinuousClock.now
+    var (now, taken) = (start, 0)
+    while taken < 10 * rate {
+      if pacer.take(16_384, at: now) {
+        taken += 16_384
+      } else {
+        #expect(pacer.wait(at: now) > .zero)
+        now += pacer.wait(at: now)
+      }
+    }
+    let slack: Duration = .milliseconds(500 + 16_384 * 1_000 / rate)
+    #expect(now - start > .seconds(10) - slack && now - start < .seconds(10) + slack, "\(now - start)")
+  }
+
+  @Test func aPauseSavesNothingUpForABurst() {
+    var pacer = Pacer()
+    pacer.bytesPerSecond = 1_000_000
+    let now = ContinuousClock.now
+    _ = pacer.take(1, at: now)
+    var burst = 0
+    while pacer.take(1_000, at: now + .seconds(60)) { burst += 1_000 }
+    #expect(burst <= 101_000)
+  }
+}
+
+@Suite struct StoreTests {
+  private func address(_ text: String, _ environment: [String: String], _ files: [String: String] = [:]) throws
+    -> String
+  {
+    var configuration = FetchConfiguration()
+    configuration.s3 = S3Settings(environment: environment) { files[$0] }
+    return try configuration.s3Address(text)
+  }
+
+  @Test func anObjectIsAtAWSUnlessAnEndpointSaysOtherwise() throws {
+    #expect(try address("s3://bucket/a/b c+d.npy", [:]) == "https://bucket.s3.us-east-1.amazonaws.com/a/b%20c%2Bd.npy")
+    #expect(
+      try address("s3://my.bucket/a.npy", ["AWS_REGION": "eu-west-1"])
+        == "https://s3.eu-west-1.amazonaws.com/my.bucket/a.npy")
+    #expect(
+      try address("s3://bucket/a%20b.npy", ["AWS_ENDPOINT_URL": "http://127.0.0.1:9/"])
+        == "http://127.0.0.1:9/bucket/a%20b.npy")
+    for text in ["s3://", "s3://bucket", "s3://bucket/", "s3:///a.npy", "s3://u:p@bucket/a", "s3://b/a"] {
+      #expect(throws: FetchError.self) { try address(text, [:]) }
+    }
+  }
+
+  @Test func aProfileIsReadAsTheAWSToolsReadIt() throws {
+    let files = [
+      "/home/u/.aws/credentials": "[default]\naws_access_key_id = no\n[lab]\naws_access_key_id=KEY\n"
+        + "aws_secret_access_key = SECRET\n",
+      "/home/u/.aws/config": "# comment\n[profile lab]\nregion = eu-central-1\nendpoint_url = http://127.0.0.1:7\n",
+    ]
+    let settings = S3Settings(environment: ["HOME": "/home/u", "AWS_PROFILE": "lab"]) { files[$0] }
+    #expect(settings.region == "eu-central-1")
+    #expect(settings.endpoint == "http://127.0.0.1:7")
+    #expect(settings.isSigning)
+    let other = S3Settings(environment: ["HOME": "/home/u", "AWS_PROFILE": "none"]) { files[$0] }
+    #expect(!other.isSigning && other.region == "us-east-1")
+  }
+
+  @Test func s4ASecretOfAStoreIsInNoTextOfIt() {
+    let settings = S3Settings(
+      environment: [
+        "AWS_ACCESS_KEY_ID": "planted-1", "AWS_SECRET_ACCESS_KEY": "planted-2", "AWS_SESSION_TOKEN": "planted-3",
+      ]
+    ) { _ in nil }
+    var text = "\(settings) \(String(reflecting: settings))"
+    dump(settings, to: &text)
+    #expect(!text.contains("planted"))
+  }
+}
