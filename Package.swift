@@ -35,7 +35,7 @@ let package = Package(
       name: "Migrations", path: "Migrations",
       resources: [
         .embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql"), .embedInCode("M0003_totals.sql"),
-        .embedInCode("M0004_evaluation.sql"),
+        .embedInCode("M0004_evaluation.sql"), .embedInCode("M0005_router.sql"),
       ], swiftSettings: strict),
 
     .systemLibrary(

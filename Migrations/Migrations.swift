@@ -17,6 +17,7 @@ package let migrations: [Migration] = [
   migration(2, "M0002_history", PackageResources.M0002_history_sql),
   migration(3, "M0003_totals", PackageResources.M0003_totals_sql),
   migration(4, "M0004_evaluation", PackageResources.M0004_evaluation_sql),
+  migration(5, "M0005_router", PackageResources.M0005_router_sql),
 ]
 
 private func migration(_ number: Int, _ name: String, _ bytes: [UInt8]) -> Migration {
