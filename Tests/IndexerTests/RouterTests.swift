@@ -103,8 +103,8 @@ import Testing
     let one = run(training(threads: 1, sampled: sampled))
     #expect(run(training(threads: 3, sampled: sampled)) == one)
     #expect(run(training(threads: 1, sampled: sampled, seed: 6)).weights != one.weights)
-    #expect(one.losses.count == 3)
-    #expect(one.losses[2] < one.losses[0])
+    // Over drawn lists the losses are of other lists in every batch.
+    #expect(one.losses.count == 3 && (sampled != nil || one.losses[2] < one.losses[0]))
   }
 
   @Test func drawingEveryListIsTheFullSoftmax() {
