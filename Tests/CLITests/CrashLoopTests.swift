@@ -40,13 +40,15 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case sync, train, build
   /// A build whose shards are not in the lake and fetched meanwhile.
   case fetchingBuild = "build that fetches"
+  /// A training that goes on to refine its lists and to train a router.
+  case routedTrain = "train with a router"
   /// The removal of a revoked version's files.
   case gc
 
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
-    case .train: .trained
+    case .train, .routedTrain: .trained
     case .build, .fetchingBuild, .gc: .built
     }
   }
@@ -65,6 +67,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
 
   func arguments() throws -> [String] {
     if self == .gc { return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"] }
+    let training = try #require(stage.arguments(LakeFixture.sources()).first)
+    if self == .routedTrain { return training + ["--router", "learned", "--router-epochs", "2", "--refinements", "2"] }
     return try #require(stage.arguments(LakeFixture.sources()).first)
   }
 
