@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 TARN := $(CURDIR)/.build/release/tarn
 
-.PHONY: help deps build demo test test-swift test-interop fuzz bench lint clean
+.PHONY: help deps build demo test test-swift test-interop fuzz bench recall lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes 
 	.build/release/tarn-bench merge
 	@for script in Tests/Benchmarks/python/bench_*.py; do \
 	  echo "$$script"; TARN=$(TARN) $(VENV)/bin/python -B "$$script"; done
+
+recall: build $(VENV)/ready ## the table of docs/RECALL.md; wants FEATURES=DIR with image.npy, caption.npy, names.txt
+	@TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/recall.py --features $(FEATURES) --out docs/RECALL.md
 
 lint: ## formatting rules; writes nothing
 	swift format lint --strict --recursive Package.swift Migrations Sources Tests

@@ -2,6 +2,21 @@
 
 internal import GRDB
 
+/// What ranks the lists of a trained index, where its centroids do not.
+package struct RouterDefinition: Sendable {
+  package let method: String
+  package let captions: Source
+  package let captionCount: Int
+  package let epochs: Int
+
+  package init(method: String, captions: Source, captionCount: Int, epochs: Int) {
+    self.method = method
+    self.captions = captions
+    self.captionCount = captionCount
+    self.epochs = epochs
+  }
+}
+
 /// A trained index to make: everything that determines its bytes, and a name.
 package struct TrainingDefinition: Sendable {
   /// A shard revision that training reads.
@@ -26,6 +41,8 @@ package struct TrainingDefinition: Sendable {
   package let images: Source
   /// Nil for the control that looks at images only.
   package let captions: Source?
+  /// Nil where the centroids rank the lists.
+  package let router: RouterDefinition?
   /// Canonical JSON of all that determines the bytes.
   package let spec: String
   /// In reading order, images before captions.
@@ -33,7 +50,7 @@ package struct TrainingDefinition: Sendable {
 
   package init(
     name: String, method: String, codec: String, nlist: Int, dimension: Int, iterations: Int, seed: Int64,
-    pairCount: Int, images: Source, captions: Source?, spec: String, inputs: [Input]
+    pairCount: Int, images: Source, captions: Source?, router: RouterDefinition? = nil, spec: String, inputs: [Input]
   ) {
     self.name = name
     self.method = method
@@ -45,6 +62,7 @@ package struct TrainingDefinition: Sendable {
     self.pairCount = pairCount
     self.images = images
     self.captions = captions
+    self.router = router
     self.spec = spec
     self.inputs = inputs
   }
@@ -103,14 +121,14 @@ extension LakeCatalog {
   /// A trained index by its name; nil when there is none.
   package func findTrainedIndex(named name: String) throws -> TrainedIndexRecord? {
     try read {
-      try TrainedIndexRecord.fetchOne($0, sql: "SELECT * FROM trained_index WHERE name = ?", arguments: [name])
+      try TrainedIndexRecord.fetchOne($0, sql: TrainedIndexRecord.select + " WHERE t.name = ?", arguments: [name])
     }
   }
 
   /// A trained index by its number.
   package func trainedIndex(id: Int64) throws -> TrainedIndexRecord {
     let found = try read {
-      try TrainedIndexRecord.fetchOne($0, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
+      try TrainedIndexRecord.fetchOne($0, sql: TrainedIndexRecord.select + " WHERE t.id = ?", arguments: [id])
     }
     guard let found else { throw CatalogError(.notFound, "there is no trained index number \(id)") }
     return found
@@ -164,6 +182,13 @@ extension LakeCatalog {
           definition.captions?.id, definition.spec, specDigest.hex, now,
         ])
       let id = database.lastInsertedRowID
+      if let router = definition.router {
+        try database.execute(
+          sql: """
+            INSERT INTO trained_router (trained_index_id, method, caption_source_id, caption_count, epochs)
+            VALUES (?, ?, ?, ?, ?)
+            """, arguments: [id, router.method, router.captions.id, router.captionCount, router.epochs])
+      }
       var ordinals: [String: Int] = [:]
       for input in definition.inputs {
         let ordinal = ordinals[input.role, default: 0]
@@ -174,7 +199,7 @@ extension LakeCatalog {
       }
       if let same { try LakeCatalog.markReady(id, definition.name, sha256: same, database) }
       let planned = try TrainedIndexRecord.fetchOne(
-        database, sql: "SELECT * FROM trained_index WHERE id = ?", arguments: [id])
+        database, sql: TrainedIndexRecord.select + " WHERE t.id = ?", arguments: [id])
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
@@ -194,7 +219,7 @@ extension LakeCatalog {
   }
 
   private static func deletePlan(_ id: Int64, _ database: Database) throws {
-    for table in ["trained_input", "training_iteration"] {
+    for table in ["trained_input", "training_iteration", "router_epoch", "trained_router"] {
       try database.execute(sql: "DELETE FROM \(table) WHERE trained_index_id = ?", arguments: [id])
     }
     try database.execute(sql: "DELETE FROM trained_index WHERE id = ?", arguments: [id])
@@ -246,6 +271,21 @@ extension LakeCatalog {
           trained.id, iteration.iteration, iteration.objective, iteration.movedShare, iteration.imbalance,
           iteration.emptyCount, iteration.largestCount,
         ])
+    }
+  }
+
+  /// Records what an epoch of a router did; recording it again changes nothing.
+  ///
+  /// - Parameters:
+  ///   - epoch: Its number, from 1.
+  ///   - loss: Mean cross-entropy, in nats.
+  ///   - trained: The trained index.
+  /// - Throws: ``CatalogError``.
+  package func recordRouterEpoch(_ epoch: Int, loss: Double, of trained: TrainedIndexRecord) throws {
+    try write("router epoch") { database in
+      try database.execute(
+        sql: "INSERT INTO router_epoch (trained_index_id, epoch, loss) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        arguments: [trained.id, epoch, loss])
     }
   }
 

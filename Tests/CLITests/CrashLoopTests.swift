@@ -42,6 +42,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case sync, train, build
   /// A build whose shards are not in the lake and fetched meanwhile.
   case fetchingBuild = "build that fetches"
+  /// A training that goes on to refine its lists and to train a router.
+  case routedTrain = "train with a router"
   /// The removal of a revoked version's files.
   case gc
   case backup
@@ -52,7 +54,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
-    case .train: .trained
+    case .train, .routedTrain: .trained
     case .build, .fetchingBuild, .gc, .backup, .migrationFromFirst, .migrationFromSecond: .built
     }
   }
@@ -84,6 +86,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .gc: return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
+    case .routedTrain:
+      let training = try #require(stage.arguments(LakeFixture.sources()).first)
+      return training + ["--router", "learned", "--router-epochs", "2", "--refinements", "2"]
     case .sync, .train, .build, .fetchingBuild: return try #require(stage.arguments(LakeFixture.sources()).first)
     }
   }
@@ -93,7 +98,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     switch self {
     case .backup: 3
     case .migrationFromFirst, .migrationFromSecond: 5
-    case .sync, .train, .build, .fetchingBuild, .gc: 10
+    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc: 10
     }
   }
 
@@ -103,7 +108,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: [lake.lake + "/backup.sqlite"]
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
-    case .sync, .train, .build, .fetchingBuild, .gc: []
+    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc: []
     }
   }
 

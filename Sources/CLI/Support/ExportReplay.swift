@@ -85,7 +85,8 @@ struct ExportReplay {
     let options = TrainingOptions(
       name: wanted.name, images: wanted.images, captions: wanted.captions, nlist: wanted.nlist, pairs: wanted.pairs,
       method: method, iterations: wanted.iterations, codec: codec, seed: wanted.seed,
-      normalisation: wanted.spec.contains("\"normalisation\":\"normalise\"") ? .normalise : .refuse)
+      normalisation: wanted.spec.contains("\"normalisation\":\"normalise\"") ? .normalise : .refuse,
+      router: try RouterOptions.of(spec: wanted.spec))
     let progress = global.progress("train \(wanted.name)")
     let (catalog, logger) = (catalog, global.logger("tarn.train"))
     let result = await onThread("tarn-train") {

@@ -15,7 +15,7 @@ struct Evaluate: ParsableCommand {
 
       EXAMPLES
         tarn evaluate laion@1 --queries captions.npy
-        tarn evaluate paired@1 plain@1 --queries captions.npy --nprobe 1,4,16
+        tarn evaluate paired@1 plain@1 --queries captions.npy --nprobe 1,4,16 --report recall.html
         tarn evaluate laion@1 --queries captions.npy --nprobe 8 --require recall@10=0.9
 
       \(ExitStatus.help)
@@ -35,6 +35,9 @@ struct Evaluate: ParsableCommand {
 
   @Option(help: ArgumentHelp("Exit with 25 if a version lacks it at the greatest nprobe.", valueName: "recall@k=x"))
   var require: [Requirement] = []
+
+  @Option(help: ArgumentHelp("Write a page with curves, list sizes, lineage and shards.", valueName: "file.html"))
+  var report: String?
 
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
   var threads: Int?
@@ -77,6 +80,10 @@ struct Evaluate: ParsableCommand {
       printTable(evaluations)
     }
     Output.flush()
+    if let report {
+      let page = try ReportPage.of(evaluations, k: EvaluationRun.depths(upTo: k).last { $0 <= 10 } ?? k, catalog)
+      try Disk.writeAtomically(Array(page.text.utf8), to: report)
+    }
     guard failures.isEmpty else { throw Outcome(.belowRequirement, failures.joined(separator: "; ")) }
   }
 

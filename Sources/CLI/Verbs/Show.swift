@@ -64,7 +64,8 @@ struct Show: ParsableCommand {
       (
         "trained_index",
         """
-        SELECT trained_index, method, nlist, codec, pairs, iterations, seed, images, captions, sha256 FROM v_trained_index
+        SELECT trained_index, method, router, nlist, codec, pairs, iterations, seed, images, captions, sha256
+        FROM v_trained_index
         WHERE trained_index = '\(trained.name)'
         """
       ),
@@ -106,7 +107,7 @@ struct Show: ParsableCommand {
       (
         "trained_index",
         """
-        SELECT trained_index, state, method, codec, nlist, dimension, pairs, iterations, seed, images, captions, bytes,
+        SELECT trained_index, state, method, router, codec, nlist, dimension, pairs, iterations, seed, images, captions, bytes,
           sha256, \(quoted) AS file FROM v_trained_index WHERE trained_index = '\(trained.name)'
         """
       ),
@@ -116,6 +117,12 @@ struct Show: ParsableCommand {
         SELECT iteration, round(objective, 9) AS objective, round(moved_share, 6) AS moved_share,
           round(imbalance, 6) AS imbalance, empty_count AS empty, largest_count AS largest
         FROM training_iteration WHERE trained_index_id = \(trained.id) ORDER BY iteration
+        """
+      ),
+      (
+        "router_epochs",
+        """
+        SELECT epoch, round(loss, 6) AS loss FROM router_epoch WHERE trained_index_id = \(trained.id) ORDER BY epoch
         """
       ),
       (

@@ -10,6 +10,7 @@ struct Status: AsyncParsableCommand {
       EXAMPLES
         tarn status
         tarn status --watch
+        tarn status --report shards.html
 
       \(ExitStatus.help)
       """)
@@ -17,7 +18,16 @@ struct Status: AsyncParsableCommand {
   @Flag(help: "Show it again every two seconds, until interrupted.")
   var watch = false
 
+  @Option(help: ArgumentHelp("Write a page with a square for every shard instead.", valueName: "file.html"))
+  var report: String?
+
   @OptionGroup var global: GlobalOptions
+
+  func validate() throws {
+    guard report == nil || !watch else {
+      throw ValidationError("--report is written once; it does not go with --watch.")
+    }
+  }
 
   private static let sections: [(name: String, sql: String)] = [
     (
@@ -41,6 +51,13 @@ struct Status: AsyncParsableCommand {
   ]
 
   func run() async throws {
+    if let report {
+      let page = try ReportPage.status(global.read())
+      try Disk.writeAtomically(Array(page.text.utf8), to: report)
+      if global.json { Output.json(["report": .string(report)]) }
+      Output.flush()
+      return
+    }
     while true {
       if watch, !global.json { Output.line("\u{1B}[2J\u{1B}[H") }
       try printOnce()

@@ -5,6 +5,7 @@ internal import Indexer
 
 extension TrainingMethod: ExpressibleByArgument {}
 extension VectorCodec: ExpressibleByArgument {}
+extension RouterMethod: ExpressibleByArgument {}
 
 /// `tarn train`: make a trained index.
 struct Train: ParsableCommand {
@@ -16,7 +17,11 @@ struct Train: ParsableCommand {
 
       EXAMPLES
         tarn train clip --images images --captions captions --nlist 131072 --pairs 20000000 --seed 1
+        tarn train clip-routed --images images --captions captions --nlist 131072 --router learned
         tarn train control --images images --nlist 131072 --method kmeans
+
+      A router ranks the lists for a query apart from the centroids that file the rows. It is the coarse quantizer of the
+      files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
 
       Interrupt it at any time: the same command continues.
 
@@ -50,6 +55,18 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("Chooses the pairs and the first centroids.", valueName: "s"))
   var seed: Int = 1
 
+  @Option(help: ArgumentHelp("What ranks lists: none (the centroids), caption-mean or learned.", valueName: "router"))
+  var router: RouterMethod = .none
+
+  @Option(help: ArgumentHelp("Passes over the captions that train a learned router.", valueName: "n"))
+  var routerEpochs: Int = RouterOptions().epochs
+
+  @Option(help: ArgumentHelp("Steps of image k-means after paired k-means, with a router.", valueName: "n"))
+  var refinements: Int = RouterOptions().refinements
+
+  @Option(help: ArgumentHelp("Captions at most that train a router.", valueName: "n"))
+  var routerCaptions: Int = RouterOptions().captionLimit
+
   @Flag(help: "Divide rows by their length; without it rows that are not of unit length are an error.")
   var normalise = false
 
@@ -59,9 +76,12 @@ struct Train: ParsableCommand {
   func run() throws {
     let catalog = try writer.open(global, verb: "train \(name)")
     let options = TrainingOptions(
-      name: name, images: images, captions: method == .kmeans ? nil : captions, nlist: nlist, pairs: pairs,
+      name: name, images: images, captions: method == .kmeans && router == .none ? nil : captions, nlist: nlist,
+      pairs: pairs,
       method: method, iterations: iterations, codec: codec, seed: Int64(seed),
-      normalisation: normalise ? .normalise : .refuse)
+      normalisation: normalise ? .normalise : .refuse,
+      router: RouterOptions(
+        method: router, epochs: routerEpochs, captionLimit: routerCaptions, refinements: refinements))
     let progress = global.progress("train \(name)")
     let run = TrainingRun(catalog, options, logger: global.logger("tarn.train")) { event in
       switch event {
@@ -74,6 +94,10 @@ struct Train: ParsableCommand {
           "iteration \(iteration.iteration)/\(total): objective \(String(format: "%.6f", iteration.objective)), "
             + "\(String(format: "%.2f", 100 * iteration.movedShare)) % moved, "
             + "imbalance \(String(format: "%.3f", iteration.imbalance)), \(iteration.emptyCount) empty")
+      case .labelled(let done, let total):
+        progress.update(done: Double(done), total: Double(total)) { "labels of the router, \(done)/\(total) queries" }
+      case .routed(let epoch, let total, let loss):
+        progress.note("router epoch \(epoch)/\(total): cross-entropy \(String(format: "%.4f", loss))")
       }
     }
     let (trained, isNew) = try run.run()
@@ -85,7 +109,7 @@ struct Train: ParsableCommand {
       ])
     } else {
       Output.line(
-        "\(trained.name) \(isNew ? "is trained" : "was trained before"): \(trained.method), nlist \(trained.nlist), "
+        "\(trained.name) \(isNew ? "is trained" : "was trained before"): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
           + "\(trained.codec), \(trained.pairCount) pairs, sha256 \(trained.digest?.prefix(16) ?? "")…")
     }
     Output.flush()

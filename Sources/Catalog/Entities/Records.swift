@@ -79,7 +79,10 @@ package struct TrainedIndexRecord: Sendable, Identifiable {
   package let seed: Int64
   package let pairCount: Int
   package let imageSourceID: Int64
+  /// Source of the pairs' captions, or of the router's; nil without either.
   package let captionSourceID: Int64?
+  /// What ranks the lists; nil where the centroids do.
+  package let router: String?
   package let spec: String
   package let specDigest: ContentDigest
   /// Digest of the file; nil until ready.
@@ -289,6 +292,12 @@ extension Artifact: FetchableRecord {
 }
 
 extension TrainedIndexRecord: FetchableRecord {
+  /// The rows of ``TrainedIndexRecord``; append a WHERE.
+  static let select = """
+    SELECT t.*, r.method AS router_method, r.caption_source_id AS router_caption_source_id FROM trained_index t
+    LEFT JOIN trained_router r ON r.trained_index_id = t.id
+    """
+
   init(row: Row) throws {
     id = row["id"]
     name = row["name"]
@@ -301,7 +310,8 @@ extension TrainedIndexRecord: FetchableRecord {
     seed = row["seed"]
     pairCount = row["pair_count"]
     imageSourceID = row["image_source_id"]
-    captionSourceID = row["caption_source_id"]
+    captionSourceID = row["caption_source_id"] ?? row["router_caption_source_id"]
+    router = row["router_method"]
     spec = row["spec"]
     specDigest = try row.requiredDigest("spec_sha256")
     digest = try row.digest("sha256")

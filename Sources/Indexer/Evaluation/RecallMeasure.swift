@@ -126,12 +126,13 @@ package struct RecallMeasure {
     for query in 0..<queryCount {
       for list in ranking.found(for: query).prefix(nprobe) { scanned += Double(filing.sizes[Int(list)]) }
     }
+    let neighbors = result.neighbors
     let recalls = depths.map { depth in
       var (sum, squares, routed) = (0.0, 0.0, 0.0)
       for query in 0..<queryCount {
         let wanted = truth.found(for: query).prefix(depth)
         guard !wanted.isEmpty else { continue }
-        let found = Set(result.neighbors[query].prefix(depth).map(\.id))
+        let found = Set(neighbors[query].prefix(depth).map(\.id))
         let share = Double(wanted.count { found.contains($0) }) / Double(wanted.count)
         sum += share
         squares += share * share

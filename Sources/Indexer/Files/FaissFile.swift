@@ -59,7 +59,7 @@ package struct TrainedIndex: Sendable, Equatable {
     guard assigner?.count ?? centroids.count == centroids.count else {
       throw IndexerError(.usage, "\(assigner?.count ?? 0) floats of an assigner go with \(centroids.count) of a router")
     }
-    guard (centroids + (assigner ?? [])).allSatisfy(\.isFinite) else {
+    guard centroids.allSatisfy(\.isFinite), (assigner ?? []).allSatisfy(\.isFinite) else {
       throw IndexerError(.usage, "a centroid is not finite")
     }
     guard nprobe >= 1 else { throw IndexerError(.usage, "nprobe is \(nprobe), must be at least 1") }

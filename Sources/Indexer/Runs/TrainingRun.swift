@@ -1,7 +1,7 @@
 // `train`: from registered shards to a trained index in the catalog.
 //
 // Steps, each resumed where it was left: sample -> gather -> nearest images ->
-// k-means iterations -> codec ranges -> file. What is kept between runs lies in
+// k-means iterations -> router -> codec ranges -> file. What is kept between runs lies in
 // LAKE/scratch under the digest of the specification.
 
 package import Catalog
@@ -22,10 +22,12 @@ package struct TrainingOptions: Sendable {
   package var codec: VectorCodec
   package var seed: Int64
   package var normalisation: Normalisation
+  package var router: RouterOptions
 
   package init(
     name: String, images: String, captions: String?, nlist: Int, pairs: Int? = nil, method: TrainingMethod = .paired,
-    iterations: Int = 10, codec: VectorCodec = .sq4, seed: Int64 = 1, normalisation: Normalisation = .refuse
+    iterations: Int = 10, codec: VectorCodec = .sq4, seed: Int64 = 1, normalisation: Normalisation = .refuse,
+    router: RouterOptions = RouterOptions()
   ) {
     self.name = name
     self.images = images
@@ -37,6 +39,7 @@ package struct TrainingOptions: Sendable {
     self.codec = codec
     self.seed = seed
     self.normalisation = normalisation
+    self.router = router
   }
 }
 
@@ -45,14 +48,18 @@ package enum TrainingProgress: Sendable {
   case gathering(done: Int, total: Int)
   case nearestImages(tile: Int, of: Int)
   case iterated(TrainingIteration, of: Int)
+  /// Router queries whose nearest images are known.
+  case labelled(done: Int, total: Int)
+  /// The mean cross-entropy of an epoch of the router, in nats.
+  case routed(epoch: Int, of: Int, loss: Double)
 }
 
 /// Trains an index from shards that are in the lake.
 package struct TrainingRun {
-  private let catalog: LakeCatalog
-  private let options: TrainingOptions
-  private let logger: Logger
-  private let report: (TrainingProgress) -> Void
+  let catalog: LakeCatalog
+  let options: TrainingOptions
+  let logger: Logger
+  let report: (TrainingProgress) -> Void
 
   /// Prepares a training.
   ///
@@ -88,6 +95,7 @@ package struct TrainingRun {
     guard options.iterations >= 1 else {
       throw IndexerError(.usage, "--iterations is \(options.iterations); it is at least 1")
     }
+    try options.router.validate()
     let images = try input(options.images)
     let captions = try captionInput(pairedWith: images)
     let total = images.rowCounts.reduce(0, +)
@@ -140,11 +148,11 @@ package struct TrainingRun {
   }
 
   private func captionInput(pairedWith images: Input) throws -> Input? {
-    guard options.method == .paired else { return nil }
+    guard options.method == .paired || options.router.method != .none else { return nil }
     guard let name = options.captions else {
       throw IndexerError(
-        .usage, "paired k-means needs caption features",
-        hint: "name their source with --captions, or use --method kmeans")
+        .usage, options.method == .paired ? "paired k-means needs caption features" : "a router needs caption features",
+        hint: "name their source with --captions, or use --method kmeans --router none")
     }
     let captions = try input(name)
     guard captions.source.dimension == images.source.dimension else {
@@ -177,7 +185,7 @@ package struct TrainingRun {
           .object(["rows": .count($0.revision.rowCount), "sha256": .string($0.revision.digest.hex)])
         })
     }
-    let spec: [String: JSONValue] = [
+    var spec: [String: JSONValue] = [
       "format": .integer(1), "method": .string(options.method.rawValue), "nlist": .count(options.nlist),
       "dimension": .count(images.source.dimension), "codec": .string(options.codec.rawValue),
       "ranges": .string("minmax"), "iterations": .count(options.iterations), "seed": .integer(options.seed),
@@ -187,10 +195,13 @@ package struct TrainingRun {
       ]),
       "images": list(images), "captions": captions.map(list) ?? .null,
     ]
+    let router = captions.flatMap { options.router.definition(captions: $0.source, pairs: sample.count) }
+    if let router { spec["router"] = options.router.spec(captionCount: router.captionCount) }
     return TrainingDefinition(
       name: options.name, method: options.method.rawValue, codec: options.codec.rawValue, nlist: options.nlist,
       dimension: images.source.dimension, iterations: options.iterations, seed: options.seed,
-      pairCount: sample.count, images: images.source, captions: captions?.source, spec: JSONValue.object(spec).text,
+      pairCount: sample.count, images: images.source, captions: options.method == .paired ? captions?.source : nil,
+      router: router, spec: JSONValue.object(spec).text,
       inputs: images.shards.map { .init(role: "image", revision: $0.revision) }
         + (captions?.shards ?? []).map { .init(role: "caption", revision: $0.revision) })
   }
@@ -202,16 +213,23 @@ package struct TrainingRun {
     try Disk.makeDirectory(scratch)
     let imageRows = try gather(images, sample, into: scratch + "/images.npy")
     let captionRows = try captions.map { try gather($0, sample, into: scratch + "/captions.npy") }
-    let nearest = try captionRows.map { try nearestImages(imageRows, $0, scratch + "/nearest.state") }
-    let centroids = try cluster(
-      trained, imageRows.matrix, captionRows?.matrix, nearest, inputs: .of(trained.spec), scratch + "/kmeans.state")
+    let pairedRows = options.method == .paired ? captionRows : nil
+    let nearest = try pairedRows.map { try nearestImages(imageRows, $0, scratch + "/nearest.state") }
+    let clustered = try cluster(
+      trained, imageRows.matrix, pairedRows?.matrix, nearest, inputs: .of(trained.spec), scratch + "/kmeans.state")
+    let centroids = try refine(
+      clustered, images: imageRows, inputs: .of(trained.spec), scratch + "/refined.state")
+    let router = try captionRows.flatMap {
+      try route(trained, images: imageRows, captions: $0, centroids: centroids, scratch)
+    }
 
     var ranges = try RangeTrainer(codec: options.codec, dimension: trained.dimension)
     for first in stride(from: 0, to: imageRows.matrix.rowCount, by: 8192) {
       let block = imageRows.matrix.floats(rows: first..<min(first + 8192, imageRows.matrix.rowCount))
       ranges.add(block.span)
     }
-    let index = try TrainedIndex(centroids: centroids, quantizer: ranges.finish())
+    let index = try TrainedIndex(
+      centroids: router ?? centroids, assigner: router == nil ? nil : centroids, quantizer: ranges.finish())
     let store = ArtifactStore(catalog: catalog)
     let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
     let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")
@@ -222,7 +240,7 @@ package struct TrainingRun {
   }
 
   /// Drawn rows in one file, with its digest.
-  private struct Gathered {
+  struct Gathered {
     let matrix: FeatureMatrix
     let digest: ContentDigest
   }
@@ -300,7 +318,7 @@ package struct TrainingRun {
   }
 
   /// A saved state, or the first one when there is none that can be used.
-  private func resumed<State>(_ path: String, _ first: @autoclosure () throws -> State, load: () throws -> State) throws
+  func resumed<State>(_ path: String, _ first: @autoclosure () throws -> State, load: () throws -> State) throws
     -> State
   {
     guard Disk.size(of: path) != nil else { return try first() }

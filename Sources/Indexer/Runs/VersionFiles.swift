@@ -72,16 +72,19 @@ struct VersionFiles {
         "lists_sha256": .string(output.listsDigest.hex),
       ])
     }
+    var members: [String: JSONValue] = [
+      "sha256": .optional(trained.digest?.hex), "spec_sha256": .string(trained.specDigest.hex),
+      "nlist": .count(trained.nlist), "codec": .string(trained.codec), "method": .string(trained.method),
+      "seed": .integer(trained.seed), "iterations": .count(trained.iterations), "pairs": .count(trained.pairCount),
+    ]
+    // Absent without one, so that lock files from before there were routers stay what they are.
+    if let router = trained.router { members["router"] = .string(router) }
     return JSONValue.object([
       "format": .string("tarn-version-1"), "version": .string("\(version.name)"),
       "source": .string(try catalog.source(id: version.sourceID).name),
       "shards_per_output": .count(version.shardsPerOutput), "missing": .string(version.missingPolicy.rawValue),
       "bad_rows": .string(version.badRowsPolicy.rawValue), "segment_format": .count(segmentFormatVersion),
-      "trained": .object([
-        "sha256": .optional(trained.digest?.hex), "spec_sha256": .string(trained.specDigest.hex),
-        "nlist": .count(trained.nlist), "codec": .string(trained.codec), "method": .string(trained.method),
-        "seed": .integer(trained.seed), "iterations": .count(trained.iterations), "pairs": .count(trained.pairCount),
-      ]), "inputs": .array(inputs), "outputs": .array(outputs),
+      "trained": .object(members), "inputs": .array(inputs), "outputs": .array(outputs),
     ]).text + "\n"
   }
 }

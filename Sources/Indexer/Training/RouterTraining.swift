@@ -17,7 +17,7 @@ package enum RouterMethod: String, Sendable, CaseIterable, Codable {
 
 /// The training of a linear router, one row w_l of `dimension` floats a list.
 ///
-/// Captions x in row order, each with the lists of its ten nearest training
+/// Captions x in row order, each with the lists of its twenty nearest training
 /// images (fewer when there are fewer images); y(x, l) is list l's share of
 /// them and s_l the training images that are filed in l (at least 1).
 ///
@@ -41,7 +41,7 @@ package enum RouterMethod: String, Sendable, CaseIterable, Codable {
 /// (`router.c`): the bits depend on no CPU, BLAS or number of threads.
 package struct RouterTraining: Sendable {
   /// Nearest images that label a caption.
-  package static let labelCount = 10
+  package static let labelCount = 20
   /// Lists up to which every list is a candidate of every batch.
   package static let fullSoftmaxLimit = 4096
   /// Length of the rows that training starts from; part of the result.

@@ -1,0 +1,178 @@
+// The router's part of `train`: queries -> labels -> epochs.
+
+internal import Catalog
+internal import Foundation
+
+/// How the router of an index is trained.
+package struct RouterOptions: Sendable, Equatable {
+  package var method: RouterMethod
+  /// Passes over the queries; for `learned` alone.
+  package var epochs: Int
+  /// Captions at most; exact search labels them and as many blends.
+  package var captionLimit: Int
+  /// Steps of image k-means that follow paired k-means: once something else
+  /// ranks the lists, what files images can be means of images.
+  package var refinements: Int
+
+  package init(method: RouterMethod = .none, epochs: Int = 10, captionLimit: Int = 1 << 20, refinements: Int = 3) {
+    self.method = method
+    self.epochs = epochs
+    self.captionLimit = captionLimit
+    self.refinements = refinements
+  }
+
+  /// The options that a specification of a trained index names.
+  ///
+  /// - Parameter spec: Canonical JSON.
+  /// - Returns: No router where it names none.
+  /// - Throws: ``IndexerError`` `.usage` for a router that this tarn does not
+  ///   know.
+  package static func of(spec: String) throws -> RouterOptions {
+    guard let specification = try? JSONDecoder().decode(Specification.self, from: Data(spec.utf8)),
+      let router = specification.router
+    else { return RouterOptions() }
+    guard let method = RouterMethod(rawValue: router.method), router.rule == RouterQueries.rule else {
+      throw IndexerError(.usage, "the router \(router.method), \(router.rule) is not known", hint: "use a newer tarn")
+    }
+    return RouterOptions(
+      method: method, epochs: router.epochs, captionLimit: router.captions, refinements: router.refinements)
+  }
+
+  private struct Specification: Decodable {
+    struct Router: Decodable {
+      let method: String
+      let rule: String
+      let captions: Int
+      let epochs: Int
+      let refinements: Int
+    }
+    let router: Router?
+  }
+
+  func validate() throws {
+    guard (1...10_000).contains(epochs) else {
+      throw IndexerError(.usage, "--router-epochs is \(epochs), not in 1...10000")
+    }
+    guard (0...1000).contains(refinements) else {
+      throw IndexerError(.usage, "--refinements is \(refinements), not in 0...1000")
+    }
+    guard captionLimit >= 1 else {
+      throw IndexerError(.usage, "--router-captions is \(captionLimit); it is at least 1")
+    }
+  }
+
+  func definition(captions: Source, pairs: Int) -> RouterDefinition? {
+    guard method != .none else { return nil }
+    return RouterDefinition(
+      method: method.rawValue, captions: captions, captionCount: min(captionLimit, pairs),
+      epochs: method == .learned ? epochs : 0)
+  }
+
+  /// What of it determines the bytes.
+  func spec(captionCount: Int) -> JSONValue {
+    .object([
+      "method": .string(method.rawValue), "rule": .string(RouterQueries.rule), "captions": .count(captionCount),
+      "labels": .count(RouterTraining.labelCount), "epochs": .count(epochs), "refinements": .count(refinements),
+    ])
+  }
+}
+
+extension TrainingRun {
+  /// Refines the centroids of paired k-means on the images alone, for a version
+  /// whose lists a router ranks.
+  ///
+  /// Each step files the training images and sets every centroid to the mean of
+  /// its images: the steps of ``PairedKMeans`` with each image its own caption.
+  /// Lists come out more even, and images with images.
+  ///
+  /// - Parameters:
+  ///   - centroids: `[nlist × dimension]`.
+  ///   - images: Training images.
+  ///   - inputs: Identifies the bytes of both.
+  ///   - path: Where the state is kept between steps.
+  /// - Returns: As many centroids.
+  /// - Throws: ``IndexerError``, ``Catalog/CatalogError``.
+  func refine(_ centroids: [Float], images: Gathered, inputs: ContentDigest, _ path: String) throws -> [Float] {
+    guard options.router.method != .none, options.method == .paired, options.router.refinements > 0 else {
+      return centroids
+    }
+    let kmeans = try PairedKMeans(
+      images: images.matrix, captions: images.matrix, nearestImages: nil, nlist: options.nlist,
+      seed: UInt64(bitPattern: options.seed), inputs: inputs, logger: logger)
+    let first = KMeansState(iteration: 0, centroids: centroids, cells: [], history: [])
+    var state = try resumed(path, first) { try kmeans.load(path) }
+    while state.iteration < options.router.refinements {
+      try kmeans.step(&state)
+      try kmeans.save(state, as: path)
+    }
+    return state.centroids
+  }
+
+  /// Trains the router.
+  ///
+  /// - Parameters:
+  ///   - trained: The trained index on its way.
+  ///   - images: Training images.
+  ///   - captions: Their captions, row by row.
+  ///   - centroids: What files images, `[nlist × dimension]`.
+  ///   - scratch: Directory of what is kept between runs.
+  /// - Returns: Router rows, `[nlist × dimension]`; nil where none was asked for.
+  /// - Throws: ``IndexerError``, ``Catalog/CatalogError``.
+  func route(
+    _ trained: TrainedIndexRecord, images: Gathered, captions: Gathered, centroids: [Float], _ scratch: String
+  ) throws -> [Float]? {
+    guard options.router.method != .none else { return nil }
+    let seed = UInt64(bitPattern: options.seed)
+    let count = min(options.router.captionLimit, captions.matrix.rowCount)
+    let path = scratch + "/router-queries.npy"
+    let queriesDigest = try RouterQueries.write(
+      captions.matrix, count: count, seed: seed, hasBlends: options.router.method == .learned, to: path)
+    let queries = try FeatureFile(path).matrix
+    let nearest = try labels(images: images, queries: queries, queriesDigest, scratch)
+    let filed = try AssignmentEngine(
+      rows: FeatureMatrix(centroids, dimension: images.matrix.dimension), logger: logger
+    ).best(of: images.matrix).rows
+    var sizes = [Int](repeating: 0, count: options.nlist)
+    for list in filed { sizes[Int(list)] += 1 }
+    let training = RouterTraining(
+      method: options.router.method, captions: queries, labels: nearest.map { filed[Int($0)] }, listSizes: sizes,
+      centroids: centroids, epochs: options.router.epochs, seed: seed, inputs: .of(trained.spec))
+    let statePath = scratch + "/router.state"
+    var state = try resumed(statePath, training.initialState()) { try training.load(statePath) }
+    while state.epoch < training.epochs {
+      training.step(&state)
+      try training.save(state, as: statePath)
+      report(.routed(epoch: state.epoch, of: training.epochs, loss: state.losses.last ?? 0))
+    }
+    for (index, loss) in state.losses.enumerated() {
+      try catalog.recordRouterEpoch(index + 1, loss: loss, of: trained)
+    }
+    return state.weights
+  }
+
+  /// The nearest images of the queries: an artifact, shared by every training
+  /// on the same pairs and seed.
+  private func labels(
+    images: Gathered, queries: FeatureMatrix, _ queriesDigest: ContentDigest, _ scratch: String
+  ) throws -> [UInt32] {
+    let inputs = ContentDigest.of(
+      JSONValue.object([
+        "format": .string("router-labels-1"), "images": .string(images.digest.hex),
+        "queries": .string(queriesDigest.hex), "labels": .count(RouterTraining.labelCount),
+      ]).text)
+    let search = RouterLabels(queries: queries, images: images.matrix, inputs: inputs)
+    let store = ArtifactStore(catalog: catalog)
+    if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.nearestImages, known) {
+      return try search.load(file)
+    }
+    let found = try search.find(resumingAt: scratch + "/labels.state") {
+      report(.labelled(done: $0, total: queries.rowCount))
+    }
+    let working = try store.workingPath("labels-\(inputs.prefix(16))")
+    let digest = try search.save(found, as: working)
+    let byteCount = Disk.size(of: working) ?? 0
+    try store.adopt(working, as: .nearestImages, digest)
+    try catalog.recordNearestImages(of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    return found
+  }
+}

@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Text-to-image recall of ways to make and to rank inverted lists, at equal vectors scanned.
+
+Drives tarn for everything but the balance penalty, which is a control in NumPy, and searches every file with stock
+FAISS besides. DIR holds image.npy and caption.npy (float16 or float32, [n x d], unit rows, row i of both is one pair)
+and names.txt (line i: source, tab, caption). For each seed 4,000 captions are held out as queries, so that no text of
+theirs is left in training; the gallery is all images; training sees the other pairs alone.
+
+    TARN=.build/release/tarn recall.py --features DIR [--seeds 1,2,3] [--nlists 256,512] [--out docs/RECALL.md]
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import faiss
+import numpy as np
+
+TARN = os.environ.get("TARN", ".build/release/tarn")
+SHARES = (0.01, 0.02, 0.04)
+QUERIES = 4000
+NPROBES = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40]
+
+# name: (arguments of train, what the table calls it)
+METHODS = {
+    "plain": (["--images", "ti", "--method", "kmeans"], "k-means of images"),
+    "captions": (["--images", "tc", "--method", "kmeans"], "k-means of captions"),
+    "paired": (["--images", "ti", "--captions", "tc"], "paired k-means"),
+    "plain-mean": (["--images", "ti", "--captions", "tc", "--method", "kmeans", "--router", "caption-mean"],
+                   "k-means of images, caption-mean router"),
+    "paired-mean": (["--images", "ti", "--captions", "tc", "--router", "caption-mean",
+                     "--refinements", "0"], "paired k-means, caption-mean router"),
+    "plain-learned": (["--images", "ti", "--captions", "tc", "--method", "kmeans", "--router", "learned"],
+                      "k-means of images, **learned router**"),
+    "paired-learned": (["--images", "ti", "--captions", "tc", "--router", "learned", "--refinements", "0"],
+                       "paired k-means, **learned router**"),
+    "refined-learned": (["--images", "ti", "--captions", "tc", "--router", "learned"],
+                        "paired k-means, 3 steps on images, **learned router**"),
+}
+BALANCED = "paired k-means, balance penalty (NumPy)"
+
+
+def tarn(lake, *arguments):
+    done = subprocess.run([TARN, *arguments, "--lake", str(lake)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"tarn {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def split(names, seed):
+    """Rows to train on and rows to ask with; rows of one text go to one side."""
+    texts, of_row = np.unique(names, return_inverse=True)
+    place = np.random.default_rng(seed).permutation(len(texts))
+    order = np.argsort(place[of_row], kind="stable")
+    cut = QUERIES
+    while cut < len(order) and of_row[order[cut]] == of_row[order[cut - 1]]:
+        cut += 1
+    return np.sort(order[cut:]), order[:QUERIES]
+
+
+def nearest(queries, rows, k):
+    out = np.empty((len(queries), k), np.int64)
+    for first in range(0, len(queries), 2000):
+        scores = queries[first:first + 2000] @ rows.T
+        top = np.argpartition(-scores, k, 1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, top, 1), 1, kind="stable")
+        out[first:first + 2000] = np.take_along_axis(top, order, 1)
+    return out
+
+
+def at_shares(scanned, recall):
+    """Recall between the measured nprobes, linear in the mean share of rows scanned."""
+    return [float(np.interp(share, [0, *scanned], [0, *recall])) for share in SHARES]
+
+
+def stock(path, queries, truth, sizes_total):
+    """Recall of FAISS itself on the file, and the rows it scanned by its own count."""
+    index = faiss.read_index(str(path))
+    stats = faiss.cvar.indexIVF_stats
+    scanned, recall = [], []
+    for nprobe in NPROBES:
+        index.nprobe = min(nprobe, index.nlist)
+        stats.reset()
+        _, ids = index.search(queries, truth.shape[1])
+        scanned.append(stats.ndis / len(queries) / sizes_total)
+        recall.append(np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth)]) / truth.shape[1])
+    return at_shares(scanned, recall)
+
+
+def balanced(images, captions, gallery, queries, truth, nlist, seed, weight=0.02, iterations=10):
+    """Paired k-means whose assignment pays for long lists: score - weight * log(size / mean size)."""
+    random = np.random.default_rng(seed)
+    near = images[nearest(captions, images, 1)[:, 0]]
+    centroids = near[random.choice(len(near), nlist, replace=False)]
+    price = np.zeros(nlist, np.float32)
+    for _ in range(iterations):
+        cell = (near @ centroids.T - price).argmax(1)
+        sizes = np.bincount(cell, minlength=nlist)
+        sums = np.zeros_like(centroids, dtype=np.float64)
+        np.add.at(sums, cell, captions)
+        kept = sizes > 0
+        centroids[kept] = (sums[kept] / np.linalg.norm(sums[kept], axis=1, keepdims=True)).astype(np.float32)
+        # Images are filed by the same prices, so these follow the images' sizes.
+        filed = np.bincount((images @ centroids.T - price).argmax(1), minlength=nlist)
+        price += weight * np.log((filed + 1) / (filed + 1).mean()).astype(np.float32)
+    lists = (gallery @ centroids.T - price).argmax(1)
+    sizes = np.bincount(lists, minlength=nlist)
+    order = np.argsort(-(queries @ centroids.T), 1, kind="stable")
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.arange(nlist)[None, :], 1)
+    reached = np.take_along_axis(place, lists[truth], 1)
+    scanned = np.cumsum(sizes[order], 1).mean(0) / len(gallery)
+    recall = [(reached <= p).mean() for p in range(nlist)]
+    imbalance = nlist * float((sizes.astype(float) ** 2).sum()) / len(gallery) ** 2
+    return {"tarn": at_shares(scanned, recall), "stock": None, "imbalance": imbalance, "nprobe1": recall[0]}
+
+
+def measure(features, seed, nlists, work):
+    images, captions = (np.load(features / f"{name}.npy") for name in ("image", "caption"))
+    names = [line.rstrip("\n").split("\t", 1)[-1] for line in open(features / "names.txt", encoding="utf-8")]
+    train, ask = split(names, seed)
+    dimension, dtype = str(images.shape[1]), str(images.dtype)
+    lake = work / f"lake-{seed}"
+    for name, rows in (("g", images), ("ti", images[train]), ("tc", captions[train])):
+        directory = work / f"{name}-{seed}"
+        directory.mkdir()
+        for ordinal, part in enumerate(np.array_split(rows, 3)):
+            np.save(directory / f"part_{ordinal}.npy", part)
+    np.save(work / f"queries-{seed}.npy", captions[ask])
+    tarn(lake, "init", str(lake))
+    for name in ("g", "ti", "tc"):
+        tarn(lake, "source", "add", name, "--directory", str(work / f"{name}-{seed}"), "--dimension", dimension,
+             "--dtype", dtype)
+    tarn(lake, "sync", "--quiet")
+    floats = [array.astype(np.float32) for array in (images, captions)]
+    truth = nearest(floats[1][ask], floats[0], 10)
+    found = {}
+    for nlist in nlists:
+        for name, (arguments, _) in METHODS.items():
+            label = f"{name}-{nlist}"
+            # flat codes: what is measured is the routing, and stock FAISS can show the same.
+            tarn(lake, "train", label, *arguments, "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
+                 "--quiet")
+            tarn(lake, "build", label, "--trained", label, "--images", "g", "--quiet")
+            answer = json.loads(tarn(
+                lake, "evaluate", f"{label}@1", "--queries", str(work / f"queries-{seed}.npy"), "-k", "10", "--nprobe",
+                ",".join(map(str, NPROBES)), "--json", "--quiet"))["evaluations"][0]
+            points = answer["points"]
+            recall = [next(r["recall"] for r in p["recalls"] if r["k"] == 10) for p in points]
+            found[nlist, name] = {
+                "tarn": at_shares([p["share_scanned"] for p in points], recall),
+                "stock": stock(lake / "versions" / f"{label}@1" / f"{label}.000.faiss", floats[1][ask], truth,
+                               len(images)),
+                "imbalance": answer["imbalance"], "nprobe1": recall[0],
+            }
+            print(f"seed {seed}  nlist {nlist}  {name:15}", *(f"{v:.3f}" for v in found[nlist, name]["tarn"]),
+                  "stock", *(f"{v:.3f}" for v in found[nlist, name]["stock"]), file=sys.stderr, flush=True)
+        found[nlist, "balanced"] = balanced(
+            floats[0][train], floats[1][train], floats[0], floats[1][ask], truth, nlist, seed)
+    return found
+
+
+def interval(values, form="{:.3f}"):
+    return f"{form.format(np.mean(values))} ({form.format(min(values))}–{form.format(max(values))})"
+
+
+def table(runs, nlists):
+    lines = []
+    for nlist in nlists:
+        lines += [f"### nlist {nlist}", "",
+                  "| lists and ranking | imbalance | nprobe 1 | 1 % scanned | 2 % scanned | 4 % scanned "
+                  "| FAISS, 1 % | FAISS, 2 % |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+        for name in [*METHODS, "balanced"]:
+            rows = [run[nlist, name] for run in runs]
+            title = METHODS[name][1] if name in METHODS else BALANCED
+            cells = [f"{np.mean([r['imbalance'] for r in rows]):.2f}", f"{np.mean([r['nprobe1'] for r in rows]):.3f}"]
+            cells += [interval([r["tarn"][i] for r in rows]) for i in range(3)]
+            cells += [interval([r["stock"][i] for r in rows]) if rows[0]["stock"] else "" for i in range(2)]
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        lines += ["", "Points of recall@10 by which a learned router leads the better of plain and paired k-means:", "",
+                  "| lists | reader | 1 % | 2 % | 4 % |", "| --- | --- | --- | --- | --- |"]
+        for name in ("plain-learned", "paired-learned", "refined-learned"):
+            for reader in ("tarn", "stock"):
+                leads = [[100 * (run[nlist, name][reader][i] - max(run[nlist, n][reader][i] for n in ("plain", "paired")))
+                          for run in runs] for i in range(3)]
+                lines.append(f"| {name.split('-')[0]} | {'tarn' if reader == 'tarn' else 'stock FAISS'} | "
+                             + " | ".join(interval(lead, "{:+.1f}") for lead in leads) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--features", required=True, type=pathlib.Path, metavar="DIR")
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--nlists", default="256,512")
+    parser.add_argument("--out", type=pathlib.Path, help="a page whose text between the table's marks is replaced")
+    options = parser.parse_args()
+    nlists = [int(text) for text in options.nlists.split(",")]
+    runs = []
+    for seed in map(int, options.seeds.split(",")):
+        with tempfile.TemporaryDirectory(prefix="tarn-recall-") as work:
+            runs.append(measure(options.features, seed, nlists, pathlib.Path(work)))
+    text = table(runs, nlists)
+    print(text)
+    if options.out:
+        page = options.out.read_text(encoding="utf-8")
+        marked = f"<!-- table -->\n\nSeeds {options.seeds}; mean over seeds, (least–greatest).\n\n{text}\n<!-- end -->"
+        options.out.write_text(re.sub(r"<!-- table -->.*<!-- end -->", lambda _: marked, page, flags=re.S),
+                               encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
