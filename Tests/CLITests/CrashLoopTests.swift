@@ -74,7 +74,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       let lake = try LakeFixture.make(.built)
       try OldCatalog.age(lake.lake, toSchema: self == .migrationFromFirst ? 1 : 2)
       return lake
-    case .sync, .train, .build, .fetchingBuild: break
+    case .sync, .train, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
     if self == .fetchingBuild { try lake.evictImages() }
