@@ -87,7 +87,7 @@ struct FuzzTests {
   @Test(arguments: FeatureFiles.all.map { $0.name })
   func featureFilesOfAnyBytes(name: String) throws {
     let seeds = FeatureFiles.all.filter { $0.name == name }.map { $0.bytes }
-    let counts = try fuzz(name, seeds: seeds, count: 3000) { path in
+    let counts = try fuzz(name, seeds: seeds, count: 800) { path in
       let file = try FeatureFile(path)
       _ = file.matrix.firstBadRow()
       _ = file.matrix.floats(rows: 0..<min(file.rowCount, 10))
@@ -119,7 +119,7 @@ struct FuzzTests {
     let scratch = try Scratch()
     let sample = try Sample(codec: .sq4, dimension: 6, nlist: 4, count: 40)
     _ = try sample.segments(cuts: [], trainedDigest: ContentDigest.of("trained"), in: scratch)
-    let counts = try fuzz("segment", seeds: [try bytes(of: scratch.file("segment-0"))], count: 2000) { path in
+    let counts = try fuzz("segment", seeds: [try bytes(of: scratch.file("segment-0"))], count: 800) { path in
       _ = try SegmentFile(path: path)
     }
     #expect(counts.tried > 0)
