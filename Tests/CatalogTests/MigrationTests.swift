@@ -11,6 +11,9 @@ import Testing
     "M0001_catalog": "5c423b15f9bc16e5d8caad8b3b104ea4f92d23723f565ebd9f109e73804966ee",
     "M0002_history": "c3a8fbe4c2882798dd50b2d0c53b06c98ceac7ebaecdf0701ee3e726ba904ca3",
     "M0003_totals": "d4439a065306eb83be9dc56f0fa7d0c2cbeee01dd8189233bc122c6ecd551a2a",
+    "M0004_evaluation": "4cc723f36ec031f9444115ba64745d11d9861c2711850e390a01120cdae69838",
+    "M0005_chunks": "30844835ab049d3228a2df4efc6baf46a3e2bad3d7b646f88851fba846933a62",
+    "M0006_router": "af1123ba2f24ec0c8ebb96b8e4362c3b69fe906849d24e0fb5d88daa5b8623f2",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
