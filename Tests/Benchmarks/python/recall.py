@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Text-to-image recall of ways to make and to rank inverted lists, at equal vectors scanned.
 
-Drives tarn for everything but the balance penalty, which is a control in NumPy, and searches every file with stock
-FAISS besides. DIR holds image.npy and caption.npy (float16 or float32, [n x d], unit rows, row i of both is one pair)
+Drives tarn for everything and searches every file with stock FAISS besides. DIR holds image.npy and caption.npy (float16 or float32, [n x d], unit rows, row i of both is one pair)
 and names.txt (line i: source, tab, caption). For each seed 4,000 captions are held out as queries, so that no text of
 theirs is left in training; the gallery is all images; training sees the other pairs alone.
 
@@ -42,7 +41,6 @@ METHODS = {
     "refined-learned": (["--images", "ti", "--captions", "tc", "--router", "learned"],
                         "paired k-means, 3 steps on images, **learned router**"),
 }
-BALANCED = "paired k-means, balance penalty (NumPy)"
 
 
 def tarn(lake, *arguments):
@@ -92,34 +90,6 @@ def stock(path, queries, truth, sizes_total):
     return at_shares(scanned, recall)
 
 
-def balanced(images, captions, gallery, queries, truth, nlist, seed, weight=0.02, iterations=10):
-    """Paired k-means whose assignment pays for long lists: score - weight * log(size / mean size)."""
-    random = np.random.default_rng(seed)
-    near = images[nearest(captions, images, 1)[:, 0]]
-    centroids = near[random.choice(len(near), nlist, replace=False)]
-    price = np.zeros(nlist, np.float32)
-    for _ in range(iterations):
-        cell = (near @ centroids.T - price).argmax(1)
-        sizes = np.bincount(cell, minlength=nlist)
-        sums = np.zeros_like(centroids, dtype=np.float64)
-        np.add.at(sums, cell, captions)
-        kept = sizes > 0
-        centroids[kept] = (sums[kept] / np.linalg.norm(sums[kept], axis=1, keepdims=True)).astype(np.float32)
-        # Images are filed by the same prices, so these follow the images' sizes.
-        filed = np.bincount((images @ centroids.T - price).argmax(1), minlength=nlist)
-        price += weight * np.log((filed + 1) / (filed + 1).mean()).astype(np.float32)
-    lists = (gallery @ centroids.T - price).argmax(1)
-    sizes = np.bincount(lists, minlength=nlist)
-    order = np.argsort(-(queries @ centroids.T), 1, kind="stable")
-    place = np.empty_like(order)
-    np.put_along_axis(place, order, np.arange(nlist)[None, :], 1)
-    reached = np.take_along_axis(place, lists[truth], 1)
-    scanned = np.cumsum(sizes[order], 1).mean(0) / len(gallery)
-    recall = [(reached <= p).mean() for p in range(nlist)]
-    imbalance = nlist * float((sizes.astype(float) ** 2).sum()) / len(gallery) ** 2
-    return {"tarn": at_shares(scanned, recall), "stock": None, "imbalance": imbalance, "nprobe1": recall[0]}
-
-
 def measure(features, seed, nlists, work):
     images, captions = (np.load(features / f"{name}.npy") for name in ("image", "caption"))
     names = [line.rstrip("\n").split("\t", 1)[-1] for line in open(features / "names.txt", encoding="utf-8")]
@@ -160,8 +130,6 @@ def measure(features, seed, nlists, work):
             }
             print(f"seed {seed}  nlist {nlist}  {name:15}", *(f"{v:.3f}" for v in found[nlist, name]["tarn"]),
                   "stock", *(f"{v:.3f}" for v in found[nlist, name]["stock"]), file=sys.stderr, flush=True)
-        found[nlist, "balanced"] = balanced(
-            floats[0][train], floats[1][train], floats[0], floats[1][ask], truth, nlist, seed)
     return found
 
 
@@ -175,12 +143,12 @@ def table(runs, nlists):
         lines += [f"### nlist {nlist}", "",
                   "| lists and ranking | imbalance | nprobe 1 | 1 % scanned | 2 % scanned | 4 % scanned "
                   "| FAISS, 1 % | FAISS, 2 % |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-        for name in [*METHODS, "balanced"]:
+        for name in METHODS:
             rows = [run[nlist, name] for run in runs]
-            title = METHODS[name][1] if name in METHODS else BALANCED
+            title = METHODS[name][1]
             cells = [f"{np.mean([r['imbalance'] for r in rows]):.2f}", f"{np.mean([r['nprobe1'] for r in rows]):.3f}"]
             cells += [interval([r["tarn"][i] for r in rows]) for i in range(3)]
-            cells += [interval([r["stock"][i] for r in rows]) if rows[0]["stock"] else "" for i in range(2)]
+            cells += [interval([r["stock"][i] for r in rows]) for i in range(2)]
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
         lines += ["", "Points of recall@10 by which a learned router leads the better of plain and paired k-means:", "",
                   "| lists | reader | 1 % | 2 % | 4 % |", "| --- | --- | --- | --- | --- |"]
