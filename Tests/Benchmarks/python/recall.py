@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Text-to-image recall of ways to make and to rank inverted lists, at equal vectors scanned.
 
-Drives tarn for everything and searches every file with stock FAISS besides. DIR holds image.npy and caption.npy (float16 or float32, [n x d], unit rows, row i of both is one pair)
-and names.txt (line i: source, tab, caption). For each seed 4,000 captions are held out as queries, so that no text of
+Drives tarn for everything and searches every file with stock FAISS besides. DIR holds image.npy and caption.npy
+(float16 or float32, [n x d], unit rows, row i of both is one pair) and names.txt (line i: source, tab, caption). For each seed 4,000 captions are held out as queries, so that no text of
 theirs is left in training; the gallery is all images; training sees the other pairs alone.
 
     TARN=.build/release/tarn recall.py --features DIR [--seeds 1,2,3] [--nlists 256,512] [--out docs/RECALL.md]
