@@ -53,3 +53,14 @@ struct AssignBenchmark {
     return (fields.count > 1 ? Int(fields[1]) ?? 0 : 0) * Int(getpagesize())
   }
 }
+
+/// Times the self-test of each engine that this machine has: the first, which
+/// a process pays, in a process that has done nothing else.
+struct SelfTestBenchmark {
+  func run() {
+    let available = AssignmentBackend.allCases.filter(\.isAvailable)
+    say(
+      Dictionary(
+        uniqueKeysWithValues: available.map { ("\($0.rawValue)_ms", .number($0.selfTestDuration / .milliseconds(1))) }))
+  }
+}

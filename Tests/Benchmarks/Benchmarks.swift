@@ -17,6 +17,8 @@ enum Benchmarks {
              int8 products per second of oneDNN and of the engine's first pass
            tarn-bench assign --rows FILE.npy --queries FILE.npy
              the winners of all queries, once for each line on stdin; see python/bench_assign.py
+           tarn-bench selftest
+             milliseconds that each engine takes to prove itself
            tarn-bench search --shards FILE.faiss,… --queries FILE.npy
              searches as lines on stdin ask for them; see python/bench_search.py
     """
@@ -30,6 +32,7 @@ enum Benchmarks {
       case "flat": try FlatBenchmark(options).run()
       case "peak": try PeakBenchmark(options).run()
       case "assign": try AssignBenchmark(options).run()
+      case "selftest": SelfTestBenchmark().run()
       case "search": try SearchBenchmark(options).run()
       case MergeBenchmark.childCommand: try MergeBenchmark(options).runChild()
       default: throw BenchmarkError(text: usage)

@@ -12,8 +12,12 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
   /// A slice of the dimensions in int8, the rows that could still win in int8
   /// over all dimensions, binary64 scores of the last few. For CPUs with AVX-512
   /// VNNI. Rows out of its range, and problems too small to pay for the
-  /// preparation unless it was asked for by name, are left to sgemm.
+  /// preparation unless it was asked for by name, are left to bf16 or sgemm.
   case int8
+  /// Elements rounded to bfloat16, their products summed in float32; what the
+  /// rounding took from each vector and row bounds it. Then as `sgemm`. For CPUs
+  /// with AVX-512 BF16.
+  case bf16
   /// Float32 products by OpenBLAS, a proved rounding bound, binary64 scores of
   /// the rows within it.
   case sgemm
@@ -65,7 +69,12 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
 
   /// Whether the CPU has the instructions of the backend, and may use them.
   package var isAvailable: Bool {
-    self != .int8 || (ckernels_has_vnni() != 0 && SimdLevel.current >= Int32(CKERNELS_AVX512.rawValue))
+    let hasAvx512 = SimdLevel.current >= Int32(CKERNELS_AVX512.rawValue)
+    return switch self {
+    case .int8: hasAvx512 && ckernels_has_vnni() != 0
+    case .bf16: hasAvx512 && ckernels_has_bf16() != 0
+    case .sgemm, .scalar: true
+    }
   }
 
   /// Whether the backend agrees with portable arithmetic on random and extreme
@@ -73,12 +82,14 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
   package var isSound: Bool {
     switch self {
     case .int8: Self.int8IsSound
+    case .bf16: Self.bf16IsSound
     case .sgemm: Self.sgemmIsSound
     case .scalar: Self.scalarIsSound
     }
   }
 
   private static let int8IsSound = SelfTest.passes(.int8)
+  private static let bf16IsSound = SelfTest.passes(.bf16)
   private static let sgemmIsSound = SelfTest.passes(.sgemm)
   private static let scalarIsSound = SelfTest.passes(.scalar)
 }
@@ -126,7 +137,7 @@ internal enum SelfTest {
     let shapes =
       switch backend {
       case .int8: [(1, 2, 1), (5, 70, 3), (13, 130, 64), (20, 200, 97)]
-      case .sgemm: [(1, 1, 1), (5, 17, 3), (33, 130, 64), (20, 1100, 97), (17, 40, 768)]
+      case .bf16, .sgemm: [(1, 1, 1), (5, 17, 3), (33, 130, 64), (20, 1100, 97), (17, 40, 768)]
       case .scalar: [(1, 1, 1), (5, 17, 3), (7, 30, 97)]
       }
     return shapes.allSatisfy { vectorCount, rowCount, dimension in
@@ -135,13 +146,17 @@ internal enum SelfTest {
         .best(of: problem.vectors, level: 0, backend: .scalar)
       return (backend == .int8 ? [.common, .balanced] : [SliceShape.fastest]).allSatisfy { shape in
         let tested = PreparedRows(values: problem.rows, dimension: dimension)
+        var layout = PreparedRows.Layout.plain
+        if backend == .bf16 { layout = .bfloat16(tested.bfloat16(pool: nil)) }
         if backend == .int8 {
           tested.prepareCascade(sample: problem.vectors, pool: nil, shape: shape)
           if spoiled { tested.cascade?.spoil() }
+          if let cascade = tested.cascade { layout = .cascade(cascade) }
         }
         return SimdLevel.all.allSatisfy { level in
-          guard level <= SimdLevel.current, backend != .int8 || level == SimdLevel.current else { return true }
-          return tested.best(of: problem.vectors, level: level, backend: backend) == expected
+          let tiesToLevel = backend == .int8 || backend == .bf16
+          guard level <= SimdLevel.current, !tiesToLevel || level == SimdLevel.current else { return true }
+          return tested.best(of: problem.vectors, level: level, backend: backend, layout: layout) == expected
         }
       }
     }
@@ -149,6 +164,9 @@ internal enum SelfTest {
 }
 
 extension AssignmentBackend {
+  /// How long the self-test takes, for the benchmark.
+  package var selfTestDuration: Duration { ContinuousClock().measure { _ = SelfTest.passes(self) } }
+
   /// Whether the self-test of the int8 engine sees that its rows were changed.
   package static var int8SelfTestSeesSpoiledRows: Bool { !SelfTest.passes(.int8, spoiled: true) }
 }

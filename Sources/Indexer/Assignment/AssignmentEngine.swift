@@ -118,17 +118,14 @@ package final class AssignmentEngine: Sendable {
     }
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
-    let vectorCount = max(statistics.vectors + count, expectedVectorCount)
-    if backend == .int8, Double(vectorCount) * Double(rowCount * dimension) >= minimumInt8Work {
-      prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list)
-    }
-    let cascade = rows.cascade
+    let layout = layout(for: matrix, count: count, firstRow: firstRow, list: list)
     // A wide tile reads the rows less often; a narrow one keeps all threads busy.
-    let isLarge = cascade != nil && count >= 960 * 8 * pool.threadCount
+    var isLarge = false
+    if case .cascade = layout { isLarge = count >= 960 * 8 * pool.threadCount }
     let tile = tileVectors ?? evenTile(of: count, atMost: isLarge ? 960 : 240)
     let scratch = Scratch(
       count: pool.threadCount, vectorByteCount: tile * dimension * 4,
-      byteCount: rows.scratchByteCount(vectorCount: tile, cascade: cascade))
+      byteCount: rows.scratchByteCount(vectorCount: tile, layout: layout))
     let badRow = Atomic<Int>(Int.max)
     unsafe winners.rows.withUnsafeMutableBufferPointer { rowsOut in
       unsafe winners.scores.withUnsafeMutableBufferPointer { scoresOut in
@@ -156,7 +153,7 @@ package final class AssignmentEngine: Sendable {
           guard let winner = unsafe rowsOut.baseAddress, let score = unsafe scoresOut.baseAddress else { return }
           var counts = ckernels_counts()
           unsafe rows.best(
-            of: vectors, count: width, level: SimdLevel.current, backend: backend, cascade: cascade,
+            of: vectors, count: width, level: SimdLevel.current, backend: backend, layout: layout,
             scratch: scratch.memory(of: worker), winners: winner + first, scores: score + first,
             counts: &counts)
           totals.withLock {
@@ -183,6 +180,20 @@ extension AssignmentEngine {
     let rounds = (count + widest * pool.threadCount - 1) / (widest * pool.threadCount)
     let tiles = max(rounds * pool.threadCount, 1)
     return min(((count + tiles - 1) / tiles + 5) / 6 * 6, widest)
+  }
+
+  /// The rows as the fastest kernel takes them that suits the work and that the
+  /// backend allows.
+  private func layout(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) -> PreparedRows.Layout {
+    guard backend == .int8 || backend == .bf16 else { return .plain }
+    let vectorCount = max(statistics.vectors + count, expectedVectorCount)
+    if backend == .int8, Double(vectorCount) * Double(rowCount * dimension) >= minimumInt8Work {
+      prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list)
+    }
+    if let cascade = rows.cascade { return .cascade(cascade) }
+    // Rounding the rows costs little: it pays for any work.
+    let rounds = AssignmentBackend.bf16.isAvailable && AssignmentBackend.bf16.isSound
+    return rounds ? .bfloat16(rows.bfloat16(pool: pool)) : .plain
   }
 
   /// Prepares the rows for the int8 engine, with a sample of vectors from all

@@ -33,6 +33,7 @@ package struct Winners: Sendable, Equatable {
   /// `values`, `norms` and their sizes, as the kernels take them.
   let rows: UnsafeMutablePointer<ckernels_rows>
   private let prepared = Mutex(Preparation.notYet)
+  private let rounded = Mutex<BFloat16Rows?>(nil)
   /// The first row with an element that is NaN or infinite.
   let firstBadRow: Int?
 
@@ -102,42 +103,70 @@ package struct Winners: Sendable, Equatable {
     prepared.withLock {
       guard case .notYet = $0 else { return }
       $0 = unsafe CascadeRows(rows, sample: sample, pool: pool, shape: shape).map { .ready($0) } ?? .unsuitable
+      // From now on the cascade serves: one copy of the rows is enough.
+      if case .ready = $0 { rounded.withLock { $0 = nil } }
     }
   }
 
+  /// The rows in bfloat16; the first call rounds them.
+  ///
+  /// - Parameter pool: The threads; nil for the caller's alone.
+  /// - Returns: The rounded rows.
+  func bfloat16(pool: WorkerPool?) -> BFloat16Rows {
+    rounded.withLock {
+      if let rounded = $0 { return rounded }
+      let made = unsafe BFloat16Rows(rows, pool: pool)
+      $0 = made
+      return made
+    }
+  }
+
+  /// Rows as one of the kernels takes them.
+  enum Layout {
+    case plain
+    case bfloat16(BFloat16Rows)
+    case cascade(CascadeRows)
+  }
+
   /// Bytes of scratch for tiles of `vectorCount` vectors.
-  func scratchByteCount(vectorCount: Int, cascade: CascadeRows?) -> Int {
-    cascade.map { unsafe ckernels_cascade_scratch($0.pointer, vectorCount) } ?? ckernels_sgemm_scratch(vectorCount)
+  func scratchByteCount(vectorCount: Int, layout: Layout) -> Int {
+    switch layout {
+    case .plain: ckernels_sgemm_scratch(vectorCount)
+    case .bfloat16(let rows): unsafe ckernels_bf16_scratch(rows.pointer, vectorCount)
+    case .cascade(let rows): unsafe ckernels_cascade_scratch(rows.pointer, vectorCount)
+    }
   }
 
   /// Finds the winners of one tile of finite vectors.
   func best(
     of vectors: UnsafePointer<Float>, count vectorCount: Int, level: Int32, backend: AssignmentBackend,
-    cascade: CascadeRows?, scratch: UnsafeMutableRawPointer, winners: UnsafeMutablePointer<UInt32>,
+    layout: Layout, scratch: UnsafeMutableRawPointer, winners: UnsafeMutablePointer<UInt32>,
     scores: UnsafeMutablePointer<Double>, counts: inout ckernels_counts
   ) {
-    switch (backend, cascade) {
+    switch (backend, layout) {
     case (.scalar, _): unsafe ckernels_best_plain(level, rows, vectors, vectorCount, winners, scores)
-    case (.int8, let cascade?):
+    case (_, .cascade(let cascade)):
       unsafe ckernels_best_cascade(level, cascade.pointer, vectors, vectorCount, scratch, winners, scores, &counts)
-    case (.int8, nil), (.sgemm, _):
+    case (_, .bfloat16(let rounded)):
+      unsafe ckernels_best_bf16(level, rounded.pointer, vectors, vectorCount, scratch, winners, scores, &counts)
+    case (_, .plain):
       unsafe ckernels_best_sgemm(level, rows, vectors, vectorCount, scratch, winners, scores, &counts)
     }
   }
 
   /// As above, for vectors in an array.
-  func best(of vectors: [Float], level: Int32, backend: AssignmentBackend) -> Winners {
+  func best(of vectors: [Float], level: Int32, backend: AssignmentBackend, layout: Layout = .plain) -> Winners {
     let vectorCount = vectors.count / dimension
     var counts = ckernels_counts()
     let scratch = UnsafeMutableRawPointer.allocate(
-      byteCount: scratchByteCount(vectorCount: vectorCount, cascade: cascade), alignment: 64)
+      byteCount: scratchByteCount(vectorCount: vectorCount, layout: layout), alignment: 64)
     defer { unsafe scratch.deallocate() }
     var winners = [UInt32](repeating: 0, count: vectorCount)
     var scores = [Double](repeating: 0, count: vectorCount)
     unsafe vectors.withUnsafeBufferPointer { buffer in
       guard let start = buffer.baseAddress else { return }
       unsafe best(
-        of: start, count: vectorCount, level: level, backend: backend, cascade: cascade, scratch: scratch,
+        of: start, count: vectorCount, level: level, backend: backend, layout: layout, scratch: scratch,
         winners: &winners, scores: &scores, counts: &counts)
     }
     return Winners(rows: winners, scores: scores)

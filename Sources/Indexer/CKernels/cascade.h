@@ -116,8 +116,10 @@ int cascade_set_axes(struct ckernels_cascade *, const struct axes *, float *vect
 
 // Chooses means, axes, width and scales; false when the rows are out of range.
 int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vector_count, int shape);
-// Takes rows from all over as pivots.
+// Chooses pivots, about which rows are grouped.
 void cascade_choose_pivots(struct ckernels_cascade *);
+// The pivot nearest to a row, given the row's products with all of them.
+uint32_t cascade_nearest_pivot(const struct ckernels_cascade *, const float *products);
 // At least the norm of a float32 vector, and closely.
 double cascade_norm_above(const float *, size_t dimension);
 

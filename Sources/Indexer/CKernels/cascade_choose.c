@@ -300,7 +300,47 @@ int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vect
          k->spread * (k->mean_vectors_norm + 4 * usual * k->row_stretch) / k->unit < 0x1p28;
 }
 
-// Takes rows from all over as pivots.
+uint32_t cascade_nearest_pivot(const struct ckernels_cascade *k, const float *products) {
+  uint32_t nearest = 0;
+  for (uint32_t g = 1; g < k->groups; g++) {
+    if (products[g] - k->pivot_halves[g] > products[nearest] - k->pivot_halves[nearest]) nearest = g;
+  }
+  return nearest;
+}
+
+// Moves pivots to the means of the sampled slices that are nearest to them, and
+// their offsets with them. One that is nearest to none stays where it is.
+static void move_pivots(struct ckernels_cascade *k, const float *slices, const float *bias, size_t used, float *offsets) {
+  const size_t width = k->width, groups = k->groups;
+  float *products = cascade_zeroed(used * groups, sizeof(float)), *sums = cascade_zeroed(groups * (width + 2), sizeof(float));
+  cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)used, (blasint)groups, (blasint)width, 1.0f, slices,
+      (blasint)width, k->pivot_slices, (blasint)width, 0.0f, products, (blasint)groups);
+  for (size_t i = 0; i < used; i++) {
+    float *sum = sums + cascade_nearest_pivot(k, products + i * groups) * (width + 2);
+    for (size_t j = 0; j < width; j++) sum[j] += slices[i * width + j];
+    sum[width] += bias[i];
+    sum[width + 1] += 1;
+  }
+  for (size_t g = 0; g < groups; g++) {
+    const float *sum = sums + g * (width + 2), share = 1 / sum[width + 1];
+    if (sum[width + 1] == 0) continue;
+    for (size_t j = 0; j < width; j++) k->pivot_slices[g * width + j] = sum[j] * share;
+    offsets[g] = sum[width] * share;
+  }
+  free(products);
+  free(sums);
+}
+
+static void measure_pivots(struct ckernels_cascade *k) {
+  for (size_t g = 0; g < k->groups; g++) {
+    const float *p = k->pivot_slices + g * k->width;
+    float square = 0;
+    for (size_t j = 0; j < k->width; j++) square += p[j] * p[j];
+    k->pivot_halves[g] = square / 2;
+  }
+}
+
 void cascade_choose_pivots(struct ckernels_cascade *k) {
   const size_t d = k->dimension, width = k->width, count = k->rows->count;
   size_t groups = 1;
@@ -312,30 +352,38 @@ void cascade_choose_pivots(struct ckernels_cascade *k) {
   k->group_starts = cascade_zeroed(groups + 1, sizeof(uint32_t));
   k->pivot_slices = cascade_zeroed(groups * width, sizeof(float));
   k->pivot_halves = cascade_zeroed(groups, sizeof(float));
-  float *b = cascade_zeroed(d, sizeof(float));
+  // Rows from all over, and three rounds of k-means on a sample.
+  size_t used;
+  float *sample = centred_sample(k->rows->values, count, (count + 8191) / 8192, d, k->mean_rows, &used);
+  float *slices = width < d ? sliced(k->row_basis, sample, used, width, d) : sample;
+  float *bias = cascade_zeroed(used, sizeof(float)), *offsets = cascade_zeroed(groups, sizeof(float));
+  for (size_t i = 0; i < used; i++) bias[i] = (float)ckernels_score(0, k->mean_vectors, sample + i * d, d);
+  for (size_t g = 0; g < groups; g++) {
+    const size_t i = g * used / groups;
+    memcpy(k->pivot_slices + g * width, slices + i * width, width * sizeof(float));
+    offsets[g] = bias[i];
+  }
+  measure_pivots(k);
+  for (int round = 0; round < 3; round++) {
+    move_pivots(k, slices, bias, used, offsets);
+    measure_pivots(k);
+  }
   uint8_t *slice = cascade_zeroed(k->padded, 1);
   for (size_t g = 0; g < blocks * BLOCK_ROWS; g++) {
     if (g >= groups) {
       k->pivot_offsets[g] = INT32_MIN / 2;
       continue;
     }
-    const float *values = k->rows->values + g * count / groups * d;
-    for (size_t j = 0; j < d; j++) b[j] = values[j] - k->mean_rows[j];
-    float *p = k->pivot_slices + g * width;
-    if (width == d) {
-      memcpy(p, b, d * sizeof(float));
-    } else {
-      cblas_sgemv(
-          CblasRowMajor, CblasNoTrans, (blasint)width, (blasint)d, 1.0f, k->row_basis, (blasint)d, b, 1, 0.0f, p, 1);
-    }
+    const float *p = k->pivot_slices + g * width;
     for (size_t j = 0; j < width; j++) {
-      k->pivot_halves[g] += p[j] * p[j] / 2;
       slice[j] = (uint8_t)((int)fmin(fmax(rint((double)p[j] / k->row_scale), -128), 127) + 128);
     }
     cascade_put_in_lane(k, slice, k->pivots + g / BLOCK_ROWS * BLOCK_ROWS * k->padded, g % BLOCK_ROWS);
-    k->pivot_offsets[g] = (int32_t)rint(cascade_mean_product(k, values) / k->unit);
+    k->pivot_offsets[g] = (int32_t)rint((double)offsets[g] / k->unit);
   }
-  free(b);
+  if (slices != sample) free(slices);
+  free(sample);
+  free(bias);
+  free(offsets);
   free(slice);
 }
-

@@ -112,11 +112,6 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
         CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)k->groups, (blasint)width, 1.0f, p32,
         (blasint)width, k->pivot_slices, (blasint)width, 0.0f, products, (blasint)k->groups);
     for (size_t i = 0; i < n; i++) {
-      const float *near = products + i * k->groups;
-      uint32_t group = 0;
-      for (uint32_t g = 1; g < k->groups; g++) {
-        if (near[g] - k->pivot_halves[g] > near[group] - k->pivot_halves[group]) group = g;
-      }
       const size_t c = base + i;
       uint8_t *slice = k->slices + c * k->padded;
       double square = 0, inside = 0, error = 0, length = 0;
@@ -149,7 +144,7 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
       const double usual = (double)k->usual.rest * (double)terms.rest + (double)k->usual.error * (double)terms.error +
                            (double)k->usual.length * (double)terms.length;
       k->slice_bounds[c] = (struct slice_bound){
-          .terms = terms, .offset = (int32_t)ceil((bias + usual) / k->unit) + 1, .group = group};
+          .terms = terms, .offset = (int32_t)ceil((bias + usual) / k->unit) + 1, .group = cascade_nearest_pivot(k, products + i * k->groups)};
     }
   }
   free(b);

@@ -1,128 +1,42 @@
-// The best row by way of OpenBLAS: float32 products of cache-sized tiles, the
-// rows whose product comes within the proved bound of the best, and binary64
-// scores of those. The proof is in Indexer.docc/ExactAssignment.md; names here
-// follow it.
+// The best row by way of OpenBLAS: float32 products of cache-sized tiles, and
+// the bound of their rounding.
 #include <cblas.h>
-#include <float.h>
-#include <immintrin.h>
-#include <math.h>
-#include <string.h>
 
 #include "CKernels.h"
-#include "levels.h"
-#include "search.h"
-
-enum { TILE_ROWS = 1024 };
-
-size_t ckernels_sgemm_scratch(size_t count) {
-  return count * (TILE_ROWS * sizeof(float) + sizeof(struct search) + sizeof(double)) + 64;
-}
+#include "products.h"
 
 void ckernels_single_threaded_blas(void) { openblas_set_num_threads(1); }
 
 const char *ckernels_blas_name(void) { return openblas_get_config(); }
 
-// The greatest of n products. The ternary is maxps exactly, so that the
-// compiler may take 16 at a time.
-static ALWAYS_INLINE float greatest(const float *p, size_t n) {
-  float m[16];
-  for (int l = 0; l < 16; l++) m[l] = -INFINITY;
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (int l = 0; l < 16; l++) m[l] = p[i + l] > m[l] ? p[i + l] : m[l];
-  }
-  for (; i < n; i++) m[0] = p[i] > m[0] ? p[i] : m[0];
-  for (int l = 1; l < 16; l++) m[0] = m[l] > m[0] ? m[l] : m[0];
-  return m[0];
+struct sgemm {
+  const struct ckernels_rows *rows;
+  const float *vectors;
+  size_t count;
+};
+
+static void multiply(const void *context, size_t base, size_t width, float *products) {
+  const struct sgemm *s = context;
+  const size_t d = s->rows->dimension;
+  cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)s->count, (blasint)width, (blasint)d, 1.0f, s->vectors,
+      (blasint)d, s->rows->values + base * d, (blasint)d, 0.0f, products, TILE_ROWS);
 }
 
-// Whether any of 16 products reaches the threshold.
-static ALWAYS_INLINE int any_reaches(const float *p, float threshold) {
-  int any = 0;
-  for (int l = 0; l < 16; l++) any |= p[l] >= threshold;
-  return any;
-}
-
-// A float at most `value`: conversion rounds to nearest, one step down undoes it.
-static float float_below(double value) {
-  if (value > FLT_MAX) return FLT_MAX;
-  if (value < -FLT_MAX) return -INFINITY;
-  return nextafterf((float)value, -INFINITY);
-}
-
-static ALWAYS_INLINE void look_through(
-    int level, struct search *s, const float *p, size_t n, size_t base, double error,
-    const struct ckernels_rows *rows, const float *x, struct ckernels_counts *counts) {
-  double top = (double)greatest(p, n);
-  if (top - error > s->lower) s->lower = top - error;
-  float threshold = float_below(s->lower - error);
-  if (top < (double)threshold) return;
-  for (size_t i = 0; i < n; i += 16) {
-    size_t end = i + 16 < n ? i + 16 : n;
-    if (end - i == 16 && !any_reaches(p + i, threshold)) continue;
-    for (size_t c = i; c < end; c++) {
-      if (!(p[c] >= threshold)) continue;
-      // One addition in binary64 of numbers below 2^128: the bound's slack covers its rounding.
-      search_add(level, s, (uint32_t)(base + c), (double)p[c] + error, rows, x, counts);
-    }
-  }
-}
-
-#define LOOK_ARGUMENTS                                                                                    \
-  int level, struct search *s, const float *p, size_t n, size_t base, double error,                       \
-      const struct ckernels_rows *rows, const float *x, struct ckernels_counts *counts
-static void look_portable(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
-TARGET_AVX2 static void look_avx2(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
-TARGET_AVX512 static void look_avx512(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
+size_t ckernels_sgemm_scratch(size_t count) { return products_scratch(count); }
 
 void ckernels_best_sgemm(
     int level, const struct ckernels_rows *rows, const float *vectors, size_t count, void *scratch, uint32_t *winners,
     double *scores, struct ckernels_counts *counts) {
-  const size_t d = rows->dimension;
-  struct search *searches = scratch;
-  float *products = (float *)(searches + count);
-  // gamma: (d + 16) roundings of 2^-24 for the float32 product, as many of
-  // 2^-53 for the score itself, 1/64 more for the arithmetic of the bound.
-  const double n = (double)d + 16;
-  const double gamma = (n * 0x1p-24 / (1 - n * 0x1p-24) + n * 0x1p-53) * (1 + 0x1p-6);
-  // Products and sums below the normal range lose at most 2^-126 each, flushed or not.
-  const double tiny = n * 0x1p-124;
-
-  double *norms = (double *)(products + count * TILE_ROWS);
-  for (size_t i = 0; i < count; i++) {
-    searches[i] = search_start();
-    // A norm from the score is right to 1 part in 2^33.
-    norms[i] = sqrt(ckernels_score(level, vectors + i * d, vectors + i * d, d)) * (1 + 0x1p-30);
-  }
-  for (size_t base = 0; base < rows->count; base += TILE_ROWS) {
-    const size_t width = rows->count - base < TILE_ROWS ? rows->count - base : TILE_ROWS;
-    double longest = 0;
-    for (size_t c = base; c < base + width; c++) longest = rows->norms[c] > longest ? rows->norms[c] : longest;
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)width, (blasint)d, 1.0f, vectors, (blasint)d,
-        rows->values + base * d, (blasint)d, 0.0f, products, TILE_ROWS);
-    for (size_t i = 0; i < count; i++) {
-      const double size = norms[i] * longest;
-      const float *x = vectors + i * d, *p = products + i * TILE_ROWS;
-      // A partial sum is at most |x||c|(1 + gamma) in magnitude: below 2^127 no
-      // product or sum overflows. Otherwise this tile is scored outright.
-      if (!(size < 0x1p126)) {
-        for (size_t c = base; c < base + width; c++) search_score(level, searches + i, rows, x, (uint32_t)c);
-        counts->rescored += width;
-        counts->fallbacks += 1;
-        continue;
-      }
-      const double error = gamma * size + tiny;
-      switch (level) {
-        case CKERNELS_AVX512: look_avx512(level, searches + i, p, width, base, error, rows, x, counts); break;
-        case CKERNELS_AVX2: look_avx2(level, searches + i, p, width, base, error, rows, x, counts); break;
-        default: look_portable(level, searches + i, p, width, base, error, rows, x, counts);
-      }
-    }
-  }
-  for (size_t i = 0; i < count; i++) {
-    search_rescore(level, searches + i, rows, vectors + i * d, counts);
-    winners[i] = searches[i].winner;
-    scores[i] = searches[i].best;
-  }
+  const struct sgemm context = {rows, vectors, count};
+  const double n = (double)rows->dimension + 16;
+  const struct product_source source = {
+      .multiply = multiply,
+      .context = &context,
+      // (d + 16) roundings of 2^-24 for the float32 product, as many of 2^-53
+      // for the score itself, 1/64 more for the arithmetic of the bound.
+      .gamma = (products_gamma(n, 0x1p-24) + n * 0x1p-53) * (1 + 0x1p-6),
+      // Products and sums below the normal range lose at most 2^-126 each, flushed or not.
+      .tiny = n * 0x1p-124};
+  products_best(level, rows, &source, vectors, count, scratch, winners, scores, counts);
 }

@@ -16,7 +16,7 @@ brought to 768 dimensions by a seeded orthogonal map, which changes no inner pro
   nearest     the nearest of 20,000 images (or of all there are) for each caption, features as they are
 
 Columns: faiss-cpu and FAISS (the installed libfaiss) are IndexFlatIP.search with k = 1 on all threads; avx2 is tarn held
-to AVX2 (TARN_SIMD), which is sgemm and its bound; /name is tarn's rate over that peer's, avx2/ the AVX2 engine's over
+to AVX2 (TARN_SIMD), which is sgemm and its bound; bf16 is its bfloat16 engine, where the CPU has the instructions; /name is tarn's rate over that peer's, avx2/ and bf16/ those engines' over
 sgemm's; GOPS counts every vector, list and dimension twice, whether it was multiplied or not; looked are rows left by
 the slice, of so many dimensions (b: balanced axes), and scored those left to binary64; MB is peak memory beyond the
 vectors, that of the float32 lists included.
@@ -36,7 +36,9 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BENCH = pathlib.Path(os.environ.get("TARN_BENCH", ROOT / ".build" / "release" / "tarn-bench"))
 DIMENSION = 768
-DEFAULT = "paired:16384,plain:16384,laion:16384,isotropic:16384,paired:131072,paired:1024,nearest"
+DEFAULT = (
+    "paired:16384,plain:16384,laion:16384,isotropic:16384,paired:65536,paired:131072,plain:131072,laion:131072,"
+    "isotropic:131072,paired:1024,nearest")
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -134,7 +136,8 @@ def timed(body) -> tuple[float, object]:
     return time.perf_counter() - start, result
 
 
-def compare(kind: str, nlist: int, features: Features, rounds: int, scratch: pathlib.Path) -> None:
+def compare(
+        kind: str, nlist: int, features: Features, rounds: int, scratch: pathlib.Path, has_bf16: bool) -> None:
     import faiss
     faiss.omp_set_num_threads(os.cpu_count())
     if kind == "nearest":
@@ -153,7 +156,8 @@ def compare(kind: str, nlist: int, features: Features, rounds: int, scratch: pat
     tarn = Bench("assign", *paths[:2])
     avx2 = Bench("assign", paths[0], paths[2], TARN_SIMD="avx2")
     flat = Bench("flat", paths[0], paths[2])
-    rates: dict[str, list[float]] = {"tarn": [], "faiss-cpu": [], "faiss": [], "sgemm": [], "avx2": []}
+    bf16 = Bench("assign", paths[0], paths[2], TARN_ENGINE="bf16") if has_bf16 else None
+    rates: dict[str, list[float]] = {"tarn": [], "faiss-cpu": [], "faiss": [], "sgemm": [], "avx2": [], "bf16": []}
     tarn.run()  # prepares the rows
     for _ in range(rounds):
         cost = tarn.run(scratch / "winners")
@@ -164,7 +168,8 @@ def compare(kind: str, nlist: int, features: Features, rounds: int, scratch: pat
         rates["sgemm"].append(len(share) / seconds)
         rates["avx2"].append(avx2.rate())
         rates["faiss"].append(flat.rate())
-    for process in (tarn, avx2, flat):
+        rates["bf16"].append(bf16.rate() if bf16 else float("nan"))
+    for process in filter(None, (tarn, avx2, flat, bf16)):
         process.close()
     ours, theirs = np.fromfile(scratch / "winners", np.uint32), found[1][:, 0]
     exact = rows.astype(np.float64)
@@ -177,7 +182,7 @@ def compare(kind: str, nlist: int, features: Features, rounds: int, scratch: pat
     print(
         f"{kind:9} {nlist:7} {rate['tarn']:9.0f} {rate['faiss-cpu']:9.0f} {rate['faiss']:8.0f} {rate['sgemm']:8.0f} "
         f"{rate['avx2']:8.0f} {rate['tarn'] / rate['faiss-cpu']:9.1f}x {rate['tarn'] / rate['faiss']:6.1f}x "
-        f"{rate['tarn'] / rate['sgemm']:6.1f}x {rate['avx2'] / rate['sgemm']:5.2f} {gops:7.0f} {slice_width:>6} "
+        f"{rate['tarn'] / rate['sgemm']:6.1f}x {rate['avx2'] / rate['sgemm']:5.2f} {rate['bf16'] / rate['sgemm']:5.2f} {gops:7.0f} {slice_width:>6} "
         f"{cost['looked'] / count:7.1f} {cost['rescored'] / count:6.1f} {cost['engine_bytes'] / 1e6:5.0f} {worse:5}", flush=True)
 
 
@@ -199,14 +204,16 @@ def main() -> None:
         print(
             f"int8 products: oneDNN {found['onednn_gops']:.0f} GOPS, the first pass {found['first_pass_gops']:.0f} GOPS, "
             f"{100 * found['share']:.0f} % of it")
+    tests = json.loads(subprocess.run([str(BENCH), "selftest"], capture_output=True, text=True, check=True).stdout)
+    print("self-tests: " + ", ".join(f"{name[:-3]} {value:.1f} ms" for name, value in sorted(tests.items())))
     print(
-        "data        lists      tarn faiss-cpu    FAISS    sgemm     avx2 /faiss-cpu  /FAISS  /sgemm avx2/    GOPS  slice "
+        "data        lists      tarn faiss-cpu    FAISS    sgemm     avx2 /faiss-cpu  /FAISS  /sgemm avx2/ bf16/    GOPS  slice "
         " looked scored    MB worse")
     features = Features(options.features)
     with tempfile.TemporaryDirectory(prefix="tarn-bench-") as scratch:
         for case in options.cases.split(","):
             kind, _, nlist = case.partition(":")
-            compare(kind, int(nlist or 16_384), features, options.rounds, pathlib.Path(scratch))
+            compare(kind, int(nlist or 16_384), features, options.rounds, pathlib.Path(scratch), "bf16_ms" in tests)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,25 @@ void ckernels_best_sgemm(
     int level, const struct ckernels_rows *rows, const float *vectors, size_t count, void *scratch, uint32_t *winners,
     double *scores, struct ckernels_counts *counts);
 
+/// Rows in bfloat16.
+struct ckernels_bf16;
+
+/// Whether the CPU has the instructions of the bfloat16 engine (AVX-512 BF16).
+int ckernels_has_bf16(void);
+/// Begins to prepare rows, which must outlive the result.
+struct ckernels_bf16 *ckernels_bf16_new(const struct ckernels_rows *);
+/// How many tiles there are to pack for `count` rows.
+size_t ckernels_bf16_tiles(size_t count);
+/// Packs tiles [first, end); ranges may go to several threads.
+void ckernels_bf16_pack(struct ckernels_bf16 *, size_t first, size_t end);
+void ckernels_bf16_free(struct ckernels_bf16 *);
+/// Bytes of scratch that ckernels_best_bf16 needs for up to `count` vectors.
+size_t ckernels_bf16_scratch(const struct ckernels_bf16 *, size_t count);
+/// The same winners by way of bfloat16 products with a measured bound.
+void ckernels_best_bf16(
+    int level, const struct ckernels_bf16 *, const float *vectors, size_t count, void *scratch, uint32_t *winners,
+    double *scores, struct ckernels_counts *counts);
+
 /// Rows prepared for the int8 cascade.
 struct ckernels_cascade;
 
