@@ -19,6 +19,7 @@ package let migrations: [Migration] = [
   migration(4, "M0004_evaluation", PackageResources.M0004_evaluation_sql),
   migration(5, "M0005_chunks", PackageResources.M0005_chunks_sql),
   migration(6, "M0006_router", PackageResources.M0006_router_sql),
+  migration(7, "M0007_locations", PackageResources.M0007_locations_sql),
 ]
 
 private func migration(_ number: Int, _ name: String, _ bytes: [UInt8]) -> Migration {

@@ -103,6 +103,24 @@ extension LakeCatalog {
     }
   }
 
+  /// Shards that some mirror serves wrongly and none was seen to have, with what
+  /// the first of those said, in order.
+  package func shardsServedWrongly(of source: Source) throws -> [(name: String, error: String)] {
+    try read { database in
+      try Row.fetchAll(
+        database,
+        sql: """
+          SELECT h.name, coalesce(l.last_error, 'it is faulty') AS error, min(m.priority)
+          FROM shard h JOIN shard_location l ON l.shard_id = h.id AND l.state = 'faulty'
+          JOIN mirror m ON m.id = l.mirror_id
+          WHERE h.source_id = ?
+            AND NOT EXISTS (SELECT 1 FROM shard_location o WHERE o.shard_id = h.id AND o.state IN ('present', 'unknown'))
+          GROUP BY h.id ORDER BY h.ordinal
+          """, arguments: [source.id]
+      ).map { ($0["name"], $0["error"]) }
+    }
+  }
+
   /// How fast past transfers came in, in bytes a second.
   ///
   /// - Parameter count: How many of the newest transfers to look at.

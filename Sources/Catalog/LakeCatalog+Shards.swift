@@ -14,10 +14,15 @@ package struct TransferRecord: Sendable {
   package let httpStatus: Int?
   package let outcome: TransferOutcome
   package let error: String?
+  /// What the mirror was seen to have; nil when the attempt says nothing of that.
+  package let seen: LocationState?
+  /// The shard's size there, if that was learnt.
+  package let seenByteCount: Int?
 
   package init(
     shardID: Int64, mirrorID: Int64?, url: String, startedAt: String, endedAt: String, resumedFrom: Int,
-    receivedByteCount: Int, httpStatus: Int?, outcome: TransferOutcome, error: String?
+    receivedByteCount: Int, httpStatus: Int?, outcome: TransferOutcome, error: String?, seen: LocationState?,
+    seenByteCount: Int? = nil
   ) {
     self.shardID = shardID
     self.mirrorID = mirrorID
@@ -29,6 +34,8 @@ package struct TransferRecord: Sendable {
     self.httpStatus = httpStatus
     self.outcome = outcome
     self.error = error
+    self.seen = seen
+    self.seenByteCount = seenByteCount
   }
 }
 
@@ -147,18 +154,16 @@ extension LakeCatalog {
           transfer.resumedFrom, transfer.receivedByteCount, transfer.httpStatus, transfer.outcome.rawValue,
           transfer.error,
         ])
-      let seen: LocationState? =
-        switch transfer.outcome {
-        case .complete, .unchanged: .present
-        case .absent: .absent
-        case .failed: .faulty
-        case .interrupted: nil
-        }
-      guard let seen, let mirrorID = transfer.mirrorID else { return }
+      // A network that failed says nothing of what the mirror has.
+      guard let mirrorID = transfer.mirrorID, transfer.seen != nil || transfer.error != nil else { return }
       try database.execute(
         sql: """
-          UPDATE shard_location SET state = ?, last_error = ?, checked_at = ? WHERE shard_id = ? AND mirror_id = ?
-          """, arguments: [seen.rawValue, transfer.error, transfer.endedAt, transfer.shardID, mirrorID])
+          UPDATE shard_location SET state = coalesce(?, state), byte_count = coalesce(?, byte_count), last_error = ?,
+            checked_at = ? WHERE shard_id = ? AND mirror_id = ?
+          """,
+        arguments: [
+          transfer.seen?.rawValue, transfer.seenByteCount, transfer.error, transfer.endedAt, transfer.shardID, mirrorID,
+        ])
     }
   }
 

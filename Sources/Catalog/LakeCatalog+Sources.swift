@@ -192,7 +192,9 @@ extension LakeCatalog {
       try ShardLocation.fetchAll(
         $0,
         sql: """
-          SELECT l.* FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
+          SELECT l.*, l.state IN ('absent', 'faulty')
+              AND coalesce(julianday(l.checked_at) + 1 > julianday('now'), 0) AS is_asked_last
+          FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
           WHERE l.shard_id = ? ORDER BY m.priority
           """, arguments: [shardID])
     }

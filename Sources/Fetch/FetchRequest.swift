@@ -106,6 +106,8 @@ package struct TransferAttempt: Sendable, Equatable {
     case succeeded, unchanged
     /// The partial was not usable; the next attempt starts from byte 0.
     case restarted
+    /// The shard is larger than the room reserved for it.
+    case outgrown
     case absent, refused, temporary, integrity, tls, diskFull, io, interrupted, usage
   }
 
@@ -123,6 +125,8 @@ package struct TransferAttempt: Sendable, Equatable {
   package let httpStatus: Int?
   package let outcome: Outcome
   package let errorText: String?
+  /// The shard's size there, if it was learnt.
+  package let learntByteCount: Int?
   package let startedAt: Date
   package let endedAt: Date
 }
@@ -182,6 +186,8 @@ package struct FetchConfiguration: Sendable {
   package var headers: @Sendable (_ origin: String) -> [String] = { _ in [] }
   /// Where `s3://` addresses lead, and who asks there.
   package var s3 = S3Settings(environment: [:], readFile: { _ in nil })
+  /// S6: where an IP address lies; nil for a text that is none.
+  package var addressScope: @Sendable (String) -> AddressScope? = { AddressScope(of: $0) }
   /// A proxy's address; nil for what the environment says, "" for none.
   package var proxy: String?
   /// A file of certificates to trust instead of the system's.

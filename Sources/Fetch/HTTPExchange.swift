@@ -40,6 +40,8 @@ final class HTTPExchange: WebRequestOwner {
   private var reader = ResponseHeadReader()
   /// Bytes of an unwanted body that are read so that the connection lives on.
   private var patience = 64 << 10
+  /// What an S3 store says is wrong; nil elsewhere.
+  private var complaint: StoreComplaint?
   private var request: WebRequest?
 
   var handle: UnsafeMutableRawPointer? { unsafe request?.handle }
@@ -50,6 +52,7 @@ final class HTTPExchange: WebRequestOwner {
     self.address = address
     self.order = order
     self.part = part
+    complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
     var form = WebRequest.Form(address: address, tag: tag)
     let question = order.question
     if question.offset > 0 {
@@ -139,10 +142,17 @@ final class HTTPExchange: WebRequestOwner {
       }
     case nil: return .refused
     default:
+      complaint?.take(bytes)
       patience -= bytes.byteCount
       return patience >= 0 ? .taken : .refused
     }
   }
+
+  /// Who answered, after it did.
+  var peer: Peer? { request?.peer }
+
+  /// The error of an answer without a shard, with what a store said in it.
+  func explaining(_ error: FetchError) -> FetchError { complaint?.explaining(error) ?? error }
 
   /// What a broken exchange means, from libcurl's result.
   func networkError(_ result: CURLcode) -> FetchError {

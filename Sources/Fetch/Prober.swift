@@ -93,16 +93,25 @@ private final class ProbeExchange: WebRequestOwner {
   private var reader = ResponseHeadReader()
   private(set) var fault: String?
   private(set) var request: WebRequest?
+  /// What an S3 store says is wrong; nil elsewhere.
+  private var complaint: StoreComplaint?
 
   init(
     to address: WebAddress, isHead: Bool, tag: UInt, configuration: FetchConfiguration
   ) throws(FetchError) {
     self.address = address
     self.isHead = isHead
+    complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
     let form = WebRequest.Form(
       address: address, tag: tag, isHead: isHead, range: isHead ? nil : "0-0",
       lines: configuration.headers(address.origin))
     request = try WebRequest(form, owner: self, configuration: configuration)
+  }
+
+  /// An answer that is no good, with what a store said in it.
+  func fault(_ cause: String) -> ProbeFinding.Answer {
+    let error = FetchError(.refused, cause)
+    return .faulty((complaint?.explaining(error) ?? error).message)
   }
 
   func takeHeader(_ line: [UInt8]) -> Bool {
@@ -119,7 +128,10 @@ private final class ProbeExchange: WebRequestOwner {
   }
 
   /// One byte was asked for; whoever sends more is cut off.
-  func takeBody(_ bytes: RawSpan) -> BodyStep { bytes.byteCount <= 4_096 ? .taken : .refused }
+  func takeBody(_ bytes: RawSpan) -> BodyStep {
+    complaint?.take(bytes)
+    return bytes.byteCount <= 4_096 ? .taken : .refused
+  }
 }
 
 /// The loop of one run; it stays on one thread.
@@ -261,14 +273,16 @@ private final class ProbeExchange: WebRequestOwner {
     switch head.statusCode {
     case 200: settle(task.target, judge(head, task.target))
     case 206 where !exchange.isHead: settle(task.target, judge(head, task.target))
-    case 301, 302, 303, 307, 308: follow(task, head)
+    case 301, 302, 303, 307, 308: follow(task, head, exchange)
     case 404, 410: settle(task.target, .absent)
     case 408, 425, 429, 500, 502...599:
       let wait = ResponseClassifier.retryAfter(head, at: Date(), cap: configuration.retryAfterCap)
       if let wait { notBefore[task.address.origin] = .now + wait }
       again(task, after: wait, "the server answered \(head.statusCode)")
     case 400, 401, 403, 405, 501:
-      guard exchange.isHead else { return settle(task.target, .faulty("access refused (\(head.statusCode))")) }
+      guard exchange.isHead else {
+        return settle(task.target, exchange.fault("access refused (\(head.statusCode))"))
+      }
       var task = task
       task.isHead = false
       ask(task)
@@ -303,14 +317,19 @@ private final class ProbeExchange: WebRequestOwner {
     return .present(byteCount: byteCount, validator)
   }
 
-  private func follow(_ task: Task, _ head: ResponseHead) {
+  private func follow(_ task: Task, _ head: ResponseHead, _ exchange: ProbeExchange) {
     var task = task
     task.redirectCount += 1
+    // A store that has the bucket elsewhere says where in the body alone.
+    if head.value("location") == nil, task.address.isSigned, exchange.isHead {
+      task.isHead = false
+      return ask(task)
+    }
     guard let location = head.value("location"), task.redirectCount <= 5 else {
-      return settle(task.target, .faulty("a redirect that leads nowhere"))
+      return settle(task.target, exchange.fault("a redirect that leads nowhere"))
     }
     do throws(FetchError) {
-      task.address = try task.address.redirected(to: location)
+      task.address = try configuration.redirect(to: location, from: task.address, at: exchange.request?.peer)
       ask(task)
     } catch {
       settle(task.target, .faulty(error.message))

@@ -95,8 +95,11 @@ internal import Glibc
             ? FetchError(.temporary, "\(exchange.bytes.count) of \(range.count) bytes") : exchange.networkError(result)
         }
         return exchange.bytes
-      case .redirect(let location): address = try address.redirected(to: location)
-      case .nextMirror(let code, let cause): throw FetchError(code, cause)
+      case .redirect(let location):
+        address = try configuration.redirect(to: location, from: address, at: exchange.request?.peer)
+      case .nextMirror(let code, let cause):
+        let error = FetchError(code, cause)
+        throw exchange.complaint?.explaining(error) ?? error
       case .retryLater(let wait, let cause):
         if let wait { try sleep(until: .now + wait) }
         throw FetchError(.temporary, cause)
@@ -150,6 +153,8 @@ private final class RangeExchange: WebRequestOwner {
   private var reader = ResponseHeadReader()
   private var pacer = Pacer()
   private var isThrottled = false
+  /// What an S3 store says is wrong; nil elsewhere.
+  private(set) var complaint: StoreComplaint?
 
   init(
     to address: WebAddress, _ range: Range<Int>, _ total: Int, _ configuration: FetchConfiguration
@@ -161,6 +166,7 @@ private final class RangeExchange: WebRequestOwner {
     question.expectedByteCount = total
     question.retryAfterCap = min(configuration.retryAfterCap, .seconds(60))
     self.question = question
+    complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
     wantedByteCount = range.count
     bytes.reserveCapacity(range.count)
     let form = WebRequest.Form(
@@ -198,7 +204,10 @@ private final class RangeExchange: WebRequestOwner {
       return .later
     }
     heardByteCount += piece.byteCount
-    guard case .acceptAtOffset = verdict else { return heardByteCount < 64 << 10 ? .taken : .refused }
+    guard case .acceptAtOffset = verdict else {
+      complaint?.take(piece)
+      return heardByteCount < 64 << 10 ? .taken : .refused
+    }
     guard bytes.count + piece.byteCount <= wantedByteCount else {
       failure = FetchError(.integrity, "more than the \(wantedByteCount) bytes that were promised")
       return .refused

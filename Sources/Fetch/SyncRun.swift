@@ -263,9 +263,12 @@ package final class SyncRun: Sendable {
     let isWhole = catalog.holdsWhole(shard)
     if isWhole { _ = state.withLock { $0.wholeBefore.insert(shard.id) } }
     let condition = isWhole ? shard.revision?.validator : nil
-    // R12: who was last seen without it is asked last.
+    // R12: who was seen without it lately is asked last, who serves something
+    // else before that.
     let locations = try catalog.locations(of: shard.id)
-    let ordered = locations.filter { $0.state != .absent } + locations.filter { $0.state == .absent }
+    let ordered =
+      locations.filter { !$0.isAskedLast } + locations.filter { $0.isAskedLast && $0.state == .faulty }
+      + locations.filter { $0.isAskedLast && $0.state == .absent }
     var expectation = ShardExpectation(
       byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
       elementType: source.elementType)
@@ -305,7 +308,8 @@ package final class SyncRun: Sendable {
         shardID: attempt.requestID, mirrorID: attempt.mirrorID, url: attempt.url,
         startedAt: Timestamp.text(attempt.startedAt), endedAt: Timestamp.text(attempt.endedAt),
         resumedFrom: attempt.offset, receivedByteCount: attempt.receivedByteCount, httpStatus: attempt.httpStatus,
-        outcome: attempt.outcome.recorded, error: attempt.errorText))
+        outcome: attempt.outcome.recorded, error: attempt.errorText, seen: attempt.outcome.seen,
+        seenByteCount: attempt.learntByteCount))
     if attempt.outcome == .temporary, let text = attempt.errorText,
       let shard = state.withLock({ $0.active[attempt.requestID] })
     {
@@ -400,8 +404,19 @@ extension TransferAttempt.Outcome {
     case .succeeded: .complete
     case .unchanged: .unchanged
     case .absent: .absent
-    case .interrupted: .interrupted
+    case .interrupted, .outgrown: .interrupted
     case .restarted, .refused, .temporary, .integrity, .tls, .diskFull, .io, .usage: .failed
+    }
+  }
+
+  /// What it says of the mirror: nothing, when the network, this machine or
+  /// the reservation was at fault.
+  fileprivate var seen: LocationState? {
+    switch self {
+    case .succeeded, .unchanged, .outgrown: .present
+    case .absent: .absent
+    case .refused, .integrity, .tls: .faulty
+    case .interrupted, .restarted, .temporary, .diskFull, .io, .usage: nil
     }
   }
 }

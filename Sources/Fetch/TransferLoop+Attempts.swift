@@ -176,10 +176,10 @@ extension TransferLoop {
     case .redirect(let location): follow(location, from: exchange, of: transfer)
     case .nextMirror(let code, let cause):
       if code == .refused { hosts[origin, default: Host()].refusalsInARow += 1 }
-      end(transfer, .mirrorFault(FetchError(code, cause)))
+      end(transfer, .mirrorFault(exchange.explaining(FetchError(code, cause))))
     case .retryLater(let wait, let cause):
       if let wait { hosts[origin, default: Host()].notBefore = .now + wait }
-      end(transfer, .temporary(after: wait, FetchError(.temporary, cause)))
+      end(transfer, .temporary(after: wait, exchange.explaining(FetchError(.temporary, cause))))
     }
   }
 
@@ -231,7 +231,7 @@ extension TransferLoop {
       return end(transfer, .mirrorFault(FetchError(.refused, "more than 5 redirects")))
     }
     do throws(FetchError) {
-      let target = try exchange.address.redirected(to: location)
+      let target = try configuration.redirect(to: location, from: exchange.address, at: exchange.peer)
       self.exchange(with: target, for: transfer, exchange.order.question)
     } catch {
       end(transfer, .mirrorFault(error))
@@ -255,7 +255,7 @@ extension TransferLoop {
     // A disk that failed meanwhile outweighs what the server did.
     let failure = transfer.part?.failure.map(AttemptFailure.fatal) ?? failure
     let (error, outcome) = describe(failure)
-    report(transfer, outcome, error)
+    report(transfer, transfer.part?.outgrownByteCount == nil ? outcome : .outgrown, error)
     if failure != .bareRange { transfer.wantsBareRange = false }
     if let byteCount = transfer.part?.outgrownByteCount {
       return close(transfer, .success(.outgrown(byteCount: byteCount)))
@@ -292,6 +292,7 @@ extension TransferLoop {
           requestID: transfer.request.id, mirrorID: transfer.mirror.id, number: attempt.number,
           url: transfer.address.redacted, offset: attempt.offset, receivedByteCount: attempt.receivedByteCount,
           httpStatus: attempt.httpStatus, outcome: outcome, errorText: error?.message,
+          learntByteCount: outcome == .succeeded ? transfer.part?.byteCount : transfer.part?.outgrownByteCount,
           startedAt: attempt.startedAt, endedAt: Date())))
   }
 

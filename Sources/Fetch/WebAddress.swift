@@ -14,12 +14,18 @@ package struct WebAddress: Sendable, Equatable {
   package let url: String
   /// `scheme://host:port` in lower case: what headers and limits belong to.
   package let origin: String
+  /// The host as it stands in the address, and its port; "" and 0 in a `file` one.
+  let host: String
+  let port: Int
   /// The decoded path of a `file` address.
   package let filePath: String
   /// Whether requests are signed as S3 wants it.
   let isSigned: Bool
   /// The address as it is recorded: an `s3://` one is kept as such (R18).
   private let canonical: String
+  /// S6: how far inside the network a connection for it may lead; nil for a
+  /// mirror's own address, which may be anywhere.
+  var reach: AddressScope?
 
   /// Parses an absolute address.
   ///
@@ -72,12 +78,15 @@ package struct WebAddress: Sendable, Equatable {
       }
       filePath = path
       origin = "file://"
+      (host, self.port) = ("", 0)
     case .http, .https:
       guard let host = part(CURLUPART_HOST), !host.isEmpty,
         let port = part(CURLUPART_PORT, flags: UInt32(CURLU_DEFAULT_PORT))
       else { throw FetchError(.usage, "no host in \(shown)") }
       filePath = ""
       origin = "\(scheme.rawValue)://\(host.lowercased()):\(port)"
+      self.host = host
+      self.port = Int(port) ?? 0
     }
   }
 

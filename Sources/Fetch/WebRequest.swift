@@ -44,6 +44,11 @@ protocol WebRequestOwner: AnyObject {
   private var headerList: UnsafeMutablePointer<curl_slist>?
   private let errorBuffer: UnsafeMutablePointer<CChar>
   private weak var owner: (any WebRequestOwner)?
+  private let address: WebAddress
+  private let configuration: FetchConfiguration
+  /// S6: asked before a connection is made or used again, if that is not free.
+  private var peerCheck: UnsafeMutablePointer<ccurl_peer_check>?
+  private var refusal: FetchError?
 
   var handle: UnsafeMutableRawPointer { unsafe easy }
 
@@ -53,8 +58,11 @@ protocol WebRequestOwner: AnyObject {
     unsafe errorBuffer = .allocate(capacity: Int(CURL_ERROR_SIZE))
     unsafe errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
     self.owner = owner
+    address = form.address
+    self.configuration = configuration
     try setUp(form, configuration)
     try setUpCallbacks()
+    if address.reach != nil { try setUpPeerCheck() }
   }
 
   deinit {
@@ -62,6 +70,7 @@ protocol WebRequestOwner: AnyObject {
     unsafe curl_easy_cleanup(easy)
     unsafe curl_slist_free_all(headerList)
     unsafe errorBuffer.deallocate()
+    unsafe peerCheck?.deallocate()
   }
 
   private func setUp(_ form: Form, _ configuration: FetchConfiguration) throws(FetchError) {
@@ -139,6 +148,34 @@ protocol WebRequestOwner: AnyObject {
         }, context))
   }
 
+  private func setUpPeerCheck() throws(FetchError) {
+    let check = UnsafeMutablePointer<ccurl_peer_check>.allocate(capacity: 1)
+    unsafe check.initialize(
+      to: ccurl_peer_check(
+        allows: { address, port, context in
+          guard let address = unsafe address, let context = unsafe context else { return 0 }
+          let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
+          return request.allows(Peer(address: unsafe String(cString: address), port: Int(port))) ? 1 : 0
+        }, context: Unmanaged.passUnretained(self).toOpaque()))
+    unsafe peerCheck = check
+    try self.check(unsafe ccurl_set_peer_check(easy, check))
+  }
+
+  private func allows(_ peer: Peer) -> Bool {
+    guard let refusal = configuration.refusal(of: peer, for: address) else { return true }
+    self.refusal = refusal
+    return false
+  }
+
+  /// Who answered; nil before someone did.
+  var peer: Peer? {
+    var text: UnsafePointer<CChar>?
+    var port = 0
+    guard unsafe ccurl_get_peer(easy, &text, &port) == CURLE_OK, let text = unsafe text else { return nil }
+    let address = unsafe String(cString: text)
+    return address.isEmpty ? nil : Peer(address: address, port: port)
+  }
+
   /// Stops or goes on reading; never called from within a callback.
   func pause(_ isPaused: Bool) {
     // https://curl.se/libcurl/c/curl_easy_pause.html
@@ -163,6 +200,7 @@ protocol WebRequestOwner: AnyObject {
   ///
   /// - SeeAlso: https://curl.se/libcurl/c/libcurl-errors.html
   func networkError(_ result: CURLcode) -> FetchError {
+    if let refusal { return refusal }
     var text = unsafe String(cString: errorBuffer)
     if text.isEmpty { text = unsafe String(cString: curl_easy_strerror(result)) }
     // libcurl may quote an address in full.

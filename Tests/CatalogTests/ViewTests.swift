@@ -27,6 +27,8 @@ import Testing
     "v_pin": "version reason pinned_at unpinned_at",
     "v_evaluation":
       "evaluation version evaluated_at queries queries_sha256 query_count k nprobe vectors_scanned share_scanned recall standard_error routing_recall quantization_loss queries_per_second threads imbalance list_sizes",
+    "v_location":
+      "source ordinal shard mirror provenance url state bytes etag last_modified bytes_per_second last_error checked_at ask_again_at",
     "v_setting": "setting value changed_at",
     "v_garbage": "kind sha256 bytes path unused_since",
   ]

@@ -46,6 +46,24 @@ private func fetchInChild(_ directory: String, _ url: String) async -> FetchErro
     #expect(try directory.contents().filter { !$0.hasSuffix(".tmp") } == ["1-\(fetched.digest.prefix(16)).npy"])
   }
 
+  @Test func d10BytesThatComeInDripsAreWrittenInMebibytes() async throws {
+    let dripping = try HostileServer { [shard] _ in
+      let head = ScriptedAnswer.answer(200, headers: ["ETag: \"1\""], framing: .length(shard.count), then: .run {})
+      let drips = stride(from: 0, to: shard.count, by: 3_001).map {
+        ScriptedAnswer.Step.send(Array(shard[$0..<min(shard.count, $0 + 3_001)]))
+      }
+      return ScriptedAnswer(head.steps + drips)
+    }
+    let (path, url) = (directory.path, dripping.url("/a.npy"))
+    _ = await #expect(processExitsWith: .success) { [path = path as String, url = url as String] in
+      setenv("TARN_FAULT_LOG", path + "/steps", 1)
+      exit(await fetchInChild(path, url) == nil ? 0 : 1)
+    }
+    let steps = String(decoding: bytes(at: directory.path + "/steps") ?? [], as: UTF8.self)
+    let writes = steps.split(separator: "\n").count { $0.contains(" write ") && $0.hasSuffix(".part") }
+    #expect(writes == (shard.count + (1 << 20) - 1) >> 20, "\(steps)")
+  }
+
   @Test(arguments: 1...8) func d4ParksOnAFullDiskAndContinuesWhenThereIsSpace(step: Int) async throws {
     let (path, url) = (directory.path, server.url("/a.npy"))
     _ = await #expect(processExitsWith: .success) { [path = path as String, url = url as String, step = step as Int] in

@@ -110,6 +110,10 @@ import Testing
     let summary = try await sync(lake, budget: grown.count)
     #expect(summary.fetchedCount == 1 && summary.failures.isEmpty)
     #expect(server.requests.count == 2)
+    let facts = try lake.rows("SELECT state || ' ' || bytes || ' ' || coalesce(last_error, '-') FROM v_location")
+    #expect(facts == ["present \(grown.count) -"])
+    let outcomes = try lake.rows("SELECT outcome FROM v_transfer ORDER BY transfer")
+    #expect(outcomes == ["interrupted", "complete"])
   }
 
   @Test func d5AShardThatOutgrewTheBudgetIsNotTakenIn() async throws {
@@ -121,6 +125,28 @@ import Testing
     let left = FileManager.default.enumerator(atPath: lake.catalog.layout.shards)?.compactMap { $0 as? String } ?? []
     #expect(left.allSatisfy { !$0.hasSuffix(".npy") && !$0.hasSuffix(".part") }, "\(left)")
     #expect(try lake.catalog.cachedByteCount() == 0)
+    // The mirror is not to blame, and what it said is known to the next run.
+    #expect(try lake.rows("SELECT state || ' ' || bytes FROM v_location") == ["present \(grown.count)"])
+    #expect(try lake.rows("SELECT state FROM v_shard") == ["registered"])
+    let again = try await sync(lake, budget: grown.count - 1)
+    #expect(again.withoutRoom == ["a.npy"] && server.requests.count == 1)
+    let last = try await sync(lake, budget: grown.count)
+    #expect(last.fetchedCount == 1 && server.requests.count == 2)
+  }
+
+  @Test func r12ATroubledNetworkSaysNothingOfWhatAMirrorHas() async throws {
+    let lake = try TemporaryLake()
+    let server = try HostileServer { request in request.target == "/b.npy" ? .answer(403) : .answer(503) }
+    _ = try lake.catalog.addSource(
+      SourceDefinition(
+        name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
+        shards: ["a", "b"].map { .init(name: "\($0).npy", urls: [server.url("/\($0).npy")]) }))
+    var options = SyncOptions()
+    options.fetch = quickConfiguration()
+    let summary = try await SyncRun(lake.catalog, options) { _ in }.run()
+    #expect(Set(summary.failures.map(\.error.code)) == [.temporary, .refused])
+    let facts = try lake.rows("SELECT state || ' ' || (last_error IS NULL) || (ask_again_at IS NULL) FROM v_location")
+    #expect(facts == ["unknown 01", "faulty 00"])
   }
 }
 

@@ -41,21 +41,29 @@ package final class HostileServer: Sendable {
     var isStopped = false
   }
 
-  /// The port on 127.0.0.1.
+  /// The port on ``host``.
   package let port: Int
+  /// The address, one of this machine.
+  package let host: String
   private let listener: Int32
   private let state = Mutex(State())
   private let script: @Sendable (Request) -> ScriptedAnswer
 
   /// Listens at once.
-  package init(_ script: @escaping @Sendable (Request) -> ScriptedAnswer) throws {
+  ///
+  /// - Parameters:
+  ///   - number: Listens on 127.0.0.`number`.
+  ///   - script: Answers requests.
+  /// - Throws: `POSIXError`.
+  package init(onLoopback number: UInt8 = 1, _ script: @escaping @Sendable (Request) -> ScriptedAnswer) throws {
     self.script = script
+    host = "127.0.0.\(number)"
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     self.listener = listener
     guard listener >= 0 else { throw POSIXError(.EIO) }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    address.sin_addr.s_addr = (UInt32(0x7F00_0000) | UInt32(number)).bigEndian
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)
     let isBound = withUnsafeMutablePointer(to: &address) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
@@ -100,7 +108,7 @@ package final class HostileServer: Sendable {
   }
 
   /// The address of a target that starts with "/".
-  package func url(_ target: String) -> String { "http://127.0.0.1:\(port)\(target)" }
+  package func url(_ target: String) -> String { "http://\(host):\(port)\(target)" }
 
   /// Everything asked so far, in order of arrival.
   package var requests: [Request] { state.withLock { $0.requests } }

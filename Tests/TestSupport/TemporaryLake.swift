@@ -28,6 +28,20 @@ package final class TemporaryLake: Sendable {
     catalog = try LakeCatalog.create(root: directory.path + "/lake", shards: "shards", artifacts: "artifacts")
   }
 
+  /// What an SQL query answers: the first column of each row, as text.
+  package func rows(_ sql: String) throws -> [String] {
+    var found: [String] = []
+    try QueryConsole(layout: catalog.layout, timeLimit: nil).run(sql) { _, values in
+      switch values?.first {
+      case .text(let text): found.append(text)
+      case .integer(let number): found.append(String(number))
+      case .some(let other): found.append("\(other)")
+      case nil: break
+      }
+    }
+    return found
+  }
+
   /// Registers a source of `count` shards that nobody serves.
   package func addSource(_ name: String, count: Int, expectedByteCount: Int? = nil) throws -> Source {
     try catalog.addSource(

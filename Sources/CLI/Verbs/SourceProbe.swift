@@ -52,7 +52,8 @@ struct SourceProbe: AsyncParsableCommand {
     progress.clear()
     let mirrors = try catalog.coverage(of: source)
     let lacking = try catalog.shardsWithoutMirror(of: source)
-    global.json ? printJSON(mirrors, lacking, summary) : printTable(mirrors, lacking)
+    let wrong = try catalog.shardsServedWrongly(of: source)
+    global.json ? printJSON(mirrors, lacking, wrong, summary) : printTable(mirrors, lacking, wrong)
     Output.flush()
     if summary.unreachableCount > 0 {
       throw Outcome(
@@ -60,10 +61,12 @@ struct SourceProbe: AsyncParsableCommand {
         "\(summary.unreachableCount) questions were not answered: \(summary.firstUnreachable ?? "no reason"); "
           + "run it again to retry")
     }
-    if !lacking.isEmpty { throw Outcome(.partial, nil) }
+    if !lacking.isEmpty || !wrong.isEmpty { throw Outcome(.partial, nil) }
   }
 
-  private func printTable(_ mirrors: [MirrorCoverage], _ lacking: [Shard]) {
+  private func printTable(
+    _ mirrors: [MirrorCoverage], _ lacking: [Shard], _ wrong: [(name: String, error: String)]
+  ) {
     var table = Table(["mirror", "present", "absent", "faulty", "unknown", "size", "template"])
     for mirror in mirrors {
       table.add([
@@ -73,12 +76,18 @@ struct SourceProbe: AsyncParsableCommand {
       ])
     }
     table.print(as: .table)
-    guard !lacking.isEmpty else { return }
-    let shown = lacking.prefix(20).map(\.name).joined(separator: " ")
-    Output.line("on no mirror: \(lacking.count) shards: \(shown)\(lacking.count > 20 ? " …" : "")")
+    if !lacking.isEmpty {
+      let shown = lacking.prefix(20).map(\.name).joined(separator: " ")
+      Output.line("on no mirror: \(lacking.count) shards: \(shown)\(lacking.count > 20 ? " …" : "")")
+    }
+    if let first = wrong.first {
+      Output.line("served wrongly everywhere: \(wrong.count) shards; of the first, \(first.name): \(first.error)")
+    }
   }
 
-  private func printJSON(_ mirrors: [MirrorCoverage], _ lacking: [Shard], _ summary: ProbeSummary) {
+  private func printJSON(
+    _ mirrors: [MirrorCoverage], _ lacking: [Shard], _ wrong: [(name: String, error: String)], _ summary: ProbeSummary
+  ) {
     Output.json([
       "source": .string(name),
       "mirrors": .array(
@@ -90,7 +99,9 @@ struct SourceProbe: AsyncParsableCommand {
             "unknown": .count(mirror.unknownCount), "bytes": .count(mirror.byteCount),
           ])
         }),
-      "on_no_mirror": .array(lacking.map { .string($0.name) }), "answered": .count(summary.answeredCount),
+      "on_no_mirror": .array(lacking.map { .string($0.name) }),
+      "served_wrongly": .array(wrong.map { .object(["shard": .string($0.name), "error": .string($0.error)]) }),
+      "answered": .count(summary.answeredCount),
       "unreachable": .count(summary.unreachableCount),
     ])
   }

@@ -54,6 +54,9 @@ package struct ShardLocation: Sendable {
   package let mirrorID: Int64
   package let url: String
   package let state: LocationState
+  /// Whether it is asked only after the others for now: it was found to lack
+  /// the shard, or to serve something else, within the last day.
+  package let isAskedLast: Bool
 }
 
 /// A row of `artifact`.
@@ -278,6 +281,7 @@ extension ShardLocation: FetchableRecord {
     mirrorID = row["mirror_id"]
     url = row["url"]
     state = try row.named("state")
+    isAskedLast = row["is_asked_last"]
   }
 }
 

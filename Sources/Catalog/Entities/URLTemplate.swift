@@ -26,7 +26,8 @@ package struct URLTemplate: Sendable, Equatable {
     self.text = text
     guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
       throw CatalogError(
-        .usage, "the URL '\(text.printable)' has spaces or control characters", hint: "percent-encode them")
+        .usage, "the URL '\(text.printable)' has spaces, control or other than ASCII characters",
+        hint: "percent-encode them")
     }
     var pieces: [Piece] = []
     var rest = Substring(text)

@@ -2,9 +2,12 @@
 #define _GNU_SOURCE
 #include "CCurl.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 _Static_assert(sizeof(curl_off_t) == 8, "offsets are 64 bits wide");
 _Static_assert(sizeof(uintptr_t) == sizeof(void *), "a tag travels as a pointer");
@@ -43,6 +46,47 @@ CURLcode ccurl_set_callbacks(CURL *easy, ccurl_bytes_callback on_header, ccurl_b
 
 CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer) {
   return curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, buffer);
+}
+
+static int allows(const ccurl_peer_check *check, const char *address, int port) {
+  return check->allows(address, port, check->context);
+}
+
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
+  (void)purpose;
+  char text[INET6_ADDRSTRLEN] = "";
+  int port = 0;
+  if (address->family == AF_INET) {
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&address->addr;
+    inet_ntop(AF_INET, &four->sin_addr, text, sizeof text);
+    port = ntohs(four->sin_port);
+  } else if (address->family == AF_INET6) {
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&address->addr;
+    inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof text);
+    port = ntohs(six->sin6_port);
+  }
+  if (!allows(context, text, port)) return CURL_SOCKET_BAD;
+  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static int before_request(void *context, char *address, char *own_address, int port, int own_port) {
+  (void)own_address;
+  (void)own_port;
+  return allows(context, address, port) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+CURLcode ccurl_set_peer_check(CURL *easy, ccurl_peer_check *check) {
+  CURLcode result = curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, check);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_PREREQDATA, check);
+  return result;
+}
+
+CURLcode ccurl_get_peer(CURL *easy, const char **address, long *port) {
+  CURLcode result = curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, address);
+  if (result == CURLE_OK) result = curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, port);
+  return result;
 }
 
 CURLcode ccurl_set_tag(CURL *easy, uintptr_t tag) {

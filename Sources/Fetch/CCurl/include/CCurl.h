@@ -41,6 +41,23 @@ CURLcode ccurl_set_callbacks(CURL *easy, ccurl_bytes_callback on_header, ccurl_b
  * https://curl.se/libcurl/c/CURLOPT_ERRORBUFFER.html */
 CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer);
 
+/* Whether a connection to an address may be made, or used again: 0 for no. */
+typedef struct ccurl_peer_check {
+  int (*allows)(const char *address, int port, void *context);
+  void *context;
+} ccurl_peer_check;
+
+/* Asks before every connection, and before a request is sent over one that
+ * another request left open. `check` outlives the transfer.
+ * https://curl.se/libcurl/c/CURLOPT_OPENSOCKETFUNCTION.html
+ * https://curl.se/libcurl/c/CURLOPT_PREREQFUNCTION.html */
+CURLcode ccurl_set_peer_check(CURL *easy, ccurl_peer_check *check);
+
+/* The address and port of the other end; the text lives until the handle's next
+ * transfer.
+ * https://curl.se/libcurl/c/CURLINFO_PRIMARY_IP.html */
+CURLcode ccurl_get_peer(CURL *easy, const char **address, long *port);
+
 /* A number that tells this handle from the others of its multi handle.
  * https://curl.se/libcurl/c/CURLOPT_PRIVATE.html */
 CURLcode ccurl_set_tag(CURL *easy, uintptr_t tag);

@@ -1,0 +1,156 @@
+// S6: where on the network an address lies, and how far inside a redirect may
+// lead. Pure, but for the connection that `WebRequest` asks about.
+//
+// A mirror's own address may be anywhere: its user chose it. A redirect is the
+// server's choice, and a server out on the Internet has no business with what
+// only this machine reaches. Names are judged by what they resolved to, when the
+// connection is made, so that one that resolves differently twice escapes nothing.
+
+internal import Foundation
+internal import Glibc
+
+/// Where an IP address lies, as seen from this machine.
+package enum AddressScope: Sendable, Equatable, CaseIterable {
+  /// The Internet.
+  case world
+  /// A private network (RFC 1918, RFC 6598, RFC 4193).
+  case site
+  /// This machine (loopback).
+  case machine
+  /// This link alone, and what clouds tell their machines in confidence; also
+  /// addresses that no server has.
+  case link
+
+  /// Whether a redirect may lead from a server here to one there: never
+  /// further inside.
+  package func reaches(_ target: AddressScope) -> Bool {
+    switch (self, target) {
+    case (_, .world), (.site, .site), (.machine, .site), (.machine, .machine), (.link, .link): true
+    case (.world, _), (.site, _), (.machine, .link), (.link, _): false
+    }
+  }
+
+  /// What such an address is called in a message.
+  var text: String {
+    switch self {
+    case .world: "a public address"
+    case .site: "an address of a private network"
+    case .machine: "an address of this machine"
+    case .link: "a link-local address"
+    }
+  }
+
+  /// Judges an address.
+  ///
+  /// - Parameter text: An IPv4 or IPv6 address, as in a URL or from a socket;
+  ///   the result is nil if it is a name.
+  package init?(of text: String) {
+    let bare = text.hasPrefix("[") && text.hasSuffix("]") ? String(text.dropFirst().dropLast()) : text
+    let address = bare.split(separator: "%", maxSplits: 1).first.map(String.init) ?? bare
+    var four = [UInt8](repeating: 0, count: 4)
+    var six = [UInt8](repeating: 0, count: 16)
+    if unsafe inet_pton(AF_INET, address, &four) == 1 {
+      self = Self.scope(ofIPv4: four[...])
+    } else if unsafe inet_pton(AF_INET6, address, &six) == 1 {
+      self = Self.scope(ofIPv6: six)
+    } else {
+      return nil
+    }
+  }
+
+  /// Where clouds serve credentials on addresses that look like others.
+  private static let confidants: Set<[UInt8]> = [[168, 63, 129, 16], [100, 100, 100, 200], [192, 0, 0, 192]]
+
+  // https://www.iana.org/assignments/iana-ipv4-special-registry
+  private static func scope(ofIPv4 bytes: ArraySlice<UInt8>) -> AddressScope {
+    let bytes = Array(bytes)
+    if confidants.contains(bytes) { return .link }
+    switch (bytes[0], bytes[1]) {
+    case (0, _), (127, _): return .machine
+    case (10, _), (172, 16...31), (192, 168), (100, 64...127), (198, 18...19): return .site
+    case (169, 254), (224..., _): return .link
+    default: return .world
+    }
+  }
+
+  // https://www.iana.org/assignments/iana-ipv6-special-registry
+  private static func scope(ofIPv6 bytes: [UInt8]) -> AddressScope {
+    let isMapped = bytes[..<10].allSatisfy { $0 == 0 } && (bytes[10], bytes[11]) == (0xFF, 0xFF)
+    let isTranslated = bytes[..<12].elementsEqual([0, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0])
+    // An IPv4 address in another dress.
+    if isMapped || isTranslated { return scope(ofIPv4: bytes[12...]) }
+    switch (bytes[0], bytes[1]) {
+    case (0, 0) where bytes[2..<12].allSatisfy { $0 == 0 }: return .machine
+    case (0x20, 0x02): return scope(ofIPv4: bytes[2..<6])
+    case (0xFD, 0) where bytes[2...].starts(with: [0x0E, 0xC2]): return .link
+    case (0xFC...0xFD, _), (0xFE, 0xC0...): return .site
+    case (0xFE, 0x80..<0xC0), (0xFF, _): return .link
+    default: return .world
+    }
+  }
+}
+
+/// The other end of a connection.
+struct Peer: Equatable {
+  let address: String
+  let port: Int
+}
+
+extension FetchConfiguration {
+  /// The address that a redirect leads to, if it may be followed.
+  ///
+  /// - Parameters:
+  ///   - location: The value of `Location`.
+  ///   - address: Who sent it.
+  ///   - peer: Who that turned out to be; nil if nobody knows.
+  /// - Returns: Where to go, with how far inside that may be.
+  /// - Throws: ``FetchError`` `.refused`.
+  func redirect(to location: String, from address: WebAddress, at peer: Peer?) throws(FetchError) -> WebAddress {
+    var target = try address.redirected(to: location)
+    let scope = peer.flatMap { isProxy($0, for: address) ? nil : addressScope($0.address) } ?? .world
+    target.reach = scope
+    // Behind a proxy names are the proxy's to judge; addresses are not.
+    if let literal = addressScope(target.host), !scope.reaches(literal) {
+      throw Self.refusal(of: target.host, literal)
+    }
+    return target
+  }
+
+  /// Whether a connection for an address that a redirect led to may be made.
+  ///
+  /// - Returns: nil if it may.
+  func refusal(of peer: Peer, for address: WebAddress) -> FetchError? {
+    guard let reach = address.reach, !isProxy(peer, for: address) else { return nil }
+    let scope = addressScope(peer.address) ?? .link
+    return reach.reaches(scope) ? nil : Self.refusal(of: peer.address, scope)
+  }
+
+  private static func refusal(of address: String, _ scope: AddressScope) -> FetchError {
+    FetchError(
+      .refused, "a redirect to \(printable(address, limit: 60)), \(scope.text), from further outside",
+      hint: "tarn does not follow it; if it is meant, give the mirror the address that it leads to")
+  }
+
+  /// Whether a connection is the one to a proxy.
+  ///
+  /// libcurl does not tell; the port does, where it is not the server's own.
+  private func isProxy(_ peer: Peer, for address: WebAddress) -> Bool {
+    peer.port != address.port && proxyPorts.contains(peer.port)
+  }
+
+  private var proxyPorts: [Int] {
+    if let proxy { return proxy.isEmpty ? [] : [Self.port(ofProxy: proxy)] }
+    let environment = ProcessInfo.processInfo.environment
+    return ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+      .compactMap { environment[$0] }.filter { !$0.isEmpty }.map(Self.port(ofProxy:))
+  }
+
+  /// > If not specified, libcurl defaults to using port 1080 for proxies.
+  /// https://curl.se/libcurl/c/CURLOPT_PROXY.html
+  private static func port(ofProxy text: String) -> Int {
+    let authority = (text.range(of: "://").map { text[$0.upperBound...] } ?? text[...]).prefix { $0 != "/" }
+    let host = authority.split(separator: "@").last ?? ""
+    if let colon = host.lastIndex(of: ":"), let port = Int(host[host.index(after: colon)...]) { return port }
+    return text.lowercased().hasPrefix("https://") ? 443 : 1080
+  }
+}

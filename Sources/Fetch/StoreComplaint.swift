@@ -1,0 +1,61 @@
+// What an S3 store says is wrong: its answers carry a code that tells a wrong
+// key from a wrong clock, where the status says 403 for both.
+
+internal import Foundation
+
+/// The body of a store's answer that holds no object.
+///
+/// Only its code is ever shown, which is one word: the rest of the document may
+/// repeat what was signed.
+struct StoreComplaint {
+  /// Whether the request was signed.
+  let isSigned: Bool
+  private var body: [UInt8] = []
+  private static let mostByteCount = 16 << 10
+
+  init(isSigned: Bool) { self.isSigned = isSigned }
+
+  /// Keeps a piece of the body.
+  mutating func take(_ bytes: RawSpan) {
+    let room = Self.mostByteCount - body.count
+    if room > 0 { unsafe bytes.withUnsafeBytes { unsafe body.append(contentsOf: $0.prefix(room)) } }
+  }
+
+  /// The code, as `SignatureDoesNotMatch`; nil if it gave none.
+  ///
+  /// - SeeAlso: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+  var code: String? {
+    let text = String(decoding: body, as: UTF8.self)
+    guard let start = text.range(of: "<Code>")?.upperBound,
+      let end = text[start...].range(of: "</Code>")?.lowerBound
+    else { return nil }
+    let code = text[start..<end]
+    guard (1...64).contains(code.utf8.count), code.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber) }) else {
+      return nil
+    }
+    return String(code)
+  }
+
+  /// The same error with what the store said.
+  func explaining(_ error: FetchError) -> FetchError {
+    let isKeyMissing = !isSigned && error.code == .refused
+    let anonymous =
+      isKeyMissing ? "the request was not signed: no AWS_ACCESS_KEY_ID, and no key in a profile of ~/.aws" : nil
+    guard let code else { return FetchError(error.code, error.message, hint: anonymous ?? error.hint) }
+    let (kind, hint): (FetchError.Code?, String?) =
+      switch code {
+      case "SignatureDoesNotMatch", "InvalidAccessKeyId":
+        (nil, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile of ~/.aws")
+      case "AccessDenied", "AllAccessDisabled":
+        (nil, "check that these credentials may read the bucket")
+      case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
+        (nil, "get new session credentials (AWS_SESSION_TOKEN)")
+      case "RequestTimeTooSkewed", "RequestExpired":
+        (nil, "set this machine's clock: requests are signed with its time")
+      case "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException":
+        (.refused, "set AWS_REGION to the region of the bucket, or AWS_ENDPOINT_URL to its store")
+      default: (nil, nil)
+      }
+    return FetchError(kind ?? error.code, "\(error.message): \(code)", hint: anonymous ?? hint ?? error.hint)
+  }
+}
