@@ -34,8 +34,8 @@ test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or 
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
 
 FUZZ_SECONDS ?= 600
-fuzz: build ## damaged files against every reader, FUZZ_SECONDS each (600)
-	TARN_FUZZ_SECONDS=$(FUZZ_SECONDS) swift test -c release --skip-build --filter FuzzTests
+fuzz: deps ## every reader under libFuzzer with AddressSanitizer, FUZZ_SECONDS each (600)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
 
 bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes long, wants a quiet machine
 	TARN_CONTENTION_SECONDS=60 swift test -c release --skip-build --filter ConcurrencyTests

@@ -109,6 +109,9 @@ let package = Package(
       name: "TestSupport",
       dependencies: ["Catalog", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
       path: "Tests/TestSupport", swiftSettings: strict),
+    .target(
+      name: "FuzzReaders", dependencies: ["Catalog", "Fetch", "Indexer", "TestSupport"], path: "Tests/Fuzz/Readers",
+      swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",
       dependencies: ["Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
@@ -118,7 +121,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "IndexerTests",
-      dependencies: ["Indexer", "CCodec", "CFaiss", "CKernels", "CScan", "CSha256", "Catalog", "TestSupport"],
+      dependencies: [
+        "Indexer", "CCodec", "CFaiss", "CKernels", "CScan", "CSha256", "Catalog", "FuzzReaders", "TestSupport",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "CLITests",
@@ -127,3 +132,14 @@ let package = Package(
   ],
   cxxLanguageStandard: .cxx17
 )
+
+// libFuzzer is linked by `--sanitize fuzzer` alone, so only scripts/fuzz.sh
+// builds its driver.
+if Context.environment["TARN_FUZZ"] != nil {
+  package.products.append(.executable(name: "tarn-fuzz", targets: ["FuzzDriver"]))
+  package.targets += [
+    .executableTarget(
+      name: "FuzzDriver", dependencies: ["FuzzReaders"], path: "Tests/Fuzz/Driver",
+      swiftSettings: strict)
+  ]
+}

@@ -71,6 +71,7 @@ final class SearchBenchmark {
     let after = searcher.statistics
     say([
       "seconds": .number(seconds), "bytes": .count(after.byteCount - before.byteCount),
+      "ranked_bytes": .count(after.rankedByteCount - before.rankedByteCount),
       "shown": .count(after.shown - before.shown), "refined": .count(after.refined - before.refined),
       "scored": .count(after.scored - before.scored), "peak_bytes": .count((try? peakMemory()) ?? 0),
     ])

@@ -84,6 +84,24 @@ import Testing
     #expect(result.errorLines.count == 1 && result.errorText.contains("tarn sync images"))
   }
 
+  @Test func rerankingHashesShardsThatWereTouched() throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = try write(FeatureBytes.npy(1, dimension: Self.dimension, seed: 5), "q.npy", in: lake)
+    let search = ["search", "v@1", "--queries", queries, "-k", "4", "--nprobe", "3", "--rerank", "10", "--json"]
+    let expected = try lake.succeed(search).outputText
+    let shard = "\(lake.lake)/shards/" + (try lake.text("SELECT path FROM shard WHERE name = 'img_0.npy'"))
+    let later = [FileAttributeKey.modificationDate: Date(timeIntervalSinceNow: 60)]
+    try FileManager.default.setAttributes(later, ofItemAtPath: shard)
+    #expect(try lake.succeed(search).outputText == expected)
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: shard))
+    bytes[bytes.count - 1] ^= 1
+    try bytes.write(to: URL(fileURLWithPath: shard))
+    try FileManager.default.setAttributes(later, ofItemAtPath: shard)
+    let result = try lake.run(search)
+    #expect(result.ending == .exit(20))
+    #expect(result.errorLines.count == 1 && result.errorText.contains("has changed since it was fetched"))
+  }
+
   @Test func aQueryFileThatIsNoneIsOneLine() throws {
     let lake = try LakeFixture.make(.built)
     let system = try write([0x80, 2] + Array("cos\nsystem\n.".utf8), "q.pt", in: lake)

@@ -3,6 +3,7 @@
 
 import Catalog
 import Indexer
+import TestSupport
 import Testing
 
 struct FormatsTests {

@@ -1,9 +1,9 @@
-// Damaged files against every reader: whatever the bytes, an answer or an error
-// of tarn's, never a crash. A short run with every test; `make fuzz` goes on.
+// Every reader with any bytes: what fuzzing has found worth keeping, read again,
+// and a short run of changed files with every test. `make fuzz` is the long one,
+// led by coverage.
 
-import Catalog
 import Foundation
-import Indexer
+import FuzzReaders
 import TestSupport
 import Testing
 
@@ -17,7 +17,7 @@ private struct Mutator {
     1 << 62, .max >> 1, .max,
   ]
 
-  private mutating func below(_ bound: Int) -> Int {
+  mutating func below(_ bound: Int) -> Int {
     bound < 1 ? 0 : Int(random.next() % UInt64(bound))
   }
 
@@ -49,79 +49,36 @@ private struct Mutator {
 }
 
 struct FuzzTests {
-  /// How long each reader is tried; a fixed number of files without it.
-  private static let seconds = ProcessInfo.processInfo.environment["TARN_FUZZ_SECONDS"].flatMap {
-    Double($0)
+  @Test(arguments: FuzzReader.allCases)
+  func goodFilesAreRead(reader: FuzzReader) throws {
+    let scratch = try Scratch()
+    for (number, bytes) in try FuzzSeeds.files(for: reader, in: scratch.path).enumerated() {
+      #expect(try reader.read(bytes, in: scratch.path), "file \(number)")
+    }
   }
 
-  /// Reads changed files until the time is up; gives how many were read and
-  /// how many of them were good.
-  private func fuzz(
-    _ name: String, seeds: [[UInt8]], count: Int, _ read: (String) throws -> Void
-  ) throws -> (tried: Int, good: Int) {
+  @Test(arguments: FuzzReader.allCases)
+  func changedFilesAreReadOrRefused(reader: FuzzReader) throws {
     let scratch = try Scratch()
-    let path = scratch.file("changed.\(name)")
+    let seeds = try FuzzSeeds.files(for: reader, in: scratch.path)
     var mutator = Mutator(random: SplitMix64(seed: 41))
-    var corpus = seeds
-    var (tried, good) = (0, 0)
-    let start = Date()
-    while Self.seconds.map({ Date().timeIntervalSince(start) < $0 }) ?? (tried < count) {
-      let seed = corpus[Int(mutator.random.next() % UInt64(corpus.count))]
-      let file = mutator.changed(seed, with: seeds[tried % seeds.count])
-      try Data(file).write(to: URL(fileURLWithPath: path))
-      tried += 1
-      do {
-        try read(path)
-        good += 1
-        // What still passes is a better start than what began it.
-        if corpus.count < 4096, file.count < 1 << 16 { corpus.append(file) }
-      } catch let error as IndexerError {
-        #expect(!error.message.contains("\n"))
-        #expect([.badFeatures, .integrity, .usage].contains(error.code), "\(error)")
-      }
+    var refused = 0
+    for tried in 0..<300 {
+      let file = mutator.changed(seeds[mutator.below(seeds.count)], with: seeds[tried % seeds.count])
+      if try !reader.read(file, in: scratch.path) { refused += 1 }
     }
-    if Self.seconds != nil { print("fuzz \(name): \(tried) files, \(good) of them readable") }
-    return (tried, good)
+    #expect(refused > 0)
   }
 
-  @Test(arguments: FeatureFiles.all.map { $0.name })
-  func featureFilesOfAnyBytes(name: String) throws {
-    let seeds = FeatureFiles.all.filter { $0.name == name }.map { $0.bytes }
-    let counts = try fuzz(name, seeds: seeds, count: 800) { path in
-      let file = try FeatureFile(path)
-      _ = file.matrix.firstBadRow()
-      _ = file.matrix.floats(rows: 0..<min(file.rowCount, 10))
-    }
-    #expect(counts.good > 0 && counts.good < counts.tried)
-  }
-
-  @Test(arguments: [VectorCodec.sq4, .fp16])
-  func indexFilesOfAnyBytes(codec: VectorCodec) throws {
+  /// The files that `make fuzz` kept: between them they reach all that it has
+  /// reached, and every file that ever broke a reader is among them.
+  @Test(arguments: FuzzReader.allCases)
+  func keptFilesAreReadOrRefused(reader: FuzzReader) throws {
     let scratch = try Scratch()
-    let sample = try Sample(codec: codec, dimension: 6, nlist: 4, count: 40)
-    let digest = ContentDigest.of("trained")
-    let inputs = try sample.segments(cuts: [20], trainedDigest: digest, in: scratch)
-    let path = scratch.file("good.faiss")
-    _ = try OutputShardMerge.write(
-      inputs, trained: sample.trained, trainedDigest: digest, to: path, temporaryPath: path + ".tmp"
-    )
-    let queries = Array(sample.vectors.prefix(12))
-    let counts = try fuzz("faiss", seeds: [try bytes(of: path)], count: 500) { path in
-      let searcher = try VersionSearcher(outputShards: [path])
-      let query = Array(queries.prefix(searcher.dimension))
-      guard query.count == searcher.dimension else { return }
-      _ = try searcher.search(query, k: 5, nprobe: 3)
-    }
-    #expect(counts.good > 0 && counts.good < counts.tried)
-  }
-
-  @Test func segmentsOfAnyBytes() throws {
-    let scratch = try Scratch()
-    let sample = try Sample(codec: .sq4, dimension: 6, nlist: 4, count: 40)
-    _ = try sample.segments(cuts: [], trainedDigest: ContentDigest.of("trained"), in: scratch)
-    let counts = try fuzz("segment", seeds: [try bytes(of: scratch.file("segment-0"))], count: 800) { path in
-      _ = try SegmentFile(path: path)
-    }
-    #expect(counts.tried > 0)
+    let kept = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("../Fuzz/Seeds/\(reader)").standardized
+    let files = try FileManager.default.contentsOfDirectory(at: kept, includingPropertiesForKeys: nil)
+    #expect(!files.isEmpty)
+    for file in files { _ = try reader.read(Array(Data(contentsOf: file)), in: scratch.path) }
   }
 }

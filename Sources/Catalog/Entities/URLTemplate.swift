@@ -88,8 +88,9 @@ package struct URLTemplate: Sendable, Equatable {
     }
     let authority = url[separator.upperBound...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
     guard !authority.contains("@") else {
+      let host = String(authority.split(separator: "@").last ?? "?")
       throw CatalogError(
-        .usage, "the URL of host \(authority.split(separator: "@").last ?? "?") holds a user name or password",
+        .usage, "the URL of host \(host.printable) holds a user name or password",
         hint: "the catalog keeps no credentials; put them in the environment")
     }
     if !allowsSecretItems, let item = SecretQuery.firstSecret(in: url) {

@@ -237,6 +237,93 @@ static void show_tiles(const struct show *w, struct cscan_query *const *queries,
   }
 }
 
+void cscan_sum(
+    int level, const struct cscan_coder *c, const struct cscan_rows *rows, const struct cscan_query *queries, size_t count,
+    int32_t *sums, size_t stride) {
+  const struct cscan_tiles *tiles = cscan_tiles_of(level, c->codec);
+  const size_t block = count == 1 ? rows->count : 16384 / c->code_size / TILE * TILE + TILE;
+  const int32_t thresholds[4] = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
+  for (size_t first = 0; first < rows->count; first += block) {
+    const size_t end = rows->count - first < block ? rows->count : first + block;
+    for (size_t q = 0; q < count;) {
+      const size_t width = count - q >= 4 ? 4 : count - q >= 2 ? 2 : 1, height = TILE / width;
+      const int8_t *planes[4];
+      for (size_t i = 0; i < width; i++) planes[i] = queries[q + i].plane;
+      for (size_t i = first; i < end; i += height) {
+        const uint8_t *shown[TILE];
+        int32_t own[TILE];
+        for (size_t r = 0; r < height; r++) shown[r] = rows->codes + (i + r < end ? i + r : end - 1) * c->code_size;
+        tiles->of[width / 2](shown, planes, c->code_size, thresholds, own);
+        const size_t whole = end - i < height ? end - i : height;
+        for (size_t j = 0; j < width; j++)
+          for (size_t r = 0; r < whole; r++) sums[(q + j) * stride + i + r] = own[r * width + j];
+      }
+      q += width;
+    }
+  }
+}
+
+/// The k-th greatest of `count` sums, k of them at most; `heap` has room for k.
+static int32_t greatest_but(const int32_t *sums, size_t count, size_t k, int64_t *heap) {
+  for (size_t i = 0; i < k; i++) heap[i] = INT32_MIN;
+  for (size_t i = 0; i < count; i++) {
+    if (sums[i] <= heap[0]) continue;
+    size_t hole = 0;
+    for (size_t child; (child = 2 * hole + 1) < k; hole = child) {
+      if (child + 1 < k && heap[child + 1] < heap[child]) child += 1;
+      if (heap[child] >= sums[i]) break;
+      heap[hole] = heap[child];
+    }
+    heap[hole] = sums[i];
+  }
+  return (int32_t)heap[0];
+}
+
+/// The least sum of a row that may be among the k best: of the rows with the k greatest sums none scores under
+/// base + scale * S - error, S the least of those sums, so one under S - 2 error / scale is beaten by all of them.
+static int32_t least_open(const struct cscan_query *s, const int32_t *sums, size_t count, double error) {
+  if (s->k >= count || s->scale[0] == 0) return INT32_MIN;
+  // Three more than the quotient, for its rounding and those of the sums.
+  const double limit = greatest_but(sums, count, s->k, s->ids) - ceil(2 * error / s->scale[0]) - 3;
+  return limit > -0x1p31 ? (int32_t)limit : INT32_MIN;
+}
+
+void cscan_pick(
+    int level, const struct cscan_coder *c, const struct cscan_rows *rows, struct cscan_query *s, int32_t *sums,
+    struct cscan_counts *counts) {
+  enum { AHEAD = 4 };
+  float scratch[c->dimension] __attribute__((aligned(64)));
+  const struct show w = {
+      .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c->codec), .counts = counts,
+      .scratch = scratch};
+  const size_t plane = cscan_plane_size(c);
+  int32_t least = least_open(s, sums, rows->count, s->error[0]);
+  if (least > INT32_MIN) {
+    // The lower plane, in units of the upper one: under 2^24 of them, where the upper sums leave room for 2^24.
+    const double unit = s->scale[1] / s->scale[0];
+    for (size_t i = 0; i < rows->count; i++) {
+      if (sums[i] < least) {
+        sums[i] = INT32_MIN;
+        continue;
+      }
+      counts->refined += 1;
+      sums[i] += (int32_t)lrint(unit * w.tiles->dot(rows->codes + i * c->code_size, s->plane + plane, c->code_size));
+    }
+    least = least_open(s, sums, rows->count, s->error[1]);
+  }
+  size_t open[AHEAD], waiting = 0;
+  for (size_t i = 0; i < rows->count; i++) {
+    if (sums[i] < least) continue;
+    // They lie far apart in memory: a few are on their way while one is scored.
+    if (rows->exact)
+      for (size_t at = 0; at < 4 * c->dimension; at += 64)
+        __builtin_prefetch(rows->exact + i * 4 * c->dimension + at);
+    if (waiting >= AHEAD) score_row(&w, s, open[waiting % AHEAD]);
+    open[waiting++ % AHEAD] = i;
+  }
+  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) score_row(&w, s, open[i % AHEAD]);
+}
+
 void cscan_show(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, struct cscan_query *queries,
     const uint32_t *which, size_t count, struct cscan_counts *counts) {

@@ -211,9 +211,12 @@ package struct EvaluationRun {
 
   private func locate(_ truth: ExactNeighbors, in paths: [String]) throws -> Filing {
     var filing = Filing(wanted: truth.ids)
+    var trained: TrainedIndex?
     for (number, path) in paths.enumerated() {
       report(.locating(output: number, of: paths.count))
-      try filing.add(OutputShardFile(path: path))
+      let output = try OutputShardFile(path: path, sharing: trained)
+      trained = output.trained
+      try filing.add(output)
     }
     return filing
   }

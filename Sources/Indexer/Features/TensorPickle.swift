@@ -130,6 +130,8 @@ private struct Machine {
     case 0x2E:  // STOP
       guard stack.count == 1, position == bytes.count else { throw damaged }
       return stack[0]
+    case 0x5D, 0x61, 0x65, 0x73, 0x75:  // EMPTY_LIST, APPEND, APPENDS, SETITEM, SETITEMS
+      throw FeatureFault("its pickle holds more than one plain tensor; save the features alone, as one tensor")
     default:
       throw FeatureFault(
         "its pickle has opcode \(opcode) at byte \(position - 1); tarn reads a file with one tensor and executes nothing"

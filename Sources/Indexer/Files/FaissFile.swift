@@ -172,10 +172,14 @@ enum FaissFile {
   ///   - file: The file; every length is checked against its size first.
   ///   - kind: What it should be, for messages.
   ///   - hasTrailer: Whether bytes may follow the lists.
+  ///   - known: The trained index it should carry; its centroids are compared
+  ///     in ``sampledBytes(of:)`` alone and not read.
   /// - Returns: The header; the lists fill the rest of the file exactly, but
   ///   for a trailer.
   /// - Throws: ``IndexerError`` `.integrity` for anything else.
-  static func readHeader(of file: InputFile, kind: String, hasTrailer: Bool = false) throws -> Header {
+  static func readHeader(
+    of file: InputFile, kind: String, hasTrailer: Bool = false, sharing known: TrainedIndex? = nil
+  ) throws -> Header {
     var cursor = FileCursor(file, kind: kind)
     let fourcc = try cursor.bytes(4, "its first four bytes")
     let isFlat = fourcc == Array("IwFl".utf8)
@@ -190,7 +194,13 @@ enum FaissFile {
       throw cursor.malformed("its coarse quantizer has another shape")
     }
     try cursor.expect(UInt64(nlist * dimension), "number of centroid components")
-    let centroids = try cursor.floats(nlist * dimension, "the centroids")
+    var centroids = known?.centroids ?? []
+    if let known {
+      guard (dimension, nlist) == (known.dimension, known.nlist) else { throw foreign(file) }
+      try cursor.require(centroids, at: sampledBytes(of: 4 * centroids.count), "the centroids") { foreign(file) }
+    } else {
+      centroids = try cursor.floats(nlist * dimension, "the centroids")
+    }
     try cursor.expect(UInt8(0), "direct map")
     try cursor.expect(UInt64(0), "direct map")
     let quantizer =
@@ -214,11 +224,35 @@ enum FaissFile {
     guard hasTrailer || UInt64(cursor.remaining) == total * entryByteCount else {
       throw cursor.malformed("\(cursor.remaining) bytes of lists, expected \(total * entryByteCount)")
     }
+    if let known {
+      guard known.quantizer == quantizer, known.nprobe == nprobe, known.assigner == nil else { throw foreign(file) }
+      return Header(trained: known, listSizes: sizes, dataOffset: cursor.offset, count: count)
+    }
     do {
       let trained = try TrainedIndex(centroids: centroids, quantizer: quantizer, nprobe: nprobe)
       return Header(trained: trained, listSizes: sizes, dataOffset: cursor.offset, count: count)
     } catch let error as IndexerError {
       throw cursor.malformed(error.message)
+    }
+  }
+
+  private static func foreign(_ file: InputFile) -> IndexerError {
+    IndexerError(
+      .integrity, "\(file.path) was made with another trained index than the files before it",
+      hint: "search the output shards of one version")
+  }
+
+  /// The bytes of centroids by which two files are told to share them: all of
+  /// few, 256 pages of many.
+  ///
+  /// Two trainings differ everywhere, so this finds a file of another; what
+  /// it does not look at is not used, for queries meet the first file's.
+  static func sampledBytes(of byteCount: Int) -> [Range<Int>] {
+    let (page, count) = (4096, 256)
+    guard byteCount > count * page else { return [0..<byteCount] }
+    return (0..<count).map { number in
+      let start = (byteCount - page) / (count - 1) * number / 4 * 4
+      return start..<start + page
     }
   }
 

@@ -162,5 +162,22 @@ struct FileCursor {
     return values
   }
 
+  /// Passes over numbers whose bytes must be those of `expected` in some
+  /// ranges; the others are not read.
+  mutating func require(
+    _ expected: [Float], at ranges: [Range<Int>], _ what: String, orThrow difference: () -> IndexerError
+  ) throws {
+    guard 4 * expected.count <= remaining else {
+      throw malformed("it ends at byte \(file.byteCount), within \(what)")
+    }
+    for range in ranges {
+      var buffer = [UInt8](repeating: 0, count: range.count)
+      try file.read(into: &buffer, at: offset + range.lowerBound, count: range.count)
+      let isSame = unsafe expected.withUnsafeBytes { unsafe buffer.elementsEqual($0[range]) }
+      guard isSame else { throw difference() }
+    }
+    offset += 4 * expected.count
+  }
+
   mutating func skip(_ count: Int) { offset += count }
 }

@@ -29,13 +29,18 @@ package final class OutputShardFile: Sendable {
 
   /// Opens an output shard; trusts nothing in it.
   ///
-  /// - Parameter path: The file.
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - trained: The trained index of the version's other output shards, which
+  ///     this one must carry too: it is not read again. At 131,072 lists of 768
+  ///     dimensions it is 400 MB in each.
   /// - Throws: ``IndexerError`` `.inputsMissing` without a file, `.integrity`
-  ///   when it is not a whole output shard of tarn's.
-  package init(path: String) throws {
+  ///   when it is not a whole output shard of tarn's, or one of another
+  ///   trained index.
+  package init(path: String, sharing trained: TrainedIndex? = nil) throws {
     file = try InputFile(path: path)
-    let header = try FaissFile.readHeader(of: file, kind: "output shard")
-    trained = header.trained
+    let header = try FaissFile.readHeader(of: file, kind: "output shard", sharing: trained)
+    self.trained = header.trained
     rowCount = header.count
     listSizes = header.listSizes
     let entry = header.trained.quantizer.codeByteCount + 8

@@ -50,4 +50,39 @@ internal import CScan
         SimdLevel.current, coder.pointer, &rows, queries.pointer, numbers.baseAddress, numbers.count, &counts)
     }
   }
+
+  /// Sums centroids with the first queries of a batch, for ``pick(_:of:sums:counts:)``.
+  ///
+  /// - Parameters:
+  ///   - lists: Which centroids.
+  ///   - count: How many queries.
+  ///   - queries: All queries of the batch.
+  ///   - sums: `[count × nlist]`, of which columns `lists` are written.
+  func sum(_ lists: Range<Int>, _ count: Int, of queries: ScanQueries, into sums: UnsafeMutablePointer<Int32>) {
+    unsafe codes.withUnsafeBufferPointer { codes in
+      var rows = unsafe cscan_rows(
+        codes: codes.baseAddress.map { unsafe $0 + lists.lowerBound * coder.codeByteCount }, ids: nil, exact: nil,
+        first: 0, count: lists.count)
+      unsafe cscan_sum(
+        SimdLevel.current, coder.pointer, &rows, queries.pointer, count, sums + lists.lowerBound, nlist)
+    }
+  }
+
+  /// Shows all centroids to a query.
+  ///
+  /// - Parameters:
+  ///   - query: Its number in the batch.
+  ///   - queries: All queries of the batch.
+  ///   - sums: `[batch × nlist]`, as ``sum(_:_:of:into:)`` left them; changed.
+  ///   - counts: What it has cost.
+  func pick(
+    _ query: Int, of queries: ScanQueries, sums: UnsafeMutablePointer<Int32>, counts: inout cscan_counts
+  ) {
+    unsafe codes.withUnsafeBufferPointer { codes in
+      var rows = unsafe cscan_rows(
+        codes: codes.baseAddress, ids: nil, exact: file.address(FaissFile.centroidsOffset), first: 0, count: nlist)
+      unsafe cscan_pick(
+        SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums + query * nlist, &counts)
+    }
+  }
 }

@@ -9,9 +9,9 @@ internal import CKernels
 /// The score is `ckernels_score` of the query and the row as it was encoded:
 /// as it is, or of unit length when the version was trained with `--normalise`.
 package final class Reranker {
+  private let catalog: LakeCatalog
   private let inputs: [VersionInput]
   private let source: Source
-  private let shardsDirectory: String
   private let normalisation: Normalisation
   private var files: [Int: FeatureFile] = [:]
 
@@ -22,9 +22,9 @@ package final class Reranker {
   ///   - catalog: The catalog that has it.
   /// - Throws: ``Catalog/CatalogError``.
   package init(_ version: IndexVersion, in catalog: LakeCatalog) throws {
+    self.catalog = catalog
     inputs = try catalog.inputs(of: version).filter { !$0.isHole && $0.rowCount > 0 }
     source = try catalog.source(id: version.sourceID)
-    shardsDirectory = catalog.layout.shards
     normalisation = try catalog.trainedIndex(id: version.trainedIndexID).normalisation
   }
 
@@ -76,13 +76,19 @@ package final class Reranker {
   private func file(_ place: Int) throws -> FeatureFile {
     if let file = files[place] { return file }
     let input = inputs[place]
-    guard let path = input.path else {
+    guard let path = input.path, let revision = input.revision else {
       throw IndexerError(
         .inputsMissing,
         "shard \(input.shardName) of source \(source.name) is not in the lake, and a row of it was found",
         hint: "run `tarn sync \(source.name) --shards \(input.shardOrdinal)`, or search without --rerank")
     }
-    let absolute = shardsDirectory + "/" + path
+    let absolute = catalog.layout.shards + "/" + path
+    // A shard is 1.4 GB and a few of its rows are wanted: hashed when it was touched, once.
+    if try !catalog.looksUntouched(input), try Disk.digest(of: absolute) != revision.digest {
+      throw IndexerError(
+        .integrity, "\(absolute) has changed since it was fetched",
+        hint: "run `tarn verify --repair`, or search without --rerank")
+    }
     let file = try FeatureFile(absolute, dimension: source.dimension, elementType: source.elementType)
     guard file.rowCount == input.rowCount else {
       throw IndexerError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(input.rowCount)")

@@ -71,9 +71,10 @@ struct ScanPlan: Sendable {
   private(set) var byteCount = 0
 
   /// Pieces that the kernel is told of ahead.
-  static let lookahead = 12
-  /// Bytes of codes in a piece: enough for a disk to read at its rate.
-  private static let pieceByteCount = 256 << 10
+  static let lookahead = 24
+  /// Bytes of codes in a piece: enough for a disk to read at its rate, few
+  /// enough for threads to end together.
+  private static let pieceByteCount = 128 << 10
 
   /// Cuts lists into pieces.
   ///

@@ -30,8 +30,8 @@ package final class VersionSearcher {
   private let coder: ScanCoder
   private let coarseQueries: ScanQueries
   private let rowQueries: ScanQueries
-  /// The threads of the last search that wanted other than the process's.
-  private var ownPool: WorkerPool?
+  /// The threads of the last search that wanted several.
+  private var team: ScanTeam?
   /// What the searches so far have cost.
   package private(set) var statistics = Statistics()
 
@@ -42,7 +42,9 @@ package final class VersionSearcher {
     /// Bytes of rows' codes read; a list counts once for all queries of a
     /// batch.
     package var byteCount = 0
-    /// Rows for which 8 bits of the query were too few.
+    /// Bytes of centroids' codes read, once for all queries of a batch.
+    package var rankedByteCount = 0
+    /// Rows and centroids for which 8 bits of the query were too few.
     package var refined = 0
     /// Scores computed in binary64.
     package var scored = 0
@@ -51,6 +53,8 @@ package final class VersionSearcher {
   /// Queries whose rows are held at a time take no more memory than this.
   private static let batchByteCount = 256 << 20
   private static let maximumBatch = 2048
+  /// Sums of queries and centroids that are held at a time: 64 MiB.
+  private static let maximumSumCount = 16 << 20
 
   /// Opens output shards; each is parsed strictly.
   ///
@@ -63,15 +67,7 @@ package final class VersionSearcher {
     let file = try OutputShardFile(path: first)
     let trained = file.trained
     var shards = [try SearchShard(file)]
-    for path in paths.dropFirst() {
-      let next = try OutputShardFile(path: path)
-      guard next.trained == trained else {
-        throw IndexerError(
-          .integrity, "\(path) was made with another trained index than \(first)",
-          hint: "search the output shards of one version")
-      }
-      shards.append(try SearchShard(next))
-    }
+    for path in paths.dropFirst() { shards.append(try SearchShard(OutputShardFile(path: path, sharing: trained))) }
     // Bounds are computed with room to spare below the greatest float.
     let ranges = zip(trained.quantizer.minima, trained.quantizer.widths)
     guard trained.centroids.allSatisfy({ abs($0) < 0x1p120 }), ranges.allSatisfy({ abs($0) + $1 < 0x1p120 }) else {
@@ -192,7 +188,12 @@ extension VersionSearcher {
       for slot in lists.indices { lists[slot] = Int32(slot % nlist) }
       return lists
     }
+    statistics.rankedByteCount += nlist * coarse.coder.codeByteCount
     start(coarseQueries, vectors, batch, k: nprobe, threads: threads) {
+      if batch.count * nlist <= Self.maximumSumCount {
+        rankBySums(batch.count, threads: threads)
+        return
+      }
       // Rows enough for a task to be worth its start, few enough for all threads to have some.
       let share = (nlist + 4 * threads - 1) / (4 * threads)
       let height = max(share, (1 << 18) / (coarse.coder.codeByteCount * batch.count), 16)
@@ -210,6 +211,25 @@ extension VersionSearcher {
       _ = coarseQueries.finish(query) { rank, list, _ in lists[query * nprobe + rank] = Int32(list) }
     }
     return lists
+  }
+
+  /// Ranks lists for the first queries of a batch that has been started, all
+  /// sums first: they say nearly exactly which centroids have to be scored.
+  private func rankBySums(_ count: Int, threads: Int) {
+    let (coarse, queries, nlist) = (coarse, coarseQueries, nlist)
+    let height = max((nlist + 4 * threads - 1) / (4 * threads), (1 << 18) / (coarse.coder.codeByteCount * count), 16)
+    unsafe withUnsafeTemporaryAllocation(of: Int32.self, capacity: count * nlist) { buffer in
+      guard let base = buffer.baseAddress else { return }
+      nonisolated(unsafe) let sums = unsafe base
+      carryOut((nlist + height - 1) / height, threads: threads, rows: count * nlist) { task, _ in
+        unsafe coarse.sum(task * height..<min((task + 1) * height, nlist), count, of: queries, into: sums)
+      }
+      carryOut((count + 7) / 8, threads: threads, rows: count * nlist) { task, counts in
+        for query in task * 8..<min(task * 8 + 8, count) {
+          unsafe coarse.pick(query, of: queries, sums: sums, counts: &counts)
+        }
+      }
+    }
   }
 
   /// Shows the rows of lists to the queries that visit them.
@@ -288,7 +308,7 @@ extension VersionSearcher {
       add(counts)
     } else {
       let total = Mutex(cscan_counts())
-      pool(threads).run(count) { number, _ in
+      team(threads).run(count) { number in
         var counts = cscan_counts()
         task(number, &counts)
         total.withLock {
@@ -305,11 +325,10 @@ extension VersionSearcher {
     statistics.scored += Int(counts.scored)
   }
 
-  private func pool(_ threads: Int) -> WorkerPool {
-    if threads == WorkerPool.shared.threadCount { return .shared }
-    if let pool = ownPool, pool.threadCount == threads { return pool }
-    let pool = WorkerPool(threadCount: threads)
-    ownPool = pool
-    return pool
+  private func team(_ threads: Int) -> ScanTeam {
+    if let team, team.threadCount == threads { return team }
+    let team = ScanTeam(threadCount: threads)
+    self.team = team
+    return team
   }
 }

@@ -154,18 +154,70 @@ def speed(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path, round
             print(
                 f"{batch:5}  {threads:7}  {rate:8.0f}  {other:8.0f}  {rate / other:5.1f}x  "
                 f"{cost['refined'] / cost['shown']:7.2%}  {cost['scored'] / cost['shown']:7.3%}", flush=True)
-    print("batch 1, codes scanned in GB/s beside the rate of reading the mapped file")
+    print(
+        "batch 1, GB/s beside the rate at which as many threads read the same file, mapped, from end to end: codes of rows "
+        "alone; with the centroids' codes, which each query reads too")
     for nprobe in (NPROBE, 64):
         for threads in (1, 2):
-            scan, read = [], []
+            scan, both, read = [], [], []
             for _ in range(rounds):
                 cost = tarn.search(1, 100, threads, nprobe)
                 scan.append(cost["bytes"] / cost["seconds"] / 1e9)
+                both.append((cost["bytes"] + cost["ranked_bytes"]) / cost["seconds"] / 1e9)
                 whole = tarn.say(f"read {threads}")
                 read.append(whole["bytes"] / whole["seconds"] / 1e9)
-            rate, limit = statistics.median(scan), statistics.median(read)
-            print(f"nprobe {nprobe:3}, {threads} threads: {rate:5.1f} of {limit:5.1f} GB/s, {rate / limit:4.0%}", flush=True)
+            rate, more, limit = statistics.median(scan), statistics.median(both), statistics.median(read)
+            print(
+                f"nprobe {nprobe:3}, {threads} threads: {rate:5.1f} of {limit:5.1f} GB/s, {rate / limit:4.0%}; "
+                f"{more:5.1f}, {more / limit:4.0%}", flush=True)
     tarn.close()
+
+
+def layout(index: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The centroids of a file that write_index wrote; where each list's codes begin, and its rows."""
+    with open(index, "rb") as file:
+        head = file.read((2 << 20) + 4 * NLIST * DIMENSION)
+    centroids = np.frombuffer(head, "<f4", NLIST * DIMENSION, 98).reshape(NLIST, DIMENSION)
+    at = head.index(b"ilar", 98 + 4 * centroids.size) + 20
+    sizes = np.zeros(NLIST, np.int64)
+    if head[at:at + 4] == b"full":
+        sizes[:] = np.frombuffer(head, "<u8", NLIST, at + 12)
+        first = at + 12 + 8 * NLIST
+    else:
+        count = struct.unpack_from("<Q", head, at + 4)[0]
+        pairs = np.frombuffer(head, "<u8", count, at + 12).reshape(-1, 2)
+        sizes[pairs[:, 0]] = pairs[:, 1]
+        first = at + 12 + 8 * count
+    return centroids, first + np.concatenate([[0], np.cumsum(sizes * (CODE + 8))[:-1]]), sizes
+
+
+def forget(index: pathlib.Path) -> None:
+    with open(index, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def raw(index: pathlib.Path, cgroup: pathlib.Path, turns: list[list[tuple[int, int]]]) -> float:
+    """GB/s of a plain reader in the cgroup: the ranges of a turn are announced together, then read."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+        buffer = bytearray(max(count for turn in turns for _, count in turn))
+        file = os.open(index, os.O_RDONLY)
+        start = time.perf_counter()
+        for turn in turns:
+            for offset, count in turn:
+                os.posix_fadvise(file, offset, count, os.POSIX_FADV_WILLNEED)
+            for offset, count in turn:
+                os.preadv(file, [memoryview(buffer)[:count]], offset)
+        os.write(writer, struct.pack("<d", time.perf_counter() - start))
+        os._exit(0)
+    seconds = struct.unpack("<d", os.read(reader, 8))[0]
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.close(writer)
+    return sum(count for turn in turns for _, count in turn) / seconds / 1e9
 
 
 def memory(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path) -> None:
@@ -179,30 +231,36 @@ def memory(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path) -> N
     except OSError as error:
         print(f"memory: no memory cgroup here ({error})")
         return
-
-    def drop() -> None:
-        with open(index, "rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     try:
-        drop()
-        start = time.perf_counter()
-        subprocess.run(["dd", f"if={index}", "of=/dev/null", "bs=1M"], check=True, capture_output=True)
-        disk = size / (time.perf_counter() - start) / 1e9
-        drop()
-        tarn = Tarn(index, path, cgroup)
-        # All lists: every byte of the file, several times what may stay.
-        rates = []
+        centroids, starts, sizes = layout(index)
+        whole = [[(offset, min(4 << 20, size - offset))] for offset in range(0, size, 4 << 20)]
+        # Queries that share few lists: each piece comes from the disk.
+        asked = 60
+        lists = np.argsort(-(queries[:asked] @ centroids.T), axis=1)[:, :NPROBE]
+        turns = [[(int(starts[i]), int(sizes[i]) * CODE) for i in row if sizes[i]] for row in lists]
+        disk, picks, all_lists, few = [], [], [], []
         for _ in range(3):
+            forget(index)
+            disk.append(raw(index, cgroup, whole))
+            forget(index)
+            picks.append(raw(index, cgroup, turns))
+            forget(index)
+            tarn = Tarn(index, path, cgroup)
+            cost = tarn.search(1, asked, 2)
+            few.append(cost["bytes"] / cost["seconds"] / 1e9)
+            # All lists: every byte of the file, four times what may stay.
             cost = tarn.search(32, 32, 2, NLIST)
-            rates.append(cost["bytes"] / cost["seconds"] / 1e9)
-        few = tarn.search(1000, 1000, 2)
+            all_lists.append(cost["bytes"] / cost["seconds"] / 1e9)
+            tarn.close()
         peak = int((cgroup / "memory.max_usage_in_bytes").read_text())
-        tarn.close()
         print(
-            f"memory: a file of {size / 1e9:.2f} GB, a process that may hold {size / 4e9:.2f} GB (peak with cache "
-            f"{peak / 1e9:.2f} GB): all lists at {statistics.median(rates):.2f} GB/s, dd from the disk {disk:.2f} GB/s; "
-            f"1,000 queries, nprobe {NPROBE}: {few['seconds']:.2f} s")
+            f"memory: a file of {size / 1e9:.2f} GB, processes that may hold {size / 4e9:.2f} GB (most, cache included, "
+            f"{peak / 1e9:.2f} GB); GB/s, medians of 3, nothing cached to begin with")
+        for what, ours, theirs in (
+                ("all lists, 32 queries, beside reading the file", all_lists, disk),
+                (f"one query at a time, nprobe {NPROBE}, beside reading the same lists", few, picks)):
+            ours, theirs = statistics.median(ours), statistics.median(theirs)
+            print(f"{what}: {ours:5.2f} of {theirs:5.2f} GB/s, {ours / theirs:4.0%}", flush=True)
     finally:
         cgroup.rmdir()
 

@@ -74,6 +74,26 @@ void cscan_show(
     int level, const struct cscan_coder *, const struct cscan_rows *, struct cscan_query *queries,
     const uint32_t *which, size_t count, struct cscan_counts *);
 
+/// Sums the levels of coded rows with the upper planes of queries [0, count):
+/// `sums[q * stride + i]` for row i. For cscan_pick.
+void cscan_sum(
+    int level, const struct cscan_coder *, const struct cscan_rows *, const struct cscan_query *queries, size_t count,
+    int32_t *sums, size_t stride);
+
+/// Shows all rows to a query that has met none, given their sums: only those
+/// whose sums leave open whether they are among the best are scored. Changes
+/// the sums.
+void cscan_pick(
+    int level, const struct cscan_coder *, const struct cscan_rows *, struct cscan_query *, int32_t *sums,
+    struct cscan_counts *);
+
+/// Tells the CPU that a thread waits in a loop.
+static inline void cscan_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
 /// Sorts a query's rows, best first. Afterwards it can be shown no more.
 void cscan_finish(struct cscan_query *);
 

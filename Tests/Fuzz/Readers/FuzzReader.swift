@@ -1,0 +1,171 @@
+// Everything of tarn's that reads bytes somebody else may have written, each
+// behind one function: whatever the bytes, an answer or an error of tarn's.
+
+internal import Catalog
+internal import Fetch
+internal import Foundation
+internal import Indexer
+
+/// A reader to be tried with any bytes.
+package enum FuzzReader: String, CaseIterable, Sendable {
+  // Feature files.
+  case npy, pt, safetensors, fbin, fvecs
+  /// The pickle alone, in an archive whose checksums are right.
+  case pickle
+  // Files of a lake.
+  case faiss, trained
+  /// An index file read from end to end, as it is to be verified.
+  case output
+  /// A segment whose checksums are made right first.
+  case segment
+  // What people and servers say of shards and versions.
+  case export, sizes, digests, tree, urls, head
+
+  /// What a reader did that it must not do.
+  package struct Violation: Error, CustomStringConvertible {
+    package let description: String
+  }
+
+  /// Has the reader read bytes.
+  ///
+  /// - Parameters:
+  ///   - bytes: Anything.
+  ///   - directory: Where a file may be put.
+  /// - Returns: Whether they were good.
+  /// - Throws: ``Violation`` when they are refused in any way but with one line
+  ///   that tells the file at fault.
+  package func read(_ bytes: [UInt8], in directory: String) throws -> Bool {
+    let path = directory + "/bytes." + fileExtension
+    do {
+      try write(prepared(bytes), to: path)
+      try read(path, prepared: bytes)
+      return true
+    } catch let error as IndexerError {
+      try check(error.message, isExpected: [.badFeatures, .integrity].contains(error.code), "\(error.code)")
+    } catch let error as CatalogError {
+      try check(error.message, isExpected: [.usage, .schemaNewer].contains(error.code), "\(error.code)")
+    } catch is Refusal {
+    }
+    return false
+  }
+
+  /// Bytes that were refused by a reader that has no errors.
+  private struct Refusal: Error {}
+
+  private func check(_ message: String, isExpected: Bool, _ code: String) throws {
+    guard isExpected else { throw Violation(description: "\(self) answers with \(code): \(message)") }
+    guard !message.isEmpty, !message.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+    else { throw Violation(description: "\(self) answers with more than a line: \(message)") }
+  }
+
+  private var fileExtension: String {
+    switch self {
+    case .npy, .pt, .safetensors, .fbin, .fvecs: rawValue
+    case .pickle: "pt"
+    default: "bin"
+    }
+  }
+
+  private func write(_ bytes: [UInt8], to path: String) throws {
+    // In place: a new file each time is most of the work otherwise.
+    guard let file = unsafe fopen(path, "w") else { throw Violation(description: "cannot write \(path)") }
+    defer { unsafe fclose(file) }
+    guard unsafe fwrite(bytes, 1, bytes.count, file) == bytes.count else {
+      throw Violation(description: "cannot write \(path)")
+    }
+  }
+
+  private func read(_ path: String, prepared bytes: [UInt8]) throws {
+    switch self {
+    case .npy:
+      for count in [8, 10, 12, bytes.count / 2] { _ = NpyHeader.parse(Array(bytes.prefix(count))) }
+      try readFeatures(path)
+    case .pt, .pickle, .safetensors, .fbin, .fvecs: try readFeatures(path)
+    case .faiss: try search(path)
+    case .output: _ = try OutputShardFile(path: path).readBack(buffers: Self.buffers)
+    case .trained: _ = try TrainedIndexFile.read(path)
+    case .segment: try SegmentFile(path: path).verify(buffers: Self.buffers)
+    case .export: _ = try VersionExport(reading: path).text()
+    case .sizes: _ = try Manifest.sizes(path: path, names: Self.shardNames)
+    case .digests: _ = try Manifest.digests(path: path, names: Self.shardNames)
+    case .tree: _ = try HuggingFaceTree(path: path, names: Self.shardNames)
+    case .urls:
+      for line in try Manifest.lines(path: path) {
+        try URLTemplate.validate(line)
+        _ = try URLTemplate.fileName(of: line)
+        _ = try URLTemplate(parsing: line).url(ordinal: 7)
+        _ = line.withoutSecrets
+      }
+    case .head: try readHead(bytes)
+    }
+  }
+
+  /// The shards that manifests may speak of.
+  package static let shardNames: Set<String> = ["0.npy", "1.npy", "img_emb_0002.npy"]
+
+  /// Small, so that pieces are cut in odd places.
+  private static let buffers = BufferPlan(byteCount: 61, count: 3, batchByteCount: 64)
+
+  private func readFeatures(_ path: String) throws {
+    let file = try FeatureFile(path)
+    _ = file.matrix.firstBadRow()
+    _ = file.matrix.floats(rows: 0..<min(file.rowCount, 10))
+  }
+
+  private func search(_ path: String) throws {
+    let searcher = try VersionSearcher(outputShards: [path])
+    let query = (0..<searcher.dimension).map { Float($0 % 7) / 7 - 0.4 }
+    let found = try searcher.search(query + query.reversed(), k: 5, nprobe: 3)
+    for row in 0..<2 {
+      let neighbors = found.neighbors(ofQuery: row)
+      guard zip(neighbors, neighbors.dropFirst()).allSatisfy({ $0.score >= $1.score }) else {
+        throw Violation(description: "neighbours out of order")
+      }
+    }
+  }
+
+  private func readHead(_ bytes: [UInt8]) throws {
+    var reader = ResponseHeadReader()
+    for line in bytes.split(separator: 0x0A, omittingEmptySubsequences: false) {
+      guard case .head(let head) = reader.read(line + [0x0A]) else { continue }
+      _ = (head.bodyLength, head.validator.ifRange, head.value("content-range").flatMap(ContentRange.init))
+      var question = RangeQuestion()
+      (question.offset, question.partialTotal, question.partialValidator) = (100, 1000, head.validator)
+      let now = Date(timeIntervalSince1970: 1_700_000_000)
+      _ = ResponseClassifier.classify(head, to: question, at: now)
+      return
+    }
+    throw Refusal()
+  }
+}
+
+// MARK: - Checksums made right
+
+extension FuzzReader {
+  /// The bytes as they are read: where a checksum stands before everything
+  /// else, with a right one, so that what is behind it is tried.
+  private func prepared(_ bytes: [UInt8]) -> [UInt8] {
+    switch self {
+    case .pickle: FuzzSeeds.archive(pickle: bytes)
+    case .segment: Self.sealed(segment: bytes)
+    default: bytes
+    }
+  }
+
+  /// A segment with the checksums of its header and its trailer.
+  private static func sealed(segment bytes: [UInt8]) -> [UInt8] {
+    let (checked, headerCount, digestCount, trailerCount) = (160, 192, 16, 32)
+    guard bytes.count >= headerCount + 8 + trailerCount else { return bytes }
+    var file = bytes
+    file.replaceSubrange(checked..<headerCount, with: ContentDigest.of(file[..<checked]).bytes)
+    let nlist = (0..<8).reduce(UInt64(0)) { $0 | UInt64(file[24 + $1]) << UInt64(8 * $1) }
+    guard nlist < 1 << 20 else { return file }
+    let offsetsEnd = headerCount + 8 * (Int(nlist) + 1)
+    let digestsStart = file.count - trailerCount - digestCount * Int(nlist)
+    guard offsetsEnd <= digestsStart else { return file }
+    let end = file.count - trailerCount
+    let digest = ContentDigest.of(file[..<offsetsEnd] + file[digestsStart..<end])
+    file.replaceSubrange(end..., with: digest.bytes)
+    return file
+  }
+}

@@ -1,0 +1,111 @@
+// Good files for each reader, to begin with: what changes them can reach depends
+// on what they hold.
+
+internal import Catalog
+internal import Foundation
+internal import Indexer
+internal import TestSupport
+
+package enum FuzzSeeds {
+  /// An archive of `torch.save` around a pickle.
+  static func archive(pickle: [UInt8]) -> [UInt8] { FeatureFiles.torch(pickle) }
+
+  /// Good bytes for a reader.
+  ///
+  /// - Parameters:
+  ///   - reader: The reader.
+  ///   - directory: Where files may be put on the way.
+  /// - Returns: At least one file.
+  /// - Throws: ``IndexerError`` or ``CatalogError`` when one cannot be made.
+  package static func files(for reader: FuzzReader, in directory: String) throws -> [[UInt8]] {
+    switch reader {
+    case .npy, .safetensors, .fbin, .fvecs, .pt:
+      return FeatureFiles.all.filter { $0.name == reader.rawValue }.map(\.bytes)
+    case .pickle:
+      var part = PickleMaker()
+      (part.offset, part.shape) = (3, [1, 3])
+      return [PickleMaker().pickle(), part.pickle()]
+    case .faiss, .output, .trained, .segment: return try index(reader, in: directory)
+    case .export: return [Array(export.utf8)]
+    case .sizes: return [Array("# shards\n0.npy, 1440\nother.npy 3\ndir/1.npy\t77\n".utf8)]
+    case .digests:
+      let hex = String(repeating: "0123456789abcdef", count: 4)
+      return [Array("\(hex)  0.npy\n\(hex) *dir/1.npy\n".utf8)]
+    case .tree: return [Array(tree.utf8)]
+    case .urls:
+      return [
+        "https://host.example:8443/a%20b/img_emb_{ordinal:04}.npy?x=1&y#f\ns3://bucket/{ordinal}.npy\n",
+        "file:///data/0.npy\nhttp://[::1]:80/1.npy\n",
+      ].map { Array($0.utf8) }
+    case .head: return [head, redirect, refusal].map { Array($0.utf8) }
+    }
+  }
+
+  /// A small index in each codec, as the build writes it.
+  private static func index(_ reader: FuzzReader, in directory: String) throws -> [[UInt8]] {
+    let (dimension, nlist, count) = (6, 4, 24)
+    return try VectorCodec.allCases.flatMap { codec -> [[UInt8]] in
+      var random = SplitMix64(seed: 5)
+      func numbers(_ count: Int) -> [Float] {
+        (0..<count).map { _ in Float(Int(random.next() >> 48) - 32768) / 65536 }
+      }
+      let (vectors, centroids) = (numbers(count * dimension), numbers(nlist * dimension))
+      var ranges = try RangeTrainer(codec: codec, dimension: dimension)
+      ranges.add(vectors)
+      let trained = try TrainedIndex(centroids: centroids, quantizer: ranges.finish(), nprobe: 2)
+      let path = directory + "/seed"
+      let digest = try TrainedIndexFile.write(trained, to: path, temporaryPath: path + ".tmp").digest
+      if reader == .trained {
+        let routed = try TrainedIndex(
+          centroids: centroids, assigner: numbers(nlist * dimension), quantizer: trained.quantizer, nprobe: 2)
+        let plain = try contents(path)
+        _ = try TrainedIndexFile.write(routed, to: path, temporaryPath: path + ".tmp")
+        return [plain, try contents(path)]
+      }
+      let description = SegmentDescription(
+        codec: codec, dimension: dimension, nlist: nlist, trainedIndex: digest, shard: ContentDigest.of("shard"))
+      // Rows in all lists, or in one: the two ways that sizes are written.
+      return try [4, 1].map { occupied in
+        let segment = path + ".segment"
+        _ = try SegmentWriter.write(
+          description, assignments: (0..<count).map { $0 == 3 ? SegmentWriter.skippedRow : UInt32($0 % occupied) },
+          codes: trained.quantizer.encode(vectors), to: segment, temporaryPath: segment + ".tmp")
+        if reader == .segment { return try contents(segment) }
+        _ = try OutputShardMerge.write(
+          [MergeInput(segment: SegmentFile(path: segment), firstRowID: 100)], trained: trained, trainedDigest: digest,
+          to: path, temporaryPath: path + ".tmp")
+        return try contents(path)
+      }
+    }
+  }
+
+  private static func contents(_ path: String) throws -> [UInt8] {
+    Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+  }
+
+  private static let digest = String(repeating: "ab", count: 32)
+  private static let export = """
+    {"bad_rows":"refuse","format":"tarn-export-1","inputs":[{"bytes":152,"first_id":0,"ordinal":0,"output":0,"rows":3,
+    "sha256":"\(digest)","shard":"0.npy"}],"missing":"refuse","outputs":[{"bytes":900,"lists_sha256":"\(digest)",
+    "output":0,"rows":3,"sha256":"\(digest)"}],"shards_per_output":1,"source":"images","sources":[{"dimension":4,
+    "dtype":"float16","mirrors":["http://host/{ordinal}.npy"],"modality":"image","name":"images","shards":[{"bytes":152,
+    "name":"0.npy","sha256":"\(digest)","urls":["http://host/0.npy"]}]}],"spec":"{}","trained":{"captions":null,
+    "codec":"sq4","images":"images","iterations":3,"method":"kmeans","name":"t","nlist":2,"pairs":3,"seed":1,
+    "sha256":"\(digest)","spec":"{}"},"version":"v@1","version_sha256":"\(digest)"}
+    """
+  private static let tree = """
+    [{"type":"directory","oid":"1","size":0,"path":"img_emb"},{"type":"file","oid":"2","size":1536,"path":"a/0.npy",
+    "lfs":{"oid":"\(digest)","size":1440,"pointerSize":134}},{"type":"file","oid":"3","size":77,"path":"1.npy"}]
+    """
+  private static let head = """
+    HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 206 Partial Content\r\nContent-Length: 900\r\nContent-Range: bytes 100-999/1000\r
+    ETag: "abc"\r\nLast-Modified: Tue, 14 Nov 2023 20:00:00 GMT\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r
+    Content-Type: application/octet-stream\r\n\r\n
+    """
+  private static let redirect =
+    "HTTP/2 302 \r\nlocation: https://host.example/0.npy\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n"
+  private static let refusal = """
+    HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */1000\r\nRetry-After: 120\r\nETag: W/"x"\r
+    Content-Encoding: gzip\r\n\r\nHTTP/1.1 429 Too Many\r\nRetry-After: Wed, 15 Nov 2023 00:00:00 GMT\r\n\r\n
+    """
+}
