@@ -84,7 +84,7 @@ package struct URLTemplate: Sendable, Equatable {
     }
     let scheme = url[..<separator.lowerBound].lowercased()
     guard ["http", "https", "s3", "file"].contains(scheme) else {
-      throw CatalogError(.usage, "'\(scheme)' URLs are not supported", hint: "use https, http, s3 or file")
+      throw CatalogError(.usage, "'\(scheme.printable)' URLs are not supported", hint: "use https, http, s3 or file")
     }
     let authority = url[separator.upperBound...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
     guard !authority.contains("@") else {
