@@ -44,6 +44,10 @@ package enum SliceShape: Int32, Sendable, CaseIterable {
       unsafe ckernels_cascade_pack(cascade, $0.lowerBound, $0.upperBound)
     }
     unsafe ckernels_cascade_packed(cascade)
+    Self.inBatches(unsafe ckernels_cascade_blocks(cascade), pool) {
+      unsafe ckernels_cascade_fill(cascade, $0.lowerBound, $0.upperBound)
+    }
+    unsafe ckernels_cascade_filled(cascade)
   }
 
   deinit { unsafe ckernels_cascade_free(pointer) }

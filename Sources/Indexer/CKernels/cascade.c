@@ -32,9 +32,6 @@ struct vector {
 // Rows on their way from memory, to a binary64 score and to a second look.
 enum { QUEUE = 16, AHEAD = 16 };
 
-// Groups of rows that the first guess looks through.
-enum { PROBES = 2 };
-
 struct hit {
   uint32_t vector;
   uint32_t position;
@@ -42,12 +39,9 @@ struct hit {
 
 // Where the parts of the scratch are, for tiles of `count` vectors.
 struct layout {
-  size_t groups, vectors, centred, wide, turned, slices, whole, thresholds, rest, error, length, lower, nearest, seeds, sums, tails, hits,
+  size_t groups, vectors, centred, wide, turned, slices, whole, thresholds, rest, error, length, lower, guess, seeds, sums, tails, hits,
       hit_room, sgemm, total;
 };
-
-// Pivots that are remembered of each vector.
-static size_t cascade_nearest(const struct ckernels_cascade *k) { return (k->groups + BLOCK_ROWS - 1) / BLOCK_ROWS * 4; }
 
 static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   struct layout at;
@@ -66,8 +60,8 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
   PART(error, padded * sizeof(float));
   PART(length, padded * sizeof(float));
   PART(lower, padded * sizeof(float));
-  PART(nearest, at.groups * GROUP_VECTORS * cascade_nearest(k) * sizeof(struct nearest));
-  PART(seeds, padded * sizeof(uint32_t));
+  PART(guess, cascade_guess_scratch(k, count));
+  PART(seeds, count * SEEDS * sizeof(uint32_t));
   PART(sums, padded * sizeof(int32_t));
   PART(tails, padded * sizeof(double));
   at.hit_room = count * BLOCK_ROWS * 2;
@@ -277,43 +271,16 @@ TARGET_VNNI void ckernels_best_cascade(
     length[i] = (float)((cascade_norm_above(quantized, width) - (double)k->usual.length + up) / unit);
   }
 
-  // The most promising row of the nearest pivots' groups gives each vector a
-  // lower bound.
-  const size_t remembered = cascade_nearest(k);
-  struct nearest *nearest = (struct nearest *)(base + at.nearest);
   uint32_t *seeds = (uint32_t *)(base + at.seeds);
-  for (size_t pivot = 0; pivot < k->groups; pivot += BLOCK_ROWS) {
-    for (size_t group = 0; group < at.groups; group++) {
-      find_greatest(
-          k->pivots + pivot * k->padded, slices + group * GROUP_VECTORS * k->padded, k->padded / 4,
-          k->pivot_offsets + pivot, (uint32_t)pivot, nearest + group * GROUP_VECTORS * remembered + pivot / 16,
-          remembered);
-    }
-  }
+  cascade_guess(k, slices, count, base + at.guess, seeds);
   struct queue queue = {0};
-  for (size_t i = 0; i < count; i++) {
-    const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * k->padded + i % GROUP_VECTORS * 4;
-    struct nearest *near = nearest + i * remembered;
-    int32_t top = INT32_MIN;
-    uint32_t seed = 0;
-    for (size_t probe = 0; probe < PROBES; probe++) {
-      size_t best = 0;
-      for (size_t n = 1; n < remembered; n++) best = near[n].product > near[best].product ? n : best;
-      // Pivots that fill up the last block are none.
-      if (near[best].pivot >= k->groups || near[best].product == INT32_MIN) break;
-      near[best].product = INT32_MIN;
-      const uint32_t start = k->group_starts[near[best].pivot], end = k->group_starts[near[best].pivot + 1];
-      for (uint32_t block = start / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
-        find_greatest_of_one(
-            k->packed + block * BLOCK_ROWS * k->padded, slice, k->padded / 4, k->offsets + block * BLOCK_ROWS,
-            block * BLOCK_ROWS, &top, &seed);
-      }
+  for (size_t i = 0; i < count * SEEDS; i++) {
+    if (i + AHEAD < count * SEEDS && seeds[i + AHEAD] < k->rows->count) {
+      prefetch(k->whole + seeds[i + AHEAD] * k->whole_stride, k->whole_stride);
     }
-    seeds[i] = seed < k->rows->count ? seed : 0;
-  }
-  for (size_t i = 0; i < count; i++) {
-    if (i + 4 < count) prefetch(k->whole + seeds[i + 4] * k->whole_stride, k->whole_stride);
-    consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, seeds[i], &queue, counts);
+    if (seeds[i] >= k->rows->count) continue;
+    const size_t vector = i / SEEDS;
+    consider(level, k, v + vector, whole + vector * k->whole_width, vectors + vector * d, seeds[i], &queue, counts);
   }
   for (size_t i = 0; i < QUEUE; i++) score_oldest(level, k, &queue, counts);
 

@@ -9,7 +9,7 @@
 
 // Rows of a block lie side by side, four elements of each after four of the
 // last, as vpdpbusd wants them; vectors go through a block six at a time.
-enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, PANEL_AXES = 16 };
+enum { BLOCK_ROWS = 64, GROUP_VECTORS = 6, CHUNK_BLOCKS = 16, MAXIMUM_GROUPS = 512, PANEL_AXES = 16, SEEDS = 2 };
 
 // The whole row in int8, for the second look. Follows its elements in memory.
 struct whole_row {
@@ -68,8 +68,8 @@ struct ckernels_cascade {
   size_t whole_width;          // d rounded up to a multiple of 64
   size_t whole_stride;
 
-  // Rows lie in groups of neighbours, each around a pivot; the best row of the
-  // nearest pivot's group is the first guess.
+  // Rows lie in groups of neighbours, each around a pivot; the best rows of the
+  // nearest pivots' groups are the first guess.
   size_t groups;
   uint8_t *pivots;          // packed like rows
   int32_t *pivot_offsets;   // [groups rounded up to whole blocks]
@@ -120,6 +120,12 @@ int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vecto
 void cascade_choose_pivots(struct ckernels_cascade *);
 // The pivot nearest to a row, given the row's products with all of them.
 uint32_t cascade_nearest_pivot(const struct ckernels_cascade *, const float *products);
+// Bytes of scratch for the first guess of `count` vectors.
+size_t cascade_guess_scratch(const struct ckernels_cascade *, size_t count);
+// Positions of rows that are likely to score high, the most promising first:
+// [count x SEEDS], UINT32_MAX for none. `slices` are those of the pass.
+void cascade_guess(
+    const struct ckernels_cascade *, const int8_t *slices, size_t count, void *scratch, uint32_t *seeds);
 // At least the norm of a float32 vector, and closely.
 double cascade_norm_above(const float *, size_t dimension);
 

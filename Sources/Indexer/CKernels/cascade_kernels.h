@@ -8,12 +8,6 @@
 #include "cascade.h"
 #include "levels.h"
 
-// A pivot near a vector.
-struct nearest {
-  int32_t product;
-  uint32_t pivot;
-};
-
 // Products of a block of 64 rows with six vectors: 24 sums in registers.
 #define SUMS __m512i s[GROUP_VECTORS][4]
 TARGET_VNNI static ALWAYS_INLINE void multiply(
@@ -41,7 +35,7 @@ TARGET_VNNI static ALWAYS_INLINE void multiply(
 }
 
 // Which products reach their vector's threshold, compared in the registers.
-TARGET_VNNI static void find_reaching(
+TARGET_VNNI static inline void find_reaching(
     const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, const int32_t *thresholds,
     uint64_t masks[GROUP_VECTORS]) {
   SUMS;
@@ -53,47 +47,7 @@ TARGET_VNNI static void find_reaching(
   }
 }
 
-// The greatest of each 16 products and where it is: [6 x 4].
-TARGET_VNNI static void find_greatest(
-    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, uint32_t position,
-    struct nearest *found, size_t stride) {
-  SUMS;
-  multiply(rows, vectors, quads, offsets, s);
-  for (uint32_t v = 0; v < GROUP_VECTORS; v++) {
-    for (uint32_t r = 0; r < 4; r++) {
-      const int32_t top = _mm512_reduce_max_epi32(s[v][r]);
-      const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[v][r], _mm512_set1_epi32(top));
-      found[v * stride + r] = (struct nearest){top, position + 16 * r + (uint32_t)__builtin_ctz(mask)};
-    }
-  }
-}
-
-// The position of the greatest product of one vector in a block, if greater
-// than before.
-TARGET_VNNI static void find_greatest_of_one(
-    const uint8_t *rows, const int8_t *vector, size_t quads, const int32_t *offsets, uint32_t position,
-    int32_t *greatest, uint32_t *at) {
-  __m512i s[4];
-  for (int r = 0; r < 4; r++) s[r] = _mm512_loadu_si512(offsets + 16 * r);
-  for (size_t q = 0; q < quads; q++) {
-    int32_t four;
-    memcpy(&four, vector + 4 * GROUP_VECTORS * q, 4);
-    const __m512i x = _mm512_set1_epi32(four);
-    for (int r = 0; r < 4; r++) {
-      s[r] = _mm512_dpbusd_epi32(s[r], _mm512_loadu_si512(rows + 4 * BLOCK_ROWS * q + 64 * r), x);
-    }
-  }
-  const int32_t top = _mm512_reduce_max_epi32(
-      _mm512_max_epi32(_mm512_max_epi32(s[0], s[1]), _mm512_max_epi32(s[2], s[3])));
-  if (top <= *greatest) return;
-  *greatest = top;
-  for (uint32_t r = 0; r < 4; r++) {
-    const __mmask16 mask = _mm512_cmpeq_epi32_mask(s[r], _mm512_set1_epi32(top));
-    if (mask != 0) *at = position + 16 * r + (uint32_t)__builtin_ctz(mask);
-  }
-}
-
-TARGET_VNNI static int32_t whole_product(const uint8_t *row, const int8_t *vector, size_t width) {
+TARGET_VNNI static inline int32_t whole_product(const uint8_t *row, const int8_t *vector, size_t width) {
   __m512i a = _mm512_setzero_si512(), b = a;
   size_t j = 0;
   for (; j + 128 <= width; j += 128) {

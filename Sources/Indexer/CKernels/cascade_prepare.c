@@ -54,7 +54,6 @@ struct ckernels_cascade *ckernels_cascade_new(
   k->packed = cascade_zeroed(k->blocks * BLOCK_ROWS * k->padded, 1);
   k->offsets = cascade_zeroed(k->blocks * BLOCK_ROWS, sizeof(int32_t));
   k->bounds = cascade_zeroed(k->blocks, sizeof *k->bounds);
-  k->whole = cascade_zeroed(k->blocks * BLOCK_ROWS * k->whole_stride, 1);
   return k;
 }
 
@@ -182,7 +181,6 @@ void ckernels_cascade_sort(struct ckernels_cascade *k) {
 size_t ckernels_cascade_blocks(const struct ckernels_cascade *k) { return k->blocks; }
 
 void ckernels_cascade_pack(struct ckernels_cascade *k, size_t first, size_t end) {
-  const size_t d = k->dimension;
   for (size_t block = first; block < end; block++) {
     uint8_t *packed = k->packed + block * BLOCK_ROWS * k->padded;
     struct block_bound *bound = k->bounds + block;
@@ -202,27 +200,6 @@ void ckernels_cascade_pack(struct ckernels_cascade *k, size_t first, size_t end)
           fminf(bound->least.rest, t.rest), fminf(bound->least.error, t.error), fminf(bound->least.length, t.length)};
       bound->most = (struct terms){
           fmaxf(bound->most.rest, t.rest), fmaxf(bound->most.error, t.error), fmaxf(bound->most.length, t.length)};
-
-      const float *values = k->rows->values + (size_t)c * d;
-      uint8_t *whole = k->whole + position * k->whole_stride;
-      struct whole_row *about = (struct whole_row *)(whole + k->whole_width);
-      float greatest = 0;
-      for (size_t j = 0; j < d; j++) greatest = fmaxf(greatest, fabsf(values[j] - k->mean_rows[j]));
-      const float scale = greatest > 0x1p-80f ? greatest / 127 : 1;
-      double error = 0, length = 0;
-      for (size_t j = 0; j < d; j++) {
-        const double value = (double)(values[j] - k->mean_rows[j]);
-        const double q = fmin(fmax(rint(value / (double)scale), -128), 127);
-        whole[j] = (uint8_t)((int)q + 128);
-        error += (value - q * (double)scale) * (value - q * (double)scale);
-        length += q * q;
-      }
-      *about = (struct whole_row){
-          .bias = cascade_mean_product(k, values),
-          .scale = scale,
-          .error = float_above(sqrt(error) * UP),
-          .length = float_above(sqrt(length) * (double)scale * UP),
-          .row = c};
     }
   }
 }
@@ -232,12 +209,44 @@ void ckernels_cascade_packed(struct ckernels_cascade *k) {
   free(k->pivot_halves);
   free(k->slices);
   free(k->slice_bounds);
-  free(k->order);
   free(k->basis64);
   k->pivot_slices = NULL;
   k->pivot_halves = NULL;
   k->slices = NULL;
   k->slice_bounds = NULL;
-  k->order = NULL;
   k->basis64 = NULL;
+  // Not before: both together are a quarter of the memory.
+  k->whole = cascade_zeroed(k->blocks * BLOCK_ROWS * k->whole_stride, 1);
+}
+
+void ckernels_cascade_fill(struct ckernels_cascade *k, size_t first, size_t end) {
+  const size_t d = k->dimension;
+  for (size_t position = first * BLOCK_ROWS; position < end * BLOCK_ROWS && position < k->rows->count; position++) {
+    const uint32_t c = k->order[position];
+    const float *values = k->rows->values + (size_t)c * d;
+    uint8_t *whole = k->whole + position * k->whole_stride;
+    struct whole_row *about = (struct whole_row *)(whole + k->whole_width);
+    float greatest = 0;
+    for (size_t j = 0; j < d; j++) greatest = fmaxf(greatest, fabsf(values[j] - k->mean_rows[j]));
+    const float scale = greatest > 0x1p-80f ? greatest / 127 : 1;
+    double error = 0, length = 0;
+    for (size_t j = 0; j < d; j++) {
+      const double value = (double)(values[j] - k->mean_rows[j]);
+      const double q = fmin(fmax(rint(value / (double)scale), -128), 127);
+      whole[j] = (uint8_t)((int)q + 128);
+      error += (value - q * (double)scale) * (value - q * (double)scale);
+      length += q * q;
+    }
+    *about = (struct whole_row){
+        .bias = cascade_mean_product(k, values),
+        .scale = scale,
+        .error = float_above(sqrt(error) * UP),
+        .length = float_above(sqrt(length) * (double)scale * UP),
+        .row = c};
+  }
+}
+
+void ckernels_cascade_filled(struct ckernels_cascade *k) {
+  free(k->order);
+  k->order = NULL;
 }

@@ -118,8 +118,14 @@ size_t ckernels_cascade_blocks(const struct ckernels_cascade *);
 /// Packs blocks [first, end), once the rows are ordered; ranges may go to
 /// several threads.
 void ckernels_cascade_pack(struct ckernels_cascade *, size_t first, size_t end);
-/// Frees what only the preparation needed, once all blocks are packed.
+/// Frees what the slices were made from, once all blocks are packed, and makes
+/// room for the whole rows.
 void ckernels_cascade_packed(struct ckernels_cascade *);
+/// Quantizes the whole rows of blocks [first, end); ranges may go to several
+/// threads.
+void ckernels_cascade_fill(struct ckernels_cascade *, size_t first, size_t end);
+/// Frees what else only the preparation needed, once all blocks are filled.
+void ckernels_cascade_filled(struct ckernels_cascade *);
 /// Dimensions of the slice that the first pass multiplies.
 size_t ckernels_cascade_width(const struct ckernels_cascade *);
 /// Whether vectors and rows are turned onto balanced axes.
