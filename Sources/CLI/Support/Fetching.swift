@@ -4,6 +4,7 @@ internal import ArgumentParser
 internal import Catalog
 internal import Fetch
 internal import Foundation
+internal import Indexer
 internal import Synchronization
 
 extension FetchConfiguration {
@@ -13,6 +14,10 @@ extension FetchConfiguration {
     configuration.userAgent = "tarn/\(Tool.version)"
     let credentials = Credentials(environment: ProcessInfo.processInfo.environment)
     configuration.headers = credentials.headers(for:)
+    configuration.inspect = { path, expected in
+      try FeatureFile.rowCount(
+        of: path, as: expected.format, dimension: expected.dimension, elementType: expected.elementType)
+    }
     configuration.s3 = S3Settings(environment: ProcessInfo.processInfo.environment)
     return configuration
   }
