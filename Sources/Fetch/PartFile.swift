@@ -188,10 +188,11 @@ final class PartFile: @unchecked Sendable {
       if let failure { throw failure }
       guard let head, isWhole else { throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes") }
       do throws(FetchError) {
-        let rowCount = try head.rowCount ?? inspectedRowCount()
+        var rowCount = head.rowCount
+        if rowCount == nil { rowCount = try inspectedRowCount() }
         let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
         return FinishedFile(
-          digest: done.digest, states: done.states, rowCount: rowCount, byteCount: byteCount, path: done.path)
+          digest: done.digest, states: done.states, rowCount: rowCount ?? 0, byteCount: byteCount, path: done.path)
       } catch {
         if error.code == .integrity { startOver() }
         throw error

@@ -23,7 +23,8 @@ struct SourceAdd: ParsableCommand {
 
       s3:// addresses are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), or the profile
       AWS_PROFILE of ~/.aws; AWS_ENDPOINT_URL names a store that is not AWS's, AWS_REGION its region. HF_TOKEN goes to
-      huggingface.co. Secrets stay in the environment: the catalog holds none.
+      huggingface.co. Secrets stay in the environment: the catalog holds none. Certificates are
+      checked against the system's store, or against the file SSL_CERT_FILE.
 
       \(ExitStatus.help)
       """)
