@@ -29,8 +29,14 @@ package struct ShardExpectation: Sendable, Equatable {
   /// Columns of the matrix.
   package var dimension: Int
   package var elementType: ElementType
+  /// How its file is laid out, as its name says.
+  package var format: FeatureFormat
 
-  package init(byteCount: Int? = nil, digest: ContentDigest? = nil, dimension: Int, elementType: ElementType) {
+  package init(
+    byteCount: Int? = nil, digest: ContentDigest? = nil, dimension: Int, elementType: ElementType,
+    format: FeatureFormat = .npy
+  ) {
+    self.format = format
     self.byteCount = byteCount
     self.digest = digest
     self.dimension = dimension
@@ -83,7 +89,7 @@ package struct FetchedShard: Sendable, Equatable {
   /// SHA-256's state after each chunk; see `ChunkHasher`.
   package let states: [UInt8]
   package let byteCount: Int
-  package let header: NpyHeader
+  package let rowCount: Int
   /// What the server said to tell this revision from others.
   package let validator: EntityValidator
   package let mirrorID: Int64
@@ -188,6 +194,9 @@ package struct FetchConfiguration: Sendable {
   package var s3 = S3Settings(environment: [:], readFile: { _ in nil })
   /// S6: where an IP address lies; nil for a text that is none.
   package var addressScope: @Sendable (String) -> AddressScope? = { AddressScope(of: $0) }
+  /// Examines a whole file of which only its end tells the rows, before it gets
+  /// its name, and gives their number; nil for `.npy` files alone.
+  package var inspect: (@Sendable (_ path: String, ShardExpectation) throws -> Int)?
   /// A proxy's address; nil for what the environment says, "" for none.
   package var proxy: String?
   /// A file of certificates to trust instead of the system's.

@@ -86,7 +86,7 @@ enum DiskReport: Sendable {
 struct FinishedFile: Sendable {
   let digest: ContentDigest
   let states: [UInt8]
-  let header: NpyHeader
+  let rowCount: Int
   let byteCount: Int
   let path: String
 }

@@ -35,6 +35,8 @@ final class HTTPExchange: WebRequestOwner {
   private(set) var isPaused = false
   private(set) var isThrottled = false
   private var pacer = Pacer()
+  /// Bytes that the accepted body may have; nil before one was accepted.
+  private var bodyLimit: Int?
 
   private let part: PartFile
   private var reader = ResponseHeadReader()
@@ -110,8 +112,8 @@ final class HTTPExchange: WebRequestOwner {
       let verdict = ResponseClassifier.classify(head, to: order.question, at: Date())
       self.verdict = verdict
       switch verdict {
-      case .acceptFromStart(let promise): part.accept(promise, from: order.source, startingOver: true)
-      case .acceptAtOffset(let promise): part.accept(promise, from: order.source, startingOver: false)
+      case .acceptFromStart(let promise): accept(promise, startingOver: true)
+      case .acceptAtOffset(let promise): accept(promise, startingOver: false)
       default: break
       }
       return true
@@ -127,25 +129,30 @@ final class HTTPExchange: WebRequestOwner {
       return .later
     }
     heardByteCount += bytes.byteCount
-    switch verdict {
-    case .acceptFromStart(let promise), .acceptAtOffset(let promise):
-      do throws(FetchError) {
-        if let limit = promise.bodyByteCount, receivedByteCount + bytes.byteCount > limit {
-          throw FetchError(.integrity, "more than the \(limit) bytes that were promised")
-        }
-        receivedByteCount += bytes.byteCount
-        try part.receive(bytes)
-        return .taken
-      } catch {
-        failure = error
-        return .refused
+    guard let bodyLimit else { return takeUnwanted(bytes) }
+    do throws(FetchError) {
+      guard receivedByteCount + bytes.byteCount <= bodyLimit else {
+        throw FetchError(.integrity, "more than the \(bodyLimit) bytes that were promised")
       }
-    case nil: return .refused
-    default:
-      complaint?.take(bytes)
-      patience -= bytes.byteCount
-      return patience >= 0 ? .taken : .refused
+      receivedByteCount += bytes.byteCount
+      try part.receive(bytes)
+      return .taken
+    } catch {
+      failure = error
+      return .refused
     }
+  }
+
+  private func accept(_ promise: BodyPromise, startingOver: Bool) {
+    bodyLimit = promise.bodyByteCount ?? .max
+    part.accept(promise, from: order.source, startingOver: startingOver)
+  }
+
+  private func takeUnwanted(_ bytes: RawSpan) -> BodyStep {
+    guard verdict != nil else { return .refused }
+    complaint?.take(bytes)
+    patience -= bytes.byteCount
+    return patience >= 0 ? .taken : .refused
   }
 
   /// Who answered, after it did.

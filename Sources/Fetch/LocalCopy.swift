@@ -44,7 +44,7 @@ enum LocalCopy {
     if let expectedByteCount, byteCount != expectedByteCount {
       throw FetchError(.integrity, "\(byteCount) bytes where the shard has \(expectedByteCount)")
     }
-    let continues = part.source == source && part.validator == validator && part.header != nil
+    let continues = part.source == source && part.validator == validator && part.head != nil
     part.accept(
       BodyPromise(bodyByteCount: nil, totalByteCount: byteCount, validator: validator), from: source,
       startingOver: !continues)

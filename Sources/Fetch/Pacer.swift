@@ -16,8 +16,10 @@ package struct Pacer: Sendable {
   /// afterwards, so that the mean is exact.
   ///
   /// - Returns: Whether they are taken; if not, ``wait(at:)`` says for how long.
-  package mutating func take(_ byteCount: Int, at now: ContinuousClock.Instant) -> Bool {
+  package mutating func take(_ byteCount: Int, at now: @autoclosure () -> ContinuousClock.Instant) -> Bool {
+    // Without a limit not even the clock is read.
     guard let rate = bytesPerSecond else { return true }
+    let now = now()
     allowance = allowance(at: now, Double(rate))
     countedAt = now
     guard allowance > 0 else { return false }

@@ -22,6 +22,8 @@ final class PartFile: @unchecked Sendable {
   struct Means: Sendable {
     let queue: DispatchQueue
     let pool: BlockPool
+    /// Gives the rows of a whole file whose beginning does not.
+    let inspect: (@Sendable (_ path: String, ShardExpectation) throws -> Int)?
     /// Called on the disk queue when the loop waits for room and there is some.
     let onRoom: @Sendable () -> Void
   }
@@ -32,7 +34,6 @@ final class PartFile: @unchecked Sendable {
   private let backlog = DiskBacklog()
 
   private var block: Block
-  private var headerByteCount = 10
   /// Whether steps run here and now, because this is the disk queue.
   private var isOnDiskQueue = false
   /// Bytes held from the start of the shard.
@@ -43,17 +44,17 @@ final class PartFile: @unchecked Sendable {
   private(set) var totalByteCount: Int?
   /// The size of a shard for which too little room is reserved.
   private(set) var outgrownByteCount: Int?
-  /// The header, once enough bytes came.
-  private(set) var header: NpyHeader?
+  /// What the file's beginning says, once enough bytes came.
+  private(set) var head: FeatureHead?
 
   /// Bytes of the whole shard, as far as anyone said.
-  var wholeByteCount: Int? { expectation.byteCount ?? header?.fileByteCount ?? totalByteCount }
+  var wholeByteCount: Int? { expectation.byteCount ?? head?.fileByteCount ?? totalByteCount }
 
   /// The same for a message.
   var wholeText: String { wholeByteCount.map(String.init) ?? "an unknown number of" }
 
   /// Whether every byte of the shard is here.
-  var isWhole: Bool { header?.fileByteCount == byteCount }
+  var isWhole: Bool { head?.fileByteCount == byteCount }
 
   /// The first failure of the disk.
   var failure: FetchError? { backlog.failure }
@@ -73,9 +74,9 @@ final class PartFile: @unchecked Sendable {
     store = try PartStore(
       opening: path, checkpointByteCount: checkpointByteCount,
       roomByteCount: expectation.byteCount ?? expectation.roomByteCount)
-    if let (point, start) = try store.readPartial(), let header = header(of: point, start) {
+    if let (point, start) = try store.readPartial(), let head = head(of: point, start) {
       try store.takeUp(point)
-      self.header = header
+      self.head = head
       source = point.source
       validator = point.validator
       totalByteCount = point.totalByteCount
@@ -93,8 +94,7 @@ final class PartFile: @unchecked Sendable {
   func startOver() {
     block.clear()
     byteCount = 0
-    headerByteCount = 10
-    header = nil
+    head = nil
     source = nil
     validator = EntityValidator()
     totalByteCount = nil
@@ -123,9 +123,9 @@ final class PartFile: @unchecked Sendable {
       let taken = block.append(bytes.extracting(done..<bytes.byteCount))
       done += taken
       byteCount += taken
-      if header == nil { try readHeader() }
-      if let header, byteCount > header.fileByteCount {
-        throw FetchError(.integrity, "more bytes than the \(header.fileByteCount) that its .npy header declares")
+      if head == nil { try readHead() }
+      if let head, byteCount > head.fileByteCount {
+        throw FetchError(.integrity, "more bytes than the \(head.fileByteCount) that its header declares")
       }
       guard block.isFull else { continue }
       if let failure { throw failure }
@@ -135,7 +135,7 @@ final class PartFile: @unchecked Sendable {
 
   /// Hands the block to the disk.
   private func flush() {
-    guard block.byteCount > 0, header != nil else { return }
+    guard block.byteCount > 0, head != nil else { return }
     let full = block
     block = means.pool.take()
     let pool = means.pool
@@ -186,11 +186,13 @@ final class PartFile: @unchecked Sendable {
     try onDiskQueue { () throws(FetchError) in
       flush()
       if let failure { throw failure }
-      guard let header, isWhole else { throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes") }
+      guard let head, isWhole else { throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes") }
       do throws(FetchError) {
+        var rowCount = head.rowCount
+        if rowCount == nil { rowCount = try inspectedRowCount() }
         let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
         return FinishedFile(
-          digest: done.digest, states: done.states, header: header, byteCount: byteCount, path: done.path)
+          digest: done.digest, states: done.states, rowCount: rowCount ?? 0, byteCount: byteCount, path: done.path)
       } catch {
         if error.code == .integrity { startOver() }
         throw error
@@ -201,59 +203,62 @@ final class PartFile: @unchecked Sendable {
   /// Removes the file and its resume point; on the disk queue.
   func discard() throws(FetchError) { try store.discard() }
 
-  // MARK: The header
+  /// The rows of a file that only its end tells, examined where it lies.
+  private func inspectedRowCount() throws(FetchError) -> Int {
+    guard let inspect = means.inspect else {
+      throw FetchError(.usage, "files of this format cannot be examined here")
+    }
+    do {
+      return try inspect(store.path, expectation)
+    } catch {
+      throw FetchError(.integrity, "\(error)")
+    }
+  }
+
+  // MARK: The beginning of the file
 
   /// R11: what the first bytes say must fit everything that is expected.
-  private func readHeader() throws(FetchError) {
+  private func readHead() throws(FetchError) {
     let start = block.withBytes { bytes in
-      bytes.byteCount < headerByteCount && looksLikeNpy(bytes) ? nil : prefix(of: bytes)
+      unsafe bytes.withUnsafeBytes { unsafe Array($0.prefix(FeatureHead.maximumByteCount)) }
     }
-    guard let start else { return }
-    switch NpyHeader.parse(start) {
-    case .needs(let count): headerByteCount = count
+    switch FeatureHead.parse(start, of: expectation.format, byteCount: expectation.byteCount ?? totalByteCount) {
+    case .needsMore: break
     case .malformed(let cause): throw FetchError(.integrity, cause)
-    case .header(let parsed):
+    case .head(let parsed):
       try check(parsed)
-      header = parsed
+      head = parsed
     }
   }
 
-  private func prefix(of bytes: RawSpan) -> [UInt8] {
-    unsafe bytes.withUnsafeBytes { unsafe Array($0.prefix(NpyHeader.maximumByteCount)) }
-  }
-
-  /// Whether the first bytes may still be a header's; an HTML page dies at byte 1.
-  private func looksLikeNpy(_ bytes: RawSpan) -> Bool {
-    let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
-    return unsafe bytes.withUnsafeBytes { bytes in unsafe zip(bytes, magic).allSatisfy { $0 == $1 } }
-  }
-
-  private func check(_ header: NpyHeader) throws(FetchError) {
-    guard header.dimension == expectation.dimension else {
+  private func check(_ head: FeatureHead) throws(FetchError) {
+    if let dimension = head.dimension, dimension != expectation.dimension {
       throw FetchError(
-        .integrity, "its rows have \(header.dimension) elements where the source has \(expectation.dimension)")
+        .integrity, "its rows have \(dimension) elements where the source has \(expectation.dimension)")
     }
-    guard header.elementType == expectation.elementType else {
+    if let elementType = head.elementType, elementType != expectation.elementType {
       throw FetchError(
-        .integrity,
-        "its elements are \(header.elementType.rawValue) where the source has \(expectation.elementType.rawValue)")
+        .integrity, "its elements are \(elementType.rawValue) where the source has \(expectation.elementType.rawValue)")
     }
     for (size, teller) in [(expectation.byteCount, "the catalog"), (totalByteCount, "the server")] {
-      guard let size, size != header.fileByteCount else { continue }
+      guard let size, size != head.fileByteCount else { continue }
       throw FetchError(
-        .integrity, "\(teller) says \(size) bytes and its .npy header declares \(header.fileByteCount)")
+        .integrity, "\(teller) says \(size) bytes and its header declares \(head.fileByteCount)")
     }
     // Invariant 6: room is reserved before the bytes come. All checks are
     // passed, so the size is believed, and it is the caller's turn.
-    if let room = expectation.roomByteCount, header.fileByteCount > room {
-      outgrownByteCount = header.fileByteCount
-      throw FetchError(.diskFull, "\(header.fileByteCount) bytes where room for \(room) is reserved")
+    if let room = expectation.roomByteCount, head.fileByteCount > room {
+      outgrownByteCount = head.fileByteCount
+      throw FetchError(.diskFull, "\(head.fileByteCount) bytes where room for \(room) is reserved")
     }
   }
 
-  /// The header of a partial, if that can be continued.
-  private func header(of point: ResumePoint, _ start: [UInt8]) -> NpyHeader? {
-    guard case .header(let parsed) = NpyHeader.parse(start) else { return nil }
+  /// The beginning of a partial, if that can be continued.
+  private func head(of point: ResumePoint, _ start: [UInt8]) -> FeatureHead? {
+    let total = expectation.byteCount ?? point.totalByteCount
+    guard case .head(let parsed) = FeatureHead.parse(start, of: expectation.format, byteCount: total) else {
+      return nil
+    }
     do { try check(parsed) } catch { return nil }
     guard point.byteCount <= parsed.fileByteCount,
       point.totalByteCount ?? parsed.fileByteCount == parsed.fileByteCount

@@ -225,7 +225,7 @@ final class PartStore: @unchecked Sendable {
       let count = unsafe pread(descriptor, &piece, wanted, off_t(done))
       if count < 0, errno == EINTR { continue }
       guard count > 0 else { throw FetchError(Disk.systemError("read", path)) }
-      if done == 0 { start = Array(piece.prefix(min(count, NpyHeader.maximumByteCount))) }
+      if done == 0 { start = Array(piece.prefix(min(count, FeatureHead.maximumByteCount))) }
       unsafe hasher.update(piece.span.bytes.extracting(first: count))
       done += count
     }

@@ -271,7 +271,7 @@ package final class SyncRun: Sendable {
       + locations.filter { $0.isAskedLast && $0.state == .absent }
     var expectation = ShardExpectation(
       byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
-      elementType: source.elementType)
+      elementType: source.elementType, format: FeatureFormat(ofFile: shard.name))
     expectation.roomByteCount = isBounded || byteCount > 0 ? byteCount : nil
     return FetchRequest(
       id: shard.id, mirrors: ordered.map { FetchMirror(id: $0.mirrorID, url: $0.url) },
@@ -370,7 +370,7 @@ package final class SyncRun: Sendable {
     let path = String(fetched.path.dropFirst(catalog.layout.shards.count + 1))
     let number = try catalog.recordFetched(
       FetchedBytes(
-        digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.header.rowCount, path: path,
+        digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount, path: path,
         mirrorID: fetched.mirrorID, etag: fetched.validator.etag, lastModified: fetched.validator.lastModified,
         states: fetched.states),
       of: shard)

@@ -95,7 +95,7 @@ final class Transfer {
     var question = RangeQuestion()
     question.expectedByteCount = request.expectation.byteCount
     question.retryAfterCap = configuration.retryAfterCap
-    if let part, part.source == source, let header = part.header {
+    if let part, part.source == source, let head = part.head {
       let knowsDigest = request.expectation.digest != nil
       let rangeGuard: RangeQuestion.Guard? =
         if wantsBareRange {
@@ -109,7 +109,7 @@ final class Transfer {
       if let rangeGuard {
         question.offset = part.byteCount
         question.rangeGuard = rangeGuard
-        question.partialTotal = header.fileByteCount
+        question.partialTotal = head.fileByteCount
         question.partialValidator = part.validator
       }
     }

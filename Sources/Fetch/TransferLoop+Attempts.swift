@@ -12,7 +12,8 @@ extension TransferLoop {
   func open(_ transfer: Transfer) {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
     let (control, interval) = (control, configuration.checkpointByteCount)
-    let means = PartFile.Means(queue: transfer.queue, pool: pool, onRoom: { control.poke() })
+    let means = PartFile.Means(
+      queue: transfer.queue, pool: pool, inspect: configuration.inspect, onRoom: { control.poke() })
     onDisk(transfer) {
       do throws(FetchError) {
         return .opened(
@@ -133,7 +134,7 @@ extension TransferLoop {
         transfer,
         .fetched(
           FetchedShard(
-            digest: file.digest, states: file.states, byteCount: file.byteCount, header: file.header,
+            digest: file.digest, states: file.states, byteCount: file.byteCount, rowCount: file.rowCount,
             validator: part.validator,
             mirrorID: transfer.mirror.id, path: file.path)))
     case .finished(.failure(let error)):
@@ -188,8 +189,9 @@ extension TransferLoop {
     guard let part = transfer.part else { preconditionFailure("a body without a part file") }
     if result == CURLE_OK, part.isWhole { return finish(transfer) }
     guard result == CURLE_OK else { return end(transfer, failure(for: exchange.networkError(result))) }
-    if part.header == nil {
-      return end(transfer, .mirrorFault(FetchError(.integrity, "\(part.byteCount) bytes are too few for an .npy file")))
+    if part.head == nil {
+      let cause = "\(part.byteCount) bytes are too few for a feature file"
+      return end(transfer, .mirrorFault(FetchError(.integrity, cause)))
     }
     // A body that was whole by its own length is the wrong file, not a cut one;
     // a range may be shorter than asked for.
@@ -359,7 +361,7 @@ extension TransferLoop {
       // found and judged anew by the next run.
       if let part {
         do throws(FetchError) {
-          if isWorthless || part.header == nil { try part.discard() } else { try part.park() }
+          if isWorthless || part.head == nil { try part.discard() } else { try part.park() }
         } catch {}
       }
       return .putAside

@@ -43,7 +43,9 @@ protocol WebRequestOwner: AnyObject {
   private let easy: UnsafeMutableRawPointer
   private var headerList: UnsafeMutablePointer<curl_slist>?
   private let errorBuffer: UnsafeMutablePointer<CChar>
-  private weak var owner: (any WebRequestOwner)?
+  /// Unsafe, as libcurl calls for every 16 KiB: the owner keeps this request, and
+  /// its loop the owner for as long as the handle is in the multi handle.
+  private unowned(unsafe) let owner: any WebRequestOwner
   private let address: WebAddress
   private let configuration: FetchConfiguration
   /// S6: asked before a connection is made or used again, if that is not free.
@@ -57,7 +59,7 @@ protocol WebRequestOwner: AnyObject {
     unsafe self.easy = easy
     unsafe errorBuffer = .allocate(capacity: Int(CURL_ERROR_SIZE))
     unsafe errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
-    self.owner = owner
+    unsafe self.owner = owner
     address = form.address
     self.configuration = configuration
     try setUp(form, configuration)
@@ -124,8 +126,7 @@ protocol WebRequestOwner: AnyObject {
   }
 
   private func setUpCallbacks() throws(FetchError) {
-    // The context is unretained: the owner keeps the request, and its loop the
-    // owner for as long as the handle is in the multi handle.
+    // The context is unretained for the same reason as the owner.
     let context = unsafe Unmanaged.passUnretained(self).toOpaque()
     try check(
       unsafe ccurl_set_callbacks(
@@ -134,13 +135,13 @@ protocol WebRequestOwner: AnyObject {
           guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
           let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
           let line = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
-          return unsafe request.owner?.takeHeader(Array(line)) ?? false ? size * count : 0
+          return unsafe request.owner.takeHeader(Array(line)) ? size * count : 0
         },
         { bytes, size, count, context in
           guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
           let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
           let body = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
-          switch unsafe request.owner?.takeBody(body.bytes) ?? .refused {
+          switch unsafe request.owner.takeBody(body.bytes) {
           case .taken: return size * count
           case .later: return Int(CURL_WRITEFUNC_PAUSE)
           case .refused: return 0

@@ -21,7 +21,7 @@ import Testing
     #expect(run.error == nil)
     #expect(bytes(at: fetched.path) == shard)
     #expect(fetched.digest == ContentDigest.of(shard))
-    #expect(fetched.header.rowCount == 5_000)
+    #expect(fetched.rowCount == 5_000)
     #expect(fetched.validator.etag == "\"1\"")
     #expect(try directory.contents() == ["1-\(fetched.digest.prefix(16)).npy"])
     #expect(run.attempts.map(\.outcome) == [.succeeded])

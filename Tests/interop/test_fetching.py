@@ -6,14 +6,19 @@ import http.server
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import threading
+import time
 import unittest
 import xml.etree.ElementTree
+
+import numpy as np
 
 from s3server import S3Server
 from support import (
     DIMENSION, FEATURES, INPUTS_MISSING, INTEGRITY, LOCKED, PARTIAL, SHARDS, USAGE, LakeTest, environment, json_lines)
+from webserver import free_port
 
 # The example images; one shard of the second place is missing.
 TWO_PLACES = """
@@ -210,6 +215,57 @@ class Fetching(LakeTest):
     def test_a_timetable_that_is_none_is_refused(self) -> None:
         self.add()
         self.lake.run("sync", "--bwlimit", "25:00,1MB/s", exits=USAGE)
+
+
+class Faces(LakeTest):
+    """What a real nginx does when it is set up otherwise."""
+
+    def add(self, url: str) -> None:
+        self.lake = self.new_lake()
+        self.lake.run("source", "add", "images", "--url", f"{url}/img_emb_{{ordinal:04}}.npy", "--count", SHARDS,
+                      "--dimension", DIMENSION, "--sha256", FEATURES / "sha256sums.txt")
+
+    def test_a_server_without_ranges_is_asked_for_the_whole_again(self) -> None:
+        rows = np.random.default_rng(1).standard_normal((20_000, DIMENSION)).astype(np.float16)
+        (self.scratch / "served").mkdir()
+        np.save(self.scratch / "served" / "0.npy", rows)
+        server = self.serve(self.scratch / "served", "location / { root @root@; max_ranges 0; limit_rate 12m; }")
+        self.lake = self.new_lake()
+        self.lake.run("source", "add", "images", "--url", f"{server.url}/{{ordinal}}.npy", "--count", 1, "--dimension", DIMENSION)
+        process = subprocess.Popen(self.lake.command("sync", "--quiet"), env=environment(), stderr=subprocess.DEVNULL)
+        part, deadline = self.lake.directory / "shards" / "images" / "0.npy.part", time.monotonic() + 60
+        while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 1 << 20):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=60), 130)
+        self.lake.run("sync")
+        (shard,) = (self.lake.directory / "shards" / "images").glob("0.*.npy")
+        np.testing.assert_array_equal(np.load(shard), rows)
+        self.assertTrue(any(request["range"] and request["status"] == 200 for request in server.requests()))
+
+    def test_tls_with_an_authority_of_ones_own(self) -> None:
+        def openssl(*arguments: str) -> None:
+            subprocess.run(["openssl", *arguments], cwd=self.scratch, check=True, capture_output=True)
+
+        new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+        openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
+        openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=127.0.0.1")
+        (self.scratch / "names").write_text("subjectAltName=IP:127.0.0.1")
+        openssl("x509", "-req", "-in", "own.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-extfile", "names", "-out", "own.pem")
+        port = free_port()
+        self.serve(FEATURES, f"""
+            listen 127.0.0.1:{port} ssl;
+            ssl_certificate {self.scratch}/own.pem;
+            ssl_certificate_key {self.scratch}/own.key;
+            location / {{ alias @root@/img_emb/; }}
+        """)
+        self.add(f"https://127.0.0.1:{port}")
+        done = self.lake.attempt("sync", "--shards", "0")
+        self.assertEqual(done.returncode, PARTIAL, done.stderr)
+        self.assertIn("certificate", done.stderr)
+        self.lake.run("sync", SSL_CERT_FILE=str(self.scratch / "ca.pem"))
+        self.assertEqual({row["trust"] for row in self.lake.rows("SELECT trust FROM v_shard")}, {"manifest"})
 
 
 class RecordingServer:

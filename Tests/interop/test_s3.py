@@ -105,7 +105,8 @@ class RealStore(LakeTest):
         self.add("large", 1, 512)
         part = self.lake.directory / "shards" / "images"
         process = subprocess.Popen(
-            self.lake.command("sync", "--bwlimit", "8MB/s", "--quiet"), env=environment(**self.keys), cwd=self.scratch)
+            self.lake.command("sync", "--bwlimit", "8MB/s", "--quiet"), env=environment(**self.keys), cwd=self.scratch,
+            stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not any(path.stat().st_size > 1 << 20 for path in part.glob("*.part")):
             time.sleep(0.02)

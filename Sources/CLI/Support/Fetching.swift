@@ -4,6 +4,7 @@ internal import ArgumentParser
 internal import Catalog
 internal import Fetch
 internal import Foundation
+internal import Indexer
 internal import Synchronization
 
 extension FetchConfiguration {
@@ -11,9 +12,17 @@ extension FetchConfiguration {
   static var ofTool: FetchConfiguration {
     var configuration = FetchConfiguration()
     configuration.userAgent = "tarn/\(Tool.version)"
-    let credentials = Credentials(environment: ProcessInfo.processInfo.environment)
+    let environment = ProcessInfo.processInfo.environment
+    // As OpenSSL and curl name it; libcurl by itself looks at neither.
+    configuration.certificateAuthorityPath =
+      ["SSL_CERT_FILE", "CURL_CA_BUNDLE"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
+    let credentials = Credentials(environment: environment)
     configuration.headers = credentials.headers(for:)
-    configuration.s3 = S3Settings(environment: ProcessInfo.processInfo.environment)
+    configuration.inspect = { path, expected in
+      try FeatureFile.rowCount(
+        of: path, as: expected.format, dimension: expected.dimension, elementType: expected.elementType)
+    }
+    configuration.s3 = S3Settings(environment: environment)
     return configuration
   }
 

@@ -11,7 +11,8 @@ struct SourceAdd: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "add", abstract: "Register a source: where its shards are and what is known of them.",
     discussion: """
-      TEMPLATE is a URL with the shard's number left open: {ordinal} or, padded with zeros, {ordinal:04}.
+      TEMPLATE is a URL with the shard's number left open: {ordinal} or, padded with zeros, {ordinal:04}. Shards are .npy,
+      .safetensors, .fbin, .fvecs or .pt files (torch.save, one tensor) of one matrix each, told apart by their names.
 
       EXAMPLES
         tarn source add images --url 'https://host/img_emb/img_emb_{ordinal:04}.npy' --count 2314 \\
@@ -22,7 +23,8 @@ struct SourceAdd: ParsableCommand {
 
       s3:// addresses are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), or the profile
       AWS_PROFILE of ~/.aws; AWS_ENDPOINT_URL names a store that is not AWS's, AWS_REGION its region. HF_TOKEN goes to
-      huggingface.co. Secrets stay in the environment: the catalog holds none.
+      huggingface.co. Secrets stay in the environment: the catalog holds none. Certificates are
+      checked against the system's store, or against the file SSL_CERT_FILE.
 
       \(ExitStatus.help)
       """)

@@ -81,7 +81,7 @@ struct SourceProbe: AsyncParsableCommand {
       Output.line("on no mirror: \(lacking.count) shards: \(shown)\(lacking.count > 20 ? " …" : "")")
     }
     if let first = wrong.first {
-      Output.line("served wrongly everywhere: \(wrong.count) shards; of the first, \(first.name): \(first.error)")
+      Output.line("refused or wrong on every mirror: \(wrong.count) shards; the first, \(first.name): \(first.error)")
     }
   }
 

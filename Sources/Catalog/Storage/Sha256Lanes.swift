@@ -15,9 +15,11 @@ struct Sha256Job: @unchecked Sendable {
 
 /// Carries out SHA-256 jobs of several threads, two at a time where two wait.
 ///
-/// Whoever finds a free lead hashes at once; the others wait, and the one who is
-/// done hands its lead to the first of them, with the second as its partner. So
-/// a lone thread waits for nobody, and a crowd makes pairs.
+/// Whoever finds a free lead takes it; the others wait, and the one who is done
+/// hands its lead to the first of them, with the second as its partner. A lead
+/// without a partner waits a moment for one if other strings were hashed just
+/// now: two apart cost the cores nearly twice what a pair does. So a lone thread
+/// waits for nobody, and a crowd makes pairs.
 ///
 /// `@unchecked Sendable`: every mutable property is used under `lock`.
 final class Sha256Lanes: @unchecked Sendable {
@@ -37,24 +39,67 @@ final class Sha256Lanes: @unchecked Sendable {
   private let lock = NSLock()
   private var waiting: [Ticket] = []
   private var leadCount = 0
+  /// The lead that waits for a partner.
+  private var seeker: Ticket?
+  /// The string of the last job, and when the one before was another.
+  private var lastStream: UnsafeMutablePointer<csha256_stream>?
+  private var changedAt = ContinuousClock.now - .seconds(1)
   /// Half of the processors: the others bring the bytes.
   private let mostLeads = max(1, ProcessInfo.processInfo.activeProcessorCount / 2)
+
+  /// How long ago another string was hashed for company to be likely, and how
+  /// long a lead waits for it: less than a block takes to be hashed and written.
+  private static let companyWindow = Duration.milliseconds(20)
+  private static let patience = DispatchTimeInterval.microseconds(1_500)
+
+  private enum Role { case lead, seeker, follower }
 
   /// Adds the job's bytes to its SHA-256; returns when that is done.
   func run(_ job: Sha256Job) {
     let ticket = Ticket(job)
-    let isLead = lock.withLock {
-      guard leadCount == mostLeads else {
-        leadCount += 1
-        return true
+    var role = lock.withLock { () -> Role in
+      noteStream(of: job)
+      if let found = seeker {
+        seeker = nil
+        found.partner = ticket
+        found.signal.signal()
+        return .follower
       }
-      waiting.append(ticket)
-      return false
+      guard leadCount < mostLeads else {
+        waiting.append(ticket)
+        return .follower
+      }
+      leadCount += 1
+      return seek(ticket)
     }
-    if !isLead {
+    if role == .follower {
       ticket.signal.wait()
       if ticket.isDone { return }
+      role = lock.withLock { ticket.partner == nil ? seek(ticket) : .lead }
     }
+    if role == .seeker {
+      _ = ticket.signal.wait(timeout: .now() + Self.patience)
+      // A partner may have come between the end of the wait and here.
+      lock.withLock { if seeker === ticket { seeker = nil } }
+    }
+    lead(ticket)
+  }
+
+  /// Remembers whose job came when; under the lock.
+  private func noteStream(of job: Sha256Job) {
+    if job.job.stream != lastStream { changedAt = .now }
+    lastStream = job.job.stream
+  }
+
+  /// What a lead without a partner does; under the lock.
+  private func seek(_ ticket: Ticket) -> Role {
+    guard seeker == nil, ContinuousClock.now - changedAt < Self.companyWindow else { return .lead }
+    seeker = ticket
+    return .seeker
+  }
+
+  /// Hashes, alone or with a partner, and hands the lead on.
+  private func lead(_ ticket: Ticket) {
     let partner = ticket.partner
     let jobs = [ticket.job.job] + (partner.map { [$0.job.job] } ?? [])
     jobs.withUnsafeBufferPointer { csha256_run(path, $0.baseAddress, $0.count) }

@@ -68,9 +68,30 @@ package final class FeatureFile: Sendable {
       hint: "replace the file, or leave such rows out with --bad-rows skip")
   }
 
-  private static func layout(of path: String) throws -> FeatureLayout {
+  /// Examines a file that does not bear its own name yet.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - format: What its name would say.
+  ///   - dimension: The dimension it must have.
+  ///   - elementType: The element type it must have.
+  /// - Returns: Its rows.
+  /// - Throws: ``IndexerError`` as ``init(_:dimension:elementType:)`` does.
+  package static func rowCount(
+    of path: String, as format: FeatureFormat, dimension: Int, elementType: ElementType
+  ) throws -> Int {
+    let layout = try layout(of: path, as: format)
+    guard layout.dimension == dimension, layout.elementType == elementType else {
+      throw IndexerError(
+        .badFeatures,
+        "\(path) has rows of \(layout.dimension) \(layout.elementType) elements, not \(dimension) of \(elementType)")
+    }
+    return layout.rowCount
+  }
+
+  private static func layout(of path: String, as format: FeatureFormat? = nil) throws -> FeatureLayout {
     try explained(path) {
-      switch FeatureFormat(ofFile: path) {
+      switch format ?? FeatureFormat(ofFile: path) {
       case .npy:
         let header = try header(of: path)
         return try FeatureLayout(

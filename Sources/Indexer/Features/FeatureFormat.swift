@@ -1,36 +1,7 @@
-// The formats of feature files, told apart by their names.
+// Where the rows of a feature file are, by whichever format it has, and how a
+// file of which nothing is believed is read.
 
 internal import Catalog
-
-/// How a feature file is laid out.
-package enum FeatureFormat: String, Sendable, CaseIterable {
-  /// NumPy's, also for names that say nothing.
-  case npy
-  /// What `torch.save` writes: a zip archive with a pickle and the elements.
-  case torch
-  case safetensors
-  /// A count and a dimension, then float32 rows.
-  case fbin
-  /// float32 rows, each behind its dimension.
-  case fvecs
-
-  /// The format that a file's name says, or `.npy`.
-  package init(ofFile path: String) { self = FeatureFormat(extensionOf: path) ?? .npy }
-
-  /// The format that a file's extension says; nil when it is none of them.
-  package init?(extensionOf path: String) {
-    let name = path.split(separator: "/").last ?? ""
-    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-    switch parts.count > 1 ? parts.last?.lowercased() : nil {
-    case "npy": self = .npy
-    case "pt", "pth", "tensor": self = .torch
-    case "safetensors": self = .safetensors
-    case "fbin": self = .fbin
-    case "fvecs": self = .fvecs
-    default: return nil
-    }
-  }
-}
 
 /// Where the rows of a feature file are.
 struct FeatureLayout: Equatable {

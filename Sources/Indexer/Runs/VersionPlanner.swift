@@ -68,10 +68,12 @@ struct VersionPlanner {
   /// mirrors' size comes to.
   private func rowCount(of shard: Shard, _ source: Source) throws -> Int {
     if let revision = shard.revision { return revision.rowCount }
-    // NumPy pads the header of a matrix to 128 bytes.
-    let rowByteCount = source.dimension * source.elementType.byteCount
-    if let size = shard.likelyByteCount, size >= 128, (size - 128) % rowByteCount == 0 {
-      return (size - 128) / rowByteCount
+    let format = FeatureFormat(ofFile: shard.name)
+    if let size = shard.likelyByteCount,
+      let count = format.rowCount(
+        ofByteCount: size, dimension: source.dimension, elementType: source.elementType)
+    {
+      return count
     }
     throw IndexerError(
       .inputsMissing, "the number of rows of \(shard.name) is not known, and the ids after it depend on it",

@@ -1,0 +1,122 @@
+// Shards that are not .npy files: what their first bytes must say, and what is
+// asked of formats that do not tell their length there.
+
+import Catalog
+import Fetch
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+private func number(_ value: Int, _ width: Int = 4) -> [UInt8] { (0..<width).map { UInt8(value >> (8 * $0) & 255) } }
+
+/// Rows of 4 float32 elements in one of the formats.
+private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
+  let body = Array(makeShard(rows: rows, descr: "<f4").suffix(rows * 16))
+  switch format {
+  case .npy: return makeShard(rows: rows, descr: "<f4")
+  case .fbin: return number(rows) + number(4) + body
+  case .fvecs: return (0..<rows).flatMap { number(4) + body[$0 * 16..<$0 * 16 + 16] }
+  case .safetensors:
+    let header = #"{"a":{"dtype":"F32","shape":[\#(rows),4],"data_offsets":[0,\#(rows * 16)]}}"#
+    return number(header.utf8.count, 8) + Array(header.utf8) + body
+  case .torch: return [0x50, 0x4B, 3, 4] + body
+  }
+}
+
+@Suite struct FormatTests {
+  let directory: TemporaryDirectory
+
+  init() throws { directory = try TemporaryDirectory() }
+
+  private func request(_ format: FeatureFormat, _ url: String, dimension: Int = 4, size: Int? = nil) -> FetchRequest {
+    let path = directory.path
+    return FetchRequest(
+      id: 1, mirrors: [FetchMirror(id: 1, url: url)], partPath: path + "/1.part",
+      expectation: ShardExpectation(
+        byteCount: size, dimension: dimension, elementType: .float32, format: format),
+      finalPath: { "\(path)/1-\($0.prefix(16))" })
+  }
+
+  private func configuration() -> FetchConfiguration {
+    var configuration = quickConfiguration()
+    configuration.inspect = { path, _ in ((bytes(at: path)?.count ?? 4) - 4) / 16 }
+    return configuration
+  }
+
+  @Test(arguments: FeatureFormat.allCases) func fetchesAndContinuesEveryFormat(format: FeatureFormat) async throws {
+    let file = makeFile(format, rows: 3_000)
+    let server = try HostileServer { request in
+      request.precedingCount == 0
+        ? .answer(200, headers: ["ETag: \"1\""], body: Array(file[..<9_001]), framing: .length(file.count))
+        : .file(file, for: request)
+    }
+    let run = await fetch([request(format, server.url("/a"))], configuration: configuration())
+    let shard = try #require(run.shard())
+    #expect(bytes(at: shard.path) == file && shard.rowCount == 3_000)
+    #expect(server.requests.map(\.rangeStart) == [nil, 9_001])
+  }
+
+  @Test(arguments: FeatureFormat.allCases) func r11AnHTMLPageEndsAtItsFirstBytes(format: FeatureFormat) async throws {
+    let page = Array("<!doctype html><html>sorry".utf8) + [UInt8](repeating: 0x20, count: 1 << 20)
+    let server = try HostileServer { _ in .answer(200, body: page) }
+    let run = await fetch([request(format, server.url("/a"))], configuration: configuration())
+    #expect(run.failure()?.code == .integrity)
+    #expect(run.failure()?.message.contains("HTML") == true)
+    #expect(try directory.contents() == [])
+  }
+
+  @Test(arguments: [FeatureFormat.fbin, .fvecs, .safetensors])
+  func r11AnotherDimensionEndsBeforeTheRows(format: FeatureFormat) async throws {
+    let file = makeFile(format, rows: 100_000)
+    let server = try HostileServer { .file(file, for: $0) }
+    let run = await fetch([request(format, server.url("/a"), dimension: 5)], configuration: configuration())
+    #expect(run.failure()?.message.contains("its rows have 4 elements where the source has 5") == true)
+    #expect(try #require(run.attempts.first).receivedByteCount < file.count)
+  }
+
+  @Test(arguments: [FeatureFormat.fvecs, .torch])
+  func r8AFileWhoseLengthNobodySaysIsNotTaken(format: FeatureFormat) async throws {
+    let file = makeFile(format, rows: 100)
+    let server = try HostileServer { _ in .answer(200, body: file, framing: .untilClose) }
+    let run = await fetch([request(format, server.url("/a"))], configuration: configuration())
+    #expect(run.failure()?.code == .integrity)
+    let known = await fetch([request(format, server.url("/a"), size: file.count)], configuration: configuration())
+    #expect(known.shard()?.rowCount == 100)
+  }
+
+  @Test func aFormatThatNobodyCanExamineIsNotTaken() async throws {
+    let file = makeFile(.torch, rows: 100)
+    let server = try HostileServer { .file(file, for: $0) }
+    let run = await fetch([request(.torch, server.url("/a"))], configuration: quickConfiguration())
+    #expect(run.failure()?.code == .usage)
+  }
+
+  private static let sizes: [(format: FeatureFormat, size: Int, rows: Int?)] = [
+    (.npy, 240, 7), (.npy, 120, nil), (.npy, 129, nil), (.fbin, 120, 7), (.fbin, 240, nil), (.fvecs, 140, 7),
+    (.fvecs, 112, nil), (.torch, 1_000, nil), (.safetensors, 1_000, nil),
+  ]
+
+  @Test func aSizeTellsTheRowsWhereItCan() {
+    for (format, size, rows) in Self.sizes {
+      #expect(format.rowCount(ofByteCount: size, dimension: 4, elementType: .float32) == rows, "\(format) \(size)")
+    }
+  }
+
+  @Test func damagedBeginningsAreRefusedAndNeverTrap() {
+    var random = SplitMix64(seed: 5)
+    for format in FeatureFormat.allCases {
+      let file = makeFile(format, rows: 5)
+      for _ in 0..<2_000 {
+        var bytes = Array(file.prefix(Int.random(in: 0...file.count, using: &random)))
+        for _ in 0..<Int.random(in: 0...4, using: &random) where !bytes.isEmpty {
+          bytes[Int.random(in: 0..<min(bytes.count, 120), using: &random)] = UInt8.random(in: 0...255, using: &random)
+        }
+        let size = Bool.random(using: &random) ? file.count : nil
+        if case .head(let head) = FeatureHead.parse(bytes, of: format, byteCount: size) {
+          #expect(head.fileByteCount >= 0 && head.rowCount ?? 0 >= 0)
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,115 @@
+"""Shards of every feature format: fetched from a server, and the same bytes built from each."""
+
+import io
+import json
+import struct
+import zipfile
+
+import numpy as np
+
+from support import DIMENSION, FEATURES, INTEGRITY, SHARDS, LakeTest
+
+
+def fbin(rows: np.ndarray) -> bytes:
+    return struct.pack("<II", *rows.shape) + rows.tobytes()
+
+
+def fvecs(rows: np.ndarray) -> bytes:
+    return b"".join(struct.pack("<I", len(row)) + row.tobytes() for row in rows)
+
+
+def safetensors(rows: np.ndarray) -> bytes:
+    header = json.dumps({
+        "__metadata__": {"format": "pt"},
+        "features": {"dtype": "F32", "shape": list(rows.shape), "data_offsets": [0, rows.nbytes]}}).encode()
+    return struct.pack("<Q", len(header)) + header + rows.tobytes()
+
+
+def torch(rows: np.ndarray) -> bytes:
+    """What torch.save writes for one tensor, without PyTorch."""
+    def number(value: int) -> bytes:
+        return b"J" + struct.pack("<i", value)
+
+    count, columns = rows.shape
+    pickle = (
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + number(rows.size) + b"tQK\x00" + number(count) + number(columns)
+        + b"\x86" + number(columns) + b"K\x01\x86\x89ccollections\nOrderedDict\n)RtR.")
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in (("data.pkl", pickle), ("byteorder", b"little"), ("data/0", rows.tobytes()), ("version", b"3\n")):
+            archive.writestr("shard/" + name, data)
+    return file.getvalue()
+
+
+def npy(rows: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, rows)
+    return file.getvalue()
+
+
+WRITERS = {"npy": npy, "fbin": fbin, "fvecs": fvecs, "safetensors": safetensors, "pt": torch}
+
+
+class Formats(LakeTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.served = self.scratch / "served"
+        self.served.mkdir()
+        for ordinal in range(SHARDS):
+            rows = np.load(FEATURES / "img_emb" / f"img_emb_{ordinal:04}.npy").astype(np.float32)
+            for kind, write in WRITERS.items():
+                (self.served / f"{ordinal}.{kind}").write_bytes(write(rows))
+        (self.served / "text_emb").symlink_to(FEATURES / "text_emb")
+        self.server = self.serve(self.served)
+        self.lake = self.new_lake()
+
+    def add(self, kind: str, dimension: int = DIMENSION, name: str | None = None) -> None:
+        self.lake.run("source", "add", name or kind, "--url", f"{self.server.url}/{{ordinal}}.{kind}", "--count", SHARDS,
+                      "--dimension", dimension, "--dtype", "float32")
+
+    def test_every_format_is_fetched_and_gives_the_same_index(self) -> None:
+        for kind in WRITERS:
+            self.add(kind)
+        self.lake.run("source", "add", "captions", "--url", f"{self.server.url}/text_emb/text_emb_{{ordinal:04}}.npy",
+                      "--count", SHARDS, "--dimension", DIMENSION, "--modality", "text")
+        self.lake.run("sync")
+        self.lake.run("train", "clip", "--images", "npy", "--captions", "captions", "--nlist", 16, "--iterations", 2)
+        for kind in WRITERS:
+            self.lake.run("build", f"of-{kind}", "--trained", "clip", "--images", kind, "--shards-per-output", 3)
+        rows = self.lake.rows("SELECT version, sha256 FROM v_output_shard ORDER BY version, output")
+        digests = {kind: [row["sha256"] for row in rows if row["version"] == f"of-{kind}@1"] for kind in WRITERS}
+        for kind in WRITERS:
+            self.assertEqual(len(digests[kind]), SHARDS // 3)
+            self.assertEqual(digests[kind], digests["npy"], kind)
+        self.lake.run("verify")
+
+    def test_ids_are_planned_from_sizes_where_those_tell(self) -> None:
+        self.lake.add_examples(self.serve(FEATURES).url)
+        self.lake.run("sync")
+        self.lake.train()
+        last = SHARDS - 1
+        (before,) = self.lake.rows("SELECT sum(rows) AS rows FROM v_shard WHERE source = 'images' AND ordinal < ?", last)
+        for kind in ("npy", "fbin", "fvecs"):
+            self.add(kind)
+            self.lake.run("source", "probe", kind)
+            self.lake.run("build", f"of-{kind}", "--trained", "clip", "--images", kind, "--shards", last)
+            (found,) = self.lake.rows("SELECT first_id FROM v_version_input WHERE version = ?", f"of-{kind}@1")
+            self.assertEqual(found["first_id"], before["rows"], kind)
+
+    def test_something_else_is_refused(self) -> None:
+        for kind in WRITERS:
+            # The dimension is told by the first bytes, or by the end of the file.
+            self.add(kind, dimension=DIMENSION + 1, name=f"wrong-{kind}")
+            done = self.lake.attempt("sync", f"wrong-{kind}", "--shards", 0)
+            self.assertEqual(done.returncode, INTEGRITY, done.stderr)
+            self.assertRegex(done.stderr, f"rows (of|have) {DIMENSION} ", kind)
+            self.assertIn(f"{DIMENSION + 1}", done.stderr)
+        for kind in WRITERS:
+            path = self.served / f"1.{kind}"
+            path.write_bytes(b"<!DOCTYPE html><html>gone</html>".ljust(path.stat().st_size))
+            self.add(kind)
+            done = self.lake.attempt("sync", kind, "--shards", 1)
+            self.assertEqual(done.returncode, INTEGRITY, done.stderr)
+            self.assertIn("it is an HTML page", done.stderr, kind)
+        self.assertEqual([path for path in self.lake.files() if path.startswith("shards/")], [])
