@@ -37,6 +37,7 @@ let package = Package(
         .embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql"), .embedInCode("M0003_totals.sql"),
         .embedInCode("M0004_evaluation.sql"), .embedInCode("M0005_chunks.sql"),
         .embedInCode("M0006_router.sql"), .embedInCode("M0007_locations.sql"),
+        .embedInCode("M0008_views.sql"),
       ], swiftSettings: strict),
 
     .systemLibrary(

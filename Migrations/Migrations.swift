@@ -20,6 +20,7 @@ package let migrations: [Migration] = [
   migration(5, "M0005_chunks", PackageResources.M0005_chunks_sql),
   migration(6, "M0006_router", PackageResources.M0006_router_sql),
   migration(7, "M0007_locations", PackageResources.M0007_locations_sql),
+  migration(8, "M0008_views", PackageResources.M0008_views_sql),
 ]
 
 private func migration(_ number: Int, _ name: String, _ bytes: [UInt8]) -> Migration {

@@ -20,6 +20,12 @@ package final class LakeCatalog: Sendable {
   /// The schema this build reads and writes.
   package static let schemaNumber = migrations.last?.number ?? 0
 
+  /// SQLite's `cache_size` of every connection: 64 MiB, for catalogs of a million
+  /// shards; the 2 MiB of the default are read over and over.
+  static let cacheSize = -65_536
+  /// SQLite's `mmap_size` where much is read once: as much as it was built for.
+  static let mappedByteCount = 1 << 40
+
   /// Where the lake's directories are.
   package let layout: LakeLayout
 
@@ -120,11 +126,16 @@ package final class LakeCatalog: Sendable {
     configuration.maximumReaderCount = 1
     configuration.prepareDatabase { database in
       // recursive_triggers: REPLACE must fire the triggers that guard deletes.
-      // cache_size: 64 MiB, for catalogs of a million shards.
       try database.execute(
-        sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = -65536")
+        sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = \(cacheSize)")
     }
-    return try wrapped { try DatabaseQueue(path: readOnly ? readOnlyPath(path) : path, configuration: configuration) }
+    return try wrapped {
+      let queue = try DatabaseQueue(path: readOnly ? readOnlyPath(path) : path, configuration: configuration)
+      // GRDB asks for NORMAL with a write-ahead log: a power failure could then
+      // take back a commit and leave the removal of bytes that followed it.
+      if !readOnly { try queue.inDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") } }
+      return queue
+    }
   }
 
   /// A WAL catalog in a directory that cannot be written opens only as
@@ -152,28 +163,36 @@ package final class LakeCatalog: Sendable {
     }
   }
 
-  /// Applies the migrations that a catalog has not seen.
+  /// Applies the migrations that a catalog has not seen, all or none.
   ///
   /// - Parameters:
   ///   - queue: The catalog's connection.
-  ///   - path: The catalog's file; a copy is left beside it first. Nil for a
-  ///     catalog that is being made.
-  /// - Throws: ``CatalogError``; the catalog is then at one of the schemas
-  ///   between, whole.
+  ///   - path: The catalog's file; a checked copy is beside it before anything
+  ///     is committed. Nil for a catalog that is being made.
+  /// - Throws: ``CatalogError``; the catalog is then as it was.
   static func migrate(_ queue: DatabaseQueue, backingUp path: String? = nil) throws {
     try wrapped {
       let from = try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
-      if let path, from < schemaNumber {
-        let backup = migrationBackupPath(path, schemaNumber: from)
-        _ = try queue.inDatabase { try copy($0, to: backup) }
-      }
-      for migration in migrations where migration.number > from {
-        try queue.write { database in
-          try database.execute(sql: migration.sql)
+      guard from < schemaNumber else { return }
+      try queue.inDatabase { database in
+        // Everything is read through once, and a failed read ends in no commit.
+        try database.execute(sql: "PRAGMA cache_size = -262144; PRAGMA mmap_size = \(mappedByteCount)")
+        defer { try? database.execute(sql: "PRAGMA cache_size = \(cacheSize); PRAGMA mmap_size = 0") }
+        try database.inTransaction(.immediate) {
+          // Nobody else can commit from here on, so that the copy, taken and
+          // checked on a thread of its own meanwhile, is of what is migrated.
+          let backup = path.map { path in
+            ThreadedWork("tarn-backup") { try copyBeforeMigration(of: path, schemaNumber: from) }
+          }
+          defer { _ = try? backup?.wait() }
+          // No check of foreign keys at the end: they hold in the copy, and the
+          // connection enforces them.
+          for migration in migrations where migration.number > from { try database.execute(sql: migration.sql) }
           try database.execute(
-            sql: "PRAGMA user_version = \(migration.number); PRAGMA application_id = \(applicationID)")
-          try database.checkForeignKeys()
-          try FaultPlan.step("commit", migration.name)
+            sql: "PRAGMA user_version = \(schemaNumber); PRAGMA application_id = \(applicationID)")
+          try backup?.wait()
+          try FaultPlan.step("commit", "migration to schema \(schemaNumber)")
+          return .commit
         }
       }
     }

@@ -49,9 +49,8 @@ package final class QueryConsole: @unchecked Sendable {
     }
     handle = opened
     sqlite3_busy_timeout(opened, 10_000)
-    // 64 MiB: the 2 MiB of the default are read over and over by a query that
-    // looks at a million rows.
-    sqlite3_exec(opened, "PRAGMA cache_size = -65536", nil, nil, nil)
+    let pragmas = "PRAGMA cache_size = \(LakeCatalog.cacheSize); PRAGMA mmap_size = \(LakeCatalog.mappedByteCount)"
+    sqlite3_exec(opened, pragmas, nil, nil, nil)
     sqlite3_limit(opened, SQLITE_LIMIT_ATTACHED, 0)
     sqlite3_limit(opened, SQLITE_LIMIT_SQL_LENGTH, 1_000_000)
     sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, 100_000_000)

@@ -3,7 +3,6 @@
 
 internal import CCurl
 internal import Catalog
-internal import Foundation
 internal import Glibc
 internal import Synchronization
 
@@ -41,18 +40,10 @@ package final class Fetcher: Sendable {
   ) async throws {
     let (configuration, control) = (configuration, control)
     try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-        let thread = Thread {
-          continuation.resume(
-            with: Result {
-              let loop = try TransferLoop(
-                configuration: configuration, control: control, supply: supply, onEvent: onEvent)
-              try loop.run()
-            })
-        }
-        thread.name = "tarn-fetch"
-        thread.start()
-      }
+      try await ThreadedWork("tarn-fetch") {
+        let loop = try TransferLoop(configuration: configuration, control: control, supply: supply, onEvent: onEvent)
+        try loop.run()
+      }.value()
     } onCancel: {
       control.cancel()
     }

@@ -65,17 +65,10 @@ package final class Prober: Sendable {
   package func run(_ targets: [ProbeTarget], onFinding: @escaping @Sendable (ProbeFinding) -> Void) async throws {
     let (configuration, control, concurrency) = (configuration, control, concurrency)
     try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-        let thread = Thread {
-          continuation.resume(
-            with: Result {
-              let loop = try ProbeLoop(targets, concurrency, configuration, control, onFinding)
-              try loop.run()
-            })
-        }
-        thread.name = "tarn-probe"
-        thread.start()
-      }
+      try await ThreadedWork("tarn-probe") {
+        let loop = try ProbeLoop(targets, concurrency, configuration, control, onFinding)
+        try loop.run()
+      }.value()
     } onCancel: {
       control.cancel()
     }

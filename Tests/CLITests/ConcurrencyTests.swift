@@ -34,10 +34,10 @@ import Testing
     let captions = try LakeFixture.sources().directory.path + "/captions"
     let scoreboard = Scoreboard()
     let deadline = ContinuousClock.now + Self.duration
-    await withTaskGroup(of: Void.self) { group in
+    try await withThrowingTaskGroup(of: Void.self) { group in
       for writer in 0..<Self.writerCount {
         group.addTask {
-          await Self.onThread {
+          try await Self.onThread {
             var round = 0
             repeat {
               let commands = Self.writing(writer, round, captions)
@@ -54,7 +54,7 @@ import Testing
       }
       for reader in 0..<Self.readerCount {
         group.addTask {
-          await Self.onThread {
+          try await Self.onThread {
             var round = reader
             repeat {
               Self.run(lake, Self.reading(round, lake), scoreboard) { $0.reads += 1 }
@@ -63,6 +63,7 @@ import Testing
           }
         }
       }
+      try await group.waitForAll()
     }
     let result = scoreboard.tally.withLock { $0 }
     print(
@@ -122,12 +123,7 @@ import Testing
   }
 
   /// Waiting for a process blocks a thread, which the tasks' own must not do.
-  private static func onThread(_ body: @escaping @Sendable () -> Void) async {
-    await withCheckedContinuation { continuation in
-      Thread.detachNewThread {
-        body()
-        continuation.resume()
-      }
-    }
+  private static func onThread(_ body: @escaping @Sendable () -> Void) async throws {
+    try await ThreadedWork("contender", body).value()
   }
 }

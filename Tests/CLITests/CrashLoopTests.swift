@@ -1,6 +1,6 @@
 // The process killed, or the disk full or broken, before each durable step of
-// sync, train, build (its seal included), gc, backup and of the migration of older
-// catalogs; then the same command again, which must end with the
+// sync, train, build (its seal included), gc, backup, rebuild-catalog and of the
+// migration of older catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
 import Catalog
@@ -50,12 +50,14 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
   case migrationFromSecond = "migration from schema 2"
+  /// In a lake whose catalog has a damaged page.
+  case rebuild = "rebuild-catalog"
 
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
     case .train, .routedTrain: .trained
-    case .build, .fetchingBuild, .gc, .backup, .migrationFromFirst, .migrationFromSecond: .built
+    case .build, .fetchingBuild, .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
     }
   }
 
@@ -74,6 +76,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       let lake = try LakeFixture.make(.built)
       try OldCatalog.age(lake.lake, toSchema: self == .migrationFromFirst ? 1 : 2)
       return lake
+    case .rebuild:
+      let lake = try LakeFixture.make(.built)
+      try lake.damageCatalog()
+      return lake
     case .sync, .train, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
@@ -86,6 +92,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .gc: return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
+    case .rebuild: return ["rebuild-catalog", "--quiet"]
     case .routedTrain:
       let training = try #require(stage.arguments(LakeFixture.sources()).first)
       return training + ["--router", "learned", "--router-epochs", "2", "--refinements", "2"]
@@ -97,7 +104,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   var leastSteps: Int {
     switch self {
     case .backup: 3
-    case .migrationFromFirst, .migrationFromSecond: 5
+    case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
     case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc: 10
     }
   }
@@ -108,9 +115,12 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: [lake.lake + "/backup.sqlite"]
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
-    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc: []
+    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc, .rebuild: []
     }
   }
+
+  /// Whether the lake has no catalog that can be asked until it has succeeded.
+  var makesTheCatalog: Bool { self == .rebuild }
 
   var testDescription: String { rawValue }
 }
@@ -140,7 +150,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       }
       step += 1
       let place = "\(plan), before '\(stepsDone[step - 1])'"
-      violations += try violationsAfter(faulty, fault, in: lake).map { "\(place): \($0)" }
+      violations += try violationsAfter(faulty, fault, in: lake, command).map { "\(place): \($0)" }
       violations += try damagedCopies(command, in: lake).map { "\(place): \($0)" }
       let again = try lake.run(arguments)
       if again.ending != .exit(0) {
@@ -173,12 +183,20 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   }
 
   /// What is wrong right after the fault.
-  private func violationsAfter(_ faulty: ProcessResult, _ fault: StepFault, in lake: LakeFixture) throws -> [String] {
+  private func violationsAfter(
+    _ faulty: ProcessResult, _ fault: StepFault, in lake: LakeFixture, _ command: DisturbedCommand
+  ) throws -> [String] {
     var violations: [String] = []
     if !fault.allows(faulty.ending) { violations.append("ended with \(faulty.ending): \(faulty.errorText)") }
     if case .exit(let status) = faulty.ending, status != 0 {
       let isClear = faulty.errorLines.allSatisfy { $0.hasPrefix("tarn: ") && !$0.contains("Error(") }
       if faulty.errorLines.isEmpty || !isClear { violations.append("said '\(faulty.errorText)'") }
+    }
+    if command.makesTheCatalog {
+      // The damaged one is kept, under its own name or beside it.
+      let kept = try ["catalog.sqlite", "catalog.sqlite.damaged-1"].filter { try lake.isDamaged($0) }
+      if kept.count != 1 { violations.append("damaged catalogs kept: \(kept)") }
+      if kept == ["catalog.sqlite"] || Disk.size(of: lake.lake + "/catalog.sqlite") == nil { return violations }
     }
     if fault == .kill {
       let doctor = try lake.run(["doctor", "--quiet"])

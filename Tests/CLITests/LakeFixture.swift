@@ -227,6 +227,26 @@ final class LakeFixture: Sendable {
     try queue.close()
   }
 
+  /// What a damaged page of a catalog holds.
+  private static let damage = [UInt8](repeating: 0xA5, count: 4096)
+
+  /// Overwrites the second page of the catalog.
+  func damageCatalog() throws {
+    for suffix in ["-wal", "-shm"] where Disk.size(of: lake + "/catalog.sqlite" + suffix) != nil {
+      try FileManager.default.removeItem(atPath: lake + "/catalog.sqlite" + suffix)
+    }
+    let url = URL(fileURLWithPath: lake + "/catalog.sqlite")
+    var bytes = try Data(contentsOf: url)
+    bytes.replaceSubrange(4096..<8192, with: Self.damage)
+    try bytes.write(to: url)
+  }
+
+  /// Whether a file of the lake's directory is the catalog that was damaged.
+  func isDamaged(_ name: String) throws -> Bool {
+    guard let bytes = FileManager.default.contents(atPath: "\(lake)/\(name)"), bytes.count >= 8192 else { return false }
+    return bytes[4096..<8192].elementsEqual(Self.damage)
+  }
+
   /// Drops the bytes of every image shard, as an eviction does.
   func evictImages() throws {
     let catalog = try LakeCatalog.open(root: lake, writing: "a test")
@@ -252,8 +272,9 @@ final class LakeFixture: Sendable {
   /// Everything in the lake: each table row by row, each file with its digest.
   ///
   /// - Parameter lasting: Leaves out times, the records of events, of attempts,
-  ///   of what mirrors were seen to have and of machines, and files that are no
-  ///   results: what two lakes with the same results may differ in.
+  ///   of what mirrors were seen to have and of machines, the lake's name for
+  ///   itself, and files that are no results: what two lakes with the same
+  ///   results may differ in.
   /// - Returns: A line for each row and file, in order.
   /// - Throws: What SQLite or the file system says.
   func contents(lasting: Bool = false) throws -> [String] {
@@ -267,9 +288,10 @@ final class LakeFixture: Sendable {
       let tables = try String.fetchAll(
         database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
       let passing = ["event", "transfer", "shard_location", "reproduction", "sqlite_sequence"]
+      func isPassing(_ column: String) -> Bool { column.hasSuffix("_at") || ["environment", "uuid"].contains(column) }
       return try tables.filter { !lasting || !passing.contains($0) }.flatMap { table in
         try Row.fetchAll(database, sql: "SELECT * FROM \(table)").map { row in
-          let columns = row.columnNames.filter { !lasting || !($0.hasSuffix("_at") || $0 == "environment") }
+          let columns = row.columnNames.filter { !lasting || !isPassing($0) }
           return "\(table): " + columns.map { "\($0)=\(row[$0] as DatabaseValue)" }.joined(separator: " ")
         }.sorted()
       }

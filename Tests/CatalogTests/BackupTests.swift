@@ -13,6 +13,9 @@ import Testing
     let summary = try lake.catalog.backup(to: path)
     #expect(summary.schemaNumber == LakeCatalog.schemaNumber)
     #expect(try summary.newestEventHash == lake.catalog.events().last?.hash)
+    // > 18, 19  File format write and read version. 1 for legacy; 2 for WAL.
+    // https://www.sqlite.org/fileformat2.html
+    #expect(Array(try Data(contentsOf: URL(fileURLWithPath: path))[18...19]) == [1, 1], "it needs a second file")
     // Put back in place of the catalog of another directory, it opens.
     let restored = try TemporaryDirectory()
     try FileManager.default.copyItem(atPath: path, toPath: restored.path + "/catalog.sqlite")
@@ -63,6 +66,27 @@ import Testing
     var configuration = Configuration()
     configuration.foreignKeysEnabled = false
     return configuration
+  }
+
+  @Test func aDamagedOldCatalogIsNotMigrated() throws {
+    let lake = try TemporaryLake()
+    try CatalogFixture.fill(lake)
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/catalog.sqlite"
+    try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 1, to: path)
+    do {
+      let queue = try DatabaseQueue(path: path, configuration: lax)
+      try queue.write {
+        try $0.execute(sql: "INSERT INTO transfer SELECT 99, 99, NULL, '', '', '', 0, 0, NULL, 'failed', NULL")
+      }
+      try queue.close()
+    }
+    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: directory.path, writing: "test") }
+    #expect(error?.code == .integrity)
+    let number = try DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
+    #expect(number == 1)
+    let files = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+    #expect(files.filter { $0.contains("backup") } == [])
   }
 
   @Test func anOldCatalogIsBackedUpAndMigrated() throws {

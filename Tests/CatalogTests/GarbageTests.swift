@@ -111,6 +111,17 @@ import Testing
     #expect(try lake.catalog.garbage(GarbageOptions(grace: .zero)).due.map(\.kind) == [.outputShard])
   }
 
+  @Test func anOutputOfNoVersionIsGarbage() throws {
+    let (lake, fixture, images, _) = try sealedLake()
+    let building = try fixture.plan("more", lake.catalog.trainedIndex(named: "clip"), images, perOutput: 1)
+    let digest = try fixture.merge(building, output: 0)
+    #expect(try lake.catalog.garbage(GarbageOptions(grace: .zero)).due.isEmpty)
+    // As the schema allows while a version is building.
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    try queue.write { try $0.execute(sql: "DELETE FROM output_shard WHERE sha256 = ?", arguments: [digest.hex]) }
+    #expect(try lake.catalog.garbage(GarbageOptions(grace: .zero)).due.map(\.digest) == [digest])
+  }
+
   @Test func anInterruptedRemovalIsFinished() throws {
     let (lake, _, _, version) = try sealedLake()
     _ = try lake.catalog.revoke(version.name, reason: "test")

@@ -44,6 +44,23 @@ import Testing
     #expect(actual.joined(separator: " ") == Self.columns[view])
   }
 
+  /// The planner must not read all of a lake for one version or one shard.
+  @Test(arguments: [
+    "v_version_input WHERE version = 'laion@1'", "v_version_input WHERE shard = '0.npy'",
+    "v_version_input WHERE source = 'images' AND ordinal = 0", "v_version_input WHERE sha256 = 'x'",
+    "v_output_shard WHERE version = 'laion@1'", "v_shard WHERE source = 'images' AND shard = '0.npy'",
+    "v_shard WHERE state = 'failed'", "v_garbage WHERE sha256 = 'x'", "v_event WHERE subject = 'images/0.npy'",
+  ])
+  func aQuestionAboutOneThingReadsNoWholeTable(question: String) throws {
+    let lake = try TemporaryLake()
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let plan = try queue.read { database in
+      try Row.fetchAll(database, sql: "EXPLAIN QUERY PLAN SELECT * FROM \(question)").map { $0["detail"] as String }
+    }
+    let large = ["a", "b", "e", "g", "h", "i", "l", "o", "r"]
+    #expect(plan.filter { step in large.contains { step.hasPrefix("SCAN \($0) ") || step == "SCAN \($0)" } } == [])
+  }
+
   @Test func noViewIsUndocumented() throws {
     let lake = try TemporaryLake()
     let names = try lake.catalog.viewDocumentation().map(\.name)

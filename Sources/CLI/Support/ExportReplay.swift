@@ -89,13 +89,13 @@ struct ExportReplay {
       router: try RouterOptions.of(spec: wanted.spec))
     let progress = global.progress("train \(wanted.name)")
     let (catalog, logger) = (catalog, global.logger("tarn.train"))
-    let result = await onThread("tarn-train") {
+    let work = ThreadedWork("tarn-train") {
       try TrainingRun(catalog, options, logger: logger) { event in
         guard case .iterated(let iteration, let total) = event else { return }
         progress.note("iteration \(iteration.iteration)/\(total)")
       }.run().trained
     }
-    let trained = try result.get()
+    let trained = try await work.value()
     guard trained.digest == wanted.sha256 else {
       let isSameSpec = trained.spec == wanted.spec
       throw Outcome(
@@ -124,7 +124,7 @@ struct ExportReplay {
     let planned = try run.prepare()
     let interrupts = Interrupts { isCancelled.store(true, ordering: .relaxed) }
     defer { interrupts.stop() }
-    _ = try await onThread("tarn-build") { try run.run(planned) }.get()
+    _ = try await ThreadedWork("tarn-build") { try run.run(planned) }.value()
     progress.clear()
     return try catalog.version(planned.version.name)
   }

@@ -96,10 +96,12 @@ struct Build: AsyncParsableCommand {
     }
     defer { interrupts.stop() }
     async let fetching: Void = supply.run()
-    let result = await onThread("tarn-build") { try run.run(planned, onRelease: supply.wake) }
-    supply.cancel()
+    let work = ThreadedWork("tarn-build") {
+      defer { supply.cancel() }
+      return try run.run(planned, onRelease: supply.wake)
+    }
     await fetching
-    let times = try result.get()
+    let times = try await work.value()
     try print(catalog.version(planned.version.name), isNew: !planned.isSealed, times, catalog, progress)
   }
 
@@ -164,21 +166,4 @@ extension BuildTimes {
 extension Duration {
   /// The duration in seconds.
   var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
-}
-
-/// Runs blocking work on a thread of its own, off the cooperative pool.
-///
-/// - Parameters:
-///   - name: The thread's name.
-///   - body: The work.
-/// - Returns: What it returned or threw.
-func onThread<Value: Sendable>(
-  _ name: String, _ body: @escaping @Sendable () throws -> Value
-) async -> Result<Value, any Error> {
-  await withCheckedContinuation { continuation in
-    let thread = Thread { continuation.resume(returning: Result(catching: body)) }
-    thread.name = name
-    thread.stackSize = 8 << 20
-    thread.start()
-  }
 }

@@ -11,7 +11,8 @@ struct Evaluate: ParsableCommand {
       Exact search reads every shard of the version once; its answer is kept for the next version of the same rows.
       recall@k is the share of the k nearest rows that came back, routing the share whose list was visited: what lies
       between is the codec's loss. scanned is the share of all rows that a query's lists hold. The rate is of searches
-      for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation.
+      for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation. Other tarns that write wait until it
+      ends: the exact neighbours become a file of the lake, and what is being read must not be collected or evicted.
 
       EXAMPLES
         tarn evaluate laion@1 --queries captions.npy

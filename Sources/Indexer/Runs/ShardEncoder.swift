@@ -80,7 +80,7 @@ struct ShardEncoder {
         let block = first..<min(first + Self.blockRowCount, matrix.rowCount)
         let bad = try checkedBadRows(of: shard.file, in: block)
         badRowCount += bad.count
-        try requireLengths(of: shard.file, in: block, except: Set(bad))
+        try requireLengths(of: shard.file, in: block, except: bad)
         try encode(block, of: matrix, except: bad, into: &assignments, &codes)
         try report(block.upperBound)
       }
@@ -102,7 +102,7 @@ struct ShardEncoder {
 
   /// Assigns and encodes a block's rows but for the bad ones.
   private func encode(
-    _ block: Range<Int>, of matrix: FeatureMatrix, except bad: [Int], into assignments: inout [UInt32],
+    _ block: Range<Int>, of matrix: FeatureMatrix, except bad: Set<Int>, into assignments: inout [UInt32],
     _ codes: inout [UInt8]
   ) throws {
     let good = bad.isEmpty ? nil : block.filter { row in !bad.contains(row) }.map { UInt32($0) }
@@ -110,7 +110,7 @@ struct ShardEncoder {
     let (rows, base) =
       switch normalisation {
       case .refuse: (matrix, 0)
-      case .normalise: (unitRows(of: matrix, block, except: Set(bad)), block.lowerBound)
+      case .normalise: (unitRows(of: matrix, block, except: bad), block.lowerBound)
       }
     if let good {
       let winners = try engine.best(of: rows, listed: good.map { $0 - UInt32(base) })
@@ -136,8 +136,8 @@ struct ShardEncoder {
     }
   }
 
-  /// The rows of a block that are NaN, infinite or zero, ascending.
-  private func checkedBadRows(of file: FeatureFile, in block: Range<Int>) throws -> [Int] {
+  /// The rows of a block that are NaN, infinite or zero.
+  private func checkedBadRows(of file: FeatureFile, in block: Range<Int>) throws -> Set<Int> {
     let found = Mutex<[FeatureMatrix.BadRow]>([])
     let policy = badRows
     forEachStrip(of: block) { strip in
@@ -148,9 +148,9 @@ struct ShardEncoder {
         }
       if !bad.isEmpty { found.withLock { $0 += bad } }
     }
-    let bad = found.withLock { $0 }.sorted { $0.row < $1.row }
-    if badRows == .fail, let first = bad.first { throw file.unfit(first) }
-    return bad.map(\.row)
+    let bad = found.withLock { $0 }
+    if badRows == .fail, let first = bad.min(by: { $0.row < $1.row }) { throw file.unfit(first) }
+    return Set(bad.map(\.row))
   }
 
   /// Refuses rows whose length is not one, when training did.

@@ -2,8 +2,6 @@
 // beforehand, or on a thread of their own while they are read.
 
 internal import Catalog
-internal import Foundation
-internal import Synchronization
 
 /// Opens feature shards of a lake.
 struct ShardReader {
@@ -39,7 +37,7 @@ struct ShardReader {
       throw IndexerError(
         .inputsMissing, "\(absolute) is gone", hint: "fetch it again with `tarn sync \(source.name)`")
     }
-    let hash = BackgroundDigest(of: absolute)
+    let hash = ThreadedWork("tarn-hash") { try Disk.digest(of: absolute) }
     func changed() -> IndexerError {
       IndexerError(
         .integrity, "\(absolute) has changed since it was fetched",
@@ -64,7 +62,7 @@ struct ShardReading: Sendable {
   let file: FeatureFile
   /// What they must be.
   let revision: ShardRevision
-  fileprivate let hash: BackgroundDigest
+  fileprivate let hash: ThreadedWork<ContentDigest>
   fileprivate let changed: IndexerError
 
   /// Waits for the digest, and requires that it is the recorded one.
@@ -72,29 +70,5 @@ struct ShardReading: Sendable {
   /// - Throws: ``IndexerError`` `.integrity` when it is another.
   func requireDigest() throws {
     guard try hash.wait() == revision.digest else { throw changed }
-  }
-}
-
-/// The SHA-256 of a file, computed on a thread of its own.
-private final class BackgroundDigest: Sendable {
-  private let result = Mutex<Result<ContentDigest, any Error>?>(nil)
-  private let done = DispatchGroup()
-
-  init(of path: String) {
-    done.enter()
-    let thread = Thread { [self] in
-      let digest = Result { try Disk.digest(of: path) }
-      result.withLock { $0 = digest }
-      done.leave()
-    }
-    thread.name = "tarn-hash"
-    thread.start()
-  }
-
-  /// Waits for the digest; at once, after the first time.
-  func wait() throws -> ContentDigest {
-    done.wait()
-    guard let digest = result.withLock({ $0 }) else { preconditionFailure("a digest that is done has a result") }
-    return try digest.get()
   }
 }

@@ -1,0 +1,77 @@
+// Work that may block, on a thread of its own: the one way in which tarn takes
+// it off the cooperative pool or out of its caller's way.
+
+internal import Foundation
+internal import Synchronization
+
+/// Work under way on a thread of its own.
+///
+/// It begins at once and runs to its end whether or not somebody waits. The
+/// outcome is kept, for any number of waiters, of either kind.
+package final class ThreadedWork<Value: Sendable>: Sendable {
+  private typealias Outcome = Result<Value, any Error>
+
+  private enum State {
+    case underWay(waiters: [CheckedContinuation<Outcome, Never>])
+    case done(Outcome)
+  }
+
+  private let state = Mutex(State.underWay(waiters: []))
+  /// Left when the work is done: for waiters that are threads.
+  private let end = DispatchGroup()
+
+  /// Begins the work.
+  ///
+  /// - Parameters:
+  ///   - name: The thread's name, at most 15 bytes as the kernel shows it.
+  ///   - body: The work; it may block as long as it likes.
+  package init(_ name: String, _ body: @escaping @Sendable () throws -> Value) {
+    end.enter()
+    let thread = Thread { [self] in finish(Result(catching: body)) }
+    thread.name = name
+    thread.stackSize = 8 << 20
+    thread.start()
+  }
+
+  private func finish(_ outcome: Outcome) {
+    let waiters = state.withLock { state in
+      guard case .underWay(let waiters) = state else { preconditionFailure("work ends once") }
+      state = .done(outcome)
+      return waiters
+    }
+    end.leave()
+    for waiter in waiters { waiter.resume(returning: outcome) }
+  }
+
+  /// The work's result, without blocking a thread until it is there.
+  ///
+  /// Cancelling the waiting task does not end the work: that is up to what it
+  /// is made of.
+  ///
+  /// - Throws: What the work threw.
+  package func value() async throws -> Value {
+    let outcome = await withCheckedContinuation { (waiter: CheckedContinuation<Outcome, Never>) in
+      let known: Outcome? = state.withLock { state in
+        switch state {
+        case .done(let outcome): return outcome
+        case .underWay(let waiters):
+          state = .underWay(waiters: waiters + [waiter])
+          return nil
+        }
+      }
+      if let known { waiter.resume(returning: known) }
+    }
+    return try outcome.get()
+  }
+
+  /// The work's result; blocks the calling thread until it is there.
+  ///
+  /// For callers that are on a thread of their own themselves.
+  ///
+  /// - Throws: What the work threw.
+  package func wait() throws -> Value {
+    end.wait()
+    guard case .done(let outcome) = state.withLock({ $0 }) else { preconditionFailure("work that has ended is done") }
+    return try outcome.get()
+  }
+}
