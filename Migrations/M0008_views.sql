@@ -27,6 +27,8 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
   ('transfer', 'transfer_by_mirror', '1000000 50000');
 ANALYZE sqlite_schema;
 
+-- The first mirror is a join, for a subquery opens its tables anew for each row;
+-- only a shard that the first mirror has no place for needs one.
 DROP VIEW v_shard;
 CREATE VIEW v_shard AS SELECT
   s.name AS source, -- name of the source
@@ -43,11 +45,13 @@ CREATE VIEW v_shard AS SELECT
   h.expected_sha256 AS expected_sha256, -- digest the manifest gives
   h.last_error AS last_error, -- why the last fetch failed
   h.path AS path, -- file below the shards directory, while present
-  (SELECT l.url FROM mirror m CROSS JOIN shard_location l ON l.shard_id = h.id AND l.mirror_id = m.id
-    WHERE m.source_id = h.source_id ORDER BY m.priority LIMIT 1) AS url -- address on the first mirror
+  coalesce(l.url, (SELECT x.url FROM mirror y CROSS JOIN shard_location x ON x.shard_id = h.id AND x.mirror_id = y.id
+    WHERE y.source_id = h.source_id ORDER BY y.priority LIMIT 1)) AS url -- address on the first mirror
 FROM shard h
 JOIN source s ON s.id = h.source_id
-LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision;
+LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+LEFT JOIN mirror m ON m.source_id = h.source_id AND m.priority = 0
+LEFT JOIN shard_location l ON l.shard_id = h.id AND l.mirror_id = m.id;
 
 -- Outputs of no live version; segments that no unfinished output waits for;
 -- nearest images while nothing is in training. Each branch finds the digests in
@@ -77,11 +81,11 @@ SELECT b.kind, b.sha256, a.byte_count, a.path,
           AND EXISTS (SELECT 1 FROM shard_revision r CROSS JOIN version_input i ON i.version_id = v.id
             AND i.shard_id = r.shard_id AND i.revision = r.revision WHERE r.sha256 = g.shard_sha256)
         ORDER BY coalesce(v.ended_at, v.sealed_at) DESC LIMIT 1), ''),
-      coalesce((SELECT max(coalesce(o.created_at, v.created_at))
+      coalesce((SELECT max((SELECT max(coalesce(o.created_at, v.created_at)) FROM shard_revision r
+          CROSS JOIN version_input i ON i.version_id = v.id AND i.shard_id = r.shard_id AND i.revision = r.revision
+          LEFT JOIN output_shard o ON o.version_id = v.id AND o.ordinal = i.output_ordinal
+          WHERE r.sha256 = g.shard_sha256))
         FROM index_version v INDEXED BY index_version_unfinished
-        CROSS JOIN shard_revision r ON r.sha256 = g.shard_sha256
-        CROSS JOIN version_input i ON i.version_id = v.id AND i.shard_id = r.shard_id AND i.revision = r.revision
-        LEFT JOIN output_shard o ON o.version_id = v.id AND o.ordinal = i.output_ordinal
         WHERE v.trained_index_id = t.id AND v.state IN ('planned', 'building')
           AND v.bad_rows_policy = g.bad_rows_policy), '')))
     FROM segment g CROSS JOIN trained_index t ON t.sha256 = g.trained_sha256 WHERE g.sha256 = b.sha256), ''))
@@ -90,11 +94,12 @@ WHERE b.state = 'present' AND b.kind = 'segment' AND NOT EXISTS
   (SELECT 1 FROM segment g CROSS JOIN trained_index t ON t.sha256 = g.trained_sha256
     CROSS JOIN index_version v INDEXED BY index_version_unfinished
       ON v.trained_index_id = t.id AND v.state IN ('planned', 'building') AND v.bad_rows_policy = g.bad_rows_policy
-    CROSS JOIN shard_revision r ON r.sha256 = g.shard_sha256
-    CROSS JOIN version_input i ON i.version_id = v.id AND i.shard_id = r.shard_id AND i.is_hole = 0
-    CROSS JOIN shard h ON h.id = r.shard_id AND coalesce(i.revision, h.current_revision) = r.revision
-    WHERE g.sha256 = b.sha256 AND NOT EXISTS
-      (SELECT 1 FROM output_shard o WHERE o.version_id = v.id AND o.ordinal = i.output_ordinal))
+    WHERE g.sha256 = b.sha256 AND EXISTS
+      (SELECT 1 FROM shard_revision r
+        CROSS JOIN version_input i ON i.version_id = v.id AND i.shard_id = r.shard_id AND i.is_hole = 0
+        CROSS JOIN shard h ON h.id = r.shard_id AND coalesce(i.revision, h.current_revision) = r.revision
+        WHERE r.sha256 = g.shard_sha256 AND NOT EXISTS
+          (SELECT 1 FROM output_shard o WHERE o.version_id = v.id AND o.ordinal = i.output_ordinal)))
 UNION ALL
 SELECT b.kind, b.sha256, a.byte_count, a.path,
   max(a.created_at, coalesce((SELECT max(t.ready_at) FROM trained_index t), ''))

@@ -14,7 +14,7 @@ import Testing
     "M0004_evaluation": "4cc723f36ec031f9444115ba64745d11d9861c2711850e390a01120cdae69838",
     "M0005_chunks": "30844835ab049d3228a2df4efc6baf46a3e2bad3d7b646f88851fba846933a62",
     "M0006_router": "af1123ba2f24ec0c8ebb96b8e4362c3b69fe906849d24e0fb5d88daa5b8623f2",
-    "M0008_views": "41a4b4d15247e64da2d51a3569c1ec211ccf82be6612f025509c22d9405c6f18",
+    "M0008_views": "09536fa45eeed20cc92cf1739b29e9bf3e94b022471ab2d4ae42c09580c15bd0",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
