@@ -171,8 +171,9 @@ struct LakeInventory {
     var sealedCount = 0
     for version in try catalog.versions() where version.state == .sealed || version.state == .revoked {
       sealedCount += 1
-      // The outputs of a revoked version may have been collected.
-      for output in try catalog.outputs(of: version) where try catalog.artifact(output.digest) != nil {
+      // The names of a revoked version may have been collected, though another has the same outputs.
+      let keepsNames = try version.state == .sealed || catalog.isPinned(version)
+      for output in try catalog.outputs(of: version) where try keepsNames && catalog.artifact(output.digest) != nil {
         let path = layout.outputPath(version.name, ordinal: output.ordinal)
         guard Disk.size(of: path) != output.byteCount else { continue }
         faults.append(

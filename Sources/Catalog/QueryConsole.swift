@@ -71,8 +71,9 @@ package final class QueryConsole: @unchecked Sendable {
       switch action {
       case SQLITE_SELECT, SQLITE_READ, SQLITE_RECURSIVE: return SQLITE_OK
       case SQLITE_FUNCTION:
-        let isExtensionLoader = name.map { String(cString: $0).lowercased() == "load_extension" } ?? false
-        return isExtensionLoader ? SQLITE_DENY : SQLITE_OK
+        // The second tells addresses in memory to whoever asks.
+        let denied = ["load_extension", "fts3_tokenizer"]
+        return name.map { denied.contains(String(cString: $0).lowercased()) } == true ? SQLITE_DENY : SQLITE_OK
       default: return SQLITE_DENY
       }
     }

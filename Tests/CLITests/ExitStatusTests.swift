@@ -52,6 +52,19 @@ private func expectFailure(
     expectFailure(try lake.run(arguments, environment: ["TARN_FAULT": "EIO@3"]), 1, "Input/output error")
   }
 
+  @Test func isUsageWhenRebuiltFilesWouldMeetOthers() throws {
+    let lake = try LakeFixture.make(.built)
+    let before = try lake.contents()
+    for directory in [lake.lake, lake.lake + "/versions/v@1", lake.lake + "/artifacts/new"] {
+      expectFailure(try lake.run(["reproduce", "v@1", "--into", directory, "--quiet"]), 64, "is in the lake")
+    }
+    let other = lake.directory.path + "/rebuilt"
+    try lake.succeed(["reproduce", "v@1", "--into", other, "--quiet"])
+    expectFailure(try lake.run(["reproduce", "v@1", "--into", other, "--quiet"]), 64, "holds other files")
+    let changed = try lake.contents().filter { !$0.hasPrefix("event:") && !$0.hasPrefix("reproduction:") }
+    #expect(changed == before.filter { !$0.hasPrefix("event:") })
+  }
+
   @Test func isThreeWhenSomeShardsAreNowhere() throws {
     let (lake, server) = try lake { $0.target == "/0.npy" ? .file(Self.shard, for: $0) : .answer(404) }
     defer { server.stop() }

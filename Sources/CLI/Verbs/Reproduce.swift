@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Foundation
 internal import Indexer
 
 /// `tarn reproduce`: rebuild a version and compare.
@@ -27,7 +28,7 @@ struct Reproduce: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Make the version of this document of `tarn export`.", valueName: "file"))
   var from: String?
 
-  @Option(help: ArgumentHelp("Keep the rebuilt files in this directory.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Keep the rebuilt files in this directory, empty or new.", valueName: "dir"))
   var into: String?
 
   @OptionGroup var global: GlobalOptions
@@ -42,10 +43,11 @@ struct Reproduce: AsyncParsableCommand {
     if let from { return try await replay(from) }
     let name = try VersionName(parsing: version ?? "")
     let catalog = try writer.open(global, verb: "reproduce \(name)")
+    let directory = try into.map { try Self.fresh($0, beside: catalog.layout) }
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
       catalog, name, environment: Tool.environment, logger: global.logger("tarn.reproduce"), report: progress.show)
-    let report = try run.run(into: into.map(LakeLayout.absolute))
+    let report = try run.run(into: directory)
     progress.clear()
     if global.json {
       Output.json([
@@ -59,6 +61,26 @@ struct Reproduce: AsyncParsableCommand {
     }
     try conclude(report, name)
     Output.flush()
+  }
+
+  /// The directory of the rebuilt files: it must hold nothing and be no part of
+  /// the lake, whose files have the same names.
+  private static func fresh(_ path: String, beside layout: LakeLayout) throws -> String {
+    let directory = LakeLayout.absolute(path)
+    func refuse(_ reason: String) -> CatalogError {
+      CatalogError(.usage, "\(directory) \(reason)", hint: "--into names an empty directory, or a new one")
+    }
+    func followed(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+    let isInside = [layout.root, layout.shards, layout.artifacts].contains {
+      (followed(directory) + "/").hasPrefix(followed($0) + "/")
+    }
+    if isInside { throw refuse("is in the lake, which is not written to") }
+    guard FileManager.default.fileExists(atPath: directory) else { return directory }
+    guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
+      throw refuse("is not a directory that can be read")
+    }
+    guard files.isEmpty else { throw refuse("holds other files") }
+    return directory
   }
 
   private func replay(_ path: String) async throws {
