@@ -39,6 +39,9 @@ internal import Synchronization
     guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw IndexerError.system("map", path) }
     unsafe start = mapped
     self.byteCount = byteCount
+    // A touched page brings itself alone: around it the kernel would read as much as a disk's read-ahead says, 8 MiB on
+    // some, of lists that nobody visits. What is visited is announced.
+    _ = unsafe madvise(mapped, byteCount, Int32(MADV_RANDOM))
   }
 
   deinit { unsafe munmap(start, byteCount) }
@@ -52,11 +55,16 @@ internal import Synchronization
   /// Has the kernel read a range before it is needed, unless it is in memory.
   ///
   /// A look at the range's first page decides: what is asked for range by range
-  /// came that way. A look costs as much as reading 8 KiB; where 64 in a row
-  /// were for nothing, all but each sixteenth is left out until one is not.
-  func expectRead(_ range: Range<Int>) {
+  /// came that way. A look costs as much as reading 8 KiB; where 256 in a row
+  /// were for nothing, all but each eighth is left out until one is not.
+  ///
+  /// - Parameters:
+  ///   - range: What will be read.
+  ///   - other: What will be read with it in part, and was always read before
+  ///     when that was.
+  func expectRead(_ range: Range<Int>, with other: Range<Int>) {
     guard !range.isEmpty else { return }
-    if foundInARow.load(ordering: .relaxed) >= 64, leftOut.add(1, ordering: .relaxed).newValue % 16 != 0 { return }
+    if foundInARow.load(ordering: .relaxed) >= 256, leftOut.add(1, ordering: .relaxed).newValue % 8 != 0 { return }
     let first = range.lowerBound / Self.pageByteCount * Self.pageByteCount
     var residence: UInt8 = 1
     guard unsafe mincore(start + first, Self.pageByteCount, &residence) == 0 else { return }
@@ -65,7 +73,10 @@ internal import Synchronization
       return
     }
     foundInARow.store(0, ordering: .relaxed)
-    // Advice only: a refusal changes nothing but speed.
-    _ = unsafe madvise(start + first, min(range.upperBound, byteCount) - first, Int32(MADV_WILLNEED))
+    for part in [range, other] {
+      let first = part.lowerBound / Self.pageByteCount * Self.pageByteCount
+      // Advice only: a refusal changes nothing but speed.
+      _ = unsafe madvise(start + first, min(part.upperBound, byteCount) - first, Int32(MADV_WILLNEED))
+    }
   }
 }

@@ -30,9 +30,10 @@ struct SearchShard: Sendable {
       first: 0, count: rows.count)
   }
 
-  /// Has the kernel read the codes of rows before they are needed.
+  /// Has the kernel read the codes and ids of rows before they are needed.
   func expectRead(_ rows: Range<Int>, ofList list: Int) {
     let start = offsets[list] + codeByteCount * rows.lowerBound
-    file.expectRead(start..<(start + codeByteCount * rows.count))
+    let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound
+    file.expectRead(start..<(start + codeByteCount * rows.count), with: ids..<(ids + 8 * rows.count))
   }
 }
