@@ -57,12 +57,7 @@ internal import Synchronization
   /// A look at the range's first page decides: what is asked for range by range
   /// came that way. A look costs as much as reading 8 KiB; where 256 in a row
   /// were for nothing, all but each eighth is left out until one is not.
-  ///
-  /// - Parameters:
-  ///   - range: What will be read.
-  ///   - other: What will be read with it in part, and was always read before
-  ///     when that was.
-  func expectRead(_ range: Range<Int>, with other: Range<Int>) {
+  func expectRead(_ range: Range<Int>) {
     guard !range.isEmpty else { return }
     if foundInARow.load(ordering: .relaxed) >= 256, leftOut.add(1, ordering: .relaxed).newValue % 8 != 0 { return }
     let first = range.lowerBound / Self.pageByteCount * Self.pageByteCount
@@ -73,10 +68,7 @@ internal import Synchronization
       return
     }
     foundInARow.store(0, ordering: .relaxed)
-    for part in [range, other] {
-      let first = part.lowerBound / Self.pageByteCount * Self.pageByteCount
-      // Advice only: a refusal changes nothing but speed.
-      _ = unsafe madvise(start + first, min(part.upperBound, byteCount) - first, Int32(MADV_WILLNEED))
-    }
+    // Advice only: a refusal changes nothing but speed.
+    _ = unsafe madvise(start + first, min(range.upperBound, byteCount) - first, Int32(MADV_WILLNEED))
   }
 }

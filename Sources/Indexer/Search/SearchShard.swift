@@ -30,10 +30,18 @@ struct SearchShard: Sendable {
       first: 0, count: rows.count)
   }
 
-  /// Has the kernel read the codes and ids of rows before they are needed.
+  /// Has the kernel read rows before they are needed.
+  ///
+  /// A list goes in one piece, ids and all, when its first rows are asked for: a
+  /// disk that answers so many questions a second is asked one. Of a list that
+  /// is longer than 4 MiB only the rows that are asked for.
   func expectRead(_ rows: Range<Int>, ofList list: Int) {
-    let start = offsets[list] + codeByteCount * rows.lowerBound
-    let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound
-    file.expectRead(start..<(start + codeByteCount * rows.count), with: ids..<(ids + 8 * rows.count))
+    let whole = offsets[list]..<offsets[list + 1]
+    if whole.count <= 4 << 20 {
+      if rows.lowerBound == 0 { file.expectRead(whole) }
+    } else {
+      let start = whole.lowerBound + codeByteCount * rows.lowerBound
+      file.expectRead(start..<(start + codeByteCount * rows.count))
+    }
   }
 }
