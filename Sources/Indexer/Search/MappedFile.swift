@@ -54,15 +54,17 @@ internal import Synchronization
 
   /// Has the kernel read a range before it is needed, unless it is in memory.
   ///
-  /// A look at the range's first page decides: what is asked for range by range
-  /// came that way. A look costs as much as reading 8 KiB; where 256 in a row
+  /// A look at the page in its middle decides: what is asked for range by range
+  /// came that way, and the pages at its ends may have come with its neighbours.
+  /// A look costs as much as reading 8 KiB; where 256 in a row
   /// were for nothing, all but each eighth is left out until one is not.
   func expectRead(_ range: Range<Int>) {
     guard !range.isEmpty else { return }
     if foundInARow.load(ordering: .relaxed) >= 256, leftOut.add(1, ordering: .relaxed).newValue % 8 != 0 { return }
     let first = range.lowerBound / Self.pageByteCount * Self.pageByteCount
     var residence: UInt8 = 1
-    guard unsafe mincore(start + first, Self.pageByteCount, &residence) == 0 else { return }
+    let middle = (range.lowerBound + range.count / 2) / Self.pageByteCount * Self.pageByteCount
+    guard unsafe mincore(start + middle, Self.pageByteCount, &residence) == 0 else { return }
     guard residence & 1 == 0 else {
       foundInARow.add(1, ordering: .relaxed)
       return
