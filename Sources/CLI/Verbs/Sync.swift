@@ -122,8 +122,9 @@ struct Sync: AsyncParsableCommand {
     }
     guard !summary.failures.isEmpty else { return }
     let codes = summary.failures.map(\.error.code)
-    // One failure was told in one line already.
-    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count) shards failed; run it again to retry"
+    // One failure was told in one line already; only some kinds pass with time.
+    let advice = codes.contains(.temporary) ? "; run it again to retry" : ""
+    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count) shards failed\(advice)"
     if codes.contains(.integrity) { throw Outcome(.integrity, message) }
     if codes.contains(.diskFull) { throw Outcome(.disk, message) }
     if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }
