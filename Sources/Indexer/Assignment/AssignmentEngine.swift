@@ -230,6 +230,8 @@ extension AssignmentEngine {
     self.vectorByteCount = (vectorByteCount + 63) / 64 * 64
     stride = (self.vectorByteCount + byteCount + 4095) / 4096 * 4096
     unsafe start = .allocate(byteCount: stride * count, alignment: 4096)
+    // Tiles are read all over: fewer pages, fewer misses. A wish, no more.
+    unsafe madvise(start, stride * count, MADV_HUGEPAGE)
   }
 
   deinit { unsafe start.deallocate() }

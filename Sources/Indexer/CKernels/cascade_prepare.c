@@ -4,15 +4,21 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "CKernels.h"
 #include "cascade.h"
 
+enum { HUGE_PAGE = 2 << 20 };
+
 void *cascade_zeroed(size_t count, size_t size) {
-  size_t bytes = (count * size + 4095) / 4096 * 4096;
-  void *memory = aligned_alloc(4096, bytes > 0 ? bytes : 4096);
+  const size_t unit = count * size < HUGE_PAGE ? 4096 : HUGE_PAGE;
+  const size_t bytes = (count * size + unit - 1) / unit * unit;
+  void *memory = aligned_alloc(unit, bytes > 0 ? bytes : unit);
   // As Swift does when memory runs out: nothing could go on from here.
   if (memory == NULL) abort();
+  // Rows are looked up all over: fewer pages, fewer misses. A wish, no more.
+  if (unit == HUGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
   return memset(memory, 0, bytes);
 }
 
