@@ -30,9 +30,18 @@ struct Tarn: AsyncParsableCommand {
       } else {
         try command.run()
       }
+      Output.flush()
+      end(.ok)
     } catch {
       leave(with: error)
     }
+  }
+
+  /// Ends the process at once: what exit() runs would take OpenSSL apart while
+  /// threads that have handed over their result still free what they used.
+  private static func end(_ status: ExitStatus) -> Never {
+    fflush(nil)
+    _exit(status.rawValue)
   }
 
   /// Says what went wrong, in one line, and ends the process.
@@ -44,6 +53,6 @@ struct Tarn: AsyncParsableCommand {
       Output.flush()
     }
     if let line = failure.line { Output.diagnostic("tarn: " + line) }
-    Foundation.exit(failure.status.rawValue)
+    end(failure.status)
   }
 }
