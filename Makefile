@@ -43,8 +43,9 @@ bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes 
 	@for script in Tests/Benchmarks/python/bench_*.py; do \
 	  echo "$$script"; TARN=$(TARN) $(VENV)/bin/python -B "$$script"; done
 
-recall: build $(VENV)/ready ## the table of docs/RECALL.md; wants FEATURES=DIR with image.npy, caption.npy, names.txt
-	@TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/recall.py --features $(FEATURES) --out docs/RECALL.md
+recall: build $(VENV)/ready ## the tables of docs/RECALL.md; wants FEATURES=DIR with image.npy, caption.npy, names.txt
+	@for table in '' --candidates; do TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/recall.py \
+	  --features $(FEATURES) $$table --out docs/RECALL.md; done
 
 lint: ## formatting rules; writes nothing
 	swift format lint --strict --recursive Package.swift Migrations Sources Tests

@@ -37,12 +37,16 @@ import Testing
     #expect(try lake.run(Array(train.dropLast(4)) + ["--router", "none"]).ending == .exit(64))
   }
 
-  @Test func aRouterIsMadeAgainFromADocumentAlone() throws {
+  @Test(arguments: [[], ["--router-candidates", "1"]])
+  func aRouterIsMadeAgainFromADocumentAlone(candidates: [String]) throws {
     let lake = try LakeFixture.make(.synced)
-    try lake.succeed([
-      "train", "r", "--images", "images", "--captions", "captions", "--nlist", "3", "--method", "kmeans", "--router",
-      "learned", "--router-epochs", "2", "--router-captions", "30", "--quiet",
-    ])
+    try lake.succeed(
+      [
+        "train", "r", "--images", "images", "--captions", "captions", "--nlist", "3", "--method", "kmeans", "--router",
+        "learned", "--router-epochs", "2", "--router-captions", "30", "--quiet",
+      ] + candidates)
+    let spec = try lake.text("SELECT spec FROM trained_index")
+    #expect(spec.contains("\"candidates\":1") == !candidates.isEmpty)
     try lake.succeed(["build", "w", "--trained", "r", "--images", "images", "--quiet"])
     let document = lake.directory.path + "/w.json"
     try Data(try lake.succeed(["export", "w@1"]).output).write(to: URL(fileURLWithPath: document))
@@ -53,7 +57,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ["--router-epochs", "0"], ["--refinements", "-1"], ["--router-captions", "0"], ["--router", "guess"],
+    ["--router-epochs", "0"], ["--refinements", "-1"], ["--router-captions", "0"], ["--router-candidates", "0"],
+    ["--router", "guess"],
   ])
   func aRouterThatCannotBeTrainedIsAUsageError(arguments: [String]) throws {
     let lake = try LakeFixture.make(.synced)

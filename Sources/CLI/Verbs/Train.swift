@@ -67,6 +67,12 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("Captions at most that train a router.", valueName: "n"))
   var routerCaptions: Int = RouterOptions().captionLimit
 
+  @Option(
+    help: ArgumentHelp(
+      "Lists drawn for each batch of a learned router, besides those of its captions (default: all up to 4096, then 4096).",
+      valueName: "n"))
+  var routerCandidates: Int?
+
   @Flag(help: "Divide rows by their length; without it rows that are not of unit length are an error.")
   var normalise = false
 
@@ -81,7 +87,8 @@ struct Train: ParsableCommand {
       method: method, iterations: iterations, codec: codec, seed: Int64(seed),
       normalisation: normalise ? .normalise : .refuse,
       router: RouterOptions(
-        method: router, epochs: routerEpochs, captionLimit: routerCaptions, refinements: refinements))
+        method: router, epochs: routerEpochs, captionLimit: routerCaptions, refinements: refinements,
+        candidates: routerCandidates))
     let progress = global.progress("train \(name)")
     let run = TrainingRun(catalog, options, logger: global.logger("tarn.train")) { event in
       switch event {

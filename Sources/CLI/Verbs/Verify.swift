@@ -151,7 +151,7 @@ struct Verify: ParsableCommand {
       Output.line(parts.compactMap(\.self).joined(separator: "; "))
     }
     Output.line(
-      "\(report.checkedCount) files read (\(ByteSize.text(report.checkedByteCount))), \(findings.count) damaged or missing"
+      "\(report.checkedCount) file\(report.checkedCount == 1 ? "" : "s") read (\(ByteSize.text(report.checkedByteCount))), \(findings.count) damaged or missing"
         + (report.leftCount == 0
           ? ""
           : ", \(report.leftCount) left (\(ByteSize.text(report.leftByteCount))), read last \(report.oldestCheck ?? "never")")

@@ -13,12 +13,19 @@ package struct RouterOptions: Sendable, Equatable {
   /// Steps of image k-means that follow paired k-means: once something else
   /// ranks the lists, what files images can be means of images.
   package var refinements: Int
+  /// Lists drawn for each batch of a learned router besides those of its
+  /// labels; nil for ``RouterTraining``'s choice.
+  package var candidates: Int?
 
-  package init(method: RouterMethod = .none, epochs: Int = 10, captionLimit: Int = 1 << 20, refinements: Int = 3) {
+  package init(
+    method: RouterMethod = .none, epochs: Int = 10, captionLimit: Int = 1 << 20, refinements: Int = 3,
+    candidates: Int? = nil
+  ) {
     self.method = method
     self.epochs = epochs
     self.captionLimit = captionLimit
     self.refinements = refinements
+    self.candidates = candidates
   }
 
   /// The options that a specification of a trained index names.
@@ -35,7 +42,8 @@ package struct RouterOptions: Sendable, Equatable {
       throw IndexerError(.usage, "the router \(router.method), \(router.rule) is not known", hint: "use a newer tarn")
     }
     return RouterOptions(
-      method: method, epochs: router.epochs, captionLimit: router.captions, refinements: router.refinements)
+      method: method, epochs: router.epochs, captionLimit: router.captions, refinements: router.refinements,
+      candidates: router.candidates)
   }
 
   private struct Specification: Decodable {
@@ -45,6 +53,7 @@ package struct RouterOptions: Sendable, Equatable {
       let captions: Int
       let epochs: Int
       let refinements: Int
+      let candidates: Int?
     }
     let router: Router?
   }
@@ -59,6 +68,9 @@ package struct RouterOptions: Sendable, Equatable {
     guard captionLimit >= 1 else {
       throw IndexerError(.usage, "--router-captions is \(captionLimit); it is at least 1")
     }
+    if let candidates, candidates < 1 {
+      throw IndexerError(.usage, "--router-candidates is \(candidates); it is at least 1")
+    }
   }
 
   func definition(captions: Source, pairs: Int) -> RouterDefinition? {
@@ -70,10 +82,14 @@ package struct RouterOptions: Sendable, Equatable {
 
   /// What of it determines the bytes.
   func spec(captionCount: Int) -> JSONValue {
-    .object([
+    var spec: [String: JSONValue] = [
       "method": .string(method.rawValue), "rule": .string(RouterQueries.rule), "captions": .count(captionCount),
       "labels": .count(RouterTraining.labelCount), "epochs": .count(epochs), "refinements": .count(refinements),
-    ])
+    ]
+    // Not named where it is not chosen: specifications from before it was an
+    // option keep their digest.
+    if let candidates { spec["candidates"] = .count(candidates) }
+    return .object(spec)
   }
 }
 
@@ -136,7 +152,8 @@ extension TrainingRun {
     for list in filed { sizes[Int(list)] += 1 }
     let training = RouterTraining(
       method: options.router.method, captions: queries, labels: nearest.map { filed[Int($0)] }, listSizes: sizes,
-      centroids: centroids, epochs: options.router.epochs, seed: seed, inputs: .of(trained.spec))
+      centroids: centroids, epochs: options.router.epochs, seed: seed, inputs: .of(trained.spec),
+      sampledLists: options.router.candidates)
     let statePath = scratch + "/router.state"
     var state = try resumed(statePath, training.initialState()) { try training.load(statePath) }
     while state.epoch < training.epochs {

@@ -68,18 +68,30 @@ extension PairedKMeans {
   ///   belongs to another computation, `.inputsMissing` when there is none.
   package func load(_ path: String) throws -> KMeansState {
     var reader = try StateReader(path, magic: "tarnkmns", fingerprint: fingerprint)
-    let iteration = try reader.read(UInt64.self)
+    let counter = try reader.read(UInt64.self)
     let numbers = try reader.read(Double.self)
     let cells = try reader.read(UInt32.self)
     let centroids = try reader.read(Float.self)
-    guard let iteration = iteration.first.map(Int.init), numbers.count == 5 * iteration,
+    let iteration = numbers.count / 5
+    let history = (0..<iteration).compactMap { i in
+      KMeansIteration(numbers[(5 * i)..<(5 * i + 5)])
+    }
+    guard counter == [UInt64(iteration)], history.count == iteration, numbers.count == 5 * iteration,
       centroids.count == nlist * images.dimension, cells.count == (iteration == 0 ? 0 : distinctImages.count)
     else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
-    let history = (0..<iteration).map { i in
-      KMeansIteration(
-        objective: numbers[5 * i], movedShare: numbers[5 * i + 1], imbalance: numbers[5 * i + 2],
-        emptyCells: Int(numbers[5 * i + 3]), largestCell: Int(numbers[5 * i + 4]))
-    }
     return KMeansState(iteration: iteration, centroids: centroids, cells: cells, history: history)
+  }
+}
+
+extension KMeansIteration {
+  /// The five numbers that `save` writes; nil when a count is none.
+  fileprivate init?(_ numbers: ArraySlice<Double>) {
+    let first = numbers.startIndex
+    guard let emptyCells = Int(exactly: numbers[first + 3]), let largestCell = Int(exactly: numbers[first + 4]) else {
+      return nil
+    }
+    self.init(
+      objective: numbers[first], movedShare: numbers[first + 1], imbalance: numbers[first + 2],
+      emptyCells: emptyCells, largestCell: largestCell)
   }
 }

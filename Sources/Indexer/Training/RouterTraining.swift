@@ -382,9 +382,9 @@ extension RouterTraining {
     let first = try reader.read(Float.self)
     let second = try reader.read(Float.self)
     let size = nlist * captions.dimension
-    guard epoch.count == 1, Int(epoch[0]) <= epochs, losses.count == Int(epoch[0]), weights.count == size,
+    guard losses.count <= epochs, epoch == [UInt64(losses.count)], weights.count == size,
       first.count == (method == .learned ? size : 0), second.count == first.count
     else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
-    return State(epoch: Int(epoch[0]), weights: weights, first: first, second: second, losses: losses)
+    return State(epoch: losses.count, weights: weights, first: first, second: second, losses: losses)
   }
 }

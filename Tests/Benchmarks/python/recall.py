@@ -2,10 +2,13 @@
 """Text-to-image recall of ways to make and to rank inverted lists, at equal vectors scanned.
 
 Drives tarn for everything and searches every file with stock FAISS besides. DIR holds image.npy and caption.npy
-(float16 or float32, [n x d], unit rows, row i of both is one pair) and names.txt (line i: source, tab, caption). For each seed 4,000 captions are held out as queries, so that no text of
-theirs is left in training; the gallery is all images; training sees the other pairs alone.
+(float16 or float32, [n x d], unit rows, row i of both is one pair) and names.txt (line i: source, tab, caption). For
+each seed 4,000 captions are held out as queries, so that no text of theirs is left in training; the gallery is all
+images; training sees the other pairs alone. The balance penalty, a control that tarn does not have, is made with
+NumPy and searched by FAISS.
 
     TARN=.build/release/tarn recall.py --features DIR [--seeds 1,2,3] [--nlists 256,512] [--out docs/RECALL.md]
+    TARN=.build/release/tarn recall.py --features DIR --candidates [--out docs/RECALL.md]
 """
 
 import argparse
@@ -41,6 +44,20 @@ METHODS = {
     "refined-learned": (["--images", "ti", "--captions", "tc", "--router", "learned"],
                         "paired k-means, 3 steps on images, **learned router**"),
 }
+# Controls that tarn does not have: which rows make the means, and the title.
+BALANCED = {
+    "plain-balanced": ("plain", "k-means of images, balance penalty *"),
+    "paired-balanced": ("paired", "paired k-means, balance penalty *"),
+}
+# The price of a list is PENALTY times the log of its size over the mean size, half of it from the step before: of
+# 0.005, 0.01, 0.02, 0.04 and 0.08 the best for both on seed 1 at nlist 256.
+PENALTY = 0.01
+# Many lists and the lists that are drawn for a batch of the router; None for all.
+MANY_LISTS = 8192
+MANY_NPROBES = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768]
+CANDIDATES = {"none": "no router", "all": "learned router, every list in every batch",
+              "4096": "learned router, 4,096 lists drawn for a batch (the default there)",
+              "512": "learned router, 512 lists drawn for a batch"}
 
 
 def tarn(lake, *arguments):
@@ -76,8 +93,47 @@ def at_shares(scanned, recall):
     return [float(np.interp(share, [0, *scanned], [0, *recall])) for share in SHARES]
 
 
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def balanced(kind, images, captions, nlist, seed, steps=10):
+    """Centroids of k-means whose assignment takes a price from every list: the longer, the dearer."""
+    own = np.arange(len(images)) if kind == "plain" else nearest(captions, images, 1)[:, 0]
+    rows = images if kind == "plain" else captions
+    distinct, price = np.unique(own), np.zeros(nlist, np.float32)
+    centroids = images[np.random.default_rng(seed).permutation(distinct)[:nlist]].copy()
+    tilt = np.where(np.arange(images.shape[1]) % 2, 1 - 2**-10, 1 + 2**-10).astype(np.float32)
+    for _ in range(steps):
+        cells = (images @ centroids.T - price).argmax(1)[own]
+        sizes = np.bincount(cells, minlength=nlist)
+        sums = np.zeros((nlist, images.shape[1]))
+        np.add.at(sums, cells, rows)
+        centroids[sizes > 0] = unit(sums[sizes > 0])
+        price = (price + PENALTY * np.log(np.maximum(sizes, 1) / sizes.mean()).astype(np.float32)) / 2
+        for empty in np.flatnonzero(sizes == 0):
+            big = sizes.argmax()
+            centroids[[empty, big]] = unit(np.stack([centroids[big] * tilt, centroids[big] * (2 - tilt)]))
+            sizes[empty] = sizes[big] // 2
+            sizes[big] -= sizes[empty]
+    return centroids
+
+
+def stock_file(path, centroids, images):
+    """The images filed by the centroids, by FAISS itself; returns the imbalance of the lists."""
+    dimension = images.shape[1]
+    coarse = faiss.IndexFlatIP(dimension)
+    index = faiss.IndexIVFFlat(coarse, dimension, len(centroids), faiss.METRIC_INNER_PRODUCT)
+    coarse.add(centroids)
+    index.is_trained = True
+    index.add(images)
+    faiss.write_index(index, str(path))
+    sizes = np.array([index.invlists.list_size(i) for i in range(index.nlist)], float)
+    return index.nlist * (sizes**2).sum() / sizes.sum()**2
+
+
 def stock(path, queries, truth, sizes_total):
-    """Recall of FAISS itself on the file, and the rows it scanned by its own count."""
+    """Recall of FAISS itself on the file: at the shares of rows scanned, by its own count, and at nprobe 1."""
     index = faiss.read_index(str(path))
     stats = faiss.cvar.indexIVF_stats
     scanned, recall = [], []
@@ -87,10 +143,11 @@ def stock(path, queries, truth, sizes_total):
         _, ids = index.search(queries, truth.shape[1])
         scanned.append(stats.ndis / len(queries) / sizes_total)
         recall.append(np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth)]) / truth.shape[1])
-    return at_shares(scanned, recall)
+    return at_shares(scanned, recall), float(recall[0])
 
 
-def measure(features, seed, nlists, work):
+def prepare(features, seed, work):
+    """A lake with all images `g`, training images `ti` and captions `tc`, and what measuring needs besides."""
     images, captions = (np.load(features / f"{name}.npy") for name in ("image", "caption"))
     names = [line.rstrip("\n").split("\t", 1)[-1] for line in open(features / "names.txt", encoding="utf-8")]
     train, ask = split(names, seed)
@@ -107,8 +164,22 @@ def measure(features, seed, nlists, work):
         tarn(lake, "source", "add", name, "--directory", str(work / f"{name}-{seed}"), "--dimension", dimension,
              "--dtype", dtype)
     tarn(lake, "sync", "--quiet")
-    floats = [array.astype(np.float32) for array in (images, captions)]
-    truth = nearest(floats[1][ask], floats[0], 10)
+    images, captions = (array.astype(np.float32) for array in (images, captions))
+    return lake, images, (images[train], captions[train]), captions[ask], nearest(captions[ask], images, 10)
+
+
+def evaluate(lake, label, queries, nprobes):
+    """What `tarn evaluate` says of a version: recall at the shares, imbalance, recall at nprobe 1."""
+    answer = json.loads(tarn(
+        lake, "evaluate", f"{label}@1", "--queries", str(queries), "-k", "10", "--nprobe",
+        ",".join(map(str, nprobes)), "--json", "--quiet"))["evaluations"][0]
+    points = answer["points"]
+    recall = [next(r["recall"] for r in p["recalls"] if r["k"] == 10) for p in points]
+    return at_shares([p["share_scanned"] for p in points], recall), answer["imbalance"], recall[0]
+
+
+def measure(features, seed, nlists, work):
+    lake, images, pairs, asked, truth = prepare(features, seed, work)
     found = {}
     for nlist in nlists:
         for name, (arguments, _) in METHODS.items():
@@ -117,20 +188,36 @@ def measure(features, seed, nlists, work):
             tarn(lake, "train", label, *arguments, "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
                  "--quiet")
             tarn(lake, "build", label, "--trained", label, "--images", "g", "--quiet")
-            answer = json.loads(tarn(
-                lake, "evaluate", f"{label}@1", "--queries", str(work / f"queries-{seed}.npy"), "-k", "10", "--nprobe",
-                ",".join(map(str, NPROBES)), "--json", "--quiet"))["evaluations"][0]
-            points = answer["points"]
-            recall = [next(r["recall"] for r in p["recalls"] if r["k"] == 10) for p in points]
-            found[nlist, name] = {
-                "tarn": at_shares([p["share_scanned"] for p in points], recall),
-                "stock": stock(lake / "versions" / f"{label}@1" / f"{label}.000.faiss", floats[1][ask], truth,
-                               len(images)),
-                "imbalance": answer["imbalance"], "nprobe1": recall[0],
-            }
+            shares, imbalance, first = evaluate(lake, label, work / f"queries-{seed}.npy", NPROBES)
+            file = lake / "versions" / f"{label}@1" / f"{label}.000.faiss"
+            found[nlist, name] = {"tarn": shares, "stock": stock(file, asked, truth, len(images))[0],
+                                  "imbalance": imbalance, "nprobe1": first}
             print(f"seed {seed}  nlist {nlist}  {name:15}", *(f"{v:.3f}" for v in found[nlist, name]["tarn"]),
                   "stock", *(f"{v:.3f}" for v in found[nlist, name]["stock"]), file=sys.stderr, flush=True)
+        for name, (kind, _) in BALANCED.items():
+            file = work / f"{name}-{nlist}.faiss"
+            imbalance = stock_file(file, balanced(kind, *pairs, nlist, seed), images)
+            shares, first = stock(file, asked, truth, len(images))
+            found[nlist, name] = {"tarn": shares, "stock": shares, "imbalance": imbalance, "nprobe1": first}
+            print(f"seed {seed}  nlist {nlist}  {name:15}", *(f"{v:.3f}" for v in shares), file=sys.stderr, flush=True)
     return found
+
+
+def measure_candidates(features, seed, work):
+    """Routers of many lists, trained with every list in every batch and with drawn ones."""
+    lake, _, _, _, _ = prepare(features, seed, work)
+    rows = {}
+    for name in CANDIDATES:
+        label = f"router-{name}"
+        router = [] if name == "none" else [
+            "--router", "learned", "--router-candidates", str(MANY_LISTS) if name == "all" else name]
+        tarn(lake, "train", label, "--images", "ti", "--captions", "tc", "--nlist", str(MANY_LISTS), "--codec", "flat",
+             "--seed", str(seed), *router, "--quiet")
+        tarn(lake, "build", label, "--trained", label, "--images", "g", "--quiet")
+        rows[name] = evaluate(lake, label, work / f"queries-{seed}.npy", MANY_NPROBES)
+        print(f"seed {seed}  nlist {MANY_LISTS}  {name:5}", *(f"{v:.3f}" for v in rows[name][0]), file=sys.stderr,
+              flush=True)
+    return rows
 
 
 def interval(values, form="{:.3f}"):
@@ -143,9 +230,8 @@ def table(runs, nlists):
         lines += [f"### nlist {nlist}", "",
                   "| lists and ranking | imbalance | nprobe 1 | 1 % scanned | 2 % scanned | 4 % scanned "
                   "| FAISS, 1 % | FAISS, 2 % |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-        for name in METHODS:
+        for name, (_, title) in (METHODS | BALANCED).items():
             rows = [run[nlist, name] for run in runs]
-            title = METHODS[name][1]
             cells = [f"{np.mean([r['imbalance'] for r in rows]):.2f}", f"{np.mean([r['nprobe1'] for r in rows]):.3f}"]
             cells += [interval([r["tarn"][i] for r in rows]) for i in range(3)]
             cells += [interval([r["stock"][i] for r in rows]) for i in range(2)]
@@ -162,24 +248,41 @@ def table(runs, nlists):
     return "\n".join(lines)
 
 
+def candidates_table(runs):
+    lines = [f"nlist {MANY_LISTS:,}; paired k-means, three steps on images where there is a router.", "",
+             "| ranking | imbalance | nprobe 1 | 1 % scanned | 2 % scanned | 4 % scanned |",
+             "| --- | --- | --- | --- | --- | --- |"]
+    for name, title in CANDIDATES.items():
+        rows = [run[name] for run in runs]
+        cells = [f"{np.mean([r[1] for r in rows]):.2f}", f"{np.mean([r[2] for r in rows]):.3f}"]
+        cells += [interval([r[0][i] for r in rows]) for i in range(3)]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", required=True, type=pathlib.Path, metavar="DIR")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--nlists", default="256,512")
+    parser.add_argument("--candidates", action="store_true", help="the table of many lists instead")
     parser.add_argument("--out", type=pathlib.Path, help="a page whose text between the table's marks is replaced")
     options = parser.parse_args()
     nlists = [int(text) for text in options.nlists.split(",")]
     runs = []
     for seed in map(int, options.seeds.split(",")):
         with tempfile.TemporaryDirectory(prefix="tarn-recall-") as work:
-            runs.append(measure(options.features, seed, nlists, pathlib.Path(work)))
-    text = table(runs, nlists)
+            work = pathlib.Path(work)
+            runs.append(measure_candidates(options.features, seed, work) if options.candidates
+                        else measure(options.features, seed, nlists, work))
+    text = candidates_table(runs) if options.candidates else table(runs, nlists)
     print(text)
     if options.out:
+        mark = "candidates" if options.candidates else "table"
         page = options.out.read_text(encoding="utf-8")
-        marked = f"<!-- table -->\n\nSeeds {options.seeds}; mean over seeds, (least–greatest).\n\n{text}\n<!-- end -->"
-        options.out.write_text(re.sub(r"<!-- table -->.*<!-- end -->", lambda _: marked, page, flags=re.S),
+        heading = f"Seeds {options.seeds}; mean over seeds, (least–greatest)."
+        marked = f"<!-- {mark} -->\n\n{heading}\n\n{text}\n<!-- end {mark} -->"
+        options.out.write_text(re.sub(f"<!-- {mark} -->.*<!-- end {mark} -->", lambda _: marked, page, flags=re.S),
                                encoding="utf-8")
 
 
