@@ -15,9 +15,14 @@ seconds=${FUZZ_SECONDS:-600}
 keep=
 if [ "${1:-}" = keep ]; then keep=1; shift; fi
 
+# SwiftPM passes the two sanitizers in any order, and swiftc forgets the counters when the fuzzer's is not the last.
 TARN_FUZZ=1 swift build --configuration release --scratch-path "$root" --sanitize address --sanitize fuzzer \
-  --product tarn-fuzz
+  -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters,pc-table --product tarn-fuzz
 fuzz=$root/release/tarn-fuzz
+if ! grep -q __sancov_cntrs "$root/release/Indexer.build/ZipDirectory.swift.o"; then
+  echo "scripts/fuzz.sh: the readers are not instrumented: nothing would lead the fuzzer" >&2
+  exit 1
+fi
 # Swift's runtime leaks by design.
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 
