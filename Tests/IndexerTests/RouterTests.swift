@@ -178,3 +178,31 @@ import Testing
     }
   }
 }
+
+@Suite struct TrainingSpecificationTests {
+  @Test func whatASpecificationDoesNotNameIsTheDefault() throws {
+    let specification = try TrainingSpecification(parsing: #"{"format":1,"method":"kmeans"}"#)
+    #expect(specification.normalisation == .refuse && specification.router == RouterOptions())
+  }
+
+  @Test func everythingThatRouterTrainingDependsOnIsReadBack() throws {
+    let specification = try TrainingSpecification(
+      parsing: """
+        {"normalisation":"normalise","router":{"method":"learned","rule":"captions-and-blends-v1","captions":7,"epochs":2,
+        "refinements":0,"labels":20,"candidates":5}}
+        """)
+    #expect(specification.normalisation == .normalise)
+    #expect(
+      specification.router
+        == RouterOptions(method: .learned, epochs: 2, captionLimit: 7, refinements: 0, candidates: 5))
+  }
+
+  @Test(arguments: [
+    "", "[]", #"{"normalisation":"guess"}"#, #"{"router":"learned"}"#,
+    #"{"router":{"method":"learned","rule":"v9","captions":7,"epochs":2,"refinements":0}}"#,
+    #"{"router":{"method":"a\nb","rule":"captions-and-blends-v1","captions":7,"epochs":2,"refinements":0}}"#,
+  ])
+  func aSpecificationOfAnotherTarnIsRefused(spec: String) {
+    expectRefusal(.usage, naming: "known") { _ = try TrainingSpecification(parsing: spec) }
+  }
+}

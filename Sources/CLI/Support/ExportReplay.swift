@@ -82,11 +82,11 @@ struct ExportReplay {
     guard let method = TrainingMethod(rawValue: wanted.method), let codec = VectorCodec(rawValue: wanted.codec) else {
       throw CatalogError(.schemaNewer, "the document's method or codec is not known", hint: "use a newer tarn")
     }
+    let specification = try TrainingSpecification(parsing: wanted.spec)
     let options = TrainingOptions(
       name: wanted.name, images: wanted.images, captions: wanted.captions, nlist: wanted.nlist, pairs: wanted.pairs,
       method: method, iterations: wanted.iterations, codec: codec, seed: wanted.seed,
-      normalisation: wanted.spec.contains("\"normalisation\":\"normalise\"") ? .normalise : .refuse,
-      router: try RouterOptions.of(spec: wanted.spec))
+      normalisation: specification.normalisation, router: specification.router)
     let progress = global.progress("train \(wanted.name)")
     let (catalog, logger) = (catalog, global.logger("tarn.train"))
     let work = ThreadedWork("tarn-train") {

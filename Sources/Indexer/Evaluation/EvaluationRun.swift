@@ -128,13 +128,13 @@ package struct EvaluationRun {
   /// earlier evaluation where there was one.
   private func groundTruth(of version: IndexVersion) throws -> (ExactNeighbors, ContentDigest) {
     let inputs = try catalog.inputs(of: version).filter { !$0.isHole }
-    let record = try catalog.trainedIndex(id: version.trainedIndexID)
+    let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
     let source = try catalog.source(id: version.sourceID)
     let key = ContentDigest.of(
       JSONValue.object([
         "format": .string("exact-neighbours-1"), "queries": .string(queriesDigest.hex), "k": .count(options.k),
         "bad_rows": .string(version.badRowsPolicy.rawValue),
-        "normalisation": .string(record.normalisation.rawValue),
+        "normalisation": .string(normalisation.rawValue),
         "rows": .array(
           inputs.map {
             .object([
@@ -156,7 +156,7 @@ package struct EvaluationRun {
       guard let path = input.path, let revision = input.revision else { continue }
       let file = try ShardReader(catalog: catalog).open(path, revision: revision, source: source)
       file.matrix.advise(.sequential)
-      try add(file, firstID: input.firstID, to: &truth, record.normalisation) {
+      try add(file, firstID: input.firstID, to: &truth, normalisation) {
         report(.exact(rowsDone: rowsDone + $0, rows: rows))
       }
       rowsDone += input.rowCount

@@ -198,7 +198,8 @@ package struct BuildRun: Sendable {
         let made =
           try encoder
           ?? ShardEncoder(
-            trained, digest: digest, badRows: version.badRowsPolicy, normalisation: planned.record.normalisation,
+            trained, digest: digest, badRows: version.badRowsPolicy,
+            normalisation: planned.record.specification().normalisation,
             rowCount: outputs.rowCount - outputs.rowsDone, logger: logger)
         encoder = made
         try encode(input, of: version, planned.source, made, &times) {
@@ -378,13 +379,6 @@ extension PlannedBuild {
 
 /// The format of segments that this build writes; part of a segment's key.
 let segmentFormatVersion = 1
-
-extension TrainedIndexRecord {
-  /// What training did about the length of rows, from its specification.
-  var normalisation: Normalisation {
-    spec.contains("\"normalisation\":\"normalise\"") ? .normalise : .refuse
-  }
-}
 
 extension BuildTimes {
   /// Adds the time that a step takes.

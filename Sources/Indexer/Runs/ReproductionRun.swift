@@ -105,7 +105,7 @@ package struct ReproductionRun {
     let inputs = try catalog.inputs(of: version)
     let rows = inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
     let encoder = try ShardEncoder(
-      trained, digest: digest, badRows: version.badRowsPolicy, normalisation: record.normalisation,
+      trained, digest: digest, badRows: version.badRowsPolicy, normalisation: record.specification().normalisation,
       rowCount: rows, logger: logger)
     var rowsDone = 0
     var byteCount = 0

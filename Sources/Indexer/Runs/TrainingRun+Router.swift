@@ -1,7 +1,6 @@
 // The router's part of `train`: queries -> labels -> epochs.
 
 internal import Catalog
-internal import Foundation
 
 /// How the router of an index is trained.
 package struct RouterOptions: Sendable, Equatable {
@@ -26,36 +25,6 @@ package struct RouterOptions: Sendable, Equatable {
     self.captionLimit = captionLimit
     self.refinements = refinements
     self.candidates = candidates
-  }
-
-  /// The options that a specification of a trained index names.
-  ///
-  /// - Parameter spec: Canonical JSON.
-  /// - Returns: No router where it names none.
-  /// - Throws: ``IndexerError`` `.usage` for a router that this tarn does not
-  ///   know.
-  package static func of(spec: String) throws -> RouterOptions {
-    guard let specification = try? JSONDecoder().decode(Specification.self, from: Data(spec.utf8)),
-      let router = specification.router
-    else { return RouterOptions() }
-    guard let method = RouterMethod(rawValue: router.method), router.rule == RouterQueries.rule else {
-      throw IndexerError(.usage, "the router \(router.method), \(router.rule) is not known", hint: "use a newer tarn")
-    }
-    return RouterOptions(
-      method: method, epochs: router.epochs, captionLimit: router.captions, refinements: router.refinements,
-      candidates: router.candidates)
-  }
-
-  private struct Specification: Decodable {
-    struct Router: Decodable {
-      let method: String
-      let rule: String
-      let captions: Int
-      let epochs: Int
-      let refinements: Int
-      let candidates: Int?
-    }
-    let router: Router?
   }
 
   func validate() throws {

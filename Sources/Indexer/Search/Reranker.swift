@@ -20,12 +20,12 @@ package final class Reranker {
   /// - Parameters:
   ///   - version: The version.
   ///   - catalog: The catalog that has it.
-  /// - Throws: ``Catalog/CatalogError``.
+  /// - Throws: ``Catalog/CatalogError``, ``IndexerError``.
   package init(_ version: IndexVersion, in catalog: LakeCatalog) throws {
     self.catalog = catalog
     inputs = try catalog.inputs(of: version).filter { !$0.isHole && $0.rowCount > 0 }
     source = try catalog.source(id: version.sourceID)
-    normalisation = try catalog.trainedIndex(id: version.trainedIndexID).normalisation
+    normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
   }
 
   /// Scores found rows again and keeps the best.

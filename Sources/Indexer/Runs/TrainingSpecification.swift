@@ -1,0 +1,60 @@
+// The specification of a trained index, read back: what encodes rows or trains
+// again from the record alone needs to know of it.
+
+internal import Catalog
+internal import Foundation
+
+/// What a trained index's specification says that its record has no column for.
+package struct TrainingSpecification: Sendable, Equatable {
+  /// What was done about rows that are not of unit length.
+  package let normalisation: Normalisation
+  /// How its router was trained; `none` where it has none.
+  package let router: RouterOptions
+
+  /// Reads a specification.
+  ///
+  /// - Parameter spec: Canonical JSON, as `train` writes it.
+  /// - Throws: ``IndexerError`` `.usage` for what this tarn does not know.
+  package init(parsing spec: String) throws {
+    let fields: Fields
+    do {
+      fields = try JSONDecoder().decode(Fields.self, from: Data(spec.utf8))
+    } catch {
+      throw IndexerError(.usage, "a specification of training is not known", hint: "use a newer tarn")
+    }
+    normalisation = fields.normalisation ?? .refuse
+    guard let router = fields.router else {
+      self.router = RouterOptions()
+      return
+    }
+    guard let method = RouterMethod(rawValue: router.method), router.rule == RouterQueries.rule else {
+      throw IndexerError(
+        .usage, "the router \(router.method.printable), \(router.rule.printable) is not known", hint: "use a newer tarn"
+      )
+    }
+    self.router = RouterOptions(
+      method: method, epochs: router.epochs, captionLimit: router.captions, refinements: router.refinements,
+      candidates: router.candidates)
+  }
+
+  private struct Fields: Decodable {
+    struct Router: Decodable {
+      let method: String
+      let rule: String
+      let captions: Int
+      let epochs: Int
+      let refinements: Int
+      let candidates: Int?
+    }
+    let normalisation: Normalisation?
+    let router: Router?
+  }
+}
+
+extension TrainedIndexRecord {
+  /// What its specification says.
+  ///
+  /// - Returns: The specification, read.
+  /// - Throws: ``IndexerError`` `.usage` for what this tarn does not know.
+  func specification() throws -> TrainingSpecification { try TrainingSpecification(parsing: spec) }
+}
