@@ -21,15 +21,9 @@ final class HTTPExchange: WebRequestOwner {
 
   let address: WebAddress
   let order: Order
-  /// The decision on the head; nil until it is whole.
-  private(set) var verdict: Verdict?
-  private(set) var statusCode: Int?
-  /// Why the exchange was broken off from this side.
-  private(set) var failure: FetchError?
+  private(set) var answer: JudgedAnswer
   /// Body bytes that went into the part file.
   private(set) var receivedByteCount = 0
-  /// Everything the server sent, to tell a stalled one.
-  private(set) var heardByteCount = 0
 
   /// Whether reading waits for the disk, and whether for its rate.
   private(set) var isPaused = false
@@ -39,7 +33,6 @@ final class HTTPExchange: WebRequestOwner {
   private var bodyLimit: Int?
 
   private let part: PartFile
-  private var reader = ResponseHeadReader()
   /// Bytes of an unwanted body that are read so that the connection lives on.
   private var patience = 64 << 10
   /// What an S3 store says is wrong; nil elsewhere.
@@ -53,6 +46,7 @@ final class HTTPExchange: WebRequestOwner {
   ) throws(FetchError) {
     self.address = address
     self.order = order
+    answer = JudgedAnswer(to: order.question)
     self.part = part
     complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
     var form = WebRequest.Form(address: address, tag: tag)
@@ -99,36 +93,23 @@ final class HTTPExchange: WebRequestOwner {
 
   /// Takes a header line; false breaks the exchange off.
   func takeHeader(_ line: [UInt8]) -> Bool {
-    heardByteCount += line.count
-    // Trailers after a chunked body change nothing.
-    guard verdict == nil, failure == nil else { return failure == nil }
-    switch reader.read(line) {
-    case .more: return true
-    case .malformed(let cause):
-      failure = FetchError(.integrity, cause)
-      return false
-    case .head(let head):
-      statusCode = head.statusCode
-      let verdict = ResponseClassifier.classify(head, to: order.question, at: Date())
-      self.verdict = verdict
-      switch verdict {
-      case .acceptFromStart(let promise): accept(promise, startingOver: true)
-      case .acceptAtOffset(let promise): accept(promise, startingOver: false)
-      default: break
-      }
-      return true
+    switch answer.read(line) {
+    case .judged(.acceptFromStart(let promise)): accept(promise, startingOver: true)
+    case .judged(.acceptAtOffset(let promise)): accept(promise, startingOver: false)
+    case .judged, .more: break
+    case .refused: return false
     }
+    return true
   }
 
   /// Takes body bytes.
   func takeBody(_ bytes: RawSpan) -> BodyStep {
-    // After a piece that failed none may follow: the file would have a hole.
-    guard failure == nil else { return .refused }
+    guard answer.failure == nil else { return .refused }
     guard pacer.take(bytes.byteCount, at: .now) else {
       isThrottled = true
       return .later
     }
-    heardByteCount += bytes.byteCount
+    answer.hear(bytes.byteCount)
     guard let bodyLimit else { return takeUnwanted(bytes) }
     do throws(FetchError) {
       guard receivedByteCount + bytes.byteCount <= bodyLimit else {
@@ -138,7 +119,7 @@ final class HTTPExchange: WebRequestOwner {
       try part.receive(bytes)
       return .taken
     } catch {
-      failure = error
+      answer.refuse(error)
       return .refused
     }
   }
@@ -149,7 +130,7 @@ final class HTTPExchange: WebRequestOwner {
   }
 
   private func takeUnwanted(_ bytes: RawSpan) -> BodyStep {
-    guard verdict != nil else { return .refused }
+    guard answer.verdict != nil else { return .refused }
     complaint?.take(bytes)
     patience -= bytes.byteCount
     return patience >= 0 ? .taken : .refused

@@ -87,8 +87,8 @@ internal import Glibc
     for _ in 0...5 {
       let exchange = try RangeExchange(to: address, range, total, configuration)
       let result = try perform(exchange)
-      if let failure = exchange.failure { throw failure }
-      switch exchange.verdict {
+      if let failure = exchange.answer.failure { throw failure }
+      switch exchange.answer.verdict {
       case .acceptAtOffset:
         guard exchange.bytes.count == range.count else {
           throw result == CURLE_OK
@@ -128,8 +128,8 @@ internal import Glibc
       var easy: UnsafeMutableRawPointer?
       var result = CURLE_OK
       if unsafe ccurl_multi_next_finished(multi, &easy, &result) == 1 { return result }
-      if exchange.heardByteCount > heard {
-        heard = exchange.heardByteCount
+      if exchange.answer.heardByteCount > heard {
+        heard = exchange.answer.heardByteCount
         windowStart = .now
       } else if ContinuousClock.now - windowStart >= configuration.stallTimeout {
         throw FetchError(.temporary, "the transfer stalled")
@@ -143,14 +143,10 @@ internal import Glibc
 
 /// A question for a range and its answer in memory.
 private final class RangeExchange: WebRequestOwner {
-  private let question: RangeQuestion
   private let wantedByteCount: Int
-  private(set) var verdict: Verdict?
-  private(set) var failure: FetchError?
+  private(set) var answer: JudgedAnswer
   private(set) var bytes: [UInt8] = []
-  private(set) var heardByteCount = 0
   private(set) var request: WebRequest?
-  private var reader = ResponseHeadReader()
   private var pacer = Pacer()
   private var isThrottled = false
   /// What an S3 store says is wrong; nil elsewhere.
@@ -165,7 +161,7 @@ private final class RangeExchange: WebRequestOwner {
     question.rangeGuard = .digest
     question.expectedByteCount = total
     question.retryAfterCap = min(configuration.retryAfterCap, .seconds(60))
-    self.question = question
+    answer = JudgedAnswer(to: question)
     complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
     wantedByteCount = range.count
     bytes.reserveCapacity(range.count)
@@ -176,17 +172,8 @@ private final class RangeExchange: WebRequestOwner {
   }
 
   func takeHeader(_ line: [UInt8]) -> Bool {
-    heardByteCount += line.count
-    guard verdict == nil, failure == nil else { return failure == nil }
-    switch reader.read(line) {
-    case .more: return true
-    case .malformed(let cause):
-      failure = FetchError(.integrity, cause)
-      return false
-    case .head(let head):
-      verdict = ResponseClassifier.classify(head, to: question, at: Date())
-      return true
-    }
+    if case .refused = answer.read(line) { return false }
+    return true
   }
 
   /// Keeps to a limit, and goes on reading if it allows that by now.
@@ -198,18 +185,18 @@ private final class RangeExchange: WebRequestOwner {
   }
 
   func takeBody(_ piece: RawSpan) -> BodyStep {
-    guard failure == nil else { return .refused }
+    guard answer.failure == nil else { return .refused }
     guard pacer.take(piece.byteCount, at: .now) else {
       isThrottled = true
       return .later
     }
-    heardByteCount += piece.byteCount
-    guard case .acceptAtOffset = verdict else {
+    answer.hear(piece.byteCount)
+    guard case .acceptAtOffset = answer.verdict else {
       complaint?.take(piece)
-      return heardByteCount < 64 << 10 ? .taken : .refused
+      return answer.heardByteCount < 64 << 10 ? .taken : .refused
     }
     guard bytes.count + piece.byteCount <= wantedByteCount else {
-      failure = FetchError(.integrity, "more than the \(wantedByteCount) bytes that were promised")
+      answer.refuse(FetchError(.integrity, "more than the \(wantedByteCount) bytes that were promised"))
       return .refused
     }
     unsafe piece.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }

@@ -156,9 +156,10 @@ extension TransferLoop {
   /// Edge from exchanging to whatever the verdict and the body ask for.
   func exchangeEnded(_ exchange: HTTPExchange, of transfer: Transfer, result: CURLcode) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
-    transfer.attempt?.httpStatus = exchange.statusCode
-    if let failure = exchange.failure { return end(transfer, self.failure(for: failure)) }
-    guard let verdict = exchange.verdict else { return end(transfer, failure(for: exchange.networkError(result))) }
+    let answer = exchange.answer
+    transfer.attempt?.httpStatus = answer.statusCode
+    if let failure = answer.failure { return end(transfer, self.failure(for: failure)) }
+    guard let verdict = answer.verdict else { return end(transfer, failure(for: exchange.networkError(result))) }
     let origin = transfer.address.origin
     switch verdict {
     case .acceptFromStart, .acceptAtOffset:
@@ -195,7 +196,9 @@ extension TransferLoop {
     }
     // A body that was whole by its own length is the wrong file, not a cut one;
     // a range may be shorter than asked for.
-    if case .acceptFromStart(let promise) = exchange.verdict, promise.bodyByteCount == exchange.receivedByteCount {
+    if case .acceptFromStart(let promise) = exchange.answer.verdict,
+      promise.bodyByteCount == exchange.receivedByteCount
+    {
       return end(
         transfer,
         .mirrorFault(
@@ -209,7 +212,7 @@ extension TransferLoop {
   /// Edge from exchanging to waiting, after too little for too long.
   func exchangeStalled(_ exchange: HTTPExchange, of transfer: Transfer) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
-    transfer.attempt?.httpStatus = exchange.statusCode
+    transfer.attempt?.httpStatus = exchange.answer.statusCode
     let seconds = max(1, configuration.stallTimeout.milliseconds / 1_000)
     end(
       transfer,
@@ -222,7 +225,7 @@ extension TransferLoop {
   /// slow one had bad luck and draws again.
   func reroll(_ exchange: HTTPExchange, of transfer: Transfer) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
-    transfer.attempt?.httpStatus = exchange.statusCode
+    transfer.attempt?.httpStatus = exchange.answer.statusCode
     end(transfer, .reroll(FetchError(.temporary, "the connection was much slower than others to its host")))
   }
 
@@ -337,7 +340,7 @@ extension TransferLoop {
     case .exchanging(let exchange):
       remove(exchange, of: transfer)
       transfer.attempt?.receivedByteCount += exchange.receivedByteCount
-      transfer.attempt?.httpStatus = exchange.statusCode
+      transfer.attempt?.httpStatus = exchange.answer.statusCode
       releaseHost(of: transfer)
       report(transfer, .interrupted, error)
       close(transfer, .failure(error))

@@ -237,9 +237,9 @@ internal import Foundation
 
   private func restartWindows(of transfer: Transfer, _ exchange: HTTPExchange) {
     transfer.windowStart = .now
-    transfer.windowByteCount = exchange.heardByteCount
+    transfer.windowByteCount = exchange.answer.heardByteCount
     transfer.rerollStart = .now
-    transfer.rerollByteCount = exchange.heardByteCount
+    transfer.rerollByteCount = exchange.answer.heardByteCount
   }
 
   private func performTransfers() throws {
@@ -309,12 +309,12 @@ internal import Foundation
         let share = limit / running.count * configuration.stallTimeout.milliseconds / 1_000
         wanted = min(wanted, max(1, share / 2))
       }
-      if exchange.heardByteCount - transfer.windowByteCount < wanted {
+      if exchange.answer.heardByteCount - transfer.windowByteCount < wanted {
         remove(exchange, of: transfer)
         exchangeStalled(exchange, of: transfer)
       } else {
         transfer.windowStart = now
-        transfer.windowByteCount = exchange.heardByteCount
+        transfer.windowByteCount = exchange.answer.heardByteCount
       }
     }
   }
@@ -331,7 +331,7 @@ internal import Foundation
     for (transfer, exchange) in ripe {
       let origin = exchange.address.origin
       let seconds = (now - transfer.rerollStart).seconds
-      let rate = Double(exchange.heardByteCount - transfer.rerollByteCount) / seconds
+      let rate = Double(exchange.answer.heardByteCount - transfer.rerollByteCount) / seconds
       let median = hosts[origin]?.medianRate
       hosts[origin, default: Host()].add(rate: rate)
       restartWindows(of: transfer, exchange)

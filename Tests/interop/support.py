@@ -34,6 +34,17 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, **changes}
 
 
+def shown_by_ps(pid: int) -> str:
+    """What every user of the machine sees of a process, its threads and all that they began."""
+    process = pathlib.Path("/proc", str(pid))
+    text = (process / "cmdline").read_text().replace("\0", " ") + "\n"
+    for thread in (process / "task").iterdir():
+        text += (thread / "comm").read_text()
+        for child in (thread / "children").read_text().split():
+            text += shown_by_ps(int(child))
+    return text
+
+
 class Lake:
     """A lake in a directory, and the tarn binary at work on it."""
 

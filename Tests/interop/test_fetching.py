@@ -17,7 +17,8 @@ import numpy as np
 
 from s3server import S3Server
 from support import (
-    DIMENSION, FEATURES, INPUTS_MISSING, INTEGRITY, LOCKED, PARTIAL, SHARDS, USAGE, LakeTest, environment, json_lines)
+    DIMENSION, FEATURES, INPUTS_MISSING, INTEGRITY, LOCKED, PARTIAL, SHARDS, USAGE, LakeTest, environment, json_lines,
+    shown_by_ps)
 from webserver import free_port
 
 # The example images; one shard of the second place is missing.
@@ -350,6 +351,28 @@ class Stores(LakeTest):
         unset = {name: "" for name in self.keys}
         self.lake.run("sync", **{**self.clean, **unset, "HOME": str(self.scratch), "AWS_PROFILE": "lab"})
         self.assertEqual(self.server.refusals, [])
+
+    def test_s4_ps_shows_no_secret_while_a_transfer_runs(self) -> None:
+        secrets = {**self.clean, **self.keys, "HF_TOKEN": "hf_planted"}
+        # An address that its user let hold one is kept in the catalog and shown nowhere.
+        url = f"{self.serve(FEATURES).url}/img_emb/img_emb_{{ordinal:04}}.npy?token=planted-here"
+        self.lake.run("source", "add", "open", "--url", url, "--count", 1, "--dimension", DIMENSION, "--allow-secrets")
+        for source in ("images", "open"):
+            # At this rate the run would take minutes.
+            process = subprocess.Popen(
+                self.lake.command("sync", source, "--json", "--bwlimit", "20kB/s"), env=environment(**secrets),
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self.addCleanup(process.kill)
+            for line in process.stdout:
+                if json.loads(line).get("bytes", 0) > 0:
+                    break
+            shown = shown_by_ps(process.pid)
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+            self.assertEqual(process.wait(timeout=60), 130)
+            self.assertIn(f" sync {source} ", shown)
+            self.assertIn("tarn-fetch", shown)
+            self.assertNotRegex(shown, "planted|PLANTED")
 
     def test_s4_a_refused_key_is_neither_kept_nor_said(self) -> None:
         for wrong in ({"AWS_SECRET_ACCESS_KEY": "planted-wrong"}, {"AWS_SESSION_TOKEN": "planted-stale"},

@@ -115,31 +115,7 @@ package enum Disk {
     }
   }
 
-  /// Copies a file's bytes, durably.
-  ///
-  /// - Parameters:
-  ///   - from: The file.
-  ///   - to: The copy; one of that name is replaced once the new one is whole.
-  /// - Returns: The SHA-256 of the bytes copied.
-  /// - Throws: ``CatalogError``.
-  package static func copy(_ from: String, to: String) throws -> ContentDigest {
-    let descriptor = open(from, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw systemError("open", from) }
-    defer { close(descriptor) }
-    var file = try DurableFile(creating: to + ".tmp")
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
-    while true {
-      let count = read(descriptor, &buffer, buffer.count)
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw systemError("read", from)
-      }
-      if count == 0 { return try file.finish(as: to) }
-      try file.write(buffer.span.bytes.extracting(first: count))
-    }
-  }
-
-  /// As ``copy(_:to:)``, for a shard: its chunks are hashed on the way.
+  /// Copies a shard's bytes, durably; its chunks are hashed on the way.
   ///
   /// - Parameters:
   ///   - from: The file.

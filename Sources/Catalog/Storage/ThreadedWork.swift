@@ -2,6 +2,7 @@
 // it off the cooperative pool or out of its caller's way.
 
 internal import Foundation
+internal import Glibc
 internal import Synchronization
 
 /// Work under way on a thread of its own.
@@ -27,8 +28,11 @@ package final class ThreadedWork<Value: Sendable>: Sendable {
   ///   - body: The work; it may block as long as it likes.
   package init(_ name: String, _ body: @escaping @Sendable () throws -> Value) {
     end.enter()
-    let thread = Thread { [self] in finish(Result(catching: body)) }
-    thread.name = name
+    let thread = Thread { [self] in
+      // Foundation's own name for a thread is not the kernel's.
+      pthread_setname_np(pthread_self(), String(name.prefix(15)))
+      finish(Result(catching: body))
+    }
     thread.stackSize = 8 << 20
     thread.start()
   }
