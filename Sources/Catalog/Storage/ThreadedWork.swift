@@ -2,7 +2,6 @@
 // it off the cooperative pool or out of its caller's way.
 
 internal import Foundation
-internal import Glibc
 internal import Synchronization
 
 /// Work under way on a thread of its own.
@@ -29,8 +28,8 @@ package final class ThreadedWork<Value: Sendable>: Sendable {
   package init(_ name: String, _ body: @escaping @Sendable () throws -> Value) {
     end.enter()
     let thread = Thread { [self] in
-      // Foundation's own name for a thread is not the kernel's.
-      pthread_setname_np(pthread_self(), String(name.prefix(15)))
+      // Foundation tells the kernel only of threads that run.
+      Thread.current.name = name
       finish(Result(catching: body))
     }
     thread.stackSize = 8 << 20
