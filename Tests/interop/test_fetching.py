@@ -200,6 +200,18 @@ class Fetching(LakeTest):
         asked = [request["uri"] for request in self.server.requests() if request["uri"].startswith("/one/")]
         self.assertEqual(asked, ["/one/img_emb_0003.npy"])
 
+    def test_shards_that_fail_alike_are_told_once_and_counted(self) -> None:
+        count = 40
+        self.add(places=("nowhere",), count=count)
+        done = self.lake.attempt("sync", "--json")
+        self.assertEqual(done.returncode, PARTIAL, done.stderr)
+        self.assertEqual(sum(event["type"] == "failed" for event in json_lines(done.stdout)), count)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("tarn: img_emb_")]
+        self.assertEqual(len(lines), 5)
+        (said,) = [line for line in done.stderr.splitlines() if line.startswith(f"tarn: and {count - 5} more shards")]
+        query = said.split('"')[1]
+        self.assertEqual(len(json.loads(self.lake.run("sql", query, "--format", "json"))), count)
+
     def test_s2_names_and_passwords_of_netrc_are_not_used(self) -> None:
         self.add()
         (self.scratch / ".netrc").write_text("machine 127.0.0.1 login u password planted-netrc\n")

@@ -32,7 +32,14 @@ final class TransferBoard: Sendable {
     var order: [String] = []
     var total: Row?
     var announcedAt: ContinuousClock.Instant?
+    var retryCount = 0
+    /// Shards that failed, by kind of failure.
+    var failureCounts: [FetchError.Code: Int] = [:]
   }
+
+  /// Lines told of one kind before the others are only counted: a mirror that
+  /// is down fails every shard in the same way.
+  private static let toldCount = 5
 
   private let progress: ProgressLine
   private let json: Bool
@@ -58,13 +65,40 @@ final class TransferBoard: Sendable {
       progress.note("\(shard.name): chunks \(chunks.text) were damaged; fetched \(ByteSize.text(chunks.byteCount))")
     case .retrying(let shard, let error):
       emit("retrying", shard, ["message": .string(error)])
-      progress.note("\(shard.name): \(error); trying again")
+      let count = state.withLock { state in
+        state.retryCount += 1
+        return state.retryCount
+      }
+      if count <= Self.toldCount { progress.note("\(shard.name): \(error); trying again") }
     case .failed(let shard, let error):
       forget(shard)
-      progress.clear()
       emit("failed", shard, ["message": .string(error.message)])
+      let count = state.withLock { state in
+        state.failureCounts[error.code, default: 0] += 1
+        return state.failureCounts[error.code, default: 0]
+      }
+      guard count <= Self.toldCount else { return }
+      progress.clear()
       Output.diagnostic("tarn: \(shard.name): \(error)")
     }
+  }
+
+  /// Says how much was counted and not told; after the run.
+  func close() {
+    let (retryCount, failureCount) = state.withLock { state in
+      (
+        max(0, state.retryCount - Self.toldCount),
+        state.failureCounts.values.reduce(0) { $0 + max(0, $1 - Self.toldCount) }
+      )
+    }
+    if retryCount > 0 {
+      progress.note("and \(retryCount) more such retries; `tarn sql \"SELECT * FROM v_transfer\"` lists them")
+    }
+    guard failureCount > 0 else { return }
+    progress.clear()
+    Output.diagnostic(
+      "tarn: and \(failureCount) more shards like these; "
+        + "`tarn sql \"SELECT source, shard, last_error FROM v_shard WHERE state IN ('absent', 'failed')\"` lists them")
   }
 
   private func emit(_ type: String, _ shard: Shard, _ facts: [String: JSONValue]) {

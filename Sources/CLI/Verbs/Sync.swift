@@ -76,6 +76,7 @@ struct Sync: AsyncParsableCommand {
     defer { interrupts.stop() }
     let summary = try await run.run()
     progress.clear()
+    board.close()
     print(summary)
     try conclude(summary)
   }
