@@ -96,7 +96,7 @@ final class BlockPool: Sendable {
 package final class DiskBacklog: Sendable {
   /// A transfer stops reading from its server at this many bytes, so that a
   /// slow disk holds up the network and not the memory.
-  package static let fullByteCount = 4 * Block.capacity
+  package static let fullByteCount = 8 * Block.capacity
 
   private struct State {
     var byteCount = 0

@@ -37,8 +37,8 @@ protocol WebRequestOwner: AnyObject {
   }
 
   /// Bytes read from a socket at a time: few enough to be in the cache when
-  /// they are copied out.
-  private static let receiveByteCount = 256 << 10
+  /// they are copied out, enough that the loop seldom turns for them.
+  private static let receiveByteCount = 512 << 10
 
   private let easy: UnsafeMutableRawPointer
   private var headerList: UnsafeMutablePointer<curl_slist>?
