@@ -205,7 +205,7 @@ class Fetching(LakeTest):
         self.add(places=("nowhere",), count=count)
         done = self.lake.attempt("sync", "--json")
         self.assertEqual(done.returncode, PARTIAL, done.stderr)
-        self.assertEqual(sum(event["type"] == "failed" for event in json_lines(done.stdout)), count)
+        self.assertEqual(sum(event.get("type") == "failed" for event in json_lines(done.stdout)), count)
         lines = [line for line in done.stderr.splitlines() if line.startswith("tarn: img_emb_")]
         self.assertEqual(len(lines), 5)
         (said,) = [line for line in done.stderr.splitlines() if line.startswith(f"tarn: and {count - 5} more shards")]
