@@ -47,7 +47,9 @@ private struct Case {
   }
 
   /// The kernels' answer, shown in pieces of `height` rows.
-  func scanned(level: Int32, k: Int, height: Int, counts: inout cscan_counts) -> [[(id: Int64, score: Double)]] {
+  func scanned(
+    level: Int32, k: Int, height: Int, keepsCodes: Bool = true, counts: inout cscan_counts
+  ) -> [[(id: Int64, score: Double)]] {
     let count = queries.count / dimension
     let width = quantizer.codeByteCount
     let numbers: [VectorCodec: Int32] = [.sq4: 0, .sq8: 1, .fp16: 2, .flat: 3]
@@ -61,20 +63,22 @@ private struct Case {
         coder.widths = widths.baseAddress
         let plane = 2 * cscan_plane_size(&coder)
         let planes = UnsafeMutableRawPointer.allocate(byteCount: max(plane * count, 1), alignment: 64)
-        let scores = UnsafeMutablePointer<Double>.allocate(capacity: k * count)
-        let found = UnsafeMutablePointer<Int64>.allocate(capacity: k * count)
+        let rowCount = k + CSCAN_SPARE
+        let found = UnsafeMutablePointer<cscan_found>.allocate(capacity: rowCount * count)
+        let room = (rowCount + 1) * cscan_room_size(&coder)
+        let rooms = UnsafeMutablePointer<UInt8>.allocate(capacity: max(room * count, 1))
         defer {
           planes.deallocate()
-          scores.deallocate()
           found.deallocate()
+          rooms.deallocate()
         }
         return queries.withUnsafeBufferPointer { vectors in
           var states = (0..<count).map { query in
             var state = cscan_query()
             state.vector = vectors.baseAddress.map { $0 + query * dimension }
             state.plane = (planes + plane * query).assumingMemoryBound(to: Int8.self)
-            state.scores = scores + k * query
-            state.ids = found + k * query
+            state.found = found + rowCount * query
+            if keepsCodes { state.rooms = rooms + room * query }
             state.k = k
             cscan_prepare(level, &coder, &state)
             return state
@@ -92,8 +96,8 @@ private struct Case {
             }
           }
           return states.indices.map { query in
-            cscan_finish(&states[query])
-            return (0..<states[query].count).map { (states[query].ids[$0], states[query].scores[$0]) }
+            cscan_finish(level, &coder, &states[query], &counts)
+            return (0..<states[query].count).map { (states[query].found[$0].id, states[query].found[$0].lower) }
           }
         }
       }
@@ -106,13 +110,15 @@ struct ScanTests {
     let count = test.queries.count / test.dimension
     let expected = (0..<count).map { test.bruteForce($0).prefix(k) }
     for level in SimdLevel.all {
-      var counts = cscan_counts()
-      let found = test.scanned(level: level, k: k, height: height, counts: &counts)
-      for query in 0..<count {
-        #expect(found[query].map(\.id) == expected[query].map(\.id), "level \(level), query \(query)")
-        #expect(found[query].map(\.score.bitPattern) == expected[query].map(\.score.bitPattern))
+      for keepsCodes in [true, false] {
+        var counts = cscan_counts()
+        let found = test.scanned(level: level, k: k, height: height, keepsCodes: keepsCodes, counts: &counts)
+        for query in 0..<count {
+          #expect(found[query].map(\.id) == expected[query].map(\.id), "level \(level), query \(query)")
+          #expect(found[query].map(\.score.bitPattern) == expected[query].map(\.score.bitPattern))
+        }
+        #expect(counts.scored >= UInt64(count * min(k, test.ids.count)))
       }
-      #expect(counts.scored >= UInt64(count * min(k, test.ids.count)))
     }
   }
 
@@ -155,8 +161,24 @@ struct ScanTests {
       var counts = cscan_counts()
       _ = test.scanned(level: level, k: 10, height: 1000, counts: &counts)
       #expect(counts.refined < 4 * 3000 / 3)
-      #expect(counts.scored < 4 * 300)
+      #expect(counts.scored < 4 * 30)
     }
+  }
+
+  @Test(arguments: [VectorCodec.sq4, .sq8])
+  func rowsAsLikeAsTheirBoundsAreToldApart(codec: VectorCodec) throws {
+    // Ten rows many times over: far more than k of them are within each other's bounds, the best ones come last.
+    let test = try Case(codec: codec, dimension: 48, rows: 10, queries: 3, seed: 21)
+    let query = Array(test.queries.prefix(48))
+    let width = test.quantizer.codeByteCount
+    let scores = (0..<10).map { row in
+      ckernels_score(0, query, test.quantizer.decode(test.codes[row * width..<(row + 1) * width]), 48)
+    }
+    let order = (0..<10).sorted { scores[$0] < scores[$1] }
+    let codes = (0..<400).flatMap { test.codes[order[$0 / 40] * width..<(order[$0 / 40] + 1) * width] }
+    let ids = (0..<400).map { Int64(($0 * 7919) % 400) }
+    let many = Case(quantizer: test.quantizer, codes: codes, ids: ids, queries: test.queries)
+    for k in [1, 3, 60] { expectDefinition(many, k: k, height: 90) }
   }
 }
 
@@ -166,7 +188,7 @@ extension Case {
     Case(quantizer: quantizer, codes: codes, ids: ids, queries: queries)
   }
 
-  private init(quantizer: ScalarQuantizer, codes: [UInt8], ids: [Int64], queries: [Float]) {
+  fileprivate init(quantizer: ScalarQuantizer, codes: [UInt8], ids: [Int64], queries: [Float]) {
     (self.quantizer, self.codes, self.ids, self.queries) = (quantizer, codes, ids, queries)
   }
 }

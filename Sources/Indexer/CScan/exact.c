@@ -39,6 +39,23 @@ static void decode_row(int level, const struct cscan_coder *c, const uint8_t *co
   }
 }
 
+/// Adds the products of 16 components to the 16 lanes of the score.
+TARGET_AVX512 static ALWAYS_INLINE void add_lanes_avx512(__m512d lanes[2], __m512 q, __m512 x) {
+  lanes[0] = _mm512_fmadd_pd(
+      _mm512_cvtps_pd(_mm512_castps512_ps256(q)), _mm512_cvtps_pd(_mm512_castps512_ps256(x)), lanes[0]);
+  lanes[1] = _mm512_fmadd_pd(
+      _mm512_cvtps_pd(_mm512_extractf32x8_ps(q, 1)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), lanes[1]);
+}
+
+TARGET_AVX512 static ALWAYS_INLINE double sum_lanes_avx512(const __m512d lanes[2]) {
+  double s[16];
+  _mm512_storeu_pd(s, lanes[0]);
+  _mm512_storeu_pd(s + 8, lanes[1]);
+  for (int width = 8; width > 0; width /= 2)
+    for (int l = 0; l < width; l++) s[l] += s[l + width];
+  return s[0];
+}
+
 /// ckernels_score of a query and a 4-bit code, decoded on the way. The 16
 /// values of (level + 0.5) / 15 are looked up: the same roundings.
 TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, const uint8_t *code, const float *vector) {
@@ -46,7 +63,7 @@ TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, const 
   const __m512 places = _mm512_div_ps(
       _mm512_add_ps(_mm512_cvtepi32_ps(numbers), _mm512_set1_ps(0.5f)), _mm512_set1_ps(15.0f));
   const __m128i nibble = _mm_set1_epi8(15);
-  __m512d a = _mm512_setzero_pd(), b = a;
+  __m512d lanes[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
   for (size_t j = 0; j < c->dimension; j += 16) {
     const __m128i bytes = _mm_loadl_epi64((const __m128i *)(code + j / 2));
     const __m128i levels =
@@ -54,31 +71,33 @@ TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, const 
     const __m512 x = _mm512_add_ps(
         _mm512_loadu_ps(c->minima + j),
         _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(levels), places), _mm512_loadu_ps(c->widths + j)));
-    const __m512 q = _mm512_loadu_ps(vector + j);
-    a = _mm512_fmadd_pd(
-        _mm512_cvtps_pd(_mm512_castps512_ps256(q)), _mm512_cvtps_pd(_mm512_castps512_ps256(x)), a);
-    b = _mm512_fmadd_pd(
-        _mm512_cvtps_pd(_mm512_extractf32x8_ps(q, 1)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), b);
+    add_lanes_avx512(lanes, _mm512_loadu_ps(vector + j), x);
   }
-  double s[16];
-  _mm512_storeu_pd(s, a);
-  _mm512_storeu_pd(s + 8, b);
-  for (int width = 8; width > 0; width /= 2)
-    for (int l = 0; l < width; l++) s[l] += s[l + width];
-  return s[0];
+  return sum_lanes_avx512(lanes);
+}
+
+/// ckernels_score of a query and floats that need no alignment.
+TARGET_AVX512 static double score_floats_avx512(const uint8_t *row, const float *vector, size_t dimension) {
+  __m512d lanes[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+  for (size_t j = 0; j < dimension; j += 16)
+    add_lanes_avx512(lanes, _mm512_loadu_ps(vector + j), _mm512_loadu_ps(row + 4 * j));
+  return sum_lanes_avx512(lanes);
 }
 
 double cscan_score(
-    int level, const struct cscan_coder *c, const struct cscan_rows *rows, size_t row, const float *vector,
+    int level, const struct cscan_coder *c, const uint8_t *code, const uint8_t *exact, const float *vector,
     float *scratch) {
+  const int is_whole = level >= CKERNELS_AVX512 && c->dimension % 16 == 0;
   double score;
-  if (rows->exact) {
-    memcpy(scratch, rows->exact + row * 4 * c->dimension, 4 * c->dimension);
+  if (exact && is_whole) {
+    score = score_floats_avx512(exact, vector, c->dimension);
+  } else if (exact) {
+    memcpy(scratch, exact, 4 * c->dimension);
     score = ckernels_score(level, vector, scratch, c->dimension);
-  } else if (c->codec == CSCAN_SQ4 && level >= CKERNELS_AVX512 && c->dimension % 16 == 0) {
-    score = score_sq4_avx512(c, rows->codes + row * c->code_size, vector);
+  } else if (c->codec == CSCAN_SQ4 && is_whole) {
+    score = score_sq4_avx512(c, code, vector);
   } else {
-    decode_row(level, c, rows->codes + row * c->code_size, scratch);
+    decode_row(level, c, code, scratch);
     score = ckernels_score(level, vector, scratch, c->dimension);
   }
   return score == score ? score : -INFINITY;
@@ -89,21 +108,37 @@ void cscan_decode(int level, const struct cscan_coder *c, const uint8_t *codes, 
 }
 
 void cscan_measure(
-    int level, const struct cscan_coder *c, const uint8_t *codes, const float *rows, size_t count, float *differences,
-    double *distance) {
-  float decoded[c->dimension];
+    int level, const struct cscan_coder *c, const uint8_t *codes, const float *rows, size_t count,
+    struct cscan_spread *spread) {
+  const size_t d = c->dimension, padded = cscan_plane_size(c);
+  float decoded[d];
+  double sums[d];
+  for (size_t j = 0; j < d; j++) sums[j] = 0;
+  spread->distance = spread->radius = 0;
+  for (size_t j = 0; j < padded; j++) spread->differences[j] = spread->middles[j] = 0;
   for (size_t i = 0; i < count; i++) {
-    const float *row = rows + i * c->dimension;
-    decode_row(level, c, codes + i * c->code_size, decoded);
+    const float *row = rows + i * d;
+    decode_row(level, c, codes + i * d, decoded);
     double squares = 0;
-    for (size_t j = 0; j < c->dimension; j++) {
+    for (size_t j = 0; j < d; j++) {
       const double difference = fabs((double)row[j] - (double)decoded[j]);
       squares += difference * difference;
+      sums[j] += (double)codes[i * d + j];
       // Rounded up: a difference is never more than what is kept.
       const float kept = nextafterf((float)difference, INFINITY);
-      if (kept > differences[j]) differences[j] = kept;
+      if (kept > spread->differences[j]) spread->differences[j] = kept;
     }
     const double length = sqrt(squares) * (1 + 0x1p-30);
-    if (length > *distance) *distance = length;
+    if (length > spread->distance) spread->distance = length;
+  }
+  for (size_t j = 0; j < d; j++) spread->middles[j] = (float)(sums[j] / (double)count);
+  for (size_t i = 0; i < count; i++) {
+    double squares = 0;
+    for (size_t j = 0; j < d; j++) {
+      const double difference = (double)codes[i * d + j] - (double)spread->middles[j];
+      squares += difference * difference;
+    }
+    const double length = sqrt(squares) * (1 + 0x1p-30);
+    if (length > spread->radius) spread->radius = length;
   }
 }

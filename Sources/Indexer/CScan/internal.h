@@ -13,9 +13,11 @@
 enum { TILE = 16 };
 
 /// Sums products of rows' levels and planes of queries, exactly. Returns a bit
-/// for each sum that is greater than its query's threshold.
+/// for each sum that is greater than its query's threshold. What lies `ahead`
+/// bytes after the rows, counted round, is brought into the second cache.
 typedef uint32_t (*cscan_tile)(
-    const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, const int32_t *thresholds, int32_t *sums);
+    const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, const int32_t *thresholds,
+    int32_t *sums);
 
 /// The products of one codec at one level.
 struct cscan_tiles {
@@ -25,6 +27,8 @@ struct cscan_tiles {
 
 const struct cscan_tiles *cscan_tiles_of(int level, int codec);
 
-/// The score of a row by definition.
+/// The score of a row by definition: of `exact`, [dimension] float32, or of
+/// what the code stands for when that is NULL. A NaN counts as -infinity.
 double cscan_score(
-    int level, const struct cscan_coder *, const struct cscan_rows *, size_t row, const float *vector, float *scratch);
+    int level, const struct cscan_coder *, const uint8_t *code, const uint8_t *exact, const float *vector,
+    float *scratch);

@@ -8,8 +8,11 @@
 //
 // and sum r c = (S/2) sum r + sum r (c - S/2), the last at most (S/2) sum |r|.
 // So the integer sum of A c gives the score but for that error; 8 more bits,
-// r = scale' B + r', make it 250 times smaller. Roundings add, with
-// M = sum |q| (|m| + 1.04 w):
+// r = scale' B + r', make it 250 times smaller. Of centroids all codes are
+// known beforehand, so another middle than S/2 is taken: the mean u of a
+// component's levels. sum r (c - u) is at most S sum |r|, and at most the
+// length of r times that of c - u, of which the greatest is known. Roundings
+// add, with M = sum |q| (|m| + 1.04 w):
 //
 //   - of the decoder: t = (c + 1/2) / S, t w, m + t w: at most 2^-22 (|m| + w) a component, and 2^-148 where
 //     a product is subnormal;
@@ -18,6 +21,10 @@
 //
 // Rows that are scored by other values than their codes (centroids) add
 // min(sum |q| difference, |q| distance).
+//
+// A query keeps the k greatest lower bounds it has met. A row whose upper bound
+// is below the least of them is beaten by k rows; the others are scored in the
+// end, or when too many are open. Until then their codes are kept.
 #include <math.h>
 #include <sched.h>
 #include <string.h>
@@ -31,56 +38,93 @@ size_t cscan_plane_size(const struct cscan_coder *c) {
   return c->codec == CSCAN_SQ4 ? 2 * whole : c->codec == CSCAN_SQ8 ? whole : 0;
 }
 
-/// Where the weight of component j is in a plane.
-static ALWAYS_INLINE size_t place(int nibbles, size_t j) {
-  return nibbles ? (j / 128 * 128) + (j % 2 * 64) + (j % 128 / 2) : j;
+enum { LANES = 8 };
+
+static ALWAYS_INLINE double fold(const double *v) {
+  return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
-/// Quantizes weights to a plane and leaves what remains of them.
-static ALWAYS_INLINE double quantize(double *weights, size_t d, int nibbles, int8_t *plane) {
-  double greatest = 0;
-  for (size_t j = 0; j < d; j++) greatest = fmax(greatest, fabs(weights[j]));
-  const double scale = greatest / 127;
-  if (!(scale >= 0x1p-900)) return 0;  // so small that all of it may be error
-  const double units = 1 / scale;
-  for (size_t j = 0; j < d; j++) {
-    // To the nearest integer, by adding and taking away 1.5 * 2^52.
-    const double unit = fmin(fmax((weights[j] * units + 0x1.8p52) - 0x1.8p52, -127), 127);
-    plane[place(nibbles, j)] = (int8_t)unit;
-    weights[j] -= scale * unit;
+/// Puts the weights of components where the products want them.
+static ALWAYS_INLINE void place(const int8_t *units, size_t padded, int nibbles, int8_t *plane) {
+  if (!nibbles) {
+    memcpy(plane, units, padded);
+    return;
   }
+  for (size_t j = 0; j < padded; j += 128)
+    for (size_t i = 0; i < 64; i++) {
+      plane[j + i] = units[j + 2 * i];
+      plane[j + 64 + i] = units[j + 2 * i + 1];
+    }
+}
+
+/// Quantizes weights to units and leaves what remains of them.
+static ALWAYS_INLINE double quantize(double *weights, size_t padded, int8_t *units) {
+  double greatest[LANES] = {0};
+  for (size_t j = 0; j < padded; j += LANES)
+    for (size_t l = 0; l < LANES; l++) {
+      const double size = fabs(weights[j + l]);
+      greatest[l] = size > greatest[l] ? size : greatest[l];
+    }
+  for (size_t l = 1; l < LANES; l++) greatest[0] = fmax(greatest[0], greatest[l]);
+  const double scale = greatest[0] / 127;
+  if (!(scale >= 0x1p-900)) {  // so small that all of it may be error
+    memset(units, 0, padded);
+    return 0;
+  }
+  const double inverse = 1 / scale;
+  for (size_t j = 0; j < padded; j += LANES)
+    for (size_t l = 0; l < LANES; l++) {
+      // To the nearest integer, by adding and taking away 1.5 * 2^52: at most 127, as the quotient is under 127.1.
+      const double unit = (weights[j + l] * inverse + 0x1.8p52) - 0x1.8p52;
+      units[j + l] = (int8_t)(int32_t)unit;
+      weights[j + l] -= scale * unit;
+    }
   return scale;
 }
 
 static ALWAYS_INLINE void prepare(const struct cscan_coder *c, struct cscan_query *s) {
   const size_t d = c->dimension, size = cscan_plane_size(c);
-  const double steps = (double)steps_of(c);
+  const double steps = (double)steps_of(c), step = 1 / steps;
   const int nibbles = c->codec == CSCAN_SQ4;
-  double weights[d];
-  double base[4] = {0}, magnitude[4] = {0}, length[4] = {0}, differences[4] = {0}, squares[4] = {0};
-  for (size_t j = 0; j < d; j++) {
-    const double q = s->vector[j], m = c->minima[j], w = c->widths[j];
-    weights[j] = q * w / steps;
-    base[j & 3] += q * m + weights[j] / 2;
-    magnitude[j & 3] += fabs(q) * (fabs(m) + 1.04 * w);
-    length[j & 3] += fabs(q);
-    squares[j & 3] += q * q;
-    if (c->differences) differences[j & 3] += fabs(q) * (double)c->differences[j];
-  }
-#define FOLD(v) ((v[0] + v[1]) + (v[2] + v[3]))
-  double roundings = FOLD(magnitude) * (0x1p-22 + ((double)d + 64) * 0x1p-46) + FOLD(length) * 0x1p-148;
-  if (c->differences) roundings += fmin(FOLD(differences), sqrt(FOLD(squares)) * c->distance) * (1 + 0x1p-20);
+  const struct cscan_spread *t = c->spread;
+  double weights[size];
+  int8_t units[size] __attribute__((aligned(64)));
+  double base[LANES] = {0}, magnitude[LANES] = {0}, length[LANES] = {0}, differences[LANES] = {0}, squares[LANES] = {0};
+#define ADD(at, l)                                                                  \
+  do {                                                                              \
+    const double q = s->vector[at], m = c->minima[at], w = c->widths[at];           \
+    weights[at] = q * w * step;                                                     \
+    base[l] += q * m + weights[at] / 2;                                             \
+    magnitude[l] += fabs(q) * (fabs(m) + 1.04 * w);                                 \
+    length[l] += fabs(q);                                                           \
+    squares[l] += q * q;                                                            \
+    if (t) differences[l] += fabs(q) * (double)t->differences[at];                  \
+  } while (0)
+  const size_t whole = d / LANES * LANES;
+  for (size_t j = 0; j < whole; j += LANES)
+    for (size_t l = 0; l < LANES; l++) ADD(j + l, l);
+  for (size_t j = whole; j < d; j++) ADD(j, j - whole);
+#undef ADD
+  for (size_t j = d; j < size; j++) weights[j] = 0;
+  double roundings = fold(magnitude) * (0x1p-22 + ((double)d + 64) * 0x1p-46) + fold(length) * 0x1p-148;
+  if (t) roundings += fmin(fold(differences), sqrt(fold(squares)) * t->distance) * (1 + 0x1p-20);
   roundings *= 1 + 0x1p-10;
-  memset(s->plane, 0, 2 * size);
   for (int p = 0; p < 2; p++) {
-    s->scale[p] = quantize(weights, d, nibbles, s->plane + (size_t)p * size);
-    double rest[4] = {0}, error[4] = {0};
-    for (size_t j = 0; j < d; j++) {
-      rest[j & 3] += weights[j];
-      error[j & 3] += fabs(weights[j]);
-    }
-    s->base[p] = FOLD(base) + steps / 2 * FOLD(rest);
-    s->error[p] = steps / 2 * FOLD(error) * (1 + 0x1p-20) + roundings;
+    s->scale[p] = quantize(weights, size, units);
+    place(units, size, nibbles, s->plane + (size_t)p * size);
+    double rest[LANES] = {0}, error[LANES] = {0}, square[LANES] = {0};
+    for (size_t j = 0; j < size; j += LANES)
+      for (size_t l = 0; l < LANES; l++) {
+        const double weight = weights[j + l];
+        rest[l] += t ? weight * (double)t->middles[j + l] : weight * (steps / 2);
+        error[l] += fabs(weight);
+        square[l] += weight * weight;
+      }
+    s->base[p] = fold(base) + fold(rest);
+    const double by_levels = (t ? steps : steps / 2) * fold(error);
+    // No square underflows: what is left of a product of floats is 0 or more than 2^-400.
+    const double by_length = t ? sqrt(fold(square)) * t->radius : by_levels;
+    s->error[p] = fmin(by_levels, by_length) * (1 + 0x1p-20) + roundings;
   }
 }
 
@@ -91,6 +135,9 @@ TARGET_AVX512 static void prepare_avx512(PREPARE_ARGUMENTS) { prepare(c, s); }
 
 void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s) {
   s->count = 0;
+  s->spare = 0;
+  s->vacant = -1;
+  s->rooms_used = 0;
   s->lock = 0;
   s->floor = -INFINITY;
   s->threshold = INT32_MIN;
@@ -120,66 +167,31 @@ static int32_t threshold_at(const struct cscan_query *s, double floor) {
   return sum > -0x1p31 ? (int32_t)sum : INT32_MIN;
 }
 
-static ALWAYS_INLINE int is_worse(double score, int64_t id, double other, int64_t other_id) {
-  return score < other || (score == other && id > other_id);
+static ALWAYS_INLINE int is_worse(const struct cscan_found *one, const struct cscan_found *other) {
+  return one->lower < other->lower || (one->lower == other->lower && one->id > other->id);
 }
 
-static void sift_down(struct cscan_query *s, size_t count, double score, int64_t id) {
-  size_t hole = 0;
+static void sift_down(struct cscan_found *heap, size_t hole, size_t count, struct cscan_found row) {
   for (;;) {
     size_t child = 2 * hole + 1;
     if (child >= count) break;
-    if (child + 1 < count && is_worse(s->scores[child + 1], s->ids[child + 1], s->scores[child], s->ids[child]))
-      child += 1;
-    if (!is_worse(s->scores[child], s->ids[child], score, id)) break;
-    s->scores[hole] = s->scores[child];
-    s->ids[hole] = s->ids[child];
+    if (child + 1 < count && is_worse(heap + child + 1, heap + child)) child += 1;
+    if (!is_worse(heap + child, &row)) break;
+    heap[hole] = heap[child];
     hole = child;
   }
-  s->scores[hole] = score;
-  s->ids[hole] = id;
+  heap[hole] = row;
 }
 
-static void sift_up(struct cscan_query *s, size_t hole, double score, int64_t id) {
+static void sift_up(struct cscan_found *heap, size_t hole, struct cscan_found row) {
   while (hole > 0) {
     const size_t parent = (hole - 1) / 2;
-    if (!is_worse(score, id, s->scores[parent], s->ids[parent])) break;
-    s->scores[hole] = s->scores[parent];
-    s->ids[hole] = s->ids[parent];
+    if (!is_worse(&row, heap + parent)) break;
+    heap[hole] = heap[parent];
     hole = parent;
   }
-  s->scores[hole] = score;
-  s->ids[hole] = id;
+  heap[hole] = row;
 }
-
-static void keep(struct cscan_query *s, double score, int64_t id) {
-  for (int tries = 0; __atomic_exchange_n(&s->lock, 1, __ATOMIC_ACQUIRE); tries++)
-    if (tries > 100) sched_yield();
-  if (s->count < s->k) {
-    sift_up(s, s->count, score, id);
-    s->count += 1;
-  } else if (is_worse(s->scores[0], s->ids[0], score, id)) {
-    sift_down(s, s->count, score, id);
-  }
-  if (s->count == s->k && s->scores[0] > s->floor) {
-    double floor = s->scores[0];
-    __atomic_store(&s->floor, &floor, __ATOMIC_RELAXED);
-    __atomic_store_n(&s->threshold, threshold_at(s, floor), __ATOMIC_RELAXED);
-  }
-  __atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
-}
-
-void cscan_finish(struct cscan_query *s) {
-  for (size_t left = s->count; left > 1; left--) {
-    const double score = s->scores[left - 1];
-    const int64_t id = s->ids[left - 1];
-    s->scores[left - 1] = s->scores[0];
-    s->ids[left - 1] = s->ids[0];
-    sift_down(s, left - 1, score, id);
-  }
-}
-
-// -- Showing rows
 
 struct show {
   int level;
@@ -191,36 +203,170 @@ struct show {
   float *scratch;  // [dimension]
 };
 
+size_t cscan_room_size(const struct cscan_coder *c) {
+  return c->codec == CSCAN_SQ4 || c->codec == CSCAN_SQ8 ? (c->code_size + 7) / 8 * 8 : 0;
+}
+
+static uint8_t *code_in(const struct show *w, const struct cscan_query *s, int32_t room) {
+  return s->rooms + (size_t)room * cscan_room_size(w->coder);
+}
+
+/// Copies a code to where it stays: its file may be larger than memory.
+static int32_t move_in(const struct show *w, struct cscan_query *s, const uint8_t *code) {
+  int32_t room = s->vacant;
+  if (room < 0)
+    room = s->rooms_used++;
+  else
+    memcpy(&s->vacant, code_in(w, s, room), 4);  // a vacant room holds the number of the next
+  memcpy(code_in(w, s, room), code, w->coder->code_size);
+  return room;
+}
+
+static void move_out(const struct show *w, struct cscan_query *s, const struct cscan_found *row) {
+  if (row->room < 0) return;
+  memcpy(code_in(w, s, row->room), &s->vacant, 4);
+  s->vacant = row->room;
+}
+
+/// Scores all rows in hand by definition and keeps the k best.
+static void settle(const struct show *w, struct cscan_query *s) {
+  struct cscan_found *heap = s->found;
+  for (size_t i = 0; i < s->count + s->spare; i++) {
+    if (heap[i].room < 0) continue;
+    w->counts->scored += 1;
+    heap[i].lower = heap[i].upper =
+        cscan_score(w->level, w->coder, code_in(w, s, heap[i].room), NULL, s->vector, w->scratch);
+    heap[i].room = -1;
+  }
+  s->vacant = -1;
+  s->rooms_used = 0;
+  for (size_t i = s->count / 2; i-- > 0;) sift_down(heap, i, s->count, heap[i]);
+  for (size_t i = s->count; i < s->count + s->spare; i++)
+    if (is_worse(heap, heap + i)) sift_down(heap, 0, s->count, heap[i]);
+  s->spare = 0;
+}
+
+/// Puts a row aside that is not among the k greatest lower bounds but may be
+/// among the k best.
+static void put_aside(const struct show *w, struct cscan_query *s, const struct cscan_found *row) {
+  const double floor = s->found[0].lower;
+  struct cscan_found *spare = s->found + s->k;
+  if (row->upper < floor) {
+    move_out(w, s, row);
+    return;
+  }
+  spare[s->spare++] = *row;
+  if (s->spare < CSCAN_SPARE) return;
+  // The floor has risen since; those it still leaves open have to be told apart.
+  s->spare = 0;
+  for (size_t i = 0; i < CSCAN_SPARE; i++)
+    if (spare[i].upper < floor)
+      move_out(w, s, spare + i);
+    else
+      spare[s->spare++] = spare[i];
+  if (s->spare > CSCAN_SPARE / 2) settle(w, s);
+}
+
+/// Keeps a row whose score is between two bounds; a `code` comes with it
+/// unless that is its score.
+static void keep(
+    const struct show *w, struct cscan_query *s, double lower, double upper, int64_t id, const uint8_t *code) {
+  for (int tries = 0; __atomic_exchange_n(&s->lock, 1, __ATOMIC_ACQUIRE); tries++)
+    if (tries > 100) sched_yield();
+  if (upper >= s->floor) {
+    const struct cscan_found row = {
+        .lower = lower, .upper = upper, .id = id, .room = code ? move_in(w, s, code) : -1};
+    if (s->count < s->k) {
+      sift_up(s->found, s->count, row);
+      s->count += 1;
+    } else if (is_worse(s->found, &row)) {
+      const struct cscan_found worst = s->found[0];
+      sift_down(s->found, 0, s->k, row);
+      put_aside(w, s, &worst);
+    } else {
+      put_aside(w, s, &row);
+    }
+    if (s->count == s->k && s->found[0].lower > s->floor) {
+      double floor = s->found[0].lower;
+      __atomic_store(&s->floor, &floor, __ATOMIC_RELAXED);
+      __atomic_store_n(&s->threshold, threshold_at(s, floor), __ATOMIC_RELAXED);
+    }
+  }
+  __atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
+}
+
+void cscan_finish(int level, const struct cscan_coder *c, struct cscan_query *s, struct cscan_counts *counts) {
+  float scratch[c->dimension] __attribute__((aligned(64)));
+  const struct show w = {.level = level, .coder = c, .counts = counts, .scratch = scratch};
+  settle(&w, s);
+  for (size_t left = s->count; left > 1; left--) {
+    const struct cscan_found last = s->found[left - 1];
+    s->found[left - 1] = s->found[0];
+    sift_down(s->found, 0, left - 1, last);
+  }
+}
+
+// -- Showing rows
+
+static ALWAYS_INLINE void prefetch(const uint8_t *bytes, size_t count) {
+  for (size_t at = 0; at < count; at += 64) __builtin_prefetch(bytes + at);
+}
+
+static int64_t id_of(const struct cscan_rows *rows, size_t row) {
+  int64_t id = rows->first + (int64_t)row;
+  if (rows->ids) memcpy(&id, rows->ids + 8 * row, 8);
+  return id;
+}
+
 static void score_row(const struct show *w, struct cscan_query *s, size_t row) {
+  const size_t d = w->coder->dimension;
   w->counts->scored += 1;
-  const double score = cscan_score(w->level, w->coder, w->rows, row, s->vector, w->scratch);
+  const double score = cscan_score(
+      w->level, w->coder, w->rows->codes + row * w->coder->code_size,
+      w->rows->exact ? w->rows->exact + row * 4 * d : NULL, s->vector, w->scratch);
   if (score < floor_of(s)) return;
-  int64_t id = w->rows->first + (int64_t)row;
-  if (w->rows->ids) memcpy(&id, w->rows->ids + 8 * row, 8);
-  keep(s, score, id);
+  keep(w, s, score, score, id_of(w->rows, row), NULL);
 }
 
 /// Decides on rows of a tile that the upper plane could not rule out.
 static void refine(
     const struct show *w, struct cscan_query *const *queries, int width, const uint8_t *const *rows, size_t first,
     uint32_t mask, const int32_t *sums) {
-  while (mask) {
+  w->counts->refined += (uint64_t)__builtin_popcount(mask);
+  for (; mask; mask &= mask - 1) {
     const int i = __builtin_ctz(mask);
-    mask &= mask - 1;
     struct cscan_query *s = queries[i % width];
-    w->counts->refined += 1;
-    const double floor = floor_of(s);
-    if (floor > -INFINITY) {
-      const int32_t lower = w->tiles->dot(rows[i / width], s->plane + w->plane_size, w->coder->code_size);
-      const double upper = s->base[1] + s->scale[0] * (double)sums[i] + s->scale[1] * (double)lower + s->error[1];
-      if (upper < floor) continue;
-    }
-    score_row(w, s, first + (size_t)(i / width));
+    const int32_t lower = w->tiles->dot(rows[i / width], s->plane + w->plane_size, w->coder->code_size);
+    const double middle = s->base[1] + s->scale[0] * (double)sums[i] + s->scale[1] * (double)lower;
+    const double upper = middle + s->error[1];
+    if (upper < floor_of(s)) continue;
+    const size_t row = first + (size_t)(i / width);
+    if (w->rows->exact || !s->rooms)
+      score_row(w, s, row);
+    else
+      keep(w, s, middle - s->error[1], upper, id_of(w->rows, row), rows[i / width]);
   }
 }
 
-/// Shows rows [first, end) to up to four queries: 1, 2 or 4.
-static void show_tiles(const struct show *w, struct cscan_query *const *queries, int width, size_t first, size_t end) {
+/// Rows that all queries are shown before the next: few enough for the near
+/// caches to hold them, and those that come after them.
+static size_t block_of(const struct cscan_coder *c, size_t queries) {
+  const size_t bytes = queries == 1 ? 4096 : 16384;
+  return bytes / c->code_size / TILE * TILE + TILE;
+}
+
+/// How many bytes after rows [first, end) those lie that are shown next; 0
+/// where that is not known.
+static size_t ahead_of(const struct cscan_coder *c, const struct cscan_rows *rows, size_t first, size_t end) {
+  if (end < rows->count) return (end - first) * c->code_size;
+  return rows->next ? (uintptr_t)rows->next - (uintptr_t)(rows->codes + first * c->code_size) : 0;
+}
+
+/// Shows rows [first, end) to 1, 2 or 4 queries. Of each `turns` tiles this is
+/// the turn to bring what is `ahead` of number `turn`.
+static void show_tiles(
+    const struct show *w, struct cscan_query *const *queries, int width, size_t first, size_t end, size_t ahead,
+    size_t turn, size_t turns) {
   const size_t height = (size_t)(TILE / width), size = w->coder->code_size;
   const cscan_tile tile = w->tiles->of[width / 2];
   const int8_t *planes[4];
@@ -231,20 +377,22 @@ static void show_tiles(const struct show *w, struct cscan_query *const *queries,
     for (size_t r = 0; r < height; r++) rows[r] = w->rows->codes + (i + r < end ? i + r : end - 1) * size;
     int32_t thresholds[4], sums[TILE];
     for (int q = 0; q < width; q++) thresholds[q] = __atomic_load_n(&queries[q]->threshold, __ATOMIC_RELAXED);
-    uint32_t mask = tile(rows, planes, size, thresholds, sums);
+    const size_t own = (i - first) / TILE % turns == turn ? ahead : 0;
+    uint32_t mask = tile(rows, planes, size, own, thresholds, sums);
     if (i + height > end) mask &= (1u << ((end - i) * (size_t)width)) - 1;
     if (mask) refine(w, queries, width, rows, i, mask, sums);
   }
 }
 
 void cscan_sum(
-    int level, const struct cscan_coder *c, const struct cscan_rows *rows, const struct cscan_query *queries, size_t count,
-    int32_t *sums, size_t stride) {
+    int level, const struct cscan_coder *c, const struct cscan_rows *rows, const struct cscan_query *queries,
+    size_t count, int32_t *sums, size_t stride) {
   const struct cscan_tiles *tiles = cscan_tiles_of(level, c->codec);
-  const size_t block = count == 1 ? rows->count : 16384 / c->code_size / TILE * TILE + TILE;
+  const size_t block = block_of(c, count);
   const int32_t thresholds[4] = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
   for (size_t first = 0; first < rows->count; first += block) {
     const size_t end = rows->count - first < block ? rows->count : first + block;
+    const size_t ahead = ahead_of(c, rows, first, end);
     for (size_t q = 0; q < count;) {
       const size_t width = count - q >= 4 ? 4 : count - q >= 2 ? 2 : 1, height = TILE / width;
       const int8_t *planes[4];
@@ -253,7 +401,7 @@ void cscan_sum(
         const uint8_t *shown[TILE];
         int32_t own[TILE];
         for (size_t r = 0; r < height; r++) shown[r] = rows->codes + (i + r < end ? i + r : end - 1) * c->code_size;
-        tiles->of[width / 2](shown, planes, c->code_size, thresholds, own);
+        tiles->of[width / 2](shown, planes, c->code_size, q == 0 ? ahead : 0, thresholds, own);
         const size_t whole = end - i < height ? end - i : height;
         for (size_t j = 0; j < width; j++)
           for (size_t r = 0; r < whole; r++) sums[(q + j) * stride + i + r] = own[r * width + j];
@@ -263,65 +411,108 @@ void cscan_sum(
   }
 }
 
+enum { SPAN = 64 };
+
+/// Whether any of up to SPAN sums is greater than another.
+static ALWAYS_INLINE int any_greater(const int32_t *sums, size_t count, int32_t than) {
+  int32_t most = INT32_MIN;
+  if (count >= SPAN)
+    for (size_t i = 0; i < SPAN; i++) most = sums[i] > most ? sums[i] : most;
+  else
+    for (size_t i = 0; i < count; i++) most = sums[i] > most ? sums[i] : most;
+  return most > than;
+}
+
 /// The k-th greatest of `count` sums, k of them at most; `heap` has room for k.
-static int32_t greatest_but(const int32_t *sums, size_t count, size_t k, int64_t *heap) {
-  for (size_t i = 0; i < k; i++) heap[i] = INT32_MIN;
-  for (size_t i = 0; i < count; i++) {
-    if (sums[i] <= heap[0]) continue;
-    size_t hole = 0;
-    for (size_t child; (child = 2 * hole + 1) < k; hole = child) {
-      if (child + 1 < k && heap[child + 1] < heap[child]) child += 1;
-      if (heap[child] >= sums[i]) break;
-      heap[hole] = heap[child];
+static ALWAYS_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
+  for (size_t i = 0; i < k; i++) heap[i].id = INT32_MIN;
+  for (size_t first = 0; first < count; first += SPAN) {
+    if (!any_greater(sums + first, count - first, (int32_t)heap[0].id)) continue;
+    for (size_t i = first; i < count && i < first + SPAN; i++) {
+      if (sums[i] <= heap[0].id) continue;
+      size_t hole = 0;
+      for (size_t child; (child = 2 * hole + 1) < k; hole = child) {
+        if (child + 1 < k && heap[child + 1].id < heap[child].id) child += 1;
+        if (heap[child].id >= sums[i]) break;
+        heap[hole].id = heap[child].id;
+      }
+      heap[hole].id = sums[i];
     }
-    heap[hole] = sums[i];
   }
-  return (int32_t)heap[0];
+  return (int32_t)heap[0].id;
 }
 
 /// The least sum of a row that may be among the k best: of the rows with the k greatest sums none scores under
 /// base + scale * S - error, S the least of those sums, so one under S - 2 error / scale is beaten by all of them.
-static int32_t least_open(const struct cscan_query *s, const int32_t *sums, size_t count, double error) {
+static ALWAYS_INLINE int32_t least_open(const struct cscan_query *s, const int32_t *sums, size_t count, double error) {
   if (s->k >= count || s->scale[0] == 0) return INT32_MIN;
   // Three more than the quotient, for its rounding and those of the sums.
-  const double limit = greatest_but(sums, count, s->k, s->ids) - ceil(2 * error / s->scale[0]) - 3;
+  const double limit = greatest_but(sums, count, s->k, s->found) - ceil(2 * error / s->scale[0]) - 3;
   return limit > -0x1p31 ? (int32_t)limit : INT32_MIN;
 }
+
+#define PICK_ARGUMENTS const struct show *w, struct cscan_query *s, int32_t *sums
+static ALWAYS_INLINE void pick(PICK_ARGUMENTS) {
+  enum { AHEAD = 4 };
+  const struct cscan_coder *c = w->coder;
+  const struct cscan_rows *rows = w->rows;
+  const size_t count = rows->count;
+  size_t open[AHEAD], waiting = 0;
+  int32_t least = least_open(s, sums, count, s->error[0]);
+  if (least > INT32_MIN) {
+    // The lower plane, in units of the upper one: under 2^24 of them, where the upper sums leave room for 2^24.
+    const double unit = s->scale[1] / s->scale[0];
+#define REFINE(i)                                                                                                    \
+  sums[i] +=                                                                                                         \
+      (int32_t)lrint(unit * w->tiles->dot(rows->codes + (i) * c->code_size, s->plane + w->plane_size, c->code_size))
+    for (size_t first = 0; first < count; first += SPAN) {
+      const size_t end = count - first < SPAN ? count : first + SPAN;
+      const int is_open = any_greater(sums + first, count - first, least - 1);
+      for (size_t i = first; i < end; i++) {
+        if (!is_open || sums[i] < least) {
+          sums[i] = INT32_MIN;
+          continue;
+        }
+        prefetch(rows->codes + i * c->code_size, c->code_size);
+        if (waiting >= AHEAD) REFINE(open[waiting % AHEAD]);
+        open[waiting++ % AHEAD] = i;
+      }
+    }
+    for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) REFINE(open[i % AHEAD]);
+    w->counts->refined += waiting;
+    least = least_open(s, sums, count, s->error[1]);
+  }
+  waiting = 0;
+  for (size_t first = 0; first < count; first += SPAN) {
+    const size_t end = count - first < SPAN ? count : first + SPAN;
+    if (least > INT32_MIN && !any_greater(sums + first, count - first, least - 1)) continue;
+    for (size_t i = first; i < end; i++) {
+      if (sums[i] < least) continue;
+      // They lie far apart in memory: a few are on their way while one is scored.
+      if (rows->exact) prefetch(rows->exact + i * 4 * c->dimension, 4 * c->dimension);
+      if (waiting >= AHEAD) score_row(w, s, open[waiting % AHEAD]);
+      open[waiting++ % AHEAD] = i;
+    }
+  }
+  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) score_row(w, s, open[i % AHEAD]);
+}
+
+static void pick_portable(PICK_ARGUMENTS) { pick(w, s, sums); }
+TARGET_AVX2 static void pick_avx2(PICK_ARGUMENTS) { pick(w, s, sums); }
+TARGET_AVX512 static void pick_avx512(PICK_ARGUMENTS) { pick(w, s, sums); }
 
 void cscan_pick(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, struct cscan_query *s, int32_t *sums,
     struct cscan_counts *counts) {
-  enum { AHEAD = 4 };
   float scratch[c->dimension] __attribute__((aligned(64)));
   const struct show w = {
-      .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c->codec), .counts = counts,
-      .scratch = scratch};
-  const size_t plane = cscan_plane_size(c);
-  int32_t least = least_open(s, sums, rows->count, s->error[0]);
-  if (least > INT32_MIN) {
-    // The lower plane, in units of the upper one: under 2^24 of them, where the upper sums leave room for 2^24.
-    const double unit = s->scale[1] / s->scale[0];
-    for (size_t i = 0; i < rows->count; i++) {
-      if (sums[i] < least) {
-        sums[i] = INT32_MIN;
-        continue;
-      }
-      counts->refined += 1;
-      sums[i] += (int32_t)lrint(unit * w.tiles->dot(rows->codes + i * c->code_size, s->plane + plane, c->code_size));
-    }
-    least = least_open(s, sums, rows->count, s->error[1]);
+      .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c->codec),
+      .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};
+  switch (level) {
+    case CKERNELS_AVX512: pick_avx512(&w, s, sums); break;
+    case CKERNELS_AVX2: pick_avx2(&w, s, sums); break;
+    default: pick_portable(&w, s, sums);
   }
-  size_t open[AHEAD], waiting = 0;
-  for (size_t i = 0; i < rows->count; i++) {
-    if (sums[i] < least) continue;
-    // They lie far apart in memory: a few are on their way while one is scored.
-    if (rows->exact)
-      for (size_t at = 0; at < 4 * c->dimension; at += 64)
-        __builtin_prefetch(rows->exact + i * 4 * c->dimension + at);
-    if (waiting >= AHEAD) score_row(&w, s, open[waiting % AHEAD]);
-    open[waiting++ % AHEAD] = i;
-  }
-  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) score_row(&w, s, open[i % AHEAD]);
 }
 
 void cscan_show(
@@ -337,15 +528,18 @@ void cscan_show(
       for (size_t i = 0; i < rows->count; i++) score_row(&w, queries + which[q], i);
     return;
   }
-  // Several queries share rows while these are in the first cache.
-  const size_t block = count == 1 ? rows->count : 16384 / c->code_size / TILE * TILE + TILE;
+  // Each group of queries brings its share of the next block.
+  const size_t block = block_of(c, count), groups = count / 4 ? count / 4 : 1;
+  const size_t turns = groups < block / TILE ? groups : block / TILE;
   for (size_t first = 0; first < rows->count; first += block) {
     const size_t end = rows->count - first < block ? rows->count : first + block;
-    for (size_t q = 0; q < count;) {
+    const size_t ahead = ahead_of(c, rows, first, end);
+    size_t turn = 0;
+    for (size_t q = 0; q < count; turn++) {
       const int width = count - q >= 4 ? 4 : count - q >= 2 ? 2 : 1;
       struct cscan_query *group[4];
       for (int i = 0; i < width; i++) group[i] = queries + which[q + (size_t)i];
-      show_tiles(&w, group, width, first, end);
+      show_tiles(&w, group, width, first, end, ahead, turn, turns);
       q += (size_t)width;
     }
   }

@@ -9,8 +9,9 @@
 
 #include "internal.h"
 
-#define TILE_ARGUMENTS                                                                          \
-  const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, const int32_t *thresholds, int32_t *sums
+#define TILE_ARGUMENTS                                                                                            \
+  const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, const int32_t *thresholds, \
+      int32_t *sums
 
 static ALWAYS_INLINE uint32_t greater(const int32_t *sums, const int32_t *thresholds, int width) {
   uint32_t mask = 0;
@@ -34,6 +35,7 @@ static ALWAYS_INLINE int32_t dot_portable(const uint8_t *row, const int8_t *plan
 }
 
 static ALWAYS_INLINE uint32_t tile_portable(TILE_ARGUMENTS, int nibbles, int width) {
+  (void)ahead;
   for (int i = 0; i < TILE; i++) sums[i] = dot_portable(rows[i / width], planes[i % width], bytes, nibbles);
   return greater(sums, thresholds, width);
 }
@@ -78,6 +80,8 @@ TARGET_AVX2 static ALWAYS_INLINE int32_t dot_avx2(const uint8_t *row, const int8
 }
 
 TARGET_AVX2 static ALWAYS_INLINE uint32_t tile_avx2(TILE_ARGUMENTS, int nibbles, int width) {
+  for (int r = 0; r < TILE / width; r++)
+    for (size_t j = 0; j < bytes; j += 64) _mm_prefetch((const char *)((uintptr_t)rows[r] + j + ahead), _MM_HINT_T1);
   for (int i = 0; i < TILE; i++) sums[i] = dot_avx2(rows[i / width], planes[i % width], bytes, nibbles);
   return greater(sums, thresholds, width);
 }
@@ -102,10 +106,10 @@ TARGET_VNNI static ALWAYS_INLINE __m512i sum_lanes(const __m512i a[TILE]) {
   return _mm512_add_epi32(_mm512_shuffle_i32x4(left, right, 0x88), _mm512_shuffle_i32x4(left, right, 0xDD));
 }
 
-/// Adds the products of one 64-byte step of all rows with all queries.
+/// Adds the products of one 64-byte step of some rows with all queries, and has memory bring what is `ahead` of it.
 TARGET_VNNI static ALWAYS_INLINE void add_step_vnni(
-    __m512i sum[TILE], const uint8_t *const *rows, const int8_t *const *planes, size_t at, __mmask64 valid, int whole,
-    int nibbles, int width) {
+    __m512i *sum, const uint8_t *const *rows, const int8_t *const *planes, size_t at, size_t ahead, __mmask64 valid,
+    int whole, int nibbles, int width, int height) {
   const __m512i mask = _mm512_set1_epi8(15);
   __m512i weights[8];
   const size_t first = nibbles ? 2 * at : at;
@@ -115,8 +119,9 @@ TARGET_VNNI static ALWAYS_INLINE void add_step_vnni(
     if (nibbles) weights[2 * q + 1] = _mm512_load_si512(planes[q] + first + 64);
   }
 #pragma clang loop unroll(full)
-  for (int r = 0; r < TILE / width; r++) {
+  for (int r = 0; r < height; r++) {
     const uint8_t *source = rows[r] + at;
+    _mm_prefetch((const char *)((uintptr_t)source + ahead), _MM_HINT_T1);
     const __m512i codes = whole ? _mm512_loadu_si512(source) : _mm512_maskz_loadu_epi8(valid, source);
     const __m512i low = nibbles ? _mm512_and_si512(codes, mask) : codes;
     const __m512i high = nibbles ? _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask) : codes;
@@ -129,38 +134,26 @@ TARGET_VNNI static ALWAYS_INLINE void add_step_vnni(
   }
 }
 
-/// Adds the products of one row with one query.
-TARGET_VNNI static ALWAYS_INLINE __m512i row_products_vnni(
-    const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles, size_t ahead) {
-  const __m512i mask = _mm512_set1_epi8(15);
-  __m512i low = _mm512_setzero_si512(), high = low;
-  for (size_t j = 0; j < bytes; j += 64) {
-    const __mmask64 valid = bytes - j >= 64 ? ~0ull : ~0ull >> (64 - (bytes - j));
-    if (ahead) _mm_prefetch((const char *)(row + j + ahead), _MM_HINT_T0);
-    const __m512i codes = _mm512_maskz_loadu_epi8(valid, row + j);
-    if (nibbles) {
-      low = _mm512_dpbusd_epi32(low, _mm512_and_si512(codes, mask), _mm512_load_si512(plane + 2 * j));
-      high = _mm512_dpbusd_epi32(
-          high, _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask), _mm512_load_si512(plane + 2 * j + 64));
-    } else {
-      low = _mm512_dpbusd_epi32(low, codes, _mm512_load_si512(plane + j));
-    }
-  }
-  return _mm512_add_epi32(low, high);
+/// Products of `height` rows with all queries.
+TARGET_VNNI static ALWAYS_INLINE void products_vnni(
+    __m512i *sum, const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, int nibbles,
+    int width, int height) {
+#pragma clang loop unroll(full)
+  for (int i = 0; i < height * width; i++) sum[i] = _mm512_setzero_si512();
+  size_t j = 0;
+  for (; j + 64 <= bytes; j += 64) add_step_vnni(sum, rows, planes, j, ahead, 0, 1, nibbles, width, height);
+  if (j < bytes)
+    add_step_vnni(sum, rows, planes, j, ahead, ~0ull >> (64 - (bytes - j)), 0, nibbles, width, height);
 }
 
 TARGET_VNNI static ALWAYS_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles, int width) {
   __m512i sum[TILE];
   if (width == 1) {
-    // A lone query is limited by memory: rows one after the other, as they lie,
-    // and a look ahead across pages, where the hardware's prefetch stops.
-    for (int i = 0; i < TILE; i++) sum[i] = row_products_vnni(rows[i], planes[0], bytes, nibbles, 2048);
-  } else {
+    // A lone query is limited by memory: rows nearly one after the other, as they lie.
 #pragma clang loop unroll(full)
-    for (int i = 0; i < TILE; i++) sum[i] = _mm512_setzero_si512();
-    size_t j = 0;
-    for (; j + 64 <= bytes; j += 64) add_step_vnni(sum, rows, planes, j, 0, 1, nibbles, width);
-    if (j < bytes) add_step_vnni(sum, rows, planes, j, ~0ull >> (64 - (bytes - j)), 0, nibbles, width);
+    for (int i = 0; i < TILE; i += 4) products_vnni(sum + i, rows + i, planes, bytes, ahead, nibbles, 1, 4);
+  } else {
+    products_vnni(sum, rows, planes, bytes, ahead, nibbles, width, TILE / width);
   }
   const __m512i all = sum_lanes(sum);
   _mm512_storeu_si512(sums, all);
@@ -172,12 +165,26 @@ TARGET_VNNI static ALWAYS_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles,
 }
 
 TARGET_VNNI static ALWAYS_INLINE int32_t dot_vnni(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
-  return _mm512_reduce_add_epi32(row_products_vnni(row, plane, bytes, nibbles, 0));
+  // Two sums, so that neither waits for the other's products.
+  const __m512i mask = _mm512_set1_epi8(15);
+  __m512i low = _mm512_setzero_si512(), high = low;
+  for (size_t j = 0; j < bytes; j += 64) {
+    const __m512i codes = bytes - j >= 64 ? _mm512_loadu_si512(row + j)
+                                          : _mm512_maskz_loadu_epi8(~0ull >> (64 - (bytes - j)), row + j);
+    if (nibbles) {
+      low = _mm512_dpbusd_epi32(low, _mm512_and_si512(codes, mask), _mm512_load_si512(plane + 2 * j));
+      high = _mm512_dpbusd_epi32(
+          high, _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask), _mm512_load_si512(plane + 2 * j + 64));
+    } else {
+      low = _mm512_dpbusd_epi32(low, codes, _mm512_load_si512(plane + j));
+    }
+  }
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
 }
 
 #define KERNEL(level, target, nibbles, width)                                              \
   target static uint32_t tile_##level##_##nibbles##_##width(TILE_ARGUMENTS) {              \
-    return tile_##level(rows, planes, bytes, thresholds, sums, nibbles, width);            \
+    return tile_##level(rows, planes, bytes, ahead, thresholds, sums, nibbles, width);     \
   }
 #define KERNELS(level, target, nibbles)                                                    \
   KERNEL(level, target, nibbles, 1)                                                        \

@@ -45,7 +45,7 @@ internal import CScan
     unsafe codes.withUnsafeBufferPointer { codes in
       var rows = unsafe cscan_rows(
         codes: codes.baseAddress.map { unsafe $0 + lists.lowerBound * coder.codeByteCount }, ids: nil,
-        exact: file.address(centroids), first: Int64(lists.lowerBound), count: lists.count)
+        exact: file.address(centroids), next: nil, first: Int64(lists.lowerBound), count: lists.count)
       unsafe cscan_show(
         SimdLevel.current, coder.pointer, &rows, queries.pointer, numbers.baseAddress, numbers.count, &counts)
     }
@@ -62,7 +62,7 @@ internal import CScan
     unsafe codes.withUnsafeBufferPointer { codes in
       var rows = unsafe cscan_rows(
         codes: codes.baseAddress.map { unsafe $0 + lists.lowerBound * coder.codeByteCount }, ids: nil, exact: nil,
-        first: 0, count: lists.count)
+        next: nil, first: 0, count: lists.count)
       unsafe cscan_sum(
         SimdLevel.current, coder.pointer, &rows, queries.pointer, count, sums + lists.lowerBound, nlist)
     }
@@ -80,7 +80,8 @@ internal import CScan
   ) {
     unsafe codes.withUnsafeBufferPointer { codes in
       var rows = unsafe cscan_rows(
-        codes: codes.baseAddress, ids: nil, exact: file.address(FaissFile.centroidsOffset), first: 0, count: nlist)
+        codes: codes.baseAddress, ids: nil, exact: file.address(FaissFile.centroidsOffset), next: nil, first: 0,
+        count: nlist)
       unsafe cscan_pick(
         SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums + query * nlist, &counts)
     }

@@ -11,8 +11,12 @@ internal import CScan
   let codeByteCount: Int
   /// Bytes of one plane of a query, 0 for a codec without ranges.
   let planeByteCount: Int
+  /// Bytes of the room for one code while its row is open.
+  let roomByteCount: Int
   private let parts: UnsafeMutablePointer<cscan_coder>
-  /// Minima, widths and differences, `[3 × dimension]`.
+  private let spread: UnsafeMutablePointer<cscan_spread>
+  /// Minima and widths, `[2 × dimension]`, differences and middles,
+  /// `[2 × planeByteCount]`.
   private let floats: UnsafeMutablePointer<Float>
 
   /// Takes over a codec.
@@ -20,16 +24,19 @@ internal import CScan
   /// - Parameters:
   ///   - quantizer: The codec.
   ///   - rows: The rows that decide instead of what `codes` stand for,
-  ///     `[count × dimension]`, with their codes; nil when codes decide.
+  ///     `[count × dimension]`, with their codes of one byte a component; nil
+  ///     when codes decide.
   init(_ quantizer: ScalarQuantizer, exact rows: (values: [Float], codes: [UInt8])? = nil) {
     let dimension = quantizer.dimension
-    unsafe floats = .allocate(capacity: 3 * dimension)
-    unsafe floats.initialize(repeating: 0, count: 3 * dimension)
     unsafe parts = .allocate(capacity: 1)
     unsafe parts.initialize(to: cscan_coder())
     unsafe parts.pointee.codec = Int32(quantizer.codec.scanNumber)
     unsafe parts.pointee.dimension = dimension
     unsafe parts.pointee.code_size = quantizer.codeByteCount
+    planeByteCount = unsafe cscan_plane_size(parts)
+    roomByteCount = unsafe cscan_room_size(parts)
+    unsafe floats = .allocate(capacity: 2 * dimension + 2 * planeByteCount)
+    unsafe floats.initialize(repeating: 0, count: 2 * dimension + 2 * planeByteCount)
     if quantizer.codec.hasRanges {
       for j in 0..<dimension {
         unsafe floats[j] = quantizer.minima[j]
@@ -38,18 +45,22 @@ internal import CScan
       unsafe parts.pointee.minima = UnsafePointer(floats)
       unsafe parts.pointee.widths = UnsafePointer(floats + dimension)
     }
+    unsafe spread = .allocate(capacity: 1)
+    unsafe spread.initialize(to: cscan_spread())
     if let rows {
+      precondition(quantizer.codec == .sq8, "only codes of one byte a component are measured")
+      unsafe spread.pointee.differences = floats + 2 * dimension
+      unsafe spread.pointee.middles = floats + 2 * dimension + planeByteCount
       unsafe cscan_measure(
-        SimdLevel.current, parts, rows.codes, rows.values, rows.values.count / dimension, floats + 2 * dimension,
-        &parts.pointee.distance)
-      unsafe parts.pointee.differences = UnsafePointer(floats + 2 * dimension)
+        SimdLevel.current, parts, rows.codes, rows.values, rows.values.count / dimension, spread)
+      unsafe parts.pointee.spread = UnsafePointer(spread)
     }
-    planeByteCount = unsafe cscan_plane_size(parts)
     (self.dimension, codeByteCount) = (dimension, quantizer.codeByteCount)
   }
 
   deinit {
     unsafe floats.deallocate()
+    unsafe spread.deallocate()
     unsafe parts.deallocate()
   }
 

@@ -13,23 +13,36 @@ internal import CScan
   private var memory: UnsafeMutableRawPointer?
   private var byteCount = 0
   private var k = 0
-  private var offsets = (queries: 0, scores: 0, ids: 0)
+  private var offsets = (queries: 0, found: 0, rooms: 0)
   private let queryByteCount = unsafe MemoryLayout<cscan_query>.stride
+  private let foundByteCount = MemoryLayout<cscan_found>.stride
+  private static let spareCount = CSCAN_SPARE
+  /// The greatest `k` for which rows are scored last of all.
+  ///
+  /// Their codes are kept until then. Of more rows most that are met stay, and
+  /// are scored at once.
+  private static let mostRooms = 256
 
   init(_ coder: ScanCoder) { self.coder = coder }
 
   deinit { unsafe memory?.deallocate() }
 
   /// Bytes that one query with `k` rows takes.
-  func byteCount(k: Int) -> Int { 2 * coder.planeByteCount + queryByteCount + 16 * k }
+  func byteCount(k: Int) -> Int {
+    2 * coder.planeByteCount + queryByteCount + foundByteCount * (k + Self.spareCount) + roomsByteCount(k: k)
+  }
+
+  private func roomsByteCount(k: Int) -> Int {
+    k <= Self.mostRooms ? (k + Self.spareCount + 1) * coder.roomByteCount : 0
+  }
 
   /// Makes room; what was there is forgotten.
   func reserve(count: Int, k: Int) {
     self.k = k
     offsets.queries = 2 * coder.planeByteCount * count
-    offsets.scores = offsets.queries + queryByteCount * count
-    offsets.ids = offsets.scores + 8 * k * count
-    let wanted = offsets.ids + 8 * k * count
+    offsets.found = offsets.queries + queryByteCount * count
+    offsets.rooms = offsets.found + foundByteCount * (k + Self.spareCount) * count
+    let wanted = offsets.rooms + roomsByteCount(k: k) * count
     guard wanted > byteCount else { return }
     unsafe memory?.deallocate()
     unsafe memory = .allocate(byteCount: wanted, alignment: 64)
@@ -53,18 +66,36 @@ internal import CScan
     unsafe query.initialize(to: cscan_query())
     unsafe query.pointee.vector = vector
     unsafe query.pointee.plane = (memory + 2 * coder.planeByteCount * number).assumingMemoryBound(to: Int8.self)
-    unsafe query.pointee.scores = (memory + offsets.scores + 8 * k * number).assumingMemoryBound(to: Double.self)
-    unsafe query.pointee.ids = (memory + offsets.ids + 8 * k * number).assumingMemoryBound(to: Int64.self)
+    unsafe query.pointee.found = (memory + offsets.found + foundByteCount * (k + Self.spareCount) * number)
+      .assumingMemoryBound(to: cscan_found.self)
+    let roomsByteCount = roomsByteCount(k: k)
+    if roomsByteCount > 0 {
+      let rooms = unsafe memory + offsets.rooms + roomsByteCount * number
+      unsafe query.pointee.rooms = rooms.assumingMemoryBound(to: UInt8.self)
+    }
     unsafe query.pointee.k = k
     unsafe cscan_prepare(SimdLevel.current, coder.pointer, query)
   }
 
-  /// Ends a query and gives its rows, best first.
-  func finish(_ number: Int, _ receive: (_ rank: Int, _ id: Int64, _ score: Double) -> Void) -> Int {
+  /// Ends a query: its rows are scored and sorted.
+  ///
+  /// - Parameters:
+  ///   - number: Its number in the batch.
+  ///   - counts: What it has cost.
+  func finish(_ number: Int, counts: inout cscan_counts) {
+    unsafe cscan_finish(SimdLevel.current, coder.pointer, pointer + number, &counts)
+  }
+
+  /// Gives the rows of a query that has ended, best first.
+  ///
+  /// - Parameters:
+  ///   - number: Its number in the batch.
+  ///   - receive: Takes a row.
+  /// - Returns: How many there are.
+  func read(_ number: Int, _ receive: (_ rank: Int, _ id: Int64, _ score: Double) -> Void) -> Int {
     let query = unsafe pointer + number
-    unsafe cscan_finish(query)
     let count = unsafe query.pointee.count
-    for rank in 0..<count { unsafe receive(rank, query.pointee.ids[rank], query.pointee.scores[rank]) }
+    for rank in 0..<count { unsafe receive(rank, query.pointee.found[rank].id, query.pointee.found[rank].lower) }
     return count
   }
 }

@@ -22,12 +22,17 @@ struct SearchShard: Sendable {
   /// Rows in a list.
   func size(ofList list: Int) -> Int { (offsets[list + 1] - offsets[list]) / (codeByteCount + 8) }
 
+  /// Where the codes of a row are in memory.
+  func code(ofRow row: Int, ofList list: Int) -> UnsafePointer<UInt8> {
+    unsafe file.address(offsets[list] + codeByteCount * row)
+  }
+
   /// Rows of a list in memory.
   func rows(_ rows: Range<Int>, ofList list: Int) -> cscan_rows {
     let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound
     return unsafe cscan_rows(
-      codes: file.address(offsets[list] + codeByteCount * rows.lowerBound), ids: file.address(ids), exact: nil,
-      first: 0, count: rows.count)
+      codes: code(ofRow: rows.lowerBound, ofList: list), ids: file.address(ids), exact: nil, next: nil, first: 0,
+      count: rows.count)
   }
 
   /// Has the kernel read rows before they are needed.

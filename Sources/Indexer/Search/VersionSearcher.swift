@@ -208,7 +208,7 @@ extension VersionSearcher {
       }
     }
     for query in 0..<batch.count {
-      _ = coarseQueries.finish(query) { rank, list, _ in lists[query * nprobe + rank] = Int32(list) }
+      _ = coarseQueries.read(query) { rank, list, _ in lists[query * nprobe + rank] = Int32(list) }
     }
     return lists
   }
@@ -254,6 +254,10 @@ extension VersionSearcher {
         }
         let piece = plan.pieces[task]
         var rows = unsafe shards[piece.shard].rows(piece.rows, ofList: piece.list)
+        if task + threads < plan.pieces.count {
+          let next = plan.pieces[task + threads]  // most likely this thread's own
+          unsafe rows.next = shards[next.shard].code(ofRow: next.rows.lowerBound, ofList: next.list)
+        }
         unsafe visits.queries.withUnsafeBufferPointer { numbers in
           let own = unsafe UnsafeBufferPointer(rebasing: numbers[piece.visitors])
           unsafe cscan_show(
@@ -265,15 +269,15 @@ extension VersionSearcher {
     }
     for query in 0..<batch.count {
       let row = (batch.lowerBound + query) * k
-      result.counts[batch.lowerBound + query] = rowQueries.finish(query) { rank, id, score in
+      result.counts[batch.lowerBound + query] = rowQueries.read(query) { rank, id, score in
         result.paddedIDs[row + rank] = id
         result.paddedScores[row + rank] = Float(score)
       }
     }
   }
 
-  /// Prepares the queries of a batch, whose vectors stay in place while `body`
-  /// runs.
+  /// Prepares the queries of a batch, has `body` show them rows and ends them;
+  /// their vectors stay in place meanwhile.
   private func start(
     _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, _ body: () -> Void
   ) {
@@ -289,6 +293,9 @@ extension VersionSearcher {
         }
       }
       body()
+      carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, counts in
+        for query in task * 16..<min(task * 16 + 16, batch.count) { queries.finish(query, counts: &counts) }
+      }
     }
   }
 

@@ -14,6 +14,15 @@ enum cscan_codec {
   CSCAN_FLAT = 3,  // float32
 };
 
+/// How rows differ from what their codes stand for, and their codes from each
+/// other; for CSCAN_SQ8.
+struct cscan_spread {
+  float *differences;  // [cscan_plane_size] the most that a component differs
+  float *middles;      // [cscan_plane_size] the mean level of a component
+  double distance;     // the most that a row differs, in length
+  double radius;       // the most that a row's levels differ from the means, in length
+};
+
 /// A codec with its ranges.
 struct cscan_coder {
   int32_t codec;
@@ -21,10 +30,7 @@ struct cscan_coder {
   size_t code_size;   // bytes of a row
   const float *minima;  // [dimension]; NULL without ranges
   const float *widths;  // [dimension], 0...; NULL without ranges
-  // When rows are scored by other values than their codes stand for: the most
-  // that these differ in each dimension (NULL: not at all) and in length.
-  const float *differences;
-  double distance;
+  const struct cscan_spread *spread;  // of rows that are scored by other values than their codes stand for, or NULL
 };
 
 /// Rows in memory; nothing need be aligned.
@@ -32,9 +38,20 @@ struct cscan_rows {
   const uint8_t *codes;  // [count x code_size]
   const uint8_t *ids;    // [count] int64, little-endian; NULL: the row's number
   const uint8_t *exact;  // [count x dimension] float32 that rows are scored by; NULL: what the codes stand for
+  const uint8_t *next;   // codes that are read after these; NULL: not known
   int64_t first;         // number of the first row, for those without ids
   size_t count;
 };
+
+/// A row that may be among the best.
+struct cscan_found {
+  double lower, upper;  // between these is its score
+  int64_t id;
+  int32_t room;         // where its code is; -1: both bounds are its score
+};
+
+/// Rows that are put aside at most, and rooms beyond k for their codes.
+enum { CSCAN_SPARE = 16 };
 
 /// A query, and the best rows it has met. Set up by cscan_prepare; the rows
 /// belong to whoever holds `lock`.
@@ -44,11 +61,15 @@ struct cscan_query {
   double scale[2];      // what a unit of the upper and the lower plane is worth
   double base[2];       // score ~ base[0] + scale[0] * s0, or base[1] + scale[0] * s0 + scale[1] * s1,
   double error[2];      // and that is how far it can be off
-  double *scores;       // [k], a heap with the worst row on top
-  int64_t *ids;         // [k]
+  struct cscan_found *found;  // [k + CSCAN_SPARE] a heap of the k greatest lower bounds, the least on top; then rows
+                              // that these leave open
+  uint8_t *rooms;       // [(k + CSCAN_SPARE + 1) x cscan_room_size]; NULL: rows are scored when they are met
   size_t k;
-  size_t count;
-  double floor;       // a lower score is beaten: that of the worst row once there are k
+  size_t count;         // rows in the heap
+  size_t spare;         // rows after it
+  int32_t rooms_used;
+  int32_t vacant;       // a room that was left, -1 for none
+  double floor;         // a lower score is beaten: the least of k lower bounds
   int32_t threshold;  // a sum of the upper plane that is not greater is beaten
   int32_t lock;
 };
@@ -62,7 +83,11 @@ struct cscan_counts {
 /// Bytes of one plane of a query.
 size_t cscan_plane_size(const struct cscan_coder *);
 
-/// Starts a query with an empty answer: `vector`, `plane`, `scores`, `ids` and
+/// Bytes of the room for one code while its row is open, 0 for a codec whose
+/// rows are scored when they are met.
+size_t cscan_room_size(const struct cscan_coder *);
+
+/// Starts a query with an empty answer: `vector`, `plane`, `found`, `rooms` and
 /// `k` are set, the rest is not. All components are finite.
 void cscan_prepare(int level, const struct cscan_coder *, struct cscan_query *);
 
@@ -94,14 +119,15 @@ static inline void cscan_pause(void) {
 #endif
 }
 
-/// Sorts a query's rows, best first. Afterwards it can be shown no more.
-void cscan_finish(struct cscan_query *);
+/// Scores a query's rows and sorts them, best first: `count` in `found`.
+/// Afterwards it can be shown no more.
+void cscan_finish(int level, const struct cscan_coder *, struct cscan_query *, struct cscan_counts *);
 
 /// Decodes `count` rows to float32 as FAISS does.
 void cscan_decode(int level, const struct cscan_coder *, const uint8_t *codes, size_t count, float *rows);
 
-/// Raises `differences` [dimension] and `*distance` to cover how far rows are
-/// from what their codes stand for.
+/// Finds how rows, [count x dimension], differ from what their codes stand for,
+/// and these from each other.
 void cscan_measure(
-    int level, const struct cscan_coder *, const uint8_t *codes, const float *rows, size_t count, float *differences,
-    double *distance);
+    int level, const struct cscan_coder *, const uint8_t *codes, const float *rows, size_t count,
+    struct cscan_spread *);
