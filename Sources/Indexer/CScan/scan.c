@@ -308,8 +308,9 @@ void cscan_finish(int level, const struct cscan_coder *c, struct cscan_query *s,
 
 // -- Showing rows
 
+/// Into the second cache: the first one has fewer places for what is on its way.
 static ALWAYS_INLINE void prefetch(const uint8_t *bytes, size_t count) {
-  for (size_t at = 0; at < count; at += 64) __builtin_prefetch(bytes + at);
+  for (size_t at = 0; at < count; at += 64) __builtin_prefetch(bytes + at, 0, 2);
 }
 
 static int64_t id_of(const struct cscan_rows *rows, size_t row) {

@@ -148,10 +148,13 @@ TARGET_VNNI static ALWAYS_INLINE void products_vnni(
 
 TARGET_VNNI static ALWAYS_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles, int width) {
   __m512i sum[TILE];
-  if (width == 1) {
-    // A lone query is limited by memory: rows nearly one after the other, as they lie.
+  if (width == 1 && ahead) {
+    // Limited by memory, which likes rows one after the other, as they lie.
 #pragma clang loop unroll(full)
-    for (int i = 0; i < TILE; i += 4) products_vnni(sum + i, rows + i, planes, bytes, ahead, nibbles, 1, 4);
+    for (int i = 0; i < TILE; i++) products_vnni(sum + i, rows + i, planes, bytes, ahead, nibbles, 1, 1);
+  } else if (width == 1) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < TILE; i += 4) products_vnni(sum + i, rows + i, planes, bytes, 0, nibbles, 1, 4);
   } else {
     products_vnni(sum, rows, planes, bytes, ahead, nibbles, width, TILE / width);
   }

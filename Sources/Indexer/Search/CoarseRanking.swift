@@ -1,16 +1,20 @@
 // Which lists a query visits: those of the centroids with the greatest scores.
 
 internal import CScan
+internal import Glibc
 
 /// The coarse centroids, coded in 8 bits for a quick look and as floats for
 /// the decision.
 ///
 /// The ranking is that of `ckernels_score`, of equal scores the lower list
 /// first, whatever the codes: these only say which centroids need no score.
-@safe final class CoarseRanking: Sendable {
+///
+/// `@unchecked Sendable`: nothing is written after `init`, and the one owner
+/// that frees the codes is this object's `deinit`.
+@safe final class CoarseRanking: @unchecked Sendable {
   let nlist: Int
   let coder: ScanCoder
-  private let codes: [UInt8]
+  private let codes: UnsafeMutableRawPointer
   /// The file that holds the centroids.
   private let file: MappedFile
 
@@ -24,10 +28,26 @@ internal import CScan
     var trainer = try RangeTrainer(codec: .sq8, dimension: trained.dimension)
     trainer.add(trained.centroids)
     let quantizer = try trainer.finish()
-    codes = quantizer.encode(trained.centroids)
+    let codes = quantizer.encode(trained.centroids)
     coder = ScanCoder(quantizer, exact: (trained.centroids, codes))
     nlist = trained.nlist
     self.file = file
+    // Each query reads them from end to end: fewer pages, fewer misses. A wish, no more.
+    let page = codes.count >= Self.hugePageByteCount / 2 ? Self.hugePageByteCount : 64
+    let byteCount = (codes.count + page - 1) / page * page
+    unsafe self.codes = .allocate(byteCount: byteCount, alignment: page)
+    if page > 64 { unsafe madvise(self.codes, byteCount, MADV_HUGEPAGE) }
+    let room = unsafe UnsafeMutableRawBufferPointer(start: self.codes, count: codes.count)
+    unsafe codes.withUnsafeBytes { unsafe room.copyMemory(from: $0) }
+  }
+
+  deinit { unsafe codes.deallocate() }
+
+  private static let hugePageByteCount = 2 << 20
+
+  /// The code of a centroid and those after it.
+  private func code(of list: Int) -> UnsafePointer<UInt8> {
+    unsafe UnsafePointer((codes + list * coder.codeByteCount).assumingMemoryBound(to: UInt8.self))
   }
 
   /// Shows centroids to queries.
@@ -42,13 +62,11 @@ internal import CScan
     counts: inout cscan_counts
   ) {
     let centroids = FaissFile.centroidsOffset + lists.lowerBound * 4 * coder.dimension
-    unsafe codes.withUnsafeBufferPointer { codes in
-      var rows = unsafe cscan_rows(
-        codes: codes.baseAddress.map { unsafe $0 + lists.lowerBound * coder.codeByteCount }, ids: nil,
-        exact: file.address(centroids), next: nil, first: Int64(lists.lowerBound), count: lists.count)
-      unsafe cscan_show(
-        SimdLevel.current, coder.pointer, &rows, queries.pointer, numbers.baseAddress, numbers.count, &counts)
-    }
+    var rows = unsafe cscan_rows(
+      codes: code(of: lists.lowerBound), ids: nil, exact: file.address(centroids), next: nil,
+      first: Int64(lists.lowerBound), count: lists.count)
+    unsafe cscan_show(
+      SimdLevel.current, coder.pointer, &rows, queries.pointer, numbers.baseAddress, numbers.count, &counts)
   }
 
   /// Sums centroids with the first queries of a batch, for ``pick(_:of:sums:counts:)``.
@@ -59,13 +77,9 @@ internal import CScan
   ///   - queries: All queries of the batch.
   ///   - sums: `[count × nlist]`, of which columns `lists` are written.
   func sum(_ lists: Range<Int>, _ count: Int, of queries: ScanQueries, into sums: UnsafeMutablePointer<Int32>) {
-    unsafe codes.withUnsafeBufferPointer { codes in
-      var rows = unsafe cscan_rows(
-        codes: codes.baseAddress.map { unsafe $0 + lists.lowerBound * coder.codeByteCount }, ids: nil, exact: nil,
-        next: nil, first: 0, count: lists.count)
-      unsafe cscan_sum(
-        SimdLevel.current, coder.pointer, &rows, queries.pointer, count, sums + lists.lowerBound, nlist)
-    }
+    var rows = unsafe cscan_rows(
+      codes: code(of: lists.lowerBound), ids: nil, exact: nil, next: nil, first: 0, count: lists.count)
+    unsafe cscan_sum(SimdLevel.current, coder.pointer, &rows, queries.pointer, count, sums + lists.lowerBound, nlist)
   }
 
   /// Shows all centroids to a query.
@@ -78,12 +92,9 @@ internal import CScan
   func pick(
     _ query: Int, of queries: ScanQueries, sums: UnsafeMutablePointer<Int32>, counts: inout cscan_counts
   ) {
-    unsafe codes.withUnsafeBufferPointer { codes in
-      var rows = unsafe cscan_rows(
-        codes: codes.baseAddress, ids: nil, exact: file.address(FaissFile.centroidsOffset), next: nil, first: 0,
-        count: nlist)
-      unsafe cscan_pick(
-        SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums + query * nlist, &counts)
-    }
+    var rows = unsafe cscan_rows(
+      codes: code(of: 0), ids: nil, exact: file.address(FaissFile.centroidsOffset), next: nil, first: 0, count: nlist)
+    unsafe cscan_pick(
+      SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums + query * nlist, &counts)
   }
 }

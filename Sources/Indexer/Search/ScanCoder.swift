@@ -11,7 +11,8 @@ internal import CScan
   let codeByteCount: Int
   /// Bytes of one plane of a query, 0 for a codec without ranges.
   let planeByteCount: Int
-  /// Bytes of the room for one code while its row is open.
+  /// Bytes of the room for one code while its row is open; 0 when rows are
+  /// scored as they are met.
   let roomByteCount: Int
   private let parts: UnsafeMutablePointer<cscan_coder>
   private let spread: UnsafeMutablePointer<cscan_spread>
@@ -34,7 +35,7 @@ internal import CScan
     unsafe parts.pointee.dimension = dimension
     unsafe parts.pointee.code_size = quantizer.codeByteCount
     planeByteCount = unsafe cscan_plane_size(parts)
-    roomByteCount = unsafe cscan_room_size(parts)
+    roomByteCount = unsafe rows == nil ? cscan_room_size(parts) : 0
     unsafe floats = .allocate(capacity: 2 * dimension + 2 * planeByteCount)
     unsafe floats.initialize(repeating: 0, count: 2 * dimension + 2 * planeByteCount)
     if quantizer.codec.hasRanges {
