@@ -44,7 +44,7 @@ bench: build $(VENV)/ready ## every benchmark, each beside its yardstick; takes 
 	  echo "$$script"; TARN=$(TARN) $(VENV)/bin/python -B "$$script"; done
 
 recall: build $(VENV)/ready ## the tables of docs/RECALL.md; wants FEATURES=DIR with image.npy, caption.npy, names.txt
-	@for table in '' --candidates; do TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/recall.py \
+	@for table in '' --codecs --candidates; do TARN=$(TARN) $(VENV)/bin/python -B Tests/Benchmarks/python/recall.py \
 	  --features $(FEATURES) $$table --out docs/RECALL.md; done
 
 lint: ## formatting rules; writes nothing

@@ -21,6 +21,7 @@ package let migrations: [Migration] = [
   migration(6, "M0006_router", PackageResources.M0006_router_sql),
   migration(7, "M0007_locations", PackageResources.M0007_locations_sql),
   migration(8, "M0008_views", PackageResources.M0008_views_sql),
+  migration(9, "M0009_ranges", PackageResources.M0009_ranges_sql),
 ]
 
 private func migration(_ number: Int, _ name: String, _ bytes: [UInt8]) -> Migration {

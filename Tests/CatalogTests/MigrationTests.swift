@@ -16,6 +16,7 @@ import Testing
     "M0006_router": "af1123ba2f24ec0c8ebb96b8e4362c3b69fe906849d24e0fb5d88daa5b8623f2",
     "M0007_locations": "558758f67cc0c9954e0a5219b723c26e3fe1c80d9b6311cd40c578d8d2c0d21c",
     "M0008_views": "09536fa45eeed20cc92cf1739b29e9bf3e94b022471ab2d4ae42c09580c15bd0",
+    "M0009_ranges": "e490a0e079955d6a1a8e7bfe91611a949980dedc0daaaccd923574ac0b536bd1",
   ]
 
   @Test func landedMigrationsAreUnchanged() {

@@ -13,7 +13,7 @@ import Testing
     "v_transfer":
       "transfer source ordinal shard mirror url outcome http_status resumed_from received_bytes error started_at ended_at",
     "v_trained_index":
-      "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at router router_epochs",
+      "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at router router_epochs ranges",
     "v_version":
       "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 created_at sealed_at ended_at is_pinned",
     "v_version_input":

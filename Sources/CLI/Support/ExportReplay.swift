@@ -85,7 +85,7 @@ struct ExportReplay {
     let specification = try TrainingSpecification(parsing: wanted.spec)
     let options = TrainingOptions(
       name: wanted.name, images: wanted.images, captions: wanted.captions, nlist: wanted.nlist, pairs: wanted.pairs,
-      method: method, iterations: wanted.iterations, codec: codec, seed: wanted.seed,
+      method: method, iterations: wanted.iterations, codec: codec, ranges: specification.ranges, seed: wanted.seed,
       normalisation: specification.normalisation, router: specification.router)
     let progress = global.progress("train \(wanted.name)")
     let (catalog, logger) = (catalog, global.logger("tarn.train"))

@@ -64,7 +64,7 @@ struct Show: ParsableCommand {
       (
         "trained_index",
         """
-        SELECT trained_index, method, router, nlist, codec, pairs, iterations, seed, images, captions, sha256
+        SELECT trained_index, method, router, nlist, codec, ranges, pairs, iterations, seed, images, captions, sha256
         FROM v_trained_index
         WHERE trained_index = '\(trained.name)'
         """
@@ -107,7 +107,7 @@ struct Show: ParsableCommand {
       (
         "trained_index",
         """
-        SELECT trained_index, state, method, router, codec, nlist, dimension, pairs, iterations, seed, images, captions, bytes,
+        SELECT trained_index, state, method, router, codec, ranges, nlist, dimension, pairs, iterations, seed, images, captions, bytes,
           sha256, \(quoted) AS file FROM v_trained_index WHERE trained_index = '\(trained.name)'
         """
       ),

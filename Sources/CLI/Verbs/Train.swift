@@ -6,6 +6,9 @@ internal import Indexer
 extension TrainingMethod: ExpressibleByArgument {}
 extension VectorCodec: ExpressibleByArgument {}
 extension RouterMethod: ExpressibleByArgument {}
+extension RangeStatistic: ExpressibleByArgument {
+  public init?(argument: String) { self.init(parsing: argument) }
+}
 
 /// `tarn train`: make a trained index.
 struct Train: ParsableCommand {
@@ -52,6 +55,12 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("sq4, sq8, fp16 or flat.", valueName: "codec"))
   var codec: VectorCodec = .sq4
 
+  @Option(
+    help: ArgumentHelp(
+      "Range of sq4 and sq8 in a dimension: minmax, or quantiles:0.005 to leave out that share at each end (default: that for sq4, minmax for sq8).",
+      valueName: "ranges"))
+  var ranges: RangeStatistic?
+
   @Option(help: ArgumentHelp("Chooses the pairs and the first centroids.", valueName: "s"))
   var seed: Int = 1
 
@@ -84,7 +93,7 @@ struct Train: ParsableCommand {
     let options = TrainingOptions(
       name: name, images: images, captions: method == .kmeans && router == .none ? nil : captions, nlist: nlist,
       pairs: pairs,
-      method: method, iterations: iterations, codec: codec, seed: Int64(seed),
+      method: method, iterations: iterations, codec: codec, ranges: ranges, seed: Int64(seed),
       normalisation: normalise ? .normalise : .refuse,
       router: RouterOptions(
         method: router, epochs: routerEpochs, captionLimit: routerCaptions, refinements: refinements,

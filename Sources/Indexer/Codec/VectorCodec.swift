@@ -48,6 +48,38 @@ package enum RangeStatistic: Sendable, Equatable {
   /// values were first rounded to half precision; `q` is in `0..<0.5`.
   case quantiles(Float)
 
+  /// What is best for a codec where nobody chose.
+  ///
+  /// Ranges of least and greatest values grow with the number of rows, and four
+  /// bits cannot afford it: leaving out 0.5 % on each side is worth six points
+  /// of recall@10. Eight bits can: there the tails are worth more
+  /// (docs/RECALL.md).
+  package static func choice(for codec: VectorCodec) -> RangeStatistic {
+    codec == .sq4 ? .quantiles(0.005) : .minmax
+  }
+
+  /// As the command line and specifications have it: `minmax` or
+  /// `quantiles:SHARE`.
+  package var text: String {
+    switch self {
+    case .minmax: "minmax"
+    case .quantiles(let share): "quantiles:\(share)"
+    }
+  }
+
+  /// Reads what ``text`` writes; nil for anything else.
+  package init?(parsing text: String) {
+    guard text != "minmax" else {
+      self = .minmax
+      return
+    }
+    let prefix = "quantiles:"
+    guard text.hasPrefix(prefix), let share = Float(text.dropFirst(prefix.count)), (0..<0.5).contains(share),
+      share.sign == .plus
+    else { return nil }
+    self = .quantiles(share)
+  }
+
   /// FAISS's `RangeStat` and its argument, as they stand in an index file.
   var faissFields: (statistic: Int32, argument: Float) {
     switch self {

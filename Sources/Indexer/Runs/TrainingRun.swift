@@ -20,14 +20,16 @@ package struct TrainingOptions: Sendable {
   package var method: TrainingMethod
   package var iterations: Int
   package var codec: VectorCodec
+  /// How the codec's ranges follow from the training rows.
+  package var ranges: RangeStatistic
   package var seed: Int64
   package var normalisation: Normalisation
   package var router: RouterOptions
 
   package init(
     name: String, images: String, captions: String?, nlist: Int, pairs: Int? = nil, method: TrainingMethod = .paired,
-    iterations: Int = 10, codec: VectorCodec = .sq4, seed: Int64 = 1, normalisation: Normalisation = .refuse,
-    router: RouterOptions = RouterOptions()
+    iterations: Int = 10, codec: VectorCodec = .sq4, ranges: RangeStatistic? = nil, seed: Int64 = 1,
+    normalisation: Normalisation = .refuse, router: RouterOptions = RouterOptions()
   ) {
     self.name = name
     self.images = images
@@ -37,6 +39,7 @@ package struct TrainingOptions: Sendable {
     self.method = method
     self.iterations = iterations
     self.codec = codec
+    self.ranges = codec.hasRanges ? ranges ?? .choice(for: codec) : .minmax
     self.seed = seed
     self.normalisation = normalisation
     self.router = router
@@ -188,7 +191,7 @@ package struct TrainingRun {
     var spec: [String: JSONValue] = [
       "format": .integer(1), "method": .string(options.method.rawValue), "nlist": .count(options.nlist),
       "dimension": .count(images.source.dimension), "codec": .string(options.codec.rawValue),
-      "ranges": .string("minmax"), "iterations": .count(options.iterations), "seed": .integer(options.seed),
+      "ranges": .string(options.ranges.text), "iterations": .count(options.iterations), "seed": .integer(options.seed),
       "normalisation": .string(options.normalisation.rawValue),
       "sample": .object([
         "rule": .string(TrainingSample.rule), "pairs": .count(sample.count), "sha256": .string(sample.digest.hex),
@@ -223,7 +226,7 @@ package struct TrainingRun {
       try route(trained, images: imageRows, captions: $0, centroids: centroids, scratch)
     }
 
-    var ranges = try RangeTrainer(codec: options.codec, dimension: trained.dimension)
+    var ranges = try RangeTrainer(codec: options.codec, dimension: trained.dimension, statistic: options.ranges)
     for first in stride(from: 0, to: imageRows.matrix.rowCount, by: 8192) {
       let block = imageRows.matrix.floats(rows: first..<min(first + 8192, imageRows.matrix.rowCount))
       ranges.add(block.span)

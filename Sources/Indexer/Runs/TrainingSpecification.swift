@@ -8,6 +8,8 @@ internal import Foundation
 package struct TrainingSpecification: Sendable, Equatable {
   /// What was done about rows that are not of unit length.
   package let normalisation: Normalisation
+  /// How the codec's ranges followed from the training rows.
+  package let ranges: RangeStatistic
   /// How its router was trained; `none` where it has none.
   package let router: RouterOptions
 
@@ -23,6 +25,11 @@ package struct TrainingSpecification: Sendable, Equatable {
       throw IndexerError(.usage, "a specification of training is not known", hint: "use a newer tarn")
     }
     normalisation = fields.normalisation ?? .refuse
+    guard let ranges = RangeStatistic(parsing: fields.ranges ?? RangeStatistic.minmax.text) else {
+      throw IndexerError(
+        .usage, "the ranges \(fields.ranges?.printable ?? "") are not known", hint: "use a newer tarn")
+    }
+    self.ranges = ranges
     guard let router = fields.router else {
       self.router = RouterOptions()
       return
@@ -47,6 +54,7 @@ package struct TrainingSpecification: Sendable, Equatable {
       let candidates: Int?
     }
     let normalisation: Normalisation?
+    let ranges: String?
     let router: Router?
   }
 }

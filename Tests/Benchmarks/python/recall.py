@@ -9,6 +9,7 @@ NumPy and searched by FAISS.
 
     TARN=.build/release/tarn recall.py --features DIR [--seeds 1,2,3] [--nlists 256,512] [--out docs/RECALL.md]
     TARN=.build/release/tarn recall.py --features DIR --candidates [--out docs/RECALL.md]
+    TARN=.build/release/tarn recall.py --features DIR --codecs [--out docs/RECALL.md]
 """
 
 import argparse
@@ -58,6 +59,15 @@ MANY_NPROBES = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768]
 CANDIDATES = {"none": "no router", "all": "learned router, every list in every batch",
               "4096": "learned router, 4,096 lists drawn for a batch (the default there)",
               "512": "learned router, 512 lists drawn for a batch"}
+# Arguments of train, and what the table calls them; the first of each codec is its default.
+CODECS = {
+    "flat": (["--codec", "flat"], "float32", 4),
+    "fp16": (["--codec", "fp16"], "half precision", 2),
+    "sq8": (["--codec", "sq8"], "8 bits, least to greatest", 1),
+    "sq8q": (["--codec", "sq8", "--ranges", "quantiles:0.005"], "8 bits, without 0.5 % at each end", 1),
+    "sq4": (["--codec", "sq4"], "4 bits, without 0.5 % at each end", 0.5),
+    "sq4m": (["--codec", "sq4", "--ranges", "minmax"], "4 bits, least to greatest", 0.5),
+}
 
 
 def tarn(lake, *arguments):
@@ -211,12 +221,29 @@ def measure_candidates(features, seed, work):
         label = f"router-{name}"
         router = [] if name == "none" else [
             "--router", "learned", "--router-candidates", str(MANY_LISTS) if name == "all" else name]
-        tarn(lake, "train", label, "--images", "ti", "--captions", "tc", "--nlist", str(MANY_LISTS), "--codec", "flat",
-             "--seed", str(seed), *router, "--quiet")
+        tarn(lake, "train", label, "--images", "ti", "--captions", "tc", "--method", "kmeans", "--nlist", str(MANY_LISTS),
+             "--codec", "flat", "--seed", str(seed), *router, "--quiet")
         tarn(lake, "build", label, "--trained", label, "--images", "g", "--quiet")
         rows[name] = evaluate(lake, label, work / f"queries-{seed}.npy", MANY_NPROBES)
         print(f"seed {seed}  nlist {MANY_LISTS}  {name:5}", *(f"{v:.3f}" for v in rows[name][0]), file=sys.stderr,
               flush=True)
+    return rows
+
+
+def measure_codecs(features, seed, work):
+    """Recall of codes alone: every list is scanned."""
+    lake, images, _, asked, truth = prepare(features, seed, work)
+    rows = {}
+    for name, (arguments, _, _) in CODECS.items():
+        tarn(lake, "train", name, "--images", "ti", "--captions", "tc", "--nlist", "16", *arguments, "--seed",
+             str(seed), "--quiet")
+        tarn(lake, "build", name, "--trained", name, "--images", "g", "--quiet")
+        _, _, recall = evaluate(lake, name, work / f"queries-{seed}.npy", [16])
+        index = faiss.read_index(str(lake / "versions" / f"{name}@1" / f"{name}.000.faiss"))
+        index.nprobe = 16
+        _, ids = index.search(asked, 10)
+        rows[name] = recall, np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth)]) / 10
+        print(f"seed {seed}  {name:5}", *(f"{v:.4f}" for v in rows[name]), file=sys.stderr, flush=True)
     return rows
 
 
@@ -240,7 +267,8 @@ def table(runs, nlists):
                   "| lists | reader | 1 % | 2 % | 4 % |", "| --- | --- | --- | --- | --- |"]
         for name in ("plain-learned", "paired-learned", "refined-learned"):
             for reader in ("tarn", "stock"):
-                leads = [[100 * (run[nlist, name][reader][i] - max(run[nlist, n][reader][i] for n in ("plain", "paired")))
+                leads = [[100 * (run[nlist, name][reader][i]
+                                 - max(run[nlist, n][reader][i] for n in ("plain", "paired")))
                           for run in runs] for i in range(3)]
                 lines.append(f"| {name.split('-')[0]} | {'tarn' if reader == 'tarn' else 'stock FAISS'} | "
                              + " | ".join(interval(lead, "{:+.1f}") for lead in leads) + " |")
@@ -249,7 +277,7 @@ def table(runs, nlists):
 
 
 def candidates_table(runs):
-    lines = [f"nlist {MANY_LISTS:,}; paired k-means, three steps on images where there is a router.", "",
+    lines = [f"nlist {MANY_LISTS:,}, k-means of images.", "",
              "| ranking | imbalance | nprobe 1 | 1 % scanned | 2 % scanned | 4 % scanned |",
              "| --- | --- | --- | --- | --- | --- |"]
     for name, title in CANDIDATES.items():
@@ -260,12 +288,21 @@ def candidates_table(runs):
     return "\n".join(lines) + "\n"
 
 
+def codecs_table(runs):
+    lines = ["| codes | bytes a component | recall@10 | FAISS |", "| --- | --- | --- | --- |"]
+    for name, (_, title, size) in CODECS.items():
+        cells = [interval([run[name][i] for run in runs]) for i in range(2)]
+        lines.append(f"| {title} | {size} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", required=True, type=pathlib.Path, metavar="DIR")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--nlists", default="256,512")
     parser.add_argument("--candidates", action="store_true", help="the table of many lists instead")
+    parser.add_argument("--codecs", action="store_true", help="the table of codecs instead")
     parser.add_argument("--out", type=pathlib.Path, help="a page whose text between the table's marks is replaced")
     options = parser.parse_args()
     nlists = [int(text) for text in options.nlists.split(",")]
@@ -274,11 +311,13 @@ def main():
         with tempfile.TemporaryDirectory(prefix="tarn-recall-") as work:
             work = pathlib.Path(work)
             runs.append(measure_candidates(options.features, seed, work) if options.candidates
+                        else measure_codecs(options.features, seed, work) if options.codecs
                         else measure(options.features, seed, nlists, work))
-    text = candidates_table(runs) if options.candidates else table(runs, nlists)
+    text = (candidates_table(runs) if options.candidates else codecs_table(runs) if options.codecs
+            else table(runs, nlists))
     print(text)
     if options.out:
-        mark = "candidates" if options.candidates else "table"
+        mark = "candidates" if options.candidates else "codecs" if options.codecs else "table"
         page = options.out.read_text(encoding="utf-8")
         heading = f"Seeds {options.seeds}; mean over seeds, (least–greatest)."
         marked = f"<!-- {mark} -->\n\n{heading}\n\n{text}\n<!-- end {mark} -->"
