@@ -231,16 +231,16 @@ def measure_candidates(features, seed, work):
 
 
 def measure_codecs(features, seed, work):
-    """Recall of codes alone: every list is scanned."""
+    """Recall of codes alone: every list is scanned. Lists enough to train on all pairs."""
     lake, images, _, asked, truth = prepare(features, seed, work)
     rows = {}
     for name, (arguments, _, _) in CODECS.items():
-        tarn(lake, "train", name, "--images", "ti", "--captions", "tc", "--nlist", "16", *arguments, "--seed",
+        tarn(lake, "train", name, "--images", "ti", "--captions", "tc", "--nlist", "100", *arguments, "--seed",
              str(seed), "--quiet")
         tarn(lake, "build", name, "--trained", name, "--images", "g", "--quiet")
-        _, _, recall = evaluate(lake, name, work / f"queries-{seed}.npy", [16])
+        _, _, recall = evaluate(lake, name, work / f"queries-{seed}.npy", [100])
         index = faiss.read_index(str(lake / "versions" / f"{name}@1" / f"{name}.000.faiss"))
-        index.nprobe = 16
+        index.nprobe = 100
         _, ids = index.search(asked, 10)
         rows[name] = recall, np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth)]) / 10
         print(f"seed {seed}  {name:5}", *(f"{v:.4f}" for v in rows[name]), file=sys.stderr, flush=True)
