@@ -36,7 +36,11 @@ for reader in "${readers[@]}"; do
   "$fuzz" seeds "$reader" "$corpus"
   if [ -n "$keep" ]; then
     least=$(mktemp -d)
-    "$fuzz" "$reader" -merge=1 -max_len=4096 "$least" "$corpus" "$seeds" 2>/dev/null
+    "$fuzz" "$reader" -merge=1 -max_len=4096 "$least" "$corpus" "$seeds" >"$root/log/$reader.merge" 2>&1
+    if [ -z "$(ls -A "$least")" ]; then
+      echo "$reader: nothing came of merging, see $root/log/$reader.merge" >&2
+      exit 1
+    fi
     # What once broke the reader stays whatever it reaches.
     find "$seeds" -type f -not -name 'broke-*' -delete
     cp "$least"/* "$seeds"

@@ -248,6 +248,8 @@ def measure_codecs(features, seed, work):
 
 
 def interval(values, form="{:.3f}"):
+    if len(values) == 1:
+        return form.format(values[0])
     return f"{form.format(np.mean(values))} ({form.format(min(values))}–{form.format(max(values))})"
 
 
@@ -319,7 +321,8 @@ def main():
     if options.out:
         mark = "candidates" if options.candidates else "codecs" if options.codecs else "table"
         page = options.out.read_text(encoding="utf-8")
-        heading = f"Seeds {options.seeds}; mean over seeds, (least–greatest)."
+        heading = (f"Seeds {options.seeds}; mean over seeds, (least–greatest)." if len(runs) > 1
+                   else f"Seed {options.seeds}.")
         marked = f"<!-- {mark} -->\n\n{heading}\n\n{text}\n<!-- end {mark} -->"
         options.out.write_text(re.sub(f"<!-- {mark} -->.*<!-- end {mark} -->", lambda _: marked, page, flags=re.S),
                                encoding="utf-8")

@@ -41,6 +41,7 @@ func initialize(
   _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>
 ) -> CInt {
   let words = CommandLine.arguments
+  let variable = "TARN_FUZZ_READER"
   do {
     switch words.dropFirst().first {
     case "readers":
@@ -49,9 +50,17 @@ func initialize(
     case "seeds" where words.count == 4:
       try Driver.writeSeeds(words[2], to: words[3])
       exit(0)
+    case let option? where option.hasPrefix("-"):
+      // A process that `-merge=1` starts: with what libFuzzer was left of the words.
+      let name = ProcessInfo.processInfo.environment[variable] ?? option
+      guard let reader = FuzzReader(rawValue: name) else { Driver.fail("there is no reader \(name)") }
+      Driver.reader = reader
+      try Driver.makeDirectory()
+      return 0
     case let name?:
       guard let reader = FuzzReader(rawValue: name) else { Driver.fail("there is no reader \(name)") }
       Driver.reader = reader
+      setenv(variable, name, 1)
       try Driver.makeDirectory()
     case nil: Driver.fail("usage: tarn-fuzz READER [libFuzzer options] [DIR…]")
     }
