@@ -46,13 +46,15 @@ let package = Package(
       providers: [.apt(["libssl-dev"])]),
     .target(
       name: "CSha256", path: "Sources/Catalog/CSha256", cSettings: [.unsafeFlags(native)]),
+    .target(name: "Base", dependencies: ["CLibcrypto", "CSha256"], swiftSettings: strict),
+    .target(name: "Features", dependencies: ["Base", "CKernels"], swiftSettings: strictMemory),
+
     .target(
       name: "Catalog",
       dependencies: [
-        "CLibcrypto", "CSha256", "Migrations",
+        "Base", "Migrations",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
-        .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Catalog", exclude: ["CLibcrypto", "CSha256"], swiftSettings: strict),
 
@@ -61,7 +63,7 @@ let package = Package(
       cSettings: [.unsafeFlags(native)], linkerSettings: [.linkedLibrary("curl")]),
     .target(
       name: "Fetch",
-      dependencies: ["CCurl", "Catalog", .product(name: "Logging", package: "swift-log")],
+      dependencies: ["Base", "CCurl", "Catalog", "Features", .product(name: "Logging", package: "swift-log")],
       path: "Sources/Fetch", exclude: ["CCurl"], swiftSettings: strictMemory),
 
     .target(
@@ -82,14 +84,15 @@ let package = Package(
     .target(
       name: "Indexer",
       dependencies: [
-        "CCodec", "CKernels", "CScan", "CSha256", "Catalog", .product(name: "Logging", package: "swift-log"),
+        "Base", "CCodec", "CKernels", "CScan", "Catalog", "Features",
+        .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CScan"], swiftSettings: strictMemory),
 
     .executableTarget(
       name: "CLI",
       dependencies: [
-        "Catalog", "Fetch", "Indexer",
+        "Base", "Catalog", "Features", "Fetch", "Indexer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -104,32 +107,38 @@ let package = Package(
       ]),
     .executableTarget(
       name: "Benchmarks",
-      dependencies: ["CFaiss", "CPeers", "Catalog", "Indexer", .product(name: "Logging", package: "swift-log")],
+      dependencies: [
+        "Base", "CFaiss", "CPeers", "Catalog", "Features", "Indexer", .product(name: "Logging", package: "swift-log"),
+      ],
       path: "Tests/Benchmarks", exclude: ["CPeers", "python"], swiftSettings: strict),
 
     .target(
       name: "TestSupport",
-      dependencies: ["Catalog", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: ["Base", "Catalog", "Features", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
-      name: "FuzzReaders", dependencies: ["Catalog", "Fetch", "Indexer", "TestSupport"], path: "Tests/Fuzz/Readers",
+      name: "FuzzReaders", dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "TestSupport"],
+      path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",
-      dependencies: ["Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: ["Base", "Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
     .testTarget(
-      name: "FetchTests", dependencies: ["Fetch", "Catalog", "TestSupport"],
+      name: "FetchTests", dependencies: ["Base", "Catalog", "Features", "Fetch", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "IndexerTests",
       dependencies: [
-        "Indexer", "CCodec", "CFaiss", "CKernels", "CScan", "CSha256", "Catalog", "FuzzReaders", "TestSupport",
+        "Base", "Indexer", "CCodec", "CFaiss", "CKernels", "CScan", "CSha256", "Catalog", "Features", "FuzzReaders",
+        "TestSupport",
       ],
       swiftSettings: strict),
     .testTarget(
       name: "CLITests",
-      dependencies: ["CLI", "Catalog", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: [
+        "Base", "CLI", "Catalog", "Features", "TestSupport", .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

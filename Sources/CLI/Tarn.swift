@@ -1,7 +1,7 @@
 // The command line's root: the list of verbs, and the one way out.
 
 internal import ArgumentParser
-internal import Catalog
+internal import Base
 internal import Foundation
 
 /// `tarn`: register feature sources, sync them, train, build, search, reproduce.

@@ -1,9 +1,10 @@
 // Copies of the catalog: one consistent state of it, checked before it gets its
 // name. Taken while others read and write, and before every migration.
 
+internal import Base
 internal import Foundation
-internal import GRDB
 internal import Glibc
+internal import GRDB
 
 /// What a backup holds.
 package struct BackupSummary: Sendable {
@@ -24,15 +25,15 @@ extension LakeCatalog {
   /// - Parameter path: The copy; an earlier backup of that name is replaced
   ///   once the new one is whole.
   /// - Returns: What it holds.
-  /// - Throws: ``CatalogError`` `.conflict` when there is a file of that name
+  /// - Throws: ``TarnError`` `.conflict` when there is a file of that name
   ///   that is not a backup, `.integrity` when the catalog is damaged.
   package func backup(to path: String) throws -> BackupSummary {
     let target = LakeLayout.absolute(path)
     guard !FileIdentity.isSame(target, layout.catalog) else {
-      throw CatalogError(.conflict, "\(target) is the catalog itself", hint: "name another file")
+      throw TarnError(.conflict, "\(target) is the catalog itself", hint: "name another file")
     }
     if FileManager.default.fileExists(atPath: target), !LakeCatalog.isCatalogFile(target) {
-      throw CatalogError(.conflict, "\(target) exists and is not a backup of a catalog", hint: "name another file")
+      throw TarnError(.conflict, "\(target) exists and is not a backup of a catalog", hint: "name another file")
     }
     return try outsideTransaction { try LakeCatalog.copy($0, to: target) }
   }
@@ -48,7 +49,7 @@ extension LakeCatalog {
   ///   - catalog: The catalog's file; a transaction of the caller's keeps others
   ///     from writing to it.
   ///   - schemaNumber: Its schema.
-  /// - Throws: ``CatalogError``, SQLite's error.
+  /// - Throws: ``TarnError``, SQLite's error.
   static func copyBeforeMigration(of catalog: String, schemaNumber: Int) throws {
     let queue = try connect(to: catalog, readOnly: true)
     let target = migrationBackupPath(catalog, schemaNumber: schemaNumber)
@@ -65,7 +66,7 @@ extension LakeCatalog {
   ///   - path: The copy, absolute.
   ///   - temporary: Its name until it is whole; nil for one of this process.
   /// - Returns: What the copy holds.
-  /// - Throws: ``CatalogError``, SQLite's error.
+  /// - Throws: ``TarnError``, SQLite's error.
   static func copy(_ database: Database, to path: String, by temporary: String? = nil) throws -> BackupSummary {
     let temporary = temporary ?? "\(path).tmp-\(getpid())"
     try Disk.remove(temporary)
@@ -118,18 +119,18 @@ extension LakeCatalog {
       try database.execute(sql: "PRAGMA ignore_check_constraints = ON")
       let findings = try String.fetchAll(database, sql: "PRAGMA quick_check(3)")
       guard findings == ["ok"] else {
-        throw CatalogError(
+        throw TarnError(
           .integrity, "the catalog is damaged: \(findings.joined(separator: "; ").printable)",
           hint: "restore an earlier backup")
       }
       let orphans = try Row.fetchAll(database, sql: "PRAGMA foreign_key_check").map { $0[0] as String? ?? "?" }
       guard orphans.isEmpty else {
-        throw CatalogError(
+        throw TarnError(
           .integrity, "\(orphans.count) rows refer to nothing, the first in table \(orphans[0])",
           hint: "restore an earlier backup")
       }
       guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else {
-        throw CatalogError(.integrity, "the copy is not a tarn catalog")
+        throw TarnError(.integrity, "the copy is not a tarn catalog")
       }
       let number = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
       let hash =

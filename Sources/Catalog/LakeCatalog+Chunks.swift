@@ -1,6 +1,7 @@
 // The chunks of revisions as the catalog keeps them, and shards whose bytes
 // were mended in place.
 
+package import Base
 internal import Foundation
 internal import GRDB
 
@@ -33,7 +34,7 @@ extension LakeCatalog {
   ///   - damage: Damage of a shard.
   ///   - isCancelled: Asked before each chunk.
   /// - Returns: The chunks of the revision, and which of them are damaged.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func damagedChunks(
     of damage: Damage, isCancelled: () -> Bool = { false }
   ) throws -> (chunks: ShardChunks, damaged: [Int])? {
@@ -50,7 +51,7 @@ extension LakeCatalog {
   ///   - shard: A shard that is present.
   ///   - chunks: What was fetched anew, for people.
   ///   - byteCount: Bytes fetched.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func recordMended(_ shard: Shard, chunks: String, byteCount: Int) throws {
     try write("repaired") { database in
       try database.execute(

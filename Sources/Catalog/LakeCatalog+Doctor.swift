@@ -2,6 +2,7 @@
 // lock, so it may look while another process writes; what such a writer is in
 // the middle of is a note and never a problem.
 
+internal import Base
 internal import Foundation
 internal import GRDB
 
@@ -56,7 +57,7 @@ package struct LakeExamination {
   /// Examines the lake.
   ///
   /// - Returns: What was found, one finding at least for each check.
-  /// - Throws: ``CatalogError`` when the catalog cannot be read at all.
+  /// - Throws: ``TarnError`` when the catalog cannot be read at all.
   package func findings() throws -> [Finding] {
     var findings = try [library(), journal(), fileSystem()]
     findings += try damage()
@@ -128,7 +129,7 @@ package struct LakeExamination {
         + capped(
           orphans.map { Finding(.problem, "references", "the catalog contradicts itself: \($0)", fix: repair) },
           else: Finding(.ok, "references", "every reference in the catalog holds"))
-    } catch let error as CatalogError where error.code == .integrity {
+    } catch let error as TarnError where error.code == .integrity {
       return [Finding(.problem, "integrity", error.message, fix: repair)]
     }
   }
@@ -221,7 +222,7 @@ package struct LakeExamination {
     var seen: Set<String> = []
     return [layout.root, layout.shards, layout.artifacts].compactMap { directory in
       guard let space = surroundings.freeSpace(directory), seen.insert(space.volume).inserted else { return nil }
-      let free = space.byteCount.decimalSize
+      let free = ByteSize.text(space.byteCount)
       guard space.byteCount < 1_000_000_000 else { return Finding(.ok, "space", "\(free) are free at \(directory)") }
       return Finding(
         .warning, "space", "only \(free) are free at \(directory)", fix: "free some space before the next sync or build"
@@ -237,16 +238,5 @@ package struct LakeExamination {
     return findings.prefix(Self.namedCount) + [
       Finding(last.level, last.check, "and \(rest) more like these", fix: last.fix)
     ]
-  }
-}
-
-extension Int {
-  /// Bytes as people read them, in powers of ten: `1.4 GB`.
-  var decimalSize: String {
-    let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)]
-    for (name, scale) in units where Double(self) >= scale {
-      return String(format: "%.1f \(name)", Double(self) / scale)
-    }
-    return "\(self) B"
   }
 }

@@ -1,5 +1,6 @@
 // Evaluations: what a version found of what exact search finds, kept for good.
 
+package import Base
 internal import GRDB
 
 /// Recall at one depth.
@@ -88,7 +89,7 @@ extension LakeCatalog {
   ///   - evaluation: What was found.
   ///   - version: The version, sealed or revoked.
   /// - Returns: The evaluation as it was given.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   @discardableResult
   package func recordEvaluation(_ evaluation: Evaluation, of version: IndexVersion) throws -> Evaluation {
     try write("evaluation") { database in

@@ -2,9 +2,10 @@
 // cannot be changed afterwards without showing. The table's triggers keep it
 // append-only; the chain of hashes shows what got around them.
 
+package import Base
 internal import Foundation
-internal import GRDB
 internal import Glibc
+internal import GRDB
 
 /// What can happen to a lake.
 package enum EventVerb: String, Sendable, CaseIterable {
@@ -115,7 +116,7 @@ extension LakeCatalog {
   ///
   /// - Parameter first: Number of the first event to give.
   /// - Returns: That event and all after it.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func events(from first: Int = 1) throws -> [Event] {
     try read { try Event.fetchAll($0, sql: "SELECT * FROM event WHERE seq >= ? ORDER BY seq", arguments: [first]) }
   }
@@ -124,7 +125,7 @@ extension LakeCatalog {
   ///
   /// - Returns: Nil when the history is whole. Events taken off its end leave
   ///   no trace in it: keep the newest hash elsewhere to notice that.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func firstBrokenEvent() throws -> Int? {
     try read { database in
       guard try database.tableExists("event") else { return nil }
@@ -150,11 +151,11 @@ extension LakeCatalog {
   ///   - name: A version that is sealed or revoked, its outputs in the lake.
   ///   - reason: Why, for people.
   /// - Returns: False when it was pinned already.
-  /// - Throws: ``CatalogError`` `.conflict`, `.notFound`, `.inputsMissing`.
+  /// - Throws: ``TarnError`` `.conflict`, `.notFound`, `.inputsMissing`.
   package func pin(_ name: VersionName, reason: String) throws -> Bool {
     let version = try version(name)
     guard version.state == .sealed || version.state == .revoked else {
-      throw CatalogError(
+      throw TarnError(
         .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "pin it once it is built")
     }
     return try write("pin") { database in
@@ -166,7 +167,7 @@ extension LakeCatalog {
           WHERE o.version_id = ? AND a.state <> 'present'
           """, arguments: [version.id])
       guard gone == 0 else {
-        throw CatalogError(
+        throw TarnError(
           .inputsMissing, "\(gone ?? 0) outputs of \(name) are gone from the lake", hint: "build it again")
       }
       try database.execute(
@@ -181,7 +182,7 @@ extension LakeCatalog {
   ///
   /// - Parameter name: The version.
   /// - Returns: False when it was not pinned.
-  /// - Throws: ``CatalogError`` `.notFound`.
+  /// - Throws: ``TarnError`` `.notFound`.
   package func unpin(_ name: VersionName) throws -> Bool {
     let version = try version(name)
     return try write("unpin") { database in
@@ -203,12 +204,12 @@ extension LakeCatalog {
   ///   - name: A sealed version.
   ///   - reason: Why, for people.
   /// - Returns: False when it was revoked already.
-  /// - Throws: ``CatalogError`` `.conflict` for an unfinished version.
+  /// - Throws: ``TarnError`` `.conflict` for an unfinished version.
   package func revoke(_ name: VersionName, reason: String) throws -> Bool {
     let version = try version(name)
     guard version.state != .revoked else { return false }
     guard version.state.canBecome(.revoked) else {
-      throw CatalogError(
+      throw TarnError(
         .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "only a sealed version can be revoked")
     }
     try write("revoke") { database in

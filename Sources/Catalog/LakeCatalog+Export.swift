@@ -1,6 +1,7 @@
 // A version as one document: all that somebody needs to make it again
 // elsewhere and to tell that it is the same. And what sets two versions apart.
 
+package import Base
 internal import Foundation
 internal import GRDB
 
@@ -92,21 +93,21 @@ package struct VersionExport: Codable, Sendable, Equatable {
   /// Reads a document.
   ///
   /// - Parameter path: Its file.
-  /// - Throws: ``CatalogError`` `.usage` for anything but an export.
+  /// - Throws: ``TarnError`` `.usage` for anything but an export.
   package init(reading path: String) throws {
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw CatalogError(.usage, "cannot read \(path)")
+      throw TarnError(.usage, "cannot read \(path)")
     }
     do {
       let decoder = JSONDecoder()
       decoder.keyDecodingStrategy = .convertFromSnakeCase
       self = try decoder.decode(VersionExport.self, from: data)
     } catch {
-      throw CatalogError(
+      throw TarnError(
         .usage, "\(path) is not the export of a version", hint: "`tarn export NAME@N > FILE` writes one")
     }
     guard format == VersionExport.format else {
-      throw CatalogError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
+      throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
     }
   }
 
@@ -134,20 +135,20 @@ extension LakeCatalog {
   ///
   /// - Parameter name: The version, sealed or revoked.
   /// - Returns: The document.
-  /// - Throws: ``CatalogError`` `.notFound`; `.conflict` when it is unfinished,
+  /// - Throws: ``TarnError`` `.notFound`; `.conflict` when it is unfinished,
   ///   or was trained on other bytes of a shard than it was built from.
   package func export(_ name: VersionName) throws -> VersionExport {
     let version = try version(name)
     let trained = try trainedIndex(id: version.trainedIndexID)
     guard let digest = version.versionDigest, let trainedDigest = trained.digest else {
-      throw CatalogError(.conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish its build first")
+      throw TarnError(.conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish its build first")
     }
     let inputs = try inputs(of: version)
     var pinned: [Int64: ShardRevision] = [:]
     for input in inputs { if let revision = input.revision { pinned[input.shardID] = revision } }
     for revision in try trainedInputs(of: trained) {
       if let other = pinned.updateValue(revision, forKey: revision.shardID), other.digest != revision.digest {
-        throw CatalogError(
+        throw TarnError(
           .conflict,
           "\(try shard(id: revision.shardID).name) was revised between the training and the build of \(name)",
           hint: "an export has one content for each shard; train and build from the same revision")
@@ -219,7 +220,7 @@ extension LakeCatalog {
   ///
   /// - Parameter exported: The source.
   /// - Returns: The source in this lake.
-  /// - Throws: ``CatalogError`` `.conflict` when another one has its name.
+  /// - Throws: ``TarnError`` `.conflict` when another one has its name.
   package func adopt(_ exported: VersionExport.Source) throws -> Source {
     if let known = try sources().first(where: { $0.name == exported.name }) {
       let shards = try shards(of: known)
@@ -228,25 +229,25 @@ extension LakeCatalog {
         && shards.map(\.name) == exported.shards.map(\.name)
         && zip(shards, exported.shards).allSatisfy { $1.sha256 == nil || $0.expectedDigest == $1.sha256 }
       guard isSame else {
-        throw CatalogError(
+        throw TarnError(
           .conflict, "this lake has another source named \(known.name)",
           hint: "reproduce in a new lake: `tarn init DIR`")
       }
       return known
     }
     guard let modality = Modality(rawValue: exported.modality), let type = ElementType(rawValue: exported.dtype) else {
-      throw CatalogError(
+      throw TarnError(
         .schemaNewer, "source \(exported.name.printable) has a kind that this tarn does not know",
         hint: "use a newer tarn")
     }
     guard (1...65_536).contains(exported.dimension) else {
-      throw CatalogError(.usage, "source \(exported.name.printable) has dimension \(exported.dimension)")
+      throw TarnError(.usage, "source \(exported.name.printable) has dimension \(exported.dimension)")
     }
     // The document is somebody else's: nothing in it names a path outside the lake.
     for shard in exported.shards {
       for url in shard.urls { try URLTemplate.validate(url, allowsSecretItems: true) }
       guard !shard.name.contains("/"), try URLTemplate.fileName(of: "file:///\(shard.name)") == shard.name else {
-        throw CatalogError(.usage, "'\(shard.name.printable)' cannot name a shard")
+        throw TarnError(.usage, "'\(shard.name.printable)' cannot name a shard")
       }
     }
     return try addSource(
@@ -266,7 +267,7 @@ extension LakeCatalog {
   ///   - first: A version.
   ///   - second: Another.
   /// - Returns: Differences in parameters, inputs and outputs.
-  /// - Throws: ``CatalogError`` `.notFound`.
+  /// - Throws: ``TarnError`` `.notFound`.
   package func difference(_ first: VersionName, _ second: VersionName) throws -> VersionDifference {
     let (a, b) = (try version(first), try version(second))
     let (inputsA, inputsB) = (try inputs(of: a), try inputs(of: b))

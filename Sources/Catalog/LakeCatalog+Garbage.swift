@@ -6,9 +6,10 @@
 // deleting -> deleted. A run that dies between leaves `deleting`, which the
 // next one finishes. Files without a row are listed and left alone.
 
+package import Base
 package import Foundation
-internal import GRDB
 internal import Glibc
+internal import GRDB
 
 /// What to collect.
 package struct GarbageOptions: Sendable {
@@ -75,7 +76,7 @@ extension LakeCatalog {
   ///
   /// - Parameter options: What to collect.
   /// - Returns: The plan; ``collect(_:_:)`` carries it out.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func garbage(_ options: GarbageOptions) throws -> GarbagePlan {
     let (unused, interrupted) = try read { database in
       (
@@ -105,7 +106,7 @@ extension LakeCatalog {
   ///   - report: Told of each artifact that is gone.
   /// - Returns: The artifacts that are gone; one that came into use since the
   ///   plan was made is left out.
-  /// - Throws: ``CatalogError``; run it again to continue.
+  /// - Throws: ``TarnError``; run it again to continue.
   @discardableResult
   package func collect(
     _ plan: GarbagePlan, _ options: GarbageOptions, report: (GarbageItem) -> Void = { _ in }
@@ -189,7 +190,7 @@ extension LakeCatalog {
   /// Work in progress is known: part files, and what lies in `.work`.
   ///
   /// - Returns: The files, by path.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func unknownFiles() throws -> [UnknownFile] {
     let (artifacts, shards, parts) = try read { database in
       (

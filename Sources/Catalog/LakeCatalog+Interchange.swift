@@ -1,6 +1,7 @@
 // A version in the words of others: an in-toto statement with SLSA provenance,
 // and Croissant metadata. Both are read out of the document of `tarn export`.
 
+package import Base
 internal import Foundation
 internal import GRDB
 
@@ -14,7 +15,7 @@ extension LakeCatalog {
   ///
   /// - Parameter name: The version, sealed or revoked.
   /// - Returns: The statement.
-  /// - Throws: ``CatalogError``, as ``export(_:)``.
+  /// - Throws: ``TarnError``, as ``export(_:)``.
   /// - SeeAlso: https://slsa.dev/spec/v1.0/provenance
   package func provenance(of name: VersionName) throws -> JSONValue {
     let document = try export(name)
@@ -93,7 +94,7 @@ extension LakeCatalog {
           WHERE v.name = ? AND v.number = ?
           """, arguments: [name.name, name.number])
     }
-    guard let row else { throw CatalogError(.notFound, "there is no index version \(name)") }
+    guard let row else { throw TarnError(.notFound, "there is no index version \(name)") }
     return (row["uuid"], row["environment"], row["created_at"], row["sealed_at"] ?? "")
   }
 
@@ -104,7 +105,7 @@ extension LakeCatalog {
   ///
   /// - Parameter name: The version, sealed or revoked.
   /// - Returns: The JSON-LD document.
-  /// - Throws: ``CatalogError``, as ``export(_:)``.
+  /// - Throws: ``TarnError``, as ``export(_:)``.
   /// - SeeAlso: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
   package func croissant(of name: VersionName) throws -> JSONValue {
     let document = try export(name)
@@ -133,13 +134,13 @@ extension LakeCatalog {
   ///
   /// - Parameter source: The source.
   /// - Returns: The JSON-LD document.
-  /// - Throws: ``CatalogError`` `.inputsMissing` when the digest of a shard is
+  /// - Throws: ``TarnError`` `.inputsMissing` when the digest of a shard is
   ///   not known: Croissant wants one for every file.
   package func croissant(of source: Source) throws -> JSONValue {
     let shards = try shards(of: source)
     let unknown = shards.filter { ($0.revision?.digest ?? $0.expectedDigest) == nil }
     guard unknown.isEmpty else {
-      throw CatalogError(
+      throw TarnError(
         .inputsMissing,
         "\(unknown.count) of \(shards.count) shards of \(source.name) have no digest, the first is \(unknown[0].name)",
         hint: "fetch them, or register the source with a manifest")

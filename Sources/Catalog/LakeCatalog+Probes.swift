@@ -1,6 +1,7 @@
 // What mirrors said of shards without sending them: facts per shard and mirror,
 // and what they come to.
 
+internal import Base
 internal import GRDB
 
 /// What one mirror said of one shard.
@@ -126,7 +127,7 @@ extension LakeCatalog {
   /// - Parameter count: How many of the newest transfers to look at.
   /// - Returns: Bytes over the time in which at least one of them ran; nil
   ///   without any.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func observedRate(ofLast count: Int = 100) throws -> Double? {
     let row = try read { database in
       try Row.fetchOne(

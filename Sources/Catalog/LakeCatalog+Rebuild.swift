@@ -2,6 +2,7 @@
 // own. It is written beside, through the schema and its guards, and takes the
 // name only when it is whole; a catalog that is good is never replaced.
 
+package import Base
 internal import Foundation
 internal import GRDB
 
@@ -36,25 +37,25 @@ extension LakeCatalog {
   ///   - artifacts: Directory of results, relative to `root` or absolute.
   ///   - report: Told of each file that is read.
   /// - Returns: What the new catalog holds.
-  /// - Throws: ``CatalogError`` `.conflict` when there is a catalog that is
+  /// - Throws: ``TarnError`` `.conflict` when there is a catalog that is
   ///   good; `.noLake` when no file tells of a version.
   package static func rebuild(
     root: String, shards: String, artifacts: String, report: @escaping (String) -> Void = { _ in }
   ) throws -> RebuildSummary {
     let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     guard FileManager.default.fileExists(atPath: layout.versions) else {
-      throw CatalogError(
+      throw TarnError(
         .noLake, "\(layout.root) has no directory 'versions' to make a catalog from", hint: "name the lake with --lake")
     }
     let lock = try WriterLock(path: layout.lock, command: "rebuild-catalog")
     defer { withExtendedLifetime(lock) {} }
     guard try !isGood(layout.catalog) else {
-      throw CatalogError(
+      throw TarnError(
         .conflict, "\(layout.catalog) is whole and stays as it is", hint: "`tarn doctor` and `tarn verify` look closer")
     }
     let (found, lost) = VersionEvidence.all(in: layout)
     guard !found.isEmpty else {
-      throw CatalogError(
+      throw TarnError(
         .noLake,
         "no version in \(layout.versions) says what it was made from"
           + (lost.first.map { ": \($0.message)" } ?? ""), hint: "restore a backup of the catalog")
@@ -101,7 +102,7 @@ extension LakeCatalog {
       where [.SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_ERROR].contains(error.resultCode)
     {
       return false
-    } catch let error as CatalogError where error.code == .integrity || error.code == .database {
+    } catch let error as TarnError where error.code == .integrity || error.code == .database {
       return false
     }
   }
@@ -311,7 +312,7 @@ private struct RebuildWriter {
       guard let name = names[shard.sha256], let id = shardIDs[source]?[name],
         let revision = revisions[id]?[shard.sha256]
       else {
-        throw CatalogError(.integrity, "the document of \(document.version) does not name a shard it was trained on")
+        throw TarnError(.integrity, "the document of \(document.version) does not name a shard it was trained on")
       }
       try database.execute(
         sql: "INSERT INTO trained_input (trained_index_id, role, ordinal, shard_id, revision) VALUES (?, ?, ?, ?, ?)",

@@ -1,6 +1,7 @@
 // Wishes that commands at work read again: the one part of the catalog that is
 // written without the lake's lock.
 
+internal import Base
 internal import GRDB
 
 /// What a lake may be told while a command is at work.
@@ -24,7 +25,7 @@ extension LakeCatalog {
   ///   - setting: Which one.
   ///   - value: The new value; nil to forget it.
   ///   - root: The lake's directory.
-  /// - Throws: ``CatalogError``; `.locked` if the catalog is of an older schema
+  /// - Throws: ``TarnError``; `.locked` if the catalog is of an older schema
   ///   and a command is at work that would have migrated it.
   package static func change(_ setting: Setting, to value: String?, root: String) throws {
     let layout = try open(root: root, writing: nil).layout

@@ -1,5 +1,6 @@
 // The life of a shard's bytes: reserved, fetched, evicted. Invariants 1, 5, 6.
 
+package import Base
 internal import GRDB
 
 /// One attempt to fetch a shard, as it ended.
@@ -123,12 +124,12 @@ extension LakeCatalog {
   ///   - byteCount: Bytes it will take; the expected size when it is known.
   ///   - budget: Most bytes of `shards/`; nil for no limit.
   /// - Returns: False when the budget has no room now (invariant 6).
-  /// - Throws: ``CatalogError`` when the shard's state does not allow a fetch.
+  /// - Throws: ``TarnError`` when the shard's state does not allow a fetch.
   package func reserve(_ shard: Shard, byteCount: Int, budget: Int?) throws -> Bool {
     try write("reserve") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       guard state == .present || state.canBecome(.fetching) else {
-        throw CatalogError(
+        throw TarnError(
           .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched")
       }
       if let budget, try LakeCatalog.cachedByteCount(database) + byteCount > budget { return false }
@@ -176,7 +177,7 @@ extension LakeCatalog {
   ///   - bytes: The bytes, durable under their final name (invariant 1).
   ///   - shard: The shard they belong to.
   /// - Returns: The revision's number.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   @discardableResult
   package func recordFetched(_ bytes: FetchedBytes, of shard: Shard) throws -> Int {
     let (number, replaced) = try write("fetched") { database in
@@ -237,12 +238,12 @@ extension LakeCatalog {
   ///   - next: `.absent` or `.failed`; nil when it was interrupted or found
   ///     unchanged. A shard that holds bytes keeps them and stays `present`.
   ///   - error: Why, for people; nil clears the last error.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func endFetch(shardID: Int64, as next: ShardState?, error: String?) throws {
     try write("end fetch") { database in
       let row = try Row.fetchOne(
         database, sql: "SELECT state, current_revision FROM shard WHERE id = ?", arguments: [shardID])
-      guard let row else { throw CatalogError(.notFound, "there is no shard number \(shardID)") }
+      guard let row else { throw TarnError(.notFound, "there is no shard number \(shardID)") }
       let state: ShardState = try row.named("state")
       let hasRevision = row["current_revision"] as Int? != nil
       let settled: ShardState = state == .present ? .present : next ?? (hasRevision ? .evicted : .registered)
@@ -258,13 +259,13 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - shard: A shard that is present.
   ///   - reason: Why, for the history; nil when its room is wanted.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func evict(_ shard: Shard, because reason: String? = nil) throws {
     guard let path = shard.path else { return }
     try write("evicting") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       guard state == .present else {
-        throw CatalogError(.conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue), not present")
+        throw TarnError(.conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue), not present")
       }
       try database.execute(
         sql: "UPDATE shard SET state = 'evicting', changed_at = ? WHERE id = ?", arguments: [Timestamp.now(), shard.id])
@@ -285,7 +286,7 @@ extension LakeCatalog {
 
   private static func state(of shardID: Int64, _ database: Database) throws -> ShardState {
     let row = try Row.fetchOne(database, sql: "SELECT state FROM shard WHERE id = ?", arguments: [shardID])
-    guard let row else { throw CatalogError(.notFound, "there is no shard number \(shardID)") }
+    guard let row else { throw TarnError(.notFound, "there is no shard number \(shardID)") }
     return try row.named("state")
   }
 }

@@ -1,5 +1,6 @@
 // Sources, their mirrors and their shards as registered.
 
+package import Base
 internal import GRDB
 
 /// A source to register.
@@ -49,7 +50,7 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - name: The name.
   ///   - thing: What it names, for the message.
-  /// - Throws: ``CatalogError`` `.usage`.
+  /// - Throws: ``TarnError`` `.usage`.
   package static func validate(name: String, of thing: String) throws {
     let isValid =
       (1...64).contains(name.utf8.count) && name.first != "." && name.first != "-"
@@ -58,7 +59,7 @@ extension LakeCatalog {
           || byte == 0x2E || byte == 0x5F || byte == 0x2D
       }
     guard isValid else {
-      throw CatalogError(
+      throw TarnError(
         .usage, "'\(name.printable)' cannot name a \(thing)",
         hint: "use up to 64 letters, digits, '.', '_' and '-', not starting with '.' or '-'")
     }
@@ -68,15 +69,15 @@ extension LakeCatalog {
   ///
   /// - Parameter definition: The source; its names must be valid and distinct.
   /// - Returns: The registered source.
-  /// - Throws: ``CatalogError`` `.conflict` when the name is taken, `.usage`.
+  /// - Throws: ``TarnError`` `.conflict` when the name is taken, `.usage`.
   package func addSource(_ definition: SourceDefinition) throws -> Source {
     try LakeCatalog.validate(name: definition.name, of: "source")
     guard !definition.shards.isEmpty else {
-      throw CatalogError(.usage, "source \(definition.name) would have no shards")
+      throw TarnError(.usage, "source \(definition.name) would have no shards")
     }
     var names: Set<String> = []
     for shard in definition.shards where !names.insert(shard.name).inserted {
-      throw CatalogError(
+      throw TarnError(
         .usage, "two shards of source \(definition.name) would be called \(shard.name)",
         hint: "give each shard its own file name, e.g. with {ordinal:04} in the URL")
     }
@@ -85,7 +86,7 @@ extension LakeCatalog {
       let taken = try Bool.fetchOne(
         database, sql: "SELECT EXISTS (SELECT 1 FROM source WHERE name = ?)", arguments: [definition.name])
       guard taken != true else {
-        throw CatalogError(
+        throw TarnError(
           .conflict, "there is a source named \(definition.name) already",
           hint: "choose another name; `tarn source show \(definition.name)` describes the one there is")
       }
@@ -142,11 +143,11 @@ extension LakeCatalog {
   ///
   /// - Parameter name: The source's name.
   /// - Returns: The source.
-  /// - Throws: ``CatalogError`` `.notFound`.
+  /// - Throws: ``TarnError`` `.notFound`.
   package func source(named name: String) throws -> Source {
     let found = try read { try Source.fetchOne($0, sql: "SELECT * FROM source WHERE name = ?", arguments: [name]) }
     guard let found else {
-      throw CatalogError(
+      throw TarnError(
         .notFound, "there is no source named '\(name.printable)'",
         hint: "`tarn source list` names them; `tarn source add` makes one")
     }
@@ -156,7 +157,7 @@ extension LakeCatalog {
   /// A source by its number.
   package func source(id: Int64) throws -> Source {
     let found = try read { try Source.fetchOne($0, sql: "SELECT * FROM source WHERE id = ?", arguments: [id]) }
-    guard let found else { throw CatalogError(.notFound, "there is no source number \(id)") }
+    guard let found else { throw TarnError(.notFound, "there is no source number \(id)") }
     return found
   }
 
@@ -166,14 +167,14 @@ extension LakeCatalog {
   ///   - source: The source.
   ///   - ordinals: Which of them; nil for all.
   /// - Returns: The shards, ascending by ordinal.
-  /// - Throws: ``CatalogError`` `.usage` when an ordinal is out of range.
+  /// - Throws: ``TarnError`` `.usage` when an ordinal is out of range.
   package func shards(of source: Source, ordinals: OrdinalSet? = nil) throws -> [Shard] {
     let all = try read {
       try Shard.fetchAll($0, sql: Shard.select + " WHERE h.source_id = ? ORDER BY h.ordinal", arguments: [source.id])
     }
     guard let ordinals else { return all }
     if let last = ordinals.last, last >= all.count {
-      throw CatalogError(
+      throw TarnError(
         .usage, "source \(source.name) has no shard \(last)", hint: "its shards are 0-\(all.count - 1)")
     }
     return all.filter { ordinals.contains($0.ordinal) }
@@ -182,7 +183,7 @@ extension LakeCatalog {
   /// A shard by its number.
   package func shard(id: Int64) throws -> Shard {
     let found = try read { try Shard.fetchOne($0, sql: Shard.select + " WHERE h.id = ?", arguments: [id]) }
-    guard let found else { throw CatalogError(.notFound, "there is no shard number \(id)") }
+    guard let found else { throw TarnError(.notFound, "there is no shard number \(id)") }
     return found
   }
 
@@ -198,43 +199,5 @@ extension LakeCatalog {
           WHERE l.shard_id = ? ORDER BY m.priority
           """, arguments: [shardID])
     }
-  }
-}
-
-/// A set of ordinals as people write it: `0-39,57`.
-package struct OrdinalSet: Sendable, Equatable {
-  private let ranges: [ClosedRange<Int>]
-
-  /// Parses `0-39,57`.
-  ///
-  /// - Parameter text: What the user wrote.
-  /// - Throws: ``CatalogError`` `.usage`.
-  package init(parsing text: String) throws {
-    var ranges: [ClosedRange<Int>] = []
-    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-      let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
-      switch ends.count {
-      case 1:
-        guard let only = ends[0], only >= 0 else { throw OrdinalSet.malformed(text) }
-        ranges.append(only...only)
-      case 2:
-        guard let first = ends[0], let last = ends[1], first >= 0, first <= last else {
-          throw OrdinalSet.malformed(text)
-        }
-        ranges.append(first...last)
-      default: throw OrdinalSet.malformed(text)
-      }
-    }
-    self.ranges = ranges
-  }
-
-  /// The greatest ordinal.
-  package var last: Int? { ranges.map(\.upperBound).max() }
-
-  /// Whether the set holds an ordinal.
-  package func contains(_ ordinal: Int) -> Bool { ranges.contains { $0.contains(ordinal) } }
-
-  private static func malformed(_ text: String) -> CatalogError {
-    CatalogError(.usage, "'\(text.printable)' is not a list of shards", hint: "write ordinals and ranges, e.g. 0-39,57")
   }
 }

@@ -67,7 +67,7 @@ extension LakeCatalog {
   ///
   /// - Returns: Their names; none in a catalog that only its triggers changed,
   ///   and none in one that is older than the totals.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   /// - Complexity: Counts every shard, input, output and artifact.
   package func wrongTotals() throws -> [String] {
     try read { database in

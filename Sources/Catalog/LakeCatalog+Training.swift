@@ -1,5 +1,6 @@
 // Artifacts and trained indexes.
 
+package import Base
 internal import GRDB
 
 /// What ranks the lists of a trained index, where its centroids do not.
@@ -108,10 +109,10 @@ extension LakeCatalog {
   ///
   /// - Parameter name: The trained index's name.
   /// - Returns: The trained index, ready or not.
-  /// - Throws: ``CatalogError`` `.notFound`.
+  /// - Throws: ``TarnError`` `.notFound`.
   package func trainedIndex(named name: String) throws -> TrainedIndexRecord {
     guard let found = try findTrainedIndex(named: name) else {
-      throw CatalogError(
+      throw TarnError(
         .notFound, "there is no trained index named '\(name.printable)'",
         hint: "`tarn sql \"SELECT * FROM v_trained_index\"` lists them; `tarn train` makes one")
     }
@@ -130,7 +131,7 @@ extension LakeCatalog {
     let found = try read {
       try TrainedIndexRecord.fetchOne($0, sql: TrainedIndexRecord.select + " WHERE t.id = ?", arguments: [id])
     }
-    guard let found else { throw CatalogError(.notFound, "there is no trained index number \(id)") }
+    guard let found else { throw TarnError(.notFound, "there is no trained index number \(id)") }
     return found
   }
 
@@ -151,7 +152,7 @@ extension LakeCatalog {
   ///
   /// - Parameter definition: What to train.
   /// - Returns: The trained index, `training` or already `ready`.
-  /// - Throws: ``CatalogError`` `.conflict` when the name means something else.
+  /// - Throws: ``TarnError`` `.conflict` when the name means something else.
   package func planTraining(_ definition: TrainingDefinition) throws -> TrainedIndexRecord {
     try LakeCatalog.validate(name: definition.name, of: "trained index")
     let specDigest = ContentDigest.of(definition.spec)
@@ -159,7 +160,7 @@ extension LakeCatalog {
     if let existing {
       if existing.specDigest == specDigest { return existing }
       guard existing.state == .training else {
-        throw CatalogError(
+        throw TarnError(
           .conflict, "the trained index \(definition.name) was made from other inputs or parameters",
           hint: "choose another name; `tarn show \(definition.name)` describes the one there is")
       }
@@ -208,7 +209,7 @@ extension LakeCatalog {
   /// Gives up a trained index that can never be finished, and its name.
   ///
   /// - Parameter trained: A trained index in training; one that is ready stays.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func abandonTraining(_ trained: TrainedIndexRecord) throws {
     try write("abandon training") { database in
       let state = try String.fetchOne(
@@ -229,7 +230,7 @@ extension LakeCatalog {
   ///
   /// - Parameter inputs: Digest of what was compared.
   /// - Returns: Digest of the file at ``path(of:_:)``.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func nearestImages(of inputs: ContentDigest) throws -> ContentDigest? {
     try read { database in
       try Row.fetchOne(
@@ -280,7 +281,7 @@ extension LakeCatalog {
   ///   - epoch: Its number, from 1.
   ///   - loss: Mean cross-entropy, in nats.
   ///   - trained: The trained index.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func recordRouterEpoch(_ epoch: Int, loss: Double, of trained: TrainedIndexRecord) throws {
     try write("router epoch") { database in
       try database.execute(
@@ -295,7 +296,7 @@ extension LakeCatalog {
   ///   - trained: The trained index.
   ///   - digest: Digest of the file, durable at ``path(of:_:)``.
   ///   - byteCount: Its size.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func finishTraining(_ trained: TrainedIndexRecord, digest: ContentDigest, byteCount: Int) throws {
     try write("trained") { database in
       try LakeCatalog.addArtifact(digest, .trainedIndex, byteCount: byteCount, database)

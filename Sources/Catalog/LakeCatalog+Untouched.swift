@@ -1,6 +1,7 @@
 // Whether bytes need hashing again before they are used: a look at size and time
 // instead, where reading all of a shard for a few of its rows would be the cost.
 
+internal import Base
 internal import Foundation
 internal import GRDB
 
@@ -13,7 +14,7 @@ extension LakeCatalog {
   ///
   /// - Parameter input: A shard of a version, in the lake.
   /// - Returns: Whether it looks untouched; false also when it is gone.
-  /// - Throws: ``CatalogError`` when the catalog cannot be read.
+  /// - Throws: ``TarnError`` when the catalog cannot be read.
   package func looksUntouched(_ input: VersionInput) throws -> Bool {
     guard let path = input.path, let revision = input.revision else { return false }
     let verifiedAt = try read { database in

@@ -2,6 +2,7 @@
 // unread first, so that runs with a budget add up to a whole one. What is
 // wrong is named exactly; `repair` brings back what the lake can.
 
+package import Base
 internal import Foundation
 internal import GRDB
 
@@ -113,7 +114,7 @@ extension LakeCatalog {
   ///   - isCancelled: Asked before each file; true ends the run early.
   ///   - report: Told of each file that was read.
   /// - Returns: What was found. Good files are recorded as verified.
-  /// - Throws: ``CatalogError`` of the catalog; damage is in the report.
+  /// - Throws: ``TarnError`` of the catalog; damage is in the report.
   package func verify(
     _ budget: VerifyBudget = VerifyBudget(), isCancelled: () -> Bool = { false },
     report: (VouchedFile, _ done: VerifyReport) -> Void = { _, _ in }
@@ -272,7 +273,7 @@ extension LakeCatalog {
   ///
   /// - Parameter damage: What ``verify(_:isCancelled:report:)`` found.
   /// - Returns: What became of it.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func repair(_ damage: Damage) throws -> RepairOutcome {
     let file = damage.file
     switch file.kind {

@@ -1,5 +1,6 @@
 // Index versions: planned, built segment by segment, sealed. Invariants 1, 4.
 
+package import Base
 internal import GRDB
 
 /// An index version to build.
@@ -108,14 +109,14 @@ extension LakeCatalog {
   ///
   /// - Parameter name: `NAME@N`.
   /// - Returns: The version, in whatever state.
-  /// - Throws: ``CatalogError`` `.notFound`.
+  /// - Throws: ``TarnError`` `.notFound`.
   package func version(_ name: VersionName) throws -> IndexVersion {
     let found = try read {
       try IndexVersion.fetchOne(
         $0, sql: "SELECT * FROM index_version WHERE name = ? AND number = ?", arguments: [name.name, name.number])
     }
     guard let found else {
-      throw CatalogError(.notFound, "there is no index version \(name)", hint: "`tarn versions` lists them")
+      throw TarnError(.notFound, "there is no index version \(name)", hint: "`tarn versions` lists them")
     }
     return found
   }
@@ -145,7 +146,7 @@ extension LakeCatalog {
   ///
   /// - Parameter plan: What to build from what.
   /// - Returns: The version: planned, building or already sealed.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func planVersion(_ plan: VersionPlan) throws -> IndexVersion {
     try LakeCatalog.validate(name: plan.name, of: "version")
     let specDigest = ContentDigest.of(plan.spec)
@@ -223,19 +224,19 @@ extension LakeCatalog {
   ///   - input: An input of the version.
   ///   - version: A version that is building.
   ///   - revision: The bytes it was built from.
-  /// - Throws: ``CatalogError`` `.inputsMissing` when they have another number
+  /// - Throws: ``TarnError`` `.inputsMissing` when they have another number
   ///   of rows than was planned: the ids after it would shift.
   package func bind(_ input: VersionInput, of version: IndexVersion, to revision: ShardRevision) throws {
     if let bound = input.revision {
       guard bound.digest == revision.digest else {
-        throw CatalogError(
+        throw TarnError(
           .inputsMissing, "\(input.shardName) has changed on its servers since \(version.name) was begun",
           hint: "build again to make the next version from the new bytes")
       }
       return
     }
     guard revision.rowCount == input.rowCount else {
-      throw CatalogError(
+      throw TarnError(
         .integrity, "\(input.shardName) has \(revision.rowCount) rows and its expected size says \(input.rowCount)",
         hint: "correct the sizes the source was registered with")
     }
@@ -315,7 +316,7 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - version: A version that is building, with every output recorded.
   ///   - digest: Digest of the lock file, durable beside the outputs.
-  /// - Throws: ``CatalogError`` `.database` when an input or output is missing.
+  /// - Throws: ``TarnError`` `.database` when an input or output is missing.
   package func seal(_ version: IndexVersion, digest: ContentDigest) throws {
     try write("seal") { database in
       try database.execute(
@@ -333,7 +334,7 @@ extension LakeCatalog {
   ///   - id: The row id, as search gives it.
   ///   - version: The version that was searched.
   /// - Returns: The shard and row, or nil when no input covers the id.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func locate(_ id: Int64, in version: IndexVersion) throws -> RowLocation? {
     try read { database in
       let input = try VersionInput.fetchOne(
@@ -363,7 +364,7 @@ extension LakeCatalog {
   ///   - outcome: One of the column's values.
   ///   - detail: JSON.
   ///   - environment: JSON.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func recordReproduction(
     of version: IndexVersion, startedAt: String, outcome: ReproductionOutcome, detail: String, environment: String
   ) throws {

@@ -6,6 +6,7 @@
 // 7. One writer: a catalog opened for writing holds the lake's lock, and every
 //    write is one BEGIN IMMEDIATE transaction.
 
+internal import Base
 internal import Foundation
 internal import GRDB
 internal import Migrations
@@ -47,13 +48,13 @@ package final class LakeCatalog: Sendable {
   ///   - shards: Directory of fetched shards, relative to `root` or absolute.
   ///   - artifacts: Directory of results, relative to `root` or absolute.
   /// - Returns: The catalog, open for writing.
-  /// - Throws: ``CatalogError`` `.conflict` when there is a lake already.
+  /// - Throws: ``TarnError`` `.conflict` when there is a lake already.
   package static func create(root: String, shards: String, artifacts: String) throws -> LakeCatalog {
     let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     try Disk.makeDirectory(layout.root)
     let lock = try WriterLock(path: layout.lock, command: "init")
     guard Disk.size(of: layout.catalog) == nil else {
-      throw CatalogError(
+      throw TarnError(
         .conflict, "there is a lake in \(layout.root) already", hint: "use it, or choose another directory")
     }
     for directory in [layout.shards, layout.artifacts, layout.scratch, layout.versions] {
@@ -87,15 +88,15 @@ package final class LakeCatalog: Sendable {
   ///     locked; nil opens it for reading, which never locks.
   ///   - wait: How long to wait for another writer.
   /// - Returns: The catalog, migrated to this build's schema when writing.
-  /// - Throws: ``CatalogError`` `.noLake`, `.schemaNewer`, `.locked`, `.io`.
+  /// - Throws: ``TarnError`` `.noLake`, `.schemaNewer`, `.locked`, `.io`.
   package static func open(root: String, writing: String?, wait: Duration = .zero) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
     guard let size = Disk.size(of: plain.catalog) else {
-      throw CatalogError(
+      throw TarnError(
         .noLake, "there is no lake in \(plain.root)", hint: "make one with `tarn init`, or name one with --lake")
     }
     guard size > 0 else {
-      throw CatalogError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
+      throw TarnError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
     }
     let lock = try writing.map { try WriterLock(path: plain.lock, command: $0, wait: wait) }
     if lock != nil, access(plain.catalog, W_OK) != 0 || access(plain.root, W_OK) != 0 {
@@ -109,7 +110,7 @@ package final class LakeCatalog: Sendable {
         try Row.fetchOne(database, sql: "SELECT shards_directory, artifacts_directory FROM lake")
       }
     }
-    guard let directories else { throw CatalogError(.integrity, "\(plain.catalog) has no row in table lake") }
+    guard let directories else { throw TarnError(.integrity, "\(plain.catalog) has no row in table lake") }
     let layout = LakeLayout(
       root: root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
     return LakeCatalog(layout: layout, queue: queue, lock: lock)
@@ -153,10 +154,10 @@ package final class LakeCatalog: Sendable {
         let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
         let number = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
         guard identity == applicationID else {
-          throw CatalogError(.noLake, "\(path) is not a tarn catalog", hint: "make a lake with `tarn init`")
+          throw TarnError(.noLake, "\(path) is not a tarn catalog", hint: "make a lake with `tarn init`")
         }
         guard number <= schemaNumber else {
-          throw CatalogError(
+          throw TarnError(
             .schemaNewer, "the catalog has schema \(number), this tarn knows \(schemaNumber)", hint: "use a newer tarn")
         }
       }
@@ -169,7 +170,7 @@ package final class LakeCatalog: Sendable {
   ///   - queue: The catalog's connection.
   ///   - path: The catalog's file; a checked copy is beside it before anything
   ///     is committed. Nil for a catalog that is being made.
-  /// - Throws: ``CatalogError``; the catalog is then as it was.
+  /// - Throws: ``TarnError``; the catalog is then as it was.
   static func migrate(_ queue: DatabaseQueue, backingUp path: String? = nil) throws {
     try wrapped {
       let from = try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
@@ -211,7 +212,7 @@ package final class LakeCatalog: Sendable {
   ///   - step: What is recorded, for the fault plan.
   ///   - body: The statements; an error rolls all of them back.
   /// - Returns: What `body` returns.
-  /// - Throws: What `body` throws, SQLite's errors as ``CatalogError``.
+  /// - Throws: What `body` throws, SQLite's errors as ``TarnError``.
   func write<Value>(_ step: String, _ body: (Database) throws -> Value) throws -> Value {
     precondition(lock != nil, "writing through a catalog that was opened for reading")
     return try LakeCatalog.wrapped {
@@ -241,17 +242,17 @@ package final class LakeCatalog: Sendable {
       let message = error.message ?? "SQLite error \(error.resultCode.rawValue)"
       switch error.resultCode {
       case .SQLITE_FULL:
-        throw CatalogError(.diskFull, "the catalog cannot grow: \(message)", hint: "free some space, then run it again")
+        throw TarnError(.diskFull, "the catalog cannot grow: \(message)", hint: "free some space, then run it again")
       case .SQLITE_BUSY, .SQLITE_LOCKED:
-        throw CatalogError(.locked, "the catalog is in use by another program", hint: "close it, then run it again")
+        throw TarnError(.locked, "the catalog is in use by another program", hint: "close it, then run it again")
       case .SQLITE_CORRUPT, .SQLITE_NOTADB:
-        throw CatalogError(.integrity, "the catalog is damaged: \(message)", hint: "restore a backup")
+        throw TarnError(.integrity, "the catalog is damaged: \(message)", hint: "restore a backup")
       case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM:
-        throw CatalogError(
+        throw TarnError(
           .io, "cannot open or write the catalog: \(message)",
           hint: "the lake must be readable, and writable for this command")
       default:
-        throw CatalogError(.database, message.printable)
+        throw TarnError(.database, message.printable)
       }
     }
   }

@@ -2,6 +2,7 @@
 // the documents beside them, and the files whose digests they name. Nothing
 // here is believed that a digest does not bear out.
 
+internal import Base
 internal import Foundation
 
 /// A sealed version as its files tell of it.
@@ -63,26 +64,26 @@ struct VersionEvidence {
   /// - Parameters:
   ///   - name: The version.
   ///   - layout: The lake.
-  /// - Throws: ``CatalogError`` saying why it cannot be told what it was.
+  /// - Throws: ``TarnError`` saying why it cannot be told what it was.
   init(_ name: VersionName, in layout: LakeLayout) throws {
     self.name = name
     let path = layout.lockFilePath(name)
     guard let bytes = FileManager.default.contents(atPath: path) else {
-      throw CatalogError(.inputsMissing, "\(name): it has no lock file")
+      throw TarnError(.inputsMissing, "\(name): it has no lock file")
     }
     digest = .of(String(decoding: bytes, as: UTF8.self))
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == "tarn-version-1",
       lock.version == "\(name)"
-    else { throw CatalogError(.integrity, "\(name): its lock file is damaged") }
+    else { throw TarnError(.integrity, "\(name): its lock file is damaged") }
     self.lock = lock
     guard Disk.size(of: layout.documentPath(name)) != nil else {
-      throw CatalogError(.inputsMissing, "\(name): it has no document beside its lock file")
+      throw TarnError(.inputsMissing, "\(name): it has no document beside its lock file")
     }
     document = try VersionExport(reading: layout.documentPath(name))
     guard document.versionSha256 == digest else {
-      throw CatalogError(.integrity, "\(name): its lock file and its document disagree")
+      throw TarnError(.integrity, "\(name): its lock file and its document disagree")
     }
     let isBorneOut =
       document.version == "\(name)" && document.source == lock.source && document.trained.sha256 == lock.trained.sha256
@@ -91,7 +92,7 @@ struct VersionEvidence {
       && document.inputs.map(\.shard) == lock.inputs.map(\.shard)
       && document.outputs.map(\.sha256) == lock.outputs.map(\.sha256)
     guard isBorneOut, let spec = try? decoder.decode(TrainingSpec.self, from: Data(document.trained.spec.utf8)) else {
-      throw CatalogError(.integrity, "\(name): its document says what its lock file does not bear out")
+      throw TarnError(.integrity, "\(name): its document says what its lock file does not bear out")
     }
     training = spec
     let written = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
@@ -111,19 +112,19 @@ struct VersionEvidence {
   ///
   /// - Parameter layout: The lake.
   /// - Returns: The versions; those whose files do not say enough, with why.
-  static func all(in layout: LakeLayout) -> (found: [VersionEvidence], lost: [CatalogError]) {
+  static func all(in layout: LakeLayout) -> (found: [VersionEvidence], lost: [TarnError]) {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: layout.versions)) ?? []
     let versions = names.compactMap { try? VersionName(parsing: $0) }.sorted {
       ($0.name, $0.number) < ($1.name, $1.number)
     }
-    var (found, lost): ([VersionEvidence], [CatalogError]) = ([], [])
+    var (found, lost): ([VersionEvidence], [TarnError]) = ([], [])
     for version in versions {
       do {
         found.append(try VersionEvidence(version, in: layout))
-      } catch let error as CatalogError {
+      } catch let error as TarnError {
         lost.append(error)
       } catch {
-        lost.append(CatalogError(.io, "\(version): \(error)"))
+        lost.append(TarnError(.io, "\(version): \(error)"))
       }
     }
     return (found.sorted { $0.sealedAt < $1.sealedAt }, lost)

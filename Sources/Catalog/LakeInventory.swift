@@ -1,6 +1,7 @@
 // The files of a lake against the rows of its catalog: rows whose file is gone
 // or has another size, files that no row names, and what runs left lying.
 
+internal import Base
 internal import Foundation
 internal import GRDB
 
@@ -203,7 +204,8 @@ struct LakeInventory {
     let byteCount = files.reduce(0) { $0 + (Disk.size(of: "\(layout.scratch)/\($1)") ?? 0) }
     return [
       Finding(
-        .note, "scratch", "\(files.count) files of unfinished work, \(byteCount.decimalSize), are in \(layout.scratch)",
+        .note, "scratch",
+        "\(files.count) files of unfinished work, \(ByteSize.text(byteCount)), are in \(layout.scratch)",
         fix: "run the interrupted commands again; when none is left, delete what is in it")
     ]
   }

@@ -1,6 +1,7 @@
 // `tarn sql`: a connection of its own on which nothing can be changed.
 // Owns one SQLite handle and finalizes every statement it prepares.
 
+internal import Base
 internal import GRDBSQLite
 internal import Synchronization
 
@@ -33,7 +34,7 @@ package final class QueryConsole: @unchecked Sendable {
   /// - Parameters:
   ///   - layout: The lake.
   ///   - timeLimit: The longest a query may run; nil for no limit.
-  /// - Throws: ``CatalogError`` when the catalog cannot be opened.
+  /// - Throws: ``TarnError`` when the catalog cannot be opened.
   package init(layout: LakeLayout, timeLimit: Duration?) throws {
     self.timeLimit = timeLimit
     var opened: OpaquePointer?
@@ -45,7 +46,7 @@ package final class QueryConsole: @unchecked Sendable {
       // > associated with the handle should be released by sqlite3_close().
       // https://www.sqlite.org/c3ref/open.html
       sqlite3_close(opened)
-      throw CatalogError(.io, "cannot open the catalog: \(message)")
+      throw TarnError(.io, "cannot open the catalog: \(message)")
     }
     handle = opened
     sqlite3_busy_timeout(opened, 10_000)
@@ -91,7 +92,7 @@ package final class QueryConsole: @unchecked Sendable {
   ///   - sql: A single SELECT (or WITH … SELECT, VALUES, EXPLAIN).
   ///   - row: Called with the column names and each row's values, in order;
   ///     once with an empty row first, so that the names are known.
-  /// - Throws: ``CatalogError`` `.usage` for SQL that is malformed or not
+  /// - Throws: ``TarnError`` `.usage` for SQL that is malformed or not
   ///   allowed, or ran too long; what `row` throws.
   package func run(_ sql: String, row: (_ columns: [String], _ values: [SQLValue]?) throws -> Void) throws {
     try running.withLock { _ in
@@ -105,10 +106,10 @@ package final class QueryConsole: @unchecked Sendable {
       defer { sqlite3_finalize(statement) }
       guard status == SQLITE_OK else { throw failure(status) }
       guard let statement else {
-        throw CatalogError(.usage, "there is no SQL statement", hint: "e.g. tarn sql \"SELECT * FROM v_source\"")
+        throw TarnError(.usage, "there is no SQL statement", hint: "e.g. tarn sql \"SELECT * FROM v_source\"")
       }
       guard rest.allSatisfy({ $0.isWhitespace || $0 == ";" }) else {
-        throw CatalogError(.usage, "there is more than one SQL statement", hint: "run them one by one")
+        throw TarnError(.usage, "there is more than one SQL statement", hint: "run them one by one")
       }
       let columns = (0..<sqlite3_column_count(statement)).map { String(cString: sqlite3_column_name(statement, $0)) }
       try row(columns, nil)
@@ -136,19 +137,19 @@ package final class QueryConsole: @unchecked Sendable {
     }
   }
 
-  private func failure(_ status: Int32) -> CatalogError {
+  private func failure(_ status: Int32) -> TarnError {
     let message = String(cString: sqlite3_errmsg(handle))
     switch status & 0xFF {
     case SQLITE_INTERRUPT:
       return isOverdue
-        ? CatalogError(.usage, "the query ran longer than allowed", hint: "narrow it, or raise --timeout")
-        : CatalogError(.usage, "the query was interrupted")
+        ? TarnError(.usage, "the query ran longer than allowed", hint: "narrow it, or raise --timeout")
+        : TarnError(.usage, "the query was interrupted")
     case SQLITE_AUTH:
-      return CatalogError(
+      return TarnError(
         .usage, "only SELECT is allowed here (\(message.printable))",
         hint: "tarn sql reads; it cannot change the catalog")
     default:
-      return CatalogError(.usage, "SQL: \(message.printable)", hint: "`tarn schema` lists the views and their columns")
+      return TarnError(.usage, "SQL: \(message.printable)", hint: "`tarn schema` lists the views and their columns")
     }
   }
 

@@ -6,6 +6,7 @@
 // only this machine reaches. Names are judged by what they resolved to, when the
 // connection is made, so that one that resolves differently twice escapes nothing.
 
+internal import Base
 internal import Foundation
 internal import Glibc
 
@@ -104,8 +105,8 @@ extension FetchConfiguration {
   ///   - address: Who sent it.
   ///   - peer: Who that turned out to be; nil if nobody knows.
   /// - Returns: Where to go, with how far inside that may be.
-  /// - Throws: ``FetchError`` `.refused`.
-  func redirect(to location: String, from address: WebAddress, at peer: Peer?) throws(FetchError) -> WebAddress {
+  /// - Throws: ``TarnError`` `.refused`.
+  func redirect(to location: String, from address: WebAddress, at peer: Peer?) throws(TarnError) -> WebAddress {
     var target = try address.redirected(to: location)
     let scope = peer.flatMap { isProxy($0, for: address) ? nil : addressScope($0.address) } ?? .world
     target.reach = scope
@@ -119,14 +120,14 @@ extension FetchConfiguration {
   /// Whether a connection for an address that a redirect led to may be made.
   ///
   /// - Returns: nil if it may.
-  func refusal(of peer: Peer, for address: WebAddress) -> FetchError? {
+  func refusal(of peer: Peer, for address: WebAddress) -> TarnError? {
     guard let reach = address.reach, !isProxy(peer, for: address) else { return nil }
     let scope = addressScope(peer.address) ?? .link
     return reach.reaches(scope) ? nil : Self.refusal(of: peer.address, scope)
   }
 
-  private static func refusal(of address: String, _ scope: AddressScope) -> FetchError {
-    FetchError(
+  private static func refusal(of address: String, _ scope: AddressScope) -> TarnError {
+    TarnError(
       .refused, "a redirect to \(printable(address, limit: 60)), \(scope.text), from further outside",
       hint: "tarn does not follow it; if it is meant, give the mirror the address that it leads to")
   }

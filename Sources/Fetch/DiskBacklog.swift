@@ -4,6 +4,7 @@
 // Invariant: a block belongs to the loop's thread until it is handed over, then
 // to one job of the disk queue, then to the pool; never to two of them.
 
+package import Base
 internal import Glibc
 internal import Synchronization
 
@@ -102,7 +103,7 @@ package final class DiskBacklog: Sendable {
     var byteCount = 0
     /// Whether the loop waits for room.
     var isAwaited = false
-    var failure: FetchError?
+    var failure: TarnError?
   }
 
   private let state = Mutex(State())
@@ -110,14 +111,14 @@ package final class DiskBacklog: Sendable {
   package init() {}
 
   /// The first failure of the disk; what came after it was not written.
-  package var failure: FetchError? { state.withLock { $0.failure } }
+  package var failure: TarnError? { state.withLock { $0.failure } }
 
   package func add(_ byteCount: Int) { state.withLock { $0.byteCount += byteCount } }
 
   /// Counts bytes that are written, or lost to a failure.
   ///
   /// - Returns: Whether the loop waits for this.
-  package func remove(_ byteCount: Int, failure: FetchError?) -> Bool {
+  package func remove(_ byteCount: Int, failure: TarnError?) -> Bool {
     state.withLock { state in
       state.byteCount -= byteCount
       state.failure = state.failure ?? failure

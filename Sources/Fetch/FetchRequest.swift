@@ -1,7 +1,8 @@
 // What is asked of the fetcher, what it reports while it works, and what it
 // hands back.
 
-package import Catalog
+package import Base
+package import Features
 package import Foundation
 
 /// One place to get a shard from.
@@ -144,7 +145,7 @@ package enum FetchEvent: Sendable {
   case progress(requestID: Int64, byteCount: Int, totalByteCount: Int?)
   case attemptEnded(TransferAttempt)
   /// The last event of its request.
-  case finished(requestID: Int64, Result<FetchResult, FetchError>)
+  case finished(requestID: Int64, Result<FetchResult, TarnError>)
 }
 
 /// How the fetcher behaves towards the network and the disk.
@@ -204,6 +205,9 @@ package struct FetchConfiguration: Sendable {
   package var userAgent = "tarn"
 
   package init() {}
+
+  /// The randomness of backoffs and choices of mirror.
+  func jitter() -> SplitMix64 { SplitMix64(seed: jitterSeed ?? .random(in: .min ... .max)) }
 
   /// The timetable in force.
   func bandwidthNow() -> RateTimetable { liveBandwidth() ?? bandwidth }

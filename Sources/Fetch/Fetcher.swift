@@ -1,8 +1,8 @@
 // The door to fetching: a run of requests on a thread of its own, which may be
 // woken and stopped from any other.
 
+internal import Base
 internal import CCurl
-internal import Catalog
 internal import Glibc
 internal import Synchronization
 
@@ -33,7 +33,7 @@ package final class Fetcher: Sendable {
   ///   - onEvent: Told everything, in order, on the run's thread. What it does
   ///     holds up the run.
   /// - Throws: `CancellationError` if the task was cancelled or ``cancel()``
-  ///   called; ``FetchError`` if libcurl cannot be used; what `supply` threw.
+  ///   called; ``TarnError`` if libcurl cannot be used; what `supply` threw.
   package func run(
     pulling supply: @escaping @Sendable () throws -> FetchSupply,
     onEvent: @escaping @Sendable (FetchEvent) -> Void
@@ -65,10 +65,10 @@ package final class Fetcher: Sendable {
 
 /// What a disk queue reports to the loop about a transfer.
 enum DiskReport: Sendable {
-  case opened(Result<PartFile, FetchError>)
+  case opened(Result<PartFile, TarnError>)
   case copying(byteCount: Int)
-  case copied(Result<LocalCopy.Outcome, FetchError>)
-  case finished(Result<FinishedFile, FetchError>)
+  case copied(Result<LocalCopy.Outcome, TarnError>)
+  case finished(Result<FinishedFile, TarnError>)
   /// The part file was put aside or removed; the request may end.
   case putAside
 }
@@ -164,7 +164,7 @@ enum CurlLibrary {
   }()
 
   /// Sets libcurl up.
-  static func prepare() throws(FetchError) {
-    guard result == CURLE_OK else { throw FetchError(.io, "libcurl cannot be initialised") }
+  static func prepare() throws(TarnError) {
+    guard result == CURLE_OK else { throw TarnError(.io, "libcurl cannot be initialised") }
   }
 }

@@ -1,8 +1,8 @@
 // One request for a shard to one address and its answer: lets no byte through
 // before the answer was classified.
 
+internal import Base
 internal import CCurl
-internal import Catalog
 internal import Foundation
 
 /// An exchange with a server: a request, the verdict on its head, its body.
@@ -43,7 +43,7 @@ final class HTTPExchange: WebRequestOwner {
 
   init(
     to address: WebAddress, order: Order, part: PartFile, tag: UInt, configuration: FetchConfiguration
-  ) throws(FetchError) {
+  ) throws(TarnError) {
     self.address = address
     self.order = order
     answer = JudgedAnswer(to: order.question)
@@ -111,9 +111,9 @@ final class HTTPExchange: WebRequestOwner {
     }
     answer.hear(bytes.byteCount)
     guard let bodyLimit else { return takeUnwanted(bytes) }
-    do throws(FetchError) {
+    do throws(TarnError) {
       guard receivedByteCount + bytes.byteCount <= bodyLimit else {
-        throw FetchError(.integrity, "more than the \(bodyLimit) bytes that were promised")
+        throw TarnError(.integrity, "more than the \(bodyLimit) bytes that were promised")
       }
       receivedByteCount += bytes.byteCount
       try part.receive(bytes)
@@ -140,10 +140,10 @@ final class HTTPExchange: WebRequestOwner {
   var peer: Peer? { request?.peer }
 
   /// The error of an answer without a shard, with what a store said in it.
-  func explaining(_ error: FetchError) -> FetchError { complaint?.explaining(error) ?? error }
+  func explaining(_ error: TarnError) -> TarnError { complaint?.explaining(error) ?? error }
 
   /// What a broken exchange means, from libcurl's result.
-  func networkError(_ result: CURLcode) -> FetchError {
-    request?.networkError(result) ?? FetchError(.io, "a transfer without a request")
+  func networkError(_ result: CURLcode) -> TarnError {
+    request?.networkError(result) ?? TarnError(.io, "a transfer without a request")
   }
 }

@@ -3,7 +3,7 @@
 //
 // Invariant: after a failure nothing more is taken, or a file would have a hole.
 
-internal import Catalog
+internal import Base
 internal import Foundation
 
 /// What an exchange knows of the answer to its question.
@@ -22,7 +22,7 @@ struct JudgedAnswer {
   /// The decision on the head; nil until it is whole.
   private(set) var verdict: Verdict?
   /// Why the exchange was broken off from this side.
-  private(set) var failure: FetchError?
+  private(set) var failure: TarnError?
   /// Everything the server sent, to tell a stalled one.
   private(set) var heardByteCount = 0
   private var reader = ResponseHeadReader()
@@ -37,7 +37,7 @@ struct JudgedAnswer {
     switch reader.read(line) {
     case .more: return .more
     case .malformed(let cause):
-      failure = FetchError(.integrity, cause)
+      failure = TarnError(.integrity, cause)
       return .refused
     case .head(let head):
       statusCode = head.statusCode
@@ -51,5 +51,5 @@ struct JudgedAnswer {
   mutating func hear(_ byteCount: Int) { heardByteCount += byteCount }
 
   /// Breaks the exchange off, for what is wrong with its body.
-  mutating func refuse(_ error: FetchError) { failure = error }
+  mutating func refuse(_ error: TarnError) { failure = error }
 }

@@ -1,7 +1,7 @@
 // A shard that is a file on this machine: read through the same part file, so
 // that it is hashed, checked and moved into place like any other.
 
-internal import Catalog
+internal import Base
 internal import Glibc
 
 /// The copy of a `file://` shard.
@@ -24,25 +24,25 @@ enum LocalCopy {
   ///   - isStopped: Asked now and then; true ends the copy.
   ///   - onProgress: Told the bytes held, now and then.
   /// - Returns: Whether there was something to copy.
-  /// - Throws: ``FetchError``: `.absent`, `.refused`, `.integrity`,
+  /// - Throws: ``TarnError``: `.absent`, `.refused`, `.integrity`,
   ///   `.interrupted`, `.diskFull` or `.io`.
   static func run(
     from path: String, into part: PartFile, source: ContentDigest, condition: EntityValidator?,
     expectedByteCount: Int?, isStopped: () -> Bool, onProgress: (Int) -> Void
-  ) throws(FetchError) -> Outcome {
+  ) throws(TarnError) -> Outcome {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw openError(path) }
     defer { close(descriptor) }
     var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0 else { throw FetchError(Disk.systemError("examine", path)) }
-    guard info.st_mode & S_IFMT == S_IFREG else { throw FetchError(.integrity, "it is not a regular file") }
+    guard unsafe fstat(descriptor, &info) == 0 else { throw Disk.systemError("examine", path) }
+    guard info.st_mode & S_IFMT == S_IFREG else { throw TarnError(.integrity, "it is not a regular file") }
     let byteCount = Int(info.st_size)
     // A change of the file shows in size or time; the inode tells a replaced one.
     let validator = EntityValidator(
       etag: "\"\(info.st_ino)-\(byteCount)-\(info.st_mtim.tv_sec).\(info.st_mtim.tv_nsec)\"")
     if let condition, condition.etag == validator.etag { return .unchanged }
     if let expectedByteCount, byteCount != expectedByteCount {
-      throw FetchError(.integrity, "\(byteCount) bytes where the shard has \(expectedByteCount)")
+      throw TarnError(.integrity, "\(byteCount) bytes where the shard has \(expectedByteCount)")
     }
     let continues = part.source == source && part.validator == validator && part.head != nil
     part.accept(
@@ -52,11 +52,11 @@ enum LocalCopy {
     var piece = [UInt8](repeating: 0, count: Block.capacity)
     var offset = part.byteCount
     while true {
-      if isStopped() { throw FetchError(.interrupted, "stopped") }
+      if isStopped() { throw TarnError(.interrupted, "stopped") }
       let count = unsafe pread(descriptor, &piece, piece.count, off_t(offset))
       if count < 0 {
         if errno == EINTR { continue }
-        throw FetchError(Disk.systemError("read", path))
+        throw Disk.systemError("read", path)
       }
       if count == 0 { break }
       unsafe try part.receive(piece.span.bytes.extracting(first: count))
@@ -64,20 +64,20 @@ enum LocalCopy {
       onProgress(offset)
     }
     guard part.isWhole else {
-      throw FetchError(
+      throw TarnError(
         .integrity, "it ends after \(offset) of \(part.wholeText) bytes")
     }
     return .copied
   }
 
-  private static func openError(_ path: String) -> FetchError {
+  private static func openError(_ path: String) -> TarnError {
     let number = errno
     switch number {
-    case ENOENT, ENOTDIR: return FetchError(.absent, "no such file")
-    case EACCES, EPERM: return FetchError(.refused, "the file may not be read by this user")
+    case ENOENT, ENOTDIR: return TarnError(.absent, "no such file")
+    case EACCES, EPERM: return TarnError(.refused, "the file may not be read by this user")
     default:
       errno = number
-      return FetchError(Disk.systemError("open", path))
+      return Disk.systemError("open", path)
     }
   }
 }

@@ -5,19 +5,21 @@
 // mirror, one that does is counted against the request.
 
 /// How an attempt failed, as far as the next step depends on it.
+
+package import Base
 package enum AttemptFailure: Sendable, Equatable {
   /// Ask the same mirror again, now, for the whole shard.
-  case restart(FetchError)
+  case restart(TarnError)
   /// Ask the same mirror again, now, with a bare range.
   case bareRange
   /// Ask the same mirror again, now, for what is left.
-  case reroll(FetchError)
+  case reroll(TarnError)
   /// Ask the same mirror again after a wait.
-  case temporary(after: Duration?, FetchError)
+  case temporary(after: Duration?, TarnError)
   /// This mirror will not do.
-  case mirrorFault(FetchError)
+  case mirrorFault(TarnError)
   /// Nothing will do.
-  case fatal(FetchError)
+  case fatal(TarnError)
 }
 
 /// The walk of one request over its mirrors.
@@ -27,7 +29,7 @@ package struct MirrorWalk: Sendable {
     case again(after: Duration)
     /// The next mirror, at `index`.
     case mirror(Int)
-    case failed(FetchError)
+    case failed(TarnError)
   }
 
   private let mirrorCount: Int
@@ -38,7 +40,7 @@ package struct MirrorWalk: Sendable {
   private var fruitlessCount = 0
   private var restartCount = 0
   private var highWater = 0
-  private var worst: FetchError?
+  private var worst: TarnError?
 
   package init(mirrorCount: Int, configuration: FetchConfiguration) {
     precondition(mirrorCount > 0, "a request without a mirror")
@@ -65,11 +67,11 @@ package struct MirrorWalk: Sendable {
       highWater = heldByteCount
       fruitlessCount = 0
     }
-    let error: FetchError
+    let error: TarnError
     switch failure {
     case .fatal(let error): return .failed(error)
     case .bareRange:
-      error = FetchError(.integrity, "ranges are ignored")
+      error = TarnError(.integrity, "ranges are ignored")
       if isWithinLimits { return .again(after: .zero) }
     case .reroll(let cause):
       error = cause
@@ -107,7 +109,7 @@ package struct MirrorWalk: Sendable {
 
   /// Which failure to report when every mirror failed: the one that leaves most
   /// hope, as that is what the user can act on.
-  private static func rank(_ code: FetchError.Code) -> Int {
+  private static func rank(_ code: TarnError.Code) -> Int {
     switch code {
     case .temporary, .interrupted: 5
     case .integrity: 4
@@ -115,23 +117,8 @@ package struct MirrorWalk: Sendable {
     case .refused: 2
     case .usage: 1
     case .absent: 0
-    case .diskFull, .io: 6
+    // This machine is at fault, not a mirror.
+    default: 6
     }
-  }
-}
-
-/// The jitter's randomness: seeded for tests, or the system's.
-package struct JitterGenerator: RandomNumberGenerator, Sendable {
-  private var state: UInt64
-
-  package init(seed: UInt64?) { state = seed ?? UInt64.random(in: .min ... .max) }
-
-  /// SplitMix64 (Steele, Lea, Flood 2014).
-  package mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }

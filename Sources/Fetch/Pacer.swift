@@ -2,6 +2,8 @@
 // seconds' worth pass before it begins to count; this one is exact.
 
 /// An allowance of bytes that grows with time; pure, the time is handed in.
+
+internal import Base
 package struct Pacer: Sendable {
   /// Bytes per second; nil for no limit.
   package var bytesPerSecond: Int?

@@ -8,8 +8,9 @@
 //    what is held is what will be written, unless the disk fails, and then
 //    every later step fails too.
 
-internal import Catalog
+internal import Base
 internal import Dispatch
+internal import Features
 internal import Foundation
 
 /// A shard's part file.
@@ -57,7 +58,7 @@ final class PartFile: @unchecked Sendable {
   var isWhole: Bool { head?.fileByteCount == byteCount }
 
   /// The first failure of the disk.
-  var failure: FetchError? { backlog.failure }
+  var failure: TarnError? { backlog.failure }
 
   /// Whether to stop reading for now; the loop is woken when that changes.
   var isBehind: Bool { backlog.awaitsRoom() }
@@ -67,7 +68,7 @@ final class PartFile: @unchecked Sendable {
   /// Runs on the disk queue.
   init(
     opening path: String, expectation: ShardExpectation, checkpointByteCount: Int, means: Means
-  ) throws(FetchError) {
+  ) throws(TarnError) {
     self.expectation = expectation
     self.means = means
     block = means.pool.take()
@@ -98,7 +99,7 @@ final class PartFile: @unchecked Sendable {
     source = nil
     validator = EntityValidator()
     totalByteCount = nil
-    perform(byteCount: 0) { store throws(FetchError) in try store.startOver() }
+    perform(byteCount: 0) { store throws(TarnError) in try store.startOver() }
   }
 
   /// Prepares for a body that continues what is held, or for a whole one.
@@ -110,14 +111,14 @@ final class PartFile: @unchecked Sendable {
     totalByteCount = promise.totalByteCount
     let provenance = PartStore.Provenance(
       source: source, validator: promise.validator, totalByteCount: promise.totalByteCount)
-    perform(byteCount: 0) { store throws(FetchError) in store.begin(provenance) }
+    perform(byteCount: 0) { store throws(TarnError) in store.begin(provenance) }
   }
 
   /// Takes the next bytes of the shard.
   ///
-  /// - Throws: ``FetchError`` `.integrity` if they cannot be of this shard;
+  /// - Throws: ``TarnError`` `.integrity` if they cannot be of this shard;
   ///   `.diskFull` or `.io` if earlier ones could not be written.
-  func receive(_ bytes: RawSpan) throws(FetchError) {
+  func receive(_ bytes: RawSpan) throws(TarnError) {
     var done = 0
     while done < bytes.byteCount {
       let taken = block.append(bytes.extracting(done..<bytes.byteCount))
@@ -125,7 +126,7 @@ final class PartFile: @unchecked Sendable {
       byteCount += taken
       if head == nil { try readHead() }
       if let head, byteCount > head.fileByteCount {
-        throw FetchError(.integrity, "more bytes than the \(head.fileByteCount) that its header declares")
+        throw TarnError(.integrity, "more bytes than the \(head.fileByteCount) that its header declares")
       }
       guard block.isFull else { continue }
       if let failure { throw failure }
@@ -139,7 +140,7 @@ final class PartFile: @unchecked Sendable {
     let full = block
     block = means.pool.take()
     let pool = means.pool
-    perform(byteCount: full.byteCount) { store throws(FetchError) in
+    perform(byteCount: full.byteCount) { store throws(TarnError) in
       defer { pool.giveBack(full) }
       try store.write(full)
     }
@@ -148,20 +149,20 @@ final class PartFile: @unchecked Sendable {
   // MARK: The disk
 
   /// Runs the steps of `body` where it stands: on the disk queue.
-  func onDiskQueue<Value>(_ body: () throws(FetchError) -> Value) throws(FetchError) -> Value {
+  func onDiskQueue<Value>(_ body: () throws(TarnError) -> Value) throws(TarnError) -> Value {
     isOnDiskQueue = true
     defer { isOnDiskQueue = false }
     return try body()
   }
 
   /// Takes a step on the disk queue; none is taken after one that failed.
-  private func perform(byteCount: Int, _ step: @escaping @Sendable (PartStore) throws(FetchError) -> Void) {
+  private func perform(byteCount: Int, _ step: @escaping @Sendable (PartStore) throws(TarnError) -> Void) {
     let (store, backlog, onRoom) = (store, backlog, means.onRoom)
     backlog.add(byteCount)
     let job: @Sendable () -> Void = {
       var failure = backlog.failure
       if failure == nil {
-        do throws(FetchError) { try step(store) } catch { failure = error }
+        do throws(TarnError) { try step(store) } catch { failure = error }
       }
       if backlog.remove(byteCount, failure: failure) { onRoom() }
     }
@@ -169,8 +170,8 @@ final class PartFile: @unchecked Sendable {
   }
 
   /// Keeps what arrived for a later run; on the disk queue.
-  func park() throws(FetchError) {
-    try onDiskQueue { () throws(FetchError) in
+  func park() throws(TarnError) {
+    try onDiskQueue { () throws(TarnError) in
       flush()
       if let failure { throw failure }
       try store.park()
@@ -180,14 +181,14 @@ final class PartFile: @unchecked Sendable {
   /// Verifies the whole shard and moves it to its final name; on the disk queue.
   ///
   /// - Returns: Its SHA-256, header, size and final path.
-  /// - Throws: ``FetchError`` `.integrity` if it is not the shard; the partial
+  /// - Throws: ``TarnError`` `.integrity` if it is not the shard; the partial
   ///   is dropped then.
-  func finish(as finalPath: (ContentDigest) -> String) throws(FetchError) -> FinishedFile {
-    try onDiskQueue { () throws(FetchError) in
+  func finish(as finalPath: (ContentDigest) -> String) throws(TarnError) -> FinishedFile {
+    try onDiskQueue { () throws(TarnError) in
       flush()
       if let failure { throw failure }
-      guard let head, isWhole else { throw FetchError(.integrity, "\(byteCount) of \(wholeText) bytes") }
-      do throws(FetchError) {
+      guard let head, isWhole else { throw TarnError(.integrity, "\(byteCount) of \(wholeText) bytes") }
+      do throws(TarnError) {
         var rowCount = head.rowCount
         if rowCount == nil { rowCount = try inspectedRowCount() }
         let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
@@ -201,55 +202,55 @@ final class PartFile: @unchecked Sendable {
   }
 
   /// Removes the file and its resume point; on the disk queue.
-  func discard() throws(FetchError) { try store.discard() }
+  func discard() throws(TarnError) { try store.discard() }
 
   /// The rows of a file that only its end tells, examined where it lies.
-  private func inspectedRowCount() throws(FetchError) -> Int {
+  private func inspectedRowCount() throws(TarnError) -> Int {
     guard let inspect = means.inspect else {
-      throw FetchError(.usage, "files of this format cannot be examined here")
+      throw TarnError(.usage, "files of this format cannot be examined here")
     }
     do {
       return try inspect(store.path, expectation)
     } catch {
-      throw FetchError(.integrity, "\(error)")
+      throw TarnError(.integrity, "\(error)")
     }
   }
 
   // MARK: The beginning of the file
 
   /// R11: what the first bytes say must fit everything that is expected.
-  private func readHead() throws(FetchError) {
+  private func readHead() throws(TarnError) {
     let start = block.withBytes { bytes in
       unsafe bytes.withUnsafeBytes { unsafe Array($0.prefix(FeatureHead.maximumByteCount)) }
     }
     switch FeatureHead.parse(start, of: expectation.format, byteCount: expectation.byteCount ?? totalByteCount) {
     case .needsMore: break
-    case .malformed(let cause): throw FetchError(.integrity, cause)
+    case .malformed(let cause): throw TarnError(.integrity, cause)
     case .head(let parsed):
       try check(parsed)
       head = parsed
     }
   }
 
-  private func check(_ head: FeatureHead) throws(FetchError) {
+  private func check(_ head: FeatureHead) throws(TarnError) {
     if let dimension = head.dimension, dimension != expectation.dimension {
-      throw FetchError(
+      throw TarnError(
         .integrity, "its rows have \(dimension) elements where the source has \(expectation.dimension)")
     }
     if let elementType = head.elementType, elementType != expectation.elementType {
-      throw FetchError(
+      throw TarnError(
         .integrity, "its elements are \(elementType.rawValue) where the source has \(expectation.elementType.rawValue)")
     }
     for (size, teller) in [(expectation.byteCount, "the catalog"), (totalByteCount, "the server")] {
       guard let size, size != head.fileByteCount else { continue }
-      throw FetchError(
+      throw TarnError(
         .integrity, "\(teller) says \(size) bytes and its header declares \(head.fileByteCount)")
     }
     // Invariant 6: room is reserved before the bytes come. All checks are
     // passed, so the size is believed, and it is the caller's turn.
     if let room = expectation.roomByteCount, head.fileByteCount > room {
       outgrownByteCount = head.fileByteCount
-      throw FetchError(.diskFull, "\(head.fileByteCount) bytes where room for \(room) is reserved")
+      throw TarnError(.diskFull, "\(head.fileByteCount) bytes where room for \(room) is reserved")
     }
   }
 

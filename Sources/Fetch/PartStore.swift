@@ -8,8 +8,9 @@
 //    before the rename.
 // 3. After a failed write or sync nothing more is written (D4).
 
+internal import Base
 internal import CCurl
-internal import Catalog
+internal import Features
 internal import Foundation
 internal import Glibc
 
@@ -62,29 +63,29 @@ final class PartStore: @unchecked Sendable {
   ///   - checkpointByteCount: Bytes between two resume points.
   ///   - roomByteCount: The size the shard is known to have; nil if nobody
   ///     trustworthy says: what a server claims allocates nothing.
-  /// - Throws: ``FetchError`` `.io` or `.diskFull`.
-  init(opening path: String, checkpointByteCount: Int, roomByteCount: Int?) throws(FetchError) {
+  /// - Throws: ``TarnError`` `.io` or `.diskFull`.
+  init(opening path: String, checkpointByteCount: Int, roomByteCount: Int?) throws(TarnError) {
     self.path = path
     self.checkpointByteCount = checkpointByteCount
     self.roomByteCount = roomByteCount ?? 0
     resumePath = path + ".resume"
-    try FetchError.storing { try FaultPlan.step("create", path) }
+    try TarnError.storing { try FaultPlan.step("create", path) }
     descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
-    guard descriptor >= 0 else { throw FetchError(Disk.systemError("create", path)) }
+    guard descriptor >= 0 else { throw Disk.systemError("create", path) }
   }
 
   deinit { close(descriptor) }
 
   /// Forgets everything held; the file is empty afterwards.
-  func startOver() throws(FetchError) {
+  func startOver() throws(TarnError) {
     hasher = ChunkHasher()
     provenance = nil
     writtenByteCount = 0
     checkpointedByteCount = 0
     pushedByteCount = 0
     // The resume point goes first: it must never vouch for other bytes.
-    if unsafe access(resumePath, F_OK) == 0 { try FetchError.storing { try Disk.remove(resumePath) } }
-    guard ftruncate(descriptor, 0) == 0 else { throw FetchError(Disk.systemError("truncate", path)) }
+    if unsafe access(resumePath, F_OK) == 0 { try TarnError.storing { try Disk.remove(resumePath) } }
+    guard ftruncate(descriptor, 0) == 0 else { throw Disk.systemError("truncate", path) }
   }
 
   /// Asks the file system for room, so that a full disk shows before the bytes
@@ -92,9 +93,9 @@ final class PartStore: @unchecked Sendable {
   ///
   /// The size of the file stays what was written: it never lies about what is
   /// there (R16). File systems that cannot do it are left alone.
-  private func allocate() throws(FetchError) {
+  private func allocate() throws(TarnError) {
     guard roomByteCount > 0, writtenByteCount == 0 else { return }
-    try FetchError.storing {
+    try TarnError.storing {
       try FaultPlan.step("allocate", path)
       let number = ccurl_allocate(descriptor, Int64(roomByteCount))
       guard [ENOSPC, EDQUOT, EFBIG].contains(number) else { return }
@@ -107,9 +108,9 @@ final class PartStore: @unchecked Sendable {
   func begin(_ provenance: Provenance) { self.provenance = provenance }
 
   /// Adds bytes at the end, and a resume point when one is due.
-  func write(_ block: Block) throws(FetchError) {
+  func write(_ block: Block) throws(TarnError) {
     try allocate()
-    try FetchError.storing {
+    try TarnError.storing {
       try FaultPlan.step("write", path)
       try block.withBytes { bytes in
         hasher.update(bytes)
@@ -122,7 +123,7 @@ final class PartStore: @unchecked Sendable {
     }
     // A resume point that cannot be kept costs work later, not correctness; a
     // full disk will tell at the next write.
-    do throws(FetchError) { try checkpoint(every: checkpointByteCount) } catch {}
+    do throws(TarnError) { try checkpoint(every: checkpointByteCount) } catch {}
   }
 
   private func writeAll(_ bytes: RawSpan) throws {
@@ -143,7 +144,7 @@ final class PartStore: @unchecked Sendable {
 
   /// Makes a resume point durable, its bytes first (D1), if `interval` bytes
   /// came since the last.
-  private func checkpoint(every interval: Int) throws(FetchError) {
+  private func checkpoint(every interval: Int) throws(TarnError) {
     guard let provenance, writtenByteCount > 0, writtenByteCount - checkpointedByteCount >= max(1, interval) else {
       return
     }
@@ -151,7 +152,7 @@ final class PartStore: @unchecked Sendable {
     let point = ResumePoint(
       source: provenance.source, validator: provenance.validator, totalByteCount: provenance.totalByteCount,
       byteCount: writtenByteCount, digest: hasher.digestSoFar())
-    try FetchError.storing {
+    try TarnError.storing {
       try FaultPlan.step("fsync", path)
       guard fdatasync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
       try Disk.writeAtomically(JSONEncoder().encode(point), to: resumePath)
@@ -160,7 +161,7 @@ final class PartStore: @unchecked Sendable {
 
   /// Keeps what arrived for a later attempt, and gives back the room for what
   /// did not.
-  func park() throws(FetchError) {
+  func park() throws(TarnError) {
     try checkpoint(every: 1)
     _ = ftruncate(descriptor, off_t(writtenByteCount))
   }
@@ -172,20 +173,20 @@ final class PartStore: @unchecked Sendable {
   ///   - expected: Its SHA-256, if known.
   ///   - finalPath: Its final name.
   /// - Returns: Its SHA-256, the states that lead to it, and its final path.
-  /// - Throws: ``FetchError`` `.integrity` if it is not the shard.
+  /// - Throws: ``TarnError`` `.integrity` if it is not the shard.
   func finish(
     byteCount: Int, expected: ContentDigest?, as finalPath: (ContentDigest) -> String
-  ) throws(FetchError) -> (digest: ContentDigest, states: [UInt8], path: String) {
+  ) throws(TarnError) -> (digest: ContentDigest, states: [UInt8], path: String) {
     guard writtenByteCount == byteCount else {
-      throw FetchError(.integrity, "\(writtenByteCount) of \(byteCount) bytes")
+      throw TarnError(.integrity, "\(writtenByteCount) of \(byteCount) bytes")
     }
     let digest = hasher.digestSoFar()
     if let expected, digest != expected {
-      throw FetchError(
+      throw TarnError(
         .integrity, "SHA-256 \(digest.prefix(16))… where \(expected.prefix(16))… is expected")
     }
     let final = finalPath(digest)
-    try FetchError.storing {
+    try TarnError.storing {
       try FaultPlan.step("fsync", path)
       // D4: after a failed sync the data is unknown; the request ends.
       guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
@@ -196,8 +197,8 @@ final class PartStore: @unchecked Sendable {
   }
 
   /// Removes the file and its resume point.
-  func discard() throws(FetchError) {
-    try FetchError.storing {
+  func discard() throws(TarnError) {
+    try TarnError.storing {
       try Disk.remove(resumePath)
       try Disk.remove(path)
     }
@@ -211,11 +212,11 @@ final class PartStore: @unchecked Sendable {
   ///
   /// - Returns: The point and the first bytes of the file; nil when the partial
   ///   is not what the point says, and has to be dropped.
-  /// - Throws: ``FetchError`` `.io`.
-  func readPartial() throws(FetchError) -> (point: ResumePoint, start: [UInt8])? {
+  /// - Throws: ``TarnError`` `.io`.
+  func readPartial() throws(TarnError) -> (point: ResumePoint, start: [UInt8])? {
     guard let point = readResumePoint() else { return nil }
     var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0 else { throw FetchError(Disk.systemError("examine", path)) }
+    guard unsafe fstat(descriptor, &info) == 0 else { throw Disk.systemError("examine", path) }
     guard point.byteCount > 0, Int(info.st_size) >= point.byteCount else { return nil }
     var start: [UInt8] = []
     var done = 0
@@ -224,7 +225,7 @@ final class PartStore: @unchecked Sendable {
       let wanted = min(piece.count, point.byteCount - done)
       let count = unsafe pread(descriptor, &piece, wanted, off_t(done))
       if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw FetchError(Disk.systemError("read", path)) }
+      guard count > 0 else { throw Disk.systemError("read", path) }
       if done == 0 { start = Array(piece.prefix(min(count, FeatureHead.maximumByteCount))) }
       unsafe hasher.update(piece.span.bytes.extracting(first: count))
       done += count
@@ -233,9 +234,9 @@ final class PartStore: @unchecked Sendable {
   }
 
   /// Continues after a resume point that ``readPartial()`` found to hold.
-  func takeUp(_ point: ResumePoint) throws(FetchError) {
+  func takeUp(_ point: ResumePoint) throws(TarnError) {
     guard ftruncate(descriptor, off_t(point.byteCount)) == 0 else {
-      throw FetchError(Disk.systemError("truncate", path))
+      throw Disk.systemError("truncate", path)
     }
     provenance = Provenance(
       source: point.source, validator: point.validator, totalByteCount: point.totalByteCount)

@@ -1,6 +1,7 @@
 // `source probe`: every shard asked for on every mirror, and what they say kept
 // in the catalog.
 
+package import Base
 package import Catalog
 internal import Foundation
 internal import Synchronization
@@ -59,7 +60,7 @@ package final class ProbeRun: Sendable {
   /// Asks, and records the answers.
   ///
   /// - Returns: How many there were; coverage is the catalog's to tell.
-  /// - Throws: ``CatalogError``; `CancellationError` when it was stopped.
+  /// - Throws: ``TarnError``; `CancellationError` when it was stopped.
   package func run() async throws -> ProbeSummary {
     let targets = try catalog.shards(of: source, ordinals: ordinals).flatMap { shard in
       try catalog.locations(of: shard.id).map {

@@ -1,8 +1,8 @@
 // What mirrors say of shards without sending them: HEAD requests, many at a
 // time, on one thread. Knows nothing of the catalog.
 
+internal import Base
 internal import CCurl
-internal import Catalog
 internal import Foundation
 internal import Glibc
 
@@ -60,7 +60,7 @@ package final class Prober: Sendable {
   /// - Parameters:
   ///   - targets: What to ask about, in this order.
   ///   - onFinding: Told each answer, on the run's thread, in order of arrival.
-  /// - Throws: `CancellationError` when it was stopped; ``FetchError`` if
+  /// - Throws: `CancellationError` when it was stopped; ``TarnError`` if
   ///   libcurl cannot be used.
   package func run(_ targets: [ProbeTarget], onFinding: @escaping @Sendable (ProbeFinding) -> Void) async throws {
     let (configuration, control, concurrency) = (configuration, control, concurrency)
@@ -91,7 +91,7 @@ private final class ProbeExchange: WebRequestOwner {
 
   init(
     to address: WebAddress, isHead: Bool, tag: UInt, configuration: FetchConfiguration
-  ) throws(FetchError) {
+  ) throws(TarnError) {
     self.address = address
     self.isHead = isHead
     complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
@@ -103,7 +103,7 @@ private final class ProbeExchange: WebRequestOwner {
 
   /// An answer that is no good, with what a store said in it.
   func fault(_ cause: String) -> ProbeFinding.Answer {
-    let error = FetchError(.refused, cause)
+    let error = TarnError(.refused, cause)
     return .faulty((complaint?.explaining(error) ?? error).message)
   }
 
@@ -150,21 +150,21 @@ private final class ProbeExchange: WebRequestOwner {
   /// When a host that asked for patience may be asked again.
   private var notBefore: [String: ContinuousClock.Instant] = [:]
   private var nextTag: UInt = 1
-  private var jitter: JitterGenerator
+  private var jitter: SplitMix64
 
   init(
     _ targets: [ProbeTarget], _ concurrency: Int, _ configuration: FetchConfiguration, _ control: LoopControl,
     _ onFinding: @escaping @Sendable (ProbeFinding) -> Void
-  ) throws(FetchError) {
+  ) throws(TarnError) {
     try CurlLibrary.prepare()
-    guard let multi = unsafe curl_multi_init() else { throw FetchError(.io, "out of memory for transfers") }
+    guard let multi = unsafe curl_multi_init() else { throw TarnError(.io, "out of memory for transfers") }
     unsafe self.multi = multi
     self.configuration = configuration
     self.control = control
     self.concurrency = concurrency
     self.onFinding = onFinding
     waiting = targets[...]
-    jitter = JitterGenerator(seed: configuration.jitterSeed)
+    jitter = configuration.jitter()
     _ = unsafe ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, concurrency)
   }
 
@@ -187,7 +187,7 @@ private final class ProbeExchange: WebRequestOwner {
       for task in delayed { wait = min(wait, max(0, (task.notBefore - .now).milliseconds + 1)) }
       if active.count >= concurrency { wait = 1_000 }
       guard unsafe curl_multi_poll(multi, nil, 0, Int32(wait), nil) == CURLM_OK else {
-        throw FetchError(.io, "libcurl cannot wait")
+        throw TarnError(.io, "libcurl cannot wait")
       }
     }
   }
@@ -195,7 +195,7 @@ private final class ProbeExchange: WebRequestOwner {
   // MARK: Questions
 
   private func begin(_ target: ProbeTarget) {
-    do throws(FetchError) {
+    do throws(TarnError) {
       let address = try configuration.address(target.mirror.url)
       if address.scheme == .file { return settle(target, examine(address.filePath, target)) }
       ask(Task(target: target, address: address))
@@ -219,11 +219,11 @@ private final class ProbeExchange: WebRequestOwner {
     }
     let tag = nextTag
     nextTag += 1
-    do throws(FetchError) {
+    do throws(TarnError) {
       let exchange = try ProbeExchange(
         to: task.address, isHead: task.isHead, tag: tag, configuration: configuration)
       guard unsafe curl_multi_add_handle(multi, exchange.request?.handle) == CURLM_OK else {
-        throw FetchError(.io, "libcurl does not take a transfer")
+        throw TarnError(.io, "libcurl does not take a transfer")
       }
       active[tag] = (task, exchange)
     } catch {
@@ -240,7 +240,7 @@ private final class ProbeExchange: WebRequestOwner {
 
   private func perform() throws {
     var running: Int32 = 0
-    guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw FetchError(.io, "libcurl failed") }
+    guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw TarnError(.io, "libcurl failed") }
     while true {
       var easy: UnsafeMutableRawPointer?
       var result = CURLE_OK
@@ -259,7 +259,7 @@ private final class ProbeExchange: WebRequestOwner {
   private func ended(_ task: Task, _ exchange: ProbeExchange, _ result: CURLcode) {
     if let fault = exchange.fault { return settle(task.target, .faulty(fault)) }
     guard let head = exchange.head else {
-      let error = exchange.request?.networkError(result) ?? FetchError(.io, "no request")
+      let error = exchange.request?.networkError(result) ?? TarnError(.io, "no request")
       return error.code == .temporary
         ? again(task, after: nil, error.message) : settle(task.target, .faulty(error.message))
     }
@@ -321,7 +321,7 @@ private final class ProbeExchange: WebRequestOwner {
     guard let location = head.value("location"), task.redirectCount <= 5 else {
       return settle(task.target, exchange.fault("a redirect that leads nowhere"))
     }
-    do throws(FetchError) {
+    do throws(TarnError) {
       task.address = try configuration.redirect(to: location, from: task.address, at: exchange.request?.peer)
       ask(task)
     } catch {

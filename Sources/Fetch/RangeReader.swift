@@ -1,8 +1,8 @@
 // Some bytes of a file on a server, into memory: one request at a time, every
 // answer classified like a transfer's. For what is checked by its own digest.
 
+internal import Base
 internal import CCurl
-internal import Catalog
 internal import Foundation
 internal import Glibc
 
@@ -13,15 +13,15 @@ internal import Glibc
   private let configuration: FetchConfiguration
   private let isCancelled: () -> Bool
   private let multi: UnsafeMutableRawPointer
-  private var jitter: JitterGenerator
+  private var jitter: SplitMix64
 
-  init(configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) throws(FetchError) {
+  init(configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) throws(TarnError) {
     try CurlLibrary.prepare()
-    guard let multi = unsafe curl_multi_init() else { throw FetchError(.io, "out of memory for transfers") }
+    guard let multi = unsafe curl_multi_init() else { throw TarnError(.io, "out of memory for transfers") }
     unsafe self.multi = multi
     self.configuration = configuration
     self.isCancelled = isCancelled
-    jitter = JitterGenerator(seed: configuration.jitterSeed)
+    jitter = configuration.jitter()
   }
 
   deinit { unsafe curl_multi_cleanup(multi) }
@@ -33,14 +33,14 @@ internal import Glibc
   ///   - total: Bytes of the whole file; an answer that says otherwise is refused.
   ///   - mirror: Where to ask.
   /// - Returns: Exactly those bytes, as the mirror has them.
-  /// - Throws: ``FetchError`` of the last attempt.
-  func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(FetchError) -> [UInt8] {
+  /// - Throws: ``TarnError`` of the last attempt.
+  func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(TarnError) -> [UInt8] {
     let address = try configuration.address(mirror.url)
     if address.scheme == .file { return try readFile(address.filePath, range, total) }
     var attempt = 0
     while true {
       attempt += 1
-      do throws(FetchError) {
+      do throws(TarnError) {
         return try ask(address, range, total)
       } catch {
         guard error.code == .temporary, attempt < configuration.attemptsPerMirror else { throw error }
@@ -50,22 +50,22 @@ internal import Glibc
     }
   }
 
-  private func sleep(until end: ContinuousClock.Instant) throws(FetchError) {
+  private func sleep(until end: ContinuousClock.Instant) throws(TarnError) {
     while ContinuousClock.now < end {
       try checkCancellation()
       usleep(UInt32(min(100_000, max(1_000, (end - .now).milliseconds * 1_000))))
     }
   }
 
-  private func checkCancellation() throws(FetchError) {
-    if isCancelled() { throw FetchError(.interrupted, "stopped") }
+  private func checkCancellation() throws(TarnError) {
+    if isCancelled() { throw TarnError(.interrupted, "stopped") }
   }
 
-  private func readFile(_ path: String, _ range: Range<Int>, _ total: Int) throws(FetchError) -> [UInt8] {
-    guard let size = Disk.size(of: path) else { throw FetchError(.absent, "no such file") }
-    guard size == total else { throw FetchError(.integrity, "\(size) bytes where the shard has \(total)") }
+  private func readFile(_ path: String, _ range: Range<Int>, _ total: Int) throws(TarnError) -> [UInt8] {
+    guard let size = Disk.size(of: path) else { throw TarnError(.absent, "no such file") }
+    guard size == total else { throw TarnError(.integrity, "\(size) bytes where the shard has \(total)") }
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FetchError(Disk.systemError("open", path)) }
+    guard descriptor >= 0 else { throw Disk.systemError("open", path) }
     defer { close(descriptor) }
     var bytes = [UInt8](repeating: 0, count: range.count)
     var done = 0
@@ -75,14 +75,14 @@ internal import Glibc
           descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done, off_t(range.lowerBound + done))
       }
       if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw FetchError(Disk.systemError("read", path)) }
+      guard count > 0 else { throw Disk.systemError("read", path) }
       done += count
     }
     return bytes
   }
 
   /// One question and its answer, redirects included.
-  private func ask(_ address: WebAddress, _ range: Range<Int>, _ total: Int) throws(FetchError) -> [UInt8] {
+  private func ask(_ address: WebAddress, _ range: Range<Int>, _ total: Int) throws(TarnError) -> [UInt8] {
     var address = address
     for _ in 0...5 {
       let exchange = try RangeExchange(to: address, range, total, configuration)
@@ -92,30 +92,30 @@ internal import Glibc
       case .acceptAtOffset:
         guard exchange.bytes.count == range.count else {
           throw result == CURLE_OK
-            ? FetchError(.temporary, "\(exchange.bytes.count) of \(range.count) bytes") : exchange.networkError(result)
+            ? TarnError(.temporary, "\(exchange.bytes.count) of \(range.count) bytes") : exchange.networkError(result)
         }
         return exchange.bytes
       case .redirect(let location):
         address = try configuration.redirect(to: location, from: address, at: exchange.request?.peer)
       case .nextMirror(let code, let cause):
-        let error = FetchError(code, cause)
+        let error = TarnError(code, cause)
         throw exchange.complaint?.explaining(error) ?? error
       case .retryLater(let wait, let cause):
         if let wait { try sleep(until: .now + wait) }
-        throw FetchError(.temporary, cause)
+        throw TarnError(.temporary, cause)
       case .acceptFromStart, .alreadyComplete, .unchanged, .restart, .retryBareRange:
-        throw FetchError(.integrity, "an answer that is no part of the shard")
+        throw TarnError(.integrity, "an answer that is no part of the shard")
       case nil: throw exchange.networkError(result)
       }
     }
-    throw FetchError(.refused, "more than 5 redirects")
+    throw TarnError(.refused, "more than 5 redirects")
   }
 
   /// Drives one exchange to its end.
-  private func perform(_ exchange: RangeExchange) throws(FetchError) -> CURLcode {
+  private func perform(_ exchange: RangeExchange) throws(TarnError) -> CURLcode {
     let handle = unsafe exchange.request?.handle
     guard unsafe curl_multi_add_handle(multi, handle) == CURLM_OK else {
-      throw FetchError(.io, "libcurl does not take a transfer")
+      throw TarnError(.io, "libcurl does not take a transfer")
     }
     defer { _ = unsafe curl_multi_remove_handle(multi, handle) }
     var windowStart = ContinuousClock.now
@@ -124,7 +124,7 @@ internal import Glibc
       try checkCancellation()
       exchange.follow(configuration.bandwidthNow().limit(at: Date()))
       var running: Int32 = 0
-      guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw FetchError(.io, "libcurl failed") }
+      guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw TarnError(.io, "libcurl failed") }
       var easy: UnsafeMutableRawPointer?
       var result = CURLE_OK
       if unsafe ccurl_multi_next_finished(multi, &easy, &result) == 1 { return result }
@@ -132,10 +132,10 @@ internal import Glibc
         heard = exchange.answer.heardByteCount
         windowStart = .now
       } else if ContinuousClock.now - windowStart >= configuration.stallTimeout {
-        throw FetchError(.temporary, "the transfer stalled")
+        throw TarnError(.temporary, "the transfer stalled")
       }
       guard unsafe curl_multi_poll(multi, nil, 0, 100, nil) == CURLM_OK else {
-        throw FetchError(.io, "libcurl cannot wait")
+        throw TarnError(.io, "libcurl cannot wait")
       }
     }
   }
@@ -154,7 +154,7 @@ private final class RangeExchange: WebRequestOwner {
 
   init(
     to address: WebAddress, _ range: Range<Int>, _ total: Int, _ configuration: FetchConfiguration
-  ) throws(FetchError) {
+  ) throws(TarnError) {
     var question = RangeQuestion()
     question.offset = range.lowerBound
     question.byteCount = range.count
@@ -196,14 +196,14 @@ private final class RangeExchange: WebRequestOwner {
       return answer.heardByteCount < 64 << 10 ? .taken : .refused
     }
     guard bytes.count + piece.byteCount <= wantedByteCount else {
-      answer.refuse(FetchError(.integrity, "more than the \(wantedByteCount) bytes that were promised"))
+      answer.refuse(TarnError(.integrity, "more than the \(wantedByteCount) bytes that were promised"))
       return .refused
     }
     unsafe piece.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
     return .taken
   }
 
-  func networkError(_ result: CURLcode) -> FetchError {
-    request?.networkError(result) ?? FetchError(.io, "a transfer without a request")
+  func networkError(_ result: CURLcode) -> TarnError {
+    request?.networkError(result) ?? TarnError(.io, "a transfer without a request")
   }
 }

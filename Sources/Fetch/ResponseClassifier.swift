@@ -7,6 +7,7 @@
 // R6 416 · R7 a wrong size is refused before the body · R12 who is to blame ·
 // R13 Retry-After is clamped.
 
+package import Base
 package import Foundation
 
 /// What was asked, as far as the answer must fit it.
@@ -66,7 +67,7 @@ package enum Verdict: Sendable, Equatable {
   case retryBareRange
   case redirect(to: String)
   /// This mirror will not do; the code says why.
-  case nextMirror(FetchError.Code, String)
+  case nextMirror(TarnError.Code, String)
   /// Ask this mirror again, after this long if it said so.
   case retryLater(after: Duration?, String)
 }

@@ -2,6 +2,7 @@
 // AWS configuration files, as the AWS tools read them. Secrets stay in here and
 // in the handles that sign with them; nothing stores or prints them.
 
+package import Base
 internal import Foundation
 
 /// The endpoint, region and credentials of an S3 or S3-compatible store.
@@ -91,15 +92,15 @@ package struct S3Settings: Sendable {
   /// Path-style on a custom endpoint and for buckets with dots, whose names
   /// would not fit AWS's certificate; virtual-hosted elsewhere.
   ///
-  /// - Throws: ``FetchError`` `.usage` if it has no bucket or no key.
-  func webAddress(of text: String) throws(FetchError) -> String {
+  /// - Throws: ``TarnError`` `.usage` if it has no bucket or no key.
+  func webAddress(of text: String) throws(TarnError) -> String {
     let path = text.dropFirst("s3://".count)
     let parts = path.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     let isBucket = { (name: Substring) in
       (3...63).contains(name.utf8.count) && name.utf8.allSatisfy { Self.isUnreserved($0) && $0 != 0x7E }
     }
     guard parts.count == 2, isBucket(parts[0]), !parts[1].isEmpty else {
-      throw FetchError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: "write s3://bucket/key")
+      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: "write s3://bucket/key")
     }
     let (bucket, key) = (parts[0], Self.encoded(parts[1]))
     if let endpoint { return "\(endpoint)/\(bucket)/\(key)" }
@@ -133,12 +134,12 @@ package struct S3Settings: Sendable {
   package var isSigning: Bool { accessKey != nil && secretKey != nil }
 
   /// What signs requests; nil without credentials, as for public buckets.
-  func signature() throws(FetchError) -> Signature? {
+  func signature() throws(TarnError) -> Signature? {
     guard let accessKey = accessKey?.value, let secretKey = secretKey?.value else { return nil }
     let sessionToken = sessionToken?.value
     for value in [accessKey, secretKey, sessionToken ?? "", region]
     where !value.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
-      throw FetchError(.usage, "an AWS credential or region holds a character that none has")
+      throw TarnError(.usage, "an AWS credential or region holds a character that none has")
     }
     // libcurl 7.88 neither sends this by itself, without which S3 refuses the
     // request, nor hashes anything but the empty body for it.
@@ -152,13 +153,13 @@ package struct S3Settings: Sendable {
 extension FetchConfiguration {
   /// The web address of an `s3://` one.
   ///
-  /// - Throws: ``FetchError`` `.usage`.
-  package func s3Address(_ text: String) throws(FetchError) -> String { try s3.webAddress(of: text) }
+  /// - Throws: ``TarnError`` `.usage`.
+  package func s3Address(_ text: String) throws(TarnError) -> String { try s3.webAddress(of: text) }
 
   /// Parses an address of a mirror, `s3://` ones by the settings of this run.
   ///
-  /// - Throws: ``FetchError`` `.usage`.
-  func address(_ text: String) throws(FetchError) -> WebAddress {
+  /// - Throws: ``TarnError`` `.usage`.
+  func address(_ text: String) throws(TarnError) -> WebAddress {
     guard text.lowercased().hasPrefix("s3://") else { return try WebAddress(text) }
     return try WebAddress(s3: text, at: s3.webAddress(of: text))
   }

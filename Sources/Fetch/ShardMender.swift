@@ -8,6 +8,7 @@
 //    SHA-256 was computed anew. A run that dies before leaves a file that is
 //    damaged as it was, or less.
 
+internal import Base
 package import Catalog
 internal import CCurl
 internal import Foundation
@@ -44,8 +45,8 @@ package final class ShardMender {
   /// - Parameter shard: A shard whose file is damaged, cut or too long.
   /// - Returns: What was fetched; nil when its chunks are not known, its file is
   ///   gone, or so much differs that fetching it whole is as cheap.
-  /// - Throws: ``FetchError`` when no mirror gave a chunk, `CancellationError`
-  ///   when it was stopped, ``CatalogError``.
+  /// - Throws: ``TarnError`` when no mirror gave a chunk, `CancellationError`
+  ///   when it was stopped, ``TarnError``.
   package func mend(_ shard: Shard) throws -> MendedChunks? {
     guard shard.state == .present, let path = shard.path, let revision = shard.revision,
       let chunks = try catalog.chunks(of: revision)
@@ -57,7 +58,8 @@ package final class ShardMender {
     guard damaged.count <= max(1, chunks.count / 2) else { return nil }
     try patch(file, chunks, damaged, shard)
     guard try Disk.digest(of: file) == revision.digest else {
-      throw FetchError(.io, "\(shard.name) still differs after its chunks were written anew", hint: "check the disk")
+      throw TarnError(
+        .integrity, "\(shard.name) still differs after its chunks were written anew", hint: "check the disk")
     }
     let byteCount = damaged.reduce(0) { $0 + chunks.range(of: $1).count }
     let mended = MendedChunks(text: chunks.text(damaged), count: damaged.count, byteCount: byteCount)
@@ -103,17 +105,17 @@ package final class ShardMender {
   private func fetch(
     _ chunk: Int, of chunks: ShardChunks, from mirrors: [FetchMirror], _ reader: RangeReader, _ shard: Shard
   ) throws -> [UInt8] {
-    var last = FetchError(.absent, "no mirror has it")
+    var last = TarnError(.absent, "no mirror has it")
     for mirror in mirrors {
-      do throws(FetchError) {
+      do throws(TarnError) {
         let bytes = try reader.read(chunks.range(of: chunk), of: chunks.byteCount, from: mirror)
         if unsafe chunks.isRight(bytes.span.bytes, chunk: chunk) { return bytes }
-        last = FetchError(.integrity, "\(WebAddress.redacted(mirror.url)): other bytes than this revision's")
+        last = TarnError(.integrity, "\(WebAddress.redacted(mirror.url)): other bytes than this revision's")
       } catch {
         if error.code == .interrupted { throw CancellationError() }
-        last = FetchError(error.code, "\(WebAddress.redacted(mirror.url)): \(error.message)", hint: error.hint)
+        last = TarnError(error.code, "\(WebAddress.redacted(mirror.url)): \(error.message)", hint: error.hint)
       }
     }
-    throw FetchError(last.code, "chunk \(chunk) of \(shard.name): \(last.message)", hint: last.hint)
+    throw TarnError(last.code, "chunk \(chunk) of \(shard.name): \(last.message)", hint: last.hint)
   }
 }

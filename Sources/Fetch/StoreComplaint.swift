@@ -1,6 +1,7 @@
 // What an S3 store says is wrong: its answers carry a code that tells a wrong
 // key from a wrong clock, where the status says 403 for both.
 
+internal import Base
 internal import Foundation
 
 /// The body of a store's answer that holds no object.
@@ -37,12 +38,12 @@ struct StoreComplaint {
   }
 
   /// The same error with what the store said.
-  func explaining(_ error: FetchError) -> FetchError {
+  func explaining(_ error: TarnError) -> TarnError {
     let isKeyMissing = !isSigned && error.code == .refused
     let anonymous =
       isKeyMissing ? "the request was not signed: no AWS_ACCESS_KEY_ID, and no key in a profile of ~/.aws" : nil
-    guard let code else { return FetchError(error.code, error.message, hint: anonymous ?? error.hint) }
-    let (kind, hint): (FetchError.Code?, String?) =
+    guard let code else { return TarnError(error.code, error.message, hint: anonymous ?? error.hint) }
+    let (kind, hint): (TarnError.Code?, String?) =
       switch code {
       case "SignatureDoesNotMatch", "InvalidAccessKeyId":
         (nil, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile of ~/.aws")
@@ -56,6 +57,6 @@ struct StoreComplaint {
         (.refused, "set AWS_REGION to the region of the bucket, or AWS_ENDPOINT_URL to its store")
       default: (nil, nil)
       }
-    return FetchError(kind ?? error.code, "\(error.message): \(code)", hint: anonymous ?? hint ?? error.hint)
+    return TarnError(kind ?? error.code, "\(error.message): \(code)", hint: anonymous ?? hint ?? error.hint)
   }
 }

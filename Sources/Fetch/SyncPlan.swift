@@ -1,6 +1,7 @@
 // `sync --dry-run`: what a sync would do, from the catalog and the disk alone.
 // Nothing is asked of a server and nothing changes.
 
+internal import Base
 package import Catalog
 internal import Foundation
 
@@ -43,7 +44,7 @@ package struct SyncPlan: Sendable {
   /// - Parameters:
   ///   - catalog: A lake; reading is enough.
   ///   - options: What would be synced.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package init(_ catalog: LakeCatalog, _ options: SyncOptions) throws {
     budget = options.budget
     cachedByteCount = try catalog.cachedByteCount()

@@ -6,7 +6,9 @@
 // final name. A run that dies between the two leaves a reservation, which the
 // next writer returns, and a part file, which the next fetch resumes.
 
+package import Base
 package import Catalog
+internal import Features
 internal import Foundation
 internal import Synchronization
 
@@ -39,7 +41,7 @@ package struct SyncSummary: Sendable {
   package var revisedNames: [String] = []
   /// Damaged shards that were mended by fetching only the chunks that differ.
   package var mendedCount = 0
-  package var failures: [(shard: String, error: FetchError)] = []
+  package var failures: [(shard: String, error: TarnError)] = []
   /// Shards that were not tried because the budget has no room.
   package var withoutRoom: [String] = []
 }
@@ -54,7 +56,7 @@ package enum SyncProgress: Sendable {
   case fetched(Shard, byteCount: Int)
   case mended(Shard, MendedChunks)
   case retrying(Shard, error: String)
-  case failed(Shard, FetchError)
+  case failed(Shard, TarnError)
 }
 
 /// What became of a full budget.
@@ -128,7 +130,7 @@ package final class SyncRun: Sendable {
   /// Fetches what is missing.
   ///
   /// - Returns: What was done; failures of shards are in it and not thrown.
-  /// - Throws: ``CatalogError``; `CancellationError` when it was stopped.
+  /// - Throws: ``TarnError``; `CancellationError` when it was stopped.
   package func run() async throws -> SyncSummary {
     try plan()
     try mendDrifted()
@@ -188,7 +190,7 @@ package final class SyncRun: Sendable {
         }
         state.withLock { $0.summary.mendedCount += 1 }
         report(.mended(shard, mended))
-      } catch let error as FetchError {
+      } catch let error as TarnError where error.isOfMirror {
         report(.retrying(shard, error: error.message))
         enqueue(shard)
       }
@@ -210,7 +212,7 @@ package final class SyncRun: Sendable {
     guard options.budget != nil else { return }
     let unknown = state.withLock { $0.queue.filter { $0.likelyByteCount == nil } }
     guard let first = unknown.first else { return }
-    throw CatalogError(
+    throw TarnError(
       .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
       hint: "`tarn source probe \(first.sourceName)` asks their servers")
   }
@@ -317,7 +319,7 @@ package final class SyncRun: Sendable {
     }
   }
 
-  private func settle(_ id: Int64, _ result: Result<FetchResult, FetchError>) throws {
+  private func settle(_ id: Int64, _ result: Result<FetchResult, TarnError>) throws {
     guard let shard = state.withLock({ $0.active[id] }) else { return }
     switch result {
     case .success(.fetched(let fetched)): try adopt(fetched, shard)
@@ -350,7 +352,7 @@ package final class SyncRun: Sendable {
       return state.outgrowths[shard.id, default: 0]
     }
     guard outgrowths <= 3 else {
-      let error = FetchError(.integrity, "the shard has another size each time it is asked for")
+      let error = TarnError(.integrity, "the shard has another size each time it is asked for")
       try catalog.endFetch(shardID: shard.id, as: .failed, error: error.message)
       state.withLock { $0.summary.failures.append((shard.name, error)) }
       report(.failed(shard, error))

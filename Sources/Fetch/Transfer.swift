@@ -1,8 +1,9 @@
 // One request under way: where it stands, which mirror it asks, and the record
 // of the attempt that runs. The loop drives it; it owns no thread.
 
-internal import Catalog
+internal import Base
 internal import Dispatch
+internal import Features
 internal import Foundation
 
 /// A request between its pull and its last event.
@@ -27,7 +28,7 @@ final class Transfer {
     /// The disk queue verifies, syncs and renames.
     case finishing
     /// The disk queue puts the part file aside; then the result is reported.
-    case closing(Result<FetchResult, FetchError>)
+    case closing(Result<FetchResult, TarnError>)
     case ended
   }
 
@@ -64,9 +65,9 @@ final class Transfer {
   /// Steps on the disk, in order and one at a time.
   let queue: DispatchQueue
 
-  init(tag: UInt, request: FetchRequest, configuration: FetchConfiguration) throws(FetchError) {
+  init(tag: UInt, request: FetchRequest, configuration: FetchConfiguration) throws(TarnError) {
     guard !request.mirrors.isEmpty else {
-      throw FetchError(.usage, "a shard without a mirror", hint: "add one with tarn source add --mirror")
+      throw TarnError(.usage, "a shard without a mirror", hint: "add one with tarn source add --mirror")
     }
     self.tag = tag
     self.request = request

@@ -1,8 +1,8 @@
 // What becomes of a transfer: its attempts, their ends, and the end of the
 // request. Every edge of Transfer.Phase is a method here.
 
+internal import Base
 internal import CCurl
-internal import Catalog
 internal import Foundation
 
 extension TransferLoop {
@@ -15,7 +15,7 @@ extension TransferLoop {
     let means = PartFile.Means(
       queue: transfer.queue, pool: pool, inspect: configuration.inspect, onRoom: { control.poke() })
     onDisk(transfer) {
-      do throws(FetchError) {
+      do throws(TarnError) {
         return .opened(
           .success(
             try PartFile(opening: path, expectation: expectation, checkpointByteCount: interval, means: means)))
@@ -41,7 +41,7 @@ extension TransferLoop {
       .started(
         requestID: transfer.request.id, mirrorID: transfer.mirror.id, attempt: transfer.walk.attemptCount))
     if hosts[transfer.address.origin]?.refusalsInARow ?? 0 >= configuration.refusalsPerHost {
-      end(transfer, .mirrorFault(FetchError(.refused, "the host has refused \(configuration.refusalsPerHost) times")))
+      end(transfer, .mirrorFault(TarnError(.refused, "the host has refused \(configuration.refusalsPerHost) times")))
     } else if transfer.isWholeFromCurrentMirror {
       transfer.attempt?.offset = transfer.part?.byteCount ?? 0
       finish(transfer)
@@ -57,7 +57,7 @@ extension TransferLoop {
     let order = HTTPExchange.Order(
       question: question, headers: configuration.headers(address.origin),
       condition: question.isConditional ? transfer.request.condition : nil, source: transfer.source)
-    do throws(FetchError) {
+    do throws(TarnError) {
       let exchange = try HTTPExchange(
         to: address, order: order, part: part, tag: transfer.tag, configuration: configuration)
       try add(exchange, of: transfer)
@@ -73,9 +73,9 @@ extension TransferLoop {
     let (control, tag) = (control, transfer.tag)
     if part.source == source { transfer.attempt?.offset = part.byteCount }
     onDisk(transfer) {
-      do throws(FetchError) {
+      do throws(TarnError) {
         var reported = 0
-        let outcome = try part.onDiskQueue { () throws(FetchError) in
+        let outcome = try part.onDiskQueue { () throws(TarnError) in
           try LocalCopy.run(
             from: path, into: part, source: source, condition: request.condition,
             expectedByteCount: request.expectation.byteCount,
@@ -100,7 +100,7 @@ extension TransferLoop {
     reportProgress(of: transfer, byteCount: part.byteCount, total: part.wholeByteCount)
     let finalPath = transfer.request.finalPath
     onDisk(transfer) {
-      do throws(FetchError) {
+      do throws(TarnError) {
         return .finished(.success(try part.finish(as: finalPath)))
       } catch {
         return .finished(.failure(error))
@@ -167,21 +167,21 @@ extension TransferLoop {
       bodyEnded(exchange, of: transfer, result: result)
     case .alreadyComplete:
       guard transfer.part?.isWhole ?? false else {
-        return end(transfer, .restart(FetchError(.integrity, "a 416 for a file that is not whole")))
+        return end(transfer, .restart(TarnError(.integrity, "a 416 for a file that is not whole")))
       }
       finish(transfer)
     case .unchanged: succeed(transfer, .unchanged(mirrorID: transfer.mirror.id))
-    case .restart(let cause): end(transfer, .restart(FetchError(.integrity, cause)))
+    case .restart(let cause): end(transfer, .restart(TarnError(.integrity, cause)))
     case .retryBareRange:
       transfer.wantsBareRange = true
       end(transfer, .bareRange)
     case .redirect(let location): follow(location, from: exchange, of: transfer)
     case .nextMirror(let code, let cause):
       if code == .refused { hosts[origin, default: Host()].refusalsInARow += 1 }
-      end(transfer, .mirrorFault(exchange.explaining(FetchError(code, cause))))
+      end(transfer, .mirrorFault(exchange.explaining(TarnError(code, cause))))
     case .retryLater(let wait, let cause):
       if let wait { hosts[origin, default: Host()].notBefore = .now + wait }
-      end(transfer, .temporary(after: wait, exchange.explaining(FetchError(.temporary, cause))))
+      end(transfer, .temporary(after: wait, exchange.explaining(TarnError(.temporary, cause))))
     }
   }
 
@@ -192,7 +192,7 @@ extension TransferLoop {
     guard result == CURLE_OK else { return end(transfer, failure(for: exchange.networkError(result))) }
     if part.head == nil {
       let cause = "\(part.byteCount) bytes are too few for a feature file"
-      return end(transfer, .mirrorFault(FetchError(.integrity, cause)))
+      return end(transfer, .mirrorFault(TarnError(.integrity, cause)))
     }
     // A body that was whole by its own length is the wrong file, not a cut one;
     // a range may be shorter than asked for.
@@ -202,11 +202,11 @@ extension TransferLoop {
       return end(
         transfer,
         .mirrorFault(
-          FetchError(
+          TarnError(
             .integrity, "the file ends after \(part.byteCount) of \(part.wholeText) bytes")))
     }
     let cause = "the connection ended after \(part.byteCount) of \(part.wholeText) bytes"
-    end(transfer, .temporary(after: nil, FetchError(.temporary, cause)))
+    end(transfer, .temporary(after: nil, TarnError(.temporary, cause)))
   }
 
   /// Edge from exchanging to waiting, after too little for too long.
@@ -216,7 +216,7 @@ extension TransferLoop {
     let seconds = max(1, configuration.stallTimeout.milliseconds / 1_000)
     end(
       transfer,
-      .temporary(after: nil, FetchError(.temporary, "the transfer stalled: next to nothing came for \(seconds) s")))
+      .temporary(after: nil, TarnError(.temporary, "the transfer stalled: next to nothing came for \(seconds) s")))
   }
 
   /// Edge from exchanging to waiting: the same bytes over another connection.
@@ -226,16 +226,16 @@ extension TransferLoop {
   func reroll(_ exchange: HTTPExchange, of transfer: Transfer) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
     transfer.attempt?.httpStatus = exchange.answer.statusCode
-    end(transfer, .reroll(FetchError(.temporary, "the connection was much slower than others to its host")))
+    end(transfer, .reroll(TarnError(.temporary, "the connection was much slower than others to its host")))
   }
 
   /// Follows a redirect within the attempt (S1, R18).
   private func follow(_ location: String, from exchange: HTTPExchange, of transfer: Transfer) {
     transfer.attempt?.redirectCount += 1
     guard let attempt = transfer.attempt, attempt.redirectCount <= 5 else {
-      return end(transfer, .mirrorFault(FetchError(.refused, "more than 5 redirects")))
+      return end(transfer, .mirrorFault(TarnError(.refused, "more than 5 redirects")))
     }
-    do throws(FetchError) {
+    do throws(TarnError) {
       let target = try configuration.redirect(to: location, from: exchange.address, at: exchange.peer)
       self.exchange(with: target, for: transfer, exchange.order.question)
     } catch {
@@ -246,11 +246,11 @@ extension TransferLoop {
   // MARK: Ends of attempts
 
   /// Sorts an error into what it means for the next attempt.
-  private func failure(for error: FetchError) -> AttemptFailure {
+  private func failure(for error: TarnError) -> AttemptFailure {
     switch error.code {
     case .temporary: .temporary(after: nil, error)
-    case .diskFull, .io, .interrupted: .fatal(error)
-    case .usage, .absent, .refused, .integrity, .tls: .mirrorFault(error)
+    case .usage, .absent, .refused, .integrity, .badFeatures, .tls: .mirrorFault(error)
+    default: .fatal(error)
     }
   }
 
@@ -278,17 +278,17 @@ extension TransferLoop {
     if isStopping { stop(transfer) }
   }
 
-  private func describe(_ failure: AttemptFailure) -> (FetchError, TransferAttempt.Outcome) {
+  private func describe(_ failure: AttemptFailure) -> (TarnError, TransferAttempt.Outcome) {
     switch failure {
     case .restart(let error): (error, .restarted)
-    case .bareRange: (FetchError(.integrity, "the server ignored a range that it should honour"), .restarted)
+    case .bareRange: (TarnError(.integrity, "the server ignored a range that it should honour"), .restarted)
     case .reroll(let error): (error, .restarted)
     case .temporary(_, let error), .mirrorFault(let error), .fatal(let error):
       (error, TransferAttempt.Outcome(error.code))
     }
   }
 
-  private func report(_ transfer: Transfer, _ outcome: TransferAttempt.Outcome, _ error: FetchError?) {
+  private func report(_ transfer: Transfer, _ outcome: TransferAttempt.Outcome, _ error: TarnError?) {
     guard let attempt = transfer.attempt else { return }
     transfer.attempt = nil
     emit(
@@ -302,7 +302,7 @@ extension TransferLoop {
   }
 
   /// An error with the address it is about and what to do.
-  private func located(_ error: FetchError, _ transfer: Transfer) -> FetchError {
+  private func located(_ error: TarnError, _ transfer: Transfer) -> TarnError {
     let hint: String? =
       switch error.code {
       case .absent: "add a mirror that has it, or leave this shard out"
@@ -311,10 +311,10 @@ extension TransferLoop {
       case .integrity: "the mirror serves something else; compare with another one"
       case .tls: "check the host's certificate and this machine's certificate store"
       case .interrupted: "run the same command again to continue"
-      case .usage, .diskFull, .io: nil
+      default: nil
       }
-    let isAboutHere = error.code == .diskFull || error.code == .io
-    return FetchError(
+    let isAboutHere = error.code != .usage && hint == nil
+    return TarnError(
       error.code, isAboutHere ? error.message : "\(transfer.address.redacted): \(error.message)",
       hint: error.hint ?? hint)
   }
@@ -335,7 +335,7 @@ extension TransferLoop {
 
   /// Stops a transfer where it stands; what arrived is kept.
   func stop(_ transfer: Transfer) {
-    let error = located(FetchError(.interrupted, "stopped"), transfer)
+    let error = located(TarnError(.interrupted, "stopped"), transfer)
     switch transfer.phase {
     case .exchanging(let exchange):
       remove(exchange, of: transfer)
@@ -351,7 +351,7 @@ extension TransferLoop {
   }
 
   /// Edge to closing: the part file is kept if a later run can use it.
-  private func close(_ transfer: Transfer, _ result: Result<FetchResult, FetchError>) {
+  private func close(_ transfer: Transfer, _ result: Result<FetchResult, TarnError>) {
     transfer.phase = .closing(result)
     let part = transfer.part
     let isWorthless: Bool =
@@ -363,7 +363,7 @@ extension TransferLoop {
       // The request has its result; a part file that cannot be put aside is
       // found and judged anew by the next run.
       if let part {
-        do throws(FetchError) {
+        do throws(TarnError) {
           if isWorthless || part.head == nil { try part.discard() } else { try part.park() }
         } catch {}
       }
@@ -374,7 +374,7 @@ extension TransferLoop {
 
 extension AttemptFailure {
   /// The same failure with another error.
-  fileprivate func with(_ error: FetchError) -> AttemptFailure {
+  fileprivate func with(_ error: TarnError) -> AttemptFailure {
     switch self {
     case .restart: .restart(error)
     case .bareRange: .bareRange
@@ -387,7 +387,7 @@ extension AttemptFailure {
 }
 
 extension TransferAttempt.Outcome {
-  fileprivate init(_ code: FetchError.Code) {
+  fileprivate init(_ code: TarnError.Code) {
     self =
       switch code {
       case .usage: .usage
@@ -397,8 +397,8 @@ extension TransferAttempt.Outcome {
       case .integrity: .integrity
       case .tls: .tls
       case .diskFull: .diskFull
-      case .io: .io
       case .interrupted: .interrupted
+      default: .io
       }
   }
 }

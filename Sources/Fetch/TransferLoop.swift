@@ -8,8 +8,8 @@
 // 3. An exchange is in the multi handle exactly while its transfer's phase is
 //    `.exchanging`.
 
+internal import Base
 internal import CCurl
-internal import Catalog
 internal import Foundation
 
 /// The state and the main loop of one run.
@@ -38,7 +38,7 @@ internal import Foundation
   let pool = BlockPool()
   var transfers: [UInt: Transfer] = [:]
   var hosts: [String: Host] = [:]
-  var jitter: JitterGenerator
+  var jitter: SplitMix64
   var isStopping = false
   /// Bytes per second that all transfers may take now.
   private var limit: Int?
@@ -57,19 +57,19 @@ internal import Foundation
   init(
     configuration: FetchConfiguration, control: LoopControl, supply: @escaping @Sendable () throws -> FetchSupply,
     onEvent: @escaping @Sendable (FetchEvent) -> Void
-  ) throws(FetchError) {
+  ) throws(TarnError) {
     try CurlLibrary.prepare()
     guard (1...64).contains(configuration.jobs), configuration.transfersPerHost > 0 else {
-      throw FetchError(.usage, "\(configuration.jobs) jobs", hint: "choose from 1 to 64")
+      throw TarnError(.usage, "\(configuration.jobs) jobs", hint: "choose from 1 to 64")
     }
     // https://curl.se/libcurl/c/curl_multi_init.html
-    guard let multi = unsafe curl_multi_init() else { throw FetchError(.io, "out of memory for transfers") }
+    guard let multi = unsafe curl_multi_init() else { throw TarnError(.io, "out of memory for transfers") }
     unsafe self.multi = multi
     self.configuration = configuration
     self.control = control
     self.supply = supply
     self.onEvent = onEvent
-    jitter = JitterGenerator(seed: configuration.jitterSeed)
+    jitter = configuration.jitter()
     limit = configuration.bandwidthNow().limit(at: Date())
     _ = unsafe ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, configuration.jobs * 2)
   }
@@ -125,7 +125,7 @@ internal import Foundation
         supplyHasEnded = true
         return
       }
-      do throws(FetchError) {
+      do throws(TarnError) {
         let transfer = try Transfer(tag: nextTag, request: request, configuration: configuration)
         transfers[nextTag] = transfer
         nextTag += 1
@@ -184,10 +184,10 @@ internal import Foundation
   // MARK: libcurl
 
   /// Puts an exchange into the multi handle.
-  func add(_ exchange: HTTPExchange, of transfer: Transfer) throws(FetchError) {
+  func add(_ exchange: HTTPExchange, of transfer: Transfer) throws(TarnError) {
     // https://curl.se/libcurl/c/curl_multi_add_handle.html
     guard unsafe curl_multi_add_handle(multi, exchange.handle) == CURLM_OK else {
-      throw FetchError(.io, "libcurl does not take a transfer")
+      throw TarnError(.io, "libcurl does not take a transfer")
     }
     transfer.phase = .exchanging(exchange)
     transfer.windowStart = .now
@@ -292,7 +292,7 @@ internal import Foundation
 
   private func check(_ result: CURLMcode) throws {
     guard result == CURLM_OK else {
-      throw FetchError(.io, "libcurl failed: \(unsafe String(cString: curl_multi_strerror(result)))")
+      throw TarnError(.io, "libcurl failed: \(unsafe String(cString: curl_multi_strerror(result)))")
     }
   }
 

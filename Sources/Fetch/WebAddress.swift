@@ -1,8 +1,8 @@
 // Addresses, parsed by the same parser that will open them (libcurl's), and
 // how they may be shown.
 
+package import Base
 internal import CCurl
-internal import Catalog
 internal import Foundation
 
 /// An `http`, `https` or `file` address.
@@ -29,30 +29,30 @@ package struct WebAddress: Sendable, Equatable {
 
   /// Parses an absolute address.
   ///
-  /// - Throws: ``FetchError`` `.usage` if it is none, or of another scheme.
-  package init(_ text: String) throws(FetchError) { try self.init(text, relativeTo: nil) }
+  /// - Throws: ``TarnError`` `.usage` if it is none, or of another scheme.
+  package init(_ text: String) throws(TarnError) { try self.init(text, relativeTo: nil) }
 
   /// The address of an object in a store.
   ///
   /// - Parameters:
   ///   - canonical: Its `s3://` address.
   ///   - text: Where it is to be had.
-  /// - Throws: ``FetchError`` `.usage`.
-  init(s3 canonical: String, at text: String) throws(FetchError) {
+  /// - Throws: ``TarnError`` `.usage`.
+  init(s3 canonical: String, at text: String) throws(TarnError) {
     try self.init(text, relativeTo: nil, canonical: canonical)
-    guard scheme != .file else { throw FetchError(.usage, "an S3 endpoint is an http:// or https:// address") }
+    guard scheme != .file else { throw TarnError(.usage, "an S3 endpoint is an http:// or https:// address") }
   }
 
   private init(
     _ text: String, relativeTo base: WebAddress?, isSigned: Bool = false, canonical: String? = nil
-  ) throws(FetchError) {
+  ) throws(TarnError) {
     // https://curl.se/libcurl/c/libcurl-url.html
-    guard let handle = unsafe curl_url() else { throw FetchError(.io, "out of memory for an address") }
+    guard let handle = unsafe curl_url() else { throw TarnError(.io, "out of memory for an address") }
     defer { unsafe curl_url_cleanup(handle) }
     let shown = Self.redacted(text)
     if let base { _ = unsafe curl_url_set(handle, CURLUPART_URL, base.url, 0) }
     guard unsafe curl_url_set(handle, CURLUPART_URL, text, 0) == CURLUE_OK else {
-      throw FetchError(
+      throw TarnError(
         .usage, "not an address: \(shown)", hint: "tarn fetches http://, https://, s3:// and file:// addresses")
     }
     func part(_ which: CURLUPart, flags: UInt32 = 0) -> String? {
@@ -62,11 +62,11 @@ package struct WebAddress: Sendable, Equatable {
       return unsafe String(cString: value)
     }
     guard let scheme = part(CURLUPART_SCHEME).flatMap({ Scheme(rawValue: $0.lowercased()) }) else {
-      throw FetchError(
+      throw TarnError(
         .usage, "cannot fetch \(shown)", hint: "tarn fetches http://, https://, s3:// and file:// addresses")
     }
     _ = unsafe curl_url_set(handle, CURLUPART_FRAGMENT, nil, 0)
-    guard let url = part(CURLUPART_URL) else { throw FetchError(.usage, "not an address: \(shown)") }
+    guard let url = part(CURLUPART_URL) else { throw TarnError(.usage, "not an address: \(shown)") }
     self.scheme = scheme
     self.url = url
     self.isSigned = isSigned || canonical != nil
@@ -74,7 +74,7 @@ package struct WebAddress: Sendable, Equatable {
     switch scheme {
     case .file:
       guard let path = part(CURLUPART_PATH, flags: UInt32(CURLU_URLDECODE)), !path.isEmpty else {
-        throw FetchError(.usage, "no path in \(shown)")
+        throw TarnError(.usage, "no path in \(shown)")
       }
       filePath = path
       origin = "file://"
@@ -82,7 +82,7 @@ package struct WebAddress: Sendable, Equatable {
     case .http, .https:
       guard let host = part(CURLUPART_HOST), !host.isEmpty,
         let port = part(CURLUPART_PORT, flags: UInt32(CURLU_DEFAULT_PORT))
-      else { throw FetchError(.usage, "no host in \(shown)") }
+      else { throw TarnError(.usage, "no host in \(shown)") }
       filePath = ""
       origin = "\(scheme.rawValue)://\(host.lowercased()):\(port)"
       self.host = host
@@ -95,21 +95,21 @@ package struct WebAddress: Sendable, Equatable {
   /// - Parameter location: The value of `Location`, absolute or relative.
   /// - Returns: Where to go; never less secure, never out of HTTP, and without
   ///   a name or password that the server put in.
-  /// - Throws: ``FetchError`` `.refused` if it must not be followed.
-  package func redirected(to location: String) throws(FetchError) -> WebAddress {
+  /// - Throws: ``TarnError`` `.refused` if it must not be followed.
+  package func redirected(to location: String) throws(TarnError) -> WebAddress {
     let target: WebAddress
     do {
       target = try WebAddress(location, relativeTo: self)
     } catch {
-      throw FetchError(.refused, "a redirect to \(Self.redacted(location)), which tarn does not follow")
+      throw TarnError(.refused, "a redirect to \(Self.redacted(location)), which tarn does not follow")
     }
     switch (scheme, target.scheme) {
-    case (_, .file): throw FetchError(.refused, "a redirect to a local file")
-    case (.https, .http): throw FetchError(.refused, "a redirect from https to http")
+    case (_, .file): throw TarnError(.refused, "a redirect to a local file")
+    case (.https, .http): throw TarnError(.refused, "a redirect from https to http")
     default: break
     }
     guard !target.url.authority.contains("@") || target.origin == origin else {
-      throw FetchError(.refused, "a redirect with credentials in it")
+      throw TarnError(.refused, "a redirect with credentials in it")
     }
     // S4: a presigned address that is signed again is refused by S3.
     if isSigned, target.origin == origin, !target.url.contains("X-Amz-Signature=") {

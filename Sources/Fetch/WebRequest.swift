@@ -1,8 +1,8 @@
 // One libcurl easy handle: options as the settings sheet of fetching wants
 // them, header lines, and callbacks into its owner. Knows nothing of shards.
 
+internal import Base
 internal import CCurl
-internal import Catalog
 internal import Foundation
 
 /// What becomes of a piece of a body.
@@ -50,12 +50,12 @@ protocol WebRequestOwner: AnyObject {
   private let configuration: FetchConfiguration
   /// S6: asked before a connection is made or used again, if that is not free.
   private var peerCheck: UnsafeMutablePointer<ccurl_peer_check>?
-  private var refusal: FetchError?
+  private var refusal: TarnError?
 
   var handle: UnsafeMutableRawPointer { unsafe easy }
 
-  init(_ form: Form, owner: any WebRequestOwner, configuration: FetchConfiguration) throws(FetchError) {
-    guard let easy = unsafe curl_easy_init() else { throw FetchError(.io, "out of memory for a transfer") }
+  init(_ form: Form, owner: any WebRequestOwner, configuration: FetchConfiguration) throws(TarnError) {
+    guard let easy = unsafe curl_easy_init() else { throw TarnError(.io, "out of memory for a transfer") }
     unsafe self.easy = easy
     unsafe errorBuffer = .allocate(capacity: Int(CURL_ERROR_SIZE))
     unsafe errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
@@ -75,7 +75,7 @@ protocol WebRequestOwner: AnyObject {
     unsafe peerCheck?.deallocate()
   }
 
-  private func setUp(_ form: Form, _ configuration: FetchConfiguration) throws(FetchError) {
+  private func setUp(_ form: Form, _ configuration: FetchConfiguration) throws(TarnError) {
     try set(CURLOPT_URL, form.address.url)
     // 7.88 can report an aborted HTTP/2 body as complete (curl #10693).
     try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
@@ -99,11 +99,11 @@ protocol WebRequestOwner: AnyObject {
     try set(CURLOPT_ACCEPT_ENCODING, "identity")
     for line in form.lines + (try sign(form, configuration)) {
       guard line.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
-        throw FetchError(.usage, "a header for \(form.address.origin) has a control character")
+        throw TarnError(.usage, "a header for \(form.address.origin) has a control character")
       }
       // https://curl.se/libcurl/c/curl_slist_append.html
       guard let longer = unsafe curl_slist_append(headerList, line) else {
-        throw FetchError(.io, "out of memory for a request")
+        throw TarnError(.io, "out of memory for a request")
       }
       unsafe headerList = longer
     }
@@ -115,8 +115,8 @@ protocol WebRequestOwner: AnyObject {
   /// Has libcurl sign the request, if it goes to a store.
   ///
   /// - Returns: Further header lines, which are signed with it.
-  /// - Throws: ``FetchError``.
-  private func sign(_ form: Form, _ configuration: FetchConfiguration) throws(FetchError) -> [String] {
+  /// - Throws: ``TarnError``.
+  private func sign(_ form: Form, _ configuration: FetchConfiguration) throws(TarnError) -> [String] {
     guard form.address.isSigned, let signature = try configuration.s3.signature() else { return [] }
     // https://curl.se/libcurl/c/CURLOPT_AWS_SIGV4.html
     try set(CURLOPT_AWS_SIGV4, signature.provider)
@@ -125,7 +125,7 @@ protocol WebRequestOwner: AnyObject {
     return signature.lines
   }
 
-  private func setUpCallbacks() throws(FetchError) {
+  private func setUpCallbacks() throws(TarnError) {
     // The context is unretained for the same reason as the owner.
     let context = unsafe Unmanaged.passUnretained(self).toOpaque()
     try check(
@@ -149,7 +149,7 @@ protocol WebRequestOwner: AnyObject {
         }, context))
   }
 
-  private func setUpPeerCheck() throws(FetchError) {
+  private func setUpPeerCheck() throws(TarnError) {
     let check = UnsafeMutablePointer<ccurl_peer_check>.allocate(capacity: 1)
     unsafe check.initialize(
       to: ccurl_peer_check(
@@ -183,24 +183,24 @@ protocol WebRequestOwner: AnyObject {
     _ = unsafe curl_easy_pause(easy, isPaused ? CURLPAUSE_RECV : CURLPAUSE_CONT)
   }
 
-  private func set(_ option: CURLoption, _ value: Int) throws(FetchError) {
+  private func set(_ option: CURLoption, _ value: Int) throws(TarnError) {
     try check(unsafe ccurl_set_long(easy, option, value))
   }
 
-  private func set(_ option: CURLoption, _ value: String) throws(FetchError) {
+  private func set(_ option: CURLoption, _ value: String) throws(TarnError) {
     try check(unsafe ccurl_set_string(easy, option, value))
   }
 
-  private func check(_ result: CURLcode) throws(FetchError) {
+  private func check(_ result: CURLcode) throws(TarnError) {
     guard result == CURLE_OK else {
-      throw FetchError(.io, "libcurl refuses an option: \(unsafe String(cString: curl_easy_strerror(result)))")
+      throw TarnError(.io, "libcurl refuses an option: \(unsafe String(cString: curl_easy_strerror(result)))")
     }
   }
 
   /// What a broken exchange means, from libcurl's result.
   ///
   /// - SeeAlso: https://curl.se/libcurl/c/libcurl-errors.html
-  func networkError(_ result: CURLcode) -> FetchError {
+  func networkError(_ result: CURLcode) -> TarnError {
     if let refusal { return refusal }
     var text = unsafe String(cString: errorBuffer)
     if text.isEmpty { text = unsafe String(cString: curl_easy_strerror(result)) }
@@ -210,12 +210,12 @@ protocol WebRequestOwner: AnyObject {
     case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER, CURLE_SSL_CACERT_BADFILE,
       CURLE_SSL_CRL_BADFILE, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_INVALIDCERTSTATUS,
       CURLE_SSL_ENGINE_NOTFOUND, CURLE_USE_SSL_FAILED:
-      return FetchError(.tls, cause)
-    case CURLE_URL_MALFORMAT: return FetchError(.usage, cause)
+      return TarnError(.tls, cause)
+    case CURLE_URL_MALFORMAT: return TarnError(.usage, cause)
     // The address was HTTP: it is the answer that is something else.
-    case CURLE_UNSUPPORTED_PROTOCOL: return FetchError(.integrity, cause)
-    case CURLE_OUT_OF_MEMORY: return FetchError(.io, cause)
-    default: return FetchError(.temporary, cause)
+    case CURLE_UNSUPPORTED_PROTOCOL: return TarnError(.integrity, cause)
+    case CURLE_OUT_OF_MEMORY: return TarnError(.io, cause)
+    default: return TarnError(.temporary, cause)
     }
   }
 }
@@ -226,7 +226,4 @@ extension Duration {
     let (seconds, attoseconds) = components
     return Int(seconds) * 1_000 + Int(attoseconds / 1_000_000_000_000_000)
   }
-
-  /// The duration in seconds.
-  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

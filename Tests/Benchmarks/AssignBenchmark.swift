@@ -1,7 +1,8 @@
 // `tarn-bench assign`: the assignment engine, run on request, so that a script
 // can run it and its peers in turn. One line in, one line out.
 
-import Catalog
+import Base
+import Features
 import Foundation
 import Indexer
 import Logging

@@ -2,7 +2,7 @@
 // against its yardstick in one run. Owns the arguments and what the benchmarks
 // share; each benchmark has a file of its own.
 
-import Catalog
+import Base
 import Foundation
 
 /// The subcommands.

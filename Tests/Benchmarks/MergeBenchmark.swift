@@ -1,7 +1,7 @@
 // Segments to an output shard: how close writing, merging and reading back come
 // to the disk's own sequential write rate, and how much memory they take.
 
-import Catalog
+import Base
 import Foundation
 import Indexer
 

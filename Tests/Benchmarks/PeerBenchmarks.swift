@@ -1,8 +1,9 @@
 // `tarn-bench flat` and `tarn-bench peak`: what others reach on this machine.
 
+import Base
 import CFaiss
 import CPeers
-import Catalog
+import Features
 import Foundation
 import Indexer
 

@@ -1,8 +1,7 @@
-import Catalog
 import Foundation
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 /// The questions of docs/SQL.md, asked of a lake through Datasette's metadata.
 @Suite struct CannedQueryTests {

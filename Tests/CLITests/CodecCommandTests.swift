@@ -1,8 +1,8 @@
 // The codec and its ranges, chosen on the command line.
 
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct CodecCommandTests {
   @Test(arguments: [

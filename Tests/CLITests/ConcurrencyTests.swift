@@ -1,11 +1,12 @@
 // Many processes on one lake: writers that wait for each other, readers that
 // wait for nobody.
 
+import Base
 import Catalog
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite(.tags(.slow)) struct ConcurrencyTests {
   private static let writerCount = 4

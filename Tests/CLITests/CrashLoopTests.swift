@@ -3,11 +3,12 @@
 // migration of older catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
+import Base
 import Catalog
 import Foundation
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 /// What happens at a step.
 enum StepFault: String, CaseIterable, CustomTestStringConvertible {

@@ -1,10 +1,9 @@
 // Every class of file, harmed in every way, in a lake that tarn itself made:
 // `verify` names exactly what was harmed, and what can be made again is.
 
-import Catalog
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 /// A class of file that a lake holds.
 private enum FileClass: String, CaseIterable {

@@ -4,8 +4,8 @@
 import Catalog
 import Foundation
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct DoctorTests {
   private static let gibibyte = 1 << 30

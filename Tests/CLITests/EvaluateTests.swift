@@ -1,9 +1,8 @@
 // `tarn evaluate`: what it measures, keeps and refuses.
 
-import Catalog
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct EvaluateTests {
   private struct Answer: Decodable {

@@ -3,8 +3,8 @@
 import Catalog
 import Dispatch
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 /// Checks how a command ended and that it said why in one line.
 private func expectFailure(

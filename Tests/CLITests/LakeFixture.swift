@@ -1,12 +1,14 @@
 // Tiny lakes for the tests of the command line: sources of a few rows, over
 // files and over HTTP, and what a lake holds in a form that can be compared.
 
+import Base
 import Catalog
+import Features
 import Foundation
 import GRDB
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 extension Tag {
   /// Takes more than a second.

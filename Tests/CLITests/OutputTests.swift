@@ -1,10 +1,9 @@
 // What every verb prints: help with examples and exit codes, JSON that parses
 // and nothing else on standard output; and second runs that change nothing.
 
-import Catalog
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 /// A verb as the tool itself describes it.
 private struct DescribedCommand: Decodable {

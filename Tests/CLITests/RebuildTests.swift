@@ -1,9 +1,10 @@
 // A lake that lost its catalog: what its files still tell.
 
+import Base
 import Catalog
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct RebuildTests {
   /// A lake with two versions, its links kept, and what it said of them.

@@ -1,10 +1,9 @@
 // The pages: well-formed, complete, and asking nothing of the network.
 
-import Catalog
 import Foundation
 import FoundationXML
-import TestSupport
 import Testing
+import TestSupport
 
 /// Counts what a page draws.
 private final class PageReader: NSObject, XMLParserDelegate {

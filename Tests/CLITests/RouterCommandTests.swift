@@ -1,9 +1,8 @@
 // Routers on the command line: trained, built with, searched with, reproduced.
 
-import Catalog
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct RouterCommandTests {
   @Test(arguments: [("learned", "paired-kmeans"), ("learned", "kmeans"), ("caption-mean", "kmeans")])

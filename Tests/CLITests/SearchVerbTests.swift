@@ -1,10 +1,10 @@
 // `tarn search`: queries in every format, and re-ranking by the original
 // features.
 
-import Catalog
+import Base
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct SearchVerbTests {
   private static let dimension = FeatureSources.dimension

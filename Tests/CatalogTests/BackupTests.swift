@@ -1,9 +1,10 @@
+import Base
 import Catalog
 import Foundation
 import GRDB
 import Migrations
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct BackupTests {
   @Test func aBackupIsTheLakesState() throws {
@@ -43,7 +44,7 @@ import Testing
     let path = lake.root + "/features.npy"
     try Disk.writeAtomically([1, 2, 3], to: path)
     for target in [path, lake.root + "/catalog.sqlite"] {
-      let error = #expect(throws: CatalogError.self) { try lake.catalog.backup(to: target) }
+      let error = #expect(throws: TarnError.self) { try lake.catalog.backup(to: target) }
       #expect(error?.code == .conflict)
     }
     #expect(Disk.size(of: path) == 3)
@@ -56,7 +57,7 @@ import Testing
     try queue.write {
       try $0.execute(sql: "INSERT INTO transfer SELECT 1, 99, NULL, '', '', '', 0, 0, NULL, 'failed', NULL")
     }
-    let error = #expect(throws: CatalogError.self) { try lake.catalog.backup(to: lake.root + "/backup.sqlite") }
+    let error = #expect(throws: TarnError.self) { try lake.catalog.backup(to: lake.root + "/backup.sqlite") }
     #expect(error?.code == .integrity)
     #expect(Disk.size(of: lake.root + "/backup.sqlite") == nil)
   }
@@ -81,7 +82,7 @@ import Testing
       }
       try queue.close()
     }
-    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: directory.path, writing: "test") }
+    let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: directory.path, writing: "test") }
     #expect(error?.code == .integrity)
     let number = try DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
     #expect(number == 1)

@@ -1,6 +1,7 @@
 // A lake with everything in it, made through the catalog's own operations with
 // files of a few bytes: what the indexer would leave behind, without it.
 
+import Base
 import Catalog
 import Foundation
 import TestSupport

@@ -1,8 +1,9 @@
+import Base
 import Catalog
 import Foundation
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct EventTests {
   @Test func theHistoryTellsWhatHappened() throws {
@@ -89,10 +90,10 @@ import Testing
     for attempt in [
       { try lake.catalog.pin(version.name, reason: "") }, { try lake.catalog.revoke(version.name, reason: "") },
     ] {
-      let error = #expect(throws: CatalogError.self) { _ = try attempt() }
+      let error = #expect(throws: TarnError.self) { _ = try attempt() }
       #expect(error?.code == .conflict)
     }
-    let missing = #expect(throws: CatalogError.self) {
+    let missing = #expect(throws: TarnError.self) {
       try lake.catalog.pin(VersionName(name: "laion", number: 9), reason: "")
     }
     #expect(missing?.code == .notFound)
@@ -101,7 +102,7 @@ import Testing
   @Test func whatIsGoneCannotBePinned() throws {
     let lake = try TemporaryLake()
     try CatalogFixture.fill(lake)
-    let error = #expect(throws: CatalogError.self) {
+    let error = #expect(throws: TarnError.self) {
       try lake.catalog.pin(VersionName(name: "gone", number: 1), reason: "")
     }
     #expect(error?.code == .inputsMissing)

@@ -1,7 +1,8 @@
+import Base
 import Catalog
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct ExportTests {
   private func export(_ lake: TemporaryLake) throws -> VersionExport {
@@ -49,7 +50,7 @@ import Testing
     let document = try export(filled())
     let lake = try TemporaryLake()
     _ = try lake.addSource("images", count: 3)
-    let error = #expect(throws: CatalogError.self) { try lake.catalog.adopt(document.sources[0]) }
+    let error = #expect(throws: TarnError.self) { try lake.catalog.adopt(document.sources[0]) }
     #expect(error?.code == .conflict)
   }
 
@@ -61,7 +62,7 @@ import Testing
     try Disk.writeAtomically(Array(text.utf8), to: path)
     let document = try VersionExport(reading: path)
     let empty = try TemporaryLake()
-    let error = #expect(throws: CatalogError.self) { try empty.catalog.adopt(document.sources[0]) }
+    let error = #expect(throws: TarnError.self) { try empty.catalog.adopt(document.sources[0]) }
     #expect(error?.code == .usage)
   }
 
@@ -69,13 +70,13 @@ import Testing
   func whatIsNoDocumentIsRefused(text: String) throws {
     let directory = try TemporaryDirectory()
     try Disk.writeAtomically(Array(text.utf8), to: directory.path + "/v.json")
-    let error = #expect(throws: CatalogError.self) { try VersionExport(reading: directory.path + "/v.json") }
+    let error = #expect(throws: TarnError.self) { try VersionExport(reading: directory.path + "/v.json") }
     #expect(error?.code == .usage)
   }
 
   @Test func anUnfinishedVersionHasNoDocument() throws {
     let lake = try filled()
-    let error = #expect(throws: CatalogError.self) {
+    let error = #expect(throws: TarnError.self) {
       try lake.catalog.export(VersionName(name: "laion", number: 2))
     }
     #expect(error?.code == .conflict)

@@ -1,8 +1,9 @@
+import Base
 import Catalog
 import Foundation
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct GarbageTests {
   private let week = Duration.seconds(7 * 86400)

@@ -1,7 +1,7 @@
 import Catalog
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 /// A write that would break an invariant, and which one.
 struct HostileWrite: Sendable, CustomTestStringConvertible {

@@ -1,9 +1,10 @@
+import Base
 import Catalog
 import Foundation
 import GRDB
 import Migrations
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct MigrationTests {
   /// Digests of the migrations that have landed: a landed file is never edited.
@@ -80,7 +81,7 @@ import Testing
     let lake = try TemporaryLake()
     let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
     try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA user_version = 9999") }
-    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: lake.root, writing: nil) }
+    let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: nil) }
     #expect(error?.code == .schemaNewer)
   }
 
@@ -88,13 +89,13 @@ import Testing
     let directory = try TemporaryDirectory()
     let queue = try DatabaseQueue(path: directory.path + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "CREATE TABLE t (x)") }
-    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: directory.path, writing: nil) }
+    let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: directory.path, writing: nil) }
     #expect(error?.code == .noLake)
   }
 
   @Test func aSecondWriterIsToldWhoHoldsTheLock() throws {
     let lake = try TemporaryLake()
-    let error = #expect(throws: CatalogError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
+    let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
     #expect(error?.code == .locked)
     #expect(error?.message.contains("pid \(ProcessInfo.processInfo.processIdentifier), init") == true)
     _ = try LakeCatalog.open(root: lake.root, writing: nil)

@@ -1,8 +1,9 @@
+import Base
 import Catalog
 import Foundation
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct ShardLifeTests {
   private func bytes(_ text: String, path: String, lake: TemporaryLake) throws -> FetchedBytes {
@@ -94,10 +95,10 @@ import Testing
   @Test func aNameIsTakenOnce() throws {
     let lake = try TemporaryLake()
     _ = try lake.addSource("images", count: 1)
-    let error = #expect(throws: CatalogError.self) { try lake.addSource("images", count: 1) }
+    let error = #expect(throws: TarnError.self) { try lake.addSource("images", count: 1) }
     #expect(error?.code == .conflict)
     for name in ["", ".x", "-x", "a/b", "a b", String(repeating: "x", count: 65), "ü"] {
-      let error = #expect(throws: CatalogError.self) { try lake.addSource(name, count: 1) }
+      let error = #expect(throws: TarnError.self) { try lake.addSource(name, count: 1) }
       #expect(error?.code == .usage)
     }
   }
@@ -117,7 +118,7 @@ import Testing
     "https:///x", "file://host/x", "https://host/a b",
   ])
   func itRefusesWhatCannotBeFetched(text: String) {
-    let error = #expect(throws: CatalogError.self) { try URLTemplate(parsing: text) }
+    let error = #expect(throws: TarnError.self) { try URLTemplate(parsing: text) }
     #expect(error?.code == .usage)
     #expect(error?.description.contains("secret") == false)
   }
@@ -128,7 +129,7 @@ import Testing
     ("https://host/{ordinal}.npy?sig=hidden", "sig"),
   ])
   func itKeepsNoSecretUnlessItIsToldTo(text: String, item: String) throws {
-    let error = #expect(throws: CatalogError.self) { try URLTemplate(parsing: text) }
+    let error = #expect(throws: TarnError.self) { try URLTemplate(parsing: text) }
     #expect(error?.code == .usage)
     #expect(error?.message.contains("'\(item)'") == true)
     #expect(error?.description.contains("hidden") == false)
@@ -140,6 +141,6 @@ import Testing
     "https://h/..", "https://h/.x", "https://h/", "https://h/-x", "https://h/a%2fb", "https://h/a%5cb", "https://h/%00",
   ])
   func aRemoteNameCannotLeaveTheCache(url: String) {
-    #expect(throws: CatalogError.self) { try URLTemplate.fileName(of: url) }
+    #expect(throws: TarnError.self) { try URLTemplate.fileName(of: url) }
   }
 }

@@ -1,7 +1,7 @@
-import Catalog
+import Base
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct ThreadedWorkTests {
   private struct Refusal: Error, Equatable {}

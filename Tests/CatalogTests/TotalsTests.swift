@@ -1,9 +1,10 @@
+import Base
 import Catalog
 import Foundation
 import GRDB
 import Migrations
-import TestSupport
 import Testing
+import TestSupport
 
 /// Random writes of a connection that knows nothing of tarn, allowed ones and
 /// refused ones: the totals are always what there is to count.

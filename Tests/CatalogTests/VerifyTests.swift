@@ -1,9 +1,10 @@
+import Base
 import Catalog
 import Foundation
-import GRDB
 import Glibc
-import TestSupport
+import GRDB
 import Testing
+import TestSupport
 
 @Suite struct VerifyTests {
   /// What happens to a file.

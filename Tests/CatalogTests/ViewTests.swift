@@ -1,7 +1,8 @@
+import Base
 import Catalog
 import GRDB
-import TestSupport
 import Testing
+import TestSupport
 
 /// The views are the public SQL interface: their columns are pinned here.
 @Suite struct ViewTests {
@@ -102,14 +103,14 @@ import Testing
   ])
   func itRefusesAnythingButOneSelect(sql: String) throws {
     let lake = try TemporaryLake()
-    let error = #expect(throws: CatalogError.self) { try run(sql, lake) }
+    let error = #expect(throws: TarnError.self) { try run(sql, lake) }
     #expect(error?.code == .usage)
   }
 
   @Test func itStopsAQueryThatRunsAway() throws {
     let lake = try TemporaryLake()
     let endless = "WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
-    let error = #expect(throws: CatalogError.self) { try run(endless, lake, limit: .milliseconds(30)) }
+    let error = #expect(throws: TarnError.self) { try run(endless, lake, limit: .milliseconds(30)) }
     #expect(error?.code == .usage)
   }
 }

@@ -1,12 +1,12 @@
 // S6: a redirect never leads further inside than where it comes from. Here
 // 127.0.0.2 stands for the Internet, which a test does not ask.
 
-import Catalog
+import Base
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct AddressScopeTests {
   @Test(arguments: [

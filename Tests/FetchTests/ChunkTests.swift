@@ -1,12 +1,13 @@
 // Chunks: their states prove what the whole digest proves, damage is found by
 // them, and only what is damaged is fetched again.
 
+import Base
 import Catalog
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 /// A shard of 41 MiB and a bit: two whole chunks and a short one.
 private let large: [UInt8] = {
@@ -177,8 +178,8 @@ private final class Script: Sendable {
     try flip(100, path)
     let before = bytes(at: path)
     server.stop()
-    var error: FetchError?
-    do { _ = try mend() } catch let thrown as FetchError { error = thrown }
+    var error: TarnError?
+    do { _ = try mend() } catch let thrown as TarnError { error = thrown }
     #expect(error?.message.contains("chunk 0 of \(shard.name)") == true)
     #expect(bytes(at: path) == before)
   }

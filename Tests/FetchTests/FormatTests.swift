@@ -1,12 +1,13 @@
 // Shards that are not .npy files: what their first bytes must say, and what is
 // asked of formats that do not tell their length there.
 
-import Catalog
+import Base
+import Features
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 private func number(_ value: Int, _ width: Int = 4) -> [UInt8] { (0..<width).map { UInt8(value >> (8 * $0) & 255) } }
 

@@ -1,12 +1,12 @@
 // Every hostile answer, fresh and on resume, with the size known and unknown:
 // right bytes or a named error, and never wrong bytes.
 
-import Catalog
+import Base
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 /// A way to answer a request for a shard, the partial being `held` bytes long.
 private struct HostileAnswer: Sendable, CustomTestStringConvertible {

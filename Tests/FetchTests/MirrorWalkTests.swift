@@ -1,5 +1,6 @@
 // Retries, backoff and mirrors, without a network.
 
+import Base
 import Fetch
 import Testing
 
@@ -12,15 +13,15 @@ private func walk(mirrors: Int = 2, _ change: (inout FetchConfiguration) -> Void
   return MirrorWalk(mirrorCount: mirrors, configuration: configuration)
 }
 
-private let temporary = AttemptFailure.temporary(after: nil, FetchError(.temporary, "503"))
-private func fault(_ code: FetchError.Code) -> AttemptFailure { .mirrorFault(FetchError(code, "\(code)")) }
+private let temporary = AttemptFailure.temporary(after: nil, TarnError(.temporary, "503"))
+private func fault(_ code: TarnError.Code) -> AttemptFailure { .mirrorFault(TarnError(code, "\(code)")) }
 
 @Suite struct MirrorWalkTests {
-  var jitter = JitterGenerator(seed: 1)
+  var jitter = SplitMix64(seed: 1)
 
   @Test mutating func backsOffWithFullJitterUnderTheCap() {
     for seed in 0..<200 {
-      jitter = JitterGenerator(seed: UInt64(seed))
+      jitter = SplitMix64(seed: UInt64(seed))
       var walk = walk { $0.attemptsPerMirror = 10 }
       for attempt in 0..<9 {
         guard case .again(let wait) = walk.step(after: temporary, heldByteCount: 0, using: &jitter) else {
@@ -34,13 +35,13 @@ private func fault(_ code: FetchError.Code) -> AttemptFailure { .mirrorFault(Fet
 
   @Test mutating func obeysTheWaitThatTheServerAskedFor() {
     var walk = walk()
-    let failure = AttemptFailure.temporary(after: .seconds(42), FetchError(.temporary, "429"))
+    let failure = AttemptFailure.temporary(after: .seconds(42), TarnError(.temporary, "429"))
     #expect(walk.step(after: failure, heldByteCount: 0, using: &jitter) == .again(after: .seconds(42)))
   }
 
   @Test mutating func r6StartsOverTwiceAndThenBlamesTheMirror() {
     var walk = walk()
-    let restart = AttemptFailure.restart(FetchError(.integrity, "416"))
+    let restart = AttemptFailure.restart(TarnError(.integrity, "416"))
     #expect(walk.step(after: restart, heldByteCount: 9, using: &jitter) == .again(after: .zero))
     #expect(walk.step(after: restart, heldByteCount: 9, using: &jitter) == .again(after: .zero))
     #expect(walk.step(after: restart, heldByteCount: 9, using: &jitter) == .mirror(1))
@@ -85,11 +86,11 @@ private func fault(_ code: FetchError.Code) -> AttemptFailure { .mirrorFault(Fet
   }
 
   @Test(arguments: [
-    ([FetchError.Code.absent, .absent], FetchError.Code.absent), ([.absent, .temporary], .temporary),
+    ([TarnError.Code.absent, .absent], TarnError.Code.absent), ([.absent, .temporary], .temporary),
     ([.temporary, .absent], .temporary), ([.integrity, .absent], .integrity), ([.absent, .refused], .refused),
     ([.tls, .refused], .tls),
   ])
-  mutating func reportsTheFailureThatLeavesMostHope(codes: [FetchError.Code], wanted: FetchError.Code) {
+  mutating func reportsTheFailureThatLeavesMostHope(codes: [TarnError.Code], wanted: TarnError.Code) {
     var walk = walk { $0.attemptsPerMirror = 1 }
     var last: MirrorWalk.Step?
     for code in codes {

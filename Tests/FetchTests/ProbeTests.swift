@@ -1,12 +1,13 @@
 // HEAD requests to mirrors that behave and mirrors that do not, and what the
 // catalog makes of their answers.
 
+import Base
 import Catalog
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 /// Asks about one shard on one mirror.
 private func probe(
@@ -231,9 +232,9 @@ private let shard = makeShard(rows: 50)
     let backlog = DiskBacklog()
     backlog.add(DiskBacklog.fullByteCount)
     #expect(backlog.awaitsRoom())
-    #expect(backlog.remove(1, failure: FetchError(.diskFull, "full")))
+    #expect(backlog.remove(1, failure: TarnError(.diskFull, "full")))
     #expect(!backlog.awaitsRoom())
-    _ = backlog.remove(1, failure: FetchError(.io, "later"))
+    _ = backlog.remove(1, failure: TarnError(.io, "later"))
     #expect(backlog.failure?.code == .diskFull)
   }
 }

@@ -1,7 +1,7 @@
 import Fetch
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct RateTimetableTests {
   private func parse(_ text: String) -> RateTimetable? {

@@ -1,12 +1,12 @@
 // Redirects and the secrets that must not follow them, and shards that are
 // files on this machine.
 
-import Catalog
+import Base
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct RedirectTests {
   let directory: TemporaryDirectory

@@ -1,5 +1,6 @@
 // The rules of prior HTTP accidents, each by its number, without a socket.
 
+import Base
 import Fetch
 import Foundation
 import Testing
@@ -217,7 +218,7 @@ private func kind(_ verdict: Verdict) -> String {
     for location in [
       "http://a.example/x", "ftp://a.example/x", "file:///etc/passwd", "https://u:p@b.example/", "gopher://x/",
     ] {
-      #expect(throws: FetchError.self, "\(location)") { _ = try secure.redirected(to: location) }
+      #expect(throws: TarnError.self, "\(location)") { _ = try secure.redirected(to: location) }
     }
   }
 

@@ -1,12 +1,13 @@
 // Rules of fetching that no other suite shows by itself: R8, R16, R17, S5, D5,
 // D6, D7; and what a slow connection and a live limit do.
 
+import Base
 import Catalog
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct RuleTests {
   @Test func r8ABodyThatEndsWithItsConnectionIsPartialUntilTheSizeIsReached() async throws {
@@ -71,12 +72,12 @@ import Testing
     "http://h/a%0Ab", "http://h/a%7Fb", "http://h/" + String(repeating: "a", count: 256),
   ])
   func s5NoNameLeavesTheDirectoryOfItsShards(url: String) {
-    #expect(throws: CatalogError.self) { try URLTemplate.fileName(of: url) }
+    #expect(throws: TarnError.self) { try URLTemplate.fileName(of: url) }
   }
 
   @Test func d7OneProcessWritesToALake() throws {
     let lake = try TemporaryLake()
-    #expect(throws: CatalogError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
+    #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
   }
 }
 
@@ -256,7 +257,7 @@ import Testing
       try address("s3://bucket/a%20b.npy", ["AWS_ENDPOINT_URL": "http://127.0.0.1:9/"])
         == "http://127.0.0.1:9/bucket/a%20b.npy")
     for text in ["s3://", "s3://bucket", "s3://bucket/", "s3:///a.npy", "s3://u:p@bucket/a", "s3://b/a"] {
-      #expect(throws: FetchError.self) { try address(text, [:]) }
+      #expect(throws: TarnError.self) { try address(text, [:]) }
     }
   }
 

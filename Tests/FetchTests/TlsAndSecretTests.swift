@@ -1,12 +1,13 @@
 // TLS with a certificate authority made for the test, servers that drip, and
 // secrets looked for in everything a sync leaves behind and says.
 
+import Base
 import Catalog
 import Fetch
 import Foundation
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
 
 /// Runs openssl to its end.
 private func openssl(_ arguments: String, in directory: String) throws {

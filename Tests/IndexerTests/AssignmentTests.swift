@@ -1,11 +1,11 @@
+import Base
 import CKernels
-import Catalog
+import Features
 import Foundation
-import Logging
-import TestSupport
-import Testing
-
 import Indexer
+import Logging
+import Testing
+import TestSupport
 
 /// The definition, written out: lanes, tree, greatest score, lowest row.
 func referenceScore(_ x: ArraySlice<Float>, _ y: ArraySlice<Float>) -> Double {
@@ -271,15 +271,15 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
   @Test func refusesRowsAndVectorsThatAreNotFinite() throws {
     let good = FeatureMatrix([1, 2, 3, 4, 0, 0], dimension: 2)
     let bad = FeatureMatrix([1, 2, 0, 0, .nan, 4, 5, .infinity], dimension: 2)
-    let rows = try #require(throws: IndexerError.self) { _ = try AssignmentEngine(rows: bad) }
+    let rows = try #require(throws: TarnError.self) { _ = try AssignmentEngine(rows: bad) }
     #expect(rows.code == .badFeatures && rows.message.contains("row 2 "))
     let engine = try AssignmentEngine(rows: good, tileVectors: 1)
-    let vectors = try #require(throws: IndexerError.self) { _ = try engine.best(of: bad) }
+    let vectors = try #require(throws: TarnError.self) { _ = try engine.best(of: bad) }
     #expect(vectors.code == .badFeatures && vectors.message.contains("row 2 "))
-    let listed = try #require(throws: IndexerError.self) { _ = try engine.best(of: bad, listed: [0, 3, 1]) }
+    let listed = try #require(throws: TarnError.self) { _ = try engine.best(of: bad, listed: [0, 3, 1]) }
     #expect(listed.message.contains("row 3 "))
-    #expect(throws: IndexerError.self) { _ = try engine.best(of: FeatureMatrix([1, 2, 3], dimension: 3)) }
-    #expect(throws: IndexerError.self) { _ = try AssignmentEngine(rows: FeatureMatrix([], dimension: 3)) }
+    #expect(throws: TarnError.self) { _ = try engine.best(of: FeatureMatrix([1, 2, 3], dimension: 3)) }
+    #expect(throws: TarnError.self) { _ = try AssignmentEngine(rows: FeatureMatrix([], dimension: 3)) }
     #expect(try engine.best(of: FeatureMatrix([], dimension: 2)) == Winners())
   }
 
@@ -290,7 +290,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
       #expect(try AssignmentBackend.choose(logger: logger, environment: ["TARN_ENGINE": backend.rawValue]) == backend)
     }
     #expect(try AssignmentBackend.choose(logger: logger, environment: [:]) == available[0])
-    let error = try #require(throws: IndexerError.self) {
+    let error = try #require(throws: TarnError.self) {
       _ = try AssignmentBackend.choose(logger: logger, environment: ["TARN_ENGINE": "abacus"])
     }
     #expect(error.code == .usage && error.message.contains("abacus"))

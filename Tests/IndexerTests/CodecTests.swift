@@ -1,5 +1,6 @@
 // The codecs against FAISS's own encoder, and their paths against each other.
 
+import Base
 import CCodec
 import CFaiss
 import Indexer

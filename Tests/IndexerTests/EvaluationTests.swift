@@ -1,12 +1,13 @@
 // Exact neighbours against a sort of all scores.
 
-import CKernels
+import Base
 import Catalog
+import CKernels
+import Features
 import Foundation
-import TestSupport
-import Testing
-
 import Indexer
+import Testing
+import TestSupport
 
 @Suite struct ExactNeighborsTests {
   /// The answer by definition: every score, sorted.

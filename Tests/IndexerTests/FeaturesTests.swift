@@ -1,10 +1,9 @@
+import Base
 import CKernels
-import Catalog
+import Features
 import Foundation
-import TestSupport
 import Testing
-
-import Indexer
+import TestSupport
 
 @Suite struct FeaturesTests {
   /// A directory that goes with the test.
@@ -88,7 +87,7 @@ import Indexer
             level, data, type == .float16 ? 0 : 1, dimension, 18, rows, &cause)
           #expect(first == zero && cause == 3)
         }
-        let error = try #require(throws: IndexerError.self) { try file.requireGoodRows() }
+        let error = try #require(throws: TarnError.self) { try file.requireGoodRows() }
         #expect(error.code == .badFeatures && error.message.contains("row 5 holds a NaN"))
       }
     }
@@ -101,9 +100,9 @@ import Indexer
   @Test func refusesWhatIsNotAWholeMatrixOfTheWantedKind() throws {
     let directory = try Directory()
     let whole = npy("<f2", 3, 4, [UInt8](repeating: 1, count: 24))
-    func refusal(_ bytes: [UInt8], dimension: Int? = 4, _ type: ElementType? = .float16) throws -> IndexerError {
+    func refusal(_ bytes: [UInt8], dimension: Int? = 4, _ type: ElementType? = .float16) throws -> TarnError {
       let path = try directory.write(bytes)
-      let error = try #require(throws: IndexerError.self) {
+      let error = try #require(throws: TarnError.self) {
         _ = try FeatureFile(path, dimension: dimension, elementType: type)
       }
       #expect(error.message.contains(path))
@@ -120,9 +119,9 @@ import Indexer
     #expect(try refusal(whole, dimension: 5).message.contains("rows of 4 elements, not 5"))
     #expect(try refusal(whole, .float32).message.contains("holds float16, not float32"))
     #expect(try refusal(npy("<f8", 1, 4, [UInt8](repeating: 1, count: 32))).message.contains("dtype"))
-    let missing = try #require(throws: IndexerError.self) { _ = try FeatureFile(directory.path + "/none.npy") }
+    let missing = try #require(throws: TarnError.self) { _ = try FeatureFile(directory.path + "/none.npy") }
     #expect(missing.code == .inputsMissing)
-    #expect(throws: IndexerError.self) { _ = try FeatureFile(directory.path) }
+    #expect(throws: TarnError.self) { _ = try FeatureFile(directory.path) }
   }
 
   @Test func aFileWithoutRowsIsAMatrixWithoutRows() throws {

@@ -1,8 +1,8 @@
 // Trained indexes and output shards: the bytes are FAISS's own, and nothing
 // else is read.
 
+import Base
 import CFaiss
-import Catalog
 import Indexer
 import Testing
 

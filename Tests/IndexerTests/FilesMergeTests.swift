@@ -1,6 +1,6 @@
 // The merge: its output is the file FAISS itself would write, and its guards.
 
-import Catalog
+import Base
 import Foundation
 import Indexer
 import Testing
@@ -149,7 +149,7 @@ struct FilesMergeTests {
         temporaryPath: scratch.file("output.tmp")
       ) {
         calls += 1
-        if calls == 2 { throw IndexerError(.interrupted, "stopped") }
+        if calls == 2 { throw TarnError(.interrupted, "stopped") }
       }
     }
     #expect(scratch.names == ["segment-0"])

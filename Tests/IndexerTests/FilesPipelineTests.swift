@@ -1,8 +1,8 @@
 // The pipeline of the large files: digests computed side by side are SHA-256,
 // bytes do not depend on buffers, and a disk that refuses leaves nothing.
 
+import Base
 import CSha256
-import Catalog
 import Foundation
 import Indexer
 import Testing
@@ -134,7 +134,7 @@ struct FilesPipelineTests {
           inputs, trained: sample.trained, trainedDigest: trainedDigest, to: path + "/output",
           temporaryPath: path + "/output.tmp", buffers: BufferPlan(byteCount: 4096, count: 2, batchByteCount: 4000))
         exit(1)
-      } catch let error as CatalogError where error.code == .diskFull {
+      } catch let error as TarnError where error.code == .diskFull {
         exit(0)
       }
     }

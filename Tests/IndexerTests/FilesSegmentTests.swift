@@ -1,6 +1,6 @@
 // Segments: their bytes, and what is refused.
 
-import Catalog
+import Base
 import Foundation
 import Indexer
 import Testing

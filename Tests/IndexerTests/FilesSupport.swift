@@ -1,8 +1,8 @@
 // What the tests of codecs, files and search share: seeded vectors, a scratch
 // directory, and FAISS's own writer to compare with.
 
+import Base
 import CFaiss
-import Catalog
 import Foundation
 import Indexer
 import Testing
@@ -157,15 +157,15 @@ func withRecipe(
   #expect(status == 0, "\(String(decoding: error.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))")
 }
 
-/// Expects an IndexerError of one code, whose message names what it should.
+/// Expects an TarnError of one code, whose message names what it should.
 func expectRefusal(
-  _ code: IndexerError.Code, naming text: String = "", sourceLocation: SourceLocation = #_sourceLocation,
+  _ code: TarnError.Code, naming text: String = "", sourceLocation: SourceLocation = #_sourceLocation,
   _ body: () throws -> Void
 ) {
   do {
     try body()
     Issue.record("nothing was refused", sourceLocation: sourceLocation)
-  } catch let error as IndexerError {
+  } catch let error as TarnError {
     #expect(error.code == code, "\(error)", sourceLocation: sourceLocation)
     #expect(text.isEmpty || error.description.contains(text), "\(error)", sourceLocation: sourceLocation)
     #expect(!error.description.contains("\n"), sourceLocation: sourceLocation)

@@ -1,10 +1,10 @@
 // The formats of feature files: good ones are read alike, and each way to be
 // bad has its line.
 
-import Catalog
-import Indexer
-import TestSupport
+import Base
+import Features
 import Testing
+import TestSupport
 
 struct FormatsTests {
   @Test func everyFormatGivesTheSameRows() throws {
@@ -134,7 +134,7 @@ struct FormatsTests {
     for (name, data, says) in Self.hostile() {
       let path = scratch.file(name)
       try write(data, to: path)
-      let error = try #require(throws: IndexerError.self, "\(name)") { _ = try FeatureFile(path) }
+      let error = try #require(throws: TarnError.self, "\(name)") { _ = try FeatureFile(path) }
       #expect(error.code == .badFeatures, "\(name)")
       #expect(
         error.message.hasPrefix(path) && error.message.contains(says), "\(name): \(error.message)")

@@ -2,10 +2,11 @@
 // and a short run of changed files with every test. `make fuzz` is the long one,
 // led by coverage.
 
+internal import Base
 import Foundation
 import FuzzReaders
-import TestSupport
 import Testing
+import TestSupport
 
 /// Changes files as damage and malice do.
 private struct Mutator {

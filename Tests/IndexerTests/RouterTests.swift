@@ -1,13 +1,14 @@
 // The router: arithmetic that is the same everywhere, training that resumes to
 // the bit, and the file that holds router and assigner.
 
+import Base
 import CFaiss
 import CKernels
-import Catalog
+import Features
 import Foundation
 import Indexer
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct RouterArithmeticTests {
   @Test(arguments: [1, 2, 3, 4, 5])

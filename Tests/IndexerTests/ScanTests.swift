@@ -1,13 +1,14 @@
 // The scanning kernels against the definition: every level of the CPU, codec,
 // shape and cut gives the rows, the scores and the order of brute force.
 
+import Base
 import CKernels
 import CScan
-import Catalog
+import Features
 import Foundation
 import Indexer
-import TestSupport
 import Testing
+import TestSupport
 
 /// Rows and queries, and the answer by definition.
 private struct Case {

@@ -1,8 +1,8 @@
 // Searching a version: the answer by definition, and FAISS's.
 
+import Base
 import CFaiss
 import CKernels
-import Catalog
 import Indexer
 import Testing
 

@@ -1,8 +1,8 @@
 // Files that PyTorch itself wrote, see Tests/Fixtures/torch.
 
-import Catalog
+import Base
+import Features
 import Foundation
-import Indexer
 import Testing
 
 struct TorchFileTests {
@@ -31,7 +31,7 @@ struct TorchFileTests {
     ("legacy", "PyTorch 1.6"),
   ])
   func whatIsNotOneIsRefusedWithItsCause(name: String, says: String) throws {
-    let error = try #require(throws: IndexerError.self) { _ = try FeatureFile(path(name)) }
+    let error = try #require(throws: TarnError.self) { _ = try FeatureFile(path(name)) }
     #expect(error.code == .badFeatures && error.message.contains(says), "\(error.message)")
   }
 }

@@ -1,8 +1,9 @@
-import Catalog
+import Base
+import Features
 import Foundation
 import Indexer
-import TestSupport
 import Testing
+import TestSupport
 
 /// A directory that goes with the test.
 private final class Directory {
@@ -59,9 +60,9 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
   }
 
   @Test func refusesMorePairsThanThereAre() throws {
-    let error = try #require(throws: IndexerError.self) { try TrainingSample(count: 6, rowCounts: [2, 3], seed: 0) }
+    let error = try #require(throws: TarnError.self) { try TrainingSample(count: 6, rowCounts: [2, 3], seed: 0) }
     #expect(error.code == .usage && error.message == "6 training pairs were asked for and there are 5")
-    #expect(throws: IndexerError.self) { try TrainingSample(count: nil, rowCounts: [], seed: 0) }
+    #expect(throws: TarnError.self) { try TrainingSample(count: nil, rowCounts: [], seed: 0) }
     #expect(try TrainingSample(count: nil, rowCounts: [2, 1], seed: 0).rows == [[0, 1], [0]])
   }
 }
@@ -107,11 +108,11 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
     }
     #expect(try gather([1], .normalise) == [0.6, 0.8])
     #expect(try gather([0], .refuse) == [0.6, 0.8])
-    let long = try #require(throws: IndexerError.self) { try gather([0, 1], .refuse) }
+    let long = try #require(throws: TarnError.self) { try gather([0, 1], .refuse) }
     #expect(long.code == .badFeatures && long.message.hasSuffix("row 1 has length 5.0, not 1"))
-    let nan = try #require(throws: IndexerError.self) { try gather([2], .normalise) }
+    let nan = try #require(throws: TarnError.self) { try gather([2], .normalise) }
     #expect(nan.message.hasSuffix("row 2 holds a NaN"))
-    let beyond = try #require(throws: IndexerError.self) { try gather([3], .normalise) }
+    let beyond = try #require(throws: TarnError.self) { try gather([3], .normalise) }
     #expect(beyond.code == .inputsMissing)
     #expect(!FileManager.default.fileExists(atPath: directory.path + "/n.tmp"), "a failed gather leaves nothing")
   }
@@ -175,8 +176,8 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
     }
     #expect(try search().tileCount == 12 && state == whole)
     let other = try NearestImages(images: images, captions: captions, inputs: .of("others"))
-    #expect(try #require(throws: IndexerError.self) { try other.load(path) }.code == .integrity)
-    #expect(throws: IndexerError.self) {
+    #expect(try #require(throws: TarnError.self) { try other.load(path) }.code == .integrity)
+    #expect(throws: TarnError.self) {
       try NearestImages(images: images, captions: FeatureMatrix([1, 0], dimension: 2), inputs: inputs)
     }
   }
@@ -353,15 +354,15 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
     let data = Data(seed: 9, images: 200, captions: 300, dimension: 10)
     let training = try data.training(12)
     try training.save(training.initialState(), as: path)
-    #expect(try #require(throws: IndexerError.self) { try data.training(13).load(path) }.code == .integrity)
-    #expect(try #require(throws: IndexerError.self) { try data.training(12, seed: 6).load(path) }.code == .integrity)
-    #expect(try #require(throws: IndexerError.self) { try training.load(path + "x") }.code == .inputsMissing)
+    #expect(try #require(throws: TarnError.self) { try data.training(13).load(path) }.code == .integrity)
+    #expect(try #require(throws: TarnError.self) { try data.training(12, seed: 6).load(path) }.code == .integrity)
+    #expect(try #require(throws: TarnError.self) { try training.load(path + "x") }.code == .inputsMissing)
     var bytes = try Foundation.Data(contentsOf: URL(fileURLWithPath: path))
     bytes[bytes.count / 2] ^= 1
     try bytes.write(to: URL(fileURLWithPath: path))
-    #expect(try #require(throws: IndexerError.self) { try training.load(path) }.message.hasSuffix("is damaged"))
+    #expect(try #require(throws: TarnError.self) { try training.load(path) }.message.hasSuffix("is damaged"))
     try bytes.prefix(50).write(to: URL(fileURLWithPath: path))
-    #expect(throws: IndexerError.self) { try training.load(path) }
+    #expect(throws: TarnError.self) { try training.load(path) }
   }
 
   @Test func theControlIsSphericalKMeansOnTheImages() throws {
@@ -385,12 +386,12 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
   @Test func refusesMoreListsThanDistinctNearestImagesAndRowsThatAreNotUnit() throws {
     var data = Data(seed: 11, images: 50, captions: 20, dimension: 5)
     data.q = data.q.map { $0 % 4 }
-    let error = try #require(throws: IndexerError.self) { try data.training(21) }
+    let error = try #require(throws: TarnError.self) { try data.training(21) }
     #expect(error.code == .usage)
     #expect(error.message == "nlist is 21 and the training set has \(Set(data.q).count) distinct nearest images")
-    #expect(throws: IndexerError.self) { try data.training(0) }
+    #expect(throws: TarnError.self) { try data.training(0) }
     for j in 0..<5 { data.captions[7 * 5 + j] *= 2 }
-    let long = try #require(throws: IndexerError.self) { try data.training(2).initialState() }
+    let long = try #require(throws: TarnError.self) { try data.training(2).initialState() }
     #expect(long.code == .badFeatures && long.message.hasPrefix("training caption 7 has length"))
   }
 }

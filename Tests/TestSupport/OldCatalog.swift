@@ -1,6 +1,7 @@
 // A catalog as an older tarn would have left it: the rows of a lake of today
 // under the first few migrations.
 
+internal import Base
 internal import Catalog
 internal import Foundation
 internal import GRDB

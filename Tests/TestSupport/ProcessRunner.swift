@@ -1,6 +1,7 @@
 // The built `tarn` as a process: arguments, environment and directory in;
 // bytes, exit status or signal out. No shell, and no wait without an end.
 
+internal import Base
 internal import Foundation
 internal import Glibc
 internal import Synchronization

@@ -1,20 +1,8 @@
 // Seeded randomness for the tests: the same cases on every machine.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, and a pure function of
-/// its seed.
-package struct SplitMix64: RandomNumberGenerator, Sendable {
-  private var state: UInt64
+internal import Base
 
-  package init(seed: UInt64) { state = seed }
-
-  package mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-
+extension SplitMix64 {
   /// A float in `-1..<1` with 24 random bits.
   package mutating func unit() -> Float {
     Float(Int32(truncatingIfNeeded: next() >> 39) - (1 << 24)) * 0x1p-24

@@ -1,5 +1,6 @@
 // A directory of its own for each test, gone afterwards.
 
+import Base
 package import Catalog
 internal import Foundation
 

@@ -1,26 +1,13 @@
 // The little that drawing needs: text that is safe in XML, numbers as SVG has
 // them, and the scales of axes.
 
+internal import Base
 internal import Foundation
 
 /// Pieces of XML.
 enum Markup {
   /// Text that stands for itself, in elements and in attributes.
-  static func text(_ value: String) -> String {
-    var result = ""
-    for scalar in value.unicodeScalars {
-      switch scalar {
-      case "&": result += "&amp;"
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      case "\"": result += "&quot;"
-      // XML 1.0 has no control characters, not even as references.
-      case _ where scalar.value < 0x20: result += " "
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result
-  }
+  static func text(_ value: String) -> String { value.escapedForXML }
 
   /// A coordinate, to a hundredth of a pixel.
   static func number(_ value: Double) -> String {

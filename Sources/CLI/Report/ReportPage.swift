@@ -1,5 +1,6 @@
 // One page that can be kept or sent: no script, no network, light and dark.
 
+internal import Base
 internal import Catalog
 internal import Foundation
 
@@ -60,7 +61,7 @@ extension ReportPage {
   ///   - k: The depth of the curves.
   ///   - catalog: Says what the versions are made of.
   /// - Returns: The page.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   static func of(_ evaluations: [Evaluation], k: Int, _ catalog: LakeCatalog) throws -> ReportPage {
     let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
     let names = evaluations.enumerated().map { index, evaluation in

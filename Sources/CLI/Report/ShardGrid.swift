@@ -1,5 +1,6 @@
 // One small square a shard, in order: what is here, what is done, what is left.
 
+internal import Base
 internal import Catalog
 internal import Foundation
 

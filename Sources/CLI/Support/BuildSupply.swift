@@ -1,6 +1,7 @@
 // The fetching side of `tarn build`: what the fetcher reports goes to the
 // handoff, and room comes from shards that are encoded.
 
+internal import Base
 internal import Catalog
 internal import Fetch
 internal import Foundation
@@ -57,7 +58,7 @@ final class BuildSupply: Sendable {
     do {
       let summary = try await sync.run()
       guard let first = summary.withoutRoom.first else { return }
-      throw CatalogError(
+      throw TarnError(
         .diskFull, "the budget of \(ByteSize.text(budget ?? 0)) has no room for \(first)", hint: "raise --budget")
     } catch {
       handoff.fail(error)

@@ -1,6 +1,7 @@
 // Questions that people ask of a lake, in SQL: in the documentation, in
 // Datasette's metadata, and run by a test.
 
+internal import Base
 internal import Catalog
 
 /// A question in SQL; `:name` is a parameter.

@@ -1,9 +1,7 @@
 // Exit codes: the one switch from errors to what a script sees.
 
 internal import ArgumentParser
-internal import Catalog
-internal import Fetch
-internal import Indexer
+internal import Base
 
 /// What tarn ends with; an unknown code is a failure.
 enum ExitStatus: Int32 {
@@ -56,11 +54,7 @@ struct Failure {
   /// for itself.
   init?(_ error: any Error) {
     switch error {
-    case let error as CatalogError:
-      self.init(Failure.status(of: error.code), error.message, error.hint)
-    case let error as FetchError:
-      self.init(Failure.status(of: error.code), error.message, error.hint)
-    case let error as IndexerError:
+    case let error as TarnError:
       self.init(Failure.status(of: error.code), error.message, error.hint)
     case let error as Outcome:
       self.init(error.status, error.message, nil)
@@ -87,38 +81,18 @@ struct Failure {
     ["exit": .integer(Int64(status.rawValue)), "message": .string(message), "hint": hint.map { .string($0) } ?? .null]
   }
 
-  private static func status(of code: CatalogError.Code) -> ExitStatus {
+  private static func status(of code: TarnError.Code) -> ExitStatus {
     switch code {
     case .noLake: .noLake
     case .locked: .locked
     case .schemaNewer: .schemaNewer
     case .usage, .conflict, .notFound: .usage
-    case .integrity: .integrity
-    case .inputsMissing: .inputsMissing
-    case .diskFull: .disk
-    case .io, .database: .failure
-    }
-  }
-
-  private static func status(of code: FetchError.Code) -> ExitStatus {
-    switch code {
-    case .usage: .usage
-    case .absent: .inputsMissing
+    case .integrity, .badFeatures: .integrity
+    case .inputsMissing, .absent: .inputsMissing
     case .temporary: .temporary
-    case .integrity: .integrity
     case .diskFull: .disk
     case .interrupted: .interrupted
-    case .refused, .tls, .io: .failure
-    }
-  }
-
-  private static func status(of code: IndexerError.Code) -> ExitStatus {
-    switch code {
-    case .usage: .usage
-    case .badFeatures, .integrity: .integrity
-    case .inputsMissing: .inputsMissing
-    case .interrupted: .interrupted
-    case .engine, .io: .failure
+    case .refused, .tls, .io, .database, .engine: .failure
     }
   }
 }

@@ -2,6 +2,7 @@
 // lake that has nothing, and compared with what the document says it came to.
 
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 internal import Fetch
 internal import Foundation
@@ -29,12 +30,12 @@ struct ExportReplay {
   /// Makes the version.
   ///
   /// - Returns: How it compares; also kept in the catalog.
-  /// - Throws: ``CatalogError``, ``IndexerError``, ``FetchError`` of a shard
+  /// - Throws: ``TarnError`` of a shard
   ///   that cannot be had; ``Outcome`` `.differs` for another trained index.
   func run() async throws -> Result {
     let startedAt = Timestamp.now()
     guard document.sources.contains(where: { $0.name == document.source }) else {
-      throw CatalogError(.usage, "the document has no source \(document.source.printable)")
+      throw TarnError(.usage, "the document has no source \(document.source.printable)")
     }
     for source in document.sources { _ = try catalog.adopt(source) }
     try await fetch()
@@ -57,7 +58,7 @@ struct ExportReplay {
     options.selection = wanted
     options.fetch = .ofTool
     let progress = global.progress("sync")
-    let failure = Mutex<FetchError?>(nil)
+    let failure = Mutex<TarnError?>(nil)
     let sync = SyncRun(catalog, options) { event in
       switch event {
       case .moved(let done, let total, let bytes, let totalBytes):
@@ -80,7 +81,7 @@ struct ExportReplay {
   private func train() async throws -> TrainedIndexRecord {
     let wanted = document.trained
     guard let method = TrainingMethod(rawValue: wanted.method), let codec = VectorCodec(rawValue: wanted.codec) else {
-      throw CatalogError(.schemaNewer, "the document's method or codec is not known", hint: "use a newer tarn")
+      throw TarnError(.schemaNewer, "the document's method or codec is not known", hint: "use a newer tarn")
     }
     let specification = try TrainingSpecification(parsing: wanted.spec)
     let options = TrainingOptions(
@@ -110,7 +111,7 @@ struct ExportReplay {
     guard let missing = MissingPolicy(rawValue: document.missing),
       let badRows = BadRowsPolicy(rawValue: document.badRows)
     else {
-      throw CatalogError(.schemaNewer, "the document's policies are not known", hint: "use a newer tarn")
+      throw TarnError(.schemaNewer, "the document's policies are not known", hint: "use a newer tarn")
     }
     let options = BuildOptions(
       name: try VersionName(parsing: document.version).name, trained: trained.name, images: document.source,

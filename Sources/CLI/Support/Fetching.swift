@@ -1,10 +1,11 @@
 // How this tool fetches: its name, its credentials, and limits as people set them.
 
 internal import ArgumentParser
+internal import Base
 internal import Catalog
+internal import Features
 internal import Fetch
 internal import Foundation
-internal import Indexer
 internal import Synchronization
 
 extension FetchConfiguration {

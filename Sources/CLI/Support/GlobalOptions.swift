@@ -1,6 +1,7 @@
 // The options every verb has, and how a verb opens its lake.
 
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 internal import Foundation
 internal import Logging
@@ -24,12 +25,12 @@ struct GlobalOptions: ParsableArguments {
   ///
   /// - Returns: What `--lake` or `TARN_LAKE` name, else the nearest lake at or
   ///   above the working directory.
-  /// - Throws: ``CatalogError`` `.noLake`.
+  /// - Throws: ``TarnError`` `.noLake`.
   func lakeRoot() throws -> String {
     if let lake { return lake }
     if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty { return named }
     if let found = LakeLayout.findRoot(from: FileManager.default.currentDirectoryPath) { return found }
-    throw CatalogError(
+    throw TarnError(
       .noLake, "there is no lake at or above \(FileManager.default.currentDirectoryPath)",
       hint: "make one with `tarn init`, or name one with --lake")
   }
@@ -61,7 +62,7 @@ struct WriterOptions: ParsableArguments {
   ///   - global: Names the lake.
   ///   - verb: The command, told to others that find the lake locked.
   /// - Returns: The catalog, with the writer lock held.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   func open(_ global: GlobalOptions, verb: String) throws -> LakeCatalog {
     let catalog = try LakeCatalog.open(root: global.lakeRoot(), writing: verb, wait: wait?.duration ?? .zero)
     try catalog.settleInterruptedShards()

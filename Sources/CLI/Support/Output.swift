@@ -1,6 +1,6 @@
 // What goes to stdout (data) and to stderr (everything else).
 
-internal import Catalog
+internal import Base
 internal import Foundation
 internal import Synchronization
 

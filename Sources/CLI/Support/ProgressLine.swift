@@ -1,5 +1,6 @@
 // Progress on stderr: live lines on a terminal, a sparse plain one elsewhere.
 
+internal import Base
 internal import Foundation
 internal import Synchronization
 

@@ -1,5 +1,6 @@
 // What `sync --dry-run` says.
 
+internal import Base
 internal import Catalog
 internal import Fetch
 

@@ -1,6 +1,7 @@
 // Tables for people, and the same rows for programs.
 
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 
 /// How rows are printed.
@@ -88,12 +89,5 @@ struct Table {
   private static func csv(_ text: String) -> String {
     guard text.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline }) else { return text }
     return "\"" + text.replacing("\"", with: "\"\"") + "\""
-  }
-}
-
-extension String {
-  /// The text on one line, without control characters.
-  fileprivate var printableCell: String {
-    String(String.UnicodeScalarView(unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
   }
 }

@@ -1,7 +1,7 @@
 // What this build is, and what it runs on: recorded with every version and
 // rebuild, and by invariant 3 without effect on any byte.
 
-internal import Catalog
+internal import Base
 internal import Foundation
 
 /// This build of tarn.

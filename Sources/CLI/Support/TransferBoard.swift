@@ -1,6 +1,7 @@
 // What transfers under way look like: a line for each on a terminal, events for
 // programs.
 
+internal import Base
 internal import Catalog
 internal import Fetch
 internal import Foundation
@@ -34,7 +35,7 @@ final class TransferBoard: Sendable {
     var announcedAt: ContinuousClock.Instant?
     var retryCount = 0
     /// Shards that failed, by kind of failure.
-    var failureCounts: [FetchError.Code: Int] = [:]
+    var failureCounts: [TarnError.Code: Int] = [:]
   }
 
   /// Lines told of one kind before the others are only counted: a mirror that

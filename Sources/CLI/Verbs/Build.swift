@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 internal import Fetch
 internal import Foundation
@@ -161,9 +162,4 @@ extension BuildTimes {
     return parts.sorted { $0.1 > $1.1 }.map { name, time in String(format: "\(name) %.1f s", time.seconds) }
       .joined(separator: ", ")
   }
-}
-
-extension Duration {
-  /// The duration in seconds.
-  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

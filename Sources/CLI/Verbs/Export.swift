@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 
 /// `tarn export`: a version as one document.

@@ -1,7 +1,8 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
+internal import Features
 internal import Foundation
-internal import Indexer
 
 /// `tarn import`: adopt files that are on disk already.
 struct Import: ParsableCommand {
@@ -33,7 +34,7 @@ struct Import: ParsableCommand {
     let chosen = try files.map { file in
       let name = (file as NSString).lastPathComponent
       guard let shard = shards[name] else {
-        throw CatalogError(
+        throw TarnError(
           .notFound, "source \(source.name) has no shard named \(name.printable)",
           hint: "`tarn source show \(source.name)` lists them")
       }
@@ -55,7 +56,7 @@ struct Import: ParsableCommand {
 
   private func adopt(_ file: String, _ shard: Shard, _ source: Source, _ catalog: LakeCatalog) throws {
     let features = try FeatureFile(file, dimension: source.dimension, elementType: source.elementType)
-    guard let size = Disk.size(of: file) else { throw CatalogError(.inputsMissing, "\(file) is gone") }
+    guard let size = Disk.size(of: file) else { throw TarnError(.inputsMissing, "\(file) is gone") }
     let part = catalog.layout.partPath(source: source.name, shard: shard.name)
     try Disk.makeDirectory((part as NSString).deletingLastPathComponent)
     guard try catalog.reserve(shard, byteCount: size, budget: nil) else { return }
@@ -64,11 +65,11 @@ struct Import: ParsableCommand {
       try Disk.copy(file, to: part, into: hasher)
       let digest = hasher.digestSoFar()
       if let expected = shard.expectedDigest, expected != digest {
-        throw CatalogError(
+        throw TarnError(
           .integrity, "\(file) has SHA-256 \(digest.prefix(12)), the manifest says \(expected.prefix(12))")
       }
       if let expected = shard.expectedByteCount, expected != size {
-        throw CatalogError(.integrity, "\(file) has \(size) bytes, the manifest says \(expected)")
+        throw TarnError(.integrity, "\(file) has \(size) bytes, the manifest says \(expected)")
       }
       let path = LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       try Disk.moveIntoPlace(part, catalog.layout.shards + "/" + path)

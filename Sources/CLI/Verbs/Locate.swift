@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 
 /// `tarn locate`: from row ids to shards and rows.
@@ -29,12 +30,12 @@ struct Locate: ParsableCommand {
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
     for id in ids {
       guard let place = try catalog.locate(id, in: version) else {
-        throw CatalogError(
+        throw TarnError(
           .notFound, "\(version.name) has no row \(id)",
           hint: "its ids are in `tarn sql \"SELECT * FROM v_version_input\"`")
       }
       guard let revision = place.revision else {
-        throw CatalogError(
+        throw TarnError(
           .notFound, "row \(id) of \(version.name) is in a hole: \(place.shard) was missing when it was built")
       }
       table.add([

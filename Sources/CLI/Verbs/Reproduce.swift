@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 internal import Foundation
 internal import Indexer
@@ -67,8 +68,8 @@ struct Reproduce: AsyncParsableCommand {
   /// the lake, whose files have the same names.
   private static func fresh(_ path: String, beside layout: LakeLayout) throws -> String {
     let directory = LakeLayout.absolute(path)
-    func refuse(_ reason: String) -> CatalogError {
-      CatalogError(.usage, "\(directory) \(reason)", hint: "--into names an empty directory, or a new one")
+    func refuse(_ reason: String) -> TarnError {
+      TarnError(.usage, "\(directory) \(reason)", hint: "--into names an empty directory, or a new one")
     }
     func followed(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
     let isInside = [layout.root, layout.shards, layout.artifacts].contains {
@@ -126,7 +127,7 @@ struct Reproduce: AsyncParsableCommand {
       ]
       throw Outcome(.differs, "\(name) differs: first in \(place.compactMap(\.self).joined(separator: ", "))")
     case .inputsMissing:
-      throw CatalogError(
+      throw TarnError(
         .inputsMissing,
         "\(report.missing.count) inputs of \(name) are not in the lake: \(report.missing.prefix(3).joined(separator: ", "))",
         hint: "sync or import the bytes with these digests")

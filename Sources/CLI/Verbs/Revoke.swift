@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 
 /// `tarn revoke`: withdraw a sealed version.

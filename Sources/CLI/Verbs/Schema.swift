@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 
 /// `tarn schema`: the public views, column by column.
@@ -30,7 +31,7 @@ struct Schema: ParsableCommand {
     }
     let views = try global.read().viewDocumentation().filter { view == nil || $0.name == view }
     guard !views.isEmpty else {
-      throw CatalogError(
+      throw TarnError(
         .notFound, "there is no view named '\((view ?? "").printable)'", hint: "`tarn schema` lists them")
     }
     if global.json {

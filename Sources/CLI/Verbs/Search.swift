@@ -1,5 +1,7 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
+internal import Features
 internal import Foundation
 internal import Indexer
 
@@ -55,19 +57,19 @@ struct Search: ParsableCommand {
     let version = try catalog.version(VersionName(parsing: version))
     let outputs = try catalog.outputs(of: version)
     guard version.state == .sealed || version.state == .revoked else {
-      throw CatalogError(
+      throw TarnError(
         .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
     }
     let file = try FeatureFile(queries)
     let searcher = try VersionSearcher(outputShards: outputs.map { catalog.path(of: .outputShard, $0.digest) })
     guard file.dimension == searcher.dimension else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "\(queries) has rows of \(file.dimension) elements, \(version.name) has \(searcher.dimension)",
         hint: "search with features of the model it was built from")
     }
     let vectors = file.matrix.floats(rows: 0..<file.rowCount)
     guard (1...65_536 / (rerank ?? 1)).contains(k) else {
-      throw IndexerError(.usage, "k is \(k), not in 1...\(65_536 / (rerank ?? 1))")
+      throw TarnError(.usage, "k is \(k), not in 1...\(65_536 / (rerank ?? 1))")
     }
     var found = try searcher.search(
       vectors, k: k * (rerank ?? 1), nprobe: nprobe,

@@ -1,7 +1,8 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
+internal import Features
 internal import Foundation
-internal import Indexer
 
 extension ElementType: ExpressibleByArgument {}
 extension Modality: ExpressibleByArgument {}
@@ -133,7 +134,7 @@ struct SourceAdd: ParsableCommand {
       let templates = [try template(url)] + mirrors
       let count = count ?? 1
       for template in templates where count > 1 && !template.hasOrdinal {
-        throw CatalogError(
+        throw TarnError(
           .usage, "the template '\(template.text)' names one shard and --count is \(count)",
           hint: "put {ordinal} or {ordinal:04} where the number goes")
       }
@@ -147,7 +148,7 @@ struct SourceAdd: ParsableCommand {
     } else {
       first = try directoryURLs()
     }
-    guard !first.urls.isEmpty else { throw CatalogError(.usage, "\(urlList ?? directory ?? "") names no shards") }
+    guard !first.urls.isEmpty else { throw TarnError(.usage, "\(urlList ?? directory ?? "") names no shards") }
     return (
       [first.place] + mirrors.map(\.text),
       first.urls.enumerated().map { ordinal, url in [url] + mirrors.map { $0.url(ordinal: ordinal) } }
@@ -161,12 +162,12 @@ struct SourceAdd: ParsableCommand {
   private func directoryURLs() throws -> (String, [String]) {
     let path = LakeLayout.absolute(directory ?? ".")
     guard let entries = try? FileManager.default.contentsOfDirectory(atPath: path) else {
-      throw CatalogError(.usage, "\(path) is not a directory that can be read")
+      throw TarnError(.usage, "\(path) is not a directory that can be read")
     }
     // 2 before 10: file order decides the row ids.
     let found = Set(entries.compactMap(FeatureFormat.init(extensionOf:)))
     guard found.contains(.npy) || found.count <= 1 else {
-      throw CatalogError(
+      throw TarnError(
         .usage, "\(path) has feature files of several formats and none is .npy", hint: "put one kind into a directory")
     }
     let format = found.contains(.npy) ? .npy : found.first
@@ -175,7 +176,7 @@ struct SourceAdd: ParsableCommand {
     }
     let urls = try names.map { name in
       guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
-        throw CatalogError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
+        throw TarnError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
       }
       return "file://\(encoded)"
     }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 internal import Fetch
 internal import Foundation
@@ -55,7 +56,7 @@ struct SourceExport: ParsableCommand {
 
   private func require(_ isKnown: Bool, _ what: String) throws {
     guard !isKnown else { return }
-    throw CatalogError(
+    throw TarnError(
       .inputsMissing, "no \(what) of a shard of \(name) is known", hint: "fetch it, or register it with a manifest")
   }
 
@@ -85,12 +86,4 @@ struct SourceExport: ParsableCommand {
 extension Shard {
   /// The digest of its newest bytes, or else the manifest's.
   fileprivate var knownDigest: ContentDigest? { revision?.digest ?? expectedDigest }
-}
-
-extension String {
-  /// The text as XML character data or a quoted attribute.
-  fileprivate var escapedForXML: String {
-    replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
-      .replacing("\"", with: "&quot;")
-  }
 }

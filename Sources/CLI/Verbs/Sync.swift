@@ -1,5 +1,5 @@
 internal import ArgumentParser
-internal import Catalog
+internal import Base
 @preconcurrency internal import Dispatch
 internal import Fetch
 internal import Foundation
@@ -116,7 +116,7 @@ struct Sync: AsyncParsableCommand {
   /// Invariant 8: what was not done is not passed over.
   private func conclude(_ summary: SyncSummary) throws {
     if !summary.withoutRoom.isEmpty {
-      throw CatalogError(
+      throw TarnError(
         .diskFull,
         "the budget or the disk has no room for \(summary.withoutRoom.count) shards: \(summary.withoutRoom[0]) and on",
         hint: "raise --budget, free some space, or sync fewer --shards")

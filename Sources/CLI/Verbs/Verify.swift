@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Base
 internal import Catalog
 internal import Fetch
 internal import Foundation
@@ -90,7 +91,7 @@ struct Verify: ParsableCommand {
       do {
         let mender = ShardMender(catalog, configuration: .ofTool, isCancelled: stops)
         if try mender.mend(catalog.shard(id: id)) != nil { return .restored }
-      } catch let error as FetchError {
+      } catch let error as TarnError where error.isOfMirror {
         Output.diagnostic("tarn: \(error)")
       }
     }

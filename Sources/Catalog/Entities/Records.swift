@@ -1,6 +1,7 @@
 // One record type per table: what a row of it holds, read by the other
 // modules. Decoding lives here too, so that a column is spelled once.
 
+package import Base
 internal import GRDB
 
 /// A row of `source`.
@@ -203,7 +204,7 @@ extension Row {
   func digest(_ column: String) throws -> ContentDigest? {
     guard let text: String = self[column] else { return nil }
     guard let digest = ContentDigest(hex: text) else {
-      throw CatalogError(.database, "column \(column) holds '\(text.printable)', which is not a digest")
+      throw TarnError(.database, "column \(column) holds '\(text.printable)', which is not a digest")
     }
     return digest
   }
@@ -211,7 +212,7 @@ extension Row {
   /// A digest column that is never null.
   func requiredDigest(_ column: String) throws -> ContentDigest {
     guard let digest = try digest(column) else {
-      throw CatalogError(.database, "column \(column) is null where a digest belongs")
+      throw TarnError(.database, "column \(column) is null where a digest belongs")
     }
     return digest
   }
@@ -220,7 +221,7 @@ extension Row {
   func named<Value: RawRepresentable>(_ column: String) throws -> Value where Value.RawValue == String {
     let text: String = self[column]
     guard let value = Value(rawValue: text) else {
-      throw CatalogError(.schemaNewer, "column \(column) holds '\(text.printable)', which this tarn does not know")
+      throw TarnError(.schemaNewer, "column \(column) holds '\(text.printable)', which this tarn does not know")
     }
     return value
   }

@@ -132,13 +132,3 @@ package enum Trust: String, Sendable, CaseIterable {
   /// It is what the first download had.
   case firstUse = "first-use"
 }
-
-/// What to do about a shard that cannot be had.
-package enum MissingPolicy: String, Sendable, CaseIterable, Codable {
-  case fail, skip
-}
-
-/// What to do about rows that are NaN, infinite or zero.
-package enum BadRowsPolicy: String, Sendable, CaseIterable, Codable {
-  case fail, skip
-}

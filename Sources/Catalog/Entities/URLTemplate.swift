@@ -1,5 +1,6 @@
 // How one pattern names every shard of a source.
 
+internal import Base
 internal import Foundation
 
 /// A URL with the shard's ordinal left open: `…/img_emb_{ordinal:04}.npy`.
@@ -20,12 +21,12 @@ package struct URLTemplate: Sendable, Equatable {
   /// - Parameters:
   ///   - text: The template as the user wrote it.
   ///   - allowsSecretItems: Whether query items may sign or authorise.
-  /// - Throws: ``CatalogError`` `.usage` for an unknown placeholder, a scheme
+  /// - Throws: ``TarnError`` `.usage` for an unknown placeholder, a scheme
   ///   that tarn does not fetch, or credentials in the URL.
   package init(parsing text: String, allowsSecretItems: Bool = false) throws {
     self.text = text
     guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-      throw CatalogError(
+      throw TarnError(
         .usage, "the URL '\(text.printable)' has spaces, control or other than ASCII characters",
         hint: "percent-encode them")
     }
@@ -34,7 +35,7 @@ package struct URLTemplate: Sendable, Equatable {
     while let open = rest.firstIndex(of: "{") {
       if open > rest.startIndex { pieces.append(.literal(String(rest[..<open]))) }
       guard let close = rest[open...].firstIndex(of: "}") else {
-        throw CatalogError(
+        throw TarnError(
           .usage, "the URL template '\(text)' has an open '{'", hint: "write {ordinal} or {ordinal:04}")
       }
       let inside = rest[rest.index(after: open)..<close]
@@ -43,7 +44,7 @@ package struct URLTemplate: Sendable, Equatable {
       } else if inside.hasPrefix("ordinal:0"), let width = Int(inside.dropFirst(8)), (1...18).contains(width) {
         pieces.append(.ordinal(width: width))
       } else {
-        throw CatalogError(
+        throw TarnError(
           .usage, "'{\(inside)}' in the URL template is not known", hint: "write {ordinal} or {ordinal:04}")
       }
       rest = rest[rest.index(after: close)...]
@@ -75,31 +76,31 @@ package struct URLTemplate: Sendable, Equatable {
   /// - Parameters:
   ///   - url: An absolute URL.
   ///   - allowsSecretItems: Whether query items may sign or authorise.
-  /// - Throws: ``CatalogError`` `.usage`.
+  /// - Throws: ``TarnError`` `.usage`.
   package static func validate(_ url: String, allowsSecretItems: Bool = false) throws {
     guard let separator = url.range(of: "://") else {
-      throw CatalogError(
+      throw TarnError(
         .usage, "'\(url.printable)' is not a URL",
         hint: "write https://host/path, or file:///path for a local directory")
     }
     let scheme = url[..<separator.lowerBound].lowercased()
     guard ["http", "https", "s3", "file"].contains(scheme) else {
-      throw CatalogError(.usage, "'\(scheme.printable)' URLs are not supported", hint: "use https, http, s3 or file")
+      throw TarnError(.usage, "'\(scheme.printable)' URLs are not supported", hint: "use https, http, s3 or file")
     }
     let authority = url[separator.upperBound...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
     guard !authority.contains("@") else {
       let host = String(authority.split(separator: "@").last ?? "?")
-      throw CatalogError(
+      throw TarnError(
         .usage, "the URL of host \(host.printable) holds a user name or password",
         hint: "the catalog keeps no credentials; put them in the environment")
     }
     if !allowsSecretItems, let item = SecretQuery.firstSecret(in: url) {
-      throw CatalogError(
+      throw TarnError(
         .usage, "the URL '\(url.withoutSecrets.printable)' holds a secret, its query item '\(item.printable)'",
         hint: "the catalog keeps addresses as they are; leave it out, or accept that with --allow-secrets")
     }
     guard scheme == "file" ? authority.isEmpty : !authority.isEmpty else {
-      throw CatalogError(.usage, "the URL '\(url.printable)' has no host", hint: "write https://host/path")
+      throw TarnError(.usage, "the URL '\(url.printable)' has no host", hint: "write https://host/path")
     }
   }
 
@@ -107,7 +108,7 @@ package struct URLTemplate: Sendable, Equatable {
   ///
   /// - Parameter url: An absolute URL.
   /// - Returns: Its last path component.
-  /// - Throws: ``CatalogError`` `.usage` when it has none or an unsafe one.
+  /// - Throws: ``TarnError`` `.usage` when it has none or an unsafe one.
   package static func fileName(of url: String) throws -> String {
     let path = url.prefix { $0 != "?" && $0 != "#" }
     let encoded = path.split(separator: "/", omittingEmptySubsequences: false).last.map(String.init) ?? ""
@@ -116,16 +117,8 @@ package struct URLTemplate: Sendable, Equatable {
       !name.isEmpty && name.utf8.count <= 200 && !name.hasPrefix(".") && !name.hasPrefix("-")
       && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x2F && $0 != 0x5C && $0 != 0x7F }
     guard isSafe else {
-      throw CatalogError(.usage, "the URL '\(url.printable)' does not end in a usable file name")
+      throw TarnError(.usage, "the URL '\(url.printable)' does not end in a usable file name")
     }
     return name
-  }
-}
-
-extension String {
-  /// The text with control characters shown as `?`, at most 200 of them.
-  package var printable: String {
-    String(
-      String.UnicodeScalarView(unicodeScalars.prefix(200).map { $0.properties.generalCategory == .control ? "?" : $0 }))
   }
 }

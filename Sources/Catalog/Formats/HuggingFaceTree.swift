@@ -1,6 +1,7 @@
 // Sizes and digests from a Hugging Face tree listing: the server's own word for
 // every file, without downloading one.
 
+package import Base
 internal import Foundation
 
 /// What a tree listing says of shards.
@@ -29,13 +30,13 @@ package struct HuggingFaceTree {
   /// - Parameters:
   ///   - path: A file with the listing as JSON.
   ///   - names: The shards; files of other names are ignored.
-  /// - Throws: ``CatalogError`` `.usage`.
+  /// - Throws: ``TarnError`` `.usage`.
   package init(path: String, names: Set<String>) throws {
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw CatalogError(.usage, "cannot read \(path)")
+      throw TarnError(.usage, "cannot read \(path)")
     }
     guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
-      throw CatalogError(
+      throw TarnError(
         .usage, "\(path) is not a tree listing",
         hint: "save https://huggingface.co/api/datasets/REPO/tree/REVISION/DIR with curl; join its pages with jq -s add"
       )
@@ -43,20 +44,20 @@ package struct HuggingFaceTree {
     for entry in entries where entry.type == "file" {
       let name = entry.path.split(separator: "/").last.map(String.init) ?? entry.path
       guard names.contains(name) else { continue }
-      guard sizes[name] == nil else { throw CatalogError(.usage, "\(path) names \(name) twice") }
+      guard sizes[name] == nil else { throw TarnError(.usage, "\(path) names \(name) twice") }
       let size = entry.lfs?.size ?? entry.size
       guard size.map({ $0 > 0 }) ?? true else {
-        throw CatalogError(.usage, "\(path): the size of \(name) is not a number of bytes")
+        throw TarnError(.usage, "\(path): the size of \(name) is not a number of bytes")
       }
       sizes[name] = size
       guard let text = entry.lfs?.oid else { continue }
       guard let digest = ContentDigest(hex: text.replacing("sha256:", with: "")) else {
-        throw CatalogError(.usage, "\(path): the oid of \(name) is not a SHA-256")
+        throw TarnError(.usage, "\(path): the oid of \(name) is not a SHA-256")
       }
       digests[name] = digest
     }
     guard !sizes.isEmpty else {
-      throw CatalogError(
+      throw TarnError(
         .usage, "\(path) names none of the source's shards", hint: "its names must be the URLs' file names")
     }
   }

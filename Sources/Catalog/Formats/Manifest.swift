@@ -1,6 +1,7 @@
 // What people know of shards before they fetch them, in the files they keep it in:
 // lists of addresses, sizes, and digests as sha256sum writes them.
 
+package import Base
 internal import Foundation
 
 /// Files that say what is known of shards beforehand.
@@ -9,10 +10,10 @@ package enum Manifest {
   ///
   /// - Parameter path: The file.
   /// - Returns: The lines, in order.
-  /// - Throws: ``CatalogError`` `.usage` when it cannot be read as text.
+  /// - Throws: ``TarnError`` `.usage` when it cannot be read as text.
   package static func lines(path: String) throws -> [String] {
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw CatalogError(.usage, "cannot read \(path) as text")
+      throw TarnError(.usage, "cannot read \(path) as text")
     }
     return text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
       .filter { !$0.isEmpty && !$0.hasPrefix("#") }
@@ -24,18 +25,18 @@ package enum Manifest {
   ///   - path: The file.
   ///   - names: The shards; lines of others are ignored.
   /// - Returns: The size of each shard that has a line.
-  /// - Throws: ``CatalogError`` `.usage` naming the line.
+  /// - Throws: ``TarnError`` `.usage` naming the line.
   package static func sizes(path: String, names: Set<String>) throws -> [String: Int] {
     var sizes: [String: Int] = [:]
     for (index, line) in try lines(path: path).enumerated() {
       let fields = line.split { $0 == "," || $0 == " " || $0 == "\t" }
       guard fields.count == 2, let size = Int(fields[1]), size > 0 else {
-        throw CatalogError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES'")
+        throw TarnError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES'")
       }
       let name = fileName(fields[0])
       guard names.contains(name) else { continue }
       guard sizes.updateValue(size, forKey: name) == nil else {
-        throw CatalogError(.usage, "\(path) names \(name) twice")
+        throw TarnError(.usage, "\(path) names \(name) twice")
       }
     }
     return try matched(sizes, path)
@@ -47,18 +48,18 @@ package enum Manifest {
   ///   - path: The file.
   ///   - names: The shards; lines of others are ignored.
   /// - Returns: The digest of each shard that has a line.
-  /// - Throws: ``CatalogError`` `.usage` naming the line.
+  /// - Throws: ``TarnError`` `.usage` naming the line.
   package static func digests(path: String, names: Set<String>) throws -> [String: ContentDigest] {
     var digests: [String: ContentDigest] = [:]
     for (index, line) in try lines(path: path).enumerated() {
       let fields = line.split(maxSplits: 1, whereSeparator: \.isWhitespace)
       guard fields.count == 2, let digest = ContentDigest(hex: String(fields[0])) else {
-        throw CatalogError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'SHA256  NAME'")
+        throw TarnError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'SHA256  NAME'")
       }
       let name = fileName(fields[1].drop { $0 == "*" || $0 == " " })
       guard names.contains(name) else { continue }
       guard digests.updateValue(digest, forKey: name) == nil else {
-        throw CatalogError(.usage, "\(path) names \(name) twice")
+        throw TarnError(.usage, "\(path) names \(name) twice")
       }
     }
     return try matched(digests, path)
@@ -70,7 +71,7 @@ package enum Manifest {
 
   private static func matched<Value>(_ facts: [String: Value], _ path: String) throws -> [String: Value] {
     guard !facts.isEmpty else {
-      throw CatalogError(
+      throw TarnError(
         .usage, "\(path) names none of the source's shards", hint: "its names must be the URLs' file names")
     }
     return facts

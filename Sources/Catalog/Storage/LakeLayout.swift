@@ -1,6 +1,7 @@
 // Where things are in a lake. Owns the names of its directories and files;
 // nothing else builds a path below a lake.
 
+package import Base
 internal import Foundation
 internal import Glibc
 
@@ -114,30 +115,4 @@ package struct LakeLayout: Sendable, Equatable {
     }
     return "/" + parts.joined(separator: "/")
   }
-}
-
-/// `NAME@N`.
-package struct VersionName: Hashable, Sendable, CustomStringConvertible {
-  package let name: String
-  package let number: Int
-
-  package init(name: String, number: Int) {
-    self.name = name
-    self.number = number
-  }
-
-  /// Parses `NAME@N`.
-  ///
-  /// - Parameter text: What the user wrote.
-  /// - Throws: ``CatalogError`` `.usage` for anything else.
-  package init(parsing text: String) throws {
-    let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-    guard parts.count == 2, !parts[0].isEmpty, let number = Int(parts[1]), number >= 1 else {
-      throw CatalogError(
-        .usage, "'\(text)' is not an index version", hint: "write NAME@N, e.g. laion@1; `tarn versions` lists them")
-    }
-    self.init(name: String(parts[0]), number: number)
-  }
-
-  package var description: String { "\(name)@\(number)" }
 }

@@ -2,6 +2,7 @@
 // there is, who holds the writer lock. All of it read from the system, nothing
 // changed; tests put other answers in.
 
+internal import Base
 internal import Foundation
 internal import Glibc
 

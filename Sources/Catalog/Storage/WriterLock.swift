@@ -1,6 +1,7 @@
 // One writer (invariant 7): a kernel lock on the lake, gone with its process.
 
-package import Foundation
+internal import Base
+internal import Foundation
 internal import Glibc
 
 /// The writer lock of a lake, held until it is released or the process ends.
@@ -16,7 +17,7 @@ package final class WriterLock: Sendable {
   ///   - path: The lock file; created when missing.
   ///   - command: What this process does, told to whoever finds it locked.
   ///   - wait: How long to wait for another writer to finish.
-  /// - Throws: ``CatalogError`` `.locked` naming the holder; `.io` when the
+  /// - Throws: ``TarnError`` `.locked` naming the holder; `.io` when the
   ///   file cannot be opened, as in a read-only lake.
   package init(path: String, command: String, wait: Duration = .zero) throws {
     let opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
@@ -31,7 +32,7 @@ package final class WriterLock: Sendable {
       guard ContinuousClock.now < deadline else {
         let holder = WriterLock.holder(opened)
         close(opened)
-        throw CatalogError(
+        throw TarnError(
           .locked, "another tarn is writing to this lake (\(holder))", hint: "wait for it, or pass --wait 10m")
       }
       usleep(50_000)
@@ -51,15 +52,4 @@ package final class WriterLock: Sendable {
   }
 
   deinit { close(descriptor) }
-}
-
-/// Times as the catalog writes them: UTC, `YYYY-MM-DDTHH:MM:SS.SSSZ`.
-package enum Timestamp {
-  /// The present time.
-  package static func now() -> String { text(Date()) }
-
-  /// A date in the catalog's form.
-  package static func text(_ date: Date) -> String {
-    date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
-  }
 }

@@ -1,7 +1,9 @@
 // The ways to find the exact winner, which one a process uses, and the proof
 // that each gives before it is used.
 
+internal import Base
 internal import CKernels
+internal import Features
 internal import Foundation
 package import Logging
 
@@ -31,23 +33,23 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
   ///   - logger: Gets a warning for each backend that is dropped.
   ///   - environment: Where `TARN_ENGINE` is looked up.
   /// - Returns: A backend that passed its self-test.
-  /// - Throws: ``IndexerError`` `.usage` for an unknown name, `.engine` when
+  /// - Throws: ``TarnError`` `.usage` for an unknown name, `.engine` when
   ///   the named backend computes wrong here.
   package static func choose(
     logger: Logger, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> AssignmentBackend {
     if let name = forcedName(environment) {
       guard let forced = AssignmentBackend(rawValue: name) else {
-        throw IndexerError(
+        throw TarnError(
           .usage, "TARN_ENGINE names no engine: '\(name)'",
           hint: "it may be \(allCases.map(\.rawValue).joined(separator: ", "))")
       }
       guard forced.isAvailable else {
-        throw IndexerError(
+        throw TarnError(
           .engine, "this CPU lacks the instructions of the \(name) engine", hint: "unset TARN_ENGINE")
       }
       guard forced.isSound else {
-        throw IndexerError(
+        throw TarnError(
           .engine, "the \(name) engine computes wrong results on this machine",
           hint: "unset TARN_ENGINE, or try OPENBLAS_CORETYPE=Haswell")
       }
@@ -59,7 +61,7 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
         "the assignment engine computes wrong results on this machine and is not used",
         metadata: ["engine": "\(backend.rawValue)", "blas": "\(unsafe String(cString: ckernels_blas_name()))"])
     }
-    throw IndexerError(.engine, "no assignment engine computes right on this machine")
+    throw TarnError(.engine, "no assignment engine computes right on this machine")
   }
 
   /// The name in `TARN_ENGINE`; nil when there is none.

@@ -1,7 +1,9 @@
 // "Best of K rows for each of N vectors": the one engine behind assignment to
 // lists, k-means and the nearest image of a caption.
 
+internal import Base
 internal import CKernels
+package import Features
 internal import Foundation
 package import Logging
 internal import Synchronization
@@ -56,7 +58,7 @@ package final class AssignmentEngine: Sendable {
   ///     where more than one call is coming; without effect on any result.
   ///   - shape: What the int8 engine multiplies first.
   ///   - logger: Gets a warning when a backend is dropped.
-  /// - Throws: ``IndexerError`` `.usage` for no rows or too many,
+  /// - Throws: ``TarnError`` `.usage` for no rows or too many,
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
@@ -64,14 +66,14 @@ package final class AssignmentEngine: Sendable {
     shape: SliceShape = .fastest, logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
-    guard !selected.isEmpty else { throw IndexerError(.usage, "there are no rows to compare vectors with") }
+    guard !selected.isEmpty else { throw TarnError(.usage, "there are no rows to compare vectors with") }
     guard selected.count < Int(UInt32.max), matrix.dimension <= 1 << 20 else {
-      throw IndexerError(.usage, "[\(selected.count) x \(matrix.dimension)] rows are too many to compare with at once")
+      throw TarnError(.usage, "[\(selected.count) x \(matrix.dimension)] rows are too many to compare with at once")
     }
     self.backend = try backend ?? .choose(logger: logger)
     let prepared = PreparedRows(matrix, rows: selected)
     if let bad = prepared.firstBadRow {
-      throw IndexerError(.badFeatures, "row \(selected.lowerBound + bad) has an element that is NaN or infinite")
+      throw TarnError(.badFeatures, "row \(selected.lowerBound + bad) has an element that is NaN or infinite")
     }
     self.rows = prepared
     (rowCount, dimension) = (prepared.count, prepared.dimension)
@@ -92,7 +94,7 @@ package final class AssignmentEngine: Sendable {
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - range: Which of its rows; all by default.
   /// - Returns: One winner for each vector, in their order.
-  /// - Throws: ``IndexerError`` `.badFeatures` for a vector with a NaN or
+  /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
   package func best(of matrix: FeatureMatrix, in range: Range<Int>? = nil) throws -> Winners {
     let range = range ?? 0..<matrix.rowCount
@@ -105,7 +107,7 @@ package final class AssignmentEngine: Sendable {
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - list: Row numbers, in any order.
   /// - Returns: One winner for each listed row, in their order.
-  /// - Throws: ``IndexerError`` `.badFeatures` for a vector with a NaN or
+  /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
   package func best(of matrix: FeatureMatrix, listed list: [UInt32]) throws -> Winners {
     try best(of: matrix, count: list.count, firstRow: 0, list: list)
@@ -113,7 +115,7 @@ package final class AssignmentEngine: Sendable {
 
   private func best(of matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) throws -> Winners {
     guard matrix.dimension == dimension else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "vectors of \(matrix.dimension) elements cannot be compared with rows of \(dimension)")
     }
     var winners = Winners(
@@ -167,7 +169,7 @@ package final class AssignmentEngine: Sendable {
     }
     let bad = badRow.load(ordering: .relaxed)
     guard bad == Int.max else {
-      throw IndexerError(.badFeatures, "row \(bad) has an element that is NaN or infinite")
+      throw TarnError(.badFeatures, "row \(bad) has an element that is NaN or infinite")
     }
     return winners
   }

@@ -1,7 +1,9 @@
 // The first pass of the int8 engine by itself, for the benchmark that compares
 // it with the peak of the machine.
 
+internal import Base
 internal import CKernels
+internal import Features
 internal import Synchronization
 
 extension AssignmentEngine {
@@ -11,10 +13,10 @@ extension AssignmentEngine {
   ///   - rowCount: Rows, `2...`.
   ///   - width: Dimensions of the slice, `1...`.
   /// - Returns: The engine, its rows prepared.
-  /// - Throws: ``IndexerError`` `.engine` when the CPU lacks the instructions.
+  /// - Throws: ``TarnError`` `.engine` when the CPU lacks the instructions.
   package static func forFirstPass(rowCount: Int, width: Int) throws -> AssignmentEngine {
     guard AssignmentBackend.int8.isAvailable else {
-      throw IndexerError(.engine, "this CPU lacks the instructions of the int8 engine")
+      throw TarnError(.engine, "this CPU lacks the instructions of the int8 engine")
     }
     var random = SplitMix64(seed: 1)
     // Half of the axes make the slice.

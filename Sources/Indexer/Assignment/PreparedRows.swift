@@ -1,8 +1,9 @@
 // The rows that vectors are compared with, laid out for the kernels, and the
 // call of a kernel on one tile of vectors.
 
+internal import Base
 internal import CKernels
-internal import Catalog
+internal import Features
 internal import Synchronization
 
 /// The winners of some vectors, in their order.

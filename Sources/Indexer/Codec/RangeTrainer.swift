@@ -2,6 +2,7 @@
 // that does not grow with them. The result does not depend on their order or
 // on how they were cut into blocks.
 
+internal import Base
 internal import CCodec
 
 /// A running range statistic of each dimension.
@@ -23,10 +24,10 @@ package struct RangeTrainer: Sendable {
   ///   - codec: The codec that the ranges are for; fp16 and flat need none.
   ///   - dimension: Components of a row, `1...`.
   ///   - statistic: What becomes of the values.
-  /// - Throws: ``IndexerError`` `.usage` for a quantile outside `0..<0.5`.
+  /// - Throws: ``TarnError`` `.usage` for a quantile outside `0..<0.5`.
   package init(codec: VectorCodec, dimension: Int, statistic: RangeStatistic = .minmax) throws {
     if case .quantiles(let share) = statistic, !(0..<0.5).contains(share) || share.sign == .minus {
-      throw IndexerError(.usage, "a range quantile of \(share) is not in 0..<0.5")
+      throw TarnError(.usage, "a range quantile of \(share) is not in 0..<0.5")
     }
     self.codec = codec
     self.dimension = dimension
@@ -61,11 +62,11 @@ package struct RangeTrainer: Sendable {
   /// The quantizer with the ranges of all rows so far.
   ///
   /// - Returns: A quantizer of the codec given at the start.
-  /// - Throws: ``IndexerError`` `.badFeatures` when there were no rows, or their
+  /// - Throws: ``TarnError`` `.badFeatures` when there were no rows, or their
   ///   values span more than a float.
   package func finish() throws -> ScalarQuantizer {
     guard codec.hasRanges else { return try ScalarQuantizer(codec: codec, dimension: dimension) }
-    guard rowCount > 0 else { throw IndexerError(.badFeatures, "no rows to learn the codec's ranges from") }
+    guard rowCount > 0 else { throw TarnError(.badFeatures, "no rows to learn the codec's ranges from") }
     var low = minima
     var high = maxima
     if case .quantiles(let share) = statistic {
@@ -80,7 +81,7 @@ package struct RangeTrainer: Sendable {
     for j in 0..<dimension where low[j] == 0 { low[j] = 0 }
     let widths = zip(low, high).map { $1 - $0 }
     if let j = widths.firstIndex(where: { !$0.isFinite }) {
-      throw IndexerError(.badFeatures, "dimension \(j) spans \(low[j]) to \(high[j]), too far for a codec range")
+      throw TarnError(.badFeatures, "dimension \(j) spans \(low[j]) to \(high[j]), too far for a codec range")
     }
     return try ScalarQuantizer(
       codec: codec, dimension: dimension, statistic: statistic, minima: low, widths: widths)

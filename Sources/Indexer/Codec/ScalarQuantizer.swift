@@ -5,6 +5,7 @@
 // the packages on PyPI are). Debian's libfaiss has no F16C and rounds ties away
 // from zero; features that are float16 already have no ties.
 
+internal import Base
 internal import CCodec
 
 /// A codec with the ranges it learnt; a pure function from vectors to codes.
@@ -32,22 +33,22 @@ package struct ScalarQuantizer: Sendable, Equatable {
   ///   - statistic: How the ranges were learnt.
   ///   - minima: `[dimension]` low ends, or empty for fp16 and flat.
   ///   - widths: `[dimension]` widths, or empty for fp16 and flat.
-  /// - Throws: ``IndexerError`` `.usage` for a wrong count, a value that is
+  /// - Throws: ``TarnError`` `.usage` for a wrong count, a value that is
   ///   not finite, or a negative width.
   package init(
     codec: VectorCodec, dimension: Int, statistic: RangeStatistic = .minmax, minima: [Float] = [],
     widths: [Float] = []
   ) throws {
     guard (1...65_536).contains(dimension) else {
-      throw IndexerError(.usage, "a dimension of \(dimension) is not in 1...65536")
+      throw TarnError(.usage, "a dimension of \(dimension) is not in 1...65536")
     }
     let wanted = codec.hasRanges ? dimension : 0
     guard minima.count == wanted, widths.count == wanted else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "codec \(codec.rawValue) needs \(wanted) ranges, got \(minima.count) and \(widths.count)")
     }
     for j in 0..<wanted where !(minima[j].isFinite && widths[j].isFinite && widths[j] >= 0) {
-      throw IndexerError(.usage, "the range of dimension \(j) is \(minima[j]) wide \(widths[j])")
+      throw TarnError(.usage, "the range of dimension \(j) is \(minima[j]) wide \(widths[j])")
     }
     self.codec = codec
     self.dimension = dimension

@@ -5,7 +5,9 @@
 // true neighbour, read from the outputs -> ranking of lists -> one search for
 // each nprobe -> catalog.
 
+package import Base
 package import Catalog
+internal import Features
 internal import Foundation
 package import Logging
 
@@ -55,19 +57,19 @@ package struct EvaluationRun {
   ///   - options: What to evaluate.
   ///   - logger: Gets warnings.
   ///   - report: Told of progress, on the calling thread.
-  /// - Throws: ``IndexerError`` `.usage` for a parameter out of range,
+  /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
   ///   `.badFeatures` for queries that are NaN, infinite or zero.
   package init(
     _ catalog: LakeCatalog, _ options: EvaluationOptions, logger: Logger,
     report: @escaping (EvaluationProgress) -> Void
   ) throws {
-    guard (1...1024).contains(options.k) else { throw IndexerError(.usage, "k is \(options.k), not in 1...1024") }
+    guard (1...1024).contains(options.k) else { throw TarnError(.usage, "k is \(options.k), not in 1...1024") }
     guard let least = options.nprobes.min(), least >= 1 else {
-      throw IndexerError(.usage, "--nprobe takes numbers of lists, at least 1")
+      throw TarnError(.usage, "--nprobe takes numbers of lists, at least 1")
     }
     queries = try FeatureFile(options.queries)
     try queries.requireGoodRows()
-    guard queries.rowCount > 0 else { throw IndexerError(.usage, "\(options.queries) holds no queries") }
+    guard queries.rowCount > 0 else { throw TarnError(.usage, "\(options.queries) holds no queries") }
     queriesDigest = try Disk.digest(of: options.queries)
     self.catalog = catalog
     self.options = options
@@ -83,19 +85,19 @@ package struct EvaluationRun {
   ///
   /// - Parameter name: The version, sealed or revoked.
   /// - Returns: What was recorded.
-  /// - Throws: ``IndexerError`` `.inputsMissing` when ground truth has to be
+  /// - Throws: ``TarnError`` `.inputsMissing` when ground truth has to be
   ///   computed and a shard is not in the lake, `.usage` when the queries are
-  ///   of another dimension; ``CatalogError``.
+  ///   of another dimension; ``TarnError``.
   package func run(_ name: VersionName) throws -> Evaluation {
     let version = try catalog.version(name)
     guard version.state == .sealed || version.state == .revoked else {
-      throw CatalogError(
+      throw TarnError(
         .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
     }
     let paths = try catalog.outputs(of: version).map { catalog.path(of: .outputShard, $0.digest) }
     let searcher = try VersionSearcher(outputShards: paths)
     guard queries.dimension == searcher.dimension else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "\(options.queries) has rows of \(queries.dimension) elements, \(name) has \(searcher.dimension)",
         hint: "evaluate with features of the model it was built from")
     }

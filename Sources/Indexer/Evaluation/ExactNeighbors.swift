@@ -1,8 +1,9 @@
 // The k best rows of each query by the score of DESIGN 4.3, found without an
 // index: the ground truth of an evaluation, and the labels of a router.
 
+package import Base
 internal import CKernels
-package import Catalog
+package import Features
 internal import Synchronization
 
 /// The best rows so far of each query, among those that were added.
@@ -56,10 +57,10 @@ package struct ExactNeighbors: Sendable {
   ///   - matrix: Holds the rows, of the queries' dimension.
   ///   - rows: Which of them; all by default.
   ///   - firstID: Id of the matrix's row 0; ids exceed those added before.
-  /// - Throws: ``IndexerError`` `.badFeatures` for a row that is not finite.
+  /// - Throws: ``TarnError`` `.badFeatures` for a row that is not finite.
   package mutating func add(_ matrix: FeatureMatrix, rows: Range<Int>? = nil, firstID: RowID = 0) throws {
     guard matrix.dimension == queries.dimension else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "rows of \(matrix.dimension) elements cannot be compared with queries of \(queries.dimension)")
     }
     let rows = rows ?? 0..<matrix.rowCount
@@ -67,7 +68,7 @@ package struct ExactNeighbors: Sendable {
       let block = first..<min(first + Self.block, rows.upperBound)
       let prepared = PreparedRows(matrix, rows: block)
       if let bad = prepared.firstBadRow {
-        throw IndexerError(.badFeatures, "row \(first + bad) has an element that is NaN or infinite")
+        throw TarnError(.badFeatures, "row \(first + bad) has an element that is NaN or infinite")
       }
       merge(prepared, firstID: firstID + RowID(first))
     }
@@ -105,7 +106,7 @@ package struct ExactNeighbors: Sendable {
   ///   - path: The final name; a file of that name is replaced.
   ///   - inputs: Identifies queries, rows and k.
   /// - Returns: The SHA-256 of the file.
-  /// - Throws: ``Catalog/CatalogError`` when writing fails.
+  /// - Throws: ``TarnError`` when writing fails.
   package func save(as path: String, inputs: ContentDigest) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnexac", fingerprint: inputs)
     try writer.write([UInt64(k)])
@@ -120,7 +121,7 @@ package struct ExactNeighbors: Sendable {
   /// - Parameters:
   ///   - path: What ``save(as:inputs:)`` wrote.
   ///   - inputs: Identifies queries, rows and k.
-  /// - Throws: ``IndexerError`` `.integrity` when the file is damaged or of
+  /// - Throws: ``TarnError`` `.integrity` when the file is damaged or of
   ///   other inputs, `.inputsMissing` when there is none.
   package mutating func load(_ path: String, inputs: ContentDigest) throws {
     var reader = try StateReader(path, magic: "tarnexac", fingerprint: inputs)
@@ -130,7 +131,7 @@ package struct ExactNeighbors: Sendable {
     let scores = try reader.read(Double.self)
     guard k == [UInt64(self.k)], counts.count == self.counts.count, ids.count == self.ids.count,
       scores.count == ids.count, counts.allSatisfy({ Int($0) <= self.k })
-    else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     (self.counts, self.ids, self.scores) = (counts, ids, scores)
   }
 }

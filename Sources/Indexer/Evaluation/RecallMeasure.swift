@@ -1,6 +1,7 @@
 // What is counted in an evaluation: the lists that true neighbours are in, the
 // rows that are looked at, and how much of the truth comes back.
 
+internal import Base
 package import Catalog
 
 /// Which list each wanted row is in, and how long the lists are.
@@ -22,7 +23,7 @@ package struct Filing {
   /// Looks through the ids of an output.
   ///
   /// - Parameter shard: An output of the version.
-  /// - Throws: ``IndexerError`` when reading fails.
+  /// - Throws: ``TarnError`` when reading fails.
   package mutating func add(_ shard: OutputShardFile) throws {
     let nlist = shard.trained.nlist
     if sizes.isEmpty {

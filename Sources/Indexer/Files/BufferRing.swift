@@ -15,7 +15,7 @@
 //      for a stage that has failed.
 //   4. After close() no stage runs and none will.
 
-internal import Catalog
+internal import Base
 internal import Foundation
 
 /// How much memory the reading, merging and writing of large files takes.

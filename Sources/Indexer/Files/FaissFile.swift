@@ -21,7 +21,7 @@
 //   2. ntotal is the sum of the list sizes; a hole is in no list.
 //   3. The bytes follow from (trained index, list contents) alone.
 
-internal import Catalog
+internal import Base
 
 /// Coarse centroids and codec ranges without vectors: what a build encodes
 /// against.
@@ -48,21 +48,21 @@ package struct TrainedIndex: Sendable, Equatable {
   ///   - assigner: As many, where rows are filed by others.
   ///   - quantizer: The codec with its ranges; gives the dimension.
   ///   - nprobe: The default of readers, `1...`.
-  /// - Throws: ``IndexerError`` `.usage` when the parts do not fit.
+  /// - Throws: ``TarnError`` `.usage` when the parts do not fit.
   package init(
     centroids: [Float], assigner: [Float]? = nil, quantizer: ScalarQuantizer, nprobe: Int = 8
   ) throws {
     let dimension = quantizer.dimension
     guard !centroids.isEmpty, centroids.count % dimension == 0, centroids.count / dimension <= maximumListCount else {
-      throw IndexerError(.usage, "\(centroids.count) floats are no centroids of \(dimension) dimensions")
+      throw TarnError(.usage, "\(centroids.count) floats are no centroids of \(dimension) dimensions")
     }
     guard assigner?.count ?? centroids.count == centroids.count else {
-      throw IndexerError(.usage, "\(assigner?.count ?? 0) floats of an assigner go with \(centroids.count) of a router")
+      throw TarnError(.usage, "\(assigner?.count ?? 0) floats of an assigner go with \(centroids.count) of a router")
     }
     guard centroids.allSatisfy(\.isFinite), (assigner ?? []).allSatisfy(\.isFinite) else {
-      throw IndexerError(.usage, "a centroid is not finite")
+      throw TarnError(.usage, "a centroid is not finite")
     }
-    guard nprobe >= 1 else { throw IndexerError(.usage, "nprobe is \(nprobe), must be at least 1") }
+    guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
     nlist = centroids.count / dimension
     self.centroids = centroids
     self.assigner = assigner
@@ -94,7 +94,7 @@ enum FaissFile {
   ///   - trained: The trained index.
   ///   - listSizes: Rows of each list, `[nlist]`.
   ///   - writer: Where the bytes go.
-  /// - Throws: ``Catalog/CatalogError`` when the disk refuses.
+  /// - Throws: ``TarnError`` when the disk refuses.
   static func writeHeader(
     _ trained: TrainedIndex, listSizes: [UInt64], to writer: FileWriter
   ) throws {
@@ -176,7 +176,7 @@ enum FaissFile {
   ///     in ``sampledBytes(of:)`` alone and not read.
   /// - Returns: The header; the lists fill the rest of the file exactly, but
   ///   for a trailer.
-  /// - Throws: ``IndexerError`` `.integrity` for anything else.
+  /// - Throws: ``TarnError`` `.integrity` for anything else.
   static func readHeader(
     of file: InputFile, kind: String, hasTrailer: Bool = false, sharing known: TrainedIndex? = nil
   ) throws -> Header {
@@ -231,13 +231,13 @@ enum FaissFile {
     do {
       let trained = try TrainedIndex(centroids: centroids, quantizer: quantizer, nprobe: nprobe)
       return Header(trained: trained, listSizes: sizes, dataOffset: cursor.offset, count: count)
-    } catch let error as IndexerError {
+    } catch let error as TarnError {
       throw cursor.malformed(error.message)
     }
   }
 
-  private static func foreign(_ file: InputFile) -> IndexerError {
-    IndexerError(
+  private static func foreign(_ file: InputFile) -> TarnError {
+    TarnError(
       .integrity, "\(file.path) was made with another trained index than the files before it",
       hint: "search the output shards of one version")
   }
@@ -287,7 +287,7 @@ enum FaissFile {
     do {
       return try ScalarQuantizer(
         codec: codec, dimension: dimension, statistic: statistic, minima: minima, widths: widths)
-    } catch let error as IndexerError {
+    } catch let error as TarnError {
       throw cursor.malformed(error.message)
     }
   }

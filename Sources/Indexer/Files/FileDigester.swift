@@ -2,7 +2,7 @@
 // each list in the one part of it that holds lists. Both are computed side by
 // side, which costs little more than one of them (CSha256).
 
-internal import Catalog
+internal import Base
 
 /// Where the lists of a file are, and how their digests begin.
 struct ListSection: Sendable {

@@ -1,7 +1,7 @@
 // A large file on its way to the disk: one thread fills, one hashes, one
 // writes (BufferRing), so that none waits for another's work.
 
-internal import Catalog
+internal import Base
 
 /// Appends to a ``Catalog/DurableFile`` through a ring of buffers.
 ///
@@ -90,7 +90,7 @@ internal import Catalog
   ///
   /// - Parameter path: The final name.
   /// - Returns: The SHA-256 of all bytes, and how many.
-  /// - Throws: ``Catalog/CatalogError`` when the disk refuses.
+  /// - Throws: ``TarnError`` when the disk refuses.
   func finish(as path: String) throws -> (digest: ContentDigest, byteCount: Int) {
     submitFilled()
     try ring.finish()
@@ -111,30 +111,5 @@ internal import Catalog
     submittedByteCount += filled
     filled = 0
     unsafe buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-  }
-}
-
-/// Little-endian bytes put together in memory.
-struct ByteBuilder {
-  private(set) var bytes: [UInt8] = []
-
-  mutating func append(_ value: some FixedWidthInteger) {
-    unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
-  }
-
-  mutating func append(_ value: Float) { append(value.bitPattern) }
-
-  mutating func append(_ text: StaticString) {
-    text.withUTF8Buffer { unsafe bytes.append(contentsOf: $0) }
-  }
-
-  mutating func append(contentsOf more: [UInt8]) { bytes += more }
-
-  mutating func append(contentsOf values: [Float]) {
-    unsafe values.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
-  }
-
-  mutating func append(contentsOf values: [UInt64]) {
-    unsafe values.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
   }
 }

@@ -1,7 +1,7 @@
 // One digest per inverted list: what finds the one bad list of a large file,
 // or the first list in which two builds differ.
 
-package import Catalog
+package import Base
 
 /// The digests of all lists of a file, in list order.
 package struct ListDigests: Sendable, Equatable {

@@ -10,7 +10,7 @@
 //   3. Id ranges [first, first + rows of the shard) ascend and are disjoint.
 //   4. Every list is read against its digest; rows written = rows stored.
 
-package import Catalog
+package import Base
 
 /// A segment and where its rows stand in a version.
 package struct MergeInput: Sendable {
@@ -45,8 +45,8 @@ package enum OutputShardMerge {
   ///     leaves nothing.
   /// - Returns: Digest, sizes and list digests of what was written; read it
   ///   back with ``OutputShardFile/verify(_:trained:summary:idsIn:)``.
-  /// - Throws: ``IndexerError`` `.integrity` when a guard fails or a segment is
-  ///   damaged; ``Catalog/CatalogError`` when the disk refuses.
+  /// - Throws: ``TarnError`` `.integrity` when a guard fails or a segment is
+  ///   damaged; ``TarnError`` when the disk refuses.
   package static func write(
     _ inputs: [MergeInput], trained: TrainedIndex, trainedDigest: ContentDigest, to path: String,
     temporaryPath: String, expectedRowCount: Int? = nil, buffers: BufferPlan = BufferPlan(),
@@ -59,7 +59,7 @@ package enum OutputShardMerge {
     }
     let rowCount = Int(sizes.reduce(0, +))
     if let expectedRowCount, expectedRowCount != rowCount {
-      throw IndexerError(.integrity, "the segments hold \(rowCount) rows, the catalog counts \(expectedRowCount)")
+      throw TarnError(.integrity, "the segments hold \(rowCount) rows, the catalog counts \(expectedRowCount)")
     }
 
     let writer = try FileWriter(creating: temporaryPath, buffers: buffers)
@@ -91,8 +91,8 @@ package enum OutputShardMerge {
     var end: Int64 = 0
     for input in inputs {
       let (segment, found) = (input.segment, input.segment.description)
-      func mismatch(_ what: String) -> IndexerError {
-        IndexerError(
+      func mismatch(_ what: String) -> TarnError {
+        TarnError(
           .integrity, "\(segment.path) does not belong into this output shard: \(what)",
           hint: "delete the segment and build it again")
       }

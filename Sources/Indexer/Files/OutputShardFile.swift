@@ -1,6 +1,6 @@
 // An output shard as a file: reading it back, and what is known of it.
 
-package import Catalog
+package import Base
 
 /// What became of a written output shard.
 package struct OutputShardSummary: Sendable, Equatable {
@@ -34,7 +34,7 @@ package final class OutputShardFile: Sendable {
   ///   - trained: The trained index of the version's other output shards, which
   ///     this one must carry too: it is not read again. At 131,072 lists of 768
   ///     dimensions it is 400 MB in each.
-  /// - Throws: ``IndexerError`` `.inputsMissing` without a file, `.integrity`
+  /// - Throws: ``TarnError`` `.inputsMissing` without a file, `.integrity`
   ///   when it is not a whole output shard of tarn's, or one of another
   ///   trained index.
   package init(path: String, sharing trained: TrainedIndex? = nil) throws {
@@ -57,7 +57,7 @@ package final class OutputShardFile: Sendable {
   ///
   /// - Parameter list: Its number, `0..<nlist`.
   /// - Returns: Codes, `[size × codeByteCount]` bytes, and ids, `[size]`.
-  /// - Throws: ``IndexerError`` `.io` or `.integrity` when reading fails.
+  /// - Throws: ``TarnError`` `.io` or `.integrity` when reading fails.
   package func contents(ofList list: Int) throws -> (codes: [UInt8], ids: [Int64]) {
     let size = size(ofList: list)
     var codes = [UInt8](repeating: 0, count: size * trained.quantizer.codeByteCount)
@@ -76,7 +76,7 @@ package final class OutputShardFile: Sendable {
   ///     disjoint; nil leaves that unchecked.
   ///   - buffers: How much memory to take.
   /// - Returns: Digest, sizes and list digests of the bytes read.
-  /// - Throws: ``IndexerError`` `.integrity` when ids of a list do not ascend
+  /// - Throws: ``TarnError`` `.integrity` when ids of a list do not ascend
   ///   or lie outside the ranges.
   package func readBack(
     idsIn ranges: [Range<Int64>]? = nil, buffers: BufferPlan = BufferPlan()
@@ -110,14 +110,14 @@ package final class OutputShardFile: Sendable {
   ///   - summary: What the writer said of it.
   ///   - ranges: The id ranges it covers, ascending and disjoint.
   ///   - buffers: How much memory to take.
-  /// - Throws: ``IndexerError`` `.integrity` naming the first difference.
+  /// - Throws: ``TarnError`` `.integrity` naming the first difference.
   package static func verify(
     _ path: String, trained: TrainedIndex, summary: OutputShardSummary, idsIn ranges: [Range<Int64>],
     buffers: BufferPlan = BufferPlan()
   ) throws {
     let shard = try OutputShardFile(path: path)
-    func differs(_ what: String) -> IndexerError {
-      IndexerError(
+    func differs(_ what: String) -> TarnError {
+      TarnError(
         .integrity, "\(path), read back, \(what)",
         hint: "the disk does not keep what was written; check it, then build again")
     }
@@ -155,7 +155,7 @@ private struct IDCheck {
   /// - Parameters:
   ///   - bytes: The bytes.
   ///   - offset: Where they are in the file.
-  /// - Throws: ``IndexerError`` `.integrity` naming list and id.
+  /// - Throws: ``TarnError`` `.integrity` naming list and id.
   mutating func add(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
     let end = offset + bytes.count
     while list < shard.listSizes.count {
@@ -193,14 +193,14 @@ private struct IDCheck {
 
   private mutating func check(_ id: Int64) throws {
     guard id > previous else {
-      throw IndexerError(
+      throw TarnError(
         .integrity, "\(shard.file.path) is damaged in list \(list): id \(id) follows id \(previous)")
     }
     previous = id
     guard let ranges else { return }
     while current < ranges.count, id >= ranges[current].upperBound { current += 1 }
     guard current < ranges.count, ranges[current].contains(id) else {
-      throw IndexerError(
+      throw TarnError(
         .integrity, "\(shard.file.path) is damaged in list \(list): id \(id) is of none of its shards")
     }
   }

@@ -32,7 +32,7 @@
 //      alone. Rows are local, so versions that give the shard other first ids
 //      share the segment.
 
-package import Catalog
+package import Base
 
 /// What one segment holds and against what it was made.
 package struct SegmentDescription: Sendable, Equatable {
@@ -120,8 +120,8 @@ package enum SegmentWriter {
   ///   - temporaryPath: A name on the same file system for the time before.
   ///   - buffers: How much memory to take; the bytes do not depend on it.
   /// - Returns: Digest and sizes.
-  /// - Throws: ``IndexerError`` `.usage` for a list number that is none or
-  ///   codes of the wrong length; ``Catalog/CatalogError`` when the disk
+  /// - Throws: ``TarnError`` `.usage` for a list number that is none or
+  ///   codes of the wrong length; ``TarnError`` when the disk
   ///   refuses.
   package static func write(
     _ description: SegmentDescription, assignments: [UInt32], codes: [UInt8], to path: String,
@@ -129,10 +129,10 @@ package enum SegmentWriter {
   ) throws -> SegmentSummary {
     let (nlist, codeByteCount) = (description.nlist, description.codeByteCount)
     guard (1...maximumListCount).contains(nlist) else {
-      throw IndexerError(.usage, "nlist is \(nlist), not in 1...\(maximumListCount)")
+      throw TarnError(.usage, "nlist is \(nlist), not in 1...\(maximumListCount)")
     }
     guard assignments.count < Int(UInt32.max), codes.count == assignments.count * codeByteCount else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "\(codes.count) bytes of codes for \(assignments.count) rows of \(codeByteCount) bytes")
     }
     let (offsets, rows) = try sorted(assignments, nlist: nlist)
@@ -162,7 +162,7 @@ package enum SegmentWriter {
   private static func sorted(_ assignments: [UInt32], nlist: Int) throws -> (offsets: [UInt64], rows: [UInt32]) {
     var offsets = [UInt64](repeating: 0, count: nlist + 1)
     for (row, list) in assignments.enumerated() where list != skippedRow {
-      guard list < nlist else { throw IndexerError(.usage, "row \(row) is assigned to list \(list) of \(nlist)") }
+      guard list < nlist else { throw TarnError(.usage, "row \(row) is assigned to list \(list) of \(nlist)") }
       offsets[Int(list) + 1] += 1
     }
     for list in 0..<nlist { offsets[list + 1] += offsets[list] }

@@ -2,7 +2,7 @@
 // lists are read by SegmentReader. It is read with pread, so a file that shrinks
 // or a bad sector is an error and not a SIGBUS.
 
-internal import Catalog
+internal import Base
 
 /// An open segment whose header, offsets and digests have been verified.
 package final class SegmentFile: Sendable {
@@ -25,7 +25,7 @@ package final class SegmentFile: Sendable {
   /// Opens a segment and checks all but its rows and codes.
   ///
   /// - Parameter path: The file.
-  /// - Throws: ``IndexerError`` `.inputsMissing` without a file, `.integrity`
+  /// - Throws: ``TarnError`` `.inputsMissing` without a file, `.integrity`
   ///   for anything that breaks the layout.
   package init(path: String) throws {
     let file = try InputFile(path: path)
@@ -96,7 +96,7 @@ package final class SegmentFile: Sendable {
   /// - Parameters:
   ///   - range: Which of the rows stored.
   ///   - rows: Space for just those.
-  /// - Throws: ``IndexerError`` `.io` or `.integrity` when reading fails.
+  /// - Throws: ``TarnError`` `.io` or `.integrity` when reading fails.
   func readRows(_ range: Range<Int>, into rows: UnsafeMutableBufferPointer<UInt32>) throws {
     try unsafe file.read(into: UnsafeMutableRawBufferPointer(rows), at: rowsOffset + 4 * range.lowerBound)
     for i in rows.indices { unsafe rows[i] = unsafe UInt32(littleEndian: rows[i]) }
@@ -133,7 +133,7 @@ package final class SegmentFile: Sendable {
   ///   - previous: The one before them, -1 at the start of a list; then the
   ///     last of them.
   ///   - list: The list, for the message.
-  /// - Throws: ``IndexerError`` `.integrity`.
+  /// - Throws: ``TarnError`` `.integrity`.
   func checkRows(_ rows: UnsafeBufferPointer<UInt32>, after previous: inout Int, list: Int) throws {
     for i in rows.indices {
       let row = unsafe rows[i]
@@ -145,15 +145,15 @@ package final class SegmentFile: Sendable {
   }
 
   /// The error that a list is not what its digest says.
-  func damaged(list: Int, _ cause: String) -> IndexerError {
-    IndexerError(
+  func damaged(list: Int, _ cause: String) -> TarnError {
+    TarnError(
       .integrity, "\(path) is damaged in list \(list): \(cause)", hint: "delete the segment and build it again")
   }
 
   /// Reads everything and checks every list against its digest.
   ///
   /// - Parameter buffers: How much memory to take.
-  /// - Throws: ``IndexerError`` `.integrity` naming the first bad list.
+  /// - Throws: ``TarnError`` `.integrity` naming the first bad list.
   package func verify(buffers: BufferPlan = BufferPlan()) throws {
     var seen = [UInt64](repeating: 0, count: rowCount / 64 + 1)
     var list = 0

@@ -7,6 +7,8 @@
 // streamed alone.
 
 /// Reads and checks all lists of segments of one shape, once.
+
+internal import Base
 @safe final class SegmentReader {
   /// Gets codes of one list, segment by segment.
   typealias CodesBody = (_ bytes: UnsafeRawBufferPointer) throws -> Void
@@ -52,7 +54,7 @@
   ///   - codes: Called with codes. Those of a list that was streamed are handed
   ///     out before their digest is known to be right.
   ///   - rows: Called with row numbers.
-  /// - Throws: ``IndexerError`` `.integrity` when a list breaks its segment's
+  /// - Throws: ``TarnError`` `.integrity` when a list breaks its segment's
   ///   invariants or its digest, and what the bodies throw.
   func read(begin: (_ list: Int) throws -> Void, codes: CodesBody, rows: RowsBody) throws {
     var list = 0

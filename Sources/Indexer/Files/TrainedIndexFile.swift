@@ -5,7 +5,7 @@
 // rows follows the index, where stock readers do not look: 8 bytes "tarnasgn",
 // u64 floats, f32 assigner [nlist × d]. So one digest pins both.
 
-package import Catalog
+package import Base
 
 /// Writes and reads trained indexes.
 package enum TrainedIndexFile {
@@ -16,7 +16,7 @@ package enum TrainedIndexFile {
   ///   - path: The final name; what is there is replaced.
   ///   - temporaryPath: A name on the same file system for the time before.
   /// - Returns: The SHA-256 of the file, and its size.
-  /// - Throws: ``Catalog/CatalogError`` when the disk refuses.
+  /// - Throws: ``TarnError`` when the disk refuses.
   package static func write(
     _ trained: TrainedIndex, to path: String, temporaryPath: String
   ) throws -> (digest: ContentDigest, byteCount: Int) {
@@ -39,18 +39,18 @@ package enum TrainedIndexFile {
   ///   - path: The file.
   ///   - digest: What its SHA-256 must be; nil leaves that unchecked.
   /// - Returns: Centroids, codec and ranges.
-  /// - Throws: ``IndexerError`` `.inputsMissing` without a file, `.integrity`
+  /// - Throws: ``TarnError`` `.inputsMissing` without a file, `.integrity`
   ///   when it is not a whole trained index of tarn's or has another digest.
   package static func read(_ path: String, digest: ContentDigest? = nil) throws -> TrainedIndex {
     let file = try InputFile(path: path)
     let header = try FaissFile.readHeader(of: file, kind: "trained index", hasTrailer: true)
     guard header.count == 0 else {
-      throw IndexerError(.integrity, "\(path) is not a trained index: it holds \(header.count) rows")
+      throw TarnError(.integrity, "\(path) is not a trained index: it holds \(header.count) rows")
     }
     if let digest {
       let found = try Disk.digest(of: path)
       guard found == digest else {
-        throw IndexerError(
+        throw TarnError(
           .integrity, "\(path) has SHA-256 \(found.prefix(12)), expected \(digest.prefix(12))",
           hint: "delete the file and train again")
       }
@@ -67,7 +67,7 @@ package enum TrainedIndexFile {
       return try TrainedIndex(
         centroids: header.trained.centroids, assigner: assigner, quantizer: header.trained.quantizer,
         nprobe: header.trained.nprobe)
-    } catch let error as IndexerError {
+    } catch let error as TarnError {
       throw cursor.malformed(error.message)
     }
   }

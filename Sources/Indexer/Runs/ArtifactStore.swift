@@ -1,6 +1,7 @@
 // How results get from a working name to their digest's name, and how inputs
 // are trusted: shared by training, building and reproducing.
 
+internal import Base
 internal import Catalog
 internal import Foundation
 
@@ -20,7 +21,7 @@ struct ArtifactStore {
   ///   - path: The working name.
   ///   - kind: What the file is.
   ///   - digest: The SHA-256 of its bytes.
-  /// - Throws: ``CatalogError`` when the disk refuses.
+  /// - Throws: ``TarnError`` when the disk refuses.
   func adopt(_ path: String, as kind: ArtifactKind, _ digest: ContentDigest) throws {
     let final = catalog.path(of: kind, digest)
     try Disk.makeDirectory((final as NSString).deletingLastPathComponent)
@@ -33,16 +34,16 @@ struct ArtifactStore {
   ///   - kind: What the file is.
   ///   - digest: What its SHA-256 must be.
   /// - Returns: Its absolute path.
-  /// - Throws: ``IndexerError`` `.inputsMissing` or `.integrity`.
+  /// - Throws: ``TarnError`` `.inputsMissing` or `.integrity`.
   func verified(_ kind: ArtifactKind, _ digest: ContentDigest) throws -> String {
     let path = catalog.path(of: kind, digest)
     guard Disk.size(of: path) != nil else {
-      throw IndexerError(
+      throw TarnError(
         .inputsMissing, "the \(kind.rawValue) \(digest.prefix(12)) is not at \(path)",
         hint: "restore the file, or make it again")
     }
     guard try Disk.digest(of: path) == digest else {
-      throw IndexerError(.integrity, "\(path) is damaged: its SHA-256 is not its name", hint: "restore or rebuild it")
+      throw TarnError(.integrity, "\(path) is damaged: its SHA-256 is not its name", hint: "restore or rebuild it")
     }
     return path
   }
@@ -50,9 +51,9 @@ struct ArtifactStore {
 
 extension Source {
   /// The error that shards of this source are not in the lake.
-  func missing(_ shards: [String], of total: Int) -> IndexerError {
+  func missing(_ shards: [String], of total: Int) -> TarnError {
     let names = shards.prefix(3).joined(separator: ", ") + (shards.count > 3 ? ", …" : "")
-    return IndexerError(
+    return TarnError(
       .inputsMissing, "\(shards.count) of \(total) shards of source \(name) are not in the lake: \(names)",
       hint: "run `tarn sync \(name)`")
   }

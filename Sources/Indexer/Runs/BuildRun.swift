@@ -8,6 +8,7 @@
 // Shards that are still to be fetched come through a ShardHandoff, filled by
 // whoever fetches; an output is merged as soon as its last segment is there.
 
+package import Base
 package import Catalog
 internal import Foundation
 package import Logging
@@ -112,21 +113,21 @@ package struct BuildRun: Sendable {
   /// Plans the version, or finds the one that was planned or sealed before.
   ///
   /// - Returns: The version and what it still needs.
-  /// - Throws: ``IndexerError``, ``CatalogError``; then nothing has changed.
+  /// - Throws: ``TarnError``; then nothing has changed.
   package func prepare() throws -> PlannedBuild {
     try LakeCatalog.validate(name: options.name, of: "version")
     guard options.shardsPerOutput >= 1 else {
-      throw IndexerError(.usage, "--shards-per-output is \(options.shardsPerOutput); it is at least 1")
+      throw TarnError(.usage, "--shards-per-output is \(options.shardsPerOutput); it is at least 1")
     }
     let record = try catalog.trainedIndex(named: options.trained)
     guard let digest = record.digest else {
-      throw IndexerError(
+      throw TarnError(
         .inputsMissing, "the trained index \(record.name) is not finished",
         hint: "run its `tarn train` again to continue")
     }
     let source = try catalog.source(named: options.images)
     guard source.dimension == record.dimension else {
-      throw IndexerError(
+      throw TarnError(
         .usage,
         "\(source.name) has dimension \(source.dimension), the trained index \(record.name) has \(record.dimension)",
         hint: "build from the source of the model it was trained on")
@@ -168,7 +169,7 @@ package struct BuildRun: Sendable {
   ///   - planned: What ``prepare()`` gave.
   ///   - onRelease: Told that a shard's bytes are not needed any more.
   /// - Returns: Where the time went.
-  /// - Throws: ``IndexerError``, ``CatalogError``, what the handoff was failed
+  /// - Throws: ``TarnError``, what the handoff was failed
   ///   with; what is done is kept.
   @discardableResult
   package func run(_ planned: PlannedBuild, onRelease: @Sendable () -> Void = {}) throws -> BuildTimes {
@@ -218,7 +219,7 @@ package struct BuildRun: Sendable {
 
   private func checkCancelled() throws {
     guard isCancelled() else { return }
-    throw IndexerError(.interrupted, "interrupted", hint: "run the same command again to continue")
+    throw TarnError(.interrupted, "interrupted", hint: "run the same command again to continue")
   }
 
   private func plan(
@@ -282,7 +283,7 @@ package struct BuildRun: Sendable {
     let members = try catalog.inputs(of: version).filter { $0.outputOrdinal == ordinal }
     let segments = try members.filter { !$0.isHole }.map { input in
       guard let revision = input.revision, let known = try segment(digest, revision.digest) else {
-        throw IndexerError(
+        throw TarnError(
           .integrity, "the segment of \(input.shardName) is gone since this build began",
           hint: "run the same command again to make it anew")
       }

@@ -1,6 +1,7 @@
 // `reproduce`: the outputs of a version, made again from its pinned inputs in a
 // directory of their own, and compared. The lake gets one row and nothing else.
 
+package import Base
 package import Catalog
 internal import Foundation
 package import Logging
@@ -41,7 +42,7 @@ package struct ReproductionRun {
   ///   - environment: Canonical JSON of the tool and the machine.
   ///   - logger: Gets warnings.
   ///   - report: Told of progress, on the calling thread.
-  /// - Throws: ``CatalogError`` `.notFound`, ``IndexerError`` `.usage` when the
+  /// - Throws: ``TarnError`` `.notFound`, ``TarnError`` `.usage` when the
   ///   version is not sealed.
   package init(
     _ catalog: LakeCatalog, _ name: VersionName, environment: String, logger: Logger,
@@ -49,7 +50,7 @@ package struct ReproductionRun {
   ) throws {
     version = try catalog.version(name)
     guard version.state == .sealed || version.state == .revoked else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "\(name) is \(version.state.rawValue), not sealed",
         hint: "finish it with the `tarn build` that began it")
     }
@@ -71,7 +72,7 @@ package struct ReproductionRun {
   /// - Parameter directory: Where the rebuilt outputs go and stay; nil for
   ///   scratch space that is emptied afterwards.
   /// - Returns: What was found; it is recorded too.
-  /// - Throws: ``IndexerError``, ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package func run(into directory: String?) throws -> ReproductionReport {
     let startedAt = Timestamp.now()
     let missing = try missingInputs()

@@ -2,7 +2,9 @@
 // bytes depend on the shard, the trained index and the bad-rows policy alone
 // (invariant 3).
 
+internal import Base
 internal import Catalog
+internal import Features
 internal import Logging
 internal import Synchronization
 
@@ -42,7 +44,7 @@ struct ShardEncoder {
   ///   - rowCount: About how many rows will be encoded.
   ///   - pool: The threads.
   ///   - logger: Gets a warning when a backend is dropped.
-  /// - Throws: ``IndexerError`` `.engine`.
+  /// - Throws: ``TarnError`` `.engine`.
   init(
     _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation, rowCount: Int,
     pool: WorkerPool = .shared, logger: Logger
@@ -65,7 +67,7 @@ struct ShardEncoder {
   ///   - report: Told the rows done, on the calling thread; what it throws ends
   ///     the work and leaves nothing.
   /// - Returns: What was written.
-  /// - Throws: ``IndexerError`` `.badFeatures` naming file, row and cause;
+  /// - Throws: ``TarnError`` `.badFeatures` naming file, row and cause;
   ///   `.integrity` when the bytes are not those that were recorded, whatever
   ///   else is wrong with them.
   func encode(_ shard: ShardReading, to path: String, report: (Int) throws -> Void) throws -> Result {
@@ -84,7 +86,7 @@ struct ShardEncoder {
         try encode(block, of: matrix, except: bad, into: &assignments, &codes)
         try report(block.upperBound)
       }
-    } catch let error as IndexerError where error.code == .badFeatures {
+    } catch let error as TarnError where error.code == .badFeatures {
       // Bytes that have changed since they were recorded are the better reason.
       try shard.requireDigest()
       throw error
@@ -167,7 +169,7 @@ struct ShardEncoder {
     }
     let row = first.load(ordering: .relaxed)
     guard row == Int.max else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "\(file.path): row \(row) has length \(Float(file.matrix.length(ofRow: row))), not 1",
         hint: "normalise the features, or train with --normalise")
     }

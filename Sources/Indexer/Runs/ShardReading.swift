@@ -1,7 +1,9 @@
 // Opening feature shards whose bytes are what the catalog vouches for: hashed
 // beforehand, or on a thread of their own while they are read.
 
+internal import Base
 internal import Catalog
+internal import Features
 
 /// Opens feature shards of a lake.
 struct ShardReader {
@@ -14,7 +16,7 @@ struct ShardReader {
   ///   - revision: The revision it must be.
   ///   - source: Gives dimension and element type.
   /// - Returns: The mapped file.
-  /// - Throws: ``IndexerError`` `.integrity` when the bytes have changed since
+  /// - Throws: ``TarnError`` `.integrity` when the bytes have changed since
   ///   they were fetched, `.badFeatures`, `.inputsMissing`.
   func open(_ path: String, revision: ShardRevision, source: Source) throws -> FeatureFile {
     let reading = try begin(path, revision: revision, source: source)
@@ -30,23 +32,23 @@ struct ShardReader {
   ///   - source: Gives dimension and element type.
   /// - Returns: The mapped file, not to be believed before
   ///   ``ShardReading/requireDigest()`` has returned.
-  /// - Throws: ``IndexerError`` `.integrity`, `.badFeatures`, `.inputsMissing`.
+  /// - Throws: ``TarnError`` `.integrity`, `.badFeatures`, `.inputsMissing`.
   func begin(_ path: String, revision: ShardRevision, source: Source) throws -> ShardReading {
     let absolute = catalog.layout.shards + "/" + path
     guard Disk.size(of: absolute) != nil else {
-      throw IndexerError(
+      throw TarnError(
         .inputsMissing, "\(absolute) is gone", hint: "fetch it again with `tarn sync \(source.name)`")
     }
     let hash = ThreadedWork("tarn-hash") { try Disk.digest(of: absolute) }
-    func changed() -> IndexerError {
-      IndexerError(
+    func changed() -> TarnError {
+      TarnError(
         .integrity, "\(absolute) has changed since it was fetched",
         hint: "delete the file and run `tarn sync \(source.name)`")
     }
     do {
       let file = try FeatureFile(absolute, dimension: source.dimension, elementType: source.elementType)
       guard file.rowCount == revision.rowCount else {
-        throw IndexerError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(revision.rowCount)")
+        throw TarnError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(revision.rowCount)")
       }
       return ShardReading(file: file, revision: revision, hash: hash, changed: changed())
     } catch {
@@ -63,11 +65,11 @@ struct ShardReading: Sendable {
   /// What they must be.
   let revision: ShardRevision
   fileprivate let hash: ThreadedWork<ContentDigest>
-  fileprivate let changed: IndexerError
+  fileprivate let changed: TarnError
 
   /// Waits for the digest, and requires that it is the recorded one.
   ///
-  /// - Throws: ``IndexerError`` `.integrity` when it is another.
+  /// - Throws: ``TarnError`` `.integrity` when it is another.
   func requireDigest() throws {
     guard try hash.wait() == revision.digest else { throw changed }
   }

@@ -1,6 +1,8 @@
 // The router's part of `train`: queries -> labels -> epochs.
 
+internal import Base
 internal import Catalog
+internal import Features
 
 /// How the router of an index is trained.
 package struct RouterOptions: Sendable, Equatable {
@@ -29,16 +31,16 @@ package struct RouterOptions: Sendable, Equatable {
 
   func validate() throws {
     guard (1...10_000).contains(epochs) else {
-      throw IndexerError(.usage, "--router-epochs is \(epochs), not in 1...10000")
+      throw TarnError(.usage, "--router-epochs is \(epochs), not in 1...10000")
     }
     guard (0...1000).contains(refinements) else {
-      throw IndexerError(.usage, "--refinements is \(refinements), not in 0...1000")
+      throw TarnError(.usage, "--refinements is \(refinements), not in 0...1000")
     }
     guard captionLimit >= 1 else {
-      throw IndexerError(.usage, "--router-captions is \(captionLimit); it is at least 1")
+      throw TarnError(.usage, "--router-captions is \(captionLimit); it is at least 1")
     }
     if let candidates, candidates < 1 {
-      throw IndexerError(.usage, "--router-candidates is \(candidates); it is at least 1")
+      throw TarnError(.usage, "--router-candidates is \(candidates); it is at least 1")
     }
   }
 
@@ -76,7 +78,7 @@ extension TrainingRun {
   ///   - inputs: Identifies the bytes of both.
   ///   - path: Where the state is kept between steps.
   /// - Returns: As many centroids.
-  /// - Throws: ``IndexerError``, ``Catalog/CatalogError``.
+  /// - Throws: ``TarnError``.
   func refine(_ centroids: [Float], images: Gathered, inputs: ContentDigest, _ path: String) throws -> [Float] {
     guard options.router.method != .none, options.method == .paired, options.router.refinements > 0 else {
       return centroids
@@ -102,7 +104,7 @@ extension TrainingRun {
   ///   - centroids: What files images, `[nlist × dimension]`.
   ///   - scratch: Directory of what is kept between runs.
   /// - Returns: Router rows, `[nlist × dimension]`; nil where none was asked for.
-  /// - Throws: ``IndexerError``, ``Catalog/CatalogError``.
+  /// - Throws: ``TarnError``.
   func route(
     _ trained: TrainedIndexRecord, images: Gathered, captions: Gathered, centroids: [Float], _ scratch: String
   ) throws -> [Float]? {

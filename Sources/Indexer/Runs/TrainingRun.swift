@@ -4,7 +4,9 @@
 // k-means iterations -> router -> codec ranges -> file. What is kept between runs lies in
 // LAKE/scratch under the digest of the specification.
 
+internal import Base
 package import Catalog
+internal import Features
 internal import Foundation
 package import Logging
 
@@ -91,12 +93,12 @@ package struct TrainingRun {
   /// Trains, or finds that it was done before.
   ///
   /// - Returns: The trained index, ready, and whether this run made it.
-  /// - Throws: ``IndexerError``, ``CatalogError``; what is done is kept.
+  /// - Throws: ``TarnError``; what is done is kept.
   package func run() throws -> (trained: TrainedIndexRecord, isNew: Bool) {
     try LakeCatalog.validate(name: options.name, of: "trained index")
-    guard options.nlist >= 1 else { throw IndexerError(.usage, "--nlist is \(options.nlist); it is at least 1") }
+    guard options.nlist >= 1 else { throw TarnError(.usage, "--nlist is \(options.nlist); it is at least 1") }
     guard options.iterations >= 1 else {
-      throw IndexerError(.usage, "--iterations is \(options.iterations); it is at least 1")
+      throw TarnError(.usage, "--iterations is \(options.iterations); it is at least 1")
     }
     try options.router.validate()
     let images = try input(options.images)
@@ -104,7 +106,7 @@ package struct TrainingRun {
     let total = images.rowCounts.reduce(0, +)
     let wanted = options.pairs ?? min(total, 256 * options.nlist)
     guard options.nlist <= min(wanted, total) else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "nlist is \(options.nlist) and there are \(min(wanted, total)) training rows",
         hint: "lower --nlist, raise --pairs or sync more shards")
     }
@@ -115,7 +117,7 @@ package struct TrainingRun {
     do {
       _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
       return (trained, false)
-    } catch let error as IndexerError {
+    } catch let error as TarnError where error.code == .inputsMissing || error.code == .integrity {
       // The same inputs give the same bytes: what was lost can be made again.
       logger.warning("\(error.message); training it again")
       let again = try train(trained, images, captions, sample)
@@ -130,7 +132,7 @@ package struct TrainingRun {
   ) throws -> TrainedIndexRecord {
     do {
       return try train(trained, images, captions, sample)
-    } catch let error as IndexerError where error.code == .badFeatures {
+    } catch let error as TarnError where error.code == .badFeatures {
       try catalog.abandonTraining(trained)
       try? FileManager.default.removeItem(atPath: scratch(of: trained))
       throw error
@@ -153,26 +155,26 @@ package struct TrainingRun {
   private func captionInput(pairedWith images: Input) throws -> Input? {
     guard options.method == .paired || options.router.method != .none else { return nil }
     guard let name = options.captions else {
-      throw IndexerError(
+      throw TarnError(
         .usage, options.method == .paired ? "paired k-means needs caption features" : "a router needs caption features",
         hint: "name their source with --captions, or use --method kmeans --router none")
     }
     let captions = try input(name)
     guard captions.source.dimension == images.source.dimension else {
-      throw IndexerError(
+      throw TarnError(
         .usage,
         "\(options.images) has dimension \(images.source.dimension) and \(name) has \(captions.source.dimension)",
         hint: "image and caption features must come from one model")
     }
     guard captions.shards.count == images.shards.count else {
-      throw IndexerError(
+      throw TarnError(
         .usage,
         "\(options.images) has \(images.shards.count) shards and \(name) has \(captions.shards.count): they are not pairs",
         hint: "row i of both must be one image and its caption")
     }
     for (image, caption) in zip(images.shards, captions.shards)
     where image.revision.rowCount != caption.revision.rowCount {
-      throw IndexerError(
+      throw TarnError(
         .usage,
         "\(image.shard.name) has \(image.revision.rowCount) rows and \(caption.shard.name) has "
           + "\(caption.revision.rowCount): they are not pairs",
@@ -327,7 +329,7 @@ package struct TrainingRun {
     guard Disk.size(of: path) != nil else { return try first() }
     do {
       return try load()
-    } catch let error as IndexerError where error.code == .integrity {
+    } catch let error as TarnError where error.code == .integrity {
       logger.warning("\(error.message); starting that step over")
       return try first()
     }

@@ -1,6 +1,7 @@
 // The specification of a trained index, read back: what encodes rows or trains
 // again from the record alone needs to know of it.
 
+internal import Base
 internal import Catalog
 internal import Foundation
 
@@ -16,17 +17,17 @@ package struct TrainingSpecification: Sendable, Equatable {
   /// Reads a specification.
   ///
   /// - Parameter spec: Canonical JSON, as `train` writes it.
-  /// - Throws: ``IndexerError`` `.usage` for what this tarn does not know.
+  /// - Throws: ``TarnError`` `.usage` for what this tarn does not know.
   package init(parsing spec: String) throws {
     let fields: Fields
     do {
       fields = try JSONDecoder().decode(Fields.self, from: Data(spec.utf8))
     } catch {
-      throw IndexerError(.usage, "a specification of training is not known", hint: "use a newer tarn")
+      throw TarnError(.usage, "a specification of training is not known", hint: "use a newer tarn")
     }
     normalisation = fields.normalisation ?? .refuse
     guard let ranges = RangeStatistic(parsing: fields.ranges ?? RangeStatistic.minmax.text) else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "the ranges \(fields.ranges?.printable ?? "") are not known", hint: "use a newer tarn")
     }
     self.ranges = ranges
@@ -35,7 +36,7 @@ package struct TrainingSpecification: Sendable, Equatable {
       return
     }
     guard let method = RouterMethod(rawValue: router.method), router.rule == RouterQueries.rule else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "the router \(router.method.printable), \(router.rule.printable) is not known", hint: "use a newer tarn"
       )
     }
@@ -63,6 +64,6 @@ extension TrainedIndexRecord {
   /// What its specification says.
   ///
   /// - Returns: The specification, read.
-  /// - Throws: ``IndexerError`` `.usage` for what this tarn does not know.
+  /// - Throws: ``TarnError`` `.usage` for what this tarn does not know.
   func specification() throws -> TrainingSpecification { try TrainingSpecification(parsing: spec) }
 }

@@ -1,6 +1,7 @@
 // What lies in LAKE/versions/NAME@N: the outputs under names people use, the
 // lock file, whose digest is the version's, and the version's document.
 
+internal import Base
 internal import Catalog
 
 /// The directory of a version.
@@ -27,7 +28,7 @@ struct VersionFiles {
     guard (try? Disk.digest(of: path)) != digest else { return }
     let text = try lockFile(of: version, catalog.trainedIndex(id: version.trainedIndexID))
     guard ContentDigest.of(text) == digest else {
-      throw IndexerError(.integrity, "the catalog no longer says what \(version.name) was sealed with")
+      throw TarnError(.integrity, "the catalog no longer says what \(version.name) was sealed with")
     }
     try Disk.writeAtomically(Array(text.utf8), to: path)
   }
@@ -38,14 +39,14 @@ struct VersionFiles {
   /// has none.
   ///
   /// - Parameter version: A sealed version.
-  /// - Throws: ``CatalogError`` when the disk refuses.
+  /// - Throws: ``TarnError`` when the disk refuses.
   func writeDocument(of version: IndexVersion) throws {
     let path = catalog.layout.documentPath(version.name)
     if let known = try? VersionExport(reading: path), known.versionSha256 == version.versionDigest { return }
     do {
       let text = try catalog.export(version.name).text() + "\n"
       try Disk.writeAtomically(Array(text.utf8), to: path)
-    } catch let error as CatalogError where error.code == .conflict {
+    } catch let error as TarnError where error.code == .conflict {
       return
     }
   }
@@ -56,7 +57,7 @@ struct VersionFiles {
   ///   - version: A version with all its outputs recorded.
   ///   - trained: Its trained index.
   /// - Returns: The text; its SHA-256 is the version's digest.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   func lockFile(of version: IndexVersion, _ trained: TrainedIndexRecord) throws -> String {
     let inputs = try catalog.inputs(of: version).map { input -> JSONValue in
       .object([

@@ -1,7 +1,9 @@
 // Which shards a version is made of, where their ids begin, and which outputs
 // they go to.
 
+internal import Base
 internal import Catalog
+internal import Features
 
 /// Plans the inputs of a version.
 ///
@@ -19,7 +21,7 @@ struct VersionPlanner {
   ///   - trained: Digest of the trained index, to know which shards are encoded
   ///     already and need no bytes.
   /// - Returns: One input for each chosen shard.
-  /// - Throws: ``IndexerError`` `.inputsMissing` when a shard is not in the
+  /// - Throws: ``TarnError`` `.inputsMissing` when a shard is not in the
   ///   lake and neither to be fetched nor skipped, or a length is not known.
   func inputs(of source: Source, trained: ContentDigest) throws -> [VersionPlan.Input] {
     let shards = try catalog.shards(of: source)
@@ -75,7 +77,7 @@ struct VersionPlanner {
     {
       return count
     }
-    throw IndexerError(
+    throw TarnError(
       .inputsMissing, "the number of rows of \(shard.name) is not known, and the ids after it depend on it",
       hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register the source with --sizes")
   }

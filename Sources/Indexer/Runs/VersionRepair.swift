@@ -1,6 +1,7 @@
 // What `verify --repair` can make again: an output from its segments, a lock
 // file from the catalog. Both must come out as recorded (invariant 3).
 
+package import Base
 package import Catalog
 
 /// Makes damaged files of a sealed version again.
@@ -17,7 +18,7 @@ package struct VersionRepair {
   ///
   /// - Parameter digest: Digest of the output.
   /// - Returns: Whether the output is back, under every name it has.
-  /// - Throws: ``IndexerError``, ``Catalog/CatalogError``.
+  /// - Throws: ``TarnError``.
   package func rebuildOutput(_ digest: ContentDigest) throws -> Bool {
     for version in try catalog.versions() where version.state == .sealed || version.state == .building {
       for output in try catalog.outputs(of: version) where output.digest == digest {
@@ -64,7 +65,7 @@ package struct VersionRepair {
   /// - Parameter name: The version.
   /// - Returns: Whether the lock file that the catalog gives has the version's
   ///   digest.
-  /// - Throws: ``Catalog/CatalogError``.
+  /// - Throws: ``TarnError``.
   package func bearsOut(_ name: VersionName) throws -> Bool {
     let version = try catalog.version(name)
     let record = try catalog.trainedIndex(id: version.trainedIndexID)
@@ -75,7 +76,7 @@ package struct VersionRepair {
   ///
   /// - Parameter name: The version.
   /// - Returns: Whether its digest is the version's.
-  /// - Throws: ``Catalog/CatalogError``.
+  /// - Throws: ``TarnError``.
   package func rewriteLockFile(of name: VersionName) throws -> Bool {
     let version = try catalog.version(name)
     let record = try catalog.trainedIndex(id: version.trainedIndexID)

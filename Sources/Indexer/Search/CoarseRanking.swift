@@ -1,6 +1,7 @@
 // Which lists a query visits: those of the centroids with the greatest scores.
 
 internal import CScan
+internal import Features
 internal import Glibc
 
 /// The coarse centroids, coded in 8 bits for a quick look and as floats for
@@ -23,7 +24,7 @@ internal import Glibc
   /// - Parameters:
   ///   - trained: The trained index.
   ///   - file: An output shard with those centroids.
-  /// - Throws: ``IndexerError`` `.usage` when they span more than a float.
+  /// - Throws: ``TarnError`` `.usage` when they span more than a float.
   init(_ trained: TrainedIndex, in file: MappedFile) throws {
     var trainer = try RangeTrainer(codec: .sq8, dimension: trained.dimension)
     trainer.add(trained.centroids)

@@ -1,8 +1,10 @@
 // Ordering found rows by their original features, which a 4-bit code has lost
 // some of.
 
+internal import Base
 package import Catalog
 internal import CKernels
+internal import Features
 
 /// The original features of a version's rows, for the scores of a few.
 ///
@@ -20,7 +22,7 @@ package final class Reranker {
   /// - Parameters:
   ///   - version: The version.
   ///   - catalog: The catalog that has it.
-  /// - Throws: ``Catalog/CatalogError``, ``IndexerError``.
+  /// - Throws: ``TarnError``.
   package init(_ version: IndexVersion, in catalog: LakeCatalog) throws {
     self.catalog = catalog
     inputs = try catalog.inputs(of: version).filter { !$0.isHole && $0.rowCount > 0 }
@@ -36,7 +38,7 @@ package final class Reranker {
   ///   - k: Rows to keep for each, `1...found.k`.
   /// - Returns: The best `k` of each query by the new scores, ties by the lower
   ///   id.
-  /// - Throws: ``IndexerError`` `.inputsMissing` when a shard with one of the
+  /// - Throws: ``TarnError`` `.inputsMissing` when a shard with one of the
   ///   rows is not in the lake, `.integrity` when it is not the shard.
   package func rerank(_ found: SearchResult, queries: [Float], k: Int) throws -> SearchResult {
     precondition(k <= found.k && queries.count == found.queryCount * source.dimension, "these are other queries")
@@ -61,7 +63,7 @@ package final class Reranker {
   private func score(of id: RowID, with query: [Float]) throws -> Double {
     let place = inputs.partitioningIndex { $0.firstID > id } - 1
     guard place >= 0, id - inputs[place].firstID < Int64(inputs[place].rowCount) else {
-      throw IndexerError(.integrity, "row \(id) was found and is of no shard of the version")
+      throw TarnError(.integrity, "row \(id) was found and is of no shard of the version")
     }
     let matrix = try file(place).matrix
     let row = Int(id - inputs[place].firstID)
@@ -77,7 +79,7 @@ package final class Reranker {
     if let file = files[place] { return file }
     let input = inputs[place]
     guard let path = input.path, let revision = input.revision else {
-      throw IndexerError(
+      throw TarnError(
         .inputsMissing,
         "shard \(input.shardName) of source \(source.name) is not in the lake, and a row of it was found",
         hint: "run `tarn sync \(source.name) --shards \(input.shardOrdinal)`, or search without --rerank")
@@ -85,13 +87,13 @@ package final class Reranker {
     let absolute = catalog.layout.shards + "/" + path
     // A shard is 1.4 GB and a few of its rows are wanted: hashed when it was touched, once.
     if try !catalog.looksUntouched(input), try Disk.digest(of: absolute) != revision.digest {
-      throw IndexerError(
+      throw TarnError(
         .integrity, "\(absolute) has changed since it was fetched",
         hint: "run `tarn verify --repair`, or search without --rerank")
     }
     let file = try FeatureFile(absolute, dimension: source.dimension, elementType: source.elementType)
     guard file.rowCount == input.rowCount else {
-      throw IndexerError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(input.rowCount)")
+      throw TarnError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(input.rowCount)")
     }
     file.matrix.advise(.random)
     files[place] = file

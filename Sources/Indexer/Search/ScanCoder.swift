@@ -1,6 +1,7 @@
 // A codec as the scanning kernels know it.
 
 internal import CScan
+internal import Features
 
 /// A codec with its ranges in memory of its own.
 ///

@@ -2,6 +2,7 @@
 // the next batch.
 
 internal import CScan
+internal import Features
 
 /// Room for queries, their planes and their best rows.
 ///

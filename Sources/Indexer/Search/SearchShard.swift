@@ -1,5 +1,6 @@
 // An output shard that is open for searching: where its lists are.
 
+internal import Base
 internal import CScan
 
 /// The lists of one output shard, mapped.

@@ -6,7 +6,9 @@
 // the lower id. The SIMD level, threads, the batch and the cut into output
 // shards never show.
 
+internal import Base
 internal import CScan
+internal import Features
 internal import Synchronization
 
 /// All output shards of a version, memory-mapped.
@@ -59,11 +61,11 @@ package final class VersionSearcher {
   /// Opens output shards; each is parsed strictly.
   ///
   /// - Parameter paths: The version's output shards, at least one.
-  /// - Throws: ``IndexerError`` `.inputsMissing` without a file or any path,
+  /// - Throws: ``TarnError`` `.inputsMissing` without a file or any path,
   ///   `.integrity` when one is damaged or was made with another trained
   ///   index, `.io` when the kernel refuses to map one.
   package init(outputShards paths: [String]) throws {
-    guard let first = paths.first else { throw IndexerError(.inputsMissing, "no output shards to search") }
+    guard let first = paths.first else { throw TarnError(.inputsMissing, "no output shards to search") }
     let file = try OutputShardFile(path: first)
     let trained = file.trained
     var shards = [try SearchShard(file)]
@@ -71,7 +73,7 @@ package final class VersionSearcher {
     // Bounds are computed with room to spare below the greatest float.
     let ranges = zip(trained.quantizer.minima, trained.quantizer.widths)
     guard trained.centroids.allSatisfy({ abs($0) < 0x1p120 }), ranges.allSatisfy({ abs($0) + $1 < 0x1p120 }) else {
-      throw IndexerError(.integrity, "\(first) has centroids or ranges too large to compute with")
+      throw TarnError(.integrity, "\(first) has centroids or ranges too large to compute with")
     }
     (dimension, nlist, defaultNprobe) = (trained.dimension, trained.nlist, trained.nprobe)
     codec = trained.quantizer.codec
@@ -95,10 +97,10 @@ package final class VersionSearcher {
   ///   - threads: Threads to use, `1...`; the answer does not depend on it.
   /// - Returns: One row per query, in query order, by score descending, of
   ///   equal scores by id ascending.
-  /// - Throws: ``IndexerError`` `.usage` for a parameter out of range,
+  /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
   ///   `.badFeatures` for a query that is not finite.
   package func search(_ queries: [Float], k: Int, nprobe: Int, threads: Int = 1) throws -> SearchResult {
-    guard nprobe >= 1 else { throw IndexerError(.usage, "nprobe is \(nprobe), must be at least 1") }
+    guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
     let n = try checkedCount(of: queries, k: k, threads: threads)
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = min(nprobe, nlist)
@@ -118,12 +120,12 @@ package final class VersionSearcher {
   ///     none. A list that is named twice for a query answers twice.
   ///   - threads: Threads to use, `1...`; the answer does not depend on it.
   /// - Returns: As for ``search(_:k:nprobe:threads:)``.
-  /// - Throws: ``IndexerError`` as ``search(_:k:nprobe:threads:)``; `.usage`
+  /// - Throws: ``TarnError`` as ``search(_:k:nprobe:threads:)``; `.usage`
   ///   for a list that does not exist.
   package func search(_ queries: [Float], k: Int, lists: [Int32], threads: Int = 1) throws -> SearchResult {
     let n = try checkedCount(of: queries, k: k, threads: threads)
     guard n == 0 ? lists.isEmpty : lists.count % n == 0, lists.allSatisfy({ (-1..<Int32(nlist)).contains($0) }) else {
-      throw IndexerError(.usage, "\(lists.count) lists do not suit \(n) queries and \(nlist) lists")
+      throw TarnError(.usage, "\(lists.count) lists do not suit \(n) queries and \(nlist) lists")
     }
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = n == 0 ? 0 : lists.count / n
@@ -141,9 +143,9 @@ package final class VersionSearcher {
   ///   - nprobe: Lists per query, `1...nlist`.
   ///   - threads: Threads to use, `1...`; the answer does not depend on it.
   /// - Returns: The lists of each query, best first, `[n × nprobe]`.
-  /// - Throws: ``IndexerError`` as ``search(_:k:nprobe:threads:)``.
+  /// - Throws: ``TarnError`` as ``search(_:k:nprobe:threads:)``.
   package func rankLists(_ queries: [Float], nprobe: Int, threads: Int = 1) throws -> [Int32] {
-    guard (1...nlist).contains(nprobe) else { throw IndexerError(.usage, "nprobe is \(nprobe), not in 1...\(nlist)") }
+    guard (1...nlist).contains(nprobe) else { throw TarnError(.usage, "nprobe is \(nprobe), not in 1...\(nlist)") }
     let n = try checkedCount(of: queries, k: 1, threads: threads)
     var lists: [Int32] = []
     lists.reserveCapacity(n * nprobe)
@@ -154,15 +156,15 @@ package final class VersionSearcher {
   }
 
   private func checkedCount(of queries: [Float], k: Int, threads: Int) throws -> Int {
-    guard (1...65_536).contains(k) else { throw IndexerError(.usage, "k is \(k), not in 1...65536") }
-    guard threads >= 1, threads <= 4096 else { throw IndexerError(.usage, "\(threads) threads is no thread count") }
+    guard (1...65_536).contains(k) else { throw TarnError(.usage, "k is \(k), not in 1...65536") }
+    guard threads >= 1, threads <= 4096 else { throw TarnError(.usage, "\(threads) threads is no thread count") }
     guard queries.count % dimension == 0 else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "\(queries.count) floats are no queries of \(dimension) dimensions",
         hint: "queries must have the dimension of the version")
     }
     if let bad = queries.firstIndex(where: { !$0.isFinite }) {
-      throw IndexerError(.badFeatures, "query \(bad / dimension) has a component that is not finite")
+      throw TarnError(.badFeatures, "query \(bad / dimension) has a component that is not finite")
     }
     return queries.count / dimension
   }

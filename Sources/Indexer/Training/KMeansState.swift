@@ -1,6 +1,7 @@
 // What paired k-means knows between two iterations, and what it reports.
 
-package import Catalog
+package import Base
+internal import Features
 
 /// The state after some iterations; the next depends on nothing else.
 package struct KMeansState: Sendable, Equatable {
@@ -45,7 +46,7 @@ extension PairedKMeans {
   ///   - state: A state of this computation.
   ///   - path: The final name; a file of that name is replaced.
   /// - Returns: The SHA-256 of the file.
-  /// - Throws: ``CatalogError`` when writing fails.
+  /// - Throws: ``TarnError`` when writing fails.
   @discardableResult
   package func save(_ state: KMeansState, as path: String) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnkmns", fingerprint: fingerprint)
@@ -64,7 +65,7 @@ extension PairedKMeans {
   /// - Parameter path: What ``save(_:as:)`` wrote.
   /// - Returns: The state; going on from it gives the bytes that an
   ///   uninterrupted run gives.
-  /// - Throws: ``IndexerError`` `.integrity` when the file is damaged or
+  /// - Throws: ``TarnError`` `.integrity` when the file is damaged or
   ///   belongs to another computation, `.inputsMissing` when there is none.
   package func load(_ path: String) throws -> KMeansState {
     var reader = try StateReader(path, magic: "tarnkmns", fingerprint: fingerprint)
@@ -78,7 +79,7 @@ extension PairedKMeans {
     }
     guard counter == [UInt64(iteration)], history.count == iteration, numbers.count == 5 * iteration,
       centroids.count == nlist * images.dimension, cells.count == (iteration == 0 ? 0 : distinctImages.count)
-    else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return KMeansState(iteration: iteration, centroids: centroids, cells: cells, history: history)
   }
 }

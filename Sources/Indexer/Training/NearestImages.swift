@@ -1,7 +1,8 @@
 // The nearest image of each caption (DESIGN 4.1): exact, in tiles that a
 // killed run resumes at.
 
-package import Catalog
+package import Base
+package import Features
 package import Logging
 
 /// Finds, for each caption, the image with the greatest score over all images.
@@ -44,7 +45,7 @@ package struct NearestImages: Sendable {
   ///   - pool: The threads.
   ///   - backend: How to compute; nil for the process's choice.
   ///   - logger: Gets a warning when a backend is dropped.
-  /// - Throws: ``IndexerError`` `.badFeatures` when the dimensions differ,
+  /// - Throws: ``TarnError`` `.badFeatures` when the dimensions differ,
   ///   `.usage` when there are no images.
   package init(
     images: FeatureMatrix, captions: FeatureMatrix, inputs: ContentDigest, imagesPerTile: Int = 65_536,
@@ -52,12 +53,12 @@ package struct NearestImages: Sendable {
     logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     guard images.dimension == captions.dimension else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "images have \(images.dimension) elements and captions \(captions.dimension)",
         hint: "a pair of sources comes from one model")
     }
     guard images.rowCount > 0, images.rowCount < Int(UInt32.max) else {
-      throw IndexerError(.usage, "\(images.rowCount) images are too few or too many to search")
+      throw TarnError(.usage, "\(images.rowCount) images are too few or too many to search")
     }
     (self.images, self.captions, self.pool, self.backend, self.logger) = (images, captions, pool, backend, logger)
     self.imagesPerTile = min(max(imagesPerTile, 1), images.rowCount)
@@ -93,7 +94,7 @@ package struct NearestImages: Sendable {
   ///   - state: Where to start; the end result when it returns.
   ///   - onTile: Called after each tile; may save the state, and may throw to
   ///     stop.
-  /// - Throws: What `onTile` throws; ``IndexerError`` `.badFeatures` for a row
+  /// - Throws: What `onTile` throws; ``TarnError`` `.badFeatures` for a row
   ///   that is not finite.
   package func run(_ state: inout State, onTile: (State) throws -> Void = { _ in }) throws {
     var engine: (block: Int, engine: AssignmentEngine)?
@@ -127,7 +128,7 @@ package struct NearestImages: Sendable {
   ///   - state: What ``run(_:onTile:)`` handed over.
   ///   - path: The final name; a file of that name is replaced.
   /// - Returns: The SHA-256 of the file.
-  /// - Throws: ``CatalogError`` when writing fails.
+  /// - Throws: ``TarnError`` when writing fails.
   @discardableResult
   package func save(_ state: State, as path: String) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnnear", fingerprint: fingerprint)
@@ -141,7 +142,7 @@ package struct NearestImages: Sendable {
   ///
   /// - Parameter path: What ``save(_:as:)`` wrote.
   /// - Returns: The state.
-  /// - Throws: ``IndexerError`` `.integrity` when the file is damaged or
+  /// - Throws: ``TarnError`` `.integrity` when the file is damaged or
   ///   belongs to another computation, `.inputsMissing` when there is none.
   package func load(_ path: String) throws -> State {
     var reader = try StateReader(path, magic: "tarnnear", fingerprint: fingerprint)
@@ -150,7 +151,7 @@ package struct NearestImages: Sendable {
       nextTile: Int(tile.first ?? 0), images: try reader.read(), scores: try reader.read())
     guard tile.count == 1, state.nextTile <= tileCount, state.images.count == captions.rowCount,
       state.scores.count == captions.rowCount
-    else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return state
   }
 }

@@ -1,8 +1,9 @@
 // Paired k-means (arXiv 2402.04416, Algorithm 1; DESIGN 4.2), with every choice
 // that the paper leaves open made once and written down.
 
+package import Base
 internal import CKernels
-package import Catalog
+package import Features
 package import Logging
 internal import Synchronization
 
@@ -66,7 +67,7 @@ package struct PairedKMeans: Sendable {
   ///   - pool: The threads.
   ///   - backend: How to assign; nil for the process's choice.
   ///   - logger: Gets a warning when a backend is dropped.
-  /// - Throws: ``IndexerError`` `.usage` when there are fewer distinct nearest
+  /// - Throws: ``TarnError`` `.usage` when there are fewer distinct nearest
   ///   images than nlist, `.badFeatures` when the dimensions differ.
   package init(
     images: FeatureMatrix, captions: FeatureMatrix, nearestImages: [UInt32]?, nlist: Int, seed: UInt64,
@@ -74,13 +75,13 @@ package struct PairedKMeans: Sendable {
     logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     guard images.dimension == captions.dimension else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "images have \(images.dimension) elements and captions \(captions.dimension)",
         hint: "a pair of sources comes from one model")
     }
     precondition((nearestImages?.count ?? images.rowCount) == captions.rowCount, "captions and nearest images differ")
     guard captions.rowCount < Int(UInt32.max), images.rowCount < Int(UInt32.max) else {
-      throw IndexerError(.usage, "\(max(captions.rowCount, images.rowCount)) training rows are too many")
+      throw TarnError(.usage, "\(max(captions.rowCount, images.rowCount)) training rows are too many")
     }
     method = nearestImages == nil ? .kmeans : .paired
     if let nearestImages {
@@ -91,7 +92,7 @@ package struct PairedKMeans: Sendable {
     }
     guard nlist >= 1, nlist <= distinctImages.count else {
       let what = nearestImages == nil ? "images" : "distinct nearest images"
-      throw IndexerError(
+      throw TarnError(
         .usage, "nlist is \(nlist) and the training set has \(distinctImages.count) \(what)",
         hint: nlist < 1 ? "nlist is at least 1" : "lower --nlist or raise --pairs")
     }
@@ -120,7 +121,7 @@ package struct PairedKMeans: Sendable {
   /// Checks the rows and draws the first centroids.
   ///
   /// - Returns: The state before the first iteration.
-  /// - Throws: ``IndexerError`` `.badFeatures` for a row that is not of unit
+  /// - Throws: ``TarnError`` `.badFeatures` for a row that is not of unit
   ///   length to 1 part in 100, naming it.
   package func initialState() throws -> KMeansState {
     try requireUnitRows(images, "image")
@@ -149,7 +150,7 @@ package struct PairedKMeans: Sendable {
     }
     let row = firstBad.load(ordering: .relaxed)
     guard row == Int.max else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "training \(kind) \(row) has length \(Float(matrix.length(ofRow: row))), not 1",
         hint: "normalise the features, or ask for it with --normalise")
     }
@@ -159,7 +160,7 @@ package struct PairedKMeans: Sendable {
   ///
   /// - Parameter state: The state after the iterations before; gets this one's.
   /// - Returns: What the iteration did.
-  /// - Throws: ``IndexerError`` `.badFeatures`, `.engine`.
+  /// - Throws: ``TarnError`` `.badFeatures`, `.engine`.
   @discardableResult
   package func step(_ state: inout KMeansState) throws -> KMeansIteration {
     let winners = try assign(to: state.centroids)

@@ -1,8 +1,9 @@
 // What a router is trained on: captions, blends of two captions, and for each
 // the training images that are exactly nearest.
 
+internal import Base
 internal import CKernels
-internal import Catalog
+internal import Features
 
 /// The training queries of a router, in a file of their own.
 ///
@@ -26,7 +27,7 @@ enum RouterQueries {
   ///   - hasBlends: Whether the second half follows.
   ///   - path: The final name; a file of that name is replaced.
   /// - Returns: The SHA-256 of the file.
-  /// - Throws: ``Catalog/CatalogError`` when writing fails.
+  /// - Throws: ``TarnError`` when writing fails.
   static func write(
     _ captions: FeatureMatrix, count: Int, seed: UInt64, hasBlends: Bool, to path: String
   ) throws -> ContentDigest {
@@ -94,7 +95,7 @@ struct RouterLabels {
   ///   - path: Where the state is kept between chunks.
   ///   - report: Told of queries done.
   /// - Returns: Image rows, `[m × perQuery]`, nearest first.
-  /// - Throws: ``IndexerError``, ``Catalog/CatalogError``.
+  /// - Throws: ``TarnError``.
   func find(resumingAt path: String, report: (Int) -> Void) throws -> [UInt32] {
     var found = (try? load(path)) ?? []
     var saved = ContinuousClock.now
@@ -124,13 +125,13 @@ struct RouterLabels {
   ///
   /// - Parameter path: What ``save(_:as:)`` wrote.
   /// - Returns: Image rows of the first queries.
-  /// - Throws: ``IndexerError`` when the file is damaged or of other inputs.
+  /// - Throws: ``TarnError`` when the file is damaged or of other inputs.
   func load(_ path: String) throws -> [UInt32] {
     var reader = try StateReader(path, magic: "tarnlabl", fingerprint: fingerprint)
     let found = try reader.read(UInt32.self)
     guard found.count % perQuery == 0, found.count <= queries.rowCount * perQuery,
       found.allSatisfy({ Int($0) < images.rowCount })
-    else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return found
   }
 }

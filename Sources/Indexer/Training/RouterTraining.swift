@@ -2,8 +2,9 @@
 // from the centroids that files images. Trained on the captions that train the
 // centroids; the labels are the lists of each caption's nearest images.
 
-package import Catalog
+package import Base
 internal import CKernels
+package import Features
 
 /// What ranks the lists for a query.
 package enum RouterMethod: String, Sendable, CaseIterable, Codable {
@@ -355,7 +356,7 @@ extension RouterTraining {
   ///   - state: A state of this training.
   ///   - path: The final name; a file of that name is replaced.
   /// - Returns: The SHA-256 of the file.
-  /// - Throws: ``CatalogError`` when writing fails.
+  /// - Throws: ``TarnError`` when writing fails.
   @discardableResult
   package func save(_ state: State, as path: String) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnrout", fingerprint: fingerprint)
@@ -372,7 +373,7 @@ extension RouterTraining {
   /// - Parameter path: What ``save(_:as:)`` wrote.
   /// - Returns: The state; going on from it gives the bytes that an
   ///   uninterrupted run gives.
-  /// - Throws: ``IndexerError`` `.integrity` when the file is damaged or
+  /// - Throws: ``TarnError`` `.integrity` when the file is damaged or
   ///   belongs to another training, `.inputsMissing` when there is none.
   package func load(_ path: String) throws -> State {
     var reader = try StateReader(path, magic: "tarnrout", fingerprint: fingerprint)
@@ -384,7 +385,7 @@ extension RouterTraining {
     let size = nlist * captions.dimension
     guard losses.count <= epochs, epoch == [UInt64(losses.count)], weights.count == size,
       first.count == (method == .learned ? size : 0), second.count == first.count
-    else { throw IndexerError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return State(epoch: losses.count, weights: weights, first: first, second: second, losses: losses)
   }
 }

@@ -5,7 +5,7 @@
 // computation; then its fields in order, each a 64-bit count of elements and
 // the elements; last, 32 bytes, the SHA-256 of all before.
 
-internal import Catalog
+internal import Base
 internal import Foundation
 
 /// Writes the fields of a state.
@@ -51,21 +51,21 @@ internal struct StateReader {
     do {
       data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
     } catch {
-      throw IndexerError(.inputsMissing, "cannot read the saved state \(path)")
+      throw TarnError(.inputsMissing, "cannot read the saved state \(path)")
     }
     position = 40
     guard data.count >= 72, Array(data[0..<8]) == Array(magic.utf8) else {
-      throw IndexerError(.integrity, "\(path) is not a saved state of this kind", hint: "remove it to start over")
+      throw TarnError(.integrity, "\(path) is not a saved state of this kind", hint: "remove it to start over")
     }
     guard Array(data[8..<40]) == fingerprint.bytes else {
-      throw IndexerError(
+      throw TarnError(
         .integrity, "\(path) belongs to a computation with other inputs or parameters",
         hint: "remove it to start over")
     }
     var hasher = Sha256()
     unsafe data.withUnsafeBytes { unsafe hasher.update(RawSpan(_unsafeBytes: $0).extracting(0..<(data.count - 32))) }
     guard Array(data.suffix(32)) == hasher.finalize().bytes else {
-      throw IndexerError(.integrity, "\(path) is damaged", hint: "remove it to start over")
+      throw TarnError(.integrity, "\(path) is damaged", hint: "remove it to start over")
     }
   }
 
@@ -73,7 +73,7 @@ internal struct StateReader {
     let count = try Int(clamping: word())
     let size = MemoryLayout<Element>.stride
     guard count <= (data.count - 32 - position) / max(size, 1) else {
-      throw IndexerError(.integrity, "\(path) ends early", hint: "remove it to start over")
+      throw TarnError(.integrity, "\(path) ends early", hint: "remove it to start over")
     }
     defer { position += count * size }
     let range = position..<(position + count * size)
@@ -85,7 +85,7 @@ internal struct StateReader {
 
   private mutating func word() throws -> UInt64 {
     guard position + 8 <= data.count - 32 else {
-      throw IndexerError(.integrity, "\(path) ends early", hint: "remove it to start over")
+      throw TarnError(.integrity, "\(path) ends early", hint: "remove it to start over")
     }
     defer { position += 8 }
     return (0..<8).reduce(0) { $0 | UInt64(data[position + $1]) << (8 * UInt64($1)) }

@@ -1,7 +1,8 @@
 // The rows of a training set, gathered from shards into one file. It is an
 // .npy file like any other, so that people can look at it.
 
-package import Catalog
+package import Base
+package import Features
 internal import Foundation
 
 /// What is done about rows that are not of unit length.
@@ -36,7 +37,7 @@ package struct TrainingMatrixWriter: ~Copyable {
   ///   - dimension: Elements of a row.
   ///   - normalisation: What is done about rows that are not of unit length;
   ///     `.normalise` makes the file float32.
-  /// - Throws: ``CatalogError`` when the file cannot be written.
+  /// - Throws: ``TarnError`` when the file cannot be written.
   package init(
     creating temporaryPath: String, elementType: ElementType, rowCount: Int, dimension: Int,
     normalisation: Normalisation = .refuse
@@ -55,12 +56,12 @@ package struct TrainingMatrixWriter: ~Copyable {
   /// - Parameters:
   ///   - rows: Row numbers in the file.
   ///   - source: A file of the same dimension and element type.
-  /// - Throws: ``IndexerError`` `.badFeatures` for a row that is NaN, infinite,
+  /// - Throws: ``TarnError`` `.badFeatures` for a row that is NaN, infinite,
   ///   zero or (if refused) not of unit length, or a file of another kind;
-  ///   ``CatalogError`` when writing fails.
+  ///   ``TarnError`` when writing fails.
   package mutating func append(_ rows: [UInt32], of source: FeatureFile) throws {
     guard source.dimension == dimension, source.elementType == elementType else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures,
         "\(source.path) holds \(source.elementType) rows of \(source.dimension) elements, not \(elementType) of \(dimension)"
       )
@@ -74,10 +75,10 @@ package struct TrainingMatrixWriter: ~Copyable {
       for row in rows[first..<min(first + chunk, rows.count)] {
         let row = Int(row)
         guard row < matrix.rowCount else {
-          throw IndexerError(.inputsMissing, "\(source.path) has \(matrix.rowCount) rows; row \(row) was drawn")
+          throw TarnError(.inputsMissing, "\(source.path) has \(matrix.rowCount) rows; row \(row) was drawn")
         }
         if let bad = matrix.firstBadRow(in: row..<(row + 1)) {
-          throw IndexerError(
+          throw TarnError(
             .badFeatures, "\(source.path): row \(row) holds \(bad.defect.rawValue)",
             hint: "replace the file, or train on other pairs with another --seed")
         }
@@ -85,7 +86,7 @@ package struct TrainingMatrixWriter: ~Copyable {
         switch normalisation {
         case .refuse:
           guard abs(length - 1) <= Normalisation.tolerance else {
-            throw IndexerError(
+            throw TarnError(
               .badFeatures, "\(source.path): row \(row) has length \(Float(length)), not 1",
               hint: "normalise the features, or ask for it with --normalise")
           }
@@ -105,7 +106,7 @@ package struct TrainingMatrixWriter: ~Copyable {
   ///
   /// - Parameter path: The final name.
   /// - Returns: The SHA-256 of the file.
-  /// - Throws: ``CatalogError`` when writing fails.
+  /// - Throws: ``TarnError`` when writing fails.
   @discardableResult
   package consuming func finish(as path: String) throws -> ContentDigest {
     precondition(written == rowCount, "\(written) of \(rowCount) rows were gathered")

@@ -1,6 +1,6 @@
 // Which pairs an index is trained on: a rule and a seed, never "the first n".
 
-package import Catalog
+package import Base
 
 /// The pairs drawn from the shards of a paired source.
 ///
@@ -29,13 +29,13 @@ package struct TrainingSample: Sendable, Equatable {
   ///   - count: Pairs to draw, `1...`; nil for all.
   ///   - rowCounts: Rows of each shard, in order.
   ///   - seed: Any number.
-  /// - Throws: ``IndexerError`` `.usage` when there are fewer pairs than that.
+  /// - Throws: ``TarnError`` `.usage` when there are fewer pairs than that.
   package init(count: Int?, rowCounts: [Int], seed: UInt64) throws {
     precondition(rowCounts.allSatisfy { $0 >= 0 && $0 < Int(UInt32.max) }, "a shard has an impossible row count")
     let total = rowCounts.reduce(0, +)
     let wanted = count ?? total
     guard wanted >= 1, wanted <= total else {
-      throw IndexerError(
+      throw TarnError(
         .usage, "\(wanted) training pairs were asked for and there are \(total)",
         hint: "ask for between 1 and \(total), or sync more shards")
     }

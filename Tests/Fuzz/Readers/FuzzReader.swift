@@ -1,7 +1,9 @@
 // Everything of tarn's that reads bytes somebody else may have written, each
 // behind one function: whatever the bytes, an answer or an error of tarn's.
 
+internal import Base
 internal import Catalog
+internal import Features
 internal import Fetch
 internal import Foundation
 internal import Indexer
@@ -40,10 +42,9 @@ package enum FuzzReader: String, CaseIterable, Sendable {
       try write(prepared(bytes), to: path)
       try read(path, prepared: bytes)
       return true
-    } catch let error as IndexerError {
-      try check(error.message, isExpected: [.badFeatures, .integrity].contains(error.code), "\(error.code)")
-    } catch let error as CatalogError {
-      try check(error.message, isExpected: [.usage, .schemaNewer].contains(error.code), "\(error.code)")
+    } catch let error as TarnError {
+      let expected: [TarnError.Code] = [.badFeatures, .integrity, .usage, .schemaNewer]
+      try check(error.message, isExpected: expected.contains(error.code), "\(error.code)")
     } catch is Refusal {
     }
     return false

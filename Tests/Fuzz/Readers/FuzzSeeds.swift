@@ -1,7 +1,7 @@
 // Good files for each reader, to begin with: what changes them can reach depends
 // on what they hold.
 
-internal import Catalog
+internal import Base
 internal import Foundation
 internal import Indexer
 internal import TestSupport
@@ -16,7 +16,7 @@ package enum FuzzSeeds {
   ///   - reader: The reader.
   ///   - directory: Where files may be put on the way.
   /// - Returns: At least one file.
-  /// - Throws: ``IndexerError`` or ``CatalogError`` when one cannot be made.
+  /// - Throws: ``TarnError`` or ``TarnError`` when one cannot be made.
   package static func files(for reader: FuzzReader, in directory: String) throws -> [[UInt8]] {
     switch reader {
     case .npy, .safetensors, .fbin, .fvecs, .pt:

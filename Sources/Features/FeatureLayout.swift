@@ -1,7 +1,7 @@
 // Where the rows of a feature file are, by whichever format it has, and how a
 // file of which nothing is believed is read.
 
-internal import Catalog
+internal import Base
 
 /// Where the rows of a feature file are.
 struct FeatureLayout: Equatable {
@@ -56,7 +56,7 @@ struct UntrustedFile {
   ///   - count: How many.
   ///   - what: What they are, for messages.
   /// - Returns: Exactly `count` bytes.
-  /// - Throws: ``FeatureFault`` past the end; ``IndexerError`` `.io`.
+  /// - Throws: ``FeatureFault`` past the end; ``TarnError`` `.io`.
   func bytes(at offset: Int, count: Int, _ what: String) throws -> [UInt8] {
     guard offset >= 0, count >= 0, offset <= byteCount, count <= byteCount - offset else {
       throw FeatureFault("it ends at byte \(byteCount), within \(what)")
@@ -71,7 +71,7 @@ struct UntrustedFile {
   /// - Parameter layout: A layout whose rows are all in the file.
   /// - Returns: `[rowCount × dimension]` floats.
   /// - Throws: ``FeatureFault`` when a gap doesn't hold the dimension;
-  ///   ``IndexerError`` `.io`.
+  ///   ``TarnError`` `.io`.
   func rows(_ layout: FeatureLayout) throws -> [Float] {
     precondition(layout.elementType == .float32 && layout.gapByteCount == 4)
     let stride = 4 + 4 * layout.dimension

@@ -1,28 +1,28 @@
-// The one source of randomness of training: a seed gives the same draws on
+// The one source of randomness: a seed gives the same draws on
 // every machine and in every language that has 64-bit integers.
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 ///
 /// State `s` starts at the seed. Each draw adds `0x9E3779B97F4A7C15` to `s`
 /// and returns `mix(s)`, a bijection of 64-bit numbers.
-internal struct SplitMix64: Sendable {
-  static let increment: UInt64 = 0x9E37_79B9_7F4A_7C15
+package struct SplitMix64: RandomNumberGenerator, Sendable {
+  package static let increment: UInt64 = 0x9E37_79B9_7F4A_7C15
   private var state: UInt64
 
-  init(seed: UInt64) { state = seed }
+  package init(seed: UInt64) { state = seed }
 
-  mutating func next() -> UInt64 {
+  package mutating func next() -> UInt64 {
     state &+= Self.increment
     return Self.mix(state)
   }
 
   /// A number in `0..<bound`: the high 64 bits of the draw times `bound`.
-  mutating func next(below bound: Int) -> Int {
+  package mutating func next(below bound: Int) -> Int {
     precondition(bound > 0, "nothing to draw from")
     return Int(next().multipliedFullWidth(by: UInt64(bound)).high)
   }
 
-  static func mix(_ value: UInt64) -> UInt64 {
+  @inlinable package static func mix(_ value: UInt64) -> UInt64 {
     var z = value
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
     z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB

@@ -15,7 +15,7 @@ package enum Disk {
     var info = stat()
     if stat(path, &info) == 0 {
       guard info.st_mode & S_IFMT == S_IFDIR else {
-        throw CatalogError(.io, "\(path) exists and is not a directory")
+        throw TarnError(.io, "\(path) exists and is not a directory")
       }
       return
     }
@@ -79,7 +79,7 @@ package enum Disk {
 
   /// Bytes that this user may still write on the file system of a directory.
   ///
-  /// - Throws: ``CatalogError`` `.io` when it cannot be asked.
+  /// - Throws: ``TarnError`` `.io` when it cannot be asked.
   package static func freeByteCount(at path: String) throws -> Int {
     var info = statvfs()
     guard statvfs(path, &info) == 0 else { throw systemError("examine the file system of", path) }
@@ -96,7 +96,7 @@ package enum Disk {
 
   /// The SHA-256 of a file's bytes, read in order.
   ///
-  /// - Throws: ``CatalogError`` `.io` when the file cannot be read.
+  /// - Throws: ``TarnError`` `.io` when the file cannot be read.
   package static func digest(of path: String) throws -> ContentDigest {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw systemError("open", path) }
@@ -121,7 +121,7 @@ package enum Disk {
   ///   - from: The file.
   ///   - to: The copy; one of that name is replaced once the new one is whole.
   ///   - hasher: Takes the bytes; it starts anew.
-  /// - Throws: ``CatalogError``.
+  /// - Throws: ``TarnError``.
   package static func copy(_ from: String, to: String, into hasher: ChunkHasher) throws {
     let descriptor = open(from, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw systemError("open", from) }
@@ -142,20 +142,20 @@ package enum Disk {
   }
 
   /// The error of the system call that just failed, read from `errno`.
-  package static func systemError(_ operation: String, _ path: String) -> CatalogError {
+  package static func systemError(_ operation: String, _ path: String) -> TarnError {
     let number = errno
     let reason = String(cString: strerror(number))
     switch number {
     case ENOSPC, EDQUOT:
-      return CatalogError(
+      return TarnError(
         .diskFull, "cannot \(operation) \(path): \(reason)",
         hint: "free some space or lower --budget, then run the same command again")
     case EACCES, EPERM, EROFS:
-      return CatalogError(
+      return TarnError(
         .io, "cannot \(operation) \(path): \(reason)",
         hint: "the lake must be writable by this user")
     default:
-      return CatalogError(.io, "cannot \(operation) \(path): \(reason)")
+      return TarnError(.io, "cannot \(operation) \(path): \(reason)")
     }
   }
 }

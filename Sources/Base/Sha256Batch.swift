@@ -4,12 +4,12 @@
 internal import CSha256
 
 /// No bytes at all.
-var noBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
+package var noBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
 
 /// A fixed number of running SHA-256s, each at its place.
 ///
 /// Not thread-safe; hand it on, do not share it.
-@safe final class Sha256Batch {
+@safe package final class Sha256Batch {
   /// How this machine computes blocks.
   private static let path = csha256_best_path()
 
@@ -18,7 +18,7 @@ var noBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, 
   private let digests: UnsafeMutablePointer<UInt8>
 
   /// Starts `count` digests of nothing.
-  init(count: Int) {
+  package init(count: Int) {
     unsafe streams = .allocate(capacity: count)
     unsafe jobs = .allocate(capacity: count)
     unsafe digests = .allocate(capacity: 32 * count)
@@ -39,7 +39,7 @@ var noBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, 
   ///   - second: The bytes after those; likewise.
   ///   - finishes: Whether that is all: then the run leaves the digest for
   ///     ``digest(_:)``, and the place starts anew.
-  func set(
+  package func set(
     _ place: Int, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer = unsafe noBytes, finishes: Bool
   ) {
     unsafe jobs[place] = unsafe csha256_job(
@@ -51,15 +51,15 @@ var noBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, 
   }
 
   /// Adds what was set at the first `count` places.
-  func run(_ count: Int) { unsafe csha256_run(Self.path, jobs, count) }
+  package func run(_ count: Int) { unsafe csha256_run(Self.path, jobs, count) }
 
   /// The 32 bytes of the digest that a place finished in the last run.
-  func digest(_ place: Int) -> UnsafeBufferPointer<UInt8> {
+  package func digest(_ place: Int) -> UnsafeBufferPointer<UInt8> {
     unsafe UnsafeBufferPointer(start: digests + 32 * place, count: 32)
   }
 
   /// Exchanges two running SHA-256s.
-  func exchange(_ place: Int, _ other: Int) {
+  package func exchange(_ place: Int, _ other: Int) {
     let stream = unsafe streams[place]
     unsafe streams[place] = streams[other]
     unsafe streams[other] = stream

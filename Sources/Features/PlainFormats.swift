@@ -1,7 +1,7 @@
 // The feature formats without a language of their own: .safetensors, .fbin,
 // .fvecs. Nothing is allocated for a length that the file does not have.
 
-internal import Catalog
+internal import Base
 internal import Foundation
 
 extension FeatureLayout {
@@ -15,7 +15,7 @@ extension FeatureLayout {
   ///
   /// - Parameter file: The file.
   /// - Returns: Where its one matrix is; it fills the file.
-  /// - Throws: ``FeatureFault`` for anything else; ``IndexerError`` `.io`.
+  /// - Throws: ``FeatureFault`` for anything else; ``TarnError`` `.io`.
   static func safetensors(_ file: UntrustedFile) throws -> FeatureLayout {
     let start = try file.bytes(at: 0, count: 8, "the length of its header")
     guard let length = start.littleEndian64(at: 0), (2...maximumHeaderByteCount).contains(length) else {
@@ -37,7 +37,7 @@ extension FeatureLayout {
     switch dtype {
     case "F16": elementType = .float16
     case "F32": elementType = .float32
-    default: throw FeatureFault("its dtype is \(dtype.prefix(12).printed); tarn reads F16 and F32")
+    default: throw FeatureFault("its dtype is \(dtype.prefix(12).printableASCII); tarn reads F16 and F32")
     }
     let layout = try FeatureLayout(elementType, shape: shape, dataOffset: 8 + length)
     guard offsets[0] == 0, offsets[1] == layout.dataByteCount else {
@@ -53,7 +53,7 @@ extension FeatureLayout {
   ///
   /// - Parameter file: The file.
   /// - Returns: Where its matrix is; it fills the file.
-  /// - Throws: ``FeatureFault`` for anything else; ``IndexerError`` `.io`.
+  /// - Throws: ``FeatureFault`` for anything else; ``TarnError`` `.io`.
   static func fbin(_ file: UntrustedFile) throws -> FeatureLayout {
     let start = try file.bytes(at: 0, count: 8, "its header")
     let shape = [start.littleEndian(at: 0, 4), start.littleEndian(at: 4, 4)]
@@ -68,7 +68,7 @@ extension FeatureLayout {
   ///
   /// - Parameter file: The file, with at least one row.
   /// - Returns: Where its rows are.
-  /// - Throws: ``FeatureFault`` for anything else; ``IndexerError`` `.io`.
+  /// - Throws: ``FeatureFault`` for anything else; ``TarnError`` `.io`.
   static func fvecs(_ file: UntrustedFile) throws -> FeatureLayout {
     let dimension = try file.bytes(at: 0, count: 4, "the dimension of its first row").littleEndian(at: 0, 4)
     guard (1...1 << 20).contains(dimension) else {
@@ -88,12 +88,5 @@ extension FeatureLayout {
       throw FeatureFault(
         "it has \(file.byteCount) bytes; [\(rowCount) x \(dimension)] \(elementType) needs \(wanted)")
     }
-  }
-}
-
-extension StringProtocol {
-  /// For a message: what cannot be printed becomes `?`.
-  var printed: String {
-    String(String.UnicodeScalarView(unicodeScalars.map { $0.value >= 0x20 && $0.value < 0x7F ? $0 : "?" }))
   }
 }

@@ -2,6 +2,7 @@
 // to end a transfer of something else before its rows come. The readers of whole
 // files are the Indexer's.
 
+package import Base
 internal import Foundation
 
 /// The beginning of a feature file.

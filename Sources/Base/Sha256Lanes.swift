@@ -2,8 +2,8 @@
 // hardly more than one (CSha256), and those who wait for the core come in pairs.
 
 internal import CSha256
-internal import Foundation
 @preconcurrency internal import Dispatch
+internal import Foundation
 
 /// The bytes that one running SHA-256 takes next.
 ///

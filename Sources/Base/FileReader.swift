@@ -2,34 +2,33 @@
 // error where a mapping would answer with SIGBUS, and a cursor that checks
 // every length against the file before anything is allocated.
 
-internal import Catalog
 internal import Glibc
 
 /// An open regular file, read at given offsets.
 ///
 /// Immutable after its init, and `pread` keeps no position, so threads may
 /// share it.
-final class InputFile: Sendable {
-  let path: String
+package final class InputFile: Sendable {
+  package let path: String
   /// Bytes in the file when it was opened.
-  let byteCount: Int
+  package let byteCount: Int
   private let descriptor: Int32
 
   /// Opens a regular file.
   ///
   /// - Parameter path: The file.
-  /// - Throws: ``IndexerError`` `.inputsMissing` when there is none, `.io`
+  /// - Throws: ``TarnError`` `.inputsMissing` when there is none, `.io`
   ///   when it cannot be opened or is not a regular file.
-  init(path: String) throws {
+  package init(path: String) throws {
     descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
-      if errno == ENOENT { throw IndexerError(.inputsMissing, "there is no file \(path)") }
+      if errno == ENOENT { throw TarnError(.inputsMissing, "there is no file \(path)") }
       throw systemError("open", path)
     }
     var info = stat()
     guard unsafe fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
       close(descriptor)
-      throw IndexerError(.io, "\(path) is not a regular file")
+      throw TarnError(.io, "\(path) is not a regular file")
     }
     self.path = path
     byteCount = Int(info.st_size)
@@ -43,9 +42,9 @@ final class InputFile: Sendable {
   ///   - buffer: At least `count` bytes.
   ///   - offset: Where to start in the file.
   ///   - count: How many bytes.
-  /// - Throws: ``IndexerError`` `.integrity` past the end, `.io` when reading
+  /// - Throws: ``TarnError`` `.integrity` past the end, `.io` when reading
   ///   fails.
-  func read(into buffer: inout [UInt8], at offset: Int, count: Int) throws {
+  package func read(into buffer: inout [UInt8], at offset: Int, count: Int) throws {
     precondition(count <= buffer.count && offset >= 0)
     try unsafe buffer.withUnsafeMutableBytes { bytes in
       try unsafe read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<count]), at: offset)
@@ -53,7 +52,7 @@ final class InputFile: Sendable {
   }
 
   /// Fills `bytes` from `offset`; errors as ``read(into:at:count:)``.
-  func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+  package func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     var done = 0
     while done < bytes.count {
       let got = unsafe pread(
@@ -62,49 +61,49 @@ final class InputFile: Sendable {
         if errno == EINTR { continue }
         throw systemError("read", path)
       }
-      guard got > 0 else { throw IndexerError(.integrity, "\(path) ends before byte \(offset + done + 1)") }
+      guard got > 0 else { throw TarnError(.integrity, "\(path) ends before byte \(offset + done + 1)") }
       done += got
     }
   }
 
   /// Tells the kernel that these bytes are read next; it begins at once.
-  func expectRead(from offset: Int, count: Int) {
+  package func expectRead(from offset: Int, count: Int) {
     guard count > 0 else { return }
     _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_WILLNEED)
   }
 
   /// Tells the kernel that these bytes are not needed again.
-  func forget(from offset: Int, count: Int) {
+  package func forget(from offset: Int, count: Int) {
     _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
   }
 }
 
-private func systemError(_ operation: String, _ path: String) -> IndexerError {
-  IndexerError(.io, unsafe "cannot \(operation) \(path): \(String(cString: strerror(errno)))")
+private func systemError(_ operation: String, _ path: String) -> TarnError {
+  TarnError(.io, unsafe "cannot \(operation) \(path): \(String(cString: strerror(errno)))")
 }
 
 /// A position in a file, moved by reads of little-endian values.
-struct FileCursor {
-  let file: InputFile
+package struct FileCursor {
+  package let file: InputFile
   /// What the file should be, for messages: "trained index", "segment".
-  let kind: String
-  private(set) var offset = 0
+  package let kind: String
+  package private(set) var offset = 0
 
-  init(_ file: InputFile, kind: String) {
+  package init(_ file: InputFile, kind: String) {
     self.file = file
     self.kind = kind
   }
 
-  var remaining: Int { file.byteCount - offset }
+  package var remaining: Int { file.byteCount - offset }
 
   /// The error that the file is not what it should be.
-  func malformed(_ cause: String) -> IndexerError {
-    IndexerError(
+  package func malformed(_ cause: String) -> TarnError {
+    TarnError(
       .integrity, "\(file.path) is not a good \(kind): \(cause)", hint: "delete the file and build it again")
   }
 
   /// The next `count` bytes.
-  mutating func bytes(_ count: Int, _ what: String) throws -> [UInt8] {
+  package mutating func bytes(_ count: Int, _ what: String) throws -> [UInt8] {
     guard count >= 0, count <= remaining else {
       throw malformed("it ends at byte \(file.byteCount), within \(what)")
     }
@@ -114,14 +113,14 @@ struct FileCursor {
     return buffer
   }
 
-  mutating func integer<Value: FixedWidthInteger>(_ type: Value.Type, _ what: String) throws -> Value {
+  package mutating func integer<Value: FixedWidthInteger>(_ type: Value.Type, _ what: String) throws -> Value {
     try bytes(MemoryLayout<Value>.size, what).reversed().reduce(0) { $0 << 8 | Value(truncatingIfNeeded: $1) }
   }
 
-  mutating func float(_ what: String) throws -> Float { Float(bitPattern: try integer(UInt32.self, what)) }
+  package mutating func float(_ what: String) throws -> Float { Float(bitPattern: try integer(UInt32.self, what)) }
 
   /// An unsigned 64-bit size, which must be in `range`.
-  mutating func size(_ what: String, in range: ClosedRange<Int>) throws -> Int {
+  package mutating func size(_ what: String, in range: ClosedRange<Int>) throws -> Int {
     let value = try integer(UInt64.self, what)
     guard let size = Int(exactly: value), range.contains(size) else {
       throw malformed("\(what) is \(value), not in \(range.lowerBound)...\(range.upperBound)")
@@ -130,23 +129,23 @@ struct FileCursor {
   }
 
   /// Bytes that must stand here.
-  mutating func expect(_ expected: [UInt8], _ what: String) throws {
+  package mutating func expect(_ expected: [UInt8], _ what: String) throws {
     guard try bytes(expected.count, what) == expected else {
       throw malformed("unexpected \(what) at byte \(offset - expected.count)")
     }
   }
 
-  mutating func expect(_ expected: some FixedWidthInteger, _ what: String) throws {
+  package mutating func expect(_ expected: some FixedWidthInteger, _ what: String) throws {
     var builder = ByteBuilder()
     builder.append(expected)
     try expect(builder.bytes, what)
   }
 
-  mutating func floats(_ count: Int, _ what: String) throws -> [Float] {
+  package mutating func floats(_ count: Int, _ what: String) throws -> [Float] {
     try values(count, what, zero: Float(0))
   }
 
-  mutating func integers64(_ count: Int, _ what: String) throws -> [UInt64] {
+  package mutating func integers64(_ count: Int, _ what: String) throws -> [UInt64] {
     try values(count, what, zero: UInt64(0))
   }
 
@@ -164,8 +163,8 @@ struct FileCursor {
 
   /// Passes over numbers whose bytes must be those of `expected` in some
   /// ranges; the others are not read.
-  mutating func require(
-    _ expected: [Float], at ranges: [Range<Int>], _ what: String, orThrow difference: () -> IndexerError
+  package mutating func require(
+    _ expected: [Float], at ranges: [Range<Int>], _ what: String, orThrow difference: () -> TarnError
   ) throws {
     guard 4 * expected.count <= remaining else {
       throw malformed("it ends at byte \(file.byteCount), within \(what)")
@@ -179,5 +178,5 @@ struct FileCursor {
     offset += 4 * expected.count
   }
 
-  mutating func skip(_ count: Int) { offset += count }
+  package mutating func skip(_ count: Int) { offset += count }
 }

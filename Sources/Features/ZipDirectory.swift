@@ -4,6 +4,8 @@
 // Format: APPNOTE.TXT 6.3, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 
 /// The entries of an archive by their names.
+
+internal import Base
 struct ZipDirectory {
   /// Bytes of the file that are an entry's contents.
   struct Entry: Equatable {
@@ -21,7 +23,7 @@ struct ZipDirectory {
   ///
   /// - Parameter file: The file.
   /// - Throws: ``FeatureFault`` for an archive that `torch.save` does not
-  ///   write; ``IndexerError`` `.io`.
+  ///   write; ``TarnError`` `.io`.
   init(_ file: UntrustedFile) throws {
     let (offset, byteCount, count) = try Self.locate(file)
     guard count <= Self.maximumEntryCount, byteCount <= Self.maximumByteCount else {
@@ -91,7 +93,7 @@ struct ZipDirectory {
     let name = String(decoding: nameBytes, as: UTF8.self)
     guard nameBytes.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != 0x5C }), !name.hasPrefix("/"), !name.isEmpty,
       !name.split(separator: "/").contains("..")
-    else { throw FeatureFault("its zip archive has an entry named '\(name.prefix(60).printed)'") }
+    else { throw FeatureFault("its zip archive has an entry named '\(name.prefix(60).printableASCII)'") }
     guard record.littleEndian(at: 10, 2) == 0 else {
       throw FeatureFault("entry '\(name)' of its zip archive is compressed; torch.save stores entries as they are")
     }

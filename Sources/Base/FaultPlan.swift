@@ -30,7 +30,7 @@ package enum FaultPlan {
 
   /// Counts a step and applies the plan to it.
   ///
-  /// - Throws: ``CatalogError`` as the failing system call would.
+  /// - Throws: ``TarnError`` as the failing system call would.
   package static func step(_ kind: String, _ subject: String = "") throws {
     guard plan != nil || log != nil else { return }
     let number = counter.add(1, ordering: .sequentiallyConsistent).newValue

@@ -127,7 +127,7 @@ package struct ShardChunks: Sendable, Equatable {
   ///   - isCancelled: Asked before each chunk; true ends the search with what
   ///     was found.
   /// - Returns: Their numbers, in order.
-  /// - Throws: ``CatalogError`` `.io` when the file cannot be opened.
+  /// - Throws: ``TarnError`` `.io` when the file cannot be opened.
   package func damaged(in path: String, isCancelled: () -> Bool = { false }) throws -> [Int] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw Disk.systemError("open", path) }

@@ -1,8 +1,8 @@
 // A matrix of features as its bytes lie in a file or in memory: float16 or
 // float32, C order. Everything that reads vectors reads them from here.
 
+package import Base
 internal import CKernels
-package import Catalog
 internal import Glibc
 
 /// An immutable row-major matrix `[rowCount × dimension]`; component `j` of row
@@ -27,7 +27,7 @@ internal import Glibc
 
   private let storage: Storage
   /// The first element, which need not be aligned.
-  internal let base: UnsafeRawPointer
+  package let base: UnsafeRawPointer
 
   /// Bytes of one row.
   package var rowByteCount: Int { dimension * elementType.byteCount }
@@ -41,7 +41,7 @@ internal import Glibc
   ///   - rowCount: Rows, `0...`.
   ///   - dimension: Columns, `1...`.
   ///   - isWholeFile: Whether nothing may come after the matrix.
-  /// - Throws: ``IndexerError`` `.badFeatures` when the file is shorter or
+  /// - Throws: ``TarnError`` `.badFeatures` when the file is shorter or
   ///   longer, `.io` when it cannot be opened or mapped.
   package init(
     mapping path: String, byteOffset: Int, elementType: ElementType, rowCount: Int, dimension: Int,
@@ -50,21 +50,21 @@ internal import Glibc
     precondition(rowCount >= 0 && dimension >= 1 && byteOffset >= 0, "the shape of a matrix is negative")
     let wanted = byteOffset + rowCount * dimension * elementType.byteCount
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw IndexerError.system("open", path) }
+    guard descriptor >= 0 else { throw TarnError.system("open", path) }
     defer { close(descriptor) }
     var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0 else { throw IndexerError.system("stat", path) }
+    guard unsafe fstat(descriptor, &info) == 0 else { throw TarnError.system("stat", path) }
     guard info.st_mode & S_IFMT == S_IFREG else {
-      throw IndexerError(.badFeatures, "\(path) is not a regular file")
+      throw TarnError(.badFeatures, "\(path) is not a regular file")
     }
     guard isWholeFile ? Int(info.st_size) == wanted : Int(info.st_size) >= wanted else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures,
         "\(path) has \(info.st_size) bytes; [\(rowCount) x \(dimension)] \(elementType) needs \(wanted)",
         hint: Int(info.st_size) < wanted ? "it is truncated: fetch it again" : "it has bytes after its last row")
     }
     let mapped = unsafe mmap(nil, max(wanted, 1), PROT_READ, MAP_PRIVATE, descriptor, 0)
-    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw IndexerError.system("map", path) }
+    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw TarnError.system("map", path) }
     unsafe storage = .mapping(mapped, byteCount: max(wanted, 1))
     unsafe base = UnsafeRawPointer(mapped + byteOffset)
     (self.elementType, self.rowCount, self.dimension) = (elementType, rowCount, dimension)
@@ -92,7 +92,7 @@ internal import Glibc
   ///   - rowCount: Rows, `0...`.
   ///   - dimension: Columns, `1...`.
   ///   - fill: Writes every one of the `rowCount * dimension` elements.
-  internal init(rowCount: Int, dimension: Int, filling fill: (UnsafeMutablePointer<Float>) -> Void) {
+  package init(rowCount: Int, dimension: Int, filling fill: (UnsafeMutablePointer<Float>) -> Void) {
     precondition(rowCount >= 0 && dimension >= 1, "the shape of a matrix is negative")
     let count = rowCount * dimension
     let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count * 4, 64), alignment: 64)
@@ -130,7 +130,7 @@ internal import Glibc
     }
   }
 
-  internal func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {
+  package func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
     unsafe ckernels_widen(
       SimdLevel.current, address(ofRow: rows.lowerBound), elementType.code, rows.count * dimension, output)
@@ -151,7 +151,7 @@ internal import Glibc
     }
   }
 
-  internal func address(ofRow row: Int) -> UnsafeRawPointer { unsafe base + row * rowByteCount }
+  package func address(ofRow row: Int) -> UnsafeRawPointer { unsafe base + row * rowByteCount }
 
   /// What makes a row unfit for an index.
   package enum Defect: String, Sendable, Equatable {
@@ -223,7 +223,7 @@ internal import Glibc
 
 extension ElementType {
   /// The kernels' number for the type.
-  internal var code: Int32 {
+  package var code: Int32 {
     switch self {
     case .float16: Int32(CKERNELS_FLOAT16.rawValue)
     case .float32: Int32(CKERNELS_FLOAT32.rawValue)
@@ -231,11 +231,11 @@ extension ElementType {
   }
 }
 
-extension IndexerError {
+extension TarnError {
   /// The error of the system call that just failed, read from `errno`.
-  internal static func system(_ operation: String, _ path: String) -> IndexerError {
+  package static func system(_ operation: String, _ path: String) -> TarnError {
     let number = errno
     let reason = unsafe String(cString: strerror(number))
-    return IndexerError(number == ENOENT ? .inputsMissing : .io, "cannot \(operation) \(path): \(reason)")
+    return TarnError(number == ENOENT ? .inputsMissing : .io, "cannot \(operation) \(path): \(reason)")
   }
 }

@@ -1,7 +1,7 @@
 // A file of `torch.save` with one tensor: an archive with `data.pkl`, which
 // describes it, and `data/KEY`, its elements as they lie in memory.
 
-internal import Catalog
+internal import Base
 
 extension FeatureLayout {
   /// The most bytes of a pickle that are looked at; one tensor takes about 250.
@@ -12,7 +12,7 @@ extension FeatureLayout {
   /// - Parameter file: The file.
   /// - Returns: Where its elements are.
   /// - Throws: ``FeatureFault`` for anything but one contiguous matrix of
-  ///   float16 or float32; ``IndexerError`` `.io`.
+  ///   float16 or float32; ``TarnError`` `.io`.
   static func torch(_ file: UntrustedFile) throws -> FeatureLayout {
     let archive = try ZipDirectory(file)
     let pickles = archive.entries.keys.filter { $0.split(separator: "/").last == "data.pkl" }

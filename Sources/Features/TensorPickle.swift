@@ -4,6 +4,8 @@
 // Opcodes: https://github.com/python/cpython/blob/3.13/Lib/pickletools.py
 
 /// A tensor as its pickle describes it.
+
+internal import Base
 struct TensorPickle: Equatable {
   /// `HalfStorage` or `FloatStorage`.
   let storageType: String
@@ -194,10 +196,10 @@ private struct Machine {
 
   private mutating func push(global name: String) throws(FeatureFault) {
     if name.hasPrefix("torch."), name.hasSuffix("Storage"), !Self.storages.contains(name) {
-      throw FeatureFault("its elements are a \(name.prefix(40).printed); tarn reads float16 and float32")
+      throw FeatureFault("its elements are a \(name.prefix(40).printableASCII); tarn reads float16 and float32")
     }
     guard name == Self.rebuild || name == Self.dictionary || Self.storages.contains(name) else {
-      throw FeatureFault("its pickle would call \(name.prefix(60).printed); tarn executes nothing")
+      throw FeatureFault("its pickle would call \(name.prefix(60).printableASCII); tarn executes nothing")
     }
     stack.append(.global(name))
   }
@@ -209,7 +211,7 @@ private struct Machine {
       case .text = parts[3], case .integer(let count) = parts[4]
     else { throw FeatureFault("its pickle refers to no storage of torch.save") }
     guard !key.isEmpty, key.utf8.count <= 20, key.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
-      throw FeatureFault("its storage is named '\(key.prefix(60).printed)'; torch.save counts them")
+      throw FeatureFault("its storage is named '\(key.prefix(60).printableASCII)'; torch.save counts them")
     }
     stack.append(.storage(type: String(type.dropFirst("torch.".count)), key: key, count: count))
   }

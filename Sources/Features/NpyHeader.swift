@@ -2,20 +2,9 @@
 // itself before any of its rows is believed.
 // Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
-/// The element type of a feature file.
-package enum ElementType: String, Sendable, CaseIterable, Codable {
-  case float16, float32
-
-  /// Bytes per element.
-  package var byteCount: Int {
-    switch self {
-    case .float16: 2
-    case .float32: 4
-    }
-  }
-}
-
 /// What a `.npy` header declares: a C-order matrix `[rowCount × dimension]`.
+
+package import Base
 package struct NpyHeader: Sendable, Equatable {
   package let elementType: ElementType
   /// Rows of the matrix, `0...`.

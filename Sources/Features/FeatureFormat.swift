@@ -2,6 +2,8 @@
 // of the rows.
 
 /// How a feature file is laid out.
+
+package import Base
 package enum FeatureFormat: String, Sendable, CaseIterable {
   /// NumPy's, also for names that say nothing.
   case npy

@@ -1,14 +1,14 @@
 // Sizes and durations as people write and read them.
 
-internal import ArgumentParser
 internal import Foundation
 
 /// A number of bytes: `100GB` (10⁹), `64MiB` (2²⁰), `512`.
-struct ByteSize: ExpressibleByArgument {
-  let byteCount: Int
+package struct ByteSize: Sendable {
+  package let byteCount: Int
 
-  init?(argument: String) {
-    var text = argument.lowercased()
+  /// Reads a size; nil for what is none.
+  package init?(parsing text: String) {
+    var text = text.lowercased()
     if text.hasSuffix("/s") { text.removeLast(2) }
     let units: [(String, Double)] = [
       ("kib", 1024), ("mib", 1_048_576), ("gib", 1_073_741_824), ("tib", 1_099_511_627_776), ("kb", 1e3), ("mb", 1e6),
@@ -24,7 +24,7 @@ struct ByteSize: ExpressibleByArgument {
   }
 
   /// Bytes in the unit that suits them: `1.44 GB`.
-  static func text(_ byteCount: Int) -> String {
+  package static func text(_ byteCount: Int) -> String {
     let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)]
     let value = Double(byteCount)
     for (name, scale) in units where value >= scale {
@@ -37,16 +37,14 @@ struct ByteSize: ExpressibleByArgument {
 }
 
 /// A duration: `30s`, `10m`, `2h`, or plain seconds.
-struct TimeSpan: ExpressibleByArgument {
-  let duration: Duration
+package struct TimeSpan: Sendable {
+  package let duration: Duration
 
-  init(duration: Duration) { self.duration = duration }
+  package init(duration: Duration) { self.duration = duration }
 
-  /// What `--help` shows for a default.
-  var defaultValueDescription: String { TimeSpan.text(seconds: duration.seconds) }
-
-  init?(argument: String) {
-    var text = argument
+  /// Reads a duration; nil for what is none.
+  package init?(parsing text: String) {
+    var text = text
     var scale = 1.0
     let units: [(Character, Double)] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]
     if let unit = units.first(where: { text.last == $0.0 }) {
@@ -58,7 +56,7 @@ struct TimeSpan: ExpressibleByArgument {
   }
 
   /// Seconds as people read them: `1 h 12 min`.
-  static func text(seconds: Double) -> String {
+  package static func text(seconds: Double) -> String {
     guard seconds.isFinite, seconds < 1e8 else { return "?" }
     let whole = Int(seconds.rounded())
     switch whole {
@@ -68,4 +66,9 @@ struct TimeSpan: ExpressibleByArgument {
     default: return "\(whole / 86400) d \(whole % 86400 / 3600) h"
     }
   }
+}
+
+extension Duration {
+  /// The duration in seconds.
+  package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

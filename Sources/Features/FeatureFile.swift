@@ -1,7 +1,7 @@
 // One feature file, opened: its header believed only when the file's length
 // agrees with it.
 
-package import Catalog
+package import Base
 internal import Glibc
 
 /// A feature file, memory-mapped.
@@ -23,18 +23,18 @@ package final class FeatureFile: Sendable {
   ///   - path: The file.
   ///   - dimension: The dimension it must have; nil for any.
   ///   - elementType: The element type it must have; nil for any.
-  /// - Throws: ``IndexerError`` `.badFeatures` when it is malformed, truncated,
+  /// - Throws: ``TarnError`` `.badFeatures` when it is malformed, truncated,
   ///   overlong, or of another dimension or element type; `.inputsMissing`
   ///   when there is no such file; `.io`.
   package init(_ path: String, dimension: Int? = nil, elementType: ElementType? = nil) throws {
     let header = try Self.layout(of: path)
     if let dimension, header.dimension != dimension {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "\(path) has rows of \(header.dimension) elements, not \(dimension)",
         hint: "register it under a source of its own dimension")
     }
     if let elementType, header.elementType != elementType {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures, "\(path) holds \(header.elementType), not \(elementType)",
         hint: "register it under a source of its own dtype")
     }
@@ -56,14 +56,14 @@ package final class FeatureFile: Sendable {
 
   /// Refuses the file when a row is unfit for an index.
   ///
-  /// - Throws: ``IndexerError`` `.badFeatures` naming file, row and cause.
+  /// - Throws: ``TarnError`` `.badFeatures` naming file, row and cause.
   package func requireGoodRows() throws {
     if let bad = matrix.firstBadRow() { throw unfit(bad) }
   }
 
   /// The error that a row is unfit for an index.
-  func unfit(_ bad: FeatureMatrix.BadRow) -> IndexerError {
-    IndexerError(
+  package func unfit(_ bad: FeatureMatrix.BadRow) -> TarnError {
+    TarnError(
       .badFeatures, "\(path): row \(bad.row) holds \(bad.defect.rawValue)",
       hint: "replace the file, or leave such rows out with --bad-rows skip")
   }
@@ -76,13 +76,13 @@ package final class FeatureFile: Sendable {
   ///   - dimension: The dimension it must have.
   ///   - elementType: The element type it must have.
   /// - Returns: Its rows.
-  /// - Throws: ``IndexerError`` as ``init(_:dimension:elementType:)`` does.
+  /// - Throws: ``TarnError`` as ``init(_:dimension:elementType:)`` does.
   package static func rowCount(
     of path: String, as format: FeatureFormat, dimension: Int, elementType: ElementType
   ) throws -> Int {
     let layout = try layout(of: path, as: format)
     guard layout.dimension == dimension, layout.elementType == elementType else {
-      throw IndexerError(
+      throw TarnError(
         .badFeatures,
         "\(path) has rows of \(layout.dimension) \(layout.elementType) elements, not \(dimension) of \(elementType)")
     }
@@ -107,13 +107,13 @@ package final class FeatureFile: Sendable {
   /// Turns a fault into an error that names the file.
   private static func explained<Value>(_ path: String, _ body: () throws -> Value) throws -> Value {
     do { return try body() } catch let fault as FeatureFault {
-      throw IndexerError(.badFeatures, "\(path): \(fault.cause)")
+      throw TarnError(.badFeatures, "\(path): \(fault.cause)")
     }
   }
 
   private static func header(of path: String) throws -> NpyHeader {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw IndexerError.system("open", path) }
+    guard descriptor >= 0 else { throw TarnError.system("open", path) }
     defer { close(descriptor) }
     var bytes: [UInt8] = []
     var wanted = 4096
@@ -122,15 +122,15 @@ package final class FeatureFile: Sendable {
       let count = unsafe read(descriptor, &chunk, chunk.count)
       if count < 0 {
         if errno == EINTR { continue }
-        throw IndexerError.system("read", path)
+        throw TarnError.system("read", path)
       }
       bytes += chunk.prefix(count)
       switch NpyHeader.parse(bytes) {
       case .header(let header): return header
-      case .malformed(let cause): throw IndexerError(.badFeatures, "\(path): \(cause)")
+      case .malformed(let cause): throw TarnError(.badFeatures, "\(path): \(cause)")
       case .needs(let byteCount):
         guard count > 0 else {
-          throw IndexerError(
+          throw TarnError(
             .badFeatures, "\(path) ends inside its .npy header, after \(bytes.count) bytes",
             hint: "it is truncated: fetch it again")
         }

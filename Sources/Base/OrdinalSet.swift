@@ -1,0 +1,39 @@
+// Which shards of a source are meant, as people write it.
+
+/// A set of ordinals as people write it: `0-39,57`.
+package struct OrdinalSet: Sendable, Equatable {
+  private let ranges: [ClosedRange<Int>]
+
+  /// Parses `0-39,57`.
+  ///
+  /// - Parameter text: What the user wrote.
+  /// - Throws: ``TarnError`` `.usage`.
+  package init(parsing text: String) throws {
+    var ranges: [ClosedRange<Int>] = []
+    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+      let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+      switch ends.count {
+      case 1:
+        guard let only = ends[0], only >= 0 else { throw OrdinalSet.malformed(text) }
+        ranges.append(only...only)
+      case 2:
+        guard let first = ends[0], let last = ends[1], first >= 0, first <= last else {
+          throw OrdinalSet.malformed(text)
+        }
+        ranges.append(first...last)
+      default: throw OrdinalSet.malformed(text)
+      }
+    }
+    self.ranges = ranges
+  }
+
+  /// The greatest ordinal.
+  package var last: Int? { ranges.map(\.upperBound).max() }
+
+  /// Whether the set holds an ordinal.
+  package func contains(_ ordinal: Int) -> Bool { ranges.contains { $0.contains(ordinal) } }
+
+  private static func malformed(_ text: String) -> TarnError {
+    TarnError(.usage, "'\(text.printable)' is not a list of shards", hint: "write ordinals and ranges, e.g. 0-39,57")
+  }
+}

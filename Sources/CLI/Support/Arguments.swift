@@ -1,0 +1,15 @@
+// What the rooms below read from text, as arguments.
+
+internal import ArgumentParser
+internal import Base
+
+extension ByteSize: ExpressibleByArgument {
+  package init?(argument: String) { self.init(parsing: argument) }
+}
+
+extension TimeSpan: ExpressibleByArgument {
+  package init?(argument: String) { self.init(parsing: argument) }
+
+  /// What `--help` shows for a default.
+  package var defaultValueDescription: String { TimeSpan.text(seconds: duration.seconds) }
+}
