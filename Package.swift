@@ -42,12 +42,21 @@ let package = Package(
       ], swiftSettings: strict),
 
     .systemLibrary(
-      name: "CLibcrypto", path: "Sources/Catalog/CLibcrypto", pkgConfig: "libcrypto",
+      name: "CLibcrypto", path: "Sources/Base/CLibcrypto", pkgConfig: "libcrypto",
       providers: [.apt(["libssl-dev"])]),
     .target(
-      name: "CSha256", path: "Sources/Catalog/CSha256", cSettings: [.unsafeFlags(native)]),
-    .target(name: "Base", dependencies: ["CLibcrypto", "CSha256"], swiftSettings: strict),
-    .target(name: "Features", dependencies: ["Base", "CKernels"], swiftSettings: strictMemory),
+      name: "CCpu", path: "Sources/Base/CCpu", cSettings: [.unsafeFlags(native)]),
+    .target(
+      name: "CSha256", dependencies: ["CCpu"], path: "Sources/Base/CSha256", cSettings: [.unsafeFlags(native)]),
+    .target(
+      name: "Base", dependencies: ["CLibcrypto", "CSha256"], path: "Sources/Base",
+      exclude: ["CCpu", "CLibcrypto", "CSha256"], swiftSettings: strict),
+
+    .target(
+      name: "CRows", dependencies: ["CCpu"], path: "Sources/Features/CRows", cSettings: [.unsafeFlags(native)]),
+    .target(
+      name: "Features", dependencies: ["Base", "CCpu", "CRows"], path: "Sources/Features", exclude: ["CRows"],
+      swiftSettings: strictMemory),
 
     .target(
       name: "Catalog",
@@ -56,7 +65,7 @@ let package = Package(
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
       ],
-      path: "Sources/Catalog", exclude: ["CLibcrypto", "CSha256"], swiftSettings: strict),
+      path: "Sources/Catalog", swiftSettings: strict),
 
     .target(
       name: "CCurl", path: "Sources/Fetch/CCurl",
@@ -67,13 +76,14 @@ let package = Package(
       path: "Sources/Fetch", exclude: ["CCurl"], swiftSettings: strictMemory),
 
     .target(
-      name: "CKernels", path: "Sources/Indexer/CKernels",
+      name: "CKernels", dependencies: ["CCpu", "CRows"], path: "Sources/Indexer/CKernels",
       cSettings: [.unsafeFlags(native)],
       linkerSettings: [.linkedLibrary("openblas"), .linkedLibrary("m")]),
     .target(
-      name: "CCodec", path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]),
+      name: "CCodec", dependencies: ["CCpu"], path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]),
     .target(
-      name: "CScan", dependencies: ["CKernels"], path: "Sources/Indexer/CScan", cSettings: [.unsafeFlags(native)]),
+      name: "CScan", dependencies: ["CCpu", "CRows"], path: "Sources/Indexer/CScan",
+      cSettings: [.unsafeFlags(native)]),
     .target(
       name: "CFaiss", path: "Sources/Indexer/CFaiss",
       cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
@@ -84,7 +94,7 @@ let package = Package(
     .target(
       name: "Indexer",
       dependencies: [
-        "Base", "CCodec", "CKernels", "CScan", "Catalog", "Features",
+        "Base", "CCodec", "CCpu", "CKernels", "CRows", "CScan", "Catalog", "Features",
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CScan"], swiftSettings: strictMemory),
@@ -130,7 +140,8 @@ let package = Package(
     .testTarget(
       name: "IndexerTests",
       dependencies: [
-        "Base", "Indexer", "CCodec", "CFaiss", "CKernels", "CScan", "CSha256", "Catalog", "Features", "FuzzReaders",
+        "Base", "Indexer", "CCodec", "CCpu", "CFaiss", "CKernels", "CRows", "CScan", "CSha256", "Catalog", "Features",
+        "FuzzReaders",
         "TestSupport",
       ],
       swiftSettings: strict),

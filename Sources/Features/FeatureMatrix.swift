@@ -2,7 +2,7 @@
 // float32, C order. Everything that reads vectors reads them from here.
 
 package import Base
-internal import CKernels
+internal import CRows
 internal import Glibc
 
 /// An immutable row-major matrix `[rowCount × dimension]`; component `j` of row
@@ -132,7 +132,7 @@ internal import Glibc
 
   package func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
-    unsafe ckernels_widen(
+    unsafe crows_widen(
       SimdLevel.current, address(ofRow: rows.lowerBound), elementType.code, rows.count * dimension, output)
   }
 
@@ -146,7 +146,7 @@ internal import Glibc
       guard let start = buffer.baseAddress else { return [] }
       return (0..<rows.count).map { index in
         let row = unsafe start + index * dimension
-        return unsafe ckernels_score(SimdLevel.current, row, row, dimension).squareRoot()
+        return unsafe crows_score(SimdLevel.current, row, row, dimension).squareRoot()
       }
     }
   }
@@ -173,12 +173,12 @@ internal import Glibc
     let rows = rows ?? 0..<rowCount
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
     var cause: Int32 = 0
-    let row = unsafe ckernels_find_bad_row(
+    let row = unsafe crows_find_bad_row(
       SimdLevel.current, base, elementType.code, dimension, rows.lowerBound, rows.upperBound, &cause)
     guard row < rows.upperBound else { return nil }
     switch UInt32(cause) {
-    case CKERNELS_ROW_NAN.rawValue: return BadRow(row: row, defect: .nan)
-    case CKERNELS_ROW_INFINITE.rawValue: return BadRow(row: row, defect: .infinite)
+    case CROWS_ROW_NAN.rawValue: return BadRow(row: row, defect: .nan)
+    case CROWS_ROW_INFINITE.rawValue: return BadRow(row: row, defect: .infinite)
     default: return BadRow(row: row, defect: .zero)
     }
   }
@@ -225,8 +225,8 @@ extension ElementType {
   /// The kernels' number for the type.
   package var code: Int32 {
     switch self {
-    case .float16: Int32(CKERNELS_FLOAT16.rawValue)
-    case .float32: Int32(CKERNELS_FLOAT32.rawValue)
+    case .float16: Int32(CROWS_FLOAT16.rawValue)
+    case .float32: Int32(CROWS_FLOAT32.rawValue)
     }
   }
 }

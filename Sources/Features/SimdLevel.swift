@@ -1,6 +1,6 @@
 // Which instruction set the kernels use in this process.
 
-internal import CKernels
+internal import CCpu
 internal import Foundation
 
 /// The level that every kernel runs at.
@@ -9,14 +9,14 @@ internal import Foundation
 /// asks for. It has no effect on any bit.
 package enum SimdLevel {
   package static let current: Int32 = {
-    let best = ckernels_best_level()
+    let best = ccpu_level()
     switch ProcessInfo.processInfo.environment["TARN_SIMD"] {
-    case "portable": return Int32(CKERNELS_PORTABLE.rawValue)
-    case "avx2": return min(best, Int32(CKERNELS_AVX2.rawValue))
+    case "portable": return Int32(CCPU_PORTABLE.rawValue)
+    case "avx2": return min(best, Int32(CCPU_AVX2.rawValue))
     default: return best
     }
   }()
 
   /// Every level that this CPU carries out, portable first.
-  package static var all: [Int32] { Array(0...ckernels_best_level()) }
+  package static var all: [Int32] { Array(0...ccpu_level()) }
 }

@@ -1,5 +1,5 @@
 import Base
-import CKernels
+import CRows
 import Features
 import Foundation
 import Indexer
@@ -241,7 +241,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
       let y = (0..<dimension).map { _ in random.normal() }
       let expected = referenceScore(x[...], y[...])
       for level in SimdLevel.all {
-        let score = unsafe ckernels_score(level, x, y, dimension)
+        let score = unsafe crows_score(level, x, y, dimension)
         #expect(score.bitPattern == expected.bitPattern, "dimension \(dimension), level \(level)")
       }
     }

@@ -61,12 +61,12 @@ struct CodecTests {
     let rows = awkwardRows(quantizer, seed: 5)
     let count = rows.count / dimension
     let encode = codec == .sq4 ? ccodec_encode_sq4 : ccodec_encode_sq8
-    let paths = (0...ccodec_best_path()).map { path in
+    let levels = SimdLevel.all.map { level in
       var codes = [UInt8](repeating: 0x55, count: count * quantizer.codeByteCount)
-      encode(path, rows, count, dimension, quantizer.minima, quantizer.widths, &codes)
+      encode(level, rows, count, dimension, quantizer.minima, quantizer.widths, &codes)
       return codes
     }
-    for codes in paths { #expect(codes == paths[0]) }
+    for codes in levels { #expect(codes == levels[0]) }
   }
 
   @Test func everyInstructionSetRoundsEveryKindOfFloatToTheSameHalf() {
@@ -85,9 +85,9 @@ struct CodecTests {
       if value.isFinite { floats.append(value) }
     }
     let expected = floats.map { Float16($0).bitPattern }
-    for path in 0...ccodec_best_path() {
+    for level in SimdLevel.all {
       var halves = [UInt16](repeating: 1, count: floats.count)
-      ccodec_encode_fp16(path, floats, floats.count, &halves)
+      ccodec_encode_fp16(level, floats, floats.count, &halves)
       #expect(halves == expected)
     }
   }

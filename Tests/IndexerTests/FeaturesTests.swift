@@ -1,5 +1,5 @@
 import Base
-import CKernels
+import CRows
 import Features
 import Foundation
 import Testing
@@ -34,7 +34,7 @@ import TestSupport
       let file = try FeatureFile(path, dimension: 256, elementType: .float16)
       for level in SimdLevel.all {
         var output = [Float](repeating: 7, count: halves.count)
-        unsafe ckernels_widen(level, halves, 0, halves.count, &output)
+        unsafe crows_widen(level, halves, 0, halves.count, &output)
         for half in halves {
           let expected = Float(Float16(bitPattern: half))
           let actual = output[Int(half)]
@@ -83,7 +83,7 @@ import TestSupport
         #expect(file.matrix.badRows(in: 6..<39) == [expected[1]])
         for level in SimdLevel.all {
           var cause: Int32 = 0
-          let first = unsafe ckernels_find_bad_row(
+          let first = unsafe crows_find_bad_row(
             level, data, type == .float16 ? 0 : 1, dimension, 18, rows, &cause)
           #expect(first == zero && cause == 3)
         }

@@ -2,7 +2,7 @@
 // shape and cut gives the rows, the scores and the order of brute force.
 
 import Base
-import CKernels
+import CRows
 import CScan
 import Features
 import Foundation
@@ -43,7 +43,7 @@ private struct Case {
     let vector = Array(queries[query * dimension..<(query + 1) * dimension])
     return ids.indices.map { row in
       let decoded = quantizer.decode(codes[row * width..<(row + 1) * width])
-      return (ids[row], ckernels_score(0, vector, decoded, dimension))
+      return (ids[row], crows_score(0, vector, decoded, dimension))
     }.sorted { $0.1 != $1.1 ? $0.1 > $1.1 : $0.0 < $1.0 }
   }
 
@@ -173,7 +173,7 @@ struct ScanTests {
     let query = Array(test.queries.prefix(48))
     let width = test.quantizer.codeByteCount
     let scores = (0..<10).map { row in
-      ckernels_score(0, query, test.quantizer.decode(test.codes[row * width..<(row + 1) * width]), 48)
+      crows_score(0, query, test.quantizer.decode(test.codes[row * width..<(row + 1) * width]), 48)
     }
     let order = (0..<10).sorted { scores[$0] < scores[$1] }
     let codes = (0..<400).flatMap { test.codes[order[$0 / 40] * width..<(order[$0 / 40] + 1) * width] }

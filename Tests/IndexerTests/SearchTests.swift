@@ -2,7 +2,7 @@
 
 import Base
 import CFaiss
-import CKernels
+import CRows
 import Indexer
 import Testing
 
@@ -155,7 +155,7 @@ struct SearchTests {
     for query in 0..<30 {
       let scores = (0..<40).map { list in
         let centroid = Array(sample.trained.centroids[list * 24..<(list + 1) * 24])
-        return ckernels_score(0, Array(queries[query * 24..<(query + 1) * 24]), centroid, 24)
+        return crows_score(0, Array(queries[query * 24..<(query + 1) * 24]), centroid, 24)
       }
       let expected = (0..<Int32(40)).sorted {
         let (left, right) = (scores[Int($0)], scores[Int($1)])

@@ -2,6 +2,7 @@
 // that each gives before it is used.
 
 internal import Base
+internal import CCpu
 internal import CKernels
 internal import Features
 internal import Foundation
@@ -71,10 +72,10 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
 
   /// Whether the CPU has the instructions of the backend, and may use them.
   package var isAvailable: Bool {
-    let hasAvx512 = SimdLevel.current >= Int32(CKERNELS_AVX512.rawValue)
+    let hasAvx512 = SimdLevel.current >= Int32(CCPU_AVX512.rawValue)
     return switch self {
-    case .int8: hasAvx512 && ckernels_has_vnni() != 0
-    case .bf16: hasAvx512 && ckernels_has_bf16() != 0
+    case .int8: hasAvx512 && ccpu_has_vnni() != 0
+    case .bf16: hasAvx512 && ccpu_has_bf16() != 0
     case .sgemm, .scalar: true
     }
   }

@@ -3,6 +3,7 @@
 
 internal import Base
 internal import CKernels
+internal import CRows
 package import Features
 internal import Foundation
 package import Logging
@@ -11,7 +12,7 @@ internal import Synchronization
 /// Finds, for each vector, the row with the greatest score.
 ///
 /// The score of a vector x and a row c is the sum of x[j]·c[j] in binary64, in
-/// one fixed order (see `ckernels_score`). The winner has the greatest score;
+/// one fixed order (see `crows_score`). The winner has the greatest score;
 /// of equal scores, the lowest row. That is a definition and not an aim: every
 /// backend, thread count, tile size and SIMD level returns this winner and this
 /// score, bit for bit. `ExactAssignment.md` has the proof.
@@ -146,7 +147,7 @@ package final class AssignmentEngine: Sendable {
           } else {
             unsafe matrix.widen(rows: (firstRow + first)..<(firstRow + first + width), to: vectors)
           }
-          let bad = unsafe ckernels_find_nonfinite_row(SimdLevel.current, vectors, dimension, width)
+          let bad = unsafe crows_find_nonfinite_row(SimdLevel.current, vectors, dimension, width)
           guard bad == width else {
             let row = list.map { Int($0[first + bad]) } ?? (firstRow + first + bad)
             badRow.min(row, ordering: .relaxed)

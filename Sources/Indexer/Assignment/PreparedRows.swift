@@ -3,6 +3,7 @@
 
 internal import Base
 internal import CKernels
+internal import CRows
 internal import Features
 internal import Synchronization
 
@@ -63,7 +64,7 @@ package struct Winners: Sendable, Equatable {
     var bad: Int?
     for row in 0..<rows.count {
       let start = unsafe values + row * matrix.dimension
-      let square = unsafe ckernels_score(SimdLevel.current, start, start, matrix.dimension)
+      let square = unsafe crows_score(SimdLevel.current, start, start, matrix.dimension)
       // Squares of finite floats are below 2^256: only a bad element gets further.
       if !square.isFinite, bad == nil { bad = row }
       // The score of a row with itself is its squared norm to 1 part in 2^40.

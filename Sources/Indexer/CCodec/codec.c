@@ -5,11 +5,11 @@
 
 #include <string.h>
 
+#include "CCpu.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-
-#define INLINE static inline __attribute__((always_inline))
 
 /// Components whose levels are computed before they are packed; even.
 #define CHUNK 512
@@ -17,14 +17,14 @@
 /// Where `x` lies in its range, 0 at the minimum and 1 at the maximum. FAISS
 /// 1.7.3 (QuantizerTemplate::encode_vector): float subtraction, float division,
 /// both ends clamped, 0 when the range is empty.
-INLINE float position_in_range(float x, float minimum, float width) {
+static CCPU_INLINE float position_in_range(float x, float minimum, float width) {
   float position = (x - minimum) / (width == 0.0f ? 1.0f : width);
   position = position < 0.0f ? 0.0f : position;
   position = position > 1.0f ? 1.0f : position;
   return width == 0.0f ? 0.0f : position;
 }
 
-INLINE void encode_sq4(const float *x, size_t n, size_t d, const float *minima, const float *widths,
+static CCPU_INLINE void encode_sq4(const float *x, size_t n, size_t d, const float *minima, const float *widths,
                        uint8_t *codes) {
   uint8_t levels[CHUNK];
   for (size_t i = 0; i < n; i++) {
@@ -44,7 +44,7 @@ INLINE void encode_sq4(const float *x, size_t n, size_t d, const float *minima, 
   }
 }
 
-INLINE void encode_sq8(const float *x, size_t n, size_t d, const float *minima, const float *widths,
+static CCPU_INLINE void encode_sq8(const float *x, size_t n, size_t d, const float *minima, const float *widths,
                        uint8_t *codes) {
   for (size_t i = 0; i < n; i++, x += d, codes += d)
     // Binary32, as FAISS's `255 * x`: the product is rounded before it is cut.
@@ -53,7 +53,7 @@ INLINE void encode_sq8(const float *x, size_t n, size_t d, const float *minima, 
 }
 
 /// The IEEE half nearest to a float, ties to even, in integer arithmetic.
-INLINE uint16_t half_of(float value) {
+static CCPU_INLINE uint16_t half_of(float value) {
   uint32_t bits;
   memcpy(&bits, &value, 4);
   const uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
@@ -70,7 +70,7 @@ INLINE uint16_t half_of(float value) {
   return (uint16_t)(sign | (whole + (rest > middle || (rest == middle && (whole & 1u)))));
 }
 
-INLINE void extend_range(const float *x, size_t n, size_t d, float *minima, float *maxima) {
+static CCPU_INLINE void extend_range(const float *x, size_t n, size_t d, float *minima, float *maxima) {
   for (size_t i = 0; i < n; i++, x += d)
     for (size_t j = 0; j < d; j++) {
       minima[j] = x[j] < minima[j] ? x[j] : minima[j];
@@ -91,15 +91,13 @@ INLINE void extend_range(const float *x, size_t n, size_t d, float *minima, floa
     extend_range(x, n, d, minima, maxima);                                                                          \
   }
 
-ENCODERS(baseline, )
+ENCODERS(portable, )
 
 #if defined(__x86_64__)
-#define AVX2 __attribute__((target("avx2,f16c")))
-#define AVX512 __attribute__((target("avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
-ENCODERS(avx2, AVX2)
-ENCODERS(avx512, AVX512)
+ENCODERS(avx2, CCPU_TARGET_AVX2)
+ENCODERS(avx512, CCPU_TARGET_AVX512)
 
-AVX2 static void encode_fp16_f16c(const float *x, size_t count, uint16_t *halves) {
+CCPU_TARGET_AVX2 static void encode_fp16_f16c(const float *x, size_t count, uint16_t *halves) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8)
     _mm_storeu_si128((__m128i *)(halves + i),
@@ -107,57 +105,47 @@ AVX2 static void encode_fp16_f16c(const float *x, size_t count, uint16_t *halves
   for (; i < count; i++) halves[i] = half_of(x[i]);
 }
 
-int ccodec_best_path(void) {
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("f16c")) return ccodec_path_baseline;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return ccodec_path_avx512;
-  return ccodec_path_avx2;
-}
-
-#define DISPATCH(path, name, ...)                                                                                   \
+#define DISPATCH(level, name, ...)                                                                                   \
   do {                                                                                                              \
-    if ((path) == ccodec_path_avx512) name##_avx512(__VA_ARGS__);                                                   \
-    else if ((path) == ccodec_path_avx2) name##_avx2(__VA_ARGS__);                                                  \
-    else name##_baseline(__VA_ARGS__);                                                                              \
+    if ((level) == CCPU_AVX512) name##_avx512(__VA_ARGS__);                                                   \
+    else if ((level) == CCPU_AVX2) name##_avx2(__VA_ARGS__);                                                  \
+    else name##_portable(__VA_ARGS__);                                                                              \
   } while (0)
 #else
-int ccodec_best_path(void) { return ccodec_path_baseline; }
-#define DISPATCH(path, name, ...) ((void)(path), name##_baseline(__VA_ARGS__))
+#define DISPATCH(level, name, ...) ((void)(level), name##_portable(__VA_ARGS__))
 #endif
 
-void ccodec_encode_sq4(int path, const float *x, size_t n, size_t d, const float *minima, const float *widths,
+void ccodec_encode_sq4(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
                        uint8_t *codes) {
-  DISPATCH(path, encode_sq4, x, n, d, minima, widths, codes);
+  DISPATCH(level, encode_sq4, x, n, d, minima, widths, codes);
 }
 
-void ccodec_encode_sq8(int path, const float *x, size_t n, size_t d, const float *minima, const float *widths,
+void ccodec_encode_sq8(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
                        uint8_t *codes) {
-  DISPATCH(path, encode_sq8, x, n, d, minima, widths, codes);
+  DISPATCH(level, encode_sq8, x, n, d, minima, widths, codes);
 }
 
-void ccodec_encode_fp16(int path, const float *x, size_t count, uint16_t *halves) {
+void ccodec_encode_fp16(int level, const float *x, size_t count, uint16_t *halves) {
 #if defined(__x86_64__)
-  if (path != ccodec_path_baseline) {
+  if (level != CCPU_PORTABLE) {
     encode_fp16_f16c(x, count, halves);
     return;
   }
 #endif
-  (void)path;
+  (void)level;
   for (size_t i = 0; i < count; i++) halves[i] = half_of(x[i]);
 }
 
-void ccodec_extend_range(int path, const float *x, size_t n, size_t d, float *minima, float *maxima) {
-  DISPATCH(path, extend_range, x, n, d, minima, maxima);
+void ccodec_extend_range(int level, const float *x, size_t n, size_t d, float *minima, float *maxima) {
+  DISPATCH(level, extend_range, x, n, d, minima, maxima);
 }
 
-void ccodec_count_halves(int path, const float *x, size_t n, size_t d, uint32_t *counts) {
+void ccodec_count_halves(int level, const float *x, size_t n, size_t d, uint32_t *counts) {
   uint16_t halves[CHUNK];
   for (size_t i = 0; i < n; i++, x += d)
     for (size_t start = 0; start < d; start += CHUNK) {
       const size_t count = d - start < CHUNK ? d - start : CHUNK;
-      ccodec_encode_fp16(path, x + start, count, halves);
+      ccodec_encode_fp16(level, x + start, count, halves);
       for (size_t j = 0; j < count; j++) {
         // Negative halves fall as their bits rise; both zeros are one rank apart.
         const uint32_t bits = halves[j], key = bits & 0x8000u ? 0xFFFFu - bits : bits + 0x8000u;

@@ -6,12 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "CKernels.h"
 #include "cascade.h"
-#include "levels.h"
 #include "products.h"
 
-#define TARGET_BF16 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 
 struct ckernels_bf16 {
   const struct ckernels_rows *rows;
@@ -22,7 +21,7 @@ struct ckernels_bf16 {
 
 // Rounds to nearest, ties to even; what would be subnormal becomes zero, as the
 // instruction would take it. Returns the element as bfloat16 and leaves what it lost.
-static ALWAYS_INLINE uint16_t narrowed(float value, float *lost) {
+static CCPU_INLINE uint16_t narrowed(float value, float *lost) {
   uint32_t bits;
   memcpy(&bits, &value, 4);
   uint32_t kept = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
@@ -56,7 +55,7 @@ void ckernels_bf16_pack(struct ckernels_bf16 *k, size_t first, size_t end) {
       for (size_t j = 0; j < d; j++) {
         block[(j / 2 * BLOCK_ROWS + c % BLOCK_ROWS) * 2 + j % 2] = narrowed(k->rows->values[c * d + j], lost + j);
       }
-      greatest = fmax(greatest, products_norm_above(CKERNELS_AVX512, lost, d));
+      greatest = fmax(greatest, products_norm_above(CCPU_AVX512, lost, d));
     }
     k->row_errors[tile] = greatest;
   }
@@ -77,7 +76,7 @@ struct packed_vectors {
 };
 
 // Products of a block of 64 rows with six vectors: 24 sums in registers.
-TARGET_BF16 static ALWAYS_INLINE void multiply_block(
+CCPU_TARGET_BF16 static CCPU_INLINE void multiply_block(
     const uint16_t *rows, const uint16_t *vectors, size_t pairs, size_t count, float *products) {
   __m512 s[GROUP_VECTORS][4];
   for (int v = 0; v < GROUP_VECTORS; v++) {
@@ -103,7 +102,7 @@ TARGET_BF16 static ALWAYS_INLINE void multiply_block(
   }
 }
 
-TARGET_BF16 static void multiply(const void *context, size_t base, size_t width, float *products) {
+CCPU_TARGET_BF16 static void multiply(const void *context, size_t base, size_t width, float *products) {
   const struct packed_vectors *x = context;
   const size_t pairs = x->rows->pairs;
   for (size_t block = 0; block < width; block += BLOCK_ROWS) {
@@ -152,9 +151,4 @@ void ckernels_best_bf16(
       .vector_errors = errors,
       .row_errors = k->row_errors};
   products_best(level, k->rows, &source, vectors, count, scratch, winners, scores, counts);
-}
-
-int ckernels_has_bf16(void) {
-  __builtin_cpu_init();
-  return ckernels_best_level() == CKERNELS_AVX512 && __builtin_cpu_supports("avx512bf16");
 }

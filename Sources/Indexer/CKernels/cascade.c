@@ -7,10 +7,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "CKernels.h"
 #include "cascade.h"
 #include "cascade_kernels.h"
-#include "levels.h"
 #include "search.h"
 
 // A vector on its way: the terms of its bounds, in units of the slice's scales
@@ -75,7 +75,7 @@ static struct layout lay_out(const struct ckernels_cascade *k, size_t count) {
 size_t ckernels_cascade_scratch(const struct ckernels_cascade *k, size_t count) { return lay_out(k, count).total + 64; }
 
 // The second look at a row: its score lies within `reach` of the result.
-TARGET_VNNI static inline double second_look(
+CCPU_TARGET_VNNI static inline double second_look(
     const struct ckernels_cascade *k, const struct vector *v, const int8_t *vector, size_t position, double *reach,
     uint32_t *row) {
   const uint8_t *whole = k->whole + position * k->whole_stride;
@@ -117,7 +117,7 @@ static void score_oldest(
   p->vector = NULL;
 }
 
-TARGET_VNNI static void consider(
+CCPU_TARGET_VNNI static void consider(
     int level, const struct ckernels_cascade *k, struct vector *v, const int8_t *vector, const float *x,
     size_t position, struct queue *queue, struct ckernels_counts *counts) {
   double reach;
@@ -139,7 +139,7 @@ TARGET_VNNI static void consider(
 static int32_t clamped(float value) { return (int32_t)fminf(fmaxf(value, -2.0e9f), 2.0e9f); }
 
 // Quantizes a centred vector over all dimensions.
-TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t d, size_t padded, float *rest, int8_t *out) {
+CCPU_TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t d, size_t padded, float *rest, int8_t *out) {
   float greatest[16] = {0};
   size_t j = 0;
   for (; j + 16 <= d; j += 16) {
@@ -168,7 +168,7 @@ TARGET_VNNI static void quantize_whole(struct vector *v, const float *a, size_t 
 }
 
 // Quantizes a slice into its place in a group of six.
-TARGET_VNNI static int32_t quantize_slice(
+CCPU_TARGET_VNNI static int32_t quantize_slice(
     const float *p, size_t width, float scale, float *rest, float *kept, int8_t *out) {
   const float inverse = 1 / scale;
   int32_t sum = 0;
@@ -184,7 +184,7 @@ TARGET_VNNI static int32_t quantize_slice(
   return 128 * sum;
 }
 
-TARGET_VNNI void ckernels_best_cascade(
+CCPU_TARGET_VNNI void ckernels_best_cascade(
     int level, const struct ckernels_cascade *k, const float *vectors, size_t count, void *scratch, uint32_t *winners,
     double *scores, struct ckernels_counts *counts) {
   const size_t d = k->dimension, width = k->width;
@@ -240,7 +240,7 @@ TARGET_VNNI void ckernels_best_cascade(
   }
   int32_t *sums = (int32_t *)(base + at.sums);
   for (size_t i = 0; i < count; i++) {
-    v[i].known = ckernels_score(level, vectors + i * d, k->mean_rows, d);
+    v[i].known = crows_score(level, vectors + i * d, k->mean_rows, d);
     quantize_whole(v + i, centred + i * d, d, k->whole_width, left, whole + i * k->whole_width);
     // left[] is rounded by a few 2^-24 of |a|.
     v[i].error = cascade_norm_above(left, d) + 0x1p-22 * v[i].size;
@@ -364,9 +364,4 @@ uint64_t ckernels_cascade_products(const struct ckernels_cascade *k, const int8_
     }
   }
   return found;
-}
-
-int ckernels_has_vnni(void) {
-  __builtin_cpu_init();
-  return ckernels_best_level() == CKERNELS_AVX512 && __builtin_cpu_supports("avx512vnni");
 }

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "CKernels.h"
+#include "CRows.h"
 #include "cascade.h"
-#include "levels.h"
 
 static void mean_of(const float *rows, size_t count, size_t stride, size_t d, float *mean) {
   double *sums = cascade_zeroed(d, sizeof(double));
@@ -130,7 +131,7 @@ static struct trial make_trial(
   t.best = cascade_zeroed(t.vectors, sizeof(float));
   float *products = cascade_zeroed(t.vectors * 1024, sizeof(float)), *raw = cascade_zeroed(t.vectors * d, sizeof(float));
   for (size_t c = 0; c < t.rows; c++) {
-    t.bias[c] = (float)ckernels_score(0, k->mean_vectors, r + c * t.row_step * d, d);
+    t.bias[c] = (float)crows_score(0, k->mean_vectors, r + c * t.row_step * d, d);
   }
   for (size_t i = 0; i < t.vectors; i++) {
     memcpy(raw + i * d, vectors + i * t.vector_step * vector_stride * d, d * sizeof(float));
@@ -145,7 +146,7 @@ static struct trial make_trial(
       for (size_t c = 0; c < n; c++) t.best[i] = fmaxf(t.best[i], products[i * 1024 + c]);
     }
   }
-  for (size_t i = 0; i < t.vectors; i++) t.best[i] -= (float)ckernels_score(0, raw + i * d, k->mean_rows, d);
+  for (size_t i = 0; i < t.vectors; i++) t.best[i] -= (float)crows_score(0, raw + i * d, k->mean_rows, d);
   free(products);
   free(raw);
   t.unturned_error = quantization_error(r, t.rows * d) + quantization_error(v, t.vectors * d);
@@ -237,8 +238,8 @@ static void measure(struct ckernels_cascade *k) {
     spread = fmax(spread, square);
   }
   k->spread = sqrt(spread) * UP;
-  const double mc = sqrt(ckernels_score(0, k->mean_rows, k->mean_rows, d)) * UP;
-  k->mean_vectors_norm = sqrt(ckernels_score(0, k->mean_vectors, k->mean_vectors, d)) * UP;
+  const double mc = sqrt(crows_score(0, k->mean_rows, k->mean_rows, d)) * UP;
+  k->mean_vectors_norm = sqrt(crows_score(0, k->mean_vectors, k->mean_vectors, d)) * UP;
   k->longest = fmax(longest, mc);
 }
 
@@ -357,7 +358,7 @@ void cascade_choose_pivots(struct ckernels_cascade *k) {
   float *sample = centred_sample(k->rows->values, count, (count + 8191) / 8192, d, k->mean_rows, &used);
   float *slices = width < d ? sliced(k->row_basis, sample, used, width, d) : sample;
   float *bias = cascade_zeroed(used, sizeof(float)), *offsets = cascade_zeroed(groups, sizeof(float));
-  for (size_t i = 0; i < used; i++) bias[i] = (float)ckernels_score(0, k->mean_vectors, sample + i * d, d);
+  for (size_t i = 0; i < used; i++) bias[i] = (float)crows_score(0, k->mean_vectors, sample + i * d, d);
   for (size_t g = 0; g < groups; g++) {
     const size_t i = g * used / groups;
     memcpy(k->pivot_slices + g * width, slices + i * width, width * sizeof(float));

@@ -5,9 +5,9 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "cascade.h"
 #include "cascade_kernels.h"
-#include "levels.h"
 
 // A sixteenth of the groups: about that share of the time of the pass.
 static size_t probes_of(const struct ckernels_cascade *k) {
@@ -47,7 +47,7 @@ static struct parts lay_out(const struct ckernels_cascade *k, size_t count, char
 size_t cascade_guess_scratch(const struct ckernels_cascade *k, size_t count) { return lay_out(k, count, NULL).total; }
 
 // The place of the greatest of n values, n a multiple of 64.
-TARGET_VNNI static size_t greatest(const int32_t *values, size_t n) {
+CCPU_TARGET_VNNI static size_t greatest(const int32_t *values, size_t n) {
   __m512i top = _mm512_set1_epi32(INT32_MIN);
   for (size_t i = 0; i < n; i += 16) top = _mm512_max_epi32(top, _mm512_loadu_si512(values + i));
   const __m512i all = _mm512_set1_epi32(_mm512_reduce_max_epi32(top));
@@ -58,7 +58,7 @@ TARGET_VNNI static size_t greatest(const int32_t *values, size_t n) {
 }
 
 // The pivots whose groups each of six vectors looks through.
-TARGET_VNNI static void choose_groups(
+CCPU_TARGET_VNNI static void choose_groups(
     const struct ckernels_cascade *k, const int8_t *slices, size_t vectors, int32_t *products, uint32_t *probed) {
   const size_t width = pivot_blocks(k) * BLOCK_ROWS, probes = probes_of(k);
   for (size_t pivot = 0; pivot < width; pivot += BLOCK_ROWS) {
@@ -93,7 +93,7 @@ static void remember(int32_t product, uint32_t position, int32_t *tops, uint32_t
 }
 
 // The greatest product of each of up to six vectors in each block of a group.
-TARGET_VNNI static void look_through(
+CCPU_TARGET_VNNI static void look_through(
     const struct ckernels_cascade *k, size_t pivot, const int8_t *six, const uint32_t *vectors, size_t count,
     int32_t *tops, uint32_t *seeds) {
   const size_t end = k->group_starts[pivot + 1];

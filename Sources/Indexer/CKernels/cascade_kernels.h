@@ -5,12 +5,12 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "cascade.h"
-#include "levels.h"
 
 // Products of a block of 64 rows with six vectors: 24 sums in registers.
 #define SUMS __m512i s[GROUP_VECTORS][4]
-TARGET_VNNI static ALWAYS_INLINE void multiply(
+CCPU_TARGET_VNNI static CCPU_INLINE void multiply(
     const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, SUMS) {
   for (int r = 0; r < 4; r++) {
     const __m512i offset = _mm512_loadu_si512(offsets + 16 * r);
@@ -35,7 +35,7 @@ TARGET_VNNI static ALWAYS_INLINE void multiply(
 }
 
 // Which products reach their vector's threshold, compared in the registers.
-TARGET_VNNI static inline void find_reaching(
+CCPU_TARGET_VNNI static inline void find_reaching(
     const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, const int32_t *thresholds,
     uint64_t masks[GROUP_VECTORS]) {
   SUMS;
@@ -47,7 +47,7 @@ TARGET_VNNI static inline void find_reaching(
   }
 }
 
-TARGET_VNNI static inline int32_t whole_product(const uint8_t *row, const int8_t *vector, size_t width) {
+CCPU_TARGET_VNNI static inline int32_t whole_product(const uint8_t *row, const int8_t *vector, size_t width) {
   __m512i a = _mm512_setzero_si512(), b = a;
   size_t j = 0;
   for (; j + 128 <= width; j += 128) {

@@ -5,12 +5,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "cascade.h"
-#include "levels.h"
 
 // At least the norm of a float32 vector, and closely: 64 lanes of float32, so a
 // square passes through d / 64 + 8 roundings at most.
-TARGET_VNNI double cascade_norm_above(const float *x, size_t d) {
+CCPU_TARGET_VNNI double cascade_norm_above(const float *x, size_t d) {
   __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
   for (size_t j = 0; j < d; j += 64) {
     for (size_t r = 0; r < 4; r++) {
@@ -27,7 +27,7 @@ TARGET_VNNI double cascade_norm_above(const float *x, size_t d) {
 // Quantizes a centred vector to 16 bits, for the turning: the length of the
 // integers stays below 30,100, so that their products with the axes, of
 // length 2^16 and a little, fit 32 bits.
-TARGET_VNNI float cascade_quantize_wide(const float *a, size_t d, double size, float *rest, int16_t *out) {
+CCPU_TARGET_VNNI float cascade_quantize_wide(const float *a, size_t d, double size, float *rest, int16_t *out) {
   const float scale = size > 0x1p-80 ? (float)(size / 30000) : 1;
   const float inverse = 1 / scale;
   for (size_t j = 0; j < d; j++) {
@@ -60,13 +60,13 @@ TARGET_VNNI float cascade_quantize_wide(const float *a, size_t d, double size, f
           _mm512_mul_ps(_mm512_cvtepi32_ps(s[v][r]), _mm512_set1_ps(scales[v])))
 #define TURN_ARGUMENTS \
   const int16_t *axes, const int16_t *vectors, size_t pairs, const float *scales, float *out, size_t stride
-TARGET_VNNI static void turn4(TURN_ARGUMENTS) { TURN(4); }
-TARGET_VNNI static void turn3(TURN_ARGUMENTS) { TURN(3); }
-TARGET_VNNI static void turn2(TURN_ARGUMENTS) { TURN(2); }
-TARGET_VNNI static void turn1(TURN_ARGUMENTS) { TURN(1); }
+CCPU_TARGET_VNNI static void turn4(TURN_ARGUMENTS) { TURN(4); }
+CCPU_TARGET_VNNI static void turn3(TURN_ARGUMENTS) { TURN(3); }
+CCPU_TARGET_VNNI static void turn2(TURN_ARGUMENTS) { TURN(2); }
+CCPU_TARGET_VNNI static void turn1(TURN_ARGUMENTS) { TURN(1); }
 
 // Turns groups of six vectors, a few panels at a time.
-TARGET_VNNI void cascade_turn(
+CCPU_TARGET_VNNI void cascade_turn(
     const struct ckernels_cascade *k, const int16_t *vectors, const float *scales, size_t groups, float *turned) {
   const size_t pairs = cascade_pairs(k), stride = cascade_turned_width(k), panels = stride / PANEL_AXES, steps = (panels + 3) / 4;
   for (size_t step = 0; step < steps; step++) {
@@ -87,7 +87,7 @@ TARGET_VNNI void cascade_turn(
 }
 
 // Six vectors with a block of 64 axes.
-TARGET_VNNI static void add_squares(
+CCPU_TARGET_VNNI static void add_squares(
     const uint8_t *axes, const float *scales, const int8_t *const vectors[GROUP_VECTORS],
     const int32_t sums[GROUP_VECTORS], size_t quads, double squares[GROUP_VECTORS]) {
   __m512i s[GROUP_VECTORS][4];
@@ -115,7 +115,7 @@ TARGET_VNNI static void add_squares(
   }
 }
 
-TARGET_VNNI void cascade_tail_squares(
+CCPU_TARGET_VNNI void cascade_tail_squares(
     const struct ckernels_cascade *k, const int8_t *vectors, const int32_t *sums, size_t count, double *squares) {
   for (size_t i = 0; i < count; i++) squares[i] = 0;
   for (size_t block = 0; block < k->tail_blocks; block++) {

@@ -7,8 +7,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "CKernels.h"
-#include "levels.h"
+#include "CRows.h"
 
 enum { TILE_ROWS = 1024 };
 
@@ -43,13 +44,13 @@ static void insert(double score, int64_t id, size_t k, int64_t *ids, double *sco
 }
 
 // Whether any of 16 products reaches the threshold.
-static ALWAYS_INLINE int any_reaches(const float *p, float threshold) {
+static CCPU_INLINE int any_reaches(const float *p, float threshold) {
   int any = 0;
   for (int l = 0; l < 16; l++) any |= p[l] >= threshold;
   return any;
 }
 
-static ALWAYS_INLINE void look_through(
+static CCPU_INLINE void look_through(
     int level, const struct ckernels_rows *rows, const float *x, const float *p, size_t base, size_t n, double error,
     int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found) {
   float threshold = *found < k ? -INFINITY : float_below(scores[k - 1] - error);
@@ -59,7 +60,7 @@ static ALWAYS_INLINE void look_through(
     for (size_t c = i; c < end; c++) {
       if (!(p[c] >= threshold)) continue;
       size_t row = base + c;
-      double score = ckernels_score(level, x, rows->values + row * rows->dimension, rows->dimension);
+      double score = crows_score(level, x, rows->values + row * rows->dimension, rows->dimension);
       insert(score, first_id + (int64_t)row, k, ids, scores, found);
       if (*found == k) threshold = float_below(scores[k - 1] - error);
     }
@@ -71,8 +72,8 @@ static ALWAYS_INLINE void look_through(
       int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found
 #define LOOK_ARGUMENTS level, rows, x, p, base, n, error, first_id, k, ids, scores, found
 static void look_portable(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
-TARGET_AVX2 static void look_avx2(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
-TARGET_AVX512 static void look_avx512(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
+CCPU_TARGET_AVX2 static void look_avx2(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
+CCPU_TARGET_AVX512 static void look_avx512(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
 
 void ckernels_nearest(
     int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, size_t count, size_t k,
@@ -92,22 +93,22 @@ void ckernels_nearest(
     for (size_t i = 0; i < count; i++) {
       const float *x = vectors + i * d, *p = products + i * TILE_ROWS;
       // A norm from the score is right to 1 part in 2^33.
-      const double size = sqrt(ckernels_score(level, x, x, d)) * (1 + 0x1p-30) * longest;
+      const double size = sqrt(crows_score(level, x, x, d)) * (1 + 0x1p-30) * longest;
       int64_t *out_ids = ids + i * k;
       double *out_scores = scores + i * k;
       // Where a partial sum might overflow the bound says nothing: score all.
       if (!(size < 0x1p126)) {
         for (size_t c = base; c < base + width; c++) {
-          insert(ckernels_score(level, x, rows->values + c * d, d), first_id + (int64_t)c, k, out_ids, out_scores, found + i);
+          insert(crows_score(level, x, rows->values + c * d, d), first_id + (int64_t)c, k, out_ids, out_scores, found + i);
         }
         continue;
       }
       const double error = gamma * size + tiny;
       switch (level) {
-        case CKERNELS_AVX512:
+        case CCPU_AVX512:
           look_avx512(level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);
           break;
-        case CKERNELS_AVX2:
+        case CCPU_AVX2:
           look_avx2(level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);
           break;
         default: look_portable(level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);

@@ -7,12 +7,12 @@
 #include <float.h>
 #include <math.h>
 
-#include "levels.h"
+#include "CCpu.h"
 #include "search.h"
 
 // The greatest of n products. The ternary is maxps exactly, so that the
 // compiler may take 16 at a time.
-static ALWAYS_INLINE float greatest(const float *p, size_t n) {
+static CCPU_INLINE float greatest(const float *p, size_t n) {
   float m[16];
   for (int l = 0; l < 16; l++) m[l] = -INFINITY;
   size_t i = 0;
@@ -25,7 +25,7 @@ static ALWAYS_INLINE float greatest(const float *p, size_t n) {
 }
 
 // Whether any of 16 products reaches the threshold.
-static ALWAYS_INLINE int any_reaches(const float *p, float threshold) {
+static CCPU_INLINE int any_reaches(const float *p, float threshold) {
   int any = 0;
   for (int l = 0; l < 16; l++) any |= p[l] >= threshold;
   return any;
@@ -38,7 +38,7 @@ static float float_below(double value) {
   return nextafterf((float)value, -INFINITY);
 }
 
-static ALWAYS_INLINE void look_through(
+static CCPU_INLINE void look_through(
     int level, struct search *s, const float *p, size_t n, size_t base, double error,
     const struct ckernels_rows *rows, const float *x, struct ckernels_counts *counts) {
   double top = (double)greatest(p, n);
@@ -60,8 +60,8 @@ static ALWAYS_INLINE void look_through(
   int level, struct search *s, const float *p, size_t n, size_t base, double error,                       \
       const struct ckernels_rows *rows, const float *x, struct ckernels_counts *counts
 static void look_portable(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
-TARGET_AVX2 static void look_avx2(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
-TARGET_AVX512 static void look_avx512(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
+CCPU_TARGET_AVX2 static void look_avx2(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
+CCPU_TARGET_AVX512 static void look_avx512(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
 
 size_t products_scratch(size_t count) {
   return count * (TILE_ROWS * sizeof(float) + sizeof(struct search) + sizeof(double)) + 64;
@@ -100,8 +100,8 @@ void products_best(
       const double rounding = (vector_error * longest + norms[i] * (1 + 0x1p-8) * row_error) * (1 + 0x1p-20);
       const double error = source->gamma * size + rounding + source->tiny;
       switch (level) {
-        case CKERNELS_AVX512: look_avx512(level, searches + i, p, width, base, error, rows, x, counts); break;
-        case CKERNELS_AVX2: look_avx2(level, searches + i, p, width, base, error, rows, x, counts); break;
+        case CCPU_AVX512: look_avx512(level, searches + i, p, width, base, error, rows, x, counts); break;
+        case CCPU_AVX2: look_avx2(level, searches + i, p, width, base, error, rows, x, counts); break;
         default: look_portable(level, searches + i, p, width, base, error, rows, x, counts);
       }
     }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "CKernels.h"
+#include "CRows.h"
 
 enum { TILE_ROWS = 1024 };
 
@@ -35,7 +36,7 @@ void products_best(
 // At least the norm of a vector: the score of a vector with itself is its
 // squared norm to 1 part in 2^33.
 static inline double products_norm_above(int level, const float *x, size_t d) {
-  return sqrt(ckernels_score(level, x, x, d)) * (1 + 0x1p-30);
+  return sqrt(crows_score(level, x, x, d)) * (1 + 0x1p-30);
 }
 
 // gamma of Higham for n roundings of 2^-bits.

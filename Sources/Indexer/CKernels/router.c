@@ -8,8 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "CCpu.h"
 #include "CKernels.h"
-#include "levels.h"
 
 // Vectors are passed to functions that are inlined whatever happens: no call, no ABI.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -19,8 +19,8 @@ typedef int32_t i16 __attribute__((vector_size(64), aligned(4)));
 
 enum { DEPTH = 256, ROWS = 6 };
 
-static ALWAYS_INLINE v16 fused(v16 a, v16 b, v16 c) { return __builtin_elementwise_fma(a, b, c); }
-static ALWAYS_INLINE v16 all(float value) { return (v16){0} + value; }
+static CCPU_INLINE v16 fused(v16 a, v16 b, v16 c) { return __builtin_elementwise_fma(a, b, c); }
+static CCPU_INLINE v16 all(float value) { return (v16){0} + value; }
 
 // c[r][0..16) += a's rows times a packed panel, in ascending order of depth.
 #define PANEL_ROWS(n)                                                                      \
@@ -36,7 +36,7 @@ static ALWAYS_INLINE v16 all(float value) { return (v16){0} + value; }
     for (int r = 0; r < n; r++) memcpy(c + (size_t)r * 16, &sum[r], sizeof(v16));          \
   }
 
-static ALWAYS_INLINE void product(
+static CCPU_INLINE void product(
     size_t rows, size_t columns, size_t depth_all, const float *a0, size_t row_step, size_t depth_step, const float *b,
     size_t b_depth_step, size_t b_column_step, float *out, size_t out_step) {
   v16 panel[DEPTH];
@@ -80,7 +80,7 @@ static ALWAYS_INLINE void product(
 
 // e^x for x <= 0 in float32: x = n ln 2 + r, a polynomial of degree 7 in r.
 // Below -80 it is 0. Not libm's, whose last bit depends on its version.
-static ALWAYS_INLINE v16 exponential(v16 x) {
+static CCPU_INLINE v16 exponential(v16 x) {
   const i16 tiny = x < -80.0f;
   x = (v16)(((i16)x & ~tiny) | ((i16)all(-80.0f) & tiny));
   const v16 magic = all(0x1.8p23f);
@@ -102,7 +102,7 @@ static ALWAYS_INLINE v16 exponential(v16 x) {
 }
 
 // One row becomes its softmax; `count` is a multiple of 16.
-static ALWAYS_INLINE void softmax(float *values, const float *offsets, size_t count) {
+static CCPU_INLINE void softmax(float *values, const float *offsets, size_t count) {
   v16 greatest = all(-INFINITY);
   for (size_t i = 0; i < count; i += 16) {
     v16 x, o;
@@ -135,7 +135,7 @@ static ALWAYS_INLINE void softmax(float *values, const float *offsets, size_t co
   }
 }
 
-static ALWAYS_INLINE void adam(
+static CCPU_INLINE void adam(
     float *weights, float *first, float *second, const float *gradient, size_t count, float gradient_scale,
     float rate, float second_correction) {
   const v16 one_less_b1 = all(0x1.99999ap-4f), b1 = all(0x1.ccccccp-1f);
@@ -164,25 +164,25 @@ static ALWAYS_INLINE void adam(
       size_t b_depth_step, size_t b_column_step, float *out, size_t out_step
 #define PRODUCT_ARGUMENTS rows, columns, depth, a, row_step, depth_step, b, b_depth_step, b_column_step, out, out_step
 static void product_portable(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
-TARGET_AVX2 static void product_avx2(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
-TARGET_AVX512 static void product_avx512(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
+CCPU_TARGET_AVX2 static void product_avx2(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
+CCPU_TARGET_AVX512 static void product_avx512(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
 
 void ckernels_product(int level, PRODUCT_PARAMETERS) {
   switch (level) {
-    case CKERNELS_AVX512: product_avx512(PRODUCT_ARGUMENTS); break;
-    case CKERNELS_AVX2: product_avx2(PRODUCT_ARGUMENTS); break;
+    case CCPU_AVX512: product_avx512(PRODUCT_ARGUMENTS); break;
+    case CCPU_AVX2: product_avx2(PRODUCT_ARGUMENTS); break;
     default: product_portable(PRODUCT_ARGUMENTS);
   }
 }
 
 static void softmax_portable(float *v, const float *o, size_t n) { softmax(v, o, n); }
-TARGET_AVX2 static void softmax_avx2(float *v, const float *o, size_t n) { softmax(v, o, n); }
-TARGET_AVX512 static void softmax_avx512(float *v, const float *o, size_t n) { softmax(v, o, n); }
+CCPU_TARGET_AVX2 static void softmax_avx2(float *v, const float *o, size_t n) { softmax(v, o, n); }
+CCPU_TARGET_AVX512 static void softmax_avx512(float *v, const float *o, size_t n) { softmax(v, o, n); }
 
 void ckernels_softmax(int level, float *values, const float *offsets, size_t count) {
   switch (level) {
-    case CKERNELS_AVX512: softmax_avx512(values, offsets, count); break;
-    case CKERNELS_AVX2: softmax_avx2(values, offsets, count); break;
+    case CCPU_AVX512: softmax_avx512(values, offsets, count); break;
+    case CCPU_AVX2: softmax_avx2(values, offsets, count); break;
     default: softmax_portable(values, offsets, count);
   }
 }
@@ -192,13 +192,13 @@ void ckernels_softmax(int level, float *values, const float *offsets, size_t cou
       float rate, float second_correction
 #define ADAM_ARGUMENTS weights, first, second, gradient, count, gradient_scale, rate, second_correction
 static void adam_portable(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
-TARGET_AVX2 static void adam_avx2(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
-TARGET_AVX512 static void adam_avx512(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
+CCPU_TARGET_AVX2 static void adam_avx2(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
+CCPU_TARGET_AVX512 static void adam_avx512(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
 
 void ckernels_adam(int level, ADAM_PARAMETERS) {
   switch (level) {
-    case CKERNELS_AVX512: adam_avx512(ADAM_ARGUMENTS); break;
-    case CKERNELS_AVX2: adam_avx2(ADAM_ARGUMENTS); break;
+    case CCPU_AVX512: adam_avx512(ADAM_ARGUMENTS); break;
+    case CCPU_AVX2: adam_avx2(ADAM_ARGUMENTS); break;
     default: adam_portable(ADAM_ARGUMENTS);
   }
 }

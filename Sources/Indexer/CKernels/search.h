@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "CKernels.h"
-#include "levels.h"
+#include "CRows.h"
 
 enum { CANDIDATES = 48 };
 
@@ -35,7 +35,7 @@ static inline void search_drop_beaten(struct search *s) {
 
 static inline void search_score(
     int level, struct search *s, const struct ckernels_rows *rows, const float *x, uint32_t row) {
-  double score = ckernels_score(level, x, rows->values + (size_t)row * rows->dimension, rows->dimension);
+  double score = crows_score(level, x, rows->values + (size_t)row * rows->dimension, rows->dimension);
   if (score > s->best || (score == s->best && row < s->winner)) {
     s->best = score;
     s->winner = row;

@@ -6,7 +6,7 @@
 
 #include "internal.h"
 
-static ALWAYS_INLINE void decode(const struct cscan_coder *c, const uint8_t *code, float *row) {
+static CCPU_INLINE void decode(const struct cscan_coder *c, const uint8_t *code, float *row) {
   const size_t d = c->dimension;
   if (c->codec == CSCAN_SQ8) {
     for (size_t j = 0; j < d; j++) row[j] = c->minima[j] + ((float)code[j] + 0.5f) / 255.0f * c->widths[j];
@@ -22,17 +22,17 @@ static ALWAYS_INLINE void decode(const struct cscan_coder *c, const uint8_t *cod
 
 #define DECODE_ARGUMENTS const struct cscan_coder *c, const uint8_t *code, float *row
 static void decode_portable(DECODE_ARGUMENTS) { decode(c, code, row); }
-TARGET_AVX2 static void decode_avx2(DECODE_ARGUMENTS) { decode(c, code, row); }
-TARGET_AVX512 static void decode_avx512(DECODE_ARGUMENTS) { decode(c, code, row); }
+CCPU_TARGET_AVX2 static void decode_avx2(DECODE_ARGUMENTS) { decode(c, code, row); }
+CCPU_TARGET_AVX512 static void decode_avx512(DECODE_ARGUMENTS) { decode(c, code, row); }
 
 static void decode_row(int level, const struct cscan_coder *c, const uint8_t *code, float *row) {
   if (c->codec == CSCAN_FLAT) {
     memcpy(row, code, 4 * c->dimension);
   } else if (c->codec == CSCAN_FP16) {
-    ckernels_widen(level, code, CKERNELS_FLOAT16, c->dimension, row);
-  } else if (level >= CKERNELS_AVX512) {
+    crows_widen(level, code, CROWS_FLOAT16, c->dimension, row);
+  } else if (level >= CCPU_AVX512) {
     decode_avx512(c, code, row);
-  } else if (level >= CKERNELS_AVX2) {
+  } else if (level >= CCPU_AVX2) {
     decode_avx2(c, code, row);
   } else {
     decode_portable(c, code, row);
@@ -40,14 +40,14 @@ static void decode_row(int level, const struct cscan_coder *c, const uint8_t *co
 }
 
 /// Adds the products of 16 components to the 16 lanes of the score.
-TARGET_AVX512 static ALWAYS_INLINE void add_lanes_avx512(__m512d lanes[2], __m512 q, __m512 x) {
+CCPU_TARGET_AVX512 static CCPU_INLINE void add_lanes_avx512(__m512d lanes[2], __m512 q, __m512 x) {
   lanes[0] = _mm512_fmadd_pd(
       _mm512_cvtps_pd(_mm512_castps512_ps256(q)), _mm512_cvtps_pd(_mm512_castps512_ps256(x)), lanes[0]);
   lanes[1] = _mm512_fmadd_pd(
       _mm512_cvtps_pd(_mm512_extractf32x8_ps(q, 1)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), lanes[1]);
 }
 
-TARGET_AVX512 static ALWAYS_INLINE double sum_lanes_avx512(const __m512d lanes[2]) {
+CCPU_TARGET_AVX512 static CCPU_INLINE double sum_lanes_avx512(const __m512d lanes[2]) {
   double s[16];
   _mm512_storeu_pd(s, lanes[0]);
   _mm512_storeu_pd(s + 8, lanes[1]);
@@ -56,9 +56,9 @@ TARGET_AVX512 static ALWAYS_INLINE double sum_lanes_avx512(const __m512d lanes[2
   return s[0];
 }
 
-/// ckernels_score of a query and a 4-bit code, decoded on the way. The 16
+/// crows_score of a query and a 4-bit code, decoded on the way. The 16
 /// values of (level + 0.5) / 15 are looked up: the same roundings.
-TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, const uint8_t *code, const float *vector) {
+CCPU_TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, const uint8_t *code, const float *vector) {
   const __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512 places = _mm512_div_ps(
       _mm512_add_ps(_mm512_cvtepi32_ps(numbers), _mm512_set1_ps(0.5f)), _mm512_set1_ps(15.0f));
@@ -76,8 +76,8 @@ TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, const 
   return sum_lanes_avx512(lanes);
 }
 
-/// ckernels_score of a query and floats that need no alignment.
-TARGET_AVX512 static double score_floats_avx512(const uint8_t *row, const float *vector, size_t dimension) {
+/// crows_score of a query and floats that need no alignment.
+CCPU_TARGET_AVX512 static double score_floats_avx512(const uint8_t *row, const float *vector, size_t dimension) {
   __m512d lanes[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
   for (size_t j = 0; j < dimension; j += 16)
     add_lanes_avx512(lanes, _mm512_loadu_ps(vector + j), _mm512_loadu_ps(row + 4 * j));
@@ -87,18 +87,18 @@ TARGET_AVX512 static double score_floats_avx512(const uint8_t *row, const float 
 double cscan_score(
     int level, const struct cscan_coder *c, const uint8_t *code, const uint8_t *exact, const float *vector,
     float *scratch) {
-  const int is_whole = level >= CKERNELS_AVX512 && c->dimension % 16 == 0;
+  const int is_whole = level >= CCPU_AVX512 && c->dimension % 16 == 0;
   double score;
   if (exact && is_whole) {
     score = score_floats_avx512(exact, vector, c->dimension);
   } else if (exact) {
     memcpy(scratch, exact, 4 * c->dimension);
-    score = ckernels_score(level, vector, scratch, c->dimension);
+    score = crows_score(level, vector, scratch, c->dimension);
   } else if (c->codec == CSCAN_SQ4 && is_whole) {
     score = score_sq4_avx512(c, code, vector);
   } else {
     decode_row(level, c, code, scratch);
-    score = ckernels_score(level, vector, scratch, c->dimension);
+    score = crows_score(level, vector, scratch, c->dimension);
   }
   return score == score ? score : -INFINITY;
 }

@@ -1,13 +1,10 @@
 // What the files of this target share.
 #pragma once
 
-#include "CKernels.h"
+#include "CCpu.h"
+#include "CRows.h"
 #include "CScan.h"
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
-#define TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
-#define TARGET_VNNI __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
 /// Sums in a tile: 16 / Q rows with each of Q queries, sum r * Q + q.
 enum { TILE = 16 };

@@ -40,12 +40,12 @@ size_t cscan_plane_size(const struct cscan_coder *c) {
 
 enum { LANES = 8 };
 
-static ALWAYS_INLINE double fold(const double *v) {
+static CCPU_INLINE double fold(const double *v) {
   return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
 /// Puts the weights of components where the products want them.
-static ALWAYS_INLINE void place(const int8_t *units, size_t padded, int nibbles, int8_t *plane) {
+static CCPU_INLINE void place(const int8_t *units, size_t padded, int nibbles, int8_t *plane) {
   if (!nibbles) {
     memcpy(plane, units, padded);
     return;
@@ -58,7 +58,7 @@ static ALWAYS_INLINE void place(const int8_t *units, size_t padded, int nibbles,
 }
 
 /// Quantizes weights to units and leaves what remains of them.
-static ALWAYS_INLINE double quantize(double *weights, size_t padded, int8_t *units) {
+static CCPU_INLINE double quantize(double *weights, size_t padded, int8_t *units) {
   double greatest[LANES] = {0};
   for (size_t j = 0; j < padded; j += LANES)
     for (size_t l = 0; l < LANES; l++) {
@@ -82,7 +82,7 @@ static ALWAYS_INLINE double quantize(double *weights, size_t padded, int8_t *uni
   return scale;
 }
 
-static ALWAYS_INLINE void prepare(const struct cscan_coder *c, struct cscan_query *s) {
+static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query *s) {
   const size_t d = c->dimension, size = cscan_plane_size(c);
   const double steps = (double)steps_of(c), step = 1 / steps;
   const int nibbles = c->codec == CSCAN_SQ4;
@@ -130,8 +130,8 @@ static ALWAYS_INLINE void prepare(const struct cscan_coder *c, struct cscan_quer
 
 #define PREPARE_ARGUMENTS const struct cscan_coder *c, struct cscan_query *s
 static void prepare_portable(PREPARE_ARGUMENTS) { prepare(c, s); }
-TARGET_AVX2 static void prepare_avx2(PREPARE_ARGUMENTS) { prepare(c, s); }
-TARGET_AVX512 static void prepare_avx512(PREPARE_ARGUMENTS) { prepare(c, s); }
+CCPU_TARGET_AVX2 static void prepare_avx2(PREPARE_ARGUMENTS) { prepare(c, s); }
+CCPU_TARGET_AVX512 static void prepare_avx512(PREPARE_ARGUMENTS) { prepare(c, s); }
 
 void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s) {
   s->count = 0;
@@ -143,8 +143,8 @@ void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s
   s->threshold = INT32_MIN;
   if (cscan_plane_size(c) == 0) return;
   switch (level) {
-    case CKERNELS_AVX512: prepare_avx512(c, s); break;
-    case CKERNELS_AVX2: prepare_avx2(c, s); break;
+    case CCPU_AVX512: prepare_avx512(c, s); break;
+    case CCPU_AVX2: prepare_avx2(c, s); break;
     default: prepare_portable(c, s);
   }
 }
@@ -167,7 +167,7 @@ static int32_t threshold_at(const struct cscan_query *s, double floor) {
   return sum > -0x1p31 ? (int32_t)sum : INT32_MIN;
 }
 
-static ALWAYS_INLINE int is_worse(const struct cscan_found *one, const struct cscan_found *other) {
+static CCPU_INLINE int is_worse(const struct cscan_found *one, const struct cscan_found *other) {
   return one->lower < other->lower || (one->lower == other->lower && one->id > other->id);
 }
 
@@ -309,7 +309,7 @@ void cscan_finish(int level, const struct cscan_coder *c, struct cscan_query *s,
 // -- Showing rows
 
 /// Into the second cache: the first one has fewer places for what is on its way.
-static ALWAYS_INLINE void prefetch(const uint8_t *bytes, size_t count) {
+static CCPU_INLINE void prefetch(const uint8_t *bytes, size_t count) {
   for (size_t at = 0; at < count; at += 64) __builtin_prefetch(bytes + at, 0, 2);
 }
 
@@ -415,7 +415,7 @@ void cscan_sum(
 enum { SPAN = 64 };
 
 /// Whether any of up to SPAN sums is greater than another.
-static ALWAYS_INLINE int any_greater(const int32_t *sums, size_t count, int32_t than) {
+static CCPU_INLINE int any_greater(const int32_t *sums, size_t count, int32_t than) {
   int32_t most = INT32_MIN;
   if (count >= SPAN)
     for (size_t i = 0; i < SPAN; i++) most = sums[i] > most ? sums[i] : most;
@@ -425,7 +425,7 @@ static ALWAYS_INLINE int any_greater(const int32_t *sums, size_t count, int32_t 
 }
 
 /// The k-th greatest of `count` sums, k of them at most; `heap` has room for k.
-static ALWAYS_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
+static CCPU_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
   for (size_t i = 0; i < k; i++) heap[i].id = INT32_MIN;
   for (size_t first = 0; first < count; first += SPAN) {
     if (!any_greater(sums + first, count - first, (int32_t)heap[0].id)) continue;
@@ -445,7 +445,7 @@ static ALWAYS_INLINE int32_t greatest_but(const int32_t *sums, size_t count, siz
 
 /// The least sum of a row that may be among the k best: of the rows with the k greatest sums none scores under
 /// base + scale * S - error, S the least of those sums, so one under S - 2 error / scale is beaten by all of them.
-static ALWAYS_INLINE int32_t least_open(const struct cscan_query *s, const int32_t *sums, size_t count, double error) {
+static CCPU_INLINE int32_t least_open(const struct cscan_query *s, const int32_t *sums, size_t count, double error) {
   if (s->k >= count || s->scale[0] == 0) return INT32_MIN;
   // Three more than the quotient, for its rounding and those of the sums.
   const double limit = greatest_but(sums, count, s->k, s->found) - ceil(2 * error / s->scale[0]) - 3;
@@ -453,7 +453,7 @@ static ALWAYS_INLINE int32_t least_open(const struct cscan_query *s, const int32
 }
 
 #define PICK_ARGUMENTS const struct show *w, struct cscan_query *s, int32_t *sums
-static ALWAYS_INLINE void pick(PICK_ARGUMENTS) {
+static CCPU_INLINE void pick(PICK_ARGUMENTS) {
   enum { AHEAD = 4 };
   const struct cscan_coder *c = w->coder;
   const struct cscan_rows *rows = w->rows;
@@ -499,8 +499,8 @@ static ALWAYS_INLINE void pick(PICK_ARGUMENTS) {
 }
 
 static void pick_portable(PICK_ARGUMENTS) { pick(w, s, sums); }
-TARGET_AVX2 static void pick_avx2(PICK_ARGUMENTS) { pick(w, s, sums); }
-TARGET_AVX512 static void pick_avx512(PICK_ARGUMENTS) { pick(w, s, sums); }
+CCPU_TARGET_AVX2 static void pick_avx2(PICK_ARGUMENTS) { pick(w, s, sums); }
+CCPU_TARGET_AVX512 static void pick_avx512(PICK_ARGUMENTS) { pick(w, s, sums); }
 
 void cscan_pick(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, struct cscan_query *s, int32_t *sums,
@@ -510,8 +510,8 @@ void cscan_pick(
       .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c->codec),
       .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};
   switch (level) {
-    case CKERNELS_AVX512: pick_avx512(&w, s, sums); break;
-    case CKERNELS_AVX2: pick_avx2(&w, s, sums); break;
+    case CCPU_AVX512: pick_avx512(&w, s, sums); break;
+    case CCPU_AVX2: pick_avx2(&w, s, sums); break;
     default: pick_portable(&w, s, sums);
   }
 }

@@ -13,7 +13,7 @@
   const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, const int32_t *thresholds, \
       int32_t *sums
 
-static ALWAYS_INLINE uint32_t greater(const int32_t *sums, const int32_t *thresholds, int width) {
+static CCPU_INLINE uint32_t greater(const int32_t *sums, const int32_t *thresholds, int width) {
   uint32_t mask = 0;
   for (int i = 0; i < TILE; i++) mask |= (uint32_t)(sums[i] > thresholds[i % width]) << i;
   return mask;
@@ -21,7 +21,7 @@ static ALWAYS_INLINE uint32_t greater(const int32_t *sums, const int32_t *thresh
 
 // -- portable
 
-static ALWAYS_INLINE int32_t dot_portable(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
+static CCPU_INLINE int32_t dot_portable(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
   int32_t sum = 0;
   for (size_t start = 0; start < bytes; start += 64) {
     const size_t n = bytes - start < 64 ? bytes - start : 64;
@@ -34,7 +34,7 @@ static ALWAYS_INLINE int32_t dot_portable(const uint8_t *row, const int8_t *plan
   return sum;
 }
 
-static ALWAYS_INLINE uint32_t tile_portable(TILE_ARGUMENTS, int nibbles, int width) {
+static CCPU_INLINE uint32_t tile_portable(TILE_ARGUMENTS, int nibbles, int width) {
   (void)ahead;
   for (int i = 0; i < TILE; i++) sums[i] = dot_portable(rows[i / width], planes[i % width], bytes, nibbles);
   return greater(sums, thresholds, width);
@@ -42,7 +42,7 @@ static ALWAYS_INLINE uint32_t tile_portable(TILE_ARGUMENTS, int nibbles, int wid
 
 // -- AVX2
 
-TARGET_AVX2 static ALWAYS_INLINE __m256i add_products_avx2(__m256i sum, __m256i codes, const int8_t *w, int nibbles) {
+CCPU_TARGET_AVX2 static CCPU_INLINE __m256i add_products_avx2(__m256i sum, __m256i codes, const int8_t *w, int nibbles) {
   const __m256i weights = _mm256_loadu_si256((const __m256i *)w);
   if (nibbles)  // 2 * 15 * 127 fits in 16 bits
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, weights), _mm256_set1_epi16(1)));
@@ -54,14 +54,14 @@ TARGET_AVX2 static ALWAYS_INLINE __m256i add_products_avx2(__m256i sum, __m256i 
   return _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
 }
 
-TARGET_AVX2 static ALWAYS_INLINE __m256i add_step_avx2(__m256i sum, __m256i codes, const int8_t *w, int nibbles) {
+CCPU_TARGET_AVX2 static CCPU_INLINE __m256i add_step_avx2(__m256i sum, __m256i codes, const int8_t *w, int nibbles) {
   if (!nibbles) return add_products_avx2(sum, codes, w, 0);
   const __m256i mask = _mm256_set1_epi8(15);
   sum = add_products_avx2(sum, _mm256_and_si256(codes, mask), w, 1);
   return add_products_avx2(sum, _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask), w + 64, 1);
 }
 
-TARGET_AVX2 static ALWAYS_INLINE int32_t dot_avx2(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
+CCPU_TARGET_AVX2 static CCPU_INLINE int32_t dot_avx2(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
   __m256i sum = _mm256_setzero_si256();
   size_t j = 0;
   const size_t factor = nibbles ? 2 : 1;
@@ -79,7 +79,7 @@ TARGET_AVX2 static ALWAYS_INLINE int32_t dot_avx2(const uint8_t *row, const int8
   return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
 }
 
-TARGET_AVX2 static ALWAYS_INLINE uint32_t tile_avx2(TILE_ARGUMENTS, int nibbles, int width) {
+CCPU_TARGET_AVX2 static CCPU_INLINE uint32_t tile_avx2(TILE_ARGUMENTS, int nibbles, int width) {
   for (int r = 0; r < TILE / width; r++)
     for (size_t j = 0; j < bytes; j += 64) _mm_prefetch((const char *)((uintptr_t)rows[r] + j + ahead), _MM_HINT_T1);
   for (int i = 0; i < TILE; i++) sums[i] = dot_avx2(rows[i / width], planes[i % width], bytes, nibbles);
@@ -90,7 +90,7 @@ TARGET_AVX2 static ALWAYS_INLINE uint32_t tile_avx2(TILE_ARGUMENTS, int nibbles,
 
 /// Adds the 16 lanes of each of 16 vectors: lane i of the result is the sum of
 /// vector i.
-TARGET_VNNI static ALWAYS_INLINE __m512i sum_lanes(const __m512i a[TILE]) {
+CCPU_TARGET_VNNI static CCPU_INLINE __m512i sum_lanes(const __m512i a[TILE]) {
   __m512i quarter[4];
 #pragma clang loop unroll(full)
   for (int i = 0; i < 4; i++) {
@@ -107,7 +107,7 @@ TARGET_VNNI static ALWAYS_INLINE __m512i sum_lanes(const __m512i a[TILE]) {
 }
 
 /// Adds the products of one 64-byte step of some rows with all queries, and has memory bring what is `ahead` of it.
-TARGET_VNNI static ALWAYS_INLINE void add_step_vnni(
+CCPU_TARGET_VNNI static CCPU_INLINE void add_step_vnni(
     __m512i *sum, const uint8_t *const *rows, const int8_t *const *planes, size_t at, size_t ahead, __mmask64 valid,
     int whole, int nibbles, int width, int height) {
   const __m512i mask = _mm512_set1_epi8(15);
@@ -135,7 +135,7 @@ TARGET_VNNI static ALWAYS_INLINE void add_step_vnni(
 }
 
 /// Products of `height` rows with all queries.
-TARGET_VNNI static ALWAYS_INLINE void products_vnni(
+CCPU_TARGET_VNNI static CCPU_INLINE void products_vnni(
     __m512i *sum, const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, int nibbles,
     int width, int height) {
 #pragma clang loop unroll(full)
@@ -146,7 +146,7 @@ TARGET_VNNI static ALWAYS_INLINE void products_vnni(
     add_step_vnni(sum, rows, planes, j, ahead, ~0ull >> (64 - (bytes - j)), 0, nibbles, width, height);
 }
 
-TARGET_VNNI static ALWAYS_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles, int width) {
+CCPU_TARGET_VNNI static CCPU_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles, int width) {
   __m512i sum[TILE];
   if (width == 1 && ahead) {
     // Limited by memory, which likes rows one after the other, as they lie.
@@ -167,7 +167,7 @@ TARGET_VNNI static ALWAYS_INLINE uint32_t tile_vnni(TILE_ARGUMENTS, int nibbles,
   return _mm512_cmpgt_epi32_mask(all, limits);
 }
 
-TARGET_VNNI static ALWAYS_INLINE int32_t dot_vnni(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
+CCPU_TARGET_VNNI static CCPU_INLINE int32_t dot_vnni(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
   // Two sums, so that neither waits for the other's products.
   const __m512i mask = _mm512_set1_epi8(15);
   __m512i low = _mm512_setzero_si512(), high = low;
@@ -202,14 +202,14 @@ TARGET_VNNI static ALWAYS_INLINE int32_t dot_vnni(const uint8_t *row, const int8
 
 KERNELS(portable, , 0)
 KERNELS(portable, , 1)
-KERNELS(avx2, TARGET_AVX2, 0)
-KERNELS(avx2, TARGET_AVX2, 1)
-KERNELS(vnni, TARGET_VNNI, 0)
-KERNELS(vnni, TARGET_VNNI, 1)
+KERNELS(avx2, CCPU_TARGET_AVX2, 0)
+KERNELS(avx2, CCPU_TARGET_AVX2, 1)
+KERNELS(vnni, CCPU_TARGET_VNNI, 0)
+KERNELS(vnni, CCPU_TARGET_VNNI, 1)
 
 const struct cscan_tiles *cscan_tiles_of(int level, int codec) {
   const int nibbles = codec == CSCAN_SQ4;
-  if (level >= CKERNELS_AVX512 && ckernels_has_vnni()) return nibbles ? &tiles_vnni_1 : &tiles_vnni_0;
-  if (level >= CKERNELS_AVX2) return nibbles ? &tiles_avx2_1 : &tiles_avx2_0;
+  if (level >= CCPU_AVX512 && ccpu_has_vnni()) return nibbles ? &tiles_vnni_1 : &tiles_vnni_0;
+  if (level >= CCPU_AVX2) return nibbles ? &tiles_avx2_1 : &tiles_avx2_0;
   return nibbles ? &tiles_portable_1 : &tiles_portable_0;
 }

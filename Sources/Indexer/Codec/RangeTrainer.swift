@@ -45,13 +45,13 @@ package struct RangeTrainer: Sendable {
     rowCount += count
     guard codec.hasRanges, count > 0 else { return }
     precondition(rowCount <= Int(UInt32.max), "more training rows than a count holds")
-    let path = ccodec_best_path()
     unsafe rows.withUnsafeBufferPointer { rows in
       switch statistic {
       case .minmax:
-        unsafe ccodec_extend_range(path, rows.baseAddress, count, dimension, &minima, &maxima)
+        unsafe ccodec_extend_range(
+          SimdLevel.current, rows.baseAddress, count, dimension, &minima, &maxima)
       case .quantiles:
-        unsafe ccodec_count_halves(path, rows.baseAddress, count, dimension, &counts)
+        unsafe ccodec_count_halves(SimdLevel.current, rows.baseAddress, count, dimension, &counts)
       }
     }
   }

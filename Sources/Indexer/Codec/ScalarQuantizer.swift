@@ -63,7 +63,29 @@ package struct ScalarQuantizer: Sendable, Equatable {
   ///   - rows: Row-major finite floats, shape `[n × dimension]`.
   ///   - codes: Where the codes go, `[n × codeByteCount]` bytes.
   package func encode(_ rows: Span<Float>, into codes: inout MutableSpan<UInt8>) {
-    encode(rows, into: &codes, path: ccodec_best_path())
+    precondition(rows.count % dimension == 0, "rows are not a multiple of the dimension")
+    let count = rows.count / dimension
+    precondition(codes.count == count * codeByteCount, "the code buffer has the wrong size")
+    guard count > 0 else { return }
+    unsafe rows.withUnsafeBufferPointer { rows in
+      unsafe codes.withUnsafeMutableBytes { codes in
+        let x = rows.baseAddress
+        let out = codes.baseAddress
+        switch codec {
+        case .sq4:
+          unsafe ccodec_encode_sq4(
+            SimdLevel.current, x, count, dimension, minima, widths, out?.assumingMemoryBound(to: UInt8.self))
+        case .sq8:
+          unsafe ccodec_encode_sq8(
+            SimdLevel.current, x, count, dimension, minima, widths, out?.assumingMemoryBound(to: UInt8.self))
+        case .fp16:
+          unsafe ccodec_encode_fp16(
+            SimdLevel.current, x, count * dimension, out?.assumingMemoryBound(to: UInt16.self))
+        case .flat:
+          unsafe codes.copyMemory(from: UnsafeRawBufferPointer(rows))
+        }
+      }
+    }
   }
 
   /// Encodes rows in order.
@@ -76,34 +98,6 @@ package struct ScalarQuantizer: Sendable, Equatable {
     var span = codes.mutableSpan
     encode(rows.span, into: &span)
     return codes
-  }
-
-  /// As ``encode(_:into:)`` on a given SIMD path, so that a test can compare
-  /// them.
-  func encode(_ rows: Span<Float>, into codes: inout MutableSpan<UInt8>, path: Int32) {
-    precondition(rows.count % dimension == 0, "rows are not a multiple of the dimension")
-    let count = rows.count / dimension
-    precondition(codes.count == count * codeByteCount, "the code buffer has the wrong size")
-    guard count > 0 else { return }
-    unsafe rows.withUnsafeBufferPointer { rows in
-      unsafe codes.withUnsafeMutableBytes { codes in
-        let x = rows.baseAddress
-        let out = codes.baseAddress
-        switch codec {
-        case .sq4:
-          unsafe ccodec_encode_sq4(
-            path, x, count, dimension, minima, widths, out?.assumingMemoryBound(to: UInt8.self))
-        case .sq8:
-          unsafe ccodec_encode_sq8(
-            path, x, count, dimension, minima, widths, out?.assumingMemoryBound(to: UInt8.self))
-        case .fp16:
-          unsafe ccodec_encode_fp16(
-            path, x, count * dimension, out?.assumingMemoryBound(to: UInt16.self))
-        case .flat:
-          unsafe codes.copyMemory(from: UnsafeRawBufferPointer(rows))
-        }
-      }
-    }
   }
 
   /// The vector that a code stands for, as FAISS decodes it.

@@ -7,7 +7,7 @@ internal import Glibc
 /// The coarse centroids, coded in 8 bits for a quick look and as floats for
 /// the decision.
 ///
-/// The ranking is that of `ckernels_score`, of equal scores the lower list
+/// The ranking is that of `crows_score`, of equal scores the lower list
 /// first, whatever the codes: these only say which centroids need no score.
 ///
 /// `@unchecked Sendable`: nothing is written after `init`, and the one owner

@@ -3,12 +3,12 @@
 
 internal import Base
 package import Catalog
-internal import CKernels
+internal import CRows
 internal import Features
 
 /// The original features of a version's rows, for the scores of a few.
 ///
-/// The score is `ckernels_score` of the query and the row as it was encoded:
+/// The score is `crows_score` of the query and the row as it was encoded:
 /// as it is, or of unit length when the version was trained with `--normalise`.
 package final class Reranker {
   private let catalog: LakeCatalog
@@ -72,7 +72,7 @@ package final class Reranker {
       let length = matrix.length(ofRow: row)
       for j in values.indices { values[j] = Float(Double(values[j]) / length) }
     }
-    return unsafe ckernels_score(SimdLevel.current, query, values, values.count)
+    return unsafe crows_score(SimdLevel.current, query, values, values.count)
   }
 
   private func file(_ place: Int) throws -> FeatureFile {

@@ -1,7 +1,7 @@
 // Searching an index version: all its output shards, one answer.
 //
 // The answer is defined without regard to how it is found. Lists are ranked by
-// the score of query and centroid (`ckernels_score`, binary64, ties to the lower
+// the score of query and centroid (`crows_score`, binary64, ties to the lower
 // list), rows of visited lists by the score of query and decoded row, ties to
 // the lower id. The SIMD level, threads, the batch and the cut into output
 // shards never show.

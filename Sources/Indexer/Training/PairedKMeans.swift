@@ -2,7 +2,7 @@
 // that the paper leaves open made once and written down.
 
 package import Base
-internal import CKernels
+internal import CRows
 package import Features
 package import Logging
 internal import Synchronization
@@ -217,7 +217,7 @@ package struct PairedKMeans: Sendable {
         for c in (task * cellsPerTask)..<min((task + 1) * cellsPerTask, nlist) where starts[c] < starts[c + 1] {
           for j in 0..<dimension { sums[j] = 0 }
           for caption in order[starts[c]..<starts[c + 1]] {
-            unsafe ckernels_add_row(
+            unsafe crows_add_row(
               SimdLevel.current, captions.address(ofRow: Int(caption)), captions.elementType.code, dimension, &sums)
           }
           let count = Double(starts[c + 1] - starts[c])
@@ -250,7 +250,7 @@ package struct PairedKMeans: Sendable {
 
   private static func normalise<Output: MutableCollection>(_ vector: [Double], into output: inout Output, at start: Int)
   where Output.Element == Float, Output.Index == Int {
-    let length = unsafe ckernels_score64(vector, vector, vector.count).squareRoot()
+    let length = unsafe crows_score64(vector, vector, vector.count).squareRoot()
     guard length > 0 else { return }
     for j in vector.indices { output[start + j] = Float(vector[j] / length) }
   }

@@ -2,7 +2,7 @@
 // the training images that are exactly nearest.
 
 internal import Base
-internal import CKernels
+internal import CRows
 internal import Features
 
 /// The training queries of a router, in a file of their own.
@@ -52,7 +52,7 @@ enum RouterQueries {
         let own = captions.floats(rows: chosen[i]..<(chosen[i] + 1))
         let other = captions.floats(rows: chosen[partners[i]]..<(chosen[partners[i]] + 1))
         for j in 0..<dimension { sum[j] = Double(own[j]) + share * Double(other[j]) }
-        let length = unsafe ckernels_score64(sum, sum, dimension).squareRoot()
+        let length = unsafe crows_score64(sum, sum, dimension).squareRoot()
         for j in 0..<dimension { rows.append(Float(sum[j] / length)) }
       }
       unsafe try file.write(rows.span.bytes)

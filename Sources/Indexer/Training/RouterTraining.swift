@@ -4,6 +4,7 @@
 
 package import Base
 internal import CKernels
+internal import CRows
 package import Features
 
 /// What ranks the lists for a query.
@@ -143,10 +144,10 @@ package struct RouterTraining: Sendable {
         for list in (task * listsPerTask)..<min((task + 1) * listsPerTask, nlist) {
           for j in 0..<dimension { sums[j] = 0 }
           for caption in order[starts[list]..<starts[list + 1]] {
-            unsafe ckernels_add_row(
+            unsafe crows_add_row(
               SimdLevel.current, captions.address(ofRow: Int(caption)), captions.elementType.code, dimension, &sums)
           }
-          var length = unsafe ckernels_score64(sums, sums, dimension).squareRoot()
+          var length = unsafe crows_score64(sums, sums, dimension).squareRoot()
           if !(length > 0) {
             for j in 0..<dimension { sums[j] = Double(centroids[list * dimension + j]) }
             length = 1

@@ -1,49 +1,10 @@
-// The SIMD kernels of the indexer: widening, row checks, the binary64 score,
-// sums of rows. Every kernel gives the same bits at every level of the CPU.
+// The SIMD kernels of the indexer: the best and the nearest rows, and the
+// arithmetic of routers. Every kernel gives the same bits at every level of the
+// CPU (CCpu.h).
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
-
-/// The instruction sets that the kernels are written for, in rising order.
-enum ckernels_level {
-  CKERNELS_PORTABLE = 0,
-  CKERNELS_AVX2 = 1,    // with FMA and F16C
-  CKERNELS_AVX512 = 2,  // F, BW, DQ, VL
-};
-
-/// How the elements of a matrix are stored: little-endian, C order, no padding.
-enum ckernels_element { CKERNELS_FLOAT16 = 0, CKERNELS_FLOAT32 = 1 };
-
-/// What is wrong with a row; the first that applies.
-enum ckernels_row { CKERNELS_ROW_GOOD = 0, CKERNELS_ROW_NAN = 1, CKERNELS_ROW_INFINITE = 2, CKERNELS_ROW_ZERO = 3 };
-
-/// The highest level that this CPU and operating system carry out.
-int ckernels_best_level(void);
-
-/// Widens `count` elements to float32, exactly. A signalling NaN becomes quiet.
-/// `input` needs no alignment.
-void ckernels_widen(int level, const void *input, int element, size_t count, float *output);
-
-/// Finds the first row in [first, end) that is not fit for an index.
-/// Returns its number and sets `*cause`, or returns `end`.
-size_t ckernels_find_bad_row(
-    int level, const void *matrix, int element, size_t dimension, size_t first, size_t end, int *cause);
-
-/// Finds the first of `count` float32 rows with a NaN or an infinity; returns
-/// its number or `count`. Zero rows are fine here.
-size_t ckernels_find_nonfinite_row(int level, const float *rows, size_t dimension, size_t count);
-
-/// The inner product as the project defines it (DESIGN of assignment):
-/// products and sums in binary64, lane l of 16 sums j = l, l+16, l+32, ... in
-/// that order, then s[l] += s[l+8], s[l+4], s[l+2], s[l+1] leaves it in s[0].
-double ckernels_score(int level, const float *left, const float *right, size_t dimension);
-
-/// Adds a row to `dimension` binary64 sums, element by element.
-void ckernels_add_row(int level, const void *row, int element, size_t dimension, double *sums);
-
-/// The inner product of two binary64 vectors in the lane order of the score.
-double ckernels_score64(const double *left, const double *right, size_t dimension);
 
 /// The K rows that vectors are compared with.
 struct ckernels_rows {
@@ -75,8 +36,6 @@ void ckernels_best_sgemm(
 /// Rows in bfloat16.
 struct ckernels_bf16;
 
-/// Whether the CPU has the instructions of the bfloat16 engine (AVX-512 BF16).
-int ckernels_has_bf16(void);
 /// Begins to prepare rows, which must outlive the result.
 struct ckernels_bf16 *ckernels_bf16_new(const struct ckernels_rows *);
 /// How many tiles there are to pack for `count` rows.
@@ -93,9 +52,6 @@ void ckernels_best_bf16(
 
 /// Rows prepared for the int8 cascade.
 struct ckernels_cascade;
-
-/// Whether the CPU has the instructions of the cascade (AVX-512 VNNI).
-int ckernels_has_vnni(void);
 
 /// What the first pass multiplies, which decides speed and no result.
 enum ckernels_shape {
@@ -146,7 +102,7 @@ size_t ckernels_nearest_scratch(size_t count);
 /// Merges rows, whose ids are first_id and on, into the k best rows of each
 /// vector: `ids` and `scores` are [count x k], best first, equal scores by id;
 /// `found` [count] says how many there are. Ids of one call are greater than
-/// those of the calls before. Scores are those of ckernels_score.
+/// those of the calls before. Scores are those of crows_score.
 void ckernels_nearest(
     int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, size_t count, size_t k,
     void *scratch, int64_t *ids, double *scores, uint32_t *found);

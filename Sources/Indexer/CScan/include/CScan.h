@@ -92,7 +92,7 @@ size_t cscan_room_size(const struct cscan_coder *);
 void cscan_prepare(int level, const struct cscan_coder *, struct cscan_query *);
 
 /// Shows rows to queries `which[0..<count]` of `queries`. The score is
-/// ckernels_score of the query and the decoded row, a NaN counting as -infinity;
+/// crows_score of the query and the decoded row, a NaN counting as -infinity;
 /// of equal scores the lower id is better. Several threads may show different
 /// rows to the same queries.
 void cscan_show(

@@ -5,12 +5,11 @@
 
 #include <string.h>
 
+#include "CCpu.h"
+
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 #endif
-
-#define INLINE static inline __attribute__((always_inline))
 
 static const uint32_t round_constants[64] __attribute__((aligned(16))) = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -24,7 +23,7 @@ static const uint32_t round_constants[64] __attribute__((aligned(16))) = {
 
 // ---- Blocks ----------------------------------------------------------------
 
-INLINE uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
+static CCPU_INLINE uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
 static void compress_portable(uint32_t state[8], const uint8_t *bytes, size_t blocks) {
   for (; blocks > 0; blocks--, bytes += 64) {
@@ -51,11 +50,10 @@ static void compress_portable(uint32_t state[8], const uint8_t *bytes, size_t bl
 }
 
 #if defined(__x86_64__)
-#define TARGET_SHA __attribute__((target("sha,sse4.1")))
 
 /// `blocks` blocks of each of `n` strings; n is a constant wherever this is
 /// inlined, so the loops over it vanish and each string has its registers.
-TARGET_SHA INLINE void compress_sha(int n, uint32_t *const *states, const uint8_t *const *strings, size_t blocks) {
+CCPU_TARGET_SHA static CCPU_INLINE void compress_sha(int n, uint32_t *const *states, const uint8_t *const *strings, size_t blocks) {
   const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
   const __m128i *constants = (const __m128i *)round_constants;
   // The instructions hold the eight words as (A, B, E, F) and (C, D, G, H).
@@ -102,11 +100,11 @@ TARGET_SHA INLINE void compress_sha(int n, uint32_t *const *states, const uint8_
   }
 }
 
-TARGET_SHA static void compress_one(uint32_t *state, const uint8_t *string, size_t blocks) {
+CCPU_TARGET_SHA static void compress_one(uint32_t *state, const uint8_t *string, size_t blocks) {
   compress_sha(1, &state, &string, blocks);
 }
 
-TARGET_SHA static void compress_two(
+CCPU_TARGET_SHA static void compress_two(
     uint32_t *const states[2], const uint8_t *const strings[2], size_t blocks) {
   uint32_t *const s[2] = {states[0], states[1]};
   const uint8_t *const b[2] = {strings[0], strings[1]};
@@ -114,16 +112,7 @@ TARGET_SHA static void compress_two(
 }
 #endif
 
-int csha256_best_path(void) {
-#if defined(__x86_64__)
-  unsigned a, b, c, d;
-  // CPUID leaf 1: ECX bit 9 is SSSE3, bit 19 SSE4.1; leaf 7: EBX bit 29 is SHA.
-  if (__get_cpuid(1, &a, &b, &c, &d) && (c >> 9 & 1) && (c >> 19 & 1) && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
-      (b >> 29 & 1))
-    return csha256_instructions;
-#endif
-  return csha256_portable;
-}
+int csha256_best_path(void) { return ccpu_has_sha() ? csha256_instructions : csha256_portable; }
 
 // ---- Streams and jobs ------------------------------------------------------
 

@@ -1,9 +1,8 @@
-// The exact score, and the search for the best row by it alone.
+// The exact score.
 #include <immintrin.h>
-#include <math.h>
 
-#include "CKernels.h"
-#include "levels.h"
+#include "CCpu.h"
+#include "CRows.h"
 
 // The product of two binary32 numbers is exact in binary64: 24 + 24 bits fit
 // in 53, and exponents from -298 to 255 are normal there. So a*b + s is rounded
@@ -18,7 +17,7 @@ static double fold(double s[16]) {
   return s[0];
 }
 
-static ALWAYS_INLINE void tail(const float *x, const float *y, size_t first, size_t dimension, double s[16]) {
+static CCPU_INLINE void tail(const float *x, const float *y, size_t first, size_t dimension, double s[16]) {
   for (size_t j = first; j < dimension; j++) s[j - first] += (double)x[j] * (double)y[j];
 }
 
@@ -32,7 +31,7 @@ static double score_portable(const float *x, const float *y, size_t dimension) {
   return fold(s);
 }
 
-TARGET_AVX2 static double score_avx2(const float *x, const float *y, size_t dimension) {
+CCPU_TARGET_AVX2 static double score_avx2(const float *x, const float *y, size_t dimension) {
   __m256d a = _mm256_setzero_pd(), b = a, c = a, d = a;
   size_t j = 0;
   for (; j + 16 <= dimension; j += 16) {
@@ -53,7 +52,7 @@ TARGET_AVX2 static double score_avx2(const float *x, const float *y, size_t dime
   return fold(s);
 }
 
-TARGET_AVX512 static double score_avx512(const float *x, const float *y, size_t dimension) {
+CCPU_TARGET_AVX512 static double score_avx512(const float *x, const float *y, size_t dimension) {
   __m512d a = _mm512_setzero_pd(), b = a;
   size_t j = 0;
   for (; j + 16 <= dimension; j += 16) {
@@ -67,35 +66,16 @@ TARGET_AVX512 static double score_avx512(const float *x, const float *y, size_t 
   return fold(s);
 }
 
-double ckernels_score(int level, const float *left, const float *right, size_t dimension) {
+double crows_score(int level, const float *left, const float *right, size_t dimension) {
   switch (level) {
-    case CKERNELS_AVX512: return score_avx512(left, right, dimension);
-    case CKERNELS_AVX2: return score_avx2(left, right, dimension);
+    case CCPU_AVX512: return score_avx512(left, right, dimension);
+    case CCPU_AVX2: return score_avx2(left, right, dimension);
     default: return score_portable(left, right, dimension);
   }
 }
 
-double ckernels_score64(const double *left, const double *right, size_t dimension) {
+double crows_score64(const double *left, const double *right, size_t dimension) {
   double s[16] = {0};
   for (size_t j = 0; j < dimension; j++) s[j % 16] += left[j] * right[j];
   return fold(s);
-}
-
-void ckernels_best_plain(
-    int level, const struct ckernels_rows *rows, const float *vectors, size_t count, uint32_t *winners,
-    double *scores) {
-  for (size_t i = 0; i < count; i++) {
-    const float *x = vectors + i * rows->dimension;
-    double best = -INFINITY;
-    uint32_t winner = 0;
-    for (size_t c = 0; c < rows->count; c++) {
-      double score = ckernels_score(level, x, rows->values + c * rows->dimension, rows->dimension);
-      if (score > best) {
-        best = score;
-        winner = (uint32_t)c;
-      }
-    }
-    winners[i] = winner;
-    scores[i] = best;
-  }
 }

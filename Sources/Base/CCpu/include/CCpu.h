@@ -1,0 +1,39 @@
+// What this CPU and operating system carry out: the one place that asks, and
+// how a function is compiled for each answer.
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// The sets of vector instructions that kernels are written for, in rising order.
+enum ccpu_level {
+  CCPU_PORTABLE = 0,
+  CCPU_AVX2 = 1,    // with FMA and F16C
+  CCPU_AVX512 = 2,  // F, BW, DQ, VL
+};
+
+/// The highest level that can be used.
+int ccpu_level(void);
+
+/// Whether there are the int8 products of AVX-512 VNNI, besides that level.
+int ccpu_has_vnni(void);
+
+/// Whether there are the bfloat16 products of AVX-512 BF16, besides that level.
+int ccpu_has_bf16(void);
+
+/// Whether there are instructions for SHA-256, with SSE4.1.
+int ccpu_has_sha(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+/// A body that is compiled into each of its callers, for their instructions.
+#define CCPU_INLINE inline __attribute__((always_inline))
+
+#define CCPU_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define CCPU_TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
+#define CCPU_TARGET_VNNI __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+#define CCPU_TARGET_BF16 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define CCPU_TARGET_SHA __attribute__((target("sha,sse4.1")))
