@@ -8,10 +8,10 @@ SHELL := /bin/bash
 VENV := .venv
 TARN := $(CURDIR)/.build/release/tarn
 
-.PHONY: help deps build demo test test-swift test-interop fuzz bench recall lint clean
+.PHONY: help deps build demo test test-swift test-interop arm64 fuzz bench recall lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 deps: ## install the Debian packages that are missing
 	@scripts/install-deps.sh
@@ -32,6 +32,10 @@ test-swift: build ## the Swift tests
 
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
+
+arm64: ## every C and C++ file compiled for aarch64
+	@scripts/install-deps.sh g++-aarch64-linux-gnu
+	@scripts/check-arm64.sh
 
 FUZZ_SECONDS ?= 600
 fuzz: deps ## every reader under libFuzzer with AddressSanitizer, FUZZ_SECONDS each (600)

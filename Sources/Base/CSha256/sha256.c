@@ -197,7 +197,9 @@ void csha256_run(int path, const csha256_job *jobs, size_t count) {
     if (a->blocks == 0 && b->blocks == 0) return;
     size_t blocks = a->blocks == 0 || (b->blocks > 0 && b->blocks < a->blocks) ? b->blocks : a->blocks;
     place *const busy[2] = {a->blocks > 0 ? a : b, a->blocks > 0 && b->blocks > 0 ? b : NULL};
-#if defined(__x86_64__)
+#if !defined(__x86_64__)
+    (void)path;
+#else
     if (path == csha256_instructions) {
       if (busy[1]) {
         uint32_t *const states[2] = {a->job.stream->state, b->job.stream->state};

@@ -1,11 +1,14 @@
 // Kernels that read rows as they are stored: widening, checks, sums. Each body
 // is written once and compiled once per level; none has a rounding that
 // depends on the width of a register.
-#include <immintrin.h>
 #include <string.h>
 
 #include "CCpu.h"
 #include "CRows.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 // IEEE 754-2019 binary16 to binary32; subnormals are exact as (float)m * 2^-24.
 static inline float widen_one(uint16_t half) {
@@ -34,6 +37,11 @@ static void widen_tail(const unsigned char *input, size_t first, size_t count, f
   }
 }
 
+static void widen_portable(const unsigned char *input, size_t count, float *output) {
+  widen_tail(input, 0, count, output);
+}
+
+#if defined(__x86_64__)
 CCPU_TARGET_AVX2 static void widen_avx2(const unsigned char *input, size_t count, float *output) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -49,17 +57,14 @@ CCPU_TARGET_AVX512 static void widen_avx512(const unsigned char *input, size_t c
   }
   widen_tail(input, i, count, output);
 }
+#endif
 
 void crows_widen(int level, const void *input, int element, size_t count, float *output) {
   if (element == CROWS_FLOAT32) {
     memcpy(output, input, 4 * count);
     return;
   }
-  switch (level) {
-    case CCPU_AVX512: widen_avx512(input, count, output); break;
-    case CCPU_AVX2: widen_avx2(input, count, output); break;
-    default: widen_tail(input, 0, count, output);
-  }
+  CCPU_CALL(level, widen, input, count, output);
 }
 
 // Without its sign, a float's bits order as its magnitude does, infinity and
@@ -104,18 +109,13 @@ static CCPU_INLINE size_t find_bad_row(
   return end;
 }
 
-#define FIND_ARGUMENTS const unsigned char *m, int e, size_t d, size_t first, size_t end, int *cause
-static size_t find_portable(FIND_ARGUMENTS) { return find_bad_row(m, e, d, first, end, cause); }
-CCPU_TARGET_AVX2 static size_t find_avx2(FIND_ARGUMENTS) { return find_bad_row(m, e, d, first, end, cause); }
-CCPU_TARGET_AVX512 static size_t find_avx512(FIND_ARGUMENTS) { return find_bad_row(m, e, d, first, end, cause); }
+CCPU_COMPILE(
+    size_t, find_bad_row, (const unsigned char *m, int e, size_t d, size_t first, size_t end, int *cause),
+    (m, e, d, first, end, cause))
 
 size_t crows_find_bad_row(
     int level, const void *matrix, int element, size_t dimension, size_t first, size_t end, int *cause) {
-  switch (level) {
-    case CCPU_AVX512: return find_avx512(matrix, element, dimension, first, end, cause);
-    case CCPU_AVX2: return find_avx2(matrix, element, dimension, first, end, cause);
-    default: return find_portable(matrix, element, dimension, first, end, cause);
-  }
+  return CCPU_CALL(level, find_bad_row, matrix, element, dimension, first, end, cause);
 }
 
 size_t crows_find_nonfinite_row(int level, const float *rows, size_t dimension, size_t count) {
@@ -139,6 +139,11 @@ static void add_tail(const unsigned char *row, int element, size_t first, size_t
   }
 }
 
+static void add_portable(const unsigned char *row, int element, size_t dimension, double *sums) {
+  add_tail(row, element, 0, dimension, sums);
+}
+
+#if defined(__x86_64__)
 CCPU_TARGET_AVX2 static void add_avx2(const unsigned char *row, int element, size_t dimension, double *sums) {
   size_t j = 0;
   for (; j + 4 <= dimension; j += 4) {
@@ -158,11 +163,8 @@ CCPU_TARGET_AVX512 static void add_avx512(const unsigned char *row, int element,
   }
   add_tail(row, element, j, dimension, sums);
 }
+#endif
 
 void crows_add_row(int level, const void *row, int element, size_t dimension, double *sums) {
-  switch (level) {
-    case CCPU_AVX512: add_avx512(row, element, dimension, sums); break;
-    case CCPU_AVX2: add_avx2(row, element, dimension, sums); break;
-    default: add_tail(row, element, 0, dimension, sums);
-  }
+  CCPU_CALL(level, add, row, element, dimension, sums);
 }

@@ -1,8 +1,10 @@
 // The exact score.
-#include <immintrin.h>
-
 #include "CCpu.h"
 #include "CRows.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 // The product of two binary32 numbers is exact in binary64: 24 + 24 bits fit
 // in 53, and exponents from -298 to 255 are normal there. So a*b + s is rounded
@@ -31,6 +33,7 @@ static double score_portable(const float *x, const float *y, size_t dimension) {
   return fold(s);
 }
 
+#if defined(__x86_64__)
 CCPU_TARGET_AVX2 static double score_avx2(const float *x, const float *y, size_t dimension) {
   __m256d a = _mm256_setzero_pd(), b = a, c = a, d = a;
   size_t j = 0;
@@ -65,13 +68,10 @@ CCPU_TARGET_AVX512 static double score_avx512(const float *x, const float *y, si
   tail(x, y, j, dimension, s);
   return fold(s);
 }
+#endif
 
 double crows_score(int level, const float *left, const float *right, size_t dimension) {
-  switch (level) {
-    case CCPU_AVX512: return score_avx512(left, right, dimension);
-    case CCPU_AVX2: return score_avx2(left, right, dimension);
-    default: return score_portable(left, right, dimension);
-  }
+  return CCPU_CALL(level, score, left, right, dimension);
 }
 
 double crows_score64(const double *left, const double *right, size_t dimension) {

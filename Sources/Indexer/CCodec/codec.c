@@ -78,25 +78,18 @@ static CCPU_INLINE void extend_range(const float *x, size_t n, size_t d, float *
     }
 }
 
-#define ENCODERS(suffix, target)                                                                                    \
-  target static void encode_sq4_##suffix(const float *x, size_t n, size_t d, const float *minima,                   \
-                                         const float *widths, uint8_t *codes) {                                     \
-    encode_sq4(x, n, d, minima, widths, codes);                                                                     \
-  }                                                                                                                 \
-  target static void encode_sq8_##suffix(const float *x, size_t n, size_t d, const float *minima,                   \
-                                         const float *widths, uint8_t *codes) {                                     \
-    encode_sq8(x, n, d, minima, widths, codes);                                                                     \
-  }                                                                                                                 \
-  target static void extend_range_##suffix(const float *x, size_t n, size_t d, float *minima, float *maxima) {      \
-    extend_range(x, n, d, minima, maxima);                                                                          \
-  }
-
-ENCODERS(portable, )
+CCPU_COMPILE(
+    void, encode_sq4,
+    (const float *x, size_t n, size_t d, const float *minima, const float *widths, uint8_t *codes),
+    (x, n, d, minima, widths, codes))
+CCPU_COMPILE(
+    void, encode_sq8,
+    (const float *x, size_t n, size_t d, const float *minima, const float *widths, uint8_t *codes),
+    (x, n, d, minima, widths, codes))
+CCPU_COMPILE(
+    void, extend_range, (const float *x, size_t n, size_t d, float *minima, float *maxima), (x, n, d, minima, maxima))
 
 #if defined(__x86_64__)
-ENCODERS(avx2, CCPU_TARGET_AVX2)
-ENCODERS(avx512, CCPU_TARGET_AVX512)
-
 CCPU_TARGET_AVX2 static void encode_fp16_f16c(const float *x, size_t count, uint16_t *halves) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8)
@@ -104,25 +97,16 @@ CCPU_TARGET_AVX2 static void encode_fp16_f16c(const float *x, size_t count, uint
                      _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   for (; i < count; i++) halves[i] = half_of(x[i]);
 }
-
-#define DISPATCH(level, name, ...)                                                                                   \
-  do {                                                                                                              \
-    if ((level) == CCPU_AVX512) name##_avx512(__VA_ARGS__);                                                   \
-    else if ((level) == CCPU_AVX2) name##_avx2(__VA_ARGS__);                                                  \
-    else name##_portable(__VA_ARGS__);                                                                              \
-  } while (0)
-#else
-#define DISPATCH(level, name, ...) ((void)(level), name##_portable(__VA_ARGS__))
 #endif
 
 void ccodec_encode_sq4(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
                        uint8_t *codes) {
-  DISPATCH(level, encode_sq4, x, n, d, minima, widths, codes);
+  CCPU_CALL(level, encode_sq4, x, n, d, minima, widths, codes);
 }
 
 void ccodec_encode_sq8(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
                        uint8_t *codes) {
-  DISPATCH(level, encode_sq8, x, n, d, minima, widths, codes);
+  CCPU_CALL(level, encode_sq8, x, n, d, minima, widths, codes);
 }
 
 void ccodec_encode_fp16(int level, const float *x, size_t count, uint16_t *halves) {
@@ -137,7 +121,7 @@ void ccodec_encode_fp16(int level, const float *x, size_t count, uint16_t *halve
 }
 
 void ccodec_extend_range(int level, const float *x, size_t n, size_t d, float *minima, float *maxima) {
-  DISPATCH(level, extend_range, x, n, d, minima, maxima);
+  CCPU_CALL(level, extend_range, x, n, d, minima, maxima);
 }
 
 void ccodec_count_halves(int level, const float *x, size_t n, size_t d, uint32_t *counts) {

@@ -1,7 +1,6 @@
 // The best row by way of bfloat16: products of elements rounded to 8 bits, summed
 // in float32 by vdpbf16ps, and what the rounding took away measured row by row
 // and vector by vector. The proof is in Indexer.docc/ExactAssignment.md.
-#include <immintrin.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,10 @@
 #include "CKernels.h"
 #include "cascade.h"
 #include "products.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 
 struct ckernels_bf16 {
@@ -75,22 +78,52 @@ struct packed_vectors {
   size_t count;
 };
 
+// Sixteen pairs of bfloat16 and sixteen sums of their products: AVX-512 BF16
+// where there is an x86 CPU, plain C elsewhere.
+#if defined(__x86_64__)
+typedef __m512bh pairs16;
+typedef __m512 sums16;
+CCPU_TARGET_BF16 static CCPU_INLINE pairs16 pairs_at(const uint16_t *from) { return (pairs16)_mm512_loadu_si512(from); }
+CCPU_TARGET_BF16 static CCPU_INLINE pairs16 pairs_all(int32_t two) { return (pairs16)_mm512_set1_epi32(two); }
+CCPU_TARGET_BF16 static CCPU_INLINE sums16 sums_none(void) { return _mm512_setzero_ps(); }
+CCPU_TARGET_BF16 static CCPU_INLINE sums16 add_products(sums16 s, pairs16 a, pairs16 b) {
+  return _mm512_dpbf16_ps(s, a, b);
+}
+CCPU_TARGET_BF16 static CCPU_INLINE void put_sums(float *to, sums16 s) { _mm512_storeu_ps(to, s); }
+#else
+typedef uint32_t pairs16 __attribute__((vector_size(64)));
+typedef float sums16 __attribute__((vector_size(64)));
+static CCPU_INLINE pairs16 pairs_at(const uint16_t *from) {
+  pairs16 a;
+  memcpy(&a, from, sizeof a);
+  return a;
+}
+static CCPU_INLINE pairs16 pairs_all(int32_t two) { return (pairs16){0} + (uint32_t)two; }
+static CCPU_INLINE sums16 sums_none(void) { return (sums16){0}; }
+static CCPU_INLINE sums16 add_products(sums16 s, pairs16 a, pairs16 b) {
+  const pairs16 upper = (pairs16){0} + 0xFFFF0000u;
+  s += (sums16)(a & upper) * (sums16)(b & upper);
+  return s + (sums16)(a << 16) * (sums16)(b << 16);
+}
+static CCPU_INLINE void put_sums(float *to, sums16 s) { memcpy(to, &s, sizeof s); }
+#endif
+
 // Products of a block of 64 rows with six vectors: 24 sums in registers.
 CCPU_TARGET_BF16 static CCPU_INLINE void multiply_block(
     const uint16_t *rows, const uint16_t *vectors, size_t pairs, size_t count, float *products) {
-  __m512 s[GROUP_VECTORS][4];
+  sums16 s[GROUP_VECTORS][4];
   for (int v = 0; v < GROUP_VECTORS; v++) {
-    for (int r = 0; r < 4; r++) s[v][r] = _mm512_setzero_ps();
+    for (int r = 0; r < 4; r++) s[v][r] = sums_none();
   }
   for (size_t q = 0; q < pairs; q++) {
-    __m512bh row[4];
-    for (int r = 0; r < 4; r++) row[r] = (__m512bh)_mm512_loadu_si512(rows + 32 * r);
+    pairs16 row[4];
+    for (int r = 0; r < 4; r++) row[r] = pairs_at(rows + 32 * r);
 #pragma clang loop unroll(full)
     for (int v = 0; v < GROUP_VECTORS; v++) {
       int32_t two;
       memcpy(&two, vectors + 2 * v, 4);
-      const __m512bh x = (__m512bh)_mm512_set1_epi32(two);
-      for (int r = 0; r < 4; r++) s[v][r] = _mm512_dpbf16_ps(s[v][r], row[r], x);
+      const pairs16 x = pairs_all(two);
+      for (int r = 0; r < 4; r++) s[v][r] = add_products(s[v][r], row[r], x);
     }
     rows += 2 * BLOCK_ROWS;
     vectors += 2 * GROUP_VECTORS;
@@ -98,7 +131,7 @@ CCPU_TARGET_BF16 static CCPU_INLINE void multiply_block(
 #pragma clang loop unroll(full)
   for (size_t v = 0; v < GROUP_VECTORS; v++) {
     if (v >= count) break;
-    for (int r = 0; r < 4; r++) _mm512_storeu_ps(products + v * TILE_ROWS + 16 * r, s[v][r]);
+    for (int r = 0; r < 4; r++) put_sums(products + v * TILE_ROWS + 16 * r, s[v][r]);
   }
 }
 

@@ -3,7 +3,6 @@
 // binary64. Every step drops only rows whose score is provably below another's;
 // the proof is in Indexer.docc/ExactAssignment.md and names follow it.
 #include <cblas.h>
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
@@ -102,7 +101,7 @@ struct queue {
 
 // Into the second cache: a whole row would displace too much of the first.
 static inline void prefetch(const void *start, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch((const char *)start + at, _MM_HINT_T1);
+  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)start + at, 0, 2);
 }
 
 // Scores what has waited longest.
@@ -323,7 +322,7 @@ CCPU_TARGET_VNNI void ckernels_best_cascade(
         if (h + AHEAD < hit_count) {
           const struct hit next = hits[h + AHEAD];
           prefetch(k->whole + next.position * k->whole_stride, k->whole_stride);
-          _mm_prefetch((const char *)(v + next.vector), _MM_HINT_T1);
+          __builtin_prefetch(v + next.vector, 0, 2);
         }
         if (i >= count || position >= k->rows->count) continue;
         consider(level, k, v + i, whole + i * k->whole_width, vectors + i * d, position, &queue, counts);

@@ -2,10 +2,8 @@
 // over all rows, so that the pass can drop nearly all of them. The groups of
 // the pivots nearest to a vector are looked through, a sixteenth of the rows in
 // all, group by group for all the vectors that probe it.
-#include <immintrin.h>
 #include <string.h>
 
-#include "CCpu.h"
 #include "cascade.h"
 #include "cascade_kernels.h"
 
@@ -48,11 +46,11 @@ size_t cascade_guess_scratch(const struct ckernels_cascade *k, size_t count) { r
 
 // The place of the greatest of n values, n a multiple of 64.
 CCPU_TARGET_VNNI static size_t greatest(const int32_t *values, size_t n) {
-  __m512i top = _mm512_set1_epi32(INT32_MIN);
-  for (size_t i = 0; i < n; i += 16) top = _mm512_max_epi32(top, _mm512_loadu_si512(values + i));
-  const __m512i all = _mm512_set1_epi32(_mm512_reduce_max_epi32(top));
+  lanes top = lanes_all(INT32_MIN);
+  for (size_t i = 0; i < n; i += 16) top = lanes_max(top, lanes_load(values + i));
+  const lanes all = lanes_all(lanes_greatest(top));
   for (size_t i = 0;; i += 16) {
-    const __mmask16 mask = _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(values + i), all);
+    const uint32_t mask = lanes_equal(lanes_load(values + i), all);
     if (mask != 0) return i + (size_t)__builtin_ctz(mask);
   }
 }
@@ -65,7 +63,7 @@ CCPU_TARGET_VNNI static void choose_groups(
     SUMS;
     multiply(k->pivots + pivot * k->padded, slices, k->padded / 4, k->pivot_offsets + pivot, s);
     for (size_t v = 0; v < GROUP_VECTORS; v++) {
-      for (size_t r = 0; r < 4; r++) _mm512_storeu_si512(products + v * width + pivot + 16 * r, s[v][r]);
+      for (size_t r = 0; r < 4; r++) lanes_store(products + v * width + pivot + 16 * r, s[v][r]);
     }
   }
   for (size_t v = 0; v < vectors; v++) {
@@ -103,13 +101,12 @@ CCPU_TARGET_VNNI static void look_through(
     // Unrolled: the sums are registers.
 #pragma clang loop unroll(full)
     for (size_t v = 0; v < GROUP_VECTORS; v++) {
-      const int32_t top =
-          _mm512_reduce_max_epi32(_mm512_max_epi32(_mm512_max_epi32(s[v][0], s[v][1]), _mm512_max_epi32(s[v][2], s[v][3])));
+      const int32_t top = lanes_greatest(lanes_max(lanes_max(s[v][0], s[v][1]), lanes_max(s[v][2], s[v][3])));
       if (v >= count || top <= tops[vectors[v] * SEEDS + SEEDS - 1]) continue;
-      const __m512i all = _mm512_set1_epi32(top);
+      const lanes all = lanes_all(top);
       const uint64_t where =
-          (uint64_t)_mm512_cmpeq_epi32_mask(s[v][0], all) | (uint64_t)_mm512_cmpeq_epi32_mask(s[v][1], all) << 16 |
-          (uint64_t)_mm512_cmpeq_epi32_mask(s[v][2], all) << 32 | (uint64_t)_mm512_cmpeq_epi32_mask(s[v][3], all) << 48;
+          (uint64_t)lanes_equal(s[v][0], all) | (uint64_t)lanes_equal(s[v][1], all) << 16 |
+          (uint64_t)lanes_equal(s[v][2], all) << 32 | (uint64_t)lanes_equal(s[v][3], all) << 48;
       const uint32_t position = (uint32_t)(block * BLOCK_ROWS) + (uint32_t)__builtin_ctzll(where);
       remember(top, position, tops + vectors[v] * SEEDS, seeds + vectors[v] * SEEDS);
     }

@@ -1,25 +1,24 @@
 // Turning vectors onto the axes of the slice, in 16-bit integers: P x is exact,
 // and what x leaves out of a vector is known. And the length of the tail, in
 // 8-bit integers.
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
-#include "CCpu.h"
 #include "cascade.h"
+#include "lanes.h"
 
 // At least the norm of a float32 vector, and closely: 64 lanes of float32, so a
 // square passes through d / 64 + 8 roundings at most.
 CCPU_TARGET_VNNI double cascade_norm_above(const float *x, size_t d) {
-  __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  float_lanes s[4] = {lanes_zero(), lanes_zero(), lanes_zero(), lanes_zero()};
   for (size_t j = 0; j < d; j += 64) {
     for (size_t r = 0; r < 4; r++) {
       const size_t at = j + 16 * r, left = at < d ? d - at : 0;
-      const __m512 y = _mm512_maskz_loadu_ps(left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1), x + at);
-      s[r] = _mm512_fmadd_ps(y, y, s[r]);
+      const float_lanes y = lanes_load_some(x + at, left);
+      s[r] = lanes_add_square(s[r], y);
     }
   }
-  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+  const float sum = lanes_sum_floats(lanes_add_floats(lanes_add_floats(s[0], s[1]), lanes_add_floats(s[2], s[3])));
   // Squares below the normal range lose less than 2^-126 each.
   return sqrt(((double)sum + (double)d * 0x1p-125) * (1 + ((double)d / 64 + 16) * 0x1p-23));
 }
@@ -40,24 +39,24 @@ CCPU_TARGET_VNNI float cascade_quantize_wide(const float *a, size_t d, double si
 }
 
 // Products of six vectors with some panels of 16 axes, times the scales.
-#define TURN(panels)                                                                                          \
-  __m512i s[GROUP_VECTORS][panels];                                                                           \
-  for (int v = 0; v < GROUP_VECTORS; v++)                                                                     \
-    for (int r = 0; r < panels; r++) s[v][r] = _mm512_setzero_si512();                                        \
-  for (size_t j = 0; j < pairs; j++) {                                                                        \
-    __m512i p[panels];                                                                                        \
-    for (int r = 0; r < panels; r++) p[r] = _mm512_loadu_si512(axes + ((size_t)r * pairs + j) * 32);          \
-    _Pragma("clang loop unroll(full)") for (int v = 0; v < GROUP_VECTORS; v++) {                              \
-      int32_t two;                                                                                            \
-      memcpy(&two, vectors + ((size_t)v * pairs + j) * 2, 4);                                                 \
-      for (int r = 0; r < panels; r++) s[v][r] = _mm512_dpwssd_epi32(s[v][r], p[r], _mm512_set1_epi32(two));  \
-    }                                                                                                         \
-  }                                                                                                           \
-  for (int v = 0; v < GROUP_VECTORS; v++)                                                                     \
-    for (int r = 0; r < panels; r++)                                                                          \
-      _mm512_storeu_ps(                                                                                       \
-          out + (size_t)v * stride + r * 16,                                                                  \
-          _mm512_mul_ps(_mm512_cvtepi32_ps(s[v][r]), _mm512_set1_ps(scales[v])))
+#define TURN(panels)                                                                                  \
+  lanes s[GROUP_VECTORS][panels];                                                                     \
+  for (int v = 0; v < GROUP_VECTORS; v++)                                                             \
+    for (int r = 0; r < panels; r++) s[v][r] = lanes_all(0);                                          \
+  for (size_t j = 0; j < pairs; j++) {                                                                \
+    lanes p[panels];                                                                                  \
+    for (int r = 0; r < panels; r++) p[r] = lanes_load(axes + ((size_t)r * pairs + j) * 32);          \
+    _Pragma("clang loop unroll(full)") for (int v = 0; v < GROUP_VECTORS; v++) {                      \
+      int32_t two;                                                                                    \
+      memcpy(&two, vectors + ((size_t)v * pairs + j) * 2, 4);                                         \
+      for (int r = 0; r < panels; r++) s[v][r] = lanes_add_twos(s[v][r], p[r], lanes_all(two));       \
+    }                                                                                                 \
+  }                                                                                                   \
+  for (int v = 0; v < GROUP_VECTORS; v++)                                                             \
+    for (int r = 0; r < panels; r++)                                                                  \
+      lanes_store_floats(                                                                             \
+          out + (size_t)v * stride + r * 16,                                                          \
+          lanes_multiply(lanes_to_float(s[v][r]), lanes_all_float(scales[v])))
 #define TURN_ARGUMENTS \
   const int16_t *axes, const int16_t *vectors, size_t pairs, const float *scales, float *out, size_t stride
 CCPU_TARGET_VNNI static void turn4(TURN_ARGUMENTS) { TURN(4); }
@@ -90,28 +89,28 @@ CCPU_TARGET_VNNI void cascade_turn(
 CCPU_TARGET_VNNI static void add_squares(
     const uint8_t *axes, const float *scales, const int8_t *const vectors[GROUP_VECTORS],
     const int32_t sums[GROUP_VECTORS], size_t quads, double squares[GROUP_VECTORS]) {
-  __m512i s[GROUP_VECTORS][4];
+  lanes s[GROUP_VECTORS][4];
   for (int v = 0; v < GROUP_VECTORS; v++) {
-    for (int r = 0; r < 4; r++) s[v][r] = _mm512_set1_epi32(-sums[v]);
+    for (int r = 0; r < 4; r++) s[v][r] = lanes_all(-sums[v]);
   }
   for (size_t q = 0; q < quads; q++) {
-    __m512i a[4];
-    for (int r = 0; r < 4; r++) a[r] = _mm512_loadu_si512(axes + 4 * BLOCK_ROWS * q + 64 * r);
+    lanes a[4];
+    for (int r = 0; r < 4; r++) a[r] = lanes_load(axes + 4 * BLOCK_ROWS * q + 64 * r);
 #pragma clang loop unroll(full)
     for (int v = 0; v < GROUP_VECTORS; v++) {
       int32_t four;
       memcpy(&four, vectors[v] + 4 * q, 4);
-      const __m512i x = _mm512_set1_epi32(four);
-      for (int r = 0; r < 4; r++) s[v][r] = _mm512_dpbusd_epi32(s[v][r], a[r], x);
+      const lanes x = lanes_all(four);
+      for (int r = 0; r < 4; r++) s[v][r] = lanes_add_fours(s[v][r], a[r], x);
     }
   }
   for (int v = 0; v < GROUP_VECTORS; v++) {
-    __m512 square = _mm512_setzero_ps();
+    float_lanes square = lanes_zero();
     for (int r = 0; r < 4; r++) {
-      const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(s[v][r]), _mm512_loadu_ps(scales + 16 * r));
-      square = _mm512_fmadd_ps(y, y, square);
+      const float_lanes y = lanes_multiply(lanes_to_float(s[v][r]), lanes_load_floats(scales + 16 * r));
+      square = lanes_add_square(square, y);
     }
-    squares[v] += (double)_mm512_reduce_add_ps(square);
+    squares[v] += (double)lanes_sum_floats(square);
   }
 }
 

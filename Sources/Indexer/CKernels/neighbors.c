@@ -3,7 +3,6 @@
 // bound of the k-th best so far. The bound is that of sgemm.c.
 #include <cblas.h>
 #include <float.h>
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
@@ -67,13 +66,11 @@ static CCPU_INLINE void look_through(
   }
 }
 
-#define LOOK_PARAMETERS                                                                                              \
-  int level, const struct ckernels_rows *rows, const float *x, const float *p, size_t base, size_t n, double error, \
-      int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found
-#define LOOK_ARGUMENTS level, rows, x, p, base, n, error, first_id, k, ids, scores, found
-static void look_portable(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
-CCPU_TARGET_AVX2 static void look_avx2(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
-CCPU_TARGET_AVX512 static void look_avx512(LOOK_PARAMETERS) { look_through(LOOK_ARGUMENTS); }
+CCPU_COMPILE(
+    void, look_through,
+    (int level, const struct ckernels_rows *rows, const float *x, const float *p, size_t base, size_t n, double error,
+     int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found),
+    (level, rows, x, p, base, n, error, first_id, k, ids, scores, found))
 
 void ckernels_nearest(
     int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, size_t count, size_t k,
@@ -104,15 +101,7 @@ void ckernels_nearest(
         continue;
       }
       const double error = gamma * size + tiny;
-      switch (level) {
-        case CCPU_AVX512:
-          look_avx512(level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);
-          break;
-        case CCPU_AVX2:
-          look_avx2(level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);
-          break;
-        default: look_portable(level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);
-      }
+      CCPU_CALL(level, look_through, level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);
     }
   }
 }

@@ -56,12 +56,11 @@ static CCPU_INLINE void look_through(
   }
 }
 
-#define LOOK_ARGUMENTS                                                                                    \
-  int level, struct search *s, const float *p, size_t n, size_t base, double error,                       \
-      const struct ckernels_rows *rows, const float *x, struct ckernels_counts *counts
-static void look_portable(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
-CCPU_TARGET_AVX2 static void look_avx2(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
-CCPU_TARGET_AVX512 static void look_avx512(LOOK_ARGUMENTS) { look_through(level, s, p, n, base, error, rows, x, counts); }
+CCPU_COMPILE(
+    void, look_through,
+    (int level, struct search *s, const float *p, size_t n, size_t base, double error,
+     const struct ckernels_rows *rows, const float *x, struct ckernels_counts *counts),
+    (level, s, p, n, base, error, rows, x, counts))
 
 size_t products_scratch(size_t count) {
   return count * (TILE_ROWS * sizeof(float) + sizeof(struct search) + sizeof(double)) + 64;
@@ -99,11 +98,7 @@ void products_best(
       const double vector_error = source->vector_errors != NULL ? source->vector_errors[i] : 0;
       const double rounding = (vector_error * longest + norms[i] * (1 + 0x1p-8) * row_error) * (1 + 0x1p-20);
       const double error = source->gamma * size + rounding + source->tiny;
-      switch (level) {
-        case CCPU_AVX512: look_avx512(level, searches + i, p, width, base, error, rows, x, counts); break;
-        case CCPU_AVX2: look_avx2(level, searches + i, p, width, base, error, rows, x, counts); break;
-        default: look_portable(level, searches + i, p, width, base, error, rows, x, counts);
-      }
+      CCPU_CALL(level, look_through, level, searches + i, p, width, base, error, rows, x, counts);
     }
   }
   for (size_t i = 0; i < count; i++) {

@@ -163,42 +163,20 @@ static CCPU_INLINE void adam(
   size_t rows, size_t columns, size_t depth, const float *a, size_t row_step, size_t depth_step, const float *b,     \
       size_t b_depth_step, size_t b_column_step, float *out, size_t out_step
 #define PRODUCT_ARGUMENTS rows, columns, depth, a, row_step, depth_step, b, b_depth_step, b_column_step, out, out_step
-static void product_portable(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
-CCPU_TARGET_AVX2 static void product_avx2(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
-CCPU_TARGET_AVX512 static void product_avx512(PRODUCT_PARAMETERS) { product(PRODUCT_ARGUMENTS); }
+CCPU_COMPILE(void, product, (PRODUCT_PARAMETERS), (PRODUCT_ARGUMENTS))
 
-void ckernels_product(int level, PRODUCT_PARAMETERS) {
-  switch (level) {
-    case CCPU_AVX512: product_avx512(PRODUCT_ARGUMENTS); break;
-    case CCPU_AVX2: product_avx2(PRODUCT_ARGUMENTS); break;
-    default: product_portable(PRODUCT_ARGUMENTS);
-  }
-}
+void ckernels_product(int level, PRODUCT_PARAMETERS) { CCPU_CALL(level, product, PRODUCT_ARGUMENTS); }
 
-static void softmax_portable(float *v, const float *o, size_t n) { softmax(v, o, n); }
-CCPU_TARGET_AVX2 static void softmax_avx2(float *v, const float *o, size_t n) { softmax(v, o, n); }
-CCPU_TARGET_AVX512 static void softmax_avx512(float *v, const float *o, size_t n) { softmax(v, o, n); }
+CCPU_COMPILE(void, softmax, (float *values, const float *offsets, size_t count), (values, offsets, count))
 
 void ckernels_softmax(int level, float *values, const float *offsets, size_t count) {
-  switch (level) {
-    case CCPU_AVX512: softmax_avx512(values, offsets, count); break;
-    case CCPU_AVX2: softmax_avx2(values, offsets, count); break;
-    default: softmax_portable(values, offsets, count);
-  }
+  CCPU_CALL(level, softmax, values, offsets, count);
 }
 
 #define ADAM_PARAMETERS                                                                                     \
   float *weights, float *first, float *second, const float *gradient, size_t count, float gradient_scale, \
       float rate, float second_correction
 #define ADAM_ARGUMENTS weights, first, second, gradient, count, gradient_scale, rate, second_correction
-static void adam_portable(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
-CCPU_TARGET_AVX2 static void adam_avx2(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
-CCPU_TARGET_AVX512 static void adam_avx512(ADAM_PARAMETERS) { adam(ADAM_ARGUMENTS); }
+CCPU_COMPILE(void, adam, (ADAM_PARAMETERS), (ADAM_ARGUMENTS))
 
-void ckernels_adam(int level, ADAM_PARAMETERS) {
-  switch (level) {
-    case CCPU_AVX512: adam_avx512(ADAM_ARGUMENTS); break;
-    case CCPU_AVX2: adam_avx2(ADAM_ARGUMENTS); break;
-    default: adam_portable(ADAM_ARGUMENTS);
-  }
-}
+void ckernels_adam(int level, ADAM_PARAMETERS) { CCPU_CALL(level, adam, ADAM_ARGUMENTS); }

@@ -1,10 +1,13 @@
 // What codes stand for, and the score that decides. Decoding is FAISS's:
 // minimum + (level + 0.5) / steps * width, each operation rounded to binary32.
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
 #include "internal.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 static CCPU_INLINE void decode(const struct cscan_coder *c, const uint8_t *code, float *row) {
   const size_t d = c->dimension;
@@ -20,25 +23,19 @@ static CCPU_INLINE void decode(const struct cscan_coder *c, const uint8_t *code,
   for (size_t j = 0; j < d; j++) row[j] = c->minima[j] + (row[j] + 0.5f) / 15.0f * c->widths[j];
 }
 
-#define DECODE_ARGUMENTS const struct cscan_coder *c, const uint8_t *code, float *row
-static void decode_portable(DECODE_ARGUMENTS) { decode(c, code, row); }
-CCPU_TARGET_AVX2 static void decode_avx2(DECODE_ARGUMENTS) { decode(c, code, row); }
-CCPU_TARGET_AVX512 static void decode_avx512(DECODE_ARGUMENTS) { decode(c, code, row); }
+CCPU_COMPILE(void, decode, (const struct cscan_coder *c, const uint8_t *code, float *row), (c, code, row))
 
 static void decode_row(int level, const struct cscan_coder *c, const uint8_t *code, float *row) {
   if (c->codec == CSCAN_FLAT) {
     memcpy(row, code, 4 * c->dimension);
   } else if (c->codec == CSCAN_FP16) {
     crows_widen(level, code, CROWS_FLOAT16, c->dimension, row);
-  } else if (level >= CCPU_AVX512) {
-    decode_avx512(c, code, row);
-  } else if (level >= CCPU_AVX2) {
-    decode_avx2(c, code, row);
   } else {
-    decode_portable(c, code, row);
+    CCPU_CALL(level, decode, c, code, row);
   }
 }
 
+#if defined(__x86_64__)
 /// Adds the products of 16 components to the 16 lanes of the score.
 CCPU_TARGET_AVX512 static CCPU_INLINE void add_lanes_avx512(__m512d lanes[2], __m512 q, __m512 x) {
   lanes[0] = _mm512_fmadd_pd(
@@ -83,28 +80,28 @@ CCPU_TARGET_AVX512 static double score_floats_avx512(const uint8_t *row, const f
     add_lanes_avx512(lanes, _mm512_loadu_ps(vector + j), _mm512_loadu_ps(row + 4 * j));
   return sum_lanes_avx512(lanes);
 }
+#endif
+
+static double score_row(
+    int level, const struct cscan_coder *c, const uint8_t *code, const uint8_t *exact, const float *vector,
+    float *scratch) {
+#if defined(__x86_64__)
+  const int is_whole = level >= CCPU_AVX512 && c->dimension % 16 == 0;
+  if (exact && is_whole) return score_floats_avx512(exact, vector, c->dimension);
+  if (!exact && c->codec == CSCAN_SQ4 && is_whole) return score_sq4_avx512(c, code, vector);
+#endif
+  if (exact)
+    memcpy(scratch, exact, 4 * c->dimension);
+  else
+    decode_row(level, c, code, scratch);
+  return crows_score(level, vector, scratch, c->dimension);
+}
 
 double cscan_score(
     int level, const struct cscan_coder *c, const uint8_t *code, const uint8_t *exact, const float *vector,
     float *scratch) {
-  const int is_whole = level >= CCPU_AVX512 && c->dimension % 16 == 0;
-  double score;
-  if (exact && is_whole) {
-    score = score_floats_avx512(exact, vector, c->dimension);
-  } else if (exact) {
-    memcpy(scratch, exact, 4 * c->dimension);
-    score = crows_score(level, vector, scratch, c->dimension);
-  } else if (c->codec == CSCAN_SQ4 && is_whole) {
-    score = score_sq4_avx512(c, code, vector);
-  } else {
-    decode_row(level, c, code, scratch);
-    score = crows_score(level, vector, scratch, c->dimension);
-  }
+  const double score = score_row(level, c, code, exact, vector, scratch);
   return score == score ? score : -INFINITY;
-}
-
-void cscan_decode(int level, const struct cscan_coder *c, const uint8_t *codes, size_t count, float *rows) {
-  for (size_t i = 0; i < count; i++) decode_row(level, c, codes + i * c->code_size, rows + i * c->dimension);
 }
 
 void cscan_measure(

@@ -128,10 +128,7 @@ static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query 
   }
 }
 
-#define PREPARE_ARGUMENTS const struct cscan_coder *c, struct cscan_query *s
-static void prepare_portable(PREPARE_ARGUMENTS) { prepare(c, s); }
-CCPU_TARGET_AVX2 static void prepare_avx2(PREPARE_ARGUMENTS) { prepare(c, s); }
-CCPU_TARGET_AVX512 static void prepare_avx512(PREPARE_ARGUMENTS) { prepare(c, s); }
+CCPU_COMPILE(void, prepare, (const struct cscan_coder *c, struct cscan_query *s), (c, s))
 
 void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s) {
   s->count = 0;
@@ -142,11 +139,7 @@ void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s
   s->floor = -INFINITY;
   s->threshold = INT32_MIN;
   if (cscan_plane_size(c) == 0) return;
-  switch (level) {
-    case CCPU_AVX512: prepare_avx512(c, s); break;
-    case CCPU_AVX2: prepare_avx2(c, s); break;
-    default: prepare_portable(c, s);
-  }
+  CCPU_CALL(level, prepare, c, s);
 }
 
 // -- The best rows so far
@@ -452,8 +445,7 @@ static CCPU_INLINE int32_t least_open(const struct cscan_query *s, const int32_t
   return limit > -0x1p31 ? (int32_t)limit : INT32_MIN;
 }
 
-#define PICK_ARGUMENTS const struct show *w, struct cscan_query *s, int32_t *sums
-static CCPU_INLINE void pick(PICK_ARGUMENTS) {
+static CCPU_INLINE void pick(const struct show *w, struct cscan_query *s, int32_t *sums) {
   enum { AHEAD = 4 };
   const struct cscan_coder *c = w->coder;
   const struct cscan_rows *rows = w->rows;
@@ -498,9 +490,7 @@ static CCPU_INLINE void pick(PICK_ARGUMENTS) {
   for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) score_row(w, s, open[i % AHEAD]);
 }
 
-static void pick_portable(PICK_ARGUMENTS) { pick(w, s, sums); }
-CCPU_TARGET_AVX2 static void pick_avx2(PICK_ARGUMENTS) { pick(w, s, sums); }
-CCPU_TARGET_AVX512 static void pick_avx512(PICK_ARGUMENTS) { pick(w, s, sums); }
+CCPU_COMPILE(void, pick, (const struct show *w, struct cscan_query *s, int32_t *sums), (w, s, sums))
 
 void cscan_pick(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, struct cscan_query *s, int32_t *sums,
@@ -509,11 +499,7 @@ void cscan_pick(
   const struct show w = {
       .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c->codec),
       .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};
-  switch (level) {
-    case CCPU_AVX512: pick_avx512(&w, s, sums); break;
-    case CCPU_AVX2: pick_avx2(&w, s, sums); break;
-    default: pick_portable(&w, s, sums);
-  }
+  CCPU_CALL(level, pick, &w, s, sums);
 }
 
 void cscan_show(

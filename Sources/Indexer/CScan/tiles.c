@@ -4,10 +4,13 @@
 // Weights past the end of a row are 0.
 //
 // No sum overflows: 65,536 * 255 * 127 < 2^31.
-#include <immintrin.h>
 #include <string.h>
 
 #include "internal.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #define TILE_ARGUMENTS                                                                                            \
   const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, const int32_t *thresholds, \
@@ -40,6 +43,7 @@ static CCPU_INLINE uint32_t tile_portable(TILE_ARGUMENTS, int nibbles, int width
   return greater(sums, thresholds, width);
 }
 
+#if defined(__x86_64__)
 // -- AVX2
 
 CCPU_TARGET_AVX2 static CCPU_INLINE __m256i add_products_avx2(__m256i sum, __m256i codes, const int8_t *w, int nibbles) {
@@ -184,6 +188,7 @@ CCPU_TARGET_VNNI static CCPU_INLINE int32_t dot_vnni(const uint8_t *row, const i
   }
   return _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
 }
+#endif
 
 #define KERNEL(level, target, nibbles, width)                                              \
   target static uint32_t tile_##level##_##nibbles##_##width(TILE_ARGUMENTS) {              \
@@ -202,14 +207,20 @@ CCPU_TARGET_VNNI static CCPU_INLINE int32_t dot_vnni(const uint8_t *row, const i
 
 KERNELS(portable, , 0)
 KERNELS(portable, , 1)
+#if defined(__x86_64__)
 KERNELS(avx2, CCPU_TARGET_AVX2, 0)
 KERNELS(avx2, CCPU_TARGET_AVX2, 1)
 KERNELS(vnni, CCPU_TARGET_VNNI, 0)
 KERNELS(vnni, CCPU_TARGET_VNNI, 1)
+#endif
 
 const struct cscan_tiles *cscan_tiles_of(int level, int codec) {
   const int nibbles = codec == CSCAN_SQ4;
+#if defined(__x86_64__)
   if (level >= CCPU_AVX512 && ccpu_has_vnni()) return nibbles ? &tiles_vnni_1 : &tiles_vnni_0;
   if (level >= CCPU_AVX2) return nibbles ? &tiles_avx2_1 : &tiles_avx2_0;
+#else
+  (void)level;
+#endif
   return nibbles ? &tiles_portable_1 : &tiles_portable_0;
 }

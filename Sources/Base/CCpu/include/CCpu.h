@@ -32,8 +32,28 @@ int ccpu_has_sha(void);
 /// A body that is compiled into each of its callers, for their instructions.
 #define CCPU_INLINE inline __attribute__((always_inline))
 
+#if defined(__x86_64__)
 #define CCPU_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define CCPU_TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
 #define CCPU_TARGET_VNNI __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 #define CCPU_TARGET_BF16 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #define CCPU_TARGET_SHA __attribute__((target("sha,sse4.1")))
+
+/// Compiles an inlined body, `name`, for every level.
+#define CCPU_COMPILE(result, name, parameters, arguments)                       \
+  static result name##_portable parameters { return name arguments; }           \
+  CCPU_TARGET_AVX2 static result name##_avx2 parameters { return name arguments; } \
+  CCPU_TARGET_AVX512 static result name##_avx512 parameters { return name arguments; }
+
+/// Calls the function of a level: name_portable, name_avx2 or name_avx512.
+#define CCPU_CALL(level, name, ...)                          \
+  ((level) >= CCPU_AVX512 ? name##_avx512(__VA_ARGS__)       \
+   : (level) >= CCPU_AVX2 ? name##_avx2(__VA_ARGS__)         \
+                          : name##_portable(__VA_ARGS__))
+#else
+#define CCPU_TARGET_VNNI
+#define CCPU_TARGET_BF16
+#define CCPU_COMPILE(result, name, parameters, arguments) \
+  static result name##_portable parameters { return name arguments; }
+#define CCPU_CALL(level, name, ...) ((void)(level), name##_portable(__VA_ARGS__))
+#endif

@@ -123,9 +123,6 @@ static inline void cscan_pause(void) {
 /// Afterwards it can be shown no more.
 void cscan_finish(int level, const struct cscan_coder *, struct cscan_query *, struct cscan_counts *);
 
-/// Decodes `count` rows to float32 as FAISS does.
-void cscan_decode(int level, const struct cscan_coder *, const uint8_t *codes, size_t count, float *rows);
-
 /// Finds how rows, [count x dimension], differ from what their codes stand for,
 /// and these from each other.
 void cscan_measure(

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Compiles every C and C++ file of Sources for aarch64 with the flags of
+# Package.swift, by the compiler that comes with Swift. Headers of the C library
+# are Debian's for that CPU; those of curl, OpenBLAS and FAISS name no CPU that
+# matters here, so this machine's serve.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+gcc=$(ls -d /usr/lib/gcc-cross/aarch64-linux-gnu/* 2>/dev/null | sort -V | tail -1)
+if [ -z "$gcc" ] || [ ! -d /usr/aarch64-linux-gnu/include/c++ ]; then
+  echo "arm64: no headers for aarch64; install g++-aarch64-linux-gnu" >&2
+  exit 1
+fi
+version=${gcc##*/}
+clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+multiarch=/usr/include/x86_64-linux-gnu
+mkdir "$scratch/include"
+for found in /usr/include/faiss "$multiarch/curl" "$multiarch"/openblas-pthread/*.h; do
+  ln -s "$found" "$scratch/include/"
+done
+
+# The flags of `native` in Package.swift, and its warnings as errors.
+read -ra native < <(sed -n 's/^let native = \[\(.*\)\]$/\1/p' Package.swift | tr -d '",')
+[ ${#native[@]} -gt 0 ] || { echo "arm64: Package.swift has no flags for C" >&2; exit 1; }
+
+includes=()
+while read -r folder; do includes+=(-I "$folder"); done < <(find Sources -type d -name include | sort)
+
+count=0
+while read -r file; do
+  language=(-std=gnu11)
+  [ "${file##*.}" = cpp ] && language=(
+    -std=c++17 -Wno-unused-parameter
+    -nostdinc++ -isystem "/usr/aarch64-linux-gnu/include/c++/$version"
+    -isystem "/usr/aarch64-linux-gnu/include/c++/$version/aarch64-linux-gnu")
+  "$clang" --target=aarch64-linux-gnu "${native[@]}" "${language[@]}" "${includes[@]}" \
+    -isystem "$scratch/include" -isystem /usr/aarch64-linux-gnu/include \
+    -c "$file" -o "$scratch/$count.o"
+  count=$((count + 1))
+done < <(find Sources -name '*.c' -o -name '*.cpp' | sort)
+[ "$count" -gt 0 ] || { echo "arm64: no C file in Sources" >&2; exit 1; }
+echo "arm64: $count files compile"
