@@ -118,7 +118,8 @@ let package = Package(
     .executableTarget(
       name: "Benchmarks",
       dependencies: [
-        "Base", "CFaiss", "CPeers", "Catalog", "Features", "Indexer", .product(name: "Logging", package: "swift-log"),
+        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer",
+        .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tests/Benchmarks", exclude: ["CPeers", "python"], swiftSettings: strict),
 

@@ -61,7 +61,7 @@ struct Evaluate: ParsableCommand {
     let options = EvaluationOptions(
       queries: queries, k: k, nprobes: nprobe.numbers,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, environment: Tool.environment)
-    let run = try EvaluationRun(catalog, options, logger: global.logger("tarn.evaluate")) { event in
+    let run = try EvaluationRun(catalog, options) { event in
       switch event {
       case .exact(let done, let rows):
         progress.update(done: Double(done), total: Double(rows)) { "exact search, \(done)/\(rows) rows" }

@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-_Static_assert(sizeof(curl_off_t) == 8, "offsets are 64 bits wide");
 _Static_assert(sizeof(uintptr_t) == sizeof(void *), "a tag travels as a pointer");
 
 CURLcode ccurl_global_init(void) { return curl_global_init(CURL_GLOBAL_DEFAULT); }
@@ -19,11 +18,6 @@ static int takes(CURLoption option, int type) { return (int)option / 10000 == ty
 
 CURLcode ccurl_set_long(CURL *easy, CURLoption option, long value) {
   if (!takes(option, CURLOPTTYPE_LONG)) return CURLE_UNKNOWN_OPTION;
-  return curl_easy_setopt(easy, option, value);
-}
-
-CURLcode ccurl_set_offset(CURL *easy, CURLoption option, curl_off_t value) {
-  if (!takes(option, CURLOPTTYPE_OFF_T)) return CURLE_UNKNOWN_OPTION;
   return curl_easy_setopt(easy, option, value);
 }
 
@@ -98,10 +92,6 @@ CURLcode ccurl_get_tag(CURL *easy, uintptr_t *tag) {
   CURLcode result = curl_easy_getinfo(easy, CURLINFO_PRIVATE, &pointer);
   *tag = (uintptr_t)pointer;
   return result;
-}
-
-CURLcode ccurl_get_response_code(CURL *easy, long *code) {
-  return curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, code);
 }
 
 CURLMcode ccurl_multi_set_long(CURLM *multi, CURLMoption option, long value) {

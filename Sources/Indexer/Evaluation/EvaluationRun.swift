@@ -9,7 +9,6 @@ package import Base
 package import Catalog
 internal import Features
 internal import Foundation
-package import Logging
 
 /// What to evaluate.
 package struct EvaluationOptions: Sendable {
@@ -47,7 +46,6 @@ package struct EvaluationRun {
   private let store: ArtifactStore
   private let queries: FeatureFile
   private let queriesDigest: ContentDigest
-  private let logger: Logger
   private let report: (EvaluationProgress) -> Void
 
   /// Opens the queries.
@@ -55,13 +53,11 @@ package struct EvaluationRun {
   /// - Parameters:
   ///   - catalog: A lake, open for writing: results are recorded.
   ///   - options: What to evaluate.
-  ///   - logger: Gets warnings.
   ///   - report: Told of progress, on the calling thread.
   /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
   ///   `.badFeatures` for queries that are NaN, infinite or zero.
   package init(
-    _ catalog: LakeCatalog, _ options: EvaluationOptions, logger: Logger,
-    report: @escaping (EvaluationProgress) -> Void
+    _ catalog: LakeCatalog, _ options: EvaluationOptions, report: @escaping (EvaluationProgress) -> Void
   ) throws {
     guard (1...1024).contains(options.k) else { throw TarnError(.usage, "k is \(options.k), not in 1...1024") }
     guard let least = options.nprobes.min(), least >= 1 else {
@@ -73,7 +69,6 @@ package struct EvaluationRun {
     queriesDigest = try Disk.digest(of: options.queries)
     self.catalog = catalog
     self.options = options
-    self.logger = logger
     self.report = report
     store = ArtifactStore(catalog: catalog)
   }

@@ -68,10 +68,12 @@ package struct SegmentSummary: Sendable, Equatable {
   package let storedRowCount: Int
 }
 
+/// The format of segments that are written and read; part of a segment's key.
+package let segmentFormatVersion = 1
+
 /// The numbers of the layout above.
 enum SegmentLayout {
   static let magic: StaticString = "TARNSEG\n"
-  static let version: UInt32 = 1
   static let headerByteCount = 192
   static let checkedByteCount = 160
   static let trailerByteCount = 32
@@ -79,7 +81,7 @@ enum SegmentLayout {
   static func header(_ description: SegmentDescription, rowCount: Int, storedRowCount: Int) -> [UInt8] {
     var header = ByteBuilder()
     header.append(magic)
-    header.append(version)
+    header.append(UInt32(segmentFormatVersion))
     header.append(description.codec.fileNumber)
     header.append(UInt32(description.dimension))
     header.append(UInt32(description.codeByteCount))

@@ -35,7 +35,7 @@ package final class SegmentFile: Sendable {
     guard header.starts(with: Array("TARNSEG\n".utf8)) else { throw cursor.malformed("it has another magic number") }
     cursor.skip(8)
     let version = try cursor.integer(UInt32.self, "the version")
-    guard version == SegmentLayout.version else { throw cursor.malformed("its format version is \(version)") }
+    guard version == segmentFormatVersion else { throw cursor.malformed("its format version is \(version)") }
     let (checked, checksum) = (header.prefix(SegmentLayout.checkedByteCount), header.suffix(32))
     guard ContentDigest.of(checked).bytes == Array(checksum) else {
       throw cursor.malformed("its header does not match its checksum")

@@ -378,9 +378,6 @@ extension PlannedBuild {
   }
 }
 
-/// The format of segments that this build writes; part of a segment's key.
-let segmentFormatVersion = 1
-
 extension BuildTimes {
   /// Adds the time that a step takes.
   fileprivate mutating func measure<Value>(

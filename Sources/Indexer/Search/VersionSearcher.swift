@@ -136,25 +136,6 @@ package final class VersionSearcher {
     return result
   }
 
-  /// Ranks lists for queries.
-  ///
-  /// - Parameters:
-  ///   - queries: As for ``search(_:k:nprobe:threads:)``.
-  ///   - nprobe: Lists per query, `1...nlist`.
-  ///   - threads: Threads to use, `1...`; the answer does not depend on it.
-  /// - Returns: The lists of each query, best first, `[n × nprobe]`.
-  /// - Throws: ``TarnError`` as ``search(_:k:nprobe:threads:)``.
-  package func rankLists(_ queries: [Float], nprobe: Int, threads: Int = 1) throws -> [Int32] {
-    guard (1...nlist).contains(nprobe) else { throw TarnError(.usage, "nprobe is \(nprobe), not in 1...\(nlist)") }
-    let n = try checkedCount(of: queries, k: 1, threads: threads)
-    var lists: [Int32] = []
-    lists.reserveCapacity(n * nprobe)
-    forEachBatch(of: n, k: 1, nprobe: nprobe) { batch in
-      lists += rank(queries, batch, nprobe: nprobe, threads: threads, inOrder: true)
-    }
-    return lists
-  }
-
   private func checkedCount(of queries: [Float], k: Int, threads: Int) throws -> Int {
     guard (1...65_536).contains(k) else { throw TarnError(.usage, "k is \(k), not in 1...65536") }
     guard threads >= 1, threads <= 4096 else { throw TarnError(.usage, "\(threads) threads is no thread count") }
@@ -183,10 +164,10 @@ extension VersionSearcher {
   /// The best lists of each query, best first; in any order when all are
   /// visited and `inOrder` is false.
   private func rank(
-    _ vectors: [Float], _ batch: Range<Int>, nprobe: Int, threads: Int, inOrder: Bool = false
+    _ vectors: [Float], _ batch: Range<Int>, nprobe: Int, threads: Int
   ) -> [Int32] {
     var lists = [Int32](repeating: -1, count: batch.count * nprobe)
-    if nprobe == nlist, !inOrder {
+    if nprobe == nlist {
       for slot in lists.indices { lists[slot] = Int32(slot % nlist) }
       return lists
     }

@@ -14,13 +14,6 @@ package struct KMeansState: Sendable, Equatable {
   package internal(set) var cells: [UInt32]
   /// One entry for each iteration done.
   package internal(set) var history: [KMeansIteration]
-
-  /// Identifies the centroids: SHA-256 of their little-endian bytes.
-  package var centroidDigest: ContentDigest {
-    var hasher = Sha256()
-    unsafe hasher.update(centroids.span.bytes)
-    return hasher.finalize()
-  }
 }
 
 /// What one iteration did.

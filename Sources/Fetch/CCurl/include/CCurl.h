@@ -1,7 +1,7 @@
 /* Typed doors to libcurl's variadic functions, which Swift cannot call.
  *
  * Each setter takes exactly the C type that libcurl reads from its argument
- * list (`long`, `curl_off_t`, a pointer) and refuses an option of another type,
+ * list (`long`, a pointer) and refuses an option of another type,
  * so a wrong pairing is an error code and never a misread stack. */
 #ifndef CCURL_H
 #define CCURL_H
@@ -25,7 +25,6 @@ CURLcode ccurl_global_init(void);
 /* https://curl.se/libcurl/c/curl_easy_setopt.html
  * CURLE_UNKNOWN_OPTION when the option does not take that type. */
 CURLcode ccurl_set_long(CURL *easy, CURLoption option, long value);
-CURLcode ccurl_set_offset(CURL *easy, CURLoption option, curl_off_t value);
 CURLcode ccurl_set_string(CURL *easy, CURLoption option, const char *value);
 
 /* The list must outlive the transfer.
@@ -64,8 +63,6 @@ CURLcode ccurl_set_tag(CURL *easy, uintptr_t tag);
 
 /* https://curl.se/libcurl/c/CURLINFO_PRIVATE.html */
 CURLcode ccurl_get_tag(CURL *easy, uintptr_t *tag);
-/* https://curl.se/libcurl/c/CURLINFO_RESPONSE_CODE.html */
-CURLcode ccurl_get_response_code(CURL *easy, long *code);
 
 /* https://curl.se/libcurl/c/curl_multi_setopt.html */
 CURLMcode ccurl_multi_set_long(CURLM *multi, CURLMoption option, long value);
