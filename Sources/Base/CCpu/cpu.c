@@ -1,9 +1,8 @@
 #include "CCpu.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
-
-// The compiler's own question looks at what the operating system saves, too.
+// The compiler's own question looks at what the operating system saves, too, and
+// asks the CPU once: in a virtual machine the CPUID instruction takes microseconds.
 int ccpu_level(void) {
   __builtin_cpu_init();
   const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
@@ -17,11 +16,8 @@ int ccpu_has_vnni(void) { return ccpu_level() == CCPU_AVX512 && __builtin_cpu_su
 int ccpu_has_bf16(void) { return ccpu_level() == CCPU_AVX512 && __builtin_cpu_supports("avx512bf16"); }
 
 int ccpu_has_sha(void) {
-  unsigned a, b, c, d;
-  // CPUID leaf 1: ECX bit 9 is SSSE3, bit 19 SSE4.1; leaf 7: EBX bit 29 is SHA,
-  // which not every compiler can ask for by name.
-  return __get_cpuid(1, &a, &b, &c, &d) && (c >> 9 & 1) && (c >> 19 & 1) && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
-         (b >> 29 & 1);
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("sha") && __builtin_cpu_supports("sse4.1");
 }
 #else
 int ccpu_level(void) { return CCPU_PORTABLE; }

@@ -25,27 +25,47 @@ static const uint32_t round_constants[64] __attribute__((aligned(16))) = {
 
 static CCPU_INLINE uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
+static CCPU_INLINE uint32_t big_endian_word(const uint8_t *bytes) {
+  return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+// One round. Eight of them, each with the names one further, leave every word
+// where it was: nothing is moved.
+#define ROUND(a, b, c, d, e, f, g, h, i)                                                                        \
+  do {                                                                                                          \
+    h += (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + round_constants[i] + w[(i) % 16]; \
+    d += h;                                                                                                     \
+    h += (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)));                            \
+  } while (0)
+
 static void compress_portable(uint32_t state[8], const uint8_t *bytes, size_t blocks) {
   for (; blocks > 0; blocks--, bytes += 64) {
-    uint32_t w[64], s[8];
-    memcpy(s, state, sizeof s);
-    for (int i = 0; i < 16; i++)
-      w[i] = (uint32_t)bytes[4 * i] << 24 | (uint32_t)bytes[4 * i + 1] << 16 | (uint32_t)bytes[4 * i + 2] << 8 |
-             bytes[4 * i + 3];
-    for (int i = 16; i < 64; i++)
-      w[i] = w[i - 16] + w[i - 7] + (rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3) +
-             (rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10);
-    for (int i = 0; i < 64; i++) {
-      const uint32_t e = s[4], a = s[0];
-      const uint32_t t1 = s[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & s[5]) ^ (~e & s[6])) +
-                          round_constants[i] + w[i];
-      const uint32_t t2 =
-          (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-      memmove(s + 1, s, 7 * sizeof *s);
-      s[4] += t1;
-      s[0] = t1 + t2;
+    uint32_t w[16];
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5], g = state[6],
+             h = state[7];
+    for (int i = 0; i < 16; i++) w[i] = big_endian_word(bytes + 4 * i);
+#pragma clang loop unroll(full)
+    for (int t = 0; t < 64; t += 16) {
+#pragma clang loop unroll(full)
+      for (int i = 0; t > 0 && i < 16; i++) {
+        const uint32_t first = w[(i + 1) % 16], last = w[(i + 14) % 16];
+        w[i] += w[(i + 9) % 16] + (rotate(first, 7) ^ rotate(first, 18) ^ first >> 3) +
+                (rotate(last, 17) ^ rotate(last, 19) ^ last >> 10);
+      }
+#pragma clang loop unroll(full)
+      for (int i = t; i < t + 16; i += 8) {
+        ROUND(a, b, c, d, e, f, g, h, i);
+        ROUND(h, a, b, c, d, e, f, g, i + 1);
+        ROUND(g, h, a, b, c, d, e, f, i + 2);
+        ROUND(f, g, h, a, b, c, d, e, i + 3);
+        ROUND(e, f, g, h, a, b, c, d, i + 4);
+        ROUND(d, e, f, g, h, a, b, c, i + 5);
+        ROUND(c, d, e, f, g, h, a, b, i + 6);
+        ROUND(b, c, d, e, f, g, h, a, i + 7);
+      }
     }
-    for (int i = 0; i < 8; i++) state[i] += s[i];
+    const uint32_t added[8] = {a, b, c, d, e, f, g, h};
+    for (int i = 0; i < 8; i++) state[i] += added[i];
   }
 }
 
