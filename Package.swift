@@ -80,9 +80,10 @@ let package = Package(
       cSettings: [.unsafeFlags(native)],
       linkerSettings: [.linkedLibrary("openblas"), .linkedLibrary("m")]),
     .target(
-      name: "CCodec", dependencies: ["CCpu"], path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]),
+      name: "CCodec", dependencies: ["CCpu", "CRows"], path: "Sources/Indexer/CCodec", cSettings: [.unsafeFlags(native)]
+    ),
     .target(
-      name: "CScan", dependencies: ["CCpu", "CRows"], path: "Sources/Indexer/CScan",
+      name: "CScan", dependencies: ["CCodec", "CCpu", "CRows"], path: "Sources/Indexer/CScan",
       cSettings: [.unsafeFlags(native)]),
     .target(
       name: "CFaiss", path: "Sources/Indexer/CFaiss",

@@ -45,7 +45,7 @@ private func ranges(_ codec: VectorCodec, dimension: Int, seed: UInt64) throws -
 }
 
 struct CodecTests {
-  @Test(arguments: [VectorCodec.sq4, .sq8], [1, 2, 7, 8, 33, 512, 515, 768, 1025])
+  @Test(arguments: VectorCodec.allCases.filter(\.hasRanges), [1, 2, 7, 8, 33, 512, 515, 768, 1025])
   func encodesAsFaissDoes(codec: VectorCodec, dimension: Int) throws {
     let quantizer = try ranges(codec, dimension: dimension, seed: UInt64(dimension))
     let rows = awkwardRows(quantizer, seed: 3)
@@ -55,15 +55,15 @@ struct CodecTests {
     #expect(quantizer.encode(rows) == expected)
   }
 
-  @Test(arguments: [VectorCodec.sq4, .sq8], [1, 31, 512, 771])
+  @Test(arguments: VectorCodec.allCases.filter(\.hasRanges), [1, 31, 512, 771])
   func everyInstructionSetGivesTheSameCodes(codec: VectorCodec, dimension: Int) throws {
     let quantizer = try ranges(codec, dimension: dimension, seed: 11)
     let rows = awkwardRows(quantizer, seed: 5)
     let count = rows.count / dimension
-    let encode = codec == .sq4 ? ccodec_encode_sq4 : ccodec_encode_sq8
     let levels = SimdLevel.all.map { level in
       var codes = [UInt8](repeating: 0x55, count: count * quantizer.codeByteCount)
-      encode(level, rows, count, dimension, quantizer.minima, quantizer.widths, &codes)
+      ccodec_encode(
+        level, Int32(codec.number), rows, count, dimension, quantizer.minima, quantizer.widths, &codes)
       return codes
     }
     for codes in levels { #expect(codes == levels[0]) }
@@ -87,7 +87,11 @@ struct CodecTests {
     let expected = floats.map { Float16($0).bitPattern }
     for level in SimdLevel.all {
       var halves = [UInt16](repeating: 1, count: floats.count)
-      ccodec_encode_fp16(level, floats, floats.count, &halves)
+      halves.withUnsafeMutableBytes {
+        ccodec_encode(
+          level, Int32(CCODEC_FP16.rawValue), floats, 1, floats.count, nil, nil,
+          $0.baseAddress?.assumingMemoryBound(to: UInt8.self))
+      }
       #expect(halves == expected)
     }
   }
@@ -112,6 +116,32 @@ struct CodecTests {
     #expect(quantizer.encode(halves) == expected)
   }
 
+  @Test(arguments: VectorCodec.allCases.filter { $0.faissQuantizerType != nil }, [1, 2, 7, 13, 33, 515])
+  func decodesAsFaissDoesAtEveryLevel(codec: VectorCodec, dimension: Int) throws {
+    let count = 40
+    let quantizer =
+      codec.hasRanges
+      ? try ranges(codec, dimension: dimension, seed: 41) : try ScalarQuantizer(codec: codec, dimension: dimension)
+    let width = quantizer.codeByteCount
+    var numbers = SeededNumbers(seed: 43)
+    let codes =
+      codec.hasRanges
+      ? (0..<count * width).map { _ in UInt8(numbers.next(below: 256)) }
+      : quantizer.encode(numbers.floats(count * dimension, in: -2...2))
+    let trained = try TrainedIndex(centroids: [Float](repeating: 0, count: dimension), quantizer: quantizer)
+    var expected = [Float](repeating: .nan, count: count * dimension)
+    try withRecipe(trained) { cfaiss_decode($0, Int64(count), codes, &expected, $1, 256) }
+    for level in SimdLevel.all {
+      var rows = [Float](repeating: .nan, count: count * dimension)
+      for row in 0..<count {
+        ccodec_decode(
+          level, Int32(codec.number), Array(codes[row * width..<(row + 1) * width]), dimension, quantizer.minima,
+          quantizer.widths, &rows[row * dimension])
+      }
+      #expect(rows.map(\.bitPattern) == expected.map(\.bitPattern))
+    }
+  }
+
   @Test(arguments: VectorCodec.allCases)
   func decodesToTheMiddleOfTheLevelThatWasEncoded(codec: VectorCodec) throws {
     let sample = try Sample(codec: codec, dimension: 13, nlist: 1, count: 40)
@@ -121,11 +151,11 @@ struct CodecTests {
       let code = codes[row * quantizer.codeByteCount..<(row + 1) * quantizer.codeByteCount]
       for (j, value) in quantizer.decode(code).enumerated() {
         let error = abs(value - sample.vectors[row * 13 + j])
-        switch codec {
-        case .sq4: #expect(error <= quantizer.widths[j] / 15 * 0.5001)
-        case .sq8: #expect(error <= quantizer.widths[j] / 255 * 0.51)
-        case .fp16: #expect(error <= 0.0005)
-        case .flat: #expect(error == 0)
+        if codec.hasRanges {
+          let steps = Float(1 << codec.bitsPerComponent - 1)
+          #expect(error <= quantizer.widths[j] / steps * 0.51)
+        } else {
+          #expect(error <= (codec.bitsPerComponent == 32 ? 0 : 0.0005))
         }
       }
     }

@@ -130,14 +130,13 @@ func withRecipe(
   _ trained: TrainedIndex,
   _ body: (UnsafePointer<cfaiss_recipe>, UnsafeMutablePointer<CChar>?) -> Int32
 ) throws {
-  let codecs: [VectorCodec] = [.sq4, .sq8, .fp16, .flat]
   let quantizer = trained.quantizer
   var error = [CChar](repeating: 0, count: 256)
   let status = trained.centroids.withUnsafeBufferPointer { centroids in
     quantizer.minima.withUnsafeBufferPointer { minima in
       quantizer.widths.withUnsafeBufferPointer { widths in
         var recipe = cfaiss_recipe()
-        recipe.codec = Int32(codecs.firstIndex(of: quantizer.codec) ?? -1)
+        recipe.quantizer = quantizer.codec.faissQuantizerType ?? Int32(cfaiss_flat)
         if case .quantiles(let share) = quantizer.statistic {
           recipe.range_statistic = 2
           recipe.range_argument = share

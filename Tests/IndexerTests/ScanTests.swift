@@ -53,11 +53,10 @@ private struct Case {
   ) -> [[(id: Int64, score: Double)]] {
     let count = queries.count / dimension
     let width = quantizer.codeByteCount
-    let numbers: [VectorCodec: Int32] = [.sq4: 0, .sq8: 1, .fp16: 2, .flat: 3]
     return quantizer.minima.withUnsafeBufferPointer { minima in
       quantizer.widths.withUnsafeBufferPointer { widths in
         var coder = cscan_coder()
-        coder.codec = numbers[quantizer.codec] ?? -1
+        coder.codec = Int32(quantizer.codec.number)
         coder.dimension = dimension
         coder.code_size = width
         coder.minima = minima.baseAddress
@@ -132,7 +131,7 @@ struct ScanTests {
     expectDefinition(test, k: 1, height: 50)
   }
 
-  @Test(arguments: [VectorCodec.sq4, .sq8])
+  @Test(arguments: VectorCodec.allCases.filter(\.hasRanges))
   func outliersAndHugeValuesAreBoundedToo(codec: VectorCodec) throws {
     expectDefinition(
       try Case(codec: codec, dimension: 96, rows: 400, queries: 5, seed: 3, outliers: 2), k: 5, height: 64)
@@ -146,7 +145,7 @@ struct ScanTests {
     }
   }
 
-  @Test(arguments: [VectorCodec.sq4, .sq8])
+  @Test(arguments: VectorCodec.allCases.filter(\.hasRanges))
   func equalRowsAndEmptyQueriesAreOrderedByID(codec: VectorCodec) throws {
     let test = try Case(codec: codec, dimension: 64, rows: 100, queries: 3, seed: 9)
     let zeros = test.with(test.quantizer, queries: [Float](repeating: 0, count: 64 * 5))
@@ -166,7 +165,7 @@ struct ScanTests {
     }
   }
 
-  @Test(arguments: [VectorCodec.sq4, .sq8])
+  @Test(arguments: VectorCodec.allCases.filter(\.hasRanges))
   func rowsAsLikeAsTheirBoundsAreToldApart(codec: VectorCodec) throws {
     // Ten rows many times over: far more than k of them are within each other's bounds, the best ones come last.
     let test = try Case(codec: codec, dimension: 48, rows: 10, queries: 3, seed: 21)

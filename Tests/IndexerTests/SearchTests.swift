@@ -85,7 +85,9 @@ struct SearchTests {
       #expect(cfaiss_describe(opened, &description, nil, 0) == 0)
       #expect(description.count == 400 && description.nlist == 8 && description.dimension == 16)
       #expect(description.code_size == 16 && description.by_residual == 0 && description.inner_product == 1)
-      #expect(description.nprobe == 3 && description.is_trained == 1 && description.codec == Int32(cfaiss_sq8))
+      #expect(
+        description.nprobe == 3 && description.is_trained == 1
+          && description.quantizer == VectorCodec.sq8.faissQuantizerType)
       var ids = [Int64](repeating: 0, count: 45)
       var scores = [Float](repeating: 0, count: 45)
       #expect(cfaiss_search(opened, 2, 9, queries, 4, 5, &ids, &scores, nil, 0) == 0)

@@ -1,4 +1,4 @@
-// One body per kernel, compiled for three instruction sets. The arithmetic is
+// One body per kernel, compiled for every level of the CPU. The arithmetic is
 // elementwise and uncontracted, so the width of a register never shows.
 
 #include "CCodec.h"
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "CCpu.h"
+#include "CRows.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -78,46 +79,79 @@ static CCPU_INLINE void extend_range(const float *x, size_t n, size_t d, float *
     }
 }
 
-CCPU_COMPILE(
-    void, encode_sq4,
-    (const float *x, size_t n, size_t d, const float *minima, const float *widths, uint8_t *codes),
-    (x, n, d, minima, widths, codes))
-CCPU_COMPILE(
-    void, encode_sq8,
-    (const float *x, size_t n, size_t d, const float *minima, const float *widths, uint8_t *codes),
-    (x, n, d, minima, widths, codes))
+// Decoding is FAISS's: minimum + (level + 0.5) / steps * width, each operation
+// rounded to binary32.
+
+static CCPU_INLINE void decode_sq4(
+    const uint8_t *code, size_t d, const float *minima, const float *widths, float *row) {
+  for (size_t j = 0; j + 1 < d; j += 2) {
+    row[j] = (float)(code[j / 2] & 15);
+    row[j + 1] = (float)(code[j / 2] >> 4);
+  }
+  if (d & 1) row[d - 1] = (float)(code[d / 2] & 15);
+  for (size_t j = 0; j < d; j++) row[j] = minima[j] + (row[j] + 0.5f) / 15.0f * widths[j];
+}
+
+static CCPU_INLINE void decode_sq8(
+    const uint8_t *code, size_t d, const float *minima, const float *widths, float *row) {
+  for (size_t j = 0; j < d; j++) row[j] = minima[j] + ((float)code[j] + 0.5f) / 255.0f * widths[j];
+}
+
+#define SCALAR_CODEC(name)                                                                                    \
+  CCPU_COMPILE(                                                                                               \
+      void, encode_##name,                                                                                    \
+      (const float *x, size_t n, size_t d, const float *minima, const float *widths, uint8_t *codes),         \
+      (x, n, d, minima, widths, codes))                                                                       \
+  CCPU_COMPILE(                                                                                               \
+      void, decode_##name,                                                                                    \
+      (const uint8_t *code, size_t d, const float *minima, const float *widths, float *row),                  \
+      (code, d, minima, widths, row))
+SCALAR_CODEC(sq4)
+SCALAR_CODEC(sq8)
 CCPU_COMPILE(
     void, extend_range, (const float *x, size_t n, size_t d, float *minima, float *maxima), (x, n, d, minima, maxima))
 
 #if defined(__x86_64__)
-CCPU_TARGET_AVX2 static void encode_fp16_f16c(const float *x, size_t count, uint16_t *halves) {
+CCPU_TARGET_AVX2 static size_t encode_fp16_avx2(const float *x, size_t count, uint8_t *halves) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8)
-    _mm_storeu_si128((__m128i *)(halves + i),
+    _mm_storeu_si128((__m128i *)(halves + 2 * i),
                      _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-  for (; i < count; i++) halves[i] = half_of(x[i]);
+  return i;
 }
 #endif
 
-void ccodec_encode_sq4(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
-                       uint8_t *codes) {
-  CCPU_CALL(level, encode_sq4, x, n, d, minima, widths, codes);
-}
-
-void ccodec_encode_sq8(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
-                       uint8_t *codes) {
-  CCPU_CALL(level, encode_sq8, x, n, d, minima, widths, codes);
-}
-
-void ccodec_encode_fp16(int level, const float *x, size_t count, uint16_t *halves) {
+static void encode_fp16(int level, const float *x, size_t count, uint8_t *halves) {
+  size_t i = 0;
 #if defined(__x86_64__)
-  if (level != CCPU_PORTABLE) {
-    encode_fp16_f16c(x, count, halves);
-    return;
-  }
+  if (level != CCPU_PORTABLE) i = encode_fp16_avx2(x, count, halves);
 #endif
   (void)level;
-  for (size_t i = 0; i < count; i++) halves[i] = half_of(x[i]);
+  for (; i < count; i++) {
+    const uint16_t half = half_of(x[i]);
+    memcpy(halves + 2 * i, &half, 2);
+  }
+}
+
+void ccodec_encode(
+    int level, int codec, const float *x, size_t n, size_t d, const float *minima, const float *widths,
+    uint8_t *codes) {
+  switch (codec) {
+    case CCODEC_SQ4: CCPU_CALL(level, encode_sq4, x, n, d, minima, widths, codes); break;
+    case CCODEC_SQ8: CCPU_CALL(level, encode_sq8, x, n, d, minima, widths, codes); break;
+    case CCODEC_FP16: encode_fp16(level, x, n * d, codes); break;
+    case CCODEC_FLAT: memcpy(codes, x, 4 * n * d); break;
+  }
+}
+
+void ccodec_decode(
+    int level, int codec, const uint8_t *code, size_t d, const float *minima, const float *widths, float *row) {
+  switch (codec) {
+    case CCODEC_SQ4: CCPU_CALL(level, decode_sq4, code, d, minima, widths, row); break;
+    case CCODEC_SQ8: CCPU_CALL(level, decode_sq8, code, d, minima, widths, row); break;
+    case CCODEC_FP16: crows_widen(level, code, CROWS_FLOAT16, d, row); break;
+    case CCODEC_FLAT: memcpy(row, code, 4 * d); break;
+  }
 }
 
 void ccodec_extend_range(int level, const float *x, size_t n, size_t d, float *minima, float *maxima) {
@@ -129,7 +163,7 @@ void ccodec_count_halves(int level, const float *x, size_t n, size_t d, uint32_t
   for (size_t i = 0; i < n; i++, x += d)
     for (size_t start = 0; start < d; start += CHUNK) {
       const size_t count = d - start < CHUNK ? d - start : CHUNK;
-      ccodec_encode_fp16(level, x + start, count, halves);
+      encode_fp16(level, x + start, count, (uint8_t *)halves);
       for (size_t j = 0; j < count; j++) {
         // Negative halves fall as their bits rise; both zeros are one rank apart.
         const uint32_t bits = halves[j], key = bits & 0x8000u ? 0xFFFFu - bits : bits + 0x8000u;

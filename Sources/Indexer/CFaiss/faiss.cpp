@@ -65,13 +65,9 @@ void require(bool condition, const char *text) {
   if (!condition) throw std::runtime_error(text);
 }
 
-faiss::ScalarQuantizer::QuantizerType quantizer_type(int codec) {
-  switch (codec) {
-  case cfaiss_sq4: return faiss::ScalarQuantizer::QT_4bit;
-  case cfaiss_sq8: return faiss::ScalarQuantizer::QT_8bit;
-  case cfaiss_fp16: return faiss::ScalarQuantizer::QT_fp16;
-  default: throw std::runtime_error("no scalar quantizer of that codec");
-  }
+faiss::ScalarQuantizer::QuantizerType quantizer_type(const cfaiss_recipe &recipe) {
+  require(recipe.quantizer >= 0, "no scalar quantizer");
+  return static_cast<faiss::ScalarQuantizer::QuantizerType>(recipe.quantizer);
 }
 
 void set_ranges(faiss::ScalarQuantizer &quantizer, const cfaiss_recipe &recipe) {
@@ -123,13 +119,12 @@ int cfaiss_describe(const cfaiss_index *index, cfaiss_description *description, 
     d.is_trained = ivf->is_trained;
     d.inner_product = ivf->metric_type == faiss::METRIC_INNER_PRODUCT &&
                       ivf->quantizer->metric_type == faiss::METRIC_INNER_PRODUCT;
-    d.codec = -1;
+    d.quantizer = cfaiss_other;
     if (const auto *scalar = dynamic_cast<const faiss::IndexIVFScalarQuantizer *>(ivf)) {
       d.by_residual = scalar->by_residual;
-      for (int codec : {cfaiss_sq4, cfaiss_sq8, cfaiss_fp16})
-        if (scalar->sq.qtype == quantizer_type(codec)) d.codec = codec;
+      d.quantizer = scalar->sq.qtype;
     } else if (dynamic_cast<const faiss::IndexIVFFlat *>(ivf)) {
-      d.codec = cfaiss_flat;
+      d.quantizer = cfaiss_flat;
     }
     *description = d;
   });
@@ -145,11 +140,21 @@ int cfaiss_search(const cfaiss_index *index, int threads, int64_t n, const float
   });
 }
 
+int cfaiss_decode(const cfaiss_recipe *recipe, int64_t n, const uint8_t *codes, float *x, char *error,
+                  size_t error_size) {
+  return guarded(error, error_size, [&] {
+    use_threads(1);
+    faiss::ScalarQuantizer quantizer(static_cast<size_t>(recipe->dimension), quantizer_type(*recipe));
+    set_ranges(quantizer, *recipe);
+    quantizer.decode(codes, x, static_cast<size_t>(n));
+  });
+}
+
 int cfaiss_encode(const cfaiss_recipe *recipe, int64_t n, const float *x, uint8_t *codes, char *error,
                   size_t error_size) {
   return guarded(error, error_size, [&] {
     use_threads(1);
-    faiss::ScalarQuantizer quantizer(static_cast<size_t>(recipe->dimension), quantizer_type(recipe->codec));
+    faiss::ScalarQuantizer quantizer(static_cast<size_t>(recipe->dimension), quantizer_type(*recipe));
     set_ranges(quantizer, *recipe);
     quantizer.compute_codes(x, codes, static_cast<size_t>(n));
   });
@@ -163,11 +168,11 @@ int cfaiss_write(const cfaiss_recipe *recipe, int64_t n, const float *x, const i
     faiss::IndexFlatIP quantizer(recipe->dimension);
     quantizer.add(recipe->nlist, recipe->centroids);
     std::unique_ptr<faiss::IndexIVF> ivf;
-    if (recipe->codec == cfaiss_flat) {
+    if (recipe->quantizer == cfaiss_flat) {
       ivf = std::make_unique<faiss::IndexIVFFlat>(&quantizer, d, nlist, faiss::METRIC_INNER_PRODUCT);
     } else {
       auto scalar = std::make_unique<faiss::IndexIVFScalarQuantizer>(
-          &quantizer, d, nlist, quantizer_type(recipe->codec), faiss::METRIC_INNER_PRODUCT, false);
+          &quantizer, d, nlist, quantizer_type(*recipe), faiss::METRIC_INNER_PRODUCT, false);
       set_ranges(scalar->sq, *recipe);
       ivf = std::move(scalar);
     }

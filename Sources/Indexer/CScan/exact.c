@@ -1,5 +1,4 @@
-// What codes stand for, and the score that decides. Decoding is FAISS's:
-// minimum + (level + 0.5) / steps * width, each operation rounded to binary32.
+// The score that decides: that of what a code stands for.
 #include <math.h>
 #include <string.h>
 
@@ -9,30 +8,8 @@
 #include <immintrin.h>
 #endif
 
-static CCPU_INLINE void decode(const struct cscan_coder *c, const uint8_t *code, float *row) {
-  const size_t d = c->dimension;
-  if (c->codec == CSCAN_SQ8) {
-    for (size_t j = 0; j < d; j++) row[j] = c->minima[j] + ((float)code[j] + 0.5f) / 255.0f * c->widths[j];
-    return;
-  }
-  for (size_t j = 0; j + 1 < d; j += 2) {
-    row[j] = (float)(code[j / 2] & 15);
-    row[j + 1] = (float)(code[j / 2] >> 4);
-  }
-  if (d & 1) row[d - 1] = (float)(code[d / 2] & 15);
-  for (size_t j = 0; j < d; j++) row[j] = c->minima[j] + (row[j] + 0.5f) / 15.0f * c->widths[j];
-}
-
-CCPU_COMPILE(void, decode, (const struct cscan_coder *c, const uint8_t *code, float *row), (c, code, row))
-
 static void decode_row(int level, const struct cscan_coder *c, const uint8_t *code, float *row) {
-  if (c->codec == CSCAN_FLAT) {
-    memcpy(row, code, 4 * c->dimension);
-  } else if (c->codec == CSCAN_FP16) {
-    crows_widen(level, code, CROWS_FLOAT16, c->dimension, row);
-  } else {
-    CCPU_CALL(level, decode, c, code, row);
-  }
+  ccodec_decode(level, c->codec, code, c->dimension, c->minima, c->widths, row);
 }
 
 #if defined(__x86_64__)
@@ -88,7 +65,7 @@ static double score_row(
 #if defined(__x86_64__)
   const int is_whole = level >= CCPU_AVX512 && c->dimension % 16 == 0;
   if (exact && is_whole) return score_floats_avx512(exact, vector, c->dimension);
-  if (!exact && c->codec == CSCAN_SQ4 && is_whole) return score_sq4_avx512(c, code, vector);
+  if (!exact && c->codec == CCODEC_SQ4 && is_whole) return score_sq4_avx512(c, code, vector);
 #endif
   if (exact)
     memcpy(scratch, exact, 4 * c->dimension);

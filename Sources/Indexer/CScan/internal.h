@@ -1,6 +1,7 @@
 // What the files of this target share.
 #pragma once
 
+#include "CCodec.h"
 #include "CCpu.h"
 #include "CRows.h"
 #include "CScan.h"
@@ -22,6 +23,16 @@ struct cscan_tiles {
   int32_t (*dot)(const uint8_t *row, const int8_t *plane, size_t bytes);
 };
 
+/// How the products read a codec's rows: step by step, each with its weights.
+/// All 0 for a codec without levels, whose rows are scored as they are met.
+struct cscan_levels {
+  int32_t steps;         // the greatest level
+  size_t step_bytes;     // of a row
+  size_t step_weights;   // of a plane; a byte of a row has as many components as there are weights for it
+  int odd_apart;         // the weights of a step's odd components come after those of its even ones
+};
+
+struct cscan_levels cscan_levels_of(int codec);
 const struct cscan_tiles *cscan_tiles_of(int level, int codec);
 
 /// The score of a row by definition: of `exact`, [dimension] float32, or of

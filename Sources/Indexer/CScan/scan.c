@@ -1,7 +1,7 @@
 // The scan: bounds first, the defining score for what they leave.
 //
 // A component of a row stands for V = m + (c + 1/2) w / S, c its level, S the
-// steps of the codec (15, 255); the decoded float differs by roundings. With
+// steps of the codec; the decoded float differs by roundings. With
 // a = q w / S the score is
 //
 //   sum q m + sum a/2 + sum a c,   a = scale A + r,   A an integer in -127...127
@@ -31,11 +31,9 @@
 
 #include "internal.h"
 
-static size_t steps_of(const struct cscan_coder *c) { return c->codec == CSCAN_SQ4 ? 15 : 255; }
-
 size_t cscan_plane_size(const struct cscan_coder *c) {
-  const size_t whole = (c->code_size + 63) / 64 * 64;
-  return c->codec == CSCAN_SQ4 ? 2 * whole : c->codec == CSCAN_SQ8 ? whole : 0;
+  const struct cscan_levels levels = cscan_levels_of(c->codec);
+  return levels.steps == 0 ? 0 : (c->code_size + levels.step_bytes - 1) / levels.step_bytes * levels.step_weights;
 }
 
 enum { LANES = 8 };
@@ -45,15 +43,16 @@ static CCPU_INLINE double fold(const double *v) {
 }
 
 /// Puts the weights of components where the products want them.
-static CCPU_INLINE void place(const int8_t *units, size_t padded, int nibbles, int8_t *plane) {
-  if (!nibbles) {
+static CCPU_INLINE void place(const int8_t *units, size_t padded, struct cscan_levels levels, int8_t *plane) {
+  if (!levels.odd_apart) {
     memcpy(plane, units, padded);
     return;
   }
-  for (size_t j = 0; j < padded; j += 128)
-    for (size_t i = 0; i < 64; i++) {
+  const size_t half = levels.step_weights / 2;
+  for (size_t j = 0; j < padded; j += 2 * half)
+    for (size_t i = 0; i < half; i++) {
       plane[j + i] = units[j + 2 * i];
-      plane[j + 64 + i] = units[j + 2 * i + 1];
+      plane[j + half + i] = units[j + 2 * i + 1];
     }
 }
 
@@ -84,8 +83,8 @@ static CCPU_INLINE double quantize(double *weights, size_t padded, int8_t *units
 
 static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query *s) {
   const size_t d = c->dimension, size = cscan_plane_size(c);
-  const double steps = (double)steps_of(c), step = 1 / steps;
-  const int nibbles = c->codec == CSCAN_SQ4;
+  const struct cscan_levels levels = cscan_levels_of(c->codec);
+  const double steps = (double)levels.steps, step = 1 / steps;
   const struct cscan_spread *t = c->spread;
   double weights[size];
   int8_t units[size] __attribute__((aligned(64)));
@@ -111,7 +110,7 @@ static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query 
   roundings *= 1 + 0x1p-10;
   for (int p = 0; p < 2; p++) {
     s->scale[p] = quantize(weights, size, units);
-    place(units, size, nibbles, s->plane + (size_t)p * size);
+    place(units, size, levels, s->plane + (size_t)p * size);
     double rest[LANES] = {0}, error[LANES] = {0}, square[LANES] = {0};
     for (size_t j = 0; j < size; j += LANES)
       for (size_t l = 0; l < LANES; l++) {
@@ -197,7 +196,7 @@ struct show {
 };
 
 size_t cscan_room_size(const struct cscan_coder *c) {
-  return c->codec == CSCAN_SQ4 || c->codec == CSCAN_SQ8 ? (c->code_size + 7) / 8 * 8 : 0;
+  return cscan_levels_of(c->codec).steps > 0 ? (c->code_size + 7) / 8 * 8 : 0;
 }
 
 static uint8_t *code_in(const struct show *w, const struct cscan_query *s, int32_t room) {
@@ -506,7 +505,7 @@ void cscan_show(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, struct cscan_query *queries,
     const uint32_t *which, size_t count, struct cscan_counts *counts) {
   float scratch[c->dimension] __attribute__((aligned(64)));
-  const int is_coded = c->codec == CSCAN_SQ4 || c->codec == CSCAN_SQ8;
+  const int is_coded = cscan_levels_of(c->codec).steps > 0;
   const struct show w = {
       .level = level, .coder = c, .rows = rows, .tiles = is_coded ? cscan_tiles_of(level, c->codec) : NULL,
       .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};

@@ -214,8 +214,16 @@ KERNELS(vnni, CCPU_TARGET_VNNI, 0)
 KERNELS(vnni, CCPU_TARGET_VNNI, 1)
 #endif
 
+struct cscan_levels cscan_levels_of(int codec) {
+  switch (codec) {
+    case CCODEC_SQ4: return (struct cscan_levels){15, 64, 128, 1};
+    case CCODEC_SQ8: return (struct cscan_levels){255, 64, 64, 0};
+    default: return (struct cscan_levels){0, 0, 0, 0};
+  }
+}
+
 const struct cscan_tiles *cscan_tiles_of(int level, int codec) {
-  const int nibbles = codec == CSCAN_SQ4;
+  const int nibbles = codec == CCODEC_SQ4;
 #if defined(__x86_64__)
   if (level >= CCPU_AVX512 && ccpu_has_vnni()) return nibbles ? &tiles_vnni_1 : &tiles_vnni_0;
   if (level >= CCPU_AVX2) return nibbles ? &tiles_avx2_1 : &tiles_avx2_0;

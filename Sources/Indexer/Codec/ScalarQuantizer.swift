@@ -69,21 +69,9 @@ package struct ScalarQuantizer: Sendable, Equatable {
     guard count > 0 else { return }
     unsafe rows.withUnsafeBufferPointer { rows in
       unsafe codes.withUnsafeMutableBytes { codes in
-        let x = rows.baseAddress
-        let out = codes.baseAddress
-        switch codec {
-        case .sq4:
-          unsafe ccodec_encode_sq4(
-            SimdLevel.current, x, count, dimension, minima, widths, out?.assumingMemoryBound(to: UInt8.self))
-        case .sq8:
-          unsafe ccodec_encode_sq8(
-            SimdLevel.current, x, count, dimension, minima, widths, out?.assumingMemoryBound(to: UInt8.self))
-        case .fp16:
-          unsafe ccodec_encode_fp16(
-            SimdLevel.current, x, count * dimension, out?.assumingMemoryBound(to: UInt16.self))
-        case .flat:
-          unsafe codes.copyMemory(from: UnsafeRawBufferPointer(rows))
-        }
+        unsafe ccodec_encode(
+          SimdLevel.current, Int32(codec.number), rows.baseAddress, count, dimension, minima, widths,
+          codes.baseAddress?.assumingMemoryBound(to: UInt8.self))
       }
     }
   }
@@ -107,18 +95,10 @@ package struct ScalarQuantizer: Sendable, Equatable {
   package func decode(_ code: some RandomAccessCollection<UInt8>) -> [Float] {
     precondition(code.count == codeByteCount, "the code has the wrong size")
     let bytes = Array(code)
-    return (0..<dimension).map { j in
-      switch codec {
-      case .sq4:
-        let level = bytes[j / 2] >> (j % 2 == 0 ? 0 : 4) & 15
-        return minima[j] + (Float(level) + 0.5) / 15 * widths[j]
-      case .sq8:
-        return minima[j] + (Float(bytes[j]) + 0.5) / 255 * widths[j]
-      case .fp16:
-        return Float(Float16(bitPattern: UInt16(bytes[2 * j]) | UInt16(bytes[2 * j + 1]) << 8))
-      case .flat:
-        return Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[4 * j + $1]) << (8 * $1) })
-      }
+    return unsafe [Float](unsafeUninitializedCapacity: dimension) { row, count in
+      unsafe ccodec_decode(
+        SimdLevel.current, Int32(codec.number), bytes, dimension, minima, widths, row.baseAddress)
+      count = dimension
     }
   }
 }

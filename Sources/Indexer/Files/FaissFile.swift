@@ -101,7 +101,7 @@ enum FaissFile {
     let (quantizer, count) = (trained.quantizer, listSizes.reduce(0, +))
     precondition(listSizes.count == trained.nlist)
     var head = ByteBuilder()
-    head.append(quantizer.codec == .flat ? "IwFl" as StaticString : "IwSq")
+    head.append(quantizer.codec.faissQuantizerType == nil ? "IwFl" as StaticString : "IwSq")
     appendIndexHeader(dimension: trained.dimension, count: count, to: &head)
     head.append(UInt64(trained.nlist))
     head.append(UInt64(trained.nprobe))
@@ -315,18 +315,6 @@ enum FaissFile {
       return sizes
     default:
       throw cursor.malformed("unknown kind of list sizes")
-    }
-  }
-}
-
-extension VectorCodec {
-  /// FAISS's `QuantizerType`; nil for flat.
-  fileprivate var faissQuantizerType: Int32? {
-    switch self {
-    case .sq8: 0
-    case .sq4: 1
-    case .fp16: 4
-    case .flat: nil
     }
   }
 }

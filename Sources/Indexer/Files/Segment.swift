@@ -82,7 +82,7 @@ enum SegmentLayout {
     var header = ByteBuilder()
     header.append(magic)
     header.append(UInt32(segmentFormatVersion))
-    header.append(description.codec.fileNumber)
+    header.append(description.codec.number)
     header.append(UInt32(description.dimension))
     header.append(UInt32(description.codeByteCount))
     header.append(UInt64(description.nlist))

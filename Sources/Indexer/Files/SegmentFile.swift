@@ -40,7 +40,7 @@ package final class SegmentFile: Sendable {
     guard ContentDigest.of(checked).bytes == Array(checksum) else {
       throw cursor.malformed("its header does not match its checksum")
     }
-    guard let codec = VectorCodec(fileNumber: try cursor.integer(UInt32.self, "the codec")) else {
+    guard let codec = VectorCodec(number: try cursor.integer(UInt32.self, "the codec")) else {
       throw cursor.malformed("unknown codec")
     }
     let dimension = Int(try cursor.integer(UInt32.self, "the dimension"))

@@ -41,7 +41,7 @@ package struct TrainingOptions: Sendable {
     self.method = method
     self.iterations = iterations
     self.codec = codec
-    self.ranges = codec.hasRanges ? ranges ?? .choice(for: codec) : .minmax
+    self.ranges = codec.hasRanges ? ranges ?? codec.defaultRanges : .minmax
     self.seed = seed
     self.normalisation = normalisation
     self.router = router

@@ -32,7 +32,7 @@ internal import Features
     let dimension = quantizer.dimension
     unsafe parts = .allocate(capacity: 1)
     unsafe parts.initialize(to: cscan_coder())
-    unsafe parts.pointee.codec = Int32(quantizer.codec.scanNumber)
+    unsafe parts.pointee.codec = Int32(quantizer.codec.number)
     unsafe parts.pointee.dimension = dimension
     unsafe parts.pointee.code_size = quantizer.codeByteCount
     planeByteCount = unsafe cscan_plane_size(parts)
@@ -50,7 +50,7 @@ internal import Features
     unsafe spread = .allocate(capacity: 1)
     unsafe spread.initialize(to: cscan_spread())
     if let rows {
-      precondition(quantizer.codec == .sq8, "only codes of one byte a component are measured")
+      precondition(quantizer.codec.bitsPerComponent == 8, "only codes of one byte a component are measured")
       unsafe spread.pointee.differences = floats + 2 * dimension
       unsafe spread.pointee.middles = floats + 2 * dimension + planeByteCount
       unsafe cscan_measure(
@@ -67,15 +67,4 @@ internal import Features
   }
 
   var pointer: UnsafePointer<cscan_coder> { unsafe UnsafePointer(parts) }
-}
-
-extension VectorCodec {
-  fileprivate var scanNumber: UInt32 {
-    switch self {
-    case .sq4: CSCAN_SQ4.rawValue
-    case .sq8: CSCAN_SQ8.rawValue
-    case .fp16: CSCAN_FP16.rawValue
-    case .flat: CSCAN_FLAT.rawValue
-    }
-  }
 }

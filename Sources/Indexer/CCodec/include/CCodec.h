@@ -1,5 +1,5 @@
-// The scalar codecs: float32 rows in, codes out, bit for bit what FAISS's own
-// encoder gives, at every level of the CPU (CCpu.h).
+// The codecs: float32 rows in, codes out and back, bit for bit what FAISS's own
+// encoder and decoder give, at every level of the CPU (CCpu.h).
 #pragma once
 
 #include <stddef.h>
@@ -9,19 +9,25 @@
 extern "C" {
 #endif
 
-/// Encodes `n` rows of `d` floats, 4 bits a component, two to a byte, the even
-/// component in the low half; `codes` holds n * ((d + 1) / 2) bytes. `minima`
-/// and `widths` hold d floats, all finite, widths >= 0; a width of 0 gives
-/// level 0.
-void ccodec_encode_sq4(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
-                       uint8_t *codes);
+/// The codecs, by their numbers in tarn's own files; never renumbered. A range
+/// is the minimum and the width of a dimension.
+enum ccodec_codec {
+  CCODEC_SQ4 = 0,   // 4 bits a component in a range per dimension, the even component in the low half of a byte
+  CCODEC_SQ8 = 1,   // 8 bits a component in a range per dimension
+  CCODEC_FP16 = 2,  // IEEE half precision, nearest, ties to even
+  CCODEC_FLAT = 3,  // float32
+};
 
-/// As ccodec_encode_sq4 with one byte a component.
-void ccodec_encode_sq8(int level, const float *x, size_t n, size_t d, const float *minima, const float *widths,
-                       uint8_t *codes);
+/// Encodes `n` rows of `d` floats. `minima` and `widths` hold d floats, all
+/// finite, widths >= 0, a width of 0 giving level 0; NULL for a codec without
+/// ranges. `codes` needs no alignment.
+void ccodec_encode(
+    int level, int codec, const float *x, size_t n, size_t d, const float *minima, const float *widths,
+    uint8_t *codes);
 
-/// Rounds `count` floats to IEEE half precision, nearest, ties to even.
-void ccodec_encode_fp16(int level, const float *x, size_t count, uint16_t *halves);
+/// Decodes one code to `d` floats, which are aligned.
+void ccodec_decode(
+    int level, int codec, const uint8_t *code, size_t d, const float *minima, const float *widths, float *row);
 
 /// Lowers `minima` and raises `maxima` (d floats each) to cover `n` rows.
 void ccodec_extend_range(int level, const float *x, size_t n, size_t d, float *minima, float *maxima);

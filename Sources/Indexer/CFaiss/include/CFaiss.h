@@ -13,8 +13,9 @@ extern "C" {
 /// An IVF index read from a file. Not to be used by two threads at once.
 typedef struct cfaiss_index cfaiss_index;
 
-/// Codecs, in the order of tarn's VectorCodec.
-enum { cfaiss_sq4 = 0, cfaiss_sq8 = 1, cfaiss_fp16 = 2, cfaiss_flat = 3 };
+/// Beside FAISS's QuantizerType: flat lists, and neither those nor a scalar
+/// quantizer.
+enum { cfaiss_flat = -1, cfaiss_other = -2 };
 
 /// What an index file says of itself.
 typedef struct {
@@ -23,7 +24,7 @@ typedef struct {
   int64_t nlist;
   int64_t nprobe;
   int64_t code_size;
-  int32_t codec;        ///< one of the above; -1 for another
+  int32_t quantizer;    ///< QuantizerType, or one of the above
   int32_t is_trained;   ///< 0 or 1
   int32_t inner_product; ///< 1 for METRIC_INNER_PRODUCT of index and quantizer
   int32_t by_residual;  ///< 0 or 1
@@ -52,16 +53,20 @@ int cfaiss_search(const cfaiss_index *index, int threads, int64_t n, const float
 
 /// A trained IVF index as tarn defines it: inner product, by_residual = false.
 typedef struct {
-  int32_t codec;
+  int32_t quantizer;       ///< QuantizerType or cfaiss_flat
   int32_t range_statistic; ///< FAISS's RangeStat
   float range_argument;
   int64_t dimension;
   int64_t nlist;
   int64_t nprobe;
   const float *centroids; ///< [nlist x dimension]
-  const float *minima;    ///< [dimension] for sq4 and sq8, else null
-  const float *widths;    ///< [dimension] for sq4 and sq8, else null
+  const float *minima;    ///< [dimension]; null without ranges
+  const float *widths;    ///< [dimension]; null without ranges
 } cfaiss_recipe;
+
+/// Decodes with FAISS's ScalarQuantizer::decode.
+int cfaiss_decode(const cfaiss_recipe *recipe, int64_t n, const uint8_t *codes, float *x, char *error,
+                  size_t error_size);
 
 /// Encodes with FAISS's ScalarQuantizer::compute_codes.
 int cfaiss_encode(const cfaiss_recipe *recipe, int64_t n, const float *x, uint8_t *codes, char *error,

@@ -6,16 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// How the components of a row are stored.
-enum cscan_codec {
-  CSCAN_SQ4 = 0,   // two to a byte, the even one in the low half, in a range per dimension
-  CSCAN_SQ8 = 1,   // a byte each, in a range per dimension
-  CSCAN_FP16 = 2,  // IEEE half precision
-  CSCAN_FLAT = 3,  // float32
-};
-
 /// How rows differ from what their codes stand for, and their codes from each
-/// other; for CSCAN_SQ8.
+/// other; for CCODEC_SQ8.
 struct cscan_spread {
   float *differences;  // [cscan_plane_size] the most that a component differs
   float *middles;      // [cscan_plane_size] the mean level of a component
@@ -25,7 +17,7 @@ struct cscan_spread {
 
 /// A codec with its ranges.
 struct cscan_coder {
-  int32_t codec;
+  int32_t codec;        // enum ccodec_codec
   size_t dimension;   // 1...65536
   size_t code_size;   // bytes of a row
   const float *minima;  // [dimension]; NULL without ranges
