@@ -5,7 +5,12 @@ internal import Foundation
 internal import Indexer
 
 extension TrainingMethod: ExpressibleByArgument {}
-extension VectorCodec: ExpressibleByArgument {}
+extension VectorCodec: ExpressibleByArgument {
+  /// The ranges that codecs have where nobody chose.
+  fileprivate static var rangesText: String {
+    allCases.filter(\.hasRanges).map { "\($0.defaultRanges.text) for \($0.rawValue)" }.joined(separator: ", ")
+  }
+}
 extension RouterMethod: ExpressibleByArgument {}
 extension RangeStatistic: ExpressibleByArgument {
   public init?(argument: String) { self.init(parsing: argument) }
@@ -53,12 +58,12 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("Iterations of k-means.", valueName: "n"))
   var iterations: Int = 10
 
-  @Option(help: ArgumentHelp("sq4, sq8, fp16 or flat.", valueName: "codec"))
+  @Option(help: ArgumentHelp("How vectors are stored.", valueName: "codec"))
   var codec: VectorCodec = .sq4
 
   @Option(
     help: ArgumentHelp(
-      "Range of sq4 and sq8 in a dimension: minmax, or quantiles:0.005 to leave out that share at each end (default: that for sq4, minmax for sq8).",
+      "A codec's range in a dimension: minmax, or quantiles:0.005 to leave out that share at each end (default: \(VectorCodec.rangesText)).",
       valueName: "ranges"))
   var ranges: RangeStatistic?
 
