@@ -3,6 +3,7 @@
 import Base
 import CCodec
 import CFaiss
+import Features
 import Indexer
 import Testing
 

@@ -4,6 +4,7 @@
 
 internal import Base
 internal import CCodec
+internal import Features
 
 /// A running range statistic of each dimension.
 package struct RangeTrainer: Sendable {

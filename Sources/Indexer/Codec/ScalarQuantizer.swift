@@ -7,6 +7,7 @@
 
 internal import Base
 internal import CCodec
+internal import Features
 
 /// A codec with the ranges it learnt; a pure function from vectors to codes.
 package struct ScalarQuantizer: Sendable, Equatable {
