@@ -72,7 +72,7 @@ let package = Package(
       cSettings: [.unsafeFlags(native)], linkerSettings: [.linkedLibrary("curl")]),
     .target(
       name: "Fetch",
-      dependencies: ["Base", "CCurl", "Catalog", "Features", .product(name: "Logging", package: "swift-log")],
+      dependencies: ["Base", "CCurl", "Features", .product(name: "Logging", package: "swift-log")],
       path: "Sources/Fetch", exclude: ["CCurl"], swiftSettings: strictMemory),
 
     .target(
@@ -95,15 +95,26 @@ let package = Package(
     .target(
       name: "Indexer",
       dependencies: [
-        "Base", "CCodec", "CCpu", "CKernels", "CRows", "CScan", "Catalog", "Features",
+        "Base", "CCodec", "CCpu", "CKernels", "CRows", "CScan", "Features",
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CScan"], swiftSettings: strictMemory),
 
+    .target(
+      name: "Tasks",
+      dependencies: ["Base", "Features", "Fetch", "Indexer", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: strict),
+    .target(
+      name: "Lake",
+      dependencies: [
+        "Base", "Catalog", "Features", "Fetch", "Indexer", "Tasks", .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
+
     .executableTarget(
       name: "CLI",
       dependencies: [
-        "Base", "Catalog", "Features", "Fetch", "Indexer",
+        "Base", "Lake",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -137,7 +148,7 @@ let package = Package(
       dependencies: ["Base", "Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
     .testTarget(
-      name: "FetchTests", dependencies: ["Base", "Catalog", "Features", "Fetch", "TestSupport"],
+      name: "FetchTests", dependencies: ["Base", "Catalog", "Features", "Fetch", "Lake", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "IndexerTests",

@@ -43,6 +43,8 @@ package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
     case database
     /// FAISS, BLAS or a kernel failed or gave a wrong result.
     case engine
+    /// What was made again is not what was recorded.
+    case differs
     /// The work was asked to stop; what is done is kept.
     case interrupted
   }

@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Base
 internal import Foundation
+internal import Lake
 
 /// `tarn`: register feature sources, sync them, train, build, search, reproduce.
 @main
@@ -23,6 +24,7 @@ struct Tarn: AsyncParsableCommand {
     // A reader that went away, as in `tarn sql … | head`, is an error of that
     // write and not a signal.
     signal(SIGPIPE, SIG_IGN)
+    Interruption.install()
     do {
       var command = try parseAsRoot()
       if var command = command as? any AsyncParsableCommand {

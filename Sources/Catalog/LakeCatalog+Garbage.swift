@@ -109,13 +109,13 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``; run it again to continue.
   @discardableResult
   package func collect(
-    _ plan: GarbagePlan, _ options: GarbageOptions, report: (GarbageItem) -> Void = { _ in }
+    _ plan: GarbagePlan, _ options: GarbageOptions, report: (GarbageItem) throws -> Void = { _ in }
   ) throws -> [GarbageItem] {
     var gone: [GarbageItem] = []
     for item in plan.interrupted {
       try finishDeletion(item)
       gone.append(item)
-      report(item)
+      try report(item)
     }
     for item in plan.due {
       let isDecided = try write("deleting") { database in
@@ -133,7 +133,7 @@ extension LakeCatalog {
       guard isDecided else { continue }
       try finishDeletion(item)
       gone.append(item)
-      report(item)
+      try report(item)
     }
     // Asked again: we hold the lock, so nothing can be in the middle of them.
     for file in try leftovers(until: options.cutoff) { try Disk.remove(file.path) }

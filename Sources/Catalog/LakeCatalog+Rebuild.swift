@@ -40,7 +40,7 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.conflict` when there is a catalog that is
   ///   good; `.noLake` when no file tells of a version.
   package static func rebuild(
-    root: String, shards: String, artifacts: String, report: @escaping (String) -> Void = { _ in }
+    root: String, shards: String, artifacts: String, report: @escaping (String) throws -> Void = { _ in }
   ) throws -> RebuildSummary {
     let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     guard FileManager.default.fileExists(atPath: layout.versions) else {
@@ -125,14 +125,14 @@ extension LakeCatalog {
 private struct RebuildWriter {
   let database: Database
   let layout: LakeLayout
-  let report: (String) -> Void
+  let report: (String) throws -> Void
   private var summary = RebuildSummary()
   private var shardIDs: [String: [String: Int64]] = [:]
   /// Number of each revision, by shard and digest.
   private var revisions: [Int64: [ContentDigest: Int]] = [:]
   private var trainedIDs: [ContentDigest: Int64] = [:]
 
-  init(database: Database, layout: LakeLayout, report: @escaping (String) -> Void) {
+  init(database: Database, layout: LakeLayout, report: @escaping (String) throws -> Void) {
     self.database = database
     self.layout = layout
     self.report = report
@@ -216,9 +216,9 @@ private struct RebuildWriter {
       for (name, id) in ids.sorted(by: { $0.value < $1.value }) {
         guard let known = revisions[id], !known.isEmpty else { continue }
         let newestFirst = known.sorted { $0.value > $1.value }
-        let here = newestFirst.first { digest, _ in
+        let here = try newestFirst.first { digest, _ in
           let path = LakeLayout.shardPath(source: source, shard: name, digest: digest)
-          report(path)
+          try report(path)
           switch FileEvidence(layout.shards + "/" + path, byteCount: nil, digest: digest) {
           case .whole: return true
           case .damaged:
@@ -254,7 +254,7 @@ private struct RebuildWriter {
       database, sql: "SELECT EXISTS (SELECT 1 FROM artifact WHERE sha256 = ?)", arguments: [digest.hex])
     guard known != true else { return }
     let path = LakeLayout.artifactPath(kind: kind, digest: digest)
-    report(path)
+    try report(path)
     let whole = "\(layout.artifacts)/\(path)"
     let evidence = FileEvidence(whole, byteCount: byteCount, digest: digest)
     switch evidence {

@@ -195,9 +195,6 @@ package struct FetchConfiguration: Sendable {
   package var s3 = S3Settings(environment: [:], readFile: { _ in nil })
   /// S6: where an IP address lies; nil for a text that is none.
   package var addressScope: @Sendable (String) -> AddressScope? = { AddressScope(of: $0) }
-  /// Examines a whole file of which only its end tells the rows, before it gets
-  /// its name, and gives their number; nil for `.npy` files alone.
-  package var inspect: (@Sendable (_ path: String, ShardExpectation) throws -> Int)?
   /// A proxy's address; nil for what the environment says, "" for none.
   package var proxy: String?
   /// A file of certificates to trust instead of the system's.

@@ -1,7 +1,7 @@
 // Some bytes of a file on a server, into memory: one request at a time, every
 // answer classified like a transfer's. For what is checked by its own digest.
 
-internal import Base
+package import Base
 internal import CCurl
 internal import Foundation
 internal import Glibc
@@ -9,13 +9,13 @@ internal import Glibc
 /// Reads byte ranges of files from mirrors.
 ///
 /// Blocks the thread that calls it; it lives on one.
-@safe final class RangeReader {
+@safe package final class RangeReader {
   private let configuration: FetchConfiguration
   private let isCancelled: () -> Bool
   private let multi: UnsafeMutableRawPointer
   private var jitter: SplitMix64
 
-  init(configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) throws(TarnError) {
+  package init(configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) throws(TarnError) {
     try CurlLibrary.prepare()
     guard let multi = unsafe curl_multi_init() else { throw TarnError(.io, "out of memory for transfers") }
     unsafe self.multi = multi
@@ -34,7 +34,7 @@ internal import Glibc
   ///   - mirror: Where to ask.
   /// - Returns: Exactly those bytes, as the mirror has them.
   /// - Throws: ``TarnError`` of the last attempt.
-  func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(TarnError) -> [UInt8] {
+  package func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(TarnError) -> [UInt8] {
     let address = try configuration.address(mirror.url)
     if address.scheme == .file { return try readFile(address.filePath, range, total) }
     var attempt = 0
@@ -152,7 +152,7 @@ private final class RangeExchange: WebRequestOwner {
   /// What an S3 store says is wrong; nil elsewhere.
   private(set) var complaint: StoreComplaint?
 
-  init(
+  package init(
     to address: WebAddress, _ range: Range<Int>, _ total: Int, _ configuration: FetchConfiguration
   ) throws(TarnError) {
     var question = RangeQuestion()

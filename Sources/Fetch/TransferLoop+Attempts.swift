@@ -13,7 +13,7 @@ extension TransferLoop {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
     let (control, interval) = (control, configuration.checkpointByteCount)
     let means = PartFile.Means(
-      queue: transfer.queue, pool: pool, inspect: configuration.inspect, onRoom: { control.poke() })
+      queue: transfer.queue, pool: pool, onRoom: { control.poke() })
     onDisk(transfer) {
       do throws(TarnError) {
         return .opened(

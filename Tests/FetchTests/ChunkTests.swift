@@ -5,6 +5,7 @@ import Base
 import Catalog
 import Fetch
 import Foundation
+import Lake
 import Synchronization
 import Testing
 import TestSupport
@@ -109,7 +110,9 @@ private final class Script: Sendable {
     run = options
   }
 
-  private func sync() async throws -> SyncSummary { try await SyncRun(lake.catalog, run) { _ in }.run() }
+  private func sync() async throws -> SyncSummary {
+    try await SyncRun(lake.catalog, run, cancellation: Cancellation()) { _ in }.run()
+  }
 
   private func shard() throws -> (Shard, path: String) {
     let shard = try lake.catalog.shards(of: lake.catalog.source(named: "images"))[0]
@@ -117,7 +120,7 @@ private final class Script: Sendable {
   }
 
   private func mend() throws -> MendedChunks? {
-    try ShardMender(lake.catalog, configuration: run.fetch, isCancelled: { false }).mend(shard().0)
+    try ShardMender(lake.catalog, configuration: run.fetch, cancellation: Cancellation()).mend(shard().0)
   }
 
   /// Bytes of the first mirror and of the second that were asked for as ranges.

@@ -5,6 +5,7 @@ import Base
 import Catalog
 import Fetch
 import Foundation
+import Lake
 import Synchronization
 import Testing
 import TestSupport
@@ -139,7 +140,8 @@ private let shard = makeShard(rows: 50)
     let server = try HostileServer { [self] in script($0) }
     let source = try addSource(server)
     let summary = try await ProbeRun(
-      lake.catalog, source, ordinals: nil, concurrency: 8, configuration: quickConfiguration(), report: { _, _ in }
+      lake.catalog, source, ordinals: nil, concurrency: 8, configuration: quickConfiguration(),
+      cancellation: Cancellation(), report: { _, _ in }
     ).run()
     #expect(summary.answeredCount == 6)
     let coverage = try lake.catalog.coverage(of: source)
@@ -161,7 +163,8 @@ private let shard = makeShard(rows: 50)
     for down in [false, true] {
       isDown.withLock { $0 = down }
       _ = try await ProbeRun(
-        lake.catalog, source, ordinals: nil, concurrency: 8, configuration: quickConfiguration(), report: { _, _ in }
+        lake.catalog, source, ordinals: nil, concurrency: 8, configuration: quickConfiguration(),
+        cancellation: Cancellation(), report: { _, _ in }
       ).run()
     }
     #expect(try lake.catalog.coverage(of: source).map(\.presentCount) == [2, 1])
@@ -171,7 +174,8 @@ private let shard = makeShard(rows: 50)
     let server = try HostileServer { [self] in script($0) }
     let source = try addSource(server)
     _ = try await ProbeRun(
-      lake.catalog, source, ordinals: nil, concurrency: 8, configuration: quickConfiguration(), report: { _, _ in }
+      lake.catalog, source, ordinals: nil, concurrency: 8, configuration: quickConfiguration(),
+      cancellation: Cancellation(), report: { _, _ in }
     ).run()
     var options = SyncOptions()
     options.budget = 10
@@ -188,7 +192,7 @@ private let shard = makeShard(rows: 50)
     options.budget = nil
     options.ordinals = try OrdinalSet(parsing: "0")
     options.fetch = quickConfiguration()
-    let summary = try await SyncRun(lake.catalog, options, report: { _ in }).run()
+    let summary = try await SyncRun(lake.catalog, options, cancellation: Cancellation(), report: { _ in }).run()
     #expect(summary.fetchedCount == 1)
     let rest = try SyncPlan(lake.catalog, options)
     #expect(rest.presentCount == 1 && rest.shards.isEmpty)
@@ -201,13 +205,14 @@ private let shard = makeShard(rows: 50)
     }
     let source = try addSource(server)
     _ = try await ProbeRun(
-      lake.catalog, source, ordinals: nil, concurrency: 1, configuration: quickConfiguration(), report: { _, _ in }
+      lake.catalog, source, ordinals: nil, concurrency: 1, configuration: quickConfiguration(),
+      cancellation: Cancellation(), report: { _, _ in }
     ).run()
     let before = server.requests.count
     var options = SyncOptions()
     options.ordinals = try OrdinalSet(parsing: "0")
     options.fetch = quickConfiguration()
-    _ = try await SyncRun(lake.catalog, options, report: { _ in }).run()
+    _ = try await SyncRun(lake.catalog, options, cancellation: Cancellation(), report: { _ in }).run()
     #expect(server.requests.dropFirst(before).map(\.target) == ["/second/0.npy"])
   }
 }

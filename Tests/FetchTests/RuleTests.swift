@@ -5,6 +5,7 @@ import Base
 import Catalog
 import Fetch
 import Foundation
+import Lake
 import Synchronization
 import Testing
 import TestSupport
@@ -60,7 +61,7 @@ import TestSupport
         shards: (0..<3).map { .init(name: "\($0).npy", urls: [server.url("/\($0).npy")]) }))
     var options = SyncOptions()
     options.fetch = quickConfiguration()
-    let summary = try await SyncRun(lake.catalog, options) { _ in }.run()
+    let summary = try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run()
     #expect(summary.fetchedCount == 2)
     #expect(summary.failures.map(\.shard) == ["1.npy"])
     #expect(summary.failures.map(\.error.code) == [.absent])
@@ -103,7 +104,7 @@ import TestSupport
     var options = SyncOptions()
     options.fetch = quickConfiguration()
     options.budget = budget
-    return try await SyncRun(lake.catalog, options) { _ in }.run()
+    return try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run()
   }
 
   @Test func d5AShardThatOutgrewItsReservationWaitsForALargerOne() async throws {
@@ -144,7 +145,7 @@ import TestSupport
         shards: ["a", "b"].map { .init(name: "\($0).npy", urls: [server.url("/\($0).npy")]) }))
     var options = SyncOptions()
     options.fetch = quickConfiguration()
-    let summary = try await SyncRun(lake.catalog, options) { _ in }.run()
+    let summary = try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run()
     #expect(Set(summary.failures.map(\.error.code)) == [.temporary, .refused])
     let facts = try lake.rows("SELECT state || ' ' || (last_error IS NULL) || (ask_again_at IS NULL) FROM v_location")
     #expect(facts == ["unknown 01", "faulty 00"])

@@ -5,6 +5,7 @@ import Base
 import Catalog
 import Fetch
 import Foundation
+import Lake
 import Synchronization
 import Testing
 import TestSupport
@@ -175,9 +176,12 @@ private final class TlsServer {
     let origin = "http://127.0.0.1:\(server.port)"
     options.fetch.headers = { $0 == origin ? ["Authorization: Bearer \(secret)"] : [] }
     let said = Mutex("")
-    let summary = try await SyncRun(lake.catalog, options) { event in said.withLock { $0 += "\(event)\n" } }.run()
+    let summary = try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { event in
+      said.withLock { $0 += "\(event)\n" }
+    }.run()
     _ = try await ProbeRun(
-      lake.catalog, source, ordinals: nil, concurrency: 4, configuration: options.fetch, report: { _, _ in }
+      lake.catalog, source, ordinals: nil, concurrency: 4, configuration: options.fetch,
+      cancellation: Cancellation(), report: { _, _ in }
     ).run()
     #expect(summary.fetchedCount == 1)
     #expect(summary.failures.count == answers.count - 1)

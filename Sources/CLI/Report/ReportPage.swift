@@ -1,8 +1,8 @@
 // One page that can be kept or sent: no script, no network, light and dark.
 
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// A page of sections.
 struct ReportPage {

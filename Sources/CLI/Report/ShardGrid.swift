@@ -1,8 +1,8 @@
 // One small square a shard, in order: what is here, what is done, what is left.
 
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// The shards of a source, or of a version, by state.
 struct ShardGrid {

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Base
+internal import Lake
 
 extension ByteSize: ExpressibleByArgument {
   package init?(argument: String) { self.init(parsing: argument) }
@@ -12,4 +13,8 @@ extension TimeSpan: ExpressibleByArgument {
 
   /// What `--help` shows for a default.
   package var defaultValueDescription: String { TimeSpan.text(seconds: duration.seconds) }
+}
+
+extension RateTimetable: ExpressibleByArgument {
+  package init?(argument: String) { self.init(text: argument) }
 }

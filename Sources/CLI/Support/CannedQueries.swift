@@ -2,7 +2,7 @@
 // Datasette's metadata, and run by a test.
 
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// A question in SQL; `:name` is a parameter.
 struct CannedQuery {

@@ -19,6 +19,7 @@ enum ExitStatus: Int32 {
   case usage = 64
   case temporary = 75
   case interrupted = 130
+  case terminated = 143
 
   /// The table of DESIGN's section 5, as `--help` shows it.
   static let help = """
@@ -27,7 +28,7 @@ enum ExitStatus: Int32 {
       12 catalog schema newer than this tarn, 20 integrity failure found,
       21 inputs missing, 24 rebuild differs, 25 recall below what was required,
       28 disk or budget, 64 usage, 75 temporary network failure,
-      130 interrupted.
+      130 interrupted, 143 terminated.
     """
 }
 
@@ -59,7 +60,7 @@ struct Failure {
     case let error as Outcome:
       self.init(error.status, error.message, nil)
     case is CancellationError:
-      self.init(.interrupted, "interrupted", "run the same command again to continue")
+      self.init(Interruption.status, TarnError.interrupted.message, TarnError.interrupted.hint)
     case is ExitCode, is ValidationError, is CleanExit: return nil
     default:
       // The parser's own errors have no public type; they describe usage.
@@ -91,7 +92,8 @@ struct Failure {
     case .inputsMissing, .absent: .inputsMissing
     case .temporary: .temporary
     case .diskFull: .disk
-    case .interrupted: .interrupted
+    case .differs: .differs
+    case .interrupted: Interruption.status
     case .refused, .tls, .io, .database, .engine: .failure
     }
   }

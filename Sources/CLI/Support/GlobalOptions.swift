@@ -2,8 +2,8 @@
 
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 internal import Logging
 
 /// Options of every verb.
@@ -37,6 +37,9 @@ struct GlobalOptions: ParsableArguments {
 
   /// Opens the lake for reading.
   func read() throws -> LakeCatalog { try LakeCatalog.open(root: lakeRoot(), writing: nil) }
+
+  /// What ends this command before its time.
+  var cancellation: Cancellation { Interruption.cancellation }
 
   /// Where progress goes.
   func progress(_ title: String) -> ProgressLine { ProgressLine(title: title, isQuiet: quiet || json && !isTerminal) }

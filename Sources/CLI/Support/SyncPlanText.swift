@@ -1,8 +1,7 @@
 // What `sync --dry-run` says.
 
 internal import Base
-internal import Catalog
-internal import Fetch
+internal import Lake
 
 extension SyncPlan {
   /// The plan as a JSON document.

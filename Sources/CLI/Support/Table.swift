@@ -2,7 +2,7 @@
 
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// How rows are printed.
 enum TableFormat: String, ExpressibleByArgument, CaseIterable {

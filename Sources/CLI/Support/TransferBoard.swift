@@ -2,9 +2,8 @@
 // programs.
 
 internal import Base
-internal import Catalog
-internal import Fetch
 internal import Foundation
+internal import Lake
 internal import Synchronization
 
 /// Follows a sync and shows it.

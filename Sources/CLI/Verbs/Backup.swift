@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// `tarn backup`: a checked copy of the catalog.
 struct Backup: ParsableCommand {

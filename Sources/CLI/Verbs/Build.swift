@@ -1,9 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
-internal import Fetch
 internal import Foundation
-internal import Indexer
+internal import Lake
 internal import Synchronization
 
 extension MissingPolicy: ExpressibleByArgument {}
@@ -78,36 +76,20 @@ struct Build: AsyncParsableCommand {
       shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: !offline,
       environment: Tool.environment)
     let progress = global.progress("build \(name)")
-    let isCancelled = Atomic<Bool>(false)
-    let run = BuildRun(
-      catalog, options, logger: global.logger("tarn.build"), isCancelled: { isCancelled.load(ordering: .relaxed) },
-      report: progress.show)
-    let planned = try run.prepare()
     var fetch = SyncOptions()
-    fetch.selection = planned.toFetch
     fetch.budget = budget?.byteCount
     fetch.fetch = .ofTool
     fetch.fetch.jobs = jobs
     if let bwlimit { fetch.fetch.bandwidth = bwlimit }
     fetch.fetch.followLimit(of: catalog)
-    let supply = BuildSupply(catalog, planned, fetch, progress)
-    let interrupts = Interrupts {
-      isCancelled.store(true, ordering: .relaxed)
-      supply.cancel()
-    }
-    defer { interrupts.stop() }
-    async let fetching: Void = supply.run()
-    let work = ThreadedWork("tarn-build") {
-      defer { supply.cancel() }
-      return try run.run(planned, onRelease: supply.wake)
-    }
-    await fetching
-    let times = try await work.value()
-    try print(catalog.version(planned.version.name), isNew: !planned.isSealed, times, catalog, progress)
+    let run = BuildRun(
+      catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation, report: progress.show)
+    let (version, isNew, times) = try await run.run(fetching: fetch, follow: progress.showFetching)
+    try print(version, isNew: isNew, times, catalog, progress)
   }
 
   private func print(
-    _ version: IndexVersion, isNew: Bool, _ times: BuildTimes, _ catalog: LakeCatalog, _ progress: ProgressLine
+    _ version: IndexVersion, isNew: Bool, _ times: OutputTimes, _ catalog: LakeCatalog, _ progress: ProgressLine
   ) throws {
     progress.clear()
     let outputs = try catalog.outputs(of: version)
@@ -140,6 +122,15 @@ struct Build: AsyncParsableCommand {
 }
 
 extension ProgressLine {
+  /// Shows what a build's fetcher meets; how far it is shows in the rows.
+  func showFetching(_ event: SyncProgress) {
+    switch event {
+    case .retrying(let shard, let error): note("\(shard.name): \(error); trying again")
+    case .failed(let shard, let error): note("\(shard.name): \(error)")
+    case .moved, .started, .transferring, .fetched, .mended: break
+    }
+  }
+
   /// Shows a build's or a rebuild's progress.
   func show(_ event: BuildProgress) {
     switch event {
@@ -153,7 +144,7 @@ extension ProgressLine {
   }
 }
 
-extension BuildTimes {
+extension OutputTimes {
   /// Where the time went, the bottleneck first.
   fileprivate var summary: String {
     let parts = [

@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// `tarn diff`: what sets two versions apart.
 struct Diff: ParsableCommand {

@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// `tarn doctor`: what is wrong with the lake, and what to do about it.
 struct Doctor: ParsableCommand {

@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
-internal import Indexer
+internal import Lake
 
 /// `tarn evaluate`: what versions find of what exact search finds.
 struct Evaluate: ParsableCommand {
@@ -61,7 +60,7 @@ struct Evaluate: ParsableCommand {
     let options = EvaluationOptions(
       queries: queries, k: k, nprobes: nprobe.numbers,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, environment: Tool.environment)
-    let run = try EvaluationRun(catalog, options) { event in
+    let run = try EvaluationRun(catalog, options, cancellation: global.cancellation) { event in
       switch event {
       case .exact(let done, let rows):
         progress.update(done: Double(done), total: Double(rows)) { "exact search, \(done)/\(rows) rows" }

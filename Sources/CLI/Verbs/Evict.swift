@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// `tarn evict`: give the room of shards back.
 struct Evict: ParsableCommand {
@@ -25,15 +25,12 @@ struct Evict: ParsableCommand {
 
   func run() throws {
     let catalog = try writer.open(global, verb: "evict")
-    let chosen = try catalog.shards(
-      of: catalog.source(named: source), ordinals: shards.map(OrdinalSet.init(parsing:)))
-    let present = chosen.filter { $0.state == .present }
-    for shard in present { try catalog.evict(shard) }
-    let byteCount = present.reduce(0) { $0 + ($1.revision?.byteCount ?? 0) }
+    let (count, byteCount) = try EvictRun(catalog, cancellation: global.cancellation).run(
+      source, ordinals: shards.map(OrdinalSet.init(parsing:)))
     if global.json {
-      Output.json(["evicted": .count(present.count), "bytes": .count(byteCount)])
+      Output.json(["evicted": .count(count), "bytes": .count(byteCount)])
     } else {
-      Output.line("\(present.count) shards evicted (\(ByteSize.text(byteCount)))")
+      Output.line("\(count) shards evicted (\(ByteSize.text(byteCount)))")
     }
     Output.flush()
   }

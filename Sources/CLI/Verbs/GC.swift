@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// `tarn gc`: remove files that nothing needs.
 struct GC: ParsableCommand {
@@ -44,7 +44,9 @@ struct GC: ParsableCommand {
     var removed: [GarbageItem] = []
     if apply {
       let progress = global.progress("gc")
-      removed = try catalog.collect(plan, options) { item in progress.note("removed \(item.path)") }
+      removed = try GarbageRun(catalog, options, cancellation: global.cancellation).collect(plan) {
+        progress.note("removed \($0.path)")
+      }
       progress.clear()
     }
     global.json ? printJSON(plan, removed) : printText(plan, removed)

@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
-internal import Fetch
 internal import Foundation
+internal import Lake
 
 /// `tarn limit`: bandwidth of a run that is under way.
 struct Limit: ParsableCommand {

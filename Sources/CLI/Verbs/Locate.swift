@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// `tarn locate`: from row ids to shards and rows.
 struct Locate: ParsableCommand {

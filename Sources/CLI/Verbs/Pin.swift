@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// `tarn pin`: keep a version's outputs.
 struct Pin: ParsableCommand {

@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
-internal import Indexer
+internal import Lake
 
 /// `tarn rebuild-catalog`: a lost catalog, made again from the lake's files.
 struct RebuildCatalog: ParsableCommand {
@@ -36,14 +35,12 @@ struct RebuildCatalog: ParsableCommand {
   func run() throws {
     let progress = global.progress("rebuild-catalog")
     let root = try root()
-    let summary = try LakeCatalog.rebuild(
+    let run = RebuildRun(
       root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
-      artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts"
-    ) { path in progress.note("reading \(path)") }
+      artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts", cancellation: global.cancellation)
+    let summary = try run.run { path in progress.note("reading \(path)") }
     progress.clear()
-    let maker = VersionRepair(try LakeCatalog.open(root: root, writing: nil))
-    let unproven = try summary.versions.filter { try !maker.bearsOut($0) }
-    let remarks = summary.remarks + unproven.map { "\($0): the catalog does not bear its lock file out" }
+    let remarks = summary.remarks
     if global.json {
       Output.json([
         "lake": .string(root), "sources": .count(summary.sources), "shards": .count(summary.shards),

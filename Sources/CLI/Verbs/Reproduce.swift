@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
-internal import Indexer
+internal import Lake
 
 /// `tarn reproduce`: rebuild a version and compare.
 struct Reproduce: AsyncParsableCommand {
@@ -44,11 +43,11 @@ struct Reproduce: AsyncParsableCommand {
     if let from { return try await replay(from) }
     let name = try VersionName(parsing: version ?? "")
     let catalog = try writer.open(global, verb: "reproduce \(name)")
-    let directory = try into.map { try Self.fresh($0, beside: catalog.layout) }
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
-      catalog, name, environment: Tool.environment, logger: global.logger("tarn.reproduce"), report: progress.show)
-    let report = try run.run(into: directory)
+      catalog, name, environment: Tool.environment, logger: global.logger("tarn.reproduce"),
+      cancellation: global.cancellation, report: progress.show)
+    let report = try run.run(into: into)
     progress.clear()
     if global.json {
       Output.json([
@@ -64,30 +63,15 @@ struct Reproduce: AsyncParsableCommand {
     Output.flush()
   }
 
-  /// The directory of the rebuilt files: it must hold nothing and be no part of
-  /// the lake, whose files have the same names.
-  private static func fresh(_ path: String, beside layout: LakeLayout) throws -> String {
-    let directory = LakeLayout.absolute(path)
-    func refuse(_ reason: String) -> TarnError {
-      TarnError(.usage, "\(directory) \(reason)", hint: "--into names an empty directory, or a new one")
-    }
-    func followed(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
-    let isInside = [layout.root, layout.shards, layout.artifacts].contains {
-      (followed(directory) + "/").hasPrefix(followed($0) + "/")
-    }
-    if isInside { throw refuse("is in the lake, which is not written to") }
-    guard FileManager.default.fileExists(atPath: directory) else { return directory }
-    guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
-      throw refuse("is not a directory that can be read")
-    }
-    guard files.isEmpty else { throw refuse("holds other files") }
-    return directory
-  }
-
   private func replay(_ path: String) async throws {
     let document = try VersionExport(reading: path)
     let catalog = try writer.open(global, verb: "reproduce --from")
-    let result = try await ExportReplay(document: document, catalog: catalog, global: global).run()
+    let progress = global.progress("reproduce")
+    let replay = ReplayRun(
+      document, in: catalog, logger: global.logger("tarn.reproduce"), cancellation: global.cancellation,
+      report: progress.show)
+    let result = try await replay.run()
+    progress.clear()
     if global.json {
       Output.json([
         "version": .string("\(result.version.name)"), "from": .string(document.version),
@@ -131,6 +115,21 @@ struct Reproduce: AsyncParsableCommand {
         .inputsMissing,
         "\(report.missing.count) inputs of \(name) are not in the lake: \(report.missing.prefix(3).joined(separator: ", "))",
         hint: "sync or import the bytes with these digests")
+    }
+  }
+}
+
+extension ProgressLine {
+  /// Shows a replay's progress.
+  func show(_ event: ReplayProgress) {
+    switch event {
+    case .fetching(.moved(let done, let total, let bytes, let totalBytes)):
+      update(done: Double(bytes), total: totalBytes.map(Double.init)) {
+        "fetching, \(done)/\(total) shards, \(ByteSize.text(bytes))"
+      }
+    case .fetching(let event): showFetching(event)
+    case .training(let event): show(event)
+    case .building(let event): show(event)
     }
   }
 }

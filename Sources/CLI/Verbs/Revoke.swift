@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// `tarn revoke`: withdraw a sealed version.
 struct Revoke: ParsableCommand {

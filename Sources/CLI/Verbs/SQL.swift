@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// `tarn sql`: ask the catalog.
 struct SQL: ParsableCommand {
@@ -32,8 +32,8 @@ struct SQL: ParsableCommand {
   func run() throws {
     let limit = timeout?.duration ?? .seconds(60)
     let console = try QueryConsole(layout: global.read().layout, timeLimit: limit == .zero ? nil : limit)
-    let interrupts = Interrupts { console.interrupt() }
-    defer { interrupts.stop() }
+    let registration = global.cancellation.whenCancelled { console.interrupt() }
+    defer { withExtendedLifetime(registration) {} }
     try Query.run(statement, on: console, as: format ?? (global.json ? .json : .table))
   }
 }

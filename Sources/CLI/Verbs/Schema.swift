@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
+internal import Lake
 
 /// `tarn schema`: the public views, column by column.
 struct Schema: ParsableCommand {

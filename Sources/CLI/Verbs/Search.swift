@@ -1,9 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
-internal import Features
 internal import Foundation
-internal import Indexer
+internal import Lake
 
 /// `tarn search`: nearest rows of queries.
 struct Search: ParsableCommand {
@@ -54,34 +52,14 @@ struct Search: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let version = try catalog.version(VersionName(parsing: version))
-    let outputs = try catalog.outputs(of: version)
-    guard version.state == .sealed || version.state == .revoked else {
-      throw TarnError(
-        .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
-    }
-    let file = try FeatureFile(queries)
-    let searcher = try VersionSearcher(outputShards: outputs.map { catalog.path(of: .outputShard, $0.digest) })
-    guard file.dimension == searcher.dimension else {
-      throw TarnError(
-        .usage, "\(queries) has rows of \(file.dimension) elements, \(version.name) has \(searcher.dimension)",
-        hint: "search with features of the model it was built from")
-    }
-    let vectors = file.matrix.floats(rows: 0..<file.rowCount)
-    guard (1...65_536 / (rerank ?? 1)).contains(k) else {
-      throw TarnError(.usage, "k is \(k), not in 1...\(65_536 / (rerank ?? 1))")
-    }
-    var found = try searcher.search(
-      vectors, k: k * (rerank ?? 1), nprobe: nprobe,
+    let name = try VersionName(parsing: version)
+    let options = SearchOptions(
+      version: name, queries: queries, k: k, nprobe: nprobe, rerank: rerank,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
-    if rerank != nil { found = try Reranker(version, in: catalog).rerank(found, queries: vectors, k: k) }
+    let found = try SearchRun(catalog, options, cancellation: global.cancellation).run()
+    let version = try catalog.version(name)
     if let output {
-      try Disk.writeAtomically(
-        NpyHeader.bytes(descr: "<i8", rowCount: file.rowCount, columns: k) + found.paddedIDs.littleEndianBytes,
-        to: output + ".ids.npy")
-      try Disk.writeAtomically(
-        NpyHeader.bytes(descr: "<f4", rowCount: file.rowCount, columns: k)
-          + found.paddedScores.map(\.bitPattern).littleEndianBytes, to: output + ".scores.npy")
+      try found.write(to: output)
     } else if global.json {
       try printLines(found, catalog, version)
     } else {
@@ -115,12 +93,5 @@ struct Search: ParsableCommand {
       }
     }
     table.print(as: .table)
-  }
-}
-
-extension Array where Element: FixedWidthInteger {
-  /// The elements' bytes, least significant first.
-  fileprivate var littleEndianBytes: [UInt8] {
-    flatMap { element in (0..<Element.bitWidth / 8).map { UInt8(truncatingIfNeeded: element >> (8 * $0)) } }
   }
 }

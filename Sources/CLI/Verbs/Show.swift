@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// `tarn show`: a version or a trained index, with its lineage.
 struct Show: ParsableCommand {

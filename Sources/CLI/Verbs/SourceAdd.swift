@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
-internal import Features
 internal import Foundation
+internal import Lake
 
 extension ElementType: ExpressibleByArgument {}
 extension Modality: ExpressibleByArgument {}
@@ -95,91 +94,29 @@ struct SourceAdd: ParsableCommand {
 
   func run() throws {
     let catalog = try writer.open(global, verb: "source add")
-    let (places, urls) = try locations()
-    let names = try urls.map { try URLTemplate.fileName(of: $0[0]) }
-    var sizes = try sizes.map { try Manifest.sizes(path: $0, names: Set(names)) } ?? [:]
-    var digests = try sha256.map { try Manifest.digests(path: $0, names: Set(names)) } ?? [:]
-    if let hfTree {
-      let tree = try HuggingFaceTree(path: hfTree, names: Set(names))
-      // A manifest that was named says more than a listing.
-      sizes.merge(tree.sizes) { own, _ in own }
-      digests.merge(tree.digests) { own, _ in own }
-    }
-    var definition = SourceDefinition(
-      name: name, modality: modality, dimension: dimension, elementType: dtype, mirrors: places,
-      shards: zip(names, urls).map { name, urls in
-        .init(name: name, urls: urls, expectedByteCount: sizes[name], expectedDigest: digests[name])
-      })
-    definition.reconstructed = Set((places.count - reconstructed.count)..<places.count)
-    let source = try catalog.addSource(definition)
+    let place: SourceRegistration.Place =
+      if let url { .template(url, count: count ?? 1) } else if let urlList { .list(urlList) } else {
+        .directory(directory ?? ".")
+      }
+    let registration = SourceRegistration(
+      name: name, modality: modality, dimension: dimension, elementType: dtype, place: place, mirrors: mirror,
+      reconstructed: reconstructed, sizes: sizes, digests: sha256, tree: hfTree, allowsSecrets: allowSecrets)
+    let added = try registration.run(catalog)
     if global.json {
       Output.json([
-        "source": .string(source.name), "shards": .count(names.count), "mirrors": .count(places.count),
-        "sizes": .count(sizes.count), "digests": .count(digests.count),
+        "source": .string(name), "shards": .count(added.shardCount), "mirrors": .count(added.mirrorCount),
+        "sizes": .count(added.sizeCount), "digests": .count(added.digestCount),
       ])
     } else {
-      let known = [sizes.isEmpty ? nil : "\(sizes.count) sizes", digests.isEmpty ? nil : "\(digests.count) digests"]
+      let known = [
+        added.sizeCount == 0 ? nil : "\(added.sizeCount) sizes",
+        added.digestCount == 0 ? nil : "\(added.digestCount) digests",
+      ]
       let extra = known.compactMap(\.self).joined(separator: ", ")
       Output.line(
-        "registered \(source.name): \(names.count) shards on \(places.count) mirror\(places.count == 1 ? "" : "s")"
+        "registered \(name): \(added.shardCount) shards on \(added.mirrorCount) mirror\(added.mirrorCount == 1 ? "" : "s")"
           + (extra.isEmpty ? "" : ", \(extra) known"))
     }
     Output.flush()
-  }
-
-  /// The mirrors, and for each shard one URL on each.
-  private func locations() throws -> (places: [String], urls: [[String]]) {
-    let mirrors = try (mirror + reconstructed).map(template)
-    if let url {
-      let templates = [try template(url)] + mirrors
-      let count = count ?? 1
-      for template in templates where count > 1 && !template.hasOrdinal {
-        throw TarnError(
-          .usage, "the template '\(template.text)' names one shard and --count is \(count)",
-          hint: "put {ordinal} or {ordinal:04} where the number goes")
-      }
-      return (templates.map(\.text), (0..<count).map { ordinal in templates.map { $0.url(ordinal: ordinal) } })
-    }
-    let first: (place: String, urls: [String])
-    if let urlList {
-      let lines = try Manifest.lines(path: urlList)
-      for line in lines { try URLTemplate.validate(line, allowsSecretItems: allowSecrets) }
-      first = ("list \((urlList as NSString).lastPathComponent)", lines)
-    } else {
-      first = try directoryURLs()
-    }
-    guard !first.urls.isEmpty else { throw TarnError(.usage, "\(urlList ?? directory ?? "") names no shards") }
-    return (
-      [first.place] + mirrors.map(\.text),
-      first.urls.enumerated().map { ordinal, url in [url] + mirrors.map { $0.url(ordinal: ordinal) } }
-    )
-  }
-
-  private func template(_ text: String) throws -> URLTemplate {
-    try URLTemplate(parsing: text, allowsSecretItems: allowSecrets)
-  }
-
-  private func directoryURLs() throws -> (String, [String]) {
-    let path = LakeLayout.absolute(directory ?? ".")
-    guard let entries = try? FileManager.default.contentsOfDirectory(atPath: path) else {
-      throw TarnError(.usage, "\(path) is not a directory that can be read")
-    }
-    // 2 before 10: file order decides the row ids.
-    let found = Set(entries.compactMap(FeatureFormat.init(extensionOf:)))
-    guard found.contains(.npy) || found.count <= 1 else {
-      throw TarnError(
-        .usage, "\(path) has feature files of several formats and none is .npy", hint: "put one kind into a directory")
-    }
-    let format = found.contains(.npy) ? .npy : found.first
-    let names = entries.filter { FeatureFormat(extensionOf: $0) == format && format != nil }.sorted {
-      $0.compare($1, options: .numeric) == .orderedAscending
-    }
-    let urls = try names.map { name in
-      guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
-        throw TarnError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
-      }
-      return "file://\(encoded)"
-    }
-    return ("file://\(path)", urls)
   }
 }

@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
-internal import Fetch
 internal import Foundation
+internal import Lake
 
 /// `tarn source export NAME`: what is known of a source's bytes, for other tools.
 struct SourceExport: ParsableCommand {

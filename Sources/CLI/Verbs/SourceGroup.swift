@@ -1,6 +1,6 @@
 internal import ArgumentParser
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// `tarn source`: register and describe sources.
 struct SourceGroup: ParsableCommand {

@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
-internal import Fetch
 internal import Foundation
+internal import Lake
 
 /// `tarn source probe NAME`: ask every mirror what it has.
 struct SourceProbe: AsyncParsableCommand {
@@ -43,12 +42,10 @@ struct SourceProbe: AsyncParsableCommand {
     let progress = global.progress("probe")
     let run = ProbeRun(
       catalog, source, ordinals: try shards.map(OrdinalSet.init(parsing:)), concurrency: jobs,
-      configuration: configuration
+      configuration: configuration, cancellation: global.cancellation
     ) { done, total in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) asked" }
     }
-    let interrupts = Interrupts { run.cancel() }
-    defer { interrupts.stop() }
     let summary = try await run.run()
     progress.clear()
     let mirrors = try catalog.coverage(of: source)

@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
+internal import Lake
 
 /// `tarn status`: what is here and what is left.
 struct Status: AsyncParsableCommand {

@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-@preconcurrency internal import Dispatch
-internal import Fetch
 internal import Foundation
+internal import Lake
 
 /// `tarn sync`: bring shards into the lake.
 struct Sync: AsyncParsableCommand {
@@ -71,10 +70,7 @@ struct Sync: AsyncParsableCommand {
     let progress = global.progress("sync")
     options.fetch.followLimit(of: catalog)
     let board = TransferBoard(progress, json: global.json)
-    let run = SyncRun(catalog, options, report: board.show)
-    let interrupts = Interrupts { run.cancel() }
-    defer { interrupts.stop() }
-    let summary = try await run.run()
+    let summary = try await SyncRun(catalog, options, cancellation: global.cancellation, report: board.show).run()
     progress.clear()
     board.close()
     print(summary)
@@ -131,25 +127,4 @@ struct Sync: AsyncParsableCommand {
     if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }
     throw Outcome(.partial, message)
   }
-}
-
-/// SIGINT and SIGTERM as a call, once; a second one ends the process.
-final class Interrupts {
-  private let sources: [any DispatchSourceSignal]
-
-  init(_ handler: @escaping @Sendable () -> Void) {
-    sources = [SIGINT, SIGTERM].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler {
-        handler()
-        signal(number, SIG_DFL)
-      }
-      source.resume()
-      return source
-    }
-  }
-
-  /// Gives the signals back.
-  func stop() { for source in sources { source.cancel() } }
 }

@@ -1,8 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
 internal import Foundation
-internal import Indexer
+internal import Lake
 
 extension TrainingMethod: ExpressibleByArgument {}
 extension VectorCodec: ExpressibleByArgument {
@@ -105,29 +104,14 @@ struct Train: ParsableCommand {
         method: router, epochs: routerEpochs, captionLimit: routerCaptions, refinements: refinements,
         candidates: routerCandidates))
     let progress = global.progress("train \(name)")
-    let run = TrainingRun(catalog, options, logger: global.logger("tarn.train")) { event in
-      switch event {
-      case .gathering(let done, let total):
-        progress.update(done: Double(done), total: Double(total)) { "gathered \(done)/\(total) shards" }
-      case .nearestImages(let tile, let total):
-        progress.update(done: Double(tile), total: Double(total)) { "nearest images, tile \(tile)/\(total)" }
-      case .iterated(let iteration, let total):
-        progress.note(
-          "iteration \(iteration.iteration)/\(total): objective \(String(format: "%.6f", iteration.objective)), "
-            + "\(String(format: "%.2f", 100 * iteration.movedShare)) % moved, "
-            + "imbalance \(String(format: "%.3f", iteration.imbalance)), \(iteration.emptyCount) empty")
-      case .labelled(let done, let total):
-        progress.update(done: Double(done), total: Double(total)) { "labels of the router, \(done)/\(total) queries" }
-      case .routed(let epoch, let total, let loss):
-        progress.note("router epoch \(epoch)/\(total): cross-entropy \(String(format: "%.4f", loss))")
-      }
-    }
+    let run = TrainingRun(
+      catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation, report: progress.show)
     let (trained, isNew) = try run.run()
     progress.clear()
     if global.json {
       Output.json([
         "trained_index": .string(trained.name), "sha256": .optional(trained.digest?.hex), "new": .bool(isNew),
-        "path": .optional(trained.digest.map { catalog.path(of: .trainedIndex, $0) }),
+        "path": .optional(trained.digest.map { ArtifactStore(catalog).path(of: .trainedIndex, $0) }),
       ])
     } else {
       Output.line(
@@ -135,5 +119,26 @@ struct Train: ParsableCommand {
           + "\(trained.codec), \(trained.pairCount) pairs, sha256 \(trained.digest?.prefix(16) ?? "")…")
     }
     Output.flush()
+  }
+}
+
+extension ProgressLine {
+  /// Shows a training's progress.
+  func show(_ event: TrainingProgress) {
+    switch event {
+    case .gathering(let done, let total):
+      update(done: Double(done), total: Double(total)) { "gathered \(done)/\(total) shards" }
+    case .nearestImages(let tile, let total):
+      update(done: Double(tile), total: Double(total)) { "nearest images, tile \(tile)/\(total)" }
+    case .iterated(let iteration, let total):
+      note(
+        "iteration \(iteration.iteration)/\(total): objective \(String(format: "%.6f", iteration.objective)), "
+          + "\(String(format: "%.2f", 100 * iteration.movedShare)) % moved, "
+          + "imbalance \(String(format: "%.3f", iteration.imbalance)), \(iteration.emptyCount) empty")
+    case .labelled(let done, let total):
+      update(done: Double(done), total: Double(total)) { "labels of the router, \(done)/\(total) queries" }
+    case .routed(let epoch, let total, let loss):
+      note("router epoch \(epoch)/\(total): cross-entropy \(String(format: "%.4f", loss))")
+    }
   }
 }

@@ -1,9 +1,7 @@
 internal import ArgumentParser
 internal import Base
-internal import Catalog
-internal import Fetch
 internal import Foundation
-internal import Indexer
+internal import Lake
 internal import Synchronization
 
 /// How much `verify` reads: a size (`10GB`) or a time (`10m`).
@@ -56,26 +54,14 @@ struct Verify: ParsableCommand {
   func run() throws {
     let catalog = try writer.open(global, verb: "verify")
     let progress = global.progress("verify")
-    let isCancelled = Atomic<Bool>(false)
-    let interrupts = Interrupts { isCancelled.store(true, ordering: .relaxed) }
-    defer { interrupts.stop() }
-    let report = try catalog.verify(
-      budget?.budget ?? VerifyBudget(), isCancelled: { isCancelled.load(ordering: .relaxed) }
-    ) { _, done in
+    let run = VerifyRun(
+      catalog, repairs: repair, logger: global.logger("tarn.verify"), cancellation: global.cancellation)
+    let (report, findings) = try run.run(budget?.budget ?? VerifyBudget()) { done in
       progress.update(done: Double(done.checkedCount), total: nil) {
         "\(done.checkedCount) files, \(ByteSize.text(done.checkedByteCount))"
       }
     }
     progress.clear()
-    var findings: [(damage: Damage, outcome: RepairOutcome?)] = []
-    for var damage in report.damages {
-      let stops = { isCancelled.load(ordering: .relaxed) }
-      if let (chunks, damaged) = try catalog.damagedChunks(of: damage, isCancelled: stops) {
-        damage.chunks = chunks.text(damaged)
-      }
-      if stops() { break }
-      findings.append((damage, repair ? try mend(damage, catalog, stops) : nil))
-    }
     global.json ? printJSON(report, findings) : printText(report, findings)
     Output.flush()
     guard findings.isEmpty else {
@@ -83,30 +69,7 @@ struct Verify: ParsableCommand {
         .integrity,
         "\(findings.count) damaged or missing" + (repair ? "" : "; --repair brings back what can be brought back"))
     }
-    if isCancelled.load(ordering: .relaxed) { throw CancellationError() }
-  }
-
-  private func mend(_ damage: Damage, _ catalog: LakeCatalog, _ stops: @escaping () -> Bool) throws -> RepairOutcome {
-    if case .shard(let id) = damage.file.kind, damage.chunks != nil {
-      do {
-        let mender = ShardMender(catalog, configuration: .ofTool, isCancelled: stops)
-        if try mender.mend(catalog.shard(id: id)) != nil { return .restored }
-      } catch let error as TarnError where error.isOfMirror {
-        Output.diagnostic("tarn: \(error)")
-      }
-    }
-    let outcome = try catalog.repair(damage)
-    guard outcome == .lost else { return outcome }
-    let maker = VersionRepair(catalog)
-    let isBack: Bool
-    switch damage.file.kind {
-    case .artifact(.outputShard): isBack = (try? maker.rebuildOutput(damage.file.digest)) ?? false
-    case .lockFile: isBack = try maker.rewriteLockFile(of: VersionName(parsing: damage.file.name))
-    default: isBack = false
-    }
-    guard isBack else { return .lost }
-    try catalog.recordRepair(damage, .restored)
-    return .restored
+    try global.cancellation.check()
   }
 
   /// What to do about a file, when it is up to the user.
@@ -125,7 +88,7 @@ struct Verify: ParsableCommand {
     }
   }
 
-  private func printJSON(_ report: VerifyReport, _ findings: [(damage: Damage, outcome: RepairOutcome?)]) {
+  private func printJSON(_ report: VerifyReport, _ findings: [VerifyFinding]) {
     Output.json([
       "checked": .count(report.checkedCount), "bytes": .count(report.checkedByteCount),
       "left": .count(report.leftCount), "left_bytes": .count(report.leftByteCount),
@@ -143,8 +106,9 @@ struct Verify: ParsableCommand {
     ])
   }
 
-  private func printText(_ report: VerifyReport, _ findings: [(damage: Damage, outcome: RepairOutcome?)]) {
-    for (damage, outcome) in findings {
+  private func printText(_ report: VerifyReport, _ findings: [VerifyFinding]) {
+    for finding in findings {
+      let (damage, outcome) = (finding.damage, finding.outcome)
       let parts = [
         "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)) \(damage.message)",
         outcome.map { $0 == .restored ? "restored" : $0 == .givenUp ? "given up" : "lost" }, advice(damage, outcome),

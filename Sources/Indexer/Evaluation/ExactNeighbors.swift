@@ -74,6 +74,38 @@ package struct ExactNeighbors: Sendable {
     }
   }
 
+  /// Adds the good rows of a shard, as a sealed version has them: it left bad
+  /// rows out or had none.
+  ///
+  /// - Parameters:
+  ///   - matrix: The shard's rows.
+  ///   - firstID: Row id of the first.
+  ///   - normalisation: What training did about lengths.
+  ///   - progress: Told the rows done; what it throws ends the work.
+  /// - Throws: ``TarnError``, what `progress` throws.
+  package mutating func add(
+    _ matrix: FeatureMatrix, firstID: RowID, _ normalisation: Normalisation, progress: (Int) throws -> Void
+  ) throws {
+    let block = 65_536
+    var bad = matrix.badRows().map(\.row)[...]
+    for first in stride(from: 0, to: matrix.rowCount, by: block) {
+      let end = min(first + block, matrix.rowCount)
+      var start = first
+      while start < end {
+        let next = bad.first.map { min($0, end) } ?? end
+        if start < next {
+          switch normalisation {
+          case .refuse: try add(matrix, rows: start..<next, firstID: firstID)
+          case .normalise: try add(matrix.unitRows(start..<next, pool: pool), firstID: firstID + RowID(start))
+          }
+        }
+        if let row = bad.first, row < end { bad = bad.dropFirst() }
+        start = next + 1
+      }
+      try progress(end)
+    }
+  }
+
   private mutating func merge(_ prepared: PreparedRows, firstID: RowID) {
     let (k, tile, queryCount) = (k, Self.tile, queries.rowCount)
     let queries = queries

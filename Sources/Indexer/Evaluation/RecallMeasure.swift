@@ -1,8 +1,7 @@
 // What is counted in an evaluation: the lists that true neighbours are in, the
 // rows that are looked at, and how much of the truth comes back.
 
-internal import Base
-package import Catalog
+package import Base
 
 /// Which list each wanted row is in, and how long the lists are.
 package struct Filing {

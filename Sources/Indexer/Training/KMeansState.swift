@@ -14,6 +14,11 @@ package struct KMeansState: Sendable, Equatable {
   package internal(set) var cells: [UInt32]
   /// One entry for each iteration done.
   package internal(set) var history: [KMeansIteration]
+
+  /// A state to go on from.
+  package init(iteration: Int, centroids: [Float], cells: [UInt32], history: [KMeansIteration]) {
+    (self.iteration, self.centroids, self.cells, self.history) = (iteration, centroids, cells, history)
+  }
 }
 
 /// What one iteration did.

@@ -1,9 +1,9 @@
 // What a router is trained on: captions, blends of two captions, and for each
 // the training images that are exactly nearest.
 
-internal import Base
+package import Base
 internal import CRows
-internal import Features
+package import Features
 
 /// The training queries of a router, in a file of their own.
 ///
@@ -13,9 +13,9 @@ internal import Features
 /// cost no data: exact search labels any query, and twice the queries of one
 /// distribution train a router that does better on captions it never saw. The
 /// caption means are those of captions alone.
-enum RouterQueries {
+package enum RouterQueries {
   /// The name of the rule, for the catalog.
-  static let rule = "captions-and-blends-v1"
+  package static let rule = "captions-and-blends-v1"
   private static let share = 0.7
 
   /// Writes the queries as a float32 `.npy` file, durably.
@@ -28,7 +28,7 @@ enum RouterQueries {
   ///   - path: The final name; a file of that name is replaced.
   /// - Returns: The SHA-256 of the file.
   /// - Throws: ``TarnError`` when writing fails.
-  static func write(
+  package static func write(
     _ captions: FeatureMatrix, count: Int, seed: UInt64, hasBlends: Bool, to path: String
   ) throws -> ContentDigest {
     precondition((1...captions.rowCount).contains(count))
@@ -69,9 +69,9 @@ enum RouterQueries {
 
 /// The exactly nearest images of router queries, found in chunks that a killed
 /// run resumes at.
-struct RouterLabels {
+package struct RouterLabels {
   /// Images found for each query.
-  let perQuery: Int
+  package let perQuery: Int
   private let queries: FeatureMatrix
   private let images: FeatureMatrix
   private let fingerprint: ContentDigest
@@ -83,7 +83,7 @@ struct RouterLabels {
   ///   - queries: `[m × dimension]`.
   ///   - images: `[n × dimension]`.
   ///   - inputs: Identifies the bytes of both.
-  init(queries: FeatureMatrix, images: FeatureMatrix, inputs: ContentDigest) {
+  package init(queries: FeatureMatrix, images: FeatureMatrix, inputs: ContentDigest) {
     (self.queries, self.images) = (queries, images)
     perQuery = min(RouterTraining.labelCount, images.rowCount)
     fingerprint = .of("router-labels-v1 \(queries.rowCount) \(images.rowCount) \(perQuery)\ninputs \(inputs)")
@@ -96,7 +96,7 @@ struct RouterLabels {
   ///   - report: Told of queries done.
   /// - Returns: Image rows, `[m × perQuery]`, nearest first.
   /// - Throws: ``TarnError``.
-  func find(resumingAt path: String, report: (Int) -> Void) throws -> [UInt32] {
+  package func find(resumingAt path: String, report: (Int) throws -> Void) throws -> [UInt32] {
     var found = (try? load(path)) ?? []
     var saved = ContinuousClock.now
     while found.count < queries.rowCount * perQuery {
@@ -106,7 +106,7 @@ struct RouterLabels {
       var neighbors = ExactNeighbors(queries: block, k: perQuery)
       try neighbors.add(images)
       found += neighbors.ids.map { UInt32($0) }
-      report(end)
+      try report(end)
       guard ContinuousClock.now - saved > .seconds(30) else { continue }
       _ = try save(found, as: path)
       saved = .now
@@ -115,7 +115,7 @@ struct RouterLabels {
   }
 
   /// Saves what was found, durably.
-  func save(_ found: [UInt32], as path: String) throws -> ContentDigest {
+  package func save(_ found: [UInt32], as path: String) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnlabl", fingerprint: fingerprint)
     try writer.write(found)
     return try writer.finish(as: path)
@@ -126,7 +126,7 @@ struct RouterLabels {
   /// - Parameter path: What ``save(_:as:)`` wrote.
   /// - Returns: Image rows of the first queries.
   /// - Throws: ``TarnError`` when the file is damaged or of other inputs.
-  func load(_ path: String) throws -> [UInt32] {
+  package func load(_ path: String) throws -> [UInt32] {
     var reader = try StateReader(path, magic: "tarnlabl", fingerprint: fingerprint)
     let found = try reader.read(UInt32.self)
     guard found.count % perQuery == 0, found.count <= queries.rowCount * perQuery,

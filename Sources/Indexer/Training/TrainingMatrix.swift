@@ -5,18 +5,6 @@ package import Base
 package import Features
 internal import Foundation
 
-/// What is done about rows that are not of unit length.
-package enum Normalisation: String, Sendable, CaseIterable, Codable {
-  /// They are an error: the default, because a wrong length most often means a
-  /// wrong file.
-  case refuse
-  /// Every row is divided by its length in binary64 and kept as float32.
-  case normalise
-
-  /// How far from 1 a length may be; float16 rounding stays far below it.
-  package static let tolerance = 1e-2
-}
-
 /// Gathers rows of feature files into one `.npy` file, in the order appended.
 ///
 /// Nothing appears under the final name before ``finish(as:)``.

@@ -3,64 +3,15 @@
 internal import Base
 internal import Catalog
 internal import Features
+internal import Indexer
 
-/// How the router of an index is trained.
-package struct RouterOptions: Sendable, Equatable {
-  package var method: RouterMethod
-  /// Passes over the queries; for `learned` alone.
-  package var epochs: Int
-  /// Captions at most; exact search labels them and as many blends.
-  package var captionLimit: Int
-  /// Steps of image k-means that follow paired k-means: once something else
-  /// ranks the lists, what files images can be means of images.
-  package var refinements: Int
-  /// Lists drawn for each batch of a learned router besides those of its
-  /// labels; nil for ``RouterTraining``'s choice.
-  package var candidates: Int?
-
-  package init(
-    method: RouterMethod = .none, epochs: Int = 10, captionLimit: Int = 1 << 20, refinements: Int = 3,
-    candidates: Int? = nil
-  ) {
-    self.method = method
-    self.epochs = epochs
-    self.captionLimit = captionLimit
-    self.refinements = refinements
-    self.candidates = candidates
-  }
-
-  func validate() throws {
-    guard (1...10_000).contains(epochs) else {
-      throw TarnError(.usage, "--router-epochs is \(epochs), not in 1...10000")
-    }
-    guard (0...1000).contains(refinements) else {
-      throw TarnError(.usage, "--refinements is \(refinements), not in 0...1000")
-    }
-    guard captionLimit >= 1 else {
-      throw TarnError(.usage, "--router-captions is \(captionLimit); it is at least 1")
-    }
-    if let candidates, candidates < 1 {
-      throw TarnError(.usage, "--router-candidates is \(candidates); it is at least 1")
-    }
-  }
-
+extension RouterOptions {
+  /// The router as the catalog records it; nil for none.
   func definition(captions: Source, pairs: Int) -> RouterDefinition? {
     guard method != .none else { return nil }
     return RouterDefinition(
       method: method.rawValue, captions: captions, captionCount: min(captionLimit, pairs),
       epochs: method == .learned ? epochs : 0)
-  }
-
-  /// What of it determines the bytes.
-  func spec(captionCount: Int) -> JSONValue {
-    var spec: [String: JSONValue] = [
-      "method": .string(method.rawValue), "rule": .string(RouterQueries.rule), "captions": .count(captionCount),
-      "labels": .count(RouterTraining.labelCount), "epochs": .count(epochs), "refinements": .count(refinements),
-    ]
-    // Not named where it is not chosen: specifications from before it was an
-    // option keep their digest.
-    if let candidates { spec["candidates"] = .count(candidates) }
-    return .object(spec)
   }
 }
 
@@ -89,6 +40,7 @@ extension TrainingRun {
     let first = KMeansState(iteration: 0, centroids: centroids, cells: [], history: [])
     var state = try resumed(path, first) { try kmeans.load(path) }
     while state.iteration < options.router.refinements {
+      try cancellation.check()
       try kmeans.step(&state)
       try kmeans.save(state, as: path)
     }
@@ -128,6 +80,7 @@ extension TrainingRun {
     let statePath = scratch + "/router.state"
     var state = try resumed(statePath, training.initialState()) { try training.load(statePath) }
     while state.epoch < training.epochs {
+      try cancellation.check()
       training.step(&state)
       try training.save(state, as: statePath)
       report(.routed(epoch: state.epoch, of: training.epochs, loss: state.losses.last ?? 0))
@@ -149,17 +102,18 @@ extension TrainingRun {
         "queries": .string(queriesDigest.hex), "labels": .count(RouterTraining.labelCount),
       ]).text)
     let search = RouterLabels(queries: queries, images: images.matrix, inputs: inputs)
-    let store = ArtifactStore(catalog: catalog)
+    let store = ArtifactStore(catalog)
     if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.nearestImages, known) {
       return try search.load(file)
     }
     let found = try search.find(resumingAt: scratch + "/labels.state") {
+      try cancellation.check()
       report(.labelled(done: $0, total: queries.rowCount))
     }
     let working = try store.workingPath("labels-\(inputs.prefix(16))")
     let digest = try search.save(found, as: working)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.adopt(working, as: .nearestImages, digest)
+    try store.put(working, as: .nearestImages, digest)
     try catalog.recordNearestImages(of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
     return found
   }

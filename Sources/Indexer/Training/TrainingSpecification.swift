@@ -2,7 +2,6 @@
 // again from the record alone needs to know of it.
 
 internal import Base
-internal import Catalog
 internal import Foundation
 
 /// What a trained index's specification says that its record has no column for.
@@ -58,12 +57,4 @@ package struct TrainingSpecification: Sendable, Equatable {
     let ranges: String?
     let router: Router?
   }
-}
-
-extension TrainedIndexRecord {
-  /// What its specification says.
-  ///
-  /// - Returns: The specification, read.
-  /// - Throws: ``TarnError`` `.usage` for what this tarn does not know.
-  func specification() throws -> TrainingSpecification { try TrainingSpecification(parsing: spec) }
 }

@@ -3,6 +3,7 @@
 
 internal import Base
 internal import Catalog
+internal import Indexer
 
 /// The directory of a version.
 struct VersionFiles {
@@ -15,7 +16,7 @@ struct VersionFiles {
     for output in try catalog.outputs(of: version) {
       let name = catalog.layout.outputPath(version.name, ordinal: output.ordinal)
       guard Disk.size(of: name) != output.byteCount else { continue }
-      try Disk.link(catalog.path(of: .outputShard, output.digest), name)
+      try Disk.link(ArtifactStore(catalog).path(of: .outputShard, output.digest), name)
     }
     try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
     guard let digest = version.versionDigest else { return }

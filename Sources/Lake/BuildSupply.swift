@@ -3,9 +3,6 @@
 
 internal import Base
 internal import Catalog
-internal import Fetch
-internal import Foundation
-internal import Indexer
 internal import Synchronization
 
 /// Fetches the shards that a build still needs, while it is working.
@@ -13,20 +10,31 @@ final class BuildSupply: Sendable {
   private let catalog: LakeCatalog
   private let handoff: ShardHandoff
   private let isNeeded: Bool
-  private let progress: ProgressLine
   private let sync: SyncRun
   private let budget: Int?
 
-  init(_ catalog: LakeCatalog, _ planned: PlannedBuild, _ options: SyncOptions, _ progress: ProgressLine) {
+  /// Prepares to fetch what a plan still needs.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - planned: The build.
+  ///   - options: How to fetch; which shards is the plan's to say.
+  ///   - cancellation: Stops fetching; what arrived is kept.
+  ///   - report: Told what happened, on the fetcher's thread.
+  init(
+    _ catalog: LakeCatalog, _ planned: PlannedBuild, _ options: SyncOptions, cancellation: Cancellation,
+    report: @escaping @Sendable (SyncProgress) -> Void
+  ) {
+    var options = options
+    options.selection = planned.toFetch
     self.catalog = catalog
-    self.progress = progress
     handoff = planned.handoff
     isNeeded = !planned.toFetch.isEmpty
     budget = options.budget
     let handoff = planned.handoff
     let encoded = Mutex(planned.encoded[...])
     sync = SyncRun(
-      catalog, options,
+      catalog, options, cancellation: cancellation,
       makeRoom: {
         if let shard = encoded.withLock({ $0.popFirst() }) {
           try catalog.evict(shard)
@@ -42,13 +50,11 @@ final class BuildSupply: Sendable {
       },
       report: { event in
         switch event {
-        case .moved, .started, .transferring: break
         case .mended(let shard, _), .fetched(let shard, _): handoff.markReady(shard.id)
-        case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
-        case .failed(let shard, let error):
-          progress.note("\(shard.name): \(error)")
-          handoff.markLost(shard.id, error)
+        case .failed(let shard, let error): handoff.markLost(shard.id, error)
+        case .moved, .started, .transferring, .retrying: break
         }
+        report(event)
       })
   }
 

@@ -5,12 +5,12 @@ internal import Base
 internal import Foundation
 
 /// This build of tarn.
-enum Tool {
+package enum Tool {
   /// Semantic version; CHANGELOG.md says what changed.
-  static let version = "0.1.0"
+  package static let version = "0.1.0"
 
   /// Canonical JSON of the tool and the machine.
-  static var environment: String {
+  package static var environment: String {
     var facts: [String: JSONValue] = [
       "tool": .string("tarn \(version)"),
       "system": .string(ProcessInfo.processInfo.operatingSystemVersionString),
@@ -23,7 +23,7 @@ enum Tool {
 
   /// The most memory this process ever had, in bytes; nil when Linux does not
   /// say.
-  static var peakByteCount: Int? {
+  package static var peakByteCount: Int? {
     guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
     let line = text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
     return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 << 10 }

@@ -1,20 +1,28 @@
-// What `verify --repair` can make again: an output from its segments, a lock
-// file from the catalog. Both must come out as recorded (invariant 3).
+// What `verify --repair` can make again: an output from its segments or shards,
+// a lock file from the catalog. Both must come out as recorded (invariant 3).
 
+package import Logging
 package import Base
-package import Catalog
+internal import Catalog
+internal import Indexer
+internal import Tasks
 
 /// Makes damaged files of a sealed version again.
 package struct VersionRepair {
   private let catalog: LakeCatalog
   private let store: ArtifactStore
+  private let cancellation: Cancellation
+  private let logger: Logger
 
-  package init(_ catalog: LakeCatalog) {
+  package init(_ catalog: LakeCatalog, cancellation: Cancellation, logger: Logger) {
     self.catalog = catalog
-    store = ArtifactStore(catalog: catalog)
+    self.cancellation = cancellation
+    self.logger = logger
+    store = ArtifactStore(catalog)
   }
 
-  /// Merges an output again from its segments, where they are all in the lake.
+  /// Makes an output again from its segments, and those from shards, as far as
+  /// they are in the lake.
   ///
   /// - Parameter digest: Digest of the output.
   /// - Returns: Whether the output is back, under every name it has.
@@ -29,27 +37,24 @@ package struct VersionRepair {
   }
 
   private func rebuild(_ output: OutputShard, of version: IndexVersion) throws -> Bool {
-    let record = try catalog.trainedIndex(id: version.trainedIndexID)
-    guard let trainedDigest = record.digest else { return false }
-    var merge: [MergeInput] = []
-    for input in try catalog.inputs(of: version) where input.outputOrdinal == output.ordinal && !input.isHole {
-      guard let revision = input.revision,
-        let segment = try catalog.segment(
-          trained: trainedDigest, shard: revision.digest, badRows: version.badRowsPolicy,
-          formatVersion: segmentFormatVersion),
-        let path = try? store.verified(.segment, segment.digest)
-      else { return false }
-      merge.append(MergeInput(segment: try SegmentFile(path: path), firstRowID: input.firstID))
-    }
-    let trained = try TrainedIndexFile.read(catalog.path(of: .trainedIndex, trainedDigest), digest: trainedDigest)
+    let inputs = try catalog.inputs(of: version)
+    let terms = try catalog.terms(of: version)
+    let executor = OutputExecutor(
+      terms, shards: LakeShards(catalog, try catalog.source(id: version.sourceID), inputs: inputs),
+      segments: LakeSegments(catalog, trained: terms.trainedDigest, badRows: terms.badRows, verifies: true),
+      rowCount: output.rowCount, cancellation: cancellation, logger: logger)
     let working = try store.workingPath("repair-\(version.id)-\(output.ordinal).faiss")
-    let summary = try OutputShardMerge.write(
-      merge, trained: trained, trainedDigest: trainedDigest, to: working, temporaryPath: working + ".tmp")
+    let summary: OutputShardSummary
+    do {
+      summary = try executor.run(OutputTask(output.ordinal, of: inputs), to: working)
+    } catch let error as TarnError where error.code == .inputsMissing {
+      return false
+    }
     guard summary.digest == output.digest else {
       try Disk.remove(working)
       return false
     }
-    try store.adopt(working, as: .outputShard, summary.digest)
+    try store.put(working, as: .outputShard, summary.digest)
     for other in try catalog.versions() where other.state == .sealed {
       for named in try catalog.outputs(of: other) where named.digest == output.digest {
         try Disk.link(
@@ -58,18 +63,6 @@ package struct VersionRepair {
       }
     }
     return true
-  }
-
-  /// Whether the catalog says of a sealed version what its lock file says.
-  ///
-  /// - Parameter name: The version.
-  /// - Returns: Whether the lock file that the catalog gives has the version's
-  ///   digest.
-  /// - Throws: ``TarnError``.
-  package func bearsOut(_ name: VersionName) throws -> Bool {
-    let version = try catalog.version(name)
-    let record = try catalog.trainedIndex(id: version.trainedIndexID)
-    return ContentDigest.of(try VersionFiles(catalog: catalog).lockFile(of: version, record)) == version.versionDigest
   }
 
   /// Writes the lock file of a sealed version again.

@@ -2,21 +2,20 @@
 // bytes depend on the shard, the trained index and the bad-rows policy alone
 // (invariant 3).
 
-internal import Base
-internal import Catalog
+package import Base
 internal import Features
-internal import Logging
+package import Logging
 internal import Synchronization
 
 /// Encodes shards into segments.
 ///
 /// A shard is hashed on a thread of its own while it is encoded; nothing is
 /// written before its digest has been found right.
-struct ShardEncoder {
-  let trained: TrainedIndex
-  let trainedDigest: ContentDigest
-  let badRows: BadRowsPolicy
-  let normalisation: Normalisation
+package struct ShardEncoder: Sendable {
+  package let trained: TrainedIndex
+  package let trainedDigest: ContentDigest
+  private let badRows: BadRowsPolicy
+  private let normalisation: Normalisation
   private let engine: AssignmentEngine
   private let pool: WorkerPool
 
@@ -27,11 +26,11 @@ struct ShardEncoder {
   private static let stripRowCount = 256
 
   /// What a segment holds, and what it cost to wait for the digest.
-  struct Result {
-    let segment: SegmentSummary
-    let badRowCount: Int
+  package struct Result: Sendable {
+    package let segment: SegmentSummary
+    package let badRowCount: Int
     /// Time after the last row in which the shard was still being hashed.
-    let hashing: Duration
+    package let hashing: Duration
   }
 
   /// Prepares what files the rows: the assigner, or else the centroids.
@@ -45,7 +44,7 @@ struct ShardEncoder {
   ///   - pool: The threads.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``TarnError`` `.engine`.
-  init(
+  package init(
     _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation, rowCount: Int,
     pool: WorkerPool = .shared, logger: Logger
   ) throws {
@@ -70,7 +69,7 @@ struct ShardEncoder {
   /// - Throws: ``TarnError`` `.badFeatures` naming file, row and cause;
   ///   `.integrity` when the bytes are not those that were recorded, whatever
   ///   else is wrong with them.
-  func encode(_ shard: ShardReading, to path: String, report: (Int) throws -> Void) throws -> Result {
+  package func encode(_ shard: ShardReading, to path: String, report: (Int) throws -> Void) throws -> Result {
     let matrix = shard.file.matrix
     matrix.advise(.sequential)
     var assignments = [UInt32](repeating: SegmentWriter.skippedRow, count: matrix.rowCount)
@@ -96,7 +95,7 @@ struct ShardEncoder {
     let hashing = ContinuousClock.now - waiting
     let description = SegmentDescription(
       codec: trained.quantizer.codec, dimension: trained.dimension, nlist: trained.nlist, trainedIndex: trainedDigest,
-      shard: shard.revision.digest)
+      shard: shard.digest)
     let summary = try SegmentWriter.write(
       description, assignments: assignments, codes: codes, to: path, temporaryPath: path + ".tmp")
     return Result(segment: summary, badRowCount: badRowCount, hashing: hashing)
@@ -112,7 +111,7 @@ struct ShardEncoder {
     let (rows, base) =
       switch normalisation {
       case .refuse: (matrix, 0)
-      case .normalise: (unitRows(of: matrix, block, except: bad), block.lowerBound)
+      case .normalise: (matrix.unitRows(block, except: bad, pool: pool), block.lowerBound)
       }
     if let good {
       let winners = try engine.best(of: rows, listed: good.map { $0 - UInt32(base) })
@@ -172,23 +171,6 @@ struct ShardEncoder {
       throw TarnError(
         .badFeatures, "\(file.path): row \(row) has length \(Float(file.matrix.length(ofRow: row))), not 1",
         hint: "normalise the features, or train with --normalise")
-    }
-  }
-
-  /// A block's rows as float32, each divided by its length; bad ones as they are.
-  private func unitRows(of matrix: FeatureMatrix, _ block: Range<Int>, except bad: Set<Int>) -> FeatureMatrix {
-    let dimension = matrix.dimension
-    return unsafe FeatureMatrix(rowCount: block.count, dimension: dimension) { output in
-      nonisolated(unsafe) let output = unsafe output
-      forEachStrip(of: block) { strip in
-        let start = unsafe output + (strip.lowerBound - block.lowerBound) * dimension
-        unsafe matrix.widen(rows: strip, to: start)
-        for (index, (row, length)) in zip(strip, matrix.lengths(ofRows: strip)).enumerated() where !bad.contains(row) {
-          for j in (index * dimension)..<((index + 1) * dimension) {
-            unsafe start[j] = unsafe Float(Double(start[j]) / length)
-          }
-        }
-      }
     }
   }
 

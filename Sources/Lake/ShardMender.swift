@@ -11,6 +11,7 @@
 internal import Base
 package import Catalog
 internal import CCurl
+package import Fetch
 internal import Foundation
 internal import Glibc
 
@@ -26,18 +27,18 @@ package struct MendedChunks: Sendable, Equatable {
 package final class ShardMender {
   private let catalog: LakeCatalog
   private let configuration: FetchConfiguration
-  private let isCancelled: () -> Bool
+  private let cancellation: Cancellation
 
   /// Prepares a mender.
   ///
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - configuration: How to ask.
-  ///   - isCancelled: Asked now and then; true ends the work.
-  package init(_ catalog: LakeCatalog, configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) {
+  ///   - cancellation: Asked now and then.
+  package init(_ catalog: LakeCatalog, configuration: FetchConfiguration, cancellation: Cancellation) {
     self.catalog = catalog
     self.configuration = configuration
-    self.isCancelled = isCancelled
+    self.cancellation = cancellation
   }
 
   /// Makes a present shard whole again, and blocks until it is.
@@ -45,16 +46,16 @@ package final class ShardMender {
   /// - Parameter shard: A shard whose file is damaged, cut or too long.
   /// - Returns: What was fetched; nil when its chunks are not known, its file is
   ///   gone, or so much differs that fetching it whole is as cheap.
-  /// - Throws: ``TarnError`` when no mirror gave a chunk, `CancellationError`
-  ///   when it was stopped, ``TarnError``.
+  /// - Throws: ``TarnError`` when no mirror gave a chunk, `.interrupted`
+  ///   when it was stopped.
   package func mend(_ shard: Shard) throws -> MendedChunks? {
     guard shard.state == .present, let path = shard.path, let revision = shard.revision,
       let chunks = try catalog.chunks(of: revision)
     else { return nil }
     let file = catalog.layout.shards + "/" + path
     guard Disk.size(of: file) != nil else { return nil }
-    let damaged = try chunks.damaged(in: file, isCancelled: isCancelled)
-    if isCancelled() { throw CancellationError() }
+    let damaged = try chunks.damaged(in: file, isCancelled: { cancellation.isCancelled })
+    try cancellation.check()
     guard damaged.count <= max(1, chunks.count / 2) else { return nil }
     try patch(file, chunks, damaged, shard)
     guard try Disk.digest(of: file) == revision.digest else {
@@ -71,7 +72,8 @@ package final class ShardMender {
     let descriptor = unsafe open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
     guard descriptor >= 0 else { throw Disk.systemError("open", file) }
     defer { close(descriptor) }
-    let reader = try RangeReader(configuration: configuration, isCancelled: isCancelled)
+    let reader = try RangeReader(
+      configuration: configuration, isCancelled: { [cancellation] in cancellation.isCancelled })
     let mirrors = try catalog.locations(of: shard.id).filter { $0.state != .absent }
       .map { FetchMirror(id: $0.mirrorID, url: $0.url) }
     for chunk in damaged {
@@ -112,7 +114,7 @@ package final class ShardMender {
         if unsafe chunks.isRight(bytes.span.bytes, chunk: chunk) { return bytes }
         last = TarnError(.integrity, "\(WebAddress.redacted(mirror.url)): other bytes than this revision's")
       } catch {
-        if error.code == .interrupted { throw CancellationError() }
+        if error.code == .interrupted { throw error }
         last = TarnError(error.code, "\(WebAddress.redacted(mirror.url)): \(error.message)", hint: error.hint)
       }
     }

@@ -9,6 +9,7 @@ package import Base
 package import Catalog
 internal import Features
 internal import Foundation
+internal import Indexer
 
 /// What to evaluate.
 package struct EvaluationOptions: Sendable {
@@ -46,6 +47,7 @@ package struct EvaluationRun {
   private let store: ArtifactStore
   private let queries: FeatureFile
   private let queriesDigest: ContentDigest
+  private let cancellation: Cancellation
   private let report: (EvaluationProgress) -> Void
 
   /// Opens the queries.
@@ -53,11 +55,13 @@ package struct EvaluationRun {
   /// - Parameters:
   ///   - catalog: A lake, open for writing: results are recorded.
   ///   - options: What to evaluate.
+  ///   - cancellation: Asked often; what is recorded stays.
   ///   - report: Told of progress, on the calling thread.
   /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
   ///   `.badFeatures` for queries that are NaN, infinite or zero.
   package init(
-    _ catalog: LakeCatalog, _ options: EvaluationOptions, report: @escaping (EvaluationProgress) -> Void
+    _ catalog: LakeCatalog, _ options: EvaluationOptions, cancellation: Cancellation,
+    report: @escaping (EvaluationProgress) -> Void
   ) throws {
     guard (1...1024).contains(options.k) else { throw TarnError(.usage, "k is \(options.k), not in 1...1024") }
     guard let least = options.nprobes.min(), least >= 1 else {
@@ -69,8 +73,9 @@ package struct EvaluationRun {
     queriesDigest = try Disk.digest(of: options.queries)
     self.catalog = catalog
     self.options = options
+    self.cancellation = cancellation
     self.report = report
-    store = ArtifactStore(catalog: catalog)
+    store = ArtifactStore(catalog)
   }
 
   /// Depths at which recall is measured, ascending.
@@ -84,12 +89,13 @@ package struct EvaluationRun {
   ///   computed and a shard is not in the lake, `.usage` when the queries are
   ///   of another dimension; ``TarnError``.
   package func run(_ name: VersionName) throws -> Evaluation {
+    cancellation.listen()
     let version = try catalog.version(name)
     guard version.state == .sealed || version.state == .revoked else {
       throw TarnError(
         .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
     }
-    let paths = try catalog.outputs(of: version).map { catalog.path(of: .outputShard, $0.digest) }
+    let paths = try catalog.outputs(of: version).map { ArtifactStore(catalog).path(of: .outputShard, $0.digest) }
     let searcher = try VersionSearcher(outputShards: paths)
     guard queries.dimension == searcher.dimension else {
       throw TarnError(
@@ -105,10 +111,11 @@ package struct EvaluationRun {
     let floats = queries.matrix.floats(rows: 0..<queries.rowCount)
     var points: [EvaluationPoint] = []
     for nprobe in nprobes {
+      try cancellation.check()
       report(.searching(nprobe: nprobe))
       let started = ContinuousClock.now
       let found = try searcher.search(floats, k: options.k, nprobe: nprobe, threads: options.threads)
-      let seconds = max((ContinuousClock.now - started).inSeconds, 1e-9)
+      let seconds = max((ContinuousClock.now - started).seconds, 1e-9)
       points.append(measure.point(nprobe: nprobe, found, depths: Self.depths(upTo: options.k), seconds: seconds))
     }
     return try catalog.recordEvaluation(
@@ -151,9 +158,11 @@ package struct EvaluationRun {
     var rowsDone = 0
     for input in inputs {
       guard let path = input.path, let revision = input.revision else { continue }
-      let file = try ShardReader(catalog: catalog).open(path, revision: revision, source: source)
+      try cancellation.check()
+      let file = try source.pinned(path, revision, in: catalog).open()
       file.matrix.advise(.sequential)
-      try add(file, firstID: input.firstID, to: &truth, normalisation) {
+      try truth.add(file.matrix, firstID: input.firstID, normalisation) {
+        try cancellation.check()
         report(.exact(rowsDone: rowsDone + $0, rows: rows))
       }
       rowsDone += input.rowCount
@@ -161,47 +170,9 @@ package struct EvaluationRun {
     let working = try store.workingPath("exact-\(key.prefix(16))")
     let digest = try truth.save(as: working, inputs: key)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.adopt(working, as: .nearestImages, digest)
+    try store.put(working, as: .nearestImages, digest)
     try catalog.recordNearestImages(of: key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
     return (truth, digest)
-  }
-
-  /// Adds the good rows of a shard, as the version has them.
-  private func add(
-    _ file: FeatureFile, firstID: RowID, to truth: inout ExactNeighbors, _ normalisation: Normalisation,
-    progress: (Int) -> Void
-  ) throws {
-    let block = 65_536
-    // A sealed version left bad rows out or had none.
-    var bad = file.matrix.badRows().map(\.row)[...]
-    for first in stride(from: 0, to: file.rowCount, by: block) {
-      let end = min(first + block, file.rowCount)
-      var start = first
-      while start < end {
-        let next = bad.first.map { min($0, end) } ?? end
-        if start < next {
-          switch normalisation {
-          case .refuse: try truth.add(file.matrix, rows: start..<next, firstID: firstID)
-          case .normalise:
-            try truth.add(unitRows(file.matrix, start..<next), firstID: firstID + RowID(start))
-          }
-        }
-        if let row = bad.first, row < end { bad = bad.dropFirst() }
-        start = next + 1
-      }
-      progress(end)
-    }
-  }
-
-  private func unitRows(_ matrix: FeatureMatrix, _ rows: Range<Int>) -> FeatureMatrix {
-    var floats = matrix.floats(rows: rows)
-    for (index, row) in rows.enumerated() {
-      let length = matrix.length(ofRow: row)
-      for j in (index * matrix.dimension)..<((index + 1) * matrix.dimension) {
-        floats[j] = Float(Double(floats[j]) / length)
-      }
-    }
-    return FeatureMatrix(floats, dimension: matrix.dimension)
   }
 
   // MARK: Where the true neighbours are
@@ -210,6 +181,7 @@ package struct EvaluationRun {
     var filing = Filing(wanted: truth.ids)
     var trained: TrainedIndex?
     for (number, path) in paths.enumerated() {
+      try cancellation.check()
       report(.locating(output: number, of: paths.count))
       let output = try OutputShardFile(path: path, sharing: trained)
       trained = output.trained
@@ -217,9 +189,4 @@ package struct EvaluationRun {
     }
     return filing
   }
-}
-
-extension Duration {
-  /// The duration in seconds.
-  fileprivate var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

@@ -9,6 +9,7 @@
 package import Base
 package import Catalog
 internal import Features
+package import Fetch
 internal import Foundation
 internal import Synchronization
 
@@ -73,6 +74,7 @@ package enum Room: Sendable {
 package final class SyncRun: Sendable {
   private let catalog: LakeCatalog
   private let options: SyncOptions
+  private let cancellation: Cancellation
   private let fetcher: Fetcher
   private let report: @Sendable (SyncProgress) -> Void
   private let makeRoom: @Sendable () throws -> Room
@@ -94,7 +96,6 @@ package final class SyncRun: Sendable {
     var outgrowths: [Int64: Int] = [:]
     /// Shards whose bytes were here, whole, when they were asked for.
     var wholeBefore: Set<Int64> = []
-    var isCancelled = false
     var summary = SyncSummary()
     /// The first error of the catalog itself; it ends the run.
     var failure: (any Error)?
@@ -105,12 +106,15 @@ package final class SyncRun: Sendable {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - options: What to sync.
+  ///   - cancellation: Stops the run; what arrived is kept.
   ///   - makeRoom: Asked, on the fetcher's thread, when the budget is full.
   ///   - report: Told of progress, on the fetcher's thread.
   package init(
-    _ catalog: LakeCatalog, _ options: SyncOptions, makeRoom: @escaping @Sendable () throws -> Room = { .never },
+    _ catalog: LakeCatalog, _ options: SyncOptions, cancellation: Cancellation,
+    makeRoom: @escaping @Sendable () throws -> Room = { .never },
     report: @escaping @Sendable (SyncProgress) -> Void
   ) {
+    self.cancellation = cancellation
     self.catalog = catalog
     self.options = options
     self.report = report
@@ -119,10 +123,7 @@ package final class SyncRun: Sendable {
   }
 
   /// Stops the run from any thread; what arrived is kept.
-  package func cancel() {
-    state.withLock { $0.isCancelled = true }
-    fetcher.cancel()
-  }
+  package func cancel() { fetcher.cancel() }
 
   /// Looks for room again, from any thread.
   package func wake() { fetcher.wake() }
@@ -130,11 +131,16 @@ package final class SyncRun: Sendable {
   /// Fetches what is missing.
   ///
   /// - Returns: What was done; failures of shards are in it and not thrown.
-  /// - Throws: ``TarnError``; `CancellationError` when it was stopped.
+  /// - Throws: ``TarnError``; `.interrupted` when it was stopped.
   package func run() async throws -> SyncSummary {
-    try plan()
-    try mendDrifted()
-    try requireSizes()
+    let registration = cancellation.whenCancelled { [fetcher] in fetcher.cancel() }
+    defer { withExtendedLifetime(registration) {} }
+    // Both read the disk, and mending asks mirrors: off the cooperative pool.
+    try await ThreadedWork("tarn-plan") { [self] in
+      try plan()
+      try mendDrifted()
+      try requireSizes()
+    }.value()
     do {
       try await fetcher.run(
         pulling: { [self] in try nextRequest() },
@@ -148,7 +154,7 @@ package final class SyncRun: Sendable {
         })
     } catch {
       // What stopped the run, not that it was stopped.
-      throw state.withLock { $0.failure } ?? error
+      throw state.withLock { $0.failure } ?? (error is CancellationError ? TarnError.interrupted : error)
     }
     if let failure = state.withLock({ $0.failure }) { throw failure }
     return state.withLock { $0.summary }
@@ -180,8 +186,7 @@ package final class SyncRun: Sendable {
   /// Mends shards that were cut or grew on the disk by their chunks; those that
   /// cannot be are fetched whole.
   private func mendDrifted() throws {
-    let mender = ShardMender(
-      catalog, configuration: options.fetch, isCancelled: { [self] in state.withLock { $0.isCancelled } })
+    let mender = ShardMender(catalog, configuration: options.fetch, cancellation: cancellation)
     for shard in state.withLock({ $0.drifted }) {
       do {
         guard let mended = try mender.mend(shard) else {

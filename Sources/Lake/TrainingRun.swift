@@ -8,6 +8,7 @@ internal import Base
 package import Catalog
 internal import Features
 internal import Foundation
+package import Indexer
 package import Logging
 
 /// What to train.
@@ -64,6 +65,7 @@ package struct TrainingRun {
   let catalog: LakeCatalog
   let options: TrainingOptions
   let logger: Logger
+  let cancellation: Cancellation
   let report: (TrainingProgress) -> Void
 
   /// Prepares a training.
@@ -72,14 +74,16 @@ package struct TrainingRun {
   ///   - catalog: A lake, open for writing.
   ///   - options: What to train.
   ///   - logger: Gets warnings.
+  ///   - cancellation: Asked between steps; what is done is kept.
   ///   - report: Told of progress, on the calling thread.
   package init(
-    _ catalog: LakeCatalog, _ options: TrainingOptions, logger: Logger,
+    _ catalog: LakeCatalog, _ options: TrainingOptions, logger: Logger, cancellation: Cancellation,
     report: @escaping (TrainingProgress) -> Void
   ) {
     self.catalog = catalog
     self.options = options
     self.logger = logger
+    self.cancellation = cancellation
     self.report = report
   }
 
@@ -95,6 +99,7 @@ package struct TrainingRun {
   /// - Returns: The trained index, ready, and whether this run made it.
   /// - Throws: ``TarnError``; what is done is kept.
   package func run() throws -> (trained: TrainedIndexRecord, isNew: Bool) {
+    cancellation.listen()
     try LakeCatalog.validate(name: options.name, of: "trained index")
     guard options.nlist >= 1 else { throw TarnError(.usage, "--nlist is \(options.nlist); it is at least 1") }
     guard options.iterations >= 1 else {
@@ -115,13 +120,13 @@ package struct TrainingRun {
     let trained = try catalog.planTraining(definition(images, captions, sample))
     guard let digest = trained.digest else { return (try trainOrGiveUp(trained, images, captions, sample), true) }
     do {
-      _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
+      _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
       return (trained, false)
     } catch let error as TarnError where error.code == .inputsMissing || error.code == .integrity {
       // The same inputs give the same bytes: what was lost can be made again.
       logger.warning("\(error.message); training it again")
       let again = try train(trained, images, captions, sample)
-      _ = try ArtifactStore(catalog: catalog).verified(.trainedIndex, digest)
+      _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
       return (again, false)
     }
   }
@@ -230,15 +235,16 @@ package struct TrainingRun {
 
     var ranges = try RangeTrainer(codec: options.codec, dimension: trained.dimension, statistic: options.ranges)
     for first in stride(from: 0, to: imageRows.matrix.rowCount, by: 8192) {
+      try cancellation.check()
       let block = imageRows.matrix.floats(rows: first..<min(first + 8192, imageRows.matrix.rowCount))
       ranges.add(block.span)
     }
     let index = try TrainedIndex(
       centroids: router ?? centroids, assigner: router == nil ? nil : centroids, quantizer: ranges.finish())
-    let store = ArtifactStore(catalog: catalog)
+    let store = ArtifactStore(catalog)
     let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
     let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")
-    try store.adopt(working, as: .trainedIndex, digest)
+    try store.put(working, as: .trainedIndex, digest)
     try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
     try? FileManager.default.removeItem(atPath: scratch)
     return try catalog.trainedIndex(named: trained.name)
@@ -265,7 +271,8 @@ package struct TrainingRun {
       dimension: input.source.dimension, normalisation: options.normalisation)
     for (index, entry) in input.shards.enumerated() {
       guard let shardPath = entry.shard.path else { continue }
-      let file = try ShardReader(catalog: catalog).open(shardPath, revision: entry.revision, source: input.source)
+      try cancellation.check()
+      let file = try input.source.pinned(shardPath, entry.revision, in: catalog).open()
       try writer.append(sample.rows[index], of: file)
       report(.gathering(done: index + 1, total: input.shards.count))
     }
@@ -282,13 +289,14 @@ package struct TrainingRun {
         "format": .integer(1), "images": .string(images.digest.hex), "captions": .string(captions.digest.hex),
       ]).text)
     let search = try NearestImages(images: images.matrix, captions: captions.matrix, inputs: inputs, logger: logger)
-    let store = ArtifactStore(catalog: catalog)
+    let store = ArtifactStore(catalog)
     if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.nearestImages, known) {
       return try search.load(file).images
     }
     var state = try resumed(path, search.initialState) { try search.load(path) }
     var saved = ContinuousClock.now
     try search.run(&state) { state in
+      try cancellation.check()
       report(.nearestImages(tile: state.nextTile, of: search.tileCount))
       guard ContinuousClock.now - saved > .seconds(30) else { return }
       try search.save(state, as: path)
@@ -297,7 +305,7 @@ package struct TrainingRun {
     let working = try store.workingPath("nearest-\(inputs.prefix(16))")
     let digest = try search.save(state, as: working)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.adopt(working, as: .nearestImages, digest)
+    try store.put(working, as: .nearestImages, digest)
     try catalog.recordNearestImages(of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
     return state.images
   }
@@ -311,6 +319,7 @@ package struct TrainingRun {
       seed: UInt64(bitPattern: options.seed), inputs: inputs, logger: logger)
     var state = try resumed(path, kmeans.initialState()) { try kmeans.load(path) }
     while state.iteration < options.iterations {
+      try cancellation.check()
       try kmeans.step(&state)
       try kmeans.save(state, as: path)
       guard let last = state.history.last else { continue }

@@ -4,6 +4,7 @@
 internal import Base
 internal import Catalog
 internal import Features
+internal import Indexer
 
 /// Plans the inputs of a version.
 ///

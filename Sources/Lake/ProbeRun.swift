@@ -3,6 +3,7 @@
 
 package import Base
 package import Catalog
+package import Fetch
 internal import Foundation
 internal import Synchronization
 
@@ -21,6 +22,7 @@ package final class ProbeRun: Sendable {
   private let source: Source
   private let ordinals: OrdinalSet?
   private let prober: Prober
+  private let cancellation: Cancellation
   private let report: @Sendable (_ done: Int, _ total: Int) -> Void
   private let state = Mutex(State())
 
@@ -42,25 +44,25 @@ package final class ProbeRun: Sendable {
   ///   - ordinals: Which of its shards; nil for all.
   ///   - concurrency: Questions under way at a time.
   ///   - configuration: How to ask.
+  ///   - cancellation: Stops asking; what was heard is kept.
   ///   - report: Told of progress, on the prober's thread.
   package init(
     _ catalog: LakeCatalog, _ source: Source, ordinals: OrdinalSet?, concurrency: Int,
-    configuration: FetchConfiguration, report: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
+    configuration: FetchConfiguration, cancellation: Cancellation,
+    report: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
   ) {
     self.catalog = catalog
     self.source = source
     self.ordinals = ordinals
     self.report = report
+    self.cancellation = cancellation
     prober = Prober(concurrency: concurrency, configuration: configuration)
   }
-
-  /// Stops asking, from any thread; what was heard is kept.
-  package func cancel() { prober.cancel() }
 
   /// Asks, and records the answers.
   ///
   /// - Returns: How many there were; coverage is the catalog's to tell.
-  /// - Throws: ``TarnError``; `CancellationError` when it was stopped.
+  /// - Throws: ``TarnError``; `.interrupted` when it was stopped.
   package func run() async throws -> ProbeSummary {
     let targets = try catalog.shards(of: source, ordinals: ordinals).flatMap { shard in
       try catalog.locations(of: shard.id).map {
@@ -69,12 +71,14 @@ package final class ProbeRun: Sendable {
           expectedByteCount: shard.expectedByteCount)
       }
     }
+    let registration = cancellation.whenCancelled { [prober] in prober.cancel() }
+    defer { withExtendedLifetime(registration) {} }
     let result: Result<Void, any Error>
     do {
       try await prober.run(targets) { [self] finding in take(finding, of: targets.count) }
       result = .success(())
     } catch {
-      result = .failure(error)
+      result = .failure(error is CancellationError ? TarnError.interrupted : error)
     }
     if let failure = state.withLock({ $0.failure }) { throw failure }
     try write()

@@ -1,16 +1,14 @@
 // How this tool fetches: its name, its credentials, and limits as people set them.
 
-internal import ArgumentParser
 internal import Base
 internal import Catalog
-internal import Features
 internal import Fetch
 internal import Foundation
 internal import Synchronization
 
 extension FetchConfiguration {
   /// The defaults, under this tool's name and with the environment's credentials.
-  static var ofTool: FetchConfiguration {
+  package static var ofTool: FetchConfiguration {
     var configuration = FetchConfiguration()
     configuration.userAgent = "tarn/\(Tool.version)"
     let environment = ProcessInfo.processInfo.environment
@@ -19,17 +17,13 @@ extension FetchConfiguration {
       ["SSL_CERT_FILE", "CURL_CA_BUNDLE"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
     let credentials = Credentials(environment: environment)
     configuration.headers = credentials.headers(for:)
-    configuration.inspect = { path, expected in
-      try FeatureFile.rowCount(
-        of: path, as: expected.format, dimension: expected.dimension, elementType: expected.elementType)
-    }
     configuration.s3 = S3Settings(environment: environment)
     return configuration
   }
 
   /// Follows the lake's own limit (`tarn limit`), which counts before what this
   /// command was started with.
-  mutating func followLimit(of catalog: LakeCatalog) {
+  package mutating func followLimit(of catalog: LakeCatalog) {
     let known = Mutex<(readAt: ContinuousClock.Instant, table: RateTimetable?)?>(nil)
     liveBandwidth = {
       known.withLock { known in
@@ -37,7 +31,7 @@ extension FetchConfiguration {
         if let known, now - known.readAt < .seconds(1) { return known.table }
         // A catalog that cannot be read now is no reason to change the rate.
         let text = (try? catalog.setting(.bwlimit)) ?? nil
-        let table = text.flatMap { RateTimetable(argument: $0) }
+        let table = text.flatMap { RateTimetable(text: $0) }
         known = (now, table)
         return table
       }
@@ -45,8 +39,9 @@ extension FetchConfiguration {
   }
 }
 
-extension RateTimetable: ExpressibleByArgument {
-  package init?(argument: String) {
-    self.init(parsing: argument) { ByteSize(argument: $0)?.byteCount }
+extension RateTimetable {
+  /// Reads a rate or a timetable as people write it; nil for what is none.
+  package init?(text: String) {
+    self.init(parsing: text) { ByteSize(parsing: $0)?.byteCount }
   }
 }

@@ -12,6 +12,7 @@ package import Base
 package import Catalog
 internal import Foundation
 package import Logging
+package import Tasks
 
 /// What to build.
 package struct BuildOptions: Sendable {
@@ -71,14 +72,6 @@ package struct PlannedBuild: Sendable {
   package var isSealed: Bool { version.state == .sealed }
 }
 
-/// Where the time of a build went.
-package struct BuildTimes: Sendable {
-  package var waiting: Duration = .zero
-  package var hashing: Duration = .zero
-  package var encoding: Duration = .zero
-  package var merging: Duration = .zero
-}
-
 /// Builds an index version.
 ///
 /// Sendable: everything in it is, and one run works on one thread.
@@ -87,7 +80,7 @@ package struct BuildRun: Sendable {
   private let options: BuildOptions
   private let logger: Logger
   private let report: @Sendable (BuildProgress) -> Void
-  private let isCancelled: @Sendable () -> Bool
+  private let cancellation: Cancellation
   private let store: ArtifactStore
 
   /// Prepares a build.
@@ -96,18 +89,43 @@ package struct BuildRun: Sendable {
   ///   - catalog: A lake, open for writing.
   ///   - options: What to build.
   ///   - logger: Gets warnings.
-  ///   - isCancelled: Asked often; true abandons the current step.
+  ///   - cancellation: Asked often; abandons the current step.
   ///   - report: Told of progress, on the building thread.
   package init(
-    _ catalog: LakeCatalog, _ options: BuildOptions, logger: Logger,
-    isCancelled: @escaping @Sendable () -> Bool = { false }, report: @escaping @Sendable (BuildProgress) -> Void
+    _ catalog: LakeCatalog, _ options: BuildOptions, logger: Logger, cancellation: Cancellation,
+    report: @escaping @Sendable (BuildProgress) -> Void
   ) {
     self.catalog = catalog
-    self.isCancelled = isCancelled
+    self.cancellation = cancellation
     self.options = options
     self.logger = logger
     self.report = report
-    store = ArtifactStore(catalog: catalog)
+    store = ArtifactStore(catalog)
+  }
+
+  /// Plans, fetches what is not here, and builds, all at once.
+  ///
+  /// - Parameters:
+  ///   - fetch: How to fetch; the plan says which shards.
+  ///   - follow: Told what the fetcher does, on its thread.
+  /// - Returns: The version, sealed; whether this run made it; where the time
+  ///   went.
+  /// - Throws: ``TarnError``; what is done is kept.
+  package func run(
+    fetching fetch: SyncOptions, follow: @escaping @Sendable (SyncProgress) -> Void
+  ) async throws -> (version: IndexVersion, isNew: Bool, times: OutputTimes) {
+    cancellation.listen()
+    let planned = try await ThreadedWork("tarn-plan") { try prepare() }.value()
+    let supply = BuildSupply(catalog, planned, fetch, cancellation: cancellation, report: follow)
+    async let fetching: Void = supply.run()
+    let work = ThreadedWork("tarn-build") {
+      // A build that ends leaves nothing to fetch for.
+      defer { supply.cancel() }
+      return try run(planned, onRelease: supply.wake)
+    }
+    await fetching
+    let times = try await work.value()
+    return (try catalog.version(planned.version.name), !planned.isSealed, times)
   }
 
   /// Plans the version, or finds the one that was planned or sealed before.
@@ -134,7 +152,8 @@ package struct BuildRun: Sendable {
     }
     let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(of: source, trained: digest)
     let version = try catalog.planVersion(plan(record, digest, source, inputs))
-    let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest)
+    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest, among: shards)
     let toFetch = wanted.filter { $0.path == nil }
     let wantedIDs = Set(wanted.map(\.id))
     let recorded = try catalog.inputs(of: version)
@@ -143,18 +162,20 @@ package struct BuildRun: Sendable {
     return PlannedBuild(
       version: version, toFetch: toFetch,
       handoff: ShardHandoff(shardIDs: wanted.map(\.id), ready: Set(wanted.filter { $0.path != nil }.map(\.id))),
-      encoded: try encoded.map { try catalog.shard(id: $0.shardID) },
+      encoded: encoded.compactMap { shards[$0.shardID] },
       inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }), record: record,
       trainedDigest: digest, source: source)
   }
 
   /// Shards of unfinished outputs that have no segment yet.
-  private func shardsToEncode(of version: IndexVersion, trained: ContentDigest) throws -> [Shard] {
+  private func shardsToEncode(
+    of version: IndexVersion, trained: ContentDigest, among shards: [Int64: Shard]
+  ) throws -> [Shard] {
+    let segments = LakeSegments(catalog, trained: trained, badRows: options.badRows)
     let done = Set(try catalog.outputs(of: version).map(\.ordinal))
     return try catalog.inputs(of: version).compactMap { input in
-      guard !input.isHole, !done.contains(input.outputOrdinal) else { return nil }
-      let shard = try catalog.shard(id: input.shardID)
-      if let revision = input.revision ?? shard.revision, try segment(trained, revision.digest) != nil {
+      guard !input.isHole, !done.contains(input.outputOrdinal), let shard = shards[input.shardID] else { return nil }
+      if let revision = input.revision ?? shard.revision, try segments.segment(ofShard: revision.digest) != nil {
         // Another version encoded these bytes since the plan was made.
         try catalog.bind(input, of: version, to: revision)
         return nil
@@ -172,22 +193,23 @@ package struct BuildRun: Sendable {
   /// - Throws: ``TarnError``, what the handoff was failed
   ///   with; what is done is kept.
   @discardableResult
-  package func run(_ planned: PlannedBuild, onRelease: @Sendable () -> Void = {}) throws -> BuildTimes {
+  package func run(_ planned: PlannedBuild, onRelease: @Sendable () -> Void = {}) throws -> OutputTimes {
     let version = planned.version
     guard !planned.isSealed else {
       try VersionFiles(catalog: catalog).restoreNames(of: version)
-      return BuildTimes()
+      return OutputTimes()
     }
-    var times = BuildTimes()
-    let digest = planned.trainedDigest
-    let trained = try TrainedIndexFile.read(catalog.path(of: .trainedIndex, digest), digest: digest)
-    var encoder: ShardEncoder?
+    let inputs = try catalog.inputs(of: version)
     var outputs = OutputsToMerge(
-      inputs: try catalog.inputs(of: version), done: Set(try catalog.outputs(of: version).map(\.ordinal)),
-      toEncode: planned.inputsToEncode)
-    for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, trained, digest, &times) }
+      inputs: inputs, done: Set(try catalog.outputs(of: version).map(\.ordinal)), toEncode: planned.inputsToEncode)
+    let terms = try catalog.terms(of: version)
+    let executor = OutputExecutor(
+      terms, shards: LakeShards(catalog, planned.source, inputs: inputs),
+      segments: LakeSegments(catalog, trained: terms.trainedDigest, badRows: terms.badRows),
+      rowCount: outputs.rowCount - outputs.rowsDone, cancellation: cancellation, logger: logger)
+    for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, executor) }
     while let item = try planned.handoff.next() {
-      try checkCancelled()
+      try cancellation.check()
       let input: VersionInput
       switch item {
       case .lost(let id, let error):
@@ -196,30 +218,31 @@ package struct BuildRun: Sendable {
         try catalog.leaveOut(input, of: version)
       case .ready(let id):
         input = planned.input(id)
-        let made =
-          try encoder
-          ?? ShardEncoder(
-            trained, digest: digest, badRows: version.badRowsPolicy,
-            normalisation: planned.record.specification().normalisation,
-            rowCount: outputs.rowCount - outputs.rowsDone, logger: logger)
-        encoder = made
-        try encode(input, of: version, planned.source, made, &times) {
-          report(.encoding(shard: input.shardName, rowsDone: outputs.rowsDone + $0, rows: outputs.rowCount))
+        let (rowsDone, rows) = (outputs.rowsDone, outputs.rowCount)
+        try executor.encode(bound(input, of: version, planned.source)) { progress in
+          guard case .encoding(let input, let done) = progress else { return }
+          report(.encoding(shard: input.name, rowsDone: rowsDone + done, rows: rows))
         }
         planned.handoff.release(id)
         onRelease()
       }
       outputs.finish(input)
-      for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, trained, digest, &times) }
+      for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, executor) }
     }
-    times.waiting = planned.handoff.waitedTime
     try seal(version, planned.record, verified: outputs.merged)
+    var times = executor.times
+    times.waiting = planned.handoff.waitedTime
     return times
   }
 
-  private func checkCancelled() throws {
-    guard isCancelled() else { return }
-    throw TarnError(.interrupted, "interrupted", hint: "run the same command again to continue")
+  /// An input bound to the bytes that its shard has now.
+  private func bound(_ input: VersionInput, of version: IndexVersion, _ source: Source) throws -> OutputTask.Input {
+    let shard = try catalog.shard(id: input.shardID)
+    guard shard.path != nil, let revision = shard.revision else { throw source.missing([shard.name], of: 1) }
+    try catalog.bind(input, of: version, to: revision)
+    return OutputTask.Input(
+      ordinal: input.ordinal, name: input.shardName, digest: revision.digest, firstID: input.firstID,
+      rowCount: input.rowCount)
   }
 
   private func plan(
@@ -236,86 +259,23 @@ package struct BuildRun: Sendable {
       environment: options.environment, inputs: inputs)
   }
 
-  private func segment(_ trained: ContentDigest, _ shard: ContentDigest) throws -> SegmentRecord? {
-    let known = try catalog.segment(
-      trained: trained, shard: shard, badRows: options.badRows, formatVersion: segmentFormatVersion)
-    guard let known, let artifact = try catalog.artifact(known.digest),
-      Disk.size(of: catalog.path(of: .segment, known.digest)) == artifact.byteCount
-    else { return nil }
-    return known
-  }
-
-  /// Encodes a shard that is in the lake, and records its segment.
-  private func encode(
-    _ input: VersionInput, of version: IndexVersion, _ source: Source, _ encoder: ShardEncoder,
-    _ times: inout BuildTimes, report: (Int) -> Void
-  ) throws {
-    let shard = try catalog.shard(id: input.shardID)
-    guard let path = shard.path, let revision = shard.revision else { throw source.missing([shard.name], of: 1) }
-    try catalog.bind(input, of: version, to: revision)
-    let trained = encoder.trainedDigest
-    // A shard may have the bytes of one that was encoded before.
-    guard try segment(trained, revision.digest) == nil else { return }
-    let reading = try ShardReader(catalog: catalog).begin(path, revision: revision, source: source)
-    let working = try store.workingPath("segment-\(revision.digest.prefix(16))-\(trained.prefix(16))")
-    let result = try times.measure(\.encoding) {
-      try encoder.encode(reading, to: working) { rows in
-        try checkCancelled()
-        report(rows)
-      }
-    }
-    times.encoding -= result.hashing
-    times.hashing += result.hashing
-    try store.adopt(working, as: .segment, result.segment.digest)
-    try catalog.recordSegment(
-      SegmentRecord(
-        trainedDigest: trained, shardDigest: revision.digest, badRowsPolicy: version.badRowsPolicy,
-        formatVersion: segmentFormatVersion, digest: result.segment.digest, rowCount: result.segment.rowCount,
-        badRowCount: result.badRowCount), byteCount: result.segment.byteCount)
-  }
-
-  /// Merges an output whose segments are all there.
-  private func merge(
-    _ ordinal: Int, of outputCount: Int, _ version: IndexVersion, _ trained: TrainedIndex, _ digest: ContentDigest,
-    _ times: inout BuildTimes
-  ) throws {
+  /// Merges an output whose segments are all there, and records it.
+  private func merge(_ ordinal: Int, of count: Int, _ version: IndexVersion, _ executor: OutputExecutor) throws {
     // Read again: shards that were fetched meanwhile have been bound, lost ones are holes.
-    let members = try catalog.inputs(of: version).filter { $0.outputOrdinal == ordinal }
-    let segments = try members.filter { !$0.isHole }.map { input in
-      guard let revision = input.revision, let known = try segment(digest, revision.digest) else {
-        throw TarnError(
-          .integrity, "the segment of \(input.shardName) is gone since this build began",
-          hint: "run the same command again to make it anew")
-      }
-      return MergeInput(
-        segment: try SegmentFile(path: catalog.path(of: .segment, known.digest)), firstRowID: input.firstID)
-    }
-    report(.merging(output: ordinal, of: outputCount))
-    let byteCount = try times.measure(\.merging) {
-      try mergeOutput(ordinal, of: version, members, segments, trained, digest)
-    }
-    report(.finished(output: ordinal, of: outputCount, byteCount: byteCount))
-  }
-
-  private func mergeOutput(
-    _ ordinal: Int, of version: IndexVersion, _ members: [VersionInput], _ merge: [MergeInput],
-    _ trained: TrainedIndex, _ digest: ContentDigest
-  ) throws -> Int {
-    guard let first = members.first, let last = members.last else {
+    let inputs = try catalog.inputs(of: version)
+    let task = OutputTask(ordinal, of: inputs)
+    guard let first = task.inputs.first, let last = task.inputs.last else {
       preconditionFailure("an output of a plan has inputs")
     }
     let working = try store.workingPath("output-\(version.id)-\(ordinal).faiss")
-    let summary = try OutputShardMerge.write(
-      merge, trained: trained, trainedDigest: digest, to: working, temporaryPath: working + ".tmp",
-      checkpoint: checkCancelled)
-    try OutputShardFile.verify(working, trained: trained, summary: summary, idsIn: merge.map(\.ids))
-    try store.adopt(working, as: .outputShard, summary.digest)
+    let summary = try executor.merge(task, to: working) { _ in report(.merging(output: ordinal, of: count)) }
+    try store.put(working, as: .outputShard, summary.digest)
     try catalog.recordOutput(
       OutputShard(
         ordinal: ordinal, digest: summary.digest, firstInput: first.ordinal, lastInput: last.ordinal,
         firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: summary.rowCount,
         byteCount: summary.byteCount, listsDigest: summary.listDigests.root), of: version)
-    return summary.byteCount
+    report(.finished(output: ordinal, of: count, byteCount: summary.byteCount))
   }
 
   /// Seals the version once every output was read back and its lock file is
@@ -375,16 +335,5 @@ extension PlannedBuild {
       preconditionFailure("the handoff has a shard that the version has not")
     }
     return input
-  }
-}
-
-extension BuildTimes {
-  /// Adds the time that a step takes.
-  fileprivate mutating func measure<Value>(
-    _ part: WritableKeyPath<BuildTimes, Duration>, _ body: () throws -> Value
-  ) rethrows -> Value {
-    let start = ContinuousClock.now
-    defer { self[keyPath: part] += ContinuousClock.now - start }
-    return try body()
   }
 }

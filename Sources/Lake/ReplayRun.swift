@@ -1,38 +1,65 @@
 // `tarn reproduce --from FILE`: a version made from its document alone, in a
 // lake that has nothing, and compared with what the document says it came to.
 
-internal import ArgumentParser
+package import Logging
 internal import Base
 internal import Catalog
-internal import Fetch
 internal import Foundation
 internal import Indexer
 internal import Synchronization
 
+/// How far a replay is.
+package enum ReplayProgress: Sendable {
+  case fetching(SyncProgress)
+  case training(TrainingProgress)
+  case building(BuildProgress)
+}
+
 /// Registers, fetches, trains, builds and compares.
 ///
 /// Every step is the one of its own verb and resumes as it does.
-struct ExportReplay {
-  let document: VersionExport
-  let catalog: LakeCatalog
-  let global: GlobalOptions
+package struct ReplayRun: Sendable {
+  private let document: VersionExport
+  private let catalog: LakeCatalog
+  private let logger: Logger
+  private let cancellation: Cancellation
+  private let report: @Sendable (ReplayProgress) -> Void
+
+  /// Prepares to make the version of a document.
+  ///
+  /// - Parameters:
+  ///   - document: What `tarn export` printed.
+  ///   - catalog: A lake, open for writing; best a new one.
+  ///   - logger: Gets warnings.
+  ///   - cancellation: Asked by every step; what is done is kept.
+  ///   - report: Told of progress, on whichever thread works.
+  package init(
+    _ document: VersionExport, in catalog: LakeCatalog, logger: Logger, cancellation: Cancellation,
+    report: @escaping @Sendable (ReplayProgress) -> Void
+  ) {
+    self.document = document
+    self.catalog = catalog
+    self.logger = logger
+    self.cancellation = cancellation
+    self.report = report
+  }
 
   /// What came of it.
-  struct Result {
-    let version: IndexVersion
-    let outcome: ReproductionOutcome
-    let outputCount: Int
-    let byteCount: Int
+  package struct Result: Sendable {
+    package let version: IndexVersion
+    package let outcome: ReproductionOutcome
+    package let outputCount: Int
+    package let byteCount: Int
     /// The first output that differs.
-    let output: Int?
+    package let output: Int?
   }
 
   /// Makes the version.
   ///
   /// - Returns: How it compares; also kept in the catalog.
-  /// - Throws: ``TarnError`` of a shard
-  ///   that cannot be had; ``Outcome`` `.differs` for another trained index.
-  func run() async throws -> Result {
+  /// - Throws: ``TarnError``; `.differs` for another trained index.
+  package func run() async throws -> Result {
+    cancellation.listen()
     let startedAt = Timestamp.now()
     guard document.sources.contains(where: { $0.name == document.source }) else {
       throw TarnError(.usage, "the document has no source \(document.source.printable)")
@@ -57,24 +84,12 @@ struct ExportReplay {
     var options = SyncOptions()
     options.selection = wanted
     options.fetch = .ofTool
-    let progress = global.progress("sync")
     let failure = Mutex<TarnError?>(nil)
-    let sync = SyncRun(catalog, options) { event in
-      switch event {
-      case .moved(let done, let total, let bytes, let totalBytes):
-        progress.update(done: Double(bytes), total: totalBytes.map(Double.init)) {
-          "\(done)/\(total) shards, \(ByteSize.text(bytes))"
-        }
-      case .fetched: break
-      case .started, .transferring, .mended: break
-      case .retrying(let shard, let error): progress.note("\(shard.name): \(error); trying again")
-      case .failed(_, let error): failure.withLock { if $0 == nil { $0 = error } }
-      }
+    let sync = SyncRun(catalog, options, cancellation: cancellation) { [report] event in
+      if case .failed(_, let error) = event { failure.withLock { if $0 == nil { $0 = error } } }
+      report(.fetching(event))
     }
-    let interrupts = Interrupts { sync.cancel() }
-    defer { interrupts.stop() }
     _ = try await sync.run()
-    progress.clear()
     if let error = failure.withLock({ $0 }) { throw error }
   }
 
@@ -88,18 +103,14 @@ struct ExportReplay {
       name: wanted.name, images: wanted.images, captions: wanted.captions, nlist: wanted.nlist, pairs: wanted.pairs,
       method: method, iterations: wanted.iterations, codec: codec, ranges: specification.ranges, seed: wanted.seed,
       normalisation: specification.normalisation, router: specification.router)
-    let progress = global.progress("train \(wanted.name)")
-    let (catalog, logger) = (catalog, global.logger("tarn.train"))
-    let work = ThreadedWork("tarn-train") {
-      try TrainingRun(catalog, options, logger: logger) { event in
-        guard case .iterated(let iteration, let total) = event else { return }
-        progress.note("iteration \(iteration.iteration)/\(total)")
-      }.run().trained
+    let work = ThreadedWork("tarn-train") { [self] in
+      try TrainingRun(catalog, options, logger: logger, cancellation: cancellation) { report(.training($0)) }.run()
+        .trained
     }
     let trained = try await work.value()
     guard trained.digest == wanted.sha256 else {
       let isSameSpec = trained.spec == wanted.spec
-      throw Outcome(
+      throw TarnError(
         .differs,
         "the trained index differs: \(trained.digest?.prefix(12) ?? "none") instead of \(wanted.sha256.prefix(12))"
           + (isSameSpec ? "" : ", from another specification"))
@@ -117,16 +128,10 @@ struct ExportReplay {
       name: try VersionName(parsing: document.version).name, trained: trained.name, images: document.source,
       ordinals: try OrdinalSet(parsing: document.inputs.map { String($0.ordinal) }.joined(separator: ",")),
       shardsPerOutput: document.shardsPerOutput, missing: missing, badRows: badRows, environment: Tool.environment)
-    let progress = global.progress("build")
-    let isCancelled = Atomic<Bool>(false)
-    let run = BuildRun(
-      catalog, options, logger: global.logger("tarn.build"), isCancelled: { isCancelled.load(ordering: .relaxed) },
-      report: progress.show)
+    let run = BuildRun(catalog, options, logger: logger, cancellation: cancellation) { [report] in report(.building($0))
+    }
     let planned = try run.prepare()
-    let interrupts = Interrupts { isCancelled.store(true, ordering: .relaxed) }
-    defer { interrupts.stop() }
     _ = try await ThreadedWork("tarn-build") { try run.run(planned) }.value()
-    progress.clear()
     return try catalog.version(planned.version.name)
   }
 

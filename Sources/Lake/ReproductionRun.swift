@@ -4,7 +4,9 @@
 package import Base
 package import Catalog
 internal import Foundation
+internal import Indexer
 package import Logging
+internal import Tasks
 
 /// What a rebuild found.
 package struct ReproductionReport: Sendable {
@@ -32,6 +34,7 @@ package struct ReproductionRun {
   private let version: IndexVersion
   private let environment: String
   private let logger: Logger
+  private let cancellation: Cancellation
   private let report: (BuildProgress) -> Void
 
   /// Prepares a rebuild.
@@ -41,12 +44,13 @@ package struct ReproductionRun {
   ///   - name: The version, sealed.
   ///   - environment: Canonical JSON of the tool and the machine.
   ///   - logger: Gets warnings.
+  ///   - cancellation: Asked often; what was rebuilt is removed.
   ///   - report: Told of progress, on the calling thread.
   /// - Throws: ``TarnError`` `.notFound`, ``TarnError`` `.usage` when the
   ///   version is not sealed.
   package init(
     _ catalog: LakeCatalog, _ name: VersionName, environment: String, logger: Logger,
-    report: @escaping (BuildProgress) -> Void
+    cancellation: Cancellation, report: @escaping (BuildProgress) -> Void
   ) throws {
     version = try catalog.version(name)
     guard version.state == .sealed || version.state == .revoked else {
@@ -57,6 +61,7 @@ package struct ReproductionRun {
     self.catalog = catalog
     self.environment = environment
     self.logger = logger
+    self.cancellation = cancellation
     self.report = report
   }
 
@@ -69,11 +74,13 @@ package struct ReproductionRun {
 
   /// Rebuilds every output and compares it with the recorded one.
   ///
-  /// - Parameter directory: Where the rebuilt outputs go and stay; nil for
+  /// - Parameter wanted: Where the rebuilt outputs go and stay, empty or new; nil for
   ///   scratch space that is emptied afterwards.
   /// - Returns: What was found; it is recorded too.
   /// - Throws: ``TarnError``.
-  package func run(into directory: String?) throws -> ReproductionReport {
+  package func run(into wanted: String?) throws -> ReproductionReport {
+    cancellation.listen()
+    let directory = try wanted.map { try Self.fresh($0, beside: catalog.layout) }
     let startedAt = Timestamp.now()
     let missing = try missingInputs()
     let outputs = try catalog.outputs(of: version)
@@ -94,45 +101,57 @@ package struct ReproductionRun {
     return found
   }
 
+  /// The directory of the rebuilt files: it must hold nothing and be no part of
+  /// the lake, whose files have the same names.
+  private static func fresh(_ path: String, beside layout: LakeLayout) throws -> String {
+    let directory = LakeLayout.absolute(path)
+    func refuse(_ reason: String) -> TarnError {
+      TarnError(.usage, "\(directory) \(reason)", hint: "--into names an empty directory, or a new one")
+    }
+    func followed(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+    let isInside = [layout.root, layout.shards, layout.artifacts].contains {
+      (followed(directory) + "/").hasPrefix(followed($0) + "/")
+    }
+    if isInside { throw refuse("is in the lake, which is not written to") }
+    guard FileManager.default.fileExists(atPath: directory) else { return directory }
+    guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
+      throw refuse("is not a directory that can be read")
+    }
+    guard files.isEmpty else { throw refuse("holds other files") }
+    return directory
+  }
+
   private func rebuild(_ outputs: [OutputShard], into directory: String?) throws -> ReproductionReport {
     let work = directory ?? "\(catalog.layout.scratch)/reproduce-\(version.name)"
     if directory == nil { try? FileManager.default.removeItem(atPath: work) }
     try Disk.makeDirectory(work)
     defer { if directory == nil { try? FileManager.default.removeItem(atPath: work) } }
-    let record = try catalog.trainedIndex(id: version.trainedIndexID)
-    guard let digest = record.digest else { preconditionFailure("a sealed version has a trained index") }
-    let trained = try TrainedIndexFile.read(catalog.path(of: .trainedIndex, digest), digest: digest)
-    let source = try catalog.source(id: version.sourceID)
     let inputs = try catalog.inputs(of: version)
     let rows = inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
-    let encoder = try ShardEncoder(
-      trained, digest: digest, badRows: version.badRowsPolicy, normalisation: record.specification().normalisation,
-      rowCount: rows, logger: logger)
+    let segments = ScratchSegments(directory: work)
+    let executor = OutputExecutor(
+      try catalog.terms(of: version),
+      shards: LakeShards(catalog, try catalog.source(id: version.sourceID), inputs: inputs), segments: segments,
+      rowCount: rows, cancellation: cancellation, logger: logger)
     var rowsDone = 0
     var byteCount = 0
     var outcome = ReproductionOutcome.identical
     var difference: ReproductionReport.Difference?
     for output in outputs {
-      var merge: [MergeInput] = []
-      for input in inputs where input.outputOrdinal == output.ordinal && !input.isHole {
-        guard let revision = input.revision, let path = input.path else { continue }
-        let shard = try ShardReader(catalog: catalog).begin(path, revision: revision, source: source)
-        let segment = "\(work)/\(output.ordinal)-\(input.ordinal).segment"
-        _ = try encoder.encode(shard, to: segment) {
-          report(.encoding(shard: input.shardName, rowsDone: rowsDone + $0, rows: rows))
+      let task = OutputTask(output.ordinal, of: inputs)
+      let name = (catalog.layout.outputPath(version.name, ordinal: output.ordinal) as NSString).lastPathComponent
+      let rebuilt = "\(work)/\(name)"
+      let before = rowsDone
+      let summary = try executor.run(task, to: rebuilt) { progress in
+        switch progress {
+        case .encoding(let input, let done):
+          let earlier = task.bound.prefix { $0 != input }.reduce(0) { $0 + $1.rowCount }
+          report(.encoding(shard: input.name, rowsDone: before + earlier + done, rows: rows))
+        case .merging: report(.merging(output: output.ordinal, of: outputs.count))
         }
-        rowsDone += input.rowCount
-        merge.append(MergeInput(segment: try SegmentFile(path: segment), firstRowID: input.firstID))
       }
-      report(.merging(output: output.ordinal, of: outputs.count))
-      let path = (catalog.layout.outputPath(version.name, ordinal: output.ordinal) as NSString).lastPathComponent
-      let rebuilt = "\(work)/\(path)"
-      let summary = try OutputShardMerge.write(
-        merge, trained: trained, trainedDigest: digest, to: rebuilt, temporaryPath: rebuilt + ".tmp")
-      merge.removeAll()
-      for input in inputs where input.outputOrdinal == output.ordinal && !input.isHole {
-        try Disk.remove("\(work)/\(output.ordinal)-\(input.ordinal).segment")
-      }
+      rowsDone += task.bound.reduce(0) { $0 + $1.rowCount }
+      try segments.clear()
       byteCount += summary.byteCount
       if summary.digest != output.digest {
         let isSame = summary.listDigests.root == output.listsDigest
@@ -152,7 +171,7 @@ package struct ReproductionRun {
   private func compare(
     _ output: OutputShard, rebuilt: String, _ summary: OutputShardSummary
   ) throws -> ReproductionReport.Difference {
-    let path = catalog.path(of: .outputShard, output.digest)
+    let path = ArtifactStore(catalog).path(of: .outputShard, output.digest)
     guard summary.listDigests.root != output.listsDigest, Disk.size(of: path) != nil else {
       return .init(output: output.ordinal, list: nil, rowID: nil)
     }

@@ -1,0 +1,62 @@
+// The one door to `artifacts/`: how results get from a working name to the name
+// of their digest, and how they are trusted when they are read again.
+
+package import Base
+package import Catalog
+internal import Foundation
+
+/// A lake's immutable results, under the digests of their bytes.
+package struct ArtifactStore: Sendable {
+  private let catalog: LakeCatalog
+
+  package init(_ catalog: LakeCatalog) { self.catalog = catalog }
+
+  /// A working name for a file that is about to be written, on the file system
+  /// that keeps it.
+  ///
+  /// - Parameter stem: The file's name; the same stem gives the same path.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package func workingPath(_ stem: String) throws -> String {
+    try Disk.makeDirectory(catalog.layout.artifactScratch)
+    return "\(catalog.layout.artifactScratch)/\(stem)"
+  }
+
+  /// Moves a durable file to its final name (invariants 1 and 2).
+  ///
+  /// - Parameters:
+  ///   - path: The working name.
+  ///   - kind: What the file is.
+  ///   - digest: The SHA-256 of its bytes.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package func put(_ path: String, as kind: ArtifactKind, _ digest: ContentDigest) throws {
+    let final = self.path(of: kind, digest)
+    try Disk.makeDirectory((final as NSString).deletingLastPathComponent)
+    try Disk.moveIntoPlace(path, final)
+  }
+
+  /// Where an artifact is or will be, absolute.
+  package func path(of kind: ArtifactKind, _ digest: ContentDigest) -> String { catalog.path(of: kind, digest) }
+
+  /// Bytes of an artifact's file; nil when there is none.
+  package func size(of kind: ArtifactKind, _ digest: ContentDigest) -> Int? { Disk.size(of: path(of: kind, digest)) }
+
+  /// An artifact's path, once its bytes have been read and found right.
+  ///
+  /// - Parameters:
+  ///   - kind: What the file is.
+  ///   - digest: What its SHA-256 must be.
+  /// - Returns: Its absolute path.
+  /// - Throws: ``TarnError`` `.inputsMissing` or `.integrity`.
+  package func verified(_ kind: ArtifactKind, _ digest: ContentDigest) throws -> String {
+    let path = self.path(of: kind, digest)
+    guard Disk.size(of: path) != nil else {
+      throw TarnError(
+        .inputsMissing, "the \(kind.rawValue) \(digest.prefix(12)) is not at \(path)",
+        hint: "restore the file, or make it again")
+    }
+    guard try Disk.digest(of: path) == digest else {
+      throw TarnError(.integrity, "\(path) is damaged: its SHA-256 is not its name", hint: "restore or rebuild it")
+    }
+    return path
+  }
+}

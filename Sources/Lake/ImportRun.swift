@@ -1,0 +1,83 @@
+// `import`: files that are on disk already become shards of the lake, copied
+// and verified.
+
+internal import Base
+internal import Catalog
+internal import Features
+internal import Foundation
+
+/// Adopts files.
+package struct ImportRun {
+  private let catalog: LakeCatalog
+  private let cancellation: Cancellation
+
+  /// Prepares to adopt files.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - cancellation: Asked between files; those that were adopted stay.
+  package init(_ catalog: LakeCatalog, cancellation: Cancellation) {
+    self.catalog = catalog
+    self.cancellation = cancellation
+  }
+
+  /// Adopts each file as the shard of its name.
+  ///
+  /// - Parameters:
+  ///   - files: Their paths.
+  ///   - name: The source.
+  ///   - report: Told of progress, on the calling thread.
+  /// - Returns: How many were adopted.
+  /// - Throws: ``TarnError`` `.notFound` before anything is copied, for a file
+  ///   of another name; `.integrity` when a manifest says otherwise.
+  package func run(_ files: [String], into name: String, report: (_ done: Int, _ total: Int) -> Void) throws -> Int {
+    cancellation.listen()
+    let source = try catalog.source(named: name)
+    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.name, $0) })
+    let chosen = try files.map { file in
+      let name = (file as NSString).lastPathComponent
+      guard let shard = shards[name] else {
+        throw TarnError(
+          .notFound, "source \(source.name) has no shard named \(name.printable)",
+          hint: "`tarn source show \(source.name)` lists them")
+      }
+      return (file, shard)
+    }
+    for (index, (file, shard)) in chosen.enumerated() {
+      try cancellation.check()
+      try adopt(file, shard, source)
+      report(index + 1, chosen.count)
+    }
+    return chosen.count
+  }
+
+  private func adopt(_ file: String, _ shard: Shard, _ source: Source) throws {
+    let features = try FeatureFile(file, dimension: source.dimension, elementType: source.elementType)
+    guard let size = Disk.size(of: file) else { throw TarnError(.inputsMissing, "\(file) is gone") }
+    let part = catalog.layout.partPath(source: source.name, shard: shard.name)
+    try Disk.makeDirectory((part as NSString).deletingLastPathComponent)
+    guard try catalog.reserve(shard, byteCount: size, budget: nil) else { return }
+    do {
+      let hasher = ChunkHasher()
+      try Disk.copy(file, to: part, into: hasher)
+      let digest = hasher.digestSoFar()
+      if let expected = shard.expectedDigest, expected != digest {
+        throw TarnError(
+          .integrity, "\(file) has SHA-256 \(digest.prefix(12)), the manifest says \(expected.prefix(12))")
+      }
+      if let expected = shard.expectedByteCount, expected != size {
+        throw TarnError(.integrity, "\(file) has \(size) bytes, the manifest says \(expected)")
+      }
+      let path = LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
+      try Disk.moveIntoPlace(part, catalog.layout.shards + "/" + path)
+      try catalog.recordFetched(
+        FetchedBytes(
+          digest: digest, byteCount: size, rowCount: features.rowCount, path: path, mirrorID: nil, etag: nil,
+          lastModified: nil, states: hasher.states), of: shard)
+    } catch {
+      try? Disk.remove(part)
+      try catalog.endFetch(shardID: shard.id, as: nil, error: nil)
+      throw error
+    }
+  }
+}

@@ -1,0 +1,137 @@
+// What an output executor works with in a lake: shards from `shards/`, segments
+// in `artifacts/`, each recorded when its file is durable.
+
+internal import Base
+internal import Catalog
+internal import Indexer
+internal import Tasks
+
+/// The shards of a version, as far as their pinned bytes are in the lake.
+struct LakeShards: ShardProvider {
+  private let catalog: LakeCatalog
+  private let source: Source
+  /// The shard of each input, by its place in the plan.
+  private let shardIDs: [Int: Int64]
+
+  init(_ catalog: LakeCatalog, _ source: Source, inputs: [VersionInput]) {
+    self.catalog = catalog
+    self.source = source
+    shardIDs = Dictionary(uniqueKeysWithValues: inputs.map { ($0.ordinal, $0.shardID) })
+  }
+
+  func shard(of input: OutputTask.Input) throws -> PinnedShard {
+    guard let id = shardIDs[input.ordinal] else { preconditionFailure("an input of another version") }
+    let shard = try catalog.shard(id: id)
+    guard let path = shard.path, let revision = shard.revision, revision.digest == input.digest else {
+      throw source.missing([input.name], of: 1)
+    }
+    return source.pinned(path, revision, in: catalog)
+  }
+}
+
+/// Segments as artifacts, found by every version with the same trained index
+/// and bytes.
+struct LakeSegments: SegmentKeeper {
+  private let catalog: LakeCatalog
+  private let store: ArtifactStore
+  private let trained: ContentDigest
+  private let badRows: BadRowsPolicy
+  /// Whether a segment is read and hashed before it is believed.
+  private let verifies: Bool
+
+  init(_ catalog: LakeCatalog, trained: ContentDigest, badRows: BadRowsPolicy, verifies: Bool = false) {
+    self.catalog = catalog
+    store = ArtifactStore(catalog)
+    self.trained = trained
+    self.badRows = badRows
+    self.verifies = verifies
+  }
+
+  func segment(ofShard digest: ContentDigest) throws -> String? {
+    let known = try catalog.segment(
+      trained: trained, shard: digest, badRows: badRows, formatVersion: segmentFormatVersion)
+    guard let known else { return nil }
+    if verifies { return try? store.verified(.segment, known.digest) }
+    guard let artifact = try catalog.artifact(known.digest),
+      store.size(of: .segment, known.digest) == artifact.byteCount
+    else { return nil }
+    return store.path(of: .segment, known.digest)
+  }
+
+  func workingPath(ofShard digest: ContentDigest) throws -> String {
+    try store.workingPath("segment-\(digest.prefix(16))-\(trained.prefix(16))")
+  }
+
+  func keep(_ made: ShardEncoder.Result, ofShard digest: ContentDigest, at workingPath: String) throws -> String {
+    try store.put(workingPath, as: .segment, made.segment.digest)
+    try catalog.recordSegment(
+      SegmentRecord(
+        trainedDigest: trained, shardDigest: digest, badRowsPolicy: badRows, formatVersion: segmentFormatVersion,
+        digest: made.segment.digest, rowCount: made.segment.rowCount, badRowCount: made.badRowCount),
+      byteCount: made.segment.byteCount)
+    return store.path(of: .segment, made.segment.digest)
+  }
+}
+
+extension Source {
+  /// A shard of this source with the bytes of a revision.
+  ///
+  /// - Parameters:
+  ///   - path: File below the shards directory.
+  ///   - revision: The revision it must be.
+  ///   - catalog: Knows where the shards directory is.
+  func pinned(_ path: String, _ revision: ShardRevision, in catalog: LakeCatalog) -> PinnedShard {
+    PinnedShard(
+      path: catalog.layout.shards + "/" + path, digest: revision.digest, rowCount: revision.rowCount,
+      dimension: dimension, elementType: elementType, remedy: "run `tarn sync \(name)`")
+  }
+
+  /// The error that shards of this source are not in the lake.
+  func missing(_ shards: [String], of total: Int) -> TarnError {
+    let names = shards.prefix(3).joined(separator: ", ") + (shards.count > 3 ? ", …" : "")
+    return TarnError(
+      .inputsMissing, "\(shards.count) of \(total) shards of source \(name) are not in the lake: \(names)",
+      hint: "run `tarn sync \(name)`")
+  }
+}
+
+extension OutputTask {
+  /// The task of one output of a version.
+  ///
+  /// - Parameters:
+  ///   - ordinal: Number of the output.
+  ///   - inputs: The inputs of the whole version, in order.
+  init(_ ordinal: Int, of inputs: [VersionInput]) {
+    self.init(ordinal: ordinal, inputs: inputs.filter { $0.outputOrdinal == ordinal }.map(Input.init))
+  }
+}
+
+extension OutputTask.Input {
+  init(_ input: VersionInput) {
+    self.init(
+      ordinal: input.ordinal, name: input.shardName, digest: input.isHole ? nil : input.revision?.digest,
+      firstID: input.firstID, rowCount: input.rowCount)
+  }
+}
+
+extension LakeCatalog {
+  /// What the outputs of a version are made with.
+  func terms(of version: IndexVersion) throws -> EncodingTerms {
+    let record = try trainedIndex(id: version.trainedIndexID)
+    guard let digest = record.digest else {
+      throw TarnError(
+        .inputsMissing, "the trained index \(record.name) is not finished",
+        hint: "run its `tarn train` again to continue")
+    }
+    return EncodingTerms(
+      trained: try TrainedIndexFile.read(ArtifactStore(self).path(of: .trainedIndex, digest), digest: digest),
+      trainedDigest: digest, badRows: version.badRowsPolicy, normalisation: try record.specification().normalisation)
+  }
+}
+
+extension TrainedIndexRecord {
+  /// What its specification says.
+  ///
+  /// - Throws: ``TarnError`` `.usage` for what this tarn does not know.
+  func specification() throws -> TrainingSpecification { try TrainingSpecification(parsing: spec) }
+}

@@ -1,0 +1,154 @@
+// `source add`: what people know of a source, made into its shards, their
+// addresses and what is expected of them.
+
+package import Base
+package import Catalog
+internal import Features
+internal import Foundation
+
+/// A source to register.
+package struct SourceRegistration: Sendable {
+  /// Where the shards' names come from.
+  package enum Place: Sendable {
+    /// A URL with the ordinal left open.
+    case template(String, count: Int)
+    /// A file with a URL a line.
+    case list(String)
+    /// The feature files of a directory.
+    case directory(String)
+  }
+
+  /// What was registered.
+  package struct Summary: Sendable {
+    package let shardCount: Int
+    package let mirrorCount: Int
+    package let sizeCount: Int
+    package let digestCount: Int
+  }
+
+  private let name: String
+  private let modality: Modality
+  private let dimension: Int
+  private let elementType: ElementType
+  private let place: Place
+  private let mirrors: [String]
+  private let reconstructed: [String]
+  private let sizes: String?
+  private let digests: String?
+  private let tree: String?
+  private let allowsSecrets: Bool
+
+  /// Describes a source.
+  ///
+  /// - Parameters:
+  ///   - name: What it is called.
+  ///   - modality: What its rows are features of.
+  ///   - dimension: Elements of a row.
+  ///   - elementType: Their type.
+  ///   - place: Where the shards' names come from.
+  ///   - mirrors: Templates of further places with the same bytes.
+  ///   - reconstructed: Templates of places with files that somebody made again.
+  ///   - sizes: A file of lines `NAME, BYTES`.
+  ///   - digests: A file as sha256sum writes it.
+  ///   - tree: A Hugging Face tree listing.
+  ///   - allowsSecrets: Whether query items may sign or authorise.
+  package init(
+    name: String, modality: Modality, dimension: Int, elementType: ElementType, place: Place, mirrors: [String],
+    reconstructed: [String], sizes: String?, digests: String?, tree: String?, allowsSecrets: Bool
+  ) {
+    self.name = name
+    self.modality = modality
+    self.dimension = dimension
+    self.elementType = elementType
+    self.place = place
+    self.mirrors = mirrors
+    self.reconstructed = reconstructed
+    self.sizes = sizes
+    self.digests = digests
+    self.tree = tree
+    self.allowsSecrets = allowsSecrets
+  }
+
+  /// Registers the source.
+  ///
+  /// - Parameter catalog: A lake, open for writing.
+  /// - Returns: What was registered.
+  /// - Throws: ``TarnError`` `.usage` or `.conflict`; then nothing has changed.
+  package func run(_ catalog: LakeCatalog) throws -> Summary {
+    let (places, urls) = try locations()
+    let names = try urls.map { try URLTemplate.fileName(of: $0[0]) }
+    var sizes = try self.sizes.map { try Manifest.sizes(path: $0, names: Set(names)) } ?? [:]
+    var digests = try self.digests.map { try Manifest.digests(path: $0, names: Set(names)) } ?? [:]
+    if let tree {
+      let listing = try HuggingFaceTree(path: tree, names: Set(names))
+      // A manifest that was named says more than a listing.
+      sizes.merge(listing.sizes) { own, _ in own }
+      digests.merge(listing.digests) { own, _ in own }
+    }
+    var definition = SourceDefinition(
+      name: name, modality: modality, dimension: dimension, elementType: elementType, mirrors: places,
+      shards: zip(names, urls).map { name, urls in
+        .init(name: name, urls: urls, expectedByteCount: sizes[name], expectedDigest: digests[name])
+      })
+    definition.reconstructed = Set((places.count - reconstructed.count)..<places.count)
+    _ = try catalog.addSource(definition)
+    return Summary(
+      shardCount: names.count, mirrorCount: places.count, sizeCount: sizes.count, digestCount: digests.count)
+  }
+
+  /// The mirrors, and for each shard one URL on each.
+  private func locations() throws -> (places: [String], urls: [[String]]) {
+    let others = try (mirrors + reconstructed).map(template)
+    let first: (place: String, urls: [String])
+    switch place {
+    case .template(let url, let count):
+      let templates = [try template(url)] + others
+      for template in templates where count > 1 && !template.hasOrdinal {
+        throw TarnError(
+          .usage, "the template '\(template.text)' names one shard and --count is \(count)",
+          hint: "put {ordinal} or {ordinal:04} where the number goes")
+      }
+      return (templates.map(\.text), (0..<count).map { ordinal in templates.map { $0.url(ordinal: ordinal) } })
+    case .list(let path):
+      let lines = try Manifest.lines(path: path)
+      for line in lines { try URLTemplate.validate(line, allowsSecretItems: allowsSecrets) }
+      first = ("list \((path as NSString).lastPathComponent)", lines)
+      guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
+    case .directory(let path):
+      first = try directoryURLs(path)
+      guard !first.urls.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
+    }
+    return (
+      [first.place] + others.map(\.text),
+      first.urls.enumerated().map { ordinal, url in [url] + others.map { $0.url(ordinal: ordinal) } }
+    )
+  }
+
+  private func template(_ text: String) throws -> URLTemplate {
+    try URLTemplate(parsing: text, allowsSecretItems: allowsSecrets)
+  }
+
+  private func directoryURLs(_ directory: String) throws -> (place: String, urls: [String]) {
+    let path = LakeLayout.absolute(directory)
+    guard let entries = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+      throw TarnError(.usage, "\(path) is not a directory that can be read")
+    }
+    // 2 before 10: file order decides the row ids.
+    let found = Set(entries.compactMap(FeatureFormat.init(extensionOf:)))
+    guard found.contains(.npy) || found.count <= 1 else {
+      throw TarnError(
+        .usage, "\(path) has feature files of several formats and none is .npy", hint: "put one kind into a directory")
+    }
+    let format = found.contains(.npy) ? .npy : found.first
+    let names = entries.filter { FeatureFormat(extensionOf: $0) == format && format != nil }.sorted {
+      $0.compare($1, options: .numeric) == .orderedAscending
+    }
+    let urls = try names.map { name in
+      guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
+        throw TarnError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
+      }
+      return "file://\(encoded)"
+    }
+    return ("file://\(path)", urls)
+  }
+}

@@ -1,0 +1,172 @@
+// How an output task is carried out: encode what has no segment, merge, read
+// back. A local build, a rebuild and a repair are this executor with other
+// providers; what it writes depends on the task and the terms alone
+// (invariant 3).
+
+package import Base
+package import Indexer
+package import Logging
+internal import Synchronization
+
+/// How far an output is.
+package enum OutputProgress: Sendable {
+  /// Rows of one input encoded so far.
+  case encoding(OutputTask.Input, rowsDone: Int)
+  case merging
+}
+
+/// Where the time of outputs went.
+package struct OutputTimes: Sendable {
+  package var waiting: Duration = .zero
+  package var hashing: Duration = .zero
+  package var encoding: Duration = .zero
+  package var merging: Duration = .zero
+
+  package init() {}
+}
+
+/// Makes output shards of one version.
+///
+/// Used from one thread; the work inside it is spread over the pool.
+package final class OutputExecutor {
+  package let terms: EncodingTerms
+  private let shards: any ShardProvider
+  private let segments: any SegmentKeeper
+  private let rowCount: Int
+  private let cancellation: Cancellation
+  private let logger: Logger
+  /// Made when the first shard is encoded: to prepare it takes time and memory
+  /// that a merge of kept segments does not need.
+  private var encoder: ShardEncoder?
+  package private(set) var times = OutputTimes()
+
+  /// Prepares to make outputs.
+  ///
+  /// - Parameters:
+  ///   - terms: What the version's outputs are made with.
+  ///   - shards: Where shards come from.
+  ///   - segments: Where segments are kept.
+  ///   - rowCount: About how many rows will be encoded.
+  ///   - cancellation: Asked between blocks of rows and lists; what is kept
+  ///     then stays.
+  ///   - logger: Gets warnings.
+  package init(
+    _ terms: EncodingTerms, shards: any ShardProvider, segments: any SegmentKeeper, rowCount: Int,
+    cancellation: Cancellation, logger: Logger
+  ) {
+    self.terms = terms
+    self.shards = shards
+    self.segments = segments
+    self.rowCount = rowCount
+    self.cancellation = cancellation
+    self.logger = logger
+  }
+
+  /// Carries out a task.
+  ///
+  /// - Parameters:
+  ///   - task: The output.
+  ///   - path: Where its file goes; it appears there whole.
+  ///   - report: Told of progress, on the calling thread.
+  /// - Returns: What was written and read back.
+  /// - Throws: ``TarnError``; segments that were kept stay.
+  package func run(
+    _ task: OutputTask, to path: String, report: (OutputProgress) -> Void = { _ in }
+  ) throws -> OutputShardSummary {
+    for input in task.bound { try encode(input, report: report) }
+    return try merge(task, to: path, report: report)
+  }
+
+  /// Makes the segment of an input, unless it is kept already.
+  ///
+  /// - Parameters:
+  ///   - input: An input with bytes.
+  ///   - report: Told the rows done, on the calling thread.
+  /// - Throws: ``TarnError`` `.inputsMissing`, `.integrity`, `.badFeatures`,
+  ///   `.interrupted`.
+  package func encode(_ input: OutputTask.Input, report: (OutputProgress) -> Void = { _ in }) throws {
+    guard let digest = input.digest else { preconditionFailure("a hole has nothing to encode") }
+    try cancellation.check()
+    // A shard may have the bytes of one that was encoded before.
+    guard try segments.segment(ofShard: digest) == nil else { return }
+    let reading = try shards.shard(of: input).read()
+    let encoder = try preparedEncoder()
+    let working = try segments.workingPath(ofShard: digest)
+    let started = ContinuousClock.now
+    let result = try encoder.encode(reading, to: working) { rows in
+      try cancellation.check()
+      report(.encoding(input, rowsDone: rows))
+    }
+    times.encoding += ContinuousClock.now - started - result.hashing
+    times.hashing += result.hashing
+    _ = try segments.keep(result, ofShard: digest, at: working)
+  }
+
+  /// Merges an output whose segments are all kept, and reads it back.
+  ///
+  /// - Parameters:
+  ///   - task: The output.
+  ///   - path: Where its file goes.
+  ///   - report: Told that it begins.
+  /// - Returns: What was written.
+  /// - Throws: ``TarnError`` `.integrity` when a segment is gone or damaged.
+  package func merge(
+    _ task: OutputTask, to path: String, report: (OutputProgress) -> Void = { _ in }
+  ) throws -> OutputShardSummary {
+    report(.merging)
+    let inputs = try task.bound.map { input in
+      guard let digest = input.digest, let file = try segments.segment(ofShard: digest) else {
+        throw TarnError(
+          .integrity, "the segment of \(input.name) is gone since this run began",
+          hint: "run the same command again to make it anew")
+      }
+      return MergeInput(segment: try SegmentFile(path: file), firstRowID: input.firstID)
+    }
+    let started = ContinuousClock.now
+    defer { times.merging += ContinuousClock.now - started }
+    let summary = try OutputShardMerge.write(
+      inputs, trained: terms.trained, trainedDigest: terms.trainedDigest, to: path, temporaryPath: path + ".tmp",
+      checkpoint: { try cancellation.check() })
+    try OutputShardFile.verify(path, trained: terms.trained, summary: summary, idsIn: inputs.map(\.ids))
+    return summary
+  }
+
+  private func preparedEncoder() throws -> ShardEncoder {
+    if let encoder { return encoder }
+    let made = try ShardEncoder(
+      terms.trained, digest: terms.trainedDigest, badRows: terms.badRows, normalisation: terms.normalisation,
+      rowCount: rowCount, logger: logger)
+    encoder = made
+    return made
+  }
+}
+
+/// Segments in a directory of their own, for outputs that are made once: gone
+/// with the directory.
+package final class ScratchSegments: SegmentKeeper {
+  private let directory: String
+  private let files = Mutex<[ContentDigest: String]>([:])
+
+  /// Keeps segments in a directory, which must exist.
+  package init(directory: String) { self.directory = directory }
+
+  package func segment(ofShard digest: ContentDigest) -> String? { files.withLock { $0[digest] } }
+
+  package func workingPath(ofShard digest: ContentDigest) -> String { "\(directory)/\(digest.hex).segment" }
+
+  package func keep(_ segment: ShardEncoder.Result, ofShard digest: ContentDigest, at workingPath: String) -> String {
+    files.withLock { $0[digest] = workingPath }
+    return workingPath
+  }
+
+  /// Removes every segment kept so far.
+  ///
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package func clear() throws {
+    let paths = files.withLock { files in
+      defer { files = [:] }
+      return files.values.sorted()
+    }
+    for path in paths { try Disk.remove(path) }
+  }
+}
