@@ -38,7 +38,8 @@ let package = Package(
         .embedInCode("M0004_evaluation.sql"), .embedInCode("M0005_chunks.sql"),
         .embedInCode("M0006_router.sql"), .embedInCode("M0007_locations.sql"),
         .embedInCode("M0008_views.sql"),
-        .embedInCode("M0009_ranges.sql"),
+        .embedInCode("M0009_ranges.sql"), .embedInCode("M0010_indexes.sql"),
+        .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 
     .systemLibrary(

@@ -1,5 +1,6 @@
-// The catalog's migrations, in order. A file that has landed is never edited:
-// its digest is pinned by a test, and a change is a new file at the end.
+// The catalog's schema: numbered migrations of its tables, and the views, made
+// anew after them. A migration that has landed is never edited: its digest is
+// pinned by a test, and a change is a new file at the end.
 
 /// One step of the catalog's schema.
 package struct Migration: Sendable {
@@ -7,11 +8,14 @@ package struct Migration: Sendable {
   package let number: Int
   /// File name without its extension.
   package let name: String
-  /// The statements, run in one transaction.
+  /// The statements, run in one transaction; none where the views alone changed.
   package let sql: String
 }
 
 /// Every migration, oldest first.
+///
+/// The last one's number is the schema's and stands for ``views`` too: a change of
+/// these is a step of its own, if with no statements.
 package let migrations: [Migration] = [
   migration(1, "M0001_catalog", PackageResources.M0001_catalog_sql),
   migration(2, "M0002_history", PackageResources.M0002_history_sql),
@@ -22,7 +26,15 @@ package let migrations: [Migration] = [
   migration(7, "M0007_locations", PackageResources.M0007_locations_sql),
   migration(8, "M0008_views", PackageResources.M0008_views_sql),
   migration(9, "M0009_ranges", PackageResources.M0009_ranges_sql),
+  migration(10, "M0010_indexes", PackageResources.M0010_indexes_sql),
 ]
+
+/// The first migration that touches tables alone: those before it drop and make
+/// views themselves, and it and those after it find none.
+package let firstWithoutViews = 10
+
+/// Every view, made when a catalog is, and anew when one is migrated.
+package let views = String(decoding: PackageResources.Views_sql, as: UTF8.self)
 
 private func migration(_ number: Int, _ name: String, _ bytes: [UInt8]) -> Migration {
   Migration(number: number, name: name, sql: String(decoding: bytes, as: UTF8.self))

@@ -19,6 +19,8 @@ package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
     case locked
     /// The catalog was written by a newer tarn.
     case schemaNewer
+    /// The catalog was written by an older tarn and is not migrated yet.
+    case schemaOlder
     /// Bytes are not what somebody vouched for, or contradict themselves: size,
     /// SHA-256, header, dimension, dtype, HTTP.
     case integrity

@@ -168,8 +168,8 @@ package struct LakeExamination {
         try Row.fetchAll(
           database,
           sql: """
-            SELECT s.name AS source, h.name AS shard FROM shard h JOIN source s ON s.id = h.source_id
-            WHERE h.state = 'evicting'
+            SELECT s.name AS source, h.name AS shard FROM source s CROSS JOIN shard h
+            WHERE h.source_id = s.id AND h.state = 'evicting'
             """
         ).map { "\($0["source"] as String)/\($0["shard"] as String) is half evicted" },
         try Row.fetchAll(database, sql: "SELECT kind, path FROM artifact WHERE state = 'deleting' ORDER BY path").map {

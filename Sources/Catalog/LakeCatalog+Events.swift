@@ -128,7 +128,6 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func firstBrokenEvent() throws -> Int? {
     try read { database in
-      guard try database.tableExists("event") else { return nil }
       var number = 0
       var previous = LakeCatalog.chainStart
       let events = try Event.fetchCursor(database, sql: "SELECT * FROM event ORDER BY seq")

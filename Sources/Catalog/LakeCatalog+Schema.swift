@@ -1,8 +1,10 @@
-// The documentation of the views, read out of the catalog itself: SQLite keeps
-// a view's text with its comments, and each line of ours names one column.
+// How the schema comes into a catalog, tables first and views after them; and the
+// documentation of the views, read out of the catalog itself: SQLite keeps a
+// view's text with its comments, and each line of ours names one column.
 
 internal import Foundation
 internal import GRDB
+internal import Migrations
 
 /// A view of the public SQL interface.
 package struct ViewDocumentation: Sendable {
@@ -17,6 +19,29 @@ package struct ViewDocumentation: Sendable {
 }
 
 extension LakeCatalog {
+  /// Brings tables and views to this build's schema, in the caller's transaction.
+  ///
+  /// Every view is dropped before the first migration that touches tables alone:
+  /// SQLite refuses to rename what a view reads. Names that begin with `v_` are
+  /// ours; views of the lake's owner are made again as they were.
+  ///
+  /// - Parameters:
+  ///   - number: The schema that the catalog has; 0 for an empty one.
+  ///   - database: Its connection.
+  /// - Throws: SQLite's error.
+  static func applyMigrations(after number: Int, to database: Database) throws {
+    let pending = migrations.filter { $0.number > number }
+    for step in pending where step.number < firstWithoutViews { try database.execute(sql: step.sql) }
+    var owned: [String] = []
+    let present = try Row.fetchAll(database, sql: "SELECT name, sql FROM sqlite_schema WHERE type = 'view'")
+    for (name, sql) in present.map({ ($0["name"] as String, $0["sql"] as String) }) {
+      try database.execute(sql: "DROP VIEW \(name.quotedDatabaseIdentifier)")
+      if !name.hasPrefix("v_") { owned.append(sql) }
+    }
+    for step in pending where step.number >= firstWithoutViews { try database.execute(sql: step.sql) }
+    for sql in [views] + owned { try database.execute(sql: sql) }
+  }
+
   /// Every view with its columns, by name.
   package func viewDocumentation() throws -> [ViewDocumentation] {
     let views = try read { database in

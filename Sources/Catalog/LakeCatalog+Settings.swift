@@ -28,7 +28,7 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``; `.locked` if the catalog is of an older schema
   ///   and a command is at work that would have migrated it.
   package static func change(_ setting: Setting, to value: String?, root: String) throws {
-    let layout = try open(root: root, writing: nil).layout
+    let layout = try open(root: root, writing: nil, orOlder: true).layout
     let queue = try connect(to: layout.catalog, readOnly: false)
     let number = try wrapped { try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 } }
     if number < schemaNumber { _ = try open(root: root, writing: "limit") }

@@ -85,9 +85,12 @@ extension LakeCatalog {
           """, arguments: [Timestamp.now()])
     }
     let leaving = try read {
-      try Row.fetchAll($0, sql: "SELECT id, path FROM shard WHERE state = 'evicting'").map {
-        (id: $0["id"] as Int64, path: $0["path"] as String)
-      }
+      try Row.fetchAll(
+        $0,
+        sql: """
+          SELECT h.id, h.path FROM source s CROSS JOIN shard h WHERE h.source_id = s.id AND h.state = 'evicting'
+          """
+      ).map { (id: $0["id"] as Int64, path: $0["path"] as String) }
     }
     for shard in leaving { try finishEviction(shardID: shard.id, path: shard.path) }
   }
@@ -96,24 +99,11 @@ extension LakeCatalog {
   package func cachedByteCount() throws -> Int { try read { try LakeCatalog.cachedByteCount($0) } }
 
   private static func cachedByteCount(_ database: Database) throws -> Int {
-    guard try database.tableExists("shard_total") else { return try countedCachedByteCount(database) }
-    return try Int.fetchOne(
+    try Int.fetchOne(
       database,
       sql: """
         SELECT coalesce(sum(reserved_byte_count + iif(state IN ('present', 'evicting'), byte_count, 0)), 0)
         FROM shard_total
-        """) ?? 0
-  }
-
-  /// As above, for readers of a catalog that is older than its totals.
-  private static func countedCachedByteCount(_ database: Database) throws -> Int {
-    try Int.fetchOne(
-      database,
-      sql: """
-        SELECT (SELECT coalesce(sum(reserved_byte_count), 0) FROM shard WHERE reserved_byte_count IS NOT NULL)
-          + (SELECT coalesce(sum(r.byte_count), 0) FROM shard h
-             JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
-             WHERE h.state IN ('present', 'evicting'))
         """) ?? 0
   }
 

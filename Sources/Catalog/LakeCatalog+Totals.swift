@@ -65,14 +65,12 @@ package struct TotalsTable: Sendable {
 extension LakeCatalog {
   /// The tables of totals that do not hold what there is to count.
   ///
-  /// - Returns: Their names; none in a catalog that only its triggers changed,
-  ///   and none in one that is older than the totals.
+  /// - Returns: Their names; none in a catalog that only its triggers changed.
   /// - Throws: ``TarnError``.
   /// - Complexity: Counts every shard, input, output and artifact.
   package func wrongTotals() throws -> [String] {
     try read { database in
-      guard try database.tableExists("shard_total") else { return [] }
-      return try TotalsTable.all.filter { table in
+      try TotalsTable.all.filter { table in
         try Bool.fetchOne(
           database,
           sql: """

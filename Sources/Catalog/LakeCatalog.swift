@@ -18,7 +18,7 @@ internal import Migrations
 package final class LakeCatalog: Sendable {
   /// `TARN` in ASCII: what `file` and other tools know the catalog by.
   package static let applicationID: Int32 = 0x5441_524E
-  /// The schema this build reads and writes.
+  /// The schema this build reads and writes, views included.
   package static let schemaNumber = migrations.last?.number ?? 0
 
   /// SQLite's `cache_size` of every connection: 64 MiB, for catalogs of a million
@@ -87,9 +87,14 @@ package final class LakeCatalog: Sendable {
   ///   - writing: The command that writes, told to others that find the lake
   ///     locked; nil opens it for reading, which never locks.
   ///   - wait: How long to wait for another writer.
+  ///   - orOlder: Whether a reader that looks into no table but `lake` takes a
+  ///     catalog of an older schema as it is.
   /// - Returns: The catalog, migrated to this build's schema when writing.
-  /// - Throws: ``TarnError`` `.noLake`, `.schemaNewer`, `.locked`, `.io`.
-  package static func open(root: String, writing: String?, wait: Duration = .zero) throws -> LakeCatalog {
+  /// - Throws: ``TarnError`` `.noLake`, `.schemaNewer`, `.schemaOlder`,
+  ///   `.locked`, `.io`.
+  package static func open(
+    root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false
+  ) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
     guard let size = Disk.size(of: plain.catalog) else {
       throw TarnError(
@@ -103,7 +108,7 @@ package final class LakeCatalog: Sendable {
       throw Disk.systemError("write to", plain.catalog)
     }
     let queue = try connect(to: plain.catalog, readOnly: lock == nil)
-    try checkIdentity(queue, plain.catalog)
+    try checkIdentity(queue, plain.catalog, mayBeOlder: orOlder || lock != nil)
     if lock != nil { try migrate(queue, backingUp: plain.catalog) }
     let directories = try wrapped {
       try queue.read { database in
@@ -148,7 +153,7 @@ package final class LakeCatalog: Sendable {
     return "file:\(escaped)?immutable=1"
   }
 
-  private static func checkIdentity(_ queue: DatabaseQueue, _ path: String) throws {
+  private static func checkIdentity(_ queue: DatabaseQueue, _ path: String, mayBeOlder: Bool) throws {
     try wrapped {
       try queue.read { database in
         let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
@@ -159,6 +164,11 @@ package final class LakeCatalog: Sendable {
         guard number <= schemaNumber else {
           throw TarnError(
             .schemaNewer, "the catalog has schema \(number), this tarn knows \(schemaNumber)", hint: "use a newer tarn")
+        }
+        guard number == schemaNumber || mayBeOlder else {
+          throw TarnError(
+            .schemaOlder, "the catalog has schema \(number), this tarn reads \(schemaNumber)",
+            hint: "migrate it with `tarn schema --migrate`, which keeps a copy, or use the tarn that wrote it")
         }
       }
     }
@@ -188,7 +198,7 @@ package final class LakeCatalog: Sendable {
           defer { _ = try? backup?.wait() }
           // No check of foreign keys at the end: they hold in the copy, and the
           // connection enforces them.
-          for migration in migrations where migration.number > from { try database.execute(sql: migration.sql) }
+          try applyMigrations(after: from, to: database)
           try database.execute(
             sql: "PRAGMA user_version = \(schemaNumber); PRAGMA application_id = \(applicationID)")
           try backup?.wait()

@@ -98,6 +98,22 @@ private func expectFailure(
     for verb in ["status", "sync", "doctor"] { expectFailure(try lake.run([verb]), 12, "9999", "newer tarn") }
   }
 
+  @Test func isTwelveForACatalogOfThePastUntilItIsMigrated() throws {
+    let lake = try LakeFixture.make(.built)
+    try OldCatalog.age(lake.lake, toSchema: 9)
+    let readers = [["status"], ["versions"], ["doctor"], ["schema"], ["limit"], ["sql", "SELECT 1"], ["show", "v@1"]]
+    for reader in readers {
+      expectFailure(try lake.run(reader), 12, "schema 9", "tarn schema --migrate", "a copy")
+    }
+    #expect(try lake.succeed(["backup", lake.lake + "/copy.sqlite"]).outputText.contains("schema 9"))
+    let answer = try lake.succeed(["schema", "--migrate", "--json"]).outputText
+    #expect(answer == "{\"schema\":\(LakeCatalog.schemaNumber)}\n")
+    for reader in readers { try lake.succeed(reader) }
+    #expect(
+      try lake.succeed(["schema", "--migrate"]).outputText == "the catalog has schema \(LakeCatalog.schemaNumber)\n")
+    #expect(try lake.run(["schema", "--migrate", "v_shard"]).ending == .exit(64))
+  }
+
   @Test func isTwentyForBytesThatChanged() throws {
     let lake = try LakeFixture.make(.synced)
     let path = lake.lake + "/shards/" + (try lake.text("SELECT path FROM shard WHERE name = 'img_1.npy'"))

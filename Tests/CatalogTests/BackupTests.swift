@@ -111,8 +111,11 @@ import TestSupport
       }
       try queue.close()
     }
-    // A reader does not migrate and can still read.
-    #expect(try LakeCatalog.open(root: directory.path, writing: nil).sources().map(\.name) == ["images"])
+    // A reader does not migrate, and says who does; a copy is taken of any schema.
+    let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: directory.path, writing: nil) }
+    #expect(error?.code == .schemaOlder)
+    let older = try LakeCatalog.open(root: directory.path, writing: nil, orOlder: true)
+    #expect(try older.backup(to: directory.path + "/copy.sqlite").schemaNumber == 1)
     let catalog = try LakeCatalog.open(root: directory.path, writing: "test")
     let backup = path + ".backup-schema1"
     #expect(

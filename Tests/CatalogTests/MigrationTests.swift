@@ -28,6 +28,70 @@ import TestSupport
     #expect(migrations.map(\.number) == Array(1...migrations.count))
   }
 
+  /// Views.sql as each schema has it: no change of it without a new number.
+  private static let landedViews: [Int: String] = [
+    10: "5dbe2c91fc41800eb38fb99a57f7045dbf630e94069efd8c2a4937b51efcc2d9"
+  ]
+
+  @Test func theSchemaNumberStandsForTheViews() {
+    let digest = ContentDigest.of(views).hex
+    #expect(
+      digest == Self.landedViews[LakeCatalog.schemaNumber],
+      "Views.sql is another than schema \(LakeCatalog.schemaNumber) has: add a migration, empty if no table changes")
+  }
+
+  @Test(arguments: 1..<firstWithoutViews) func anOldCatalogGetsTheViewsOfANewOne(schema: Int) throws {
+    let lake = try TemporaryLake()
+    try CatalogFixture.fill(lake)
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/catalog.sqlite"
+    try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: schema, to: path)
+    let old = try DatabaseQueue(path: path)
+    try old.write {
+      try $0.execute(sql: "CREATE VIEW v_left_over AS SELECT 1; CREATE VIEW \"my own\" AS SELECT shard FROM v_shard")
+    }
+    try old.close()
+    try withExtendedLifetime(LakeCatalog.open(root: directory.path, writing: "test")) {}
+    func schemaRows(_ path: String) throws -> [[String?]] {
+      try DatabaseQueue(path: path).read { database in
+        try Row.fetchAll(
+          database,
+          sql: """
+            SELECT name, sql FROM sqlite_schema WHERE type IN ('view', 'index') AND name <> 'my own' ORDER BY name
+            """
+        ).map { [$0["name"], $0["sql"]] }
+      }
+    }
+    #expect(try schemaRows(path) == schemaRows(lake.root + "/catalog.sqlite"))
+    #expect(try DatabaseQueue(path: path).read { try String.fetchAll($0, sql: "SELECT * FROM \"my own\"") }.count == 3)
+  }
+
+  /// What the views of the last schema said of a full lake they say still.
+  @Test func migratingChangesNoAnswer() throws {
+    let lake = try TemporaryLake()
+    try CatalogFixture.fill(lake)
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/catalog.sqlite"
+    try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 9, to: path)
+    func answers() throws -> [String: [[DatabaseValue]]] {
+      try DatabaseQueue(path: path).read { database in
+        let names = try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'view'")
+        return try Dictionary(
+          uniqueKeysWithValues: names.map { name in
+            (
+              name,
+              try Row.fetchAll(database, sql: "SELECT * FROM \(name) ORDER BY 1, 2").map { Array($0.databaseValues) }
+            )
+          })
+      }
+    }
+    let before = try answers()
+    try withExtendedLifetime(LakeCatalog.open(root: directory.path, writing: "test")) {}
+    let after = try answers()
+    #expect(before.keys.sorted() == after.keys.sorted())
+    for (view, rows) in before { #expect(rows == after[view], "\(view)") }
+  }
+
   @Test func aNewCatalogSaysWhatItIs() throws {
     let lake = try TemporaryLake()
     let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")

@@ -1,8 +1,10 @@
 import Base
 import Catalog
+import Foundation
 import GRDB
-import Testing
+import Migrations
 import TestSupport
+import Testing
 
 /// The views are the public SQL interface: their columns are pinned here.
 @Suite struct ViewTests {
@@ -67,6 +69,72 @@ import TestSupport
     let names = try lake.catalog.viewDocumentation().map(\.name)
     #expect(names == Self.columns.keys.sorted())
   }
+}
+
+/// DuckDB reads views and indexes with a parser of its own.
+///
+/// One that it cannot read takes its listing of the whole catalog with it.
+/// Tests/interop/test_duckdb.py asks DuckDB; these rules say it sooner.
+@Suite struct PortableSchemaTests {
+  private static let text = views.split(separator: "\n", omittingEmptySubsequences: false)
+    .map { line in line.range(of: "-- ").map { line[..<$0.lowerBound] } ?? line }.joined(separator: "\n")
+
+  private func matches(_ pattern: String, _ text: String) throws -> [String] {
+    try text.matches(of: Regex(pattern).ignoresCase()).map { String(text[$0.range]) }
+  }
+
+  private static let joinedOn = #"\bCROSS\s+JOIN\s+(\w+|\([^()]*\))(\s+(AS\s+)?(?!ON\b)\w+)?\s+ON\b"#
+  private static let indexed = #"\bINDEXED\b"#
+
+  @Test func noViewUsesWhatOnlySQLiteParses() throws {
+    #expect(try matches(Self.indexed, Self.text) == [])
+    #expect(try matches(Self.joinedOn, Self.text) == [])
+    #expect(try matches(#"\b(iif|ifnull|total|unixepoch)\s*\("#, Self.text) == [])
+    #expect(try matches(#"CREATE VIEW (?!v_)"#, Self.text) == [])
+    // The rules find what they are about.
+    #expect(try matches(Self.indexed, migrations[7].sql).count == 2)
+    #expect(try matches(Self.joinedOn, migrations[7].sql).count > 5)
+  }
+
+  @Test func noIndexIsPartialAndExpressionsStandInParentheses() throws {
+    let lake = try TemporaryLake()
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let indexes = try queue.read {
+      try String.fetchAll($0, sql: "SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+    }
+    #expect(indexes.count > 20)
+    for index in indexes {
+      let (columns, rest) = try #require(Self.columns(ofIndex: index))
+      #expect(rest.isEmpty, "\(index)")
+      for column in columns {
+        // A name, a call, or an expression in parentheses.
+        #expect(column.wholeMatch(of: /\w+|\w*\(.*\)/.dotMatchesNewlines()) != nil, "\(index)")
+      }
+    }
+  }
+
+  /// What stands between the outermost parentheses, split at its outermost commas,
+  /// and what follows them.
+  private static func columns(ofIndex sql: String) -> ([String], String)? {
+    guard let start = sql.firstIndex(of: "(") else { return nil }
+    var (depth, columns, column) = (0, [String](), "")
+    for index in sql[start...].indices {
+      let character = sql[index]
+      depth += character == "(" ? 1 : character == ")" ? -1 : 0
+      if depth == 0 { return (columns + [column.trimmed], String(sql[sql.index(after: index)...])) }
+      if depth == 1, character == "," {
+        columns.append(column.trimmed)
+        column = ""
+      } else if index != start {
+        column.append(character)
+      }
+    }
+    return nil
+  }
+}
+
+extension String {
+  fileprivate var trimmed: String { trimmingCharacters(in: .whitespacesAndNewlines) }
 }
 
 @Suite struct QueryConsoleTests {

@@ -23,7 +23,10 @@ package enum OldCatalog {
     configuration.foreignKeysEnabled = false
     let queue = try DatabaseQueue(path: path, configuration: configuration)
     try queue.writeWithoutTransaction { database in
-      for migration in migrations.prefix(schema) { try database.execute(sql: migration.sql) }
+      for migration in migrations.prefix(schema) {
+        if migration.number == firstWithoutViews { try dropViews(database) }
+        try database.execute(sql: migration.sql)
+      }
       try database.execute(sql: "ATTACH ? AS full", arguments: [source])
       // Its triggers would refuse rows that are not in the order of a life.
       let triggers = try Row.fetchAll(database, sql: "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'")
@@ -39,6 +42,12 @@ package enum OldCatalog {
       try database.execute(sql: "DETACH full")
     }
     try queue.close()
+  }
+
+  private static func dropViews(_ database: Database) throws {
+    for view in try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'view'") {
+      try database.execute(sql: "DROP VIEW \(view)")
+    }
   }
 
   /// Replaces a lake's catalog by one of an older schema with the same rows.

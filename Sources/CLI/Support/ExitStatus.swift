@@ -10,7 +10,7 @@ enum ExitStatus: Int32 {
   case partial = 3
   case noLake = 10
   case locked = 11
-  case schemaNewer = 12
+  case otherSchema = 12
   case integrity = 20
   case inputsMissing = 21
   case differs = 24
@@ -25,9 +25,9 @@ enum ExitStatus: Int32 {
   static let help = """
     EXIT STATUS
       0 ok, 1 failure, 3 partial (some shards failed), 10 no lake, 11 locked,
-      12 catalog schema newer than this tarn, 20 integrity failure found,
-      21 inputs missing, 24 rebuild differs, 25 recall below what was required,
-      28 disk or budget, 64 usage, 75 temporary network failure,
+      12 catalog of another schema than this tarn's, 20 integrity failure
+      found, 21 inputs missing, 24 rebuild differs, 25 recall below what was
+      required, 28 disk or budget, 64 usage, 75 temporary network failure,
       130 interrupted, 143 terminated.
     """
 }
@@ -86,7 +86,7 @@ struct Failure {
     switch code {
     case .noLake: .noLake
     case .locked: .locked
-    case .schemaNewer: .schemaNewer
+    case .schemaNewer, .schemaOlder: .otherSchema
     case .usage, .conflict, .notFound: .usage
     case .integrity, .badFeatures: .integrity
     case .inputsMissing, .absent: .inputsMissing

@@ -26,7 +26,7 @@ struct Backup: ParsableCommand {
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
-    let summary = try global.read().backup(to: file)
+    let summary = try LakeCatalog.open(root: global.lakeRoot(), writing: nil, orOlder: true).backup(to: file)
     if global.json {
       Output.json([
         "path": .string(summary.path), "bytes": .count(summary.byteCount), "schema": .count(summary.schemaNumber),

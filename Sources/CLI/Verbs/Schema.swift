@@ -2,14 +2,18 @@ internal import ArgumentParser
 internal import Base
 internal import Lake
 
-/// `tarn schema`: the public views, column by column.
+/// `tarn schema`: the public views, column by column; and the step to a newer one.
 struct Schema: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Describe the catalog's views, column by column.",
     discussion: """
+      A command that writes migrates a catalog of an older tarn first, one that only reads refuses it; --migrate does
+      that and nothing else. A checked copy of the catalog as it was stays beside it: catalog.sqlite.backup-schemaN.
+
       EXAMPLES
         tarn schema
         tarn schema v_shard
+        tarn schema --migrate
         tarn schema --datasette > metadata.json; datasette catalog.sqlite --metadata metadata.json
 
       \(ExitStatus.help)
@@ -21,9 +25,26 @@ struct Schema: ParsableCommand {
   @Flag(help: "Print metadata for Datasette: questions in SQL, and what each column means.")
   var datasette = false
 
+  @Flag(help: "Bring a catalog of an older tarn to this one's schema.")
+  var migrate = false
+
   @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws {
+    if migrate, datasette || view != nil { throw ValidationError("--migrate goes by itself.") }
+  }
 
   func run() throws {
+    if migrate {
+      _ = try writer.open(global, verb: "schema --migrate")
+      if global.json {
+        Output.json(["schema": .count(LakeCatalog.schemaNumber)])
+      } else {
+        Output.line("the catalog has schema \(LakeCatalog.schemaNumber)")
+      }
+      return Output.flush()
+    }
     if datasette {
       let metadata = CannedQuery.datasetteMetadata(try global.read().viewDocumentation())
       Output.line(global.json ? metadata.text : metadata.indentedText)

@@ -1,0 +1,326 @@
+-- The views: the public SQL interface. Each line documents its column:
+-- `tarn schema` prints these comments.
+--
+-- A tarn that opens a catalog of an older schema for writing drops every view and
+-- makes them anew from here, after the tables are migrated: the schema's number
+-- stands for this file too, and a change here takes a new number.
+--
+-- SQLite and DuckDB read the same text (docs/SQL.md), so it keeps to what means the
+-- same in both, and a test holds every view's values of the one against the other's:
+-- no CROSS JOIN … ON, no INDEXED BY; CASE for iif and for max of two values; sums and
+-- truth values cast to BIGINT, or DuckDB makes 128 bits and booleans of them; no
+-- division of whole numbers, which DuckDB does not round.
+
+CREATE VIEW v_source AS SELECT
+  s.name AS source, -- name of the source
+  s.modality AS modality, -- image, text or other
+  s.dimension AS dimension, -- elements per row
+  s.dtype AS dtype, -- float16 or float32
+  x.shards AS shards, -- shards registered
+  x.present AS present, -- shards whose bytes are in the lake
+  x.fetching AS fetching, -- shards a transfer is under way for
+  x.evicted AS evicted, -- shards fetched once, bytes dropped since
+  x.failed AS failed, -- shards that no mirror could give
+  x.rows AS rows, -- rows of the shards fetched so far
+  x.present_bytes AS present_bytes, -- bytes in the lake
+  x.known_bytes AS known_bytes, -- bytes of all shards whose size is known
+  s.created_at AS created_at -- when it was registered
+FROM source s
+JOIN (
+  SELECT source_id,
+    CAST(sum(shard_count) AS BIGINT) AS shards,
+    CAST(sum(CASE WHEN state IN ('present', 'evicting') THEN shard_count ELSE 0 END) AS BIGINT) AS present,
+    CAST(sum(CASE WHEN state = 'fetching' THEN shard_count ELSE 0 END) AS BIGINT) AS fetching,
+    CAST(sum(CASE WHEN state = 'evicted' THEN shard_count ELSE 0 END) AS BIGINT) AS evicted,
+    CAST(sum(CASE WHEN state IN ('absent', 'failed') THEN shard_count ELSE 0 END) AS BIGINT) AS failed,
+    CAST(sum(row_count) AS BIGINT) AS rows,
+    CAST(sum(CASE WHEN state IN ('present', 'evicting') THEN byte_count ELSE 0 END) AS BIGINT) AS present_bytes,
+    CAST(sum(known_byte_count) AS BIGINT) AS known_bytes
+  FROM shard_total GROUP BY source_id
+) x ON x.source_id = s.id;
+
+-- The first mirror is a join, for a subquery opens its tables anew for each row;
+-- only a shard that the first mirror has no place for needs one.
+CREATE VIEW v_shard AS SELECT
+  s.name AS source, -- name of the source
+  h.ordinal AS ordinal, -- place in the source, from 0
+  h.name AS shard, -- file name
+  h.state AS state, -- registered, fetching, present, evicting, evicted, absent or failed
+  h.current_revision AS revision, -- number of the newest observed revision
+  r.sha256 AS sha256, -- its digest
+  r.byte_count AS bytes, -- its size
+  r.row_count AS rows, -- its rows
+  r.trust AS trust, -- manifest or first-use
+  r.observed_at AS observed_at, -- when it was fetched
+  h.expected_byte_count AS expected_bytes, -- size the manifest gives
+  h.expected_sha256 AS expected_sha256, -- digest the manifest gives
+  h.last_error AS last_error, -- why the last fetch failed
+  h.path AS path, -- file below the shards directory, while present
+  coalesce(l.url, (SELECT x.url FROM mirror y CROSS JOIN shard_location x
+    WHERE y.source_id = h.source_id AND x.shard_id = h.id AND x.mirror_id = y.id
+    ORDER BY y.priority LIMIT 1)) AS url -- address on the first mirror
+FROM shard h
+JOIN source s ON s.id = h.source_id
+LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+LEFT JOIN mirror m ON m.source_id = h.source_id AND m.priority = 0
+LEFT JOIN shard_location l ON l.shard_id = h.id AND l.mirror_id = m.id;
+
+CREATE VIEW v_transfer AS SELECT
+  t.id AS transfer, -- number of the attempt
+  s.name AS source, -- name of the source
+  h.ordinal AS ordinal, -- the shard's place in it
+  h.name AS shard, -- the shard's file name
+  m.priority AS mirror, -- which mirror, 0 is the first
+  t.url AS url, -- address asked
+  t.outcome AS outcome, -- complete, unchanged, absent, failed or interrupted
+  t.http_status AS http_status, -- status of the last answer
+  t.resumed_from AS resumed_from, -- bytes already held when it began
+  t.received_byte_count AS received_bytes, -- bytes received
+  t.error AS error, -- why it failed
+  t.started_at AS started_at, -- when it began
+  t.ended_at AS ended_at -- when it ended
+FROM transfer t
+JOIN shard h ON h.id = t.shard_id
+JOIN source s ON s.id = h.source_id
+LEFT JOIN mirror m ON m.id = t.mirror_id;
+
+CREATE VIEW v_location AS SELECT
+  s.name AS source, -- name of the source
+  h.ordinal AS ordinal, -- the shard's place in it
+  h.name AS shard, -- the shard's file name
+  m.priority AS mirror, -- which mirror, 0 is the first
+  m.provenance AS provenance, -- original, or reconstructed by somebody
+  l.url AS url, -- address of the shard there
+  l.state AS state, -- unknown, present, absent or faulty
+  l.byte_count AS bytes, -- size that the mirror says
+  l.etag AS etag, -- what tells its bytes from others there
+  l.last_modified AS last_modified, -- likewise, a date
+  (SELECT t.received_byte_count / max(0.001, (julianday(t.ended_at) - julianday(t.started_at)) * 86400.0)
+    FROM transfer t
+    WHERE t.shard_id = l.shard_id AND t.mirror_id = l.mirror_id AND t.outcome = 'complete' AND t.received_byte_count > 0
+    ORDER BY t.id DESC LIMIT 1) AS bytes_per_second, -- of the last whole transfer
+  l.last_error AS last_error, -- what went wrong there last
+  l.checked_at AS checked_at, -- when it was asked last
+  CASE WHEN l.state IN ('absent', 'faulty')
+    THEN strftime('%Y-%m-%dT%H:%M:%fZ', l.checked_at, '+1 day') END AS ask_again_at -- until then it is asked last
+FROM shard_location l
+JOIN shard h ON h.id = l.shard_id
+JOIN source s ON s.id = h.source_id
+JOIN mirror m ON m.id = l.mirror_id;
+
+CREATE VIEW v_trained_index AS SELECT
+  t.name AS trained_index, -- name of the trained index
+  t.state AS state, -- training or ready
+  t.method AS method, -- paired-kmeans or kmeans
+  t.codec AS codec, -- sq4, sq8, fp16 or flat
+  t.nlist AS nlist, -- number of inverted lists
+  t.dimension AS dimension, -- elements per row
+  t.iterations AS iterations, -- k-means iterations asked for
+  (SELECT count(*) FROM training_iteration i WHERE i.trained_index_id = t.id) AS iterations_done, -- and done
+  t.seed AS seed, -- seed of the sample and of the first centroids
+  t.pair_count AS pairs, -- training rows
+  i.name AS images, -- image source
+  c.name AS captions, -- caption source, of pairs or of the router
+  t.sha256 AS sha256, -- digest of the file
+  a.byte_count AS bytes, -- size of the file
+  a.path AS path, -- file below the artifacts directory
+  t.created_at AS created_at, -- when training was asked for
+  t.ready_at AS ready_at, -- when it was finished
+  coalesce(r.method, 'none') AS router, -- what ranks lists: none (the centroids), caption-mean or learned
+  r.epochs AS router_epochs, -- epochs of the router asked for, null without one
+  CASE WHEN t.codec IN ('sq4', 'sq8') THEN t.spec ->> '$.ranges' END AS ranges -- minmax or quantiles:SHARE, null where the codec has none
+FROM trained_index t
+JOIN source i ON i.id = t.image_source_id
+LEFT JOIN trained_router r ON r.trained_index_id = t.id
+LEFT JOIN source c ON c.id = coalesce(t.caption_source_id, r.caption_source_id)
+LEFT JOIN artifact a ON a.sha256 = t.sha256;
+
+CREATE VIEW v_version AS SELECT
+  v.name || '@' || v.number AS version, -- NAME@N
+  v.name AS name, -- NAME
+  v.number AS number, -- N
+  v.state AS state, -- planned, building, sealed, revoked or abandoned
+  t.name AS trained_index, -- trained index it uses
+  t.codec AS codec, -- sq4, sq8, fp16 or flat
+  t.nlist AS nlist, -- number of inverted lists
+  s.name AS source, -- image source
+  x.input_count AS inputs, -- shards in its plan
+  x.hole_count AS holes, -- shards left out as missing
+  x.output_count AS outputs, -- output shards finished
+  x.output_row_count AS rows, -- rows in them
+  x.output_byte_count AS bytes, -- size of them
+  v.version_sha256 AS sha256, -- digest of the lock file, once sealed
+  v.created_at AS created_at, -- when it was planned
+  v.sealed_at AS sealed_at, -- when it was sealed
+  v.ended_at AS ended_at, -- when it was revoked or abandoned
+  CAST(EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL) AS BIGINT) AS is_pinned -- 1 while a pin keeps its outputs
+FROM index_version v
+JOIN trained_index t ON t.id = v.trained_index_id
+JOIN source s ON s.id = v.source_id
+JOIN version_total x ON x.version_id = v.id;
+
+CREATE VIEW v_version_input AS SELECT
+  v.name || '@' || v.number AS version, -- NAME@N
+  i.ordinal AS input, -- place in the plan, from 0
+  s.name AS source, -- name of the source
+  h.ordinal AS ordinal, -- the shard's place in the source
+  h.name AS shard, -- the shard's file name
+  i.revision AS revision, -- pinned revision, null until bound and in a hole
+  r.sha256 AS sha256, -- digest of the pinned bytes
+  r.byte_count AS bytes, -- size of the pinned bytes
+  i.is_hole AS is_hole, -- 1 where the shard was missing and skipped
+  i.first_id AS first_id, -- row id of the shard's first row
+  i.row_count AS rows, -- rows, or the length of the hole
+  i.output_ordinal AS output, -- output shard it goes to
+  CAST(h.state IN ('present', 'evicting') AND h.current_revision = i.revision AS BIGINT) AS is_present -- 1 while the pinned bytes are in the lake
+FROM version_input i
+JOIN index_version v ON v.id = i.version_id
+JOIN shard h ON h.id = i.shard_id
+JOIN source s ON s.id = h.source_id
+LEFT JOIN shard_revision r ON r.shard_id = i.shard_id AND r.revision = i.revision;
+
+CREATE VIEW v_output_shard AS SELECT
+  v.name || '@' || v.number AS version, -- NAME@N
+  o.ordinal AS output, -- number of the output shard, from 0
+  printf('versions/%s@%d/%s.%03d.faiss', v.name, v.number, v.name, o.ordinal) AS file, -- file below the lake
+  o.first_input AS first_input, -- first input in it
+  o.last_input AS last_input, -- last input in it
+  o.first_id AS first_id, -- least row id it may hold
+  o.end_id AS end_id, -- one past the greatest
+  o.row_count AS rows, -- rows in it
+  o.byte_count AS bytes, -- size of the file
+  o.sha256 AS sha256, -- digest of the file
+  o.lists_sha256 AS lists_sha256, -- digest over the digests of its lists
+  o.created_at AS created_at -- when it was finished
+FROM output_shard o
+JOIN index_version v ON v.id = o.version_id;
+
+CREATE VIEW v_build_progress AS SELECT
+  v.name || '@' || v.number AS version, -- NAME@N
+  v.state AS state, -- planned, building, sealed, revoked or abandoned
+  x.input_count AS inputs, -- shards in the plan
+  x.hole_count AS holes, -- of these left out as missing
+  x.encoded_count AS encoded, -- of these encoded into a segment
+  x.input_count - x.hole_count - x.encoded_count AS inputs_left, -- of these not encoded yet
+  x.planned_output_count AS outputs, -- output shards in the plan
+  x.output_count AS outputs_done, -- of these finished
+  x.row_count AS rows, -- rows in the plan, holes included
+  x.encoded_row_count AS rows_encoded -- rows encoded
+FROM index_version v
+JOIN version_total x ON x.version_id = v.id;
+
+CREATE VIEW v_evaluation AS SELECT
+  e.id AS evaluation, -- number of the run, the newest has the greatest
+  v.name || '@' || v.number AS version, -- NAME@N
+  e.evaluated_at AS evaluated_at, -- when
+  e.queries AS queries, -- name of the query file
+  e.queries_sha256 AS queries_sha256, -- digest of the query file
+  e.query_count AS query_count, -- queries in it
+  r.k AS k, -- neighbours that recall is about
+  r.nprobe AS nprobe, -- lists visited for each query
+  p.vectors_scanned AS vectors_scanned, -- rows in those lists, mean over queries
+  p.vectors_scanned / CASE WHEN e.row_count > 1 THEN e.row_count ELSE 1 END AS share_scanned, -- the same as a share of all rows
+  r.recall AS recall, -- share of the exact k nearest that came back, mean over queries
+  r.standard_error AS standard_error, -- of that mean
+  r.routing_recall AS routing_recall, -- share of the exact k nearest whose list was visited
+  r.routing_recall - r.recall AS quantization_loss, -- what the codec cost
+  e.query_count / p.seconds AS queries_per_second, -- at that nprobe, for the deepest k of the run
+  e.threads AS threads, -- threads it ran on
+  e.imbalance AS imbalance, -- nlist·Σn²/(Σn)² over rows per list, 1 is even
+  e.list_sizes AS list_sizes -- lists by size as a JSON array: empty, 1, 2-3, 4-7, … rows
+FROM evaluation e
+JOIN index_version v ON v.id = e.version_id
+JOIN evaluation_point p ON p.evaluation_id = e.id
+JOIN evaluation_recall r ON r.evaluation_id = e.id AND r.nprobe = p.nprobe;
+
+CREATE VIEW v_storage AS
+SELECT
+  'shard' AS kind, -- shard, or the kind of artifact
+  CAST(coalesce(sum(shard_count), 0) AS BIGINT) AS files, -- files in the lake
+  CAST(coalesce(sum(byte_count), 0) AS BIGINT) AS bytes -- their size
+FROM shard_total WHERE state IN ('present', 'evicting')
+UNION ALL
+SELECT kind, file_count, byte_count FROM artifact_total WHERE file_count > 0;
+
+CREATE VIEW v_event AS SELECT
+  e.seq AS seq, -- place in the history, from 1
+  e.at AS at, -- when
+  e.actor AS actor, -- who: user and host
+  e.verb AS verb, -- what: source-add, fetched, trained, planned, output, sealed, revoked, …
+  e.subject AS subject, -- to what: a source, SOURCE/SHARD, trained index, NAME@N or file
+  e.detail AS detail, -- more of it, as JSON
+  e.prev AS prev, -- hash of the event before, 64 zeros for the first
+  e.hash AS hash -- SHA-256 of the lines seq, at, actor, verb, subject, detail, prev
+FROM event e;
+CREATE VIEW v_pin AS SELECT
+  v.name || '@' || v.number AS version, -- NAME@N
+  p.reason AS reason, -- why
+  p.created_at AS pinned_at, -- since when
+  p.removed_at AS unpinned_at -- until when, null while it is in force
+FROM pin p
+JOIN index_version v ON v.id = p.version_id;
+
+CREATE VIEW v_setting AS SELECT
+  name AS setting, -- bwlimit: most bytes a second over all transfers
+  value AS value, -- as it was written
+  changed_at AS changed_at -- when it was set
+FROM setting;
+
+-- Outputs of no live version; segments that no unfinished output waits for;
+-- nearest images while nothing is in training. Each branch finds the digests in
+-- an index that holds all it needs (b) and reads the rows (a) of those alone; a
+-- CROSS JOIN keeps SQLite to the order as it is written.
+-- A segment's last use is the end or seal of the last version that has it, or the
+-- output of an unfinished version that it went into; the CASE is what the index of
+-- unfinished versions holds.
+CREATE VIEW v_garbage AS
+SELECT
+  b.kind AS kind, -- output-shard, segment or nearest-images
+  b.sha256 AS sha256, -- digest of the file
+  a.byte_count AS bytes, -- size of the file
+  a.path AS path, -- file below the artifacts directory
+  (SELECT CASE WHEN u.ended > a.created_at AND (u.unpinned IS NULL OR u.ended >= u.unpinned) THEN u.ended
+      WHEN u.unpinned > a.created_at THEN u.unpinned ELSE a.created_at END
+    FROM (SELECT max(coalesce(v.ended_at, v.created_at)) AS ended, max(p.removed_at) AS unpinned
+      FROM output_shard o CROSS JOIN index_version v LEFT JOIN pin p ON p.version_id = v.id
+      WHERE o.sha256 = b.sha256 AND v.id = o.version_id) u) AS unused_since -- when its last use ended: the grace period begins
+FROM artifact b CROSS JOIN artifact a
+WHERE a.sha256 = b.sha256 AND b.state = 'present' AND b.kind = 'output-shard' AND NOT EXISTS
+  (SELECT 1 FROM output_shard o CROSS JOIN index_version v
+   WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
+     OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+UNION ALL
+SELECT b.kind, b.sha256, a.byte_count, a.path,
+  (SELECT CASE WHEN u.ended > a.created_at AND (u.merged IS NULL OR u.ended >= u.merged) THEN u.ended
+      WHEN u.merged > a.created_at THEN u.merged ELSE a.created_at END
+    FROM (SELECT
+        max((SELECT coalesce(v.ended_at, v.sealed_at) FROM index_version v
+          WHERE v.trained_index_id = t.id AND v.bad_rows_policy = g.bad_rows_policy
+            AND EXISTS (SELECT 1 FROM shard_revision r CROSS JOIN version_input i
+              WHERE r.sha256 = g.shard_sha256 AND i.version_id = v.id AND i.shard_id = r.shard_id
+                AND i.revision = r.revision)
+          ORDER BY coalesce(v.ended_at, v.sealed_at) DESC LIMIT 1)) AS ended,
+        max((SELECT max(coalesce(o.created_at, v.created_at)) FROM index_version v CROSS JOIN shard_revision r
+            CROSS JOIN version_input i LEFT JOIN output_shard o ON o.version_id = i.version_id
+              AND o.ordinal = i.output_ordinal
+          WHERE CAST(CASE WHEN v.state IN ('planned', 'building') THEN v.trained_index_id END AS BIGINT) = t.id
+            AND v.bad_rows_policy = g.bad_rows_policy AND r.sha256 = g.shard_sha256
+            AND i.version_id = v.id AND i.shard_id = r.shard_id AND i.revision = r.revision)) AS merged
+      FROM segment g CROSS JOIN trained_index t WHERE g.sha256 = b.sha256 AND t.sha256 = g.trained_sha256) u)
+FROM artifact b CROSS JOIN artifact a
+WHERE a.sha256 = b.sha256 AND b.state = 'present' AND b.kind = 'segment' AND NOT EXISTS
+  (SELECT 1 FROM segment g CROSS JOIN trained_index t CROSS JOIN index_version v
+   WHERE g.sha256 = b.sha256 AND t.sha256 = g.trained_sha256
+     AND CAST(CASE WHEN v.state IN ('planned', 'building') THEN v.trained_index_id END AS BIGINT) = t.id
+     AND v.bad_rows_policy = g.bad_rows_policy AND EXISTS
+     (SELECT 1 FROM shard_revision r CROSS JOIN version_input i CROSS JOIN shard h
+      WHERE r.sha256 = g.shard_sha256 AND i.version_id = v.id AND i.shard_id = r.shard_id AND i.is_hole = 0
+        AND h.id = r.shard_id AND coalesce(i.revision, h.current_revision) = r.revision AND NOT EXISTS
+        (SELECT 1 FROM output_shard o WHERE o.version_id = v.id AND o.ordinal = i.output_ordinal)))
+UNION ALL
+SELECT b.kind, b.sha256, a.byte_count, a.path,
+  (SELECT CASE WHEN u.ready > a.created_at THEN u.ready ELSE a.created_at END
+    FROM (SELECT max(t.ready_at) AS ready FROM trained_index t) u)
+FROM artifact b CROSS JOIN artifact a
+WHERE a.sha256 = b.sha256 AND b.state = 'present' AND b.kind = 'nearest-images'
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.state = 'training');
