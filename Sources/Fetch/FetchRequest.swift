@@ -160,23 +160,19 @@ package struct FetchConfiguration: Sendable {
   /// times a second, on the run's thread.
   package var liveBandwidth: @Sendable () -> RateTimetable? = { nil }
   package var connectTimeout: Duration = .seconds(20)
-  /// A transfer that brings fewer than `stallByteCount` in this time is given up.
-  package var stallTimeout: Duration = .seconds(30)
-  package var stallByteCount = 30_000
+  /// How long a server may be silent (R14).
+  package var watch = RequestWatch.Rules()
+  /// How long a probe asks for one place in all, and a host that says nothing.
+  package var probeTimeout: Duration = .seconds(60)
   /// A transfer that is much slower than the others from its host is begun
-  /// again over another connection: below this share of their median rate for
-  /// this long, so many times at most.
-  package var rerollShare = 0.25
-  package var rerollWindow: Duration = .seconds(10)
-  package var rerollsPerTransfer = 3
+  /// again over another connection.
+  package var reroll = Reroll.Rules()
   /// Attempts at one mirror that bring nothing new, before the next mirror.
   package var attemptsPerMirror = 5
   /// Attempts at one request whatever they bring, so that no server can keep it
   /// for ever.
   package var attemptsPerRequest = 1_000
-  /// Full jitter: a wait is drawn from `0...min(cap, base × 2^n)`.
-  package var backoffBase: Duration = .milliseconds(500)
-  package var backoffCap: Duration = .seconds(60)
+  package var backoff = Backoff()
   /// The longest `Retry-After` that is obeyed.
   package var retryAfterCap: Duration = .seconds(300)
   /// Refusals in a row after which a host is left alone for the run.

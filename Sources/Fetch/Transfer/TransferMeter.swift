@@ -1,6 +1,8 @@
 // How far transfers under way are and how fast, for whoever shows them. Pure:
 // the time is handed in.
 
+internal import Base
+
 /// The transfers under way, each with its rate.
 package struct TransferMeter: Sendable {
   /// One transfer, or all of them together.
