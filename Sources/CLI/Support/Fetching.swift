@@ -3,7 +3,6 @@
 internal import ArgumentParser
 internal import Base
 internal import Catalog
-internal import Features
 internal import Fetch
 internal import Foundation
 internal import Synchronization
@@ -19,10 +18,6 @@ extension FetchConfiguration {
       ["SSL_CERT_FILE", "CURL_CA_BUNDLE"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
     let credentials = Credentials(environment: environment)
     configuration.headers = credentials.headers(for:)
-    configuration.inspect = { path, expected in
-      try FeatureFile.rowCount(
-        of: path, as: expected.format, dimension: expected.dimension, elementType: expected.elementType)
-    }
     configuration.s3 = S3Settings(environment: environment)
     return configuration
   }

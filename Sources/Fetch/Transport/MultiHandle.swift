@@ -9,6 +9,7 @@
 internal import Base
 internal import CCurl
 internal import Foundation
+internal import Glibc
 
 /// How a request ended, as far as the transport knows.
 enum RequestEnd: Equatable {
@@ -118,5 +119,21 @@ enum RequestEnd: Equatable {
     guard result == CURLM_OK else {
       throw TarnError(.io, "libcurl failed: \(unsafe String(cString: curl_multi_strerror(result)))")
     }
+  }
+}
+
+/// libcurl's process-wide set-up, done once.
+enum CurlLibrary {
+  private static let result: CURLcode = {
+    // With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE to its user, and a TLS
+    // connection that a server closed would end the process.
+    // https://curl.se/libcurl/c/CURLOPT_NOSIGNAL.html
+    _ = signal(SIGPIPE, SIG_IGN)
+    return ccurl_global_init()
+  }()
+
+  /// Sets libcurl up.
+  static func prepare() throws(TarnError) {
+    guard result == CURLE_OK else { throw TarnError(.io, "libcurl cannot be initialised") }
   }
 }

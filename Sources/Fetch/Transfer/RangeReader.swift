@@ -9,13 +9,19 @@ internal import Glibc
 /// Reads byte ranges of files from mirrors.
 ///
 /// Blocks the thread that calls it; it lives on one.
-@safe final class RangeReader {
+@safe package final class RangeReader {
   private let configuration: FetchConfiguration
   private let isCancelled: () -> Bool
   private let multi: MultiHandle
   private var jitter: SplitMix64
 
-  init(configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) throws(TarnError) {
+  /// Prepares a reader for the calling thread.
+  ///
+  /// - Parameters:
+  ///   - configuration: How to ask.
+  ///   - isCancelled: Asked several times a second; true ends the work.
+  /// - Throws: ``TarnError`` `.io` if libcurl cannot be used.
+  package init(configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) throws(TarnError) {
     multi = try MultiHandle(connectionCount: 2)
     self.configuration = configuration
     self.isCancelled = isCancelled
@@ -30,7 +36,7 @@ internal import Glibc
   ///   - mirror: Where to ask.
   /// - Returns: Exactly those bytes, as the mirror has them.
   /// - Throws: ``TarnError`` of the last attempt.
-  func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(TarnError) -> [UInt8] {
+  package func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(TarnError) -> [UInt8] {
     let address = try configuration.address(mirror.url)
     if address.scheme == .file { return try readFile(address.filePath, range, total) }
     var walk = MirrorWalk(mirrorCount: 1, configuration: configuration)

@@ -12,7 +12,7 @@ extension TransferLoop {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
     let (control, interval) = (control, configuration.checkpointByteCount)
     let means = PartFile.Means(
-      queue: transfer.queue, pool: pool, inspect: configuration.inspect, onRoom: { control.poke() })
+      queue: transfer.queue, pool: pool, onRoom: { control.loop.poke() })
     onDisk(transfer) {
       do throws(TarnError) {
         return .opened(
@@ -78,7 +78,7 @@ extension TransferLoop {
           try LocalCopy.run(
             from: path, into: part, source: source, condition: request.condition,
             expectedByteCount: request.expectation.byteCount,
-            isStopped: { control.isCancelled },
+            isStopped: { control.loop.isCancelled },
             onProgress: { byteCount in
               guard byteCount - reported >= 64 << 20 else { return }
               reported = byteCount

@@ -23,8 +23,6 @@ final class PartFile: @unchecked Sendable {
   struct Means: Sendable {
     let queue: DispatchQueue
     let pool: BlockPool
-    /// Gives the rows of a whole file whose beginning does not.
-    let inspect: (@Sendable (_ path: String, ShardExpectation) throws -> Int)?
     /// Called on the disk queue when the loop waits for room and there is some.
     let onRoom: @Sendable () -> Void
   }
@@ -206,11 +204,11 @@ final class PartFile: @unchecked Sendable {
 
   /// The rows of a file that only its end tells, examined where it lies.
   private func inspectedRowCount() throws(TarnError) -> Int {
-    guard let inspect = means.inspect else {
-      throw TarnError(.usage, "files of this format cannot be examined here")
-    }
     do {
-      return try inspect(store.path, expectation)
+      return try FeatureFile.rowCount(
+        of: store.path, as: expectation.format, dimension: expectation.dimension, elementType: expectation.elementType)
+    } catch let error as TarnError where error.code != .badFeatures {
+      throw error
     } catch {
       throw TarnError(.integrity, "\(error)")
     }

@@ -22,7 +22,7 @@ internal import Foundation
   }
 
   let configuration: FetchConfiguration
-  let control: LoopControl
+  let control: TransferControl
   let multi: MultiHandle
   let pool = BlockPool()
   var transfers: [UInt: Transfer] = [:]
@@ -44,7 +44,7 @@ internal import Foundation
   private var nextProgress = ContinuousClock.now
 
   init(
-    configuration: FetchConfiguration, control: LoopControl, supply: @escaping @Sendable () throws -> FetchSupply,
+    configuration: FetchConfiguration, control: TransferControl, supply: @escaping @Sendable () throws -> FetchSupply,
     onEvent: @escaping @Sendable (FetchEvent) -> Void
   ) throws(TarnError) {
     guard (1...64).contains(configuration.jobs), configuration.transfersPerHost > 0 else {
@@ -61,7 +61,7 @@ internal import Foundation
 
   /// Serves until nothing is left.
   func run() throws {
-    try multi.attached(to: control) { try turn() }
+    try multi.attached(to: control.loop) { try turn() }
     if isStopping { throw CancellationError() }
     if let supplyError { throw supplyError }
   }
@@ -72,8 +72,8 @@ internal import Foundation
         guard let transfer = transfers[tag] else { continue }
         take(report, of: transfer)
       }
-      if control.isCancelled, !isStopping { stopEverything() }
-      if control.takeWake() { nextSupply = .now }
+      if control.loop.isCancelled, !isStopping { stopEverything() }
+      if control.loop.takeWake() { nextSupply = .now }
       removeEnded()
       pullRequests()
       startWaiting()
