@@ -1,8 +1,8 @@
 // How fetching behaves towards the network and the disk: every number that it
 // waits, retries or gives up by, as it ships.
 
-package import Base
-package import Foundation
+internal import Base
+internal import Foundation
 
 /// How the fetcher behaves towards the network and the disk.
 package struct FetchConfiguration: Sendable {

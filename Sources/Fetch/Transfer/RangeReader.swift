@@ -1,7 +1,7 @@
 // Some bytes of a file on a server, into memory: one request at a time, every
 // answer classified like a transfer's. For what is checked by its own digest.
 
-internal import Base
+package import Base
 internal import CCurl
 internal import Foundation
 internal import Glibc
