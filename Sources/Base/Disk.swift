@@ -77,6 +77,15 @@ package enum Disk {
     return Int(info.st_size)
   }
 
+  /// Bytes of the file system that a file takes, room that was reserved for it
+  /// included; 0 when there is none.
+  package static func allocatedByteCount(of path: String) -> Int {
+    var info = stat()
+    // > st_blocks: Number of 512 B blocks allocated
+    // https://man7.org/linux/man-pages/man2/stat.2.html
+    return stat(path, &info) == 0 ? Int(info.st_blocks) * 512 : 0
+  }
+
   /// Bytes that this user may still write on the file system of a directory.
   ///
   /// - Throws: ``TarnError`` `.io` when it cannot be asked.

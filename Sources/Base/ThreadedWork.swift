@@ -1,8 +1,26 @@
-// Work that may block, on a thread of its own: the one way in which tarn takes
-// it off the cooperative pool or out of its caller's way.
+// Threads of tarn's own, by name, and work that may block on one: the one way
+// in which it is taken off the cooperative pool or out of its caller's way.
 
 internal import Foundation
 internal import Synchronization
+
+/// A thread that the kernel knows by its name, as `top -H` and `gdb` show it.
+package enum NamedThread {
+  /// Starts a thread.
+  ///
+  /// - Parameters:
+  ///   - name: Its name, at most 15 bytes as the kernel shows it.
+  ///   - body: What it does; it may block as long as it likes.
+  package static func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    let thread = Thread {
+      // Foundation tells the kernel only of threads that run.
+      Thread.current.name = name
+      body()
+    }
+    thread.stackSize = 8 << 20
+    thread.start()
+  }
+}
 
 /// Work under way on a thread of its own.
 ///
@@ -27,13 +45,7 @@ package final class ThreadedWork<Value: Sendable>: Sendable {
   ///   - body: The work; it may block as long as it likes.
   package init(_ name: String, _ body: @escaping @Sendable () throws -> Value) {
     end.enter()
-    let thread = Thread { [self] in
-      // Foundation tells the kernel only of threads that run.
-      Thread.current.name = name
-      finish(Result(catching: body))
-    }
-    thread.stackSize = 8 << 20
-    thread.start()
+    NamedThread.start(name) { [self] in finish(Result(catching: body)) }
   }
 
   private func finish(_ outcome: Outcome) {

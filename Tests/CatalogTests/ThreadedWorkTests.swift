@@ -1,7 +1,7 @@
 import Base
+import Foundation
 import Synchronization
 import Testing
-import TestSupport
 
 @Suite struct ThreadedWorkTests {
   private struct Refusal: Error, Equatable {}
@@ -32,5 +32,34 @@ import TestSupport
     let second = ThreadedWork("test") { while !isDone.load(ordering: .acquiring) {} }
     _ = ThreadedWork("test") { isDone.store(true, ordering: .releasing) }
     try second.wait()
+  }
+}
+
+@Suite struct NamedThreadTests {
+  /// The calling thread's name, as the kernel has it.
+  private static func kernelName() -> String? {
+    FileManager.default.contents(atPath: "/proc/thread-self/comm").map {
+      String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .newlines)
+    }
+  }
+
+  @Test func theKernelKnowsAThreadByItsName() async throws {
+    #expect(try await ThreadedWork("tarn-test-work") { Self.kernelName() }.value() == "tarn-test-work")
+    let name = await withCheckedContinuation { waiter in
+      NamedThread.start("tarn-test-17") { waiter.resume(returning: Self.kernelName()) }
+    }
+    #expect(name == "tarn-test-17")
+  }
+
+  @Test func everyThreadIsMadeByIt() throws {
+    let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../Sources")
+      .standardizedFileURL.path
+    let files = try #require(FileManager.default.enumerator(atPath: sources)).compactMap { $0 as? String }
+      .filter { $0.hasSuffix(".swift") }
+    let makers = files.filter { file in
+      let text = FileManager.default.contents(atPath: "\(sources)/\(file)").map { String(decoding: $0, as: UTF8.self) }
+      return ["= Thread {", "= Thread(", "Thread.detach", "pthread_create"].contains { text?.contains($0) ?? false }
+    }
+    #expect(makers.map { URL(fileURLWithPath: $0).lastPathComponent } == ["ThreadedWork.swift"])
   }
 }

@@ -128,7 +128,7 @@ private struct Schedule {
       // One host serves all the mirrors here; its refusals are not of one piece.
       configuration.refusalsPerHost = .max
       configuration.retryAfterCap = .zero
-      configuration.backoffBase = .zero
+      configuration.backoff.base = .zero
       let run = await fetch(requests, configuration: configuration)
       #expect(run.error == nil)
       var results: [Int64: Result<FetchResult, TarnError>] = [:]

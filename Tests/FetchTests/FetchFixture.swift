@@ -69,11 +69,12 @@ struct FetchRun {
 /// A configuration whose waits are a millisecond and whose limits are small.
 func quickConfiguration() -> FetchConfiguration {
   var configuration = FetchConfiguration()
-  configuration.backoffBase = .milliseconds(1)
-  configuration.backoffCap = .milliseconds(1)
+  configuration.backoff.base = .milliseconds(1)
+  configuration.backoff.cap = .milliseconds(1)
   configuration.retryAfterCap = .milliseconds(1)
-  configuration.stallTimeout = .seconds(60)
-  configuration.stallByteCount = 1
+  configuration.watch.stallTimeout = .seconds(60)
+  configuration.watch.stallByteCount = 1
+  configuration.watch.answerTimeout = .seconds(60)
   configuration.attemptsPerMirror = 3
   configuration.jitterSeed = 7
   configuration.proxy = ""

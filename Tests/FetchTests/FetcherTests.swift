@@ -218,7 +218,7 @@ import TestSupport
         : .file(shard, for: request)
     }
     var configuration = quickConfiguration()
-    configuration.stallTimeout = .milliseconds(300)
+    configuration.watch.stallTimeout = .milliseconds(300)
     let run = await fetch([makeRequest(in: directory, from: [server.url("/a")])], configuration: configuration)
     #expect(bytes(at: try #require(run.shard()).path) == shard)
     #expect(run.attempts.map(\.offset) == [0, 9_000])

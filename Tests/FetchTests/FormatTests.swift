@@ -49,7 +49,7 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
         ? .answer(200, headers: ["ETag: \"1\""], body: Array(file[..<9_001]), framing: .length(file.count))
         : .file(file, for: request)
     }
-    let run = await fetch([request(format, server.url("/a"))], configuration: quickConfiguration())
+    let run = await fetch([request(format, server.url("/a"))])
     let shard = try #require(run.shard())
     #expect(bytes(at: shard.path) == file && shard.rowCount == 3_000)
     #expect(server.requests.map(\.rangeStart) == [nil, 9_001])
@@ -58,7 +58,7 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
   @Test(arguments: FeatureFormat.allCases) func r11AnHTMLPageEndsAtItsFirstBytes(format: FeatureFormat) async throws {
     let page = Array("<!doctype html><html>sorry".utf8) + [UInt8](repeating: 0x20, count: 1 << 20)
     let server = try HostileServer { _ in .answer(200, body: page) }
-    let run = await fetch([request(format, server.url("/a"))], configuration: quickConfiguration())
+    let run = await fetch([request(format, server.url("/a"))])
     #expect(run.failure()?.code == .integrity)
     #expect(run.failure()?.message.contains("HTML") == true)
     #expect(try directory.contents() == [])
@@ -68,7 +68,7 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
   func r11AnotherDimensionEndsBeforeTheRows(format: FeatureFormat) async throws {
     let file = makeFile(format, rows: 100_000)
     let server = try HostileServer { .file(file, for: $0) }
-    let run = await fetch([request(format, server.url("/a"), dimension: 5)], configuration: quickConfiguration())
+    let run = await fetch([request(format, server.url("/a"), dimension: 5)])
     #expect(run.failure()?.message.contains("its rows have 4 elements where the source has 5") == true)
     #expect(try #require(run.attempts.first).receivedByteCount < file.count)
   }
@@ -77,10 +77,22 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
   func r8AFileWhoseLengthNobodySaysIsNotTaken(format: FeatureFormat) async throws {
     let file = makeFile(format, rows: 100)
     let server = try HostileServer { _ in .answer(200, body: file, framing: .untilClose) }
-    let run = await fetch([request(format, server.url("/a"))], configuration: quickConfiguration())
+    let run = await fetch([request(format, server.url("/a"))])
     #expect(run.failure()?.code == .integrity)
-    let known = await fetch([request(format, server.url("/a"), size: file.count)], configuration: quickConfiguration())
+    let known = await fetch([request(format, server.url("/a"), size: file.count)])
     #expect(known.shard()?.rowCount == 100)
+  }
+
+  @Test func r11AFileThatOnlyItsEndTellsIsReadBeforeItGetsItsName() async throws {
+    let file = makeFile(.torch, rows: 100)
+    // Whole by its length, and no archive at its end.
+    let torn = file.dropLast(40) + [UInt8](repeating: 0, count: 40)
+    for (bytes, dimension) in [(Array(torn), 4), (file, 5)] {
+      let server = try HostileServer { .file(bytes, for: $0) }
+      let run = await fetch([request(.torch, server.url("/a"), dimension: dimension)])
+      #expect(run.failure()?.code == .integrity)
+      #expect(try directory.contents() == [])
+    }
   }
 
   /// Heads that contradict themselves: 880 bytes that claim a million rows, and
@@ -94,7 +106,7 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
   func r11AHeadThatContradictsItselfIsRefused(header: String) async throws {
     let file = number(header.utf8.count, 8) + Array(header.utf8) + [UInt8](repeating: 1, count: 800)
     let server = try HostileServer { .file(file, for: $0) }
-    let run = await fetch([request(.safetensors, server.url("/a"))], configuration: quickConfiguration())
+    let run = await fetch([request(.safetensors, server.url("/a"))])
     #expect(run.failure()?.code == .integrity)
     #expect(try directory.contents() == [])
   }

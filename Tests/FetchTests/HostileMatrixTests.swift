@@ -271,7 +271,7 @@ private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellabl
       isHostile.withLock { $0 = true }
     }
     let cell = "\(hostile.name), resumed \(isResumed), size \(isSizeKnown), digest \(isDigestKnown)"
-    if hostile.name == "silence" { configuration.stallTimeout = .milliseconds(30) }
+    if hostile.name == "silence" { configuration.watch.answerTimeout = .milliseconds(30) }
     let run = await fetch([request], configuration: configuration)
     let result = try #require(run.result(), "\(cell): no end")
     // A changed file is right if it is one whole revision that was served.

@@ -7,8 +7,8 @@ import Testing
 private func walk(mirrors: Int = 2, _ change: (inout FetchConfiguration) -> Void = { _ in }) -> MirrorWalk {
   var configuration = FetchConfiguration()
   configuration.attemptsPerMirror = 3
-  configuration.backoffBase = .seconds(1)
-  configuration.backoffCap = .seconds(5)
+  configuration.backoff.base = .seconds(1)
+  configuration.backoff.cap = .seconds(5)
   change(&configuration)
   return MirrorWalk(mirrorCount: mirrors, configuration: configuration)
 }

@@ -171,7 +171,7 @@ import TestSupport
       return ScriptedAnswer(head.steps + steps)
     }
     var configuration = quickConfiguration()
-    configuration.rerollWindow = .milliseconds(100)
+    configuration.reroll.window = .milliseconds(100)
     configuration.progressInterval = .milliseconds(10)
     configuration.jobs = 4
     let requests = (1...4).map { makeRequest(Int64($0), in: directory, from: [server.url("/\($0)")]) }

@@ -124,8 +124,8 @@ private final class TlsServer {
       return ScriptedAnswer(head + drops)
     }
     var configuration = quickConfiguration()
-    configuration.stallTimeout = .milliseconds(200)
-    configuration.stallByteCount = 10_000
+    configuration.watch.stallTimeout = .milliseconds(200)
+    configuration.watch.stallByteCount = 10_000
     configuration.attemptsPerMirror = 1
     let run = await fetch(
       [makeRequest(in: directory, from: [server.url("/drip"), server.url("/whole")])], configuration: configuration)

@@ -8,29 +8,9 @@ internal import Synchronization
 
 /// Follows a sync and shows it.
 final class TransferBoard: Sendable {
-  private struct Row {
-    var byteCount: Int
-    var totalByteCount: Int?
-    /// Bytes a second, newer ones count more.
-    var rate: Double?
-    var sampledAt: ContinuousClock.Instant
-    var sampledByteCount: Int
-
-    /// Takes the bytes held now.
-    mutating func take(_ byteCount: Int, _ now: ContinuousClock.Instant) {
-      self.byteCount = byteCount
-      let seconds = (now - sampledAt).seconds
-      guard seconds >= 0.5 else { return }
-      let latest = Double(max(0, byteCount - sampledByteCount)) / seconds
-      rate = rate.map { 0.6 * $0 + 0.4 * latest } ?? latest
-      (sampledAt, sampledByteCount) = (now, byteCount)
-    }
-  }
-
   private struct State {
-    var rows: [String: Row] = [:]
-    var order: [String] = []
-    var total: Row?
+    var meter = TransferMeter()
+    var total: TransferMeter.Row?
     var announcedAt: ContinuousClock.Instant?
     var retryCount = 0
     /// Shards that failed, by kind of failure.
@@ -110,31 +90,22 @@ final class TransferBoard: Sendable {
   }
 
   private func follow(_ shard: Shard, _ byteCount: Int, _ total: Int?) {
-    let now = ContinuousClock.now
-    state.withLock { state in
-      let fresh = Row(byteCount: byteCount, totalByteCount: total, sampledAt: now, sampledByteCount: byteCount)
-      if state.rows[shard.name] == nil { state.order.append(shard.name) }
-      state.rows[shard.name, default: fresh].totalByteCount = total
-      state.rows[shard.name, default: fresh].take(byteCount, now)
+    state.withLock {
+      $0.meter.take(
+        shard.id, label: "\(shard.sourceName)/\(shard.name)", byteCount: byteCount, totalByteCount: total, at: .now)
     }
   }
 
-  private func forget(_ shard: Shard) {
-    state.withLock { state in
-      state.rows[shard.name] = nil
-      state.order.removeAll { $0 == shard.name }
-    }
-  }
+  private func forget(_ shard: Shard) { state.withLock { $0.meter.forget(shard.id) } }
 
   private func move(_ done: Int, _ count: Int, _ bytes: Int, _ total: Int?) {
     let now = ContinuousClock.now
     let (lines, rate, isDue) = state.withLock { state in
-      let fresh = Row(byteCount: bytes, totalByteCount: total, sampledAt: now, sampledByteCount: bytes)
-      state.total = state.total ?? fresh
-      state.total?.take(bytes, now)
+      state.total = state.total ?? TransferMeter.Row(label: "", byteCount: bytes, totalByteCount: total, at: now)
+      state.total?.take(bytes, at: now)
       let isDue = state.announcedAt.map { now - $0 >= .seconds(1) } ?? true
       if isDue { state.announcedAt = now }
-      return (state.order.map { Self.line($0, state.rows[$0]) }, state.total?.rate, isDue)
+      return (state.meter.rows.map(Self.line), state.total?.rate, isDue)
     }
     progress.update(done: Double(bytes), total: total.map(Double.init), details: lines) {
       "\(done)/\(count) shards, \(ByteSize.text(bytes))" + (rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
@@ -147,12 +118,11 @@ final class TransferBoard: Sendable {
     Output.flush()
   }
 
-  private static func line(_ name: String, _ row: Row?) -> String {
-    guard let row else { return "  \(name)" }
+  private static func line(_ row: TransferMeter.Row) -> String {
     let whole = row.totalByteCount.map { total in
       String(format: " of %@ (%.0f %%)", ByteSize.text(total), 100 * Double(row.byteCount) / Double(max(1, total)))
     }
-    return "  \(name.printable)  \(ByteSize.text(row.byteCount))\(whole ?? "")"
+    return "  \(row.label.printable)  \(ByteSize.text(row.byteCount))\(whole ?? "")"
       + (row.rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
   }
 }

@@ -9,7 +9,8 @@ struct SourceProbe: AsyncParsableCommand {
     commandName: "probe", abstract: "Ask every mirror of a source which shards it has; no shard is fetched.",
     discussion: """
       Sizes found this way are enough to plan the ids of a version when there is no manifest; `tarn sync` asks mirrors
-      that lack a shard last.
+      that lack a shard last. No mirror is asked for one shard longer than a minute, and a host that answers nothing for
+      a minute is left alone for the rest of the run.
 
       EXAMPLES
         tarn source probe images

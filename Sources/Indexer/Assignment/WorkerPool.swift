@@ -2,6 +2,7 @@
 // encoding; OpenBLAS runs single-threaded inside its tasks.
 
 internal import CKernels
+internal import Base
 internal import Foundation
 
 /// A fixed set of threads that carries out one batch of tasks at a time.
@@ -29,10 +30,7 @@ package final class WorkerPool: Sendable {
     ckernels_single_threaded_blas()
     for worker in 1..<threadCount {
       let inbox = inbox
-      let thread = Thread { inbox.serve(worker: worker) }
-      thread.name = "tarn-worker-\(worker)"
-      thread.stackSize = 8 << 20
-      thread.start()
+      NamedThread.start("tarn-worker-\(worker)") { inbox.serve(worker: worker) }
     }
   }
 

@@ -73,9 +73,7 @@ package struct BufferPlan: Sendable {
     running = unsafe stages.count
     for index in unsafe stages.indices {
       let (name, stage) = unsafe stages[index]
-      let thread = Thread { unsafe self.serve(index, stage) }
-      thread.name = name
-      thread.start()
+      NamedThread.start(name) { unsafe self.serve(index, stage) }
     }
   }
 

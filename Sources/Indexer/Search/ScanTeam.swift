@@ -4,6 +4,7 @@
 // for the next step a little while before it sleeps.
 
 internal import CScan
+internal import Base
 internal import Foundation
 internal import Synchronization
 
@@ -28,9 +29,7 @@ final class ScanTeam: Sendable {
     let patience = threadCount <= ProcessInfo.processInfo.activeProcessorCount ? 4000 : 0
     desk = Desk(patience: patience)
     for worker in 1..<threadCount {
-      let thread = Thread { [desk] in desk.serve() }
-      thread.name = "tarn-scan-\(worker)"
-      thread.start()
+      NamedThread.start("tarn-scan-\(worker)") { [desk] in desk.serve() }
     }
   }
 

@@ -1,9 +1,9 @@
 // How fast one transfer may take bytes. libcurl's own limit lets several
 // seconds' worth pass before it begins to count; this one is exact.
 
-/// An allowance of bytes that grows with time; pure, the time is handed in.
-
 internal import Base
+
+/// An allowance of bytes that grows with time; pure, the time is handed in.
 package struct Pacer: Sendable {
   /// Bytes per second; nil for no limit.
   package var bytesPerSecond: Int?

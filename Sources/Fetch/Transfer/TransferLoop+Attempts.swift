@@ -2,7 +2,6 @@
 // request. Every edge of Transfer.Phase is a method here.
 
 internal import Base
-internal import CCurl
 internal import Foundation
 
 extension TransferLoop {
@@ -13,7 +12,7 @@ extension TransferLoop {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
     let (control, interval) = (control, configuration.checkpointByteCount)
     let means = PartFile.Means(
-      queue: transfer.queue, pool: pool, onRoom: { control.poke() })
+      queue: transfer.queue, pool: pool, onRoom: { control.loop.poke() })
     onDisk(transfer) {
       do throws(TarnError) {
         return .opened(
@@ -40,7 +39,7 @@ extension TransferLoop {
     emit(
       .started(
         requestID: transfer.request.id, mirrorID: transfer.mirror.id, attempt: transfer.walk.attemptCount))
-    if hosts[transfer.address.origin]?.refusalsInARow ?? 0 >= configuration.refusalsPerHost {
+    if hosts[transfer.address.origin]?.standing.isRefusing(configuration.refusalsPerHost) ?? false {
       end(transfer, .mirrorFault(TarnError(.refused, "the host has refused \(configuration.refusalsPerHost) times")))
     } else if transfer.isWholeFromCurrentMirror {
       transfer.attempt?.offset = transfer.part?.byteCount ?? 0
@@ -79,7 +78,7 @@ extension TransferLoop {
           try LocalCopy.run(
             from: path, into: part, source: source, condition: request.condition,
             expectedByteCount: request.expectation.byteCount,
-            isStopped: { control.isCancelled },
+            isStopped: { control.loop.isCancelled },
             onProgress: { byteCount in
               guard byteCount - reported >= 64 << 20 else { return }
               reported = byteCount
@@ -154,17 +153,19 @@ extension TransferLoop {
   // MARK: Ends of exchanges
 
   /// Edge from exchanging to whatever the verdict and the body ask for.
-  func exchangeEnded(_ exchange: HTTPExchange, of transfer: Transfer, result: CURLcode) {
+  func exchangeEnded(_ exchange: HTTPExchange, of transfer: Transfer, _ ending: RequestEnd) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
     let answer = exchange.answer
     transfer.attempt?.httpStatus = answer.statusCode
-    if let failure = answer.failure { return end(transfer, self.failure(for: failure)) }
-    guard let verdict = answer.verdict else { return end(transfer, failure(for: exchange.networkError(result))) }
+    if let fault = answer.failure { return end(transfer, failure(for: fault)) }
+    guard let verdict = answer.verdict else {
+      return end(transfer, failure(for: exchange.request.networkError(ending)))
+    }
     let origin = transfer.address.origin
     switch verdict {
     case .acceptFromStart, .acceptAtOffset:
-      hosts[origin]?.refusalsInARow = 0
-      bodyEnded(exchange, of: transfer, result: result)
+      hosts[origin]?.standing.served()
+      bodyEnded(exchange, of: transfer, ending)
     case .alreadyComplete:
       guard transfer.part?.isWhole ?? false else {
         return end(transfer, .restart(TarnError(.integrity, "a 416 for a file that is not whole")))
@@ -177,19 +178,19 @@ extension TransferLoop {
       end(transfer, .bareRange)
     case .redirect(let location): follow(location, from: exchange, of: transfer)
     case .nextMirror(let code, let cause):
-      if code == .refused { hosts[origin, default: Host()].refusalsInARow += 1 }
+      if code == .refused { hosts[origin, default: Host()].standing.refused() }
       end(transfer, .mirrorFault(exchange.explaining(TarnError(code, cause))))
     case .retryLater(let wait, let cause):
-      if let wait { hosts[origin, default: Host()].notBefore = .now + wait }
+      if let wait { hosts[origin, default: Host()].standing.asked(toWait: wait, at: .now) }
       end(transfer, .temporary(after: wait, exchange.explaining(TarnError(.temporary, cause))))
     }
   }
 
   /// R8: a body counts only if the shard is whole by every count there is.
-  private func bodyEnded(_ exchange: HTTPExchange, of transfer: Transfer, result: CURLcode) {
+  private func bodyEnded(_ exchange: HTTPExchange, of transfer: Transfer, _ ending: RequestEnd) {
     guard let part = transfer.part else { preconditionFailure("a body without a part file") }
-    if result == CURLE_OK, part.isWhole { return finish(transfer) }
-    guard result == CURLE_OK else { return end(transfer, failure(for: exchange.networkError(result))) }
+    if ending.isOK, part.isWhole { return finish(transfer) }
+    guard ending.isOK else { return end(transfer, failure(for: exchange.request.networkError(ending))) }
     if part.head == nil {
       let cause = "\(part.byteCount) bytes are too few for a feature file"
       return end(transfer, .mirrorFault(TarnError(.integrity, cause)))
@@ -209,20 +210,7 @@ extension TransferLoop {
     end(transfer, .temporary(after: nil, TarnError(.temporary, cause)))
   }
 
-  /// Edge from exchanging to waiting, after too little for too long.
-  func exchangeStalled(_ exchange: HTTPExchange, of transfer: Transfer) {
-    transfer.attempt?.receivedByteCount += exchange.receivedByteCount
-    transfer.attempt?.httpStatus = exchange.answer.statusCode
-    let seconds = max(1, configuration.stallTimeout.milliseconds / 1_000)
-    end(
-      transfer,
-      .temporary(after: nil, TarnError(.temporary, "the transfer stalled: next to nothing came for \(seconds) s")))
-  }
-
   /// Edge from exchanging to waiting: the same bytes over another connection.
-  ///
-  /// Edges of a network that spreads its load are fast or slow; whoever is on a
-  /// slow one had bad luck and draws again.
   func reroll(_ exchange: HTTPExchange, of transfer: Transfer) {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
     transfer.attempt?.httpStatus = exchange.answer.statusCode
@@ -236,7 +224,7 @@ extension TransferLoop {
       return end(transfer, .mirrorFault(TarnError(.refused, "more than 5 redirects")))
     }
     do throws(TarnError) {
-      let target = try configuration.redirect(to: location, from: exchange.address, at: exchange.peer)
+      let target = try configuration.redirect(to: location, from: exchange.address, at: exchange.request.peer)
       self.exchange(with: target, for: transfer, exchange.order.question)
     } catch {
       end(transfer, .mirrorFault(error))
@@ -269,7 +257,6 @@ extension TransferLoop {
     let held = transfer.part.map { $0.source == transfer.source ? $0.byteCount : 0 } ?? 0
     let shown = located(error, transfer)
     if case .restart = failure { transfer.part?.startOver() }
-    if case .reroll = failure { transfer.rerollCount += 1 }
     switch transfer.walk.step(after: failure.with(shown), heldByteCount: held, using: &jitter) {
     case .again(let wait): transfer.phase = .waiting(until: .now + wait)
     case .mirror: transfer.phase = .waiting(until: .now)

@@ -4,9 +4,9 @@
 // Every walk ends: an attempt that brings no new byte is counted against its
 // mirror, one that does is counted against the request.
 
-/// How an attempt failed, as far as the next step depends on it.
-
 package import Base
+
+/// How an attempt failed, as far as the next step depends on it.
 package enum AttemptFailure: Sendable, Equatable {
   /// Ask the same mirror again, now, for the whole shard.
   case restart(TarnError)
@@ -85,7 +85,7 @@ package struct MirrorWalk: Sendable {
       error = cause
       fruitlessCount += 1
       if fruitlessCount < configuration.attemptsPerMirror, isWithinLimits {
-        return .again(after: wait ?? backoff(using: &generator))
+        return .again(after: wait ?? configuration.backoff.wait(afterFailures: fruitlessCount, using: &generator))
       }
     case .mirrorFault(let cause): error = cause
     }
@@ -99,13 +99,6 @@ package struct MirrorWalk: Sendable {
   }
 
   private var isWithinLimits: Bool { attemptCount < configuration.attemptsPerRequest }
-
-  /// Exponential with full jitter.
-  private func backoff(using generator: inout some RandomNumberGenerator) -> Duration {
-    let doublings = min(30, max(0, fruitlessCount - 1))
-    let ceiling = min(configuration.backoffCap, configuration.backoffBase * (1 << doublings))
-    return ceiling * Double.random(in: 0...1, using: &generator)
-  }
 
   /// Which failure to report when every mirror failed: the one that leaves most
   /// hope, as that is what the user can act on.

@@ -12,19 +12,21 @@ internal import Glibc
 @safe package final class RangeReader {
   private let configuration: FetchConfiguration
   private let isCancelled: () -> Bool
-  private let multi: UnsafeMutableRawPointer
+  private let multi: MultiHandle
   private var jitter: SplitMix64
 
+  /// Prepares a reader for the calling thread.
+  ///
+  /// - Parameters:
+  ///   - configuration: How to ask.
+  ///   - isCancelled: Asked several times a second; true ends the work.
+  /// - Throws: ``TarnError`` `.io` if libcurl cannot be used.
   package init(configuration: FetchConfiguration, isCancelled: @escaping () -> Bool) throws(TarnError) {
-    try CurlLibrary.prepare()
-    guard let multi = unsafe curl_multi_init() else { throw TarnError(.io, "out of memory for transfers") }
-    unsafe self.multi = multi
+    multi = try MultiHandle(connectionCount: 2)
     self.configuration = configuration
     self.isCancelled = isCancelled
     jitter = configuration.jitter()
   }
-
-  deinit { unsafe curl_multi_cleanup(multi) }
 
   /// Reads a range from one mirror, asking again while its troubles may pass.
   ///
@@ -37,16 +39,22 @@ internal import Glibc
   package func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(TarnError) -> [UInt8] {
     let address = try configuration.address(mirror.url)
     if address.scheme == .file { return try readFile(address.filePath, range, total) }
-    var attempt = 0
+    var walk = MirrorWalk(mirrorCount: 1, configuration: configuration)
     while true {
-      attempt += 1
+      walk.begin()
+      let (asked, error): (Duration?, TarnError)
       do throws(TarnError) {
-        return try ask(address, range, total)
-      } catch {
-        guard error.code == .temporary, attempt < configuration.attemptsPerMirror else { throw error }
+        switch try ask(address, range, total) {
+        case .bytes(let bytes): return bytes
+        case .later(let wait, let cause): (asked, error) = (wait, cause)
+        }
+      } catch let cause {
+        guard cause.code == .temporary else { throw cause }
+        (asked, error) = (nil, cause)
       }
-      let ceiling = min(configuration.backoffCap, configuration.backoffBase * (1 << min(20, attempt - 1)))
-      try sleep(until: .now + ceiling * Double.random(in: 0...1, using: &jitter))
+      let step = walk.step(after: .temporary(after: asked, error), heldByteCount: 0, using: &jitter)
+      guard case .again(let wait) = step else { throw error }
+      try sleep(until: .now + wait)
     }
   }
 
@@ -81,62 +89,52 @@ internal import Glibc
     return bytes
   }
 
+  /// What came of a question.
+  private enum Reply {
+    case bytes([UInt8])
+    /// Not now: the server wants to be left alone for so long.
+    case later(Duration?, TarnError)
+  }
+
   /// One question and its answer, redirects included.
-  private func ask(_ address: WebAddress, _ range: Range<Int>, _ total: Int) throws(TarnError) -> [UInt8] {
+  private func ask(_ address: WebAddress, _ range: Range<Int>, _ total: Int) throws(TarnError) -> Reply {
     var address = address
     for _ in 0...5 {
       let exchange = try RangeExchange(to: address, range, total, configuration)
-      let result = try perform(exchange)
+      let end = try perform(exchange)
       if let failure = exchange.answer.failure { throw failure }
       switch exchange.answer.verdict {
       case .acceptAtOffset:
         guard exchange.bytes.count == range.count else {
-          throw result == CURLE_OK
-            ? TarnError(.temporary, "\(exchange.bytes.count) of \(range.count) bytes") : exchange.networkError(result)
+          throw end.isOK
+            ? TarnError(.temporary, "\(exchange.bytes.count) of \(range.count) bytes")
+            : exchange.request.networkError(end)
         }
-        return exchange.bytes
+        return .bytes(exchange.bytes)
       case .redirect(let location):
-        address = try configuration.redirect(to: location, from: address, at: exchange.request?.peer)
+        address = try configuration.redirect(to: location, from: address, at: exchange.request.peer)
       case .nextMirror(let code, let cause):
         let error = TarnError(code, cause)
         throw exchange.complaint?.explaining(error) ?? error
       case .retryLater(let wait, let cause):
-        if let wait { try sleep(until: .now + wait) }
-        throw TarnError(.temporary, cause)
+        return .later(wait, TarnError(.temporary, cause))
       case .acceptFromStart, .alreadyComplete, .unchanged, .restart, .retryBareRange:
         throw TarnError(.integrity, "an answer that is no part of the shard")
-      case nil: throw exchange.networkError(result)
+      case nil: throw exchange.request.networkError(end)
       }
     }
     throw TarnError(.refused, "more than 5 redirects")
   }
 
   /// Drives one exchange to its end.
-  private func perform(_ exchange: RangeExchange) throws(TarnError) -> CURLcode {
-    let handle = unsafe exchange.request?.handle
-    guard unsafe curl_multi_add_handle(multi, handle) == CURLM_OK else {
-      throw TarnError(.io, "libcurl does not take a transfer")
-    }
-    defer { _ = unsafe curl_multi_remove_handle(multi, handle) }
-    var windowStart = ContinuousClock.now
-    var heard = 0
+  private func perform(_ exchange: RangeExchange) throws(TarnError) -> RequestEnd {
+    try multi.add(exchange.request)
+    defer { multi.remove(exchange.request) }
     while true {
       try checkCancellation()
-      exchange.follow(configuration.bandwidthNow().limit(at: Date()))
-      var running: Int32 = 0
-      guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw TarnError(.io, "libcurl failed") }
-      var easy: UnsafeMutableRawPointer?
-      var result = CURLE_OK
-      if unsafe ccurl_multi_next_finished(multi, &easy, &result) == 1 { return result }
-      if exchange.answer.heardByteCount > heard {
-        heard = exchange.answer.heardByteCount
-        windowStart = .now
-      } else if ContinuousClock.now - windowStart >= configuration.stallTimeout {
-        throw TarnError(.temporary, "the transfer stalled")
-      }
-      guard unsafe curl_multi_poll(multi, nil, 0, 100, nil) == CURLM_OK else {
-        throw TarnError(.io, "libcurl cannot wait")
-      }
+      exchange.request.limit(to: configuration.bandwidthNow().limit(at: Date()))
+      if let end = try multi.turn().first?.end { return end }
+      try multi.wait(atMost: .milliseconds(100))
     }
   }
 }
@@ -146,9 +144,9 @@ private final class RangeExchange: WebRequestOwner {
   private let wantedByteCount: Int
   private(set) var answer: JudgedAnswer
   private(set) var bytes: [UInt8] = []
-  private(set) var request: WebRequest?
-  private var pacer = Pacer()
-  private var isThrottled = false
+  let request: WebRequest
+  /// Bytes of an unwanted body that are read so that the connection lives on.
+  private var patience = 64 << 10
   /// What an S3 store says is wrong; nil elsewhere.
   private(set) var complaint: StoreComplaint?
 
@@ -168,42 +166,30 @@ private final class RangeExchange: WebRequestOwner {
     let form = WebRequest.Form(
       address: address, tag: 1, range: "\(range.lowerBound)-\(range.upperBound - 1)",
       lines: configuration.headers(address.origin))
-    request = try WebRequest(form, owner: self, configuration: configuration)
+    request = try WebRequest(form, configuration: configuration)
+    unsafe request.owner = self
   }
 
-  func takeHeader(_ line: [UInt8]) -> Bool {
-    if case .refused = answer.read(line) { return false }
-    return true
-  }
-
-  /// Keeps to a limit, and goes on reading if it allows that by now.
-  func follow(_ bytesPerSecond: Int?) {
-    pacer.bytesPerSecond = bytesPerSecond
-    guard isThrottled, pacer.wait(at: .now) == .zero else { return }
-    isThrottled = false
-    request?.pause(false)
-  }
-
-  func takeBody(_ piece: RawSpan) -> BodyStep {
-    guard answer.failure == nil else { return .refused }
-    guard pacer.take(piece.byteCount, at: .now) else {
-      isThrottled = true
-      return .later
+  func takeHeader(_ line: [UInt8]) -> HeadStep {
+    switch answer.read(line) {
+    case .more: .more
+    case .judged: .answered
+    case .refused: .refused
     }
-    answer.hear(piece.byteCount)
+  }
+
+  func takeBody(_ piece: RawSpan) -> Bool {
+    guard answer.failure == nil else { return false }
     guard case .acceptAtOffset = answer.verdict else {
       complaint?.take(piece)
-      return answer.heardByteCount < 64 << 10 ? .taken : .refused
+      patience -= piece.byteCount
+      return patience >= 0
     }
     guard bytes.count + piece.byteCount <= wantedByteCount else {
       answer.refuse(TarnError(.integrity, "more than the \(wantedByteCount) bytes that were promised"))
-      return .refused
+      return false
     }
     unsafe piece.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
-    return .taken
-  }
-
-  func networkError(_ result: CURLcode) -> TarnError {
-    request?.networkError(result) ?? TarnError(.io, "a transfer without a request")
+    return true
   }
 }

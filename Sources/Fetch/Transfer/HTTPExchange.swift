@@ -24,22 +24,16 @@ final class HTTPExchange: WebRequestOwner {
   private(set) var answer: JudgedAnswer
   /// Body bytes that went into the part file.
   private(set) var receivedByteCount = 0
-
-  /// Whether reading waits for the disk, and whether for its rate.
-  private(set) var isPaused = false
-  private(set) var isThrottled = false
-  private var pacer = Pacer()
   /// Bytes that the accepted body may have; nil before one was accepted.
   private var bodyLimit: Int?
+  var isBodyAccepted: Bool { bodyLimit != nil }
 
   private let part: PartFile
   /// Bytes of an unwanted body that are read so that the connection lives on.
   private var patience = 64 << 10
   /// What an S3 store says is wrong; nil elsewhere.
   private var complaint: StoreComplaint?
-  private var request: WebRequest?
-
-  var handle: UnsafeMutableRawPointer? { unsafe request?.handle }
+  let request: WebRequest
 
   init(
     to address: WebAddress, order: Order, part: PartFile, tag: UInt, configuration: FetchConfiguration
@@ -64,52 +58,25 @@ final class HTTPExchange: WebRequestOwner {
       }
     }
     form.lines += order.headers
-    request = try WebRequest(form, owner: self, configuration: configuration)
-  }
-
-  /// Limits the rate from now on, in bytes per second; nil lifts the limit.
-  func limit(to bytesPerSecond: Int?) { pacer.bytesPerSecond = bytesPerSecond }
-
-  /// How long the rate holds reading up; nil when it does not.
-  func throttleWait(at now: ContinuousClock.Instant) -> Duration? {
-    isThrottled && !isPaused ? pacer.wait(at: now) : nil
-  }
-
-  /// Goes on reading if the rate allows it by now.
-  func continueIfDue(at now: ContinuousClock.Instant) {
-    guard throttleWait(at: now) == .zero else { return }
-    isThrottled = false
-    request?.pause(false)
-  }
-
-  /// Stops or goes on reading; never called from within a callback.
-  func pause(_ isPaused: Bool) {
-    self.isPaused = isPaused
-    isThrottled = false
-    request?.pause(isPaused)
+    request = try WebRequest(form, configuration: configuration)
+    unsafe request.owner = self
   }
 
   // MARK: The answer
 
-  /// Takes a header line; false breaks the exchange off.
-  func takeHeader(_ line: [UInt8]) -> Bool {
+  func takeHeader(_ line: [UInt8]) -> HeadStep {
     switch answer.read(line) {
     case .judged(.acceptFromStart(let promise)): accept(promise, startingOver: true)
     case .judged(.acceptAtOffset(let promise)): accept(promise, startingOver: false)
-    case .judged, .more: break
-    case .refused: return false
+    case .judged: break
+    case .more: return .more
+    case .refused: return .refused
     }
-    return true
+    return .answered
   }
 
-  /// Takes body bytes.
-  func takeBody(_ bytes: RawSpan) -> BodyStep {
-    guard answer.failure == nil else { return .refused }
-    guard pacer.take(bytes.byteCount, at: .now) else {
-      isThrottled = true
-      return .later
-    }
-    answer.hear(bytes.byteCount)
+  func takeBody(_ bytes: RawSpan) -> Bool {
+    guard answer.failure == nil else { return false }
     guard let bodyLimit else { return takeUnwanted(bytes) }
     do throws(TarnError) {
       guard receivedByteCount + bytes.byteCount <= bodyLimit else {
@@ -117,10 +84,10 @@ final class HTTPExchange: WebRequestOwner {
       }
       receivedByteCount += bytes.byteCount
       try part.receive(bytes)
-      return .taken
+      return true
     } catch {
       answer.refuse(error)
-      return .refused
+      return false
     }
   }
 
@@ -129,21 +96,13 @@ final class HTTPExchange: WebRequestOwner {
     part.accept(promise, from: order.source, startingOver: startingOver)
   }
 
-  private func takeUnwanted(_ bytes: RawSpan) -> BodyStep {
-    guard answer.verdict != nil else { return .refused }
+  private func takeUnwanted(_ bytes: RawSpan) -> Bool {
+    guard answer.verdict != nil else { return false }
     complaint?.take(bytes)
     patience -= bytes.byteCount
-    return patience >= 0 ? .taken : .refused
+    return patience >= 0
   }
-
-  /// Who answered, after it did.
-  var peer: Peer? { request?.peer }
 
   /// The error of an answer without a shard, with what a store said in it.
   func explaining(_ error: TarnError) -> TarnError { complaint?.explaining(error) ?? error }
-
-  /// What a broken exchange means, from libcurl's result.
-  func networkError(_ result: CURLcode) -> TarnError {
-    request?.networkError(result) ?? TarnError(.io, "a transfer without a request")
-  }
 }

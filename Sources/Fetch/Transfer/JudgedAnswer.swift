@@ -23,15 +23,12 @@ struct JudgedAnswer {
   private(set) var verdict: Verdict?
   /// Why the exchange was broken off from this side.
   private(set) var failure: TarnError?
-  /// Everything the server sent, to tell a stalled one.
-  private(set) var heardByteCount = 0
   private var reader = ResponseHeadReader()
 
   init(to question: RangeQuestion) { self.question = question }
 
   /// Takes a header line.
   mutating func read(_ line: [UInt8]) -> Step {
-    heardByteCount += line.count
     guard failure == nil else { return .refused }
     guard verdict == nil else { return .more }
     switch reader.read(line) {
@@ -46,9 +43,6 @@ struct JudgedAnswer {
       return .judged(verdict)
     }
   }
-
-  /// Counts a piece of the body.
-  mutating func hear(_ byteCount: Int) { heardByteCount += byteCount }
 
   /// Breaks the exchange off, for what is wrong with its body.
   mutating func refuse(_ error: TarnError) { failure = error }

@@ -53,13 +53,8 @@ final class Transfer {
   /// Whether the next attempt sends a range without `If-Range` (R3).
   var wantsBareRange = false
   var reportedByteCount = -1
-  /// The stall window: when it began and what had been heard then.
-  var windowStart = ContinuousClock.now
-  var windowByteCount = 0
-  /// The window in which its rate is compared, and how often it began again for that.
-  var rerollStart = ContinuousClock.now
-  var rerollByteCount = 0
-  var rerollCount = 0
+  /// Its pace among the others from its host.
+  var reroll: Reroll
   /// The origin whose slot this transfer holds.
   var heldOrigin: String?
   /// Steps on the disk, in order and one at a time.
@@ -73,6 +68,7 @@ final class Transfer {
     self.request = request
     mirrors = []
     walk = MirrorWalk(mirrorCount: request.mirrors.count, configuration: configuration)
+    reroll = Reroll(configuration.reroll, at: .now)
     // Without a target of its own a serial queue gets a thread when it needs
     // one: a sync that blocks holds up no other transfer.
     queue = DispatchQueue(label: "tarn-fetch-disk-\(tag)")

@@ -5,19 +5,20 @@ internal import Base
 internal import CCurl
 internal import Foundation
 
-/// What becomes of a piece of a body.
-enum BodyStep {
-  case taken
-  /// Not now: the same piece comes again after the request is told to go on.
-  case later
+/// What a header line made of an answer.
+enum HeadStep {
+  case more
+  /// The head is whole; what follows is the body.
+  case answered
   /// Breaks the exchange off.
   case refused
 }
 
-/// Who takes what a server sends; false breaks the exchange off.
+/// Who takes what a server sends.
 protocol WebRequestOwner: AnyObject {
-  func takeHeader(_ line: [UInt8]) -> Bool
-  func takeBody(_ bytes: RawSpan) -> BodyStep
+  func takeHeader(_ line: [UInt8]) -> HeadStep
+  /// Takes a piece of the body; false breaks the exchange off.
+  func takeBody(_ bytes: RawSpan) -> Bool
 }
 
 /// A request to one address: an easy handle and what must live as long as it.
@@ -34,34 +35,49 @@ protocol WebRequestOwner: AnyObject {
     var range: String?
     /// Header lines, credentials among them.
     var lines: [String] = []
+    /// How long all of it may take; nil for no end of its own (R14).
+    var wholeTimeout: Duration?
   }
 
   /// Bytes read from a socket at a time: few enough to be in the cache when
   /// they are copied out, enough that the loop seldom turns for them.
   private static let receiveByteCount = 512 << 10
 
+  let tag: UInt
+  /// Everything the server sent, headers included.
+  private(set) var heardByteCount = 0
+  /// Whether reading waits for its owner, and whether for its rate.
+  private(set) var isPaused = false
+  private(set) var isThrottled = false
+
   private let easy: UnsafeMutableRawPointer
   private var headerList: UnsafeMutablePointer<curl_slist>?
   private let errorBuffer: UnsafeMutablePointer<CChar>
   /// Unsafe, as libcurl calls for every 16 KiB: the owner keeps this request, and
   /// its loop the owner for as long as the handle is in the multi handle.
-  private unowned(unsafe) let owner: any WebRequestOwner
+  unowned(unsafe) var owner: (any WebRequestOwner)?
   private let address: WebAddress
   private let configuration: FetchConfiguration
   /// S6: asked before a connection is made or used again, if that is not free.
   private var peerCheck: UnsafeMutablePointer<ccurl_peer_check>?
   private var refusal: TarnError?
+  private var watch: RequestWatch
+  private var pacer = Pacer()
 
   var handle: UnsafeMutableRawPointer { unsafe easy }
 
-  init(_ form: Form, owner: any WebRequestOwner, configuration: FetchConfiguration) throws(TarnError) {
+  /// Prepares a request; its owner must be set before it is driven.
+  init(_ form: Form, configuration: FetchConfiguration) throws(TarnError) {
     guard let easy = unsafe curl_easy_init() else { throw TarnError(.io, "out of memory for a transfer") }
     unsafe self.easy = easy
     unsafe errorBuffer = .allocate(capacity: Int(CURL_ERROR_SIZE))
     unsafe errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
-    unsafe self.owner = owner
+    tag = form.tag
     address = form.address
     self.configuration = configuration
+    var rules = configuration.watch
+    rules.wholeTimeout = form.wholeTimeout
+    watch = RequestWatch(rules, at: .now)
     try setUp(form, configuration)
     try setUpCallbacks()
     if address.reach != nil { try setUpPeerCheck() }
@@ -135,18 +151,37 @@ protocol WebRequestOwner: AnyObject {
           guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
           let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
           let line = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
-          return unsafe request.owner.takeHeader(Array(line)) ? size * count : 0
+          return unsafe request.takeHeader(Array(line)) ? size * count : 0
         },
         { bytes, size, count, context in
           guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
           let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
           let body = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
-          switch unsafe request.owner.takeBody(body.bytes) {
-          case .taken: return size * count
-          case .later: return Int(CURL_WRITEFUNC_PAUSE)
-          case .refused: return 0
-          }
+          return unsafe request.takeBody(body.bytes)
         }, context))
+  }
+
+  private func takeHeader(_ line: [UInt8]) -> Bool {
+    heardByteCount += line.count
+    switch unsafe owner?.takeHeader(line) {
+    case .more: return true
+    case .answered:
+      watch.answered(heard: heardByteCount, at: .now)
+      return true
+    case .refused, nil: return false
+    }
+  }
+
+  /// Takes a piece of the body, or leaves it with libcurl until its rate allows it.
+  ///
+  /// - Returns: What libcurl's callback returns.
+  private func takeBody(_ bytes: RawSpan) -> Int {
+    guard pacer.take(bytes.byteCount, at: .now) else {
+      isThrottled = true
+      return Int(CURL_WRITEFUNC_PAUSE)
+    }
+    heardByteCount += bytes.byteCount
+    return unsafe owner?.takeBody(bytes) == true ? bytes.byteCount : 0
   }
 
   private func setUpPeerCheck() throws(TarnError) {
@@ -177,8 +212,40 @@ protocol WebRequestOwner: AnyObject {
     return address.isEmpty ? nil : Peer(address: address, port: port)
   }
 
+  // MARK: Time
+
+  /// The request is sent now.
+  func begin(at now: ContinuousClock.Instant) { watch = RequestWatch(watch.rules, at: now) }
+
+  /// R14: why to give the request up; nil to go on.
+  func look(at now: ContinuousClock.Instant) -> RequestWatch.Reason? {
+    watch.look(heard: heardByteCount, isReading: !isPaused && !isThrottled, at: now)
+  }
+
+  /// Limits the rate from now on, in bytes per second; nil lifts the limit.
+  func limit(to bytesPerSecond: Int?) { pacer.bytesPerSecond = bytesPerSecond }
+
+  /// How long the rate holds reading up; nil when it does not.
+  func throttleWait(at now: ContinuousClock.Instant) -> Duration? {
+    isThrottled && !isPaused ? pacer.wait(at: now) : nil
+  }
+
+  /// Goes on reading if the rate allows it by now; never called from within a
+  /// callback.
+  func continueIfDue(at now: ContinuousClock.Instant) {
+    guard throttleWait(at: now) == .zero else { return }
+    isThrottled = false
+    setPause(false)
+  }
+
   /// Stops or goes on reading; never called from within a callback.
   func pause(_ isPaused: Bool) {
+    self.isPaused = isPaused
+    isThrottled = false
+    setPause(isPaused)
+  }
+
+  private func setPause(_ isPaused: Bool) {
     // https://curl.se/libcurl/c/curl_easy_pause.html
     _ = unsafe curl_easy_pause(easy, isPaused ? CURLPAUSE_RECV : CURLPAUSE_CONT)
   }
@@ -197,11 +264,25 @@ protocol WebRequestOwner: AnyObject {
     }
   }
 
-  /// What a broken exchange means, from libcurl's result.
+  /// What a broken exchange means.
+  func networkError(_ end: RequestEnd) -> TarnError {
+    if let refusal { return refusal }
+    switch end {
+    case .finished(let result): return networkError(result)
+    case .gaveUp(.unanswered):
+      return TarnError(.temporary, "no answer within \(watch.rules.answerTimeout.text)")
+    case .gaveUp(.stalled):
+      let (count, time) = (watch.rules.stallByteCount, watch.rules.stallTimeout.text)
+      return TarnError(.temporary, "the transfer stalled: fewer than \(count) bytes came within \(time)")
+    case .gaveUp(.outOfTime):
+      return TarnError(.temporary, "no answer within \((watch.rules.wholeTimeout ?? .zero).text)")
+    }
+  }
+
+  /// What libcurl's result means.
   ///
   /// - SeeAlso: https://curl.se/libcurl/c/libcurl-errors.html
-  func networkError(_ result: CURLcode) -> TarnError {
-    if let refusal { return refusal }
+  private func networkError(_ result: CURLcode) -> TarnError {
     var text = unsafe String(cString: errorBuffer)
     if text.isEmpty { text = unsafe String(cString: curl_easy_strerror(result)) }
     // libcurl may quote an address in full.
@@ -226,4 +307,7 @@ extension Duration {
     let (seconds, attoseconds) = components
     return Int(seconds) * 1_000 + Int(attoseconds / 1_000_000_000_000_000)
   }
+
+  /// As people read it: `30 s`, `250 ms`.
+  var text: String { milliseconds % 1_000 == 0 ? "\(milliseconds / 1_000) s" : "\(milliseconds) ms" }
 }

@@ -85,20 +85,22 @@ private final class ProbeExchange: WebRequestOwner {
   private(set) var head: ResponseHead?
   private var reader = ResponseHeadReader()
   private(set) var fault: String?
-  private(set) var request: WebRequest?
+  let request: WebRequest
+  let startedAt = ContinuousClock.now
   /// What an S3 store says is wrong; nil elsewhere.
   private var complaint: StoreComplaint?
 
   init(
-    to address: WebAddress, isHead: Bool, tag: UInt, configuration: FetchConfiguration
+    to address: WebAddress, isHead: Bool, tag: UInt, timeout: Duration, configuration: FetchConfiguration
   ) throws(TarnError) {
     self.address = address
     self.isHead = isHead
     complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
     let form = WebRequest.Form(
       address: address, tag: tag, isHead: isHead, range: isHead ? nil : "0-0",
-      lines: configuration.headers(address.origin))
-    request = try WebRequest(form, owner: self, configuration: configuration)
+      lines: configuration.headers(address.origin), wholeTimeout: timeout)
+    request = try WebRequest(form, configuration: configuration)
+    unsafe request.owner = self
   }
 
   /// An answer that is no good, with what a store said in it.
@@ -107,32 +109,32 @@ private final class ProbeExchange: WebRequestOwner {
     return .faulty((complaint?.explaining(error) ?? error).message)
   }
 
-  func takeHeader(_ line: [UInt8]) -> Bool {
-    guard head == nil else { return true }
+  func takeHeader(_ line: [UInt8]) -> HeadStep {
+    guard head == nil else { return .more }
     switch reader.read(line) {
-    case .more: return true
+    case .more: return .more
     case .malformed(let cause):
       fault = cause
-      return false
+      return .refused
     case .head(let head):
       self.head = head
-      return true
+      return .answered
     }
   }
 
   /// One byte was asked for; whoever sends more is cut off.
-  func takeBody(_ bytes: RawSpan) -> BodyStep {
+  func takeBody(_ bytes: RawSpan) -> Bool {
     complaint?.take(bytes)
-    return bytes.byteCount <= 4_096 ? .taken : .refused
+    return bytes.byteCount <= 4_096
   }
 }
 
 /// The loop of one run; it stays on one thread.
-@safe private final class ProbeLoop {
+private final class ProbeLoop {
   private struct Task {
     let target: ProbeTarget
     var address: WebAddress
-    var attemptCount = 0
+    var course: ProbeCourse
     var redirectCount = 0
     /// Some servers and signed addresses refuse HEAD and serve GET.
     var isHead = true
@@ -143,12 +145,11 @@ private final class ProbeExchange: WebRequestOwner {
   private let control: LoopControl
   private let concurrency: Int
   private let onFinding: @Sendable (ProbeFinding) -> Void
-  private let multi: UnsafeMutableRawPointer
+  private let multi: MultiHandle
   private var waiting: [ProbeTarget].SubSequence
   private var delayed: [Task] = []
   private var active: [UInt: (task: Task, exchange: ProbeExchange)] = [:]
-  /// When a host that asked for patience may be asked again.
-  private var notBefore: [String: ContinuousClock.Instant] = [:]
+  private var hosts: [String: HostStanding] = [:]
   private var nextTag: UInt = 1
   private var jitter: SplitMix64
 
@@ -156,38 +157,30 @@ private final class ProbeExchange: WebRequestOwner {
     _ targets: [ProbeTarget], _ concurrency: Int, _ configuration: FetchConfiguration, _ control: LoopControl,
     _ onFinding: @escaping @Sendable (ProbeFinding) -> Void
   ) throws(TarnError) {
-    try CurlLibrary.prepare()
-    guard let multi = unsafe curl_multi_init() else { throw TarnError(.io, "out of memory for transfers") }
-    unsafe self.multi = multi
+    multi = try MultiHandle(connectionCount: concurrency)
     self.configuration = configuration
     self.control = control
     self.concurrency = concurrency
     self.onFinding = onFinding
     waiting = targets[...]
     jitter = configuration.jitter()
-    _ = unsafe ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, concurrency)
-  }
-
-  deinit {
-    for (_, exchange) in active.values { _ = unsafe curl_multi_remove_handle(multi, exchange.request?.handle) }
-    unsafe curl_multi_cleanup(multi)
   }
 
   func run() throws {
-    unsafe control.attach(multi)
-    defer { unsafe control.attach(nil) }
-    while true {
-      if control.isCancelled { throw CancellationError() }
-      startDelayed()
-      while active.count < concurrency, let target = waiting.popFirst() { begin(target) }
-      try perform()
-      if active.isEmpty, delayed.isEmpty, waiting.isEmpty { return }
-      guard active.count >= concurrency || waiting.isEmpty else { continue }
-      var wait = 1_000
-      for task in delayed { wait = min(wait, max(0, (task.notBefore - .now).milliseconds + 1)) }
-      if active.count >= concurrency { wait = 1_000 }
-      guard unsafe curl_multi_poll(multi, nil, 0, Int32(wait), nil) == CURLM_OK else {
-        throw TarnError(.io, "libcurl cannot wait")
+    try multi.attached(to: control) {
+      while true {
+        if control.isCancelled { throw CancellationError() }
+        startDelayed()
+        while active.count < concurrency, let target = waiting.popFirst() { begin(target) }
+        for (tag, end) in try multi.turn() {
+          guard let (task, exchange) = active.removeValue(forKey: tag) else { continue }
+          ended(task, exchange, end)
+        }
+        if active.isEmpty, delayed.isEmpty, waiting.isEmpty { return }
+        guard active.count >= concurrency || waiting.isEmpty else { continue }
+        var wait = Duration.seconds(1)
+        if active.count < concurrency { for task in delayed { wait = min(wait, task.notBefore - .now) } }
+        try multi.wait(atMost: wait)
       }
     }
   }
@@ -198,7 +191,7 @@ private final class ProbeExchange: WebRequestOwner {
     do throws(TarnError) {
       let address = try configuration.address(target.mirror.url)
       if address.scheme == .file { return settle(target, examine(address.filePath, target)) }
-      ask(Task(target: target, address: address))
+      ask(Task(target: target, address: address, course: ProbeCourse(configuration, at: .now)))
     } catch {
       settle(target, .faulty(error.message))
     }
@@ -212,19 +205,23 @@ private final class ProbeExchange: WebRequestOwner {
   }
 
   private func ask(_ task: Task) {
-    if let until = notBefore[task.address.origin], until > .now {
-      var task = task
-      task.notBefore = until
-      return delayed.append(task)
+    let now = ContinuousClock.now
+    if let host = hosts[task.address.origin] {
+      if host.isSilent(for: configuration.probeTimeout, at: now) {
+        let cause = "\(task.address.origin) has answered nothing for \(configuration.probeTimeout.text)"
+        return settle(task.target, .unreachable(cause))
+      }
+      if let until = host.notBefore, until > now {
+        return go(on: task, task.course.step(notBefore: until), "the server asks to be left alone for longer")
+      }
     }
     let tag = nextTag
     nextTag += 1
     do throws(TarnError) {
       let exchange = try ProbeExchange(
-        to: task.address, isHead: task.isHead, tag: tag, configuration: configuration)
-      guard unsafe curl_multi_add_handle(multi, exchange.request?.handle) == CURLM_OK else {
-        throw TarnError(.io, "libcurl does not take a transfer")
-      }
+        to: task.address, isHead: task.isHead, tag: tag, timeout: task.course.timeLeft(at: now),
+        configuration: configuration)
+      try multi.add(exchange.request)
       active[tag] = (task, exchange)
     } catch {
       settle(task.target, .faulty(error.message))
@@ -238,28 +235,18 @@ private final class ProbeExchange: WebRequestOwner {
     return judge(byteCount: size, EntityValidator(), target)
   }
 
-  private func perform() throws {
-    var running: Int32 = 0
-    guard unsafe curl_multi_perform(multi, &running) == CURLM_OK else { throw TarnError(.io, "libcurl failed") }
-    while true {
-      var easy: UnsafeMutableRawPointer?
-      var result = CURLE_OK
-      guard unsafe ccurl_multi_next_finished(multi, &easy, &result) == 1 else { return }
-      var tag: UInt = 0
-      guard unsafe ccurl_get_tag(easy, &tag) == CURLE_OK, let (task, exchange) = active.removeValue(forKey: tag) else {
-        continue
-      }
-      _ = unsafe curl_multi_remove_handle(multi, easy)
-      ended(task, exchange, result)
-    }
-  }
-
   // MARK: Answers
 
-  private func ended(_ task: Task, _ exchange: ProbeExchange, _ result: CURLcode) {
+  private func ended(_ task: Task, _ exchange: ProbeExchange, _ end: RequestEnd) {
+    let (now, origin) = (ContinuousClock.now, task.address.origin)
+    if exchange.head != nil || exchange.fault != nil {
+      hosts[origin, default: HostStanding()].answered(at: now)
+    } else {
+      hosts[origin, default: HostStanding()].wasSilent(since: exchange.startedAt)
+    }
     if let fault = exchange.fault { return settle(task.target, .faulty(fault)) }
     guard let head = exchange.head else {
-      let error = exchange.request?.networkError(result) ?? TarnError(.io, "no request")
+      let error = exchange.request.networkError(end)
       return error.code == .temporary
         ? again(task, after: nil, error.message) : settle(task.target, .faulty(error.message))
     }
@@ -270,7 +257,7 @@ private final class ProbeExchange: WebRequestOwner {
     case 404, 410: settle(task.target, .absent)
     case 408, 425, 429, 500, 502...599:
       let wait = ResponseClassifier.retryAfter(head, at: Date(), cap: configuration.retryAfterCap)
-      if let wait { notBefore[task.address.origin] = .now + wait }
+      if let wait { hosts[origin]?.asked(toWait: wait, at: now) }
       again(task, after: wait, "the server answered \(head.statusCode)")
     case 400, 401, 403, 405, 501:
       guard exchange.isHead else {
@@ -322,7 +309,7 @@ private final class ProbeExchange: WebRequestOwner {
       return settle(task.target, exchange.fault("a redirect that leads nowhere"))
     }
     do throws(TarnError) {
-      task.address = try configuration.redirect(to: location, from: task.address, at: exchange.request?.peer)
+      task.address = try configuration.redirect(to: location, from: task.address, at: exchange.request.peer)
       ask(task)
     } catch {
       settle(task.target, .faulty(error.message))
@@ -331,17 +318,19 @@ private final class ProbeExchange: WebRequestOwner {
 
   private func again(_ task: Task, after wait: Duration?, _ cause: String) {
     var task = task
-    task.attemptCount += 1
-    guard task.attemptCount < configuration.attemptsPerMirror else {
-      return settle(task.target, .unreachable(cause))
-    }
-    let ceiling = min(configuration.backoffCap, configuration.backoffBase * (1 << min(20, task.attemptCount - 1)))
-    task.notBefore = .now + (wait ?? ceiling * Double.random(in: 0...1, using: &jitter))
+    let step = task.course.step(after: wait, TarnError(.temporary, cause), at: .now, using: &jitter)
     // From the mirror's own address: a redirect's may have expired (R18).
     if task.redirectCount > 0, let own = try? configuration.address(task.target.mirror.url) {
       task.address = own
       task.redirectCount = 0
     }
+    go(on: task, step, cause)
+  }
+
+  private func go(on task: Task, _ step: ProbeCourse.Step, _ cause: String) {
+    guard case .again(let time) = step else { return settle(task.target, .unreachable(cause)) }
+    var task = task
+    task.notBefore = time
     delayed.append(task)
   }
 

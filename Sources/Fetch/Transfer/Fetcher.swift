@@ -2,8 +2,6 @@
 // woken and stopped from any other.
 
 internal import Base
-internal import CCurl
-internal import Glibc
 internal import Synchronization
 
 /// Fetches shards over HTTP, several at a time.
@@ -13,7 +11,7 @@ internal import Synchronization
 /// A fetcher serves one run at a time, and once cancelled it stays so.
 package final class Fetcher: Sendable {
   private let configuration: FetchConfiguration
-  private let control = LoopControl()
+  private let control = TransferControl()
 
   /// Prepares a fetcher; nothing happens before ``run(pulling:onEvent:)``.
   package init(configuration: FetchConfiguration = FetchConfiguration()) {
@@ -45,7 +43,7 @@ package final class Fetcher: Sendable {
         try loop.run()
       }.value()
     } onCancel: {
-      control.cancel()
+      control.loop.cancel()
     }
   }
 
@@ -56,11 +54,11 @@ package final class Fetcher: Sendable {
   }
 
   /// Asks the supply again soon; from any thread.
-  package func wake() { control.wake() }
+  package func wake() { control.loop.wake() }
 
   /// Stops the run, from any thread or a signal's handler thread; partial
   /// files are kept for the next one.
-  package func cancel() { control.cancel() }
+  package func cancel() { control.loop.cancel() }
 }
 
 /// What a disk queue reports to the loop about a transfer.
@@ -82,89 +80,20 @@ struct FinishedFile: Sendable {
   let path: String
 }
 
-/// What other threads say to the loop.
-final class LoopControl: Sendable {
-  private struct State {
-    var reports: [(transfer: UInt, report: DiskReport)] = []
-    var isCancelled = false
-    var isWoken = false
-    /// The multi handle's address while the loop runs, for the wake-up alone.
-    var multi: UInt?
-  }
-
-  private let state = Mutex(State())
-
-  /// Makes the loop's multi handle known, or forgets it.
-  func attach(_ multi: UnsafeMutableRawPointer?) {
-    let address = unsafe multi.map { UInt(bitPattern: $0) }
-    state.withLock { $0.multi = address }
-  }
+/// What other threads say to the loop of a run.
+final class TransferControl: Sendable {
+  let loop = LoopControl()
+  private let reports = Mutex<[(transfer: UInt, report: DiskReport)]>([])
 
   func post(_ report: DiskReport, for transfer: UInt) {
-    state.withLock {
-      $0.reports.append((transfer, report))
-      Self.wake($0)
-    }
+    reports.withLock { $0.append((transfer, report)) }
+    loop.poke()
   }
 
   func takeReports() -> [(transfer: UInt, report: DiskReport)] {
-    state.withLock {
-      let reports = $0.reports
-      $0.reports = []
+    reports.withLock { reports in
+      defer { reports = [] }
       return reports
     }
-  }
-
-  func wake() {
-    state.withLock {
-      $0.isWoken = true
-      Self.wake($0)
-    }
-  }
-
-  /// Ends the loop's poll, with nothing to say but that time matters now.
-  func poke() { state.withLock { Self.wake($0) } }
-
-  /// Whether ``wake()`` was called since the last time.
-  func takeWake() -> Bool {
-    state.withLock { state in
-      defer { state.isWoken = false }
-      return state.isWoken
-    }
-  }
-
-  func cancel() {
-    state.withLock {
-      $0.isCancelled = true
-      Self.wake($0)
-    }
-  }
-
-  var isCancelled: Bool { state.withLock { $0.isCancelled } }
-
-  /// Ends the loop's poll.
-  ///
-  /// Called under the lock, so that the handle still lives.
-  private static func wake(_ state: State) {
-    // > this function may be called from any thread
-    // https://curl.se/libcurl/c/curl_multi_wakeup.html
-    guard let address = state.multi, let multi = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
-    _ = unsafe curl_multi_wakeup(multi)
-  }
-}
-
-/// libcurl's process-wide set-up, done once.
-enum CurlLibrary {
-  private static let result: CURLcode = {
-    // With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE to its user, and a TLS
-    // connection that a server closed would end the process.
-    // https://curl.se/libcurl/c/CURLOPT_NOSIGNAL.html
-    _ = signal(SIGPIPE, SIG_IGN)
-    return ccurl_global_init()
-  }()
-
-  /// Sets libcurl up.
-  static func prepare() throws(TarnError) {
-    guard result == CURLE_OK else { throw TarnError(.io, "libcurl cannot be initialised") }
   }
 }

@@ -207,6 +207,8 @@ final class PartFile: @unchecked Sendable {
     do {
       return try FeatureFile.rowCount(
         of: store.path, as: expectation.format, dimension: expectation.dimension, elementType: expectation.elementType)
+    } catch let error as TarnError where error.code != .badFeatures {
+      throw error
     } catch {
       throw TarnError(.integrity, "\(error)")
     }
