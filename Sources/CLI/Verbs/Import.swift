@@ -7,7 +7,7 @@ internal import Foundation
 /// `tarn import`: adopt files that are on disk already.
 struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "import", abstract: "Adopt shard files that are on disk already, verified and linked or copied.",
+    commandName: "import", abstract: "Adopt shard files that are on disk already, verified and copied.",
     discussion: """
       A file belongs to the shard of its name. Files may be .npy, .safetensors, .fbin, .fvecs, or .pt/.tensor from torch.save
       with one tensor; nothing in them is executed.
