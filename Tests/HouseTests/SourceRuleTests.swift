@@ -11,6 +11,35 @@ import Testing
     for package in packages { #expect(package.match.1.contains("exact: "), "\(package.match.1)") }
   }
 
+  /// A table has one statement that fills it, which every writer uses, the one that
+  /// rebuilds a catalog included.
+  @Test func everyTableHasOneInsert() throws {
+    var places: [String: [String]] = [:]
+    for file in try SourceTree.swiftSources() {
+      for insert in file.matches(/(?i)\bINSERT\s+(?:OR\s+\w+\s+)?INTO\s+"?(\w+)/) {
+        places[insert.match.1.lowercased(), default: []].append("\(file.path):\(insert.line)")
+      }
+    }
+    #expect(places.count > 20, "inserts are not seen")
+    for (table, places) in places.sorted(by: { $0.key < $1.key }) {
+      #expect(places.count == 1, "\(table) is filled in \(places.joined(separator: ", "))")
+    }
+  }
+
+  /// Paths below `artifacts/` are spelled in the artifact store, the layout gives it
+  /// their directory.
+  @Test func onlyTheArtifactStoreBuildsPathsOfArtifacts() throws {
+    let owners = ["LakeLayout.swift", "ArtifactStore.swift"]
+    var wrong: [String] = []
+    for file in try SourceTree.swiftSources()
+    where !owners.contains(where: { file.path.hasSuffix("/" + $0) }) {
+      for place in file.matches(/\.artifacts\s*\+|\.artifacts\)\/|\bartifactPath\(|\bartifactScratch\b|"artifacts\//) {
+        wrong.append("\(file.path):\(place.line): \(place.match.0)")
+      }
+    }
+    #expect(wrong.isEmpty, "\(wrong.joined(separator: "\n"))")
+  }
+
   /// A fault can be put before every call that makes bytes or names durable, so that
   /// the crash loops reach it.
   @Test func everyDurableStepCanFail() throws {
@@ -30,5 +59,33 @@ import Testing
     }
     #expect(count > 5, "calls are not seen")
     #expect(wrong.isEmpty, "\(wrong.joined(separator: "\n"))")
+  }
+
+  /// What nothing in the product uses goes, whatever tests use it.
+  @Test func everyDeclarationIsUsed() throws {
+    // Named by a protocol of Swift's, or a window for tests on what is hidden.
+    let exempt: Set<String> = [
+      "CodingKeys", "customMirror", "s3Address", "selfTestDuration", "int8SelfTestSeesSpoiledRows",
+    ]
+    let files = try SourceTree.sources.get()
+    var uses: [Substring: Int] = [:]
+    for file in files {
+      for word in file.matches(/\w+/) { uses[word.match.0, default: 0] += 1 }
+    }
+    var unused: [String] = []
+    for file in files where file.path.hasSuffix(".swift") {
+      for name in file.matches(/\b(?:func|var|let|struct|enum|class|actor|protocol|typealias)\s+([a-zA-Z]\w*)/)
+      where uses[name.match.1] == 1 && !exempt.contains(String(name.match.1)) {
+        unused.append("\(file.path):\(name.line): \(name.match.1)")
+      }
+    }
+    let swift = files.filter { $0.path.hasSuffix(".swift") }
+    let called = Set(swift.flatMap { $0.matches(/\bc[a-z0-9]+_\w+/).map { String($0.match.0) } })
+    for file in files where file.path.contains("/include/") && !file.path.contains("/CFaiss/") {
+      for name in file.matches(/\b(c[a-z0-9]+_\w+)\s*\(/) where !called.contains(String(name.match.1)) {
+        unused.append("\(file.path):\(name.line): \(name.match.1)")
+      }
+    }
+    #expect(unused.isEmpty, "\(unused.joined(separator: "\n"))")
   }
 }
