@@ -75,6 +75,23 @@ private struct Rule {
     }
   }
 
+  /// The code cites DESIGN by section: each of them is there.
+  @Test func everySectionThatIsCitedIsThere() throws {
+    let headings = Set(
+      try SourceTree.file("docs/DESIGN.md").text.matches(of: /(?m)^##+ ([0-9](?:\.[0-9]b?)?)\b/).map { String($0.1) })
+    var count = 0
+    let files = try ["Sources", "Tests", "docs"].flatMap {
+      try SourceTree.files(in: $0, ".swift", ".c", ".h", ".md", ".py")
+    }
+    for file in files {
+      for citation in file.text.matches(of: /\bDESIGN(?:'s)?,? (?:section )?([0-9](?:\.[0-9]b?)?)/) {
+        count += 1
+        #expect(headings.contains(String(citation.1)), "\(file.path) cites section \(citation.1) of DESIGN")
+      }
+    }
+    #expect(count > 5, "citations are not seen")
+  }
+
   /// A Swift file that a document names is there, once: names of moved and removed
   /// files do not stay behind.
   @Test(arguments: ["docs/ARCHITECTURE.md", "docs/DESIGN.md", "docs/RULES.md", "CONTRIBUTING.md", "SECURITY.md"])

@@ -11,6 +11,14 @@ import Testing
     for package in packages { #expect(package.match.1.contains("exact: "), "\(package.match.1)") }
   }
 
+  /// Files stay so short that one can be read at a sitting.
+  @Test func noFileIsLong() throws {
+    for file in try SourceTree.sources.get() + SourceTree.files(in: "Tests", ".swift", ".py") {
+      let count = file.text.count { $0 == "\n" }
+      #expect(count <= 550, "\(file.path) has \(count) lines")
+    }
+  }
+
   /// A table has one statement that fills it, which every writer uses, the one that
   /// rebuilds a catalog included.
   @Test func everyTableHasOneInsert() throws {

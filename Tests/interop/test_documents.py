@@ -1,6 +1,7 @@
 """Documentation that can be held against the tool is."""
 
 import json
+import os
 import re
 import subprocess
 import unittest
@@ -62,6 +63,22 @@ class DocumentsTest(unittest.TestCase):
         readme = (support.ROOT / "README.md").read_text()
         table = readme[readme.index("## Exit codes"):readme.index("## Limits")]
         self.assertEqual({int(code) for code in re.findall(r"\| (\d+) \|", table)}, codes)
+
+    def test_every_command_of_the_set_up_is_there(self):
+        goals = set(re.findall(r"^([a-z-]+):", (support.ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+        for document in ("README.md", "CONTRIBUTING.md"):
+            text = (support.ROOT / document).read_text()
+            section = text[text.index("## Set up"):]
+            first, *others = re.findall(r"^(\S+(?: [a-z-]+)?)", section.split("```")[1], flags=re.MULTILINE)
+            # A bare system has a shell, and no make.
+            self.assertEqual(first.split()[0], "scripts/install-deps.sh", document)
+            for script in re.findall(r"(?:scripts|\.ci)/[a-z._-]+", text):
+                self.assertTrue(os.access(support.ROOT / script, os.X_OK), f"{document}: {script}")
+            named = re.findall(r"`make ([a-z-]+)", text) + [line.split()[1] for line in others if line.startswith("make ")]
+            self.assertGreater(len(named), 1)
+            self.assertEqual(set(named) - goals, set(), document)
+        script = (support.ROOT / "scripts" / "install-deps.sh").read_text()
+        self.assertIn("make", script[script.index("packages=("):script.index("\n)")].split())
 
 
 if __name__ == "__main__":
