@@ -37,7 +37,7 @@ private enum House {
   ]
 
   /// Modules that everybody may import.
-  static let common: Set<String> = ["Foundation", "Glibc", "Synchronization", "Logging"]
+  static let common: Set<String> = ["Foundation", "Dispatch", "Glibc", "Synchronization", "Logging"]
 
   /// What is wrong with the imports of a file, a line each.
   static func violations(_ file: SourceFile) -> (importCount: Int, wrong: [String]) {
