@@ -19,21 +19,6 @@ import Testing
     }
   }
 
-  /// A table has one statement that fills it, which every writer uses, the one that
-  /// rebuilds a catalog included.
-  @Test func everyTableHasOneInsert() throws {
-    var places: [String: [String]] = [:]
-    for file in try SourceTree.swiftSources() {
-      for insert in file.matches(/(?i)\bINSERT\s+(?:OR\s+\w+\s+)?INTO\s+"?(\w+)/) {
-        places[insert.match.1.lowercased(), default: []].append("\(file.path):\(insert.line)")
-      }
-    }
-    #expect(places.count > 20, "inserts are not seen")
-    for (table, places) in places.sorted(by: { $0.key < $1.key }) {
-      #expect(places.count == 1, "\(table) is filled in \(places.joined(separator: ", "))")
-    }
-  }
-
   /// Paths below `artifacts/` are spelled in the artifact store, the layout gives it
   /// their directory.
   @Test func onlyTheArtifactStoreBuildsPathsOfArtifacts() throws {
