@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 TARN := $(CURDIR)/.build/release/tarn
 
-.PHONY: help deps build demo test test-swift test-interop arm64 fuzz bench recall lint clean
+.PHONY: help deps tool build demo test test-full test-swift test-interop findings arm64 fuzz bench recall lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,13 +16,22 @@ help: ## list the targets
 deps: ## install the Debian packages that are missing
 	@scripts/install-deps.sh
 
-build: deps ## one release build: the tool and its tests
+tool: deps ## a release build of the tool alone
+	@[ -x $(TARN) ] || echo "building the tool, about 3 minutes on two cores"
+	swift build -c release --product tarn
+
+build: deps ## one release build: the tool, its tests and the benchmarks
+	@[ -x .build/release/tarnPackageTests.xctest ] || \
+	  echo "building the tool, its tests and the benchmarks, about 13 minutes on two cores"
 	swift build -c release --build-tests
 
-demo: build ## the whole job on the example features, over a real nginx
+demo: tool ## the whole job on the example features, over a real nginx
 	@TARN=$(TARN) scripts/demo.sh
 
-test: test-swift test-interop ## every test
+test: findings test-swift test-interop ## every test; what loops for long does a part of its rounds
+
+test-full: export TARN_TEST_FULL := 1
+test-full: test ## every test, every round of it
 
 # The crash loops run by themselves: they keep every thread of the test runner
 # busy for a minute or two.
@@ -32,6 +41,9 @@ test-swift: build ## the Swift tests
 
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
+
+findings: ## whether each finding in Tests/findings.tsv has its test
+	@python3 -B scripts/findings.py
 
 arm64: ## every C and C++ file compiled for aarch64
 	@scripts/install-deps.sh g++-aarch64-linux-gnu

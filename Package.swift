@@ -25,10 +25,11 @@ let package = Package(
     .executable(name: "tarn", targets: ["CLI"]),
     .executable(name: "tarn-bench", targets: ["Benchmarks"]),
   ],
+  // Exact, so that a clone of any day builds from the same sources.
   dependencies: [
-    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
   ],
   targets: [
     .target(
@@ -144,6 +145,7 @@ let package = Package(
       name: "FuzzReaders", dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "TestSupport"],
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
+    .testTarget(name: "HouseTests", swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",
       dependencies: ["Base", "Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],

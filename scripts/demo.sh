@@ -7,7 +7,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 features=$root/Examples/features
 binary=${TARN:-$root/.build/release/tarn}
-[ -x "$binary" ] || { echo "demo: $binary is not built; run: make build" >&2; exit 1; }
+[ -x "$binary" ] || { echo "demo: $binary is not built; run: make tool" >&2; exit 1; }
 
 # Everything below runs inside a server that stops when it ends.
 if [ -z "${TARN_DEMO_URL:-}" ]; then

@@ -19,7 +19,8 @@ if [ "${1:-}" = keep ]; then keep=1; shift; fi
 TARN_FUZZ=1 swift build --configuration release --scratch-path "$root" --sanitize address --sanitize fuzzer \
   -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters,pc-table --product tarn-fuzz
 fuzz=$root/release/tarn-fuzz
-if ! grep -q __sancov_cntrs "$root/release/Indexer.build/ZipDirectory.swift.o"; then
+reader=$(find "$root"/release/*.build/ -name ZipDirectory.swift.o -print -quit)
+if [ -z "$reader" ] || ! grep -q __sancov_cntrs "$reader"; then
   echo "scripts/fuzz.sh: the readers are not instrumented: nothing would lead the fuzzer" >&2
   exit 1
 fi

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing, and those named as arguments;
-# does nothing when none is.
+# Installs the Debian packages that are missing, make among them, and those named
+# as arguments; does nothing when none is. Needs a shell and apt, nothing else.
 set -euo pipefail
 
 packages=(
   libsqlite3-dev libcurl4-openssl-dev libssl-dev
   libfaiss-dev libopenblas-dev libdnnl-dev
-  g++ nginx-light sqlite3 curl ca-certificates git pkg-config
+  make g++ nginx-light sqlite3 curl ca-certificates git pkg-config
   python3 python3-venv "$@"
 )
 

@@ -6,7 +6,7 @@ internal import Glibc
 
 /// A running SHA-256 that keeps its state after every 16 MiB.
 ///
-/// The states cost nothing: the digest passes through them anyway. A chunk is
+/// The states cost nothing: the digest passes through them anyway (D8). A chunk is
 /// right exactly if it leads from the state before it to the state after it.
 ///
 /// `@unchecked Sendable`: an instance belongs to one owner, who hands it from

@@ -1,5 +1,6 @@
-// Every system call that makes bytes durable goes through here, so that the
-// order of invariant 1 is written once and a fault can be put before any step.
+// Whole files: written, made durable, moved into place, removed; the order of
+// invariant 1 is written here once. A fault can be put before each step
+// (FaultPlan); what writes and syncs parts of files elsewhere does the same.
 //
 // Invariant 1 (bytes before rows): write -> fsync(file) -> rename ->
 // fsync(directory), and only then the catalog row. Removal goes the other way.

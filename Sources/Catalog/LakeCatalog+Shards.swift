@@ -107,7 +107,7 @@ extension LakeCatalog {
         """) ?? 0
   }
 
-  /// Reserves room for a shard before its first byte is asked for.
+  /// Reserves room for a shard before its first byte is asked for (D5).
   ///
   /// - Parameters:
   ///   - shard: The shard to fetch, or to fetch again.

@@ -42,6 +42,7 @@ package struct SyncSummary: Sendable {
   package var revisedNames: [String] = []
   /// Damaged shards that were mended by fetching only the chunks that differ.
   package var mendedCount = 0
+  /// What could not be fetched, and why: a run with any of these fails (R17).
   package var failures: [(shard: String, error: TarnError)] = []
   /// Shards that were not tried because the budget has no room.
   package var withoutRoom: [String] = []

@@ -87,6 +87,7 @@ private final class FirstPass {
   /// - Parameters:
   ///   - rowCount: Rows, `64...`.
   ///   - width: Dimensions of the slice, `1...`.
+  /// - Throws: ``BenchmarkError`` where the CPU lacks the instructions.
   init(rowCount: Int, width: Int) throws {
     guard AssignmentBackend.int8.isAvailable else {
       throw BenchmarkError(text: "this CPU lacks the instructions of the int8 engine")

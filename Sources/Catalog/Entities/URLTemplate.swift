@@ -104,7 +104,7 @@ package struct URLTemplate: Sendable, Equatable {
     }
   }
 
-  /// The file name a URL ends in, safe to use in the lake.
+  /// The file name a URL ends in, safe to use in the lake (S5).
   ///
   /// - Parameter url: An absolute URL.
   /// - Returns: Its last path component.

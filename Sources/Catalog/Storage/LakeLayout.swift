@@ -1,5 +1,4 @@
-// Where things are in a lake. Owns the names of its directories and files;
-// nothing else builds a path below a lake.
+// Where things are in a lake: the names of its directories and files.
 
 package import Base
 internal import Foundation

@@ -1,4 +1,4 @@
-// One writer (invariant 7): a kernel lock on the lake, gone with its process.
+// One writer (invariant 7, D7): a kernel lock on the lake, gone with its process.
 
 internal import Base
 internal import Foundation

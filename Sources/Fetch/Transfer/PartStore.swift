@@ -166,7 +166,7 @@ final class PartStore: @unchecked Sendable {
     _ = ftruncate(descriptor, off_t(writtenByteCount))
   }
 
-  /// Verifies the whole shard and moves it to its final name.
+  /// Verifies the whole shard (D9) and moves it to its final name (D2).
   ///
   /// - Parameters:
   ///   - byteCount: Bytes that the shard has.

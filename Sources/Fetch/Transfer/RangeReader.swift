@@ -1,5 +1,6 @@
 // Some bytes of a file on a server, into memory: one request at a time, every
-// answer classified like a transfer's. For what is checked by its own digest.
+// answer classified like a transfer's. For what is checked by its own digest. A
+// server that ignores ranges loses to the next (R19).
 
 package import Base
 internal import CCurl

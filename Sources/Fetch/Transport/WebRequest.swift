@@ -23,6 +23,7 @@ protocol WebRequestOwner: AnyObject {
 
 /// A request to one address: an easy handle and what must live as long as it.
 ///
+/// A handle serves one request (S3): none carries what authorised another.
 /// Lives on its loop's thread; libcurl calls back there only.
 @safe final class WebRequest {
   /// What is asked of the server.

@@ -1,0 +1,87 @@
+// Rules that the sources keep and no compiler checks.
+
+import Testing
+
+@Suite struct SourceRuleTests {
+  /// Dependencies in exact versions: a clone of any day builds the same program.
+  @Test func packagesAreOfExactVersions() throws {
+    let manifest = try SourceTree.file("Package.swift")
+    let packages = manifest.matches(/\.package\((.*)\)/)
+    #expect(!packages.isEmpty)
+    for package in packages { #expect(package.match.1.contains("exact: "), "\(package.match.1)") }
+  }
+
+  /// Files stay so short that one can be read at a sitting.
+  @Test func noFileIsLong() throws {
+    for file in try SourceTree.sources.get() + SourceTree.files(in: "Tests", ".swift", ".py") {
+      let count = file.text.count { $0 == "\n" }
+      #expect(count <= 550, "\(file.path) has \(count) lines")
+    }
+  }
+
+  /// Paths below `artifacts/` are spelled in the artifact store, the layout gives it
+  /// their directory.
+  @Test func onlyTheArtifactStoreBuildsPathsOfArtifacts() throws {
+    let owners = ["LakeLayout.swift", "ArtifactStore.swift"]
+    var wrong: [String] = []
+    for file in try SourceTree.swiftSources()
+    where !owners.contains(where: { file.path.hasSuffix("/" + $0) }) {
+      for place in file.matches(/\.artifacts\s*\+|\.artifacts\)\/|\bartifactPath\(|\bartifactScratch\b|"artifacts\//) {
+        wrong.append("\(file.path):\(place.line): \(place.match.0)")
+      }
+    }
+    #expect(wrong.isEmpty, "\(wrong.joined(separator: "\n"))")
+  }
+
+  /// A fault can be put before every call that makes bytes or names durable, so that
+  /// the crash loops reach it.
+  @Test func everyDurableStepCanFail() throws {
+    // The lock says who holds it, to people; nothing depends on that text.
+    let exempt = ["WriterLock.swift"]
+    var wrong: [String] = []
+    var count = 0
+    for file in try SourceTree.swiftSources() where !exempt.contains(where: { file.path.hasSuffix("/" + $0) }) {
+      let lines = file.code.split(separator: "\n", omittingEmptySubsequences: false)
+      let calls = /(?:^|[^\w.])(?:fsync|fdatasync|rename|link|symlink|mkdir|rmdir|pwrite)\(/
+      for (index, line) in lines.enumerated() where line.contains(calls) && !line.contains("func ") {
+        count += 1
+        if !lines[max(0, index - 25)...index].contains(where: { $0.contains("FaultPlan.step(") }) {
+          wrong.append("\(file.path):\(index + 1): \(line.trimmingPrefix(/\s+/))")
+        }
+      }
+    }
+    #expect(count > 5, "calls are not seen")
+    #expect(wrong.isEmpty, "\(wrong.joined(separator: "\n"))")
+  }
+
+  /// What nothing in the product uses goes, whatever tests use it.
+  @Test func everyDeclarationIsUsed() throws {
+    // Named by a protocol of Swift's, or a window for tests and benchmarks on what is hidden.
+    let exempt: Set<String> = [
+      "CodingKeys", "customMirror", "s3Address", "selfTestDuration", "int8SelfTestSeesSpoiledRows",
+      "ckernels_cascade_products",
+    ]
+    let files = try SourceTree.sources.get()
+    var uses: [Substring: Int] = [:]
+    for file in files {
+      for word in file.matches(/\w+/) { uses[word.match.0, default: 0] += 1 }
+    }
+    var unused: [String] = []
+    for file in files where file.path.hasSuffix(".swift") {
+      for name in file.matches(/\b(?:func|var|let|struct|enum|class|actor|protocol|typealias)\s+([a-zA-Z]\w*)/)
+      where uses[name.match.1] == 1 && !exempt.contains(String(name.match.1)) {
+        unused.append("\(file.path):\(name.line): \(name.match.1)")
+      }
+    }
+    for file in files where file.path.contains("/include/") && !file.path.contains("/CFaiss/") {
+      let target = file.path.prefix(upTo: file.path.firstRange(of: "/include/")?.lowerBound ?? file.path.endIndex)
+      let others = files.filter { !$0.path.hasPrefix(target + "/") }
+      for name in file.matches(/\b(c[a-z0-9]+_\w+)\s*\(/) where !exempt.contains(String(name.match.1)) {
+        if !others.contains(where: { $0.code.contains(name.match.1) }) {
+          unused.append("\(file.path):\(name.line): \(name.match.1)")
+        }
+      }
+    }
+    #expect(unused.isEmpty, "\(unused.joined(separator: "\n"))")
+  }
+}
