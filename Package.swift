@@ -113,10 +113,12 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    .target(name: "Report", dependencies: ["Base"], swiftSettings: strict),
+
     .executableTarget(
       name: "CLI",
       dependencies: [
-        "Base", "Lake",
+        "Base", "Lake", "Report",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],

@@ -3,49 +3,6 @@
 package import Base
 internal import GRDB
 
-/// One run of `tarn evaluate` on one version.
-package struct Evaluation: Sendable, Equatable {
-  package let version: VersionName
-  /// Name of the query file.
-  package let queries: String
-  package let queriesDigest: ContentDigest
-  package let queryCount: Int
-  /// Rows of the version.
-  package let rowCount: Int
-  package let nlist: Int
-  /// Digest of the exact neighbours.
-  package let truthDigest: ContentDigest
-  package let threads: Int
-  /// nlist·Σn² / (Σn)² over rows per list, `1...nlist`; 1 is even.
-  package let imbalance: Double
-  /// Lists by size: entry 0 the empty ones, entry b those of 2^(b-1) ..< 2^b
-  /// rows.
-  package let listSizes: [Int]
-  /// Canonical JSON of the tool and the machine.
-  package let environment: String
-  /// Ascending by nprobe.
-  package let points: [EvaluationPoint]
-
-  package init(
-    version: VersionName, queries: String, queriesDigest: ContentDigest, queryCount: Int, rowCount: Int, nlist: Int,
-    truthDigest: ContentDigest, threads: Int, imbalance: Double, listSizes: [Int], environment: String,
-    points: [EvaluationPoint]
-  ) {
-    self.version = version
-    self.queries = queries
-    self.queriesDigest = queriesDigest
-    self.queryCount = queryCount
-    self.rowCount = rowCount
-    self.nlist = nlist
-    self.truthDigest = truthDigest
-    self.threads = threads
-    self.imbalance = imbalance
-    self.listSizes = listSizes
-    self.environment = environment
-    self.points = points
-  }
-}
-
 extension LakeCatalog {
   /// Keeps what an evaluation found.
   ///

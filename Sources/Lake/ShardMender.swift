@@ -10,7 +10,6 @@
 
 internal import Base
 package import Catalog
-internal import CCurl
 package import Fetch
 internal import Foundation
 internal import Glibc

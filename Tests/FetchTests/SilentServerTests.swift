@@ -6,6 +6,7 @@ import Base
 import Catalog
 import Fetch
 import Foundation
+import Lake
 import Synchronization
 import TestSupport
 import Testing
@@ -117,10 +118,10 @@ private var shipped: FetchConfiguration {
         shards: [.init(name: "a.npy", urls: [server.url("/a.npy")])]))
     var options = SyncOptions()
     options.fetch = shipped
-    #expect(try await SyncRun(lake.catalog, options) { _ in }.run().fetchedCount == 1)
+    #expect(try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run().fetchedCount == 1)
     let path = try lake.catalog.layout.shards + "/" + #require(try lake.catalog.shards(of: source)[0].path)
     #expect(truncate(path, 20_000) == 0)
-    #expect(try await SyncRun(lake.catalog, options) { _ in }.run().mendedCount == 1)
+    #expect(try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run().mendedCount == 1)
     #expect(bytes(at: path) == shard)
     #expect(ranges.withLock { $0 } == 2)
   }

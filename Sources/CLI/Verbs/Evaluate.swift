@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Base
 internal import Foundation
 internal import Lake
+internal import Report
 
 /// `tarn evaluate`: what versions find of what exact search finds.
 struct Evaluate: ParsableCommand {

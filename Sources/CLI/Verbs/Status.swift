@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Base
 internal import Foundation
 internal import Lake
+internal import Report
 
 /// `tarn status`: what is here and what is left.
 struct Status: AsyncParsableCommand {

@@ -1,8 +1,8 @@
 // Curves of recall, one colour a version: solid for what came back, dashed for
 // what was in the visited lists.
 
+internal import Base
 internal import Foundation
-internal import Lake
 
 /// Recall at one depth against what a search costs.
 struct RecallChart {

@@ -1,15 +1,13 @@
 // One small square a shard, in order: what is here, what is done, what is left.
 
-internal import Base
-internal import Foundation
-internal import Lake
-
 /// The shards of a source, or of a version, by state.
-struct ShardGrid {
+package struct ShardGrid: Sendable {
   /// What is drawn above it.
   let title: String
   /// States in shard order.
   let states: [String]
+
+  package init(title: String, states: [String]) { (self.title, self.states) = (title, states) }
 
   /// States and what they mean, the least advanced first: a square that stands
   /// for several shards shows the first of these that one of them has.
@@ -60,50 +58,4 @@ struct ShardGrid {
 
   /// Title, grid and legend.
   var section: String { "<section class=\"grid\"><h3>\(Markup.text(title))</h3>\n\(svg)\n\(legend)</section>" }
-}
-
-extension ShardGrid {
-  /// The shards of every source.
-  static func ofSources(_ console: QueryConsole) throws -> [ShardGrid] {
-    try read(
-      console,
-      "SELECT s.name, h.state FROM shard h JOIN source s ON s.id = h.source_id ORDER BY s.name, h.ordinal")
-  }
-
-  /// The inputs of a version; of every version in work when none is named.
-  static func ofVersions(_ console: QueryConsole, _ version: VersionName? = nil) throws -> [ShardGrid] {
-    let which = version.map { "v.name = '\($0.name)' AND v.number = \($0.number)" } ?? "v.state <> 'abandoned'"
-    return try read(
-      console,
-      """
-      SELECT v.name || '@' || v.number, CASE WHEN i.is_hole THEN 'hole'
-        WHEN EXISTS (SELECT 1 FROM output_shard o WHERE o.version_id = v.id AND o.ordinal = i.output_ordinal) THEN 'merged'
-        WHEN EXISTS (SELECT 1 FROM shard_revision r JOIN segment g ON g.shard_sha256 = r.sha256
-          AND g.trained_sha256 = t.sha256 AND g.bad_rows_policy = v.bad_rows_policy
-          WHERE r.shard_id = i.shard_id AND r.revision = i.revision) THEN 'encoded'
-        ELSE 'waiting' END
-      FROM version_input i JOIN index_version v ON v.id = i.version_id JOIN trained_index t ON t.id = v.trained_index_id
-      WHERE \(which) ORDER BY v.name, v.number, i.ordinal
-      """)
-  }
-
-  private static func read(_ console: QueryConsole, _ sql: String) throws -> [ShardGrid] {
-    var grids: [ShardGrid] = []
-    var states: [String] = []
-    var title: String?
-    func close() {
-      if let title { grids.append(ShardGrid(title: title, states: states)) }
-    }
-    try console.run(sql) { _, values in
-      guard let values else { return }
-      let name = Table.text(values[0])
-      if name != title {
-        close()
-        (title, states) = (name, [])
-      }
-      states.append(Table.text(values[1]))
-    }
-    close()
-    return grids
-  }
 }

@@ -1,16 +1,17 @@
 // One page that can be kept or sent: no script, no network, light and dark.
 
-internal import Base
+package import Base
 internal import Foundation
-internal import Lake
 
 /// A page of sections.
-struct ReportPage {
+package struct ReportPage {
   let title: String
   let sections: [String]
+  /// Who made the page, and when.
+  let footer: String
 
   /// The whole page, well-formed as XML too.
-  var text: String {
+  package var text: String {
     """
     <!DOCTYPE html>
     <html xmlns="http://www.w3.org/1999/xhtml" lang="en">
@@ -19,7 +20,7 @@ struct ReportPage {
     <style>\(Self.style)</style></head>
     <body><main><h1>\(Markup.text(title))</h1>
     \(sections.joined(separator: "\n"))
-    <footer>tarn \(Tool.version), \(Timestamp.now())</footer></main></body></html>
+    <footer>\(Markup.text(footer))</footer></main></body></html>
 
     """
   }
@@ -59,11 +60,13 @@ extension ReportPage {
   /// - Parameters:
   ///   - evaluations: At least one.
   ///   - k: The depth of the curves.
-  ///   - catalog: Says what the versions are made of.
+  ///   - lineages: What each version is made of, in their order.
+  ///   - grids: The shards of the versions.
+  ///   - footer: Who makes the page, and when.
   /// - Returns: The page.
-  /// - Throws: ``TarnError``.
-  static func of(_ evaluations: [Evaluation], k: Int, _ catalog: LakeCatalog) throws -> ReportPage {
-    let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
+  package static func evaluations(
+    _ evaluations: [Evaluation], k: Int, lineages: [Lineage], grids: [ShardGrid], footer: String
+  ) -> ReportPage {
     let names = evaluations.enumerated().map { index, evaluation in
       "<li><span class=\"key c\(index % 8)\"></span>\(Markup.text("\(evaluation.version)")): imbalance "
         + "\(String(format: "%.2f", evaluation.imbalance)), nlist \(evaluation.nlist)</li>"
@@ -79,25 +82,30 @@ extension ReportPage {
       "<section id=\"lists\"><h2>List sizes</h2>", ListSizeChart(evaluations: evaluations).svg, "</section>",
       "<section id=\"lineage\"><h2>Lineage</h2>",
     ]
-    for evaluation in evaluations { sections.append(try lineage(of: evaluation.version, catalog)) }
+    sections += lineages.map(\.section)
     sections.append("</section><section id=\"shards\"><h2>Shards</h2>")
-    for evaluation in evaluations {
-      sections += try ShardGrid.ofVersions(console, evaluation.version).map(\.section)
-    }
+    sections += grids.map(\.section)
     sections.append("</section>")
     let title = evaluations.map { "\($0.version)" }.joined(separator: ", ")
-    return ReportPage(title: "Evaluation of \(title)", sections: sections)
+    return ReportPage(title: "Evaluation of \(title)", sections: sections, footer: footer)
   }
 
-  /// The page of `tarn status`: the shards of sources and versions.
-  static func status(_ catalog: LakeCatalog) throws -> ReportPage {
-    let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
-    let sources = try ShardGrid.ofSources(console).map(\.section)
-    let versions = try ShardGrid.ofVersions(console).map(\.section)
-    return ReportPage(
-      title: "Shards of \(catalog.layout.root)",
-      sections: ["<section id=\"sources\"><h2>Sources</h2>"] + sources
-        + ["</section><section id=\"versions\"><h2>Versions</h2>"] + versions + ["</section>"])
+  /// The page of a lake's shards.
+  ///
+  /// - Parameters:
+  ///   - lake: What the lake is called.
+  ///   - sources: The shards of each source.
+  ///   - versions: The shards of each version.
+  ///   - footer: Who makes the page, and when.
+  /// - Returns: The page.
+  package static func shards(
+    of lake: String, sources: [ShardGrid], versions: [ShardGrid], footer: String
+  ) -> ReportPage {
+    ReportPage(
+      title: "Shards of \(lake)",
+      sections: ["<section id=\"sources\"><h2>Sources</h2>"] + sources.map(\.section)
+        + ["</section><section id=\"versions\"><h2>Versions</h2>"] + versions.map(\.section) + ["</section>"],
+      footer: footer)
   }
 
   private static func table(_ evaluations: [Evaluation]) -> String {
@@ -116,38 +124,5 @@ extension ReportPage {
       }
     }
     return "<table>\(rows.joined(separator: "\n"))</table>"
-  }
-
-  private static func lineage(of name: VersionName, _ catalog: LakeCatalog) throws -> String {
-    let version = try catalog.version(name)
-    let trained = try catalog.trainedIndex(id: version.trainedIndexID)
-    let inputs = try catalog.inputs(of: version)
-    let outputs = try catalog.outputs(of: version)
-    func box(_ title: String, _ lines: [String]) -> String {
-      "<div><b>\(Markup.text(title))</b>\(lines.map { Markup.text($0) }.joined(separator: "<br/>"))</div>"
-    }
-    let arrow = "<span>→</span>"
-    let learnt =
-      [try catalog.source(id: trained.imageSourceID).name]
-      + (try trained.captionSourceID.map { [try catalog.source(id: $0).name] } ?? [])
-    return "<div class=\"lineage\">"
-      + [
-        box("trained on", learnt + ["\(trained.pairCount) pairs, seed \(trained.seed)"]),
-        box(
-          trained.name,
-          [
-            "\(trained.method), router \(trained.router ?? "none")", "nlist \(trained.nlist), \(trained.codec)",
-            "sha256 \(trained.digest?.prefix(16) ?? "")…",
-          ]),
-        box(
-          "filled from \(try catalog.source(id: version.sourceID).name)",
-          ["\(inputs.count) shards, \(inputs.count { $0.isHole }) left out"]),
-        box(
-          "\(name)",
-          [
-            "\(outputs.count) files, \(outputs.reduce(0) { $0 + $1.rowCount }) rows",
-            "sha256 \(version.versionDigest?.prefix(16) ?? "")…",
-          ]),
-      ].joined(separator: arrow) + "</div>"
   }
 }

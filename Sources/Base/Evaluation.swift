@@ -1,0 +1,81 @@
+// What an evaluation measures, as the engine counts it, the catalog keeps it
+// and pages show it.
+
+/// Recall at one depth.
+package struct RecallPoint: Sendable, Equatable {
+  package let k: Int
+  /// Share of the exact k nearest that came back, mean over queries, `0...1`.
+  package let recall: Double
+  /// Standard error of that mean.
+  package let standardError: Double
+  /// Share of the exact k nearest whose list was visited, `0...1`.
+  package let routingRecall: Double
+
+  package init(k: Int, recall: Double, standardError: Double, routingRecall: Double) {
+    self.k = k
+    self.recall = recall
+    self.standardError = standardError
+    self.routingRecall = routingRecall
+  }
+}
+
+/// What a search that visits some number of lists finds.
+package struct EvaluationPoint: Sendable, Equatable {
+  package let nprobe: Int
+  /// Rows in the visited lists, mean over queries.
+  package let vectorsScanned: Double
+  /// What all queries took together.
+  package let seconds: Double
+  /// Ascending by k.
+  package let recalls: [RecallPoint]
+
+  package init(nprobe: Int, vectorsScanned: Double, seconds: Double, recalls: [RecallPoint]) {
+    self.nprobe = nprobe
+    self.vectorsScanned = vectorsScanned
+    self.seconds = seconds
+    self.recalls = recalls
+  }
+}
+
+/// One run of `tarn evaluate` on one version.
+package struct Evaluation: Sendable, Equatable {
+  package let version: VersionName
+  /// Name of the query file.
+  package let queries: String
+  package let queriesDigest: ContentDigest
+  package let queryCount: Int
+  /// Rows of the version.
+  package let rowCount: Int
+  package let nlist: Int
+  /// Digest of the exact neighbours.
+  package let truthDigest: ContentDigest
+  package let threads: Int
+  /// nlist·Σn² / (Σn)² over rows per list, `1...nlist`; 1 is even.
+  package let imbalance: Double
+  /// Lists by size: entry 0 the empty ones, entry b those of 2^(b-1) ..< 2^b
+  /// rows.
+  package let listSizes: [Int]
+  /// Canonical JSON of the tool and the machine.
+  package let environment: String
+  /// Ascending by nprobe.
+  package let points: [EvaluationPoint]
+
+  package init(
+    version: VersionName, queries: String, queriesDigest: ContentDigest, queryCount: Int, rowCount: Int, nlist: Int,
+    truthDigest: ContentDigest, threads: Int, imbalance: Double, listSizes: [Int], environment: String,
+    points: [EvaluationPoint]
+  ) {
+    self.version = version
+    self.queries = queries
+    self.queriesDigest = queriesDigest
+    self.queryCount = queryCount
+    self.rowCount = rowCount
+    self.nlist = nlist
+    self.truthDigest = truthDigest
+    self.threads = threads
+    self.imbalance = imbalance
+    self.listSizes = listSizes
+    self.environment = environment
+    self.points = points
+  }
+}
