@@ -2,7 +2,6 @@
 // agrees with it.
 
 package import Base
-internal import Glibc
 
 /// A feature file, memory-mapped.
 ///
@@ -90,52 +89,13 @@ package final class FeatureFile: Sendable {
   }
 
   private static func layout(of path: String, as format: FeatureFormat? = nil) throws -> FeatureLayout {
-    try explained(path) {
-      switch format ?? FeatureFormat(ofFile: path) {
-      case .npy:
-        let header = try header(of: path)
-        return try FeatureLayout(
-          header.elementType, shape: [header.rowCount, header.dimension], dataOffset: header.dataOffset)
-      case .torch: return try .torch(UntrustedFile(path: path))
-      case .safetensors: return try .safetensors(UntrustedFile(path: path))
-      case .fbin: return try .fbin(UntrustedFile(path: path))
-      case .fvecs: return try .fvecs(UntrustedFile(path: path))
-      }
-    }
+    try explained(path) { try (format ?? FeatureFormat(ofFile: path)).reader.layout(of: UntrustedFile(path: path)) }
   }
 
   /// Turns a fault into an error that names the file.
   private static func explained<Value>(_ path: String, _ body: () throws -> Value) throws -> Value {
     do { return try body() } catch let fault as FeatureFault {
-      throw TarnError(.badFeatures, "\(path): \(fault.cause)")
-    }
-  }
-
-  private static func header(of path: String) throws -> NpyHeader {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw TarnError.system("open", path) }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var wanted = 4096
-    while true {
-      var chunk = [UInt8](repeating: 0, count: wanted - bytes.count)
-      let count = unsafe read(descriptor, &chunk, chunk.count)
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw TarnError.system("read", path)
-      }
-      bytes += chunk.prefix(count)
-      switch NpyHeader.parse(bytes) {
-      case .header(let header): return header
-      case .malformed(let cause): throw TarnError(.badFeatures, "\(path): \(cause)")
-      case .needs(let byteCount):
-        guard count > 0 else {
-          throw TarnError(
-            .badFeatures, "\(path) ends inside its .npy header, after \(bytes.count) bytes",
-            hint: "it is truncated: fetch it again")
-        }
-        wanted = max(byteCount, bytes.count + 1)
-      }
+      throw TarnError(.badFeatures, "\(path): \(fault.cause)", hint: fault.hint)
     }
   }
 }

@@ -1,9 +1,9 @@
-// The formats of feature files, told apart by their names, and what a size says
-// of the rows.
-
-/// How a feature file is laid out.
+// The formats of feature files, told apart by their names. Each is read in a file
+// of its own; whoever looks into a feature file goes through here.
 
 package import Base
+
+/// How a feature file is laid out.
 package enum FeatureFormat: String, Sendable, CaseIterable {
   /// NumPy's, also for names that say nothing.
   case npy
@@ -15,6 +15,17 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
   /// float32 rows, each behind its dimension.
   case fvecs
 
+  /// What reads it.
+  var reader: any FeatureReader.Type {
+    switch self {
+    case .npy: NpyReader.self
+    case .torch: TorchReader.self
+    case .safetensors: SafetensorsReader.self
+    case .fbin: FbinReader.self
+    case .fvecs: FvecsReader.self
+    }
+  }
+
   /// The format that a file's name says, or `.npy`.
   package init(ofFile path: String) { self = FeatureFormat(extensionOf: path) ?? .npy }
 
@@ -22,14 +33,10 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
   package init?(extensionOf path: String) {
     let name = path.split(separator: "/").last ?? ""
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-    switch parts.count > 1 ? parts.last?.lowercased() : nil {
-    case "npy": self = .npy
-    case "pt", "pth", "tensor": self = .torch
-    case "safetensors": self = .safetensors
-    case "fbin": self = .fbin
-    case "fvecs": self = .fvecs
-    default: return nil
-    }
+    guard parts.count > 1, let last = parts.last?.lowercased(),
+      let found = FeatureFormat.allCases.first(where: { $0.reader.extensions.contains(last) })
+    else { return nil }
+    self = found
   }
 
   /// The rows of a file of so many bytes, where the size alone tells.
@@ -40,16 +47,59 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
   ///   - elementType: Their type.
   /// - Returns: nil if no such file has that size, or only its header tells.
   package func rowCount(ofByteCount byteCount: Int, dimension: Int, elementType: ElementType) -> Int? {
-    let headerByteCount: Int
-    var rowByteCount = dimension * elementType.byteCount
-    switch self {
-    // NumPy pads the header of a matrix to 128 bytes.
-    case .npy: headerByteCount = 128
-    case .fbin: headerByteCount = 8
-    case .fvecs: (headerByteCount, rowByteCount) = (0, rowByteCount + 4)
-    case .torch, .safetensors: return nil
-    }
+    guard let (headerByteCount, gapByteCount) = reader.fixedByteCounts else { return nil }
+    let rowByteCount = dimension * elementType.byteCount + gapByteCount
     let rest = byteCount - headerByteCount
     return rest >= 0 && rest % rowByteCount == 0 ? rest / rowByteCount : nil
+  }
+}
+
+/// How one format is read: a file of which nothing is believed, from its first
+/// bytes or whole.
+protocol FeatureReader {
+  /// Extensions of its files, lower case.
+  static var extensions: [String] { get }
+
+  /// Bytes before the first row and between rows, where every file has the same;
+  /// nil where only a header tells.
+  static var fixedByteCounts: (header: Int, gap: Int)? { get }
+
+  /// Reads the beginning of a file.
+  ///
+  /// - Parameters:
+  ///   - start: The file from its start, as much as there is.
+  ///   - byteCount: Bytes of the whole file, if somebody said.
+  /// - Returns: What it says; nil if more bytes are needed.
+  /// - Throws: ``FeatureFault`` when it is no such file.
+  static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead?
+
+  /// Reads where the rows of a whole file are.
+  ///
+  /// - Throws: ``FeatureFault`` when it is no such file; ``TarnError`` `.io`.
+  static func layout(of file: UntrustedFile) throws -> FeatureLayout
+}
+
+extension FeatureReader {
+  /// The layout that the beginning gives, of a file that is as long as it says.
+  static func layout(of file: UntrustedFile) throws -> FeatureLayout {
+    var count = min(4096, file.byteCount)
+    while true {
+      let start = try file.bytes(at: 0, count: count, "its header")
+      if let head = try head(start, byteCount: file.byteCount), let layout = head.layout {
+        guard file.byteCount == head.fileByteCount else {
+          throw FeatureFault(
+            "it has \(file.byteCount) bytes; [\(layout.rowCount) x \(layout.dimension)] \(layout.elementType) needs "
+              + "\(head.fileByteCount)",
+            hint: file.byteCount < head.fileByteCount
+              ? "it is truncated: fetch it again" : "it has bytes after its last row")
+        }
+        return layout
+      }
+      guard count < file.byteCount else {
+        throw FeatureFault(
+          "it ends inside its header, after \(count) bytes", hint: "it is truncated: fetch it again")
+      }
+      count = min(2 * count, file.byteCount)
+    }
   }
 }

@@ -4,7 +4,7 @@
 internal import Base
 
 /// Where the rows of a feature file are.
-struct FeatureLayout: Equatable {
+struct FeatureLayout: Sendable, Equatable {
   let elementType: ElementType
   let rowCount: Int
   let dimension: Int
@@ -13,7 +13,8 @@ struct FeatureLayout: Equatable {
   /// Bytes between rows: 4 in an `.fvecs` file, otherwise 0.
   var gapByteCount = 0
 
-  /// Bytes of all rows.
+  /// Bytes of all rows, and where they end.
+  var endOffset: Int { gapByteCount > 0 ? dataByteCount : dataOffset + dataByteCount }
   var dataByteCount: Int { rowCount * (dimension * elementType.byteCount + gapByteCount) }
 
   /// Checks a shape before anything is computed with it.
@@ -39,7 +40,9 @@ struct FeatureLayout: Equatable {
 /// Why a file is no feature file: one line, the cause alone.
 struct FeatureFault: Error, Equatable {
   let cause: String
-  init(_ cause: String) { self.cause = cause }
+  let hint: String?
+
+  init(_ cause: String, hint: String? = nil) { (self.cause, self.hint) = (cause, hint) }
 }
 
 /// A file of which nothing is believed; reads are bounded by its length.

@@ -198,8 +198,8 @@ private func expectFailure(
     #expect(result.errorText.contains("503"))
   }
 
-  @Test(arguments: [SIGINT, SIGTERM])
-  func isOneHundredAndThirtyWhenInterrupted(signal: Int32) throws {
+  @Test(arguments: [(SIGINT, Int32(130)), (SIGTERM, 143)])
+  func isTheSignalsWhenInterrupted(signal: Int32, status: Int32) throws {
     let asked = DispatchSemaphore(value: 0)
     let (lake, server) = try lake { _ in
       ScriptedAnswer([
@@ -211,7 +211,7 @@ private func expectFailure(
     let process = try lake.start(["sync", "--quiet"])
     #expect(asked.wait(timeout: .now() + 30) == .success)
     process.signal(signal)
-    expectFailure(process.finish(), 130, "interrupted", "again")
+    expectFailure(process.finish(), status, "interrupted", "again")
     #expect(try lake.text("SELECT CAST(count(*) AS TEXT) FROM shard WHERE reserved_byte_count IS NOT NULL") == "0")
   }
 }

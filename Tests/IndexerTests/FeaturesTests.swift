@@ -113,7 +113,7 @@ import TestSupport
     #expect(
       try refusal(whole.dropLast()).message.contains("\(whole.count - 1) bytes; [3 x 4] float16 needs \(whole.count)"))
     #expect(try refusal(whole + [0]).hint == "it has bytes after its last row")
-    #expect(try refusal(Array(whole.prefix(30))).message.contains("ends inside its .npy header"))
+    #expect(try refusal(Array(whole.prefix(30))).message.contains("ends inside its header, after 30 bytes"))
     #expect(try refusal([]).message.contains("ends inside"))
     #expect(try refusal(Array("<html>not found</html>".utf8)).message.contains("HTML"))
     #expect(try refusal(whole, dimension: 5).message.contains("rows of 4 elements, not 5"))

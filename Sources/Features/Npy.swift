@@ -24,8 +24,8 @@ package struct NpyHeader: Sendable, Equatable {
   package enum Prefix: Sendable, Equatable {
     /// A whole header was read.
     case header(NpyHeader)
-    /// Good so far, but the header goes on for this many bytes in all.
-    case needs(byteCount: Int)
+    /// Good so far, but the header goes on beyond them.
+    case needsMore
     /// Not a feature matrix: the cause, for an error message.
     case malformed(String)
   }
@@ -39,7 +39,7 @@ package struct NpyHeader: Sendable, Equatable {
     guard bytes.starts(with: magic.prefix(bytes.count)) else {
       return .malformed("not an .npy file (\(describeStart(of: bytes)))")
     }
-    guard bytes.count >= 8 else { return .needs(byteCount: 10) }
+    guard bytes.count >= 8 else { return .needsMore }
     let lengthBytes: Int
     switch (bytes[6], bytes[7]) {
     case (1, 0): lengthBytes = 2
@@ -47,13 +47,13 @@ package struct NpyHeader: Sendable, Equatable {
     default: return .malformed("unknown .npy version \(bytes[6]).\(bytes[7])")
     }
     let textStart = 8 + lengthBytes
-    guard bytes.count >= textStart else { return .needs(byteCount: textStart) }
+    guard bytes.count >= textStart else { return .needsMore }
     let textLength = (0..<lengthBytes).reduce(0) { $0 | Int(bytes[8 + $1]) << (8 * $1) }
     let end = textStart + textLength
     guard end <= maximumByteCount else {
       return .malformed(".npy header of \(textLength) bytes is too long to be one")
     }
-    guard bytes.count >= end else { return .needs(byteCount: end) }
+    guard bytes.count >= end else { return .needsMore }
     var literal = PythonLiteral(bytes[textStart..<end])
     do {
       return .header(try literal.header(dataOffset: end))
@@ -207,5 +207,22 @@ extension NpyHeader {
     let padding = [UInt8](repeating: 0x20, count: length - literal.utf8.count - 1)
     return [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0, UInt8(length & 255), UInt8(length >> 8)] + Array(literal.utf8)
       + padding + [0x0A]
+  }
+}
+
+enum NpyReader: FeatureReader {
+  static let extensions = ["npy"]
+  /// NumPy pads the header of a matrix to 128 bytes.
+  static let fixedByteCounts: (header: Int, gap: Int)? = (128, 0)
+
+  static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead? {
+    switch NpyHeader.parse(start) {
+    case .needsMore: return nil
+    case .malformed(let cause): throw FeatureFault(cause)
+    case .header(let header):
+      return FeatureHead(
+        try FeatureLayout(
+          header.elementType, shape: [header.rowCount, header.dimension], dataOffset: header.dataOffset))
+    }
   }
 }

@@ -3,7 +3,23 @@
 
 internal import Base
 
-extension FeatureLayout {
+enum TorchReader: FeatureReader {
+  static let extensions = ["pt", "pth", "tensor"]
+  static let fixedByteCounts: (header: Int, gap: Int)? = nil
+
+  /// Only the magic is at the beginning; the directory is at the end.
+  static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead? {
+    let magic: [UInt8] = [0x50, 0x4B, 3, 4]
+    guard start.starts(with: magic.prefix(start.count)) else {
+      throw FeatureFault("it is not a zip archive as torch.save writes it")
+    }
+    guard start.count >= magic.count else { return nil }
+    guard let byteCount else {
+      throw FeatureFault("nobody says how long it is, and a file of this format does not at its start")
+    }
+    return FeatureHead(fileByteCount: byteCount)
+  }
+
   /// The most bytes of a pickle that are looked at; one tensor takes about 250.
   private static let maximumPickleByteCount = 64 << 10
 
@@ -13,7 +29,7 @@ extension FeatureLayout {
   /// - Returns: Where its elements are.
   /// - Throws: ``FeatureFault`` for anything but one contiguous matrix of
   ///   float16 or float32; ``TarnError`` `.io`.
-  static func torch(_ file: UntrustedFile) throws -> FeatureLayout {
+  static func layout(of file: UntrustedFile) throws -> FeatureLayout {
     let archive = try ZipDirectory(file)
     let pickles = archive.entries.keys.filter { $0.split(separator: "/").last == "data.pkl" }
     guard pickles.count == 1, let name = pickles.first, let entry = archive.entries[name] else {
