@@ -82,7 +82,7 @@ package final class SyncRun: Sendable {
   private let state = Mutex(State())
 
   private struct State {
-    var queue: [Shard] = []
+    var queue = Queue<Shard>()
     /// Shards under way, by id.
     var active: [Int64: Shard] = [:]
     var activeByteCounts: [Int64: Int] = [:]
@@ -216,7 +216,7 @@ package final class SyncRun: Sendable {
   /// Invariant 6: a budget can be kept only of sizes that are known beforehand.
   private func requireSizes() throws {
     guard options.budget != nil else { return }
-    let unknown = state.withLock { $0.queue.filter { $0.likelyByteCount == nil } }
+    let unknown = state.withLock { $0.queue.elements.filter { $0.likelyByteCount == nil } }
     guard let first = unknown.first else { return }
     throw TarnError(
       .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
@@ -230,7 +230,7 @@ package final class SyncRun: Sendable {
     // A shard under way may come back, if it outgrows its room.
     guard let shard = next, !isOver else { return isOver ? .finished : .notYet }
     let byteCount = state.withLock { $0.sizes[shard.id] } ?? shard.likelyByteCount ?? 0
-    while try !hasDiskSpace(byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
+    while try !hasDiskSpace(shard, byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
       switch try makeRoom() {
       case .made: continue
       case .later: return .notYet
@@ -238,14 +238,14 @@ package final class SyncRun: Sendable {
         // Room comes back when a transfer fails; when none is under way it will not.
         return state.withLock { state in
           guard state.active.isEmpty else { return .notYet }
-          state.summary.withoutRoom = state.queue.map(\.name)
-          state.queue = []
+          state.summary.withoutRoom = state.queue.elements.map(\.name)
+          state.queue.removeAll()
           return .finished
         }
       }
     }
     state.withLock { state in
-      state.queue.removeFirst()
+      _ = state.queue.popFirst()
       state.active[shard.id] = shard
     }
     return .request(try request(shard, reserving: byteCount))
@@ -253,13 +253,16 @@ package final class SyncRun: Sendable {
 
   /// Whether the file system keeps its floor when this and all that is under
   /// way has arrived.
-  private func hasDiskSpace(_ byteCount: Int) throws -> Bool {
-    let outstanding = state.withLock { state in
-      state.active.values.reduce(0) { sum, shard in
-        sum + max(0, (state.sizes[shard.id] ?? shard.likelyByteCount ?? 0) - (state.activeByteCounts[shard.id] ?? 0))
-      }
+  private func hasDiskSpace(_ shard: Shard, _ byteCount: Int) throws -> Bool {
+    let active = state.withLock { state in
+      state.active.values.map { ($0, state.sizes[$0.id] ?? $0.likelyByteCount ?? 0) }
     }
-    return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding - byteCount >= options.freeByteFloor
+    // D6: what a part file has reserved is not free, whether its bytes came or not.
+    let outstanding = (active + [(shard, byteCount)]).reduce(0) { sum, entry in
+      let part = catalog.layout.partPath(source: entry.0.sourceName, shard: entry.0.name)
+      return sum + max(0, entry.1 - Disk.allocatedByteCount(of: part))
+    }
+    return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding >= options.freeByteFloor
   }
 
   /// Whether the room for a shard must not be exceeded.
@@ -369,7 +372,7 @@ package final class SyncRun: Sendable {
       state.active[shard.id] = nil
       state.activeByteCounts[shard.id] = nil
       state.sizes[shard.id] = byteCount
-      state.queue.insert(shard, at: 0)
+      state.queue.prepend(shard)
     }
     return true
   }

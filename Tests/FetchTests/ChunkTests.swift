@@ -191,7 +191,14 @@ private final class Script: Sendable {
     _ = try await sync()
     let (_, path) = try shard()
     #expect(truncate(path, 33 << 20) == 0)
-    let summary = try await sync()
+    let threads = Mutex<[String]>([])
+    let summary = try await SyncRun(lake.catalog, run, cancellation: Cancellation()) { progress in
+      guard case .mended = progress else { return }
+      let name = FileManager.default.contents(atPath: "/proc/thread-self/comm") ?? Data()
+      threads.withLock { $0.append(String(decoding: name, as: UTF8.self)) }
+    }.run()
+    // It blocks, so it has a thread of its own.
+    #expect(threads.withLock { $0 } == ["tarn-plan\n"])
     #expect(summary.mendedCount == 1 && summary.fetchedCount == 0 && summary.failures.isEmpty)
     #expect(bytes(at: path) == large)
     #expect(ranges == ["bytes=\(32 << 20)-\(large.count - 1)"])

@@ -136,6 +136,52 @@ import TestSupport
     #expect(last.fetchedCount == 1 && server.requests.count == 2)
   }
 
+  @Test func d6RoomThatIsReservedAlreadyIsNotWaitedForAgain() async throws {
+    let lake = try TemporaryLake()
+    // Two shards and a half fit above the floor: with the first one's room
+    // counted twice there would be none for the second.
+    let free = try Disk.freeByteCount(at: lake.catalog.layout.shards)
+    let rowCount = min(4 << 30, free / 4) / 8
+    var header = "{'descr': '<f2', 'fortran_order': False, 'shape': (\(rowCount), 4), }"
+    header += String(repeating: " ", count: 117 - header.utf8.count) + "\n"
+    let start =
+      [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0, UInt8(118), 0] + Array(header.utf8)
+      + [UInt8](repeating: 0x3C, count: 3 << 20)
+    let size = 128 + 8 * rowCount
+    let second = DispatchSemaphore(value: 0)
+    let wereTogether = Mutex(false)
+    let cancellation = Cancellation()
+    let server = try HostileServer { request in
+      guard request.target == "/0.npy" else { return ScriptedAnswer([.run { second.signal() }, .stall]) }
+      let head = ScriptedAnswer.answer(200, body: start, framing: .length(size), then: .run {})
+      return ScriptedAnswer(
+        head.steps + [
+          .run {
+            let isAsked = second.wait(timeout: .now() + 30) == .success
+            wereTogether.withLock { $0 = isAsked }
+            cancellation.cancel()
+          }
+        ])
+    }
+    _ = try lake.catalog.addSource(
+      SourceDefinition(
+        name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
+        shards: (0..<2).map {
+          .init(name: "\($0).npy", urls: [server.url("/\($0).npy")], expectedByteCount: size)
+        }))
+    var options = SyncOptions()
+    options.fetch = quickConfiguration()
+    options.fetch.supplyInterval = .milliseconds(50)
+    options.freeByteFloor = free - size * 5 / 2
+    do {
+      _ = try await SyncRun(lake.catalog, options, cancellation: cancellation) { _ in }.run()
+      Issue.record("a run that was stopped did not say so")
+    } catch let error as TarnError {
+      #expect(error.code == .interrupted)
+    }
+    #expect(wereTogether.withLock { $0 })
+  }
+
   @Test func r12ATroubledNetworkSaysNothingOfWhatAMirrorHas() async throws {
     let lake = try TemporaryLake()
     let server = try HostileServer { request in request.target == "/b.npy" ? .answer(403) : .answer(503) }
