@@ -198,7 +198,7 @@ private func expectFailure(
     #expect(result.errorText.contains("503"))
   }
 
-  @Test(arguments: [(SIGINT, Int32(130)), (SIGTERM, 143)])
+  @Test(arguments: [(SIGINT, Int32(130)), (SIGTERM, Int32(143))])
   func isTheSignalsWhenInterrupted(signal: Int32, status: Int32) throws {
     let asked = DispatchSemaphore(value: 0)
     let (lake, server) = try lake { _ in

@@ -55,7 +55,10 @@ private struct Rule {
         let found = sources.filter { $0.path.hasSuffix("/" + name) }
         #expect(found.count == 1, "\(rule.name) names \(name), of which there are \(found.count)")
         let word = try Regex("\\b\(rule.name)\\b")
-        for file in found { #expect(file.text.contains(word), "\(file.path) does not cite \(rule.name)") }
+        for file in found {
+          let isCited = file.text.contains(word)
+          #expect(isCited, "\(file.path) does not cite \(rule.name)")
+        }
       }
     }
   }

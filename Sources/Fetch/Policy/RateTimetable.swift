@@ -74,9 +74,6 @@ package struct RateTimetable: Sendable, Equatable {
     let parts = calendar.dateComponents([.hour, .minute], from: date)
     return limit(atMinute: 60 * (parts.hour ?? 0) + (parts.minute ?? 0))
   }
-
-  /// Whether there is no limit at any time.
-  package var isUnlimited: Bool { entries.allSatisfy { $0.bytesPerSecond == nil } }
 }
 
 extension Character {
