@@ -31,7 +31,7 @@ demo: tool ## the whole job on the example features, over a real nginx
 test: findings test-swift test-interop ## every test; what loops for long does a part of its rounds
 
 test-full: export TARN_TEST_FULL := 1
-test-full: test ## every test, every round of it
+test-full: test arm64 ## every test, every round of it, and the C files for another CPU
 
 # The crash loops run by themselves: they keep every thread of the test runner
 # busy for a minute or two.

@@ -43,16 +43,13 @@ let package = Package(
         .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 
-    .systemLibrary(
-      name: "CLibcrypto", path: "Sources/Base/CLibcrypto", pkgConfig: "libcrypto",
-      providers: [.apt(["libssl-dev"])]),
     .target(
       name: "CCpu", path: "Sources/Base/CCpu", cSettings: [.unsafeFlags(native)]),
     .target(
       name: "CSha256", dependencies: ["CCpu"], path: "Sources/Base/CSha256", cSettings: [.unsafeFlags(native)]),
     .target(
-      name: "Base", dependencies: ["CLibcrypto", "CSha256"], path: "Sources/Base",
-      exclude: ["CCpu", "CLibcrypto", "CSha256"], swiftSettings: strict),
+      name: "Base", dependencies: ["CSha256"], path: "Sources/Base",
+      exclude: ["CCpu", "CSha256"], swiftSettings: strict),
 
     .target(
       name: "CRows", dependencies: ["CCpu"], path: "Sources/Features/CRows", cSettings: [.unsafeFlags(native)]),
@@ -147,6 +144,7 @@ let package = Package(
       name: "FuzzReaders", dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "TestSupport"],
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
+    .testTarget(name: "BaseTests", dependencies: ["Base", "CSha256"], swiftSettings: strict),
     .testTarget(name: "HouseTests", swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",
@@ -158,7 +156,7 @@ let package = Package(
     .testTarget(
       name: "IndexerTests",
       dependencies: [
-        "Base", "Indexer", "CCodec", "CCpu", "CFaiss", "CKernels", "CRows", "CScan", "CSha256", "Catalog", "Features",
+        "Base", "Indexer", "CCodec", "CCpu", "CFaiss", "CKernels", "CRows", "CScan", "Catalog", "Features",
         "FuzzReaders",
         "TestSupport",
       ],

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-  libsqlite3-dev libcurl4-openssl-dev libssl-dev
+  libsqlite3-dev libcurl4-openssl-dev
   libfaiss-dev libopenblas-dev libdnnl-dev
   make g++ nginx-light sqlite3 curl ca-certificates git pkg-config
   python3 python3-venv "$@"

@@ -1,7 +1,6 @@
 // The SHA-256 of a shard and its state after each chunk: what finds damage, and
 // proves a mended chunk, without the rest of the file.
 
-internal import CSha256
 internal import Glibc
 
 /// A running SHA-256 that keeps its state after every 16 MiB.
@@ -15,15 +14,12 @@ package final class ChunkHasher: @unchecked Sendable {
   /// Bytes of a chunk; the last one of a file is shorter.
   package static let chunkByteCount = 16 << 20
 
-  private let stream: UnsafeMutablePointer<csha256_stream>
+  private var sha256: Sha256
   /// The state after each whole chunk so far, 32 bytes each.
   package private(set) var states: [UInt8] = []
 
   /// Starts at the beginning of a file.
-  package init() {
-    stream = .allocate(capacity: 1)
-    csha256_start(stream)
-  }
+  package init() { sha256 = Sha256() }
 
   /// Starts at the beginning of a chunk.
   ///
@@ -31,55 +27,26 @@ package final class ChunkHasher: @unchecked Sendable {
   ///   - chunk: Its number, from 0.
   ///   - states: The states of the file, at least those before the chunk.
   init(at chunk: Int, of states: [UInt8]) {
-    stream = .allocate(capacity: 1)
-    csha256_start(stream)
-    guard chunk > 0 else { return }
-    let state = Array(states[(32 * (chunk - 1))..<(32 * chunk)])
-    withUnsafeMutableBytes(of: &stream.pointee.state) { words in
-      for place in 0..<32 { words[place & ~3 | 3 - place & 3] = state[place] }
-    }
-    stream.pointee.length = UInt64(chunk * Self.chunkByteCount)
+    sha256 =
+      chunk == 0
+      ? Sha256()
+      : Sha256(resuming: states[(32 * (chunk - 1))..<(32 * chunk)], after: chunk * Self.chunkByteCount)
   }
-
-  deinit { stream.deallocate() }
 
   /// Adds bytes; an empty span changes nothing.
   package func update(_ bytes: RawSpan) {
-    bytes.withUnsafeBytes { buffer in
-      var rest = buffer[...]
-      while !rest.isEmpty {
-        let room = Self.chunkByteCount - Int(stream.pointee.length) % Self.chunkByteCount
-        let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(room))
-        Sha256Lanes.shared.run(
-          Sha256Job(
-            job: csha256_job(
-              stream: stream, pieces: (piece.baseAddress?.assumingMemoryBound(to: UInt8.self), nil),
-              counts: (piece.count, 0), digest: nil)))
-        if piece.count == room { states += state }
-        rest = rest.dropFirst(room)
-      }
-    }
-  }
-
-  /// The running state, valid after whole blocks of 64 bytes.
-  private var state: [UInt8] {
-    withUnsafeBytes(of: stream.pointee.state) { words in
-      (0..<32).map { words[$0 & ~3 | 3 - $0 & 3] }
+    var done = 0
+    while done < bytes.byteCount {
+      let room = Self.chunkByteCount - sha256.byteCount % Self.chunkByteCount
+      let end = min(bytes.byteCount, done + room)
+      sha256.update(bytes.extracting(done..<end), besideOthersAs: ObjectIdentifier(self))
+      if end - done == room { states += sha256.state }
+      done = end
     }
   }
 
   /// The digest of all bytes so far; more may follow.
-  package func digestSoFar() -> ContentDigest {
-    var copy = stream.pointee
-    var digest = [UInt8](repeating: 0, count: 32)
-    withUnsafeMutablePointer(to: &copy) { copy in
-      digest.withUnsafeMutableBufferPointer { digest in
-        var job = csha256_job(stream: copy, pieces: (nil, nil), counts: (0, 0), digest: digest.baseAddress)
-        csha256_run(csha256_best_path(), &job, 1)
-      }
-    }
-    return ContentDigest(bytes: digest)
-  }
+  package func digestSoFar() -> ContentDigest { sha256.digestSoFar() }
 }
 
 /// The chunks of one revision of a shard, and the states that tell them good.

@@ -1,7 +1,5 @@
-// The identity of bytes: SHA-256, computed by libcrypto, which uses the SHA
-// instructions of the CPU. Owns the EVP handle.
+// The identity of bytes: their SHA-256 (Sha256.swift), and how it is written.
 
-internal import CLibcrypto
 internal import Foundation
 
 /// The SHA-256 digest of a file or of a canonical description.
@@ -74,52 +72,4 @@ private let hexDigits = Array("0123456789abcdef".unicodeScalars)
 
 private func isHexDigit(_ byte: UInt8) -> Bool {
   (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
-}
-
-/// A running SHA-256; feed it bytes in order, then finalize.
-///
-/// - Note: OpenSSL 3.0 cannot export a digest's state, so a resumed transfer
-///   hashes its partial file again.
-package struct Sha256: ~Copyable {
-  private let context: OpaquePointer
-
-  package init() {
-    guard let context = EVP_MD_CTX_new() else { preconditionFailure("out of memory for a SHA-256 state") }
-    // A statically known digest fails to start only for want of memory.
-    precondition(EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1, "EVP_DigestInit_ex(sha256) failed")
-    self.context = context
-  }
-
-  /// Adds bytes; an empty span changes nothing.
-  package mutating func update(_ bytes: RawSpan) {
-    guard bytes.byteCount > 0 else { return }
-    bytes.withUnsafeBytes { buffer in
-      precondition(
-        EVP_DigestUpdate(context, buffer.baseAddress, buffer.count) == 1, "EVP_DigestUpdate failed")
-    }
-  }
-
-  /// The digest of all bytes so far; more may follow.
-  package func digestSoFar() -> ContentDigest {
-    guard let copy = EVP_MD_CTX_new() else { preconditionFailure("out of memory for a SHA-256 state") }
-    defer { EVP_MD_CTX_free(copy) }
-    var bytes = [UInt8](repeating: 0, count: 32)
-    var length: UInt32 = 0
-    precondition(EVP_MD_CTX_copy_ex(copy, context) == 1, "EVP_MD_CTX_copy_ex failed")
-    precondition(EVP_DigestFinal_ex(copy, &bytes, &length) == 1 && length == 32, "EVP_DigestFinal_ex failed")
-    return ContentDigest(bytes: bytes)
-  }
-
-  /// The digest of all bytes so far; the state is gone afterwards.
-  package consuming func finalize() -> ContentDigest { ContentDigest(bytes: finalizeBytes()) }
-
-  /// As ``finalize()``, as 32 bytes, for formats that hold digests in binary.
-  package consuming func finalizeBytes() -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: 32)
-    var length: UInt32 = 0
-    precondition(EVP_DigestFinal_ex(context, &bytes, &length) == 1 && length == 32, "EVP_DigestFinal_ex failed")
-    return bytes
-  }
-
-  deinit { EVP_MD_CTX_free(context) }
 }

@@ -10,9 +10,6 @@ package var noBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(star
 ///
 /// Not thread-safe; hand it on, do not share it.
 @safe package final class Sha256Batch {
-  /// How this machine computes blocks.
-  private static let path = csha256_best_path()
-
   private let streams: UnsafeMutablePointer<csha256_stream>
   private let jobs: UnsafeMutablePointer<csha256_job>
   private let digests: UnsafeMutablePointer<UInt8>
@@ -51,7 +48,7 @@ package var noBytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(star
   }
 
   /// Adds what was set at the first `count` places.
-  package func run(_ count: Int) { unsafe csha256_run(Self.path, jobs, count) }
+  package func run(_ count: Int) { unsafe csha256_run(Sha256.path, jobs, count) }
 
   /// The 32 bytes of the digest that a place finished in the last run.
   package func digest(_ place: Int) -> UnsafeBufferPointer<UInt8> {

@@ -8,7 +8,7 @@ internal import Foundation
 /// The bytes that one running SHA-256 takes next.
 ///
 /// The memory that the job points to belongs to whoever calls
-/// ``Sha256Lanes/run(_:)``, until that returns.
+/// ``Sha256Lanes/run(_:of:)``, until that returns.
 struct Sha256Job: @unchecked Sendable {
   let job: csha256_job
 }
@@ -35,14 +35,13 @@ final class Sha256Lanes: @unchecked Sendable {
     init(_ job: Sha256Job) { self.job = job }
   }
 
-  private let path = csha256_best_path()
   private let lock = NSLock()
   private var waiting: [Ticket] = []
   private var leadCount = 0
   /// The lead that waits for a partner.
   private var seeker: Ticket?
   /// The string of the last job, and when the one before was another.
-  private var lastStream: UnsafeMutablePointer<csha256_stream>?
+  private var lastOwner: ObjectIdentifier?
   private var changedAt = ContinuousClock.now - .seconds(1)
   /// Half of the processors: the others bring the bytes.
   private let mostLeads = max(1, ProcessInfo.processInfo.activeProcessorCount / 2)
@@ -55,10 +54,14 @@ final class Sha256Lanes: @unchecked Sendable {
   private enum Role { case lead, seeker, follower }
 
   /// Adds the job's bytes to its SHA-256; returns when that is done.
-  func run(_ job: Sha256Job) {
+  ///
+  /// - Parameters:
+  ///   - job: The bytes and where they go.
+  ///   - owner: Tells the string from others.
+  func run(_ job: Sha256Job, of owner: ObjectIdentifier) {
     let ticket = Ticket(job)
     var role = lock.withLock { () -> Role in
-      noteStream(of: job)
+      note(owner)
       if let found = seeker {
         seeker = nil
         found.partner = ticket
@@ -86,9 +89,9 @@ final class Sha256Lanes: @unchecked Sendable {
   }
 
   /// Remembers whose job came when; under the lock.
-  private func noteStream(of job: Sha256Job) {
-    if job.job.stream != lastStream { changedAt = .now }
-    lastStream = job.job.stream
+  private func note(_ owner: ObjectIdentifier) {
+    if owner != lastOwner { changedAt = .now }
+    lastOwner = owner
   }
 
   /// What a lead without a partner does; under the lock.
@@ -102,7 +105,7 @@ final class Sha256Lanes: @unchecked Sendable {
   private func lead(_ ticket: Ticket) {
     let partner = ticket.partner
     let jobs = [ticket.job.job] + (partner.map { [$0.job.job] } ?? [])
-    jobs.withUnsafeBufferPointer { csha256_run(path, $0.baseAddress, $0.count) }
+    jobs.withUnsafeBufferPointer { csha256_run(Sha256.path, $0.baseAddress, $0.count) }
     if let partner {
       partner.isDone = true
       partner.signal.signal()

@@ -1,8 +1,7 @@
-// The pipeline of the large files: digests computed side by side are SHA-256,
-// bytes do not depend on buffers, and a disk that refuses leaves nothing.
+// The pipeline of the large files: bytes do not depend on buffers, and a disk
+// that refuses leaves nothing.
 
 import Base
-import CSha256
 import Foundation
 import Indexer
 import Testing
@@ -17,47 +16,6 @@ private let plans = [
 ]
 
 struct FilesPipelineTests {
-  @Test(arguments: 0...csha256_best_path())
-  func stringsHashedTogetherGetTheirOwnDigests(path: Int32) {
-    var numbers = SeededNumbers(seed: 5)
-    let bytes = (0..<3000).map { _ in UInt8(numbers.next(below: 256)) }
-    for round in 0..<300 {
-      let count = 1 + numbers.next(below: 7)
-      let strings = (0..<count).map { _ in
-        let start = numbers.next(below: 1000)
-        return start..<(start + numbers.next(below: round % 2 == 0 ? 140 : 2000))
-      }
-      var streams = [csha256_stream](repeating: csha256_stream(), count: count)
-      var digests = [UInt8](repeating: 0, count: 32 * count)
-      streams.withUnsafeMutableBufferPointer { streams in
-        digests.withUnsafeMutableBufferPointer { digests in
-          bytes.withUnsafeBufferPointer { bytes in
-            for i in 0..<count { csha256_start(&streams[i]) }
-            // Half of each string in one run, the rest in another, each in two pieces.
-            let middles = strings.map { $0.lowerBound + $0.count / 2 }
-            for isLast in [false, true] {
-              let jobs = (0..<count).map { i in
-                let half = isLast ? middles[i]..<strings[i].upperBound : strings[i].lowerBound..<middles[i]
-                let cut = numbers.next(below: half.count + 1)
-                return csha256_job(
-                  stream: streams.baseAddress.map { $0 + i },
-                  pieces: (
-                    bytes.baseAddress.map { $0 + half.lowerBound }, bytes.baseAddress.map { $0 + half.lowerBound + cut }
-                  ),
-                  counts: (cut, half.count - cut),
-                  digest: isLast ? digests.baseAddress.map { $0 + 32 * i } : nil)
-              }
-              csha256_run(path, jobs, count)
-            }
-          }
-        }
-      }
-      for i in 0..<count {
-        #expect(Array(digests[32 * i..<32 * (i + 1)]) == ContentDigest.of(bytes[strings[i]]).bytes)
-      }
-    }
-  }
-
   @Test(arguments: plans.indices, [1, 40])
   func bytesAndDigestsDoNotDependOnBuffers(plan: Int, nlist: Int) throws {
     let scratch = try Scratch()

@@ -7,7 +7,7 @@
 //   header, 192 bytes
 //       0  8 bytes   "TARNSEG\n"
 //       8  u32       format version = 1
-//      12  u32       codec: 0 sq4, 1 sq8, 2 fp16, 3 flat
+//      12  u32       codec, by its number in VectorCodec
 //      16  u32       dimension
 //      20  u32       bytes of a code
 //      24  u64       nlist
