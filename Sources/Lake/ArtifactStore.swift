@@ -15,6 +15,7 @@ package struct ArtifactStore: Sendable {
   /// that keeps it.
   ///
   /// - Parameter stem: The file's name; the same stem gives the same path.
+  /// - Returns: The path.
   /// - Throws: ``TarnError`` when the disk refuses.
   package func workingPath(_ stem: String) throws -> String {
     try Disk.makeDirectory(catalog.layout.artifactScratch)

@@ -80,6 +80,7 @@ extension Source {
   ///   - path: File below the shards directory.
   ///   - revision: The revision it must be.
   ///   - catalog: Knows where the shards directory is.
+  /// - Returns: What a task needs to open it.
   func pinned(_ path: String, _ revision: ShardRevision, in catalog: LakeCatalog) -> PinnedShard {
     PinnedShard(
       path: catalog.layout.shards + "/" + path, digest: revision.digest, rowCount: revision.rowCount,

@@ -17,6 +17,7 @@ extension ReportPage {
   ///   - evaluations: At least one.
   ///   - k: The depth of the curves.
   ///   - catalog: Says what the versions are made of.
+  /// - Returns: The page.
   /// - Throws: ``TarnError``.
   static func of(_ evaluations: [Evaluation], k: Int, _ catalog: LakeCatalog) throws -> ReportPage {
     let picture = try LakePicture(catalog)
