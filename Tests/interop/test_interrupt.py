@@ -81,18 +81,21 @@ class Interrupts(LakeTest):
         self.assertIn("again to continue", last)
 
     def test_commands_that_wait_for_a_server(self) -> None:
-        server = self.silent_server()
         lake = self.imported()
         lake.train()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        lake.run("source", "add", "silent", "--url", f"{url}/img_emb_{{ordinal:04}}.npy", "--count", 6, "--dimension", 512,
-                 "--sizes", FEATURES / "sizes.txt")
+        commands = (("sync",), ("source", "probe"), ("build", "later", "--trained", "clip", "--images"))
         for number in STATUS:
-            self.interrupt(lake, ("sync", "silent"), server.asked, number)
-            self.interrupt(lake, ("source", "probe", "silent"), server.asked, number)
-            self.interrupt(lake, ("build", "later", "--trained", "clip", "--images", "silent"), server.asked, number)
+            for command in commands:
+                # A server of its own: one that is asked late would tell of the next command.
+                server = self.silent_server()
+                source = f"silent{server.server_address[1]}"
+                lake.run(
+                    "source", "add", source, "--url",
+                    f"http://127.0.0.1:{server.server_address[1]}/img_emb_{{ordinal:04}}.npy", "--count", 6, "--dimension",
+                    512, "--sizes", FEATURES / "sizes.txt")
+                self.interrupt(lake, (*command, source), server.asked, number)
         self.assertEqual(
-            lake.rows("SELECT count(*) AS n FROM shard WHERE state = 'fetching'"), [{"n": 0}], "no reservation stays")
+            lake.rows("SELECT count(*) AS n FROM shard WHERE state = 'fetching'"), [{"n": 0}], "a reservation stays")
 
     def test_training_is_interrupted_and_continued(self) -> None:
         lake = self.imported()
