@@ -2,6 +2,7 @@
 // in which it is taken off the cooperative pool or out of its caller's way.
 
 internal import Foundation
+internal import Glibc
 internal import Synchronization
 
 /// A thread that the kernel knows by its name, as `top -H` and `gdb` show it.
@@ -13,8 +14,9 @@ package enum NamedThread {
   ///   - body: What it does; it may block as long as it likes.
   package static func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
     let thread = Thread {
-      // Foundation tells the kernel only of threads that run.
-      Thread.current.name = name
+      // By the thread itself: Foundation does not know the thread's handle before
+      // start() returns in the one that made it, which may be later.
+      pthread_setname_np(pthread_self(), String(name.utf8.prefix(15)) ?? "tarn")
       body()
     }
     thread.stackSize = 8 << 20
