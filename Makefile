@@ -45,8 +45,8 @@ test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or 
 findings: ## whether each finding in Tests/findings.tsv has its test
 	@python3 -B scripts/findings.py
 
-arm64: ## every C and C++ file compiled for aarch64
-	@scripts/install-deps.sh g++-aarch64-linux-gnu
+arm64: ## every C and C++ file compiled for aarch64, and the same bits there
+	@scripts/install-deps.sh g++-aarch64-linux-gnu qemu-user-static
 	@scripts/check-arm64.sh
 
 FUZZ_SECONDS ?= 600

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Compiles every C and C++ file of Sources for aarch64 with the flags of
-# Package.swift, by the compiler that comes with Swift. Headers of the C library
-# are Debian's for that CPU; those of curl, OpenBLAS and FAISS name no CPU that
-# matters here, so this machine's serve.
+# Package.swift, by the compiler that comes with Swift; then runs the kernels that
+# need no library here and, under qemu, there: the same bits must come out.
+# Headers of the C library are Debian's for that CPU; those of curl, OpenBLAS and
+# FAISS name no CPU that matters here, so this machine's serve.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,3 +44,15 @@ while read -r file; do
 done < <(find Sources -name '*.c' -o -name '*.cpp' | sort)
 [ "$count" -gt 0 ] || { echo "arm64: no C file in Sources" >&2; exit 1; }
 echo "arm64: $count files compile"
+
+command -v qemu-aarch64-static >/dev/null || { echo "arm64: no qemu-aarch64-static; install qemu-user-static" >&2; exit 1; }
+kernels=(
+  Tests/arm64/same_bits.c Sources/Base/CCpu/*.c Sources/Base/CSha256/*.c Sources/Features/CRows/*.c
+  Sources/Indexer/CCodec/*.c Sources/Indexer/CScan/*.c Sources/Indexer/CKernels/router.c)
+"$clang" "${native[@]}" -std=gnu11 "${includes[@]}" "${kernels[@]}" -lm -o "$scratch/here"
+"$clang" --target=aarch64-linux-gnu "${native[@]}" -std=gnu11 "${includes[@]}" "${kernels[@]}" \
+  -isystem /usr/aarch64-linux-gnu/include -static --ld-path=/usr/bin/aarch64-linux-gnu-ld -lm -o "$scratch/there"
+"$scratch/here" >"$scratch/here.txt"
+qemu-aarch64-static "$scratch/there" >"$scratch/there.txt"
+diff "$scratch/here.txt" "$scratch/there.txt" || { echo "arm64: the kernels give other bits there" >&2; exit 1; }
+echo "arm64: the same bits, $(wc -l <"$scratch/here.txt") lines of them"

@@ -14,13 +14,25 @@ package enum NamedThread {
   ///   - body: What it does; it may block as long as it likes.
   package static func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
     let thread = Thread {
-      // By the thread itself: Foundation does not know the thread's handle before
-      // start() returns in the one that made it, which may be later.
-      pthread_setname_np(pthread_self(), String(name.utf8.prefix(15)) ?? "tarn")
+      nameItself(name)
       body()
     }
     thread.stackSize = 8 << 20
     thread.start()
+  }
+
+  /// Gives the calling thread its name.
+  ///
+  /// Foundation cannot: it knows a thread's handle only once `start()` has
+  /// returned in the thread that made it, which may be after this one ran.
+  private static func nameItself(_ name: String) {
+    // > allows a process to change its own thread's command name
+    // https://man7.org/linux/man-pages/man5/proc_pid_comm.5.html
+    let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    let bytes = Array(name.utf8.prefix(15))
+    _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
   }
 }
 

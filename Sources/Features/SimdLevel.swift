@@ -1,9 +1,9 @@
-// Which instruction set the scan, exact scores and assignment use in this process.
+// Which instruction set the kernels on vectors use in this process.
 
 internal import CCpu
 internal import Foundation
 
-/// The level that kernels are asked to run at.
+/// The level that kernels on vectors are asked to run at.
 ///
 /// It is the CPU's best, or a lower one that `TARN_SIMD=portable|avx2|avx512`
 /// asks for. It has no effect on any bit.
