@@ -40,6 +40,7 @@ let package = Package(
         .embedInCode("M0006_router.sql"), .embedInCode("M0007_locations.sql"),
         .embedInCode("M0008_views.sql"),
         .embedInCode("M0009_ranges.sql"), .embedInCode("M0010_indexes.sql"),
+        .embedInCode("M0011_stored_bytes.sql"), .embedInCode("M0012_guards.sql"),
         .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 

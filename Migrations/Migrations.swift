@@ -27,6 +27,8 @@ package let migrations: [Migration] = [
   migration(8, "M0008_views", PackageResources.M0008_views_sql),
   migration(9, "M0009_ranges", PackageResources.M0009_ranges_sql),
   migration(10, "M0010_indexes", PackageResources.M0010_indexes_sql),
+  migration(11, "M0011_stored_bytes", PackageResources.M0011_stored_bytes_sql),
+  migration(12, "M0012_guards", PackageResources.M0012_guards_sql),
 ]
 
 /// The first migration that touches tables alone: those before it drop and make

@@ -55,13 +55,14 @@ CREATE VIEW v_shard AS SELECT
   h.expected_byte_count AS expected_bytes, -- size the manifest gives
   h.expected_sha256 AS expected_sha256, -- digest the manifest gives
   h.last_error AS last_error, -- why the last fetch failed
-  h.path AS path, -- file below the shards directory, while present
+  b.path AS path, -- file below the shards directory, while present
   coalesce(l.url, (SELECT x.url FROM mirror y CROSS JOIN shard_location x
     WHERE y.source_id = h.source_id AND x.shard_id = h.id AND x.mirror_id = y.id
     ORDER BY y.priority LIMIT 1)) AS url -- address on the first mirror
 FROM shard h
 JOIN source s ON s.id = h.source_id
 LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+LEFT JOIN stored_bytes b ON h.state IN ('present', 'evicting') AND b.sha256 = r.sha256 AND b.place = 'shards'
 LEFT JOIN mirror m ON m.source_id = h.source_id AND m.priority = 0
 LEFT JOIN shard_location l ON l.shard_id = h.id AND l.mirror_id = m.id;
 
@@ -128,12 +129,13 @@ CREATE VIEW v_trained_index AS SELECT
   t.ready_at AS ready_at, -- when it was finished
   coalesce(r.method, 'none') AS router, -- what ranks lists: none (the centroids), caption-mean or learned
   r.epochs AS router_epochs, -- epochs of the router asked for, null without one
-  CASE WHEN t.codec IN ('sq4', 'sq8') THEN t.spec ->> '$.ranges' END AS ranges -- minmax or quantiles:SHARE, null where the codec has none
+  CASE WHEN k.has_ranges = 1 THEN t.spec ->> '$.ranges' END AS ranges -- minmax or quantiles:SHARE, null where the codec has none
 FROM trained_index t
 JOIN source i ON i.id = t.image_source_id
 LEFT JOIN trained_router r ON r.trained_index_id = t.id
+JOIN codec k ON k.name = t.codec
 LEFT JOIN source c ON c.id = coalesce(t.caption_source_id, r.caption_source_id)
-LEFT JOIN artifact a ON a.sha256 = t.sha256;
+LEFT JOIN stored_bytes a ON a.sha256 = t.sha256 AND a.place = 'artifacts';
 
 CREATE VIEW v_version AS SELECT
   v.name || '@' || v.number AS version, -- NAME@N
@@ -235,12 +237,12 @@ JOIN evaluation_recall r ON r.evaluation_id = e.id AND r.nprobe = p.nprobe;
 
 CREATE VIEW v_storage AS
 SELECT
-  'shard' AS kind, -- shard, or the kind of artifact
-  CAST(coalesce(sum(shard_count), 0) AS BIGINT) AS files, -- files in the lake
-  CAST(coalesce(sum(byte_count), 0) AS BIGINT) AS bytes -- their size
-FROM shard_total WHERE state IN ('present', 'evicting')
+  x.kind AS kind, -- shard, or what an artifact was made for first
+  x.file_count AS files, -- files in the lake, each counted once
+  x.byte_count AS bytes -- their size
+FROM stored_total x WHERE x.kind = 'shard'
 UNION ALL
-SELECT kind, file_count, byte_count FROM artifact_total WHERE file_count > 0;
+SELECT x.kind, x.file_count, x.byte_count FROM stored_total x WHERE x.kind <> 'shard' AND x.file_count > 0;
 
 CREATE VIEW v_event AS SELECT
   e.seq AS seq, -- place in the history, from 1
@@ -266,16 +268,18 @@ CREATE VIEW v_setting AS SELECT
   changed_at AS changed_at -- when it was set
 FROM setting;
 
--- Outputs of no live version; segments that no unfinished output waits for;
--- nearest images while nothing is in training. Each branch finds the digests in
--- an index that holds all it needs (b) and reads the rows (a) of those alone; a
--- CROSS JOIN keeps SQLite to the order as it is written.
+-- What no purpose needs: outputs of no live version; truth that no evaluation of a
+-- live version was measured against; segments that no unfinished output waits for;
+-- nearest images and router labels while nothing is in training; bytes that nothing
+-- refers to. Bytes of each kind may serve the others too. Each branch finds the
+-- digests in an index that holds all it needs (b) and reads the rows (a) of those
+-- alone; a CROSS JOIN keeps SQLite to the order as it is written.
 -- A segment's last use is the end or seal of the last version that has it, or the
 -- output of an unfinished version that it went into; the CASE is what the index of
 -- unfinished versions holds.
 CREATE VIEW v_garbage AS
 SELECT
-  b.kind AS kind, -- output-shard, segment or nearest-images
+  b.kind AS kind, -- what it was made for first: output-shard, segment, nearest-images, …
   b.sha256 AS sha256, -- digest of the file
   a.byte_count AS bytes, -- size of the file
   a.path AS path, -- file below the artifacts directory
@@ -284,11 +288,31 @@ SELECT
     FROM (SELECT max(coalesce(v.ended_at, v.created_at)) AS ended, max(p.removed_at) AS unpinned
       FROM output_shard o CROSS JOIN index_version v LEFT JOIN pin p ON p.version_id = v.id
       WHERE o.sha256 = b.sha256 AND v.id = o.version_id) u) AS unused_since -- when its last use ended: the grace period begins
-FROM artifact b CROSS JOIN artifact a
-WHERE a.sha256 = b.sha256 AND b.state = 'present' AND b.kind = 'output-shard' AND NOT EXISTS
-  (SELECT 1 FROM output_shard o CROSS JOIN index_version v
-   WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
-     OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+FROM stored_bytes b CROSS JOIN stored_bytes a
+WHERE a.sha256 = b.sha256 AND a.place = b.place AND b.state = 'present' AND b.kind = 'output-shard'
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.sha256 = b.sha256)
+  AND NOT EXISTS (SELECT 1 FROM output_shard o CROSS JOIN index_version v
+    WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+  AND NOT EXISTS (SELECT 1 FROM evaluation e CROSS JOIN index_version v
+    WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id AND (v.state <> 'revoked'
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+UNION ALL
+SELECT b.kind, b.sha256, a.byte_count, a.path,
+  (SELECT CASE WHEN u.ended > a.created_at AND (u.unpinned IS NULL OR u.ended >= u.unpinned) THEN u.ended
+      WHEN u.unpinned > a.created_at THEN u.unpinned ELSE a.created_at END
+    FROM (SELECT max(coalesce(v.ended_at, o.evaluated_at)) AS ended, max(p.removed_at) AS unpinned
+      FROM evaluation o CROSS JOIN index_version v LEFT JOIN pin p ON p.version_id = v.id
+      WHERE o.truth_sha256 = b.sha256 AND v.id = o.version_id) u)
+FROM stored_bytes b CROSS JOIN stored_bytes a
+WHERE a.sha256 = b.sha256 AND a.place = b.place AND b.state = 'present' AND b.kind = 'evaluation-truth'
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.sha256 = b.sha256)
+  AND NOT EXISTS (SELECT 1 FROM output_shard o CROSS JOIN index_version v
+    WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+  AND NOT EXISTS (SELECT 1 FROM evaluation e CROSS JOIN index_version v
+    WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id AND (v.state <> 'revoked'
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
 UNION ALL
 SELECT b.kind, b.sha256, a.byte_count, a.path,
   (SELECT CASE WHEN u.ended > a.created_at AND (u.merged IS NULL OR u.ended >= u.merged) THEN u.ended
@@ -307,8 +331,16 @@ SELECT b.kind, b.sha256, a.byte_count, a.path,
             AND v.bad_rows_policy = g.bad_rows_policy AND r.sha256 = g.shard_sha256
             AND i.version_id = v.id AND i.shard_id = r.shard_id AND i.revision = r.revision)) AS merged
       FROM segment g CROSS JOIN trained_index t WHERE g.sha256 = b.sha256 AND t.sha256 = g.trained_sha256) u)
-FROM artifact b CROSS JOIN artifact a
-WHERE a.sha256 = b.sha256 AND b.state = 'present' AND b.kind = 'segment' AND NOT EXISTS
+FROM stored_bytes b CROSS JOIN stored_bytes a
+WHERE a.sha256 = b.sha256 AND a.place = b.place AND b.state = 'present' AND b.kind = 'segment'
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.sha256 = b.sha256)
+  AND NOT EXISTS (SELECT 1 FROM output_shard o CROSS JOIN index_version v
+    WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+  AND NOT EXISTS (SELECT 1 FROM evaluation e CROSS JOIN index_version v
+    WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id AND (v.state <> 'revoked'
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+  AND NOT EXISTS
   (SELECT 1 FROM segment g CROSS JOIN trained_index t CROSS JOIN index_version v
    WHERE g.sha256 = b.sha256 AND t.sha256 = g.trained_sha256
      AND CAST(CASE WHEN v.state IN ('planned', 'building') THEN v.trained_index_id END AS BIGINT) = t.id
@@ -321,6 +353,24 @@ UNION ALL
 SELECT b.kind, b.sha256, a.byte_count, a.path,
   (SELECT CASE WHEN u.ready > a.created_at THEN u.ready ELSE a.created_at END
     FROM (SELECT max(t.ready_at) AS ready FROM trained_index t) u)
-FROM artifact b CROSS JOIN artifact a
-WHERE a.sha256 = b.sha256 AND b.state = 'present' AND b.kind = 'nearest-images'
-  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.state = 'training');
+FROM stored_bytes b CROSS JOIN stored_bytes a
+WHERE a.sha256 = b.sha256 AND a.place = b.place AND b.state = 'present' AND b.kind IN ('nearest-images', 'router-labels')
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.sha256 = b.sha256)
+  AND NOT EXISTS (SELECT 1 FROM output_shard o CROSS JOIN index_version v
+    WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+  AND NOT EXISTS (SELECT 1 FROM evaluation e CROSS JOIN index_version v
+    WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id AND (v.state <> 'revoked'
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.state = 'training')
+UNION ALL
+SELECT b.kind, b.sha256, a.byte_count, a.path, a.created_at
+FROM stored_bytes b CROSS JOIN stored_bytes a
+WHERE a.sha256 = b.sha256 AND a.place = b.place AND b.state = 'present' AND b.kind = 'trained-index'
+  AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.sha256 = b.sha256)
+  AND NOT EXISTS (SELECT 1 FROM output_shard o CROSS JOIN index_version v
+    WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+  AND NOT EXISTS (SELECT 1 FROM evaluation e CROSS JOIN index_version v
+    WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id AND (v.state <> 'revoked'
+      OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)));

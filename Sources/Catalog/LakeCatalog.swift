@@ -66,13 +66,7 @@ package final class LakeCatalog: Sendable {
     do {
       let queue = try connect(to: building, readOnly: false, journal: .default)
       try migrate(queue)
-      try queue.write { database in
-        try database.execute(
-          sql: """
-            INSERT INTO lake (id, uuid, shards_directory, artifacts_directory, created_at) VALUES (1, ?, ?, ?, ?)
-            """,
-          arguments: [UUID().uuidString.lowercased(), shards, artifacts, Timestamp.now()])
-      }
+      try queue.write { try LakeRow.insert(shards: shards, artifacts: artifacts, $0) }
       try queue.close()
     }
     try Disk.moveIntoPlace(building, layout.catalog)
@@ -118,7 +112,9 @@ package final class LakeCatalog: Sendable {
     guard let directories else { throw TarnError(.integrity, "\(plain.catalog) has no row in table lake") }
     let layout = LakeLayout(
       root: root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
-    return LakeCatalog(layout: layout, queue: queue, lock: lock)
+    let catalog = LakeCatalog(layout: layout, queue: queue, lock: lock)
+    if lock != nil { try catalog.keepLockTexts() }
+    return catalog
   }
 
   static func connect(
@@ -188,7 +184,12 @@ package final class LakeCatalog: Sendable {
       try queue.inDatabase { database in
         // Everything is read through once, and a failed read ends in no commit.
         try database.execute(sql: "PRAGMA cache_size = -262144; PRAGMA mmap_size = \(mappedByteCount)")
-        defer { try? database.execute(sql: "PRAGMA cache_size = \(cacheSize); PRAGMA mmap_size = 0") }
+        // Tables are made anew under the names that others refer to.
+        try database.execute(sql: "PRAGMA foreign_keys = OFF")
+        defer {
+          try? database.execute(
+            sql: "PRAGMA cache_size = \(cacheSize); PRAGMA mmap_size = 0; PRAGMA foreign_keys = ON")
+        }
         try database.inTransaction(.immediate) {
           // Nobody else can commit from here on, so that the copy, taken and
           // checked on a thread of its own meanwhile, is of what is migrated.
@@ -196,12 +197,12 @@ package final class LakeCatalog: Sendable {
             ThreadedWork("tarn-backup") { try copyBeforeMigration(of: path, schemaNumber: from) }
           }
           defer { _ = try? backup?.wait() }
-          // No check of foreign keys at the end: they hold in the copy, and the
-          // connection enforces them.
           try applyMigrations(after: from, to: database)
           try database.execute(
             sql: "PRAGMA user_version = \(schemaNumber); PRAGMA application_id = \(applicationID)")
+          let references = Result { try database.checkForeignKeys() }
           try backup?.wait()
+          try references.get()
           try FaultPlan.step("commit", "migration to schema \(schemaNumber)")
           return .commit
         }

@@ -29,17 +29,22 @@ package struct ArtifactStore: Sendable {
   ///   - kind: What the file is.
   ///   - digest: The SHA-256 of its bytes.
   /// - Throws: ``TarnError`` when the disk refuses.
-  package func put(_ path: String, as kind: ArtifactKind, _ digest: ContentDigest) throws {
-    let final = self.path(of: kind, digest)
+  package func put(_ path: String, as kind: StoredKind, _ digest: ContentDigest) throws {
+    let final = try self.path(of: kind, digest)
     try Disk.makeDirectory((final as NSString).deletingLastPathComponent)
     try Disk.moveIntoPlace(path, final)
   }
 
-  /// Where an artifact is or will be, absolute.
-  package func path(of kind: ArtifactKind, _ digest: ContentDigest) -> String { catalog.path(of: kind, digest) }
+  /// Where an artifact is, as the catalog has it, or where new bytes of that kind
+  /// go; absolute.
+  package func path(of kind: StoredKind, _ digest: ContentDigest) throws -> String {
+    try catalog.path(of: kind, digest)
+  }
 
   /// Bytes of an artifact's file; nil when there is none.
-  package func size(of kind: ArtifactKind, _ digest: ContentDigest) -> Int? { Disk.size(of: path(of: kind, digest)) }
+  package func size(of kind: StoredKind, _ digest: ContentDigest) throws -> Int? {
+    Disk.size(of: try path(of: kind, digest))
+  }
 
   /// An artifact's path, once its bytes have been read and found right.
   ///
@@ -48,8 +53,8 @@ package struct ArtifactStore: Sendable {
   ///   - digest: What its SHA-256 must be.
   /// - Returns: Its absolute path.
   /// - Throws: ``TarnError`` `.inputsMissing` or `.integrity`.
-  package func verified(_ kind: ArtifactKind, _ digest: ContentDigest) throws -> String {
-    let path = self.path(of: kind, digest)
+  package func verified(_ kind: StoredKind, _ digest: ContentDigest) throws -> String {
+    let path = try self.path(of: kind, digest)
     guard Disk.size(of: path) != nil else {
       throw TarnError(
         .inputsMissing, "the \(kind.rawValue) \(digest.prefix(12)) is not at \(path)",

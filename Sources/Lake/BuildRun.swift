@@ -171,11 +171,14 @@ package struct BuildRun: Sendable {
   private func shardsToEncode(
     of version: IndexVersion, trained: ContentDigest, among shards: [Int64: Shard]
   ) throws -> [Shard] {
-    let segments = LakeSegments(catalog, trained: trained, badRows: options.badRows)
     let done = Set(try catalog.outputs(of: version).map(\.ordinal))
+    let segments = try catalog.segments(
+      ofSource: version.sourceID, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
     return try catalog.inputs(of: version).compactMap { input in
       guard !input.isHole, !done.contains(input.outputOrdinal), let shard = shards[input.shardID] else { return nil }
-      if let revision = input.revision ?? shard.revision, try segments.segment(ofShard: revision.digest) != nil {
+      if let revision = input.revision ?? shard.revision, let known = segments[revision.digest],
+        try store.size(of: .segment, known.segment.digest) == known.byteCount
+      {
         // Another version encoded these bytes since the plan was made.
         try catalog.bind(input, of: version, to: revision)
         return nil
@@ -288,7 +291,7 @@ package struct BuildRun: Sendable {
     try files.restoreNames(of: version)
     let lock = try files.lockFile(of: version, record)
     try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
-    try catalog.seal(version, digest: .of(lock))
+    try catalog.seal(version, lock: lock)
     try files.writeDocument(of: catalog.version(version.name))
   }
 }

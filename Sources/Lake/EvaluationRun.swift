@@ -95,7 +95,7 @@ package struct EvaluationRun {
       throw TarnError(
         .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
     }
-    let paths = try catalog.outputs(of: version).map { ArtifactStore(catalog).path(of: .outputShard, $0.digest) }
+    let paths = try catalog.outputs(of: version).map { try ArtifactStore(catalog).path(of: .outputShard, $0.digest) }
     let searcher = try VersionSearcher(outputShards: paths)
     guard queries.dimension == searcher.dimension else {
       throw TarnError(
@@ -148,7 +148,7 @@ package struct EvaluationRun {
           }),
       ]).text)
     var truth = ExactNeighbors(queries: queries.matrix, k: options.k)
-    if let known = try catalog.nearestImages(of: key), let path = try? store.verified(.nearestImages, known) {
+    if let known = try catalog.nearestImages(of: key), let path = try? store.verified(.evaluationTruth, known) {
       try truth.load(path, inputs: key)
       return (truth, known)
     }
@@ -170,8 +170,9 @@ package struct EvaluationRun {
     let working = try store.workingPath("exact-\(key.prefix(16))")
     let digest = try truth.save(as: working, inputs: key)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .nearestImages, digest)
-    try catalog.recordNearestImages(of: key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    try store.put(working, as: .evaluationTruth, digest)
+    try catalog.recordNearest(
+      .evaluationTruth, of: key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
     return (truth, digest)
   }
 

@@ -53,9 +53,9 @@ struct LakeSegments: SegmentKeeper {
     guard let known else { return nil }
     if verifies { return try? store.verified(.segment, known.digest) }
     guard let artifact = try catalog.artifact(known.digest),
-      store.size(of: .segment, known.digest) == artifact.byteCount
+      try store.size(of: .segment, known.digest) == artifact.byteCount
     else { return nil }
-    return store.path(of: .segment, known.digest)
+    return try store.path(of: .segment, known.digest)
   }
 
   func workingPath(ofShard digest: ContentDigest) throws -> String {
@@ -69,7 +69,7 @@ struct LakeSegments: SegmentKeeper {
         trainedDigest: trained, shardDigest: digest, badRowsPolicy: badRows, formatVersion: segmentFormatVersion,
         digest: made.segment.digest, rowCount: made.segment.rowCount, badRowCount: made.badRowCount),
       byteCount: made.segment.byteCount)
-    return store.path(of: .segment, made.segment.digest)
+    return try store.path(of: .segment, made.segment.digest)
   }
 }
 
@@ -125,7 +125,7 @@ extension LakeCatalog {
         hint: "run its `tarn train` again to continue")
     }
     return EncodingTerms(
-      trained: try TrainedIndexFile.read(ArtifactStore(self).path(of: .trainedIndex, digest), digest: digest),
+      trained: try TrainedIndexFile.read(try ArtifactStore(self).path(of: .trainedIndex, digest), digest: digest),
       trainedDigest: digest, badRows: version.badRowsPolicy, normalisation: try record.specification().normalisation)
   }
 }

@@ -171,7 +171,7 @@ package struct ReproductionRun {
   private func compare(
     _ output: OutputShard, rebuilt: String, _ summary: OutputShardSummary
   ) throws -> ReproductionReport.Difference {
-    let path = ArtifactStore(catalog).path(of: .outputShard, output.digest)
+    let path = try ArtifactStore(catalog).path(of: .outputShard, output.digest)
     guard summary.listDigests.root != output.listsDigest, Disk.size(of: path) != nil else {
       return .init(output: output.ordinal, list: nil, rowID: nil)
     }

@@ -63,7 +63,7 @@ package struct SearchRun {
     let file = try FeatureFile(options.queries)
     let store = ArtifactStore(catalog)
     let searcher = try VersionSearcher(
-      outputShards: catalog.outputs(of: version).map { store.path(of: .outputShard, $0.digest) })
+      outputShards: catalog.outputs(of: version).map { try store.path(of: .outputShard, $0.digest) })
     guard file.dimension == searcher.dimension else {
       throw TarnError(
         .usage, "\(options.queries) has rows of \(file.dimension) elements, \(version.name) has \(searcher.dimension)",

@@ -103,7 +103,7 @@ extension TrainingRun {
       ]).text)
     let search = RouterLabels(queries: queries, images: images.matrix, inputs: inputs)
     let store = ArtifactStore(catalog)
-    if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.nearestImages, known) {
+    if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.routerLabels, known) {
       return try search.load(file)
     }
     let found = try search.find(resumingAt: scratch + "/labels.state") {
@@ -113,8 +113,9 @@ extension TrainingRun {
     let working = try store.workingPath("labels-\(inputs.prefix(16))")
     let digest = try search.save(found, as: working)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .nearestImages, digest)
-    try catalog.recordNearestImages(of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    try store.put(working, as: .routerLabels, digest)
+    try catalog.recordNearest(
+      .routerLabels, of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
     return found
   }
 }

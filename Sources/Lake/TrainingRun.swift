@@ -306,7 +306,8 @@ package struct TrainingRun {
     let digest = try search.save(state, as: working)
     let byteCount = Disk.size(of: working) ?? 0
     try store.put(working, as: .nearestImages, digest)
-    try catalog.recordNearestImages(of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
+    try catalog.recordNearest(
+      .nearestImages, of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
     return state.images
   }
 

@@ -16,7 +16,7 @@ struct VersionFiles {
     for output in try catalog.outputs(of: version) {
       let name = catalog.layout.outputPath(version.name, ordinal: output.ordinal)
       guard Disk.size(of: name) != output.byteCount else { continue }
-      try Disk.link(ArtifactStore(catalog).path(of: .outputShard, output.digest), name)
+      try Disk.link(try ArtifactStore(catalog).path(of: .outputShard, output.digest), name)
     }
     try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
     guard let digest = version.versionDigest else { return }
@@ -27,11 +27,21 @@ struct VersionFiles {
   private func restoreLockFile(of version: IndexVersion, _ digest: ContentDigest) throws {
     let path = catalog.layout.lockFilePath(version.name)
     guard (try? Disk.digest(of: path)) != digest else { return }
-    let text = try lockFile(of: version, catalog.trainedIndex(id: version.trainedIndexID))
+    let text = try sealedText(of: version)
     guard ContentDigest.of(text) == digest else {
       throw TarnError(.integrity, "the catalog no longer says what \(version.name) was sealed with")
     }
     try Disk.writeAtomically(Array(text.utf8), to: path)
+  }
+
+  /// The text that a version was sealed with: as the catalog keeps it, or, of a
+  /// version from before texts were kept, made again from what the catalog says.
+  ///
+  /// - Parameter version: A sealed version.
+  /// - Returns: The text; the version's digest proves it.
+  /// - Throws: ``TarnError``.
+  func sealedText(of version: IndexVersion) throws -> String {
+    try catalog.lockText(of: version) ?? lockFile(of: version, catalog.trainedIndex(id: version.trainedIndexID))
   }
 
   /// Writes what `tarn export` prints beside the lock file, unless it is there.

@@ -28,10 +28,12 @@ struct VersionPlanner {
     let shards = try catalog.shards(of: source)
     if let ordinals = options.ordinals { _ = try catalog.shards(of: source, ordinals: ordinals) }
     let chosen = shards.filter { options.ordinals?.contains($0.ordinal) ?? true }
+    let segments = try catalog.segments(
+      ofSource: source.id, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
     var contents: [Int: VersionPlan.Content] = [:]
     var missing: [String] = []
     for shard in chosen {
-      let content = try content(of: shard, trained)
+      let content = content(of: shard, isEncoded: shard.revision.map { segments[$0.digest] != nil } ?? false)
       contents[shard.ordinal] = content
       if case .hole = content { missing.append(shard.name) }
     }
@@ -55,13 +57,8 @@ struct VersionPlanner {
 
   /// What a shard is to this build: a shard that every mirror refused before is
   /// a hole when holes are allowed (`tarn sync` asks again), else tried again.
-  private func content(of shard: Shard, _ trained: ContentDigest) throws -> VersionPlan.Content {
-    if let revision = shard.revision {
-      if shard.path != nil { return .bytes(revision) }
-      let segment = try catalog.segment(
-        trained: trained, shard: revision.digest, badRows: options.badRows, formatVersion: segmentFormatVersion)
-      if segment != nil { return .bytes(revision) }
-    }
+  private func content(of shard: Shard, isEncoded: Bool) -> VersionPlan.Content {
+    if let revision = shard.revision, isEncoded || shard.path != nil { return .bytes(revision) }
     let wasRefused = shard.state == .absent || shard.state == .failed
     guard options.fetches, !(wasRefused && options.missing == .skip) else { return .hole }
     return .toFetch(lastSeen: shard.revision)

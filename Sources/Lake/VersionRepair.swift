@@ -58,7 +58,7 @@ package struct VersionRepair {
     for other in try catalog.versions() where other.state == .sealed {
       for named in try catalog.outputs(of: other) where named.digest == output.digest {
         try Disk.link(
-          catalog.path(of: .outputShard, named.digest), catalog.layout.outputPath(other.name, ordinal: named.ordinal))
+          try store.path(of: .outputShard, named.digest), catalog.layout.outputPath(other.name, ordinal: named.ordinal))
         try Disk.syncDirectory(catalog.layout.versionDirectory(other.name))
       }
     }
@@ -72,8 +72,7 @@ package struct VersionRepair {
   /// - Throws: ``TarnError``.
   package func rewriteLockFile(of name: VersionName) throws -> Bool {
     let version = try catalog.version(name)
-    let record = try catalog.trainedIndex(id: version.trainedIndexID)
-    let text = try VersionFiles(catalog: catalog).lockFile(of: version, record)
+    let text = try VersionFiles(catalog: catalog).sealedText(of: version)
     guard ContentDigest.of(text) == version.versionDigest else { return false }
     try Disk.makeDirectory(catalog.layout.versionDirectory(name))
     try Disk.writeAtomically(Array(text.utf8), to: catalog.layout.lockFilePath(name))

@@ -19,9 +19,9 @@ private enum FileClass: String, CaseIterable {
   func paths(_ lake: LakeFixture) throws -> [String] {
     switch self {
     case .shard:
-      return try lake.texts("SELECT path FROM shard WHERE path IS NOT NULL").map { "\(lake.lake)/shards/\($0)" }
+      return try lake.texts("SELECT path FROM stored_bytes WHERE place = 'shards'").map { "\(lake.lake)/shards/\($0)" }
     case .trainedIndex, .nearestImages, .segment, .output:
-      return try lake.texts("SELECT path FROM artifact WHERE kind = '\(rawValue)'").map {
+      return try lake.texts("SELECT path FROM stored_bytes WHERE kind = '\(rawValue)'").map {
         "\(lake.lake)/artifacts/\($0)"
       }
     case .name: return ["\(lake.lake)/versions/v@1/v.000.faiss", "\(lake.lake)/versions/v@1/v.001.faiss"]

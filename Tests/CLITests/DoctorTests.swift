@@ -156,8 +156,8 @@ import TestSupport
 
   @Test func notesARemovalHalfDone() throws {
     let lake = try LakeFixture.make(.built)
-    let path = try lake.text("SELECT path FROM artifact WHERE kind = 'segment' LIMIT 1")
-    try lake.tamper("UPDATE artifact SET state = 'deleting', deleting_at = '2026' WHERE path = '\(path)'")
+    let path = try lake.text("SELECT path FROM stored_bytes WHERE kind = 'segment' LIMIT 1")
+    try lake.tamper("UPDATE stored_bytes SET state = 'deleting', deleting_at = '2026' WHERE path = '\(path)'")
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (.note, "removal"))
     #expect(remark.what.contains(path))
@@ -197,7 +197,7 @@ import TestSupport
     let lake = try LakeFixture.make(.synced)
     try lake.tamper("UPDATE shard SET state = 'evicting' WHERE name = 'img_0.npy'")
     try FileManager.default.removeItem(
-      atPath: lake.lake + "/shards/" + lake.text("SELECT path FROM shard WHERE id = 1"))
+      atPath: lake.lake + "/shards/" + lake.text("SELECT path FROM v_shard WHERE shard = 'img_0.npy'"))
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (.note, "settling"))
     #expect(remark.what.contains("images/img_0.npy is half evicted"))
@@ -226,7 +226,7 @@ import TestSupport
 
   @Test(arguments: [true, false]) func findsAShardThatIsGoneOrCutShort(isGone: Bool) throws {
     let lake = try LakeFixture.make(.synced)
-    let path = lake.lake + "/shards/" + (try lake.text("SELECT path FROM shard WHERE name = 'img_1.npy'"))
+    let path = lake.lake + "/shards/" + (try lake.text("SELECT path FROM v_shard WHERE shard = 'img_1.npy'"))
     if isGone { try FileManager.default.removeItem(atPath: path) } else { truncate(path, 100) }
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (.problem, "shards"))
@@ -240,7 +240,7 @@ import TestSupport
   @Test(arguments: ["trained-index", "nearest-images", "segment", "output-shard"])
   func findsAnArtifactThatIsGone(kind: String) throws {
     let lake = try LakeFixture.make(.built)
-    let path = try lake.text("SELECT path FROM artifact WHERE kind = '\(kind)' LIMIT 1")
+    let path = try lake.text("SELECT path FROM stored_bytes WHERE kind = '\(kind)' LIMIT 1")
     try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/" + path)
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (.problem, "artifacts"))
@@ -323,7 +323,7 @@ import TestSupport
   @Test func endsWithTwentyAndItsFindingsAsJSON() throws {
     let lake = try LakeFixture.make(.synced)
     try FileManager.default.removeItem(
-      atPath: lake.lake + "/shards/" + lake.text("SELECT path FROM shard WHERE id = 1"))
+      atPath: lake.lake + "/shards/" + lake.text("SELECT path FROM v_shard WHERE shard = 'img_0.npy'"))
     let result = try lake.run(["doctor", "--json"])
     #expect(result.ending == .exit(20))
     #expect(result.errorText == "tarn: 1 problem found\n")

@@ -116,7 +116,7 @@ private func expectFailure(
 
   @Test func isTwentyForBytesThatChanged() throws {
     let lake = try LakeFixture.make(.synced)
-    let path = lake.lake + "/shards/" + (try lake.text("SELECT path FROM shard WHERE name = 'img_1.npy'"))
+    let path = lake.lake + "/shards/" + (try lake.text("SELECT path FROM v_shard WHERE shard = 'img_1.npy'"))
     var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
     bytes[bytes.count - 1] ^= 1
     try bytes.write(to: URL(fileURLWithPath: path))

@@ -300,6 +300,9 @@ final class LakeFixture: Sendable {
     }
   }
 
+  /// Every file below shards/, artifacts/ and versions/, with its digest.
+  func files() throws -> [String] { try files(lasting: true) }
+
   private func files(lasting: Bool) throws -> [String] {
     try FileManager.default.subpathsOfDirectory(atPath: lake).sorted().compactMap { path in
       let isResult =

@@ -89,7 +89,7 @@ import TestSupport
     let queries = try write(FeatureBytes.npy(1, dimension: Self.dimension, seed: 5), "q.npy", in: lake)
     let search = ["search", "v@1", "--queries", queries, "-k", "4", "--nprobe", "3", "--rerank", "10", "--json"]
     let expected = try lake.succeed(search).outputText
-    let shard = "\(lake.lake)/shards/" + (try lake.text("SELECT path FROM shard WHERE name = 'img_0.npy'"))
+    let shard = "\(lake.lake)/shards/" + (try lake.text("SELECT path FROM v_shard WHERE shard = 'img_0.npy'"))
     let later = [FileAttributeKey.modificationDate: Date(timeIntervalSinceNow: 60)]
     try FileManager.default.setAttributes(later, ofItemAtPath: shard)
     #expect(try lake.succeed(search).outputText == expected)

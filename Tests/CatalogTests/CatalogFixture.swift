@@ -13,9 +13,9 @@ struct CatalogFixture {
   init(_ catalog: LakeCatalog) { self.catalog = catalog }
 
   /// Writes a file where an artifact of these bytes belongs.
-  func write(_ text: String, as kind: ArtifactKind) throws -> ContentDigest {
+  func write(_ text: String, as kind: StoredKind) throws -> ContentDigest {
     let digest = ContentDigest.of(text)
-    let path = catalog.path(of: kind, digest)
+    let path = try catalog.path(of: kind, digest)
     try Disk.makeDirectory((path as NSString).deletingLastPathComponent)
     try Disk.writeAtomically(Array(text.utf8), to: path)
     return digest
@@ -31,7 +31,7 @@ struct CatalogFixture {
 
   /// Gives a shard bytes.
   @discardableResult
-  func fetch(_ ordinal: Int, of source: Source, _ text: String) throws -> Shard {
+  func fetch(_ ordinal: Int, of source: Source, _ text: String, states: [UInt8]? = nil) throws -> Shard {
     let shard = try catalog.shards(of: source)[ordinal]
     let digest = ContentDigest.of(text)
     let path = LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
@@ -42,7 +42,7 @@ struct CatalogFixture {
     try catalog.recordFetched(
       FetchedBytes(
         digest: digest, byteCount: text.utf8.count, rowCount: 5, path: path, mirrorID: nil, etag: nil,
-        lastModified: nil), of: shard)
+        lastModified: nil, states: states), of: shard)
     return try catalog.shards(of: source)[ordinal]
   }
 
@@ -115,7 +115,7 @@ struct CatalogFixture {
         firstID: inputs.first?.firstID ?? 0, endID: (inputs.last?.firstID ?? 0) + 5, rowCount: 5 * inputs.count,
         byteCount: text.utf8.count, listsDigest: .of(text)), of: version)
     try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
-    try Disk.link(catalog.path(of: .outputShard, digest), catalog.layout.outputPath(version.name, ordinal: output))
+    try Disk.link(try catalog.path(of: .outputShard, digest), catalog.layout.outputPath(version.name, ordinal: output))
     return digest
   }
 
@@ -124,7 +124,7 @@ struct CatalogFixture {
     let lock = "lock \(version.name)\n"
     try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
     try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
-    try catalog.seal(version, digest: .of(lock))
+    try catalog.seal(version, lock: lock)
   }
 
   /// Builds a version to its end.
@@ -165,10 +165,59 @@ struct CatalogFixture {
     try fixture.merge(building, output: 0)
     try fixture.encode(building, output: 1)
     let nearest = try fixture.write("nearest", as: .nearestImages)
-    try lake.catalog.recordNearestImages(of: .of("pairs"), digest: nearest, byteCount: 7, pairCount: 4)
+    try lake.catalog.recordNearest(.nearestImages, of: .of("pairs"), digest: nearest, byteCount: 7, pairCount: 4)
     _ = try fixture.planTraining("next", images, seed: 3)
     try lake.catalog.recordReproduction(
       of: lake.catalog.version(VersionName(name: "laion", number: 1)), startedAt: Timestamp.now(), outcome: .identical,
       detail: "{}", environment: "{}")
+  }
+
+  /// Records an evaluation of a sealed version; its truth follows from the queries.
+  @discardableResult
+  func evaluate(_ version: IndexVersion, queries: String = "queries") throws -> ContentDigest {
+    let text = "truth of \(queries)"
+    let truth = try write(text, as: .evaluationTruth)
+    try catalog.recordNearest(
+      .evaluationTruth, of: .of(queries), digest: truth, byteCount: text.utf8.count, pairCount: 2)
+    try catalog.recordEvaluation(
+      Evaluation(
+        version: version.name, queries: "\(queries).npy", queriesDigest: .of(queries), queryCount: 2, rowCount: 10,
+        nlist: 2, truthDigest: truth, threads: 1, imbalance: 1, listSizes: [0, 1, 1], environment: "{}",
+        points: [
+          EvaluationPoint(
+            nprobe: 1, vectorsScanned: 5, seconds: 0.5,
+            recalls: [RecallPoint(k: 10, recall: 0.5, standardError: 0.1, routingRecall: 0.75)])
+        ]), of: version)
+    return truth
+  }
+
+  /// A row in every table that a lake can have rows in: what ``fill(_:)`` makes,
+  /// and a transfer, chunks, a router with an epoch, labels, an evaluation, a
+  /// setting and a hole.
+  static func fillEveryTable(_ lake: TemporaryLake) throws {
+    try fill(lake)
+    let (catalog, fixture) = (lake.catalog, CatalogFixture(lake.catalog))
+    let texts = try fixture.source("texts", count: 2)
+    let shard = try catalog.shards(of: texts)[0]
+    try catalog.recordTransfer(
+      TransferRecord(
+        shardID: shard.id, mirrorID: catalog.locations(of: shard.id)[0].mirrorID, url: "http://localhost/0.npy",
+        startedAt: "2026-01-01T00:00:00.000Z", endedAt: "2026-01-01T00:00:01.000Z", resumedFrom: 0,
+        receivedByteCount: 8, httpStatus: 200, outcome: .complete, error: nil, seen: .present, seenByteCount: 8))
+    try fixture.fetch(0, of: texts, "text zero", states: [])
+    let images = try catalog.source(named: "images")
+    let revision = try catalog.shards(of: texts)[0].revision
+    let routed = try catalog.planTraining(
+      TrainingDefinition(
+        name: "routed", method: "paired-kmeans", codec: "fp16", nlist: 2, dimension: 4, iterations: 1, seed: 7,
+        pairCount: 4, images: images, captions: texts,
+        router: RouterDefinition(method: "learned", captions: texts, captionCount: 4, epochs: 1),
+        spec: "{\"seed\":7}", inputs: revision.map { [.init(role: "caption", revision: $0)] } ?? []))
+    try catalog.recordRouterEpoch(1, loss: 0.5, of: routed)
+    let labels = try fixture.write("labels", as: .routerLabels)
+    try catalog.recordNearest(.routerLabels, of: .of("labels of"), digest: labels, byteCount: 6, pairCount: 4)
+    try catalog.finishTraining(routed, digest: fixture.write("routed", as: .trainedIndex), byteCount: 6)
+    try fixture.evaluate(catalog.version(VersionName(name: "laion", number: 1)))
+    try LakeCatalog.change(.bwlimit, to: "1MB/s", root: lake.root)
   }
 }

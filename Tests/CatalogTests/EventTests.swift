@@ -45,7 +45,7 @@ import TestSupport
     let count = try lake.catalog.events().count
     #expect(try !lake.catalog.pin(version.name, reason: "b"))
     try fixture.build("laion", fixture.train("clip", images), images)
-    try lake.catalog.seal(version, digest: .of("again"))
+    try lake.catalog.seal(version, lock: "lock")
     #expect(try lake.catalog.events().count == count)
     #expect(try lake.catalog.unpin(version.name))
     #expect(try !lake.catalog.unpin(version.name))

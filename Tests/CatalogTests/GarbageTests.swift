@@ -20,7 +20,7 @@ import TestSupport
 
   private func output(_ lake: TemporaryLake, _ version: IndexVersion) throws -> String {
     let output = try #require(try lake.catalog.outputs(of: version).first)
-    return lake.catalog.path(of: .outputShard, output.digest)
+    return try lake.catalog.path(of: .outputShard, output.digest)
   }
 
   @Test func aLiveVersionHasNoGarbage() throws {
@@ -90,13 +90,55 @@ import TestSupport
   @Test func nearestImagesStayWhileSomethingIsInTraining() throws {
     let (lake, fixture, images, _) = try sealedLake()
     let digest = try fixture.write("nearest", as: .nearestImages)
-    try lake.catalog.recordNearestImages(of: .of("x"), digest: digest, byteCount: 7, pairCount: 4)
+    try lake.catalog.recordNearest(.nearestImages, of: .of("x"), digest: digest, byteCount: 7, pairCount: 4)
     _ = try fixture.planTraining("next", images, seed: 2)
     #expect(try lake.catalog.garbage(GarbageOptions(grace: .zero)).due.isEmpty)
     _ = try fixture.train("next", images, seed: 2)
     let options = GarbageOptions(grace: .zero)
     #expect(try lake.catalog.collect(lake.catalog.garbage(options), options).map(\.kind) == [.nearestImages])
     #expect(try lake.catalog.nearestImages(of: .of("x")) == nil)
+  }
+
+  @Test func truthOfALiveVersionIsKept() throws {
+    let (lake, fixture, _, version) = try sealedLake()
+    let truth = try fixture.evaluate(version)
+    let soon = GarbageOptions(grace: .zero, now: Date().addingTimeInterval(60))
+    #expect(try lake.catalog.garbage(soon).due.isEmpty)
+    _ = try lake.catalog.pin(version.name, reason: "paper")
+    _ = try lake.catalog.revoke(version.name, reason: "test")
+    #expect(try lake.catalog.garbage(soon).due.isEmpty)
+    let before = Timestamp.now()
+    _ = try lake.catalog.unpin(version.name)
+    let options = GarbageOptions(grace: .zero, now: Date().addingTimeInterval(60))
+    let due = try lake.catalog.garbage(options).due
+    #expect(Set(due.map(\.kind)) == [.evaluationTruth, .outputShard])
+    #expect(due.allSatisfy { $0.unusedSince >= before })
+    try lake.catalog.collect(lake.catalog.garbage(options), options)
+    #expect(try lake.catalog.artifact(truth) == nil)
+    #expect(try lake.catalog.nearestImages(of: .of("queries")) == nil)
+  }
+
+  @Test func bytesOfNoPurposeAreGarbage() throws {
+    let (lake, fixture, _, _) = try sealedLake()
+    // As an interrupted evaluation leaves it, and a training whose row is gone.
+    let text = "truth of nothing"
+    let truth = try fixture.write(text, as: .evaluationTruth)
+    try lake.catalog.recordNearest(
+      .evaluationTruth, of: .of("nothing"), digest: truth, byteCount: text.utf8.count, pairCount: 1)
+    let trained = try fixture.write("orphan", as: .trainedIndex)
+    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    try queue.write {
+      try $0.execute(
+        sql: "INSERT INTO stored_bytes VALUES (?, 'artifacts', 'trained-index', 6, ?, 'present', ?, NULL, NULL)",
+        arguments: [
+          trained.hex, LakeLayout.artifactPath(kind: .trainedIndex, digest: trained), Timestamp.now(),
+        ])
+    }
+    let options = GarbageOptions(grace: .zero)
+    #expect(Set(try lake.catalog.garbage(options).due.map(\.digest)) == [truth, trained])
+    try lake.catalog.collect(lake.catalog.garbage(options), options)
+    #expect(try lake.catalog.verify().damages.isEmpty)
+    #expect(try lake.catalog.unknownFiles().isEmpty)
   }
 
   @Test func anAbandonedVersionIsGarbage() throws {
@@ -130,7 +172,7 @@ import TestSupport
     let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
     try queue.write {
       try $0.execute(
-        sql: "UPDATE artifact SET state = 'deleting', deleting_at = ? WHERE kind = 'output-shard'",
+        sql: "UPDATE stored_bytes SET state = 'deleting', deleting_at = ? WHERE kind = 'output-shard'",
         arguments: [Timestamp.now()])
     }
     let options = GarbageOptions(grace: week)
@@ -351,7 +393,7 @@ extension GarbageTests {
       if takesSegments { model.segments.formIntersection(model.neededSegments) }
     }
     let files = try FileManager.default.subpathsOfDirectory(atPath: catalog.layout.artifacts)
-    func onDisk(_ kind: ArtifactKind) -> Set<String> {
+    func onDisk(_ kind: StoredKind) -> Set<String> {
       Set(files.filter { $0.hasPrefix(kind.directory + "/") && $0.hasSuffix("." + kind.fileExtension) })
     }
     #expect(

@@ -24,7 +24,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
   private static let sealed = "(SELECT id FROM index_version WHERE name = 'laion' AND number = 1)"
   private static let building = "(SELECT id FROM index_version WHERE name = 'laion' AND number = 2)"
   private static let goneOutput =
-    "(SELECT sha256 FROM artifact WHERE kind = 'output-shard' AND state = 'deleted' LIMIT 1)"
+    "(SELECT sha256 FROM stored_bytes WHERE kind = 'output-shard' AND state = 'deleted' LIMIT 1)"
   private static let liveOutput =
     "(SELECT o.sha256 FROM output_shard o JOIN index_version v ON v.id = o.version_id WHERE v.name = 'laion' AND v.number = 1 LIMIT 1)"
   private static let pinnedOutput =
@@ -70,10 +70,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
       "4 a shard is not replaced",
       "INSERT OR REPLACE INTO shard (source_id, ordinal, name, changed_at) SELECT source_id, 0, 'x.npy', \(now) FROM shard WHERE ordinal = 0"
     ),
-    .init(
-      "1 a path is one shard's",
-      "UPDATE OR REPLACE shard SET path = (SELECT path FROM shard WHERE ordinal = 0) WHERE ordinal = 1"),
-    .init("1 a shard goes through evicting", "UPDATE shard SET state = 'evicted', path = NULL WHERE state = 'present'"),
+    .init("1 a shard goes through evicting", "UPDATE shard SET state = 'evicted' WHERE state = 'present'"),
     .init("1 a shard has an observed revision", "UPDATE shard SET current_revision = 42 WHERE ordinal = 0"),
   ]
 
@@ -158,43 +155,72 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
   static let artifacts: [HostileWrite] = [
     .init(
       "4 bytes of a sealed version stay",
-      "UPDATE artifact SET state = 'deleting', deleting_at = \(now) WHERE sha256 = \(liveOutput)"),
+      "UPDATE stored_bytes SET state = 'deleting', deleting_at = \(now) WHERE sha256 = \(liveOutput)"),
     .init(
       "4 bytes of a pinned version stay",
-      "UPDATE artifact SET state = 'deleting', deleting_at = \(now) WHERE sha256 = \(pinnedOutput)"),
+      "UPDATE stored_bytes SET state = 'deleting', deleting_at = \(now) WHERE sha256 = \(pinnedOutput)"),
     .init(
       "4 bytes of a trained index stay",
-      "UPDATE artifact SET state = 'deleting', deleting_at = \(now) WHERE kind = 'trained-index'"),
+      "UPDATE stored_bytes SET state = 'deleting', deleting_at = \(now) WHERE kind = 'trained-index'"),
     .init(
       "1 the row says deleting first",
-      "UPDATE artifact SET state = 'deleted' WHERE kind = 'segment' AND state = 'present'"),
-    .init("1 a removal says when", "UPDATE artifact SET state = 'deleting' WHERE kind = 'nearest-images'"),
-    .init("2 an artifact keeps its digest", "UPDATE artifact SET sha256 = '\(zeros)' WHERE kind = 'segment'"),
+      "UPDATE stored_bytes SET state = 'deleted' WHERE kind = 'segment' AND state = 'present'"),
+    .init("1 a removal says when", "UPDATE stored_bytes SET state = 'deleting' WHERE kind = 'nearest-images'"),
+    .init("2 an artifact keeps its digest", "UPDATE stored_bytes SET sha256 = '\(zeros)' WHERE kind = 'segment'"),
     .init(
       "2 an artifact keeps its path",
-      "UPDATE OR REPLACE artifact SET path = (SELECT path FROM artifact WHERE sha256 = \(liveOutput)) WHERE kind = 'nearest-images'"
+      "UPDATE OR REPLACE stored_bytes SET path = (SELECT path FROM stored_bytes WHERE sha256 = \(liveOutput)) WHERE kind = 'nearest-images'"
     ),
-    .init("2 an artifact keeps its size", "UPDATE artifact SET byte_count = 1"),
-    .init("4 an artifact's age is fixed", "UPDATE artifact SET created_at = '2000-01-01T00:00:00.000Z'"),
+    .init("2 an artifact keeps its size", "UPDATE stored_bytes SET byte_count = 1"),
+    .init("2 bytes stay in their place", "UPDATE stored_bytes SET place = 'shards' WHERE kind = 'segment'"),
+    .init(
+      "4 bytes of a present shard stay",
+      "UPDATE stored_bytes SET state = 'deleting', deleting_at = \(now) WHERE place = 'shards'"),
+    .init(
+      "1 a shard is present with its bytes",
+      "UPDATE shard SET state = 'present', current_revision = 1, reserved_byte_count = NULL WHERE ordinal = 2"),
+    .init(
+      "2 bytes are of a known kind",
+      "INSERT INTO stored_bytes VALUES ('\(zeros)', 'artifacts', 'spam', 1, 'x', 'present', \(now), NULL, NULL)"),
+    .init(
+      "2 bytes are where their kind is",
+      "INSERT INTO stored_bytes VALUES ('\(zeros)', 'shards', 'segment', 1, 'x', 'present', \(now), NULL, NULL)"),
+    .init("no file is a duplicate any more", "INSERT INTO duplicate_file VALUES ('shards', 'images/0.npy')"),
+    .init("4 the text of a lock is frozen", "UPDATE lock_text SET text = 'x'"),
+    .init("4 the text of a lock is kept", "DELETE FROM lock_text"),
+    .init("4 the text of a lock is not replaced", "INSERT OR REPLACE INTO lock_text VALUES (\(sealed), 'x')"),
+    .init("4 an unsealed version has no text", "INSERT INTO lock_text VALUES (\(building), 'x')"),
+    .init("a codec is frozen", "UPDATE codec SET has_ranges = 0"),
+    .init("a codec is kept", "DELETE FROM codec WHERE name = 'sq8'"),
+    .init("a codec is not replaced", "INSERT OR REPLACE INTO codec VALUES ('sq4', 5, 0)"),
+    .init(
+      "a trained index has a known codec",
+      "INSERT INTO trained_index SELECT NULL, 'x', 'training', method, 'sq5', 2, dimension, iterations, 9, pair_count, image_source_id, caption_source_id, spec, spec_sha256, NULL, created_at, NULL FROM trained_index WHERE name = 'clip'"
+    ),
+    .init("a source has a known modality", "INSERT INTO source VALUES (99, 'x', 'sound', 4, 'float16', \(now))"),
+    .init("a source has a known dtype", "INSERT INTO source VALUES (99, 'x', 'image', 4, 'int8', \(now))"),
+    .init("a total is of one version", "UPDATE version_total SET version_id = version_id + 1000"),
+    .init(
+      "the total of a sealed version is true",
+      "UPDATE version_total SET output_row_count = 1 WHERE version_id = \(sealed)"),
+    .init("the totals of a version are kept", "DELETE FROM version_total WHERE version_id = \(sealed)"),
+    .init("4 an artifact's age is fixed", "UPDATE stored_bytes SET created_at = '2000-01-01T00:00:00.000Z'"),
     .init(
       "2 an artifact is not replaced",
-      "INSERT OR REPLACE INTO artifact SELECT sha256, kind, 1, path, 'present', created_at, NULL, NULL FROM artifact"),
+      "INSERT OR REPLACE INTO stored_bytes SELECT sha256, place, kind, 1, path, 'present', created_at, NULL, NULL FROM stored_bytes"
+    ),
     .init(
       "2 an artifact is not replaced by its path",
-      "INSERT OR REPLACE INTO artifact SELECT '\(zeros)', kind, 1, path, 'present', created_at, NULL, NULL FROM artifact WHERE kind = 'segment' LIMIT 1"
+      "INSERT OR REPLACE INTO stored_bytes SELECT '\(zeros)', place, kind, 1, path, 'present', created_at, NULL, NULL FROM stored_bytes WHERE kind = 'segment' LIMIT 1"
     ),
-    .init("2 an artifact's row is kept", "DELETE FROM artifact WHERE state = 'deleted'"),
+    .init("2 an artifact's row is kept", "DELETE FROM stored_bytes WHERE state = 'deleted'"),
     .init(
       "4 no output of deleted bytes",
-      "INSERT INTO output_shard SELECT \(building), 1, a.sha256, 1, 1, 5, 10, 5, a.byte_count, '\(zeros)', \(now) FROM artifact a WHERE a.sha256 = \(goneOutput)"
-    ),
-    .init(
-      "2 no output of another kind of bytes",
-      "INSERT INTO output_shard SELECT \(building), 1, a.sha256, 1, 1, 5, 10, 5, a.byte_count, '\(zeros)', \(now) FROM artifact a WHERE a.kind = 'segment' AND a.state = 'present' LIMIT 1"
+      "INSERT INTO output_shard SELECT \(building), 1, a.sha256, 1, 1, 5, 10, 5, a.byte_count, '\(zeros)', \(now) FROM stored_bytes a WHERE a.sha256 = \(goneOutput)"
     ),
     .init(
       "4 no segment of deleted bytes",
-      "INSERT INTO segment SELECT trained_sha256, '\(zeros)', 'fail', 1, a.sha256, 5, 0, \(now) FROM segment, artifact a WHERE a.kind = 'segment' AND a.state = 'deleted' LIMIT 1"
+      "INSERT INTO segment SELECT trained_sha256, '\(zeros)', 'fail', 1, a.sha256, 5, 0, \(now) FROM segment, stored_bytes a WHERE a.kind = 'segment' AND a.state = 'deleted' LIMIT 1"
     ),
     .init(
       "4 no trained index of deleted bytes",
@@ -211,7 +237,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     .init("3 nearest images never change", "UPDATE nearest_images SET pair_count = 3"),
     .init(
       "3 nearest images are not replaced",
-      "INSERT OR REPLACE INTO nearest_images SELECT inputs_sha256, sha256, 3, created_at FROM nearest_images"),
+      "INSERT OR REPLACE INTO nearest_images SELECT inputs_sha256, purpose, sha256, 3, created_at FROM nearest_images"),
     .init("4 a trained index never changes", "UPDATE trained_index SET seed = 9 WHERE name = 'clip'"),
     .init("3 a planned training never changes", "UPDATE trained_index SET seed = 9 WHERE name = 'next'"),
     .init("4 a trained index is kept", "DELETE FROM trained_index WHERE name = 'clip'"),
@@ -306,7 +332,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
         sql: "UPDATE index_version SET state = 'revoked', ended_at = \(Self.now) WHERE id = \(Self.sealed)")
       try database.execute(
         sql:
-          "UPDATE artifact SET state = 'deleting', deleting_at = \(Self.now) WHERE kind = 'segment' AND state = 'present'"
+          "UPDATE stored_bytes SET state = 'deleting', deleting_at = \(Self.now) WHERE kind = 'segment' AND state = 'present'"
       )
     }
   }

@@ -30,7 +30,8 @@ import TestSupport
 
   /// Views.sql as each schema has it: no change of it without a new number.
   private static let landedViews: [Int: String] = [
-    10: "5dbe2c91fc41800eb38fb99a57f7045dbf630e94069efd8c2a4937b51efcc2d9"
+    10: "5dbe2c91fc41800eb38fb99a57f7045dbf630e94069efd8c2a4937b51efcc2d9",
+    12: "bec47093207d782b853c6501740eddeabc3e46e757f26b45eab6186f3c6337b3",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {
@@ -133,7 +134,9 @@ import TestSupport
         }
         let primary = try String.fetchOne(
           database, sql: "SELECT name FROM pragma_table_info(?) WHERE pk = 1", arguments: [table])
-        for key in keys where key["seq"] as Int == 0 {
+        // Rows of lists never go, so that nobody looks for who names them.
+        let lists = ["place", "purpose", "trust", "modality", "dtype", "training_method", "codec", "router_method"]
+        for key in keys where key["seq"] as Int == 0 && !lists.contains(key["table"]) {
           let column: String = key["from"]
           #expect(leading.contains(column) || primary == column, "\(table).\(column) has no index")
         }

@@ -59,17 +59,17 @@ import TestSupport
     let clip = try fixture.train("clip", images)
     let version = try fixture.build("laion", clip, images)
     let nearest = try fixture.write("nearest", as: .nearestImages)
-    try lake.catalog.recordNearestImages(of: .of("x"), digest: nearest, byteCount: 7, pairCount: 4)
+    try lake.catalog.recordNearest(.nearestImages, of: .of("x"), digest: nearest, byteCount: 7, pairCount: 4)
     let input = try #require(try lake.catalog.inputs(of: version).first)
     let output = try #require(try lake.catalog.outputs(of: version).first)
     return Lake(
       lake: lake, fixture: fixture, version: version,
       paths: [
         .shard: lake.catalog.layout.shards + "/" + (shard.path ?? ""),
-        .segment: lake.catalog.path(of: .segment, .of(fixture.segmentText(version, input))),
-        .trainedIndex: lake.catalog.path(of: .trainedIndex, clip.digest ?? .of("")),
-        .nearestImages: lake.catalog.path(of: .nearestImages, nearest),
-        .outputShard: lake.catalog.path(of: .outputShard, output.digest),
+        .segment: try lake.catalog.path(of: .segment, .of(fixture.segmentText(version, input))),
+        .trainedIndex: try lake.catalog.path(of: .trainedIndex, clip.digest ?? .of("")),
+        .nearestImages: try lake.catalog.path(of: .nearestImages, nearest),
+        .outputShard: try lake.catalog.path(of: .outputShard, output.digest),
         .lockFile: lake.catalog.layout.lockFilePath(version.name),
         .outputName: lake.catalog.layout.outputPath(version.name, ordinal: 0),
       ])
@@ -163,15 +163,14 @@ import TestSupport
     let queue = try DatabaseQueue(path: lake.lake.root + "/catalog.sqlite")
     // All were last read at one time long ago.
     try queue.write {
-      try $0.execute(sql: "UPDATE shard SET verified_at = '2020'; UPDATE artifact SET verified_at = '2020'")
+      try $0.execute(sql: "UPDATE stored_bytes SET verified_at = '2020'")
     }
     var runs = 0
     while try queue.read({
       try Bool.fetchOne(
         $0,
         sql: """
-          SELECT EXISTS (SELECT 1 FROM shard WHERE verified_at = '2020')
-            OR EXISTS (SELECT 1 FROM artifact WHERE verified_at = '2020')
+          SELECT EXISTS (SELECT 1 FROM stored_bytes WHERE verified_at = '2020')
           """) ?? false
     }) {
       let report = try lake.catalog.verify(VerifyBudget(byteCount: 1))
@@ -186,11 +185,13 @@ import TestSupport
   @Test func damageIsNotRecordedAsVerified() throws {
     let lake = try makeLake()
     let queue = try DatabaseQueue(path: lake.lake.root + "/catalog.sqlite")
-    try queue.write { try $0.execute(sql: "UPDATE shard SET verified_at = '2020'") }
+    try queue.write { try $0.execute(sql: "UPDATE stored_bytes SET verified_at = '2020' WHERE place = 'shards'") }
     try Harm.flip.inflict(on: try #require(lake.paths[.shard]))
     _ = try lake.catalog.verify()
     let old = try queue.read {
-      try Int.fetchAll($0, sql: "SELECT ordinal FROM shard WHERE verified_at = '2020'")
+      try Int.fetchAll(
+        $0,
+        sql: "SELECT ordinal FROM v_shard WHERE sha256 IN (SELECT sha256 FROM stored_bytes WHERE verified_at = '2020')")
     }
     #expect(old == [0])
   }

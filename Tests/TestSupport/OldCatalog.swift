@@ -33,8 +33,9 @@ package enum OldCatalog {
       for trigger in triggers { try database.execute(sql: "DROP TRIGGER main.\(trigger["name"] as String)") }
       for table in try String.fetchAll(database, sql: "SELECT name FROM main.sqlite_schema WHERE type = 'table'") {
         let columns = try database.columns(in: table, in: "main").map(\.name).joined(separator: ", ")
+        let rows = remodelled[table] ?? "full.\(table)"
         try database.execute(
-          sql: "DELETE FROM main.\(table); INSERT INTO main.\(table) (\(columns)) SELECT \(columns) FROM full.\(table)")
+          sql: "DELETE FROM main.\(table); INSERT INTO main.\(table) (\(columns)) SELECT \(columns) FROM \(rows)")
       }
       for trigger in triggers { try database.execute(sql: trigger["sql"] as String) }
       try database.execute(
@@ -43,6 +44,25 @@ package enum OldCatalog {
     }
     try queue.close()
   }
+
+  /// Tables that were remodelled since, as they were, out of those of today.
+  private static let remodelled = [
+    "shard": """
+    (SELECT h.*, b.path, b.verified_at FROM full.shard h
+      LEFT JOIN full.shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+      LEFT JOIN full.stored_bytes b ON h.state IN ('present', 'evicting') AND b.sha256 = r.sha256 AND b.place = 'shards')
+    """,
+    "artifact": """
+    (SELECT b.sha256, iif(b.kind IN ('router-labels', 'evaluation-truth'), 'nearest-images', b.kind) AS kind, b.byte_count,
+      b.path, b.state, b.created_at, b.verified_at, b.deleting_at FROM full.stored_bytes b WHERE b.place = 'artifacts')
+    """,
+    "artifact_total": """
+    (SELECT x.column1 AS kind, count(b.sha256) AS file_count, coalesce(sum(b.byte_count), 0) AS byte_count
+      FROM (VALUES ('trained-index'), ('nearest-images'), ('segment'), ('output-shard')) x
+      LEFT JOIN full.stored_bytes b ON b.state <> 'deleted'
+        AND iif(b.kind IN ('router-labels', 'evaluation-truth'), 'nearest-images', b.kind) = x.column1 GROUP BY x.column1)
+    """,
+  ]
 
   private static func dropViews(_ database: Database) throws {
     for view in try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'view'") {

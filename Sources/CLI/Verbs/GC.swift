@@ -8,8 +8,9 @@ struct GC: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gc", abstract: "Show the files that nothing needs any more; with --apply, remove them.",
     discussion: """
-      Outputs of revoked and abandoned versions that no live or pinned version shares, and nearest images once nothing
-      is in training, are removed when their last use ended longer than --grace ago. With --segments also segments that
+      Outputs of revoked and abandoned versions that no live or pinned version shares, what only their evaluations were
+      measured against, nearest images and router labels once nothing is in training, and files that nothing refers to
+      are removed when their last use ended longer than --grace ago. With --segments also segments that
       no unfinished output waits for; they are made again from the shards when they are needed. The catalog's rows
       stay. Work that no unfinished training or build can take up again goes too. Files that the catalog does not know
       are listed and never removed.

@@ -28,8 +28,8 @@ struct Locate: ParsableCommand {
     let catalog = try global.read()
     let version = try catalog.version(VersionName(parsing: version))
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
-    for id in ids {
-      guard let place = try catalog.locate(id, in: version) else {
+    for (id, place) in zip(ids, try catalog.locate(ids, in: version)) {
+      guard let place else {
         throw TarnError(
           .notFound, "\(version.name) has no row \(id)",
           hint: "its ids are in `tarn sql \"SELECT * FROM v_version_input\"`")

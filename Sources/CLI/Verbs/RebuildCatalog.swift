@@ -11,11 +11,12 @@ struct RebuildCatalog: ParsableCommand {
     discussion: """
       A backup keeps more: put it in the place of catalog.sqlite when there is one. Without one, the sealed versions are
       found by the lock files and documents in versions/, with their sources, revisions, trained indexes and outputs;
-      every shard, trained index and output is read, and what is missing or damaged is said. A good catalog is never
-      replaced, a damaged one is set aside under another name.
+      every shard and every file of results is read, and what is missing or damaged is said. A good catalog is never
+      replaced, a damaged one is set aside under another name. Whole files that no version refers to, such as segments,
+      stay and are known: `tarn gc` lists them.
 
-      What no file tells is lost: the history, pins and revocations, transfers, unfinished work, and sources that no
-      sealed version uses.
+      What no file tells is lost: the history, pins and revocations, evaluations, transfers, unfinished work, and
+      sources and trained indexes that no sealed version uses.
 
       EXAMPLES
         tarn rebuild-catalog --lake laion
@@ -47,6 +48,7 @@ struct RebuildCatalog: ParsableCommand {
         "present": .count(summary.present), "revisions": .count(summary.revisions),
         "trained_indexes": .count(summary.trainedIndexes),
         "versions": .array(summary.versions.map { .string("\($0)") }), "outputs": .count(summary.outputs),
+        "unreferenced": .count(summary.unreferenced), "unreferenced_bytes": .count(summary.unreferencedByteCount),
         "remarks": .array(remarks.map { .string($0) }), "set_aside": .optional(summary.setAside),
       ])
     } else {
@@ -54,6 +56,11 @@ struct RebuildCatalog: ParsableCommand {
         "\(summary.sources) sources, \(summary.shards) shards (\(summary.present) in the lake), "
           + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count) versions, \(summary.outputs) outputs")
       for remark in remarks { Output.line(remark) }
+      if summary.unreferenced > 0 {
+        Output.line(
+          "\(summary.unreferenced) whole files (\(ByteSize.text(summary.unreferencedByteCount))) that no version refers to; "
+            + "`tarn gc --segments` lists them")
+      }
       Output.line(RebuildSummary.unknowable)
       if let aside = summary.setAside { Output.line("the damaged catalog is \(aside)") }
     }

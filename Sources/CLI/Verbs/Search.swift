@@ -69,8 +69,11 @@ struct Search: ParsableCommand {
   }
 
   private func printLines(_ found: SearchResult, _ catalog: LakeCatalog, _ version: IndexVersion) throws {
+    let all = try catalog.locate(found.neighbors.joined().map(\.id), in: version)
+    var next = 0
     for (query, row) in found.neighbors.enumerated() {
-      let places = try row.map { try catalog.locate($0.id, in: version) }
+      let places = all[next..<next + row.count]
+      next += row.count
       Output.json([
         "query": .count(query), "ids": .array(row.map { .integer($0.id) }),
         "scores": .array(row.map { .number(Double($0.score)) }),
@@ -82,9 +85,10 @@ struct Search: ParsableCommand {
 
   private func printTable(_ found: SearchResult, _ catalog: LakeCatalog, _ version: IndexVersion) throws {
     var table = Table(["query", "rank", "id", "score", "shard", "row"])
+    var places = try catalog.locate(found.neighbors.joined().map(\.id), in: version)[...]
     for (query, row) in found.neighbors.enumerated() {
       for (rank, neighbor) in row.enumerated() {
-        let place = try catalog.locate(neighbor.id, in: version)
+        let place = places.popFirst() ?? nil
         table.add([
           .integer(Int64(query)), .integer(Int64(rank + 1)), .integer(neighbor.id),
           .text(String(format: "%.6f", neighbor.score)), .text(place?.shard ?? ""),

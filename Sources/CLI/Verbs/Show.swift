@@ -102,7 +102,7 @@ struct Show: ParsableCommand {
 
   private func trained(_ catalog: LakeCatalog) throws -> [(String, String)] {
     let trained = try catalog.trainedIndex(named: name)
-    let file = trained.digest.map { catalog.path(of: .trainedIndex, $0) }
+    let file = try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }
     let quoted = file.map { "'\($0.replacing("'", with: "''"))'" } ?? "NULL"
     return [
       (

@@ -111,7 +111,7 @@ struct Train: ParsableCommand {
     if global.json {
       Output.json([
         "trained_index": .string(trained.name), "sha256": .optional(trained.digest?.hex), "new": .bool(isNew),
-        "path": .optional(trained.digest.map { ArtifactStore(catalog).path(of: .trainedIndex, $0) }),
+        "path": .optional(try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }),
       ])
     } else {
       Output.line(

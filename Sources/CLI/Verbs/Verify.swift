@@ -79,10 +79,10 @@ struct Verify: ParsableCommand {
     case .shard:
       guard outcome == .givenUp else { return nil }
       return "`tarn sync \(damage.file.name.split(separator: "/").first ?? "")` fetches it"
-    case .artifact(.segment), .artifact(.nearestImages): return outcome == nil ? nil : "made again when it is needed"
+    case .artifact(let kind) where kind.canBeMadeAgain: return outcome == nil ? nil : "made again when it is needed"
     case .artifact(.outputShard):
       return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"
-    case .artifact(.trainedIndex): return "run its `tarn train` again: the same inputs give the same bytes"
+    case .artifact: return "run its `tarn train` again: the same inputs give the same bytes"
     case .outputName, .lockFile: return outcome == nil ? nil : "restore the file it belongs to first"
     case .history: return "compare it with a backup: something changed the catalog behind tarn's back"
     }

@@ -177,10 +177,11 @@ def main() -> None:
             print(f"made a catalog of schema 2 in {time.perf_counter() - start:.0f} s", flush=True)
         size = (lake / "catalog.sqlite").stat().st_size
         counts = sqlite3.connect(f"file:{lake}/catalog.sqlite?mode=ro", uri=True)
+        there = {name for (name,) in counts.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         figures = {
             table: counts.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("shard", "shard_revision", "transfer", "index_version", "version_input", "output_shard",
-                          "segment", "artifact", "event")}
+                          "segment", "artifact", "stored_bytes", "event") if table in there}
         schema = counts.execute("PRAGMA user_version").fetchone()[0]
         counts.close()
         print(f"catalog: {size / 1e6:.0f} MB, schema {schema}; " + ", ".join(f"{n} {t}" for t, n in figures.items()))

@@ -1,4 +1,4 @@
-// Artifacts and trained indexes.
+// Trained indexes: planned, trained, ready.
 
 package import Base
 internal import GRDB
@@ -70,39 +70,6 @@ package struct TrainingDefinition: Sendable {
 }
 
 extension LakeCatalog {
-  // MARK: Artifacts
-
-  /// Where an artifact's file is, absolute.
-  package func path(of kind: ArtifactKind, _ digest: ContentDigest) -> String {
-    layout.artifacts + "/" + LakeLayout.artifactPath(kind: kind, digest: digest)
-  }
-
-  /// An artifact whose bytes are in the lake; nil when they are not.
-  package func artifact(_ digest: ContentDigest) throws -> Artifact? {
-    try read {
-      try Artifact.fetchOne(
-        $0, sql: "SELECT * FROM artifact WHERE sha256 = ? AND state = 'present'", arguments: [digest.hex])
-    }
-  }
-
-  /// Vouches for an artifact's bytes, durable under their final name.
-  static func addArtifact(_ digest: ContentDigest, _ kind: ArtifactKind, byteCount: Int, _ database: Database) throws {
-    let state = try String.fetchOne(
-      database, sql: "SELECT state FROM artifact WHERE sha256 = ?", arguments: [digest.hex])
-    guard state == nil else {
-      guard state != ArtifactState.present.rawValue else { return }
-      try database.execute(
-        sql: "UPDATE artifact SET state = 'present', deleting_at = NULL, verified_at = ? WHERE sha256 = ?",
-        arguments: [Timestamp.now(), digest.hex])
-      return
-    }
-    try database.execute(
-      sql: "INSERT INTO artifact (sha256, kind, byte_count, path, created_at) VALUES (?, ?, ?, ?, ?)",
-      arguments: [
-        digest.hex, kind.rawValue, byteCount, LakeLayout.artifactPath(kind: kind, digest: digest), Timestamp.now(),
-      ])
-  }
-
   // MARK: Trained indexes
 
   /// A trained index by its name.
@@ -171,32 +138,14 @@ extension LakeCatalog {
       let same = try String.fetchOne(
         database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
         arguments: [specDigest.hex])
-      try database.execute(
-        sql: """
-          INSERT INTO trained_index (name, state, method, codec, nlist, dimension, iterations, seed, pair_count,
-            image_source_id, caption_source_id, spec, spec_sha256, created_at)
-          VALUES (?, 'training', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-          """,
-        arguments: [
-          definition.name, definition.method, definition.codec, definition.nlist,
-          definition.dimension, definition.iterations, definition.seed, definition.pairCount, definition.images.id,
-          definition.captions?.id, definition.spec, specDigest.hex, now,
-        ])
-      let id = database.lastInsertedRowID
-      if let router = definition.router {
-        try database.execute(
-          sql: """
-            INSERT INTO trained_router (trained_index_id, method, caption_source_id, caption_count, epochs)
-            VALUES (?, ?, ?, ?, ?)
-            """, arguments: [id, router.method, router.captions.id, router.captionCount, router.epochs])
-      }
+      let id = try TrainedIndexRecord.insert(definition, at: now, database)
       var ordinals: [String: Int] = [:]
       for input in definition.inputs {
         let ordinal = ordinals[input.role, default: 0]
         ordinals[input.role] = ordinal + 1
-        try database.execute(
-          sql: "INSERT INTO trained_input (trained_index_id, role, ordinal, shard_id, revision) VALUES (?, ?, ?, ?, ?)",
-          arguments: [id, input.role, ordinal, input.revision.shardID, input.revision.number])
+        try TrainedInputRow.insert(
+          of: id, role: input.role, ordinal: ordinal, shardID: input.revision.shardID, revision: input.revision.number,
+          database)
       }
       if let same { try LakeCatalog.markReady(id, definition.name, sha256: same, database) }
       let planned = try TrainedIndexRecord.fetchOne(
@@ -226,9 +175,9 @@ extension LakeCatalog {
     try database.execute(sql: "DELETE FROM trained_index WHERE id = ?", arguments: [id])
   }
 
-  /// The nearest images of a training set, if their bytes are in the lake.
+  /// The nearest rows of a set of queries, if their bytes are in the lake.
   ///
-  /// - Parameter inputs: Digest of what was compared.
+  /// - Parameter inputs: Digest of what was compared, and for what.
   /// - Returns: Digest of the file at ``path(of:_:)``.
   /// - Throws: ``TarnError``.
   package func nearestImages(of inputs: ContentDigest) throws -> ContentDigest? {
@@ -236,43 +185,37 @@ extension LakeCatalog {
       try Row.fetchOne(
         database,
         sql: """
-          SELECT n.sha256 FROM nearest_images n JOIN artifact a ON a.sha256 = n.sha256 AND a.state = 'present'
+          SELECT n.sha256 FROM nearest_images n
+          JOIN stored_bytes b ON b.sha256 = n.sha256 AND b.place = 'artifacts' AND b.state = 'present'
           WHERE n.inputs_sha256 = ?
           """, arguments: [inputs.hex])?.digest("sha256")
     }
   }
 
-  /// Records the nearest images of a training set, durable at
-  /// ``path(of:_:)`` (invariant 1).
-  package func recordNearestImages(
-    of inputs: ContentDigest, digest: ContentDigest, byteCount: Int, pairCount: Int
+  /// Records the nearest rows of a set of queries, durable at ``path(of:_:)``
+  /// (invariant 1).
+  ///
+  /// - Parameters:
+  ///   - kind: What they are for: `.nearestImages`, `.routerLabels` or
+  ///     `.evaluationTruth`.
+  ///   - inputs: Digest of what was compared, and for what.
+  ///   - digest: Digest of the file.
+  ///   - byteCount: Its size.
+  ///   - pairCount: Queries in it.
+  /// - Throws: ``TarnError``.
+  package func recordNearest(
+    _ kind: StoredKind, of inputs: ContentDigest, digest: ContentDigest, byteCount: Int, pairCount: Int
   ) throws {
     try write("nearest images") { database in
-      try LakeCatalog.addArtifact(digest, .nearestImages, byteCount: byteCount, database)
-      try database.execute(
-        sql: """
-          INSERT INTO nearest_images (inputs_sha256, sha256, pair_count, created_at) SELECT ?1, ?2, ?3, ?4
-          WHERE NOT EXISTS (SELECT 1 FROM nearest_images WHERE inputs_sha256 = ?1)
-          """, arguments: [inputs.hex, digest.hex, pairCount, Timestamp.now()])
+      try LakeCatalog.addArtifact(digest, kind, byteCount: byteCount, database)
+      try NearestImagesRow.insert(kind, of: inputs, digest: digest, pairCount: pairCount, database)
     }
   }
 
   /// Records what an iteration did; recording it again, or of a trained index
   /// that is ready and made again, changes nothing.
   package func recordIteration(_ iteration: TrainingIteration, of trained: TrainedIndexRecord) throws {
-    try write("iteration") { database in
-      try database.execute(
-        sql: """
-          INSERT INTO training_iteration (trained_index_id, iteration, objective, moved_share, imbalance, empty_count,
-            largest_count) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-          WHERE (SELECT state FROM trained_index WHERE id = ?1) = 'training'
-            AND NOT EXISTS (SELECT 1 FROM training_iteration WHERE trained_index_id = ?1 AND iteration = ?2)
-          """,
-        arguments: [
-          trained.id, iteration.iteration, iteration.objective, iteration.movedShare, iteration.imbalance,
-          iteration.emptyCount, iteration.largestCount,
-        ])
-    }
+    try write("iteration") { try iteration.insert(of: trained.id, $0) }
   }
 
   /// Records what an epoch of a router did; recording it again changes nothing.
@@ -283,11 +226,7 @@ extension LakeCatalog {
   ///   - trained: The trained index.
   /// - Throws: ``TarnError``.
   package func recordRouterEpoch(_ epoch: Int, loss: Double, of trained: TrainedIndexRecord) throws {
-    try write("router epoch") { database in
-      try database.execute(
-        sql: "INSERT INTO router_epoch (trained_index_id, epoch, loss) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        arguments: [trained.id, epoch, loss])
-    }
+    try write("router epoch") { try RouterEpochRow.insert(epoch, loss: loss, of: trained.id, $0) }
   }
 
   /// Records the finished file of a trained index (invariant 1).

@@ -30,12 +30,13 @@ struct LakeInventory {
       try Row.fetchAll(
         database,
         sql: """
-          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, h.path AS path, h.state AS state,
+          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, b.path AS path, h.state AS state,
             r.byte_count AS bytes FROM shard h JOIN source s ON s.id = h.source_id
           LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+          LEFT JOIN stored_bytes b ON h.state IN ('present', 'evicting') AND b.sha256 = r.sha256 AND b.place = 'shards'
           """)
     }
-    var known: Set<String> = []
+    let known = try catalog.read { try LakeCatalog.storedPaths(in: .shards, $0) }
     var parts: [String: String] = [:]
     var faults: [Finding] = []
     var heldCount = 0
@@ -44,10 +45,9 @@ struct LakeInventory {
       let shard: String = row["shard"]
       parts["\(source)/\(shard).part"] = source
       guard let path: String = row["path"], let byteCount: Int = row["bytes"] else { continue }
-      known.insert(path)
       guard row["state"] == "present" else { continue }
       heldCount += 1
-      guard let fault = fault(layout.shards + "/" + path, byteCount) else { continue }
+      guard let fault = fault(layout.path(path, in: .shards), byteCount) else { continue }
       faults.append(
         Finding(
           .problem, "shards", "the shard \(source)/\(shard) \(fault)",
@@ -70,7 +70,7 @@ struct LakeInventory {
           SELECT a.kind AS kind, a.path AS path, a.byte_count AS bytes, a.sha256 AS sha256, a.state AS state,
             (SELECT v.name || '@' || v.number FROM output_shard o JOIN index_version v ON v.id = o.version_id
               WHERE o.sha256 = a.sha256 LIMIT 1) AS version
-          FROM artifact a WHERE a.state <> 'deleted'
+          FROM stored_bytes a WHERE a.state <> 'deleted' AND a.place = 'artifacts'
           """)
     }
     var known: Set<String> = []
@@ -79,12 +79,12 @@ struct LakeInventory {
       let path: String = row["path"]
       known.insert(path)
       guard row["state"] == "present" else { continue }
-      guard let fault = fault(layout.artifacts + "/" + path, row["bytes"]) else { continue }
-      let kind: ArtifactKind = try row.named("kind")
+      guard let fault = fault(layout.path(path, in: .artifacts), row["bytes"]) else { continue }
+      let kind: StoredKind = try row.named("kind")
       faults.append(
         Finding(
           .problem, "artifacts", "the \(kind.rawValue) \((row["sha256"] as String).prefix(12)) \(fault)",
-          fix: remedy(kind, layout.artifacts + "/" + path, version: row["version"])))
+          fix: remedy(kind, layout.path(path, in: .artifacts), version: row["version"])))
     }
     return examination.capped(
       faults, else: Finding(.ok, "artifacts", "artifacts, all in place: \(known.count)"))
@@ -92,13 +92,14 @@ struct LakeInventory {
         guard path.hasPrefix(".work/") else { return nil }
         return Finding(
           .note, "work", "\(path) is work that was not finished",
-          fix: "the interrupted command, run again, replaces it; else delete \(layout.artifacts)/\(path)")
+          fix: "the interrupted command, run again, replaces it; else delete \(layout.path(path, in: .artifacts))")
       }
   }
 
-  private func remedy(_ kind: ArtifactKind, _ path: String, version: String?) -> String {
+  private func remedy(_ kind: StoredKind, _ path: String, version: String?) -> String {
     switch kind {
-    case .segment, .nearestImages: "delete \(path); the next command that needs it makes it again"
+    case .shard, .segment, .nearestImages, .routerLabels, .evaluationTruth:
+      "delete \(path); the next command that needs it makes it again"
     case .trainedIndex: "run its `tarn train` again: the same inputs give the same bytes"
     case .outputShard:
       "restore \(path), or `tarn reproduce \(version ?? "NAME@N") --into DIR` and move the file there"

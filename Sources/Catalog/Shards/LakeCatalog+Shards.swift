@@ -1,51 +1,16 @@
 // The life of a shard's bytes: reserved, fetched, evicted. Invariants 1, 5, 6.
 
 package import Base
+internal import Foundation
 internal import GRDB
-
-/// One attempt to fetch a shard, as it ended.
-package struct TransferRecord: Sendable {
-  package let shardID: Int64
-  package let mirrorID: Int64?
-  package let url: String
-  package let startedAt: String
-  package let endedAt: String
-  package let resumedFrom: Int
-  package let receivedByteCount: Int
-  package let httpStatus: Int?
-  package let outcome: TransferOutcome
-  package let error: String?
-  /// What the mirror was seen to have; nil when the attempt says nothing of that.
-  package let seen: LocationState?
-  /// The shard's size there, if that was learnt.
-  package let seenByteCount: Int?
-
-  package init(
-    shardID: Int64, mirrorID: Int64?, url: String, startedAt: String, endedAt: String, resumedFrom: Int,
-    receivedByteCount: Int, httpStatus: Int?, outcome: TransferOutcome, error: String?, seen: LocationState?,
-    seenByteCount: Int? = nil
-  ) {
-    self.shardID = shardID
-    self.mirrorID = mirrorID
-    self.url = url
-    self.startedAt = startedAt
-    self.endedAt = endedAt
-    self.resumedFrom = resumedFrom
-    self.receivedByteCount = receivedByteCount
-    self.httpStatus = httpStatus
-    self.outcome = outcome
-    self.error = error
-    self.seen = seen
-    self.seenByteCount = seenByteCount
-  }
-}
 
 /// Bytes of a shard that are verified and durable under their final name.
 package struct FetchedBytes: Sendable {
   package let digest: ContentDigest
   package let byteCount: Int
   package let rowCount: Int
-  /// File below the shards directory.
+  /// File below the shards directory; the catalog moves it to where such bytes
+  /// are kept.
   package let path: String
   package let mirrorID: Int64?
   package let etag: String?
@@ -84,26 +49,68 @@ extension LakeCatalog {
           WHERE reserved_byte_count IS NOT NULL
           """, arguments: [Timestamp.now()])
     }
-    let leaving = try read {
-      try Row.fetchAll(
-        $0,
-        sql: """
-          SELECT h.id, h.path FROM source s CROSS JOIN shard h WHERE h.source_id = s.id AND h.state = 'evicting'
-          """
-      ).map { (id: $0["id"] as Int64, path: $0["path"] as String) }
-    }
-    for shard in leaving { try finishEviction(shardID: shard.id, path: shard.path) }
+    try removeUnneededBytes()
+    try removeDuplicates()
   }
 
-  /// Bytes that count against the budget: held, or promised to a transfer.
+  /// Removes the files that no shard needs any more: the rows say so, then the
+  /// bytes go, then the rows say that they are gone.
+  ///
+  /// A file is removed in the transaction that has seen its row, so that it
+  /// cannot be one that came back meanwhile.
+  private func removeUnneededBytes() throws {
+    let isAny = try read { database in
+      try Bool.fetchOne(
+        database,
+        sql: """
+          SELECT EXISTS (SELECT 1 FROM stored_bytes WHERE state = 'deleting' AND kind = 'shard')
+            OR EXISTS (SELECT 1 FROM source s CROSS JOIN shard h WHERE h.source_id = s.id AND h.state = 'evicting')
+          """)
+    }
+    guard isAny == true else { return }
+    let layout = layout
+    try write("evicted") { database in
+      let leaving = try StoredBytes.fetchAll(
+        database, sql: "SELECT * FROM stored_bytes WHERE state = 'deleting' AND kind = 'shard'")
+      for bytes in leaving {
+        try Disk.remove(layout.path(bytes.path, in: .shards))
+        try database.run(
+          "UPDATE stored_bytes SET state = 'deleted' WHERE sha256 = ? AND place = 'shards'", [bytes.digest.hex])
+      }
+      try database.execute(
+        sql: """
+          UPDATE shard SET state = 'evicted', changed_at = ? WHERE id IN
+            (SELECT h.id FROM source s CROSS JOIN shard h WHERE h.source_id = s.id AND h.state = 'evicting')
+          """, arguments: [Timestamp.now()])
+    }
+  }
+
+  /// Removes the files that a migration found to hold what another one holds.
+  private func removeDuplicates() throws {
+    let layout = layout
+    let paths = try read { try String.fetchAll($0, sql: "SELECT path FROM duplicate_file WHERE place = 'shards'") }
+    for path in paths {
+      try write("duplicate") { database in
+        let isStored = try Bool.fetchOne(
+          database, sql: "SELECT EXISTS (SELECT 1 FROM stored_bytes WHERE place = 'shards' AND path = ?)",
+          arguments: [path])
+        if isStored != true { try Disk.remove(layout.path(path, in: .shards)) }
+        try database.execute(
+          sql: "DELETE FROM duplicate_file WHERE place = 'shards' AND path = ?", arguments: [path])
+      }
+    }
+  }
+
+  /// Bytes that count against the budget: held, each file once, or promised to
+  /// a transfer.
   package func cachedByteCount() throws -> Int { try read { try LakeCatalog.cachedByteCount($0) } }
 
   private static func cachedByteCount(_ database: Database) throws -> Int {
     try Int.fetchOne(
       database,
       sql: """
-        SELECT coalesce(sum(reserved_byte_count + iif(state IN ('present', 'evicting'), byte_count, 0)), 0)
-        FROM shard_total
+        SELECT coalesce((SELECT sum(reserved_byte_count) FROM shard_total), 0)
+          + (SELECT byte_count FROM stored_total WHERE kind = 'shard')
         """) ?? 0
   }
 
@@ -135,16 +142,7 @@ extension LakeCatalog {
   /// Records an attempt, and what it says of the mirror.
   package func recordTransfer(_ transfer: TransferRecord) throws {
     try write("transfer") { database in
-      try database.execute(
-        sql: """
-          INSERT INTO transfer (shard_id, mirror_id, url, started_at, ended_at, resumed_from, received_byte_count,
-            http_status, outcome, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-          """,
-        arguments: [
-          transfer.shardID, transfer.mirrorID, transfer.url, transfer.startedAt, transfer.endedAt,
-          transfer.resumedFrom, transfer.receivedByteCount, transfer.httpStatus, transfer.outcome.rawValue,
-          transfer.error,
-        ])
+      try transfer.insert(database)
       // A network that failed says nothing of what the mirror has.
       guard let mirrorID = transfer.mirrorID, transfer.seen != nil || transfer.error != nil else { return }
       try database.execute(
@@ -161,64 +159,70 @@ extension LakeCatalog {
   /// Records verified bytes as the shard's newest revision.
   ///
   /// A digest seen before becomes current again; a new one is the next
-  /// revision. The file of a replaced revision is removed after the commit.
+  /// revision. Bytes that the lake holds already stay in the one file they have.
+  /// The file of a replaced revision is removed after the commit, unless another
+  /// shard needs it.
   ///
   /// - Parameters:
-  ///   - bytes: The bytes, durable under their final name (invariant 1).
+  ///   - bytes: The bytes, durable in a file of their own (invariant 1).
   ///   - shard: The shard they belong to.
   /// - Returns: The revision's number.
   /// - Throws: ``TarnError``.
   @discardableResult
   package func recordFetched(_ bytes: FetchedBytes, of shard: Shard) throws -> Int {
-    let (number, replaced) = try write("fetched") { database in
+    let layout = layout
+    let number = try write("fetched") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       precondition(state.canBecome(.present), "a \(state.rawValue) shard cannot become present")
-      let oldPath = try String.fetchOne(database, sql: "SELECT path FROM shard WHERE id = ?", arguments: [shard.id])
+      let now = Timestamp.now()
       let known = try Int.fetchOne(
         database, sql: "SELECT revision FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
         arguments: [shard.id, bytes.digest.hex])
-      let number = try known ?? LakeCatalog.addRevision(bytes, of: shard, database)
-      if let states = bytes.states {
-        try LakeCatalog.keepStates(states, shardID: shard.id, revision: number, database)
+      let home = try StoredBytes.find(bytes.digest, in: .shards, database)?.path ?? bytes.path
+      if home != bytes.path {
+        let final = layout.path(home, in: .shards)
+        try Disk.makeDirectory((final as NSString).deletingLastPathComponent)
+        try Disk.moveIntoPlace(layout.path(bytes.path, in: .shards), final)
       }
-      try database.execute(
-        sql: """
-          UPDATE shard SET state = 'present', current_revision = ?1, path = ?2, reserved_byte_count = NULL,
-            last_error = NULL, changed_at = ?4, verified_at = ?4 WHERE id = ?3
-          """, arguments: [number, bytes.path, shard.id, Timestamp.now()])
+      try StoredBytes.insert(
+        bytes.digest, .shard, byteCount: bytes.byteCount, path: home, verifiedAt: now, database)
+      let number = try known ?? LakeCatalog.addRevision(bytes, of: shard, at: now, database)
+      if let states = bytes.states {
+        try ShardChunksRow.insert(states, shardID: shard.id, revision: number, database)
+      }
+      try database.run(
+        """
+        UPDATE shard SET state = 'present', current_revision = ?, reserved_byte_count = NULL, last_error = NULL,
+          changed_at = ? WHERE id = ?
+        """, [number, now, shard.id])
       // What the transfer's own record says, should that not have been kept.
-      try database.execute(
-        sql: """
-          UPDATE shard_location SET state = 'present', checked_at = ?
-          WHERE shard_id = ? AND mirror_id = ? AND state = 'unknown'
-          """, arguments: [Timestamp.now(), shard.id, bytes.mirrorID])
+      try database.run(
+        """
+        UPDATE shard_location SET state = 'present', checked_at = ?
+        WHERE shard_id = ? AND mirror_id = ? AND state = 'unknown'
+        """, [now, shard.id, bytes.mirrorID])
       try LakeCatalog.record(
         .fetched, "\(shard.sourceName)/\(shard.name)",
         [
           "revision": .count(number), "sha256": .string(bytes.digest.hex), "bytes": .count(bytes.byteCount),
           "new": .bool(known == nil),
         ], database)
-      return (number, oldPath == bytes.path ? nil : oldPath)
+      return number
     }
-    if let replaced { try Disk.remove(layout.shards + "/" + replaced) }
+    try removeUnneededBytes()
     return number
   }
 
-  private static func addRevision(_ bytes: FetchedBytes, of shard: Shard, _ database: Database) throws -> Int {
+  private static func addRevision(
+    _ bytes: FetchedBytes, of shard: Shard, at time: String, _ database: Database
+  ) throws -> Int {
     let last = try Int.fetchOne(
       database, sql: "SELECT max(revision) FROM shard_revision WHERE shard_id = ?", arguments: [shard.id])
-    let number = (last ?? 0) + 1
-    let trust: Trust = shard.expectedDigest == bytes.digest ? .manifest : .firstUse
-    try database.execute(
-      sql: """
-        INSERT INTO shard_revision (shard_id, revision, sha256, byte_count, row_count, trust, mirror_id, etag,
-          last_modified, observed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        """,
-      arguments: [
-        shard.id, number, bytes.digest.hex, bytes.byteCount, bytes.rowCount, trust.rawValue, bytes.mirrorID,
-        bytes.etag, bytes.lastModified, Timestamp.now(),
-      ])
-    return number
+    let revision = ShardRevision(
+      shardID: shard.id, number: (last ?? 0) + 1, digest: bytes.digest, byteCount: bytes.byteCount,
+      rowCount: bytes.rowCount, etag: bytes.etag, lastModified: bytes.lastModified, mirrorID: bytes.mirrorID)
+    try revision.insert(trust: shard.expectedDigest == bytes.digest ? .manifest : .firstUse, at: time, database)
+    return revision.number
   }
 
   /// Ends a fetch that brought no new bytes.
@@ -244,33 +248,34 @@ extension LakeCatalog {
     }
   }
 
-  /// Gives a shard's room back: the row says so first, then the bytes go.
+  /// Lets go of a shard's bytes: the row says so first, then the bytes go, unless
+  /// another shard needs them.
   ///
   /// - Parameters:
   ///   - shard: A shard that is present.
   ///   - reason: Why, for the history; nil when its room is wanted.
   /// - Throws: ``TarnError``.
   package func evict(_ shard: Shard, because reason: String? = nil) throws {
-    guard let path = shard.path else { return }
+    guard shard.path != nil else { return }
     try write("evicting") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       guard state == .present else {
         throw TarnError(.conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue), not present")
       }
       try database.execute(
-        sql: "UPDATE shard SET state = 'evicting', changed_at = ? WHERE id = ?", arguments: [Timestamp.now(), shard.id])
+        sql: "UPDATE shard SET state = 'evicting', changed_at = ? WHERE id = ?",
+        arguments: [Timestamp.now(), shard.id])
       try LakeCatalog.record(
         .evicted, "\(shard.sourceName)/\(shard.name)", reason.map { ["reason": .string($0)] } ?? [:], database)
     }
-    try finishEviction(shardID: shard.id, path: path)
+    try removeUnneededBytes()
   }
 
-  private func finishEviction(shardID: Int64, path: String) throws {
-    try Disk.remove(layout.shards + "/" + path)
-    try write("evicted") { database in
-      try database.execute(
-        sql: "UPDATE shard SET state = 'evicted', path = NULL, changed_at = ? WHERE id = ? AND state = 'evicting'",
-        arguments: [Timestamp.now(), shardID])
+  /// The shards that need bytes of a digest, by number.
+  package func shards(holding digest: ContentDigest) throws -> [Shard] {
+    try read {
+      try Shard.fetchAll(
+        $0, sql: Shard.select + " WHERE h.state = 'present' AND r.sha256 = ? ORDER BY h.id", arguments: [digest.hex])
     }
   }
 

@@ -11,7 +11,7 @@ package struct VouchedFile: Sendable {
   /// What it is.
   package enum Kind: Sendable, Equatable {
     case shard(id: Int64)
-    case artifact(ArtifactKind)
+    case artifact(StoredKind)
     /// The name that people use for an output shard.
     case outputName(versionID: Int64, ordinal: Int)
     case lockFile(versionID: Int64)
@@ -147,8 +147,10 @@ extension LakeCatalog {
       result.leftByteCount += file.file.byteCount ?? 0
     }
     result.oldestCheck = next < files.count ? files[next].checkedAt : nil
-    for file in try versionFiles() {
-      guard !LakeCatalog.isWhole(file, besides: layout), let problem = LakeCatalog.problem(with: file) else { continue }
+    for (file, artifact) in try versionFiles() {
+      // A name of an artifact, which has been read already.
+      if let artifact, FileIdentity.isSame(file.path, artifact) { continue }
+      guard let problem = LakeCatalog.problem(with: file) else { continue }
       result.damages.append(Damage(file: file, problem: problem))
     }
     if let event = try firstBrokenEvent() {
@@ -167,14 +169,15 @@ extension LakeCatalog {
       try Row.fetchAll(
         database,
         sql: """
-          SELECT h.id AS shard_id, 'shard' AS kind, h.path, s.name || '/' || h.name AS name, r.sha256, r.byte_count,
-            coalesce(h.verified_at, r.observed_at) AS checked_at
+          SELECT min(h.id) AS shard_id, b.kind, b.path, s.name || '/' || h.name AS name, b.sha256, b.byte_count,
+            coalesce(b.verified_at, b.created_at) AS checked_at
           FROM shard h JOIN source s ON s.id = h.source_id
           JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
-          WHERE h.state = 'present'
+          JOIN stored_bytes b ON b.sha256 = r.sha256 AND b.place = 'shards'
+          WHERE h.state = 'present' GROUP BY b.sha256
           UNION ALL
           SELECT NULL, kind, path, substr(sha256, 1, 12), sha256, byte_count, coalesce(verified_at, created_at)
-          FROM artifact WHERE state = 'present'
+          FROM stored_bytes WHERE state = 'present' AND place = 'artifacts'
           ORDER BY checked_at, path
           """
       ).map { row in
@@ -192,42 +195,39 @@ extension LakeCatalog {
     }
   }
 
-  /// Names and lock files of the sealed versions whose outputs are here.
-  private func versionFiles() throws -> [VouchedFile] {
+  /// Names and lock files of the sealed versions whose outputs are here; names
+  /// with the artifact that they are of, absolute.
+  private func versionFiles() throws -> [(file: VouchedFile, artifact: String?)] {
     let layout = layout
     return try read { database in
       let names = try Row.fetchAll(
         database,
         sql: """
-          SELECT v.id, v.name, v.number, o.ordinal, o.sha256, o.byte_count FROM output_shard o
+          SELECT v.id, v.name, v.number, o.ordinal, o.sha256, o.byte_count, b.path FROM output_shard o
           JOIN index_version v ON v.id = o.version_id AND v.state = 'sealed'
+          JOIN stored_bytes b ON b.sha256 = o.sha256 AND b.place = 'artifacts'
           ORDER BY v.name, v.number, o.ordinal
           """
-      ).map { row in
+      ).map { row -> (file: VouchedFile, artifact: String?) in
         let version = VersionName(name: row["name"], number: row["number"])
-        return VouchedFile(
+        let file = VouchedFile(
           kind: .outputName(versionID: row["id"], ordinal: row["ordinal"]),
           path: layout.outputPath(version, ordinal: row["ordinal"]), name: "\(version)",
           digest: try row.requiredDigest("sha256"), byteCount: row["byte_count"])
+        return (file, layout.path(row["path"], in: .artifacts))
       }
       let locks = try IndexVersion.fetchAll(
         database, sql: "SELECT * FROM index_version WHERE state = 'sealed' ORDER BY name, number"
-      ).compactMap { version in
+      ).compactMap { version -> (file: VouchedFile, artifact: String?)? in
         version.versionDigest.map {
-          VouchedFile(
+          let file = VouchedFile(
             kind: .lockFile(versionID: version.id), path: layout.lockFilePath(version.name), name: "\(version.name)",
             digest: $0, byteCount: nil)
+          return (file, nil)
         }
       }
       return names + locks
     }
-  }
-
-  /// Whether a name leads to the artifact, which has been read already.
-  private static func isWhole(_ file: VouchedFile, besides layout: LakeLayout) -> Bool {
-    guard case .outputName = file.kind else { return false }
-    let artifact = layout.artifacts + "/" + LakeLayout.artifactPath(kind: .outputShard, digest: file.digest)
-    return FileIdentity.isSame(file.path, artifact)
   }
 
   /// What is wrong with a file; nil when it is what it should be.
@@ -246,16 +246,12 @@ extension LakeCatalog {
 
   private func markVerified(_ files: inout [VouchedFile]) throws {
     guard !files.isEmpty else { return }
-    let now = Timestamp.now()
     let verified = files
     try write("verified") { database in
       for file in verified {
         switch file.kind {
-        case .shard(let id):
-          try database.execute(sql: "UPDATE shard SET verified_at = ? WHERE id = ?", arguments: [now, id])
-        case .artifact:
-          try database.execute(
-            sql: "UPDATE artifact SET verified_at = ? WHERE sha256 = ?", arguments: [now, file.digest.hex])
+        case .shard: try LakeCatalog.markVerified(file.digest, in: .shards, database)
+        case .artifact: try LakeCatalog.markVerified(file.digest, in: .artifacts, database)
         case .outputName, .lockFile, .history: break
         }
       }
@@ -267,9 +263,9 @@ extension LakeCatalog {
 
   /// Brings a damaged file back where the lake can, or stops counting on it.
   ///
-  /// A shard is evicted, so that the next `sync` or `build` fetches it; a
-  /// segment or nearest images are given up, so that they are made again; an
-  /// output gets its bytes back from its other name, a name from the output.
+  /// The shards with these bytes are evicted, so that the next `sync` or `build`
+  /// fetches them; what can be made again is given up; an output gets its bytes
+  /// back from its other name, a name from the output.
   ///
   /// - Parameter damage: What ``verify(_:isCancelled:report:)`` found.
   /// - Returns: What became of it.
@@ -277,12 +273,10 @@ extension LakeCatalog {
   package func repair(_ damage: Damage) throws -> RepairOutcome {
     let file = damage.file
     switch file.kind {
-    case .shard(let id):
-      let shard = try shard(id: id)
-      guard shard.state == .present else { return .givenUp }
-      try evict(shard, because: "damaged: \(damage.message)")
+    case .shard:
+      for shard in try shards(holding: file.digest) { try evict(shard, because: "damaged: \(damage.message)") }
       return .givenUp
-    case .artifact(.segment), .artifact(.nearestImages):
+    case .artifact(let kind) where kind.canBeMadeAgain:
       try giveUp(file, damage)
       return .givenUp
     case .artifact(.outputShard):
@@ -295,7 +289,7 @@ extension LakeCatalog {
       }
       return .lost
     case .outputName:
-      let artifact = path(of: .outputShard, file.digest)
+      let artifact = try path(of: .outputShard, file.digest)
       guard Disk.size(of: artifact) == file.byteCount, try Disk.digest(of: artifact) == file.digest else {
         return .lost
       }
@@ -303,7 +297,7 @@ extension LakeCatalog {
       try relink(artifact, to: file.path)
       try recordRepair(damage, .restored)
       return .restored
-    case .artifact(.trainedIndex), .lockFile, .history: return .lost
+    case .artifact, .lockFile, .history: return .lost
     }
   }
 
@@ -330,8 +324,8 @@ extension LakeCatalog {
       return try GarbageItem.fetchOne(
         database,
         sql: """
-          SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM artifact
-          WHERE sha256 = ? AND state = 'deleting'
+          SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM stored_bytes
+          WHERE sha256 = ? AND place = 'artifacts' AND state = 'deleting'
           """, arguments: [file.digest.hex])
     }
     if let item { try finishDeletion(item) }

@@ -1,4 +1,4 @@
-// The totals that triggers keep (migration 3) against what there is to count:
+// The totals that triggers keep against what there is to count:
 // the definition of each, a comparison, and a new count.
 
 internal import GRDB
@@ -6,16 +6,36 @@ internal import GRDB
 /// A table of totals and the query that counts the same.
 package struct TotalsTable: Sendable {
   package let name: String
-  /// Gives every row that the table must have, its columns in order.
+  /// Columns that say what a row is about.
+  package let keys: [String]
+  /// Columns that are counted.
+  package let counts: [String]
+  /// Gives every row that the table must have: keys, then counts.
   package let truth: String
 
-  /// Statements that count again what the table holds.
-  package var recount: [String] { ["DELETE FROM \(name)", "INSERT INTO \(name) \(truth)"] }
+  /// Statements that count again what the table holds; rows are corrected and
+  /// those that are missing made, for the schema lets none go.
+  package var recount: [String] {
+    let columns = (keys + counts).joined(separator: ", ")
+    let isSame = keys.map { "\(name).\($0) = truth.\($0)" }.joined(separator: " AND ")
+    let truth = "truth (\(columns)) AS MATERIALIZED (\(truth))"
+    return [
+      """
+      WITH \(truth) INSERT INTO \(name) (\(columns)) SELECT * FROM truth
+      WHERE NOT EXISTS (SELECT 1 FROM \(name) WHERE \(isSame))
+      """,
+      """
+      WITH \(truth) UPDATE \(name) SET \(counts.map { "\($0) = truth.\($0)" }.joined(separator: ", "))
+      FROM truth WHERE \(isSame)
+      """,
+    ]
+  }
 
   /// Every table of totals.
   package static let all: [TotalsTable] = [
     TotalsTable(
-      name: "shard_total",
+      name: "shard_total", keys: ["source_id", "state"],
+      counts: ["shard_count", "row_count", "byte_count", "known_byte_count", "reserved_byte_count"],
       truth: """
         SELECT s.id, x.column1, coalesce(c.shards, 0), coalesce(c.rows, 0), coalesce(c.bytes, 0), coalesce(c.known, 0),
           coalesce(c.reserved, 0)
@@ -30,7 +50,11 @@ package struct TotalsTable: Sendable {
         ) c ON c.source_id = s.id AND c.state = x.column1
         """),
     TotalsTable(
-      name: "version_total",
+      name: "version_total", keys: ["version_id"],
+      counts: [
+        "input_count", "hole_count", "row_count", "planned_output_count", "encoded_count", "encoded_row_count",
+        "output_count", "output_row_count", "output_byte_count",
+      ],
       truth: """
         SELECT v.id, coalesce(c.inputs, 0), coalesce(c.holes, 0), coalesce(c.rows, 0), coalesce(c.outputs, 0),
           coalesce(c.encoded, 0), coalesce(c.encoded_rows, 0), coalesce(d.outputs, 0), coalesce(d.rows, 0),
@@ -53,11 +77,11 @@ package struct TotalsTable: Sendable {
           FROM output_shard GROUP BY version_id) d ON d.version_id = v.id
         """),
     TotalsTable(
-      name: "artifact_total",
+      name: "stored_total", keys: ["kind"], counts: ["file_count", "byte_count"],
       truth: """
-        SELECT x.column1, count(a.sha256), coalesce(sum(a.byte_count), 0)
-        FROM (VALUES ('trained-index'), ('nearest-images'), ('segment'), ('output-shard')) x
-        LEFT JOIN artifact a ON a.kind = x.column1 AND a.state <> 'deleted' GROUP BY x.column1
+        SELECT p.name, coalesce(c.files, 0), coalesce(c.bytes, 0) FROM purpose p LEFT JOIN
+          (SELECT kind, count(*) AS files, sum(byte_count) AS bytes FROM stored_bytes WHERE state <> 'deleted'
+            GROUP BY kind) c ON c.kind = p.name
         """),
   ]
 }
@@ -67,7 +91,7 @@ extension LakeCatalog {
   ///
   /// - Returns: Their names; none in a catalog that only its triggers changed.
   /// - Throws: ``TarnError``.
-  /// - Complexity: Counts every shard, input, output and artifact.
+  /// - Complexity: Counts every shard, input, output and file.
   package func wrongTotals() throws -> [String] {
     try read { database in
       try TotalsTable.all.filter { table in

@@ -35,7 +35,7 @@ package struct GarbageOptions: Sendable {
 
 /// An artifact that nothing needs.
 package struct GarbageItem: Sendable {
-  package let kind: ArtifactKind
+  package let kind: StoredKind
   package let digest: ContentDigest
   package let byteCount: Int
   /// File below the artifacts directory.
@@ -87,8 +87,8 @@ extension LakeCatalog {
         try GarbageItem.fetchAll(
           database,
           sql: """
-            SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM artifact
-            WHERE state = 'deleting' ORDER BY sha256
+            SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM stored_bytes
+            WHERE state = 'deleting' AND place = 'artifacts' ORDER BY sha256
             """)
       )
     }
@@ -152,33 +152,31 @@ extension LakeCatalog {
           """)
     }
     guard isUnfinished != true else { return [] }
-    return LakeCatalog.files(below: layout.artifactScratch).compactMap { file in
-      let path = layout.artifactScratch + "/" + file.path
-      let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-      guard let written = attributes?[.modificationDate] as? Date, Timestamp.text(written) <= cutoff else { return nil }
-      return UnknownFile(path: path, byteCount: file.byteCount)
-    }
+    return workFiles(until: cutoff)
   }
 
   /// The row's half of a removal: the schema refuses it for bytes in use.
   static func startDeletion(of digest: ContentDigest, _ database: Database) throws {
     try database.execute(
-      sql: "UPDATE artifact SET state = 'deleting', deleting_at = ? WHERE sha256 = ? AND state = 'present'",
-      arguments: [Timestamp.now(), digest.hex])
+      sql: """
+        UPDATE stored_bytes SET state = 'deleting', deleting_at = ?
+        WHERE sha256 = ? AND place = 'artifacts' AND state = 'present'
+        """, arguments: [Timestamp.now(), digest.hex])
   }
 
   /// The bytes' half: every name of the file goes, durably, before the row says
   /// that it is gone.
   func finishDeletion(_ item: GarbageItem) throws {
     let names = try names(ofOutput: item.digest)
-    for path in names + [layout.artifacts + "/" + item.path] {
+    for path in names + [layout.path(item.path, in: .artifacts)] {
       try Disk.remove(path)
       let directory = (path as NSString).deletingLastPathComponent
       if FileManager.default.fileExists(atPath: directory) { try Disk.syncDirectory(directory) }
     }
     try write("deleted") { database in
       try database.execute(
-        sql: "UPDATE artifact SET state = 'deleted' WHERE sha256 = ? AND state = 'deleting'",
+        sql:
+          "UPDATE stored_bytes SET state = 'deleted' WHERE sha256 = ? AND place = 'artifacts' AND state = 'deleting'",
         arguments: [item.digest.hex])
     }
   }
@@ -194,8 +192,7 @@ extension LakeCatalog {
   package func unknownFiles() throws -> [UnknownFile] {
     let (artifacts, shards, parts) = try read { database in
       (
-        Set(try String.fetchAll(database, sql: "SELECT path FROM artifact WHERE state <> 'deleted'")),
-        Set(try String.fetchAll(database, sql: "SELECT path FROM shard WHERE path IS NOT NULL")),
+        try LakeCatalog.storedPaths(in: .artifacts, database), try LakeCatalog.storedPaths(in: .shards, database),
         Set(
           try String.fetchAll(
             database, sql: "SELECT s.name || '/' || h.name FROM shard h JOIN source s ON s.id = h.source_id"))
@@ -209,12 +206,12 @@ extension LakeCatalog {
       !$0.path.hasPrefix(".work/") && !artifacts.contains($0.path)
     }
     let inShards = LakeCatalog.files(below: layout.shards).filter { !shards.contains($0.path) && !isPart($0.path) }
-    return inArtifacts.map { UnknownFile(path: layout.artifacts + "/" + $0.path, byteCount: $0.byteCount) }
-      + inShards.map { UnknownFile(path: layout.shards + "/" + $0.path, byteCount: $0.byteCount) }
+    return inArtifacts.map { UnknownFile(path: layout.path($0.path, in: .artifacts), byteCount: $0.byteCount) }
+      + inShards.map { UnknownFile(path: layout.path($0.path, in: .shards), byteCount: $0.byteCount) }
   }
 
   /// Everything below a directory but directories, by relative path, sorted.
-  private static func files(below directory: String) -> [(path: String, byteCount: Int)] {
+  static func files(below directory: String) -> [(path: String, byteCount: Int)] {
     guard let walk = FileManager.default.enumerator(atPath: directory) else { return [] }
     var found: [(path: String, byteCount: Int)] = []
     while let path = walk.nextObject() as? String {

@@ -33,20 +33,7 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case rebuilt
 }
 
-/// A row of `event`.
-package struct Event: Sendable, Equatable {
-  /// Place in the history, from 1.
-  package let number: Int
-  package let at: String
-  package let actor: String
-  package let verb: String
-  package let subject: String
-  /// Canonical JSON.
-  package let detail: String
-  /// Hash of the event before; 64 zeros for the first.
-  package let previous: String
-  package let hash: String
-
+extension Event {
   /// What the hash must be: the SHA-256 of the other columns, each followed by
   /// a line feed.
   ///
@@ -61,19 +48,6 @@ package struct Event: Sendable, Equatable {
   fileprivate var expectedHash: ContentDigest {
     Event.hash(
       number: number, at: at, actor: actor, verb: verb, subject: subject, detail: detail, previous: previous)
-  }
-}
-
-extension Event: FetchableRecord {
-  init(row: Row) {
-    number = row["seq"]
-    at = row["at"]
-    actor = row["actor"]
-    verb = row["verb"]
-    subject = row["subject"]
-    detail = row["detail"]
-    previous = row["prev"]
-    hash = row["hash"]
   }
 }
 
@@ -107,9 +81,10 @@ extension LakeCatalog {
     let text = JSONValue.object(detail).text
     let hash = Event.hash(
       number: number, at: at, actor: actor, verb: verb.rawValue, subject: subject, detail: text, previous: previous)
-    let insert = try database.cachedStatement(
-      sql: "INSERT INTO event (seq, at, actor, verb, subject, detail, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-    try insert.execute(arguments: [number, at, actor, verb.rawValue, subject, text, previous, hash.hex])
+    let event = Event(
+      number: number, at: at, actor: actor, verb: verb.rawValue, subject: subject, detail: text, previous: previous,
+      hash: hash.hex)
+    try event.insert(database)
   }
 
   /// The history, oldest first.
@@ -162,16 +137,15 @@ extension LakeCatalog {
       let gone = try Int.fetchOne(
         database,
         sql: """
-          SELECT count(*) FROM output_shard o JOIN artifact a ON a.sha256 = o.sha256
-          WHERE o.version_id = ? AND a.state <> 'present'
+          SELECT count(*) FROM output_shard o
+          JOIN stored_bytes b ON b.sha256 = o.sha256 AND b.place = 'artifacts' AND b.state <> 'present'
+          WHERE o.version_id = ?
           """, arguments: [version.id])
       guard gone == 0 else {
         throw TarnError(
           .inputsMissing, "\(gone ?? 0) outputs of \(name) are gone from the lake", hint: "build it again")
       }
-      try database.execute(
-        sql: "INSERT INTO pin (version_id, reason, created_at) VALUES (?, ?, ?)",
-        arguments: [version.id, reason, Timestamp.now()])
+      try PinRow.insert(of: version.id, reason: reason, database)
       try LakeCatalog.record(.pin, "\(name)", ["reason": .string(reason)], database)
       return true
     }

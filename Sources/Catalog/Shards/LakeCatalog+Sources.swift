@@ -90,36 +90,20 @@ extension LakeCatalog {
           .conflict, "there is a source named \(definition.name) already",
           hint: "choose another name; `tarn source show \(definition.name)` describes the one there is")
       }
-      try database.execute(
-        sql: "INSERT INTO source (name, modality, dimension, dtype, created_at) VALUES (?, ?, ?, ?, ?)",
-        arguments: [
-          definition.name, definition.modality.rawValue, definition.dimension, definition.elementType.rawValue, now,
-        ])
-      let sourceID = database.lastInsertedRowID
-      var mirrorIDs: [Int64] = []
-      for (priority, template) in definition.mirrors.enumerated() {
-        try database.execute(
-          sql: "INSERT INTO mirror (source_id, priority, template, provenance, created_at) VALUES (?, ?, ?, ?, ?)",
-          arguments: [
-            sourceID, priority, template, definition.reconstructed.contains(priority) ? "reconstructed" : "original",
-            now,
-          ])
-        mirrorIDs.append(database.lastInsertedRowID)
+      let source = try Source.insert(
+        name: definition.name, modality: definition.modality, dimension: definition.dimension,
+        elementType: definition.elementType, at: now, database)
+      let mirrorIDs = try definition.mirrors.enumerated().map { priority, template in
+        try MirrorRow.insert(
+          of: source.id, priority: priority, template: template,
+          isReconstructed: definition.reconstructed.contains(priority), at: now, database)
       }
-      let addShard = try database.makeStatement(
-        sql: """
-          INSERT INTO shard (source_id, ordinal, name, expected_byte_count, expected_sha256, changed_at)
-          VALUES (?, ?, ?, ?, ?, ?)
-          """)
-      let addLocation = try database.makeStatement(
-        sql: "INSERT INTO shard_location (shard_id, mirror_id, url) VALUES (?, ?, ?)")
       for (ordinal, shard) in definition.shards.enumerated() {
-        try addShard.execute(arguments: [
-          sourceID, ordinal, shard.name, shard.expectedByteCount, shard.expectedDigest?.hex, now,
-        ])
-        let shardID = database.lastInsertedRowID
+        let shardID = try Shard.insert(
+          of: source.id, ordinal: ordinal, name: shard.name, expectedByteCount: shard.expectedByteCount,
+          expectedDigest: shard.expectedDigest, at: now, database)
         for (mirrorID, url) in zip(mirrorIDs, shard.urls) {
-          try addLocation.execute(arguments: [shardID, mirrorID, url])
+          try ShardLocation.insert(of: shardID, on: mirrorID, url: url, database)
         }
       }
       try LakeCatalog.record(
@@ -128,9 +112,7 @@ extension LakeCatalog {
           "shards": .count(definition.shards.count), "dimension": .count(definition.dimension),
           "dtype": .string(definition.elementType.rawValue), "mirrors": .array(definition.mirrors.map { .string($0) }),
         ], database)
-      return Source(
-        id: sourceID, name: definition.name, modality: definition.modality, dimension: definition.dimension,
-        elementType: definition.elementType)
+      return source
     }
   }
 

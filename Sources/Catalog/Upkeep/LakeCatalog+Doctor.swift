@@ -171,10 +171,19 @@ package struct LakeExamination {
             SELECT s.name AS source, h.name AS shard FROM source s CROSS JOIN shard h
             WHERE h.source_id = s.id AND h.state = 'evicting'
             """
-        ).map { "\($0["source"] as String)/\($0["shard"] as String) is half evicted" },
-        try Row.fetchAll(database, sql: "SELECT kind, path FROM artifact WHERE state = 'deleting' ORDER BY path").map {
-          "the \($0["kind"] as String) \($0["path"] as String) is half removed"
-        },
+        ).map { "\($0["source"] as String)/\($0["shard"] as String) is half evicted" }
+          + String.fetchAll(
+            database,
+            sql: """
+              SELECT b.path FROM stored_bytes b WHERE b.state = 'deleting' AND b.kind = 'shard' AND NOT EXISTS
+                (SELECT 1 FROM shard_revision r JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision
+                  WHERE r.sha256 = b.sha256 AND h.state = 'evicting')
+              """
+          ).map { "\($0), which no shard needs, is half removed" },
+        try Row.fetchAll(
+          database,
+          sql: "SELECT kind, path FROM stored_bytes WHERE state = 'deleting' AND place = 'artifacts' ORDER BY path"
+        ).map { "the \($0["kind"] as String) \($0["path"] as String) is half removed" },
         try String.fetchAll(
           database,
           sql: """

@@ -36,9 +36,6 @@ package enum ShardState: String, EntityState {
     case .evicting: [.evicted]
     }
   }
-
-  /// Whether the catalog vouches for bytes on disk.
-  package var hasBytes: Bool { self == .present || self == .evicting }
 }
 
 /// What a mirror was last seen to have of one shard.
@@ -53,13 +50,13 @@ package enum TransferOutcome: String, Sendable, CaseIterable {
   case complete, unchanged, absent, failed, interrupted
 }
 
-/// The state of an artifact's bytes.
+/// The state of stored bytes.
 ///
 /// The row is never deleted.
-package enum ArtifactState: String, EntityState {
+package enum StoredState: String, EntityState {
   case present, deleting, deleted
 
-  package var successors: Set<ArtifactState> {
+  package var successors: Set<StoredState> {
     switch self {
     case .present: [.deleting]
     case .deleting: [.deleted, .present]
@@ -93,28 +90,59 @@ package enum VersionState: String, EntityState {
   }
 }
 
-/// What an artifact is.
-package enum ArtifactKind: String, Sendable, CaseIterable {
+/// A directory of a lake that holds bytes the catalog vouches for.
+package enum Place: String, Sendable, CaseIterable {
+  case shards, artifacts
+}
+
+/// What stored bytes are for.
+///
+/// A file keeps the kind that it was stored for first; the same bytes may serve
+/// others too.
+package enum StoredKind: String, Sendable, CaseIterable {
+  case shard
   case trainedIndex = "trained-index"
+  /// The nearest image of each caption of a training.
   case nearestImages = "nearest-images"
+  /// The nearest images that label the captions of a router.
+  case routerLabels = "router-labels"
+  /// The exact neighbours that an evaluation measures against.
+  case evaluationTruth = "evaluation-truth"
   case segment
   case outputShard = "output-shard"
 
-  /// Directory below the artifacts directory.
+  /// Where such bytes are.
+  package var place: Place { self == .shard ? .shards : .artifacts }
+
+  /// Whether the lake makes them again when they are needed.
+  package var canBeMadeAgain: Bool {
+    switch self {
+    case .segment, .nearestImages, .routerLabels, .evaluationTruth: true
+    case .shard, .trainedIndex, .outputShard: false
+    }
+  }
+
+  /// Directory of new files below the artifacts directory.
   package var directory: String {
     switch self {
+    case .shard: preconditionFailure("shards are named by their source")
     case .trainedIndex: "trained"
     case .nearestImages: "nearest"
+    case .routerLabels: "labels"
+    case .evaluationTruth: "truth"
     case .segment: "segments"
     case .outputShard: "outputs"
     }
   }
 
-  /// Extension of its files.
+  /// Extension of new files.
   package var fileExtension: String {
     switch self {
+    case .shard: preconditionFailure("shards are named by their source")
     case .trainedIndex, .outputShard: "faiss"
     case .nearestImages: "nearest"
+    case .routerLabels: "labels"
+    case .evaluationTruth: "truth"
     case .segment: "segment"
     }
   }

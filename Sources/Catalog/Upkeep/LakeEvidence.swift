@@ -47,11 +47,20 @@ struct VersionEvidence {
       let sha256: ContentDigest
     }
     let images: [Shard]
+    struct Router: Decodable {
+      let method: String
+      let captions: Int
+      let epochs: Int
+    }
     let captions: [Shard]?
+    /// Nil where the centroids rank the lists.
+    let router: Router?
   }
 
   let name: VersionName
   let lock: LockFile
+  /// The lock file as it was sealed.
+  let lockText: String
   /// The digest of the lock file: the version's.
   let digest: ContentDigest
   let document: VersionExport
@@ -71,7 +80,8 @@ struct VersionEvidence {
     guard let bytes = FileManager.default.contents(atPath: path) else {
       throw TarnError(.inputsMissing, "\(name): it has no lock file")
     }
-    digest = .of(String(decoding: bytes, as: UTF8.self))
+    lockText = String(decoding: bytes, as: UTF8.self)
+    digest = .of(lockText)
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == "tarn-version-1",

@@ -19,10 +19,10 @@ extension LakeCatalog {
     guard let path = input.path, let revision = input.revision else { return false }
     let verifiedAt = try read { database in
       try String.fetchOne(
-        database, sql: "SELECT verified_at FROM shard WHERE id = ? AND path = ? AND current_revision = ?",
-        arguments: [input.shardID, path, revision.number])
+        database, sql: "SELECT verified_at FROM stored_bytes WHERE sha256 = ? AND place = 'shards' AND path = ?",
+        arguments: [revision.digest.hex, path])
     }
-    let file = (layout.shards + "/" + path as NSString).resolvingSymlinksInPath
+    let file = (layout.path(path, in: .shards) as NSString).resolvingSymlinksInPath
     guard let verifiedAt, let facts = try? FileManager.default.attributesOfItem(atPath: file),
       let modified = facts[.modificationDate] as? Date
     else { return false }

@@ -36,11 +36,7 @@ extension LakeCatalog {
       try queue.writeWithoutTransaction { database in
         try database.inTransaction(.immediate) {
           if let value {
-            try database.execute(
-              sql: """
-                INSERT INTO setting (name, value, changed_at) VALUES (?1, ?2, ?3)
-                ON CONFLICT (name) DO UPDATE SET value = ?2, changed_at = ?3
-                """, arguments: [setting.rawValue, value, Timestamp.now()])
+            try setting.insert(value, database)
           } else {
             try database.execute(sql: "DELETE FROM setting WHERE name = ?", arguments: [setting.rawValue])
           }

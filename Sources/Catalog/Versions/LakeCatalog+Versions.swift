@@ -86,19 +86,6 @@ package struct VersionPlan: Sendable {
   }
 }
 
-/// Where a row id of a version comes from.
-package struct RowLocation: Sendable {
-  package let id: Int64
-  package let source: String
-  package let shard: String
-  package let shardOrdinal: Int
-  /// Row in the shard, from 0.
-  package let row: Int
-  package let url: String?
-  package let revision: ShardRevision?
-  package let outputOrdinal: Int
-}
-
 extension LakeCatalog {
   /// Every version, by name and number.
   package func versions() throws -> [IndexVersion] {
@@ -170,26 +157,14 @@ extension LakeCatalog {
       try LakeCatalog.abandon(plan.name, specDigest, at: now, database)
       let last = try Int.fetchOne(
         database, sql: "SELECT max(number) FROM index_version WHERE name = ?", arguments: [plan.name])
-      try database.execute(
-        sql: """
-          INSERT INTO index_version (name, number, state, trained_index_id, source_id, shards_per_output, missing_policy,
-            bad_rows_policy, spec, spec_sha256, environment, created_at) VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?, ?, ?, ?)
-          """,
-        arguments: [
-          plan.name, (last ?? 0) + 1, plan.trained.id, plan.source.id, plan.shardsPerOutput,
-          plan.missingPolicy.rawValue, plan.badRowsPolicy.rawValue, plan.spec, specDigest.hex, plan.environment, now,
-        ])
-      let id = database.lastInsertedRowID
+      let id = try IndexVersion.insert(
+        VersionName(name: plan.name, number: (last ?? 0) + 1), trainedID: plan.trained.id, sourceID: plan.source.id,
+        shardsPerOutput: plan.shardsPerOutput, missing: plan.missingPolicy, badRows: plan.badRowsPolicy,
+        spec: plan.spec, environment: plan.environment, at: now, database)
       for (ordinal, input) in plan.inputs.enumerated() {
-        try database.execute(
-          sql: """
-            INSERT INTO version_input (version_id, ordinal, shard_id, revision, is_hole, output_ordinal, first_id, row_count)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-            """,
-          arguments: [
-            id, ordinal, input.shardID, input.boundRevision?.number, input.isHole, input.outputOrdinal,
-            input.firstID, input.rowCount,
-          ])
+        try VersionInput.insert(
+          of: id, ordinal: ordinal, shardID: input.shardID, revision: input.boundRevision?.number,
+          isHole: input.isHole, output: input.outputOrdinal, firstID: input.firstID, rowCount: input.rowCount, database)
       }
       try database.execute(sql: "UPDATE index_version SET state = 'building' WHERE id = ?", arguments: [id])
       try LakeCatalog.record(
@@ -265,27 +240,44 @@ extension LakeCatalog {
       try SegmentRecord.fetchOne(
         $0,
         sql: """
-          SELECT g.* FROM segment g JOIN artifact a ON a.sha256 = g.sha256 AND a.state = 'present'
+          SELECT g.* FROM segment g
+          JOIN stored_bytes b ON b.sha256 = g.sha256 AND b.place = 'artifacts' AND b.state = 'present'
           WHERE g.trained_sha256 = ? AND g.shard_sha256 = ? AND g.bad_rows_policy = ? AND g.format_version = ?
           """, arguments: [trained.hex, shard.hex, badRows.rawValue, formatVersion])
     }
+  }
+
+  /// The segments of a source's shards under a trained index whose bytes are in
+  /// the lake, asked once for all of them.
+  ///
+  /// - Parameters:
+  ///   - sourceID: Number of the source.
+  ///   - trained: Digest of the trained index.
+  ///   - badRows: What was done about bad rows.
+  ///   - formatVersion: Format of the segments.
+  /// - Returns: By digest of the shard's bytes, whichever revision has them.
+  /// - Throws: ``TarnError``.
+  package func segments(
+    ofSource sourceID: Int64, trained: ContentDigest, badRows: BadRowsPolicy, formatVersion: Int
+  ) throws -> [ContentDigest: StoredSegment] {
+    let found = try read {
+      try StoredSegment.fetchAll(
+        $0,
+        sql: """
+          SELECT g.*, b.byte_count, b.path FROM shard h CROSS JOIN shard_revision r CROSS JOIN segment g
+          JOIN stored_bytes b ON b.sha256 = g.sha256 AND b.place = 'artifacts' AND b.state = 'present'
+          WHERE h.source_id = ? AND r.shard_id = h.id AND g.trained_sha256 = ? AND g.shard_sha256 = r.sha256
+            AND g.bad_rows_policy = ? AND g.format_version = ?
+          """, arguments: [sourceID, trained.hex, badRows.rawValue, formatVersion])
+    }
+    return Dictionary(found.map { ($0.segment.shardDigest, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
   /// Records a segment's file, durable at ``path(of:_:)`` (invariant 1).
   package func recordSegment(_ segment: SegmentRecord, byteCount: Int) throws {
     try write("segment") { database in
       try LakeCatalog.addArtifact(segment.digest, .segment, byteCount: byteCount, database)
-      try database.execute(
-        sql: """
-          INSERT INTO segment (trained_sha256, shard_sha256, bad_rows_policy, format_version, sha256, row_count,
-            bad_row_count, created_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-          WHERE NOT EXISTS (SELECT 1 FROM segment WHERE trained_sha256 = ?1 AND shard_sha256 = ?2
-            AND bad_rows_policy = ?3 AND format_version = ?4)
-          """,
-        arguments: [
-          segment.trainedDigest.hex, segment.shardDigest.hex, segment.badRowsPolicy.rawValue, segment.formatVersion,
-          segment.digest.hex, segment.rowCount, segment.badRowCount, Timestamp.now(),
-        ])
+      try segment.insert(database)
     }
   }
 
@@ -293,15 +285,7 @@ extension LakeCatalog {
   package func recordOutput(_ output: OutputShard, of version: IndexVersion) throws {
     try write("output") { database in
       try LakeCatalog.addArtifact(output.digest, .outputShard, byteCount: output.byteCount, database)
-      try database.execute(
-        sql: """
-          INSERT INTO output_shard (version_id, ordinal, sha256, first_input, last_input, first_id, end_id, row_count,
-            byte_count, lists_sha256, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-          """,
-        arguments: [
-          version.id, output.ordinal, output.digest.hex, output.firstInput, output.lastInput, output.firstID,
-          output.endID, output.rowCount, output.byteCount, output.listsDigest.hex, Timestamp.now(),
-        ])
+      try output.insert(of: version.id, at: Timestamp.now(), database)
       try LakeCatalog.record(
         .output, "\(version.name)",
         [
@@ -315,44 +299,19 @@ extension LakeCatalog {
   ///
   /// - Parameters:
   ///   - version: A version that is building, with every output recorded.
-  ///   - digest: Digest of the lock file, durable beside the outputs.
+  ///   - lock: Text of the lock file, durable beside the outputs; its digest is
+  ///     the version's, and it is kept as it is.
   /// - Throws: ``TarnError`` `.database` when an input or output is missing.
-  package func seal(_ version: IndexVersion, digest: ContentDigest) throws {
+  package func seal(_ version: IndexVersion, lock: String) throws {
+    let digest = ContentDigest.of(lock)
     try write("seal") { database in
       try database.execute(
         sql: """
           UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ? AND state = 'building'
           """, arguments: [digest.hex, Timestamp.now(), version.id])
       guard database.changesCount > 0 else { return }
+      try LockTextRow.insert(lock, of: version.id, database)
       try LakeCatalog.record(.sealed, "\(version.name)", ["sha256": .string(digest.hex)], database)
-    }
-  }
-
-  /// Where a row id comes from.
-  ///
-  /// - Parameters:
-  ///   - id: The row id, as search gives it.
-  ///   - version: The version that was searched.
-  /// - Returns: The shard and row, or nil when no input covers the id.
-  /// - Throws: ``TarnError``.
-  package func locate(_ id: Int64, in version: IndexVersion) throws -> RowLocation? {
-    try read { database in
-      let input = try VersionInput.fetchOne(
-        database,
-        sql: VersionInput.select + " WHERE i.version_id = ? AND i.first_id <= ? ORDER BY i.first_id DESC LIMIT 1",
-        arguments: [version.id, id])
-      guard let input, id < input.firstID + Int64(input.rowCount) else { return nil }
-      let source = try String.fetchOne(
-        database, sql: "SELECT name FROM source WHERE id = ?", arguments: [version.sourceID])
-      let url = try String.fetchOne(
-        database,
-        sql: """
-          SELECT l.url FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
-          WHERE l.shard_id = ? ORDER BY l.mirror_id = ? DESC, m.priority LIMIT 1
-          """, arguments: [input.shardID, input.revision?.mirrorID])
-      return RowLocation(
-        id: id, source: source ?? "", shard: input.shardName, shardOrdinal: input.shardOrdinal,
-        row: Int(id - input.firstID), url: url, revision: input.revision, outputOrdinal: input.outputOrdinal)
     }
   }
 
@@ -369,11 +328,8 @@ extension LakeCatalog {
     of version: IndexVersion, startedAt: String, outcome: ReproductionOutcome, detail: String, environment: String
   ) throws {
     try write("reproduction") { database in
-      try database.execute(
-        sql: """
-          INSERT INTO reproduction (version_id, started_at, ended_at, outcome, detail, environment)
-          VALUES (?, ?, ?, ?, ?, ?)
-          """, arguments: [version.id, startedAt, Timestamp.now(), outcome.rawValue, detail, environment])
+      try ReproductionRow.insert(
+        of: version.id, startedAt: startedAt, outcome: outcome, detail: detail, environment: environment, database)
       try LakeCatalog.record(.reproduction, "\(version.name)", ["outcome": .string(outcome.rawValue)], database)
     }
   }

@@ -17,16 +17,6 @@ extension LakeCatalog {
     }
   }
 
-  /// Keeps the states of a revision that has none yet.
-  static func keepStates(_ states: [UInt8], shardID: Int64, revision: Int, _ database: Database) throws {
-    try database.execute(
-      sql: """
-        INSERT INTO shard_chunks (shard_id, revision, chunk_byte_count, states)
-        SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS
-          (SELECT 1 FROM shard_chunks c WHERE c.shard_id = ?1 AND c.revision = ?2)
-        """, arguments: [shardID, revision, ChunkHasher.chunkByteCount, Data(states)])
-  }
-
   /// What of a damaged shard differs, by its chunks; nil when they are not known
   /// or the file is gone.
   ///
@@ -54,8 +44,7 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func recordMended(_ shard: Shard, chunks: String, byteCount: Int) throws {
     try write("repaired") { database in
-      try database.execute(
-        sql: "UPDATE shard SET verified_at = ? WHERE id = ?", arguments: [Timestamp.now(), shard.id])
+      if let digest = shard.revision?.digest { try LakeCatalog.markVerified(digest, in: .shards, database) }
       try LakeCatalog.record(
         .repaired, "\(shard.sourceName)/\(shard.name)",
         [

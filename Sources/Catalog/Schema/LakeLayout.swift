@@ -42,7 +42,7 @@ package struct LakeLayout: Sendable, Equatable {
   package var artifactScratch: String { artifacts + "/.work" }
   package var versions: String { root + "/versions" }
 
-  /// Where a shard's bytes are, relative to ``shards``.
+  /// Where a shard's bytes go that were never stored before, relative to ``shards``.
   ///
   /// The name carries the digest's start, so that a newer revision never
   /// overwrites bytes the catalog still vouches for.
@@ -58,14 +58,44 @@ package struct LakeLayout: Sendable, Equatable {
     return "\(source)/\(name.deletingPathExtension).\(digest.prefix(16))\(suffix)"
   }
 
+  /// The directory of a place, absolute.
+  package func directory(of place: Place) -> String {
+    switch place {
+    case .shards: shards
+    case .artifacts: artifacts
+    }
+  }
+
+  /// A file of a place, absolute.
+  package func path(_ relative: String, in place: Place) -> String { directory(of: place) + "/" + relative }
+
   /// Where a shard's bytes grow while they arrive, absolute.
   package func partPath(source: String, shard: String) -> String {
     "\(shards)/\(source)/\(shard).part"
   }
 
-  /// Where an artifact is, relative to ``artifacts``.
-  package static func artifactPath(kind: ArtifactKind, digest: ContentDigest) -> String {
+  /// Where an artifact goes that was never stored before, relative to
+  /// ``artifacts``; where it is, ``LakeCatalog/path(of:_:)`` knows.
+  package static func artifactPath(kind: StoredKind, digest: ContentDigest) -> String {
     "\(kind.directory)/\(digest.prefix(2))/\(digest.hex).\(kind.fileExtension)"
+  }
+
+  /// What a path relative to ``artifacts`` says of the file there; nil for a path
+  /// that is no artifact's.
+  package static func artifact(atPath path: String) -> (kind: StoredKind, digest: ContentDigest)? {
+    let parts = path.split(separator: "/")
+    guard parts.count == 3, let digest = ContentDigest(hex: String(parts[2].prefix { $0 != "." })) else { return nil }
+    let kind = StoredKind.allCases.first { $0.place == .artifacts && $0.directory == parts[0] }
+    return kind.flatMap { artifactPath(kind: $0, digest: digest) == path ? ($0, digest) : nil }
+  }
+
+  /// The beginning of a digest in a path that ``shardPath(source:shard:digest:)``
+  /// has made; nil in others.
+  package static func digestPrefix(ofShardPath path: String) -> String? {
+    let name = ((path as NSString).lastPathComponent as NSString)
+    return [name.pathExtension, (name.deletingPathExtension as NSString).pathExtension].first {
+      $0.count == 16 && $0.allSatisfy { $0.isHexDigit && !$0.isUppercase }
+    }
   }
 
   /// The directory of a version's outputs, absolute.

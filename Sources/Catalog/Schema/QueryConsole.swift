@@ -143,7 +143,7 @@ package final class QueryConsole: @unchecked Sendable {
     case SQLITE_INTERRUPT:
       return isOverdue
         ? TarnError(.usage, "the query ran longer than allowed", hint: "narrow it, or raise --timeout")
-        : TarnError(.usage, "the query was interrupted")
+        : TarnError.interrupted
     case SQLITE_AUTH:
       return TarnError(
         .usage, "only SELECT is allowed here (\(message.printable))",

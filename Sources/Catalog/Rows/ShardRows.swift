@@ -1,0 +1,195 @@
+// Rows of `shard`, `shard_location`, `shard_revision`, `shard_chunks` and
+// `transfer`.
+
+package import Base
+internal import Foundation
+internal import GRDB
+
+/// A row of `shard` with its newest revision.
+package struct Shard: Sendable, Identifiable {
+  package let id: Int64
+  package let sourceID: Int64
+  package let sourceName: String
+  package let ordinal: Int
+  package let name: String
+  package let state: ShardState
+  package let expectedByteCount: Int?
+  package let expectedDigest: ContentDigest?
+  /// The newest observed revision; nil before the first fetch.
+  package let revision: ShardRevision?
+  /// File of its bytes below the shards directory, which shards with the same
+  /// bytes share; nil unless the state vouches for them.
+  package let path: String?
+  package let lastError: String?
+  /// The size that every mirror says that was asked; nil if they disagree.
+  package let probedByteCount: Int?
+
+  /// The size it will have as far as anyone knows: the manifest, the bytes
+  /// fetched before, the mirrors.
+  ///
+  /// Only the manifest's is held against what arrives.
+  package var likelyByteCount: Int? { expectedByteCount ?? revision?.byteCount ?? probedByteCount }
+}
+
+extension Shard: FetchableRecord {
+  /// The rows of ``Shard``; append a WHERE and ORDER BY.
+  static let select = """
+    SELECT h.*, s.name AS source_name, r.revision, r.shard_id, r.sha256, r.byte_count, r.row_count, r.etag,
+      r.last_modified, r.mirror_id, b.path,
+      (SELECT CASE WHEN min(l.byte_count) = max(l.byte_count) THEN min(l.byte_count) END
+        FROM shard_location l WHERE l.shard_id = h.id AND l.state = 'present') AS probed_byte_count
+    FROM shard h JOIN source s ON s.id = h.source_id
+    LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+    LEFT JOIN stored_bytes b ON h.state IN ('present', 'evicting') AND b.sha256 = r.sha256 AND b.place = 'shards'
+    """
+
+  init(row: Row) throws {
+    id = row["id"]
+    sourceID = row["source_id"]
+    sourceName = row["source_name"]
+    ordinal = row["ordinal"]
+    name = row["name"]
+    state = try row.named("state")
+    expectedByteCount = row["expected_byte_count"]
+    expectedDigest = try row.digest("expected_sha256")
+    revision = row["current_revision"] == nil ? nil : try ShardRevision(row: row)
+    path = row["path"]
+    lastError = row["last_error"]
+    probedByteCount = row["probed_byte_count"]
+  }
+
+  /// Registers a shard, and gives its number.
+  static func insert(
+    of sourceID: Int64, ordinal: Int, name: String, expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil,
+    at time: String, _ database: Database
+  ) throws -> Int64 {
+    try database.insert(
+      """
+      INSERT INTO shard (source_id, ordinal, name, expected_byte_count, expected_sha256, changed_at)
+      VALUES (?, ?, ?, ?, ?, ?)
+      """, [sourceID, ordinal, name, expectedByteCount, expectedDigest?.hex, time])
+  }
+}
+
+/// A row of `shard_location` joined to its mirror, in order of priority.
+package struct ShardLocation: Sendable {
+  package let mirrorID: Int64
+  package let url: String
+  package let state: LocationState
+  /// Whether it is asked only after the others for now: it was found to lack
+  /// the shard, or to serve something else, within the last day.
+  package let isAskedLast: Bool
+}
+
+extension ShardLocation: FetchableRecord {
+  init(row: Row) throws {
+    mirrorID = row["mirror_id"]
+    url = row["url"]
+    state = try row.named("state")
+    isAskedLast = row["is_asked_last"]
+  }
+
+  /// Says where a shard would be on a mirror.
+  static func insert(of shardID: Int64, on mirrorID: Int64, url: String, _ database: Database) throws {
+    try database.run(
+      "INSERT INTO shard_location (shard_id, mirror_id, url) VALUES (?, ?, ?)", [shardID, mirrorID, url])
+  }
+}
+
+/// A row of `shard_revision`.
+package struct ShardRevision: Sendable, Hashable {
+  package let shardID: Int64
+  package let number: Int
+  package let digest: ContentDigest
+  package let byteCount: Int
+  package let rowCount: Int
+  package let etag: String?
+  package let lastModified: String?
+  package let mirrorID: Int64?
+}
+
+extension ShardRevision: FetchableRecord {
+  init(row: Row) throws {
+    shardID = row["shard_id"]
+    number = row["revision"]
+    digest = try row.requiredDigest("sha256")
+    byteCount = row["byte_count"]
+    rowCount = row["row_count"]
+    etag = row["etag"]
+    lastModified = row["last_modified"]
+    mirrorID = row["mirror_id"]
+  }
+
+  /// Records bytes that a shard was seen to have.
+  func insert(trust: Trust, at time: String, _ database: Database) throws {
+    try database.run(
+      """
+      INSERT INTO shard_revision (shard_id, revision, sha256, byte_count, row_count, trust, mirror_id, etag,
+        last_modified, observed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      """,
+      [shardID, number, digest.hex, byteCount, rowCount, trust.rawValue, mirrorID, etag, lastModified, time])
+  }
+}
+
+/// A row of `shard_chunks`.
+enum ShardChunksRow {
+  /// Keeps the states of a revision that has none yet.
+  static func insert(_ states: [UInt8], shardID: Int64, revision: Int, _ database: Database) throws {
+    try database.run(
+      """
+      INSERT INTO shard_chunks (shard_id, revision, chunk_byte_count, states)
+      SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS
+        (SELECT 1 FROM shard_chunks c WHERE c.shard_id = ?1 AND c.revision = ?2)
+      """, [shardID, revision, ChunkHasher.chunkByteCount, Data(states)])
+  }
+}
+
+/// One attempt to fetch a shard, as it ended: a row of `transfer`, and what it
+/// says of the mirror.
+package struct TransferRecord: Sendable {
+  package let shardID: Int64
+  package let mirrorID: Int64?
+  package let url: String
+  package let startedAt: String
+  package let endedAt: String
+  package let resumedFrom: Int
+  package let receivedByteCount: Int
+  package let httpStatus: Int?
+  package let outcome: TransferOutcome
+  package let error: String?
+  /// What the mirror was seen to have; nil when the attempt says nothing of that.
+  package let seen: LocationState?
+  /// The shard's size there, if that was learnt.
+  package let seenByteCount: Int?
+
+  package init(
+    shardID: Int64, mirrorID: Int64?, url: String, startedAt: String, endedAt: String, resumedFrom: Int,
+    receivedByteCount: Int, httpStatus: Int?, outcome: TransferOutcome, error: String?, seen: LocationState?,
+    seenByteCount: Int? = nil
+  ) {
+    self.shardID = shardID
+    self.mirrorID = mirrorID
+    self.url = url
+    self.startedAt = startedAt
+    self.endedAt = endedAt
+    self.resumedFrom = resumedFrom
+    self.receivedByteCount = receivedByteCount
+    self.httpStatus = httpStatus
+    self.outcome = outcome
+    self.error = error
+    self.seen = seen
+    self.seenByteCount = seenByteCount
+  }
+
+  /// Keeps the attempt.
+  func insert(_ database: Database) throws {
+    try database.run(
+      """
+      INSERT INTO transfer (shard_id, mirror_id, url, started_at, ended_at, resumed_from, received_byte_count,
+        http_status, outcome, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      """,
+      [
+        shardID, mirrorID, url, startedAt, endedAt, resumedFrom, receivedByteCount, httpStatus, outcome.rawValue, error,
+      ])
+  }
+}

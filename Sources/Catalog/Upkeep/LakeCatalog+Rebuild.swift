@@ -1,0 +1,125 @@
+// `rebuild-catalog`: a catalog made again from the files of a lake that lost its
+// own. It is written beside, through the schema and its guards, and takes the
+// name only when it is whole; a catalog that is good is never replaced.
+
+package import Base
+internal import Foundation
+internal import GRDB
+
+/// What a catalog made again holds.
+package struct RebuildSummary: Sendable {
+  package var sources = 0
+  package var shards = 0
+  /// Shards whose bytes are in the lake.
+  package var present = 0
+  package var revisions = 0
+  package var trainedIndexes = 0
+  package var versions: [VersionName] = []
+  package var outputs = 0
+  /// Whole files below the artifacts directory that no version refers to:
+  /// segments, nearest rows, what revoked and unfinished work left.
+  package var unreferenced = 0
+  package var unreferencedByteCount = 0
+  /// What the files did not say, or said of damage; a line for each.
+  package var remarks: [String] = []
+  /// Where the damaged catalog went; nil when there was none.
+  package var setAside: String?
+
+  /// What no file of a lake tells, said once.
+  package static let unknowable = """
+    not known any more: the history, pins and revocations, evaluations and reproductions, \
+    iterations of trainings, transfers and what mirrors were seen to have, unfinished trainings and builds, sources and \
+    trained indexes of no sealed version; segments and nearest images are made again when they are needed
+    """
+}
+
+extension LakeCatalog {
+  /// Makes the catalog of a lake again from its files.
+  ///
+  /// - Parameters:
+  ///   - root: The lake's directory.
+  ///   - shards: Directory of fetched shards, relative to `root` or absolute.
+  ///   - artifacts: Directory of results, relative to `root` or absolute.
+  ///   - report: Told of each file that is read.
+  /// - Returns: What the new catalog holds.
+  /// - Throws: ``TarnError`` `.conflict` when there is a catalog that is
+  ///   good; `.noLake` when no file tells of a version.
+  package static func rebuild(
+    root: String, shards: String, artifacts: String, report: @escaping (String) throws -> Void = { _ in }
+  ) throws -> RebuildSummary {
+    let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
+    guard FileManager.default.fileExists(atPath: layout.versions) else {
+      throw TarnError(
+        .noLake, "\(layout.root) has no directory 'versions' to make a catalog from", hint: "name the lake with --lake")
+    }
+    let lock = try WriterLock(path: layout.lock, command: "rebuild-catalog")
+    defer { withExtendedLifetime(lock) {} }
+    guard try !isGood(layout.catalog) else {
+      throw TarnError(
+        .conflict, "\(layout.catalog) is whole and stays as it is", hint: "`tarn doctor` and `tarn verify` look closer")
+    }
+    let (found, lost) = VersionEvidence.all(in: layout)
+    guard !found.isEmpty else {
+      throw TarnError(
+        .noLake,
+        "no version in \(layout.versions) says what it was made from"
+          + (lost.first.map { ": \($0.message)" } ?? ""), hint: "restore a backup of the catalog")
+    }
+    let building = layout.catalog + ".rebuilt"
+    for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
+    var summary: RebuildSummary
+    do {
+      let queue = try connect(to: building, readOnly: false, journal: .default)
+      try migrate(queue)
+      summary = try wrapped {
+        try queue.write { database in
+          try LakeRow.insert(shards: shards, artifacts: artifacts, database)
+          var writer = RebuildWriter(database: database, layout: layout, report: report)
+          let summary = try writer.write(found)
+          try database.checkForeignKeys()
+          return summary
+        }
+      }
+      try queue.close()
+    }
+    summary.remarks += lost.map(\.message)
+    try Disk.syncFile(building)
+    summary.setAside = try setAside(layout.catalog)
+    try Disk.moveIntoPlace(building, layout.catalog)
+    // Turns the write-ahead log on, under the name that it is for.
+    try connect(to: layout.catalog, readOnly: false).close()
+    return summary
+  }
+
+  /// Whether a catalog can be used: a lake's, whole, its references right.
+  private static func isGood(_ path: String) throws -> Bool {
+    guard let size = Disk.size(of: path), size > 0 else { return false }
+    do {
+      let queue = try connect(to: path, readOnly: true)
+      return try queue.read { database in
+        guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else { return false }
+        guard try String.fetchAll(database, sql: "PRAGMA quick_check(1)") == ["ok"] else { return false }
+        return try Row.fetchOne(database, sql: "SELECT uuid FROM lake") != nil
+      }
+    } catch let error as DatabaseError
+      where [.SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_ERROR].contains(error.resultCode)
+    {
+      return false
+    } catch let error as TarnError where error.code == .integrity || error.code == .database {
+      return false
+    }
+  }
+
+  /// Gives a damaged catalog and its log other names; nothing is deleted.
+  private static func setAside(_ catalog: String) throws -> String? {
+    let present = ["", "-wal", "-shm"].filter { Disk.size(of: catalog + $0) != nil }
+    guard !present.isEmpty else { return nil }
+    var number = 1
+    while ["", "-wal", "-shm"].contains(where: { Disk.size(of: "\(catalog).damaged-\(number)\($0)") != nil }) {
+      number += 1
+    }
+    let aside = "\(catalog).damaged-\(number)"
+    for suffix in present { try Disk.moveIntoPlace(catalog + suffix, aside + suffix) }
+    return aside
+  }
+}

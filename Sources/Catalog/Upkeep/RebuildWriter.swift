@@ -1,0 +1,267 @@
+// What `rebuild-catalog` writes: sources, revisions, trained indexes and versions
+// as documents and lock files tell of them, and every file whose bytes are what
+// its name says.
+
+internal import Base
+internal import Foundation
+internal import GRDB
+
+/// Writes what files say into an empty catalog, in the order of a lake's life.
+struct RebuildWriter {
+  let database: Database
+  let layout: LakeLayout
+  let report: (String) throws -> Void
+  private var summary = RebuildSummary()
+  private var sources: [String: Source] = [:]
+  private var shardIDs: [String: [String: Int64]] = [:]
+  /// Number of each revision, by shard and digest.
+  private var revisions: [Int64: [ContentDigest: Int]] = [:]
+  private var trainedIDs: [String: Int64] = [:]
+  /// Whole files below the artifacts directory that nothing refers to yet.
+  private var unreferenced: [ContentDigest: Int] = [:]
+
+  init(database: Database, layout: LakeLayout, report: @escaping (String) throws -> Void) {
+    self.database = database
+    self.layout = layout
+    self.report = report
+  }
+
+  mutating func write(_ versions: [VersionEvidence]) throws -> RebuildSummary {
+    for version in versions {
+      for source in version.document.sources { try add(source, of: version) }
+    }
+    try settleShards()
+    try storeArtifacts()
+    for version in versions { try addTrained(version) }
+    for version in versions { try add(version) }
+    summary.unreferenced = unreferenced.count
+    summary.unreferencedByteCount = unreferenced.values.reduce(0, +)
+    try LakeCatalog.record(
+      .rebuilt, "catalog",
+      [
+        "sources": .count(summary.sources), "revisions": .count(summary.revisions),
+        "versions": .array(summary.versions.map { .string("\($0)") }), "remarks": .count(summary.remarks.count),
+      ], database)
+    return summary
+  }
+
+  // MARK: Sources, shards, revisions
+
+  private mutating func add(_ source: VersionExport.Source, of version: VersionEvidence) throws {
+    if sources[source.name] == nil { try register(source, at: version.sealedAt) }
+    let rows = version.rowCounts
+    for shard in source.shards {
+      guard let id = shardIDs[source.name]?[shard.name] else {
+        summary.remarks.append(
+          "\(source.name)/\(shard.name) of \(version.name) is no shard of the source's first document")
+        continue
+      }
+      guard let digest = shard.sha256, let bytes = shard.bytes, let rowCount = rows[digest],
+        revisions[id]?[digest] == nil
+      else { continue }
+      let revision = ShardRevision(
+        shardID: id, number: (revisions[id]?.count ?? 0) + 1, digest: digest, byteCount: bytes, rowCount: rowCount,
+        etag: nil, lastModified: nil, mirrorID: nil)
+      try revision.insert(trust: .firstUse, at: version.sealedAt, database)
+      revisions[id, default: [:]][digest] = revision.number
+      summary.revisions += 1
+    }
+  }
+
+  private mutating func register(_ source: VersionExport.Source, at time: String) throws {
+    try LakeCatalog.validate(name: source.name, of: "source")
+    guard let modality = Modality(rawValue: source.modality), let type = ElementType(rawValue: source.dtype) else {
+      throw TarnError(
+        .schemaNewer, "source \(source.name) has a kind that this tarn does not know", hint: "use a newer tarn")
+    }
+    let added = try Source.insert(
+      name: source.name, modality: modality, dimension: source.dimension, elementType: type, at: time, database)
+    let mirrors = try source.mirrors.enumerated().map { priority, template in
+      try MirrorRow.insert(
+        of: added.id, priority: priority, template: template, isReconstructed: true, at: time, database)
+    }
+    var ids: [String: Int64] = [:]
+    for (ordinal, shard) in source.shards.enumerated() {
+      let id = try Shard.insert(of: added.id, ordinal: ordinal, name: shard.name, at: time, database)
+      ids[shard.name] = id
+      for (mirror, url) in zip(mirrors, shard.urls) {
+        try ShardLocation.insert(of: id, on: mirror, url: url, database)
+      }
+    }
+    sources[source.name] = added
+    shardIDs[source.name] = ids
+    summary.sources += 1
+    summary.shards += source.shards.count
+  }
+
+  /// Says of each observed shard whether its bytes are here, under its own name
+  /// or under that of another shard with the same bytes.
+  private mutating func settleShards() throws {
+    var stored: [ContentDigest: Bool] = [:]
+    let byPrefix = Dictionary(
+      grouping: (FileManager.default.enumerator(atPath: layout.shards)?.compactMap { $0 as? String } ?? []).sorted()
+    ) { path in LakeLayout.digestPrefix(ofShardPath: path) ?? "" }
+    for (source, ids) in shardIDs.sorted(by: { $0.key < $1.key }) {
+      for (name, id) in ids.sorted(by: { $0.value < $1.value }) {
+        guard let known = revisions[id], !known.isEmpty else { continue }
+        let newestFirst = known.sorted { $0.value > $1.value }
+        let here = try newestFirst.first { digest, _ in
+          if let isStored = stored[digest] { return isStored }
+          let own = LakeLayout.shardPath(source: source, shard: name, digest: digest)
+          let paths = [own] + (byPrefix[digest.prefix(16)] ?? []).filter { $0 != own }
+          let isStored = try paths.contains { try store($0, digest) }
+          stored[digest] = isStored
+          return isStored
+        }
+        if let here {
+          try database.run("UPDATE shard SET state = 'present', current_revision = ? WHERE id = ?", [here.value, id])
+          summary.present += 1
+        } else {
+          // Through fetching: what was observed once and is not here is evicted.
+          try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
+          try database.run(
+            "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = ? WHERE id = ?",
+            [newestFirst[0].value, id])
+        }
+      }
+    }
+  }
+
+  /// Takes a file of the shards directory up, if its bytes are these.
+  private mutating func store(_ path: String, _ digest: ContentDigest) throws -> Bool {
+    let whole = layout.path(path, in: .shards)
+    guard let size = Disk.size(of: whole) else { return false }
+    try report(path)
+    guard case .whole = FileEvidence(whole, byteCount: nil, digest: digest) else {
+      summary.remarks.append("\(whole) is damaged and not counted on")
+      return false
+    }
+    try StoredBytes.insert(digest, .shard, byteCount: size, path: path, verifiedAt: Timestamp.now(), database)
+    return true
+  }
+
+  // MARK: Artifacts
+
+  /// Takes up every file below the artifacts directory whose bytes are what its
+  /// name says, whether anything refers to it or not.
+  private mutating func storeArtifacts() throws {
+    let files = FileManager.default.enumerator(atPath: layout.artifacts)?.compactMap { $0 as? String } ?? []
+    for path in files.sorted() {
+      let whole = layout.path(path, in: .artifacts)
+      guard let (kind, digest) = LakeLayout.artifact(atPath: path), let size = Disk.size(of: whole) else { continue }
+      try report(path)
+      guard case .whole = FileEvidence(whole, byteCount: nil, digest: digest) else { continue }
+      try StoredBytes.insert(digest, kind, byteCount: size, path: path, verifiedAt: Timestamp.now(), database)
+      unreferenced[digest] = size
+    }
+  }
+
+  /// Says that something refers to an artifact; one that is not whole is vouched
+  /// for all the same, so that `verify` finds it and repairs it where it can.
+  private mutating func refer(
+    to digest: ContentDigest, _ kind: StoredKind, byteCount: Int?, for what: String
+  ) throws {
+    unreferenced[digest] = nil
+    guard try StoredBytes.find(digest, in: .artifacts, database) == nil else { return }
+    let path = LakeCatalog.newPath(of: kind, digest)
+    let whole = layout.path(path, in: .artifacts)
+    let size = Disk.size(of: whole)
+    summary.remarks.append(
+      "\(what): \(whole) is \(size == nil ? "missing" : "damaged"); `tarn verify --repair` may bring it back")
+    try StoredBytes.insert(digest, kind, byteCount: byteCount ?? size ?? 0, path: path, verifiedAt: nil, database)
+  }
+
+  // MARK: Trained indexes and versions
+
+  private mutating func addTrained(_ version: VersionEvidence) throws {
+    let (document, trained) = (version.document, version.document.trained)
+    guard trainedIDs[trained.name] == nil else { return }
+    try LakeCatalog.validate(name: trained.name, of: "trained index")
+    try refer(to: trained.sha256, .trainedIndex, byteCount: nil, for: "the trained index \(trained.name)")
+    guard let images = sources[trained.images] else { throw unnamed(document) }
+    let captions = try trained.captions.map { name in
+      guard let source = sources[name] else { throw unnamed(document) }
+      return source
+    }
+    let pairs = try Bool.fetchOne(
+      database, sql: "SELECT has_captions FROM training_method WHERE name = ?", arguments: [trained.method])
+    let router = version.training.router.flatMap { router in
+      captions.map {
+        RouterDefinition(
+          method: router.method, captions: $0, captionCount: router.captions,
+          epochs: router.method == "learned" ? router.epochs : 0)
+      }
+    }
+    let definition = TrainingDefinition(
+      name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
+      dimension: images.dimension, iterations: trained.iterations, seed: trained.seed, pairCount: trained.pairs,
+      images: images, captions: pairs == true ? captions : nil, router: router, spec: trained.spec, inputs: [])
+    let id = try TrainedIndexRecord.insert(definition, at: version.sealedAt, database)
+    try addInputs(of: id, "image", version.training.images, from: document, source: trained.images)
+    if let captions, let shards = version.training.captions {
+      try addInputs(of: id, "caption", shards, from: document, source: captions.name)
+    }
+    try database.run(
+      "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?",
+      [trained.sha256.hex, version.sealedAt, id])
+    trainedIDs[trained.name] = id
+    summary.trainedIndexes += 1
+  }
+
+  private func addInputs(
+    of trained: Int64, _ role: String, _ shards: [VersionEvidence.TrainingSpec.Shard], from document: VersionExport,
+    source: String
+  ) throws {
+    // A source may have a shard's bytes twice: each takes the next of its names.
+    var names: [ContentDigest: ArraySlice<String>] = [:]
+    for shard in document.sources.first(where: { $0.name == source })?.shards ?? [] {
+      if let digest = shard.sha256 { names[digest, default: []].append(shard.name) }
+    }
+    for (ordinal, shard) in shards.enumerated() {
+      guard let name = names[shard.sha256]?.popFirst(), let id = shardIDs[source]?[name],
+        let revision = revisions[id]?[shard.sha256]
+      else { throw unnamed(document) }
+      try TrainedInputRow.insert(
+        of: trained, role: role, ordinal: ordinal, shardID: id, revision: revision, database)
+    }
+  }
+
+  private func unnamed(_ document: VersionExport) -> TarnError {
+    TarnError(.integrity, "the document of \(document.version) does not name a shard it was trained on")
+  }
+
+  private mutating func add(_ version: VersionEvidence) throws {
+    let document = version.document
+    guard let missing = MissingPolicy(rawValue: document.missing),
+      let badRows = BadRowsPolicy(rawValue: document.badRows), let trainedID = trainedIDs[document.trained.name],
+      let source = sources[document.source]
+    else { throw TarnError(.schemaNewer, "\(version.name) has a policy that this tarn does not know") }
+    let id = try IndexVersion.insert(
+      version.name, trainedID: trainedID, sourceID: source.id, shardsPerOutput: document.shardsPerOutput,
+      missing: missing, badRows: badRows, spec: document.spec, environment: "{}", at: version.sealedAt, database)
+    for (ordinal, input) in version.lock.inputs.enumerated() {
+      let shard = shardIDs[document.source]?[input.shard]
+      try VersionInput.insert(
+        of: id, ordinal: ordinal, shardID: shard,
+        revision: input.sha256.flatMap { digest in shard.flatMap { revisions[$0]?[digest] } },
+        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows, database)
+    }
+    try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
+    for output in version.lock.outputs {
+      try refer(
+        to: output.sha256, .outputShard, byteCount: output.bytes, for: "\(version.name), output \(output.output)")
+      let inputs = version.lock.inputs.indices.filter { version.lock.inputs[$0].output == output.output }
+      let record = OutputShard(
+        ordinal: output.output, digest: output.sha256, firstInput: inputs.first ?? 0, lastInput: inputs.last ?? 0,
+        firstID: output.firstId, endID: output.endId, rowCount: output.rows, byteCount: output.bytes,
+        listsDigest: output.listsSha256)
+      try record.insert(of: id, at: version.sealedAt, database)
+      summary.outputs += 1
+    }
+    try database.run(
+      "UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ?",
+      [version.digest.hex, version.sealedAt, id])
+    try LockTextRow.insert(version.lockText, of: id, database)
+    summary.versions.append(version.name)
+  }
+}
