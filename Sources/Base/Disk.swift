@@ -106,11 +106,18 @@ package enum Disk {
 
   /// The SHA-256 of a file's bytes, read in order.
   ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - isFromDisk: Whether what memory holds of it is let go first, so that the
+  ///     disk is what answers. Bytes that were not synced, or that a process has
+  ///     mapped, stay.
+  /// - Returns: Its digest.
   /// - Throws: ``TarnError`` `.io` when the file cannot be read.
-  package static func digest(of path: String) throws -> ContentDigest {
+  package static func digest(of path: String, isFromDisk: Bool = false) throws -> ContentDigest {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw systemError("open", path) }
     defer { close(descriptor) }
+    if isFromDisk { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) }
     _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
     var hasher = Sha256()
     var buffer = [UInt8](repeating: 0, count: 1 << 20)

@@ -19,6 +19,19 @@ import Testing
     }
   }
 
+  /// The number of a file format stands in one constant: in a room, a number has one name.
+  @Test func aFormatHasOneNumber() throws {
+    var places: [String: [String]] = [:]
+    for file in try SourceTree.swiftSources() {
+      for constant in file.matches(/\blet (\w*[vV]ersion\w*)(?:\s*:\s*\w+)?\s*=\s*([0-9]+)/) {
+        let room = "\(file.directory(1) ?? "") \(constant.match.2)"
+        places[room, default: []].append("\(constant.match.1) in \(file.path):\(constant.line)")
+      }
+    }
+    #expect(!places.isEmpty, "constants are not seen")
+    for places in places.values { #expect(places.count == 1, "\(places.joined(separator: ", ")) may be one fact") }
+  }
+
   /// Paths below `artifacts/` are spelled in the artifact store and in the catalog,
   /// which keeps them; the layout gives both their directory.
   @Test func onlyTheArtifactStoreBuildsPathsOfArtifacts() throws {

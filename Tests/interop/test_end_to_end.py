@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -213,6 +214,20 @@ class EndToEnd(LakeTest):
         before = lake.files()
         self.assertIn("identical", lake.run("reproduce", "clips@1"))
         self.assertEqual(before, lake.files())
+
+    def test_verify_reads_the_disk_and_not_what_memory_holds_of_it(self) -> None:
+        lake = self.built_lake(self.server.url + "/second")
+        files = [path for name in ("shards", "artifacts") for path in (lake.directory / name).rglob("*")]
+        byte_count = sum(path.stat().st_size for path in files if path.is_file())
+        kind = subprocess.run(
+            ["stat", "--file-system", "--format=%T", lake.directory], capture_output=True, text=True, check=True).stdout
+        if kind.strip() in ("tmpfs", "ramfs"):
+            self.skipTest("the file system is memory")
+        for _ in range(2):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock
+            lake.run("verify")
+            read = (resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock - before) * 512
+            self.assertGreaterEqual(read, byte_count)
 
     def test_after_an_input_changed_the_version_still_names_its_own(self) -> None:
         lake = self.new_lake()

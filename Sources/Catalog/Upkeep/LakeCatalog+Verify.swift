@@ -235,9 +235,9 @@ extension LakeCatalog {
     guard let size = Disk.size(of: file.path) else { return .missing }
     if let expected = file.byteCount, size != expected { return .size(found: size) }
     do {
-      var found = try Disk.digest(of: file.path)
-      // A second reading tells a bad disk from a bad cable.
-      if found != file.digest { found = try Disk.digest(of: file.path) }
+      var found = try Disk.digest(of: file.path, isFromDisk: true)
+      // A second reading, of the disk again, tells a bad disk from a bad cable.
+      if found != file.digest { found = try Disk.digest(of: file.path, isFromDisk: true) }
       return found == file.digest ? nil : .content(found: found)
     } catch {
       return .unreadable("\(error)")

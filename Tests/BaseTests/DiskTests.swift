@@ -1,0 +1,47 @@
+// Whole files on a real file system.
+
+import Base
+import Foundation
+import Glibc
+import Testing
+
+@Suite struct DiskTests {
+  /// Bytes that this thread had to get from a disk so far.
+  private func bytesFromDisk() -> Int {
+    var usage = rusage()
+    // RUSAGE_THREAD, which Glibc's headers show only with _GNU_SOURCE.
+    getrusage(1, &usage)
+    return usage.ru_inblock * 512
+  }
+
+  /// Whether a directory has no disk that it could be read from.
+  private func liesInMemory(_ directory: String) throws -> Bool {
+    var longest = 0
+    var kind: Substring = ""
+    for line in try String(contentsOfFile: "/proc/mounts", encoding: .utf8).split(separator: "\n") {
+      let fields = line.split(separator: " ")
+      guard fields.count > 2 else { continue }
+      let place = fields[1]
+      let isAbove = place == "/" || directory == place || directory.hasPrefix("\(place)/")
+      if isAbove, place.count > longest { (longest, kind) = (place.count, fields[2]) }
+    }
+    return kind == "tmpfs" || kind == "ramfs"
+  }
+
+  @Test func aFileIsReadFromTheDiskAsOftenAsThatIsAsked() throws {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("tarn-test-\(UUID().uuidString)").path
+    try Disk.makeDirectory(directory)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let isInMemory = try liesInMemory(directory)
+    let byteCount = 4 << 20
+    let path = directory + "/file"
+    try Disk.writeAtomically([UInt8](repeating: 7, count: byteCount), to: path)
+    let digest = try Disk.digest(of: path)
+    for isFromDisk in [true, false, true, true] {
+      let before = bytesFromDisk()
+      #expect(try Disk.digest(of: path, isFromDisk: isFromDisk) == digest)
+      let read = bytesFromDisk() - before
+      if !isInMemory { #expect(isFromDisk ? read >= byteCount : read < byteCount, "\(read) bytes of \(byteCount)") }
+    }
+  }
+}
