@@ -140,11 +140,15 @@ extension TrainingIteration: FetchableRecord {
 
 /// A row of `router_epoch`.
 enum RouterEpochRow {
-  /// Keeps an epoch; again changes nothing.
+  /// Keeps an epoch; again, or of a trained index that is ready and made again,
+  /// it changes nothing.
   static func insert(_ epoch: Int, loss: Double, of trainedID: Int64, _ database: Database) throws {
     try database.run(
-      "INSERT INTO router_epoch (trained_index_id, epoch, loss) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-      [trainedID, epoch, loss])
+      """
+      INSERT INTO router_epoch (trained_index_id, epoch, loss) SELECT ?1, ?2, ?3
+      WHERE (SELECT state FROM trained_index WHERE id = ?1) = 'training'
+        AND NOT EXISTS (SELECT 1 FROM router_epoch WHERE trained_index_id = ?1 AND epoch = ?2)
+      """, [trainedID, epoch, loss])
   }
 }
 
