@@ -42,7 +42,7 @@ test-swift: build ## the Swift tests
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
 
-findings: ## whether each finding in Tests/findings.tsv has its test
+findings: deps ## whether each finding in Tests/findings.tsv has its test
 	@python3 -B scripts/findings.py
 
 arm64: ## every C and C++ file compiled for aarch64, and the same bits there

@@ -26,6 +26,12 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
     }
   }
 
+  /// Every format by its extension, as a sentence has it: `.npy, … or .fvecs`.
+  package static var enumeration: String {
+    let names = allCases.map { "." + ($0.reader.extensions.first ?? $0.rawValue) }
+    return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
+  }
+
   /// The format that a file's name says, or `.npy`.
   package init(ofFile path: String) { self = FeatureFormat(extensionOf: path) ?? .npy }
 

@@ -8,8 +8,8 @@ struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "import", abstract: "Adopt shard files that are on disk already, verified and copied.",
     discussion: """
-      A file belongs to the shard of its name. Files may be .npy, .safetensors, .fbin, .fvecs, or .pt/.tensor from torch.save
-      with one tensor; nothing in them is executed.
+      A file belongs to the shard of its name. Files may be \(FeatureFormat.enumeration); of what torch.save wrote they
+      hold one tensor, and nothing in them is executed.
 
       EXAMPLES
         tarn import images /data/img_emb_0000.npy /data/img_emb_0001.npy

@@ -11,9 +11,9 @@ struct Search: ParsableCommand {
       With --output OUT the answer is OUT.ids.npy (int64, [n × k], -1 where there is none) and OUT.scores.npy (float32,
       [n × k]); otherwise a table with the place of each row, or with --json one line for each query.
 
-      Queries are .npy, .safetensors, .fbin or .fvecs files, or .pt/.tensor files of torch.save with one tensor, from which
-      nothing is executed. --rerank F finds F·k rows and keeps the k best by their original features, whose shards must be
-      in the lake.
+      Queries are \(FeatureFormat.enumeration) files; of what torch.save wrote they hold one tensor, and nothing in them
+      is executed. --rerank F finds F·k rows and keeps the k best by their original features, whose shards must be in the
+      lake.
 
       EXAMPLES
         tarn search laion@1 --queries captions.npy -k 10 --nprobe 8

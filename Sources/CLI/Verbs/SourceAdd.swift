@@ -11,8 +11,9 @@ struct SourceAdd: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "add", abstract: "Register a source: where its shards are and what is known of them.",
     discussion: """
-      TEMPLATE is a URL with the shard's number left open: {ordinal} or, padded with zeros, {ordinal:04}. Shards are .npy,
-      .safetensors, .fbin, .fvecs or .pt files (torch.save, one tensor) of one matrix each, told apart by their names.
+      TEMPLATE is a URL with the shard's number left open: {ordinal} or, padded with zeros, {ordinal:04}. Shards are
+      \(FeatureFormat.enumeration) files of one matrix each, told apart by their names. Of what torch.save wrote they
+      hold one tensor, and nothing in them is executed.
 
       EXAMPLES
         tarn source add images --url 'https://host/img_emb/img_emb_{ordinal:04}.npy' --count 2314 \\
