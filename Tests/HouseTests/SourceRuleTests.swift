@@ -46,6 +46,26 @@ import Testing
     #expect(wrong.isEmpty, "\(wrong.joined(separator: "\n"))")
   }
 
+  /// What sets a codec apart stands in one table.
+  @Test func onlyTheTableOfCodecsTellsThemApart() throws {
+    let table = try SourceTree.file("Sources/Indexer/Codec/VectorCodec.swift")
+    let names = table.matches(/(?m)^  case (\w+)$/).map { String($0.match.1) }
+    #expect(names.count >= 4, "codecs are not seen")
+    let apart = try Regex("(?:case|[=!]=) \\.(?:\(names.joined(separator: "|")))\\b")
+    var wrong: [String] = []
+    for file in try SourceTree.swiftSources() where file.path != table.path {
+      wrong += file.matches(apart).map { "\(file.path):\($0.line): \($0.match[0].substring ?? "")" }
+    }
+    #expect(table.matches(apart).count == names.count)
+    #expect(wrong.isEmpty, "\(wrong.joined(separator: "\n"))")
+  }
+
+  /// One place asks the CPU what it can do.
+  @Test func onlyOneFileAsksTheCPU() throws {
+    let asking = try SourceTree.sources.get().filter { !$0.matches(/__builtin_cpu_|\bcpuid|getauxval|hwcap/).isEmpty }
+    #expect(asking.map(\.path) == ["Sources/Base/CCpu/cpu.c"])
+  }
+
   /// A fault can be put before every call that makes bytes or names durable, so that
   /// the crash loops reach it.
   @Test func everyDurableStepCanFail() throws {

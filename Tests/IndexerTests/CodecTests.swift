@@ -5,6 +5,7 @@ import CCodec
 import CFaiss
 import Features
 import Indexer
+import TestSupport
 import Testing
 
 /// Values where an encoder goes wrong: range ends, level edges and their
@@ -160,6 +161,13 @@ struct CodecTests {
         }
       }
     }
+  }
+
+  @Test func theCatalogListsTheSameCodecs() throws {
+    let listed = try TemporaryLake().rows(
+      "SELECT name || ' ' || bit_count || ' ' || has_ranges FROM codec ORDER BY name")
+    #expect(
+      listed == VectorCodec.allCases.map { "\($0.rawValue) \($0.bitsPerComponent) \($0.hasRanges ? 1 : 0)" }.sorted())
   }
 
   @Test func rangesDoNotDependOnTheCutOrOrderOfTheRows() throws {
