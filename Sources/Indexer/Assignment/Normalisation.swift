@@ -16,6 +16,19 @@ package enum Normalisation: String, Sendable, CaseIterable, Codable {
 }
 
 extension FeatureMatrix {
+  /// One row as it is scored.
+  ///
+  /// - Parameters:
+  ///   - row: Its number.
+  ///   - normalisation: What training did about lengths.
+  /// - Returns: `[dimension]`.
+  package func scoredRow(_ row: Int, _ normalisation: Normalisation) -> [Float] {
+    switch normalisation {
+    case .refuse: floats(rows: row..<(row + 1))
+    case .normalise: unitRows(row..<(row + 1)).floats(rows: 0..<1)
+    }
+  }
+
   /// Rows as float32, each divided by its length in binary64.
   ///
   /// - Parameters:

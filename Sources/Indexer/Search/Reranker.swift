@@ -69,11 +69,7 @@ package final class Reranker {
     }
     let matrix = try file(place).matrix
     let row = Int(id - ranges[place].lowerBound)
-    var values = matrix.floats(rows: row..<(row + 1))
-    if normalisation == .normalise {
-      let length = matrix.length(ofRow: row)
-      for j in values.indices { values[j] = Float(Double(values[j]) / length) }
-    }
+    let values = matrix.scoredRow(row, normalisation)
     return unsafe crows_score(SimdLevel.current, query, values, values.count)
   }
 
