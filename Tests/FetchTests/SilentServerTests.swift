@@ -45,6 +45,8 @@ private var shipped: FetchConfiguration {
     let targets = ["/before-the-head", "/in-the-head", "/in-the-body", "/trickle", "/redirect"]
     // A host each: beside others its slowness would tell earlier.
     let servers = try (1...5).map { try HostileServer(onLoopback: $0) { answer($0, shard) } }
+    // Nothing names them once the requests are made: they stop with their last owner.
+    defer { withExtendedLifetime(servers) {} }
     let requests = targets.enumerated().map {
       makeRequest(Int64($0.offset), in: directory, from: [servers[$0.offset].url($0.element)])
     }
