@@ -98,7 +98,7 @@ private struct Schedule {
 }
 
 @Suite(.serialized) struct FaultScheduleTests {
-  private static let count = TestRounds.count(2_000, full: 10_000)
+  private static let count = 10_000
   private static let batchCount = 500
 
   /// `/SEED/MIRROR` answered by the schedule of that seed.
