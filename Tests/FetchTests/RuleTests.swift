@@ -138,8 +138,8 @@ import TestSupport
 
   @Test func d6RoomThatIsReservedAlreadyIsNotWaitedForAgain() async throws {
     let lake = try TemporaryLake()
-    // Two shards and a half fit above the floor: with the first one's room
-    // counted twice there would be none for the second.
+    // Two large shards and a half fit above the floor: with the first one's room
+    // counted twice there would be none for the other.
     let free = try Disk.freeByteCount(at: lake.catalog.layout.shards)
     let rowCount = min(4 << 30, free / 4) / 8
     var header = "{'descr': '<f2', 'fortran_order': False, 'shape': (\(rowCount), 4), }"
@@ -148,30 +148,41 @@ import TestSupport
       [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0, UInt8(118), 0] + Array(header.utf8)
       + [UInt8](repeating: 0x3C, count: 3 << 20)
     let size = 128 + 8 * rowCount
-    let second = DispatchSemaphore(value: 0)
+    let small = makeShard(rows: 100)
+    let last = DispatchSemaphore(value: 0)
     let wereTogether = Mutex(false)
     let cancellation = Cancellation()
+    let part = lake.catalog.layout.partPath(source: "images", shard: "0.npy")
     let server = try HostileServer { request in
-      guard request.target == "/0.npy" else { return ScriptedAnswer([.run { second.signal() }, .stall]) }
-      let head = ScriptedAnswer.answer(200, body: start, framing: .length(size), then: .run {})
-      return ScriptedAnswer(
-        head.steps + [
-          .run {
-            let isAsked = second.wait(timeout: .now() + 30) == .success
-            wereTogether.withLock { $0 = isAsked }
-            cancellation.cancel()
-          }
-        ])
+      switch request.target {
+      case "/0.npy":
+        let head = ScriptedAnswer.answer(200, body: start, framing: .length(size), then: .run {})
+        return ScriptedAnswer(
+          head.steps + [
+            .run {
+              let isAsked = last.wait(timeout: .now() + 30) == .success
+              wereTogether.withLock { $0 = isAsked }
+              cancellation.cancel()
+            }
+          ])
+      case "/1.npy":
+        // The third one's turn comes when the first has its room.
+        for _ in 0..<3_000 where Disk.allocatedByteCount(of: part) < size { usleep(10_000) }
+        return .file(small, for: request)
+      default: return ScriptedAnswer([.run { last.signal() }, .stall])
+      }
     }
     _ = try lake.catalog.addSource(
       SourceDefinition(
         name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
-        shards: (0..<2).map {
-          .init(name: "\($0).npy", urls: [server.url("/\($0).npy")], expectedByteCount: size)
+        shards: (0..<3).map {
+          .init(
+            name: "\($0).npy", urls: [server.url("/\($0).npy")], expectedByteCount: $0 == 1 ? small.count : size)
         }))
     var options = SyncOptions()
     options.fetch = quickConfiguration()
     options.fetch.supplyInterval = .milliseconds(50)
+    options.fetch.jobs = 2
     options.freeByteFloor = free - size * 5 / 2
     do {
       _ = try await SyncRun(lake.catalog, options, cancellation: cancellation) { _ in }.run()
