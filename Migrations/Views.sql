@@ -55,14 +55,14 @@ CREATE VIEW v_shard AS SELECT
   h.expected_byte_count AS expected_bytes, -- size the manifest gives
   h.expected_sha256 AS expected_sha256, -- digest the manifest gives
   h.last_error AS last_error, -- why the last fetch failed
-  b.path AS path, -- file below the shards directory, while present
+  CASE WHEN h.state IN ('present', 'evicting') THEN (SELECT b.path FROM stored_bytes b
+    WHERE b.sha256 = r.sha256 AND b.place = 'shards') END AS path, -- file below the shards directory, while present
   coalesce(l.url, (SELECT x.url FROM mirror y CROSS JOIN shard_location x
     WHERE y.source_id = h.source_id AND x.shard_id = h.id AND x.mirror_id = y.id
     ORDER BY y.priority LIMIT 1)) AS url -- address on the first mirror
 FROM shard h
 JOIN source s ON s.id = h.source_id
 LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
-LEFT JOIN stored_bytes b ON h.state IN ('present', 'evicting') AND b.sha256 = r.sha256 AND b.place = 'shards'
 LEFT JOIN mirror m ON m.source_id = h.source_id AND m.priority = 0
 LEFT JOIN shard_location l ON l.shard_id = h.id AND l.mirror_id = m.id;
 
