@@ -7,6 +7,9 @@
 -- tables are made anew, and checked when everything is done.
 
 PRAGMA legacy_alter_table = ON;
+-- What rows must meet they met when they were written; to ask millions of them
+-- again would take as long as all the rest.
+PRAGMA ignore_check_constraints = ON;
 
 -- Lists.
 
@@ -72,8 +75,7 @@ CREATE TABLE stored_bytes (
   verified_at TEXT,
   -- when their removal was decided
   deleting_at TEXT,
-  PRIMARY KEY (sha256, place),
-  UNIQUE (place, path)
+  PRIMARY KEY (sha256, place)
 ) STRICT, WITHOUT ROWID;
 
 INSERT OR IGNORE INTO stored_bytes (sha256, place, kind, byte_count, path, state, created_at, verified_at, deleting_at)
@@ -87,6 +89,8 @@ SELECT a.sha256, 'artifacts', iif(a.kind = 'nearest-images'
   a.byte_count, a.path, a.state, a.created_at, a.verified_at, a.deleting_at
 FROM artifact a ORDER BY a.sha256;
 
+-- Made in one go: row by row, in the order of digests, takes a third longer.
+CREATE UNIQUE INDEX stored_bytes_by_path ON stored_bytes (place, path);
 CREATE INDEX stored_bytes_by_state ON stored_bytes (state, kind);
 
 -- Files whose bytes are stored under another path too, from when two shards with
@@ -330,6 +334,7 @@ DROP TABLE artifact;
 DROP TABLE artifact_total;
 
 PRAGMA legacy_alter_table = OFF;
+PRAGMA ignore_check_constraints = OFF;
 
 -- The figures for SQLite's planner, for the tables that were made anew.
 INSERT INTO sqlite_stat1 (tbl, idx, stat)

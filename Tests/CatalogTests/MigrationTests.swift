@@ -19,7 +19,7 @@ import TestSupport
     "M0008_views": "09536fa45eeed20cc92cf1739b29e9bf3e94b022471ab2d4ae42c09580c15bd0",
     "M0009_ranges": "e490a0e079955d6a1a8e7bfe91611a949980dedc0daaaccd923574ac0b536bd1",
     "M0010_indexes": "f70c8f24bca42482667dd4f9ff5c3dddcf8d90c96d9f49d81b6004be568233b0",
-    "M0011_stored_bytes": "a08585680ae64638c15440e2996be226278b752d209df15ead820fdcb31b3d5c",
+    "M0011_stored_bytes": "5ecccba38e8aa3e982cb46370a801f26e72ada3c76d60ff8412a7961a6c9ba49",
     "M0012_guards": "f341eabf77bca2c12d64d2ca2053f3777f7400f5429b890e228b12030214ddbc",
   ]
 
