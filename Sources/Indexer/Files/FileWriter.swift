@@ -3,7 +3,7 @@
 
 internal import Base
 
-/// Appends to a ``Catalog/DurableFile`` through a ring of buffers.
+/// Appends to a ``Base/DurableFile`` through a ring of buffers.
 ///
 /// Dropped unfinished, it leaves neither a file nor a thread.
 @safe final class FileWriter {
