@@ -213,6 +213,17 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       if kept.count != 1 { violations.append("damaged catalogs kept: \(kept)") }
       if kept == ["catalog.sqlite"] || Disk.size(of: lake.lake + "/catalog.sqlite") == nil { return violations }
     }
+    let schema = try lake.text("SELECT CAST(user_version AS TEXT) FROM pragma_user_version")
+    if schema != "\(LakeCatalog.schemaNumber)" {
+      // Not migrated: whole as it was, and who reads it is told what migrates it.
+      let doctor = try lake.run(["doctor", "--quiet"])
+      let isTold = doctor.ending == .exit(12) && doctor.errorText.contains("tarn schema --migrate")
+      if !isTold { violations.append("doctor of a catalog of schema \(schema): \(doctor.errorText)") }
+      if try lake.text("PRAGMA integrity_check") != "ok" {
+        violations.append("the catalog of schema \(schema) is damaged")
+      }
+      return violations
+    }
     if fault == .kill {
       let doctor = try lake.run(["doctor", "--quiet"])
       if doctor.ending != .exit(0) { violations.append("doctor: \(doctor.outputText)") }
