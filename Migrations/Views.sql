@@ -174,7 +174,7 @@ CREATE VIEW v_version_input AS SELECT
   i.first_id AS first_id, -- row id of the shard's first row
   i.row_count AS rows, -- rows, or the length of the hole
   i.output_ordinal AS output, -- output shard it goes to
-  CAST(h.state IN ('present', 'evicting') AND h.current_revision = i.revision AS BIGINT) AS is_present -- 1 while the pinned bytes are in the lake
+  CAST(CASE WHEN h.state IN ('present', 'evicting') AND h.current_revision = i.revision THEN 1 ELSE 0 END AS BIGINT) AS is_present -- 1 while the pinned bytes are in the lake
 FROM version_input i
 JOIN index_version v ON v.id = i.version_id
 JOIN shard h ON h.id = i.shard_id
@@ -254,6 +254,7 @@ CREATE VIEW v_event AS SELECT
   e.prev AS prev, -- hash of the event before, 64 zeros for the first
   e.hash AS hash -- SHA-256 of the lines seq, at, actor, verb, subject, detail, prev
 FROM event e;
+
 CREATE VIEW v_pin AS SELECT
   v.name || '@' || v.number AS version, -- NAME@N
   p.reason AS reason, -- why

@@ -21,6 +21,7 @@ import TestSupport
     "M0010_indexes": "f70c8f24bca42482667dd4f9ff5c3dddcf8d90c96d9f49d81b6004be568233b0",
     "M0011_stored_bytes": "5ecccba38e8aa3e982cb46370a801f26e72ada3c76d60ff8412a7961a6c9ba49",
     "M0012_guards": "f341eabf77bca2c12d64d2ca2053f3777f7400f5429b890e228b12030214ddbc",
+    "M0013_views": "0233c7cc1f2312daf32695c05a308ac6856d087b5859f58e34b419befb52ec7c",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -35,6 +36,7 @@ import TestSupport
   private static let landedViews: [Int: String] = [
     10: "5dbe2c91fc41800eb38fb99a57f7045dbf630e94069efd8c2a4937b51efcc2d9",
     12: "4080e737dbe8fa1250bff4700ecd3bd0737c569a0fa822f1bcd4df4d5404eccd",
+    13: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

@@ -1,0 +1,1 @@
+-- The views alone: is_present of v_version_input is told by a CASE, a tenth faster.
