@@ -158,7 +158,7 @@ let package = Package(
       name: "IndexerTests",
       dependencies: [
         "Base", "Indexer", "CCodec", "CCpu", "CFaiss", "CKernels", "CRows", "CScan", "Catalog", "Features",
-        "FuzzReaders",
+        "FuzzReaders", "Report",
         "TestSupport",
       ],
       swiftSettings: strict),

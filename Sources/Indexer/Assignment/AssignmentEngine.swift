@@ -94,7 +94,7 @@ package final class AssignmentEngine: Sendable {
   /// - Parameters:
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - range: Which of its rows; all by default.
-  /// - Returns: One winner for each vector, in their order.
+  /// - Returns: One winner for each vector, in their order; of none, none.
   /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
   package func best(of matrix: FeatureMatrix, in range: Range<Int>? = nil) throws -> Winners {
@@ -107,7 +107,7 @@ package final class AssignmentEngine: Sendable {
   /// - Parameters:
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - list: Row numbers, in any order.
-  /// - Returns: One winner for each listed row, in their order.
+  /// - Returns: One winner for each listed row, in their order; of none, none.
   /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
   package func best(of matrix: FeatureMatrix, listed list: [UInt32]) throws -> Winners {
@@ -119,6 +119,8 @@ package final class AssignmentEngine: Sendable {
       throw TarnError(
         .badFeatures, "vectors of \(matrix.dimension) elements cannot be compared with rows of \(dimension)")
     }
+    // A block of a shard may have only bad rows; there is no tile of no vectors.
+    guard count > 0 else { return Winners() }
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
     let layout = layout(for: matrix, count: count, firstRow: firstRow, list: list)

@@ -81,7 +81,7 @@ package struct RouterLabels {
   ///
   /// - Parameters:
   ///   - queries: `[m × dimension]`.
-  ///   - images: `[n × dimension]`.
+  ///   - images: `[n × dimension]`; of none, nothing is found.
   ///   - inputs: Identifies the bytes of both.
   package init(queries: FeatureMatrix, images: FeatureMatrix, inputs: ContentDigest) {
     (self.queries, self.images) = (queries, images)
@@ -129,7 +129,7 @@ package struct RouterLabels {
   package func load(_ path: String) throws -> [UInt32] {
     var reader = try StateReader(path, magic: "tarnlabl", fingerprint: fingerprint)
     let found = try reader.read(UInt32.self)
-    guard found.count % perQuery == 0, found.count <= queries.rowCount * perQuery,
+    guard perQuery > 0 ? found.count % perQuery == 0 : found.isEmpty, found.count <= queries.rowCount * perQuery,
       found.allSatisfy({ Int($0) < images.rowCount })
     else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return found
