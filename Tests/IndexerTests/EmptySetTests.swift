@@ -136,7 +136,7 @@ private let trainingCases = [
     }
   },
   EmptyCase("a router of one list that one caption trains") { pool, _ in
-    let training = RouterTraining(
+    let training = try RouterTraining(
       method: .learned, captions: matrix(1), labels: [0], listSizes: [0],
       centroids: matrix(1).floats(rows: 0..<1), epochs: 2, seed: 1, inputs: .of("x"), pool: pool)
     var state = training.initialState()
@@ -210,10 +210,10 @@ private let searchCases = [
     }
   },
   EmptyCase("exact neighbours of no queries, and among no rows") { pool, scratch in
-    var none = ExactNeighbors(queries: matrix(0), k: 3, pool: pool)
+    var none = try ExactNeighbors(queries: matrix(0), k: 3, pool: pool)
     try none.add(matrix(5))
     #expect(none.ids.isEmpty)
-    var found = ExactNeighbors(queries: matrix(2), k: 3, pool: pool)
+    var found = try ExactNeighbors(queries: matrix(2), k: 3, pool: pool)
     try found.add(matrix(0))
     for normalisation in Normalisation.allCases {
       try found.add(zeros(0, in: scratch).open().matrix, firstID: 0, normalisation) { _ in }
@@ -230,12 +230,12 @@ private let searchCases = [
       let sample = try Sample(codec: .sq8, dimension: dimension, nlist: 2, count: count)
       let path = try output(sample, in: scratch)
       let queries = matrix(queryCount, seed: 3)
-      let truth = ExactNeighbors(queries: queries, k: 2, pool: pool)
+      let truth = try ExactNeighbors(queries: queries, k: 2, pool: pool)
       var filing = Filing(wanted: truth.ids)
       #expect(filing.imbalance == 1 && filing.histogram.isEmpty)
       try filing.add(OutputShardFile(path: path))
       #expect(count > 0 || filing.imbalance == 1 && filing.histogram == [2])
-      var ranking = ExactNeighbors(queries: queries, k: 2, pool: pool)
+      var ranking = try ExactNeighbors(queries: queries, k: 2, pool: pool)
       try ranking.add(FeatureMatrix(filing.centroids, dimension: dimension))
       let result = try VersionSearcher(outputShards: [path]).search(
         queries.floats(rows: 0..<queryCount), k: 2, nprobe: 1)

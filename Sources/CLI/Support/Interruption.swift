@@ -1,7 +1,6 @@
 // Ctrl-C and SIGTERM: every command hears them, and every command ends.
 
 internal import Base
-@preconcurrency internal import Dispatch
 internal import Foundation
 internal import Synchronization
 
@@ -17,30 +16,27 @@ enum Interruption {
   static let cancellation = Cancellation()
 
   /// How long a command may take to end.
-  static let grace = DispatchTimeInterval.milliseconds(1_500)
+  static let grace = Duration.milliseconds(1_500)
 
   private static let received = Atomic<Int32>(0)
-  private static let sources = [SIGINT, SIGTERM].map { number in
-    // A dispatch source sees a signal only if it does not end the process.
-    signal(number, SIG_IGN)
-    let source = DispatchSource.makeSignalSource(signal: number, queue: .global(qos: .userInteractive))
-    source.setEventHandler { hear(number) }
-    return source
-  }
 
   /// What an interrupted command ends with.
   static var status: ExitStatus { received.load(ordering: .relaxed) == SIGTERM ? .terminated : .interrupted }
 
   /// Begins to listen; once, before the command runs.
-  static func install() {
-    for source in sources { source.resume() }
-  }
+  ///
+  /// - Throws: ``TarnError`` when the system gives no thread to listen on.
+  static func install() throws(TarnError) { try NamedThread.hear([SIGINT, SIGTERM], hear) }
 
-  private static func hear(_ number: Int32) {
-    let isFirst = received.compareExchange(expected: 0, desired: number, ordering: .relaxed).exchanged
-    guard isFirst, cancellation.isHeard else { end() }
-    DispatchQueue.global(qos: .userInteractive).asyncAfter(deadline: .now() + grace) { end() }
+  /// Acts on a signal, or on its absence: the grace is over, or it is the second.
+  ///
+  /// - Returns: How long to wait for another.
+  private static func hear(_ number: Int32?) -> Duration? {
+    guard let number, received.compareExchange(expected: 0, desired: number, ordering: .relaxed).exchanged,
+      cancellation.isHeard
+    else { end() }
     cancellation.cancel()
+    return grace
   }
 
   /// Ends the process where it is.

@@ -52,7 +52,7 @@ package final class AssignmentEngine: Sendable {
   ///   - rows: Which of them; all by default. Row numbers in results count
   ///     from the first of these.
   ///   - backend: How to compute; nil for ``AssignmentBackend/choose(logger:environment:)``.
-  ///   - pool: The threads.
+  ///   - pool: The threads; nil for the process's.
   ///   - tileVectors: Vectors that a thread takes at a time, `1...`; nil for
   ///     the width that suits the caches.
   ///   - expectedVectorCount: About how many vectors will be asked for in all,
@@ -63,7 +63,7 @@ package final class AssignmentEngine: Sendable {
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
-    pool: WorkerPool = .shared, tileVectors: Int? = nil, expectedVectorCount: Int = 0,
+    pool: WorkerPool? = nil, tileVectors: Int? = nil, expectedVectorCount: Int = 0,
     shape: SliceShape = .fastest, logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
@@ -78,7 +78,7 @@ package final class AssignmentEngine: Sendable {
     }
     self.rows = prepared
     (rowCount, dimension) = (prepared.count, prepared.dimension)
-    self.pool = pool
+    self.pool = try pool ?? .shared
     self.tileVectors = tileVectors.map { max($0, 1) }
     self.expectedVectorCount = expectedVectorCount
     self.shape = shape

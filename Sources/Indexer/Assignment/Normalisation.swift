@@ -23,10 +23,10 @@ extension FeatureMatrix {
   ///   - normalisation: What training did about lengths.
   /// - Returns: `[dimension]`.
   package func scoredRow(_ row: Int, _ normalisation: Normalisation) -> [Float] {
-    switch normalisation {
-    case .refuse: floats(rows: row..<(row + 1))
-    case .normalise: unitRows(row..<(row + 1)).floats(rows: 0..<1)
-    }
+    let values = floats(rows: row..<(row + 1))
+    guard normalisation == .normalise else { return values }
+    let length = length(ofRow: row)
+    return values.map { Float(Double($0) / length) }
   }
 
   /// Rows as float32, each divided by its length in binary64.
@@ -37,7 +37,7 @@ extension FeatureMatrix {
   ///     no number or 0.
   ///   - pool: The threads.
   /// - Returns: `[rows.count × dimension]`.
-  package func unitRows(_ rows: Range<Int>, except bad: Set<Int> = [], pool: WorkerPool = .shared) -> FeatureMatrix {
+  package func unitRows(_ rows: Range<Int>, except bad: Set<Int> = [], pool: WorkerPool) -> FeatureMatrix {
     let width = 256
     return unsafe FeatureMatrix(rowCount: rows.count, dimension: dimension) { output in
       // Strips write disjoint ranges.

@@ -64,7 +64,8 @@ package struct BufferPlan: Sendable {
   ///   - plan: Size and number of the buffers.
   ///   - stages: What is done with each buffer, by the names of the threads.
   ///     Stages work at the same time.
-  init(_ plan: BufferPlan, stages: [(name: String, stage: Stage)]) {
+  /// - Throws: ``TarnError`` `.io` when the system does not give as many threads.
+  init(_ plan: BufferPlan, stages: [(name: String, stage: Stage)]) throws {
     unsafe buffers = (0..<plan.count).map { _ in
       .allocate(byteCount: plan.byteCount, alignment: DurableFile.alignment)
     }
@@ -73,7 +74,13 @@ package struct BufferPlan: Sendable {
     running = unsafe stages.count
     for index in unsafe stages.indices {
       let (name, stage) = unsafe stages[index]
-      NamedThread.start(name) { unsafe self.serve(index, stage) }
+      do {
+        try NamedThread.start(name) { unsafe self.serve(index, stage) }
+      } catch {
+        condition.withLock { running -= unsafe stages.count - index }
+        close()
+        throw error
+      }
     }
   }
 

@@ -41,17 +41,18 @@ package struct ShardEncoder: Sendable {
   ///   - badRows: What to do about rows that are NaN, infinite or zero.
   ///   - normalisation: What training did about lengths; a build does the same.
   ///   - rowCount: About how many rows will be encoded.
-  ///   - pool: The threads.
+  ///   - pool: The threads; nil for the process's.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``TarnError`` `.engine`.
   package init(
     _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation, rowCount: Int,
-    pool: WorkerPool = .shared, logger: Logger
+    pool: WorkerPool? = nil, logger: Logger
   ) throws {
     self.trained = trained
     self.trainedDigest = digest
     self.badRows = badRows
     self.normalisation = normalisation
+    let pool = try pool ?? .shared
     self.pool = pool
     engine = try AssignmentEngine(
       rows: FeatureMatrix(trained.assigner ?? trained.centroids, dimension: trained.dimension), pool: pool,

@@ -103,7 +103,7 @@ package struct RouterLabels {
       let first = found.count / perQuery
       let end = min(first + chunk, queries.rowCount)
       let block = FeatureMatrix(queries.floats(rows: first..<end), dimension: queries.dimension)
-      var neighbors = ExactNeighbors(queries: block, k: perQuery)
+      var neighbors = try ExactNeighbors(queries: block, k: perQuery)
       try neighbors.add(images)
       found += neighbors.ids.map { UInt32($0) }
       try report(end)
