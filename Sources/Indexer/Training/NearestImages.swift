@@ -149,9 +149,9 @@ package struct NearestImages: Sendable {
     var reader = try StateReader(path, magic: "tarnnear", fingerprint: fingerprint)
     let tile = try reader.read(UInt64.self)
     let state = State(
-      nextTile: Int(tile.first ?? 0), images: try reader.read(), scores: try reader.read())
+      nextTile: Int(clamping: tile.first ?? 0), images: try reader.read(), scores: try reader.read())
     guard tile.count == 1, state.nextTile <= tileCount, state.images.count == captions.rowCount,
-      state.scores.count == captions.rowCount
+      state.scores.count == captions.rowCount, state.images.allSatisfy({ Int($0) < images.rowCount })
     else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return state
   }
