@@ -5,6 +5,7 @@ import Catalog
 import CKernels
 import Features
 import Foundation
+import FuzzReaders
 import Indexer
 import Testing
 import TestSupport

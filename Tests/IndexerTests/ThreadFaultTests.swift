@@ -3,6 +3,7 @@
 
 import Base
 import Foundation
+import FuzzReaders
 import Indexer
 import Testing
 

@@ -28,12 +28,19 @@ package struct BufferPlan: Sendable {
   package let count: Int
   /// Bytes of segments that a merge reads at a time, over all its segments.
   package let batchByteCount: Int
+  /// Bytes of codes that are held while a shard is encoded, at least one row's.
+  ///
+  /// A shard is read once for each such part of its codes.
+  package let codeByteCount: Int
 
-  package init(byteCount: Int = 4 << 20, count: Int = 4, batchByteCount: Int = 16 << 20) {
+  package init(
+    byteCount: Int = 4 << 20, count: Int = 4, batchByteCount: Int = 16 << 20, codeByteCount: Int = 64 << 20
+  ) {
     precondition(byteCount >= 1 && count >= 2 && batchByteCount >= 1, "a ring needs two buffers")
     self.byteCount = byteCount
     self.count = count
     self.batchByteCount = batchByteCount
+    self.codeByteCount = codeByteCount
   }
 }
 
