@@ -49,9 +49,10 @@ let package = Package(
       name: "CCpu", path: "Sources/Base/CCpu", cSettings: [.unsafeFlags(native)]),
     .target(
       name: "CSha256", dependencies: ["CCpu"], path: "Sources/Base/CSha256", cSettings: [.unsafeFlags(native)]),
+    .target(name: "CThreads", path: "Sources/Base/CThreads", cSettings: [.unsafeFlags(native)]),
     .target(
-      name: "Base", dependencies: ["CSha256"], path: "Sources/Base",
-      exclude: ["CCpu", "CSha256"], swiftSettings: strict),
+      name: "Base", dependencies: ["CSha256", "CThreads"], path: "Sources/Base",
+      exclude: ["CCpu", "CSha256", "CThreads"], swiftSettings: strict),
 
     .target(
       name: "CRows", dependencies: ["CCpu"], path: "Sources/Features/CRows", cSettings: [.unsafeFlags(native)]),
@@ -159,7 +160,7 @@ let package = Package(
       name: "IndexerTests",
       dependencies: [
         "Base", "Indexer", "CCodec", "CCpu", "CFaiss", "CKernels", "CRows", "CScan", "Catalog", "Features",
-        "FuzzReaders",
+        "FuzzReaders", "Report",
         "TestSupport",
       ],
       swiftSettings: strict),

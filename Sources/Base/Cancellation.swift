@@ -18,25 +18,21 @@ package final class Cancellation: Sendable {
 
   private let flag = Atomic<Bool>(false)
   private let state = Mutex(State())
-  private let whenHeard: @Sendable () -> Void
 
-  /// - Parameter whenHeard: Called once, before the first work that ends by itself
-  ///   begins: whoever may cancel it can prepare to.
-  package init(whenHeard: @escaping @Sendable () -> Void = {}) { self.whenHeard = whenHeard }
+  package init() {}
 
   /// Whether somebody asked to stop.
   ///
   /// - Complexity: one load; may be asked for every row.
   package var isCancelled: Bool { flag.load(ordering: .relaxed) }
 
+  /// Whether work is under way that ends by itself once it is cancelled.
+  ///
+  /// A command without any can be ended at once.
+  package var isHeard: Bool { state.withLock { $0.isHeard } }
+
   /// Says that the caller ends by itself once the token is cancelled.
-  package func listen() {
-    let isFirst = state.withLock { state in
-      defer { state.isHeard = true }
-      return !state.isHeard
-    }
-    if isFirst { whenHeard() }
-  }
+  package func listen() { state.withLock { $0.isHeard = true } }
 
   /// Asks to stop; the handlers run on the calling thread.
   package func cancel() {
@@ -61,8 +57,8 @@ package final class Cancellation: Sendable {
   /// - Parameter handler: Called once, from any thread; it must not wait.
   /// - Returns: What takes the handler away again, when it is released.
   package func whenCancelled(_ handler: @escaping @Sendable () -> Void) -> Registration {
-    listen()
     let number: Int? = state.withLock { state in
+      state.isHeard = true
       guard !state.isCancelled else { return nil }
       state.nextHandler += 1
       state.handlers[state.nextHandler] = handler

@@ -13,7 +13,8 @@ internal import Synchronization
 /// `kill@N` ends the process with SIGKILL before step N, `ENOSPC@N` and `EIO@N`
 /// fail step N, `ENOSPC@N+` and `EIO@N+` that step and every later one. With
 /// `TARN_FAULT_LOG=FILE` each step is written to FILE as it happens, so that a
-/// test knows how many there are.
+/// test knows how many there are. `thread@N`, which is no step, fails the Nth
+/// thread and every later one (CThreads).
 package enum FaultPlan {
   private enum Action { case kill, fail(Int32) }
   private struct Plan {

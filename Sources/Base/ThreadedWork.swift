@@ -1,30 +1,82 @@
 // Threads of tarn's own, by name, and work that may block on one: the one way
 // in which it is taken off the cooperative pool or out of its caller's way.
 
-internal import Foundation
+internal import CThreads
+internal import Dispatch
 internal import Glibc
 internal import Synchronization
 
 /// A thread that the kernel knows by its name, as `top -H` and `gdb` show it.
 package enum NamedThread {
+  /// What a thread does, handed to it.
+  private final class Task: Sendable {
+    let name: String
+    let body: @Sendable () -> Void
+
+    init(_ name: String, _ body: @escaping @Sendable () -> Void) { (self.name, self.body) = (name, body) }
+  }
+
+  private static let stackByteCount = 8 << 20
+
   /// Starts a thread.
   ///
   /// - Parameters:
   ///   - name: Its name, at most 15 bytes as the kernel shows it.
   ///   - body: What it does; it may block as long as it likes.
-  package static func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
-    let thread = Thread {
-      nameItself(name)
-      body()
+  /// - Throws: ``TarnError`` `.io` when the system gives no thread; then `body`
+  ///   is not called.
+  package static func start(_ name: String, _ body: @escaping @Sendable () -> Void) throws(TarnError) {
+    let task = Unmanaged.passRetained(Task(name, body))
+    let error = cthreads_start(
+      { context in
+        guard let context else { return }
+        let task = Unmanaged<Task>.fromOpaque(context).takeRetainedValue()
+        NamedThread.nameItself(task.name)
+        task.body()
+      }, task.toOpaque(), stackByteCount)
+    guard error == 0 else {
+      task.release()
+      throw .noThread(error)
     }
-    thread.stackSize = 8 << 20
-    thread.start()
+  }
+
+  /// Says how the process ends when a library cannot make a thread of its own:
+  /// those that Swift's tasks run on are made by libdispatch, which would try
+  /// again without end.
+  ///
+  /// - Parameter end: Gets the error number and does not return.
+  package static func endProcess(with end: @escaping @convention(c) (_ error: Int32) -> Void) {
+    cthreads_end_without(end)
+  }
+
+  /// Has signals told on a thread of its own.
+  ///
+  /// - Parameters:
+  ///   - signals: Their numbers; from now on they do nothing else.
+  ///   - hear: Called for each, with the time after which it is called again,
+  ///     with nil, should no other signal come before.
+  /// - Throws: ``TarnError`` `.io` when the system gives no thread or pipe.
+  package static func hear(
+    _ signals: [Int32], _ hear: @escaping @Sendable (_ signal: Int32?) -> Duration?
+  ) throws(TarnError) {
+    let descriptor = cthreads_hear(signals, signals.count)
+    guard descriptor >= 0 else { throw Disk.systemError("make", "a pipe") }
+    try start("tarn-signal") {
+      var patience: Duration?
+      while true {
+        var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        let count = poll(&waiting, 1, patience.map { Int32($0 / .milliseconds(1)) } ?? -1)
+        var number: UInt8 = 0
+        if count == 0 {
+          patience = hear(nil)
+        } else if count > 0, read(descriptor, &number, 1) == 1 {
+          patience = hear(Int32(number))
+        }
+      }
+    }
   }
 
   /// Gives the calling thread its name.
-  ///
-  /// Foundation cannot: it knows a thread's handle only once `start()` has
-  /// returned in the thread that made it, which may be after this one ran.
   private static func nameItself(_ name: String) {
     // > allows a process to change its own thread's command name
     // https://man7.org/linux/man-pages/man5/proc_pid_comm.5.html
@@ -36,10 +88,24 @@ package enum NamedThread {
   }
 }
 
+extension TarnError {
+  /// The error that the system gives no thread.
+  ///
+  /// - Parameter error: What `pthread_create` said.
+  /// - Returns: The error.
+  package static func noThread(_ error: Int32) -> TarnError {
+    TarnError(
+      .io, "cannot start a thread: \(String(cString: strerror(error)))",
+      hint: "raise the limit on threads (ulimit -u, a container's pids limit) or on memory (ulimit -v), or set "
+        + "TARN_THREADS=1")
+  }
+}
+
 /// Work under way on a thread of its own.
 ///
 /// It begins at once and runs to its end whether or not somebody waits. The
-/// outcome is kept, for any number of waiters, of either kind.
+/// outcome is kept, for any number of waiters, of either kind; when the system
+/// gives no thread, that is the outcome.
 package final class ThreadedWork<Value: Sendable>: Sendable {
   private typealias Outcome = Result<Value, any Error>
 
@@ -59,7 +125,17 @@ package final class ThreadedWork<Value: Sendable>: Sendable {
   ///   - body: The work; it may block as long as it likes.
   package init(_ name: String, _ body: @escaping @Sendable () throws -> Value) {
     end.enter()
-    NamedThread.start(name) { [self] in finish(Result(catching: body)) }
+    do {
+      try NamedThread.start(name) { [self] in finish(Result(catching: body)) }
+    } catch {
+      finish(.failure(error))
+    }
+  }
+
+  /// Throws what the work threw, if it has ended so already: above all that its
+  /// thread could not be made.
+  package func requireNoFailure() throws {
+    if case .done(.failure(let error)) = state.withLock({ $0 }) { throw error }
   }
 
   private func finish(_ outcome: Outcome) {

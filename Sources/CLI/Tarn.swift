@@ -24,8 +24,9 @@ struct Tarn: AsyncParsableCommand {
     // A reader that went away, as in `tarn sql … | head`, is an error of that
     // write and not a signal.
     signal(SIGPIPE, SIG_IGN)
-    Interruption.install()
+    NamedThread.endProcess { Tarn.leave(with: TarnError.noThread($0)) }
     do {
+      try Interruption.install()
       var command = try parseAsRoot()
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

@@ -130,6 +130,16 @@ internal import Glibc
     }
   }
 
+  /// Rows in any order as float32, row-major.
+  package func floats(ofRows rows: some Collection<Int>) -> [Float] {
+    unsafe [Float](unsafeUninitializedCapacity: rows.count * dimension) { buffer, count in
+      if let start = buffer.baseAddress {
+        for (index, row) in rows.enumerated() { unsafe widen(rows: row..<(row + 1), to: start + index * dimension) }
+      }
+      count = rows.count * dimension
+    }
+  }
+
   package func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
     unsafe crows_widen(

@@ -54,7 +54,7 @@ package struct NpyHeader: Sendable, Equatable {
       return .malformed(".npy header of \(textLength) bytes is too long to be one")
     }
     guard bytes.count >= end else { return .needsMore }
-    var literal = PythonLiteral(bytes[textStart..<end])
+    var literal = PythonLiteral(bytes[textStart..<end], hasLongs: bytes[6] < 3)
     do {
       return .header(try literal.header(dataOffset: end))
     } catch {
@@ -88,9 +88,12 @@ private struct Malformed: Error {
 private struct PythonLiteral {
   private let bytes: ArraySlice<UInt8>
   private var position: Int
+  /// Whether a number may end with an L: Python 2 wrote its long integers so, in
+  /// the versions of the format that there were then.
+  private let hasLongs: Bool
 
-  init(_ bytes: ArraySlice<UInt8>) {
-    self.bytes = bytes
+  init(_ bytes: ArraySlice<UInt8>, hasLongs: Bool) {
+    (self.bytes, self.hasLongs) = (bytes, hasLongs)
     position = bytes.startIndex
   }
 
@@ -129,14 +132,13 @@ private struct PythonLiteral {
     default:
       throw Malformed(cause: "its dtype is '\(descr.prefix(20))'; tarn reads '<f2' (float16) and '<f4' (float32)")
     }
-    guard shape.count == 2 else {
-      throw Malformed(cause: "its shape has \(shape.count) axes; tarn reads matrices [rows x dimension]")
+    do throws(FeatureFault) {
+      let layout = try FeatureLayout(elementType, shape: shape, dataOffset: dataOffset)
+      return NpyHeader(
+        elementType: elementType, rowCount: layout.rowCount, dimension: layout.dimension, dataOffset: dataOffset)
+    } catch {
+      throw Malformed(cause: error.cause)
     }
-    let (cells, overflow) = shape[0].multipliedReportingOverflow(by: shape[1])
-    guard !overflow, cells <= 1 << 48 else { throw Malformed(cause: "its shape is impossibly large") }
-    guard shape[1] > 0 else { throw Malformed(cause: "its rows have no elements") }
-    return NpyHeader(
-      elementType: elementType, rowCount: shape[0], dimension: shape[1], dataOffset: dataOffset)
   }
 
   private mutating func peek() -> Character? {
@@ -186,6 +188,7 @@ private struct PythonLiteral {
         throw Malformed(cause: "the shape is not a tuple of numbers")
       }
       values.append(value)
+      if hasLongs, position < bytes.endIndex, bytes[position] == 0x4C { position += 1 }
       if peek() == "," { try expect(",") } else { break }
     }
     try expect(")")

@@ -9,10 +9,18 @@ enum SafetensorsReader: FeatureReader {
   static let extensions = ["safetensors"]
   static let fixedByteCounts: (header: Int, gap: Int)? = nil
 
+  /// What the format allows.
+  private static let maximumHeaderByteCount = 100_000_000
+
   static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead? {
     guard start.count >= 8 else { return nil }
-    guard let length = start.littleEndian64(at: 0), (2...(FeatureHead.maximumByteCount - 8)).contains(length) else {
+    guard let length = start.littleEndian64(at: 0), (2...maximumHeaderByteCount).contains(length) else {
       throw FeatureFault("it does not begin with the length of a .safetensors header")
+    }
+    guard length <= FeatureHead.maximumByteCount - 8 else {
+      throw FeatureFault(
+        "its header has \(length) bytes; tarn reads up to \(FeatureHead.maximumByteCount - 8)",
+        hint: "save it with less metadata")
     }
     // A brace comes first by definition.
     guard start.count == 8 || start[8] == 0x7B else { throw FeatureFault("its header is not JSON") }
@@ -20,10 +28,30 @@ enum SafetensorsReader: FeatureReader {
     return FeatureHead(try layout(start[8..<(8 + length)]))
   }
 
+  /// How deep brackets lie in each other in JSON, those in texts aside.
+  private static func depth(of text: ArraySlice<UInt8>) -> Int {
+    var (depth, most, isText, isEscaped) = (0, 0, false, false)
+    for byte in text {
+      if isEscaped {
+        isEscaped = false
+      } else if isText {
+        isEscaped = byte == 0x5C
+        isText = byte != 0x22
+      } else if byte == 0x22 {
+        isText = true
+      } else if byte == 0x7B || byte == 0x5B {
+        depth += 1
+        most = max(most, depth)
+      } else if byte == 0x7D || byte == 0x5D {
+        depth -= 1
+      }
+    }
+    return most
+  }
+
   private static func layout(_ text: ArraySlice<UInt8>) throws(FeatureFault) -> FeatureLayout {
-    // What is inside is flat but for lists of numbers.
-    guard text.reduce(0, { $0 + ($1 == 0x7B || $1 == 0x5B ? 1 : 0) }) <= 4096,
-      let header = (try? JSONSerialization.jsonObject(with: Data(text))) as? [String: Any]
+    // A tensor's shape lies three deep; who parses recurses.
+    guard depth(of: text) <= 8, let header = (try? JSONSerialization.jsonObject(with: Data(text))) as? [String: Any]
     else { throw FeatureFault("its header is not the JSON of a .safetensors file") }
     let tensors = header.filter { $0.key != "__metadata__" }
     guard tensors.count == 1, let tensor = tensors.values.first as? [String: Any] else {

@@ -105,7 +105,7 @@ package struct EvaluationRun {
     let (truth, truthDigest) = try groundTruth(of: version)
     let filing = try locate(truth, in: paths)
     let nprobes = Set(options.nprobes.map { min($0, searcher.nlist) }).sorted()
-    var ranking = ExactNeighbors(queries: queries.matrix, k: nprobes.last ?? 1)
+    var ranking = try ExactNeighbors(queries: queries.matrix, k: nprobes.last ?? 1)
     try ranking.add(FeatureMatrix(filing.centroids, dimension: searcher.dimension))
     let measure = RecallMeasure(truth: truth, filing: filing, ranking: ranking)
     let floats = queries.matrix.floats(rows: 0..<queries.rowCount)
@@ -147,7 +147,7 @@ package struct EvaluationRun {
             ])
           }),
       ]).text)
-    var truth = ExactNeighbors(queries: queries.matrix, k: options.k)
+    var truth = try ExactNeighbors(queries: queries.matrix, k: options.k)
     if let known = try catalog.nearestImages(of: key), let path = try? store.verified(.evaluationTruth, known) {
       try truth.load(path, inputs: key)
       return (truth, known)

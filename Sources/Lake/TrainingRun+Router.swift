@@ -73,7 +73,7 @@ extension TrainingRun {
     ).best(of: images.matrix).rows
     var sizes = [Int](repeating: 0, count: options.nlist)
     for list in filed { sizes[Int(list)] += 1 }
-    let training = RouterTraining(
+    let training = try RouterTraining(
       method: options.router.method, captions: queries, labels: nearest.map { filed[Int($0)] }, listSizes: sizes,
       centroids: centroids, epochs: options.router.epochs, seed: seed, inputs: .of(trained.spec),
       sampledLists: options.router.candidates)

@@ -129,9 +129,14 @@ struct MergeBenchmark {
       codec: .sq4, dimension: trained.dimension, nlist: trained.nlist, trainedIndex: trainedDigest,
       shard: .of("shard \(number)"))
     let path = path(number, in: directory)
-    return try SegmentWriter.write(
-      description, assignments: assignments, codes: codes, to: path, temporaryPath: path + ".tmp"
-    ).byteCount
+    let width = trained.quantizer.codeByteCount
+    return try SegmentWriter.write(description, assignments: assignments, to: path, temporaryPath: path + ".tmp") {
+      order, places, output in
+      for (row, place) in order.places.enumerated() where places.contains(Int(place)) {
+        let start = (Int(place) - places.lowerBound) * width
+        for i in 0..<width { output[start + i] = codes[row * width + i] }
+      }
+    }.byteCount
   }
 
   private func open(_ count: Int, in directory: String) throws -> [MergeInput] {

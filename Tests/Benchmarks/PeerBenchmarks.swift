@@ -76,7 +76,7 @@ struct PeakBenchmark {
 
 /// The first pass of the int8 engine by itself, on random rows.
 private final class FirstPass {
-  private let pool = WorkerPool.shared
+  private let pool: WorkerPool
   private let rows: UnsafeMutablePointer<ckernels_rows>
   private let values: UnsafeMutablePointer<Float>
   private let norms: UnsafeMutablePointer<Double>
@@ -92,6 +92,7 @@ private final class FirstPass {
     guard AssignmentBackend.int8.isAvailable else {
       throw BenchmarkError(text: "this CPU lacks the instructions of the int8 engine")
     }
+    pool = try .shared
     // Half of the axes make the slice.
     let dimension = 2 * width
     var random = SystemRandomNumberGenerator()

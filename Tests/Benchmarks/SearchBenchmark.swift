@@ -39,7 +39,7 @@ final class SearchBenchmark {
       let numbers = words.dropFirst().prefix(5).compactMap { Int($0) }
       switch (words.first, numbers.count) {
       case ("search", 5): try search(numbers, ids: words.count > 6 ? words[6] : nil)
-      case ("read", 1): read(threads: numbers[0])
+      case ("read", 1): try read(threads: numbers[0])
       default: throw BenchmarkError(text: "cannot do '\(line)'")
       }
     }
@@ -78,9 +78,9 @@ final class SearchBenchmark {
     ])
   }
 
-  private func read(threads: Int) {
+  private func read(threads: Int) throws {
     let sum = Mutex(UInt64(0))
-    let pool = WorkerPool(threadCount: threads)
+    let pool = try WorkerPool(threadCount: threads)
     let clock = ContinuousClock()
     let piece = 1 << 20
     let pieces = files.flatMap { file in stride(from: 0, to: file.count - piece, by: piece).map { (file, $0) } }

@@ -45,8 +45,12 @@ import Testing
 
   @Test func theKernelKnowsAThreadByItsName() async throws {
     #expect(try await ThreadedWork("tarn-test-work") { Self.kernelName() }.value() == "tarn-test-work")
-    let name = await withCheckedContinuation { waiter in
-      NamedThread.start("tarn-test-17") { waiter.resume(returning: Self.kernelName()) }
+    let name = try await withCheckedThrowingContinuation { waiter in
+      do {
+        try NamedThread.start("tarn-test-17") { waiter.resume(returning: Self.kernelName()) }
+      } catch {
+        waiter.resume(throwing: error)
+      }
     }
     #expect(name == "tarn-test-17")
   }
@@ -55,11 +59,19 @@ import Testing
     let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../Sources")
       .standardizedFileURL.path
     let files = try #require(FileManager.default.enumerator(atPath: sources)).compactMap { $0 as? String }
-      .filter { $0.hasSuffix(".swift") }
+      .filter { [".swift", ".c", ".cpp"].contains(where: $0.hasSuffix) }
     let makers = files.filter { file in
       let text = FileManager.default.contents(atPath: "\(sources)/\(file)").map { String(decoding: $0, as: UTF8.self) }
-      return ["= Thread {", "= Thread(", "Thread.detach", "pthread_create"].contains { text?.contains($0) ?? false }
+      return ["= Thread {", "= Thread(", "Thread.detach", "pthread_create(", "thrd_create", "std::thread"].contains {
+        text?.contains($0) ?? false
+      }
     }
-    #expect(makers.map { URL(fileURLWithPath: $0).lastPathComponent } == ["ThreadedWork.swift"])
+    #expect(makers.map { URL(fileURLWithPath: $0).lastPathComponent } == ["threads.c"])
+    let callers = files.filter {
+      FileManager.default.contents(atPath: "\(sources)/\($0)").map {
+        String(decoding: $0, as: UTF8.self).contains("= cthreads_start(")
+      } ?? false
+    }
+    #expect(callers.map { URL(fileURLWithPath: $0).lastPathComponent } == ["ThreadedWork.swift"])
   }
 }

@@ -25,7 +25,7 @@ private enum House {
     """
 
   static let rooms: [String: Room] = [
-    "Base": Room(sees: [], owns: ["CCpu", "CSha256"]),
+    "Base": Room(sees: [], owns: ["CCpu", "CSha256", "CThreads"]),
     "Features": Room(sees: ["Base"], owns: ["CCpu", "CRows"]),
     "Catalog": Room(sees: ["Base", "Migrations"], owns: ["GRDB", "GRDBSQLite"]),
     "Fetch": Room(sees: ["Base", "Features"], owns: ["CCurl"]),

@@ -34,7 +34,7 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
 let available = AssignmentBackend.allCases.filter(\.isAvailable)
 
 @Suite struct AssignmentTests {
-  static let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
+  static let pools = Result { try [1, 2, 3].map { try WorkerPool(threadCount: $0) } }
 
   /// One random problem; `kind` chooses what makes it hard.
   struct Problem {
@@ -106,7 +106,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
       let rows = FeatureMatrix(problem.rows, dimension: problem.dimension)
       let tiles = [[256, 1, 7], [5, 256, 2], [3, 64, 256]][number % 3]
       for backend in available {
-        for (i, pool) in Self.pools.enumerated() {
+        for (i, pool) in try Self.pools.get().enumerated() {
           // Axes of wide rows take a second to find; once is enough.
           if backend == .int8, problem.dimension > 128, i != number % 3 { continue }
           let engine = try AssignmentEngine(
@@ -140,7 +140,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     let expected = referenceWinners(of: queries, among: values, dimension: dimension)
     for backend in available {
       let engine = try AssignmentEngine(
-        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools[1])
+        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools.get()[1])
       #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
       #expect(engine.statistics.vectors == vectorCount)
     }
@@ -168,7 +168,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     let expected = referenceWinners(of: queries, among: values, dimension: dimension)
     for tile in [240, 17] {
       let engine = try AssignmentEngine(
-        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools[1], tileVectors: tile)
+        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools.get()[1], tileVectors: tile)
       #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
       let width = try #require(engine.sliceWidth, "sgemm served")
       if power > 1 { #expect(width < dimension / 2) }
@@ -189,7 +189,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     }
     let rows = features(6000, from: 0), queries = features(300, from: 60)
     let engine = try AssignmentEngine(
-      rows: FeatureMatrix(rows, dimension: dimension), backend: .int8, pool: Self.pools[1], tileVectors: 100)
+      rows: FeatureMatrix(rows, dimension: dimension), backend: .int8, pool: Self.pools.get()[1], tileVectors: 100)
     #expect(
       try engine.best(of: FeatureMatrix(queries, dimension: dimension))
         == referenceWinners(of: queries, among: rows, dimension: dimension))
@@ -296,8 +296,8 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     #expect(error.code == .usage && error.message.contains("abacus"))
   }
 
-  @Test func aPoolCarriesOutEveryTaskOnceAndNoThreadTwiceAtATime() {
-    for pool in Self.pools {
+  @Test func aPoolCarriesOutEveryTaskOnceAndNoThreadTwiceAtATime() throws {
+    for pool in try Self.pools.get() {
       for count in [0, 1, 2, 97] {
         nonisolated(unsafe) let seen = UnsafeMutablePointer<Int32>.allocate(capacity: 128)
         nonisolated(unsafe) let busy = UnsafeMutablePointer<Int32>.allocate(capacity: 8)

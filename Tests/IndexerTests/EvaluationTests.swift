@@ -5,6 +5,7 @@ import Catalog
 import CKernels
 import Features
 import Foundation
+import FuzzReaders
 import Indexer
 import Testing
 import TestSupport
@@ -34,8 +35,8 @@ import TestSupport
     if seed == 6 { for j in 0..<dimension { rows[j] *= 0x1p126 } }
     let queries = random.unitRows(70, dimension: dimension)
     for threads in [1, 3] {
-      let pool = WorkerPool(threadCount: threads)
-      var neighbors = ExactNeighbors(queries: FeatureMatrix(queries, dimension: dimension), k: k, pool: pool)
+      let pool = try WorkerPool(threadCount: threads)
+      var neighbors = try ExactNeighbors(queries: FeatureMatrix(queries, dimension: dimension), k: k, pool: pool)
       // In two parts, as from two shards.
       let cut = rowCount / 3
       let matrix = FeatureMatrix(rows, dimension: dimension)
@@ -52,7 +53,7 @@ import TestSupport
   }
 
   @Test func rowsThatAreNotFiniteAreRefused() throws {
-    var neighbors = ExactNeighbors(queries: FeatureMatrix([1, 0], dimension: 2), k: 1)
+    var neighbors = try ExactNeighbors(queries: FeatureMatrix([1, 0], dimension: 2), k: 1)
     expectRefusal(.badFeatures, naming: "row 1") { try neighbors.add(FeatureMatrix([1, 0, .nan, 1], dimension: 2)) }
     expectRefusal(.badFeatures, naming: "elements") { try neighbors.add(FeatureMatrix([1, 0, 0], dimension: 3)) }
   }
@@ -61,14 +62,14 @@ import TestSupport
     let scratch = try Scratch()
     var random = SplitMix64(seed: 3)
     let queries = FeatureMatrix(random.unitRows(5, dimension: 4), dimension: 4)
-    var neighbors = ExactNeighbors(queries: queries, k: 3)
+    var neighbors = try ExactNeighbors(queries: queries, k: 3)
     try neighbors.add(FeatureMatrix(random.unitRows(9, dimension: 4), dimension: 4))
     _ = try neighbors.save(as: scratch.file("truth"), inputs: .of("these"))
-    var again = ExactNeighbors(queries: queries, k: 3)
+    var again = try ExactNeighbors(queries: queries, k: 3)
     try again.load(scratch.file("truth"), inputs: .of("these"))
     #expect(again.ids == neighbors.ids && again.scores == neighbors.scores && again.counts == neighbors.counts)
     expectRefusal(.integrity, naming: "other inputs") { try again.load(scratch.file("truth"), inputs: .of("those")) }
-    var deeper = ExactNeighbors(queries: queries, k: 4)
+    var deeper = try ExactNeighbors(queries: queries, k: 4)
     expectRefusal(.integrity, naming: "sizes") { try deeper.load(scratch.file("truth"), inputs: .of("these")) }
   }
 }
@@ -97,14 +98,14 @@ import TestSupport
     // Nearest to 0.6: row 2 (1.0), row 1 (0.1 and 1.1 are equally far; the
     // float32 rows decide), row 3.
     let query: [Float] = [Foundation.cos(Float(0.58)), Foundation.sin(Float(0.58))]
-    var truth = ExactNeighbors(queries: FeatureMatrix(query, dimension: 2), k: 3)
+    var truth = try ExactNeighbors(queries: FeatureMatrix(query, dimension: 2), k: 3)
     try truth.add(FeatureMatrix(rows, dimension: 2), firstID: 10)
     #expect(Array(truth.found(for: 0)) == [12, 11, 13])
     var filing = Filing(wanted: truth.ids)
     try filing.add(OutputShardFile(path: scratch.file("output")))
     #expect(filing.lists == [12: 1, 11: 0, 13: 1])
     #expect(filing.sizes == [2, 2, 2] && filing.imbalance == 1 && filing.histogram == [0, 0, 3])
-    var ranking = ExactNeighbors(queries: FeatureMatrix(query, dimension: 2), k: 2)
+    var ranking = try ExactNeighbors(queries: FeatureMatrix(query, dimension: 2), k: 2)
     try ranking.add(FeatureMatrix(filing.centroids, dimension: 2))
     let measure = RecallMeasure(truth: truth, filing: filing, ranking: ranking)
     #expect(Array(ranking.found(for: 0)) == [1, 0])

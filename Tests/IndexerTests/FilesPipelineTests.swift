@@ -3,15 +3,16 @@
 
 import Base
 import Foundation
+import FuzzReaders
 import Indexer
 import Testing
 
 private let trainedDigest = ContentDigest.of("trained")
 
 private let plans = [
-  BufferPlan(byteCount: 1, count: 2, batchByteCount: 1),
-  BufferPlan(byteCount: 37, count: 3, batchByteCount: 100),
-  BufferPlan(byteCount: 4096, count: 2, batchByteCount: 3000),
+  BufferPlan(byteCount: 1, count: 2, batchByteCount: 1, codeByteCount: 1),
+  BufferPlan(byteCount: 37, count: 3, batchByteCount: 100, codeByteCount: 14),
+  BufferPlan(byteCount: 4096, count: 2, batchByteCount: 3000, codeByteCount: 1000),
   BufferPlan(byteCount: 10_000, count: 5, batchByteCount: 1 << 20),
 ]
 

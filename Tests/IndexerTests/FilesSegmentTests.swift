@@ -2,6 +2,7 @@
 
 import Base
 import Foundation
+import FuzzReaders
 import Indexer
 import Testing
 
@@ -104,9 +105,14 @@ struct FilesSegmentTests {
       _ = try SegmentWriter.write(
         description, assignments: [0, 3], codes: [1, 2, 3, 4], to: path, temporaryPath: path + ".tmp")
     }
-    expectRefusal(.usage) {
-      _ = try SegmentWriter.write(
-        description, assignments: [0], codes: [1, 2, 3, 4], to: path, temporaryPath: path + ".tmp")
+    // What the caller finds out too late leaves nothing either.
+    for isReady in [false, true] {
+      let late = TarnError(.integrity, "too late")
+      #expect(throws: late) {
+        _ = try SegmentWriter.write(
+          description, assignments: [0, 1], to: path, temporaryPath: path + ".tmp",
+          ready: { if isReady { throw late } }, codes: { _, _, _ in if !isReady { throw late } })
+      }
     }
     #expect(scratch.names.isEmpty)
     expectRefusal(.inputsMissing) { _ = try SegmentFile(path: path) }

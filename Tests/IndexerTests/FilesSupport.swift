@@ -4,6 +4,7 @@
 import Base
 import CFaiss
 import Foundation
+import FuzzReaders
 import Indexer
 import Testing
 

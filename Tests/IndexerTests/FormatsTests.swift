@@ -103,6 +103,10 @@ struct FormatsTests {
       ("cut.safetensors", Array(FeatureFiles.safetensors().dropLast()), "[2 x 3] float32 needs"),
       ("longer.safetensors", FeatureFiles.safetensors() + [0], "[2 x 3] float32 needs"),
       ("text.safetensors", tensors("{nothing}"), "not the JSON"),
+      (
+        "metadata.safetensors", bytes(UInt64(600_000)) + Array("{".utf8),
+        "its header has 600000 bytes; tarn reads up to 524280"
+      ),
       ("deep.safetensors", tensors(String(repeating: "{\"a\":", count: 9000)), "not the JSON"),
       ("two.safetensors", tensors(#"{"x":{},"y":{}}"#), "2 tensors"),
       ("bare.safetensors", tensors(#"{"x":{"dtype":"F32"}}"#), "lacks"),
@@ -139,6 +143,98 @@ struct FormatsTests {
       #expect(
         error.message.hasPrefix(path) && error.message.contains(says), "\(name): \(error.message)")
       #expect(!error.message.contains("\n"))
+    }
+  }
+
+  /// Headers of `length` bytes, and of texts with brackets in them: whoever fetches
+  /// a file and whoever opens it take the same ones.
+  @Test(arguments: [300, 5_000, 70_000, 524_280, 524_281, 600_000])
+  func aLargeHeaderIsReadByAllOrByNone(length: Int) throws {
+    let scratch = try Scratch()
+    let tensor = #","x":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#
+    let start = #"{"__metadata__":{"a":"\""#
+    for filler in ["x", "[", "{", "]", "\\\\"] {
+      let room = length - start.utf8.count - 2 - tensor.utf8.count
+      var text = start + String(repeating: filler, count: room / filler.utf8.count) + #""}"# + tensor
+      text += String(repeating: " ", count: length - text.utf8.count)
+      let data = FeatureFiles.safetensors(text)
+      let path = scratch.file("large.safetensors")
+      try write(data, to: path)
+      let head = FeatureHead.parse(
+        Array(data.prefix(FeatureHead.maximumByteCount)), of: .safetensors, byteCount: data.count)
+      if length <= 524_280 {
+        #expect(try FeatureFile(path).matrix.floats(rows: 0..<2) == FeatureFiles.values)
+        guard case .head(let head) = head else {
+          Issue.record("\(filler): \(head)")
+          continue
+        }
+        #expect(head.rowCount == 2 && head.fileByteCount == data.count)
+      } else {
+        let cause = "its header has \(length) bytes; tarn reads up to 524280"
+        #expect(head == .malformed(cause))
+        expectRefusal(.badFeatures, naming: cause) { _ = try FeatureFile(path) }
+      }
+    }
+  }
+
+  /// Python 2 wrote long integers with an L; NumPy reads them so far as the versions
+  /// of the format that it could write.
+  @Test(arguments: [1, 2, 3])
+  func aShapeOfPythonTwoIsReadAsNumPyReadsIt(version: UInt8) throws {
+    let scratch = try Scratch()
+    for (shape, isGood) in [
+      ("(2L, 3L)", true), ("(2, 3L)", true), ("(2L, 3)", true), ("(2l, 3)", false), ("(2LL, 3)", false),
+      ("(L, 3)", false), ("(2L3)", false),
+    ] {
+      let text = "{'descr': '<f4', 'fortran_order': False, 'shape': \(shape), }\n"
+      let length = version == 1 ? bytes(UInt16(text.utf8.count)) : bytes(UInt32(text.utf8.count))
+      let path = scratch.file("long.npy")
+      try write(
+        [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, version, 0] + length + Array(text.utf8) + bytes(FeatureFiles.values),
+        to: path)
+      if isGood, version < 3 {
+        #expect(try FeatureFile(path).matrix.floats(rows: 0..<2) == FeatureFiles.values)
+      } else {
+        expectRefusal(.badFeatures) { _ = try FeatureFile(path) }
+      }
+    }
+  }
+
+  /// Numbers as large as a format can write them, in every place: an answer or an
+  /// error, and no arithmetic that ends the process.
+  @Test func numbersAtTheirLimitsAreRefused() throws {
+    let scratch = try Scratch()
+    let numbers = [0, 1, 1 << 20, 1 << 31, (1 << 32) - 1, 1 << 48, 1 << 62, Int.max]
+    func refuse(_ name: String, _ data: [UInt8], _ format: FeatureFormat) throws {
+      let path = scratch.file(name)
+      try write(data, to: path)
+      _ = FeatureHead.parse(data, of: format, byteCount: data.count)
+      _ = FeatureHead.parse(data, of: format, byteCount: Int.max)
+      expectRefusal(.badFeatures) { _ = try FeatureFile(path) }
+    }
+    for first in numbers {
+      for second in numbers {
+        for end in numbers + [first &* second &* 4] {
+          let header = #"{"x":{"dtype":"F32","shape":[\#(first),\#(second)],"data_offsets":[0,\#(end)]}}"#
+          // Nothing of nothing is a good matrix.
+          if first == 0, second > 0, second <= 1 << 20, end == 0 { continue }
+          try refuse("a.safetensors", FeatureFiles.safetensors(header, data: [1, 2, 3]), .safetensors)
+        }
+        let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(first), \(second)), }\n"
+        try refuse(
+          "a.npy",
+          [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0] + bytes(UInt16(text.utf8.count)) + Array(text.utf8) + [1],
+          .npy)
+        let (rows, dimension) = (UInt32(clamping: first), UInt32(clamping: second))
+        try refuse("a.fbin", bytes(rows) + bytes(dimension) + [1, 2, 3], .fbin)
+        try refuse("a.fvecs", bytes(rows) + bytes(dimension) + [1, 2, 3], .fvecs)
+        var maker = PickleMaker()
+        (maker.shape, maker.strides, maker.offset) = ([first, second], [second, 1], first)
+        maker.count = second
+        // No rows of a storage of one half.
+        if (first, second) == (0, 1) { continue }
+        try refuse("a.pt", FeatureFiles.torch(maker.pickle(), data: [1, 2]), .torch)
+      }
     }
   }
 }

@@ -73,7 +73,7 @@ import TestSupport
   /// Captions of noisy lists, and their labels.
   private func training(
     threads: Int, epochs: Int = 3, sampled: Int? = nil, method: RouterMethod = .learned, seed: UInt64 = 5
-  ) -> RouterTraining {
+  ) throws -> RouterTraining {
     var random = SplitMix64(seed: 21)
     let centroids = random.unitRows(Self.nlist, dimension: Self.dimension)
     let noise = random.unitRows(700, dimension: Self.dimension)
@@ -87,7 +87,7 @@ import TestSupport
       captions += row.map { $0 / length }
       labels += [UInt32(list), UInt32(list), UInt32(random.next() % UInt64(Self.nlist - 1))]
     }
-    return RouterTraining(
+    return try RouterTraining(
       method: method, captions: FeatureMatrix(captions, dimension: Self.dimension), labels: labels,
       listSizes: (1...Self.nlist).map { $0 * 10 }, centroids: centroids, epochs: epochs, seed: seed,
       inputs: .of("inputs"), sampledLists: sampled, pool: WorkerPool(threadCount: threads))
@@ -100,22 +100,22 @@ import TestSupport
   }
 
   @Test(arguments: [nil, 4])
-  func theNumberOfThreadsHasNoEffect(sampled: Int?) {
-    let one = run(training(threads: 1, sampled: sampled))
-    #expect(run(training(threads: 3, sampled: sampled)) == one)
-    #expect(run(training(threads: 1, sampled: sampled, seed: 6)).weights != one.weights)
+  func theNumberOfThreadsHasNoEffect(sampled: Int?) throws {
+    let one = try run(training(threads: 1, sampled: sampled))
+    #expect(try run(training(threads: 3, sampled: sampled)) == one)
+    #expect(try run(training(threads: 1, sampled: sampled, seed: 6)).weights != one.weights)
     // Over drawn lists the losses are of other lists in every batch.
     #expect(one.losses.count == 3 && (sampled != nil || one.losses[2] < one.losses[0]))
   }
 
-  @Test func drawingEveryListIsTheFullSoftmax() {
-    #expect(run(training(threads: 1, sampled: Self.nlist)) == run(training(threads: 1)))
+  @Test func drawingEveryListIsTheFullSoftmax() throws {
+    #expect(try run(training(threads: 1, sampled: Self.nlist)) == run(training(threads: 1)))
   }
 
   @Test(arguments: [nil, 4])
   func aKilledTrainingGoesOnToTheSameBits(sampled: Int?) throws {
     let scratch = try Scratch()
-    let training = training(threads: 2, sampled: sampled)
+    let training = try training(threads: 2, sampled: sampled)
     var state = training.initialState()
     training.step(&state)
     try training.save(state, as: scratch.file("state"))
@@ -123,12 +123,12 @@ import TestSupport
     #expect(resumed == state)
     while resumed.epoch < training.epochs { training.step(&resumed) }
     #expect(resumed == run(training))
-    let other = self.training(threads: 2, epochs: 4, sampled: sampled)
+    let other = try self.training(threads: 2, epochs: 4, sampled: sampled)
     expectRefusal(.integrity, naming: "other inputs or parameters") { _ = try other.load(scratch.file("state")) }
   }
 
-  @Test func theStartIsTheMeanOfTheCaptionsOfAList() {
-    let training = training(threads: 2, method: .captionMean)
+  @Test func theStartIsTheMeanOfTheCaptionsOfAList() throws {
+    let training = try training(threads: 2, method: .captionMean)
     #expect(training.epochs == 0)
     let weights = training.initialState().weights
     for list in 0..<Self.nlist {

@@ -3,6 +3,7 @@
 import Base
 import CFaiss
 import CRows
+import FuzzReaders
 import Indexer
 import Testing
 

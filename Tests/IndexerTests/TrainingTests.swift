@@ -13,7 +13,7 @@ private final class Directory {
 }
 
 private let inputs = ContentDigest.of("inputs")
-private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
+private let pools = Result { try [1, 2, 3].map { try WorkerPool(threadCount: $0) } }
 
 @Suite struct TrainingSampleTests {
   /// The rule as its documentation states it, by sorting all keys.
@@ -141,7 +141,7 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
     for (i, tile) in [(333, 140), (100, 33), (1, 140), (64, 1)].enumerated() {
       let search = try NearestImages(
         images: FeatureMatrix(images, dimension: dimension), captions: FeatureMatrix(captions, dimension: dimension),
-        inputs: inputs, imagesPerTile: tile.0, captionsPerTile: tile.1, pool: pools[i % 3], backend: backend)
+        inputs: inputs, imagesPerTile: tile.0, captionsPerTile: tile.1, pool: pools.get()[i % 3], backend: backend)
       var state = search.initialState
       var tiles = 0
       try search.run(&state) { _ in tiles += 1 }
@@ -253,12 +253,12 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
       q = referenceWinners(of: captions, among: images, dimension: dimension).rows
     }
 
-    func training(_ nlist: Int, seed: UInt64 = 5, pool: WorkerPool = pools[1], backend: AssignmentBackend? = nil)
+    func training(_ nlist: Int, seed: UInt64 = 5, pool: WorkerPool? = nil, backend: AssignmentBackend? = nil)
       throws -> PairedKMeans
     {
       try PairedKMeans(
         images: FeatureMatrix(images, dimension: dimension), captions: FeatureMatrix(captions, dimension: dimension),
-        nearestImages: q, nlist: nlist, seed: seed, inputs: inputs, pool: pool, backend: backend)
+        nearestImages: q, nlist: nlist, seed: seed, inputs: inputs, pool: pool ?? pools.get()[1], backend: backend)
     }
 
     var transcription: Transcription {
@@ -319,7 +319,7 @@ private let pools = [1, 2, 3].map { WorkerPool(threadCount: $0) }
   @Test func givesTheSameBytesForEveryThreadCountAndBackend() throws {
     let data = Data(seed: 8, images: 700, captions: 1500, dimension: 33)
     var states: [KMeansState] = []
-    for pool in pools {
+    for pool in try pools.get() {
       for backend in available {
         let training = try data.training(50, pool: pool, backend: backend)
         var state = try training.initialState()

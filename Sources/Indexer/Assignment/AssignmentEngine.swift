@@ -52,7 +52,7 @@ package final class AssignmentEngine: Sendable {
   ///   - rows: Which of them; all by default. Row numbers in results count
   ///     from the first of these.
   ///   - backend: How to compute; nil for ``AssignmentBackend/choose(logger:environment:)``.
-  ///   - pool: The threads.
+  ///   - pool: The threads; nil for the process's.
   ///   - tileVectors: Vectors that a thread takes at a time, `1...`; nil for
   ///     the width that suits the caches.
   ///   - expectedVectorCount: About how many vectors will be asked for in all,
@@ -63,7 +63,7 @@ package final class AssignmentEngine: Sendable {
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
-    pool: WorkerPool = .shared, tileVectors: Int? = nil, expectedVectorCount: Int = 0,
+    pool: WorkerPool? = nil, tileVectors: Int? = nil, expectedVectorCount: Int = 0,
     shape: SliceShape = .fastest, logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
@@ -78,7 +78,7 @@ package final class AssignmentEngine: Sendable {
     }
     self.rows = prepared
     (rowCount, dimension) = (prepared.count, prepared.dimension)
-    self.pool = pool
+    self.pool = try pool ?? .shared
     self.tileVectors = tileVectors.map { max($0, 1) }
     self.expectedVectorCount = expectedVectorCount
     self.shape = shape
@@ -94,7 +94,7 @@ package final class AssignmentEngine: Sendable {
   /// - Parameters:
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - range: Which of its rows; all by default.
-  /// - Returns: One winner for each vector, in their order.
+  /// - Returns: One winner for each vector, in their order; of none, none.
   /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
   package func best(of matrix: FeatureMatrix, in range: Range<Int>? = nil) throws -> Winners {
@@ -107,7 +107,7 @@ package final class AssignmentEngine: Sendable {
   /// - Parameters:
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - list: Row numbers, in any order.
-  /// - Returns: One winner for each listed row, in their order.
+  /// - Returns: One winner for each listed row, in their order; of none, none.
   /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
   package func best(of matrix: FeatureMatrix, listed list: [UInt32]) throws -> Winners {
@@ -119,6 +119,8 @@ package final class AssignmentEngine: Sendable {
       throw TarnError(
         .badFeatures, "vectors of \(matrix.dimension) elements cannot be compared with rows of \(dimension)")
     }
+    // A block of a shard may have only bad rows; there is no tile of no vectors.
+    guard count > 0 else { return Winners() }
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
     let layout = layout(for: matrix, count: count, firstRow: firstRow, list: list)

@@ -1,6 +1,7 @@
 // What is done about the lengths of rows, in training, encoding, exact search
 // and re-ranking alike.
 
+internal import CRows
 package import Features
 
 /// What is done about rows that are not of unit length.
@@ -16,17 +17,25 @@ package enum Normalisation: String, Sendable, CaseIterable, Codable {
 }
 
 extension FeatureMatrix {
-  /// One row as it is scored.
+  /// Rows as they are scored and encoded, made so on this thread.
   ///
   /// - Parameters:
-  ///   - row: Its number.
+  ///   - rows: Rows of the matrix, in any order; with `.normalise`, of a length
+  ///     that is a number and not 0.
   ///   - normalisation: What training did about lengths.
-  /// - Returns: `[dimension]`.
-  package func scoredRow(_ row: Int, _ normalisation: Normalisation) -> [Float] {
-    switch normalisation {
-    case .refuse: floats(rows: row..<(row + 1))
-    case .normalise: unitRows(row..<(row + 1)).floats(rows: 0..<1)
+  /// - Returns: `[rows.count × dimension]`.
+  package func scoredRows(_ rows: some Collection<Int>, _ normalisation: Normalisation) -> [Float] {
+    var values = floats(ofRows: rows)
+    guard normalisation == .normalise else { return values }
+    unsafe values.withUnsafeMutableBufferPointer { buffer in
+      guard let start = buffer.baseAddress else { return }
+      for index in 0..<rows.count {
+        let row = unsafe start + index * dimension
+        let length = unsafe crows_score(SimdLevel.current, row, row, dimension).squareRoot()
+        for j in 0..<dimension { unsafe row[j] = unsafe Float(Double(row[j]) / length) }
+      }
     }
+    return values
   }
 
   /// Rows as float32, each divided by its length in binary64.
@@ -37,7 +46,7 @@ extension FeatureMatrix {
   ///     no number or 0.
   ///   - pool: The threads.
   /// - Returns: `[rows.count × dimension]`.
-  package func unitRows(_ rows: Range<Int>, except bad: Set<Int> = [], pool: WorkerPool = .shared) -> FeatureMatrix {
+  package func unitRows(_ rows: Range<Int>, except bad: Set<Int> = [], pool: WorkerPool) -> FeatureMatrix {
     let width = 256
     return unsafe FeatureMatrix(rowCount: rows.count, dimension: dimension) { output in
       // Strips write disjoint ranges.

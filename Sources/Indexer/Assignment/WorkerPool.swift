@@ -17,20 +17,30 @@ package final class WorkerPool: Sendable {
   private let inbox = Inbox()
 
   /// The pool of the process: `TARN_THREADS` threads, or one for each CPU.
-  package static let shared = WorkerPool(
-    threadCount: ProcessInfo.processInfo.environment["TARN_THREADS"].flatMap { Int($0) }.map { min(max($0, 1), 1024) }
-      ?? ProcessInfo.processInfo.activeProcessorCount)
+  package static var shared: WorkerPool { get throws { try made.get() } }
+
+  private static let made = Result {
+    try WorkerPool(
+      threadCount: ProcessInfo.processInfo.environment["TARN_THREADS"].flatMap { Int($0) }.map { min(max($0, 1), 1024) }
+        ?? ProcessInfo.processInfo.activeProcessorCount)
+  }
 
   /// Starts the threads.
   ///
   /// - Parameter threadCount: Threads, the caller's own included, `1...`.
-  package init(threadCount: Int) {
+  /// - Throws: ``TarnError`` `.io` when the system does not give as many.
+  package init(threadCount: Int) throws {
     precondition(threadCount >= 1, "a pool needs a thread")
     self.threadCount = threadCount
     ckernels_single_threaded_blas()
-    for worker in 1..<threadCount {
-      let inbox = inbox
-      NamedThread.start("tarn-worker-\(worker)") { inbox.serve(worker: worker) }
+    let inbox = inbox
+    do {
+      for worker in 1..<threadCount {
+        try NamedThread.start("tarn-worker-\(worker)") { inbox.serve(worker: worker) }
+      }
+    } catch {
+      inbox.close()
+      throw error
     }
   }
 

@@ -7,6 +7,12 @@
 
 void ckernels_single_threaded_blas(void) { openblas_set_num_threads(1); }
 
+// OpenBLAS asks this when it is loaded, before main, and starts as many threads:
+// one for each CPU in every command, and where they cannot be made it raises
+// SIGINT. The program's symbols come before the library's own.
+int openblas_num_threads_env(void);
+__attribute__((visibility("default"))) int openblas_num_threads_env(void) { return 1; }
+
 const char *ckernels_blas_name(void) { return openblas_get_config(); }
 
 struct sgemm {

@@ -34,11 +34,12 @@ package struct ExactNeighbors: Sendable {
   /// - Parameters:
   ///   - queries: `[n × dimension]`, finite.
   ///   - k: Rows to keep for each, `1...`.
-  ///   - pool: The threads.
-  package init(queries: FeatureMatrix, k: Int, pool: WorkerPool = .shared) {
+  ///   - pool: The threads; nil for the process's.
+  /// - Throws: ``TarnError`` `.io` when those cannot be made.
+  package init(queries: FeatureMatrix, k: Int, pool: WorkerPool? = nil) throws {
     precondition(k >= 1)
     self.k = k
-    self.pool = pool
+    self.pool = try pool ?? .shared
     self.queries =
       queries.elementType == .float32
       ? queries

@@ -112,7 +112,9 @@ package struct RecallMeasure {
   /// Recall at k of a query is the share of its k true neighbours among the
   /// first k rows that came back; routing recall is the share whose list was
   /// visited, and what lies between the two is the codec's loss. Both are
-  /// means over queries; the standard error is that of the mean.
+  /// means over queries; the standard error is that of the mean. A query without
+  /// true neighbours, as of a version without rows, counts as 0; of no queries
+  /// every mean is 0.
   ///
   /// - Parameters:
   ///   - nprobe: Lists visited.
@@ -122,6 +124,8 @@ package struct RecallMeasure {
   /// - Returns: The point.
   package func point(nprobe: Int, _ result: SearchResult, depths: [Int], seconds: Double) -> EvaluationPoint {
     let queryCount = truth.counts.count
+    // What is divided by it is 0 where there are none.
+    let n = Double(max(queryCount, 1))
     var scanned = 0.0
     for query in 0..<queryCount {
       for list in ranking.found(for: query).prefix(nprobe) { scanned += Double(filing.sizes[Int(list)]) }
@@ -139,13 +143,12 @@ package struct RecallMeasure {
         let slots = (query * truth.k)..<(query * truth.k + wanted.count)
         routed += Double(slots.count { places[$0] < nprobe }) / Double(wanted.count)
       }
-      let n = Double(queryCount)
       let mean = sum / n
       let variance = n > 1 ? max(0, (squares - n * mean * mean) / (n - 1)) : 0
       return RecallPoint(
         k: depth, recall: mean, standardError: (variance / n).squareRoot(), routingRecall: routed / n)
     }
     return EvaluationPoint(
-      nprobe: nprobe, vectorsScanned: scanned / Double(queryCount), seconds: seconds, recalls: recalls)
+      nprobe: nprobe, vectorsScanned: scanned / n, seconds: seconds, recalls: recalls)
   }
 }

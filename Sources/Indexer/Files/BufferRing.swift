@@ -28,12 +28,19 @@ package struct BufferPlan: Sendable {
   package let count: Int
   /// Bytes of segments that a merge reads at a time, over all its segments.
   package let batchByteCount: Int
+  /// Bytes of codes that are held while a shard is encoded, at least one row's.
+  ///
+  /// A shard is read once for each such part of its codes.
+  package let codeByteCount: Int
 
-  package init(byteCount: Int = 4 << 20, count: Int = 4, batchByteCount: Int = 16 << 20) {
+  package init(
+    byteCount: Int = 4 << 20, count: Int = 4, batchByteCount: Int = 16 << 20, codeByteCount: Int = 64 << 20
+  ) {
     precondition(byteCount >= 1 && count >= 2 && batchByteCount >= 1, "a ring needs two buffers")
     self.byteCount = byteCount
     self.count = count
     self.batchByteCount = batchByteCount
+    self.codeByteCount = codeByteCount
   }
 }
 
@@ -64,7 +71,8 @@ package struct BufferPlan: Sendable {
   ///   - plan: Size and number of the buffers.
   ///   - stages: What is done with each buffer, by the names of the threads.
   ///     Stages work at the same time.
-  init(_ plan: BufferPlan, stages: [(name: String, stage: Stage)]) {
+  /// - Throws: ``TarnError`` `.io` when the system does not give as many threads.
+  init(_ plan: BufferPlan, stages: [(name: String, stage: Stage)]) throws {
     unsafe buffers = (0..<plan.count).map { _ in
       .allocate(byteCount: plan.byteCount, alignment: DurableFile.alignment)
     }
@@ -73,7 +81,13 @@ package struct BufferPlan: Sendable {
     running = unsafe stages.count
     for index in unsafe stages.indices {
       let (name, stage) = unsafe stages[index]
-      NamedThread.start(name) { unsafe self.serve(index, stage) }
+      do {
+        try NamedThread.start(name) { unsafe self.serve(index, stage) }
+      } catch {
+        condition.withLock { running -= unsafe stages.count - index }
+        close()
+        throw error
+      }
     }
   }
 

@@ -39,7 +39,7 @@ internal import Base
     self.destination = destination
     self.digester = digester
     unsafe buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    ring = unsafe BufferRing(
+    ring = try unsafe BufferRing(
       buffers,
       stages: [
         ("tarn-write", { try unsafe destination.write($0) }),

@@ -85,7 +85,7 @@ package final class OutputShardFile: Sendable {
     let digester = FileDigester()
     digester.expect(
       .contiguous(listSizes: listSizes, entryByteCount: trained.quantizer.codeByteCount + 8), at: listOffsets[0])
-    let ring = unsafe BufferRing(buffers, stages: [("tarn-hash", { unsafe digester.add($0) })])
+    let ring = try unsafe BufferRing(buffers, stages: [("tarn-hash", { unsafe digester.add($0) })])
     defer { ring.close() }
     var ids = IDCheck(self, ranges: ranges)
     for offset in stride(from: 0, to: file.byteCount, by: buffers.byteCount) {

@@ -69,7 +69,7 @@ package final class Reranker {
     }
     let matrix = try file(place).matrix
     let row = Int(id - ranges[place].lowerBound)
-    let values = matrix.scoredRow(row, normalisation)
+    let values = matrix.scoredRows(row..<(row + 1), normalisation)
     return unsafe crows_score(SimdLevel.current, query, values, values.count)
   }
 

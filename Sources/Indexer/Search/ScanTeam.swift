@@ -22,14 +22,20 @@ final class ScanTeam: Sendable {
   /// Starts the threads.
   ///
   /// - Parameter threadCount: Threads, the caller's own included, `1...`.
-  init(threadCount: Int) {
+  /// - Throws: ``TarnError`` `.io` when the system does not give as many.
+  init(threadCount: Int) throws {
     precondition(threadCount >= 1, "a team needs a thread")
     self.threadCount = threadCount
     // Who looks out on a CPU that another thread needs is in its way.
     let patience = threadCount <= ProcessInfo.processInfo.activeProcessorCount ? 4000 : 0
     desk = Desk(patience: patience)
-    for worker in 1..<threadCount {
-      NamedThread.start("tarn-scan-\(worker)") { [desk] in desk.serve() }
+    do {
+      for worker in 1..<threadCount {
+        try NamedThread.start("tarn-scan-\(worker)") { [desk] in desk.serve() }
+      }
+    } catch {
+      desk.close()
+      throw error
     }
   }
 

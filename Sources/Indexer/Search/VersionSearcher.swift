@@ -98,15 +98,16 @@ package final class VersionSearcher {
   /// - Returns: One row per query, in query order, by score descending, of
   ///   equal scores by id ascending.
   /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
-  ///   `.badFeatures` for a query that is not finite.
+  ///   `.badFeatures` for a query that is not finite, `.io` when the system does
+  ///   not give as many threads.
   package func search(_ queries: [Float], k: Int, nprobe: Int, threads: Int = 1) throws -> SearchResult {
     guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
     let n = try checkedCount(of: queries, k: k, threads: threads)
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = min(nprobe, nlist)
-    forEachBatch(of: n, k: k, nprobe: nprobe) { batch in
-      let lists = rank(queries, batch, nprobe: nprobe, threads: threads)
-      scan(queries, batch, lists: lists[...], k: k, threads: threads, into: &result)
+    try forEachBatch(of: n, k: k, nprobe: nprobe) { batch in
+      let lists = try rank(queries, batch, nprobe: nprobe, threads: threads)
+      try scan(queries, batch, lists: lists[...], k: k, threads: threads, into: &result)
     }
     return result
   }
@@ -129,9 +130,9 @@ package final class VersionSearcher {
     }
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = n == 0 ? 0 : lists.count / n
-    forEachBatch(of: n, k: k, nprobe: 0) { batch in
+    try forEachBatch(of: n, k: k, nprobe: 0) { batch in
       let own = lists[batch.lowerBound * nprobe..<batch.upperBound * nprobe]
-      scan(queries, batch, lists: own, k: k, threads: threads, into: &result)
+      try scan(queries, batch, lists: own, k: k, threads: threads, into: &result)
     }
     return result
   }
@@ -151,10 +152,10 @@ package final class VersionSearcher {
   }
 
   /// Cuts queries into batches of bounded memory.
-  private func forEachBatch(of n: Int, k: Int, nprobe: Int, _ body: (Range<Int>) -> Void) {
+  private func forEachBatch(of n: Int, k: Int, nprobe: Int, _ body: (Range<Int>) throws -> Void) rethrows {
     let byteCount = rowQueries.byteCount(k: min(k, rowCount)) + coarseQueries.byteCount(k: nprobe)
     let width = min(max(Self.batchByteCount / byteCount, 1), Self.maximumBatch)
-    for first in stride(from: 0, to: n, by: width) { body(first..<min(first + width, n)) }
+    for first in stride(from: 0, to: n, by: width) { try body(first..<min(first + width, n)) }
   }
 }
 
@@ -165,16 +166,16 @@ extension VersionSearcher {
   /// visited and `inOrder` is false.
   private func rank(
     _ vectors: [Float], _ batch: Range<Int>, nprobe: Int, threads: Int
-  ) -> [Int32] {
+  ) throws -> [Int32] {
     var lists = [Int32](repeating: -1, count: batch.count * nprobe)
     if nprobe == nlist {
       for slot in lists.indices { lists[slot] = Int32(slot % nlist) }
       return lists
     }
     statistics.rankedByteCount += nlist * coarse.coder.codeByteCount
-    start(coarseQueries, vectors, batch, k: nprobe, threads: threads) {
+    try start(coarseQueries, vectors, batch, k: nprobe, threads: threads) {
       if batch.count * nlist <= Self.maximumSumCount {
-        rankBySums(batch.count, threads: threads)
+        try rankBySums(batch.count, threads: threads)
         return
       }
       // Rows enough for a task to be worth its start, few enough for all threads to have some.
@@ -183,7 +184,7 @@ extension VersionSearcher {
       let numbers = Array(0..<UInt32(batch.count))
       let (coarse, queries, nlist) = (coarse, coarseQueries, nlist)
       let taskCount = (nlist + height - 1) / height
-      carryOut(taskCount, threads: threads, rows: batch.count * nlist) { task, counts in
+      try carryOut(taskCount, threads: threads, rows: batch.count * nlist) { task, counts in
         unsafe numbers.withUnsafeBufferPointer {
           let range = task * height..<min((task + 1) * height, nlist)
           unsafe coarse.show(range, to: queries, numbers: $0, counts: &counts)
@@ -198,16 +199,16 @@ extension VersionSearcher {
 
   /// Ranks lists for the first queries of a batch that has been started, all
   /// sums first: they say nearly exactly which centroids have to be scored.
-  private func rankBySums(_ count: Int, threads: Int) {
+  private func rankBySums(_ count: Int, threads: Int) throws {
     let (coarse, queries, nlist) = (coarse, coarseQueries, nlist)
     let height = max((nlist + 4 * threads - 1) / (4 * threads), (1 << 18) / (coarse.coder.codeByteCount * count), 16)
-    unsafe withUnsafeTemporaryAllocation(of: Int32.self, capacity: count * nlist) { buffer in
+    try unsafe withUnsafeTemporaryAllocation(of: Int32.self, capacity: count * nlist) { buffer in
       guard let base = buffer.baseAddress else { return }
       nonisolated(unsafe) let sums = unsafe base
-      carryOut((nlist + height - 1) / height, threads: threads, rows: count * nlist) { task, _ in
+      try carryOut((nlist + height - 1) / height, threads: threads, rows: count * nlist) { task, _ in
         unsafe coarse.sum(task * height..<min((task + 1) * height, nlist), count, of: queries, into: sums)
       }
-      carryOut((count + 7) / 8, threads: threads, rows: count * nlist) { task, counts in
+      try carryOut((count + 7) / 8, threads: threads, rows: count * nlist) { task, counts in
         for query in task * 8..<min(task * 8 + 8, count) {
           unsafe coarse.pick(query, of: queries, sums: sums, counts: &counts)
         }
@@ -219,18 +220,18 @@ extension VersionSearcher {
   private func scan(
     _ vectors: [Float], _ batch: Range<Int>, lists: ArraySlice<Int32>, k: Int, threads: Int,
     into result: inout SearchResult
-  ) {
+  ) throws {
     let visits = Visits(lists, queryCount: batch.count)
     for (slot, list) in lists.enumerated() where list >= 0 {
       result.visitedRows[batch.lowerBound + slot / (lists.count / batch.count)] += listSizes[Int(list)]
     }
     let plan = ScanPlan(visits, shards: shards, codeByteCount: coder.codeByteCount, threads: threads)
-    start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads) {
+    try start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads) {
       let (shards, coder, queries) = (shards, coder, rowQueries)
       for piece in plan.pieces.prefix(ScanPlan.lookahead) {
         shards[piece.shard].expectRead(piece.rows, ofList: piece.list)
       }
-      carryOut(plan.pieces.count, threads: threads, rows: plan.work) { task, counts in
+      try carryOut(plan.pieces.count, threads: threads, rows: plan.work) { task, counts in
         if task + ScanPlan.lookahead < plan.pieces.count {
           let later = plan.pieces[task + ScanPlan.lookahead]
           shards[later.shard].expectRead(later.rows, ofList: later.list)
@@ -262,21 +263,21 @@ extension VersionSearcher {
   /// Prepares the queries of a batch, has `body` show them rows and ends them;
   /// their vectors stay in place meanwhile.
   private func start(
-    _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, _ body: () -> Void
-  ) {
+    _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, _ body: () throws -> Void
+  ) throws {
     queries.reserve(count: batch.count, k: k)
-    unsafe vectors.withUnsafeBufferPointer { vectors in
+    try unsafe vectors.withUnsafeBufferPointer { vectors in
       let width = dimension
       guard let base = vectors.baseAddress else { return }
       nonisolated(unsafe) let first = unsafe base + batch.lowerBound * width
       // Preparing one takes microseconds.
-      carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, _ in
+      try carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, _ in
         for query in task * 16..<min(task * 16 + 16, batch.count) {
           unsafe queries.prepare(query, vector: first + query * width)
         }
       }
-      body()
-      carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, counts in
+      try body()
+      try carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, counts in
         for query in task * 16..<min(task * 16 + 16, batch.count) { queries.finish(query, counts: &counts) }
       }
     }
@@ -289,16 +290,17 @@ extension VersionSearcher {
   ///   - threads: Threads at most.
   ///   - rows: Rows that queries are shown, about.
   ///   - task: One task, and where to count its cost.
+  /// - Throws: ``TarnError`` `.io` when the threads cannot be made.
   private func carryOut(
     _ count: Int, threads: Int, rows: Int, _ task: @Sendable (Int, inout cscan_counts) -> Void
-  ) {
+  ) throws {
     if threads == 1 || count <= 1 || rows < 2048 {
       var counts = cscan_counts()
       for number in 0..<count { task(number, &counts) }
       add(counts)
     } else {
       let total = Mutex(cscan_counts())
-      team(threads).run(count) { number in
+      try team(threads).run(count) { number in
         var counts = cscan_counts()
         task(number, &counts)
         total.withLock {
@@ -315,9 +317,9 @@ extension VersionSearcher {
     statistics.scored += Int(counts.scored)
   }
 
-  private func team(_ threads: Int) -> ScanTeam {
+  private func team(_ threads: Int) throws -> ScanTeam {
     if let team, team.threadCount == threads { return team }
-    let team = ScanTeam(threadCount: threads)
+    let team = try ScanTeam(threadCount: threads)
     self.team = team
     return team
   }

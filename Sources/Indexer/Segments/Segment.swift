@@ -105,75 +105,110 @@ enum SegmentLayout {
   }
 }
 
-/// Writes segments.
-package enum SegmentWriter {
-  /// The list number of a row that is in no list: a hole.
-  package static let skippedRow = UInt32.max
-
-  /// Orders a shard's codes by list and writes them, durably.
-  ///
-  /// - Parameters:
-  ///   - description: Codec, shape and origins.
-  ///   - assignments: The list of each row of the shard, `[rows]`;
-  ///     ``skippedRow`` leaves a hole.
-  ///   - codes: Row-major codes, `[rows × codeByteCount]` bytes; those of
-  ///     skipped rows are not looked at.
-  ///   - path: The final name; what is there is replaced.
-  ///   - temporaryPath: A name on the same file system for the time before.
-  ///   - buffers: How much memory to take; the bytes do not depend on it.
-  /// - Returns: Digest and sizes.
-  /// - Throws: ``TarnError`` `.usage` for a list number that is none or
-  ///   codes of the wrong length; ``TarnError`` when the disk
-  ///   refuses.
-  package static func write(
-    _ description: SegmentDescription, assignments: [UInt32], codes: [UInt8], to path: String,
-    temporaryPath: String, buffers: BufferPlan = BufferPlan()
-  ) throws -> SegmentSummary {
-    let (nlist, codeByteCount) = (description.nlist, description.codeByteCount)
-    guard (1...maximumListCount).contains(nlist) else {
-      throw TarnError(.usage, "nlist is \(nlist), not in 1...\(maximumListCount)")
-    }
-    guard assignments.count < Int(UInt32.max), codes.count == assignments.count * codeByteCount else {
-      throw TarnError(
-        .usage, "\(codes.count) bytes of codes for \(assignments.count) rows of \(codeByteCount) bytes")
-    }
-    let (offsets, rows) = try sorted(assignments, nlist: nlist)
-
-    let writer = try FileWriter(creating: temporaryPath, buffers: buffers)
-    let header = SegmentLayout.header(description, rowCount: assignments.count, storedRowCount: rows.count)
-    try writer.append(header)
-    try writer.append(offsets)
-    try writer.append(rows)
-    try writer.beginLists(
-      ListSection(ends: offsets.dropFirst().map { Int($0) * codeByteCount }, rows: rows, codeByteCount: codeByteCount))
-    try unsafe codes.withUnsafeBytes { codes in
-      for row in rows {
-        let start = Int(row) * codeByteCount
-        try unsafe writer.append(UnsafeRawBufferPointer(rebasing: codes[start..<(start + codeByteCount)]))
-      }
-    }
-    let digests = try writer.finishLists()
-    try writer.append(digests.bytes)
-    try writer.append(SegmentLayout.trailer(header: header, offsets: offsets, digests: digests))
-    let (digest, byteCount) = try writer.finish(as: path)
-    return SegmentSummary(
-      digest: digest, byteCount: byteCount, rowCount: assignments.count, storedRowCount: rows.count)
-  }
+/// Which row of a shard stands where in its segment.
+package struct SegmentOrder: Sendable {
+  /// Place of each row of the shard among the rows stored, `[rows]`;
+  /// ``SegmentWriter/skippedRow`` for a hole.
+  package let places: [UInt32]
+  /// The row at each place, `[rows stored]`.
+  let rows: [UInt32]
+  /// The place at which each list starts, `[nlist + 1]`.
+  let offsets: [UInt64]
 
   /// A stable counting sort: rows by list, then by row.
-  private static func sorted(_ assignments: [UInt32], nlist: Int) throws -> (offsets: [UInt64], rows: [UInt32]) {
+  fileprivate init(_ assignments: [UInt32], nlist: Int) throws {
     var offsets = [UInt64](repeating: 0, count: nlist + 1)
-    for (row, list) in assignments.enumerated() where list != skippedRow {
+    for (row, list) in assignments.enumerated() where list != SegmentWriter.skippedRow {
       guard list < nlist else { throw TarnError(.usage, "row \(row) is assigned to list \(list) of \(nlist)") }
       offsets[Int(list) + 1] += 1
     }
     for list in 0..<nlist { offsets[list + 1] += offsets[list] }
     var next = offsets
     var rows = [UInt32](repeating: 0, count: Int(offsets[nlist]))
-    for (row, list) in assignments.enumerated() where list != skippedRow {
-      rows[Int(next[Int(list)])] = UInt32(row)
+    places = assignments.enumerated().map { row, list in
+      guard list != SegmentWriter.skippedRow else { return SegmentWriter.skippedRow }
+      let place = next[Int(list)]
       next[Int(list)] += 1
+      rows[Int(place)] = UInt32(row)
+      return UInt32(place)
     }
-    return (offsets, rows)
+    (self.rows, self.offsets) = (rows, offsets)
+  }
+}
+
+/// Writes segments.
+package enum SegmentWriter {
+  /// The list number of a row that is in no list: a hole.
+  package static let skippedRow = UInt32.max
+
+  /// Writes codes of the rows at some places.
+  ///
+  /// - Parameters:
+  ///   - order: Which rows those are.
+  ///   - places: Some of the rows stored.
+  ///   - codes: Room for just their codes, place by place; all of it is written.
+  /// - Throws: What ends the writing and leaves nothing.
+  package typealias CodeBody = (
+    _ order: SegmentOrder, _ places: Range<Int>, _ codes: UnsafeMutableBufferPointer<UInt8>
+  ) throws -> Void
+
+  /// Orders a shard's rows by list and writes them with their codes, durably.
+  ///
+  /// Codes are asked for in the order of the file, as many at a time as
+  /// ``BufferPlan/codeByteCount`` holds: memory is that, the buffers of the file
+  /// and twelve bytes a row.
+  ///
+  /// - Parameters:
+  ///   - description: Codec, shape and origins.
+  ///   - assignments: The list of each row of the shard, `[rows]`;
+  ///     ``skippedRow`` leaves a hole.
+  ///   - path: The final name; what is there is replaced.
+  ///   - temporaryPath: A name on the same file system for the time before.
+  ///   - buffers: How much memory to take; the bytes do not depend on it.
+  ///   - ready: Called when all is written and nothing has its final name; what
+  ///     it throws leaves nothing.
+  ///   - codes: Gives the codes.
+  /// - Returns: Digest and sizes.
+  /// - Throws: ``TarnError`` `.usage` for a list number that is none;
+  ///   ``TarnError`` when the disk refuses; what `ready` and `codes` throw.
+  package static func write(
+    _ description: SegmentDescription, assignments: [UInt32], to path: String, temporaryPath: String,
+    buffers: BufferPlan = BufferPlan(), ready: () throws -> Void = {}, codes: CodeBody
+  ) throws -> SegmentSummary {
+    let (nlist, codeByteCount) = (description.nlist, description.codeByteCount)
+    guard (1...maximumListCount).contains(nlist) else {
+      throw TarnError(.usage, "nlist is \(nlist), not in 1...\(maximumListCount)")
+    }
+    guard assignments.count < Int(UInt32.max) else {
+      throw TarnError(.usage, "\(assignments.count) rows are too many for a segment")
+    }
+    let order = try SegmentOrder(assignments, nlist: nlist)
+    let rowCount = order.rows.count
+
+    let writer = try FileWriter(creating: temporaryPath, buffers: buffers)
+    let header = SegmentLayout.header(description, rowCount: assignments.count, storedRowCount: rowCount)
+    try writer.append(header)
+    try writer.append(order.offsets)
+    try writer.append(order.rows)
+    try writer.beginLists(
+      ListSection(
+        ends: order.offsets.dropFirst().map { Int($0) * codeByteCount }, rows: order.rows, codeByteCount: codeByteCount)
+    )
+    let width = max(1, min(buffers.codeByteCount / codeByteCount, rowCount))
+    let room = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: width * codeByteCount)
+    defer { unsafe room.deallocate() }
+    for first in stride(from: 0, to: rowCount, by: width) {
+      let places = first..<min(first + width, rowCount)
+      let part = unsafe UnsafeMutableBufferPointer(rebasing: room[..<(places.count * codeByteCount)])
+      try unsafe codes(order, places, part)
+      try unsafe writer.append(UnsafeRawBufferPointer(part))
+    }
+    let digests = try writer.finishLists()
+    try writer.append(digests.bytes)
+    try writer.append(SegmentLayout.trailer(header: header, offsets: order.offsets, digests: digests))
+    try ready()
+    let (digest, byteCount) = try writer.finish(as: path)
+    return SegmentSummary(
+      digest: digest, byteCount: byteCount, rowCount: assignments.count, storedRowCount: rowCount)
   }
 }

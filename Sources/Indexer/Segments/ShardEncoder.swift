@@ -1,4 +1,4 @@
-// One shard against one trained index: assign, encode, order by list. The
+// One shard against one trained index: assign, order by list, encode. The
 // bytes depend on the shard, the trained index and the bad-rows policy alone
 // (invariant 3).
 
@@ -9,8 +9,8 @@ internal import Synchronization
 
 /// Encodes shards into segments.
 ///
-/// A shard is hashed on a thread of its own while it is encoded; nothing is
-/// written before its digest has been found right.
+/// A shard is hashed on a thread of its own while it is encoded; no segment has
+/// its name before the digest has been found right.
 package struct ShardEncoder: Sendable {
   package let trained: TrainedIndex
   package let trainedDigest: ContentDigest
@@ -19,7 +19,7 @@ package struct ShardEncoder: Sendable {
   private let engine: AssignmentEngine
   private let pool: WorkerPool
 
-  /// Rows that are assigned and encoded between two reports: a multiple of the
+  /// Rows that are assigned between two reports: a multiple of the
   /// engine's tile, so that no thread waits for another's last few rows.
   private static let blockRowCount = 30_720
   /// Rows that a thread checks or encodes at a time.
@@ -29,7 +29,7 @@ package struct ShardEncoder: Sendable {
   package struct Result: Sendable {
     package let segment: SegmentSummary
     package let badRowCount: Int
-    /// Time after the last row in which the shard was still being hashed.
+    /// Time after the last code in which the shard was still being hashed.
     package let hashing: Duration
   }
 
@@ -41,17 +41,18 @@ package struct ShardEncoder: Sendable {
   ///   - badRows: What to do about rows that are NaN, infinite or zero.
   ///   - normalisation: What training did about lengths; a build does the same.
   ///   - rowCount: About how many rows will be encoded.
-  ///   - pool: The threads.
+  ///   - pool: The threads; nil for the process's.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``TarnError`` `.engine`.
   package init(
     _ trained: TrainedIndex, digest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation, rowCount: Int,
-    pool: WorkerPool = .shared, logger: Logger
+    pool: WorkerPool? = nil, logger: Logger
   ) throws {
     self.trained = trained
     self.trainedDigest = digest
     self.badRows = badRows
     self.normalisation = normalisation
+    let pool = try pool ?? .shared
     self.pool = pool
     engine = try AssignmentEngine(
       rows: FeatureMatrix(trained.assigner ?? trained.centroids, dimension: trained.dimension), pool: pool,
@@ -60,21 +61,27 @@ package struct ShardEncoder: Sendable {
 
   /// Encodes a shard.
   ///
+  /// Every row is assigned first, then the codes of ``BufferPlan/codeByteCount``
+  /// bytes at a time are made in the order of the segment: memory does not grow
+  /// with the codes of a shard.
+  ///
   /// - Parameters:
   ///   - shard: The shard's file, being hashed.
   ///   - path: Where the segment goes.
-  ///   - report: Told the rows done, on the calling thread; what it throws ends
-  ///     the work and leaves nothing.
+  ///   - buffers: How much memory to take; the bytes do not depend on it.
+  ///   - report: Told the rows assigned, on the calling thread, and all of them
+  ///     again for each part of the codes; what it throws ends the work and leaves
+  ///     nothing.
   /// - Returns: What was written.
   /// - Throws: ``TarnError`` `.badFeatures` naming file, row and cause;
   ///   `.integrity` when the bytes are not those that were recorded, whatever
   ///   else is wrong with them.
-  package func encode(_ shard: ShardReading, to path: String, report: (Int) throws -> Void) throws -> Result {
+  package func encode(
+    _ shard: ShardReading, to path: String, buffers: BufferPlan = BufferPlan(), report: (Int) throws -> Void
+  ) throws -> Result {
     let matrix = shard.file.matrix
     matrix.advise(.sequential)
     var assignments = [UInt32](repeating: SegmentWriter.skippedRow, count: matrix.rowCount)
-    let codeByteCount = trained.quantizer.codeByteCount
-    var codes = [UInt8](repeating: 0, count: matrix.rowCount * codeByteCount)
     var badRowCount = 0
     do {
       for first in stride(from: 0, to: matrix.rowCount, by: Self.blockRowCount) {
@@ -82,7 +89,7 @@ package struct ShardEncoder: Sendable {
         let bad = try checkedBadRows(of: shard.file, in: block)
         badRowCount += bad.count
         try requireLengths(of: shard.file, in: block, except: bad)
-        try encode(block, of: matrix, except: bad, into: &assignments, &codes)
+        try assign(block, of: matrix, except: bad, into: &assignments)
         try report(block.upperBound)
       }
     } catch let error as TarnError where error.code == .badFeatures {
@@ -90,21 +97,27 @@ package struct ShardEncoder: Sendable {
       try shard.requireDigest()
       throw error
     }
-    let waiting = ContinuousClock.now
-    try shard.requireDigest()
-    let hashing = ContinuousClock.now - waiting
     let description = SegmentDescription(
       codec: trained.quantizer.codec, dimension: trained.dimension, nlist: trained.nlist, trainedIndex: trainedDigest,
       shard: shard.digest)
-    let summary = try SegmentWriter.write(
-      description, assignments: assignments, codes: codes, to: path, temporaryPath: path + ".tmp")
+    var hashing = Duration.zero
+    let summary = try unsafe SegmentWriter.write(
+      description, assignments: assignments, to: path, temporaryPath: path + ".tmp", buffers: buffers,
+      ready: {
+        let waiting = ContinuousClock.now
+        try shard.requireDigest()
+        hashing = ContinuousClock.now - waiting
+      },
+      codes: { order, places, codes in
+        try report(matrix.rowCount)
+        unsafe encode(matrix, order, places, into: codes)
+      })
     return Result(segment: summary, badRowCount: badRowCount, hashing: hashing)
   }
 
-  /// Assigns and encodes a block's rows but for the bad ones.
-  private func encode(
-    _ block: Range<Int>, of matrix: FeatureMatrix, except bad: Set<Int>, into assignments: inout [UInt32],
-    _ codes: inout [UInt8]
+  /// Assigns a block's rows but for the bad ones.
+  private func assign(
+    _ block: Range<Int>, of matrix: FeatureMatrix, except bad: Set<Int>, into assignments: inout [UInt32]
   ) throws {
     let good = bad.isEmpty ? nil : block.filter { row in !bad.contains(row) }.map { UInt32($0) }
     // Rows of unit length lie in the shard as they are; others are made so, in a copy.
@@ -120,20 +133,27 @@ package struct ShardEncoder: Sendable {
       let winners = try engine.best(of: rows, in: (block.lowerBound - base)..<(block.upperBound - base))
       assignments.replaceSubrange(block, with: winners.rows)
     }
-    let (quantizer, codeByteCount) = (trained.quantizer, trained.quantizer.codeByteCount)
-    unsafe codes.withUnsafeMutableBufferPointer { codes in
-      // Strips write disjoint ranges.
-      nonisolated(unsafe) let codes = unsafe codes
-      forEachStrip(of: block) { strip in
-        let floats = rows.floats(rows: (strip.lowerBound - base)..<(strip.upperBound - base))
-        let range = (strip.lowerBound * codeByteCount)..<(strip.upperBound * codeByteCount)
-        var output = unsafe MutableSpan(_unsafeElements: codes.extracting(range))
-        quantizer.encode(floats.span, into: &output)
+  }
+
+  /// Encodes the rows at some places of a segment.
+  ///
+  /// They are looked for from the shard's first row to its last, so that a file
+  /// that is not in memory is read from end to end.
+  private func encode(
+    _ matrix: FeatureMatrix, _ order: SegmentOrder, _ places: Range<Int>, into codes: UnsafeMutableBufferPointer<UInt8>
+  ) {
+    let (quantizer, width) = (trained.quantizer, trained.quantizer.codeByteCount)
+    let normalisation = normalisation
+    // Strips write the codes of different rows.
+    nonisolated(unsafe) let codes = unsafe codes
+    forEachStrip(of: 0..<matrix.rowCount) { strip in
+      let own = strip.filter { row in places.contains(Int(order.places[row])) }
+      let encoded = quantizer.encode(matrix.scoredRows(own, normalisation))
+      for (index, row) in own.enumerated() {
+        let start = (Int(order.places[row]) - places.lowerBound) * width
+        let part = unsafe UnsafeMutableBufferPointer(rebasing: codes[start..<(start + width)])
+        _ = unsafe part.update(fromContentsOf: encoded[(index * width)..<((index + 1) * width)])
       }
-    }
-    for row in bad {
-      codes.replaceSubrange(
-        (row * codeByteCount)..<((row + 1) * codeByteCount), with: repeatElement(0, count: codeByteCount))
     }
   }
 

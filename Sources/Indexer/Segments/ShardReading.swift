@@ -45,6 +45,7 @@ package struct PinnedShard: Sendable {
   package func read() throws -> ShardReading {
     guard Disk.size(of: path) != nil else { throw TarnError(.inputsMissing, "\(path) is gone", hint: remedy) }
     let hash = ThreadedWork("tarn-hash") { [path] in try Disk.digest(of: path) }
+    try hash.requireNoFailure()
     let changed = TarnError(
       .integrity, "\(path) has changed since it was fetched", hint: "delete the file and \(remedy)")
     do {

@@ -42,14 +42,14 @@ package struct NearestImages: Sendable {
   ///   - imagesPerTile: Images prepared at a time, `1...`; they take four bytes
   ///     for each element.
   ///   - captionsPerTile: Captions compared with them between two checkpoints.
-  ///   - pool: The threads.
+  ///   - pool: The threads; nil for the process's.
   ///   - backend: How to compute; nil for the process's choice.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``TarnError`` `.badFeatures` when the dimensions differ,
   ///   `.usage` when there are no images.
   package init(
     images: FeatureMatrix, captions: FeatureMatrix, inputs: ContentDigest, imagesPerTile: Int = 65_536,
-    captionsPerTile: Int = 262_144, pool: WorkerPool = .shared, backend: AssignmentBackend? = nil,
+    captionsPerTile: Int = 262_144, pool: WorkerPool? = nil, backend: AssignmentBackend? = nil,
     logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     guard images.dimension == captions.dimension else {
@@ -60,7 +60,8 @@ package struct NearestImages: Sendable {
     guard images.rowCount > 0, images.rowCount < Int(UInt32.max) else {
       throw TarnError(.usage, "\(images.rowCount) images are too few or too many to search")
     }
-    (self.images, self.captions, self.pool, self.backend, self.logger) = (images, captions, pool, backend, logger)
+    (self.images, self.captions, self.backend, self.logger) = (images, captions, backend, logger)
+    self.pool = try pool ?? .shared
     self.imagesPerTile = min(max(imagesPerTile, 1), images.rowCount)
     self.captionsPerTile = max(captionsPerTile, 1)
     // The blocks are part of it because the state counts in tiles.
@@ -148,9 +149,9 @@ package struct NearestImages: Sendable {
     var reader = try StateReader(path, magic: "tarnnear", fingerprint: fingerprint)
     let tile = try reader.read(UInt64.self)
     let state = State(
-      nextTile: Int(tile.first ?? 0), images: try reader.read(), scores: try reader.read())
+      nextTile: Int(clamping: tile.first ?? 0), images: try reader.read(), scores: try reader.read())
     guard tile.count == 1, state.nextTile <= tileCount, state.images.count == captions.rowCount,
-      state.scores.count == captions.rowCount
+      state.scores.count == captions.rowCount, state.images.allSatisfy({ Int($0) < images.rowCount })
     else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return state
   }

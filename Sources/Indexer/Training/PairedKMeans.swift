@@ -64,14 +64,14 @@ package struct PairedKMeans: Sendable {
   ///   - seed: Chooses the first centroids.
   ///   - inputs: Identifies the bytes of matrices and nearest images; a state
   ///     saved for other inputs is refused.
-  ///   - pool: The threads.
+  ///   - pool: The threads; nil for the process's.
   ///   - backend: How to assign; nil for the process's choice.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``TarnError`` `.usage` when there are fewer distinct nearest
   ///   images than nlist, `.badFeatures` when the dimensions differ.
   package init(
     images: FeatureMatrix, captions: FeatureMatrix, nearestImages: [UInt32]?, nlist: Int, seed: UInt64,
-    inputs: ContentDigest, pool: WorkerPool = .shared, backend: AssignmentBackend? = nil,
+    inputs: ContentDigest, pool: WorkerPool? = nil, backend: AssignmentBackend? = nil,
     logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     guard images.dimension == captions.dimension else {
@@ -97,7 +97,7 @@ package struct PairedKMeans: Sendable {
         hint: nlist < 1 ? "nlist is at least 1" : "lower --nlist or raise --pairs")
     }
     (self.images, self.captions, self.nlist, self.seed) = (images, captions, nlist, seed)
-    (self.pool, self.backend, self.logger) = (pool, backend, logger)
+    (self.pool, self.backend, self.logger) = (try pool ?? .shared, backend, logger)
     fingerprint = .of(
       """
       kmeans-v1 \(method.rawValue) nlist \(nlist) seed \(seed)

@@ -81,7 +81,7 @@ package struct RouterLabels {
   ///
   /// - Parameters:
   ///   - queries: `[m × dimension]`.
-  ///   - images: `[n × dimension]`.
+  ///   - images: `[n × dimension]`; of none, nothing is found.
   ///   - inputs: Identifies the bytes of both.
   package init(queries: FeatureMatrix, images: FeatureMatrix, inputs: ContentDigest) {
     (self.queries, self.images) = (queries, images)
@@ -103,7 +103,7 @@ package struct RouterLabels {
       let first = found.count / perQuery
       let end = min(first + chunk, queries.rowCount)
       let block = FeatureMatrix(queries.floats(rows: first..<end), dimension: queries.dimension)
-      var neighbors = ExactNeighbors(queries: block, k: perQuery)
+      var neighbors = try ExactNeighbors(queries: block, k: perQuery)
       try neighbors.add(images)
       found += neighbors.ids.map { UInt32($0) }
       try report(end)
@@ -129,7 +129,7 @@ package struct RouterLabels {
   package func load(_ path: String) throws -> [UInt32] {
     var reader = try StateReader(path, magic: "tarnlabl", fingerprint: fingerprint)
     let found = try reader.read(UInt32.self)
-    guard found.count % perQuery == 0, found.count <= queries.rowCount * perQuery,
+    guard perQuery > 0 ? found.count % perQuery == 0 : found.isEmpty, found.count <= queries.rowCount * perQuery,
       found.allSatisfy({ Int($0) < images.rowCount })
     else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return found

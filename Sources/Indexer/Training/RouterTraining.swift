@@ -81,17 +81,19 @@ package struct RouterTraining: Sendable {
   ///   - inputs: Identifies the bytes of captions, labels and centroids.
   ///   - sampledLists: Lists drawn for each batch; nil decides by
   ///     ``fullSoftmaxLimit``.
-  ///   - pool: The threads.
+  ///   - pool: The threads; nil for the process's.
+  /// - Throws: ``TarnError`` `.io` when those cannot be made.
   package init(
     method: RouterMethod, captions: FeatureMatrix, labels: [UInt32], listSizes: [Int], centroids: [Float],
-    epochs: Int, seed: UInt64, inputs: ContentDigest, sampledLists: Int? = nil, pool: WorkerPool = .shared
-  ) {
+    epochs: Int, seed: UInt64, inputs: ContentDigest, sampledLists: Int? = nil, pool: WorkerPool? = nil
+  ) throws {
     nlist = listSizes.count
     precondition(method != .none && captions.rowCount > 0 && labels.count % captions.rowCount == 0)
     precondition(centroids.count == nlist * captions.dimension && labels.allSatisfy { Int($0) < listSizes.count })
     self.method = method
     self.epochs = method == .learned ? epochs : 0
-    (self.captions, self.labels, self.centroids, self.seed, self.pool) = (captions, labels, centroids, seed, pool)
+    (self.captions, self.labels, self.centroids, self.seed) = (captions, labels, centroids, seed)
+    self.pool = try pool ?? .shared
     labelsPerCaption = labels.count / captions.rowCount
     offsets = listSizes.map { Self.logarithm(Double(max($0, 1))) }
     var counts = [Int](repeating: 0, count: nlist)

@@ -37,7 +37,7 @@ package struct TrainingSample: Sendable, Equatable {
     guard wanted >= 1, wanted <= total else {
       throw TarnError(
         .usage, "\(wanted) training pairs were asked for and there are \(total)",
-        hint: "ask for between 1 and \(total), or sync more shards")
+        hint: total > 0 ? "ask for between 1 and \(total), or sync more shards" : "sync shards that hold rows")
     }
     let threshold = wanted == total ? UInt64.max : Self.largestKey(of: wanted, total: total, seed: seed)
     let stream = Self.stream(seed)

@@ -3,7 +3,7 @@
 
 internal import Base
 internal import Foundation
-internal import Indexer
+package import Indexer
 internal import TestSupport
 
 package enum FuzzSeeds {
@@ -108,4 +108,34 @@ package enum FuzzSeeds {
     HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */1000\r\nRetry-After: 120\r\nETag: W/"x"\r
     Content-Encoding: gzip\r\n\r\nHTTP/1.1 429 Too Many\r\nRetry-After: Wed, 15 Nov 2023 00:00:00 GMT\r\n\r\n
     """
+}
+
+extension SegmentWriter {
+  /// Writes a segment whose codes are in memory.
+  ///
+  /// - Parameters:
+  ///   - description: Codec, shape and origins.
+  ///   - assignments: The list of each row, `[rows]`.
+  ///   - codes: Row-major codes, `[rows × codeByteCount]`; those of skipped rows
+  ///     are not looked at.
+  ///   - path: The final name.
+  ///   - temporaryPath: The name before.
+  ///   - buffers: How much memory to take.
+  /// - Returns: Digest and sizes.
+  /// - Throws: As the product's own.
+  package static func write(
+    _ description: SegmentDescription, assignments: [UInt32], codes: [UInt8], to path: String,
+    temporaryPath: String, buffers: BufferPlan = BufferPlan()
+  ) throws -> SegmentSummary {
+    let width = description.codeByteCount
+    precondition(codes.count == assignments.count * width)
+    return try write(
+      description, assignments: assignments, to: path, temporaryPath: temporaryPath, buffers: buffers
+    ) { order, places, output in
+      for (row, place) in order.places.enumerated() where places.contains(Int(place)) {
+        let start = (Int(place) - places.lowerBound) * width
+        for i in 0..<width { output[start + i] = codes[row * width + i] }
+      }
+    }
+  }
 }
