@@ -57,6 +57,11 @@ package final class LakeCatalog: Sendable {
       throw TarnError(
         .conflict, "there is a lake in \(layout.root) already", hint: "use it, or choose another directory")
     }
+    if let name = VersionDirectories.sealed(in: layout).first {
+      throw TarnError(
+        .conflict, "\(layout.root) holds sealed versions, \(name) for one, and has lost its catalog",
+        hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")
+    }
     for directory in [layout.shards, layout.artifacts, layout.scratch, layout.versions] {
       try Disk.makeDirectory(directory)
     }
@@ -90,12 +95,17 @@ package final class LakeCatalog: Sendable {
     root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false
   ) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
-    guard let size = Disk.size(of: plain.catalog) else {
+    guard let size = Disk.size(of: plain.catalog), size > 0 else {
+      if let name = VersionDirectories.sealed(in: plain).first {
+        throw TarnError(
+          .noLake, "\(plain.root) has lost its catalog and holds sealed versions, \(name) for one",
+          hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")
+      }
+      guard Disk.size(of: plain.catalog) == nil else {
+        throw TarnError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
+      }
       throw TarnError(
         .noLake, "there is no lake in \(plain.root)", hint: "make one with `tarn init`, or name one with --lake")
-    }
-    guard size > 0 else {
-      throw TarnError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
     }
     let lock = try writing.map { try WriterLock(path: plain.lock, command: $0, wait: wait) }
     if lock != nil, access(plain.catalog, W_OK) != 0 || access(plain.root, W_OK) != 0 {

@@ -290,7 +290,7 @@ package struct BuildRun: Sendable {
     let files = VersionFiles(catalog: catalog)
     try files.restoreNames(of: version)
     let lock = try files.lockFile(of: version, record)
-    try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
+    try files.writeLockFile(lock, of: version)
     try catalog.seal(version, lock: lock)
     try files.writeDocument(of: catalog.version(version.name))
   }

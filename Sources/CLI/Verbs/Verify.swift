@@ -37,7 +37,8 @@ struct Verify: ParsableCommand {
         tarn verify --budget 10m
         tarn verify --budget 500GB --repair
 
-      Ends with 20 when something was found, repaired or not.
+      Ends with 20 when something was found, repaired or not, and when the lake holds a sealed version that the catalog
+      does not know, as after an older catalog was put back.
 
       \(ExitStatus.help)
       """)
@@ -62,8 +63,15 @@ struct Verify: ParsableCommand {
       }
     }
     progress.clear()
-    global.json ? printJSON(report, findings) : printText(report, findings)
+    let strangers = try catalog.strangers()
+    global.json ? printJSON(report, findings, strangers) : printText(report, findings)
     Output.flush()
+    guard strangers.isEmpty else {
+      throw Outcome(
+        .integrity,
+        "\(findings.count) damaged or missing, and \(strangers.count) versions that the catalog does not know: "
+          + strangers.map { "\($0.name)" }.joined(separator: ", "))
+    }
     guard findings.isEmpty else {
       throw Outcome(
         .integrity,
@@ -88,11 +96,12 @@ struct Verify: ParsableCommand {
     }
   }
 
-  private func printJSON(_ report: VerifyReport, _ findings: [VerifyFinding]) {
+  private func printJSON(_ report: VerifyReport, _ findings: [VerifyFinding], _ strangers: [StrangerVersion]) {
     Output.json([
       "checked": .count(report.checkedCount), "bytes": .count(report.checkedByteCount),
       "left": .count(report.leftCount), "left_bytes": .count(report.leftByteCount),
       "oldest_check": .optional(report.oldestCheck),
+      "unknown_versions": .array(strangers.map { .string("\($0.name)") }),
       "damages": .array(
         findings.map { finding in
           .object([

@@ -78,6 +78,8 @@ extension LakeCatalog {
   /// - Returns: The plan; ``collect(_:_:)`` carries it out.
   /// - Throws: ``TarnError``.
   package func garbage(_ options: GarbageOptions) throws -> GarbagePlan {
+    // What a sealed version names that this catalog does not know is not garbage.
+    let kept = try strangers().reduce(into: Set<ContentDigest>()) { $0.formUnion($1.digests) }
     let (unused, interrupted) = try read { database in
       (
         try GarbageItem.fetchAll(
@@ -93,9 +95,11 @@ extension LakeCatalog {
       )
     }
     let cutoff = options.cutoff
+    let free = unused.filter { !kept.contains($0.digest) }
     return GarbagePlan(
-      due: unused.filter { $0.unusedSince <= cutoff }, waiting: unused.filter { $0.unusedSince > cutoff },
-      interrupted: interrupted, leftovers: try leftovers(until: options.cutoff), unknownFiles: try unknownFiles())
+      due: free.filter { $0.unusedSince <= cutoff }, waiting: free.filter { $0.unusedSince > cutoff },
+      interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: try leftovers(until: options.cutoff),
+      unknownFiles: try unknownFiles())
   }
 
   /// Gives back the bytes of a plan.

@@ -55,8 +55,11 @@ extension LakeCatalog {
     let lock = try WriterLock(path: layout.lock, command: "rebuild-catalog")
     defer { withExtendedLifetime(lock) {} }
     guard try !isGood(layout.catalog) else {
+      let stranger = try open(root: root, writing: nil, orOlder: true).strangers().first
       throw TarnError(
-        .conflict, "\(layout.catalog) is whole and stays as it is", hint: "`tarn doctor` and `tarn verify` look closer")
+        .conflict,
+        "\(layout.catalog) is whole and stays as it is" + (stranger.map { ", though \($0.message)" } ?? ""),
+        hint: stranger?.hint ?? "`tarn doctor` and `tarn verify` look closer")
     }
     let (found, lost) = VersionEvidence.all(in: layout)
     guard !found.isEmpty else {

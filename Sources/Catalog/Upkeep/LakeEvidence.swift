@@ -32,12 +32,28 @@ struct VersionEvidence {
       let specSha256: ContentDigest
     }
 
+    static let format = "tarn-version-1"
+
     let format: String
     let version: String
     let source: String
     let trained: Trained
     let inputs: [Input]
     let outputs: [Output]
+
+    /// Reads a lock file; nil for anything else.
+    init?(_ bytes: Data) {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == Self.format else { return nil }
+      self = lock
+    }
+
+    /// Reads the lock file of a path; nil without one.
+    init?(at path: String) {
+      guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
+      self.init(bytes)
+    }
   }
 
   /// The shards that a trained index was made from, out of its specification.
@@ -82,11 +98,9 @@ struct VersionEvidence {
     }
     lockText = String(decoding: bytes, as: UTF8.self)
     digest = .of(lockText)
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == "tarn-version-1",
-      lock.version == "\(name)"
-    else { throw TarnError(.integrity, "\(name): its lock file is damaged") }
+    guard let lock = LockFile(bytes), lock.version == "\(name)" else {
+      throw TarnError(.integrity, "\(name): its lock file is damaged")
+    }
     self.lock = lock
     guard Disk.size(of: layout.documentPath(name)) != nil else {
       throw TarnError(.inputsMissing, "\(name): it has no document beside its lock file")
@@ -101,6 +115,8 @@ struct VersionEvidence {
       && document.inputs.map(\.sha256) == lock.inputs.map(\.sha256)
       && document.inputs.map(\.shard) == lock.inputs.map(\.shard)
       && document.outputs.map(\.sha256) == lock.outputs.map(\.sha256)
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
     guard isBorneOut, let spec = try? decoder.decode(TrainingSpec.self, from: Data(document.trained.spec.utf8)) else {
       throw TarnError(.integrity, "\(name): its document says what its lock file does not bear out")
     }
