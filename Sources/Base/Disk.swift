@@ -13,13 +13,9 @@ internal import Glibc
 package enum Disk {
   /// Creates a directory and its parents; one that exists is fine.
   package static func makeDirectory(_ path: String) throws {
+    if isDirectory(path) { return }
     var info = stat()
-    if stat(path, &info) == 0 {
-      guard info.st_mode & S_IFMT == S_IFDIR else {
-        throw TarnError(.io, "\(path) exists and is not a directory")
-      }
-      return
-    }
+    guard stat(path, &info) != 0 else { throw TarnError(.io, "\(path) exists and is not a directory") }
     let parent = (path as NSString).deletingLastPathComponent
     if !parent.isEmpty, parent != path { try makeDirectory(parent) }
     try FaultPlan.step("mkdir", path)
@@ -100,6 +96,12 @@ package enum Disk {
     var info = stat()
     guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
     return Int(info.st_size)
+  }
+
+  /// Whether a path leads to a directory.
+  package static func isDirectory(_ path: String) -> Bool {
+    var info = stat()
+    return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
   }
 
   /// Bytes of the file system that a file takes, room that was reserved for it

@@ -214,13 +214,14 @@ extension LakeCatalog {
       + inShards.map { UnknownFile(path: layout.path($0.path, in: .shards), byteCount: $0.byteCount) }
   }
 
-  /// Everything below a directory but directories, by relative path, sorted.
+  /// Everything below a directory but directories and its owner's mark, by relative path, sorted.
   static func files(below directory: String) -> [(path: String, byteCount: Int)] {
     guard let walk = FileManager.default.enumerator(atPath: directory) else { return [] }
     var found: [(path: String, byteCount: Int)] = []
     while let path = walk.nextObject() as? String {
       var info = stat()
-      guard lstat(directory + "/" + path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR else { continue }
+      guard path != OwnerMark.fileName, lstat(directory + "/" + path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR
+      else { continue }
       found.append((path, Int(info.st_size)))
     }
     return found.sorted { $0.path < $1.path }

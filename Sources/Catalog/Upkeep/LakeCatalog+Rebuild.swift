@@ -61,6 +61,7 @@ extension LakeCatalog {
         "\(layout.catalog) is whole and stays as it is" + (stranger.map { ", though \($0.message)" } ?? ""),
         hint: stranger?.hint ?? "`tarn doctor` and `tarn verify` look closer")
     }
+    let uuid = try DirectoryOwner(layout).uuid()
     let (found, lost) = VersionEvidence.all(in: layout)
     guard !found.isEmpty else {
       throw TarnError(
@@ -76,7 +77,7 @@ extension LakeCatalog {
       try migrate(queue)
       summary = try wrapped {
         try queue.write { database in
-          try LakeRow.insert(shards: shards, artifacts: artifacts, database)
+          try LakeRow.insert(uuid: uuid, shards: shards, artifacts: artifacts, database)
           var writer = RebuildWriter(database: database, layout: layout, report: report)
           let summary = try writer.write(found)
           try database.checkForeignKeys()

@@ -182,7 +182,7 @@ struct LakeInventory {
   /// directory cannot be read.
   private func files(below directory: String) -> [String]? {
     guard let names = try? FileManager.default.subpathsOfDirectory(atPath: directory) else { return nil }
-    return names.filter { Disk.size(of: "\(directory)/\($0)") != nil }.sorted()
+    return names.filter { $0 != OwnerMark.fileName && Disk.size(of: "\(directory)/\($0)") != nil }.sorted()
   }
 
   /// Whether a name is one that whole files never have.
