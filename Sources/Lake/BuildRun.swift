@@ -251,14 +251,12 @@ package struct BuildRun: Sendable {
   private func plan(
     _ record: TrainedIndexRecord, _ digest: ContentDigest, _ source: Source, _ inputs: [VersionPlan.Input]
   ) -> VersionPlan {
-    let spec: [String: JSONValue] = [
-      "format": .integer(1), "trained": .string(digest.hex), "source": .string(source.name),
-      "shards": .array(inputs.map { .count($0.shardOrdinal) }), "shards_per_output": .count(options.shardsPerOutput),
-      "missing": .string(options.missing.rawValue), "bad_rows": .string(options.badRows.rawValue),
-    ]
+    let spec = VersionPlan.spec(
+      trained: digest, source: source.name, shards: inputs.map(\.shardOrdinal),
+      shardsPerOutput: options.shardsPerOutput, missing: options.missing.rawValue, badRows: options.badRows.rawValue)
     return VersionPlan(
       name: options.name, trained: record, source: source, shardsPerOutput: options.shardsPerOutput,
-      missingPolicy: options.missing, badRowsPolicy: options.badRows, spec: JSONValue.object(spec).text,
+      missingPolicy: options.missing, badRowsPolicy: options.badRows, spec: spec,
       environment: options.environment, inputs: inputs)
   }
 

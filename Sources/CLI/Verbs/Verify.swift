@@ -30,7 +30,8 @@ struct Verify: ParsableCommand {
       Of a damaged shard the chunks of 16 MiB that differ are named. --repair fetches those alone, from any mirror, and
       proves each before it is written; a shard that cannot be mended so is evicted (`tarn sync` or `tarn build` fetches
       it whole). It gives up damaged segments and nearest
-      images (they are made again) and restores outputs from their other name or from their segments.
+      images (they are made again) and restores outputs from their other name or from their segments. A trained index is
+      taken from an output that was made with it, or else trained again, which takes as long as it took.
 
       EXAMPLES
         tarn verify
@@ -90,7 +91,7 @@ struct Verify: ParsableCommand {
     case .artifact(let kind) where kind.canBeMadeAgain: return outcome == nil ? nil : "made again when it is needed"
     case .artifact(.outputShard):
       return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"
-    case .artifact: return "run its `tarn train` again: the same inputs give the same bytes"
+    case .artifact: return outcome == nil ? nil : "run its `tarn train` again: the same inputs give the same bytes"
     case .outputName, .lockFile: return outcome == nil ? nil : "restore the file it belongs to first"
     case .history: return "compare it with a backup: something changed the catalog behind tarn's back"
     }

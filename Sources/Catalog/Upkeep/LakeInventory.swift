@@ -125,7 +125,7 @@ struct LakeInventory {
     switch kind {
     case .shard, .segment, .nearestImages, .routerLabels, .evaluationTruth:
       "delete \(path); the next command that needs it makes it again"
-    case .trainedIndex: "run its `tarn train` again: the same inputs give the same bytes"
+    case .trainedIndex: "`tarn verify --repair` takes it from an output of a version, or trains it again"
     case .outputShard:
       "restore \(path), or `tarn reproduce \(version ?? "NAME@N") --into DIR` and move the file there"
     }

@@ -86,6 +86,28 @@ package struct VersionPlan: Sendable {
   }
 }
 
+extension VersionPlan {
+  /// Canonical JSON of what a version is made from, without the inputs' revisions.
+  ///
+  /// - Parameters:
+  ///   - trained: Digest of the trained index.
+  ///   - source: Name of the source.
+  ///   - shards: Places of the shards in the source.
+  ///   - shardsPerOutput: Shards of an output.
+  ///   - missing: Name of the policy for shards that are missing.
+  ///   - badRows: Name of the policy for bad rows.
+  /// - Returns: The text.
+  package static func spec(
+    trained: ContentDigest, source: String, shards: [Int], shardsPerOutput: Int, missing: String, badRows: String
+  ) -> String {
+    JSONValue.object([
+      "format": .integer(1), "trained": .string(trained.hex), "source": .string(source),
+      "shards": .array(shards.map { .count($0) }), "shards_per_output": .count(shardsPerOutput),
+      "missing": .string(missing), "bad_rows": .string(badRows),
+    ]).text
+  }
+}
+
 extension LakeCatalog {
   /// Every version, by name and number.
   package func versions() throws -> [IndexVersion] {
