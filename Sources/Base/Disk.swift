@@ -13,13 +13,9 @@ internal import Glibc
 package enum Disk {
   /// Creates a directory and its parents; one that exists is fine.
   package static func makeDirectory(_ path: String) throws {
+    if isDirectory(path) { return }
     var info = stat()
-    if stat(path, &info) == 0 {
-      guard info.st_mode & S_IFMT == S_IFDIR else {
-        throw TarnError(.io, "\(path) exists and is not a directory")
-      }
-      return
-    }
+    guard stat(path, &info) != 0 else { throw TarnError(.io, "\(path) exists and is not a directory") }
     let parent = (path as NSString).deletingLastPathComponent
     if !parent.isEmpty, parent != path { try makeDirectory(parent) }
     try FaultPlan.step("mkdir", path)
@@ -32,6 +28,30 @@ package enum Disk {
   package static func moveIntoPlace(_ from: String, _ to: String) throws {
     try FaultPlan.step("rename", to)
     guard rename(from, to) == 0 else { throw systemError("rename to", to) }
+    try syncDirectory((to as NSString).deletingLastPathComponent)
+  }
+
+  /// Moves a file to a final name that nothing has yet, and makes the move durable.
+  ///
+  /// A process that dies in the middle leaves the file under both names.
+  ///
+  /// - Parameters:
+  ///   - from: The file.
+  ///   - to: Its final name, on the same file system.
+  /// - Throws: ``TarnError`` `.conflict` when there is something of that name.
+  package static func moveIntoFreePlace(_ from: String, _ to: String) throws {
+    let taken = TarnError(.conflict, "\(to) is there already and is not replaced")
+    try FaultPlan.step("link", to)
+    if Glibc.link(from, to) == 0 {
+      try remove(from)
+    } else {
+      guard errno != EEXIST else { throw taken }
+      // A file system without hard links; the lake's lock keeps other writers out.
+      guard [EPERM, EOPNOTSUPP, EMLINK, ENOSYS].contains(errno) else { throw systemError("link to", to) }
+      var info = stat()
+      guard lstat(to, &info) != 0 else { throw taken }
+      guard rename(from, to) == 0 else { throw systemError("rename to", to) }
+    }
     try syncDirectory((to as NSString).deletingLastPathComponent)
   }
 
@@ -78,6 +98,12 @@ package enum Disk {
     return Int(info.st_size)
   }
 
+  /// Whether a path leads to a directory.
+  package static func isDirectory(_ path: String) -> Bool {
+    var info = stat()
+    return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+  }
+
   /// Bytes of the file system that a file takes, room that was reserved for it
   /// included; 0 when there is none.
   package static func allocatedByteCount(of path: String) -> Int {
@@ -102,6 +128,17 @@ package enum Disk {
     let contiguous = Array(bytes)
     try file.write(contiguous.span.bytes)
     try file.finish(as: path)
+  }
+
+  /// Writes a small file under a name that nothing has yet, in one durable step;
+  /// a file of that name with these bytes is fine.
+  ///
+  /// - Throws: ``TarnError`` `.conflict` when there is something else of that name.
+  package static func writeOnce(_ bytes: [UInt8], to path: String) throws {
+    if let there = FileManager.default.contents(atPath: path), there.elementsEqual(bytes) { return }
+    var file = try DurableFile(creating: path + ".tmp")
+    try file.write(bytes.span.bytes)
+    try file.finish(asNew: path)
   }
 
   /// The SHA-256 of a file's bytes, read in order.
@@ -206,17 +243,23 @@ package struct DurableFile: ~Copyable {
   /// multiples of; enough for every disk in use.
   package static let alignment = 4096
 
-  /// Creates the temporary file; a leftover of that name is overwritten.
+  /// Creates the temporary file; a leftover of that name goes first.
   package init(creating temporaryPath: String, mode: Mode = .hashed) throws {
     try FaultPlan.step("create", temporaryPath)
-    let flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW
+    // Never written over: it may be another name of a file that is in place.
+    unlink(temporaryPath)
+    let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
     var opened: Int32 = -1
     if mode == .streamed {
       opened = open(temporaryPath, flags | directFlag, 0o666)
       isDirect = opened >= 0
     }
-    // A file system that cannot write past the page cache refuses the flag.
-    if opened < 0 { opened = open(temporaryPath, flags, 0o666) }
+    if opened < 0 {
+      // A file system that cannot write past the page cache refuses the flag, if
+      // after it has made the file.
+      unlink(temporaryPath)
+      opened = open(temporaryPath, flags, 0o666)
+    }
     guard opened >= 0 else { throw Disk.systemError("create", temporaryPath) }
     descriptor = opened
     self.mode = mode
@@ -291,6 +334,15 @@ package struct DurableFile: ~Copyable {
     try Disk.moveIntoPlace(temporaryPath, path)
     isInPlace = true
     return digest
+  }
+
+  /// As ``finish(as:)``, for a name that nothing has yet.
+  ///
+  /// - Throws: ``TarnError`` `.conflict` when there is something of that name.
+  package consuming func finish(asNew path: String) throws {
+    try sync()
+    try Disk.moveIntoFreePlace(temporaryPath, path)
+    isInPlace = true
   }
 
   private func sync() throws {

@@ -48,7 +48,8 @@ package final class LakeCatalog: Sendable {
   ///   - shards: Directory of fetched shards, relative to `root` or absolute.
   ///   - artifacts: Directory of results, relative to `root` or absolute.
   /// - Returns: The catalog, open for writing.
-  /// - Throws: ``TarnError`` `.conflict` when there is a lake already.
+  /// - Throws: ``TarnError`` `.conflict` when there is a lake already, or another
+  ///   lake has one of the directories.
   package static func create(root: String, shards: String, artifacts: String) throws -> LakeCatalog {
     let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     try Disk.makeDirectory(layout.root)
@@ -57,16 +58,24 @@ package final class LakeCatalog: Sendable {
       throw TarnError(
         .conflict, "there is a lake in \(layout.root) already", hint: "use it, or choose another directory")
     }
+    if let name = VersionDirectories.sealed(in: layout).first {
+      throw TarnError(
+        .conflict, "\(layout.root) holds sealed versions, \(name) for one, and has lost its catalog",
+        hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")
+    }
+    let owner = DirectoryOwner(layout)
+    let uuid = try owner.uuid()
     for directory in [layout.shards, layout.artifacts, layout.scratch, layout.versions] {
       try Disk.makeDirectory(directory)
     }
+    try owner.claim(for: uuid)
     // Built under another name, so that a crash leaves no half-made catalog.
     let building = layout.catalog + ".new"
     for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
     do {
       let queue = try connect(to: building, readOnly: false, journal: .default)
       try migrate(queue)
-      try queue.write { try LakeRow.insert(shards: shards, artifacts: artifacts, $0) }
+      try queue.write { try LakeRow.insert(uuid: uuid, shards: shards, artifacts: artifacts, $0) }
       try queue.close()
     }
     try Disk.moveIntoPlace(building, layout.catalog)
@@ -83,19 +92,26 @@ package final class LakeCatalog: Sendable {
   ///   - wait: How long to wait for another writer.
   ///   - orOlder: Whether a reader that looks into no table but `lake` takes a
   ///     catalog of an older schema as it is.
+  ///   - claiming: Whether a writer makes sure first that directories outside the
+  ///     lake are the lake's.
   /// - Returns: The catalog, migrated to this build's schema when writing.
   /// - Throws: ``TarnError`` `.noLake`, `.schemaNewer`, `.schemaOlder`,
-  ///   `.locked`, `.io`.
+  ///   `.locked`, `.io`; `.conflict` for a writer when a directory is another lake's.
   package static func open(
-    root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false
+    root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false, claiming: Bool = true
   ) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
-    guard let size = Disk.size(of: plain.catalog) else {
+    guard let size = Disk.size(of: plain.catalog), size > 0 else {
+      if let name = VersionDirectories.sealed(in: plain).first {
+        throw TarnError(
+          .noLake, "\(plain.root) has lost its catalog and holds sealed versions, \(name) for one",
+          hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")
+      }
+      guard Disk.size(of: plain.catalog) == nil else {
+        throw TarnError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
+      }
       throw TarnError(
         .noLake, "there is no lake in \(plain.root)", hint: "make one with `tarn init`, or name one with --lake")
-    }
-    guard size > 0 else {
-      throw TarnError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
     }
     let lock = try writing.map { try WriterLock(path: plain.lock, command: $0, wait: wait) }
     if lock != nil, access(plain.catalog, W_OK) != 0 || access(plain.root, W_OK) != 0 {
@@ -113,7 +129,10 @@ package final class LakeCatalog: Sendable {
     let layout = LakeLayout(
       root: root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
     let catalog = LakeCatalog(layout: layout, queue: queue, lock: lock)
-    if lock != nil { try catalog.keepLockTexts() }
+    if lock != nil {
+      if claiming { try DirectoryOwner(layout).claim(for: catalog.uuid()) }
+      try catalog.keepLockTexts()
+    }
     return catalog
   }
 

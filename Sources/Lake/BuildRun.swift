@@ -251,14 +251,12 @@ package struct BuildRun: Sendable {
   private func plan(
     _ record: TrainedIndexRecord, _ digest: ContentDigest, _ source: Source, _ inputs: [VersionPlan.Input]
   ) -> VersionPlan {
-    let spec: [String: JSONValue] = [
-      "format": .integer(1), "trained": .string(digest.hex), "source": .string(source.name),
-      "shards": .array(inputs.map { .count($0.shardOrdinal) }), "shards_per_output": .count(options.shardsPerOutput),
-      "missing": .string(options.missing.rawValue), "bad_rows": .string(options.badRows.rawValue),
-    ]
+    let spec = VersionPlan.spec(
+      trained: digest, source: source.name, shards: inputs.map(\.shardOrdinal),
+      shardsPerOutput: options.shardsPerOutput, missing: options.missing.rawValue, badRows: options.badRows.rawValue)
     return VersionPlan(
       name: options.name, trained: record, source: source, shardsPerOutput: options.shardsPerOutput,
-      missingPolicy: options.missing, badRowsPolicy: options.badRows, spec: JSONValue.object(spec).text,
+      missingPolicy: options.missing, badRowsPolicy: options.badRows, spec: spec,
       environment: options.environment, inputs: inputs)
   }
 
@@ -290,7 +288,7 @@ package struct BuildRun: Sendable {
     let files = VersionFiles(catalog: catalog)
     try files.restoreNames(of: version)
     let lock = try files.lockFile(of: version, record)
-    try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
+    try files.writeLockFile(lock, of: version)
     try catalog.seal(version, lock: lock)
     try files.writeDocument(of: catalog.version(version.name))
   }

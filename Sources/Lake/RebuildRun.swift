@@ -3,6 +3,9 @@
 
 internal import Base
 package import Catalog
+internal import Features
+internal import Foundation
+internal import Indexer
 
 /// Makes a lost catalog again.
 package struct RebuildRun {
@@ -33,7 +36,7 @@ package struct RebuildRun {
   /// - Throws: ``TarnError`` as ``Catalog/LakeCatalog/rebuild`` does.
   package func run(report: @escaping (String) -> Void) throws -> RebuildSummary {
     cancellation.listen()
-    var summary = try LakeCatalog.rebuild(root: root, shards: shards, artifacts: artifacts) { path in
+    var summary = try LakeCatalog.rebuild(root: root, shards: shards, artifacts: artifacts, tools: tools) { path in
       try cancellation.check()
       report(path)
     }
@@ -42,6 +45,27 @@ package struct RebuildRun {
       summary.remarks.append("\(name): the catalog does not bear its lock file out")
     }
     return summary
+  }
+
+  private var tools: RebuildTools {
+    RebuildTools(
+      rowCount: { path, dimension, type in
+        try FeatureFile.rowCount(of: path, as: FeatureFormat(ofFile: path), dimension: dimension, elementType: type)
+      },
+      takeTrainedIndex: { [cancellation] digest, outputs, path in
+        let working = path + ".again.tmp"
+        try Disk.makeDirectory((path as NSString).deletingLastPathComponent)
+        guard
+          let byteCount = try TrainedIndexRecovery.write(digest, outOf: outputs, to: working, cancellation)
+        else { return nil }
+        try Disk.moveIntoPlace(working, path)
+        return byteCount
+      },
+      trainedByteCount: { codec, dimension, nlist, hasRouter in
+        VectorCodec(rawValue: codec).flatMap {
+          TrainedIndexFile.byteCount(codec: $0, dimension: dimension, nlist: nlist, hasAssigner: hasRouter)
+        }
+      })
   }
 
   /// Whether the catalog says of a sealed version what its lock file says.

@@ -47,7 +47,9 @@ package struct VerifyRun {
     let stops = { cancellation.isCancelled }
     let read = try catalog.verify(budget, isCancelled: stops) { _, done in report(done) }
     var findings: [VerifyFinding] = []
-    for var damage in read.damages {
+    // Trained indexes first: outputs are made again with them.
+    let trained = read.damages.filter { $0.file.kind == .artifact(.trainedIndex) }
+    for var damage in trained + read.damages.filter({ $0.file.kind != .artifact(.trainedIndex) }) {
       if let (chunks, damaged) = try catalog.damagedChunks(of: damage, isCancelled: stops) {
         damage.chunks = chunks.text(damaged)
       }
@@ -81,6 +83,13 @@ package struct VerifyRun {
     case .artifact(.outputShard):
       do {
         return try maker.rebuildOutput(file.digest)
+      } catch let error as TarnError where error.code != .interrupted {
+        logger.warning("\(error)")
+        return false
+      }
+    case .artifact(.trainedIndex):
+      do {
+        return try TrainedIndexRecovery(catalog, cancellation: cancellation, logger: logger).restore(file.digest)
       } catch let error as TarnError where error.code != .interrupted {
         logger.warning("\(error)")
         return false

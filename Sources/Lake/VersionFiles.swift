@@ -1,5 +1,8 @@
 // What lies in LAKE/versions/NAME@N: the outputs under names people use, the
-// lock file, whose digest is the version's, and the version's document.
+// lock file, whose digest is the version's, and the version's document. The one
+// place that puts them there, where nothing of another version is ever replaced:
+// what is not sealed yet takes free names alone, and of a sealed version what is
+// not another sealing's may be written over.
 
 internal import Base
 internal import Catalog
@@ -15,7 +18,11 @@ struct VersionFiles {
     try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
     for output in try catalog.outputs(of: version) {
       let name = catalog.layout.outputPath(version.name, ordinal: output.ordinal)
-      guard Disk.size(of: name) != output.byteCount else { continue }
+      let size = Disk.size(of: name)
+      if version.versionDigest == nil, size != nil, try !catalog.isName(name, of: output) {
+        throw taken(version, name)
+      }
+      guard size != output.byteCount else { continue }
       try Disk.link(try ArtifactStore(catalog).path(of: .outputShard, output.digest), name)
     }
     try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
@@ -31,7 +38,36 @@ struct VersionFiles {
     guard ContentDigest.of(text) == digest else {
       throw TarnError(.integrity, "the catalog no longer says what \(version.name) was sealed with")
     }
+    try restore(text, to: path, of: version)
+  }
+
+  /// Puts the lock file of a version in place that is about to be sealed.
+  ///
+  /// - Throws: ``TarnError`` `.conflict` when another version's is there.
+  func writeLockFile(_ text: String, of version: IndexVersion) throws {
+    let path = catalog.layout.lockFilePath(version.name)
+    do {
+      try Disk.writeOnce(Array(text.utf8), to: path)
+    } catch let error as TarnError where error.code == .conflict {
+      throw taken(version, path)
+    }
+  }
+
+  /// Writes a file of a sealed version again; what reads as another sealing of it
+  /// gets another name first.
+  func restore(_ text: String, to path: String, of version: IndexVersion) throws {
+    if SealedFile.isSealing(path, of: version.name) {
+      var number = 1
+      while Disk.size(of: "\(path).other-\(number)") != nil { number += 1 }
+      try Disk.moveIntoPlace(path, "\(path).other-\(number)")
+    }
     try Disk.writeAtomically(Array(text.utf8), to: path)
+  }
+
+  private func taken(_ version: IndexVersion, _ path: String) -> TarnError {
+    TarnError(
+      .conflict, "\(path) is there already, of another \(version.name) that the catalog does not know",
+      hint: "the same `tarn build` again takes the next number")
   }
 
   /// The text that a version was sealed with: as the catalog keeps it, or, of a
@@ -56,7 +92,7 @@ struct VersionFiles {
     if let known = try? VersionExport(reading: path), known.versionSha256 == version.versionDigest { return }
     do {
       let text = try catalog.export(version.name).text() + "\n"
-      try Disk.writeAtomically(Array(text.utf8), to: path)
+      try restore(text, to: path, of: version)
     } catch let error as TarnError where error.code == .conflict {
       return
     }

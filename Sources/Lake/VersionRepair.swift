@@ -72,10 +72,11 @@ package struct VersionRepair {
   /// - Throws: ``TarnError``.
   package func rewriteLockFile(of name: VersionName) throws -> Bool {
     let version = try catalog.version(name)
-    let text = try VersionFiles(catalog: catalog).sealedText(of: version)
+    let files = VersionFiles(catalog: catalog)
+    let text = try files.sealedText(of: version)
     guard ContentDigest.of(text) == version.versionDigest else { return false }
     try Disk.makeDirectory(catalog.layout.versionDirectory(name))
-    try Disk.writeAtomically(Array(text.utf8), to: catalog.layout.lockFilePath(name))
+    try files.restore(text, to: catalog.layout.lockFilePath(name), of: version)
     return true
   }
 }

@@ -200,6 +200,12 @@ import TestSupport
     #expect(result.outputText.contains("v@1, output 1: \(output) is missing"))
     #expect(result.outputText.contains("w@1: its lock file is damaged"))
     #expect(try lake.run(["verify", "--repair"]).ending == .exit(20))
+    // What could not be made again stays where it is, and is named until somebody moves it.
+    let verify = try lake.run(["verify"])
+    #expect(verify.ending == .exit(20))
+    #expect(
+      verify.errorText.contains("move that directory out of the lake (no catalog can be made from it: w@1: its lock"))
+    try FileManager.default.moveItem(atPath: lake.lake + "/versions/w@1", toPath: lake.directory.path + "/w@1")
     try lake.succeed(["verify"])
     #expect(try lake.succeed(["export", "v@1"]).outputText == before[0])
     #expect(try lake.run(["show", "w@1"]).ending == .exit(64))

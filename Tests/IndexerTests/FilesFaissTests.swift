@@ -24,6 +24,19 @@ struct FilesFaissTests {
     #expect(try TrainedIndexFile.read(scratch.file("faiss")) == sample.trained)
   }
 
+  @Test(arguments: VectorCodec.allCases, [false, true])
+  func theSizeOfATrainedIndexFollowsFromItsShape(codec: VectorCodec, hasAssigner: Bool) throws {
+    let scratch = try Scratch()
+    let trained = try Sample(codec: codec, dimension: 11, nlist: 5, count: 20).trained
+    let whole = try TrainedIndex(
+      centroids: trained.centroids, assigner: hasAssigner ? trained.centroids : nil, quantizer: trained.quantizer)
+    let path = scratch.file("trained.faiss")
+    let byteCount = try TrainedIndexFile.write(whole, to: path, temporaryPath: path + ".tmp").byteCount
+    #expect(
+      TrainedIndexFile.byteCount(codec: codec, dimension: 11, nlist: 5, hasAssigner: hasAssigner) == byteCount)
+    #expect(TrainedIndexFile.byteCount(codec: codec, dimension: 11, nlist: .max, hasAssigner: hasAssigner) == nil)
+  }
+
   @Test func quantileRangesKeepTheirStatisticInTheFile() throws {
     let scratch = try Scratch()
     let sample = try Sample(codec: .sq4, dimension: 6, nlist: 2, count: 200, statistic: .quantiles(0.02))

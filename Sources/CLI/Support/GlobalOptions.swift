@@ -69,6 +69,9 @@ struct WriterOptions: ParsableArguments {
   func open(_ global: GlobalOptions, verb: String) throws -> LakeCatalog {
     let catalog = try LakeCatalog.open(root: global.lakeRoot(), writing: verb, wait: wait?.duration ?? .zero)
     try catalog.settleInterruptedShards()
+    for stranger in try catalog.strangers() {
+      Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")
+    }
     return catalog
   }
 }

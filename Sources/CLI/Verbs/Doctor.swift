@@ -12,11 +12,17 @@ struct Doctor: ParsableCommand {
       and artifacts are not read: sizes are compared. --recount first counts again the totals that `tarn status` shows,
       which no tarn lets go wrong.
 
+      Directories outside the lake (--shards and --artifacts of `tarn init`) are marked as the lake's: no other lake may
+      use them. --moved says that the lake was moved to where it is now. --copied says that it is a copy: it gets an
+      identity of its own, and directories of its own, into which what is in the original's was copied before.
+
       EXAMPLES
         tarn doctor
         tarn doctor --quiet                 only what is not ok
         tarn doctor --recount
         tarn doctor --json
+        tarn doctor --moved
+        cp -r /lake /copy && cp -r /nvme/shards /nvme/copied && tarn doctor --lake /copy --copied --shards /nvme/copied
 
       Ends with 20 when there is a problem, with 0 otherwise.
 
@@ -26,10 +32,39 @@ struct Doctor: ParsableCommand {
   @Flag(help: "Count the catalog's totals again first; this writes.")
   var recount = false
 
+  @Flag(help: "Say first that the lake was moved here; this writes.")
+  var moved = false
+
+  @Flag(help: "Say first that the lake is a copy; this writes.")
+  var copied = false
+
+  @Option(help: ArgumentHelp("With --copied: its directory of fetched shards.", valueName: "dir"))
+  var shards: String?
+
+  @Option(help: ArgumentHelp("With --copied: its directory of results.", valueName: "dir"))
+  var artifacts: String?
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
+  func validate() throws {
+    guard !(moved && copied) else { throw ValidationError("A lake was moved, or it is a copy: --moved or --copied.") }
+    guard copied || (shards == nil && artifacts == nil) else {
+      throw ValidationError("--shards and --artifacts go with --copied.")
+    }
+  }
+
   func run() throws {
+    if moved || copied {
+      let catalog = try LakeCatalog.open(
+        root: global.lakeRoot(), writing: "doctor", wait: writer.wait?.duration ?? .zero, claiming: false)
+      if moved {
+        try catalog.acceptMove()
+      } else {
+        try catalog.becomeCopy(
+          shards: shards.map(LakeLayout.absolute), artifacts: artifacts.map(LakeLayout.absolute))
+      }
+    }
     if recount { try writer.open(global, verb: "doctor --recount").recountTotals() }
     let findings = try LakeExamination(global.read()).findings()
     let problemCount = findings.count { $0.level == .problem }

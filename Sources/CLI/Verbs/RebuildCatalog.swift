@@ -13,7 +13,9 @@ struct RebuildCatalog: ParsableCommand {
       found by the lock files and documents in versions/, with their sources, revisions, trained indexes and outputs;
       every shard and every file of results is read, and what is missing or damaged is said. A good catalog is never
       replaced, a damaged one is set aside under another name. Whole files that no version refers to, such as segments,
-      stay and are known: `tarn gc` lists them.
+      stay and are known: `tarn gc` lists them. What documents and lock files say is held against each other and against
+      the shards that are here; a version whose files do not hold is left out, with the reason, and the others are made
+      again. A trained index that is lost is taken from an output that was made with it.
 
       What no file tells is lost: the history, pins and revocations, evaluations, transfers, unfinished work, and
       sources and trained indexes that no sealed version uses.

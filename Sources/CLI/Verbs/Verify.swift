@@ -30,14 +30,16 @@ struct Verify: ParsableCommand {
       Of a damaged shard the chunks of 16 MiB that differ are named. --repair fetches those alone, from any mirror, and
       proves each before it is written; a shard that cannot be mended so is evicted (`tarn sync` or `tarn build` fetches
       it whole). It gives up damaged segments and nearest
-      images (they are made again) and restores outputs from their other name or from their segments.
+      images (they are made again) and restores outputs from their other name or from their segments. A trained index is
+      taken from an output that was made with it, or else trained again, which takes as long as it took.
 
       EXAMPLES
         tarn verify
         tarn verify --budget 10m
         tarn verify --budget 500GB --repair
 
-      Ends with 20 when something was found, repaired or not.
+      Ends with 20 when something was found, repaired or not, and when the lake holds a sealed version that the catalog
+      does not know, as after an older catalog was put back.
 
       \(ExitStatus.help)
       """)
@@ -62,8 +64,15 @@ struct Verify: ParsableCommand {
       }
     }
     progress.clear()
-    global.json ? printJSON(report, findings) : printText(report, findings)
+    let strangers = try catalog.strangers()
+    global.json ? printJSON(report, findings, strangers) : printText(report, findings)
     Output.flush()
+    guard strangers.isEmpty else {
+      throw Outcome(
+        .integrity,
+        "\(findings.count) damaged or missing, and \(strangers.count) versions that the catalog does not know: "
+          + strangers.map { "\($0.name)" }.joined(separator: ", "))
+    }
     guard findings.isEmpty else {
       throw Outcome(
         .integrity,
@@ -82,17 +91,18 @@ struct Verify: ParsableCommand {
     case .artifact(let kind) where kind.canBeMadeAgain: return outcome == nil ? nil : "made again when it is needed"
     case .artifact(.outputShard):
       return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"
-    case .artifact: return "run its `tarn train` again: the same inputs give the same bytes"
+    case .artifact: return outcome == nil ? nil : "run its `tarn train` again: the same inputs give the same bytes"
     case .outputName, .lockFile: return outcome == nil ? nil : "restore the file it belongs to first"
     case .history: return "compare it with a backup: something changed the catalog behind tarn's back"
     }
   }
 
-  private func printJSON(_ report: VerifyReport, _ findings: [VerifyFinding]) {
+  private func printJSON(_ report: VerifyReport, _ findings: [VerifyFinding], _ strangers: [StrangerVersion]) {
     Output.json([
       "checked": .count(report.checkedCount), "bytes": .count(report.checkedByteCount),
       "left": .count(report.leftCount), "left_bytes": .count(report.leftByteCount),
       "oldest_check": .optional(report.oldestCheck),
+      "unknown_versions": .array(strangers.map { .string("\($0.name)") }),
       "damages": .array(
         findings.map { finding in
           .object([

@@ -31,6 +31,10 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case evaluated
   /// The catalog was made again from the files of the lake.
   case rebuilt
+  /// The lake is in another directory than before.
+  case moved
+  /// A copy of a lake got an identity of its own.
+  case copied
 }
 
 extension Event {

@@ -6,11 +6,14 @@ internal import GRDB
 
 /// The row of `lake`.
 enum LakeRow {
+  /// A name that no other lake has.
+  static func newUUID() -> String { UUID().uuidString.lowercased() }
+
   /// Names a new lake, and says where its directories are.
-  static func insert(shards: String, artifacts: String, _ database: Database) throws {
+  static func insert(uuid: String, shards: String, artifacts: String, _ database: Database) throws {
     try database.run(
       "INSERT INTO lake (id, uuid, shards_directory, artifacts_directory, created_at) VALUES (1, ?, ?, ?, ?)",
-      [UUID().uuidString.lowercased(), shards, artifacts, Timestamp.now()])
+      [uuid, shards, artifacts, Timestamp.now()])
   }
 }
 

@@ -35,6 +35,9 @@ package struct LakeLayout: Sendable, Equatable {
     self.artifacts = artifacts.hasPrefix("/") ? artifacts : absolute + "/" + artifacts
   }
 
+  /// The directories of a lake that has none elsewhere, below its own.
+  static let ownDirectories = ["shards", "artifacts", "versions", "scratch"]
+
   package var catalog: String { root + "/catalog.sqlite" }
   package var lock: String { root + "/tarn.lock" }
   package var scratch: String { root + "/scratch" }

@@ -102,6 +102,15 @@ extension LakeCatalog {
     return found
   }
 
+  /// A trained index by the digest of its file, whichever of several has it; nil
+  /// when there is none.
+  package func trainedIndex(digest: ContentDigest) throws -> TrainedIndexRecord? {
+    try read {
+      try TrainedIndexRecord.fetchOne(
+        $0, sql: TrainedIndexRecord.select + " WHERE t.sha256 = ? ORDER BY t.id", arguments: [digest.hex])
+    }
+  }
+
   /// The iterations of a trained index that were recorded, in order.
   package func iterations(of trained: TrainedIndexRecord) throws -> [TrainingIteration] {
     try read {

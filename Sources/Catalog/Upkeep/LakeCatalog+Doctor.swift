@@ -62,7 +62,7 @@ package struct LakeExamination {
     var findings = try [library(), journal(), fileSystem()]
     findings += try damage()
     guard !findings.contains(where: { $0.level == .problem }) else { return findings + freeSpace() }
-    findings += try [history(), totals()]
+    findings += try [history(), totals()] + ownership()
     findings += try unsettled()
     findings += try files()
     return findings + freeSpace()

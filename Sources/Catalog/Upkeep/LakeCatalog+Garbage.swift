@@ -78,6 +78,8 @@ extension LakeCatalog {
   /// - Returns: The plan; ``collect(_:_:)`` carries it out.
   /// - Throws: ``TarnError``.
   package func garbage(_ options: GarbageOptions) throws -> GarbagePlan {
+    // What a sealed version names that this catalog does not know is not garbage.
+    let kept = try strangers().reduce(into: Set<ContentDigest>()) { $0.formUnion($1.digests) }
     let (unused, interrupted) = try read { database in
       (
         try GarbageItem.fetchAll(
@@ -93,9 +95,11 @@ extension LakeCatalog {
       )
     }
     let cutoff = options.cutoff
+    let free = unused.filter { !kept.contains($0.digest) }
     return GarbagePlan(
-      due: unused.filter { $0.unusedSince <= cutoff }, waiting: unused.filter { $0.unusedSince > cutoff },
-      interrupted: interrupted, leftovers: try leftovers(until: options.cutoff), unknownFiles: try unknownFiles())
+      due: free.filter { $0.unusedSince <= cutoff }, waiting: free.filter { $0.unusedSince > cutoff },
+      interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: try leftovers(until: options.cutoff),
+      unknownFiles: try unknownFiles())
   }
 
   /// Gives back the bytes of a plan.
@@ -210,13 +214,14 @@ extension LakeCatalog {
       + inShards.map { UnknownFile(path: layout.path($0.path, in: .shards), byteCount: $0.byteCount) }
   }
 
-  /// Everything below a directory but directories, by relative path, sorted.
+  /// Everything below a directory but directories and its owner's mark, by relative path, sorted.
   static func files(below directory: String) -> [(path: String, byteCount: Int)] {
     guard let walk = FileManager.default.enumerator(atPath: directory) else { return [] }
     var found: [(path: String, byteCount: Int)] = []
     while let path = walk.nextObject() as? String {
       var info = stat()
-      guard lstat(directory + "/" + path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR else { continue }
+      guard path != OwnerMark.fileName, lstat(directory + "/" + path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR
+      else { continue }
       found.append((path, Int(info.st_size)))
     }
     return found.sorted { $0.path < $1.path }

@@ -24,13 +24,28 @@ package struct RebuildSummary: Sendable {
   package var remarks: [String] = []
   /// Where the damaged catalog went; nil when there was none.
   package var setAside: String?
+}
 
-  /// What no file of a lake tells, said once.
-  package static let unknowable = """
-    not known any more: the history, pins and revocations, evaluations and reproductions, \
-    iterations of trainings, transfers and what mirrors were seen to have, unfinished trainings and builds, sources and \
-    trained indexes of no sealed version; segments and nearest images are made again when they are needed
-    """
+/// What rooms that read vectors do for a catalog that is made again.
+package struct RebuildTools {
+  /// The rows of a feature file; throws for one that is malformed, or of another
+  /// dimension or element type.
+  package let rowCount: (_ path: String, _ dimension: Int, _ elementType: ElementType) throws -> Int
+  /// Writes a trained index of a digest, durably, at a path, out of one of the
+  /// output files that were made with it; gives its bytes, or nil where none has it.
+  package let takeTrainedIndex: (_ digest: ContentDigest, _ outputs: [String], _ path: String) throws -> Int?
+  /// Bytes of the file of a trained index; nil for a codec that is not known.
+  package let trainedByteCount: (_ codec: String, _ dimension: Int, _ nlist: Int, _ hasRouter: Bool) throws -> Int?
+
+  package init(
+    rowCount: @escaping (String, Int, ElementType) throws -> Int,
+    takeTrainedIndex: @escaping (ContentDigest, [String], String) throws -> Int?,
+    trainedByteCount: @escaping (String, Int, Int, Bool) throws -> Int?
+  ) {
+    self.rowCount = rowCount
+    self.takeTrainedIndex = takeTrainedIndex
+    self.trainedByteCount = trainedByteCount
+  }
 }
 
 extension LakeCatalog {
@@ -40,12 +55,14 @@ extension LakeCatalog {
   ///   - root: The lake's directory.
   ///   - shards: Directory of fetched shards, relative to `root` or absolute.
   ///   - artifacts: Directory of results, relative to `root` or absolute.
+  ///   - tools: Reads feature files, makes trained indexes again.
   ///   - report: Told of each file that is read.
   /// - Returns: What the new catalog holds.
   /// - Throws: ``TarnError`` `.conflict` when there is a catalog that is
   ///   good; `.noLake` when no file tells of a version.
   package static func rebuild(
-    root: String, shards: String, artifacts: String, report: @escaping (String) throws -> Void = { _ in }
+    root: String, shards: String, artifacts: String, tools: RebuildTools,
+    report: @escaping (String) throws -> Void = { _ in }
   ) throws -> RebuildSummary {
     let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     guard FileManager.default.fileExists(atPath: layout.versions) else {
@@ -55,16 +72,21 @@ extension LakeCatalog {
     let lock = try WriterLock(path: layout.lock, command: "rebuild-catalog")
     defer { withExtendedLifetime(lock) {} }
     guard try !isGood(layout.catalog) else {
+      let stranger = try open(root: root, writing: nil, orOlder: true).strangers().first
       throw TarnError(
-        .conflict, "\(layout.catalog) is whole and stays as it is", hint: "`tarn doctor` and `tarn verify` look closer")
+        .conflict,
+        "\(layout.catalog) is whole and stays as it is" + (stranger.map { ", though \($0.message)" } ?? ""),
+        hint: stranger?.hint ?? "`tarn doctor` and `tarn verify` look closer")
     }
-    let (found, lost) = VersionEvidence.all(in: layout)
-    guard !found.isEmpty else {
-      throw TarnError(
+    let uuid = try DirectoryOwner(layout).uuid()
+    let (found, lost) = VersionEvidence.all(in: layout, rowCount: tools.rowCount)
+    func refuse(_ reasons: [String]) -> TarnError {
+      TarnError(
         .noLake,
-        "no version in \(layout.versions) says what it was made from"
-          + (lost.first.map { ": \($0.message)" } ?? ""), hint: "restore a backup of the catalog")
+        "no version in \(layout.versions) says what it was made from" + (reasons.first.map { ": \($0)" } ?? ""),
+        hint: "restore a backup of the catalog")
     }
+    guard !found.isEmpty else { throw refuse(lost.map(\.message)) }
     let building = layout.catalog + ".rebuilt"
     for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
     var summary: RebuildSummary
@@ -73,9 +95,10 @@ extension LakeCatalog {
       try migrate(queue)
       summary = try wrapped {
         try queue.write { database in
-          try LakeRow.insert(shards: shards, artifacts: artifacts, database)
-          var writer = RebuildWriter(database: database, layout: layout, report: report)
+          try LakeRow.insert(uuid: uuid, shards: shards, artifacts: artifacts, database)
+          var writer = RebuildWriter(database: database, layout: layout, tools: tools, report: report)
           let summary = try writer.write(found)
+          guard !summary.versions.isEmpty else { throw refuse(summary.remarks) }
           try database.checkForeignKeys()
           return summary
         }

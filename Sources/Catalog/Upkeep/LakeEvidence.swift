@@ -9,7 +9,7 @@ internal import Foundation
 struct VersionEvidence {
   /// What a lock file says; its bytes' digest is the version's.
   struct LockFile: Decodable {
-    struct Input: Decodable {
+    struct Input: Decodable, Equatable {
       let shard: String
       let ordinal: Int
       let sha256: ContentDigest?
@@ -30,22 +30,57 @@ struct VersionEvidence {
     struct Trained: Decodable {
       let sha256: ContentDigest
       let specSha256: ContentDigest
+      let nlist: Int
+      let codec: String
+      let method: String
+      let seed: Int64
+      let iterations: Int
+      let pairs: Int
+      /// Nil where the centroids rank the lists.
+      let router: String?
     }
+
+    static let format = "tarn-version-1"
 
     let format: String
     let version: String
     let source: String
+    let shardsPerOutput: Int
+    let missing: String
+    let badRows: String
     let trained: Trained
     let inputs: [Input]
     let outputs: [Output]
+
+    /// Reads a lock file; nil for anything else.
+    init?(_ bytes: Data) {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == Self.format else { return nil }
+      self = lock
+    }
+
+    /// Reads the lock file of a path; nil without one.
+    init?(at path: String) {
+      guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
+      self.init(bytes)
+    }
   }
 
-  /// The shards that a trained index was made from, out of its specification.
+  /// What a trained index was made from, out of its specification.
   struct TrainingSpec: Decodable {
     struct Shard: Decodable {
       let rows: Int
       let sha256: ContentDigest
     }
+    struct Sample: Decodable { let pairs: Int }
+    let method: String
+    let codec: String
+    let nlist: Int
+    let dimension: Int
+    let iterations: Int
+    let seed: Int64
+    let sample: Sample
     let images: [Shard]
     struct Router: Decodable {
       let method: String
@@ -82,16 +117,18 @@ struct VersionEvidence {
     }
     lockText = String(decoding: bytes, as: UTF8.self)
     digest = .of(lockText)
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == "tarn-version-1",
-      lock.version == "\(name)"
-    else { throw TarnError(.integrity, "\(name): its lock file is damaged") }
+    guard let lock = LockFile(bytes), lock.version == "\(name)" else {
+      throw TarnError(.integrity, "\(name): its lock file is damaged")
+    }
     self.lock = lock
     guard Disk.size(of: layout.documentPath(name)) != nil else {
       throw TarnError(.inputsMissing, "\(name): it has no document beside its lock file")
     }
-    document = try VersionExport(reading: layout.documentPath(name))
+    do {
+      document = try VersionExport(reading: layout.documentPath(name))
+    } catch let error as TarnError {
+      throw TarnError(error.code, "\(name): \(error.message)", hint: error.hint)
+    }
     guard document.versionSha256 == digest else {
       throw TarnError(.integrity, "\(name): its lock file and its document disagree")
     }
@@ -101,12 +138,15 @@ struct VersionEvidence {
       && document.inputs.map(\.sha256) == lock.inputs.map(\.sha256)
       && document.inputs.map(\.shard) == lock.inputs.map(\.shard)
       && document.outputs.map(\.sha256) == lock.outputs.map(\.sha256)
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
     guard isBorneOut, let spec = try? decoder.decode(TrainingSpec.self, from: Data(document.trained.spec.utf8)) else {
       throw TarnError(.integrity, "\(name): its document says what its lock file does not bear out")
     }
     training = spec
     let written = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
     sealedAt = Timestamp.text(written ?? Date())
+    try check()
   }
 
   /// Rows of the shards that the version and its training used, by digest.
@@ -120,17 +160,19 @@ struct VersionEvidence {
   /// Every version that a lake's directories name, the one sealed first at the
   /// front.
   ///
-  /// - Parameter layout: The lake.
+  /// - Parameters:
+  ///   - layout: The lake.
+  ///   - rowCount: Gives the rows of a feature file, see ``RebuildTools``.
   /// - Returns: The versions; those whose files do not say enough, with why.
-  static func all(in layout: LakeLayout) -> (found: [VersionEvidence], lost: [TarnError]) {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: layout.versions)) ?? []
-    let versions = names.compactMap { try? VersionName(parsing: $0) }.sorted {
-      ($0.name, $0.number) < ($1.name, $1.number)
-    }
+  static func all(
+    in layout: LakeLayout, rowCount: (String, Int, ElementType) throws -> Int
+  ) -> (found: [VersionEvidence], lost: [TarnError]) {
     var (found, lost): ([VersionEvidence], [TarnError]) = ([], [])
-    for version in versions {
+    for version in VersionDirectories.names(in: layout) {
       do {
-        found.append(try VersionEvidence(version, in: layout))
+        let evidence = try VersionEvidence(version, in: layout)
+        try evidence.check(shardsIn: layout, rowCount: rowCount)
+        found.append(evidence)
       } catch let error as TarnError {
         lost.append(error)
       } catch {

@@ -17,15 +17,40 @@ struct LakeInventory {
   func findings() throws -> [Finding] {
     // Rows before files: a file that a writer adds meanwhile is at worst one
     // that no row names yet.
-    let shards = try shardFindings()
-    let artifacts = try artifactFindings()
+    let strangers = try catalog.strangers()
+    let shards = try shardFindings(strangers)
+    let artifacts = try artifactFindings(strangers)
     let versions = try versionFindings()
-    return shards + artifacts + versions + scratchFindings()
+    return shards + artifacts + versions + strangerFindings(strangers) + scratchFindings()
+  }
+
+  // MARK: Versions that the catalog does not know
+
+  private func strangerFindings(_ strangers: [StrangerVersion]) -> [Finding] {
+    examination.capped(
+      strangers.map { Finding(.problem, "strangers", $0.message, fix: $0.hint) },
+      else: Finding(.ok, "strangers", "the catalog knows every version that is here"))
+  }
+
+  /// A finding for a file that a version needs which the catalog does not know.
+  private func claimed(_ path: String, by strangers: [StrangerVersion], in place: Place) -> Finding? {
+    guard !strangers.isEmpty else { return nil }
+    let prefix: String? =
+      switch place {
+      case .shards: LakeLayout.digestPrefix(ofShardPath: path)
+      case .artifacts: LakeLayout.artifact(atPath: path)?.digest.hex
+      }
+    guard let prefix, let owner = strangers.first(where: { $0.digests.contains { $0.hex.hasPrefix(prefix) } }) else {
+      return nil
+    }
+    return Finding(
+      .warning, "strangers", "\(layout.path(path, in: place)) is of \(owner.name), which the catalog does not know",
+      fix: owner.hint)
   }
 
   // MARK: Rows without files
 
-  private func shardFindings() throws -> [Finding] {
+  private func shardFindings(_ strangers: [StrangerVersion]) throws -> [Finding] {
     let rows = try catalog.read { database in
       try Row.fetchAll(
         database,
@@ -56,13 +81,13 @@ struct LakeInventory {
     return examination.capped(faults, else: Finding(.ok, "shards", "shards held, all in place: \(heldCount)"))
       + strayFindings(in: layout.shards, "shards", known: known) { path in
         let part = path.hasSuffix(".resume") ? String(path.dropLast(7)) : path
-        guard let source = parts[part] else { return nil }
+        guard let source = parts[part] else { return claimed(path, by: strangers, in: .shards) }
         return Finding(
           .note, "partial", "\(path) is a part of a download", fix: "`tarn sync \(source)` continues it")
       }
   }
 
-  private func artifactFindings() throws -> [Finding] {
+  private func artifactFindings(_ strangers: [StrangerVersion]) throws -> [Finding] {
     let rows = try catalog.read { database in
       try Row.fetchAll(
         database,
@@ -89,7 +114,7 @@ struct LakeInventory {
     return examination.capped(
       faults, else: Finding(.ok, "artifacts", "artifacts, all in place: \(known.count)"))
       + strayFindings(in: layout.artifacts, "artifacts", known: known) { path in
-        guard path.hasPrefix(".work/") else { return nil }
+        guard path.hasPrefix(".work/") else { return claimed(path, by: strangers, in: .artifacts) }
         return Finding(
           .note, "work", "\(path) is work that was not finished",
           fix: "the interrupted command, run again, replaces it; else delete \(layout.path(path, in: .artifacts))")
@@ -100,7 +125,7 @@ struct LakeInventory {
     switch kind {
     case .shard, .segment, .nearestImages, .routerLabels, .evaluationTruth:
       "delete \(path); the next command that needs it makes it again"
-    case .trainedIndex: "run its `tarn train` again: the same inputs give the same bytes"
+    case .trainedIndex: "`tarn verify --repair` takes it from an output of a version, or trains it again"
     case .outputShard:
       "restore \(path), or `tarn reproduce \(version ?? "NAME@N") --into DIR` and move the file there"
     }
@@ -157,7 +182,7 @@ struct LakeInventory {
   /// directory cannot be read.
   private func files(below directory: String) -> [String]? {
     guard let names = try? FileManager.default.subpathsOfDirectory(atPath: directory) else { return nil }
-    return names.filter { Disk.size(of: "\(directory)/\($0)") != nil }.sorted()
+    return names.filter { $0 != OwnerMark.fileName && Disk.size(of: "\(directory)/\($0)") != nil }.sorted()
   }
 
   /// Whether a name is one that whole files never have.

@@ -1,6 +1,7 @@
 // What `rebuild-catalog` writes: sources, revisions, trained indexes and versions
 // as documents and lock files tell of them, and every file whose bytes are what
-// its name says.
+// its name says. Each version stands for itself: what one of them says wrong costs
+// that one alone.
 
 internal import Base
 internal import Foundation
@@ -10,6 +11,7 @@ internal import GRDB
 struct RebuildWriter {
   let database: Database
   let layout: LakeLayout
+  let tools: RebuildTools
   let report: (String) throws -> Void
   private var summary = RebuildSummary()
   private var sources: [String: Source] = [:]
@@ -19,21 +21,40 @@ struct RebuildWriter {
   private var trainedIDs: [String: Int64] = [:]
   /// Whole files below the artifacts directory that nothing refers to yet.
   private var unreferenced: [ContentDigest: Int] = [:]
+  /// The output files of each trained index, absolute.
+  private var outputFiles: [ContentDigest: [String]] = [:]
 
-  init(database: Database, layout: LakeLayout, report: @escaping (String) throws -> Void) {
+  init(
+    database: Database, layout: LakeLayout, tools: RebuildTools, report: @escaping (String) throws -> Void
+  ) {
     self.database = database
     self.layout = layout
+    self.tools = tools
     self.report = report
   }
 
   mutating func write(_ versions: [VersionEvidence]) throws -> RebuildSummary {
     for version in versions {
-      for source in version.document.sources { try add(source, of: version) }
+      outputFiles[version.lock.trained.sha256, default: []] += version.lock.outputs.flatMap { output in
+        [
+          layout.path(LakeCatalog.newPath(of: .outputShard, output.sha256), in: .artifacts),
+          layout.outputPath(version.name, ordinal: output.output),
+        ]
+      }
+    }
+    let registered = try versions.filter { version in
+      try attempt(version) { writer in
+        for source in version.document.sources { try writer.add(source, of: version) }
+      }
     }
     try settleShards()
     try storeArtifacts()
-    for version in versions { try addTrained(version) }
-    for version in versions { try add(version) }
+    for version in registered {
+      _ = try attempt(version) { writer in
+        try writer.addTrained(version)
+        try writer.add(version)
+      }
+    }
     summary.unreferenced = unreferenced.count
     summary.unreferencedByteCount = unreferenced.values.reduce(0, +)
     try LakeCatalog.record(
@@ -45,10 +66,44 @@ struct RebuildWriter {
     return summary
   }
 
+  /// Writes of a version what can be written whole, or nothing and why.
+  ///
+  /// - Returns: Whether it was written.
+  /// - Throws: What is no fault of the version's: a cancellation, a full disk.
+  private mutating func attempt(
+    _ version: VersionEvidence, _ body: (inout RebuildWriter) throws -> Void
+  ) throws -> Bool {
+    let before = self
+    var lost: TarnError?
+    try database.inSavepoint {
+      do {
+        try LakeCatalog.wrapped { try body(&self) }
+        return .commit
+      } catch let error as TarnError where ![.interrupted, .diskFull, .io].contains(error.code) {
+        lost = error
+        return .rollback
+      }
+    }
+    guard let lost else { return true }
+    self = before
+    let isNamed = lost.message.hasPrefix("\(version.name)")
+    summary.remarks.append("\(isNamed ? "" : "\(version.name): ")\(lost.message)")
+    return false
+  }
+
   // MARK: Sources, shards, revisions
 
   private mutating func add(_ source: VersionExport.Source, of version: VersionEvidence) throws {
-    if sources[source.name] == nil { try register(source, at: version.sealedAt) }
+    if let known = sources[source.name] {
+      let isSame =
+        known.dimension == source.dimension && known.elementType.rawValue == source.dtype
+        && known.modality.rawValue == source.modality
+      guard isSame else {
+        throw TarnError(.integrity, "its document has another source named \(source.name) than an earlier version's")
+      }
+    } else {
+      try register(source, at: version.sealedAt)
+    }
     let rows = version.rowCounts
     for shard in source.shards {
       guard let id = shardIDs[source.name]?[shard.name] else {
@@ -156,8 +211,11 @@ struct RebuildWriter {
     }
   }
 
-  /// Says that something refers to an artifact; one that is not whole is vouched
-  /// for all the same, so that `verify` finds it and repairs it where it can.
+  /// Says that something refers to an artifact.
+  ///
+  /// One that is not whole is vouched for all the same, so that `verify` finds it
+  /// and repairs it where it can. A trained index is in each of its outputs, too,
+  /// and taken from there.
   private mutating func refer(
     to digest: ContentDigest, _ kind: StoredKind, byteCount: Int?, for what: String
   ) throws {
@@ -165,6 +223,10 @@ struct RebuildWriter {
     guard try StoredBytes.find(digest, in: .artifacts, database) == nil else { return }
     let path = LakeCatalog.newPath(of: kind, digest)
     let whole = layout.path(path, in: .artifacts)
+    if kind == .trainedIndex, let found = try tools.takeTrainedIndex(digest, outputFiles[digest] ?? [], whole) {
+      try StoredBytes.insert(digest, kind, byteCount: found, path: path, verifiedAt: Timestamp.now(), database)
+      return
+    }
     let size = Disk.size(of: whole)
     summary.remarks.append(
       "\(what): \(whole) is \(size == nil ? "missing" : "damaged"); `tarn verify --repair` may bring it back")
@@ -175,9 +237,18 @@ struct RebuildWriter {
 
   private mutating func addTrained(_ version: VersionEvidence) throws {
     let (document, trained) = (version.document, version.document.trained)
-    guard trainedIDs[trained.name] == nil else { return }
+    if let known = trainedIDs[trained.name] {
+      let digest = try String.fetchOne(
+        database, sql: "SELECT sha256 FROM trained_index WHERE id = ?", arguments: [known])
+      guard digest == trained.sha256.hex else {
+        throw TarnError(.integrity, "its trained index \(trained.name) is another one than an earlier version's")
+      }
+      return
+    }
     try LakeCatalog.validate(name: trained.name, of: "trained index")
-    try refer(to: trained.sha256, .trainedIndex, byteCount: nil, for: "the trained index \(trained.name)")
+    let byteCount = try tools.trainedByteCount(
+      trained.codec, version.training.dimension, trained.nlist, version.training.router != nil)
+    try refer(to: trained.sha256, .trainedIndex, byteCount: byteCount, for: "the trained index \(trained.name)")
     guard let images = sources[trained.images] else { throw unnamed(document) }
     let captions = try trained.captions.map { name in
       guard let source = sources[name] else { throw unnamed(document) }
@@ -240,10 +311,12 @@ struct RebuildWriter {
       version.name, trainedID: trainedID, sourceID: source.id, shardsPerOutput: document.shardsPerOutput,
       missing: missing, badRows: badRows, spec: document.spec, environment: "{}", at: version.sealedAt, database)
     for (ordinal, input) in version.lock.inputs.enumerated() {
-      let shard = shardIDs[document.source]?[input.shard]
+      guard let shard = shardIDs[document.source]?[input.shard] else {
+        throw TarnError(.integrity, "its source \(document.source) has no shard \(input.shard.printable)")
+      }
       try VersionInput.insert(
         of: id, ordinal: ordinal, shardID: shard,
-        revision: input.sha256.flatMap { digest in shard.flatMap { revisions[$0]?[digest] } },
+        revision: input.sha256.flatMap { revisions[shard]?[$0] },
         isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows, database)
     }
     try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])

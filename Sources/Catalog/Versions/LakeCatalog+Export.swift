@@ -235,20 +235,10 @@ extension LakeCatalog {
       }
       return known
     }
-    guard let modality = Modality(rawValue: exported.modality), let type = ElementType(rawValue: exported.dtype) else {
-      throw TarnError(
-        .schemaNewer, "source \(exported.name.printable) has a kind that this tarn does not know",
-        hint: "use a newer tarn")
-    }
-    guard (1...65_536).contains(exported.dimension) else {
-      throw TarnError(.usage, "source \(exported.name.printable) has dimension \(exported.dimension)")
-    }
     // The document is somebody else's: nothing in it names a path outside the lake.
-    for shard in exported.shards {
-      for url in shard.urls { try URLTemplate.validate(url, allowsSecretItems: true) }
-      guard !shard.name.contains("/"), try URLTemplate.fileName(of: "file:///\(shard.name)") == shard.name else {
-        throw TarnError(.usage, "'\(shard.name.printable)' cannot name a shard")
-      }
+    try exported.check()
+    guard let modality = Modality(rawValue: exported.modality), let type = ElementType(rawValue: exported.dtype) else {
+      preconditionFailure("a source of no kind was checked")
     }
     return try addSource(
       SourceDefinition(

@@ -86,6 +86,28 @@ package struct VersionPlan: Sendable {
   }
 }
 
+extension VersionPlan {
+  /// Canonical JSON of what a version is made from, without the inputs' revisions.
+  ///
+  /// - Parameters:
+  ///   - trained: Digest of the trained index.
+  ///   - source: Name of the source.
+  ///   - shards: Places of the shards in the source.
+  ///   - shardsPerOutput: Shards of an output.
+  ///   - missing: Name of the policy for shards that are missing.
+  ///   - badRows: Name of the policy for bad rows.
+  /// - Returns: The text.
+  package static func spec(
+    trained: ContentDigest, source: String, shards: [Int], shardsPerOutput: Int, missing: String, badRows: String
+  ) -> String {
+    JSONValue.object([
+      "format": .integer(1), "trained": .string(trained.hex), "source": .string(source),
+      "shards": .array(shards.map { .count($0) }), "shards_per_output": .count(shardsPerOutput),
+      "missing": .string(missing), "bad_rows": .string(badRows),
+    ]).text
+  }
+}
+
 extension LakeCatalog {
   /// Every version, by name and number.
   package func versions() throws -> [IndexVersion] {
@@ -129,7 +151,8 @@ extension LakeCatalog {
   /// Plans a version, or finds the one with the same specification and inputs.
   ///
   /// An unfinished version of the same specification whose inputs have changed
-  /// since is abandoned, and the next number planned.
+  /// since is abandoned, and the next number planned; so is one whose directory
+  /// holds another version's files. A number that a directory has is not given again.
   ///
   /// - Parameter plan: What to build from what.
   /// - Returns: The version: planned, building or already sealed.
@@ -150,15 +173,19 @@ extension LakeCatalog {
       guard recorded.count == plan.inputs.count, zip(plan.inputs, recorded).allSatisfy({ $0.continues($1) }) else {
         continue
       }
+      // A catalog that was put back may not know what was sealed under this number.
+      if version.state != .sealed, try isTaken(version) { continue }
       return version
     }
+    let onDisk = largestNumberOnDisk(of: plan.name)
     return try write("plan version") { database in
       let now = Timestamp.now()
       try LakeCatalog.abandon(plan.name, specDigest, at: now, database)
       let last = try Int.fetchOne(
         database, sql: "SELECT max(number) FROM index_version WHERE name = ?", arguments: [plan.name])
+      let number = max(last ?? 0, onDisk) + 1
       let id = try IndexVersion.insert(
-        VersionName(name: plan.name, number: (last ?? 0) + 1), trainedID: plan.trained.id, sourceID: plan.source.id,
+        VersionName(name: plan.name, number: number), trainedID: plan.trained.id, sourceID: plan.source.id,
         shardsPerOutput: plan.shardsPerOutput, missing: plan.missingPolicy, badRows: plan.badRowsPolicy,
         spec: plan.spec, environment: plan.environment, at: now, database)
       for (ordinal, input) in plan.inputs.enumerated() {
@@ -168,7 +195,7 @@ extension LakeCatalog {
       }
       try database.execute(sql: "UPDATE index_version SET state = 'building' WHERE id = ?", arguments: [id])
       try LakeCatalog.record(
-        .planned, "\(plan.name)@\((last ?? 0) + 1)",
+        .planned, "\(plan.name)@\(number)",
         [
           "trained": .string(plan.trained.name), "source": .string(plan.source.name),
           "inputs": .count(plan.inputs.count), "spec_sha256": .string(specDigest.hex),

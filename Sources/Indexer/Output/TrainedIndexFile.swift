@@ -33,6 +33,24 @@ package enum TrainedIndexFile {
     return try writer.finish(as: path)
   }
 
+  /// Bytes of the file of a trained index.
+  ///
+  /// - Parameters:
+  ///   - codec: How it stores vectors.
+  ///   - dimension: Components of a vector.
+  ///   - nlist: Number of lists.
+  ///   - hasAssigner: Whether a router was trained.
+  /// - Returns: The size; nil when it would be larger than any file is.
+  package static func byteCount(codec: VectorCodec, dimension: Int, nlist: Int, hasAssigner: Bool) -> Int? {
+    guard (1...65_536).contains(dimension), (1...maximumListCount).contains(nlist) else { return nil }
+    let floats = 4 * dimension * nlist
+    let ranges = codec.hasRanges ? 8 * dimension : 0
+    // qtype, statistic and argument; dimension, code size and count; code size and by_residual.
+    let quantizer = codec.faissQuantizerType == nil ? 0 : 12 + 24 + ranges + 9
+    // The direct map before; after it the lists: kind, nlist, code size, kind of sizes, no sizes.
+    return FaissFile.centroidsOffset + floats + 9 + quantizer + 32 + (hasAssigner ? 16 + floats : 0)
+  }
+
   /// Reads a trained index, trusting nothing in it.
   ///
   /// - Parameters:

@@ -1,0 +1,160 @@
+// Sealed versions that lie in a lake and that its catalog does not know: what an
+// older catalog, put back, finds. Their numbers are taken, their files are kept,
+// and every command that writes names them.
+
+package import Base
+internal import Foundation
+internal import GRDB
+
+/// A version in a lake's directory that the catalog does not know, or knows as one
+/// that was never sealed.
+package struct StrangerVersion: Sendable {
+  package let name: VersionName
+  /// Its directory, absolute.
+  package let directory: String
+  /// The digests that its lock file names: outputs, trained index and shards.
+  package let digests: Set<ContentDigest>
+  /// Why `rebuild-catalog` could not take it in; nil when it could.
+  let obstacle: String?
+
+  /// What is so, one line.
+  package var message: String { "\(directory) holds \(name), which the catalog does not know" }
+  /// What to do about it, one line.
+  package var hint: String {
+    guard let obstacle else {
+      return """
+        to keep it, move catalog.sqlite aside and run `tarn rebuild-catalog`; else move that directory out of the lake
+        """
+    }
+    return "move that directory out of the lake (no catalog can be made from it: \(obstacle))"
+  }
+}
+
+/// The directories of a lake that are named as versions are.
+enum VersionDirectories {
+  /// Larger numbers are nobody's.
+  static let largestNumber = 1_000_000_000
+
+  /// The names of the directories, sorted; what is not named as a version is left out.
+  static func names(in layout: LakeLayout) -> [VersionName] {
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: layout.versions)) ?? []
+    return entries.compactMap { entry in
+      guard let name = try? VersionName(parsing: entry), "\(name)" == entry, name.number <= largestNumber,
+        (try? LakeCatalog.validate(name: name.name, of: "version")) != nil
+      else { return nil }
+      return name
+    }.sorted { ($0.name, $0.number) < ($1.name, $1.number) }
+  }
+
+  /// Versions with a lock file or a document, which only a sealed one has.
+  static func sealed(in layout: LakeLayout) -> [VersionName] {
+    names(in: layout).filter { name in
+      [layout.lockFilePath(name), layout.documentPath(name)].contains { Disk.size(of: $0) != nil }
+    }
+  }
+}
+
+extension LakeCatalog {
+  /// The versions in the lake's directory that the catalog does not know.
+  ///
+  /// A listing of the directory, as long as there are none.
+  ///
+  /// - Returns: The versions, by name and number.
+  /// - Throws: ``TarnError`` of the catalog.
+  package func strangers() throws -> [StrangerVersion] {
+    let names = VersionDirectories.names(in: layout)
+    guard !names.isEmpty else { return [] }
+    let known = Dictionary(try versions().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    return try names.compactMap { name in
+      let directory = layout.versionDirectory(name)
+      let isStranger: Bool
+      if let version = known[name] {
+        isStranger = try version.versionDigest == nil && isTaken(version)
+      } else {
+        let files = try? FileManager.default.contentsOfDirectory(atPath: directory)
+        isStranger = files?.contains { !LakeInventory.isTemporary($0) } == true
+      }
+      guard isStranger else { return nil }
+      var obstacle: String?
+      do {
+        _ = try VersionEvidence(name, in: layout)
+      } catch let error as TarnError {
+        obstacle = error.message
+      }
+      return StrangerVersion(
+        name: name, directory: directory, digests: digests(ofStranger: name), obstacle: obstacle)
+    }
+  }
+
+  private func digests(ofStranger name: VersionName) -> Set<ContentDigest> {
+    guard let lock = VersionEvidence.LockFile(at: layout.lockFilePath(name)) else { return [] }
+    return Set(lock.outputs.map(\.sha256) + lock.inputs.compactMap(\.sha256) + [lock.trained.sha256])
+  }
+
+  /// The largest number that a directory of a version of this name has; 0 without one.
+  func largestNumberOnDisk(of name: String) -> Int {
+    VersionDirectories.names(in: layout).filter { $0.name == name }.map(\.number).max() ?? 0
+  }
+
+  /// Whether the directory of a version that is not sealed holds the files of
+  /// another one: a lock file, a document or outputs that are not what was recorded.
+  ///
+  /// - Parameter version: A version, planned, building or abandoned.
+  /// - Returns: False too while its own files are there, as a run leaves them that
+  ///   died before it could say that the version is sealed.
+  /// - Throws: ``TarnError`` of the catalog.
+  func isTaken(_ version: IndexVersion) throws -> Bool {
+    let directory = layout.versionDirectory(version.name)
+    guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory), !files.isEmpty else {
+      return false
+    }
+    let outputs = try outputs(of: version)
+    let lockPath = layout.lockFilePath(version.name)
+    if Disk.size(of: lockPath) != nil {
+      guard let lock = VersionEvidence.LockFile(at: lockPath), lock.version == "\(version.name)" else { return true }
+      let inputs = try inputs(of: version)
+      let isOwn =
+        lock.outputs.map(\.sha256) == outputs.map(\.digest) && lock.inputs.map(\.shard) == inputs.map(\.shardName)
+        && lock.inputs.map(\.sha256) == inputs.map { $0.isHole ? nil : $0.revision?.digest }
+      guard isOwn else { return true }
+    } else if Disk.size(of: layout.documentPath(version.name)) != nil {
+      // A document comes after its lock file.
+      return true
+    }
+    let own = Dictionary(
+      outputs.map { (layout.outputPath(version.name, ordinal: $0.ordinal), $0) },
+      uniquingKeysWith: { first, _ in first })
+    return try files.filter { $0.hasSuffix(".faiss") }.contains { file in
+      let path = "\(directory)/\(file)"
+      guard let output = own[path] else { return true }
+      return try !isName(path, of: output)
+    }
+  }
+
+  /// Whether a file is an output's, under another name.
+  ///
+  /// - Parameters:
+  ///   - path: The file, absolute.
+  ///   - output: An output that is recorded.
+  /// - Returns: True for a link to the artifact, and for a copy of it.
+  /// - Throws: ``TarnError`` of the catalog, `.io` for a file that cannot be read.
+  package func isName(_ path: String, of output: OutputShard) throws -> Bool {
+    if FileIdentity.isSame(path, try self.path(of: .outputShard, output.digest)) { return true }
+    return try Disk.size(of: path) == output.byteCount && Disk.digest(of: path) == output.digest
+  }
+}
+
+/// What lies under a name that a sealed version's file should have.
+package enum SealedFile {
+  /// Whether a file reads as the lock file or the document of a version, whatever
+  /// sealing of it they tell of.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - name: The version.
+  /// - Returns: True too for the catalog's own sealing.
+  package static func isSealing(_ path: String, of name: VersionName) -> Bool {
+    if let lock = VersionEvidence.LockFile(at: path) { return lock.version == "\(name)" }
+    return (try? VersionExport(reading: path))?.version == "\(name)"
+  }
+}

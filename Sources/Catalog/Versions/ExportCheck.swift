@@ -1,0 +1,36 @@
+// The door for what a document of somebody else's says of a source: whoever takes
+// one in goes through here.
+
+internal import Base
+
+extension VersionExport.Source {
+  /// Checks that the source can be registered: its kind, its numbers, and that no
+  /// name leads out of the lake and no address to what tarn does not fetch.
+  ///
+  /// - Throws: ``TarnError`` naming the first thing that cannot be.
+  func check() throws {
+    try LakeCatalog.validate(name: name, of: "source")
+    guard Modality(rawValue: modality) != nil, ElementType(rawValue: dtype) != nil else {
+      throw TarnError(
+        .schemaNewer, "source \(name) has a kind that this tarn does not know", hint: "use a newer tarn")
+    }
+    guard (1...65_536).contains(dimension) else {
+      throw TarnError(.usage, "source \(name) has dimension \(dimension)")
+    }
+    guard Set(mirrors).count == mirrors.count, mirrors.allSatisfy({ !$0.isEmpty && $0.printable == $0 }) else {
+      throw TarnError(.usage, "source \(name) has a mirror twice, or one without a name")
+    }
+    guard Set(shards.map(\.name)).count == shards.count else {
+      throw TarnError(.usage, "source \(name) has a shard twice")
+    }
+    for shard in shards {
+      guard !shard.name.contains("/"), (try? URLTemplate.fileName(of: "file:///\(shard.name)")) == shard.name else {
+        throw TarnError(.usage, "'\(shard.name.printable)' cannot name a shard")
+      }
+      guard shard.urls.count <= mirrors.count, (1...(1 << 50)).contains(shard.bytes ?? 1) else {
+        throw TarnError(.usage, "source \(name) has numbers of \(shard.name) that no shard has")
+      }
+      for url in shard.urls { try URLTemplate.validate(url, allowsSecretItems: true) }
+    }
+  }
+}

@@ -1,0 +1,90 @@
+// A trained index that was lost, made again: out of an output that was made with
+// it, which holds all of it but an assigner, or by the training that made it.
+
+internal import Base
+internal import Catalog
+internal import Indexer
+internal import Logging
+
+/// Makes lost trained indexes again; each must come out with its digest.
+struct TrainedIndexRecovery {
+  private let catalog: LakeCatalog
+  private let cancellation: Cancellation
+  private let logger: Logger
+
+  init(_ catalog: LakeCatalog, cancellation: Cancellation, logger: Logger) {
+    self.catalog = catalog
+    self.cancellation = cancellation
+    self.logger = logger
+  }
+
+  /// Puts a trained index in its place again.
+  ///
+  /// - Parameter digest: What its SHA-256 must be.
+  /// - Returns: Whether it is back.
+  /// - Throws: ``TarnError``; `.inputsMissing` when only a training would help, and
+  ///   its shards are not in the lake.
+  func restore(_ digest: ContentDigest) throws -> Bool {
+    let store = ArtifactStore(catalog)
+    var outputs: [String] = []
+    var record: TrainedIndexRecord?
+    for version in try catalog.versions() {
+      let trained = try catalog.trainedIndex(id: version.trainedIndexID)
+      guard trained.digest == digest else { continue }
+      record = trained
+      for output in try catalog.outputs(of: version) {
+        outputs.append(try store.path(of: .outputShard, output.digest))
+        outputs.append(catalog.layout.outputPath(version.name, ordinal: output.ordinal))
+      }
+    }
+    let working = try store.workingPath("trained-\(digest.prefix(16)).faiss")
+    if try Self.write(digest, outOf: outputs, to: working, cancellation) != nil {
+      try store.put(working, as: .trainedIndex, digest)
+      return true
+    }
+    guard let record = try record ?? catalog.trainedIndex(digest: digest) else { return false }
+    let trained = try TrainingRun(
+      catalog, TrainingOptions(again: record, in: catalog), logger: logger, cancellation: cancellation, report: { _ in }
+    ).run().trained
+    return trained.digest == digest
+  }
+
+  /// Writes a trained index out of an output file that was made with it.
+  ///
+  /// - Parameters:
+  ///   - digest: What its SHA-256 must be.
+  ///   - outputs: Files, those that are missing or damaged among them.
+  ///   - path: Where it goes.
+  ///   - cancellation: Asked before each file.
+  /// - Returns: Its size in bytes; nil when no output has it, as those of a
+  ///   router have no assigner.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  static func write(
+    _ digest: ContentDigest, outOf outputs: [String], to path: String, _ cancellation: Cancellation
+  ) throws -> Int? {
+    for output in outputs where Disk.size(of: output) != nil {
+      try cancellation.check()
+      guard let file = try? OutputShardFile(path: output) else { continue }
+      let made = try TrainedIndexFile.write(file.trained, to: path, temporaryPath: path + ".tmp")
+      if made.digest == digest { return made.byteCount }
+      try Disk.remove(path)
+    }
+    return nil
+  }
+}
+
+extension TrainingOptions {
+  /// What gave a trained index, out of its record.
+  fileprivate init(again record: TrainedIndexRecord, in catalog: LakeCatalog) throws {
+    guard let method = TrainingMethod(rawValue: record.method), let codec = VectorCodec(rawValue: record.codec) else {
+      throw TarnError(.schemaNewer, "the method or codec of \(record.name) is not known", hint: "use a newer tarn")
+    }
+    let specification = try record.specification()
+    self.init(
+      name: record.name, images: try catalog.source(id: record.imageSourceID).name,
+      captions: try record.captionSourceID.map { try catalog.source(id: $0).name }, nlist: record.nlist,
+      pairs: record.pairCount, method: method, iterations: record.iterations, codec: codec,
+      ranges: specification.ranges, seed: record.seed, normalisation: specification.normalisation,
+      router: specification.router)
+  }
+}
