@@ -20,7 +20,8 @@ package final class InputFile: Sendable {
   /// - Throws: ``TarnError`` `.inputsMissing` when there is none, `.io`
   ///   when it cannot be opened or is not a regular file.
   package init(path: String) throws {
-    descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    // Opening a FIFO would wait for somebody who writes.
+    descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       if errno == ENOENT { throw TarnError(.inputsMissing, "there is no file \(path)") }
       throw systemError("open", path)
@@ -28,7 +29,7 @@ package final class InputFile: Sendable {
     var info = stat()
     guard unsafe fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
       close(descriptor)
-      throw TarnError(.io, "\(path) is not a regular file")
+      throw TarnError(.io, "\(path) is not a regular file", hint: "write it to a file first")
     }
     self.path = path
     byteCount = Int(info.st_size)

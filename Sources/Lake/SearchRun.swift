@@ -17,14 +17,21 @@ package struct SearchOptions: Sendable {
   /// Finds as many times k rows and keeps the best by their original features;
   /// nil for the codes' own scores.
   package var rerank: Int?
+  /// Whether every file is read and its SHA-256 checked before it is searched;
+  /// else damage that leaves a file in shape is searched like anything.
+  package var checksFiles: Bool
   package var threads: Int
 
-  package init(version: VersionName, queries: String, k: Int, nprobe: Int, rerank: Int? = nil, threads: Int) {
+  package init(
+    version: VersionName, queries: String, k: Int, nprobe: Int, rerank: Int? = nil, checksFiles: Bool = false,
+    threads: Int
+  ) {
     self.version = version
     self.queries = queries
     self.k = k
     self.nprobe = nprobe
     self.rerank = rerank
+    self.checksFiles = checksFiles
     self.threads = threads
   }
 }
@@ -52,7 +59,8 @@ package struct SearchRun {
   /// - Returns: The neighbours of each query, best first.
   /// - Throws: ``TarnError`` `.conflict` for a version that is not sealed,
   ///   `.usage` for queries of another dimension or a k out of range,
-  ///   `.inputsMissing` when an original row is needed and not in the lake.
+  ///   `.inputsMissing` when an original row is needed and not in the lake,
+  ///   `.integrity` when a file is damaged, as far as that is looked at.
   package func run() throws -> SearchResult {
     cancellation.listen()
     let version = try catalog.version(options.version)
@@ -63,7 +71,12 @@ package struct SearchRun {
     let file = try FeatureFile(options.queries)
     let store = ArtifactStore(catalog)
     let searcher = try VersionSearcher(
-      outputShards: catalog.outputs(of: version).map { try store.path(of: .outputShard, $0.digest) })
+      outputShards: catalog.outputs(of: version).map { output in
+        try cancellation.check()
+        let path = try store.path(of: .outputShard, output.digest)
+        guard options.checksFiles, try Disk.digest(of: path) != output.digest else { return path }
+        throw TarnError(.integrity, "\(path) is damaged", hint: "run `tarn verify --repair`")
+      })
     guard file.dimension == searcher.dimension else {
       throw TarnError(
         .usage, "\(options.queries) has rows of \(file.dimension) elements, \(version.name) has \(searcher.dimension)",

@@ -74,4 +74,23 @@ import TestSupport
     #expect(try lake.texts("SELECT rows FROM v_output_shard ORDER BY output") == ["100", "0", "100"])
     try use("b@1", lake, rows: 200)
   }
+
+  /// A row that was left out has an id and a shard, and is in no list.
+  @Test func aBadRowThatWasLeftOutIsNotLocated() throws {
+    let lake = try LakeFixture.nothing()
+    try trained(lake)
+    for ordinal in 0..<2 {
+      var rows = FeatureBytes.npy(10, dimension: 8, seed: UInt64(30 + ordinal))
+      if ordinal == 1 { rows.replaceSubrange((128 + 3 * 16)..<(128 + 4 * 16), with: [UInt8](repeating: 0, count: 16)) }
+      try write(rows, "s/\(ordinal).npy", lake)
+    }
+    try add("s", lake)
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(["build", "b", "--trained", "k", "--images", "s", "--bad-rows", "skip", "--quiet"])
+    let places = try lake.succeed(["locate", "b@1", "0", "12", "14", "--format", "csv"]).outputText
+    #expect(places.contains("14,s,1.npy,4,"))
+    let result = try lake.run(["locate", "b@1", "0", "13"])
+    #expect(result.ending == .exit(64) && result.output.isEmpty)
+    #expect(result.errorText.contains("row 13 of b@1 is not in the index: row 3 of 1.npy was bad when it was built"))
+  }
 }

@@ -112,4 +112,39 @@ import TestSupport
       #expect(result.errorLines.count == 1 && result.errorText.contains(says), "\(result.errorText)")
     }
   }
+
+  @Test func damageThatLeavesAFileInShapeIsFoundByCheck() throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = try write(FeatureBytes.npy(2, dimension: Self.dimension, seed: 5), "q.npy", in: lake)
+    let search = ["search", "v@1", "--queries", queries, "--nprobe", "3", "--json"]
+    let answer = try lake.succeed(search).outputText
+    #expect(try lake.succeed(search + ["--check"]).outputText == answer)
+    // The last byte before the last id is one of a code or of an id: no header says what it must be.
+    let digest = try lake.text("SELECT sha256 FROM v_output_shard WHERE output = 1")
+    let found = try lake.files().first { $0.hasPrefix("artifacts/") && $0.hasSuffix(digest) }
+    let path = try #require(found).split(separator: ":")[0]
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: "\(lake.lake)/\(path)"))
+    try file.seek(toOffset: try file.seekToEnd() - 9)
+    let byte = try #require(try file.read(upToCount: 1)?.first)
+    try file.seek(toOffset: try file.offset() - 1)
+    try file.write(contentsOf: Data([byte ^ 1]))
+    try file.close()
+    try lake.succeed(search)
+    let result = try lake.run(search + ["--check"])
+    #expect(result.ending == .exit(20))
+    #expect(result.errorText.contains("is damaged; run `tarn verify --repair`") && result.errorLines.count == 1)
+    #expect(result.outputText.hasPrefix(#"{"error":"#))
+  }
+
+  @Test(arguments: ["search", "evaluate"])
+  func queriesThatAreNoFileAreRefusedAndNotWaitedFor(verb: String) throws {
+    let lake = try LakeFixture.make(.built)
+    let fifo = lake.directory.path + "/q.npy"
+    try #require(mkfifo(fifo, 0o600) == 0)
+    for path in [fifo, "/dev/zero", lake.directory.path] {
+      let result = try lake.run([verb, "v@1", "--queries", path, "-k", "3"])
+      #expect(result.ending == .exit(1), "\(path): \(result.errorText)")
+      #expect(result.errorText.contains("is not a regular file"))
+    }
+  }
 }

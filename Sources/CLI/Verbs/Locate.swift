@@ -26,21 +26,12 @@ struct Locate: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let version = try catalog.version(VersionName(parsing: version))
+    let name = try VersionName(parsing: version)
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
-    for (id, place) in zip(ids, try catalog.locate(ids, in: version)) {
-      guard let place else {
-        throw TarnError(
-          .notFound, "\(version.name) has no row \(id)",
-          hint: "its ids are in `tarn sql \"SELECT * FROM v_version_input\"`")
-      }
-      guard let revision = place.revision else {
-        throw TarnError(
-          .notFound, "row \(id) of \(version.name) is in a hole: \(place.shard) was missing when it was built")
-      }
+    for place in try LocateRun(catalog, cancellation: global.cancellation).run(ids, in: name) {
       table.add([
-        .integer(id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
-        .text(revision.digest.prefix(12)), place.url.map { .text($0) } ?? .null,
+        .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
+        place.revision.map { .text($0.digest.prefix(12)) } ?? .null, place.url.map { .text($0) } ?? .null,
       ])
     }
     table.print(as: format ?? (global.json ? .json : .table))

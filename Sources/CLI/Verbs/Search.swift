@@ -15,6 +15,9 @@ struct Search: ParsableCommand {
       is executed. --rerank F finds F·k rows and keeps the k best by their original features, whose shards must be in the
       lake.
 
+      Files are searched as they lie there. Damage that leaves one in shape gives other rows; --check reads all of them
+      first, as `tarn verify` does.
+
       EXAMPLES
         tarn search laion@1 --queries captions.npy -k 10 --nprobe 8
         tarn search laion@1 --queries captions.npy -k 100 --nprobe 64 --output answers
@@ -44,6 +47,9 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
   var threads: Int?
 
+  @Flag(help: "Read every file of the version first and check its SHA-256.")
+  var check = false
+
   @OptionGroup var global: GlobalOptions
 
   func validate() throws {
@@ -54,7 +60,7 @@ struct Search: ParsableCommand {
     let catalog = try global.read()
     let name = try VersionName(parsing: version)
     let options = SearchOptions(
-      version: name, queries: queries, k: k, nprobe: nprobe, rerank: rerank,
+      version: name, queries: queries, k: k, nprobe: nprobe, rerank: rerank, checksFiles: check,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
     let found = try SearchRun(catalog, options, cancellation: global.cancellation).run()
     let version = try catalog.version(name)

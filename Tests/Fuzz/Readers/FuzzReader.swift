@@ -20,6 +20,8 @@ package enum FuzzReader: String, CaseIterable, Sendable {
   case output
   /// A segment whose checksums are made right first.
   case segment
+  /// A saved state of training behind its fingerprint, with a right checksum.
+  case state
   // What people and servers say of shards and versions.
   case export, sizes, digests, tree, urls, head
 
@@ -82,6 +84,7 @@ package enum FuzzReader: String, CaseIterable, Sendable {
       for count in [8, 10, 12, bytes.count / 2] { _ = NpyHeader.parse(Array(bytes.prefix(count))) }
       try readFeatures(path)
     case .pt, .pickle, .safetensors, .fbin, .fvecs: try readFeatures(path)
+    case .state: try FuzzState.load(path)
     case .faiss: try search(path)
     case .output: _ = try OutputShardFile(path: path).readBack(buffers: Self.buffers)
     case .trained: _ = try TrainedIndexFile.read(path)
@@ -107,8 +110,20 @@ package enum FuzzReader: String, CaseIterable, Sendable {
   /// Small, so that pieces are cut in odd places.
   private static let buffers = BufferPlan(byteCount: 61, count: 3, batchByteCount: 64)
 
+  /// Reads a file as who fetches it does and as who opens it does: they agree.
   private func readFeatures(_ path: String) throws {
+    let format = FeatureFormat(ofFile: path)
+    let bytes = try Array(Data(contentsOf: URL(fileURLWithPath: path)))
+    for byteCount in [nil, bytes.count, Int.max] {
+      for count in [8, bytes.count / 2] {
+        _ = FeatureHead.parse(Array(bytes.prefix(count)), of: format, byteCount: byteCount)
+      }
+      _ = FeatureHead.parse(bytes, of: format, byteCount: byteCount)
+    }
     let file = try FeatureFile(path)
+    guard case .head(let head) = FeatureHead.parse(bytes, of: format, byteCount: bytes.count),
+      head.fileByteCount == bytes.count, (head.rowCount ?? file.rowCount) == file.rowCount
+    else { throw Violation(description: "\(self): a file is opened that would not be fetched") }
     _ = file.matrix.firstBadRow()
     _ = file.matrix.floats(rows: 0..<min(file.rowCount, 10))
   }
@@ -145,10 +160,11 @@ package enum FuzzReader: String, CaseIterable, Sendable {
 extension FuzzReader {
   /// The bytes as they are read: where a checksum stands before everything
   /// else, with a right one, so that what is behind it is tried.
-  private func prepared(_ bytes: [UInt8]) -> [UInt8] {
+  private func prepared(_ bytes: [UInt8]) throws -> [UInt8] {
     switch self {
     case .pickle: FuzzSeeds.archive(pickle: bytes)
     case .segment: Self.sealed(segment: bytes)
+    case .state: try FuzzState.sealed(bytes)
     default: bytes
     }
   }

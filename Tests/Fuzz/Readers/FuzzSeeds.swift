@@ -26,6 +26,7 @@ package enum FuzzSeeds {
       (part.offset, part.shape) = (3, [1, 3])
       return [PickleMaker().pickle(), part.pickle()]
     case .faiss, .output, .trained, .segment: return try index(reader, in: directory)
+    case .state: return try FuzzState.files(in: directory)
     case .export: return [Array(export.utf8)]
     case .sizes: return [Array("# shards\n0.npy, 1440\nother.npy 3\ndir/1.npy\t77\n".utf8)]
     case .digests:

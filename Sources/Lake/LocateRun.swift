@@ -1,0 +1,73 @@
+// `locate`: which row of which shard a row id stands for, and that it is in the
+// index at all.
+
+internal import Base
+package import Catalog
+internal import Indexer
+
+/// Finds where row ids of a version come from.
+package struct LocateRun {
+  private let catalog: LakeCatalog
+  private let cancellation: Cancellation
+
+  /// Prepares to look.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake; reading is enough.
+  ///   - cancellation: Asked between outputs.
+  package init(_ catalog: LakeCatalog, cancellation: Cancellation) {
+    self.catalog = catalog
+    self.cancellation = cancellation
+  }
+
+  /// Finds rows.
+  ///
+  /// Bad rows that a build left out are in no list of its outputs: where rows may
+  /// have been left out, the ids of the outputs in question are read.
+  ///
+  /// - Parameters:
+  ///   - ids: Row ids, as search gives them.
+  ///   - name: The version.
+  /// - Returns: The place of each id, in their order.
+  /// - Throws: ``TarnError`` `.notFound` for an id that the version does not have,
+  ///   of a missing shard, or of a bad row.
+  package func run(_ ids: [Int64], in name: VersionName) throws -> [RowLocation] {
+    cancellation.listen()
+    let version = try catalog.version(name)
+    let places = try zip(ids, catalog.locate(ids, in: version)).map { id, place in
+      guard let place else {
+        throw TarnError(
+          .notFound, "\(name) has no row \(id)", hint: "its ids are in `tarn sql \"SELECT * FROM v_version_input\"`")
+      }
+      guard place.revision != nil else {
+        throw TarnError(.notFound, "row \(id) of \(name) is in a hole: \(place.shard) was missing when it was built")
+      }
+      return place
+    }
+    guard version.badRowsPolicy == .skip else { return places }
+    let indexed = try indexed(places, of: version)
+    let left = places.first { place in indexed[place.outputOrdinal].map { $0.lists[place.id] == nil } ?? false }
+    if let place = left {
+      throw TarnError(
+        .notFound,
+        "row \(place.id) of \(name) is not in the index: row \(place.row) of \(place.shard) was bad when it was built",
+        hint: "it was left out, as --bad-rows skip asked for")
+    }
+    return places
+  }
+
+  /// Which of the rows each output holds; none for an output whose file is gone.
+  private func indexed(_ places: [RowLocation], of version: IndexVersion) throws -> [Int: Filing] {
+    var found: [Int: Filing] = [:]
+    for output in try catalog.outputs(of: version) {
+      let wanted = places.filter { $0.outputOrdinal == output.ordinal }.map(\.id)
+      let path = try ArtifactStore(catalog).path(of: .outputShard, output.digest)
+      guard !wanted.isEmpty, Disk.size(of: path) != nil else { continue }
+      try cancellation.check()
+      var filing = Filing(wanted: wanted)
+      try filing.add(OutputShardFile(path: path))
+      found[output.ordinal] = filing
+    }
+    return found
+  }
+}
