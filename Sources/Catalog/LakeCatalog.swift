@@ -52,6 +52,10 @@ package final class LakeCatalog: Sendable {
   ///   lake has one of the directories.
   package static func create(root: String, shards: String, artifacts: String) throws -> LakeCatalog {
     let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
+    if let other = OutputPlace.owner(of: DirectoryOwner.real(layout.root) + "/any") {
+      throw TarnError(
+        .conflict, "\(layout.root) is in the lake \(other), among its own files", hint: "choose another directory")
+    }
     try Disk.makeDirectory(layout.root)
     let lock = try WriterLock(path: layout.lock, command: "init")
     guard Disk.size(of: layout.catalog) == nil else {

@@ -80,7 +80,9 @@ package struct ReproductionRun {
   /// - Throws: ``TarnError``.
   package func run(into wanted: String?) throws -> ReproductionReport {
     cancellation.listen()
-    let directory = try wanted.map { try Self.fresh($0, beside: catalog.layout) }
+    let directory = try wanted.map {
+      try OutputPlace.emptyDirectory($0, besides: catalog.layout, option: "--into")
+    }
     let startedAt = Timestamp.now()
     let missing = try missingInputs()
     let outputs = try catalog.outputs(of: version)
@@ -99,26 +101,6 @@ package struct ReproductionRun {
       of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
       environment: environment)
     return found
-  }
-
-  /// The directory of the rebuilt files: it must hold nothing and be no part of
-  /// the lake, whose files have the same names.
-  private static func fresh(_ path: String, beside layout: LakeLayout) throws -> String {
-    let directory = LakeLayout.absolute(path)
-    func refuse(_ reason: String) -> TarnError {
-      TarnError(.usage, "\(directory) \(reason)", hint: "--into names an empty directory, or a new one")
-    }
-    func followed(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
-    let isInside = [layout.root, layout.shards, layout.artifacts].contains {
-      (followed(directory) + "/").hasPrefix(followed($0) + "/")
-    }
-    if isInside { throw refuse("is in the lake, which is not written to") }
-    guard FileManager.default.fileExists(atPath: directory) else { return directory }
-    guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
-      throw refuse("is not a directory that can be read")
-    }
-    guard files.isEmpty else { throw refuse("holds other files") }
-    return directory
   }
 
   private func rebuild(_ outputs: [OutputShard], into directory: String?) throws -> ReproductionReport {

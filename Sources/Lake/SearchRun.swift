@@ -130,6 +130,14 @@ package struct SearchRun {
 }
 
 extension SearchResult {
+  /// The files that ``write(to:)`` writes.
+  ///
+  /// - Parameter stem: `OUT`.
+  /// - Returns: Ids first, then scores.
+  package static func files(of stem: String) -> (ids: String, scores: String) {
+    (stem + ".ids.npy", stem + ".scores.npy")
+  }
+
   /// Writes the answer as NumPy files: `OUT.ids.npy`, int64, and
   /// `OUT.scores.npy`, float32, both `[n × k]`.
   ///
@@ -138,10 +146,10 @@ extension SearchResult {
   package func write(to stem: String) throws {
     try Disk.writeAtomically(
       NpyHeader.bytes(descr: "<i8", rowCount: queryCount, columns: k) + paddedIDs.littleEndianBytes,
-      to: stem + ".ids.npy")
+      to: Self.files(of: stem).ids)
     try Disk.writeAtomically(
       NpyHeader.bytes(descr: "<f4", rowCount: queryCount, columns: k)
-        + paddedScores.map(\.bitPattern).littleEndianBytes, to: stem + ".scores.npy")
+        + paddedScores.map(\.bitPattern).littleEndianBytes, to: Self.files(of: stem).scores)
   }
 }
 

@@ -57,6 +57,7 @@ struct Evaluate: ParsableCommand {
   func run() throws {
     let names = try versions.map { try VersionName(parsing: $0) }
     let catalog = try writer.open(global, verb: "evaluate \(versions.joined(separator: " "))")
+    if let report { try OutputPlace.check(report, besides: catalog.layout) }
     let progress = global.progress("evaluate")
     let options = EvaluationOptions(
       queries: queries, k: k, nprobes: nprobe.numbers,

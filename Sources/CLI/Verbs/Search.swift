@@ -59,6 +59,10 @@ struct Search: ParsableCommand {
   func run() throws {
     let catalog = try global.read()
     let name = try VersionName(parsing: version)
+    if let output {
+      let files = SearchResult.files(of: output)
+      for file in [files.ids, files.scores] { try OutputPlace.check(file, besides: catalog.layout) }
+    }
     let options = SearchOptions(
       version: name, queries: queries, k: k, nprobe: nprobe, rerank: rerank, checksFiles: check,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)

@@ -54,7 +54,9 @@ struct Status: AsyncParsableCommand {
 
   func run() async throws {
     if let report {
-      let page = try ReportPage.status(global.read())
+      let catalog = try global.read()
+      try OutputPlace.check(report, besides: catalog.layout)
+      let page = try ReportPage.status(catalog)
       try Disk.writeAtomically(Array(page.text.utf8), to: report)
       if global.json { Output.json(["report": .string(report)]) }
       Output.flush()

@@ -83,6 +83,7 @@ struct DirectoryOwner {
   /// A path with the links in it followed, as far as it exists.
   static func real(_ path: String) -> String {
     var (front, rest) = (LakeLayout.absolute(path), "")
+    var linkCount = 0
     while true {
       if let found = realpath(front, nil) {
         defer { free(found) }
@@ -91,6 +92,12 @@ struct DirectoryOwner {
       }
       let parent = (front as NSString).deletingLastPathComponent
       guard parent != front else { return LakeLayout.absolute(path) }
+      // A link to what is not there leads there all the same.
+      if linkCount < 40, let target = try? FileManager.default.destinationOfSymbolicLink(atPath: front) {
+        front = LakeLayout.absolute(target.hasPrefix("/") ? target : parent + "/" + target)
+        linkCount += 1
+        continue
+      }
       rest = "/" + (front as NSString).lastPathComponent + rest
       front = parent
     }

@@ -26,15 +26,10 @@ extension LakeCatalog {
   ///   once the new one is whole.
   /// - Returns: What it holds.
   /// - Throws: ``TarnError`` `.conflict` when there is a file of that name
-  ///   that is not a backup, `.integrity` when the catalog is damaged.
+  ///   that is not a backup, or it is a lake's own, `.integrity` when the catalog is damaged.
   package func backup(to path: String) throws -> BackupSummary {
+    try OutputPlace.check(path, besides: layout, replacesBackup: true)
     let target = LakeLayout.absolute(path)
-    guard !FileIdentity.isSame(target, layout.catalog) else {
-      throw TarnError(.conflict, "\(target) is the catalog itself", hint: "name another file")
-    }
-    if FileManager.default.fileExists(atPath: target), !LakeCatalog.isCatalogFile(target) {
-      throw TarnError(.conflict, "\(target) exists and is not a backup of a catalog", hint: "name another file")
-    }
     return try outsideTransaction { try LakeCatalog.copy($0, to: target) }
   }
 
@@ -138,15 +133,6 @@ extension LakeCatalog {
         ? String.fetchOne(database, sql: "SELECT hash FROM event ORDER BY seq DESC LIMIT 1") : nil
       return (number, hash)
     }
-  }
-
-  /// Whether a file says that it is a catalog, by the bytes SQLite documents.
-  private static func isCatalogFile(_ path: String) -> Bool {
-    guard let file = FileHandle(forReadingAtPath: path), let head = try? file.read(upToCount: 72) else { return false }
-    // > 68  4  The "Application ID" set by PRAGMA application_id.
-    // https://www.sqlite.org/fileformat2.html
-    return head.count == 72 && head.prefix(15) == Data("SQLite format 3".utf8)
-      && head.suffix(4) == Data([0x54, 0x41, 0x52, 0x4E])
   }
 }
 

@@ -1,0 +1,136 @@
+// The door for paths that a user names for output: nothing is written over a
+// catalog or into a lake's own directories, this lake's or another's, and a place
+// that cannot be written is told before the work begins.
+
+internal import Base
+internal import Foundation
+internal import Glibc
+
+/// Places that users name for output.
+package enum OutputPlace {
+  /// Checks that a file may be written, or written over.
+  ///
+  /// - Parameters:
+  ///   - path: As the user wrote it.
+  ///   - layout: The lake that is worked on.
+  ///   - replacesBackup: Whether it may be written over a copy of a catalog, and
+  ///     over nothing else.
+  /// - Throws: ``TarnError`` `.usage` for a place that cannot be meant, `.conflict`
+  ///   for a file that must stay, `.io` for a directory that cannot be written.
+  package static func check(_ path: String, besides layout: LakeLayout, replacesBackup: Bool = false) throws {
+    let target = LakeLayout.absolute(path)
+    let (directory, name) = ((target as NSString).deletingLastPathComponent, (target as NSString).lastPathComponent)
+    guard !path.isEmpty, !path.hasSuffix("/"), !Disk.isDirectory(target) else {
+      throw TarnError(.usage, "\(target) is a directory", hint: "name a file in it")
+    }
+    let other = "name another file"
+    // Where the name is, and where a link of that name leads.
+    for place in [DirectoryOwner.real(directory) + "/" + name, DirectoryOwner.real(target)] {
+      if let owner = owner(of: place, besides: layout) {
+        throw TarnError(.conflict, "\(target) is in the lake \(owner), among its own files", hint: other)
+      }
+    }
+    guard Disk.isDirectory(directory) else {
+      throw TarnError(
+        .usage, "there is no directory \(directory) for \(name.printable)", hint: "make it, or name another file")
+    }
+    var info = stat()
+    if stat(target, &info) == 0 {
+      guard info.st_mode & S_IFMT == S_IFREG else {
+        throw TarnError(.usage, "\(target) is not a regular file", hint: other)
+      }
+      let kind = CatalogFile(target)
+      guard kind != .ofLake else { throw TarnError(.conflict, "\(target) is the catalog of a lake", hint: other) }
+      guard (kind == .copy) == replacesBackup else {
+        let what = replacesBackup ? "exists and is not a backup of a catalog" : "is a backup of a catalog"
+        throw TarnError(.conflict, "\(target) \(what)", hint: other)
+      }
+    }
+    guard access(directory, W_OK) == 0 else { throw Disk.systemError("write into", directory) }
+  }
+
+  /// Checks that a directory may be filled: it is new or empty, and no part of a lake.
+  ///
+  /// - Parameters:
+  ///   - path: As the user wrote it.
+  ///   - layout: The lake that is worked on.
+  ///   - option: Its name, for the message.
+  /// - Returns: The directory, absolute.
+  /// - Throws: ``TarnError`` `.usage`.
+  package static func emptyDirectory(_ path: String, besides layout: LakeLayout, option: String) throws -> String {
+    let directory = LakeLayout.absolute(path)
+    func refuse(_ reason: String) -> TarnError {
+      TarnError(.usage, "\(directory) \(reason)", hint: "\(option) names an empty directory, or a new one")
+    }
+    let real = DirectoryOwner.real(directory)
+    let isInside = (real + "/").hasPrefix(DirectoryOwner.real(layout.root) + "/")
+    guard !isInside, owner(of: real + "/any", besides: layout) == nil else {
+      throw refuse("is in the lake, which is not written to")
+    }
+    var info = stat()
+    guard lstat(directory, &info) == 0 else { return directory }
+    guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
+      throw refuse("is not a directory that can be read")
+    }
+    guard files.isEmpty else { throw refuse("holds other files") }
+    return directory
+  }
+
+  /// The lake that a file is, or would be, an own file of; nil for none.
+  ///
+  /// - Parameters:
+  ///   - place: The file, absolute, links followed.
+  ///   - layout: A lake whose directories are known; others are known by their
+  ///     catalogs and marks.
+  /// - Returns: The lake's directory.
+  static func owner(of place: String, besides layout: LakeLayout? = nil) -> String? {
+    if let layout,
+      [layout.shards, layout.artifacts].contains(where: { place.hasPrefix(DirectoryOwner.real($0) + "/") })
+    {
+      return layout.root
+    }
+    var (directory, below) = ((place as NSString).deletingLastPathComponent, (place as NSString).lastPathComponent)
+    while true {
+      if Disk.size(of: "\(directory)/\(OwnerMark.fileName)") != nil {
+        return (try? OwnerMark.of(directory))?.root ?? directory
+      }
+      if Disk.size(of: directory + "/catalog.sqlite") != nil, isOwn(below) { return directory }
+      let parent = (directory as NSString).deletingLastPathComponent
+      guard parent != directory else { return nil }
+      below = (directory as NSString).lastPathComponent + "/" + below
+      directory = parent
+    }
+  }
+
+  /// Whether a path below a lake is one of its own files.
+  private static func isOwn(_ path: String) -> Bool {
+    guard path.contains("/") else {
+      let beside = ["-wal", "-shm", "-journal", ".new", ".rebuilt", ".backup-schema", ".damaged-"]
+      return path == "tarn.lock" || path == "catalog.sqlite"
+        || beside.contains { path.hasPrefix("catalog.sqlite" + $0) }
+    }
+    return LakeLayout.ownDirectories.contains { path.hasPrefix($0 + "/") }
+  }
+}
+
+/// What a file says that it is, by the bytes that SQLite documents.
+private enum CatalogFile {
+  case none, ofLake, copy
+
+  init(_ path: String) {
+    guard let file = FileHandle(forReadingAtPath: path), let head = try? file.read(upToCount: 72), head.count == 72,
+      // > 68  4  The "Application ID" set by PRAGMA application_id.
+      // https://www.sqlite.org/fileformat2.html
+      head.prefix(15) == Data("SQLite format 3".utf8), head.suffix(4) == Data([0x54, 0x41, 0x52, 0x4E])
+    else {
+      self = .none
+      return
+    }
+    // > 18  1  File format write version. 1 for legacy; 2 for WAL.
+    // A catalog that was put back has a copy's until the next command that writes.
+    let isInPlace =
+      (path as NSString).lastPathComponent == "catalog.sqlite"
+      && Disk.size(of: (path as NSString).deletingLastPathComponent + "/tarn.lock") != nil
+    self = head[head.startIndex + 18] == 2 || isInPlace ? .ofLake : .copy
+  }
+}
