@@ -35,6 +35,7 @@ import TestSupport
   private static let landedViews: [Int: String] = [
     10: "5dbe2c91fc41800eb38fb99a57f7045dbf630e94069efd8c2a4937b51efcc2d9",
     12: "4080e737dbe8fa1250bff4700ecd3bd0737c569a0fa822f1bcd4df4d5404eccd",
+    14: "4080e737dbe8fa1250bff4700ecd3bd0737c569a0fa822f1bcd4df4d5404eccd",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

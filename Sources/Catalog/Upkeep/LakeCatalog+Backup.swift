@@ -142,11 +142,13 @@ extension LakeCatalog {
 
   /// Whether a file says that it is a catalog, by the bytes SQLite documents.
   private static func isCatalogFile(_ path: String) -> Bool {
-    guard let file = FileHandle(forReadingAtPath: path), let head = try? file.read(upToCount: 72) else { return false }
+    var head = [UInt8](repeating: 0, count: 72)
+    guard let file = try? InputFile(path: path), (try? file.read(into: &head, at: 0, count: 72)) != nil else {
+      return false
+    }
     // > 68  4  The "Application ID" set by PRAGMA application_id.
     // https://www.sqlite.org/fileformat2.html
-    return head.count == 72 && head.prefix(15) == Data("SQLite format 3".utf8)
-      && head.suffix(4) == Data([0x54, 0x41, 0x52, 0x4E])
+    return head.starts(with: "SQLite format 3".utf8) && head.suffix(4) == [0x54, 0x41, 0x52, 0x4E]
   }
 }
 
