@@ -96,8 +96,7 @@ package struct ShardChunks: Sendable, Equatable {
   /// - Returns: Their numbers, in order.
   /// - Throws: ``TarnError`` `.io` when the file cannot be opened.
   package func damaged(in path: String, isCancelled: () -> Bool = { false }) throws -> [Int] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw Disk.systemError("open", path) }
+    let descriptor = try Disk.openInput(path).descriptor
     defer { close(descriptor) }
     var damaged: [Int] = []
     var buffer = [UInt8](repeating: 0, count: min(byteCount, ChunkHasher.chunkByteCount))

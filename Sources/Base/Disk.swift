@@ -16,7 +16,7 @@ package enum Disk {
     if isDirectory(path) { return }
     var info = stat()
     guard stat(path, &info) != 0 else { throw TarnError(.io, "\(path) exists and is not a directory") }
-    let parent = (path as NSString).deletingLastPathComponent
+    let parent = path.parentPath
     if !parent.isEmpty, parent != path { try makeDirectory(parent) }
     try FaultPlan.step("mkdir", path)
     guard mkdir(path, 0o777) == 0 || errno == EEXIST else { throw systemError("create directory", path) }
@@ -28,7 +28,7 @@ package enum Disk {
   package static func moveIntoPlace(_ from: String, _ to: String) throws {
     try FaultPlan.step("rename", to)
     guard rename(from, to) == 0 else { throw systemError("rename to", to) }
-    try syncDirectory((to as NSString).deletingLastPathComponent)
+    try syncDirectory(to.parentPath)
   }
 
   /// Moves a file to a final name that nothing has yet, and makes the move durable.
@@ -52,7 +52,7 @@ package enum Disk {
       guard lstat(to, &info) != 0 else { throw taken }
       guard rename(from, to) == 0 else { throw systemError("rename to", to) }
     }
-    try syncDirectory((to as NSString).deletingLastPathComponent)
+    try syncDirectory(to.parentPath)
   }
 
   /// Makes the entries of a directory durable.
@@ -113,6 +113,20 @@ package enum Disk {
     return stat(path, &info) == 0 ? Int(info.st_blocks) * 512 : 0
   }
 
+  /// Bytes that a file keeps from others: its length, or the room reserved for it
+  /// where that is more by blocks and not by the rounding of one.
+  package static func occupiedByteCount(of path: String) -> Int {
+    let (length, allocated) = (size(of: path) ?? 0, allocatedByteCount(of: path))
+    return allocated - length >= 1 << 16 ? allocated : length
+  }
+
+  /// Gives back the room that was reserved behind a file's last byte, if that can be.
+  package static func giveBackRoom(of path: String) {
+    guard let length = size(of: path), occupiedByteCount(of: path) > length else { return }
+    // > If the file size is unchanged, blocks beyond it are freed.
+    _ = truncate(path, off_t(length))
+  }
+
   /// Bytes that this user may still write on the file system of a directory.
   ///
   /// - Throws: ``TarnError`` `.io` when it cannot be asked.
@@ -149,10 +163,10 @@ package enum Disk {
   ///     disk is what answers. Bytes that were not synced, or that a process has
   ///     mapped, stay.
   /// - Returns: Its digest.
-  /// - Throws: ``TarnError`` `.io` when the file cannot be read.
+  /// - Throws: ``TarnError`` `.inputsMissing` when there is none, `.io` when it
+  ///   cannot be read.
   package static func digest(of path: String, isFromDisk: Bool = false) throws -> ContentDigest {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw systemError("open", path) }
+    let descriptor = try openInput(path).descriptor
     defer { close(descriptor) }
     if isFromDisk { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) }
     _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
@@ -166,32 +180,6 @@ package enum Disk {
       }
       if count == 0 { return hasher.finalize() }
       hasher.update(buffer.span.bytes.extracting(first: count))
-    }
-  }
-
-  /// Copies a shard's bytes, durably; its chunks are hashed on the way.
-  ///
-  /// - Parameters:
-  ///   - from: The file.
-  ///   - to: The copy; one of that name is replaced once the new one is whole.
-  ///   - hasher: Takes the bytes; it starts anew.
-  /// - Throws: ``TarnError``.
-  package static func copy(_ from: String, to: String, into hasher: ChunkHasher) throws {
-    let descriptor = open(from, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw systemError("open", from) }
-    defer { close(descriptor) }
-    var file = try DurableFile(creating: to + ".tmp", mode: .streamed)
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
-    while true {
-      let count = read(descriptor, &buffer, buffer.count)
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw systemError("read", from)
-      }
-      if count == 0 { return try file.finishStreamed(as: to) }
-      let bytes = buffer.span.bytes.extracting(first: count)
-      hasher.update(bytes)
-      try file.write(bytes)
     }
   }
 

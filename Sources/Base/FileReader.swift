@@ -20,19 +20,8 @@ package final class InputFile: Sendable {
   /// - Throws: ``TarnError`` `.inputsMissing` when there is none, `.io`
   ///   when it cannot be opened or is not a regular file.
   package init(path: String) throws {
-    // Opening a FIFO would wait for somebody who writes.
-    descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else {
-      if errno == ENOENT { throw TarnError(.inputsMissing, "there is no file \(path)") }
-      throw systemError("open", path)
-    }
-    var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
-      close(descriptor)
-      throw TarnError(.io, "\(path) is not a regular file", hint: "write it to a file first")
-    }
+    (descriptor, byteCount) = try Disk.openInput(path)
     self.path = path
-    byteCount = Int(info.st_size)
   }
 
   deinit { close(descriptor) }
@@ -65,6 +54,15 @@ package final class InputFile: Sendable {
       guard got > 0 else { throw TarnError(.integrity, "\(path) ends before byte \(offset + done + 1)") }
       done += got
     }
+  }
+
+  /// Whether the file ends where it did when it was opened.
+  ///
+  /// - Throws: ``TarnError`` `.io` when it cannot be asked.
+  package func endsStill() throws -> Bool {
+    var info = stat()
+    guard unsafe fstat(descriptor, &info) == 0 else { throw systemError("examine", path) }
+    return Int(info.st_size) == byteCount
   }
 
   /// Tells the kernel that these bytes are read next; it begins at once.

@@ -16,9 +16,10 @@ package struct VersionName: Hashable, Sendable, CustomStringConvertible {
   /// - Throws: ``TarnError`` `.usage` for anything else.
   package init(parsing text: String) throws {
     let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-    guard parts.count == 2, !parts[0].isEmpty, let number = Int(parts[1]), number >= 1 else {
+    guard parts.count == 2, LakeName.isValid(String(parts[0])), let number = Int(parts[1]), number >= 1 else {
       throw TarnError(
-        .usage, "'\(text)' is not an index version", hint: "write NAME@N, e.g. laion@1; `tarn versions` lists them")
+        .usage, "'\(text.printable)' is not an index version",
+        hint: "write NAME@N, e.g. laion@1; `tarn versions` lists them")
     }
     self.init(name: String(parts[0]), number: number)
   }

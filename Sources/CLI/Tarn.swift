@@ -49,7 +49,7 @@ struct Tarn: AsyncParsableCommand {
 
   /// Says what went wrong, in one line, and ends the process.
   private static func leave(with error: any Error) -> Never {
-    guard let failure = Failure(error) else { exit(withError: error) }
+    guard let failure = Failure(error) else { explain(error) }
     Output.flush()
     if CommandLine.arguments.contains("--json") {
       Output.json(["error": .object(failure.json)])
@@ -57,5 +57,27 @@ struct Tarn: AsyncParsableCommand {
     }
     if let line = failure.line { Output.diagnostic("tarn: " + line) }
     end(failure.status)
+  }
+
+  /// Says what the argument parser has to say: help to stdout, faults to stderr.
+  private static func explain(_ error: any Error) -> Never {
+    let status = exitCode(for: error)
+    let text = fullMessage(for: error)
+    if !text.isEmpty { status.isSuccess ? Output.lines(text) : Output.explanation(text) }
+    Output.flush()
+    _exit(status.rawValue)
+  }
+
+  /// Ends a command in the middle of its work, whatever its threads do.
+  ///
+  /// Where stdout waits for its reader, what is meant for it is left out.
+  static func abandon(with error: TarnError) -> Never {
+    guard let failure = Failure(error) else { _exit(ExitStatus.failure.rawValue) }
+    if CommandLine.arguments.contains("--json"), Output.isReady {
+      Output.json(["error": .object(failure.json)])
+      Output.flush()
+    }
+    if let line = failure.line { Output.diagnostic("tarn: " + line) }
+    _exit(failure.status.rawValue)
   }
 }

@@ -32,12 +32,16 @@ package final class LakeCatalog: Sendable {
 
   private let queue: DatabaseQueue
   private let lock: WriterLock?
+  let parts = PartLedger()
 
   private init(layout: LakeLayout, queue: DatabaseQueue, lock: WriterLock?) {
     self.layout = layout
     self.queue = queue
     self.lock = lock
   }
+
+  /// Whether this process may write, and no other does.
+  var isWriter: Bool { lock != nil }
 
   // MARK: Opening
 
@@ -155,21 +159,19 @@ package final class LakeCatalog: Sendable {
         sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = \(cacheSize)")
     }
     return try wrapped {
-      let queue = try DatabaseQueue(path: readOnly ? readOnlyPath(path) : path, configuration: configuration)
+      guard !readOnly else {
+        return try reading(path) {
+          try DatabaseQueue(path: $0, configuration: configuration)
+        } code: {
+          ($0 as? DatabaseError)?.extendedResultCode.rawValue
+        }
+      }
+      let queue = try DatabaseQueue(path: path, configuration: configuration)
       // GRDB asks for NORMAL with a write-ahead log: a power failure could then
       // take back a commit and leave the removal of bytes that followed it.
-      if !readOnly { try queue.inDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") } }
+      try queue.inDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
       return queue
     }
-  }
-
-  /// A WAL catalog in a directory that cannot be written opens only as
-  /// immutable, which is true of it as long as no log lies beside it.
-  static func readOnlyPath(_ path: String) -> String {
-    let directory = (path as NSString).deletingLastPathComponent
-    guard access(directory, W_OK) != 0, (Disk.size(of: path + "-wal") ?? 0) == 0 else { return path }
-    let escaped = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
-    return "file:\(escaped)?immutable=1"
   }
 
   private static func checkIdentity(_ queue: DatabaseQueue, _ path: String, mayBeOlder: Bool) throws {
@@ -274,20 +276,8 @@ package final class LakeCatalog: Sendable {
       return try body()
     } catch let error as DatabaseError {
       let message = error.message ?? "SQLite error \(error.resultCode.rawValue)"
-      switch error.resultCode {
-      case .SQLITE_FULL:
-        throw TarnError(.diskFull, "the catalog cannot grow: \(message)", hint: "free some space, then run it again")
-      case .SQLITE_BUSY, .SQLITE_LOCKED:
-        throw TarnError(.locked, "the catalog is in use by another program", hint: "close it, then run it again")
-      case .SQLITE_CORRUPT, .SQLITE_NOTADB:
-        throw TarnError(.integrity, "the catalog is damaged: \(message)", hint: "restore a backup")
-      case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM:
-        throw TarnError(
-          .io, "cannot open or write the catalog: \(message)",
-          hint: "the lake must be readable, and writable for this command")
-      default:
-        throw TarnError(.database, message.printable)
-      }
+      throw TarnError(sqliteCode: error.extendedResultCode.rawValue, message)
+        ?? TarnError(.database, message.printable)
     }
   }
 }

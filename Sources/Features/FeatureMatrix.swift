@@ -49,7 +49,7 @@ internal import Glibc
   ) throws {
     precondition(rowCount >= 0 && dimension >= 1 && byteOffset >= 0, "the shape of a matrix is negative")
     let wanted = byteOffset + rowCount * dimension * elementType.byteCount
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw TarnError.system("open", path) }
     defer { close(descriptor) }
     var info = stat()

@@ -65,7 +65,8 @@ final class BuildSupply: Sendable {
       let summary = try await sync.run()
       guard let first = summary.withoutRoom.first else { return }
       throw TarnError(
-        .diskFull, "the budget of \(ByteSize.text(budget ?? 0)) has no room for \(first)", hint: "raise --budget")
+        .diskFull, "the budget of \(ByteSize.text(budget ?? 0)) has no room for \(first)",
+        hint: "raise --budget, or `tarn evict` what is not needed")
     } catch {
       handoff.fail(error)
     }

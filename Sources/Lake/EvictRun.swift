@@ -1,4 +1,5 @@
-// `evict`: the room of shards given back, what is known of them kept.
+// `evict`: the room of shards, and of parts of them, given back; what is known of
+// them is kept.
 
 internal import Base
 internal import Catalog
@@ -18,22 +19,40 @@ package struct EvictRun {
     self.cancellation = cancellation
   }
 
-  /// Evicts what is present.
+  /// What was given back.
+  package struct Summary: Sendable {
+    package var shardCount = 0
+    /// Interrupted transfers whose part files went.
+    package var partCount = 0
+    /// Bytes of both.
+    package var byteCount = 0
+  }
+
+  /// Evicts what is present, and what interrupted transfers left.
   ///
   /// - Parameters:
   ///   - name: The source.
   ///   - ordinals: Which of its shards; nil for all.
-  /// - Returns: How many shards and bytes went.
+  /// - Returns: What went.
   /// - Throws: ``TarnError``.
-  package func run(_ name: String, ordinals: OrdinalSet?) throws -> (count: Int, byteCount: Int) {
+  package func run(_ name: String, ordinals: OrdinalSet?) throws -> Summary {
     cancellation.listen()
-    var (count, byteCount) = (0, 0)
-    for shard in try catalog.shards(of: catalog.source(named: name), ordinals: ordinals) where shard.state == .present {
+    var summary = Summary()
+    let source = try catalog.source(named: name)
+    let shards = try catalog.shards(of: source, ordinals: ordinals)
+    let chosen = Set(shards.map(\.id))
+    for transfer in try catalog.interruptedTransfers(of: source) where chosen.contains(transfer.shardID) {
+      try cancellation.check()
+      try catalog.discard(transfer)
+      summary.partCount += 1
+      summary.byteCount += transfer.byteCount
+    }
+    for shard in shards where shard.state == .present {
       try cancellation.check()
       try catalog.evict(shard)
-      count += 1
-      byteCount += shard.revision?.byteCount ?? 0
+      summary.shardCount += 1
+      summary.byteCount += shard.revision?.byteCount ?? 0
     }
-    return (count, byteCount)
+    return summary
   }
 }

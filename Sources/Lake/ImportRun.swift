@@ -29,13 +29,15 @@ package struct ImportRun {
   ///   - report: Told of progress, on the calling thread.
   /// - Returns: How many were adopted.
   /// - Throws: ``TarnError`` `.notFound` before anything is copied, for a file
-  ///   of another name; `.integrity` when a manifest says otherwise.
+  ///   of another name; `.integrity` when a manifest says otherwise, or the file
+  ///   changed while it was copied.
   package func run(_ files: [String], into name: String, report: (_ done: Int, _ total: Int) -> Void) throws -> Int {
     cancellation.listen()
     let source = try catalog.source(named: name)
-    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.name, $0) })
+    let shards = Dictionary(
+      try catalog.shards(of: source).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let chosen = try files.map { file in
-      let name = (file as NSString).lastPathComponent
+      let name = file.lastPathPart
       guard let shard = shards[name] else {
         throw TarnError(
           .notFound, "source \(source.name) has no shard named \(name.printable)",
@@ -52,30 +54,36 @@ package struct ImportRun {
   }
 
   private func adopt(_ file: String, _ shard: Shard, _ source: Source) throws {
-    let features = try FeatureFile(file, dimension: source.dimension, elementType: source.elementType)
-    guard let size = Disk.size(of: file) else { throw TarnError(.inputsMissing, "\(file) is gone") }
+    // A look before anything is copied; what counts is found in the copy.
+    _ = try FeatureFile(file, dimension: source.dimension, elementType: source.elementType)
+    let input = try InputFile(path: file)
+    if let expected = shard.expectedByteCount, expected != input.byteCount {
+      throw TarnError(.integrity, "\(file) has \(input.byteCount) bytes, the manifest says \(expected)")
+    }
     let part = catalog.layout.partPath(source: source.name, shard: shard.name)
-    try Disk.makeDirectory((part as NSString).deletingLastPathComponent)
-    guard try catalog.reserve(shard, byteCount: size, budget: nil) else { return }
+    try Disk.makeDirectory(part.parentPath)
+    // Without a budget there is room.
+    _ = try catalog.reserve(shard, byteCount: input.byteCount, budget: nil)
     do {
       let hasher = ChunkHasher()
-      try Disk.copy(file, to: part, into: hasher)
-      let digest = hasher.digestSoFar()
-      if let expected = shard.expectedDigest, expected != digest {
-        throw TarnError(
-          .integrity, "\(file) has SHA-256 \(digest.prefix(12)), the manifest says \(expected.prefix(12))")
+      var rowCount = 0
+      let directory = catalog.layout.shards + "/"
+      let path = try Disk.copy(input, through: part + ".import.tmp", into: hasher) { copy in
+        rowCount = try FeatureFile.rowCount(
+          of: copy, as: FeatureFormat(ofFile: shard.name), dimension: source.dimension, elementType: source.elementType)
+        let digest = hasher.digestSoFar()
+        if let expected = shard.expectedDigest, expected != digest {
+          throw TarnError(
+            .integrity, "\(file) has SHA-256 \(digest.prefix(12)), the manifest says \(expected.prefix(12))")
+        }
+        return directory + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       }
-      if let expected = shard.expectedByteCount, expected != size {
-        throw TarnError(.integrity, "\(file) has \(size) bytes, the manifest says \(expected)")
-      }
-      let path = LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
-      try Disk.moveIntoPlace(part, catalog.layout.shards + "/" + path)
       try catalog.recordFetched(
         FetchedBytes(
-          digest: digest, byteCount: size, rowCount: features.rowCount, path: path, mirrorID: nil, etag: nil,
-          lastModified: nil, states: hasher.states), of: shard)
+          digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,
+          path: String(path.dropFirst(directory.count)), mirrorID: nil, etag: nil, lastModified: nil,
+          states: hasher.states), of: shard)
     } catch {
-      try? Disk.remove(part)
       try catalog.endFetch(shardID: shard.id, as: nil, error: nil)
       throw error
     }

@@ -68,7 +68,7 @@ package final class ShardMender {
   }
 
   private func patch(_ file: String, _ chunks: ShardChunks, _ damaged: [Int], _ shard: Shard) throws {
-    let descriptor = unsafe open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+    let descriptor = unsafe open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard descriptor >= 0 else { throw Disk.systemError("open", file) }
     defer { close(descriptor) }
     let reader = try RangeReader(

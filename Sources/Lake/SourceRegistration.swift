@@ -77,10 +77,11 @@ package struct SourceRegistration: Sendable {
   package func run(_ catalog: LakeCatalog) throws -> Summary {
     let (places, urls) = try locations()
     let names = try urls.map { try URLTemplate.fileName(of: $0[0]) }
-    var sizes = try self.sizes.map { try Manifest.sizes(path: $0, names: Set(names)) } ?? [:]
-    var digests = try self.digests.map { try Manifest.digests(path: $0, names: Set(names)) } ?? [:]
+    let shards = ShardPlaces(names: names, urls: urls)
+    var sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: shards) } ?? [:]
+    var digests = try self.digests.map { try Manifest.digests(path: $0, of: shards) } ?? [:]
     if let tree {
-      let listing = try HuggingFaceTree(path: tree, names: Set(names))
+      let listing = try HuggingFaceTree(path: tree, of: shards)
       // A manifest that was named says more than a listing.
       sizes.merge(listing.sizes) { own, _ in own }
       digests.merge(listing.digests) { own, _ in own }
@@ -112,7 +113,7 @@ package struct SourceRegistration: Sendable {
     case .list(let path):
       let lines = try Manifest.lines(path: path)
       for line in lines { try URLTemplate.validate(line, allowsSecretItems: allowsSecrets) }
-      first = ("list \((path as NSString).lastPathComponent)", lines)
+      first = ("list \(path.lastPathPart)", lines)
       guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
     case .directory(let path):
       first = try directoryURLs(path)
@@ -130,25 +131,49 @@ package struct SourceRegistration: Sendable {
 
   private func directoryURLs(_ directory: String) throws -> (place: String, urls: [String]) {
     let path = LakeLayout.absolute(directory)
-    guard let entries = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+    guard let entries = try? Disk.names(in: path) else {
       throw TarnError(.usage, "\(path) is not a directory that can be read")
     }
-    // 2 before 10: file order decides the row ids.
-    let found = Set(entries.compactMap(FeatureFormat.init(extensionOf:)))
+    // Hidden files are somebody else's: what macOS and editors leave beside others.
+    let names = try entries.filter { $0.first != UInt8(ascii: ".") }.compactMap { bytes -> String? in
+      if let name = String(validating: bytes, as: UTF8.self) { return name }
+      let repaired = String(decoding: bytes, as: UTF8.self)
+      guard FeatureFormat(extensionOf: repaired) != nil else { return nil }
+      throw TarnError(
+        .usage, "the name of a file in \(path) is not UTF-8: \(repaired.printable)",
+        hint: "rename it, e.g. with `convmv`, or move it out of the directory")
+    }
+    let found = Set(names.compactMap(FeatureFormat.init(extensionOf:)))
     guard found.contains(.npy) || found.count <= 1 else {
       throw TarnError(
         .usage, "\(path) has feature files of several formats and none is .npy", hint: "put one kind into a directory")
     }
     let format = found.contains(.npy) ? .npy : found.first
-    let names = entries.filter { FeatureFormat(extensionOf: $0) == format && format != nil }.sorted {
-      $0.compare($1, options: .numeric) == .orderedAscending
+    let shards = names.filter { FeatureFormat(extensionOf: $0) == format && format != nil }
+    for name in shards {
+      guard let fault = LakeName.fault(ofShard: name) else { continue }
+      throw TarnError(
+        .usage, "the file '\(name.printable)' of \(path) cannot be a shard: \(fault)",
+        hint: "rename it, or move it out of the directory")
     }
-    let urls = try names.map { name in
+    let urls = try Self.inNaturalOrder(shards).map { name in
       guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
         throw TarnError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
       }
       return "file://\(encoded)"
     }
     return ("file://\(path)", urls)
+  }
+
+  /// Names with 2 before 10, as the order of files decides the row ids; those that
+  /// are equal so, like 1 and 01, by their bytes.
+  static func inNaturalOrder(_ names: [String]) -> [String] {
+    names.sorted { first, second in
+      switch first.compare(second, options: .numeric) {
+      case .orderedAscending: true
+      case .orderedDescending: false
+      case .orderedSame: first.utf8.lexicographicallyPrecedes(second.utf8)
+      }
+    }
   }
 }

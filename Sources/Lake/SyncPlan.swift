@@ -33,7 +33,7 @@ package struct SyncPlan: Sendable {
 
   /// Whether the budget has room for all of it.
   package var fitsBudget: Bool {
-    budget.map { cachedByteCount + byteCount + partialByteCount <= $0 } ?? true
+    budget.map { cachedByteCount + byteCount <= $0 } ?? true
   }
 
   /// Whether the disk has.

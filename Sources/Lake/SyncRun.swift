@@ -168,6 +168,7 @@ package final class SyncRun: Sendable {
       return
     }
     let sources = try options.sources.isEmpty ? catalog.sources() : options.sources.map(catalog.source(named:))
+    var missing: [Shard] = []
     for source in sources {
       try Disk.makeDirectory("\(catalog.layout.shards)/\(source.name)")
       for shard in try catalog.shards(of: source, ordinals: options.ordinals) {
@@ -178,10 +179,14 @@ package final class SyncRun: Sendable {
         if shard.state == .present, !catalog.holdsWhole(shard) {
           state.withLock { $0.drifted.append(shard) }
         } else {
-          enqueue(shard)
+          missing.append(shard)
         }
       }
     }
+    // Parts count against the budget: what was begun comes first, so that none is in the way.
+    let begun = try Set(sources.flatMap { try catalog.interruptedTransfers(of: $0).map(\.shardID) })
+    for shard in missing where begun.contains(shard.id) { enqueue(shard) }
+    for shard in missing where !begun.contains(shard.id) { enqueue(shard) }
   }
 
   /// Mends shards that were cut or grew on the disk by their chunks; those that

@@ -24,13 +24,13 @@ package enum Tool {
   /// The most memory this process ever had, in bytes; nil when Linux does not
   /// say.
   package static var peakByteCount: Int? {
-    guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
+    guard let text = Disk.text(of: "/proc/self/status") else { return nil }
     let line = text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
     return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 << 10 }
   }
 
   private static var cpuModel: String? {
-    guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return nil }
+    guard let text = Disk.text(of: "/proc/cpuinfo") else { return nil }
     let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
     return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
   }

@@ -259,7 +259,7 @@ package struct TrainingRun {
   /// The drawn rows of a source, gathered unless they are there whole from an
   /// earlier run.
   private func gather(_ input: Input, _ sample: TrainingSample, into path: String) throws -> Gathered {
-    if let recorded = try? String(contentsOfFile: path + ".sha256", encoding: .utf8), Disk.size(of: path) != nil,
+    if let recorded = Disk.text(of: path + ".sha256"), Disk.size(of: path) != nil,
       let found = try? Disk.digest(of: path), found.hex == recorded
     {
       return Gathered(matrix: try FeatureFile(path).matrix, digest: found)

@@ -37,6 +37,7 @@ import TestSupport
     10: "5dbe2c91fc41800eb38fb99a57f7045dbf630e94069efd8c2a4937b51efcc2d9",
     12: "4080e737dbe8fa1250bff4700ecd3bd0737c569a0fa822f1bcd4df4d5404eccd",
     13: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
+    14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

@@ -136,6 +136,40 @@ import TestSupport
     #expect(last.fetchedCount == 1 && server.requests.count == 2)
   }
 
+  @Test func d5WhatInterruptedTransfersLeftCountsAgainstTheBudget() async throws {
+    let lake = try TemporaryLake()
+    let whole = makeShard(rows: 5_000)
+    let isCutting = Mutex(true)
+    let server = try HostileServer { request in
+      guard isCutting.withLock({ $0 }) else { return .file(whole, for: request) }
+      return .answer(
+        200, headers: ["ETag: \"x\""], body: Array(whole.prefix(whole.count / 2)), framing: .length(whole.count))
+    }
+    let source = try lake.catalog.addSource(
+      SourceDefinition(
+        name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
+        shards: (0..<5).map {
+          .init(name: "\($0).npy", urls: [server.url("/\($0).npy")], expectedByteCount: whole.count)
+        }))
+    let budget = whole.count * 7 / 4
+    func takenByteCount() throws -> Int {
+      try FileManager.default.subpathsOfDirectory(atPath: lake.catalog.layout.shards).reduce(0) {
+        $0 + (Disk.size(of: "\(lake.catalog.layout.shards)/\($1)") ?? 0)
+      }
+    }
+    for _ in 0..<3 {
+      let summary = try await sync(lake, budget: budget)
+      #expect(summary.fetchedCount == 0 && !summary.withoutRoom.isEmpty)
+      #expect(try takenByteCount() <= budget)
+    }
+    // What was begun is taken up first, and then there is room for what it leaves.
+    isCutting.withLock { $0 = false }
+    let last = try await sync(lake, budget: budget)
+    #expect(last.fetchedCount == 1 && last.withoutRoom.count == 4, "\(last)")
+    #expect(try lake.catalog.shards(of: source).count { $0.state == .present } == 1)
+    #expect(try takenByteCount() <= budget)
+  }
+
   @Test func d6RoomThatIsReservedAlreadyIsNotWaitedForAgain() async throws {
     let lake = try TemporaryLake()
     // Two large shards and a half fit above the floor: with the first one's room

@@ -132,6 +132,10 @@ class Interrupts(LakeTest):
         lake.build()
         endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
         self.interrupt(lake, ("sql", endless, "--timeout", "0"), 0.5, signal.SIGINT)
+        # One call of a function, in which SQLite looks at nothing.
+        function = "SELECT instr(printf('%.20000000c', 'a'), printf('%.10000000c', 'a') || 'b')"
+        for number in STATUS:
+            self.interrupt(lake, ("sql", function, "--timeout", "0"), 0.5, number)
         # A million queries: a search of minutes.
         queries = self.scratch / "many.npy"
         np.lib.format.open_memmap(queries, mode="w+", dtype=np.float16, shape=(1_000_000, 512)).flush()

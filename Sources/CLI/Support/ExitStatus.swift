@@ -73,8 +73,7 @@ struct Failure {
     self.status = status
     self.message = message ?? ""
     self.hint = hint
-    let text = message.map { hint == nil ? $0 : "\($0); \(hint ?? "")" }
-    line = text?.replacing("\n", with: " ")
+    line = message.map { hint == nil ? $0 : "\($0); \(hint ?? "")" }
   }
 
   /// The error as a JSON object.

@@ -60,12 +60,12 @@ final class ProgressLine: Sendable {
     guard isLive else { return Output.diagnostic(line) }
     let (columns, rows) = Self.terminalSize
     // A line that wraps, or scrolls away, could not be redrawn.
-    let lines = (details.prefix(max(0, rows - 2)) + [line]).map { String($0.prefix(columns - 1)) }
+    let lines = (details.prefix(max(0, rows - 2)) + [line]).map { $0.printableLine.prefix(columns: columns - 1) }
     let before = state.withLock { state in
       defer { state.lineCount = lines.count }
       return state.lineCount
     }
-    Output.terminal(Self.erasing(before) + lines.joined(separator: "\n"))
+    Output.redraw(before, as: lines)
   }
 
   /// Removes the live lines.
@@ -74,12 +74,7 @@ final class ProgressLine: Sendable {
       defer { state.lineCount = 0 }
       return state.lineCount
     }
-    if before > 0 { Output.terminal(Self.erasing(before)) }
-  }
-
-  /// What takes lines away again, the cursor standing in the last of them.
-  private static func erasing(_ lineCount: Int) -> String {
-    "\r\u{1B}[2K" + String(repeating: "\u{1B}[1A\u{1B}[2K", count: max(0, lineCount - 1))
+    if before > 0 { Output.redraw(before, as: []) }
   }
 
   /// Columns and rows; of 80 and 24 where the terminal does not say.

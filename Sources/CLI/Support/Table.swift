@@ -9,7 +9,119 @@ enum TableFormat: String, ExpressibleByArgument, CaseIterable {
   case table, csv, json, jsonl
 }
 
-/// Rows under column names, printed all at once or as they come.
+/// Prints rows as they come, in memory that does not grow with their number.
+struct RowPrinter {
+  private let columns: [String]
+  private let format: TableFormat
+  /// Rows whose widths are not settled yet.
+  private var held: [[SQLValue]] = []
+  private var heldByteCount = 0
+  private var layout: Layout?
+  /// The beginning of a JSON document that waits for what comes behind it.
+  private var pending = "["
+  private var isHeaded = false
+
+  /// How many rows, or bytes of them, settle how wide the columns are.
+  private static let layoutRowCount = 1_000
+  private static let layoutByteCount = 1 << 20
+
+  /// How an aligned table is laid out.
+  private struct Layout {
+    let widths: [Int]
+    let isNumber: [Bool]
+
+    init(_ columns: [String], _ rows: [[SQLValue]], _ cells: [[String]]) {
+      widths = columns.indices.map { column in
+        max(columns[column].columnCount, cells.map { $0[column].columnCount }.max() ?? 0)
+      }
+      isNumber = columns.indices.map { column in
+        !rows.isEmpty
+          && rows.allSatisfy {
+            switch $0[column] {
+            case .integer, .real, .null: true
+            case .text, .blob: false
+            }
+          }
+      }
+    }
+
+    /// A line of cells; one that is wider than its column takes the room it needs.
+    func line(_ cells: [String]) -> String {
+      var parts: [String] = []
+      for (column, text) in cells.enumerated() {
+        let padding = String(repeating: " ", count: max(0, widths[column] - text.columnCount))
+        parts.append(isNumber[column] ? padding + text : text + padding)
+      }
+      var joined = parts.joined(separator: "  ")
+      while joined.last == " " { joined.removeLast() }
+      return joined
+    }
+  }
+
+  /// Begins to print rows.
+  init(_ columns: [String], as format: TableFormat) {
+    self.columns = columns
+    self.format = format
+  }
+
+  /// Prints a row, or keeps it until enough have come.
+  mutating func add(_ row: [SQLValue]) {
+    switch format {
+    case .csv:
+      head()
+      Output.csv(row.map(Table.text))
+    case .jsonl: Output.json(Table.object(columns, row))
+    case .json:
+      if pending != "[" { Output.json(text: pending + ",") }
+      pending = (pending == "[" ? "[" : "") + JSONValue.object(Table.object(columns, row)).text
+    case .table:
+      if let layout { return Output.line(layout.line(Self.cells(row))) }
+      held.append(row)
+      heldByteCount += row.reduce(0) { $0 + $1.byteCount }
+      if held.count >= Self.layoutRowCount || heldByteCount >= Self.layoutByteCount { settle() }
+    }
+  }
+
+  /// Prints what is left.
+  mutating func end() {
+    switch format {
+    case .csv: head()
+    case .jsonl: break
+    case .json: Output.json(text: pending + "]")
+    case .table: if layout == nil { settle() }
+    }
+  }
+
+  private mutating func head() {
+    if !isHeaded { Output.csv(columns) }
+    isHeaded = true
+  }
+
+  private mutating func settle() {
+    let cells = held.map(Self.cells)
+    let names = columns.map(\.printableLine)
+    let layout = Layout(names, held, cells)
+    Output.line(layout.line(names))
+    Output.line(layout.widths.map { String(repeating: "-", count: $0) }.joined(separator: "  "))
+    for row in cells { Output.line(layout.line(row)) }
+    self.layout = layout
+    held = []
+  }
+
+  private static func cells(_ row: [SQLValue]) -> [String] { row.map { Table.text($0).printableLine } }
+}
+
+extension SQLValue {
+  fileprivate var byteCount: Int {
+    switch self {
+    case .null, .integer, .real: 8
+    case .text(let text): text.utf8.count
+    case .blob(let bytes): bytes.count
+    }
+  }
+}
+
+/// A few rows under column names, printed all at once.
 struct Table {
   private let columns: [String]
   private var rows: [[SQLValue]] = []
@@ -20,48 +132,14 @@ struct Table {
 
   /// Prints the rows.
   func print(as format: TableFormat) {
-    switch format {
-    case .table: printAligned()
-    case .csv:
-      Output.line(columns.map(Table.csv).joined(separator: ","))
-      for row in rows { Output.line(row.map { Table.csv(Table.text($0)) }.joined(separator: ",")) }
-    case .json: Output.line(JSONValue.array(rows.map { .object(Table.object(columns, $0)) }).text)
-    case .jsonl: for row in rows { Output.json(Table.object(columns, row)) }
-    }
+    var printer = RowPrinter(columns, as: format)
+    for row in rows { printer.add(row) }
+    printer.end()
   }
 
   /// A row as a JSON object; of columns with one name the last counts.
   static func object(_ columns: [String], _ row: [SQLValue]) -> [String: JSONValue] {
     Dictionary(zip(columns, row.map(json)), uniquingKeysWith: { $1 })
-  }
-
-  private func printAligned() {
-    let cells = rows.map { $0.map { Table.text($0).printableCell } }
-    let widths = columns.indices.map { column in
-      max(columns[column].count, cells.map { $0[column].count }.max() ?? 0)
-    }
-    let isNumber = columns.indices.map { column in
-      !rows.isEmpty
-        && rows.allSatisfy {
-          switch $0[column] {
-          case .integer, .real, .null: true
-          case .text, .blob: false
-          }
-        }
-    }
-    func line(_ texts: [String]) -> String {
-      var parts: [String] = []
-      for (column, text) in texts.enumerated() {
-        let padding = String(repeating: " ", count: widths[column] - text.count)
-        parts.append(isNumber[column] ? padding + text : text + padding)
-      }
-      var joined = parts.joined(separator: "  ")
-      while joined.last == " " { joined.removeLast() }
-      return joined
-    }
-    Output.line(line(columns))
-    Output.line(widths.map { String(repeating: "-", count: $0) }.joined(separator: "  "))
-    for row in cells { Output.line(line(row)) }
   }
 
   /// A value as text; SQL null is empty.
@@ -72,7 +150,8 @@ struct Table {
     case .real(let value): return "\(value)"
     case .text(let value): return value
     case .blob(let bytes):
-      return bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+      let digits = Array("0123456789abcdef".utf8)
+      return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
   }
 
@@ -84,10 +163,5 @@ struct Table {
     case .text(let value): .string(value)
     case .blob: .string(text(value))
     }
-  }
-
-  private static func csv(_ text: String) -> String {
-    guard text.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline }) else { return text }
-    return "\"" + text.replacing("\"", with: "\"\"") + "\""
   }
 }

@@ -122,7 +122,7 @@ final class TransferBoard: Sendable {
     let whole = row.totalByteCount.map { total in
       String(format: " of %@ (%.0f %%)", ByteSize.text(total), 100 * Double(row.byteCount) / Double(max(1, total)))
     }
-    return "  \(row.label.printable)  \(ByteSize.text(row.byteCount))\(whole ?? "")"
+    return "  \(row.label)  \(ByteSize.text(row.byteCount))\(whole ?? "")"
       + (row.rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
   }
 }

@@ -85,10 +85,10 @@ struct Build: AsyncParsableCommand {
     let run = BuildRun(
       catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation, report: progress.show)
     let (version, isNew, times) = try await run.run(fetching: fetch, follow: progress.showFetching)
-    try print(version, isNew: isNew, times, catalog, progress)
+    try conclude(version, isNew: isNew, times, catalog, progress)
   }
 
-  private func print(
+  private func conclude(
     _ version: IndexVersion, isNew: Bool, _ times: OutputTimes, _ catalog: LakeCatalog, _ progress: ProgressLine
   ) throws {
     progress.clear()

@@ -7,6 +7,8 @@ struct Evict: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Drop the bytes of shards from the lake; what is known of them stays, and sync brings them back.",
     discussion: """
+      What interrupted transfers left of them goes too: the next sync begins those anew.
+
       EXAMPLES
         tarn evict captions
         tarn evict images --shards 0-39
@@ -25,12 +27,15 @@ struct Evict: ParsableCommand {
 
   func run() throws {
     let catalog = try writer.open(global, verb: "evict")
-    let (count, byteCount) = try EvictRun(catalog, cancellation: global.cancellation).run(
+    let gone = try EvictRun(catalog, cancellation: global.cancellation).run(
       source, ordinals: shards.map(OrdinalSet.init(parsing:)))
     if global.json {
-      Output.json(["evicted": .count(count), "bytes": .count(byteCount)])
+      Output.json([
+        "evicted": .count(gone.shardCount), "parts": .count(gone.partCount), "bytes": .count(gone.byteCount),
+      ])
     } else {
-      Output.line("\(count) shards evicted (\(ByteSize.text(byteCount)))")
+      let parts = gone.partCount == 0 ? "" : " and \(gone.partCount) parts of interrupted transfers"
+      Output.line("\(gone.shardCount) shards\(parts) evicted (\(ByteSize.text(gone.byteCount)))")
     }
     Output.flush()
   }

@@ -40,12 +40,12 @@ struct Export: ParsableCommand {
     let catalog = try global.read()
     let name = try VersionName(parsing: version)
     switch format {
-    case .tarn: Output.line(try catalog.export(name).text(isOneLine: global.json))
+    case .tarn: Output.json(text: try catalog.export(name).text(isOneLine: global.json))
     case .inToto: write(try catalog.provenance(of: name))
     case .croissant: write(try catalog.croissant(of: name))
     }
     Output.flush()
   }
 
-  private func write(_ document: JSONValue) { Output.line(global.json ? document.text : document.indentedText) }
+  private func write(_ document: JSONValue) { Output.json(text: global.json ? document.text : document.indentedText) }
 }

@@ -12,8 +12,8 @@ struct GC: ParsableCommand {
       measured against, nearest images and router labels once nothing is in training, and files that nothing refers to
       are removed when their last use ended longer than --grace ago. With --segments also segments that
       no unfinished output waits for; they are made again from the shards when they are needed. The catalog's rows
-      stay. Work that no unfinished training or build can take up again goes too. Files that the catalog does not know
-      are listed and never removed.
+      stay. Work that no unfinished training or build can take up again goes too, and what transfers left that nobody
+      continued for as long. Files that the catalog does not know are listed and never removed.
 
       EXAMPLES
         tarn gc
@@ -69,6 +69,13 @@ struct GC: ParsableCommand {
       "waiting": list(plan.waiting),
       "leftovers": .array(
         plan.leftovers.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
+      "parts": .array(
+        plan.parts.map { part in
+          .object([
+            "source": .string(part.source), "shard": .string(part.shard), "bytes": .count(part.byteCount),
+            "changed_at": .string(part.changedAt),
+          ])
+        }),
       "unknown": .array(
         plan.unknownFiles.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
     ])
@@ -89,11 +96,16 @@ struct GC: ParsableCommand {
     }
     for file in plan.leftovers {
       Output.line(
-        "\(file.path.printable)  \(ByteSize.text(file.byteCount))  unfinished work, \(apply ? "removed" : "left over")")
+        "\(file.path)  \(ByteSize.text(file.byteCount))  unfinished work, \(apply ? "removed" : "left over")")
+    }
+    for part in plan.parts {
+      Output.line(
+        "\(part.source)/\(part.shard)  \(ByteSize.text(part.byteCount))  part of an interrupted transfer, "
+          + (apply ? "removed" : "left over"))
     }
     if !plan.waiting.isEmpty { Output.line("\(total(plan.waiting)) unused, kept for the grace period") }
     guard !plan.unknownFiles.isEmpty else { return }
     Output.line("\(plan.unknownFiles.count) files that the catalog does not know, left alone:")
-    for file in plan.unknownFiles { Output.line("  \(file.path.printable)  \(ByteSize.text(file.byteCount))") }
+    for file in plan.unknownFiles { Output.line("  \(file.path)  \(ByteSize.text(file.byteCount))") }
   }
 }

@@ -4,7 +4,7 @@ internal import Foundation
 internal import Lake
 
 /// `tarn sql`: ask the catalog.
-struct SQL: ParsableCommand {
+struct SQL: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sql", abstract: "Ask the catalog in SQL; nothing can be changed.",
     discussion: """
@@ -13,7 +13,11 @@ struct SQL: ParsableCommand {
         tarn sql "SELECT shard, last_error FROM v_shard WHERE state = 'failed'" --format csv
         tarn sql "SELECT version, output FROM v_version_input WHERE shard = 'img_emb_0007.npy'"
 
-      `tarn schema` lists the views and what their columns mean.
+      `tarn schema` lists the views and what their columns mean. Rows are printed as they are found: the first
+      thousand settle how wide the columns of a table are, and an error may end a JSON document in its middle.
+
+      Tables and CSV show characters that control a terminal, or are not seen, as '?'; JSON keeps them, escaped. A
+      spreadsheet takes cells of CSV that begin with = + - or @ for formulas: import its columns as text.
 
       \(ExitStatus.help)
       """)
@@ -29,12 +33,24 @@ struct SQL: ParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  func run() throws {
+  func run() async throws {
     let limit = timeout?.duration ?? .seconds(60)
     let console = try QueryConsole(layout: global.read().layout, timeLimit: limit == .zero ? nil : limit)
     let registration = global.cancellation.whenCancelled { console.interrupt() }
     defer { withExtendedLifetime(registration) {} }
-    try Query.run(statement, on: console, as: format ?? (global.json ? .json : .table))
+    // SQLite looks at limits between its steps, and one call of a function can take longer
+    // than anybody waits; a signal ends the process by itself (Interruption).
+    let end = ContinuousClock.now + limit + .milliseconds(1_500)
+    let watch =
+      limit == .zero
+      ? nil
+      : Task.detached { () throws -> Never in
+        try await Task.sleep(until: end, clock: .continuous)
+        Tarn.abandon(with: QueryConsole.overdue)
+      }
+    defer { watch?.cancel() }
+    let format = format ?? (global.json ? .json : .table)
+    try await ThreadedWork("tarn-sql") { [statement] in try Query.run(statement, on: console, as: format) }.value()
   }
 }
 
@@ -46,17 +62,17 @@ enum Query {
     try run(sql, on: console, as: format ?? (global.json ? .json : .table))
   }
 
-  /// Prints a query's rows; all but tables and JSON documents as they come.
+  /// Prints a query's rows as they come.
   static func run(_ sql: String, on console: QueryConsole, as format: TableFormat) throws {
-    var table = Table([])
+    var printer: RowPrinter?
     try console.run(sql) { columns, values in
-      switch (format, values) {
-      case (.jsonl, let values?): Output.json(Table.object(columns, values))
-      case (_, nil): table = Table(columns)
-      case (_, let values?): table.add(values)
+      guard let values else {
+        printer = RowPrinter(columns, as: format)
+        return
       }
+      printer?.add(values)
     }
-    if format != .jsonl { table.print(as: format) }
+    printer?.end()
     Output.flush()
   }
 }

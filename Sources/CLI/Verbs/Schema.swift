@@ -47,7 +47,7 @@ struct Schema: ParsableCommand {
     }
     if datasette {
       let metadata = CannedQuery.datasetteMetadata(try global.read().viewDocumentation())
-      Output.line(global.json ? metadata.text : metadata.indentedText)
+      Output.json(text: global.json ? metadata.text : metadata.indentedText)
       return Output.flush()
     }
     let views = try global.read().viewDocumentation().filter { view == nil || $0.name == view }

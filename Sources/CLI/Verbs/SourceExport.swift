@@ -48,7 +48,7 @@ struct SourceExport: ParsableCommand {
     case .metalink: try printMetalink(shards, catalog)
     case .croissant:
       let document = try catalog.croissant(of: source)
-      Output.line(global.json ? document.text : document.indentedText)
+      Output.json(text: global.json ? document.text : document.indentedText)
     }
     Output.flush()
   }

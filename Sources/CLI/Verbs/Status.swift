@@ -63,22 +63,36 @@ struct Status: AsyncParsableCommand {
       return
     }
     while true {
-      if watch, !global.json { Output.line("\u{1B}[2J\u{1B}[H") }
+      if watch, !global.json { Output.clearScreen() }
       try printOnce()
       guard watch else { return }
       try await Task.sleep(for: .seconds(2))
     }
   }
 
+  /// What transfers under way and interrupted ones take, as a row of the storage.
+  private static func parts(_ catalog: LakeCatalog) throws -> [SQLValue]? {
+    let parts = try catalog.interruptedTransfers()
+    guard !parts.isEmpty else { return nil }
+    return [
+      .text("part"), .integer(Int64(parts.reduce(0) { $0 + $1.files.count })),
+      .integer(Int64(parts.reduce(0) { $0 + $1.byteCount })),
+    ]
+  }
+
   private func printOnce() throws {
     let catalog = try global.read()
     let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
+    let parts = try Self.parts(catalog)
     if global.json {
       var document: [String: JSONValue] = ["lake": .string(catalog.layout.root)]
       for section in Self.sections {
         var rows: [JSONValue] = []
         try console.run(section.sql) { columns, values in
           if let values { rows.append(.object(Table.object(columns, values))) }
+        }
+        if section.name == "storage", let parts {
+          rows.append(.object(Table.object(["kind", "files", "bytes"], parts)))
         }
         document[section.name] = .array(rows)
       }
@@ -96,6 +110,10 @@ struct Status: AsyncParsableCommand {
           return
         }
         table.add(values)
+        count += 1
+      }
+      if section.name == "storage", let parts {
+        table.add(parts)
         count += 1
       }
       guard count > 0 else { continue }

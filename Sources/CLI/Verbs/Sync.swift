@@ -73,7 +73,7 @@ struct Sync: AsyncParsableCommand {
     let summary = try await SyncRun(catalog, options, cancellation: global.cancellation, report: board.show).run()
     progress.clear()
     board.close()
-    print(summary)
+    show(summary)
     try conclude(summary)
   }
 
@@ -91,7 +91,7 @@ struct Sync: AsyncParsableCommand {
     return options
   }
 
-  private func print(_ summary: SyncSummary) {
+  private func show(_ summary: SyncSummary) {
     if global.json {
       Output.json([
         "type": .string("summary"), "fetched": .count(summary.fetchedCount), "bytes": .count(summary.fetchedByteCount),
@@ -115,7 +115,7 @@ struct Sync: AsyncParsableCommand {
       throw TarnError(
         .diskFull,
         "the budget or the disk has no room for \(summary.withoutRoom.count) shards: \(summary.withoutRoom[0]) and on",
-        hint: "raise --budget, free some space, or sync fewer --shards")
+        hint: "raise --budget, free some space, `tarn evict` what is not needed, or sync fewer --shards")
     }
     guard !summary.failures.isEmpty else { return }
     let codes = summary.failures.map(\.error.code)

@@ -59,11 +59,16 @@ extension Shard: FetchableRecord {
   }
 
   /// Registers a shard, and gives its number.
+  ///
+  /// - Throws: ``TarnError`` `.usage` for a name that a shard cannot have (S5).
   static func insert(
     of sourceID: Int64, ordinal: Int, name: String, expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil,
     at time: String, _ database: Database
   ) throws -> Int64 {
-    try database.insert(
+    if let fault = LakeName.fault(ofShard: name) {
+      throw TarnError(.usage, "'\(name.printable)' cannot name a shard: \(fault)")
+    }
+    return try database.insert(
       """
       INSERT INTO shard (source_id, ordinal, name, expected_byte_count, expected_sha256, changed_at)
       VALUES (?, ?, ?, ?, ?, ?)

@@ -56,9 +56,8 @@ package struct LakeLayout: Sendable, Equatable {
   ///   - digest: Digest of the bytes.
   /// - Returns: A relative path, `SOURCE/STEM.0123456789abcdef.npy`.
   package static func shardPath(source: String, shard: String, digest: ContentDigest) -> String {
-    let name = shard as NSString
-    let suffix = name.pathExtension.isEmpty ? "" : "." + name.pathExtension
-    return "\(source)/\(name.deletingPathExtension).\(digest.prefix(16))\(suffix)"
+    let (stem, ending) = shard.nameParts
+    return "\(source)/\(stem).\(digest.prefix(16))\(ending)"
   }
 
   /// The directory of a place, absolute.
@@ -77,6 +76,16 @@ package struct LakeLayout: Sendable, Equatable {
     "\(shards)/\(source)/\(shard).part"
   }
 
+  /// The shard that a file beside shards is a part of, or is kept with a part of; nil
+  /// for other files.
+  ///
+  /// No shard's name ends as these do.
+  package static func shard(ofPart name: String) -> String? {
+    let endings = [".part", ".part.resume", ".part.resume.tmp", ".part.import.tmp"]
+    return endings.first { name.utf8.suffix($0.utf8.count).elementsEqual($0.utf8) }
+      .flatMap { String(name.utf8.dropLast($0.utf8.count)) }
+  }
+
   /// Where an artifact goes that was never stored before, relative to
   /// ``artifacts``; where it is, ``LakeCatalog/path(of:_:)`` knows.
   package static func artifactPath(kind: StoredKind, digest: ContentDigest) -> String {
@@ -86,7 +95,7 @@ package struct LakeLayout: Sendable, Equatable {
   /// What a path relative to ``artifacts`` says of the file there; nil for a path
   /// that is no artifact's.
   package static func artifact(atPath path: String) -> (kind: StoredKind, digest: ContentDigest)? {
-    let parts = path.split(separator: "/")
+    let parts = path.pathParts
     guard parts.count == 3, let digest = ContentDigest(hex: String(parts[2].prefix { $0 != "." })) else { return nil }
     let kind = StoredKind.allCases.first { $0.place == .artifacts && $0.directory == parts[0] }
     return kind.flatMap { artifactPath(kind: $0, digest: digest) == path ? ($0, digest) : nil }
@@ -95,10 +104,11 @@ package struct LakeLayout: Sendable, Equatable {
   /// The beginning of a digest in a path that ``shardPath(source:shard:digest:)``
   /// has made; nil in others.
   package static func digestPrefix(ofShardPath path: String) -> String? {
-    let name = ((path as NSString).lastPathComponent as NSString)
-    return [name.pathExtension, (name.deletingPathExtension as NSString).pathExtension].first {
-      $0.count == 16 && $0.allSatisfy { $0.isHexDigit && !$0.isUppercase }
-    }
+    // Behind the stem; last where the name has no ending.
+    let parts = path.lastPathPart.utf8.split(separator: UInt8(ascii: "."))
+    return parts.suffix(2).reversed().first { part in
+      part.count == 16 && part.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+    }.flatMap { String($0) }
   }
 
   /// The directory of a version's outputs, absolute.
@@ -132,7 +142,7 @@ package struct LakeLayout: Sendable, Equatable {
     var path = absolute(directory)
     while true {
       if Disk.size(of: path + "/catalog.sqlite") != nil { return path }
-      let parent = (path as NSString).deletingLastPathComponent
+      let parent = path.parentPath
       if parent == path || parent.isEmpty { return nil }
       path = parent
     }
@@ -141,8 +151,8 @@ package struct LakeLayout: Sendable, Equatable {
   /// A path made absolute against the working directory, without `.` and `..`.
   package static func absolute(_ path: String) -> String {
     let whole = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
-    var parts: [Substring] = []
-    for part in whole.split(separator: "/") where part != "." {
+    var parts: [String] = []
+    for part in whole.pathParts where part != "." {
       if part == ".." { _ = parts.popLast() } else { parts.append(part) }
     }
     return "/" + parts.joined(separator: "/")

@@ -1,7 +1,7 @@
 // `tarn sql`: a connection of its own on which nothing can be changed.
 // Owns one SQLite handle and finalizes every statement it prepares.
 
-internal import Base
+package import Base
 internal import GRDBSQLite
 internal import Synchronization
 
@@ -37,24 +37,21 @@ package final class QueryConsole: @unchecked Sendable {
   /// - Throws: ``TarnError`` when the catalog cannot be opened.
   package init(layout: LakeLayout, timeLimit: Duration?) throws {
     self.timeLimit = timeLimit
-    var opened: OpaquePointer?
-    let path = LakeCatalog.readOnlyPath(layout.catalog)
-    let status = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
-    guard status == SQLITE_OK, let opened else {
-      let message = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
-      // > Whether or not an error occurs when it is opened, resources
-      // > associated with the handle should be released by sqlite3_close().
-      // https://www.sqlite.org/c3ref/open.html
-      sqlite3_close(opened)
-      throw TarnError(.io, "cannot open the catalog: \(message)")
+    let opened: OpaquePointer
+    do {
+      opened = try LakeCatalog.reading(layout.catalog, QueryConsole.connect) { ($0 as? OpeningFailure)?.code }
+    } catch let failure as OpeningFailure {
+      throw TarnError(sqliteCode: failure.code, failure.message)
+        ?? TarnError(.io, "cannot open the catalog: \(failure.message)")
     }
     handle = opened
-    sqlite3_busy_timeout(opened, 10_000)
     let pragmas = "PRAGMA cache_size = \(LakeCatalog.cacheSize); PRAGMA mmap_size = \(LakeCatalog.mappedByteCount)"
     sqlite3_exec(opened, pragmas, nil, nil, nil)
     sqlite3_limit(opened, SQLITE_LIMIT_ATTACHED, 0)
     sqlite3_limit(opened, SQLITE_LIMIT_SQL_LENGTH, 1_000_000)
-    sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, 100_000_000)
+    sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, Int32(QueryConsole.rowByteCount))
+    // Of the whole process: what a query builds in memory is no reason to take all of it.
+    sqlite3_hard_heap_limit64(QueryConsole.heapByteCount)
     sqlite3_set_authorizer(opened, QueryConsole.authorize, nil)
     sqlite3_progress_handler(
       opened, 10_000,
@@ -62,6 +59,33 @@ package final class QueryConsole: @unchecked Sendable {
         guard let context else { return 0 }
         return Unmanaged<QueryConsole>.fromOpaque(context).takeUnretainedValue().isOverdue ? 1 : 0
       }, Unmanaged.passUnretained(self).toOpaque())
+  }
+
+  /// The most bytes of a value, and of a row.
+  static let rowByteCount = 100_000_000
+  /// The most bytes that SQLite may have in memory, pages of the catalog included.
+  private static let heapByteCount: Int64 = 1 << 30
+
+  /// A connection that could not be opened, or not read from.
+  private struct OpeningFailure: Error {
+    let code: Int32
+    let message: String
+  }
+
+  private static func connect(_ path: String) throws -> OpaquePointer {
+    var opened: OpaquePointer?
+    var status = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
+    sqlite3_busy_timeout(opened, 10_000)
+    // The log is looked for when something is read.
+    if status == SQLITE_OK { status = sqlite3_exec(opened, "SELECT 1 FROM sqlite_schema LIMIT 1", nil, nil, nil) }
+    if status == SQLITE_OK, let opened { return opened }
+    let code = opened.map { sqlite3_extended_errcode($0) } ?? SQLITE_NOMEM
+    let message = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
+    // > Whether or not an error occurs when it is opened, resources
+    // > associated with the handle should be released by sqlite3_close().
+    // https://www.sqlite.org/c3ref/open.html
+    sqlite3_close(opened)
+    throw OpeningFailure(code: code, message: message)
   }
 
   private static let authorize:
@@ -78,6 +102,11 @@ package final class QueryConsole: @unchecked Sendable {
       default: return SQLITE_DENY
       }
     }
+
+  /// The error of a query that ran longer than it may.
+  package static var overdue: TarnError {
+    TarnError(.usage, "the query ran longer than allowed", hint: "narrow it, or raise --timeout")
+  }
 
   private var isOverdue: Bool {
     deadline.withLock { $0.map { ContinuousClock.now > $0 } ?? false }
@@ -117,6 +146,15 @@ package final class QueryConsole: @unchecked Sendable {
         let status = sqlite3_step(statement)
         if status == SQLITE_DONE { return }
         guard status == SQLITE_ROW else { throw failure(status) }
+        // Of what is text or bytes already: a number would become text by the question.
+        let byteCount = (0..<Int32(columns.count)).reduce(0) { sum, column in
+          let isSized = [SQLITE_TEXT, SQLITE_BLOB].contains(sqlite3_column_type(statement, column))
+          return sum + (isSized ? Int(sqlite3_column_bytes(statement, column)) : 0)
+        }
+        guard byteCount <= QueryConsole.rowByteCount else {
+          throw TarnError(
+            .usage, "a row of the result has \(ByteSize.text(byteCount))", hint: "ask for parts of it, with substr()")
+        }
         try row(columns, (0..<Int32(columns.count)).map { value(statement, $0) })
       }
     }
@@ -141,15 +179,17 @@ package final class QueryConsole: @unchecked Sendable {
     let message = String(cString: sqlite3_errmsg(handle))
     switch status & 0xFF {
     case SQLITE_INTERRUPT:
-      return isOverdue
-        ? TarnError(.usage, "the query ran longer than allowed", hint: "narrow it, or raise --timeout")
-        : TarnError.interrupted
+      return isOverdue ? QueryConsole.overdue : TarnError.interrupted
     case SQLITE_AUTH:
       return TarnError(
         .usage, "only SELECT is allowed here (\(message.printable))",
         hint: "tarn sql reads; it cannot change the catalog")
+    case SQLITE_NOMEM, SQLITE_TOOBIG:
+      return TarnError(
+        .usage, "the query needs more memory than it may have", hint: "narrow it, or ask for less in one value")
     default:
-      return TarnError(.usage, "SQL: \(message.printable)", hint: "`tarn schema` lists the views and their columns")
+      return TarnError(sqliteCode: sqlite3_extended_errcode(handle), message.printable)
+        ?? TarnError(.usage, "SQL: \(message.printable)", hint: "`tarn schema` lists the views and their columns")
     }
   }
 

@@ -8,11 +8,17 @@ internal import Foundation
 ///
 /// - SeeAlso: https://huggingface.co/docs/hub/api
 package struct HuggingFaceTree {
-  package private(set) var sizes: [String: Int] = [:]
+  package let sizes: [String: Int]
   /// Of files in LFS, whose object id is the SHA-256 of their content.
   ///
   /// The `oid` of another file is Git's and says nothing of the kind.
-  package private(set) var digests: [String: ContentDigest] = [:]
+  package let digests: [String: ContentDigest]
+
+  /// What the listing says of one file.
+  private struct Fact: Equatable {
+    let size: Int?
+    let objectID: String?
+  }
 
   private struct Entry: Decodable {
     struct LFS: Decodable {
@@ -29,36 +35,35 @@ package struct HuggingFaceTree {
   ///
   /// - Parameters:
   ///   - path: A file with the listing as JSON.
-  ///   - names: The shards; files of other names are ignored.
-  /// - Throws: ``TarnError`` `.usage`.
-  package init(path: String, names: Set<String>) throws {
-    guard let data = FileManager.default.contents(atPath: path) else {
-      throw TarnError(.usage, "cannot read \(path)")
-    }
-    guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
+  ///   - shards: The shards; files of other names are ignored.
+  /// - Throws: ``TarnError`` `.usage`; `.inputsMissing` or `.io` when it cannot be
+  ///   read.
+  package init(path: String, of shards: ShardPlaces) throws {
+    let bytes = Data(try Disk.contents(of: path))
+    guard let entries = try? JSONDecoder().decode([Entry].self, from: bytes) else {
       throw TarnError(
         .usage, "\(path) is not a tree listing",
         hint: "save https://huggingface.co/api/datasets/REPO/tree/REVISION/DIR with curl; join its pages with jq -s add"
       )
     }
+    var facts = ShardFacts<Fact>(of: shards, from: path)
     for entry in entries where entry.type == "file" {
-      let name = entry.path.split(separator: "/").last.map(String.init) ?? entry.path
-      guard names.contains(name) else { continue }
-      guard sizes[name] == nil else { throw TarnError(.usage, "\(path) names \(name) twice") }
-      let size = entry.lfs?.size ?? entry.size
-      guard size.map({ $0 > 0 }) ?? true else {
+      try facts.take(
+        Fact(size: entry.lfs?.size ?? entry.size, objectID: entry.lfs?.oid), for: entry.path)
+    }
+    let found = try facts.all()
+    var digests: [String: ContentDigest] = [:]
+    for (name, fact) in found {
+      guard fact.size.map({ $0 > 0 }) ?? true else {
         throw TarnError(.usage, "\(path): the size of \(name) is not a number of bytes")
       }
-      sizes[name] = size
-      guard let text = entry.lfs?.oid else { continue }
+      guard let text = fact.objectID else { continue }
       guard let digest = ContentDigest(hex: text.replacing("sha256:", with: "")) else {
         throw TarnError(.usage, "\(path): the oid of \(name) is not a SHA-256")
       }
       digests[name] = digest
     }
-    guard !sizes.isEmpty else {
-      throw TarnError(
-        .usage, "\(path) names none of the source's shards", hint: "its names must be the URLs' file names")
-    }
+    sizes = found.compactMapValues(\.size)
+    self.digests = digests
   }
 }

@@ -101,9 +101,15 @@ extension LakeCatalog {
     }
   }
 
-  /// Bytes that count against the budget: held, each file once, or promised to
-  /// a transfer.
-  package func cachedByteCount() throws -> Int { try read { try LakeCatalog.cachedByteCount($0) } }
+  /// Bytes that count against the budget: held, each file once, promised to a
+  /// transfer, or left by one.
+  package func cachedByteCount() throws -> Int {
+    let covered = try read { database in
+      Set(try Int64.fetchAll(database, sql: "SELECT id FROM shard WHERE reserved_byte_count IS NOT NULL"))
+    }
+    let parts = try interruptedTransfers().reduce(0) { $0 + (covered.contains($1.shardID) ? 0 : $1.byteCount) }
+    return try read { try LakeCatalog.cachedByteCount($0) } + parts
+  }
 
   private static func cachedByteCount(_ database: Database) throws -> Int {
     try Int.fetchOne(
@@ -123,13 +129,14 @@ extension LakeCatalog {
   /// - Returns: False when the budget has no room now (invariant 6).
   /// - Throws: ``TarnError`` when the shard's state does not allow a fetch.
   package func reserve(_ shard: Shard, byteCount: Int, budget: Int?) throws -> Bool {
-    try write("reserve") { database in
+    let parked = budget == nil ? 0 : try parkedByteCount(besides: shard.id)
+    let isReserved = try write("reserve") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       guard state == .present || state.canBecome(.fetching) else {
         throw TarnError(
           .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched")
       }
-      if let budget, try LakeCatalog.cachedByteCount(database) + byteCount > budget { return false }
+      if let budget, try LakeCatalog.cachedByteCount(database) + parked + byteCount > budget { return false }
       try database.execute(
         sql: "UPDATE shard SET state = ?, reserved_byte_count = ?, changed_at = ? WHERE id = ?",
         arguments: [
@@ -137,6 +144,8 @@ extension LakeCatalog {
         ])
       return true
     }
+    if isReserved { coverPart(of: shard.id) }
+    return isReserved
   }
 
   /// Records an attempt, and what it says of the mirror.
@@ -181,7 +190,7 @@ extension LakeCatalog {
       let home = try StoredBytes.find(bytes.digest, in: .shards, database)?.path ?? bytes.path
       if home != bytes.path {
         let final = layout.path(home, in: .shards)
-        try Disk.makeDirectory((final as NSString).deletingLastPathComponent)
+        try Disk.makeDirectory(final.parentPath)
         try Disk.moveIntoPlace(layout.path(bytes.path, in: .shards), final)
       }
       try StoredBytes.insert(
@@ -246,6 +255,7 @@ extension LakeCatalog {
         sql: "UPDATE shard SET state = ?, reserved_byte_count = NULL, last_error = ?, changed_at = ? WHERE id = ?",
         arguments: [settled.rawValue, error, Timestamp.now(), shardID])
     }
+    try uncoverPart(of: shardID)
   }
 
   /// Lets go of a shard's bytes: the row says so first, then the bytes go, unless

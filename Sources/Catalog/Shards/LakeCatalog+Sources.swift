@@ -52,16 +52,12 @@ extension LakeCatalog {
   ///   - thing: What it names, for the message.
   /// - Throws: ``TarnError`` `.usage`.
   package static func validate(name: String, of thing: String) throws {
-    let isValid =
-      (1...64).contains(name.utf8.count) && name.first != "." && name.first != "-"
-      && name.utf8.allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-          || byte == 0x2E || byte == 0x5F || byte == 0x2D
-      }
-    guard isValid else {
+    let isSource = thing == "source"
+    guard LakeName.isValid(name, isSource: isSource) else {
       throw TarnError(
         .usage, "'\(name.printable)' cannot name a \(thing)",
-        hint: "use up to 64 letters, digits, '.', '_' and '-', not starting with '.' or '-'")
+        hint: "use up to 64 letters, digits, '.', '_' and '-', not starting with '.' or '-'"
+          + (isSource ? ", without '..'" : ""))
     }
   }
 

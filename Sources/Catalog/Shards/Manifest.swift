@@ -10,70 +10,150 @@ package enum Manifest {
   ///
   /// - Parameter path: The file.
   /// - Returns: The lines, in order.
-  /// - Throws: ``TarnError`` `.usage` when it cannot be read as text.
+  /// - Throws: ``TarnError`` `.usage` when it is no UTF-8, `.inputsMissing` or
+  ///   `.io` when it cannot be read.
   package static func lines(path: String) throws -> [String] {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw TarnError(.usage, "cannot read \(path) as text")
+    guard let text = String(validating: try Disk.contents(of: path), as: UTF8.self) else {
+      throw TarnError(.usage, "\(path) is not text in UTF-8")
     }
-    return text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
-      .filter { !$0.isEmpty && !$0.hasPrefix("#") }
+    // By bytes: a name may begin with a mark that joins what stands before it.
+    return text.utf8.split { [0x0A, 0x0D].contains($0) }.map { trimmed($0) }.filter {
+      !$0.isEmpty && $0.utf8.first != 0x23
+    }
+  }
+
+  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+  private static func trimmed(_ line: Substring.UTF8View) -> String {
+    let start = line.drop(while: isBlank)
+    return String(decoding: start.reversed().drop(while: isBlank).reversed(), as: UTF8.self)
   }
 
   /// Sizes from lines `NAME, BYTES` or `NAME BYTES`.
   ///
   /// - Parameters:
   ///   - path: The file.
-  ///   - names: The shards; lines of others are ignored.
+  ///   - shards: The shards; lines of others are ignored.
   /// - Returns: The size of each shard that has a line.
   /// - Throws: ``TarnError`` `.usage` naming the line.
-  package static func sizes(path: String, names: Set<String>) throws -> [String: Int] {
-    var sizes: [String: Int] = [:]
+  package static func sizes(path: String, of shards: ShardPlaces) throws -> [String: Int] {
+    let comma = UInt8(ascii: ",")
+    var facts = ShardFacts<Int>(of: shards, from: path)
     for (index, line) in try lines(path: path).enumerated() {
-      let fields = line.split { $0 == "," || $0 == " " || $0 == "\t" }
-      guard fields.count == 2, let size = Int(fields[1]), size > 0 else {
-        throw TarnError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES'")
-      }
-      let name = fileName(fields[0])
-      guard names.contains(name) else { continue }
-      guard sizes.updateValue(size, forKey: name) == nil else {
-        throw TarnError(.usage, "\(path) names \(name) twice")
-      }
+      // The number is the last field: a name may have spaces and commas.
+      let last = line.utf8.reversed().prefix { !isBlank($0) && $0 != comma }.reversed()
+      let name = line.utf8.dropLast(last.count).reversed().drop { isBlank($0) || $0 == comma }.reversed()
+      guard !name.isEmpty, name.count + last.count < line.utf8.count,
+        let size = Int(String(decoding: last, as: UTF8.self)), size > 0
+      else { throw TarnError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES'") }
+      try facts.take(size, for: String(decoding: name, as: UTF8.self))
     }
-    return try matched(sizes, path)
+    return try facts.all()
   }
 
   /// Digests from lines as `sha256sum` writes them.
   ///
   /// - Parameters:
   ///   - path: The file.
-  ///   - names: The shards; lines of others are ignored.
+  ///   - shards: The shards; lines of others are ignored.
   /// - Returns: The digest of each shard that has a line.
   /// - Throws: ``TarnError`` `.usage` naming the line.
-  package static func digests(path: String, names: Set<String>) throws -> [String: ContentDigest] {
-    var digests: [String: ContentDigest] = [:]
+  package static func digests(path: String, of shards: ShardPlaces) throws -> [String: ContentDigest] {
+    var facts = ShardFacts<ContentDigest>(of: shards, from: path)
     for (index, line) in try lines(path: path).enumerated() {
-      let fields = line.split(maxSplits: 1, whereSeparator: \.isWhitespace)
-      guard fields.count == 2, let digest = ContentDigest(hex: String(fields[0])) else {
+      let fields = line.utf8.split(maxSplits: 1, whereSeparator: isBlank)
+      guard fields.count == 2, let digest = ContentDigest(hex: String(decoding: fields[0], as: UTF8.self)) else {
         throw TarnError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'SHA256  NAME'")
       }
-      let name = fileName(fields[1].drop { $0 == "*" || $0 == " " })
-      guard names.contains(name) else { continue }
-      guard digests.updateValue(digest, forKey: name) == nil else {
-        throw TarnError(.usage, "\(path) names \(name) twice")
-      }
+      // A blank, then a blank or the star of what was read as bytes.
+      let name = fields[1].drop { isBlank($0) || $0 == UInt8(ascii: "*") }
+      try facts.take(digest, for: String(decoding: name, as: UTF8.self))
     }
-    return try matched(digests, path)
+    return try facts.all()
+  }
+}
+
+/// Where shards are, as lists of files name them: by the ends of their paths.
+package struct ShardPlaces: Sendable {
+  /// For each shard's name, the parts of its paths on its mirrors, last first.
+  fileprivate let paths: [String: [[String]]]
+
+  /// Takes shards with their URLs.
+  package init(names: [String], urls: [[String]]) {
+    paths = Dictionary(
+      zip(names, urls).map { name, urls in (name, urls.map(Self.parts)) }, uniquingKeysWith: { first, _ in first })
   }
 
-  private static func fileName(_ path: Substring) -> String {
-    path.split(separator: "/").last.map(String.init) ?? String(path)
+  private static func parts(of url: String) -> [String] {
+    let path = url.prefix { $0 != "?" && $0 != "#" }
+    return (String(path).removingPercentEncoding ?? String(path)).pathParts.reversed()
   }
 
-  private static func matched<Value>(_ facts: [String: Value], _ path: String) throws -> [String: Value] {
+  /// How many parts a path ends in that a shard's does too, the most of its mirrors.
+  fileprivate func tail(of name: String, _ parts: [String]) -> Int {
+    (paths[name] ?? []).map { own in zip(own, parts).prefix { $0 == $1 }.count }.max() ?? 0
+  }
+}
+
+/// What a list says of shards, by the paths it names: of several that end in one
+/// shard's name, the one counts that has the longest end in common with where the
+/// shard is.
+package struct ShardFacts<Value: Equatable> {
+  private struct Fact {
+    var value: Value
+    var path: String
+    var tail: Int
+    /// Another path that is as good, and says something else.
+    var rival: String?
+  }
+
+  private let places: ShardPlaces
+  private let list: String
+  private var facts: [String: Fact] = [:]
+
+  /// Prepares to read a list.
+  ///
+  /// - Parameters:
+  ///   - shards: The shards.
+  ///   - list: Its file, for messages.
+  package init(of shards: ShardPlaces, from list: String) {
+    places = shards
+    self.list = list
+  }
+
+  /// Takes what a line says; one of another file is passed over.
+  ///
+  /// - Throws: ``TarnError`` `.usage` for a path that has a line already.
+  package mutating func take(_ value: Value, for path: String) throws {
+    let parts = Array(path.pathParts.reversed())
+    let name = parts.first ?? path
+    guard places.paths[name] != nil else { return }
+    let tail = places.tail(of: name, parts)
+    guard var known = facts[name], known.tail >= tail else {
+      facts[name] = Fact(value: value, path: path, tail: tail)
+      return
+    }
+    guard known.path != path else { throw TarnError(.usage, "\(list) names \(path.printable) twice") }
+    guard known.tail == tail, known.value != value else { return }
+    known.rival = path
+    facts[name] = known
+  }
+
+  /// What the list says, by the shards' names.
+  ///
+  /// - Throws: ``TarnError`` `.usage` when it says nothing of any, or two things of
+  ///   one.
+  package func all() throws -> [String: Value] {
     guard !facts.isEmpty else {
       throw TarnError(
-        .usage, "\(path) names none of the source's shards", hint: "its names must be the URLs' file names")
+        .usage, "\(list) names none of the source's shards", hint: "its names must be the URLs' file names")
     }
-    return facts
+    for (name, fact) in facts.sorted(by: { $0.key < $1.key }) {
+      guard let rival = fact.rival else { continue }
+      throw TarnError(
+        .usage, "\(list) names \(name) twice: \(fact.path.printable) and \(rival.printable)",
+        hint: "leave the lines of other directories out")
+    }
+    return facts.mapValues(\.value)
   }
 }

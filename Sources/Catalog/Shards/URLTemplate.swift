@@ -108,16 +108,16 @@ package struct URLTemplate: Sendable, Equatable {
   ///
   /// - Parameter url: An absolute URL.
   /// - Returns: Its last path component.
-  /// - Throws: ``TarnError`` `.usage` when it has none or an unsafe one.
+  /// - Throws: ``TarnError`` `.usage` when it has none or one that no shard can
+  ///   have.
   package static func fileName(of url: String) throws -> String {
     let path = url.prefix { $0 != "?" && $0 != "#" }
     let encoded = path.split(separator: "/", omittingEmptySubsequences: false).last.map(String.init) ?? ""
     let name = encoded.removingPercentEncoding ?? encoded
-    let isSafe =
-      !name.isEmpty && name.utf8.count <= 200 && !name.hasPrefix(".") && !name.hasPrefix("-")
-      && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x2F && $0 != 0x5C && $0 != 0x7F }
-    guard isSafe else {
-      throw TarnError(.usage, "the URL '\(url.printable)' does not end in a usable file name")
+    if let fault = LakeName.fault(ofShard: name) {
+      throw TarnError(
+        .usage, "the URL '\(url.printable)' does not end in a usable file name: \(fault)",
+        hint: "a shard is called after the last part of its first URL")
     }
     return name
   }

@@ -62,12 +62,15 @@ package struct GarbagePlan: Sendable {
   /// Work that no unfinished training or build will take up again, over its
   /// grace.
   package let leftovers: [UnknownFile]
+  /// What transfers left that nobody continued for the time of grace.
+  package let parts: [InterruptedTransfer]
   /// Never deleted by tarn.
   package let unknownFiles: [UnknownFile]
 
   /// Bytes that collecting gives back.
   package var byteCount: Int {
     (due + interrupted).reduce(0) { $0 + $1.byteCount } + leftovers.reduce(0) { $0 + $1.byteCount }
+      + parts.reduce(0) { $0 + $1.byteCount }
   }
 }
 
@@ -98,7 +101,8 @@ extension LakeCatalog {
     let free = unused.filter { !kept.contains($0.digest) }
     return GarbagePlan(
       due: free.filter { $0.unusedSince <= cutoff }, waiting: free.filter { $0.unusedSince > cutoff },
-      interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: try leftovers(until: options.cutoff),
+      interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: try leftovers(until: cutoff),
+      parts: try parts(until: cutoff),
       unknownFiles: try unknownFiles())
   }
 
@@ -141,7 +145,12 @@ extension LakeCatalog {
     }
     // Asked again: we hold the lock, so nothing can be in the middle of them.
     for file in try leftovers(until: options.cutoff) { try Disk.remove(file.path) }
+    for transfer in try parts(until: options.cutoff) { try discard(transfer) }
     return gone
+  }
+
+  private func parts(until cutoff: String) throws -> [InterruptedTransfer] {
+    try interruptedTransfers().filter { $0.changedAt <= cutoff }
   }
 
   /// Files in `.work` that were last written before a time; none while a
@@ -174,7 +183,7 @@ extension LakeCatalog {
     let names = try names(ofOutput: item.digest)
     for path in names + [layout.path(item.path, in: .artifacts)] {
       try Disk.remove(path)
-      let directory = (path as NSString).deletingLastPathComponent
+      let directory = path.parentPath
       if FileManager.default.fileExists(atPath: directory) { try Disk.syncDirectory(directory) }
     }
     try write("deleted") { database in
@@ -202,10 +211,7 @@ extension LakeCatalog {
             database, sql: "SELECT s.name || '/' || h.name FROM shard h JOIN source s ON s.id = h.source_id"))
       )
     }
-    func isPart(_ path: String) -> Bool {
-      guard let end = path.range(of: ".part", options: .backwards) else { return false }
-      return parts.contains(String(path[..<end.lowerBound]))
-    }
+    func isPart(_ path: String) -> Bool { LakeLayout.shard(ofPart: path).map(parts.contains) ?? false }
     let inArtifacts = LakeCatalog.files(below: layout.artifacts).filter {
       !$0.path.hasPrefix(".work/") && !artifacts.contains($0.path)
     }

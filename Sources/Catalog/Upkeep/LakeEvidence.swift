@@ -112,7 +112,7 @@ struct VersionEvidence {
   init(_ name: VersionName, in layout: LakeLayout) throws {
     self.name = name
     let path = layout.lockFilePath(name)
-    guard let bytes = FileManager.default.contents(atPath: path) else {
+    guard let bytes = (try? Disk.contents(of: path)).map({ Data($0) }) else {
       throw TarnError(.inputsMissing, "\(name): it has no lock file")
     }
     lockText = String(decoding: bytes, as: UTF8.self)

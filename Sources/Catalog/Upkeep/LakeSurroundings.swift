@@ -40,7 +40,7 @@ package struct LakeSurroundings: Sendable {
       })
   }
 
-  private static func text(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+  private static func text(_ path: String) -> String { Disk.text(of: path) ?? "" }
 
   /// The type of the file system that holds a path; nil when it is not known.
   package func fileSystemType(of path: String) -> String? {

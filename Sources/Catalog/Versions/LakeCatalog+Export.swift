@@ -93,15 +93,14 @@ package struct VersionExport: Codable, Sendable, Equatable {
   /// Reads a document.
   ///
   /// - Parameter path: Its file.
-  /// - Throws: ``TarnError`` `.usage` for anything but an export.
+  /// - Throws: ``TarnError`` `.usage` for anything but an export;
+  ///   `.inputsMissing` without the file, `.io`.
   package init(reading path: String) throws {
-    guard let data = FileManager.default.contents(atPath: path) else {
-      throw TarnError(.usage, "cannot read \(path)")
-    }
+    let bytes = try Disk.contents(of: path)
     do {
       let decoder = JSONDecoder()
       decoder.keyDecodingStrategy = .convertFromSnakeCase
-      self = try decoder.decode(VersionExport.self, from: data)
+      self = try decoder.decode(VersionExport.self, from: Data(bytes))
     } catch {
       throw TarnError(
         .usage, "\(path) is not the export of a version", hint: "`tarn export NAME@N > FILE` writes one")

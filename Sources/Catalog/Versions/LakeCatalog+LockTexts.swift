@@ -30,8 +30,7 @@ extension LakeCatalog {
           """)
     }
     let texts = versions.compactMap { version -> (id: Int64, text: String)? in
-      guard let bytes = FileManager.default.contents(atPath: layout.lockFilePath(version.name)),
-        let text = String(bytes: bytes, encoding: .utf8), ContentDigest.of(text) == version.versionDigest
+      guard let text = Disk.text(of: layout.lockFilePath(version.name)), ContentDigest.of(text) == version.versionDigest
       else { return nil }
       return (version.id, text)
     }

@@ -30,7 +30,7 @@ enum LocalCopy {
     from path: String, into part: PartFile, source: ContentDigest, condition: EntityValidator?,
     expectedByteCount: Int?, isStopped: () -> Bool, onProgress: (Int) -> Void
   ) throws(TarnError) -> Outcome {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else { throw openError(path) }
     defer { close(descriptor) }
     var info = stat()

@@ -246,7 +246,7 @@ final class PartStore: @unchecked Sendable {
   }
 
   private func readResumePoint() -> ResumePoint? {
-    guard let data = FileManager.default.contents(atPath: resumePath), data.count < 1 << 16 else { return nil }
-    return try? JSONDecoder().decode(ResumePoint.self, from: data)
+    guard let bytes = try? Disk.contents(of: resumePath, atMost: 1 << 16) else { return nil }
+    return try? JSONDecoder().decode(ResumePoint.self, from: Data(bytes))
   }
 }

@@ -71,11 +71,14 @@ internal import Glibc
   }
 
   private func readFile(_ path: String, _ range: Range<Int>, _ total: Int) throws(TarnError) -> [UInt8] {
-    guard let size = Disk.size(of: path) else { throw TarnError(.absent, "no such file") }
-    guard size == total else { throw TarnError(.integrity, "\(size) bytes where the shard has \(total)") }
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw Disk.systemError("open", path) }
+    let (descriptor, size): (Int32, Int)
+    do throws(TarnError) {
+      (descriptor, size) = try Disk.openInput(path)
+    } catch {
+      throw error.code == .inputsMissing ? TarnError(.absent, "no such file") : error
+    }
     defer { close(descriptor) }
+    guard size == total else { throw TarnError(.integrity, "\(size) bytes where the shard has \(total)") }
     var bytes = [UInt8](repeating: 0, count: range.count)
     var done = 0
     while done < bytes.count {

@@ -43,7 +43,7 @@ package struct S3Settings: Sendable {
   /// - SeeAlso: https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
   package init(
     environment: [String: String],
-    readFile: (String) -> String? = { try? String(contentsOfFile: $0, encoding: .utf8) }
+    readFile: (String) -> String? = { Disk.text(of: $0) }
   ) {
     func variable(_ names: String...) -> String? {
       names.lazy.compactMap { environment[$0] }.first { !$0.isEmpty }

@@ -90,9 +90,9 @@ package enum FuzzReader: String, CaseIterable, Sendable {
     case .trained: _ = try TrainedIndexFile.read(path)
     case .segment: try SegmentFile(path: path).verify(buffers: Self.buffers)
     case .export: _ = try VersionExport(reading: path).text()
-    case .sizes: _ = try Manifest.sizes(path: path, names: Self.shardNames)
-    case .digests: _ = try Manifest.digests(path: path, names: Self.shardNames)
-    case .tree: _ = try HuggingFaceTree(path: path, names: Self.shardNames)
+    case .sizes: _ = try Manifest.sizes(path: path, of: Self.shards)
+    case .digests: _ = try Manifest.digests(path: path, of: Self.shards)
+    case .tree: _ = try HuggingFaceTree(path: path, of: Self.shards)
     case .urls:
       for line in try Manifest.lines(path: path) {
         try URLTemplate.validate(line)
@@ -105,7 +105,10 @@ package enum FuzzReader: String, CaseIterable, Sendable {
   }
 
   /// The shards that manifests may speak of.
-  package static let shardNames: Set<String> = ["0.npy", "1.npy", "img_emb_0002.npy"]
+  private static let shards: ShardPlaces = {
+    let names = ["0.npy", "1.npy", "img_emb_0002.npy"]
+    return ShardPlaces(names: names, urls: names.map { ["https://host/images/\($0)"] })
+  }()
 
   /// Small, so that pieces are cut in odd places.
   private static let buffers = BufferPlan(byteCount: 61, count: 3, batchByteCount: 64)

@@ -1,0 +1,138 @@
+// Files that people and documents name, opened: once, regular ones only, and
+// without waiting for anybody.
+
+internal import Glibc
+
+extension Disk {
+  /// Opens a regular file for reading.
+  ///
+  /// A pipe, a socket or a device is refused and not waited for. What is learnt of
+  /// the file is learnt through the descriptor, so that it is of the bytes that are
+  /// read.
+  ///
+  /// - Parameters:
+  ///   - path: The file; links are followed.
+  ///   - flags: Further flags of `open`.
+  /// - Returns: A descriptor to close, and the file's length.
+  /// - Throws: ``TarnError`` `.inputsMissing` when there is none, `.io` when it
+  ///   cannot be opened or is no regular file.
+  package static func openInput(
+    _ path: String, flags: Int32 = 0
+  ) throws(TarnError) -> (descriptor: Int32, byteCount: Int) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags)
+    guard descriptor >= 0 else {
+      switch errno {
+      case ENOENT: throw TarnError(.inputsMissing, "there is no file \(path)")
+      // What open says of a socket.
+      case ENXIO: throw notRegular(path)
+      default: throw systemError("open", path)
+      }
+    }
+    var info = stat()
+    guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+      close(descriptor)
+      throw notRegular(path)
+    }
+    return (descriptor, Int(info.st_size))
+  }
+
+  /// The error of a name that leads to something else than a file of bytes.
+  package static func notRegular(_ path: String) -> TarnError {
+    TarnError(.io, "\(path) is not a regular file", hint: "pipes and devices have no length; copy it into a file first")
+  }
+
+  /// The bytes of a whole small file.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - limit: The most bytes that are taken, whatever the file becomes meanwhile.
+  /// - Returns: Its bytes.
+  /// - Throws: ``TarnError`` as ``openInput(_:flags:)``; `.usage` for one that is
+  ///   larger.
+  package static func contents(of path: String, atMost limit: Int = 1 << 30) throws(TarnError) -> [UInt8] {
+    let (descriptor, byteCount) = try openInput(path)
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(min(byteCount, limit))
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    // Until its end: the files of /proc have no length.
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw systemError("read", path)
+      }
+      if count == 0 { return bytes }
+      bytes += buffer.prefix(count)
+      guard bytes.count <= limit else {
+        throw TarnError(.usage, "\(path) has more than \(ByteSize.text(limit)), the most that is read of such a file")
+      }
+    }
+  }
+
+  /// The text of a small file; nil for one that cannot be read as UTF-8.
+  package static func text(of path: String, atMost limit: Int = 1 << 30) -> String? {
+    guard let bytes = try? contents(of: path, atMost: limit) else { return nil }
+    return String(validating: bytes, as: UTF8.self)
+  }
+
+  /// The names in a directory, as the bytes they are, in no order.
+  ///
+  /// - Parameter path: The directory.
+  /// - Returns: The names, without `.` and `..`.
+  /// - Throws: ``TarnError`` `.io` when it cannot be read.
+  package static func names(in path: String) throws(TarnError) -> [[UInt8]] {
+    guard let directory = opendir(path) else { throw systemError("read directory", path) }
+    defer { closedir(directory) }
+    var names: [[UInt8]] = []
+    while true {
+      errno = 0
+      guard let entry = readdir(directory) else {
+        guard errno == 0 else { throw systemError("read directory", path) }
+        return names
+      }
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+        pointer.withMemoryRebound(to: UInt8.self, capacity: 256) { start in
+          Array(UnsafeBufferPointer(start: start, count: strlen(UnsafePointer<CChar>(OpaquePointer(start)))))
+        }
+      }
+      if name != [0x2E], name != [0x2E, 0x2E] { names.append(name) }
+    }
+  }
+
+  /// Copies a file's bytes, durably, to a name that what they are decides.
+  ///
+  /// They are read through the descriptor that the file's length came from; one
+  /// that grows or shrinks meanwhile is refused.
+  ///
+  /// - Parameters:
+  ///   - input: The file.
+  ///   - temporary: Where the copy grows.
+  ///   - hasher: Takes the bytes; it starts anew.
+  ///   - place: Given the copy, whole but not durable; says where it goes.
+  /// - Returns: Where it is.
+  /// - Throws: ``TarnError``; what `place` throws; then nothing is left.
+  package static func copy(
+    _ input: InputFile, through temporary: String, into hasher: ChunkHasher, as place: (String) throws -> String
+  ) throws -> String {
+    var file = try DurableFile(creating: temporary, mode: .streamed)
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    var done = 0
+    while done < input.byteCount {
+      let count = min(buffer.count, input.byteCount - done)
+      try input.read(into: &buffer, at: done, count: count)
+      let bytes = buffer.span.bytes.extracting(first: count)
+      hasher.update(bytes)
+      try file.write(bytes)
+      done += count
+    }
+    guard try input.endsStill() else {
+      throw TarnError(
+        .integrity, "\(input.path) grew while it was copied", hint: "wait until nothing writes to it, then run it again"
+      )
+    }
+    let path = try place(temporary)
+    try file.finishStreamed(as: path)
+    return path
+  }
+}
