@@ -51,7 +51,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
   case migrationFromSecond = "migration from schema 2"
-  /// In a lake whose catalog has a damaged page.
+  /// In a lake whose catalog has a damaged page, and that lost a trained index.
   case rebuild = "rebuild-catalog"
 
   private var stage: LakeStage {
@@ -80,6 +80,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .rebuild:
       let lake = try LakeFixture.make(.built)
       try lake.damageCatalog()
+      // Taken from an output again, before the catalog has its name.
+      try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/trained")
       return lake
     case .sync, .train, .routedTrain, .build, .fetchingBuild: break
     }

@@ -208,6 +208,12 @@ import TestSupport
     let queries = lake.directory.path + "/queries.npy"
     try Data(FeatureBytes.npy(3, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
     try lake.succeed(["search", "b@1", "--queries", queries])
+    // Recovery knows both purposes, too.
+    let lost = try lake.copy()
+    try FileManager.default.removeItem(atPath: lost.lake + "/catalog.sqlite")
+    try lost.succeed(["rebuild-catalog"])
+    try lost.succeed(["verify"])
+    #expect(try lost.texts("SELECT sha256 FROM v_output_shard ORDER BY output") == outputs)
     // The version goes, the trained index stays, and the other way round the bytes stay for the version.
     try lake.succeed(["revoke", "b@1", "--reason", "a test"])
     try lake.succeed(["gc", "--apply", "--segments", "--grace", "0s"])

@@ -10,7 +10,8 @@ struct Backup: ParsableCommand {
       The copy is one consistent state, with its integrity and references checked before it gets its name; an earlier
       backup of that name is replaced. To restore it, put it in the place of catalog.sqlite while no tarn is running,
       and remove catalog.sqlite-wal and catalog.sqlite-shm. The files of the lake are not copied: `tarn verify` tells
-      which of them a restored catalog misses.
+      which of them a restored catalog misses, and which versions were sealed since that it does not know. Nothing of
+      these is replaced.
 
       A copy is also made before a newer tarn changes an older catalog: catalog.sqlite.backup-schemaN.
 

@@ -2,6 +2,7 @@
 // one in goes through here.
 
 internal import Base
+internal import Foundation
 
 extension VersionExport.Source {
   /// Checks that the source can be registered: its kind, its numbers, and that no
@@ -17,14 +18,15 @@ extension VersionExport.Source {
     guard (1...65_536).contains(dimension) else {
       throw TarnError(.usage, "source \(name) has dimension \(dimension)")
     }
-    guard Set(mirrors).count == mirrors.count, mirrors.allSatisfy({ !$0.isEmpty && $0.printable == $0 }) else {
+    guard Set(mirrors).count == mirrors.count, mirrors.allSatisfy({ !$0.isEmpty && $0.printableCell == $0 }) else {
       throw TarnError(.usage, "source \(name) has a mirror twice, or one without a name")
     }
     guard Set(shards.map(\.name)).count == shards.count else {
       throw TarnError(.usage, "source \(name) has a shard twice")
     }
     for shard in shards {
-      guard !shard.name.contains("/"), (try? URLTemplate.fileName(of: "file:///\(shard.name)")) == shard.name else {
+      let encoded = shard.name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+      guard (try? URLTemplate.fileName(of: "file:///\(encoded)")) == shard.name else {
         throw TarnError(.usage, "'\(shard.name.printable)' cannot name a shard")
       }
       guard shard.urls.count <= mirrors.count, (1...(1 << 50)).contains(shard.bytes ?? 1) else {
