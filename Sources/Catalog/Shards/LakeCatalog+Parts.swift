@@ -14,9 +14,10 @@ package struct InterruptedTransfer: Sendable {
   /// The part file and what lies beside it, absolute, in the order in which they go:
   /// a resume point never vouches for bytes that are gone.
   package let files: [String]
-  /// Bytes of the shard that they hold, and room reserved for more. A resume point
-  /// is no part of it, as the catalog is not: with it, parts would not always fit
-  /// where their whole shards did.
+  /// Bytes of the shard that they hold, and room reserved for more.
+  ///
+  /// A resume point is no part of it, as the catalog is not: with it, parts would not
+  /// always fit where their whole shards did.
   package let byteCount: Int
   /// When it was last written to, in the catalog's form.
   package let changedAt: String
