@@ -36,6 +36,14 @@ extension Disk {
     return (descriptor, Int(info.st_size))
   }
 
+  /// What tells a file from another and from itself before a change: device, number,
+  /// length and time; nil where there is none.
+  package static func identity(of path: String) -> [Int]? {
+    var info = stat()
+    guard stat(path, &info) == 0 else { return nil }
+    return [Int(info.st_dev), Int(info.st_ino), Int(info.st_size), info.st_mtim.tv_sec, info.st_mtim.tv_nsec]
+  }
+
   /// The error of a name that leads to something else than a file of bytes.
   package static func notRegular(_ path: String) -> TarnError {
     TarnError(.io, "\(path) is not a regular file", hint: "pipes and devices have no length; copy it into a file first")

@@ -67,10 +67,16 @@ package struct EvaluationRun {
     guard let least = options.nprobes.min(), least >= 1 else {
       throw TarnError(.usage, "--nprobe takes numbers of lists, at least 1")
     }
+    // The digest is of the bytes that are measured, or there is none.
+    let state = Disk.identity(of: options.queries)
     queries = try FeatureFile(options.queries)
     try queries.requireGoodRows()
     guard queries.rowCount > 0 else { throw TarnError(.usage, "\(options.queries) holds no queries") }
     queriesDigest = try Disk.digest(of: options.queries)
+    guard Disk.identity(of: options.queries) == state else {
+      throw TarnError(
+        .integrity, "\(options.queries) changed while it was read", hint: "wait until nothing writes to it")
+    }
     self.catalog = catalog
     self.options = options
     self.cancellation = cancellation

@@ -151,7 +151,8 @@ import TestSupport
     }
     let page = lake.directory.path + "/page.html"
     let report = try lake.run(["status", "--report", page])
-    if report.ending == .exit(0) { #expect(hidden(Array(try Data(contentsOf: URL(fileURLWithPath: page)))).isEmpty) }
+    #expect(report.ending == .exit(0), "\(report.errorText)")
+    #expect(hidden(Array(try Data(contentsOf: URL(fileURLWithPath: page)))).isEmpty)
     let text = try lake.run(["sql", "SELECT last_error FROM v_shard WHERE shard = 'txt_1.npy'", "--json"]).output
     let rows = try JSONSerialization.jsonObject(with: Data(text)) as? [[String: String]]
     #expect(rows?.first?["last_error"].map { Array($0.utf16) } == Array(Self.harm.utf16))

@@ -14,7 +14,10 @@ package struct InterruptedTransfer: Sendable {
   /// The part file and what lies beside it, absolute, in the order in which they go:
   /// a resume point never vouches for bytes that are gone.
   package let files: [String]
-  /// Bytes of all of them.
+  /// Bytes of the shard that they hold, and room reserved for more.
+  ///
+  /// A resume point is no part of it, as the catalog is not: with it, parts would not
+  /// always fit where their whole shards did.
   package let byteCount: Int
   /// When it was last written to, in the catalog's form.
   package let changedAt: String
@@ -61,9 +64,15 @@ extension LakeCatalog {
         }
         return InterruptedTransfer(
           shardID: id, source: source.name, shard: name, files: paths,
-          byteCount: paths.reduce(0) { $0 + Disk.occupiedByteCount(of: $1) },
+          byteCount: LakeCatalog.byteCount(of: paths),
           changedAt: Timestamp.text(dates.max() ?? Date()))
       }
+    }
+  }
+
+  private static func byteCount(of files: [String]) -> Int {
+    files.filter { !$0.hasSuffix(".part.resume") && !$0.hasSuffix(".part.resume.tmp") }.reduce(0) {
+      $0 + Disk.occupiedByteCount(of: $1)
     }
   }
 
@@ -90,7 +99,7 @@ extension LakeCatalog {
       for transfer in try interruptedTransfers() where !reserved.contains(transfer.shardID) {
         // What was reserved for bytes that did not come is not kept from others.
         for path in transfer.files { Disk.giveBackRoom(of: path) }
-        found[transfer.shardID] = transfer.files.reduce(0) { $0 + (Disk.size(of: $1) ?? 0) }
+        found[transfer.shardID] = LakeCatalog.byteCount(of: transfer.files)
       }
       parts.byteCounts.withLock { $0 = found }
     }
@@ -107,7 +116,7 @@ extension LakeCatalog {
     guard parts.byteCounts.withLock({ $0 != nil }) else { return }
     let shard = try shard(id: shardID)
     let path = layout.partPath(source: shard.sourceName, shard: shard.name)
-    let byteCount = [path, path + ".resume"].reduce(0) { $0 + (Disk.size(of: $1) ?? 0) }
+    let byteCount = LakeCatalog.byteCount(of: [path])
     parts.byteCounts.withLock { $0?[shardID] = byteCount == 0 ? nil : byteCount }
   }
 }
