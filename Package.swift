@@ -41,6 +41,7 @@ let package = Package(
         .embedInCode("M0008_views.sql"),
         .embedInCode("M0009_ranges.sql"), .embedInCode("M0010_indexes.sql"),
         .embedInCode("M0011_stored_bytes.sql"), .embedInCode("M0012_guards.sql"),
+        .embedInCode("M0014_trust.sql"),
         .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 

@@ -29,6 +29,7 @@ package let migrations: [Migration] = [
   migration(10, "M0010_indexes", PackageResources.M0010_indexes_sql),
   migration(11, "M0011_stored_bytes", PackageResources.M0011_stored_bytes_sql),
   migration(12, "M0012_guards", PackageResources.M0012_guards_sql),
+  migration(14, "M0014_trust", PackageResources.M0014_trust_sql),
 ]
 
 /// The first migration that touches tables alone: those before it drop and make

@@ -40,7 +40,7 @@ struct Locate: ParsableCommand {
       }
       table.add([
         .integer(id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
-        .text(revision.digest.prefix(12)), place.url.map { .text($0) } ?? .null,
+        .text(revision.digest.prefix(12)), place.url.map { .text($0.withoutSecrets) } ?? .null,
       ])
     }
     table.print(as: format ?? (global.json ? .json : .table))

@@ -46,9 +46,7 @@ package struct HuggingFaceTree {
       guard names.contains(name) else { continue }
       guard sizes[name] == nil else { throw TarnError(.usage, "\(path) names \(name) twice") }
       let size = entry.lfs?.size ?? entry.size
-      guard size.map({ $0 > 0 }) ?? true else {
-        throw TarnError(.usage, "\(path): the size of \(name) is not a number of bytes")
-      }
+      if let size { try ForeignNumber.byteCount.check(size, "the size of \(name.printable)", in: path) }
       sizes[name] = size
       guard let text = entry.lfs?.oid else { continue }
       guard let digest = ContentDigest(hex: text.replacing("sha256:", with: "")) else {

@@ -19,20 +19,39 @@ package enum Manifest {
       .filter { !$0.isEmpty && !$0.hasPrefix("#") }
   }
 
-  /// Sizes from lines `NAME, BYTES` or `NAME BYTES`.
+  /// What a line of a list of sizes says.
+  package struct Size: Sendable {
+    package let byteCount: Int
+    package let rowCount: Int?
+
+    package init(byteCount: Int, rowCount: Int? = nil) {
+      self.byteCount = byteCount
+      self.rowCount = rowCount
+    }
+  }
+
+  /// Sizes from lines `NAME, BYTES` or `NAME, BYTES, ROWS`; blanks do for commas.
   ///
   /// - Parameters:
   ///   - path: The file.
   ///   - names: The shards; lines of others are ignored.
   /// - Returns: The size of each shard that has a line.
   /// - Throws: ``TarnError`` `.usage` naming the line.
-  package static func sizes(path: String, names: Set<String>) throws -> [String: Int] {
-    var sizes: [String: Int] = [:]
+  package static func sizes(path: String, names: Set<String>) throws -> [String: Size] {
+    var sizes: [String: Size] = [:]
     for (index, line) in try lines(path: path).enumerated() {
       let fields = line.split { $0 == "," || $0 == " " || $0 == "\t" }
-      guard fields.count == 2, let size = Int(fields[1]), size > 0 else {
-        throw TarnError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES'")
+      let numbers = fields.dropFirst().compactMap { Int($0) }
+      guard (2...3).contains(fields.count), numbers.count == fields.count - 1 else {
+        throw TarnError(
+          .usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES' or 'NAME, BYTES, ROWS'")
       }
+      let place = "\(path), entry \(index + 1)"
+      let size = Size(
+        byteCount: try ForeignNumber.byteCount.check(numbers[0], "a number of bytes", in: place),
+        rowCount: try numbers.dropFirst().first.map {
+          try ForeignNumber.rowCount.check($0, "a number of rows", in: place)
+        })
       let name = fileName(fields[0])
       guard names.contains(name) else { continue }
       guard sizes.updateValue(size, forKey: name) == nil else {
