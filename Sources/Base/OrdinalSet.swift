@@ -27,6 +27,19 @@ package struct OrdinalSet: Sendable, Equatable {
     self.ranges = ranges
   }
 
+  /// The set of ordinals that ascend.
+  package init(ascending ordinals: [Int]) {
+    var ranges: [ClosedRange<Int>] = []
+    for ordinal in ordinals {
+      if let last = ranges.last, last.upperBound == ordinal - 1 {
+        ranges[ranges.count - 1] = last.lowerBound...ordinal
+      } else {
+        ranges.append(ordinal...ordinal)
+      }
+    }
+    self.ranges = ranges
+  }
+
   /// The greatest ordinal.
   package var last: Int? { ranges.map(\.upperBound).max() }
 

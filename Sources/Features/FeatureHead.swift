@@ -27,6 +27,18 @@ package struct FeatureHead: Sendable, Equatable {
     self.fileByteCount = fileByteCount
   }
 
+  /// What is wrong with it for a source of this kind; nil if nothing is, as far as
+  /// the beginning tells.
+  package func fault(dimension: Int, elementType: ElementType) -> String? {
+    if let own = self.dimension, own != dimension {
+      return "its rows have \(own) elements where the source has \(dimension)"
+    }
+    if let own = self.elementType, own != elementType {
+      return "its elements are \(own.rawValue) where the source has \(elementType.rawValue)"
+    }
+    return nil
+  }
+
   /// What the first bytes are, as far as they tell.
   package enum Prefix: Sendable, Equatable {
     case head(FeatureHead)

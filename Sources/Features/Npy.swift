@@ -215,8 +215,8 @@ extension NpyHeader {
 
 enum NpyReader: FeatureReader {
   static let extensions = ["npy"]
-  /// NumPy pads the header of a matrix to 128 bytes.
-  static let fixedByteCounts: (header: Int, gap: Int)? = (128, 0)
+  /// NumPy writes 128 bytes, and wrote 80 or 96; others write what they like.
+  static let fixedByteCounts: (header: Int, gap: Int)? = nil
 
   static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead? {
     switch NpyHeader.parse(start) {

@@ -45,6 +45,8 @@ package struct FetchConfiguration: Sendable {
   package var headers: @Sendable (_ origin: String) -> [String] = { _ in [] }
   /// Where `s3://` addresses lead, and who asks there.
   package var s3 = S3Settings(environment: [:], readFile: { _ in nil })
+  /// What the environment says of a variable, for addresses with `{env:NAME}`.
+  package var variable: @Sendable (String) -> String? = { _ in nil }
   /// S6: where an IP address lies; nil for a text that is none.
   package var addressScope: @Sendable (String) -> AddressScope? = { AddressScope(of: $0) }
   /// A proxy's address; nil for what the environment says, "" for none.

@@ -10,6 +10,7 @@
 
 package import Base
 package import Catalog
+package import Fetch
 internal import Foundation
 package import Logging
 package import Tasks
@@ -115,6 +116,10 @@ package struct BuildRun: Sendable {
     fetching fetch: SyncOptions, follow: @escaping @Sendable (SyncProgress) -> Void
   ) async throws -> (version: IndexVersion, isNew: Bool, times: OutputTimes) {
     cancellation.listen()
+    if options.fetches {
+      _ = try subject()
+      try await learnRows(fetch.fetch)
+    }
     let planned = try await ThreadedWork("tarn-plan") { try prepare() }.value()
     let supply = BuildSupply(catalog, planned, fetch, cancellation: cancellation, report: follow)
     async let fetching: Void = supply.run()
@@ -128,11 +133,24 @@ package struct BuildRun: Sendable {
     return (try catalog.version(planned.version.name), !planned.isSealed, times)
   }
 
-  /// Plans the version, or finds the one that was planned or sealed before.
+  /// Asks the mirrors of shards that are not here yet how many rows they have: the
+  /// ids of a plan depend on it.
   ///
-  /// - Returns: The version and what it still needs.
-  /// - Throws: ``TarnError``; then nothing has changed.
-  package func prepare() throws -> PlannedBuild {
+  /// - Parameter configuration: How to ask.
+  /// - Throws: ``TarnError`` `.interrupted`; what nobody answers is the plan's to say.
+  package func learnRows(_ configuration: FetchConfiguration) async throws {
+    guard let source = try? catalog.source(named: options.images) else { return }
+    let last = options.ordinals?.last ?? .max
+    let unknown = try catalog.shards(of: source).filter { $0.knownRowCount == nil && $0.ordinal <= last }.map(\.ordinal)
+    guard !unknown.isEmpty else { return }
+    _ = try await ProbeRun(
+      catalog, source, ordinals: OrdinalSet(ascending: unknown), concurrency: 32, configuration: configuration,
+      cancellation: cancellation, report: { _, _ in }
+    ).run()
+  }
+
+  /// What is built from what, checked before anything is asked or planned.
+  private func subject() throws -> (record: TrainedIndexRecord, digest: ContentDigest, source: Source) {
     try LakeCatalog.validate(name: options.name, of: "version")
     guard options.shardsPerOutput >= 1 else {
       throw TarnError(.usage, "--shards-per-output is \(options.shardsPerOutput); it is at least 1")
@@ -150,6 +168,15 @@ package struct BuildRun: Sendable {
         "\(source.name) has dimension \(source.dimension), the trained index \(record.name) has \(record.dimension)",
         hint: "build from the source of the model it was trained on")
     }
+    return (record, digest, source)
+  }
+
+  /// Plans the version, or finds the one that was planned or sealed before.
+  ///
+  /// - Returns: The version and what it still needs.
+  /// - Throws: ``TarnError``; then nothing has changed.
+  package func prepare() throws -> PlannedBuild {
+    let (record, digest, source) = try subject()
     let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(of: source, trained: digest)
     let version = try catalog.planVersion(plan(record, digest, source, inputs))
     let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })

@@ -17,6 +17,7 @@ extension FetchConfiguration {
       ["SSL_CERT_FILE", "CURL_CA_BUNDLE"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
     let credentials = Credentials(environment: environment)
     configuration.headers = credentials.headers(for:)
+    configuration.variable = { environment[$0] }
     configuration.s3 = S3Settings(environment: environment)
     return configuration
   }

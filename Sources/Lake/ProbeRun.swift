@@ -4,6 +4,7 @@
 package import Base
 package import Catalog
 package import Fetch
+internal import Features
 internal import Foundation
 internal import Synchronization
 
@@ -14,6 +15,11 @@ package struct ProbeSummary: Sendable {
   package var unreachableCount = 0
   /// The first reason why a question was not answered.
   package var firstUnreachable: String?
+}
+
+extension FeatureFormat {
+  /// Whether the beginning of a file tells its rows.
+  fileprivate var tellsRowsAtItsStart: Bool { self != .torch }
 }
 
 /// Asks the mirrors of a source what they have.
@@ -65,10 +71,13 @@ package final class ProbeRun: Sendable {
   /// - Throws: ``TarnError``; `.interrupted` when it was stopped.
   package func run() async throws -> ProbeSummary {
     let targets = try catalog.shards(of: source, ordinals: ordinals).flatMap { shard in
-      try catalog.locations(of: shard.id).map {
+      let format = FeatureFormat(ofFile: shard.name)
+      let kind = ProbeTarget.Kind(format: format, dimension: source.dimension, elementType: source.elementType)
+      let asksForRows = shard.knownRowCount == nil && format.tellsRowsAtItsStart
+      return try catalog.locations(of: shard.id).map {
         ProbeTarget(
-          shardID: shard.id, mirror: FetchMirror(id: $0.mirrorID, url: $0.url),
-          expectedByteCount: shard.expectedByteCount)
+          shardID: shard.id, mirror: FetchMirror($0), expectedByteCount: shard.expectedByteCount,
+          kind: asksForRows ? kind : nil)
       }
     }
     let registration = cancellation.whenCancelled { [prober] in prober.cancel() }
@@ -124,8 +133,8 @@ extension ProbeRecord {
     switch finding.answer {
     case .present(let byteCount, let validator):
       self.init(
-        shardID: shardID, mirrorID: mirrorID, state: .present, byteCount: byteCount, etag: validator.etag,
-        lastModified: validator.lastModified)
+        shardID: shardID, mirrorID: mirrorID, state: .present, byteCount: byteCount, rowCount: finding.rowCount,
+        etag: validator.etag, lastModified: validator.lastModified)
     case .absent: self.init(shardID: shardID, mirrorID: mirrorID, state: .absent)
     case .faulty(let cause): self.init(shardID: shardID, mirrorID: mirrorID, state: .faulty, error: cause)
     case .unreachable(let cause): self.init(shardID: shardID, mirrorID: mirrorID, state: nil, error: cause)

@@ -12,6 +12,7 @@ package struct RebuildRun {
   private let root: String
   private let shards: String
   private let artifacts: String
+  private let allowsInside: Bool
   private let cancellation: Cancellation
 
   /// Prepares to make a catalog.
@@ -20,8 +21,13 @@ package struct RebuildRun {
   ///   - root: The lake's directory.
   ///   - shards: Directory of fetched shards, relative to `root` or absolute.
   ///   - artifacts: Directory of results, relative to `root` or absolute.
+  ///   - allowsInside: Whether the documents' addresses may lead to this machine,
+  ///     its files and its network.
   ///   - cancellation: Asked before each file; then nothing has changed.
-  package init(root: String, shards: String, artifacts: String, cancellation: Cancellation) {
+  package init(
+    root: String, shards: String, artifacts: String, allowsInside: Bool = false, cancellation: Cancellation
+  ) {
+    self.allowsInside = allowsInside
     self.root = root
     self.shards = shards
     self.artifacts = artifacts
@@ -39,6 +45,10 @@ package struct RebuildRun {
     var summary = try LakeCatalog.rebuild(root: root, shards: shards, artifacts: artifacts, tools: tools) { path in
       try cancellation.check()
       report(path)
+    }
+    if allowsInside {
+      let catalog = try LakeCatalog.open(root: root, writing: "rebuild-catalog")
+      for source in try catalog.sources() { try catalog.trustAddresses(of: source) }
     }
     let catalog = try LakeCatalog.open(root: root, writing: nil)
     for name in summary.versions where try !bearsOut(name, in: catalog) {

@@ -24,6 +24,11 @@ package struct ReplayRun: Sendable {
   private let logger: Logger
   private let cancellation: Cancellation
   private let report: @Sendable (ReplayProgress) -> Void
+  /// Names of query items that the user knows to be harmless, lower case.
+  package var keptQuery: Set<String> = []
+  /// Whether the document's addresses may lead to this machine, its files and its
+  /// network.
+  package var allowsInside = false
 
   /// Prepares to make the version of a document.
   ///
@@ -64,7 +69,10 @@ package struct ReplayRun: Sendable {
     guard document.sources.contains(where: { $0.name == document.source }) else {
       throw TarnError(.usage, "the document has no source \(document.source.printable)")
     }
-    for source in document.sources { _ = try catalog.adopt(source) }
+    for source in document.sources {
+      _ = try catalog.adopt(
+        source, rowCounts: document.statedRowCounts(of: source), keeping: keptQuery, allowsInside: allowsInside)
+    }
     try await fetch()
     let trained = try await train()
     let version = try await build(trained)
@@ -130,6 +138,7 @@ package struct ReplayRun: Sendable {
       shardsPerOutput: document.shardsPerOutput, missing: missing, badRows: badRows, environment: Tool.environment)
     let run = BuildRun(catalog, options, logger: logger, cancellation: cancellation) { [report] in report(.building($0))
     }
+    try await run.learnRows(.ofTool)
     let planned = try run.prepare()
     _ = try await ThreadedWork("tarn-build") { try run.run(planned) }.value()
     return try catalog.version(planned.version.name)

@@ -74,7 +74,7 @@ package final class ShardMender {
     let reader = try RangeReader(
       configuration: configuration, isCancelled: { [cancellation] in cancellation.isCancelled })
     let mirrors = try catalog.locations(of: shard.id).filter { $0.state != .absent }
-      .map { FetchMirror(id: $0.mirrorID, url: $0.url) }
+      .map(FetchMirror.init)
     for chunk in damaged {
       let bytes = try fetch(chunk, of: chunks, from: mirrors, reader, shard)
       try FaultPlan.step("write", file)

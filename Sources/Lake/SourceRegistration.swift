@@ -4,6 +4,7 @@
 package import Base
 package import Catalog
 internal import Features
+internal import Fetch
 internal import Foundation
 
 /// A source to register.
@@ -36,7 +37,9 @@ package struct SourceRegistration: Sendable {
   private let sizes: String?
   private let digests: String?
   private let tree: String?
-  private let allowsSecrets: Bool
+  private let shardNames: String?
+  private let keptQuery: Set<String>
+  private let allowsInside: Bool
 
   /// Describes a source.
   ///
@@ -51,10 +54,15 @@ package struct SourceRegistration: Sendable {
   ///   - sizes: A file of lines `NAME, BYTES`.
   ///   - digests: A file as sha256sum writes it.
   ///   - tree: A Hugging Face tree listing.
-  ///   - allowsSecrets: Whether query items may sign or authorise.
+  ///   - shardNames: A template of the shards' names; nil for what the URLs end in.
+  ///   - keptQuery: Names of query items that are known to be harmless.
+  ///   - allowsInside: Whether the addresses of a list may lead to this machine, its
+  ///     files and its network.
   package init(
     name: String, modality: Modality, dimension: Int, elementType: ElementType, place: Place, mirrors: [String],
-    reconstructed: [String], sizes: String?, digests: String?, tree: String?, allowsSecrets: Bool
+    reconstructed: [String], sizes: String?, digests: String?, tree: String?, shardNames: String? = nil,
+    keptQuery: [String] = [],
+    allowsInside: Bool = false
   ) {
     self.name = name
     self.modality = modality
@@ -66,7 +74,9 @@ package struct SourceRegistration: Sendable {
     self.sizes = sizes
     self.digests = digests
     self.tree = tree
-    self.allowsSecrets = allowsSecrets
+    self.shardNames = shardNames
+    self.keptQuery = Set(keptQuery.map { $0.lowercased() })
+    self.allowsInside = allowsInside
   }
 
   /// Registers the source.
@@ -76,25 +86,40 @@ package struct SourceRegistration: Sendable {
   /// - Throws: ``TarnError`` `.usage` or `.conflict`; then nothing has changed.
   package func run(_ catalog: LakeCatalog) throws -> Summary {
     let (places, urls) = try locations()
-    let names = try urls.map { try URLTemplate.fileName(of: $0[0]) }
+    let names = try names(of: urls)
     let shards = ShardPlaces(names: names, urls: urls)
     var sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: shards) } ?? [:]
     var digests = try self.digests.map { try Manifest.digests(path: $0, of: shards) } ?? [:]
     if let tree {
       let listing = try HuggingFaceTree(path: tree, of: shards)
       // A manifest that was named says more than a listing.
-      sizes.merge(listing.sizes) { own, _ in own }
+      sizes.merge(listing.sizes.mapValues { Manifest.Size(byteCount: $0) }) { own, _ in own }
       digests.merge(listing.digests) { own, _ in own }
     }
     var definition = SourceDefinition(
       name: name, modality: modality, dimension: dimension, elementType: elementType, mirrors: places,
       shards: zip(names, urls).map { name, urls in
-        .init(name: name, urls: urls, expectedByteCount: sizes[name], expectedDigest: digests[name])
+        .init(
+          name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount, expectedDigest: digests[name],
+          expectedRowCount: sizes[name]?.rowCount)
       })
+    definition.keptQuery = keptQuery
+    if case .list = place, !allowsInside { definition.ofDocuments = [0] }
     definition.reconstructed = Set((places.count - reconstructed.count)..<places.count)
     _ = try catalog.addSource(definition)
     return Summary(
       shardCount: names.count, mirrorCount: places.count, sizeCount: sizes.count, digestCount: digests.count)
+  }
+
+  /// What the shards are called.
+  private func names(of urls: [[String]]) throws -> [String] {
+    guard let shardNames else { return try urls.map { try URLTemplate.fileName(of: $0[0]) } }
+    let template = try URLTemplate(parsing: "file:///\(shardNames)")
+    guard !shardNames.utf8.contains(0x2F), template.hasOrdinal || urls.count == 1 else {
+      throw TarnError(
+        .usage, "'\(shardNames.printable)' does not name \(urls.count) shards", hint: "write img_{ordinal:04}.npy")
+    }
+    return try urls.indices.map { try URLTemplate.fileName(of: template.url(ordinal: $0)) }
   }
 
   /// The mirrors, and for each shard one URL on each.
@@ -112,7 +137,10 @@ package struct SourceRegistration: Sendable {
       return (templates.map(\.text), (0..<count).map { ordinal in templates.map { $0.url(ordinal: ordinal) } })
     case .list(let path):
       let lines = try Manifest.lines(path: path)
-      for line in lines { try URLTemplate.validate(line, allowsSecretItems: allowsSecrets) }
+      for line in lines {
+        try URLTemplate.validate(line, keeping: keptQuery)
+        if !allowsInside { try FetchConfiguration.checkOfDocument(line, in: path) }
+      }
       first = ("list \(path.lastPathPart)", lines)
       guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
     case .directory(let path):
@@ -126,7 +154,7 @@ package struct SourceRegistration: Sendable {
   }
 
   private func template(_ text: String) throws -> URLTemplate {
-    try URLTemplate(parsing: text, allowsSecretItems: allowsSecrets)
+    try URLTemplate(parsing: text, keeping: keptQuery)
   }
 
   private func directoryURLs(_ directory: String) throws -> (place: String, urls: [String]) {

@@ -33,7 +33,7 @@ package struct SyncPlan: Sendable {
 
   /// Whether the budget has room for all of it.
   package var fitsBudget: Bool {
-    budget.map { cachedByteCount + byteCount <= $0 } ?? true
+    budget.map { [cachedByteCount, byteCount].saturatedSum <= $0 } ?? true
   }
 
   /// Whether the disk has.
@@ -72,7 +72,7 @@ package struct SyncPlan: Sendable {
     shards.append(shard)
     partialByteCount += heldByteCount
     if let size = shard.likelyByteCount {
-      byteCount += max(0, size - heldByteCount)
+      byteCount = byteCount.addingSaturated(max(0, size - heldByteCount))
     } else {
       unknownSizeCount += 1
     }

@@ -100,6 +100,20 @@ package final class SyncRun: Sendable {
     var summary = SyncSummary()
     /// The first error of the catalog itself; it ends the run.
     var failure: (any Error)?
+
+    /// Bytes that a shard takes, as far as anyone knows.
+    func size(of shard: Shard) -> Int { sizes[shard.id] ?? shard.likelyByteCount ?? 0 }
+
+    /// Gives up the first shard, for which there is no room, and what takes no less.
+    ///
+    /// Smaller ones may have it.
+    mutating func leaveOut(from byteCount: Int) {
+      let waiting = queue.elements
+      queue = Queue()
+      for shard in waiting {
+        if size(of: shard) >= byteCount { summary.withoutRoom.append(shard.name) } else { queue.append(shard) }
+      }
+    }
   }
 
   /// Prepares a sync.
@@ -204,6 +218,8 @@ package final class SyncRun: Sendable {
       } catch let error as TarnError where error.isOfMirror {
         report(.retrying(shard, error: error.message))
         enqueue(shard)
+      } catch let error as TarnError where error.isOfOneShard {
+        fail(shard, error)
       }
     }
   }
@@ -212,61 +228,113 @@ package final class SyncRun: Sendable {
     state.withLock { state in
       state.queue.append(shard)
       state.totalCount += 1
-      state.totalByteCount = state.totalByteCount.flatMap { sum in shard.likelyByteCount.map { sum + $0 } }
+      state.totalByteCount = state.totalByteCount.flatMap { sum in shard.likelyByteCount.map { sum.addingSaturated($0) }
+      }
     }
   }
 
   // MARK: Requests
 
-  /// Invariant 6: a budget can be kept only of sizes that are known beforehand.
+  /// Leaves out the shards whose sizes nobody knows, under a budget, or no file has.
+  ///
+  /// Invariant 6: a budget can be kept only of sizes that are known beforehand. What
+  /// is left out holds up no other shard.
   private func requireSizes() throws {
-    guard options.budget != nil else { return }
-    let unknown = state.withLock { $0.queue.elements.filter { $0.likelyByteCount == nil } }
-    guard let first = unknown.first else { return }
-    throw TarnError(
-      .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
-      hint: "`tarn source probe \(first.sourceName)` asks their servers")
+    let (queue, isBudget) = (state.withLock { $0.queue.elements }, options.budget != nil)
+    let unknown = queue.filter { isBudget && $0.likelyByteCount == nil }
+    let impossible = queue.filter { $0.likelyByteCount.map { !ForeignNumber.byteCount.holds($0) } ?? false }
+    guard !unknown.isEmpty || !impossible.isEmpty else { return }
+    if let first = unknown.first, unknown.count == queue.count {
+      throw TarnError(
+        .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
+        hint: "`tarn source probe \(first.sourceName)` asks their servers")
+    }
+    let left = Set((unknown + impossible).map(\.id))
+    state.withLock { state in
+      state.queue = Queue()
+      for shard in queue where !left.contains(shard.id) { state.queue.append(shard) }
+    }
+    for shard in unknown {
+      fail(
+        shard,
+        TarnError(
+          .usage, "its size is not known, so a budget cannot be kept",
+          hint: "`tarn source probe \(shard.sourceName)` asks the servers"))
+    }
+    for shard in impossible {
+      fail(
+        shard,
+        TarnError(
+          .usage, "the size that was registered, \(shard.likelyByteCount ?? 0) bytes, is more than a file can have",
+          hint: "register the source again with a list of its sizes"))
+    }
+  }
+
+  /// Gives a shard up that was not asked for; the others go on.
+  private func fail(_ shard: Shard, _ error: TarnError) {
+    state.withLock { $0.summary.failures.append((shard.name, error)) }
+    report(.failed(shard, error))
   }
 
   private func nextRequest() throws -> FetchSupply {
-    let (next, isOver) = state.withLock { state in
-      (state.queue.first, state.failure != nil || state.queue.isEmpty && state.active.isEmpty)
-    }
-    // A shard under way may come back, if it outgrows its room.
-    guard let shard = next, !isOver else { return isOver ? .finished : .notYet }
-    let byteCount = state.withLock { $0.sizes[shard.id] } ?? shard.likelyByteCount ?? 0
-    while try !hasDiskSpace(shard, byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
-      switch try makeRoom() {
-      case .made: continue
+    while true {
+      let (next, isOver) = state.withLock { state in
+        (state.queue.first, state.failure != nil || state.queue.isEmpty && state.active.isEmpty)
+      }
+      // A shard under way may come back, if it outgrows its room.
+      guard let shard = next, !isOver else { return isOver ? .finished : .notYet }
+      let byteCount = state.withLock { $0.size(of: shard) }
+      let room: Room
+      do {
+        room = try reserve(shard, byteCount)
+      } catch let error as TarnError where error.code == .conflict {
+        // What another command makes of this shard says nothing of the next.
+        _ = state.withLock { $0.queue.popFirst() }
+        fail(shard, error)
+        continue
+      }
+      switch room {
+      case .made:
+        state.withLock { state in
+          _ = state.queue.popFirst()
+          state.active[shard.id] = shard
+        }
+        return .request(try request(shard, reserving: byteCount))
       case .later: return .notYet
       case .never:
         // Room comes back when a transfer fails; when none is under way it will not.
-        return state.withLock { state in
-          guard state.active.isEmpty else { return .notYet }
-          state.summary.withoutRoom = state.queue.elements.map(\.name)
-          state.queue.removeAll()
-          return .finished
+        let isWaiting = state.withLock { state in
+          guard state.active.isEmpty else { return true }
+          state.leaveOut(from: byteCount)
+          return false
         }
+        if isWaiting { return .notYet }
       }
     }
-    state.withLock { state in
-      _ = state.queue.popFirst()
-      state.active[shard.id] = shard
+  }
+
+  /// Reserves room for a shard, evicting what may go.
+  ///
+  /// - Returns: `.made` if the room is the shard's.
+  private func reserve(_ shard: Shard, _ byteCount: Int) throws -> Room {
+    while try !hasDiskSpace(shard, byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
+      let room = try makeRoom()
+      guard case .made = room else { return room }
     }
-    return .request(try request(shard, reserving: byteCount))
+    return .made
   }
 
   /// Whether the file system keeps its floor when this and all that is under
   /// way has arrived.
   private func hasDiskSpace(_ shard: Shard, _ byteCount: Int) throws -> Bool {
     let active = state.withLock { state in
-      state.active.values.map { ($0, state.sizes[$0.id] ?? $0.likelyByteCount ?? 0) }
+      state.active.values.map { ($0, state.size(of: $0)) }
     }
     // D6: what a part file has reserved is not free, whether its bytes came or not.
-    let outstanding = (active + [(shard, byteCount)]).reduce(0) { sum, entry in
-      let part = catalog.layout.partPath(source: entry.0.sourceName, shard: entry.0.name)
-      return sum + max(0, entry.1 - Disk.allocatedByteCount(of: part))
-    }
+    let outstanding = (active + [(shard, byteCount)]).lazy.map { shard, size in
+      let part = self.catalog.layout.partPath(source: shard.sourceName, shard: shard.name)
+      return max(0, size - Disk.allocatedByteCount(of: part))
+    }.saturatedSum
     return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding >= options.freeByteFloor
   }
 
@@ -290,7 +358,7 @@ package final class SyncRun: Sendable {
       elementType: source.elementType, format: FeatureFormat(ofFile: shard.name))
     expectation.roomByteCount = isBounded || byteCount > 0 ? byteCount : nil
     return FetchRequest(
-      id: shard.id, mirrors: ordered.map { FetchMirror(id: $0.mirrorID, url: $0.url) },
+      id: shard.id, mirrors: ordered.map(FetchMirror.init),
       partPath: layout.partPath(source: source.name, shard: shard.name),
       expectation: expectation, condition: condition,
       finalPath: { digest in
@@ -410,37 +478,5 @@ package final class SyncRun: Sendable {
       )
     }
     report(.moved(doneCount: done, totalCount: total, byteCount: bytes, totalByteCount: totalBytes))
-  }
-}
-
-extension TransferAttempt.Outcome {
-  /// The outcome as the catalog keeps it.
-  fileprivate var recorded: TransferOutcome {
-    switch self {
-    case .succeeded: .complete
-    case .unchanged: .unchanged
-    case .absent: .absent
-    case .interrupted, .outgrown: .interrupted
-    case .restarted, .refused, .temporary, .integrity, .tls, .diskFull, .io, .usage: .failed
-    }
-  }
-
-  /// What it says of the mirror: nothing, when the network, this machine or
-  /// the reservation was at fault.
-  fileprivate var seen: LocationState? {
-    switch self {
-    case .succeeded, .unchanged, .outgrown: .present
-    case .absent: .absent
-    case .refused, .integrity, .tls: .faulty
-    case .interrupted, .restarted, .temporary, .diskFull, .io, .usage: nil
-    }
-  }
-}
-
-extension ShardRevision {
-  /// What tells this revision from others on its server; nil without a word
-  /// from it.
-  fileprivate var validator: EntityValidator? {
-    etag == nil && lastModified == nil ? nil : EntityValidator(etag: etag, lastModified: lastModified)
   }
 }

@@ -51,6 +51,11 @@ struct VersionPlanner {
             outputOrdinal: inputs.count / options.shardsPerOutput, firstID: firstID, rowCount: rowCount))
       }
       firstID += Int64(rowCount)
+      guard ForeignNumber.rowID.holds(Int(firstID)) else {
+        throw TarnError(
+          .usage, "the rows of \(source.name) up to \(shard.name) are more than there are row ids",
+          hint: "correct the list it was registered with")
+      }
     }
     return inputs
   }
@@ -64,10 +69,10 @@ struct VersionPlanner {
     return .toFetch(lastSeen: shard.revision)
   }
 
-  /// The rows of a shard: observed, or what its manifest's or its
-  /// mirrors' size comes to.
+  /// The rows of a shard: observed, said by its manifest or by the beginning of its
+  /// file, or what the size comes to where every file has the same header.
   private func rowCount(of shard: Shard, _ source: Source) throws -> Int {
-    if let revision = shard.revision { return revision.rowCount }
+    if let known = shard.knownRowCount { return known }
     let format = FeatureFormat(ofFile: shard.name)
     if let size = shard.likelyByteCount,
       let count = format.rowCount(
@@ -77,6 +82,7 @@ struct VersionPlanner {
     }
     throw TarnError(
       .inputsMissing, "the number of rows of \(shard.name) is not known, and the ids after it depend on it",
-      hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register the source with --sizes")
+      hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register the source with --sizes "
+        + "and a list of lines 'NAME, BYTES, ROWS'")
   }
 }

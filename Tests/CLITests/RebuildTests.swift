@@ -155,7 +155,12 @@ import TestSupport
     try FileManager.default.removeItem(atPath: lake.lake + "/shards/images")
     try lake.succeed(["rebuild-catalog"])
     #expect(try lake.texts("SELECT state FROM shard ORDER BY id") == ["evicted", "evicted", "present", "present"])
-    try lake.succeed(["sync", "--quiet"])
+    // The document's addresses are on this machine: nobody but the user can say that
+    // it is meant.
+    let refused = try lake.run(["sync", "--quiet"])
+    #expect(refused.ending == .exit(3))
+    #expect(refused.errorText.contains("--allow-inside"))
+    try lake.succeed(["sync", "--quiet", "--allow-inside"])
     #expect(try shown(lake) == before)
     #expect(try lake.succeed(["reproduce", "w@1"]).outputText.contains("identical"))
   }

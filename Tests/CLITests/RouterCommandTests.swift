@@ -51,7 +51,7 @@ import TestSupport
     try Data(try lake.succeed(["export", "w@1"]).output).write(to: URL(fileURLWithPath: document))
     let empty = try LakeFixture.nothing()
     try empty.succeed(["init", empty.lake])
-    let result = try empty.succeed(["reproduce", "--from", document])
+    let result = try empty.succeed(["reproduce", "--from", document, "--allow-inside"])
     #expect(result.outputText.contains("identical"))
   }
 

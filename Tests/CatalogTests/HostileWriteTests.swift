@@ -54,13 +54,15 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     .init("4 a source keeps its name", "UPDATE source SET name = 'pictures'"),
     .init("4 a source is kept", "DELETE FROM source"),
     .init(
-      "4 a source is not replaced", "INSERT OR REPLACE INTO source VALUES (99, 'images', 'text', 8, 'float32', \(now))"),
+      "4 a source is not replaced",
+      "INSERT OR REPLACE INTO source VALUES (99, 'images', 'text', 8, 'float32', \(now), '')"),
     .init(
       "4 a source is not replaced by its number",
-      "INSERT OR REPLACE INTO source SELECT id, 'x', 'text', 8, 'float32', \(now) FROM source"),
+      "INSERT OR REPLACE INTO source SELECT id, 'x', 'text', 8, 'float32', \(now), '' FROM source"),
     .init(
       "4 a mirror is not replaced",
-      "INSERT OR REPLACE INTO mirror SELECT NULL, source_id, priority, 'http://evil/', 'original', \(now) FROM mirror"),
+      "INSERT OR REPLACE INTO mirror SELECT NULL, source_id, priority, 'http://evil/', 'original', \(now), 0 FROM mirror"
+    ),
     .init("4 a mirror keeps its source", "UPDATE mirror SET source_id = 7"),
     .init("4 a mirror that shards refer to is kept", "DELETE FROM mirror"),
     .init("4 a shard keeps its place", "UPDATE shard SET ordinal = ordinal + 100"),
@@ -197,8 +199,8 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
       "a trained index has a known codec",
       "INSERT INTO trained_index SELECT NULL, 'x', 'training', method, 'sq5', 2, dimension, iterations, 9, pair_count, image_source_id, caption_source_id, spec, spec_sha256, NULL, created_at, NULL FROM trained_index WHERE name = 'clip'"
     ),
-    .init("a source has a known modality", "INSERT INTO source VALUES (99, 'x', 'sound', 4, 'float16', \(now))"),
-    .init("a source has a known dtype", "INSERT INTO source VALUES (99, 'x', 'image', 4, 'int8', \(now))"),
+    .init("a source has a known modality", "INSERT INTO source VALUES (99, 'x', 'sound', 4, 'float16', \(now), '')"),
+    .init("a source has a known dtype", "INSERT INTO source VALUES (99, 'x', 'image', 4, 'int8', \(now), '')"),
     .init("a total is of one version", "UPDATE version_total SET version_id = version_id + 1000"),
     .init(
       "the total of a sealed version is true",

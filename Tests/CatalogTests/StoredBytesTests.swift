@@ -150,8 +150,10 @@ import Testing
         "v_source", "v_shard", "v_transfer", "v_location", "v_trained_index", "v_version", "v_version_input",
         "v_output_shard", "v_build_progress", "v_evaluation", "v_event", "v_pin", "v_setting",
       ].map { "SELECT * FROM \($0)" } + [
-        "SELECT sum(files), sum(bytes) FROM v_storage", "SELECT * FROM lake", "SELECT * FROM mirror",
-        "SELECT * FROM shard_location", "SELECT * FROM shard_revision", "SELECT * FROM shard_chunks",
+        "SELECT sum(files), sum(bytes) FROM v_storage", "SELECT * FROM lake",
+        "SELECT id, source_id, priority, template, provenance, created_at FROM mirror",
+        "SELECT shard_id, mirror_id, url, state, byte_count, etag, last_modified, last_error, checked_at FROM shard_location",
+        "SELECT * FROM shard_revision", "SELECT * FROM shard_chunks",
         "SELECT * FROM trained_input", "SELECT * FROM training_iteration", "SELECT * FROM router_epoch",
         "SELECT * FROM trained_router", "SELECT * FROM reproduction", "SELECT * FROM evaluation_point",
         "SELECT * FROM evaluation_recall", "SELECT * FROM shard_total", "SELECT * FROM version_total",

@@ -25,7 +25,7 @@ private struct RandomWriter {
     try queue.write { database in
       for source in 1...2 {
         try database.execute(
-          sql: "INSERT INTO source VALUES (?, ?, 'image', 4, 'float16', ?)",
+          sql: "INSERT INTO source VALUES (?, ?, 'image', 4, 'float16', ?, '')",
           arguments: [source, "s\(source)", Self.now])
       }
       for trained in 1...2 {

@@ -19,12 +19,27 @@ import TestSupport
     ("64:ff9b::7f00:1", .machine),
     ("169.254.169.254", .link), ("fe80::1%eth0", .link), ("224.0.0.1", .link), ("255.255.255.255", .link),
     ("ff02::1", .link), ("fd00:ec2::254", .link), ("168.63.129.16", .link), ("::ffff:169.254.169.254", .link),
+    // Teredo, translation within a network, ISATAP, stateless translation.
+    ("2001::1", .link), ("2001:0:53aa:64c:0:fbff:f5fe:fdfc", .link), ("2001:200::1", .world),
+    ("64:ff9b:1::909:909", .site), ("64:ff9b:1:7f00:1::", .machine), ("64:ff9b:1::7f00:1", .machine),
+    ("64:ff9b:1::a9fe:a9fe", .link), ("2606:4700::5efe:10.0.0.1", .site), ("2606:4700::200:5efe:127.0.0.1", .machine),
+    ("::ffff:0:127.0.0.1", .machine), ("::ffff:0:9.9.9.9", .world),
+    // What no server has.
+    ("192.0.2.1", .link), ("198.51.100.7", .link), ("203.0.113.9", .link), ("2001:db8::1", .link), ("100::1", .link),
+    // Other ways to write them, which resolvers take.
+    ("2130706433", .machine), ("0x7f000001", .machine), ("017700000001", .machine), ("127.1", .machine),
+    ("0x7f.1", .machine), ("0251.0376.0251.0376", .link), ("10.1", .site), ("127.0.0.1.", .machine),
+    ("3232235777", .site), ("9.9.2313", .world),
+    ("localhost", .machine), ("LOCALHOST.", .machine), ("a.localhost", .machine),
+    ("metadata.google.internal", .link),
   ])
   func s6KnowsWhereAnAddressLies(text: String, scope: AddressScope) {
     #expect(AddressScope(of: text) == scope)
   }
 
-  @Test(arguments: ["localhost", "a.example", "", "1.2.3", "1.2.3.4.5"]) func aNameLiesNowhereYet(text: String) {
+  @Test(arguments: ["a.example", "", "1.2.3.4.5", "localhost.example", "127.0.0.1.example"]) func aNameLiesNowhereYet(
+    text: String
+  ) {
     #expect(AddressScope(of: text) == nil)
   }
 

@@ -112,7 +112,7 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
   }
 
   private static let sizes: [(format: FeatureFormat, size: Int, rows: Int?)] = [
-    (.npy, 240, 7), (.npy, 120, nil), (.npy, 129, nil), (.fbin, 120, 7), (.fbin, 240, nil), (.fvecs, 140, 7),
+    (.npy, 240, nil), (.npy, 128 + 97 * 16, nil), (.fbin, 120, 7), (.fbin, 240, nil), (.fvecs, 140, 7),
     (.fvecs, 112, nil), (.torch, 1_000, nil), (.safetensors, 1_000, nil),
   ]
 

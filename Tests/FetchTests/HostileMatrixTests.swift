@@ -2,6 +2,7 @@
 // right bytes or a named error, and never wrong bytes.
 
 import Base
+import Features
 import Fetch
 import Foundation
 import Synchronization
@@ -34,7 +35,69 @@ private func ranged(
   return answer(Array(shard[start...]), start, shard.count)
 }
 
-private let hostileAnswers: [HostileAnswer] = [
+/// Header lines beyond what any answer has.
+private let flood = Array(String(repeating: "X-Flood: \(String(repeating: "y", count: 1_000))\r\n", count: 1_024).utf8)
+
+/// Answers that are wrong by their numbers or their size, and ranges refused by
+/// servers that give the whole.
+private let numberAnswers: [HostileAnswer] =
+  [400, 403, 404, 405, 406, 412, 500, 501].map { status in
+    HostileAnswer("\(status) to a range, the whole else") { shard, request in
+      request.rangeStart == nil ? .file(shard, for: request) : .answer(status, body: Array("no".utf8))
+    }
+  } + [
+    HostileAnswer("403 to a range, the whole cut") { shard, request in
+      request.rangeStart == nil
+        ? .answer(200, headers: [tag], body: Array(shard[..<6_000]), framing: .length(shard.count)) : .answer(403)
+    },
+    HostileAnswer("200 of more bytes than a file can have") { shard, _ in
+      .answer(200, headers: [tag], body: shard, framing: .length(999_999_999_999_999_999))
+    },
+    HostileAnswer("200 of as many bytes as a file can have") { shard, _ in
+      .answer(200, headers: [tag], body: shard, framing: .length(1 << 48))
+    },
+    HostileAnswer("a length beyond whole numbers") { shard, _ in
+      .answer(200, headers: ["Content-Length: 99999999999999999999999"], body: shard, framing: .untilClose)
+    },
+    HostileAnswer("a negative length") { shard, _ in
+      .answer(200, headers: ["Content-Length: -1"], body: shard, framing: .untilClose)
+    },
+    HostileAnswer("206 of a total beyond whole numbers") { shard, request in
+      ranged(shard, request) { rest, start, total in
+        .answer(206, headers: [tag, "Content-Range: bytes \(start)-\(total - 1)/99999999999999999999"], body: rest)
+      }
+    },
+    HostileAnswer("206 of tags that differ each time") { shard, request in
+      ranged(shard, request) { rest, start, total in
+        .answer(
+          206,
+          headers: ["ETag: \"n\(request.precedingCount)\"", "Content-Range: bytes \(start)-\(total - 1)/\(total)"],
+          body: rest)
+      }
+    },
+    HostileAnswer("a flood of trailers") { shard, _ in
+      let size = String(shard.count, radix: 16)
+      let start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\(size)\r\n"
+      return ScriptedAnswer([.send(Array(start.utf8) + shard + Array("\r\n0\r\n".utf8) + flood), .stall])
+    },
+    HostileAnswer("a trailer") { shard, _ in
+      let size = String(shard.count, radix: 16)
+      let start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\(size)\r\n"
+      return ScriptedAnswer([.send(Array(start.utf8) + shard + Array("\r\n0\r\nX-Sum: 1\r\n\r\n".utf8))])
+    },
+    HostileAnswer("a flood of early hints") { _, _ in
+      let hint = Array("HTTP/1.1 103 Early Hints\r\nLink: \(String(repeating: "y", count: 900))\r\n\r\n".utf8)
+      return ScriptedAnswer([.send(Array(repeatElement(hint, count: 1_024).joined())), .stall])
+    },
+    HostileAnswer("a header line of a mebibyte") { shard, _ in
+      .answer(200, headers: ["X-Long: " + String(repeating: "y", count: 1 << 20)], body: shard)
+    },
+    HostileAnswer("Retry-After beyond whole numbers") { _, _ in
+      .answer(503, headers: ["Retry-After: 99999999999999999999999"])
+    },
+  ]
+
+private let bodyAnswers: [HostileAnswer] = [
   HostileAnswer("200 whole, range ignored") { shard, _ in .answer(200, body: shard) },
   HostileAnswer("200 whole, range ignored, same ETag") { shard, _ in .answer(200, headers: [tag], body: shard) },
   HostileAnswer("200 of only the rest") { shard, request in
@@ -55,9 +118,9 @@ private let hostileAnswers: [HostileAnswer] = [
   },
   HostileAnswer("206 from an earlier byte") { shard, request in
     ranged(shard, request) { _, start, total in
-      .answer(
-        206, headers: [tag, "Content-Range: bytes \(start - 36)-\(total - 1)/\(total)"],
-        body: Array(shard[(start - 36)...]))
+      let first = max(0, start - 36)
+      return .answer(
+        206, headers: [tag, "Content-Range: bytes \(first)-\(total - 1)/\(total)"], body: Array(shard[first...]))
     }
   },
   HostileAnswer("206 that lies about where it starts") { shard, request in
@@ -182,6 +245,8 @@ private let hostileAnswers: [HostileAnswer] = [
   HostileAnswer("101") { _, _ in ScriptedAnswer([.send(Array("HTTP/1.1 101 Switching\r\n\r\n".utf8)), .close]) },
 ]
 
+private let hostileAnswers = bodyAnswers + numberAnswers
+
 /// What libcurl by itself makes of the same answers, through its own tool.
 ///
 /// Taken: it ended with 0; wrong: and the file was not the shard.
@@ -190,10 +255,18 @@ private let curlTally = Mutex((cells: 0, taken: 0, wrong: 0))
 /// Cells tried and files accepted, over the whole matrix.
 private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellable: 0))
 
+/// Questions of probes, and those that took another size for the shard's.
+private let probeTally = Mutex((cells: 0, present: 0, wrong: 0))
+
 @Suite(.serialized) struct HostileMatrixTests {
   @Test(arguments: hostileAnswers) fileprivate func endsInTheRightBytesOrANamedError(hostile: HostileAnswer)
     async throws
   {
+    for isSizeKnown in [false, true] {
+      for isRowCountAsked in [false, true] {
+        try await tryProbe(hostile, isSizeKnown: isSizeKnown, isRowCountAsked: isRowCountAsked)
+      }
+    }
     for isResumed in [false, true] {
       try tryCurl(hostile, isResumed: isResumed)
       for isSizeKnown in [false, true] {
@@ -215,6 +288,13 @@ private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellabl
           + "(trust on first use), and with one the same answer is refused")
       #expect($0.wrong == 0)
     }
+    probeTally.withLock {
+      print("  probes: \($0.cells) questions, \($0.present) present, \($0.wrong) of a wrong size or number of rows")
+      #expect($0.wrong == 0)
+    }
+    let peak = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8))?.split(separator: "\n")
+      .first { $0.hasPrefix("VmHWM") }?.split(separator: " ").dropFirst().joined(separator: " ")
+    print("  the most memory that this process held, other tests included: \(peak ?? "not known")")
     curlTally.withLock {
       print(
         $0.cells == 0
@@ -247,6 +327,33 @@ private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellabl
       guard process.terminationStatus == 0 else { return }
       tally.taken += 1
       if !served.contains(bytes(at: file) ?? []) { tally.wrong += 1 }
+    }
+  }
+
+  /// The same answer to a probe.
+  private func tryProbe(_ hostile: HostileAnswer, isSizeKnown: Bool, isRowCountAsked: Bool) async throws {
+    let shard = makeShard(rows: 2_000)
+    let server = try HostileServer { hostile.answer(shard, $0) }
+    var configuration = quickConfiguration()
+    if hostile.name == "silence" { configuration.probeTimeout = .milliseconds(60) }
+    let found = Mutex<ProbeFinding?>(nil)
+    try await Prober(configuration: configuration).run([
+      ProbeTarget(
+        shardID: 1, mirror: FetchMirror(id: 1, url: server.url("/a.npy")),
+        expectedByteCount: isSizeKnown ? shard.count : nil,
+        kind: isRowCountAsked ? ProbeTarget.Kind(format: .npy, dimension: 4, elementType: .float16) : nil)
+    ]) { finding in found.withLock { $0 = finding } }
+    let finding = try #require(found.withLock { $0 }, "\(hostile.name): no end")
+    let cell = "probe, \(hostile.name), size \(isSizeKnown), rows \(isRowCountAsked)"
+    probeTally.withLock { tally in
+      tally.cells += 1
+      guard case .present(let size, _) = finding.answer else { return }
+      tally.present += 1
+      let isWrong =
+        isSizeKnown && size != nil && size != shard.count || size.map { !ForeignNumber.byteCount.holds($0) } ?? false
+        || ![nil, 2_000, 2_500].contains(finding.rowCount)
+      if isWrong { tally.wrong += 1 }
+      #expect(!isWrong, "\(cell): \(finding)")
     }
   }
 

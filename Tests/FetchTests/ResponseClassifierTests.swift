@@ -35,6 +35,7 @@ private func kind(_ verdict: Verdict) -> String {
   case .unchanged: "unchanged"
   case .restart: "restart"
   case .retryBareRange: "bare range"
+  case .retryWhole: "whole"
   case .redirect: "redirect"
   case .nextMirror(let code, _): "next mirror: \(code)"
   case .retryLater: "retry later"
@@ -157,14 +158,6 @@ private func kind(_ verdict: Verdict) -> String {
     #expect(head.bodyLength == .unknown)
   }
 
-  @Test func endsAFloodOfHeaders() {
-    var reader = ResponseHeadReader()
-    _ = reader.read(Array("HTTP/1.1 200 OK\r\n".utf8))
-    let line = Array(("X: " + String(repeating: "y", count: 60_000)).utf8)
-    let steps = (0..<6).map { _ in reader.read(line) }
-    #expect(steps.contains { if case .malformed = $0 { true } else { false } })
-  }
-
   @Test(arguments: [
     (404, "next mirror: absent"), (410, "next mirror: absent"), (401, "next mirror: refused"),
     (403, "next mirror: refused"), (400, "next mirror: refused"), (451, "next mirror: refused"),
@@ -175,7 +168,12 @@ private func kind(_ verdict: Verdict) -> String {
   ])
   func r12KnowsWhoIsToBlame(status: Int, wanted: String) {
     #expect(kind(classify(status, [], question())) == wanted)
-    #expect(kind(classify(status, [], question(offset: 9))) == wanted)
+    // R20: it may be the range that is refused.
+    let mayBeTheRange = [400, 403, 404, 405, 406, 412, 500, 501].contains(status)
+    #expect(kind(classify(status, [], question(offset: 9))) == (mayBeTheRange ? "whole" : wanted))
+    var chunk = question(offset: 9)
+    chunk.byteCount = 5
+    #expect(kind(classify(status, [], chunk)) == wanted)
   }
 
   @Test(arguments: [
@@ -223,10 +221,12 @@ private func kind(_ verdict: Verdict) -> String {
   }
 
   @Test(arguments: [
-    ("https://user:secret@host/a?b=1", "https://host/a?b=1"),
-    ("https://host/a?token=secret&x=1&sig=secret", "https://host/a?token=REDACTED&x=1&sig=REDACTED"),
+    ("https://user:secret@host/a?part=1", "https://host/a?part=1"),
+    ("https://host/a?token=secret&path=1&sig=secret", "https://host/a?token=REDACTED&path=1&sig=REDACTED"),
     ("https://host/a?X-Amz-Signature=secret", "https://host/a?X-Amz-Signature=REDACTED"),
-    ("https://host/a@b?c", "https://host/a@b?c"), ("user:secret@host/a", "user:secret@host/a"),
+    ("https://host/a@b?raw", "https://host/a@b?raw"), ("user:secret@host/a", "user:secret@host/a"),
+    ("https://user:secret@\u{301}host/a", "https://\u{301}host/a"), ("https:///user:secret@host/a", "https:///host/a"),
+    ("https://host/a?secret", "https://host/a?REDACTED"), ("https://host/a#token=secret", "https://host/a"),
   ])
   func s4RedactsCredentials(url: String, shown: String) {
     #expect(WebAddress.redacted(url) == shown)

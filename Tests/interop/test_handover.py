@@ -1,10 +1,12 @@
 """A version handed to somebody else: reproduced from its document, described for others' tools."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
 import re
 import shutil
+import sqlite3
 import urllib.parse
 
 from support import FEATURES, SHARDS, USAGE, Lake, LakeTest
@@ -36,7 +38,7 @@ class Handover(LakeTest):
         shutil.rmtree(self.lake.directory)
 
         other = self.new_lake("elsewhere")
-        answer = json.loads(other.run("reproduce", "--from", document, "--json"))
+        answer = json.loads(other.run("reproduce", "--from", document, "--allow-inside", "--json"))
         self.assertEqual(answer["outcome"], "identical")
         self.assertEqual({path.name: sha256(path) for path in other.outputs("clips@1")}, expected)
         self.assertEqual(sha256(other.directory / "versions" / "clips@1" / "clips.lock.json"), lock)
@@ -44,7 +46,7 @@ class Handover(LakeTest):
         self.assertEqual(row["outcome"], "identical")
         # Again, and from what it exports itself: nothing is fetched or made twice.
         transfers = len(other.rows("SELECT 1 FROM transfer"))
-        self.assertEqual(json.loads(other.run("reproduce", "--from", document, "--json"))["outcome"], "identical")
+        self.assertEqual(json.loads(other.run("reproduce", "--from", document, "--allow-inside", "--json"))["outcome"], "identical")
         self.assertEqual(len(other.rows("SELECT 1 FROM transfer")), transfers)
         again = json.loads(other.run("export", "clips@1"))
         self.assertEqual(again, json.loads(document.read_text()))
@@ -119,15 +121,51 @@ class Handover(LakeTest):
         self.assertEqual(done.returncode, 21)
         self.assertIn(f"{SHARDS} of {SHARDS} shards of images have no digest", done.stderr)
 
-    def test_an_address_with_a_secret_is_refused_unless_it_is_allowed(self) -> None:
+    def test_a_document_of_somebody_else_reads_nothing_here(self) -> None:
+        document = self.scratch / "theirs.json"
+        document.write_text(self.lake.run("export", "clips@1"))
+        other = self.new_lake("careful")
+        done = other.attempt("reproduce", "--from", document)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("--allow-inside", done.stderr)
+        self.assertEqual(other.rows("SELECT count(*) AS held FROM v_shard WHERE state = 'present'")[0]["held"], 0)
+        # The user's word is enough, also later.
+        answer = json.loads(other.run("reproduce", "--from", document, "--allow-inside", "--json"))
+        self.assertEqual(answer["outcome"], "identical")
+
+    def test_a_secret_of_an_address_is_a_place_that_the_environment_fills_in(self) -> None:
         lake = self.new_lake("secrets")
-        url = f"{self.server.url}/img_emb/img_emb_{{ordinal:04}}.npy?token=planted-secret"
-        arguments = ("source", "add", "images", "--url", url, "--count", 1, "--dimension", 512)
-        done = lake.attempt(*arguments)
+        url = f"{self.server.url}/img_emb/img_emb_{{ordinal:04}}.npy"
+        arguments = ("source", "add", "images", "--count", 1, "--dimension", 512, "--url")
+        done = lake.attempt(*arguments, f"{url}?token=planted-secret")
         self.assertEqual(done.returncode, USAGE)
         self.assertIn("'token'", done.stderr)
         self.assertNotIn("planted-secret", done.stderr + done.stdout)
-        lake.run(*arguments, "--allow-secrets")
-        lake.run("sync")
-        self.assertNotIn(
-            "planted-secret", lake.run("source", "export", "images", "--format", "croissant"))
+        lake.run(*arguments, f"{url}?token={{env:PLANTED}}&id=7", "--keep-query", "ID")
+        done = lake.attempt("sync")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("PLANTED", done.stderr)
+        said = lake.run("sync", PLANTED="planted-secret")
+        croissant = lake.run("source", "export", "images", "--format", "croissant")
+        metalink = lake.run("source", "export", "images", "--format", "metalink")
+        shown = lake.run("source", "show", "images", "--json")
+        for text in (croissant, metalink.replace("&amp;", "&"), shown):
+            self.assertIn("?token={env:PLANTED}&id=7", text)
+        held = b"".join(path.read_bytes() for path in lake.directory.rglob("*") if path.is_file())
+        self.assertNotIn(b"planted-secret", held + (said + croissant + metalink + shown).encode())
+
+    def test_a_secret_that_an_older_tarn_kept_is_shown_nowhere(self) -> None:
+        lake = self.new_lake("older")
+        lake.run(
+            "source", "add", "images", "--count", 1, "--dimension", 512, "--url",
+            f"{self.server.url}/img_emb/img_emb_{{ordinal:04}}.npy")
+        with contextlib.closing(sqlite3.connect(lake.directory / "catalog.sqlite")) as catalog, catalog:
+            catalog.execute("UPDATE shard_location SET url = url || '?token=planted-secret'")
+            catalog.execute("UPDATE mirror SET template = template || '?token=planted-secret'")
+        said = [
+            lake.run("sync"), lake.run("source", "show", "images"), lake.run("source", "probe", "images"),
+            lake.run("source", "export", "images", "--format", "metalink"),
+            lake.run("source", "export", "images", "--format", "croissant"),
+        ]
+        self.assertIn("token=REDACTED", said[1])
+        self.assertNotIn("planted-secret", "".join(said))

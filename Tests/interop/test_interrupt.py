@@ -123,8 +123,8 @@ class Interrupts(LakeTest):
         path = self.scratch / "long.json"
         path.write_text(document)
         second = self.new_lake("second")
-        self.interrupt(second, ("reproduce", "--from", path), "iteration ", signal.SIGINT)
-        self.interrupt(second, ("reproduce", "--from", path), "iteration ", signal.SIGTERM)
+        self.interrupt(second, ("reproduce", "--from", path, "--allow-inside"), "iteration ", signal.SIGINT)
+        self.interrupt(second, ("reproduce", "--from", path, "--allow-inside"), "iteration ", signal.SIGTERM)
 
     def test_commands_that_read_or_compute_for_long(self) -> None:
         lake = self.imported()

@@ -31,7 +31,8 @@ struct Locate: ParsableCommand {
     for place in try LocateRun(catalog, cancellation: global.cancellation).run(ids, in: name) {
       table.add([
         .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
-        place.revision.map { .text($0.digest.prefix(12)) } ?? .null, place.url.map { .text($0) } ?? .null,
+        place.revision.map { .text($0.digest.prefix(12)) } ?? .null,
+        place.url.map { .text($0.withoutSecrets) } ?? .null,
       ])
     }
     table.print(as: format ?? (global.json ? .json : .table))

@@ -17,6 +17,9 @@ struct RebuildCatalog: ParsableCommand {
       the shards that are here; a version whose files do not hold is left out, with the reason, and the others are made
       again. A trained index that is lost is taken from an output that was made with it.
 
+      Addresses come from documents then: those that lead to this machine, its files or its network are asked again only
+      once --allow-inside says that they are meant, here or with `tarn sync`.
+
       What no file tells is lost: the history, pins and revocations, evaluations, transfers, unfinished work, and
       sources and trained indexes that no sealed version uses.
 
@@ -33,6 +36,9 @@ struct RebuildCatalog: ParsableCommand {
   @Option(help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"))
   var artifacts: String?
 
+  @Flag(help: "The addresses of the documents may lead to this machine, its files and its network.")
+  var allowInside = false
+
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
@@ -40,7 +46,8 @@ struct RebuildCatalog: ParsableCommand {
     let root = try root()
     let run = RebuildRun(
       root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
-      artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts", cancellation: global.cancellation)
+      artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts", allowsInside: allowInside,
+      cancellation: global.cancellation)
     let summary = try run.run { path in progress.note("reading \(path)") }
     progress.clear()
     let remarks = summary.remarks

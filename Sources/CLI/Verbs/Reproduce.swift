@@ -12,7 +12,9 @@ struct Reproduce: AsyncParsableCommand {
       that differ. The lake is not changed but for a row that records the outcome.
 
       With --from, the document of `tarn export` says what to make: its sources are registered in this lake, fetched,
-      trained on and built, and the result is compared with the document. Use a new lake for it.
+      trained on and built, and the result is compared with the document. Use a new lake for it. Its addresses are its
+      author's: none is followed to a file of this machine, to the machine itself or into a private network unless
+      --allow-inside says so, and none gets a variable of the environment.
 
       EXAMPLES
         tarn reproduce laion@1
@@ -31,11 +33,21 @@ struct Reproduce: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Keep the rebuilt files in this directory, empty or new.", valueName: "dir"))
   var into: String?
 
+  @Flag(help: "With --from: its addresses may lead to this machine, its files and its network.")
+  var allowInside = false
+
+  @Option(
+    help: ArgumentHelp("With --from: a query item of its addresses that is no secret; repeatable.", valueName: "name"))
+  var keepQuery: [String] = []
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
     guard (version == nil) != (from == nil) else { throw ValidationError("Name a version, or a document with --from.") }
+    guard from != nil || !allowInside && keepQuery.isEmpty else {
+      throw ValidationError("--allow-inside and --keep-query go with --from.")
+    }
     guard from == nil || into == nil else { throw ValidationError("--into goes with NAME@N.") }
   }
 
@@ -67,9 +79,11 @@ struct Reproduce: AsyncParsableCommand {
     let document = try VersionExport(reading: path)
     let catalog = try writer.open(global, verb: "reproduce --from")
     let progress = global.progress("reproduce")
-    let replay = ReplayRun(
+    var replay = ReplayRun(
       document, in: catalog, logger: global.logger("tarn.reproduce"), cancellation: global.cancellation,
       report: progress.show)
+    replay.keptQuery = Set(keepQuery.map { $0.lowercased() })
+    replay.allowsInside = allowInside
     let result = try await replay.run()
     progress.clear()
     if global.json {

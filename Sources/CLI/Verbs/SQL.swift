@@ -57,20 +57,42 @@ struct SQL: AsyncParsableCommand {
 /// Queries that verbs print.
 enum Query {
   /// Prints a query on the lake's views.
-  static func print(_ sql: String, _ global: GlobalOptions, format: TableFormat? = nil) throws {
+  ///
+  /// - Parameters:
+  ///   - sql: The query.
+  ///   - global: Names the lake.
+  ///   - format: How to print; nil for what `--json` says.
+  ///   - kept: Query items of addresses that are shown, in columns named `url`.
+  /// - Throws: ``TarnError``.
+  static func print(
+    _ sql: String, _ global: GlobalOptions, format: TableFormat? = nil, keeping kept: Set<String> = []
+  ) throws {
     let console = try QueryConsole(layout: global.read().layout, timeLimit: nil)
-    try run(sql, on: console, as: format ?? (global.json ? .json : .table))
+    try run(sql, on: console, as: format ?? (global.json ? .json : .table)) { column, value in
+      guard column == "url", case .text(let text) = value else { return value }
+      return .text(AddressText(text).redacted(keeping: kept))
+    }
   }
 
   /// Prints a query's rows as they come.
-  static func run(_ sql: String, on console: QueryConsole, as format: TableFormat) throws {
+  ///
+  /// - Parameters:
+  ///   - sql: The query.
+  ///   - console: Where it runs.
+  ///   - format: How to print.
+  ///   - shown: What is printed for a value of a column.
+  /// - Throws: ``TarnError``.
+  static func run(
+    _ sql: String, on console: QueryConsole, as format: TableFormat,
+    showing shown: (_ column: String, SQLValue) -> SQLValue = { $1 }
+  ) throws {
     var printer: RowPrinter?
     try console.run(sql) { columns, values in
       guard let values else {
         printer = RowPrinter(columns, as: format)
         return
       }
-      printer?.add(values)
+      printer?.add(zip(columns, values).map(shown))
     }
     printer?.end()
     Output.flush()

@@ -24,7 +24,9 @@ struct SourceAdd: ParsableCommand {
 
       s3:// addresses are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), or the profile
       AWS_PROFILE of ~/.aws; AWS_ENDPOINT_URL names a store that is not AWS's, AWS_REGION its region. HF_TOKEN goes to
-      huggingface.co. Secrets stay in the environment: the catalog holds none. Certificates are
+      huggingface.co. Secrets stay in the environment: the catalog holds none. What an address needs of them is written
+      {env:NAME}, as in 'https://host/{ordinal:04}.npy?sig={env:SIG}', and put in when it is asked; a query item that is
+      not known to be harmless is refused, unless --keep-query names it. Certificates are
       checked against the system's store, or against the file SSL_CERT_FILE.
 
       \(ExitStatus.help)
@@ -64,7 +66,7 @@ struct SourceAdd: ParsableCommand {
       valueName: "template"))
   var reconstructed: [String] = []
 
-  @Option(help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES'.", valueName: "file"))
+  @Option(help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"))
   var sizes: String?
 
   @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"))
@@ -76,8 +78,18 @@ struct SourceAdd: ParsableCommand {
       "Expected sizes and digests: the JSON of huggingface.co/api/datasets/REPO/tree/REVISION/DIR.", valueName: "file"))
   var hfTree: String?
 
-  @Flag(help: "Keep addresses whose query signs or authorises; the catalog and exports hold them as they are.")
-  var allowSecrets = false
+  @Option(
+    help: ArgumentHelp(
+      "What the shards are called, where addresses do not end in names: 'img_{ordinal:04}.npy'.", valueName: "template")
+  )
+  var shardNames: String?
+
+  @Option(
+    help: ArgumentHelp("A query item of the addresses that is no secret, to be kept; repeatable.", valueName: "name"))
+  var keepQuery: [String] = []
+
+  @Flag(help: "With --url-list: its addresses may lead to this machine, its files and its network.")
+  var allowInside = false
 
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
@@ -90,6 +102,7 @@ struct SourceAdd: ParsableCommand {
     if url != nil, !(1...10_000_000).contains(count ?? 0) {
       throw ValidationError("--url needs --count, 1 to 10000000.")
     }
+    guard urlList != nil || !allowInside else { throw ValidationError("--allow-inside goes with --url-list.") }
     if url == nil, count != nil { throw ValidationError("--count goes with --url.") }
   }
 
@@ -101,7 +114,9 @@ struct SourceAdd: ParsableCommand {
       }
     let registration = SourceRegistration(
       name: name, modality: modality, dimension: dimension, elementType: dtype, place: place, mirrors: mirror,
-      reconstructed: reconstructed, sizes: sizes, digests: sha256, tree: hfTree, allowsSecrets: allowSecrets)
+      reconstructed: reconstructed, sizes: sizes, digests: sha256, tree: hfTree, shardNames: shardNames,
+      keptQuery: keepQuery,
+      allowsInside: allowInside)
     let added = try registration.run(catalog)
     if global.json {
       Output.json([

@@ -42,10 +42,12 @@ struct SourceExport: ParsableCommand {
       try require(!known.isEmpty, "digest")
       known.forEach(Output.line)
     case .sizes:
-      let known = shards.compactMap { shard in shard.likelyByteCount.map { "\(shard.name), \($0)" } }
+      let known = shards.compactMap { shard in
+        shard.likelyByteCount.map { "\(shard.name), \($0)" + (shard.knownRowCount.map { ", \($0)" } ?? "") }
+      }
       try require(!known.isEmpty, "size")
       known.forEach(Output.line)
-    case .metalink: try printMetalink(shards, catalog)
+    case .metalink: try printMetalink(source, shards, catalog)
     case .croissant:
       let document = try catalog.croissant(of: source)
       Output.json(text: global.json ? document.text : document.indentedText)
@@ -62,7 +64,7 @@ struct SourceExport: ParsableCommand {
   /// A shard without a web address is left out: a metalink is for downloading.
   ///
   /// - SeeAlso: https://www.rfc-editor.org/rfc/rfc5854
-  private func printMetalink(_ shards: [Shard], _ catalog: LakeCatalog) throws {
+  private func printMetalink(_ source: Source, _ shards: [Shard], _ catalog: LakeCatalog) throws {
     Output.line("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")
     Output.line("<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">")
     Output.line("  <generator>tarn/\(Tool.version)</generator>")
@@ -73,7 +75,7 @@ struct SourceExport: ParsableCommand {
       if let size = shard.likelyByteCount { Output.line("    <size>\(size)</size>") }
       if let digest = shard.knownDigest { Output.line("    <hash type=\"sha-256\">\(digest)</hash>") }
       for (index, location) in urls.enumerated() {
-        let url = WebAddress.redacted(location.url).escapedForXML
+        let url = AddressText(location.url).redacted(keeping: source.keptQuery).escapedForXML
         Output.line("    <url priority=\"\(index + 1)\">\(url)</url>")
       }
       Output.line("  </file>")

@@ -55,6 +55,6 @@ struct SourceShow: ParsableCommand {
       """
       SELECT ordinal, shard, state, revision, substr(sha256, 1, 12) AS sha256, bytes, rows, trust, last_error, url
       FROM v_shard WHERE source = '\(source.name)' ORDER BY ordinal
-      """, global)
+      """, global, keeping: source.keptQuery)
   }
 }

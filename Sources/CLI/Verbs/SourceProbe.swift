@@ -8,8 +8,8 @@ struct SourceProbe: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "probe", abstract: "Ask every mirror of a source which shards it has; no shard is fetched.",
     discussion: """
-      Sizes found this way are enough to plan the ids of a version when there is no manifest; `tarn sync` asks mirrors
-      that lack a shard last. No mirror is asked for one shard longer than a minute, and a host that answers nothing for
+      Where the rows of a shard are not known, its first bytes are asked for, too (not of .pt files, whose end tells): so
+      the ids of a version can be planned. `tarn sync` asks mirrors that lack a shard last. No mirror is asked for one shard longer than a minute, and a host that answers nothing for
       a minute is left alone for the rest of the run.
 
       EXAMPLES
@@ -71,7 +71,7 @@ struct SourceProbe: AsyncParsableCommand {
       table.add([
         .integer(Int64(mirror.priority)), .integer(Int64(mirror.presentCount)), .integer(Int64(mirror.absentCount)),
         .integer(Int64(mirror.faultyCount)), .integer(Int64(mirror.unknownCount)),
-        .text(ByteSize.text(mirror.byteCount)), .text(mirror.template),
+        .text(mirror.byteCount.map(ByteSize.text) ?? "not known"), .text(mirror.template.withoutSecrets),
       ])
     }
     table.print(as: .table)
@@ -92,10 +92,10 @@ struct SourceProbe: AsyncParsableCommand {
       "mirrors": .array(
         mirrors.map { mirror in
           .object([
-            "mirror": .count(mirror.priority), "template": .string(mirror.template),
+            "mirror": .count(mirror.priority), "template": .string(mirror.template.withoutSecrets),
             "provenance": .string(mirror.provenance), "present": .count(mirror.presentCount),
             "absent": .count(mirror.absentCount), "faulty": .count(mirror.faultyCount),
-            "unknown": .count(mirror.unknownCount), "bytes": .count(mirror.byteCount),
+            "unknown": .count(mirror.unknownCount), "bytes": mirror.byteCount.map { .count($0) } ?? .null,
           ])
         }),
       "on_no_mirror": .array(lacking.map { .string($0.name) }),

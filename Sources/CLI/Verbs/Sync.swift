@@ -48,6 +48,10 @@ struct Sync: AsyncParsableCommand {
   @Flag(help: "Ask for newer bytes of the shards that are here; they become new revisions.")
   var refresh = false
 
+  @Flag(
+    help: "Take it that what a document or list says of these sources may lead to this machine and its network.")
+  var allowInside = false
+
   @Flag(name: .customLong("dry-run"), help: "Say what would be fetched, how long it may take and what is missing.")
   var dryRun = false
 
@@ -67,6 +71,11 @@ struct Sync: AsyncParsableCommand {
     }
     let catalog = try writer.open(global, verb: "sync")
     var options = try options()
+    if allowInside {
+      for source in try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:)) {
+        try catalog.trustAddresses(of: source)
+      }
+    }
     let progress = global.progress("sync")
     options.fetch.followLimit(of: catalog)
     let board = TransferBoard(progress, json: global.json)
@@ -114,7 +123,8 @@ struct Sync: AsyncParsableCommand {
     if !summary.withoutRoom.isEmpty {
       throw TarnError(
         .diskFull,
-        "the budget or the disk has no room for \(summary.withoutRoom.count) shards: \(summary.withoutRoom[0]) and on",
+        "the budget or the disk has no room for \(summary.withoutRoom.count) shards, \(summary.withoutRoom[0]) first"
+          + (summary.failures.isEmpty ? "" : ", and \(summary.failures.count) failed"),
         hint: "raise --budget, free some space, `tarn evict` what is not needed, or sync fewer --shards")
     }
     guard !summary.failures.isEmpty else { return }

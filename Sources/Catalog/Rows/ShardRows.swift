@@ -15,6 +15,8 @@ package struct Shard: Sendable, Identifiable {
   package let state: ShardState
   package let expectedByteCount: Int?
   package let expectedDigest: ContentDigest?
+  /// Rows that the manifest gives.
+  package let expectedRowCount: Int?
   /// The newest observed revision; nil before the first fetch.
   package let revision: ShardRevision?
   /// File of its bytes below the shards directory, which shards with the same
@@ -23,6 +25,13 @@ package struct Shard: Sendable, Identifiable {
   package let lastError: String?
   /// The size that every mirror says that was asked; nil if they disagree.
   package let probedByteCount: Int?
+  /// Likewise the rows, as the beginning of the file says; nil also where they are
+  /// known better.
+  package let probedRowCount: Int?
+
+  /// The rows it has, from somebody who has seen or counted them: never from its
+  /// size, as headers differ in length.
+  package var knownRowCount: Int? { revision?.rowCount ?? expectedRowCount ?? probedRowCount }
 
   /// The size it will have as far as anyone knows: the manifest, the bytes
   /// fetched before, the mirrors.
@@ -37,7 +46,10 @@ extension Shard: FetchableRecord {
     SELECT h.*, s.name AS source_name, r.revision, r.shard_id, r.sha256, r.byte_count, r.row_count, r.etag,
       r.last_modified, r.mirror_id, b.path,
       (SELECT CASE WHEN min(l.byte_count) = max(l.byte_count) THEN min(l.byte_count) END
-        FROM shard_location l WHERE l.shard_id = h.id AND l.state = 'present') AS probed_byte_count
+        FROM shard_location l WHERE l.shard_id = h.id AND l.state = 'present') AS probed_byte_count,
+      CASE WHEN h.current_revision IS NULL AND h.expected_row_count IS NULL THEN
+        (SELECT CASE WHEN min(l.row_count) = max(l.row_count) THEN min(l.row_count) END
+          FROM shard_location l WHERE l.shard_id = h.id AND l.state = 'present') END AS probed_row_count
     FROM shard h JOIN source s ON s.id = h.source_id
     LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
     LEFT JOIN stored_bytes b ON h.state IN ('present', 'evicting') AND b.sha256 = r.sha256 AND b.place = 'shards'
@@ -52,10 +64,13 @@ extension Shard: FetchableRecord {
     state = try row.named("state")
     expectedByteCount = row["expected_byte_count"]
     expectedDigest = try row.digest("expected_sha256")
+    expectedRowCount = row["expected_row_count"]
     revision = row["current_revision"] == nil ? nil : try ShardRevision(row: row)
     path = row["path"]
     lastError = row["last_error"]
-    probedByteCount = row["probed_byte_count"]
+    // An older tarn believed any number.
+    probedByteCount = (row["probed_byte_count"] as Int?).flatMap { ForeignNumber.byteCount.holds($0) ? $0 : nil }
+    probedRowCount = row["probed_row_count"]
   }
 
   /// Registers a shard, and gives its number.
@@ -63,16 +78,16 @@ extension Shard: FetchableRecord {
   /// - Throws: ``TarnError`` `.usage` for a name that a shard cannot have (S5).
   static func insert(
     of sourceID: Int64, ordinal: Int, name: String, expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil,
-    at time: String, _ database: Database
+    expectedRowCount: Int? = nil, at time: String, _ database: Database
   ) throws -> Int64 {
     if let fault = LakeName.fault(ofShard: name) {
       throw TarnError(.usage, "'\(name.printable)' cannot name a shard: \(fault)")
     }
     return try database.insert(
       """
-      INSERT INTO shard (source_id, ordinal, name, expected_byte_count, expected_sha256, changed_at)
-      VALUES (?, ?, ?, ?, ?, ?)
-      """, [sourceID, ordinal, name, expectedByteCount, expectedDigest?.hex, time])
+      INSERT INTO shard (source_id, ordinal, name, expected_byte_count, expected_sha256, expected_row_count, changed_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?)
+      """, [sourceID, ordinal, name, expectedByteCount, expectedDigest?.hex, expectedRowCount, time])
   }
 }
 
@@ -84,6 +99,8 @@ package struct ShardLocation: Sendable {
   /// Whether it is asked only after the others for now: it was found to lack
   /// the shard, or to serve something else, within the last day.
   package let isAskedLast: Bool
+  /// Whether a document or a list brought the address.
+  package let isOfDocument: Bool
 }
 
 extension ShardLocation: FetchableRecord {
@@ -92,6 +109,7 @@ extension ShardLocation: FetchableRecord {
     url = row["url"]
     state = try row.named("state")
     isAskedLast = row["is_asked_last"]
+    isOfDocument = row["is_of_document"]
   }
 
   /// Says where a shard would be on a mirror.

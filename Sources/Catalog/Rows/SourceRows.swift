@@ -24,6 +24,8 @@ package struct Source: Sendable, Identifiable {
   package let modality: Modality
   package let dimension: Int
   package let elementType: ElementType
+  /// Names of query items of its addresses that the user knows to be harmless.
+  package let keptQuery: Set<String>
 }
 
 extension Source: FetchableRecord {
@@ -33,16 +35,20 @@ extension Source: FetchableRecord {
     modality = try row.named("modality")
     dimension = row["dimension"]
     elementType = try row.named("dtype")
+    keptQuery = Set((row["kept_query"] as String).split(separator: " ").map(String.init))
   }
 
   /// Adds a source.
   static func insert(
-    name: String, modality: Modality, dimension: Int, elementType: ElementType, at time: String, _ database: Database
+    name: String, modality: Modality, dimension: Int, elementType: ElementType, keptQuery: Set<String> = [],
+    at time: String, _ database: Database
   ) throws -> Source {
+    let kept = keptQuery.isEmpty ? "" : " \(keptQuery.sorted().joined(separator: " ")) "
     let id = try database.insert(
-      "INSERT INTO source (name, modality, dimension, dtype, created_at) VALUES (?, ?, ?, ?, ?)",
-      [name, modality.rawValue, dimension, elementType.rawValue, time])
-    return Source(id: id, name: name, modality: modality, dimension: dimension, elementType: elementType)
+      "INSERT INTO source (name, modality, dimension, dtype, kept_query, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+      [name, modality.rawValue, dimension, elementType.rawValue, kept, time])
+    return Source(
+      id: id, name: name, modality: modality, dimension: dimension, elementType: elementType, keptQuery: keptQuery)
   }
 }
 
@@ -50,11 +56,14 @@ extension Source: FetchableRecord {
 enum MirrorRow {
   /// Adds a mirror, and gives its number.
   static func insert(
-    of sourceID: Int64, priority: Int, template: String, isReconstructed: Bool, at time: String, _ database: Database
+    of sourceID: Int64, priority: Int, template: String, isReconstructed: Bool, isOfDocument: Bool = false,
+    at time: String, _ database: Database
   ) throws -> Int64 {
     try database.insert(
-      "INSERT INTO mirror (source_id, priority, template, provenance, created_at) VALUES (?, ?, ?, ?, ?)",
-      [sourceID, priority, template, isReconstructed ? "reconstructed" : "original", time])
+      """
+      INSERT INTO mirror (source_id, priority, template, provenance, is_of_document, created_at)
+      VALUES (?, ?, ?, ?, ?, ?)
+      """, [sourceID, priority, template, isReconstructed ? "reconstructed" : "original", isOfDocument, time])
   }
 }
 

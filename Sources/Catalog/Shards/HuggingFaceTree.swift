@@ -54,9 +54,7 @@ package struct HuggingFaceTree {
     let found = try facts.all()
     var digests: [String: ContentDigest] = [:]
     for (name, fact) in found {
-      guard fact.size.map({ $0 > 0 }) ?? true else {
-        throw TarnError(.usage, "\(path): the size of \(name) is not a number of bytes")
-      }
+      if let size = fact.size { try ForeignNumber.byteCount.check(size, "the size of \(name.printable)", in: path) }
       guard let text = fact.objectID else { continue }
       guard let digest = ContentDigest(hex: text.replacing("sha256:", with: "")) else {
         throw TarnError(.usage, "\(path): the oid of \(name) is not a SHA-256")

@@ -11,14 +11,18 @@ package struct ProbeRecord: Sendable {
   /// Nil when nobody could tell; the fact known before stays.
   package let state: LocationState?
   package let byteCount: Int?
+  /// Nil when its beginning was not asked for; the rows known before stay, if the
+  /// size does.
+  package let rowCount: Int?
   package let etag: String?
   package let lastModified: String?
   package let error: String?
 
   package init(
-    shardID: Int64, mirrorID: Int64, state: LocationState?, byteCount: Int? = nil, etag: String? = nil,
-    lastModified: String? = nil, error: String? = nil
+    shardID: Int64, mirrorID: Int64, state: LocationState?, byteCount: Int? = nil, rowCount: Int? = nil,
+    etag: String? = nil, lastModified: String? = nil, error: String? = nil
   ) {
+    self.rowCount = rowCount
     self.shardID = shardID
     self.mirrorID = mirrorID
     self.state = state
@@ -40,8 +44,8 @@ package struct MirrorCoverage: Sendable, Equatable {
   package let absentCount: Int
   package let faultyCount: Int
   package let unknownCount: Int
-  /// Bytes of the shards it has, as far as it says.
-  package let byteCount: Int
+  /// Bytes of the shards it has, as far as it says; nil if it says so of none.
+  package let byteCount: Int?
 }
 
 extension LakeCatalog {
@@ -51,16 +55,17 @@ extension LakeCatalog {
       let now = Timestamp.now()
       let found = try database.makeStatement(
         sql: """
-          UPDATE shard_location SET state = ?, byte_count = ?, etag = ?, last_modified = ?, last_error = ?,
-            checked_at = ? WHERE shard_id = ? AND mirror_id = ?
+          UPDATE shard_location SET state = ?1, byte_count = ?2, etag = ?3, last_modified = ?4, last_error = ?5,
+            row_count = coalesce(?6, CASE WHEN byte_count IS ?2 THEN row_count END), checked_at = ?7
+          WHERE shard_id = ?8 AND mirror_id = ?9
           """)
       let failed = try database.makeStatement(
         sql: "UPDATE shard_location SET last_error = ?, checked_at = ? WHERE shard_id = ? AND mirror_id = ?")
       for probe in probes {
         if let state = probe.state {
           try found.execute(arguments: [
-            state.rawValue, probe.byteCount, probe.etag, probe.lastModified, probe.error, now, probe.shardID,
-            probe.mirrorID,
+            state.rawValue, probe.byteCount, probe.etag, probe.lastModified, probe.error, probe.rowCount, now,
+            probe.shardID, probe.mirrorID,
           ])
         } else {
           try failed.execute(arguments: [probe.error, now, probe.shardID, probe.mirrorID])
@@ -78,7 +83,9 @@ extension LakeCatalog {
           SELECT m.id, m.priority, m.template, m.provenance,
             coalesce(sum(l.state = 'present'), 0) AS present, coalesce(sum(l.state = 'absent'), 0) AS absent,
             coalesce(sum(l.state = 'faulty'), 0) AS faulty, coalesce(sum(l.state = 'unknown'), 0) AS unknown,
-            coalesce(sum(CASE WHEN l.state = 'present' THEN l.byte_count END), 0) AS bytes
+            CASE WHEN count(CASE WHEN l.state = 'present' THEN l.byte_count END) > 0 THEN
+              -- Many numbers of others: a sum of whole numbers may have no end in them.
+              CAST(min(total(CASE WHEN l.state = 'present' THEN l.byte_count END), 9e18) AS INTEGER) END AS bytes
           FROM mirror m LEFT JOIN shard_location l ON l.mirror_id = m.id
           WHERE m.source_id = ? GROUP BY m.id ORDER BY m.priority
           """, arguments: [source.id]

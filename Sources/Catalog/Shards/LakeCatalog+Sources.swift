@@ -12,8 +12,13 @@ package struct SourceDefinition: Sendable {
     package let urls: [String]
     package let expectedByteCount: Int?
     package let expectedDigest: ContentDigest?
+    package let expectedRowCount: Int?
 
-    package init(name: String, urls: [String], expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil) {
+    package init(
+      name: String, urls: [String], expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil,
+      expectedRowCount: Int? = nil
+    ) {
+      self.expectedRowCount = expectedRowCount
       self.name = name
       self.urls = urls
       self.expectedByteCount = expectedByteCount
@@ -30,6 +35,11 @@ package struct SourceDefinition: Sendable {
   /// Which of the mirrors, by their place, serve files that somebody made again:
   /// of the same size, not of the same bytes.
   package var reconstructed: Set<Int> = []
+  /// Which of the mirrors, by their place, have addresses that a document or a list
+  /// brought, which are not followed inside.
+  package var ofDocuments: Set<Int> = []
+  /// Names of query items that the user knows to be harmless, lower case.
+  package var keptQuery: Set<String> = []
   package let shards: [Shard]
 
   package init(
@@ -75,7 +85,17 @@ extension LakeCatalog {
     for shard in definition.shards where !names.insert(shard.name).inserted {
       throw TarnError(
         .usage, "two shards of source \(definition.name) would be called \(shard.name)",
-        hint: "give each shard its own file name, e.g. with {ordinal:04} in the URL")
+        hint: "give each shard its own file name, with {ordinal:04} in the URL or with --shard-names")
+    }
+    for shard in definition.shards {
+      let place = "shard \(shard.name) of source \(definition.name)"
+      if let size = shard.expectedByteCount { try ForeignNumber.byteCount.check(size, "a number of bytes", in: place) }
+      if let rows = shard.expectedRowCount { try ForeignNumber.rowCount.check(rows, "a number of rows", in: place) }
+    }
+    guard definition.shards.lazy.compactMap(\.expectedByteCount).saturatedSum <= ForeignNumber.mostBytesOfASource else {
+      throw TarnError(
+        .usage, "the sizes of source \(definition.name) come to more bytes than any storage has",
+        hint: "correct the list of sizes")
     }
     let now = Timestamp.now()
     return try write("add source") { database in
@@ -88,16 +108,17 @@ extension LakeCatalog {
       }
       let source = try Source.insert(
         name: definition.name, modality: definition.modality, dimension: definition.dimension,
-        elementType: definition.elementType, at: now, database)
+        elementType: definition.elementType, keptQuery: definition.keptQuery, at: now, database)
       let mirrorIDs = try definition.mirrors.enumerated().map { priority, template in
         try MirrorRow.insert(
           of: source.id, priority: priority, template: template,
-          isReconstructed: definition.reconstructed.contains(priority), at: now, database)
+          isReconstructed: definition.reconstructed.contains(priority),
+          isOfDocument: definition.ofDocuments.contains(priority), at: now, database)
       }
       for (ordinal, shard) in definition.shards.enumerated() {
         let shardID = try Shard.insert(
           of: source.id, ordinal: ordinal, name: shard.name, expectedByteCount: shard.expectedByteCount,
-          expectedDigest: shard.expectedDigest, at: now, database)
+          expectedDigest: shard.expectedDigest, expectedRowCount: shard.expectedRowCount, at: now, database)
         for (mirrorID, url) in zip(mirrorIDs, shard.urls) {
           try ShardLocation.insert(of: shardID, on: mirrorID, url: url, database)
         }
@@ -110,6 +131,12 @@ extension LakeCatalog {
         ], database)
       return source
     }
+  }
+
+  /// Takes the user's word that the addresses of a source are meant, wherever they
+  /// lead.
+  package func trustAddresses(of source: Source) throws {
+    try write("trust") { try $0.run("UPDATE mirror SET is_of_document = 0 WHERE source_id = ?", [source.id]) }
   }
 
   /// Every source, by name.
@@ -171,7 +198,7 @@ extension LakeCatalog {
       try ShardLocation.fetchAll(
         $0,
         sql: """
-          SELECT l.*, l.state IN ('absent', 'faulty')
+          SELECT l.*, m.is_of_document, l.state IN ('absent', 'faulty')
               AND coalesce(julianday(l.checked_at) + 1 > julianday('now'), 0) AS is_asked_last
           FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
           WHERE l.shard_id = ? ORDER BY m.priority

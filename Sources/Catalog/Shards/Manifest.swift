@@ -29,24 +29,56 @@ package enum Manifest {
     return String(decoding: start.reversed().drop(while: isBlank).reversed(), as: UTF8.self)
   }
 
-  /// Sizes from lines `NAME, BYTES` or `NAME BYTES`.
+  /// What a line of a list of sizes says.
+  package struct Size: Sendable, Equatable {
+    package let byteCount: Int
+    package let rowCount: Int?
+
+    package init(byteCount: Int, rowCount: Int? = nil) {
+      self.byteCount = byteCount
+      self.rowCount = rowCount
+    }
+  }
+
+  /// The name of a line and the one or two numbers behind it; the name may have
+  /// spaces, commas and numbers, and ends where that makes it a shard's.
+  ///
+  /// - Returns: Nil for a line of another form.
+  private static func numbersAtTheEnd(of line: String, _ shards: ShardPlaces) -> (name: String, numbers: [Int])? {
+    var rest = Substring(line).utf8
+    var numbers: [Int] = []
+    while numbers.count < 2, numbers.isEmpty || !shards.has(String(decoding: rest, as: UTF8.self)) {
+      let last = rest.reversed().prefix { !isBlank($0) && $0 != UInt8(ascii: ",") }.reversed()
+      let before = rest.dropLast(last.count).reversed().drop { isBlank($0) || $0 == UInt8(ascii: ",") }.reversed()
+      guard let number = Int(String(decoding: last, as: UTF8.self)), !before.isEmpty,
+        before.count + last.count < rest.count
+      else { break }
+      numbers.insert(number, at: 0)
+      rest = rest.prefix(before.count)
+    }
+    return numbers.isEmpty ? nil : (String(decoding: rest, as: UTF8.self), numbers)
+  }
+
+  /// Sizes from lines `NAME, BYTES` or `NAME, BYTES, ROWS`; blanks do for commas.
   ///
   /// - Parameters:
   ///   - path: The file.
   ///   - shards: The shards; lines of others are ignored.
   /// - Returns: The size of each shard that has a line.
   /// - Throws: ``TarnError`` `.usage` naming the line.
-  package static func sizes(path: String, of shards: ShardPlaces) throws -> [String: Int] {
-    let comma = UInt8(ascii: ",")
-    var facts = ShardFacts<Int>(of: shards, from: path)
+  package static func sizes(path: String, of shards: ShardPlaces) throws -> [String: Size] {
+    var facts = ShardFacts<Size>(of: shards, from: path)
     for (index, line) in try lines(path: path).enumerated() {
-      // The number is the last field: a name may have spaces and commas.
-      let last = line.utf8.reversed().prefix { !isBlank($0) && $0 != comma }.reversed()
-      let name = line.utf8.dropLast(last.count).reversed().drop { isBlank($0) || $0 == comma }.reversed()
-      guard !name.isEmpty, name.count + last.count < line.utf8.count,
-        let size = Int(String(decoding: last, as: UTF8.self)), size > 0
-      else { throw TarnError(.usage, "\(path), entry \(index + 1): '\(line.printable)' is not 'NAME, BYTES'") }
-      try facts.take(size, for: String(decoding: name, as: UTF8.self))
+      let place = "\(path), entry \(index + 1)"
+      guard let (name, numbers) = numbersAtTheEnd(of: line, shards) else {
+        throw TarnError(.usage, "\(place): '\(line.printable)' is not 'NAME, BYTES' or 'NAME, BYTES, ROWS'")
+      }
+      let size = Size(
+        byteCount: try ForeignNumber.byteCount.check(numbers[0], "a number of bytes", in: place),
+        rowCount: try numbers.dropFirst().first.map {
+          try ForeignNumber.rowCount.check($0, "a number of rows", in: place)
+        })
+      try facts.take(size, for: name)
     }
     return try facts.all()
   }
@@ -83,6 +115,9 @@ package struct ShardPlaces: Sendable {
     paths = Dictionary(
       zip(names, urls).map { name, urls in (name, urls.map(Self.parts)) }, uniquingKeysWith: { first, _ in first })
   }
+
+  /// Whether a path ends in the name of a shard.
+  fileprivate func has(_ path: String) -> Bool { paths[path.lastPathPart] != nil }
 
   private static func parts(of url: String) -> [String] {
     let path = url.prefix { $0 != "?" && $0 != "#" }

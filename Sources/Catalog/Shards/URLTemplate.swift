@@ -20,10 +20,10 @@ package struct URLTemplate: Sendable, Equatable {
   ///
   /// - Parameters:
   ///   - text: The template as the user wrote it.
-  ///   - allowsSecretItems: Whether query items may sign or authorise.
+  ///   - kept: Names of query items that the user knows to be harmless, lower case.
   /// - Throws: ``TarnError`` `.usage` for an unknown placeholder, a scheme
-  ///   that tarn does not fetch, or credentials in the URL.
-  package init(parsing text: String, allowsSecretItems: Bool = false) throws {
+  ///   that tarn does not fetch, or what may be a secret in the URL.
+  package init(parsing text: String, keeping kept: Set<String> = []) throws {
     self.text = text
     guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
       throw TarnError(
@@ -36,22 +36,26 @@ package struct URLTemplate: Sendable, Equatable {
       if open > rest.startIndex { pieces.append(.literal(String(rest[..<open]))) }
       guard let close = rest[open...].firstIndex(of: "}") else {
         throw TarnError(
-          .usage, "the URL template '\(text)' has an open '{'", hint: "write {ordinal} or {ordinal:04}")
+          .usage, "the URL template '\(text.withoutSecrets.printable)' has an open '{'",
+          hint: "write {ordinal} or {ordinal:04}")
       }
       let inside = rest[rest.index(after: open)..<close]
       if inside == "ordinal" {
         pieces.append(.ordinal(width: 0))
       } else if inside.hasPrefix("ordinal:0"), let width = Int(inside.dropFirst(8)), (1...18).contains(width) {
         pieces.append(.ordinal(width: width))
+      } else if EnvironmentPlace.isOne("{\(inside)}") {
+        pieces.append(.literal("{\(inside)}"))
       } else {
         throw TarnError(
-          .usage, "'{\(inside)}' in the URL template is not known", hint: "write {ordinal} or {ordinal:04}")
+          .usage, "'{\(inside)}' in the URL template is not known",
+          hint: "write {ordinal} or {ordinal:04}, or {env:NAME} for a variable of the environment")
       }
       rest = rest[rest.index(after: close)...]
     }
     if !rest.isEmpty { pieces.append(.literal(String(rest))) }
     self.pieces = pieces
-    try URLTemplate.validate(url(ordinal: 0), allowsSecretItems: allowsSecretItems)
+    try URLTemplate.validate(url(ordinal: 0), keeping: kept)
   }
 
   /// Whether the template names more than one shard.
@@ -71,36 +75,50 @@ package struct URLTemplate: Sendable, Equatable {
     }.joined()
   }
 
-  /// Checks that a URL can be fetched and says nothing secret.
+  /// Checks that a URL can be fetched and says nothing that may be a secret.
   ///
   /// - Parameters:
   ///   - url: An absolute URL.
-  ///   - allowsSecretItems: Whether query items may sign or authorise.
+  ///   - kept: Names of query items that the user knows to be harmless, lower case.
   /// - Throws: ``TarnError`` `.usage`.
-  package static func validate(_ url: String, allowsSecretItems: Bool = false) throws {
-    guard let separator = url.range(of: "://") else {
-      throw TarnError(
-        .usage, "'\(url.printable)' is not a URL",
-        hint: "write https://host/path, or file:///path for a local directory")
+  package static func validate(_ url: String, keeping kept: Set<String> = []) throws {
+    let address = AddressText(url)
+    let shown = address.redacted(keeping: kept).printable
+    guard url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+      throw TarnError(.usage, "the URL '\(shown)' has spaces or control characters", hint: "percent-encode them")
     }
-    let scheme = url[..<separator.lowerBound].lowercased()
-    guard ["http", "https", "s3", "file"].contains(scheme) else {
-      throw TarnError(.usage, "'\(scheme.printable)' URLs are not supported", hint: "use https, http, s3 or file")
-    }
-    let authority = url[separator.upperBound...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
-    guard !authority.contains("@") else {
-      let host = String(authority.split(separator: "@").last ?? "?")
+    guard !address.scheme.isEmpty else {
       throw TarnError(
-        .usage, "the URL of host \(host.printable) holds a user name or password",
+        .usage, "'\(shown)' is not a URL", hint: "write https://host/path, or file:///path for a local directory")
+    }
+    guard ["http", "https", "s3", "file"].contains(address.scheme) else {
+      throw TarnError(
+        .usage, "'\(address.scheme.printable)' URLs are not supported", hint: "use https, http, s3 or file")
+    }
+    guard !address.hasUserInfo else {
+      throw TarnError(
+        .usage, "the URL of host \(address.host.printable) holds a user name or password",
         hint: "the catalog keeps no credentials; put them in the environment")
     }
-    if !allowsSecretItems, let item = SecretQuery.firstSecret(in: url) {
+    guard address.authority.utf8.allSatisfy({ $0 < 0x7F && $0 != 0x7B }) else {
       throw TarnError(
-        .usage, "the URL '\(url.withoutSecrets.printable)' holds a secret, its query item '\(item.printable)'",
-        hint: "the catalog keeps addresses as they are; leave it out, or accept that with --allow-secrets")
+        .usage, "the URL '\(shown)' has a host of other than ASCII characters, or one left open",
+        hint: "write its name as the DNS does")
     }
-    guard scheme == "file" ? authority.isEmpty : !authority.isEmpty else {
-      throw TarnError(.usage, "the URL '\(url.printable)' has no host", hint: "write https://host/path")
+    guard !address.hasFragment else {
+      throw TarnError(
+        .usage, "the URL '\(shown)' has a '#', behind which no server sees anything", hint: "leave it out")
+    }
+    if let item = address.doubtful(keeping: kept).first {
+      throw TarnError(
+        .usage, "the URL '\(shown)' may hold a secret, its query item '\(item.name.printable)'",
+        hint: "write \(item.name.printable)={env:NAME} to have it from the environment; --keep-query "
+          + "\(item.name.printable) if it is none")
+    }
+    let isOfHost =
+      !address.authority.isEmpty && !url.utf8.dropFirst(address.scheme.utf8.count).starts(with: ":///".utf8)
+    guard address.scheme == "file" ? address.authority.isEmpty : isOfHost else {
+      throw TarnError(.usage, "the URL '\(shown)' has no host", hint: "write https://host/path")
     }
   }
 
@@ -116,7 +134,7 @@ package struct URLTemplate: Sendable, Equatable {
     let name = encoded.removingPercentEncoding ?? encoded
     if let fault = LakeName.fault(ofShard: name) {
       throw TarnError(
-        .usage, "the URL '\(url.printable)' does not end in a usable file name: \(fault)",
+        .usage, "the URL '\(url.withoutSecrets.printable)' does not end in a usable file name: \(fault)",
         hint: "a shard is called after the last part of its first URL")
     }
     return name

@@ -100,7 +100,7 @@ extension VersionEvidence {
     let rows = rowCounts
     for source in document.sources {
       do {
-        try source.check()
+        try source.check(keeping: nil)
       } catch let error as TarnError {
         throw fault("its document: \(error.message)")
       }

@@ -133,7 +133,8 @@ struct RebuildWriter {
       name: source.name, modality: modality, dimension: source.dimension, elementType: type, at: time, database)
     let mirrors = try source.mirrors.enumerated().map { priority, template in
       try MirrorRow.insert(
-        of: added.id, priority: priority, template: template, isReconstructed: true, at: time, database)
+        of: added.id, priority: priority, template: template, isReconstructed: true, isOfDocument: true, at: time,
+        database)
     }
     var ids: [String: Int64] = [:]
     for (ordinal, shard) in source.shards.enumerated() {

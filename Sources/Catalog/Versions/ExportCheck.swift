@@ -8,8 +8,10 @@ extension VersionExport.Source {
   /// Checks that the source can be registered: its kind, its numbers, and that no
   /// name leads out of the lake and no address to what tarn does not fetch.
   ///
+  /// - Parameter kept: Names of query items that may stand in an address, besides
+  ///   those known to be harmless; nil for any, in a lake's own document.
   /// - Throws: ``TarnError`` naming the first thing that cannot be.
-  func check() throws {
+  func check(keeping kept: Set<String>?) throws {
     try LakeCatalog.validate(name: name, of: "source")
     guard Modality(rawValue: modality) != nil, ElementType(rawValue: dtype) != nil else {
       throw TarnError(
@@ -32,7 +34,10 @@ extension VersionExport.Source {
       guard shard.urls.count <= mirrors.count, (1...(1 << 50)).contains(shard.bytes ?? 1) else {
         throw TarnError(.usage, "source \(name) has numbers of \(shard.name) that no shard has")
       }
-      for url in shard.urls { try URLTemplate.validate(url, allowsSecretItems: true) }
+      for url in shard.urls {
+        let allowed = kept ?? Set(AddressText(url).doubtful(keeping: []).map { $0.name.lowercased() })
+        try URLTemplate.validate(url, keeping: allowed)
+      }
     }
   }
 }

@@ -18,6 +18,8 @@ package struct VersionExport: Codable, Sendable, Equatable {
       /// of a shard that the version does not hold.
       package let bytes: Int?
       package let sha256: ContentDigest?
+      /// Rows of a shard that the version does not hold, when they are known.
+      package let rows: Int?
     }
 
     package let name: String
@@ -108,6 +110,7 @@ package struct VersionExport: Codable, Sendable, Equatable {
     guard format == VersionExport.format else {
       throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
     }
+    try checkNumbers(in: path)
   }
 
   fileprivate init(
@@ -194,12 +197,12 @@ extension LakeCatalog {
     }
     return VersionExport.Source(
       name: source.name, modality: source.modality.rawValue, dimension: source.dimension,
-      dtype: source.elementType.rawValue, mirrors: mirrors,
+      dtype: source.elementType.rawValue, mirrors: mirrors.map { AddressText($0).redacted(keeping: source.keptQuery) },
       shards: try shards(of: source).map { shard in
         VersionExport.Source.Shard(
-          name: shard.name, urls: urls[shard.id] ?? [],
+          name: shard.name, urls: (urls[shard.id] ?? []).map { AddressText($0).redacted(keeping: source.keptQuery) },
           bytes: pinned[shard.id]?.byteCount ?? shard.revision?.byteCount ?? shard.expectedByteCount,
-          sha256: pinned[shard.id]?.digest)
+          sha256: pinned[shard.id]?.digest, rows: pinned[shard.id] == nil ? shard.knownRowCount : nil)
       })
   }
 
@@ -217,10 +220,18 @@ extension LakeCatalog {
 
   /// Registers a source of a document, or finds that it was registered before.
   ///
-  /// - Parameter exported: The source.
+  /// - Parameters:
+  ///   - exported: The source.
+  ///   - rowCounts: Rows of its shards that are stated, by their place.
+  ///   - kept: Names of query items that the user knows to be harmless.
+  ///   - allowsInside: Whether its addresses may lead to this machine, its files and
+  ///     its network.
   /// - Returns: The source in this lake.
   /// - Throws: ``TarnError`` `.conflict` when another one has its name.
-  package func adopt(_ exported: VersionExport.Source) throws -> Source {
+  package func adopt(
+    _ exported: VersionExport.Source, rowCounts: [Int: Int] = [:], keeping kept: Set<String> = [],
+    allowsInside: Bool = false
+  ) throws -> Source {
     if let known = try sources().first(where: { $0.name == exported.name }) {
       let shards = try shards(of: known)
       let isSame =
@@ -232,20 +243,31 @@ extension LakeCatalog {
           .conflict, "this lake has another source named \(known.name)",
           hint: "reproduce in a new lake: `tarn init DIR`")
       }
+      if allowsInside { try trustAddresses(of: known) }
       return known
     }
     // The document is somebody else's: nothing in it names a path outside the lake.
-    try exported.check()
+    try exported.check(keeping: kept)
+    for url in exported.shards.flatMap(\.urls) where EnvironmentPlace.isIn(url) {
+      // Whoever wrote it would choose which secret goes where.
+      throw TarnError(
+        .usage, "an address of source \(exported.name.printable) wants a variable of the environment: \(url.printable)",
+        hint: "register that source with `tarn source add` first, with its --sha256, if its host may have the value")
+    }
     guard let modality = Modality(rawValue: exported.modality), let type = ElementType(rawValue: exported.dtype) else {
       preconditionFailure("a source of no kind was checked")
     }
-    return try addSource(
-      SourceDefinition(
-        name: exported.name, modality: modality, dimension: exported.dimension, elementType: type,
-        mirrors: exported.mirrors,
-        shards: exported.shards.map {
-          .init(name: $0.name, urls: $0.urls, expectedByteCount: $0.bytes, expectedDigest: $0.sha256)
-        }))
+    var definition = SourceDefinition(
+      name: exported.name, modality: modality, dimension: exported.dimension, elementType: type,
+      mirrors: exported.mirrors,
+      shards: exported.shards.enumerated().map { ordinal, shard in
+        .init(
+          name: shard.name, urls: shard.urls, expectedByteCount: shard.bytes, expectedDigest: shard.sha256,
+          expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] : nil)
+      })
+    definition.keptQuery = kept
+    if !allowsInside { definition.ofDocuments = Set(exported.mirrors.indices) }
+    return try addSource(definition)
   }
 
   // MARK: Differences

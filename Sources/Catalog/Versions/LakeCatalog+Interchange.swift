@@ -30,7 +30,7 @@ extension LakeCatalog {
       source.shards.compactMap { shard in
         shard.sha256.map { digest in
           JSONValue.object([
-            "name": .string("\(source.name)/\(shard.name)"), "uri": .optional(shard.urls.first?.withoutSecrets),
+            "name": .string("\(source.name)/\(shard.name)"), "uri": .optional(shard.urls.first),
             "digest": .sha256(digest), "mediaType": .string("application/octet-stream"),
           ]).withoutNulls
         }
@@ -150,7 +150,9 @@ extension LakeCatalog {
     }
     let files = try shards.map { shard in
       Croissant.file(
-        id: shard.name, url: try locations(of: shard.id).first?.url ?? shard.name,
+        id: shard.name,
+        url: try locations(of: shard.id).first.map { AddressText($0.url).redacted(keeping: source.keptQuery) }
+          ?? shard.name,
         byteCount: shard.revision?.byteCount ?? shard.expectedByteCount ?? shard.probedByteCount,
         digest: shard.revision?.digest ?? shard.expectedDigest)
     }
@@ -168,7 +170,7 @@ private enum Croissant {
   static func file(id: String, url: String, byteCount: Int?, digest: ContentDigest?) -> JSONValue {
     JSONValue.object([
       "@type": .string("cr:FileObject"), "@id": .string(id), "name": .string(id),
-      "contentUrl": .string(url.withoutSecrets), "contentSize": .optional(byteCount.map { "\($0) B" }),
+      "contentUrl": .string(url), "contentSize": .optional(byteCount.map { "\($0) B" }),
       "encodingFormat": .string("application/octet-stream"), "sha256": .optional(digest?.hex),
     ]).withoutNulls
   }

@@ -1,12 +1,13 @@
-// S6: where on the network an address lies, and how far inside a redirect may
-// lead. Pure, but for the connection that `WebRequest` asks about.
+// S6, S7: where on the network an address lies, and how far inside a redirect or
+// the address of a document may lead. Pure, but for the connection that
+// `WebRequest` asks about.
 //
 // A mirror's own address may be anywhere: its user chose it. A redirect is the
-// server's choice, and a server out on the Internet has no business with what
-// only this machine reaches. Names are judged by what they resolved to, when the
+// server's choice, and a document's address its author's: neither has business
+// with what only this machine reaches. Names are judged by what they resolved to, when the
 // connection is made, so that one that resolves differently twice escapes nothing.
 
-internal import Base
+package import Base
 internal import Foundation
 internal import Glibc
 
@@ -50,13 +51,33 @@ package enum AddressScope: Sendable, Equatable, CaseIterable {
     let address = bare.split(separator: "%", maxSplits: 1).first.map(String.init) ?? bare
     var four = [UInt8](repeating: 0, count: 4)
     var six = [UInt8](repeating: 0, count: 16)
-    if unsafe inet_pton(AF_INET, address, &four) == 1 {
+    // A name with a dot at its end is the same name.
+    let name = (address.hasSuffix(".") ? String(address.dropLast()) : address).lowercased()
+    if Self.namesOfThisMachine.contains(name) || name.hasSuffix(".localhost") {
+      self = .machine
+    } else if Self.namesOfConfidants.contains(name) {
+      self = .link
+    } else if unsafe inet_pton(AF_INET, address, &four) == 1 {
       self = Self.scope(ofIPv4: four[...])
     } else if unsafe inet_pton(AF_INET6, address, &six) == 1 {
       self = Self.scope(ofIPv6: six)
     } else {
-      return nil
+      // `127.1`, `0x7f000001`, `017700000001`: what resolvers take for numbers.
+      var number = in_addr()
+      guard name.utf8.first.map({ (0x30...0x39).contains($0) }) ?? false, unsafe inet_aton(name, &number) != 0 else {
+        return nil
+      }
+      let bytes = unsafe withUnsafeBytes(of: number.s_addr) { unsafe Array($0) }
+      self = Self.scope(ofIPv4: bytes[...])
     }
+  }
+
+  private static let namesOfThisMachine: Set<String> = ["localhost", "ip6-localhost", "ip6-loopback"]
+  private static let namesOfConfidants: Set<String> = ["metadata", "metadata.google.internal", "instance-data"]
+
+  /// The one that lies further inside.
+  private func further(_ other: AddressScope) -> AddressScope {
+    [.link, .machine, .site].first { $0 == self || $0 == other } ?? .world
   }
 
   /// Where clouds serve credentials on addresses that look like others.
@@ -70,6 +91,10 @@ package enum AddressScope: Sendable, Equatable, CaseIterable {
     case (0, _), (127, _): return .machine
     case (10, _), (172, 16...31), (192, 168), (100, 64...127), (198, 18...19): return .site
     case (169, 254), (224..., _): return .link
+    // Examples of documentation, protocols of the IETF, a relay that is no more.
+    case (192, 0) where [0, 2].contains(bytes[2]), (198, 51) where bytes[2] == 100, (203, 0) where bytes[2] == 113,
+      (192, 88) where bytes[2] == 99:
+      return .link
     default: return .world
     }
   }
@@ -78,11 +103,29 @@ package enum AddressScope: Sendable, Equatable, CaseIterable {
   private static func scope(ofIPv6 bytes: [UInt8]) -> AddressScope {
     let isMapped = bytes[..<10].allSatisfy { $0 == 0 } && (bytes[10], bytes[11]) == (0xFF, 0xFF)
     let isTranslated = bytes[..<12].elementsEqual([0, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0])
+    let isStateless = bytes[..<8].allSatisfy { $0 == 0 } && bytes[8..<12].elementsEqual([0xFF, 0xFF, 0, 0])
     // An IPv4 address in another dress.
-    if isMapped || isTranslated { return scope(ofIPv4: bytes[12...]) }
+    if isMapped || isTranslated || isStateless { return scope(ofIPv4: bytes[12...]) }
+    // RFC 8215: translation within a network, which may also lead further inside.
+    if bytes.starts(with: [0, 0x64, 0xFF, 0x9B, 0, 1]) {
+      return AddressScope.site.further(scope(ofIPv4: bytes[12...]))
+    }
+    // ISATAP (RFC 5214): an IPv4 address behind a prefix of any kind.
+    if [0, 2].contains(bytes[8]), bytes[9...].starts(with: [0, 0x5E, 0xFE]) {
+      return scope(ofPrefix: bytes).further(scope(ofIPv4: bytes[12...]))
+    }
+    return scope(ofPrefix: bytes)
+  }
+
+  private static func scope(ofPrefix bytes: [UInt8]) -> AddressScope {
     switch (bytes[0], bytes[1]) {
     case (0, 0) where bytes[2..<12].allSatisfy { $0 == 0 }: return .machine
     case (0x20, 0x02): return scope(ofIPv4: bytes[2..<6])
+    // Teredo and the other special blocks of 2001::/23; documentation, segment
+    // routing, discard.
+    case (0x20, 0x01) where bytes[2] < 2 || bytes[2...].starts(with: [0x0D, 0xB8]): return .link
+    case (0x3F, 0xFF) where bytes[2] < 0x10, (0x5F, 0): return .link
+    case (1, 0) where bytes[2..<8].allSatisfy { $0 == 0 }: return .link
     case (0xFD, 0) where bytes[2...].starts(with: [0x0E, 0xC2]): return .link
     case (0xFC...0xFD, _), (0xFE, 0xC0...): return .site
     case (0xFE, 0x80..<0xC0), (0xFF, _): return .link
@@ -123,7 +166,50 @@ extension FetchConfiguration {
   func refusal(of peer: Peer, for address: WebAddress) -> TarnError? {
     guard let reach = address.reach, !isProxy(peer, for: address) else { return nil }
     let scope = addressScope(peer.address) ?? .link
-    return reach.reaches(scope) ? nil : Self.refusal(of: peer.address, scope)
+    guard !reach.reaches(scope) else { return nil }
+    return address.isOfDocument
+      ? Self.refusalOfDocument(peer.address, scope.text) : Self.refusal(of: peer.address, scope)
+  }
+
+  /// S7: an address that a document brought, which may lead out into the world
+  /// alone.
+  ///
+  /// - Throws: ``TarnError`` `.refused` for a local file, and for what lies inside
+  ///   by its very text; names are judged by what they resolve to.
+  func confined(_ address: WebAddress) throws(TarnError) -> WebAddress {
+    guard address.scheme != .file else { throw Self.refusalOfDocument("a local file", "") }
+    if let literal = addressScope(address.host), literal != .world {
+      throw Self.refusalOfDocument(address.host, literal.text)
+    }
+    var address = address
+    address.reach = .world
+    address.isOfDocument = true
+    return address
+  }
+
+  /// Checks an address of a list before anything is asked.
+  ///
+  /// - Parameters:
+  ///   - url: The address; its places need not be filled in yet.
+  ///   - place: The list.
+  /// - Throws: ``TarnError`` `.usage`.
+  package static func checkOfDocument(_ url: String, in place: String) throws(TarnError) {
+    var configuration = FetchConfiguration()
+    configuration.variable = { _ in "x" }
+    do {
+      _ = try configuration.address(FetchMirror(id: 0, url: url, isOfDocument: true))
+    } catch {
+      throw TarnError(
+        .usage, "\(place): \(WebAddress.redacted(url)): \(error.message)",
+        hint: error.code == .refused ? "if it is meant, say --allow-inside" : error.hint)
+    }
+  }
+
+  private static func refusalOfDocument(_ address: String, _ text: String) -> TarnError {
+    TarnError(
+      .refused,
+      "a document or list leads to \(printable(address, limit: 60))\(text.isEmpty ? "" : ", \(text)")",
+      hint: "if it is meant, `tarn sync SOURCE --allow-inside` takes your word for it")
   }
 
   private static func refusal(of address: String, _ scope: AddressScope) -> TarnError {

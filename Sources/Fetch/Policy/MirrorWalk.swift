@@ -12,6 +12,9 @@ package enum AttemptFailure: Sendable, Equatable {
   case restart(TarnError)
   /// Ask the same mirror again, now, with a bare range.
   case bareRange
+  /// Ask the same mirror again, now, for the whole; what is held stays until it
+  /// comes.
+  case whole(TarnError)
   /// Ask the same mirror again, now, for what is left.
   case reroll(TarnError)
   /// Ask the same mirror again after a wait.
@@ -73,7 +76,7 @@ package struct MirrorWalk: Sendable {
     case .bareRange:
       error = TarnError(.integrity, "ranges are ignored")
       if isWithinLimits { return .again(after: .zero) }
-    case .reroll(let cause):
+    case .reroll(let cause), .whole(let cause):
       error = cause
       if isWithinLimits { return .again(after: .zero) }
     case .restart(let cause):

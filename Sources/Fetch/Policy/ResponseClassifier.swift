@@ -5,7 +5,7 @@
 // R1 no encoded bodies · R3 a 200 with the ETag we hold is asked again bare ·
 // R4 a 206 counts only with the exact Content-Range · R5 a 200 starts over ·
 // R6 416 · R7 a wrong size is refused before the body · R12 who is to blame ·
-// R13 Retry-After is clamped.
+// R13 Retry-After is clamped · R20 a refused range is not a refused file.
 
 package import Base
 package import Foundation
@@ -65,6 +65,8 @@ package enum Verdict: Sendable, Equatable {
   case restart(String)
   /// Ask again with a range and without `If-Range` (R3).
   case retryBareRange
+  /// Ask once for the whole: it may be the range that is refused (R20).
+  case retryWhole(String)
   case redirect(to: String)
   /// This mirror will not do; the code says why.
   case nextMirror(TarnError.Code, String)
@@ -84,6 +86,11 @@ package enum ResponseClassifier {
   ///   was asked for, so that neither can repeat for ever.
   package static func classify(_ head: ResponseHead, to question: RangeQuestion, at now: Date) -> Verdict {
     switch head.statusCode {
+    case 400, 403, 404, 405, 406, 412, 500, 501:
+      if question.offset > 0, question.byteCount == nil {
+        return .retryWhole("the server answered \(head.statusCode) to a range")
+      }
+      return refusal(head, question, now)
     case 200: return whole(head, question)
     case 206: return partial(head, question)
     case 304:
@@ -94,8 +101,15 @@ package enum ResponseClassifier {
         return .nextMirror(.integrity, "a redirect (\(head.statusCode)) without one Location")
       }
       return .redirect(to: location)
-    case 404, 410: return .nextMirror(.absent, "the mirror does not have it (\(head.statusCode))")
     case 416: return unsatisfiable(head, question)
+    default: return refusal(head, question, now)
+    }
+  }
+
+  /// What an answer is worth that holds nothing.
+  private static func refusal(_ head: ResponseHead, _ question: RangeQuestion, _ now: Date) -> Verdict {
+    switch head.statusCode {
+    case 404, 410: return .nextMirror(.absent, "the mirror does not have it (\(head.statusCode))")
     case 408, 425, 429, 500...599:
       let wait = retryAfter(head, at: now, cap: question.retryAfterCap)
       return .retryLater(after: wait, "the server answered \(head.statusCode)")
@@ -120,7 +134,8 @@ package enum ResponseClassifier {
     }
     let length: Int?
     switch head.bodyLength {
-    case .contradictory: return .nextMirror(.integrity, "a Content-Length that is no single number")
+    case .contradictory:
+      return .nextMirror(.integrity, "a Content-Length that is no single number, or none that a file has")
     case .unknown: length = nil
     case .exactly(let bytes): length = bytes
     }
@@ -163,11 +178,15 @@ package enum ResponseClassifier {
     switch head.bodyLength {
     case .exactly(let length) where length != span.count:
       return restartOrFault(question, "a range of \(span.count) bytes in a body of \(length)")
-    case .contradictory: return restartOrFault(question, "a Content-Length that is no single number")
+    case .contradictory:
+      return restartOrFault(question, "a Content-Length that is no single number, or none that a file has")
     default: break
     }
     let validator = head.validator
     switch question.partialValidator.agrees(with: validator) {
+    // Servers behind one address may have tags of their own; where the digest of
+    // the whole is known, it decides.
+    case false? where question.rangeGuard == .digest: break
     case false?: return restartOrFault(question, "the file changed since its first bytes came")
     case nil where question.rangeGuard == .validatorInAnswer:
       return restartOrFault(question, "a range that does not say which revision it is of")

@@ -1,6 +1,7 @@
 // The head of an HTTP answer: status line and fields, read line by line, and
 // the few field values that decide what a body is worth. No I/O.
 
+internal import Base
 package import Foundation
 
 /// A status line and its header fields, names in lower case.
@@ -36,7 +37,7 @@ package struct ResponseHead: Sendable, Equatable {
     case exactly(Int)
     /// Chunked, or up to the end of the connection.
     case unknown
-    /// Several lengths, or none that is a number.
+    /// Several lengths, or none that is a number or that a file can have.
     case contradictory
   }
 
@@ -48,7 +49,7 @@ package struct ResponseHead: Sendable, Equatable {
     let lengths = Set(values("content-length"))
     guard let text = lengths.first else { return .unknown }
     guard lengths.count == 1, let length = decimal(text[...]) else { return .contradictory }
-    return .exactly(length)
+    return length == 0 || ForeignNumber.byteCount.holds(length) ? .exactly(length) : .contradictory
   }
 
   /// What the answer says to tell this revision of its bytes from others.
@@ -104,9 +105,6 @@ package struct ResponseHeadReader: Sendable {
   }
 
   private var head: ResponseHead?
-  private var byteCount = 0
-  /// The most bytes of header that are read for one answer.
-  package static let maximumByteCount = 256 << 10
 
   package init() {}
 
@@ -115,10 +113,6 @@ package struct ResponseHeadReader: Sendable {
   /// R9: every status line forgets what came before it. A head with a 1xx
   /// status is not the answer.
   package mutating func read(_ bytes: [UInt8]) -> Step {
-    byteCount += bytes.count
-    guard byteCount <= Self.maximumByteCount else {
-      return .malformed("more than \(Self.maximumByteCount >> 10) KiB of headers")
-    }
     let line = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     if line.hasPrefix("HTTP/") {
       let words = line.split(separator: " ", maxSplits: 2)
@@ -160,7 +154,7 @@ package struct ContentRange: Sendable, Equatable {
     if halves[1] == "*" {
       total = nil
     } else {
-      guard let number = decimal(halves[1]) else { return nil }
+      guard let number = decimal(halves[1]), number == 0 || ForeignNumber.byteCount.holds(number) else { return nil }
       total = number
     }
     if halves[0] == "*" {
@@ -169,7 +163,9 @@ package struct ContentRange: Sendable, Equatable {
       return
     }
     let ends = halves[0].split(separator: "-", omittingEmptySubsequences: false)
-    guard ends.count == 2, let first = decimal(ends[0]), let last = decimal(ends[1]), first <= last else { return nil }
+    guard ends.count == 2, let first = decimal(ends[0]), let last = decimal(ends[1]), first <= last,
+      ForeignNumber.byteCount.holds(last + 1)
+    else { return nil }
     if let total, last >= total { return nil }
     span = first...last
   }

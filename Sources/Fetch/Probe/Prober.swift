@@ -1,22 +1,39 @@
-// What mirrors say of shards without sending them: HEAD requests, many at a
-// time, on one thread. Knows nothing of the catalog.
+// What mirrors say of shards without sending them: HEAD requests, and the first
+// bytes where rows are asked for, many at a time, on one thread. Knows nothing of the catalog.
 
-internal import Base
+package import Base
 internal import CCurl
+package import Features
 internal import Foundation
 internal import Glibc
 
 /// A place to ask about one shard.
 package struct ProbeTarget: Sendable {
+  /// What its file must be, to be asked for its beginning, too.
+  package struct Kind: Sendable {
+    let format: FeatureFormat
+    let dimension: Int
+    let elementType: ElementType
+
+    package init(format: FeatureFormat, dimension: Int, elementType: ElementType) {
+      self.format = format
+      self.dimension = dimension
+      self.elementType = elementType
+    }
+  }
+
   package let shardID: Int64
   package let mirror: FetchMirror
   /// The size it must have, if known.
   package let expectedByteCount: Int?
+  /// Nil to ask for no rows.
+  package let kind: Kind?
 
-  package init(shardID: Int64, mirror: FetchMirror, expectedByteCount: Int? = nil) {
+  package init(shardID: Int64, mirror: FetchMirror, expectedByteCount: Int? = nil, kind: Kind? = nil) {
     self.shardID = shardID
     self.mirror = mirror
     self.expectedByteCount = expectedByteCount
+    self.kind = kind
   }
 }
 
@@ -35,6 +52,9 @@ package struct ProbeFinding: Sendable, Equatable {
   package let shardID: Int64
   package let mirrorID: Int64
   package let answer: Answer
+  /// Rows, as the beginning of its file says; nil if it was not asked for or does
+  /// not tell.
+  package let rowCount: Int?
 }
 
 /// Asks about shards; one run a prober.
@@ -78,28 +98,54 @@ package final class Prober: Sendable {
   package func cancel() { control.cancel() }
 }
 
+/// How a shard is asked about: each way for servers that refuse the one before.
+private enum ProbeForm: Equatable {
+  /// `HEAD`.
+  case head
+  /// `GET` of the first byte: some refuse HEAD, or leave the length out.
+  case oneByte
+  /// `GET`, broken off behind the head: some refuse ranges.
+  case whole
+  /// `GET` of so many bytes from the start, for what they say.
+  case start(byteCount: Int)
+
+  var range: String? {
+    switch self {
+    case .head, .whole: nil
+    case .oneByte: "0-0"
+    case .start(let byteCount): "0-\(byteCount - 1)"
+    }
+  }
+
+  /// Bytes of the body that are read; whoever sends more is cut off.
+  var mostByteCount: Int { if case .start(let byteCount) = self { byteCount } else { 4_096 } }
+}
+
 /// One question and its answer's head.
 private final class ProbeExchange: WebRequestOwner {
   let address: WebAddress
-  let isHead: Bool
+  let form: ProbeForm
   private(set) var head: ResponseHead?
   private var reader = ResponseHeadReader()
   private(set) var fault: String?
   let request: WebRequest
   let startedAt = ContinuousClock.now
+  /// The body as far as it was wanted.
+  private(set) var body: [UInt8] = []
+  private var bodyByteCount = 0
   /// What an S3 store says is wrong; nil elsewhere.
   private var complaint: StoreComplaint?
 
   init(
-    to address: WebAddress, isHead: Bool, tag: UInt, timeout: Duration, configuration: FetchConfiguration
+    to address: WebAddress, _ form: ProbeForm, tag: UInt, timeout: Duration, configuration: FetchConfiguration
   ) throws(TarnError) {
     self.address = address
-    self.isHead = isHead
+    self.form = form
     complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
-    let form = WebRequest.Form(
-      address: address, tag: tag, isHead: isHead, range: isHead ? nil : "0-0",
-      lines: configuration.headers(address.origin), wholeTimeout: timeout)
-    request = try WebRequest(form, configuration: configuration)
+    request = try WebRequest(
+      WebRequest.Form(
+        address: address, tag: tag, isHead: form == .head, range: form.range,
+        lines: configuration.headers(address.origin), wholeTimeout: timeout), configuration: configuration)
     unsafe request.owner = self
   }
 
@@ -122,10 +168,13 @@ private final class ProbeExchange: WebRequestOwner {
     }
   }
 
-  /// One byte was asked for; whoever sends more is cut off.
   func takeBody(_ bytes: RawSpan) -> Bool {
     complaint?.take(bytes)
-    return bytes.byteCount <= 4_096
+    bodyByteCount += bytes.byteCount
+    if case .start(let wanted) = form, body.count < wanted {
+      unsafe bytes.withUnsafeBytes { unsafe body.append(contentsOf: $0.prefix(wanted - body.count)) }
+    }
+    return bodyByteCount <= form.mostByteCount
   }
 }
 
@@ -136,8 +185,9 @@ private final class ProbeLoop {
     var address: WebAddress
     var course: ProbeCourse
     var redirectCount = 0
-    /// Some servers and signed addresses refuse HEAD and serve GET.
-    var isHead = true
+    var form = ProbeForm.head
+    /// What is known already while the beginning is asked for.
+    var fact: ProbeFinding.Answer?
     var notBefore = ContinuousClock.now
   }
 
@@ -189,11 +239,11 @@ private final class ProbeLoop {
 
   private func begin(_ target: ProbeTarget) {
     do throws(TarnError) {
-      let address = try configuration.address(target.mirror.url)
-      if address.scheme == .file { return settle(target, examine(address.filePath, target)) }
+      let address = try configuration.address(target.mirror)
+      if address.scheme == .file { return examine(address.filePath, target) }
       ask(Task(target: target, address: address, course: ProbeCourse(configuration, at: .now)))
     } catch {
-      settle(target, .faulty(error.message))
+      settle(target, .faulty(error.description))
     }
   }
 
@@ -219,7 +269,7 @@ private final class ProbeLoop {
     nextTag += 1
     do throws(TarnError) {
       let exchange = try ProbeExchange(
-        to: task.address, isHead: task.isHead, tag: tag, timeout: task.course.timeLeft(at: now),
+        to: task.address, task.form, tag: tag, timeout: task.course.timeLeft(at: now),
         configuration: configuration)
       try multi.add(exchange.request)
       active[tag] = (task, exchange)
@@ -228,11 +278,25 @@ private final class ProbeLoop {
     }
   }
 
-  private func examine(_ path: String, _ target: ProbeTarget) -> ProbeFinding.Answer {
+  private func ask(_ task: Task, as form: ProbeForm) {
+    var task = task
+    task.form = form
+    ask(task)
+  }
+
+  private func examine(_ path: String, _ target: ProbeTarget) {
     guard let size = Disk.size(of: path) else {
-      return unsafe access(path, F_OK) == 0 ? .faulty("it is not a regular file") : .absent
+      return settle(target, unsafe access(path, F_OK) == 0 ? .faulty("it is not a regular file") : .absent)
     }
-    return judge(byteCount: size, EntityValidator(), target)
+    let answer = judge(byteCount: size, EntityValidator(), target)
+    guard case .present = answer, let kind = target.kind else { return settle(target, answer) }
+    do {
+      let rowCount = try FeatureFile.rowCount(
+        of: path, as: kind.format, dimension: kind.dimension, elementType: kind.elementType)
+      settle(target, answer, rowCount: rowCount)
+    } catch {
+      settle(target, .faulty("\(error)"))
+    }
   }
 
   // MARK: Answers
@@ -250,23 +314,75 @@ private final class ProbeLoop {
       return error.code == .temporary
         ? again(task, after: nil, error.message) : settle(task.target, .faulty(error.message))
     }
-    switch head.statusCode {
-    case 200: settle(task.target, judge(head, task.target))
-    case 206 where !exchange.isHead: settle(task.target, judge(head, task.target))
-    case 301, 302, 303, 307, 308: follow(task, head, exchange)
-    case 404, 410: settle(task.target, .absent)
-    case 408, 425, 429, 500, 502...599:
+    switch (head.statusCode, task.form) {
+    case (301, _), (302, _), (303, _), (307, _), (308, _): follow(task, head, exchange)
+    case (_, .start): takeStart(exchange, head, of: task)
+    case (200, .head) where !saysLength(head): ask(task, as: .oneByte)
+    case (200, _), (206, .oneByte), (206, .whole): conclude(task, judge(head, task.target))
+    case (416, .oneByte) where head.value("content-range").flatMap(ContentRange.init)?.total == 0:
+      settle(task.target, .faulty("an empty file"))
+    // R20: it may be the range that is refused.
+    case (400, .oneByte), (403, .oneByte), (404, .oneByte), (405, .oneByte), (406, .oneByte), (412, .oneByte),
+      (416, .oneByte), (500, .oneByte), (501, .oneByte):
+      ask(task, as: .whole)
+    case (404, _), (410, _): settle(task.target, .absent)
+    case (408, _), (425, _), (429, _), (500, _), (502...599, _):
       let wait = ResponseClassifier.retryAfter(head, at: Date(), cap: configuration.retryAfterCap)
       if let wait { hosts[origin]?.asked(toWait: wait, at: now) }
       again(task, after: wait, "the server answered \(head.statusCode)")
-    case 400, 401, 403, 405, 501:
-      guard exchange.isHead else {
-        return settle(task.target, exchange.fault("access refused (\(head.statusCode))"))
-      }
-      var task = task
-      task.isHead = false
-      ask(task)
+    // Some servers and signed addresses refuse HEAD and serve GET.
+    case (400, .head), (401, .head), (403, .head), (405, .head), (501, .head): ask(task, as: .oneByte)
+    case (400, _), (401, _), (403, _), (405, _), (501, _):
+      settle(task.target, exchange.fault("access refused (\(head.statusCode))"))
     default: settle(task.target, .faulty("an answer of status \(head.statusCode)"))
+    }
+  }
+
+  /// Whether an answer to HEAD says how long the file is: 0 and nothing are what
+  /// servers say that do not know.
+  private func saysLength(_ head: ResponseHead) -> Bool {
+    switch head.bodyLength {
+    case .unknown, .exactly(0): false
+    case .exactly, .contradictory: true
+    }
+  }
+
+  /// Ends a question, or asks for the beginning of what is there.
+  private func conclude(_ task: Task, _ answer: ProbeFinding.Answer) {
+    guard case .present = answer, task.target.kind != nil, let own = try? configuration.address(task.target.mirror)
+    else { return settle(task.target, answer) }
+    var task = task
+    (task.fact, task.address, task.redirectCount) = (answer, own, 0)
+    ask(task, as: .start(byteCount: 4_096))
+  }
+
+  /// Takes what the first bytes say: the rows, or that it is another file.
+  private func takeStart(_ exchange: ProbeExchange, _ head: ResponseHead, of task: Task) {
+    guard let fact = task.fact, let kind = task.target.kind else { return }
+    let size: Int? = if case .present(let byteCount, _) = fact { byteCount } else { nil }
+    let isStart =
+      head.statusCode == 200
+      || head.statusCode == 206
+        && head.value("content-range").flatMap(ContentRange.init)?.span?.lowerBound == 0
+    guard isStart, head.values("content-encoding").allSatisfy({ ["identity", ""].contains($0.lowercased()) }) else {
+      return settle(task.target, fact)
+    }
+    let bytes = exchange.body
+    switch FeatureHead.parse(bytes, of: kind.format, byteCount: task.target.expectedByteCount ?? size) {
+    case .malformed(let cause): settle(task.target, .faulty(cause))
+    case .needsMore:
+      let wanted = exchange.form.mostByteCount
+      guard bytes.count == wanted, wanted < FeatureHead.maximumByteCount else { return settle(task.target, fact) }
+      ask(task, as: .start(byteCount: min(16 * wanted, FeatureHead.maximumByteCount)))
+    case .head(let found):
+      if let fault = found.fault(dimension: kind.dimension, elementType: kind.elementType) {
+        return settle(task.target, .faulty(fault))
+      }
+      if let size, size != found.fileByteCount {
+        return settle(
+          task.target, .faulty("the server says \(size) bytes and its header declares \(found.fileByteCount)"))
+      }
+      settle(task.target, fact, rowCount: found.rowCount)
     }
   }
 
@@ -301,10 +417,7 @@ private final class ProbeLoop {
     var task = task
     task.redirectCount += 1
     // A store that has the bucket elsewhere says where in the body alone.
-    if head.value("location") == nil, task.address.isSigned, exchange.isHead {
-      task.isHead = false
-      return ask(task)
-    }
+    if head.value("location") == nil, task.address.isSigned, task.form == .head { return ask(task, as: .oneByte) }
     guard let location = head.value("location"), task.redirectCount <= 5 else {
       return settle(task.target, exchange.fault("a redirect that leads nowhere"))
     }
@@ -320,7 +433,7 @@ private final class ProbeLoop {
     var task = task
     let step = task.course.step(after: wait, TarnError(.temporary, cause), at: .now, using: &jitter)
     // From the mirror's own address: a redirect's may have expired (R18).
-    if task.redirectCount > 0, let own = try? configuration.address(task.target.mirror.url) {
+    if task.redirectCount > 0, let own = try? configuration.address(task.target.mirror) {
       task.address = own
       task.redirectCount = 0
     }
@@ -328,13 +441,14 @@ private final class ProbeLoop {
   }
 
   private func go(on task: Task, _ step: ProbeCourse.Step, _ cause: String) {
-    guard case .again(let time) = step else { return settle(task.target, .unreachable(cause)) }
+    guard case .again(let time) = step else { return settle(task.target, task.fact ?? .unreachable(cause)) }
     var task = task
     task.notBefore = time
     delayed.append(task)
   }
 
-  private func settle(_ target: ProbeTarget, _ answer: ProbeFinding.Answer) {
-    onFinding(ProbeFinding(shardID: target.shardID, mirrorID: target.mirror.id, answer: answer))
+  private func settle(_ target: ProbeTarget, _ answer: ProbeFinding.Answer, rowCount: Int? = nil) {
+    onFinding(
+      ProbeFinding(shardID: target.shardID, mirrorID: target.mirror.id, answer: answer, rowCount: rowCount))
   }
 }

@@ -10,10 +10,13 @@ package struct FetchMirror: Sendable, Equatable {
   package let id: Int64
   /// An `http`, `https`, `s3` or `file` address of the shard itself.
   package let url: String
+  /// Whether a document brought the address, and not the user (S7).
+  package let isOfDocument: Bool
 
-  package init(id: Int64, url: String) {
+  package init(id: Int64, url: String, isOfDocument: Bool = false) {
     self.id = id
     self.url = url
+    self.isOfDocument = isOfDocument
   }
 }
 

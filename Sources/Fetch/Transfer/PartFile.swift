@@ -231,13 +231,8 @@ final class PartFile: @unchecked Sendable {
   }
 
   private func check(_ head: FeatureHead) throws(TarnError) {
-    if let dimension = head.dimension, dimension != expectation.dimension {
-      throw TarnError(
-        .integrity, "its rows have \(dimension) elements where the source has \(expectation.dimension)")
-    }
-    if let elementType = head.elementType, elementType != expectation.elementType {
-      throw TarnError(
-        .integrity, "its elements are \(elementType.rawValue) where the source has \(expectation.elementType.rawValue)")
+    if let fault = head.fault(dimension: expectation.dimension, elementType: expectation.elementType) {
+      throw TarnError(.integrity, fault)
     }
     for (size, teller) in [(expectation.byteCount, "the catalog"), (totalByteCount, "the server")] {
       guard let size, size != head.fileByteCount else { continue }

@@ -38,7 +38,7 @@ internal import Glibc
   /// - Returns: Exactly those bytes, as the mirror has them.
   /// - Throws: ``TarnError`` of the last attempt.
   package func read(_ range: Range<Int>, of total: Int, from mirror: FetchMirror) throws(TarnError) -> [UInt8] {
-    let address = try configuration.address(mirror.url)
+    let address = try configuration.address(mirror)
     if address.scheme == .file { return try readFile(address.filePath, range, total) }
     var walk = MirrorWalk(mirrorCount: 1, configuration: configuration)
     while true {
@@ -122,7 +122,7 @@ internal import Glibc
         throw exchange.complaint?.explaining(error) ?? error
       case .retryLater(let wait, let cause):
         return .later(wait, TarnError(.temporary, cause))
-      case .acceptFromStart, .alreadyComplete, .unchanged, .restart, .retryBareRange:
+      case .acceptFromStart, .alreadyComplete, .unchanged, .restart, .retryBareRange, .retryWhole:
         throw TarnError(.integrity, "an answer that is no part of the shard")
       case nil: throw exchange.request.networkError(end)
       }

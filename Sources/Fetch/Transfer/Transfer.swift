@@ -44,14 +44,18 @@ final class Transfer {
 
   let tag: UInt
   let request: FetchRequest
-  /// In the order they are asked, with their parsed addresses.
+  /// In the order they are asked, with their parsed addresses: those that can be.
   var mirrors: [(mirror: FetchMirror, address: WebAddress, source: ContentDigest)]
+  /// Mirrors whose addresses cannot be asked, with the reason.
+  let unusable: [(mirror: FetchMirror, error: TarnError)]
   var walk: MirrorWalk
   var phase = Phase.opening
   var part: PartFile?
   var attempt: Attempt?
   /// Whether the next attempt sends a range without `If-Range` (R3).
   var wantsBareRange = false
+  /// Whether the mirror refused a range, so that it is asked for the whole (R20).
+  var wantsWhole = false
   var reportedByteCount = -1
   /// Its pace among the others from its host.
   var reroll: Reroll
@@ -66,15 +70,24 @@ final class Transfer {
     }
     self.tag = tag
     self.request = request
-    mirrors = []
-    walk = MirrorWalk(mirrorCount: request.mirrors.count, configuration: configuration)
+    var usable: [(mirror: FetchMirror, address: WebAddress, source: ContentDigest)] = []
+    var unusable: [(mirror: FetchMirror, error: TarnError)] = []
+    for mirror in request.mirrors {
+      do throws(TarnError) {
+        usable.append((mirror, try configuration.address(mirror), ContentDigest.of(mirror.url)))
+      } catch {
+        unusable.append((mirror, error))
+      }
+    }
+    (mirrors, self.unusable) = (usable, unusable)
+    if usable.isEmpty, let (mirror, error) = unusable.first {
+      throw TarnError(error.code, "\(WebAddress.redacted(mirror.url)): \(error.message)", hint: error.hint)
+    }
+    walk = MirrorWalk(mirrorCount: usable.count, configuration: configuration)
     reroll = Reroll(configuration.reroll, at: .now)
     // Without a target of its own a serial queue gets a thread when it needs
     // one: a sync that blocks holds up no other transfer.
     queue = DispatchQueue(label: "tarn-fetch-disk-\(tag)")
-    for mirror in request.mirrors {
-      mirrors.append((mirror, try configuration.address(mirror.url), ContentDigest.of(mirror.url)))
-    }
   }
 
   var mirror: FetchMirror { mirrors[walk.mirrorIndex].mirror }
@@ -92,16 +105,16 @@ final class Transfer {
     var question = RangeQuestion()
     question.expectedByteCount = request.expectation.byteCount
     question.retryAfterCap = configuration.retryAfterCap
-    if let part, part.source == source, let head = part.head {
-      let knowsDigest = request.expectation.digest != nil
+    if let part, part.source == source, let head = part.head, !wantsWhole {
       let rangeGuard: RangeQuestion.Guard? =
-        if wantsBareRange {
-          knowsDigest ? .digest : .validatorInAnswer
+        if request.expectation.digest != nil {
+          // Whatever the validators say: those of a network of servers differ, and
+          // the digest tells a mixed file.
+          .digest
         } else if part.validator.ifRange != nil {
-          .ifRange
+          wantsBareRange ? .validatorInAnswer : .ifRange
         } else {
-          // Without a strong validator only the digest can tell a mixed file.
-          knowsDigest ? .digest : nil
+          nil
         }
       if let rangeGuard {
         question.offset = part.byteCount
@@ -112,6 +125,12 @@ final class Transfer {
     }
     question.isConditional = question.offset == 0 && request.condition != nil
     return question
+  }
+
+  /// Whether a later attempt at the same mirror can go on from what is held.
+  var canContinue: Bool {
+    guard let part, part.head != nil, !wantsWhole else { return false }
+    return request.expectation.digest != nil || part.validator.ifRange != nil
   }
 
   /// Whether all bytes are held already, so that nobody need be asked.

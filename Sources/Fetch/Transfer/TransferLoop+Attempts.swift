@@ -176,6 +176,9 @@ extension TransferLoop {
     case .retryBareRange:
       transfer.wantsBareRange = true
       end(transfer, .bareRange)
+    case .retryWhole(let cause):
+      transfer.wantsWhole = true
+      end(transfer, .whole(TarnError(.refused, cause)))
     case .redirect(let location): follow(location, from: exchange, of: transfer)
     case .nextMirror(let code, let cause):
       if code == .refused { hosts[origin, default: Host()].standing.refused() }
@@ -190,7 +193,10 @@ extension TransferLoop {
   private func bodyEnded(_ exchange: HTTPExchange, of transfer: Transfer, _ ending: RequestEnd) {
     guard let part = transfer.part else { preconditionFailure("a body without a part file") }
     if ending.isOK, part.isWhole { return finish(transfer) }
-    guard ending.isOK else { return end(transfer, failure(for: exchange.request.networkError(ending))) }
+    let gaveWhole = transfer.wantsWhole
+    guard ending.isOK else {
+      return end(transfer, failure(for: exchange.request.networkError(ending)), gaveWhole: gaveWhole)
+    }
     if part.head == nil {
       let cause = "\(part.byteCount) bytes are too few for a feature file"
       return end(transfer, .mirrorFault(TarnError(.integrity, cause)))
@@ -207,7 +213,7 @@ extension TransferLoop {
             .integrity, "the file ends after \(part.byteCount) of \(part.wholeText) bytes")))
     }
     let cause = "the connection ended after \(part.byteCount) of \(part.wholeText) bytes"
-    end(transfer, .temporary(after: nil, TarnError(.temporary, cause)))
+    end(transfer, .temporary(after: nil, TarnError(.temporary, cause)), gaveWhole: gaveWhole)
   }
 
   /// Edge from exchanging to waiting: the same bytes over another connection.
@@ -243,13 +249,20 @@ extension TransferLoop {
   }
 
   /// Edge to waiting for the next attempt, or to closing.
-  private func end(_ transfer: Transfer, _ failure: AttemptFailure) {
+  ///
+  /// - Parameters:
+  ///   - transfer: The request.
+  ///   - failure: How its attempt failed.
+  ///   - gaveWhole: Whether the server sent the whole from byte 0.
+  private func end(_ transfer: Transfer, _ failure: AttemptFailure, gaveWhole: Bool = false) {
     releaseHost(of: transfer)
     // A disk that failed meanwhile outweighs what the server did.
     let failure = transfer.part?.failure.map(AttemptFailure.fatal) ?? failure
     let (error, outcome) = describe(failure)
     report(transfer, transfer.part?.outgrownByteCount == nil ? outcome : .outgrown, error)
     if failure != .bareRange { transfer.wantsBareRange = false }
+    // One try: who gives the whole is asked for it from now on.
+    if case .whole = failure {} else if !gaveWhole { transfer.wantsWhole = false }
     if let byteCount = transfer.part?.outgrownByteCount {
       return close(transfer, .success(.outgrown(byteCount: byteCount)))
     }
@@ -259,7 +272,9 @@ extension TransferLoop {
     if case .restart = failure { transfer.part?.startOver() }
     switch transfer.walk.step(after: failure.with(shown), heldByteCount: held, using: &jitter) {
     case .again(let wait): transfer.phase = .waiting(until: .now + wait)
-    case .mirror: transfer.phase = .waiting(until: .now)
+    case .mirror:
+      transfer.wantsWhole = false
+      transfer.phase = .waiting(until: .now)
     case .failed(let error): return close(transfer, .failure(error))
     }
     if isStopping { stop(transfer) }
@@ -269,9 +284,22 @@ extension TransferLoop {
     switch failure {
     case .restart(let error): (error, .restarted)
     case .bareRange: (TarnError(.integrity, "the server ignored a range that it should honour"), .restarted)
-    case .reroll(let error): (error, .restarted)
+    case .whole(let error), .reroll(let error): (error, .restarted)
     case .temporary(_, let error), .mirrorFault(let error), .fatal(let error):
       (error, TransferAttempt.Outcome(error.code))
+    }
+  }
+
+  /// Says of mirrors that cannot be asked why; the others are.
+  func reportUnusable(_ transfer: Transfer) {
+    for (mirror, error) in transfer.unusable {
+      let now = Date()
+      emit(
+        .attemptEnded(
+          TransferAttempt(
+            requestID: transfer.request.id, mirrorID: mirror.id, number: 0, url: WebAddress.redacted(mirror.url),
+            offset: 0, receivedByteCount: 0, httpStatus: nil, outcome: TransferAttempt.Outcome(error.code),
+            errorText: error.message, learntByteCount: nil, startedAt: now, endedAt: now)))
     }
   }
 
@@ -294,7 +322,11 @@ extension TransferLoop {
       switch error.code {
       case .absent: "add a mirror that has it, or leave this shard out"
       case .refused: "check the address and the credentials for this host"
-      case .temporary: "run the same command again later; what arrived is kept"
+      case .temporary where (transfer.part?.byteCount ?? 0) == 0: "run the same command again later"
+      case .temporary where transfer.canContinue: "run the same command again later; what arrived is kept"
+      case .temporary:
+        "run the same command again later; it begins at the start, as the server gives no strong ETag to go on by and "
+          + "no SHA-256 is known"
       case .integrity: "the mirror serves something else; compare with another one"
       case .tls: "check the host's certificate and this machine's certificate store"
       case .interrupted: "run the same command again to continue"
@@ -344,14 +376,15 @@ extension TransferLoop {
     let isWorthless: Bool =
       switch result {
       case .success: true
-      case .failure(let error): error.code == .integrity
+      // What nobody can go on from is no more than taken room.
+      case .failure(let error): error.code == .integrity || !transfer.canContinue
       }
     onDisk(transfer) {
       // The request has its result; a part file that cannot be put aside is
       // found and judged anew by the next run.
       if let part {
         do throws(TarnError) {
-          if isWorthless || part.head == nil { try part.discard() } else { try part.park() }
+          if isWorthless { try part.discard() } else { try part.park() }
         } catch {}
       }
       return .putAside
@@ -365,6 +398,7 @@ extension AttemptFailure {
     switch self {
     case .restart: .restart(error)
     case .bareRange: .bareRange
+    case .whole: .whole(error)
     case .reroll: .reroll(error)
     case .temporary(let wait, _): .temporary(after: wait, error)
     case .mirrorFault: .mirrorFault(error)

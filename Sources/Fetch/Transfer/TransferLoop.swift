@@ -112,6 +112,7 @@ internal import Foundation
         let transfer = try Transfer(tag: nextTag, request: request, configuration: configuration)
         transfers[nextTag] = transfer
         nextTag += 1
+        reportUnusable(transfer)
         open(transfer)
       } catch {
         emit(.finished(requestID: request.id, .failure(error)))

@@ -158,9 +158,13 @@ extension FetchConfiguration {
 
   /// Parses an address of a mirror, `s3://` ones by the settings of this run.
   ///
-  /// - Throws: ``TarnError`` `.usage`.
-  func address(_ text: String) throws(TarnError) -> WebAddress {
-    guard text.lowercased().hasPrefix("s3://") else { return try WebAddress(text) }
-    return try WebAddress(s3: text, at: s3.webAddress(of: text))
+  /// - Throws: ``TarnError`` `.usage`; `.refused` for one that a document brought
+  ///   and that leads inside.
+  func address(_ mirror: FetchMirror) throws(TarnError) -> WebAddress {
+    let text = try EnvironmentPlace.filled(mirror.url, variable)
+    let address =
+      text.lowercased().hasPrefix("s3://")
+      ? try WebAddress(s3: mirror.url, at: s3.webAddress(of: text)) : try WebAddress(text, recordedAs: mirror.url)
+    return mirror.isOfDocument ? try confined(address) : address
   }
 }

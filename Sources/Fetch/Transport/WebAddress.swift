@@ -21,16 +21,29 @@ package struct WebAddress: Sendable, Equatable {
   package let filePath: String
   /// Whether requests are signed as S3 wants it.
   let isSigned: Bool
-  /// The address as it is recorded: an `s3://` one is kept as such (R18).
+  /// The address as it is recorded: an `s3://` one is kept as such, and places
+  /// that the environment fills in stay places (R18, S4).
   private let canonical: String
   /// S6: how far inside the network a connection for it may lead; nil for a
-  /// mirror's own address, which may be anywhere.
+  /// mirror's own address that its user chose, which may be anywhere.
   var reach: AddressScope?
+  /// Whether a document brought it, and no redirect.
+  var isOfDocument = false
 
   /// Parses an absolute address.
   ///
   /// - Throws: ``TarnError`` `.usage` if it is none, or of another scheme.
   package init(_ text: String) throws(TarnError) { try self.init(text, relativeTo: nil) }
+
+  /// An address whose places the environment filled in.
+  ///
+  /// - Parameters:
+  ///   - text: The address to open.
+  ///   - canonical: The address as it is kept and shown.
+  /// - Throws: ``TarnError`` `.usage`.
+  init(_ text: String, recordedAs canonical: String) throws(TarnError) {
+    try self.init(text, relativeTo: nil, canonical: canonical == text ? nil : canonical)
+  }
 
   /// The address of an object in a store.
   ///
@@ -39,7 +52,7 @@ package struct WebAddress: Sendable, Equatable {
   ///   - text: Where it is to be had.
   /// - Throws: ``TarnError`` `.usage`.
   init(s3 canonical: String, at text: String) throws(TarnError) {
-    try self.init(text, relativeTo: nil, canonical: canonical)
+    try self.init(text, relativeTo: nil, isSigned: true, canonical: canonical)
     guard scheme != .file else { throw TarnError(.usage, "an S3 endpoint is an http:// or https:// address") }
   }
 
@@ -49,7 +62,7 @@ package struct WebAddress: Sendable, Equatable {
     // https://curl.se/libcurl/c/libcurl-url.html
     guard let handle = unsafe curl_url() else { throw TarnError(.io, "out of memory for an address") }
     defer { unsafe curl_url_cleanup(handle) }
-    let shown = Self.redacted(text)
+    let shown = Self.redacted(canonical ?? text)
     if let base { _ = unsafe curl_url_set(handle, CURLUPART_URL, base.url, 0) }
     guard unsafe curl_url_set(handle, CURLUPART_URL, text, 0) == CURLUE_OK else {
       throw TarnError(
@@ -69,7 +82,7 @@ package struct WebAddress: Sendable, Equatable {
     guard let url = part(CURLUPART_URL) else { throw TarnError(.usage, "not an address: \(shown)") }
     self.scheme = scheme
     self.url = url
-    self.isSigned = isSigned || canonical != nil
+    self.isSigned = isSigned
     self.canonical = canonical ?? url
     switch scheme {
     case .file:
@@ -108,7 +121,7 @@ package struct WebAddress: Sendable, Equatable {
     case (.https, .http): throw TarnError(.refused, "a redirect from https to http")
     default: break
     }
-    guard !target.url.authority.contains("@") || target.origin == origin else {
+    guard !AddressText(target.url).hasUserInfo || target.origin == origin else {
       throw TarnError(.refused, "a redirect with credentials in it")
     }
     // S4: a presigned address that is signed again is refused by S3.
@@ -121,21 +134,7 @@ package struct WebAddress: Sendable, Equatable {
   /// The address without credentials, for logs, errors and the catalog.
   package var redacted: String { Self.redacted(canonical) }
 
-  /// S4: hides userinfo and the values of query items that sign or authorise.
-  package static func redacted(_ text: String) -> String {
-    var shown = printable(text, limit: 2_000)
-    if let start = shown.range(of: "://")?.upperBound {
-      let end = shown[start...].firstIndex { "/?#".contains($0) } ?? shown.endIndex
-      if let at = shown[start..<end].lastIndex(of: "@") { shown.removeSubrange(start...at) }
-    }
-    return shown.withoutSecrets
-  }
-}
-
-extension String {
-  /// What stands between `://` and the path of an address.
-  fileprivate var authority: Substring {
-    guard let start = range(of: "://")?.upperBound else { return self[endIndex...] }
-    return self[start...].prefix { !"/?#".contains($0) }
-  }
+  /// S4: hides userinfo and the values of query items that are not known to be
+  /// harmless.
+  package static func redacted(_ text: String) -> String { printable(text.withoutSecrets, limit: 2_000) }
 }

@@ -43,10 +43,16 @@ protocol WebRequestOwner: AnyObject {
   /// Bytes read from a socket at a time: few enough to be in the cache when
   /// they are copied out, enough that the loop seldom turns for them.
   private static let receiveByteCount = 512 << 10
+  /// The most bytes of header lines that one answer may have, from its first
+  /// status line to its last trailer: libcurl keeps them all.
+  package static let mostHeaderByteCount = 256 << 10
 
   let tag: UInt
   /// Everything the server sent, headers included.
   private(set) var heardByteCount = 0
+  /// Of it the header lines: of the answer, of those before it (1xx), and behind
+  /// its body.
+  private var headerByteCount = 0
   /// Whether reading waits for its owner, and whether for its rate.
   private(set) var isPaused = false
   private(set) var isThrottled = false
@@ -164,6 +170,11 @@ protocol WebRequestOwner: AnyObject {
 
   private func takeHeader(_ line: [UInt8]) -> Bool {
     heardByteCount += line.count
+    headerByteCount += line.count
+    guard headerByteCount <= Self.mostHeaderByteCount else {
+      refusal = TarnError(.integrity, "more than \(Self.mostHeaderByteCount >> 10) KiB of headers")
+      return false
+    }
     switch unsafe owner?.takeHeader(line) {
     case .more: return true
     case .answered:
@@ -296,6 +307,10 @@ protocol WebRequestOwner: AnyObject {
     case CURLE_URL_MALFORMAT: return TarnError(.usage, cause)
     // The address was HTTP: it is the answer that is something else.
     case CURLE_UNSUPPORTED_PROTOCOL: return TarnError(.integrity, cause)
+    // What libcurl says, too, of a header line that is longer than it takes; once
+    // someone answered, that is the reason.
+    case CURLE_OUT_OF_MEMORY where peer != nil:
+      return TarnError(.integrity, "a line of its headers or trailers is longer than any should be (\(cause))")
     case CURLE_OUT_OF_MEMORY: return TarnError(.io, cause)
     default: return TarnError(.temporary, cause)
     }

@@ -53,9 +53,9 @@ def make_lake(lake: pathlib.Path, shards: int, versions: int) -> None:
     states = ["present"] * 5 + ["evicted"] * 3 + ["registered", "failed"]
     for source in range(SOURCES):
         base = source * each
-        run("INSERT INTO source VALUES (?, ?, 'image', 768, 'float16', ?)", (source + 1, f"images-{source:02}", NOW))
+        run("INSERT INTO source VALUES (?, ?, 'image', 768, 'float16', ?, '')", (source + 1, f"images-{source:02}", NOW))
         url = f"https://host-{source}.example/img_emb/img_emb_"
-        run("INSERT INTO mirror VALUES (?, ?, 0, ?, 'original', ?)", (source + 1, source + 1, url + "{ordinal}.npy", NOW))
+        run("INSERT INTO mirror VALUES (?, ?, 0, ?, 'original', ?, 0)", (source + 1, source + 1, url + "{ordinal}.npy", NOW))
         rows = [(base + i + 1, i, states[i % 10]) for i in range(each)]
         many(
             "INSERT INTO shard (id, source_id, ordinal, name, expected_byte_count, state, current_revision, path,"

@@ -1,0 +1,48 @@
+// What fetching and the catalog say to each other, each in its own words.
+
+internal import Base
+internal import Catalog
+internal import Fetch
+
+extension FetchMirror {
+  init(_ location: ShardLocation) {
+    self.init(id: location.mirrorID, url: location.url, isOfDocument: location.isOfDocument)
+  }
+}
+
+extension TarnError {
+  /// Whether it is about one shard and its file, so that others may do.
+  var isOfOneShard: Bool { [.io, .conflict, .usage, .badFeatures].contains(code) }
+}
+
+extension TransferAttempt.Outcome {
+  /// The outcome as the catalog keeps it.
+  var recorded: TransferOutcome {
+    switch self {
+    case .succeeded: .complete
+    case .unchanged: .unchanged
+    case .absent: .absent
+    case .interrupted, .outgrown: .interrupted
+    case .restarted, .refused, .temporary, .integrity, .tls, .diskFull, .io, .usage: .failed
+    }
+  }
+
+  /// What it says of the mirror: nothing, when the network, this machine or
+  /// the reservation was at fault.
+  var seen: LocationState? {
+    switch self {
+    case .succeeded, .unchanged, .outgrown: .present
+    case .absent: .absent
+    case .refused, .integrity, .tls: .faulty
+    case .interrupted, .restarted, .temporary, .diskFull, .io, .usage: nil
+    }
+  }
+}
+
+extension ShardRevision {
+  /// What tells this revision from others on its server; nil without a word
+  /// from it.
+  var validator: EntityValidator? {
+    etag == nil && lastModified == nil ? nil : EntityValidator(etag: etag, lastModified: lastModified)
+  }
+}
