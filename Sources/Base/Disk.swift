@@ -149,7 +149,7 @@ package enum Disk {
   ///
   /// - Throws: ``TarnError`` `.conflict` when there is something else of that name.
   package static func writeOnce(_ bytes: [UInt8], to path: String) throws {
-    if let there = FileManager.default.contents(atPath: path), there.elementsEqual(bytes) { return }
+    if let there = try? contents(of: path), there == bytes { return }
     var file = try DurableFile(creating: path + ".tmp")
     try file.write(bytes.span.bytes)
     try file.finish(asNew: path)

@@ -31,7 +31,7 @@ package struct ArtifactStore: Sendable {
   /// - Throws: ``TarnError`` when the disk refuses.
   package func put(_ path: String, as kind: StoredKind, _ digest: ContentDigest) throws {
     let final = try self.path(of: kind, digest)
-    try Disk.makeDirectory((final as NSString).deletingLastPathComponent)
+    try Disk.makeDirectory(final.parentPath)
     try Disk.moveIntoPlace(path, final)
   }
 

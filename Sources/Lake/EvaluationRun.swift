@@ -126,7 +126,7 @@ package struct EvaluationRun {
     }
     return try catalog.recordEvaluation(
       Evaluation(
-        version: name, queries: (options.queries as NSString).lastPathComponent, queriesDigest: queriesDigest,
+        version: name, queries: options.queries.lastPathPart, queriesDigest: queriesDigest,
         queryCount: queries.rowCount, rowCount: searcher.rowCount, nlist: searcher.nlist, truthDigest: truthDigest,
         threads: options.threads, imbalance: filing.imbalance, listSizes: filing.histogram,
         environment: options.environment, points: points), of: version)

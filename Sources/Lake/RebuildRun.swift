@@ -64,7 +64,7 @@ package struct RebuildRun {
       },
       takeTrainedIndex: { [cancellation] digest, outputs, path in
         let working = path + ".again.tmp"
-        try Disk.makeDirectory((path as NSString).deletingLastPathComponent)
+        try Disk.makeDirectory(path.parentPath)
         guard
           let byteCount = try TrainedIndexRecovery.write(digest, outOf: outputs, to: working, cancellation)
         else { return nil }

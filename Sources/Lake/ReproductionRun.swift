@@ -121,7 +121,7 @@ package struct ReproductionRun {
     var difference: ReproductionReport.Difference?
     for output in outputs {
       let task = OutputTask(output.ordinal, of: inputs)
-      let name = (catalog.layout.outputPath(version.name, ordinal: output.ordinal) as NSString).lastPathComponent
+      let name = catalog.layout.outputPath(version.name, ordinal: output.ordinal).lastPathPart
       let rebuilt = "\(work)/\(name)"
       let before = rowsDone
       let summary = try executor.run(task, to: rebuilt) { progress in

@@ -48,8 +48,11 @@ struct OwnerMark: Codable, Equatable {
 
   private static func read(_ directory: String) throws -> OwnerMark? {
     let path = "\(directory)/\(fileName)"
-    guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
-    guard let mark = try? JSONDecoder().decode(OwnerMark.self, from: bytes), mark.format == format else {
+    // A mark that cannot be read is not none.
+    var info = stat()
+    if lstat(path, &info) != 0, errno == ENOENT { return nil }
+    let bytes = try Disk.contents(of: path)
+    guard let mark = try? JSONDecoder().decode(OwnerMark.self, from: Data(bytes)), mark.format == format else {
       throw TarnError(
         .integrity, "\(path) does not say which lake the directory belongs to",
         hint: "if it belongs to this lake alone, remove that file")
@@ -90,7 +93,7 @@ struct DirectoryOwner {
         let whole = String(cString: found) + rest
         return whole.hasPrefix("//") ? String(whole.dropFirst()) : whole
       }
-      let parent = (front as NSString).deletingLastPathComponent
+      let parent = front.parentPath
       guard parent != front else { return LakeLayout.absolute(path) }
       // A link to what is not there leads there all the same.
       if linkCount < 40, let target = try? FileManager.default.destinationOfSymbolicLink(atPath: front) {
@@ -98,7 +101,7 @@ struct DirectoryOwner {
         linkCount += 1
         continue
       }
-      rest = "/" + (front as NSString).lastPathComponent + rest
+      rest = "/" + front.lastPathPart + rest
       front = parent
     }
   }
@@ -133,9 +136,9 @@ struct DirectoryOwner {
       if path != directory, let mark = try OwnerMark.of(path), mark.root != root { return mark.root }
       let isOwn = LakeLayout.ownDirectories.contains { below == $0 || below.hasPrefix($0 + "/") }
       if isOwn, path != root, Disk.size(of: path + "/catalog.sqlite") != nil { return path }
-      let parent = (path as NSString).deletingLastPathComponent
+      let parent = path.parentPath
       guard parent != path else { return nil }
-      below = (path as NSString).lastPathComponent + (below.isEmpty ? "" : "/" + below)
+      below = path.lastPathPart + (below.isEmpty ? "" : "/" + below)
       path = parent
     }
   }

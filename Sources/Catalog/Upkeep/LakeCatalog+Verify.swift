@@ -282,7 +282,7 @@ extension LakeCatalog {
     case .artifact(.outputShard):
       for name in try names(ofOutput: file.digest) where !FileIdentity.isSame(name, file.path) {
         guard Disk.size(of: name) == file.byteCount, try Disk.digest(of: name) == file.digest else { continue }
-        try Disk.makeDirectory((file.path as NSString).deletingLastPathComponent)
+        try Disk.makeDirectory(file.path.parentPath)
         try relink(name, to: file.path)
         try recordRepair(damage, .restored)
         return .restored
@@ -293,7 +293,7 @@ extension LakeCatalog {
       guard Disk.size(of: artifact) == file.byteCount, try Disk.digest(of: artifact) == file.digest else {
         return .lost
       }
-      try Disk.makeDirectory((file.path as NSString).deletingLastPathComponent)
+      try Disk.makeDirectory(file.path.parentPath)
       try relink(artifact, to: file.path)
       try recordRepair(damage, .restored)
       return .restored
@@ -315,7 +315,7 @@ extension LakeCatalog {
 
   private func relink(_ from: String, to path: String) throws {
     try Disk.link(from, path)
-    try Disk.syncDirectory((path as NSString).deletingLastPathComponent)
+    try Disk.syncDirectory(path.parentPath)
   }
 
   private func giveUp(_ file: VouchedFile, _ damage: Damage) throws {

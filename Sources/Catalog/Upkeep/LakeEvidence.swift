@@ -62,8 +62,8 @@ struct VersionEvidence {
 
     /// Reads the lock file of a path; nil without one.
     init?(at path: String) {
-      guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
-      self.init(bytes)
+      guard let bytes = try? Disk.contents(of: path) else { return nil }
+      self.init(Data(bytes))
     }
   }
 

@@ -19,7 +19,7 @@ package enum OutputPlace {
   ///   for a file that must stay, `.io` for a directory that cannot be written.
   package static func check(_ path: String, besides layout: LakeLayout, replacesBackup: Bool = false) throws {
     let target = LakeLayout.absolute(path)
-    let (directory, name) = ((target as NSString).deletingLastPathComponent, (target as NSString).lastPathComponent)
+    let (directory, name) = (target.parentPath, target.lastPathPart)
     guard !path.isEmpty, !path.hasSuffix("/"), !Disk.isDirectory(target) else {
       throw TarnError(.usage, "\(target) is a directory", hint: "name a file in it")
     }
@@ -89,15 +89,15 @@ package enum OutputPlace {
     {
       return layout.root
     }
-    var (directory, below) = ((place as NSString).deletingLastPathComponent, (place as NSString).lastPathComponent)
+    var (directory, below) = (place.parentPath, place.lastPathPart)
     while true {
       if Disk.size(of: "\(directory)/\(OwnerMark.fileName)") != nil {
         return (try? OwnerMark.of(directory))?.root ?? directory
       }
       if Disk.size(of: directory + "/catalog.sqlite") != nil, isOwn(below) { return directory }
-      let parent = (directory as NSString).deletingLastPathComponent
+      let parent = directory.parentPath
       guard parent != directory else { return nil }
-      below = (directory as NSString).lastPathComponent + "/" + below
+      below = directory.lastPathPart + "/" + below
       directory = parent
     }
   }
@@ -118,10 +118,11 @@ private enum CatalogFile {
   case none, ofLake, copy
 
   init(_ path: String) {
-    guard let file = FileHandle(forReadingAtPath: path), let head = try? file.read(upToCount: 72), head.count == 72,
+    var head = [UInt8](repeating: 0, count: 72)
+    guard let file = try? InputFile(path: path), (try? file.read(into: &head, at: 0, count: 72)) != nil,
       // > 68  4  The "Application ID" set by PRAGMA application_id.
       // https://www.sqlite.org/fileformat2.html
-      head.prefix(15) == Data("SQLite format 3".utf8), head.suffix(4) == Data([0x54, 0x41, 0x52, 0x4E])
+      head.starts(with: "SQLite format 3".utf8), head.suffix(4) == [0x54, 0x41, 0x52, 0x4E]
     else {
       self = .none
       return
@@ -129,8 +130,8 @@ private enum CatalogFile {
     // > 18  1  File format write version. 1 for legacy; 2 for WAL.
     // A catalog that was put back has a copy's until the next command that writes.
     let isInPlace =
-      (path as NSString).lastPathComponent == "catalog.sqlite"
-      && Disk.size(of: (path as NSString).deletingLastPathComponent + "/tarn.lock") != nil
-    self = head[head.startIndex + 18] == 2 || isInPlace ? .ofLake : .copy
+      path.lastPathPart == "catalog.sqlite"
+      && Disk.size(of: path.parentPath + "/tarn.lock") != nil
+    self = head[18] == 2 || isInPlace ? .ofLake : .copy
   }
 }

@@ -20,7 +20,7 @@ extension VersionExport.Source {
     guard (1...65_536).contains(dimension) else {
       throw TarnError(.usage, "source \(name) has dimension \(dimension)")
     }
-    guard Set(mirrors).count == mirrors.count, mirrors.allSatisfy({ !$0.isEmpty && $0.printableCell == $0 }) else {
+    guard Set(mirrors).count == mirrors.count, mirrors.allSatisfy({ !$0.isEmpty && $0.printableLine == $0 }) else {
       throw TarnError(.usage, "source \(name) has a mirror twice, or one without a name")
     }
     guard Set(shards.map(\.name)).count == shards.count else {

@@ -22,7 +22,7 @@ extension LakeCatalog {
     let facts = try buildFacts(of: name)
     let subjects = document.outputs.map { output in
       JSONValue.object([
-        "name": .string((layout.outputPath(name, ordinal: output.output) as NSString).lastPathComponent),
+        "name": .string(layout.outputPath(name, ordinal: output.output).lastPathPart),
         "digest": .sha256(output.sha256),
       ])
     }
@@ -56,7 +56,7 @@ extension LakeCatalog {
           ]),
           "byproducts": .array([
             .object([
-              "name": .string((layout.lockFilePath(name) as NSString).lastPathComponent),
+              "name": .string(layout.lockFilePath(name).lastPathPart),
               "digest": .sha256(document.versionSha256),
             ])
           ]),
@@ -111,7 +111,7 @@ extension LakeCatalog {
     let document = try export(name)
     let facts = try buildFacts(of: name)
     let outputs = document.outputs.map { output in
-      let file = (layout.outputPath(name, ordinal: output.output) as NSString).lastPathComponent
+      let file = layout.outputPath(name, ordinal: output.output).lastPathPart
       return Croissant.file(id: file, url: file, byteCount: output.bytes, digest: output.sha256)
     }
     let inputs = document.sources.flatMap { source in
