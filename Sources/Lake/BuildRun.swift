@@ -232,7 +232,7 @@ package struct BuildRun: Sendable {
       outputs.finish(input)
       for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, executor) }
     }
-    try seal(version, planned.record, verified: outputs.merged)
+    try seal(version, verified: outputs.merged)
     var times = executor.times
     times.waiting = planned.handoff.waitedTime
     return times
@@ -251,14 +251,12 @@ package struct BuildRun: Sendable {
   private func plan(
     _ record: TrainedIndexRecord, _ digest: ContentDigest, _ source: Source, _ inputs: [VersionPlan.Input]
   ) -> VersionPlan {
-    let spec: [String: JSONValue] = [
-      "format": .integer(1), "trained": .string(digest.hex), "source": .string(source.name),
-      "shards": .array(inputs.map { .count($0.shardOrdinal) }), "shards_per_output": .count(options.shardsPerOutput),
-      "missing": .string(options.missing.rawValue), "bad_rows": .string(options.badRows.rawValue),
-    ]
-    return VersionPlan(
+    VersionPlan(
       name: options.name, trained: record, source: source, shardsPerOutput: options.shardsPerOutput,
-      missingPolicy: options.missing, badRowsPolicy: options.badRows, spec: JSONValue.object(spec).text,
+      missingPolicy: options.missing, badRowsPolicy: options.badRows,
+      spec: VersionPlan.spec(
+        trained: digest, source: source.name, ordinals: inputs.map(\.shardOrdinal),
+        shardsPerOutput: options.shardsPerOutput, missing: options.missing.rawValue, badRows: options.badRows.rawValue),
       environment: options.environment, inputs: inputs)
   }
 
@@ -281,18 +279,18 @@ package struct BuildRun: Sendable {
     report(.finished(output: ordinal, of: count, byteCount: summary.byteCount))
   }
 
-  /// Seals the version once every output was read back and its lock file is
-  /// durable beside the outputs.
-  private func seal(_ version: IndexVersion, _ record: TrainedIndexRecord, verified: Set<Int>) throws {
+  /// Seals the version once every output was read back and its lock file and
+  /// document are durable beside the outputs (invariant 1).
+  private func seal(_ version: IndexVersion, verified: Set<Int>) throws {
     for output in try catalog.outputs(of: version) where !verified.contains(output.ordinal) {
       _ = try store.verified(.outputShard, output.digest)
     }
     let files = VersionFiles(catalog: catalog)
     try files.restoreNames(of: version)
-    let lock = try files.lockFile(of: version, record)
+    let lock = try files.lockFile(of: version)
     try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
+    try files.writeDocument(of: version, .of(lock))
     try catalog.seal(version, lock: lock)
-    try files.writeDocument(of: catalog.version(version.name))
   }
 }
 

@@ -27,6 +27,7 @@ struct Locate: ParsableCommand {
   func run() throws {
     let catalog = try global.read()
     let version = try catalog.version(VersionName(parsing: version))
+    try catalog.requireBorneOut(version)
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
     for (id, place) in zip(ids, try catalog.locate(ids, in: version)) {
       guard let place else {

@@ -31,6 +31,8 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case evaluated
   /// The catalog was made again from the files of the lake.
   case rebuilt
+  /// A catalog from before there was a history was brought to a schema with one.
+  case migrated
 }
 
 extension Event {
