@@ -265,6 +265,21 @@ import TestSupport
     #expect(damages.count == 1 && damages[0].message.hasPrefix("trigger "), "\(damages)")
   }
 
+  /// A lake that an older tarn left, one from before there was a history too, has
+  /// statements that nothing tells of; none of them is an alarm.
+  @Test(arguments: [1, 2, 3, 8, 9]) func anOlderCatalogRaisesNoAlarm(schema: Int) throws {
+    let lake = try TemporaryLake()
+    try CatalogFixture.fill(lake)
+    let (directory, root) = try copy(of: lake)
+    try OldCatalog.age(root, toSchema: schema)
+    let report = try LakeCatalog.open(root: root, writing: "test").verify()
+    #expect(report.damages.map(\.message) == [])
+    #expect(report.unchecked.isEmpty == (schema > 1), "\(report.unchecked)")
+    let examined = try LakeExamination(LakeCatalog.open(root: root, writing: nil)).findings()
+    #expect(examined.filter { $0.level == .problem }.isEmpty)
+    withExtendedLifetime(directory) {}
+  }
+
   // MARK: What is kept elsewhere
 
   /// Whoever computes the whole chain anew is found out by the hash that somebody

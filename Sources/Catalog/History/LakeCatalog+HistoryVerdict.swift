@@ -66,7 +66,11 @@ extension LakeCatalog {
       verdict.compare("spec_sha256", expected: planned, found: version.specDigest.hex)
     }
     let isRevoked = try !events(about: name, .revoked).isEmpty
-    verdict.compare("state", expected: isRevoked ? "revoked" : "sealed", found: version.state.rawValue)
+    if version.state == .revoked, !isRevoked {
+      try lack(.revoked, of: name, since: row?["ended_at"] ?? sealedAt, &verdict)
+    } else {
+      verdict.compare("state", expected: isRevoked ? "revoked" : "sealed", found: version.state.rawValue)
+    }
     try checkPins(of: version, &verdict)
     try checkReproductions(of: version, &verdict)
     try checkEvaluations(of: version, &verdict)
