@@ -1,8 +1,6 @@
 // JSON with one text for each value: what specifications and lock files are
 // written in, so that their digests can be computed again by anybody.
 
-internal import Foundation
-
 /// A JSON value whose text is canonical: keys sorted, no white space.
 package enum JSONValue: Sendable, Equatable {
   case null
@@ -18,9 +16,29 @@ package enum JSONValue: Sendable, Equatable {
 
   /// Parses JSON; nil for what is none.
   package init?(parsing text: String) {
-    guard let value = try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8)) else { return nil }
+    guard let value = try? JSONReader.value(of: Array(text.utf8)) else { return nil }
     self = value
   }
+
+  /// Reads JSON that somebody else wrote.
+  ///
+  /// - Parameter bytes: UTF-8.
+  /// - Throws: ``JSONFault`` for what is no JSON, or has more than one meaning.
+  package init(reading bytes: [UInt8]) throws(JSONFault) { self = try JSONReader.value(of: bytes) }
+
+  /// A member of an object; nil where there is none, or no object.
+  package subscript(_ name: String) -> JSONValue? {
+    if case .object(let members) = self { members[name] } else { nil }
+  }
+
+  /// The values of an array; none of anything else.
+  package var elements: [JSONValue] { if case .array(let values) = self { values } else { [] } }
+
+  /// The text of a string; nil for anything else.
+  package var string: String? { if case .string(let text) = self { text } else { nil } }
+
+  /// A whole number; nil for anything else.
+  package var integer: Int64? { if case .integer(let number) = self { number } else { nil } }
 
   /// The text for people: indented, keys sorted.
   package var indentedText: String { indented(by: 0) }
@@ -71,26 +89,5 @@ package enum JSONValue: Sendable, Equatable {
       }
     }
     return result + "\""
-  }
-}
-
-extension JSONValue: Decodable {
-  package init(from decoder: any Decoder) throws {
-    let container = try decoder.singleValueContainer()
-    if container.decodeNil() {
-      self = .null
-    } else if let value = try? container.decode(Bool.self) {
-      self = .bool(value)
-    } else if let value = try? container.decode(Int64.self) {
-      self = .integer(value)
-    } else if let value = try? container.decode(Double.self) {
-      self = .number(value)
-    } else if let value = try? container.decode(String.self) {
-      self = .string(value)
-    } else if let values = try? container.decode([JSONValue].self) {
-      self = .array(values)
-    } else {
-      self = .object(try container.decode([String: JSONValue].self))
-    }
   }
 }

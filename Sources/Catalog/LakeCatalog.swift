@@ -225,6 +225,10 @@ package final class LakeCatalog: Sendable {
           try applyMigrations(after: from, to: database)
           try database.execute(
             sql: "PRAGMA user_version = \(schemaNumber); PRAGMA application_id = \(applicationID)")
+          // A catalog from before there was a history begins one with this.
+          if from == 1 {
+            try record(.migrated, "catalog", ["from": .count(from), "to": .count(schemaNumber)], database)
+          }
           let references = Result { try database.checkForeignKeys() }
           try backup?.wait()
           try references.get()

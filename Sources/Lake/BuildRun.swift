@@ -259,7 +259,7 @@ package struct BuildRun: Sendable {
       outputs.finish(input)
       for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, executor) }
     }
-    try seal(version, planned.record, verified: outputs.merged)
+    try seal(version, verified: outputs.merged)
     var times = executor.times
     times.waiting = planned.handoff.waitedTime
     return times
@@ -306,18 +306,18 @@ package struct BuildRun: Sendable {
     report(.finished(output: ordinal, of: count, byteCount: summary.byteCount))
   }
 
-  /// Seals the version once every output was read back and its lock file is
-  /// durable beside the outputs.
-  private func seal(_ version: IndexVersion, _ record: TrainedIndexRecord, verified: Set<Int>) throws {
+  /// Seals the version once every output was read back and its lock file and
+  /// document are durable beside the outputs (invariant 1).
+  private func seal(_ version: IndexVersion, verified: Set<Int>) throws {
     for output in try catalog.outputs(of: version) where !verified.contains(output.ordinal) {
       _ = try store.verified(.outputShard, output.digest)
     }
     let files = VersionFiles(catalog: catalog)
     try files.restoreNames(of: version)
-    let lock = try files.lockFile(of: version, record)
+    let lock = try files.lockFile(of: version)
     try files.writeLockFile(lock, of: version)
+    try files.writeDocument(of: version, .of(lock))
     try catalog.seal(version, lock: lock)
-    try files.writeDocument(of: catalog.version(version.name))
   }
 }
 

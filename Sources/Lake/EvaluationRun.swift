@@ -101,6 +101,7 @@ package struct EvaluationRun {
       throw TarnError(
         .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
     }
+    try catalog.requireBorneOut(version)
     let paths = try catalog.outputs(of: version).map { try ArtifactStore(catalog).path(of: .outputShard, $0.digest) }
     let searcher = try VersionSearcher(outputShards: paths)
     guard queries.dimension == searcher.dimension else {
@@ -140,19 +141,8 @@ package struct EvaluationRun {
     let inputs = try catalog.inputs(of: version).filter { !$0.isHole }
     let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
     let source = try catalog.source(id: version.sourceID)
-    let key = ContentDigest.of(
-      JSONValue.object([
-        "format": .string("exact-neighbours-1"), "queries": .string(queriesDigest.hex), "k": .count(options.k),
-        "bad_rows": .string(version.badRowsPolicy.rawValue),
-        "normalisation": .string(normalisation.rawValue),
-        "rows": .array(
-          inputs.map {
-            .object([
-              "sha256": .optional($0.revision?.digest.hex), "first_id": .integer($0.firstID),
-              "rows": .count($0.rowCount),
-            ])
-          }),
-      ]).text)
+    let key = try catalog.truthKey(
+      queries: queriesDigest, k: options.k, of: version, normalisation: normalisation.rawValue)
     var truth = try ExactNeighbors(queries: queries.matrix, k: options.k)
     if let known = try catalog.nearestImages(of: key), let path = try? store.verified(.evaluationTruth, known) {
       try truth.load(path, inputs: key)

@@ -34,6 +34,7 @@ package struct LocateRun {
   package func run(_ ids: [Int64], in name: VersionName) throws -> [RowLocation] {
     cancellation.listen()
     let version = try catalog.version(name)
+    try catalog.requireBorneOut(version)
     let places = try zip(ids, catalog.locate(ids, in: version)).map { id, place in
       guard let place else {
         throw TarnError(

@@ -81,7 +81,6 @@ package struct RebuildRun {
   /// Whether the catalog says of a sealed version what its lock file says.
   private func bearsOut(_ name: VersionName, in catalog: LakeCatalog) throws -> Bool {
     let version = try catalog.version(name)
-    let record = try catalog.trainedIndex(id: version.trainedIndexID)
-    return ContentDigest.of(try VersionFiles(catalog: catalog).lockFile(of: version, record)) == version.versionDigest
+    return ContentDigest.of(try VersionFiles(catalog: catalog).lockFile(of: version)) == version.versionDigest
   }
 }

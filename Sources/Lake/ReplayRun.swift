@@ -57,17 +57,24 @@ package struct ReplayRun: Sendable {
     package let byteCount: Int
     /// The first output that differs.
     package let output: Int?
+    /// What was compared, each statement of the document that does not hold, and
+    /// what was not checked.
+    package let verdict: StatementVerdict
   }
 
   /// Makes the version.
   ///
   /// - Returns: How it compares; also kept in the catalog.
-  /// - Throws: ``TarnError``; `.differs` for another trained index.
+  /// - Throws: ``TarnError``; `.integrity` for a document that contradicts
+  ///   itself, before anything is asked for; `.differs` for another trained index.
   package func run() async throws -> Result {
     cancellation.listen()
     let startedAt = Timestamp.now()
-    guard document.sources.contains(where: { $0.name == document.source }) else {
-      throw TarnError(.usage, "the document has no source \(document.source.printable)")
+    let itself = document.verdict(segmentFormats: 1...segmentFormatVersion)
+    guard itself.isClean else {
+      throw TarnError(
+        .integrity, "the document of \(document.version.printable) contradicts itself: \(itself.message)",
+        hint: "get it again from where it came from")
     }
     for source in document.sources {
       _ = try catalog.adopt(
@@ -76,7 +83,7 @@ package struct ReplayRun: Sendable {
     try await fetch()
     let trained = try await train()
     let version = try await build(trained)
-    return try compare(version, startedAt)
+    return try compare(version, startedAt, itself)
   }
 
   /// Brings the pinned bytes of every source.
@@ -144,26 +151,32 @@ package struct ReplayRun: Sendable {
     return try catalog.version(planned.version.name)
   }
 
-  private func compare(_ version: IndexVersion, _ startedAt: String) throws -> Result {
+  /// Compares what was made with every statement of the document.
+  private func compare(_ version: IndexVersion, _ startedAt: String, _ itself: StatementVerdict) throws -> Result {
     let outputs = try catalog.outputs(of: version)
-    let isAligned = outputs.count == document.outputs.count
+    var verdict = StatementVerdict()
+    verdict.merge(itself, isCompleted: true)
+    for omission in VersionExport.unprovable { verdict.leaveOut(omission.field, because: omission.reason) }
+    verdict.check("every statement of the document against the version made here")
+    verdict.compare(
+      "", expected: try document.comparable(places: false),
+      found: try catalog.export(version.name).comparable(places: false))
     let different = zip(outputs, document.outputs).first { $0.digest != $1.sha256 }
-    let outcome: ReproductionOutcome
-    if isAligned, different == nil {
-      outcome = .identical
-    } else {
-      let isSame = isAligned && zip(outputs, document.outputs).allSatisfy { $0.listsDigest == $1.listsSha256 }
-      outcome = isSame ? .sameLists : .differs
-    }
+    let isSameLists =
+      outputs.count == document.outputs.count
+      && verdict.differences.allSatisfy { $0.field.hasPrefix("outputs[") && !$0.field.hasSuffix(".lists_sha256") }
+    let outcome: ReproductionOutcome = verdict.isClean ? .identical : isSameLists ? .sameLists : .differs
     let detail: [String: JSONValue] = [
       "from": .string(document.version), "from_sha256": .string(document.versionSha256.hex),
       "outputs": .count(outputs.count), "output": different.map { .count($0.0.ordinal) } ?? .null,
+      "field": .optional(verdict.differences.first?.field),
+      "unchecked": .array(verdict.unchecked.map { .string($0.field) }),
     ]
     try catalog.recordReproduction(
       of: version, startedAt: startedAt, outcome: outcome, detail: JSONValue.object(detail).text,
       environment: Tool.environment)
     return Result(
       version: version, outcome: outcome, outputCount: outputs.count,
-      byteCount: outputs.reduce(0) { $0 + $1.byteCount }, output: different?.0.ordinal)
+      byteCount: outputs.reduce(0) { $0 + $1.byteCount }, output: different?.0.ordinal, verdict: verdict)
   }
 }

@@ -26,6 +26,8 @@ package struct ReproductionReport: Sendable {
   package let difference: Difference?
   /// Names of the inputs that are not in the lake.
   package let missing: [String]
+  /// What was compared, and what was not.
+  package var verdict = StatementVerdict()
 }
 
 /// Rebuilds a version and compares.
@@ -80,15 +82,17 @@ package struct ReproductionRun {
   /// - Throws: ``TarnError``.
   package func run(into wanted: String?) throws -> ReproductionReport {
     cancellation.listen()
+    // What is rebuilt is what the catalog says; so that must be what was sealed.
+    var verdict = try catalog.requireBorneOut(version)
     let directory = try wanted.map {
       try OutputPlace.emptyDirectory($0, besides: catalog.layout, option: "--into")
     }
     let startedAt = Timestamp.now()
     let missing = try missingInputs()
     let outputs = try catalog.outputs(of: version)
-    let found =
+    var found =
       missing.isEmpty
-      ? try rebuild(outputs, into: directory)
+      ? try rebuild(outputs, into: directory, &verdict)
       : ReproductionReport(
         outcome: .inputsMissing, outputCount: outputs.count, byteCount: 0, difference: nil, missing: missing)
     let detail: [String: JSONValue] = [
@@ -100,10 +104,17 @@ package struct ReproductionRun {
     try catalog.recordReproduction(
       of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
       environment: environment)
+    let trained = try catalog.trainedIndex(id: version.trainedIndexID)
+    verdict.leaveOut(
+      "training of \(trained.name)", because: "it is taken as it was trained; `tarn reproduce --from` trains again")
+    found.verdict = verdict
     return found
   }
 
-  private func rebuild(_ outputs: [OutputShard], into directory: String?) throws -> ReproductionReport {
+  private func rebuild(
+    _ outputs: [OutputShard], into directory: String?, _ verdict: inout StatementVerdict
+  ) throws -> ReproductionReport {
+    verdict.check("the rebuilt outputs against the lock file")
     let work = directory ?? "\(catalog.layout.scratch)/reproduce-\(version.name)"
     if directory == nil { try? FileManager.default.removeItem(atPath: work) }
     try Disk.makeDirectory(work)
@@ -135,6 +146,17 @@ package struct ReproductionRun {
       rowsDone += task.bound.reduce(0) { $0 + $1.rowCount }
       try segments.clear()
       byteCount += summary.byteCount
+      let place = "outputs[\(output.ordinal)]"
+      verdict.compare("\(place).rows", expected: String(output.rowCount), found: String(summary.rowCount))
+      verdict.compare("\(place).bytes", expected: String(output.byteCount), found: String(summary.byteCount))
+      verdict.compare(
+        "\(place).lists_sha256", expected: output.listsDigest.hex, found: summary.listDigests.root.hex)
+      verdict.compare("\(place).sha256", expected: output.digest.hex, found: summary.digest.hex)
+      if summary.digest == output.digest, summary.listDigests.root != output.listsDigest {
+        // The bytes are right, so what was sealed of their lists never was.
+        outcome = .differs
+        difference = difference ?? .init(output: output.ordinal, list: nil, rowID: nil)
+      }
       if summary.digest != output.digest {
         let isSame = summary.listDigests.root == output.listsDigest
         if !isSame || outcome == .identical { outcome = isSame ? .sameLists : .differs }

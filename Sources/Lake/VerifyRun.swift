@@ -16,6 +16,7 @@ package struct VerifyFinding: Sendable {
 package struct VerifyRun {
   private let catalog: LakeCatalog
   private let repairs: Bool
+  private let expectations: [Expectation]
   private let logger: Logger
   private let cancellation: Cancellation
 
@@ -24,11 +25,15 @@ package struct VerifyRun {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - repairs: Whether to bring back what can be brought back.
+  ///   - expectations: Digests that were noted elsewhere.
   ///   - logger: Gets warnings: why a repair failed.
   ///   - cancellation: Asked often; what was found until then is given.
-  package init(_ catalog: LakeCatalog, repairs: Bool, logger: Logger, cancellation: Cancellation) {
+  package init(
+    _ catalog: LakeCatalog, repairs: Bool, expectations: [Expectation], logger: Logger, cancellation: Cancellation
+  ) {
     self.catalog = catalog
     self.repairs = repairs
+    self.expectations = expectations
     self.logger = logger
     self.cancellation = cancellation
   }
@@ -46,10 +51,11 @@ package struct VerifyRun {
     cancellation.listen()
     let stops = { cancellation.isCancelled }
     let read = try catalog.verify(budget, isCancelled: stops) { _, done in report(done) }
+    let unmet = try catalog.unmet(expectations)
     var findings: [VerifyFinding] = []
     // Trained indexes first: outputs are made again with them.
     let trained = read.damages.filter { $0.file.kind == .artifact(.trainedIndex) }
-    for var damage in trained + read.damages.filter({ $0.file.kind != .artifact(.trainedIndex) }) {
+    for var damage in trained + read.damages.filter({ $0.file.kind != .artifact(.trainedIndex) }) + unmet {
       if let (chunks, damaged) = try catalog.damagedChunks(of: damage, isCancelled: stops) {
         damage.chunks = chunks.text(damaged)
       }
@@ -95,6 +101,7 @@ package struct VerifyRun {
         return false
       }
     case .lockFile: return try maker.rewriteLockFile(of: VersionName(parsing: file.name))
+    case .document(let name): return try maker.rewriteDocument(of: name)
     default: return false
     }
   }

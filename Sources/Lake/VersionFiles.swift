@@ -28,7 +28,7 @@ struct VersionFiles {
     try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
     guard let digest = version.versionDigest else { return }
     try restoreLockFile(of: version, digest)
-    try writeDocument(of: version)
+    try writeDocument(of: version, digest)
   }
 
   private func restoreLockFile(of version: IndexVersion, _ digest: ContentDigest) throws {
@@ -77,7 +77,7 @@ struct VersionFiles {
   /// - Returns: The text; the version's digest proves it.
   /// - Throws: ``TarnError``.
   func sealedText(of version: IndexVersion) throws -> String {
-    try catalog.lockText(of: version) ?? lockFile(of: version, catalog.trainedIndex(id: version.trainedIndexID))
+    try catalog.lockText(of: version) ?? lockFile(of: version)
   }
 
   /// Writes what `tarn export` prints beside the lock file, unless it is there.
@@ -85,14 +85,22 @@ struct VersionFiles {
   /// A version that was trained on other bytes of a shard than it was built from
   /// has none.
   ///
-  /// - Parameter version: A sealed version.
+  /// - Parameters:
+  ///   - version: A version with all its outputs recorded.
+  ///   - digest: Digest of its lock file.
   /// - Throws: ``TarnError`` when the disk refuses.
-  func writeDocument(of version: IndexVersion) throws {
+  func writeDocument(of version: IndexVersion, _ digest: ContentDigest) throws {
     let path = catalog.layout.documentPath(version.name)
-    if let known = try? VersionExport(reading: path), known.versionSha256 == version.versionDigest { return }
     do {
-      let text = try catalog.export(version.name).text() + "\n"
-      try restore(text, to: path, of: version)
+      // Of a sealed version only what the catalog still bears out.
+      let document =
+        try version.versionDigest == nil ? catalog.export(version, digest: digest) : catalog.export(version.name)
+      if let known = try? VersionExport(reading: path),
+        try known.comparable(places: true) == document.comparable(places: true)
+      {
+        return
+      }
+      try restore(document.text() + "\n", to: path, of: version)
     } catch let error as TarnError where error.code == .conflict {
       return
     }
@@ -100,39 +108,10 @@ struct VersionFiles {
 
   /// The lock file: canonical JSON of all that a rebuild needs and must give.
   ///
-  /// - Parameters:
-  ///   - version: A version with all its outputs recorded.
-  ///   - trained: Its trained index.
+  /// - Parameter version: A version with all its outputs recorded.
   /// - Returns: The text; its SHA-256 is the version's digest.
   /// - Throws: ``TarnError``.
-  func lockFile(of version: IndexVersion, _ trained: TrainedIndexRecord) throws -> String {
-    let inputs = try catalog.inputs(of: version).map { input -> JSONValue in
-      .object([
-        "shard": .string(input.shardName), "ordinal": .count(input.shardOrdinal),
-        "sha256": .optional(input.revision?.digest.hex), "bytes": input.revision.map { .count($0.byteCount) } ?? .null,
-        "first_id": .integer(input.firstID), "rows": .count(input.rowCount), "output": .count(input.outputOrdinal),
-      ])
-    }
-    let outputs = try catalog.outputs(of: version).map { output -> JSONValue in
-      .object([
-        "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "bytes": .count(output.byteCount),
-        "rows": .count(output.rowCount), "first_id": .integer(output.firstID), "end_id": .integer(output.endID),
-        "lists_sha256": .string(output.listsDigest.hex),
-      ])
-    }
-    var members: [String: JSONValue] = [
-      "sha256": .optional(trained.digest?.hex), "spec_sha256": .string(trained.specDigest.hex),
-      "nlist": .count(trained.nlist), "codec": .string(trained.codec), "method": .string(trained.method),
-      "seed": .integer(trained.seed), "iterations": .count(trained.iterations), "pairs": .count(trained.pairCount),
-    ]
-    // Absent without one, so that lock files from before there were routers stay what they are.
-    if let router = trained.router { members["router"] = .string(router) }
-    return JSONValue.object([
-      "format": .string("tarn-version-1"), "version": .string("\(version.name)"),
-      "source": .string(try catalog.source(id: version.sourceID).name),
-      "shards_per_output": .count(version.shardsPerOutput), "missing": .string(version.missingPolicy.rawValue),
-      "bad_rows": .string(version.badRowsPolicy.rawValue), "segment_format": .count(segmentFormatVersion),
-      "trained": .object(members), "inputs": .array(inputs), "outputs": .array(outputs),
-    ]).text + "\n"
+  func lockFile(of version: IndexVersion) throws -> String {
+    try catalog.lockContent(of: version, segmentFormat: segmentFormatVersion).text + "\n"
   }
 }

@@ -1,5 +1,6 @@
 // What `verify --repair` can make again: an output from its segments or shards,
-// a lock file from the catalog. Both must come out as recorded (invariant 3).
+// a lock file and a document from the catalog. They must come out as recorded
+// (invariant 3).
 
 package import Logging
 package import Base
@@ -78,5 +79,19 @@ package struct VersionRepair {
     try Disk.makeDirectory(catalog.layout.versionDirectory(name))
     try files.restore(text, to: catalog.layout.lockFilePath(name), of: version)
     return true
+  }
+
+  /// Writes the document of a sealed version again, from what the catalog bears
+  /// out.
+  ///
+  /// - Parameter name: The version.
+  /// - Returns: Whether the document is back and holds.
+  /// - Throws: ``TarnError``.
+  package func rewriteDocument(of name: VersionName) throws -> Bool {
+    let version = try catalog.version(name)
+    guard let digest = version.versionDigest, try catalog.verdict(of: version).catalog.isClean else { return false }
+    try Disk.makeDirectory(catalog.layout.versionDirectory(name))
+    try VersionFiles(catalog: catalog).writeDocument(of: version, digest)
+    return try catalog.verdict(of: version).document.isClean
   }
 }

@@ -120,7 +120,13 @@ package final class OutputExecutor {
           .integrity, "the segment of \(input.name) is gone since this run began",
           hint: "run the same command again to make it anew")
       }
-      return MergeInput(segment: try SegmentFile(path: file), firstRowID: input.firstID)
+      let segment = try SegmentFile(path: file)
+      guard segment.description.shard == digest else {
+        throw TarnError(
+          .integrity, "\(file) is recorded as the segment of \(input.name) and holds another shard's rows",
+          hint: "restore a backup of the catalog")
+      }
+      return MergeInput(segment: segment, firstRowID: input.firstID)
     }
     let started = ContinuousClock.now
     defer { times.merging += ContinuousClock.now - started }

@@ -14,6 +14,7 @@ private enum FileClass: String, CaseIterable {
   case output = "output-shard"
   case name = "output-name"
   case lock = "lock-file"
+  case document
 
   /// The files of the class, absolute.
   func paths(_ lake: LakeFixture) throws -> [String] {
@@ -26,6 +27,7 @@ private enum FileClass: String, CaseIterable {
       }
     case .name: return ["\(lake.lake)/versions/v@1/v.000.faiss", "\(lake.lake)/versions/v@1/v.001.faiss"]
     case .lock: return ["\(lake.lake)/versions/v@1/v.lock.json"]
+    case .document: return ["\(lake.lake)/versions/v@1/v.export.json"]
     }
   }
 }

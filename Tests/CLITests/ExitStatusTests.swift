@@ -1,5 +1,6 @@
 // Every exit code that a user can meet is met, with its one line.
 
+import Base
 import Catalog
 import Dispatch
 import Foundation
@@ -135,11 +136,20 @@ private func expectFailure(
 
   @Test func isTwentyFourWhenARebuildDiffers() throws {
     let lake = try LakeFixture.make(.built)
-    // The catalog is made to say that output 0 has the bytes of output 1.
+    // The catalog is made to say, throughout, that output 0 has the bytes of output 1.
     try lake.tamper(
       """
       UPDATE output_shard SET (sha256, lists_sha256) =
         (SELECT sha256, lists_sha256 FROM output_shard WHERE ordinal = 1) WHERE ordinal = 0
+      """)
+    let catalog = try LakeCatalog.open(root: lake.lake, writing: nil)
+    let lock =
+      try catalog.lockContent(of: catalog.version(VersionName(name: "v", number: 1)), segmentFormat: 1).text + "\n"
+    let digest = ContentDigest.of(lock)
+    try lake.tamper(
+      """
+      UPDATE lock_text SET text = '\(lock)'; UPDATE index_version SET version_sha256 = '\(digest)';
+      UPDATE event SET detail = json_set(detail, '$.sha256', '\(digest)') WHERE verb = 'sealed'
       """)
     expectFailure(try lake.run(["reproduce", "v@1", "--quiet"]), 24, "v@1 differs", "output 0", "list 0", "row id")
     #expect(try lake.text("SELECT outcome FROM reproduction") == "differs")

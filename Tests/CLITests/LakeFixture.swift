@@ -209,24 +209,14 @@ final class LakeFixture: Sendable {
 
   // MARK: The catalog behind tarn's back
 
-  /// Runs statements on the catalog with its triggers dropped and its foreign
-  /// keys off: what no tarn would do.
+  /// Runs statements on the catalog behind its triggers: what no tarn would do.
   ///
   /// - Parameters:
   ///   - sql: The statements.
   ///   - recounting: Whether the totals follow, as they would by the triggers.
   /// - Throws: SQLite's error.
   func tamper(_ sql: String, recounting: Bool = true) throws {
-    var configuration = Configuration()
-    configuration.foreignKeysEnabled = false
-    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite", configuration: configuration)
-    try queue.write { database in
-      let triggers = try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-      for trigger in triggers { try database.execute(sql: "DROP TRIGGER \(trigger)") }
-      try database.execute(sql: sql)
-      if recounting { for statement in TotalsTable.all.flatMap(\.recount) { try database.execute(sql: statement) } }
-    }
-    try queue.close()
+    try Tampering.run(lake + "/catalog.sqlite", [sql] + (recounting ? TotalsTable.all.flatMap(\.recount) : []))
   }
 
   /// What a damaged page of a catalog holds.

@@ -52,8 +52,25 @@ struct CatalogFixture {
     return try catalog.planTraining(
       TrainingDefinition(
         name: name, method: "kmeans", codec: "sq4", nlist: 2, dimension: 4, iterations: 1, seed: seed, pairCount: 4,
-        images: source, captions: nil, spec: "{\"seed\":\(seed),\"source\":\"\(source.name)\"}",
+        images: source, captions: nil, spec: Self.spec(method: "kmeans", codec: "sq4", seed: seed, images: revisions),
         inputs: revisions.map { .init(role: "image", revision: $0) }))
+  }
+
+  /// A specification of training, as `train` would write it.
+  static func spec(
+    method: String, codec: String, seed: Int64, images: [ShardRevision], captions: [ShardRevision]? = nil,
+    router: JSONValue? = nil
+  ) -> String {
+    func list(_ revisions: [ShardRevision]) -> JSONValue {
+      .array(revisions.map { .object(["rows": .count($0.rowCount), "sha256": .string($0.digest.hex)]) })
+    }
+    var members: [String: JSONValue] = [
+      "method": .string(method), "codec": .string(codec), "nlist": .integer(2), "dimension": .integer(4),
+      "iterations": .integer(1), "seed": .integer(seed), "sample": .object(["pairs": .integer(4)]),
+      "images": list(images), "captions": captions.map(list) ?? .null,
+    ]
+    if let router { members["router"] = router }
+    return JSONValue.object(members).text
   }
 
   /// Trains an index; the bytes follow from the seed.
@@ -75,7 +92,10 @@ struct CatalogFixture {
     return try catalog.planVersion(
       VersionPlan(
         name: name, trained: trained, source: source, shardsPerOutput: perOutput, missingPolicy: .fail,
-        badRowsPolicy: .fail, spec: "{\"per\":\(perOutput),\"trained\":\"\(trained.name)\"}", environment: "{}",
+        badRowsPolicy: .fail,
+        spec: VersionPlan.spec(
+          trained: trained.digest ?? .of(""), source: source.name, ordinals: shards.map(\.ordinal),
+          shardsPerOutput: perOutput, missing: "fail", badRows: "fail"), environment: "{}",
         inputs: shards.enumerated().compactMap { index, shard in
           shard.revision.map {
             VersionPlan.Input(
@@ -119,11 +139,14 @@ struct CatalogFixture {
     return digest
   }
 
-  /// Seals a version with its lock file.
+  /// Seals a version with its lock file and document.
   func seal(_ version: IndexVersion) throws {
-    let lock = "lock \(version.name)\n"
+    let lock = try catalog.lockContent(of: version, segmentFormat: 1).text + "\n"
     try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
     try Disk.writeAtomically(Array(lock.utf8), to: catalog.layout.lockFilePath(version.name))
+    if let document = try? catalog.export(version, digest: .of(lock)).text() {
+      try Disk.writeAtomically(Array((document + "\n").utf8), to: catalog.layout.documentPath(version.name))
+    }
     try catalog.seal(version, lock: lock)
   }
 
@@ -177,8 +200,9 @@ struct CatalogFixture {
   func evaluate(_ version: IndexVersion, queries: String = "queries") throws -> ContentDigest {
     let text = "truth of \(queries)"
     let truth = try write(text, as: .evaluationTruth)
+    let key = try catalog.truthKey(queries: .of(queries), k: 10, of: version, normalisation: "refuse")
     try catalog.recordNearest(
-      .evaluationTruth, of: .of(queries), digest: truth, byteCount: text.utf8.count, pairCount: 2)
+      .evaluationTruth, of: key, digest: truth, byteCount: text.utf8.count, pairCount: 2)
     try catalog.recordEvaluation(
       Evaluation(
         version: version.name, queries: "\(queries).npy", queriesDigest: .of(queries), queryCount: 2, rowCount: 10,
@@ -212,7 +236,10 @@ struct CatalogFixture {
         name: "routed", method: "paired-kmeans", codec: "fp16", nlist: 2, dimension: 4, iterations: 1, seed: 7,
         pairCount: 4, images: images, captions: texts,
         router: RouterDefinition(method: "learned", captions: texts, captionCount: 4, epochs: 1),
-        spec: "{\"seed\":7}", inputs: revision.map { [.init(role: "caption", revision: $0)] } ?? []))
+        spec: Self.spec(
+          method: "paired-kmeans", codec: "fp16", seed: 7, images: [], captions: revision.map { [$0] },
+          router: .object(["method": .string("learned"), "captions": .integer(4), "epochs": .integer(1)])),
+        inputs: revision.map { [.init(role: "caption", revision: $0)] } ?? []))
     try catalog.recordRouterEpoch(1, loss: 0.5, of: routed)
     let labels = try fixture.write("labels", as: .routerLabels)
     try catalog.recordNearest(.routerLabels, of: .of("labels of"), digest: labels, byteCount: 6, pairCount: 4)

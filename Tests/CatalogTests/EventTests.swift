@@ -57,8 +57,7 @@ import TestSupport
     _ = try lake.addSource("a", count: 1)
     _ = try lake.addSource("b", count: 1)
     _ = try lake.addSource("c", count: 1)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
-    try queue.write { try $0.execute(sql: "DROP TRIGGER event_is_frozen; UPDATE event SET \(change) WHERE seq = 2") }
+    try Tampering.run(lake.root + "/catalog.sqlite", ["UPDATE event SET \(change) WHERE seq = 2"])
     #expect(try lake.catalog.firstBrokenEvent() == 2)
     let report = try lake.catalog.verify()
     #expect(report.damages.map(\.problem) == [.brokenChain(event: 2)])

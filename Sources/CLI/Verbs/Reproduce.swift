@@ -9,12 +9,15 @@ struct Reproduce: AsyncParsableCommand {
     abstract: "Rebuild a version from its pinned inputs and compare every byte.",
     discussion: """
       Says 'identical', or that the lists hold the same rows in another file layout, or the first output, list and row
-      that differ. The lake is not changed but for a row that records the outcome.
+      that differ; and what was not checked. A catalog that no longer says what was sealed is not rebuilt from: 20. The lake
+      is not changed but for a row that records the outcome.
 
-      With --from, the document of `tarn export` says what to make: its sources are registered in this lake, fetched,
-      trained on and built, and the result is compared with the document. Use a new lake for it. Its addresses are its
-      author's: none is followed to a file of this machine, to the machine itself or into a private network unless
-      --allow-inside says so, and none gets a variable of the environment.
+      With --from, the document of `tarn export` says what to make. First it is held against its own digest: one that
+      contradicts itself ends with 20 before anything is asked for. Then its sources are registered in this lake, fetched,
+      trained on and built, and every statement of the document is compared with what was made: 'identical' only if all
+      hold, else 24 and the field. Use a new lake for it. Its addresses are its author's: none is followed to a file of this
+      machine, to the machine itself or into a private network unless --allow-inside says so, and none gets a variable of
+      the environment.
 
       EXAMPLES
         tarn reproduce laion@1
@@ -62,14 +65,15 @@ struct Reproduce: AsyncParsableCommand {
     let report = try run.run(into: into)
     progress.clear()
     if global.json {
-      Output.json([
-        "version": .string("\(name)"), "outcome": .string(report.outcome.rawValue),
-        "outputs": .count(report.outputCount), "bytes": .count(report.byteCount),
-        "missing": .array(report.missing.map { .string($0) }),
-        "output": report.difference.map { .count($0.output) } ?? .null,
-        "list": report.difference?.list.map { .count($0) } ?? .null,
-        "row_id": report.difference?.rowID.map { .integer($0) } ?? .null,
-      ])
+      Output.json(
+        [
+          "version": .string("\(name)"), "outcome": .string(report.outcome.rawValue),
+          "outputs": .count(report.outputCount), "bytes": .count(report.byteCount),
+          "missing": .array(report.missing.map { .string($0) }),
+          "output": report.difference.map { .count($0.output) } ?? .null,
+          "list": report.difference?.list.map { .count($0) } ?? .null,
+          "row_id": report.difference?.rowID.map { .integer($0) } ?? .null,
+        ].merging(Self.json(report.verdict)) { $1 })
     }
     try conclude(report, name)
     Output.flush()
@@ -87,24 +91,44 @@ struct Reproduce: AsyncParsableCommand {
     let result = try await replay.run()
     progress.clear()
     if global.json {
-      Output.json([
-        "version": .string("\(result.version.name)"), "from": .string(document.version),
-        "outcome": .string(result.outcome.rawValue), "outputs": .count(result.outputCount),
-        "bytes": .count(result.byteCount), "output": result.output.map { .count($0) } ?? .null,
-      ])
+      Output.json(
+        [
+          "version": .string("\(result.version.name)"), "from": .string(document.version),
+          "outcome": .string(result.outcome.rawValue), "outputs": .count(result.outputCount),
+          "bytes": .count(result.byteCount), "output": result.output.map { .count($0) } ?? .null,
+        ].merging(Self.json(result.verdict)) { $1 })
     }
     Output.flush()
-    let place = result.output.map { "output \($0)" } ?? "the number of outputs"
     switch result.outcome {
     case .identical:
       guard !global.json else { return }
       Output.line(
         "\(document.version) is identical, made here as \(result.version.name): \(result.outputCount) files, "
           + "\(ByteSize.text(result.byteCount)), byte for byte")
+      say(result.verdict)
       Output.flush()
-    case .sameLists: throw Outcome(.differs, "\(document.version) differs in file layout, first in \(place)")
-    case .differs, .inputsMissing: throw Outcome(.differs, "\(document.version) differs: first in \(place)")
+    case .sameLists:
+      throw Outcome(.differs, "\(document.version) differs in file layout: \(result.verdict.message)")
+    case .differs, .inputsMissing:
+      throw Outcome(.differs, "\(document.version) differs: \(result.verdict.message)")
     }
+  }
+
+  /// What an 'identical' does not cover.
+  private func say(_ verdict: StatementVerdict) {
+    if let text = verdict.uncheckedMessage { Output.line(text) }
+  }
+
+  private static func json(_ verdict: StatementVerdict) -> [String: JSONValue] {
+    [
+      "checked": .array(verdict.checked.map { .string($0) }),
+      "differences": .array(
+        verdict.differences.map {
+          .object(["field": .string($0.field), "expected": .string($0.expected), "found": .string($0.found)])
+        }),
+      "unchecked": .array(
+        verdict.unchecked.map { .object(["what": .string($0.field), "why": .string($0.reason)]) }),
+    ]
   }
 
   private func conclude(_ report: ReproductionReport, _ name: VersionName) throws {
@@ -113,6 +137,7 @@ struct Reproduce: AsyncParsableCommand {
       if !global.json {
         Output.line(
           "\(name) is identical: \(report.outputCount) files, \(ByteSize.text(report.byteCount)), byte for byte")
+        say(report.verdict)
       }
     case .sameLists:
       let output = report.difference?.output ?? 0

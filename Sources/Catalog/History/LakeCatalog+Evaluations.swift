@@ -16,7 +16,10 @@ extension LakeCatalog {
       let id = try evaluation.insert(of: version.id, database)
       try LakeCatalog.record(
         .evaluated, "\(version.name)",
-        ["evaluation": .integer(id), "queries_sha256": .string(evaluation.queriesDigest.hex)], database)
+        [
+          "evaluation": .integer(id), "queries_sha256": .string(evaluation.queriesDigest.hex),
+          "sha256": .string(try RecordDigests.evaluation(id, database).hex),
+        ], database)
     }
     return evaluation
   }

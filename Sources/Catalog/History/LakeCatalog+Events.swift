@@ -35,6 +35,8 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case moved
   /// A copy of a lake got an identity of its own.
   case copied
+  /// A catalog from before there was a history was brought to a schema with one.
+  case migrated
 }
 
 extension Event {

@@ -50,12 +50,12 @@ enum PinRow {
 
 /// A row of `reproduction`.
 enum ReproductionRow {
-  /// Keeps the outcome of a rebuild.
+  /// Keeps the outcome of a rebuild, and gives its number.
   static func insert(
     of versionID: Int64, startedAt: String, outcome: ReproductionOutcome, detail: String, environment: String,
     _ database: Database
-  ) throws {
-    try database.run(
+  ) throws -> Int64 {
+    try database.insert(
       """
       INSERT INTO reproduction (version_id, started_at, ended_at, outcome, detail, environment)
       VALUES (?, ?, ?, ?, ?, ?)

@@ -133,9 +133,10 @@ package struct ShardRevision: Sendable, Hashable {
 
 extension ShardRevision: FetchableRecord {
   init(row: Row) throws {
+    // First: of a reference that leads nowhere every column is null.
+    digest = try row.requiredDigest("sha256")
     shardID = row["shard_id"]
     number = row["revision"]
-    digest = try row.requiredDigest("sha256")
     byteCount = row["byte_count"]
     rowCount = row["row_count"]
     etag = row["etag"]

@@ -257,6 +257,13 @@ extension LakeCatalog {
       sql: "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ? AND state = 'training'",
       arguments: [sha256, Timestamp.now(), id])
     guard database.changesCount > 0 else { return }
-    try record(.trained, name, ["sha256": .string(sha256)], database)
+    let spec = try String.fetchOne(
+      database, sql: "SELECT spec_sha256 FROM trained_index WHERE id = ?", arguments: [id])
+    try record(
+      .trained, name,
+      [
+        "sha256": .string(sha256), "spec_sha256": .optional(spec),
+        "measures_sha256": .string(try RecordDigests.training(id, database).hex),
+      ], database)
   }
 }

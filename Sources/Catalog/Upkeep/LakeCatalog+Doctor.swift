@@ -62,9 +62,11 @@ package struct LakeExamination {
     var findings = try [library(), journal(), fileSystem()]
     findings += try damage()
     guard !findings.contains(where: { $0.level == .problem }) else { return findings + freeSpace() }
-    findings += try [history(), totals()] + ownership()
+    let history = try history()
+    findings += try [history, totals()] + ownership()
     findings += try unsettled()
-    findings += try files()
+    findings += try lookingAgain { try statements(believesHistory: history.level == .ok) }
+    findings += try lookingAgain { try LakeInventory(examination: self).findings() }
     return findings + freeSpace()
   }
 
@@ -214,17 +216,46 @@ package struct LakeExamination {
         else: Finding(.ok, "unfinished", "no training or build is unfinished"))
   }
 
-  // MARK: Files against rows
+  // MARK: Statements, and files against rows
 
-  private func files() throws -> [Finding] {
-    let first = try LakeInventory(examination: self).findings()
+  /// A writer may change file and row between two looks of ours: while there is
+  /// one, a problem is what a second examination finds again.
+  private func lookingAgain(_ look: () throws -> [Finding]) throws -> [Finding] {
+    let first = try look()
     guard surroundings.writer(of: layout.lock) != nil, first.contains(where: { $0.level == .problem }) else {
       return first
     }
-    // A writer may have changed file and row between our two looks: a problem
-    // is what a second examination finds again.
-    let second = try LakeInventory(examination: self).findings()
+    let second = try look()
     return second.filter { $0.level != .problem || first.contains($0) }
+  }
+
+  /// What the catalog states for good, against whatever else tells of it.
+  private func statements(believesHistory: Bool) throws -> [Finding] {
+    let facts = try catalog.facts(believesHistory: believesHistory)
+    let restore = "restore a backup of \(layout.catalog); `tarn verify` names every difference"
+    let rows = facts.sealed.map { ("\($0.version)", $0.catalog) } + facts.others.map { ($0.subject, $0.verdict) }
+    let wrong = rows.flatMap { subject, verdict in
+      verdict.differences.map { difference in
+        Finding(
+          .problem, "statements", "the catalog says of \(subject) that \(difference.message)".printable, fix: restore)
+      }
+    }
+    let locks = facts.sealed.filter { !$0.lockFile.isClean }.map { sealed in
+      Finding(
+        .problem, "versions", "the lock file of \(sealed.version) is not what was sealed",
+        fix: "`tarn verify --repair` writes it again")
+    }
+    let documents = facts.sealed.filter { !$0.document.isClean }.map { sealed in
+      Finding(
+        .problem, "documents",
+        "the document of \(sealed.version) is not what was sealed: \(sealed.document.message)".printable,
+        fix: "`tarn verify --repair` writes it again")
+    }
+    let unchecked = facts.unchecked.map { Finding(.note, "unchecked", $0.message) }
+    return capped(wrong, else: Finding(.ok, "statements", "what the catalog states for good is borne out"))
+      + capped(locks, else: Finding(.ok, "versions", "every sealed version has its lock file"))
+      + capped(documents, else: Finding(.ok, "documents", "every sealed version has its document"))
+      + (unchecked.isEmpty ? [] : capped(unchecked, else: unchecked[0]))
   }
 
   private func freeSpace() -> [Finding] {

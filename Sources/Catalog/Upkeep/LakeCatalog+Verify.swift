@@ -1,6 +1,7 @@
 // `verify`: everything the catalog vouches for is read again, the longest
-// unread first, so that runs with a budget add up to a whole one. What is
-// wrong is named exactly; `repair` brings back what the lake can.
+// unread first, so that runs with a budget add up to a whole one, and what it
+// states for good is held against whatever else tells of it. What is wrong is
+// named exactly; `repair` brings back what the lake can.
 
 package import Base
 internal import Foundation
@@ -15,6 +16,10 @@ package struct VouchedFile: Sendable {
     /// The name that people use for an output shard.
     case outputName(versionID: Int64, ordinal: Int)
     case lockFile(versionID: Int64)
+    /// What `tarn export` printed when the version was sealed.
+    case document(version: VersionName)
+    /// Statements of the catalog; their path is the catalog's.
+    case record
     /// The history in the catalog; its path is the catalog's.
     case history
 
@@ -25,6 +30,8 @@ package struct VouchedFile: Sendable {
       case .artifact(let kind): kind.rawValue
       case .outputName: "output-name"
       case .lockFile: "lock-file"
+      case .document: "document"
+      case .record: "record"
       case .history: "history"
       }
     }
@@ -49,6 +56,10 @@ package struct Damage: Sendable {
     case unreadable(String)
     /// Number of the first event that is not what the chain says.
     case brokenChain(event: Int)
+    /// What it states and what that must be, field by field.
+    case statements([StatementVerdict.Difference])
+    /// Something that was noted elsewhere is not so.
+    case unexpected(String)
   }
 
   package let file: VouchedFile
@@ -67,6 +78,8 @@ package struct Damage: Sendable {
     case .content(let found): "has SHA-256 \(found.prefix(12))… instead of \(file.digest.prefix(12))…"
     case .unreadable(let reason): "cannot be read: \(reason)"
     case .brokenChain(let event): "was changed at event \(event)"
+    case .statements(let differences): differences.map(\.message).joined(separator: ", ")
+    case .unexpected(let what): what
     }
   }
 }
@@ -92,6 +105,8 @@ package struct VerifyReport: Sendable {
   /// When the least recently verified file was read, after this run.
   package var oldestCheck: String?
   package var damages: [Damage] = []
+  /// What was not checked, and why.
+  package var unchecked: [StatementVerdict.Omission] = []
 }
 
 /// What became of a damaged file.
@@ -110,7 +125,8 @@ extension LakeCatalog {
   ///
   /// - Parameters:
   ///   - budget: How much to read; files are not read in part, and at least one
-  ///     is. Names, lock files and the history are small and always checked.
+  ///     is. Names, lock files, documents, the catalog's own statements and the
+  ///     history are small and always checked.
   ///   - isCancelled: Asked before each file; true ends the run early.
   ///   - report: Told of each file that was read.
   /// - Returns: What was found. Good files are recorded as verified.
@@ -153,12 +169,44 @@ extension LakeCatalog {
       guard let problem = LakeCatalog.problem(with: file) else { continue }
       result.damages.append(Damage(file: file, problem: problem))
     }
-    if let event = try firstBrokenEvent() {
-      let history = VouchedFile(
-        kind: .history, path: layout.catalog, name: "the history", digest: .of(""), byteCount: nil)
-      result.damages.append(Damage(file: history, problem: .brokenChain(event: event)))
-    }
+    let broken = try firstBrokenEvent()
+    if let broken { result.damages.append(historyDamage(.brokenChain(event: broken))) }
+    let facts = try facts(believesHistory: broken == nil)
+    result.damages += statementDamages(facts)
+    result.unchecked = facts.unchecked
     return result
+  }
+
+  /// Damage of the history.
+  func historyDamage(_ problem: Damage.Problem) -> Damage {
+    let history = VouchedFile(
+      kind: .history, path: layout.catalog, name: "the history", digest: .of(""), byteCount: nil)
+    return Damage(file: history, problem: problem)
+  }
+
+  /// Damage of a statement of the catalog.
+  func recordDamage(_ subject: String, _ problem: Damage.Problem) -> Damage {
+    let record = VouchedFile(kind: .record, path: layout.catalog, name: subject, digest: .of(""), byteCount: nil)
+    return Damage(file: record, problem: problem)
+  }
+
+  /// A damage for each statement of the catalog that does not hold, and one for
+  /// each document.
+  private func statementDamages(_ facts: CatalogFacts) -> [Damage] {
+    var damages: [Damage] = []
+    let rows = facts.sealed.map { ("\($0.version)", $0.catalog) } + facts.others.map { ($0.subject, $0.verdict) }
+    for (subject, verdict) in rows {
+      damages += verdict.differences.map { recordDamage(subject, .statements([$0])) }
+    }
+    for sealed in facts.sealed where !sealed.document.isClean {
+      let path = layout.documentPath(sealed.version)
+      let file = VouchedFile(
+        kind: .document(version: sealed.version), path: path, name: "\(sealed.version)", digest: .of(""), byteCount: nil
+      )
+      damages.append(
+        Damage(file: file, problem: Disk.size(of: path) == nil ? .missing : .statements(sealed.document.differences)))
+    }
+    return damages
   }
 
   /// Shards and artifacts with when they were last read, the oldest first.
@@ -252,7 +300,7 @@ extension LakeCatalog {
         switch file.kind {
         case .shard: try LakeCatalog.markVerified(file.digest, in: .shards, database)
         case .artifact: try LakeCatalog.markVerified(file.digest, in: .artifacts, database)
-        case .outputName, .lockFile, .history: break
+        case .outputName, .lockFile, .document, .record, .history: break
         }
       }
     }
@@ -297,7 +345,7 @@ extension LakeCatalog {
       try relink(artifact, to: file.path)
       try recordRepair(damage, .restored)
       return .restored
-    case .artifact, .lockFile, .history: return .lost
+    case .artifact, .lockFile, .document, .record, .history: return .lost
     }
   }
 

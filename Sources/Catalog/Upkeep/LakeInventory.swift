@@ -192,7 +192,7 @@ struct LakeInventory {
 
   // MARK: Versions and scratch
 
-  /// The names people use, and the lock files.
+  /// The names people use.
   private func versionFindings() throws -> [Finding] {
     var faults: [Finding] = []
     var sealedCount = 0
@@ -208,18 +208,12 @@ struct LakeInventory {
             .warning, "versions", "\(version.name) has no output \(output.ordinal) under \(path)",
             fix: "run its `tarn build` again"))
       }
-      let path = layout.lockFilePath(version.name)
-      guard (try? Disk.digest(of: path)) != version.versionDigest else { continue }
-      faults.append(
-        Finding(
-          .problem, "versions", "the lock file of \(version.name) is not what was sealed",
-          fix: "run its `tarn build` again"))
     }
     let explained = (files(below: layout.versions) ?? []).filter(LakeInventory.isTemporary).map { path in
       Finding(
         .note, "leftover", "\(path) was being written when a run ended", fix: "delete \(layout.versions)/\(path)")
     }
-    let fine = Finding(.ok, "versions", "sealed versions, all with their files: \(sealedCount)")
+    let fine = Finding(.ok, "versions", "sealed versions, all with their outputs: \(sealedCount)")
     return examination.capped(faults, else: fine)
       + (explained.isEmpty ? [] : examination.capped(explained, else: explained[0]))
   }

@@ -94,23 +94,63 @@ package struct VersionExport: Codable, Sendable, Equatable {
 
   /// Reads a document.
   ///
+  /// What an export does not say is refused, as it would be a statement that
+  /// nobody checks; the order of members and white space are free.
+  ///
   /// - Parameter path: Its file.
   /// - Throws: ``TarnError`` `.usage` for anything but an export;
   ///   `.inputsMissing` without the file, `.io`.
   package init(reading path: String) throws {
     let bytes = try Disk.contents(of: path)
+    let found: JSONValue
+    do {
+      found = try JSONValue(reading: bytes)
+    } catch {
+      throw TarnError(
+        .usage, "\(path) is not the export of a version: \(error.message) (byte \(error.offset))",
+        hint: "`tarn export NAME@N > FILE` writes one")
+    }
+    if let format = found["format"]?.string, format != VersionExport.format {
+      throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
+    }
     do {
       let decoder = JSONDecoder()
       decoder.keyDecodingStrategy = .convertFromSnakeCase
-      self = try decoder.decode(VersionExport.self, from: Data(bytes))
+      self = try decoder.decode(VersionExport.self, from: Data(found.text.utf8))
     } catch {
       throw TarnError(
-        .usage, "\(path) is not the export of a version", hint: "`tarn export NAME@N > FILE` writes one")
+        .usage, "\(path) is not the export of a version\(VersionExport.place(of: error))",
+        hint: "`tarn export NAME@N > FILE` writes one")
     }
-    guard format == VersionExport.format else {
-      throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
+    var verdict = StatementVerdict()
+    verdict.compare("", expected: try json(), found: found)
+    guard verdict.isClean else {
+      throw TarnError(
+        .usage, "\(path) says what no export says: \(verdict.message)", hint: "`tarn export NAME@N > FILE` writes one")
     }
     try checkNumbers(in: path)
+  }
+
+  /// The document as JSON.
+  func json() throws -> JSONValue {
+    guard let value = JSONValue(parsing: try text(isOneLine: true)) else {
+      preconditionFailure("an encoder wrote what is no JSON")
+    }
+    return value
+  }
+
+  /// Where a decoder failed, for a message.
+  private static func place(of error: any Error) -> String {
+    let path: [any CodingKey]
+    switch error {
+    case DecodingError.keyNotFound(let key, let context): path = context.codingPath + [key]
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context),
+      DecodingError.dataCorrupted(let context):
+      path = context.codingPath
+    default: path = []
+    }
+    let text = path.map { key in key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)" }.joined()
+    return text.isEmpty ? "" : ": \(text.drop { $0 == "." }.printable) is missing or of another kind"
   }
 
   fileprivate init(
@@ -138,12 +178,36 @@ extension LakeCatalog {
   /// - Parameter name: The version, sealed or revoked.
   /// - Returns: The document.
   /// - Throws: ``TarnError`` `.notFound`; `.conflict` when it is unfinished,
-  ///   or was trained on other bytes of a shard than it was built from.
+  ///   or was trained on other bytes of a shard than it was built from;
+  ///   `.integrity` when the catalog contradicts what was sealed.
   package func export(_ name: VersionName) throws -> VersionExport {
     let version = try version(name)
-    let trained = try trainedIndex(id: version.trainedIndexID)
-    guard let digest = version.versionDigest, let trainedDigest = trained.digest else {
+    guard let digest = version.versionDigest else {
       throw TarnError(.conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish its build first")
+    }
+    let document = try export(version, digest: digest)
+    let verdict = document.verdict(segmentFormats: try segmentFormats(of: version))
+    guard verdict.isClean else {
+      throw TarnError(
+        .integrity, "the catalog no longer says what \(name) was sealed with: \(verdict.message)",
+        hint: "`tarn verify` names every difference; restore a backup of the catalog")
+    }
+    return document
+  }
+
+  /// A version as a document, before or after it is sealed.
+  ///
+  /// - Parameters:
+  ///   - version: A version with all its outputs recorded.
+  ///   - digest: Digest of its lock file.
+  /// - Returns: The document, as the catalog tells it.
+  /// - Throws: ``TarnError`` `.conflict` when it was trained on other bytes of a
+  ///   shard than it was built from.
+  package func export(_ version: IndexVersion, digest: ContentDigest) throws -> VersionExport {
+    let name = version.name
+    let trained = try trainedIndex(id: version.trainedIndexID)
+    guard let trainedDigest = trained.digest else {
+      throw TarnError(.conflict, "the trained index \(trained.name) is not ready", hint: "finish its training first")
     }
     let inputs = try inputs(of: version)
     var pinned: [Int64: ShardRevision] = [:]

@@ -338,7 +338,13 @@ extension LakeCatalog {
           """, arguments: [digest.hex, Timestamp.now(), version.id])
       guard database.changesCount > 0 else { return }
       try LockTextRow.insert(lock, of: version.id, database)
-      try LakeCatalog.record(.sealed, "\(version.name)", ["sha256": .string(digest.hex)], database)
+      let environment = try String.fetchOne(
+        database, sql: "SELECT environment FROM index_version WHERE id = ?", arguments: [version.id])
+      try LakeCatalog.record(
+        .sealed, "\(version.name)",
+        [
+          "sha256": .string(digest.hex), "environment_sha256": .optional(environment.map { ContentDigest.of($0).hex }),
+        ], database)
     }
   }
 
@@ -355,9 +361,13 @@ extension LakeCatalog {
     of version: IndexVersion, startedAt: String, outcome: ReproductionOutcome, detail: String, environment: String
   ) throws {
     try write("reproduction") { database in
-      try ReproductionRow.insert(
+      let id = try ReproductionRow.insert(
         of: version.id, startedAt: startedAt, outcome: outcome, detail: detail, environment: environment, database)
-      try LakeCatalog.record(.reproduction, "\(version.name)", ["outcome": .string(outcome.rawValue)], database)
+      try LakeCatalog.record(
+        .reproduction, "\(version.name)",
+        [
+          "outcome": .string(outcome.rawValue), "sha256": .string(try RecordDigests.reproduction(id, database).hex),
+        ], database)
     }
   }
 }

@@ -1,0 +1,364 @@
+// The history against the rows that it tells of. What was there before the
+// history began (a catalog made again, or from before there was one) is exempt,
+// and what an event of an older tarn does not carry is said to be unchecked.
+
+package import Base
+internal import GRDB
+
+extension LakeCatalog {
+  /// Why something of an older tarn is not checked.
+  static let isOlder = "recorded by a tarn that kept no digest of it"
+
+  /// The events about a thing, oldest first.
+  private func events(about subject: String, _ verb: EventVerb) throws -> [(number: Int, detail: JSONValue)] {
+    try read { database in
+      try Row.fetchAll(
+        database, sql: "SELECT seq, detail FROM event WHERE subject = ? AND verb = ? ORDER BY seq",
+        arguments: [subject, verb.rawValue]
+      ).map { ($0["seq"], JSONValue(parsing: $0["detail"]) ?? .null) }
+    }
+  }
+
+  /// What the event of a version's sealing says; nil when there is none.
+  func sealedEvent(of version: IndexVersion) throws -> JSONValue? {
+    try events(about: "\(version.name)", .sealed).last?.detail
+  }
+
+  /// Whether something of a time is older than the history; nothing is older
+  /// than a history without events, which no lake in use has.
+  private func isBeforeHistory(_ time: String?) throws -> Bool {
+    let first = try read { try String.fetchOne($0, sql: "SELECT at FROM event ORDER BY seq LIMIT 1") }
+    guard let first, let time else { return false }
+    return time <= first
+  }
+
+  /// Notes that an event which must be there is not.
+  private func lack(_ verb: EventVerb, of what: String, since time: String?, _ verdict: inout StatementVerdict) throws {
+    if try isBeforeHistory(time) {
+      verdict.leaveOut("history of \(what)", because: "it is older than the history")
+    } else {
+      verdict.differ("events '\(verb.rawValue)' of \(what)", expected: "in the history", found: "missing")
+    }
+  }
+
+  // MARK: Versions
+
+  func checkHistory(of version: IndexVersion, _ verdict: inout StatementVerdict) throws {
+    verdict.check("the catalog's rows against the history")
+    let name = "\(version.name)"
+    let row = try read {
+      try Row.fetchOne(
+        $0, sql: "SELECT environment, sealed_at, ended_at FROM index_version WHERE id = ?", arguments: [version.id])
+    }
+    let (environment, sealedAt) = (row?["environment"] as String? ?? "", row?["sealed_at"] as String?)
+    if let sealed = try sealedEvent(of: version) {
+      verdict.compare("version_sha256", expected: sealed["sha256"]?.string, found: version.versionDigest?.hex)
+      if let recorded = sealed["environment_sha256"]?.string {
+        verdict.compare("SHA-256 of environment", expected: recorded, found: ContentDigest.of(environment).hex)
+      } else {
+        verdict.leaveOut("environment", because: LakeCatalog.isOlder)
+      }
+    } else {
+      try lack(.sealed, of: name, since: sealedAt, &verdict)
+      verdict.leaveOut("environment", because: "no event of the sealing is left")
+    }
+    if let planned = try events(about: name, .planned).last?.detail["spec_sha256"]?.string {
+      verdict.compare("spec_sha256", expected: planned, found: version.specDigest.hex)
+    }
+    let isRevoked = try !events(about: name, .revoked).isEmpty
+    if version.state == .revoked, !isRevoked {
+      try lack(.revoked, of: name, since: row?["ended_at"] ?? sealedAt, &verdict)
+    } else {
+      verdict.compare("state", expected: isRevoked ? "revoked" : "sealed", found: version.state.rawValue)
+    }
+    try checkPins(of: version, &verdict)
+    try checkReproductions(of: version, &verdict)
+    try checkEvaluations(of: version, &verdict)
+  }
+
+  private func checkPins(of version: IndexVersion, _ verdict: inout StatementVerdict) throws {
+    let name = "\(version.name)"
+    var told: [String] = []
+    let events = try read {
+      try Row.fetchAll(
+        $0, sql: "SELECT verb, detail FROM event WHERE subject = ? AND verb IN ('pin', 'unpin') ORDER BY seq",
+        arguments: [name])
+    }
+    for event in events {
+      if event["verb"] == EventVerb.pin.rawValue {
+        told.append("pinned: " + (JSONValue(parsing: event["detail"])?["reason"]?.string ?? ""))
+      } else if let last = told.popLast() {
+        told.append("un" + last)
+      }
+    }
+    let rows = try read {
+      try Row.fetchAll(
+        $0, sql: "SELECT reason, removed_at FROM pin WHERE version_id = ? ORDER BY id", arguments: [version.id])
+    }
+    let found = rows.map { ($0["removed_at"] == nil ? "pinned: " : "unpinned: ") + ($0["reason"] as String) }
+    verdict.compare("pins", expected: told.joined(separator: ", "), found: found.joined(separator: ", "))
+  }
+
+  private func checkReproductions(of version: IndexVersion, _ verdict: inout StatementVerdict) throws {
+    let told = try events(about: "\(version.name)", .reproduction).map(\.detail)
+    let found = try read { database in
+      try Row.fetchAll(
+        database, sql: "SELECT id, ended_at, outcome FROM reproduction WHERE version_id = ? ORDER BY id",
+        arguments: [version.id]
+      ).map { row in
+        (
+          at: row["ended_at"] as String, outcome: row["outcome"] as String,
+          digest: try RecordDigests.reproduction(row["id"], database)
+        )
+      }
+    }
+    // The newest belong together; before the history began there were rows alone.
+    for row in found.dropLast(min(told.count, found.count)) {
+      try lack(.reproduction, of: "the reproduction of \(row.at)", since: row.at, &verdict)
+    }
+    if told.count > found.count {
+      verdict.differ("number of reproductions", expected: String(told.count), found: String(found.count))
+    }
+    for (event, row) in zip(told.reversed(), found.reversed()) {
+      if let digest = event["sha256"]?.string {
+        verdict.compare("SHA-256 of the reproduction of \(row.at)", expected: digest, found: row.digest.hex)
+      } else {
+        verdict.compare(
+          "outcome of the reproduction of \(row.at)", expected: event["outcome"]?.string, found: row.outcome)
+        verdict.leaveOut("reproduction of \(row.at)", because: LakeCatalog.isOlder)
+      }
+    }
+  }
+
+  // MARK: Evaluations
+
+  private func checkEvaluations(of version: IndexVersion, _ verdict: inout StatementVerdict) throws {
+    var told: [Int64: JSONValue] = [:]
+    for event in try events(about: "\(version.name)", .evaluated) {
+      if let id = event.detail["evaluation"]?.integer { told[id] = event.detail }
+    }
+    let found = try read { database in
+      try Row.fetchAll(
+        database,
+        sql: """
+          SELECT e.id, e.evaluated_at, e.queries_sha256, e.query_count, e.row_count, e.truth_sha256,
+            (SELECT max(r.k) FROM evaluation_recall r WHERE r.evaluation_id = e.id) AS k
+          FROM evaluation e WHERE e.version_id = ? ORDER BY e.id
+          """, arguments: [version.id]
+      ).map { (row: $0, digest: try RecordDigests.evaluation($0["id"], database)) }
+    }
+    let rowCount = try outputs(of: version).reduce(0) { $0 &+ $1.rowCount }
+    for (row, digest) in found {
+      let id: Int64 = row["id"]
+      let what = "evaluation \(id)"
+      var isOlder = true
+      if let event = told.removeValue(forKey: id) {
+        verdict.compare(
+          "queries of \(what)", expected: event["queries_sha256"]?.string, found: row["queries_sha256"] as String)
+        if let recorded = event["sha256"]?.string {
+          verdict.compare("SHA-256 of \(what)", expected: recorded, found: digest.hex)
+          isOlder = false
+        } else {
+          verdict.leaveOut(what, because: LakeCatalog.isOlder)
+        }
+      } else {
+        try lack(.evaluated, of: what, since: row["evaluated_at"], &verdict)
+      }
+      verdict.compare("rows of \(what)", expected: String(rowCount), found: String(row["row_count"] as Int))
+      try checkTruth(of: what, row, version, mayBeUnknown: isOlder, &verdict)
+    }
+    for id in told.keys.sorted() { verdict.differ("evaluation \(id)", expected: "in the catalog", found: "missing") }
+  }
+
+  /// An evaluation against the exact neighbours that it names: they are those of
+  /// its queries among the version's rows.
+  private func checkTruth(
+    of what: String, _ row: Row, _ version: IndexVersion, mayBeUnknown: Bool, _ verdict: inout StatementVerdict
+  ) throws {
+    guard let queries = try row.digest("queries_sha256"), let depth = row["k"] as Int? else { return }
+    let normalisation = JSONValue(parsing: try trainedIndex(id: version.trainedIndexID).spec)?["normalisation"]?.string
+    let key = try truthKey(queries: queries, k: depth, of: version, normalisation: normalisation ?? "refuse")
+    let known = try read {
+      try Row.fetchOne(
+        $0, sql: "SELECT sha256, pair_count FROM nearest_images WHERE inputs_sha256 = ?", arguments: [key.hex])
+    }
+    guard let known else {
+      // Their row is kept for good; only how it is known may have been another once.
+      guard mayBeUnknown else {
+        return verdict.differ("exact neighbours of \(what)", expected: "known as \(key)", found: "unknown")
+      }
+      return verdict.leaveOut("exact neighbours of \(what)", because: "the catalog does not say what they are of")
+    }
+    verdict.compare(
+      "exact neighbours of \(what)", expected: known["sha256"] as String, found: row["truth_sha256"] as String)
+    verdict.compare(
+      "queries of \(what)", expected: "\(known["pair_count"] as Int)", found: "\(row["query_count"] as Int)")
+  }
+
+  /// What the exact neighbours of queries among a version's rows are known by.
+  ///
+  /// - Parameters:
+  ///   - queries: Digest of the query file.
+  ///   - k: How many of each query.
+  ///   - version: The version.
+  ///   - normalisation: What was done about rows that are not of unit length.
+  /// - Returns: Digest of all of that.
+  /// - Throws: ``TarnError``.
+  package func truthKey(
+    queries: ContentDigest, k: Int, of version: IndexVersion, normalisation: String
+  ) throws -> ContentDigest {
+    let inputs = try inputs(of: version).filter { !$0.isHole }
+    return .of(
+      JSONValue.object([
+        "format": .string("exact-neighbours-1"), "queries": .string(queries.hex), "k": .count(k),
+        "bad_rows": .string(version.badRowsPolicy.rawValue), "normalisation": .string(normalisation),
+        "rows": .array(
+          inputs.map {
+            .object([
+              "sha256": .optional($0.revision?.digest.hex), "first_id": .integer($0.firstID),
+              "rows": .count($0.rowCount),
+            ])
+          }),
+      ]).text)
+  }
+
+  // MARK: Trained indexes and sources
+
+  /// Holds a trained index's columns and inputs against its specification, and
+  /// both against the history.
+  ///
+  /// - Parameters:
+  ///   - trained: A trained index that is ready.
+  ///   - believesHistory: Whether events are believed.
+  /// - Returns: What was found.
+  /// - Throws: ``TarnError``.
+  func verdict(of trained: TrainedIndexRecord, believesHistory: Bool) throws -> StatementVerdict {
+    var verdict = StatementVerdict()
+    try noting(&verdict) { try checkSpecification(of: trained, &$0) }
+    guard believesHistory else { return verdict }
+    try noting(&verdict) { verdict in
+      let (readyAt, digest) = try read { database in
+        (
+          try String.fetchOne(
+            database, sql: "SELECT ready_at FROM trained_index WHERE id = ?", arguments: [trained.id]),
+          try RecordDigests.training(trained.id, database)
+        )
+      }
+      guard let event = try events(about: trained.name, .trained).last?.detail else {
+        return try lack(.trained, of: trained.name, since: readyAt, &verdict)
+      }
+      verdict.check("trained indexes against the history")
+      verdict.compare("sha256", expected: event["sha256"]?.string, found: trained.digest?.hex)
+      guard let recorded = event["measures_sha256"]?.string else {
+        return verdict.leaveOut("iterations and epochs", because: LakeCatalog.isOlder)
+      }
+      verdict.compare("spec_sha256", expected: event["spec_sha256"]?.string, found: trained.specDigest.hex)
+      verdict.compare("SHA-256 of iterations and epochs", expected: recorded, found: digest.hex)
+    }
+    return verdict
+  }
+
+  private func checkSpecification(of trained: TrainedIndexRecord, _ verdict: inout StatementVerdict) throws {
+    verdict.check("trained indexes against their specifications")
+    verdict.compare("spec_sha256", expected: ContentDigest.of(trained.spec).hex, found: trained.specDigest.hex)
+    let spec = JSONValue(parsing: trained.spec) ?? .null
+    let columns: [(String, JSONValue?, JSONValue)] = [
+      ("method", spec["method"], .string(trained.method)), ("codec", spec["codec"], .string(trained.codec)),
+      ("nlist", spec["nlist"], .count(trained.nlist)), ("dimension", spec["dimension"], .count(trained.dimension)),
+      ("iterations", spec["iterations"], .count(trained.iterations)), ("seed", spec["seed"], .integer(trained.seed)),
+      ("pair_count", spec["sample"]?["pairs"], .count(trained.pairCount)),
+      ("router", spec["router"]?["method"], .optional(trained.router)),
+    ]
+    for (name, expected, found) in columns {
+      verdict.compare(name, expected: expected ?? .null, found: found)
+    }
+    let (router, inputs) = try read { database in
+      (
+        try Row.fetchOne(
+          database, sql: "SELECT method, caption_count, epochs FROM trained_router WHERE trained_index_id = ?",
+          arguments: [trained.id]),
+        try Row.fetchAll(
+          database,
+          sql: """
+            SELECT i.role, i.ordinal, r.sha256, r.row_count, h.source_id FROM trained_input i
+            JOIN shard h ON h.id = i.shard_id
+            JOIN shard_revision r ON r.shard_id = i.shard_id AND r.revision = i.revision
+            WHERE i.trained_index_id = ? ORDER BY i.role, i.ordinal
+            """, arguments: [trained.id])
+      )
+    }
+    if let router {
+      let epochs = router["method"] == "learned" ? spec["router"]?["epochs"] : .integer(0)
+      verdict.compare(
+        "captions of the router", expected: spec["router"]?["captions"] ?? .null,
+        found: .integer(router["caption_count"]))
+      verdict.compare("epochs of the router", expected: epochs ?? .null, found: .integer(router["epochs"]))
+    }
+    for (role, member, sourceID) in [
+      ("image", "images", trained.imageSourceID as Int64?), ("caption", "captions", trained.captionSourceID),
+    ] {
+      let own = inputs.filter { $0["role"] == role }
+      let found = own.map { JSONValue.object(["rows": .integer($0["row_count"]), "sha256": .string($0["sha256"])]) }
+      verdict.compare(member, expected: .array(spec[member]?.elements ?? []), found: .array(found))
+      for (place, row) in own.enumerated() {
+        if row["ordinal"] != place {
+          verdict.differ("ordinal of \(member)[\(place)]", expected: "\(place)", found: "\(row["ordinal"] as Int)")
+        }
+        if row["source_id"] != sourceID {
+          verdict.differ("source of \(member)[\(place)]", expected: "that of the training", found: "another")
+        }
+      }
+    }
+  }
+
+  /// Holds a source against the event of its registration.
+  ///
+  /// - Parameter source: A source.
+  /// - Returns: What was found.
+  /// - Throws: ``TarnError``.
+  func verdict(of source: Source) throws -> StatementVerdict {
+    var verdict = StatementVerdict()
+    let (createdAt, shards, mirrors) = try read { database in
+      (
+        try String.fetchOne(database, sql: "SELECT created_at FROM source WHERE id = ?", arguments: [source.id]),
+        try Int.fetchOne(database, sql: "SELECT count(*) FROM shard WHERE source_id = ?", arguments: [source.id]),
+        try String.fetchAll(
+          database, sql: "SELECT template FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [source.id])
+      )
+    }
+    guard let event = try events(about: source.name, .sourceAdd).last?.detail else {
+      try lack(.sourceAdd, of: source.name, since: createdAt, &verdict)
+      return verdict
+    }
+    verdict.check("sources against the history")
+    verdict.compare("dimension", expected: event["dimension"] ?? .null, found: .count(source.dimension))
+    verdict.compare("dtype", expected: event["dtype"]?.string, found: source.elementType.rawValue)
+    verdict.compare("number of shards", expected: event["shards"] ?? .null, found: .count(shards ?? 0))
+    verdict.compare("mirrors", expected: event["mirrors"] ?? .null, found: .array(mirrors.map { .string($0) }))
+    return verdict
+  }
+
+  /// Things that the history tells of and the catalog has not any more.
+  ///
+  /// - Returns: A difference for each.
+  /// - Throws: ``TarnError``.
+  func vanished() throws -> StatementVerdict {
+    var verdict = StatementVerdict()
+    let subjects = try read {
+      try Row.fetchAll(
+        $0,
+        sql: """
+          SELECT e.verb, e.subject FROM event e WHERE e.verb = 'sealed' AND NOT EXISTS
+            (SELECT 1 FROM index_version v WHERE v.name || '@' || v.number = e.subject AND v.version_sha256 IS NOT NULL)
+          UNION SELECT e.verb, e.subject FROM event e WHERE e.verb = 'trained' AND NOT EXISTS
+            (SELECT 1 FROM trained_index t WHERE t.name = e.subject AND t.state = 'ready')
+          UNION SELECT e.verb, e.subject FROM event e WHERE e.verb = 'source-add' AND NOT EXISTS
+            (SELECT 1 FROM source s WHERE s.name = e.subject)
+          """)
+    }
+    for row in subjects {
+      verdict.differ(row["subject"], expected: "in the catalog (\(row["verb"] as String))", found: "missing")
+    }
+    return verdict
+  }
+}

@@ -1,0 +1,117 @@
+// The text that a version is sealed with: canonical JSON of all that a rebuild
+// needs and must give. Made from the catalog when a version is sealed, and again
+// to tell whether the catalog still says it.
+
+package import Base
+
+extension LakeCatalog {
+  /// The format of lock files that this tarn writes.
+  package static let lockFormat = "tarn-version-1"
+
+  /// The lock file of a version as the catalog tells it.
+  ///
+  /// - Parameters:
+  ///   - version: A version with all its outputs recorded.
+  ///   - segmentFormat: Number of the segments' format.
+  /// - Returns: The content; ``lockText(of:)-static`` is its text.
+  /// - Throws: ``TarnError``.
+  package func lockContent(of version: IndexVersion, segmentFormat: Int) throws -> JSONValue {
+    let trained = try trainedIndex(id: version.trainedIndexID)
+    let inputs = try inputs(of: version)
+    let outputs = try outputs(of: version)
+    return LockContent(
+      version: "\(version.name)", source: try source(id: version.sourceID).name,
+      shardsPerOutput: version.shardsPerOutput, missing: version.missingPolicy.rawValue,
+      badRows: version.badRowsPolicy.rawValue, segmentFormat: segmentFormat,
+      trained: .init(
+        sha256: trained.digest?.hex, specSha256: trained.specDigest.hex, nlist: trained.nlist, codec: trained.codec,
+        method: trained.method, seed: trained.seed, iterations: trained.iterations, pairs: trained.pairCount,
+        router: trained.router),
+      inputs: inputs.map { input in
+        .init(
+          shard: input.shardName, ordinal: input.shardOrdinal, sha256: input.revision?.digest.hex,
+          bytes: input.revision?.byteCount, firstID: input.firstID, rows: input.rowCount, output: input.outputOrdinal)
+      },
+      outputs: outputs.map { output in
+        .init(
+          output: output.ordinal, sha256: output.digest.hex, bytes: output.byteCount, rows: output.rowCount,
+          firstID: output.firstID, endID: output.endID, listsSha256: output.listsDigest.hex)
+      }
+    ).json
+  }
+}
+
+/// What a lock file says, whoever tells it: the catalog or a document.
+struct LockContent {
+  struct Trained {
+    let sha256: String?
+    let specSha256: String
+    let nlist: Int
+    let codec: String
+    let method: String
+    let seed: Int64
+    let iterations: Int
+    let pairs: Int
+    let router: String?
+  }
+  struct Input {
+    let shard: String
+    let ordinal: Int
+    let sha256: String?
+    let bytes: Int?
+    let firstID: Int64
+    let rows: Int
+    let output: Int
+  }
+  struct Output {
+    let output: Int
+    let sha256: String
+    let bytes: Int
+    let rows: Int
+    let firstID: Int64
+    let endID: Int64
+    let listsSha256: String
+  }
+
+  let version: String
+  let source: String
+  let shardsPerOutput: Int
+  let missing: String
+  let badRows: String
+  let segmentFormat: Int
+  let trained: Trained
+  let inputs: [Input]
+  let outputs: [Output]
+
+  /// The content; its canonical text and a line feed are the lock file.
+  var json: JSONValue {
+    var members: [String: JSONValue] = [
+      "sha256": .optional(trained.sha256), "spec_sha256": .string(trained.specSha256), "nlist": .count(trained.nlist),
+      "codec": .string(trained.codec), "method": .string(trained.method), "seed": .integer(trained.seed),
+      "iterations": .count(trained.iterations), "pairs": .count(trained.pairs),
+    ]
+    // Absent without one, so that lock files from before there were routers stay what they are.
+    if let router = trained.router { members["router"] = .string(router) }
+    return .object([
+      "format": .string(LakeCatalog.lockFormat), "version": .string(version), "source": .string(source),
+      "shards_per_output": .count(shardsPerOutput), "missing": .string(missing), "bad_rows": .string(badRows),
+      "segment_format": .count(segmentFormat), "trained": .object(members),
+      "inputs": .array(
+        inputs.map { input in
+          .object([
+            "shard": .string(input.shard), "ordinal": .count(input.ordinal), "sha256": .optional(input.sha256),
+            "bytes": input.bytes.map { .count($0) } ?? .null, "first_id": .integer(input.firstID),
+            "rows": .count(input.rows), "output": .count(input.output),
+          ])
+        }),
+      "outputs": .array(
+        outputs.map { output in
+          .object([
+            "output": .count(output.output), "sha256": .string(output.sha256), "bytes": .count(output.bytes),
+            "rows": .count(output.rows), "first_id": .integer(output.firstID), "end_id": .integer(output.endID),
+            "lists_sha256": .string(output.listsSha256),
+          ])
+        }),
+    ])
+  }
+}
