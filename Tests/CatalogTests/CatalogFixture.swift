@@ -94,7 +94,7 @@ struct CatalogFixture {
         name: name, trained: trained, source: source, shardsPerOutput: perOutput, missingPolicy: .fail,
         badRowsPolicy: .fail,
         spec: VersionPlan.spec(
-          trained: trained.digest ?? .of(""), source: source.name, ordinals: shards.map(\.ordinal),
+          trained: trained.digest ?? .of(""), source: source.name, shards: shards.map(\.ordinal),
           shardsPerOutput: perOutput, missing: "fail", badRows: "fail"), environment: "{}",
         inputs: shards.enumerated().compactMap { index, shard in
           shard.revision.map {

@@ -22,6 +22,7 @@ import TestSupport
     "M0011_stored_bytes": "5ecccba38e8aa3e982cb46370a801f26e72ada3c76d60ff8412a7961a6c9ba49",
     "M0012_guards": "f341eabf77bca2c12d64d2ca2053f3777f7400f5429b890e228b12030214ddbc",
     "M0013_views": "0233c7cc1f2312daf32695c05a308ac6856d087b5859f58e34b419befb52ec7c",
+    "M0014_trust": "cf1d0b182e05e5b0410f0e4f1071a066a08d66d57b2dfe330d839ad081f3daea",
   ]
 
   @Test func landedMigrationsAreUnchanged() {

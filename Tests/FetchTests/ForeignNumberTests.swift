@@ -35,14 +35,20 @@ import TestSupport
     let directory = try TemporaryDirectory()
     let path = directory.path + "/sizes.txt"
     try Data("a.npy, \(number)\n".utf8).write(to: URL(fileURLWithPath: path))
-    let error = #expect(throws: TarnError.self) { try Manifest.sizes(path: path, of: ShardPlaces(names: ["a.npy"], urls: [["https://host/a.npy"]])) }
+    let error = #expect(throws: TarnError.self) {
+      try Manifest.sizes(path: path, of: ShardPlaces(names: ["a.npy"], urls: [["https://host/a.npy"]]))
+    }
     #expect(error?.code == .usage && error?.message.contains(path) == true)
     try Data("a.npy, 100, \(number == "0" ? "-1" : number)\n".utf8).write(to: URL(fileURLWithPath: path))
-    #expect(throws: TarnError.self) { try Manifest.sizes(path: path, of: ShardPlaces(names: ["a.npy"], urls: [["https://host/a.npy"]])) }
+    #expect(throws: TarnError.self) {
+      try Manifest.sizes(path: path, of: ShardPlaces(names: ["a.npy"], urls: [["https://host/a.npy"]]))
+    }
     let tree = directory.path + "/tree.json"
     try Data("[{\"type\":\"file\",\"path\":\"x/a.npy\",\"size\":\(number)}]".utf8).write(to: URL(fileURLWithPath: tree))
     if number != "1e3" {
-      #expect(throws: TarnError.self) { try HuggingFaceTree(path: tree, of: ShardPlaces(names: ["a.npy"], urls: [["https://host/a.npy"]])) }
+      #expect(throws: TarnError.self) {
+        try HuggingFaceTree(path: tree, of: ShardPlaces(names: ["a.npy"], urls: [["https://host/a.npy"]]))
+      }
     }
   }
 

@@ -136,7 +136,8 @@ extension LakeCatalog {
         throw TarnError(
           .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched")
       }
-      if let budget, try [LakeCatalog.cachedByteCount(database), parked, byteCount].saturatedSum > budget { return false }
+      let needed = try [LakeCatalog.cachedByteCount(database), parked, byteCount].saturatedSum
+      if let budget, needed > budget { return false }
       try database.execute(
         sql: "UPDATE shard SET state = ?, reserved_byte_count = ?, changed_at = ? WHERE id = ?",
         arguments: [
