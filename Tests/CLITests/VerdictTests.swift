@@ -19,7 +19,7 @@ import TestSupport
     let lake = try LakeFixture.make(.empty)
     let path = lake.directory.path + "/v.json"
     try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-    return (try lake.run(["reproduce", "--from", path, "--json", "--quiet"]), lake)
+    return (try lake.run(["reproduce", "--from", path, "--allow-inside", "--json", "--quiet"]), lake)
   }
 
   private func answer(_ result: ProcessResult) -> JSONValue? {

@@ -43,17 +43,18 @@ import TestSupport
   private static let facts: [String: Facts] = [
     "lake": Facts("1", observed: ["id", "uuid", "shards_directory", "artifacts_directory", "created_at"]),
     "source": Facts(
-      "name = 'images'", sealed: ["id", "name", "modality", "dimension", "dtype"], observed: ["created_at"]),
+      "name = 'images'", sealed: ["id", "name", "modality", "dimension", "dtype"],
+      observed: ["created_at", "kept_query"]),
     "mirror": Facts(
       "source_id = (SELECT id FROM source WHERE name = 'images')", sealed: ["id", "source_id", "template"],
-      observed: ["priority", "provenance", "created_at"]),
+      observed: ["priority", "provenance", "created_at", "is_of_document"]),
     "shard": Facts(
       "id = \(shard)", sealed: ["id", "source_id", "ordinal", "name"],
-      observed: ["expected_byte_count", "expected_sha256"],
+      observed: ["expected_byte_count", "expected_sha256", "expected_row_count"],
       free: ["state", "current_revision", "reserved_byte_count", "last_error", "changed_at"]),
     "shard_location": Facts(
       "shard_id = \(shard)", sealed: ["shard_id", "mirror_id", "url"],
-      observed: ["state", "byte_count", "etag", "last_modified", "last_error", "checked_at"]),
+      observed: ["state", "byte_count", "row_count", "etag", "last_modified", "last_error", "checked_at"]),
     "shard_revision": Facts(
       "shard_id = \(shard)", sealed: ["shard_id", "revision", "sha256", "byte_count", "row_count"],
       observed: ["trust", "mirror_id", "etag", "last_modified", "observed_at"]),

@@ -38,11 +38,13 @@ package struct RebuildLoss: Sendable {
     RebuildLoss("source", columns: ["created_at"], times),
     RebuildLoss("mirror", columns: ["created_at"], times),
     RebuildLoss("mirror", columns: ["provenance"], "which mirrors serve originals"),
-    RebuildLoss("shard", columns: ["expected_byte_count", "expected_sha256"], "manifests"),
+    RebuildLoss("mirror", columns: ["is_of_document"], "which addresses the user meant and which a document brought"),
+    RebuildLoss("source", columns: ["kept_query"], "which query items of addresses are harmless"),
+    RebuildLoss("shard", columns: ["expected_byte_count", "expected_sha256", "expected_row_count"], "manifests"),
     RebuildLoss("shard", columns: ["last_error", "reserved_byte_count"], "transfers"),
     RebuildLoss("shard", columns: ["changed_at"], times),
     RebuildLoss(
-      "shard_location", columns: ["state", "byte_count", "etag", "last_modified", "checked_at", "last_error"],
+      "shard_location", columns: ["state", "byte_count", "row_count", "etag", "last_modified", "checked_at", "last_error"],
       "what mirrors were seen to have"),
     RebuildLoss(
       "shard_revision", columns: ["trust", "mirror_id", "etag", "last_modified"], "what mirrors were seen to have"),

@@ -106,7 +106,7 @@ extension LakeCatalog {
       try String.fetchOne($0, sql: "SELECT text FROM lock_text WHERE version_id = ?", arguments: [version.id])
     }
     let path = layout.lockFilePath(version.name)
-    let file = FileManager.default.contents(atPath: path).map { Array($0) }
+    let file = try? Disk.contents(of: path)
     let (recorded, told) = (version.versionDigest, try sealedEvent(of: version)?["sha256"]?.string)
     result.lockFile.check("the lock file against the version's digest")
     result.lockFile.compare(

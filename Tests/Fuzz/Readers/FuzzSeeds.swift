@@ -35,7 +35,7 @@ package enum FuzzSeeds {
     case .tree: return [Array(tree.utf8)]
     case .urls:
       return [
-        "https://host.example:8443/a%20b/img_emb_{ordinal:04}.npy?x=1&y#f\ns3://bucket/{ordinal}.npy\n",
+        "https://host.example:8443/a%20b/img_emb_{ordinal:04}.npy?version=1&name=y\ns3://bucket/{ordinal}.npy\n",
         "file:///data/0.npy\nhttp://[::1]:80/1.npy\n",
       ].map { Array($0.utf8) }
     case .head: return [head, redirect, refusal].map { Array($0.utf8) }
