@@ -183,7 +183,9 @@ import TestSupport
         to: URL(fileURLWithPath: "\(shards)/\(ordinal).npy"))
     }
     let sizes = lake.directory.path + "/sizes"
-    let listed = try (0..<3).map { "\($0).npy, \(try #require(Disk.size(of: "\(shards)/\($0).npy"))), \($0 == 2 ? 0 : 20)\n" }.joined()
+    let listed = try (0..<3).map {
+      "\($0).npy, \(try #require(Disk.size(of: "\(shards)/\($0).npy"))), \($0 == 2 ? 0 : 20)\n"
+    }.joined()
     try Data(listed.utf8).write(to: URL(fileURLWithPath: sizes))
     try lake.succeed(["source", "add", "some", "--directory", shards, "--dimension", "8", "--sizes", sizes])
     try FileManager.default.removeItem(atPath: shards + "/1.npy")

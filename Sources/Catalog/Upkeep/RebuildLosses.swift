@@ -44,7 +44,8 @@ package struct RebuildLoss: Sendable {
     RebuildLoss("shard", columns: ["last_error", "reserved_byte_count"], "transfers"),
     RebuildLoss("shard", columns: ["changed_at"], times),
     RebuildLoss(
-      "shard_location", columns: ["state", "byte_count", "row_count", "etag", "last_modified", "checked_at", "last_error"],
+      "shard_location",
+      columns: ["state", "byte_count", "row_count", "etag", "last_modified", "checked_at", "last_error"],
       "what mirrors were seen to have"),
     RebuildLoss(
       "shard_revision", columns: ["trust", "mirror_id", "etag", "last_modified"], "what mirrors were seen to have"),
