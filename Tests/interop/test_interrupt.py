@@ -4,6 +4,8 @@ How long each took to end is printed; nothing is asserted of it here but that it
 """
 
 import http.server
+import json
+import re
 import signal
 import subprocess
 import threading
@@ -118,11 +120,16 @@ class Interrupts(LakeTest):
         lake.run("sync")
         lake.train()
         lake.build()
-        document = lake.run("export", "clips@1").replace('"iterations": 10,', '"iterations": 100000,')
-        document = document.replace('\\"iterations\\":10,', '\\"iterations\\":100000,')
+        document = json.loads(lake.run("export", "clips@1"))
+        document["trained"]["iterations"] = 100_000
+        document["trained"]["spec"] = document["trained"]["spec"].replace('"iterations":10,', '"iterations":100000,')
         path = self.scratch / "long.json"
-        path.write_text(document)
+        path.write_text(json.dumps(document))
         second = self.new_lake("second")
+        # One that does not have the digest of its content is told which it would have.
+        refused = second.attempt("reproduce", "--from", path, "--allow-inside").stderr
+        document["version_sha256"] = re.search("not ([0-9a-f]{64}) of the document's content", refused)[1]
+        path.write_text(json.dumps(document))
         self.interrupt(second, ("reproduce", "--from", path, "--allow-inside"), "iteration ", signal.SIGINT)
         self.interrupt(second, ("reproduce", "--from", path, "--allow-inside"), "iteration ", signal.SIGTERM)
 
