@@ -168,7 +168,8 @@ let package = Package(
     .testTarget(
       name: "CLITests",
       dependencies: [
-        "Base", "CLI", "Catalog", "Features", "TestSupport", .product(name: "GRDB", package: "GRDB.swift"),
+        "Base", "CLI", "Catalog", "Features", "Fetch", "Lake", "TestSupport",
+        .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: strict),
   ],

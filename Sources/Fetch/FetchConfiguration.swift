@@ -31,6 +31,10 @@ package struct FetchConfiguration: Sendable {
   package var backoff = Backoff()
   /// The longest `Retry-After` that is obeyed.
   package var retryAfterCap: Duration = .seconds(300)
+  /// The longest wait that a request sits out; nil for any.
+  ///
+  /// Where a host asks for more the next mirror is asked, or the request ends.
+  package var longestHeldWait: Duration?
   /// Refusals in a row after which a host is left alone for the run.
   package var refusalsPerHost = 3
   /// The seed of the jitter; nil for a different one every time.

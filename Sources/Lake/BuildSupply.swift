@@ -52,7 +52,7 @@ final class BuildSupply: Sendable {
         switch event {
         case .mended(let shard, _), .fetched(let shard, _): handoff.markReady(shard.id)
         case .failed(let shard, let error): handoff.markLost(shard.id, error)
-        case .moved, .started, .transferring, .retrying: break
+        case .moved, .started, .transferring, .retrying, .waiting: break
         }
         report(event)
       })

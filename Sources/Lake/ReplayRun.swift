@@ -29,6 +29,8 @@ package struct ReplayRun: Sendable {
   /// Whether the document's addresses may lead to this machine, its files and its
   /// network.
   package var allowsInside = false
+  /// How long a host that fails for now is waited for (R21).
+  package var patience = Duration.zero
 
   /// Prepares to make the version of a document.
   ///
@@ -99,6 +101,7 @@ package struct ReplayRun: Sendable {
     var options = SyncOptions()
     options.selection = wanted
     options.fetch = .ofTool
+    options.patience = patience
     let failure = Mutex<TarnError?>(nil)
     let sync = SyncRun(catalog, options, cancellation: cancellation) { [report] event in
       if case .failed(_, let error) = event { failure.withLock { if $0 == nil { $0 = error } } }

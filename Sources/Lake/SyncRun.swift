@@ -9,67 +9,9 @@
 package import Base
 package import Catalog
 internal import Features
-package import Fetch
+internal import Fetch
 internal import Foundation
 internal import Synchronization
-
-/// What to sync, and how.
-package struct SyncOptions: Sendable {
-  /// Names of sources; empty for all.
-  package var sources: [String] = []
-  /// Which shards of each; nil for all.
-  package var ordinals: OrdinalSet?
-  /// Shards to fetch in this order, instead of those of ``sources``.
-  package var selection: [Shard]?
-  /// Most bytes of `shards/`; nil for no limit.
-  package var budget: Int?
-  /// Bytes of the file system to leave free; nothing is begun that would take them.
-  package var freeByteFloor = 0
-  /// Ask the mirrors of shards that are present for newer bytes.
-  package var refresh = false
-  package var fetch = FetchConfiguration()
-
-  package init() {}
-}
-
-/// What a sync did.
-package struct SyncSummary: Sendable {
-  package var fetchedCount = 0
-  package var fetchedByteCount = 0
-  /// Shards that were in the lake already, or have not changed.
-  package var unchangedCount = 0
-  /// New revisions of shards that had another one.
-  package var revisedNames: [String] = []
-  /// Damaged shards that were mended by fetching only the chunks that differ.
-  package var mendedCount = 0
-  /// What could not be fetched, and why: a run with any of these fails (R17).
-  package var failures: [(shard: String, error: TarnError)] = []
-  /// Shards that were not tried because the budget has no room.
-  package var withoutRoom: [String] = []
-}
-
-/// How far a sync is.
-package enum SyncProgress: Sendable {
-  case moved(doneCount: Int, totalCount: Int, byteCount: Int, totalByteCount: Int?)
-  /// Bytes held of one shard, and those of the whole if they are known.
-  case transferring(Shard, byteCount: Int, totalByteCount: Int?)
-  /// A request to a mirror began.
-  case started(Shard, mirrorID: Int64, attempt: Int)
-  case fetched(Shard, byteCount: Int)
-  case mended(Shard, MendedChunks)
-  case retrying(Shard, error: String)
-  case failed(Shard, TarnError)
-}
-
-/// What became of a full budget.
-package enum Room: Sendable {
-  /// Something was evicted: try again.
-  case made
-  /// None now, but something under way will give some back.
-  case later
-  /// None, and none will come.
-  case never
-}
 
 /// Brings shards into the lake.
 package final class SyncRun: Sendable {
@@ -79,42 +21,7 @@ package final class SyncRun: Sendable {
   private let fetcher: Fetcher
   private let report: @Sendable (SyncProgress) -> Void
   private let makeRoom: @Sendable () throws -> Room
-  private let state = Mutex(State())
-
-  private struct State {
-    var queue = Queue<Shard>()
-    /// Shards under way, by id.
-    var active: [Int64: Shard] = [:]
-    var activeByteCounts: [Int64: Int] = [:]
-    var doneByteCount = 0
-    var doneCount = 0
-    var totalCount = 0
-    var totalByteCount: Int? = 0
-    /// Present shards whose files have the wrong length.
-    var drifted: [Shard] = []
-    /// Sizes that shards turned out to have, and how often one outgrew its room.
-    var sizes: [Int64: Int] = [:]
-    var outgrowths: [Int64: Int] = [:]
-    /// Shards whose bytes were here, whole, when they were asked for.
-    var wholeBefore: Set<Int64> = []
-    var summary = SyncSummary()
-    /// The first error of the catalog itself; it ends the run.
-    var failure: (any Error)?
-
-    /// Bytes that a shard takes, as far as anyone knows.
-    func size(of shard: Shard) -> Int { sizes[shard.id] ?? shard.likelyByteCount ?? 0 }
-
-    /// Gives up the first shard, for which there is no room, and what takes no less.
-    ///
-    /// Smaller ones may have it.
-    mutating func leaveOut(from byteCount: Int) {
-      let waiting = queue.elements
-      queue = Queue()
-      for shard in waiting {
-        if size(of: shard) >= byteCount { summary.withoutRoom.append(shard.name) } else { queue.append(shard) }
-      }
-    }
-  }
+  private let state: Mutex<SyncState>
 
   /// Prepares a sync.
   ///
@@ -134,7 +41,11 @@ package final class SyncRun: Sendable {
     self.options = options
     self.report = report
     self.makeRoom = makeRoom
-    fetcher = Fetcher(configuration: options.fetch)
+    var fetch = options.fetch
+    // Who is patient waits here, where that takes no place of a transfer.
+    if options.patience > .zero { fetch.longestHeldWait = HostPatience.firstPause * 8 }
+    fetcher = Fetcher(configuration: fetch)
+    state = Mutex(SyncState(room: WaitingRoom(limit: options.patience)))
   }
 
   /// Stops the run from any thread; what arrived is kept.
@@ -270,47 +181,83 @@ package final class SyncRun: Sendable {
     }
   }
 
-  /// Gives a shard up that was not asked for; the others go on.
+  /// Gives a shard up; the others go on, and the end names it (R17).
   private func fail(_ shard: Shard, _ error: TarnError) {
     state.withLock { $0.summary.failures.append((shard.name, error)) }
     report(.failed(shard, error))
   }
 
   private func nextRequest() throws -> FetchSupply {
+    var (skipsQueue, skipsWaiting) = (false, false)
     while true {
-      let (next, isOver) = state.withLock { state in
-        (state.queue.first, state.failure != nil || state.queue.isEmpty && state.active.isEmpty)
+      let now = options.clock()
+      let turn: SyncState.Turn
+      switch state.withLock({ $0.nextTurn(skippingQueue: skipsQueue, waiting: skipsWaiting, at: now) }) {
+      case .finished: return .finished
+      case .notYet: return .notYet
+      case .turn(let next): turn = next
       }
-      // A shard under way may come back, if it outgrows its room.
-      guard let shard = next, !isOver else { return isOver ? .finished : .notYet }
+      let shard = turn.shard
+      let places = try places(of: shard, only: turn.hosts)
+      if !turn.isWaiting, putAside(shard, Set(places.hosts.values), at: now) { continue }
       let byteCount = state.withLock { $0.size(of: shard) }
       let room: Room
       do {
         room = try reserve(shard, byteCount)
       } catch let error as TarnError where error.code == .conflict {
         // What another command makes of this shard says nothing of the next.
-        _ = state.withLock { $0.queue.popFirst() }
+        state.withLock { $0.take(turn) }
         fail(shard, error)
         continue
       }
       switch room {
       case .made:
         state.withLock { state in
-          _ = state.queue.popFirst()
+          state.take(turn)
           state.active[shard.id] = shard
+          state.room.begin(shard.id, places.hosts)
         }
-        return .request(try request(shard, reserving: byteCount))
-      case .later: return .notYet
+        return .request(try request(shard, at: places, reserving: byteCount))
+      case .later: if turn.isWaiting { skipsWaiting = true } else { skipsQueue = true }
       case .never:
-        // Room comes back when a transfer fails; when none is under way it will not.
+        // Room comes back when a transfer fails, or when a shard that waits has
+        // come and is used up; when there is none of either it will not.
         let isWaiting = state.withLock { state in
-          guard state.active.isEmpty else { return true }
-          state.leaveOut(from: byteCount)
+          guard state.active.isEmpty, !state.room.hasOthers(than: turn, at: now) else { return true }
+          if turn.isWaiting {
+            state.take(turn)
+            state.summary.withoutRoom.append(shard.name)
+          } else {
+            state.leaveOut(from: byteCount)
+          }
           return false
         }
-        if isWaiting { return .notYet }
+        guard isWaiting else { continue }
+        if turn.isWaiting { skipsWaiting = true } else { skipsQueue = true }
       }
     }
+  }
+
+  /// Lets a shard wait whose hosts are all left alone, or gives it up with them.
+  ///
+  /// - Returns: Whether it did.
+  private func putAside(_ shard: Shard, _ hosts: Set<String>, at now: ContinuousClock.Instant) -> Bool {
+    let standing = state.withLock { $0.room.standing(of: hosts, at: now) }
+    switch standing {
+    case .well, .askable: return false
+    case .pausing:
+      state.withLock { state in
+        _ = state.queue.popFirst()
+        state.room.park(shard, hosts, at: now)
+      }
+    case .exhausted:
+      let error = state.withLock { state in
+        _ = state.queue.popFirst()
+        return state.room.error(ofUnasked: hosts)
+      }
+      fail(shard, error)
+    }
+    return true
   }
 
   /// Reserves room for a shard, evicting what may go.
@@ -341,7 +288,27 @@ package final class SyncRun: Sendable {
   /// Whether the room for a shard must not be exceeded.
   private var isBounded: Bool { options.budget != nil || options.freeByteFloor > 0 }
 
-  private func request(_ shard: Shard, reserving byteCount: Int) throws -> FetchRequest {
+  /// Where a shard is, and at whose hosts.
+  private struct Places {
+    var locations: [ShardLocation]
+    /// By mirror; those that cannot be asked are not in it.
+    var hosts: [Int64: String] = [:]
+  }
+
+  /// Where a shard is to be asked for; at some hosts alone, or at all.
+  private func places(of shard: Shard, only: Set<String>?) throws -> Places {
+    var places = Places(locations: try catalog.locations(of: shard.id))
+    guard options.patience > .zero else { return places }
+    for location in places.locations {
+      places.hosts[location.mirrorID] = options.fetch.origin(of: FetchMirror(location))
+    }
+    guard let only else { return places }
+    places.hosts = places.hosts.filter { only.contains($0.value) }
+    places.locations = places.locations.filter { places.hosts[$0.mirrorID] != nil }
+    return places
+  }
+
+  private func request(_ shard: Shard, at places: Places, reserving byteCount: Int) throws -> FetchRequest {
     let source = try catalog.source(id: shard.sourceID)
     let layout = catalog.layout
     let isWhole = catalog.holdsWhole(shard)
@@ -349,10 +316,13 @@ package final class SyncRun: Sendable {
     let condition = isWhole ? shard.revision?.validator : nil
     // R12: who was seen without it lately is asked last, who serves something
     // else before that.
-    let locations = try catalog.locations(of: shard.id)
+    // R23: whose host is in trouble is asked after the others.
+    let now = options.clock()
+    let isTroubled = state.withLock { state in places.hosts.mapValues { state.room.isTroubled($0, at: now) } }
+    let (first, last) = (places.locations.filter { !$0.isAskedLast }, places.locations.filter(\.isAskedLast))
     let ordered =
-      locations.filter { !$0.isAskedLast } + locations.filter { $0.isAskedLast && $0.state == .faulty }
-      + locations.filter { $0.isAskedLast && $0.state == .absent }
+      first.filter { !(isTroubled[$0.mirrorID] ?? false) } + first.filter { isTroubled[$0.mirrorID] ?? false }
+      + last.filter { $0.state == .faulty } + last.filter { $0.state == .absent }
     var expectation = ShardExpectation(
       byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
       elementType: source.elementType, format: FeatureFormat(ofFile: shard.name))
@@ -371,12 +341,17 @@ package final class SyncRun: Sendable {
   private func handle(_ event: FetchEvent) throws {
     switch event {
     case .started(let id, let mirrorID, let attempt):
-      if let shard = state.withLock({ $0.active[id] }) {
+      let shard = state.withLock { state in
+        state.room.asks(id, mirrorID: mirrorID)
+        return state.active[id]
+      }
+      if let shard {
         report(.started(shard, mirrorID: mirrorID, attempt: attempt))
       }
     case .progress(let id, let byteCount, let total):
       let shard = state.withLock { state in
         state.activeByteCounts[id] = byteCount
+        if state.room.holds(id, byteCount: byteCount) { state.release(at: options.clock()) }
         return state.active[id]
       }
       if let shard { report(.transferring(shard, byteCount: byteCount, totalByteCount: total)) }
@@ -394,6 +369,11 @@ package final class SyncRun: Sendable {
         resumedFrom: attempt.offset, receivedByteCount: attempt.receivedByteCount, httpStatus: attempt.httpStatus,
         outcome: attempt.outcome.recorded, error: attempt.errorText, seen: attempt.outcome.seen,
         seenByteCount: attempt.learntByteCount))
+    if attempt.mayPass {
+      state.withLock {
+        $0.room.failed(attempt.requestID, mirrorID: attempt.mirrorID, askingFor: attempt.retryAfter)
+      }
+    }
     if attempt.outcome == .temporary, let text = attempt.errorText,
       let shard = state.withLock({ $0.active[attempt.requestID] })
     {
@@ -414,15 +394,52 @@ package final class SyncRun: Sendable {
       try catalog.endFetch(shardID: id, as: nil, error: nil)
     case .failure(let error):
       try catalog.endFetch(shardID: id, as: error.code == .absent ? .absent : .failed, error: error.message)
-      state.withLock { $0.summary.failures.append((shard.name, error)) }
-      report(.failed(shard, error))
+      if waits(shard, error) { return }
     }
     state.withLock { state in
+      if state.room.end(id, deliveredBy: result.deliverer) { state.release(at: options.clock()) }
       state.active[id] = nil
       state.doneByteCount += state.activeByteCounts.removeValue(forKey: id) ?? 0
       state.doneCount += 1
     }
     tell()
+  }
+
+  /// Lets a shard wait that failed, or gives it up, and with it those that waited
+  /// for the same host in vain.
+  ///
+  /// - Returns: Whether it waits.
+  private func waits(_ shard: Shard, _ error: TarnError) -> Bool {
+    let now = options.clock()
+    let (outcome, over) = state.withLock { state in
+      let outcome = state.room.end(shard, failing: error, at: now)
+      let over = state.room.takeExhausted(at: now)
+      return (outcome, over.map { ($0.shard, $0.error?.outOfPatience ?? state.room.error(ofUnasked: $0.hosts)) })
+    }
+    switch outcome {
+    case .over: fail(shard, error)
+    case .outOfPatience: fail(shard, error.outOfPatience)
+    case .waits, .waitsForLastRound:
+      state.withLock { state in
+        state.active[shard.id] = nil
+        state.activeByteCounts[shard.id] = nil
+      }
+      // What failed for now was told attempt by attempt.
+      if error.code != .temporary { report(.retrying(shard, error: error.message)) }
+    }
+    for (shard, error) in over { fail(shard, error) }
+    guard case .waits(let hosts) = outcome else { return outcome == .waitsForLastRound }
+    for host in hosts {
+      let (pause, count) = state.withLock { ($0.room.pause(of: host, at: now), $0.room.entries.count) }
+      guard let pause else { continue }
+      let today = Date()
+      report(
+        .waiting(
+          HostWait(
+            host: host, until: today + pause.wait.seconds, patienceUntil: today + pause.left.seconds, shardCount: count)
+        ))
+    }
+    return true
   }
 
   /// Puts a shard back that is larger than anybody said, to reserve what it needs.
@@ -442,6 +459,7 @@ package final class SyncRun: Sendable {
     }
     try catalog.endFetch(shardID: shard.id, as: nil, error: nil)
     state.withLock { state in
+      _ = state.room.end(shard.id)
       state.active[shard.id] = nil
       state.activeByteCounts[shard.id] = nil
       state.sizes[shard.id] = byteCount

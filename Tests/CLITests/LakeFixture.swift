@@ -46,7 +46,8 @@ final class FeatureSources: Sendable {
   let directory: LakeDirectory
   let server: HostileServer
 
-  init() throws {
+  /// Makes the sources; `interfere` says what the server answers in place of a file.
+  init(interfering interfere: @escaping @Sendable (HostileServer.Request) -> ScriptedAnswer? = { _ in nil }) throws {
     directory = try LakeDirectory()
     var images: [String: [UInt8]] = [:]
     for ordinal in 0..<Self.shardCount {
@@ -55,7 +56,7 @@ final class FeatureSources: Sendable {
     }
     let served = images
     server = try HostileServer { request in
-      served[request.target].map { .file($0, for: request) } ?? .answer(404)
+      interfere(request) ?? served[request.target].map { .file($0, for: request) } ?? .answer(404)
     }
     try FileManager.default.createDirectory(atPath: directory.path + "/captions", withIntermediateDirectories: true)
     for ordinal in 0..<Self.shardCount {
@@ -189,14 +190,20 @@ final class LakeFixture: Sendable {
     .merging(added) { $1 }
   }
 
+  /// A server that fails in a test fails for good, unless the test is of patience.
+  private static func impatient(_ arguments: [String]) -> [String] {
+    let isFetching = ["sync", "build"].contains(arguments.first) && !arguments.contains("--patience")
+    return isFetching ? arguments + ["--patience", "0"] : arguments
+  }
+
   /// Runs tarn on this lake.
   func run(_ arguments: [String], environment added: [String: String] = [:]) throws -> ProcessResult {
-    try ProcessRunner.run(arguments, environment: environment(added))
+    try ProcessRunner.run(Self.impatient(arguments), environment: environment(added))
   }
 
   /// Starts tarn on this lake.
   func start(_ arguments: [String]) throws -> RunningProcess {
-    try ProcessRunner.start(arguments, environment: environment([:]))
+    try ProcessRunner.start(Self.impatient(arguments), environment: environment([:]))
   }
 
   /// Runs tarn on this lake; it must succeed.

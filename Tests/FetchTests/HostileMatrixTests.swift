@@ -2,9 +2,11 @@
 // right bytes or a named error, and never wrong bytes.
 
 import Base
+import Catalog
 import Features
 import Fetch
 import Foundation
+import Lake
 import Synchronization
 import Testing
 import TestSupport
@@ -258,6 +260,9 @@ private let tally = Mutex((cells: 0, accepted: 0, errors: 0, wrong: 0, untellabl
 /// Questions of probes, and those that took another size for the shard's.
 private let probeTally = Mutex((cells: 0, present: 0, wrong: 0))
 
+/// Servers that heal after three answers: tried, survived, wrong bytes.
+private let healTally = Mutex((cells: 0, survived: 0, wrong: 0))
+
 @Suite(.serialized) struct HostileMatrixTests {
   @Test(arguments: hostileAnswers) fileprivate func endsInTheRightBytesOrANamedError(hostile: HostileAnswer)
     async throws
@@ -277,7 +282,52 @@ private let probeTally = Mutex((cells: 0, present: 0, wrong: 0))
     }
   }
 
+  /// A server that answers three times like this and then as it should: with
+  /// patience all comes that is not refused for good before.
+  @Test(arguments: hostileAnswers) fileprivate func r21OutlivesAServerThatHeals(hostile: HostileAnswer) async throws {
+    for isDigestKnown in [false, true] {
+      let lake = try TemporaryLake()
+      let shard = makeShard(rows: 2_000)
+      let server = try HostileServer { $0.precedingCount < 3 ? hostile.answer(shard, $0) : .file(shard, for: $0) }
+      let source = try lake.catalog.addSource(
+        SourceDefinition(
+          name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
+          shards: [
+            .init(
+              name: "a.npy", urls: [server.url("/a.npy")], expectedDigest: isDigestKnown ? ContentDigest.of(shard) : nil
+            )
+          ]))
+      let clock = ScriptedClock(step: .seconds(1))
+      var options = SyncOptions()
+      options.fetch = quickConfiguration()
+      if hostile.name == "silence" { options.fetch.watch.answerTimeout = .milliseconds(30) }
+      // One attempt a round, so that patience and nothing else survives.
+      options.fetch.attemptsPerMirror = 1
+      options.fetch.supplyInterval = .milliseconds(1)
+      options.patience = .seconds(600)
+      options.clock = { clock.now }
+      let summary = try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run()
+      healTally.withLock { $0.cells += 1 }
+      guard let error = summary.failures.first?.error else {
+        let path = try #require(try lake.catalog.shards(of: source)[0].path)
+        let got = try #require(bytes(at: lake.catalog.layout.shards + "/" + path))
+        let served = [shard, makeShard(rows: 2_000, seed: 77), makeShard(rows: 2_500, seed: 1)]
+        let isRight = isDigestKnown ? got == shard : served.contains(got)
+        healTally.withLock { if isRight { $0.survived += 1 } else { $0.wrong += 1 } }
+        #expect(isRight, "\(hostile.name): wrong bytes")
+        continue
+      }
+      // What may pass is never the end, and what is definite was asked once more.
+      #expect([.integrity, .refused, .absent].contains(error.code), "\(hostile.name): \(error)")
+      #expect(error.code == .refused || server.requests.count > 1, "\(hostile.name): \(error)")
+    }
+  }
+
   @Test func printsTheTally() {
+    healTally.withLock {
+      print("  servers that heal: \($0.cells) tried, \($0.survived) survived, \($0.wrong) of them with wrong bytes")
+      #expect($0.wrong == 0)
+    }
     tally.withLock {
       print(
         "hostile matrix: \($0.cells) cells tried, \($0.accepted) right files, \($0.errors) named errors, "

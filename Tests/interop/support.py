@@ -52,7 +52,9 @@ class Lake:
         self.directory = directory
 
     def command(self, *arguments: object) -> list[str]:
-        return [str(TARN), *map(str, arguments), "--lake", str(self.directory)]
+        # A server that fails in a test fails for good, unless the test is of patience.
+        patience = ["--patience", "0"] if arguments[0] in ("sync", "build") and "--patience" not in arguments else []
+        return [str(TARN), *map(str, arguments), *patience, "--lake", str(self.directory)]
 
     def attempt(self, *arguments: object, **environ: str) -> subprocess.CompletedProcess:
         """Runs tarn to its end, however it ends."""

@@ -11,6 +11,11 @@ extension ByteSize: ExpressibleByArgument {
 extension TimeSpan: ExpressibleByArgument {
   package init?(argument: String) { self.init(parsing: argument) }
 
+  /// How long `sync` waits for a host unless told otherwise.
+  static let ofSync = TimeSpan(duration: .seconds(600))
+  /// How long `build` and what builds from a document do.
+  static let ofBuild = TimeSpan(duration: .seconds(7_200))
+
   /// What `--help` shows for a default.
   package var defaultValueDescription: String { TimeSpan.text(seconds: duration.seconds) }
 }

@@ -50,6 +50,7 @@ final class TransferBoard: Sendable {
         return state.retryCount
       }
       if count <= Self.toldCount { progress.note("\(shard.name): \(error); trying again") }
+    case .waiting(let wait): pause(wait)
     case .failed(let shard, let error):
       forget(shard)
       emit("failed", shard, ["message": .string(error.message)])
@@ -89,6 +90,17 @@ final class TransferBoard: Sendable {
     Output.flush()
   }
 
+  /// Says who is waited for and until when.
+  private func pause(_ wait: HostWait) {
+    progress.note(wait.text)
+    guard json else { return }
+    Output.json([
+      "type": .string("waiting"), "host": .string(wait.host), "until": .string(Timestamp.text(wait.until)),
+      "patience_until": .string(Timestamp.text(wait.patienceUntil)), "shards": .count(wait.shardCount),
+    ])
+    Output.flush()
+  }
+
   private func follow(_ shard: Shard, _ byteCount: Int, _ total: Int?) {
     state.withLock {
       $0.meter.take(
@@ -124,5 +136,14 @@ final class TransferBoard: Sendable {
     }
     return "  \(row.label)  \(ByteSize.text(row.byteCount))\(whole ?? "")"
       + (row.rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
+  }
+}
+
+extension HostWait {
+  /// The pause in one line.
+  var text: String {
+    let clock = Date.FormatStyle(date: .omitted, time: .standard)
+    return "waiting for \(host) until \(until.formatted(clock)), \(shardCount) shards with it; patience ends at "
+      + patienceUntil.formatted(clock)
   }
 }

@@ -62,6 +62,10 @@ struct Build: AsyncParsableCommand {
       "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
   var bwlimit: RateTimetable?
 
+  @Option(
+    help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
+  var patience: TimeSpan = .ofBuild
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -80,6 +84,7 @@ struct Build: AsyncParsableCommand {
     fetch.budget = budget?.byteCount
     fetch.fetch = .ofTool
     fetch.fetch.jobs = jobs
+    fetch.patience = patience.duration
     if let bwlimit { fetch.fetch.bandwidth = bwlimit }
     fetch.fetch.followLimit(of: catalog)
     let run = BuildRun(
@@ -127,6 +132,7 @@ extension ProgressLine {
     switch event {
     case .retrying(let shard, let error): note("\(shard.name): \(error); trying again")
     case .failed(let shard, let error): note("\(shard.name): \(error)")
+    case .waiting(let wait): note(wait.text)
     case .moved, .started, .transferring, .fetched, .mended: break
     }
   }

@@ -43,13 +43,18 @@ struct Reproduce: AsyncParsableCommand {
     help: ArgumentHelp("With --from: a query item of its addresses that is no secret; repeatable.", valueName: "name"))
   var keepQuery: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "With --from: how long to wait for a host that fails for now; 2 hours by default.", valueName: "time"))
+  var patience: TimeSpan?
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
     guard (version == nil) != (from == nil) else { throw ValidationError("Name a version, or a document with --from.") }
-    guard from != nil || !allowInside && keepQuery.isEmpty else {
-      throw ValidationError("--allow-inside and --keep-query go with --from.")
+    guard from != nil || !allowInside && keepQuery.isEmpty && patience == nil else {
+      throw ValidationError("--allow-inside, --keep-query and --patience go with --from.")
     }
     guard from == nil || into == nil else { throw ValidationError("--into goes with NAME@N.") }
   }
@@ -88,6 +93,7 @@ struct Reproduce: AsyncParsableCommand {
       report: progress.show)
     replay.keptQuery = Set(keepQuery.map { $0.lowercased() })
     replay.allowsInside = allowInside
+    replay.patience = (patience ?? .ofBuild).duration
     let result = try await replay.run()
     progress.clear()
     if global.json {

@@ -14,8 +14,13 @@ struct Sync: AsyncParsableCommand {
         tarn sync images --refresh
         tarn sync --dry-run
 
+      A host that fails for now (no connection, 5xx, 429, silence, a web page instead of the file) is asked again after
+      pauses of 1, 2, 4 s … until --patience has passed without a shard or 1 MiB more; the shards of other hosts go on.
+      Shards that no mirror has, or whose bytes are wrong everywhere, are asked for once more at the end. It ends with 75
+      when only patience ran out, with 3 when some shard failed for good.
+
       Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
-      prints an event a line: started, progress, retrying, fetched, mended, failed, and a summary at the end.
+      prints an event a line: started, progress, retrying, waiting, fetched, mended, failed, and a summary at the end.
 
       \(ExitStatus.help)
       """)
@@ -44,6 +49,10 @@ struct Sync: AsyncParsableCommand {
 
   @Option(name: .customLong("per-host"), help: ArgumentHelp("Most transfers at a time from one host.", valueName: "n"))
   var perHost: Int = 8
+
+  @Option(
+    help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
+  var patience: TimeSpan = .ofSync
 
   @Flag(help: "Ask for newer bytes of the shards that are here; they become new revisions.")
   var refresh = false
@@ -95,6 +104,7 @@ struct Sync: AsyncParsableCommand {
     options.freeByteFloor = keepFree?.byteCount ?? 0
     options.fetch = .ofTool
     options.fetch.jobs = jobs
+    options.patience = patience.duration
     options.fetch.transfersPerHost = perHost
     if let bwlimit { options.fetch.bandwidth = bwlimit }
     return options

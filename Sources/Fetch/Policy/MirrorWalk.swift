@@ -87,7 +87,9 @@ package struct MirrorWalk: Sendable {
     case .temporary(let wait, let cause):
       error = cause
       fruitlessCount += 1
-      if fruitlessCount < configuration.attemptsPerMirror, isWithinLimits {
+      // R23: who asks for a long wait holds no place meanwhile.
+      let isHeld = wait.flatMap { wait in configuration.longestHeldWait.map { wait <= $0 } } ?? true
+      if fruitlessCount < configuration.attemptsPerMirror, isWithinLimits, isHeld {
         return .again(after: wait ?? configuration.backoff.wait(afterFailures: fruitlessCount, using: &generator))
       }
     case .mirrorFault(let cause): error = cause

@@ -142,6 +142,10 @@ package enum ResponseClassifier {
     if let length, let expected = question.expectedByteCount, length != expected {
       return .nextMirror(.integrity, "\(length) bytes offered where the shard has \(expected)")
     }
+    // R22: what is held is not given up for a page.
+    if question.offset > 0, head.isPage, length == nil || length != question.partialTotal {
+      return .nextMirror(.integrity, "a web page instead of the file")
+    }
     return .acceptFromStart(
       BodyPromise(bodyByteCount: length, totalByteCount: length, validator: head.validator))
   }

@@ -32,6 +32,12 @@ package struct ResponseHead: Sendable, Equatable {
 
   fileprivate mutating func append(_ field: Field) { fields.append(field) }
 
+  /// R22: whether the body calls itself a web page.
+  package var isPage: Bool {
+    guard let type = value("content-type")?.split(separator: ";").first else { return false }
+    return ["text/html", "application/xhtml+xml"].contains(type.trimmingCharacters(in: .whitespaces).lowercased())
+  }
+
   /// How long the body says it is.
   package enum BodyLength: Sendable, Equatable {
     case exactly(Int)

@@ -134,6 +134,10 @@ package struct TransferAttempt: Sendable, Equatable {
   /// The last status; nil when no answer came or it was a file.
   package let httpStatus: Int?
   package let outcome: Outcome
+  /// R22: whether it failed in a way that may pass.
+  package let mayPass: Bool
+  /// How long the server asked to be left alone; nil when it did not.
+  package let retryAfter: Duration?
   package let errorText: String?
   /// The shard's size there, if it was learnt.
   package let learntByteCount: Int?

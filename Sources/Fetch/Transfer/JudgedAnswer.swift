@@ -21,6 +21,15 @@ struct JudgedAnswer {
   private(set) var statusCode: Int?
   /// The decision on the head; nil until it is whole.
   private(set) var verdict: Verdict?
+  /// Whether it calls itself a web page (R22).
+  private(set) var isPage = false
+  /// Whether its body was taken for the shard's.
+  var hasBody: Bool {
+    switch verdict {
+    case .acceptFromStart, .acceptAtOffset: true
+    default: false
+    }
+  }
   /// Why the exchange was broken off from this side.
   private(set) var failure: TarnError?
   private var reader = ResponseHeadReader()
@@ -38,6 +47,7 @@ struct JudgedAnswer {
       return .refused
     case .head(let head):
       statusCode = head.statusCode
+      isPage = head.isPage
       let verdict = ResponseClassifier.classify(head, to: question, at: Date())
       self.verdict = verdict
       return .judged(verdict)

@@ -55,6 +55,16 @@ final class PartFile: @unchecked Sendable {
   /// Whether every byte of the shard is here.
   var isWhole: Bool { head?.fileByteCount == byteCount }
 
+  /// R22: whether what came is text where the file's head should be.
+  var beginsAsText: Bool {
+    guard head == nil else { return false }
+    return block.withBytes { bytes in
+      unsafe bytes.withUnsafeBytes {
+        unsafe $0.prefix(64).allSatisfy { $0 >= 0x20 && $0 != 0x7F || (9...13).contains($0) }
+      }
+    }
+  }
+
   /// The first failure of the disk.
   var failure: TarnError? { backlog.failure }
 

@@ -40,6 +40,8 @@ final class Transfer {
     var receivedByteCount = 0
     var httpStatus: Int?
     var redirectCount = 0
+    /// Whether a page came instead of the file (R22).
+    var metPage = false
   }
 
   let tag: UInt
@@ -56,6 +58,8 @@ final class Transfer {
   var wantsBareRange = false
   /// Whether the mirror refused a range, so that it is asked for the whole (R20).
   var wantsWhole = false
+  /// Whether the last attempt brought a page instead of the file (R22).
+  var metPage = false
   var reportedByteCount = -1
   /// Its pace among the others from its host.
   var reroll: Reroll

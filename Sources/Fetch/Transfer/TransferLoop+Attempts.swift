@@ -157,6 +157,7 @@ extension TransferLoop {
     transfer.attempt?.receivedByteCount += exchange.receivedByteCount
     let answer = exchange.answer
     transfer.attempt?.httpStatus = answer.statusCode
+    transfer.attempt?.metPage = answer.isPage || answer.hasBody && transfer.part?.beginsAsText ?? false
     if let fault = answer.failure { return end(transfer, failure(for: fault)) }
     guard let verdict = answer.verdict else {
       return end(transfer, failure(for: exchange.request.networkError(ending)))
@@ -259,7 +260,10 @@ extension TransferLoop {
     // A disk that failed meanwhile outweighs what the server did.
     let failure = transfer.part?.failure.map(AttemptFailure.fatal) ?? failure
     let (error, outcome) = describe(failure)
-    report(transfer, transfer.part?.outgrownByteCount == nil ? outcome : .outgrown, error)
+    transfer.metPage = transfer.attempt?.metPage ?? transfer.metPage
+    var asked: Duration?
+    if case .temporary(let wait, _) = failure { asked = wait }
+    report(transfer, transfer.part?.outgrownByteCount == nil ? outcome : .outgrown, error, retryAfter: asked)
     if failure != .bareRange { transfer.wantsBareRange = false }
     // One try: who gives the whole is asked for it from now on.
     if case .whole = failure {} else if !gaveWhole { transfer.wantsWhole = false }
@@ -278,6 +282,12 @@ extension TransferLoop {
     case .failed(let error): return close(transfer, .failure(error))
     }
     if isStopping { stop(transfer) }
+  }
+
+  /// Edge from waiting to the next mirror, or to closing: the host asked for more
+  /// time than a request sits out.
+  func giveUpWaiting(_ transfer: Transfer, for wait: Duration) {
+    end(transfer, .temporary(after: wait, TarnError(.temporary, "the host asked to be left alone for \(wait.text)")))
   }
 
   private func describe(_ failure: AttemptFailure) -> (TarnError, TransferAttempt.Outcome) {
@@ -299,11 +309,14 @@ extension TransferLoop {
           TransferAttempt(
             requestID: transfer.request.id, mirrorID: mirror.id, number: 0, url: WebAddress.redacted(mirror.url),
             offset: 0, receivedByteCount: 0, httpStatus: nil, outcome: TransferAttempt.Outcome(error.code),
-            errorText: error.message, learntByteCount: nil, startedAt: now, endedAt: now)))
+            mayPass: false, retryAfter: nil, errorText: error.message, learntByteCount: nil, startedAt: now,
+            endedAt: now)))
     }
   }
 
-  private func report(_ transfer: Transfer, _ outcome: TransferAttempt.Outcome, _ error: TarnError?) {
+  private func report(
+    _ transfer: Transfer, _ outcome: TransferAttempt.Outcome, _ error: TarnError?, retryAfter: Duration? = nil
+  ) {
     guard let attempt = transfer.attempt else { return }
     transfer.attempt = nil
     emit(
@@ -311,7 +324,9 @@ extension TransferLoop {
         TransferAttempt(
           requestID: transfer.request.id, mirrorID: transfer.mirror.id, number: attempt.number,
           url: transfer.address.redacted, offset: attempt.offset, receivedByteCount: attempt.receivedByteCount,
-          httpStatus: attempt.httpStatus, outcome: outcome, errorText: error?.message,
+          httpStatus: attempt.httpStatus, outcome: outcome,
+          mayPass: outcome == .temporary || outcome == .integrity && attempt.metPage, retryAfter: retryAfter,
+          errorText: error?.message,
           learntByteCount: outcome == .succeeded ? transfer.part?.byteCount : transfer.part?.outgrownByteCount,
           startedAt: attempt.startedAt, endedAt: Date())))
   }
@@ -377,7 +392,8 @@ extension TransferLoop {
       switch result {
       case .success: true
       // What nobody can go on from is no more than taken room.
-      case .failure(let error): error.code == .integrity || !transfer.canContinue
+      // A page says nothing of what came before it.
+      case .failure(let error): error.code == .integrity && !transfer.metPage || !transfer.canContinue
       }
     onDisk(transfer) {
       // The request has its result; a part file that cannot be put aside is

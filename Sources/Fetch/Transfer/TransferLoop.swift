@@ -132,9 +132,13 @@ internal import Foundation
     let now = ContinuousClock.now
     // Oldest request first, so that none starves behind a busy host.
     for tag in transfers.keys.sorted() {
-      guard let transfer = transfers[tag], case .waiting(let until) = transfer.phase,
-        due(transfer, until) <= now, !isBlocked(transfer)
-      else { continue }
+      guard let transfer = transfers[tag], case .waiting(let until) = transfer.phase else { continue }
+      let wait = due(transfer, until) - now
+      if let longest = configuration.longestHeldWait, wait > longest {
+        giveUpWaiting(transfer, for: wait)
+        continue
+      }
+      guard wait <= .zero, !isBlocked(transfer) else { continue }
       let origin = transfer.address.origin
       hosts[origin, default: Host()].activeCount += 1
       transfer.heldOrigin = origin

@@ -167,4 +167,8 @@ extension FetchConfiguration {
       ? try WebAddress(s3: mirror.url, at: s3.webAddress(of: text)) : try WebAddress(text, recordedAs: mirror.url)
     return mirror.isOfDocument ? try confined(address) : address
   }
+
+  /// The scheme, host and port that a mirror is asked at; nil for one that cannot
+  /// be asked.
+  package func origin(of mirror: FetchMirror) -> String? { try? address(mirror).origin }
 }

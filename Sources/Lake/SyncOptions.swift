@@ -1,0 +1,83 @@
+// What a sync is told, what it tells meanwhile, and what it gives back.
+
+package import Base
+package import Catalog
+package import Fetch
+package import Foundation
+
+/// A pause in asking one host.
+package struct HostWait: Sendable {
+  /// Scheme, host and port.
+  package let host: String
+  /// When it is asked again.
+  package let until: Date
+  /// When patience with it ends, if nothing comes before.
+  package let patienceUntil: Date
+  /// Shards that wait, for this host or another.
+  package let shardCount: Int
+}
+
+/// What to sync, and how.
+package struct SyncOptions: Sendable {
+  /// Names of sources; empty for all.
+  package var sources: [String] = []
+  /// Which shards of each; nil for all.
+  package var ordinals: OrdinalSet?
+  /// Shards to fetch in this order, instead of those of ``sources``.
+  package var selection: [Shard]?
+  /// Most bytes of `shards/`; nil for no limit.
+  package var budget: Int?
+  /// Bytes of the file system to leave free; nothing is begun that would take them.
+  package var freeByteFloor = 0
+  /// Ask the mirrors of shards that are present for newer bytes.
+  package var refresh = false
+  package var fetch = FetchConfiguration()
+  /// How long a host that fails for now is waited for (R21); zero to give up at
+  /// once.
+  package var patience = Duration.zero
+  /// What patience is measured by.
+  package var clock: @Sendable () -> ContinuousClock.Instant = { .now }
+
+  package init() {}
+}
+
+/// What a sync did.
+package struct SyncSummary: Sendable {
+  package var fetchedCount = 0
+  package var fetchedByteCount = 0
+  /// Shards that were in the lake already, or have not changed.
+  package var unchangedCount = 0
+  /// New revisions of shards that had another one.
+  package var revisedNames: [String] = []
+  /// Damaged shards that were mended by fetching only the chunks that differ.
+  package var mendedCount = 0
+  /// What could not be fetched, and why: a run with any of these fails (R17).
+  package var failures: [(shard: String, error: TarnError)] = []
+  /// Shards that were not tried because the budget has no room.
+  package var withoutRoom: [String] = []
+}
+
+/// How far a sync is.
+package enum SyncProgress: Sendable {
+  case moved(doneCount: Int, totalCount: Int, byteCount: Int, totalByteCount: Int?)
+  /// Bytes held of one shard, and those of the whole if they are known.
+  case transferring(Shard, byteCount: Int, totalByteCount: Int?)
+  /// A request to a mirror began.
+  case started(Shard, mirrorID: Int64, attempt: Int)
+  case fetched(Shard, byteCount: Int)
+  case mended(Shard, MendedChunks)
+  case retrying(Shard, error: String)
+  /// A host is left alone for a while.
+  case waiting(HostWait)
+  case failed(Shard, TarnError)
+}
+
+/// What became of a full budget.
+package enum Room: Sendable {
+  /// Something was evicted: try again.
+  case made
+  /// None now, but something under way will give some back.
+  case later
+  /// None, and none will come.
+  case never
+}

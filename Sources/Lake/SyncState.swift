@@ -1,0 +1,110 @@
+// What a sync knows between two events, and whose turn it is: the queue, what is
+// under way, and who waits. Without I/O.
+
+internal import Base
+internal import Catalog
+internal import Fetch
+
+/// What a sync knows between two events; behind its lock.
+struct SyncState {
+  var queue = Queue<Shard>()
+  /// Shards under way, by id.
+  var active: [Int64: Shard] = [:]
+  var activeByteCounts: [Int64: Int] = [:]
+  var doneByteCount = 0
+  var doneCount = 0
+  var totalCount = 0
+  var totalByteCount: Int? = 0
+  /// Present shards whose files have the wrong length.
+  var drifted: [Shard] = []
+  /// Sizes that shards turned out to have, and how often one outgrew its room.
+  var sizes: [Int64: Int] = [:]
+  var outgrowths: [Int64: Int] = [:]
+  /// Shards whose bytes were here, whole, when they were asked for.
+  var wholeBefore: Set<Int64> = []
+  /// Shards and hosts that are asked again later.
+  var room: WaitingRoom
+  var summary = SyncSummary()
+  /// The first error of the catalog itself; it ends the run.
+  var failure: (any Error)?
+
+  /// Bytes that a shard takes, as far as anyone knows.
+  func size(of shard: Shard) -> Int { sizes[shard.id] ?? shard.likelyByteCount ?? 0 }
+
+  /// The next shard to look at: to see whether a host is well again, then of those
+  /// that were not asked for, then of those that wait, then the last round.
+  mutating func nextTurn(
+    skippingQueue skipsQueue: Bool, waiting skipsWaiting: Bool, at now: ContinuousClock.Instant
+  ) -> NextTurn {
+    guard failure == nil else { return .finished }
+    if !skipsWaiting, let entry = room.due(forTrouble: true, at: now) { return .turn(Turn(entry)) }
+    if !skipsQueue, let shard = queue.first { return .turn(Turn(shard: shard)) }
+    if !skipsWaiting, let entry = room.due(forTrouble: false, at: now) { return .turn(Turn(entry)) }
+    // A shard under way may come back, if it outgrows its room.
+    guard queue.isEmpty, active.isEmpty, room.entries.isEmpty else { return .notYet }
+    let last = room.takeLastRound()
+    for shard in last { queue.append(shard) }
+    return queue.first.map { .turn(Turn(shard: $0)) } ?? .finished
+  }
+
+  /// Takes a shard from where it stood.
+  mutating func take(_ turn: Turn) {
+    if turn.isWaiting { room.remove(turn.shard) } else { _ = queue.popFirst() }
+  }
+
+  /// Puts those back that waited for a host that is well again.
+  mutating func release(at now: ContinuousClock.Instant) {
+    for shard in room.takeReleased(at: now) { queue.append(shard) }
+  }
+
+  /// Gives up the first shard, for which there is no room, and what takes no less.
+  ///
+  /// Smaller ones may have it.
+  mutating func leaveOut(from byteCount: Int) {
+    let waiting = queue.elements
+    queue = Queue()
+    for shard in waiting {
+      if size(of: shard) >= byteCount { summary.withoutRoom.append(shard.name) } else { queue.append(shard) }
+    }
+  }
+
+  /// A shard whose turn it is.
+  struct Turn {
+    let shard: Shard
+    var isWaiting = false
+    /// Whom to ask; nil for all its mirrors.
+    var hosts: Set<String>?
+
+    init(shard: Shard) { self.shard = shard }
+
+    init(_ entry: WaitingRoom.Entry) {
+      (shard, isWaiting) = (entry.shard, true)
+      // Who gave it a definite answer is not asked again meanwhile.
+      hosts = entry.isFailed ? entry.hosts : nil
+    }
+  }
+
+  /// What to do next.
+  enum NextTurn {
+    case turn(Turn)
+    case notYet, finished
+  }
+}
+
+extension Result<FetchResult, TarnError> {
+  /// The mirror that gave what was asked for; nil when none did.
+  var deliverer: Int64? {
+    switch self {
+    case .success(.fetched(let shard)): shard.mirrorID
+    case .success(.unchanged(let mirrorID)): mirrorID
+    case .success(.outgrown), .failure: nil
+    }
+  }
+}
+
+extension TarnError {
+  /// The same after all the waiting that was asked for: a later time may do.
+  var outOfPatience: TarnError {
+    code == .temporary ? self : TarnError(.temporary, message, hint: "run the same command again later")
+  }
+}
