@@ -88,6 +88,20 @@ package final class FeatureFile: Sendable {
     return layout.rowCount
   }
 
+  /// What the rows of a file are that does not bear its own name.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - format: What its name would say.
+  /// - Returns: Elements of a row, and their type.
+  /// - Throws: ``TarnError`` as ``init(_:dimension:elementType:)`` does.
+  package static func kind(
+    of path: String, as format: FeatureFormat
+  ) throws -> (dimension: Int, elementType: ElementType) {
+    let layout = try layout(of: path, as: format)
+    return (layout.dimension, layout.elementType)
+  }
+
   private static func layout(of path: String, as format: FeatureFormat? = nil) throws -> FeatureLayout {
     try explained(path) { try (format ?? FeatureFormat(ofFile: path)).reader.layout(of: UntrustedFile(path: path)) }
   }

@@ -27,14 +27,20 @@ package struct FeatureHead: Sendable, Equatable {
     self.fileByteCount = fileByteCount
   }
 
-  /// What is wrong with it for a source of this kind; nil if nothing is, as far as
-  /// the beginning tells.
-  package func fault(dimension: Int, elementType: ElementType) -> String? {
-    if let own = self.dimension, own != dimension {
+  /// What is wrong with it for a source of a kind.
+  ///
+  /// - Parameters:
+  ///   - dimension: Elements of the source's rows; nil for any.
+  ///   - elementType: Their type; nil for any.
+  /// - Returns: Nil if nothing is, as far as the beginning tells.
+  package func fault(dimension: Int?, elementType: ElementType?) -> String? {
+    if let own = self.dimension, let dimension, own != dimension {
       return "its rows have \(own) elements where the source has \(dimension)"
+        + " (if that is wrong: `tarn source set NAME --dimension \(own)`)"
     }
-    if let own = self.elementType, own != elementType {
+    if let own = self.elementType, let elementType, own != elementType {
       return "its elements are \(own.rawValue) where the source has \(elementType.rawValue)"
+        + " (if that is wrong: `tarn source set NAME --dtype \(own.rawValue)`)"
     }
     return nil
   }

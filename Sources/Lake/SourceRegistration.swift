@@ -25,13 +25,16 @@ package struct SourceRegistration: Sendable {
     package let mirrorCount: Int
     package let sizeCount: Int
     package let digestCount: Int
+    /// Whether it was not registered before.
+    package let isNew: Bool
   }
 
-  private let name: String
+  let name: String
   private let modality: Modality
-  private let dimension: Int
-  private let elementType: ElementType
-  private let place: Place
+  /// Elements of a row; nil until somebody says, as the next.
+  package internal(set) var dimension: Int?
+  package internal(set) var elementType: ElementType?
+  let place: Place
   private let mirrors: [String]
   private let reconstructed: [String]
   private let sizes: String?
@@ -39,15 +42,15 @@ package struct SourceRegistration: Sendable {
   private let tree: String?
   private let shardNames: String?
   private let keptQuery: Set<String>
-  private let allowsInside: Bool
+  let allowsInside: Bool
 
   /// Describes a source.
   ///
   /// - Parameters:
   ///   - name: What it is called.
   ///   - modality: What its rows are features of.
-  ///   - dimension: Elements of a row.
-  ///   - elementType: Their type.
+  ///   - dimension: Elements of a row; nil for what the first shard says.
+  ///   - elementType: Their type; likewise.
   ///   - place: Where the shards' names come from.
   ///   - mirrors: Templates of further places with the same bytes.
   ///   - reconstructed: Templates of places with files that somebody made again.
@@ -59,7 +62,7 @@ package struct SourceRegistration: Sendable {
   ///   - allowsInside: Whether the addresses of a list may lead to this machine, its
   ///     files and its network.
   package init(
-    name: String, modality: Modality, dimension: Int, elementType: ElementType, place: Place, mirrors: [String],
+    name: String, modality: Modality, dimension: Int?, elementType: ElementType?, place: Place, mirrors: [String],
     reconstructed: [String], sizes: String?, digests: String?, tree: String?, shardNames: String? = nil,
     keptQuery: [String] = [],
     allowsInside: Bool = false
@@ -79,12 +82,16 @@ package struct SourceRegistration: Sendable {
     self.allowsInside = allowsInside
   }
 
-  /// Registers the source.
+  /// Registers the source, unless it is registered as it is.
   ///
   /// - Parameter catalog: A lake, open for writing.
   /// - Returns: What was registered.
   /// - Throws: ``TarnError`` `.usage` or `.conflict`; then nothing has changed.
   package func run(_ catalog: LakeCatalog) throws -> Summary {
+    guard let dimension, let elementType else {
+      throw TarnError(
+        .usage, "nobody says of what dimension and dtype \(name) is", hint: "say --dimension and --dtype")
+    }
     let (places, urls) = try locations()
     let names = try names(of: urls)
     let shards = ShardPlaces(names: names, urls: urls)
@@ -106,13 +113,15 @@ package struct SourceRegistration: Sendable {
     definition.keptQuery = keptQuery
     if case .list = place, !allowsInside { definition.ofDocuments = [0] }
     definition.reconstructed = Set((places.count - reconstructed.count)..<places.count)
-    _ = try catalog.addSource(definition)
+    let isNew = try catalog.registered(definition) == nil
+    if isNew { _ = try catalog.addSource(definition) }
     return Summary(
-      shardCount: names.count, mirrorCount: places.count, sizeCount: sizes.count, digestCount: digests.count)
+      shardCount: names.count, mirrorCount: places.count, sizeCount: sizes.count, digestCount: digests.count,
+      isNew: isNew)
   }
 
   /// What the shards are called.
-  private func names(of urls: [[String]]) throws -> [String] {
+  func names(of urls: [[String]]) throws -> [String] {
     guard let shardNames else { return try urls.map { try URLTemplate.fileName(of: $0[0]) } }
     let template = try URLTemplate(parsing: "file:///\(shardNames)")
     guard !shardNames.utf8.contains(0x2F), template.hasOrdinal || urls.count == 1 else {
@@ -123,7 +132,7 @@ package struct SourceRegistration: Sendable {
   }
 
   /// The mirrors, and for each shard one URL on each.
-  private func locations() throws -> (places: [String], urls: [[String]]) {
+  func locations() throws -> (places: [String], urls: [[String]]) {
     let others = try (mirrors + reconstructed).map(template)
     let first: (place: String, urls: [String])
     switch place {

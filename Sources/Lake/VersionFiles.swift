@@ -95,11 +95,7 @@ struct VersionFiles {
       // Of a sealed version only what the catalog still bears out.
       let document =
         try version.versionDigest == nil ? catalog.export(version, digest: digest) : catalog.export(version.name)
-      if let known = try? VersionExport(reading: path),
-        try known.comparable(places: true) == document.comparable(places: true)
-      {
-        return
-      }
+      if let known = try? VersionExport(reading: path), try catalog.isSame(known, as: document, of: version) { return }
       try restore(document.text() + "\n", to: path, of: version)
     } catch let error as TarnError where error.code == .conflict {
       return

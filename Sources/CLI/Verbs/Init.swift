@@ -8,6 +8,8 @@ struct Init: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make a new lake.",
     discussion: """
+      Where there is one with these directories already, nothing is done.
+
       EXAMPLES
         tarn init laion
         tarn init laion --shards /nvme/shards --artifacts /disk/results
@@ -27,17 +29,31 @@ struct Init: ParsableCommand {
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
-    let catalog = try LakeCatalog.create(
+    let wanted = LakeLayout(
       root: directory, shards: shards.map(LakeLayout.absolute) ?? "shards",
       artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts")
+    let isNew = !isThere(wanted)
+    if isNew {
+      _ = try LakeCatalog.create(
+        root: directory, shards: shards.map(LakeLayout.absolute) ?? "shards",
+        artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts")
+    }
     if global.json {
       Output.json([
-        "lake": .string(catalog.layout.root), "shards": .string(catalog.layout.shards),
-        "artifacts": .string(catalog.layout.artifacts),
+        "lake": .string(wanted.root), "shards": .string(wanted.shards), "artifacts": .string(wanted.artifacts),
+        "new": .bool(isNew),
       ])
     } else {
-      Output.line("made a lake in \(catalog.layout.root)")
+      Output.line(
+        isNew ? "made a lake in \(wanted.root)" : "there is a lake in \(wanted.root) already; nothing changed")
     }
     Output.flush()
+  }
+
+  /// Whether there is a lake with these directories, whole as far as opening it tells.
+  private func isThere(_ wanted: LakeLayout) -> Bool {
+    guard Disk.size(of: wanted.catalog) != nil, let known = try? LakeCatalog.open(root: directory, writing: nil).layout
+    else { return false }
+    return known.shards == wanted.shards && known.artifacts == wanted.artifacts
   }
 }

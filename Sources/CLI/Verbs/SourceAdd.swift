@@ -7,13 +7,17 @@ extension ElementType: ExpressibleByArgument {}
 extension Modality: ExpressibleByArgument {}
 
 /// `tarn source add`: register a source.
-struct SourceAdd: ParsableCommand {
+struct SourceAdd: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "add", abstract: "Register a source: where its shards are and what is known of them.",
     discussion: """
       TEMPLATE is a URL with the shard's number left open: {ordinal} or, padded with zeros, {ordinal:04}. Shards are
       \(FeatureFormat.enumeration) files of one matrix each, told apart by their names. Of what torch.save wrote they
       hold one tensor, and nothing in them is executed.
+
+      The dimension and the dtype need not be said where the first shard can be read: a file of this machine is looked
+      into at once, a mirror is asked for its first bytes when --dimension is left out (not for .pt files, whose end
+      tells). What was said and is not so is refused. Adding a source again as it is does nothing.
 
       EXAMPLES
         tarn source add images --url 'https://host/img_emb/img_emb_{ordinal:04}.npy' --count 2314 \\
@@ -48,11 +52,14 @@ struct SourceAdd: ParsableCommand {
     help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order.", valueName: "dir"))
   var directory: String?
 
-  @Option(help: ArgumentHelp("Elements per row.", valueName: "d"))
-  var dimension: Int
+  @Option(help: ArgumentHelp("Elements per row (default: as the first shard says).", valueName: "d"))
+  var dimension: Int?
 
-  @Option(help: ArgumentHelp("Element type: float16 or float32.", valueName: "type"))
-  var dtype: ElementType = .float16
+  @Option(
+    help: ArgumentHelp(
+      "Element type: float16 or float32 (default: as the first shard says, float16 where it is not asked).",
+      valueName: "type"))
+  var dtype: ElementType?
 
   @Option(help: ArgumentHelp("What the rows are features of: image, text or other.", valueName: "kind"))
   var modality: Modality = .image
@@ -98,7 +105,7 @@ struct SourceAdd: ParsableCommand {
     guard [url, urlList, directory].compactMap(\.self).count == 1 else {
       throw ValidationError("Name one of --url, --url-list and --directory.")
     }
-    guard (1...65_536).contains(dimension) else { throw ValidationError("--dimension is 1 to 65536.") }
+    guard (1...65_536).contains(dimension ?? 1) else { throw ValidationError("--dimension is 1 to 65536.") }
     if url != nil, !(1...10_000_000).contains(count ?? 0) {
       throw ValidationError("--url needs --count, 1 to 10000000.")
     }
@@ -106,7 +113,7 @@ struct SourceAdd: ParsableCommand {
     if url == nil, count != nil { throw ValidationError("--count goes with --url.") }
   }
 
-  func run() throws {
+  func run() async throws {
     let catalog = try writer.open(global, verb: "source add")
     let place: SourceRegistration.Place =
       if let url { .template(url, count: count ?? 1) } else if let urlList { .list(urlList) } else {
@@ -117,13 +124,22 @@ struct SourceAdd: ParsableCommand {
       reconstructed: reconstructed, sizes: sizes, digests: sha256, tree: hfTree, shardNames: shardNames,
       keptQuery: keepQuery,
       allowsInside: allowInside)
-    let added = try registration.run(catalog)
+    var configuration = FetchConfiguration.ofTool
+    configuration.attemptsPerMirror = 3
+    let (whole, toldBy) = try await registration.completed(
+      for: catalog, configuration: configuration, cancellation: global.cancellation)
+    let added = try whole.run(catalog)
     if global.json {
       Output.json([
         "source": .string(name), "shards": .count(added.shardCount), "mirrors": .count(added.mirrorCount),
-        "sizes": .count(added.sizeCount), "digests": .count(added.digestCount),
+        "sizes": .count(added.sizeCount), "digests": .count(added.digestCount), "new": .bool(added.isNew),
+        "dimension": whole.dimension.map { .count($0) } ?? .null, "dtype": .optional(whole.elementType?.rawValue),
       ])
+    } else if !added.isNew {
+      Output.line("\(name) is registered already, as it is here; nothing changed")
     } else {
+      let isRead = toldBy != nil && (dimension == nil || dtype == nil)
+      let kind = "\(whole.dimension ?? 0) x \(whole.elementType?.rawValue ?? "") as \(toldBy ?? "") says"
       let known = [
         added.sizeCount == 0 ? nil : "\(added.sizeCount) sizes",
         added.digestCount == 0 ? nil : "\(added.digestCount) digests",
@@ -131,7 +147,7 @@ struct SourceAdd: ParsableCommand {
       let extra = known.compactMap(\.self).joined(separator: ", ")
       Output.line(
         "registered \(name): \(added.shardCount) shards on \(added.mirrorCount) mirror\(added.mirrorCount == 1 ? "" : "s")"
-          + (extra.isEmpty ? "" : ", \(extra) known"))
+          + (extra.isEmpty ? "" : ", \(extra) known") + (isRead ? ", \(kind)" : ""))
     }
     Output.flush()
   }

@@ -2,11 +2,14 @@ internal import ArgumentParser
 internal import Foundation
 internal import Lake
 
-/// `tarn source`: register and describe sources.
+/// `tarn source`: register, describe and change sources.
 struct SourceGroup: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "source", abstract: "Register and describe feature sources.",
-    subcommands: [SourceAdd.self, SourceList.self, SourceShow.self, SourceProbe.self, SourceExport.self])
+    commandName: "source", abstract: "Register, describe and change feature sources.",
+    subcommands: [
+      SourceAdd.self, SourceList.self, SourceShow.self, SourceProbe.self, SourceExport.self, SourceMirror.self,
+      SourceSet.self, SourceRename.self, SourceDropShards.self, SourceRemove.self,
+    ])
 }
 
 /// `tarn source list`.

@@ -10,6 +10,14 @@ internal import GRDB
 /// What can happen to a lake.
 package enum EventVerb: String, Sendable, CaseIterable {
   case sourceAdd = "source-add"
+  /// A source got, lost or reordered mirrors.
+  case sourceMirrors = "source-mirrors"
+  case sourceRename = "source-rename"
+  /// What the rows of a source are was corrected.
+  case sourceSet = "source-set"
+  /// Shards that were never fetched were taken off a source's end.
+  case sourceShards = "source-shards"
+  case sourceRemove = "source-remove"
   /// Bytes of a shard were verified and recorded.
   case fetched
   /// The bytes of a shard were given up.

@@ -311,12 +311,14 @@ extension LakeCatalog {
     }
   }
 
-  /// Holds a source against the event of its registration.
+  /// Holds a source against what the history tells of it.
   ///
-  /// - Parameter source: A source.
+  /// - Parameters:
+  ///   - source: A source.
+  ///   - history: What events say of all sources.
   /// - Returns: What was found.
   /// - Throws: ``TarnError``.
-  func verdict(of source: Source) throws -> StatementVerdict {
+  func verdict(of source: Source, _ history: SourceHistory) throws -> StatementVerdict {
     var verdict = StatementVerdict()
     let (createdAt, shards, mirrors) = try read { database in
       (
@@ -326,23 +328,33 @@ extension LakeCatalog {
           database, sql: "SELECT template FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [source.id])
       )
     }
-    guard let event = try events(about: source.name, .sourceAdd).last?.detail else {
-      try lack(.sourceAdd, of: source.name, since: createdAt, &verdict)
-      return verdict
-    }
+    let told = history.told[source.name]
+    if told?.isWhole != true { try lack(.sourceAdd, of: source.name, since: createdAt, &verdict) }
+    guard let told else { return verdict }
     verdict.check("sources against the history")
-    verdict.compare("dimension", expected: event["dimension"] ?? .null, found: .count(source.dimension))
-    verdict.compare("dtype", expected: event["dtype"]?.string, found: source.elementType.rawValue)
-    verdict.compare("number of shards", expected: event["shards"] ?? .null, found: .count(shards ?? 0))
-    verdict.compare("mirrors", expected: event["mirrors"] ?? .null, found: .array(mirrors.map { .string($0) }))
+    let columns: [(String, JSONValue?, JSONValue)] = [
+      ("dimension", told.dimension, .count(source.dimension)),
+      ("dtype", told.elementType, .string(source.elementType.rawValue)),
+      ("modality", told.modality, .string(source.modality.rawValue)),
+      ("number of shards", told.shardCount, .count(shards ?? 0)),
+      (
+        "mirrors", told.mirrors.last.map { .array($0.templates.map { .string($0) }) },
+        .array(mirrors.map { .string($0) })
+      ),
+    ]
+    for (name, expected, found) in columns {
+      // Registered by an older tarn, or before the history: not everything was told.
+      if let expected { verdict.compare(name, expected: expected, found: found) }
+    }
     return verdict
   }
 
   /// Things that the history tells of and the catalog has not any more.
   ///
+  /// - Parameter history: What events say of all sources.
   /// - Returns: A difference for each.
   /// - Throws: ``TarnError``.
-  func vanished() throws -> StatementVerdict {
+  func vanished(_ history: SourceHistory) throws -> StatementVerdict {
     var verdict = StatementVerdict()
     let subjects = try read {
       try Row.fetchAll(
@@ -352,12 +364,14 @@ extension LakeCatalog {
             (SELECT 1 FROM index_version v WHERE v.name || '@' || v.number = e.subject AND v.version_sha256 IS NOT NULL)
           UNION SELECT e.verb, e.subject FROM event e WHERE e.verb = 'trained' AND NOT EXISTS
             (SELECT 1 FROM trained_index t WHERE t.name = e.subject AND t.state = 'ready')
-          UNION SELECT e.verb, e.subject FROM event e WHERE e.verb = 'source-add' AND NOT EXISTS
-            (SELECT 1 FROM source s WHERE s.name = e.subject)
           """)
     }
     for row in subjects {
       verdict.differ(row["subject"], expected: "in the catalog (\(row["verb"] as String))", found: "missing")
+    }
+    let names = Set(try sources().map(\.name))
+    for name in history.told.keys.sorted() where !names.contains(name) {
+      verdict.differ(name, expected: "in the catalog (\(EventVerb.sourceAdd.rawValue))", found: "missing")
     }
     return verdict
   }

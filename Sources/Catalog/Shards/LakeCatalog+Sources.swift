@@ -127,7 +127,8 @@ extension LakeCatalog {
         .sourceAdd, definition.name,
         [
           "shards": .count(definition.shards.count), "dimension": .count(definition.dimension),
-          "dtype": .string(definition.elementType.rawValue), "mirrors": .array(definition.mirrors.map { .string($0) }),
+          "dtype": .string(definition.elementType.rawValue), "modality": .string(definition.modality.rawValue),
+          "mirrors": .array(definition.mirrors.map { .string($0) }),
         ], database)
       return source
     }

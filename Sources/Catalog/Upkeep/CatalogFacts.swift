@@ -64,9 +64,12 @@ extension LakeCatalog {
     }
     // Rows that lead nowhere cannot be read as what they are.
     guard orphans.isEmpty else { return facts }
-    if believesHistory { try add("the history") { $0.merge(try self.vanished()) } }
-    for (id, name) in try named("source") where believesHistory {
-      try add("the source \(name)") { $0.merge(try self.verdict(of: self.source(id: id))) }
+    if believesHistory {
+      let history = try sourceHistory()
+      try add("the history") { $0.merge(try self.vanished(history)) }
+      for (id, name) in try named("source") {
+        try add("the source \(name)") { $0.merge(try self.verdict(of: self.source(id: id), history)) }
+      }
     }
     for (id, name) in try named("trained_index WHERE state = 'ready'") {
       try add("the trained index \(name)") { verdict in

@@ -16,6 +16,8 @@ struct RebuildWriter {
   private var summary = RebuildSummary()
   private var sources: [String: Source] = [:]
   private var shardIDs: [String: [String: Int64]] = [:]
+  /// Templates of the mirrors of each source, the first first.
+  private var mirrors: [String: [String]] = [:]
   /// Number of each revision, by shard and digest.
   private var revisions: [Int64: [ContentDigest: Int]] = [:]
   private var trainedIDs: [String: Int64] = [:]
@@ -101,6 +103,7 @@ struct RebuildWriter {
       guard isSame else {
         throw TarnError(.integrity, "its document has another source named \(source.name) than an earlier version's")
       }
+      try addMirrors(of: source, to: known, at: version.sealedAt)
     } else {
       try register(source, at: version.sealedAt)
     }
@@ -146,8 +149,23 @@ struct RebuildWriter {
     }
     sources[source.name] = added
     shardIDs[source.name] = ids
+    self.mirrors[source.name] = source.mirrors
     summary.sources += 1
     summary.shards += source.shards.count
+  }
+
+  /// Adds the mirrors that a source had when a later document was written.
+  private mutating func addMirrors(of source: VersionExport.Source, to known: Source, at time: String) throws {
+    for (place, template) in source.mirrors.enumerated() where mirrors[source.name]?.contains(template) == false {
+      let id = try MirrorRow.insert(
+        of: known.id, priority: mirrors[source.name, default: []].count, template: template, isReconstructed: true,
+        isOfDocument: true, at: time, database)
+      mirrors[source.name, default: []].append(template)
+      for shard in source.shards where place < shard.urls.count {
+        guard let shardID = shardIDs[source.name]?[shard.name] else { continue }
+        try ShardLocation.insert(of: shardID, on: id, url: shard.urls[place], database)
+      }
+    }
   }
 
   /// Says of each observed shard whether its bytes are here, under its own name

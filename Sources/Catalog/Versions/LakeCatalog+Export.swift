@@ -69,7 +69,7 @@ package struct VersionExport: Codable, Sendable, Equatable {
   package let version: String
   package let versionSha256: ContentDigest
   /// The image source first.
-  package let sources: [Source]
+  package internal(set) var sources: [Source]
   package let trained: Trained
   package let source: String
   package let spec: String

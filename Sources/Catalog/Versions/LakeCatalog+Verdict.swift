@@ -221,7 +221,8 @@ extension LakeCatalog {
     // What the lock file does not say is the catalog's: names, kinds, addresses.
     verdict.check("the document against the catalog")
     let names = ["sources", "trained"]
-    let (expected, found) = (try own.comparable(places: true), try document.comparable(places: true))
+    let then = try self.own(own, withPlacesOf: document, of: version)
+    let (expected, found) = (try then.comparable(places: true), try document.comparable(places: true))
     let (mine, its) = (names.map { expected[$0] ?? .null }, names.map { found[$0] ?? .null })
     var rest = StatementVerdict()
     for (name, pair) in zip(names, zip(mine, its)) { rest.compare(name, expected: pair.0, found: pair.1) }

@@ -12,10 +12,11 @@ package struct ProbeTarget: Sendable {
   /// What its file must be, to be asked for its beginning, too.
   package struct Kind: Sendable {
     let format: FeatureFormat
-    let dimension: Int
-    let elementType: ElementType
+    /// Nil, as the next, for any.
+    let dimension: Int?
+    let elementType: ElementType?
 
-    package init(format: FeatureFormat, dimension: Int, elementType: ElementType) {
+    package init(format: FeatureFormat, dimension: Int?, elementType: ElementType?) {
       self.format = format
       self.dimension = dimension
       self.elementType = elementType
@@ -55,6 +56,8 @@ package struct ProbeFinding: Sendable, Equatable {
   /// Rows, as the beginning of its file says; nil if it was not asked for or does
   /// not tell.
   package let rowCount: Int?
+  /// The beginning of its file, where that was asked for over the network.
+  package let head: FeatureHead?
 }
 
 /// Asks about shards; one run a prober.
@@ -289,10 +292,10 @@ private final class ProbeLoop {
       return settle(target, unsafe access(path, F_OK) == 0 ? .faulty("it is not a regular file") : .absent)
     }
     let answer = judge(byteCount: size, EntityValidator(), target)
-    guard case .present = answer, let kind = target.kind else { return settle(target, answer) }
+    guard case .present = answer, let kind = target.kind, let dimension = kind.dimension, let type = kind.elementType
+    else { return settle(target, answer) }
     do {
-      let rowCount = try FeatureFile.rowCount(
-        of: path, as: kind.format, dimension: kind.dimension, elementType: kind.elementType)
+      let rowCount = try FeatureFile.rowCount(of: path, as: kind.format, dimension: dimension, elementType: type)
       settle(target, answer, rowCount: rowCount)
     } catch {
       settle(target, .faulty("\(error)"))
@@ -382,7 +385,7 @@ private final class ProbeLoop {
         return settle(
           task.target, .faulty("the server says \(size) bytes and its header declares \(found.fileByteCount)"))
       }
-      settle(task.target, fact, rowCount: found.rowCount)
+      settle(task.target, fact, rowCount: found.rowCount, head: found)
     }
   }
 
@@ -447,8 +450,11 @@ private final class ProbeLoop {
     delayed.append(task)
   }
 
-  private func settle(_ target: ProbeTarget, _ answer: ProbeFinding.Answer, rowCount: Int? = nil) {
+  private func settle(
+    _ target: ProbeTarget, _ answer: ProbeFinding.Answer, rowCount: Int? = nil, head: FeatureHead? = nil
+  ) {
     onFinding(
-      ProbeFinding(shardID: target.shardID, mirrorID: target.mirror.id, answer: answer, rowCount: rowCount))
+      ProbeFinding(
+        shardID: target.shardID, mirrorID: target.mirror.id, answer: answer, rowCount: rowCount, head: head))
   }
 }

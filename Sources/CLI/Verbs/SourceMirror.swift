@@ -1,0 +1,161 @@
+internal import ArgumentParser
+internal import Base
+internal import Lake
+
+/// `tarn source mirror`: the places that serve a source.
+struct SourceMirror: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "mirror", abstract: "List, add, remove and order the mirrors of a source.",
+    subcommands: [MirrorList.self, MirrorAdd.self, MirrorRemove.self, MirrorOrder.self])
+}
+
+/// `tarn source mirror list NAME`.
+struct MirrorList: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list", abstract: "List the mirrors of a source in the order in which they are asked.",
+    discussion: """
+      EXAMPLES
+        tarn source mirror list images
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() throws {
+    let catalog = try global.read()
+    let mirrors = try catalog.mirrors(of: catalog.source(named: name))
+    if global.json {
+      for mirror in mirrors {
+        Output.json([
+          "mirror": .count(mirror.priority), "template": .string(mirror.template.withoutSecrets),
+          "provenance": .string(mirror.isReconstructed ? "reconstructed" : "original"),
+          "revisions": .count(mirror.revisionCount),
+        ])
+      }
+    } else {
+      var table = Table(["mirror", "provenance", "revisions", "template"])
+      for mirror in mirrors {
+        table.add([
+          .integer(Int64(mirror.priority)), .text(mirror.isReconstructed ? "reconstructed" : "original"),
+          .integer(Int64(mirror.revisionCount)), .text(mirror.template.withoutSecrets),
+        ])
+      }
+      table.print(as: .table)
+    }
+    Output.flush()
+  }
+}
+
+/// `tarn source mirror add NAME TEMPLATE`.
+struct MirrorAdd: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "add", abstract: "Add a further place that serves the same shards.",
+    discussion: """
+      It is asked behind those that are there. Versions that are sealed keep naming the mirrors of their time.
+
+      EXAMPLES
+        tarn source mirror add images 'https://other.example/img_emb/img_emb_{ordinal:04}.npy'
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @Argument(help: "Where the shards are: a URL with {ordinal} or {ordinal:04} where the number goes.")
+  var template: String
+
+  @Flag(help: "Its files were made again by somebody: the same size, other bytes. It is asked last.")
+  var reconstructed = false
+
+  @Option(
+    help: ArgumentHelp("A query item of the addresses that is no secret, to be kept; repeatable.", valueName: "name"))
+  var keepQuery: [String] = []
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let changes = try SourceChanges(writer.open(global, verb: "source mirror add"), of: name)
+    let place = try changes.addMirror(template, isReconstructed: reconstructed, keptQuery: keepQuery)
+    if global.json {
+      Output.json([
+        "source": .string(name), "mirror": place.map { .count($0) } ?? .null, "new": .bool(place != nil),
+      ])
+    } else {
+      Output.line(place.map { "\(name) has it as mirror \($0)" } ?? "\(name) had that mirror before")
+    }
+    Output.flush()
+  }
+}
+
+/// `tarn source mirror remove NAME MIRROR`.
+struct MirrorRemove: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "remove", abstract: "Remove a mirror that no recorded bytes came from.",
+    discussion: """
+      A mirror that shards were fetched from stays, as they name it; `tarn source mirror order` has it asked last. The
+      history keeps what the mirror was.
+
+      EXAMPLES
+        tarn source mirror remove images 1
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @Argument(help: "The mirror: its number, as `tarn source mirror list` shows it, or its template.")
+  var mirror: String
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let changes = try SourceChanges(writer.open(global, verb: "source mirror remove"), of: name)
+    let template = try changes.removeMirror(mirror).withoutSecrets
+    if global.json {
+      Output.json(["source": .string(name), "removed": .string(template)])
+    } else {
+      Output.line("\(name) is not fetched from \(template) any more")
+    }
+    Output.flush()
+  }
+}
+
+/// `tarn source mirror order NAME MIRROR…`.
+struct MirrorOrder: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "order", abstract: "Say in which order the mirrors of a source are asked.",
+    discussion: """
+      EXAMPLES
+        tarn source mirror order images 1 0
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @Argument(help: "Every mirror, the first first: numbers, as `tarn source mirror list` shows them, or templates.")
+  var mirrors: [String]
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let changes = try SourceChanges(writer.open(global, verb: "source mirror order"), of: name)
+    let isNew = try changes.orderMirrors(mirrors)
+    if global.json {
+      Output.json(["source": .string(name), "new": .bool(isNew)])
+    } else {
+      Output.line(isNew ? "the mirrors of \(name) are asked in that order" : "the mirrors of \(name) had that order")
+    }
+    Output.flush()
+  }
+}

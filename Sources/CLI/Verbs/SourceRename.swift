@@ -1,0 +1,37 @@
+internal import ArgumentParser
+internal import Base
+internal import Lake
+
+/// `tarn source rename OLD NEW`.
+struct SourceRename: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rename", abstract: "Give a source another name, as long as nothing was fetched of it.",
+    discussion: """
+      What was fetched, trained or built keeps naming its source by the name that it had.
+
+      EXAMPLES
+        tarn source rename imgaes images
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The source.")
+  var name: String
+
+  @Argument(help: "Its new name.")
+  var newName: String
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let byteCount = try SourceChanges(writer.open(global, verb: "source rename"), of: name).rename(to: newName)
+    if global.json {
+      Output.json(["source": .string(newName), "from": .string(name), "part_bytes": .count(byteCount)])
+    } else {
+      let parts = byteCount == 0 ? "" : "; \(ByteSize.text(byteCount)) of interrupted transfers went"
+      Output.line("\(name) is called \(newName)\(parts)")
+    }
+    Output.flush()
+  }
+}

@@ -1,0 +1,202 @@
+// A source that was registered wrongly, corrected: renamed, of another kind,
+// shortened or removed, as long as nothing that is kept for good rests on it. The
+// schema's guards refuse the same; here is said what stands in the way.
+
+package import Base
+internal import GRDB
+
+extension LakeCatalog {
+  /// Sealed versions whose documents tell of a source, revoked ones too.
+  static func documented(by source: Source, _ database: Database) throws -> [String] {
+    try String.fetchAll(
+      database, sql: versionsOfSource + " AND v.version_sha256 IS NOT NULL ORDER BY v.name, v.number",
+      arguments: [source.id])
+  }
+
+  private static let versionsOfSource = """
+    SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
+    WHERE (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1)
+    """
+
+  /// What was made from a source or is being made, by name.
+  private static func dependents(of source: Source, _ database: Database) throws -> [String] {
+    let versions = try String.fetchAll(
+      database, sql: versionsOfSource + " ORDER BY v.name, v.number", arguments: [source.id])
+    let trained = try String.fetchAll(
+      database,
+      sql: """
+        SELECT t.name FROM trained_index t LEFT JOIN trained_router r ON r.trained_index_id = t.id
+        WHERE ?1 IN (t.image_source_id, coalesce(t.caption_source_id, 0), coalesce(r.caption_source_id, 0))
+        ORDER BY t.name
+        """, arguments: [source.id])
+    return versions + trained.map { "the trained index \($0)" }
+  }
+
+  /// Refuses a change of a source that something rests on.
+  private static func requireUnused(
+    _ source: Source, _ isWhat: String, _ database: Database
+  ) throws {
+    let dependents = try dependents(of: source, database)
+    if let first = dependents.first {
+      let others = dependents.count == 1 ? "" : " and \(dependents.count - 1) more"
+      throw TarnError(
+        .conflict, "\(source.name) \(isWhat): \(first)\(others) rests on it",
+        hint: "register the right one under another name")
+    }
+    let observed = try Int.fetchOne(
+      database,
+      sql: """
+        SELECT count(*) FROM shard h WHERE h.source_id = ?
+          AND EXISTS (SELECT 1 FROM shard_revision r WHERE r.shard_id = h.id)
+        """, arguments: [source.id])
+    guard let observed, observed > 0 else { return }
+    throw TarnError(
+      .conflict, "\(source.name) \(isWhat): \(observed) of its shards were fetched, and what they were is kept",
+      hint: "register the right one under another name; `tarn evict \(source.name)` gives the room back")
+  }
+
+  /// Gives a source another name.
+  ///
+  /// - Parameters:
+  ///   - source: A source that nothing was fetched of.
+  ///   - name: Its new name.
+  /// - Throws: ``TarnError`` `.usage`, `.conflict`.
+  package func rename(_ source: Source, to name: String) throws {
+    try LakeCatalog.validate(name: name, of: "source")
+    guard !name.utf8.elementsEqual(source.name.utf8) else { return }
+    try write("rename source") { database in
+      try LakeCatalog.requireUnused(source, "keeps its name", database)
+      let isTaken = try Bool.fetchOne(
+        database, sql: "SELECT EXISTS (SELECT 1 FROM source WHERE name = ?)", arguments: [name])
+      guard isTaken != true else {
+        throw TarnError(.conflict, "there is a source named \(name) already", hint: "choose another name")
+      }
+      try database.run("UPDATE source SET name = ? WHERE id = ?", [name, source.id])
+      try LakeCatalog.record(.sourceRename, name, ["from": .string(source.name)], database)
+    }
+  }
+
+  /// Corrects what the rows of a source are.
+  ///
+  /// - Parameters:
+  ///   - source: A source that nothing was fetched of.
+  ///   - modality: What they are features of; nil to leave it.
+  ///   - dimension: Elements of a row; nil to leave it.
+  ///   - elementType: Their type; nil to leave it.
+  /// - Returns: Whether that changed anything.
+  /// - Throws: ``TarnError`` `.conflict`.
+  package func set(
+    _ source: Source, modality: Modality?, dimension: Int?, elementType: ElementType?
+  ) throws -> Bool {
+    let values: [(column: String, old: JSONValue, new: JSONValue)] = [
+      ("modality", .string(source.modality.rawValue), .string((modality ?? source.modality).rawValue)),
+      ("dimension", .count(source.dimension), .count(dimension ?? source.dimension)),
+      ("dtype", .string(source.elementType.rawValue), .string((elementType ?? source.elementType).rawValue)),
+    ].filter { $0.1 != $0.2 }
+    guard !values.isEmpty else { return false }
+    try write("set source") { database in
+      try LakeCatalog.requireUnused(source, "keeps its \(values[0].column)", database)
+      try database.run(
+        "UPDATE source SET modality = ?, dimension = ?, dtype = ? WHERE id = ?",
+        [
+          (modality ?? source.modality).rawValue, dimension ?? source.dimension,
+          (elementType ?? source.elementType).rawValue, source.id,
+        ])
+      // Rows that were read from files are those of the old kind.
+      try database.run(
+        "UPDATE shard_location SET row_count = NULL, state = 'unknown', last_error = NULL, checked_at = NULL "
+          + "WHERE shard_id IN (SELECT id FROM shard WHERE source_id = ?)", [source.id])
+      try database.run("UPDATE shard SET last_error = NULL WHERE source_id = ?", [source.id])
+      var detail = Dictionary(uniqueKeysWithValues: values.map { ($0.column, $0.new) })
+      for value in values { detail["was_\(value.column)"] = value.old }
+      try LakeCatalog.record(.sourceSet, source.name, detail, database)
+    }
+    return true
+  }
+
+  /// Takes shards off the end of a source, as too many were registered.
+  ///
+  /// - Parameters:
+  ///   - ordinals: Shards up to the last one, never fetched.
+  ///   - source: The source.
+  /// - Returns: Their names.
+  /// - Throws: ``TarnError`` `.usage`, `.conflict`.
+  package func dropShards(_ ordinals: OrdinalSet, of source: Source) throws -> [String] {
+    let all = try shards(of: source)
+    let dropped = try shards(of: source, ordinals: ordinals)
+    guard let first = dropped.first else { return [] }
+    guard dropped.count == all.count - first.ordinal else {
+      throw TarnError(
+        .usage, "shards are dropped from the end of \(source.name): the others would move, and their row ids with them",
+        hint: "name a range up to its last shard, as \(first.ordinal)-\(all.count - 1); "
+          + "`tarn build --missing skip` leaves single ones out")
+    }
+    guard first.ordinal > 0 else {
+      throw TarnError(
+        .usage, "\(source.name) would have no shards", hint: "`tarn source remove \(source.name)` removes all of it")
+    }
+    try write("drop shards") { database in
+      for shard in dropped {
+        let isObserved = try Bool.fetchOne(
+          database, sql: "SELECT EXISTS (SELECT 1 FROM shard_revision WHERE shard_id = ?)", arguments: [shard.id])
+        guard isObserved != true else {
+          throw TarnError(
+            .conflict, "\(shard.name) of \(source.name) was fetched, and what it was is kept",
+            hint: "drop shards behind it only; `tarn build --shards` leaves any out")
+        }
+        let version = try String.fetchOne(
+          database,
+          sql: """
+            SELECT v.name || '@' || v.number FROM version_input i JOIN index_version v ON v.id = i.version_id
+            WHERE i.shard_id = ? ORDER BY v.id
+            """, arguments: [shard.id])
+        if let version {
+          throw TarnError(
+            .conflict, "\(shard.name) of \(source.name) has a place in \(version)",
+            hint: "drop shards behind it only; a build of another version can leave it out with --shards")
+        }
+      }
+      if let version = try LakeCatalog.documented(by: source, database).first {
+        throw TarnError(
+          .conflict, "\(source.name) keeps its shards: the document of \(version) names all \(all.count)",
+          hint: "`tarn sync` and `tarn build` leave some out with --shards")
+      }
+      for shard in dropped { try LakeCatalog.delete(shard.id, database) }
+      try LakeCatalog.record(
+        .sourceShards, source.name,
+        ["shards": .count(first.ordinal), "dropped": .array(dropped.map { .string($0.name) })], database)
+    }
+    return dropped.map(\.name)
+  }
+
+  /// Removes a source of which nothing was ever fetched.
+  ///
+  /// - Parameter source: The source.
+  /// - Throws: ``TarnError`` `.conflict`.
+  package func remove(_ source: Source) throws {
+    let mirrors = try mirrors(of: source)
+    try write("remove source") { database in
+      try LakeCatalog.requireUnused(source, "is kept", database)
+      let shards = try Int64.fetchAll(
+        database, sql: "SELECT id FROM shard WHERE source_id = ?", arguments: [source.id])
+      for shard in shards { try LakeCatalog.delete(shard, database) }
+      try database.run("DELETE FROM mirror WHERE source_id = ?", [source.id])
+      try database.run("DELETE FROM source WHERE id = ?", [source.id])
+      // What it was can be registered again from this.
+      try LakeCatalog.record(
+        .sourceRemove, source.name,
+        [
+          "shards": .count(shards.count), "dimension": .count(source.dimension),
+          "dtype": .string(source.elementType.rawValue), "modality": .string(source.modality.rawValue),
+          "mirrors": .array(mirrors.map { .string($0.template) }),
+        ], database)
+    }
+  }
+
+  /// Deletes a shard that was never observed, and what is known of it on mirrors.
+  private static func delete(_ shardID: Int64, _ database: Database) throws {
+    try database.run("DELETE FROM transfer WHERE shard_id = ?", [shardID])
+    try database.run("DELETE FROM shard_location WHERE shard_id = ?", [shardID])
+    try database.run("DELETE FROM shard WHERE id = ?", [shardID])
+  }
+}

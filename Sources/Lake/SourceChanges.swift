@@ -1,0 +1,104 @@
+// Changes of sources that are registered: what a template comes to for each shard,
+// and the parts of transfers that go with what they belong to. The catalog says
+// what may change.
+
+package import Base
+package import Catalog
+
+/// Changes one source.
+package struct SourceChanges {
+  private let catalog: LakeCatalog
+  private let source: Source
+
+  /// Prepares changes.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - name: The source.
+  /// - Throws: ``TarnError`` `.notFound`.
+  package init(_ catalog: LakeCatalog, of name: String) throws {
+    self.catalog = catalog
+    source = try catalog.source(named: name)
+  }
+
+  /// Adds a mirror.
+  ///
+  /// - Parameters:
+  ///   - template: A URL with the ordinal left open.
+  ///   - isReconstructed: Whether it serves files that somebody made again.
+  ///   - keptQuery: Query items of it that are known to be harmless.
+  /// - Returns: Its place; nil when the source has it already.
+  /// - Throws: ``TarnError`` `.usage`, `.conflict`.
+  package func addMirror(_ template: String, isReconstructed: Bool, keptQuery: [String]) throws -> Int? {
+    let kept = Set(keptQuery.map { $0.lowercased() })
+    let places = try URLTemplate(parsing: template, keeping: source.keptQuery.union(kept))
+    let count = try catalog.shards(of: source).count
+    guard places.hasOrdinal || count == 1 else {
+      throw TarnError(
+        .usage, "the template '\(template.withoutSecrets.printable)' names one shard and \(source.name) has \(count)",
+        hint: "put {ordinal} or {ordinal:04} where the number goes")
+    }
+    return try catalog.addMirror(
+      places.text, urls: (0..<count).map(places.url), isReconstructed: isReconstructed, keptQuery: kept, to: source)
+  }
+
+  /// The place of a mirror that is named by it or by its template.
+  private func place(of mirror: String) throws -> Int {
+    if let place = Int(mirror) { return place }
+    guard let found = try catalog.mirrors(of: source).first(where: { $0.template == mirror }) else {
+      throw TarnError(
+        .notFound, "\(source.name) has no mirror '\(mirror.withoutSecrets.printable)'",
+        hint: "`tarn source mirror list \(source.name)` shows them; name one by its number or its template")
+    }
+    return found.priority
+  }
+
+  /// Removes a mirror, named by its place or its template, and gives its template.
+  package func removeMirror(_ mirror: String) throws -> String {
+    try catalog.removeMirror(place(of: mirror), of: source)
+  }
+
+  /// Puts the mirrors in another order, each named by its place or its template.
+  ///
+  /// - Returns: Whether that changed anything.
+  package func orderMirrors(_ mirrors: [String]) throws -> Bool {
+    try catalog.orderMirrors(mirrors.map(place), of: source)
+  }
+
+  /// Gives the source another name; parts of its transfers go, as they bear the old one.
+  ///
+  /// - Returns: Bytes of those parts.
+  package func rename(to name: String) throws -> Int {
+    let parts = try catalog.interruptedTransfers(of: source)
+    try catalog.rename(source, to: name)
+    return name == source.name ? 0 : try discard(parts)
+  }
+
+  /// Corrects what the rows of the source are.
+  ///
+  /// - Returns: Whether that changed anything.
+  package func set(modality: Modality?, dimension: Int?, elementType: ElementType?) throws -> Bool {
+    try catalog.set(source, modality: modality, dimension: dimension, elementType: elementType)
+  }
+
+  /// Takes shards off the source's end, and gives their names.
+  package func dropShards(_ ordinals: OrdinalSet) throws -> [String] {
+    let parts = try catalog.interruptedTransfers(of: source)
+    let names = try catalog.dropShards(ordinals, of: source)
+    _ = try discard(parts.filter { names.contains($0.shard) })
+    return names
+  }
+
+  /// Removes the source, and gives the bytes of the parts that went with it.
+  package func remove() throws -> Int {
+    let parts = try catalog.interruptedTransfers(of: source)
+    try catalog.remove(source)
+    return try discard(parts)
+  }
+
+  /// Removes part files, after the rows that they belonged to.
+  private func discard(_ parts: [InterruptedTransfer]) throws -> Int {
+    for part in parts { try catalog.discard(part) }
+    return parts.reduce(0) { $0 + $1.byteCount }
+  }
+}

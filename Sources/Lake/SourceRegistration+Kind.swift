@@ -1,0 +1,121 @@
+// What the rows of a source are, as its first shard says: read from a file at once,
+// and asked of the mirrors only where nobody said the dimension.
+
+package import Base
+package import Catalog
+internal import Features
+package import Fetch
+internal import Foundation
+internal import Synchronization
+
+extension SourceRegistration {
+  /// What a shard says of its rows.
+  private struct Kind {
+    let shard: String
+    let dimension: Int
+    let elementType: ElementType
+  }
+
+  /// The type where neither the user nor a file says one.
+  private static let assumedElementType = ElementType.float16
+
+  /// Fills in what was not said, and holds what was said against the first shard.
+  ///
+  /// - Parameters:
+  ///   - catalog: The lake; a source of the name that it has says the rest.
+  ///   - configuration: How to ask mirrors.
+  ///   - cancellation: Stops asking.
+  /// - Returns: The registration with dimension and dtype, and the shard that told
+  ///   something of them; nil when none was looked into.
+  /// - Throws: ``TarnError`` `.usage` naming the option that is wrong; why the first
+  ///   shard tells nothing, where it has to.
+  package func completed(
+    for catalog: LakeCatalog, configuration: FetchConfiguration, cancellation: Cancellation
+  ) async throws -> (registration: SourceRegistration, toldBy: String?) {
+    var result = self
+    if let known = try catalog.sources().first(where: { $0.name == name }) {
+      result.dimension = dimension ?? known.dimension
+      result.elementType = elementType ?? known.elementType
+      return (result, nil)
+    }
+    let urls = try locations().urls
+    let shard = try names(of: Array(urls.prefix(1))).first ?? ""
+    var found: Kind?
+    do {
+      found = try urls.first.flatMap { try local($0, shard) }
+    } catch  where dimension != nil {
+      // Every shard is looked into when it is fetched, and this one named then.
+    }
+    if found == nil, dimension == nil {
+      found = try await asked(urls.first ?? [], shard, configuration, cancellation)
+    }
+    if let found { try check(found) }
+    result.dimension = dimension ?? found?.dimension
+    result.elementType = elementType ?? found?.elementType ?? Self.assumedElementType
+    return (result, found?.shard)
+  }
+
+  /// Refuses what the first shard contradicts.
+  private func check(_ found: Kind) throws {
+    if let dimension, dimension != found.dimension {
+      throw TarnError(
+        .usage,
+        "--dimension \(dimension) is wrong: the rows of \(found.shard.printable) have \(found.dimension) elements",
+        hint: "say --dimension \(found.dimension), or leave it out")
+    }
+    if let elementType, elementType != found.elementType {
+      throw TarnError(
+        .usage,
+        "--dtype \(elementType.rawValue) is wrong: the elements of \(found.shard.printable) are \(found.elementType.rawValue)",
+        hint: "say --dtype \(found.elementType.rawValue), or leave it out")
+    }
+  }
+
+  /// Looks into the first shard where it is a file of this machine.
+  private func local(_ urls: [String], _ shard: String) throws -> Kind? {
+    for url in urls where AddressText(url).scheme == "file" && !EnvironmentPlace.isIn(url) {
+      guard let path = String(url.dropFirst("file://".count)).removingPercentEncoding, Disk.size(of: path) != nil else {
+        continue
+      }
+      let kind = try FeatureFile.kind(of: path, as: FeatureFormat(ofFile: shard))
+      return Kind(shard: shard, dimension: kind.dimension, elementType: kind.elementType)
+    }
+    return nil
+  }
+
+  /// Asks the mirrors, one after the other, for the first bytes of the first shard.
+  private func asked(
+    _ urls: [String], _ shard: String, _ configuration: FetchConfiguration, _ cancellation: Cancellation
+  ) async throws -> Kind {
+    var error = TarnError(.absent, "no mirror has it")
+    for (place, url) in urls.enumerated() {
+      try cancellation.check()
+      let isOfDocument = if case .list = self.place, place == 0 { !allowsInside } else { false }
+      let prober = Prober(concurrency: 1, configuration: configuration)
+      let registration = cancellation.whenCancelled { prober.cancel() }
+      defer { withExtendedLifetime(registration) {} }
+      let answer = Mutex<ProbeFinding?>(nil)
+      let target = ProbeTarget(
+        shardID: 0, mirror: FetchMirror(id: Int64(place), url: url, isOfDocument: isOfDocument),
+        kind: ProbeTarget.Kind(format: FeatureFormat(ofFile: shard), dimension: nil, elementType: nil))
+      do {
+        try await prober.run([target]) { finding in answer.withLock { $0 = finding } }
+      } catch is CancellationError {
+        throw TarnError.interrupted
+      }
+      guard let finding = answer.withLock({ $0 }) else { continue }
+      if let head = finding.head, let dimension = head.dimension, let type = head.elementType {
+        return Kind(shard: shard, dimension: dimension, elementType: type)
+      }
+      switch finding.answer {
+      case .present: error = TarnError(.refused, "its beginning does not tell, or is not given out")
+      case .absent: break
+      case .faulty(let cause): error = TarnError(.refused, cause)
+      case .unreachable(let cause): error = TarnError(.temporary, cause)
+      }
+    }
+    throw TarnError(
+      error.code, "\(shard.printable) of \(name) tells no dimension and dtype: \(error.message)",
+      hint: "say --dimension and --dtype; every shard is held against them when it is fetched")
+  }
+}

@@ -1,0 +1,197 @@
+// What people do who registered a source wrongly, at the command line: what its first
+// shard says, and every way back from a mistake.
+
+import Base
+import Catalog
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct SourceKindTests {
+  private static let wide = FeatureBytes.npy(5, dimension: 6, .float32, seed: 3)
+
+  private func directory(_ lake: LakeFixture, _ bytes: [UInt8] = wide) throws -> String {
+    let path = lake.directory.path + "/features"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try Data(bytes).write(to: URL(fileURLWithPath: path + "/a.npy"))
+    return path
+  }
+
+  private func kind(_ lake: LakeFixture) throws -> String {
+    try lake.text("SELECT dimension || ' ' || dtype FROM source")
+  }
+
+  @Test func aDirectoryIsLookedIntoAtOnce() throws {
+    let lake = try LakeFixture.make(.empty)
+    let added = try lake.succeed(["source", "add", "images", "--directory", directory(lake)])
+    #expect(added.outputText.contains("6 x float32 as a.npy says"), "\(added.outputText)")
+    #expect(try kind(lake) == "6 float32")
+    try lake.succeed(["sync", "--quiet"])
+  }
+
+  @Test(arguments: [
+    (["--dtype", "float16"], "--dtype float16 is wrong"), (["--dimension", "8"], "--dimension 8 is wrong"),
+    (["--dimension", "6", "--dtype", "float16"], "--dtype float16 is wrong"),
+  ])
+  func theOptionThatIsWrongIsNamed(options: [String], words: String) throws {
+    let lake = try LakeFixture.make(.empty)
+    let result = try lake.run(["source", "add", "images", "--directory", directory(lake)] + options)
+    #expect(result.ending == .exit(64))
+    #expect(result.errorText.contains(words) && result.errorText.contains("a.npy"), "\(result.errorText)")
+    #expect(try lake.texts("SELECT name FROM source").isEmpty)
+  }
+
+  @Test func mirrorsAreAskedForTheFirstBytesOfTheFirstShard() throws {
+    let lake = try LakeFixture.make(.empty)
+    let server = try HostileServer { request in
+      request.target == "/there/0.npy" ? .file(Self.wide, for: request) : .answer(404)
+    }
+    let add = [
+      "source", "add", "images", "--url", server.url("/gone/{ordinal}.npy"), "--mirror",
+      server.url("/there/{ordinal}.npy"), "--count", "3",
+    ]
+    let wrong = try lake.run(add + ["--dtype", "float16"])
+    #expect(wrong.ending == .exit(64) && wrong.errorText.contains("--dtype float16 is wrong"), "\(wrong.errorText)")
+    try lake.succeed(add)
+    #expect(try kind(lake) == "6 float32")
+    #expect(Set(server.requests.map(\.target)) == ["/gone/0.npy", "/there/0.npy"])
+    // A second time nobody is asked.
+    let count = server.requests.count
+    #expect(try lake.succeed(add).outputText.contains("is registered already"))
+    #expect(server.requests.count == count)
+  }
+
+  @Test func whereNobodyTellsTheOptionsAreAskedFor() throws {
+    let lake = try LakeFixture.make(.empty)
+    let server = try HostileServer { _ in .answer(404) }
+    let add = ["source", "add", "images", "--url", server.url("/{ordinal}.npy"), "--count", "3"]
+    let result = try lake.run(add)
+    #expect(
+      result.ending == .exit(21) && result.errorText.contains("say --dimension and --dtype"), "\(result.errorText)")
+    // Whoever says it needs no server.
+    let count = server.requests.count
+    try lake.succeed(add + ["--dimension", "6"])
+    #expect(server.requests.count == count)
+    #expect(try kind(lake) == "6 float16")
+  }
+}
+
+@Suite struct SourceChangeCommandTests {
+  private func source(_ lake: LakeFixture, _ more: [String] = []) throws -> ([String], HostileServer) {
+    let shard = FeatureBytes.npy(5, dimension: 8, seed: 3)
+    let server = try HostileServer { request in
+      ["/0.npy", "/1.npy"].contains(request.target) ? .file(shard, for: request) : .answer(404)
+    }
+    let add =
+      ["source", "add", "images", "--url", server.url("/{ordinal}.npy"), "--count", "3", "--dimension", "8"] + more
+    try lake.succeed(add)
+    return (add, server)
+  }
+
+  @Test func addingASourceAgainDoesNothingAndAnotherIsRefused() throws {
+    let lake = try LakeFixture.make(.empty)
+    let (add, server) = try source(lake)
+    defer { withExtendedLifetime(server) {} }
+    let before = try lake.contents()
+    #expect(try lake.succeed(add).outputText.contains("nothing changed"))
+    #expect(try lake.succeed(add + ["--json"]).outputText.contains("\"new\":false"))
+    for (more, field) in [
+      (["--modality", "text"], "modality"), (["--dtype", "float32"], "dtype"),
+      (["--mirror", "http://other.example/{ordinal}.npy"], "number of mirrors"),
+    ] {
+      let result = try lake.run(add + more)
+      #expect(result.ending == .exit(64) && result.errorText.contains("its \(field) is"), "\(result.errorText)")
+    }
+    #expect(try lake.contents() == before)
+  }
+
+  @Test func makingALakeAgainDoesNothing() throws {
+    let lake = try LakeFixture.make(.registered)
+    let before = try lake.contents()
+    #expect(try lake.succeed(["init", lake.lake]).outputText.contains("nothing changed"))
+    let other = try lake.run(["init", lake.lake, "--shards", lake.directory.path + "/else"])
+    #expect(other.ending == .exit(64) && other.errorText.contains("there is a lake in"), "\(other.errorText)")
+    #expect(try lake.contents() == before)
+  }
+
+  /// A shard too many: what sync fails for is dropped, and training goes on.
+  @Test func aShardTooManyIsDropped() throws {
+    let lake = try LakeFixture.make(.empty)
+    let (_, server) = try source(lake)
+    defer { withExtendedLifetime(server) {} }
+    #expect(try lake.run(["sync", "--quiet"]).ending == .exit(3))
+    let train = ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "2", "--quiet"]
+    #expect(try lake.run(train).ending != .exit(0))
+    #expect(try lake.run(["source", "drop-shards", "images", "--shards", "1"]).ending == .exit(64))
+    let dropped = try lake.succeed(["source", "drop-shards", "images", "--shards", "2"])
+    #expect(dropped.outputText == "images has 2 shards, 1 fewer\n")
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(train)
+    try lake.succeed(["verify"])
+  }
+
+  @Test func mirrorsChangeUnderASealedVersion() throws {
+    let lake = try LakeFixture.make(.built)
+    let sources = try LakeFixture.sources()
+    let url = sources.server.url("/images/img_{ordinal}.npy") + "?v=2"
+    try lake.succeed(["source", "mirror", "add", "images", url, "--keep-query", "v"])
+    #expect(try lake.succeed(["source", "mirror", "add", "images", url]).outputText.contains("had that mirror"))
+    try lake.succeed(["source", "mirror", "order", "images", "1", "0"])
+    #expect(try lake.succeed(["source", "mirror", "list", "images", "--json"]).outputText.contains("\"mirror\":1"))
+    try lake.succeed(["verify"])
+    #expect(try lake.run(["source", "mirror", "remove", "images", "1"]).errorText.contains("were recorded from it"))
+    try lake.succeed(["source", "mirror", "remove", "images", url])
+    for arguments in [
+      ["verify"], ["doctor"], ["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1"],
+      ["reproduce", "v@1", "--quiet"],
+    ] {
+      try lake.succeed(arguments)
+    }
+    for arguments in [["rename", "images", "x"], ["remove", "images"], ["set", "images", "--modality", "text"]] {
+      let result = try lake.run(["source"] + arguments)
+      #expect(result.ending == .exit(64) && result.errorText.contains("v@1"), "\(result.errorText)")
+    }
+  }
+
+  /// Documents of two times name two lists of mirrors; both hold in a catalog that
+  /// was made again from them.
+  @Test func aCatalogIsMadeAgainFromDocumentsOfTwoTimes() throws {
+    let lake = try LakeFixture.make(.built)
+    let url = try LakeFixture.sources().server.url("/images/img_{ordinal}.npy") + "?v=2"
+    try lake.succeed(["source", "mirror", "add", "images", url, "--keep-query", "v"])
+    try lake.succeed(["source", "mirror", "order", "images", "1", "0"])
+    try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--shards-per-output", "2", "--quiet"])
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+    try lake.succeed(["rebuild-catalog"])
+    try lake.succeed(["verify"])
+    #expect(
+      try lake.texts("SELECT template FROM mirror ORDER BY template").filter { $0.contains("/images/") }.count == 2)
+  }
+
+  @Test func aSourceOfTheWrongKindIsCorrectedOrRemoved() throws {
+    let lake = try LakeFixture.make(.empty)
+    let (add, server) = try source(lake, ["--dtype", "float32"])
+    defer { withExtendedLifetime(server) {} }
+    #expect(try lake.run(["sync", "--quiet"]).ending == .exit(20))
+    #expect(try lake.text("SELECT last_error FROM shard WHERE ordinal = 0").contains("source set NAME --dtype float16"))
+    #expect(try lake.succeed(["source", "set", "images", "--dtype", "float16"]).outputText.contains("8 x float16"))
+    try lake.succeed(["source", "rename", "images", "pictures"])
+    try lake.succeed(["source", "remove", "pictures"])
+    #expect(try lake.texts("SELECT name FROM source").isEmpty)
+    try lake.succeed(add)
+    try lake.succeed(["verify"])
+  }
+
+  /// Files of one name in two folders get names of their own.
+  @Test func equalNamesInTwoFoldersAreToldApart() throws {
+    let lake = try LakeFixture.make(.empty)
+    let list = lake.directory.path + "/urls"
+    try "https://h.example/a/0.npy\nhttps://h.example/b/0.npy\n".write(toFile: list, atomically: true, encoding: .utf8)
+    let add = ["source", "add", "images", "--url-list", list, "--dimension", "8"]
+    let result = try lake.run(add)
+    #expect(result.ending == .exit(64) && result.errorText.contains("--shard-names"), "\(result.errorText)")
+    try lake.succeed(add + ["--shard-names", "img_{ordinal}.npy"])
+  }
+}
