@@ -36,7 +36,7 @@ import Testing
     for stage in [LakeStage.registered, .synced, .trained] {
       for arguments in stage.arguments(sources) { try lake.succeed(arguments) }
     }
-    try lake.evictImages()
+    try lake.succeed(["evict", "images"])
     let before = sources.server.requests.count
     outage.length.withLock { $0 = .seconds(seconds) }
     let catalog = try LakeCatalog.open(root: lake.lake, writing: "a test")
