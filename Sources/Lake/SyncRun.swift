@@ -248,7 +248,7 @@ package final class SyncRun: Sendable {
     case .pausing:
       state.withLock { state in
         _ = state.queue.popFirst()
-        state.room.park(shard, hosts, at: now)
+        state.room.park(shard, hosts)
       }
     case .exhausted:
       let error = state.withLock { state in
@@ -430,7 +430,7 @@ package final class SyncRun: Sendable {
     for (shard, error) in over { fail(shard, error) }
     guard case .waits(let hosts) = outcome else { return outcome == .waitsForLastRound }
     for host in hosts {
-      let (pause, count) = state.withLock { ($0.room.pause(of: host, at: now), $0.room.entries.count) }
+      let (pause, count) = state.withLock { ($0.room.pause(of: host, at: now), $0.room.count) }
       guard let pause else { continue }
       let today = Date()
       report(

@@ -41,7 +41,7 @@ struct SyncState {
     if !skipsQueue, let shard = queue.first { return .turn(Turn(shard: shard)) }
     if !skipsWaiting, let entry = room.due(forTrouble: false, at: now) { return .turn(Turn(entry)) }
     // A shard under way may come back, if it outgrows its room.
-    guard queue.isEmpty, active.isEmpty, room.entries.isEmpty else { return .notYet }
+    guard queue.isEmpty, active.isEmpty, room.isEmpty else { return .notYet }
     let last = room.takeLastRound()
     for shard in last { queue.append(shard) }
     return queue.first.map { .turn(Turn(shard: $0)) } ?? .finished
@@ -80,7 +80,7 @@ struct SyncState {
     init(_ entry: WaitingRoom.Entry) {
       (shard, isWaiting) = (entry.shard, true)
       // Who gave it a definite answer is not asked again meanwhile.
-      hosts = entry.isFailed ? entry.hosts : nil
+      hosts = entry.error == nil ? nil : entry.hosts
     }
   }
 

@@ -17,10 +17,8 @@ struct WaitingRoom {
     let shard: Shard
     /// Whose end of trouble it waits for.
     let hosts: Set<String>
-    /// Whether it was asked for already, and failed; else its hosts were paused.
-    let isFailed: Bool
     let notBefore: ContinuousClock.Instant
-    /// Why; nil for what was not asked for.
+    /// How it failed; nil for what was not asked for, as its hosts were paused.
     let error: TarnError?
   }
 
@@ -35,7 +33,10 @@ struct WaitingRoom {
 
   /// How long a host is waited for; zero for no patience and no last round.
   let limit: Duration
-  private(set) var entries: [Entry] = []
+  /// Those that failed.
+  private var entries: [Entry] = []
+  /// Those that were not asked for, by hosts: a source may have a million of them.
+  private var parked: [Set<String>: Queue<Shard>] = [:]
   /// Shards that got a definite answer, for one more round at the end.
   private(set) var lastRound: [Shard] = []
   private var hadLastRound: Set<Int64> = []
@@ -48,7 +49,11 @@ struct WaitingRoom {
 
   init(limit: Duration) { self.limit = limit }
 
-  var isPatient: Bool { limit > .zero }
+  /// Shards that wait for hosts.
+  var count: Int { entries.count + parked.values.reduce(0) { $0 + $1.count } }
+  var isEmpty: Bool { entries.isEmpty && parked.isEmpty }
+
+  private var isPatient: Bool { limit > .zero }
 
   private func patience(with host: String) -> HostPatience { hosts[host] ?? HostPatience(limit: limit) }
 
@@ -80,49 +85,63 @@ struct WaitingRoom {
   // MARK: Waiting
 
   /// Lets a shard wait that was not asked for.
-  mutating func park(_ shard: Shard, _ names: Set<String>, at now: ContinuousClock.Instant) {
-    entries.append(Entry(shard: shard, hosts: names, isFailed: false, notBefore: now, error: nil))
-  }
+  mutating func park(_ shard: Shard, _ names: Set<String>) { parked[names, default: Queue()].append(shard) }
 
   /// Who may be asked for now, or only to see whether a host in trouble is well
   /// again: who was asked least comes first.
   func due(forTrouble isForTrouble: Bool, at now: ContinuousClock.Instant) -> Entry? {
-    entries.lazy.filter { isDue($0, forTrouble: isForTrouble, at: now) }.min {
+    for (names, shards) in parked where mayAsk(names, forTrouble: isForTrouble, at: now) {
+      if let shard = shards.first { return Entry(shard: shard, hosts: names, notBefore: now, error: nil) }
+    }
+    return entries.lazy.filter { isDue($0, forTrouble: isForTrouble, at: now) }.min {
       failureCounts[$0.shard.id, default: 0] < failureCounts[$1.shard.id, default: 0]
     }
   }
 
-  private func isDue(_ entry: Entry, forTrouble isForTrouble: Bool, at now: ContinuousClock.Instant) -> Bool {
-    guard entry.notBefore <= now else { return false }
-    let standing = standing(of: entry.hosts, at: now)
+  private func mayAsk(_ names: Set<String>, forTrouble isForTrouble: Bool, at now: ContinuousClock.Instant) -> Bool {
+    let standing = standing(of: names, at: now)
     return standing == .askable || standing == .well && !isForTrouble
+  }
+
+  private func isDue(_ entry: Entry, forTrouble isForTrouble: Bool, at now: ContinuousClock.Instant) -> Bool {
+    entry.notBefore <= now && mayAsk(entry.hosts, forTrouble: isForTrouble, at: now)
   }
 
   /// Whether others wait that may give room back once they have come: for a shard
   /// that waits those whose time is not yet, as all others have none either.
   func hasOthers(than turn: SyncState.Turn, at now: ContinuousClock.Instant) -> Bool {
-    turn.isWaiting ? entries.contains { !isDue($0, forTrouble: false, at: now) } : !entries.isEmpty
+    guard turn.isWaiting else { return !isEmpty }
+    return entries.contains { !isDue($0, forTrouble: false, at: now) }
+      || parked.keys.contains { !mayAsk($0, forTrouble: false, at: now) }
   }
 
-  /// Takes a shard out.
-  mutating func remove(_ shard: Shard) { entries.removeAll { $0.shard.id == shard.id } }
+  /// Takes a shard out that is due.
+  mutating func remove(_ shard: Shard) {
+    for (names, shards) in parked where shards.first?.id == shard.id {
+      _ = parked[names]?.popFirst()
+      if shards.count == 1 { parked[names] = nil }
+    }
+    entries.removeAll { $0.shard.id == shard.id }
+  }
 
   /// Takes out those that were not asked for and whose host is well again.
   mutating func takeReleased(at now: ContinuousClock.Instant) -> [Shard] {
-    let room = self
-    return take { entry in !entry.isFailed && room.standing(of: entry.hosts, at: now) == .well }.map(\.shard)
+    let names = parked.keys.filter { standing(of: $0, at: now) == .well }
+    return names.flatMap { parked.removeValue(forKey: $0)?.elements ?? [] }
   }
 
   /// Takes out those for whose hosts patience ran out.
   mutating func takeExhausted(at now: ContinuousClock.Instant) -> [Entry] {
+    let names = parked.keys.filter { standing(of: $0, at: now) == .exhausted }
+    var taken = names.flatMap { names in
+      (parked.removeValue(forKey: names)?.elements ?? []).map {
+        Entry(shard: $0, hosts: names, notBefore: now, error: nil)
+      }
+    }
     let room = self
-    return take { entry in room.standing(of: entry.hosts, at: now) == .exhausted }
-  }
-
-  private mutating func take(_ isTaken: (Entry) -> Bool) -> [Entry] {
-    let taken = entries.filter(isTaken)
-    let ids = Set(taken.map(\.shard.id))
-    if !ids.isEmpty { entries.removeAll { ids.contains($0.shard.id) } }
+    let isOver = { (entry: Entry) in room.standing(of: entry.hosts, at: now) == .exhausted }
+    taken += entries.filter(isOver)
+    entries.removeAll(where: isOver)
     return taken
   }
 
@@ -225,7 +244,7 @@ struct WaitingRoom {
     guard standing(of: names, at: now) != .exhausted else { return .outOfPatience }
     let left = names.map { patience(with: $0).left(at: now) }.max() ?? limit
     let pause = HostPatience.pause(afterFailures: failureCounts[shard.id, default: 1], left: left)
-    entries.append(Entry(shard: shard, hosts: names, isFailed: true, notBefore: now + pause, error: error))
+    entries.append(Entry(shard: shard, hosts: names, notBefore: now + pause, error: error))
     return .waits(names.sorted())
   }
 }

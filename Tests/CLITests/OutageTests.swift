@@ -36,7 +36,7 @@ import Testing
     for stage in [LakeStage.registered, .synced, .trained] {
       for arguments in stage.arguments(sources) { try lake.succeed(arguments) }
     }
-    try lake.evictImages()
+    try lake.succeed(["evict", "images"])
     let before = sources.server.requests.count
     outage.length.withLock { $0 = .seconds(seconds) }
     let catalog = try LakeCatalog.open(root: lake.lake, writing: "a test")
@@ -61,5 +61,19 @@ import Testing
       "SELECT received_bytes FROM v_transfer WHERE source = 'images' AND received_bytes > 0")
     #expect(received.count == 2 * FeatureSources.shardCount)
     #expect(sources.server.requests.count - before < 150)
+  }
+
+  @Test(.tags(.slow)) func whoIsWaitedForIsSaid() throws {
+    let sources = try FeatureSources { _ in ScriptedAnswer([.reset]) }
+    let lake = try LakeFixture.nothing()
+    try lake.succeed(["init", lake.lake])
+    for arguments in LakeStage.registered.arguments(sources) { try lake.succeed(arguments) }
+    let told = try lake.run(["sync", "images", "--patience", "2s"])
+    #expect(told.ending == .exit(75) && told.errorText.contains("waiting for \(sources.server.url("")) until "))
+    let events = try lake.run(["sync", "images", "--patience", "2s", "--json"])
+    #expect(events.ending == .exit(75), "\(events.errorText)")
+    #expect(events.outputText.contains("\"type\":\"waiting\"") && events.outputText.contains("\"patience_until\":"))
+    #expect(try lake.run(["sync", "--patience", "soon"]).ending == .exit(64))
+    #expect(try lake.run(["reproduce", "v@1", "--patience", "1h"]).ending == .exit(64))
   }
 }
