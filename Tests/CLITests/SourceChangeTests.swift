@@ -184,6 +184,21 @@ import TestSupport
     try lake.succeed(["verify"])
   }
 
+  /// What was fetched under another name is fetched, mended and dropped under the new one.
+  @Test func aSourceThatWasFetchedIsRenamed() throws {
+    let lake = try LakeFixture.make(.trained)
+    try lake.succeed(["source", "rename", "images", "pictures"])
+    try lake.succeed(["source", "set", "captions", "--modality", "other"])
+    for arguments in [
+      ["verify"], ["doctor"], ["evict", "pictures"], ["sync", "--quiet"], ["verify"],
+      ["build", "v", "--trained", "t", "--images", "pictures", "--quiet"], ["verify"],
+    ] {
+      try lake.succeed(arguments)
+    }
+    let result = try lake.run(["source", "rename", "pictures", "images"])
+    #expect(result.ending == .exit(64) && result.errorText.contains("v@1"), "\(result.errorText)")
+  }
+
   /// Files of one name in two folders get names of their own.
   @Test func equalNamesInTwoFoldersAreToldApart() throws {
     let lake = try LakeFixture.make(.empty)

@@ -212,7 +212,10 @@ import TestSupport
       #expect(pinned?.code == .conflict)
       #expect(
         pinned?.message.contains(words) == true && pinned?.message.contains("@") == true, "\(pinned?.message ?? "")")
+    }
+    for (words, change) in changes.dropFirst(2) {
       let observed = #expect(throws: TarnError.self) { try change(fetched) }
+      #expect(observed?.message.contains(words) == true, "\(observed?.message ?? "")")
       #expect(observed?.message.contains("1 of its shards were fetched") == true, "\(observed?.message ?? "")")
     }
     let shard = #expect(throws: TarnError.self) {
@@ -220,5 +223,29 @@ import TestSupport
     }
     #expect(shard?.code == .conflict)
     #expect(try state() == before)
+  }
+
+  /// What versions alone state of a source may be corrected after it was fetched.
+  @Test func nameAndModalityAreFreeUntilAVersionStatesThem() throws {
+    let fixture = CatalogFixture(lake.catalog)
+    var source = try fixture.source("captions", count: 2)
+    try fixture.fetch(0, of: source, "zero")
+    try fixture.fetch(1, of: source, "one")
+    let trained = try fixture.train("t", source)
+    #expect(try lake.catalog.set(source, modality: .text, dimension: nil, elementType: nil))
+    try lake.catalog.rename(source, to: "texts")
+    source = try lake.catalog.source(named: "texts")
+    #expect(source.modality == .text)
+    #expect(try damages() == [])
+    _ = try fixture.plan("v", trained, source)
+    #expect(throws: TarnError.self) { try lake.catalog.rename(source, to: "other") }
+    try DatabaseQueue(path: lake.root + "/catalog.sqlite").write {
+      try $0.execute(
+        sql: "UPDATE index_version SET state = 'abandoned', ended_at = ?", arguments: [Timestamp.now()])
+    }
+    try lake.catalog.rename(source, to: "other")
+    try fixture.build("w", trained, lake.catalog.source(named: "other"))
+    #expect(throws: TarnError.self) { try lake.catalog.rename(lake.catalog.source(named: "other"), to: "more") }
+    #expect(try damages() == [])
   }
 }

@@ -7,8 +7,8 @@ struct SourceRemove: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "remove", abstract: "Remove a source of which nothing was ever fetched.",
     discussion: """
-      What was fetched once is kept for good, and its source with it: `tarn evict` gives the room back. The history
-      keeps what the source was.
+      What was fetched once is kept for good, and its source with it: `tarn evict` gives the room back, and
+      `tarn source rename` its name. The history keeps what the source was.
 
       EXAMPLES
         tarn source remove imgaes

@@ -5,9 +5,9 @@ internal import Lake
 /// `tarn source rename OLD NEW`.
 struct SourceRename: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "rename", abstract: "Give a source another name, as long as nothing was fetched of it.",
+    commandName: "rename", abstract: "Give a source another name, as long as no version rests on it.",
     discussion: """
-      What was fetched, trained or built keeps naming its source by the name that it had.
+      A version names its source for good, from its planning on; one that was abandoned does not count.
 
       EXAMPLES
         tarn source rename imgaes images

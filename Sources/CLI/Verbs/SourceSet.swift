@@ -5,8 +5,11 @@ internal import Lake
 /// `tarn source set NAME`: correct what its rows are.
 struct SourceSet: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "set", abstract: "Correct what the rows of a source are, as long as nothing was fetched of it.",
+    commandName: "set", abstract: "Correct what the rows of a source are.",
     discussion: """
+      The modality may be corrected as long as no version rests on the source, dimension and dtype as long as nothing was
+      fetched of it.
+
       EXAMPLES
         tarn source set captions --modality text
         tarn source set images --dtype float32 --dimension 512

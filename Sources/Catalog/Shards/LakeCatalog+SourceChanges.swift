@@ -1,5 +1,5 @@
 // A source that was registered wrongly, corrected: renamed, of another kind,
-// shortened or removed, as long as nothing that is kept for good rests on it. The
+// shortened or removed, as long as nothing that is kept for good states otherwise. The
 // schema's guards refuse the same; here is said what stands in the way.
 
 package import Base
@@ -18,8 +18,15 @@ extension LakeCatalog {
     WHERE (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1)
     """
 
-  /// What was made from a source or is being made, by name.
-  private static func dependents(of source: Source, _ database: Database) throws -> [String] {
+  /// Refuses a change of what versions state of their sources, from their planning on.
+  private static func requireUnstated(_ source: Source, _ isWhat: String, _ database: Database) throws {
+    let versions = try String.fetchAll(
+      database, sql: versionsOfSource + " AND v.state <> 'abandoned' ORDER BY v.name, v.number", arguments: [source.id])
+    try refuse(source, isWhat, for: versions)
+  }
+
+  /// Refuses a change of what bytes were held against.
+  private static func requireUnused(_ source: Source, _ isWhat: String, _ database: Database) throws {
     let versions = try String.fetchAll(
       database, sql: versionsOfSource + " ORDER BY v.name, v.number", arguments: [source.id])
     let trained = try String.fetchAll(
@@ -29,20 +36,7 @@ extension LakeCatalog {
         WHERE ?1 IN (t.image_source_id, coalesce(t.caption_source_id, 0), coalesce(r.caption_source_id, 0))
         ORDER BY t.name
         """, arguments: [source.id])
-    return versions + trained.map { "the trained index \($0)" }
-  }
-
-  /// Refuses a change of a source that something rests on.
-  private static func requireUnused(
-    _ source: Source, _ isWhat: String, _ database: Database
-  ) throws {
-    let dependents = try dependents(of: source, database)
-    if let first = dependents.first {
-      let others = dependents.count == 1 ? "" : " and \(dependents.count - 1) more"
-      throw TarnError(
-        .conflict, "\(source.name) \(isWhat): \(first)\(others) rests on it",
-        hint: "register the right one under another name")
-    }
+    try refuse(source, isWhat, for: versions + trained.map { "the trained index \($0)" })
     let observed = try Int.fetchOne(
       database,
       sql: """
@@ -52,20 +46,28 @@ extension LakeCatalog {
     guard let observed, observed > 0 else { return }
     throw TarnError(
       .conflict, "\(source.name) \(isWhat): \(observed) of its shards were fetched, and what they were is kept",
-      hint: "register the right one under another name; `tarn evict \(source.name)` gives the room back")
+      hint: "register the right one under another name; `tarn source rename` frees this one, `tarn evict` its room")
+  }
+
+  private static func refuse(_ source: Source, _ isWhat: String, for dependents: [String]) throws {
+    guard let first = dependents.first else { return }
+    let others = dependents.count == 1 ? "" : " and \(dependents.count - 1) more"
+    throw TarnError(
+      .conflict, "\(source.name) \(isWhat): \(first)\(others) rests on it",
+      hint: "register the right one under another name")
   }
 
   /// Gives a source another name.
   ///
   /// - Parameters:
-  ///   - source: A source that nothing was fetched of.
+  ///   - source: A source that no version rests on.
   ///   - name: Its new name.
   /// - Throws: ``TarnError`` `.usage`, `.conflict`.
   package func rename(_ source: Source, to name: String) throws {
     try LakeCatalog.validate(name: name, of: "source")
     guard !name.utf8.elementsEqual(source.name.utf8) else { return }
     try write("rename source") { database in
-      try LakeCatalog.requireUnused(source, "keeps its name", database)
+      try LakeCatalog.requireUnstated(source, "keeps its name", database)
       let isTaken = try Bool.fetchOne(
         database, sql: "SELECT EXISTS (SELECT 1 FROM source WHERE name = ?)", arguments: [name])
       guard isTaken != true else {
@@ -79,9 +81,9 @@ extension LakeCatalog {
   /// Corrects what the rows of a source are.
   ///
   /// - Parameters:
-  ///   - source: A source that nothing was fetched of.
+  ///   - source: A source that no version rests on.
   ///   - modality: What they are features of; nil to leave it.
-  ///   - dimension: Elements of a row; nil to leave it.
+  ///   - dimension: Elements of a row; nil to leave it, as where something was fetched.
   ///   - elementType: Their type; nil to leave it.
   /// - Returns: Whether that changed anything.
   /// - Throws: ``TarnError`` `.conflict`.
@@ -95,18 +97,25 @@ extension LakeCatalog {
     ].filter { $0.1 != $0.2 }
     guard !values.isEmpty else { return false }
     try write("set source") { database in
-      try LakeCatalog.requireUnused(source, "keeps its \(values[0].column)", database)
+      for value in values {
+        let words = "keeps its \(value.column)"
+        try value.column == "modality"
+          ? LakeCatalog.requireUnstated(source, words, database) : LakeCatalog.requireUnused(source, words, database)
+      }
       try database.run(
         "UPDATE source SET modality = ?, dimension = ?, dtype = ? WHERE id = ?",
         [
           (modality ?? source.modality).rawValue, dimension ?? source.dimension,
           (elementType ?? source.elementType).rawValue, source.id,
         ])
-      // Rows that were read from files are those of the old kind.
-      try database.run(
-        "UPDATE shard_location SET row_count = NULL, state = 'unknown', last_error = NULL, checked_at = NULL "
-          + "WHERE shard_id IN (SELECT id FROM shard WHERE source_id = ?)", [source.id])
-      try database.run("UPDATE shard SET last_error = NULL WHERE source_id = ?", [source.id])
+      // What was seen on mirrors was held against the old kind.
+      let isOfRows = values.contains { $0.column != "modality" }
+      if isOfRows {
+        try database.run(
+          "UPDATE shard_location SET row_count = NULL, state = 'unknown', last_error = NULL, checked_at = NULL "
+            + "WHERE shard_id IN (SELECT id FROM shard WHERE source_id = ?)", [source.id])
+        try database.run("UPDATE shard SET last_error = NULL WHERE source_id = ?", [source.id])
+      }
       var detail = Dictionary(uniqueKeysWithValues: values.map { ($0.column, $0.new) })
       for value in values { detail["was_\(value.column)"] = value.old }
       try LakeCatalog.record(.sourceSet, source.name, detail, database)
