@@ -31,6 +31,7 @@ package let migrations: [Migration] = [
   migration(12, "M0012_guards", PackageResources.M0012_guards_sql),
   migration(13, "M0013_views", PackageResources.M0013_views_sql),
   migration(14, "M0014_trust", PackageResources.M0014_trust_sql),
+  migration(15, "M0015_ways_back", PackageResources.M0015_ways_back_sql),
 ]
 
 /// The first migration that touches tables alone: those before it drop and make

@@ -23,6 +23,7 @@ import TestSupport
     "M0012_guards": "f341eabf77bca2c12d64d2ca2053f3777f7400f5429b890e228b12030214ddbc",
     "M0013_views": "0233c7cc1f2312daf32695c05a308ac6856d087b5859f58e34b419befb52ec7c",
     "M0014_trust": "cf1d0b182e05e5b0410f0e4f1071a066a08d66d57b2dfe330d839ad081f3daea",
+    "M0015_ways_back": "bbafe350047dda2b4460d9713ef2922788dfd31d4892530c7168eee2836f24d2",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -39,6 +40,7 @@ import TestSupport
     12: "4080e737dbe8fa1250bff4700ecd3bd0737c569a0fa822f1bcd4df4d5404eccd",
     13: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
+    15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {
