@@ -71,6 +71,14 @@ package enum Disk {
     guard unlink(path) == 0 || errno == ENOENT else { throw systemError("remove", path) }
   }
 
+  /// Removes a directory that holds nothing; one that holds something stays.
+  package static func removeEmptyDirectory(_ path: String) throws {
+    try FaultPlan.step("rmdir", path)
+    guard rmdir(path) == 0 || [ENOENT, ENOTEMPTY, EEXIST].contains(errno) else {
+      throw systemError("remove directory", path)
+    }
+  }
+
   /// Gives a file a second name; a file of that name is replaced.
   ///
   /// It is a hard link where both names are on one file system, else a

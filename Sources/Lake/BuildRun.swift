@@ -29,6 +29,9 @@ package struct BuildOptions: Sendable {
   package var fetches: Bool
   /// Canonical JSON of the tool and the machine, for the record.
   package var environment: String
+  /// Whether the source must be registered as images; not where a document says
+  /// what to build.
+  package var checksRoles = true
 
   package init(
     name: String, trained: String, images: String, ordinals: OrdinalSet? = nil, shardsPerOutput: Int = 40,
@@ -159,7 +162,7 @@ package struct BuildRun: Sendable {
     guard let digest = record.digest else {
       throw TarnError(
         .inputsMissing, "the trained index \(record.name) is not finished",
-        hint: "run its `tarn train` again to continue")
+        hint: "run its `tarn train` again, which continues it")
     }
     let source = try catalog.source(named: options.images)
     guard source.dimension == record.dimension else {
@@ -167,6 +170,12 @@ package struct BuildRun: Sendable {
         .usage,
         "\(source.name) has dimension \(source.dimension), the trained index \(record.name) has \(record.dimension)",
         hint: "build from the source of the model it was trained on")
+    }
+    // A name that has versions of this source has its next one, too.
+    if options.checksRoles,
+      try !catalog.versions().contains(where: { $0.name.name == options.name && $0.sourceID == source.id })
+    {
+      try source.require(.image, as: "--images")
     }
     return (record, digest, source)
   }

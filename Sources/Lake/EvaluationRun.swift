@@ -87,6 +87,32 @@ package struct EvaluationRun {
   /// Depths at which recall is measured, ascending.
   package static func depths(upTo k: Int) -> [Int] { Set([1, 10, k]).filter { $0 <= k }.sorted() }
 
+  /// Looks whether a version can be measured with these queries, without reading
+  /// its files.
+  ///
+  /// - Parameter name: The version.
+  /// - Returns: Its row.
+  /// - Throws: ``TarnError`` `.conflict` for one that is not sealed, `.usage` for
+  ///   queries of another dimension, `.notFound`.
+  @discardableResult
+  package func check(_ name: VersionName) throws -> IndexVersion {
+    let version = try catalog.version(name)
+    guard version.state == .sealed || version.state == .revoked else {
+      throw TarnError(
+        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
+    }
+    try requireDimension(catalog.trainedIndex(id: version.trainedIndexID).dimension, of: name)
+    return version
+  }
+
+  private func requireDimension(_ dimension: Int, of name: VersionName) throws {
+    guard queries.dimension == dimension else {
+      throw TarnError(
+        .usage, "\(options.queries) has rows of \(queries.dimension) elements, \(name) has \(dimension)",
+        hint: "evaluate with features of the model it was built from")
+    }
+  }
+
   /// Measures a version and records what was found.
   ///
   /// - Parameter name: The version, sealed or revoked.
@@ -96,19 +122,12 @@ package struct EvaluationRun {
   ///   of another dimension; ``TarnError``.
   package func run(_ name: VersionName) throws -> Evaluation {
     cancellation.listen()
-    let version = try catalog.version(name)
-    guard version.state == .sealed || version.state == .revoked else {
-      throw TarnError(
-        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
-    }
+    let version = try check(name)
     try catalog.requireBorneOut(version)
     let paths = try catalog.outputs(of: version).map { try ArtifactStore(catalog).path(of: .outputShard, $0.digest) }
     let searcher = try VersionSearcher(outputShards: paths)
-    guard queries.dimension == searcher.dimension else {
-      throw TarnError(
-        .usage, "\(options.queries) has rows of \(queries.dimension) elements, \(name) has \(searcher.dimension)",
-        hint: "evaluate with features of the model it was built from")
-    }
+    // The files have the last word.
+    try requireDimension(searcher.dimension, of: name)
     let (truth, truthDigest) = try groundTruth(of: version)
     let filing = try locate(truth, in: paths)
     let nprobes = Set(options.nprobes.map { min($0, searcher.nlist) }).sorted()

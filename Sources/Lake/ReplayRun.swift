@@ -117,11 +117,12 @@ package struct ReplayRun: Sendable {
       throw TarnError(.schemaNewer, "the document's method or codec is not known", hint: "use a newer tarn")
     }
     let specification = try TrainingSpecification(parsing: wanted.spec)
-    let options = TrainingOptions(
+    var options = TrainingOptions(
       name: wanted.name, images: wanted.images, captions: wanted.captions, nlist: wanted.nlist, pairs: wanted.pairs,
       method: method, iterations: wanted.iterations, codec: codec, ranges: specification.ranges, seed: wanted.seed,
       normalisation: specification.normalisation, router: specification.router)
-    let work = ThreadedWork("tarn-train") { [self] in
+    options.checksRoles = false
+    let work = ThreadedWork("tarn-train") { [self, options] in
       try TrainingRun(catalog, options, logger: logger, cancellation: cancellation) { report(.training($0)) }.run()
         .trained
     }
@@ -142,10 +143,11 @@ package struct ReplayRun: Sendable {
     else {
       throw TarnError(.schemaNewer, "the document's policies are not known", hint: "use a newer tarn")
     }
-    let options = BuildOptions(
+    var options = BuildOptions(
       name: try VersionName(parsing: document.version).name, trained: trained.name, images: document.source,
       ordinals: try OrdinalSet(parsing: document.inputs.map { String($0.ordinal) }.joined(separator: ",")),
       shardsPerOutput: document.shardsPerOutput, missing: missing, badRows: badRows, environment: Tool.environment)
+    options.checksRoles = false
     let run = BuildRun(catalog, options, logger: logger, cancellation: cancellation) { [report] in report(.building($0))
     }
     try await run.learnRows(.ofTool)

@@ -66,9 +66,15 @@ package struct SearchRun {
     let version = try catalog.version(options.version)
     guard version.state == .sealed || version.state == .revoked else {
       throw TarnError(
-        .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: "finish it with `tarn build`")
+        .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
     }
     let file = try FeatureFile(options.queries)
+    // Told before any file of the version is read, which has the last word.
+    try require(file, dimension: catalog.trainedIndex(id: version.trainedIndexID).dimension, of: version)
+    let factor = options.rerank ?? 1
+    guard (1...65_536 / factor).contains(options.k) else {
+      throw TarnError(.usage, "k is \(options.k), not in 1...\(65_536 / factor)")
+    }
     let store = ArtifactStore(catalog)
     let searcher = try VersionSearcher(
       outputShards: catalog.outputs(of: version).map { output in
@@ -77,21 +83,21 @@ package struct SearchRun {
         guard options.checksFiles, try Disk.digest(of: path) != output.digest else { return path }
         throw TarnError(.integrity, "\(path) is damaged", hint: "run `tarn verify --repair`")
       })
-    guard file.dimension == searcher.dimension else {
-      throw TarnError(
-        .usage, "\(options.queries) has rows of \(file.dimension) elements, \(version.name) has \(searcher.dimension)",
-        hint: "search with features of the model it was built from")
-    }
-    let factor = options.rerank ?? 1
-    guard (1...65_536 / factor).contains(options.k) else {
-      throw TarnError(.usage, "k is \(options.k), not in 1...\(65_536 / factor)")
-    }
+    try require(file, dimension: searcher.dimension, of: version)
     try cancellation.check()
     let vectors = file.matrix.floats(rows: 0..<file.rowCount)
     let found = try searcher.search(vectors, k: options.k * factor, nprobe: options.nprobe, threads: options.threads)
     try cancellation.check()
     guard options.rerank != nil else { return found }
     return try reranker(version).rerank(found, queries: vectors, k: options.k)
+  }
+
+  private func require(_ file: FeatureFile, dimension: Int, of version: IndexVersion) throws {
+    guard file.dimension == dimension else {
+      throw TarnError(
+        .usage, "\(options.queries) has rows of \(file.dimension) elements, \(version.name) has \(dimension)",
+        hint: "search with features of the model it was built from")
+    }
   }
 
   /// The original features of a version's rows.

@@ -86,5 +86,6 @@ extension TrainingOptions {
       pairs: record.pairCount, method: method, iterations: record.iterations, codec: codec,
       ranges: specification.ranges, seed: record.seed, normalisation: specification.normalisation,
       router: specification.router)
+    checksRoles = false
   }
 }

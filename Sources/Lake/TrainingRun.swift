@@ -28,6 +28,9 @@ package struct TrainingOptions: Sendable {
   package var seed: Int64
   package var normalisation: Normalisation
   package var router: RouterOptions
+  /// Whether sources must be registered as what they are used for; not where a
+  /// document or a record says what to do.
+  package var checksRoles = true
 
   package init(
     name: String, images: String, captions: String?, nlist: Int, pairs: Int? = nil, method: TrainingMethod = .paired,
@@ -106,6 +109,7 @@ package struct TrainingRun {
       throw TarnError(.usage, "--iterations is \(options.iterations); it is at least 1")
     }
     try options.router.validate()
+    try checkRoles()
     let images = try input(options.images)
     let captions = try captionInput(pairedWith: images)
     let total = images.rowCounts.reduce(0, +)
@@ -144,8 +148,15 @@ package struct TrainingRun {
     }
   }
 
+  /// A training that was begun before goes on with what it was begun with.
+  private func checkRoles() throws {
+    guard options.checksRoles, try catalog.findTrainedIndex(named: options.name) == nil else { return }
+    try Source.requireRoles(
+      images: catalog.source(named: options.images), captions: options.captions.map(catalog.source(named:)))
+  }
+
   private func scratch(of trained: TrainedIndexRecord) -> String {
-    "\(catalog.layout.scratch)/train-\(trained.specDigest.prefix(16))"
+    catalog.layout.trainingScratch(trained.specDigest)
   }
 
   private func input(_ name: String) throws -> Input {
@@ -181,8 +192,8 @@ package struct TrainingRun {
     where image.revision.rowCount != caption.revision.rowCount {
       throw TarnError(
         .usage,
-        "\(image.shard.name) has \(image.revision.rowCount) rows and \(caption.shard.name) has "
-          + "\(caption.revision.rowCount): they are not pairs",
+        "\(images.source.name)/\(image.shard.name) has \(image.revision.rowCount) rows and "
+          + "\(captions.source.name)/\(caption.shard.name) has \(caption.revision.rowCount): they are not pairs",
         hint: "row i of both must be one image and its caption")
     }
     return captions

@@ -1,6 +1,6 @@
 // The process killed, or the disk full or broken, before each durable step of
-// sync, train, build (its seal included), gc, backup, rebuild-catalog and of the
-// migration of older catalogs; then the same command again, which must end with the
+// sync, train, build (its seal included), gc, abandon, remove, rename, backup,
+// rebuild-catalog and of the migration of older catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
 import Base
@@ -47,6 +47,11 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case routedTrain = "train with a router"
   /// The removal of a revoked version's files.
   case gc
+  /// Of a build that died before its seal.
+  case abandonBuild = "abandon a build"
+  /// Of a training that died before it was ready.
+  case abandonTraining = "abandon a training"
+  case remove, rename
   case backup
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
@@ -57,8 +62,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
-    case .train, .routedTrain: .trained
-    case .build, .fetchingBuild, .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
+    case .train, .routedTrain, .abandonTraining, .remove, .rename: .trained
+    case .build, .fetchingBuild, .abandonBuild: .built
+    case .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
     }
   }
 
@@ -83,6 +89,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       // Taken from an output again, before the catalog has its name.
       try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/trained")
       return lake
+    case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
+    case .remove, .rename: return try LakeFixture.make(.trained)
     case .sync, .train, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
@@ -93,6 +101,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   func arguments(in lake: LakeFixture) throws -> [String] {
     switch self {
     case .gc: return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"]
+    case .abandonBuild: return ["abandon", "v@1"]
+    case .abandonTraining: return ["abandon", "t"]
+    case .remove: return ["remove", "t"]
+    case .rename: return ["rename", "t", "u"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
     case .rebuild: return ["rebuild-catalog", "--quiet"]
@@ -106,7 +118,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// The fewest steps that it has.
   var leastSteps: Int {
     switch self {
-    case .backup: 3
+    case .abandonTraining, .remove, .rename: 1
+    case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
     case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc: 10
     }
@@ -118,7 +131,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: [lake.lake + "/backup.sqlite"]
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
-    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc, .rebuild: []
+    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild, .abandonTraining, .remove,
+      .rename:
+      []
     }
   }
 
@@ -133,9 +148,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   private static let stepLimit = 1000
 
   /// How far apart the steps are that a fault is tried at: every step is killed at,
-  /// of the other faults each command and fault begins at another step.
+  /// of the other faults each long command and fault begins at another step.
   private static func stride(_ command: DisturbedCommand, _ fault: StepFault) -> (first: Int, width: Int) {
-    guard fault != .kill, !TestRounds.isFull else { return (0, 1) }
+    guard fault != .kill, !TestRounds.isFull, command.leastSteps > 3 else { return (0, 1) }
     let number =
       (DisturbedCommand.allCases.firstIndex(of: command) ?? 0) + (StepFault.allCases.firstIndex(of: fault) ?? 0)
     return (number % 3, 3)

@@ -218,8 +218,8 @@ import TestSupport
       """)
     let remarks = try remarks(lake)
     #expect(remarks.map(\.level) == [.note, .note])
-    #expect(remarks[0].what.contains("half") && remarks[0].what.contains("`tarn train`"))
-    #expect(remarks[1].what.contains("v@2") && remarks[1].what.contains("`tarn build`"))
+    #expect(remarks[0].what.contains("half") && remarks[0].fix?.contains("`tarn train`") == true)
+    #expect(remarks[1].what.contains("v@2") && remarks[1].fix?.contains("`tarn build`") == true)
   }
 
   // MARK: Rows without files

@@ -134,7 +134,7 @@ import TestSupport
     let lake = try LakeFixture.make(.synced)
     let again = [
       "source", "add", "same", "--directory", try LakeFixture.sources().directory.path + "/captions", "--dimension",
-      "8", "--dtype", "float32", "--modality", "text",
+      "8", "--dtype", "float32", "--modality", "other",
     ]
     try lake.succeed(again)
     try lake.succeed(["sync", "--quiet"])

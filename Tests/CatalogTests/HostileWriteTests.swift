@@ -242,6 +242,9 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
       "INSERT OR REPLACE INTO nearest_images SELECT inputs_sha256, purpose, sha256, 3, created_at FROM nearest_images"),
     .init("4 a trained index never changes", "UPDATE trained_index SET seed = 9 WHERE name = 'clip'"),
     .init("3 a planned training never changes", "UPDATE trained_index SET seed = 9 WHERE name = 'next'"),
+    .init(
+      "4 a trained index keeps the name in sealed documents",
+      "UPDATE trained_index SET name = 'x' WHERE name = 'clip'"),
     .init("4 a trained index is kept", "DELETE FROM trained_index WHERE name = 'clip'"),
     .init(
       "4 a trained index is not replaced",

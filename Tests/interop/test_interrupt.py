@@ -51,10 +51,10 @@ class Interrupts(LakeTest):
 
     def imported(self) -> Lake:
         lake = self.new_lake()
-        for name, kind in (("images", "img_emb"), ("captions", "text_emb")):
+        for name, kind, modality in (("images", "img_emb", "image"), ("captions", "text_emb", "text")):
             lake.run(
                 "source", "add", name, "--url", f"https://features.example/{kind}/{kind}_{{ordinal:04}}.npy", "--count", 6,
-                "--dimension", 512, "--sizes", FEATURES / "sizes.txt")
+                "--dimension", 512, "--modality", modality, "--sizes", FEATURES / "sizes.txt")
             lake.run("import", name, *sorted((FEATURES / kind).glob("*.npy")))
         return lake
 
@@ -115,8 +115,8 @@ class Interrupts(LakeTest):
     def test_a_replay_is_interrupted_while_it_trains(self) -> None:
         # The demo's shards from the disk, and a document that asks for 100,000 iterations.
         lake = self.new_lake("first")
-        for name, kind in (("images", "img_emb"), ("captions", "text_emb")):
-            lake.run("source", "add", name, "--directory", FEATURES / kind, "--dimension", 512)
+        for name, kind, modality in (("images", "img_emb", "image"), ("captions", "text_emb", "text")):
+            lake.run("source", "add", name, "--directory", FEATURES / kind, "--dimension", 512, "--modality", modality)
         lake.run("sync")
         lake.train()
         lake.build()

@@ -18,10 +18,10 @@ class LearnedRouter(LakeTest):
         self.lake = self.new_lake()
         self.lake.add_examples(self.serve(FEATURES).url)
         self.lake.run("sync")
-        for name, *options in (("plain", "--router", "none"), ("routed", "--router", "learned")):
+        for name, *options in (
+                ("plain", "--router", "none"), ("routed", "--captions", "captions", "--router", "learned")):
             self.lake.run(
-                "train", name, "--images", "images", "--captions", "captions", "--method", "kmeans", "--nlist", NLIST,
-                "--codec", "flat", *options)
+                "train", name, "--images", "images", "--method", "kmeans", "--nlist", NLIST, "--codec", "flat", *options)
             self.lake.run("build", name, "--trained", name, "--images", "images")
         self.queries = np.load(FEATURES / "queries.npy").astype(np.float32)
 

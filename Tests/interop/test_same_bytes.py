@@ -17,8 +17,8 @@ class SameBytes(LakeTest):
 
     def synced(self) -> Lake:
         lake = self.new_lake("template")
-        for name, kind in (("images", "img_emb"), ("captions", "text_emb")):
-            lake.run("source", "add", name, "--directory", FEATURES / kind, "--dimension", 512)
+        for name, kind, modality in (("images", "img_emb", "image"), ("captions", "text_emb", "text")):
+            lake.run("source", "add", name, "--directory", FEATURES / kind, "--dimension", 512, "--modality", modality)
         lake.run("sync")
         return lake
 

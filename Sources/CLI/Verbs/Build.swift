@@ -71,6 +71,9 @@ struct Build: AsyncParsableCommand {
 
   func validate() throws {
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
+    guard !offline || bwlimit == nil else {
+      throw ValidationError("--offline fetches nothing; --bwlimit does not go with it.")
+    }
   }
 
   func run() async throws {

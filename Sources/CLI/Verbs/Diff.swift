@@ -13,25 +13,26 @@ struct Diff: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("A version.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("A version.", valueName: "NAME[@N]"))
   var first: String
 
-  @Argument(help: ArgumentHelp("Another.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("Another.", valueName: "NAME[@N]"))
   var second: String
 
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
-    let names = (try VersionName(parsing: first), try VersionName(parsing: second))
-    let found = try global.read().difference(names.0, names.1)
-    global.json ? printJSON(found) : printText(found)
+    let catalog = try global.read()
+    let (first, second) = (try catalog.versionName(first), try catalog.versionName(second))
+    let found = try catalog.difference(first, second)
+    global.json ? printJSON(found, first, second) : printText(found, first, second)
     Output.flush()
   }
 
-  private func printJSON(_ found: VersionDifference) {
+  private func printJSON(_ found: VersionDifference, _ first: VersionName, _ second: VersionName) {
     func list(_ names: [String]) -> JSONValue { .array(names.map { .string($0) }) }
     Output.json([
-      "first": .string(first), "second": .string(second), "same": .bool(found.isEmpty),
+      "first": .string("\(first)"), "second": .string("\(second)"), "same": .bool(found.isEmpty),
       "parameters": .array(
         found.parameters.map {
           .object(["name": .string($0.name), "first": .string($0.first), "second": .string($0.second)])
@@ -42,7 +43,7 @@ struct Diff: ParsableCommand {
     ])
   }
 
-  private func printText(_ found: VersionDifference) {
+  private func printText(_ found: VersionDifference, _ first: VersionName, _ second: VersionName) {
     if found.isEmpty { Output.line("\(first) and \(second) are made from the same inputs and parameters") }
     for parameter in found.parameters { Output.line("\(parameter.name): \(parameter.first) -> \(parameter.second)") }
     for (sign, names) in [("-", found.removed), ("+", found.added), ("~", found.changed)] {

@@ -23,7 +23,7 @@ struct Evaluate: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The versions.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("The versions; NAME for the newest.", valueName: "NAME[@N]"))
   var versions: [String]
 
   @Option(help: ArgumentHelp("Queries: a feature file of the version's dimension.", valueName: "file"))
@@ -55,8 +55,8 @@ struct Evaluate: ParsableCommand {
   }
 
   func run() throws {
-    let names = try versions.map { try VersionName(parsing: $0) }
     let catalog = try writer.open(global, verb: "evaluate \(versions.joined(separator: " "))")
+    let names = try versions.map { try catalog.versionName($0) }
     if let report { try OutputPlace.check(report, besides: catalog.layout) }
     let progress = global.progress("evaluate")
     let options = EvaluationOptions(
@@ -71,6 +71,8 @@ struct Evaluate: ParsableCommand {
       case .searching(let nprobe): progress.update(done: 0, total: nil) { "searching, nprobe \(nprobe)" }
       }
     }
+    // Before the first: what cannot be measured is told before hours of work.
+    for name in names { try run.check(name) }
     var evaluations: [Evaluation] = []
     for name in names { evaluations.append(try run.run(name)) }
     progress.clear()

@@ -28,7 +28,7 @@ struct Export: ParsableCommand {
     case croissant
   }
 
-  @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("The version.", valueName: "NAME[@N]"))
   var version: String
 
   @Option(help: ArgumentHelp("tarn, in-toto or croissant.", valueName: "format"))
@@ -38,7 +38,7 @@ struct Export: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let name = try VersionName(parsing: version)
+    let name = try catalog.versionName(version)
     switch format {
     case .tarn: Output.json(text: try catalog.export(name).text(isOneLine: global.json))
     case .inToto: write(try catalog.provenance(of: name))

@@ -12,8 +12,8 @@ struct GC: ParsableCommand {
       measured against, nearest images and router labels once nothing is in training, and files that nothing refers to
       are removed when their last use ended longer than --grace ago. With --segments also segments that
       no unfinished output waits for; they are made again from the shards when they are needed. The catalog's rows
-      stay. Work that no unfinished training or build can take up again goes too, and what transfers left that nobody
-      continued for as long. Files that the catalog does not know are listed and never removed.
+      stay. Work that no unfinished training or build can take up again goes too, as of what was abandoned, and what
+      transfers left that nobody continued for as long. Files that the catalog does not know are listed and never removed.
 
       EXAMPLES
         tarn gc

@@ -13,7 +13,7 @@ struct Locate: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("The version.", valueName: "NAME[@N]"))
   var version: String
 
   @Argument(help: "Row ids, as search gives them.")
@@ -26,7 +26,7 @@ struct Locate: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let name = try VersionName(parsing: version)
+    let name = try catalog.versionName(version)
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
     for place in try LocateRun(catalog, cancellation: global.cancellation).run(ids, in: name) {
       table.add([

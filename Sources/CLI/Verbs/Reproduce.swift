@@ -27,7 +27,7 @@ struct Reproduce: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"))
   var version: String?
 
   @Option(help: ArgumentHelp("Make the version of this document of `tarn export`.", valueName: "file"))
@@ -61,8 +61,8 @@ struct Reproduce: AsyncParsableCommand {
 
   func run() async throws {
     if let from { return try await replay(from) }
-    let name = try VersionName(parsing: version ?? "")
-    let catalog = try writer.open(global, verb: "reproduce \(name)")
+    let catalog = try writer.open(global, verb: "reproduce \(version ?? "")")
+    let name = try catalog.versionName(version ?? "")
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
       catalog, name, environment: Tool.environment, logger: global.logger("tarn.reproduce"),

@@ -26,7 +26,7 @@ struct Search: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"))
   var version: String
 
   @Option(help: ArgumentHelp("Queries: a feature file, float16 or float32, [n × dimension].", valueName: "file"))
@@ -58,7 +58,7 @@ struct Search: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let name = try VersionName(parsing: version)
+    let name = try catalog.versionName(version)
     if let output {
       let files = SearchResult.files(of: output)
       for file in [files.ids, files.scores] { try OutputPlace.check(file, besides: catalog.layout) }

@@ -6,8 +6,10 @@ internal import Lake
 /// `tarn show`: a version or a trained index, with its lineage.
 struct Show: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Describe a version (NAME@N) or a trained index (NAME): inputs, parameters, outputs, lineage.",
+    abstract: "Describe a version or a trained index: inputs, parameters, outputs, lineage.",
     discussion: """
+      A NAME is the trained index that is called so, else the newest version of that name.
+
       EXAMPLES
         tarn show laion@1
         tarn show clip --json
@@ -24,10 +26,10 @@ struct Show: ParsableCommand {
     let catalog = try global.read()
     let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
     let sections: [(String, String)]
-    if name.contains("@") {
-      sections = try version(catalog)
+    if let trained = try catalog.findTrainedIndex(named: name) {
+      sections = try describe(trained, catalog)
     } else {
-      sections = try trained(catalog)
+      sections = try describe(named(catalog), catalog)
     }
     var document: [String: JSONValue] = [:]
     for (title, sql) in sections {
@@ -51,8 +53,17 @@ struct Show: ParsableCommand {
     Output.flush()
   }
 
-  private func version(_ catalog: LakeCatalog) throws -> [(String, String)] {
-    let version = try catalog.version(VersionName(parsing: name))
+  private func named(_ catalog: LakeCatalog) throws -> IndexVersion {
+    do {
+      return try catalog.version(catalog.versionName(name))
+    } catch let error as TarnError where error.code == .notFound && !name.contains("@") {
+      throw TarnError(
+        .notFound, "there is no trained index or version named \(name)",
+        hint: "`tarn versions` and `tarn sql \"SELECT * FROM v_trained_index\"` list them")
+    }
+  }
+
+  private func describe(_ version: IndexVersion, _ catalog: LakeCatalog) throws -> [(String, String)] {
     let trained = try catalog.trainedIndex(id: version.trainedIndexID)
     return [
       (
@@ -100,8 +111,7 @@ struct Show: ParsableCommand {
     ]
   }
 
-  private func trained(_ catalog: LakeCatalog) throws -> [(String, String)] {
-    let trained = try catalog.trainedIndex(named: name)
+  private func describe(_ trained: TrainedIndexRecord, _ catalog: LakeCatalog) throws -> [(String, String)] {
     let file = try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }
     let quoted = file.map { "'\($0.replacing("'", with: "''"))'" } ?? "NULL"
     return [

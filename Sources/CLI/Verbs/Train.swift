@@ -72,14 +72,21 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("What ranks lists: none (the centroids), caption-mean or learned.", valueName: "router"))
   var router: RouterMethod = .none
 
-  @Option(help: ArgumentHelp("Passes over the captions that train a learned router.", valueName: "n"))
-  var routerEpochs: Int = RouterOptions().epochs
+  @Option(
+    help: ArgumentHelp(
+      "Passes over the captions that train a learned router (default: \(RouterOptions().epochs)).", valueName: "n"))
+  var routerEpochs: Int?
 
-  @Option(help: ArgumentHelp("Steps of image k-means after paired k-means, with a router.", valueName: "n"))
-  var refinements: Int = RouterOptions().refinements
+  @Option(
+    help: ArgumentHelp(
+      "Steps of image k-means after paired k-means, with a router (default: \(RouterOptions().refinements)).",
+      valueName: "n"))
+  var refinements: Int?
 
-  @Option(help: ArgumentHelp("Captions at most that train a router.", valueName: "n"))
-  var routerCaptions: Int = RouterOptions().captionLimit
+  @Option(
+    help: ArgumentHelp(
+      "Captions at most that train a router (default: \(RouterOptions().captionLimit)).", valueName: "n"))
+  var routerCaptions: Int?
 
   @Option(
     help: ArgumentHelp(
@@ -93,15 +100,27 @@ struct Train: ParsableCommand {
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
+  func validate() throws {
+    guard captions == nil || method == .paired || router != .none else {
+      throw ValidationError("--captions goes with --method paired-kmeans or with a --router.")
+    }
+    let ofRouters = [routerEpochs, refinements, routerCaptions, routerCandidates]
+    guard router != .none || ofRouters.allSatisfy({ $0 == nil }) else {
+      throw ValidationError(
+        "--router-epochs, --refinements, --router-captions and --router-candidates go with a --router.")
+    }
+  }
+
   func run() throws {
     let catalog = try writer.open(global, verb: "train \(name)")
+    let byDefault = RouterOptions()
     let options = TrainingOptions(
-      name: name, images: images, captions: method == .kmeans && router == .none ? nil : captions, nlist: nlist,
-      pairs: pairs,
-      method: method, iterations: iterations, codec: codec, ranges: ranges, seed: Int64(seed),
+      name: name, images: images, captions: captions, nlist: nlist, pairs: pairs, method: method,
+      iterations: iterations, codec: codec, ranges: ranges, seed: Int64(seed),
       normalisation: normalise ? .normalise : .refuse,
       router: RouterOptions(
-        method: router, epochs: routerEpochs, captionLimit: routerCaptions, refinements: refinements,
+        method: router, epochs: routerEpochs ?? byDefault.epochs,
+        captionLimit: routerCaptions ?? byDefault.captionLimit, refinements: refinements ?? byDefault.refinements,
         candidates: routerCandidates))
     let progress = global.progress("train \(name)")
     let run = TrainingRun(

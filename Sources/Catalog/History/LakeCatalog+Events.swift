@@ -23,7 +23,12 @@ package enum EventVerb: String, Sendable, CaseIterable {
   /// The bytes of a shard were given up.
   case evicted
   case trained
+  /// A trained index that nothing used went.
+  case trainedRemove = "trained-remove"
+  /// A trained index is called something else; ready, it is `trained` under that name.
+  case trainedRename = "trained-rename"
   case planned
+  /// An unfinished training or build was given up.
   case abandoned
   case output
   case sealed
@@ -144,7 +149,7 @@ extension LakeCatalog {
     let version = try version(name)
     guard version.state == .sealed || version.state == .revoked else {
       throw TarnError(
-        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "pin it once it is built")
+        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
     }
     return try write("pin") { database in
       guard try !LakeCatalog.isPinned(version, database) else { return false }
@@ -197,7 +202,9 @@ extension LakeCatalog {
     guard version.state != .revoked else { return false }
     guard version.state.canBecome(.revoked) else {
       throw TarnError(
-        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "only a sealed version can be revoked")
+        .conflict, "\(name) is \(version.state.rawValue), not sealed",
+        hint: version.state == .abandoned
+          ? "there is nothing left to withdraw" : "`tarn abandon \(name)` gives up one that is not finished")
     }
     try write("revoke") { database in
       try database.execute(

@@ -363,7 +363,9 @@ extension LakeCatalog {
           SELECT e.verb, e.subject FROM event e WHERE e.verb = 'sealed' AND NOT EXISTS
             (SELECT 1 FROM index_version v WHERE v.name || '@' || v.number = e.subject AND v.version_sha256 IS NOT NULL)
           UNION SELECT e.verb, e.subject FROM event e WHERE e.verb = 'trained' AND NOT EXISTS
-            (SELECT 1 FROM trained_index t WHERE t.name = e.subject AND t.state = 'ready')
+            (SELECT 1 FROM trained_index t WHERE t.name = e.subject AND t.state = 'ready') AND NOT EXISTS
+            (SELECT 1 FROM event x WHERE x.subject = e.subject AND x.seq > e.seq
+              AND x.verb IN ('trained-remove', 'trained-rename'))
           """)
     }
     for row in subjects {

@@ -41,6 +41,8 @@ package struct LakeLayout: Sendable, Equatable {
   package var catalog: String { root + "/catalog.sqlite" }
   package var lock: String { root + "/tarn.lock" }
   package var scratch: String { root + "/scratch" }
+  /// Where a training keeps its steps, by the digest of its specification.
+  package func trainingScratch(_ spec: ContentDigest) -> String { "\(scratch)/train-\(spec.prefix(16))" }
   /// Where artifacts grow, on the file system that keeps them.
   package var artifactScratch: String { artifacts + "/.work" }
   package var versions: String { root + "/versions" }

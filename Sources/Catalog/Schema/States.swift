@@ -75,8 +75,8 @@ package enum TrainedIndexState: String, EntityState {
 /// The state of an index version.
 ///
 /// `planned` fixes the inputs, `building` records outputs, `sealed` is frozen;
-/// a sealed version can only be `revoked`, and its row stays. One whose inputs
-/// changed before it was sealed is `abandoned`.
+/// a sealed version can only be `revoked`, and its row stays. One that was given
+/// up before it was sealed, or whose inputs changed, is `abandoned`.
 package enum VersionState: String, EntityState {
   case planned, building, sealed, revoked, abandoned
 
@@ -87,6 +87,11 @@ package enum VersionState: String, EntityState {
     case .sealed: [.revoked]
     case .revoked, .abandoned: []
     }
+  }
+
+  /// What leads on from a version that has to be sealed and is not.
+  package var wayToSealed: String {
+    self == .abandoned ? "`tarn build` makes the next version" : "finish it with `tarn build`"
   }
 }
 

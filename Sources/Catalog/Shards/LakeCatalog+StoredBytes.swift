@@ -48,10 +48,9 @@ extension LakeCatalog {
           """, arguments: [place.rawValue]))
   }
 
-  /// Files that were last written before a time where artifacts grow.
-  func workFiles(until cutoff: String) -> [UnknownFile] {
-    let directory = layout.artifactScratch
-    return LakeCatalog.files(below: directory).compactMap { file in
+  /// Files below a directory that were last written before a time.
+  func files(in directory: String, until cutoff: String) -> [UnknownFile] {
+    LakeCatalog.files(below: directory).compactMap { file in
       let path = directory + "/" + file.path
       let attributes = try? FileManager.default.attributesOfItem(atPath: path)
       guard let written = attributes?[.modificationDate] as? Date, Timestamp.text(written) <= cutoff else { return nil }

@@ -78,12 +78,14 @@ extension LakeCatalog {
   /// - Returns: The trained index, ready or not.
   /// - Throws: ``TarnError`` `.notFound`.
   package func trainedIndex(named name: String) throws -> TrainedIndexRecord {
-    guard let found = try findTrainedIndex(named: name) else {
-      throw TarnError(
-        .notFound, "there is no trained index named '\(name.printable)'",
-        hint: "`tarn sql \"SELECT * FROM v_trained_index\"` lists them; `tarn train` makes one")
-    }
+    guard let found = try findTrainedIndex(named: name) else { throw noTrainedIndex(name) }
     return found
+  }
+
+  func noTrainedIndex(_ name: String) -> TarnError {
+    TarnError(
+      .notFound, "there is no trained index named '\(name.printable)'",
+      hint: "`tarn sql \"SELECT * FROM v_trained_index\"` lists them; `tarn train` makes one")
   }
 
   /// A trained index by its name; nil when there is none.
@@ -142,7 +144,7 @@ extension LakeCatalog {
       }
     }
     return try write("plan training") { database in
-      if let existing { try LakeCatalog.deletePlan(existing.id, database) }
+      if let existing { try LakeCatalog.giveUp(existing, database) }
       let now = Timestamp.now()
       let same = try String.fetchOne(
         database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
@@ -162,26 +164,6 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
-  }
-
-  /// Gives up a trained index that can never be finished, and its name.
-  ///
-  /// - Parameter trained: A trained index in training; one that is ready stays.
-  /// - Throws: ``TarnError``.
-  package func abandonTraining(_ trained: TrainedIndexRecord) throws {
-    try write("abandon training") { database in
-      let state = try String.fetchOne(
-        database, sql: "SELECT state FROM trained_index WHERE id = ?", arguments: [trained.id])
-      guard state == TrainedIndexState.training.rawValue else { return }
-      try LakeCatalog.deletePlan(trained.id, database)
-    }
-  }
-
-  private static func deletePlan(_ id: Int64, _ database: Database) throws {
-    for table in ["trained_input", "training_iteration", "router_epoch", "trained_router"] {
-      try database.execute(sql: "DELETE FROM \(table) WHERE trained_index_id = ?", arguments: [id])
-    }
-    try database.execute(sql: "DELETE FROM trained_index WHERE id = ?", arguments: [id])
   }
 
   /// The nearest rows of a set of queries, if their bytes are in the lake.
@@ -257,13 +239,28 @@ extension LakeCatalog {
       sql: "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ? AND state = 'training'",
       arguments: [sha256, Timestamp.now(), id])
     guard database.changesCount > 0 else { return }
+    try recordTrained(id, name, sha256: sha256, database)
+  }
+
+  /// Tells the history of a trained index that is ready.
+  ///
+  /// - Parameters:
+  ///   - id: Its number.
+  ///   - name: Its name from now on.
+  ///   - sha256: Digest of its file.
+  ///   - former: The name it had before; nil for one that was trained now.
+  ///   - database: The connection, in a transaction.
+  /// - Throws: SQLite's error.
+  static func recordTrained(
+    _ id: Int64, _ name: String, sha256: String, from former: String? = nil, _ database: Database
+  ) throws {
     let spec = try String.fetchOne(
       database, sql: "SELECT spec_sha256 FROM trained_index WHERE id = ?", arguments: [id])
-    try record(
-      .trained, name,
-      [
-        "sha256": .string(sha256), "spec_sha256": .optional(spec),
-        "measures_sha256": .string(try RecordDigests.training(id, database).hex),
-      ], database)
+    var detail: [String: JSONValue] = [
+      "sha256": .string(sha256), "spec_sha256": .optional(spec),
+      "measures_sha256": .string(try RecordDigests.training(id, database).hex),
+    ]
+    if let former { detail["from"] = .string(former) }
+    try record(.trained, name, detail, database)
   }
 }

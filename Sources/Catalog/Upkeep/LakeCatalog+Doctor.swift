@@ -158,7 +158,7 @@ package struct LakeExamination {
   /// What a run left in the middle, or is in the middle of.
   private func unsettled() throws -> [Finding] {
     let holder = surroundings.writer(of: layout.lock)
-    let (reserved, leaving, deleting, unfinished) = try catalog.read { database in
+    let (reserved, leaving, deleting) = try catalog.read { database in
       (
         try Row.fetchAll(
           database,
@@ -185,15 +185,7 @@ package struct LakeExamination {
         try Row.fetchAll(
           database,
           sql: "SELECT kind, path FROM stored_bytes WHERE state = 'deleting' AND place = 'artifacts' ORDER BY path"
-        ).map { "the \($0["kind"] as String) \($0["path"] as String) is half removed" },
-        try String.fetchAll(
-          database,
-          sql: """
-            SELECT 'the trained index ' || name || ' is unfinished; its `tarn train`' FROM trained_index
-            WHERE state = 'training'
-            UNION ALL SELECT name || '@' || number || ' is unfinished; its `tarn build`' FROM index_version
-            WHERE state IN ('planned', 'building')
-            """)
+        ).map { "the \($0["kind"] as String) \($0["path"] as String) is half removed" }
       )
     }
     let state = holder.map { Finding(.note, "writer", "another tarn is writing (\($0))") }
@@ -208,12 +200,10 @@ package struct LakeExamination {
         ? Finding(.note, "removal", "\(text) by a run that was interrupted", fix: "`tarn gc --apply` finishes it")
         : Finding(.note, "removal", text)
     }
-    return [state ?? Finding(.ok, "writer", "no tarn is writing")]
+    return try [state ?? Finding(.ok, "writer", "no tarn is writing")]
       + capped(left, else: Finding(.ok, "settling", "no reservation is without an owner"))
       + capped(halfRemoved, else: Finding(.ok, "removal", "no removal is half done"))
-      + capped(
-        unfinished.map { Finding(.note, "unfinished", "\($0) continues it") },
-        else: Finding(.ok, "unfinished", "no training or build is unfinished"))
+      + capped(unfinished(), else: Finding(.ok, "unfinished", "no training or build is unfinished"))
   }
 
   // MARK: Statements, and files against rows

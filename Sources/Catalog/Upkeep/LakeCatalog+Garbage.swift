@@ -144,7 +144,12 @@ extension LakeCatalog {
       try report(item)
     }
     // Asked again: we hold the lock, so nothing can be in the middle of them.
-    for file in try leftovers(until: options.cutoff) { try Disk.remove(file.path) }
+    for file in try leftovers(until: options.cutoff) {
+      try Disk.remove(file.path)
+      // The directory of a training that is no more; one that holds something stays.
+      let directory = file.path.parentPath
+      if ![layout.scratch, layout.artifactScratch].contains(directory) { try Disk.removeEmptyDirectory(directory) }
+    }
     for transfer in try parts(until: options.cutoff) { try discard(transfer) }
     return gone
   }
@@ -153,19 +158,24 @@ extension LakeCatalog {
     try interruptedTransfers().filter { $0.changedAt <= cutoff }
   }
 
-  /// Files in `.work` that were last written before a time; none while a
-  /// training or a build is unfinished, which may go on with them.
+  /// Unfinished work that was last written before a time and that nothing will take
+  /// up: files in `.work`, but for those of an unfinished training or build, and in
+  /// scratch, but for those of a training that is not finished.
   private func leftovers(until cutoff: String) throws -> [UnknownFile] {
-    let isUnfinished = try read { database in
-      try Bool.fetchOne(
-        database,
-        sql: """
-          SELECT EXISTS (SELECT 1 FROM trained_index WHERE state = 'training')
-            OR EXISTS (SELECT 1 FROM index_version WHERE state IN ('planned', 'building'))
-          """)
+    let (isUnfinished, trainings) = try read { database in
+      (
+        try Bool.fetchOne(
+          database,
+          sql: """
+            SELECT EXISTS (SELECT 1 FROM trained_index WHERE state = 'training')
+              OR EXISTS (SELECT 1 FROM index_version WHERE state IN ('planned', 'building'))
+            """),
+        try TrainedIndexRecord.fetchAll(database, sql: TrainedIndexRecord.select + " WHERE t.state = 'training'")
+      )
     }
-    guard isUnfinished != true else { return [] }
-    return workFiles(until: cutoff)
+    let kept = trainings.map { layout.trainingScratch($0.specDigest) + "/" }
+    let scratch = files(in: layout.scratch, until: cutoff).filter { file in !kept.contains(where: file.path.hasPrefix) }
+    return (isUnfinished == true ? [] : files(in: layout.artifactScratch, until: cutoff)) + scratch
   }
 
   /// The row's half of a removal: the schema refuses it for bytes in use.

@@ -226,7 +226,7 @@ struct LakeInventory {
       Finding(
         .note, "scratch",
         "\(files.count) files of unfinished work, \(ByteSize.text(byteCount)), are in \(layout.scratch)",
-        fix: "run the interrupted commands again; when none is left, delete what is in it")
+        fix: "run the interrupted commands again; what none will take up goes with `tarn gc --apply`")
     ]
   }
 }

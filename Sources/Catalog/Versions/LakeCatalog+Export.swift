@@ -183,7 +183,7 @@ extension LakeCatalog {
   package func export(_ name: VersionName) throws -> VersionExport {
     let version = try version(name)
     guard let digest = version.versionDigest else {
-      throw TarnError(.conflict, "\(name) is \(version.state.rawValue), not sealed", hint: "finish its build first")
+      throw TarnError(.conflict, "\(name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
     }
     let document = try export(version, digest: digest)
     let verdict = document.verdict(segmentFormats: try segmentFormats(of: version))

@@ -130,6 +130,26 @@ extension LakeCatalog {
     return found
   }
 
+  /// The version that a user means.
+  ///
+  /// - Parameter text: `NAME@N`, or `NAME` for the newest of its versions: of
+  ///   those that are sealed if there are any.
+  /// - Returns: `NAME@N`; of a version that is there, for a `NAME`.
+  /// - Throws: ``TarnError`` `.usage`, `.notFound`.
+  package func versionName(_ text: String) throws -> VersionName {
+    guard LakeName.isValid(text) else { return try VersionName(parsing: text) }
+    let newest = try read {
+      try IndexVersion.fetchOne(
+        $0, sql: "SELECT * FROM index_version WHERE name = ? ORDER BY state = 'sealed' DESC, number DESC LIMIT 1",
+        arguments: [text])
+    }
+    guard let newest else {
+      throw TarnError(
+        .notFound, "there is no index version of the name \(text)", hint: "`tarn versions` lists all there are")
+    }
+    return newest.name
+  }
+
   /// The inputs of a version, in order.
   package func inputs(of version: IndexVersion) throws -> [VersionInput] {
     try read { try LakeCatalog.inputs(ofVersion: version.id, $0) }

@@ -172,7 +172,7 @@ def prepare(features, seed, work):
     tarn(lake, "init", str(lake))
     for name in ("g", "ti", "tc"):
         tarn(lake, "source", "add", name, "--directory", str(work / f"{name}-{seed}"), "--dimension", dimension,
-             "--dtype", dtype)
+             "--dtype", dtype, "--modality", "other")
     tarn(lake, "sync", "--quiet")
     images, captions = (array.astype(np.float32) for array in (images, captions))
     return lake, images, (images[train], captions[train]), captions[ask], nearest(captions[ask], images, 10)
@@ -220,8 +220,8 @@ def measure_candidates(features, seed, work):
     for name in CANDIDATES:
         label = f"router-{name}"
         router = [] if name == "none" else [
-            "--router", "learned", "--router-candidates", str(MANY_LISTS) if name == "all" else name]
-        tarn(lake, "train", label, "--images", "ti", "--captions", "tc", "--method", "kmeans", "--nlist", str(MANY_LISTS),
+            "--captions", "tc", "--router", "learned", "--router-candidates", str(MANY_LISTS) if name == "all" else name]
+        tarn(lake, "train", label, "--images", "ti", "--method", "kmeans", "--nlist", str(MANY_LISTS),
              "--codec", "flat", "--seed", str(seed), *router, "--quiet")
         tarn(lake, "build", label, "--trained", label, "--images", "g", "--quiet")
         rows[name] = evaluate(lake, label, work / f"queries-{seed}.npy", MANY_NPROBES)

@@ -1,0 +1,39 @@
+internal import ArgumentParser
+internal import Base
+internal import Lake
+
+/// `tarn abandon`: give up an unfinished training or build.
+struct Abandon: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Give up a training or a build that is not finished.",
+    discussion: """
+      The name of a trained index is free again. The number of a version is not given again; its record stays, as
+      abandoned. What was worked so far is garbage: `tarn gc` takes it once its grace is over, and until then the same
+      `tarn train` goes on with it. A version that was sealed is withdrawn with `tarn revoke`.
+
+      EXAMPLES
+        tarn abandon clip
+        tarn abandon laion@2
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("A version or a trained index that is not finished.", valueName: "NAME@N|TRAINED"))
+  var name: String
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() throws {
+    let catalog = try writer.open(global, verb: "abandon \(name)")
+    let isNew =
+      name.contains("@")
+      ? try catalog.abandon(VersionName(parsing: name)) : try catalog.abandonTraining(named: name)
+    if global.json {
+      Output.json(["name": .string(name), "abandoned": .bool(true), "new": .bool(isNew)])
+    } else {
+      Output.line("\(name) \(isNew ? "is abandoned" : "was abandoned before")")
+    }
+    Output.flush()
+  }
+}

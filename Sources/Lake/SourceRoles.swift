@@ -1,0 +1,44 @@
+// What a source is for in a training or a build, held against what it was
+// registered as: before any work, and before a name is taken.
+
+internal import Base
+internal import Catalog
+
+extension Source {
+  /// Refuses a source whose features are not what an option asks for.
+  ///
+  /// - Parameters:
+  ///   - wanted: What they have to be; what is registered as `other` passes.
+  ///   - option: The option that names the source.
+  /// - Throws: ``TarnError`` `.usage`.
+  func require(_ wanted: Modality, as option: String) throws {
+    guard modality == wanted || modality == .other else {
+      throw TarnError(
+        .usage, "\(option) is for \(wanted.rawValue) features, and those of \(name) are \(modality.rawValue)",
+        hint: "name another source, or register it under another name with --modality \(wanted.rawValue) or other")
+    }
+  }
+
+  /// Refuses sources that cannot be the images and the captions of one training.
+  ///
+  /// - Parameters:
+  ///   - images: What `--images` names.
+  ///   - captions: What `--captions` names; nil without.
+  /// - Throws: ``TarnError`` `.usage`.
+  static func requireRoles(images: Source, captions: Source?) throws {
+    if let captions {
+      guard captions.id != images.id else {
+        throw TarnError(
+          .usage, "--images and --captions both name \(images.name)",
+          hint: "row i of the one is an image, row i of the other its caption")
+      }
+      guard (images.modality, captions.modality) != (.text, .image) else {
+        throw TarnError(
+          .usage, "--images names \(images.name), which is text, and --captions \(captions.name), which is images",
+          hint: "swap them: --images \(captions.name) --captions \(images.name)")
+      }
+    }
+    try images.require(.image, as: "--images")
+    try captions?.require(.text, as: "--captions")
+  }
+}
