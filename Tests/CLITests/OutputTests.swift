@@ -58,7 +58,13 @@ private struct ToolDescription: Decodable {
     for suffix in ["", "-wal", "-shm"] {
       try? FileManager.default.removeItem(atPath: lost + "/catalog.sqlite" + suffix)
     }
+    // A training that was killed, to be given up.
+    _ = try lake.run(
+      ["train", "cut", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "2"],
+      environment: ["TARN_FAULT": "kill@12"])
+    #expect(try lake.text("SELECT state FROM trained_index WHERE name = 'cut'") == "training")
     return [
+      ["abandon", "cut"],
       ["init", lake.directory.path + "/other"],
       ["source", "add", "more", "--directory", captions, "--dimension", "8", "--dtype", "float32"],
       ["source", "list"], ["source", "show", "images"], ["sync"], ["limit"],
@@ -72,6 +78,14 @@ private struct ToolDescription: Decodable {
       ["export", "v@1"], ["verify"], ["backup", lake.directory.path + "/backup.sqlite"],
       ["source", "probe", "captions"],
       ["source", "export", "captions"], ["evict", "captions"], ["revoke", "w@1", "--reason", "test"], ["gc"],
+      ["train", "y", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1"],
+      ["rename", "y", "z"], ["remove", "z"],
+      ["source", "add", "spare", "--url", "https://host.example/{ordinal}.npy", "--count", "3", "--dimension", "8"],
+      ["source", "mirror", "add", "spare", "https://other.example/{ordinal}.npy"],
+      ["source", "mirror", "list", "spare"],
+      ["source", "mirror", "order", "spare", "1", "0"], ["source", "mirror", "remove", "spare", "1"],
+      ["source", "set", "spare", "--modality", "text"], ["source", "drop-shards", "spare", "--shards", "2"],
+      ["source", "rename", "spare", "kept"], ["source", "remove", "kept"],
       ["doctor"], ["schema", "--datasette"], ["rebuild-catalog", "--lake", lost],
     ]
   }

@@ -335,7 +335,9 @@ extension TransferLoop {
   private func located(_ error: TarnError, _ transfer: Transfer) -> TarnError {
     let hint: String? =
       switch error.code {
-      case .absent: "add a mirror that has it, or leave this shard out"
+      case .absent:
+        "add a mirror that has it with `tarn source mirror add`, or take it off the end of the source with "
+          + "`tarn source drop-shards`"
       case .refused: "check the address and the credentials for this host"
       case .temporary where (transfer.part?.byteCount ?? 0) == 0: "run the same command again later"
       case .temporary where transfer.canContinue: "run the same command again later; what arrived is kept"
