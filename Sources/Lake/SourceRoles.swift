@@ -15,8 +15,8 @@ extension Source {
     guard modality == wanted || modality == .other else {
       throw TarnError(
         .usage, "\(option) is for \(wanted.rawValue) features, and those of \(name) are \(modality.rawValue)",
-        hint: "name another source, or correct it with `tarn source set \(name) --modality \(wanted.rawValue)`; where a "
-          + "version states it, register the shards under another name")
+        hint: "name another source, or correct it with `tarn source set \(name) --modality \(wanted.rawValue)`; where "
+          + "a version states it, register the shards under another name")
     }
   }
 

@@ -37,8 +37,9 @@ COURSE = [
 class RandomKills(LakeTest):
     def made(self, name: str) -> Lake:
         lake = self.new_lake(name)
-        for source, kind in (("images", "img_emb"), ("captions", "text_emb")):
-            lake.run("source", "add", source, "--directory", FEATURES / kind, "--dimension", 512)
+        for source, kind, modality in (("images", "img_emb", "image"), ("captions", "text_emb", "text")):
+            lake.run(
+                "source", "add", source, "--directory", FEATURES / kind, "--dimension", 512, "--modality", modality)
         return lake
 
     def results(self, lake: Lake) -> dict[str, str]:
