@@ -164,13 +164,18 @@ final class LakeFixture: Sendable {
   /// A lake whose last command was killed before its last commit.
   static func unfinished(_ stage: LakeStage) throws -> LakeFixture {
     let lake = try make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
-    let arguments = try #require(stage.arguments(sources()).first)
-    let log = lake.directory.path + "/all-steps"
-    try #require(try lake.copy().run(arguments, environment: ["TARN_FAULT_LOG": log]).ending == .exit(0))
+    try lake.kill(try #require(stage.arguments(sources()).first))
+    return lake
+  }
+
+  /// Runs a command that is killed before its last commit.
+  func kill(_ arguments: [String]) throws {
+    let log = directory.path + "/all-steps"
+    try #require(try copy().run(arguments, environment: ["TARN_FAULT_LOG": log]).ending == .exit(0))
     let steps = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
     let last = try #require(steps.last { $0.contains(" commit ") }).prefix { $0 != " " }
-    try #require(try lake.run(arguments, environment: ["TARN_FAULT": "kill@\(last)"]).ending == .signal(SIGKILL))
-    return lake
+    try #require(try run(arguments, environment: ["TARN_FAULT": "kill@\(last)"]).ending == .signal(SIGKILL))
+    try FileManager.default.removeItem(atPath: log)
   }
 
   /// A lake with the same bytes elsewhere.
