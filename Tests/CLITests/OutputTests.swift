@@ -60,7 +60,10 @@ private struct ToolDescription: Decodable {
     }
     // A training that was killed, to be given up.
     try lake.kill(
-      ["train", "cut", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "2"])
+      [
+        "train", "cut", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--seed",
+        "7",
+      ])
     return [
       ["abandon", "cut"],
       ["init", lake.directory.path + "/other"],
