@@ -60,12 +60,6 @@ import TestSupport
 
   init() throws { directory = try TemporaryDirectory() }
 
-  private func configuration() -> FetchConfiguration {
-    var configuration = quickConfiguration()
-    configuration.addressScope = { $0 == "127.0.0.2" ? .world : AddressScope(of: $0) }
-    return configuration
-  }
-
   /// A server on the Internet that redirects to `location`.
   private func outside(_ location: String) throws -> HostileServer {
     try HostileServer(onLoopback: 2) { _ in .answer(302, headers: ["Location: \(location)"]) }
@@ -75,7 +69,8 @@ import TestSupport
   func s6ARedirectFromOutsideToThisMachineIsRefused(host: String) async throws {
     let inside = try HostileServer { [shard] in .file(shard, for: $0) }
     let first = try outside("http://\(host):\(inside.port)/latest/meta-data")
-    let run = await fetch([makeRequest(in: directory, from: [first.url("/a.npy")])], configuration: configuration())
+    let run = await fetch(
+      [makeRequest(in: directory, from: [first.url("/a.npy")])], configuration: outsideConfiguration())
     #expect(run.failure()?.code == .refused)
     #expect(run.failure()?.message.contains("a redirect to") == true, "\(String(describing: run.failure()))")
     #expect(inside.requests.isEmpty && inside.connectionCount == 0)
@@ -85,7 +80,8 @@ import TestSupport
   @Test(arguments: ["169.254.169.254", "[fe80::1]", "10.0.0.1", "[fd00:ec2::254]"])
   func s6ARedirectFromOutsideToWhatCloudsTellIsRefusedAtOnce(host: String) async throws {
     let first = try outside("http://\(host)/latest/meta-data")
-    let run = await fetch([makeRequest(in: directory, from: [first.url("/a.npy")])], configuration: configuration())
+    let run = await fetch(
+      [makeRequest(in: directory, from: [first.url("/a.npy")])], configuration: outsideConfiguration())
     #expect(run.failure()?.code == .refused)
     #expect(run.attempts.count == 1)
   }
@@ -93,7 +89,7 @@ import TestSupport
   @Test func s6AConnectionThatIsThereAlreadyIsNoWayAround() async throws {
     let inside = try HostileServer { [shard] in .file(shard, for: $0) }
     let first = try outside("http://localhost:\(inside.port)/secret")
-    var configuration = configuration()
+    var configuration = outsideConfiguration()
     configuration.jobs = 1
     let run = await fetch(
       [
@@ -117,7 +113,7 @@ import TestSupport
       [
         makeRequest(1, in: directory, from: [first.url("/in.npy")]),
         makeRequest(2, in: directory, from: [first.url("/out.npy")]),
-      ], configuration: configuration())
+      ], configuration: outsideConfiguration())
     #expect(run.shard(1) != nil && run.shard(2) != nil)
   }
 
@@ -126,10 +122,11 @@ import TestSupport
     let first = try outside(inside.url("/secret"))
     let good = try HostileServer(onLoopback: 2) { [shard] in .file(shard, for: $0) }
     let run = await fetch(
-      [makeRequest(in: directory, from: [first.url("/a.npy"), good.url("/a.npy")])], configuration: configuration())
+      [makeRequest(in: directory, from: [first.url("/a.npy"), good.url("/a.npy")])],
+      configuration: outsideConfiguration())
     #expect(bytes(at: try #require(run.shard()).path) == shard)
     let answer = Mutex<ProbeFinding.Answer?>(nil)
-    try await Prober(configuration: configuration()).run(
+    try await Prober(configuration: outsideConfiguration()).run(
       [ProbeTarget(shardID: 1, mirror: FetchMirror(id: 1, url: first.url("/a.npy")))]
     ) { finding in answer.withLock { $0 = finding.answer } }
     let cause: String? = if case .faulty(let cause) = answer.withLock({ $0 }) { cause } else { nil }

@@ -17,12 +17,6 @@ import TestSupport
 
   init() throws { directory = try TemporaryDirectory() }
 
-  private func configuration() -> FetchConfiguration {
-    var configuration = quickConfiguration()
-    configuration.addressScope = { $0 == "127.0.0.2" ? .world : AddressScope(of: $0) }
-    return configuration
-  }
-
   private func request(_ urls: [String]) -> FetchRequest {
     let plain = makeRequest(in: directory, from: urls)
     return FetchRequest(
@@ -36,7 +30,7 @@ import TestSupport
   ])
   func s7ADocumentLeadsNowhereIntoThisMachine(host: String) async throws {
     let inside = try HostileServer { [shard] in .file(shard, for: $0) }
-    let run = await fetch([request(["http://\(host):\(inside.port)/a.npy"])], configuration: configuration())
+    let run = await fetch([request(["http://\(host):\(inside.port)/a.npy"])], configuration: outsideConfiguration())
     #expect(run.failure()?.code == .refused, "\(String(describing: run.failure()))")
     #expect(run.failure()?.hint?.contains("--allow-inside") == true)
     #expect(inside.connectionCount == 0)
@@ -47,7 +41,7 @@ import TestSupport
     "[2001::1]", "[2002:7f00:1::]", "[64:ff9b::7f00:1]", "[64:ff9b:1::1]", "[fc00::1]", "metadata.google.internal",
   ])
   func s7NorIntoANetwork(host: String) async throws {
-    let run = await fetch([request(["http://\(host)/a.npy"])], configuration: configuration())
+    let run = await fetch([request(["http://\(host)/a.npy"])], configuration: outsideConfiguration())
     #expect(run.failure()?.code == .refused)
     #expect(run.attempts.isEmpty || run.attempts.allSatisfy { $0.receivedByteCount == 0 })
   }
@@ -55,16 +49,16 @@ import TestSupport
   @Test func s7AFileOfThisMachineIsNotReadForADocument() async throws {
     let path = directory.path + "/own.npy"
     try Data(shard).write(to: URL(fileURLWithPath: path))
-    let run = await fetch([request(["file://\(path)"])], configuration: configuration())
+    let run = await fetch([request(["file://\(path)"])], configuration: outsideConfiguration())
     #expect(run.failure()?.code == .refused)
     #expect(try directory.contents() == ["own.npy"])
-    let reader = try RangeReader(configuration: configuration(), isCancelled: { false })
+    let reader = try RangeReader(configuration: outsideConfiguration(), isCancelled: { false })
     let error = #expect(throws: TarnError.self) {
       try reader.read(0..<10, of: shard.count, from: FetchMirror(id: 1, url: "file://\(path)", isOfDocument: true))
     }
     #expect(error?.code == .refused)
     let answer = Mutex<ProbeFinding.Answer?>(nil)
-    try await Prober(configuration: configuration()).run(
+    try await Prober(configuration: outsideConfiguration()).run(
       [ProbeTarget(shardID: 1, mirror: FetchMirror(id: 1, url: "file://\(path)", isOfDocument: true))]
     ) { finding in answer.withLock { $0 = finding.answer } }
     guard case .faulty = answer.withLock({ $0 }) else {
@@ -77,7 +71,8 @@ import TestSupport
     let inside = try HostileServer { [shard] in .file(shard, for: $0) }
     let outside = try HostileServer(onLoopback: 2) { [shard] in .file(shard, for: $0) }
     let run = await fetch(
-      [request([inside.url("/a.npy"), "file:///etc/passwd", outside.url("/a.npy")])], configuration: configuration())
+      [request([inside.url("/a.npy"), "file:///etc/passwd", outside.url("/a.npy")])],
+      configuration: outsideConfiguration())
     #expect(bytes(at: try #require(run.shard()).path) == shard)
     #expect(run.attempts.map(\.outcome) == [.refused, .refused, .succeeded])
     #expect(inside.connectionCount == 0)
@@ -87,7 +82,7 @@ import TestSupport
     let inside = try HostileServer { [shard] in .file(shard, for: $0) }
     let target = inside.url("/a.npy")
     let outside = try HostileServer(onLoopback: 2) { _ in .answer(302, headers: ["Location: \(target)"]) }
-    let run = await fetch([request([outside.url("/a.npy")])], configuration: configuration())
+    let run = await fetch([request([outside.url("/a.npy")])], configuration: outsideConfiguration())
     #expect(run.failure()?.code == .refused)
     #expect(inside.connectionCount == 0)
   }

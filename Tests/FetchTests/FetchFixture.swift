@@ -81,6 +81,14 @@ func quickConfiguration() -> FetchConfiguration {
   return configuration
 }
 
+/// A quick one for which 127.0.0.2 lies out in the world, so that servers of a test
+/// can stand inside and outside.
+func outsideConfiguration() -> FetchConfiguration {
+  var configuration = quickConfiguration()
+  configuration.addressScope = { $0 == "127.0.0.2" ? .world : AddressScope(of: $0) }
+  return configuration
+}
+
 /// A request for `name` in a directory.
 func makeRequest(
   _ id: Int64 = 1, in directory: TemporaryDirectory, from urls: [String], size: Int? = nil,

@@ -38,15 +38,19 @@ extension Source: FetchableRecord {
     keptQuery = Set((row["kept_query"] as String).split(separator: " ").map(String.init))
   }
 
+  /// Names of query items as `kept_query` has them.
+  static func text(ofKept names: Set<String>) -> String {
+    names.isEmpty ? "" : " \(names.sorted().joined(separator: " ")) "
+  }
+
   /// Adds a source.
   static func insert(
     name: String, modality: Modality, dimension: Int, elementType: ElementType, keptQuery: Set<String> = [],
     at time: String, _ database: Database
   ) throws -> Source {
-    let kept = keptQuery.isEmpty ? "" : " \(keptQuery.sorted().joined(separator: " ")) "
     let id = try database.insert(
       "INSERT INTO source (name, modality, dimension, dtype, kept_query, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-      [name, modality.rawValue, dimension, elementType.rawValue, kept, time])
+      [name, modality.rawValue, dimension, elementType.rawValue, text(ofKept: keptQuery), time])
     return Source(
       id: id, name: name, modality: modality, dimension: dimension, elementType: elementType, keptQuery: keptQuery)
   }

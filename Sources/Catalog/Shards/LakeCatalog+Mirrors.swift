@@ -74,8 +74,7 @@ extension LakeCatalog {
         at: place)
       let kept = source.keptQuery.union(keptQuery)
       if kept != source.keptQuery {
-        try database.run(
-          "UPDATE source SET kept_query = ? WHERE id = ?", [" \(kept.sorted().joined(separator: " ")) ", source.id])
+        try database.run("UPDATE source SET kept_query = ? WHERE id = ?", [Source.text(ofKept: kept), source.id])
       }
       try LakeCatalog.settle(mirrors, of: source, ["added": .string(template)], database)
       return place

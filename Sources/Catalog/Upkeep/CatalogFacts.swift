@@ -18,6 +18,11 @@ package struct CatalogFacts: Sendable {
   package fileprivate(set) var sealed: [SealedVerdict] = []
   package fileprivate(set) var others: [Fact] = []
 
+  /// What the catalog states of everything; lock files and documents are apart.
+  package var statements: [Fact] {
+    sealed.map { Fact(subject: "\($0.version)", verdict: $0.catalog) } + others
+  }
+
   /// What was not checked, each kind once with what it is of.
   package var unchecked: [StatementVerdict.Omission] {
     var subjects: [StatementVerdict.Omission: [String]] = [:]

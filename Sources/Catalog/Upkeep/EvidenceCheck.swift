@@ -53,8 +53,10 @@ extension VersionEvidence {
   }
 
   private func checkOutputs() throws {
+    // Once: for each output anew, a stranger's millions of both would take days.
+    let byOutput = Dictionary(grouping: lock.inputs, by: \.output)
     for (index, output) in lock.outputs.enumerated() {
-      let inputs = lock.inputs.filter { $0.output == index }
+      let inputs = byOutput[index] ?? []
       let rows = inputs.reduce(0) { $0 + ($1.sha256 == nil ? 0 : $1.rows) }
       let isSound =
         output.output == index && (1...Self.most).contains(output.bytes) && (0...rows).contains(output.rows)

@@ -223,11 +223,11 @@ package struct LakeExamination {
   private func statements(believesHistory: Bool) throws -> [Finding] {
     let facts = try catalog.facts(believesHistory: believesHistory)
     let restore = "restore a backup of \(layout.catalog); `tarn verify` names every difference"
-    let rows = facts.sealed.map { ("\($0.version)", $0.catalog) } + facts.others.map { ($0.subject, $0.verdict) }
-    let wrong = rows.flatMap { subject, verdict in
-      verdict.differences.map { difference in
+    let wrong = facts.statements.flatMap { fact in
+      fact.verdict.differences.map { difference in
         Finding(
-          .problem, "statements", "the catalog says of \(subject) that \(difference.message)".printable, fix: restore)
+          .problem, "statements", "the catalog says of \(fact.subject) that \(difference.message)".printable,
+          fix: restore)
       }
     }
     let locks = facts.sealed.filter { !$0.lockFile.isClean }.map { sealed in

@@ -194,9 +194,8 @@ extension LakeCatalog {
   /// each document.
   private func statementDamages(_ facts: CatalogFacts) -> [Damage] {
     var damages: [Damage] = []
-    let rows = facts.sealed.map { ("\($0.version)", $0.catalog) } + facts.others.map { ($0.subject, $0.verdict) }
-    for (subject, verdict) in rows {
-      damages += verdict.differences.map { recordDamage(subject, .statements([$0])) }
+    for fact in facts.statements {
+      damages += fact.verdict.differences.map { recordDamage(fact.subject, .statements([$0])) }
     }
     for sealed in facts.sealed where !sealed.document.isClean {
       let path = layout.documentPath(sealed.version)

@@ -40,8 +40,6 @@ struct VersionEvidence {
       let router: String?
     }
 
-    static let format = "tarn-version-1"
-
     let format: String
     let version: String
     let source: String
@@ -56,7 +54,9 @@ struct VersionEvidence {
     init?(_ bytes: Data) {
       let decoder = JSONDecoder()
       decoder.keyDecodingStrategy = .convertFromSnakeCase
-      guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == Self.format else { return nil }
+      guard let lock = try? decoder.decode(LockFile.self, from: bytes), lock.format == LakeCatalog.lockFormat else {
+        return nil
+      }
       self = lock
     }
 

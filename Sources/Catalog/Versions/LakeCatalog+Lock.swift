@@ -5,7 +5,7 @@
 package import Base
 
 extension LakeCatalog {
-  /// The format of lock files that this tarn writes.
+  /// The format of lock files that this tarn writes and reads.
   package static let lockFormat = "tarn-version-1"
 
   /// The lock file of a version as the catalog tells it.
