@@ -41,7 +41,10 @@ package struct AddressText: Sendable {
     hasFragment = end != text.endIndex
     let mark = bytes[..<end].firstIndex(of: 0x3F)
     start = text[..<(mark ?? end)]
-    if let colon = bytes[..<end].firstIndex(of: 0x3A), bytes[bytes.index(after: colon)..<end].starts(with: "//".utf8) {
+    // What stands in a query is no authority, whatever it looks like.
+    if let colon = start.utf8.firstIndex(of: 0x3A),
+      bytes[bytes.index(after: colon)..<start.endIndex].starts(with: "//".utf8)
+    {
       scheme = text[..<colon].lowercased()
       // libcurl opens http:///host as http://host: there, more slashes are no path.
       var from = bytes.index(colon, offsetBy: 3)

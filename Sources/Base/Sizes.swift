@@ -68,6 +68,18 @@ package struct TimeSpan: Sendable {
   }
 }
 
+extension Int {
+  /// A number of things: `1 file`, `3 files`.
+  ///
+  /// - Parameters:
+  ///   - one: What one of them is called.
+  ///   - many: What several are; with an s behind it unless told otherwise.
+  /// - Returns: The number and the word.
+  package func counted(_ one: String, _ many: String? = nil) -> String {
+    "\(self) \(self == 1 ? one : many ?? one + "s")"
+  }
+}
+
 extension Duration {
   /// The duration in seconds.
   package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }

@@ -11,4 +11,12 @@ package enum Timestamp {
   package static func text(_ date: Date) -> String {
     date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
   }
+
+  /// The time of day here, `HH:MM:SS`.
+  package static func clock(_ date: Date) -> String {
+    var seconds = time_t(date.timeIntervalSince1970)
+    var local = tm()
+    localtime_r(&seconds, &local)
+    return String(format: "%02d:%02d:%02d", local.tm_hour, local.tm_min, local.tm_sec)
+  }
 }

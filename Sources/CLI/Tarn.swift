@@ -20,14 +20,15 @@ struct Tarn: AsyncParsableCommand {
       RebuildCatalog.self, Export.self, Diff.self, Doctor.self,
     ])
 
+  private static let words = CommandWords(Array(CommandLine.arguments.dropFirst()))
+
   static func main() async {
-    // A reader that went away, as in `tarn sql … | head`, is an error of that
-    // write and not a signal.
+    // Sockets and pipes of ours may close under a write; what becomes of stdout is Output's to say.
     signal(SIGPIPE, SIG_IGN)
     NamedThread.endProcess { Tarn.leave(with: TarnError.noThread($0)) }
     do {
       try Interruption.install()
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(words.arguments)
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
       } else {
@@ -59,13 +60,15 @@ struct Tarn: AsyncParsableCommand {
     end(failure.status)
   }
 
-  /// Says what the argument parser has to say: help to stdout, faults to stderr.
+  /// Says what the argument parser has to say: help to stdout, a fault in one line to stderr.
   private static func explain(_ error: any Error) -> Never {
     let status = exitCode(for: error)
+    guard status.isSuccess else { leave(with: words.fault(message(for: error))) }
     let text = fullMessage(for: error)
-    if !text.isEmpty { status.isSuccess ? Output.lines(text) : Output.explanation(text) }
+    let isHelp = text.hasPrefix("OVERVIEW: ")
+    Output.lines(isHelp ? HelpText.page(of: words.command, width: Output.Stream.data.size.columns) : text)
     Output.flush()
-    _exit(status.rawValue)
+    end(.ok)
   }
 
   /// Ends a command in the middle of its work, whatever its threads do.

@@ -53,13 +53,6 @@ package final class FeatureFile: Sendable {
     matrix.widen(rows: rows, into: &output)
   }
 
-  /// Refuses the file when a row is unfit for an index.
-  ///
-  /// - Throws: ``TarnError`` `.badFeatures` naming file, row and cause.
-  package func requireGoodRows() throws {
-    if let bad = matrix.firstBadRow() { throw unfit(bad) }
-  }
-
   /// The error that a row is unfit for an index.
   package func unfit(_ bad: FeatureMatrix.BadRow) -> TarnError {
     TarnError(

@@ -41,6 +41,21 @@ package struct ArtifactStore: Sendable {
     try catalog.path(of: kind, digest)
   }
 
+  /// Where an output of a version is, to be searched.
+  ///
+  /// - Throws: ``TarnError`` `.inputsMissing` when it is not there, with what brings it back.
+  package func path(ofOutput digest: ContentDigest, of version: IndexVersion) throws -> String {
+    let path = try path(of: .outputShard, digest)
+    guard Disk.size(of: path) == nil else { return path }
+    guard version.state == .revoked else {
+      throw TarnError(
+        .inputsMissing, "an output of \(version.name) is not at \(path)", hint: "run `tarn verify --repair`")
+    }
+    throw TarnError(
+      .inputsMissing, "\(version.name) was revoked and its outputs were collected",
+      hint: "`tarn reproduce \(version.name) --into DIR` makes them again in another directory")
+  }
+
   /// Bytes of an artifact's file; nil when there is none.
   package func size(of kind: StoredKind, _ digest: ContentDigest) throws -> Int? {
     Disk.size(of: try path(of: kind, digest))

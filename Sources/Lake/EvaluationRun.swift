@@ -58,7 +58,7 @@ package struct EvaluationRun {
   ///   - cancellation: Asked often; what is recorded stays.
   ///   - report: Told of progress, on the calling thread.
   /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
-  ///   `.badFeatures` for queries that are NaN, infinite or zero.
+  ///   and for queries that are NaN, infinite or zero.
   package init(
     _ catalog: LakeCatalog, _ options: EvaluationOptions, cancellation: Cancellation,
     report: @escaping (EvaluationProgress) -> Void
@@ -69,8 +69,7 @@ package struct EvaluationRun {
     }
     // The digest is of the bytes that are measured, or there is none.
     let state = Disk.identity(of: options.queries)
-    queries = try FeatureFile(options.queries)
-    try queries.requireGoodRows()
+    queries = try QueryFile.open(options.queries)
     guard queries.rowCount > 0 else { throw TarnError(.usage, "\(options.queries) holds no queries") }
     queriesDigest = try Disk.digest(of: options.queries)
     guard Disk.identity(of: options.queries) == state else {
@@ -124,7 +123,9 @@ package struct EvaluationRun {
     cancellation.listen()
     let version = try check(name)
     try catalog.requireBorneOut(version)
-    let paths = try catalog.outputs(of: version).map { try ArtifactStore(catalog).path(of: .outputShard, $0.digest) }
+    let paths = try catalog.outputs(of: version).map {
+      try ArtifactStore(catalog).path(ofOutput: $0.digest, of: version)
+    }
     let searcher = try VersionSearcher(outputShards: paths)
     // The files have the last word.
     try requireDimension(searcher.dimension, of: name)
@@ -139,9 +140,9 @@ package struct EvaluationRun {
     for nprobe in nprobes {
       try cancellation.check()
       report(.searching(nprobe: nprobe))
-      let started = ContinuousClock.now
-      let found = try searcher.search(floats, k: options.k, nprobe: nprobe, threads: options.threads)
-      let seconds = max((ContinuousClock.now - started).seconds, 1e-9)
+      let (found, seconds) = try timed {
+        try searcher.search(floats, k: options.k, nprobe: nprobe, threads: options.threads)
+      }
       points.append(measure.point(nprobe: nprobe, found, depths: Self.depths(upTo: options.k), seconds: seconds))
     }
     return try catalog.recordEvaluation(
@@ -192,6 +193,20 @@ package struct EvaluationRun {
   }
 
   // MARK: Where the true neighbours are
+
+  /// A search, and what it takes: the median of as many passes as a second holds, of 15 at most.
+  ///
+  /// A pass of milliseconds says more of the moment than of the index.
+  private func timed(_ search: () throws -> SearchResult) throws -> (found: SearchResult, seconds: Double) {
+    var passes: [Double] = []
+    while true {
+      let started = ContinuousClock.now
+      let found = try search()
+      passes.append(max((ContinuousClock.now - started).seconds, 1e-9))
+      try cancellation.check()
+      if passes.count >= 15 || passes.reduce(0, +) >= 1 { return (found, passes.sorted()[passes.count / 2]) }
+    }
+  }
 
   private func locate(_ truth: ExactNeighbors, in paths: [String]) throws -> Filing {
     var filing = Filing(wanted: truth.ids)

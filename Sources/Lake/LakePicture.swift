@@ -31,7 +31,7 @@ package struct LakePicture {
     let which = version.map { "v.name = '\($0.name)' AND v.number = \($0.number)" } ?? "v.state <> 'abandoned'"
     return try read(
       """
-      SELECT v.name || '@' || v.number, CASE WHEN i.is_hole THEN 'hole'
+      SELECT v.name || '@' || v.number || iif(v.state = 'revoked', ' (revoked)', ''), CASE WHEN i.is_hole THEN 'hole'
         WHEN EXISTS (SELECT 1 FROM output_shard o WHERE o.version_id = v.id AND o.ordinal = i.output_ordinal) THEN 'merged'
         WHEN EXISTS (SELECT 1 FROM shard_revision r JOIN segment g ON g.shard_sha256 = r.sha256
           AND g.trained_sha256 = t.sha256 AND g.bad_rows_policy = v.bad_rows_policy

@@ -58,7 +58,7 @@ package struct SearchRun {
   ///
   /// - Returns: The neighbours of each query, best first.
   /// - Throws: ``TarnError`` `.conflict` for a version that is not sealed,
-  ///   `.usage` for queries of another dimension or a k out of range,
+  ///   `.usage` for a file that holds no queries, or some of another dimension, or a k out of range,
   ///   `.inputsMissing` when an original row is needed and not in the lake,
   ///   `.integrity` when a file is damaged, as far as that is looked at.
   package func run() throws -> SearchResult {
@@ -68,7 +68,7 @@ package struct SearchRun {
       throw TarnError(
         .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
     }
-    let file = try FeatureFile(options.queries)
+    let file = try QueryFile.open(options.queries)
     // Told before any file of the version is read, which has the last word.
     try require(file, dimension: catalog.trainedIndex(id: version.trainedIndexID).dimension, of: version)
     let factor = options.rerank ?? 1
@@ -79,7 +79,7 @@ package struct SearchRun {
     let searcher = try VersionSearcher(
       outputShards: catalog.outputs(of: version).map { output in
         try cancellation.check()
-        let path = try store.path(of: .outputShard, output.digest)
+        let path = try store.path(ofOutput: output.digest, of: version)
         guard options.checksFiles, try Disk.digest(of: path) != output.digest else { return path }
         throw TarnError(.integrity, "\(path) is damaged", hint: "run `tarn verify --repair`")
       })

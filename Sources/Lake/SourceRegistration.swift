@@ -163,7 +163,25 @@ package struct SourceRegistration: Sendable {
   }
 
   private func template(_ text: String) throws -> URLTemplate {
-    try URLTemplate(parsing: text, keeping: keptQuery)
+    let template = try URLTemplate(parsing: text, keeping: keptQuery)
+    try Self.requireReadable(URLTemplate.fileName(of: template.url(ordinal: 0)))
+    return template
+  }
+
+  /// Formats that hold features or are taken for such, and that tarn does not read.
+  private static let unreadable: Set<String> = [
+    "arrow", "avro", "csv", "feather", "gz", "h5", "hdf5", "json", "jsonl", "lance", "npz", "parquet", "tar", "tsv",
+    "zst",
+  ]
+
+  /// Told now, and not when the first shard has come.
+  private static func requireReadable(_ name: String) throws {
+    guard let last = name.split(separator: ".").last?.lowercased(), unreadable.contains(last), last != name else {
+      return
+    }
+    throw TarnError(
+      .usage, "tarn does not read .\(last) files (\(name.printable))",
+      hint: "a shard is a \(FeatureFormat.enumeration) file of one matrix")
   }
 
   private func directoryURLs(_ directory: String) throws -> (place: String, urls: [String]) {
@@ -187,6 +205,7 @@ package struct SourceRegistration: Sendable {
     }
     let format = found.contains(.npy) ? .npy : found.first
     let shards = names.filter { FeatureFormat(extensionOf: $0) == format && format != nil }
+    if shards.isEmpty, let name = names.sorted().first { try Self.requireReadable(name) }
     for name in shards {
       guard let fault = LakeName.fault(ofShard: name) else { continue }
       throw TarnError(

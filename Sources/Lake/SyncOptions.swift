@@ -59,7 +59,8 @@ package struct SyncSummary: Sendable {
 
 /// How far a sync is.
 package enum SyncProgress: Sendable {
-  case moved(doneCount: Int, totalCount: Int, byteCount: Int, totalByteCount: Int?)
+  /// Shards done of all, bytes held of all, and those among them that came during this run.
+  case moved(doneCount: Int, totalCount: Int, byteCount: Int, receivedByteCount: Int, totalByteCount: Int?)
   /// Bytes held of one shard, and those of the whole if they are known.
   case transferring(Shard, byteCount: Int, totalByteCount: Int?)
   /// A request to a mirror began.

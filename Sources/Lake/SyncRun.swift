@@ -212,9 +212,11 @@ package final class SyncRun: Sendable {
       }
       switch room {
       case .made:
+        let held = Disk.size(of: catalog.layout.partPath(source: shard.sourceName, shard: shard.name)) ?? 0
         state.withLock { state in
           state.take(turn)
           state.active[shard.id] = shard
+          state.activeByteCounts[shard.id] = held
           state.room.begin(shard.id, places.hosts)
         }
         return .request(try request(shard, at: places, reserving: byteCount))
@@ -350,7 +352,7 @@ package final class SyncRun: Sendable {
       }
     case .progress(let id, let byteCount, let total):
       let shard = state.withLock { state in
-        state.activeByteCounts[id] = byteCount
+        state.hold(byteCount, of: id)
         if state.room.holds(id, byteCount: byteCount) { state.release(at: options.clock()) }
         return state.active[id]
       }
@@ -489,12 +491,12 @@ package final class SyncRun: Sendable {
   }
 
   private func tell() {
-    let (done, total, bytes, totalBytes) = state.withLock { state in
-      (
-        state.doneCount, state.totalCount, state.doneByteCount + state.activeByteCounts.values.reduce(0, +),
-        state.totalByteCount
-      )
+    let moved = state.withLock { state in
+      SyncProgress.moved(
+        doneCount: state.doneCount, totalCount: state.totalCount,
+        byteCount: state.doneByteCount + state.activeByteCounts.values.reduce(0, +),
+        receivedByteCount: state.receivedByteCount, totalByteCount: state.totalByteCount)
     }
-    report(.moved(doneCount: done, totalCount: total, byteCount: bytes, totalByteCount: totalBytes))
+    report(moved)
   }
 }

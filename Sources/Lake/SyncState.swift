@@ -12,6 +12,8 @@ struct SyncState {
   var active: [Int64: Shard] = [:]
   var activeByteCounts: [Int64: Int] = [:]
   var doneByteCount = 0
+  /// Bytes that came during this run; what earlier ones left is not among them.
+  var receivedByteCount = 0
   var doneCount = 0
   var totalCount = 0
   var totalByteCount: Int? = 0
@@ -45,6 +47,12 @@ struct SyncState {
     let last = room.takeLastRound()
     for shard in last { queue.append(shard) }
     return queue.first.map { .turn(Turn(shard: $0)) } ?? .finished
+  }
+
+  /// Takes note of what is held of a shard under way.
+  mutating func hold(_ byteCount: Int, of shardID: Int64) {
+    receivedByteCount += max(0, byteCount - (activeByteCounts[shardID] ?? 0))
+    activeByteCounts[shardID] = byteCount
   }
 
   /// Takes a shard from where it stood.

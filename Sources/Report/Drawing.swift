@@ -14,6 +14,12 @@ enum Markup {
     let text = String(format: "%.2f", value)
     return text.hasSuffix(".00") ? String(text.dropLast(3)) : text
   }
+
+  /// What a vertical axis counts, read from below, around a point.
+  static func uprightLabel(_ value: String, x: Double, y: Double) -> String {
+    let (x, y) = (number(x), number(y))
+    return "<text class=\"axis middle\" x=\"\(x)\" y=\"\(y)\" transform=\"rotate(-90 \(x) \(y))\">\(text(value))</text>"
+  }
 }
 
 /// A logarithmic axis.

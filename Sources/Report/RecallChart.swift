@@ -53,6 +53,7 @@ struct RecallChart {
     }
     let axis = cost == .share ? "share of all vectors scanned" : "nprobe"
     parts.append(label("axis middle", (Self.left + Self.width - Self.right) / 2, Self.height - 6, axis))
+    parts.append(Markup.uprightLabel("recall@\(k)", x: 14, y: (Self.top + Self.height - Self.bottom) / 2))
     for (index, evaluation) in evaluations.enumerated() {
       let points = evaluation.points.compactMap { point in
         point.recalls.first { $0.k == k }.map { (x.position(cost(of: point, evaluation)), $0, point) }
@@ -105,6 +106,9 @@ struct ListSizeChart {
     var parts = [
       "<svg class=\"chart\" viewBox=\"0 0 560 220\" role=\"img\" aria-label=\"lists by size\"><title>lists by size</title>"
     ]
+    // Names of neighbours would lie on each other: every so many bins have one.
+    let widest = (first..<max(bins, first)).map { Self.name($0).count }.max() ?? 1
+    let stride = max(1, Int((Double(widest + 1) * 6.2 / slot).rounded(.up)))
     for bin in first..<max(bins, first) {
       let start = left + slot * Double(bin - first)
       for (index, share) in shares.enumerated() where bin < share.count && share[bin] > 0 {
@@ -115,11 +119,13 @@ struct ListSizeChart {
             + "height=\"\(Markup.number(size))\"><title>\(Markup.text("\(evaluations[index].version)")): "
             + "\(evaluations[index].listSizes[bin]) lists of \(Self.name(bin)) rows</title></rect>")
       }
+      guard (bin - first).isMultiple(of: stride) else { continue }
       parts.append(
         "<text class=\"tick middle\" x=\"\(Markup.number(start + slot * 0.4))\" y=\"\(Markup.number(height - bottom + 16))\">"
           + "\(Self.name(bin))</text>")
     }
     parts.append("<text class=\"axis middle\" x=\"300\" y=\"\(Markup.number(height - 6))\">rows in a list</text>")
+    parts.append(Markup.uprightLabel("share of the lists", x: 14, y: (top + height - bottom) / 2))
     parts.append(
       "<text class=\"tick end\" x=\"46\" y=\"\(Markup.number(top + 4))\">\(String(format: "%.0f %%", 100 * most))</text>"
     )

@@ -74,8 +74,8 @@ extension ReportPage {
     let first = evaluations[0]
     let legend = "<ul class=\"legend\">\(names.joined())<li>solid: came back; dashed: in a visited list</li></ul>"
     var sections = [
-      "<p>\(first.queryCount) queries of <code>\(Markup.text(first.queries))</code> (sha256 "
-        + "<code>\(first.queriesDigest.prefix(16))…</code>) against exact search over \(first.rowCount) rows.</p>",
+      "<p>\(first.queryCount.counted("query", "queries")) of <code>\(Markup.text(first.queries))</code> (sha256 "
+        + "<code>\(first.queriesDigest.prefix(16))…</code>) against exact search over \(first.rowCount.counted("row")).</p>",
       "<section id=\"recall\"><h2>Recall</h2>\(legend)<div class=\"pair\">",
       RecallChart(evaluations: evaluations, cost: .share, k: k).svg,
       RecallChart(evaluations: evaluations, cost: .nprobe, k: k).svg, "</div>", table(evaluations), "</section>",
@@ -111,14 +111,16 @@ extension ReportPage {
   private static func table(_ evaluations: [Evaluation]) -> String {
     let depths = evaluations[0].points.first?.recalls.map(\.k) ?? []
     let heads =
-      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "routing@\($0)"] } + ["queries/s"]
+      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±", "routing@\($0)"] } + ["queries/s"]
     var rows = ["<tr>\(heads.map { "<th>\($0)</th>" }.joined())</tr>"]
     for evaluation in evaluations {
       for point in evaluation.points {
         let share = 100 * point.vectorsScanned / Double(max(evaluation.rowCount, 1))
         let cells =
           ["\(evaluation.version)", "\(point.nprobe)", String(format: "%.3f %%", share)]
-          + point.recalls.flatMap { [String(format: "%.4f", $0.recall), String(format: "%.4f", $0.routingRecall)] }
+          + point.recalls.flatMap { point in
+            [point.recall, 1.96 * point.standardError, point.routingRecall].map { String(format: "%.4f", $0) }
+          }
           + [String(format: "%.0f", Double(evaluation.queryCount) / point.seconds)]
         rows.append("<tr>\(cells.map { "<td>\(Markup.text($0))</td>" }.joined())</tr>")
       }

@@ -302,7 +302,7 @@ import TestSupport
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (level, check), "\(remark)")
     #expect(remark.fix != nil)
-    #expect(remark.what.contains(check == "scratch" ? "1 files" : path.split(separator: "/", maxSplits: 1)[1]))
+    #expect(remark.what.contains(check == "scratch" ? "1 file" : path.split(separator: "/", maxSplits: 1)[1]))
   }
 
   // MARK: The verb

@@ -171,7 +171,7 @@ private func expectFailure(
     defer { server.stop() }
     let full = try lake.run(["sync", "--quiet"], environment: ["TARN_FAULT": "ENOSPC@3+"])
     #expect(full.ending == .exit(28), "\(full.errorText)")
-    expectFailure(try lake.run(["sync", "--quiet", "--budget", "\(size)"]), 28, "budget", "1 shards")
+    expectFailure(try lake.run(["sync", "--quiet", "--budget", "\(size)"]), 28, "budget", "1 shard")
     #expect(try lake.text("SELECT CAST(count(*) AS TEXT) FROM shard WHERE state = 'present'") == "1")
     try lake.succeed(["sync", "--quiet", "--budget", "\(2 * size)"])
   }
@@ -195,8 +195,8 @@ private func expectFailure(
     let result = try LakeFixture.make(.empty).run(arguments)
     #expect(result.ending == .exit(64))
     #expect(result.output.isEmpty)
-    #expect(result.errorText.hasPrefix("Error: "))
-    #expect(result.errorText.contains("Usage: tarn"))
+    #expect(result.errorLines.count == 1 && result.errorText.hasPrefix("tarn: "), "\(result.errorText)")
+    #expect(result.errorText.contains("--help`"), "\(result.errorText)")
   }
 
   @Test func isSeventyFiveWhenTheServerIsDownForNow() throws {

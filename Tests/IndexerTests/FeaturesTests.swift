@@ -87,7 +87,7 @@ import TestSupport
             level, data, type == .float16 ? 0 : 1, dimension, 18, rows, &cause)
           #expect(first == zero && cause == 3)
         }
-        let error = try #require(throws: TarnError.self) { try file.requireGoodRows() }
+        let error = file.unfit(try #require(file.matrix.firstBadRow()))
         #expect(error.code == .badFeatures && error.message.contains("row 5 holds a NaN"))
       }
     }

@@ -58,7 +58,7 @@ class Fetching(LakeTest):
     def test_probe_names_shards_on_no_mirror(self) -> None:
         self.add(count=SHARDS + 1)
         text = self.lake.run("source", "probe", "images", exits=PARTIAL)
-        self.assertIn(f"on no mirror: 1 shards: img_emb_{SHARDS:04}.npy", text)
+        self.assertIn(f"on no mirror: 1 shard: img_emb_{SHARDS:04}.npy", text)
         (plan,) = json_lines(self.lake.run("sync", "--dry-run", "--json"))
         self.assertEqual(plan["missing"], [f"img_emb_{SHARDS:04}.npy"])
 

@@ -21,5 +21,10 @@ extension TimeSpan: ExpressibleByArgument {
 }
 
 extension RateTimetable: ExpressibleByArgument {
-  package init?(argument: String) { self.init(text: argument) }
+  package init?(argument: String) {
+    // 5 would be five bytes a second, which nobody wants.
+    let rates = argument.split { " ,".contains($0) }
+    guard !rates.contains(where: { Int($0).map { $0 < 1_024 } ?? false }) else { return nil }
+    self.init(text: argument)
+  }
 }

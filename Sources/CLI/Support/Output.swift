@@ -9,6 +9,8 @@ internal import Synchronization
 /// The two streams; lines to stdout are buffered and written whole.
 enum Output {
   private static let buffer = Mutex<[UInt8]>([])
+  /// Lines of progress that the terminal of stderr shows now, under everything else.
+  private static let liveLineCount = Mutex(0)
 
   // MARK: Data
 
@@ -27,26 +29,61 @@ enum Output {
   /// As ``json(_:)``, for text that is JSON already, or a piece of such.
   static func json(text: String) { append(text.escapedJSON) }
 
-  /// Clears the terminal that shows stdout.
-  static func clearScreen() { append("\u{1B}[2J\u{1B}[H") }
+  /// Puts lines in the place of all that the terminal of stdout shows.
+  static func screen(_ lines: [String]) {
+    append("\u{1B}[2J\u{1B}[H" + lines.map(\.printableLine).joined(separator: "\n"))
+    flush()
+  }
 
   // MARK: For people
 
   /// A line for people, to stderr.
-  static func diagnostic(_ text: String) { tell(text.printableLine + "\n") }
-
-  /// Text of several lines for people, to stderr.
-  static func explanation(_ text: String) { tell(text.printableLines + "\n") }
-
-  /// Puts lines in the place of others on the terminal that shows stderr; the cursor
-  /// stays in the last of them.
   ///
-  /// - Parameters:
-  ///   - lineCount: How many lines are there now.
-  ///   - lines: The new ones, each no wider than the terminal.
-  static func redraw(_ lineCount: Int, as lines: [String]) {
-    let erasing = "\r\u{1B}[2K" + String(repeating: "\u{1B}[1A\u{1B}[2K", count: max(0, lineCount - 1))
-    tell(erasing + lines.map(\.printableLine).joined(separator: "\n"))
+  /// Progress that is being shown is taken away first: nothing is ever written behind it.
+  static func diagnostic(_ text: String) {
+    liveLineCount.withLock { count in
+      tell(erasure(&count) + text.printableLine + "\n")
+    }
+  }
+
+  /// Puts lines of progress in the place of the last ones, on the terminal that shows
+  /// stderr; the cursor stays in the last of them.
+  ///
+  /// - Parameter lines: Each no wider than the terminal; none to take them away.
+  static func progress(_ lines: [String]) {
+    liveLineCount.withLock { count in
+      guard count > 0 || !lines.isEmpty else { return }
+      tell(erasure(&count) + lines.map(\.printableLine).joined(separator: "\n"))
+      count = lines.count
+    }
+  }
+
+  private static func erasure(_ count: inout Int) -> String {
+    defer { count = 0 }
+    guard count > 0 else { return "" }
+    return "\r\u{1B}[2K" + String(repeating: "\u{1B}[1A\u{1B}[2K", count: count - 1)
+  }
+
+  // MARK: The terminal
+
+  /// A stream, as far as it leads to somebody who watches.
+  enum Stream {
+    case data, people
+
+    fileprivate var descriptor: Int32 { self == .data ? STDOUT_FILENO : STDERR_FILENO }
+
+    /// Whether it leads to a terminal on which lines can be drawn anew.
+    var isLive: Bool {
+      let terminal = ProcessInfo.processInfo.environment["TERM"] ?? ""
+      return isatty(descriptor) == 1 && !["", "dumb"].contains(terminal)
+    }
+
+    /// Columns and rows; 80 and 24 where there is no terminal, or it does not say.
+    var size: (columns: Int, rows: Int) {
+      var size = winsize()
+      guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1, size.ws_row > 1 else { return (80, 24) }
+      return (Int(size.ws_col), Int(size.ws_row))
+    }
   }
 
   // MARK: Writing
@@ -62,14 +99,27 @@ enum Output {
 
   private static func tell(_ text: String) { write(Array(text.utf8), to: STDERR_FILENO) }
 
-  /// Writes what is buffered; a reader that went away ends the process quietly.
+  /// Writes what is buffered.
+  ///
+  /// A reader that went away, as in `tarn sql … | head`, ends the process as it ends other
+  /// tools, by SIGPIPE. Any other failure ends it with a line that says so.
   static func flush() {
     let bytes = buffer.withLock { bytes in
       let taken = bytes
       bytes.removeAll(keepingCapacity: true)
       return taken
     }
-    if !write(bytes, to: STDOUT_FILENO) { _exit(ExitStatus.failure.rawValue) }
+    if let code = write(bytes, to: STDOUT_FILENO) { end(code) }
+  }
+
+  private static func end(_ code: Int32) -> Never {
+    if code == EPIPE {
+      signal(SIGPIPE, SIG_DFL)
+      raise(SIGPIPE)
+    }
+    let reason = String(cString: strerror(code))
+    diagnostic("tarn: cannot write to standard output: \(reason); what was printed so far is not whole")
+    _exit((code == ENOSPC ? ExitStatus.disk : .failure).rawValue)
   }
 
   /// Whether stdout takes bytes without waiting for its reader.
@@ -78,17 +128,18 @@ enum Output {
     return poll(&asked, 1, 0) == 1 && asked.revents & Int16(POLLOUT) != 0
   }
 
+  /// Writes bytes; the code of what the system refused, if it did.
   @discardableResult
-  private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+  private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Int32? {
     var rest = bytes[...]
     while !rest.isEmpty {
       let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 {
         if errno == EINTR { continue }
-        return false
+        return errno
       }
       rest = rest.dropFirst(count)
     }
-    return true
+    return nil
   }
 }

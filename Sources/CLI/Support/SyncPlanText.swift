@@ -20,7 +20,7 @@ extension SyncPlan {
   var lines: [String] {
     let tooLittle = ", too little for all"
     let unknown = unknownSizeCount == 0 ? "" : " and \(unknownSizeCount) of unknown size"
-    var lines = ["to fetch  \(shards.count) shards, \(ByteSize.text(byteCount))\(unknown)"]
+    var lines = ["to fetch  \(shards.count.counted("shard")), \(ByteSize.text(byteCount))\(unknown)"]
     if partialByteCount > 0 { lines.append("resumed   \(ByteSize.text(partialByteCount)) are here in part files") }
     lines.append("here      \(presentCount) of these shards; the lake holds \(ByteSize.text(cachedByteCount))")
     lines.append("disk      \(ByteSize.text(freeByteCount)) free\(fitsDisk ? "" : tooLittle)")

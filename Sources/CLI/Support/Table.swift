@@ -70,10 +70,10 @@ struct RowPrinter {
     case .csv:
       head()
       Output.csv(row.map(Table.text))
-    case .jsonl: Output.json(Table.object(columns, row))
+    case .jsonl: Output.json(text: Table.json(columns, row))
     case .json:
       if pending != "[" { Output.json(text: pending + ",") }
-      pending = (pending == "[" ? "[" : "") + JSONValue.object(Table.object(columns, row)).text
+      pending = (pending == "[" ? "[" : "") + Table.json(columns, row)
     case .table:
       if let layout { return Output.line(layout.line(Self.cells(row))) }
       held.append(row)
@@ -135,6 +135,16 @@ struct Table {
     var printer = RowPrinter(columns, as: format)
     for row in rows { printer.add(row) }
     printer.end()
+  }
+
+  /// A row as the text of a JSON object, in the order of its columns; of columns with one name the last counts.
+  static func json(_ columns: [String], _ row: [SQLValue]) -> String {
+    let values = object(columns, row)
+    var isTold: Set<String> = []
+    let members = columns.filter { isTold.insert($0).inserted }.map { name in
+      "\(JSONValue.string(name).text):\((values[name] ?? .null).text)"
+    }
+    return "{\(members.joined(separator: ","))}"
   }
 
   /// A row as a JSON object; of columns with one name the last counts.

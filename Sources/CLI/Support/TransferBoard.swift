@@ -36,7 +36,7 @@ final class TransferBoard: Sendable {
     case .started(let shard, let mirrorID, let attempt):
       emit("started", shard, ["mirror": .integer(mirrorID), "attempt": .count(attempt)])
     case .transferring(let shard, let byteCount, let total): follow(shard, byteCount, total)
-    case .moved(let done, let count, let bytes, let total): move(done, count, bytes, total)
+    case .moved(let done, let count, let bytes, let received, let total): move(done, count, bytes, received, total)
     case .fetched(let shard, let byteCount):
       forget(shard)
       emit("fetched", shard, ["bytes": .count(byteCount)])
@@ -110,22 +110,24 @@ final class TransferBoard: Sendable {
 
   private func forget(_ shard: Shard) { state.withLock { $0.meter.forget(shard.id) } }
 
-  private func move(_ done: Int, _ count: Int, _ bytes: Int, _ total: Int?) {
+  private func move(_ done: Int, _ count: Int, _ bytes: Int, _ received: Int, _ total: Int?) {
     let now = ContinuousClock.now
     let (lines, rate, isDue) = state.withLock { state in
-      state.total = state.total ?? TransferMeter.Row(label: "", byteCount: bytes, totalByteCount: total, at: now)
-      state.total?.take(bytes, at: now)
+      // What an earlier run left is no speed of this one.
+      state.total = state.total ?? TransferMeter.Row(label: "", byteCount: received, totalByteCount: nil, at: now)
+      state.total?.take(received, at: now)
       let isDue = state.announcedAt.map { now - $0 >= .seconds(1) } ?? true
       if isDue { state.announcedAt = now }
       return (state.meter.rows.map(Self.line), state.total?.rate, isDue)
     }
-    progress.update(done: Double(bytes), total: total.map(Double.init), details: lines) {
+    progress.update(done: Double(bytes), total: total.map(Double.init), gained: Double(received), details: lines) {
       "\(done)/\(count) shards, \(ByteSize.text(bytes))" + (rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
     }
     guard json, isDue else { return }
     Output.json([
       "type": .string("progress"), "done": .count(done), "shards": .count(count), "bytes": .count(bytes),
-      "total_bytes": total.map { .count($0) } ?? .null, "bytes_per_second": rate.map { .number($0) } ?? .null,
+      "received_bytes": .count(received), "total_bytes": total.map { .count($0) } ?? .null,
+      "bytes_per_second": rate.map { .number($0) } ?? .null,
     ])
     Output.flush()
   }
@@ -142,8 +144,7 @@ final class TransferBoard: Sendable {
 extension HostWait {
   /// The pause in one line.
   var text: String {
-    let clock = Date.FormatStyle(date: .omitted, time: .standard)
-    return "waiting for \(host) until \(until.formatted(clock)), \(shardCount) shards with it; patience ends at "
-      + patienceUntil.formatted(clock)
+    "waiting for \(host) until \(Timestamp.clock(until)), \(shardCount.counted("shard")) with it; patience ends at "
+      + Timestamp.clock(patienceUntil)
   }
 }

@@ -122,7 +122,7 @@ struct Build: AsyncParsableCommand {
       let rows = outputs.reduce(0) { $0 + $1.rowCount }
       let bytes = outputs.reduce(0) { $0 + $1.byteCount }
       Output.line(
-        "\(version.name) \(isNew ? "is sealed" : "was sealed before"): \(rows) rows in \(outputs.count) files, "
+        "\(version.name) \(isNew ? "is sealed" : "was sealed before"): \(rows.counted("row")) in \(outputs.count.counted("file")), "
           + "\(ByteSize.text(bytes)), sha256 \(version.versionDigest?.prefix(16) ?? "")…")
     }
     Output.flush()

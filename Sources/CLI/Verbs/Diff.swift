@@ -38,6 +38,7 @@ struct Diff: ParsableCommand {
           .object(["name": .string($0.name), "first": .string($0.first), "second": .string($0.second)])
         }),
       "added": list(found.added), "removed": list(found.removed), "changed": list(found.changed),
+      "moved": list(found.moved),
       "outputs_shared": .count(found.sharedOutputs), "outputs_only_in_first": .count(found.outputsOnlyInFirst),
       "outputs_only_in_second": .count(found.outputsOnlyInSecond),
     ])
@@ -48,6 +49,9 @@ struct Diff: ParsableCommand {
     for parameter in found.parameters { Output.line("\(parameter.name): \(parameter.first) -> \(parameter.second)") }
     for (sign, names) in [("-", found.removed), ("+", found.added), ("~", found.changed)] {
       for name in names { Output.line("\(sign) \(name)") }
+    }
+    if let first = found.moved.first {
+      Output.line("same bytes under other row ids: \(found.moved.count.counted("shard")), \(first) first")
     }
     Output.line(
       "outputs: \(found.sharedOutputs) shared, \(found.outputsOnlyInFirst) only in \(first), "

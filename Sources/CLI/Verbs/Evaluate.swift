@@ -95,25 +95,23 @@ struct Evaluate: ParsableCommand {
   private func printTable(_ evaluations: [Evaluation]) {
     let depths = EvaluationRun.depths(upTo: k)
     var table = Table(
-      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "routing@\($0)"] } + ["±", "queries/s"])
+      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±", "routing@\($0)"] } + ["queries/s"])
     for evaluation in evaluations {
       for point in evaluation.points {
         let share = point.vectorsScanned / Double(max(evaluation.rowCount, 1))
-        let recalls = point.recalls.flatMap { [$0.recall, $0.routingRecall] }
-        // The widest 95 % interval of the row, so that nobody reads more digits than there are.
-        let error = 1.96 * (point.recalls.map(\.standardError).max() ?? 0)
+        // Half of the 95 % interval behind each recall, so that nobody reads more digits than there are.
+        let recalls = point.recalls.flatMap { [$0.recall, 1.96 * $0.standardError, $0.routingRecall] }
         let rate = Double(evaluation.queryCount) / point.seconds
         var row: [SQLValue] = [.text("\(evaluation.version)"), .integer(Int64(point.nprobe))]
         row.append(.text(String(format: "%.3f %%", 100 * share)))
         row += recalls.map { .text(String(format: "%.4f", $0)) }
-        row += [.text(String(format: "%.4f", error)), .text(String(format: "%.0f", rate))]
-        table.add(row)
+        table.add(row + [.text(String(format: "%.0f", rate))])
       }
     }
     table.print(as: .table)
     for evaluation in evaluations {
       Output.line(
-        "\(evaluation.version): \(evaluation.queryCount) queries, \(evaluation.rowCount) rows in \(evaluation.nlist) "
+        "\(evaluation.version): \(evaluation.queryCount.counted("query", "queries")), \(evaluation.rowCount.counted("row")) in \(evaluation.nlist) "
           + "lists, imbalance \(String(format: "%.2f", evaluation.imbalance))")
     }
   }

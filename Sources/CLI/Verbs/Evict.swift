@@ -35,7 +35,7 @@ struct Evict: ParsableCommand {
       ])
     } else {
       let parts = gone.partCount == 0 ? "" : " and \(gone.partCount) parts of interrupted transfers"
-      Output.line("\(gone.shardCount) shards\(parts) evicted (\(ByteSize.text(gone.byteCount)))")
+      Output.line("\(gone.shardCount.counted("shard"))\(parts) evicted (\(ByteSize.text(gone.byteCount)))")
     }
     Output.flush()
   }

@@ -105,7 +105,7 @@ struct GC: ParsableCommand {
     }
     if !plan.waiting.isEmpty { Output.line("\(total(plan.waiting)) unused, kept for the grace period") }
     guard !plan.unknownFiles.isEmpty else { return }
-    Output.line("\(plan.unknownFiles.count) files that the catalog does not know, left alone:")
+    Output.line("\(plan.unknownFiles.count.counted("file")) that the catalog does not know, left alone:")
     for file in plan.unknownFiles { Output.line("  \(file.path)  \(ByteSize.text(file.byteCount))") }
   }
 }

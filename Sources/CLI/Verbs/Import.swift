@@ -36,7 +36,7 @@ struct Import: ParsableCommand {
     if global.json {
       Output.json(["imported": .count(count)])
     } else {
-      Output.line("\(count) shards imported")
+      Output.line("\(count.counted("shard")) imported")
     }
     Output.flush()
   }

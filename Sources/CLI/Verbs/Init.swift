@@ -33,6 +33,10 @@ struct Init: ParsableCommand {
       root: directory, shards: shards.map(LakeLayout.absolute) ?? "shards",
       artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts")
     let isNew = !isThere(wanted)
+    if isNew, let above = LakeLayout.findRoot(from: wanted.root.parentPath) {
+      Output.diagnostic(
+        "tarn: warning: \(wanted.root) is inside the lake \(above); below it, commands find the new one")
+    }
     if isNew {
       _ = try LakeCatalog.create(
         root: directory, shards: shards.map(LakeLayout.absolute) ?? "shards",

@@ -9,8 +9,7 @@ struct Limit: ParsableCommand {
     abstract: "Limit the bandwidth of this lake's transfers, those under way included.",
     discussion: """
       Takes effect within a second or two on a `tarn sync` or `tarn build` that is running, and on every later one until
-      it is cleared; it counts before their --bwlimit. Without a rate it says what is set. The same is a row of the
-      table setting (name 'bwlimit'), for who would rather write SQL.
+      it is cleared; it counts before their --bwlimit. Without a rate it says what is set.
 
       EXAMPLES
         tarn limit 20MB/s
@@ -32,7 +31,7 @@ struct Limit: ParsableCommand {
   func validate() throws {
     if clear, rate != nil { throw ValidationError("Name a rate or --clear, not both.") }
     if let rate, RateTimetable(argument: rate) == nil {
-      throw ValidationError("'\(rate.printable)' is neither a rate such as 20MB/s nor a timetable.")
+      throw ValidationError("'\(rate.printable)' is neither a rate with its unit, such as 20MB/s, nor a timetable.")
     }
   }
 

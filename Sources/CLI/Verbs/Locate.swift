@@ -27,15 +27,16 @@ struct Locate: ParsableCommand {
   func run() throws {
     let catalog = try global.read()
     let name = try catalog.versionName(version)
+    let format = format ?? (global.json ? .json : .table)
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
     for place in try LocateRun(catalog, cancellation: global.cancellation).run(ids, in: name) {
       table.add([
         .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
-        place.revision.map { .text($0.digest.prefix(12)) } ?? .null,
+        place.revision.map { .text(format == .table ? $0.digest.prefix(12) : $0.digest.hex) } ?? .null,
         place.url.map { .text($0.withoutSecrets) } ?? .null,
       ])
     }
-    table.print(as: format ?? (global.json ? .json : .table))
+    table.print(as: format)
     Output.flush()
   }
 }

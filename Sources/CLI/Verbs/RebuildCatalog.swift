@@ -62,8 +62,9 @@ struct RebuildCatalog: ParsableCommand {
       ])
     } else {
       Output.line(
-        "\(summary.sources) sources, \(summary.shards) shards (\(summary.present) in the lake), "
-          + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count) versions, \(summary.outputs) outputs")
+        "\(summary.sources.counted("source")), \(summary.shards.counted("shard")) (\(summary.present) in the lake), "
+          + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count.counted("version")), \(summary.outputs.counted("output"))"
+      )
       for remark in remarks { Output.line(remark) }
       if summary.unreferenced > 0 {
         Output.line(

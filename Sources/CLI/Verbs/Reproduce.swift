@@ -109,7 +109,7 @@ struct Reproduce: AsyncParsableCommand {
     case .identical:
       guard !global.json else { return }
       Output.line(
-        "\(document.version) is identical, made here as \(result.version.name): \(result.outputCount) files, "
+        "\(document.version) is identical, made here as \(result.version.name): \(result.outputCount.counted("file")), "
           + "\(ByteSize.text(result.byteCount)), byte for byte")
       say(result.verdict)
       Output.flush()
@@ -142,7 +142,8 @@ struct Reproduce: AsyncParsableCommand {
     case .identical:
       if !global.json {
         Output.line(
-          "\(name) is identical: \(report.outputCount) files, \(ByteSize.text(report.byteCount)), byte for byte")
+          "\(name) is identical: \(report.outputCount.counted("file")), \(ByteSize.text(report.byteCount)), byte for byte"
+        )
         say(report.verdict)
       }
     case .sameLists:
@@ -168,7 +169,7 @@ extension ProgressLine {
   /// Shows a replay's progress.
   func show(_ event: ReplayProgress) {
     switch event {
-    case .fetching(.moved(let done, let total, let bytes, let totalBytes)):
+    case .fetching(.moved(let done, let total, let bytes, _, let totalBytes)):
       update(done: Double(bytes), total: totalBytes.map(Double.init)) {
         "fetching, \(done)/\(total) shards, \(ByteSize.text(bytes))"
       }

@@ -12,6 +12,7 @@ struct SQL: AsyncParsableCommand {
         tarn sql "SELECT * FROM v_build_progress"
         tarn sql "SELECT shard, last_error FROM v_shard WHERE state = 'failed'" --format csv
         tarn sql "SELECT version, output FROM v_version_input WHERE shard = 'img_emb_0007.npy'"
+        tarn sql - < question.sql
 
       `tarn schema` lists the views and what their columns mean. Rows are printed as they are found: the first
       thousand settle how wide the columns of a table are, and an error may end a JSON document in its middle.
@@ -22,7 +23,7 @@ struct SQL: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "One SELECT.")
+  @Argument(help: "One SELECT; - reads it from standard input.")
   var statement: String
 
   @Option(help: ArgumentHelp("table, csv, json or jsonl.", valueName: "format"))
@@ -32,6 +33,9 @@ struct SQL: AsyncParsableCommand {
   var timeout: TimeSpan?
 
   @OptionGroup var global: GlobalOptions
+
+  /// The longest statement that SQLite takes by default.
+  private static let longest = 1_000_000
 
   func run() async throws {
     let limit = timeout?.duration ?? .seconds(60)
@@ -50,6 +54,7 @@ struct SQL: AsyncParsableCommand {
       }
     defer { watch?.cancel() }
     let format = format ?? (global.json ? .json : .table)
+    let statement = statement == "-" ? try StandardInput.text(limit: Self.longest) : statement
     try await ThreadedWork("tarn-sql") { [statement] in try Query.run(statement, on: console, as: format) }.value()
   }
 }
@@ -68,9 +73,15 @@ enum Query {
     _ sql: String, _ global: GlobalOptions, format: TableFormat? = nil, keeping kept: Set<String> = []
   ) throws {
     let console = try QueryConsole(layout: global.read().layout, timeLimit: nil)
-    try run(sql, on: console, as: format ?? (global.json ? .json : .table)) { column, value in
-      guard column == "url", case .text(let text) = value else { return value }
-      return .text(AddressText(text).redacted(keeping: kept))
+    let format = format ?? (global.json ? .json : .table)
+    try run(sql, on: console, as: format) { column, value in
+      guard case .text(let text) = value else { return value }
+      switch column {
+      case "url": return .text(AddressText(text).redacted(keeping: kept))
+      // Nobody compares 64 digits by eye; programs get them all.
+      case "sha256" where format == .table: return .text(String(text.prefix(12)))
+      default: return value
+      }
     }
   }
 

@@ -47,12 +47,18 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
   var threads: Int?
 
+  @Option(help: ArgumentHelp("table, csv, json or jsonl: a row for each neighbour.", valueName: "format"))
+  var format: TableFormat?
+
   @Flag(help: "Read every file of the version first and check its SHA-256.")
   var check = false
 
   @OptionGroup var global: GlobalOptions
 
   func validate() throws {
+    guard format == nil || output == nil else {
+      throw ValidationError("--output writes .npy files; --format does not go with it.")
+    }
     if let rerank, !(1...1000).contains(rerank) { throw ValidationError("--rerank is 1 to 1000.") }
   }
 
@@ -70,7 +76,17 @@ struct Search: ParsableCommand {
     let version = try catalog.version(name)
     if let output {
       try found.write(to: output)
-    } else if global.json {
+      let files = SearchResult.files(of: output)
+      if global.json {
+        Output.json([
+          "ids": .string(files.ids), "scores": .string(files.scores), "queries": .count(found.neighbors.count),
+          "k": .count(k),
+        ])
+      } else if !global.quiet {
+        Output.diagnostic(
+          "\(files.ids) and \(files.scores): \(found.neighbors.count.counted("query", "queries")), k \(k)")
+      }
+    } else if global.json, format == nil {
       try printLines(found, catalog, version)
     } else {
       try printTable(found, catalog, version)
@@ -106,6 +122,6 @@ struct Search: ParsableCommand {
         ])
       }
     }
-    table.print(as: .table)
+    table.print(as: format ?? .table)
   }
 }

@@ -146,7 +146,7 @@ struct SourceAdd: AsyncParsableCommand {
       ]
       let extra = known.compactMap(\.self).joined(separator: ", ")
       Output.line(
-        "registered \(name): \(added.shardCount) shards on \(added.mirrorCount) mirror\(added.mirrorCount == 1 ? "" : "s")"
+        "registered \(name): \(added.shardCount.counted("shard")) on \(added.mirrorCount) mirror\(added.mirrorCount == 1 ? "" : "s")"
           + (extra.isEmpty ? "" : ", \(extra) known") + (isRead ? ", \(kind)" : ""))
     }
     Output.flush()

@@ -32,7 +32,7 @@ struct SourceDropShards: ParsableCommand {
     if global.json {
       Output.json(["source": .string(name), "dropped": .array(dropped.map { .string($0) }), "shards": .count(left)])
     } else {
-      Output.line("\(name) has \(left) shards, \(dropped.count) fewer")
+      Output.line("\(name) has \(left.counted("shard")), \(dropped.count) fewer")
     }
     Output.flush()
   }

@@ -8,7 +8,8 @@ struct SourceExport: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export", abstract: "Write a source's digests in a form that other tools read.",
     discussion: """
-      sha256sum  lines for `sha256sum -c`, and for `tarn source add --sha256`
+      sha256sum  lines for `sha256sum -c`, and for `tarn source add --sha256`; with --paths they name the files that are
+                 in the lake, so that `sha256sum -c` reads those
       sizes      lines for `tarn source add --sizes`
       metalink   Metalink 4 (RFC 5854) with sizes, digests and mirrors, for aria2 and wget2
       croissant  Croissant 1.0 metadata: a file with address, size and digest for each shard
@@ -17,6 +18,7 @@ struct SourceExport: ParsableCommand {
 
       EXAMPLES
         tarn source export images --format sha256sum > SHA256SUMS
+        tarn source export images --paths | sha256sum -c
         tarn source export images --format metalink > images.meta4
 
       \(ExitStatus.help)
@@ -30,13 +32,28 @@ struct SourceExport: ParsableCommand {
   @Option(help: ArgumentHelp("sha256sum, sizes, metalink or croissant.", valueName: "format"))
   var format: Format = .sha256sum
 
+  @Flag(help: "Name the files of the shards that are in the lake, absolute; with --format sha256sum.")
+  var paths = false
+
   @OptionGroup var global: GlobalOptions
+
+  func validate() throws {
+    guard !paths || format == .sha256sum else { throw ValidationError("--paths goes with --format sha256sum.") }
+  }
 
   func run() throws {
     let catalog = try global.read()
     let source = try catalog.source(named: name)
     let shards = try catalog.shards(of: source)
     switch format {
+    case .sha256sum where paths:
+      let here = shards.compactMap { shard in
+        shard.revision.flatMap { revision in shard.path.map { "\(revision.digest)  \(catalog.layout.shards)/\($0)" } }
+      }
+      guard !here.isEmpty else {
+        throw TarnError(.inputsMissing, "no shard of \(name) is in the lake", hint: "run `tarn sync \(name)`")
+      }
+      here.forEach(Output.line)
     case .sha256sum:
       let known = shards.compactMap { shard in shard.knownDigest.map { "\($0)  \(shard.name)" } }
       try require(!known.isEmpty, "digest")

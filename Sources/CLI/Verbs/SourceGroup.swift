@@ -53,10 +53,18 @@ struct SourceShow: ParsableCommand {
   @OptionGroup var global: GlobalOptions
 
   func run() throws {
-    let source = try global.read().source(named: name)
+    let catalog = try global.read()
+    let source = try catalog.source(named: name)
+    if !global.json {
+      Output.line("\(source.name): \(source.modality.rawValue), \(source.dimension) x \(source.elementType)")
+      for (place, mirror) in try catalog.mirrors(of: source).enumerated() {
+        Output.line("mirror \(place): \(AddressText(mirror.template).redacted(keeping: source.keptQuery))")
+      }
+      Output.line("")
+    }
     try Query.print(
       """
-      SELECT ordinal, shard, state, revision, substr(sha256, 1, 12) AS sha256, bytes, rows, trust, last_error, url
+      SELECT ordinal, shard, state, revision, sha256, bytes, rows, trust, last_error, url
       FROM v_shard WHERE source = '\(source.name)' ORDER BY ordinal
       """, global, keeping: source.keptQuery)
   }

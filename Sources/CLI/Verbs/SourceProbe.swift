@@ -77,10 +77,11 @@ struct SourceProbe: AsyncParsableCommand {
     table.print(as: .table)
     if !lacking.isEmpty {
       let shown = lacking.prefix(20).map(\.name).joined(separator: " ")
-      Output.line("on no mirror: \(lacking.count) shards: \(shown)\(lacking.count > 20 ? " …" : "")")
+      Output.line("on no mirror: \(lacking.count.counted("shard")): \(shown)\(lacking.count > 20 ? " …" : "")")
     }
     if let first = wrong.first {
-      Output.line("refused or wrong on every mirror: \(wrong.count) shards; the first, \(first.name): \(first.error)")
+      Output.line(
+        "refused or wrong on every mirror: \(wrong.count.counted("shard")); the first, \(first.name): \(first.error)")
     }
   }
 

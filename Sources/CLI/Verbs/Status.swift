@@ -62,10 +62,19 @@ struct Status: AsyncParsableCommand {
       Output.flush()
       return
     }
+    let isScreen = watch && !global.json && Output.Stream.data.isLive
+    var screen = WatchScreen()
     while true {
-      if watch, !global.json { Output.clearScreen() }
-      try printOnce()
-      guard watch else { return }
+      if isScreen {
+        screen.take(try LakeLook(global.read()), at: .now)
+        Output.screen(screen.lines(size: Output.Stream.data.size, clock: Timestamp.clock(.now)))
+      } else {
+        try printOnce()
+        guard watch else { return }
+        // Where nothing can be drawn anew, looks follow each other.
+        if !global.json { Output.line("\n-- \(Timestamp.now())") }
+        Output.flush()
+      }
       try await Task.sleep(for: .seconds(2))
     }
   }

@@ -120,7 +120,7 @@ struct Sync: AsyncParsableCommand {
       ])
     } else {
       Output.line(
-        "\(summary.fetchedCount) shards fetched (\(ByteSize.text(summary.fetchedByteCount))), "
+        "\(summary.fetchedCount.counted("shard")) fetched (\(ByteSize.text(summary.fetchedByteCount))), "
           + "\(summary.unchangedCount) were here already, \(summary.failures.count) failed"
           + (summary.mendedCount == 0 ? "" : ", \(summary.mendedCount) mended by their chunks"))
       for name in summary.revisedNames { Output.line("new revision of \(name)") }
@@ -133,7 +133,7 @@ struct Sync: AsyncParsableCommand {
     if !summary.withoutRoom.isEmpty {
       throw TarnError(
         .diskFull,
-        "the budget or the disk has no room for \(summary.withoutRoom.count) shards, \(summary.withoutRoom[0]) first"
+        "the budget or the disk has no room for \(summary.withoutRoom.count.counted("shard")), \(summary.withoutRoom[0]) first"
           + (summary.failures.isEmpty ? "" : ", and \(summary.failures.count) failed"),
         hint: "raise --budget, free some space, `tarn evict` what is not needed, or sync fewer --shards")
     }
@@ -141,7 +141,7 @@ struct Sync: AsyncParsableCommand {
     let codes = summary.failures.map(\.error.code)
     // One failure was told in one line already; only some kinds pass with time.
     let advice = codes.contains(.temporary) ? "; run it again to retry" : ""
-    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count) shards failed\(advice)"
+    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count.counted("shard")) failed\(advice)"
     if codes.contains(.integrity) { throw Outcome(.integrity, message) }
     if codes.contains(.diskFull) { throw Outcome(.disk, message) }
     if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }

@@ -135,7 +135,7 @@ struct Train: ParsableCommand {
     } else {
       Output.line(
         "\(trained.name) \(isNew ? "is trained" : "was trained before"): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
-          + "\(trained.codec), \(trained.pairCount) pairs, sha256 \(trained.digest?.prefix(16) ?? "")…")
+          + "\(trained.codec), \(trained.pairCount.counted("pair")), sha256 \(trained.digest?.prefix(16) ?? "")…")
     }
     Output.flush()
   }

@@ -79,24 +79,28 @@ struct Verify: ParsableCommand {
       cancellation: global.cancellation)
     let (report, findings) = try run.run(budget?.budget ?? VerifyBudget()) { done in
       progress.update(done: Double(done.checkedCount), total: nil) {
-        "\(done.checkedCount) files, \(ByteSize.text(done.checkedByteCount))"
+        "\(done.checkedCount.counted("file")), \(ByteSize.text(done.checkedByteCount))"
       }
     }
     progress.clear()
     let strangers = try catalog.strangers()
     let head = try catalog.historyHead()
-    global.json ? printJSON(report, findings, strangers, head) : printText(report, findings, head)
+    global.json
+      ? try printJSON(report, findings, strangers, head, catalog) : try printText(report, findings, head, catalog)
     Output.flush()
     guard strangers.isEmpty else {
       throw Outcome(
         .integrity,
-        "\(findings.count) damaged or missing, and \(strangers.count) versions that the catalog does not know: "
+        "\(findings.count) damaged or missing, and \(strangers.count.counted("version")) that the catalog does not know: "
           + strangers.map { "\($0.name)" }.joined(separator: ", "))
     }
     guard findings.isEmpty else {
       throw Outcome(
         .integrity,
-        "\(findings.count) damaged or missing" + (repair ? "" : "; --repair brings back what can be brought back"))
+        "\(findings.count) damaged or missing"
+          + (repair
+            ? ", \(findings.count { $0.outcome == .restored }) of them restored"
+            : "; --repair brings back what can be brought back"))
     }
     try global.cancellation.check()
   }
@@ -124,8 +128,9 @@ struct Verify: ParsableCommand {
   private typealias Head = (event: Int, hash: String)
 
   private func printJSON(
-    _ report: VerifyReport, _ findings: [VerifyFinding], _ strangers: [StrangerVersion], _ head: Head?
-  ) {
+    _ report: VerifyReport, _ findings: [VerifyFinding], _ strangers: [StrangerVersion], _ head: Head?,
+    _ catalog: LakeCatalog
+  ) throws {
     Output.json([
       "checked": .count(report.checkedCount), "bytes": .count(report.checkedByteCount),
       "left": .count(report.leftCount), "left_bytes": .count(report.leftByteCount),
@@ -135,8 +140,9 @@ struct Verify: ParsableCommand {
       "unchecked": .array(
         report.unchecked.map { .object(["what": .string($0.field), "why": .string($0.reason)]) }),
       "damages": .array(
-        findings.map { finding in
+        try findings.map { finding in
           .object([
+            "of": .array(try users(of: finding.damage.file, catalog).map { .string($0) }),
             "kind": .string(finding.damage.file.kind.word), "path": .string(finding.damage.file.path),
             "name": .string(finding.damage.file.name), "sha256": .string(finding.damage.file.digest.hex),
             "message": .string(finding.damage.message), "fields": fields(finding.damage),
@@ -157,17 +163,27 @@ struct Verify: ParsableCommand {
       })
   }
 
-  private func printText(_ report: VerifyReport, _ findings: [VerifyFinding], _ head: Head?) {
+  /// The versions and trained indexes that an artifact is part of.
+  private func users(of file: VouchedFile, _ catalog: LakeCatalog) throws -> [String] {
+    guard case .artifact = file.kind else { return [] }
+    return try catalog.users(of: file.digest)
+  }
+
+  private func printText(
+    _ report: VerifyReport, _ findings: [VerifyFinding], _ head: Head?, _ catalog: LakeCatalog
+  ) throws {
     for finding in findings {
       let (damage, outcome) = (finding.damage, finding.outcome)
+      let users = try users(of: damage.file, catalog)
+      let place = users.isEmpty ? "" : " of \(users.joined(separator: ", "))"
       let parts = [
-        "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)) \(damage.message)",
+        "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)\(place)) \(damage.message)",
         outcome.map { $0 == .restored ? "restored" : $0 == .givenUp ? "given up" : "lost" }, advice(damage, outcome),
       ]
       Output.line(parts.compactMap(\.self).joined(separator: "; "))
     }
     Output.line(
-      "\(report.checkedCount) file\(report.checkedCount == 1 ? "" : "s") read (\(ByteSize.text(report.checkedByteCount))), \(findings.count) damaged or missing"
+      "\(report.checkedCount.counted("file")) read (\(ByteSize.text(report.checkedByteCount))), \(findings.count) damaged or missing"
         + (report.leftCount == 0
           ? ""
           : ", \(report.leftCount) left (\(ByteSize.text(report.leftByteCount))), read last \(report.oldestCheck ?? "never")")

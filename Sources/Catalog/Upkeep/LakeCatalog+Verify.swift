@@ -242,6 +242,19 @@ extension LakeCatalog {
     }
   }
 
+  /// What rests on an artifact: versions for an output, and trained indexes.
+  package func users(of digest: ContentDigest) throws -> [String] {
+    try read { database in
+      try String.fetchAll(
+        database,
+        sql: """
+          SELECT DISTINCT v.name || '@' || v.number FROM output_shard o JOIN index_version v ON v.id = o.version_id
+          WHERE o.sha256 = ?1
+          UNION SELECT name FROM trained_index WHERE sha256 = ?1 ORDER BY 1
+          """, arguments: [digest.hex])
+    }
+  }
+
   /// Names and lock files of the sealed versions whose outputs are here; names
   /// with the artifact that they are of, absolute.
   private func versionFiles() throws -> [(file: VouchedFile, artifact: String?)] {

@@ -225,7 +225,7 @@ struct LakeInventory {
     return [
       Finding(
         .note, "scratch",
-        "\(files.count) files of unfinished work, \(ByteSize.text(byteCount)), are in \(layout.scratch)",
+        "\(files.count.counted("file")) of unfinished work, \(ByteSize.text(byteCount)), are in \(layout.scratch)",
         fix: "run the interrupted commands again; what none will take up goes with `tarn gc --apply`")
     ]
   }

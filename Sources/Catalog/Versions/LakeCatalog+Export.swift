@@ -359,7 +359,12 @@ extension LakeCatalog {
       added: inputsB.filter { !shardsA.contains($0.shardID) }.map(\.shardName),
       changed: inputsA.filter { input in
         guard let other = byShard[input.shardID] else { return false }
-        return other.revision?.digest != input.revision?.digest || other.firstID != input.firstID
+        return other.revision?.digest != input.revision?.digest
+      }.map(\.shardName),
+      moved: inputsA.filter { input in
+        byShard[input.shardID].map {
+          $0.revision?.digest == input.revision?.digest && $0.firstID != input.firstID
+        } ?? false
       }.map(\.shardName), sharedOutputs: outputsA.intersection(outputsB).count,
       outputsOnlyInFirst: outputsA.subtracting(outputsB).count,
       outputsOnlyInSecond: outputsB.subtracting(outputsA).count)
@@ -389,15 +394,18 @@ package struct VersionDifference: Sendable {
   package let removed: [String]
   /// Shards that only the second has.
   package let added: [String]
-  /// Shards of both with other bytes or other row ids.
+  /// Shards of both with other bytes.
   package let changed: [String]
+  /// Shards of both with the same bytes whose rows have other ids.
+  package let moved: [String]
   package let sharedOutputs: Int
   package let outputsOnlyInFirst: Int
   package let outputsOnlyInSecond: Int
 
   /// Whether both have the same inputs, parameters and outputs.
   package var isEmpty: Bool {
-    parameters.isEmpty && removed.isEmpty && added.isEmpty && changed.isEmpty && outputsOnlyInFirst == 0
+    parameters.isEmpty && removed.isEmpty && added.isEmpty && changed.isEmpty && moved.isEmpty
+      && outputsOnlyInFirst == 0
       && outputsOnlyInSecond == 0
   }
 }

@@ -22,7 +22,7 @@ package struct StatementVerdict: Sendable, Equatable {
     }
 
     /// One line: the field, what it is and what it must be.
-    package var message: String { "\(field) is \(found.printable), not \(expected.printable)" }
+    package var message: String { "\(field.printable) is \(found.printable), not \(expected.printable)" }
   }
 
   /// A statement that was not checked.
@@ -37,7 +37,7 @@ package struct StatementVerdict: Sendable, Equatable {
     }
 
     /// One line.
-    package var message: String { "\(field): not checked, \(reason)" }
+    package var message: String { "\(field.printable): not checked, \(reason)" }
   }
 
   /// What was held against what, a phrase each.

@@ -1,0 +1,32 @@
+// The file of queries that a user names: what is wrong with it is the user's to mend,
+// and is said so, with a way that works in NumPy.
+
+internal import Base
+internal import Features
+
+/// Queries of a user's own file.
+enum QueryFile {
+  /// Opens a file of queries.
+  ///
+  /// - Parameter path: A feature file, `[n × dimension]`, float16 or float32.
+  /// - Returns: The queries; every one has a direction, so that some rows are nearest to it.
+  /// - Throws: ``TarnError`` `.usage` when there is no such file or it holds something else.
+  static func open(_ path: String) throws -> FeatureFile {
+    do {
+      let file = try FeatureFile(path)
+      if let bad = file.matrix.firstBadRow() {
+        throw TarnError(
+          .usage, "\(path): query \(bad.row) holds \(bad.defect.rawValue); no row is nearest to it",
+          hint: "leave it out")
+      }
+      return file
+    } catch let error as TarnError where [.badFeatures, .inputsMissing].contains(error.code) {
+      let isMissing = error.code == .inputsMissing
+      throw TarnError(
+        .usage, error.message,
+        hint: isMissing
+          ? "name a file of queries"
+          : "queries are rows of float16 or float32: numpy.save(FILE, rows.reshape(-1, DIMENSION).astype('float32'))")
+    }
+  }
+}
