@@ -87,17 +87,29 @@ class Nginx:
             self.port = free_port()
             text = CONFIGURATION.format(scratch=self.scratch, port=self.port, locations=blocks)
             (self.scratch / "nginx.conf").write_text(text)
-            self.process = subprocess.Popen(
-                [nginx_binary(), "-p", self.scratch, "-e", self.scratch / "error.log", "-c", self.scratch / "nginx.conf"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                preexec_fn=die_with_parent)
-            if self._answers():
+            if self._start():
                 return
             self.process.kill()
             self.process.wait()
         errors = (self.scratch / "error.log").read_text()
         shutil.rmtree(self.scratch)
         raise RuntimeError(f"nginx does not start:\n{errors}")
+
+    def _start(self) -> bool:
+        self.process = subprocess.Popen(
+            [nginx_binary(), "-p", self.scratch, "-e", self.scratch / "error.log", "-c", self.scratch / "nginx.conf"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        return self._answers()
+
+    def fail(self) -> None:
+        """Goes away in the middle of its answers; `come_back` ends it."""
+        self.process.kill()
+        self.process.wait()
+
+    def come_back(self) -> None:
+        """Serves again, at the same address."""
+        if not self._start():
+            raise RuntimeError(f"port {self.port} was taken meanwhile")
 
     def _answers(self) -> bool:
         deadline = time.monotonic() + 10

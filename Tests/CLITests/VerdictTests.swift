@@ -73,7 +73,7 @@ import TestSupport
   @Test func otherWordsAreIdentical() throws {
     let (_, document) = try original()
     var random = SplitMix64(seed: 42)
-    for _ in 0..<TestRounds.count(2, full: 20) {
+    for _ in 0..<TestRounds.count(2, full: 100) {
       let (result, _) = try replay(DocumentMutation.reworded(document, &random))
       #expect(result.ending == .exit(0), "\(result.errorText)")
       #expect(answer(result)?["outcome"]?.string == "identical")
