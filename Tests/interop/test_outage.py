@@ -43,7 +43,7 @@ class Outage(LakeTest):
         whole = sum(path.stat().st_size for path in (FEATURES / "img_emb").glob("*.npy"))
         code, said = self.outlive(lake, "sync", "images", "--jobs", 6)
         self.assertEqual(code, 0, said)
-        self.assertIn(f"waiting for {self.server.url}", said)
+        self.assertIn("trying again", said)
         self.assertEqual(self.received(lake, "images"), whole, "bytes came twice, or some are not told")
 
         lake.run("sync", "captions", "--jobs", 6)
@@ -52,7 +52,7 @@ class Outage(LakeTest):
         code, said = self.outlive(
             lake, "build", "clips", "--trained", "clip", "--images", "images", "--shards-per-output", 3, "--jobs", 6)
         self.assertEqual(code, 0, said)
-        self.assertIn(f"waiting for {self.server.url}", said)
+        self.assertIn("trying again", said)
         self.assertEqual(self.received(lake, "images"), 2 * whole, "bytes came twice, or some are not told")
 
     def test_ctrl_c_ends_a_wait(self) -> None:
