@@ -102,4 +102,17 @@ private func fault(_ code: TarnError.Code) -> AttemptFailure { .mirrorFault(Tarn
     }
     #expect(error.code == wanted)
   }
+
+  /// A transfer that is stopped after its walk still has an address.
+  @Test mutating func theMirrorIsAlwaysOneOfThem() {
+    for count in 1...3 {
+      var walk = walk(mirrors: count) { $0.attemptsPerRequest = 5 }
+      for attempt in 0..<12 {
+        let failure = [temporary, fault(.absent), fault(.integrity)][attempt % 3]
+        walk.begin()
+        _ = walk.step(after: failure, heldByteCount: 0, using: &jitter)
+        #expect((0..<count).contains(walk.mirrorIndex), "attempt \(attempt) of \(count) mirrors")
+      }
+    }
+  }
 }

@@ -60,16 +60,19 @@ class Outage(LakeTest):
         lake = self.new_lake()
         lake.add_examples(self.server.url)
         self.server.fail()
-        process = subprocess.Popen(
-            lake.command("sync", "--patience", "1h"), env=environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        said = ""
-        while "waiting for" not in said:
-            line = process.stderr.readline()
-            self.assertTrue(line, said)
-            said += line
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130)
+        # At once or a little later: while the last transfer is being closed, too.
+        for pause in (0, 0, 0.002, 0.005, 0.01, 0.02, 0.1, 0.4):
+            process = subprocess.Popen(
+                lake.command("sync", "--patience", "1h"), env=environment(), stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            said = ""
+            while "waiting for" not in said:
+                line = process.stderr.readline()
+                self.assertTrue(line, said)
+                said += line
+            time.sleep(pause)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, said)
         self.server.come_back()
         lake.run("sync", "--quiet")

@@ -37,6 +37,7 @@ package struct MirrorWalk: Sendable {
 
   private let mirrorCount: Int
   private let configuration: FetchConfiguration
+  /// The mirror that is asked, or was asked last; always one of them, whatever came of the walk.
   package private(set) var mirrorIndex = 0
   /// Attempts so far, over all mirrors.
   package private(set) var attemptCount = 0
@@ -98,8 +99,8 @@ package struct MirrorWalk: Sendable {
     fruitlessCount = 0
     restartCount = 0
     highWater = 0
+    guard mirrorIndex + 1 < mirrorCount, isWithinLimits else { return .failed(worst ?? error) }
     mirrorIndex += 1
-    guard mirrorIndex < mirrorCount, isWithinLimits else { return .failed(worst ?? error) }
     return .mirror(mirrorIndex)
   }
 
