@@ -28,6 +28,7 @@ struct Tarn: AsyncParsableCommand {
     NamedThread.endProcess { Tarn.leave(with: TarnError.noThread($0)) }
     do {
       try Interruption.install()
+      if let fault = words.unknownVerb { throw fault }
       var command = try parseAsRoot(words.arguments)
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

@@ -31,6 +31,7 @@ import TestSupport
     expectRefusal(try ProcessRunner.run(["staus"]), 64, ["'staus' is no verb of tarn; did you mean 'status'?"])
     expectRefusal(try ProcessRunner.run(["source", "lst"]), 64, ["no verb of tarn source", "'list'"])
     expectRefusal(try ProcessRunner.run(["frobnicate"]), 64, ["see `tarn --help`"])
+    expectRefusal(try ProcessRunner.run(["help", "staus"]), 64, ["'status'"])
     let json = try ProcessRunner.run(["staus", "--json"])
     let document = try JSONSerialization.jsonObject(with: Data(json.output)) as? [String: [String: Any]]
     #expect(document?["error"]?["exit"] as? Int == 64)

@@ -14,7 +14,7 @@ struct CommandWords {
   /// The words of it, after `tarn`.
   let path: [String]
   /// A word in the place of a verb that is none.
-  let unknown: String?
+  private let unknown: String?
   /// The verbs that could stand in its place.
   private let known: [String]
 
@@ -68,18 +68,22 @@ struct CommandWords {
   /// As they would be typed.
   var text: String { (["tarn"] + path).joined(separator: " ") }
 
+  /// The error of a word in the place of a verb that is none; nil when there is no such word.
+  var unknownVerb: TarnError? {
+    guard let unknown else { return nil }
+    let like = known.filter { unknown.isLike($0) }.map { "'\($0)'" }
+    return TarnError(
+      .usage, "'\(unknown.printable)' is no verb of \(text)",
+      hint: like.isEmpty ? help : "did you mean \(like.joined(separator: " or "))?")
+  }
+
+  private var help: String { "see `\(text) --help`" }
+
   /// A fault in the arguments.
   ///
   /// - Parameter message: What the parser says of it.
   /// - Returns: The error, with where help is.
   func fault(_ message: String) -> TarnError {
-    let help = "see `\(text) --help`"
-    if let unknown {
-      let like = known.filter { unknown.isLike($0) }.map { "'\($0)'" }
-      return TarnError(
-        .usage, "'\(unknown)' is no verb of \(text)",
-        hint: like.isEmpty ? help : "did you mean \(like.joined(separator: " or "))?")
-    }
     var sentence = message.trimmingCharacters(in: .whitespacesAndNewlines)
     if sentence.hasSuffix(".") { sentence.removeLast() }
     return TarnError(.usage, path.isEmpty ? sentence : "\(path.joined(separator: " ")): \(sentence)", hint: help)
