@@ -78,8 +78,9 @@ struct Sync: AsyncParsableCommand {
       global.json ? Output.json(plan.json) : plan.lines.forEach(Output.line)
       return Output.flush()
     }
-    let catalog = try writer.open(global, verb: "sync")
     var options = try options()
+    let catalog = try writer.open(
+      global, (["sync"] + sources).joined(separator: " "), leasing: options.leases)
     if allowInside {
       for source in try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:)) {
         try catalog.trustAddresses(of: source)
