@@ -128,7 +128,7 @@ private func refusal(_ body: () throws -> Void) -> TarnError? {
     var first: LakeCatalog? = try lake.open("sync a", Lease(.source, "a", .add))
     let isAsking = DispatchSemaphore(value: 0)
     let waiting = ThreadedWork("waiting") {
-      _ = try LakeCatalog.open(root: root, command: "sync a", wait: .seconds(60)) { _ in
+      _ = try LakeCatalog.open(root: root, command: "sync a", wait: .seconds(86_400)) { _ in
         isAsking.signal()
         return [Lease(.source, "a", .add)]
       }
@@ -282,6 +282,24 @@ private func refusal(_ body: () throws -> Void) -> TarnError? {
     #expect(try catalog.events().count == 1 + writers * rounds)
     #expect(try catalog.wrongTotals() == [])
     #expect(lake.leaseFiles.isEmpty)
+  }
+
+  @Test func whatAnotherCommitsBetweenTwoLooksIsNoDifference() async throws {
+    let lake = try TemporaryLake()
+    try CatalogFixture.fill(lake)
+    let name = VersionName(name: "laion", number: 1)
+    let catalog = lake.catalog
+    let pinning = ThreadedWork("pinning") {
+      for _ in 0..<TestRounds.count(100, full: 1000) {
+        _ = try catalog.pin(name, reason: "a test")
+        _ = try catalog.unpin(name)
+      }
+    }
+    let reader = try LakeCatalog.open(root: lake.root, writing: nil)
+    for _ in 0..<TestRounds.count(100, full: 1000) {
+      #expect(try reader.requireBorneOut(reader.version(name)).isClean)
+    }
+    try await pinning.value()
   }
 
   @Test func whoMigratesHasTheWholeLake() throws {

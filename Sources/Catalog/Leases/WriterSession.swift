@@ -1,4 +1,4 @@
-// What a writer holds of a lake from its opening to its end (invariant 7): the
+// What a writer holds of a lake from its opening to its end (invariant 7, D7): the
 // lake's lock, the transaction lock, and its leases.
 //
 // Leases are taken all at once, under the transaction lock, or not at all: nobody

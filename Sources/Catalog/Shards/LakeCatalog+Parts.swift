@@ -146,6 +146,7 @@ extension LakeCatalog {
   /// Bytes that transfers of other processes have reserved and that did not come yet.
   ///
   /// - Parameter own: Shards whose room the caller counts itself.
+  /// - Returns: The bytes.
   /// - Throws: ``TarnError``.
   package func outstandingByteCount(besides own: Set<Int64>) throws -> Int {
     let rows = try read { database in

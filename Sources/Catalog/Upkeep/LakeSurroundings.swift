@@ -75,8 +75,9 @@ package struct LakeSurroundings: Sendable {
   package func writer(of lockPath: String) -> String? {
     guard isHeld(lockPath) else { return nil }
     let directory = LakeLayout(root: lockPath.parentPath).leases
-    let holders = ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted().compactMap { name in
-      isHeld("\(directory)/\(name)") ? LeaseHolder(parsing: LakeSurroundings.text("\(directory)/\(name)")) : nil
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    let holders = names.sorted().map { "\(directory)/\($0)" }.compactMap { path in
+      isHeld(path) ? LeaseHolder(parsing: LakeSurroundings.text(path)) : nil
     }
     if !holders.isEmpty { return holders.map(\.description).joined(separator: "; ") }
     let text = LakeSurroundings.text(lockPath).split(separator: "\n").first.map(String.init) ?? ""
