@@ -9,7 +9,7 @@ struct Limit: ParsableCommand {
     abstract: "Limit the bandwidth of this lake's transfers, those under way included.",
     discussion: """
       Takes effect within a second or two on a `tarn sync` or `tarn build` that is running, and on every later one until
-      it is cleared; it counts before their --bwlimit. Without a rate it says what is set. The same is a row of the
+      it is cleared; it counts before their --bwlimit, and those that fetch at a time share it. Without a rate it says what is set. The same is a row of the
       table setting (name 'bwlimit'), for who would rather write SQL.
 
       EXAMPLES
