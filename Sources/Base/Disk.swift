@@ -106,6 +106,14 @@ package enum Disk {
     return Int(info.st_size)
   }
 
+  /// When a file or the list of a directory's files last changed, since the epoch; nil
+  /// when there is none.
+  package static func modifiedAt(_ path: String) -> Duration? {
+    var info = stat()
+    guard stat(path, &info) == 0 else { return nil }
+    return .seconds(info.st_mtim.tv_sec) + .nanoseconds(info.st_mtim.tv_nsec)
+  }
+
   /// Whether a path leads to a directory.
   package static func isDirectory(_ path: String) -> Bool {
     var info = stat()

@@ -3,15 +3,15 @@
 //
 // Invariants kept here (numbers of the design):
 // 1. Bytes before rows: callers pass paths of files that are durable already.
-// 7. One writer: a catalog opened for writing holds the lake's lock, and every
-//    write is one BEGIN IMMEDIATE transaction.
+// 7. One transaction at a time: a catalog opened for writing has a session, and
+//    every write is one BEGIN IMMEDIATE transaction under the transaction lock.
 
 internal import Base
 internal import Foundation
 internal import GRDB
 internal import Migrations
 
-/// A lake's catalog: reads for everybody, writes for the one writer.
+/// A lake's catalog: reads for everybody, writes for whoever has a session.
 ///
 /// Sendable because the database queue serialises every access and the other
 /// properties never change.
@@ -31,17 +31,26 @@ package final class LakeCatalog: Sendable {
   package let layout: LakeLayout
 
   private let queue: DatabaseQueue
-  private let lock: WriterLock?
+  /// What a writer holds of the lake; nil of a reader.
+  let session: WriterSession?
   let parts = PartLedger()
 
-  private init(layout: LakeLayout, queue: DatabaseQueue, lock: WriterLock?) {
+  private init(layout: LakeLayout, queue: DatabaseQueue, session: WriterSession?) {
     self.layout = layout
     self.queue = queue
-    self.lock = lock
+    self.session = session
   }
 
-  /// Whether this process may write, and no other does.
-  var isWriter: Bool { lock != nil }
+  deinit {
+    let queue = queue
+    session?.end { try? queue.close() }
+  }
+
+  /// The beginning of the names of this process's own working files.
+  package var workingPrefix: String { session?.workingPrefix ?? "" }
+
+  /// How many commands fetch into the lake, this one included.
+  package var fetcherCount: Int { 1 + (session?.otherFetcherCount ?? 0) }
 
   // MARK: Opening
 
@@ -61,7 +70,7 @@ package final class LakeCatalog: Sendable {
         .conflict, "\(layout.root) is in the lake \(other), among its own files", hint: "choose another directory")
     }
     try Disk.makeDirectory(layout.root)
-    let lock = try WriterLock(path: layout.lock, command: "init")
+    let session = try WriterSession(layout, command: "init", isWhole: true, until: .now)
     guard Disk.size(of: layout.catalog) == nil else {
       throw TarnError(
         .conflict, "there is a lake in \(layout.root) already", hint: "use it, or choose another directory")
@@ -87,17 +96,20 @@ package final class LakeCatalog: Sendable {
       try queue.close()
     }
     try Disk.moveIntoPlace(building, layout.catalog)
-    let queue = try connect(to: layout.catalog, readOnly: false)
-    return LakeCatalog(layout: layout, queue: queue, lock: lock)
+    return try session.transaction {
+      if let refusal = try session.take([]) { throw refusal }
+      return LakeCatalog(
+        layout: layout, queue: try connect(to: layout.catalog, readOnly: false), session: session)
+    }
   }
 
-  /// Opens a lake.
+  /// Opens a lake for reading, which never locks, or with nobody else that writes.
   ///
   /// - Parameters:
   ///   - root: Its directory.
-  ///   - writing: The command that writes, told to others that find the lake
-  ///     locked; nil opens it for reading, which never locks.
-  ///   - wait: How long to wait for another writer.
+  ///   - writing: The command that takes the whole lake, told to others that find it
+  ///     locked; nil opens it for reading.
+  ///   - wait: How long to wait for other writers.
   ///   - orOlder: Whether a reader that looks into no table but `lake` takes a
   ///     catalog of an older schema as it is.
   ///   - claiming: Whether a writer makes sure first that directories outside the
@@ -109,6 +121,83 @@ package final class LakeCatalog: Sendable {
     root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false, claiming: Bool = true
   ) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
+    try requireCatalog(plain)
+    guard let command = writing else {
+      let queue = try connect(to: plain.catalog, readOnly: true)
+      _ = try identity(of: queue, plain.catalog, mayBeOlder: orOlder)
+      return LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: nil)
+    }
+    let session = try WriterSession(plain, command: command, isWhole: true, until: .now + wait)
+    return try session.transaction {
+      try requireWritable(plain)
+      let queue = try connect(to: plain.catalog, readOnly: false)
+      _ = try identity(of: queue, plain.catalog, mayBeOlder: true)
+      try migrate(queue, backingUp: plain.catalog)
+      let catalog = LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: session)
+      if let refusal = try session.take([]) { throw refusal }
+      if claiming { try DirectoryOwner(catalog.layout).claim(for: catalog.uuid()) }
+      try catalog.keepLockTexts()
+      return catalog
+    }
+  }
+
+  /// Opens a lake for writing beside others.
+  ///
+  /// - Parameters:
+  ///   - root: Its directory.
+  ///   - command: The command, told to others that need what it has.
+  ///   - wait: How long to wait for others that have what it needs.
+  ///   - leases: What it needs, by what the catalog says when it is granted.
+  /// - Returns: The catalog, with the leases held until it is released.
+  /// - Throws: ``TarnError`` `.locked` naming who has what; as
+  ///   ``open(root:writing:wait:orOlder:claiming:)``.
+  package static func open(
+    root: String, command: String, wait: Duration = .zero, leasing leases: (LakeCatalog) throws -> [Lease]
+  ) throws -> LakeCatalog {
+    let plain = LakeLayout(root: root)
+    let deadline = ContinuousClock.now + wait
+    while true {
+      try requireCatalog(plain)
+      switch try attempt(plain, command, until: deadline, leases) {
+      case .granted(let catalog): return catalog
+      case .older:
+        // Migrating takes the whole lake; what it needs is asked for again.
+        _ = try open(root: root, writing: command, wait: deadline - .now)
+      case .taken(let refusal):
+        guard ContinuousClock.now < deadline else { throw refusal }
+        usleep(50_000)
+      }
+    }
+  }
+
+  /// What came of asking for leases.
+  private enum Attempt {
+    case granted(LakeCatalog)
+    case older
+    case taken(TarnError)
+  }
+
+  private static func attempt(
+    _ plain: LakeLayout, _ command: String, until deadline: ContinuousClock.Instant,
+    _ leases: (LakeCatalog) throws -> [Lease]
+  ) throws -> Attempt {
+    let session = try WriterSession(plain, command: command, isWhole: false, until: deadline)
+    return try session.transaction {
+      try requireWritable(plain)
+      let queue = try connect(to: plain.catalog, readOnly: false)
+      guard try identity(of: queue, plain.catalog, mayBeOlder: true) == schemaNumber else {
+        try queue.close()
+        return .older
+      }
+      let catalog = LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: session)
+      try DirectoryOwner(catalog.layout).claim(for: catalog.uuid())
+      if let refusal = try session.take(leases(catalog)) { return .taken(refusal) }
+      try catalog.keepLockTexts()
+      return .granted(catalog)
+    }
+  }
+
+  private static func requireCatalog(_ plain: LakeLayout) throws {
     guard let size = Disk.size(of: plain.catalog), size > 0 else {
       if let name = VersionDirectories.sealed(in: plain).first {
         throw TarnError(
@@ -121,27 +210,24 @@ package final class LakeCatalog: Sendable {
       throw TarnError(
         .noLake, "there is no lake in \(plain.root)", hint: "make one with `tarn init`, or name one with --lake")
     }
-    let lock = try writing.map { try WriterLock(path: plain.lock, command: $0, wait: wait) }
-    if lock != nil, access(plain.catalog, W_OK) != 0 || access(plain.root, W_OK) != 0 {
+  }
+
+  private static func requireWritable(_ plain: LakeLayout) throws {
+    guard access(plain.catalog, W_OK) == 0, access(plain.root, W_OK) == 0 else {
       throw Disk.systemError("write to", plain.catalog)
     }
-    let queue = try connect(to: plain.catalog, readOnly: lock == nil)
-    try checkIdentity(queue, plain.catalog, mayBeOlder: orOlder || lock != nil)
-    if lock != nil { try migrate(queue, backingUp: plain.catalog) }
+  }
+
+  /// The directories that a catalog says are the lake's.
+  private static func fullLayout(_ plain: LakeLayout, _ queue: DatabaseQueue) throws -> LakeLayout {
     let directories = try wrapped {
       try queue.read { database in
         try Row.fetchOne(database, sql: "SELECT shards_directory, artifacts_directory FROM lake")
       }
     }
     guard let directories else { throw TarnError(.integrity, "\(plain.catalog) has no row in table lake") }
-    let layout = LakeLayout(
-      root: root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
-    let catalog = LakeCatalog(layout: layout, queue: queue, lock: lock)
-    if lock != nil {
-      if claiming { try DirectoryOwner(layout).claim(for: catalog.uuid()) }
-      try catalog.keepLockTexts()
-    }
-    return catalog
+    return LakeLayout(
+      root: plain.root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
   }
 
   static func connect(
@@ -174,7 +260,8 @@ package final class LakeCatalog: Sendable {
     }
   }
 
-  private static func checkIdentity(_ queue: DatabaseQueue, _ path: String, mayBeOlder: Bool) throws {
+  /// The schema of what must be a catalog.
+  private static func identity(of queue: DatabaseQueue, _ path: String, mayBeOlder: Bool) throws -> Int {
     try wrapped {
       try queue.read { database in
         let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
@@ -191,6 +278,7 @@ package final class LakeCatalog: Sendable {
             .schemaOlder, "the catalog has schema \(number), this tarn reads \(schemaNumber)",
             hint: "migrate it with `tarn schema --migrate`, which keeps a copy, or use the tarn that wrote it")
         }
+        return number
       }
     }
   }
@@ -246,7 +334,8 @@ package final class LakeCatalog: Sendable {
     try LakeCatalog.wrapped { try queue.read(body) }
   }
 
-  /// Runs one BEGIN IMMEDIATE transaction (invariant 7).
+  /// Runs one BEGIN IMMEDIATE transaction, and the checkpoint that its commit may
+  /// bring, while no other process is in one (invariant 7).
   ///
   /// - Parameters:
   ///   - step: What is recorded, for the fault plan.
@@ -254,17 +343,19 @@ package final class LakeCatalog: Sendable {
   /// - Returns: What `body` returns.
   /// - Throws: What `body` throws, SQLite's errors as ``TarnError``.
   func write<Value>(_ step: String, _ body: (Database) throws -> Value) throws -> Value {
-    precondition(lock != nil, "writing through a catalog that was opened for reading")
+    guard let session else { preconditionFailure("writing through a catalog that was opened for reading") }
     return try LakeCatalog.wrapped {
       try queue.writeWithoutTransaction { database in
-        var result: Value?
-        try database.inTransaction(.immediate) {
-          result = try body(database)
-          try FaultPlan.step("commit", step)
-          return .commit
+        try session.transaction {
+          var result: Value?
+          try database.inTransaction(.immediate) {
+            result = try body(database)
+            try FaultPlan.step("commit", step)
+            return .commit
+          }
+          guard let result else { preconditionFailure("a transaction ended without its result") }
+          return result
         }
-        guard let result else { preconditionFailure("a transaction ended without its result") }
-        return result
       }
     }
   }

@@ -12,14 +12,14 @@ package struct ArtifactStore: Sendable {
   package init(_ catalog: LakeCatalog) { self.catalog = catalog }
 
   /// A working name for a file that is about to be written, on the file system
-  /// that keeps it.
+  /// that keeps it; another process has other names.
   ///
   /// - Parameter stem: The file's name; the same stem gives the same path.
   /// - Returns: The path.
   /// - Throws: ``TarnError`` when the disk refuses.
   package func workingPath(_ stem: String) throws -> String {
     try Disk.makeDirectory(catalog.layout.artifactScratch)
-    return "\(catalog.layout.artifactScratch)/\(stem)"
+    return "\(catalog.layout.artifactScratch)/\(catalog.workingPrefix)\(stem)"
   }
 
   /// Moves a durable file to its final name (invariants 1 and 2).

@@ -32,7 +32,7 @@ extension FetchConfiguration {
         if let known, now - known.readAt < .seconds(1) { return known.table }
         // A catalog that cannot be read now is no reason to change the rate.
         let text = (try? catalog.setting(.bwlimit)) ?? nil
-        let table = text.flatMap { RateTimetable(text: $0) }
+        let table = text.flatMap { RateTimetable(text: $0) }?.shared(among: catalog.fetcherCount)
         known = (now, table)
         return table
       }

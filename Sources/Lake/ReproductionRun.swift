@@ -115,7 +115,7 @@ package struct ReproductionRun {
     _ outputs: [OutputShard], into directory: String?, _ verdict: inout StatementVerdict
   ) throws -> ReproductionReport {
     verdict.check("the rebuilt outputs against the lock file")
-    let work = directory ?? "\(catalog.layout.scratch)/reproduce-\(version.name)"
+    let work = directory ?? "\(catalog.layout.scratch)/\(catalog.workingPrefix)reproduce-\(version.name)"
     if directory == nil { try? FileManager.default.removeItem(atPath: work) }
     try Disk.makeDirectory(work)
     defer { if directory == nil { try? FileManager.default.removeItem(atPath: work) } }

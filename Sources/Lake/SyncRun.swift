@@ -284,7 +284,8 @@ package final class SyncRun: Sendable {
       let part = self.catalog.layout.partPath(source: shard.sourceName, shard: shard.name)
       return max(0, size - Disk.allocatedByteCount(of: part))
     }.saturatedSum
-    return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding >= options.freeByteFloor
+    let elsewhere = try catalog.outstandingByteCount(besides: Set((active.map(\.0) + [shard]).map(\.id)))
+    return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding - elsewhere >= options.freeByteFloor
   }
 
   /// Whether the room for a shard must not be exceeded.

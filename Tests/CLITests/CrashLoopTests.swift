@@ -193,6 +193,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
         let missing = command.copies(in: lake).filter { Disk.size(of: $0) == nil }
         violations += missing.map { "\(place): \($0) is not there in the end" }
         violations += try damagedCopies(command, in: lake).map { "\(place), in the end: \($0)" }
+        // What the dead one held is settled, and nothing is held in the end.
+        let held = try FileManager.default.contentsOfDirectory(atPath: lake.lake + "/leases")
+        if !held.isEmpty { violations.append("\(place): leases \(held) are left") }
       }
     }
     print(

@@ -6,7 +6,7 @@ import Testing
 import TestSupport
 
 /// A verb as the tool itself describes it.
-private struct DescribedCommand: Decodable {
+struct DescribedCommand: Decodable {
   let commandName: String
   let subcommands: [DescribedCommand]?
 
@@ -17,7 +17,7 @@ private struct DescribedCommand: Decodable {
   }
 }
 
-private struct ToolDescription: Decodable {
+struct ToolDescription: Decodable {
   let command: DescribedCommand
 
   static func verbs() throws -> [[String]] {

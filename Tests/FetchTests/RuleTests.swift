@@ -76,9 +76,10 @@ import TestSupport
     #expect(throws: TarnError.self) { try URLTemplate.fileName(of: url) }
   }
 
-  @Test func d7OneProcessWritesToALake() throws {
+  @Test func d7WhoHasTheWholeLakeIsAlone() throws {
     let lake = try TemporaryLake()
-    #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
+    #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: "gc") }
+    #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, command: "pin", leasing: { _ in [] }) }
   }
 }
 

@@ -56,18 +56,46 @@ struct GlobalOptions: ParsableArguments {
 
 /// Options of the verbs that write.
 struct WriterOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("How long to wait for another tarn that writes.", valueName: "duration"))
+  @Option(help: ArgumentHelp("How long to wait for another tarn that has what this needs.", valueName: "duration"))
   var wait: TimeSpan?
 
-  /// Opens the lake for writing.
+  /// Opens the lake for writing, with what the table of verbs says that one needs.
   ///
   /// - Parameters:
   ///   - global: Names the lake.
-  ///   - verb: The command, told to others that find the lake locked.
-  /// - Returns: The catalog, with the writer lock held.
+  ///   - verb: The verb, as ``VerbLeases`` has it.
+  ///   - subject: What it is told, for others that wait for it.
+  ///   - names: What it works with.
+  /// - Returns: The catalog, with its leases held.
   /// - Throws: ``TarnError``.
-  func open(_ global: GlobalOptions, verb: String) throws -> LakeCatalog {
-    let catalog = try LakeCatalog.open(root: global.lakeRoot(), writing: verb, wait: wait?.duration ?? .zero)
+  func open(
+    _ global: GlobalOptions, _ verb: String, _ subject: String = "", on names: [Lease.Kind: [String]] = [:]
+  ) throws -> LakeCatalog {
+    let (row, command) = (VerbLeases.of(verb), subject.isEmpty ? verb : "\(verb) \(subject)")
+    if case .wholeLake = row.need {
+      let wait = wait?.duration ?? .zero
+      return try settled(LakeCatalog.open(root: global.lakeRoot(), writing: command, wait: wait))
+    }
+    return try open(global, command) { _ in row.leases(names) }
+  }
+
+  /// Opens the lake for writing beside others.
+  ///
+  /// - Parameters:
+  ///   - global: Names the lake.
+  ///   - command: The command, told to others that wait for it.
+  ///   - leases: What it needs, by what the catalog says.
+  /// - Returns: The catalog, with its leases held.
+  /// - Throws: ``TarnError``.
+  func open(
+    _ global: GlobalOptions, _ command: String, leasing leases: (LakeCatalog) throws -> [Lease]
+  ) throws -> LakeCatalog {
+    let wait = wait?.duration ?? .zero
+    return try settled(
+      LakeCatalog.open(root: global.lakeRoot(), command: command, wait: wait, leasing: leases))
+  }
+
+  private func settled(_ catalog: LakeCatalog) throws -> LakeCatalog {
     try catalog.settleInterruptedShards()
     for stranger in try catalog.strangers() {
       Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")

@@ -25,7 +25,10 @@ struct Abandon: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "abandon \(name)")
+    let catalog =
+      name.contains("@")
+      ? try writer.open(global, "abandon", name, on: [.version: [String(name.prefix { $0 != "@" })]])
+      : try writer.open(global, "abandon a training", name, on: [.training: [name]])
     let isNew =
       name.contains("@")
       ? try catalog.abandon(VersionName(parsing: name)) : try catalog.abandonTraining(named: name)

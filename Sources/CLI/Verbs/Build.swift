@@ -77,11 +77,11 @@ struct Build: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let catalog = try writer.open(global, verb: "build \(name)")
     let options = BuildOptions(
       name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
       shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: !offline,
       environment: Tool.environment)
+    let catalog = try writer.open(global, "build \(name)", leasing: options.leases)
     let progress = global.progress("build \(name)")
     var fetch = SyncOptions()
     fetch.budget = budget?.byteCount

@@ -57,7 +57,8 @@ struct Doctor: ParsableCommand {
   func run() throws {
     if moved || copied {
       let catalog = try LakeCatalog.open(
-        root: global.lakeRoot(), writing: "doctor", wait: writer.wait?.duration ?? .zero, claiming: false)
+        root: global.lakeRoot(), writing: moved ? "doctor --moved" : "doctor --copied",
+        wait: writer.wait?.duration ?? .zero, claiming: false)
       if moved {
         try catalog.acceptMove()
       } else {
@@ -65,7 +66,7 @@ struct Doctor: ParsableCommand {
           shards: shards.map(LakeLayout.absolute), artifacts: artifacts.map(LakeLayout.absolute))
       }
     }
-    if recount { try writer.open(global, verb: "doctor --recount").recountTotals() }
+    if recount { try writer.open(global, "doctor --recount").recountTotals() }
     let findings = try LakeExamination(global.read()).findings()
     let problemCount = findings.count { $0.level == .problem }
     if global.json {

@@ -55,7 +55,9 @@ struct Evaluate: ParsableCommand {
   }
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "evaluate \(versions.joined(separator: " "))")
+    let catalog = try writer.open(
+      global, "evaluate \(versions.joined(separator: " "))"
+    ) { try $0.leases(of: "evaluate", overVersions: versions) }
     let names = try versions.map { try catalog.versionName($0) }
     if let report { try OutputPlace.check(report, besides: catalog.layout) }
     let progress = global.progress("evaluate")

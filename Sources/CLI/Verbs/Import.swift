@@ -27,7 +27,7 @@ struct Import: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "import")
+    let catalog = try writer.open(global, "import", source, on: [.source: [source]])
     let progress = global.progress("import")
     let count = try ImportRun(catalog, cancellation: global.cancellation).run(files, into: source) { done, total in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) shards" }

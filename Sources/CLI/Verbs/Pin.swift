@@ -27,7 +27,7 @@ struct Pin: ParsableCommand {
 
   func run() throws {
     let name = try VersionName(parsing: version)
-    let isNew = try writer.open(global, verb: "pin \(name)").pin(name, reason: reason)
+    let isNew = try writer.open(global, "pin", "\(name)").pin(name, reason: reason)
     if global.json {
       Output.json(["version": .string("\(name)"), "pinned": .bool(true), "new": .bool(isNew)])
     } else {
@@ -56,7 +56,7 @@ struct Unpin: ParsableCommand {
 
   func run() throws {
     let name = try VersionName(parsing: version)
-    let wasPinned = try writer.open(global, verb: "unpin \(name)").unpin(name)
+    let wasPinned = try writer.open(global, "unpin", "\(name)").unpin(name)
     if global.json {
       Output.json(["version": .string("\(name)"), "pinned": .bool(false), "new": .bool(wasPinned)])
     } else {

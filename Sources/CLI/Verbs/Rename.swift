@@ -26,7 +26,7 @@ struct Rename: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "rename \(name)")
+    let catalog = try writer.open(global, "rename", name, on: [.training: [name, new]])
     let isNew = try catalog.renameTrainedIndex(named: name, to: new)
     if global.json {
       Output.json(["trained_index": .string(new), "from": .string(name), "new": .bool(isNew)])

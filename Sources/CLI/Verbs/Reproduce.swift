@@ -61,7 +61,9 @@ struct Reproduce: AsyncParsableCommand {
 
   func run() async throws {
     if let from { return try await replay(from) }
-    let catalog = try writer.open(global, verb: "reproduce \(version ?? "")")
+    let catalog = try writer.open(global, "reproduce \(version ?? "")") {
+      try $0.leases(of: "reproduce", overVersions: [version ?? ""])
+    }
     let name = try catalog.versionName(version ?? "")
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
@@ -86,7 +88,7 @@ struct Reproduce: AsyncParsableCommand {
 
   private func replay(_ path: String) async throws {
     let document = try VersionExport(reading: path)
-    let catalog = try writer.open(global, verb: "reproduce --from")
+    let catalog = try writer.open(global, "reproduce --from")
     let progress = global.progress("reproduce")
     var replay = ReplayRun(
       document, in: catalog, logger: global.logger("tarn.reproduce"), cancellation: global.cancellation,

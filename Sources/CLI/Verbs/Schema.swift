@@ -37,7 +37,7 @@ struct Schema: ParsableCommand {
 
   func run() throws {
     if migrate {
-      _ = try writer.open(global, verb: "schema --migrate")
+      _ = try writer.open(global, "schema --migrate")
       if global.json {
         Output.json(["schema": .count(LakeCatalog.schemaNumber)])
       } else {

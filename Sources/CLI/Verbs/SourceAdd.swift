@@ -114,7 +114,7 @@ struct SourceAdd: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let catalog = try writer.open(global, verb: "source add")
+    let catalog = try writer.open(global, "source add", name, on: [.source: [name]])
     let place: SourceRegistration.Place =
       if let url { .template(url, count: count ?? 1) } else if let urlList { .list(urlList) } else {
         .directory(directory ?? ".")

@@ -80,7 +80,8 @@ struct MirrorAdd: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let changes = try SourceChanges(writer.open(global, verb: "source mirror add"), of: name)
+    let changes = try SourceChanges(
+      writer.open(global, "source mirror add", name, on: [.source: [name], .mirrors: [name]]), of: name)
     let place = try changes.addMirror(template, isReconstructed: reconstructed, keptQuery: keepQuery)
     if global.json {
       Output.json([
@@ -117,7 +118,7 @@ struct MirrorRemove: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let changes = try SourceChanges(writer.open(global, verb: "source mirror remove"), of: name)
+    let changes = try SourceChanges(writer.open(global, "source mirror remove", name, on: [.source: [name]]), of: name)
     let template = try changes.removeMirror(mirror).withoutSecrets
     if global.json {
       Output.json(["source": .string(name), "removed": .string(template)])
@@ -149,7 +150,8 @@ struct MirrorOrder: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let changes = try SourceChanges(writer.open(global, verb: "source mirror order"), of: name)
+    let changes = try SourceChanges(
+      writer.open(global, "source mirror order", name, on: [.source: [name], .mirrors: [name]]), of: name)
     let isNew = try changes.orderMirrors(mirrors)
     if global.json {
       Output.json(["source": .string(name), "new": .bool(isNew)])

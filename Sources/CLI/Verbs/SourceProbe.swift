@@ -36,7 +36,7 @@ struct SourceProbe: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let catalog = try writer.open(global, verb: "source probe")
+    let catalog = try writer.open(global, "source probe", name, on: [.source: [name]])
     let source = try catalog.source(named: name)
     var configuration = FetchConfiguration.ofTool
     configuration.attemptsPerMirror = 3

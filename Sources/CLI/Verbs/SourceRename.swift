@@ -25,7 +25,9 @@ struct SourceRename: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let byteCount = try SourceChanges(writer.open(global, verb: "source rename"), of: name).rename(to: newName)
+    let byteCount = try SourceChanges(
+      writer.open(global, "source rename", name, on: [.source: [name, newName]]), of: name
+    ).rename(to: newName)
     if global.json {
       Output.json(["source": .string(newName), "from": .string(name), "part_bytes": .count(byteCount)])
     } else {

@@ -40,7 +40,7 @@ struct SourceSet: ParsableCommand {
   }
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "source set")
+    let catalog = try writer.open(global, "source set", name, on: [.source: [name]])
     let isNew = try SourceChanges(catalog, of: name).set(modality: modality, dimension: dimension, elementType: dtype)
     let source = try catalog.source(named: name)
     if global.json {

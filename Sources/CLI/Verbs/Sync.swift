@@ -19,6 +19,9 @@ struct Sync: AsyncParsableCommand {
       Shards that no mirror has, or whose bytes are wrong everywhere, are asked for once more at the end. It ends with 75
       when only patience ran out, with 3 when some shard failed for good.
 
+      Meanwhile other sources can be registered, synced, trained on and built from; what needs the same source for itself
+      ends with 11, or waits with --wait.
+
       Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
       prints an event a line: started, progress, retrying, waiting, fetched, mended, failed, and a summary at the end.
 
@@ -78,8 +81,9 @@ struct Sync: AsyncParsableCommand {
       global.json ? Output.json(plan.json) : plan.lines.forEach(Output.line)
       return Output.flush()
     }
-    let catalog = try writer.open(global, verb: "sync")
     var options = try options()
+    let catalog = try writer.open(
+      global, (["sync"] + sources).joined(separator: " "), leasing: options.leases)
     if allowInside {
       for source in try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:)) {
         try catalog.trustAddresses(of: source)

@@ -112,7 +112,8 @@ struct Train: ParsableCommand {
   }
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "train \(name)")
+    let catalog = try writer.open(
+      global, "train", name, on: [.training: [name], .source: [images] + (captions.map { [$0] } ?? [])])
     let byDefault = RouterOptions()
     let options = TrainingOptions(
       name: name, images: images, captions: captions, nlist: nlist, pairs: pairs, method: method,

@@ -199,20 +199,24 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.conflict` for an unfinished version.
   package func revoke(_ name: VersionName, reason: String) throws -> Bool {
     let version = try version(name)
-    guard version.state != .revoked else { return false }
-    guard version.state.canBecome(.revoked) else {
-      throw TarnError(
-        .conflict, "\(name) is \(version.state.rawValue), not sealed",
-        hint: version.state == .abandoned
-          ? "there is nothing left to withdraw" : "`tarn abandon \(name)` gives up one that is not finished")
-    }
-    try write("revoke") { database in
+    return try write("revoke") { database in
+      // Another command may have been faster.
+      let state = try VersionState(
+        rawValue: String.fetchOne(
+          database, sql: "SELECT state FROM index_version WHERE id = ?", arguments: [version.id]) ?? "")
+      guard let state, state != .revoked else { return false }
+      guard state.canBecome(.revoked) else {
+        throw TarnError(
+          .conflict, "\(name) is \(state.rawValue), not sealed",
+          hint: state == .abandoned
+            ? "there is nothing left to withdraw" : "`tarn abandon \(name)` gives up one that is not finished")
+      }
       try database.execute(
         sql: "UPDATE index_version SET state = 'revoked', ended_at = ? WHERE id = ?",
         arguments: [Timestamp.now(), version.id])
       try LakeCatalog.record(.revoked, "\(name)", ["reason": .string(reason)], database)
+      return true
     }
-    return true
   }
 
   /// Whether a pin keeps a version's outputs.

@@ -1,5 +1,5 @@
 // Wishes that commands at work read again: the one part of the catalog that is
-// written without the lake's lock.
+// written beside everything else.
 
 internal import Base
 internal import GRDB
@@ -18,8 +18,8 @@ extension LakeCatalog {
 
   /// Changes a setting of a lake that another process may be writing to.
   ///
-  /// The exception from invariant 7, in one BEGIN IMMEDIATE transaction: a
-  /// setting vouches for nothing, and who waits for the lock could change none.
+  /// It takes no lease, and does not ask who has the whole lake: a setting vouches
+  /// for nothing, and who waits for them could change none.
   ///
   /// - Parameters:
   ///   - setting: Which one.
@@ -29,19 +29,23 @@ extension LakeCatalog {
   ///   and a command is at work that would have migrated it.
   package static func change(_ setting: Setting, to value: String?, root: String) throws {
     let layout = try open(root: root, writing: nil, orOlder: true).layout
-    let queue = try connect(to: layout.catalog, readOnly: false)
-    let number = try wrapped { try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 } }
+    let reader = try connect(to: layout.catalog, readOnly: true)
+    let number = try wrapped { try reader.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 } }
     if number < schemaNumber { _ = try open(root: root, writing: "limit") }
-    try wrapped {
-      try queue.writeWithoutTransaction { database in
-        try database.inTransaction(.immediate) {
-          if let value {
-            try setting.insert(value, database)
-          } else {
-            try database.execute(sql: "DELETE FROM setting WHERE name = ?", arguments: [setting.rawValue])
+    try TransactionLock(path: layout.transactionLock).hold {
+      let queue = try connect(to: layout.catalog, readOnly: false)
+      defer { try? queue.close() }
+      try wrapped {
+        try queue.writeWithoutTransaction { database in
+          try database.inTransaction(.immediate) {
+            if let value {
+              try setting.insert(value, database)
+            } else {
+              try database.execute(sql: "DELETE FROM setting WHERE name = ?", arguments: [setting.rawValue])
+            }
+            try FaultPlan.step("commit", "setting")
+            return .commit
           }
-          try FaultPlan.step("commit", "setting")
-          return .commit
         }
       }
     }

@@ -8,7 +8,9 @@ internal import Glibc
 ///
 /// ```
 /// LAKE/catalog.sqlite        the catalog
-/// LAKE/tarn.lock             the writer lock
+/// LAKE/tarn.lock             the lock of commands that write
+/// LAKE/tarn.transaction      the lock of one transaction
+/// LAKE/leases/…              what each command works with that writes now
 /// LAKE/shards/SOURCE/…       fetched shards, a bounded cache
 /// LAKE/artifacts/KIND/…      immutable results under their digests
 /// LAKE/versions/NAME@N/…     the outputs of a version under names people use
@@ -36,10 +38,14 @@ package struct LakeLayout: Sendable, Equatable {
   }
 
   /// The directories of a lake that has none elsewhere, below its own.
-  static let ownDirectories = ["shards", "artifacts", "versions", "scratch"]
+  static let ownDirectories = ["shards", "artifacts", "versions", "scratch", "leases"]
 
   package var catalog: String { root + "/catalog.sqlite" }
   package var lock: String { root + "/tarn.lock" }
+  /// The lock that is held from the beginning of a transaction to its end.
+  package var transactionLock: String { root + "/tarn.transaction" }
+  /// A file for each command that writes now.
+  package var leases: String { root + "/leases" }
   package var scratch: String { root + "/scratch" }
   /// Where a training keeps its steps, by the digest of its specification.
   package func trainingScratch(_ spec: ContentDigest) -> String { "\(scratch)/train-\(spec.prefix(16))" }

@@ -37,20 +37,34 @@ package struct FetchedBytes: Sendable {
 extension LakeCatalog {
   /// Settles what a killed run left behind.
   ///
-  /// Reservations go back, half-done evictions are finished. Part files stay:
-  /// the next fetch resumes them.
+  /// Reservations go back, but for those of sources that another process fetches (D11);
+  /// half-done evictions are finished. Part files stay: the next fetch resumes them.
   package func settleInterruptedShards() throws {
-    try write("settle shards") { database in
-      try database.execute(
-        sql: """
-          UPDATE shard SET reserved_byte_count = NULL, changed_at = ?1,
-            state = CASE WHEN state = 'present' THEN 'present'
-              WHEN current_revision IS NULL THEN 'registered' ELSE 'evicted' END
-          WHERE reserved_byte_count IS NOT NULL
-          """, arguments: [Timestamp.now()])
-    }
+    try write("settle shards") { _ = try settle(besides: [], $0) }
     try removeUnneededBytes()
     try removeDuplicates()
+  }
+
+  /// Gives reservations back that nobody has any more.
+  ///
+  /// - Parameters:
+  ///   - own: Sources whose reservations are this run's.
+  ///   - database: The connection, in a transaction: no lease comes or goes meanwhile
+  ///     that a reservation could be made under.
+  /// - Returns: How many there were.
+  /// - Throws: SQLite's error.
+  private func settle(besides own: [String], _ database: Database) throws -> Int {
+    let live = Array(session?.held(.source, against: .add) ?? []) + own
+    let marks = live.map { _ in "?" }.joined(separator: ", ")
+    try database.execute(
+      sql: """
+        UPDATE shard SET reserved_byte_count = NULL, changed_at = ?,
+          state = CASE WHEN state = 'present' THEN 'present'
+            WHEN current_revision IS NULL THEN 'registered' ELSE 'evicted' END
+        WHERE reserved_byte_count IS NOT NULL
+          AND source_id NOT IN (SELECT id FROM source WHERE name IN (\(marks)))
+        """, arguments: StatementArguments([Timestamp.now()] + live))
+    return database.changesCount
   }
 
   /// Removes the files that no shard needs any more: the rows say so, then the
@@ -129,15 +143,26 @@ extension LakeCatalog {
   /// - Returns: False when the budget has no room now (invariant 6).
   /// - Throws: ``TarnError`` when the shard's state does not allow a fetch.
   package func reserve(_ shard: Shard, byteCount: Int, budget: Int?) throws -> Bool {
-    let parked = budget == nil ? 0 : try parkedByteCount(besides: shard.id)
+    guard let session, session.mayFetch(shard.sourceName) else {
+      preconditionFailure("reserving for \(shard.sourceName) without its lease")
+    }
     let isReserved = try write("reserve") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       guard state == .present || state.canBecome(.fetching) else {
         throw TarnError(
           .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched")
       }
-      let needed = try [LakeCatalog.cachedByteCount(database), parked, byteCount].saturatedSum
-      if let budget, needed > budget { return false }
+      if let budget {
+        func isTooMuch() throws -> Bool {
+          let parked = try parkedByteCount(besides: shard.id, session, database)
+          return try [LakeCatalog.cachedByteCount(database), parked, byteCount].saturatedSum > budget
+        }
+        if try isTooMuch() {
+          // What a process had reserved that died meanwhile is free again.
+          let own = try String.fetchAll(database, sql: "SELECT name FROM source").filter(session.mayFetch)
+          guard try settle(besides: own, database) > 0, try !isTooMuch() else { return false }
+        }
+      }
       try database.execute(
         sql: "UPDATE shard SET state = ?, reserved_byte_count = ?, changed_at = ? WHERE id = ?",
         arguments: [
@@ -268,6 +293,7 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func evict(_ shard: Shard, because reason: String? = nil) throws {
     guard shard.path != nil else { return }
+    precondition(session?.mayEvict(shard.sourceName) == true, "evicting of \(shard.sourceName) without its lease")
     try write("evicting") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       guard state == .present else {

@@ -134,16 +134,27 @@ extension LakeCatalog {
   package func planTraining(_ definition: TrainingDefinition) throws -> TrainedIndexRecord {
     try LakeCatalog.validate(name: definition.name, of: "trained index")
     let specDigest = ContentDigest.of(definition.spec)
-    let existing = try findTrainedIndex(named: definition.name)
-    if let existing {
-      if existing.specDigest == specDigest { return existing }
-      guard existing.state == .training else {
-        throw TarnError(
-          .conflict, "the trained index \(definition.name) was made from other inputs or parameters",
-          hint: "choose another name; `tarn show \(definition.name)` describes the one there is")
-      }
-    }
     return try write("plan training") { database in
+      // Trainings of one specification work in one directory.
+      let others = try String.fetchAll(
+        database, sql: "SELECT name FROM trained_index WHERE spec_sha256 = ? AND name <> ? ORDER BY name",
+        arguments: [specDigest.hex, definition.name])
+      for other in others {
+        guard let holder = session?.other(training: other) else { continue }
+        throw TarnError(
+          .locked, "another tarn trains the same as \(other) (\(holder))",
+          hint: "wait for it: \(definition.name) then has the same bytes at once")
+      }
+      let existing = try TrainedIndexRecord.fetchOne(
+        database, sql: TrainedIndexRecord.select + " WHERE t.name = ?", arguments: [definition.name])
+      if let existing {
+        if existing.specDigest == specDigest { return existing }
+        guard existing.state == .training else {
+          throw TarnError(
+            .conflict, "the trained index \(definition.name) was made from other inputs or parameters",
+            hint: "choose another name; `tarn show \(definition.name)` describes the one there is")
+        }
+      }
       if let existing { try LakeCatalog.giveUp(existing, database) }
       let now = Timestamp.now()
       let same = try String.fetchOne(

@@ -79,7 +79,7 @@ package struct LakeExamination {
     guard Self.hasResetRace(text) else { return Finding(.ok, "sqlite", "SQLite \(text)") }
     return Finding(
       .note, "sqlite",
-      "SQLite \(text) has the WAL-reset race of 3.7.0 to 3.51.2, which needs two writers; tarn lets one process write",
+      "SQLite \(text) has the WAL-reset race of 3.7.0 to 3.51.2, which needs two writers at a time; tarn lets none",
       fix: "do not write to the catalog with other programs")
   }
 

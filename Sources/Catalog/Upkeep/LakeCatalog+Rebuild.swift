@@ -69,8 +69,9 @@ extension LakeCatalog {
       throw TarnError(
         .noLake, "\(layout.root) has no directory 'versions' to make a catalog from", hint: "name the lake with --lake")
     }
-    let lock = try WriterLock(path: layout.lock, command: "rebuild-catalog")
-    defer { withExtendedLifetime(lock) {} }
+    let session = try WriterSession(layout, command: "rebuild-catalog", isWhole: true, until: .now)
+    if let refusal = try session.transaction({ try session.take([]) }) { throw refusal }
+    defer { session.end {} }
     guard try !isGood(layout.catalog) else {
       let stranger = try open(root: root, writing: nil, orOlder: true).strangers().first
       throw TarnError(
@@ -110,7 +111,7 @@ extension LakeCatalog {
     summary.setAside = try setAside(layout.catalog)
     try Disk.moveIntoPlace(building, layout.catalog)
     // Turns the write-ahead log on, under the name that it is for.
-    try connect(to: layout.catalog, readOnly: false).close()
+    try session.transaction { try connect(to: layout.catalog, readOnly: false).close() }
     return summary
   }
 

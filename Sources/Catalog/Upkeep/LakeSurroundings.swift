@@ -1,5 +1,5 @@
 // What the machine says of a lake: which file system it is on, how much room
-// there is, who holds the writer lock. All of it read from the system, nothing
+// there is, who writes. All of it read from the system, nothing
 // changed; tests put other answers in.
 
 internal import Base
@@ -68,20 +68,29 @@ package struct LakeSurroundings: Sendable {
     return types.contains(type)
   }
 
-  /// Who holds the writer lock, as the lock file tells; nil when nobody does.
+  /// Who writes, as their files tell; nil when nobody does.
   ///
   /// Asked of the kernel's table: taking the lock to find out would make a
   /// writer fail that starts at this moment.
   package func writer(of lockPath: String) -> String? {
+    guard isHeld(lockPath) else { return nil }
+    let directory = LakeLayout(root: lockPath.parentPath).leases
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    let holders = names.sorted().map { "\(directory)/\($0)" }.compactMap { path in
+      isHeld(path) ? LeaseHolder(parsing: LakeSurroundings.text(path)) : nil
+    }
+    if !holders.isEmpty { return holders.map(\.description).joined(separator: "; ") }
+    let text = LakeSurroundings.text(lockPath).split(separator: "\n").first.map(String.init) ?? ""
+    return text.isEmpty ? "holder unknown" : text.printable
+  }
+
+  private func isHeld(_ path: String) -> Bool {
     var info = stat()
-    guard stat(lockPath, &info) == 0 else { return nil }
-    let isHeld = lockTable.split(separator: "\n").contains { line in
+    guard stat(path, &info) == 0 else { return false }
+    return lockTable.split(separator: "\n").contains { line in
       // > 1: FLOCK ADVISORY WRITE 708 08:01:1234 0 EOF
       let fields = line.split(separator: " ", omittingEmptySubsequences: true)
       return fields.count > 5 && fields[1] == "FLOCK" && fields[5].split(separator: ":").last == "\(info.st_ino)"
     }
-    guard isHeld else { return nil }
-    let text = LakeSurroundings.text(lockPath).split(separator: "\n").first.map(String.init) ?? ""
-    return text.isEmpty ? "holder unknown" : text.printable
   }
 }

@@ -116,7 +116,7 @@ package enum OutputPlace {
   private static func isOwn(_ path: String) -> Bool {
     guard path.contains("/") else {
       let beside = ["-wal", "-shm", "-journal", ".new", ".rebuilt", ".backup-schema", ".damaged-"]
-      return path == "tarn.lock" || path == "catalog.sqlite"
+      return ["tarn.lock", "tarn.transaction", "catalog.sqlite"].contains(path)
         || beside.contains { path.hasPrefix("catalog.sqlite" + $0) }
     }
     return LakeLayout.ownDirectories.contains { path.hasPrefix($0 + "/") }

@@ -64,8 +64,10 @@ extension LakeCatalog {
   package func strangers() throws -> [StrangerVersion] {
     let names = VersionDirectories.names(in: layout)
     guard !names.isEmpty else { return [] }
+    // What a build is about to seal looks like one, and is none.
+    let building = session?.held(.version, against: .read) ?? []
     let known = Dictionary(try versions().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-    return try names.compactMap { name in
+    return try names.filter { !building.contains($0.name) }.compactMap { name in
       let directory = layout.versionDirectory(name)
       let isStranger: Bool
       if let version = known[name] {

@@ -72,13 +72,27 @@ extension LakeCatalog {
   @discardableResult
   package func requireBorneOut(_ version: IndexVersion) throws -> StatementVerdict {
     guard version.versionDigest != nil else { return StatementVerdict() }
-    let verdict = try rowVerdict(of: version, believesHistory: true).0.catalog
+    let verdict = try lookingAgainWhereOthersWrote { try rowVerdict(of: version, believesHistory: true).0.catalog }
     guard verdict.isClean else {
       throw TarnError(
         .integrity, "the catalog no longer says what \(version.name) was sealed with: \(verdict.message)",
         hint: "`tarn verify` names every difference; restore a backup of the catalog")
     }
     return verdict
+  }
+
+  /// A verdict that no other command's commit has come between two looks of; the last
+  /// one, where that goes on and on.
+  private func lookingAgainWhereOthersWrote(_ look: () throws -> StatementVerdict) throws -> StatementVerdict {
+    // > The "PRAGMA data_version" value […] will change if the database is modified by another connection
+    // https://www.sqlite.org/pragma.html#pragma_data_version
+    func changes() throws -> Int? { try read { try Int.fetchOne($0, sql: "PRAGMA data_version") } }
+    for _ in 0..<20 {
+      let before = try changes()
+      let verdict = try look()
+      if try verdict.isClean || changes() == before { return verdict }
+    }
+    return try look()
   }
 
   /// Formats of segments that a version may have been made with.

@@ -24,6 +24,14 @@ package struct RateTimetable: Sendable, Equatable {
     self.init([Entry(minute: 0, bytesPerSecond: bytesPerSecond)])
   }
 
+  /// What each of several has of it.
+  package func shared(among count: Int) -> RateTimetable {
+    RateTimetable(
+      entries.map { entry in
+        Entry(minute: entry.minute, bytesPerSecond: entry.bytesPerSecond.map { max(1, $0 / max(1, count)) })
+      })
+  }
+
   /// Parses a rate or a timetable; nil for anything else.
   ///
   /// - Parameters:
