@@ -16,7 +16,9 @@ import TestSupport
     let directory = try TemporaryDirectory()
     let root = directory.path + "/lake"
     let catalog = try LakeCatalog.create(root: root, shards: "shards", artifacts: "artifacts")
-    let bytes = ["a", "b"].map { name in (0..<Self.shardCount).map { makeShard(rows: 400, seed: UInt64(name == "a" ? $0 : 100 + $0)) } }
+    let bytes = ["a", "b"].map { name in
+      (0..<Self.shardCount).map { makeShard(rows: 400, seed: UInt64(name == "a" ? $0 : 100 + $0)) }
+    }
     let served = bytes
     let server = try HostileServer { request in
       let parts = request.target.split(separator: "/")
