@@ -45,6 +45,7 @@ struct Tarn: AsyncParsableCommand {
   /// Ends the process at once: what exit() runs would take OpenSSL apart while
   /// threads that have handed over their result still free what they used.
   private static func end(_ status: ExitStatus) -> Never {
+    OpenLakes.close()
     fflush(nil)
     _exit(status.rawValue)
   }

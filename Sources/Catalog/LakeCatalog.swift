@@ -41,7 +41,14 @@ package final class LakeCatalog: Sendable {
     self.session = session
   }
 
-  deinit {
+  deinit { close() }
+
+  /// Ends a writer's session: its leases are free, and nothing can be asked of the
+  /// catalog any more.
+  ///
+  /// For a process that is about to end while threads that have done their work may
+  /// still have a reference; without it the session ends with the last one.
+  package func close() {
     let queue = queue
     session?.end { try? queue.close() }
   }

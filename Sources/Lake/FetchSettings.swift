@@ -26,13 +26,13 @@ extension FetchConfiguration {
   /// command was started with.
   package mutating func followLimit(of catalog: LakeCatalog) {
     let known = Mutex<(readAt: ContinuousClock.Instant, table: RateTimetable?)?>(nil)
-    liveBandwidth = {
+    liveBandwidth = { [weak catalog] in
       known.withLock { known in
         let now = ContinuousClock.now
         if let known, now - known.readAt < .seconds(1) { return known.table }
         // A catalog that cannot be read now is no reason to change the rate.
-        let text = (try? catalog.setting(.bwlimit)) ?? nil
-        let table = text.flatMap { RateTimetable(text: $0) }?.shared(among: catalog.fetcherCount)
+        let text = (try? catalog?.setting(.bwlimit)) ?? nil
+        let table = text.flatMap { RateTimetable(text: $0) }?.shared(among: catalog?.fetcherCount ?? 1)
         known = (now, table)
         return table
       }

@@ -37,12 +37,15 @@ import TestSupport
     return (directory, root, server, served[0][0].count)
   }
 
-  private func sync(_ source: String, in root: String, budget: Int?) async throws -> SyncSummary {
+  private func sync(
+    _ source: String, in root: String, budget: Int?, wait: Duration = .seconds(86_400)
+  ) async throws -> SyncSummary {
     var options = SyncOptions()
     options.fetch = quickConfiguration()
     options.sources = [source]
     options.budget = budget
-    let catalog = try LakeCatalog.open(root: root, command: "sync \(source)", leasing: options.leases)
+    // A thread of the sync before may have a reference to its catalog yet.
+    let catalog = try LakeCatalog.open(root: root, command: "sync \(source)", wait: wait, leasing: options.leases)
     try catalog.settleInterruptedShards()
     return try await SyncRun(catalog, options, cancellation: Cancellation()) { _ in }.run()
   }
@@ -68,7 +71,7 @@ import TestSupport
     defer { withExtendedLifetime((directory, server)) {} }
     let held = try LakeCatalog.open(root: root, command: "sync a") { _ in [Lease(.source, "a", .add)] }
     await #expect {
-      _ = try await sync("a", in: root, budget: nil)
+      _ = try await sync("a", in: root, budget: nil, wait: .zero)
     } throws: { ($0 as? TarnError)?.code == .locked }
     withExtendedLifetime(held) {}
     #expect(server.requests.isEmpty)

@@ -5,6 +5,7 @@ internal import Base
 internal import Foundation
 internal import Lake
 internal import Logging
+internal import Synchronization
 
 /// Options of every verb.
 struct GlobalOptions: ParsableArguments {
@@ -96,11 +97,27 @@ struct WriterOptions: ParsableArguments {
   }
 
   private func settled(_ catalog: LakeCatalog) throws -> LakeCatalog {
+    OpenLakes.add(catalog)
     try catalog.settleInterruptedShards()
     for stranger in try catalog.strangers() {
       Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")
     }
     return catalog
+  }
+}
+
+/// The lakes that this process has open for writing, to be closed before it ends.
+enum OpenLakes {
+  private struct Reference {
+    weak var catalog: LakeCatalog?
+  }
+
+  private static let references = Mutex<[Reference]>([])
+
+  static func add(_ catalog: LakeCatalog) { references.withLock { $0.append(Reference(catalog: catalog)) } }
+
+  static func close() {
+    for reference in references.withLock({ $0 }) { reference.catalog?.close() }
   }
 }
 

@@ -101,7 +101,7 @@ struct LeaseFile {
   static func all(in directory: String) -> [LeaseFile] {
     let names = ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
     return names.compactMap { name in
-      let descriptor = open("\(directory)/\(name)", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+      let descriptor = open("\(directory)/\(name)", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
       // One that is gone meanwhile has ended.
       guard descriptor >= 0 else { return nil }
       defer { close(descriptor) }
