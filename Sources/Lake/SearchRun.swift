@@ -118,7 +118,9 @@ package struct SearchRun {
       throw TarnError(
         .inputsMissing,
         "shard \(input.shardName) of source \(source.name) is not in the lake, and a row of it was found",
-        hint: "run `tarn sync \(source.name) --shards \(input.shardOrdinal)`, or search without --rerank")
+        hint: (input.isNewest
+          ? "run `tarn sync \(source.name) --shards \(input.shardOrdinal)`" : Source.wayBack(to: source.name))
+          + ", or search without --rerank")
     }
     let absolute = catalog.layout.shards + "/" + path
     // A shard is 1.4 GB and a few of its rows are wanted: hashed when it was touched, once.

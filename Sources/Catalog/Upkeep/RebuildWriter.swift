@@ -179,15 +179,13 @@ struct RebuildWriter {
       for (name, id) in ids.sorted(by: { $0.value < $1.value }) {
         guard let known = revisions[id], !known.isEmpty else { continue }
         let newestFirst = known.sorted { $0.value > $1.value }
-        let here = try newestFirst.first { digest, _ in
-          if let isStored = stored[digest] { return isStored }
+        // All of them: older ones may have been kept.
+        for (digest, _) in newestFirst where stored[digest] == nil {
           let own = LakeLayout.shardPath(source: source, shard: name, digest: digest)
           let paths = [own] + (byPrefix[digest.prefix(16)] ?? []).filter { $0 != own }
-          let isStored = try paths.contains { try store($0, digest) }
-          stored[digest] = isStored
-          return isStored
+          stored[digest] = try paths.contains { try store($0, digest) }
         }
-        if let here {
+        if let here = newestFirst.first(where: { stored[$0.key] == true }) {
           try database.run("UPDATE shard SET state = 'present', current_revision = ? WHERE id = ?", [here.value, id])
           summary.present += 1
         } else {
@@ -199,6 +197,17 @@ struct RebuildWriter {
         }
       }
     }
+    try keepOlder()
+  }
+
+  /// Says of bytes that are no shard's newest that they are kept.
+  private func keepOlder() throws {
+    try database.run(
+      """
+      UPDATE stored_bytes SET deleting_at = created_at WHERE place = 'shards' AND NOT EXISTS (SELECT 1 FROM shard_revision r
+        JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
+        WHERE r.sha256 = stored_bytes.sha256)
+      """, [])
   }
 
   /// Takes a file of the shards directory up, if its bytes are these.
