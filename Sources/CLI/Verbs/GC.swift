@@ -11,7 +11,8 @@ struct GC: ParsableCommand {
       Outputs of revoked and abandoned versions that no live or pinned version shares, what only their evaluations were
       measured against, nearest images and router labels once nothing is in training, and files that nothing refers to
       are removed when their last use ended longer than --grace ago. With --segments also segments that
-      no unfinished output waits for; they are made again from the shards when they are needed. The catalog's rows
+      no unfinished output waits for; they are made again from the shards when they are needed. Segments of which nothing
+      says whose they are, as after `tarn rebuild-catalog`, go without it. The catalog's rows
       stay. Work that no unfinished training or build can take up again goes too, as of what was abandoned, and what
       transfers left that nobody continued for as long, and older revisions of shards that --keep-old kept, once nothing
       rests on them. Files that the catalog does not know are listed and never removed.

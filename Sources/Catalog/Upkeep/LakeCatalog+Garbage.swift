@@ -15,7 +15,7 @@ internal import GRDB
 package struct GarbageOptions: Sendable {
   /// How long bytes are kept after their last use ended.
   package var grace: Duration
-  /// Also segments that no unfinished output waits for.
+  /// Also segments that no unfinished output waits for; those of no known shard go anyway.
   package var includesSegments: Bool
   /// The time that the grace period is measured against.
   package var now: Date
@@ -90,7 +90,11 @@ extension LakeCatalog {
       (
         try GarbageItem.fetchAll(
           database,
-          sql: "SELECT * FROM v_garbage WHERE kind <> 'segment' OR ? ORDER BY unused_since, sha256",
+          sql: """
+            SELECT * FROM v_garbage v WHERE kind <> 'segment' OR ?
+              OR NOT EXISTS (SELECT 1 FROM segment g WHERE g.sha256 = v.sha256)
+            ORDER BY unused_since, sha256
+            """,
           arguments: [options.includesSegments]),
         try GarbageItem.fetchAll(
           database,
