@@ -18,7 +18,9 @@ package enum LostLake {
         code, "\(layout.root) has lost its catalog and holds sealed versions, \(name) for one",
         hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")
     }
-    guard let file = shard(in: layout.root + "/shards") ?? artifact(in: layout.root + "/artifacts") else { return nil }
+    // Directories elsewhere bear their owner's mark.
+    let inside = LakeLayout(root: layout.root)
+    guard let file = shard(in: inside.shards) ?? artifact(in: inside.artifacts) else { return nil }
     return TarnError(
       code, "\(layout.root) has lost its catalog and holds a lake's files, \(file) for one",
       hint: "restore a backup of catalog.sqlite; `tarn rebuild-catalog` needs a sealed version to tell what they are, "
@@ -45,7 +47,7 @@ package enum LostLake {
   private static func shard(in directory: String) -> String? {
     for source in names(in: directory) {
       let found = names(in: "\(directory)/\(source)").first { LakeLayout.digestPrefix(ofShardPath: $0) != nil }
-      if let found { return "shards/\(source)/\(found)" }
+      if let found { return "\(directory)/\(source)/\(found)" }
     }
     return nil
   }
@@ -55,7 +57,7 @@ package enum LostLake {
       for prefix in names(in: "\(directory)/\(kind)") {
         let found = names(in: "\(directory)/\(kind)/\(prefix)").map { "\(kind)/\(prefix)/\($0)" }
           .first { LakeLayout.artifact(atPath: $0) != nil }
-        if let found { return "artifacts/\(found)" }
+        if let found { return "\(directory)/\(found)" }
       }
     }
     return nil

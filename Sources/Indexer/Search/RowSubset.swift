@@ -63,13 +63,6 @@ package struct RowSubset: Sendable, Equatable {
     return (start + low >> 6, 1 << UInt64(low & 63))
   }
 
-  /// Whether a search may find a row.
-  package func admits(_ id: Int64) -> Bool {
-    guard id >= 0, let start = blocks[id >> Self.blockBits] else { return isExcluding }
-    let (word, bit) = place(id, start)
-    return (words[word] & bit != 0) != isExcluding
-  }
-
   /// The places of the rows that may be found among some of a list.
   ///
   /// - Parameters:
