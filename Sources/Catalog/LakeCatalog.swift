@@ -82,11 +82,7 @@ package final class LakeCatalog: Sendable {
       throw TarnError(
         .conflict, "there is a lake in \(layout.root) already", hint: "use it, or choose another directory")
     }
-    if let name = VersionDirectories.sealed(in: layout).first {
-      throw TarnError(
-        .conflict, "\(layout.root) holds sealed versions, \(name) for one, and has lost its catalog",
-        hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")
-    }
+    if let fault = LostLake.fault(in: layout, .conflict) { throw fault }
     let owner = DirectoryOwner(layout)
     let uuid = try owner.uuid()
     for directory in [layout.shards, layout.artifacts, layout.scratch, layout.versions] {
@@ -206,11 +202,7 @@ package final class LakeCatalog: Sendable {
 
   private static func requireCatalog(_ plain: LakeLayout) throws {
     guard let size = Disk.size(of: plain.catalog), size > 0 else {
-      if let name = VersionDirectories.sealed(in: plain).first {
-        throw TarnError(
-          .noLake, "\(plain.root) has lost its catalog and holds sealed versions, \(name) for one",
-          hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")
-      }
+      if let fault = LostLake.fault(in: plain, .noLake) { throw fault }
       guard Disk.size(of: plain.catalog) == nil else {
         throw TarnError(.noLake, "\(plain.catalog) is empty", hint: "it is not a catalog; restore a backup")
       }

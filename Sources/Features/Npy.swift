@@ -35,31 +35,71 @@ package struct NpyHeader: Sendable, Equatable {
   /// - Parameter bytes: The file from its start, as much as there is.
   /// - Returns: The header, how many bytes it needs, or why it is none.
   package static func parse(_ bytes: [UInt8]) -> Prefix {
-    let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
-    guard bytes.starts(with: magic.prefix(bytes.count)) else {
-      return .malformed("not an .npy file (\(describeStart(of: bytes)))")
+    switch literal(of: bytes) {
+    case nil: return .needsMore
+    case .failure(let fault): return .malformed(fault.cause)
+    case .success(var literal):
+      do {
+        return .header(try literal.header())
+      } catch {
+        return .malformed(error.cause)
+      }
     }
-    guard bytes.count >= 8 else { return .needsMore }
+  }
+
+  /// What every `.npy` begins with.
+  package static let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
+
+  /// Finds the literal of a header; nil when it goes on beyond the bytes.
+  private static func literal(of bytes: [UInt8]) -> Result<PythonLiteral, Malformed>? {
+    guard bytes.starts(with: magic.prefix(bytes.count)) else {
+      return .failure(Malformed(cause: "not an .npy file (\(describeStart(of: bytes)))"))
+    }
+    guard bytes.count >= 8 else { return nil }
     let lengthBytes: Int
     switch (bytes[6], bytes[7]) {
     case (1, 0): lengthBytes = 2
     case (2, 0), (3, 0): lengthBytes = 4
-    default: return .malformed("unknown .npy version \(bytes[6]).\(bytes[7])")
+    default: return .failure(Malformed(cause: "unknown .npy version \(bytes[6]).\(bytes[7])"))
     }
     let textStart = 8 + lengthBytes
-    guard bytes.count >= textStart else { return .needsMore }
+    guard bytes.count >= textStart else { return nil }
     let textLength = (0..<lengthBytes).reduce(0) { $0 | Int(bytes[8 + $1]) << (8 * $1) }
     let end = textStart + textLength
     guard end <= maximumByteCount else {
-      return .malformed(".npy header of \(textLength) bytes is too long to be one")
+      return .failure(Malformed(cause: ".npy header of \(textLength) bytes is too long to be one"))
     }
-    guard bytes.count >= end else { return .needsMore }
-    var literal = PythonLiteral(bytes[textStart..<end], hasLongs: bytes[6] < 3)
+    guard bytes.count >= end else { return nil }
+    return .success(PythonLiteral(bytes[textStart..<end], hasLongs: bytes[6] < 3))
+  }
+
+  /// Reads the header of an array of int64 of one dimension, or of one column or row.
+  ///
+  /// - Parameters:
+  ///   - bytes: The file from its start, as much as a header may take.
+  ///   - path: Its name, for messages.
+  /// - Returns: Elements, and bytes before the first.
+  /// - Throws: ``TarnError`` `.usage` for anything else.
+  package static func integers(_ bytes: [UInt8], of path: String) throws -> (count: Int, dataOffset: Int) {
+    func refuse(_ cause: String) -> TarnError {
+      TarnError(
+        .usage, "\(path) is no array of int64: \(cause)", hint: "save it with numpy.save(FILE, ids.astype('<i8'))")
+    }
+    guard case .success(var literal) = literal(of: bytes) else { throw refuse("its header is none of an .npy file") }
+    let (descr, _, shape): (String, Bool, [Int])
     do {
-      return .header(try literal.header(dataOffset: end))
+      (descr, _, shape) = try literal.members()
     } catch {
-      return .malformed(error.cause)
+      throw refuse(error.cause)
     }
+    guard descr == "<i8" else { throw refuse("its dtype is '\(descr.prefix(20).description.printable)'") }
+    let others = shape.filter { $0 != 1 }
+    guard !shape.isEmpty, others.count <= 1, others.allSatisfy(ForeignNumber.rowID.holds) else {
+      throw refuse("its shape is \(shape)")
+    }
+    let count = others.first ?? 1
+    guard ForeignNumber.rowCount.holds(count) else { throw refuse("its shape is \(shape)") }
+    return (count, literal.end)
   }
 
   private static func describeStart(of bytes: [UInt8]) -> String {
@@ -97,7 +137,12 @@ private struct PythonLiteral {
     position = bytes.startIndex
   }
 
-  mutating func header(dataOffset: Int) throws(Malformed) -> NpyHeader {
+  /// Bytes of the file before what comes behind the literal.
+  var end: Int { bytes.endIndex }
+
+  /// What the dictionary says: the name of the element type, whether columns come first,
+  /// the shape.
+  mutating func members() throws(Malformed) -> (descr: String, isFortran: Bool, shape: [Int]) {
     var descr: String?
     var fortranOrder: Bool?
     var shape: [Int]?
@@ -122,7 +167,12 @@ private struct PythonLiteral {
     guard let descr, let fortranOrder, let shape else {
       throw Malformed(cause: "the .npy header lacks descr, fortran_order or shape")
     }
-    guard !fortranOrder else {
+    return (descr, fortranOrder, shape)
+  }
+
+  mutating func header() throws(Malformed) -> NpyHeader {
+    let (descr, isFortran, shape) = try members()
+    guard !isFortran else {
       throw Malformed(cause: "it is in Fortran order; save it with numpy.ascontiguousarray")
     }
     let elementType: ElementType
@@ -133,9 +183,9 @@ private struct PythonLiteral {
       throw Malformed(cause: "its dtype is '\(descr.prefix(20))'; tarn reads '<f2' (float16) and '<f4' (float32)")
     }
     do throws(FeatureFault) {
-      let layout = try FeatureLayout(elementType, shape: shape, dataOffset: dataOffset)
+      let layout = try FeatureLayout(elementType, shape: shape, dataOffset: end)
       return NpyHeader(
-        elementType: elementType, rowCount: layout.rowCount, dimension: layout.dimension, dataOffset: dataOffset)
+        elementType: elementType, rowCount: layout.rowCount, dimension: layout.dimension, dataOffset: end)
     } catch {
       throw Malformed(cause: error.cause)
     }
@@ -208,7 +258,7 @@ extension NpyHeader {
     let literal = "{'descr': '\(descr)', 'fortran_order': False, 'shape': (\(rowCount), \(columns)), }"
     let length = (10 + literal.utf8.count + 1 + 63) / 64 * 64 - 10
     let padding = [UInt8](repeating: 0x20, count: length - literal.utf8.count - 1)
-    return [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0, UInt8(length & 255), UInt8(length >> 8)] + Array(literal.utf8)
+    return magic + [1, 0, UInt8(length & 255), UInt8(length >> 8)] + Array(literal.utf8)
       + padding + [0x0A]
   }
 }

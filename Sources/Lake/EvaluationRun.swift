@@ -169,7 +169,10 @@ package struct EvaluationRun {
       return (truth, known)
     }
     let missing = inputs.filter { $0.path == nil }
-    guard missing.isEmpty else { throw source.missing(missing.map(\.shardName), of: inputs.count) }
+    guard missing.isEmpty else {
+      throw source.missing(
+        missing.map(\.shardName), of: inputs.count, isReplaced: missing.contains { !$0.isNewest })
+    }
     let rows = inputs.reduce(0) { $0 + $1.rowCount }
     var rowsDone = 0
     for input in inputs {

@@ -24,8 +24,12 @@ package struct EvictRun {
     package var shardCount = 0
     /// Interrupted transfers whose part files went.
     package var partCount = 0
-    /// Bytes of both.
+    /// Older revisions that were kept beside newer ones.
+    package var keptCount = 0
+    /// Bytes of all.
     package var byteCount = 0
+    /// Older revisions that stay because something rests on them.
+    package var pinned: [KeptRevision] = []
   }
 
   /// Evicts what is present, and what interrupted transfers left.
@@ -33,9 +37,11 @@ package struct EvictRun {
   /// - Parameters:
   ///   - name: The source.
   ///   - ordinals: Which of its shards; nil for all.
+  ///   - includesPinned: Whether older revisions go on which something rests: their
+  ///     mirrors may not have them any more.
   /// - Returns: What went.
   /// - Throws: ``TarnError``.
-  package func run(_ name: String, ordinals: OrdinalSet?) throws -> Summary {
+  package func run(_ name: String, ordinals: OrdinalSet?, includesPinned: Bool = false) throws -> Summary {
     cancellation.listen()
     var summary = Summary()
     let source = try catalog.source(named: name)
@@ -52,6 +58,16 @@ package struct EvictRun {
       try catalog.evict(shard)
       summary.shardCount += 1
       summary.byteCount += shard.revision?.byteCount ?? 0
+    }
+    for kept in try catalog.keptRevisions(of: source) where chosen.contains(kept.shardID) {
+      guard kept.dependents.isEmpty || includesPinned else {
+        summary.pinned.append(kept)
+        continue
+      }
+      try cancellation.check()
+      try catalog.release(kept)
+      summary.keptCount += 1
+      summary.byteCount += kept.byteCount
     }
     return summary
   }

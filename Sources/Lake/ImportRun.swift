@@ -9,15 +9,19 @@ internal import Foundation
 /// Adopts files.
 package struct ImportRun {
   private let catalog: LakeCatalog
+  private let replacement: Replacement
   private let cancellation: Cancellation
 
   /// Prepares to adopt files.
   ///
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
+  ///   - replacement: What becomes of the bytes of a shard that is known with others;
+  ///     `.ofUnpinned` refuses those of a file whether something rests on the old ones or not.
   ///   - cancellation: Asked between files; those that were adopted stay.
-  package init(_ catalog: LakeCatalog, cancellation: Cancellation) {
+  package init(_ catalog: LakeCatalog, replacing replacement: Replacement = .ofUnpinned, cancellation: Cancellation) {
     self.catalog = catalog
+    self.replacement = replacement
     self.cancellation = cancellation
   }
 
@@ -29,7 +33,8 @@ package struct ImportRun {
   ///   - report: Told of progress, on the calling thread.
   /// - Returns: How many were adopted.
   /// - Throws: ``TarnError`` `.notFound` before anything is copied, for a file
-  ///   of another name; `.integrity` when a manifest says otherwise, or the file
+  ///   of another name; `.conflict` for other bytes than are known of its shard,
+  ///   unless they may be replaced; `.integrity` when a manifest says otherwise, or the file
   ///   changed while it was copied.
   package func run(_ files: [String], into name: String, report: (_ done: Int, _ total: Int) -> Void) throws -> Int {
     cancellation.listen()
@@ -47,7 +52,8 @@ package struct ImportRun {
     }
     for (index, (file, shard)) in chosen.enumerated() {
       try cancellation.check()
-      try adopt(file, shard, source)
+      // As it is now: a file before may have been of the same shard.
+      try adopt(file, catalog.shard(id: shard.id), source)
       report(index + 1, chosen.count)
     }
     return chosen.count
@@ -76,16 +82,28 @@ package struct ImportRun {
           throw TarnError(
             .integrity, "\(file) has SHA-256 \(digest.prefix(12)), the manifest says \(expected.prefix(12))")
         }
+        try requireSame(digest, as: shard, in: file)
         return directory + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       }
       try catalog.recordFetched(
         FetchedBytes(
           digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,
           path: String(path.dropFirst(directory.count)), mirrorID: nil, etag: nil, lastModified: nil,
-          states: hasher.states), of: shard)
+          states: hasher.states), of: shard, replacing: replacement)
     } catch {
       try catalog.endFetch(shardID: shard.id, as: nil, error: nil)
       throw error
     }
+  }
+
+  /// Refuses other bytes than are known of a shard, unless the user wants them.
+  private func requireSame(_ digest: ContentDigest, as shard: Shard, in file: String) throws {
+    guard case .ofUnpinned = replacement, let known = shard.revision, known.digest != digest else { return }
+    let dependents = try catalog.dependents(of: shard)
+    throw TarnError(
+      .conflict,
+      "\(file) has other bytes than are known of \(shard.name) of \(shard.sourceName), SHA-256 \(known.digest.prefix(12)), "
+        + (dependents.isEmpty ? "on which nothing rests" : "and \(LakeCatalog.list(dependents)) on those"),
+      hint: Replacement.hint)
   }
 }

@@ -21,11 +21,11 @@ struct LakeShards: ShardProvider {
 
   func shard(of input: OutputTask.Input) throws -> PinnedShard {
     guard let id = shardIDs[input.ordinal] else { preconditionFailure("an input of another version") }
-    let shard = try catalog.shard(id: id)
-    guard let path = shard.path, let revision = shard.revision, revision.digest == input.digest else {
-      throw source.missing([input.name], of: 1)
+    guard let digest = input.digest, let path = try catalog.shardPath(holding: digest) else {
+      let isNewest = try catalog.shard(id: id).revision?.digest == input.digest
+      throw source.missing([input.name], of: 1, isReplaced: !isNewest)
     }
-    return source.pinned(path, revision, in: catalog)
+    return source.pinned(path, digest: digest, rowCount: input.rowCount, in: catalog)
   }
 }
 
@@ -82,17 +82,35 @@ extension Source {
   ///   - catalog: Knows where the shards directory is.
   /// - Returns: What a task needs to open it.
   func pinned(_ path: String, _ revision: ShardRevision, in catalog: LakeCatalog) -> PinnedShard {
+    pinned(path, digest: revision.digest, rowCount: revision.rowCount, in: catalog)
+  }
+
+  fileprivate func pinned(
+    _ path: String, digest: ContentDigest, rowCount: Int, in catalog: LakeCatalog
+  ) -> PinnedShard {
     PinnedShard(
-      path: catalog.layout.shards + "/" + path, digest: revision.digest, rowCount: revision.rowCount,
-      dimension: dimension, elementType: elementType, remedy: "run `tarn sync \(name)`")
+      path: catalog.layout.shards + "/" + path, digest: digest, rowCount: rowCount, dimension: dimension,
+      elementType: elementType, remedy: "run `tarn sync \(name)`")
   }
 
   /// The error that shards of this source are not in the lake.
-  func missing(_ shards: [String], of total: Int) -> TarnError {
+  ///
+  /// - Parameters:
+  ///   - shards: Their names.
+  ///   - total: How many there are.
+  ///   - isReplaced: Whether other bytes came since, so that mirrors may not have
+  ///     those that are meant.
+  /// - Returns: The error.
+  func missing(_ shards: [String], of total: Int, isReplaced: Bool = false) -> TarnError {
     let names = shards.prefix(3).joined(separator: ", ") + (shards.count > 3 ? ", …" : "")
     return TarnError(
       .inputsMissing, "\(shards.count) of \(total) shards of source \(name) are not in the lake: \(names)",
-      hint: "run `tarn sync \(name)`")
+      hint: isReplaced ? Self.wayBack(to: name) : "run `tarn sync \(name)`")
+  }
+
+  /// What brings bytes back that were replaced.
+  static func wayBack(to source: String) -> String {
+    "their mirrors gave other bytes since: `tarn import \(source) FILE --keep-old` takes a copy of the old ones in"
   }
 }
 

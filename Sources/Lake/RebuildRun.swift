@@ -75,6 +75,18 @@ package struct RebuildRun {
         VectorCodec(rawValue: codec).flatMap {
           TrainedIndexFile.byteCount(codec: $0, dimension: dimension, nlist: nlist, hasAssigner: hasRouter)
         }
+      },
+      segment: { path in
+        (try? SegmentFile(path: path)).map { file in
+          SegmentClaim(
+            trained: file.description.trainedIndex, shard: file.description.shard, formatVersion: segmentFormatVersion,
+            rowCount: file.rowCount, badRowCount: file.rowCount - file.storedRowCount)
+        }
+      },
+      provedSegments: { [cancellation] segments, output in
+        try SegmentProof.proved(
+          segments.map { MergeInput(segment: try SegmentFile(path: $0.path), firstRowID: $0.firstID) },
+          by: OutputShardFile(path: output), checkpoint: { try cancellation.check() })
       })
   }
 

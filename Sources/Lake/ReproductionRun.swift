@@ -70,7 +70,7 @@ package struct ReproductionRun {
   /// Names of the pinned inputs whose bytes are not in the lake.
   package func missingInputs() throws -> [String] {
     try catalog.inputs(of: version).filter { !$0.isHole && $0.path == nil }.map { input in
-      "\(input.shardName) (sha256 \(input.revision?.digest.prefix(12) ?? "?"))"
+      "\(input.shardName) (sha256 \(input.revision?.digest.prefix(12) ?? "?")\(input.isNewest ? "" : ", replaced since"))"
     }
   }
 

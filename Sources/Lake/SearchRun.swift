@@ -21,11 +21,17 @@ package struct SearchOptions: Sendable {
   /// else damage that leaves a file in shape is searched like anything.
   package var checksFiles: Bool
   package var threads: Int
+  /// A file of the row ids that alone are found; nil for all.
+  package var ids: String?
+  /// A file of row ids that are not found; nil for none.
+  package var excludedIDs: String?
 
   package init(
     version: VersionName, queries: String, k: Int, nprobe: Int, rerank: Int? = nil, checksFiles: Bool = false,
-    threads: Int
+    threads: Int, ids: String? = nil, excludedIDs: String? = nil
   ) {
+    self.ids = ids
+    self.excludedIDs = excludedIDs
     self.version = version
     self.queries = queries
     self.k = k
@@ -75,6 +81,7 @@ package struct SearchRun {
     guard (1...65_536 / factor).contains(options.k) else {
       throw TarnError(.usage, "k is \(options.k), not in 1...\(65_536 / factor)")
     }
+    let subset = try subset(of: version)
     let store = ArtifactStore(catalog)
     let searcher = try VersionSearcher(
       outputShards: catalog.outputs(of: version).map { output in
@@ -86,10 +93,34 @@ package struct SearchRun {
     try require(file, dimension: searcher.dimension, of: version)
     try cancellation.check()
     let vectors = file.matrix.floats(rows: 0..<file.rowCount)
-    let found = try searcher.search(vectors, k: options.k * factor, nprobe: options.nprobe, threads: options.threads)
+    let found = try searcher.search(
+      vectors, k: options.k * factor, nprobe: options.nprobe, threads: options.threads, among: subset)
     try cancellation.check()
     guard options.rerank != nil else { return found }
     return try reranker(version).rerank(found, queries: vectors, k: options.k)
+  }
+
+  /// The rows that are searched; nil for all of them.
+  private func subset(of version: IndexVersion) throws -> RowSubset? {
+    guard options.ids != nil || options.excludedIDs != nil else { return nil }
+    let end = try catalog.inputs(of: version).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0
+    func read(_ path: String, _ body: (Int64) -> Void) throws {
+      try RowIDFile(path, below: end, of: "\(version.name)").read(checkpoint: { try cancellation.check() }, body)
+    }
+    var subset = RowSubset(excluding: options.ids == nil)
+    if let path = options.ids {
+      try read(path) { subset.insert($0) }
+      guard subset.count > 0 else {
+        throw TarnError(.usage, "\(path) has no row ids", hint: "leave --ids out to search all rows")
+      }
+    }
+    if let path = options.excludedIDs {
+      let isAlone = subset.isExcluding
+      try read(path) { id in
+        if isAlone { subset.insert(id) } else { subset.remove(id) }
+      }
+    }
+    return subset
   }
 
   private func require(_ file: FeatureFile, dimension: Int, of version: IndexVersion) throws {
@@ -118,7 +149,9 @@ package struct SearchRun {
       throw TarnError(
         .inputsMissing,
         "shard \(input.shardName) of source \(source.name) is not in the lake, and a row of it was found",
-        hint: "run `tarn sync \(source.name) --shards \(input.shardOrdinal)`, or search without --rerank")
+        hint: (input.isNewest
+          ? "run `tarn sync \(source.name) --shards \(input.shardOrdinal)`" : Source.wayBack(to: source.name))
+          + ", or search without --rerank")
     }
     let absolute = catalog.layout.shards + "/" + path
     // A shard is 1.4 GB and a few of its rows are wanted: hashed when it was touched, once.

@@ -153,7 +153,7 @@ package struct SourceRegistration: Sendable {
       first = ("list \(path.lastPathPart)", lines)
       guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
     case .directory(let path):
-      first = try directoryURLs(path)
+      first = try Self.directoryURLs(path)
       guard !first.urls.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
     }
     return (
@@ -184,7 +184,8 @@ package struct SourceRegistration: Sendable {
       hint: "a shard is a \(FeatureFormat.enumeration) file of one matrix")
   }
 
-  private func directoryURLs(_ directory: String) throws -> (place: String, urls: [String]) {
+  /// Where a directory is, and its feature files in natural order.
+  static func directoryURLs(_ directory: String) throws -> (place: String, urls: [String]) {
     let path = LakeLayout.absolute(directory)
     guard let entries = try? Disk.names(in: path) else {
       throw TarnError(.usage, "\(path) is not a directory that can be read")
@@ -212,7 +213,7 @@ package struct SourceRegistration: Sendable {
         .usage, "the file '\(name.printable)' of \(path) cannot be a shard: \(fault)",
         hint: "rename it, or move it out of the directory")
     }
-    let urls = try Self.inNaturalOrder(shards).map { name in
+    let urls = try inNaturalOrder(shards).map { name in
       guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
         throw TarnError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
       }

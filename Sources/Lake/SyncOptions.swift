@@ -31,6 +31,8 @@ package struct SyncOptions: Sendable {
   package var freeByteFloor = 0
   /// Ask the mirrors of shards that are present for newer bytes.
   package var refresh = false
+  /// What becomes of the bytes of a shard when its mirrors give others.
+  package var replacement = Replacement.ofUnpinned
   package var fetch = FetchConfiguration()
   /// How long a host that fails for now is waited for (R21); zero to give up at
   /// once.
@@ -47,8 +49,8 @@ package struct SyncSummary: Sendable {
   package var fetchedByteCount = 0
   /// Shards that were in the lake already, or have not changed.
   package var unchangedCount = 0
-  /// New revisions of shards that had another one.
-  package var revisedNames: [String] = []
+  /// Shards that got another revision than they had, and what rests on that one.
+  package var revised: [(shard: String, dependents: [String])] = []
   /// Damaged shards that were mended by fetching only the chunks that differ.
   package var mendedCount = 0
   /// What could not be fetched, and why: a run with any of these fails (R17).

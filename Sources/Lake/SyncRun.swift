@@ -472,20 +472,27 @@ package final class SyncRun: Sendable {
   }
 
   private func adopt(_ fetched: FetchedShard, _ shard: Shard) throws {
-    let path = String(fetched.path.dropFirst(catalog.layout.shards.count + 1))
-    let number = try catalog.recordFetched(
-      FetchedBytes(
-        digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount, path: path,
-        mirrorID: fetched.mirrorID, etag: fetched.validator.etag, lastModified: fetched.validator.lastModified,
-        states: fetched.states),
-      of: shard)
+    let bytes = FetchedBytes(
+      digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount,
+      path: String(fetched.path.dropFirst(catalog.layout.shards.count + 1)), mirrorID: fetched.mirrorID,
+      etag: fetched.validator.etag, lastModified: fetched.validator.lastModified, states: fetched.states)
+    let number: Int
+    do {
+      number = try catalog.recordFetched(bytes, of: shard, replacing: options.replacement)
+    } catch let error as TarnError where error.code == .conflict {
+      try catalog.discardRefused(bytes)
+      try catalog.endFetch(shardID: shard.id, as: nil, error: error.message)
+      return fail(shard, error)
+    }
+    let isOther = shard.revision.map { $0.number != number } ?? false
+    let dependents = isOther ? try catalog.dependents(of: shard) : []
     state.withLock { state in
       if let revision = shard.revision, revision.digest == fetched.digest, state.wholeBefore.contains(shard.id) {
         state.summary.unchangedCount += 1
       } else {
         state.summary.fetchedCount += 1
         state.summary.fetchedByteCount += fetched.byteCount
-        if let revision = shard.revision, revision.number != number { state.summary.revisedNames.append(shard.name) }
+        if isOther { state.summary.revised.append((shard.name, dependents)) }
       }
     }
     report(.fetched(shard, byteCount: fetched.byteCount))

@@ -85,7 +85,8 @@ struct ToolDescription: Decodable {
       ["source", "mirror", "add", "spare", "https://other.example/{ordinal}.npy"],
       ["source", "mirror", "list", "spare"],
       ["source", "mirror", "order", "spare", "1", "0"], ["source", "mirror", "remove", "spare", "1"],
-      ["source", "set", "spare", "--modality", "text"], ["source", "drop-shards", "spare", "--shards", "2"],
+      ["source", "extend", "spare", "--count", "4"], ["source", "refresh", "captions"],
+      ["source", "set", "spare", "--modality", "text"], ["source", "drop-shards", "spare", "--shards", "2-3"],
       ["source", "rename", "spare", "kept"], ["source", "remove", "kept"],
       ["doctor"], ["schema", "--datasette"], ["rebuild-catalog", "--lake", lost],
     ]

@@ -48,7 +48,8 @@ import TestSupport
     let (lake, before) = try makeLake()
     try lose(lake)
     let said = try lake.succeed(["rebuild-catalog"]).outputText
-    #expect(said.hasPrefix("2 sources, 4 shards (4 in the lake), 1 trained indexes, 2 versions, 3 outputs\n"))
+    #expect(
+      said.hasPrefix("2 sources, 4 shards (4 in the lake), 1 trained indexes, 2 versions, 3 outputs, 2 segments\n"))
     #expect(said.contains("not known any more: the history"))
     #expect(try shown(lake) == before)
     // Everything works on it.
@@ -101,7 +102,8 @@ import TestSupport
     let files = try lake.files()
     try lose(lake)
     let said = try lake.succeed(["rebuild-catalog"]).outputText
-    #expect(said.hasPrefix("2 sources, 4 shards (4 in the lake), 4 trained indexes, 4 versions, 4 outputs\n"))
+    #expect(
+      said.hasPrefix("2 sources, 4 shards (4 in the lake), 4 trained indexes, 4 versions, 4 outputs, 8 segments\n"))
     #expect(said.contains("whole files"))
     #expect(said.contains("evaluations"))
     #expect(try questions.map { try lake.succeed($0).outputText } == before)
@@ -236,5 +238,51 @@ import TestSupport
     let empty = try LakeFixture.make(.synced)
     try lose(empty)
     #expect(try empty.run(["rebuild-catalog"]).ending == .exit(10))
+  }
+}
+
+/// Segments of a lake that lost its catalog.
+@Suite struct RebuildSegmentTests {
+  private func lose(_ lake: LakeFixture) throws {
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+  }
+
+  /// The shards are gone: what the next version is merged from are the old segments.
+  @Test func segmentsThatAnOutputBearsOutAreUsedAgain() throws {
+    let lake = try LakeFixture.make(.built)
+    let before = try lake.texts("SELECT trained_sha256 || shard_sha256 || sha256 || row_count FROM segment ORDER BY 1")
+    try lose(lake)
+    let said = try lake.succeed(["rebuild-catalog", "--json"]).outputText
+    #expect(said.contains("\"segments\":2"), "\(said)")
+    #expect(
+      try lake.texts("SELECT trained_sha256 || shard_sha256 || sha256 || row_count FROM segment ORDER BY 1") == before)
+    try lake.succeed(["evict", "images"])
+    try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--offline", "--quiet"])
+    try lake.succeed(["verify"])
+    try lake.succeed(["doctor"])
+    #expect(!(try lake.succeed(["gc", "--grace", "0s"]).outputText.contains("segments/")))
+  }
+
+  /// A segment of an unfinished build, which no output bears out: `gc` has it, and
+  /// nothing is left over.
+  @Test func othersAreOfferedToGC() throws {
+    let lake = try LakeFixture.make(.built)
+    try lake.succeed(["train", "u", "--images", "images", "--method", "kmeans", "--nlist", "2", "--quiet"])
+    try lake.kill(["build", "w", "--trained", "u", "--images", "images", "--quiet"])
+    let segments = try lake.texts("SELECT path FROM stored_bytes WHERE kind = 'segment'").count
+    #expect(segments == 4)
+    // It was killed when its files were whole; without them it was never finished.
+    try FileManager.default.removeItem(atPath: lake.lake + "/versions/w@1")
+    try lose(lake)
+    let said = try lake.succeed(["rebuild-catalog", "--json"]).outputText
+    #expect(said.contains("\"segments\":2"), "\(said)")
+    let offered = try lake.succeed(["gc", "--grace", "0s"]).outputText
+    #expect(offered.components(separatedBy: "segments/").count == 3, "\(offered)")
+    try lake.succeed(["gc", "--grace", "0s", "--apply"])
+    #expect(try lake.files().filter { $0.contains("artifacts/segments/") }.count == 2)
+    try lake.succeed(["verify"])
+    try lake.succeed(["doctor"])
   }
 }

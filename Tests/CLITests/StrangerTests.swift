@@ -154,6 +154,26 @@ import TestSupport
     try lake.succeed(["verify"])
   }
 
+  /// Nothing sealed, so no catalog can be made again: nor is one made on top.
+  @Test(arguments: [LakeStage.synced, .trained])
+  func aLakeOfShardsAloneIsNotMadeAnew(stage: LakeStage) throws {
+    let lake = try LakeFixture.make(stage)
+    for suffix in ["", "-wal", "-shm"] where Disk.size(of: lake.lake + "/catalog.sqlite" + suffix) != nil {
+      try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+    for (arguments, code) in [(["status"], 10), (["init", lake.lake], 64)] {
+      let result = try lake.run(arguments)
+      #expect(result.ending == .exit(Int32(code)))
+      #expect(
+        result.errorText.contains("rebuild-catalog") && result.errorText.contains("shards/"), "\(result.errorText)")
+    }
+    // What is advised works.
+    for name in ["shards", "artifacts"] {
+      try FileManager.default.moveItem(atPath: "\(lake.lake)/\(name)", toPath: "\(lake.directory.path)/\(name)")
+    }
+    try lake.succeed(["init", lake.lake])
+  }
+
   /// What a sealed version's lock file was is kept, when another one lay in its place.
   @Test func anotherSealingIsKeptWhenALockFileIsRestored() throws {
     let lake = try LakeFixture.make(.built)

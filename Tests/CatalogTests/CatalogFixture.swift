@@ -31,7 +31,9 @@ struct CatalogFixture {
 
   /// Gives a shard bytes.
   @discardableResult
-  func fetch(_ ordinal: Int, of source: Source, _ text: String, states: [UInt8]? = nil) throws -> Shard {
+  func fetch(
+    _ ordinal: Int, of source: Source, _ text: String, states: [UInt8]? = nil, replacing: Replacement = .always
+  ) throws -> Shard {
     let shard = try catalog.shards(of: source)[ordinal]
     let digest = ContentDigest.of(text)
     let path = LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
@@ -42,7 +44,7 @@ struct CatalogFixture {
     try catalog.recordFetched(
       FetchedBytes(
         digest: digest, byteCount: text.utf8.count, rowCount: 5, path: path, mirrorID: nil, etag: nil,
-        lastModified: nil, states: states), of: shard)
+        lastModified: nil, states: states), of: shard, replacing: replacing)
     return try catalog.shards(of: source)[ordinal]
   }
 

@@ -31,6 +31,7 @@ struct GlobalOptions: ParsableArguments {
     if let lake { return lake }
     if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty { return named }
     if let found = LakeLayout.findRoot(from: FileManager.default.currentDirectoryPath) { return found }
+    if let fault = LostLake.fault(atOrAbove: FileManager.default.currentDirectoryPath) { throw fault }
     throw TarnError(
       .noLake, "there is no lake at or above \(FileManager.default.currentDirectoryPath)",
       hint: "make one with `tarn init`, or name one with --lake")

@@ -7,11 +7,13 @@ struct Evict: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Drop the bytes of shards from the lake; what is known of them stays, and sync brings them back.",
     discussion: """
-      What interrupted transfers left of them goes too: the next sync begins those anew.
+      What interrupted transfers left of them goes too: the next sync begins those anew. Older revisions that --keep-old
+      kept beside newer ones go where nothing rests on them; --old drops the others too, which no mirror may have any more.
 
       EXAMPLES
         tarn evict captions
         tarn evict images --shards 0-39
+        tarn evict images --old
 
       \(ExitStatus.help)
       """)
@@ -22,20 +24,31 @@ struct Evict: ParsableCommand {
   @Option(help: ArgumentHelp("Which shards, e.g. 0-39,57; all by default.", valueName: "ranges"))
   var shards: String?
 
+  @Flag(help: "Also older revisions on which a version or trained index rests.")
+  var old = false
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
     let catalog = try writer.open(global, "evict")
     let gone = try EvictRun(catalog, cancellation: global.cancellation).run(
-      source, ordinals: shards.map(OrdinalSet.init(parsing:)))
+      source, ordinals: shards.map(OrdinalSet.init(parsing:)), includesPinned: old)
     if global.json {
       Output.json([
-        "evicted": .count(gone.shardCount), "parts": .count(gone.partCount), "bytes": .count(gone.byteCount),
+        "evicted": .count(gone.shardCount), "parts": .count(gone.partCount), "old_revisions": .count(gone.keptCount),
+        "bytes": .count(gone.byteCount), "kept_old_revisions": .count(gone.pinned.count),
       ])
     } else {
       let parts = gone.partCount == 0 ? "" : " and \(gone.partCount) parts of interrupted transfers"
-      Output.line("\(gone.shardCount.counted("shard"))\(parts) evicted (\(ByteSize.text(gone.byteCount)))")
+      let revisions = gone.keptCount == 0 ? "" : " and \(gone.keptCount) older revisions"
+      Output.line("\(gone.shardCount.counted("shard"))\(parts)\(revisions) evicted (\(ByteSize.text(gone.byteCount)))")
+      if let first = gone.pinned.first {
+        let bytes = gone.pinned.reduce(0) { $0 + $1.byteCount }
+        Output.line(
+          "\(gone.pinned.count.counted("older revision")) stay (\(ByteSize.text(bytes))): \(LakeCatalog.list(first.dependents)) on "
+            + "the one of \(first.shardName); --old drops them too")
+      }
     }
     Output.flush()
   }

@@ -11,9 +11,11 @@ struct GC: ParsableCommand {
       Outputs of revoked and abandoned versions that no live or pinned version shares, what only their evaluations were
       measured against, nearest images and router labels once nothing is in training, and files that nothing refers to
       are removed when their last use ended longer than --grace ago. With --segments also segments that
-      no unfinished output waits for; they are made again from the shards when they are needed. The catalog's rows
+      no unfinished output waits for; they are made again from the shards when they are needed. Segments of which nothing
+      says whose they are, as after `tarn rebuild-catalog`, go without it. The catalog's rows
       stay. Work that no unfinished training or build can take up again goes too, as of what was abandoned, and what
-      transfers left that nobody continued for as long. Files that the catalog does not know are listed and never removed.
+      transfers left that nobody continued for as long, and older revisions of shards that --keep-old kept, once nothing
+      rests on them. Files that the catalog does not know are listed and never removed.
 
       EXAMPLES
         tarn gc
@@ -76,6 +78,14 @@ struct GC: ParsableCommand {
             "changed_at": .string(part.changedAt),
           ])
         }),
+      "revisions": .array(
+        plan.revisions.map { kept in
+          .object([
+            "source": .string(kept.sourceName), "shard": .string(kept.shardName), "revision": .count(kept.number),
+            "sha256": .string(kept.digest.hex), "bytes": .count(kept.byteCount),
+            "unused_since": .optional(kept.unusedSince),
+          ])
+        }),
       "unknown": .array(
         plan.unknownFiles.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
     ])
@@ -102,6 +112,11 @@ struct GC: ParsableCommand {
       Output.line(
         "\(part.source)/\(part.shard)  \(ByteSize.text(part.byteCount))  part of an interrupted transfer, "
           + (apply ? "removed" : "left over"))
+    }
+    for kept in plan.revisions {
+      Output.line(
+        "\(kept.sourceName)/\(kept.shardName)  \(ByteSize.text(kept.byteCount))  older revision \(kept.number), "
+          + (apply ? "removed" : "unused since \(kept.unusedSince ?? "")"))
     }
     if !plan.waiting.isEmpty { Output.line("\(total(plan.waiting)) unused, kept for the grace period") }
     guard !plan.unknownFiles.isEmpty else { return }

@@ -11,8 +11,12 @@ struct Import: ParsableCommand {
       A file belongs to the shard of its name. Files may be \(FeatureFormat.enumeration); of what torch.save wrote they
       hold one tensor, and nothing in them is executed.
 
+      A file with other bytes than are known of its shard is refused, naming the versions and trained indexes that rest on
+      those: --replace drops them for the file's, --keep-old keeps both, so that these can still be reproduced.
+
       EXAMPLES
         tarn import images /data/img_emb_0000.npy /data/img_emb_0001.npy
+        tarn import images /data/new/img_emb_0000.npy --keep-old
 
       \(ExitStatus.help)
       """)
@@ -23,13 +27,15 @@ struct Import: ParsableCommand {
   @Argument(help: "The files.")
   var files: [String]
 
+  @OptionGroup var replacing: ReplacementOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
     let catalog = try writer.open(global, "import", source, on: [.source: [source]])
     let progress = global.progress("import")
-    let count = try ImportRun(catalog, cancellation: global.cancellation).run(files, into: source) { done, total in
+    let run = ImportRun(catalog, replacing: replacing.replacement, cancellation: global.cancellation)
+    let count = try run.run(files, into: source) { done, total in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) shards" }
     }
     progress.clear()

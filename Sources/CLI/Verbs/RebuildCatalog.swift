@@ -12,8 +12,9 @@ struct RebuildCatalog: ParsableCommand {
       A backup keeps more: put it in the place of catalog.sqlite when there is one. Without one, the sealed versions are
       found by the lock files and documents in versions/, with their sources, revisions, trained indexes and outputs;
       every shard and every file of results is read, and what is missing or damaged is said. A good catalog is never
-      replaced, a damaged one is set aside under another name. Whole files that no version refers to, such as segments,
-      stay and are known: `tarn gc` lists them. What documents and lock files say is held against each other and against
+      replaced, a damaged one is set aside under another name. A segment is taken up again when the output of a sealed
+      version holds the same rows and codes; other whole files that no version refers to stay and are known: `tarn gc`
+      lists them. What documents and lock files say is held against each other and against
       the shards that are here; a version whose files do not hold is left out, with the reason, and the others are made
       again. A trained index that is lost is taken from an output that was made with it.
 
@@ -57,19 +58,20 @@ struct RebuildCatalog: ParsableCommand {
         "present": .count(summary.present), "revisions": .count(summary.revisions),
         "trained_indexes": .count(summary.trainedIndexes),
         "versions": .array(summary.versions.map { .string("\($0)") }), "outputs": .count(summary.outputs),
-        "unreferenced": .count(summary.unreferenced), "unreferenced_bytes": .count(summary.unreferencedByteCount),
+        "segments": .count(summary.segments), "unreferenced": .count(summary.unreferenced),
+        "unreferenced_bytes": .count(summary.unreferencedByteCount),
         "remarks": .array(remarks.map { .string($0) }), "set_aside": .optional(summary.setAside),
       ])
     } else {
       Output.line(
         "\(summary.sources.counted("source")), \(summary.shards.counted("shard")) (\(summary.present) in the lake), "
-          + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count.counted("version")), \(summary.outputs.counted("output"))"
-      )
+          + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count.counted("version")), "
+          + "\(summary.outputs.counted("output")), \(summary.segments.counted("segment"))")
       for remark in remarks { Output.line(remark) }
       if summary.unreferenced > 0 {
         Output.line(
           "\(summary.unreferenced) whole files (\(ByteSize.text(summary.unreferencedByteCount))) that no version refers to; "
-            + "`tarn gc --segments` lists them")
+            + "`tarn gc` lists them")
       }
       Output.line(RebuildSummary.unknowable)
       if let aside = summary.setAside { Output.line("the damaged catalog is \(aside)") }

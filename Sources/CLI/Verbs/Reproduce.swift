@@ -162,7 +162,7 @@ struct Reproduce: AsyncParsableCommand {
       throw TarnError(
         .inputsMissing,
         "\(report.missing.count) inputs of \(name) are not in the lake: \(report.missing.prefix(3).joined(separator: ", "))",
-        hint: "sync or import the bytes with these digests")
+        hint: "`tarn sync` fetches them; what was replaced since comes back with `tarn import SOURCE FILE --keep-old`")
     }
   }
 }

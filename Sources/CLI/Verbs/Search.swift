@@ -15,6 +15,9 @@ struct Search: ParsableCommand {
       is executed. --rerank F finds F·k rows and keeps the k best by their original features, whose shards must be in the
       lake.
 
+      --ids FILE searches these rows alone, --exclude-ids FILE all but these, as if the version had no others: a file has one
+      row id a line, or is a .npy of int64.
+
       Files are searched as they lie there. Damage that leaves one in shape gives other rows; --check reads all of them
       first, as `tarn verify` does.
 
@@ -22,6 +25,7 @@ struct Search: ParsableCommand {
         tarn search laion@1 --queries captions.npy -k 10 --nprobe 8
         tarn search laion@1 --queries captions.npy -k 100 --nprobe 64 --output answers
         tarn search laion@1 --queries captions.pt -k 10 --nprobe 64 --rerank 4
+        tarn search laion@1 --queries captions.npy -k 10 --nprobe 64 --exclude-ids taken-down.txt
 
       \(ExitStatus.help)
       """)
@@ -43,6 +47,12 @@ struct Search: ParsableCommand {
 
   @Option(help: ArgumentHelp("Find F·k rows and order them by their original features.", valueName: "f"))
   var rerank: Int?
+
+  @Option(help: ArgumentHelp("Row ids to search alone: one a line, or a .npy of int64.", valueName: "file"))
+  var ids: String?
+
+  @Option(help: ArgumentHelp("Row ids not to find, likewise.", valueName: "file"))
+  var excludeIds: String?
 
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
   var threads: Int?
@@ -71,7 +81,7 @@ struct Search: ParsableCommand {
     }
     let options = SearchOptions(
       version: name, queries: queries, k: k, nprobe: nprobe, rerank: rerank, checksFiles: check,
-      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, ids: ids, excludedIDs: excludeIds)
     let found = try SearchRun(catalog, options, cancellation: global.cancellation).run()
     let version = try catalog.version(name)
     if let output {

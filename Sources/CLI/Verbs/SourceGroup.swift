@@ -8,7 +8,8 @@ struct SourceGroup: ParsableCommand {
     commandName: "source", abstract: "Register, describe and change feature sources.",
     subcommands: [
       SourceAdd.self, SourceList.self, SourceShow.self, SourceProbe.self, SourceExport.self, SourceMirror.self,
-      SourceSet.self, SourceRename.self, SourceDropShards.self, SourceRemove.self,
+      SourceExtend.self, SourceRefresh.self, SourceSet.self, SourceRename.self, SourceDropShards.self,
+      SourceRemove.self,
     ])
 }
 

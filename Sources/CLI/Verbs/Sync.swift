@@ -12,6 +12,7 @@ struct Sync: AsyncParsableCommand {
         tarn sync
         tarn sync images --shards 0-39 --jobs 8 --budget 100GB
         tarn sync images --refresh
+        tarn sync images --refresh --keep-old
         tarn sync --dry-run
 
       A host that fails for now (no connection, 5xx, 429, silence, a web page instead of the file) is asked again after
@@ -21,6 +22,8 @@ struct Sync: AsyncParsableCommand {
 
       Meanwhile other sources can be registered, synced, trained on and built from; what needs the same source for itself
       ends with 11, or waits with --wait.
+      Bytes that a version or a trained index rests on are not replaced by others, as --refresh may bring them: the shard
+      fails and says which rest on it. --replace drops the old bytes for the new ones, --keep-old keeps both.
 
       Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
       prints an event a line: started, progress, retrying, waiting, fetched, mended, failed, and a summary at the end.
@@ -59,6 +62,8 @@ struct Sync: AsyncParsableCommand {
 
   @Flag(help: "Ask for newer bytes of the shards that are here; they become new revisions.")
   var refresh = false
+
+  @OptionGroup var replacing: ReplacementOptions
 
   @Flag(
     help: "Take it that what a document or list says of these sources may lead to this machine and its network.")
@@ -105,6 +110,7 @@ struct Sync: AsyncParsableCommand {
     options.ordinals = try shards.map(OrdinalSet.init(parsing:))
     options.budget = budget?.byteCount
     options.refresh = refresh
+    options.replacement = replacing.replacement
     options.freeByteFloor = keepFree?.byteCount ?? 0
     options.fetch = .ofTool
     options.fetch.jobs = jobs
@@ -120,14 +126,21 @@ struct Sync: AsyncParsableCommand {
         "type": .string("summary"), "fetched": .count(summary.fetchedCount), "bytes": .count(summary.fetchedByteCount),
         "unchanged": .count(summary.unchangedCount), "failed": .count(summary.failures.count),
         "mended": .count(summary.mendedCount), "without_room": .count(summary.withoutRoom.count),
-        "revised": .array(summary.revisedNames.map { .string($0) }),
+        "revised": .array(summary.revised.map { .string($0.shard) }),
+        "left_behind": .array(
+          summary.revised.filter { !$0.dependents.isEmpty }.map {
+            .object(["shard": .string($0.shard), "dependents": .array($0.dependents.map { .string($0) })])
+          }),
       ])
     } else {
       Output.line(
         "\(summary.fetchedCount.counted("shard")) fetched (\(ByteSize.text(summary.fetchedByteCount))), "
           + "\(summary.unchangedCount) were here already, \(summary.failures.count) failed"
           + (summary.mendedCount == 0 ? "" : ", \(summary.mendedCount) mended by their chunks"))
-      for name in summary.revisedNames { Output.line("new revision of \(name)") }
+      for (name, dependents) in summary.revised {
+        let rest = dependents.isEmpty ? "" : "; \(LakeCatalog.list(dependents)) on the one before"
+        Output.line("new revision of \(name)\(rest)")
+      }
     }
     Output.flush()
   }

@@ -112,6 +112,9 @@ struct Verify: ParsableCommand {
     case .shard:
       guard outcome == .givenUp else { return nil }
       return "`tarn sync \(damage.file.name.split(separator: "/").first ?? "")` fetches it"
+    case .keptRevision:
+      let source = damage.file.name.split(separator: "/").first ?? ""
+      return outcome == nil ? nil : "`tarn import \(source) FILE --keep-old` takes a copy in, if there is one"
     case .artifact(let kind) where kind.canBeMadeAgain: return outcome == nil ? nil : "made again when it is needed"
     case .artifact(.outputShard):
       return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"

@@ -11,6 +11,9 @@ struct SourceHistory {
     /// history.
     let isWhole: Bool
     var shardCount: JSONValue?
+    /// Its numbers of shards, each with the number of the event that made it so; the
+    /// last is in force.
+    var shardCounts: [(since: Int, count: Int)] = []
     var dimension: JSONValue?
     var elementType: JSONValue?
     var modality: JSONValue?
@@ -19,6 +22,25 @@ struct SourceHistory {
     var mirrors: [(since: Int, templates: [String])] = []
     /// Digest of the addresses on mirrors that were removed, by template.
     var removed: [String: String] = [:]
+
+    /// Whether the source had as many shards at an event or later.
+    ///
+    /// - Parameters:
+    ///   - count: Shards from its first one on.
+    ///   - number: Of an event.
+    /// - Returns: Whether it had, as far as anybody told.
+    func had(_ count: Int, since number: Int) -> Bool {
+      guard isWhole else { return true }
+      return shardCounts.enumerated().contains { place, entry in
+        let isInForce = place + 1 == shardCounts.count || shardCounts[place + 1].since > number
+        return isInForce && entry.count == count
+      }
+    }
+
+    /// How many shards the source had at an event; nil where nobody told.
+    func shardCount(at number: Int) -> Int? {
+      isWhole ? shardCounts.last { $0.since <= number }?.count : nil
+    }
 
     /// Whether the source had these mirrors at an event or later.
     ///
@@ -56,6 +78,7 @@ struct SourceHistory {
         isWhole: true, shardCount: detail["shards"] ?? .null, dimension: detail["dimension"] ?? .null,
         elementType: detail["dtype"] ?? .null, modality: detail["modality"],
         mirrors: [(number, templates ?? [])])
+      if let count = detail["shards"]?.count { told[subject]?.shardCounts = [(number, count)] }
     case .sourceRename:
       told[subject] = detail["from"]?.string.flatMap { told.removeValue(forKey: $0) } ?? Told(isWhole: false)
     case .sourceRemove:
@@ -65,6 +88,7 @@ struct SourceHistory {
       if let templates { source.mirrors.append((number, templates)) }
       if let template = detail["removed"]?.string { source.removed[template] = detail["addresses_sha256"]?.string }
       if let count = detail["shards"] { source.shardCount = count }
+      if let count = detail["shards"]?.count { source.shardCounts.append((number, count)) }
       if let dimension = detail["dimension"] { source.dimension = dimension }
       if let elementType = detail["dtype"] { source.elementType = elementType }
       if let modality = detail["modality"] { source.modality = modality }
@@ -72,4 +96,9 @@ struct SourceHistory {
     default: break
     }
   }
+}
+
+extension JSONValue {
+  /// A number of things; nil for anything else.
+  fileprivate var count: Int? { integer.flatMap { Int(exactly: $0) } }
 }

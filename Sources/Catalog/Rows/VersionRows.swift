@@ -63,6 +63,8 @@ package struct VersionInput: Sendable {
   package let rowCount: Int
   /// The pinned revision; nil until bound, and in a hole.
   package let revision: ShardRevision?
+  /// Whether those are the newest bytes that its shard is known to have.
+  package let isNewest: Bool
   /// File below the shards directory while the pinned bytes are in the lake.
   package let path: String?
 }
@@ -71,11 +73,10 @@ extension VersionInput: FetchableRecord {
   /// The rows of ``VersionInput``; append a WHERE and ORDER BY.
   static let select = """
     SELECT i.*, h.name AS shard_name, h.ordinal AS shard_ordinal, r.sha256, r.byte_count, r.row_count AS revision_rows,
-      r.etag, r.last_modified, r.mirror_id, b.path AS present_path
+      r.etag, r.last_modified, r.mirror_id, h.current_revision IS i.revision AS is_newest, b.path AS present_path
     FROM version_input i JOIN shard h ON h.id = i.shard_id
     LEFT JOIN shard_revision r ON r.shard_id = i.shard_id AND r.revision = i.revision
-    LEFT JOIN stored_bytes b ON h.state = 'present' AND h.current_revision = i.revision AND b.sha256 = r.sha256
-      AND b.place = 'shards'
+    LEFT JOIN stored_bytes b ON b.sha256 = r.sha256 AND b.place = 'shards' AND b.state = 'present'
     """
 
   init(row: Row) throws {
@@ -94,6 +95,7 @@ extension VersionInput: FetchableRecord {
         shardID: row["shard_id"], number: row["revision"], digest: try row.requiredDigest("sha256"),
         byteCount: row["byte_count"], rowCount: row["revision_rows"], etag: row["etag"],
         lastModified: row["last_modified"], mirrorID: row["mirror_id"])
+    isNewest = row["is_newest"]
     path = row["present_path"]
   }
 

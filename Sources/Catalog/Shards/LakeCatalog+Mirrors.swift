@@ -12,6 +12,8 @@ package struct Mirror: Sendable {
   package let priority: Int
   package let template: String
   package let isReconstructed: Bool
+  /// Whether a document or a list brought its addresses, which are not followed inside.
+  package let isOfDocument: Bool
   /// Shard revisions whose bytes it served.
   package let revisionCount: Int
 }
@@ -32,7 +34,8 @@ extension LakeCatalog {
     ).map { row in
       Mirror(
         id: row["id"], priority: row["priority"], template: row["template"],
-        isReconstructed: row["provenance"] == "reconstructed", revisionCount: row["revisions"])
+        isReconstructed: row["provenance"] == "reconstructed", isOfDocument: row["is_of_document"],
+        revisionCount: row["revisions"])
     }
   }
 
@@ -70,7 +73,9 @@ extension LakeCatalog {
       for (shard, url) in zip(shards, urls) { try ShardLocation.insert(of: shard, on: id, url: url, database) }
       let place = isReconstructed ? mirrors.count : mirrors.firstIndex(where: \.isReconstructed) ?? mirrors.count
       mirrors.insert(
-        Mirror(id: id, priority: place, template: template, isReconstructed: isReconstructed, revisionCount: 0),
+        Mirror(
+          id: id, priority: place, template: template, isReconstructed: isReconstructed, isOfDocument: false,
+          revisionCount: 0),
         at: place)
       let kept = source.keptQuery.union(keptQuery)
       if kept != source.keptQuery {

@@ -16,7 +16,8 @@ extension LakeCatalog {
     if let difference = try difference(of: known, from: definition) {
       throw TarnError(
         .conflict, "there is another source named \(known.name): \(difference)",
-        hint: "choose another name, or change that one: `tarn source set`, `rename`, `mirror`, `drop-shards`, `remove`")
+        hint: "choose another name, or change that one: `tarn source extend`, `refresh`, `set`, `rename`, `mirror`, "
+          + "`drop-shards`, `remove`")
     }
     return known
   }

@@ -72,7 +72,7 @@ extension LakeCatalog {
   ///
   /// A file is removed in the transaction that has seen its row, so that it
   /// cannot be one that came back meanwhile.
-  private func removeUnneededBytes() throws {
+  func removeUnneededBytes() throws {
     let isAny = try read { database in
       try Bool.fetchOne(
         database,
@@ -196,20 +196,29 @@ extension LakeCatalog {
   /// A digest seen before becomes current again; a new one is the next
   /// revision. Bytes that the lake holds already stay in the one file they have.
   /// The file of a replaced revision is removed after the commit, unless another
-  /// shard needs it.
+  /// shard needs it or it is to be kept.
   ///
   /// - Parameters:
   ///   - bytes: The bytes, durable in a file of their own (invariant 1).
   ///   - shard: The shard they belong to.
+  ///   - replacement: What becomes of other bytes that it has.
   /// - Returns: The revision's number.
-  /// - Throws: ``TarnError``.
+  /// - Throws: ``TarnError`` `.conflict` when something rests on those; then nothing
+  ///   has changed, and the new bytes are the caller's to remove.
   @discardableResult
-  package func recordFetched(_ bytes: FetchedBytes, of shard: Shard) throws -> Int {
+  package func recordFetched(
+    _ bytes: FetchedBytes, of shard: Shard, replacing replacement: Replacement = .always
+  ) throws -> Int {
     let layout = layout
     let number = try write("fetched") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       precondition(state.canBecome(.present), "a \(state.rawValue) shard cannot become present")
       let now = Timestamp.now()
+      let replaced = state == .present ? try LakeCatalog.currentRevision(of: shard.id, database) : nil
+      let isOther = replaced.map { $0.digest != bytes.digest } ?? false
+      if let replaced, isOther, case .ofUnpinned = replacement {
+        try LakeCatalog.requireUnpinned(shard, revision: replaced.number, database)
+      }
       let known = try Int.fetchOne(
         database, sql: "SELECT revision FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
         arguments: [shard.id, bytes.digest.hex])
@@ -230,6 +239,7 @@ extension LakeCatalog {
         UPDATE shard SET state = 'present', current_revision = ?, reserved_byte_count = NULL, last_error = NULL,
           changed_at = ? WHERE id = ?
         """, [number, now, shard.id])
+      if let replaced, isOther, case .keepingOld = replacement { try LakeCatalog.keep(replaced.digest, database) }
       // What the transfer's own record says, should that not have been kept.
       try database.run(
         """
@@ -246,6 +256,15 @@ extension LakeCatalog {
     }
     try removeUnneededBytes()
     return number
+  }
+
+  private static func currentRevision(of shardID: Int64, _ database: Database) throws -> ShardRevision? {
+    try ShardRevision.fetchOne(
+      database,
+      sql: """
+        SELECT r.* FROM shard h JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+        WHERE h.id = ?
+        """, arguments: [shardID])
   }
 
   private static func addRevision(

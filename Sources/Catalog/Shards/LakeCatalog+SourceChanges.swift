@@ -144,6 +144,7 @@ extension LakeCatalog {
       throw TarnError(
         .usage, "\(source.name) would have no shards", hint: "`tarn source remove \(source.name)` removes all of it")
     }
+    let told = try sourceHistory().told[source.name]
     try write("drop shards") { database in
       for shard in dropped {
         let isObserved = try Bool.fetchOne(
@@ -165,9 +166,13 @@ extension LakeCatalog {
             hint: "drop shards behind it only; a build of another version can leave it out with --shards")
         }
       }
-      if let version = try LakeCatalog.documented(by: source, database).first {
+      for version in try LakeCatalog.documented(by: source, database) {
+        let sealedAt = try Int.fetchOne(
+          database, sql: "SELECT max(seq) FROM event WHERE subject = ? AND verb = 'sealed'", arguments: [version])
+        let named = sealedAt.flatMap { told?.shardCount(at: $0) } ?? all.count
+        guard named > first.ordinal else { continue }
         throw TarnError(
-          .conflict, "\(source.name) keeps its shards: the document of \(version) names all \(all.count)",
+          .conflict, "\(source.name) keeps its shards: the document of \(version) names \(named) of them",
           hint: "`tarn sync` and `tarn build` leave some out with --shards")
       }
       for shard in dropped { try LakeCatalog.delete(shard.id, database) }

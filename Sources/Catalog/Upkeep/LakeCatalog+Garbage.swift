@@ -15,7 +15,7 @@ internal import GRDB
 package struct GarbageOptions: Sendable {
   /// How long bytes are kept after their last use ended.
   package var grace: Duration
-  /// Also segments that no unfinished output waits for.
+  /// Also segments that no unfinished output waits for; those of no known shard go anyway.
   package var includesSegments: Bool
   /// The time that the grace period is measured against.
   package var now: Date
@@ -64,13 +64,16 @@ package struct GarbagePlan: Sendable {
   package let leftovers: [UnknownFile]
   /// What transfers left that nobody continued for the time of grace.
   package let parts: [InterruptedTransfer]
+  /// Older revisions of shards that were kept and on which nothing rests, over their
+  /// grace.
+  package let revisions: [KeptRevision]
   /// Never deleted by tarn.
   package let unknownFiles: [UnknownFile]
 
   /// Bytes that collecting gives back.
   package var byteCount: Int {
     (due + interrupted).reduce(0) { $0 + $1.byteCount } + leftovers.reduce(0) { $0 + $1.byteCount }
-      + parts.reduce(0) { $0 + $1.byteCount }
+      + parts.reduce(0) { $0 + $1.byteCount } + revisions.reduce(0) { $0 + $1.byteCount }
   }
 }
 
@@ -87,7 +90,11 @@ extension LakeCatalog {
       (
         try GarbageItem.fetchAll(
           database,
-          sql: "SELECT * FROM v_garbage WHERE kind <> 'segment' OR ? ORDER BY unused_since, sha256",
+          sql: """
+            SELECT * FROM v_garbage v WHERE kind <> 'segment' OR ?
+              OR NOT EXISTS (SELECT 1 FROM segment g WHERE g.sha256 = v.sha256)
+            ORDER BY unused_since, sha256
+            """,
           arguments: [options.includesSegments]),
         try GarbageItem.fetchAll(
           database,
@@ -102,7 +109,7 @@ extension LakeCatalog {
     return GarbagePlan(
       due: free.filter { $0.unusedSince <= cutoff }, waiting: free.filter { $0.unusedSince > cutoff },
       interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: try leftovers(until: cutoff),
-      parts: try parts(until: cutoff),
+      parts: try parts(until: cutoff), revisions: try unusedRevisions(until: cutoff),
       unknownFiles: try unknownFiles())
   }
 
@@ -151,7 +158,12 @@ extension LakeCatalog {
       if ![layout.scratch, layout.artifactScratch].contains(directory) { try Disk.removeEmptyDirectory(directory) }
     }
     for transfer in try parts(until: options.cutoff) { try discard(transfer) }
+    for revision in try unusedRevisions(until: options.cutoff) { try release(revision, because: "unused") }
     return gone
+  }
+
+  private func unusedRevisions(until cutoff: String) throws -> [KeptRevision] {
+    try keptRevisions().filter { $0.unusedSince.map { $0 <= cutoff } ?? false }
   }
 
   private func parts(until cutoff: String) throws -> [InterruptedTransfer] {

@@ -16,14 +16,36 @@ package struct RebuildSummary: Sendable {
   package var trainedIndexes = 0
   package var versions: [VersionName] = []
   package var outputs = 0
-  /// Whole files below the artifacts directory that no version refers to:
-  /// segments, nearest rows, what revoked and unfinished work left.
+  /// Segments that an output bears out.
+  package var segments = 0
+  /// Whole files below the artifacts directory that no version refers to and no output
+  /// bears out: segments, nearest rows, what revoked and unfinished work left.
   package var unreferenced = 0
   package var unreferencedByteCount = 0
   /// What the files did not say, or said of damage; a line for each.
   package var remarks: [String] = []
   /// Where the damaged catalog went; nil when there was none.
   package var setAside: String?
+}
+
+/// What the head of a segment's file says.
+package struct SegmentClaim: Sendable, Hashable {
+  package let trained: ContentDigest
+  package let shard: ContentDigest
+  package let formatVersion: Int
+  /// Rows of the shard, holes included.
+  package let rowCount: Int
+  package let badRowCount: Int
+
+  package init(
+    trained: ContentDigest, shard: ContentDigest, formatVersion: Int, rowCount: Int, badRowCount: Int
+  ) {
+    self.trained = trained
+    self.shard = shard
+    self.formatVersion = formatVersion
+    self.rowCount = rowCount
+    self.badRowCount = badRowCount
+  }
 }
 
 /// What rooms that read vectors do for a catalog that is made again.
@@ -36,12 +58,20 @@ package struct RebuildTools {
   package let takeTrainedIndex: (_ digest: ContentDigest, _ outputs: [String], _ path: String) throws -> Int?
   /// Bytes of the file of a trained index; nil for a codec that is not known.
   package let trainedByteCount: (_ codec: String, _ dimension: Int, _ nlist: Int, _ hasRouter: Bool) throws -> Int?
+  /// What a segment says of itself; nil for a file that is none.
+  package let segment: (_ path: String) -> SegmentClaim?
+  /// Which of some segments, in the order of their ids, hold what an output of theirs does.
+  package let provedSegments: (_ segments: [(path: String, firstID: Int64)], _ output: String) throws -> [Bool]
 
   package init(
     rowCount: @escaping (String, Int, ElementType) throws -> Int,
     takeTrainedIndex: @escaping (ContentDigest, [String], String) throws -> Int?,
-    trainedByteCount: @escaping (String, Int, Int, Bool) throws -> Int?
+    trainedByteCount: @escaping (String, Int, Int, Bool) throws -> Int?,
+    segment: @escaping (String) -> SegmentClaim?,
+    provedSegments: @escaping ([(path: String, firstID: Int64)], String) throws -> [Bool]
   ) {
+    self.segment = segment
+    self.provedSegments = provedSegments
     self.rowCount = rowCount
     self.takeTrainedIndex = takeTrainedIndex
     self.trainedByteCount = trainedByteCount

@@ -12,6 +12,8 @@ package struct VouchedFile: Sendable {
   /// What it is.
   package enum Kind: Sendable, Equatable {
     case shard(id: Int64)
+    /// Bytes that a shard had before its newest.
+    case keptRevision
     case artifact(StoredKind)
     /// The name that people use for an output shard.
     case outputName(versionID: Int64, ordinal: Int)
@@ -27,6 +29,7 @@ package struct VouchedFile: Sendable {
     package var word: String {
       switch self {
       case .shard: "shard"
+      case .keptRevision: "old-revision"
       case .artifact(let kind): kind.rawValue
       case .outputName: "output-name"
       case .lockFile: "lock-file"
@@ -212,6 +215,8 @@ extension LakeCatalog {
   private func vouchedFiles() throws -> [(file: VouchedFile, checkedAt: String)] {
     let shards = layout.shards
     let artifacts = layout.artifacts
+    let kept = Dictionary(
+      uniqueKeysWithValues: try keptRevisions().map { ($0.digest, "\($0.sourceName)/\($0.shardName)") })
     return try read { database in
       try Row.fetchAll(
         database,
@@ -224,18 +229,21 @@ extension LakeCatalog {
           WHERE h.state = 'present' GROUP BY b.sha256
           UNION ALL
           SELECT NULL, kind, path, substr(sha256, 1, 12), sha256, byte_count, coalesce(verified_at, created_at)
-          FROM stored_bytes WHERE state = 'present' AND place = 'artifacts'
+          FROM stored_bytes WHERE state = 'present' AND (place = 'artifacts' OR deleting_at IS NOT NULL)
           ORDER BY checked_at, path
           """
       ).map { row in
         let shardID = row["shard_id"] as Int64?
+        let stored: StoredKind = try row.named("kind")
+        let digest = try row.requiredDigest("sha256")
         let kind: VouchedFile.Kind =
-          if let shardID { .shard(id: shardID) } else { .artifact(try row.named("kind")) }
+          if let shardID { .shard(id: shardID) } else { stored == .shard ? .keptRevision : .artifact(stored) }
         let path: String = row["path"]
+        let name: String = row["name"]
         return (
           VouchedFile(
-            kind: kind, path: (shardID == nil ? artifacts : shards) + "/" + path, name: row["name"],
-            digest: try row.requiredDigest("sha256"), byteCount: row["byte_count"]),
+            kind: kind, path: (stored == .shard ? shards : artifacts) + "/" + path, name: kept[digest] ?? name,
+            digest: digest, byteCount: row["byte_count"]),
           row["checked_at"]
         )
       }
@@ -310,7 +318,7 @@ extension LakeCatalog {
     try write("verified") { database in
       for file in verified {
         switch file.kind {
-        case .shard: try LakeCatalog.markVerified(file.digest, in: .shards, database)
+        case .shard, .keptRevision: try LakeCatalog.markVerified(file.digest, in: .shards, database)
         case .artifact: try LakeCatalog.markVerified(file.digest, in: .artifacts, database)
         case .outputName, .lockFile, .document, .record, .history: break
         }
@@ -335,6 +343,11 @@ extension LakeCatalog {
     switch file.kind {
     case .shard:
       for shard in try shards(holding: file.digest) { try evict(shard, because: "damaged: \(damage.message)") }
+      return .givenUp
+    case .keptRevision:
+      for kept in try keptRevisions() where kept.digest == file.digest {
+        try release(kept, because: "damaged: \(damage.message)")
+      }
       return .givenUp
     case .artifact(let kind) where kind.canBeMadeAgain:
       try giveUp(file, damage)

@@ -78,6 +78,14 @@ struct LakeInventory {
           .problem, "shards", "the shard \(source)/\(shard) \(fault)",
           fix: "`tarn sync \(source) --shards \(row["ordinal"] as Int)`"))
     }
+    for kept in try catalog.keptRevisions() {
+      heldCount += 1
+      guard let fault = fault(layout.path(kept.path, in: .shards), kept.byteCount) else { continue }
+      faults.append(
+        Finding(
+          .problem, "shards", "revision \(kept.number) of \(kept.sourceName)/\(kept.shardName) \(fault)",
+          fix: "`tarn verify --repair` gives it up; `tarn import \(kept.sourceName) FILE --keep-old` takes a copy in"))
+    }
     return examination.capped(faults, else: Finding(.ok, "shards", "shards held, all in place: \(heldCount)"))
       + strayFindings(in: layout.shards, "shards", known: known) { path in
         let part = path.hasSuffix(".resume") ? String(path.dropLast(7)) : path

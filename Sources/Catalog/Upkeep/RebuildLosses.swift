@@ -29,9 +29,8 @@ package struct RebuildLoss: Sendable {
     RebuildLoss("setting", "settings"),
     RebuildLoss("shard_chunks", "digests of chunks"),
     RebuildLoss("duplicate_file", "copies that an older tarn made of the same bytes"),
-    RebuildLoss("segment", "which shard a segment is of"),
+    RebuildLoss("segment", columns: ["created_at"], times),
     RebuildLoss("nearest_images", "what nearest rows are of"),
-    RebuildLoss("version_total", columns: ["encoded_count", "encoded_row_count"], "which shard a segment is of"),
     // Marks of directories outside the lake keep it.
     RebuildLoss("lake", columns: ["uuid"], "the lake's own name, where no directory outside bears it"),
     RebuildLoss("lake", columns: ["created_at"], times),
@@ -66,6 +65,7 @@ extension RebuildSummary {
     var said: Set<String> = []
     let things = RebuildLoss.all.map(\.what).filter { said.insert($0).inserted }
     return "not known any more: \(things.joined(separator: ", ")), revocations, unfinished trainings and builds, "
-      + "sources and trained indexes of no sealed version; segments and nearest images are made again when they are needed"
+      + "sources and trained indexes of no sealed version; nearest images, and segments that no output bears out, are "
+      + "made again when they are needed"
   }
 }

@@ -13,16 +13,22 @@ struct RebuildWriter {
   let layout: LakeLayout
   let tools: RebuildTools
   let report: (String) throws -> Void
-  private var summary = RebuildSummary()
+  var summary = RebuildSummary()
   private var sources: [String: Source] = [:]
   private var shardIDs: [String: [String: Int64]] = [:]
+  /// Names of the shards of each source, in order.
+  private var shardNames: [String: [String]] = [:]
   /// Templates of the mirrors of each source, the first first.
   private var mirrors: [String: [String]] = [:]
   /// Number of each revision, by shard and digest.
   private var revisions: [Int64: [ContentDigest: Int]] = [:]
   private var trainedIDs: [String: Int64] = [:]
   /// Whole files below the artifacts directory that nothing refers to yet.
-  private var unreferenced: [ContentDigest: Int] = [:]
+  var unreferenced: [ContentDigest: Int] = [:]
+  /// Artifacts whose bytes are what their names say.
+  var whole: Set<ContentDigest> = []
+  /// Whole segments, by what they say of themselves; an output has to bear it out.
+  var segments: [SegmentKey: (claim: SegmentClaim, digest: ContentDigest, path: String)] = [:]
   /// The output files of each trained index, absolute.
   private var outputFiles: [ContentDigest: [String]] = [:]
 
@@ -52,10 +58,11 @@ struct RebuildWriter {
     try settleShards()
     try storeArtifacts()
     for version in registered {
-      _ = try attempt(version) { writer in
+      let isThere = try attempt(version) { writer in
         try writer.addTrained(version)
         try writer.add(version)
       }
+      if isThere { try adoptSegments(of: version) }
     }
     summary.unreferenced = unreferenced.count
     summary.unreferencedByteCount = unreferenced.values.reduce(0, +)
@@ -103,6 +110,7 @@ struct RebuildWriter {
       guard isSame else {
         throw TarnError(.integrity, "its document has another source named \(source.name) than an earlier version's")
       }
+      try addShards(of: source, to: known, at: version.sealedAt)
       try addMirrors(of: source, to: known, at: version.sealedAt)
     } else {
       try register(source, at: version.sealedAt)
@@ -149,9 +157,30 @@ struct RebuildWriter {
     }
     sources[source.name] = added
     shardIDs[source.name] = ids
+    shardNames[source.name] = source.shards.map(\.name)
     self.mirrors[source.name] = source.mirrors
     summary.sources += 1
     summary.shards += source.shards.count
+  }
+
+  /// Adds the shards that a source had got when a later document was written.
+  private mutating func addShards(of source: VersionExport.Source, to known: Source, at time: String) throws {
+    let names = shardNames[source.name, default: []]
+    // Another order is another source; what of it is known is said below.
+    guard source.shards.count > names.count, zip(names, source.shards).allSatisfy({ $0 == $1.name }) else { return }
+    let ids = try Int64.fetchAll(
+      database, sql: "SELECT id FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [known.id])
+    let places = mirrors[source.name, default: []]
+    for (ordinal, shard) in source.shards.enumerated().dropFirst(names.count) {
+      let id = try Shard.insert(of: known.id, ordinal: ordinal, name: shard.name, at: time, database)
+      shardIDs[source.name, default: [:]][shard.name] = id
+      shardNames[source.name, default: []].append(shard.name)
+      for (template, url) in zip(source.mirrors, shard.urls) {
+        guard let place = places.firstIndex(of: template) else { continue }
+        try ShardLocation.insert(of: id, on: ids[place], url: url, database)
+      }
+      summary.shards += 1
+    }
   }
 
   /// Adds the mirrors that a source had when a later document was written.
@@ -179,15 +208,13 @@ struct RebuildWriter {
       for (name, id) in ids.sorted(by: { $0.value < $1.value }) {
         guard let known = revisions[id], !known.isEmpty else { continue }
         let newestFirst = known.sorted { $0.value > $1.value }
-        let here = try newestFirst.first { digest, _ in
-          if let isStored = stored[digest] { return isStored }
+        // All of them: older ones may have been kept.
+        for (digest, _) in newestFirst where stored[digest] == nil {
           let own = LakeLayout.shardPath(source: source, shard: name, digest: digest)
           let paths = [own] + (byPrefix[digest.prefix(16)] ?? []).filter { $0 != own }
-          let isStored = try paths.contains { try store($0, digest) }
-          stored[digest] = isStored
-          return isStored
+          stored[digest] = try paths.contains { try store($0, digest) }
         }
-        if let here {
+        if let here = newestFirst.first(where: { stored[$0.key] == true }) {
           try database.run("UPDATE shard SET state = 'present', current_revision = ? WHERE id = ?", [here.value, id])
           summary.present += 1
         } else {
@@ -199,6 +226,17 @@ struct RebuildWriter {
         }
       }
     }
+    try keepOlder()
+  }
+
+  /// Says of bytes that are no shard's newest that they are kept.
+  private func keepOlder() throws {
+    try database.run(
+      """
+      UPDATE stored_bytes SET deleting_at = created_at WHERE place = 'shards' AND NOT EXISTS (SELECT 1 FROM shard_revision r
+        JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
+        WHERE r.sha256 = stored_bytes.sha256)
+      """, [])
   }
 
   /// Takes a file of the shards directory up, if its bytes are these.
@@ -221,12 +259,15 @@ struct RebuildWriter {
   private mutating func storeArtifacts() throws {
     let files = FileManager.default.enumerator(atPath: layout.artifacts)?.compactMap { $0 as? String } ?? []
     for path in files.sorted() {
-      let whole = layout.path(path, in: .artifacts)
-      guard let (kind, digest) = LakeLayout.artifact(atPath: path), let size = Disk.size(of: whole) else { continue }
+      let file = layout.path(path, in: .artifacts)
+      guard let (kind, digest) = LakeLayout.artifact(atPath: path), let size = Disk.size(of: file) else { continue }
       try report(path)
-      guard case .whole = FileEvidence(whole, byteCount: nil, digest: digest) else { continue }
+      guard case .whole = FileEvidence(file, byteCount: nil, digest: digest) else { continue }
       try StoredBytes.insert(digest, kind, byteCount: size, path: path, verifiedAt: Timestamp.now(), database)
       unreferenced[digest] = size
+      whole.insert(digest)
+      guard kind == .segment, let claim = tools.segment(file) else { continue }
+      segments[SegmentKey(trained: claim.trained, shard: claim.shard)] = (claim, digest, file)
     }
   }
 

@@ -1,5 +1,6 @@
-// Documents of versions whose sources got, lost or reordered mirrors since: their
-// addresses are held against those that the history says were in force.
+// Documents of versions whose sources got, lost or reordered mirrors, or got shards,
+// since: their addresses are held against those that the history says were in force, and
+// their shards against the first ones, as many as there were.
 
 internal import Base
 internal import GRDB
@@ -41,19 +42,24 @@ extension LakeCatalog {
   ///   - document: The document, of which nothing is believed.
   ///   - version: The version.
   /// - Returns: The same with the mirrors that the document names, where its source
-  ///   had them at the sealing or later, and their addresses.
+  ///   had them at the sealing or later, and their addresses, and with as many shards,
+  ///   likewise.
   /// - Throws: ``TarnError``.
   func own(
     _ own: VersionExport, withPlacesOf document: VersionExport, of version: IndexVersion
   ) throws -> VersionExport {
-    guard own.sources.map(\.mirrors) != document.sources.map(\.mirrors) else { return own }
+    let isOfNow = zip(own.sources, document.sources).allSatisfy {
+      $0.mirrors == $1.mirrors && $0.shards.count == $1.shards.count
+    }
+    guard !isOfNow else { return own }
     let history = try sourceHistory()
     let sealedAt = try sealedEventNumber(of: version) ?? (version.versionDigest == nil ? .max : 0)
     var result = own
     result.sources = try zip(own.sources, document.sources).map { mine, its in
       let kept = try source(named: mine.name).keptQuery
       let told = history.told[mine.name] ?? SourceHistory.Told(isWhole: false)
-      return mine.with(its, told.redacted { AddressText($0).redacted(keeping: kept) }, since: sealedAt)
+      return mine.with(shardsOf: its, told, since: sealedAt)
+        .with(its, told.redacted { AddressText($0).redacted(keeping: kept) }, since: sealedAt)
     }
     return result
   }
@@ -85,6 +91,17 @@ extension VersionExport.Source {
   /// The addresses on one of its mirrors, in the order of the shards.
   private func addresses(on mirror: Int) -> [String?] {
     shards.map { $0.urls.count == mirrors.count ? $0.urls[mirror] : nil }
+  }
+
+  /// The source with the first of its shards, as many as a document names, if it had
+  /// as many.
+  fileprivate func with(
+    shardsOf document: VersionExport.Source, _ told: SourceHistory.Told, since number: Int
+  ) -> VersionExport.Source {
+    guard document.shards.count < shards.count, told.had(document.shards.count, since: number) else { return self }
+    return VersionExport.Source(
+      name: name, modality: modality, dimension: dimension, dtype: dtype, mirrors: mirrors,
+      shards: Array(shards.prefix(document.shards.count)))
   }
 
   /// The source with the mirrors of a document, if it had them.

@@ -59,12 +59,17 @@ package final class OutputShardFile: Sendable {
   /// - Returns: Codes, `[size × codeByteCount]` bytes, and ids, `[size]`.
   /// - Throws: ``TarnError`` `.io` or `.integrity` when reading fails.
   package func contents(ofList list: Int) throws -> (codes: [UInt8], ids: [Int64]) {
-    let size = size(ofList: list)
-    var codes = [UInt8](repeating: 0, count: size * trained.quantizer.codeByteCount)
-    var ids = [Int64](repeating: 0, count: size)
-    try file.read(into: &codes, at: listOffsets[list], count: codes.count)
+    try contents(ofList: list, rows: 0..<size(ofList: list))
+  }
+
+  /// Some rows of one list, as ``contents(ofList:)``.
+  func contents(ofList list: Int, rows: Range<Int>) throws -> (codes: [UInt8], ids: [Int64]) {
+    let width = trained.quantizer.codeByteCount
+    var codes = [UInt8](repeating: 0, count: rows.count * width)
+    var ids = [Int64](repeating: 0, count: rows.count)
+    try file.read(into: &codes, at: listOffsets[list] + rows.lowerBound * width, count: codes.count)
     try unsafe ids.withUnsafeMutableBytes {
-      try unsafe file.read(into: $0, at: listOffsets[list] + codes.count)
+      try unsafe file.read(into: $0, at: listOffsets[list] + size(ofList: list) * width + 8 * rows.lowerBound)
     }
     return (codes, ids)
   }

@@ -95,19 +95,22 @@ package final class VersionSearcher {
   ///   - nprobe: Lists visited per query, `1...`; all are when it is more than
   ///     there are.
   ///   - threads: Threads to use, `1...`; the answer does not depend on it.
+  ///   - subset: The rows that count, before the k best are taken; nil for all.
   /// - Returns: One row per query, in query order, by score descending, of
   ///   equal scores by id ascending.
   /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
   ///   `.badFeatures` for a query that is not finite, `.io` when the system does
   ///   not give as many threads.
-  package func search(_ queries: [Float], k: Int, nprobe: Int, threads: Int = 1) throws -> SearchResult {
+  package func search(
+    _ queries: [Float], k: Int, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil
+  ) throws -> SearchResult {
     guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
     let n = try checkedCount(of: queries, k: k, threads: threads)
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = min(nprobe, nlist)
     try forEachBatch(of: n, k: k, nprobe: nprobe) { batch in
       let lists = try rank(queries, batch, nprobe: nprobe, threads: threads)
-      try scan(queries, batch, lists: lists[...], k: k, threads: threads, into: &result)
+      try scan(queries, batch, lists: lists[...], k: k, threads: threads, among: subset, into: &result)
     }
     return result
   }
@@ -132,7 +135,7 @@ package final class VersionSearcher {
     let nprobe = n == 0 ? 0 : lists.count / n
     try forEachBatch(of: n, k: k, nprobe: 0) { batch in
       let own = lists[batch.lowerBound * nprobe..<batch.upperBound * nprobe]
-      try scan(queries, batch, lists: own, k: k, threads: threads, into: &result)
+      try scan(queries, batch, lists: own, k: k, threads: threads, among: nil, into: &result)
     }
     return result
   }
@@ -218,7 +221,7 @@ extension VersionSearcher {
 
   /// Shows the rows of lists to the queries that visit them.
   private func scan(
-    _ vectors: [Float], _ batch: Range<Int>, lists: ArraySlice<Int32>, k: Int, threads: Int,
+    _ vectors: [Float], _ batch: Range<Int>, lists: ArraySlice<Int32>, k: Int, threads: Int, among subset: RowSubset?,
     into result: inout SearchResult
   ) throws {
     let visits = Visits(lists, queryCount: batch.count)
@@ -244,8 +247,12 @@ extension VersionSearcher {
         }
         unsafe visits.queries.withUnsafeBufferPointer { numbers in
           let own = unsafe UnsafeBufferPointer(rebasing: numbers[piece.visitors])
-          unsafe cscan_show(
-            SimdLevel.current, coder.pointer, &rows, queries.pointer, own.baseAddress, own.count, &counts)
+          func show(_ rows: inout cscan_rows) {
+            unsafe cscan_show(
+              SimdLevel.current, coder.pointer, &rows, queries.pointer, own.baseAddress, own.count, &counts)
+          }
+          guard let subset else { return unsafe show(&rows) }
+          unsafe subset.gather(rows, codeByteCount: coder.codeByteCount) { unsafe show(&$0) }
         }
       }
       statistics.shown += plan.work

@@ -1,0 +1,78 @@
+// Sources that grow: shards behind the last one. Ordinals and ids of those that are
+// there never move, and documents of versions sealed before name the shards of their
+// time.
+
+internal import Base
+internal import GRDB
+
+extension LakeCatalog {
+  /// The addresses of a source on one of its mirrors, in the order of the shards; nil
+  /// where a shard has none there.
+  package func addresses(of source: Source, on mirror: Mirror) throws -> [String?] {
+    try read {
+      try Row.fetchAll(
+        $0,
+        sql: """
+          SELECT l.url FROM shard h LEFT JOIN shard_location l ON l.shard_id = h.id AND l.mirror_id = ?
+          WHERE h.source_id = ? ORDER BY h.ordinal
+          """, arguments: [mirror.id, source.id]
+      ).map { $0["url"] }
+    }
+  }
+
+  /// Registers shards behind the last one of a source.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - shards: The new ones, in order, each with an address for every mirror.
+  ///   - count: How many shards the source had when these were chosen.
+  /// - Throws: ``TarnError`` `.usage`, `.conflict`; then nothing has changed.
+  package func extend(_ source: Source, with shards: [SourceDefinition.Shard], after count: Int) throws {
+    guard !shards.isEmpty else { return }
+    try write("extend source") { database in
+      let mirrors = try Int64.fetchAll(
+        database, sql: "SELECT id FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [source.id])
+      let known = try Row.fetchAll(
+        database, sql: "SELECT name, expected_byte_count FROM shard WHERE source_id = ?", arguments: [source.id])
+      guard known.count == count else {
+        throw TarnError(
+          .conflict, "\(source.name) has changed: it has \(known.count) shards", hint: "run the same command again")
+      }
+      var names = Set(known.map { $0["name"] as String })
+      for shard in shards {
+        guard names.insert(shard.name).inserted else {
+          throw TarnError(
+            .conflict, "\(source.name) has a shard named \(shard.name.printable) already",
+            hint: "give the new ones other names with --shard-names")
+        }
+        precondition(shard.urls.count == mirrors.count, "an address for each mirror")
+        let place = "shard \(shard.name.printable) of source \(source.name)"
+        if let size = shard.expectedByteCount {
+          try ForeignNumber.byteCount.check(size, "a number of bytes", in: place)
+        }
+        if let rows = shard.expectedRowCount { try ForeignNumber.rowCount.check(rows, "a number of rows", in: place) }
+      }
+      guard ForeignNumber.ordinal.holds(count + shards.count - 1) else {
+        throw TarnError(.usage, "\(source.name) would have \(count + shards.count) shards, more than a source can have")
+      }
+      let sizes = known.compactMap { $0["expected_byte_count"] as Int? } + shards.compactMap(\.expectedByteCount)
+      guard sizes.saturatedSum <= ForeignNumber.mostBytesOfASource else {
+        throw TarnError(
+          .usage, "the sizes of source \(source.name) come to more bytes than any storage has",
+          hint: "correct the list of sizes")
+      }
+      let now = Timestamp.now()
+      for (number, shard) in shards.enumerated() {
+        let id = try Shard.insert(
+          of: source.id, ordinal: count + number, name: shard.name, expectedByteCount: shard.expectedByteCount,
+          expectedDigest: shard.expectedDigest, expectedRowCount: shard.expectedRowCount, at: now, database)
+        for (mirror, url) in zip(mirrors, shard.urls) {
+          try ShardLocation.insert(of: id, on: mirror, url: url, database)
+        }
+      }
+      try LakeCatalog.record(
+        .sourceShards, source.name,
+        ["shards": .count(count + shards.count), "added": .array(shards.map { .string($0.name) })], database)
+    }
+  }
+}

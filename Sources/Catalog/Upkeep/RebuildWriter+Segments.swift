@@ -1,0 +1,63 @@
+// Segments of a lake that lost its catalog: each is taken up again if the output of a
+// sealed version holds the same rows and codes. What none bears out is garbage.
+
+internal import Base
+internal import GRDB
+
+/// What a segment is of.
+struct SegmentKey: Hashable {
+  let trained: ContentDigest
+  let shard: ContentDigest
+}
+
+extension RebuildWriter {
+  /// A segment, and the input of a version that it says it is of.
+  private struct Claimed {
+    let claim: SegmentClaim
+    let digest: ContentDigest
+    let path: String
+    let firstID: Int64
+  }
+
+  /// Takes up the segments of a version that its outputs bear out.
+  mutating func adoptSegments(of version: VersionEvidence) throws {
+    guard let badRows = BadRowsPolicy(rawValue: version.lock.badRows) else { return }
+    let trained = version.lock.trained.sha256
+    for output in version.lock.outputs where whole.contains(output.sha256) {
+      let claimed = try version.lock.inputs.filter { $0.output == output.output }.compactMap { input -> Claimed? in
+        guard let shard = input.sha256, let found = segments[SegmentKey(trained: trained, shard: shard)],
+          found.claim.rowCount == input.rows, try !isRecorded(found.claim, badRows)
+        else { return nil }
+        return Claimed(claim: found.claim, digest: found.digest, path: found.path, firstID: input.firstId)
+      }
+      guard !claimed.isEmpty, let stored = try StoredBytes.find(output.sha256, in: .artifacts, database) else {
+        continue
+      }
+      try report(stored.path)
+      let isProved: [Bool]
+      do {
+        isProved = try tools.provedSegments(
+          claimed.map { ($0.path, $0.firstID) }, layout.path(stored.path, in: .artifacts))
+      } catch let error as TarnError where error.code != .interrupted {
+        continue
+      }
+      for (segment, isProved) in zip(claimed, isProved) where isProved {
+        try SegmentRecord(
+          trainedDigest: trained, shardDigest: segment.claim.shard, badRowsPolicy: badRows,
+          formatVersion: segment.claim.formatVersion, digest: segment.digest, rowCount: segment.claim.rowCount,
+          badRowCount: segment.claim.badRowCount
+        ).insert(database)
+        if unreferenced.removeValue(forKey: segment.digest) != nil { summary.segments += 1 }
+      }
+    }
+  }
+
+  private func isRecorded(_ claim: SegmentClaim, _ badRows: BadRowsPolicy) throws -> Bool {
+    try Bool.fetchOne(
+      database,
+      sql: """
+        SELECT EXISTS (SELECT 1 FROM segment WHERE trained_sha256 = ? AND shard_sha256 = ? AND bad_rows_policy = ?
+          AND format_version = ?)
+        """, arguments: [claim.trained.hex, claim.shard.hex, badRows.rawValue, claim.formatVersion]) ?? false
+  }
+}

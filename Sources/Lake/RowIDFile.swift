@@ -1,0 +1,124 @@
+// Files of row ids that a search is limited to, or leaves out: one a line, or a `.npy`
+// of int64. They are read piece by piece, and nothing in them is believed.
+
+internal import Base
+internal import Features
+internal import Foundation
+
+/// A file of row ids.
+struct RowIDFile {
+  private let file: InputFile
+  /// What the ids must be below.
+  private let end: Int64
+  /// What has these rows, for messages.
+  private let owner: String
+
+  /// Bytes that are read at a time.
+  private static let pieceByteCount = 1 << 20
+  /// Digits that no id has.
+  private static let longestLine = 64
+
+  /// Opens a file.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - end: One past the last id that there is.
+  ///   - owner: The version that has these rows.
+  /// - Throws: ``TarnError`` as reading does.
+  init(_ path: String, below end: Int64, of owner: String) throws {
+    file = try InputFile(path: path)
+    self.end = end
+    self.owner = owner
+  }
+
+  /// Hands out every id, in the order of the file; one may come twice.
+  ///
+  /// - Parameters:
+  ///   - checkpoint: Called for each piece; what it throws ends the reading.
+  ///   - body: Gets each id.
+  /// - Throws: ``TarnError`` `.usage` naming the place of what is no id of a row.
+  func read(checkpoint: () throws -> Void, _ body: (Int64) -> Void) throws {
+    let start = try bytes(at: 0, count: min(file.byteCount, NpyHeader.maximumByteCount))
+    if start.starts(with: NpyHeader.magic) {
+      try readArray(start, checkpoint, body)
+    } else {
+      try readLines(checkpoint, body)
+    }
+  }
+
+  private func bytes(at offset: Int, count: Int) throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    try file.read(into: &bytes, at: offset, count: count)
+    return bytes
+  }
+
+  private func check(_ id: Int64, _ place: () -> String) throws {
+    guard (0..<end).contains(id) else {
+      throw TarnError(
+        .usage, "\(file.path), \(place()): \(id) is no row id of \(owner)",
+        hint: "its ids are 0 to \(end - 1); `tarn locate` says where one is")
+    }
+  }
+
+  // MARK: An array
+
+  private func readArray(_ start: [UInt8], _ checkpoint: () throws -> Void, _ body: (Int64) -> Void) throws {
+    let layout = try NpyHeader.integers(start, of: file.path)
+    guard file.byteCount == layout.dataOffset + 8 * layout.count else {
+      throw TarnError(
+        .usage, "\(file.path) has \(file.byteCount) bytes, its header says \(layout.dataOffset + 8 * layout.count)",
+        hint: "it was cut or is something else; write it again with numpy.save")
+    }
+    let width = Self.pieceByteCount / 8
+    for first in stride(from: 0, to: layout.count, by: width) {
+      try checkpoint()
+      let piece = try bytes(at: layout.dataOffset + 8 * first, count: 8 * min(width, layout.count - first))
+      for number in 0..<(piece.count / 8) {
+        let id = unsafe piece.withUnsafeBytes { bytes in
+          unsafe Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * number, as: Int64.self))
+        }
+        try check(id) { "element \(first + number)" }
+        body(id)
+      }
+    }
+  }
+
+  // MARK: Lines
+
+  private func readLines(_ checkpoint: () throws -> Void, _ body: (Int64) -> Void) throws {
+    var line: [UInt8] = []
+    var number = 1
+    func finish() throws {
+      defer {
+        line.removeAll(keepingCapacity: true)
+        number += 1
+      }
+      while let last = line.last, [0x20, 0x09, 0x0D].contains(last) { line.removeLast() }
+      let text = line.drop { $0 == 0x20 || $0 == 0x09 }
+      // Empty lines and comments are nothing, as in other lists.
+      guard let first = text.first, first != 0x23 else { return }
+      guard let id = Int64(String(decoding: text, as: UTF8.self)), first != 0x2B else {
+        throw TarnError(
+          .usage, "\(file.path), line \(number): '\(String(decoding: text, as: UTF8.self).printable)' is no row id",
+          hint: "write one id a line, or an array of int64 with numpy.save")
+      }
+      try check(id) { "line \(number)" }
+      body(id)
+    }
+    for first in stride(from: 0, to: file.byteCount, by: Self.pieceByteCount) {
+      try checkpoint()
+      for byte in try bytes(at: first, count: min(Self.pieceByteCount, file.byteCount - first)) {
+        if byte == 0x0A {
+          try finish()
+        } else if line.count < Self.longestLine || line.first == 0x23 {
+          if line.first != 0x23 || line.isEmpty { line.append(byte) }
+        } else {
+          throw TarnError(
+            .usage, "\(file.path), line \(number) is longer than any row id",
+            hint: "write one id a line, or an array of int64 with numpy.save")
+        }
+      }
+    }
+    try finish()
+  }
+}

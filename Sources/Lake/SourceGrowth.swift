@@ -1,0 +1,217 @@
+// `source extend` and `source refresh`: shards that a source got since it was
+// registered, behind its last one. What is gone or has another name is told, and
+// changes no ordinal and no id.
+
+package import Base
+package import Catalog
+internal import Features
+internal import Fetch
+internal import Foundation
+
+/// Adds shards to a source.
+package struct SourceGrowth {
+  /// Where the new shards are told.
+  package enum Place: Sendable {
+    /// In a template's places up to a number of shards.
+    case count(Int)
+    /// In a file with a URL a line.
+    case list(String)
+    /// In the directory that it was registered from.
+    case directory
+  }
+
+  /// What came of it.
+  package struct Summary: Sendable {
+    /// Names of the shards that were added, in order.
+    package var added: [String] = []
+    /// Shards whose address is not told any more, in order.
+    package var gone: [String] = []
+    /// Shards that are at another address: the same bytes under another name, or the
+    /// same name elsewhere.
+    package var moved: [(shard: String, to: String)] = []
+    /// How many shards the source has.
+    package var shardCount = 0
+  }
+
+  private let catalog: LakeCatalog
+  private let source: Source
+  private let cancellation: Cancellation
+  /// A template of the new shards' names; nil for what the URLs end in.
+  package var shardNames: String?
+  /// A file of lines `NAME, BYTES`, for the new shards.
+  package var sizes: String?
+  /// A file as sha256sum writes it, likewise.
+  package var digests: String?
+
+  /// Prepares to add shards.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - name: The source.
+  ///   - cancellation: Asked before files are read.
+  /// - Throws: ``TarnError`` `.notFound`.
+  package init(_ catalog: LakeCatalog, of name: String, cancellation: Cancellation) throws {
+    self.catalog = catalog
+    self.cancellation = cancellation
+    source = try catalog.source(named: name)
+  }
+
+  /// Adds what is new.
+  ///
+  /// - Parameters:
+  ///   - place: Where the new shards are told.
+  ///   - isWhole: Whether all shards are told there, so that those are gone which are not.
+  /// - Returns: What was added, and what is not there any more.
+  /// - Throws: ``TarnError`` `.usage`, `.conflict`; then nothing has changed.
+  package func run(_ place: Place, isWhole: Bool) throws -> Summary {
+    cancellation.listen()
+    let mirrors = try catalog.mirrors(of: source)
+    let shards = try catalog.shards(of: source)
+    var summary = Summary(shardCount: shards.count)
+    let told = try told(place, mirrors)
+    let known = try told.mirror.map { try catalog.addresses(of: source, on: $0) } ?? []
+    let places = Dictionary(
+      known.enumerated().compactMap { ordinal, url in url.map { ($0, ordinal) } },
+      uniquingKeysWith: { first, _ in first })
+    var new = told.urls.filter { places[$0] == nil }
+    if isWhole {
+      let there = Set(told.urls)
+      var gone = zip(shards, known).filter { _, url in url.map { !there.contains($0) } ?? false }.map(\.0)
+      summary.moved = try moved(from: &gone, to: &new)
+      summary.gone = gone.map(\.name)
+    }
+    var seen: Set<String> = []
+    if let again = new.first(where: { !seen.insert($0).inserted }) {
+      throw TarnError(.usage, "\(again.withoutSecrets.printable) is told twice", hint: "leave the second line out")
+    }
+    let added = try definitions(new, after: shards.count, on: told.mirror, mirrors)
+    try catalog.extend(source, with: added, after: shards.count)
+    summary.added = added.map(\.name)
+    summary.shardCount += added.count
+    return summary
+  }
+
+  // MARK: What is told
+
+  /// The addresses that a place tells, on a mirror; on none where templates give them.
+  private func told(_ place: Place, _ mirrors: [Mirror]) throws -> (mirror: Mirror?, urls: [String]) {
+    switch place {
+    case .count(let count):
+      let shardCount = try catalog.shards(of: source).count
+      guard count >= shardCount else {
+        throw TarnError(
+          .usage, "\(source.name) has \(shardCount) shards, more than --count \(count)",
+          hint: "--count is how many it shall have; `tarn source drop-shards` takes some off its end")
+      }
+      guard let first = mirrors.first else { return (nil, []) }
+      let template = try template(of: first)
+      return (nil, (shardCount..<count).map(template.url))
+    case .list(let path):
+      guard let mirror = mirrors.first(where: { $0.template.hasPrefix("list ") }) else {
+        throw TarnError(
+          .usage, "\(source.name) was not registered from a list",
+          hint: "its mirrors are shown by `tarn source mirror list \(source.name)`; with templates, say --count")
+      }
+      let lines = try Manifest.lines(path: path)
+      for line in lines {
+        try URLTemplate.validate(line, keeping: source.keptQuery)
+        if mirror.isOfDocument { try FetchConfiguration.checkOfDocument(line, in: path) }
+      }
+      guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
+      return (mirror, lines)
+    case .directory:
+      for mirror in mirrors where try isDirectory(mirror) {
+        let path = String(mirror.template.dropFirst("file://".count))
+        return (mirror, try SourceRegistration.directoryURLs(path).urls)
+      }
+      throw TarnError(
+        .usage, "\(source.name) was not registered from a directory",
+        hint:
+          "with templates, `tarn source extend \(source.name) --count N` adds ordinals; with a list, name it with --url-list"
+      )
+    }
+  }
+
+  /// Whether a mirror is a directory whose files were registered.
+  private func isDirectory(_ mirror: Mirror) throws -> Bool {
+    guard mirror.template.hasPrefix("file:///") else { return false }
+    // A template without an ordinal is its one shard's address itself.
+    let first = try catalog.addresses(of: source, on: mirror).first.flatMap { $0?.removingPercentEncoding }
+    return first?.hasPrefix(mirror.template + "/") ?? false
+  }
+
+  /// A mirror's template, which gives the places of new ordinals.
+  private func template(of mirror: Mirror) throws -> URLTemplate {
+    let parsed = try? URLTemplate(parsing: mirror.template, keeping: source.keptQuery)
+    if let parsed, parsed.hasOrdinal { return parsed }
+    throw TarnError(
+      .usage,
+      "mirror \(mirror.priority) of \(source.name), '\(mirror.template.withoutSecrets.printable)', has no {ordinal}, so "
+        + "where it has further shards is not known",
+      hint: mirror.template.hasPrefix("list ")
+        ? "say --url-list, with templates for all other mirrors"
+        : "`tarn source refresh` looks into a directory; else register what is new as a source of its own, or remove that mirror first"
+    )
+  }
+
+  // MARK: What has another address
+
+  /// Takes those out that are at another address: the same name elsewhere, or the bytes
+  /// of a shard that is gone under a name that is new.
+  private func moved(from gone: inout [Shard], to new: inout [String]) throws -> [(shard: String, to: String)] {
+    var moved: [(shard: String, to: String)] = []
+    let byName = Dictionary(gone.map { ($0.name, $0.id) }, uniquingKeysWith: { first, _ in first })
+    new = new.filter { url in
+      guard let name = try? URLTemplate.fileName(of: url), byName[name] != nil, shardNames == nil else { return true }
+      moved.append((name, url.withoutSecrets))
+      gone.removeAll { $0.name == name }
+      return false
+    }
+    new = try new.filter { url in
+      try cancellation.check()
+      guard url.hasPrefix("file:///"), let path = String(url.dropFirst("file://".count)).removingPercentEncoding,
+        let size = Disk.size(of: path)
+      else { return true }
+      // Read whole only where a shard that is gone has as many bytes.
+      let candidates = gone.filter { $0.likelyByteCount == size }
+      guard !candidates.isEmpty else { return true }
+      let digest = try Disk.digest(of: path)
+      guard let shard = candidates.first(where: { ($0.revision?.digest ?? $0.expectedDigest) == digest }) else {
+        return true
+      }
+      moved.append((shard.name, path.lastPathPart))
+      gone.removeAll { $0.id == shard.id }
+      return false
+    }
+    return moved
+  }
+
+  // MARK: New shards
+
+  private func definitions(
+    _ urls: [String], after count: Int, on mirror: Mirror?, _ mirrors: [Mirror]
+  ) throws -> [SourceDefinition.Shard] {
+    guard !urls.isEmpty else { return [] }
+    let templates = try mirrors.map { $0.id == mirror?.id ? nil : try template(of: $0) }
+    let addresses = urls.enumerated().map { number, url in templates.map { $0?.url(ordinal: count + number) ?? url } }
+    let names = try names(of: urls, after: count)
+    let places = ShardPlaces(names: names, urls: addresses)
+    let sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: places) } ?? [:]
+    let digests = try self.digests.map { try Manifest.digests(path: $0, of: places) } ?? [:]
+    return zip(names, addresses).map { name, urls in
+      SourceDefinition.Shard(
+        name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount, expectedDigest: digests[name],
+        expectedRowCount: sizes[name]?.rowCount)
+    }
+  }
+
+  private func names(of urls: [String], after count: Int) throws -> [String] {
+    guard let shardNames else { return try urls.map(URLTemplate.fileName) }
+    let template = try URLTemplate(parsing: "file:///\(shardNames)")
+    guard !shardNames.utf8.contains(0x2F), template.hasOrdinal || urls.count == 1 else {
+      throw TarnError(
+        .usage, "'\(shardNames.printable)' does not name \(urls.count) shards", hint: "write img_{ordinal:04}.npy")
+    }
+    return try urls.indices.map { try URLTemplate.fileName(of: template.url(ordinal: count + $0)) }
+  }
+}

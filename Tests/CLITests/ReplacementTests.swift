@@ -1,0 +1,183 @@
+// Other bytes for a shard that is known: nothing is dropped in silence, and what is
+// kept beside stays usable.
+
+import Base
+import Foundation
+import Synchronization
+import Testing
+import TestSupport
+
+@Suite struct ReplacementTests {
+  /// A file of other rows under the name of the first image shard.
+  private func other(_ lake: LakeFixture) throws -> String {
+    let path = lake.directory.path + "/img_0.npy"
+    try Data(FeatureBytes.npy(FeatureSources.rowCount, dimension: 8, seed: 77)).write(to: URL(fileURLWithPath: path))
+    return path
+  }
+
+  private func shardFiles(_ lake: LakeFixture) throws -> [String] {
+    try lake.files().filter { $0.hasPrefix("shards/images/img_0") }
+  }
+
+  /// A copy of the first shard's bytes as they are in the lake.
+  private func copyOfOld(_ lake: LakeFixture) throws -> String {
+    let directory = lake.directory.path + "/old"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    let held = try #require(try shardFiles(lake).first).prefix { $0 != ":" }
+    try FileManager.default.copyItem(atPath: "\(lake.lake)/\(held)", toPath: directory + "/img_0.npy")
+    return directory + "/img_0.npy"
+  }
+
+  @Test func anImportOfOtherBytesNamesWhatRestsOnTheOld() throws {
+    let lake = try LakeFixture.make(.built)
+    let before = try shardFiles(lake)
+    let refused = try lake.run(["import", "images", other(lake)])
+    #expect(refused.ending == .exit(64))
+    for word in ["v@1", "the trained index t", "--replace", "--keep-old"] {
+      #expect(refused.errorText.contains(word), "\(refused.errorText)")
+    }
+    #expect(try shardFiles(lake) == before)
+    #expect(try lake.texts("SELECT revision FROM shard_revision WHERE revision > 1").isEmpty)
+    // The same bytes are no others.
+    try lake.succeed(["import", "images", copyOfOld(lake)])
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+    #expect(try lake.run(["import", "images", other(lake), "--replace", "--keep-old"]).ending == .exit(64))
+  }
+
+  @Test func whereNothingRestsOnThemOtherBytesAreImportedOnRequestAlone() throws {
+    let lake = try LakeFixture.make(.synced)
+    let refused = try lake.run(["import", "images", other(lake)])
+    #expect(refused.ending == .exit(64) && refused.errorText.contains("nothing rests"), "\(refused.errorText)")
+    try lake.succeed(["import", "images", other(lake), "--replace"])
+    #expect(try shardFiles(lake).count == 1)
+    // Two files of one shard in one call are two.
+    let twice = try lake.run(["import", "images", other(lake), lake.directory.path + "/../img_0.npy"])
+    #expect(twice.ending != .exit(0))
+    try lake.succeed(["verify"])
+  }
+
+  @Test func bothRevisionsAreKeptAndUsed() throws {
+    let lake = try LakeFixture.make(.built)
+    let old = try copyOfOld(lake)
+    let bytes = try lake.text("SELECT CAST(bytes AS TEXT) FROM v_storage WHERE kind = 'shard'")
+    try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    #expect(try shardFiles(lake).count == 2)
+    let both = try lake.text("SELECT CAST(bytes AS TEXT) FROM v_storage WHERE kind = 'shard'")
+    let size = try #require(Disk.size(of: old))
+    #expect(Int(both) == (Int(bytes) ?? 0) + size, "the budget counts both")
+    for arguments in [["reproduce", "v@1", "--quiet"], ["verify"], ["doctor"], ["gc", "--grace", "0s", "--apply"]] {
+      try lake.succeed(arguments)
+    }
+    #expect(try shardFiles(lake).count == 2)
+    // The next version is made of the new bytes, the old one still of the old.
+    try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--quiet"])
+    try lake.succeed(["reproduce", "w@1", "--quiet"])
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+    // What something rests on outlives an eviction.
+    let evicted = try lake.succeed(["evict", "images"])
+    #expect(evicted.outputText.contains("v@1") && evicted.outputText.contains("--old"), "\(evicted.outputText)")
+    #expect(try shardFiles(lake).count == 1)
+    try lake.succeed(["sync", "captions", "--quiet"])
+    let dropped = try lake.succeed(["evict", "images", "--old"])
+    #expect(dropped.outputText.contains("1 older revisions"), "\(dropped.outputText)")
+    #expect(try shardFiles(lake).isEmpty)
+    try lake.succeed(["verify"])
+    // What is advised then works.
+    let missing = try lake.run(["reproduce", "v@1", "--quiet"])
+    #expect(missing.ending == .exit(21) && missing.errorText.contains("tarn import"), "\(missing.errorText)")
+    try lake.succeed(["import", "images", old, "--keep-old"])
+    try lake.succeed(["sync", "images", "--shards", "1", "--quiet"])
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+    try lake.succeed(["verify"])
+  }
+
+  @Test func keptBytesThatNothingRestsOnAreGarbage() throws {
+    let lake = try LakeFixture.make(.synced)
+    try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    #expect(try shardFiles(lake).count == 2)
+    try lake.succeed(["gc", "--apply"])
+    #expect(try shardFiles(lake).count == 2)
+    #expect(try lake.succeed(["gc", "--grace", "0s"]).outputText.contains("older revision 1"))
+    try lake.succeed(["gc", "--grace", "0s", "--apply"])
+    #expect(try shardFiles(lake).count == 1)
+    try lake.succeed(["verify"])
+  }
+
+  @Test func damageOfKeptBytesIsFoundAndGivenUp() throws {
+    let lake = try LakeFixture.make(.built)
+    let held = try #require(try shardFiles(lake).first).prefix { $0 != ":" }
+    try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    try Data("rotten".utf8).write(to: URL(fileURLWithPath: "\(lake.lake)/\(held)"))
+    let found = try lake.run(["verify", "--repair"])
+    #expect(
+      found.ending == .exit(20) && found.outputText.contains("old-revision images/img_0.npy"), "\(found.outputText)")
+    #expect(try shardFiles(lake).count == 1)
+    try lake.succeed(["verify"])
+  }
+
+  @Test func aRebuiltCatalogKnowsBoth() throws {
+    let lake = try LakeFixture.make(.built)
+    try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    try lake.succeed(["train", "u", "--images", "images", "--method", "kmeans", "--nlist", "2", "--quiet"])
+    try lake.succeed(["build", "w", "--trained", "u", "--images", "images", "--quiet"])
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+    try lake.succeed(["rebuild-catalog", "--allow-inside"])
+    for version in ["v@1", "w@1"] { try lake.succeed(["reproduce", version, "--quiet"]) }
+    try lake.succeed(["verify"])
+    try lake.succeed(["gc", "--grace", "0s", "--apply"])
+    #expect(try shardFiles(lake).count == 2)
+  }
+
+  /// A source whose server changes its mind about the first shard.
+  private final class Changing: Sendable {
+    let isChanged = Mutex(false)
+    func bytes(_ target: String) -> [UInt8]? {
+      switch target {
+      case "/0.npy": FeatureBytes.npy(20, dimension: 8, seed: isChanged.withLock { $0 } ? 50 : 51)
+      case "/1.npy": FeatureBytes.npy(20, dimension: 8, seed: 52)
+      default: nil
+      }
+    }
+  }
+
+  @Test func aRefreshReplacesNothingThatIsPinned() throws {
+    let lake = try LakeFixture.make(.empty)
+    let changing = Changing()
+    let server = try HostileServer { request in
+      changing.bytes(request.target).map { .file($0, etag: nil, for: request) } ?? .answer(404)
+    }
+    try lake.succeed([
+      "source", "add", "images", "--url", server.url("/{ordinal}.npy"), "--count", "2", "--dimension", "8",
+    ])
+    try lake.succeed(["sync", "--quiet"])
+    // What nothing rests on is replaced, as it was asked for.
+    changing.isChanged.withLock { $0 = true }
+    #expect(try lake.succeed(["sync", "--refresh"]).outputText.contains("new revision of 0.npy\n"))
+    try lake.succeed(["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "2", "--quiet"])
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--quiet"])
+    changing.isChanged.withLock { $0 = false }
+    let files = try lake.files()
+    let refused = try lake.run(["sync", "--refresh"])
+    #expect(
+      refused.ending == .exit(3) && refused.errorText.contains("v@1, the trained index t rest"), "\(refused.errorText)")
+    #expect(try lake.files() == files)
+    try lake.succeed(["verify"])
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(["sync", "--refresh", "--keep-old"])
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+    try lake.succeed(["evict", "images", "--old"])
+    let back = try lake.succeed(["sync"])
+    #expect(!back.outputText.contains("new revision"), "\(back.outputText)")
+    // Bytes that came to be the newest are back on the servers.
+    changing.isChanged.withLock { $0 = true }
+    #expect(try lake.succeed(["sync", "--refresh", "--replace"]).outputText.contains("new revision of 0.npy"))
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+    // An eviction and a change: nothing is dropped, and who is left behind is said.
+    try lake.succeed(["evict", "images"])
+    changing.isChanged.withLock { $0 = false }
+    let changed = try lake.succeed(["sync"])
+    #expect(changed.outputText.contains("v@1, the trained index t rest on the one before"), "\(changed.outputText)")
+  }
+}

@@ -1,0 +1,87 @@
+// `search --ids` and `--exclude-ids`: what the files may hold, and what they do.
+
+import Base
+import Features
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct SearchSubsetTests {
+  private func lake() throws -> (lake: LakeFixture, search: [String]) {
+    let lake = try LakeFixture.make(.built)
+    let queries = lake.directory.path + "/queries.npy"
+    try Data(FeatureBytes.npy(4, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
+    return (lake, ["search", "v@1", "--queries", queries, "-k", "40", "--nprobe", "3", "--json"])
+  }
+
+  private func file(_ lake: LakeFixture, _ bytes: [UInt8]) throws -> String {
+    let path = lake.directory.path + "/ids"
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    return path
+  }
+
+  private func array(_ ids: [Int64], descr: String = "<i8", rowCount: Int? = nil, columns: Int = 1) -> [UInt8] {
+    NpyHeader.bytes(descr: descr, rowCount: rowCount ?? ids.count, columns: columns)
+      + ids.flatMap { id in (0..<8).map { UInt8(truncatingIfNeeded: id >> (8 * $0)) } }
+  }
+
+  private func ids(_ result: ProcessResult) throws -> [[Int]] {
+    try result.outputText.split(separator: "\n").map { line in
+      let document = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+      return try #require(document["ids"] as? [Int])
+    }
+  }
+
+  @Test func theAnswerIsThatOfTheRowsAlone() throws {
+    let (lake, search) = try lake()
+    let all = try ids(lake.succeed(search))
+    let chosen: [Int64] = [0, 3, 19, 20, 39, 7]
+    let text = Array("# some\n 0 \n3\r\n\n19\n20\n39\n7\n7\n".utf8)
+    for bytes in [text, array(chosen), array(chosen, rowCount: 1, columns: 6), array([7, 7] + chosen)] {
+      let path = try file(lake, bytes)
+      #expect(try ids(lake.succeed(search + ["--ids", path])) == all.map { $0.filter { chosen.contains(Int64($0)) } })
+      #expect(
+        try ids(lake.succeed(search + ["--exclude-ids", path])) == all.map { $0.filter { !chosen.contains(Int64($0)) } }
+      )
+    }
+    let only = try file(lake, text)
+    let not = lake.directory.path + "/not"
+    try "3\n38\n".write(toFile: not, atomically: true, encoding: .utf8)
+    #expect(
+      try ids(lake.succeed(search + ["--ids", only, "--exclude-ids", not]))
+        == all.map { $0.filter { chosen.contains(Int64($0)) && $0 != 3 } })
+    try lake.succeed(["sync", "--quiet"])
+    #expect(
+      try ids(lake.succeed(search + ["--ids", only, "-k", "2", "--rerank", "4"])).allSatisfy {
+        $0.count == 2 && $0.allSatisfy { chosen.contains(Int64($0)) }
+      })
+    // Nothing is left out.
+    #expect(try ids(lake.succeed(search + ["--exclude-ids", file(lake, [])])) == all)
+  }
+
+  @Test func whatIsNoRowIDIsRefused() throws {
+    let (lake, search) = try lake()
+    let huge = String(repeating: "9", count: 400)
+    let texts = [
+      "-1", "40", "0\n9223372036854775807", "9223372036854775808", "1.5", "+1", "0x1", "a", "1 2", huge, "\u{0}", "",
+      "# nothing\n", "1\n\u{1B}[2J",
+    ]
+    for text in texts {
+      let result = try lake.run(search + ["--ids", file(lake, Array(text.utf8))])
+      #expect(result.ending == .exit(64) && result.errorLines.count == 1, "\(text): \(result.errorText)")
+      #expect(!result.errorText.contains("\u{1B}"))
+    }
+    #expect(try lake.run(search + ["--ids", file(lake, Array("1\n2\n41\n".utf8))]).errorText.contains("line 3: 41"))
+    let arrays = [
+      array([1, 40]), array([-1]), array([.max]), array([.min]), array([1, 2], descr: "<i4"), array([1], descr: "<f4"),
+      array([1, 2], rowCount: 1), array([1, 2], rowCount: 3), array([1, 2, 3, 4], rowCount: 2, columns: 2), array([]),
+      array([1], rowCount: 1 << 60), Array(array([1, 2]).prefix(20)), NpyHeader.magic,
+    ]
+    for (number, bytes) in arrays.enumerated() {
+      let result = try lake.run(search + ["--ids", file(lake, bytes)])
+      #expect(result.ending == .exit(64) && result.errorLines.count == 1, "array \(number): \(result.errorText)")
+    }
+    #expect(try lake.run(search + ["--ids", lake.directory.path + "/none"]).ending == .exit(21))
+    #expect(try lake.run(search + ["--exclude-ids", lake.directory.path]).ending != .exit(0))
+  }
+}
