@@ -98,8 +98,9 @@ package struct MirrorWalk: Sendable {
     fruitlessCount = 0
     restartCount = 0
     highWater = 0
+    // Who gave up stands where it gave up: it may still be stopped, and names a mirror then.
+    guard mirrorIndex + 1 < mirrorCount, isWithinLimits else { return .failed(worst ?? error) }
     mirrorIndex += 1
-    guard mirrorIndex < mirrorCount, isWithinLimits else { return .failed(worst ?? error) }
     return .mirror(mirrorIndex)
   }
 
