@@ -88,11 +88,17 @@ extension Source {
   }
 
   /// The error that shards of this source are not in the lake.
-  func missing(_ shards: [String], of total: Int) -> TarnError {
+  ///
+  /// - Parameters:
+  ///   - shards: Their names.
+  ///   - total: How many are needed.
+  ///   - hint: What can help; nil for a sync.
+  /// - Returns: The error.
+  func missing(_ shards: [String], of total: Int, hint: String? = nil) -> TarnError {
     let names = shards.prefix(3).joined(separator: ", ") + (shards.count > 3 ? ", …" : "")
     return TarnError(
       .inputsMissing, "\(shards.count) of \(total) shards of source \(name) are not in the lake: \(names)",
-      hint: "run `tarn sync \(name)`")
+      hint: hint ?? "run `tarn sync \(name)`")
   }
 }
 
