@@ -44,7 +44,7 @@ package struct Evaluation: Sendable, Equatable {
   package let queries: String
   package let queriesDigest: ContentDigest
   package let queryCount: Int
-  /// Rows of the version.
+  /// Rows that were measured over: all of the version, but for a ``sample``.
   package let rowCount: Int
   package let nlist: Int
   /// Digest of the exact neighbours.
@@ -59,6 +59,23 @@ package struct Evaluation: Sendable, Equatable {
   package let environment: String
   /// Ascending by nprobe.
   package let points: [EvaluationPoint]
+
+  /// Places in the source of the shards that were measured over, ascending; nil where
+  /// it was all of the version.
+  package var sample: [Int]? { Evaluation.sample(in: environment) }
+
+  /// What a record says that was measured over.
+  package static func sample(in environment: String) -> [Int]? {
+    guard let named = JSONValue(parsing: environment)?["sample_shards"] else { return nil }
+    return named.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } }
+  }
+
+  /// Adds to an environment which shards are measured over.
+  package static func environment(_ environment: String, sample: [Int]?) -> String {
+    guard let sample, case .object(var facts)? = JSONValue(parsing: environment) else { return environment }
+    facts["sample_shards"] = .array(sample.map { .count($0) })
+    return JSONValue.object(facts).text
+  }
 
   package init(
     version: VersionName, queries: String, queriesDigest: ContentDigest, queryCount: Int, rowCount: Int, nlist: Int,

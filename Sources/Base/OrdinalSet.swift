@@ -40,6 +40,11 @@ package struct OrdinalSet: Sendable, Equatable {
     self.ranges = ranges
   }
 
+  /// As people write it: `0-39,57`.
+  package var text: String {
+    ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ",")
+  }
+
   /// The greatest ordinal.
   package var last: Int? { ranges.map(\.upperBound).max() }
 

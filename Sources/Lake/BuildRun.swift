@@ -32,6 +32,11 @@ package struct BuildOptions: Sendable {
   /// Whether the source must be registered as images; not where a document says
   /// what to build.
   package var checksRoles = true
+  /// Places of the shards that are holes, where a document says so and every other
+  /// shard must be had; nil for ``missing`` to decide.
+  package var holes: Set<Int>?
+  /// Sources whose shards, but for those to encode, may make room.
+  package var releases: [String] = []
 
   package init(
     name: String, trained: String, images: String, ordinals: OrdinalSet? = nil, shardsPerOutput: Int = 40,
@@ -60,12 +65,8 @@ package enum BuildProgress: Sendable {
 /// A version on its way: its plan, and the shards it still needs.
 package struct PlannedBuild: Sendable {
   package let version: IndexVersion
-  /// Shards that are not in the lake, in the order of the plan.
-  package let toFetch: [Shard]
-  /// Shards to encode, ready or to be fetched.
-  package let handoff: ShardHandoff
-  /// Shards in the lake that are encoded already: their room may be had.
-  package let encoded: [Shard]
+  /// Shards to encode; those that are encoded already are spent.
+  fileprivate let stream: ShardStream
   /// For each shard to encode, its input.
   fileprivate let inputsToEncode: [Int64: VersionInput]
   fileprivate let record: TrainedIndexRecord
@@ -124,15 +125,9 @@ package struct BuildRun: Sendable {
       try await learnRows(fetch.fetch)
     }
     let planned = try await ThreadedWork("tarn-plan") { try prepare() }.value()
-    let supply = BuildSupply(catalog, planned, fetch, cancellation: cancellation, report: follow)
-    async let fetching: Void = supply.run()
-    let work = ThreadedWork("tarn-build") {
-      // A build that ends leaves nothing to fetch for.
-      defer { supply.cancel() }
-      return try run(planned, onRelease: supply.wake)
-    }
-    await fetching
-    let times = try await work.value()
+    let times = try await planned.stream.run(
+      catalog, fetching: fetch, thread: "tarn-build", cancellation: cancellation, follow: follow
+    ) { try run(planned, onRelease: $0) }
     return (try catalog.version(planned.version.name), !planned.isSealed, times)
   }
 
@@ -144,12 +139,7 @@ package struct BuildRun: Sendable {
   package func learnRows(_ configuration: FetchConfiguration) async throws {
     guard let source = try? catalog.source(named: options.images) else { return }
     let last = options.ordinals?.last ?? .max
-    let unknown = try catalog.shards(of: source).filter { $0.knownRowCount == nil && $0.ordinal <= last }.map(\.ordinal)
-    guard !unknown.isEmpty else { return }
-    _ = try await ProbeRun(
-      catalog, source, ordinals: OrdinalSet(ascending: unknown), concurrency: 32, configuration: configuration,
-      cancellation: cancellation, report: { _, _ in }
-    ).run()
+    try await catalog.learnRows(of: source, where: { $0 <= last }, configuration, cancellation)
   }
 
   /// What is built from what, checked before anything is asked or planned.
@@ -190,15 +180,16 @@ package struct BuildRun: Sendable {
     let version = try catalog.planVersion(plan(record, digest, source, inputs))
     let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
     let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest, among: shards)
-    let toFetch = wanted.filter { $0.path == nil }
     let wantedIDs = Set(wanted.map(\.id))
     let recorded = try catalog.inputs(of: version)
     let encoded = recorded.filter { $0.path != nil && !wantedIDs.contains($0.shardID) }
     let open = recorded.filter { wantedIDs.contains($0.shardID) }
+    let inputIDs = Set(recorded.map(\.shardID))
+    let released = try options.releases.flatMap { try catalog.shards(of: catalog.source(named: $0)) }.filter {
+      $0.path != nil && !inputIDs.contains($0.id)
+    }
     return PlannedBuild(
-      version: version, toFetch: toFetch,
-      handoff: ShardHandoff(shardIDs: wanted.map(\.id), ready: Set(wanted.filter { $0.path != nil }.map(\.id))),
-      encoded: encoded.compactMap { shards[$0.shardID] },
+      version: version, stream: ShardStream(wanted, spent: encoded.compactMap { shards[$0.shardID] } + released),
       inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }), record: record,
       trainedDigest: digest, source: source)
   }
@@ -247,13 +238,13 @@ package struct BuildRun: Sendable {
       segments: LakeSegments(catalog, trained: terms.trainedDigest, badRows: terms.badRows),
       rowCount: outputs.rowCount - outputs.rowsDone, cancellation: cancellation, logger: logger)
     for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, executor) }
-    while let item = try planned.handoff.next() {
+    while let item = try planned.stream.handoff.next() {
       try cancellation.check()
       let input: VersionInput
       switch item {
       case .lost(let id, let error):
         input = planned.input(id)
-        guard options.missing == .skip, input.revision == nil else { throw error }
+        guard options.holes == nil, options.missing == .skip, input.revision == nil else { throw error }
         try catalog.leaveOut(input, of: version)
       case .ready(let id):
         input = planned.input(id)
@@ -262,7 +253,7 @@ package struct BuildRun: Sendable {
           guard case .encoding(let input, let done) = progress else { return }
           report(.encoding(shard: input.name, rowsDone: rowsDone + done, rows: rows))
         }
-        planned.handoff.release(id)
+        planned.stream.handoff.release(id)
         onRelease()
       }
       outputs.finish(input)
@@ -270,7 +261,7 @@ package struct BuildRun: Sendable {
     }
     try seal(version, verified: outputs.merged)
     var times = executor.times
-    times.waiting = planned.handoff.waitedTime
+    times.waiting = planned.stream.handoff.waitedTime
     return times
   }
 

@@ -1,8 +1,8 @@
 // `evaluate`: what a version finds of what exact search finds.
 //
 // Steps: queries -> ground truth over the original features (streamed, kept as
-// an artifact, shared by every version of the same rows) -> the list of each
-// true neighbour, read from the outputs -> ranking of lists -> one search for
+// an artifact, shared by every version of the same rows; EvaluationTruth) -> the list
+// of each true neighbour, read from the outputs -> ranking of lists -> one search for
 // each nprobe -> catalog.
 
 package import Base
@@ -20,6 +20,9 @@ package struct EvaluationOptions: Sendable {
   /// Lists visited, each measured.
   package var nprobes: [Int]
   package var threads: Int
+  /// What to do about shards that are not in the lake: measure over the others, or
+  /// nothing.
+  package var missing = MissingPolicy.fail
   /// Canonical JSON of the tool and the machine, for the record.
   package var environment: String
 
@@ -36,19 +39,21 @@ package struct EvaluationOptions: Sendable {
 package enum EvaluationProgress: Sendable {
   /// Rows compared with all queries.
   case exact(rowsDone: Int, rows: Int)
+  /// Rows of a sample taken out of an output.
+  case sampling(output: Int, of: Int)
   case locating(output: Int, of: Int)
   case searching(nprobe: Int)
 }
 
 /// Evaluates one version after another with the same queries.
-package struct EvaluationRun {
-  private let catalog: LakeCatalog
-  private let options: EvaluationOptions
-  private let store: ArtifactStore
-  private let queries: FeatureFile
-  private let queriesDigest: ContentDigest
-  private let cancellation: Cancellation
-  private let report: (EvaluationProgress) -> Void
+package struct EvaluationRun: Sendable {
+  let catalog: LakeCatalog
+  let options: EvaluationOptions
+  let store: ArtifactStore
+  let queries: FeatureFile
+  let queriesDigest: ContentDigest
+  let cancellation: Cancellation
+  let report: @Sendable (EvaluationProgress) -> Void
 
   /// Opens the queries.
   ///
@@ -56,12 +61,12 @@ package struct EvaluationRun {
   ///   - catalog: A lake, open for writing: results are recorded.
   ///   - options: What to evaluate.
   ///   - cancellation: Asked often; what is recorded stays.
-  ///   - report: Told of progress, on the calling thread.
+  ///   - report: Told of progress, on the working thread.
   /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
   ///   and for queries that are NaN, infinite or zero.
   package init(
     _ catalog: LakeCatalog, _ options: EvaluationOptions, cancellation: Cancellation,
-    report: @escaping (EvaluationProgress) -> Void
+    report: @escaping @Sendable (EvaluationProgress) -> Void
   ) throws {
     guard (1...1024).contains(options.k) else { throw TarnError(.usage, "k is \(options.k), not in 1...1024") }
     guard let least = options.nprobes.min(), least >= 1 else {
@@ -89,12 +94,17 @@ package struct EvaluationRun {
   /// Looks whether a version can be measured with these queries, without reading
   /// its files.
   ///
-  /// - Parameter name: The version.
-  /// - Returns: Its row.
+  /// - Parameters:
+  ///   - name: The version.
+  ///   - fetches: Whether shards that are not in the lake will be fetched.
   /// - Throws: ``TarnError`` `.conflict` for one that is not sealed, `.usage` for
-  ///   queries of another dimension, `.notFound`.
-  @discardableResult
-  package func check(_ name: VersionName) throws -> IndexVersion {
+  ///   queries of another dimension, `.inputsMissing` when exact neighbours have to be
+  ///   found and a shard is neither here nor fetched, `.notFound`.
+  package func check(_ name: VersionName, fetches: Bool) throws {
+    _ = try truthPlan(of: sealed(name), fetches: fetches)
+  }
+
+  private func sealed(_ name: VersionName) throws -> IndexVersion {
     let version = try catalog.version(name)
     guard version.state == .sealed || version.state == .revoked else {
       throw TarnError(
@@ -114,22 +124,40 @@ package struct EvaluationRun {
 
   /// Measures a version and records what was found.
   ///
-  /// - Parameter name: The version, sealed or revoked.
+  /// - Parameters:
+  ///   - name: The version, sealed or revoked.
+  ///   - fetch: How to fetch what is not in the lake; nil for not at all.
+  ///   - follow: Told what the fetcher does, on its thread.
   /// - Returns: What was recorded.
-  /// - Throws: ``TarnError`` `.inputsMissing` when ground truth has to be
-  ///   computed and a shard is not in the lake, `.usage` when the queries are
-  ///   of another dimension; ``TarnError``.
-  package func run(_ name: VersionName) throws -> Evaluation {
+  /// - Throws: ``TarnError`` as ``check(_:fetches:)`` does; ``TarnError``.
+  package func run(
+    _ name: VersionName, fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
+  ) async throws -> Evaluation {
     cancellation.listen()
-    let version = try check(name)
-    try catalog.requireBorneOut(version)
-    let paths = try catalog.outputs(of: version).map {
-      try ArtifactStore(catalog).path(ofOutput: $0.digest, of: version)
-    }
+    let plan = try await ThreadedWork("tarn-plan") {
+      let version = try sealed(name)
+      try catalog.requireBorneOut(version)
+      // Before hours of exact search.
+      for output in try catalog.outputs(of: version) { _ = try store.path(ofOutput: output.digest, of: version) }
+      return try truthPlan(of: version, fetches: fetch != nil)
+    }.value()
+    let (truth, digest) = try await plan.stream.run(
+      catalog, fetching: fetch, thread: "tarn-exact", cancellation: cancellation, follow: follow
+    ) { try groundTruth(plan, $0) }
+    return try await ThreadedWork("tarn-evaluate") { try measure(plan, truth, digest) }.value()
+  }
+
+  private func measure(
+    _ plan: TruthPlan, _ truth: ExactNeighbors, _ truthDigest: ContentDigest
+  ) throws -> Evaluation {
+    let name = plan.version.name
+    let whole = try catalog.outputs(of: plan.version).map { try store.path(ofOutput: $0.digest, of: plan.version) }
+    let sampled = try plan.sample.map { _ in try sampledOutputs(whole, plan) }
+    defer { if let sampled { try? FileManager.default.removeItem(atPath: sampled.directory) } }
+    let paths = sampled?.paths ?? whole
     let searcher = try VersionSearcher(outputShards: paths)
     // The files have the last word.
     try requireDimension(searcher.dimension, of: name)
-    let (truth, truthDigest) = try groundTruth(of: version)
     let filing = try locate(truth, in: paths)
     let nprobes = Set(options.nprobes.map { min($0, searcher.nlist) }).sorted()
     var ranking = try ExactNeighbors(queries: queries.matrix, k: nprobes.last ?? 1)
@@ -150,49 +178,27 @@ package struct EvaluationRun {
         version: name, queries: options.queries.lastPathPart, queriesDigest: queriesDigest,
         queryCount: queries.rowCount, rowCount: searcher.rowCount, nlist: searcher.nlist, truthDigest: truthDigest,
         threads: options.threads, imbalance: filing.imbalance, listSizes: filing.histogram,
-        environment: options.environment, points: points), of: version)
+        environment: Evaluation.environment(options.environment, sample: plan.sample), points: points),
+      of: plan.version)
   }
 
-  // MARK: Ground truth
-
-  /// The exact neighbours of the queries among the rows of a version, from an
-  /// earlier evaluation where there was one.
-  private func groundTruth(of version: IndexVersion) throws -> (ExactNeighbors, ContentDigest) {
-    let inputs = try catalog.inputs(of: version).filter { !$0.isHole }
-    let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
-    let source = try catalog.source(id: version.sourceID)
-    let key = try catalog.truthKey(
-      queries: queriesDigest, k: options.k, of: version, normalisation: normalisation.rawValue)
-    var truth = try ExactNeighbors(queries: queries.matrix, k: options.k)
-    if let known = try catalog.nearestImages(of: key), let path = try? store.verified(.evaluationTruth, known) {
-      try truth.load(path, inputs: key)
-      return (truth, known)
+  /// What the outputs of a version would be, had it been built from the sampled shards
+  /// alone, in scratch.
+  private func sampledOutputs(_ paths: [String], _ plan: TruthPlan) throws -> (directory: String, paths: [String]) {
+    let directory = "\(catalog.layout.scratch)/\(catalog.workingPrefix)evaluate-\(plan.key.prefix(16))"
+    try? FileManager.default.removeItem(atPath: directory)
+    try Disk.makeDirectory(directory)
+    let ranges = plan.inputs.map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }
+    var trained: TrainedIndex?
+    var written: [String] = []
+    for (number, path) in paths.enumerated() {
+      report(.sampling(output: number, of: paths.count))
+      let output = try OutputShardFile(path: path, sharing: trained)
+      trained = output.trained
+      written.append("\(directory)/\(number).faiss")
+      try output.write(idsIn: ranges, to: written[number]) { try cancellation.check() }
     }
-    let missing = inputs.filter { $0.path == nil }
-    guard missing.isEmpty else {
-      throw source.missing(
-        missing.map(\.shardName), of: inputs.count, isReplaced: missing.contains { !$0.isNewest })
-    }
-    let rows = inputs.reduce(0) { $0 + $1.rowCount }
-    var rowsDone = 0
-    for input in inputs {
-      guard let path = input.path, let revision = input.revision else { continue }
-      try cancellation.check()
-      let file = try source.pinned(path, revision, in: catalog).open()
-      file.matrix.advise(.sequential)
-      try truth.add(file.matrix, firstID: input.firstID, normalisation) {
-        try cancellation.check()
-        report(.exact(rowsDone: rowsDone + $0, rows: rows))
-      }
-      rowsDone += input.rowCount
-    }
-    let working = try store.workingPath("exact-\(key.prefix(16))")
-    let digest = try truth.save(as: working, inputs: key)
-    let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .evaluationTruth, digest)
-    try catalog.recordNearest(
-      .evaluationTruth, of: key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
-    return (truth, digest)
+    return (directory, written)
   }
 
   // MARK: Where the true neighbours are

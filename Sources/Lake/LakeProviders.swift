@@ -23,7 +23,7 @@ struct LakeShards: ShardProvider {
     guard let id = shardIDs[input.ordinal] else { preconditionFailure("an input of another version") }
     guard let digest = input.digest, let path = try catalog.shardPath(holding: digest) else {
       let isNewest = try catalog.shard(id: id).revision?.digest == input.digest
-      throw source.missing([input.name], of: 1, isReplaced: !isNewest)
+      throw source.missing([input.name], of: 1, hint: isNewest ? nil : Source.wayBack(to: source.name))
     }
     return source.pinned(path, digest: digest, rowCount: input.rowCount, in: catalog)
   }
@@ -97,15 +97,14 @@ extension Source {
   ///
   /// - Parameters:
   ///   - shards: Their names.
-  ///   - total: How many there are.
-  ///   - isReplaced: Whether other bytes came since, so that mirrors may not have
-  ///     those that are meant.
+  ///   - total: How many are needed.
+  ///   - hint: What can help; nil for a sync.
   /// - Returns: The error.
-  func missing(_ shards: [String], of total: Int, isReplaced: Bool = false) -> TarnError {
+  func missing(_ shards: [String], of total: Int, hint: String? = nil) -> TarnError {
     let names = shards.prefix(3).joined(separator: ", ") + (shards.count > 3 ? ", …" : "")
     return TarnError(
       .inputsMissing, "\(shards.count) of \(total) shards of source \(name) are not in the lake: \(names)",
-      hint: isReplaced ? Self.wayBack(to: name) : "run `tarn sync \(name)`")
+      hint: hint ?? "run `tarn sync \(name)`")
   }
 
   /// What brings bytes back that were replaced.

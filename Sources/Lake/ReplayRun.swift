@@ -29,8 +29,9 @@ package struct ReplayRun: Sendable {
   /// Whether the document's addresses may lead to this machine, its files and its
   /// network.
   package var allowsInside = false
-  /// How long a host that fails for now is waited for (R21).
-  package var patience = Duration.zero
+  /// How to fetch; within a budget shards come and go, without one everything is
+  /// fetched first and kept.
+  package var fetch = SyncOptions()
 
   /// Prepares to make the version of a document.
   ///
@@ -82,14 +83,15 @@ package struct ReplayRun: Sendable {
       _ = try catalog.adopt(
         source, rowCounts: document.statedRowCounts(of: source), keeping: keptQuery, allowsInside: allowsInside)
     }
-    try await fetch()
+    // What can't be had is told first, where everything has room.
+    if fetch.budget == nil { try await fetchAll() }
     let trained = try await train()
     let version = try await build(trained)
     return try compare(version, startedAt, itself)
   }
 
   /// Brings the pinned bytes of every source.
-  private func fetch() async throws {
+  private func fetchAll() async throws {
     var wanted: [Shard] = []
     for exported in document.sources {
       let shards = try catalog.shards(of: catalog.source(named: exported.name))
@@ -98,10 +100,8 @@ package struct ReplayRun: Sendable {
       }
     }
     guard !wanted.isEmpty else { return }
-    var options = SyncOptions()
+    var options = fetch
     options.selection = wanted
-    options.fetch = .ofTool
-    options.patience = patience
     let failure = Mutex<TarnError?>(nil)
     let sync = SyncRun(catalog, options, cancellation: cancellation) { [report] event in
       if case .failed(_, let error) = event { failure.withLock { if $0 == nil { $0 = error } } }
@@ -121,12 +121,12 @@ package struct ReplayRun: Sendable {
       name: wanted.name, images: wanted.images, captions: wanted.captions, nlist: wanted.nlist, pairs: wanted.pairs,
       method: method, iterations: wanted.iterations, codec: codec, ranges: specification.ranges, seed: wanted.seed,
       normalisation: specification.normalisation, router: specification.router)
-    options.checksRoles = false
-    let work = ThreadedWork("tarn-train") { [self, options] in
-      try TrainingRun(catalog, options, logger: logger, cancellation: cancellation) { report(.training($0)) }.run()
-        .trained
+    options.take(specification)
+    let run = TrainingRun(catalog, options, logger: logger, cancellation: cancellation) { [report] in
+      report(.training($0))
     }
-    let trained = try await work.value()
+    let trained = try await run.run(fetching: fetch.budget == nil ? nil : fetch) { [report] in report(.fetching($0)) }
+      .trained
     guard trained.digest == wanted.sha256 else {
       let isSameSpec = trained.spec == wanted.spec
       throw TarnError(
@@ -146,14 +146,16 @@ package struct ReplayRun: Sendable {
     var options = BuildOptions(
       name: try VersionName(parsing: document.version).name, trained: trained.name, images: document.source,
       ordinals: try OrdinalSet(parsing: document.inputs.map { String($0.ordinal) }.joined(separator: ",")),
-      shardsPerOutput: document.shardsPerOutput, missing: missing, badRows: badRows, environment: Tool.environment)
+      shardsPerOutput: document.shardsPerOutput, missing: missing, badRows: badRows, fetches: fetch.budget != nil,
+      environment: Tool.environment)
     options.checksRoles = false
+    // What was trained on alone is needed no more.
+    options.releases = document.sources.map(\.name)
+    options.holes = Set(document.inputs.filter { $0.sha256 == nil }.map(\.ordinal))
     let run = BuildRun(catalog, options, logger: logger, cancellation: cancellation) { [report] in report(.building($0))
     }
-    try await run.learnRows(.ofTool)
-    let planned = try run.prepare()
-    _ = try await ThreadedWork("tarn-build") { try run.run(planned) }.value()
-    return try catalog.version(planned.version.name)
+    if fetch.budget == nil { try await run.learnRows(fetch.fetch) }
+    return try await run.run(fetching: fetch) { [report] in report(.fetching($0)) }.version
   }
 
   /// Compares what was made with every statement of the document.

@@ -31,13 +31,13 @@ package struct ReproductionReport: Sendable {
 }
 
 /// Rebuilds a version and compares.
-package struct ReproductionRun {
+package struct ReproductionRun: Sendable {
   private let catalog: LakeCatalog
   private let version: IndexVersion
   private let environment: String
   private let logger: Logger
   private let cancellation: Cancellation
-  private let report: (BuildProgress) -> Void
+  private let report: @Sendable (BuildProgress) -> Void
 
   /// Prepares a rebuild.
   ///
@@ -46,13 +46,14 @@ package struct ReproductionRun {
   ///   - name: The version, sealed.
   ///   - environment: Canonical JSON of the tool and the machine.
   ///   - logger: Gets warnings.
-  ///   - cancellation: Asked often; what was rebuilt is removed.
-  ///   - report: Told of progress, on the calling thread.
+  ///   - cancellation: Asked often; what was rebuilt is removed, unless shards are
+  ///     fetched for it: then the next run goes on.
+  ///   - report: Told of progress, on the rebuilding thread.
   /// - Throws: ``TarnError`` `.notFound`, ``TarnError`` `.usage` when the
   ///   version is not sealed.
   package init(
     _ catalog: LakeCatalog, _ name: VersionName, environment: String, logger: Logger,
-    cancellation: Cancellation, report: @escaping (BuildProgress) -> Void
+    cancellation: Cancellation, report: @escaping @Sendable (BuildProgress) -> Void
   ) throws {
     version = try catalog.version(name)
     guard version.state == .sealed || version.state == .revoked else {
@@ -76,25 +77,46 @@ package struct ReproductionRun {
 
   /// Rebuilds every output and compares it with the recorded one.
   ///
-  /// - Parameter wanted: Where the rebuilt outputs go and stay, empty or new; nil for
-  ///   scratch space that is emptied afterwards.
+  /// - Parameters:
+  ///   - wanted: Where the rebuilt outputs go and stay, empty or new; nil for scratch
+  ///     space that is emptied afterwards.
+  ///   - fetch: How to fetch the pinned bytes that are not in the lake; nil for not at
+  ///     all.
+  ///   - follow: Told what the fetcher does, on its thread.
   /// - Returns: What was found; it is recorded too.
   /// - Throws: ``TarnError``.
-  package func run(into wanted: String?) throws -> ReproductionReport {
+  package func run(
+    into wanted: String?, fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
+  ) async throws -> ReproductionReport {
     cancellation.listen()
-    // What is rebuilt is what the catalog says; so that must be what was sealed.
-    var verdict = try catalog.requireBorneOut(version)
-    let directory = try wanted.map {
-      try OutputPlace.emptyDirectory($0, besides: catalog.layout, option: "--into")
-    }
     let startedAt = Timestamp.now()
-    let missing = try missingInputs()
+    // What is rebuilt is what the catalog says; so that must be what was sealed.
+    let start = try await ThreadedWork("tarn-plan") { () throws -> (StatementVerdict, Plan?) in
+      let verdict = try catalog.requireBorneOut(version)
+      let directory = try wanted.map {
+        try OutputPlace.emptyDirectory($0, besides: catalog.layout, option: "--into")
+      }
+      guard try fetch != nil || missingInputs().isEmpty else { return (verdict, nil) }
+      return (verdict, try plan(into: directory, fetches: fetch != nil))
+    }.value()
+    var verdict = start.0
+    let missing = try start.1 == nil ? missingInputs() : []
     let outputs = try catalog.outputs(of: version)
-    var found =
-      missing.isEmpty
-      ? try rebuild(outputs, into: directory, &verdict)
-      : ReproductionReport(
-        outcome: .inputsMissing, outputCount: outputs.count, byteCount: 0, difference: nil, missing: missing)
+    var found = ReproductionReport(
+      outcome: .inputsMissing, outputCount: outputs.count, byteCount: 0, difference: nil, missing: missing)
+    if let plan = start.1 {
+      let rebuilt: [RebuiltOutput]
+      do {
+        rebuilt = try await plan.stream.run(
+          catalog, fetching: fetch, thread: "tarn-rebuild", cancellation: cancellation, follow: follow
+        ) { try rebuild(plan, $0) }
+      } catch {
+        if !plan.resumes { plan.removeScratch() }
+        throw error
+      }
+      plan.removeScratch()
+      found = conclude(outputs, rebuilt, &verdict)
+    }
     let detail: [String: JSONValue] = [
       "missing": .array(found.missing.map { .string($0) }), "outputs": .count(found.outputCount),
       "output": found.difference.map { .count($0.output) } ?? .null,
@@ -111,64 +133,157 @@ package struct ReproductionRun {
     return found
   }
 
-  private func rebuild(
-    _ outputs: [OutputShard], into directory: String?, _ verdict: inout StatementVerdict
-  ) throws -> ReproductionReport {
-    verdict.check("the rebuilt outputs against the lock file")
-    let work = directory ?? "\(catalog.layout.scratch)/\(catalog.workingPrefix)reproduce-\(version.name)"
-    if directory == nil { try? FileManager.default.removeItem(atPath: work) }
+  /// A rebuild on its way.
+  private struct Plan: Sendable {
+    let inputs: [VersionInput]
+    let outputs: [OutputShard]
+    /// What an interrupted run rebuilt and compared.
+    let done: [RebuiltOutput]
+    /// Where the rebuilt outputs go and stay; nil for ``work``.
+    let directory: String?
+    let work: String
+    let segments: ScratchSegments
+    /// Whether an interrupted run is continued.
+    let resumes: Bool
+    let stream: ShardStream
+
+    func removeScratch() {
+      if directory == nil { try? FileManager.default.removeItem(atPath: work) }
+    }
+  }
+
+  private func plan(into directory: String?, fetches: Bool) throws -> Plan {
+    let resumes = fetches && directory == nil
+    // What is gone on with belongs to no process: who fetches has the source for itself.
+    let owner = resumes ? "" : catalog.workingPrefix
+    let work = directory ?? "\(catalog.layout.scratch)/\(owner)reproduce-\(version.name)"
+    if directory == nil, !resumes { try? FileManager.default.removeItem(atPath: work) }
     try Disk.makeDirectory(work)
-    defer { if directory == nil { try? FileManager.default.removeItem(atPath: work) } }
     let inputs = try catalog.inputs(of: version)
-    let rows = inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
-    let segments = ScratchSegments(directory: work)
+    let outputs = try catalog.outputs(of: version)
+    let segments = ScratchSegments(directory: work, resumes: resumes)
+    let done = resumes ? outputs.compactMap { RebuiltOutput(of: $0.ordinal, in: work) } : []
+    let shards = Dictionary(
+      uniqueKeysWithValues: try catalog.shards(of: catalog.source(id: version.sourceID)).map { ($0.id, $0) })
+    var (wanted, spent): ([Shard], [Shard]) = ([], [])
+    var digests: [Int64: ContentDigest] = [:]
+    var ready: Set<Int64> = []
+    for input in inputs where !input.isHole {
+      guard let shard = shards[input.shardID], let digest = input.revision?.digest else { continue }
+      if done.contains(where: { $0.ordinal == input.outputOrdinal }) || segments.segment(ofShard: digest) != nil {
+        if shard.path != nil, fetches { spent.append(shard) }
+        continue
+      }
+      guard input.path != nil || shard.state != .present else {
+        throw TarnError(
+          .inputsMissing, "the lake has other bytes of \(shard.name) than \(version.name) pins",
+          hint: "`tarn evict \(shard.sourceName) --shards \(shard.ordinal)` first, or sync or import the pinned bytes")
+      }
+      digests[shard.id] = digest
+      if input.path != nil { ready.insert(shard.id) }
+      wanted.append(shard)
+    }
+    return Plan(
+      inputs: inputs, outputs: outputs, done: done, directory: directory, work: work, segments: segments,
+      resumes: resumes, stream: ShardStream(wanted, ready: ready, spent: spent, digests: digests))
+  }
+
+  /// Encodes the shards that the handoff gives, and merges each output when it lacks
+  /// none.
+  private func rebuild(_ plan: Plan, _ onRelease: @Sendable () -> Void) throws -> [RebuiltOutput] {
+    let rows = plan.inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
     let executor = OutputExecutor(
       try catalog.terms(of: version),
-      shards: LakeShards(catalog, try catalog.source(id: version.sourceID), inputs: inputs), segments: segments,
-      rowCount: rows, cancellation: cancellation, logger: logger)
-    var rowsDone = 0
-    var byteCount = 0
+      shards: LakeShards(catalog, try catalog.source(id: version.sourceID), inputs: plan.inputs),
+      segments: plan.segments, rowCount: rows, cancellation: cancellation, logger: logger)
+    let byShard = Dictionary(plan.inputs.map { ($0.shardID, $0) }) { first, _ in first }
+    var open = Dictionary(uniqueKeysWithValues: plan.outputs.map { ($0.ordinal, Set<Int>()) })
+    for done in plan.done { open[done.ordinal] = nil }
+    var rowsDone = rows
+    for id in plan.stream.shardIDs {
+      guard let input = byShard[id] else { continue }
+      open[input.outputOrdinal]?.insert(input.ordinal)
+      rowsDone -= input.rowCount
+    }
+    var rebuilt = plan.done
+    func mergeComplete() throws {
+      for output in plan.outputs where open[output.ordinal]?.isEmpty ?? false {
+        rebuilt.append(try merge(output, plan, executor))
+        open[output.ordinal] = nil
+        // Shards of other outputs may have the same bytes.
+        let needed = Set(plan.inputs.filter { open[$0.outputOrdinal] != nil }.compactMap { $0.revision?.digest })
+        let own = OutputTask(output.ordinal, of: plan.inputs).bound.compactMap(\.digest)
+        try plan.segments.remove(ofShards: own.filter { !needed.contains($0) })
+      }
+    }
+    try mergeComplete()
+    while let item = try plan.stream.handoff.next() {
+      try cancellation.check()
+      guard case .ready(let id) = item, let input = byShard[id] else {
+        if case .lost(_, let error) = item { throw error }
+        preconditionFailure("the handoff has a shard that the version has not")
+      }
+      try executor.encode(OutputTask.Input(input)) { progress in
+        guard case .encoding(let task, let done) = progress else { return }
+        report(.encoding(shard: task.name, rowsDone: rowsDone + done, rows: rows))
+      }
+      rowsDone += input.rowCount
+      plan.stream.handoff.release(id)
+      onRelease()
+      open[input.outputOrdinal]?.remove(input.ordinal)
+      try mergeComplete()
+    }
+    return rebuilt
+  }
+
+  /// Merges an output and looks where it differs.
+  private func merge(_ output: OutputShard, _ plan: Plan, _ executor: OutputExecutor) throws -> RebuiltOutput {
+    let path = "\(plan.work)/\(catalog.layout.outputPath(version.name, ordinal: output.ordinal).lastPathPart)"
+    let summary = try executor.merge(OutputTask(output.ordinal, of: plan.inputs), to: path) { _ in
+      report(.merging(output: output.ordinal, of: plan.outputs.count))
+    }
+    var rebuilt = RebuiltOutput(
+      ordinal: output.ordinal, digest: summary.digest, listsDigest: summary.listDigests.root,
+      rowCount: summary.rowCount, byteCount: summary.byteCount)
+    if summary.digest != output.digest {
+      let difference = try compare(output, rebuilt: path, summary)
+      (rebuilt.list, rebuilt.rowID) = (difference.list, difference.rowID)
+    }
+    if plan.resumes { try rebuilt.write(in: plan.work) }
+    if plan.directory == nil { try Disk.remove(path) }
+    report(.finished(output: output.ordinal, of: plan.outputs.count, byteCount: summary.byteCount))
+    return rebuilt
+  }
+
+  /// Holds what was rebuilt against what was recorded, in order.
+  private func conclude(
+    _ outputs: [OutputShard], _ rebuilt: [RebuiltOutput], _ verdict: inout StatementVerdict
+  ) -> ReproductionReport {
+    verdict.check("the rebuilt outputs against the lock file")
     var outcome = ReproductionOutcome.identical
     var difference: ReproductionReport.Difference?
-    for output in outputs {
-      let task = OutputTask(output.ordinal, of: inputs)
-      let name = catalog.layout.outputPath(version.name, ordinal: output.ordinal).lastPathPart
-      let rebuilt = "\(work)/\(name)"
-      let before = rowsDone
-      let summary = try executor.run(task, to: rebuilt) { progress in
-        switch progress {
-        case .encoding(let input, let done):
-          let earlier = task.bound.prefix { $0 != input }.reduce(0) { $0 + $1.rowCount }
-          report(.encoding(shard: input.name, rowsDone: before + earlier + done, rows: rows))
-        case .merging: report(.merging(output: output.ordinal, of: outputs.count))
-        }
-      }
-      rowsDone += task.bound.reduce(0) { $0 + $1.rowCount }
-      try segments.clear()
-      byteCount += summary.byteCount
+    for (output, found) in zip(outputs, rebuilt.sorted { $0.ordinal < $1.ordinal }) {
       let place = "outputs[\(output.ordinal)]"
-      verdict.compare("\(place).rows", expected: String(output.rowCount), found: String(summary.rowCount))
-      verdict.compare("\(place).bytes", expected: String(output.byteCount), found: String(summary.byteCount))
-      verdict.compare(
-        "\(place).lists_sha256", expected: output.listsDigest.hex, found: summary.listDigests.root.hex)
-      verdict.compare("\(place).sha256", expected: output.digest.hex, found: summary.digest.hex)
-      if summary.digest == output.digest, summary.listDigests.root != output.listsDigest {
+      verdict.compare("\(place).rows", expected: String(output.rowCount), found: String(found.rowCount))
+      verdict.compare("\(place).bytes", expected: String(output.byteCount), found: String(found.byteCount))
+      verdict.compare("\(place).lists_sha256", expected: output.listsDigest.hex, found: found.listsDigest.hex)
+      verdict.compare("\(place).sha256", expected: output.digest.hex, found: found.digest.hex)
+      if found.digest == output.digest, found.listsDigest != output.listsDigest {
         // The bytes are right, so what was sealed of their lists never was.
         outcome = .differs
         difference = difference ?? .init(output: output.ordinal, list: nil, rowID: nil)
       }
-      if summary.digest != output.digest {
-        let isSame = summary.listDigests.root == output.listsDigest
+      if found.digest != output.digest {
+        let isSame = found.listsDigest == output.listsDigest
         if !isSame || outcome == .identical { outcome = isSame ? .sameLists : .differs }
         if difference == nil || (difference?.list == nil && !isSame) {
-          difference = try compare(output, rebuilt: rebuilt, summary)
+          difference = .init(output: output.ordinal, list: found.list, rowID: found.rowID)
         }
       }
-      if directory == nil { try Disk.remove(rebuilt) }
-      report(.finished(output: output.ordinal, of: outputs.count, byteCount: summary.byteCount))
     }
     return ReproductionReport(
-      outcome: outcome, outputCount: outputs.count, byteCount: byteCount, difference: difference, missing: [])
+      outcome: outcome, outputCount: outputs.count, byteCount: rebuilt.reduce(0) { $0 + $1.byteCount },
+      difference: difference, missing: [])
   }
 
   /// The first list and row in which an output and its rebuilt form differ.

@@ -45,6 +45,6 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.notFound`, `.usage`.
   package func leases(of verb: String, overVersions versions: [String]) throws -> [Lease] {
     let names = try versions.map { try source(id: version(versionName($0)).sourceID).name }
-    return VerbLeases.of(verb).leases([.source: Array(Set(names))])
+    return VerbLeases.of(verb).leases([.source: Array(Set(names)), .truth: Array(Set(names))])
   }
 }

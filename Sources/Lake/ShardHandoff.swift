@@ -119,22 +119,26 @@ package final class ShardHandoff: @unchecked Sendable {
     condition.unlock()
   }
 
-  /// The released shards, in the order of the plan.
-  package var released: [Int64] {
-    condition.lock()
-    defer { condition.unlock() }
-    return order.filter { if case .released = states[$0] { true } else { false } }
+  /// Where room may come from.
+  package struct Standing: Sendable {
+    /// The released shards, in the order of the plan.
+    package let released: [Int64]
+    /// Whether a shard is ready or being worked on, so that room will come back.
+    package let isBusy: Bool
   }
 
-  /// Whether a shard is ready or being worked on, so that room will come back.
-  package var isBusy: Bool {
+  /// What is released and whether more will be, at one moment: a shard that is
+  /// released between two questions would be in neither answer.
+  package var standing: Standing {
     condition.lock()
     defer { condition.unlock() }
-    return states.values.contains {
-      switch $0 {
-      case .ready, .taken: true
-      case .wanted, .lost, .released: false
-      }
-    }
+    return Standing(
+      released: order.filter { if case .released = states[$0] { true } else { false } },
+      isBusy: states.values.contains {
+        switch $0 {
+        case .ready, .taken: true
+        case .wanted, .lost, .released: false
+        }
+      })
   }
 }

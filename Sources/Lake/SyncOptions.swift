@@ -25,6 +25,9 @@ package struct SyncOptions: Sendable {
   package var ordinals: OrdinalSet?
   /// Shards to fetch in this order, instead of those of ``sources``.
   package var selection: [Shard]?
+  /// What the bytes of some shards must be, by the shard's number, besides what
+  /// their sources say.
+  package var digests: [Int64: ContentDigest] = [:]
   /// Most bytes of `shards/`; nil for no limit.
   package var budget: Int?
   /// Bytes of the file system to leave free; nothing is begun that would take them.

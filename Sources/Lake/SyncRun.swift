@@ -327,7 +327,8 @@ package final class SyncRun: Sendable {
       first.filter { !(isTroubled[$0.mirrorID] ?? false) } + first.filter { isTroubled[$0.mirrorID] ?? false }
       + last.filter { $0.state == .faulty } + last.filter { $0.state == .absent }
     var expectation = ShardExpectation(
-      byteCount: shard.expectedByteCount, digest: shard.expectedDigest, dimension: source.dimension,
+      byteCount: shard.expectedByteCount, digest: options.digests[shard.id] ?? shard.expectedDigest,
+      dimension: source.dimension,
       elementType: source.elementType, format: FeatureFormat(ofFile: shard.name))
     expectation.roomByteCount = isBounded || byteCount > 0 ? byteCount : nil
     return FetchRequest(

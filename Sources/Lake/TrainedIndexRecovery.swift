@@ -86,6 +86,13 @@ extension TrainingOptions {
       pairs: record.pairCount, method: method, iterations: record.iterations, codec: codec,
       ranges: specification.ranges, seed: record.seed, normalisation: specification.normalisation,
       router: specification.router)
+    take(specification)
+  }
+
+  /// Takes over which shards and rows a specification says were taken.
+  mutating func take(_ specification: TrainingSpecification) {
+    ordinals = OrdinalSet(ascending: specification.shards)
+    badRows = specification.leftOut.isEmpty ? .fail : .skip
     checksRoles = false
   }
 }

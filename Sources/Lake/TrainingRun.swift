@@ -1,10 +1,11 @@
 // `train`: from registered shards to a trained index in the catalog.
 //
-// Steps, each resumed where it was left: sample -> gather -> nearest images ->
-// k-means iterations -> router -> codec ranges -> file. What is kept between runs lies in
-// LAKE/scratch under the digest of the specification.
+// Steps, each resumed where it was left: pairs -> sample -> gather, shard by shard ->
+// nearest images -> k-means iterations -> router -> codec ranges -> file. What is
+// kept between runs lies in LAKE/scratch: gathered rows under the name of the trained
+// index, what follows under the digest of the specification.
 
-internal import Base
+package import Base
 package import Catalog
 internal import Features
 internal import Foundation
@@ -28,6 +29,12 @@ package struct TrainingOptions: Sendable {
   package var seed: Int64
   package var normalisation: Normalisation
   package var router: RouterOptions
+  /// Which shards of both sources; nil for all.
+  package var ordinals: OrdinalSet?
+  /// What to do about a pair of which a shard cannot be had.
+  package var missing = MissingPolicy.fail
+  /// What to do about a pair of which a row is NaN, infinite or zero.
+  package var badRows = BadRowsPolicy.fail
   /// Whether sources must be registered as what they are used for; not where a
   /// document or a record says what to do.
   package var checksRoles = true
@@ -63,13 +70,13 @@ package enum TrainingProgress: Sendable {
   case routed(epoch: Int, of: Int, loss: Double)
 }
 
-/// Trains an index from shards that are in the lake.
-package struct TrainingRun {
+/// Trains an index.
+package struct TrainingRun: Sendable {
   let catalog: LakeCatalog
   let options: TrainingOptions
   let logger: Logger
   let cancellation: Cancellation
-  let report: (TrainingProgress) -> Void
+  let report: @Sendable (TrainingProgress) -> Void
 
   /// Prepares a training.
   ///
@@ -78,10 +85,10 @@ package struct TrainingRun {
   ///   - options: What to train.
   ///   - logger: Gets warnings.
   ///   - cancellation: Asked between steps; what is done is kept.
-  ///   - report: Told of progress, on the calling thread.
+  ///   - report: Told of progress, on the training thread.
   package init(
     _ catalog: LakeCatalog, _ options: TrainingOptions, logger: Logger, cancellation: Cancellation,
-    report: @escaping (TrainingProgress) -> Void
+    report: @escaping @Sendable (TrainingProgress) -> Void
   ) {
     self.catalog = catalog
     self.options = options
@@ -90,19 +97,69 @@ package struct TrainingRun {
     self.report = report
   }
 
-  /// One source's shards with the revisions that training reads.
-  private struct Input {
-    let source: Source
-    let shards: [(shard: Shard, revision: ShardRevision)]
-    var rowCounts: [Int] { shards.map(\.revision.rowCount) }
-  }
-
-  /// Trains, or finds that it was done before.
+  /// Trains on shards that are in the lake, or finds that it was done before.
   ///
   /// - Returns: The trained index, ready, and whether this run made it.
   /// - Throws: ``TarnError``; what is done is kept.
   package func run() throws -> (trained: TrainedIndexRecord, isNew: Bool) {
     cancellation.listen()
+    try check()
+    switch try begin(without: [], fetches: false) {
+    case .ready(let trained): return (trained, false)
+    case .gather(let plan):
+      return try givingUpUnfit(plan) {
+        let found = try gather(plan) {}
+        guard let result = try conclude(plan, found) else { preconditionFailure("shards changed in a lake of our own") }
+        return result
+      }
+    }
+  }
+
+  /// Trains while the shards that are not in the lake are fetched, or finds that it
+  /// was done before.
+  ///
+  /// - Parameters:
+  ///   - fetch: How to fetch; which shards is the training's to say. Nil to fetch
+  ///     nothing.
+  ///   - follow: Told what the fetcher does, on its thread.
+  /// - Returns: The trained index, ready, and whether this run made it.
+  /// - Throws: ``TarnError``; what is done is kept.
+  package func run(
+    fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
+  ) async throws -> (trained: TrainedIndexRecord, isNew: Bool) {
+    guard let fetch else { return try await ThreadedWork("tarn-train") { try run() }.value() }
+    cancellation.listen()
+    try check()
+    for name in [options.images, options.captions].compactMap(\.self) {
+      try await catalog.learnRows(
+        of: catalog.source(named: name), where: { options.ordinals?.contains($0) ?? true }, fetch.fetch, cancellation)
+    }
+    // Who turns out to be lost, or of another length, changes what is drawn of the others.
+    var lost: Set<Int64> = []
+    for _ in 0..<Self.mostDraws {
+      let step = try await ThreadedWork("tarn-plan") { [lost] in try begin(without: lost, fetches: true) }.value()
+      guard case .gather(let plan) = step else {
+        guard case .ready(let trained) = step else { break }
+        return (trained, false)
+      }
+      let found = try await plan.stream.run(
+        catalog, fetching: fetch, thread: "tarn-gather", cancellation: cancellation, follow: follow
+      ) { onRelease in try givingUpUnfit(plan) { try gather(plan, onRelease) } }
+      lost.formUnion(found.lost)
+      let result = try await ThreadedWork("tarn-train") { try givingUpUnfit(plan) { try conclude(plan, found) } }
+        .value()
+      if let result { return result }
+    }
+    throw TarnError(
+      .integrity, "shards of \(options.images) come with other rows each time they are asked for",
+      hint: "`tarn source probe \(options.images)` shows what their mirrors say")
+  }
+
+  /// Draws at most: each but the last loses a shard more, or learns its true length.
+  private static let mostDraws = 100
+
+  /// Refuses what can never be trained, before anything is asked or planned.
+  private func check() throws {
     try LakeCatalog.validate(name: options.name, of: "trained index")
     guard options.nlist >= 1 else { throw TarnError(.usage, "--nlist is \(options.nlist); it is at least 1") }
     guard options.iterations >= 1 else {
@@ -110,40 +167,19 @@ package struct TrainingRun {
     }
     try options.router.validate()
     try checkRoles()
-    let images = try input(options.images)
-    let captions = try captionInput(pairedWith: images)
-    let total = images.rowCounts.reduce(0, +)
-    let wanted = options.pairs ?? min(total, 256 * options.nlist)
-    guard options.nlist <= min(wanted, total) else {
-      throw TarnError(
-        .usage, "nlist is \(options.nlist) and there are \(min(wanted, total)) training rows",
-        hint: "lower --nlist, raise --pairs or sync more shards")
-    }
-    let sample = try TrainingSample(
-      count: wanted, rowCounts: images.rowCounts, seed: UInt64(bitPattern: options.seed))
-    let trained = try catalog.planTraining(definition(images, captions, sample))
-    guard let digest = trained.digest else { return (try trainOrGiveUp(trained, images, captions, sample), true) }
-    do {
-      _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
-      return (trained, false)
-    } catch let error as TarnError where error.code == .inputsMissing || error.code == .integrity {
-      // The same inputs give the same bytes: what was lost can be made again.
-      logger.warning("\(error.message); training it again")
-      let again = try train(trained, images, captions, sample)
-      _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
-      return (again, false)
-    }
   }
 
-  /// Trains; bytes that can never be trained on leave no plan behind.
-  private func trainOrGiveUp(
-    _ trained: TrainedIndexRecord, _ images: Input, _ captions: Input?, _ sample: TrainingSample
-  ) throws -> TrainedIndexRecord {
+  /// Carries work out; bytes that can never be trained on leave no plan behind.
+  private func givingUpUnfit<Value>(_ plan: TrainingPlan, _ work: () throws -> Value) throws -> Value {
     do {
-      return try train(trained, images, captions, sample)
+      return try work()
     } catch let error as TarnError where error.code == .badFeatures {
-      try catalog.abandonTraining(trained)
-      try? FileManager.default.removeItem(atPath: scratch(of: trained))
+      if let trained = plan.trained {
+        try catalog.abandonTraining(trained)
+        try? FileManager.default.removeItem(atPath: scratch(of: trained))
+      }
+      // What was fetched for it is not fetched again for the next try.
+      if plan.stream.toFetch.isEmpty { try? FileManager.default.removeItem(atPath: plan.pieces.directory) }
       throw error
     }
   }
@@ -155,85 +191,12 @@ package struct TrainingRun {
       images: catalog.source(named: options.images), captions: options.captions.map(catalog.source(named:)))
   }
 
-  private func scratch(of trained: TrainedIndexRecord) -> String {
-    catalog.layout.trainingScratch(trained.specDigest)
-  }
+  func scratch(of trained: TrainedIndexRecord) -> String { catalog.layout.trainingScratch(trained.specDigest) }
 
-  private func input(_ name: String) throws -> Input {
-    let source = try catalog.source(named: name)
-    let shards = try catalog.shards(of: source)
-    let missing = shards.filter { $0.revision == nil }
-    guard missing.isEmpty else { throw source.missing(missing.map(\.name), of: shards.count) }
-    return Input(
-      source: source, shards: shards.compactMap { shard in shard.revision.map { (shard, $0) } })
-  }
-
-  private func captionInput(pairedWith images: Input) throws -> Input? {
-    guard options.method == .paired || options.router.method != .none else { return nil }
-    guard let name = options.captions else {
-      throw TarnError(
-        .usage, options.method == .paired ? "paired k-means needs caption features" : "a router needs caption features",
-        hint: "name their source with --captions, or use --method kmeans --router none")
-    }
-    let captions = try input(name)
-    guard captions.source.dimension == images.source.dimension else {
-      throw TarnError(
-        .usage,
-        "\(options.images) has dimension \(images.source.dimension) and \(name) has \(captions.source.dimension)",
-        hint: "image and caption features must come from one model")
-    }
-    guard captions.shards.count == images.shards.count else {
-      throw TarnError(
-        .usage,
-        "\(options.images) has \(images.shards.count) shards and \(name) has \(captions.shards.count): they are not pairs",
-        hint: "row i of both must be one image and its caption")
-    }
-    for (image, caption) in zip(images.shards, captions.shards)
-    where image.revision.rowCount != caption.revision.rowCount {
-      throw TarnError(
-        .usage,
-        "\(images.source.name)/\(image.shard.name) has \(image.revision.rowCount) rows and "
-          + "\(captions.source.name)/\(caption.shard.name) has \(caption.revision.rowCount): they are not pairs",
-        hint: "row i of both must be one image and its caption")
-    }
-    return captions
-  }
-
-  private func definition(_ images: Input, _ captions: Input?, _ sample: TrainingSample) -> TrainingDefinition {
-    func list(_ input: Input) -> JSONValue {
-      .array(
-        input.shards.map {
-          .object(["rows": .count($0.revision.rowCount), "sha256": .string($0.revision.digest.hex)])
-        })
-    }
-    var spec: [String: JSONValue] = [
-      "format": .integer(1), "method": .string(options.method.rawValue), "nlist": .count(options.nlist),
-      "dimension": .count(images.source.dimension), "codec": .string(options.codec.rawValue),
-      "ranges": .string(options.ranges.text), "iterations": .count(options.iterations), "seed": .integer(options.seed),
-      "normalisation": .string(options.normalisation.rawValue),
-      "sample": .object([
-        "rule": .string(TrainingSample.rule), "pairs": .count(sample.count), "sha256": .string(sample.digest.hex),
-      ]),
-      "images": list(images), "captions": captions.map(list) ?? .null,
-    ]
-    let router = captions.flatMap { options.router.definition(captions: $0.source, pairs: sample.count) }
-    if let router { spec["router"] = options.router.spec(captionCount: router.captionCount) }
-    return TrainingDefinition(
-      name: options.name, method: options.method.rawValue, codec: options.codec.rawValue, nlist: options.nlist,
-      dimension: images.source.dimension, iterations: options.iterations, seed: options.seed,
-      pairCount: sample.count, images: images.source, captions: options.method == .paired ? captions?.source : nil,
-      router: router, spec: JSONValue.object(spec).text,
-      inputs: images.shards.map { .init(role: "image", revision: $0.revision) }
-        + (captions?.shards ?? []).map { .init(role: "caption", revision: $0.revision) })
-  }
-
-  private func train(
-    _ trained: TrainedIndexRecord, _ images: Input, _ captions: Input?, _ sample: TrainingSample
-  ) throws -> TrainedIndexRecord {
+  /// Trains on rows that are gathered.
+  func train(_ trained: TrainedIndexRecord, _ rows: GatheredPairs) throws -> TrainedIndexRecord {
     let scratch = scratch(of: trained)
-    try Disk.makeDirectory(scratch)
-    let imageRows = try gather(images, sample, into: scratch + "/images.npy")
-    let captionRows = try captions.map { try gather($0, sample, into: scratch + "/captions.npy") }
+    let (imageRows, captionRows) = (rows.images, rows.captions)
     let pairedRows = options.method == .paired ? captionRows : nil
     let nearest = try pairedRows.map { try nearestImages(imageRows, $0, scratch + "/nearest.state") }
     let clustered = try cluster(
@@ -262,34 +225,9 @@ package struct TrainingRun {
   }
 
   /// Drawn rows in one file, with its digest.
-  struct Gathered {
+  struct Gathered: Sendable {
     let matrix: FeatureMatrix
     let digest: ContentDigest
-  }
-
-  /// The drawn rows of a source, gathered unless they are there whole from an
-  /// earlier run.
-  private func gather(_ input: Input, _ sample: TrainingSample, into path: String) throws -> Gathered {
-    if let recorded = Disk.text(of: path + ".sha256"), Disk.size(of: path) != nil,
-      let found = try? Disk.digest(of: path), found.hex == recorded
-    {
-      return Gathered(matrix: try FeatureFile(path).matrix, digest: found)
-    }
-    let missing = input.shards.filter { $0.shard.path == nil }
-    guard missing.isEmpty else { throw input.source.missing(missing.map(\.shard.name), of: input.shards.count) }
-    var writer = try TrainingMatrixWriter(
-      creating: path + ".tmp", elementType: input.source.elementType, rowCount: sample.count,
-      dimension: input.source.dimension, normalisation: options.normalisation)
-    for (index, entry) in input.shards.enumerated() {
-      guard let shardPath = entry.shard.path else { continue }
-      try cancellation.check()
-      let file = try input.source.pinned(shardPath, entry.revision, in: catalog).open()
-      try writer.append(sample.rows[index], of: file)
-      report(.gathering(done: index + 1, total: input.shards.count))
-    }
-    let digest = try writer.finish(as: path)
-    try Disk.writeAtomically(Array(digest.hex.utf8), to: path + ".sha256")
-    return Gathered(matrix: try FeatureFile(path).matrix, digest: digest)
   }
 
   /// The nearest image of each caption: an artifact, shared by every training
@@ -305,6 +243,7 @@ package struct TrainingRun {
       return try search.load(file).images
     }
     var state = try resumed(path, search.initialState) { try search.load(path) }
+    if state.nextTile == 0 { try checkDistinct(images.matrix, captions.matrix, inputs) }
     var saved = ContinuousClock.now
     try search.run(&state) { state in
       try cancellation.check()
@@ -320,6 +259,35 @@ package struct TrainingRun {
     try catalog.recordNearest(
       .nearestImages, of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
     return state.images
+  }
+
+  /// Refuses, before the search, a training that cannot have as many distinct nearest
+  /// images as lists, and warns of one that may not.
+  private func checkDistinct(_ images: FeatureMatrix, _ captions: FeatureMatrix, _ inputs: ContentDigest) throws {
+    func refuse(_ count: Int, _ what: String) -> TarnError {
+      TarnError(
+        .usage, "nlist is \(options.nlist) and the training set has no more than \(count) \(what)",
+        hint: "lower --nlist or raise --pairs")
+    }
+    for (matrix, what) in [(images, "distinct images"), (captions, "distinct captions")] {
+      let count = DistinctImages.count(in: matrix, upTo: options.nlist)
+      guard count >= options.nlist else { throw refuse(count, what) }
+      try cancellation.check()
+    }
+    let rows = DistinctImages.sample(of: captions.rowCount, nlist: options.nlist)
+    guard !rows.isEmpty else { return }
+    let few = FeatureMatrix(captions.floats(ofRows: rows), dimension: captions.dimension)
+    let search = try NearestImages(images: images, captions: few, inputs: inputs, logger: logger)
+    var state = search.initialState
+    try search.run(&state) { _ in try cancellation.check() }
+    let most = DistinctImages.most(found: state.images, of: captions.rowCount)
+    guard most >= options.nlist else { throw refuse(most, "distinct nearest images") }
+    let guess = DistinctImages.guess(found: state.images, of: captions.rowCount)
+    if guess < options.nlist {
+      logger.warning(
+        "of \(rows.count) captions, \(Set(state.images).count) have a nearest image of their own; about \(guess) distinct nearest images are to be expected, fewer than nlist \(options.nlist), and then this training fails"
+      )
+    }
   }
 
   private func cluster(

@@ -43,7 +43,7 @@ struct VersionPlanner {
     var inputs: [VersionPlan.Input] = []
     var firstID: Int64 = 0
     for shard in shards where shard.ordinal <= (chosen.last?.ordinal ?? 0) {
-      let rowCount = try rowCount(of: shard, source)
+      let rowCount = try shard.plannedRowCount(in: source, for: "the ids after it depend on it")
       if let content = contents[shard.ordinal] {
         inputs.append(
           VersionPlan.Input(
@@ -63,25 +63,33 @@ struct VersionPlanner {
   /// What a shard is to this build: a shard that every mirror refused before is
   /// a hole when holes are allowed (`tarn sync` asks again), else tried again.
   private func content(of shard: Shard, isEncoded: Bool) -> VersionPlan.Content {
+    if let holes = options.holes, holes.contains(shard.ordinal) { return .hole }
     if let revision = shard.revision, isEncoded || shard.path != nil { return .bytes(revision) }
     let wasRefused = shard.state == .absent || shard.state == .failed
-    guard options.fetches, !(wasRefused && options.missing == .skip) else { return .hole }
+    guard options.fetches, !(wasRefused && options.missing == .skip && options.holes == nil) else { return .hole }
     return .toFetch(lastSeen: shard.revision)
   }
+}
 
+extension Shard {
   /// The rows of a shard: observed, said by its manifest or by the beginning of its
   /// file, or what the size comes to where every file has the same header.
-  private func rowCount(of shard: Shard, _ source: Source) throws -> Int {
-    if let known = shard.knownRowCount { return known }
-    let format = FeatureFormat(ofFile: shard.name)
-    if let size = shard.likelyByteCount,
-      let count = format.rowCount(
-        ofByteCount: size, dimension: source.dimension, elementType: source.elementType)
+  ///
+  /// - Parameters:
+  ///   - source: Its source.
+  ///   - purpose: What depends on the number, for the error.
+  /// - Returns: The rows.
+  /// - Throws: ``TarnError`` `.inputsMissing` when nobody says.
+  func plannedRowCount(in source: Source, for purpose: String) throws -> Int {
+    if let knownRowCount { return knownRowCount }
+    let format = FeatureFormat(ofFile: name)
+    if let size = likelyByteCount,
+      let count = format.rowCount(ofByteCount: size, dimension: source.dimension, elementType: source.elementType)
     {
       return count
     }
     throw TarnError(
-      .inputsMissing, "the number of rows of \(shard.name) is not known, and the ids after it depend on it",
+      .inputsMissing, "the number of rows of \(name) is not known, and \(purpose)",
       hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register the source with --sizes "
         + "and a list of lines 'NAME, BYTES, ROWS'")
   }

@@ -69,7 +69,8 @@ extension ReportPage {
   ) -> ReportPage {
     let names = evaluations.enumerated().map { index, evaluation in
       "<li><span class=\"key c\(index % 8)\"></span>\(Markup.text("\(evaluation.version)")): imbalance "
-        + "\(String(format: "%.2f", evaluation.imbalance)), nlist \(evaluation.nlist)</li>"
+        + "\(String(format: "%.2f", evaluation.imbalance)), nlist \(evaluation.nlist)"
+        + (evaluation.sample.map { ", measured over shards \(OrdinalSet(ascending: $0).text) alone" } ?? "") + "</li>"
     }
     let first = evaluations[0]
     let legend = "<ul class=\"legend\">\(names.joined())<li>solid: came back; dashed: in a visited list</li></ul>"

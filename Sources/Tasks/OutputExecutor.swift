@@ -151,28 +151,52 @@ package final class OutputExecutor {
 /// with the directory.
 package final class ScratchSegments: SegmentKeeper {
   private let directory: String
+  private let resumes: Bool
   private let files = Mutex<[ContentDigest: String]>([:])
 
   /// Keeps segments in a directory, which must exist.
-  package init(directory: String) { self.directory = directory }
+  ///
+  /// - Parameters:
+  ///   - directory: For one trained index and one policy for bad rows.
+  ///   - resumes: Whether those count that an interrupted run left there whole.
+  package init(directory: String, resumes: Bool = false) {
+    self.directory = directory
+    self.resumes = resumes
+  }
 
-  package func segment(ofShard digest: ContentDigest) -> String? { files.withLock { $0[digest] } }
+  package func segment(ofShard digest: ContentDigest) -> String? {
+    if let file = files.withLock({ $0[digest] }) { return file }
+    let path = workingPath(ofShard: digest)
+    guard resumes, let note = Disk.text(of: path + ".sha256"), Disk.size(of: path) != nil,
+      let found = try? Disk.digest(of: path), note == Self.note(found)
+    else { return nil }
+    files.withLock { $0[digest] = path }
+    return path
+  }
 
   package func workingPath(ofShard digest: ContentDigest) -> String { "\(directory)/\(digest.hex).segment" }
 
-  package func keep(_ segment: ShardEncoder.Result, ofShard digest: ContentDigest, at workingPath: String) -> String {
+  package func keep(
+    _ segment: ShardEncoder.Result, ofShard digest: ContentDigest, at workingPath: String
+  ) throws -> String {
+    if resumes {
+      try Disk.writeAtomically(Array(Self.note(segment.segment.digest).utf8), to: workingPath + ".sha256")
+    }
     files.withLock { $0[digest] = workingPath }
     return workingPath
   }
 
-  /// Removes every segment kept so far.
+  /// What vouches for a segment: its digest, of this format.
+  private static func note(_ digest: ContentDigest) -> String { "\(segmentFormatVersion) \(digest.hex)" }
+
+  /// Removes segments.
   ///
+  /// - Parameter digests: Those of the shards.
   /// - Throws: ``TarnError`` when the disk refuses.
-  package func clear() throws {
-    let paths = files.withLock { files in
-      defer { files = [:] }
-      return files.values.sorted()
+  package func remove(ofShards digests: [ContentDigest]) throws {
+    for path in files.withLock({ files in digests.compactMap { files.removeValue(forKey: $0) } }) {
+      try Disk.remove(path)
+      if resumes { try Disk.remove(path + ".sha256") }
     }
-    for path in paths { try Disk.remove(path) }
   }
 }

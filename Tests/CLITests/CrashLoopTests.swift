@@ -43,6 +43,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case sync, train, build
   /// A build whose shards are not in the lake and fetched meanwhile.
   case fetchingBuild = "build that fetches"
+  /// A training whose images are not in the lake and fetched meanwhile.
+  case fetchingTrain = "train that fetches"
   /// A training that goes on to refine its lists and to train a router.
   case routedTrain = "train with a router"
   /// The removal of a revoked version's files.
@@ -62,7 +64,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
-    case .train, .routedTrain, .abandonTraining, .remove, .rename: .trained
+    case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
     case .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
     }
@@ -91,10 +93,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       return lake
     case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
     case .remove, .rename: return try LakeFixture.make(.trained)
-    case .sync, .train, .routedTrain, .build, .fetchingBuild: break
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
-    if self == .fetchingBuild { try lake.evictImages() }
+    if self == .fetchingBuild || self == .fetchingTrain { try lake.evictImages() }
     return lake
   }
 
@@ -108,6 +110,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
     case .rebuild: return ["rebuild-catalog", "--quiet"]
+    case .fetchingTrain:
+      return try #require(stage.arguments(LakeFixture.sources()).first)
+        + ["--fetch", "--patience", "0", "--bad-rows", "skip"]
     case .routedTrain:
       let training = try #require(stage.arguments(LakeFixture.sources()).first)
       return training + ["--router", "learned", "--router-epochs", "2", "--refinements", "2"]
@@ -121,7 +126,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .abandonTraining, .remove, .rename: 1
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
-    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc: 10
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc: 10
     }
   }
 
@@ -131,8 +136,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: [lake.lake + "/backup.sqlite"]
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
-    case .sync, .train, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild, .abandonTraining, .remove,
-      .rename:
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
+      .abandonTraining, .remove, .rename:
       []
     }
   }

@@ -39,6 +39,15 @@ private func fault(_ code: TarnError.Code) -> AttemptFailure { .mirrorFault(Tarn
     #expect(walk.step(after: failure, heldByteCount: 0, using: &jitter) == .again(after: .seconds(42)))
   }
 
+  /// A request that is stopped at the moment at which it has failed names a mirror.
+  @Test mutating func aWalkThatIsOverStandsAtAMirror() {
+    for mirrors in 1...3 {
+      var walk = walk(mirrors: mirrors)
+      for _ in 0..<mirrors { _ = walk.step(after: fault(.integrity), heldByteCount: 0, using: &jitter) }
+      #expect(walk.mirrorIndex == mirrors - 1)
+    }
+  }
+
   @Test mutating func r6StartsOverTwiceAndThenBlamesTheMirror() {
     var walk = walk()
     let restart = AttemptFailure.restart(TarnError(.integrity, "416"))

@@ -5,11 +5,13 @@ internal import Lake
 internal import Report
 
 /// `tarn evaluate`: what versions find of what exact search finds.
-struct Evaluate: ParsableCommand {
+struct Evaluate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure the recall of versions against exact search over the original features.",
     discussion: """
-      Exact search reads every shard of the version once; its answer is kept for the next version of the same rows.
+      Exact search reads every shard of the version once; its answer is kept for the next version of the same rows. With
+      --fetch what is not in the lake is fetched meanwhile; within --budget a shard goes once it was compared. With
+      --missing skip the version is measured as if it had the shards alone that are here, and the record says which.
       recall@k is the share of the k nearest rows that came back, routing the share whose list was visited: what lies
       between is the codec's loss. scanned is the share of all rows that a query's lists hold. The rate is of searches
       for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation. Other tarns that write wait until it
@@ -19,6 +21,8 @@ struct Evaluate: ParsableCommand {
         tarn evaluate laion@1 --queries captions.npy
         tarn evaluate paired@1 plain@1 --queries captions.npy --nprobe 1,4,16 --report recall.html
         tarn evaluate laion@1 --queries captions.npy --nprobe 8 --require recall@10=0.9
+        tarn evaluate laion@1 --queries captions.npy --budget 100GB
+        tarn evaluate laion@1 --queries captions.npy --missing skip
 
       \(ExitStatus.help)
       """)
@@ -44,39 +48,56 @@ struct Evaluate: ParsableCommand {
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
   var threads: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "Shards that are not in the lake: fail, or skip and measure over the others.", valueName: "policy"))
+  var missing: MissingPolicy = .fail
+
+  @OptionGroup var stream: StreamOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
+    try stream.validate(fetchesAnyway: false)
     guard !versions.isEmpty else { throw ValidationError("name a version: NAME@N") }
+    guard missing == .fail || !stream.isFetching else {
+      throw ValidationError("--missing skip measures over what is in the lake; --fetch and --budget do not go with it.")
+    }
     for requirement in require where !EvaluationRun.depths(upTo: k).contains(requirement.k) {
       throw ValidationError("recall@\(requirement.k) is not measured; it is with -k \(requirement.k)")
     }
   }
 
-  func run() throws {
+  func run() async throws {
+    let verb = stream.isFetching ? "evaluate --fetch" : "evaluate"
     let catalog = try writer.open(
       global, "evaluate \(versions.joined(separator: " "))"
-    ) { try $0.leases(of: "evaluate", overVersions: versions) }
+    ) { try $0.leases(of: verb, overVersions: versions) }
     let names = try versions.map { try catalog.versionName($0) }
     if let report { try OutputPlace.check(report, besides: catalog.layout) }
     let progress = global.progress("evaluate")
-    let options = EvaluationOptions(
+    var options = EvaluationOptions(
       queries: queries, k: k, nprobes: nprobe.numbers,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, environment: Tool.environment)
+    options.missing = missing
     let run = try EvaluationRun(catalog, options, cancellation: global.cancellation) { event in
       switch event {
       case .exact(let done, let rows):
         progress.update(done: Double(done), total: Double(rows)) { "exact search, \(done)/\(rows) rows" }
+      case .sampling(let output, let count):
+        progress.update(done: Double(output), total: Double(count)) { "taking a sample, file \(output + 1)/\(count)" }
       case .locating(let output, let count):
         progress.update(done: Double(output), total: Double(count)) { "reading ids, file \(output + 1)/\(count)" }
       case .searching(let nprobe): progress.update(done: 0, total: nil) { "searching, nprobe \(nprobe)" }
       }
     }
     // Before the first: what cannot be measured is told before hours of work.
-    for name in names { try run.check(name) }
+    let fetch = stream.options(catalog)
+    for name in names { try run.check(name, fetches: fetch != nil) }
     var evaluations: [Evaluation] = []
-    for name in names { evaluations.append(try run.run(name)) }
+    for name in names {
+      evaluations.append(try await run.run(name, fetching: fetch, follow: progress.showFetching))
+    }
     progress.clear()
     let failures = evaluations.flatMap { evaluation in require.compactMap { $0.failure(of: evaluation) } }
     if global.json {
@@ -113,8 +134,10 @@ struct Evaluate: ParsableCommand {
     table.print(as: .table)
     for evaluation in evaluations {
       Output.line(
-        "\(evaluation.version): \(evaluation.queryCount.counted("query", "queries")), \(evaluation.rowCount.counted("row")) in \(evaluation.nlist) "
-          + "lists, imbalance \(String(format: "%.2f", evaluation.imbalance))")
+        "\(evaluation.version): \(evaluation.queryCount.counted("query", "queries")), "
+          + "\(evaluation.rowCount.counted("row")) in \(evaluation.nlist) "
+          + "lists, imbalance \(String(format: "%.2f", evaluation.imbalance))"
+          + (evaluation.sample.map { ", measured over shards \(OrdinalSet(ascending: $0).text) alone" } ?? ""))
     }
   }
 }
@@ -125,6 +148,7 @@ extension Evaluation {
     [
       "version": .string("\(version)"), "queries": .string(queries), "queries_sha256": .string(queriesDigest.hex),
       "query_count": .count(queryCount), "rows": .count(rowCount), "nlist": .count(nlist),
+      "sample_shards": sample.map { .array($0.map { .count($0) }) } ?? .null,
       "imbalance": .number(imbalance), "list_sizes": .array(listSizes.map { .count($0) }), "threads": .count(threads),
       "points": .array(
         points.map { point in

@@ -10,18 +10,20 @@ struct Reproduce: AsyncParsableCommand {
     discussion: """
       Says 'identical', or that the lists hold the same rows in another file layout, or the first output, list and row
       that differ; and what was not checked. A catalog that no longer says what was sealed is not rebuilt from: 20. The lake
-      is not changed but for a row that records the outcome.
+      is not changed but for a row that records the outcome, and for shards that --fetch brings or --budget drops.
 
       With --from, the document of `tarn export` says what to make. First it is held against its own digest: one that
       contradicts itself ends with 20 before anything is asked for. Then its sources are registered in this lake, fetched,
       trained on and built, and every statement of the document is compared with what was made: 'identical' only if all
       hold, else 24 and the field. Use a new lake for it. Its addresses are its author's: none is followed to a file of this
       machine, to the machine itself or into a private network unless --allow-inside says so, and none gets a variable of
-      the environment.
+      the environment. Everything is fetched first, so that what cannot be had is told; with --budget shards come and go
+      as they are trained on and encoded.
 
       EXAMPLES
         tarn reproduce laion@1
         tarn reproduce laion@1 --into /disk/rebuilt
+        tarn reproduce laion@1 --budget 100GB
         tarn init check && tarn reproduce --from laion-1.json --lake check
 
       \(ExitStatus.help)
@@ -43,33 +45,30 @@ struct Reproduce: AsyncParsableCommand {
     help: ArgumentHelp("With --from: a query item of its addresses that is no secret; repeatable.", valueName: "name"))
   var keepQuery: [String] = []
 
-  @Option(
-    help: ArgumentHelp(
-      "With --from: how long to wait for a host that fails for now; 2 hours by default.", valueName: "time"))
-  var patience: TimeSpan?
-
+  @OptionGroup var stream: StreamOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
     guard (version == nil) != (from == nil) else { throw ValidationError("Name a version, or a document with --from.") }
-    guard from != nil || !allowInside && keepQuery.isEmpty && patience == nil else {
-      throw ValidationError("--allow-inside, --keep-query and --patience go with --from.")
+    guard from != nil || !allowInside && keepQuery.isEmpty else {
+      throw ValidationError("--allow-inside and --keep-query go with --from.")
     }
+    try stream.validate(fetchesAnyway: from != nil)
     guard from == nil || into == nil else { throw ValidationError("--into goes with NAME@N.") }
   }
 
   func run() async throws {
     if let from { return try await replay(from) }
     let catalog = try writer.open(global, "reproduce \(version ?? "")") {
-      try $0.leases(of: "reproduce", overVersions: [version ?? ""])
+      try $0.leases(of: stream.isFetching ? "reproduce --fetch" : "reproduce", overVersions: [version ?? ""])
     }
     let name = try catalog.versionName(version ?? "")
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
       catalog, name, environment: Tool.environment, logger: global.logger("tarn.reproduce"),
       cancellation: global.cancellation, report: progress.show)
-    let report = try run.run(into: into)
+    let report = try await run.run(into: into, fetching: stream.options(catalog), follow: progress.showFetching)
     progress.clear()
     if global.json {
       Output.json(
@@ -95,7 +94,7 @@ struct Reproduce: AsyncParsableCommand {
       report: progress.show)
     replay.keptQuery = Set(keepQuery.map { $0.lowercased() })
     replay.allowsInside = allowInside
-    replay.patience = (patience ?? .ofBuild).duration
+    replay.fetch = stream.optionsToFetch(catalog)
     let result = try await replay.run()
     progress.clear()
     if global.json {
@@ -162,7 +161,7 @@ struct Reproduce: AsyncParsableCommand {
       throw TarnError(
         .inputsMissing,
         "\(report.missing.count) inputs of \(name) are not in the lake: \(report.missing.prefix(3).joined(separator: ", "))",
-        hint: "`tarn sync` fetches them; what was replaced since comes back with `tarn import SOURCE FILE --keep-old`")
+        hint: "`tarn sync`, --fetch or --budget bring them; what was replaced since comes back with `tarn import SOURCE FILE --keep-old`")
     }
   }
 }

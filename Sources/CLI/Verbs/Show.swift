@@ -123,6 +123,15 @@ struct Show: ParsableCommand {
         """
       ),
       (
+        // As the specification says it: nothing where all of both sources was taken.
+        "taken",
+        """
+        SELECT json_extract(spec, '$.shards') AS shards, json_extract(spec, '$.left_out') AS rows_left_out
+        FROM trained_index WHERE id = \(trained.id)
+          AND (json_extract(spec, '$.shards') IS NOT NULL OR json_extract(spec, '$.left_out') IS NOT NULL)
+        """
+      ),
+      (
         "iterations",
         """
         SELECT iteration, round(objective, 9) AS objective, round(moved_share, 6) AS moved_share,

@@ -38,7 +38,7 @@ struct SourceExtend: ParsableCommand {
   }
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "source extend")
+    let catalog = try writer.open(global, "source extend", name, on: [.source: [name]])
     let growth = try facts.growth(catalog, name, global)
     let summary = try growth.run(urlList.map(SourceGrowth.Place.list) ?? .count(count ?? 0), isWhole: false)
     GrowthOptions.print(summary, of: name, global)

@@ -32,7 +32,7 @@ struct SourceRefresh: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "source refresh")
+    let catalog = try writer.open(global, "source refresh", name, on: [.source: [name]])
     let growth = try facts.growth(catalog, name, global)
     let summary = try growth.run(urlList.map(SourceGrowth.Place.list) ?? .directory, isWhole: true)
     GrowthOptions.print(summary, of: name, global)

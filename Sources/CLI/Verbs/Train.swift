@@ -16,7 +16,7 @@ extension RangeStatistic: ExpressibleByArgument {
 }
 
 /// `tarn train`: make a trained index.
-struct Train: ParsableCommand {
+struct Train: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train coarse centroids and codec ranges from image/caption pairs.",
     discussion: """
@@ -27,6 +27,13 @@ struct Train: ParsableCommand {
         tarn train clip --images images --captions captions --nlist 131072 --pairs 20000000 --seed 1
         tarn train clip-routed --images images --captions captions --nlist 131072 --router learned
         tarn train control --images images --nlist 131072 --method kmeans
+        tarn train part --images images --captions captions --nlist 4096 --shards 0-39,57 --missing skip --bad-rows skip
+        tarn train clip --images images --captions captions --nlist 131072 --budget 100GB
+
+      Every shard of the sources is wanted: --shards trains on some, --missing skip leaves out the pairs of which a shard
+      cannot be had, --bad-rows skip those drawn rows that are bad on either side. The specification says which were
+      taken. With --fetch what is not in the lake is fetched meanwhile; within --budget a shard goes once its drawn rows
+      are kept.
 
       A router ranks the lists for a query apart from the centroids that file the rows. It is the coarse quantizer of the
       files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
@@ -97,10 +104,26 @@ struct Train: ParsableCommand {
   @Flag(help: "Divide rows by their length; without it rows that are not of unit length are an error.")
   var normalise = false
 
+  @Option(help: ArgumentHelp("Which shards of both sources, e.g. 0-39,57; all by default.", valueName: "ranges"))
+  var shards: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Pairs of which a shard is missing: fail, or skip and leave both out. What may come back later is no reason to skip.",
+      valueName: "policy"))
+  var missing: MissingPolicy = .fail
+
+  @Option(
+    name: .customLong("bad-rows"),
+    help: ArgumentHelp("Drawn pairs with a row that is NaN, infinite or zero: fail, or skip.", valueName: "policy"))
+  var badRows: BadRowsPolicy = .fail
+
+  @OptionGroup var stream: StreamOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
+    try stream.validate(fetchesAnyway: false)
     guard captions == nil || method == .paired || router != .none else {
       throw ValidationError("--captions goes with --method paired-kmeans or with a --router.")
     }
@@ -111,11 +134,12 @@ struct Train: ParsableCommand {
     }
   }
 
-  func run() throws {
+  func run() async throws {
     let catalog = try writer.open(
-      global, "train", name, on: [.training: [name], .source: [images] + (captions.map { [$0] } ?? [])])
+      global, stream.isFetching ? "train --fetch" : "train", name,
+      on: [.training: [name], .source: [images] + (captions.map { [$0] } ?? [])])
     let byDefault = RouterOptions()
-    let options = TrainingOptions(
+    var options = TrainingOptions(
       name: name, images: images, captions: captions, nlist: nlist, pairs: pairs, method: method,
       iterations: iterations, codec: codec, ranges: ranges, seed: Int64(seed),
       normalisation: normalise ? .normalise : .refuse,
@@ -123,20 +147,27 @@ struct Train: ParsableCommand {
         method: router, epochs: routerEpochs ?? byDefault.epochs,
         captionLimit: routerCaptions ?? byDefault.captionLimit, refinements: refinements ?? byDefault.refinements,
         candidates: routerCandidates))
+    options.ordinals = try shards.map(OrdinalSet.init(parsing:))
+    options.missing = missing
+    options.badRows = badRows
     let progress = global.progress("train \(name)")
     let run = TrainingRun(
       catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation, report: progress.show)
-    let (trained, isNew) = try run.run()
+    let (trained, isNew) = try await run.run(fetching: stream.options(catalog), follow: progress.showFetching)
     progress.clear()
+    let taken = try TrainingSpecification(parsing: trained.spec)
+    let leftOut = taken.leftOut.values.reduce(0) { $0 + $1.count }
     if global.json {
       Output.json([
         "trained_index": .string(trained.name), "sha256": .optional(trained.digest?.hex), "new": .bool(isNew),
+        "shards": .array(taken.shards.map { .count($0) }), "pairs_left_out": .count(leftOut),
         "path": .optional(try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }),
       ])
     } else {
       Output.line(
         "\(trained.name) \(isNew ? "is trained" : "was trained before"): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
-          + "\(trained.codec), \(trained.pairCount.counted("pair")), sha256 \(trained.digest?.prefix(16) ?? "")…")
+          + "\(trained.codec), \(trained.pairCount.counted("pair"))\(leftOut == 0 ? "" : " less \(leftOut) that are bad"), sha256 \(trained.digest?.prefix(16) ?? "")…"
+      )
     }
     Output.flush()
   }

@@ -141,13 +141,14 @@ extension LakeCatalog {
       try Row.fetchAll(
         database,
         sql: """
-          SELECT e.id, e.evaluated_at, e.queries_sha256, e.query_count, e.row_count, e.truth_sha256,
+          SELECT e.id, e.evaluated_at, e.environment, e.queries_sha256, e.query_count, e.row_count, e.truth_sha256,
             (SELECT max(r.k) FROM evaluation_recall r WHERE r.evaluation_id = e.id) AS k
           FROM evaluation e WHERE e.version_id = ? ORDER BY e.id
           """, arguments: [version.id]
       ).map { (row: $0, digest: try RecordDigests.evaluation($0["id"], database)) }
     }
     let rowCount = try outputs(of: version).reduce(0) { $0 &+ $1.rowCount }
+    let inputs = try inputs(of: version).filter { !$0.isHole }
     for (row, digest) in found {
       let id: Int64 = row["id"]
       let what = "evaluation \(id)"
@@ -164,8 +165,18 @@ extension LakeCatalog {
       } else {
         try lack(.evaluated, of: what, since: row["evaluated_at"], &verdict)
       }
-      verdict.compare("rows of \(what)", expected: String(rowCount), found: String(row["row_count"] as Int))
-      try checkTruth(of: what, row, version, mayBeUnknown: isOlder, &verdict)
+      let sample = Evaluation.sample(in: row["environment"])
+      if let sample {
+        // Rows that were left out as bad are counted for whole outputs alone.
+        let most = inputs.reduce(0) { $0 &+ (sample.contains($1.shardOrdinal) ? $1.rowCount : 0) }
+        let found: Int = row["row_count"]
+        if version.badRowsPolicy == .fail ? found != most : !(0...most).contains(found) {
+          verdict.differ("rows of \(what)", expected: "\(most) of its shards", found: "\(found)")
+        }
+      } else {
+        verdict.compare("rows of \(what)", expected: String(rowCount), found: String(row["row_count"] as Int))
+      }
+      try checkTruth(of: what, row, version, sample: sample, mayBeUnknown: isOlder, &verdict)
     }
     for id in told.keys.sorted() { verdict.differ("evaluation \(id)", expected: "in the catalog", found: "missing") }
   }
@@ -173,11 +184,13 @@ extension LakeCatalog {
   /// An evaluation against the exact neighbours that it names: they are those of
   /// its queries among the version's rows.
   private func checkTruth(
-    of what: String, _ row: Row, _ version: IndexVersion, mayBeUnknown: Bool, _ verdict: inout StatementVerdict
+    of what: String, _ row: Row, _ version: IndexVersion, sample: [Int]?, mayBeUnknown: Bool,
+    _ verdict: inout StatementVerdict
   ) throws {
     guard let queries = try row.digest("queries_sha256"), let depth = row["k"] as Int? else { return }
     let normalisation = JSONValue(parsing: try trainedIndex(id: version.trainedIndexID).spec)?["normalisation"]?.string
-    let key = try truthKey(queries: queries, k: depth, of: version, normalisation: normalisation ?? "refuse")
+    let key = try truthKey(
+      queries: queries, k: depth, of: version, sample: sample, normalisation: normalisation ?? "refuse")
     let known = try read {
       try Row.fetchOne(
         $0, sql: "SELECT sha256, pair_count FROM nearest_images WHERE inputs_sha256 = ?", arguments: [key.hex])
@@ -201,13 +214,15 @@ extension LakeCatalog {
   ///   - queries: Digest of the query file.
   ///   - k: How many of each query.
   ///   - version: The version.
+  ///   - sample: Places in the source of the shards whose rows they are among; nil for
+  ///     all of the version.
   ///   - normalisation: What was done about rows that are not of unit length.
   /// - Returns: Digest of all of that.
   /// - Throws: ``TarnError``.
   package func truthKey(
-    queries: ContentDigest, k: Int, of version: IndexVersion, normalisation: String
+    queries: ContentDigest, k: Int, of version: IndexVersion, sample: [Int]? = nil, normalisation: String
   ) throws -> ContentDigest {
-    let inputs = try inputs(of: version).filter { !$0.isHole }
+    let inputs = try inputs(of: version).filter { !$0.isHole && (sample?.contains($0.shardOrdinal) ?? true) }
     return .of(
       JSONValue.object([
         "format": .string("exact-neighbours-1"), "queries": .string(queries.hex), "k": .count(k),
@@ -280,7 +295,7 @@ extension LakeCatalog {
         try Row.fetchAll(
           database,
           sql: """
-            SELECT i.role, i.ordinal, r.sha256, r.row_count, h.source_id FROM trained_input i
+            SELECT i.role, i.ordinal, r.sha256, r.row_count, h.source_id, h.ordinal AS place FROM trained_input i
             JOIN shard h ON h.id = i.shard_id
             JOIN shard_revision r ON r.shard_id = i.shard_id AND r.revision = i.revision
             WHERE i.trained_index_id = ? ORDER BY i.role, i.ordinal
@@ -298,6 +313,11 @@ extension LakeCatalog {
       ("image", "images", trained.imageSourceID as Int64?), ("caption", "captions", trained.captionSourceID),
     ] {
       let own = inputs.filter { $0["role"] == role }
+      let places = spec["shards"]?.elements ?? own.indices.map { .count($0) }
+      if !own.isEmpty {
+        verdict.compare(
+          "shards of \(member)", expected: .array(places), found: .array(own.map { .integer($0["place"]) }))
+      }
       let found = own.map { JSONValue.object(["rows": .integer($0["row_count"]), "sha256": .string($0["sha256"])]) }
       verdict.compare(member, expected: .array(spec[member]?.elements ?? []), found: .array(found))
       for (place, row) in own.enumerated() {

@@ -14,6 +14,8 @@ package struct Lease: Hashable, Sendable {
     case training
     /// All versions of one name, and the name's next number.
     case version
+    /// The exact neighbours of queries among a source's rows, on their way.
+    case truth
   }
 
   /// What is done with it; the order is from the least to the most.
@@ -67,7 +69,15 @@ package struct Lease: Hashable, Sendable {
   }
 
   /// The thing, as people are told.
-  var subject: String { "\(kind == .mirrors ? "mirrors of" : kind.rawValue) \(name.printable)" }
+  var subject: String {
+    let what =
+      switch kind {
+      case .mirrors: "mirrors of"
+      case .truth: "exact neighbours in"
+      case .source, .training, .version: kind.rawValue
+      }
+    return "\(what) \(name.printable)"
+  }
 
   /// What is done with it, as people are told.
   var text: String { "\(use.words) \(subject)" }

@@ -49,6 +49,9 @@ package struct LakeLayout: Sendable, Equatable {
   package var scratch: String { root + "/scratch" }
   /// Where a training keeps its steps, by the digest of its specification.
   package func trainingScratch(_ spec: ContentDigest) -> String { "\(scratch)/train-\(spec.prefix(16))" }
+  /// Where a training keeps what it takes out of shards, by the name of the trained
+  /// index: the shards' bytes, and so its specification, may not be known yet.
+  package func gatherScratch(_ name: String) -> String { "\(scratch)/gather-\(name)" }
   /// Where artifacts grow, on the file system that keeps them.
   package var artifactScratch: String { artifacts + "/.work" }
   package var versions: String { root + "/versions" }

@@ -150,9 +150,7 @@ extension LakeCatalog {
       if let existing {
         if existing.specDigest == specDigest { return existing }
         guard existing.state == .training else {
-          throw TarnError(
-            .conflict, "the trained index \(definition.name) was made from other inputs or parameters",
-            hint: "choose another name; `tarn show \(definition.name)` describes the one there is")
+          throw otherTraining(definition.name)
         }
       }
       if let existing { try LakeCatalog.giveUp(existing, database) }
@@ -175,6 +173,13 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+  }
+
+  /// The error that a name means another trained index.
+  package func otherTraining(_ name: String) -> TarnError {
+    TarnError(
+      .conflict, "the trained index \(name) was made from other inputs or parameters",
+      hint: "choose another name; `tarn show \(name)` describes the one there is")
   }
 
   /// The nearest rows of a set of queries, if their bytes are in the lake.

@@ -185,7 +185,7 @@ extension LakeCatalog {
         try TrainedIndexRecord.fetchAll(database, sql: TrainedIndexRecord.select + " WHERE t.state = 'training'")
       )
     }
-    let kept = trainings.map { layout.trainingScratch($0.specDigest) + "/" }
+    let kept = trainings.flatMap { [layout.trainingScratch($0.specDigest) + "/", layout.gatherScratch($0.name) + "/"] }
     let scratch = files(in: layout.scratch, until: cutoff).filter { file in !kept.contains(where: file.path.hasPrefix) }
     return (isUnfinished == true ? [] : files(in: layout.artifactScratch, until: cutoff)) + scratch
   }

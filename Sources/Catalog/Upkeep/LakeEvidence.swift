@@ -88,6 +88,8 @@ struct VersionEvidence {
       let epochs: Int
     }
     let captions: [Shard]?
+    /// Places of the shards in their sources; nil for the first ones.
+    let shards: [Int]?
     /// Nil where the centroids rank the lists.
     let router: Router?
   }

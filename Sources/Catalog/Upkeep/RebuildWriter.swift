@@ -328,9 +328,11 @@ struct RebuildWriter {
       dimension: images.dimension, iterations: trained.iterations, seed: trained.seed, pairCount: trained.pairs,
       images: images, captions: pairs == true ? captions : nil, router: router, spec: trained.spec, inputs: [])
     let id = try TrainedIndexRecord.insert(definition, at: version.sealedAt, database)
-    try addInputs(of: id, "image", version.training.images, from: document, source: trained.images)
+    try addInputs(
+      of: id, "image", version.training.images, at: version.training.shards, from: document, source: trained.images)
     if let captions, let shards = version.training.captions {
-      try addInputs(of: id, "caption", shards, from: document, source: captions.name)
+      try addInputs(
+        of: id, "caption", shards, at: version.training.shards, from: document, source: captions.name)
     }
     try database.run(
       "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?",
@@ -340,17 +342,15 @@ struct RebuildWriter {
   }
 
   private func addInputs(
-    of trained: Int64, _ role: String, _ shards: [VersionEvidence.TrainingSpec.Shard], from document: VersionExport,
-    source: String
+    of trained: Int64, _ role: String, _ shards: [VersionEvidence.TrainingSpec.Shard], at places: [Int]?,
+    from document: VersionExport, source: String
   ) throws {
-    // A source may have a shard's bytes twice: each takes the next of its names.
-    var names: [ContentDigest: ArraySlice<String>] = [:]
-    for shard in document.sources.first(where: { $0.name == source })?.shards ?? [] {
-      if let digest = shard.sha256 { names[digest, default: []].append(shard.name) }
-    }
+    let all = document.sources.first(where: { $0.name == source })?.shards ?? []
     for (ordinal, shard) in shards.enumerated() {
-      guard let name = names[shard.sha256]?.popFirst(), let id = shardIDs[source]?[name],
-        let revision = revisions[id]?[shard.sha256]
+      // A source may have a shard's bytes twice: its place says which it is.
+      let place = places.map { $0.indices.contains(ordinal) ? $0[ordinal] : -1 } ?? ordinal
+      guard all.indices.contains(place), all[place].sha256 == shard.sha256,
+        let id = shardIDs[source]?[all[place].name], let revision = revisions[id]?[shard.sha256]
       else { throw unnamed(document) }
       try TrainedInputRow.insert(
         of: trained, role: role, ordinal: ordinal, shardID: id, revision: revision, database)

@@ -131,15 +131,20 @@ extension VersionExport {
       verdict.compare(
         "sources[\(place)].dimension", expected: specification["dimension"] ?? .null,
         found: .count(sources[place].dimension))
-      if listed.count > sources[place].shards.count {
-        verdict.differ(
-          "number of sources[\(place)].shards", expected: "at least \(listed.count)",
-          found: String(sources[place].shards.count))
+      let ordinals = VersionExport.trainedShards(specification, count: listed.count)
+      if ordinals.count != listed.count {
+        verdict.differ("number of trained.spec.shards", expected: "\(listed.count)", found: "\(ordinals.count)")
       }
-      for (index, (shard, trainedOn)) in zip(sources[place].shards, listed).enumerated() {
+      for (ordinal, trainedOn) in zip(ordinals, listed) {
+        guard sources[place].shards.indices.contains(ordinal) else {
+          verdict.differ(
+            "number of sources[\(place)].shards", expected: "more than \(ordinal)",
+            found: String(sources[place].shards.count))
+          break
+        }
         verdict.compare(
-          "sources[\(place)].shards[\(index)].sha256", expected: trainedOn["sha256"]?.string,
-          found: shard.sha256?.hex)
+          "sources[\(place)].shards[\(ordinal)].sha256", expected: trainedOn["sha256"]?.string,
+          found: sources[place].shards[ordinal].sha256?.hex)
       }
     }
   }
@@ -180,6 +185,13 @@ extension VersionExport {
         }
       }
     }
+  }
+
+  /// Places of the shards that a training was on: the first ones, where its
+  /// specification names none.
+  private static func trainedShards(_ specification: JSONValue, count: Int) -> [Int] {
+    guard let named = specification["shards"] else { return Array(0..<count) }
+    return named.elements.map { $0.integer.flatMap { Int(exactly: $0) } ?? -1 }
   }
 
   /// Digests that the specification of the training names.

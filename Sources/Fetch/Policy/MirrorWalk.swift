@@ -99,6 +99,7 @@ package struct MirrorWalk: Sendable {
     fruitlessCount = 0
     restartCount = 0
     highWater = 0
+    // Who gave up stands where it gave up: it may still be stopped, and names a mirror then.
     guard mirrorIndex + 1 < mirrorCount, isWithinLimits else { return .failed(worst ?? error) }
     mirrorIndex += 1
     return .mirror(mirrorIndex)

@@ -133,6 +133,72 @@ package struct ExactNeighbors: Sendable {
     }
   }
 
+  /// Takes in the best of other rows of the same queries, whatever their ids.
+  ///
+  /// - Parameter other: What was found among those rows, for as many queries and k.
+  package mutating func merge(_ other: ExactNeighbors) {
+    precondition(other.k == k && other.counts.count == counts.count, "answers to other questions")
+    var (mergedIDs, mergedScores): ([RowID], [Double]) = ([], [])
+    for query in counts.indices {
+      let (start, ours, theirs) = (query * k, Int(counts[query]), Int(other.counts[query]))
+      let count = min(k, ours + theirs)
+      mergedIDs.removeAll(keepingCapacity: true)
+      mergedScores.removeAll(keepingCapacity: true)
+      var (i, j) = (0, 0)
+      while i + j < count {
+        let isOurs =
+          j == theirs
+          || i < ours
+            && (scores[start + i] > other.scores[start + j]
+              || scores[start + i] == other.scores[start + j] && ids[start + i] < other.ids[start + j])
+        mergedIDs.append(isOurs ? ids[start + i] : other.ids[start + j])
+        mergedScores.append(isOurs ? scores[start + i] : other.scores[start + j])
+        if isOurs { i += 1 } else { j += 1 }
+      }
+      ids.replaceSubrange(start..<(start + count), with: mergedIDs)
+      scores.replaceSubrange(start..<(start + count), with: mergedScores)
+      counts[query] = UInt32(count)
+    }
+  }
+
+  /// Saves what is known after some shards, durably.
+  ///
+  /// - Parameters:
+  ///   - path: The final name; a file of that name is replaced.
+  ///   - inputs: Identifies queries, rows and k.
+  ///   - done: Numbers of what was added, ascending.
+  /// - Throws: ``TarnError`` when writing fails.
+  package func saveState(as path: String, inputs: ContentDigest, done: [UInt32]) throws {
+    var writer = try StateWriter(creating: path + ".tmp", magic: "tarnpart", fingerprint: inputs)
+    try writer.write(done)
+    try writer.write(counts)
+    try writer.write(ids)
+    try writer.write(scores)
+    _ = try writer.finish(as: path)
+  }
+
+  /// Takes over what was known after some shards.
+  ///
+  /// - Parameters:
+  ///   - path: What ``saveState(as:inputs:done:)`` wrote.
+  ///   - inputs: Identifies queries, rows and k.
+  /// - Returns: Numbers of what was added, ascending.
+  /// - Throws: ``TarnError`` `.integrity` when the file is damaged or of other inputs,
+  ///   `.inputsMissing` when there is none.
+  package mutating func loadState(_ path: String, inputs: ContentDigest) throws -> [UInt32] {
+    var reader = try StateReader(path, magic: "tarnpart", fingerprint: inputs)
+    let done = try reader.read(UInt32.self)
+    try take(counts: reader.read(), ids: reader.read(), scores: reader.read(), from: path)
+    return done
+  }
+
+  private mutating func take(counts: [UInt32], ids: [RowID], scores: [Double], from path: String) throws {
+    guard counts.count == self.counts.count, ids.count == self.ids.count, scores.count == ids.count,
+      counts.allSatisfy({ Int($0) <= k })
+    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    (self.counts, self.ids, self.scores) = (counts, ids, scores)
+  }
+
   /// Saves the answer durably.
   ///
   /// - Parameters:
@@ -159,12 +225,9 @@ package struct ExactNeighbors: Sendable {
   package mutating func load(_ path: String, inputs: ContentDigest) throws {
     var reader = try StateReader(path, magic: "tarnexac", fingerprint: inputs)
     let k = try reader.read(UInt64.self)
-    let counts = try reader.read(UInt32.self)
-    let ids = try reader.read(RowID.self)
-    let scores = try reader.read(Double.self)
-    guard k == [UInt64(self.k)], counts.count == self.counts.count, ids.count == self.ids.count,
-      scores.count == ids.count, counts.allSatisfy({ Int($0) <= self.k })
-    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
-    (self.counts, self.ids, self.scores) = (counts, ids, scores)
+    guard k == [UInt64(self.k)] else {
+      throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over")
+    }
+    try take(counts: reader.read(), ids: reader.read(), scores: reader.read(), from: path)
   }
 }

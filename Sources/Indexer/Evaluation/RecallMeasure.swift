@@ -68,7 +68,7 @@ package struct Filing {
 
 extension OutputShardFile {
   /// The row ids of one list, ascending; its codes are not read.
-  fileprivate func ids(ofList list: Int) throws -> [RowID] {
+  func ids(ofList list: Int) throws -> [RowID] {
     let size = size(ofList: list)
     var ids = [RowID](repeating: 0, count: size)
     try unsafe ids.withUnsafeMutableBytes {

@@ -66,9 +66,7 @@ package struct TrainingMatrixWriter: ~Copyable {
           throw TarnError(.inputsMissing, "\(source.path) has \(matrix.rowCount) rows; row \(row) was drawn")
         }
         if let bad = matrix.firstBadRow(in: row..<(row + 1)) {
-          throw TarnError(
-            .badFeatures, "\(source.path): row \(row) holds \(bad.defect.rawValue)",
-            hint: "replace the file, or train on other pairs with another --seed")
+          throw source.unfit(bad)
         }
         let length = matrix.length(ofRow: row)
         switch normalisation {

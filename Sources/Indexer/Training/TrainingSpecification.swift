@@ -12,6 +12,14 @@ package struct TrainingSpecification: Sendable, Equatable {
   package let ranges: RangeStatistic
   /// How its router was trained; `none` where it has none.
   package let router: RouterOptions
+  /// Places in their sources of the shards that were trained on, ascending.
+  package let shards: [Int]
+  /// Drawn rows that were left out as they are bad on either side of their pair,
+  /// ascending, by the place of their shards.
+  package let leftOut: [Int: [UInt32]]
+
+  /// The member that says which rows were left out; absent where none were.
+  package static let leftOutMember = "left_out"
 
   /// Reads a specification.
   ///
@@ -20,7 +28,9 @@ package struct TrainingSpecification: Sendable, Equatable {
   package init(parsing spec: String) throws {
     let fields: Fields
     do {
-      fields = try JSONDecoder().decode(Fields.self, from: Data(spec.utf8))
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      fields = try decoder.decode(Fields.self, from: Data(spec.utf8))
     } catch {
       throw TarnError(.usage, "a specification of training is not known", hint: "use a newer tarn")
     }
@@ -30,6 +40,13 @@ package struct TrainingSpecification: Sendable, Equatable {
         .usage, "the ranges \(fields.ranges?.printable ?? "") are not known", hint: "use a newer tarn")
     }
     self.ranges = ranges
+    shards = fields.shards ?? Array(0..<(fields.images?.count ?? 0))
+    guard shards.count == fields.images?.count ?? 0, shards.allSatisfy({ $0 >= 0 }),
+      zip(shards, shards.dropFirst()).allSatisfy({ $0 < $1 })
+    else {
+      throw TarnError(.usage, "the shards of a specification of training are not known", hint: "use a newer tarn")
+    }
+    leftOut = Dictionary((fields.leftOut ?? []).map { ($0.shard, $0.rows) }) { first, _ in first }
     guard let router = fields.router else {
       self.router = RouterOptions()
       return
@@ -53,6 +70,14 @@ package struct TrainingSpecification: Sendable, Equatable {
       let refinements: Int
       let candidates: Int?
     }
+    struct Shard: Decodable {}
+    struct LeftOut: Decodable {
+      let shard: Int
+      let rows: [UInt32]
+    }
+    let images: [Shard]?
+    let shards: [Int]?
+    let leftOut: [LeftOut]?
     let normalisation: Normalisation?
     let ranges: String?
     let router: Router?

@@ -1,0 +1,168 @@
+// The ground truth of `evaluate`: exact neighbours over the shards of a version, one
+// shard after another, in whatever order they come. What was found is kept in scratch
+// before a shard may leave the lake, so that a killed run does not want it again.
+
+internal import Base
+internal import Catalog
+internal import Features
+internal import Foundation
+internal import Indexer
+
+/// The exact neighbours that an evaluation needs, and what is still to be read.
+struct TruthPlan: Sendable {
+  let version: IndexVersion
+  let source: Source
+  /// Digest of what they are of.
+  let key: ContentDigest
+  /// The shards they are among, in order.
+  let inputs: [VersionInput]
+  /// Places of those in the source; nil where it is all that the version has.
+  let sample: [Int]?
+  let normalisation: Normalisation
+  /// Their file, from an earlier evaluation.
+  let known: ContentDigest?
+  /// What an interrupted run found.
+  let begun: ExactNeighbors
+  /// Numbers of the inputs in it.
+  let done: Set<UInt32>
+  /// The shards of the others.
+  let stream: ShardStream
+  let fetches: Bool
+
+  func statePath(in layout: LakeLayout) -> String { "\(layout.scratch)/exact-\(key.prefix(16)).state" }
+}
+
+extension EvaluationRun {
+  /// Plans the ground truth of a version.
+  ///
+  /// - Parameters:
+  ///   - version: The version.
+  ///   - fetches: Whether shards that are not in the lake will be fetched.
+  /// - Returns: The plan.
+  /// - Throws: ``TarnError`` `.inputsMissing` for a shard that is neither here nor
+  ///   fetched, nor to be done without.
+  func truthPlan(of version: IndexVersion, fetches: Bool) throws -> TruthPlan {
+    let whole = try plan(version, sample: nil, fetches: fetches)
+    if whole.known != nil { return whole }
+    let source = whole.source
+    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let open = whole.inputs.filter { !whole.done.contains(UInt32($0.ordinal)) }
+    // Other bytes in their place are not given up for these.
+    let missing = open.filter { $0.path == nil && !(fetches && shards[$0.shardID]?.state != .present) }
+    guard !missing.isEmpty else { return whole }
+    let here = whole.inputs.filter { $0.path != nil }
+    guard options.missing == .skip, !here.isEmpty else {
+      throw source.missing(
+        missing.map(\.shardName), of: whole.inputs.count,
+        hint: missing.contains { !$0.isNewest }
+          ? Source.wayBack(to: source.name)
+          : fetches
+          ? "the lake has other bytes in their place; `tarn evict \(source.name)` them first"
+          : "`tarn sync \(source.name)`, fetch them meanwhile with --fetch or --budget, or measure over the shards "
+            + "that are here with --missing skip")
+    }
+    return try plan(version, sample: here.map(\.shardOrdinal), fetches: fetches)
+  }
+
+  private func plan(_ version: IndexVersion, sample: [Int]?, fetches: Bool) throws -> TruthPlan {
+    let inputs = try catalog.inputs(of: version).filter { input in
+      !input.isHole && (sample?.contains(input.shardOrdinal) ?? true)
+    }
+    let source = try catalog.source(id: version.sourceID)
+    let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
+    let key = try catalog.truthKey(
+      queries: queriesDigest, k: options.k, of: version, sample: sample, normalisation: normalisation.rawValue)
+    let known = try catalog.nearestImages(of: key).flatMap { digest in
+      (try? store.verified(.evaluationTruth, digest)).map { _ in digest }
+    }
+    var begun = try ExactNeighbors(queries: queries.matrix, k: options.k)
+    var done: Set<UInt32> = []
+    let state = "\(catalog.layout.scratch)/exact-\(key.prefix(16)).state"
+    if known == nil, Disk.size(of: state) != nil, let found = try? begun.loadState(state, inputs: key) {
+      done = Set(found)
+    }
+    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let open = known == nil ? inputs.filter { !done.contains(UInt32($0.ordinal)) } : []
+    let spent = inputs.filter { input in input.path != nil && !open.contains { $0.ordinal == input.ordinal } }
+    var digests: [Int64: ContentDigest] = [:]
+    for input in open { digests[input.shardID] = input.revision?.digest }
+    return TruthPlan(
+      version: version, source: source, key: key, inputs: inputs, sample: sample, normalisation: normalisation,
+      known: known, begun: begun, done: done,
+      stream: ShardStream(
+        open.compactMap { shards[$0.shardID] }, ready: Set(open.filter { $0.path != nil }.map(\.shardID)),
+        spent: fetches ? spent.compactMap { shards[$0.shardID] } : [], digests: digests), fetches: fetches)
+  }
+
+  /// The exact neighbours of the queries, from an earlier evaluation where there was
+  /// one.
+  ///
+  /// - Parameters:
+  ///   - plan: What ``truthPlan(of:fetches:)`` gave.
+  ///   - onRelease: Told that a shard's bytes are not needed any more.
+  /// - Returns: The neighbours and the digest of their file.
+  /// - Throws: ``TarnError``, what the handoff was failed with.
+  func groundTruth(
+    _ plan: TruthPlan, _ onRelease: @Sendable () -> Void
+  ) throws -> (truth: ExactNeighbors, digest: ContentDigest) {
+    var truth = plan.begun
+    if let known = plan.known {
+      try truth.load(store.verified(.evaluationTruth, known), inputs: plan.key)
+      return (truth, known)
+    }
+    let byShard = Dictionary(uniqueKeysWithValues: plan.inputs.map { ($0.shardID, $0) })
+    let rows = plan.inputs.reduce(0) { $0 + $1.rowCount }
+    var done = plan.done
+    var rowsDone = plan.inputs.reduce(0) { $0 + (done.contains(UInt32($1.ordinal)) ? $1.rowCount : 0) }
+    let state = plan.statePath(in: catalog.layout)
+    var saved = ContinuousClock.now
+    while let item = try plan.stream.handoff.next() {
+      try cancellation.check()
+      guard case .ready(let id) = item else {
+        if case .lost(_, let error) = item { throw error }
+        continue
+      }
+      let shard = try catalog.shard(id: id)
+      guard let input = byShard[id], let revision = input.revision else {
+        preconditionFailure("the handoff has a shard that the version has not")
+      }
+      guard let path = shard.path, shard.revision?.digest == revision.digest else {
+        throw plan.source.missing([input.shardName], of: plan.inputs.count)
+      }
+      let file = try plan.source.pinned(path, revision, in: catalog).open()
+      file.matrix.advise(.sequential)
+      let before = rowsDone
+      func add(to neighbours: inout ExactNeighbors) throws {
+        try neighbours.add(file.matrix, firstID: input.firstID, plan.normalisation) {
+          try cancellation.check()
+          report(.exact(rowsDone: before + $0, rows: rows))
+        }
+      }
+      // In order of their ids rows are added at once, which knows what to beat.
+      if done.allSatisfy({ $0 < input.ordinal }) {
+        try add(to: &truth)
+      } else {
+        var part = try ExactNeighbors(queries: queries.matrix, k: options.k)
+        try add(to: &part)
+        truth.merge(part)
+      }
+      done.insert(UInt32(input.ordinal))
+      rowsDone += input.rowCount
+      if !plan.stream.toFetch.isEmpty || ContinuousClock.now - saved > .seconds(30) {
+        try Disk.makeDirectory(catalog.layout.scratch)
+        try truth.saveState(as: state, inputs: plan.key, done: done.sorted())
+        saved = .now
+      }
+      plan.stream.handoff.release(id)
+      onRelease()
+    }
+    let working = try store.workingPath("exact-\(plan.key.prefix(16))")
+    let digest = try truth.save(as: working, inputs: plan.key)
+    let byteCount = Disk.size(of: working) ?? 0
+    try store.put(working, as: .evaluationTruth, digest)
+    try catalog.recordNearest(
+      .evaluationTruth, of: plan.key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    try Disk.remove(state)
+    return (truth, digest)
+  }
+}

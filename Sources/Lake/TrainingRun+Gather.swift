@@ -1,0 +1,207 @@
+// The first half of `train`: from pairs of shards to two matrices of drawn rows,
+// one shard after another, whoever has them.
+
+internal import Base
+internal import Catalog
+internal import Features
+internal import Foundation
+internal import Indexer
+internal import Logging
+
+/// What became of the shards of a training.
+struct GatheredShards: Sendable {
+  /// Pieces, by the shard's number.
+  var pieces: [Int64: TrainingPieces.Piece] = [:]
+  /// Shards that nobody has.
+  var lost: Set<Int64> = []
+  /// Whether a shard has another number of rows than was planned with.
+  var hasOtherRows = false
+}
+
+extension TrainingRun {
+  /// What a training does next.
+  enum Step: Sendable {
+    /// It was done before.
+    case ready(TrainedIndexRecord)
+    case gather(TrainingPlan)
+  }
+
+  /// Plans a training, or finds one that was planned or finished before.
+  ///
+  /// - Parameters:
+  ///   - lost: Shards that turned out not to be had.
+  ///   - fetches: Whether shards that are not in the lake will be fetched.
+  /// - Returns: The plan.
+  /// - Throws: ``TarnError`` `.inputsMissing` when a shard is needed that is neither
+  ///   here nor fetched.
+  func begin(without lost: Set<Int64>, fetches: Bool) throws -> Step {
+    let pairs = try pairs(without: lost, fetches: fetches)
+    let sample = try sample(pairs)
+    let trained = try planned(pairs, sample)
+    if let trained, let digest = trained.digest {
+      do {
+        _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
+        return .ready(trained)
+      } catch let error as TarnError where error.code == .inputsMissing || error.code == .integrity {
+        // The same inputs give the same bytes: what was lost can be made again.
+        logger.warning("\(error.message); training it again")
+      }
+    }
+    let pieces = TrainingPieces(
+      directory: catalog.layout.gatherScratch(options.name), normalisation: options.normalisation,
+      badRows: options.badRows)
+    let kept = trained.flatMap { GatheredPairs(in: scratch(of: $0), pairs.sides) }
+    var found: [Int64: TrainingPieces.Piece] = [:]
+    var (wanted, spent): ([Shard], [Shard]) = ([], [])
+    for (place, pair) in pairs.pairs.enumerated() where kept == nil {
+      for shard in pairs.sides.compactMap(pair.shard) {
+        if let revision = shard.revision, let piece = pieces.piece(sample.rows[place], of: revision) {
+          found[shard.id] = piece
+          if shard.path != nil { spent.append(shard) }
+        } else {
+          wanted.append(shard)
+        }
+      }
+    }
+    if !fetches {
+      for side in pairs.sides {
+        guard let source = pairs.source(side) else { continue }
+        let missing = wanted.filter { $0.path == nil && $0.sourceID == source.id }
+        guard missing.isEmpty else {
+          throw source.missing(
+            missing.map(\.name), of: pairs.pairs.count, hint: wayToShards(source, fetches: false))
+        }
+      }
+    }
+    return .gather(
+      TrainingPlan(
+        pairs: pairs, sample: sample, trained: trained, kept: kept, pieces: pieces, found: found,
+        stream: ShardStream(wanted, spent: spent)))
+  }
+
+  /// The row of a training whose bytes are all known.
+  ///
+  /// - Returns: Its row; nil while some shard was never seen.
+  /// - Throws: ``TarnError`` `.conflict` when the name means something else.
+  private func planned(_ pairs: TrainingPairs, _ sample: TrainingSample) throws -> TrainedIndexRecord? {
+    let existing = try catalog.findTrainedIndex(named: options.name)
+    guard let revisions = pairs.revisions else {
+      // One that is ready was made from shards that were seen.
+      if let existing, existing.state == .ready { throw catalog.otherTraining(options.name) }
+      return nil
+    }
+    if options.badRows == .skip, let existing {
+      // What it left out follows from the same bytes.
+      let leftOut = (try? existing.specification().leftOut) ?? [:]
+      let again = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { leftOut[$0.ordinal] ?? [] })
+      if again.spec == existing.spec { return existing }
+    }
+    return try catalog.planTraining(definition(pairs, revisions, sample, leftOut: pairs.pairs.map { _ in [] }))
+  }
+
+  /// Takes the drawn rows out of every shard that the handoff gives.
+  ///
+  /// - Parameters:
+  ///   - plan: What ``begin(without:fetches:)`` gave.
+  ///   - onRelease: Told that a shard's bytes are not needed any more.
+  /// - Returns: What became of each shard.
+  /// - Throws: ``TarnError``, what the handoff was failed with.
+  func gather(_ plan: TrainingPlan, _ onRelease: @Sendable () -> Void) throws -> GatheredShards {
+    var places: [Int64: (place: Int, source: Source)] = [:]
+    for (place, pair) in plan.pairs.pairs.enumerated() {
+      for side in plan.pairs.sides {
+        if let shard = pair.shard(side), let source = plan.pairs.source(side) { places[shard.id] = (place, source) }
+      }
+    }
+    var result = GatheredShards(pieces: plan.found)
+    var lostPlaces: Set<Int> = []
+    var done = plan.found.count
+    while let item = try plan.stream.handoff.next() {
+      try cancellation.check()
+      switch item {
+      case .lost(let id, let error):
+        // A host that may come back takes no pair out of a training.
+        guard options.missing == .skip, (error as? TarnError)?.code != .temporary else { throw error }
+        result.lost.insert(id)
+        if let place = places[id]?.place { lostPlaces.insert(place) }
+      case .ready(let id):
+        let shard = try catalog.shard(id: id)
+        guard let (place, source) = places[id], let path = shard.path, let revision = shard.revision else {
+          preconditionFailure("the handoff has a shard that is not here, or of another training")
+        }
+        if revision.rowCount != plan.pairs.pairs[place].rowCount {
+          result.hasOtherRows = true
+        } else if !lostPlaces.contains(place) {
+          let file = try source.pinned(path, revision, in: catalog).open()
+          result.pieces[id] = try plan.pieces.make(plan.sample.rows[place], of: file, revision)
+        }
+        plan.stream.handoff.release(id)
+        onRelease()
+      }
+      done += 1
+      report(.gathering(done: done, total: places.count))
+    }
+    return result
+  }
+
+  /// Puts the pieces together and trains.
+  ///
+  /// - Parameters:
+  ///   - plan: What ``begin(without:fetches:)`` gave.
+  ///   - found: What ``gather(_:_:)`` gave.
+  /// - Returns: The trained index, ready, and whether this run made it; nil when other
+  ///   pairs have to be drawn.
+  /// - Throws: ``TarnError``; what is done is kept.
+  func conclude(_ plan: TrainingPlan, _ found: GatheredShards) throws -> (trained: TrainedIndexRecord, isNew: Bool)? {
+    guard found.lost.isEmpty, !found.hasOtherRows else { return nil }
+    if let kept = plan.kept, let trained = plan.trained { return try finish(trained, kept, plan.pieces) }
+    var revisions: [TrainingPairs.Revisions] = []
+    var leftOut: [[UInt32]] = []
+    var sides = plan.pairs.sides.compactMap { side in
+      plan.pairs.source(side).map { (side: side, source: $0, pieces: [TrainingPieces.Piece]()) }
+    }
+    for pair in plan.pairs.pairs {
+      var bad: Set<UInt32> = []
+      var (image, caption): (ShardRevision?, ShardRevision?)
+      for (place, side) in plan.pairs.sides.enumerated() {
+        guard let piece = pair.shard(side).flatMap({ found.pieces[$0.id] }) else {
+          preconditionFailure("a shard was not gathered")
+        }
+        sides[place].pieces.append(piece)
+        bad.formUnion(piece.badRows)
+        if side == .image { image = piece.revision } else { caption = piece.revision }
+      }
+      guard let image else { preconditionFailure("a pair has no image") }
+      revisions.append(.init(image: image, caption: caption))
+      leftOut.append(bad.sorted())
+    }
+    let leftOutCount = leftOut.reduce(0) { $0 + $1.count }
+    guard options.nlist <= plan.sample.count - leftOutCount else {
+      throw TarnError(
+        .usage,
+        "nlist is \(options.nlist), and of \(plan.sample.count) training rows \(leftOutCount) are bad and left out",
+        hint: "lower --nlist or raise --pairs")
+    }
+    let definition = definition(plan.pairs, revisions, plan.sample, leftOut: leftOut)
+    let rows = try GatheredPairs(
+      sides, drawn: plan.sample.rows, leftOut: leftOut, options.normalisation,
+      in: catalog.layout.trainingScratch(.of(definition.spec)), checkpoint: { try cancellation.check() })
+    return try finish(try catalog.planTraining(definition), rows, plan.pieces)
+  }
+
+  /// Trains on rows that are gathered, and whose plan says so: the pieces may go.
+  private func finish(
+    _ trained: TrainedIndexRecord, _ rows: GatheredPairs, _ pieces: TrainingPieces
+  ) throws -> (trained: TrainedIndexRecord, isNew: Bool) {
+    pieces.remove()
+    guard let digest = trained.digest else { return (try train(trained, rows), true) }
+    let store = ArtifactStore(catalog)
+    if (try? store.verified(.trainedIndex, digest)) != nil {
+      try? FileManager.default.removeItem(atPath: scratch(of: trained))
+      return (trained, false)
+    }
+    let again = try train(trained, rows)
+    _ = try store.verified(.trainedIndex, digest)
+    return (again, false)
+  }
+}
