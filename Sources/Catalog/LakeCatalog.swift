@@ -24,6 +24,9 @@ package final class LakeCatalog: Sendable {
   /// SQLite's `cache_size` of every connection: 64 MiB, for catalogs of a million
   /// shards; the 2 MiB of the default are read over and over.
   static let cacheSize = -65_536
+  /// Pages of the log at which it is brought into the catalog, so that what the log
+  /// may take is known (D11).
+  static let checkpointPageCount = 100
   /// SQLite's `mmap_size` where much is read once: as much as it was built for.
   static let mappedByteCount = 1 << 40
 
@@ -33,11 +36,26 @@ package final class LakeCatalog: Sendable {
   private let queue: DatabaseQueue
   private let lock: WriterLock?
   let parts = PartLedger()
+  /// Bytes of each file system that the user wants free.
+  let keptFree: Int
+  /// Whether the ballast was let go, to be laid again at the end.
+  private let isWithoutBallast: Bool
 
-  private init(layout: LakeLayout, queue: DatabaseQueue, lock: WriterLock?) {
+  private init(
+    layout: LakeLayout, queue: DatabaseQueue, lock: WriterLock?, keptFree: Int = 0, isWithoutBallast: Bool = false
+  ) {
     self.layout = layout
     self.queue = queue
     self.lock = lock
+    self.keptFree = keptFree
+    self.isWithoutBallast = isWithoutBallast
+  }
+
+  deinit {
+    guard isWithoutBallast else { return }
+    // Closed first: then the log is gone, and its room is free.
+    try? queue.close()
+    CatalogBallast.lay(layout)
   }
 
   /// Whether this process may write, and no other does.
@@ -88,7 +106,9 @@ package final class LakeCatalog: Sendable {
     }
     try Disk.moveIntoPlace(building, layout.catalog)
     let queue = try connect(to: layout.catalog, readOnly: false)
-    return LakeCatalog(layout: layout, queue: queue, lock: lock)
+    let catalog = LakeCatalog(layout: layout, queue: queue, lock: lock)
+    CatalogBallast.lay(layout, keeping: catalog.reserve())
+    return catalog
   }
 
   /// Opens a lake.
@@ -102,11 +122,15 @@ package final class LakeCatalog: Sendable {
   ///     catalog of an older schema as it is.
   ///   - claiming: Whether a writer makes sure first that directories outside the
   ///     lake are the lake's.
+  ///   - givesBack: Whether a writer gives room back, and so works on a full disk.
+  ///   - keptFree: Bytes of each file system that stay free, if that is more than the
+  ///     rule says.
   /// - Returns: The catalog, migrated to this build's schema when writing.
   /// - Throws: ``TarnError`` `.noLake`, `.schemaNewer`, `.schemaOlder`,
   ///   `.locked`, `.io`; `.conflict` for a writer when a directory is another lake's.
   package static func open(
-    root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false, claiming: Bool = true
+    root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false, claiming: Bool = true,
+    givesBack: Bool = false, keepingFree keptFree: Int = 0
   ) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
     guard let size = Disk.size(of: plain.catalog), size > 0 else {
@@ -125,10 +149,11 @@ package final class LakeCatalog: Sendable {
     if lock != nil, access(plain.catalog, W_OK) != 0 || access(plain.root, W_OK) != 0 {
       throw Disk.systemError("write to", plain.catalog)
     }
+    let isWithoutBallast = try lock != nil && CatalogBallast.makeRoom(plain, givesBack: givesBack)
     let queue = try connect(to: plain.catalog, readOnly: lock == nil)
     try checkIdentity(queue, plain.catalog, mayBeOlder: orOlder || lock != nil)
     if lock != nil { try migrate(queue, backingUp: plain.catalog) }
-    let directories = try wrapped {
+    let directories = try wrapped(at: plain.catalog) {
       try queue.read { database in
         try Row.fetchOne(database, sql: "SELECT shards_directory, artifacts_directory FROM lake")
       }
@@ -136,8 +161,10 @@ package final class LakeCatalog: Sendable {
     guard let directories else { throw TarnError(.integrity, "\(plain.catalog) has no row in table lake") }
     let layout = LakeLayout(
       root: root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
-    let catalog = LakeCatalog(layout: layout, queue: queue, lock: lock)
+    let catalog = LakeCatalog(
+      layout: layout, queue: queue, lock: lock, keptFree: keptFree, isWithoutBallast: isWithoutBallast)
     if lock != nil {
+      if !isWithoutBallast { CatalogBallast.lay(layout, keeping: catalog.reserve()) }
       if claiming { try DirectoryOwner(layout).claim(for: catalog.uuid()) }
       try catalog.keepLockTexts()
     }
@@ -156,12 +183,20 @@ package final class LakeCatalog: Sendable {
     configuration.prepareDatabase { database in
       // recursive_triggers: REPLACE must fire the triggers that guard deletes.
       try database.execute(
-        sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = \(cacheSize)")
+        sql: """
+          PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = \(cacheSize);
+          PRAGMA wal_autocheckpoint = \(checkpointPageCount); \(temporaryStore)
+          """)
     }
-    return try wrapped {
+    return try wrapped(at: path) {
       guard !readOnly else {
-        return try reading(path) {
-          try DatabaseQueue(path: $0, configuration: configuration)
+        return try reading(path) { place, isAlone in
+          var manner = configuration
+          if isAlone {
+            manner.readonly = false
+            manner.prepareDatabase { try $0.execute(sql: aloneManner) }
+          }
+          return try DatabaseQueue(path: place, configuration: manner)
         } code: {
           ($0 as? DatabaseError)?.extendedResultCode.rawValue
         }
@@ -175,7 +210,7 @@ package final class LakeCatalog: Sendable {
   }
 
   private static func checkIdentity(_ queue: DatabaseQueue, _ path: String, mayBeOlder: Bool) throws {
-    try wrapped {
+    try wrapped(at: path) {
       try queue.read { database in
         let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
         let number = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
@@ -203,9 +238,15 @@ package final class LakeCatalog: Sendable {
   ///     is committed. Nil for a catalog that is being made.
   /// - Throws: ``TarnError``; the catalog is then as it was.
   static func migrate(_ queue: DatabaseQueue, backingUp path: String? = nil) throws {
-    try wrapped {
+    try wrapped(at: path) {
       let from = try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
       guard from < schemaNumber else { return }
+      if let path, let byteCount = Disk.size(of: path) {
+        // A copy, the log of every page, and the pages that are added.
+        let need = max(CatalogBallast.byteCount, byteCount.multipliedReportingOverflow(by: 3).partialValue)
+        let verdict = try DiskReserve().verdict(on: "the migration", taking: need, of: FileSystem(of: path))
+        if case .refused(let error) = verdict { throw error }
+      }
       try queue.inDatabase { database in
         // Everything is read through once, and a failed read ends in no commit.
         try database.execute(sql: "PRAGMA cache_size = -262144; PRAGMA mmap_size = \(mappedByteCount)")
@@ -243,7 +284,9 @@ package final class LakeCatalog: Sendable {
 
   /// Runs reads on one consistent view of the catalog.
   func read<Value>(_ body: (Database) throws -> Value) throws -> Value {
-    try LakeCatalog.wrapped { try queue.read(body) }
+    try LakeCatalog.wrapped(at: layout.catalog) {
+      try queue.read { database in try LakeCatalog.tellingOfFullDisks(database, layout.catalog) { try body(database) } }
+    }
   }
 
   /// Runs one BEGIN IMMEDIATE transaction (invariant 7).
@@ -255,13 +298,15 @@ package final class LakeCatalog: Sendable {
   /// - Throws: What `body` throws, SQLite's errors as ``TarnError``.
   func write<Value>(_ step: String, _ body: (Database) throws -> Value) throws -> Value {
     precondition(lock != nil, "writing through a catalog that was opened for reading")
-    return try LakeCatalog.wrapped {
+    return try LakeCatalog.wrapped(at: layout.catalog) {
       try queue.writeWithoutTransaction { database in
         var result: Value?
-        try database.inTransaction(.immediate) {
-          result = try body(database)
-          try FaultPlan.step("commit", step)
-          return .commit
+        try LakeCatalog.tellingOfFullDisks(database, layout.catalog) {
+          try database.inTransaction(.immediate) {
+            result = try body(database)
+            try FaultPlan.step("commit", step)
+            return .commit
+          }
         }
         guard let result else { preconditionFailure("a transaction ended without its result") }
         return result
@@ -271,16 +316,22 @@ package final class LakeCatalog: Sendable {
 
   /// Runs statements that cannot be part of a transaction, such as VACUUM INTO.
   func outsideTransaction<Value>(_ body: (Database) throws -> Value) throws -> Value {
-    try LakeCatalog.wrapped { try queue.inDatabase(body) }
+    try LakeCatalog.wrapped(at: layout.catalog) { try queue.inDatabase(body) }
   }
 
   /// Turns SQLite's errors into the catalog's, with what to do.
-  static func wrapped<Value>(_ body: () throws -> Value) throws -> Value {
+  ///
+  /// - Parameters:
+  ///   - path: The catalog, where it may be the disk that is at fault.
+  ///   - body: What may fail.
+  /// - Returns: What `body` returns.
+  /// - Throws: ``TarnError``.
+  static func wrapped<Value>(at path: String? = nil, _ body: () throws -> Value) throws -> Value {
     do {
       return try body()
     } catch let error as DatabaseError {
       let message = error.message ?? "SQLite error \(error.resultCode.rawValue)"
-      throw TarnError(sqliteCode: error.extendedResultCode.rawValue, message)
+      throw TarnError(sqliteCode: error.extendedResultCode.rawValue, message, at: path)
         ?? TarnError(.database, message.printable)
     }
   }

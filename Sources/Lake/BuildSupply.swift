@@ -11,7 +11,6 @@ final class BuildSupply: Sendable {
   private let handoff: ShardHandoff
   private let isNeeded: Bool
   private let sync: SyncRun
-  private let budget: Int?
 
   /// Prepares to fetch what a plan still needs.
   ///
@@ -30,12 +29,15 @@ final class BuildSupply: Sendable {
     self.catalog = catalog
     handoff = planned.handoff
     isNeeded = !planned.toFetch.isEmpty
-    budget = options.budget
-    let handoff = planned.handoff
+    let (handoff, promised, isBudget) = (planned.handoff, planned.promised, options.budget != nil)
+    let devices = [catalog.layout.shards, catalog.layout.artifacts].map { try? FileSystem(of: $0).device }
+    if devices[0] == devices[1] { options.promisedByteCount = { promised.byteCount } }
     let encoded = Mutex(planned.encoded[...])
     sync = SyncRun(
       catalog, options, cancellation: cancellation,
       makeRoom: {
+        // Without a budget what is in the lake is there to stay.
+        guard isBudget else { return .never }
         if let shard = encoded.withLock({ $0.popFirst() }) {
           try catalog.evict(shard)
           return .made
@@ -63,10 +65,7 @@ final class BuildSupply: Sendable {
     guard isNeeded else { return }
     do {
       let summary = try await sync.run()
-      guard let first = summary.withoutRoom.first else { return }
-      throw TarnError(
-        .diskFull, "the budget of \(ByteSize.text(budget ?? 0)) has no room for \(first)",
-        hint: "raise --budget, or `tarn evict` what is not needed")
+      if let noRoom = summary.noRoom { throw noRoom }
     } catch {
       handoff.fail(error)
     }

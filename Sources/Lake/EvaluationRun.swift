@@ -169,6 +169,10 @@ package struct EvaluationRun {
     }
     let missing = inputs.filter { $0.path == nil }
     guard missing.isEmpty else { throw source.missing(missing.map(\.shardName), of: inputs.count) }
+    // An id and a score for each neighbour.
+    try catalog.requireRoom(
+      for: "the exact neighbours of the queries",
+      [RoomNeed(at: catalog.layout.artifacts, byteCount: 12 * options.k * queries.rowCount)])
     let rows = inputs.reduce(0) { $0 + $1.rowCount }
     var rowsDone = 0
     for input in inputs {
@@ -185,9 +189,10 @@ package struct EvaluationRun {
     let working = try store.workingPath("exact-\(key.prefix(16))")
     let digest = try truth.save(as: working, inputs: key)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .evaluationTruth, digest)
-    try catalog.recordNearest(
-      .evaluationTruth, of: key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    try store.put(working, as: .evaluationTruth, digest) {
+      try catalog.recordNearest(
+        .evaluationTruth, of: key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    }
     return (truth, digest)
   }
 

@@ -61,6 +61,7 @@ package struct ImportRun {
       throw TarnError(.integrity, "\(file) has \(input.byteCount) bytes, the manifest says \(expected)")
     }
     let part = catalog.layout.partPath(source: source.name, shard: shard.name)
+    try catalog.requireRoom(for: "\(shard.name) of \(source.name)", [RoomNeed(at: part, byteCount: input.byteCount)])
     try Disk.makeDirectory(part.parentPath)
     // Without a budget there is room.
     _ = try catalog.reserve(shard, byteCount: input.byteCount, budget: nil)
@@ -78,11 +79,13 @@ package struct ImportRun {
         }
         return directory + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       }
-      try catalog.recordFetched(
-        FetchedBytes(
-          digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,
-          path: String(path.dropFirst(directory.count)), mirrorID: nil, etag: nil, lastModified: nil,
-          states: hasher.states), of: shard)
+      _ = try catalog.keepingNoOrphan(path, in: .shards) {
+        try catalog.recordFetched(
+          FetchedBytes(
+            digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,
+            path: String(path.dropFirst(directory.count)), mirrorID: nil, etag: nil, lastModified: nil,
+            states: hasher.states), of: shard)
+      }
     } catch {
       try catalog.endFetch(shardID: shard.id, as: nil, error: nil)
       throw error

@@ -117,6 +117,13 @@ package struct ReproductionRun {
     verdict.check("the rebuilt outputs against the lock file")
     let work = directory ?? "\(catalog.layout.scratch)/reproduce-\(version.name)"
     if directory == nil { try? FileManager.default.removeItem(atPath: work) }
+    let sizes = OutputSizes(try catalog.trainedIndex(id: version.trainedIndexID))
+    let working = outputs.map { output in sizes.segment(rowCount: output.rowCount) + output.byteCount }
+    // One output at a time, with its segments; with --into the outputs stay.
+    let most = (working.max() ?? 0) + (directory == nil ? 0 : outputs.reduce(0) { $0 + $1.byteCount })
+    try catalog.requireRoom(for: "the rebuilt \(version.name)", [RoomNeed(at: work, byteCount: most)])
+    let shardCounts = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal).mapValues(\.count)
+    try OpenFiles.require(shardCounts.values.max() ?? 0, hint: "rebuild it where more files may be open")
     try Disk.makeDirectory(work)
     defer { if directory == nil { try? FileManager.default.removeItem(atPath: work) } }
     let inputs = try catalog.inputs(of: version)

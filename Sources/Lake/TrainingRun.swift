@@ -231,6 +231,7 @@ package struct TrainingRun {
     _ trained: TrainedIndexRecord, _ images: Input, _ captions: Input?, _ sample: TrainingSample
   ) throws -> TrainedIndexRecord {
     let scratch = scratch(of: trained)
+    try requireRoom(images.source, captions?.source, sample.count, scratch)
     try Disk.makeDirectory(scratch)
     let imageRows = try gather(images, sample, into: scratch + "/images.npy")
     let captionRows = try captions.map { try gather($0, sample, into: scratch + "/captions.npy") }
@@ -255,10 +256,29 @@ package struct TrainingRun {
     let store = ArtifactStore(catalog)
     let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
     let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")
-    try store.put(working, as: .trainedIndex, digest)
-    try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
+    try store.put(working, as: .trainedIndex, digest) {
+      try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
+    }
     try? FileManager.default.removeItem(atPath: scratch)
     return try catalog.trainedIndex(named: trained.name)
+  }
+
+  /// Refuses a training that does not fit: the drawn rows, what is nearest to them,
+  /// a state of k-means beside the one that it replaces, and the index.
+  private func requireRoom(_ images: Source, _ captions: Source?, _ count: Int, _ scratch: String) throws {
+    let gathered = [("images", images)] + (captions.map { [("captions", $0)] } ?? [])
+    let rows = gathered.filter { Disk.size(of: "\(scratch)/\($0.0).npy") == nil }.reduce(0) {
+      $0 + count * $1.1.dimension * $1.1.elementType.byteCount
+    }
+    let centroids = 4 * options.nlist * images.dimension
+    let captionCount = options.router.method == .none ? 0 : min(options.router.captionLimit, count)
+    let states = 16 * count + 2 * centroids + captionCount * (8 * images.dimension + 512)
+    try catalog.requireRoom(
+      for: "the training of \(options.name)",
+      [
+        RoomNeed(at: scratch, byteCount: rows + states),
+        RoomNeed(at: catalog.layout.artifacts, byteCount: 8 * count + 2 * centroids),
+      ])
   }
 
   /// Drawn rows in one file, with its digest.
@@ -316,9 +336,10 @@ package struct TrainingRun {
     let working = try store.workingPath("nearest-\(inputs.prefix(16))")
     let digest = try search.save(state, as: working)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .nearestImages, digest)
-    try catalog.recordNearest(
-      .nearestImages, of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
+    try store.put(working, as: .nearestImages, digest) {
+      try catalog.recordNearest(
+        .nearestImages, of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
+    }
     return state.images
   }
 

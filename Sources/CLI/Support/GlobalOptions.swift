@@ -5,6 +5,7 @@ internal import Base
 internal import Foundation
 internal import Lake
 internal import Logging
+internal import Synchronization
 
 /// Options of every verb.
 struct GlobalOptions: ParsableArguments {
@@ -27,6 +28,16 @@ struct GlobalOptions: ParsableArguments {
   ///   above the working directory.
   /// - Throws: ``TarnError`` `.noLake`.
   func lakeRoot() throws -> String {
+    let root = try namedRoot()
+    Self.named.withLock { $0 = root }
+    return root
+  }
+
+  /// The lake of this process, for what is said of a full disk.
+  static var lastRoot: String? { named.withLock(\.self) }
+  private static let named = Mutex<String?>(nil)
+
+  private func namedRoot() throws -> String {
     if let lake { return lake }
     if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty { return named }
     if let found = LakeLayout.findRoot(from: FileManager.default.currentDirectoryPath) { return found }
@@ -64,16 +75,31 @@ struct WriterOptions: ParsableArguments {
   /// - Parameters:
   ///   - global: Names the lake.
   ///   - verb: The command, told to others that find the lake locked.
+  ///   - room: What the user wants free.
+  ///   - givesBack: Whether the command gives room back, and so works on a full disk.
   /// - Returns: The catalog, with the writer lock held.
   /// - Throws: ``TarnError``.
-  func open(_ global: GlobalOptions, verb: String) throws -> LakeCatalog {
-    let catalog = try LakeCatalog.open(root: global.lakeRoot(), writing: verb, wait: wait?.duration ?? .zero)
+  func open(
+    _ global: GlobalOptions, verb: String, keeping room: RoomOptions? = nil, givesBack: Bool = false
+  ) throws -> LakeCatalog {
+    let catalog = try LakeCatalog.open(
+      root: global.lakeRoot(), writing: verb, wait: wait?.duration ?? .zero, givesBack: givesBack,
+      keepingFree: room?.keepFree?.byteCount ?? 0)
     try catalog.settleInterruptedShards()
     for stranger in try catalog.strangers() {
       Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")
     }
     return catalog
   }
+}
+
+/// The option of the verbs that write much.
+struct RoomOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Bytes of each file system to leave free, e.g. 20GB; 1 % or 1 GB, whichever is less, and what the catalog needs stay free anyway.",
+      valueName: "size"))
+  var keepFree: ByteSize?
 }
 
 /// Log lines on stderr: `warning: …`.

@@ -25,7 +25,7 @@ struct Abandon: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "abandon \(name)")
+    let catalog = try writer.open(global, verb: "abandon \(name)", givesBack: true)
     let isNew =
       name.contains("@")
       ? try catalog.abandon(VersionName(parsing: name)) : try catalog.abandonTraining(named: name)

@@ -66,6 +66,7 @@ struct Build: AsyncParsableCommand {
     help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -77,7 +78,7 @@ struct Build: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let catalog = try writer.open(global, verb: "build \(name)")
+    let catalog = try writer.open(global, verb: "build \(name)", keeping: room)
     let options = BuildOptions(
       name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
       shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: !offline,

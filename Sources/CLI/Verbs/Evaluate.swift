@@ -44,6 +44,7 @@ struct Evaluate: ParsableCommand {
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
   var threads: Int?
 
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -55,7 +56,7 @@ struct Evaluate: ParsableCommand {
   }
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "evaluate \(versions.joined(separator: " "))")
+    let catalog = try writer.open(global, verb: "evaluate \(versions.joined(separator: " "))", keeping: room)
     let names = try versions.map { try catalog.versionName($0) }
     if let report { try OutputPlace.check(report, besides: catalog.layout) }
     let progress = global.progress("evaluate")

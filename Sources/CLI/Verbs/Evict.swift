@@ -26,7 +26,7 @@ struct Evict: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "evict")
+    let catalog = try writer.open(global, verb: "evict", givesBack: true)
     let gone = try EvictRun(catalog, cancellation: global.cancellation).run(
       source, ordinals: shards.map(OrdinalSet.init(parsing:)))
     if global.json {

@@ -40,7 +40,7 @@ struct GC: ParsableCommand {
 
   func run() throws {
     let options = GarbageOptions(grace: grace.duration, includesSegments: segments)
-    let catalog = apply ? try writer.open(global, verb: "gc") : try global.read()
+    let catalog = apply ? try writer.open(global, verb: "gc", givesBack: true) : try global.read()
     let plan = try catalog.garbage(options)
     var removed: [GarbageItem] = []
     if apply {

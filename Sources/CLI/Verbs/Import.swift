@@ -23,11 +23,12 @@ struct Import: ParsableCommand {
   @Argument(help: "The files.")
   var files: [String]
 
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "import")
+    let catalog = try writer.open(global, verb: "import", keeping: room)
     let progress = global.progress("import")
     let count = try ImportRun(catalog, cancellation: global.cancellation).run(files, into: source) { done, total in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) shards" }

@@ -28,7 +28,7 @@ struct Remove: ParsableCommand {
         .usage, "'\(name.printable)' is no trained index, and the record of a version stays",
         hint: "`tarn abandon` gives up one that is not finished, `tarn revoke` withdraws a sealed one")
     }
-    let isNew = try writer.open(global, verb: "remove \(name)").removeTrainedIndex(named: name)
+    let isNew = try writer.open(global, verb: "remove \(name)", givesBack: true).removeTrainedIndex(named: name)
     if global.json {
       Output.json(["trained_index": .string(name), "removed": .bool(true), "new": .bool(isNew)])
     } else {

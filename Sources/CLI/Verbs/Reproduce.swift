@@ -48,6 +48,7 @@ struct Reproduce: AsyncParsableCommand {
       "With --from: how long to wait for a host that fails for now; 2 hours by default.", valueName: "time"))
   var patience: TimeSpan?
 
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -61,7 +62,7 @@ struct Reproduce: AsyncParsableCommand {
 
   func run() async throws {
     if let from { return try await replay(from) }
-    let catalog = try writer.open(global, verb: "reproduce \(version ?? "")")
+    let catalog = try writer.open(global, verb: "reproduce \(version ?? "")", keeping: room)
     let name = try catalog.versionName(version ?? "")
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
@@ -86,7 +87,7 @@ struct Reproduce: AsyncParsableCommand {
 
   private func replay(_ path: String) async throws {
     let document = try VersionExport(reading: path)
-    let catalog = try writer.open(global, verb: "reproduce --from")
+    let catalog = try writer.open(global, verb: "reproduce --from", keeping: room)
     let progress = global.progress("reproduce")
     var replay = ReplayRun(
       document, in: catalog, logger: global.logger("tarn.reproduce"), cancellation: global.cancellation,

@@ -31,7 +31,7 @@ struct Revoke: ParsableCommand {
 
   func run() throws {
     let name = try VersionName(parsing: version)
-    let catalog = try writer.open(global, verb: "revoke \(name)")
+    let catalog = try writer.open(global, verb: "revoke \(name)", givesBack: true)
     let isNew = try catalog.revoke(name, reason: reason)
     let isPinned = try catalog.isPinned(catalog.version(name))
     if global.json {

@@ -26,7 +26,7 @@ struct SourceDropShards: ParsableCommand {
 
   func run() throws {
     let ordinals = try OrdinalSet(parsing: shards)
-    let catalog = try writer.open(global, verb: "source drop-shards")
+    let catalog = try writer.open(global, verb: "source drop-shards", givesBack: true)
     let dropped = try SourceChanges(catalog, of: name).dropShards(ordinals)
     let left = try catalog.shards(of: catalog.source(named: name)).count
     if global.json {

@@ -23,7 +23,7 @@ struct SourceRemove: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let byteCount = try SourceChanges(writer.open(global, verb: "source remove"), of: name).remove()
+    let byteCount = try SourceChanges(writer.open(global, verb: "source remove", givesBack: true), of: name).remove()
     if global.json {
       Output.json(["source": .string(name), "part_bytes": .count(byteCount)])
     } else {

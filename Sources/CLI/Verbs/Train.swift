@@ -97,6 +97,7 @@ struct Train: ParsableCommand {
   @Flag(help: "Divide rows by their length; without it rows that are not of unit length are an error.")
   var normalise = false
 
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -112,7 +113,7 @@ struct Train: ParsableCommand {
   }
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "train \(name)")
+    let catalog = try writer.open(global, verb: "train \(name)", keeping: room)
     let byDefault = RouterOptions()
     let options = TrainingOptions(
       name: name, images: images, captions: captions, nlist: nlist, pairs: pairs, method: method,

@@ -72,7 +72,7 @@ struct Verify: ParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, verb: "verify")
+    let catalog = try writer.open(global, verb: "verify", givesBack: true)
     let progress = global.progress("verify")
     let run = VerifyRun(
       catalog, repairs: repair, expectations: expect, logger: global.logger("tarn.verify"),

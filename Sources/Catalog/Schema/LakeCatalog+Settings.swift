@@ -32,7 +32,7 @@ extension LakeCatalog {
     let queue = try connect(to: layout.catalog, readOnly: false)
     let number = try wrapped { try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 } }
     if number < schemaNumber { _ = try open(root: root, writing: "limit") }
-    try wrapped {
+    try wrapped(at: layout.catalog) {
       try queue.writeWithoutTransaction { database in
         try database.inTransaction(.immediate) {
           if let value {

@@ -41,11 +41,14 @@ package final class QueryConsole: @unchecked Sendable {
     do {
       opened = try LakeCatalog.reading(layout.catalog, QueryConsole.connect) { ($0 as? OpeningFailure)?.code }
     } catch let failure as OpeningFailure {
-      throw TarnError(sqliteCode: failure.code, failure.message)
+      throw TarnError(sqliteCode: failure.code, failure.message, at: layout.catalog)
         ?? TarnError(.io, "cannot open the catalog: \(failure.message)")
     }
     handle = opened
-    let pragmas = "PRAGMA cache_size = \(LakeCatalog.cacheSize); PRAGMA mmap_size = \(LakeCatalog.mappedByteCount)"
+    let pragmas = """
+      PRAGMA cache_size = \(LakeCatalog.cacheSize); PRAGMA mmap_size = \(LakeCatalog.mappedByteCount);
+      \(LakeCatalog.temporaryStore)
+      """
     sqlite3_exec(opened, pragmas, nil, nil, nil)
     sqlite3_limit(opened, SQLITE_LIMIT_ATTACHED, 0)
     sqlite3_limit(opened, SQLITE_LIMIT_SQL_LENGTH, 1_000_000)
@@ -72,10 +75,12 @@ package final class QueryConsole: @unchecked Sendable {
     let message: String
   }
 
-  private static func connect(_ path: String) throws -> OpaquePointer {
+  private static func connect(_ path: String, isAlone: Bool) throws -> OpaquePointer {
     var opened: OpaquePointer?
-    var status = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
+    let access = isAlone ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY
+    var status = sqlite3_open_v2(path, &opened, access | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
     sqlite3_busy_timeout(opened, 10_000)
+    if isAlone, status == SQLITE_OK { status = sqlite3_exec(opened, LakeCatalog.aloneManner, nil, nil, nil) }
     // The log is looked for when something is read.
     if status == SQLITE_OK { status = sqlite3_exec(opened, "SELECT 1 FROM sqlite_schema LIMIT 1", nil, nil, nil) }
     if status == SQLITE_OK, let opened { return opened }

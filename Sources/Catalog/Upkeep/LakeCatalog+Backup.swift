@@ -30,6 +30,8 @@ extension LakeCatalog {
   package func backup(to path: String) throws -> BackupSummary {
     try OutputPlace.check(path, besides: layout, replacesBackup: true)
     let target = LakeLayout.absolute(path)
+    let byteCount = ["", "-wal"].reduce(0) { $0 + (Disk.size(of: layout.catalog + $1) ?? 0) }
+    try requireRoom(for: "the copy of the catalog", [RoomNeed(at: target, byteCount: byteCount)])
     return try outsideTransaction { try LakeCatalog.copy($0, to: target) }
   }
 
