@@ -14,8 +14,11 @@ package struct FileSystem: Sendable {
   package let freeByteCount: Int
   /// Equal for directories on one file system.
   package let device: UInt64
+  /// What it is given out in.
+  package let blockByteCount: Int
 
-  package init(path: String, byteCount: Int, freeByteCount: Int, device: UInt64) {
+  package init(path: String, byteCount: Int, freeByteCount: Int, device: UInt64, blockByteCount: Int = 4096) {
+    self.blockByteCount = blockByteCount
     self.path = path
     self.byteCount = byteCount
     self.freeByteCount = freeByteCount
@@ -36,7 +39,8 @@ package struct FileSystem: Sendable {
     let unit = Int(room.f_frsize)
     self.init(
       path: place, byteCount: Int(room.f_blocks).multipliedSaturated(by: unit),
-      freeByteCount: Int(room.f_bavail).multipliedSaturated(by: unit), device: UInt64(info.st_dev))
+      freeByteCount: Int(room.f_bavail).multipliedSaturated(by: unit), device: UInt64(info.st_dev),
+      blockByteCount: unit)
   }
 
   /// Where it is mounted, as far as directories tell.

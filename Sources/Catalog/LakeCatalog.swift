@@ -171,16 +171,24 @@ package final class LakeCatalog: Sendable {
     return catalog
   }
 
-  static func connect(
-    to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal
-  ) throws -> DatabaseQueue {
+  /// How a connection behaves.
+  ///
+  /// - Parameters:
+  ///   - readOnly: Whether it writes nothing.
+  ///   - isAlone: Whether it keeps the log's index in memory, and others out.
+  ///   - journal: The journal of a connection that writes.
+  private static func configuration(
+    readOnly: Bool, isAlone: Bool = false, journal: Configuration.JournalModeConfiguration = .default
+  ) -> Configuration {
     var configuration = Configuration()
-    configuration.readonly = readOnly
-    configuration.busyMode = .timeout(10)
+    configuration.readonly = readOnly && !isAlone
+    configuration.busyMode = .timeout(isAlone ? 1 : 10)
     configuration.foreignKeysEnabled = true
-    configuration.journalMode = readOnly ? .default : journal
+    configuration.journalMode = journal
     configuration.maximumReaderCount = 1
     configuration.prepareDatabase { database in
+      // Before anything is read of the file.
+      if isAlone { try database.execute(sql: aloneManner) }
       // recursive_triggers: REPLACE must fire the triggers that guard deletes.
       try database.execute(
         sql: """
@@ -188,23 +196,41 @@ package final class LakeCatalog: Sendable {
           PRAGMA wal_autocheckpoint = \(checkpointPageCount); \(temporaryStore)
           """)
     }
-    return try wrapped(at: path) {
+    return configuration
+  }
+
+  /// A catalog and its log in memory, where its index has no room on the disk.
+  private static func copied(_ path: String) throws -> DatabaseQueue {
+    let source = try DatabaseQueue(path: path, configuration: configuration(readOnly: true, isAlone: true))
+    let memory = try DatabaseQueue(configuration: configuration(readOnly: false))
+    try source.backup(to: memory)
+    try source.close()
+    try memory.inDatabase { try $0.execute(sql: "PRAGMA query_only = ON") }
+    return memory
+  }
+
+  static func connect(
+    to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal
+  ) throws -> DatabaseQueue {
+    try wrapped(at: path) {
       guard !readOnly else {
-        return try reading(path) { place, isAlone in
-          var manner = configuration
-          if isAlone {
-            manner.readonly = false
-            manner.prepareDatabase { try $0.execute(sql: aloneManner) }
-          }
-          return try DatabaseQueue(path: place, configuration: manner)
+        return try reading(path) {
+          try DatabaseQueue(path: $0, configuration: configuration(readOnly: true))
+        } copy: {
+          try copied(path)
         } code: {
           ($0 as? DatabaseError)?.extendedResultCode.rawValue
         }
       }
-      let queue = try DatabaseQueue(path: path, configuration: configuration)
+      let queue = try DatabaseQueue(path: path, configuration: configuration(readOnly: false, journal: journal))
       // GRDB asks for NORMAL with a write-ahead log: a power failure could then
       // take back a commit and leave the removal of bytes that followed it.
-      try queue.inDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+      try queue.inDatabase {
+        try $0.execute(sql: "PRAGMA synchronous = FULL")
+        guard journal == .wal else { return }
+        _ = try Int.fetchOne($0, sql: "SELECT count(*) FROM sqlite_schema")
+        fillIndex(of: path)
+      }
       return queue
     }
   }

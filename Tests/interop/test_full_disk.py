@@ -229,7 +229,6 @@ class FullDisk(LakeTest):
                 done = lake.attempt(
                     *self.arguments(command, volume), TARN_FAULT=f"full@{step}:{volume.filler}", TARN_FAULT_LOG=str(log))
                 steps = len(log.read_text().splitlines())
-                if steps < step and done.returncode: print(volume.free(), run("du","-a",volume.path).stdout)
                 if steps < step:
                     self.assertEqual(done.returncode, 0, done.stderr)
                     break
@@ -253,6 +252,42 @@ class FullDisk(LakeTest):
 
     def test_an_ext4_filled_at_every_step(self) -> None:
         self.fill_at_every_step("ext4", 11)
+
+
+class OpenFiles(LakeTest):
+    """An output of more shards than files may be open."""
+
+    def test_the_limit_is_raised_or_told_before_work(self) -> None:
+        count, limit = 400, 350
+        features = self.scratch / "features"
+        features.mkdir()
+        rows = np.random.default_rng(3).standard_normal((4, 8))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        for ordinal in range(count):
+            np.save(features / f"{ordinal:04}.npy", np.roll(rows, ordinal, 1).astype(np.float32) * (1 - ordinal % 2 * 2))
+        lake = self.new_lake()
+        lake.run("source", "add", "images", "--directory", features, "--modality", "image")
+        lake.run("sync", "--quiet")
+        lake.run("train", "t", "--images", "images", "--nlist", 2, "--method", "kmeans", "--normalise", "--quiet")
+        build = lake.command("build", "v", "--trained", "t", "--images", "images", "--shards-per-output", 3000)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+        def run_limited(hard: int) -> subprocess.CompletedProcess:
+            return subprocess.run(
+                build, env=support.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard)))
+
+        refused = run_limited(limit)
+        self.assertEqual(refused.returncode, support.USAGE, refused.stderr)
+        for word in (f"{count} files", f"may open {limit}", "lower --shards-per-output", "ulimit -n"):
+            self.assertIn(word, refused.stderr)
+        self.assertEqual(lake.rows("SELECT 1 FROM v_version"), [])
+        self.assertEqual(list((lake.directory / "artifacts" / "segments").glob("**/*.*")), [])
+        if most <= count + 256:
+            self.skipTest(f"no more than {most} files may be open here")
+        raised = run_limited(most)
+        self.assertEqual(raised.returncode, 0, raised.stderr)
+        self.assertEqual(len(lake.outputs("v@1")), 1)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,7 @@ extension TarnError {
 }
 
 extension LakeCatalog {
-  /// How a connection reads a log whose index cannot be shared: in memory, alone, and
-  /// changing nothing.
+  /// How a connection reads a log whose index cannot be shared: in memory, and alone.
   ///
   /// > If the EXCLUSIVE locking mode is active when first entering WAL mode, the
   /// > wal-index is in heap memory.
@@ -64,6 +63,27 @@ extension LakeCatalog {
     let place = places.compactMap(\.self).first { Disk.isDirectory($0) && access($0, W_OK | X_OK) == 0 }
     let free = place.flatMap { try? FileSystem(of: $0).freeByteCount } ?? 0
     return "PRAGMA temp_store = \(free < 1 << 28 ? "MEMORY" : "DEFAULT")"
+  }
+
+  /// Whether a file system with little room gives it out in less than pages.
+  ///
+  /// SQLite makes sure of a block in each page of the log's index before it maps it. In
+  /// a file system of smaller blocks the rest of a page is taken when it is written to;
+  /// where there is none left the process gets SIGBUS.
+  private static func hasSmallBlocks(_ path: String) -> Bool {
+    guard let fileSystem = try? FileSystem(of: path), fileSystem.blockByteCount < 4096 else { return false }
+    return fileSystem.freeByteCount < CatalogBallast.byteCount
+  }
+
+  /// Takes the blocks that the log's index lacks, for a writer that may meet a full
+  /// disk later.
+  static func fillIndex(of path: String) {
+    guard let fileSystem = try? FileSystem(of: path), fileSystem.blockByteCount < 4096 else { return }
+    let descriptor = Glibc.open(path + "-shm", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    // Two regions: the index of a log of 8,000 pages.
+    _ = posix_fallocate(descriptor, 0, 1 << 16)
   }
 
   /// Runs statements, and tells a full disk from a broken one: of the system's errors
@@ -86,29 +106,30 @@ extension LakeCatalog {
   /// A reader of a write-ahead log keeps the log's index in a file beside the
   /// catalog. On a medium that cannot be written, or that is full, there is none. Then
   /// the catalog opens as immutable, which is true of it as long as no log lies
-  /// beside it; a log is read with its index in memory.
+  /// beside it; with a log it is copied into memory.
   ///
   /// - Parameters:
   ///   - path: The catalog.
-  ///   - open: Opens a path or URI, and has read from it; called twice at most. Told
-  ///     whether nobody else may have it open meanwhile (``aloneManner``).
+  ///   - open: Opens a path or URI, and has read from it; called twice at most.
+  ///   - copy: Copies the catalog and its log into memory.
   ///   - code: The extended code of an error of SQLite's; nil for another error.
-  /// - Returns: What `open` returns.
+  /// - Returns: What `open` or `copy` returns.
   /// - Throws: What `open` throws.
   static func reading<Value>(
-    _ path: String, _ open: (_ place: String, _ isAlone: Bool) throws -> Value, code: (any Error) -> Int32?
+    _ path: String, _ open: (String) throws -> Value, copy: () throws -> Value, code: (any Error) -> Int32?
   ) throws -> Value {
+    if hasSmallBlocks(path), access(path, W_OK) == 0, let copied = try? copy() { return copied }
     do {
-      return try open(path, false)
+      return try open(path)
     } catch {
       let kinds = [SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_READONLY]
       guard let code = code(error), kinds.contains(code & 0xFF), Disk.size(of: path) != nil else { throw error }
       guard (Disk.size(of: path + "-wal") ?? 0) == 0 else {
-        guard access(path, W_OK) == 0 else { throw error }
-        return try open(path, true)
+        if access(path, W_OK) == 0, let copied = try? copy() { return copied }
+        throw error
       }
       let escaped = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
-      return try open("file:\(escaped)?immutable=1", false)
+      return try open("file:\(escaped)?immutable=1")
     }
   }
 }
