@@ -177,6 +177,7 @@ package final class LakeCatalog: Sendable {
   ///   - readOnly: Whether it writes nothing.
   ///   - isAlone: Whether it keeps the log's index in memory, and others out.
   ///   - journal: The journal of a connection that writes.
+  /// - Returns: The configuration.
   private static func configuration(
     readOnly: Bool, isAlone: Bool = false, journal: Configuration.JournalModeConfiguration = .default
   ) -> Configuration {

@@ -220,9 +220,10 @@ package struct BuildRun: Sendable {
     let done = Set(try catalog.outputs(of: version).map(\.ordinal))
     let outputs = Dictionary(grouping: inputs.filter { !done.contains($0.outputOrdinal) }, by: \.outputOrdinal)
     return toEncode.lazy.map { sizes.segment(rowCount: $0.rowCount) }.saturatedSum
-      .addingSaturated(outputs.values.lazy.map { inputs in
-        sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)
-      }.saturatedSum)
+      .addingSaturated(
+        outputs.values.lazy.map { inputs in
+          sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)
+        }.saturatedSum)
   }
 
   /// Shards of unfinished outputs that have no segment yet.

@@ -24,7 +24,9 @@ package struct OutputSizes: Sendable {
   }
 
   /// Bytes of a segment at most; its layout is in Segment.swift.
-  package func segment(rowCount: Int) -> Int { 192 + 8 * (nlist + 1) + (4 + codeByteCount) * rowCount + 16 * nlist + 32 }
+  package func segment(rowCount: Int) -> Int {
+    192 + 8 * (nlist + 1) + (4 + codeByteCount) * rowCount + 16 * nlist + 32
+  }
 
   /// Bytes of an output file at most.
   package func output(rowCount: Int) -> Int { trainedByteCount + 8 * nlist + (8 + codeByteCount) * rowCount }

@@ -121,7 +121,12 @@ package struct TrainingRun {
     }
     let sample = try TrainingSample(
       count: wanted, rowCounts: images.rowCounts, seed: UInt64(bitPattern: options.seed))
-    let trained = try catalog.planTraining(definition(images, captions, sample))
+    let definition = definition(images, captions, sample)
+    if try catalog.findTrainedIndex(named: options.name)?.digest == nil {
+      let scratch = catalog.layout.trainingScratch(.of(definition.spec))
+      try requireRoom(images.source, captions?.source, sample.count, scratch)
+    }
+    let trained = try catalog.planTraining(definition)
     guard let digest = trained.digest else { return (try trainOrGiveUp(trained, images, captions, sample), true) }
     do {
       _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
@@ -231,7 +236,6 @@ package struct TrainingRun {
     _ trained: TrainedIndexRecord, _ images: Input, _ captions: Input?, _ sample: TrainingSample
   ) throws -> TrainedIndexRecord {
     let scratch = scratch(of: trained)
-    try requireRoom(images.source, captions?.source, sample.count, scratch)
     try Disk.makeDirectory(scratch)
     let imageRows = try gather(images, sample, into: scratch + "/images.npy")
     let captionRows = try captions.map { try gather($0, sample, into: scratch + "/captions.npy") }

@@ -43,7 +43,7 @@ import TestSupport
       let result = try runFull(lake, command)
       #expect(result.ending == .exit(28), "\(command): \(result.errorText)")
       #expect(result.errorLines.count == 1 && result.errorText.contains("the disk is full: "), "\(result.errorText)")
-      #expect(result.errorText.contains("ulimit -f") && result.errorText.contains("what can go: `tarn evict images`"))
+      #expect(result.errorText.contains("ulimit -f") && result.errorText.contains("what can go: `tarn evict captions`"))
     }
   }
 
@@ -63,7 +63,9 @@ import TestSupport
     for command in commands {
       let result = try lake.run(command + ["--keep-free", "1000TB"])
       #expect(result.ending == .exit(28), "\(command): \(result.errorText)")
-      let parts = ["the disk is full: ", " stay free on the file system at /", " are missing; what can go: `tarn evict images`"]
+      let parts = [
+        "the disk is full: ", " stay free on the file system at /", " are missing; what can go: `tarn evict captions`",
+      ]
       for part in parts { #expect(result.errorText.contains(part), "\(command): \(result.errorText)") }
       #expect(result.errorLines.count == 1)
     }
@@ -85,7 +87,8 @@ import TestSupport
     let held = try #require(Int(try lake.text("SELECT sum(bytes) FROM v_shard WHERE state = 'present'")))
     let build = try lake.run(["build", "v", "--trained", "t", "--images", "images", "--budget", "\(held + 1)"])
     #expect(build.ending == .exit(28))
-    let message = "of images (448 B): captions holds \(ByteSize.text(held)); `tarn evict captions` what is not needed, or raise"
+    let message =
+      "of images (448 B): captions holds \(ByteSize.text(held)); `tarn evict captions` what is not needed, or raise"
     #expect(build.errorText.contains(message), "\(build.errorText)")
     let sync = try lake.run(["sync", "images", "--budget", "\(held + 1)"])
     #expect(sync.ending == .exit(28) && sync.errorText.contains("captions holds"), "\(sync.errorText)")

@@ -140,7 +140,10 @@ struct Sync: AsyncParsableCommand {
     let advice = codes.contains(.temporary) ? "; run it again to retry" : ""
     let message = summary.failures.count == 1 ? nil : "\(summary.failures.count) shards failed\(advice)"
     if codes.contains(.integrity) { throw Outcome(.integrity, message) }
-    if let full = summary.failures.first(where: { $0.error.code == .diskFull })?.error { throw full }
+    if let full = summary.failures.first(where: { $0.error.code == .diskFull })?.error {
+      let count = codes.count > 1 ? "; \(codes.count) shards failed" : ""
+      throw TarnError(full.code, full.message + count, hint: full.hint, place: full.place)
+    }
     if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }
     throw Outcome(.partial, message)
   }

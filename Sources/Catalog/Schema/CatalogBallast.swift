@@ -10,7 +10,6 @@
 // nothing where the commit then fails.
 
 internal import Base
-internal import Foundation
 internal import Glibc
 
 /// The file that makes room for the catalog of a full lake.
@@ -39,10 +38,6 @@ enum CatalogBallast {
     if Disk.size(of: path(layout)) != nil {
       try Disk.remove(path(layout))
       try Disk.syncDirectory(layout.root)
-    } else {
-      // A lake from before there was ballast: parts of transfers are what no row
-      // vouches for.
-      for part in parts(layout) { try Disk.remove(part) }
     }
     return true
   }
@@ -68,15 +63,5 @@ enum CatalogBallast {
       if posix_fallocate(descriptor, 0, off_t(length)) == 0 { return }
     }
     unlink(place)
-  }
-
-  private static func parts(_ layout: LakeLayout) -> [String] {
-    let sources = (try? FileManager.default.contentsOfDirectory(atPath: layout.shards)) ?? []
-    return sources.sorted().flatMap { source in
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(layout.shards)/\(source)")) ?? []
-      // Resume points before the parts that they are of.
-      return names.filter { LakeLayout.shard(ofPart: $0) != nil }.sorted { $0.utf8.count > $1.utf8.count }
-        .map { "\(layout.shards)/\(source)/\($0)" }
-    }
   }
 }

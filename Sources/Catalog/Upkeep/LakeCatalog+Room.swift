@@ -25,6 +25,7 @@ extension LakeCatalog {
   /// writes, less than half of what the catalog holds.
   ///
   /// - Parameter keptFree: What the user said; it raises the rule's figure alone.
+  /// - Returns: The reserve.
   package func reserve(keeping keptFree: Int = 0) -> DiskReserve {
     DiskReserve(
       keptFree: max(keptFree, self.keptFree), catalogByteCount: (2 << 20) + (Disk.size(of: layout.catalog) ?? 0) / 2,
@@ -115,6 +116,8 @@ extension LakeCatalog {
   /// What can be given back on a file system, as advice; nil when nothing can.
   ///
   /// - Parameter fileSystem: The one that is full.
+  /// - Returns: Commands, with the bytes that they give back.
+  /// - Throws: ``TarnError`` when the catalog cannot be read.
   package func whatCanGo(on fileSystem: FileSystem) throws -> String? {
     func isThere(_ path: String) -> Bool { (try? FileSystem(of: path).device) == fileSystem.device }
     var advice: [String] = []
@@ -122,12 +125,16 @@ extension LakeCatalog {
       advice += try holders().prefix(3).map { "`tarn evict \($0.source)` (\(ByteSize.text($0.byteCount)))" }
     }
     if isThere(layout.artifacts) {
-      let now = try garbage(GarbageOptions()).byteCount
-      let all = try garbage(GarbageOptions(grace: .zero, includesSegments: true)).byteCount
-      if now > 0 {
-        advice.append("`tarn gc --apply` (\(ByteSize.text(now)))")
-      }
+      let now = try garbageByteCount(GarbageOptions())
+      let all = try garbageByteCount(GarbageOptions(grace: .zero, includesSegments: true))
+      if now > 0 { advice.append("`tarn gc --apply` (\(ByteSize.text(now)))") }
       if all > now { advice.append("`tarn gc --segments --grace 0s --apply` (\(ByteSize.text(all)))") }
+    }
+    // A lake from before there was ballast: parts are what no row vouches for.
+    if isThere(layout.root), fileSystem.freeByteCount < 1 << 16, Disk.size(of: CatalogBallast.path(layout)) == nil,
+      let part = try interruptedTransfers().first?.files.last
+    {
+      advice.insert("first `rm` a part of a transfer by hand, such as \(part)", at: 0)
     }
     return advice.isEmpty ? nil : advice.joined(separator: ", ")
   }

@@ -257,8 +257,9 @@ final class PartFile: @unchecked Sendable {
     }
   }
 
-  /// Invariant 6: room is reserved before the bytes come. All checks are passed, so
-  /// the size is believed, and it is the caller's turn.
+  /// Invariant 6: room is reserved before the bytes come.
+  ///
+  /// All checks are passed, so the size is believed, and it is the caller's turn.
   private func checkRoom(_ head: FeatureHead) throws(TarnError) {
     guard let room = expectation.roomByteCount, head.fileByteCount > room, !means.takesRoom(head.fileByteCount) else {
       return
