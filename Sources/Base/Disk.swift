@@ -143,15 +143,6 @@ package enum Disk {
     _ = truncate(path, off_t(length))
   }
 
-  /// Bytes that this user may still write on the file system of a directory.
-  ///
-  /// - Throws: ``TarnError`` `.io` when it cannot be asked.
-  package static func freeByteCount(at path: String) throws -> Int {
-    var info = statvfs()
-    guard statvfs(path, &info) == 0 else { throw systemError("examine the file system of", path) }
-    return Int(info.f_bavail) * Int(info.f_frsize)
-  }
-
   /// Writes a small file under its final name in one durable step.
   package static func writeAtomically(_ bytes: some Collection<UInt8>, to path: String) throws {
     var file = try DurableFile(creating: path + ".tmp")
@@ -204,10 +195,11 @@ package enum Disk {
     let number = errno
     let reason = String(cString: strerror(number))
     switch number {
-    case ENOSPC, EDQUOT:
+    // EFBIG: a limit of the user's or of the file system, which is as full.
+    case ENOSPC, EDQUOT, EFBIG:
       return TarnError(
         .diskFull, "cannot \(operation) \(path): \(reason)",
-        hint: "free some space or lower --budget, then run the same command again")
+        hint: "free some space, then run the same command again", place: path)
     case EACCES, EPERM, EROFS:
       return TarnError(
         .io, "cannot \(operation) \(path): \(reason)",

@@ -56,11 +56,14 @@ package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
   package let message: String
   /// What to do about it, one line; nil when there is nothing useful to say.
   package let hint: String?
+  /// Of a full disk: a path on it, by which what can go is found.
+  package let place: String?
 
-  package init(_ code: Code, _ message: String, hint: String? = nil) {
+  package init(_ code: Code, _ message: String, hint: String? = nil, place: String? = nil) {
     self.code = code
     self.message = message
     self.hint = hint
+    self.place = place
   }
 
   /// Whether a mirror is to blame, so that another one, or a later time, may do.

@@ -25,6 +25,9 @@ struct Tarn: AsyncParsableCommand {
   static func main() async {
     // Sockets and pipes of ours may close under a write; what becomes of stdout is Output's to say.
     signal(SIGPIPE, SIG_IGN)
+    // So is a limit of the size of files.
+    signal(SIGXFSZ, SIG_IGN)
+    OpenFiles.raiseLimit()
     NamedThread.endProcess { Tarn.leave(with: TarnError.noThread($0)) }
     do {
       try Interruption.install()
@@ -52,6 +55,8 @@ struct Tarn: AsyncParsableCommand {
 
   /// Says what went wrong, in one line, and ends the process.
   private static func leave(with error: any Error) -> Never {
+    // What can go is looked for when nothing else is to be done any more.
+    let error = (error as? TarnError)?.explained(inLake: GlobalOptions.lastRoot) ?? error
     guard let failure = Failure(error) else { explain(error) }
     Output.flush()
     if CommandLine.arguments.contains("--json") {

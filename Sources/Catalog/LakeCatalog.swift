@@ -24,6 +24,9 @@ package final class LakeCatalog: Sendable {
   /// SQLite's `cache_size` of every connection: 64 MiB, for catalogs of a million
   /// shards; the 2 MiB of the default are read over and over.
   static let cacheSize = -65_536
+  /// Pages of the log at which it is brought into the catalog, so that what the log
+  /// may take is known (D11).
+  static let checkpointPageCount = 100
   /// SQLite's `mmap_size` where much is read once: as much as it was built for.
   static let mappedByteCount = 1 << 40
 
@@ -34,11 +37,19 @@ package final class LakeCatalog: Sendable {
   /// What a writer holds of the lake; nil of a reader.
   let session: WriterSession?
   let parts = PartLedger()
+  /// Bytes of each file system that the user wants free.
+  let keptFree: Int
+  /// Whether the ballast was let go, to be laid again at the end.
+  private let isWithoutBallast: Bool
 
-  private init(layout: LakeLayout, queue: DatabaseQueue, session: WriterSession?) {
+  private init(
+    layout: LakeLayout, queue: DatabaseQueue, session: WriterSession?, keptFree: Int = 0, isWithoutBallast: Bool = false
+  ) {
     self.layout = layout
     self.queue = queue
     self.session = session
+    self.keptFree = keptFree
+    self.isWithoutBallast = isWithoutBallast
   }
 
   deinit { close() }
@@ -49,8 +60,12 @@ package final class LakeCatalog: Sendable {
   /// For a process that is about to end while threads that have done their work may
   /// still have a reference; without it the session ends with the last one.
   package func close() {
-    let queue = queue
-    session?.end { try? queue.close() }
+    let (queue, layout, isWithoutBallast) = (queue, layout, isWithoutBallast)
+    session?.end {
+      // Closed first: then the log is gone, and its room is free.
+      try? queue.close()
+      if isWithoutBallast { CatalogBallast.lay(layout) }
+    }
   }
 
   /// The beginning of the names of this process's own working files.
@@ -101,8 +116,10 @@ package final class LakeCatalog: Sendable {
     try Disk.moveIntoPlace(building, layout.catalog)
     return try session.transaction {
       if let refusal = try session.take([]) { throw refusal }
-      return LakeCatalog(
+      let catalog = LakeCatalog(
         layout: layout, queue: try connect(to: layout.catalog, readOnly: false), session: session)
+      CatalogBallast.lay(layout, keeping: catalog.reserve())
+      return catalog
     }
   }
 
@@ -117,11 +134,15 @@ package final class LakeCatalog: Sendable {
   ///     catalog of an older schema as it is.
   ///   - claiming: Whether a writer makes sure first that directories outside the
   ///     lake are the lake's.
+  ///   - givesBack: Whether a writer gives room back, and so works on a full disk.
+  ///   - keptFree: Bytes of each file system that stay free, if that is more than the
+  ///     rule says.
   /// - Returns: The catalog, migrated to this build's schema when writing.
   /// - Throws: ``TarnError`` `.noLake`, `.schemaNewer`, `.schemaOlder`,
   ///   `.locked`, `.io`; `.conflict` for a writer when a directory is another lake's.
   package static func open(
-    root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false, claiming: Bool = true
+    root: String, writing: String?, wait: Duration = .zero, orOlder: Bool = false, claiming: Bool = true,
+    givesBack: Bool = false, keepingFree keptFree: Int = 0
   ) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
     try requireCatalog(plain)
@@ -133,11 +154,15 @@ package final class LakeCatalog: Sendable {
     let session = try WriterSession(plain, command: command, isWhole: true, until: .now + wait)
     return try session.transaction {
       try requireWritable(plain)
+      let isWithoutBallast = try CatalogBallast.makeRoom(plain, givesBack: givesBack)
       let queue = try connect(to: plain.catalog, readOnly: false)
       _ = try identity(of: queue, plain.catalog, mayBeOlder: true)
       try migrate(queue, backingUp: plain.catalog)
-      let catalog = LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: session)
+      let catalog = LakeCatalog(
+        layout: try fullLayout(plain, queue), queue: queue, session: session, keptFree: keptFree,
+        isWithoutBallast: isWithoutBallast)
       if let refusal = try session.take([]) { throw refusal }
+      if !isWithoutBallast { CatalogBallast.lay(catalog.layout, keeping: catalog.reserve()) }
       if claiming { try DirectoryOwner(catalog.layout).claim(for: catalog.uuid()) }
       try catalog.keepLockTexts()
       return catalog
@@ -150,18 +175,22 @@ package final class LakeCatalog: Sendable {
   ///   - root: Its directory.
   ///   - command: The command, told to others that need what it has.
   ///   - wait: How long to wait for others that have what it needs.
+  ///   - givesBack: Whether it gives room back, and so works on a full disk.
+  ///   - keptFree: Bytes of each file system that stay free, if that is more than the
+  ///     rule says.
   ///   - leases: What it needs, by what the catalog says when it is granted.
   /// - Returns: The catalog, with the leases held until it is released.
   /// - Throws: ``TarnError`` `.locked` naming who has what; as
   ///   ``open(root:writing:wait:orOlder:claiming:)``.
   package static func open(
-    root: String, command: String, wait: Duration = .zero, leasing leases: (LakeCatalog) throws -> [Lease]
+    root: String, command: String, wait: Duration = .zero, givesBack: Bool = false, keepingFree keptFree: Int = 0,
+    leasing leases: (LakeCatalog) throws -> [Lease]
   ) throws -> LakeCatalog {
     let plain = LakeLayout(root: root)
     let deadline = ContinuousClock.now + wait
     while true {
       try requireCatalog(plain)
-      switch try attempt(plain, command, until: deadline, leases) {
+      switch try attempt(plain, command, until: deadline, givesBack: givesBack, keepingFree: keptFree, leases) {
       case .granted(let catalog): return catalog
       case .older:
         // Migrating takes the whole lake; what it needs is asked for again.
@@ -181,18 +210,22 @@ package final class LakeCatalog: Sendable {
   }
 
   private static func attempt(
-    _ plain: LakeLayout, _ command: String, until deadline: ContinuousClock.Instant,
-    _ leases: (LakeCatalog) throws -> [Lease]
+    _ plain: LakeLayout, _ command: String, until deadline: ContinuousClock.Instant, givesBack: Bool,
+    keepingFree keptFree: Int, _ leases: (LakeCatalog) throws -> [Lease]
   ) throws -> Attempt {
     let session = try WriterSession(plain, command: command, isWhole: false, until: deadline)
     return try session.transaction {
       try requireWritable(plain)
+      let isWithoutBallast = try CatalogBallast.makeRoom(plain, givesBack: givesBack)
       let queue = try connect(to: plain.catalog, readOnly: false)
       guard try identity(of: queue, plain.catalog, mayBeOlder: true) == schemaNumber else {
         try queue.close()
         return .older
       }
-      let catalog = LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: session)
+      let catalog = LakeCatalog(
+        layout: try fullLayout(plain, queue), queue: queue, session: session, keptFree: keptFree,
+        isWithoutBallast: isWithoutBallast)
+      if !isWithoutBallast { CatalogBallast.lay(catalog.layout, keeping: catalog.reserve()) }
       try DirectoryOwner(catalog.layout).claim(for: catalog.uuid())
       if let refusal = try session.take(leases(catalog)) { return .taken(refusal) }
       try catalog.keepLockTexts()
@@ -219,7 +252,7 @@ package final class LakeCatalog: Sendable {
 
   /// The directories that a catalog says are the lake's.
   private static func fullLayout(_ plain: LakeLayout, _ queue: DatabaseQueue) throws -> LakeLayout {
-    let directories = try wrapped {
+    let directories = try wrapped(at: plain.catalog) {
       try queue.read { database in
         try Row.fetchOne(database, sql: "SELECT shards_directory, artifacts_directory FROM lake")
       }
@@ -229,39 +262,74 @@ package final class LakeCatalog: Sendable {
       root: plain.root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
   }
 
+  /// How a connection behaves.
+  ///
+  /// - Parameters:
+  ///   - readOnly: Whether it writes nothing.
+  ///   - isAlone: Whether it keeps the log's index in memory, and others out.
+  ///   - journal: The journal of a connection that writes.
+  /// - Returns: The configuration.
+  private static func configuration(
+    readOnly: Bool, isAlone: Bool = false, journal: Configuration.JournalModeConfiguration = .default
+  ) -> Configuration {
+    var configuration = Configuration()
+    configuration.readonly = readOnly && !isAlone
+    configuration.busyMode = .timeout(isAlone ? 1 : 10)
+    configuration.foreignKeysEnabled = true
+    configuration.journalMode = journal
+    configuration.maximumReaderCount = 1
+    configuration.prepareDatabase { database in
+      // Before anything is read of the file.
+      if isAlone { try database.execute(sql: aloneManner) }
+      // recursive_triggers: REPLACE must fire the triggers that guard deletes.
+      try database.execute(
+        sql: """
+          PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = \(cacheSize);
+          PRAGMA wal_autocheckpoint = \(checkpointPageCount); \(temporaryStore)
+          """)
+    }
+    return configuration
+  }
+
+  /// A catalog and its log in memory, where its index has no room on the disk.
+  private static func copied(_ path: String) throws -> DatabaseQueue {
+    let source = try DatabaseQueue(path: path, configuration: configuration(readOnly: true, isAlone: true))
+    let memory = try DatabaseQueue(configuration: configuration(readOnly: false))
+    try source.backup(to: memory)
+    try source.close()
+    try memory.inDatabase { try $0.execute(sql: "PRAGMA query_only = ON") }
+    return memory
+  }
+
   static func connect(
     to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal
   ) throws -> DatabaseQueue {
-    var configuration = Configuration()
-    configuration.readonly = readOnly
-    configuration.busyMode = .timeout(10)
-    configuration.foreignKeysEnabled = true
-    configuration.journalMode = readOnly ? .default : journal
-    configuration.maximumReaderCount = 1
-    configuration.prepareDatabase { database in
-      // recursive_triggers: REPLACE must fire the triggers that guard deletes.
-      try database.execute(
-        sql: "PRAGMA trusted_schema = OFF; PRAGMA recursive_triggers = ON; PRAGMA cache_size = \(cacheSize)")
-    }
-    return try wrapped {
+    try wrapped(at: path) {
       guard !readOnly else {
         return try reading(path) {
-          try DatabaseQueue(path: $0, configuration: configuration)
+          try DatabaseQueue(path: $0, configuration: configuration(readOnly: true))
+        } copy: {
+          try copied(path)
         } code: {
           ($0 as? DatabaseError)?.extendedResultCode.rawValue
         }
       }
-      let queue = try DatabaseQueue(path: path, configuration: configuration)
+      let queue = try DatabaseQueue(path: path, configuration: configuration(readOnly: false, journal: journal))
       // GRDB asks for NORMAL with a write-ahead log: a power failure could then
       // take back a commit and leave the removal of bytes that followed it.
-      try queue.inDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+      try queue.inDatabase {
+        try $0.execute(sql: "PRAGMA synchronous = FULL")
+        guard journal == .wal else { return }
+        _ = try Int.fetchOne($0, sql: "SELECT count(*) FROM sqlite_schema")
+        fillIndex(of: path)
+      }
       return queue
     }
   }
 
   /// The schema of what must be a catalog.
   private static func identity(of queue: DatabaseQueue, _ path: String, mayBeOlder: Bool) throws -> Int {
-    try wrapped {
+    try wrapped(at: path) {
       try queue.read { database in
         let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
         let number = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
@@ -290,9 +358,15 @@ package final class LakeCatalog: Sendable {
   ///     is committed. Nil for a catalog that is being made.
   /// - Throws: ``TarnError``; the catalog is then as it was.
   static func migrate(_ queue: DatabaseQueue, backingUp path: String? = nil) throws {
-    try wrapped {
+    try wrapped(at: path) {
       let from = try queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
       guard from < schemaNumber else { return }
+      if let path, let byteCount = Disk.size(of: path) {
+        // A copy, the log of every page, and the pages that are added.
+        let need = max(CatalogBallast.byteCount, byteCount.multipliedReportingOverflow(by: 3).partialValue)
+        let verdict = try DiskReserve().verdict(on: "the migration", taking: need, of: FileSystem(of: path))
+        if case .refused(let error) = verdict { throw error }
+      }
       try queue.inDatabase { database in
         // Everything is read through once, and a failed read ends in no commit.
         try database.execute(sql: "PRAGMA cache_size = -262144; PRAGMA mmap_size = \(mappedByteCount)")
@@ -330,7 +404,9 @@ package final class LakeCatalog: Sendable {
 
   /// Runs reads on one consistent view of the catalog.
   func read<Value>(_ body: (Database) throws -> Value) throws -> Value {
-    try LakeCatalog.wrapped { try queue.read(body) }
+    try LakeCatalog.wrapped(at: layout.catalog) {
+      try queue.read { database in try LakeCatalog.tellingOfFullDisks(database, layout.catalog) { try body(database) } }
+    }
   }
 
   /// Runs one BEGIN IMMEDIATE transaction, and the checkpoint that its commit may
@@ -343,14 +419,16 @@ package final class LakeCatalog: Sendable {
   /// - Throws: What `body` throws, SQLite's errors as ``TarnError``.
   func write<Value>(_ step: String, _ body: (Database) throws -> Value) throws -> Value {
     guard let session else { preconditionFailure("writing through a catalog that was opened for reading") }
-    return try LakeCatalog.wrapped {
+    return try LakeCatalog.wrapped(at: layout.catalog) {
       try queue.writeWithoutTransaction { database in
         try session.transaction {
           var result: Value?
+          try LakeCatalog.tellingOfFullDisks(database, layout.catalog) {
           try database.inTransaction(.immediate) {
             result = try body(database)
             try FaultPlan.step("commit", step)
             return .commit
+          }
           }
           guard let result else { preconditionFailure("a transaction ended without its result") }
           return result
@@ -361,16 +439,22 @@ package final class LakeCatalog: Sendable {
 
   /// Runs statements that cannot be part of a transaction, such as VACUUM INTO.
   func outsideTransaction<Value>(_ body: (Database) throws -> Value) throws -> Value {
-    try LakeCatalog.wrapped { try queue.inDatabase(body) }
+    try LakeCatalog.wrapped(at: layout.catalog) { try queue.inDatabase(body) }
   }
 
   /// Turns SQLite's errors into the catalog's, with what to do.
-  static func wrapped<Value>(_ body: () throws -> Value) throws -> Value {
+  ///
+  /// - Parameters:
+  ///   - path: The catalog, where it may be the disk that is at fault.
+  ///   - body: What may fail.
+  /// - Returns: What `body` returns.
+  /// - Throws: ``TarnError``.
+  static func wrapped<Value>(at path: String? = nil, _ body: () throws -> Value) throws -> Value {
     do {
       return try body()
     } catch let error as DatabaseError {
       let message = error.message ?? "SQLite error \(error.resultCode.rawValue)"
-      throw TarnError(sqliteCode: error.extendedResultCode.rawValue, message)
+      throw TarnError(sqliteCode: error.extendedResultCode.rawValue, message, at: path)
         ?? TarnError(.database, message.printable)
     }
   }

@@ -22,17 +22,21 @@ package struct ArtifactStore: Sendable {
     return "\(catalog.layout.artifactScratch)/\(catalog.workingPrefix)\(stem)"
   }
 
-  /// Moves a durable file to its final name (invariants 1 and 2).
+  /// Moves a durable file to its final name, and records it (invariants 1 and 2).
   ///
   /// - Parameters:
   ///   - path: The working name.
   ///   - kind: What the file is.
   ///   - digest: The SHA-256 of its bytes.
-  /// - Throws: ``TarnError`` when the disk refuses.
-  package func put(_ path: String, as kind: StoredKind, _ digest: ContentDigest) throws {
+  ///   - record: Writes the rows about it; nothing where they are there already.
+  /// - Throws: ``TarnError`` when the disk refuses; what `record` throws.
+  package func put(
+    _ path: String, as kind: StoredKind, _ digest: ContentDigest, record: () throws -> Void = {}
+  ) throws {
     let final = try self.path(of: kind, digest)
     try Disk.makeDirectory(final.parentPath)
     try Disk.moveIntoPlace(path, final)
+    try catalog.keepingNoOrphan(final, in: .artifacts, record)
   }
 
   /// Where an artifact is, as the catalog has it, or where new bytes of that kind

@@ -69,6 +69,8 @@ package struct PlannedBuild: Sendable {
   fileprivate let stream: ShardStream
   /// For each shard to encode, its input.
   fileprivate let inputsToEncode: [Int64: VersionInput]
+  /// What is still to be written.
+  package let promised: PromisedRoom
   fileprivate let record: TrainedIndexRecord
   fileprivate let trainedDigest: ContentDigest
   fileprivate let source: Source
@@ -125,6 +127,9 @@ package struct BuildRun: Sendable {
       try await learnRows(fetch.fetch)
     }
     let planned = try await ThreadedWork("tarn-plan") { try prepare() }.value()
+    var fetch = fetch
+    let devices = [catalog.layout.shards, catalog.layout.artifacts].map { try? FileSystem(of: $0).device }
+    if devices[0] == devices[1] { fetch.promisedByteCount = { planned.promised.byteCount } }
     let times = try await planned.stream.run(
       catalog, fetching: fetch, thread: "tarn-build", cancellation: cancellation, follow: follow
     ) { try run(planned, onRelease: $0) }
@@ -173,10 +178,13 @@ package struct BuildRun: Sendable {
   /// Plans the version, or finds the one that was planned or sealed before.
   ///
   /// - Returns: The version and what it still needs.
-  /// - Throws: ``TarnError``; then nothing has changed.
+  /// - Throws: ``TarnError``; then nothing has changed, but that where the disk has no
+  ///   room for what is left (`.diskFull`) the plan is kept.
   package func prepare() throws -> PlannedBuild {
     let (record, digest, source) = try subject()
     let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(of: source, trained: digest)
+    let counts = Dictionary(inputs.map { ($0.outputOrdinal, 1) }, uniquingKeysWith: +)
+    try OpenFiles.require(counts.values.max() ?? 0, hint: "lower --shards-per-output")
     let version = try catalog.planVersion(plan(record, digest, source, inputs))
     let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
     let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest, among: shards)
@@ -188,10 +196,28 @@ package struct BuildRun: Sendable {
     let released = try options.releases.flatMap { try catalog.shards(of: catalog.source(named: $0)) }.filter {
       $0.path != nil && !inputIDs.contains($0.id)
     }
+    let byteCount = try version.state == .sealed ? 0 : missingByteCount(of: version, recorded, toEncode: open, record)
+    try catalog.requireRoom(
+      for: "what is left of \(version.name)", [RoomNeed(at: catalog.layout.artifacts, byteCount: byteCount)])
     return PlannedBuild(
       version: version, stream: ShardStream(wanted, spent: encoded.compactMap { shards[$0.shardID] } + released),
-      inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }), record: record,
+      inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }),
+      promised: PromisedRoom(byteCount), record: record,
       trainedDigest: digest, source: source)
+  }
+
+  /// Bytes of the segments and outputs that a version lacks.
+  private func missingByteCount(
+    of version: IndexVersion, _ inputs: [VersionInput], toEncode: [VersionInput], _ record: TrainedIndexRecord
+  ) throws -> Int {
+    let sizes = OutputSizes(record)
+    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
+    let outputs = Dictionary(grouping: inputs.filter { !done.contains($0.outputOrdinal) }, by: \.outputOrdinal)
+    return toEncode.lazy.map { sizes.segment(rowCount: $0.rowCount) }.saturatedSum
+      .addingSaturated(
+        outputs.values.lazy.map { inputs in
+          sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)
+        }.saturatedSum)
   }
 
   /// Shards of unfinished outputs that have no segment yet.
@@ -237,7 +263,7 @@ package struct BuildRun: Sendable {
       terms, shards: LakeShards(catalog, planned.source, inputs: inputs),
       segments: LakeSegments(catalog, trained: terms.trainedDigest, badRows: terms.badRows),
       rowCount: outputs.rowCount - outputs.rowsDone, cancellation: cancellation, logger: logger)
-    for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, executor) }
+    for output in outputs.takeComplete() { try merge(output, of: outputs.count, planned, executor) }
     while let item = try planned.stream.handoff.next() {
       try cancellation.check()
       let input: VersionInput
@@ -253,11 +279,12 @@ package struct BuildRun: Sendable {
           guard case .encoding(let input, let done) = progress else { return }
           report(.encoding(shard: input.name, rowsDone: rowsDone + done, rows: rows))
         }
+        planned.promised.written(OutputSizes(planned.record).segment(rowCount: input.rowCount))
         planned.stream.handoff.release(id)
         onRelease()
       }
       outputs.finish(input)
-      for output in outputs.takeComplete() { try merge(output, of: outputs.count, version, executor) }
+      for output in outputs.takeComplete() { try merge(output, of: outputs.count, planned, executor) }
     }
     try seal(version, verified: outputs.merged)
     var times = executor.times
@@ -288,7 +315,8 @@ package struct BuildRun: Sendable {
   }
 
   /// Merges an output whose segments are all there, and records it.
-  private func merge(_ ordinal: Int, of count: Int, _ version: IndexVersion, _ executor: OutputExecutor) throws {
+  private func merge(_ ordinal: Int, of count: Int, _ planned: PlannedBuild, _ executor: OutputExecutor) throws {
+    let version = planned.version
     // Read again: shards that were fetched meanwhile have been bound, lost ones are holes.
     let inputs = try catalog.inputs(of: version)
     let task = OutputTask(ordinal, of: inputs)
@@ -297,12 +325,14 @@ package struct BuildRun: Sendable {
     }
     let working = try store.workingPath("output-\(version.id)-\(ordinal).faiss")
     let summary = try executor.merge(task, to: working) { _ in report(.merging(output: ordinal, of: count)) }
-    try store.put(working, as: .outputShard, summary.digest)
-    try catalog.recordOutput(
-      OutputShard(
-        ordinal: ordinal, digest: summary.digest, firstInput: first.ordinal, lastInput: last.ordinal,
-        firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: summary.rowCount,
-        byteCount: summary.byteCount, listsDigest: summary.listDigests.root), of: version)
+    try store.put(working, as: .outputShard, summary.digest) {
+      try catalog.recordOutput(
+        OutputShard(
+          ordinal: ordinal, digest: summary.digest, firstInput: first.ordinal, lastInput: last.ordinal,
+          firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: summary.rowCount,
+          byteCount: summary.byteCount, listsDigest: summary.listDigests.root), of: version)
+    }
+    planned.promised.written(summary.byteCount)
     report(.finished(output: ordinal, of: count, byteCount: summary.byteCount))
   }
 

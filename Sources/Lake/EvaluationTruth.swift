@@ -110,6 +110,10 @@ extension EvaluationRun {
       try truth.load(store.verified(.evaluationTruth, known), inputs: plan.key)
       return (truth, known)
     }
+    // An id and a score for each neighbour.
+    try catalog.requireRoom(
+      for: "the exact neighbours of the queries",
+      [RoomNeed(at: catalog.layout.artifacts, byteCount: 12 * options.k * queries.rowCount)])
     let byShard = Dictionary(uniqueKeysWithValues: plan.inputs.map { ($0.shardID, $0) })
     let rows = plan.inputs.reduce(0) { $0 + $1.rowCount }
     var done = plan.done
@@ -122,11 +126,10 @@ extension EvaluationRun {
         if case .lost(_, let error) = item { throw error }
         continue
       }
-      let shard = try catalog.shard(id: id)
       guard let input = byShard[id], let revision = input.revision else {
         preconditionFailure("the handoff has a shard that the version has not")
       }
-      guard let path = shard.path, shard.revision?.digest == revision.digest else {
+      guard let path = try catalog.shardPath(holding: revision.digest) else {
         throw plan.source.missing([input.shardName], of: plan.inputs.count)
       }
       let file = try plan.source.pinned(path, revision, in: catalog).open()
@@ -159,9 +162,10 @@ extension EvaluationRun {
     let working = try store.workingPath("exact-\(plan.key.prefix(16))")
     let digest = try truth.save(as: working, inputs: plan.key)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .evaluationTruth, digest)
-    try catalog.recordNearest(
-      .evaluationTruth, of: plan.key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    try store.put(working, as: .evaluationTruth, digest) {
+      try catalog.recordNearest(
+        .evaluationTruth, of: plan.key, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    }
     try Disk.remove(state)
     return (truth, digest)
   }

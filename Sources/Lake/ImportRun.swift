@@ -67,6 +67,7 @@ package struct ImportRun {
       throw TarnError(.integrity, "\(file) has \(input.byteCount) bytes, the manifest says \(expected)")
     }
     let part = catalog.layout.partPath(source: source.name, shard: shard.name)
+    try catalog.requireRoom(for: "\(shard.name) of \(source.name)", [RoomNeed(at: part, byteCount: input.byteCount)])
     try Disk.makeDirectory(part.parentPath)
     // Without a budget there is room.
     _ = try catalog.reserve(shard, byteCount: input.byteCount, budget: nil)
@@ -85,11 +86,13 @@ package struct ImportRun {
         try requireSame(digest, as: shard, in: file)
         return directory + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       }
-      try catalog.recordFetched(
-        FetchedBytes(
-          digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,
-          path: String(path.dropFirst(directory.count)), mirrorID: nil, etag: nil, lastModified: nil,
-          states: hasher.states), of: shard, replacing: replacement)
+      try catalog.keepingNoOrphan(path, in: .shards) {
+        try catalog.recordFetched(
+          FetchedBytes(
+            digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,
+            path: String(path.dropFirst(directory.count)), mirrorID: nil, etag: nil, lastModified: nil,
+            states: hasher.states), of: shard, replacing: replacement)
+      }
     } catch {
       try catalog.endFetch(shardID: shard.id, as: nil, error: nil)
       throw error

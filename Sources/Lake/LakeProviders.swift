@@ -63,12 +63,13 @@ struct LakeSegments: SegmentKeeper {
   }
 
   func keep(_ made: ShardEncoder.Result, ofShard digest: ContentDigest, at workingPath: String) throws -> String {
-    try store.put(workingPath, as: .segment, made.segment.digest)
-    try catalog.recordSegment(
-      SegmentRecord(
-        trainedDigest: trained, shardDigest: digest, badRowsPolicy: badRows, formatVersion: segmentFormatVersion,
-        digest: made.segment.digest, rowCount: made.segment.rowCount, badRowCount: made.badRowCount),
-      byteCount: made.segment.byteCount)
+    try store.put(workingPath, as: .segment, made.segment.digest) {
+      try catalog.recordSegment(
+        SegmentRecord(
+          trainedDigest: trained, shardDigest: digest, badRowsPolicy: badRows, formatVersion: segmentFormatVersion,
+          digest: made.segment.digest, rowCount: made.segment.rowCount, badRowCount: made.badRowCount),
+        byteCount: made.segment.byteCount)
+    }
     return try store.path(of: .segment, made.segment.digest)
   }
 }

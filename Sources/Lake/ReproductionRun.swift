@@ -158,6 +158,15 @@ package struct ReproductionRun: Sendable {
     let owner = resumes ? "" : catalog.workingPrefix
     let work = directory ?? "\(catalog.layout.scratch)/\(owner)reproduce-\(version.name)"
     if directory == nil, !resumes { try? FileManager.default.removeItem(atPath: work) }
+    let sizes = OutputSizes(try catalog.trainedIndex(id: version.trainedIndexID))
+    let sealed = try catalog.outputs(of: version)
+    let working = sealed.map { output in sizes.segment(rowCount: output.rowCount) + output.byteCount }
+    // One output at a time, with its segments, where nothing is fetched in another order;
+    // with --into the outputs stay.
+    let most = (working.max() ?? 0) + (directory == nil ? 0 : sealed.reduce(0) { $0 + $1.byteCount })
+    try catalog.requireRoom(for: "the rebuilt \(version.name)", [RoomNeed(at: work, byteCount: most)])
+    let shardCounts = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal).mapValues(\.count)
+    try OpenFiles.require(shardCounts.values.max() ?? 0, hint: "rebuild it where more files may be open")
     try Disk.makeDirectory(work)
     let inputs = try catalog.inputs(of: version)
     let outputs = try catalog.outputs(of: version)

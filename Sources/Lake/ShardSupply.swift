@@ -77,7 +77,6 @@ struct ShardStream: Sendable {
 private final class ShardSupply: Sendable {
   private let handoff: ShardHandoff
   private let sync: SyncRun
-  private let budget: Int?
 
   /// Prepares to fetch what a stream lacks.
   init(
@@ -87,13 +86,14 @@ private final class ShardSupply: Sendable {
     var options = options
     options.selection = stream.toFetch
     options.digests = stream.digests
-    budget = options.budget
-    let handoff = stream.handoff
+    let (handoff, isBudget) = (stream.handoff, options.budget != nil)
     self.handoff = handoff
     let spent = Mutex(stream.spent[...])
     sync = SyncRun(
       catalog, options, cancellation: cancellation,
       makeRoom: {
+        // Without a budget what is in the lake is there to stay.
+        guard isBudget else { return .never }
         if let shard = spent.withLock({ $0.popFirst() }) {
           try catalog.evict(shard)
           return .made
@@ -121,10 +121,7 @@ private final class ShardSupply: Sendable {
   func run() async {
     do {
       let summary = try await sync.run()
-      guard let first = summary.withoutRoom.first else { return }
-      throw TarnError(
-        .diskFull, "the budget of \(ByteSize.text(budget ?? 0)) has no room for \(first)",
-        hint: "raise --budget, or `tarn evict` what is not needed")
+      if let noRoom = summary.noRoom { throw noRoom }
     } catch {
       handoff.fail(error)
     }

@@ -30,8 +30,11 @@ package struct SyncOptions: Sendable {
   package var digests: [Int64: ContentDigest] = [:]
   /// Most bytes of `shards/`; nil for no limit.
   package var budget: Int?
-  /// Bytes of the file system to leave free; nothing is begun that would take them.
-  package var freeByteFloor = 0
+  /// Bytes of the file system that the user wants free; more than the rule's alone
+  /// counts (D11).
+  package var keptFree = 0
+  /// Bytes that the caller will write on the file system of the shards meanwhile.
+  package var promisedByteCount: @Sendable () -> Int = { 0 }
   /// Ask the mirrors of shards that are present for newer bytes.
   package var refresh = false
   /// What becomes of the bytes of a shard when its mirrors give others.
@@ -58,8 +61,10 @@ package struct SyncSummary: Sendable {
   package var mendedCount = 0
   /// What could not be fetched, and why: a run with any of these fails (R17).
   package var failures: [(shard: String, error: TarnError)] = []
-  /// Shards that were not tried because the budget has no room.
+  /// Shards that were not tried because the budget or the disk has no room.
   package var withoutRoom: [String] = []
+  /// What the first of them lacks; nil when there is none.
+  package var noRoom: TarnError?
 }
 
 /// How far a sync is.

@@ -48,7 +48,9 @@ package struct SyncPlan: Sendable {
   package init(_ catalog: LakeCatalog, _ options: SyncOptions) throws {
     budget = options.budget
     cachedByteCount = try catalog.cachedByteCount()
-    freeByteCount = try max(0, Disk.freeByteCount(at: catalog.layout.shards) - options.freeByteFloor)
+    let fileSystem = try FileSystem(of: catalog.layout.shards)
+    let kept = catalog.reserve(keeping: options.keptFree).byteCount(on: fileSystem)
+    freeByteCount = max(0, fileSystem.freeByteCount - kept)
     bytesPerSecond = try catalog.observedRate()
     if let limit = options.fetch.bytesPerSecondLimit {
       bytesPerSecond = min(bytesPerSecond ?? Double(limit), Double(limit))

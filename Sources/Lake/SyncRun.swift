@@ -15,13 +15,13 @@ internal import Synchronization
 
 /// Brings shards into the lake.
 package final class SyncRun: Sendable {
-  private let catalog: LakeCatalog
-  private let options: SyncOptions
+  let catalog: LakeCatalog
+  let options: SyncOptions
   private let cancellation: Cancellation
   private let fetcher: Fetcher
   private let report: @Sendable (SyncProgress) -> Void
-  private let makeRoom: @Sendable () throws -> Room
-  private let state: Mutex<SyncState>
+  let makeRoom: @Sendable () throws -> Room
+  let state: Mutex<SyncState>
 
   /// Prepares a sync.
   ///
@@ -83,7 +83,9 @@ package final class SyncRun: Sendable {
       throw state.withLock { $0.failure } ?? (error is CancellationError ? TarnError.interrupted : error)
     }
     if let failure = state.withLock({ $0.failure }) { throw failure }
-    return state.withLock { $0.summary }
+    var summary = state.withLock { $0.summary }
+    summary.noRoom = try noRoom()
+    return summary
   }
 
   private func plan() throws {
@@ -152,7 +154,11 @@ package final class SyncRun: Sendable {
   /// is left out holds up no other shard.
   private func requireSizes() throws {
     let (queue, isBudget) = (state.withLock { $0.queue.elements }, options.budget != nil)
-    let unknown = queue.filter { isBudget && $0.likelyByteCount == nil }
+    let unknown = try queue.filter { shard in
+      guard isBudget, shard.likelyByteCount == nil else { return false }
+      learnSize(shard, try catalog.locations(of: shard.id))
+      return state.withLock { $0.size(of: shard) } == 0
+    }
     let impossible = queue.filter { $0.likelyByteCount.map { !ForeignNumber.byteCount.holds($0) } ?? false }
     guard !unknown.isEmpty || !impossible.isEmpty else { return }
     if let first = unknown.first, unknown.count == queue.count {
@@ -200,6 +206,7 @@ package final class SyncRun: Sendable {
       let shard = turn.shard
       let places = try places(of: shard, only: turn.hosts)
       if !turn.isWaiting, putAside(shard, Set(places.hosts.values), at: now) { continue }
+      learnSize(shard, places.locations)
       let byteCount = state.withLock { $0.size(of: shard) }
       let room: Room
       do {
@@ -228,7 +235,7 @@ package final class SyncRun: Sendable {
           guard state.active.isEmpty, !state.room.hasOthers(than: turn, at: now) else { return true }
           if turn.isWaiting {
             state.take(turn)
-            state.summary.withoutRoom.append(shard.name)
+            state.leaveOut(shard)
           } else {
             state.leaveOut(from: byteCount)
           }
@@ -261,35 +268,6 @@ package final class SyncRun: Sendable {
     }
     return true
   }
-
-  /// Reserves room for a shard, evicting what may go.
-  ///
-  /// - Returns: `.made` if the room is the shard's.
-  private func reserve(_ shard: Shard, _ byteCount: Int) throws -> Room {
-    while try !hasDiskSpace(shard, byteCount) || !catalog.reserve(shard, byteCount: byteCount, budget: options.budget) {
-      let room = try makeRoom()
-      guard case .made = room else { return room }
-    }
-    return .made
-  }
-
-  /// Whether the file system keeps its floor when this and all that is under
-  /// way has arrived.
-  private func hasDiskSpace(_ shard: Shard, _ byteCount: Int) throws -> Bool {
-    let active = state.withLock { state in
-      state.active.values.map { ($0, state.size(of: $0)) }
-    }
-    // D6: what a part file has reserved is not free, whether its bytes came or not.
-    let outstanding = (active + [(shard, byteCount)]).lazy.map { shard, size in
-      let part = self.catalog.layout.partPath(source: shard.sourceName, shard: shard.name)
-      return max(0, size - Disk.allocatedByteCount(of: part))
-    }.saturatedSum
-    let elsewhere = try catalog.outstandingByteCount(besides: Set((active.map(\.0) + [shard]).map(\.id)))
-    return try Disk.freeByteCount(at: catalog.layout.shards) - outstanding - elsewhere >= options.freeByteFloor
-  }
-
-  /// Whether the room for a shard must not be exceeded.
-  private var isBounded: Bool { options.budget != nil || options.freeByteFloor > 0 }
 
   /// Where a shard is, and at whose hosts.
   private struct Places {
@@ -330,14 +308,17 @@ package final class SyncRun: Sendable {
       byteCount: shard.expectedByteCount, digest: options.digests[shard.id] ?? shard.expectedDigest,
       dimension: source.dimension,
       elementType: source.elementType, format: FeatureFormat(ofFile: shard.name))
-    expectation.roomByteCount = isBounded || byteCount > 0 ? byteCount : nil
-    return FetchRequest(
+    expectation.roomByteCount = byteCount
+    var request = FetchRequest(
       id: shard.id, mirrors: ordered.map(FetchMirror.init),
       partPath: layout.partPath(source: source.name, shard: shard.name),
       expectation: expectation, condition: condition,
       finalPath: { digest in
         layout.shards + "/" + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       })
+    request.takesRoom = { [self] in takesRoom(shard, $0) }
+    request.lackOfRoom = { [self] in lackOfRoom(shard) }
+    return request
   }
 
   // MARK: Events
@@ -479,7 +460,9 @@ package final class SyncRun: Sendable {
       etag: fetched.validator.etag, lastModified: fetched.validator.lastModified, states: fetched.states)
     let number: Int
     do {
-      number = try catalog.recordFetched(bytes, of: shard, replacing: options.replacement)
+      number = try catalog.keepingNoOrphan(fetched.path, in: .shards) {
+        try catalog.recordFetched(bytes, of: shard, replacing: options.replacement)
+      }
     } catch let error as TarnError where error.code == .conflict {
       try catalog.discardRefused(bytes)
       try catalog.endFetch(shardID: shard.id, as: nil, error: error.message)

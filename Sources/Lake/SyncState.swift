@@ -27,6 +27,10 @@ struct SyncState {
   /// Shards and hosts that are asked again later.
   var room: WaitingRoom
   var summary = SyncSummary()
+  /// What the last shard lacked for which there was no room.
+  var lack: Lack?
+  /// What the first shard lacked that was left out.
+  private(set) var firstLack: Lack?
   /// The first error of the catalog itself; it ends the run.
   var failure: (any Error)?
 
@@ -65,15 +69,30 @@ struct SyncState {
     for shard in room.takeReleased(at: now) { queue.append(shard) }
   }
 
+  /// Gives up a shard that waited, for which there is no room.
+  mutating func leaveOut(_ shard: Shard) {
+    firstLack = firstLack ?? lack
+    summary.withoutRoom.append(shard.name)
+  }
+
   /// Gives up the first shard, for which there is no room, and what takes no less.
   ///
   /// Smaller ones may have it.
   mutating func leaveOut(from byteCount: Int) {
     let waiting = queue.elements
+    firstLack = firstLack ?? lack
     queue = Queue()
     for shard in waiting {
       if size(of: shard) >= byteCount { summary.withoutRoom.append(shard.name) } else { queue.append(shard) }
     }
+  }
+
+  /// A shard without room.
+  struct Lack {
+    let shard: Shard
+    let byteCount: Int
+    /// Nil where it was the budget's.
+    let ofDisk: TarnError?
   }
 
   /// A shard whose turn it is.

@@ -99,6 +99,11 @@ struct GatheredPairs: Sendable {
     "\(scratch)/\(side.rawValue)s.npy"
   }
 
+  /// Whether an earlier run wrote rows, whole or not.
+  static func isBegun(in scratch: String, _ sides: [TrainingPairs.Side]) -> Bool {
+    sides.allSatisfy { Disk.size(of: path(scratch, $0)) != nil }
+  }
+
   /// Rows that an earlier run gathered, if they are there whole.
   ///
   /// - Parameters:

@@ -37,6 +37,7 @@ extension TrainingRun {
   func begin(without lost: Set<Int64>, fetches: Bool) throws -> Step {
     let pairs = try pairs(without: lost, fetches: fetches)
     let sample = try sample(pairs)
+    if try catalog.findTrainedIndex(named: options.name)?.digest == nil { try requireRoom(pairs, sample) }
     let trained = try planned(pairs, sample)
     if let trained, let digest = trained.digest {
       do {
@@ -77,6 +78,32 @@ extension TrainingRun {
       TrainingPlan(
         pairs: pairs, sample: sample, trained: trained, kept: kept, pieces: pieces, found: found,
         stream: ShardStream(wanted, spent: spent)))
+  }
+
+  /// Refuses a training that does not fit: the drawn rows, in pieces and then in one
+  /// file, what is nearest to them, a state of k-means beside the one that it
+  /// replaces, and the index. What an earlier run gathered is there already.
+  private func requireRoom(_ pairs: TrainingPairs, _ sample: TrainingSample) throws {
+    let pieces = catalog.layout.gatherScratch(options.name)
+    let count = sample.count
+    let isGathered =
+      pairs.revisions.map { revisions in
+        let spec = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { _ in [] }).spec
+        return GatheredPairs.isBegun(in: catalog.layout.trainingScratch(.of(spec)), pairs.sides)
+      } ?? false
+    let rows =
+      isGathered ? 0 : pairs.sides.compactMap(pairs.source).reduce(0) { $0 + count * $1.dimension * $1.elementType.byteCount }
+    let held = try FileManager.default.fileExists(atPath: pieces)
+      ? FileManager.default.subpathsOfDirectory(atPath: pieces).reduce(0) { $0 + (Disk.size(of: "\(pieces)/\($1)") ?? 0) } : 0
+    let centroids = 4 * options.nlist * pairs.images.dimension
+    let captionCount = options.router.method == .none ? 0 : min(options.router.captionLimit, count)
+    let states = 16 * count + 2 * centroids + captionCount * (8 * pairs.images.dimension + 512)
+    try catalog.requireRoom(
+      for: "the training of \(options.name)",
+      [
+        RoomNeed(at: pieces, byteCount: max(0, 2 * rows - held) + states),
+        RoomNeed(at: catalog.layout.artifacts, byteCount: 8 * count + 2 * centroids),
+      ])
   }
 
   /// The row of a training whose bytes are all known.

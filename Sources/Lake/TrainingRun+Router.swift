@@ -113,9 +113,10 @@ extension TrainingRun {
     let working = try store.workingPath("labels-\(inputs.prefix(16))")
     let digest = try search.save(found, as: working)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .routerLabels, digest)
-    try catalog.recordNearest(
-      .routerLabels, of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    try store.put(working, as: .routerLabels, digest) {
+      try catalog.recordNearest(
+        .routerLabels, of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+    }
     return found
   }
 }

@@ -218,8 +218,9 @@ package struct TrainingRun: Sendable {
     let store = ArtifactStore(catalog)
     let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
     let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")
-    try store.put(working, as: .trainedIndex, digest)
-    try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
+    try store.put(working, as: .trainedIndex, digest) {
+      try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
+    }
     try? FileManager.default.removeItem(atPath: scratch)
     return try catalog.trainedIndex(named: trained.name)
   }
@@ -255,9 +256,10 @@ package struct TrainingRun: Sendable {
     let working = try store.workingPath("nearest-\(inputs.prefix(16))")
     let digest = try search.save(state, as: working)
     let byteCount = Disk.size(of: working) ?? 0
-    try store.put(working, as: .nearestImages, digest)
-    try catalog.recordNearest(
-      .nearestImages, of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
+    try store.put(working, as: .nearestImages, digest) {
+      try catalog.recordNearest(
+        .nearestImages, of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
+    }
     return state.images
   }
 

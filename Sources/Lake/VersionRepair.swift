@@ -44,6 +44,11 @@ package struct VersionRepair {
       terms, shards: LakeShards(catalog, try catalog.source(id: version.sourceID), inputs: inputs),
       segments: LakeSegments(catalog, trained: terms.trainedDigest, badRows: terms.badRows, verifies: true),
       rowCount: output.rowCount, cancellation: cancellation, logger: logger)
+    try catalog.requireRoom(
+      for: "output \(output.ordinal) of \(version.name)",
+      [RoomNeed(at: catalog.layout.artifacts, byteCount: 2 * output.byteCount)])
+    try OpenFiles.require(
+      inputs.count { $0.outputOrdinal == output.ordinal }, hint: "repair it where more files may be open")
     let working = try store.workingPath("repair-\(version.id)-\(output.ordinal).faiss")
     let summary: OutputShardSummary
     do {

@@ -171,7 +171,7 @@ private func expectFailure(
     defer { server.stop() }
     let full = try lake.run(["sync", "--quiet"], environment: ["TARN_FAULT": "ENOSPC@3+"])
     #expect(full.ending == .exit(28), "\(full.errorText)")
-    expectFailure(try lake.run(["sync", "--quiet", "--budget", "\(size)"]), 28, "budget", "1 shard")
+    expectFailure(try lake.run(["sync", "--quiet", "--budget", "\(size)"]), 28, "budget", "images holds")
     #expect(try lake.text("SELECT CAST(count(*) AS TEXT) FROM shard WHERE state = 'present'") == "1")
     try lake.succeed(["sync", "--quiet", "--budget", "\(2 * size)"])
   }

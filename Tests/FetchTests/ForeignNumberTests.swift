@@ -155,7 +155,6 @@ import TestSupport
     _ = try source("good", server, count: 2)
     var options = SyncOptions()
     options.fetch = quickConfiguration()
-    options.freeByteFloor = 1
     let summary = try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run()
     #expect(summary.fetchedCount == 2)
     #expect(summary.withoutRoom.count == 3)

@@ -175,7 +175,7 @@ import TestSupport
     let lake = try TemporaryLake()
     // Two large shards and a half fit above the floor: with the first one's room
     // counted twice there would be none for the other.
-    let free = try Disk.freeByteCount(at: lake.catalog.layout.shards)
+    let free = try FileSystem(of: lake.catalog.layout.shards).freeByteCount
     let rowCount = min(4 << 30, free / 4) / 8
     var header = "{'descr': '<f2', 'fortran_order': False, 'shape': (\(rowCount), 4), }"
     header += String(repeating: " ", count: 117 - header.utf8.count) + "\n"
@@ -218,7 +218,7 @@ import TestSupport
     options.fetch = quickConfiguration()
     options.fetch.supplyInterval = .milliseconds(50)
     options.fetch.jobs = 2
-    options.freeByteFloor = free - size * 5 / 2
+    options.keptFree = free - size * 5 / 2 - lake.catalog.reserve().catalogByteCount
     do {
       _ = try await SyncRun(lake.catalog, options, cancellation: cancellation) { _ in }.run()
       Issue.record("a run that was stopped did not say so")

@@ -77,7 +77,7 @@ import TestSupport
     #expect(server.requests.isEmpty)
   }
 
-  @Test func d11WhatALivingSyncHasUnderWayIsLeftAlone() async throws {
+  @Test func d14WhatALivingSyncHasUnderWayIsLeftAlone() async throws {
     let (directory, root, server, byteCount) = try lake()
     defer { withExtendedLifetime((directory, server)) {} }
     var first: LakeCatalog? = try LakeCatalog.open(root: root, command: "sync a") { _ in [Lease(.source, "a", .add)] }

@@ -1,5 +1,6 @@
 """What the interop tests share: running tarn, looking into a lake, making features."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -73,7 +74,8 @@ class Lake:
 
     def rows(self, query: str, *parameters: object) -> list[dict]:
         """The answer to an SQL query, straight from the catalog file."""
-        with sqlite3.connect(f"file:{self.directory}/catalog.sqlite?mode=ro", uri=True) as connection:
+        # Closed, and not left to the collector: an open catalog keeps its room.
+        with contextlib.closing(sqlite3.connect(f"file:{self.directory}/catalog.sqlite?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query, parameters)]
 

@@ -28,6 +28,16 @@ struct GlobalOptions: ParsableArguments {
   ///   above the working directory.
   /// - Throws: ``TarnError`` `.noLake`.
   func lakeRoot() throws -> String {
+    let root = try namedRoot()
+    Self.named.withLock { $0 = root }
+    return root
+  }
+
+  /// The lake of this process, for what is said of a full disk.
+  static var lastRoot: String? { named.withLock(\.self) }
+  private static let named = Mutex<String?>(nil)
+
+  private func namedRoot() throws -> String {
     if let lake { return lake }
     if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty { return named }
     if let found = LakeLayout.findRoot(from: FileManager.default.currentDirectoryPath) { return found }
@@ -68,17 +78,21 @@ struct WriterOptions: ParsableArguments {
   ///   - verb: The verb, as ``VerbLeases`` has it.
   ///   - subject: What it is told, for others that wait for it.
   ///   - names: What it works with.
+  ///   - room: What the user wants free.
   /// - Returns: The catalog, with its leases held.
   /// - Throws: ``TarnError``.
   func open(
-    _ global: GlobalOptions, _ verb: String, _ subject: String = "", on names: [Lease.Kind: [String]] = [:]
+    _ global: GlobalOptions, _ verb: String, _ subject: String = "", on names: [Lease.Kind: [String]] = [:],
+    keeping room: RoomOptions? = nil
   ) throws -> LakeCatalog {
     let (row, command) = (VerbLeases.of(verb), subject.isEmpty ? verb : "\(verb) \(subject)")
     if case .wholeLake = row.need {
-      let wait = wait?.duration ?? .zero
-      return try settled(LakeCatalog.open(root: global.lakeRoot(), writing: command, wait: wait))
+      return try settled(
+        LakeCatalog.open(
+          root: global.lakeRoot(), writing: command, wait: wait?.duration ?? .zero, givesBack: row.givesBack,
+          keepingFree: room?.keepFree?.byteCount ?? 0))
     }
-    return try open(global, command) { _ in row.leases(names) }
+    return try open(global, command, keeping: room, givesBack: row.givesBack) { _ in row.leases(names) }
   }
 
   /// Opens the lake for writing beside others.
@@ -86,15 +100,19 @@ struct WriterOptions: ParsableArguments {
   /// - Parameters:
   ///   - global: Names the lake.
   ///   - command: The command, told to others that wait for it.
+  ///   - room: What the user wants free.
+  ///   - givesBack: Whether the command gives room back, and so works on a full disk.
   ///   - leases: What it needs, by what the catalog says.
   /// - Returns: The catalog, with its leases held.
   /// - Throws: ``TarnError``.
   func open(
-    _ global: GlobalOptions, _ command: String, leasing leases: (LakeCatalog) throws -> [Lease]
+    _ global: GlobalOptions, _ command: String, keeping room: RoomOptions? = nil, givesBack: Bool = false,
+    leasing leases: (LakeCatalog) throws -> [Lease]
   ) throws -> LakeCatalog {
-    let wait = wait?.duration ?? .zero
-    return try settled(
-      LakeCatalog.open(root: global.lakeRoot(), command: command, wait: wait, leasing: leases))
+    try settled(
+      LakeCatalog.open(
+        root: global.lakeRoot(), command: command, wait: wait?.duration ?? .zero, givesBack: givesBack,
+        keepingFree: room?.keepFree?.byteCount ?? 0, leasing: leases))
   }
 
   private func settled(_ catalog: LakeCatalog) throws -> LakeCatalog {
@@ -120,6 +138,15 @@ enum OpenLakes {
   static func close() {
     for reference in references.withLock({ $0 }) { reference.catalog?.close() }
   }
+}
+
+/// The option of the verbs that write much.
+struct RoomOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Bytes of each file system to leave free, e.g. 20GB; 1 % or 1 GB, whichever is less, and what the catalog needs stay free anyway.",
+      valueName: "size"))
+  var keepFree: ByteSize?
 }
 
 /// Log lines on stderr: `warning: …`.

@@ -66,6 +66,7 @@ struct Build: AsyncParsableCommand {
     help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -81,7 +82,7 @@ struct Build: AsyncParsableCommand {
       name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
       shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: !offline,
       environment: Tool.environment)
-    let catalog = try writer.open(global, "build \(name)", leasing: options.leases)
+    let catalog = try writer.open(global, "build \(name)", keeping: room, leasing: options.leases)
     let progress = global.progress("build \(name)")
     var fetch = SyncOptions()
     fetch.budget = budget?.byteCount

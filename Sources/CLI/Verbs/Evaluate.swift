@@ -54,6 +54,7 @@ struct Evaluate: AsyncParsableCommand {
   var missing: MissingPolicy = .fail
 
   @OptionGroup var stream: StreamOptions
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -71,7 +72,7 @@ struct Evaluate: AsyncParsableCommand {
   func run() async throws {
     let verb = stream.isFetching ? "evaluate --fetch" : "evaluate"
     let catalog = try writer.open(
-      global, "evaluate \(versions.joined(separator: " "))"
+      global, "evaluate \(versions.joined(separator: " "))", keeping: room
     ) { try $0.leases(of: verb, overVersions: versions) }
     let names = try versions.map { try catalog.versionName($0) }
     if let report { try OutputPlace.check(report, besides: catalog.layout) }

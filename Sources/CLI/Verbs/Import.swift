@@ -28,11 +28,12 @@ struct Import: ParsableCommand {
   var files: [String]
 
   @OptionGroup var replacing: ReplacementOptions
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, "import", source, on: [.source: [source]])
+    let catalog = try writer.open(global, "import", source, on: [.source: [source]], keeping: room)
     let progress = global.progress("import")
     let run = ImportRun(catalog, replacing: replacing.replacement, cancellation: global.cancellation)
     let count = try run.run(files, into: source) { done, total in

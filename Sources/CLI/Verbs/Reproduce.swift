@@ -46,6 +46,7 @@ struct Reproduce: AsyncParsableCommand {
   var keepQuery: [String] = []
 
   @OptionGroup var stream: StreamOptions
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -60,7 +61,7 @@ struct Reproduce: AsyncParsableCommand {
 
   func run() async throws {
     if let from { return try await replay(from) }
-    let catalog = try writer.open(global, "reproduce \(version ?? "")") {
+    let catalog = try writer.open(global, "reproduce \(version ?? "")", keeping: room) {
       try $0.leases(of: stream.isFetching ? "reproduce --fetch" : "reproduce", overVersions: [version ?? ""])
     }
     let name = try catalog.versionName(version ?? "")
@@ -87,7 +88,7 @@ struct Reproduce: AsyncParsableCommand {
 
   private func replay(_ path: String) async throws {
     let document = try VersionExport(reading: path)
-    let catalog = try writer.open(global, "reproduce --from")
+    let catalog = try writer.open(global, "reproduce --from", keeping: room)
     let progress = global.progress("reproduce")
     var replay = ReplayRun(
       document, in: catalog, logger: global.logger("tarn.reproduce"), cancellation: global.cancellation,

@@ -44,11 +44,6 @@ struct Sync: AsyncParsableCommand {
   var budget: ByteSize?
 
   @Option(
-    name: .customLong("keep-free"),
-    help: ArgumentHelp("Bytes of the file system to leave free, e.g. 20GB.", valueName: "size"))
-  var keepFree: ByteSize?
-
-  @Option(
     help: ArgumentHelp(
       "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
   var bwlimit: RateTimetable?
@@ -72,6 +67,7 @@ struct Sync: AsyncParsableCommand {
   @Flag(name: .customLong("dry-run"), help: "Say what would be fetched, how long it may take and what is missing.")
   var dryRun = false
 
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -88,7 +84,7 @@ struct Sync: AsyncParsableCommand {
     }
     var options = try options()
     let catalog = try writer.open(
-      global, (["sync"] + sources).joined(separator: " "), leasing: options.leases)
+      global, (["sync"] + sources).joined(separator: " "), keeping: room, leasing: options.leases)
     if allowInside {
       for source in try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:)) {
         try catalog.trustAddresses(of: source)
@@ -111,7 +107,7 @@ struct Sync: AsyncParsableCommand {
     options.budget = budget?.byteCount
     options.refresh = refresh
     options.replacement = replacing.replacement
-    options.freeByteFloor = keepFree?.byteCount ?? 0
+    options.keptFree = room.keepFree?.byteCount ?? 0
     options.fetch = .ofTool
     options.fetch.jobs = jobs
     options.patience = patience.duration
@@ -147,12 +143,13 @@ struct Sync: AsyncParsableCommand {
 
   /// Invariant 8: what was not done is not passed over.
   private func conclude(_ summary: SyncSummary) throws {
-    if !summary.withoutRoom.isEmpty {
+    if let noRoom = summary.noRoom {
+      let count = summary.withoutRoom.count
       throw TarnError(
-        .diskFull,
-        "the budget or the disk has no room for \(summary.withoutRoom.count.counted("shard")), \(summary.withoutRoom[0]) first"
+        noRoom.code,
+        noRoom.message + (count > 1 ? "; \(count) shards have none" : "")
           + (summary.failures.isEmpty ? "" : ", and \(summary.failures.count) failed"),
-        hint: "raise --budget, free some space, `tarn evict` what is not needed, or sync fewer --shards")
+        hint: noRoom.hint, place: noRoom.place)
     }
     guard !summary.failures.isEmpty else { return }
     let codes = summary.failures.map(\.error.code)
@@ -160,7 +157,10 @@ struct Sync: AsyncParsableCommand {
     let advice = codes.contains(.temporary) ? "; run it again to retry" : ""
     let message = summary.failures.count == 1 ? nil : "\(summary.failures.count.counted("shard")) failed\(advice)"
     if codes.contains(.integrity) { throw Outcome(.integrity, message) }
-    if codes.contains(.diskFull) { throw Outcome(.disk, message) }
+    if let full = summary.failures.first(where: { $0.error.code == .diskFull })?.error {
+      let count = codes.count > 1 ? "; \(codes.count) shards failed" : ""
+      throw TarnError(full.code, full.message + count, hint: full.hint, place: full.place)
+    }
     if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }
     throw Outcome(.partial, message)
   }

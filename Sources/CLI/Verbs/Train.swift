@@ -119,6 +119,7 @@ struct Train: AsyncParsableCommand {
   var badRows: BadRowsPolicy = .fail
 
   @OptionGroup var stream: StreamOptions
+  @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -137,7 +138,7 @@ struct Train: AsyncParsableCommand {
   func run() async throws {
     let catalog = try writer.open(
       global, stream.isFetching ? "train --fetch" : "train", name,
-      on: [.training: [name], .source: [images] + (captions.map { [$0] } ?? [])])
+      on: [.training: [name], .source: [images] + (captions.map { [$0] } ?? [])], keeping: room)
     let byDefault = RouterOptions()
     var options = TrainingOptions(
       name: name, images: images, captions: captions, nlist: nlist, pairs: pairs, method: method,

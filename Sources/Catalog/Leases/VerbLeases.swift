@@ -18,6 +18,15 @@ package struct VerbLeases: Sendable {
   package let verb: String
   package let need: Need
 
+  /// Verbs that give room back: these work on a full disk too.
+  private static let givingBack: Set<String> = [
+    "abandon", "abandon a training", "evict", "gc --apply", "remove", "revoke", "source drop-shards", "source remove",
+    "verify",
+  ]
+
+  /// Whether it gives room back, and so works on a full disk.
+  package var givesBack: Bool { Self.givingBack.contains(verb) }
+
   private init(_ verb: String, _ need: Need) {
     self.verb = verb
     self.need = need

@@ -9,7 +9,7 @@ internal import Foundation
 internal import Glibc
 internal import Synchronization
 
-/// A writer's hold on a lake; it ends with its process at the latest (D11).
+/// A writer's hold on a lake; it ends with its process at the latest (D14).
 final class WriterSession: Sendable {
   /// A lease file of this process, and its open descriptor, whose lock it is.
   private struct Own {

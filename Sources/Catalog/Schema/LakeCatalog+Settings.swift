@@ -35,7 +35,7 @@ extension LakeCatalog {
     try TransactionLock(path: layout.transactionLock).hold {
       let queue = try connect(to: layout.catalog, readOnly: false)
       defer { try? queue.close() }
-      try wrapped {
+      try wrapped(at: layout.catalog) {
         try queue.writeWithoutTransaction { database in
           try database.inTransaction(.immediate) {
             if let value {

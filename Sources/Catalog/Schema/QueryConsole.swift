@@ -39,13 +39,22 @@ package final class QueryConsole: @unchecked Sendable {
     self.timeLimit = timeLimit
     let opened: OpaquePointer
     do {
-      opened = try LakeCatalog.reading(layout.catalog, QueryConsole.connect) { ($0 as? OpeningFailure)?.code }
+      opened = try LakeCatalog.reading(layout.catalog) {
+        try QueryConsole.connect($0, isAlone: false)
+      } copy: {
+        try QueryConsole.copied(layout.catalog)
+      } code: {
+        ($0 as? OpeningFailure)?.code
+      }
     } catch let failure as OpeningFailure {
-      throw TarnError(sqliteCode: failure.code, failure.message)
+      throw TarnError(sqliteCode: failure.code, failure.message, at: layout.catalog)
         ?? TarnError(.io, "cannot open the catalog: \(failure.message)")
     }
     handle = opened
-    let pragmas = "PRAGMA cache_size = \(LakeCatalog.cacheSize); PRAGMA mmap_size = \(LakeCatalog.mappedByteCount)"
+    let pragmas = """
+      PRAGMA cache_size = \(LakeCatalog.cacheSize); PRAGMA mmap_size = \(LakeCatalog.mappedByteCount);
+      \(LakeCatalog.temporaryStore)
+      """
     sqlite3_exec(opened, pragmas, nil, nil, nil)
     sqlite3_limit(opened, SQLITE_LIMIT_ATTACHED, 0)
     sqlite3_limit(opened, SQLITE_LIMIT_SQL_LENGTH, 1_000_000)
@@ -72,10 +81,32 @@ package final class QueryConsole: @unchecked Sendable {
     let message: String
   }
 
-  private static func connect(_ path: String) throws -> OpaquePointer {
+  /// A catalog and its log in memory, where its index has no room on the disk.
+  private static func copied(_ path: String) throws -> OpaquePointer {
+    let source = try connect(path, isAlone: true)
+    defer { sqlite3_close(source) }
+    let memory = try connect(":memory:", isAlone: true)
+    guard let backup = sqlite3_backup_init(memory, "main", source, "main") else {
+      sqlite3_close(memory)
+      throw OpeningFailure(code: SQLITE_NOMEM, message: "out of memory")
+    }
+    let status = sqlite3_backup_step(backup, -1)
+    sqlite3_backup_finish(backup)
+    guard status == SQLITE_DONE else {
+      sqlite3_close(memory)
+      throw OpeningFailure(code: status, message: "the catalog could not be copied")
+    }
+    return memory
+  }
+
+  private static func connect(_ path: String, isAlone: Bool) throws -> OpaquePointer {
     var opened: OpaquePointer?
-    var status = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
-    sqlite3_busy_timeout(opened, 10_000)
+    let access = isAlone ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY
+    var status = sqlite3_open_v2(path, &opened, access | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
+    sqlite3_busy_timeout(opened, isAlone ? 1_000 : 10_000)
+    if isAlone, path != ":memory:", status == SQLITE_OK {
+      status = sqlite3_exec(opened, LakeCatalog.aloneManner, nil, nil, nil)
+    }
     // The log is looked for when something is read.
     if status == SQLITE_OK { status = sqlite3_exec(opened, "SELECT 1 FROM sqlite_schema LIMIT 1", nil, nil, nil) }
     if status == SQLITE_OK, let opened { return opened }

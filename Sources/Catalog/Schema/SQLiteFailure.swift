@@ -3,7 +3,9 @@
 
 internal import Base
 internal import Foundation
+internal import GRDB
 internal import GRDBSQLite
+internal import Glibc
 
 extension TarnError {
   /// The error of a catalog that cannot be used; nil when the statement is at fault.
@@ -11,17 +13,20 @@ extension TarnError {
   /// - Parameters:
   ///   - code: SQLite's extended result code.
   ///   - message: What SQLite says.
+  ///   - path: The catalog.
   /// - SeeAlso: https://www.sqlite.org/rescode.html
-  init?(sqliteCode code: Int32, _ message: String) {
+  init?(sqliteCode code: Int32, _ message: String, at path: String? = nil) {
     let free = "free some space, then run it again"
     // SQLITE_IOERR_SHMOPEN, _SHMSIZE and _SHMMAP, which Swift does not see.
     let sharedMemory: [Int32] = [18, 19, 21]
     switch code & 0xFF {
-    case SQLITE_FULL: self.init(.diskFull, "the disk has no room for what the catalog would write", hint: free)
+    case SQLITE_FULL:
+      self.init(.diskFull, "there is no room for what the catalog would write", hint: free, place: path)
     case SQLITE_IOERR where sharedMemory.contains(code >> 8):
       // Not SQLITE_FULL, although that is what it comes from.
       self.init(
-        .diskFull, "the catalog cannot be used: there is no room for the index of its log beside it", hint: free)
+        .diskFull, "the catalog cannot be used: there is no room for the index of its log beside it", hint: free,
+        place: path)
     case SQLITE_IOERR:
       self.init(
         .io, "the catalog cannot be read or written: \(message) (SQLite's code \(code))",
@@ -41,29 +46,88 @@ extension TarnError {
 }
 
 extension LakeCatalog {
+  /// How a connection reads a log whose index cannot be shared: in memory, and alone.
+  ///
+  /// > If the EXCLUSIVE locking mode is active when first entering WAL mode, the
+  /// > wal-index is in heap memory.
+  /// https://www.sqlite.org/wal.html#noshm
+  static let aloneManner = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON"
+
+  /// Where SQLite sorts what does not fit its cache: in memory, if there is little
+  /// room where it would put temporary files.
+  static var temporaryStore: String {
+    let environment = ProcessInfo.processInfo.environment
+    // > SQLite searches these, in this order.
+    // https://www.sqlite.org/tempfiles.html
+    let places = [environment["SQLITE_TMPDIR"], environment["TMPDIR"], "/var/tmp", "/usr/tmp", "/tmp", "."]
+    let place = places.compactMap(\.self).first { Disk.isDirectory($0) && access($0, W_OK | X_OK) == 0 }
+    let free = place.flatMap { try? FileSystem(of: $0).freeByteCount } ?? 0
+    return "PRAGMA temp_store = \(free < 1 << 28 ? "MEMORY" : "DEFAULT")"
+  }
+
+  /// Whether a file system with little room gives it out in less than pages.
+  ///
+  /// SQLite makes sure of a block in each page of the log's index before it maps it. In
+  /// a file system of smaller blocks the rest of a page is taken when it is written to;
+  /// where there is none left the process gets SIGBUS.
+  private static func hasSmallBlocks(_ path: String) -> Bool {
+    guard let fileSystem = try? FileSystem(of: path), fileSystem.blockByteCount < 4096 else { return false }
+    return fileSystem.freeByteCount < CatalogBallast.byteCount
+  }
+
+  /// Takes the blocks that the log's index lacks, for a writer that may meet a full
+  /// disk later.
+  static func fillIndex(of path: String) {
+    guard let fileSystem = try? FileSystem(of: path), fileSystem.blockByteCount < 4096 else { return }
+    let descriptor = Glibc.open(path + "-shm", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    // Two regions: the index of a log of 8,000 pages.
+    _ = posix_fallocate(descriptor, 0, 1 << 16)
+  }
+
+  /// Runs statements, and tells a full disk from a broken one: of the system's errors
+  /// SQLite knows `ENOSPC` alone as such.
+  static func tellingOfFullDisks<Value>(
+    _ database: Database, _ path: String, _ body: () throws -> Value
+  ) throws -> Value {
+    do {
+      return try body()
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_IOERR {
+      let number = sqlite3_system_errno(database.sqliteConnection)
+      guard [ENOSPC, EDQUOT, EFBIG].contains(number) else { throw error }
+      errno = number
+      throw Disk.systemError("write", path)
+    }
+  }
+
   /// Opens a catalog for reading, where nothing beside it can be written as well.
   ///
   /// A reader of a write-ahead log keeps the log's index in a file beside the
-  /// catalog. On a medium that cannot be written, or that is full, there is none; the
-  /// catalog opens as immutable then, which is true of it as long as no log lies
-  /// beside it.
+  /// catalog. On a medium that cannot be written, or that is full, there is none. Then
+  /// the catalog opens as immutable, which is true of it as long as no log lies
+  /// beside it; with a log it is copied into memory.
   ///
   /// - Parameters:
   ///   - path: The catalog.
   ///   - open: Opens a path or URI, and has read from it; called twice at most.
+  ///   - copy: Copies the catalog and its log into memory.
   ///   - code: The extended code of an error of SQLite's; nil for another error.
-  /// - Returns: What `open` returns.
+  /// - Returns: What `open` or `copy` returns.
   /// - Throws: What `open` throws.
   static func reading<Value>(
-    _ path: String, _ open: (String) throws -> Value, code: (any Error) -> Int32?
+    _ path: String, _ open: (String) throws -> Value, copy: () throws -> Value, code: (any Error) -> Int32?
   ) throws -> Value {
+    if hasSmallBlocks(path), access(path, W_OK) == 0, let copied = try? copy() { return copied }
     do {
       return try open(path)
     } catch {
       let kinds = [SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_READONLY]
-      guard let code = code(error), kinds.contains(code & 0xFF), (Disk.size(of: path + "-wal") ?? 0) == 0,
-        Disk.size(of: path) != nil
-      else { throw error }
+      guard let code = code(error), kinds.contains(code & 0xFF), Disk.size(of: path) != nil else { throw error }
+      guard (Disk.size(of: path + "-wal") ?? 0) == 0 else {
+        if access(path, W_OK) == 0, let copied = try? copy() { return copied }
+        throw error
+      }
       let escaped = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
       return try open("file:\(escaped)?immutable=1")
     }

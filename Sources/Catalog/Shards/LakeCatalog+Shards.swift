@@ -37,7 +37,7 @@ package struct FetchedBytes: Sendable {
 extension LakeCatalog {
   /// Settles what a killed run left behind.
   ///
-  /// Reservations go back, but for those of sources that another process fetches (D11);
+  /// Reservations go back, but for those of sources that another process fetches (D14);
   /// half-done evictions are finished. Part files stay: the next fetch resumes them.
   package func settleInterruptedShards() throws {
     try write("settle shards") { _ = try settle(besides: [], $0) }

@@ -30,6 +30,8 @@ extension LakeCatalog {
   package func backup(to path: String) throws -> BackupSummary {
     try OutputPlace.check(path, besides: layout, replacesBackup: true)
     let target = LakeLayout.absolute(path)
+    let byteCount = ["", "-wal"].reduce(0) { $0 + (Disk.size(of: layout.catalog + $1) ?? 0) }
+    try requireRoom(for: "the copy of the catalog", [RoomNeed(at: target, byteCount: byteCount)])
     return try outsideTransaction { try LakeCatalog.copy($0, to: target) }
   }
 
@@ -67,8 +69,10 @@ extension LakeCatalog {
     try Disk.remove(temporary)
     defer { for suffix in ["", "-wal", "-journal"] { unlink(temporary + suffix) } }
     try FaultPlan.step("create", temporary)
-    try copyPages(of: database, to: temporary)
-    let (number, hash) = try check(temporary)
+    let (number, hash) = try wrapped(at: temporary) {
+      try copyPages(of: database, to: temporary)
+      return try check(temporary)
+    }
     try Disk.syncFile(temporary)
     try Disk.moveIntoPlace(temporary, path)
     return BackupSummary(
@@ -84,7 +88,9 @@ extension LakeCatalog {
     // > If N is negative, all remaining source pages are copied.
     // https://www.sqlite.org/c3ref/backup_finish.html
     let copy = try DatabaseQueue(path: path, configuration: unshared)
-    try copy.writeWithoutTransaction { try database.backup(to: $0) }
+    try copy.writeWithoutTransaction { copy in
+      try tellingOfFullDisks(copy, path) { try database.backup(to: copy) }
+    }
     try copy.close()
   }
 

@@ -113,6 +113,16 @@ extension LakeCatalog {
       unknownFiles: try unknownFiles())
   }
 
+  /// Bytes of artifacts that may be collected, without a look at the files.
+  func garbageByteCount(_ options: GarbageOptions) throws -> Int {
+    try read { database in
+      try Int.fetchOne(
+        database,
+        sql: "SELECT sum(bytes) FROM v_garbage WHERE (kind <> 'segment' OR ?) AND unused_since <= ?",
+        arguments: [options.includesSegments, options.cutoff]) ?? 0
+    }
+  }
+
   /// Gives back the bytes of a plan.
   ///
   /// - Parameters:

@@ -109,6 +109,13 @@ extension LakeCatalog {
         "\(layout.catalog) is whole and stays as it is" + (stranger.map { ", though \($0.message)" } ?? ""),
         hint: stranger?.hint ?? "`tarn doctor` and `tarn verify` look closer")
     }
+    // The new one is about as large as the damaged one, which stays.
+    let byteCount = max(CatalogBallast.byteCount, Disk.size(of: layout.catalog) ?? 0)
+    if case .refused(let error) = try DiskReserve().verdict(
+      on: "the new catalog", taking: byteCount, of: FileSystem(of: layout.root))
+    {
+      throw error
+    }
     let uuid = try DirectoryOwner(layout).uuid()
     let (found, lost) = VersionEvidence.all(in: layout, rowCount: tools.rowCount)
     func refuse(_ reasons: [String]) -> TarnError {
@@ -124,7 +131,7 @@ extension LakeCatalog {
     do {
       let queue = try connect(to: building, readOnly: false, journal: .default)
       try migrate(queue)
-      summary = try wrapped {
+      summary = try wrapped(at: building) {
         try queue.write { database in
           try LakeRow.insert(uuid: uuid, shards: shards, artifacts: artifacts, database)
           var writer = RebuildWriter(database: database, layout: layout, tools: tools, report: report)

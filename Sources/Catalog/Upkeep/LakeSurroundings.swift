@@ -34,9 +34,8 @@ package struct LakeSurroundings: Sendable {
     LakeSurroundings(
       sqliteVersion: nil, mountInfo: text("/proc/self/mountinfo"), lockTable: text("/proc/locks"),
       freeSpace: { directory in
-        var info = statvfs()
-        guard statvfs(directory, &info) == 0 else { return nil }
-        return Space(byteCount: Int(info.f_bavail) * Int(info.f_frsize), volume: "\(info.f_fsid)")
+        guard Disk.isDirectory(directory), let fileSystem = try? FileSystem(of: directory) else { return nil }
+        return Space(byteCount: fileSystem.freeByteCount, volume: "\(fileSystem.device)")
       })
   }
 

@@ -115,7 +115,7 @@ package enum OutputPlace {
   /// Whether a path below a lake is one of its own files.
   private static func isOwn(_ path: String) -> Bool {
     guard path.contains("/") else {
-      let beside = ["-wal", "-shm", "-journal", ".new", ".rebuilt", ".backup-schema", ".damaged-"]
+      let beside = ["-wal", "-shm", "-journal", "-ballast", ".new", ".rebuilt", ".backup-schema", ".damaged-"]
       return ["tarn.lock", "tarn.transaction", "catalog.sqlite"].contains(path)
         || beside.contains { path.hasPrefix("catalog.sqlite" + $0) }
     }

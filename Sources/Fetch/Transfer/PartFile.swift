@@ -23,6 +23,10 @@ final class PartFile: @unchecked Sendable {
   struct Means: Sendable {
     let queue: DispatchQueue
     let pool: BlockPool
+    /// Whether there is room for more than is reserved (D12).
+    let takesRoom: @Sendable (Int) -> Bool
+    /// Why no more may be written (D12).
+    let lackOfRoom: @Sendable () -> TarnError?
     /// Called on the disk queue when the loop waits for room and there is some.
     let onRoom: @Sendable () -> Void
   }
@@ -82,7 +86,7 @@ final class PartFile: @unchecked Sendable {
     block = means.pool.take()
     store = try PartStore(
       opening: path, checkpointByteCount: checkpointByteCount,
-      roomByteCount: expectation.byteCount ?? expectation.roomByteCount)
+      roomByteCount: expectation.byteCount ?? expectation.roomByteCount, lackOfRoom: means.lackOfRoom)
     if let (point, start) = try store.readPartial(), let head = head(of: point, start) {
       try store.takeUp(point)
       self.head = head
@@ -181,7 +185,8 @@ final class PartFile: @unchecked Sendable {
   func park() throws(TarnError) {
     try onDiskQueue { () throws(TarnError) in
       flush()
-      if let failure { throw failure }
+      // D12: the disk did not fail where a transfer ended at the reserve.
+      if let failure, !store.isAtReserve { throw failure }
       try store.park()
     }
   }
@@ -236,6 +241,7 @@ final class PartFile: @unchecked Sendable {
     case .malformed(let cause): throw TarnError(.integrity, cause)
     case .head(let parsed):
       try check(parsed)
+      try checkRoom(parsed)
       head = parsed
     }
   }
@@ -249,12 +255,17 @@ final class PartFile: @unchecked Sendable {
       throw TarnError(
         .integrity, "\(teller) says \(size) bytes and its header declares \(head.fileByteCount)")
     }
-    // Invariant 6: room is reserved before the bytes come. All checks are
-    // passed, so the size is believed, and it is the caller's turn.
-    if let room = expectation.roomByteCount, head.fileByteCount > room {
-      outgrownByteCount = head.fileByteCount
-      throw TarnError(.diskFull, "\(head.fileByteCount) bytes where room for \(room) is reserved")
+  }
+
+  /// Invariant 6: room is reserved before the bytes come.
+  ///
+  /// All checks are passed, so the size is believed, and it is the caller's turn.
+  private func checkRoom(_ head: FeatureHead) throws(TarnError) {
+    guard let room = expectation.roomByteCount, head.fileByteCount > room, !means.takesRoom(head.fileByteCount) else {
+      return
     }
+    outgrownByteCount = head.fileByteCount
+    throw TarnError(.diskFull, "\(head.fileByteCount) bytes where room for \(room) is reserved")
   }
 
   /// The beginning of a partial, if that can be continued.
@@ -263,7 +274,13 @@ final class PartFile: @unchecked Sendable {
     guard case .head(let parsed) = FeatureHead.parse(start, of: expectation.format, byteCount: total) else {
       return nil
     }
-    do { try check(parsed) } catch { return nil }
+    do {
+      try check(parsed)
+      // Where no room was reserved, as nobody knew the size, what is held stays.
+      if expectation.roomByteCount != 0 { try checkRoom(parsed) }
+    } catch {
+      return nil
+    }
     guard point.byteCount <= parsed.fileByteCount,
       point.totalByteCount ?? parsed.fileByteCount == parsed.fileByteCount
     else { return nil }

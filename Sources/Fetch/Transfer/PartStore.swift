@@ -45,6 +45,11 @@ final class PartStore: @unchecked Sendable {
   private let checkpointByteCount: Int
   /// Bytes to ask the file system for before the first is written; 0 for none.
   private let roomByteCount: Int
+  /// Whether the file system keeps the room.
+  private var isAllocated = false
+  private let lackOfRoom: @Sendable () -> TarnError?
+  /// D12: whether writing ended where the file system's reserve begins; nothing failed.
+  private(set) var isAtReserve = false
   private let descriptor: Int32
   private var hasher = ChunkHasher()
   private var provenance: Provenance?
@@ -52,6 +57,8 @@ final class PartStore: @unchecked Sendable {
   private var checkpointedByteCount = 0
   /// Up to where the kernel was told to begin writing back.
   private var pushedByteCount = 0
+  /// Up to where there was seen to be room.
+  private var lookedByteCount = 0
 
   /// Bytes between two pushes of the page cache; syncs find little left to do.
   private static let pushByteCount = 8 << 20
@@ -63,8 +70,13 @@ final class PartStore: @unchecked Sendable {
   ///   - checkpointByteCount: Bytes between two resume points.
   ///   - roomByteCount: The size the shard is known to have; nil if nobody
   ///     trustworthy says: what a server claims allocates nothing.
+  ///   - lackOfRoom: Asked now and then where the file system keeps no room (D12).
   /// - Throws: ``TarnError`` `.io` or `.diskFull`.
-  init(opening path: String, checkpointByteCount: Int, roomByteCount: Int?) throws(TarnError) {
+  init(
+    opening path: String, checkpointByteCount: Int, roomByteCount: Int?,
+    lackOfRoom: @escaping @Sendable () -> TarnError?
+  ) throws(TarnError) {
+    self.lackOfRoom = lackOfRoom
     self.path = path
     self.checkpointByteCount = checkpointByteCount
     self.roomByteCount = roomByteCount ?? 0
@@ -83,6 +95,8 @@ final class PartStore: @unchecked Sendable {
     writtenByteCount = 0
     checkpointedByteCount = 0
     pushedByteCount = 0
+    lookedByteCount = 0
+    isAllocated = false
     // The resume point goes first: it must never vouch for other bytes.
     if unsafe access(resumePath, F_OK) == 0 { try TarnError.storing { try Disk.remove(resumePath) } }
     guard ftruncate(descriptor, 0) == 0 else { throw Disk.systemError("truncate", path) }
@@ -98,6 +112,7 @@ final class PartStore: @unchecked Sendable {
     try TarnError.storing {
       try FaultPlan.step("allocate", path)
       let number = ccurl_allocate(descriptor, Int64(roomByteCount))
+      isAllocated = number == 0
       guard [ENOSPC, EDQUOT, EFBIG].contains(number) else { return }
       errno = number
       throw Disk.systemError("reserve \(roomByteCount) bytes for", path)
@@ -110,6 +125,13 @@ final class PartStore: @unchecked Sendable {
   /// Adds bytes at the end, and a resume point when one is due.
   func write(_ block: Block) throws(TarnError) {
     try allocate()
+    if !isAllocated, writtenByteCount - lookedByteCount >= Self.pushByteCount || writtenByteCount == 0 {
+      lookedByteCount = writtenByteCount
+      if let error = lackOfRoom() {
+        isAtReserve = true
+        throw error
+      }
+    }
     try TarnError.storing {
       try FaultPlan.step("write", path)
       try block.withBytes { bytes in
@@ -243,6 +265,7 @@ final class PartStore: @unchecked Sendable {
     writtenByteCount = point.byteCount
     checkpointedByteCount = point.byteCount
     pushedByteCount = point.byteCount
+    lookedByteCount = point.byteCount - Self.pushByteCount
   }
 
   private func readResumePoint() -> ResumePoint? {

@@ -12,7 +12,8 @@ extension TransferLoop {
     let (path, expectation) = (transfer.request.partPath, transfer.request.expectation)
     let (control, interval) = (control, configuration.checkpointByteCount)
     let means = PartFile.Means(
-      queue: transfer.queue, pool: pool, onRoom: { control.loop.poke() })
+      queue: transfer.queue, pool: pool, takesRoom: transfer.request.takesRoom,
+      lackOfRoom: transfer.request.lackOfRoom, onRoom: { control.loop.poke() })
     onDisk(transfer) {
       do throws(TarnError) {
         return .opened(
@@ -352,7 +353,7 @@ extension TransferLoop {
     let isAboutHere = error.code != .usage && hint == nil
     return TarnError(
       error.code, isAboutHere ? error.message : "\(transfer.address.redacted): \(error.message)",
-      hint: error.hint ?? hint)
+      hint: error.hint ?? hint, place: error.place)
   }
 
   // MARK: Ends of requests

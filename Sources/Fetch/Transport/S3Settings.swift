@@ -171,4 +171,11 @@ extension FetchConfiguration {
   /// The scheme, host and port that a mirror is asked at; nil for one that cannot
   /// be asked.
   package func origin(of mirror: FetchMirror) -> String? { try? address(mirror).origin }
+
+  /// Bytes of the file that a mirror's address leads to on this machine; nil where it
+  /// leads elsewhere, or to no regular file.
+  package func localByteCount(of mirror: FetchMirror) -> Int? {
+    guard let address = try? address(mirror), address.scheme == .file else { return nil }
+    return Disk.size(of: address.filePath)
+  }
 }

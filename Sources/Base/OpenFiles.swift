@@ -1,0 +1,37 @@
+// How many files this process may have open: as many as the system lets it, and told
+// before work that needs more.
+
+internal import Glibc
+
+/// The limit of open files.
+package enum OpenFiles {
+  /// Files that are open besides what a merge reads: libraries, catalog, sockets, pipes.
+  private static let others = 256
+
+  /// Takes what the system allows: the soft limit is a habit of shells, made for
+  /// programs of old that cannot count further.
+  package static func raiseLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else {
+      return
+    }
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  }
+
+  /// Refuses work that needs more open files than there can be.
+  ///
+  /// - Parameters:
+  ///   - count: Files that are read together.
+  ///   - hint: What to do besides raising the limit.
+  /// - Throws: ``TarnError`` `.usage`.
+  package static func require(_ count: Int, hint: String) throws {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    let allowed = Int(clamping: limit.rlim_cur)
+    guard count > allowed - others else { return }
+    throw TarnError(
+      .usage, "\(count) files are read together for one output, and this process may open \(allowed)",
+      hint: "\(hint), or raise the limit (`ulimit -n \(count + others)`, as root `ulimit -Hn`)")
+  }
+}

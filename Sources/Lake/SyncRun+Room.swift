@@ -1,0 +1,80 @@
+// Room for what a sync fetches: asked for before a shard's first byte, of the budget
+// and of the file system; where nobody knows a size, as soon as its head tells it.
+
+internal import Base
+internal import Catalog
+internal import Fetch
+internal import Synchronization
+
+extension SyncRun {
+  /// Reserves room for a shard, evicting what may go.
+  ///
+  /// - Returns: `.made` if the room is the shard's.
+  func reserve(_ shard: Shard, _ byteCount: Int) throws -> Room {
+    while true {
+      let verdict = try verdict(on: shard, byteCount)
+      if verdict == .goes, try catalog.reserve(shard, byteCount: byteCount, budget: options.budget) { return .made }
+      let room = try makeRoom()
+      if case .made = room { continue }
+      switch verdict {
+      case .goes: state.withLock { $0.lack = SyncState.Lack(shard: shard, byteCount: byteCount, ofDisk: nil) }
+      case .waits: return .later
+      case .refused(let error):
+        state.withLock { $0.lack = SyncState.Lack(shard: shard, byteCount: byteCount, ofDisk: error) }
+      }
+      return room
+    }
+  }
+
+  /// Why there was no room for the first shard that had none; nil when all had.
+  func noRoom() throws -> TarnError? {
+    guard let lack = state.withLock({ $0.firstLack }) else { return nil }
+    return try lack.ofDisk ?? catalog.noRoom(for: lack.shard, lack.byteCount, in: options.budget ?? 0)
+  }
+
+  /// Whether the file system keeps what stays free when this and all that is under
+  /// way has arrived (D11).
+  private func verdict(on shard: Shard, _ byteCount: Int) throws -> DiskReserve.Verdict {
+    let active = state.withLock { state in
+      state.active.values.filter { $0.id != shard.id }.map { ($0, state.size(of: $0)) }
+    }
+    let own = Set((active.map(\.0) + [shard]).map(\.id))
+    // D6: what a part file has reserved is not free, whether its bytes came or not.
+    func missing(_ shard: Shard, _ size: Int) -> Int {
+      max(0, size - Disk.allocatedByteCount(of: catalog.layout.partPath(source: shard.sourceName, shard: shard.name)))
+    }
+    return catalog.reserve(keeping: options.keptFree).verdict(
+      on: "\(shard.name) of \(shard.sourceName)", taking: missing(shard, byteCount),
+      of: try FileSystem(of: catalog.layout.shards),
+      promised: active.lazy.map(missing).saturatedSum.addingSaturated(options.promisedByteCount())
+        .addingSaturated(try catalog.outstandingByteCount(besides: own)),
+      mayComeBack: !active.isEmpty)
+  }
+
+  /// D12: whether there is room for a shard whose size nobody knew until its first
+  /// bytes came; then it counts as promised.
+  func takesRoom(_ shard: Shard, _ byteCount: Int) -> Bool {
+    guard options.budget == nil, case .goes? = try? verdict(on: shard, byteCount) else { return false }
+    state.withLock { $0.sizes[shard.id] = byteCount }
+    return true
+  }
+
+  /// D12: what ends a transfer for which the file system has no room reserved.
+  func lackOfRoom(_ shard: Shard) -> TarnError? {
+    guard let fileSystem = try? FileSystem(of: catalog.layout.shards),
+      case .refused(let error) = catalog.reserve(keeping: options.keptFree).verdict(
+        on: "the rest of \(shard.name) of \(shard.sourceName)", taking: 0, of: fileSystem)
+    else { return nil }
+    return error
+  }
+
+  /// D12: asks a file on this machine for its size.
+  func learnSize(_ shard: Shard, _ locations: [ShardLocation]) {
+    guard state.withLock({ $0.size(of: shard) }) == 0, let byteCount = localByteCount(locations) else { return }
+    state.withLock { $0.sizes[shard.id] = byteCount }
+  }
+
+  private func localByteCount(_ locations: [ShardLocation]) -> Int? {
+    locations.lazy.compactMap { self.options.fetch.localByteCount(of: FetchMirror($0)) }.first
+  }
+}
