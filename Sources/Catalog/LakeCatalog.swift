@@ -424,11 +424,11 @@ package final class LakeCatalog: Sendable {
         try session.transaction {
           var result: Value?
           try LakeCatalog.tellingOfFullDisks(database, layout.catalog) {
-          try database.inTransaction(.immediate) {
-            result = try body(database)
-            try FaultPlan.step("commit", step)
-            return .commit
-          }
+            try database.inTransaction(.immediate) {
+              result = try body(database)
+              try FaultPlan.step("commit", step)
+              return .commit
+            }
           }
           guard let result else { preconditionFailure("a transaction ended without its result") }
           return result

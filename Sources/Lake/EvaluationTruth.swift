@@ -57,9 +57,9 @@ extension EvaluationRun {
         hint: missing.contains { !$0.isNewest }
           ? Source.wayBack(to: source.name)
           : fetches
-          ? "the lake has other bytes in their place; `tarn evict \(source.name)` them first"
-          : "`tarn sync \(source.name)`, fetch them meanwhile with --fetch or --budget, or measure over the shards "
-            + "that are here with --missing skip")
+            ? "the lake has other bytes in their place; `tarn evict \(source.name)` them first"
+            : "`tarn sync \(source.name)`, fetch them meanwhile with --fetch or --budget, or measure over the shards "
+              + "that are here with --missing skip")
     }
     return try plan(version, sample: here.map(\.shardOrdinal), fetches: fetches)
   }
