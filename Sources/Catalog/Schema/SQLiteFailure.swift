@@ -6,6 +6,7 @@ internal import Foundation
 internal import GRDB
 internal import GRDBSQLite
 internal import Glibc
+internal import Synchronization
 
 extension TarnError {
   /// The error of a catalog that cannot be used; nil when the statement is at fault.
@@ -75,15 +76,23 @@ extension LakeCatalog {
     return fileSystem.freeByteCount < CatalogBallast.byteCount
   }
 
+  /// Descriptors of logs' indexes, by the lake's catalog.
+  private static let indexes = Mutex<[String: Int32]>([:])
+
   /// Takes the blocks that the log's index lacks, for a writer that may meet a full
   /// disk later.
+  ///
+  /// The descriptor stays open as long as the process lives: to close any descriptor of
+  /// a file takes this process's locks off it, SQLite's too.
   static func fillIndex(of path: String) {
     guard let fileSystem = try? FileSystem(of: path), fileSystem.blockByteCount < 4096 else { return }
-    let descriptor = Glibc.open(path + "-shm", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
-    guard descriptor >= 0 else { return }
-    defer { close(descriptor) }
-    // Two regions: the index of a log of 8,000 pages.
-    _ = posix_fallocate(descriptor, 0, 1 << 16)
+    indexes.withLock { indexes in
+      let descriptor = indexes[path] ?? Glibc.open(path + "-shm", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+      guard descriptor >= 0 else { return }
+      indexes[path] = descriptor
+      // Two regions: the index of a log of 8,000 pages.
+      _ = posix_fallocate(descriptor, 0, 1 << 16)
+    }
   }
 
   /// Runs statements, and tells a full disk from a broken one: of the system's errors
