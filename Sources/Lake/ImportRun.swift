@@ -86,7 +86,7 @@ package struct ImportRun {
         try requireSame(digest, as: shard, in: file)
         return directory + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       }
-      try catalog.keepingNoOrphan(path, in: .shards) {
+      _ = try catalog.keepingNoOrphan(path, in: .shards) {
         try catalog.recordFetched(
           FetchedBytes(
             digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,
