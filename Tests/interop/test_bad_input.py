@@ -141,13 +141,13 @@ class BadInput(LakeTest):
         bad = features(5)
         bad[39, 0] = np.inf
         self.change_images_1(bad)
-        self.lake.run("sync", "--refresh")
+        self.lake.run("sync", "--refresh", "--replace")
         arguments = ("build", "v", "--trained", "t", "--images", "images")
         self.assert_one_line(self.lake.attempt(*arguments, "--quiet"), INTEGRITY, "images/images_1.", "row 39", "infin")
         self.assertEqual(self.lake.rows("SELECT * FROM v_version WHERE state = 'sealed'"), [])
         self.assertEqual(self.lake.rows("SELECT * FROM v_output_shard"), [])
         self.change_images_1(features(5))
-        self.lake.run("sync", "--refresh")
+        self.lake.run("sync", "--refresh", "--replace")
         self.lake.run(*arguments)
 
     def change_images_1(self, rows: np.ndarray) -> None:

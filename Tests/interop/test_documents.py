@@ -38,7 +38,7 @@ def described() -> dict[str, set[str]]:
     block = section.split("```")[1]
     found: dict[str, set[str]] = {}
     for entry in re.split(r"^tarn ", block, flags=re.MULTILINE)[1:]:
-        words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|set|rename|drop-shards|remove|mirror [a-z]+)\b)?", entry).group()
+        words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|extend|refresh|set|rename|drop-shards|remove|mirror [a-z]+)\b)?", entry).group()
         options = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", entry)) - COMMON
         found[words] = found.get(words, set()) | options
     return found

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from support import (
-    DIMENSION, FEATURES, INPUTS_MISSING, INTEGRITY, NLIST, SHARDS, Lake, LakeTest, environment,
+    DIMENSION, FEATURES, INPUTS_MISSING, INTEGRITY, NLIST, PARTIAL, SHARDS, Lake, LakeTest, environment,
 )
 
 # While a file called `slow` lies in the root, the shards of the examples come at a
@@ -237,7 +237,11 @@ class EndToEnd(LakeTest):
         outputs = [path.read_bytes() for path in lake.outputs("clips@1")]
 
         self.change_one_byte("img_emb/img_emb_0002.npy")
-        lake.run("sync", "--refresh")
+        answer = lake.attempt("sync", "--refresh")
+        self.assertEqual(answer.returncode, PARTIAL, answer.stderr)
+        self.assertIn("clips@1", answer.stderr)
+        self.assertIn("identical", lake.run("reproduce", "clips@1"))
+        lake.run("sync", "--refresh", "--replace")
         (now,) = lake.rows("SELECT revision, sha256 FROM v_shard WHERE shard = 'img_emb_0002.npy'")
         self.assertEqual(now["revision"], 2)
         self.assertNotEqual(now["sha256"], pinned[2]["sha256"])
