@@ -41,16 +41,17 @@ package final class LakeCatalog: Sendable {
     self.session = session
   }
 
-  deinit { close() }
+  deinit { closing() }
 
   /// Ends a writer's session: its leases are free, and nothing can be asked of the
   /// catalog any more.
   ///
-  /// For a process that is about to end while threads that have done their work may
-  /// still have a reference; without it the session ends with the last one.
-  package func close() {
-    let queue = queue
-    session?.end { try? queue.close() }
+  /// For a process that is about to end while a thread that has done its work may
+  /// let go of the catalog at the same moment; without it the session ends with the
+  /// last reference.
+  package var closing: @Sendable () -> Void {
+    let (queue, session) = (queue, session)
+    return { session?.end { try? queue.close() } }
   }
 
   /// The beginning of the names of this process's own working files.
