@@ -52,19 +52,22 @@ package final class LakeCatalog: Sendable {
     self.isWithoutBallast = isWithoutBallast
   }
 
-  deinit { close() }
+  deinit { closing() }
 
   /// Ends a writer's session: its leases are free, and nothing can be asked of the
   /// catalog any more.
   ///
-  /// For a process that is about to end while threads that have done their work may
-  /// still have a reference; without it the session ends with the last one.
-  package func close() {
-    let (queue, layout, isWithoutBallast) = (queue, layout, isWithoutBallast)
-    session?.end {
-      // Closed first: then the log is gone, and its room is free.
-      try? queue.close()
-      if isWithoutBallast { CatalogBallast.lay(layout) }
+  /// For a process that is about to end while a thread that has done its work may
+  /// let go of the catalog at the same moment; without it the session ends with the
+  /// last reference.
+  package var closing: @Sendable () -> Void {
+    let (queue, session, layout, isWithoutBallast) = (queue, session, layout, isWithoutBallast)
+    return {
+      session?.end {
+        // Closed first: then the log is gone, and its room is free.
+        try? queue.close()
+        if isWithoutBallast { CatalogBallast.lay(layout) }
+      }
     }
   }
 

@@ -127,17 +127,11 @@ struct WriterOptions: ParsableArguments {
 
 /// The lakes that this process has open for writing, to be closed before it ends.
 enum OpenLakes {
-  private struct Reference {
-    weak var catalog: LakeCatalog?
-  }
+  private static let closings = Mutex<[@Sendable () -> Void]>([])
 
-  private static let references = Mutex<[Reference]>([])
+  static func add(_ catalog: LakeCatalog) { closings.withLock { $0.append(catalog.closing) } }
 
-  static func add(_ catalog: LakeCatalog) { references.withLock { $0.append(Reference(catalog: catalog)) } }
-
-  static func close() {
-    for reference in references.withLock({ $0 }) { reference.catalog?.close() }
-  }
+  static func close() { for closing in closings.withLock({ $0 }) { closing() } }
 }
 
 /// The option of the verbs that write much.

@@ -19,7 +19,8 @@ final class WriterSession: Sendable {
 
   private let layout: LakeLayout
   private let command: String
-  private let lake: WriterLock
+  /// Nil when the session has ended.
+  private let lake: Mutex<WriterLock?>
   private let transactions: TransactionLock
   private let own = Mutex<Own?>(nil)
   private let held = Mutex<Holding>(.leases([]))
@@ -38,9 +39,10 @@ final class WriterSession: Sendable {
   init(_ layout: LakeLayout, command: String, isWhole: Bool, until deadline: ContinuousClock.Instant) throws {
     self.layout = layout
     self.command = command
-    lake = try WriterLock(
-      path: layout.lock, command: isWhole ? command : nil, until: deadline,
-      besides: { LeaseFile.description(in: layout.leases) })
+    lake = Mutex(
+      try WriterLock(
+        path: layout.lock, command: isWhole ? command : nil, until: deadline,
+        besides: { LeaseFile.description(in: layout.leases) }))
     transactions = try TransactionLock(path: layout.transactionLock)
     if isWhole { held.withLock { $0 = .wholeLake } }
   }
@@ -121,7 +123,7 @@ final class WriterSession: Sendable {
       // Who has the whole lake is kept apart from others by its lock alone.
       guard holding != .wholeLake else { return nil }
       // On a disk without room for a file, a command that is alone goes on.
-      guard error.code == .diskFull, lake.becomeExclusive() else { throw error }
+      guard error.code == .diskFull, lake.withLock({ $0?.becomeExclusive() == true }) else { throw error }
       held.withLock { $0 = .wholeLake }
     }
     return nil
@@ -169,17 +171,23 @@ final class WriterSession: Sendable {
 
   /// Ends the session.
   ///
+  /// Again does nothing, and waits for who does it.
+  ///
   /// - Parameter closing: Closes the connection, which may checkpoint.
   func end(closing: () -> Void) {
-    // What cannot be locked or removed now is settled by who comes next.
-    try? transaction {
-      closing()
-      guard let token = own.withLock({ $0?.token }) else { return }
-      try Disk.remove("\(layout.leases)/\(token)")
-    }
-    own.withLock { own in
-      if let own { close(own.descriptor) }
-      own = nil
+    lake.withLock { lake in
+      guard lake != nil else { return }
+      // What cannot be locked or removed now is settled by who comes next.
+      try? transaction {
+        closing()
+        guard let token = own.withLock({ $0?.token }) else { return }
+        unlink("\(layout.leases)/\(token)")
+      }
+      own.withLock { own in
+        if let own { close(own.descriptor) }
+        own = nil
+      }
+      lake = nil
     }
   }
 }

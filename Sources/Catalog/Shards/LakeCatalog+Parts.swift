@@ -154,7 +154,8 @@ extension LakeCatalog {
         database,
         sql: """
           SELECT h.id, s.name AS source, h.name AS shard, h.reserved_byte_count AS bytes
-          FROM shard h CROSS JOIN source s WHERE h.reserved_byte_count IS NOT NULL AND s.id = h.source_id
+          FROM shard h JOIN source s ON s.id = h.source_id
+          WHERE h.id IN (SELECT id FROM shard WHERE reserved_byte_count IS NOT NULL)
           """)
     }
     return rows.lazy.filter { !own.contains($0["id"]) }.map { row in

@@ -61,7 +61,7 @@ extension LakeCatalog {
         UPDATE shard SET reserved_byte_count = NULL, changed_at = ?,
           state = CASE WHEN state = 'present' THEN 'present'
             WHEN current_revision IS NULL THEN 'registered' ELSE 'evicted' END
-        WHERE reserved_byte_count IS NOT NULL
+        WHERE id IN (SELECT id FROM shard WHERE reserved_byte_count IS NOT NULL)
           AND source_id NOT IN (SELECT id FROM source WHERE name IN (\(marks)))
         """, arguments: StatementArguments([Timestamp.now()] + live))
     return database.changesCount
