@@ -52,6 +52,45 @@ import TestSupport
     }
   }
 
+  @Test(arguments: [1, 2, 3, 4]) func partsInAnyOrderAreTheWhole(seed: UInt64) throws {
+    let scratch = try Scratch()
+    var random = SplitMix64(seed: seed)
+    let (dimension, k) = (6, 1 + random.next(below: 12))
+    var rows = random.unitRows(90, dimension: dimension)
+    // Ties over the cuts, which the ids decide.
+    for row in 0..<90 where random.next(below: 2) == 0 {
+      let other = random.next(below: 90)
+      for j in 0..<dimension { rows[row * dimension + j] = rows[other * dimension + j] }
+    }
+    let (matrix, queries) = (
+      FeatureMatrix(rows, dimension: dimension),
+      FeatureMatrix(random.unitRows(7, dimension: dimension), dimension: dimension)
+    )
+    var whole = try ExactNeighbors(queries: queries, k: k)
+    try whole.add(matrix)
+    let parts = [0..<3, 3..<40, 40..<41, 41..<41, 41..<90]
+    for _ in 0..<20 {
+      var merged = try ExactNeighbors(queries: queries, k: k)
+      var order = Array(parts.indices)
+      for i in order.indices { order.swapAt(i, i + random.next(below: order.count - i)) }
+      for (done, place) in order.enumerated() {
+        var part = try ExactNeighbors(queries: queries, k: k)
+        try part.add(matrix, rows: parts[place])
+        merged.merge(part)
+        // As a run that is killed leaves it.
+        let numbers = order.prefix(done + 1).map { UInt32($0) }.sorted()
+        try merged.saveState(as: scratch.file("state"), inputs: .of("these"), done: numbers)
+        var again = try ExactNeighbors(queries: queries, k: k)
+        #expect(try again.loadState(scratch.file("state"), inputs: .of("these")) == numbers)
+        expectRefusal(.integrity, naming: "other inputs") {
+          _ = try again.loadState(scratch.file("state"), inputs: .of("those"))
+        }
+        merged = again
+      }
+      #expect(merged.ids == whole.ids && merged.scores == whole.scores && merged.counts == whole.counts)
+    }
+  }
+
   @Test func rowsThatAreNotFiniteAreRefused() throws {
     var neighbors = try ExactNeighbors(queries: FeatureMatrix([1, 0], dimension: 2), k: 1)
     expectRefusal(.badFeatures, naming: "row 1") { try neighbors.add(FeatureMatrix([1, 0, .nan, 1], dimension: 2)) }
