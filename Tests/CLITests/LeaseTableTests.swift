@@ -10,6 +10,7 @@ import TestSupport
   /// What the leases are held on.
   private static let names: [Lease.Kind: [String]] = [
     .source: ["images"], .mirrors: ["images"], .training: ["t"], .version: ["v"],
+    .truth: ["images"],
   ]
   private static let otherNames = names.mapValues { $0.map { "other-\($0)" } }
 
@@ -109,10 +110,15 @@ import TestSupport
     case "sync --refresh": ["sync", "images", "--refresh", "--budget", "1"]
     case "import": ["import", "images", "/none/img_0.npy"]
     case "train": ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000"]
+    case "train --fetch": ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--fetch"]
+    case "source extend": ["source", "extend", "images", "--count", "2"]
+    case "source refresh": ["source", "refresh", "images"]
     case "build": build + ["--budget", "1"]
     case "build of what is there": build
     case "evaluate": ["evaluate", "v@1", "--queries", "/none.npy"]
+    case "evaluate --fetch": ["evaluate", "v@1", "--queries", "/none.npy", "--fetch"]
     case "reproduce": ["reproduce", "v@1", "--into", lake.lake]
+    case "reproduce --fetch": ["reproduce", "v@1", "--into", lake.lake, "--fetch"]
     case "reproduce --from": ["reproduce", "--from", document]
     case "abandon": ["abandon", "v@1"]
     case "abandon a training": ["abandon", "t"]

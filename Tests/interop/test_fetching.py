@@ -142,7 +142,7 @@ class Fetching(LakeTest):
         self.add("--sizes", FEATURES / "sizes.txt")
         done = self.lake.attempt("sync", "--keep-free", "1000TB")
         self.assertEqual(done.returncode, 28, done.stderr)
-        self.assertIn("no room", done.stderr)
+        self.assertIn("the disk is full: ", done.stderr)
         self.assertEqual(self.server.requests(), [])
         self.lake.run("sync", "--keep-free", "1MB", "--bwlimit", "00:00,off 12:00,1GB/s", "--per-host", 1)
 

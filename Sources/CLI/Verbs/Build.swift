@@ -14,7 +14,8 @@ struct Build: AsyncParsableCommand {
     discussion: """
       The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
       shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
-      those that are encoded is used again.
+      those that are encoded is used again; without it nothing is evicted. It begins only if the disk has room for all that
+      it will write, and what must stay free.
 
       EXAMPLES
         tarn build laion --trained clip --images images

@@ -9,6 +9,7 @@ struct Evict: ParsableCommand {
     discussion: """
       What interrupted transfers left of them goes too: the next sync begins those anew. Older revisions that --keep-old
       kept beside newer ones go where nothing rests on them; --old drops the others too, which no mirror may have any more.
+      It works on a disk without a byte left.
 
       EXAMPLES
         tarn evict captions

@@ -16,6 +16,7 @@ struct GC: ParsableCommand {
       stay. Work that no unfinished training or build can take up again goes too, as of what was abandoned, and what
       transfers left that nobody continued for as long, and older revisions of shards that --keep-old kept, once nothing
       rests on them. Files that the catalog does not know are listed and never removed.
+      It works on a disk without a byte left.
 
       EXAMPLES
         tarn gc

@@ -8,6 +8,7 @@ internal import Glibc
 ///
 /// ```
 /// LAKE/catalog.sqlite        the catalog
+/// LAKE/catalog.sqlite-ballast  room for it to commit in on a full disk
 /// LAKE/tarn.lock             the lock of commands that write
 /// LAKE/tarn.transaction      the lock of one transaction
 /// LAKE/leases/…              what each command works with that writes now

@@ -161,7 +161,7 @@ extension TarnError {
         : ", so a quota or a limit of files (`ulimit -f`) is in the way"
     }
     let canGo = catalog.flatMap { try? $0.whatCanGo(on: fileSystem) } ?? nil
-    let hint = canGo.map { "what can go: \($0)" } ?? "free some space there"
-    return TarnError(code, text, hint: "\(hint); then run it again", place: place)
+    let hint = canGo.map { "what can go: \($0); then run it again" } ?? "free some space there, then run it again"
+    return TarnError(code, text, hint: hint, place: place)
   }
 }
