@@ -80,9 +80,11 @@ extension TrainingRun {
         stream: ShardStream(wanted, spent: spent)))
   }
 
-  /// Refuses a training that does not fit: the drawn rows, in pieces and then in one
-  /// file, what is nearest to them, a state of k-means beside the one that it
-  /// replaces, and the index. What an earlier run gathered is there already.
+  /// Refuses a training that does not fit.
+  ///
+  /// It needs room for the drawn rows, in pieces and then in one file, for what is
+  /// nearest to them, for a state of k-means beside the one that it replaces, and for the
+  /// index. What an earlier run gathered is there already.
   private func requireRoom(_ pairs: TrainingPairs, _ sample: TrainingSample) throws {
     let pieces = catalog.layout.gatherScratch(options.name)
     let count = sample.count
