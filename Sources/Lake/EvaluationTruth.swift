@@ -52,14 +52,16 @@ extension EvaluationRun {
     guard !missing.isEmpty else { return whole }
     let here = whole.inputs.filter { $0.path != nil }
     guard options.missing == .skip, !here.isEmpty else {
-      throw source.missing(
-        missing.map(\.shardName), of: whole.inputs.count,
-        hint: missing.contains { !$0.isNewest }
-          ? Source.wayBack(to: source.name)
-          : fetches
-            ? "the lake has other bytes in their place; `tarn evict \(source.name)` them first"
-            : "`tarn sync \(source.name)`, fetch them meanwhile with --fetch or --budget, or measure over the shards "
-              + "that are here with --missing skip")
+      let hint =
+        if fetches {
+          "the lake has other bytes in their place; `tarn evict \(source.name)` them first"
+        } else if missing.contains(where: { !$0.isNewest }) {
+          Source.wayBack(to: source.name)
+        } else {
+          "`tarn sync \(source.name)`, fetch them meanwhile with --fetch or --budget, or measure over the shards that "
+            + "are here with --missing skip"
+        }
+      throw source.missing(missing.map(\.shardName), of: whole.inputs.count, hint: hint)
     }
     return try plan(version, sample: here.map(\.shardOrdinal), fetches: fetches)
   }

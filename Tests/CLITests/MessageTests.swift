@@ -252,7 +252,7 @@ import TestSupport
     let build = ["build", "w", "--trained", "t", "--images", "more", "--quiet"]
     try lake.succeed(build)
     _ = try write(FeatureBytes.npy(9, dimension: 8, seed: 8), "files/0.npy", lake)
-    try lake.succeed(["sync", "more", "--refresh", "--quiet"])
+    try lake.succeed(["sync", "more", "--refresh", "--replace", "--quiet"])
     try lake.succeed(build)
     let text = try lake.succeed(["diff", "w@1", "w@2"]).outputText
     #expect(text.contains("~ 0.npy") && !text.contains("~ 1.npy"), "\(text)")

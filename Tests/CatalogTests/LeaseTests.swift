@@ -8,7 +8,7 @@ import GRDB
 import Testing
 import TestSupport
 
-@testable import Catalog
+import Catalog
 
 /// A lake that nobody has open.
 private final class IdleLake {

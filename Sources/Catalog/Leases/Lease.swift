@@ -83,7 +83,7 @@ package struct Lease: Hashable, Sendable {
   var text: String { "\(use.words) \(subject)" }
 
   /// What the file of a holder says of it; ``init(parsing:)`` reads it.
-  var record: String { "\(use.rawValue) \(kind.rawValue) \(name)" }
+  package var record: String { "\(use.rawValue) \(kind.rawValue) \(name)" }
 
   /// Reads what ``record`` says; nil for what this tarn does not know.
   init?(parsing text: String) {
@@ -94,7 +94,7 @@ package struct Lease: Hashable, Sendable {
 }
 
 /// What a command has for as long as it runs.
-enum Holding: Equatable {
+package enum Holding: Equatable {
   case wholeLake
   case leases([Lease])
 

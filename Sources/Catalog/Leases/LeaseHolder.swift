@@ -6,7 +6,7 @@ internal import Foundation
 internal import Glibc
 
 /// A command at work, as its file tells.
-struct LeaseHolder: Equatable {
+package struct LeaseHolder: Equatable {
   private static let format: Int64 = 1
 
   let pid: Int
@@ -15,15 +15,16 @@ struct LeaseHolder: Equatable {
   /// When it began, in the catalog's form.
   let since: String
   let machine: Machine
-  let holding: Holding
+  package let holding: Holding
 
   /// Which kernel, of the machines that may reach the lake's directory.
-  struct Machine: Equatable {
-    let host: String
+  package struct Machine: Equatable {
+    package let host: String
     /// What the kernel drew when it started: equal in all its containers.
-    let boot: String
+    package let boot: String
 
-    static let this: Machine = {
+    /// The kernel that this process runs on.
+    package static let this: Machine = {
       var buffer = [CChar](repeating: 0, count: 256)
       let isKnown = gethostname(&buffer, buffer.count - 1) == 0
       let host = isKnown ? String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : "?"
@@ -35,7 +36,8 @@ struct LeaseHolder: Equatable {
     func isElsewhere(than other: Machine) -> Bool { boot != other.boot && host != other.host }
   }
 
-  init(command: String, holding: Holding) {
+  /// This process.
+  package init(command: String, holding: Holding) {
     pid = Int(getpid())
     self.command = command
     since = Timestamp.now()
@@ -45,7 +47,7 @@ struct LeaseHolder: Equatable {
 
   /// Reads what ``text`` says; nil for a file that was not written to its end, or by a
   /// tarn with other leases.
-  init?(parsing text: String) {
+  package init?(parsing text: String) {
     guard let value = JSONValue(parsing: text), value["format"]?.integer == Self.format,
       let pid = value["pid"]?.integer, let command = value["command"]?.string, let since = value["since"]?.string,
       let host = value["host"]?.string, let boot = value["boot"]?.string
@@ -63,7 +65,7 @@ struct LeaseHolder: Equatable {
   }
 
   /// What the file of a holder says.
-  var text: String {
+  package var text: String {
     var fields: [String: JSONValue] = [
       "format": .integer(Self.format), "pid": .count(pid), "command": .string(command), "since": .string(since),
       "host": .string(machine.host), "boot": .string(machine.boot),
