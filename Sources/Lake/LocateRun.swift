@@ -3,6 +3,7 @@
 
 internal import Base
 package import Catalog
+internal import Foundation
 internal import Indexer
 
 /// Finds where row ids of a version come from.
@@ -18,6 +19,36 @@ package struct LocateRun {
   package init(_ catalog: LakeCatalog, cancellation: Cancellation) {
     self.catalog = catalog
     self.cancellation = cancellation
+  }
+
+  /// Row ids of a file.
+  ///
+  /// - Parameters:
+  ///   - path: A file with one id a line, or a `.npy` of int64.
+  ///   - name: The version whose ids they are.
+  /// - Returns: The ids, in their order.
+  /// - Throws: ``TarnError`` `.usage` naming the place of what is no id of a row.
+  package func ids(inFile path: String, of name: VersionName) throws -> [Int64] {
+    let end = try catalog.inputs(of: catalog.version(name)).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0
+    var ids: [Int64] = []
+    try RowIDFile(path, below: end, of: "\(name)").read(checkpoint: { try cancellation.check() }) { ids.append($0) }
+    return ids
+  }
+
+  /// Row ids of a text with one a line.
+  ///
+  /// - Parameter text: Anything; empty lines say nothing.
+  /// - Returns: The ids, in their order.
+  /// - Throws: ``TarnError`` `.usage` naming the line that is none.
+  package static func ids(inText text: String) throws -> [Int64] {
+    try text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap { number, line in
+      let word = line.trimmingCharacters(in: .whitespaces)
+      guard !word.isEmpty else { return nil }
+      guard let id = Int64(word), id >= 0 else {
+        throw TarnError(.usage, "line \(number + 1) is no row id: \(String(word.prefix(40)).printable)")
+      }
+      return id
+    }
   }
 
   /// Finds rows.

@@ -296,6 +296,19 @@ import TestSupport
     expectRefusal(try lake.run(search + ["--format", "csv", "--output", "x"]), 64, ["--format does not go with it"])
   }
 
+  @Test func idsComeFromFilesAndPipesToo() throws {
+    let lake = try LakeFixture.make(.built)
+    let expected = try lake.succeed(["locate", "v@1", "0", "39", "--format", "csv"]).outputText
+    let path = try write(Array("0\n39\n".utf8), "ids.txt", lake)
+    #expect(try lake.succeed(["locate", "v@1", "--ids", path, "--format", "csv"]).outputText == expected)
+    let command = "echo 39 | \(ProcessRunner.tarn) locate v@1 0 --ids - --format csv --lake \(lake.lake)"
+    let piped = try RunningProcess("/bin/sh", ["-c", command], environment: ProcessRunner.environment).finish()
+    #expect(piped.outputText == expected, "\(piped.errorText)")
+    expectRefusal(try lake.run(["locate", "v@1"]), 64, ["--ids"])
+    expectRefusal(
+      try lake.run(["locate", "v@1", "--ids", try write(Array("x\n".utf8), "bad.txt", lake)]), 64, ["line 1"])
+  }
+
   // MARK: Speed
 
   @Test func aRateIsOfWhatMoved() throws {

@@ -9,6 +9,8 @@ struct Locate: ParsableCommand {
     discussion: """
       EXAMPLES
         tarn locate laion@1 0 1234567
+        tarn locate laion@1 --ids found.npy --format csv
+        cut -d, -f3 found.csv | tail -n +2 | tarn locate laion@1 --ids -
 
       \(ExitStatus.help)
       """)
@@ -17,19 +19,38 @@ struct Locate: ParsableCommand {
   var version: String
 
   @Argument(help: "Row ids, as search gives them.")
-  var ids: [Int64]
+  var ids: [Int64] = []
+
+  @Option(
+    name: .customLong("ids"),
+    help: ArgumentHelp("Those of a file too: one a line, or a .npy of int64; - for standard input.", valueName: "file"))
+  var file: String?
 
   @Option(help: ArgumentHelp("table, csv, json or jsonl.", valueName: "format"))
   var format: TableFormat?
 
   @OptionGroup var global: GlobalOptions
 
+  /// The most bytes of ids that are read from standard input.
+  private static let longest = 1 << 26
+
+  func validate() throws {
+    guard !ids.isEmpty || file != nil else { throw ValidationError("Name a row id, or a file of them with --ids.") }
+  }
+
   func run() throws {
     let catalog = try global.read()
     let name = try catalog.versionName(version)
     let format = format ?? (global.json ? .json : .table)
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
-    for place in try LocateRun(catalog, cancellation: global.cancellation).run(ids, in: name) {
+    let run = LocateRun(catalog, cancellation: global.cancellation)
+    var ids = ids
+    if file == "-" {
+      ids += try LocateRun.ids(inText: StandardInput.text(limit: Self.longest))
+    } else if let file {
+      ids += try run.ids(inFile: file, of: name)
+    }
+    for place in try run.run(ids, in: name) {
       table.add([
         .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
         place.revision.map { .text(format == .table ? $0.digest.prefix(12) : $0.digest.hex) } ?? .null,
