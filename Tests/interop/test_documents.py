@@ -37,8 +37,11 @@ def described() -> dict[str, set[str]]:
     section = text[text.index("\n## 5. "):text.index("\n## 6. ")]
     block = section.split("```")[1]
     found: dict[str, set[str]] = {}
+    # Options of several verbs are written out once, under a name.
+    named = re.search(r"\(STREAM: ([^)]*)\)", block).group(1)
     for entry in re.split(r"^tarn ", block, flags=re.MULTILINE)[1:]:
         words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|extend|refresh|set|rename|drop-shards|remove|mirror [a-z]+)\b)?", entry).group()
+        entry = entry.replace("[STREAM]", f"[{named}]")
         options = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", entry)) - COMMON
         found[words] = found.get(words, set()) | options
     return found
