@@ -29,7 +29,10 @@ struct TruthPlan: Sendable {
   let stream: ShardStream
   let fetches: Bool
 
-  func statePath(in layout: LakeLayout) -> String { "\(layout.scratch)/exact-\(key.prefix(16)).state" }
+  /// Where an interrupted run keeps what it found of a key.
+  static func statePath(of key: ContentDigest, in layout: LakeLayout) -> String {
+    "\(layout.scratch)/exact-\(key.prefix(16)).state"
+  }
 }
 
 extension EvaluationRun {
@@ -79,7 +82,7 @@ extension EvaluationRun {
     }
     var begun = try ExactNeighbors(queries: queries.matrix, k: options.k)
     var done: Set<UInt32> = []
-    let state = "\(catalog.layout.scratch)/exact-\(key.prefix(16)).state"
+    let state = TruthPlan.statePath(of: key, in: catalog.layout)
     if known == nil, Disk.size(of: state) != nil, let found = try? begun.loadState(state, inputs: key) {
       done = Set(found)
     }
@@ -120,7 +123,7 @@ extension EvaluationRun {
     let rows = plan.inputs.reduce(0) { $0 + $1.rowCount }
     var done = plan.done
     var rowsDone = plan.inputs.reduce(0) { $0 + (done.contains(UInt32($1.ordinal)) ? $1.rowCount : 0) }
-    let state = plan.statePath(in: catalog.layout)
+    let state = TruthPlan.statePath(of: plan.key, in: catalog.layout)
     var saved = ContinuousClock.now
     while let item = try plan.stream.handoff.next() {
       try cancellation.check()

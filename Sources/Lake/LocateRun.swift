@@ -29,9 +29,9 @@ package struct LocateRun {
   /// - Returns: The ids, in their order.
   /// - Throws: ``TarnError`` `.usage` naming the place of what is no id of a row.
   package func ids(inFile path: String, of name: VersionName) throws -> [Int64] {
-    let end = try catalog.inputs(of: catalog.version(name)).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0
     var ids: [Int64] = []
-    try RowIDFile(path, below: end, of: "\(name)").read(checkpoint: { try cancellation.check() }) { ids.append($0) }
+    let file = try RowIDFile(path, of: catalog.version(name), in: catalog)
+    try file.read(checkpoint: { try cancellation.check() }) { ids.append($0) }
     return ids
   }
 

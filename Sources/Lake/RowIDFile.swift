@@ -2,6 +2,7 @@
 // of int64. They are read piece by piece, and nothing in them is believed.
 
 internal import Base
+internal import Catalog
 internal import Features
 internal import Foundation
 
@@ -22,13 +23,13 @@ struct RowIDFile {
   ///
   /// - Parameters:
   ///   - path: The file.
-  ///   - end: One past the last id that there is.
-  ///   - owner: The version that has these rows.
+  ///   - version: The version that has these rows.
+  ///   - catalog: Says which it has.
   /// - Throws: ``TarnError`` as reading does.
-  init(_ path: String, below end: Int64, of owner: String) throws {
+  init(_ path: String, of version: IndexVersion, in catalog: LakeCatalog) throws {
     file = try InputFile(path: path)
-    self.end = end
-    self.owner = owner
+    end = try catalog.inputs(of: version).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0
+    owner = "\(version.name)"
   }
 
   /// Hands out every id, in the order of the file; one may come twice.

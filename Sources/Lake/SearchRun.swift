@@ -103,9 +103,8 @@ package struct SearchRun {
   /// The rows that are searched; nil for all of them.
   private func subset(of version: IndexVersion) throws -> RowSubset? {
     guard options.ids != nil || options.excludedIDs != nil else { return nil }
-    let end = try catalog.inputs(of: version).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0
     func read(_ path: String, _ body: (Int64) -> Void) throws {
-      try RowIDFile(path, below: end, of: "\(version.name)").read(checkpoint: { try cancellation.check() }, body)
+      try RowIDFile(path, of: version, in: catalog).read(checkpoint: { try cancellation.check() }, body)
     }
     var subset = RowSubset(excluding: options.ids == nil)
     if let path = options.ids {
