@@ -31,12 +31,14 @@ package struct ImportRun {
   ///   - files: Their paths.
   ///   - name: The source.
   ///   - report: Told of progress, on the calling thread.
-  /// - Returns: How many were adopted.
+  /// - Returns: How many were adopted, and the shards among them that have other bytes now.
   /// - Throws: ``TarnError`` `.notFound` before anything is copied, for a file
   ///   of another name; `.conflict` for other bytes than are known of its shard,
   ///   unless they may be replaced; `.integrity` when a manifest says otherwise, or the file
   ///   changed while it was copied.
-  package func run(_ files: [String], into name: String, report: (_ done: Int, _ total: Int) -> Void) throws -> Int {
+  package func run(_ files: [String], into name: String, report: (_ done: Int, _ total: Int) -> Void) throws -> (
+    count: Int, revised: [RevisedShard]
+  ) {
     cancellation.listen()
     let source = try catalog.source(named: name)
     let shards = Dictionary(
@@ -50,16 +52,25 @@ package struct ImportRun {
       }
       return (file, shard)
     }
+    var revised: [RevisedShard] = []
     for (index, (file, shard)) in chosen.enumerated() {
       try cancellation.check()
       // As it is now: a file before may have been of the same shard.
-      try adopt(file, catalog.shard(id: shard.id), source)
+      let shard = try catalog.shard(id: shard.id)
+      let number = try adopt(file, shard, source)
+      if let revision = shard.revision, revision.number != number {
+        revised.append(
+          RevisedShard(source: source.name, shard: shard.name, dependents: try catalog.dependents(of: shard)))
+      }
       report(index + 1, chosen.count)
     }
-    return chosen.count
+    return (chosen.count, revised)
   }
 
-  private func adopt(_ file: String, _ shard: Shard, _ source: Source) throws {
+  /// Copies a file in.
+  ///
+  /// - Returns: The number of the revision that its bytes are.
+  private func adopt(_ file: String, _ shard: Shard, _ source: Source) throws -> Int {
     // A look before anything is copied; what counts is found in the copy.
     _ = try FeatureFile(file, dimension: source.dimension, elementType: source.elementType)
     let input = try InputFile(path: file)
@@ -86,7 +97,7 @@ package struct ImportRun {
         try requireSame(digest, as: shard, in: file)
         return directory + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       }
-      _ = try catalog.keepingNoOrphan(path, in: .shards) {
+      return try catalog.keepingNoOrphan(path, in: .shards) {
         try catalog.recordFetched(
           FetchedBytes(
             digest: hasher.digestSoFar(), byteCount: input.byteCount, rowCount: rowCount,

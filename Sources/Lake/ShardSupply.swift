@@ -111,7 +111,7 @@ private final class ShardSupply: Sendable {
         switch event {
         case .mended(let shard, _), .fetched(let shard, _): handoff.markReady(shard.id)
         case .failed(let shard, let error): handoff.markLost(shard.id, error)
-        case .moved, .started, .transferring, .retrying, .waiting: break
+        case .moved, .started, .transferring, .retrying, .waiting, .revised: break
         }
         report(event)
       })

@@ -35,6 +35,9 @@ package struct SyncOptions: Sendable {
   package var keptFree = 0
   /// Bytes that the caller will write on the file system of the shards meanwhile.
   package var promisedByteCount: @Sendable () -> Int = { 0 }
+  /// What is being made of the shards, as dependents are called: it is replanned when
+  /// they come with other bytes, and so is not left behind.
+  package var consumer: String?
   /// Ask the mirrors of shards that are present for newer bytes.
   package var refresh = false
   /// What becomes of the bytes of a shard when its mirrors give others.
@@ -55,8 +58,6 @@ package struct SyncSummary: Sendable {
   package var fetchedByteCount = 0
   /// Shards that were in the lake already, or have not changed.
   package var unchangedCount = 0
-  /// Shards that got another revision than they had, and what rests on that one.
-  package var revised: [(shard: String, dependents: [String])] = []
   /// Damaged shards that were mended by fetching only the chunks that differ.
   package var mendedCount = 0
   /// What could not be fetched, and why: a run with any of these fails (R17).
@@ -65,6 +66,26 @@ package struct SyncSummary: Sendable {
   package var withoutRoom: [String] = []
   /// What the first of them lacks; nil when there is none.
   package var noRoom: TarnError?
+}
+
+/// A shard that has other bytes now than it had.
+package struct RevisedShard: Sendable {
+  package let source: String
+  package let shard: String
+  /// What rests on the bytes that it had, as people name it.
+  package let dependents: [String]
+
+  /// What happened, in one line.
+  package var text: String {
+    "new revision of \(shard)" + (dependents.isEmpty ? "" : "; \(LakeCatalog.list(dependents)) on the one before")
+  }
+
+  /// The same for programs.
+  package var json: JSONValue {
+    .object([
+      "source": .string(source), "shard": .string(shard), "dependents": .array(dependents.map { .string($0) }),
+    ])
+  }
 }
 
 /// How far a sync is.
@@ -77,6 +98,8 @@ package enum SyncProgress: Sendable {
   case started(Shard, mirrorID: Int64, attempt: Int)
   case fetched(Shard, byteCount: Int)
   case mended(Shard, MendedChunks)
+  /// A shard was fetched with other bytes than it had.
+  case revised(RevisedShard)
   case retrying(Shard, error: String)
   /// A host is left alone for a while.
   case waiting(HostWait)

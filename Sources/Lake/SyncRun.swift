@@ -468,16 +468,20 @@ package final class SyncRun: Sendable {
       try catalog.endFetch(shardID: shard.id, as: nil, error: error.message)
       return fail(shard, error)
     }
-    let isOther = shard.revision.map { $0.number != number } ?? false
-    let dependents = isOther ? try catalog.dependents(of: shard) : []
     state.withLock { state in
       if let revision = shard.revision, revision.digest == fetched.digest, state.wholeBefore.contains(shard.id) {
         state.summary.unchangedCount += 1
       } else {
         state.summary.fetchedCount += 1
         state.summary.fetchedByteCount += fetched.byteCount
-        if isOther { state.summary.revised.append((shard.name, dependents)) }
       }
+    }
+    if let revision = shard.revision, revision.number != number {
+      report(
+        .revised(
+          RevisedShard(
+            source: shard.sourceName, shard: shard.name,
+            dependents: try catalog.dependents(of: shard).filter { $0 != options.consumer })))
     }
     report(.fetched(shard, byteCount: fetched.byteCount))
   }

@@ -127,7 +127,8 @@ package struct TrainingRun: Sendable {
   package func run(
     fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
   ) async throws -> (trained: TrainedIndexRecord, isNew: Bool) {
-    guard let fetch else { return try await ThreadedWork("tarn-train") { try run() }.value() }
+    guard var fetch else { return try await ThreadedWork("tarn-train") { try run() }.value() }
+    fetch.consumer = LakeCatalog.dependent(trainedIndex: options.name)
     cancellation.listen()
     try check()
     for name in [options.images, options.captions].compactMap(\.self) {

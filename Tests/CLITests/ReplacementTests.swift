@@ -60,7 +60,8 @@ import TestSupport
     let lake = try LakeFixture.make(.built)
     let old = try copyOfOld(lake)
     let bytes = try lake.text("SELECT CAST(bytes AS TEXT) FROM v_storage WHERE kind = 'shard'")
-    try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    let imported = try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    #expect(imported.outputText.contains("new revision of img_0.npy; v@1, the trained index t rest on the one before"))
     #expect(try shardFiles(lake).count == 2)
     let both = try lake.text("SELECT CAST(bytes AS TEXT) FROM v_storage WHERE kind = 'shard'")
     let size = try #require(Disk.size(of: old))
@@ -174,10 +175,29 @@ import TestSupport
     changing.isChanged.withLock { $0 = true }
     #expect(try lake.succeed(["sync", "--refresh", "--replace"]).outputText.contains("new revision of 0.npy"))
     try lake.succeed(["reproduce", "v@1", "--quiet"])
+    let kmeans = ["--images", "images", "--method", "kmeans", "--nlist", "2"]
+    try lake.succeed(["train", "u", "--seed", "5"] + kmeans)
     // An eviction and a change: nothing is dropped, and who is left behind is said.
     try lake.succeed(["evict", "images"])
     changing.isChanged.withLock { $0 = false }
+    let before = try lake.copy()
     let changed = try lake.succeed(["sync"])
-    #expect(changed.outputText.contains("v@1, the trained index t rest on the one before"), "\(changed.outputText)")
+    #expect(
+      changed.outputText.contains("v@1, the trained index t, the trained index u rest on the one before"),
+      "\(changed.outputText)")
+    // So it is whichever verb fetches.
+    let train = ["train", "x", "--seed", "6", "--fetch"] + kmeans
+    let build = ["build", "w", "--trained", "u", "--images", "images"]
+    for command in [train, build, build + ["--budget", "2000"], train + ["--budget", "2000"]] {
+      let said = try before.copy().succeed(command + ["--quiet"])
+      let warning = "tarn: warning: new revision of 0.npy; v@1, the trained index t, the trained index u rest on"
+      #expect(said.errorText.contains(warning), "\(said.errorText)")
+      let json = try before.copy().succeed(command + ["--json"])
+      let dependents = #"["v@1","the trained index t","the trained index u"]"#
+      let revised = #""revised":[{"dependents":\#(dependents),"shard":"0.npy","source":"images"}]"#
+      #expect(json.outputText.contains(revised), "\(json.outputText)")
+    }
+    let events = try before.copy().succeed(["sync", "--json"])
+    #expect(events.outputText.contains(#""shard":"0.npy","source":"images","type":"revised""#), "\(events.outputText)")
   }
 }

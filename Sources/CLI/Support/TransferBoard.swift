@@ -21,6 +21,8 @@ final class TransferBoard: Sendable {
   /// is down fails every shard in the same way.
   private static let toldCount = 5
 
+  /// Shards that came with other bytes than they had.
+  let revisions = FetchedRevisions()
   private let progress: ProgressLine
   private let json: Bool
   private let state = Mutex(State())
@@ -43,6 +45,11 @@ final class TransferBoard: Sendable {
     case .mended(let shard, let chunks):
       emit("mended", shard, ["chunks": .string(chunks.text), "bytes": .count(chunks.byteCount)])
       progress.note("\(shard.name): chunks \(chunks.text) were damaged; fetched \(ByteSize.text(chunks.byteCount))")
+    case .revised(let revised):
+      revisions.take(revised)
+      guard json, case .object(let facts) = revised.json else { return }
+      Output.json(facts.merging(["type": .string("revised")]) { $1 })
+      Output.flush()
     case .retrying(let shard, let error):
       emit("retrying", shard, ["message": .string(error)])
       let count = state.withLock { state in

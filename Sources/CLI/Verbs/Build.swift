@@ -94,12 +94,14 @@ struct Build: AsyncParsableCommand {
     fetch.fetch.followLimit(of: catalog)
     let run = BuildRun(
       catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation, report: progress.show)
-    let (version, isNew, times) = try await run.run(fetching: fetch, follow: progress.showFetching)
-    try conclude(version, isNew: isNew, times, catalog, progress)
+    let revisions = FetchedRevisions()
+    let (version, isNew, times) = try await run.run(fetching: fetch, follow: revisions.following(progress))
+    try conclude(version, isNew: isNew, times, revisions, catalog, progress)
   }
 
   private func conclude(
-    _ version: IndexVersion, isNew: Bool, _ times: OutputTimes, _ catalog: LakeCatalog, _ progress: ProgressLine
+    _ version: IndexVersion, isNew: Bool, _ times: OutputTimes, _ revisions: FetchedRevisions, _ catalog: LakeCatalog,
+    _ progress: ProgressLine
   ) throws {
     progress.clear()
     let outputs = try catalog.outputs(of: version)
@@ -113,7 +115,7 @@ struct Build: AsyncParsableCommand {
               "sha256": .string(output.digest.hex), "rows": .count(output.rowCount), "bytes": .count(output.byteCount),
             ])
           }),
-        "peak_memory_bytes": Tool.peakByteCount.map { .count($0) } ?? .null,
+        "revised": revisions.json, "peak_memory_bytes": Tool.peakByteCount.map { .count($0) } ?? .null,
         "seconds": .object([
           "waiting": .number(times.waiting.seconds), "hashing": .number(times.hashing.seconds),
           "encoding": .number(times.encoding.seconds), "merging": .number(times.merging.seconds),
@@ -132,16 +134,6 @@ struct Build: AsyncParsableCommand {
 }
 
 extension ProgressLine {
-  /// Shows what a build's fetcher meets; how far it is shows in the rows.
-  func showFetching(_ event: SyncProgress) {
-    switch event {
-    case .retrying(let shard, let error): note("\(shard.name): \(error); trying again")
-    case .failed(let shard, let error): note("\(shard.name): \(error)")
-    case .waiting(let wait): note(wait.text)
-    case .moved, .started, .transferring, .fetched, .mended: break
-    }
-  }
-
   /// Shows a build's or a rebuild's progress.
   func show(_ event: BuildProgress) {
     switch event {

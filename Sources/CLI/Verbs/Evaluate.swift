@@ -95,15 +95,17 @@ struct Evaluate: AsyncParsableCommand {
     // Before the first: what cannot be measured is told before hours of work.
     let fetch = stream.options(catalog)
     for name in names { try run.check(name, fetches: fetch != nil) }
+    let revisions = FetchedRevisions()
     var evaluations: [Evaluation] = []
     for name in names {
-      evaluations.append(try await run.run(name, fetching: fetch, follow: progress.showFetching))
+      evaluations.append(try await run.run(name, fetching: fetch, follow: revisions.following(progress)))
     }
     progress.clear()
     let failures = evaluations.flatMap { evaluation in require.compactMap { $0.failure(of: evaluation) } }
     if global.json {
       Output.json([
         "evaluations": .array(evaluations.map { .object($0.json) }), "failures": .array(failures.map { .string($0) }),
+        "revised": revisions.json,
       ])
     } else {
       printTable(evaluations)

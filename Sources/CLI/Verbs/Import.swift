@@ -36,14 +36,15 @@ struct Import: ParsableCommand {
     let catalog = try writer.open(global, "import", source, on: [.source: [source]], keeping: room)
     let progress = global.progress("import")
     let run = ImportRun(catalog, replacing: replacing.replacement, cancellation: global.cancellation)
-    let count = try run.run(files, into: source) { done, total in
+    let (count, revised) = try run.run(files, into: source) { done, total in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) shards" }
     }
     progress.clear()
     if global.json {
-      Output.json(["imported": .count(count)])
+      Output.json(["imported": .count(count), "revised": .array(revised.map(\.json))])
     } else {
       Output.line("\(count.counted("shard")) imported")
+      for shard in revised { Output.line(shard.text) }
     }
     Output.flush()
   }

@@ -69,7 +69,9 @@ struct Reproduce: AsyncParsableCommand {
     let run = try ReproductionRun(
       catalog, name, environment: Tool.environment, logger: global.logger("tarn.reproduce"),
       cancellation: global.cancellation, report: progress.show)
-    let report = try await run.run(into: into, fetching: stream.options(catalog), follow: progress.showFetching)
+    let revisions = FetchedRevisions()
+    let report = try await run.run(
+      into: into, fetching: stream.options(catalog), follow: revisions.following(progress))
     progress.clear()
     if global.json {
       Output.json(
@@ -79,7 +81,7 @@ struct Reproduce: AsyncParsableCommand {
           "missing": .array(report.missing.map { .string($0) }),
           "output": report.difference.map { .count($0.output) } ?? .null,
           "list": report.difference?.list.map { .count($0) } ?? .null,
-          "row_id": report.difference?.rowID.map { .integer($0) } ?? .null,
+          "row_id": report.difference?.rowID.map { .integer($0) } ?? .null, "revised": revisions.json,
         ].merging(Self.json(report.verdict)) { $1 })
     }
     try conclude(report, name)

@@ -26,7 +26,7 @@ struct Sync: AsyncParsableCommand {
       fails and says which rest on it. --replace drops the old bytes for the new ones, --keep-old keeps both.
 
       Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
-      prints an event a line: started, progress, retrying, waiting, fetched, mended, failed, and a summary at the end.
+      prints an event a line: started, progress, retrying, waiting, fetched, revised, mended, failed, and a summary at the end.
 
       \(ExitStatus.help)
       """)
@@ -93,10 +93,17 @@ struct Sync: AsyncParsableCommand {
     let progress = global.progress("sync")
     options.fetch.followLimit(of: catalog)
     let board = TransferBoard(progress, json: global.json)
-    let summary = try await SyncRun(catalog, options, cancellation: global.cancellation, report: board.show).run()
+    let summary: SyncSummary
+    do {
+      summary = try await SyncRun(catalog, options, cancellation: global.cancellation, report: board.show).run()
+    } catch {
+      // What was taken stays taken, however the run ends.
+      if !global.json { for revised in board.revisions.all { Output.diagnostic("tarn: warning: \(revised.text)") } }
+      throw error
+    }
     progress.clear()
     board.close()
-    show(summary)
+    show(summary, board.revisions)
     try conclude(summary)
   }
 
@@ -116,27 +123,20 @@ struct Sync: AsyncParsableCommand {
     return options
   }
 
-  private func show(_ summary: SyncSummary) {
+  private func show(_ summary: SyncSummary, _ revisions: FetchedRevisions) {
     if global.json {
       Output.json([
         "type": .string("summary"), "fetched": .count(summary.fetchedCount), "bytes": .count(summary.fetchedByteCount),
         "unchanged": .count(summary.unchangedCount), "failed": .count(summary.failures.count),
         "mended": .count(summary.mendedCount), "without_room": .count(summary.withoutRoom.count),
-        "revised": .array(summary.revised.map { .string($0.shard) }),
-        "left_behind": .array(
-          summary.revised.filter { !$0.dependents.isEmpty }.map {
-            .object(["shard": .string($0.shard), "dependents": .array($0.dependents.map { .string($0) })])
-          }),
+        "revised": revisions.json,
       ])
     } else {
       Output.line(
         "\(summary.fetchedCount.counted("shard")) fetched (\(ByteSize.text(summary.fetchedByteCount))), "
           + "\(summary.unchangedCount) were here already, \(summary.failures.count) failed"
           + (summary.mendedCount == 0 ? "" : ", \(summary.mendedCount) mended by their chunks"))
-      for (name, dependents) in summary.revised {
-        let rest = dependents.isEmpty ? "" : "; \(LakeCatalog.list(dependents)) on the one before"
-        Output.line("new revision of \(name)\(rest)")
-      }
+      for revised in revisions.all { Output.line(revised.text) }
     }
     Output.flush()
   }

@@ -154,7 +154,9 @@ struct Train: AsyncParsableCommand {
     let progress = global.progress("train \(name)")
     let run = TrainingRun(
       catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation, report: progress.show)
-    let (trained, isNew) = try await run.run(fetching: stream.options(catalog), follow: progress.showFetching)
+    let revisions = FetchedRevisions()
+    let (trained, isNew) = try await run.run(
+      fetching: stream.options(catalog), follow: revisions.following(progress))
     progress.clear()
     let taken = try TrainingSpecification(parsing: trained.spec)
     let leftOut = taken.leftOut.values.reduce(0) { $0 + $1.count }
@@ -162,6 +164,7 @@ struct Train: AsyncParsableCommand {
       Output.json([
         "trained_index": .string(trained.name), "sha256": .optional(trained.digest?.hex), "new": .bool(isNew),
         "shards": .array(taken.shards.map { .count($0) }), "pairs_left_out": .count(leftOut),
+        "revised": revisions.json,
         "path": .optional(try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }),
       ])
     } else {

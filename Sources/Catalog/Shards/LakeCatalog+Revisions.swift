@@ -54,8 +54,11 @@ extension LakeCatalog {
         SELECT DISTINCT t.name FROM trained_input i JOIN trained_index t ON t.id = i.trained_index_id
         WHERE i.shard_id = ?1 AND i.revision = ?2 ORDER BY t.name
         """, arguments: [shardID, revision])
-    return versions + trained.map { "the trained index \($0)" }
+    return versions + trained.map(dependent)
   }
+
+  /// What a trained index is called among what rests on bytes.
+  package static func dependent(trainedIndex name: String) -> String { "the trained index \(name)" }
 
   /// Refuses bytes that would replace those of a shard on which something rests.
   static func requireUnpinned(_ shard: Shard, revision: Int, _ database: Database) throws {
