@@ -85,7 +85,9 @@ package struct ReplayRun: Sendable {
     }
     // What can't be had is told first, where everything has room.
     if fetch.budget == nil { try await fetchAll() }
+    try await bring(\.trainedDigest)
     let trained = try await train()
+    try await bring(\.sha256)
     let version = try await build(trained)
     return try compare(version, startedAt, itself)
   }
@@ -95,20 +97,59 @@ package struct ReplayRun: Sendable {
     var wanted: [Shard] = []
     for exported in document.sources {
       let shards = try catalog.shards(of: catalog.source(named: exported.name))
-      for (shard, pinned) in zip(shards, exported.shards) where pinned.sha256 != nil && shard.path == nil {
-        wanted.append(shard)
+      for (shard, pinned) in zip(shards, exported.shards) where shard.path == nil {
+        if pinned.sha256 != nil, pinned.trainedOn == nil { wanted.append(shard) }
       }
     }
-    guard !wanted.isEmpty else { return }
-    var options = fetch
+    if let failure = try await failure(ofFetching: wanted, fetch) { throw failure.error }
+  }
+
+  /// Makes what a step works on the newest bytes of the shards of which the training took
+  /// others than the build.
+  ///
+  /// - Parameter content: What the step takes of a shard.
+  /// - Throws: ``TarnError``, with a way to bytes that no mirror has any more.
+  private func bring(_ content: (VersionExport.Source.Shard) -> ContentDigest?) async throws {
+    var (options, wanted) = (fetch, [Shard]())
+    for exported in document.sources {
+      let shards = try catalog.shards(of: catalog.source(named: exported.name))
+      for (shard, pinned) in zip(shards, exported.shards) where pinned.trainedOn != nil {
+        guard let digest = content(pinned), shard.path == nil || shard.revision?.digest != digest,
+          try !catalog.takeUp(digest, of: shard)
+        else { continue }
+        wanted.append(shard)
+        options.digests[shard.id] = digest
+      }
+    }
+    options.replacement = fetch.budget == nil ? .keepingOld : .always
+    guard let failure = try await failure(ofFetching: wanted, options) else { return }
+    let (shard, error) = (failure.shard, failure.error)
+    guard error.code == .integrity || error.code == .absent else { throw error }
+    throw TarnError(
+      error.code,
+      "the version was trained on other bytes of \(shard.name) than it was built from, and mirrors have one alone: "
+        + error.message,
+      hint: "`tarn import \(shard.sourceName) FILE --keep-old` takes a copy of the others by the name \(shard.name), "
+        + "then run this again")
+  }
+
+  /// Fetches shards.
+  ///
+  /// - Returns: The first that failed, and why.
+  private func failure(
+    ofFetching wanted: [Shard], _ options: SyncOptions
+  ) async throws -> (shard: Shard, error: TarnError)? {
+    guard !wanted.isEmpty else { return nil }
+    var options = options
     options.selection = wanted
-    let failure = Mutex<TarnError?>(nil)
+    let failure = Mutex<(shard: Shard, error: TarnError)?>(nil)
     let sync = SyncRun(catalog, options, cancellation: cancellation) { [report] event in
-      if case .failed(_, let error) = event { failure.withLock { if $0 == nil { $0 = error } } }
+      if case .failed(let shard, let error) = event { failure.withLock { if $0 == nil { $0 = (shard, error) } } }
       report(.fetching(event))
     }
-    _ = try await sync.run()
-    if let error = failure.withLock({ $0 }) { throw error }
+    let summary = try await sync.run()
+    if let noRoom = summary.noRoom { throw noRoom }
+    return failure.withLock { $0 }
   }
 
   private func train() async throws -> TrainedIndexRecord {

@@ -294,7 +294,9 @@ package final class SyncRun: Sendable {
     let layout = catalog.layout
     let isWhole = catalog.holdsWhole(shard)
     if isWhole { _ = state.withLock { $0.wholeBefore.insert(shard.id) } }
-    let condition = isWhole ? shard.revision?.validator : nil
+    // That nothing changed is no answer where other bytes than those here are wanted.
+    let isWanted = options.digests[shard.id].map { $0 == shard.revision?.digest } ?? true
+    let condition = isWhole && isWanted ? shard.revision?.validator : nil
     // R12: who was seen without it lately is asked last, who serves something
     // else before that.
     // R23: whose host is in trouble is asked after the others.

@@ -82,24 +82,17 @@ struct VersionFiles {
 
   /// Writes what `tarn export` prints beside the lock file, unless it is there.
   ///
-  /// A version that was trained on other bytes of a shard than it was built from
-  /// has none.
-  ///
   /// - Parameters:
   ///   - version: A version with all its outputs recorded.
   ///   - digest: Digest of its lock file.
   /// - Throws: ``TarnError`` when the disk refuses.
   func writeDocument(of version: IndexVersion, _ digest: ContentDigest) throws {
     let path = catalog.layout.documentPath(version.name)
-    do {
-      // Of a sealed version only what the catalog still bears out.
-      let document =
-        try version.versionDigest == nil ? catalog.export(version, digest: digest) : catalog.export(version.name)
-      if let known = try? VersionExport(reading: path), try catalog.isSame(known, as: document, of: version) { return }
-      try restore(document.text() + "\n", to: path, of: version)
-    } catch let error as TarnError where error.code == .conflict {
-      return
-    }
+    // Of a sealed version only what the catalog still bears out.
+    let document =
+      try version.versionDigest == nil ? catalog.export(version, digest: digest) : catalog.export(version.name)
+    if let known = try? VersionExport(reading: path), try catalog.isSame(known, as: document, of: version) { return }
+    try restore(document.text() + "\n", to: path, of: version)
   }
 
   /// The lock file: canonical JSON of all that a rebuild needs and must give.

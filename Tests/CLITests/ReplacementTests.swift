@@ -131,6 +131,51 @@ import TestSupport
     #expect(try shardFiles(lake).count == 2)
   }
 
+  @Test func aVersionOfTwoRevisionsIsExportedMadeAgainAndFoundAgain() throws {
+    let lake = try LakeFixture.make(.built)
+    let old = try copyOfOld(lake)
+    try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    // Trained on the old bytes, built from the new ones.
+    try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--quiet"])
+    try lake.succeed(["verify"])
+    try lake.succeed(["reproduce", "w@1", "--quiet"])
+    let document = lake.directory.path + "/w.json"
+    let exported = try lake.succeed(["export", "w@1"]).output
+    try Data(exported).write(to: URL(fileURLWithPath: document))
+    let text = String(decoding: exported, as: UTF8.self)
+    #expect(text.contains(#""format" : "tarn-export-2""#) && text.contains(#""trained_on""#))
+    let plain = try lake.succeed(["export", "v@1"]).outputText
+    #expect(plain.contains(#""format" : "tarn-export-1""#) && !plain.contains("trained_on"))
+    for format in ["in-toto", "croissant"] {
+      let said = try lake.succeed(["export", "w@1", "--format", format]).outputText
+      for path in [old, lake.directory.path + "/img_0.npy"] {
+        #expect(said.contains(try Disk.digest(of: path).hex), "\(format)")
+      }
+    }
+    // A lost catalog is found again with both versions.
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+    let rebuilt = try lake.succeed(["rebuild-catalog", "--allow-inside"])
+    #expect(!rebuilt.outputText.contains("left out"), "\(rebuilt.outputText)")
+    try lake.succeed(["verify"])
+    for version in ["v@1", "w@1"] { try lake.succeed(["reproduce", version, "--quiet"]) }
+    #expect(try lake.succeed(["export", "w@1"]).output == exported)
+    // In a new lake, from the document: what no mirror has is imported.
+    for budget in [[], ["--budget", "4000"]] {
+      let new = try LakeFixture.nothing()
+      try new.succeed(["init", new.lake])
+      let replay = ["reproduce", "--from", document, "--allow-inside", "--patience", "0"] + budget
+      let lacking = try new.run(replay)
+      #expect(lacking.ending == .exit(20) && lacking.errorText.contains("tarn import images"), "\(lacking.errorText)")
+      try new.succeed(["import", "images", lake.directory.path + "/img_0.npy", "--keep-old"])
+      let identical = try new.succeed(replay)
+      #expect(identical.outputText.contains("w@1 is identical"), "\(identical.outputText)")
+      try new.succeed(["verify"])
+      try new.succeed(["reproduce", "w@1", "--quiet"] + (budget.isEmpty ? [] : ["--fetch"]))
+    }
+  }
+
   /// A source whose server changes its mind about the first shard.
   private final class Changing: Sendable {
     let isChanged = Mutex(false)

@@ -8,7 +8,8 @@ import Testing
 import TestSupport
 
 @Suite struct DocumentMutationTests {
-  /// Documents of a plain version and of one with a router.
+  /// Documents of a plain version, of one with a router, and of one that was trained on
+  /// other bytes than it was built from.
   private func documents() throws -> (directory: TemporaryDirectory, texts: [JSONValue]) {
     let lake = try TemporaryLake()
     let fixture = CatalogFixture(lake.catalog)
@@ -30,10 +31,12 @@ import TestSupport
           + revisions[1].map { .init(role: "caption", revision: $0) }))
     try lake.catalog.finishTraining(routed, digest: fixture.write("routed", as: .trainedIndex), byteCount: 6)
     try fixture.build("routed", lake.catalog.trainedIndex(named: "routed"), images)
+    try fixture.fetch(1, of: images, "shard one of later", replacing: .keepingOld)
+    try fixture.build("later", lake.catalog.trainedIndex(named: "clip"), images)
     let directory = try TemporaryDirectory()
     return (
       directory,
-      try ["plain", "routed"].map { name in
+      try ["plain", "routed", "later"].map { name in
         let text = try lake.catalog.export(VersionName(name: name, number: 1)).text()
         return try #require(JSONValue(parsing: text))
       }
@@ -61,6 +64,8 @@ import TestSupport
       let shard = document["sources"]?.elements[numbers[0]]["shards"]?.elements[numbers[1]]
     else { return place }
     if shard["sha256"] == nil { return "sources[].shards[] without sha256" }
+    // The digest proves them when the bytes are here, and nothing before.
+    if place.hasSuffix(".trained_on.bytes") { return "sources[].shards[].bytes of no input" }
     let isInput = numbers[0] == 0 && (document["inputs"]?.elements ?? []).contains { $0["shard"] == shard["name"] }
     return [".name", ".bytes"].contains { place.hasSuffix($0) } && !isInput ? place + " of no input" : place
   }

@@ -100,6 +100,29 @@ extension LakeCatalog {
     return found.flatMap { $0.state == .present ? $0.path : nil }
   }
 
+  /// Makes bytes that a shard had once, and the lake has still, its newest again; those
+  /// that it has are kept.
+  ///
+  /// - Parameters:
+  ///   - digest: The bytes.
+  ///   - shard: The shard.
+  /// - Returns: Whether they are whole, and the newest now.
+  /// - Throws: ``TarnError``.
+  package func takeUp(_ digest: ContentDigest, of shard: Shard) throws -> Bool {
+    let known = try read {
+      try ShardRevision.fetchOne(
+        $0, sql: "SELECT * FROM shard_revision WHERE shard_id = ? AND sha256 = ?", arguments: [shard.id, digest.hex])
+    }
+    guard let known, let path = try shardPath(holding: digest),
+      try Disk.digest(of: layout.path(path, in: .shards)) == digest
+    else { return false }
+    _ = try recordFetched(
+      FetchedBytes(
+        digest: digest, byteCount: known.byteCount, rowCount: known.rowCount, path: path, mirrorID: nil, etag: nil,
+        lastModified: nil), of: shard, replacing: .keepingOld)
+    return true
+  }
+
   /// The bytes in the lake that are no shard's newest, each once.
   ///
   /// - Parameter source: Of which source; nil for all.

@@ -111,17 +111,20 @@ extension VersionEvidence {
       }
       let rowByteCount = source.dimension * (ElementType(rawValue: source.dtype)?.byteCount ?? 1)
       for shard in source.shards {
-        guard let digest = shard.sha256 else { continue }
-        guard let bytes = shard.bytes, let count = rows[digest], count <= Self.most / rowByteCount,
-          bytes >= count * rowByteCount
-        else { throw fault("its document says of \(source.name)/\(shard.name) what no such file can be") }
+        for pinned in shard.pinned {
+          guard let count = rows[pinned.sha256], count <= Self.most / rowByteCount, pinned.bytes >= count * rowByteCount
+          else { throw fault("its document says of \(source.name)/\(shard.name) what no such file can be") }
+        }
+        guard shard.sha256 == nil || shard.bytes != nil else {
+          throw fault("its document says of \(source.name)/\(shard.name) what no such file can be")
+        }
       }
     }
     let trainedOn =
       [(document.trained.images, training.images)]
       + [document.trained.captions].compactMap(\.self).map { ($0, training.captions ?? []) }
     for (name, shards) in trainedOn {
-      let held = Set(document.sources.first { $0.name == name }?.shards.compactMap(\.sha256) ?? [])
+      let held = Set(document.sources.first { $0.name == name }?.shards.compactMap(\.trainedDigest) ?? [])
       guard shards.allSatisfy({ held.contains($0.sha256) }) else {
         throw fault("its document does not name a shard it was trained on")
       }
@@ -150,8 +153,7 @@ extension VersionEvidence {
     let rows = rowCounts
     for source in document.sources {
       guard let type = ElementType(rawValue: source.dtype) else { continue }
-      for shard in source.shards {
-        guard let digest = shard.sha256 else { continue }
+      for (shard, digest) in source.shards.flatMap({ shard in shard.pinned.map { (shard, $0.sha256) } }) {
         let path = layout.path(
           LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest), in: .shards)
         guard Disk.size(of: path) != nil, (try? rowCount(path, source.dimension, type)) != rows[digest] else {

@@ -122,15 +122,15 @@ struct RebuildWriter {
           "\(source.name)/\(shard.name) of \(version.name) is no shard of the source's first document")
         continue
       }
-      guard let digest = shard.sha256, let bytes = shard.bytes, let rowCount = rows[digest],
-        revisions[id]?[digest] == nil
-      else { continue }
-      let revision = ShardRevision(
-        shardID: id, number: (revisions[id]?.count ?? 0) + 1, digest: digest, byteCount: bytes, rowCount: rowCount,
-        etag: nil, lastModified: nil, mirrorID: nil)
-      try revision.insert(trust: .firstUse, at: version.sealedAt, database)
-      revisions[id, default: [:]][digest] = revision.number
-      summary.revisions += 1
+      for pinned in shard.pinned {
+        guard let rowCount = rows[pinned.sha256], revisions[id]?[pinned.sha256] == nil else { continue }
+        let revision = ShardRevision(
+          shardID: id, number: (revisions[id]?.count ?? 0) + 1, digest: pinned.sha256, byteCount: pinned.bytes,
+          rowCount: rowCount, etag: nil, lastModified: nil, mirrorID: nil)
+        try revision.insert(trust: .firstUse, at: version.sealedAt, database)
+        revisions[id, default: [:]][pinned.sha256] = revision.number
+        summary.revisions += 1
+      }
     }
   }
 
@@ -349,7 +349,7 @@ struct RebuildWriter {
     for (ordinal, shard) in shards.enumerated() {
       // A source may have a shard's bytes twice: its place says which it is.
       let place = places.map { $0.indices.contains(ordinal) ? $0[ordinal] : -1 } ?? ordinal
-      guard all.indices.contains(place), all[place].sha256 == shard.sha256,
+      guard all.indices.contains(place), all[place].trainedDigest == shard.sha256,
         let id = shardIDs[source]?[all[place].name], let revision = revisions[id]?[shard.sha256]
       else { throw unnamed(document) }
       try TrainedInputRow.insert(

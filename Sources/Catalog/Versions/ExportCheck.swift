@@ -31,7 +31,9 @@ extension VersionExport.Source {
       guard (try? URLTemplate.fileName(of: "file:///\(encoded)")) == shard.name else {
         throw TarnError(.usage, "'\(shard.name.printable)' cannot name a shard")
       }
-      guard shard.urls.count <= mirrors.count, (1...(1 << 50)).contains(shard.bytes ?? 1) else {
+      guard shard.urls.count <= mirrors.count, (1...(1 << 50)).contains(shard.bytes ?? 1),
+        (1...(1 << 50)).contains(shard.trainedOn?.bytes ?? 1)
+      else {
         throw TarnError(.usage, "source \(name) has numbers of \(shard.name) that no shard has")
       }
       for url in shard.urls {

@@ -8,9 +8,17 @@ internal import GRDB
 /// Everything that determines a sealed version, and what it came to.
 package struct VersionExport: Codable, Sendable, Equatable {
   package static let format = "tarn-export-1"
+  /// Of a document with a shard whose training was on other bytes than its build.
+  package static let formatOfTwoRevisions = "tarn-export-2"
 
   /// A source with where its shards are.
   package struct Source: Codable, Sendable, Equatable {
+    /// What a shard held.
+    package struct Bytes: Codable, Sendable, Equatable {
+      package let bytes: Int
+      package let sha256: ContentDigest
+    }
+
     package struct Shard: Codable, Sendable, Equatable {
       package let name: String
       package let urls: [String]
@@ -20,6 +28,17 @@ package struct VersionExport: Codable, Sendable, Equatable {
       package let sha256: ContentDigest?
       /// Rows of a shard that the version does not hold, when they are known.
       package let rows: Int?
+      /// What the training took of a shard that was built from others; nil where that is
+      /// the same, as it mostly is.
+      package var trainedOn: Bytes?
+
+      /// What the version pins of the shard, the training's first.
+      package var pinned: [Bytes] {
+        let built = sha256.flatMap { digest in bytes.map { Bytes(bytes: $0, sha256: digest) } }
+        return [trainedOn, built].compactMap(\.self)
+      }
+      /// Digest of what the training took, where it took the shard.
+      package var trainedDigest: ContentDigest? { trainedOn?.sha256 ?? sha256 }
     }
 
     package let name: String
@@ -110,7 +129,9 @@ package struct VersionExport: Codable, Sendable, Equatable {
         .usage, "\(path) is not the export of a version: \(error.message) (byte \(error.offset))",
         hint: "`tarn export NAME@N > FILE` writes one")
     }
-    if let format = found["format"]?.string, format != VersionExport.format {
+    if let format = found["format"]?.string,
+      ![VersionExport.format, VersionExport.formatOfTwoRevisions].contains(format)
+    {
       throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
     }
     do {
@@ -124,11 +145,16 @@ package struct VersionExport: Codable, Sendable, Equatable {
     }
     var verdict = StatementVerdict()
     verdict.compare("", expected: try json(), found: found)
+    verdict.compare("format", expected: VersionExport.format(of: sources), found: format)
     guard verdict.isClean else {
       throw TarnError(
         .usage, "\(path) says what no export says: \(verdict.message)", hint: "`tarn export NAME@N > FILE` writes one")
     }
     try checkNumbers(in: path)
+  }
+
+  private static func format(of sources: [Source]) -> String {
+    sources.contains { $0.shards.contains { $0.trainedOn != nil } } ? formatOfTwoRevisions : format
   }
 
   /// The document as JSON.
@@ -157,7 +183,7 @@ package struct VersionExport: Codable, Sendable, Equatable {
     _ version: IndexVersion, digest: ContentDigest, sources: [Source], trained: Trained, inputs: [Input],
     outputs: [Output]
   ) {
-    format = VersionExport.format
+    format = VersionExport.format(of: sources)
     self.version = "\(version.name)"
     versionSha256 = digest
     self.sources = sources
@@ -177,8 +203,7 @@ extension LakeCatalog {
   ///
   /// - Parameter name: The version, sealed or revoked.
   /// - Returns: The document.
-  /// - Throws: ``TarnError`` `.notFound`; `.conflict` when it is unfinished,
-  ///   or was trained on other bytes of a shard than it was built from;
+  /// - Throws: ``TarnError`` `.notFound`; `.conflict` when it is unfinished;
   ///   `.integrity` when the catalog contradicts what was sealed.
   package func export(_ name: VersionName) throws -> VersionExport {
     let version = try version(name)
@@ -201,31 +226,23 @@ extension LakeCatalog {
   ///   - version: A version with all its outputs recorded.
   ///   - digest: Digest of its lock file.
   /// - Returns: The document, as the catalog tells it.
-  /// - Throws: ``TarnError`` `.conflict` when it was trained on other bytes of a
-  ///   shard than it was built from.
+  /// - Throws: ``TarnError`` `.conflict` when its training is not finished.
   package func export(_ version: IndexVersion, digest: ContentDigest) throws -> VersionExport {
-    let name = version.name
     let trained = try trainedIndex(id: version.trainedIndexID)
     guard let trainedDigest = trained.digest else {
       throw TarnError(.conflict, "the trained index \(trained.name) is not ready", hint: "finish its training first")
     }
     let inputs = try inputs(of: version)
-    var pinned: [Int64: ShardRevision] = [:]
-    for input in inputs { if let revision = input.revision { pinned[input.shardID] = revision } }
-    for revision in try trainedInputs(of: trained) {
-      if let other = pinned.updateValue(revision, forKey: revision.shardID), other.digest != revision.digest {
-        throw TarnError(
-          .conflict,
-          "\(try shard(id: revision.shardID).name) was revised between the training and the build of \(name)",
-          hint: "an export has one content for each shard; train and build from the same revision")
-      }
-    }
+    var built: [Int64: ShardRevision] = [:]
+    for input in inputs { if let revision = input.revision { built[input.shardID] = revision } }
+    let taken = Dictionary(
+      try trainedInputs(of: trained).map { ($0.shardID, $0) }, uniquingKeysWith: { first, _ in first })
     var sourceIDs = [version.sourceID]
     for id in [trained.imageSourceID, trained.captionSourceID].compactMap(\.self) where !sourceIDs.contains(id) {
       sourceIDs.append(id)
     }
     return VersionExport(
-      version, digest: digest, sources: try sourceIDs.map { try exported($0, pinned) },
+      version, digest: digest, sources: try sourceIDs.map { try exported($0, built, taken) },
       trained: VersionExport.Trained(
         name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
         iterations: trained.iterations, seed: trained.seed, pairs: trained.pairCount,
@@ -244,7 +261,17 @@ extension LakeCatalog {
       })
   }
 
-  private func exported(_ sourceID: Int64, _ pinned: [Int64: ShardRevision]) throws -> VersionExport.Source {
+  /// A source as a document has it.
+  ///
+  /// - Parameters:
+  ///   - sourceID: Its number.
+  ///   - built: What was built from, by the shard's number.
+  ///   - taken: What was trained on, likewise.
+  /// - Returns: The source.
+  /// - Throws: ``TarnError``.
+  private func exported(
+    _ sourceID: Int64, _ built: [Int64: ShardRevision], _ taken: [Int64: ShardRevision]
+  ) throws -> VersionExport.Source {
     let source = try source(id: sourceID)
     let (mirrors, urls) = try read { database in
       (
@@ -263,10 +290,13 @@ extension LakeCatalog {
       name: source.name, modality: source.modality.rawValue, dimension: source.dimension,
       dtype: source.elementType.rawValue, mirrors: mirrors.map { AddressText($0).redacted(keeping: source.keptQuery) },
       shards: try shards(of: source).map { shard in
-        VersionExport.Source.Shard(
+        let pinned = built[shard.id] ?? taken[shard.id]
+        let other = taken[shard.id].flatMap { $0.digest == pinned?.digest ? nil : $0 }
+        return VersionExport.Source.Shard(
           name: shard.name, urls: (urls[shard.id] ?? []).map { AddressText($0).redacted(keeping: source.keptQuery) },
-          bytes: pinned[shard.id]?.byteCount ?? shard.revision?.byteCount ?? shard.expectedByteCount,
-          sha256: pinned[shard.id]?.digest, rows: pinned[shard.id] == nil ? shard.knownRowCount : nil)
+          bytes: pinned?.byteCount ?? shard.revision?.byteCount ?? shard.expectedByteCount,
+          sha256: pinned?.digest, rows: pinned == nil ? shard.knownRowCount : nil,
+          trainedOn: other.map { .init(bytes: $0.byteCount, sha256: $0.digest) })
       })
   }
 
@@ -301,7 +331,9 @@ extension LakeCatalog {
       let isSame =
         known.dimension == exported.dimension && known.elementType.rawValue == exported.dtype
         && shards.map(\.name) == exported.shards.map(\.name)
-        && zip(shards, exported.shards).allSatisfy { $1.sha256 == nil || $0.expectedDigest == $1.sha256 }
+        && zip(shards, exported.shards).allSatisfy {
+          $1.sha256 == nil || $0.expectedDigest == ($1.trainedOn == nil ? $1.sha256 : nil)
+        }
       guard isSame else {
         throw TarnError(
           .conflict, "this lake has another source named \(known.name)",
@@ -325,8 +357,12 @@ extension LakeCatalog {
       name: exported.name, modality: modality, dimension: exported.dimension, elementType: type,
       mirrors: exported.mirrors,
       shards: exported.shards.enumerated().map { ordinal, shard in
-        .init(
-          name: shard.name, urls: shard.urls, expectedByteCount: shard.bytes, expectedDigest: shard.sha256,
+        // Of two contents neither is the one to expect.
+        let isOne = shard.trainedOn == nil
+        let isOneSize = shard.pinned.allSatisfy { $0.bytes == shard.bytes }
+        return .init(
+          name: shard.name, urls: shard.urls, expectedByteCount: isOneSize ? shard.bytes : nil,
+          expectedDigest: isOne ? shard.sha256 : nil,
           expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] : nil)
       })
     definition.keptQuery = kept

@@ -27,11 +27,11 @@ extension LakeCatalog {
       ])
     }
     let shards = document.sources.flatMap { source in
-      source.shards.compactMap { shard in
-        shard.sha256.map { digest in
+      source.shards.flatMap { shard in
+        shard.pinned.map { pinned in
           JSONValue.object([
             "name": .string("\(source.name)/\(shard.name)"), "uri": .optional(shard.urls.first),
-            "digest": .sha256(digest), "mediaType": .string("application/octet-stream"),
+            "digest": .sha256(pinned.sha256), "mediaType": .string("application/octet-stream"),
           ]).withoutNulls
         }
       }
@@ -115,10 +115,13 @@ extension LakeCatalog {
       return Croissant.file(id: file, url: file, byteCount: output.bytes, digest: output.sha256)
     }
     let inputs = document.sources.flatMap { source in
-      source.shards.compactMap { shard in
-        shard.sha256.map {
-          Croissant.file(
-            id: "\(source.name)/\(shard.name)", url: shard.urls.first ?? shard.name, byteCount: shard.bytes, digest: $0)
+      source.shards.flatMap { shard in
+        shard.pinned.map { pinned in
+          // Each file has an id of its own.
+          let isOlder = pinned == shard.trainedOn
+          return Croissant.file(
+            id: "\(source.name)/\(shard.name)" + (isOlder ? ":\(pinned.sha256.prefix(16))" : ""),
+            url: shard.urls.first ?? shard.name, byteCount: pinned.bytes, digest: pinned.sha256)
         }
       }
     }

@@ -13,6 +13,9 @@ extension VersionExport {
       try ForeignNumber.dimension.check(source.dimension, "a dimension", in: place)
       for shard in source.shards {
         if let bytes = shard.bytes { try ForeignNumber.byteCount.check(bytes, "a number of bytes", in: place) }
+        if let other = shard.trainedOn {
+          try ForeignNumber.byteCount.check(other.bytes, "a number of bytes", in: place)
+        }
         if let rows = shard.rows { try ForeignNumber.rowCount.check(rows, "a number of rows", in: place) }
       }
     }

@@ -143,8 +143,8 @@ extension VersionExport {
           break
         }
         verdict.compare(
-          "sources[\(place)].shards[\(ordinal)].sha256", expected: trainedOn["sha256"]?.string,
-          found: sources[place].shards[ordinal].sha256?.hex)
+          "sources[\(place)].shards[\(ordinal)]\(sources[place].shards[ordinal].trainedOn == nil ? "" : ".trained_on").sha256",
+          expected: trainedOn["sha256"]?.string, found: sources[place].shards[ordinal].trainedDigest?.hex)
       }
     }
   }
@@ -172,13 +172,22 @@ extension VersionExport {
       verdict.compare(
         "inputs[\(index)].bytes", expected: shard.bytes.map { String($0) }, found: input.bytes.map { String($0) })
     }
+    let trainedOn = trainedOn
     let pinned = Set(inputs.compactMap(\.sha256)).union(trainedOn)
+    let built = Set(inputs.lazy.filter { $0.sha256 != nil }.map(\.ordinal))
     for (place, source) in sources.enumerated() {
       var names: Set<String> = []
       for (index, shard) in source.shards.enumerated() {
         let path = "sources[\(place)].shards[\(index)]"
         if let digest = shard.sha256, !pinned.contains(digest) {
           verdict.differ("\(path).sha256", expected: "nothing, as no input has it", found: digest.hex)
+        }
+        if let other = shard.trainedOn {
+          // A second content is one that a training took where the build took the first.
+          let isTaken = trainedOn.contains(other.sha256) && other.sha256 != shard.sha256
+          if !isTaken || place != 0 || !built.contains(index) {
+            verdict.differ("\(path).trained_on", expected: "nothing, as no training has it", found: other.sha256.hex)
+          }
         }
         if !names.insert(shard.name).inserted {
           verdict.differ("\(path).name", expected: "a name of its own", found: shard.name)
