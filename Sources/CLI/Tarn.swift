@@ -56,7 +56,8 @@ struct Tarn: AsyncParsableCommand {
   /// Says what went wrong, in one line, and ends the process.
   private static func leave(with error: any Error) -> Never {
     // What can go is looked for when nothing else is to be done any more.
-    let error = (error as? TarnError)?.explained(inLake: GlobalOptions.lastRoot) ?? error
+    let error =
+      (error as? TarnError)?.explained(inLake: GlobalOptions.lastRoot, needing: OpenLakes.sourcesInWork) ?? error
     guard let failure = Failure(error) else { explain(error) }
     Output.flush()
     if CommandLine.arguments.contains("--json") {

@@ -134,6 +134,7 @@ package struct EvaluationRun: Sendable {
     _ name: VersionName, fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
   ) async throws -> Evaluation {
     cancellation.listen()
+    let fetch = fetch?.takingAll
     let plan = try await ThreadedWork("tarn-plan") {
       let version = try sealed(name)
       try catalog.requireBorneOut(version)

@@ -26,7 +26,7 @@ package struct EvictRun {
     package var partCount = 0
     /// Older revisions that were kept beside newer ones.
     package var keptCount = 0
-    /// Bytes of all.
+    /// Bytes that became free: those that another source's shards have, too, are not among them.
     package var byteCount = 0
     /// Older revisions that stay because something rests on them.
     package var pinned: [KeptRevision] = []
@@ -53,11 +53,11 @@ package struct EvictRun {
       summary.partCount += 1
       summary.byteCount += transfer.byteCount
     }
+    let before = try catalog.storedShardByteCount()
     for shard in shards where shard.state == .present {
       try cancellation.check()
       try catalog.evict(shard)
       summary.shardCount += 1
-      summary.byteCount += shard.revision?.byteCount ?? 0
     }
     for kept in try catalog.keptRevisions(of: source) where chosen.contains(kept.shardID) {
       guard kept.dependents.isEmpty || includesPinned else {
@@ -67,8 +67,8 @@ package struct EvictRun {
       try cancellation.check()
       try catalog.release(kept)
       summary.keptCount += 1
-      summary.byteCount += kept.byteCount
     }
+    summary.byteCount += before - (try catalog.storedShardByteCount())
     return summary
   }
 }

@@ -31,7 +31,7 @@ package struct ReplayRun: Sendable {
   package var allowsInside = false
   /// How to fetch; within a budget shards come and go, without one everything is
   /// fetched first and kept.
-  package var fetch = SyncOptions()
+  package var fetch = SyncOptions().takingAll
 
   /// Prepares to make the version of a document.
   ///

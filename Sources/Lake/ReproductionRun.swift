@@ -89,6 +89,7 @@ package struct ReproductionRun: Sendable {
     into wanted: String?, fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
   ) async throws -> ReproductionReport {
     cancellation.listen()
+    let fetch = fetch?.takingAll
     let startedAt = Timestamp.now()
     // What is rebuilt is what the catalog says; so that must be what was sealed.
     let start = try await ThreadedWork("tarn-plan") { () throws -> (StatementVerdict, Plan?) in

@@ -38,6 +38,8 @@ package struct SyncOptions: Sendable {
   /// What is being made of the shards, as dependents are called: it is replanned when
   /// they come with other bytes, and so is not left behind.
   package var consumer: String?
+  /// Whether whoever asked can take fewer shards with `--shards`.
+  package var choosesShards = true
   /// Ask the mirrors of shards that are present for newer bytes.
   package var refresh = false
   /// What becomes of the bytes of a shard when its mirrors give others.
@@ -50,6 +52,13 @@ package struct SyncOptions: Sendable {
   package var clock: @Sendable () -> ContinuousClock.Instant = { .now }
 
   package init() {}
+
+  /// The same for who cannot take fewer shards.
+  package var takingAll: SyncOptions {
+    var options = self
+    options.choosesShards = false
+    return options
+  }
 }
 
 /// What a sync did.

@@ -29,7 +29,10 @@ extension SyncRun {
   /// Why there was no room for the first shard that had none; nil when all had.
   func noRoom() throws -> TarnError? {
     guard let lack = state.withLock({ $0.firstLack }) else { return nil }
-    return try lack.ofDisk ?? catalog.noRoom(for: lack.shard, lack.byteCount, in: options.budget ?? 0)
+    return try lack.ofDisk
+      ?? catalog.noRoom(
+        for: lack.shard, lack.byteCount, in: options.budget ?? 0, needing: catalog.sourcesInWork,
+        choosesShards: options.choosesShards)
   }
 
   /// Whether the file system keeps what stays free when this and all that is under

@@ -128,8 +128,15 @@ struct WriterOptions: ParsableArguments {
 /// The lakes that this process has open for writing, to be closed before it ends.
 enum OpenLakes {
   private static let closings = Mutex<[@Sendable () -> Void]>([])
+  private static let sources = Mutex<Set<String>>([])
 
-  static func add(_ catalog: LakeCatalog) { closings.withLock { $0.append(catalog.closing) } }
+  static func add(_ catalog: LakeCatalog) {
+    closings.withLock { $0.append(catalog.closing) }
+    sources.withLock { $0.formUnion(catalog.sourcesInWork) }
+  }
+
+  /// Sources that the command works with.
+  static var sourcesInWork: Set<String> { sources.withLock(\.self) }
 
   static func close() { for closing in closings.withLock({ $0 }) { closing() } }
 }

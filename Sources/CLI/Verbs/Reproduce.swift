@@ -97,7 +97,7 @@ struct Reproduce: AsyncParsableCommand {
       report: progress.show)
     replay.keptQuery = Set(keepQuery.map { $0.lowercased() })
     replay.allowsInside = allowInside
-    replay.fetch = stream.optionsToFetch(catalog)
+    replay.fetch = stream.optionsToFetch(catalog).takingAll
     let result = try await replay.run()
     progress.clear()
     if global.json {

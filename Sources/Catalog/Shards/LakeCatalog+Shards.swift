@@ -125,6 +125,11 @@ extension LakeCatalog {
     return try read { try LakeCatalog.cachedByteCount($0) } + parts
   }
 
+  /// Bytes of the files of shards, each once.
+  package func storedShardByteCount() throws -> Int {
+    try read { try Int.fetchOne($0, sql: "SELECT byte_count FROM stored_total WHERE kind = 'shard'") } ?? 0
+  }
+
   private static func cachedByteCount(_ database: Database) throws -> Int {
     try Int.fetchOne(
       database,

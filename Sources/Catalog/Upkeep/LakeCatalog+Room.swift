@@ -17,7 +17,40 @@ package struct RoomNeed: Sendable {
   }
 }
 
+/// Bytes below the shards directory, by what gives them back.
+package struct HeldBytes: Sendable {
+  /// An eviction.
+  package struct Way: Hashable, Sendable {
+    /// All of them have to be evicted.
+    package let sources: [String]
+    /// Whether it takes older revisions on which something rests.
+    package let isOld: Bool
+  }
+
+  package let way: Way
+  package let byteCount: Int
+
+  /// What gives them back.
+  package var command: String {
+    way.sources.map { "`tarn evict \($0)\(way.isOld ? " --old" : "")`" }.joined(separator: " and ")
+  }
+
+  /// Who holds them, as `images holds 3 kB`.
+  fileprivate var text: String {
+    let names = way.sources.joined(separator: " and ")
+    let bytes = ByteSize.text(byteCount)
+    if way.isOld { return "older revisions of \(names) hold \(bytes)" }
+    return way.sources.count == 1 ? "\(names) holds \(bytes)" : "\(names) share \(bytes)"
+  }
+}
+
 extension LakeCatalog {
+  /// The sources that this process works with.
+  package var sourcesInWork: Set<String> {
+    guard case .leases(let leases)? = session?.holding else { return [] }
+    return Set(leases.lazy.filter { $0.kind == .source }.map(\.name))
+  }
+
   /// What stays free (D11).
   ///
   /// The catalog needs to commit: a log of ``checkpointPageCount`` pages and the pages
@@ -72,21 +105,40 @@ extension LakeCatalog {
     }
   }
 
-  /// The sources whose shards and parts are held, those with most first.
-  package func holders() throws -> [(source: String, byteCount: Int)] {
-    let present = try read { database in
-      try Row.fetchAll(
+  /// What evictions give back, the most first.
+  ///
+  /// Bytes that shards of several sources share go when the last of them is evicted,
+  /// so each file counts once, for all whose shards have it.
+  ///
+  /// - Returns: What goes with a source, with several, and with older revisions.
+  /// - Throws: ``TarnError`` when the catalog cannot be read.
+  package func holders() throws -> [HeldBytes] {
+    var held: [HeldBytes.Way: Int] = [:]
+    try read { database in
+      let rows = try Row.fetchAll(
         database,
         sql: """
-          SELECT s.name, sum(t.byte_count) AS bytes FROM shard_total t JOIN source s ON s.id = t.source_id
-          WHERE t.state = 'present' GROUP BY s.id
-          """
-      ).map { (source: $0["name"] as String, byteCount: $0["bytes"] as Int? ?? 0) }
+          SELECT sources, sum(byte_count) AS bytes FROM (
+            SELECT b.byte_count, (SELECT group_concat(name, ' ') FROM (
+                SELECT DISTINCT s.name FROM shard_revision r
+                JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
+                JOIN source s ON s.id = h.source_id WHERE r.sha256 = b.sha256 ORDER BY s.name)) AS sources
+            FROM stored_bytes b WHERE b.place = 'shards' AND b.state = 'present' AND b.deleting_at IS NULL)
+          WHERE sources IS NOT NULL GROUP BY sources
+          """)
+      for row in rows {
+        let names = (row["sources"] as String).split(separator: " ").map(String.init)
+        held[HeldBytes.Way(sources: names, isOld: false)] = row["bytes"]
+      }
     }
-    var held = Dictionary(present.map { ($0.source, $0.byteCount) }, uniquingKeysWith: +)
-    for part in try interruptedTransfers() { held[part.source, default: 0] += part.byteCount }
-    return held.filter { $0.value > 0 }.map { (source: $0.key, byteCount: $0.value) }
-      .sorted { ($1.byteCount, $0.source) < ($0.byteCount, $1.source) }
+    for kept in try keptRevisions() {
+      held[.init(sources: [kept.sourceName], isOld: !kept.dependents.isEmpty), default: 0] += kept.byteCount
+    }
+    for part in try interruptedTransfers() {
+      held[.init(sources: [part.source], isOld: false), default: 0] += part.byteCount
+    }
+    return held.filter { $0.value > 0 }.map { HeldBytes(way: $0.key, byteCount: $0.value) }
+      .sorted { ($1.byteCount, $0.command) < ($0.byteCount, $1.command) }
   }
 
   /// Says that a budget has no room for a shard: who holds it, and what to do.
@@ -95,34 +147,44 @@ extension LakeCatalog {
   ///   - shard: The shard.
   ///   - byteCount: Bytes that it takes.
   ///   - budget: The budget.
+  ///   - needed: Sources that the command works with: what it evicts it would fetch again.
+  ///   - choosesShards: Whether the command takes fewer shards with `--shards`.
   /// - Returns: The error.
   /// - Throws: ``TarnError`` when the catalog cannot be read.
-  package func noRoom(for shard: Shard, _ byteCount: Int, in budget: Int) throws -> TarnError {
+  package func noRoom(
+    for shard: Shard, _ byteCount: Int, in budget: Int, needing needed: Set<String>, choosesShards: Bool
+  ) throws -> TarnError {
     let held = try holders()
     let message =
       "the budget of \(ByteSize.text(budget)) has no room for \(shard.name) of \(shard.sourceName) "
       + "(\(ByteSize.text(byteCount)))"
-    guard byteCount <= budget, let first = held.first else {
+    guard byteCount <= budget, !held.isEmpty else {
       return TarnError(
-        .diskFull, message, hint: "raise --budget, or leave the shard out with --shards")
+        .diskFull, message, hint: "raise --budget" + (choosesShards ? ", or leave the shard out with --shards" : ""))
     }
-    let names = held.prefix(3).map { "\($0.source) holds \(ByteSize.text($0.byteCount))" }
-    let other = held.first { $0.source != shard.sourceName } ?? first
+    // A version that is reproduced or measured may rest on the older revisions.
+    let other = held.first { held in
+      held.way.isOld && choosesShards || needed.isDisjoint(with: held.way.sources)
+    }
+    let way = other.map { "\($0.command) what is not needed, or " } ?? ""
     return TarnError(
-      .diskFull, "\(message): \(names.joined(separator: ", "))",
-      hint: "`tarn evict \(other.source)` what is not needed, or raise --budget")
+      .diskFull, "\(message): \(held.prefix(3).map(\.text).joined(separator: ", "))",
+      hint: "\(way)raise --budget" + (other == nil && choosesShards ? ", or take fewer shards with --shards" : ""))
   }
 
   /// What can be given back on a file system, as advice; nil when nothing can.
   ///
-  /// - Parameter fileSystem: The one that is full.
+  /// - Parameters:
+  ///   - fileSystem: The one that is full.
+  ///   - needed: Sources that the command works with: their shards stay.
   /// - Returns: Commands, with the bytes that they give back.
   /// - Throws: ``TarnError`` when the catalog cannot be read.
-  package func whatCanGo(on fileSystem: FileSystem) throws -> String? {
+  package func whatCanGo(on fileSystem: FileSystem, needing needed: Set<String>) throws -> String? {
     func isThere(_ path: String) -> Bool { (try? FileSystem(of: path).device) == fileSystem.device }
     var advice: [String] = []
     if isThere(layout.shards) {
-      advice += try holders().prefix(3).map { "`tarn evict \($0.source)` (\(ByteSize.text($0.byteCount)))" }
+      advice += try holders().filter { needed.isDisjoint(with: $0.way.sources) }.prefix(3)
+        .map { "\($0.command) (\(ByteSize.text($0.byteCount)))" }
     }
     if isThere(layout.artifacts) {
       let now = try garbageByteCount(GarbageOptions())
@@ -143,10 +205,12 @@ extension LakeCatalog {
 extension TarnError {
   /// A full disk, with what can go there.
   ///
-  /// - Parameter root: A lake's directory; nil when none is known.
+  /// - Parameters:
+  ///   - root: A lake's directory; nil when none is known.
+  ///   - needed: Sources that the command works with.
   /// - Returns: The error with the file system, what is free, and what can be given
   ///   back; another error, and a full budget, as it is.
-  package func explained(inLake root: String?) -> TarnError {
+  package func explained(inLake root: String?, needing needed: Set<String>) -> TarnError {
     guard code == .diskFull, let place, let fileSystem = try? FileSystem(of: place) else { return self }
     let catalog = root.flatMap { try? LakeCatalog.open(root: $0, writing: nil, orOlder: true) }
     let isJudged = message.hasPrefix("the disk is full: ")
@@ -160,7 +224,7 @@ extension TarnError {
         ? ", \(ByteSize.text(kept - fileSystem.freeByteCount)) are missing at least"
         : ", so a quota or a limit of files (`ulimit -f`) is in the way"
     }
-    let canGo = catalog.flatMap { try? $0.whatCanGo(on: fileSystem) } ?? nil
+    let canGo = catalog.flatMap { try? $0.whatCanGo(on: fileSystem, needing: needed) } ?? nil
     let hint = canGo.map { "what can go: \($0); then run it again" } ?? "free some space there, then run it again"
     return TarnError(code, text, hint: hint, place: place)
   }
