@@ -56,13 +56,11 @@ extension EvaluationRun {
     let here = whole.inputs.filter { $0.path != nil }
     guard options.missing == .skip, !here.isEmpty else {
       let hint =
-        if fetches {
-          "the lake has other bytes in their place; `tarn evict \(source.name)` them first"
-        } else if missing.contains(where: { !$0.isNewest }) {
+        if fetches || missing.contains(where: { !$0.isNewest }) {
           Source.wayBack(to: source.name)
         } else {
-          "`tarn sync \(source.name)`, fetch them meanwhile with --fetch or --budget, or measure over the shards that "
-            + "are here with --missing skip"
+          "`tarn sync \(source.name)`, or fetch them meanwhile with --fetch or --budget"
+            + (here.isEmpty ? "" : ", or measure over the shards that are here with --missing skip")
         }
       throw source.missing(missing.map(\.shardName), of: whole.inputs.count, hint: hint)
     }

@@ -83,7 +83,7 @@ package struct LocateRun {
       throw TarnError(
         .notFound,
         "row \(place.id) of \(name) is not in the index: row \(place.row) of \(place.shard) was bad when it was built",
-        hint: "it was left out, as --bad-rows skip asked for")
+        hint: "it was left out, as `tarn build --bad-rows skip` does")
     }
     return places
   }

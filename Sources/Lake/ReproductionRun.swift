@@ -26,6 +26,8 @@ package struct ReproductionReport: Sendable {
   package let difference: Difference?
   /// Names of the inputs that are not in the lake.
   package let missing: [String]
+  /// What brings them back.
+  package var wayBack: String?
   /// What was compared, and what was not.
   package var verdict = StatementVerdict()
 }
@@ -102,9 +104,17 @@ package struct ReproductionRun: Sendable {
     }.value()
     var verdict = start.0
     let missing = try start.1 == nil ? missingInputs() : []
+    let absent = try catalog.inputs(of: version).filter { !$0.isHole && $0.path == nil }
+    let source = try catalog.source(id: version.sourceID).name
     let outputs = try catalog.outputs(of: version)
     var found = ReproductionReport(
       outcome: .inputsMissing, outputCount: outputs.count, byteCount: 0, difference: nil, missing: missing)
+    // Some may be of either kind.
+    let ways = [
+      absent.contains(where: \.isNewest) ? "`tarn sync \(source)`, --fetch or --budget bring them" : nil,
+      absent.contains { !$0.isNewest } ? Source.wayBack(to: source) : nil,
+    ]
+    found.wayBack = ways.compactMap(\.self).joined(separator: "; ")
     if let plan = start.1 {
       let rebuilt: [RebuiltOutput]
       do {
@@ -187,7 +197,7 @@ package struct ReproductionRun: Sendable {
       guard input.path != nil || shard.state != .present else {
         throw TarnError(
           .inputsMissing, "the lake has other bytes of \(shard.name) than \(version.name) pins",
-          hint: "`tarn evict \(shard.sourceName) --shards \(shard.ordinal)` first, or sync or import the pinned bytes")
+          hint: Source.wayBack(to: shard.sourceName))
       }
       digests[shard.id] = digest
       if input.path != nil { ready.insert(shard.id) }

@@ -110,12 +110,17 @@ package struct SourceGrowth {
       guard let mirror = mirrors.first(where: { $0.template.hasPrefix("list ") }) else {
         throw TarnError(
           .usage, "\(source.name) was not registered from a list",
-          hint: "its mirrors are shown by `tarn source mirror list \(source.name)`; with templates, say --count")
+          hint: "its mirrors are shown by `tarn source mirror list \(source.name)`; with templates, "
+            + "`tarn source extend \(source.name) --count N` adds ordinals")
       }
       let lines = try Manifest.lines(path: path)
       for line in lines {
         try URLTemplate.validate(line, keeping: source.keptQuery)
-        if mirror.isOfDocument { try FetchConfiguration.checkOfDocument(line, in: path) }
+        if mirror.isOfDocument {
+          try FetchConfiguration.checkOfDocument(
+            line, in: path,
+            trustedBy: "`tarn sync \(source.name) --allow-inside` takes your word for it, then run this again")
+        }
       }
       guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
       return (mirror, lines)

@@ -148,7 +148,7 @@ package struct SourceRegistration: Sendable {
       let lines = try Manifest.lines(path: path)
       for line in lines {
         try URLTemplate.validate(line, keeping: keptQuery)
-        if !allowsInside { try FetchConfiguration.checkOfDocument(line, in: path) }
+        if !allowsInside { try FetchConfiguration.checkOfDocument(line, in: path, trustedBy: "say --allow-inside") }
       }
       first = ("list \(path.lastPathPart)", lines)
       guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }

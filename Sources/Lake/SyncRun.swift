@@ -189,6 +189,11 @@ package final class SyncRun: Sendable {
 
   /// Gives a shard up; the others go on, and the end names it (R17).
   private func fail(_ shard: Shard, _ error: TarnError) {
+    var error = error
+    if options.digests[shard.id] != nil, error.code == .integrity || error.code == .absent {
+      // To ask these mirrors again leads nowhere.
+      error = TarnError(error.code, error.message, hint: Source.wayBack(to: shard.sourceName), place: error.place)
+    }
     state.withLock { $0.summary.failures.append((shard.name, error)) }
     report(.failed(shard, error))
   }

@@ -126,7 +126,9 @@ extension TrainingRun {
     if isAnyMissing, options.missing == .fail || pairs.isEmpty {
       let side: TrainingPairs.Side = missing[.image] == nil ? .caption : .image
       let source = side == .image ? images : captions ?? images
-      throw source.missing(missing[side] ?? [], of: imageShards.count, hint: wayToShards(source, fetches: fetches))
+      throw source.missing(
+        missing[side] ?? [], of: imageShards.count,
+        hint: wayToShards(source, fetches: fetches, hasOthers: !pairs.isEmpty))
     }
     return TrainingPairs(images: images, captions: captions, pairs: pairs)
   }
@@ -140,12 +142,23 @@ extension TrainingRun {
 
   /// What helps when shards are not in the lake; nil for a sync alone, where a record
   /// or a document says what to train on.
-  func wayToShards(_ source: Source, fetches: Bool) -> String? {
+  ///
+  /// - Parameters:
+  ///   - source: Whose shards.
+  ///   - fetches: Whether shards that are not in the lake will be fetched.
+  ///   - hasOthers: Whether there are pairs without them.
+  /// - Returns: The advice.
+  func wayToShards(_ source: Source, fetches: Bool, hasOthers: Bool) -> String? {
     guard options.checksRoles else { return nil }
-    let skip = options.missing == .skip ? "" : ", or leave such pairs out with --missing skip"
-    return fetches
-      ? "`tarn source probe \(source.name)` shows who has them; --shards trains on others\(skip)"
-      : "`tarn sync \(source.name)`, or fetch them meanwhile with --fetch or --budget, train on others with --shards\(skip)"
+    var ways =
+      fetches
+      ? ["`tarn source probe \(source.name)` shows who has them"]
+      : ["`tarn sync \(source.name)`", "fetch them meanwhile with --fetch or --budget"]
+    if hasOthers {
+      ways.append("train on others with --shards")
+      if options.missing == .fail { ways.append("leave such pairs out with --missing skip") }
+    }
+    return ways.count == 1 ? ways[0] : ways.dropLast().joined(separator: ", ") + ", or " + ways[ways.count - 1]
   }
 
   private func rowCount(of shard: Shard, _ source: Source) throws -> Int {

@@ -70,7 +70,9 @@ extension TrainingRun {
         let missing = wanted.filter { $0.path == nil && $0.sourceID == source.id }
         guard missing.isEmpty else {
           throw source.missing(
-            missing.map(\.name), of: pairs.pairs.count, hint: wayToShards(source, fetches: false))
+            missing.map(\.name), of: pairs.pairs.count,
+            hint: wayToShards(
+              source, fetches: false, hasOthers: missing.count < pairs.pairs.count))
         }
       }
     }

@@ -90,7 +90,7 @@ extension Shard {
     }
     throw TarnError(
       .inputsMissing, "the number of rows of \(name) is not known, and \(purpose)",
-      hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register the source with --sizes "
-        + "and a list of lines 'NAME, BYTES, ROWS'")
+      hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register a source with "
+        + "`tarn source add --sizes FILE` and lines 'NAME, BYTES, ROWS'")
   }
 }

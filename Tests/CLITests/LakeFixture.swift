@@ -214,8 +214,18 @@ final class LakeFixture: Sendable {
   }
 
   /// Runs tarn on this lake.
+  ///
+  /// Whatever it says to do has to be there to be done.
   func run(_ arguments: [String], environment added: [String: String] = [:]) throws -> ProcessResult {
-    try ProcessRunner.run(Self.impatient(arguments), environment: environment(added))
+    let result = try ProcessRunner.run(Self.impatient(arguments), environment: environment(added))
+    if let verb = try VerbOptions.verb(arguments), result.ending != .exit(0) {
+      let unknown = try VerbOptions.unknown(in: result.errorText, saidBy: verb).filter { option in
+        // What it was called with is told as it is.
+        !arguments.contains { $0.hasPrefix(option) }
+      }
+      #expect(unknown.isEmpty, "tarn \(arguments.joined(separator: " ")) said \(result.errorText)")
+    }
+    return result
   }
 
   /// Starts tarn on this lake.

@@ -60,6 +60,14 @@ import TestSupport
     #expect(refused.errorText.contains("2 of 5 shards of source images"))
     for option in ["--fetch", "--budget", "--missing skip"] { #expect(refused.errorText.contains(option)) }
     #expect(try lake.run(evaluate("v@1", in: lake) + ["--missing", "skip", "--fetch"]).ending == .exit(64))
+    // With nothing there, doing without what is missing is no way.
+    let empty = try lake.copy()
+    try empty.succeed(["evict", "images"])
+    for policy in [[], ["--missing", "skip"]] {
+      let nothing = try empty.run(evaluate("v@1", in: lake) + policy)
+      #expect(nothing.ending == .exit(21) && nothing.errorText.contains("--fetch"), "\(nothing.errorText)")
+      #expect(!nothing.errorText.contains("--missing"), "\(nothing.errorText)")
+    }
     #expect(try lake.text("SELECT count(*) || '' FROM evaluation") == "0")
   }
 
@@ -168,14 +176,24 @@ import TestSupport
     for command in [["reproduce", "v@1"], evaluate("v@1", in: lake)] {
       let failed = try lake.run(command + Self.within)
       #expect(failed.ending == .exit(20) && failed.errorText.contains("is expected"), "\(failed.errorText)")
+      // Bytes that no mirror has any more come from a copy alone.
+      #expect(failed.errorText.contains("`tarn import images FILE --keep-old`"), "\(failed.errorText)")
     }
     #expect(try lake.text("SELECT count(*) || '' FROM reproduction") == "0")
     // What the lake has in their place stays.
     try lake.succeed(["sync", "images", "--quiet"])
     for command in [["reproduce", "v@1"], evaluate("v@1", in: lake)] {
       let refused = try lake.run(command + Self.within)
-      #expect(refused.ending == .exit(21) && refused.errorText.contains("tarn evict images"), "\(refused.errorText)")
+      #expect(refused.ending == .exit(21), "\(refused.errorText)")
+      #expect(refused.errorText.contains("`tarn import images FILE --keep-old`"), "\(refused.errorText)")
+      #expect(!refused.errorText.contains("evict"), "\(refused.errorText)")
     }
+    // And what is advised works.
+    let copy = lake.directory.path + "/old"
+    try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
+    try Data(PairedShards(Self.rowCounts, seed: 31).images[2]).write(to: URL(fileURLWithPath: copy + "/images_2.npy"))
+    try lake.succeed(["import", "images", copy + "/images_2.npy", "--keep-old"])
+    for command in [["reproduce", "v@1"], evaluate("v@1", in: lake)] { try lake.succeed(command) }
   }
 
   /// A version of a training on a part, with a hole, made again from its document.

@@ -164,9 +164,7 @@ struct Reproduce: AsyncParsableCommand {
       throw TarnError(
         .inputsMissing,
         "\(report.missing.count) inputs of \(name) are not in the lake: \(report.missing.prefix(3).joined(separator: ", "))",
-        hint:
-          "`tarn sync`, --fetch or --budget bring them; what was replaced since comes back with `tarn import SOURCE FILE --keep-old`"
-      )
+        hint: report.wayBack)
     }
   }
 }

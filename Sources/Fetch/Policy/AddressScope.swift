@@ -192,8 +192,9 @@ extension FetchConfiguration {
   /// - Parameters:
   ///   - url: The address; its places need not be filled in yet.
   ///   - place: The list.
+  ///   - way: How the user takes it that an address may lead inside.
   /// - Throws: ``TarnError`` `.usage`.
-  package static func checkOfDocument(_ url: String, in place: String) throws(TarnError) {
+  package static func checkOfDocument(_ url: String, in place: String, trustedBy way: String) throws(TarnError) {
     var configuration = FetchConfiguration()
     configuration.variable = { _ in "x" }
     do {
@@ -201,7 +202,7 @@ extension FetchConfiguration {
     } catch {
       throw TarnError(
         .usage, "\(place): \(WebAddress.redacted(url)): \(error.message)",
-        hint: error.code == .refused ? "if it is meant, say --allow-inside" : error.hint)
+        hint: error.code == .refused ? "if it is meant, \(way)" : error.hint)
     }
   }
 

@@ -70,7 +70,7 @@ final class Transfer {
 
   init(tag: UInt, request: FetchRequest, configuration: FetchConfiguration) throws(TarnError) {
     guard !request.mirrors.isEmpty else {
-      throw TarnError(.usage, "a shard without a mirror", hint: "add one with tarn source add --mirror")
+      throw TarnError(.usage, "a shard without a mirror", hint: "add one with `tarn source mirror add`")
     }
     self.tag = tag
     self.request = request

@@ -190,7 +190,7 @@ package struct ShardEncoder: Sendable {
     guard row == Int.max else {
       throw TarnError(
         .badFeatures, "\(file.path): row \(row) has length \(Float(file.matrix.length(ofRow: row))), not 1",
-        hint: "normalise the features, or train with --normalise")
+        hint: "normalise the features, or build with an index of `tarn train --normalise`")
     }
   }
 

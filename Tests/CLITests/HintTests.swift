@@ -1,0 +1,136 @@
+// Advice names what there is: each option that a message or a page tells of is one of
+// the verb beside it, or of the verb that says so.
+
+import Foundation
+import Synchronization
+import Testing
+import TestSupport
+
+/// The options of every verb, as the tool itself describes them.
+enum VerbOptions {
+  private struct Command: Decodable {
+    struct Argument: Decodable {
+      struct Name: Decodable {
+        let kind: String
+        let name: String
+      }
+      let names: [Name]?
+    }
+    let commandName: String
+    let subcommands: [Command]?
+    let arguments: [Argument]?
+
+    /// By the words that call it, below `words`.
+    func options(below words: [String]) -> [[String]: Set<String>] {
+      let own = (arguments ?? []).flatMap { $0.names ?? [] }.filter { $0.kind == "long" }.map { "--\($0.name)" }
+      return (subcommands ?? []).reduce(into: [words: Set(own)]) { all, command in
+        all.merge(command.options(below: words + [command.commandName])) { first, _ in first }
+      }
+    }
+  }
+
+  private struct Tool: Decodable { let command: Command }
+
+  private static let known = Mutex<[[String]: Set<String>]?>(nil)
+
+  static func all() throws -> [[String]: Set<String>] {
+    try known.withLock { known in
+      if let known { return known }
+      let dump = try ProcessRunner.run(["--experimental-dump-help"])
+      let found = try JSONDecoder().decode(Tool.self, from: Data(dump.output)).command.options(below: [])
+      known = found
+      return found
+    }
+  }
+
+  /// The verb that words call: the longest that is one; nil for none.
+  static func verb(_ words: [String]) throws -> [String]? {
+    let all = try all()
+    let verb = (1...2).reversed().lazy.map { Array(words.prefix($0)) }.first { all[$0] != nil }
+    return verb
+  }
+
+  /// Options of the words that a command does not have.
+  static func foreign(_ words: [String], to verb: [String]) throws -> [String] {
+    let own = try all()[verb] ?? []
+    return words.filter { $0.hasPrefix("--") && $0.count > 2 }
+      .compactMap { $0.firstMatch(of: /^--[a-z0-9-]+/).map { String($0.0) } }.filter { !own.contains($0) }
+  }
+
+  /// Everything in a text that no verb has: of commands between backticks, and of
+  /// options outside of them, which are those of a verb that says so.
+  ///
+  /// - Parameters:
+  ///   - text: A message, or a page.
+  ///   - speaker: Who says it; nil for a page, where an option may be of any verb.
+  /// - Returns: Commands and options.
+  static func unknown(in text: String, saidBy speaker: [String]?) throws -> [String] {
+    var unknown: [String] = []
+    for (place, part) in text.split(separator: "`", omittingEmptySubsequences: false).enumerated() {
+      let words = part.split { " \n,;:()[]|'\"".contains($0) }.map(String.init)
+      if place % 2 == 1 {
+        guard words.first == "tarn", words.count > 1 else { continue }
+        let call = Array(words.dropFirst())
+        // A word that no verb begins with is a place for one.
+        guard let verb = try verb(call) else { continue }
+        unknown += try foreign(call, to: verb).map { "`\(part)`: \($0)" }
+      } else if let speaker {
+        unknown += try foreign(words, to: speaker)
+      }
+    }
+    return unknown
+  }
+}
+
+@Suite struct HintTests {
+  /// Text of Swift with the values that it puts into strings left out.
+  private func withoutValues(_ text: String) -> String {
+    var (result, depth) = ("", 0)
+    var last: Character = " "
+    for character in text {
+      if depth > 0 {
+        depth += character == "(" ? 1 : character == ")" ? -1 : 0
+      } else if last == "\\", character == "(" {
+        depth = 1
+        result.removeLast()
+        result.append("X")
+      } else {
+        result.append(character)
+      }
+      last = character
+    }
+    return result
+  }
+
+  @Test func everyCommandThatIsNamedHasItsOptions() throws {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().path
+    var (unknown, count): ([String], Int) = ([], 0)
+    for folder in ["Sources", "docs", "README.md", "CHANGELOG.md"] {
+      let files = (FileManager.default.enumerator(atPath: "\(root)/\(folder)")?.compactMap { $0 as? String } ?? [])
+        .map { "\(root)/\(folder)/\($0)" }
+      for file in files.isEmpty ? ["\(root)/\(folder)"] : files where file.hasSuffix(".swift") || file.hasSuffix(".md")
+      {
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        for line in text.split(separator: "\n") where line.contains("`tarn ") {
+          let said = file.hasSuffix(".swift") ? withoutValues(String(line)) : String(line)
+          unknown += try VerbOptions.unknown(in: said, saidBy: nil).map { "\(file): \($0)" }
+          count += 1
+        }
+      }
+    }
+    #expect(unknown.isEmpty, "\(unknown.joined(separator: "\n"))")
+    #expect(count > 100)
+  }
+
+  @Test func whatNoVerbHasIsFound() throws {
+    let hint = "`tarn sync images --missing skip`, or leave it out with --shards (`tarn evict a --old`) and --nothing"
+    #expect(
+      try VerbOptions.unknown(in: hint, saidBy: ["evaluate"])
+        == ["`tarn sync images --missing skip`: --missing", "--shards", "--nothing"])
+    #expect(
+      try VerbOptions.unknown(in: hint, saidBy: ["build"]) == [
+        "`tarn sync images --missing skip`: --missing", "--nothing",
+      ])
+  }
+}
