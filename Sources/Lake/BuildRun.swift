@@ -182,7 +182,14 @@ package struct BuildRun: Sendable {
   ///   room for what is left (`.diskFull`) the plan is kept.
   package func prepare() throws -> PlannedBuild {
     let (record, digest, source) = try subject()
-    let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(of: source, trained: digest)
+    var leftOut: [String] = []
+    let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(
+      of: source, trained: digest, leavingOut: &leftOut)
+    if !leftOut.isEmpty {
+      logger.warning(
+        "\(leftOut.reversed().joined(separator: ", ")) at the end of \(source.name): nobody has it or knows its rows; left out"
+      )
+    }
     let counts = Dictionary(inputs.map { ($0.outputOrdinal, 1) }, uniquingKeysWith: +)
     try OpenFiles.require(
       counts.values.max() ?? 0,

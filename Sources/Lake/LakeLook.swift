@@ -43,6 +43,10 @@ package struct LakeLook: Sendable {
     }
   }
 
+  /// Iterations done of a training, in SQL: a finished one has all of them, though those
+  /// of bytes that another name was trained to before, or of a rebuilt catalog, are of no record.
+  package static let iterationsDone = "CASE state WHEN 'ready' THEN iterations ELSE iterations_done END"
+
   package let root: String
   package let items: [Item]
 
@@ -68,7 +72,7 @@ package struct LakeLook: Sendable {
       "SELECT source, present, shards, present_bytes, known_bytes, failed FROM v_source ORDER BY source"
     ).map { Self.source($0, parts: parts) }
     let trainings = try rows(
-      "SELECT trained_index, iterations_done, iterations, state FROM v_trained_index ORDER BY trained_index"
+      "SELECT trained_index, \(Self.iterationsDone), iterations, state FROM v_trained_index ORDER BY trained_index"
     ).map(Self.training)
     let builds = try rows(
       "SELECT version, encoded, inputs - holes, rows_encoded, state FROM v_build_progress ORDER BY version"

@@ -74,12 +74,12 @@ package struct LakePicture {
       ),
       (
         "filled from \(try catalog.source(id: version.sourceID).name)",
-        ["\(inputs.count) shards, \(inputs.count { $0.isHole }) left out"]
+        ["\(inputs.count.counted("shard")), \(inputs.count { $0.isHole }) left out"]
       ),
       (
         "\(name)",
         [
-          "\(outputs.count) files, \(outputs.reduce(0) { $0 + $1.rowCount }) rows",
+          "\(outputs.count.counted("file")), \(outputs.reduce(0) { $0 + $1.rowCount }.counted("row"))",
           "sha256 \(version.versionDigest?.prefix(16) ?? "")…",
         ]
       ),

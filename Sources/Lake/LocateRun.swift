@@ -24,31 +24,15 @@ package struct LocateRun {
   /// Row ids of a file.
   ///
   /// - Parameters:
-  ///   - path: A file with one id a line, or a `.npy` of int64.
+  ///   - input: One id a line, or a `.npy` of int64.
   ///   - name: The version whose ids they are.
   /// - Returns: The ids, in their order.
   /// - Throws: ``TarnError`` `.usage` naming the place of what is no id of a row.
-  package func ids(inFile path: String, of name: VersionName) throws -> [Int64] {
+  package func ids(in input: RowIDInput, of name: VersionName) throws -> [Int64] {
     var ids: [Int64] = []
-    let file = try RowIDFile(path, of: catalog.version(name), in: catalog)
+    let file = try RowIDFile(input, of: catalog.version(name), in: catalog)
     try file.read(checkpoint: { try cancellation.check() }) { ids.append($0) }
     return ids
-  }
-
-  /// Row ids of a text with one a line.
-  ///
-  /// - Parameter text: Anything; empty lines say nothing.
-  /// - Returns: The ids, in their order.
-  /// - Throws: ``TarnError`` `.usage` naming the line that is none.
-  package static func ids(inText text: String) throws -> [Int64] {
-    try text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap { number, line in
-      let word = line.trimmingCharacters(in: .whitespaces)
-      guard !word.isEmpty else { return nil }
-      guard let id = Int64(word), id >= 0 else {
-        throw TarnError(.usage, "line \(number + 1) is no row id: \(String(word.prefix(40)).printable)")
-      }
-      return id
-    }
   }
 
   /// Finds rows.

@@ -1,14 +1,25 @@
-// Files of row ids that a search is limited to, or leaves out: one a line, or a `.npy`
-// of int64. They are read piece by piece, and nothing in them is believed.
+// Row ids that a user names: one a line, or a `.npy` of int64, in a file or piped in.
+// They are read piece by piece, and nothing in them is believed.
 
 internal import Base
 internal import Catalog
 internal import Features
 internal import Foundation
 
+/// Where a user's row ids are.
+package enum RowIDInput: Sendable {
+  case file(String)
+  /// All that was piped in.
+  case standardInput([UInt8])
+}
+
 /// A file of row ids.
 struct RowIDFile {
-  private let file: InputFile
+  /// Fills a buffer's front from an offset.
+  private let reading: (_ buffer: inout [UInt8], _ offset: Int, _ count: Int) throws -> Void
+  private let byteCount: Int
+  /// What it is called in messages.
+  let name: String
   /// What the ids must be below.
   private let end: Int64
   /// What has these rows, for messages.
@@ -22,12 +33,24 @@ struct RowIDFile {
   /// Opens a file.
   ///
   /// - Parameters:
-  ///   - path: The file.
+  ///   - input: The file.
   ///   - version: The version that has these rows.
   ///   - catalog: Says which it has.
-  /// - Throws: ``TarnError`` as reading does.
-  init(_ path: String, of version: IndexVersion, in catalog: LakeCatalog) throws {
-    file = try InputFile(path: path)
+  /// - Throws: ``TarnError`` `.usage` when there is none, else as reading does.
+  init(_ input: RowIDInput, of version: IndexVersion, in catalog: LakeCatalog) throws {
+    switch input {
+    case .file(let path):
+      do {
+        let file = try InputFile(path: path)
+        (name, byteCount) = (path, file.byteCount)
+        reading = { try file.read(into: &$0, at: $1, count: $2) }
+      } catch let error as TarnError where error.code == .inputsMissing {
+        throw TarnError(.usage, error.message, hint: "name a file of row ids, or - for standard input")
+      }
+    case .standardInput(let bytes):
+      (name, byteCount) = ("standard input", bytes.count)
+      reading = { $0.replaceSubrange(..<$2, with: bytes[$1..<($1 + $2)]) }
+    }
     end = try catalog.inputs(of: version).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0
     owner = "\(version.name)"
   }
@@ -39,7 +62,7 @@ struct RowIDFile {
   ///   - body: Gets each id.
   /// - Throws: ``TarnError`` `.usage` naming the place of what is no id of a row.
   func read(checkpoint: () throws -> Void, _ body: (Int64) -> Void) throws {
-    let start = try bytes(at: 0, count: min(file.byteCount, NpyHeader.maximumByteCount))
+    let start = try bytes(at: 0, count: min(byteCount, NpyHeader.maximumByteCount))
     if start.starts(with: NpyHeader.magic) {
       try readArray(start, checkpoint, body)
     } else {
@@ -49,14 +72,14 @@ struct RowIDFile {
 
   private func bytes(at offset: Int, count: Int) throws -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
-    try file.read(into: &bytes, at: offset, count: count)
+    try reading(&bytes, offset, count)
     return bytes
   }
 
   private func check(_ id: Int64, _ place: () -> String) throws {
     guard (0..<end).contains(id) else {
       throw TarnError(
-        .usage, "\(file.path), \(place()): \(id) is no row id of \(owner)",
+        .usage, "\(name), \(place()): \(id) is no row id of \(owner)",
         hint: "its ids are 0 to \(end - 1); `tarn locate` says where one is")
     }
   }
@@ -64,10 +87,10 @@ struct RowIDFile {
   // MARK: An array
 
   private func readArray(_ start: [UInt8], _ checkpoint: () throws -> Void, _ body: (Int64) -> Void) throws {
-    let layout = try NpyHeader.integers(start, of: file.path)
-    guard file.byteCount == layout.dataOffset + 8 * layout.count else {
+    let layout = try NpyHeader.integers(start, of: name)
+    guard byteCount == layout.dataOffset + 8 * layout.count else {
       throw TarnError(
-        .usage, "\(file.path) has \(file.byteCount) bytes, its header says \(layout.dataOffset + 8 * layout.count)",
+        .usage, "\(name) has \(byteCount) bytes, its header says \(layout.dataOffset + 8 * layout.count)",
         hint: "it was cut or is something else; write it again with numpy.save")
     }
     let width = Self.pieceByteCount / 8
@@ -100,22 +123,22 @@ struct RowIDFile {
       guard let first = text.first, first != 0x23 else { return }
       guard let id = Int64(String(decoding: text, as: UTF8.self)), first != 0x2B else {
         throw TarnError(
-          .usage, "\(file.path), line \(number): '\(String(decoding: text, as: UTF8.self).printable)' is no row id",
+          .usage, "\(name), line \(number): '\(String(decoding: text, as: UTF8.self).printable)' is no row id",
           hint: "write one id a line, or an array of int64 with numpy.save")
       }
       try check(id) { "line \(number)" }
       body(id)
     }
-    for first in stride(from: 0, to: file.byteCount, by: Self.pieceByteCount) {
+    for first in stride(from: 0, to: byteCount, by: Self.pieceByteCount) {
       try checkpoint()
-      for byte in try bytes(at: first, count: min(Self.pieceByteCount, file.byteCount - first)) {
+      for byte in try bytes(at: first, count: min(Self.pieceByteCount, byteCount - first)) {
         if byte == 0x0A {
           try finish()
         } else if line.count < Self.longestLine || line.first == 0x23 {
           if line.first != 0x23 || line.isEmpty { line.append(byte) }
         } else {
           throw TarnError(
-            .usage, "\(file.path), line \(number) is longer than any row id",
+            .usage, "\(name), line \(number) is longer than any row id",
             hint: "write one id a line, or an array of int64 with numpy.save")
         }
       }

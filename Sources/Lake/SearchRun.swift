@@ -21,14 +21,14 @@ package struct SearchOptions: Sendable {
   /// else damage that leaves a file in shape is searched like anything.
   package var checksFiles: Bool
   package var threads: Int
-  /// A file of the row ids that alone are found; nil for all.
-  package var ids: String?
-  /// A file of row ids that are not found; nil for none.
-  package var excludedIDs: String?
+  /// The row ids that alone are found; nil for all.
+  package var ids: RowIDInput?
+  /// Row ids that are not found; nil for none.
+  package var excludedIDs: RowIDInput?
 
   package init(
     version: VersionName, queries: String, k: Int, nprobe: Int, rerank: Int? = nil, checksFiles: Bool = false,
-    threads: Int, ids: String? = nil, excludedIDs: String? = nil
+    threads: Int, ids: RowIDInput? = nil, excludedIDs: RowIDInput? = nil
   ) {
     self.ids = ids
     self.excludedIDs = excludedIDs
@@ -103,19 +103,21 @@ package struct SearchRun {
   /// The rows that are searched; nil for all of them.
   private func subset(of version: IndexVersion) throws -> RowSubset? {
     guard options.ids != nil || options.excludedIDs != nil else { return nil }
-    func read(_ path: String, _ body: (Int64) -> Void) throws {
-      try RowIDFile(path, of: version, in: catalog).read(checkpoint: { try cancellation.check() }, body)
+    func read(_ input: RowIDInput, _ body: (Int64) -> Void) throws -> String {
+      let file = try RowIDFile(input, of: version, in: catalog)
+      try file.read(checkpoint: { try cancellation.check() }, body)
+      return file.name
     }
     var subset = RowSubset(excluding: options.ids == nil)
-    if let path = options.ids {
-      try read(path) { subset.insert($0) }
+    if let input = options.ids {
+      let name = try read(input) { subset.insert($0) }
       guard subset.count > 0 else {
-        throw TarnError(.usage, "\(path) has no row ids", hint: "leave --ids out to search all rows")
+        throw TarnError(.usage, "\(name) has no row ids", hint: "leave --ids out to search all rows")
       }
     }
-    if let path = options.excludedIDs {
+    if let input = options.excludedIDs {
       let isAlone = subset.isExcluding
-      try read(path) { id in
+      _ = try read(input) { id in
         if isAlone { subset.insert(id) } else { subset.remove(id) }
       }
     }

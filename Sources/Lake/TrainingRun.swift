@@ -170,11 +170,12 @@ package struct TrainingRun: Sendable {
     try checkRoles()
   }
 
-  /// Carries work out; bytes that can never be trained on leave no plan behind.
+  /// Carries work out; bytes that can never be trained on as was asked, whatever their
+  /// rows are, leave no plan behind.
   private func givingUpUnfit<Value>(_ plan: TrainingPlan, _ work: () throws -> Value) throws -> Value {
     do {
       return try work()
-    } catch let error as TarnError where error.code == .badFeatures {
+    } catch let error as TarnError where error.code == .badFeatures || error.code == .usage {
       if let trained = plan.trained {
         try catalog.abandonTraining(trained)
         try? FileManager.default.removeItem(atPath: scratch(of: trained))

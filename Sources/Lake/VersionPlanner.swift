@@ -21,21 +21,40 @@ struct VersionPlanner {
   ///   - source: The source to build from.
   ///   - trained: Digest of the trained index, to know which shards are encoded
   ///     already and need no bytes.
-  /// - Returns: One input for each chosen shard.
+  ///   - leftOut: Gets the names of shards behind the last row that nobody has, and whose
+  ///     rows nobody knows: not even a hole is left of them.
+  /// - Returns: One input for each chosen shard but those.
   /// - Throws: ``TarnError`` `.inputsMissing` when a shard is not in the
   ///   lake and neither to be fetched nor skipped, or a length is not known.
-  func inputs(of source: Source, trained: ContentDigest) throws -> [VersionPlan.Input] {
+  func inputs(
+    of source: Source, trained: ContentDigest, leavingOut leftOut: inout [String]
+  ) throws -> [VersionPlan.Input] {
     let shards = try catalog.shards(of: source)
     if let ordinals = options.ordinals { _ = try catalog.shards(of: source, ordinals: ordinals) }
-    let chosen = shards.filter { options.ordinals?.contains($0.ordinal) ?? true }
+    var chosen = shards.filter { options.ordinals?.contains($0.ordinal) ?? true }
     let segments = try catalog.segments(
       ofSource: source.id, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
     var contents: [Int: VersionPlan.Content] = [:]
     var missing: [String] = []
+    leftOut = []
     for shard in chosen {
       let content = content(of: shard, isEncoded: shard.revision.map { segments[$0.digest] != nil } ?? false)
       contents[shard.ordinal] = content
       if case .hole = content { missing.append(shard.name) }
+    }
+    if options.missing == .skip, options.holes == nil {
+      // What nobody has, and nobody knows the rows of, has no ids; behind the last row none are needed.
+      let nowhere = Set(try catalog.shardsWithoutMirror(of: source).map(\.id))
+      let isEnd = { (shard: Shard) in
+        guard shard.knownRowCount == nil, shard.likelyByteCount == nil else { return false }
+        if case .hole? = contents[shard.ordinal] { return true }
+        return nowhere.contains(shard.id)
+      }
+      while chosen.count > 1, let last = chosen.last, isEnd(last) {
+        leftOut.append(last.name)
+        chosen.removeLast()
+      }
+      missing.removeAll(where: leftOut.contains)
     }
     guard missing.isEmpty || options.missing == .skip, missing.count < chosen.count else {
       throw source.missing(missing, of: chosen.count)

@@ -64,6 +64,7 @@ enum VerbOptions {
   ///   - text: A message, or a page.
   ///   - speaker: Who says it; nil for a page, where an option may be of any verb.
   /// - Returns: Commands and options.
+  /// - Throws: When the tool cannot be asked.
   static func unknown(in text: String, saidBy speaker: [String]?) throws -> [String] {
     var unknown: [String] = []
     for (place, part) in text.split(separator: "`", omittingEmptySubsequences: false).enumerated() {

@@ -59,7 +59,8 @@ extension LakeFixture {
     let refused = try lake.run(["train", "t", "--images", "images"] + kind)
     #expect(refused.ending == .exit(21) && refused.errorLines.count == 1)
     for option in ["--shards", "--missing skip", "--fetch", "--budget"] { #expect(refused.errorText.contains(option)) }
-    try lake.train(kind + ["--missing", "skip"])
+    let said = try lake.succeed(["train", "t", "--images", "images", "--iterations", "2", "--missing", "skip"] + kind)
+    #expect(said.outputText.contains("left out as missing: shards 1,4, 2 of 5 pairs"), "\(said.outputText)")
     let part = try shards.shards([0, 2, 3]).lake()
     try part.train(kind)
     #expect(try lake.trainedDigest() == part.trainedDigest())
@@ -110,6 +111,39 @@ extension LakeFixture {
     #expect(
       try lake.run(["train", "u", "--images", "images"] + kind + ["--nlist", "50", "--bad-rows", "skip"]).ending
         == .exit(64))
+  }
+
+  /// Nothing is to be continued of what can never be trained, and what was left out of a
+  /// training fits a screen.
+  @Test func aTrainingOfBadRowsAloneEnds() throws {
+    var shards = PairedShards([40], seed: 9)
+    let train = ["train", "t", "--images", "images", "--captions", "captions", "--bad-rows", "skip", "--nlist"]
+    for row in 0..<30 { shards.spoil(row, of: 0, isImage: true, with: 0) }
+    let some = try shards.lake()
+    try some.succeed(train + ["2"])
+    let shown = try some.succeed(["show", "t"]).outputText
+    #expect(shown.contains("0, 1, 2, 3, 4, 5, 6, 7, 8, 9") && !shown.contains("9, 10"), "\(shown)")
+    let refused = try some.run(["train", "u"] + train.dropFirst(2) + ["20"])
+    #expect(refused.ending == .exit(64), "\(refused.errorText)")
+    for row in 30..<40 { shards.spoil(row, of: 0, isImage: true, with: 0) }
+    let all = try shards.lake()
+    #expect(try all.run(train + ["2"]).ending == .exit(64))
+    for lake in [some, all] {
+      #expect(try lake.texts("SELECT name FROM trained_index WHERE state <> 'ready'").isEmpty)
+      #expect(try !lake.succeed(["doctor"]).outputText.contains("continues it"))
+    }
+  }
+
+  /// The same bytes under another name, and those of a rebuilt catalog, have no record of
+  /// their iterations; they are done all the same.
+  @Test func aFinishedTrainingHasAllItsIterations() throws {
+    let lake = try LakeFixture.make(.trained)
+    try lake.succeed([
+      "train", "twin", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "2", "--quiet",
+    ])
+    let status = try lake.succeed(["status", "--json"]).outputText
+    #expect(!status.contains("\"iterations_done\":0"), "\(status)")
+    #expect(status.components(separatedBy: "\"iterations_done\":2").count == 3, "\(status)")
   }
 
   @Test func shardsComeAndGoWithinABudget() async throws {

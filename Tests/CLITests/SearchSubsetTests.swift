@@ -59,6 +59,33 @@ import TestSupport
     #expect(try ids(lake.succeed(search + ["--exclude-ids", file(lake, [])])) == all)
   }
 
+  @Test func idsArePipedIn() throws {
+    let (lake, search) = try lake()
+    let path = try file(lake, Array("1\n5\n".utf8))
+    let expected = try lake.succeed(search + ["--ids", path]).output
+    let words = (search + ["--ids", "-", "--lake", lake.lake]).joined(separator: " ")
+    let command = "\(ProcessRunner.tarn) \(words) < \(path)"
+    let piped = try RunningProcess("/bin/sh", ["-c", command], environment: ProcessRunner.environment).finish()
+    #expect(piped.output == expected, "\(piped.errorText)")
+    #expect(try lake.run(search + ["--ids", "-", "--exclude-ids", "-"]).ending == .exit(64))
+  }
+
+  /// Rows whose lists are not visited are not found, which is said.
+  @Test func rowsOfOtherListsAreSaidToBeThere() throws {
+    let (lake, search) = try lake()
+    var (silent, told) = (0, 0)
+    for id in 0..<40 {
+      let alone = search.filter { $0 != "--nprobe" && $0 != "3" } + ["--ids", try file(lake, Array("\(id)\n".utf8))]
+      let few = try lake.succeed(alone + ["--nprobe", "1"])
+      let isMissing = try ids(few).contains([])
+      #expect(few.errorText.contains("raise --nprobe") == isMissing, "\(few.errorText)")
+      if isMissing { told += 1 } else { silent += 1 }
+      guard told == 0 || silent == 0 else { break }
+    }
+    #expect(told > 0)
+    #expect(try lake.succeed(search).errorText.isEmpty)
+  }
+
   @Test func whatIsNoRowIDIsRefused() throws {
     let (lake, search) = try lake()
     let huge = String(repeating: "9", count: 400)
@@ -81,7 +108,8 @@ import TestSupport
       let result = try lake.run(search + ["--ids", file(lake, bytes)])
       #expect(result.ending == .exit(64) && result.errorLines.count == 1, "array \(number): \(result.errorText)")
     }
-    #expect(try lake.run(search + ["--ids", lake.directory.path + "/none"]).ending == .exit(21))
+    let none = try lake.run(search + ["--ids", lake.directory.path + "/none"])
+    #expect(none.ending == .exit(64) && none.errorText.contains("- for standard input"), "\(none.errorText)")
     #expect(try lake.run(search + ["--exclude-ids", lake.directory.path]).ending != .exit(0))
   }
 }

@@ -163,6 +163,19 @@ import TestSupport
     try lake.succeed(["verify"])
   }
 
+  /// A shard too many at the end, whose rows nobody can know, is left out like any other.
+  @Test func aLastShardThatIsNowhereIsLeftOut() throws {
+    let lake = try LakeFixture.make(.trained)
+    try lake.succeed(["source", "extend", "images", "--count", "3"])
+    let build = ["build", "v", "--trained", "t", "--images", "images"]
+    #expect(try lake.run(build).ending == .exit(21))
+    let said = try lake.succeed(build + ["--missing", "skip"])
+    #expect(said.errorText.contains("img_2.npy at the end of images"), "\(said.errorText)")
+    #expect(try lake.texts("SELECT shard FROM v_version_input ORDER BY input") == ["img_0.npy", "img_1.npy"])
+    try lake.succeed(["verify"])
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+  }
+
   @Test func anotherWayThanItWasRegisteredIsRefused() throws {
     let lake = try LakeFixture.make(.registered)
     let list = lake.directory.path + "/urls"

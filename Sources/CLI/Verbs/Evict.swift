@@ -41,13 +41,13 @@ struct Evict: ParsableCommand {
         "bytes": .count(gone.byteCount), "kept_old_revisions": .count(gone.pinned.count),
       ])
     } else {
-      let parts = gone.partCount == 0 ? "" : " and \(gone.partCount) parts of interrupted transfers"
-      let revisions = gone.keptCount == 0 ? "" : " and \(gone.keptCount) older revisions"
+      let parts = gone.partCount == 0 ? "" : " and \(gone.partCount.counted("part")) of interrupted transfers"
+      let revisions = gone.keptCount == 0 ? "" : " and \(gone.keptCount.counted("older revision"))"
       Output.line("\(gone.shardCount.counted("shard"))\(parts)\(revisions) evicted (\(ByteSize.text(gone.byteCount)))")
       if let first = gone.pinned.first {
         let bytes = gone.pinned.reduce(0) { $0 + $1.byteCount }
         Output.line(
-          "\(gone.pinned.count.counted("older revision")) stay (\(ByteSize.text(bytes))): \(LakeCatalog.list(first.dependents)) on "
+          "\(gone.pinned.count.counted("older revision")) \(gone.pinned.count == 1 ? "stays" : "stay") (\(ByteSize.text(bytes))): \(LakeCatalog.list(first.dependents)) on "
             + "the one of \(first.shardName); --old drops them too")
       }
     }

@@ -70,6 +70,8 @@ struct GC: ParsableCommand {
     Output.json([
       "applied": .bool(apply), "removed": list(removed), "due": list(apply ? [] : plan.interrupted + plan.due),
       "waiting": list(plan.waiting),
+      "waiting_files": .array(
+        plan.waitingOthers.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
       "leftovers": .array(
         plan.leftovers.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
       "parts": .array(
@@ -93,17 +95,13 @@ struct GC: ParsableCommand {
   }
 
   private func printText(_ plan: GarbagePlan, _ removed: [GarbageItem]) {
-    func total(_ items: [GarbageItem]) -> String {
-      "\(items.count) file\(items.count == 1 ? "" : "s") (\(ByteSize.text(items.reduce(0) { $0 + $1.byteCount })))"
+    func total(_ byteCounts: [Int]) -> String {
+      "\(byteCounts.count.counted("file")) (\(ByteSize.text(byteCounts.reduce(0, +))))"
     }
-    if apply {
-      Output.line("\(total(removed)) removed")
-    } else {
-      let due = plan.interrupted + plan.due
-      for item in due {
+    if !apply {
+      for item in plan.interrupted + plan.due {
         Output.line("\(item.path)  \(ByteSize.text(item.byteCount))  unused since \(item.unusedSince)")
       }
-      Output.line("\(total(due)) would be removed\(due.isEmpty ? "" : "; --apply removes them")")
     }
     for file in plan.leftovers {
       Output.line(
@@ -119,7 +117,17 @@ struct GC: ParsableCommand {
         "\(kept.sourceName)/\(kept.shardName)  \(ByteSize.text(kept.byteCount))  older revision \(kept.number), "
           + (apply ? "removed" : "unused since \(kept.unusedSince ?? "")"))
     }
-    if !plan.waiting.isEmpty { Output.line("\(total(plan.waiting)) unused, kept for the grace period") }
+    // Everything that is named above, whatever it is.
+    let others =
+      plan.leftovers.map(\.byteCount) + plan.parts.map(\.byteCount) + plan.revisions.map(\.byteCount)
+    if apply {
+      Output.line("\(total(removed.map(\.byteCount) + others)) removed")
+    } else {
+      let due = (plan.interrupted + plan.due).map(\.byteCount) + others
+      Output.line("\(total(due)) would be removed\(due.isEmpty ? "" : "; --apply removes them")")
+    }
+    let waiting = plan.waiting.map(\.byteCount) + plan.waitingOthers.map(\.byteCount)
+    if !waiting.isEmpty { Output.line("\(total(waiting)) unused, kept for the grace period; --grace shortens it") }
     guard !plan.unknownFiles.isEmpty else { return }
     Output.line("\(plan.unknownFiles.count.counted("file")) that the catalog does not know, left alone:")
     for file in plan.unknownFiles { Output.line("  \(file.path)  \(ByteSize.text(file.byteCount))") }

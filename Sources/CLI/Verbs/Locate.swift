@@ -31,9 +31,6 @@ struct Locate: ParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  /// The most bytes of ids that are read from standard input.
-  private static let longest = 1 << 26
-
   func validate() throws {
     guard !ids.isEmpty || file != nil else { throw ValidationError("Name a row id, or a file of them with --ids.") }
   }
@@ -45,11 +42,7 @@ struct Locate: ParsableCommand {
     var table = Table(["id", "source", "shard", "row", "sha256", "url"])
     let run = LocateRun(catalog, cancellation: global.cancellation)
     var ids = ids
-    if file == "-" {
-      ids += try LocateRun.ids(inText: StandardInput.text(limit: Self.longest))
-    } else if let file {
-      ids += try run.ids(inFile: file, of: name)
-    }
+    if let file { ids += try run.ids(in: .named(file), of: name) }
     for place in try run.run(ids, in: name) {
       table.add([
         .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),

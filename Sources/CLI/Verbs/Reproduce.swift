@@ -163,7 +163,7 @@ struct Reproduce: AsyncParsableCommand {
     case .inputsMissing:
       throw TarnError(
         .inputsMissing,
-        "\(report.missing.count) inputs of \(name) are not in the lake: \(report.missing.prefix(3).joined(separator: ", "))",
+        "\(report.missing.count.counted("input")) of \(name) \(report.missing.count == 1 ? "is" : "are") not in the lake: \(report.missing.prefix(3).joined(separator: ", "))",
         hint: report.wayBack)
     }
   }

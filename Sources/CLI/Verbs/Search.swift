@@ -48,7 +48,9 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Find F·k rows and order them by their original features.", valueName: "f"))
   var rerank: Int?
 
-  @Option(help: ArgumentHelp("Row ids to search alone: one a line, or a .npy of int64.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Row ids to search alone: one a line, or a .npy of int64; - for standard input.", valueName: "file"))
   var ids: String?
 
   @Option(help: ArgumentHelp("Row ids not to find, likewise.", valueName: "file"))
@@ -69,6 +71,9 @@ struct Search: ParsableCommand {
     guard format == nil || output == nil else {
       throw ValidationError("--output writes .npy files; --format does not go with it.")
     }
+    guard ids != "-" || excludeIds != "-" else {
+      throw ValidationError("--ids and --exclude-ids cannot both be standard input.")
+    }
     if let rerank, !(1...1000).contains(rerank) { throw ValidationError("--rerank is 1 to 1000.") }
   }
 
@@ -81,8 +86,16 @@ struct Search: ParsableCommand {
     }
     let options = SearchOptions(
       version: name, queries: queries, k: k, nprobe: nprobe, rerank: rerank, checksFiles: check,
-      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, ids: ids, excludedIDs: excludeIds)
+      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount,
+      ids: try ids.map(RowIDInput.named), excludedIDs: try excludeIds.map(RowIDInput.named))
     let found = try SearchRun(catalog, options, cancellation: global.cancellation).run()
+    // With all lists visited there would be fewer neighbours only where there are fewer rows.
+    let emptyCount = found.neighbors.count(where: \.isEmpty)
+    if ids != nil || excludeIds != nil, emptyCount > 0, !global.quiet {
+      Output.diagnostic(
+        "tarn: for \(emptyCount) of \(found.neighbors.count.counted("query", "queries")) none of these rows is in the "
+          + "\(nprobe.counted("list")) visited; raise --nprobe to look further")
+    }
     let version = try catalog.version(name)
     if let output {
       try found.write(to: output)

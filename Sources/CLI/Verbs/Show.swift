@@ -113,6 +113,10 @@ struct Show: ParsableCommand {
 
   private func describe(_ trained: TrainedIndexRecord, _ catalog: LakeCatalog) throws -> [(String, String)] {
     let file = try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }
+    let taken = try TrainingSpecification(parsing: trained.spec)
+    let leftOut = taken.leftOut.sorted { $0.key < $1.key }.map { shard, rows in
+      "(\(shard), \(rows.count), '\(rows.prefix(10).map(String.init).joined(separator: ", "))')"
+    }
     let quoted = file.map { "'\($0.replacing("'", with: "''"))'" } ?? "NULL"
     return [
       (
@@ -126,9 +130,16 @@ struct Show: ParsableCommand {
         // As the specification says it: nothing where all of both sources was taken.
         "taken",
         """
-        SELECT json_extract(spec, '$.shards') AS shards, json_extract(spec, '$.left_out') AS rows_left_out
-        FROM trained_index WHERE id = \(trained.id)
-          AND (json_extract(spec, '$.shards') IS NOT NULL OR json_extract(spec, '$.left_out') IS NOT NULL)
+        SELECT '\(OrdinalSet(ascending: taken.shards).text)' AS shards
+        FROM trained_index WHERE id = \(trained.id) AND json_extract(spec, '$.shards') IS NOT NULL
+        """
+      ),
+      (
+        // All of them are in the specification.
+        "left_out",
+        """
+        SELECT column1 AS shard, column2 AS rows_left_out, column3 AS first_rows
+        FROM (VALUES \(leftOut.isEmpty ? "(NULL, NULL, NULL)" : leftOut.joined(separator: ", "))) WHERE column1 IS NOT NULL
         """
       ),
       (

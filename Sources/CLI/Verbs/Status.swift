@@ -40,7 +40,7 @@ struct Status: AsyncParsableCommand {
     ),
     (
       "trained_indexes",
-      "SELECT trained_index, state, method, codec, nlist, pairs, iterations_done, iterations FROM v_trained_index ORDER BY trained_index"
+      "SELECT trained_index, state, method, codec, nlist, pairs, \(LakeLook.iterationsDone) AS iterations_done, iterations FROM v_trained_index ORDER BY trained_index"
     ),
     (
       "versions",

@@ -172,6 +172,13 @@ struct Train: AsyncParsableCommand {
         "\(trained.name) \(isNew ? "is trained" : "was trained before"): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
           + "\(trained.codec), \(trained.pairCount.counted("pair"))\(leftOut == 0 ? "" : " less \(leftOut) that are bad"), sha256 \(trained.digest?.prefix(16) ?? "")…"
       )
+      // What was asked for is no news; what --missing skip left out is.
+      let asked = try catalog.shards(of: catalog.source(named: images), ordinals: options.ordinals).map(\.ordinal)
+      let missing = Set(asked).subtracting(taken.shards).sorted()
+      if !missing.isEmpty {
+        let (count, ranges) = (asked.count.counted("pair"), OrdinalSet(ascending: missing).text)
+        Output.line("left out as missing: shards \(ranges), \(missing.count) of \(count)")
+      }
     }
     Output.flush()
   }

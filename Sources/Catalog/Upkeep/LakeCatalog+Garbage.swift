@@ -26,6 +26,9 @@ package struct GarbageOptions: Sendable {
     self.now = now
   }
 
+  /// Later than any time that is recorded, in the catalog's form.
+  fileprivate static let latest = "9999"
+
   /// The latest end of use that is over its grace, in the catalog's form.
   fileprivate var cutoff: String {
     Timestamp.text(
@@ -67,6 +70,8 @@ package struct GarbagePlan: Sendable {
   /// Older revisions of shards that were kept and on which nothing rests, over their
   /// grace.
   package let revisions: [KeptRevision]
+  /// Such work and such revisions that are not over their grace yet.
+  package let waitingOthers: [UnknownFile]
   /// Never deleted by tarn.
   package let unknownFiles: [UnknownFile]
 
@@ -105,11 +110,17 @@ extension LakeCatalog {
       )
     }
     let cutoff = options.cutoff
+    let (work, revisions) = (try leftovers(until: cutoff), try unusedRevisions(until: cutoff))
+    let everything = GarbageOptions.latest
+    let (dueWork, dueRevisions) = (Set(work.map(\.path)), Set(revisions.map(\.digest)))
+    let waitingWork = try leftovers(until: everything).filter { !dueWork.contains($0.path) }
+    let waitingRevisions = try unusedRevisions(until: everything).filter { !dueRevisions.contains($0.digest) }
+      .map { UnknownFile(path: layout.path($0.path, in: .shards), byteCount: $0.byteCount) }
     let free = unused.filter { !kept.contains($0.digest) }
     return GarbagePlan(
       due: free.filter { $0.unusedSince <= cutoff }, waiting: free.filter { $0.unusedSince > cutoff },
-      interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: try leftovers(until: cutoff),
-      parts: try parts(until: cutoff), revisions: try unusedRevisions(until: cutoff),
+      interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: work,
+      parts: try parts(until: cutoff), revisions: revisions, waitingOthers: waitingWork + waitingRevisions,
       unknownFiles: try unknownFiles())
   }
 
