@@ -64,16 +64,19 @@ package struct Evaluation: Sendable, Equatable {
   /// it was all of the version.
   package var sample: [Int]? { Evaluation.sample(in: environment) }
 
+  /// Where an environment says which shards were measured over.
+  package static let sampleMember = "sample_shards"
+
   /// What a record says that was measured over.
   package static func sample(in environment: String) -> [Int]? {
-    guard let named = JSONValue(parsing: environment)?["sample_shards"] else { return nil }
+    guard let named = JSONValue(parsing: environment)?[sampleMember] else { return nil }
     return named.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } }
   }
 
   /// Adds to an environment which shards are measured over.
   package static func environment(_ environment: String, sample: [Int]?) -> String {
     guard let sample, case .object(var facts)? = JSONValue(parsing: environment) else { return environment }
-    facts["sample_shards"] = .array(sample.map { .count($0) })
+    facts[sampleMember] = .array(sample.map { .count($0) })
     return JSONValue.object(facts).text
   }
 

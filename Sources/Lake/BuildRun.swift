@@ -128,8 +128,7 @@ package struct BuildRun: Sendable {
     }
     let planned = try await ThreadedWork("tarn-plan") { try prepare() }.value()
     var fetch = fetch
-    let devices = [catalog.layout.shards, catalog.layout.artifacts].map { try? FileSystem(of: $0).device }
-    if devices[0] == devices[1] { fetch.promisedByteCount = { planned.promised.byteCount } }
+    if catalog.isOnOneFileSystem { fetch.promisedByteCount = { planned.promised.byteCount } }
     let times = try await planned.stream.run(
       catalog, fetching: fetch, thread: "tarn-build", cancellation: cancellation, follow: follow
     ) { try run(planned, onRelease: $0) }

@@ -5,8 +5,14 @@ internal import Catalog
 internal import Fetch
 
 extension FetchMirror {
-  init(_ location: ShardLocation) {
-    self.init(id: location.mirrorID, url: location.url, isOfDocument: location.isOfDocument)
+  /// A place of a shard.
+  ///
+  /// - Parameters:
+  ///   - location: The place.
+  ///   - kept: Query items that its source says are harmless.
+  init(_ location: ShardLocation, keeping kept: Set<String> = []) {
+    self.init(
+      id: location.mirrorID, url: location.url, isOfDocument: location.isOfDocument, keptQuery: kept)
   }
 }
 

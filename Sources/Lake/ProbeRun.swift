@@ -76,7 +76,8 @@ package final class ProbeRun: Sendable {
       let asksForRows = shard.knownRowCount == nil && format.tellsRowsAtItsStart
       return try catalog.locations(of: shard.id).map {
         ProbeTarget(
-          shardID: shard.id, mirror: FetchMirror($0), expectedByteCount: shard.expectedByteCount,
+          shardID: shard.id, mirror: FetchMirror($0, keeping: source.keptQuery),
+          expectedByteCount: shard.expectedByteCount,
           kind: asksForRows ? kind : nil)
       }
     }

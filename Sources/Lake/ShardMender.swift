@@ -73,8 +73,9 @@ package final class ShardMender {
     defer { close(descriptor) }
     let reader = try RangeReader(
       configuration: configuration, isCancelled: { [cancellation] in cancellation.isCancelled })
+    let kept = try catalog.source(id: shard.sourceID).keptQuery
     let mirrors = try catalog.locations(of: shard.id).filter { $0.state != .absent }
-      .map(FetchMirror.init)
+      .map { FetchMirror($0, keeping: kept) }
     for chunk in damaged {
       let bytes = try fetch(chunk, of: chunks, from: mirrors, reader, shard)
       try FaultPlan.step("write", file)
@@ -111,10 +112,10 @@ package final class ShardMender {
       do throws(TarnError) {
         let bytes = try reader.read(chunks.range(of: chunk), of: chunks.byteCount, from: mirror)
         if unsafe chunks.isRight(bytes.span.bytes, chunk: chunk) { return bytes }
-        last = TarnError(.integrity, "\(WebAddress.redacted(mirror.url)): other bytes than this revision's")
+        last = TarnError(.integrity, "\(mirror.redacted): other bytes than this revision's")
       } catch {
         if error.code == .interrupted { throw error }
-        last = TarnError(error.code, "\(WebAddress.redacted(mirror.url)): \(error.message)", hint: error.hint)
+        last = TarnError(error.code, "\(mirror.redacted): \(error.message)", hint: error.hint)
       }
     }
     throw TarnError(last.code, "chunk \(chunk) of \(shard.name): \(last.message)", hint: last.hint)

@@ -317,7 +317,7 @@ package final class SyncRun: Sendable {
       elementType: source.elementType, format: FeatureFormat(ofFile: shard.name))
     expectation.roomByteCount = byteCount
     var request = FetchRequest(
-      id: shard.id, mirrors: ordered.map(FetchMirror.init),
+      id: shard.id, mirrors: ordered.map { FetchMirror($0, keeping: source.keptQuery) },
       partPath: layout.partPath(source: source.name, shard: shard.name),
       expectation: expectation, condition: condition,
       finalPath: { digest in

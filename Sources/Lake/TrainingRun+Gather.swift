@@ -98,11 +98,7 @@ extension TrainingRun {
     let rows =
       isGathered
       ? 0 : pairs.sides.compactMap(pairs.source).reduce(0) { $0 + count * $1.dimension * $1.elementType.byteCount }
-    let held =
-      try FileManager.default.fileExists(atPath: pieces)
-      ? FileManager.default.subpathsOfDirectory(atPath: pieces).reduce(0) {
-        $0 + (Disk.size(of: "\(pieces)/\($1)") ?? 0)
-      } : 0
+    let held = LakeCatalog.byteCount(below: pieces)
     let centroids = 4 * options.nlist * pairs.images.dimension
     let captionCount = options.router.method == .none ? 0 : min(options.router.captionLimit, count)
     let states = 16 * count + 2 * centroids + captionCount * (8 * pairs.images.dimension + 512)

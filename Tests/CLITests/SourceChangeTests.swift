@@ -153,6 +153,24 @@ import TestSupport
     }
   }
 
+  /// What the user declared to be harmless is shown, wherever an address is; what else an
+  /// address has is not.
+  @Test func keptQueryItemsAreShown() throws {
+    let lake = try LakeFixture.make(.built)
+    let url = try LakeFixture.sources().server.url("/gone/{ordinal}.npy") + "?v=2"
+    try lake.succeed(["source", "mirror", "add", "images", url, "--keep-query", "v"])
+    try lake.succeed(["source", "mirror", "order", "images", "1", "0"])
+    let list = try lake.succeed(["source", "mirror", "list", "images"]).outputText
+    #expect(list.contains("?v=2") && !list.contains("REDACTED"), "\(list)")
+    try lake.succeed(["source", "add", "lost", "--url", url, "--count", "1", "--dimension", "8", "--keep-query", "v"])
+    let failed = try lake.run(["sync", "lost"])
+    #expect(
+      failed.errorText.contains("/gone/0.npy?v=2") && !failed.errorText.contains("REDACTED"), "\(failed.errorText)")
+    let probed = try lake.run(["source", "probe", "lost"]).outputText
+    #expect(probed.contains("?v=2") && !probed.contains("REDACTED"), "\(probed)")
+    #expect(try lake.text("SELECT url FROM transfer ORDER BY id DESC LIMIT 1").hasSuffix("?v=2"))
+  }
+
   /// Documents of two times name two lists of mirrors; both hold in a catalog that
   /// was made again from them.
   @Test func aCatalogIsMadeAgainFromDocumentsOfTwoTimes() throws {

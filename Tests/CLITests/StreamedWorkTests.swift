@@ -120,6 +120,10 @@ import TestSupport
     let report = lake.directory.path + "/report.html"
     let sampled = try lake.succeed(evaluate("v@1", in: lake) + ["--missing", "skip", "--report", report])
     #expect(sampled.outputText.contains("measured over shards 1-2,4 alone"))
+    let rows = sampled.outputText.split(separator: "\n").filter { $0.hasPrefix("v@1 ") }
+    #expect(rows.count == 3 && rows.allSatisfy { $0.hasSuffix("1-2,4") }, "\(sampled.outputText)")
+    let shown = try lake.succeed(["show", "v@1", "--json"]).outputText
+    #expect(shown.contains("\"sample_shards\":3"), "\(shown)")
     let page = try String(contentsOfFile: report, encoding: .utf8)
     #expect(page.contains("measured over shards 1-2,4 alone"))
     #expect(try found("v@1", in: lake) == expected)

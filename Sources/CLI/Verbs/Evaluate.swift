@@ -121,8 +121,11 @@ struct Evaluate: AsyncParsableCommand {
   private func printTable(_ evaluations: [Evaluation]) {
     let depths = EvaluationRun.depths(upTo: k)
     var table = Table(
-      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±", "routing@\($0)"] } + ["queries/s"])
+      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±", "routing@\($0)"] } + [
+        "queries/s", "shards",
+      ])
     for evaluation in evaluations {
+      let shards = evaluation.sample.map { OrdinalSet(ascending: $0).text } ?? "all"
       for point in evaluation.points {
         let share = point.vectorsScanned / Double(max(evaluation.rowCount, 1))
         // Half of the 95 % interval behind each recall, so that nobody reads more digits than there are.
@@ -131,7 +134,7 @@ struct Evaluate: AsyncParsableCommand {
         var row: [SQLValue] = [.text("\(evaluation.version)"), .integer(Int64(point.nprobe))]
         row.append(.text(String(format: "%.3f %%", 100 * share)))
         row += recalls.map { .text(String(format: "%.4f", $0)) }
-        table.add(row + [.text(String(format: "%.0f", rate))])
+        table.add(row + [.text(String(format: "%.0f", rate)), .text(shards)])
       }
     }
     table.print(as: .table)

@@ -43,11 +43,13 @@ struct Locate: ParsableCommand {
     let run = LocateRun(catalog, cancellation: global.cancellation)
     var ids = ids
     if let file { ids += try run.ids(in: .named(file), of: name) }
+    let kept = Dictionary(
+      try catalog.sources().map { ($0.name, $0.keptQuery) }, uniquingKeysWith: { first, _ in first })
     for place in try run.run(ids, in: name) {
       table.add([
         .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
         place.revision.map { .text(format == .table ? $0.digest.prefix(12) : $0.digest.hex) } ?? .null,
-        place.url.map { .text($0.withoutSecrets) } ?? .null,
+        place.url.map { .text(AddressText($0).redacted(keeping: kept[place.source] ?? [])) } ?? .null,
       ])
     }
     table.print(as: format)

@@ -100,7 +100,9 @@ struct Show: ParsableCommand {
         """
         SELECT evaluation, evaluated_at, queries, query_count, nprobe, k, round(share_scanned, 6) AS scanned,
           round(recall, 4) AS recall, round(1.96 * standard_error, 4) AS error_95,
-          round(routing_recall, 4) AS routing, round(queries_per_second) AS queries_per_second, round(imbalance, 2) AS imbalance
+          round(routing_recall, 4) AS routing, round(queries_per_second) AS queries_per_second, round(imbalance, 2) AS imbalance,
+          (SELECT json_array_length(e.environment, '$.\(Evaluation.sampleMember)') FROM evaluation e WHERE e.id = evaluation)
+            AS sample_shards
         FROM v_evaluation WHERE version = '\(version.name)' ORDER BY evaluation, nprobe, k
         """
       ),

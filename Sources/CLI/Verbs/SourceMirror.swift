@@ -27,11 +27,13 @@ struct MirrorList: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let mirrors = try catalog.mirrors(of: catalog.source(named: name))
+    let source = try catalog.source(named: name)
+    let mirrors = try catalog.mirrors(of: source)
+    func shown(_ template: String) -> String { AddressText(template).redacted(keeping: source.keptQuery) }
     if global.json {
       for mirror in mirrors {
         Output.json([
-          "mirror": .count(mirror.priority), "template": .string(mirror.template.withoutSecrets),
+          "mirror": .count(mirror.priority), "template": .string(shown(mirror.template)),
           "provenance": .string(mirror.isReconstructed ? "reconstructed" : "original"),
           "revisions": .count(mirror.revisionCount),
         ])
@@ -41,7 +43,7 @@ struct MirrorList: ParsableCommand {
       for mirror in mirrors {
         table.add([
           .integer(Int64(mirror.priority)), .text(mirror.isReconstructed ? "reconstructed" : "original"),
-          .integer(Int64(mirror.revisionCount)), .text(mirror.template.withoutSecrets),
+          .integer(Int64(mirror.revisionCount)), .text(shown(mirror.template)),
         ])
       }
       table.print(as: .table)

@@ -52,7 +52,10 @@ struct SourceProbe: AsyncParsableCommand {
     let mirrors = try catalog.coverage(of: source)
     let lacking = try catalog.shardsWithoutMirror(of: source)
     let wrong = try catalog.shardsServedWrongly(of: source)
-    global.json ? printJSON(mirrors, lacking, wrong, summary) : printTable(mirrors, lacking, wrong)
+    let kept = source.keptQuery
+    global.json
+      ? printJSON(mirrors, lacking, wrong, summary, keeping: kept)
+      : printTable(mirrors, lacking, wrong, keeping: kept)
     Output.flush()
     if summary.unreachableCount > 0 {
       throw Outcome(
@@ -64,14 +67,16 @@ struct SourceProbe: AsyncParsableCommand {
   }
 
   private func printTable(
-    _ mirrors: [MirrorCoverage], _ lacking: [Shard], _ wrong: [(name: String, error: String)]
+    _ mirrors: [MirrorCoverage], _ lacking: [Shard], _ wrong: [(name: String, error: String)],
+    keeping kept: Set<String>
   ) {
     var table = Table(["mirror", "present", "absent", "faulty", "unknown", "size", "template"])
     for mirror in mirrors {
       table.add([
         .integer(Int64(mirror.priority)), .integer(Int64(mirror.presentCount)), .integer(Int64(mirror.absentCount)),
         .integer(Int64(mirror.faultyCount)), .integer(Int64(mirror.unknownCount)),
-        .text(mirror.byteCount.map(ByteSize.text) ?? "not known"), .text(mirror.template.withoutSecrets),
+        .text(mirror.byteCount.map(ByteSize.text) ?? "not known"),
+        .text(AddressText(mirror.template).redacted(keeping: kept)),
       ])
     }
     table.print(as: .table)
@@ -86,14 +91,16 @@ struct SourceProbe: AsyncParsableCommand {
   }
 
   private func printJSON(
-    _ mirrors: [MirrorCoverage], _ lacking: [Shard], _ wrong: [(name: String, error: String)], _ summary: ProbeSummary
+    _ mirrors: [MirrorCoverage], _ lacking: [Shard], _ wrong: [(name: String, error: String)], _ summary: ProbeSummary,
+    keeping kept: Set<String>
   ) {
     Output.json([
       "source": .string(name),
       "mirrors": .array(
         mirrors.map { mirror in
           .object([
-            "mirror": .count(mirror.priority), "template": .string(mirror.template.withoutSecrets),
+            "mirror": .count(mirror.priority),
+            "template": .string(AddressText(mirror.template).redacted(keeping: kept)),
             "provenance": .string(mirror.provenance), "present": .count(mirror.presentCount),
             "absent": .count(mirror.absentCount), "faulty": .count(mirror.faultyCount),
             "unknown": .count(mirror.unknownCount), "bytes": mirror.byteCount.map { .count($0) } ?? .null,

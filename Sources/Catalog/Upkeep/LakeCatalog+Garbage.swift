@@ -263,6 +263,11 @@ extension LakeCatalog {
       + inShards.map { UnknownFile(path: layout.path($0.path, in: .shards), byteCount: $0.byteCount) }
   }
 
+  /// Bytes of all files below a directory; 0 where there is none.
+  package static func byteCount(below directory: String) -> Int {
+    files(below: directory).reduce(0) { $0 + $1.byteCount }
+  }
+
   /// Everything below a directory but directories and its owner's mark, by relative path, sorted.
   static func files(below directory: String) -> [(path: String, byteCount: Int)] {
     guard let walk = FileManager.default.enumerator(atPath: directory) else { return [] }

@@ -81,6 +81,15 @@ extension LakeCatalog {
     }
   }
 
+  /// Whether shards and results lie on one file system, so that the room of the ones is
+  /// the room of the others.
+  package var isOnOneFileSystem: Bool {
+    guard let shards = try? FileSystem(of: layout.shards), let artifacts = try? FileSystem(of: layout.artifacts) else {
+      return false
+    }
+    return shards.device == artifacts.device
+  }
+
   /// Records a file that is in place already; where the disk has no room for the rows,
   /// the file goes again, as no row knows it and nothing would ever take it.
   ///

@@ -227,9 +227,9 @@ struct LakeInventory {
   }
 
   private func scratchFindings() -> [Finding] {
-    let files = files(below: layout.scratch) ?? []
+    let files = LakeCatalog.files(below: layout.scratch)
     guard !files.isEmpty else { return [Finding(.ok, "scratch", "scratch is empty")] }
-    let byteCount = files.reduce(0) { $0 + (Disk.size(of: "\(layout.scratch)/\($1)") ?? 0) }
+    let byteCount = LakeCatalog.byteCount(below: layout.scratch)
     return [
       Finding(
         .note, "scratch",

@@ -12,12 +12,18 @@ package struct FetchMirror: Sendable, Equatable {
   package let url: String
   /// Whether a document brought the address, and not the user (S7).
   package let isOfDocument: Bool
+  /// Names of query items that the user declared to be harmless, lower case (S4).
+  package let keptQuery: Set<String>
 
-  package init(id: Int64, url: String, isOfDocument: Bool = false) {
+  package init(id: Int64, url: String, isOfDocument: Bool = false, keptQuery: Set<String> = []) {
     self.id = id
     self.url = url
     self.isOfDocument = isOfDocument
+    self.keptQuery = keptQuery
   }
+
+  /// The address as it may be shown.
+  package var redacted: String { WebAddress.redacted(url, keeping: keptQuery) }
 }
 
 /// What is known of a shard before its bytes arrive.

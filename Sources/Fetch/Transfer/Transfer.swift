@@ -85,7 +85,7 @@ final class Transfer {
     }
     (mirrors, self.unusable) = (usable, unusable)
     if usable.isEmpty, let (mirror, error) = unusable.first {
-      throw TarnError(error.code, "\(WebAddress.redacted(mirror.url)): \(error.message)", hint: error.hint)
+      throw TarnError(error.code, "\(mirror.redacted): \(error.message)", hint: error.hint)
     }
     walk = MirrorWalk(mirrorCount: usable.count, configuration: configuration)
     reroll = Reroll(configuration.reroll, at: .now)

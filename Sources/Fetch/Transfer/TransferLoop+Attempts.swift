@@ -308,7 +308,7 @@ extension TransferLoop {
       emit(
         .attemptEnded(
           TransferAttempt(
-            requestID: transfer.request.id, mirrorID: mirror.id, number: 0, url: WebAddress.redacted(mirror.url),
+            requestID: transfer.request.id, mirrorID: mirror.id, number: 0, url: mirror.redacted,
             offset: 0, receivedByteCount: 0, httpStatus: nil, outcome: TransferAttempt.Outcome(error.code),
             mayPass: false, retryAfter: nil, errorText: error.message, learntByteCount: nil, startedAt: now,
             endedAt: now)))

@@ -162,9 +162,10 @@ extension FetchConfiguration {
   ///   and that leads inside.
   func address(_ mirror: FetchMirror) throws(TarnError) -> WebAddress {
     let text = try EnvironmentPlace.filled(mirror.url, variable)
-    let address =
+    var address =
       text.lowercased().hasPrefix("s3://")
       ? try WebAddress(s3: mirror.url, at: s3.webAddress(of: text)) : try WebAddress(text, recordedAs: mirror.url)
+    address.keptQuery = mirror.keptQuery
     return mirror.isOfDocument ? try confined(address) : address
   }
 

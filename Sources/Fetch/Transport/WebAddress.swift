@@ -29,6 +29,8 @@ package struct WebAddress: Sendable, Equatable {
   var reach: AddressScope?
   /// Whether a document brought it, and no redirect.
   var isOfDocument = false
+  /// Names of its query items that are shown; none of a redirect's are.
+  var keptQuery: Set<String> = []
 
   /// Parses an absolute address.
   ///
@@ -132,9 +134,16 @@ package struct WebAddress: Sendable, Equatable {
   }
 
   /// The address without credentials, for logs, errors and the catalog.
-  package var redacted: String { Self.redacted(canonical) }
+  package var redacted: String { Self.redacted(canonical, keeping: keptQuery) }
 
   /// S4: hides userinfo and the values of query items that are not known to be
   /// harmless.
-  package static func redacted(_ text: String) -> String { printable(text.withoutSecrets, limit: 2_000) }
+  ///
+  /// - Parameters:
+  ///   - text: An address.
+  ///   - kept: Further names that the user vouched for, lower case.
+  /// - Returns: What may be shown of it.
+  package static func redacted(_ text: String, keeping kept: Set<String> = []) -> String {
+    printable(AddressText(text).redacted(keeping: kept), limit: 2_000)
+  }
 }
