@@ -13,6 +13,7 @@ package struct RebuildRun {
   private let shards: String
   private let artifacts: String
   private let allowsInside: Bool
+  private let wait: Duration
   private let cancellation: Cancellation
 
   /// Prepares to make a catalog.
@@ -23,11 +24,14 @@ package struct RebuildRun {
   ///   - artifacts: Directory of results, relative to `root` or absolute.
   ///   - allowsInside: Whether the documents' addresses may lead to this machine,
   ///     its files and its network.
+  ///   - wait: How long to wait for others that have the lake.
   ///   - cancellation: Asked before each file; then nothing has changed.
   package init(
-    root: String, shards: String, artifacts: String, allowsInside: Bool = false, cancellation: Cancellation
+    root: String, shards: String, artifacts: String, allowsInside: Bool = false, wait: Duration = .zero,
+    cancellation: Cancellation
   ) {
     self.allowsInside = allowsInside
+    self.wait = wait
     self.root = root
     self.shards = shards
     self.artifacts = artifacts
@@ -42,7 +46,9 @@ package struct RebuildRun {
   /// - Throws: ``TarnError`` as ``Catalog/LakeCatalog/rebuild`` does.
   package func run(report: @escaping (String) -> Void) throws -> RebuildSummary {
     cancellation.listen()
-    var summary = try LakeCatalog.rebuild(root: root, shards: shards, artifacts: artifacts, tools: tools) { path in
+    var summary = try LakeCatalog.rebuild(
+      root: root, shards: shards, artifacts: artifacts, wait: wait, tools: tools
+    ) { path in
       try cancellation.check()
       report(path)
     }

@@ -46,7 +46,7 @@ enum VerbOptions {
   /// The verb that words call: the longest that is one; nil for none.
   static func verb(_ words: [String]) throws -> [String]? {
     let all = try all()
-    let verb = (1...2).reversed().lazy.map { Array(words.prefix($0)) }.first { all[$0] != nil }
+    let verb = (1...3).reversed().lazy.map { Array(words.prefix($0)) }.first { all[$0] != nil }
     return verb
   }
 

@@ -41,6 +41,7 @@ struct RebuildCatalog: ParsableCommand {
   var allowInside = false
 
   @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
 
   func run() throws {
     let progress = global.progress("rebuild-catalog")
@@ -48,7 +49,7 @@ struct RebuildCatalog: ParsableCommand {
     let run = RebuildRun(
       root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
       artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts", allowsInside: allowInside,
-      cancellation: global.cancellation)
+      wait: writer.wait?.duration ?? .zero, cancellation: global.cancellation)
     let summary = try run.run { path in progress.note("reading \(path)") }
     progress.clear()
     let remarks = summary.remarks

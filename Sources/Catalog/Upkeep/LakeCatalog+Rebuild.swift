@@ -85,13 +85,14 @@ extension LakeCatalog {
   ///   - root: The lake's directory.
   ///   - shards: Directory of fetched shards, relative to `root` or absolute.
   ///   - artifacts: Directory of results, relative to `root` or absolute.
+  ///   - wait: How long to wait for others that have the lake.
   ///   - tools: Reads feature files, makes trained indexes again.
   ///   - report: Told of each file that is read.
   /// - Returns: What the new catalog holds.
   /// - Throws: ``TarnError`` `.conflict` when there is a catalog that is
   ///   good; `.noLake` when no file tells of a version.
   package static func rebuild(
-    root: String, shards: String, artifacts: String, tools: RebuildTools,
+    root: String, shards: String, artifacts: String, wait: Duration = .zero, tools: RebuildTools,
     report: @escaping (String) throws -> Void = { _ in }
   ) throws -> RebuildSummary {
     let layout = LakeLayout(root: root, shards: shards, artifacts: artifacts)
@@ -99,7 +100,7 @@ extension LakeCatalog {
       throw TarnError(
         .noLake, "\(layout.root) has no directory 'versions' to make a catalog from", hint: "name the lake with --lake")
     }
-    let session = try WriterSession(layout, command: "rebuild-catalog", isWhole: true, until: .now)
+    let session = try WriterSession(layout, command: "rebuild-catalog", isWhole: true, until: .now + wait)
     if let refusal = try session.transaction({ try session.take([]) }) { throw refusal }
     defer { session.end {} }
     guard try !isGood(layout.catalog) else {
