@@ -70,7 +70,7 @@ package final class ProbeRun: Sendable {
   /// - Returns: How many there were; coverage is the catalog's to tell.
   /// - Throws: ``TarnError``; `.interrupted` when it was stopped.
   package func run() async throws -> ProbeSummary {
-    let targets = try catalog.shards(of: source, ordinals: ordinals).flatMap { shard in
+    let targets = try catalog.shardsInUse(of: source, ordinals: ordinals).flatMap { shard in
       let format = FeatureFormat(ofFile: shard.name)
       let kind = ProbeTarget.Kind(format: format, dimension: source.dimension, elementType: source.elementType)
       let asksForRows = shard.knownRowCount == nil && format.tellsRowsAtItsStart

@@ -48,7 +48,7 @@ package final class ShardMender {
   /// - Throws: ``TarnError`` when no mirror gave a chunk, `.interrupted`
   ///   when it was stopped.
   package func mend(_ shard: Shard) throws -> MendedChunks? {
-    guard shard.state == .present, let path = shard.path, let revision = shard.revision,
+    guard shard.state == .present, !shard.isDropped, let path = shard.path, let revision = shard.revision,
       let chunks = try catalog.chunks(of: revision)
     else { return nil }
     let file = catalog.layout.shards + "/" + path

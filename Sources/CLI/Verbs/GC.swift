@@ -87,6 +87,13 @@ struct GC: ParsableCommand {
             "unused_since": .optional(kept.unusedSince),
           ])
         }),
+      "dropped": .array(
+        plan.dropped.map { shard in
+          .object([
+            "source": .string(shard.sourceName), "shard": .string(shard.name),
+            "bytes": .count(shard.revision?.byteCount ?? 0),
+          ])
+        }),
       "unknown": .array(
         plan.unknownFiles.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
     ])
@@ -118,6 +125,11 @@ struct GC: ParsableCommand {
       Output.line(
         "\(kept.sourceName)/\(kept.shardName)  \(ByteSize.text(kept.byteCount))  older revision \(kept.number), "
           + (apply ? "removed" : "unused since \(kept.unusedSince ?? "")"))
+    }
+    for shard in plan.dropped {
+      Output.line(
+        "\(shard.sourceName)/\(shard.name)  \(ByteSize.text(shard.revision?.byteCount ?? 0))  "
+          + "of a dropped shard\(apply ? ", removed" : "")")
     }
     if !plan.waiting.isEmpty { Output.line("\(total(plan.waiting)) unused, kept for the grace period") }
     guard !plan.unknownFiles.isEmpty else { return }

@@ -67,6 +67,8 @@ package struct GarbagePlan: Sendable {
   /// Older revisions of shards that were kept and on which nothing rests, over their
   /// grace.
   package let revisions: [KeptRevision]
+  /// Dropped shards whose bytes are here, over their grace.
+  package let dropped: [Shard]
   /// Never deleted by tarn.
   package let unknownFiles: [UnknownFile]
 
@@ -74,6 +76,7 @@ package struct GarbagePlan: Sendable {
   package var byteCount: Int {
     (due + interrupted).reduce(0) { $0 + $1.byteCount } + leftovers.reduce(0) { $0 + $1.byteCount }
       + parts.reduce(0) { $0 + $1.byteCount } + revisions.reduce(0) { $0 + $1.byteCount }
+      + dropped.reduce(0) { $0 + ($1.revision?.byteCount ?? 0) }
   }
 }
 
@@ -110,6 +113,7 @@ extension LakeCatalog {
       due: free.filter { $0.unusedSince <= cutoff }, waiting: free.filter { $0.unusedSince > cutoff },
       interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: try leftovers(until: cutoff),
       parts: try parts(until: cutoff), revisions: try unusedRevisions(until: cutoff),
+      dropped: try droppedPresent(until: cutoff),
       unknownFiles: try unknownFiles())
   }
 
@@ -169,6 +173,7 @@ extension LakeCatalog {
     }
     for transfer in try parts(until: options.cutoff) { try discard(transfer) }
     for revision in try unusedRevisions(until: options.cutoff) { try release(revision, because: "unused") }
+    for shard in try droppedPresent(until: options.cutoff) { try evict(shard, because: "dropped") }
     return gone
   }
 

@@ -8,6 +8,8 @@ internal import GRDB
 /// Everything that determines a sealed version, and what it came to.
 package struct VersionExport: Codable, Sendable, Equatable {
   package static let format = "tarn-export-1"
+  /// The format of a document that names dropped shards.
+  package static let formatWithDropped = "tarn-export-2"
 
   /// A source with where its shards are.
   package struct Source: Codable, Sendable, Equatable {
@@ -20,6 +22,9 @@ package struct VersionExport: Codable, Sendable, Equatable {
       package let sha256: ContentDigest?
       /// Rows of a shard that the version does not hold, when they are known.
       package let rows: Int?
+      /// Said of a shard that is dropped, with the rows that its ids stand for; nil, and
+      /// absent from the text, of all others.
+      package var dropped: Bool?
     }
 
     package let name: String
@@ -110,7 +115,9 @@ package struct VersionExport: Codable, Sendable, Equatable {
         .usage, "\(path) is not the export of a version: \(error.message) (byte \(error.offset))",
         hint: "`tarn export NAME@N > FILE` writes one")
     }
-    if let format = found["format"]?.string, format != VersionExport.format {
+    if let format = found["format"]?.string, format != VersionExport.format,
+      format != VersionExport.formatWithDropped
+    {
       throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
     }
     do {
@@ -157,7 +164,8 @@ package struct VersionExport: Codable, Sendable, Equatable {
     _ version: IndexVersion, digest: ContentDigest, sources: [Source], trained: Trained, inputs: [Input],
     outputs: [Output]
   ) {
-    format = VersionExport.format
+    let isAnyDropped = sources.contains { $0.shards.contains { $0.dropped != nil } }
+    format = isAnyDropped ? VersionExport.formatWithDropped : VersionExport.format
     self.version = "\(version.name)"
     versionSha256 = digest
     self.sources = sources
@@ -266,7 +274,8 @@ extension LakeCatalog {
         VersionExport.Source.Shard(
           name: shard.name, urls: (urls[shard.id] ?? []).map { AddressText($0).redacted(keeping: source.keptQuery) },
           bytes: pinned[shard.id]?.byteCount ?? shard.revision?.byteCount ?? shard.expectedByteCount,
-          sha256: pinned[shard.id]?.digest, rows: pinned[shard.id] == nil ? shard.knownRowCount : nil)
+          sha256: pinned[shard.id]?.digest, rows: pinned[shard.id] == nil ? shard.knownRowCount : nil,
+          dropped: pinned[shard.id] == nil && shard.isDropped ? true : nil)
       })
   }
 
@@ -325,9 +334,11 @@ extension LakeCatalog {
       name: exported.name, modality: modality, dimension: exported.dimension, elementType: type,
       mirrors: exported.mirrors,
       shards: exported.shards.enumerated().map { ordinal, shard in
-        .init(
+        var result = SourceDefinition.Shard(
           name: shard.name, urls: shard.urls, expectedByteCount: shard.bytes, expectedDigest: shard.sha256,
-          expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] : nil)
+          expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] ?? shard.rows : nil)
+        result.isDropped = shard.dropped == true
+        return result
       })
     definition.keptQuery = kept
     if !allowsInside { definition.ofDocuments = Set(exported.mirrors.indices) }

@@ -32,12 +32,14 @@ extension VersionExport {
       (members["sources"]?.elements ?? []).map { source in
         let shards = (source["shards"]?.elements ?? []).map { shard in
           let rest = without(shard, places ? [] : ["urls"])
-          return shard["sha256"] == nil ? without(rest, ["bytes", "rows"]) : rest
+          return shard["sha256"] == nil ? without(rest, ["bytes", "rows", "dropped"]) : rest
         }
         guard case .object(var rest) = without(source, places ? [] : ["mirrors", "modality"]) else { return source }
         rest["shards"] = .array(shards)
         return .object(rest)
       })
+    // It tells whether shards were dropped when the document was written.
+    members["format"] = nil
     if !places {
       members["trained"] = members["trained"].map { without($0, ["name"]) }
       // The number that the version got here, and the digest that follows from it.
@@ -57,6 +59,9 @@ extension VersionExport {
     verdict.check("the document against itself")
     checkTraining(&verdict)
     checkSources(&verdict)
+    let isAnyDropped = sources.contains { $0.shards.contains { $0.dropped != nil } }
+    verdict.compare(
+      "format", expected: isAnyDropped ? VersionExport.formatWithDropped : VersionExport.format, found: format)
     verdict.compare("spec", expected: VersionPlan.spec(of: self), found: spec)
     if (try? VersionName(parsing: version)) == nil { verdict.differ("version", expected: "NAME@N", found: version) }
     let found = segmentFormats.map { ContentDigest.of(lockContent(segmentFormat: $0).json.text + "\n") }
@@ -179,6 +184,15 @@ extension VersionExport {
         let path = "sources[\(place)].shards[\(index)]"
         if let digest = shard.sha256, !pinned.contains(digest) {
           verdict.differ("\(path).sha256", expected: "nothing, as no input has it", found: digest.hex)
+        }
+        if shard.dropped != nil {
+          verdict.compare("\(path).dropped", expected: "true", found: shard.dropped.map { String($0) })
+          if shard.sha256 != nil {
+            verdict.differ("\(path).dropped", expected: "nothing, as it is needed", found: "true")
+          }
+          if shard.rows == nil {
+            verdict.differ("\(path).rows", expected: "the length of the tombstone", found: "nothing")
+          }
         }
         if !names.insert(shard.name).inserted {
           verdict.differ("\(path).name", expected: "a name of its own", found: shard.name)
