@@ -19,8 +19,9 @@ CREATE VIEW v_source AS SELECT
   x.shards AS shards, -- shards registered
   x.present AS present, -- shards whose bytes are in the lake
   x.fetching AS fetching, -- shards a transfer is under way for
-  x.evicted AS evicted, -- shards fetched once, bytes dropped since
-  x.failed AS failed, -- shards that no mirror could give
+  x.evicted - coalesce(d.evicted, 0) AS evicted, -- shards fetched once, bytes evicted since
+  x.failed - coalesce(d.failed, 0) AS failed, -- shards that no mirror could give
+  coalesce(d.dropped, 0) AS dropped, -- shards that were dropped and keep their place
   x.rows AS rows, -- rows of the shards fetched so far
   x.present_bytes AS present_bytes, -- bytes in the lake
   x.known_bytes AS known_bytes, -- bytes of all shards whose size is known
@@ -37,7 +38,13 @@ JOIN (
     CAST(sum(CASE WHEN state IN ('present', 'evicting') THEN byte_count ELSE 0 END) AS BIGINT) AS present_bytes,
     CAST(sum(known_byte_count) AS BIGINT) AS known_bytes
   FROM shard_total GROUP BY source_id
-) x ON x.source_id = s.id;
+) x ON x.source_id = s.id
+LEFT JOIN (
+  SELECT source_id, count(*) AS dropped,
+    CAST(sum(CASE WHEN state = 'evicted' THEN 1 ELSE 0 END) AS BIGINT) AS evicted,
+    CAST(sum(CASE WHEN state IN ('absent', 'failed') THEN 1 ELSE 0 END) AS BIGINT) AS failed
+  FROM shard WHERE CASE WHEN dropped_row_count IS NULL THEN state ELSE 'dropped' END = 'dropped' GROUP BY source_id
+) d ON d.source_id = s.id;
 
 -- The first mirror is a join, for a subquery opens its tables anew for each row;
 -- only a shard that the first mirror has no place for needs one.
@@ -45,11 +52,11 @@ CREATE VIEW v_shard AS SELECT
   s.name AS source, -- name of the source
   h.ordinal AS ordinal, -- place in the source, from 0
   h.name AS shard, -- file name
-  h.state AS state, -- registered, fetching, present, evicting, evicted, absent or failed
+  CASE WHEN h.dropped_row_count IS NULL THEN h.state ELSE 'dropped' END AS state, -- registered, fetching, present, evicting, evicted, absent, failed or dropped
   h.current_revision AS revision, -- number of the newest observed revision
   r.sha256 AS sha256, -- its digest
   r.byte_count AS bytes, -- its size
-  r.row_count AS rows, -- its rows
+  coalesce(r.row_count, h.dropped_row_count) AS rows, -- its rows
   r.trust AS trust, -- manifest or first-use
   r.observed_at AS observed_at, -- when it was fetched
   h.expected_byte_count AS expected_bytes, -- size the manifest gives

@@ -10,7 +10,7 @@
 
 package import Base
 package import Catalog
-package import Fetch
+internal import Fetch
 internal import Foundation
 package import Logging
 package import Tasks
@@ -124,7 +124,7 @@ package struct BuildRun: Sendable {
     cancellation.listen()
     if options.fetches {
       _ = try subject()
-      try await learnRows(fetch.fetch)
+      try await learnRows(fetch, follow: follow)
     }
     let planned = try await ThreadedWork("tarn-plan") { try prepare() }.value()
     var fetch = fetch
@@ -138,12 +138,17 @@ package struct BuildRun: Sendable {
   /// Asks the mirrors of shards that are not here yet how many rows they have: the
   /// ids of a plan depend on it.
   ///
-  /// - Parameter configuration: How to ask.
+  /// - Parameters:
+  ///   - fetch: How to ask, and how long to wait for hosts that fail for now.
+  ///   - follow: Told of each wait.
   /// - Throws: ``TarnError`` `.interrupted`; what nobody answers is the plan's to say.
-  package func learnRows(_ configuration: FetchConfiguration) async throws {
+  package func learnRows(
+    _ fetch: SyncOptions, follow: @escaping @Sendable (SyncProgress) -> Void
+  ) async throws {
     guard let source = try? catalog.source(named: options.images) else { return }
     let last = options.ordinals?.last ?? .max
-    try await catalog.learnRows(of: source, where: { $0 <= last }, configuration, cancellation)
+    try await catalog.learnRows(
+      of: source, where: { $0 <= last }, fetch.fetch, waits: WaitOptions(fetch, report: follow), cancellation)
   }
 
   /// What is built from what, checked before anything is asked or planned.

@@ -50,6 +50,7 @@ package struct ImportRun {
           .notFound, "source \(source.name) has no shard named \(name.printable)",
           hint: "`tarn source show \(source.name)` lists them")
       }
+      if shard.isDropped { throw TarnError.dropped(shard) }
       return (file, shard)
     }
     var revised: [RevisedShard] = []

@@ -69,7 +69,7 @@ package struct LakeLook: Sendable {
       return rows
     }
     let sources = try rows(
-      "SELECT source, present, shards, present_bytes, known_bytes, failed FROM v_source ORDER BY source"
+      "SELECT source, present, shards - dropped, present_bytes, known_bytes, failed FROM v_source ORDER BY source"
     ).map { Self.source($0, parts: parts) }
     let trainings = try rows(
       "SELECT trained_index, \(Self.iterationsDone), iterations, state FROM v_trained_index ORDER BY trained_index"

@@ -27,7 +27,9 @@ package final class ProbeRun: Sendable {
   private let catalog: LakeCatalog
   private let source: Source
   private let ordinals: OrdinalSet?
-  private let prober: Prober
+  private let concurrency: Int
+  private let configuration: FetchConfiguration
+  private let waits: WaitOptions
   private let cancellation: Cancellation
   private let report: @Sendable (_ done: Int, _ total: Int) -> Void
   private let state = Mutex(State())
@@ -37,6 +39,8 @@ package final class ProbeRun: Sendable {
     var doneCount = 0
     var summary = ProbeSummary()
     var failure: (any Error)?
+    /// Who asks now.
+    var prober: Prober?
   }
 
   /// Records are written this many at a time: one sync of the catalog each.
@@ -50,11 +54,12 @@ package final class ProbeRun: Sendable {
   ///   - ordinals: Which of its shards; nil for all.
   ///   - concurrency: Questions under way at a time.
   ///   - configuration: How to ask.
+  ///   - waits: How hosts that fail for now are waited for.
   ///   - cancellation: Stops asking; what was heard is kept.
   ///   - report: Told of progress, on the prober's thread.
   package init(
     _ catalog: LakeCatalog, _ source: Source, ordinals: OrdinalSet?, concurrency: Int,
-    configuration: FetchConfiguration, cancellation: Cancellation,
+    configuration: FetchConfiguration, waits: WaitOptions = WaitOptions(), cancellation: Cancellation,
     report: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
   ) {
     self.catalog = catalog
@@ -62,7 +67,9 @@ package final class ProbeRun: Sendable {
     self.ordinals = ordinals
     self.report = report
     self.cancellation = cancellation
-    prober = Prober(concurrency: concurrency, configuration: configuration)
+    self.concurrency = concurrency
+    self.configuration = configuration
+    self.waits = waits
   }
 
   /// Asks, and records the answers.
@@ -70,7 +77,7 @@ package final class ProbeRun: Sendable {
   /// - Returns: How many there were; coverage is the catalog's to tell.
   /// - Throws: ``TarnError``; `.interrupted` when it was stopped.
   package func run() async throws -> ProbeSummary {
-    let targets = try catalog.shards(of: source, ordinals: ordinals).flatMap { shard in
+    let targets = try catalog.shardsInUse(of: source, ordinals: ordinals).flatMap { shard in
       let format = FeatureFormat(ofFile: shard.name)
       let kind = ProbeTarget.Kind(format: format, dimension: source.dimension, elementType: source.elementType)
       let asksForRows = shard.knownRowCount == nil && format.tellsRowsAtItsStart
@@ -81,11 +88,11 @@ package final class ProbeRun: Sendable {
           kind: asksForRows ? kind : nil)
       }
     }
-    let registration = cancellation.whenCancelled { [prober] in prober.cancel() }
+    let registration = cancellation.whenCancelled { [self] in state.withLock { $0.prober }?.cancel() }
     defer { withExtendedLifetime(registration) {} }
     let result: Result<Void, any Error>
     do {
-      try await prober.run(targets) { [self] finding in take(finding, of: targets.count) }
+      try await ask(targets)
       result = .success(())
     } catch {
       result = .failure(error is CancellationError ? TarnError.interrupted : error)
@@ -94,6 +101,100 @@ package final class ProbeRun: Sendable {
     try write()
     try result.get()
     return state.withLock { $0.summary }
+  }
+
+  /// Questions that wait, by host: those that were not asked yet, the next one last, and
+  /// those that nobody answered, who was asked least first.
+  private struct Pending {
+    var fresh: [ProbeTarget]
+    var again: [ProbeTarget] = []
+
+    var count: Int { fresh.count + again.count }
+
+    mutating func next(_ count: Int) -> [ProbeTarget] {
+      let first = fresh.suffix(count)
+      fresh.removeLast(first.count)
+      let rest = again.prefix(count - first.count)
+      again.removeFirst(rest.count)
+      return first.reversed() + rest
+    }
+  }
+
+  /// Asks in rounds: a host that fails for now is left alone, and others go on (R21, R23).
+  private func ask(_ targets: [ProbeTarget]) async throws {
+    let total = targets.count
+    guard waits.patience > .zero else {
+      for finding in try await round(targets, of: total) { take(finding, of: total) }
+      return
+    }
+    var pending = Dictionary(grouping: targets.reversed()) { configuration.host(of: $0.mirror) }
+      .mapValues { Pending(fresh: $0) }
+    var hosts = HostsInTrouble(waits)
+    while !pending.isEmpty {
+      try cancellation.check()
+      var asked: [ProbeTarget] = []
+      for name in pending.keys.sorted() {
+        switch hosts.standing(name) {
+        case .well: asked += pending[name]?.next(8 * concurrency) ?? []
+        case .askable: asked += pending[name]?.next(1) ?? []
+        case .pausing: break
+        case .exhausted:
+          let over = pending.removeValue(forKey: name)
+          for target in over.map({ $0.again + $0.fresh.reversed() }) ?? [] {
+            take(ProbeFinding(givingUp: target, hosts.error(name)), of: total)
+          }
+        }
+      }
+      if asked.isEmpty {
+        let (names, count, room) = (Set(pending.keys), pending.values.reduce(0) { $0 + $1.count }, hosts)
+        _ = try await ThreadedWork("tarn-wait") { [cancellation] in
+          try room.wait(for: names, shardCount: count, cancellation)
+        }.value()
+        continue
+      }
+      let byPlace = Dictionary(
+        asked.map { (Place($0.shardID, $0.mirror.id), $0) }, uniquingKeysWith: { first, _ in first })
+      let open = try await round(asked, of: total)
+      var troubled: [String: [ProbeFinding]] = [:]
+      for finding in open {
+        guard let target = byPlace[Place(finding.shardID, finding.mirrorID)] else { continue }
+        let host = configuration.host(of: target.mirror)
+        troubled[host, default: []].append(finding)
+        pending[host]?.again.append(target)
+      }
+      for (host, targets) in Dictionary(grouping: asked, by: { configuration.host(of: $0.mirror) }) {
+        let failures = troubled[host] ?? []
+        if failures.count < targets.count { hosts.answered(host) }
+        if let last = failures.last, case .unreachable(let cause) = last.answer {
+          hosts.failed(host, askingFor: failures.compactMap(\.retryAfter).max(), cause)
+        }
+        if pending[host]?.count == 0 { pending[host] = nil }
+      }
+    }
+  }
+
+  private struct Place: Hashable {
+    let shardID: Int64
+    let mirrorID: Int64
+
+    init(_ shardID: Int64, _ mirrorID: Int64) { (self.shardID, self.mirrorID) = (shardID, mirrorID) }
+  }
+
+  /// Asks once, and gives what nobody answered.
+  private func round(_ targets: [ProbeTarget], of total: Int) async throws -> [ProbeFinding] {
+    let prober = Prober(concurrency: concurrency, configuration: configuration)
+    state.withLock { $0.prober = prober }
+    try cancellation.check()
+    let open = Mutex<[ProbeFinding]>([])
+    try await prober.run(targets) { [self] finding in
+      if case .unreachable = finding.answer {
+        open.withLock { $0.append(finding) }
+      } else {
+        take(finding, of: total)
+      }
+    }
+    if let failure = state.withLock({ $0.failure }) { throw failure }
+    return open.withLock { $0 }
   }
 
   private func take(_ finding: ProbeFinding, of total: Int) {
@@ -113,8 +214,11 @@ package final class ProbeRun: Sendable {
     do {
       try write()
     } catch {
-      state.withLock { $0.failure = $0.failure ?? error }
-      prober.cancel()
+      let prober = state.withLock { state in
+        state.failure = state.failure ?? error
+        return state.prober
+      }
+      prober?.cancel()
     }
   }
 

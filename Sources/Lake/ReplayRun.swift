@@ -195,7 +195,7 @@ package struct ReplayRun: Sendable {
     options.holes = Set(document.inputs.filter { $0.sha256 == nil }.map(\.ordinal))
     let run = BuildRun(catalog, options, logger: logger, cancellation: cancellation) { [report] in report(.building($0))
     }
-    if fetch.budget == nil { try await run.learnRows(fetch.fetch) }
+    if fetch.budget == nil { try await run.learnRows(fetch) { [report] in report(.fetching($0)) } }
     return try await run.run(fetching: fetch) { [report] in report(.fetching($0)) }.version
   }
 

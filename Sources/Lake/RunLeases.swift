@@ -13,7 +13,7 @@ extension SyncOptions {
   package func leases(in catalog: LakeCatalog) throws -> [Lease] {
     let named = try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:))
     return try named.flatMap { source in
-      let isWhole = try !refresh && catalog.shards(of: source, ordinals: ordinals).allSatisfy(catalog.holdsWhole)
+      let isWhole = try !refresh && catalog.shardsInUse(of: source, ordinals: ordinals).allSatisfy(catalog.holdsWhole)
       let row = VerbLeases.of(refresh ? "sync --refresh" : isWhole ? "sync of what is there" : "sync")
       return row.leases([.source: [source.name]])
     }
@@ -29,7 +29,7 @@ extension BuildOptions {
   package func leases(in catalog: LakeCatalog) throws -> [Lease] {
     // What is not there is the run's to say.
     let source = try? catalog.source(named: images)
-    let isThere = try source.map { try catalog.shards(of: $0, ordinals: ordinals).allSatisfy { $0.path != nil } }
+    let isThere = try source.map { try catalog.shardsInUse(of: $0, ordinals: ordinals).allSatisfy { $0.path != nil } }
     return VerbLeases.of(!fetches || isThere == true ? "build of what is there" : "build")
       .leases([.version: [name], .training: [trained], .source: [images]])
   }

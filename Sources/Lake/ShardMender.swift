@@ -27,14 +27,20 @@ package final class ShardMender {
   private let catalog: LakeCatalog
   private let configuration: FetchConfiguration
   private let cancellation: Cancellation
+  private var hosts: HostsInTrouble
 
   /// Prepares a mender.
   ///
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - configuration: How to ask.
+  ///   - waits: How mirrors are waited for that fail for now.
   ///   - cancellation: Asked now and then.
-  package init(_ catalog: LakeCatalog, configuration: FetchConfiguration, cancellation: Cancellation) {
+  package init(
+    _ catalog: LakeCatalog, configuration: FetchConfiguration, waits: WaitOptions = WaitOptions(),
+    cancellation: Cancellation
+  ) {
+    hosts = HostsInTrouble(waits)
     self.catalog = catalog
     self.configuration = configuration
     self.cancellation = cancellation
@@ -48,7 +54,7 @@ package final class ShardMender {
   /// - Throws: ``TarnError`` when no mirror gave a chunk, `.interrupted`
   ///   when it was stopped.
   package func mend(_ shard: Shard) throws -> MendedChunks? {
-    guard shard.state == .present, let path = shard.path, let revision = shard.revision,
+    guard shard.state == .present, !shard.isDropped, let path = shard.path, let revision = shard.revision,
       let chunks = try catalog.chunks(of: revision)
     else { return nil }
     let file = catalog.layout.shards + "/" + path
@@ -108,15 +114,34 @@ package final class ShardMender {
     _ chunk: Int, of chunks: ShardChunks, from mirrors: [FetchMirror], _ reader: RangeReader, _ shard: Shard
   ) throws -> [UInt8] {
     var last = TarnError(.absent, "no mirror has it")
-    for mirror in mirrors {
-      do throws(TarnError) {
-        let bytes = try reader.read(chunks.range(of: chunk), of: chunks.byteCount, from: mirror)
-        if unsafe chunks.isRight(bytes.span.bytes, chunk: chunk) { return bytes }
-        last = TarnError(.integrity, "\(mirror.redacted): other bytes than this revision's")
-      } catch {
-        if error.code == .interrupted { throw error }
-        last = TarnError(error.code, "\(mirror.redacted): \(error.message)", hint: error.hint)
+    var open = mirrors
+    while true {
+      var failed: [FetchMirror] = []
+      for mirror in open {
+        let host = configuration.host(of: mirror)
+        guard [.well, .askable].contains(hosts.standing(host)) else {
+          failed.append(mirror)
+          continue
+        }
+        do throws(TarnError) {
+          let bytes = try reader.read(chunks.range(of: chunk), of: chunks.byteCount, from: mirror)
+          hosts.answered(host)
+          if unsafe chunks.isRight(bytes.span.bytes, chunk: chunk) { return bytes }
+          last = TarnError(.integrity, "\(mirror.redacted): other bytes than this revision's")
+        } catch {
+          if error.code == .interrupted { throw error }
+          last = TarnError(error.code, "\(mirror.redacted): \(error.message)", hint: error.hint)
+          guard error.code == .temporary else { continue }
+          hosts.failed(host, error.message)
+          failed.append(mirror)
+        }
       }
+      open = failed
+      let names = Set(open.map { configuration.host(of: $0) })
+      guard try hosts.wait(for: names, shardCount: 1, cancellation) else { break }
+    }
+    if let first = open.first, last.code != .temporary {
+      last = TarnError(.temporary, hosts.error(configuration.host(of: first)))
     }
     throw TarnError(last.code, "chunk \(chunk) of \(shard.name): \(last.message)", hint: last.hint)
   }

@@ -142,16 +142,18 @@ extension LakeCatalog {
   ///   - source: The source.
   ///   - isNeeded: Whether the rows of the shard at a place matter.
   ///   - configuration: How to ask.
+  ///   - waits: How hosts that fail for now are waited for.
   ///   - cancellation: Stops asking; what was heard is kept.
   /// - Throws: ``TarnError`` `.interrupted`; what nobody answers is the plan's to say.
   func learnRows(
-    of source: Source, where isNeeded: (Int) -> Bool, _ configuration: FetchConfiguration, _ cancellation: Cancellation
+    of source: Source, where isNeeded: (Int) -> Bool, _ configuration: FetchConfiguration, waits: WaitOptions,
+    _ cancellation: Cancellation
   ) async throws {
     let unknown = try shards(of: source).filter { $0.knownRowCount == nil && isNeeded($0.ordinal) }.map(\.ordinal)
     guard !unknown.isEmpty else { return }
     _ = try await ProbeRun(
       self, source, ordinals: OrdinalSet(ascending: unknown), concurrency: 32, configuration: configuration,
-      cancellation: cancellation, report: { _, _ in }
+      waits: waits, cancellation: cancellation, report: { _, _ in }
     ).run()
   }
 }

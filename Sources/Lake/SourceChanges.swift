@@ -81,12 +81,24 @@ package struct SourceChanges {
     try catalog.set(source, modality: modality, dimension: dimension, elementType: elementType)
   }
 
-  /// Takes shards off the source's end, and gives their names.
-  package func dropShards(_ ordinals: OrdinalSet) throws -> [String] {
+  /// Drops shards, and what transfers of them left.
+  ///
+  /// - Returns: What became of each.
+  package func dropShards(_ ordinals: OrdinalSet) throws -> DroppedShards {
     let parts = try catalog.interruptedTransfers(of: source)
-    let names = try catalog.dropShards(ordinals, of: source)
+    let lengths = try catalog.shards(of: source, ordinals: ordinals).compactMap { shard in
+      (try? shard.plannedRowCount(in: source, for: "the ids after it depend on it")).map { (shard.ordinal, $0) }
+    }
+    let dropped = try catalog.dropShards(
+      ordinals, of: source, lengths: Dictionary(uniqueKeysWithValues: lengths))
+    let names = Set(dropped.removed + dropped.tombstones)
     _ = try discard(parts.filter { names.contains($0.shard) })
-    return names
+    return dropped
+  }
+
+  /// Takes shards back that were dropped and kept their places, and gives their names.
+  package func takeBackShards(_ ordinals: OrdinalSet) throws -> [String] {
+    try catalog.takeBackShards(ordinals, of: source)
   }
 
   /// Removes the source, and gives the bytes of the parts that went with it.

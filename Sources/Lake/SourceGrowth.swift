@@ -76,7 +76,9 @@ package struct SourceGrowth {
     var new = told.urls.filter { places[$0] == nil }
     if isWhole {
       let there = Set(told.urls)
-      var gone = zip(shards, known).filter { _, url in url.map { !there.contains($0) } ?? false }.map(\.0)
+      var gone = zip(shards, known).filter { shard, url in
+        !shard.isDropped && url.map { !there.contains($0) } ?? false
+      }.map(\.0)
       summary.moved = try moved(from: &gone, to: &new)
       summary.gone = gone.map(\.name)
     }

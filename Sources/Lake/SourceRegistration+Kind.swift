@@ -24,13 +24,15 @@ extension SourceRegistration {
   /// - Parameters:
   ///   - catalog: The lake; a source of the name that it has says the rest.
   ///   - configuration: How to ask mirrors.
+  ///   - waits: How those are waited for that fail for now.
   ///   - cancellation: Stops asking.
   /// - Returns: The registration with dimension and dtype, and the shard that told
   ///   something of them; nil when none was looked into.
   /// - Throws: ``TarnError`` `.usage` naming the option that is wrong; why the first
   ///   shard tells nothing, where it has to.
   package func completed(
-    for catalog: LakeCatalog, configuration: FetchConfiguration, cancellation: Cancellation
+    for catalog: LakeCatalog, configuration: FetchConfiguration, waits: WaitOptions = WaitOptions(),
+    cancellation: Cancellation
   ) async throws -> (registration: SourceRegistration, toldBy: String?) {
     var result = self
     if let known = try catalog.sources().first(where: { $0.name == name }) {
@@ -47,7 +49,7 @@ extension SourceRegistration {
       // Every shard is looked into when it is fetched, and this one named then.
     }
     if found == nil, dimension == nil {
-      found = try await asked(urls.first ?? [], shard, configuration, cancellation)
+      found = try await asked(urls.first ?? [], shard, configuration, waits, cancellation)
     }
     if let found { try check(found) }
     result.dimension = dimension ?? found?.dimension
@@ -83,39 +85,69 @@ extension SourceRegistration {
     return nil
   }
 
-  /// Asks the mirrors, one after the other, for the first bytes of the first shard.
+  /// Asks the mirrors, one after the other, for the first bytes of the first shard, and
+  /// those again that failed for now as long as patience lasts.
   private func asked(
-    _ urls: [String], _ shard: String, _ configuration: FetchConfiguration, _ cancellation: Cancellation
+    _ urls: [String], _ shard: String, _ configuration: FetchConfiguration, _ waits: WaitOptions,
+    _ cancellation: Cancellation
   ) async throws -> Kind {
     var error = TarnError(.absent, "no mirror has it")
-    for (place, url) in urls.enumerated() {
-      try cancellation.check()
+    var hosts = HostsInTrouble(waits)
+    var open = urls.enumerated().map { place, url in
       let isOfDocument = if case .list = self.place, place == 0 { !allowsInside } else { false }
-      let prober = Prober(concurrency: 1, configuration: configuration)
-      let registration = cancellation.whenCancelled { prober.cancel() }
-      defer { withExtendedLifetime(registration) {} }
-      let answer = Mutex<ProbeFinding?>(nil)
-      let target = ProbeTarget(
-        shardID: 0, mirror: FetchMirror(id: Int64(place), url: url, isOfDocument: isOfDocument),
-        kind: ProbeTarget.Kind(format: FeatureFormat(ofFile: shard), dimension: nil, elementType: nil))
-      do {
-        try await prober.run([target]) { finding in answer.withLock { $0 = finding } }
-      } catch is CancellationError {
-        throw TarnError.interrupted
-      }
-      guard let finding = answer.withLock({ $0 }) else { continue }
-      if let head = finding.head, let dimension = head.dimension, let type = head.elementType {
-        return Kind(shard: shard, dimension: dimension, elementType: type)
-      }
-      switch finding.answer {
-      case .present: error = TarnError(.refused, "its beginning does not tell, or is not given out")
-      case .absent: break
-      case .faulty(let cause): error = TarnError(.refused, cause)
-      case .unreachable(let cause): error = TarnError(.temporary, cause)
-      }
+      return FetchMirror(id: Int64(place), url: url, isOfDocument: isOfDocument)
     }
+    while true {
+      var failed: [FetchMirror] = []
+      for mirror in open {
+        let host = configuration.host(of: mirror)
+        guard [.well, .askable].contains(hosts.standing(host)) else {
+          failed.append(mirror)
+          continue
+        }
+        guard let finding = try await ask(mirror, shard, configuration, cancellation) else { continue }
+        if let head = finding.head, let dimension = head.dimension, let type = head.elementType {
+          return Kind(shard: shard, dimension: dimension, elementType: type)
+        }
+        switch finding.answer {
+        case .present: error = TarnError(.refused, "its beginning does not tell, or is not given out")
+        case .absent: break
+        case .faulty(let cause): error = TarnError(.refused, cause)
+        case .unreachable(let cause):
+          hosts.failed(host, askingFor: finding.retryAfter, cause)
+          failed.append(mirror)
+        }
+      }
+      open = failed
+      let (names, room) = (Set(open.map { configuration.host(of: $0) }), hosts)
+      let isWorthwhile = try await ThreadedWork("tarn-wait") {
+        try room.wait(for: names, shardCount: 1, cancellation)
+      }.value()
+      if !isWorthwhile { break }
+    }
+    if let first = open.first { error = TarnError(.temporary, hosts.error(configuration.host(of: first))) }
     throw TarnError(
       error.code, "\(shard.printable) of \(name) tells no dimension and dtype: \(error.message)",
       hint: "say --dimension and --dtype; every shard is held against them when it is fetched")
+  }
+
+  /// What one mirror says of the first shard.
+  private func ask(
+    _ mirror: FetchMirror, _ shard: String, _ configuration: FetchConfiguration, _ cancellation: Cancellation
+  ) async throws -> ProbeFinding? {
+    try cancellation.check()
+    let prober = Prober(concurrency: 1, configuration: configuration)
+    let registration = cancellation.whenCancelled { prober.cancel() }
+    defer { withExtendedLifetime(registration) {} }
+    let answer = Mutex<ProbeFinding?>(nil)
+    let target = ProbeTarget(
+      shardID: 0, mirror: mirror,
+      kind: ProbeTarget.Kind(format: FeatureFormat(ofFile: shard), dimension: nil, elementType: nil))
+    do {
+      try await prober.run([target]) { finding in answer.withLock { $0 = finding } }
+    } catch is CancellationError {
+      throw TarnError.interrupted
+    }
+    return answer.withLock { $0 }
   }
 }

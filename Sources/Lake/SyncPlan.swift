@@ -58,7 +58,7 @@ package struct SyncPlan: Sendable {
     let sources = try options.sources.isEmpty ? catalog.sources() : options.sources.map(catalog.source(named:))
     for source in sources {
       let lacking = Set(try catalog.shardsWithoutMirror(of: source).map(\.id))
-      for shard in try catalog.shards(of: source, ordinals: options.ordinals) {
+      for shard in try catalog.shardsInUse(of: source, ordinals: options.ordinals) {
         if catalog.holdsWhole(shard), !options.refresh {
           presentCount += 1
         } else if lacking.contains(shard.id) {

@@ -98,7 +98,7 @@ package final class SyncRun: Sendable {
     var missing: [Shard] = []
     for source in sources {
       try Disk.makeDirectory("\(catalog.layout.shards)/\(source.name)")
-      for shard in try catalog.shards(of: source, ordinals: options.ordinals) {
+      for shard in try catalog.shardsInUse(of: source, ordinals: options.ordinals) {
         if catalog.holdsWhole(shard), !options.refresh {
           state.withLock { $0.summary.unchangedCount += 1 }
           continue

@@ -76,7 +76,8 @@ extension TrainingRun {
   /// - Parameters:
   ///   - lost: Shards that turned out not to be had.
   ///   - fetches: Whether shards that are not in the lake will be fetched.
-  /// - Returns: Every pair that was asked for, less those left out.
+  /// - Returns: Every pair that was asked for, less those left out and those of which a
+  ///   shard was dropped.
   /// - Throws: ``TarnError`` `.usage` for sources that are not pairs,
   ///   `.inputsMissing` for a shard that is neither here nor to be fetched or left out.
   func pairs(without lost: Set<Int64>, fetches: Bool) throws -> TrainingPairs {
@@ -100,8 +101,13 @@ extension TrainingRun {
     var pairs: [TrainingPairs.Pair] = []
     var missing: [TrainingPairs.Side: [String]] = [:]
     var isAnyMissing = false
+    var dropped: [Shard] = []
     for (place, image) in imageShards.enumerated() {
       let caption = captionShards?[place]
+      if image.isDropped || caption?.isDropped == true {
+        dropped.append(image.isDropped ? image : caption ?? image)
+        continue
+      }
       let isImageMissing = isMissing(image, lost, fetches: fetches)
       let isCaptionMissing = caption.map { isMissing($0, lost, fetches: fetches) } ?? false
       if isImageMissing { missing[.image, default: []].append(image.name) }
@@ -122,6 +128,9 @@ extension TrainingRun {
         }
       }
       pairs.append(.init(ordinal: image.ordinal, image: image, caption: caption, rowCount: rows))
+    }
+    if pairs.isEmpty, !isAnyMissing, let first = dropped.first {
+      throw TarnError.dropped(first, andOthers: dropped.count - 1)
     }
     if isAnyMissing, options.missing == .fail || pairs.isEmpty {
       let side: TrainingPairs.Side = missing[.image] == nil ? .caption : .image

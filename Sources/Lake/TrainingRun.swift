@@ -133,7 +133,8 @@ package struct TrainingRun: Sendable {
     try check()
     for name in [options.images, options.captions].compactMap(\.self) {
       try await catalog.learnRows(
-        of: catalog.source(named: name), where: { options.ordinals?.contains($0) ?? true }, fetch.fetch, cancellation)
+        of: catalog.source(named: name), where: { options.ordinals?.contains($0) ?? true }, fetch.fetch,
+        waits: WaitOptions(fetch, report: follow), cancellation)
     }
     // Who turns out to be lost, or of another length, changes what is drawn of the others.
     var lost: Set<Int64> = []

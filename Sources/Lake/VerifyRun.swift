@@ -9,78 +9,158 @@ package import Logging
 package struct VerifyFinding: Sendable {
   package let damage: Damage
   /// Nil when nothing was tried.
-  package let outcome: RepairOutcome?
+  package internal(set) var outcome: RepairOutcome?
+  /// Whether it is of a shard that was dropped, which nobody fetches.
+  package internal(set) var isOfDropped = false
 }
 
 /// Reads a lake's files again.
-package struct VerifyRun {
+package struct VerifyRun: Sendable {
   private let catalog: LakeCatalog
-  private let repairs: Bool
+  private let fetch: SyncOptions?
   private let expectations: [Expectation]
   private let logger: Logger
   private let cancellation: Cancellation
+  private let follow: @Sendable (SyncProgress) -> Void
 
   /// Prepares to verify.
   ///
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
-  ///   - repairs: Whether to bring back what can be brought back.
+  ///   - fetch: How to fetch what is needed to bring back what can be brought back; nil to
+  ///     read alone.
   ///   - expectations: Digests that were noted elsewhere.
   ///   - logger: Gets warnings: why a repair failed.
   ///   - cancellation: Asked often; what was found until then is given.
+  ///   - follow: Told of what is fetched and who is waited for.
   package init(
-    _ catalog: LakeCatalog, repairs: Bool, expectations: [Expectation], logger: Logger, cancellation: Cancellation
+    _ catalog: LakeCatalog, repairingWith fetch: SyncOptions?, expectations: [Expectation], logger: Logger,
+    cancellation: Cancellation, follow: @escaping @Sendable (SyncProgress) -> Void = { _ in }
   ) {
     self.catalog = catalog
-    self.repairs = repairs
+    self.fetch = fetch
     self.expectations = expectations
     self.logger = logger
     self.cancellation = cancellation
+    self.follow = follow
   }
 
   /// Verifies, and repairs if asked to.
   ///
   /// - Parameters:
   ///   - budget: How much to read.
-  ///   - report: Told of progress, on the calling thread.
+  ///   - report: Told of progress, on the working thread.
   /// - Returns: What was read, and each file that is not right.
   /// - Throws: ``TarnError``.
   package func run(
-    _ budget: VerifyBudget, report: (VerifyReport) -> Void
-  ) throws -> (report: VerifyReport, findings: [VerifyFinding]) {
+    _ budget: VerifyBudget, report: @escaping @Sendable (VerifyReport) -> Void
+  ) async throws -> (report: VerifyReport, findings: [VerifyFinding]) {
     cancellation.listen()
+    let (read, damages) = try await ThreadedWork("tarn-verify") { try look(budget, report) }.value()
+    var findings = damages.map { VerifyFinding(damage: $0, outcome: nil) }
+    guard let fetch else { return (read, findings) }
+    // Shards first: outputs are made again from them.
+    let (mended, missing) = try await ThreadedWork("tarn-mend") { [findings] in
+      try mendShards(findings, fetch)
+    }.value()
+    findings = mended
+    try await bring(missing, fetch, &findings)
+    findings = try await ThreadedWork("tarn-mend") { [findings] in try mendOthers(findings) }.value()
+    return (read, findings)
+  }
+
+  /// Reads, and finds the damaged chunks; trained indexes first, as outputs are made
+  /// again with them.
+  private func look(
+    _ budget: VerifyBudget, _ report: (VerifyReport) -> Void
+  ) throws -> (VerifyReport, [Damage]) {
     let stops = { cancellation.isCancelled }
     let read = try catalog.verify(budget, isCancelled: stops) { _, done in report(done) }
     let unmet = try catalog.unmet(expectations)
-    var findings: [VerifyFinding] = []
-    // Trained indexes first: outputs are made again with them.
     let trained = read.damages.filter { $0.file.kind == .artifact(.trainedIndex) }
+    var found: [Damage] = []
     for var damage in trained + read.damages.filter({ $0.file.kind != .artifact(.trainedIndex) }) + unmet {
       if let (chunks, damaged) = try catalog.damagedChunks(of: damage, isCancelled: stops) {
         damage.chunks = chunks.text(damaged)
       }
       if stops() { break }
-      findings.append(VerifyFinding(damage: damage, outcome: repairs ? try mend(damage) : nil))
+      found.append(damage)
     }
-    return (read, findings)
+    return (read, found)
   }
 
-  /// Brings a file back: a shard by its chunks, what has another name from
-  /// there, what can be made again from what it is made of.
-  private func mend(_ damage: Damage) throws -> RepairOutcome {
-    if case .shard(let id) = damage.file.kind, damage.chunks != nil {
+  /// Mends shards by their chunks, and gives up those that cannot be.
+  ///
+  /// - Returns: The findings, and those shards that are to be fetched whole, by their
+  ///   finding: something rests on them.
+  private func mendShards(
+    _ findings: [VerifyFinding], _ fetch: SyncOptions
+  ) throws -> (findings: [VerifyFinding], missing: [Int: [Shard]]) {
+    var findings = findings
+    var missing: [Int: [Shard]] = [:]
+    let mender = ShardMender(
+      catalog, configuration: fetch.fetch, waits: WaitOptions(fetch, report: follow), cancellation: cancellation)
+    for (place, finding) in findings.enumerated() {
+      guard case .shard(let id) = finding.damage.file.kind, !cancellation.isCancelled else { continue }
       do {
-        let mender = ShardMender(catalog, configuration: .ofTool, cancellation: cancellation)
-        if try mender.mend(catalog.shard(id: id)) != nil { return .restored }
+        if finding.damage.chunks != nil, try mender.mend(catalog.shard(id: id)) != nil {
+          findings[place].outcome = .restored
+          continue
+        }
+      } catch let error as TarnError where error.code == .interrupted {
+        break
       } catch let error as TarnError where error.isOfMirror {
         logger.warning("\(error)")
       }
+      let holders = try catalog.shards(holding: finding.damage.file.digest)
+      findings[place].isOfDropped = holders.allSatisfy(\.isDropped)
+      findings[place].outcome = try catalog.repair(finding.damage)
+      missing[place] = try holders.filter { try !$0.isDropped && !catalog.dependents(of: $0).isEmpty }
     }
-    let outcome = try catalog.repair(damage)
-    guard outcome == .lost else { return outcome }
-    guard try isMadeAgain(damage.file) else { return .lost }
-    try catalog.recordRepair(damage, .restored)
-    return .restored
+    return (findings, missing)
+  }
+
+  /// Fetches shards whole, with the bytes that they had and no others.
+  private func bring(
+    _ missing: [Int: [Shard]], _ fetch: SyncOptions, _ findings: inout [VerifyFinding]
+  ) async throws {
+    let wanted = try missing.sorted { $0.key < $1.key }.flatMap { try $0.value.map { try catalog.shard(id: $0.id) } }
+    guard !wanted.isEmpty, !cancellation.isCancelled else { return }
+    var options = fetch
+    options.selection = wanted
+    for shard in wanted { options.digests[shard.id] = shard.revision?.digest }
+    let sync = SyncRun(catalog, options, cancellation: cancellation) { [logger, follow] event in
+      if case .failed(let shard, let error) = event { logger.warning("\(shard.name): \(error)") }
+      follow(event)
+    }
+    do {
+      _ = try await sync.run()
+    } catch let error as TarnError where error.code == .interrupted {
+      // What came is counted below.
+    }
+    for (place, shards) in missing {
+      let isBack = try !shards.isEmpty && shards.allSatisfy { try catalog.holdsWhole(catalog.shard(id: $0.id)) }
+      guard isBack else { continue }
+      try catalog.recordRepair(findings[place].damage, .restored)
+      findings[place].outcome = .restored
+    }
+  }
+
+  /// Brings back what has another name from there, and what can be made again from what
+  /// it is made of.
+  private func mendOthers(_ findings: [VerifyFinding]) throws -> [VerifyFinding] {
+    var findings = findings
+    for (place, finding) in findings.enumerated() where finding.outcome == nil {
+      if case .shard = finding.damage.file.kind { continue }
+      if cancellation.isCancelled { break }
+      var outcome = try catalog.repair(finding.damage)
+      if outcome == .lost, try isMadeAgain(finding.damage.file) {
+        try catalog.recordRepair(finding.damage, .restored)
+        outcome = .restored
+      }
+      findings[place].outcome = outcome
+    }
+    return findings
   }
 
   private func isMadeAgain(_ file: VouchedFile) throws -> Bool {

@@ -30,8 +30,12 @@ struct VersionPlanner {
     of source: Source, trained: ContentDigest, leavingOut leftOut: inout [String]
   ) throws -> [VersionPlan.Input] {
     let shards = try catalog.shards(of: source)
-    if let ordinals = options.ordinals { _ = try catalog.shards(of: source, ordinals: ordinals) }
-    var chosen = shards.filter { options.ordinals?.contains($0.ordinal) ?? true }
+    // Those that were dropped are chosen as the holes of a document alone; their ids stay.
+    _ = try options.holes == nil ? catalog.shardsInUse(of: source, ordinals: options.ordinals) : []
+    var chosen = shards.filter { shard in
+      (options.ordinals?.contains(shard.ordinal) ?? true)
+        && (!shard.isDropped || options.holes?.contains(shard.ordinal) == true)
+    }
     let segments = try catalog.segments(
       ofSource: source.id, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
     var contents: [Int: VersionPlan.Content] = [:]

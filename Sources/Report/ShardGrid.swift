@@ -14,7 +14,8 @@ package struct ShardGrid: Sendable {
   static let meanings: [(state: String, meaning: String)] = [
     ("failed", "no mirror gave good bytes"), ("absent", "on no mirror"), ("hole", "left out"),
     ("registered", "not here yet"), ("waiting", "to be encoded"), ("fetching", "being fetched"),
-    ("evicting", "going"), ("evicted", "known, bytes gone"), ("present", "here"), ("encoded", "encoded"),
+    ("dropped", "dropped"), ("evicting", "going"), ("evicted", "known, bytes gone"), ("present", "here"),
+    ("encoded", "encoded"),
     ("merged", "in an output"),
   ]
 

@@ -1,5 +1,5 @@
 // The process killed, or the disk full or broken, before each durable step of
-// sync, train, build (its seal included), gc, abandon, remove, rename, backup,
+// sync, train, build (its seal included), gc, abandon, remove, rename, drop-shards, backup,
 // rebuild-catalog and of the migration of older catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
@@ -54,6 +54,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// Of a training that died before it was ready.
   case abandonTraining = "abandon a training"
   case remove, rename
+  case dropShards = "drop shards"
   case backup
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
@@ -63,7 +64,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
 
   private var stage: LakeStage {
     switch self {
-    case .sync: .synced
+    case .sync, .dropShards: .synced
     case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
     case .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
@@ -93,6 +94,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       return lake
     case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
     case .remove, .rename: return try LakeFixture.make(.trained)
+    case .dropShards: return try LakeFixture.make(.synced)
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
@@ -107,6 +109,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .abandonTraining: return ["abandon", "t"]
     case .remove: return ["remove", "t"]
     case .rename: return ["rename", "t", "u"]
+    case .dropShards: return ["source", "drop-shards", "images", "--shards", "0"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
     case .rebuild: return ["rebuild-catalog", "--quiet"]
@@ -123,7 +126,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// The fewest steps that it has.
   var leastSteps: Int {
     switch self {
-    case .abandonTraining, .remove, .rename: 1
+    case .abandonTraining, .remove, .rename, .dropShards: 1
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc: 10
@@ -137,7 +140,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
-      .abandonTraining, .remove, .rename:
+      .abandonTraining, .remove, .rename, .dropShards:
       []
     }
   }

@@ -209,8 +209,10 @@ final class LakeFixture: Sendable {
 
   /// A server that fails in a test fails for good, unless the test is of patience.
   private static func impatient(_ arguments: [String]) -> [String] {
-    let isFetching = ["sync", "build"].contains(arguments.first) && !arguments.contains("--patience")
-    return isFetching ? arguments + ["--patience", "0"] : arguments
+    let isAsking = [["source", "probe"], ["source", "add"]].contains(Array(arguments.prefix(2)))
+    let isMending = arguments.first == "verify" && arguments.contains("--repair")
+    let isFetching = ["sync", "build"].contains(arguments.first) || isAsking || isMending
+    return isFetching && !arguments.contains("--patience") ? arguments + ["--patience", "0"] : arguments
   }
 
   /// Runs tarn on this lake.

@@ -24,6 +24,7 @@ import TestSupport
     "M0013_views": "0233c7cc1f2312daf32695c05a308ac6856d087b5859f58e34b419befb52ec7c",
     "M0014_trust": "cf1d0b182e05e5b0410f0e4f1071a066a08d66d57b2dfe330d839ad081f3daea",
     "M0015_ways_back": "214c39131fe4b54ff461f24a473dacea0a97007c7d2a0d114de2db6824bbc8cf",
+    "M0016_tombstones": "6f6da6e54c93c0bee2ea95591a5649dc086e463a2f5aec01ff12b33303497d11",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -41,6 +42,7 @@ import TestSupport
     13: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
+    16: "717a9ed7b349b89d263bfe6c8881d4070de3f20fdaea5f50003bb7f3f795d912",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {
@@ -83,14 +85,16 @@ import TestSupport
     let directory = try TemporaryDirectory()
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 9, to: path)
-    func answers() throws -> [String: [[DatabaseValue]]] {
+    func answers() throws -> [String: [[String: DatabaseValue]]] {
       try DatabaseQueue(path: path).read { database in
         let names = try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'view'")
         return try Dictionary(
           uniqueKeysWithValues: names.map { name in
             (
               name,
-              try Row.fetchAll(database, sql: "SELECT * FROM \(name) ORDER BY 1, 2").map { Array($0.databaseValues) }
+              try Row.fetchAll(database, sql: "SELECT * FROM \(name) ORDER BY 1, 2").map { row in
+                Dictionary(row.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
+              }
             )
           })
       }
@@ -99,7 +103,11 @@ import TestSupport
     try withExtendedLifetime(LakeCatalog.open(root: directory.path, writing: "test")) {}
     let after = try answers()
     #expect(before.keys.sorted() == after.keys.sorted())
-    for (view, rows) in before { #expect(rows == after[view], "\(view)") }
+    // A view may have got columns.
+    for (view, rows) in before {
+      let names = rows.first.map { Set($0.keys) } ?? []
+      #expect(rows == after[view]?.map { $0.filter { names.contains($0.key) } }, "\(view)")
+    }
   }
 
   @Test func aNewCatalogSaysWhatItIs() throws {

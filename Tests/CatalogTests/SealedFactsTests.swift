@@ -51,7 +51,7 @@ import TestSupport
     "shard": Facts(
       "id = \(shard)", sealed: ["id", "source_id", "ordinal", "name"],
       observed: ["expected_byte_count", "expected_sha256", "expected_row_count"],
-      free: ["state", "current_revision", "reserved_byte_count", "last_error", "changed_at"]),
+      free: ["state", "current_revision", "reserved_byte_count", "last_error", "changed_at", "dropped_row_count"]),
     "shard_location": Facts(
       "shard_id = \(shard)", sealed: ["shard_id", "mirror_id", "url"],
       observed: ["state", "byte_count", "row_count", "etag", "last_modified", "last_error", "checked_at"]),

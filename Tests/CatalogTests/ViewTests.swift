@@ -10,7 +10,7 @@ import Testing
 @Suite struct ViewTests {
   static let columns: [String: String] = [
     "v_source":
-      "source modality dimension dtype shards present fetching evicted failed rows present_bytes known_bytes created_at",
+      "source modality dimension dtype shards present fetching evicted failed dropped rows present_bytes known_bytes created_at",
     "v_shard":
       "source ordinal shard state revision sha256 bytes rows trust observed_at expected_bytes expected_sha256 last_error path url",
     "v_transfer":

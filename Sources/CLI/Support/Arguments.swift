@@ -11,8 +11,10 @@ extension ByteSize: ExpressibleByArgument {
 extension TimeSpan: ExpressibleByArgument {
   package init?(argument: String) { self.init(parsing: argument) }
 
-  /// How long `sync` waits for a host unless told otherwise.
+  /// How long `sync`, `source probe` and `verify --repair` wait for a host unless told otherwise.
   static let ofSync = TimeSpan(duration: .seconds(600))
+  /// How long `source add` does, which somebody sits before.
+  static let ofSourceAdd = TimeSpan(duration: .seconds(60))
   /// How long `build` and what builds from a document do.
   static let ofBuild = TimeSpan(duration: .seconds(7_200))
 

@@ -89,6 +89,13 @@ struct GC: ParsableCommand {
             "unused_since": .optional(kept.unusedSince),
           ])
         }),
+      "dropped": .array(
+        plan.dropped.map { shard in
+          .object([
+            "source": .string(shard.sourceName), "shard": .string(shard.name),
+            "bytes": .count(shard.revision?.byteCount ?? 0),
+          ])
+        }),
       "unknown": .array(
         plan.unknownFiles.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
     ])
@@ -117,9 +124,15 @@ struct GC: ParsableCommand {
         "\(kept.sourceName)/\(kept.shardName)  \(ByteSize.text(kept.byteCount))  older revision \(kept.number), "
           + (apply ? "removed" : "unused since \(kept.unusedSince ?? "")"))
     }
+    for shard in plan.dropped {
+      Output.line(
+        "\(shard.sourceName)/\(shard.name)  \(ByteSize.text(shard.revision?.byteCount ?? 0))  "
+          + "of a dropped shard\(apply ? ", removed" : "")")
+    }
     // Everything that is named above, whatever it is.
     let others =
       plan.leftovers.map(\.byteCount) + plan.parts.map(\.byteCount) + plan.revisions.map(\.byteCount)
+      + plan.dropped.map { $0.revision?.byteCount ?? 0 }
     if apply {
       Output.line("\(total(removed.map(\.byteCount) + others)) removed")
     } else {

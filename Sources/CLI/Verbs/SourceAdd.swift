@@ -98,6 +98,12 @@ struct SourceAdd: AsyncParsableCommand {
   @Flag(help: "With --url-list: its addresses may lead to this machine, its files and its network.")
   var allowInside = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Where the first shard is asked: how long to wait for a host that fails for now, e.g. 10m; 0 for not at all.",
+      valueName: "time"))
+  var patience: TimeSpan = .ofSourceAdd
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -126,8 +132,12 @@ struct SourceAdd: AsyncParsableCommand {
       allowsInside: allowInside)
     var configuration = FetchConfiguration.ofTool
     configuration.attemptsPerMirror = 3
+    let progress = global.progress("source add")
+    var waits = WaitOptions()
+    waits.patience = patience.duration
+    waits.report = { progress.note($0.text) }
     let (whole, toldBy) = try await registration.completed(
-      for: catalog, configuration: configuration, cancellation: global.cancellation)
+      for: catalog, configuration: configuration, waits: waits, cancellation: global.cancellation)
     let added = try whole.run(catalog)
     if global.json {
       Output.json([

@@ -30,7 +30,7 @@ struct SourceList: ParsableCommand {
   func run() throws {
     try Query.print(
       """
-      SELECT source, modality, dimension, dtype, shards, present, failed, rows, present_bytes, known_bytes
+      SELECT source, modality, dimension, dtype, shards, present, failed, dropped, rows, present_bytes, known_bytes
       FROM v_source ORDER BY source
       """, global)
   }

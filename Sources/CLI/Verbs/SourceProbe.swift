@@ -9,8 +9,10 @@ struct SourceProbe: AsyncParsableCommand {
     commandName: "probe", abstract: "Ask every mirror of a source which shards it has; no shard is fetched.",
     discussion: """
       Where the rows of a shard are not known, its first bytes are asked for, too (not of .pt files, whose end tells): so
-      the ids of a version can be planned. `tarn sync` asks mirrors that lack a shard last. No mirror is asked for one shard longer than a minute, and a host that answers nothing for
-      a minute is left alone for the rest of the run.
+      the ids of a version can be planned. `tarn sync` asks mirrors that lack a shard last. No
+      mirror is asked for one shard longer than a minute at a time. A host that fails for now is left alone for 1, 2, 4 s …
+      and asked again until --patience has passed without an answer; other hosts go on. Ends with 75 when only patience ran
+      out, with 3 when shards are on no mirror or served wrongly.
 
       EXAMPLES
         tarn source probe images
@@ -28,6 +30,11 @@ struct SourceProbe: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Questions under way at a time.", valueName: "n"))
   var jobs: Int = 32
 
+  @Option(
+    help: ArgumentHelp(
+      "How long to wait for a host that fails for now, e.g. 1h; 0 for not at all.", valueName: "time"))
+  var patience: TimeSpan = .ofSync
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -41,9 +48,12 @@ struct SourceProbe: AsyncParsableCommand {
     var configuration = FetchConfiguration.ofTool
     configuration.attemptsPerMirror = 3
     let progress = global.progress("probe")
+    var waits = WaitOptions()
+    waits.patience = patience.duration
+    waits.report = { progress.note($0.text) }
     let run = ProbeRun(
       catalog, source, ordinals: try shards.map(OrdinalSet.init(parsing:)), concurrency: jobs,
-      configuration: configuration, cancellation: global.cancellation
+      configuration: configuration, waits: waits, cancellation: global.cancellation
     ) { done, total in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) asked" }
     }
@@ -59,7 +69,7 @@ struct SourceProbe: AsyncParsableCommand {
     Output.flush()
     if summary.unreachableCount > 0 {
       throw Outcome(
-        summary.answeredCount == 0 ? .temporary : .partial,
+        lacking.isEmpty && wrong.isEmpty ? .temporary : .partial,
         "\(summary.unreachableCount) questions were not answered: \(summary.firstUnreachable ?? "no reason"); "
           + "run it again to retry")
     }

@@ -35,7 +35,8 @@ struct Status: AsyncParsableCommand {
     (
       "sources",
       """
-      SELECT source, shards, present, fetching, evicted, failed, rows, present_bytes, known_bytes FROM v_source ORDER BY source
+      SELECT source, shards, present, fetching, evicted, failed, dropped, rows, present_bytes, known_bytes
+      FROM v_source ORDER BY source
       """
     ),
     (

@@ -24,7 +24,7 @@ extension Expectation: ExpressibleByArgument {
 }
 
 /// `tarn verify`: read everything again.
-struct Verify: ParsableCommand {
+struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Read again what the catalog vouches for, and name all that is damaged, missing or contradicts itself.",
     discussion: """
@@ -34,8 +34,9 @@ struct Verify: ParsableCommand {
       the history; what cannot be checked is said.
 
       Of a damaged shard the chunks of 16 MiB that differ are named. --repair fetches those alone, from any mirror, and
-      proves each before it is written; a shard that cannot be mended so is evicted (`tarn sync` or `tarn build` fetches
-      it whole). It gives up damaged segments and nearest
+      proves each before it is written; a shard that cannot be mended so, or whose file is gone, is evicted, and fetched
+      whole, with the same bytes, where a version or a trained index rests on it. Hosts that fail for now are waited for as
+      long as --patience says. It gives up damaged segments and nearest
       images (they are made again) and restores outputs from their other name or from their segments, and lock files and
       documents from the catalog. A trained index is taken from an output that was made with it, or else trained again,
       which takes as long as it took.
@@ -48,6 +49,7 @@ struct Verify: ParsableCommand {
         tarn verify
         tarn verify --budget 10m
         tarn verify --budget 500GB --repair
+        tarn verify --repair --patience 2h
         tarn verify --expect 3f6d…9ab2 --expect laion@1=77c0…41e5      (64 digits each)
 
       Ends with 20 when something was found, repaired or not, and when the lake holds a sealed version that the catalog
@@ -68,16 +70,33 @@ struct Verify: ParsableCommand {
       valueName: "[name@n=]digest"))
   var expect: [Expectation] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "With --repair: how long to wait for a host that fails for now, e.g. 2h; 0 for not at all (default: 10m).",
+      valueName: "time"))
+  var patience: TimeSpan?
+
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
-  func run() throws {
+  func validate() throws {
+    guard repair || patience == nil else { throw ValidationError("--patience goes with --repair.") }
+  }
+
+  func run() async throws {
     let catalog = try writer.open(global, "verify")
     let progress = global.progress("verify")
+    var fetch = SyncOptions()
+    fetch.fetch = .ofTool
+    fetch.fetch.followLimit(of: catalog)
+    fetch.patience = (patience ?? .ofSync).duration
     let run = VerifyRun(
-      catalog, repairs: repair, expectations: expect, logger: global.logger("tarn.verify"),
-      cancellation: global.cancellation)
-    let (report, findings) = try run.run(budget?.budget ?? VerifyBudget()) { done in
+      catalog, repairingWith: repair ? fetch : nil, expectations: expect, logger: global.logger("tarn.verify"),
+      cancellation: global.cancellation
+    ) { event in
+      if case .waiting(let wait) = event { progress.note(wait.text) }
+    }
+    let (report, findings) = try await run.run(budget?.budget ?? VerifyBudget()) { done in
       progress.update(done: Double(done.checkedCount), total: nil) {
         "\(done.checkedCount.counted("file")), \(ByteSize.text(done.checkedByteCount))"
       }
@@ -106,11 +125,12 @@ struct Verify: ParsableCommand {
   }
 
   /// What to do about a file, when it is up to the user.
-  private func advice(_ damage: Damage, _ outcome: RepairOutcome?) -> String? {
+  private func advice(_ finding: VerifyFinding) -> String? {
+    let (damage, outcome) = (finding.damage, finding.outcome)
     if outcome == .restored { return nil }
     switch damage.file.kind {
     case .shard:
-      guard outcome == .givenUp else { return nil }
+      guard outcome == .givenUp, !finding.isOfDropped else { return nil }
       return "`tarn sync \(damage.file.name.split(separator: "/").first ?? "")` fetches it"
     case .keptRevision:
       let source = damage.file.name.split(separator: "/").first ?? ""
@@ -151,7 +171,7 @@ struct Verify: ParsableCommand {
             "message": .string(finding.damage.message), "fields": fields(finding.damage),
             "chunks": .optional(finding.damage.chunks),
             "repair": .optional(finding.outcome?.rawValue),
-            "advice": .optional(advice(finding.damage, finding.outcome)),
+            "advice": .optional(advice(finding)),
           ])
         }),
     ])
@@ -181,7 +201,7 @@ struct Verify: ParsableCommand {
       let place = users.isEmpty ? "" : " of \(users.joined(separator: ", "))"
       let parts = [
         "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)\(place)) \(damage.message)",
-        outcome.map { $0 == .restored ? "restored" : $0 == .givenUp ? "given up" : "lost" }, advice(damage, outcome),
+        outcome.map { $0 == .restored ? "restored" : $0 == .givenUp ? "given up" : "lost" }, advice(finding),
       ]
       Output.line(parts.compactMap(\.self).joined(separator: "; "))
     }

@@ -15,7 +15,7 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case sourceRename = "source-rename"
   /// What the rows of a source are was corrected.
   case sourceSet = "source-set"
-  /// Shards came to a source's end, or some that were never fetched were taken off it.
+  /// Shards came to a source's end, were dropped, or were taken back.
   case sourceShards = "source-shards"
   case sourceRemove = "source-remove"
   /// Bytes of a shard were verified and recorded.

@@ -340,10 +340,13 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   func verdict(of source: Source, _ history: SourceHistory) throws -> StatementVerdict {
     var verdict = StatementVerdict()
-    let (createdAt, shards, mirrors) = try read { database in
+    let (createdAt, shards, dropped, mirrors) = try read { database in
       (
         try String.fetchOne(database, sql: "SELECT created_at FROM source WHERE id = ?", arguments: [source.id]),
         try Int.fetchOne(database, sql: "SELECT count(*) FROM shard WHERE source_id = ?", arguments: [source.id]),
+        try String.fetchAll(
+          database, sql: "SELECT name FROM shard WHERE source_id = ? AND dropped_row_count IS NOT NULL",
+          arguments: [source.id]),
         try String.fetchAll(
           database, sql: "SELECT template FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [source.id])
       )
@@ -357,6 +360,10 @@ extension LakeCatalog {
       ("dtype", told.elementType, .string(source.elementType.rawValue)),
       ("modality", told.modality, .string(source.modality.rawValue)),
       ("number of shards", told.shardCount, .count(shards ?? 0)),
+      (
+        "dropped shards", told.isWhole ? .array(told.tombstones.sorted().map { .string($0) }) : nil,
+        .array(dropped.sorted().map { .string($0) })
+      ),
       (
         "mirrors", told.mirrors.last.map { .array($0.templates.map { .string($0) }) },
         .array(mirrors.map { .string($0) })

@@ -22,6 +22,8 @@ struct SourceHistory {
     var mirrors: [(since: Int, templates: [String])] = []
     /// Digest of the addresses on mirrors that were removed, by template.
     var removed: [String: String] = [:]
+    /// Names of the shards that are dropped and keep their places.
+    var tombstones: Set<String> = []
 
     /// Whether the source had as many shards at an event or later.
     ///
@@ -89,6 +91,8 @@ struct SourceHistory {
       if let template = detail["removed"]?.string { source.removed[template] = detail["addresses_sha256"]?.string }
       if let count = detail["shards"] { source.shardCount = count }
       if let count = detail["shards"]?.count { source.shardCounts.append((number, count)) }
+      source.tombstones.formUnion(detail["tombstones"]?.elements.compactMap(\.string) ?? [])
+      source.tombstones.subtract(detail["taken_back"]?.elements.compactMap(\.string) ?? [])
       if let dimension = detail["dimension"] { source.dimension = dimension }
       if let elementType = detail["dtype"] { source.elementType = elementType }
       if let modality = detail["modality"] { source.modality = modality }

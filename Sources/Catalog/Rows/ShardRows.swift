@@ -28,10 +28,15 @@ package struct Shard: Sendable, Identifiable {
   /// Likewise the rows, as the beginning of the file says; nil also where they are
   /// known better.
   package let probedRowCount: Int?
+  /// Rows that its ids stand for since it was dropped; nil while it is not.
+  package let droppedRowCount: Int?
+
+  /// Whether it was dropped: its place and its ids are kept, and nothing is made of it.
+  package var isDropped: Bool { droppedRowCount != nil }
 
   /// The rows it has, from somebody who has seen or counted them: never from its
   /// size, as headers differ in length.
-  package var knownRowCount: Int? { revision?.rowCount ?? expectedRowCount ?? probedRowCount }
+  package var knownRowCount: Int? { droppedRowCount ?? revision?.rowCount ?? expectedRowCount ?? probedRowCount }
 
   /// The size it will have as far as anyone knows: the manifest, the bytes
   /// fetched before, the mirrors.
@@ -71,6 +76,7 @@ extension Shard: FetchableRecord {
     // An older tarn believed any number.
     probedByteCount = (row["probed_byte_count"] as Int?).flatMap { ForeignNumber.byteCount.holds($0) ? $0 : nil }
     probedRowCount = row["probed_row_count"]
+    droppedRowCount = row["dropped_row_count"]
   }
 
   /// Registers a shard, and gives its number.

@@ -33,7 +33,8 @@ extension LakeCatalog {
       let mirrors = try Int64.fetchAll(
         database, sql: "SELECT id FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [source.id])
       let known = try Row.fetchAll(
-        database, sql: "SELECT name, expected_byte_count FROM shard WHERE source_id = ?", arguments: [source.id])
+        database, sql: "SELECT name, expected_byte_count, ordinal, dropped_row_count FROM shard WHERE source_id = ?",
+        arguments: [source.id])
       guard known.count == count else {
         throw TarnError(
           .conflict, "\(source.name) has changed: it has \(known.count) shards", hint: "run the same command again")
@@ -41,6 +42,13 @@ extension LakeCatalog {
       var names = Set(known.map { $0["name"] as String })
       for shard in shards {
         guard names.insert(shard.name).inserted else {
+          if let dropped = known.first(where: { $0["name"] == shard.name && $0["dropped_row_count"] as Int? != nil }) {
+            throw TarnError(
+              .conflict, "\(shard.name.printable) of \(source.name) was dropped and keeps its place",
+              hint:
+                "`tarn source drop-shards \(source.name) --shards \(dropped["ordinal"] as Int) --undo` takes it back; "
+                + "--shard-names gives the new ones other names")
+          }
           throw TarnError(
             .conflict, "\(source.name) has a shard named \(shard.name.printable) already",
             hint: "give the new ones other names with --shard-names")

@@ -86,8 +86,9 @@ extension LakeCatalog {
             CASE WHEN count(CASE WHEN l.state = 'present' THEN l.byte_count END) > 0 THEN
               -- Many numbers of others: a sum of whole numbers may have no end in them.
               CAST(min(total(CASE WHEN l.state = 'present' THEN l.byte_count END), 9e18) AS INTEGER) END AS bytes
-          FROM mirror m LEFT JOIN shard_location l ON l.mirror_id = m.id
-          WHERE m.source_id = ? GROUP BY m.id ORDER BY m.priority
+          FROM mirror m LEFT JOIN shard_location l ON l.mirror_id = m.id AND l.shard_id NOT IN
+            (SELECT h.id FROM shard h WHERE h.source_id = ?1 AND h.dropped_row_count IS NOT NULL)
+          WHERE m.source_id = ?1 GROUP BY m.id ORDER BY m.priority
           """, arguments: [source.id]
       ).map { row in
         MirrorCoverage(
@@ -104,7 +105,7 @@ extension LakeCatalog {
       try Shard.fetchAll(
         database,
         sql: Shard.select + """
-           WHERE h.source_id = ? AND NOT EXISTS
+           WHERE h.source_id = ? AND h.dropped_row_count IS NULL AND NOT EXISTS
             (SELECT 1 FROM shard_location l WHERE l.shard_id = h.id AND l.state <> 'absent')
           ORDER BY h.ordinal
           """, arguments: [source.id])
@@ -121,7 +122,7 @@ extension LakeCatalog {
           SELECT h.name, coalesce(l.last_error, 'it is faulty') AS error, min(m.priority)
           FROM shard h JOIN shard_location l ON l.shard_id = h.id AND l.state = 'faulty'
           JOIN mirror m ON m.id = l.mirror_id
-          WHERE h.source_id = ?
+          WHERE h.source_id = ? AND h.dropped_row_count IS NULL
             AND NOT EXISTS (SELECT 1 FROM shard_location o WHERE o.shard_id = h.id AND o.state IN ('present', 'unknown'))
           GROUP BY h.id ORDER BY h.ordinal
           """, arguments: [source.id]

@@ -153,6 +153,7 @@ extension LakeCatalog {
     }
     let isReserved = try write("reserve") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
+      if try LakeCatalog.isDropped(shard.id, database) { throw TarnError.dropped(shard) }
       guard state == .present || state.canBecome(.fetching) else {
         throw TarnError(
           .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched")
@@ -338,6 +339,11 @@ extension LakeCatalog {
       try Shard.fetchAll(
         $0, sql: Shard.select + " WHERE h.state = 'present' AND r.sha256 = ? ORDER BY h.id", arguments: [digest.hex])
     }
+  }
+
+  private static func isDropped(_ shardID: Int64, _ database: Database) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT dropped_row_count IS NOT NULL FROM shard WHERE id = ?", arguments: [shardID]) ?? false
   }
 
   private static func state(of shardID: Int64, _ database: Database) throws -> ShardState {

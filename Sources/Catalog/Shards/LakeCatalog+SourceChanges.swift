@@ -123,66 +123,6 @@ extension LakeCatalog {
     return true
   }
 
-  /// Takes shards off the end of a source, as too many were registered.
-  ///
-  /// - Parameters:
-  ///   - ordinals: Shards up to the last one, never fetched.
-  ///   - source: The source.
-  /// - Returns: Their names.
-  /// - Throws: ``TarnError`` `.usage`, `.conflict`.
-  package func dropShards(_ ordinals: OrdinalSet, of source: Source) throws -> [String] {
-    let all = try shards(of: source)
-    let dropped = try shards(of: source, ordinals: ordinals)
-    guard let first = dropped.first else { return [] }
-    guard dropped.count == all.count - first.ordinal else {
-      throw TarnError(
-        .usage, "shards are dropped from the end of \(source.name): the others would move, and their row ids with them",
-        hint: "name a range up to its last shard, as \(first.ordinal)-\(all.count - 1); "
-          + "`tarn build --missing skip` leaves single ones out")
-    }
-    guard first.ordinal > 0 else {
-      throw TarnError(
-        .usage, "\(source.name) would have no shards", hint: "`tarn source remove \(source.name)` removes all of it")
-    }
-    let told = try sourceHistory().told[source.name]
-    try write("drop shards") { database in
-      for shard in dropped {
-        let isObserved = try Bool.fetchOne(
-          database, sql: "SELECT EXISTS (SELECT 1 FROM shard_revision WHERE shard_id = ?)", arguments: [shard.id])
-        guard isObserved != true else {
-          throw TarnError(
-            .conflict, "\(shard.name) of \(source.name) was fetched, and what it was is kept",
-            hint: "drop shards behind it only; `tarn build --shards` leaves any out")
-        }
-        let version = try String.fetchOne(
-          database,
-          sql: """
-            SELECT v.name || '@' || v.number FROM version_input i JOIN index_version v ON v.id = i.version_id
-            WHERE i.shard_id = ? ORDER BY v.id
-            """, arguments: [shard.id])
-        if let version {
-          throw TarnError(
-            .conflict, "\(shard.name) of \(source.name) has a place in \(version)",
-            hint: "drop shards behind it only; a build of another version can leave it out with --shards")
-        }
-      }
-      for version in try LakeCatalog.documented(by: source, database) {
-        let sealedAt = try Int.fetchOne(
-          database, sql: "SELECT max(seq) FROM event WHERE subject = ? AND verb = 'sealed'", arguments: [version])
-        let named = sealedAt.flatMap { told?.shardCount(at: $0) } ?? all.count
-        guard named > first.ordinal else { continue }
-        throw TarnError(
-          .conflict, "\(source.name) keeps its shards: the document of \(version) names \(named) of them",
-          hint: "`tarn sync` and `tarn build` leave some out with --shards")
-      }
-      for shard in dropped { try LakeCatalog.delete(shard.id, database) }
-      try LakeCatalog.record(
-        .sourceShards, source.name,
-        ["shards": .count(first.ordinal), "dropped": .array(dropped.map { .string($0.name) })], database)
-    }
-    return dropped.map(\.name)
-  }
-
   /// Removes a source of which nothing was ever fetched.
   ///
   /// - Parameter source: The source.
@@ -208,7 +148,7 @@ extension LakeCatalog {
   }
 
   /// Deletes a shard that was never observed, and what is known of it on mirrors.
-  private static func delete(_ shardID: Int64, _ database: Database) throws {
+  static func delete(_ shardID: Int64, _ database: Database) throws {
     try database.run("DELETE FROM transfer WHERE shard_id = ?", [shardID])
     try database.run("DELETE FROM shard_location WHERE shard_id = ?", [shardID])
     try database.run("DELETE FROM shard WHERE id = ?", [shardID])

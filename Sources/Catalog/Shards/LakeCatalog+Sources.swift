@@ -13,6 +13,8 @@ package struct SourceDefinition: Sendable {
     package let expectedByteCount: Int?
     package let expectedDigest: ContentDigest?
     package let expectedRowCount: Int?
+    /// Whether it is a tombstone, of the rows that are expected.
+    package var isDropped = false
 
     package init(
       name: String, urls: [String], expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil,
@@ -130,6 +132,19 @@ extension LakeCatalog {
           "dtype": .string(definition.elementType.rawValue), "modality": .string(definition.modality.rawValue),
           "mirrors": .array(definition.mirrors.map { .string($0) }),
         ], database)
+      let dropped = definition.shards.filter { $0.isDropped && $0.expectedRowCount != nil }
+      if !dropped.isEmpty {
+        for shard in dropped {
+          try database.run(
+            "UPDATE shard SET dropped_row_count = expected_row_count WHERE source_id = ? AND name = ?",
+            [source.id, shard.name])
+        }
+        try LakeCatalog.record(
+          .sourceShards, definition.name,
+          [
+            "shards": .count(definition.shards.count), "tombstones": .array(dropped.map { .string($0.name) }),
+          ], database)
+      }
       return source
     }
   }
@@ -186,6 +201,21 @@ extension LakeCatalog {
     return all.filter { ordinals.contains($0.ordinal) }
   }
 
+  /// The shards of a source that something is to be done with: all but the dropped.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - ordinals: Which of them; nil for all. A range passes over what was dropped.
+  /// - Returns: The shards, ascending by ordinal.
+  /// - Throws: ``TarnError`` `.usage` when an ordinal is out of range, or all that were
+  ///   named are dropped.
+  package func shardsInUse(of source: Source, ordinals: OrdinalSet? = nil) throws -> [Shard] {
+    let chosen = try shards(of: source, ordinals: ordinals)
+    let used = chosen.filter { !$0.isDropped }
+    if let first = chosen.first, used.isEmpty { throw TarnError.dropped(first, andOthers: chosen.count - 1) }
+    return used
+  }
+
   /// A shard by its number.
   package func shard(id: Int64) throws -> Shard {
     let found = try read { try Shard.fetchOne($0, sql: Shard.select + " WHERE h.id = ?", arguments: [id]) }
@@ -205,5 +235,15 @@ extension LakeCatalog {
           WHERE l.shard_id = ? ORDER BY m.priority
           """, arguments: [shardID])
     }
+  }
+}
+
+extension TarnError {
+  /// What somebody is told who asks for shards that were dropped.
+  package static func dropped(_ shard: Shard, andOthers count: Int = 0) -> TarnError {
+    let others = count == 0 ? "" : " and \(count) more"
+    return TarnError(
+      .usage, "\(shard.name)\(others) of \(shard.sourceName) \(count == 0 ? "was" : "were") dropped",
+      hint: "`tarn source drop-shards \(shard.sourceName) --shards \(shard.ordinal) --undo` takes it back")
   }
 }

@@ -72,6 +72,8 @@ package struct GarbagePlan: Sendable {
   package let revisions: [KeptRevision]
   /// Such work and such revisions that are not over their grace yet.
   package let waitingOthers: [UnknownFile]
+  /// Dropped shards whose bytes are here, over their grace.
+  package let dropped: [Shard]
   /// Never deleted by tarn.
   package let unknownFiles: [UnknownFile]
 
@@ -79,6 +81,7 @@ package struct GarbagePlan: Sendable {
   package var byteCount: Int {
     (due + interrupted).reduce(0) { $0 + $1.byteCount } + leftovers.reduce(0) { $0 + $1.byteCount }
       + parts.reduce(0) { $0 + $1.byteCount } + revisions.reduce(0) { $0 + $1.byteCount }
+      + dropped.reduce(0) { $0 + ($1.revision?.byteCount ?? 0) }
   }
 }
 
@@ -121,6 +124,7 @@ extension LakeCatalog {
       due: free.filter { $0.unusedSince <= cutoff }, waiting: free.filter { $0.unusedSince > cutoff },
       interrupted: interrupted.filter { !kept.contains($0.digest) }, leftovers: work,
       parts: try parts(until: cutoff), revisions: revisions, waitingOthers: waitingWork + waitingRevisions,
+      dropped: try droppedPresent(until: cutoff),
       unknownFiles: try unknownFiles())
   }
 
@@ -180,6 +184,7 @@ extension LakeCatalog {
     }
     for transfer in try parts(until: options.cutoff) { try discard(transfer) }
     for revision in try unusedRevisions(until: options.cutoff) { try release(revision, because: "unused") }
+    for shard in try droppedPresent(until: options.cutoff) { try evict(shard, because: "dropped") }
     return gone
   }
 

@@ -64,6 +64,7 @@ struct RebuildWriter {
       }
       if isThere { try adoptSegments(of: version) }
     }
+    try dropShards(registered)
     summary.unreferenced = unreferenced.count
     summary.unreferencedByteCount = unreferenced.values.reduce(0, +)
     try LakeCatalog.record(
@@ -237,6 +238,19 @@ struct RebuildWriter {
         JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
         WHERE r.sha256 = stored_bytes.sha256)
       """, [])
+  }
+
+  /// Drops the shards that the newest document of their source says are dropped, but for
+  /// those on which an older version rests.
+  private func dropShards(_ versions: [VersionEvidence]) throws {
+    var newest: [String: VersionExport.Source] = [:]
+    for version in versions { for source in version.document.sources { newest[source.name] = source } }
+    for source in newest.values {
+      for shard in source.shards where shard.dropped == true {
+        guard let rows = shard.rows, let id = shardIDs[source.name]?[shard.name], revisions[id] == nil else { continue }
+        try database.run("UPDATE shard SET dropped_row_count = ? WHERE id = ?", [rows, id])
+      }
+    }
   }
 
   /// Takes a file of the shards directory up, if its bytes are these.

@@ -123,7 +123,7 @@ extension VersionExport.Source {
       shards: shards.enumerated().map { ordinal, shard in
         Shard(
           name: shard.name, urls: columns.compactMap { $0[ordinal] }, bytes: shard.bytes, sha256: shard.sha256,
-          rows: shard.rows, trainedOn: shard.trainedOn)
+          rows: shard.rows, trainedOn: shard.trainedOn, dropped: shard.dropped)
       })
   }
 }

@@ -8,8 +8,9 @@ internal import GRDB
 /// Everything that determines a sealed version, and what it came to.
 package struct VersionExport: Codable, Sendable, Equatable {
   package static let format = "tarn-export-1"
-  /// Of a document with a shard whose training was on other bytes than its build.
-  package static let formatOfTwoRevisions = "tarn-export-2"
+  /// Of a document with a shard that is dropped, or one whose training was on other
+  /// bytes than its build.
+  package static let secondFormat = "tarn-export-2"
 
   /// A source with where its shards are.
   package struct Source: Codable, Sendable, Equatable {
@@ -39,6 +40,9 @@ package struct VersionExport: Codable, Sendable, Equatable {
       }
       /// Digest of what the training took, where it took the shard.
       package var trainedDigest: ContentDigest? { trainedOn?.sha256 ?? sha256 }
+      /// Said of a shard that is dropped, with the rows that its ids stand for; nil, and
+      /// absent from the text, of all others.
+      package var dropped: Bool?
     }
 
     package let name: String
@@ -130,7 +134,7 @@ package struct VersionExport: Codable, Sendable, Equatable {
         hint: "`tarn export NAME@N > FILE` writes one")
     }
     if let format = found["format"]?.string,
-      ![VersionExport.format, VersionExport.formatOfTwoRevisions].contains(format)
+      ![VersionExport.format, VersionExport.secondFormat].contains(format)
     {
       throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
     }
@@ -153,8 +157,9 @@ package struct VersionExport: Codable, Sendable, Equatable {
     try checkNumbers(in: path)
   }
 
-  private static func format(of sources: [Source]) -> String {
-    sources.contains { $0.shards.contains { $0.trainedOn != nil } } ? formatOfTwoRevisions : format
+  /// The format of a document with these sources.
+  static func format(of sources: [Source]) -> String {
+    sources.contains { $0.shards.contains { $0.trainedOn != nil || $0.dropped != nil } } ? secondFormat : format
   }
 
   /// The document as JSON.
@@ -296,7 +301,8 @@ extension LakeCatalog {
           name: shard.name, urls: (urls[shard.id] ?? []).map { AddressText($0).redacted(keeping: source.keptQuery) },
           bytes: pinned?.byteCount ?? shard.revision?.byteCount ?? shard.expectedByteCount,
           sha256: pinned?.digest, rows: pinned == nil ? shard.knownRowCount : nil,
-          trainedOn: other.map { .init(bytes: $0.byteCount, sha256: $0.digest) })
+          trainedOn: other.map { .init(bytes: $0.byteCount, sha256: $0.digest) },
+          dropped: pinned == nil && shard.isDropped ? true : nil)
       })
   }
 
@@ -360,10 +366,12 @@ extension LakeCatalog {
         // Of two contents neither is the one to expect.
         let isOne = shard.trainedOn == nil
         let isOneSize = shard.pinned.allSatisfy { $0.bytes == shard.bytes }
-        return .init(
+        var result = SourceDefinition.Shard(
           name: shard.name, urls: shard.urls, expectedByteCount: isOneSize ? shard.bytes : nil,
           expectedDigest: isOne ? shard.sha256 : nil,
-          expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] : nil)
+          expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] ?? shard.rows : nil)
+        result.isDropped = shard.dropped == true
+        return result
       })
     definition.keptQuery = kept
     if !allowsInside { definition.ofDocuments = Set(exported.mirrors.indices) }

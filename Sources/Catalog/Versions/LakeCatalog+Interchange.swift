@@ -140,7 +140,7 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.inputsMissing` when the digest of a shard is
   ///   not known: Croissant wants one for every file.
   package func croissant(of source: Source) throws -> JSONValue {
-    let shards = try shards(of: source)
+    let shards = try shards(of: source).filter { !$0.isDropped || $0.revision != nil || $0.expectedDigest != nil }
     let unknown = shards.filter { ($0.revision?.digest ?? $0.expectedDigest) == nil }
     guard unknown.isEmpty else {
       throw TarnError(

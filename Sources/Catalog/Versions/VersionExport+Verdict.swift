@@ -32,12 +32,14 @@ extension VersionExport {
       (members["sources"]?.elements ?? []).map { source in
         let shards = (source["shards"]?.elements ?? []).map { shard in
           let rest = without(shard, places ? [] : ["urls"])
-          return shard["sha256"] == nil ? without(rest, ["bytes", "rows"]) : rest
+          return shard["sha256"] == nil ? without(rest, ["bytes", "rows", "dropped"]) : rest
         }
         guard case .object(var rest) = without(source, places ? [] : ["mirrors", "modality"]) else { return source }
         rest["shards"] = .array(shards)
         return .object(rest)
       })
+    // It tells whether shards were dropped when the document was written.
+    members["format"] = nil
     if !places {
       members["trained"] = members["trained"].map { without($0, ["name"]) }
       // The number that the version got here, and the digest that follows from it.
@@ -57,6 +59,7 @@ extension VersionExport {
     verdict.check("the document against itself")
     checkTraining(&verdict)
     checkSources(&verdict)
+    verdict.compare("format", expected: VersionExport.format(of: sources), found: format)
     verdict.compare("spec", expected: VersionPlan.spec(of: self), found: spec)
     if (try? VersionName(parsing: version)) == nil { verdict.differ("version", expected: "NAME@N", found: version) }
     let found = segmentFormats.map { ContentDigest.of(lockContent(segmentFormat: $0).json.text + "\n") }
@@ -187,6 +190,15 @@ extension VersionExport {
           let isTaken = trainedOn.contains(other.sha256) && other.sha256 != shard.sha256
           if !isTaken || place != 0 || !built.contains(index) {
             verdict.differ("\(path).trained_on", expected: "nothing, as no training has it", found: other.sha256.hex)
+          }
+        }
+        if shard.dropped != nil {
+          verdict.compare("\(path).dropped", expected: "true", found: shard.dropped.map { String($0) })
+          if shard.sha256 != nil {
+            verdict.differ("\(path).dropped", expected: "nothing, as it is needed", found: "true")
+          }
+          if shard.rows == nil {
+            verdict.differ("\(path).rows", expected: "the length of the tombstone", found: "nothing")
           }
         }
         if !names.insert(shard.name).inserted {

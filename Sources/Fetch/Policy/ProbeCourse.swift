@@ -5,7 +5,8 @@ package import Base
 
 /// The course of one question, over all its requests.
 ///
-/// A probe has no patience: a wait that would not end in time is not begun.
+/// One question has no patience: a wait that would not end in time is not begun. Who asks
+/// again later is the run.
 package struct ProbeCourse: Sendable {
   /// What to do after a request without a usable answer.
   package enum Step: Sendable, Equatable {

@@ -58,6 +58,16 @@ package struct ProbeFinding: Sendable, Equatable {
   package let rowCount: Int?
   /// The beginning of its file, where that was asked for over the network.
   package let head: FeatureHead?
+  /// How long its host asks to be left alone, where nobody can tell for now (R13).
+  package var retryAfter: Duration?
+}
+
+extension ProbeFinding {
+  /// Nobody could tell for as long as was waited.
+  package init(givingUp target: ProbeTarget, _ cause: String) {
+    self.init(
+      shardID: target.shardID, mirrorID: target.mirror.id, answer: .unreachable(cause), rowCount: nil, head: nil)
+  }
 }
 
 /// Asks about shards; one run a prober.
@@ -444,17 +454,22 @@ private final class ProbeLoop {
   }
 
   private func go(on task: Task, _ step: ProbeCourse.Step, _ cause: String) {
-    guard case .again(let time) = step else { return settle(task.target, task.fact ?? .unreachable(cause)) }
+    guard case .again(let time) = step else {
+      let wait = hosts[task.address.origin]?.notBefore.map { $0 - .now }
+      return settle(task.target, task.fact ?? .unreachable(cause), retryAfter: wait)
+    }
     var task = task
     task.notBefore = time
     delayed.append(task)
   }
 
   private func settle(
-    _ target: ProbeTarget, _ answer: ProbeFinding.Answer, rowCount: Int? = nil, head: FeatureHead? = nil
+    _ target: ProbeTarget, _ answer: ProbeFinding.Answer, rowCount: Int? = nil, head: FeatureHead? = nil,
+    retryAfter: Duration? = nil
   ) {
     onFinding(
       ProbeFinding(
-        shardID: target.shardID, mirrorID: target.mirror.id, answer: answer, rowCount: rowCount, head: head))
+        shardID: target.shardID, mirrorID: target.mirror.id, answer: answer, rowCount: rowCount, head: head,
+        retryAfter: retryAfter))
   }
 }
