@@ -120,6 +120,8 @@ import TestSupport
     case "reproduce": ["reproduce", "v@1", "--into", lake.lake]
     case "reproduce --fetch": ["reproduce", "v@1", "--into", lake.lake, "--fetch"]
     case "reproduce --from": ["reproduce", "--from", document]
+    case "push": ["push", "none", lake.directory.path + "/published"]
+    case "pull": ["pull", try published(), "v@1"]
     case "abandon": ["abandon", "v@1"]
     case "abandon a training": ["abandon", "t"]
     case "remove": ["remove", "t"]
