@@ -72,6 +72,8 @@ final class DirectoryPlace: PublishedPlace {
     let lock = try DirectoryLock(target.parentPath)
     defer { lock.release() }
     if Disk.size(of: target) != nil {
+      // What a kill between the two names left.
+      try Disk.remove(target + ".part")
       return try Disk.digest(of: target) == digest ? .alreadyThere : .taken
     }
     let (descriptor, byteCount) = try Disk.openInput(source)
@@ -107,7 +109,10 @@ final class DirectoryPlace: PublishedPlace {
     try Disk.makeDirectory(target.parentPath)
     let lock = try DirectoryLock(target.parentPath)
     defer { lock.release() }
-    if let there = try contents(name) { return there == bytes ? .alreadyThere : .taken }
+    if let there = try contents(name) {
+      try Disk.remove(target + ".tmp")
+      return there == bytes ? .alreadyThere : .taken
+    }
     try Disk.writeOnce(bytes, to: target)
     return .written
   }
@@ -125,6 +130,7 @@ final class DirectoryPlace: PublishedPlace {
   func updateIndex(_ make: ([UInt8]?) throws -> [UInt8]?) throws {
     let lock = try DirectoryLock(root)
     defer { lock.release() }
+    try Disk.remove(path(PublishedNames.index) + ".tmp")
     while let bytes = try make(contents(PublishedNames.index)) {
       try Disk.writeAtomically(bytes, to: path(PublishedNames.index))
     }

@@ -193,12 +193,10 @@ struct PublicationFetch: Sendable {
       if let error = failure.withLock(\.self) { throw error }
       let results = ended.withLock(\.self)
       var passing: TarnError?
-      for (number, item) in left {
+      for (number, _) in left {
         guard case .failure(let error) = results[Int64(number)] else { continue }
-        let said = TarnError(
-          error.code, "\(publication.place)\(item.file.name): \(error.message)", hint: error.hint, place: error.place)
-        guard error.code == .temporary else { throw said }
-        passing = passing ?? said
+        guard error.code == .temporary else { throw error }
+        passing = passing ?? error
       }
       guard let passing else { return }
       left.removeAll { number, _ in if case .success = results[Int64(number)] { true } else { false } }

@@ -55,6 +55,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case abandonTraining = "abandon a training"
   case remove, rename
   case backup
+  /// Of a sealed version into a directory, and from there into an empty lake.
+  case push, pull
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
   case migrationFromSecond = "migration from schema 2"
@@ -66,7 +68,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .sync: .synced
     case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
-    case .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
+    case .pull: .empty
+    case .gc, .backup, .push, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
     }
   }
 
@@ -93,6 +96,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       return lake
     case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
     case .remove, .rename: return try LakeFixture.make(.trained)
+    case .push: return try LakeFixture.make(.built)
+    case .pull: return try LakeFixture.make(.empty)
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
@@ -108,6 +113,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .remove: return ["remove", "t"]
     case .rename: return ["rename", "t", "u"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
+    case .push: return ["push", "v@1", published(by: lake), "--quiet", "--jobs", "1"]
+    case .pull: return ["pull", try LakeFixture.published(), "--quiet", "--jobs", "1", "--patience", "0"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
     case .rebuild: return ["rebuild-catalog", "--quiet"]
     case .fetchingTrain:
@@ -120,13 +127,24 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  private func published(by lake: LakeFixture) -> String { lake.directory.path + "/published" }
+
+  /// What it leaves outside the lake: each file with its digest.
+  func publication(by lake: LakeFixture) throws -> [String] {
+    guard self == .push else { return [] }
+    let directory = published(by: lake)
+    return try FileManager.default.subpathsOfDirectory(atPath: directory).sorted().compactMap { path in
+      Disk.size(of: "\(directory)/\(path)") == nil ? nil : "\(path): \(try Disk.digest(of: "\(directory)/\(path)").hex)"
+    }
+  }
+
   /// The fewest steps that it has.
   var leastSteps: Int {
     switch self {
     case .abandonTraining, .remove, .rename: 1
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc: 10
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull: 10
     }
   }
 
@@ -137,7 +155,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
-      .abandonTraining, .remove, .rename:
+      .abandonTraining, .remove, .rename, .push, .pull:
       []
     }
   }
@@ -166,7 +184,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     let before = try command.lake()
     let undisturbed = try before.copy()
     try undisturbed.succeed(command.arguments(in: undisturbed))
-    let expected = try undisturbed.contents(lasting: true)
+    let expected = try undisturbed.contents(lasting: true) + command.publication(by: undisturbed)
     var violations: [String] = []
     let (first, width) = Self.stride(command, fault)
     var step = first
@@ -193,7 +211,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       if again.ending != .exit(0) && !isThereAlready {
         violations.append("\(place): the next run ended with \(again.ending): \(again.errorText)")
       } else {
-        let found = try lake.contents(lasting: true)
+        let found = try lake.contents(lasting: true) + command.publication(by: lake)
         violations += found.difference(from: expected).map { "\(place): \($0)" }
         let missing = command.copies(in: lake).filter { Disk.size(of: $0) == nil }
         violations += missing.map { "\(place): \($0) is not there in the end" }
