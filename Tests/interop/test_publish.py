@@ -112,7 +112,7 @@ class Publishing(LakeTest):
         (again,) = json_lines(self.lake.run("push", "v@1", place, "--json", **self.keys))
         self.assertEqual((again["written"], again["there"]), (0, 4))
         self.assertEqual(self.proxy.count("PUT", "indexes/"), sent)
-        other = self.new_lake()
+        other = self.new_lake("other")
         other.run("pull", place, **self.keys)
         self.assertEqual(other.run("export", "v@1"), self.lake.run("export", "v@1"))
         (result,) = json_lines(other.run("reproduce", "v@1", "--fetch", "--json", **self.keys))
@@ -140,7 +140,7 @@ class Publishing(LakeTest):
         for part in range(1, (size + (64 << 20) - 1) // (64 << 20) + 1):
             self.assertEqual(self.proxy.count("PUT", f"partNumber={part}&"), 1)
         self.assertNotIn("<UploadId>", self.uploads())
-        other = self.new_lake()
+        other = self.new_lake("other")
         other.run("pull", place, **self.keys)
         self.assertEqual(hashlib.sha256((other.directory / "versions/v@1/v.000.faiss").read_bytes()).digest(),
                          hashlib.sha256(output.read_bytes()).digest())
@@ -161,7 +161,7 @@ class Publishing(LakeTest):
         cuts = iter(["cut", "cut"])
         self.proxy.fail = lambda method, path: next(cuts, None) if method == "PUT" else None
         self.lake.run("push", "v@1", place, "--patience", "1m", **self.keys)
-        other = self.new_lake()
+        other = self.new_lake("other")
         process = subprocess.Popen(
             other.command("pull", place, "--bwlimit", "2MB/s", "--quiet"), env=environment(**self.keys), cwd=self.scratch,
             stderr=subprocess.DEVNULL)
