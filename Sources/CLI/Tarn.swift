@@ -17,7 +17,7 @@ struct Tarn: AsyncParsableCommand {
       Init.self, SourceGroup.self, Sync.self, Limit.self, Import.self, Evict.self, Train.self, Build.self, Status.self,
       SQL.self, Schema.self, Versions.self, Show.self, Search.self, Evaluate.self, Locate.self, Reproduce.self,
       Pin.self, Unpin.self, Revoke.self, Abandon.self, Remove.self, Rename.self, GC.self, Verify.self, Backup.self,
-      RebuildCatalog.self, Export.self, Diff.self, Doctor.self,
+      RebuildCatalog.self, Export.self, Push.self, Pull.self, Diff.self, Doctor.self,
     ])
 
   private static let words = CommandWords(Array(CommandLine.arguments.dropFirst()))

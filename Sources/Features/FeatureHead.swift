@@ -22,7 +22,7 @@ package struct FeatureHead: Sendable, Equatable {
   }
 
   /// A head that says no more than what is said elsewhere.
-  init(fileByteCount: Int) {
+  package init(fileByteCount: Int) {
     layout = nil
     self.fileByteCount = fileByteCount
   }

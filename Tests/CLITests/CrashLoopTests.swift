@@ -56,6 +56,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case remove, rename
   case dropShards = "drop shards"
   case backup
+  /// Of a sealed version into a directory, and from there into an empty lake.
+  case push, pull
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
   case migrationFromSecond = "migration from schema 2"
@@ -67,7 +69,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .sync, .dropShards: .synced
     case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
-    case .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
+    case .pull: .empty
+    case .gc, .backup, .push, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
     }
   }
 
@@ -95,6 +98,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
     case .remove, .rename: return try LakeFixture.make(.trained)
     case .dropShards: return try LakeFixture.make(.synced)
+    case .push: return try LakeFixture.make(.built)
+    case .pull: return try LakeFixture.make(.empty)
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
@@ -111,6 +116,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .rename: return ["rename", "t", "u"]
     case .dropShards: return ["source", "drop-shards", "images", "--shards", "0"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
+    case .push: return ["push", "v@1", published(by: lake), "--quiet", "--jobs", "1"]
+    case .pull: return ["pull", try LakeFixture.published(), "--quiet", "--jobs", "1", "--patience", "0"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
     case .rebuild: return ["rebuild-catalog", "--quiet"]
     case .fetchingTrain:
@@ -123,13 +130,24 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  private func published(by lake: LakeFixture) -> String { lake.directory.path + "/published" }
+
+  /// What it leaves outside the lake: each file with its digest.
+  func publication(by lake: LakeFixture) throws -> [String] {
+    guard self == .push else { return [] }
+    let directory = published(by: lake)
+    return try FileManager.default.subpathsOfDirectory(atPath: directory).sorted().compactMap { path in
+      Disk.size(of: "\(directory)/\(path)") == nil ? nil : "\(path): \(try Disk.digest(of: "\(directory)/\(path)").hex)"
+    }
+  }
+
   /// The fewest steps that it has.
   var leastSteps: Int {
     switch self {
     case .abandonTraining, .remove, .rename, .dropShards: 1
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc: 10
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull: 10
     }
   }
 
@@ -140,7 +158,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
-      .abandonTraining, .remove, .rename, .dropShards:
+      .abandonTraining, .remove, .rename, .dropShards, .push, .pull:
       []
     }
   }
@@ -169,7 +187,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     let before = try command.lake()
     let undisturbed = try before.copy()
     try undisturbed.succeed(command.arguments(in: undisturbed))
-    let expected = try undisturbed.contents(lasting: true)
+    let expected = try undisturbed.contents(lasting: true) + command.publication(by: undisturbed)
     var violations: [String] = []
     let (first, width) = Self.stride(command, fault)
     var step = first
@@ -196,7 +214,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       if again.ending != .exit(0) && !isThereAlready {
         violations.append("\(place): the next run ended with \(again.ending): \(again.errorText)")
       } else {
-        let found = try lake.contents(lasting: true)
+        let found = try lake.contents(lasting: true) + command.publication(by: lake)
         violations += found.difference(from: expected).map { "\(place): \($0)" }
         let missing = command.copies(in: lake).filter { Disk.size(of: $0) == nil }
         violations += missing.map { "\(place): \($0) is not there in the end" }

@@ -161,6 +161,20 @@ final class LakeFixture: Sendable {
     }
   }
 
+  private static let publication = Mutex<LakeDirectory?>(nil)
+
+  /// A directory that the version of a lake that is built was pushed to.
+  static func published() throws -> String {
+    try publication.withLock { known in
+      if let known { return known.path + "/published" }
+      let directory = try LakeDirectory()
+      try make(.built).succeed(["push", "v@1", directory.path + "/published", "--quiet"])
+      known = directory
+      atexit { LakeFixture.publication.withLock { $0 = nil } }
+      return directory.path + "/published"
+    }
+  }
+
   /// A lake whose last command was killed before its last commit.
   static func unfinished(_ stage: LakeStage) throws -> LakeFixture {
     let lake = try make(try #require(LakeStage(rawValue: stage.rawValue - 1)))

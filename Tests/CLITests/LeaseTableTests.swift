@@ -120,6 +120,8 @@ import TestSupport
     case "reproduce": ["reproduce", "v@1", "--into", lake.lake]
     case "reproduce --fetch": ["reproduce", "v@1", "--into", lake.lake, "--fetch"]
     case "reproduce --from": ["reproduce", "--from", document]
+    case "push": ["push", "v@1", lake.directory.path + "/published"]
+    case "pull": ["pull", try LakeFixture.published(), "v@1"]
     case "abandon": ["abandon", "v@1"]
     case "abandon a training": ["abandon", "t"]
     case "remove": ["remove", "t"]

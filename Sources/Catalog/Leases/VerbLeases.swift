@@ -68,6 +68,8 @@ package struct VerbLeases: Sendable {
     + works("evaluate --fetch", (.source, .change), (.truth, .alter))
     + works("reproduce", (.source, .read))
     + works("reproduce --fetch", (.source, .change))
+    + works("push", (.version, .read))
+    + works("pull", (.version, .alter), (.training, .alter), (.source, .add))
     + works("abandon", (.version, .alter))
     + works("abandon a training", (.training, .alter))
     + works("remove", (.training, .alter))

@@ -112,22 +112,40 @@ struct VersionEvidence {
   ///   - layout: The lake.
   /// - Throws: ``TarnError`` saying why it cannot be told what it was.
   init(_ name: VersionName, in layout: LakeLayout) throws {
-    self.name = name
     let path = layout.lockFilePath(name)
-    guard let bytes = (try? Disk.contents(of: path)).map({ Data($0) }) else {
+    guard let bytes = try? Disk.contents(of: path) else {
       throw TarnError(.inputsMissing, "\(name): it has no lock file")
     }
+    let written = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
+    try self.init(name, lock: bytes, sealedAt: Timestamp.text(written ?? Date())) {
+      guard Disk.size(of: layout.documentPath(name)) != nil else {
+        throw TarnError(.inputsMissing, "\(name): it has no document beside its lock file")
+      }
+      return try VersionExport(reading: layout.documentPath(name))
+    }
+  }
+
+  /// Holds the lock file and the document of a version against each other.
+  ///
+  /// - Parameters:
+  ///   - name: The version.
+  ///   - bytes: The lock file.
+  ///   - sealedAt: When it was sealed, in the catalog's form.
+  ///   - read: Gives the document.
+  /// - Throws: ``TarnError`` saying why it cannot be told what it was.
+  init(
+    _ name: VersionName, lock bytes: [UInt8], sealedAt: String, reading read: () throws -> VersionExport
+  ) throws {
+    self.name = name
+    self.sealedAt = sealedAt
     lockText = String(decoding: bytes, as: UTF8.self)
     digest = .of(lockText)
-    guard let lock = LockFile(bytes), lock.version == "\(name)" else {
+    guard let lock = LockFile(Data(bytes)), lock.version == "\(name)" else {
       throw TarnError(.integrity, "\(name): its lock file is damaged")
     }
     self.lock = lock
-    guard Disk.size(of: layout.documentPath(name)) != nil else {
-      throw TarnError(.inputsMissing, "\(name): it has no document beside its lock file")
-    }
     do {
-      document = try VersionExport(reading: layout.documentPath(name))
+      document = try read()
     } catch let error as TarnError {
       throw TarnError(error.code, "\(name): \(error.message)", hint: error.hint)
     }
@@ -146,8 +164,6 @@ struct VersionEvidence {
       throw TarnError(.integrity, "\(name): its document says what its lock file does not bear out")
     }
     training = spec
-    let written = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
-    sealedAt = Timestamp.text(written ?? Date())
     try check()
   }
 

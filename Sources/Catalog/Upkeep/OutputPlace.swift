@@ -2,7 +2,7 @@
 // catalog or into a lake's own directories, this lake's or another's, and a place
 // that cannot be written is told before the work begins.
 
-internal import Base
+package import Base
 internal import Foundation
 internal import Glibc
 
@@ -84,6 +84,26 @@ package enum OutputPlace {
     }
     guard files.isEmpty else { throw refuse("holds other files") }
     return directory
+  }
+
+  /// Checks that a directory may get a version's files beside whatever it has: it is no
+  /// part of a lake.
+  ///
+  /// - Parameters:
+  ///   - directory: Absolute; it need not exist.
+  ///   - name: The version.
+  ///   - layout: The lake that is worked on.
+  /// - Throws: ``TarnError`` `.conflict`.
+  package static func check(_ directory: String, holding name: VersionName, besides layout: LakeLayout?) throws {
+    let real = DirectoryOwner.real(directory)
+    // As a file of the version would lie there.
+    let place = "\(real)/\(name)/\(name.name).lock.json"
+    if let owner = owner(of: place, besides: layout) {
+      throw TarnError(.conflict, "\(directory) is in the lake \(owner), among its own files", hint: "name another directory")
+    }
+    if Disk.size(of: real + "/catalog.sqlite") != nil {
+      throw TarnError(.conflict, "\(directory) is a lake", hint: "name a directory that is none")
+    }
   }
 
   /// The lake that a file is, or would be, an own file of; nil for none.

@@ -124,7 +124,16 @@ package struct VersionExport: Codable, Sendable, Equatable {
   /// - Throws: ``TarnError`` `.usage` for anything but an export;
   ///   `.inputsMissing` without the file, `.io`.
   package init(reading path: String) throws {
-    let bytes = try Disk.contents(of: path)
+    try self.init(reading: Disk.contents(of: path), of: path)
+  }
+
+  /// Reads a document that is in memory; see ``init(reading:)``.
+  ///
+  /// - Parameters:
+  ///   - bytes: The document.
+  ///   - path: Where it is from, for messages.
+  /// - Throws: ``TarnError`` `.usage`.
+  package init(reading bytes: [UInt8], of path: String) throws {
     let found: JSONValue
     do {
       found = try JSONValue(reading: bytes)

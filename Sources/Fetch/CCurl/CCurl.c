@@ -38,6 +38,18 @@ CURLcode ccurl_set_callbacks(CURL *easy, ccurl_bytes_callback on_header, ccurl_b
   return result;
 }
 
+CURLcode ccurl_set_upload(CURL *easy, ccurl_bytes_callback on_need, ccurl_seek_callback on_seek, void *context,
+                          int64_t count, int64_t rate) {
+  CURLcode result = curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_need);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_READDATA, context);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_SEEKDATA, context);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)count);
+  if (result == CURLE_OK) result = curl_easy_setopt(easy, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)rate);
+  return result;
+}
+
 CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer) {
   return curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, buffer);
 }

@@ -39,8 +39,16 @@ package struct ShardExpectation: Sendable, Equatable {
   /// Columns of the matrix.
   package var dimension: Int
   package var elementType: ElementType
-  /// How its file is laid out, as its name says.
-  package var format: FeatureFormat
+  /// How its file is laid out, as its name says; nil for bytes of any kind, whose
+  /// number and digest are known.
+  package var format: FeatureFormat?
+
+  /// A file of which only its bytes are known.
+  package init(ofBytes byteCount: Int, digest: ContentDigest) {
+    self.byteCount = byteCount
+    self.digest = digest
+    (dimension, elementType, format) = (0, .float32, nil)
+  }
 
   package init(
     byteCount: Int? = nil, digest: ContentDigest? = nil, dimension: Int, elementType: ElementType,

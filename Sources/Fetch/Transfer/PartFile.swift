@@ -203,7 +203,7 @@ final class PartFile: @unchecked Sendable {
       guard let head, isWhole else { throw TarnError(.integrity, "\(byteCount) of \(wholeText) bytes") }
       do throws(TarnError) {
         var rowCount = head.rowCount
-        if rowCount == nil { rowCount = try inspectedRowCount() }
+        if rowCount == nil, let format = expectation.format { rowCount = try inspectedRowCount(format) }
         let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
         return FinishedFile(
           digest: done.digest, states: done.states, rowCount: rowCount ?? 0, byteCount: byteCount, path: done.path)
@@ -218,10 +218,10 @@ final class PartFile: @unchecked Sendable {
   func discard() throws(TarnError) { try store.discard() }
 
   /// The rows of a file that only its end tells, examined where it lies.
-  private func inspectedRowCount() throws(TarnError) -> Int {
+  private func inspectedRowCount(_ format: FeatureFormat) throws(TarnError) -> Int {
     do {
       return try FeatureFile.rowCount(
-        of: store.path, as: expectation.format, dimension: expectation.dimension, elementType: expectation.elementType)
+        of: store.path, as: format, dimension: expectation.dimension, elementType: expectation.elementType)
     } catch let error as TarnError where error.code != .badFeatures {
       throw error
     } catch {
@@ -236,7 +236,7 @@ final class PartFile: @unchecked Sendable {
     let start = block.withBytes { bytes in
       unsafe bytes.withUnsafeBytes { unsafe Array($0.prefix(FeatureHead.maximumByteCount)) }
     }
-    switch FeatureHead.parse(start, of: expectation.format, byteCount: expectation.byteCount ?? totalByteCount) {
+    switch beginning(start, byteCount: expectation.byteCount ?? totalByteCount) {
     case .needsMore: break
     case .malformed(let cause): throw TarnError(.integrity, cause)
     case .head(let parsed):
@@ -246,7 +246,14 @@ final class PartFile: @unchecked Sendable {
     }
   }
 
+  /// What the first bytes are; of a file whose bytes alone are known, its end.
+  private func beginning(_ start: [UInt8], byteCount: Int?) -> FeatureHead.Prefix {
+    if let format = expectation.format { return FeatureHead.parse(start, of: format, byteCount: byteCount) }
+    return expectation.byteCount.map { .head(FeatureHead(fileByteCount: $0)) } ?? .malformed("a file of unknown size")
+  }
+
   private func check(_ head: FeatureHead) throws(TarnError) {
+    guard expectation.format != nil else { return }
     if let fault = head.fault(dimension: expectation.dimension, elementType: expectation.elementType) {
       throw TarnError(.integrity, fault)
     }
@@ -271,7 +278,7 @@ final class PartFile: @unchecked Sendable {
   /// The beginning of a partial, if that can be continued.
   private func head(of point: ResumePoint, _ start: [UInt8]) -> FeatureHead? {
     let total = expectation.byteCount ?? point.totalByteCount
-    guard case .head(let parsed) = FeatureHead.parse(start, of: expectation.format, byteCount: total) else {
+    guard case .head(let parsed) = beginning(start, byteCount: total) else {
       return nil
     }
     do {

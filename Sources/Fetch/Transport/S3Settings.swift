@@ -31,6 +31,7 @@ package struct S3Settings: Sendable {
     let provider: String
     let accessKey: String
     let secretKey: String
+    let sessionToken: String?
     let lines: [String]
   }
 
@@ -94,12 +95,22 @@ package struct S3Settings: Sendable {
   ///
   /// - Throws: ``TarnError`` `.usage` if it has no bucket or no key.
   func webAddress(of text: String) throws(TarnError) -> String {
+    guard text.dropFirst("s3://".count).split(separator: "/", maxSplits: 1).count == 2 else {
+      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: "write s3://bucket/key")
+    }
+    return try storeAddress(of: text)
+  }
+
+  /// The web address of `s3://BUCKET/KEY`, or of `s3://BUCKET/`, the bucket itself.
+  ///
+  /// - Throws: ``TarnError`` `.usage` if it has no bucket.
+  func storeAddress(of text: String) throws(TarnError) -> String {
     let path = text.dropFirst("s3://".count)
     let parts = path.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     let isBucket = { (name: Substring) in
       (3...63).contains(name.utf8.count) && name.utf8.allSatisfy { Self.isUnreserved($0) && $0 != 0x7E }
     }
-    guard parts.count == 2, isBucket(parts[0]), !parts[1].isEmpty else {
+    guard parts.count == 2, isBucket(parts[0]) else {
       throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: "write s3://bucket/key")
     }
     let (bucket, key) = (parts[0], Self.encoded(parts[1]))
@@ -118,10 +129,16 @@ package struct S3Settings: Sendable {
   /// A key as S3 signs it: everything but unreserved characters and slashes is
   /// percent-encoded, once.
   private static func encoded(_ key: Substring) -> String {
-    let decoded = String(key).removingPercentEncoding ?? String(key)
+    encoded(String(key).removingPercentEncoding ?? String(key), keepingSlashes: true)
+  }
+
+  /// A name or value of a query, likewise, slashes and all.
+  static func encoded(query text: String) -> String { encoded(text, keepingSlashes: false) }
+
+  private static func encoded(_ decoded: String, keepingSlashes: Bool) -> String {
     var text = ""
     for byte in decoded.utf8 {
-      if isUnreserved(byte) || byte == 0x2F {
+      if isUnreserved(byte) || keepingSlashes && byte == 0x2F {
         text.unicodeScalars.append(Unicode.Scalar(byte))
       } else {
         text += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
@@ -146,6 +163,7 @@ package struct S3Settings: Sendable {
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     return Signature(
       provider: "aws:amz:\(region):s3", accessKey: accessKey, secretKey: secretKey,
+      sessionToken: sessionToken,
       lines: ["x-amz-content-sha256: \(empty)"] + (sessionToken.map { ["x-amz-security-token: \($0)"] } ?? []))
   }
 }

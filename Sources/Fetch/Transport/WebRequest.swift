@@ -32,6 +32,14 @@ protocol WebRequestOwner: AnyObject {
     var tag: UInt
     /// `HEAD` instead of `GET`.
     var isHead = false
+    /// Another method than the one that follows from the rest.
+    var method: String?
+    /// What is sent; nil for nothing.
+    var body: RequestBody?
+    /// Most bytes of it a second; nil for no limit.
+    var bytesPerSecond: Int?
+    /// Whether ``lines`` sign the request already.
+    var isSigned = false
     /// Bytes asked for, as in `100-`; nil for all.
     var range: String?
     /// Header lines, credentials among them.
@@ -69,6 +77,9 @@ protocol WebRequestOwner: AnyObject {
   private var peerCheck: UnsafeMutablePointer<ccurl_peer_check>?
   private var refusal: TarnError?
   private var watch: RequestWatch
+  /// What is sent, and the watch over that: the answer is waited for once it is out.
+  private let body: RequestBody?
+  private var sending: RequestWatch?
   private var pacer = Pacer()
 
   var handle: UnsafeMutableRawPointer { unsafe easy }
@@ -81,6 +92,7 @@ protocol WebRequestOwner: AnyObject {
     unsafe errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
     tag = form.tag
     address = form.address
+    body = form.body
     self.configuration = configuration
     var rules = configuration.watch
     rules.wholeTimeout = form.wholeTimeout
@@ -109,6 +121,8 @@ protocol WebRequestOwner: AnyObject {
     try set(CURLOPT_HTTP_CONTENT_DECODING, 0)
     try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
     if form.isHead { try set(CURLOPT_NOBODY, 1) }
+    if let body = form.body { try setUpSending(body, form.bytesPerSecond) }
+    if let method = form.method { try set(CURLOPT_CUSTOMREQUEST, method) }
     try set(CURLOPT_BUFFERSIZE, Self.receiveByteCount)
     try set(CURLOPT_TCP_KEEPALIVE, 1)
     try set(CURLOPT_NOSIGNAL, 1)
@@ -140,7 +154,7 @@ protocol WebRequestOwner: AnyObject {
   /// - Returns: Further header lines, which are signed with it.
   /// - Throws: ``TarnError``.
   private func sign(_ form: Form, _ configuration: FetchConfiguration) throws(TarnError) -> [String] {
-    guard form.address.isSigned, let signature = try configuration.s3.signature() else { return [] }
+    guard form.address.isSigned, !form.isSigned, let signature = try configuration.s3.signature() else { return [] }
     // https://curl.se/libcurl/c/CURLOPT_AWS_SIGV4.html
     try set(CURLOPT_AWS_SIGV4, signature.provider)
     try set(CURLOPT_USERNAME, signature.accessKey)
@@ -166,6 +180,24 @@ protocol WebRequestOwner: AnyObject {
           let body = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
           return unsafe request.takeBody(body.bytes)
         }, context))
+  }
+
+  /// Has libcurl take the body's bytes from `body`, which the form's owner keeps.
+  private func setUpSending(_ body: RequestBody, _ bytesPerSecond: Int?) throws(TarnError) {
+    try check(
+      unsafe ccurl_set_upload(
+        easy,
+        { bytes, size, count, context in
+          guard let bytes = unsafe bytes, let context = unsafe context else { return Int(CURL_READFUNC_ABORT) }
+          let body = unsafe Unmanaged<RequestBody>.fromOpaque(context).takeUnretainedValue()
+          return unsafe body.read(into: UnsafeMutableRawBufferPointer(start: bytes, count: size * count))
+            ?? Int(CURL_READFUNC_ABORT)
+        },
+        { context, offset, origin in
+          guard let context = unsafe context, origin == SEEK_SET else { return CURL_SEEKFUNC_CANTSEEK }
+          unsafe Unmanaged<RequestBody>.fromOpaque(context).takeUnretainedValue().seek(to: Int(offset))
+          return CURL_SEEKFUNC_OK
+        }, Unmanaged.passUnretained(body).toOpaque(), Int64(body.byteCount), Int64(bytesPerSecond ?? 0)))
   }
 
   private func takeHeader(_ line: [UInt8]) -> Bool {
@@ -227,11 +259,21 @@ protocol WebRequestOwner: AnyObject {
   // MARK: Time
 
   /// The request is sent now.
-  func begin(at now: ContinuousClock.Instant) { watch = RequestWatch(watch.rules, at: now) }
+  func begin(at now: ContinuousClock.Instant) {
+    watch = RequestWatch(watch.rules, at: now)
+    guard let body, body.byteCount > 0 else { return }
+    sending = RequestWatch(watch.rules, at: now)
+    sending?.answered(heard: 0, at: now)
+  }
 
   /// R14: why to give the request up; nil to go on.
   func look(at now: ContinuousClock.Instant) -> RequestWatch.Reason? {
-    watch.look(heard: heardByteCount, isReading: !isPaused && !isThrottled, at: now)
+    if let body, sending != nil {
+      guard body.isSpent || heardByteCount > 0 else { return sending?.look(heard: body.sentByteCount, isReading: true, at: now) }
+      sending = nil
+      watch = RequestWatch(watch.rules, at: now)
+    }
+    return watch.look(heard: heardByteCount, isReading: !isPaused && !isThrottled, at: now)
   }
 
   /// Limits the rate from now on, in bytes per second; nil lifts the limit.
@@ -285,7 +327,8 @@ protocol WebRequestOwner: AnyObject {
       return TarnError(.temporary, "no answer within \(watch.rules.answerTimeout.text)")
     case .gaveUp(.stalled):
       let (count, time) = (watch.rules.stallByteCount, watch.rules.stallTimeout.text)
-      return TarnError(.temporary, "the transfer stalled: fewer than \(count) bytes came within \(time)")
+      let verb = sending == nil ? "came" : "were taken"
+      return TarnError(.temporary, "the transfer stalled: fewer than \(count) bytes \(verb) within \(time)")
     case .gaveUp(.outOfTime):
       return TarnError(.temporary, "no answer within \((watch.rules.wholeTimeout ?? .zero).text)")
     }

@@ -36,6 +36,20 @@ CURLcode ccurl_set_headers(CURL *easy, struct curl_slist *list);
  * https://curl.se/libcurl/c/CURLOPT_HEADERFUNCTION.html */
 CURLcode ccurl_set_callbacks(CURL *easy, ccurl_bytes_callback on_header, ccurl_bytes_callback on_body, void *context);
 
+/* > size_t read_callback(char *buffer, size_t size, size_t nitems, void *userdata);
+ * > int seek_callback(void *clientp, curl_off_t offset, int origin);
+ * https://curl.se/libcurl/c/CURLOPT_READFUNCTION.html
+ * https://curl.se/libcurl/c/CURLOPT_SEEKFUNCTION.html */
+typedef int (*ccurl_seek_callback)(void *context, curl_off_t offset, int origin);
+
+/* Sends a body of exactly `count` bytes, at most `rate` bytes a second if that is
+ * not 0; both callbacks get `context`.
+ * https://curl.se/libcurl/c/CURLOPT_UPLOAD.html
+ * https://curl.se/libcurl/c/CURLOPT_INFILESIZE_LARGE.html
+ * https://curl.se/libcurl/c/CURLOPT_MAX_SEND_SPEED_LARGE.html */
+CURLcode ccurl_set_upload(CURL *easy, ccurl_bytes_callback on_need, ccurl_seek_callback on_seek, void *context,
+                          int64_t count, int64_t rate);
+
 /* `buffer` has at least CURL_ERROR_SIZE bytes and outlives the transfer.
  * https://curl.se/libcurl/c/CURLOPT_ERRORBUFFER.html */
 CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer);

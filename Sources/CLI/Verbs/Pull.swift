@@ -1,0 +1,115 @@
+internal import ArgumentParser
+internal import Base
+internal import Lake
+
+/// `tarn pull`: a published version, taken in.
+struct Pull: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Take a published version into this lake, verified.",
+    discussion: """
+      Reads the version's document and lock file, holds them against each other, fetches what bytes of it this lake has not,
+      and records the version: it then searches, evaluates, reproduces and verifies like one that was built here. What was
+      interrupted goes on where it was. What does not hold ends with 20 and changes nothing. A version, source or trained
+      index that is another thing here under the same name ends this with 64.
+
+      SRC is what `tarn push` wrote to: a directory, file:///DIR, s3://BUCKET/PREFIX, or the https:// address of a folder.
+      Without a name the only version there is taken. The document's addresses of shards are its author's: none is followed to
+      this machine, its files or its network, then or later, unless --allow-inside says so.
+
+      With --file nothing is recorded: single files are written into the directory --into, and no lake is needed.
+
+      EXAMPLES
+        tarn pull https://host.example/indexes laion@1
+        tarn pull s3://bucket/indexes laion@1 --jobs 4
+        tarn pull /srv/www/indexes laion@1 --file laion.000.faiss --into /tmp/one
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: ArgumentHelp("Where it was pushed to.", valueName: "src"))
+  var source: String
+
+  @Argument(help: ArgumentHelp("The version; by default the only one there.", valueName: "NAME@N"))
+  var version: String?
+
+  @Option(help: ArgumentHelp("Write this file alone, as NAME.000.faiss; repeatable.", valueName: "file"))
+  var file: [String] = []
+
+  @Option(help: ArgumentHelp("With --file: the directory that the files go to.", valueName: "dir"))
+  var into: String?
+
+  @Flag(help: "The document's addresses may lead to this machine, its files and its network.")
+  var allowInside = false
+
+  @Option(help: ArgumentHelp("A query item of the document's addresses that is no secret; repeatable.", valueName: "name"))
+  var keepQuery: [String] = []
+
+  @OptionGroup var transfer: TransferOptions
+  @OptionGroup var room: RoomOptions
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws {
+    guard file.isEmpty == (into == nil) else { throw ValidationError("--file and --into go together.") }
+    guard file.isEmpty || !allowInside && keepQuery.isEmpty else {
+      throw ValidationError("--allow-inside and --keep-query say how to record a version; --file records none.")
+    }
+  }
+
+  func run() async throws {
+    var options = transfer.options()
+    options.keptFree = room.keepFree?.byteCount ?? 0
+    // A lake that is not there is told before anything is asked for.
+    if file.isEmpty { _ = try global.read() }
+    let publication = try await Publication.find(
+      source, version.map { try VersionName(parsing: $0) }, options: options, cancellation: global.cancellation)
+    let name = publication.version.name
+    let progress = global.progress("pull \(name)")
+    if let into {
+      let paths = try await PullFilesRun(
+        publication, options: options, cancellation: global.cancellation, report: progress.showBytes
+      ).run(file, into: into)
+      progress.clear()
+      if global.json {
+        Output.json(["version": .string("\(name)"), "files": .array(paths.map { .string($0) })])
+      } else {
+        for path in paths { Output.line(path) }
+      }
+      return Output.flush()
+    }
+    let catalog = try writer.open(
+      global, "pull", "\(name)",
+      on: [
+        .version: [name.name], .training: [publication.version.document.trained.name],
+        .source: publication.version.document.sources.map(\.name),
+      ], keeping: room)
+    options.fetch.followLimit(of: catalog)
+    var run = PullRun(
+      publication, in: catalog, options: options, cancellation: global.cancellation, report: progress.showBytes)
+    run.allowsInside = allowInside
+    run.keptQuery = Set(keepQuery.map { $0.lowercased() })
+    let summary = try await run.run()
+    progress.clear()
+    say(summary, from: publication)
+  }
+
+  private func say(_ summary: PullRun.Summary, from publication: Publication) {
+    let name = summary.version.name
+    if global.json {
+      Output.json([
+        "version": .string("\(name)"), "sha256": .optional(summary.version.versionDigest?.hex),
+        "from": .string(publication.place), "was_there": .bool(summary.wasThere),
+        "fetched": .count(summary.fetchedCount), "fetched_bytes": .count(summary.fetchedByteCount),
+        "there": .count(summary.thereCount),
+      ])
+    } else if summary.wasThere {
+      Output.line("\(name) is in this lake already, digest \(summary.version.versionDigest?.prefix(12) ?? "")…")
+    } else {
+      Output.line(
+        "\(name) is in this lake, digest \(summary.version.versionDigest?.prefix(12) ?? "")…: "
+          + "\(summary.fetchedCount.counted("file")) fetched, \(ByteSize.text(summary.fetchedByteCount)); "
+          + "\(summary.thereCount) there already")
+    }
+    Output.flush()
+  }
+}

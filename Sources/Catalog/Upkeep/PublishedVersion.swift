@@ -1,0 +1,337 @@
+// A version that was sealed in another lake: its lock file and its document, held
+// against each other before anything is fetched, and its rows, written in one transaction
+// by the same INSERTs as those of a catalog that is made again.
+//
+// Invariants:
+// 1. Nothing of a document is written that its lock file, whose digest is the version's, and
+//    its own digest do not bear out.
+// 2. What the lake has under a name of the document is the same thing, or nothing is written.
+// 3. A source that is here stays as it is, but for bytes that its shards are known to have had.
+
+package import Base
+internal import Foundation
+internal import GRDB
+
+/// A version as its publisher tells of it.
+package struct PublishedVersion: Sendable {
+  package let name: VersionName
+  package let document: VersionExport
+  package let lockText: String
+  /// The digest of the lock file: the version's.
+  package let digest: ContentDigest
+  /// Whether a router ranks the lists.
+  package let hasRouter: Bool
+  package let dimension: Int
+  fileprivate let evidence: VersionEvidence
+
+  /// Reads what was published of a version.
+  ///
+  /// - Parameters:
+  ///   - name: The version, as it was asked for.
+  ///   - lock: Its lock file.
+  ///   - document: Its document.
+  ///   - place: Where both are from, for messages.
+  ///   - segmentFormats: Formats of segments that this tarn knows.
+  /// - Throws: ``TarnError`` `.integrity` for what does not hold.
+  package init(
+    _ name: VersionName, lock: [UInt8], document: [UInt8], from place: String, segmentFormats: ClosedRange<Int>
+  ) throws {
+    self.name = name
+    let read: VersionExport
+    do {
+      read = try VersionExport(reading: document, of: place)
+    } catch let error as TarnError where error.code == .usage {
+      throw TarnError(.integrity, error.message, hint: "get it from another place")
+    }
+    let itself = read.verdict(segmentFormats: segmentFormats)
+    guard itself.isClean else {
+      throw TarnError(
+        .integrity, "the document of \(name) contradicts itself: \(itself.message)", hint: "get it from another place")
+    }
+    evidence = try VersionEvidence(name, lock: lock, sealedAt: Timestamp.now()) { read }
+    self.document = read
+    lockText = evidence.lockText
+    digest = evidence.digest
+    hasRouter = evidence.training.router != nil
+    dimension = evidence.training.dimension
+  }
+}
+
+extension LakeCatalog {
+  /// The version of a published one's name, if it is the same; nil where there is none.
+  ///
+  /// - Throws: ``TarnError`` `.conflict` when the name is another version's, or the same
+  ///   version has another name.
+  package func known(_ published: PublishedVersion) throws -> IndexVersion? {
+    let found = try read {
+      try IndexVersion.fetchAll(
+        $0, sql: "SELECT * FROM index_version WHERE (name = ? AND number = ?) OR version_sha256 = ?",
+        arguments: [published.name.name, published.name.number, published.digest.hex])
+    }
+    for version in found where version.name == published.name && version.versionDigest != published.digest {
+      let what = version.versionDigest.map { "with digest \($0.prefix(12))…" } ?? "that is \(version.state.rawValue)"
+      throw TarnError(
+        .conflict,
+        "this lake has another \(published.name), \(what); the published one has \(published.digest.prefix(12))…",
+        hint: "pull it in a lake of its own: `tarn init DIR`")
+    }
+    for version in found where version.name != published.name {
+      throw TarnError(.conflict, "\(published.name) is in this lake already, as \(version.name)")
+    }
+    return found.first
+  }
+
+  /// Vouches for an artifact that was fetched, durable at ``path(of:_:)`` (invariant 1).
+  package func recordFetched(_ digest: ContentDigest, as kind: StoredKind, byteCount: Int) throws {
+    try write("fetched artifact") { try LakeCatalog.addArtifact(digest, kind, byteCount: byteCount, $0) }
+  }
+
+  /// Records a published version as sealed, with its sources, its trained index and its
+  /// shards' revisions.
+  ///
+  /// - Parameters:
+  ///   - published: The version; its outputs and trained index are durable and vouched for.
+  ///   - place: Where it is from, for the history.
+  ///   - kept: Names of query items that the user knows to be harmless.
+  ///   - allowsInside: Whether its addresses may lead to this machine, its files and its
+  ///     network.
+  /// - Throws: ``TarnError`` `.conflict` when a name is another thing's here; nothing is
+  ///   written then.
+  package func takeIn(
+    _ published: PublishedVersion, from place: String, keeping kept: Set<String>, allowsInside: Bool
+  ) throws {
+    for source in published.document.sources where try !has(source: source.name) {
+      try source.check(keeping: kept)
+      for url in source.shards.flatMap(\.urls) where EnvironmentPlace.isIn(url) {
+        throw TarnError(
+          .usage, "an address of source \(source.name.printable) wants a variable of the environment: \(url.printable)",
+          hint: "register that source with `tarn source add` first, if its host may have the value")
+      }
+    }
+    try LakeCatalog.validate(name: published.name.name, of: "index version")
+    try LakeCatalog.validate(name: published.document.trained.name, of: "trained index")
+    try write("take in") { database in
+      var writer = PublicationWriter(
+        database: database, version: published.evidence, keptQuery: kept, allowsInside: allowsInside)
+      try writer.write(from: place)
+    }
+  }
+
+  private func has(source name: String) throws -> Bool { try sources().contains { $0.name == name } }
+}
+
+/// Writes one published version into a catalog that is in use.
+private struct PublicationWriter {
+  let database: Database
+  let version: VersionEvidence
+  let keptQuery: Set<String>
+  let allowsInside: Bool
+  private let now = Timestamp.now()
+  private var sources: [String: Source] = [:]
+  private var shardIDs: [String: [String: Int64]] = [:]
+  private var revisions: [Int64: [ContentDigest: Int]] = [:]
+
+  init(database: Database, version: VersionEvidence, keptQuery: Set<String>, allowsInside: Bool) {
+    self.database = database
+    self.version = version
+    self.keptQuery = keptQuery
+    self.allowsInside = allowsInside
+  }
+
+  mutating func write(from place: String) throws {
+    for source in version.document.sources {
+      try find(source)
+      try addRevisions(of: source)
+    }
+    let trainedID = try addTrained()
+    try addVersion(trainedID, from: place)
+  }
+
+  private func conflict(_ what: String) -> TarnError {
+    TarnError(.conflict, what, hint: "pull \(version.name) in a lake of its own: `tarn init DIR`")
+  }
+
+  // MARK: Sources
+
+  private mutating func find(_ source: VersionExport.Source) throws {
+    guard
+      let known = try Source.fetchOne(
+        database, sql: "SELECT * FROM source WHERE name = ?", arguments: [source.name])
+    else { return try register(source) }
+    let shards = try Row.fetchAll(
+      database, sql: "SELECT id, name FROM shard WHERE source_id = ? ORDER BY ordinal", arguments: [known.id])
+    let isSame =
+      known.dimension == source.dimension && known.elementType.rawValue == source.dtype
+      && known.modality.rawValue == source.modality && shards.count >= source.shards.count
+      && zip(shards, source.shards).allSatisfy { ($0["name"] as String).utf8.elementsEqual($1.name.utf8) }
+    guard isSame else { throw conflict("this lake has another source named \(known.name)") }
+    sources[source.name] = known
+    shardIDs[source.name] = Dictionary(
+      zip(shards, source.shards).map { ($1.name, $0["id"]) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  private mutating func register(_ source: VersionExport.Source) throws {
+    guard let modality = Modality(rawValue: source.modality), let type = ElementType(rawValue: source.dtype) else {
+      throw TarnError(
+        .schemaNewer, "source \(source.name) has a kind that this tarn does not know", hint: "use a newer tarn")
+    }
+    let added = try Source.insert(
+      name: source.name, modality: modality, dimension: source.dimension, elementType: type, keptQuery: keptQuery,
+      at: now, database)
+    let mirrors = try source.mirrors.enumerated().map { priority, template in
+      try MirrorRow.insert(
+        of: added.id, priority: priority, template: template, isReconstructed: false, isOfDocument: !allowsInside,
+        at: now, database)
+    }
+    let rowCounts = version.document.statedRowCounts(of: source)
+    var ids: [String: Int64] = [:]
+    for (ordinal, shard) in source.shards.enumerated() {
+      let id = try Shard.insert(
+        of: added.id, ordinal: ordinal, name: shard.name, expectedByteCount: shard.bytes, expectedDigest: shard.sha256,
+        expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] : nil, at: now, database)
+      for (mirror, url) in zip(mirrors, shard.urls) { try ShardLocation.insert(of: id, on: mirror, url: url, database) }
+      ids[shard.name] = id
+    }
+    try LakeCatalog.record(
+      .sourceAdd, source.name,
+      [
+        "shards": .count(source.shards.count), "dimension": .count(source.dimension), "dtype": .string(source.dtype),
+        "modality": .string(source.modality), "mirrors": .array(source.mirrors.map { .string($0) }),
+      ], database)
+    sources[source.name] = added
+    shardIDs[source.name] = ids
+  }
+
+  /// Says of the shards that they had the pinned bytes; of those whose bytes nobody has seen
+  /// here, that these are the newest.
+  private mutating func addRevisions(of source: VersionExport.Source) throws {
+    let rows = version.rowCounts
+    for shard in source.shards {
+      guard let id = shardIDs[source.name]?[shard.name], let digest = shard.sha256, let bytes = shard.bytes,
+        let rowCount = rows[digest]
+      else { continue }
+      let known = try ShardRevision.fetchAll(
+        database, sql: "SELECT * FROM shard_revision WHERE shard_id = ?", arguments: [id])
+      if let same = known.first(where: { $0.digest == digest }) {
+        guard same.byteCount == bytes, same.rowCount == rowCount else {
+          throw TarnError(.integrity, "the document says of \(shard.name.printable) what its bytes are not")
+        }
+        revisions[id, default: [:]][digest] = same.number
+        continue
+      }
+      let row = try Row.fetchOne(
+        database, sql: "SELECT expected_sha256, current_revision FROM shard WHERE id = ?", arguments: [id])
+      let expected = row?["expected_sha256"] as String?
+      guard expected == nil || expected == digest.hex else {
+        throw conflict("the list of source \(source.name) gives \(shard.name) other bytes than \(version.name) pins")
+      }
+      let revision = ShardRevision(
+        shardID: id, number: (known.map(\.number).max() ?? 0) + 1, digest: digest, byteCount: bytes,
+        rowCount: rowCount, etag: nil, lastModified: nil, mirrorID: nil)
+      try revision.insert(trust: expected == nil ? .firstUse : .manifest, at: now, database)
+      revisions[id, default: [:]][digest] = revision.number
+      guard row?["current_revision"] as Int? == nil else { continue }
+      // Through fetching: what was observed once and is not here is evicted.
+      try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
+      try database.run(
+        "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = ? WHERE id = ?",
+        [revision.number, id])
+    }
+  }
+
+  // MARK: The trained index and the version
+
+  private func addTrained() throws -> Int64 {
+    let (training, trained) = (version.training, version.document.trained)
+    if let known = try TrainedIndexRecord.fetchOne(
+      database, sql: TrainedIndexRecord.select + " WHERE t.name = ?", arguments: [trained.name])
+    {
+      guard known.digest == trained.sha256, known.spec == trained.spec else {
+        throw conflict("this lake has another trained index named \(trained.name)")
+      }
+      return known.id
+    }
+    guard let images = sources[trained.images] else { throw unnamed }
+    let captions = try trained.captions.map { name in
+      guard let source = sources[name] else { throw unnamed }
+      return source
+    }
+    let pairs = try Bool.fetchOne(
+      database, sql: "SELECT has_captions FROM training_method WHERE name = ?", arguments: [trained.method])
+    let router = training.router.flatMap { router in
+      captions.map {
+        RouterDefinition(
+          method: router.method, captions: $0, captionCount: router.captions,
+          epochs: router.method == "learned" ? router.epochs : 0)
+      }
+    }
+    let id = try TrainedIndexRecord.insert(
+      TrainingDefinition(
+        name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
+        dimension: images.dimension, iterations: trained.iterations, seed: trained.seed, pairCount: trained.pairs,
+        images: images, captions: pairs == true ? captions : nil, router: router, spec: trained.spec, inputs: []),
+      at: now, database)
+    try addInputs(of: id, "image", training.images, source: trained.images)
+    if let captions, let shards = training.captions { try addInputs(of: id, "caption", shards, source: captions.name) }
+    try database.run(
+      "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?", [trained.sha256.hex, now, id])
+    try LakeCatalog.recordTrained(id, trained.name, sha256: trained.sha256.hex, database)
+    return id
+  }
+
+  private func addInputs(
+    of trained: Int64, _ role: String, _ shards: [VersionEvidence.TrainingSpec.Shard], source: String
+  ) throws {
+    let all = version.document.sources.first(where: { $0.name == source })?.shards ?? []
+    for (ordinal, shard) in shards.enumerated() {
+      // A source may have a shard's bytes twice: its place says which it is.
+      let place = version.training.shards.map { $0.indices.contains(ordinal) ? $0[ordinal] : -1 } ?? ordinal
+      guard all.indices.contains(place), all[place].sha256 == shard.sha256,
+        let id = shardIDs[source]?[all[place].name], let revision = revisions[id]?[shard.sha256]
+      else { throw unnamed }
+      try TrainedInputRow.insert(
+        of: trained, role: role, ordinal: ordinal, shardID: id, revision: revision, database)
+    }
+  }
+
+  private var unnamed: TarnError {
+    TarnError(.integrity, "the document of \(version.name) does not name a shard it was trained on")
+  }
+
+  private func addVersion(_ trainedID: Int64, from place: String) throws {
+    let (document, lock) = (version.document, version.lock)
+    guard let missing = MissingPolicy(rawValue: document.missing), let badRows = BadRowsPolicy(rawValue: document.badRows),
+      let source = sources[document.source]
+    else { throw TarnError(.schemaNewer, "\(version.name) has a policy that this tarn does not know") }
+    let environment = "{}"
+    let id = try IndexVersion.insert(
+      version.name, trainedID: trainedID, sourceID: source.id, shardsPerOutput: document.shardsPerOutput,
+      missing: missing, badRows: badRows, spec: document.spec, environment: environment, at: now, database)
+    for (ordinal, input) in lock.inputs.enumerated() {
+      guard let shard = shardIDs[document.source]?[input.shard] else { throw unnamed }
+      try VersionInput.insert(
+        of: id, ordinal: ordinal, shardID: shard, revision: input.sha256.flatMap { revisions[shard]?[$0] },
+        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows, database)
+    }
+    try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
+    let byOutput = Dictionary(grouping: lock.inputs.indices, by: { lock.inputs[$0].output })
+    for output in lock.outputs {
+      let inputs = byOutput[output.output] ?? []
+      try OutputShard(
+        ordinal: output.output, digest: output.sha256, firstInput: inputs.first ?? 0, lastInput: inputs.last ?? 0,
+        firstID: output.firstId, endID: output.endId, rowCount: output.rows, byteCount: output.bytes,
+        listsDigest: output.listsSha256
+      ).insert(of: id, at: now, database)
+    }
+    try database.run(
+      "UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ?",
+      [version.digest.hex, now, id])
+    try LockTextRow.insert(version.lockText, of: id, database)
+    try LakeCatalog.record(
+      .sealed, "\(version.name)",
+      [
+        "sha256": .string(version.digest.hex), "environment_sha256": .string(ContentDigest.of(environment).hex),
+        "from": .string(place),
+      ], database)
+  }
+}

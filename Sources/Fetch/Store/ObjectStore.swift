@@ -1,0 +1,465 @@
+// Objects in an S3-compatible store: looked at, listed, read, and written once. What a
+// request comes to is StoreAnswer's to say; troubles that pass are waited out here.
+//
+// Invariants:
+// 1. No object is replaced, but by `put` with the tag of what is replaced.
+// 2. An object that was sent counts once it was read back and is the bytes it should be.
+// 3. A request is asked again only after a trouble that may pass, for as long as the
+//    caller's patience lasts (R21).
+
+package import Base
+internal import CCurl
+internal import Foundation
+internal import Glibc
+
+/// An object as a store describes it.
+package struct StoredObject: Sendable, Equatable {
+  package let byteCount: Int
+  /// As the store gave it; nil where it gave none.
+  package let etag: String?
+  /// The SHA-256 that the writer said; nil where it said none.
+  package let digest: ContentDigest?
+}
+
+/// The objects below a prefix of one bucket.
+///
+/// Blocks the thread that calls it, on which it lives.
+@safe package final class ObjectStore {
+  /// What a `put` came to.
+  package enum Outcome: Sendable, Equatable {
+    case written
+    /// The object is there, with these very bytes.
+    case alreadyThere
+    /// Another object is there, or another than the caller knew.
+    case taken
+  }
+
+  /// On what condition an object is written.
+  package enum Condition: Sendable, Equatable {
+    case ifAbsent
+    /// It is what had this tag.
+    case ifUnchanged(etag: String)
+  }
+
+  let configuration: FetchConfiguration
+  /// `s3://BUCKET` and `PREFIX/`, or nothing.
+  private let bucket: String
+  let prefix: String
+  private let multi: MultiHandle
+  let isCancelled: () -> Bool
+  private var patience: HostPatience
+  private let clock: () -> ContinuousClock.Instant
+  private var jitter: SplitMix64
+  /// Whether the store knows conditions; false once it refused one.
+  private var takesConditions = true
+  /// Requests that were sent.
+  package private(set) var requestCount = 0
+
+  /// Objects larger than this are sent in parts of this size, or larger ones where
+  /// they would be more than ``mostPartCount``.
+  package static let partByteCount = 64 << 20
+  package static let mostPartCount = 10_000
+  /// The size of parts that this store is sent; for tests, as a store refuses small ones.
+  package var partByteCount = ObjectStore.partByteCount
+  /// The most that is read of a listing or an error.
+  private static let mostAnswerByteCount = 16 << 20
+
+  /// Prepares to work with what is below a prefix.
+  ///
+  /// - Parameters:
+  ///   - place: `s3://BUCKET` or `s3://BUCKET/PREFIX`.
+  ///   - configuration: How to ask, and who asks.
+  ///   - patience: How long a store that fails for now is waited for; zero for not at
+  ///     all.
+  ///   - clock: What patience is measured by.
+  ///   - isCancelled: Asked several times a second; true ends the work.
+  /// - Throws: ``TarnError`` `.usage`, `.io`.
+  package init(
+    _ place: String, configuration: FetchConfiguration, patience: Duration,
+    clock: @escaping () -> ContinuousClock.Instant = { .now }, isCancelled: @escaping () -> Bool
+  ) throws(TarnError) {
+    guard place.lowercased().hasPrefix("s3://") else {
+      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(place))", hint: "write s3://bucket/prefix")
+    }
+    let parts = place.dropFirst("s3://".count).split(separator: "/", omittingEmptySubsequences: true)
+    bucket = "s3://\(parts.first ?? "")"
+    prefix = parts.dropFirst().map { "\($0)/" }.joined()
+    multi = try MultiHandle(connectionCount: 2)
+    self.configuration = configuration
+    self.patience = HostPatience(limit: patience)
+    self.clock = clock
+    self.isCancelled = isCancelled
+    jitter = configuration.jitter()
+    _ = try configuration.s3Address("\(bucket)/any")
+  }
+
+  // MARK: Looking
+
+  /// What there is under a key; nil when there is nothing.
+  package func head(_ key: String) throws(TarnError) -> StoredObject? {
+    let answer = try ask(Question(method: "HEAD", key: key))
+    guard case .done = answer.verdict else { return try absent(answer, "looking for", key) }
+    guard case .exactly(let byteCount) = answer.whole.head.bodyLength else {
+      throw TarnError(.integrity, "the store does not say how large \(shown(key)) is")
+    }
+    let digest = answer.whole.head.value("x-amz-meta-sha256").flatMap { ContentDigest(hex: $0) }
+    return StoredObject(byteCount: byteCount, etag: answer.whole.head.value("etag"), digest: digest)
+  }
+
+  /// The bytes of a small object, and its tag; nil when there is none.
+  ///
+  /// - Throws: ``TarnError`` `.integrity` for one with more than `limit` bytes.
+  package func contents(_ key: String, atMost limit: Int) throws(TarnError) -> (bytes: [UInt8], etag: String?)? {
+    var question = Question(method: "GET", key: key)
+    question.mostAnswerByteCount = limit
+    let answer = try ask(question)
+    guard case .done = answer.verdict else { return try absent(answer, "reading", key) }
+    return (answer.whole.body, answer.whole.head.value("etag"))
+  }
+
+  /// The keys that begin with some text, as far as up to a slash behind it.
+  ///
+  /// - Parameter start: Below the prefix; "" for all.
+  /// - Returns: Keys, and what several keys begin with, ending in a slash; below the
+  ///   prefix.
+  /// - Throws: ``TarnError``.
+  package func list(_ start: String = "") throws(TarnError) -> [String] {
+    var found: [String] = []
+    var token: String?
+    repeat {
+      var question = Question(method: "GET", key: nil)
+      question.query = [("delimiter", "/"), ("list-type", "2"), ("prefix", prefix + start)]
+      if let token { question.query.append(("continuation-token", token)) }
+      question.root = "ListBucketResult"
+      let answer = try ask(question)
+      guard case .done = answer.verdict else { throw failure(answer, "listing", start) }
+      let document = Substring(String(decoding: answer.whole.body, as: UTF8.self))
+      let keys = StoreDocument.elements("Contents", in: document).compactMap { StoreDocument.text("Key", in: $0) }
+      let groups = StoreDocument.elements("CommonPrefixes", in: document).compactMap {
+        StoreDocument.text("Prefix", in: $0)
+      }
+      found += (keys + groups).filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+      let isTruncated = StoreDocument.text("IsTruncated", in: document) == "true"
+      let next = StoreDocument.text("NextContinuationToken", in: document)
+      guard !isTruncated || next != nil && next != token else {
+        throw TarnError(.integrity, "the store's listing of \(shown(start)) has no end")
+      }
+      token = isTruncated ? next : nil
+    } while token != nil
+    return found
+  }
+
+  // MARK: Writing
+
+  /// Writes a small object.
+  ///
+  /// - Parameters:
+  ///   - bytes: What it is.
+  ///   - key: Its key, below the prefix.
+  ///   - condition: On what condition; a store without conditions is looked at first.
+  /// - Returns: What it came to.
+  /// - Throws: ``TarnError``.
+  package func put(_ bytes: [UInt8], _ key: String, _ condition: Condition = .ifAbsent) throws(TarnError) -> Outcome {
+    let digest = ContentDigest.of(bytes)
+    if condition == .ifAbsent, let known = try there(key, bytes.count, digest) { return known }
+    var question = Question(method: "PUT", key: key)
+    question.body = { RequestBody(bytes) }
+    question.payload = digest
+    question.fields = [("x-amz-meta-sha256", digest.hex)]
+    question.condition = condition
+    let answer = try ask(question)
+    switch answer.verdict {
+    case .done: break
+    // It may be ours: an answer that was lost.
+    case .conditionFailed: return try there(key, bytes.count, digest) ?? .taken
+    default: throw failure(answer, "writing", key)
+    }
+    try requireRead(key, bytes.count, digest)
+    return .written
+  }
+
+  /// Writes a file, in parts where it is large; what parts of it the store took before
+  /// are not sent again.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - key: Its key, below the prefix.
+  ///   - digest: What its SHA-256 must be.
+  ///   - statePath: A file that remembers an upload in parts from one run to the next.
+  ///   - report: Told of bytes that the store has taken.
+  /// - Returns: What it came to.
+  /// - Throws: ``TarnError`` `.integrity` when the file is not those bytes.
+  package func put(
+    file path: String, _ key: String, _ digest: ContentDigest, statePath: String, report: (Int) -> Void = { _ in }
+  ) throws(TarnError) -> Outcome {
+    let (descriptor, byteCount) = try Disk.openInput(path)
+    defer { close(descriptor) }
+    if let known = try there(key, byteCount, digest) {
+      if known == .alreadyThere { try TarnError.storing { try Disk.remove(statePath) } }
+      return known
+    }
+    let file = Upload(path: path, descriptor: descriptor, byteCount: byteCount, digest: digest, key: key)
+    let outcome = try byteCount > partByteCount ? putParts(of: file, statePath, report) : putWhole(file, report)
+    guard outcome == .written else { return outcome }
+    try requireRead(key, byteCount, digest)
+    return .written
+  }
+
+  /// A file on its way.
+  struct Upload {
+    let path: String
+    let descriptor: Int32
+    let byteCount: Int
+    let digest: ContentDigest
+    let key: String
+
+    /// What the file turned out not to be.
+    var damage: TarnError {
+      TarnError(.integrity, "\(path) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
+    }
+  }
+
+  private func putWhole(_ file: Upload, _ report: (Int) -> Void) throws(TarnError) -> Outcome {
+    guard try hash(file, 0..<file.byteCount) == file.digest else { throw file.damage }
+    var question = Question(method: "PUT", key: file.key)
+    question.body = { RequestBody(of: file.descriptor, 0..<file.byteCount) }
+    question.payload = file.digest
+    question.fields = [("x-amz-meta-sha256", file.digest.hex)]
+    question.condition = .ifAbsent
+    let answer = try ask(question)
+    switch answer.verdict {
+    case .done: report(file.byteCount)
+    case .conditionFailed: return try there(file.key, file.byteCount, file.digest) ?? .taken
+    default: throw failure(answer, "writing", file.key)
+    }
+    return .written
+  }
+
+  /// The SHA-256 of a piece of a file.
+  func hash(_ file: Upload, _ range: Range<Int>) throws(TarnError) -> ContentDigest {
+    var hasher = Sha256()
+    try read(file, range) { hasher.update($0) }
+    return hasher.finalize()
+  }
+
+  /// Reads a piece of a file in order.
+  func read(_ file: Upload, _ range: Range<Int>, _ take: (RawSpan) -> Void) throws(TarnError) {
+    var buffer = [UInt8](repeating: 0, count: min(max(1, range.count), 1 << 20))
+    var offset = range.lowerBound
+    while offset < range.upperBound {
+      if isCancelled() { throw .interrupted }
+      let wanted = min(buffer.count, range.upperBound - offset)
+      let count = unsafe buffer.withUnsafeMutableBytes {
+        unsafe pread(file.descriptor, $0.baseAddress, wanted, off_t(offset))
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw count < 0 ? Disk.systemError("read", file.path) : file.damage }
+      unsafe take(buffer.span.bytes.extracting(first: count))
+      offset += count
+    }
+  }
+
+  /// What is under a key that is to be written: nothing, these bytes or others.
+  private func there(_ key: String, _ byteCount: Int, _ digest: ContentDigest) throws(TarnError) -> Outcome? {
+    guard let known = try head(key) else { return nil }
+    guard known.byteCount == byteCount else { return .taken }
+    // What was sent with its digest was checked by the store; what says none is read.
+    if known.digest == digest { return .alreadyThere }
+    return try digestRead(key, byteCount) == digest ? .alreadyThere : .taken
+  }
+
+  /// Reads an object back: what the store gives must be what was sent.
+  private func requireRead(_ key: String, _ byteCount: Int, _ digest: ContentDigest) throws(TarnError) {
+    guard try digestRead(key, byteCount) == digest else {
+      throw TarnError(
+        .integrity, "the store gives other bytes of \(shown(key)) than were sent",
+        hint: "remove that object and push again")
+    }
+  }
+
+  /// The SHA-256 of an object as the store gives it; nil where it has other lengths.
+  private func digestRead(_ key: String, _ byteCount: Int) throws(TarnError) -> ContentDigest? {
+    var hasher = Sha256()
+    // In pieces, so that a connection that breaks costs one.
+    let piece = 16 << 20
+    var offset = 0
+    repeat {
+      let end = min(offset + piece, byteCount)
+      var question = Question(method: "GET", key: key)
+      if byteCount > 0 { question.range = "\(offset)-\(end - 1)" }
+      question.mostAnswerByteCount = max(1 << 16, end - offset)
+      let answer = try ask(question)
+      guard case .done = answer.verdict else { throw failure(answer, "reading back", key) }
+      guard answer.whole.body.count == end - offset, byteCount == 0 || answer.whole.head.statusCode == 206 else {
+        guard end == byteCount, offset == 0, answer.whole.body.count == byteCount else { return nil }
+        unsafe hasher.update(answer.whole.body.span.bytes)
+        return hasher.finalize()
+      }
+      unsafe hasher.update(answer.whole.body.span.bytes)
+      offset = end
+    } while offset < byteCount
+    return hasher.finalize()
+  }
+
+  // MARK: Requests
+
+  /// What is asked of the store.
+  struct Question {
+    let method: String
+    /// Below the prefix; nil for the bucket.
+    let key: String?
+    var query: [(name: String, value: String)] = []
+    var fields: [(name: String, value: String)] = []
+    var body: (() -> RequestBody)?
+    var payload = ContentDigest.of([UInt8]())
+    var condition: Condition?
+    var range: String?
+    /// The element that the body of a success has.
+    var root: String?
+    var mostAnswerByteCount = ObjectStore.mostAnswerByteCount
+    /// How long the store may think.
+    var answerTimeout: Duration?
+
+    init(method: String, key: String?) {
+      self.method = method
+      self.key = key
+    }
+  }
+
+  /// An answer that will not be asked for again.
+  struct Answer {
+    let whole: StoreAnswer
+    let verdict: StoreAnswer.Verdict
+  }
+
+  /// Asks, again and again while the store's troubles may pass.
+  ///
+  /// - Throws: ``TarnError`` `.temporary` when they did not pass in time.
+  func ask(_ question: Question) throws(TarnError) -> Answer {
+    var failureCount = 0
+    while true {
+      let (asked, error): (Duration?, TarnError)
+      do throws(TarnError) {
+        let answer = try askOnce(question)
+        switch answer.verdict {
+        case .later(let wait, let cause): (asked, error) = (wait, cause)
+        case .unsupported where question.condition != nil && takesConditions:
+          takesConditions = false
+          continue
+        default:
+          patience.delivered()
+          return answer
+        }
+      } catch let cause {
+        guard cause.code == .temporary else { throw said(cause, question) }
+        (asked, error) = (nil, cause)
+      }
+      failureCount += 1
+      if patience.limit == .zero {
+        // As a mirror is asked without patience.
+        guard failureCount < configuration.attemptsPerMirror else { throw said(error, question) }
+        let wait = configuration.backoff.wait(afterFailures: failureCount, using: &jitter)
+        try sleep(until: clock() + max(wait, asked ?? .zero))
+        continue
+      }
+      patience.failed(askingFor: asked, at: clock())
+      guard case .pausing(let until) = patience.standing(at: clock()) else { throw said(error, question) }
+      try sleep(until: until)
+      patience.asks()
+      patience.cameBack()
+    }
+  }
+
+  private func said(_ error: TarnError, _ question: Question) -> TarnError {
+    TarnError(error.code, "\(shown(question.key ?? "")): \(error.message)", hint: error.hint)
+  }
+
+  private func sleep(until end: ContinuousClock.Instant) throws(TarnError) {
+    while clock() < end {
+      if isCancelled() { throw .interrupted }
+      usleep(UInt32(min(100_000, max(1_000, (end - clock()).milliseconds * 1_000))))
+    }
+  }
+
+  private func askOnce(_ question: Question) throws(TarnError) -> Answer {
+    let place = question.key.map { "\(bucket)/\(prefix)\($0)" } ?? "\(bucket)/"
+    var text = try configuration.s3.storeAddress(of: place)
+    let query = question.query.map { (S3Settings.encoded(query: $0.name), S3Settings.encoded(query: $0.value)) }
+      .sorted { $0.0 < $1.0 }.map { "\($0.0)=\($0.1)" }.joined(separator: "&")
+    if !query.isEmpty { text += "?\(query)" }
+    let address = try WebAddress(s3: place, at: text)
+    var fields = question.fields
+    if takesConditions {
+      switch question.condition {
+      case .ifAbsent: fields.append(("if-none-match", "*"))
+      case .ifUnchanged(let etag): fields.append(("if-match", etag))
+      case nil: break
+      }
+    }
+    var form = WebRequest.Form(address: address, tag: 1)
+    form.isHead = question.method == "HEAD"
+    form.isSigned = true
+    form.range = question.range
+    form.body = question.body?()
+    if !form.isHead, question.method != "GET" { form.method = question.method }
+    // A store is not asked first whether it wants the body.
+    form.lines = try sign(question, address, query: query, fields) + (form.body == nil ? [] : ["Expect:"])
+    form.bytesPerSecond = configuration.bytesPerSecondNow()
+    var configuration = configuration
+    if let timeout = question.answerTimeout { configuration.watch.answerTimeout = timeout }
+    let exchange = try PlainExchange(form, atMost: question.mostAnswerByteCount, configuration)
+    requestCount += 1
+    let end = try multi.perform(exchange, bytesPerSecond: configuration.bytesPerSecondNow, isCancelled: isCancelled)
+    let whole = try exchange.answer(end)
+    let verdict = whole.verdict(
+      root: question.root, isSigned: configuration.s3.isSigning, at: Date(), cap: configuration.retryAfterCap)
+    return Answer(whole: whole, verdict: verdict)
+  }
+
+  private func sign(
+    _ question: Question, _ address: WebAddress, query: String, _ fields: [(name: String, value: String)]
+  ) throws(TarnError) -> [String] {
+    guard let keys = try configuration.s3.signature() else {
+      return fields.map { "\($0.name): \($0.value)" }
+    }
+    let start = address.url.range(of: "://")?.upperBound ?? address.url.startIndex
+    let rest = address.url[start...]
+    let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+    let path = rest[slash...].prefix { $0 != "?" }
+    // As libcurl writes it: the port where it is not the scheme's own.
+    let isOwnPort = address.port == (address.scheme == .https ? 443 : 80)
+    return RequestSignature(
+      method: question.method, host: isOwnPort ? address.host : "\(address.host):\(address.port)",
+      path: path.isEmpty ? "/" : String(path), query: query, fields: fields, payload: question.payload
+    ).lines(
+      accessKey: keys.accessKey, secretKey: keys.secretKey, sessionToken: keys.sessionToken,
+      region: configuration.s3.region, at: Date())
+  }
+
+  /// An address without secrets, for messages.
+  func shown(_ key: String) -> String { WebAddress.redacted("\(bucket)/\(prefix)\(key)") }
+
+  /// The error of an answer that is not what was wanted.
+  func failure(_ answer: Answer, _ verb: String, _ key: String) -> TarnError {
+    let place = "\(verb) \(shown(key))"
+    switch answer.verdict {
+    case .refused(let error), .later(_, let error):
+      return TarnError(error.code, "\(place): \(error.message)", hint: error.hint)
+    case .absent: return TarnError(.absent, "\(place): there is no such object")
+    case .unsupported(let code): return TarnError(.refused, "\(place): the store cannot do that (\(code))")
+    case .conditionFailed: return TarnError(.conflict, "\(place): somebody else wrote it meanwhile")
+    case .done: return TarnError(.integrity, "\(place): an answer that means nothing")
+    }
+  }
+
+  /// Nil for an answer that there is nothing; anything else is thrown.
+  private func absent<Value>(_ answer: Answer, _ verb: String, _ key: String) throws(TarnError) -> Value? {
+    if case .absent = answer.verdict { return nil }
+    throw failure(answer, verb, key)
+  }
+}
+
+extension FetchConfiguration {
+  /// The share of one of ``jobs`` in the bandwidth of this time; nil for no limit.
+  func bytesPerSecondNow() -> Int? { bandwidthNow().limit(at: Date()).map { max(1, $0 / max(1, jobs)) } }
+}

@@ -1,0 +1,115 @@
+// Small files of a web site, a store or this machine, into memory: documents, which
+// are judged by who asked for them.
+
+package import Base
+internal import CCurl
+internal import Foundation
+internal import Glibc
+
+/// Reads small files by their addresses.
+///
+/// Blocks the thread that calls it; it lives on one.
+@safe package final class PlainReader {
+  private let configuration: FetchConfiguration
+  private let isCancelled: () -> Bool
+  private let multi: MultiHandle
+  private var patience: HostPatience
+
+  /// Prepares a reader for the calling thread.
+  ///
+  /// - Parameters:
+  ///   - configuration: How to ask.
+  ///   - patience: How long a host that fails for now is waited for.
+  ///   - isCancelled: Asked several times a second; true ends the work.
+  /// - Throws: ``TarnError`` `.io` if libcurl cannot be used.
+  package init(
+    configuration: FetchConfiguration, patience: Duration, isCancelled: @escaping () -> Bool
+  ) throws(TarnError) {
+    multi = try MultiHandle(connectionCount: 2)
+    self.configuration = configuration
+    self.patience = HostPatience(limit: patience)
+    self.isCancelled = isCancelled
+  }
+
+  /// The bytes of a file; nil when there is none.
+  ///
+  /// - Parameters:
+  ///   - url: An `http`, `https`, `s3` or `file` address.
+  ///   - limit: The most bytes that it may have.
+  /// - Throws: ``TarnError``; `.integrity` for a longer one.
+  package func contents(of url: String, atMost limit: Int) throws(TarnError) -> [UInt8]? {
+    let mirror = FetchMirror(id: 0, url: url)
+    let address = try configuration.address(mirror)
+    if address.scheme == .file {
+      do throws(TarnError) {
+        return try Disk.contents(of: address.filePath, atMost: limit)
+      } catch {
+        if error.code == .inputsMissing { return nil }
+        throw error
+      }
+    }
+    while true {
+      let (asked, error): (Duration?, TarnError)
+      do throws(TarnError) {
+        switch try ask(address, atMost: limit) {
+        case .bytes(let bytes): return bytes
+        case .later(let wait, let cause): (asked, error) = (wait, cause)
+        }
+      } catch let cause {
+        guard cause.code == .temporary else { throw said(cause, address) }
+        (asked, error) = (nil, cause)
+      }
+      patience.failed(askingFor: asked, at: .now)
+      guard case .pausing(let until) = patience.standing(at: .now) else { throw said(error, address) }
+      while ContinuousClock.now < until {
+        if isCancelled() { throw .interrupted }
+        usleep(UInt32(min(100_000, max(1_000, (until - .now).milliseconds * 1_000))))
+      }
+      patience.asks()
+      patience.cameBack()
+    }
+  }
+
+  private func said(_ error: TarnError, _ address: WebAddress) -> TarnError {
+    TarnError(error.code, "\(address.redacted): \(error.message)", hint: error.hint)
+  }
+
+  private enum Reply {
+    case bytes([UInt8]?)
+    case later(Duration?, TarnError)
+  }
+
+  /// One question and its answer, redirects included.
+  private func ask(_ start: WebAddress, atMost limit: Int) throws(TarnError) -> Reply {
+    var address = start
+    for _ in 0...5 {
+      var form = WebRequest.Form(address: address, tag: 1)
+      form.lines = configuration.headers(address.origin)
+      let exchange = try PlainExchange(form, atMost: limit, configuration)
+      let end = try multi.perform(exchange, isCancelled: isCancelled)
+      let answer = try exchange.answer(end)
+      let head = answer.head
+      switch head.statusCode {
+      case 200:
+        guard head.values("content-encoding").allSatisfy({ ["identity", ""].contains($0.lowercased()) }) else {
+          throw TarnError(.integrity, "a body that is encoded")
+        }
+        return .bytes(answer.body)
+      case 301, 302, 303, 307, 308:
+        guard let location = head.value("location") else { throw TarnError(.refused, "a redirect to nowhere") }
+        address = try configuration.redirect(to: location, from: address, at: exchange.request.peer)
+      case 410: return .bytes(nil)
+      default:
+        let verdict = answer.verdict(
+          isSigned: !address.isSigned || configuration.s3.isSigning, at: Date(), cap: configuration.retryAfterCap)
+        switch verdict {
+        case .absent: return .bytes(nil)
+        case .later(let wait, let error): return .later(wait, error)
+        case .refused(let error): throw error
+        case .done, .conditionFailed, .unsupported: throw TarnError(.refused, "HTTP \(head.statusCode)")
+        }
+      }
+    }
+    throw TarnError(.refused, "more than 5 redirects")
+  }
+}

@@ -1,0 +1,125 @@
+// What an answer of a store to a request that writes, lists or looks means. Pure.
+//
+// A 2xx counts only with a body that is what it should be: CompleteMultipartUpload
+// answers 200 before it knows how it ends, and then says `<Error>`.
+
+package import Base
+package import Foundation
+
+/// A store's answer, whole.
+package struct StoreAnswer: Sendable, Equatable {
+  package let head: ResponseHead
+  package let body: [UInt8]
+
+  package init(head: ResponseHead, body: [UInt8] = []) {
+    self.head = head
+    self.body = body
+  }
+
+  /// What it means.
+  package enum Verdict: Sendable, Equatable {
+    case done
+    /// There is no such object, or no such upload.
+    case absent
+    /// What the request was to be done on condition of does not hold.
+    case conditionFailed
+    /// The store does not have what was asked of it.
+    case unsupported(String)
+    /// Not now: the store wants to be left alone for so long.
+    case later(Duration?, TarnError)
+    case refused(TarnError)
+  }
+
+  /// Codes of troubles that pass, whatever the status.
+  private static let passing: Set<String> = [
+    "InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "Busy", "TooManyRequests",
+    "RequestTimeTooSlow", "ConditionalRequestConflict", "ThrottlingException", "Throttling",
+  ]
+
+  /// Judges the answer.
+  ///
+  /// - Parameters:
+  ///   - root: The element that the body of a success has; nil for any body.
+  ///   - isSigned: Whether the request was signed.
+  ///   - now: The time, for `Retry-After`.
+  ///   - cap: The longest `Retry-After` that is obeyed (R13).
+  /// - Returns: What it means; never done where the store said that it failed.
+  package func verdict(root: String? = nil, isSigned: Bool, at now: Date, cap: Duration) -> Verdict {
+    var complaint = StoreComplaint(isSigned: isSigned)
+    unsafe complaint.take(body.span.bytes)
+    let status = head.statusCode
+    let text = "HTTP \(status)"
+    func error(_ code: TarnError.Code) -> TarnError { complaint.explaining(TarnError(code, text)) }
+    let wait = ResponseClassifier.retryAfter(head, at: now, cap: cap)
+    switch status {
+    case 200..<300:
+      guard let root else { return .done }
+      let document = String(decoding: body, as: UTF8.self)
+      if StoreDocument.has("Error", in: document) {
+        return complaint.code.map(Self.passing.contains) ?? true
+          ? .later(wait, error(.temporary)) : .refused(error(.refused))
+      }
+      // What is no answer of a store's may be one that was cut.
+      return StoreDocument.has(root, in: document)
+        ? .done : .later(wait, TarnError(.temporary, "\(text) without the \(root) of a store"))
+    case 404: return complaint.code == "NoSuchBucket" ? .refused(error(.absent)) : .absent
+    case 412: return .conditionFailed
+    case 408, 409, 425, 429, 500, 502...599:
+      if status == 409, complaint.code.map(Self.passing.contains) != true { return .refused(error(.refused)) }
+      return .later(wait, error(.temporary))
+    case 501: return .unsupported(complaint.code ?? text)
+    case 400 where complaint.code == "NotImplemented": return .unsupported("NotImplemented")
+    case 400 where complaint.code.map(Self.passing.contains) == true: return .later(wait, error(.temporary))
+    case 400 where ["XAmzContentSHA256Mismatch", "BadDigest", "IncompleteBody"].contains(complaint.code):
+      // What was sent is not what arrived: it is sent again.
+      return .later(wait, error(.temporary))
+    default: return .refused(error(.refused))
+    }
+  }
+}
+
+/// The few elements that are read of a store's XML.
+package enum StoreDocument {
+  /// Whether an element begins in a document.
+  static func has(_ name: String, in document: String) -> Bool {
+    document.contains("<\(name)>") || document.contains("<\(name) ") || document.contains("<\(name)/>")
+  }
+
+  /// The contents of every element of a name that has no other of that name in it.
+  package static func elements(_ name: String, in document: Substring) -> [Substring] {
+    var found: [Substring] = []
+    var rest = document
+    while let open = rest.range(of: "<\(name)") {
+      rest = rest[open.upperBound...]
+      guard let next = rest.first, next == ">" || next == " " || next == "/" else { continue }
+      guard let end = rest.firstIndex(of: ">") else { break }
+      if rest[..<end].hasSuffix("/") {
+        found.append("")
+        rest = rest[rest.index(after: end)...]
+        continue
+      }
+      rest = rest[rest.index(after: end)...]
+      guard let close = rest.range(of: "</\(name)>") else { break }
+      found.append(rest[..<close.lowerBound])
+      rest = rest[close.upperBound...]
+    }
+    return found
+  }
+
+  /// The text of the first element of a name; nil without one.
+  package static func text(_ name: String, in document: Substring) -> String? {
+    elements(name, in: document).first.map { text in
+      var plain = String(text)
+      for (entity, character) in [
+        ("&quot;", "\""), ("&#34;", "\""), ("&apos;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"),
+      ] { plain = plain.replacing(entity, with: character) }
+      return plain
+    }
+  }
+
+  /// A text as it may stand in a document.
+  static func escaped(_ text: String) -> String {
+    text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
+      .replacing("\"", with: "&quot;")
+  }
+}

@@ -1,0 +1,204 @@
+// Where published versions lie, as a push needs it: a directory, or a prefix of an object
+// store. What lies there and what holds at any moment: docs/PUBLISH.md.
+
+internal import Base
+internal import Catalog
+internal import Fetch
+internal import Foundation
+internal import Glibc
+
+/// The names of what is published of a version, below its place.
+package enum PublishedNames {
+  package static let index = "index.json"
+  package static let trained = "trained.faiss"
+
+  static func output(_ name: VersionName, _ ordinal: Int) -> String {
+    "\(name)/\(LakeLayout(root: "/").outputPath(name, ordinal: ordinal).lastPathPart)"
+  }
+  static func trained(_ name: VersionName) -> String { "\(name)/\(trained)" }
+  static func lock(_ name: VersionName) -> String { "\(name)/\(name.name).lock.json" }
+  static func document(_ name: VersionName) -> String { "\(name)/\(name.name).export.json" }
+  /// The most that a lock file, a document or an index may have.
+  static let mostByteCount = 512 << 20
+}
+
+/// A place that can be written to; lives on one thread.
+protocol PublishedPlace: AnyObject {
+  /// As messages name it, without secrets.
+  var description: String { get }
+  /// The bytes of a small file; nil when there is none.
+  func contents(_ name: String) throws -> [UInt8]?
+  /// Writes a file once; what is there is compared and never replaced.
+  func put(file path: String, as name: String, _ digest: ContentDigest, report: (Int) -> Void) throws
+    -> ObjectStore.Outcome
+  /// Likewise a small one.
+  func put(_ bytes: [UInt8], as name: String) throws -> ObjectStore.Outcome
+  /// The versions whose document is there.
+  func versions() throws -> [VersionName]
+  /// Writes the index that `make` makes of the one that is there, until it says nil:
+  /// there is nothing to add.
+  func updateIndex(_ make: ([UInt8]?) throws -> [UInt8]?) throws
+}
+
+/// A directory of this machine, or of a file system that it shares.
+final class DirectoryPlace: PublishedPlace {
+  private let root: String
+  private let cancellation: Cancellation
+  var description: String { root }
+
+  /// - Parameter root: The directory, absolute; it is made when something is written.
+  init(_ root: String, cancellation: Cancellation) {
+    self.root = root
+    self.cancellation = cancellation
+  }
+
+  private func path(_ name: String) -> String { "\(root)/\(name)" }
+
+  func contents(_ name: String) throws -> [UInt8]? {
+    do throws(TarnError) {
+      return try Disk.contents(of: path(name), atMost: PublishedNames.mostByteCount)
+    } catch {
+      if error.code == .inputsMissing { return nil }
+      throw error
+    }
+  }
+
+  func put(
+    file source: String, as name: String, _ digest: ContentDigest, report: (Int) -> Void
+  ) throws -> ObjectStore.Outcome {
+    let target = path(name)
+    try Disk.makeDirectory(target.parentPath)
+    // A kill in the middle leaves no lock; only one process writes a file's working name.
+    let lock = try DirectoryLock(target.parentPath)
+    defer { lock.release() }
+    if Disk.size(of: target) != nil {
+      // What a kill between the two names left.
+      try Disk.remove(target + ".part")
+      return try Disk.digest(of: target) == digest ? .alreadyThere : .taken
+    }
+    let (descriptor, byteCount) = try Disk.openInput(source)
+    defer { close(descriptor) }
+    if case .refused(let error) = DiskReserve().verdict(
+      on: name, taking: byteCount, of: try FileSystem(of: target))
+    {
+      throw error
+    }
+    var file = try DurableFile(creating: target + ".part")
+    var hasher = Sha256()
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      try cancellation.check()
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw Disk.systemError("read", source) }
+      if count == 0 { break }
+      let piece = buffer.span.bytes.extracting(first: count)
+      hasher.update(piece)
+      try file.write(piece)
+      report(count)
+    }
+    guard hasher.finalize() == digest else {
+      throw TarnError(.integrity, "\(source) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
+    }
+    try file.finish(asNew: target)
+    return .written
+  }
+
+  func put(_ bytes: [UInt8], as name: String) throws -> ObjectStore.Outcome {
+    let target = path(name)
+    try Disk.makeDirectory(target.parentPath)
+    let lock = try DirectoryLock(target.parentPath)
+    defer { lock.release() }
+    if let there = try contents(name) {
+      try Disk.remove(target + ".tmp")
+      return there == bytes ? .alreadyThere : .taken
+    }
+    try Disk.writeOnce(bytes, to: target)
+    return .written
+  }
+
+  func versions() throws -> [VersionName] {
+    guard Disk.isDirectory(root) else { return [] }
+    return try Disk.names(in: root).compactMap { bytes in
+      guard let text = String(validating: bytes, as: UTF8.self), let name = try? VersionName(parsing: text),
+        Disk.size(of: path(PublishedNames.document(name))) != nil
+      else { return nil }
+      return name
+    }
+  }
+
+  func updateIndex(_ make: ([UInt8]?) throws -> [UInt8]?) throws {
+    let lock = try DirectoryLock(root)
+    defer { lock.release() }
+    try Disk.remove(path(PublishedNames.index) + ".tmp")
+    while let bytes = try make(contents(PublishedNames.index)) {
+      try Disk.writeAtomically(bytes, to: path(PublishedNames.index))
+    }
+  }
+}
+
+/// A lock on a directory that ends with its process and leaves nothing.
+private final class DirectoryLock {
+  private let descriptor: Int32
+
+  init(_ path: String) throws {
+    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Disk.systemError("open directory", path) }
+    while flock(descriptor, LOCK_EX) != 0 {
+      // Where the file system has no such lock, names are still taken once.
+      guard errno == EINTR else { break }
+    }
+  }
+
+  func release() { close(descriptor) }
+}
+
+/// A prefix of an object store.
+final class StorePlace: PublishedPlace {
+  private let store: ObjectStore
+  private let scratch: String
+  let description: String
+
+  /// - Parameters:
+  ///   - place: `s3://BUCKET/PREFIX`.
+  ///   - scratch: A directory for what is remembered of uploads in parts.
+  init(
+    _ place: String, configuration: FetchConfiguration, patience: Duration, scratch: String, cancellation: Cancellation
+  ) throws {
+    store = try ObjectStore(
+      place, configuration: configuration, patience: patience, isCancelled: { cancellation.isCancelled })
+    self.scratch = scratch
+    description = WebAddress.redacted(place)
+  }
+
+  func contents(_ name: String) throws -> [UInt8]? {
+    try store.contents(name, atMost: PublishedNames.mostByteCount)?.bytes
+  }
+
+  func put(
+    file path: String, as name: String, _ digest: ContentDigest, report: (Int) -> Void
+  ) throws -> ObjectStore.Outcome {
+    let key = ContentDigest.of("\(description)/\(name)")
+    return try store.put(
+      file: path, name, digest, statePath: "\(scratch)/upload-\(key.prefix(16)).json", report: report)
+  }
+
+  func put(_ bytes: [UInt8], as name: String) throws -> ObjectStore.Outcome { try store.put(bytes, name) }
+
+  func versions() throws -> [VersionName] {
+    try store.list().compactMap { text in
+      guard text.hasSuffix("/"), let name = try? VersionName(parsing: String(text.dropLast())) else { return nil }
+      return try store.head(PublishedNames.document(name)) == nil ? nil : name
+    }
+  }
+
+  func updateIndex(_ make: ([UInt8]?) throws -> [UInt8]?) throws {
+    // Whoever loses a race makes it again of what the other wrote.
+    while true {
+      let known = try store.contents(PublishedNames.index, atMost: PublishedNames.mostByteCount)
+      guard let bytes = try make(known?.bytes) else { return }
+      let condition: ObjectStore.Condition = known?.etag.map { .ifUnchanged(etag: $0) } ?? .ifAbsent
+      _ = try store.put(bytes, PublishedNames.index, condition)
+    }
+  }
+}

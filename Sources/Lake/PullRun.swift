@@ -1,0 +1,380 @@
+// `pull`: a published version, taken into a lake. Its documents first, held against each
+// other; then what bytes of it the lake has not; then its rows, in one transaction; then
+// its names (docs/PUBLISH.md).
+
+package import Base
+package import Catalog
+internal import Fetch
+internal import Foundation
+internal import Indexer
+internal import Synchronization
+
+/// A publication at a place, its documents read and held against each other.
+package struct Publication: Sendable {
+  package let version: PublishedVersion
+  /// The address of its directory, with a slash at its end.
+  let address: String
+  /// The same without secrets.
+  package let place: String
+
+  /// Finds a version at a place and reads its documents.
+  ///
+  /// - Parameters:
+  ///   - source: A directory, or an `https`, `http`, `s3` or `file` address.
+  ///   - name: The version; nil for the only one there.
+  ///   - options: How to fetch.
+  ///   - cancellation: Asked often.
+  /// - Returns: The publication.
+  /// - Throws: ``TarnError`` `.usage` when several are there; `.absent`, `.integrity`.
+  package static func find(
+    _ source: String, _ name: VersionName?, options: SyncOptions, cancellation: Cancellation
+  ) async throws -> Publication {
+    cancellation.listen()
+    return try await ThreadedWork("tarn-pull") {
+      let base = try address(of: source)
+      let reader = try PlainReader(
+        configuration: options.fetch, patience: options.patience, isCancelled: { cancellation.isCancelled })
+      let name = try name ?? onlyVersion(at: base, reader)
+      func read(_ file: String) throws -> [UInt8] {
+        let url = base + file
+        guard let bytes = try reader.contents(of: url, atMost: PublishedNames.mostByteCount) else {
+          throw TarnError(
+            .absent, "there is no \(name) at \(WebAddress.redacted(base)): \(file) is missing",
+            hint: "a version is there when its document is; `tarn push` writes that last")
+        }
+        return bytes
+      }
+      let document = try read(PublishedNames.document(name))
+      let lock = try read(PublishedNames.lock(name))
+      let place = WebAddress.redacted(base + "\(name)/")
+      let version = try PublishedVersion(
+        name, lock: lock, document: document, from: place, segmentFormats: 1...segmentFormatVersion)
+      return Publication(version: version, address: base + "\(name)/", place: place)
+    }.value()
+  }
+
+  /// The address of a place, with a slash at its end.
+  private static func address(of source: String) throws -> String {
+    if source.contains("://") {
+      guard !source.contains("?"), !source.contains("#") else {
+        throw TarnError(.usage, "\(WebAddress.redacted(source)) is no place: it has a query", hint: "name the folder alone")
+      }
+      return source.hasSuffix("/") ? source : source + "/"
+    }
+    let path = LakeLayout.absolute(source)
+    guard Disk.isDirectory(path) else {
+      throw TarnError(.inputsMissing, "there is no directory \(path)", hint: "name what was pushed to")
+    }
+    let allowed = CharacterSet.alphanumerics.intersection(CharacterSet(charactersIn: Unicode.Scalar(0)..."\u{7F}"))
+      .union(CharacterSet(charactersIn: "/-._~"))
+    guard let encoded = path.addingPercentEncoding(withAllowedCharacters: allowed) else {
+      throw TarnError(.usage, "\(path.printable) is no address")
+    }
+    return "file://\(encoded)/"
+  }
+
+  private static func onlyVersion(at base: String, _ reader: PlainReader) throws -> VersionName {
+    let shown = WebAddress.redacted(base)
+    guard let bytes = try reader.contents(of: base + PublishedNames.index, atMost: PublishedNames.mostByteCount) else {
+      throw TarnError(.absent, "there is no \(PublishedNames.index) at \(shown)", hint: "name the version: NAME@N")
+    }
+    guard let names = PublishedIndex(bytes)?.names, !names.isEmpty else {
+      throw TarnError(
+        .integrity, "\(shown)\(PublishedNames.index) is no index of versions", hint: "name the version: NAME@N")
+    }
+    guard names.count == 1 else {
+      let more = names.count > 10 ? " and \(names.count - 10) more" : ""
+      throw TarnError(
+        .usage,
+        "\(shown) has \(names.count) versions: \(names.prefix(10).map(\.description).joined(separator: ", "))\(more)",
+        hint: "name one of them")
+    }
+    return names[0]
+  }
+
+  /// A file of it.
+  struct File: Sendable {
+    let name: String
+    let kind: StoredKind
+    let digest: ContentDigest
+    let byteCount: Int
+  }
+
+  /// The outputs and the trained index.
+  func files() throws -> [File] {
+    let document = version.document
+    guard let codec = VectorCodec(rawValue: document.trained.codec),
+      let size = TrainedIndexFile.byteCount(
+        codec: codec, dimension: version.dimension, nlist: document.trained.nlist, hasAssigner: version.hasRouter)
+    else {
+      throw TarnError(.schemaNewer, "\(version.name) has a codec that this tarn does not know", hint: "use a newer tarn")
+    }
+    return document.outputs.map { output in
+      File(
+        name: PublishedNames.output(version.name, output.output).lastPathPart, kind: .outputShard,
+        digest: output.sha256, byteCount: output.bytes)
+    } + [
+      File(name: PublishedNames.trained, kind: .trainedIndex, digest: document.trained.sha256, byteCount: size)
+    ]
+  }
+}
+
+/// Files of a publication on their way.
+struct PublicationFetch: Sendable {
+  /// A file that is wanted, and where it goes.
+  struct Wanted: Sendable {
+    let file: Publication.File
+    let partPath: String
+    let finalPath: String
+  }
+
+  let publication: Publication
+  let options: SyncOptions
+  let cancellation: Cancellation
+  /// Told of bytes that are here of all.
+  let report: @Sendable (Int, Int) -> Void
+
+  /// Fetches files, each under its final name once it is what it should be.
+  ///
+  /// - Parameters:
+  ///   - wanted: The files.
+  ///   - lackOfRoom: Asked now and then while bytes are written (D12).
+  ///   - onArrival: Called for each file that is durable.
+  /// - Throws: ``TarnError`` of the first file that could not be had.
+  func run(
+    _ wanted: [Wanted], lackOfRoom: @escaping @Sendable () -> TarnError?,
+    onArrival: @escaping @Sendable (Publication.File) throws -> Void
+  ) async throws {
+    let total = wanted.reduce(0) { $0 + $1.file.byteCount }
+    let held = Mutex<[Int64: Int]>([:])
+    var left = Array(wanted.enumerated())
+    var patience = HostPatience(limit: options.patience)
+    while true {
+      let ended = Mutex<[Int64: Result<FetchResult, TarnError>]>([:])
+      let failure = Mutex<(any Error)?>(nil)
+      let before = held.withLock { $0.values.reduce(0, +) }
+      let fetcher = Fetcher(configuration: options.fetch)
+      let registration = cancellation.whenCancelled { fetcher.cancel() }
+      let requests = left.map { number, item in
+        var request = FetchRequest(
+          id: Int64(number), mirrors: [FetchMirror(id: 0, url: publication.address + item.file.name)],
+          partPath: item.partPath, expectation: ShardExpectation(ofBytes: item.file.byteCount, digest: item.file.digest),
+          finalPath: { _ in item.finalPath })
+        request.lackOfRoom = lackOfRoom
+        return request
+      }
+      let files = Dictionary(uniqueKeysWithValues: left.map { (Int64($0.offset), $0.element.file) })
+      do {
+        try await fetcher.run(requests) { event in
+          switch event {
+          case .progress(let id, let byteCount, _):
+            report(
+              held.withLock {
+                $0[id] = byteCount
+                return $0.values.reduce(0, +)
+              }, total)
+          case .finished(let id, let result):
+            ended.withLock { $0[id] = result }
+            guard case .success = result, let file = files[id] else { return }
+            do {
+              try onArrival(file)
+            } catch {
+              failure.withLock { $0 = $0 ?? error }
+              fetcher.cancel()
+            }
+          default: break
+          }
+        }
+      } catch is CancellationError {
+        if let error = failure.withLock(\.self) { throw error }
+        throw TarnError.interrupted
+      }
+      _ = registration
+      if let error = failure.withLock(\.self) { throw error }
+      let results = ended.withLock(\.self)
+      var passing: TarnError?
+      for (number, _) in left {
+        guard case .failure(let error) = results[Int64(number)] else { continue }
+        guard error.code == .temporary else { throw error }
+        passing = passing ?? error
+      }
+      guard let passing else { return }
+      left.removeAll { number, _ in if case .success = results[Int64(number)] { true } else { false } }
+      patience.kept(max(0, held.withLock { $0.values.reduce(0, +) } - before))
+      patience.failed(at: options.clock())
+      guard case .pausing(let until) = patience.standing(at: options.clock()) else { throw passing }
+      while options.clock() < until {
+        try cancellation.check()
+        try await Task.sleep(for: .milliseconds(100))
+      }
+      patience.asks()
+      patience.cameBack()
+    }
+  }
+}
+
+/// Takes a published version into a lake.
+package struct PullRun: Sendable {
+  /// What a pull did.
+  package struct Summary: Sendable {
+    package let version: IndexVersion
+    /// Whether the lake had it already.
+    package var wasThere = false
+    package var fetchedCount = 0
+    package var fetchedByteCount = 0
+    /// Files that the lake had already.
+    package var thereCount = 0
+  }
+
+  private let catalog: LakeCatalog
+  private let publication: Publication
+  private let options: SyncOptions
+  private let cancellation: Cancellation
+  private let report: @Sendable (Int, Int) -> Void
+  /// Names of query items of addresses that the user knows to be harmless, lower case.
+  package var keptQuery: Set<String> = []
+  /// Whether the document's addresses may lead to this machine, its files and its network.
+  package var allowsInside = false
+
+  /// Prepares to take a version in.
+  ///
+  /// - Parameters:
+  ///   - publication: What was found.
+  ///   - catalog: A lake, open for writing.
+  ///   - options: How to fetch.
+  ///   - cancellation: Asked often; what came is kept.
+  ///   - report: Told of bytes that are here of those that were missing, from any thread.
+  package init(
+    _ publication: Publication, in catalog: LakeCatalog, options: SyncOptions, cancellation: Cancellation,
+    report: @escaping @Sendable (Int, Int) -> Void
+  ) {
+    self.publication = publication
+    self.catalog = catalog
+    self.options = options
+    self.cancellation = cancellation
+    self.report = report
+  }
+
+  /// Takes it in.
+  ///
+  /// - Returns: The version, and what was fetched.
+  /// - Throws: ``TarnError`` `.conflict` when a name means another thing here;
+  ///   `.integrity` for wrong bytes; `.diskFull`, `.absent`, `.temporary`.
+  package func run() async throws -> Summary {
+    cancellation.listen()
+    let version = publication.version
+    if let known = try catalog.known(version) {
+      try VersionFiles(catalog: catalog).restoreNames(of: known)
+      return Summary(version: known, wasThere: true)
+    }
+    let files = try publication.files()
+    let missing = try await ThreadedWork("tarn-pull") { try self.missing(of: files) }.value()
+    let needed = missing.lazy.map { max(0, $0.file.byteCount - Disk.allocatedByteCount(of: $0.partPath)) }.saturatedSum
+    try catalog.requireRoom(for: "\(version.name)", [RoomNeed(at: catalog.layout.artifacts, byteCount: needed)])
+    let catalog = catalog
+    let artifacts = catalog.layout.artifacts
+    try await PublicationFetch(
+      publication: publication, options: options, cancellation: cancellation, report: report
+    ).run(
+      missing,
+      lackOfRoom: {
+        guard let fileSystem = try? FileSystem(of: artifacts),
+          case .refused(let error) = catalog.reserve().verdict(on: "the rest of it", taking: 0, of: fileSystem)
+        else { return nil }
+        return error
+      },
+      onArrival: { file in
+        try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
+      })
+    try cancellation.check()
+    try catalog.takeIn(version, from: publication.place, keeping: keptQuery, allowsInside: allowsInside)
+    let taken = try catalog.version(version.name)
+    try VersionFiles(catalog: catalog).restoreNames(of: taken)
+    return Summary(
+      version: taken, fetchedCount: missing.count, fetchedByteCount: missing.reduce(0) { $0 + $1.file.byteCount },
+      thereCount: files.count - missing.count)
+  }
+
+  /// The files that the lake has not; what lies there without a row is read, and recorded
+  /// if it is right.
+  private func missing(of files: [Publication.File]) throws -> [PublicationFetch.Wanted] {
+    let store = ArtifactStore(catalog)
+    var seen: Set<ContentDigest> = []
+    return try files.compactMap { file -> PublicationFetch.Wanted? in
+      try cancellation.check()
+      guard seen.insert(file.digest).inserted else { return nil }
+      let path = try store.path(of: file.kind, file.digest)
+      if Disk.size(of: path) == file.byteCount {
+        if try catalog.artifact(file.digest) != nil { return nil }
+        if try Disk.digest(of: path) == file.digest {
+          try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
+          return nil
+        }
+      }
+      try Disk.makeDirectory(path.parentPath)
+      try Disk.makeDirectory(catalog.layout.artifactScratch)
+      let part = "\(catalog.layout.artifactScratch)/pull-\(publication.version.name)-\(file.digest.prefix(16)).part"
+      return PublicationFetch.Wanted(file: file, partPath: part, finalPath: path)
+    }
+  }
+}
+
+/// Single files of a publication, written into a directory; no lake has to do with it.
+package struct PullFilesRun: Sendable {
+  private let publication: Publication
+  private let options: SyncOptions
+  private let cancellation: Cancellation
+  private let report: @Sendable (Int, Int) -> Void
+
+  package init(
+    _ publication: Publication, options: SyncOptions, cancellation: Cancellation,
+    report: @escaping @Sendable (Int, Int) -> Void
+  ) {
+    self.publication = publication
+    self.options = options
+    self.cancellation = cancellation
+    self.report = report
+  }
+
+  /// Fetches the files.
+  ///
+  /// - Parameters:
+  ///   - names: As they are called in the publication.
+  ///   - directory: Where they go; it is made. A file that is there with the right bytes stays,
+  ///     one with others is not replaced.
+  /// - Returns: The files, absolute.
+  /// - Throws: ``TarnError`` `.usage` for a name that is not there, `.conflict`.
+  package func run(_ names: [String], into directory: String) async throws -> [String] {
+    let files = try publication.files()
+    let target = LakeLayout.absolute(directory)
+    let wanted = try names.map { name in
+      guard let file = files.first(where: { $0.name == name }) else {
+        throw TarnError(
+          .usage, "\(publication.version.name) has no file \(name.printable)",
+          hint: "its files are \(files.prefix(3).map(\.name).joined(separator: ", "))\(files.count > 3 ? ", …" : "")")
+      }
+      return PublicationFetch.Wanted(
+        file: file, partPath: "\(target)/\(name).part", finalPath: "\(target)/\(name)")
+    }
+    try OutputPlace.check(target, holding: publication.version.name, besides: nil)
+    try Disk.makeDirectory(target)
+    let missing = try wanted.filter { item in
+      guard Disk.size(of: item.finalPath) != nil else { return true }
+      guard try Disk.digest(of: item.finalPath) == item.file.digest else {
+        throw TarnError(
+          .conflict, "\(item.finalPath) is there with other bytes and is not replaced", hint: "name another directory")
+      }
+      return false
+    }
+    let needed = missing.lazy.map { max(0, $0.file.byteCount - Disk.allocatedByteCount(of: $0.partPath)) }.saturatedSum
+    if case .refused(let error) = DiskReserve(keptFree: options.keptFree).verdict(
+      on: "\(publication.version.name)", taking: needed, of: try FileSystem(of: target))
+    {
+      throw error
+    }
+    try await PublicationFetch(
+      publication: publication, options: options, cancellation: cancellation, report: report
+    ).run(missing, lackOfRoom: { nil }, onArrival: { _ in })
+    return wanted.map(\.finalPath)
+  }
+}
