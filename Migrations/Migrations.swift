@@ -32,6 +32,7 @@ package let migrations: [Migration] = [
   migration(13, "M0013_views", PackageResources.M0013_views_sql),
   migration(14, "M0014_trust", PackageResources.M0014_trust_sql),
   migration(15, "M0015_ways_back", PackageResources.M0015_ways_back_sql),
+  migration(16, "M0016_tasks", PackageResources.M0016_tasks_sql),
 ]
 
 /// The first migration that touches tables alone: those before it drop and make

@@ -7,25 +7,8 @@ internal import Synchronization
 extension MissingPolicy: ExpressibleByArgument {}
 extension BadRowsPolicy: ExpressibleByArgument {}
 
-/// `tarn build`: make an index version.
-struct Build: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Build an index version: FAISS files over the shards of a source.",
-    discussion: """
-      The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
-      shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
-      those that are encoded is used again; without it nothing is evicted. It begins only if the disk has room for all that
-      it will write, and what must stay free.
-
-      EXAMPLES
-        tarn build laion --trained clip --images images
-        tarn build laion --trained clip --images images --shards 0-79 --shards-per-output 40 --missing skip --budget 100GB
-
-      Interrupt it at any time: the same command continues.
-
-      \(ExitStatus.help)
-      """)
-
+/// What a version is made from: the arguments of the verbs that plan one.
+struct BuildArguments: ParsableArguments {
   @Argument(help: "The version's name; it becomes NAME@1, NAME@2, …")
   var name: String
 
@@ -48,6 +31,39 @@ struct Build: AsyncParsableCommand {
     name: .customLong("bad-rows"),
     help: ArgumentHelp("Rows that are NaN, infinite or zero: fail, or skip and leave holes.", valueName: "policy"))
   var badRows: BadRowsPolicy = .fail
+
+  /// The options of a build.
+  ///
+  /// - Parameter fetches: Whether shards that are not in the lake will be had.
+  /// - Throws: ``TarnError`` `.usage` for ranges that are none.
+  func options(fetching fetches: Bool) throws -> BuildOptions {
+    BuildOptions(
+      name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
+      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: fetches,
+      environment: Tool.environment)
+  }
+}
+
+/// `tarn build`: make an index version.
+struct Build: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Build an index version: FAISS files over the shards of a source.",
+    discussion: """
+      The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
+      shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
+      those that are encoded is used again; without it nothing is evicted. It begins only if the disk has room for all that
+      it will write, and what must stay free.
+
+      EXAMPLES
+        tarn build laion --trained clip --images images
+        tarn build laion --trained clip --images images --shards 0-79 --shards-per-output 40 --missing skip --budget 100GB
+
+      Interrupt it at any time: the same command continues.
+
+      \(ExitStatus.help)
+      """)
+
+  @OptionGroup var what: BuildArguments
 
   @Flag(help: "Fetch nothing: use what is in the lake.")
   var offline = false
@@ -79,10 +95,8 @@ struct Build: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let options = BuildOptions(
-      name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
-      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: !offline,
-      environment: Tool.environment)
+    let options = try what.options(fetching: !offline)
+    let name = options.name
     let catalog = try writer.open(global, "build \(name)", keeping: room, leasing: options.leases)
     let progress = global.progress("build \(name)")
     var fetch = SyncOptions()
