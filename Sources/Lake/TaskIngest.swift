@@ -65,6 +65,8 @@ package final class TaskIngest {
   private let cancellation: Cancellation
   private let report: @Sendable (IngestProgress) -> Void
   private let store: ArtifactStore
+  /// Hosts of which something was encoded again.
+  private var rechecked: Set<String> = []
 
   /// Prepares to take results in.
   ///
@@ -119,12 +121,12 @@ package final class TaskIngest {
     }
     let terms = try catalog.terms(of: version)
     let names = try directory.receiptNames()
+    let outputs = Dictionary(uniqueKeysWithValues: try catalog.outputs(of: version).map { ($0.ordinal, $0) })
     var verified: Set<Int> = []
-    var hosts: Set<String> = []
     for number in plan.tasks.indices {
       try cancellation.check()
       let task = try directory.task(number, of: plan)
-      let recorded = try catalog.outputs(of: version).first { $0.ordinal == task.output }
+      let recorded = outputs[task.output]
       report(.reading(task: number, of: plan.tasks.count))
       let found = believable(number, task, names[number] ?? [], recorded: recorded, &summary)
       guard recorded == nil else { continue }
@@ -133,7 +135,7 @@ package final class TaskIngest {
         continue
       }
       do {
-        try take(number, task, receipt, version, terms, recheck: hosts.insert(receipt.host).inserted, &summary)
+        try take(number, task, receipt, version, terms, recheck: rechecked.insert(receipt.host).inserted, &summary)
         verified.insert(task.output)
         summary.recorded.append(number)
         report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
@@ -155,16 +157,12 @@ package final class TaskIngest {
   /// - Returns: What all passes together did.
   /// - Throws: As ``run()``; `.interrupted` keeps what is recorded.
   package func follow(wait: Duration = .seconds(2)) throws -> IngestSummary {
-    var recorded: [Int] = []
-    var rechecks: [IngestSummary.Recheck] = []
+    var total: IngestSummary?
     while true {
-      var summary = try run()
-      recorded += summary.recorded
-      rechecks += summary.rechecks
-      if summary.isSealed || !summary.refused.isEmpty {
-        (summary.recorded, summary.rechecks) = (recorded.sorted(), rechecks)
-        return summary
-      }
+      let pass = try run()
+      let summary = total.map { $0.followed(by: pass) } ?? pass
+      guard !summary.isSealed, summary.refused.isEmpty else { return summary }
+      total = summary
       try cancellation.sleep(for: wait)
     }
   }

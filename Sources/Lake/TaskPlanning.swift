@@ -11,12 +11,13 @@ package import Fetch
 internal import Foundation
 internal import Indexer
 internal import Logging
-internal import Tasks
+package import Tasks
 
 /// What came of planning.
 package struct PlannedTasks: Sendable {
   package let version: IndexVersion
   package let plan: TaskPlan
+  package let directory: TaskDirectory
   /// Whether this run wrote it.
   package let isNew: Bool
 }
@@ -25,7 +26,7 @@ package struct PlannedTasks: Sendable {
 package final class TaskPlanning: Sendable {
   private let catalog: LakeCatalog
   private let options: BuildOptions
-  private let directory: TaskDirectory
+  private let place: @Sendable (IndexVersion) -> TaskDirectory
   private let cancellation: Cancellation
 
   /// Prepares to plan.
@@ -33,14 +34,15 @@ package final class TaskPlanning: Sendable {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - options: What to build.
-  ///   - directory: Where tasks go.
+  ///   - place: Where the tasks of a version go.
   ///   - cancellation: Stops it; without its last file the directory is no plan.
   package init(
-    _ catalog: LakeCatalog, _ options: BuildOptions, into directory: TaskDirectory, cancellation: Cancellation
+    _ catalog: LakeCatalog, _ options: BuildOptions, cancellation: Cancellation,
+    into place: @escaping @Sendable (IndexVersion) -> TaskDirectory
   ) {
     self.catalog = catalog
     self.options = options
-    self.directory = directory
+    self.place = place
     self.cancellation = cancellation
   }
 
@@ -63,6 +65,7 @@ package final class TaskPlanning: Sendable {
 
   private func write(_ planned: BuildRun.Subject, _ scripts: TaskScripts) throws -> PlannedTasks {
     let version = planned.version
+    let directory = place(version)
     let lake = try catalog.uuid()
     if Disk.size(of: directory.planPath) != nil {
       let there = try directory.plan()
@@ -71,7 +74,7 @@ package final class TaskPlanning: Sendable {
           .conflict, "\(directory.path) has the plan of \(there.version.printable), not of \(version.name)",
           hint: "give --tasks a directory of its own")
       }
-      return PlannedTasks(version: version, plan: there, isNew: false)
+      return PlannedTasks(version: version, plan: there, directory: directory, isNew: false)
     }
     let tasks = try version.state == .sealed ? [] : documents(planned)
     try directory.make()
@@ -91,7 +94,7 @@ package final class TaskPlanning: Sendable {
       tasks: tasks.map(\.digest))
     try scripts.write(Array(tasks.indices), of: plan, in: directory)
     try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
-    return PlannedTasks(version: version, plan: plan, isNew: true)
+    return PlannedTasks(version: version, plan: plan, directory: directory, isNew: true)
   }
 
   /// A task for every output that is not recorded.

@@ -57,6 +57,10 @@ struct Build: AsyncParsableCommand {
       EXAMPLES
         tarn build laion --trained clip --images images
         tarn build laion --trained clip --images images --shards 0-79 --shards-per-output 40 --missing skip --budget 100GB
+        tarn build laion --trained clip --images images --executor slurm --at-a-time 16
+
+      With --executor the outputs are made by `tarn worker` processes, on a cluster or on this machine, and taken in as they
+      come; what failed is submitted again. Stopped, it lets go of them: the same command attaches again.
 
       Interrupt it at any time: the same command continues.
 
@@ -83,11 +87,14 @@ struct Build: AsyncParsableCommand {
     help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
+  @OptionGroup var engine: EngineOptions
   @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
+    try engine.validate(
+      beside: ["--offline": offline, "--budget": budget != nil, "--bwlimit": bwlimit != nil])
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
     guard !offline || bwlimit == nil else {
       throw ValidationError("--offline fetches nothing; --bwlimit does not go with it.")
@@ -96,6 +103,7 @@ struct Build: AsyncParsableCommand {
 
   func run() async throws {
     let options = try what.options(fetching: !offline)
+    if let executor = engine.executor { return try await build(options, on: executor) }
     let name = options.name
     let catalog = try writer.open(global, "build \(name)", keeping: room, leasing: options.leases)
     let progress = global.progress("build \(name)")
@@ -110,6 +118,43 @@ struct Build: AsyncParsableCommand {
       catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation, report: progress.show)
     let (version, isNew, times) = try await run.run(fetching: fetch, follow: progress.showFetching)
     try conclude(version, isNew: isNew, times, catalog, progress)
+  }
+
+  /// Has other processes build it, and takes in what they make.
+  private func build(_ options: BuildOptions, on executor: EngineChoice) async throws {
+    let catalog = try writer.open(
+      global, "ingest", options.name,
+      on: [.version: [options.name], .training: [options.trained], .source: [options.images]], keeping: room)
+    let progress = global.progress("build \(options.name)")
+    let scripts = try engine.scripts(jobs: jobs, patience: patience)
+    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
+      engine.directory(of: version, in: catalog)
+    }.run(asking: .ofTool, scripts)
+    let wasSealed = planned.version.state == .sealed
+    var summary: IngestSummary?
+    if !wasSealed {
+      global.cancellation.listen()
+      let workers = engine.engine(executor, planned.directory, scripts)
+      summary = try await ThreadedWork("tarn-follow") { [global] in
+        let ingest = TaskIngest(
+          catalog, planned.directory, logger: global.logger("tarn.build"), cancellation: global.cancellation,
+          report: { progress.show(.ingest($0)) })
+        return try TaskFollowing(
+          planned.directory, on: workers, ingest, cancellation: global.cancellation, report: progress.show
+        ).run()
+      }.value()
+    }
+    progress.clear()
+    if let summary, !summary.isSealed {
+      for (task, failure) in summary.open {
+        Output.diagnostic("tarn: task \(task): \(failure.map { "\($0.message) (on \($0.host))" } ?? "no receipt")")
+      }
+      throw Outcome(
+        summary.refused.isEmpty ? .partial : .integrity,
+        "\(summary.open.count) of \(summary.taskCount.counted("task")) are open; logs are in \(planned.directory.logs)")
+    }
+    try conclude(
+      try catalog.version(planned.version.name), isNew: !wasSealed, OutputTimes(), catalog, progress)
   }
 
   private func conclude(
@@ -134,7 +179,7 @@ struct Build: AsyncParsableCommand {
         ]),
       ])
     } else {
-      if isNew { progress.note("time: \(times.summary)") }
+      if isNew, engine.executor == nil { progress.note("time: \(times.summary)") }
       let rows = outputs.reduce(0) { $0 + $1.rowCount }
       let bytes = outputs.reduce(0) { $0 + $1.byteCount }
       Output.line(

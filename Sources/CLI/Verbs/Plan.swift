@@ -86,9 +86,8 @@ struct PlanBuild: AsyncParsableCommand {
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = TaskDirectory(absolute(tasks))
-    let planned = try await TaskPlanning(
-      catalog, options, into: directory, cancellation: global.cancellation
-    ).run(asking: .ofTool, try scripts.scripts())
+    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in directory }
+      .run(asking: .ofTool, try scripts.scripts())
     let (version, plan) = (planned.version, planned.plan)
     if global.json {
       Output.json([

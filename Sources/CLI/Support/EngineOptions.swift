@@ -1,0 +1,90 @@
+// The options of the verbs that can have other processes do their work.
+
+internal import ArgumentParser
+internal import Base
+internal import Lake
+
+extension EngineChoice: ExpressibleByArgument {
+  public init?(argument: String) { self.init(parsing: argument) }
+}
+
+/// Who carries tasks out.
+struct EngineOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Who makes the outputs: slurm, or local:N for N processes of this machine (default: this process).",
+      valueName: "engine"))
+  var executor: EngineChoice?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --executor: directory of the tasks, which every worker sees (default: LAKE/tasks/NAME@N).", valueName: "dir"))
+  var tasks: String?
+
+  @Option(name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
+  var atATime: Int?
+
+  @Option(
+    name: .customLong("sbatch-args"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments"))
+  var sbatchArguments: String?
+
+  /// Refuses what does not go together.
+  ///
+  /// - Parameter others: Options that say how this process fetches, and whether they are given.
+  func validate(beside others: [String: Bool]) throws {
+    guard executor != nil else {
+      guard tasks == nil, atATime == nil, sbatchArguments == nil else {
+        throw ValidationError("--tasks, --at-a-time and --sbatch-args go with --executor.")
+      }
+      return
+    }
+    guard atATime == nil && sbatchArguments == nil || executor == .slurm else {
+      throw ValidationError("--at-a-time and --sbatch-args go with --executor slurm.")
+    }
+    guard atATime ?? 1 >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
+    if let other = others.filter(\.value).keys.min() {
+      throw ValidationError("\(other) is of a build in this process; it does not go with --executor.")
+    }
+  }
+
+  /// Where the tasks of a version go.
+  func directory(of version: IndexVersion, in catalog: LakeCatalog) -> TaskDirectory {
+    TaskDirectory(tasks.map(absolute) ?? absolute("\(catalog.layout.root)/tasks/\(version.name)"))
+  }
+
+  /// What is written beside the tasks.
+  func scripts(jobs: Int, patience: TimeSpan) throws -> TaskScripts {
+    var scripts = TaskScripts(tarn: try Tool.executablePath(), atATime: atATime)
+    scripts.workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
+    return scripts
+  }
+
+  /// What carries them out.
+  func engine(_ choice: EngineChoice, _ directory: TaskDirectory, _ scripts: TaskScripts) -> any TaskEngine {
+    switch choice {
+    case .slurm:
+      SlurmEngine(
+        directory, atATime: atATime,
+        arguments: sbatchArguments?.split(separator: " ").map(String.init) ?? [])
+    case .local(let count):
+      LocalEngine(directory, command: [scripts.tarn, "worker", "."] + scripts.workerOptions, atATime: count)
+    }
+  }
+}
+
+extension ProgressLine {
+  /// Shows how far the tasks of others are.
+  func show(_ event: FollowProgress) {
+    switch event {
+    case .standing(let done, let running, let queued, let count):
+      update(done: Double(done), total: Double(count)) { "\(done) of \(count) tasks done, \(running) running, \(queued) queued" }
+    case .submitted(let tasks, let isAgain): note("\(tasks.count.counted("task")) submitted\(isAgain ? " again" : "")")
+    case .gaveUp(let task, let failure):
+      note("task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")")
+    case .ingest(let event): show(event)
+    case .silent: note("the scheduler does not answer; it is asked again")
+    }
+  }
+}
