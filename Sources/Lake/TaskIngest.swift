@@ -98,7 +98,7 @@ package final class TaskIngest {
   /// - Returns: The leases.
   /// - Throws: ``TarnError`` as ``TaskDirectory/plan()``.
   package static func leases(in catalog: LakeCatalog, of directory: TaskDirectory) throws -> [Lease] {
-    let version = try VersionName(parsing: directory.plan().version)
+    let version = try VersionName(parsing: directory.plan().subject)
     let found = try? catalog.version(version)
     let source = try found.map { try catalog.source(id: $0.sourceID).name }
     let trained = try found.map { try catalog.trainedIndex(id: $0.trainedIndexID).name }
@@ -125,7 +125,9 @@ package final class TaskIngest {
     var verified: Set<Int> = []
     for number in plan.tasks.indices {
       try cancellation.check()
-      let task = try directory.task(number, of: plan)
+      guard case .output(let task) = try directory.task(number, of: plan) else {
+        throw TarnError(.integrity, "task \(number) of \(directory.path) is no output of a version")
+      }
       let recorded = outputs[task.output]
       report(.reading(task: number, of: plan.tasks.count))
       let found = believable(number, task, names[number] ?? [], recorded: recorded, &summary)
@@ -169,13 +171,16 @@ package final class TaskIngest {
 
   /// The version that a plan is of.
   private func version(of plan: TaskPlan) throws -> IndexVersion {
+    guard plan.kind == .build else {
+      throw TarnError(.usage, "\(directory.path) is the plan of a training")
+    }
     guard try plan.lake == catalog.uuid() else {
       throw TarnError(
         .conflict, "\(directory.path) was planned by another lake", hint: "run it with --lake of the one that planned")
     }
     let version: IndexVersion
     do {
-      version = try catalog.version(try VersionName(parsing: plan.version))
+      version = try catalog.version(try VersionName(parsing: plan.subject))
     } catch let error as TarnError where error.code == .notFound {
       throw TarnError(
         .notFound, "\(error.message), of which \(directory.path) is the plan",
@@ -258,6 +263,7 @@ package final class TaskIngest {
       try? Disk.remove(working)
       throw error
     }
+    guard let listsDigest = receipt.result.listsDigest else { preconditionFailure("the receipt fits its task") }
     let inputs = try catalog.inputs(of: version).filter { $0.outputOrdinal == task.output }
     guard inputs.map(\.ordinal) == task.inputs.map(\.ordinal), let first = inputs.first, let last = inputs.last else {
       throw TarnError(.conflict, "\(version.name) has other inputs in output \(task.output) than the task")
@@ -270,7 +276,7 @@ package final class TaskIngest {
         OutputShard(
           ordinal: task.output, digest: receipt.result.digest, firstInput: first.ordinal, lastInput: last.ordinal,
           firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: receipt.result.rowCount,
-          byteCount: receipt.result.byteCount, listsDigest: receipt.result.listsDigest), of: version)
+          byteCount: receipt.result.byteCount, listsDigest: listsDigest), of: version)
     }
     // The lake has them; on another file system they would take their room twice.
     try Disk.remove(file)

@@ -69,9 +69,9 @@ package final class TaskPlanning: Sendable {
     let lake = try catalog.uuid()
     if Disk.size(of: directory.planPath) != nil {
       let there = try directory.plan()
-      guard there.lake == lake, there.version == "\(version.name)", there.spec == version.specDigest else {
+      guard there.lake == lake, there.subject == "\(version.name)", there.spec == version.specDigest else {
         throw TarnError(
-          .conflict, "\(directory.path) has the plan of \(there.version.printable), not of \(version.name)",
+          .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(version.name)",
           hint: "give --tasks a directory of its own")
       }
       return PlannedTasks(version: version, plan: there, directory: directory, isNew: false)
@@ -90,7 +90,7 @@ package final class TaskPlanning: Sendable {
       try Disk.writeAtomically(Array(task.text.utf8), to: directory.taskPath(number, task.digest))
     }
     let plan = TaskPlan(
-      lake: lake, version: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)",
+      .build, lake: lake, subject: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)",
       tasks: tasks.map(\.digest))
     try scripts.write(Array(tasks.indices), of: plan, in: directory)
     try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)

@@ -75,7 +75,7 @@ struct TrainedIndexRecovery {
 
 extension TrainingOptions {
   /// What gave a trained index, out of its record.
-  fileprivate init(again record: TrainedIndexRecord, in catalog: LakeCatalog) throws {
+  init(again record: TrainedIndexRecord, in catalog: LakeCatalog) throws {
     guard let method = TrainingMethod(rawValue: record.method), let codec = VectorCodec(rawValue: record.codec) else {
       throw TarnError(.schemaNewer, "the method or codec of \(record.name) is not known", hint: "use a newer tarn")
     }

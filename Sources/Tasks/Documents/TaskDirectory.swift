@@ -33,6 +33,11 @@ package struct TaskDirectory: Sendable {
   package var failures: String { path + "/failures" }
   package var logs: String { path + "/logs" }
 
+  /// Matrices that trainings search, named by their digests.
+  package var matrices: String { path + "/matrices" }
+
+  package func matrixPath(_ digest: ContentDigest) -> String { "\(matrices)/\(digest.hex).npy" }
+
   package func trainedPath(_ digest: ContentDigest) -> String { "\(trained)/\(digest.hex).faiss" }
 
   /// A number as it begins the names of a task's files.
@@ -49,8 +54,9 @@ package struct TaskDirectory: Sendable {
     "\(tasks)/\(Self.name(task, digest, "json"))"
   }
 
-  package func resultPath(_ task: Int, _ digest: ContentDigest) -> String {
-    "\(results)/\(Self.name(task, digest, "faiss"))"
+  /// Where the result of a task goes: an output shard, or rows that were found.
+  package func resultPath(_ number: Int, _ digest: ContentDigest, of kind: TaskPlan.Kind = .build) -> String {
+    "\(results)/\(Self.name(number, digest, kind == .build ? "faiss" : "rows"))"
   }
 
   package func receiptPath(_ task: Int, _ digest: ContentDigest) -> String {
@@ -90,7 +96,7 @@ package struct TaskDirectory: Sendable {
   ///   - plan: The plan, which says its digest.
   /// - Throws: ``TarnError`` `.usage` where the plan has no such task, `.inputsMissing`
   ///   without its file, `.integrity` where it is not the plan's.
-  package func task(_ number: Int, of plan: TaskPlan) throws -> TaskDocument {
+  package func task(_ number: Int, of plan: TaskPlan) throws -> AnyTask {
     guard plan.tasks.indices.contains(number) else {
       throw TarnError(
         .usage, "there is no task \(number): \(path) has \(plan.tasks.count), from 0",
@@ -104,7 +110,7 @@ package struct TaskDirectory: Sendable {
         .integrity, "\(path) is not the task that its name and the plan say",
         hint: "the same `tarn plan` in an empty directory writes it again")
     }
-    return try TaskDocument(reading: bytes, in: path)
+    return try AnyTask(reading: bytes, in: path)
   }
 
   /// The receipts there are, by task, each by its file's name; no content is read.
@@ -143,7 +149,7 @@ package struct TaskDirectory: Sendable {
   ///   - task: The task.
   ///   - names: Its receipts' names.
   /// - Returns: Those that fit the task.
-  package func likelyReceipts(of number: Int, _ task: TaskDocument, _ names: [String]) -> [TaskReceipt] {
+  package func likelyReceipts(of number: Int, _ task: AnyTask, _ names: [String]) -> [TaskReceipt] {
     names.compactMap { name in
       guard let receipt = try? receipt(name), receipt.objection(to: task) == nil else { return nil }
       return receipt
@@ -192,18 +198,28 @@ package struct TaskDirectory: Sendable {
 package struct TaskPlan: Sendable, Equatable {
   package static let format = "tarn-plan-1"
 
+  /// What the tasks are parts of.
+  package enum Kind: String, Sendable, CaseIterable {
+    case build, train
+  }
+
+  package let kind: Kind
   /// The lake that planned.
   package let lake: String
-  /// `NAME@N`.
-  package let version: String
+  /// The version, `NAME@N`, or the trained index.
+  package let subject: String
   package let spec: ContentDigest
   package let tool: String
-  /// Digest of each task's document, by its number.
-  package let tasks: [ContentDigest]
+  /// Digest of each task's document, by its number. Those of a training are added to
+  /// round by round.
+  package var tasks: [ContentDigest]
 
-  package init(lake: String, version: String, spec: ContentDigest, tool: String, tasks: [ContentDigest]) {
+  package init(
+    _ kind: Kind, lake: String, subject: String, spec: ContentDigest, tool: String, tasks: [ContentDigest]
+  ) {
+    self.kind = kind
     self.lake = lake
-    self.version = version
+    self.subject = subject
     self.spec = spec
     self.tool = tool
     self.tasks = tasks
@@ -211,7 +227,8 @@ package struct TaskPlan: Sendable, Equatable {
 
   package var text: String {
     JSONValue.object([
-      "format": .string(Self.format), "kind": .string("build"), "lake": .string(lake), "version": .string(version),
+      "format": .string(Self.format), "kind": .string(kind.rawValue), "lake": .string(lake),
+      "subject": .string(subject),
       "spec_sha256": .string(spec.hex), "tool": .string(tool), "tasks": .array(tasks.map { .string($0.hex) }),
     ]).indentedText + "\n"
   }
@@ -219,9 +236,8 @@ package struct TaskPlan: Sendable, Equatable {
   init(reading bytes: [UInt8], in place: String) throws {
     let fields = try DocumentFields(reading: bytes, in: place)
     try fields.requireFormat(Self.format)
-    guard try fields.string("kind") == "build" else { throw fields.fault("kind", "'build'") }
     self.init(
-      lake: try fields.string("lake"), version: try fields.string("version"), spec: try fields.digest("spec_sha256"),
+      try fields.word("kind", Kind.self), lake: try fields.string("lake"), subject: try fields.string("subject"), spec: try fields.digest("spec_sha256"),
       tool: try fields.string("tool"), tasks: try fields.digests("tasks"))
   }
 }

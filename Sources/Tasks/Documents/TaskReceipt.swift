@@ -5,7 +5,7 @@
 package import Base
 internal import Indexer
 
-/// The receipt of one output task.
+/// The receipt of one task.
 package struct TaskReceipt: Sendable, Equatable {
   /// The format of the document.
   package static let format = "tarn-receipt-1"
@@ -51,15 +51,15 @@ package struct TaskReceipt: Sendable, Equatable {
     }
   }
 
-  /// The output shard.
+  /// What was made.
   package struct Result: Sendable, Equatable {
     package let digest: ContentDigest
     package let byteCount: Int
     package let rowCount: Int
-    /// Digest of all lists' digests.
-    package let listsDigest: ContentDigest
+    /// Digest of all lists' digests; nil of what is no output.
+    package let listsDigest: ContentDigest?
 
-    package init(digest: ContentDigest, byteCount: Int, rowCount: Int, listsDigest: ContentDigest) {
+    package init(digest: ContentDigest, byteCount: Int, rowCount: Int, listsDigest: ContentDigest?) {
       self.digest = digest
       self.byteCount = byteCount
       self.rowCount = rowCount
@@ -102,7 +102,7 @@ extension TaskReceipt {
       "inputs": .array(inputs.map(\.json)),
       "result": .object([
         "sha256": .string(result.digest.hex), "bytes": .count(result.byteCount), "rows": .count(result.rowCount),
-        "lists_sha256": .string(result.listsDigest.hex),
+        "lists_sha256": .optional(result.listsDigest?.hex),
       ]),
     ]).text
   }
@@ -124,7 +124,7 @@ extension TaskReceipt {
       inputs: try fields.objects("inputs").map(Input.init),
       result: Result(
         digest: try result.digest("sha256"), byteCount: try result.number("bytes", .byteCount),
-        rowCount: try result.number("rows", .rowCount), listsDigest: try result.digest("lists_sha256")))
+        rowCount: try result.number("rows", .rowCount), listsDigest: try result.optionalDigest("lists_sha256")))
   }
 
   /// Why this is no receipt of a task; nil where it may be one.
@@ -163,10 +163,33 @@ extension TaskReceipt {
       }
       least = least.addingSaturated(seen.rowCount - seen.badRowCount)
     }
+    guard result.listsDigest != nil else { return "it does not say the digest of its lists" }
     guard result.rowCount == least else {
       return "its result has \(result.rowCount) rows, its inputs have \(least)"
     }
     return nil
+  }
+}
+
+extension TaskReceipt {
+  /// Why this is no receipt of an assignment; nil where it may be one.
+  ///
+  /// - Parameter task: The task whose number it bears.
+  /// - Returns: One line.
+  package func objection(to task: AssignTask) -> String? {
+    guard self.task == task.digest else { return "it is of another task, \(self.task.prefix(12))" }
+    guard result.rowCount == task.count else {
+      return "it has the rows of \(result.rowCount) vectors, the task asks for \(task.count)"
+    }
+    return nil
+  }
+
+  /// Why this is no receipt of a task; nil where it may be one.
+  package func objection(to task: AnyTask) -> String? {
+    switch task {
+    case .output(let task): objection(to: task)
+    case .assign(let task): objection(to: task)
+    }
   }
 }
 

@@ -96,11 +96,11 @@ package struct TaskScripts: Sendable {
     }
     return """
       #!/bin/sh
-      # \(plan.version): \(tasks.count.counted("task")). Submit it in this directory, whole or in arrays that your Slurm takes
+      # \(plan.subject): \(tasks.count.counted("task")). Submit it in this directory, whole or in arrays that your Slurm takes
       # (scontrol show config | grep MaxArraySize):
       \(submit.joined())# Which tasks are done is said by receipts/: `tarn ingest .` on the host of the lake takes them in, and
       # `tarn plan --again .` writes this file anew for those that have none.
-      #SBATCH --job-name=\(Self.quoted("tarn-\(plan.version)"))
+      #SBATCH --job-name=\(Self.quoted("tarn-\(plan.subject)"))
       #SBATCH --array=\(first)
       #SBATCH --requeue
       #SBATCH --signal=B:TERM@120
@@ -113,12 +113,12 @@ package struct TaskScripts: Sendable {
   }
 
   private func kubernetes(_ tasks: [Int], _ plan: TaskPlan) -> String {
-    let name = "tarn-" + plan.version.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "-" }.joined()
+    let name = "tarn-" + plan.subject.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "-" }.joined()
     // Indexes of a job are all from 0 on: tasks that are done end at once.
     let count = (tasks.last ?? 0) + 1
     let arguments = (["worker", "."] + workerOptions).map { JSONValue.string($0).text }.joined(separator: ", ")
     return """
-      # \(plan.version): \(tasks.count.counted("task")). The claim holds this directory at its root.
+      # \(plan.subject): \(tasks.count.counted("task")). The claim holds this directory at its root.
       apiVersion: batch/v1
       kind: Job
       metadata:

@@ -45,14 +45,14 @@ package struct WorkerOptions: Sendable {
 
 /// Carries out one task of a directory.
 package final class TaskWorker: Sendable {
-  private let directory: TaskDirectory
-  private let number: Int
-  private let options: WorkerOptions
-  private let logger: Logger
-  private let cancellation: Cancellation
-  private let report: @Sendable (WorkerProgress) -> Void
+  let directory: TaskDirectory
+  let number: Int
+  let options: WorkerOptions
+  let logger: Logger
+  let cancellation: Cancellation
+  let report: @Sendable (WorkerProgress) -> Void
   /// Names this process among all that may be at the task.
-  private let name = "\(HostName.current.filter { $0.isLetter || $0.isNumber || $0 == "-" }).\(getpid())"
+  let name = "\(HostName.current.filter { $0.isLetter || $0.isNumber || $0 == "-" }).\(getpid())"
 
   /// Prepares to work.
   ///
@@ -82,9 +82,14 @@ package final class TaskWorker: Sendable {
   package func run() async throws -> (receipt: TaskReceipt, isNew: Bool) {
     cancellation.listen()
     let plan = try directory.plan()
-    let task = try directory.task(number, of: plan)
+    let any = try directory.task(number, of: plan)
     let names = try directory.receiptNames()[number] ?? []
-    if let receipt = directory.likelyReceipts(of: number, task, names).first { return (receipt, false) }
+    if let receipt = directory.likelyReceipts(of: number, any, names).first { return (receipt, false) }
+    guard case .output(let task) = any else {
+      guard case .assign(let task) = any else { preconditionFailure("there is no third kind") }
+      let receipt = try await ThreadedWork("tarn-worker") { [self] in try find(task) }.value()
+      return (try finish(receipt), true)
+    }
     guard task.segmentFormat == segmentFormatVersion else {
       throw TarnError(
         .schemaNewer,
@@ -93,10 +98,16 @@ package final class TaskWorker: Sendable {
     }
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
     let receipt = try await work(task, in: scratch)
-    _ = try directory.write(receipt, of: number, by: name)
+    _ = try finish(receipt)
     try scratch.remove()
-    try Disk.remove(directory.failurePath(number))
     return (receipt, true)
+  }
+
+  /// Writes the receipt: its result is durable.
+  private func finish(_ receipt: TaskReceipt) throws -> TaskReceipt {
+    _ = try directory.write(receipt, of: number, by: name)
+    try Disk.remove(directory.failurePath(number))
+    return receipt
   }
 
   /// Leaves word why the task is not done, for whoever looks; a disk that refuses is
