@@ -48,14 +48,22 @@ package enum FollowProgress: Sendable {
   case submitted([Int], isAgain: Bool)
   case gaveUp(task: Int, failure: TaskFailure?)
   case ingest(IngestProgress)
+  /// A search of a training begins.
+  case round(String)
   case silent
 }
 
-/// Follows the tasks of a plan until its version is sealed.
+/// Follows tasks until they are done or given up.
 package final class TaskFollowing {
+  /// What one look at the receipts says.
+  package struct Look {
+    /// Tasks without a receipt that holds.
+    let open: [Int]
+    let taskCount: Int
+  }
+
   private let directory: TaskDirectory
   private let engine: any TaskEngine
-  private let ingest: TaskIngest
   private let policy: FollowPolicy
   private let cancellation: Cancellation
   private let report: @Sendable (FollowProgress) -> Void
@@ -65,17 +73,15 @@ package final class TaskFollowing {
   /// - Parameters:
   ///   - directory: Where tasks, receipts and results lie.
   ///   - engine: Carries them out.
-  ///   - ingest: Takes results in.
   ///   - policy: When what is submitted again.
   ///   - cancellation: Lets go of the tasks.
   ///   - report: Told of progress.
   package init(
-    _ directory: TaskDirectory, on engine: any TaskEngine, _ ingest: TaskIngest, policy: FollowPolicy = FollowPolicy(),
+    _ directory: TaskDirectory, on engine: any TaskEngine, policy: FollowPolicy = FollowPolicy(),
     cancellation: Cancellation, report: @escaping @Sendable (FollowProgress) -> Void
   ) {
     self.directory = directory
     self.engine = engine
-    self.ingest = ingest
     self.policy = policy
     self.cancellation = cancellation
     self.report = report
@@ -83,11 +89,12 @@ package final class TaskFollowing {
 
   /// Follows the tasks to their end.
   ///
-  /// - Returns: What all passes together did; the version is sealed, or tasks were given up.
+  /// - Parameter look: Takes in what is there and says what is open; called first, and
+  ///   whenever receipts have come.
   /// - Throws: ``TarnError``; `.interrupted` once the engine was let go.
-  package func run() throws -> IngestSummary {
+  package func run(_ look: () throws -> Look) throws {
     do {
-      return try follow()
+      try follow(look)
     } catch {
       let left = engine.detach()
       guard let error = error as? TarnError, error.code == .interrupted else { throw error }
@@ -95,27 +102,24 @@ package final class TaskFollowing {
     }
   }
 
-  private func follow() throws -> IngestSummary {
+  private func follow(_ look: () throws -> Look) throws {
     var submissions: [Int: Int] = [:]
     var looks: [Int: Int] = [:]
     var givenUp: Set<Int> = []
-    var total: IngestSummary?
     var names: [Int: [String]]?
+    var seen = Look(open: [], taskCount: 0)
     while true {
       try cancellation.check()
-      let now = try directory.receiptNames()
-      if now != names {
+      if try directory.receiptNames() != names {
+        seen = try look()
         // Anew after it: what is refused is moved away.
-        let pass = try ingest.run()
-        total = total.map { $0.followed(by: pass) } ?? pass
         names = try directory.receiptNames()
       }
-      guard let summary = total, !summary.isSealed else { break }
-      let open = summary.open.map(\.task)
+      guard !seen.open.isEmpty, !seen.open.allSatisfy(givenUp.contains) else { return }
       let standing = try engine.standing()
       if !standing.isKnown { report(.silent) }
       var toSubmit: [Int] = []
-      for task in open where !givenUp.contains(task) {
+      for task in seen.open where !givenUp.contains(task) {
         let isOut: Bool? = standing.has(task) ? true : standing.isKnown ? false : nil
         looks[task] = isOut == false ? looks[task, default: 0] + 1 : 0
         let failure = submissions[task] == nil ? nil : directory.failure(of: task)
@@ -141,13 +145,27 @@ package final class TaskFollowing {
       }
       report(
         .standing(
-          done: summary.taskCount - open.count, running: standing.running.count, queued: standing.queued.count,
-          of: summary.taskCount))
-      if !open.isEmpty, open.allSatisfy(givenUp.contains) { break }
+          done: seen.taskCount - seen.open.count, running: standing.running.count, queued: standing.queued.count,
+          of: seen.taskCount))
       try cancellation.sleep(for: policy.interval)
     }
-    guard var summary = total else { preconditionFailure("the first pass is always made") }
-    summary.open = summary.open.map { ($0.task, directory.failure(of: $0.task)) }
+  }
+}
+
+extension TaskIngest {
+  /// Has an engine make what is missing, and takes it in as it comes.
+  ///
+  /// - Parameter following: Follows the tasks.
+  /// - Returns: What all passes together did; the version is sealed, or tasks were given up.
+  /// - Throws: ``TarnError``.
+  package func follow(_ following: TaskFollowing) throws -> IngestSummary {
+    var total: IngestSummary?
+    try following.run {
+      let pass = try run()
+      total = total.map { $0.followed(by: pass) } ?? pass
+      return TaskFollowing.Look(open: pass.open.map(\.task), taskCount: pass.taskCount)
+    }
+    guard let summary = total else { preconditionFailure("the first look is always taken") }
     return summary
   }
 }
@@ -160,5 +178,69 @@ extension IngestSummary {
     both.rechecks = rechecks + pass.rechecks
     both.refused = refused + pass.refused
     return both
+  }
+}
+
+/// A training whose searches an engine makes, round by round.
+package struct TrainingFollowing: Sendable {
+  private let training: TrainingRun
+  private let directory: TaskDirectory
+  private let engine: any TaskEngine
+  private let cancellation: Cancellation
+  private let report: @Sendable (FollowProgress) -> Void
+
+  /// Prepares to train.
+  ///
+  /// - Parameters:
+  ///   - training: The training, with its rounds.
+  ///   - directory: Where their tasks lie.
+  ///   - engine: Carries them out.
+  ///   - cancellation: Lets go of the tasks.
+  ///   - report: Told of progress.
+  package init(
+    _ training: TrainingRun, _ directory: TaskDirectory, on engine: any TaskEngine, cancellation: Cancellation,
+    report: @escaping @Sendable (FollowProgress) -> Void
+  ) {
+    self.training = training
+    self.directory = directory
+    self.engine = engine
+    self.cancellation = cancellation
+    self.report = report
+  }
+
+  /// Trains, as ``TrainingRun/run(fetching:follow:)``.
+  ///
+  /// - Throws: ``TarnError``; `.inputsMissing` where tasks were given up.
+  package func run(
+    fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
+  ) async throws -> (trained: TrainedIndexRecord, isNew: Bool) {
+    while true {
+      do {
+        return try await training.run(fetching: fetch, follow: follow)
+      } catch let round as RoundNeeded {
+        for refusal in round.refused { report(.ingest(.refused(refusal))) }
+        report(.round(round.step))
+        let left = try await ThreadedWork("tarn-follow") { try self.open(of: round) }.value()
+        guard left.isEmpty else {
+          throw TarnError(
+            .inputsMissing, "\(left.count.counted("task")) of '\(round.step)' were given up",
+            hint: "\(directory.logs) says why; the same command tries again")
+        }
+      }
+    }
+  }
+
+  /// Follows a round.
+  ///
+  /// - Returns: Tasks that were given up.
+  private func open(of round: RoundNeeded) throws -> [Int] {
+    let plan = try directory.plan()
+    let wanted = Set(round.tasks)
+    var open = round.tasks
+    try TaskFollowing(directory, on: engine, cancellation: cancellation, report: report).run {
+      open = try directory.openTasks(of: plan, among: wanted).map(\.task)
+      return TaskFollowing.Look(open: open, taskCount: wanted.count)
+    }
+    return open
   }
 }

@@ -18,6 +18,7 @@ package struct PlannedTasks: Sendable {
   package let version: IndexVersion
   package let plan: TaskPlan
   package let directory: TaskDirectory
+  package let scripts: TaskScripts
   /// Whether this run wrote it.
   package let isNew: Bool
 }
@@ -26,7 +27,7 @@ package struct PlannedTasks: Sendable {
 package final class TaskPlanning: Sendable {
   private let catalog: LakeCatalog
   private let options: BuildOptions
-  private let place: @Sendable (IndexVersion) -> TaskDirectory
+  private let place: @Sendable (IndexVersion) throws -> (TaskDirectory, TaskScripts)
   private let cancellation: Cancellation
 
   /// Prepares to plan.
@@ -34,11 +35,12 @@ package final class TaskPlanning: Sendable {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - options: What to build.
-  ///   - place: Where the tasks of a version go.
+  ///   - place: Where the tasks of a version go, and what is written beside them, for
+  ///     engines that run them.
   ///   - cancellation: Stops it; without its last file the directory is no plan.
   package init(
     _ catalog: LakeCatalog, _ options: BuildOptions, cancellation: Cancellation,
-    into place: @escaping @Sendable (IndexVersion) -> TaskDirectory
+    into place: @escaping @Sendable (IndexVersion) throws -> (TaskDirectory, TaskScripts)
   ) {
     self.catalog = catalog
     self.options = options
@@ -48,24 +50,22 @@ package final class TaskPlanning: Sendable {
 
   /// Plans, or finds that it was planned.
   ///
-  /// - Parameters:
-  ///   - fetch: How to ask for numbers of rows.
-  ///   - scripts: What is written beside the tasks, for engines that run them.
+  /// - Parameter fetch: How to ask for numbers of rows.
   /// - Returns: The version and its plan; a sealed version's has no tasks.
   /// - Throws: ``TarnError``; `.conflict` where the directory has another plan.
-  package func run(asking fetch: FetchConfiguration, _ scripts: TaskScripts) async throws -> PlannedTasks {
+  package func run(asking fetch: FetchConfiguration) async throws -> PlannedTasks {
     cancellation.listen()
     let build = BuildRun(
       catalog, options, logger: Logger(label: "tarn.plan"), cancellation: cancellation, report: { _ in })
     try await build.learnRows(fetch)
     return try await ThreadedWork("tarn-plan") { [self] in
-      try write(build.planVersion(), scripts)
+      try write(build.planVersion())
     }.value()
   }
 
-  private func write(_ planned: BuildRun.Subject, _ scripts: TaskScripts) throws -> PlannedTasks {
+  private func write(_ planned: BuildRun.Subject) throws -> PlannedTasks {
     let version = planned.version
-    let directory = place(version)
+    let (directory, scripts) = try place(version)
     let lake = try catalog.uuid()
     if Disk.size(of: directory.planPath) != nil {
       let there = try directory.plan()
@@ -74,7 +74,7 @@ package final class TaskPlanning: Sendable {
           .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(version.name)",
           hint: "give --tasks a directory of its own")
       }
-      return PlannedTasks(version: version, plan: there, directory: directory, isNew: false)
+      return PlannedTasks(version: version, plan: there, directory: directory, scripts: scripts, isNew: false)
     }
     let tasks = try version.state == .sealed ? [] : documents(planned)
     try directory.make()
@@ -94,7 +94,7 @@ package final class TaskPlanning: Sendable {
       tasks: tasks.map(\.digest))
     try scripts.write(Array(tasks.indices), of: plan, in: directory)
     try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
-    return PlannedTasks(version: version, plan: plan, directory: directory, isNew: true)
+    return PlannedTasks(version: version, plan: plan, directory: directory, scripts: scripts, isNew: true)
   }
 
   /// A task for every output that is not recorded.

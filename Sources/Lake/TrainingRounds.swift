@@ -27,10 +27,9 @@ package final class TrainingRounds: Sendable {
   private let directory: TaskDirectory
   private let lake: String
   private let scripts: TaskScripts
-  private let partCount: Int
 
-  /// The fewest vectors of a task: with fewer the rows cost more to prepare.
-  private static let leastVectorCount = 4_096
+  /// The fewest vectors of a task.
+  private static let leastVectorCount = 256
   /// Vectors of each task whose scores are computed again.
   private static let checkedCount = 64
 
@@ -39,13 +38,11 @@ package final class TrainingRounds: Sendable {
   /// - Parameters:
   ///   - directory: Where the tasks go.
   ///   - lake: The lake's uuid.
-  ///   - scripts: What is written beside them.
-  ///   - partCount: Tasks of a round at most.
-  package init(_ directory: TaskDirectory, lake: String, _ scripts: TaskScripts, partCount: Int) {
+  ///   - scripts: What is written beside them, and how many tasks a search is cut into.
+  package init(_ directory: TaskDirectory, lake: String, _ scripts: TaskScripts) {
     self.directory = directory
     self.lake = lake
     self.scripts = scripts
-    self.partCount = partCount
   }
 
   /// A matrix as tasks name it, put where workers find it.
@@ -164,7 +161,7 @@ package final class TrainingRounds: Sendable {
     _ cancellation: Cancellation
   ) throws -> [AssignTask] {
     let count = vectors.matrix.rowCount
-    let width = max(Self.leastVectorCount, (count + partCount - 1) / partCount)
+    let width = max(Self.leastVectorCount, (count + scripts.partCount - 1) / scripts.partCount)
     return try stride(from: 0, to: count, by: width).map { first in
       try cancellation.check()
       let range = first..<min(first + width, count)

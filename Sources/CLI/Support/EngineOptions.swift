@@ -12,13 +12,13 @@ extension EngineChoice: ExpressibleByArgument {
 struct EngineOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Who makes the outputs: slurm, or local:N for N processes of this machine (default: this process).",
+      "Who does the work: slurm, or local:N for N processes of this machine (default: this process).",
       valueName: "engine"))
   var executor: EngineChoice?
 
   @Option(
     help: ArgumentHelp(
-      "With --executor: directory of the tasks, which every worker sees (default: LAKE/tasks/NAME@N).", valueName: "dir"))
+      "With --executor: directory of the tasks, which every worker sees (default: in LAKE/tasks).", valueName: "dir"))
   var tasks: String?
 
   @Option(name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
@@ -49,15 +49,21 @@ struct EngineOptions: ParsableArguments {
     }
   }
 
-  /// Where the tasks of a version go.
-  func directory(of version: IndexVersion, in catalog: LakeCatalog) -> TaskDirectory {
-    TaskDirectory(tasks.map(absolute) ?? absolute("\(catalog.layout.root)/tasks/\(version.name)"))
+  /// Where the tasks of something go.
+  func directory(of subject: String, in catalog: LakeCatalog) -> TaskDirectory {
+    TaskDirectory(tasks.map(absolute) ?? absolute("\(catalog.layout.root)/tasks/\(subject)"))
   }
 
-  /// What is written beside the tasks.
-  func scripts(jobs: Int, patience: TimeSpan) throws -> TaskScripts {
-    var scripts = TaskScripts(tarn: try Tool.executablePath(), atATime: atATime)
-    scripts.workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
+  /// What is written beside the tasks, and says how many there are of a search.
+  ///
+  /// - Parameters:
+  ///   - directory: Where they go: what was written there before decides what is not said.
+  ///   - workerOptions: Options of every worker.
+  func scripts(in directory: TaskDirectory, workerOptions: [String]) throws -> TaskScripts {
+    var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
+    scripts.tarn = try Tool.executablePath()
+    if let atATime { scripts.atATime = atATime }
+    scripts.workerOptions = workerOptions
     return scripts
   }
 
@@ -84,6 +90,7 @@ extension ProgressLine {
     case .gaveUp(let task, let failure):
       note("task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")")
     case .ingest(let event): show(event)
+    case .round(let step): note("\(step): searched by others")
     case .silent: note("the scheduler does not answer; it is asked again")
     }
   }

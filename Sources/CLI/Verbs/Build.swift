@@ -126,22 +126,22 @@ struct Build: AsyncParsableCommand {
       global, "ingest", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]], keeping: room)
     let progress = global.progress("build \(options.name)")
-    let scripts = try engine.scripts(jobs: jobs, patience: patience)
+    let workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
     let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
-      engine.directory(of: version, in: catalog)
-    }.run(asking: .ofTool, scripts)
+      let directory = engine.directory(of: "\(version.name)", in: catalog)
+      return (directory, try engine.scripts(in: directory, workerOptions: workerOptions))
+    }.run(asking: .ofTool)
     let wasSealed = planned.version.state == .sealed
     var summary: IngestSummary?
     if !wasSealed {
       global.cancellation.listen()
-      let workers = engine.engine(executor, planned.directory, scripts)
+      let workers = engine.engine(executor, planned.directory, planned.scripts)
       summary = try await ThreadedWork("tarn-follow") { [global] in
         let ingest = TaskIngest(
           catalog, planned.directory, logger: global.logger("tarn.build"), cancellation: global.cancellation,
-          report: { progress.show(.ingest($0)) })
-        return try TaskFollowing(
-          planned.directory, on: workers, ingest, cancellation: global.cancellation, report: progress.show
-        ).run()
+          report: progress.show)
+        return try ingest.follow(
+          TaskFollowing(planned.directory, on: workers, cancellation: global.cancellation, report: progress.show))
       }.value()
     }
     progress.clear()

@@ -15,7 +15,9 @@ struct Ingest: AsyncParsableCommand {
 
       Run it where the lake is, never on a compute node: a lake is written by one host at a time.
 
-      Exit status: 0 sealed; 3 tasks are open, what came is recorded; 20 a receipt or result lies.
+      Of a training the rows found are taken in, and the next search is written as tasks, until the index is trained.
+
+      Exit status: 0 sealed or trained; 3 tasks are open, what came is recorded; 20 a receipt or result lies.
 
       EXAMPLES
         tarn ingest /shared/laion
@@ -43,6 +45,7 @@ struct Ingest: AsyncParsableCommand {
 
   func run() async throws {
     let tasks = TaskDirectory(absolute(directory))
+    if try tasks.plan().kind == .train { return try await train(tasks) }
     let catalog = try writer.open(global, "ingest \(directory)", keeping: room) {
       try TaskIngest.leases(in: $0, of: tasks)
     }
@@ -57,6 +60,34 @@ struct Ingest: AsyncParsableCommand {
     conclude(summary)
     guard summary.refused.isEmpty else { throw Outcome(.integrity) }
     guard summary.isSealed else { throw Outcome(.partial) }
+  }
+
+  /// Takes the rows found of a training in, and goes on with it.
+  private func train(_ tasks: TaskDirectory) async throws {
+    let name = try tasks.plan().subject
+    let catalog = try writer.open(global, "ingest \(directory)", keeping: room) {
+      try TrainingRun.leases(in: $0, ofTraining: name)
+    }
+    let progress = global.progress("ingest")
+    let (follow, again) = (follow, try TaskScripts(keptIn: tasks) ?? TaskScripts(tarn: Tool.executablePath()))
+    while true {
+      var run = try TrainingRun(
+        again: name, catalog, logger: global.logger("tarn.train"), cancellation: global.cancellation,
+        report: progress.show)
+      run.rounds = TrainingRounds(tasks, lake: try catalog.uuid(), again)
+      do {
+        let (trained, isNew) = try await run.run(fetching: nil, follow: { _ in })
+        progress.clear()
+        return try global.conclude(trained, isNew: isNew, catalog)
+      } catch let round as RoundNeeded {
+        progress.clear()
+        guard follow, round.refused.isEmpty else {
+          global.conclude(round, tasks, directory)
+          throw Outcome(round.refused.isEmpty ? .partial : .integrity)
+        }
+        try await ThreadedWork("tarn-follow") { [global] in try global.cancellation.sleep(for: .seconds(2)) }.value()
+      }
+    }
   }
 
   private func conclude(_ summary: IngestSummary) {

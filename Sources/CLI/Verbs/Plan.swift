@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn plan`: work as tasks that other machines carry out.
 struct Plan: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write a build as tasks for other machines.",
+    abstract: "Write a build or a training as tasks for other machines.",
     discussion: """
       `plan build` plans a version as `build` does and writes a directory that workers share: a task for every output that
       the version lacks, run.txt with one command a line, slurm.sh, and k8s.yaml. Any engine may run those: `tarn worker`
@@ -21,7 +21,7 @@ struct Plan: AsyncParsableCommand {
 
       \(ExitStatus.help)
       """,
-    subcommands: [PlanBuild.self])
+    subcommands: [PlanBuild.self, PlanTrain.self])
 
   @Option(
     help: ArgumentHelp("Write the scripts anew for the tasks that have no receipt that fits.", valueName: "tasks-dir"))
@@ -38,7 +38,7 @@ struct Plan: AsyncParsableCommand {
     let directory = TaskDirectory(absolute(again))
     let plan = try directory.plan()
     let open = try directory.openTasks(of: plan)
-    try scripts.scripts().write(open.map(\.task), of: plan, in: directory)
+    try scripts.scripts(in: directory).write(open.map(\.task), of: plan, in: directory)
     if global.json {
       Output.json([
         "tasks": .count(plan.tasks.count), "again": .array(open.map { .count($0.task) }),
@@ -86,8 +86,9 @@ struct PlanBuild: AsyncParsableCommand {
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = TaskDirectory(absolute(tasks))
-    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in directory }
-      .run(asking: .ofTool, try scripts.scripts())
+    let written = try scripts.scripts(in: directory)
+    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in (directory, written) }
+      .run(asking: .ofTool)
     let (version, plan) = (planned.version, planned.plan)
     if global.json {
       Output.json([
@@ -106,33 +107,117 @@ struct PlanBuild: AsyncParsableCommand {
   }
 }
 
-/// What the scripts of a plan say.
+/// `tarn plan train`.
+struct PlanTrain: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Write the next search of a training as tasks.",
+    discussion: """
+      Drawn rows are gathered here, as `train` does, and laid beside the tasks; then the first search, the nearest image of
+      each caption, is written as tasks. `tarn ingest` takes the rows found in and writes the next search, an iteration of
+      k-means after the other, until the index is trained: with the bytes that `train` gives.
+
+      EXAMPLES
+        tarn plan train clip --images images --captions captions --nlist 131072 --tasks /shared/clip
+        tarn ingest /shared/clip                         after each round
+
+      \(ExitStatus.help)
+      """)
+
+  @OptionGroup var what: TrainingArguments
+
+  @Option(help: ArgumentHelp("Directory of the tasks, on a file system that the workers see.", valueName: "dir"))
+  var tasks: String
+
+  @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var stream: StreamOptions
+  @OptionGroup var room: RoomOptions
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws { try stream.validate(fetchesAnyway: false) }
+
+  func run() async throws {
+    let options = try what.options()
+    let catalog = try writer.open(
+      global, stream.isFetching ? "train --fetch" : "train", options.name, on: what.names, keeping: room)
+    let directory = TaskDirectory(absolute(tasks))
+    let progress = global.progress("plan train \(options.name)")
+    var run = TrainingRun(
+      catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation, report: progress.show)
+    run.rounds = TrainingRounds(directory, lake: try catalog.uuid(), try scripts.scripts(in: directory))
+    do {
+      let (trained, isNew) = try await run.run(fetching: stream.options(catalog), follow: progress.showFetching)
+      progress.clear()
+      try global.conclude(trained, isNew: isNew, catalog)
+    } catch let round as RoundNeeded {
+      progress.clear()
+      global.conclude(round, directory, tasks)
+    }
+  }
+}
+
+extension GlobalOptions {
+  /// Says what a training waits for.
+  func conclude(_ round: RoundNeeded, _ directory: TaskDirectory, _ given: String) {
+    for refusal in round.refused {
+      Output.diagnostic("tarn: task \(refusal.task): \(refusal.file) is refused: \(refusal.reason)")
+    }
+    if json {
+      Output.json([
+        "step": .string(round.step), "tasks": .array(round.tasks.map { .count($0) }),
+        "directory": .string(directory.path),
+        "refused": .array(
+          round.refused.map {
+            .object(["task": .count($0.task), "file": .string($0.file), "reason": .string($0.reason)])
+          }),
+      ])
+    } else {
+      Output.line("\(round.step): \(round.tasks.count.counted("task")) in \(directory.path)")
+      Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(given)`")
+    }
+    Output.flush()
+  }
+}
+
+/// What the scripts of a plan say; what is not said is as it was written before.
 struct ScriptOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The tarn that workers run (default: this one).", valueName: "path"))
   var tarn: String?
 
-  @Option(name: .customLong("at-a-time"), help: ArgumentHelp("Most tasks at a time, for Slurm and Kubernetes.", valueName: "n"))
+  @Option(
+    name: .customLong("at-a-time"), help: ArgumentHelp("Most tasks at a time, for Slurm and Kubernetes.", valueName: "n"))
   var atATime: Int?
 
   @Option(
     name: .customLong("array-size"),
-    help: ArgumentHelp("Your Slurm's MaxArraySize: more tasks are cut into arrays.", valueName: "n"))
-  var arraySize: Int = 1001
+    help: ArgumentHelp(
+      "Your Slurm's MaxArraySize: more tasks are cut into arrays (default: 1001).", valueName: "n"))
+  var arraySize: Int?
 
-  @Option(help: ArgumentHelp("Container image that k8s.yaml names.", valueName: "image"))
-  var image: String = "tarn:latest"
+  @Option(help: ArgumentHelp("Tasks of one search of a training at most (default: 64).", valueName: "n"))
+  var parts: Int?
 
-  @Option(help: ArgumentHelp("Persistent volume claim that k8s.yaml names.", valueName: "name"))
-  var claim: String = "tarn"
+  @Option(help: ArgumentHelp("Container image that k8s.yaml names (default: tarn:latest).", valueName: "image"))
+  var image: String?
+
+  @Option(help: ArgumentHelp("Persistent volume claim that k8s.yaml names (default: tarn).", valueName: "name"))
+  var claim: String?
 
   func validate() throws {
     guard atATime ?? 1 >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
-    guard (1...10_000_000).contains(arraySize) else { throw ValidationError("--array-size is 1 to 10000000.") }
+    guard (1...10_000_000).contains(arraySize ?? 1) else { throw ValidationError("--array-size is 1 to 10000000.") }
+    guard (1...1_000_000).contains(parts ?? 1) else { throw ValidationError("--parts is 1 to 1000000.") }
   }
 
-  func scripts() throws -> TaskScripts {
-    TaskScripts(
-      tarn: try tarn ?? Tool.executablePath(), atATime: atATime, arraySize: arraySize, image: image, claim: claim)
+  func scripts(in directory: TaskDirectory) throws -> TaskScripts {
+    var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
+    if let tarn { scripts.tarn = tarn }
+    if let atATime { scripts.atATime = atATime }
+    if let arraySize { scripts.arraySize = arraySize }
+    if let parts { scripts.partCount = parts }
+    if let image { scripts.image = image }
+    if let claim { scripts.claim = claim }
+    return scripts
   }
 }
 

@@ -158,12 +158,16 @@ package struct TaskDirectory: Sendable {
 
   /// The tasks that have no receipt that fits, as far as documents alone tell.
   ///
-  /// - Parameter plan: The plan.
+  /// - Parameters:
+  ///   - plan: The plan.
+  ///   - wanted: Which tasks to look at; nil for all.
   /// - Returns: Their numbers, with what their last workers said.
   /// - Throws: ``TarnError`` where a task cannot be read.
-  package func openTasks(of plan: TaskPlan) throws -> [(task: Int, failure: TaskFailure?)] {
+  package func openTasks(
+    of plan: TaskPlan, among wanted: Set<Int>? = nil
+  ) throws -> [(task: Int, failure: TaskFailure?)] {
     let names = try receiptNames()
-    return try plan.tasks.indices.compactMap { number in
+    return try plan.tasks.indices.filter { wanted?.contains($0) ?? true }.compactMap { number in
       let task = try task(number, of: plan)
       guard likelyReceipts(of: number, task, names[number] ?? []).isEmpty else { return nil }
       return (number, failure(of: number))

@@ -3,9 +3,10 @@
 // is said by receipts alone.
 
 internal import Base
+internal import Foundation
 
 /// The scripts of a plan.
-package struct TaskScripts: Sendable {
+package struct TaskScripts: Sendable, Codable {
   /// How the tool is called: its absolute path.
   package var tarn: String
   /// Options of every worker.
@@ -14,21 +15,36 @@ package struct TaskScripts: Sendable {
   package var atATime: Int?
   /// The largest number of an array's tasks, and one more.
   package var arraySize: Int
+  /// Tasks of one search of a training at most.
+  package var partCount: Int
   /// Image of a container with the tool in it.
   package var image: String
   /// The claim that the directory lies on, in a cluster of containers.
   package var claim: String
 
   package init(
-    tarn: String, workerOptions: [String] = [], atATime: Int? = nil, arraySize: Int = 1001, image: String = "tarn:latest",
+    tarn: String, workerOptions: [String] = [], atATime: Int? = nil, arraySize: Int = 1001, partCount: Int = 64,
+    image: String = "tarn:latest",
     claim: String = "tarn"
   ) {
     self.tarn = tarn
     self.workerOptions = workerOptions
     self.atATime = atATime
     self.arraySize = arraySize
+    self.partCount = partCount
     self.image = image
     self.claim = claim
+  }
+
+  private static func keptPath(_ directory: TaskDirectory) -> String { directory.path + "/scripts.json" }
+
+  /// What scripts in a directory were last written with; nil where there are none.
+  package init?(keptIn directory: TaskDirectory) {
+    guard let text = Disk.text(of: Self.keptPath(directory), atMost: 1 << 20),
+      let kept = try? JSONDecoder().decode(TaskScripts.self, from: Data(text.utf8)),
+      kept.arraySize >= 1, kept.partCount >= 1, kept.atATime ?? 1 >= 1
+    else { return nil }
+    self = kept
   }
 
   /// Tasks that one array holds: its indexes are theirs less an offset.
@@ -78,6 +94,7 @@ package struct TaskScripts: Sendable {
   /// - Throws: ``TarnError`` when the disk refuses.
   package func write(_ tasks: [Int], of plan: TaskPlan, in directory: TaskDirectory) throws {
     let path = directory.path
+    try Disk.writeAtomically(try JSONEncoder().encode(self), to: Self.keptPath(directory))
     try Disk.writeAtomically(Array(lines(tasks).utf8), to: path + "/run.txt")
     try Disk.writeAtomically(Array(slurm(tasks, plan, directory).utf8), to: path + "/slurm.sh")
     try Disk.writeAtomically(Array(kubernetes(tasks, plan).utf8), to: path + "/k8s.yaml")
