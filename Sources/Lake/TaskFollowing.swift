@@ -10,8 +10,6 @@ package import Tasks
 package struct FollowPolicy: Sendable {
   /// Times that a task is submitted at most by one run.
   package var attempts = 3
-  /// Between two looks.
-  package var interval = Duration.seconds(2)
   /// Looks in a row at which a task is nowhere before it counts as failed: what another
   /// machine wrote is seen a while later on a network file system.
   package var looksUntilLost = 3
@@ -147,7 +145,7 @@ package final class TaskFollowing {
         .standing(
           done: seen.taskCount - seen.open.count, running: standing.running.count, queued: standing.queued.count,
           of: seen.taskCount))
-      try cancellation.sleep(for: policy.interval)
+      try cancellation.sleep(for: engine.interval)
     }
   }
 }

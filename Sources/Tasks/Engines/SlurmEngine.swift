@@ -32,6 +32,8 @@ package final class SlurmEngine: TaskEngine {
   private let arguments: [String]
   private let run: @Sendable ([String]) throws -> Ran
 
+  package let interval = Duration.seconds(2)
+
   private var jobsPath: String { directory.path + "/jobs.json" }
 
   /// Prepares to submit.

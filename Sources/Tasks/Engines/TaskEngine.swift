@@ -46,6 +46,8 @@ package protocol TaskEngine: Sendable {
   ///
   /// - Throws: ``TarnError`` where nothing can be asked any more.
   func standing() throws -> EngineStanding
+  /// How often it is worth asking.
+  var interval: Duration { get }
   /// Lets go: what outlives this process goes on.
   ///
   /// - Returns: What becomes of the tasks, for people.
@@ -54,6 +56,8 @@ package protocol TaskEngine: Sendable {
 
 /// Processes of this machine, a few at a time.
 package final class LocalEngine: TaskEngine {
+  package let interval = Duration.milliseconds(100)
+
   private struct State {
     var waiting: Queue<Int> = Queue()
     var running: [Int: Process] = [:]
@@ -100,6 +104,7 @@ package final class LocalEngine: TaskEngine {
         let handle = FileHandle(forWritingAtPath: log) ?? .nullDevice
         process.standardOutput = handle
         process.standardError = handle
+        process.terminationHandler = { [weak self] _ in self?.ended(task) }
         do {
           try process.run()
         } catch {
@@ -109,6 +114,12 @@ package final class LocalEngine: TaskEngine {
         state.running[task] = process
       }
     }
+  }
+
+  /// A worker ended: the next begins at once. One that cannot be started is found at the next look.
+  private func ended(_ task: Int) {
+    state.withLock { $0.running[task] = nil }
+    try? start()
   }
 
   package func standing() throws -> EngineStanding {
