@@ -135,7 +135,7 @@ let package = Package(
     .executableTarget(
       name: "Benchmarks",
       dependencies: [
-        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer",
+        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer", "Lake", "Tasks",
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tests/Benchmarks", exclude: ["CPeers", "python"], swiftSettings: strict),

@@ -65,6 +65,12 @@ package final class TaskIngest {
   private let cancellation: Cancellation
   private let report: @Sendable (IngestProgress) -> Void
   private let store: ArtifactStore
+  /// Reads a result whole and holds it against its receipt; another one in a simulation
+  /// of a size whose bytes no test has.
+  package typealias Reading = @Sendable (
+    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
+  ) throws -> Void
+  private let read: Reading
   /// Hosts of which something was encoded again.
   private var rechecked: Set<String> = []
 
@@ -76,11 +82,14 @@ package final class TaskIngest {
   ///   - recheckCount: Shards to encode again of each host's results.
   ///   - logger: Gets warnings.
   ///   - cancellation: Asked between results; what is recorded is kept.
+  ///   - read: How results are read.
   ///   - report: Told of progress.
   package init(
     _ catalog: LakeCatalog, _ directory: TaskDirectory, recheckCount: Int = 1, logger: Logger,
-    cancellation: Cancellation, report: @escaping @Sendable (IngestProgress) -> Void
+    cancellation: Cancellation, reading read: @escaping Reading = TaskIngest.readWhole,
+    report: @escaping @Sendable (IngestProgress) -> Void
   ) {
+    self.read = read
     self.catalog = catalog
     self.directory = directory
     self.recheckCount = recheckCount
@@ -283,7 +292,9 @@ package final class TaskIngest {
   }
 
   /// Reads a result whole and holds it against its receipt.
-  private func read(_ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms) throws {
+  @Sendable package static func readWhole(
+    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
+  ) throws {
     let ranges = zip(task.inputs, receipt.inputs).filter { $1.seen != nil }.map { input, _ in
       input.firstID..<(input.firstID + RowID(input.rowCount))
     }
