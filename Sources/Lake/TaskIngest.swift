@@ -130,6 +130,8 @@ package final class TaskIngest {
     }
     let terms = try catalog.terms(of: version)
     let names = try directory.receiptNames()
+    // Once for all: a version may have very many.
+    let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
     let outputs = Dictionary(uniqueKeysWithValues: try catalog.outputs(of: version).map { ($0.ordinal, $0) })
     var verified: Set<Int> = []
     for number in plan.tasks.indices {
@@ -146,7 +148,7 @@ package final class TaskIngest {
         continue
       }
       do {
-        try take(number, task, receipt, version, terms, recheck: rechecked.insert(receipt.host).inserted, &summary)
+        try take(number, task, receipt, version, inputs[task.output] ?? [], terms, recheck: rechecked.insert(receipt.host).inserted, &summary)
         verified.insert(task.output)
         summary.recorded.append(number)
         report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
@@ -248,8 +250,8 @@ package final class TaskIngest {
 
   /// Records one result, once it was read and found to be what its receipt says.
   private func take(
-    _ number: Int, _ task: TaskDocument, _ receipt: TaskReceipt, _ version: IndexVersion, _ terms: EncodingTerms,
-    recheck: Bool, _ summary: inout IngestSummary
+    _ number: Int, _ task: TaskDocument, _ receipt: TaskReceipt, _ version: IndexVersion, _ inputs: [VersionInput],
+    _ terms: EncodingTerms, recheck: Bool, _ summary: inout IngestSummary
   ) throws {
     let file = directory.resultPath(number, receipt.result.digest)
     guard let size = Disk.size(of: file) else {
@@ -273,7 +275,6 @@ package final class TaskIngest {
       throw error
     }
     guard let listsDigest = receipt.result.listsDigest else { preconditionFailure("the receipt fits its task") }
-    let inputs = try catalog.inputs(of: version).filter { $0.outputOrdinal == task.output }
     guard inputs.map(\.ordinal) == task.inputs.map(\.ordinal), let first = inputs.first, let last = inputs.last else {
       throw TarnError(.conflict, "\(version.name) has other inputs in output \(task.output) than the task")
     }
