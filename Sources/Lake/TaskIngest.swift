@@ -67,9 +67,10 @@ package final class TaskIngest {
   private let store: ArtifactStore
   /// Reads a result whole and holds it against its receipt; another one in a simulation
   /// of a size whose bytes no test has.
-  package typealias Reading = @Sendable (
-    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
-  ) throws -> Void
+  package typealias Reading =
+    @Sendable (
+      _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
+    ) throws -> Void
   private let read: Reading
   /// Hosts of which something was encoded again.
   private var rechecked: Set<String> = []
@@ -148,7 +149,9 @@ package final class TaskIngest {
         continue
       }
       do {
-        try take(number, task, receipt, version, inputs[task.output] ?? [], terms, recheck: rechecked.insert(receipt.host).inserted, &summary)
+        try take(
+          number, task, receipt, version, inputs[task.output] ?? [], terms,
+          recheck: rechecked.insert(receipt.host).inserted, &summary)
         verified.insert(task.output)
         summary.recorded.append(number)
         report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
@@ -355,7 +358,8 @@ package final class TaskIngest {
         by: try OutputShardFile(path: path), checkpoint: { try cancellation.check() })
       guard isSame == [true] else {
         throw TarnError(
-          .integrity, "\(input.shard), encoded again, has other codes or lists than its result, made on \(receipt.host)")
+          .integrity, "\(input.shard), encoded again, has other codes or lists than its result, made on \(receipt.host)"
+        )
       }
       summary.rechecks.append(IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: nil))
     }

@@ -35,9 +35,9 @@ package final class TaskPlanning: Sendable {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - options: What to build.
+  ///   - cancellation: Stops it; without its last file the directory is no plan.
   ///   - place: Where the tasks of a version go, and what is written beside them, for
   ///     engines that run them.
-  ///   - cancellation: Stops it; without its last file the directory is no plan.
   package init(
     _ catalog: LakeCatalog, _ options: BuildOptions, cancellation: Cancellation,
     into place: @escaping @Sendable (IndexVersion) throws -> (TaskDirectory, TaskScripts)

@@ -119,7 +119,9 @@ extension TrainingRun {
   /// What such a training needs of the lake.
   package static func leases(in catalog: LakeCatalog, ofTraining name: String) throws -> [Lease] {
     let record = try? catalog.trainedIndex(named: name)
-    let sources = try record.map { try [$0.imageSourceID, $0.captionSourceID].compactMap(\.self).map(catalog.source(id:)) }
+    let sources = try record.map {
+      try [$0.imageSourceID, $0.captionSourceID].compactMap(\.self).map(catalog.source(id:))
+    }
     return VerbLeases.of("train").leases([.training: [name], .source: (sources ?? []).map(\.name)])
   }
 }

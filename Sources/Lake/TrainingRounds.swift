@@ -56,6 +56,8 @@ package final class TrainingRounds: Sendable {
   /// - Parameters:
   ///   - path: An `.npy` file.
   ///   - digest: Its SHA-256.
+  /// - Returns: It, as tasks name it.
+  /// - Throws: ``TarnError`` when the disk refuses.
   func share(_ path: String, digest: ContentDigest) throws -> Shared {
     try Disk.makeDirectory(directory.matrices)
     let shared = directory.matrixPath(digest)
@@ -81,6 +83,8 @@ package final class TrainingRounds: Sendable {
   ///   - rows: Which, in the order in which they are found for.
   ///   - path: The `.npy` file that has them.
   ///   - digest: Its SHA-256.
+  /// - Returns: They, as tasks name them.
+  /// - Throws: ``TarnError`` when the disk refuses.
   func share(_ rows: [UInt32], of path: String, digest: ContentDigest) throws -> Shared {
     let whole = try FeatureFile(path)
     guard rows.count != whole.rowCount else { return try share(path, digest: digest) }

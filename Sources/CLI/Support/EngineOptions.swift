@@ -21,13 +21,15 @@ struct EngineOptions: ParsableArguments {
       "With --executor: directory of the tasks, which every worker sees (default: in LAKE/tasks).", valueName: "dir"))
   var tasks: String?
 
-  @Option(name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
+  @Option(
+    name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
   var atATime: Int?
 
   @Option(
     name: .customLong("sbatch-args"), parsing: .unconditional,
     help: ArgumentHelp(
-      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments"))
+      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments")
+  )
   var sbatchArguments: String?
 
   /// Refuses what does not go together.
@@ -59,6 +61,8 @@ struct EngineOptions: ParsableArguments {
   /// - Parameters:
   ///   - directory: Where they go: what was written there before decides what is not said.
   ///   - workerOptions: Options of every worker.
+  /// - Returns: The scripts.
+  /// - Throws: ``TarnError`` where this tarn's file cannot be told.
   func scripts(in directory: TaskDirectory, workerOptions: [String]) throws -> TaskScripts {
     var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
     scripts.tarn = try Tool.executablePath()
@@ -85,10 +89,14 @@ extension ProgressLine {
   func show(_ event: FollowProgress) {
     switch event {
     case .standing(let done, let running, let queued, let count):
-      update(done: Double(done), total: Double(count)) { "\(done) of \(count) tasks done, \(running) running, \(queued) queued" }
+      update(done: Double(done), total: Double(count)) {
+        "\(done) of \(count) tasks done, \(running) running, \(queued) queued"
+      }
     case .submitted(let tasks, let isAgain): note("\(tasks.count.counted("task")) submitted\(isAgain ? " again" : "")")
     case .gaveUp(let task, let failure):
-      note("task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")")
+      note(
+        "task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")"
+      )
     case .ingest(let event): show(event)
     case .round(let step): note("\(step): searched by others")
     case .silent: note("the scheduler does not answer; it is asked again")

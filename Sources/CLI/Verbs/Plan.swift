@@ -46,11 +46,13 @@ struct Plan: AsyncParsableCommand {
       ])
     } else {
       for (task, failure) in open {
-        Output.line("task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
+        Output.line(
+          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
       }
       Output.line(
         "\(open.count) of \(plan.tasks.count.counted("task")) have no receipt that fits"
-          + (open.isEmpty ? "; `tarn ingest \(again)` takes the results in" : ": run.txt, slurm.sh and k8s.yaml are theirs"))
+          + (open.isEmpty
+            ? "; `tarn ingest \(again)` takes the results in" : ": run.txt, slurm.sh and k8s.yaml are theirs"))
     }
     Output.flush()
   }
@@ -87,8 +89,10 @@ struct PlanBuild: AsyncParsableCommand {
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = TaskDirectory(absolute(tasks))
     let written = try scripts.scripts(in: directory)
-    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in (directory, written) }
-      .run(asking: .ofTool)
+    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in
+      (directory, written)
+    }
+    .run(asking: .ofTool)
     let (version, plan) = (planned.version, planned.plan)
     if global.json {
       Output.json([
@@ -185,7 +189,8 @@ struct ScriptOptions: ParsableArguments {
   var tarn: String?
 
   @Option(
-    name: .customLong("at-a-time"), help: ArgumentHelp("Most tasks at a time, for Slurm and Kubernetes.", valueName: "n"))
+    name: .customLong("at-a-time"),
+    help: ArgumentHelp("Most tasks at a time, for Slurm and Kubernetes.", valueName: "n"))
   var atATime: Int?
 
   @Option(

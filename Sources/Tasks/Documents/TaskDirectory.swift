@@ -214,8 +214,9 @@ package struct TaskPlan: Sendable, Equatable {
   package let subject: String
   package let spec: ContentDigest
   package let tool: String
-  /// Digest of each task's document, by its number. Those of a training are added to
-  /// round by round.
+  /// Digest of each task's document, by its number.
+  ///
+  /// Those of a training are added to round by round.
   package var tasks: [ContentDigest]
 
   package init(
@@ -241,7 +242,8 @@ package struct TaskPlan: Sendable, Equatable {
     let fields = try DocumentFields(reading: bytes, in: place)
     try fields.requireFormat(Self.format)
     self.init(
-      try fields.word("kind", Kind.self), lake: try fields.string("lake"), subject: try fields.string("subject"), spec: try fields.digest("spec_sha256"),
+      try fields.word("kind", Kind.self), lake: try fields.string("lake"), subject: try fields.string("subject"),
+      spec: try fields.digest("spec_sha256"),
       tool: try fields.string("tool"), tasks: try fields.digests("tasks"))
   }
 }

@@ -56,8 +56,10 @@ package final class SlurmEngine: TaskEngine {
   package func submit(_ tasks: [Int]) throws {
     for chunk in TaskScripts.chunks(tasks.sorted(), arraySize: try arraySize()) {
       let command =
-        ["sbatch", "--parsable", "--chdir=\(directory.path)", "--array=\(chunk.indexes(atATime: atATime))",
-         "--export=ALL,TARN_TASK_OFFSET=\(chunk.offset)"] + arguments + ["slurm.sh"]
+        [
+          "sbatch", "--parsable", "--chdir=\(directory.path)", "--array=\(chunk.indexes(atATime: atATime))",
+          "--export=ALL,TARN_TASK_OFFSET=\(chunk.offset)",
+        ] + arguments + ["slurm.sh"]
       let done = try run(command)
       // `id`, or `id;cluster`.
       let id = done.output.split(whereSeparator: { $0 == ";" || $0.isWhitespace }).first.map(String.init) ?? ""

@@ -130,7 +130,8 @@ package struct TaskScripts: Sendable, Codable {
   }
 
   private func kubernetes(_ tasks: [Int], _ plan: TaskPlan) -> String {
-    let name = "tarn-" + plan.subject.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "-" }.joined()
+    let name =
+      "tarn-" + plan.subject.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "-" }.joined()
     // Indexes of a job are all from 0 on: tasks that are done end at once.
     let count = (tasks.last ?? 0) + 1
     let arguments = (["worker", "."] + workerOptions).map { JSONValue.string($0).text }.joined(separator: ", ")

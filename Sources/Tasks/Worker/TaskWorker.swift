@@ -171,7 +171,9 @@ package final class TaskWorker: Sendable {
   ) throws -> TaskReceipt {
     let trained = try TrainedIndexFile.read(directory.trainedPath(task.trained), digest: task.trained)
     guard trained.dimension == task.dimension else {
-      throw TarnError(.integrity, "the trained index \(task.trained.prefix(12)) has dimension \(trained.dimension), the task \(task.dimension)")
+      throw TarnError(
+        .integrity,
+        "the trained index \(task.trained.prefix(12)) has dimension \(trained.dimension), the task \(task.dimension)")
     }
     let provider = WorkerShards(task)
     let rowCount = task.inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
@@ -253,7 +255,9 @@ package final class TaskWorker: Sendable {
     let working = directory.workingPath(number, by: name)
     let inputs = task.inputs.enumerated().map { place, input in input.bound(to: seen[place]?.digest) }
     do {
-      let made = try executor.merge(OutputTask(ordinal: task.output, inputs: inputs), to: working) { _ in report(.merging) }
+      let made = try executor.merge(OutputTask(ordinal: task.output, inputs: inputs), to: working) { _ in
+        report(.merging)
+      }
       try Disk.moveIntoPlace(working, directory.resultPath(number, made.digest))
       return TaskReceipt.Result(
         digest: made.digest, byteCount: made.byteCount, rowCount: made.rowCount, listsDigest: made.listDigests.root)
