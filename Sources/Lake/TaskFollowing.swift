@@ -20,6 +20,13 @@ package struct FollowPolicy: Sendable {
 
   package init() {}
 
+  /// How tasks in a directory are followed: on a file system that another machine serves,
+  /// this one may see names as they were a minute ago.
+  package init(of directory: TaskDirectory) {
+    let type = LakeSurroundings.current.fileSystemType(of: directory.path)
+    if type.map(LakeSurroundings.isNetwork) ?? false { looksUntilLost = 30 }
+  }
+
   /// What is to be done about a task that has no receipt.
   package enum Verdict: Sendable, Equatable {
     case wait, submit, giveUp
@@ -32,12 +39,14 @@ package struct FollowPolicy: Sendable {
   ///   - looks: Looks in a row at which it was nowhere.
   ///   - submissions: How often this run submitted it.
   ///   - status: Exit status that its last worker left word of; nil for none.
+  /// - Returns: What is to be done.
   package func verdict(isOut: Bool?, looks: Int, submissions: Int, status: Int?) -> Verdict {
     guard isOut == false else { return .wait }
     // What never was submitted is not waited for.
     guard submissions > 0 else { return .submit }
-    guard looks >= looksUntilLost else { return .wait }
     if let status, finalStatuses.contains(status) { return .giveUp }
+    // Who left word is gone; whose receipt is on its way may be.
+    guard status != nil || looks >= looksUntilLost else { return .wait }
     return submissions < attempts ? .submit : .giveUp
   }
 }
@@ -66,17 +75,17 @@ package final class TaskFollowing {
   ///   - directory: Where tasks, receipts and results lie.
   ///   - engine: Carries them out.
   ///   - ingest: Takes results in.
-  ///   - policy: When what is submitted again.
+  ///   - policy: When what is submitted again; by the directory's file system if nil.
   ///   - cancellation: Lets go of the tasks.
   ///   - report: Told of progress.
   package init(
-    _ directory: TaskDirectory, on engine: any TaskEngine, _ ingest: TaskIngest, policy: FollowPolicy = FollowPolicy(),
+    _ directory: TaskDirectory, on engine: any TaskEngine, _ ingest: TaskIngest, policy: FollowPolicy? = nil,
     cancellation: Cancellation, report: @escaping @Sendable (FollowProgress) -> Void
   ) {
     self.directory = directory
     self.engine = engine
     self.ingest = ingest
-    self.policy = policy
+    self.policy = policy ?? FollowPolicy(of: directory)
     self.cancellation = cancellation
     self.report = report
   }
@@ -132,11 +141,16 @@ package final class TaskFollowing {
       }
       if !toSubmit.isEmpty {
         for task in toSubmit { try Disk.remove(directory.failurePath(task)) }
-        try engine.submit(toSubmit)
-        report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }))
-        for task in toSubmit {
-          submissions[task, default: 0] += 1
-          looks[task] = 0
+        do {
+          try engine.submit(toSubmit)
+          report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }))
+          for task in toSubmit {
+            submissions[task, default: 0] += 1
+            looks[task] = 0
+          }
+        } catch let error as TarnError where error.code == .temporary {
+          // What it took of them it has; the others are submitted at the next look.
+          report(.silent)
         }
       }
       report(

@@ -34,8 +34,8 @@ package final class TaskPlanning: Sendable {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - options: What to build.
-  ///   - place: Where the tasks of a version go.
   ///   - cancellation: Stops it; without its last file the directory is no plan.
+  ///   - place: Where the tasks of a version go.
   package init(
     _ catalog: LakeCatalog, _ options: BuildOptions, cancellation: Cancellation,
     into place: @escaping @Sendable (IndexVersion) -> TaskDirectory

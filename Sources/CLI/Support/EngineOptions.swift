@@ -18,21 +18,25 @@ struct EngineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "With --executor: directory of the tasks, which every worker sees (default: LAKE/tasks/NAME@N).", valueName: "dir"))
+      "With --executor: directory of the tasks, which every worker sees (default: LAKE/tasks/NAME@N).", valueName: "dir"
+    ))
   var tasks: String?
 
-  @Option(name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
+  @Option(
+    name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
   var atATime: Int?
 
   @Option(
     name: .customLong("sbatch-args"), parsing: .unconditional,
     help: ArgumentHelp(
-      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments"))
+      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments")
+  )
   var sbatchArguments: String?
 
   /// Refuses what does not go together.
   ///
   /// - Parameter others: Options that say how this process fetches, and whether they are given.
+  /// - Throws: `ValidationError` naming the options.
   func validate(beside others: [String: Bool]) throws {
     guard executor != nil else {
       guard tasks == nil, atATime == nil, sbatchArguments == nil else {
@@ -79,10 +83,14 @@ extension ProgressLine {
   func show(_ event: FollowProgress) {
     switch event {
     case .standing(let done, let running, let queued, let count):
-      update(done: Double(done), total: Double(count)) { "\(done) of \(count) tasks done, \(running) running, \(queued) queued" }
+      update(done: Double(done), total: Double(count)) {
+        "\(done) of \(count) tasks done, \(running) running, \(queued) queued"
+      }
     case .submitted(let tasks, let isAgain): note("\(tasks.count.counted("task")) submitted\(isAgain ? " again" : "")")
     case .gaveUp(let task, let failure):
-      note("task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")")
+      note(
+        "task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")"
+      )
     case .ingest(let event): show(event)
     case .silent: note("the scheduler does not answer; it is asked again")
     }

@@ -85,11 +85,13 @@ struct Ingest: AsyncParsableCommand {
           ?? "rechecked: \(check.shard) of \(check.host) is the same")
     }
     for (task, failure) in summary.open {
-      Output.line("task \(task) is open: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
+      Output.line(
+        "task \(task) is open: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
     }
     if summary.isSealed {
       Output.line(
-        "\(version.name) is sealed: \(summary.recorded.count.counted("output")) taken in now, sha256 \(version.versionDigest?.prefix(16) ?? "")…")
+        "\(version.name) is sealed: \(summary.recorded.count.counted("output")) taken in now, sha256 \(version.versionDigest?.prefix(16) ?? "")…"
+      )
     } else {
       Output.line(
         "\(version.name): \(summary.recorded.count.counted("output")) taken in now, \(summary.open.count) of "

@@ -46,11 +46,13 @@ struct Plan: AsyncParsableCommand {
       ])
     } else {
       for (task, failure) in open {
-        Output.line("task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
+        Output.line(
+          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
       }
       Output.line(
         "\(open.count) of \(plan.tasks.count.counted("task")) have no receipt that fits"
-          + (open.isEmpty ? "; `tarn ingest \(again)` takes the results in" : ": run.txt, slurm.sh and k8s.yaml are theirs"))
+          + (open.isEmpty
+            ? "; `tarn ingest \(again)` takes the results in" : ": run.txt, slurm.sh and k8s.yaml are theirs"))
     }
     Output.flush()
   }
@@ -111,7 +113,9 @@ struct ScriptOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The tarn that workers run (default: this one).", valueName: "path"))
   var tarn: String?
 
-  @Option(name: .customLong("at-a-time"), help: ArgumentHelp("Most tasks at a time, for Slurm and Kubernetes.", valueName: "n"))
+  @Option(
+    name: .customLong("at-a-time"),
+    help: ArgumentHelp("Most tasks at a time, for Slurm and Kubernetes.", valueName: "n"))
   var atATime: Int?
 
   @Option(

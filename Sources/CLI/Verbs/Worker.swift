@@ -80,7 +80,8 @@ struct Worker: AsyncParsableCommand {
     let result = receipt.result
     if global.json {
       Output.json([
-        "task": .count(number), "new": .bool(isNew), "sha256": .string(result.digest.hex), "rows": .count(result.rowCount),
+        "task": .count(number), "new": .bool(isNew), "sha256": .string(result.digest.hex),
+        "rows": .count(result.rowCount),
         "bytes": .count(result.byteCount), "host": .string(receipt.host),
         "peak_memory_bytes": Tool.peakByteCount.map { .count($0) } ?? .null,
       ])
@@ -102,7 +103,9 @@ extension ProgressLine {
     case .merging: note("merging")
     case .retrying(let shard, let error): note("\(shard): \(error); trying again")
     case .waiting(let pause, let left):
-      note("waiting \(TimeSpan.text(seconds: pause.seconds)), patience for another \(TimeSpan.text(seconds: left.seconds))")
+      note(
+        "waiting \(TimeSpan.text(seconds: pause.seconds)), patience for another \(TimeSpan.text(seconds: left.seconds))"
+      )
     case .leftOut(let shard, let reason): note("\(shard) is left out: \(reason)")
     }
   }

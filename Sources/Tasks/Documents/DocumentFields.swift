@@ -116,7 +116,9 @@ package struct DocumentFields {
   package func digests(_ name: String) throws -> [ContentDigest] {
     guard case .array(let values)? = value(name) else { throw fault(name, "an array") }
     return try values.map { value in
-      guard let digest = value.string.flatMap({ ContentDigest(hex: $0) }) else { throw fault(name, "an array of SHA-256s") }
+      guard let digest = value.string.flatMap({ ContentDigest(hex: $0) }) else {
+        throw fault(name, "an array of SHA-256s")
+      }
       return digest
     }
   }

@@ -124,7 +124,8 @@ extension TaskDocument {
       dimension: try fields.number("dimension", .dimension), elementType: try fields.word("dtype", ElementType.self),
       badRows: try fields.word("bad_rows", BadRowsPolicy.self), missing: try fields.word("missing", MissingPolicy.self),
       normalisation: try fields.word("normalisation", Normalisation.self),
-      segmentFormat: try fields.number("segment_format", .ordinal), inputs: try fields.objects("inputs").map(Input.init))
+      segmentFormat: try fields.number("segment_format", .ordinal), inputs: try fields.objects("inputs").map(Input.init)
+    )
     var end: RowID = 0
     for input in inputs {
       let next = Int(input.firstID).addingSaturated(input.rowCount)

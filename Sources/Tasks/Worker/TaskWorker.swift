@@ -51,8 +51,11 @@ package final class TaskWorker: Sendable {
   private let logger: Logger
   private let cancellation: Cancellation
   private let report: @Sendable (WorkerProgress) -> Void
-  /// Names this process among all that may be at the task.
-  private let name = "\(HostName.current.filter { $0.isLetter || $0.isNumber || $0 == "-" }).\(getpid())"
+  /// Names this process among all that may be at the task; containers may share a host's
+  /// name and a process's number.
+  private let name =
+    "\(HostName.current.filter { $0.isLetter || $0.isNumber || $0 == "-" }).\(getpid())."
+    + String(UInt32.random(in: .min ... .max), radix: 16)
 
   /// Prepares to work.
   ///
@@ -83,8 +86,7 @@ package final class TaskWorker: Sendable {
     cancellation.listen()
     let plan = try directory.plan()
     let task = try directory.task(number, of: plan)
-    let names = try directory.receiptNames()[number] ?? []
-    if let receipt = directory.likelyReceipts(of: number, task, names).first { return (receipt, false) }
+    if let receipt = try receipt(of: task) { return (receipt, false) }
     guard task.segmentFormat == segmentFormatVersion else {
       throw TarnError(
         .schemaNewer,
@@ -92,11 +94,32 @@ package final class TaskWorker: Sendable {
         hint: "run the tarn that planned it: \(plan.tool)")
     }
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
-    let receipt = try await work(task, in: scratch)
-    _ = try directory.write(receipt, of: number, by: name)
-    try scratch.remove()
-    try Disk.remove(directory.failurePath(number))
-    return (receipt, true)
+    do {
+      let receipt = try await work(task, in: scratch)
+      _ = try directory.write(receipt, of: number, by: name)
+      leave(scratch)
+      return (receipt, true)
+    } catch let error as TarnError where error.code != .interrupted {
+      // Another may have been at the task, and be done; then nothing is lacking.
+      guard let receipt = try? receipt(of: task) else { throw error }
+      leave(scratch)
+      return (receipt, false)
+    }
+  }
+
+  /// The receipt that there is for the task.
+  private func receipt(of task: TaskDocument) throws -> TaskReceipt? {
+    directory.likelyReceipts(of: number, task, try directory.receiptNames()[number] ?? []).first
+  }
+
+  /// Puts away what the task needed: it is done, whatever the disk says now.
+  private func leave(_ scratch: WorkerScratch) {
+    do {
+      try scratch.remove()
+      try Disk.remove(directory.failurePath(number))
+    } catch {
+      logger.warning("\((error as? TarnError)?.description ?? "\(error)")")
+    }
   }
 
   /// Leaves word why the task is not done, for whoever looks; a disk that refuses is
@@ -142,6 +165,13 @@ package final class TaskWorker: Sendable {
       defer { supply.cancel() }
       return try make(task, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt)
     }
+    do {
+      // Without its thread nobody would take what is fetched.
+      try threaded.requireNoFailure()
+    } catch {
+      supply.cancel()
+      throw error
+    }
     await fetching
     return try await threaded.value()
   }
@@ -160,7 +190,9 @@ package final class TaskWorker: Sendable {
   ) throws -> TaskReceipt {
     let trained = try TrainedIndexFile.read(directory.trainedPath(task.trained), digest: task.trained)
     guard trained.dimension == task.dimension else {
-      throw TarnError(.integrity, "the trained index \(task.trained.prefix(12)) has dimension \(trained.dimension), the task \(task.dimension)")
+      throw TarnError(
+        .integrity,
+        "the trained index \(task.trained.prefix(12)) has dimension \(trained.dimension), the task \(task.dimension)")
     }
     let provider = WorkerShards(task)
     let rowCount = task.inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
@@ -221,7 +253,7 @@ package final class TaskWorker: Sendable {
           .integrity, "\(input.shard) has \(fetched.rowCount) rows, the plan says \(input.rowCount)",
           hint: "correct the rows that its source was registered with, and plan again")
       }
-      provider.put(fetched.path, of: input)
+      provider.put(fetched.path, remedy: "run the worker again", of: input)
       return TaskReceipt.Seen(
         digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount, badRowCount: 0,
         place: Int(fetched.mirrorID), etag: fetched.validator.etag?.printable,
@@ -230,7 +262,7 @@ package final class TaskWorker: Sendable {
     guard let path = file(of: input), let digest = input.digest, let byteCount = input.byteCount else {
       throw TarnError(.inputsMissing, "the file of \(input.shard) is gone since this task began", hint: "run it again")
     }
-    provider.put(path, of: input)
+    provider.put(path, remedy: "run `tarn verify --repair` in the lake that planned", of: input)
     return TaskReceipt.Seen(
       digest: digest, byteCount: byteCount, rowCount: input.rowCount, badRowCount: 0, place: nil)
   }
@@ -242,7 +274,9 @@ package final class TaskWorker: Sendable {
     let working = directory.workingPath(number, by: name)
     let inputs = task.inputs.enumerated().map { place, input in input.bound(to: seen[place]?.digest) }
     do {
-      let made = try executor.merge(OutputTask(ordinal: task.output, inputs: inputs), to: working) { _ in report(.merging) }
+      let made = try executor.merge(OutputTask(ordinal: task.output, inputs: inputs), to: working) { _ in
+        report(.merging)
+      }
       try Disk.moveIntoPlace(working, directory.resultPath(number, made.digest))
       return TaskReceipt.Result(
         digest: made.digest, byteCount: made.byteCount, rowCount: made.rowCount, listsDigest: made.listDigests.root)
