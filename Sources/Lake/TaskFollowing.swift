@@ -36,14 +36,16 @@ package struct FollowPolicy: Sendable {
   ///
   /// - Parameters:
   ///   - isOut: Whether the engine has it; nil where the engine did not answer.
+  ///   - wasOut: Whether the engine was ever handed it.
   ///   - looks: Looks in a row at which it was nowhere.
   ///   - submissions: How often this run submitted it.
   ///   - status: Exit status that its last worker left word of; nil for none.
   /// - Returns: What is to be done.
-  package func verdict(isOut: Bool?, looks: Int, submissions: Int, status: Int?) -> Verdict {
+  package func verdict(isOut: Bool?, wasOut: Bool, looks: Int, submissions: Int, status: Int?) -> Verdict {
     guard isOut == false else { return .wait }
-    // What never was submitted is not waited for.
-    guard submissions > 0 else { return .submit }
+    // What an earlier run submitted may have ended just now; what ended it then is no
+    // reason not to try it again.
+    guard submissions > 0 else { return wasOut && looks < looksUntilLost ? .wait : .submit }
     if let status, finalStatuses.contains(status) { return .giveUp }
     // Who left word is gone; whose receipt is on its way may be.
     guard status != nil || looks >= looksUntilLost else { return .wait }
@@ -112,16 +114,17 @@ package final class TaskFollowing {
     var names: [Int: [String]]?
     while true {
       try cancellation.check()
+      // Asked before the receipts are looked at: what it does not have then is done, or not.
+      let standing = try engine.standing()
       let now = try directory.receiptNames()
       if now != names {
-        // Anew after it: what is refused is moved away.
         let pass = try ingest.run()
         total = total.map { $0.followed(by: pass) } ?? pass
-        names = try directory.receiptNames()
+        // Not what is there after it: that may have come too late for it.
+        names = now
       }
       guard let summary = total, !summary.isSealed else { break }
       let open = summary.open.map(\.task)
-      let standing = try engine.standing()
       if !standing.isKnown { report(.silent) }
       var toSubmit: [Int] = []
       for task in open where !givenUp.contains(task) {
@@ -129,7 +132,7 @@ package final class TaskFollowing {
         looks[task] = isOut == false ? looks[task, default: 0] + 1 : 0
         let failure = submissions[task] == nil ? nil : directory.failure(of: task)
         switch policy.verdict(
-          isOut: isOut, looks: looks[task, default: 0], submissions: submissions[task, default: 0],
+          isOut: isOut, wasOut: standing.submitted.contains(task), looks: looks[task, default: 0], submissions: submissions[task, default: 0],
           status: failure?.status)
         {
         case .wait: break

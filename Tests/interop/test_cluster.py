@@ -22,7 +22,7 @@ import kubernetes_validate
 import numpy as np
 import yaml
 
-from support import PARTIAL, ROOT, TARN, Lake, LakeTest, Nginx, environment
+from support import PARTIAL, ROOT, TARN, Lake, LakeTest, Nginx, environment, json_lines
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import slurm  # noqa: E402
@@ -119,7 +119,7 @@ class Cluster(LakeTest):
         """Takes in what is there, while the server of the sources does not answer."""
         WORLD.server.fail()
         try:
-            return json.loads(self.lake.run("ingest", self.tasks, *options, "--json", exits=exits))
+            return json_lines(self.lake.run("ingest", self.tasks, *options, "--json", exits=exits))[0]
         finally:
             WORLD.server.come_back()
 

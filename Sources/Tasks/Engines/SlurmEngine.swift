@@ -25,6 +25,7 @@ package final class SlurmEngine: TaskEngine {
   struct Job: Sendable, Equatable, Codable {
     let id: String
     let offset: Int
+    let tasks: [Int]
     /// Where several clusters can be submitted to: which one has it.
     var cluster: String?
   }
@@ -77,7 +78,7 @@ package final class SlurmEngine: TaskEngine {
           hint: "what was submitted goes on; the same command submits the rest")
       }
       let cluster = answer.count > 1 ? answer[1].trimmingCharacters(in: .whitespaces) : nil
-      try keep(try jobs() + [Job(id: id, offset: chunk.offset, cluster: cluster)])
+      try keep(try jobs() + [Job(id: id, offset: chunk.offset, tasks: chunk.tasks, cluster: cluster)])
     }
   }
 
@@ -95,6 +96,7 @@ package final class SlurmEngine: TaskEngine {
   package func standing() throws -> EngineStanding {
     var standing = EngineStanding()
     for job in try jobs() {
+      standing.submitted.formUnion(job.tasks)
       // One by one: a job that is forgotten makes an error of the whole question.
       let done = try run(
         ["squeue", "--noheader", "--array", "--states=all", "--jobs=\(job.id)", "--format=%i|%T"]

@@ -1,7 +1,7 @@
 // What a worker keeps while it is at one task: shards under way, segments, and what
 // was seen of the inputs that are encoded. One process uses it at a time.
 
-internal import Base
+package import Base
 internal import Foundation
 internal import Glibc
 internal import Indexer
@@ -11,10 +11,10 @@ internal import Synchronization
 ///
 /// It is found again by a later worker of the same task; while somebody works in it
 /// another gets a directory of its own.
-final class WorkerScratch: Sendable {
+package final class WorkerScratch: Sendable {
   private static let mostAtOneTask = 64
 
-  let path: String
+  package let path: String
   private let descriptor: Int32
 
   var shards: String { path + "/shards" }
@@ -26,7 +26,7 @@ final class WorkerScratch: Sendable {
   ///   - parent: Where such directories lie.
   ///   - task: Digest of the task.
   /// - Throws: ``TarnError`` when the disk refuses.
-  init(in parent: String, for task: ContentDigest) throws {
+  package init(in parent: String, for task: ContentDigest) throws {
     for number in 0..<Self.mostAtOneTask {
       let path = "\(parent)/tarn-\(getuid())-\(task.prefix(16))" + (number == 0 ? "" : "-\(number)")
       guard let descriptor = try Self.lock(path) else { continue }
@@ -85,7 +85,7 @@ final class WorkerScratch: Sendable {
   }
 
   /// Removes it all: the task is done.
-  func remove() throws {
+  package func remove() throws {
     do { try FileManager.default.removeItem(atPath: path) } catch { throw Disk.systemError("remove", path) }
   }
 }
