@@ -166,6 +166,8 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
+      name: "TasksTests", dependencies: ["Base", "Indexer", "Lake", "Tasks", "TestSupport"], swiftSettings: strict),
+    .testTarget(
       name: "CLITests",
       dependencies: [
         "Base", "CLI", "Catalog", "Features", "Fetch", "Lake", "TestSupport",

@@ -169,8 +169,15 @@ extension Disk {
     }
   }
 
-  /// Gives a file's bytes a second name, which costs no room where both are on one file
-  /// system; else they are copied.
+  /// Whether a name is that of a regular file of this user's and no link to one: what
+  /// another user's is he can change later, under any name.
+  package static func isOwnFile(_ path: String) -> Bool {
+    var info = stat()
+    return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG && info.st_uid == geteuid()
+  }
+
+  /// Gives the bytes of an own file a second name, which costs no room where both are on
+  /// one file system; else they are copied.
   ///
   /// - Parameters:
   ///   - from: The file.
@@ -179,8 +186,10 @@ extension Disk {
   package static func linkOrCopy(_ from: String, to: String) throws {
     try FaultPlan.step("link", to)
     unlink(to)
-    if Glibc.link(from, to) == 0 { return }
-    guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP, ENOSYS].contains(errno) else { throw systemError("link to", to) }
+    if isOwnFile(from) {
+      if Glibc.link(from, to) == 0 { return }
+      guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP, ENOSYS].contains(errno) else { throw systemError("link to", to) }
+    }
     _ = try copy(from, to: to)
   }
 }

@@ -18,6 +18,13 @@ package struct FollowPolicy: Sendable {
 
   package init() {}
 
+  /// How tasks in a directory are followed: on a file system that another machine serves,
+  /// this one may see names as they were a minute ago.
+  package init(of directory: TaskDirectory) {
+    let type = LakeSurroundings.current.fileSystemType(of: directory.path)
+    if type.map(LakeSurroundings.isNetwork) ?? false { looksUntilLost = 30 }
+  }
+
   /// What is to be done about a task that has no receipt.
   package enum Verdict: Sendable, Equatable {
     case wait, submit, giveUp
@@ -27,15 +34,19 @@ package struct FollowPolicy: Sendable {
   ///
   /// - Parameters:
   ///   - isOut: Whether the engine has it; nil where the engine did not answer.
+  ///   - wasOut: Whether the engine was ever handed it.
   ///   - looks: Looks in a row at which it was nowhere.
   ///   - submissions: How often this run submitted it.
   ///   - status: Exit status that its last worker left word of; nil for none.
-  package func verdict(isOut: Bool?, looks: Int, submissions: Int, status: Int?) -> Verdict {
+  /// - Returns: What is to be done.
+  package func verdict(isOut: Bool?, wasOut: Bool, looks: Int, submissions: Int, status: Int?) -> Verdict {
     guard isOut == false else { return .wait }
-    // What never was submitted is not waited for.
-    guard submissions > 0 else { return .submit }
-    guard looks >= looksUntilLost else { return .wait }
+    // What an earlier run submitted may have ended just now; what ended it then is no
+    // reason not to try it again.
+    guard submissions > 0 else { return wasOut && looks < looksUntilLost ? .wait : .submit }
     if let status, finalStatuses.contains(status) { return .giveUp }
+    // Who left word is gone; whose receipt is on its way may be.
+    guard status != nil || looks >= looksUntilLost else { return .wait }
     return submissions < attempts ? .submit : .giveUp
   }
 }
@@ -71,16 +82,16 @@ package final class TaskFollowing {
   /// - Parameters:
   ///   - directory: Where tasks, receipts and results lie.
   ///   - engine: Carries them out.
-  ///   - policy: When what is submitted again.
+  ///   - policy: When what is submitted again; by the directory's file system if nil.
   ///   - cancellation: Lets go of the tasks.
   ///   - report: Told of progress.
   package init(
-    _ directory: TaskDirectory, on engine: any TaskEngine, policy: FollowPolicy = FollowPolicy(),
+    _ directory: TaskDirectory, on engine: any TaskEngine, policy: FollowPolicy? = nil,
     cancellation: Cancellation, report: @escaping @Sendable (FollowProgress) -> Void
   ) {
     self.directory = directory
     self.engine = engine
-    self.policy = policy
+    self.policy = policy ?? FollowPolicy(of: directory)
     self.cancellation = cancellation
     self.report = report
   }
@@ -108,13 +119,15 @@ package final class TaskFollowing {
     var seen = Look(open: [], taskCount: 0)
     while true {
       try cancellation.check()
-      if try directory.receiptNames() != names {
+      // Asked before the receipts are looked at: what it does not have then is done, or not.
+      let standing = try engine.standing()
+      let now = try directory.receiptNames()
+      if now != names {
         seen = try look()
-        // Anew after it: what is refused is moved away.
-        names = try directory.receiptNames()
+        // Not what is there after it: that may have come too late for it.
+        names = now
       }
       guard !seen.open.isEmpty, !seen.open.allSatisfy(givenUp.contains) else { return }
-      let standing = try engine.standing()
       if !standing.isKnown { report(.silent) }
       var toSubmit: [Int] = []
       for task in seen.open where !givenUp.contains(task) {
@@ -122,7 +135,7 @@ package final class TaskFollowing {
         looks[task] = isOut == false ? looks[task, default: 0] + 1 : 0
         let failure = submissions[task] == nil ? nil : directory.failure(of: task)
         switch policy.verdict(
-          isOut: isOut, looks: looks[task, default: 0], submissions: submissions[task, default: 0],
+          isOut: isOut, wasOut: standing.submitted.contains(task), looks: looks[task, default: 0], submissions: submissions[task, default: 0],
           status: failure?.status)
         {
         case .wait: break
@@ -134,11 +147,16 @@ package final class TaskFollowing {
       }
       if !toSubmit.isEmpty {
         for task in toSubmit { try Disk.remove(directory.failurePath(task)) }
-        try engine.submit(toSubmit)
-        report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }))
-        for task in toSubmit {
-          submissions[task, default: 0] += 1
-          looks[task] = 0
+        do {
+          try engine.submit(toSubmit)
+          report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }))
+          for task in toSubmit {
+            submissions[task, default: 0] += 1
+            looks[task] = 0
+          }
+        } catch let error as TarnError where error.code == .temporary {
+          // What it took of them it has; the others are submitted at the next look.
+          report(.silent)
         }
       }
       report(

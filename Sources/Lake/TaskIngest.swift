@@ -72,8 +72,9 @@ package final class TaskIngest {
       _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
     ) throws -> Void
   private let read: Reading
-  /// Hosts of which something was encoded again.
+  /// Hosts of which something was encoded again, and those of which nothing can be yet.
   private var rechecked: Set<String> = []
+  private var lacking: Set<String> = []
 
   /// Prepares to take results in.
   ///
@@ -130,37 +131,45 @@ package final class TaskIngest {
       return summary
     }
     let terms = try catalog.terms(of: version)
-    let names = try directory.receiptNames()
     // Once for all: a version may have very many.
     let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
     let outputs = Dictionary(uniqueKeysWithValues: try catalog.outputs(of: version).map { ($0.ordinal, $0) })
+    try holdTasks(of: plan, against: version, terms, inputs, outputs)
+    let names = try directory.receiptNames()
+    let files = try directory.resultNames()
     var verified: Set<Int> = []
     for number in plan.tasks.indices {
       try cancellation.check()
-      guard case .output(let task) = try directory.task(number, of: plan) else {
-        throw TarnError(.integrity, "task \(number) of \(directory.path) is no output of a version")
-      }
+      guard case .output(let task) = try directory.task(number, of: plan) else { preconditionFailure("all were held") }
       let recorded = outputs[task.output]
       report(.reading(task: number, of: plan.tasks.count))
-      let found = believable(number, task, names[number] ?? [], recorded: recorded, &summary)
-      guard recorded == nil else { continue }
+      let found = try believable(number, task, names[number] ?? [], recorded: recorded, &summary)
+      guard recorded == nil else {
+        if let recorded { try tidy(number, recorded.digest, files[number] ?? []) }
+        continue
+      }
       guard let (file, receipt) = found else {
         summary.open.append((number, directory.failure(of: number)))
         continue
       }
       do {
-        try take(
-          number, task, receipt, version, inputs[task.output] ?? [], terms,
-          recheck: rechecked.insert(receipt.host).inserted, &summary)
+        try take(number, task, receipt, version, terms, inputs[task.output] ?? [], &summary)
+        try tidy(number, receipt.result.digest, files[number] ?? [])
         verified.insert(task.output)
         summary.recorded.append(number)
         report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
-      } catch let error as TarnError where [.integrity, .inputsMissing, .conflict].contains(error.code) {
+      } catch let error as TarnError where [.integrity, .inputsMissing].contains(error.code) {
         try refuse(number, file, error.message, &summary)
         summary.open.append((number, nil))
       }
     }
     if summary.open.isEmpty {
+      let lacking = Set(inputs.keys).subtracting(try catalog.outputs(of: version).map(\.ordinal))
+      guard lacking.isEmpty else {
+        throw TarnError(
+          .conflict, "\(directory.path) has no task for \(lacking.count.counted("output")) that \(version.name) lacks",
+          hint: "plan again into an empty directory")
+      }
       try catalog.seal(version, verified: verified)
       summary.version = try catalog.version(version.name)
     }
@@ -208,12 +217,52 @@ package final class TaskIngest {
     return version
   }
 
+  /// Holds every task against the version, before anything is recorded: whoever can write
+  /// a receipt can write a task that it fits.
+  private func holdTasks(
+    of plan: TaskPlan, against version: IndexVersion, _ terms: EncodingTerms, _ inputs: [Int: [VersionInput]],
+    _ outputs: [Int: OutputShard]
+  ) throws {
+    let source = try catalog.source(id: version.sourceID)
+    var seen: Set<Int> = []
+    for number in plan.tasks.indices {
+      guard case .output(let task) = try directory.task(number, of: plan) else {
+        throw TarnError(.conflict, "task \(number) of \(directory.path) is no output of a version")
+      }
+      let isOfVersion =
+        task.version == "\(version.name)" && task.spec == version.specDigest && task.trained == terms.trainedDigest
+        && task.badRows == version.badRowsPolicy && task.missing == version.missingPolicy
+        && task.normalisation == terms.normalisation && task.segmentFormat == segmentFormatVersion
+        && task.dimension == source.dimension && task.elementType == source.elementType
+      let planned = inputs[task.output] ?? []
+      let hasItsInputs =
+        planned.count == task.inputs.count
+        && zip(planned, task.inputs).allSatisfy { input, its in
+          input.ordinal == its.ordinal && input.shardName == its.shard && input.firstID == its.firstID
+            && input.rowCount == its.rowCount && (input.isHole || !its.isHole)
+        }
+      guard isOfVersion, hasItsInputs || outputs[task.output] != nil, seen.insert(task.output).inserted else {
+        throw TarnError(
+          .conflict, "task \(number) of \(directory.path) is none of \(version.name) as the lake has it",
+          hint: "plan again into an empty directory")
+      }
+    }
+  }
+
+  /// Removes what workers left of a task that is recorded: the lake has its output.
+  private func tidy(_ number: Int, _ digest: ContentDigest, _ files: [String]) throws {
+    let result = directory.resultPath(number, digest).lastPathPart
+    for file in files where file == result || file.hasSuffix(".part") || file.hasSuffix(".part.tmp") {
+      try Disk.remove("\(directory.results)/\(file)")
+    }
+  }
+
   // MARK: Receipts
 
   /// The receipt of a task that is gone on with, of those that fit it by document.
   private func believable(
     _ number: Int, _ task: TaskDocument, _ names: [String], recorded: OutputShard?, _ summary: inout IngestSummary
-  ) -> (file: String, receipt: TaskReceipt)? {
+  ) throws -> (file: String, receipt: TaskReceipt)? {
     var fitting: [(file: String, receipt: TaskReceipt)] = []
     for name in names {
       do {
@@ -226,14 +275,17 @@ package final class TaskIngest {
         }
         fitting.append((name, receipt))
       } catch {
-        try? refuse(number, name, (error as? TarnError)?.message ?? "\(error)", &summary)
+        let error = error as? TarnError ?? TarnError(.integrity, "\(error)")
+        // A disk or a server of files that fails for now says nothing of the receipt.
+        if error.code == .io, Disk.size(of: "\(directory.receipts)/\(name)") != nil { throw error }
+        try refuse(number, name, error.message, &summary)
       }
     }
     guard let first = fitting.first else { return nil }
     // By invariant 3 they agree to the byte: where they do not, nobody knows which is right.
     if let other = fitting.first(where: { $0.receipt.result.digest != first.receipt.result.digest }) {
       for (file, rival) in [(first.file, other.file), (other.file, first.file)] {
-        try? refuse(number, file, "it and \(rival) say different results of one task", &summary)
+        try refuse(number, file, "it and \(rival) say different results of one task", &summary)
       }
       return nil
     }
@@ -253,8 +305,8 @@ package final class TaskIngest {
 
   /// Records one result, once it was read and found to be what its receipt says.
   private func take(
-    _ number: Int, _ task: TaskDocument, _ receipt: TaskReceipt, _ version: IndexVersion, _ inputs: [VersionInput],
-    _ terms: EncodingTerms, recheck: Bool, _ summary: inout IngestSummary
+    _ number: Int, _ task: TaskDocument, _ receipt: TaskReceipt, _ version: IndexVersion, _ terms: EncodingTerms,
+    _ inputs: [VersionInput], _ summary: inout IngestSummary
   ) throws {
     let file = directory.resultPath(number, receipt.result.digest)
     guard let size = Disk.size(of: file) else {
@@ -263,7 +315,9 @@ package final class TaskIngest {
     guard size == receipt.result.byteCount else {
       throw TarnError(.integrity, "its result \(file) has \(size) bytes, it says \(receipt.result.byteCount)")
     }
-    let isHere = try FileSystem(of: directory.results).device == FileSystem(of: catalog.layout.artifacts).device
+    let isHere =
+      try Disk.isOwnFile(file)
+      && FileSystem(of: directory.results).device == FileSystem(of: catalog.layout.artifacts).device
     try catalog.requireRoom(
       for: "output \(task.output) of \(version.name)",
       [RoomNeed(at: catalog.layout.artifacts, byteCount: isHere ? 0 : size)])
@@ -272,27 +326,22 @@ package final class TaskIngest {
     try Disk.linkOrCopy(file, to: working)
     do {
       try read(working, task, receipt, terms)
-      if recheck { try self.recheck(working, task, receipt, terms, &summary) }
+      try recheck(working, task, receipt, terms, &summary)
     } catch {
       try? Disk.remove(working)
       throw error
     }
     guard let listsDigest = receipt.result.listsDigest else { preconditionFailure("the receipt fits its task") }
-    guard inputs.map(\.ordinal) == task.inputs.map(\.ordinal), let first = inputs.first, let last = inputs.last else {
-      throw TarnError(.conflict, "\(version.name) has other inputs in output \(task.output) than the task")
-    }
-    try catalog.bind(
-      version, to: try zip(zip(inputs, task.inputs), receipt.inputs).map { ($0.0, try bytes(of: $1, $0.1, $0.0)) },
-      witness: receipt.host)
+    guard let first = inputs.first, let last = inputs.last else { preconditionFailure("a task has inputs") }
+    let seen = try zip(zip(inputs, task.inputs), receipt.inputs).map { ($0.0, try bytes(of: $1, $0.1, $0.0)) }
     try store.put(working, as: .outputShard, receipt.result.digest) {
       try catalog.recordOutput(
         OutputShard(
           ordinal: task.output, digest: receipt.result.digest, firstInput: first.ordinal, lastInput: last.ordinal,
           firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: receipt.result.rowCount,
-          byteCount: receipt.result.byteCount, listsDigest: listsDigest), of: version)
+          byteCount: receipt.result.byteCount, listsDigest: listsDigest), of: version, from: seen,
+        witness: receipt.host)
     }
-    // The lake has them; on another file system they would take their room twice.
-    try Disk.remove(file)
   }
 
   /// Reads a result whole and holds it against its receipt.
@@ -325,24 +374,28 @@ package final class TaskIngest {
 
   // MARK: Recheck
 
-  /// Encodes a few shards of a host's result again and holds their rows against it.
-  ///
-  /// Which ones is decided by digests, so that a worker cannot know beforehand.
+  /// Encodes a few shards of a host's result again and holds their rows against it, of
+  /// those that the lake has; which ones is decided by digests.
   private func recheck(
     _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms,
     _ summary: inout IngestSummary
   ) throws {
+    guard recheckCount > 0, !rechecked.contains(receipt.host) else { return }
     let salt = ContentDigest.of(receipt.text).hex
-    let order = zip(task.inputs, receipt.inputs).compactMap { input, seen in
-      seen.seen.map { (input, $0, ContentDigest.of(salt + $0.digest.hex)) }
-    }.sorted { $0.2 < $1.2 }
-    for (input, seen, _) in order.prefix(recheckCount) {
-      try cancellation.check()
-      guard let file = try catalog.shardPath(holding: seen.digest) else {
-        summary.rechecks.append(
-          IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: "its bytes are not in the lake"))
-        continue
+    let order = try zip(task.inputs, receipt.inputs).compactMap { input, seen in
+      try seen.seen.flatMap { seen in
+        try catalog.shardPath(holding: seen.digest).map {
+          (input, seen, $0, ContentDigest.of(salt + seen.digest.hex))
+        }
       }
+    }.sorted { $0.3 < $1.3 }
+    if order.isEmpty, let input = task.inputs.first(where: { !$0.isHole }), lacking.insert(receipt.host).inserted {
+      summary.rechecks.append(
+        IngestSummary.Recheck(
+          shard: input.shard, host: receipt.host, lack: "of the shards of task \(task.output) the lake has none"))
+    }
+    for (input, seen, file, _) in order.prefix(recheckCount) {
+      try cancellation.check()
       report(.rechecking(shard: input.shard))
       let shard = PinnedShard(
         path: catalog.layout.shards + "/" + file, digest: seen.digest, rowCount: seen.rowCount,
@@ -352,7 +405,14 @@ package final class TaskIngest {
         rowCount: seen.rowCount, logger: logger)
       let working = try store.workingPath("recheck-\(seen.digest.prefix(16)).segment")
       defer { try? Disk.remove(working) }
-      _ = try encoder.encode(try shard.read(), to: working) { _ in try cancellation.check() }
+      do {
+        _ = try encoder.encode(try shard.read(), to: working) { _ in try cancellation.check() }
+      } catch let error as TarnError where [.integrity, .inputsMissing, .badFeatures].contains(error.code) {
+        // The lake's own file is at fault, and not the result.
+        summary.rechecks.append(
+          IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: error.description))
+        continue
+      }
       let isSame = try SegmentProof.proved(
         [MergeInput(segment: try SegmentFile(path: working), firstRowID: input.firstID)],
         by: try OutputShardFile(path: path), checkpoint: { try cancellation.check() })
@@ -361,6 +421,7 @@ package final class TaskIngest {
           .integrity, "\(input.shard), encoded again, has other codes or lists than its result, made on \(receipt.host)"
         )
       }
+      rechecked.insert(receipt.host)
       summary.rechecks.append(IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: nil))
     }
   }

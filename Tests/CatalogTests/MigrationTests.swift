@@ -24,6 +24,7 @@ import TestSupport
     "M0013_views": "0233c7cc1f2312daf32695c05a308ac6856d087b5859f58e34b419befb52ec7c",
     "M0014_trust": "cf1d0b182e05e5b0410f0e4f1071a066a08d66d57b2dfe330d839ad081f3daea",
     "M0015_ways_back": "214c39131fe4b54ff461f24a473dacea0a97007c7d2a0d114de2db6824bbc8cf",
+    "M0016_tasks": "9879a471c106964f8d1d0b7a6175c717ecfcceaa06014c8866c97a72095efb59",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -41,6 +42,7 @@ import TestSupport
     13: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
+    16: "c48ec1bd1b2fb3e55f6437fd5323485d3115eeaef68553175aeeefeded66d6d7",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

@@ -35,6 +35,7 @@ struct EngineOptions: ParsableArguments {
   /// Refuses what does not go together.
   ///
   /// - Parameter others: Options that say how this process fetches, and whether they are given.
+  /// - Throws: `ValidationError` naming the options.
   func validate(beside others: [String: Bool]) throws {
     guard executor != nil else {
       guard tasks == nil, atATime == nil, sbatchArguments == nil else {

@@ -35,6 +35,7 @@ struct BuildArguments: ParsableArguments {
   /// The options of a build.
   ///
   /// - Parameter fetches: Whether shards that are not in the lake will be had.
+  /// - Returns: The options.
   /// - Throws: ``TarnError`` `.usage` for ranges that are none.
   func options(fetching fetches: Bool) throws -> BuildOptions {
     BuildOptions(

@@ -27,34 +27,38 @@ package struct SeenBytes: Sendable {
 }
 
 extension LakeCatalog {
-  /// Binds inputs of a version to what a worker saw, in one transaction: all or none.
+  /// Records an output that a worker made, and binds its inputs to what the worker saw, in
+  /// one transaction: the version is bound to nothing that no output of it was made from.
   ///
   /// A shard of which nothing was known is evicted afterwards: its bytes are known and
   /// are not here. What is in the lake stays the shard's newest.
   ///
   /// - Parameters:
-  ///   - version: A version that is building.
-  ///   - seen: For each input the bytes, or nil where it is a hole.
+  ///   - output: The output, durable in the lake.
+  ///   - version: A version that is planned or building.
+  ///   - seen: For each input of it the bytes, or nil where it is a hole.
   ///   - witness: Who saw them, for the history.
-  /// - Throws: ``TarnError`` `.integrity` where an input is bound to other bytes.
-  package func bind(
-    _ version: IndexVersion, to seen: [(input: VersionInput, bytes: SeenBytes?)], witness: String
+  /// - Throws: ``TarnError`` `.integrity` where an input is bound to other bytes, or the
+  ///   bytes are not what is known of them; then nothing is recorded.
+  package func recordOutput(
+    _ output: OutputShard, of version: IndexVersion, from seen: [(input: VersionInput, bytes: SeenBytes?)],
+    witness: String
   ) throws {
-    for (input, bytes) in seen where input.revision.map({ $0.digest != bytes?.digest }) ?? false {
-      throw TarnError(
-        .integrity,
-        "\(version.name) is bound to \(input.shardName) with SHA-256 \(input.revision?.digest.prefix(12) ?? ""), the receipt has "
-          + (bytes.map { $0.digest.prefix(12) } ?? "a hole"))
+    for (input, bytes) in seen {
+      guard input.revision.map({ $0.digest == bytes?.digest }) ?? (!input.isHole || bytes == nil) else {
+        let bound = input.revision.map { "SHA-256 \($0.digest.prefix(12))" } ?? "a hole"
+        throw TarnError(
+          .integrity,
+          "\(version.name) is bound to \(input.shardName) as \(bound), the receipt has "
+            + (bytes.map { $0.digest.prefix(12) } ?? "a hole"))
+      }
     }
-    let unbound = seen.filter { $0.input.revision == nil && !($0.input.isHole && $0.bytes == nil) }
-    guard !unbound.isEmpty else { return }
-    try write("bind seen") { database in
+    try write("output") { database in
       let now = Timestamp.now()
-      for (input, bytes) in unbound {
+      for (input, bytes) in seen where input.revision == nil && !input.isHole {
         guard let bytes else {
           try database.run(
-            "UPDATE version_input SET is_hole = 1 WHERE version_id = ? AND ordinal = ? AND revision IS NULL",
-            [version.id, input.ordinal])
+            "UPDATE version_input SET is_hole = 1 WHERE version_id = ? AND ordinal = ?", [version.id, input.ordinal])
           continue
         }
         let number = try LakeCatalog.revision(bytes, of: input, witness, at: now, database)
@@ -62,6 +66,7 @@ extension LakeCatalog {
           "UPDATE version_input SET revision = ? WHERE version_id = ? AND ordinal = ?",
           [number, version.id, input.ordinal])
       }
+      try LakeCatalog.record(output, of: version, database)
     }
   }
 
@@ -69,10 +74,16 @@ extension LakeCatalog {
   private static func revision(
     _ bytes: SeenBytes, of input: VersionInput, _ witness: String, at now: String, _ database: Database
   ) throws -> Int {
-    let known = try Int.fetchOne(
-      database, sql: "SELECT revision FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
+    let known = try Row.fetchOne(
+      database, sql: "SELECT revision, byte_count, row_count FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
       arguments: [input.shardID, bytes.digest.hex])
-    if let known { return known }
+    if let known {
+      guard known["byte_count"] == bytes.byteCount, known["row_count"] == bytes.rowCount else {
+        throw TarnError(
+          .integrity, "\(input.shardName) with SHA-256 \(bytes.digest.prefix(12)) has another size or other rows than it says")
+      }
+      return known["revision"]
+    }
     let shard = try Row.fetchOne(
       database,
       sql: """
@@ -85,8 +96,14 @@ extension LakeCatalog {
       shardID: input.shardID, number: (shard["last"] as Int? ?? 0) + 1, digest: bytes.digest,
       byteCount: bytes.byteCount, rowCount: bytes.rowCount, etag: bytes.etag, lastModified: bytes.lastModified,
       mirrorID: bytes.mirrorID)
-    let isExpected = try shard.digest("expected_sha256") == bytes.digest
-    try revision.insert(trust: isExpected ? .manifest : .worker, at: now, database)
+    let expected = try shard.digest("expected_sha256")
+    guard expected ?? bytes.digest == bytes.digest else {
+      throw TarnError(
+        .integrity,
+        "\(input.shardName) was seen with SHA-256 \(bytes.digest.prefix(12)), its source's list says "
+          + (expected?.prefix(12) ?? ""))
+    }
+    try revision.insert(trust: expected == nil ? .worker : .manifest, at: now, database)
     // Through fetching: what was seen once and is not here is evicted.
     let state: ShardState = try shard.named("state")
     if [.registered, .evicted, .absent, .failed].contains(state) {

@@ -94,6 +94,7 @@ package struct TaskDirectory: Sendable {
   /// - Parameters:
   ///   - number: The task's number.
   ///   - plan: The plan, which says its digest.
+  /// - Returns: The task.
   /// - Throws: ``TarnError`` `.usage` where the plan has no such task, `.inputsMissing`
   ///   without its file, `.integrity` where it is not the plan's.
   package func task(_ number: Int, of plan: TaskPlan) throws -> AnyTask {
@@ -117,11 +118,19 @@ package struct TaskDirectory: Sendable {
   ///
   /// - Returns: Names in order; files that cannot be a receipt's are left out.
   /// - Throws: ``TarnError`` when the directory cannot be read.
-  package func receiptNames() throws -> [Int: [String]] {
-    guard Disk.isDirectory(receipts) else { return [:] }
+  package func receiptNames() throws -> [Int: [String]] { try names(in: receipts) { $0.hasSuffix(".json") } }
+
+  /// Results and what grows into such, by task, each by its file's name.
+  ///
+  /// - Returns: Names in order.
+  /// - Throws: ``TarnError`` when the directory cannot be read.
+  package func resultNames() throws -> [Int: [String]] { try names(in: results) { _ in true } }
+
+  private func names(in directory: String, where fits: (String) -> Bool) throws -> [Int: [String]] {
+    guard Disk.isDirectory(directory) else { return [:] }
     var found: [Int: [String]] = [:]
-    for bytes in try Disk.names(in: receipts) {
-      guard let name = String(validating: bytes, as: UTF8.self), name.hasSuffix(".json"),
+    for bytes in try Disk.names(in: directory) {
+      guard let name = String(validating: bytes, as: UTF8.self), fits(name),
         let number = name.split(separator: ".").first.flatMap({ Int($0) }), number >= 0
       else { continue }
       found[number, default: []].append(name)
@@ -132,6 +141,7 @@ package struct TaskDirectory: Sendable {
   /// Reads a receipt whose name says its digest.
   ///
   /// - Parameter name: Its file's name.
+  /// - Returns: The receipt.
   /// - Throws: ``TarnError`` `.integrity` for one that is cut, changed or malformed.
   package func receipt(_ name: String) throws -> TaskReceipt {
     let path = "\(receipts)/\(name)"

@@ -25,6 +25,9 @@ package final class SlurmEngine: TaskEngine {
   struct Job: Sendable, Equatable, Codable {
     let id: String
     let offset: Int
+    let tasks: [Int]
+    /// Where several clusters can be submitted to: which one has it.
+    var cluster: String?
   }
 
   private let directory: TaskDirectory
@@ -53,6 +56,12 @@ package final class SlurmEngine: TaskEngine {
     self.run = run
   }
 
+  /// What a controller that does not answer makes the commands say.
+  private static let silences = [
+    "Unable to contact", "Connection refused", "Connection timed out", "Connection reset", "Socket timed out",
+    "Zero Bytes were transmitted", "temporarily unable",
+  ]
+
   package func submit(_ tasks: [Int]) throws {
     for chunk in TaskScripts.chunks(tasks.sorted(), arraySize: try arraySize()) {
       let command =
@@ -61,15 +70,22 @@ package final class SlurmEngine: TaskEngine {
           "--export=ALL,TARN_TASK_OFFSET=\(chunk.offset)",
         ] + arguments + ["slurm.sh"]
       let done = try run(command)
-      // `id`, or `id;cluster`.
-      let id = done.output.split(whereSeparator: { $0 == ";" || $0.isWhitespace }).first.map(String.init) ?? ""
-      guard done.status == 0, !id.isEmpty, id.allSatisfy(\.isNumber) else {
+      // `id`, or `id;cluster`; a cluster may say more before it.
+      let answer = done.output.split(separator: "\n").last?.split(separator: ";") ?? []
+      let id = answer.first?.trimmingCharacters(in: .whitespaces) ?? ""
+      guard done.status == 0, Self.isID(id) else {
+        let isSilent = Self.silences.contains { done.errors.contains($0) }
         throw TarnError(
-          .temporary, "sbatch took no tasks: \(done.errors.firstLine)",
+          isSilent ? .temporary : .refused, "sbatch took no tasks: \(done.errors.firstLine)",
           hint: "what was submitted goes on; the same command submits the rest")
       }
-      try keep(try jobs() + [Job(id: id, offset: chunk.offset)])
+      let cluster = answer.count > 1 ? answer[1].trimmingCharacters(in: .whitespaces) : nil
+      try keep(try jobs() + [Job(id: id, offset: chunk.offset, tasks: chunk.tasks, cluster: cluster)])
     }
+  }
+
+  private static func isID(_ text: String) -> Bool {
+    !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
   }
 
   /// The largest index of an array, and one more, as this cluster is configured.
@@ -82,8 +98,11 @@ package final class SlurmEngine: TaskEngine {
   package func standing() throws -> EngineStanding {
     var standing = EngineStanding()
     for job in try jobs() {
+      standing.submitted.formUnion(job.tasks)
       // One by one: a job that is forgotten makes an error of the whole question.
-      let done = try run(["squeue", "--noheader", "--array", "--jobs=\(job.id)", "--format=%i|%T"])
+      let done = try run(
+        ["squeue", "--noheader", "--array", "--states=all", "--jobs=\(job.id)", "--format=%i|%T"]
+          + (job.cluster.map { ["--clusters=\($0)"] } ?? []))
       guard done.status == 0 else {
         if done.errors.contains("Invalid job id") { continue }
         standing.isKnown = false
@@ -118,7 +137,7 @@ package final class SlurmEngine: TaskEngine {
     guard Disk.size(of: jobsPath) != nil else { return [] }
     let bytes = try Disk.contents(of: jobsPath, atMost: 1 << 24)
     guard let jobs = try? JSONDecoder().decode([Job].self, from: Data(bytes)),
-      jobs.allSatisfy({ $0.id.allSatisfy(\.isNumber) && ForeignNumber.ordinal.holds($0.offset) })
+      jobs.allSatisfy({ Self.isID($0.id) && ForeignNumber.ordinal.holds($0.offset) })
     else {
       throw TarnError(
         .integrity, "\(jobsPath) does not say which jobs were submitted", hint: "remove it when none of them is queued")
@@ -135,6 +154,8 @@ package final class SlurmEngine: TaskEngine {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = command
+    // What a user has set for his own looks at the queue would hide tasks.
+    process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("SQUEUE_") }
     process.standardInput = FileHandle.nullDevice
     let (output, errors) = (Pipe(), Pipe())
     process.standardOutput = output

@@ -28,6 +28,8 @@ package enum EngineChoice: Sendable, Equatable {
 package struct EngineStanding: Sendable, Equatable {
   package var queued: Set<Int> = []
   package var running: Set<Int> = []
+  /// Tasks that it was handed, by an earlier run too: over where it does not have them.
+  package var submitted: Set<Int> = []
   /// Whether it answered; what it did not say of a task then means nothing.
   package var isKnown = true
 
@@ -61,6 +63,7 @@ package final class LocalEngine: TaskEngine {
   private struct State {
     var waiting: Queue<Int> = Queue()
     var running: [Int: Process] = [:]
+    var submitted: Set<Int> = []
     var isLeaving = false
   }
 
@@ -82,7 +85,10 @@ package final class LocalEngine: TaskEngine {
   }
 
   package func submit(_ tasks: [Int]) throws {
-    state.withLock { state in for task in tasks { state.waiting.append(task) } }
+    state.withLock { state in
+      for task in tasks { state.waiting.append(task) }
+      state.submitted.formUnion(tasks)
+    }
     try start()
   }
 
@@ -129,6 +135,7 @@ package final class LocalEngine: TaskEngine {
       var standing = EngineStanding()
       standing.queued = Set(state.waiting.elements)
       standing.running = Set(state.running.keys)
+      standing.submitted = state.submitted
       return standing
     }
   }

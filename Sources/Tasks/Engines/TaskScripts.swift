@@ -123,24 +123,34 @@ package struct TaskScripts: Sendable, Codable {
       #SBATCH --signal=B:TERM@120
       #SBATCH --output=logs/%A_%a.log
       #SBATCH --open-mode=append
+      # Tasks are numbered as the indexes of the array, and so many more.
+      export TARN_TASK_OFFSET="${TARN_TASK_OFFSET:-\(chunks.first?.offset ?? 0)}"
       # No shell between Slurm and the worker: it gets the signals, and its exit status is the task's.
       exec \(command)
 
       """
   }
 
+  /// What a version's job is called: its pods' hosts bear its name and their index, which
+  /// together are at most 63 characters.
+  private static func name(_ version: String, count: Int) -> String {
+    let plain = version.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "-" }.joined()
+    var name = String("tarn-\(plain)".prefix(63 - 1 - String(count).count))
+    while name.hasSuffix("-") { name.removeLast() }
+    return name
+  }
+
   private func kubernetes(_ tasks: [Int], _ plan: TaskPlan) -> String {
-    let name =
-      "tarn-" + plan.subject.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "-" }.joined()
     // Indexes of a job are all from 0 on: tasks that are done end at once.
     let count = (tasks.last ?? 0) + 1
+    let name = Self.name(plan.subject, count: count)
     let arguments = (["worker", "."] + workerOptions).map { JSONValue.string($0).text }.joined(separator: ", ")
     return """
       # \(plan.subject): \(tasks.count.counted("task")). The claim holds this directory at its root.
       apiVersion: batch/v1
       kind: Job
       metadata:
-        name: \(name.prefix(63))
+        name: \(name)
       spec:
         completionMode: Indexed
         completions: \(count)

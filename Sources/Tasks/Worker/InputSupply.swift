@@ -35,6 +35,8 @@ final class InputSupply: Sendable {
     var arrived: [Int: FetchedShard] = [:]
     /// Inputs under way or on the disk.
     var held = 0
+    /// The most bytes that were held of an input: more of them are progress (R21).
+    var mostHeld: [Int: Int] = [:]
   }
 
   private let task: TaskDocument
@@ -138,7 +140,14 @@ final class InputSupply: Sendable {
 
   private func handle(_ event: FetchEvent) {
     switch event {
-    case .started, .progress: break
+    case .started: break
+    case .progress(let id, let byteCount, _):
+      state.withLock { state in
+        // What was held before this worker is no progress of it.
+        let before = state.mostHeld[Int(id)] ?? byteCount
+        state.mostHeld[Int(id)] = max(before, byteCount)
+        if byteCount > before { state.patience.kept(byteCount - before) }
+      }
     case .attemptEnded(let attempt):
       if attempt.mayPass, let text = attempt.errorText {
         report(.retrying(shard: task.inputs[Int(attempt.requestID)].shard, error: text))

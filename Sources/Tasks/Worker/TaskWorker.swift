@@ -51,8 +51,11 @@ package final class TaskWorker: Sendable {
   let logger: Logger
   let cancellation: Cancellation
   let report: @Sendable (WorkerProgress) -> Void
-  /// Names this process among all that may be at the task.
-  let name = "\(HostName.current.filter { $0.isLetter || $0.isNumber || $0 == "-" }).\(getpid())"
+  /// Names this process among all that may be at the task; containers may share a host's
+  /// name and a process's number.
+  let name =
+    "\(HostName.current.filter { $0.isLetter || $0.isNumber || $0 == "-" }).\(getpid())."
+    + String(UInt32.random(in: .min ... .max), radix: 16)
 
   /// Prepares to work.
   ///
@@ -83,12 +86,12 @@ package final class TaskWorker: Sendable {
     cancellation.listen()
     let plan = try directory.plan()
     let any = try directory.task(number, of: plan)
-    let names = try directory.receiptNames()[number] ?? []
-    if let receipt = directory.likelyReceipts(of: number, any, names).first { return (receipt, false) }
+    if let receipt = try receipt(of: any) { return (receipt, false) }
     guard case .output(let task) = any else {
       guard case .assign(let task) = any else { preconditionFailure("there is no third kind") }
-      let receipt = try await ThreadedWork("tarn-worker") { [self] in try find(task) }.value()
-      return (try finish(receipt), true)
+      return try await finishing(any) {
+        try await ThreadedWork("tarn-worker") { [self] in try find(task) }.value()
+      }
     }
     guard task.segmentFormat == segmentFormatVersion else {
       throw TarnError(
@@ -97,17 +100,41 @@ package final class TaskWorker: Sendable {
         hint: "run the tarn that planned it: \(plan.tool)")
     }
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
-    let receipt = try await work(task, in: scratch)
-    _ = try finish(receipt)
-    try scratch.remove()
-    return (receipt, true)
+    let (receipt, isNew) = try await finishing(any) { try await work(task, in: scratch) }
+    leave { try scratch.remove() }
+    return (receipt, isNew)
   }
 
-  /// Writes the receipt: its result is durable.
-  private func finish(_ receipt: TaskReceipt) throws -> TaskReceipt {
-    _ = try directory.write(receipt, of: number, by: name)
-    try Disk.remove(directory.failurePath(number))
-    return receipt
+  /// Does the work and writes its receipt, the result being durable.
+  private func finishing(
+    _ task: AnyTask, _ work: () async throws -> TaskReceipt
+  ) async throws -> (receipt: TaskReceipt, isNew: Bool) {
+    let made: (receipt: TaskReceipt, isNew: Bool)
+    do {
+      let receipt = try await work()
+      _ = try directory.write(receipt, of: number, by: name)
+      made = (receipt, true)
+    } catch let error as TarnError where error.code != .interrupted {
+      // Another may have been at the task, and be done; then nothing is lacking.
+      guard let receipt = try? receipt(of: task) else { throw error }
+      made = (receipt, false)
+    }
+    leave { [directory, number] in try Disk.remove(directory.failurePath(number)) }
+    return made
+  }
+
+  /// The receipt that there is for the task.
+  private func receipt(of task: AnyTask) throws -> TaskReceipt? {
+    directory.likelyReceipts(of: number, task, try directory.receiptNames()[number] ?? []).first
+  }
+
+  /// Puts away what the task needed: it is done, whatever the disk says now.
+  private func leave(_ removing: () throws -> Void) {
+    do {
+      try removing()
+    } catch {
+      logger.warning("\((error as? TarnError)?.description ?? "\(error)")")
+    }
   }
 
   /// Leaves word why the task is not done, for whoever looks; a disk that refuses is
@@ -152,6 +179,13 @@ package final class TaskWorker: Sendable {
       // Work that ends leaves nothing to fetch for.
       defer { supply.cancel() }
       return try make(task, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt)
+    }
+    do {
+      // Without its thread nobody would take what is fetched.
+      try threaded.requireNoFailure()
+    } catch {
+      supply.cancel()
+      throw error
     }
     await fetching
     return try await threaded.value()
@@ -234,7 +268,7 @@ package final class TaskWorker: Sendable {
           .integrity, "\(input.shard) has \(fetched.rowCount) rows, the plan says \(input.rowCount)",
           hint: "correct the rows that its source was registered with, and plan again")
       }
-      provider.put(fetched.path, of: input)
+      provider.put(fetched.path, remedy: "run the worker again", of: input)
       return TaskReceipt.Seen(
         digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount, badRowCount: 0,
         place: Int(fetched.mirrorID), etag: fetched.validator.etag?.printable,
@@ -243,7 +277,7 @@ package final class TaskWorker: Sendable {
     guard let path = file(of: input), let digest = input.digest, let byteCount = input.byteCount else {
       throw TarnError(.inputsMissing, "the file of \(input.shard) is gone since this task began", hint: "run it again")
     }
-    provider.put(path, of: input)
+    provider.put(path, remedy: "run `tarn verify --repair` in the lake that planned", of: input)
     return TaskReceipt.Seen(
       digest: digest, byteCount: byteCount, rowCount: input.rowCount, badRowCount: 0, place: nil)
   }

@@ -1,7 +1,7 @@
 // What a worker keeps while it is at one task: shards under way, segments, and what
 // was seen of the inputs that are encoded. One process uses it at a time.
 
-internal import Base
+package import Base
 internal import Foundation
 internal import Glibc
 internal import Indexer
@@ -11,10 +11,10 @@ internal import Synchronization
 ///
 /// It is found again by a later worker of the same task; while somebody works in it
 /// another gets a directory of its own.
-final class WorkerScratch: Sendable {
+package final class WorkerScratch: Sendable {
   private static let mostAtOneTask = 64
 
-  let path: String
+  package let path: String
   private let descriptor: Int32
 
   var shards: String { path + "/shards" }
@@ -26,28 +26,50 @@ final class WorkerScratch: Sendable {
   ///   - parent: Where such directories lie.
   ///   - task: Digest of the task.
   /// - Throws: ``TarnError`` when the disk refuses.
-  init(in parent: String, for task: ContentDigest) throws {
+  package init(in parent: String, for task: ContentDigest) throws {
     for number in 0..<Self.mostAtOneTask {
       let path = "\(parent)/tarn-\(getuid())-\(task.prefix(16))" + (number == 0 ? "" : "-\(number)")
-      try Disk.makeDirectory(path)
-      let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-      guard descriptor >= 0 else { throw Disk.systemError("open directory", path) }
-      var info = stat()
-      // What another user put there is not worked in.
-      if fstat(descriptor, &info) == 0, info.st_uid == getuid(), flock(descriptor, LOCK_EX | LOCK_NB) == 0 {
-        self.path = path
-        self.descriptor = descriptor
-        try Disk.makeDirectory(path + "/shards")
-        try Disk.makeDirectory(path + "/segments")
-        return
-      }
-      close(descriptor)
+      guard let descriptor = try Self.lock(path) else { continue }
+      self.path = path
+      self.descriptor = descriptor
+      try Disk.makeDirectory(path + "/shards")
+      try Disk.makeDirectory(path + "/segments")
+      return
     }
     throw TarnError(
       .conflict, "\(Self.mostAtOneTask) workers are at one task in \(parent)", hint: "give this one another --scratch")
   }
 
   deinit { close(descriptor) }
+
+  /// Makes a directory, or takes the one that is there.
+  ///
+  /// - Parameter path: The directory.
+  /// - Returns: A descriptor that holds its lock; nil where somebody works in it, and for
+  ///   what is no directory of this user's: what others put there is not worked in.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  private static func lock(_ path: String) throws -> Int32? {
+    while true {
+      var info = stat()
+      if lstat(path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR || info.st_uid != getuid() { return nil }
+      try Disk.makeDirectory(path)
+      let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+      guard descriptor >= 0 else {
+        if errno == ENOENT { continue }
+        guard [ELOOP, ENOTDIR, EACCES].contains(errno) else { throw Disk.systemError("open directory", path) }
+        return nil
+      }
+      guard fstat(descriptor, &info) == 0, info.st_uid == getuid(), flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        close(descriptor)
+        return nil
+      }
+      // Whoever had it may have ended and removed it between the two: a lock on what
+      // has no name any more keeps nobody out.
+      var named = stat()
+      if lstat(path, &named) == 0, named.st_ino == info.st_ino, named.st_dev == info.st_dev { return descriptor }
+      close(descriptor)
+    }
+  }
 
   private func notePath(_ place: Int) -> String { "\(path)/\(place).json" }
 
@@ -63,7 +85,7 @@ final class WorkerScratch: Sendable {
   }
 
   /// Removes it all: the task is done.
-  func remove() throws {
+  package func remove() throws {
     do { try FileManager.default.removeItem(atPath: path) } catch { throw Disk.systemError("remove", path) }
   }
 }
@@ -71,19 +93,26 @@ final class WorkerScratch: Sendable {
 /// The shards of a task as files of this machine.
 final class WorkerShards: ShardProvider {
   private let task: TaskDocument
-  private let paths = Mutex<[Int: String]>([:])
+  private let paths = Mutex<[Int: (path: String, remedy: String)]>([:])
 
   init(_ task: TaskDocument) { self.task = task }
 
   /// Says where an input's bytes are.
-  func put(_ path: String, of input: TaskDocument.Input) { paths.withLock { $0[input.ordinal] = path } }
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - remedy: What helps where it has other bytes.
+  ///   - input: The input.
+  func put(_ path: String, remedy: String, of input: TaskDocument.Input) {
+    paths.withLock { $0[input.ordinal] = (path, remedy) }
+  }
 
   func shard(of input: OutputTask.Input) throws -> PinnedShard {
-    guard let digest = input.digest, let path = paths.withLock({ $0[input.ordinal] }) else {
+    guard let digest = input.digest, let found = paths.withLock({ $0[input.ordinal] }) else {
       preconditionFailure("an input is encoded before it is here")
     }
     return PinnedShard(
-      path: path, digest: digest, rowCount: input.rowCount, dimension: task.dimension, elementType: task.elementType,
-      remedy: "run the worker again")
+      path: found.path, digest: digest, rowCount: input.rowCount, dimension: task.dimension,
+      elementType: task.elementType, remedy: found.remedy)
   }
 }
