@@ -74,6 +74,10 @@ struct ToolDescription: Decodable {
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
       ["versions"],
       ["plan", "build", "x", "--trained", "u", "--images", "images", "--tasks", lake.directory.path + "/tasks"],
+      [
+        "plan", "train", "y", "--images", "images", "--captions", "captions", "--nlist", "2", "--tasks",
+        lake.directory.path + "/rounds",
+      ],
       ["worker", lake.directory.path + "/tasks", "--task", "0"], ["ingest", lake.directory.path + "/tasks"],
       ["plan", "--again", lake.directory.path + "/tasks"],
       ["evaluate", "v@1", "--queries", queries, "-k", "5"], ["show", "v@1"], ["show", "t"],

@@ -143,7 +143,7 @@ struct PlanTrain: AsyncParsableCommand {
   func run() async throws {
     let options = try what.options()
     let catalog = try writer.open(
-      global, stream.isFetching ? "train --fetch" : "train", options.name, on: what.names, keeping: room)
+      global, stream.isFetching ? "plan train --fetch" : "plan train", options.name, on: what.names, keeping: room)
     let directory = TaskDirectory(absolute(tasks))
     let progress = global.progress("plan train \(options.name)")
     var run = TrainingRun(

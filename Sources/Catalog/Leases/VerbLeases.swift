@@ -65,6 +65,8 @@ package struct VerbLeases: Sendable {
     + works("build", (.version, .alter), (.training, .read), (.source, .change))
     + works("build of what is there", (.version, .alter), (.training, .read), (.source, .read))
     + works("plan build", (.version, .alter), (.training, .read), (.source, .look))
+    + works("plan train", (.training, .alter), (.source, .read))
+    + works("plan train --fetch", (.training, .alter), (.source, .change))
     + works("ingest", (.version, .alter), (.training, .read), (.source, .read))
     + works("evaluate", (.source, .read), (.truth, .alter))
     + works("evaluate --fetch", (.source, .change), (.truth, .alter))
