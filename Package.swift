@@ -136,7 +136,7 @@ let package = Package(
     .executableTarget(
       name: "Benchmarks",
       dependencies: [
-        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer",
+        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer", "Lake", "Tasks",
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tests/Benchmarks", exclude: ["CPeers", "python"], swiftSettings: strict),
@@ -166,6 +166,8 @@ let package = Package(
         "TestSupport",
       ],
       swiftSettings: strict),
+    .testTarget(
+      name: "TasksTests", dependencies: ["Base", "Indexer", "Lake", "Tasks", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "CLITests",
       dependencies: [

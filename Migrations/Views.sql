@@ -57,7 +57,7 @@ CREATE VIEW v_shard AS SELECT
   r.sha256 AS sha256, -- its digest
   r.byte_count AS bytes, -- its size
   coalesce(r.row_count, h.dropped_row_count) AS rows, -- its rows
-  r.trust AS trust, -- manifest or first-use
+  r.trust AS trust, -- manifest, first-use or worker
   r.observed_at AS observed_at, -- when it was fetched
   h.expected_byte_count AS expected_bytes, -- size the manifest gives
   h.expected_sha256 AS expected_sha256, -- digest the manifest gives

@@ -7,7 +7,7 @@ packages=(
   libsqlite3-dev libcurl4-openssl-dev
   libfaiss-dev libopenblas-dev libdnnl-dev
   make g++ nginx-light sqlite3 curl ca-certificates git pkg-config
-  python3 python3-venv "$@"
+  python3 python3-venv slurm-wlm munge "$@"
 )
 
 if ! command -v swift >/dev/null; then
@@ -35,22 +35,26 @@ if [ "$(id -u)" -ne 0 ]; then
   as_root=(sudo)
 fi
 
-# Debian starts a service as it is installed. The demo and the tests run their
-# own nginx, unprivileged and on a port of their own; the system's stays down.
-quiet_services=
+# Debian starts a service as it is installed. The demo and the tests run their own
+# nginx and Slurm, on ports and with configurations of their own; the system's stay down.
+services=()
 if [[ " ${missing[*]} " == *" nginx-light "* ]] && ! command -v nginx >/dev/null && [ ! -x /usr/sbin/nginx ]; then
+  services+=(nginx)
+fi
+[[ " ${missing[*]} " != *" munge "* ]] || services+=(munge)
+[[ " ${missing[*]} " != *" slurm-wlm "* ]] || services+=(slurmctld slurmd)
+if [ ${#services[@]} -gt 0 ]; then
   if [ ! -e /usr/sbin/policy-rc.d ]; then
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee /usr/sbin/policy-rc.d >/dev/null
     "${as_root[@]}" chmod 755 /usr/sbin/policy-rc.d
     trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  quiet_services=yes
 fi
 
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
   "${missing[@]}" </dev/null >/dev/null
 
-if [ -n "$quiet_services" ] && [ -d /run/systemd/system ]; then
-  "${as_root[@]}" systemctl disable --quiet nginx.service || true
+if [ ${#services[@]} -gt 0 ] && [ -d /run/systemd/system ]; then
+  for service in "${services[@]}"; do "${as_root[@]}" systemctl disable --quiet "$service.service" || true; done
 fi

@@ -1,6 +1,7 @@
 // How a run is told to stop: one token a command, made by whoever can be asked
 // to stop, handed down to everything that takes time.
 
+internal import Dispatch
 internal import Synchronization
 
 /// A wish to stop, told once from any thread.
@@ -50,6 +51,19 @@ package final class Cancellation: Sendable {
   /// - Throws: ``TarnError`` `.interrupted`.
   package func check() throws(TarnError) {
     if isCancelled { throw .interrupted }
+  }
+
+  /// Waits on the calling thread, at most so long.
+  ///
+  /// - Parameter duration: How long.
+  /// - Throws: ``TarnError`` `.interrupted`, at once when somebody asks to stop.
+  package func sleep(for duration: Duration) throws(TarnError) {
+    let woken = DispatchSemaphore(value: 0)
+    let registration = whenCancelled { woken.signal() }
+    let (seconds, attoseconds) = duration.components
+    _ = woken.wait(timeout: .now() + Double(seconds) + Double(attoseconds) / 1e18)
+    withExtendedLifetime(registration) {}
+    try check()
   }
 
   /// Has something called when the token is cancelled: at once, if it is.

@@ -144,3 +144,52 @@ extension Disk {
     return path
   }
 }
+
+extension Disk {
+  /// Copies a file, durably, to a name that appears when it is whole.
+  ///
+  /// - Parameters:
+  ///   - from: The file.
+  ///   - to: The copy; what has this name is replaced.
+  /// - Returns: SHA-256 of the bytes copied.
+  /// - Throws: ``TarnError``.
+  package static func copy(_ from: String, to: String) throws -> ContentDigest {
+    let descriptor = try openInput(from).descriptor
+    defer { close(descriptor) }
+    var file = try DurableFile(creating: to + ".tmp")
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw systemError("read", from)
+      }
+      if count == 0 { return try file.finish(as: to) }
+      try file.write(buffer.span.bytes.extracting(first: count))
+    }
+  }
+
+  /// Whether a name is that of a regular file of this user's and no link to one: what
+  /// another user's is he can change later, under any name.
+  package static func isOwnFile(_ path: String) -> Bool {
+    var info = stat()
+    return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG && info.st_uid == geteuid()
+  }
+
+  /// Gives the bytes of an own file a second name, which costs no room where both are on
+  /// one file system; else they are copied.
+  ///
+  /// - Parameters:
+  ///   - from: The file.
+  ///   - to: The name; what has it is replaced.
+  /// - Throws: ``TarnError``.
+  package static func linkOrCopy(_ from: String, to: String) throws {
+    try FaultPlan.step("link", to)
+    unlink(to)
+    if isOwnFile(from) {
+      if Glibc.link(from, to) == 0 { return }
+      guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP, ENOSYS].contains(errno) else { throw systemError("link to", to) }
+    }
+    _ = try copy(from, to: to)
+  }
+}

@@ -14,7 +14,8 @@ struct Tarn: AsyncParsableCommand {
     discussion: ExitStatus.help,
     version: Tool.version,
     subcommands: [
-      Init.self, SourceGroup.self, Sync.self, Limit.self, Import.self, Evict.self, Train.self, Build.self, Status.self,
+      Init.self, SourceGroup.self, Sync.self, Limit.self, Import.self, Evict.self, Train.self, Build.self, Plan.self,
+      Worker.self, Ingest.self, Status.self,
       SQL.self, Schema.self, Versions.self, Show.self, Search.self, Evaluate.self, Locate.self, Reproduce.self,
       Pin.self, Unpin.self, Revoke.self, Abandon.self, Remove.self, Rename.self, GC.self, Verify.self, Backup.self,
       RebuildCatalog.self, Export.self, Push.self, Pull.self, Diff.self, Doctor.self,

@@ -179,12 +179,20 @@ package struct BuildRun: Sendable {
     return (record, digest, source)
   }
 
+  /// A version, planned, and what it is made from.
+  package struct Subject: Sendable {
+    package let version: IndexVersion
+    let record: TrainedIndexRecord
+    /// The trained index's.
+    let digest: ContentDigest
+    let source: Source
+  }
+
   /// Plans the version, or finds the one that was planned or sealed before.
   ///
-  /// - Returns: The version and what it still needs.
-  /// - Throws: ``TarnError``; then nothing has changed, but that where the disk has no
-  ///   room for what is left (`.diskFull`) the plan is kept.
-  package func prepare() throws -> PlannedBuild {
+  /// - Returns: The version, and what it is made from.
+  /// - Throws: ``TarnError``; then nothing has changed.
+  package func planVersion() throws -> Subject {
     let (record, digest, source) = try subject()
     var leftOut: [String] = []
     let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(
@@ -199,6 +207,17 @@ package struct BuildRun: Sendable {
       counts.values.max() ?? 0,
       hint: options.checksRoles ? "lower --shards-per-output" : "build it where more files may be open")
     let version = try catalog.planVersion(plan(record, digest, source, inputs))
+    return Subject(version: version, record: record, digest: digest, source: source)
+  }
+
+  /// Plans the version and finds what it still needs.
+  ///
+  /// - Returns: The version and what it still needs.
+  /// - Throws: ``TarnError``; then nothing has changed, but that where the disk has no
+  ///   room for what is left (`.diskFull`) the plan is kept.
+  package func prepare() throws -> PlannedBuild {
+    let planned = try planVersion()
+    let (version, record, digest, source) = (planned.version, planned.record, planned.digest, planned.source)
     let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
     let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest, among: shards)
     let wantedIDs = Set(wanted.map(\.id))
@@ -299,7 +318,7 @@ package struct BuildRun: Sendable {
       outputs.finish(input)
       for output in outputs.takeComplete() { try merge(output, of: outputs.count, planned, executor) }
     }
-    try seal(version, verified: outputs.merged)
+    try catalog.seal(version, verified: outputs.merged)
     var times = executor.times
     times.waiting = planned.stream.handoff.waitedTime
     return times
@@ -347,20 +366,6 @@ package struct BuildRun: Sendable {
     }
     planned.promised.written(summary.byteCount)
     report(.finished(output: ordinal, of: count, byteCount: summary.byteCount))
-  }
-
-  /// Seals the version once every output was read back and its lock file and
-  /// document are durable beside the outputs (invariant 1).
-  private func seal(_ version: IndexVersion, verified: Set<Int>) throws {
-    for output in try catalog.outputs(of: version) where !verified.contains(output.ordinal) {
-      _ = try store.verified(.outputShard, output.digest)
-    }
-    let files = VersionFiles(catalog: catalog)
-    try files.restoreNames(of: version)
-    let lock = try files.lockFile(of: version)
-    try files.writeLockFile(lock, of: version)
-    try files.writeDocument(of: version, .of(lock))
-    try catalog.seal(version, lock: lock)
   }
 }
 

@@ -9,6 +9,17 @@ package enum Tool {
   /// Semantic version; CHANGELOG.md says what changed.
   package static let version = "0.1.0"
 
+  /// Where this build's file is, absolute.
+  ///
+  /// - Throws: ``TarnError`` `.io` where Linux does not say.
+  package static func executablePath() throws -> String {
+    do {
+      return try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    } catch {
+      throw TarnError(.io, "cannot tell where this tarn's file is", hint: "name it with --tarn")
+    }
+  }
+
   /// Canonical JSON of the tool and the machine.
   package static var environment: String {
     var facts: [String: JSONValue] = [

@@ -1,10 +1,10 @@
 // A trained index that was lost, made again: out of an output that was made with
 // it, which holds all of it but an assigner, or by the training that made it.
 
-internal import Base
-internal import Catalog
+package import Base
+package import Catalog
 internal import Indexer
-internal import Logging
+package import Logging
 
 /// Makes lost trained indexes again; each must come out with its digest.
 struct TrainedIndexRecovery {
@@ -75,7 +75,7 @@ struct TrainedIndexRecovery {
 
 extension TrainingOptions {
   /// What gave a trained index, out of its record.
-  fileprivate init(again record: TrainedIndexRecord, in catalog: LakeCatalog) throws {
+  init(again record: TrainedIndexRecord, in catalog: LakeCatalog) throws {
     guard let method = TrainingMethod(rawValue: record.method), let codec = VectorCodec(rawValue: record.codec) else {
       throw TarnError(.schemaNewer, "the method or codec of \(record.name) is not known", hint: "use a newer tarn")
     }
@@ -94,5 +94,34 @@ extension TrainingOptions {
     ordinals = OrdinalSet(ascending: specification.shards)
     badRows = specification.leftOut.isEmpty ? .fail : .skip
     checksRoles = false
+  }
+}
+
+extension TrainingRun {
+  /// A training that was planned before, gone on with.
+  ///
+  /// - Parameters:
+  ///   - name: The trained index.
+  ///   - catalog: A lake, open for writing.
+  ///   - logger: Gets warnings.
+  ///   - cancellation: Asked between steps; what is done is kept.
+  ///   - report: Told of progress, on the training thread.
+  /// - Throws: ``TarnError`` `.notFound`, `.schemaNewer`.
+  package init(
+    again name: String, _ catalog: LakeCatalog, logger: Logger, cancellation: Cancellation,
+    report: @escaping @Sendable (TrainingProgress) -> Void
+  ) throws {
+    self.init(
+      catalog, try TrainingOptions(again: catalog.trainedIndex(named: name), in: catalog), logger: logger,
+      cancellation: cancellation, report: report)
+  }
+
+  /// What such a training needs of the lake.
+  package static func leases(in catalog: LakeCatalog, ofTraining name: String) throws -> [Lease] {
+    let record = try? catalog.trainedIndex(named: name)
+    let sources = try record.map {
+      try [$0.imageSourceID, $0.captionSourceID].compactMap(\.self).map(catalog.source(id:))
+    }
+    return VerbLeases.of("train").leases([.training: [name], .source: (sources ?? []).map(\.name)])
   }
 }

@@ -116,7 +116,7 @@ struct GatheredPairs: Sendable {
       guard let recorded = Disk.text(of: path + ".sha256"), Disk.size(of: path) != nil,
         let digest = try? Disk.digest(of: path), digest.hex == recorded, let file = try? FeatureFile(path)
       else { return nil }
-      found.append(.init(matrix: file.matrix, digest: digest))
+      found.append(.init(path: path, matrix: file.matrix, digest: digest))
     }
     self.init(found)
   }
@@ -159,7 +159,7 @@ struct GatheredPairs: Sendable {
       }
       let digest = try writer.finish(as: path)
       try Disk.writeAtomically(Array(digest.hex.utf8), to: path + ".sha256")
-      found.append(.init(matrix: try FeatureFile(path).matrix, digest: digest))
+      found.append(.init(path: path, matrix: try FeatureFile(path).matrix, digest: digest))
     }
     self.init(found)
   }

@@ -24,24 +24,26 @@ extension TrainingRun {
   /// Lists come out more even, and images with images.
   ///
   /// - Parameters:
+  ///   - trained: The trained index on its way.
   ///   - centroids: `[nlist × dimension]`.
   ///   - images: Training images.
-  ///   - inputs: Identifies the bytes of both.
   ///   - path: Where the state is kept between steps.
   /// - Returns: As many centroids.
   /// - Throws: ``TarnError``.
-  func refine(_ centroids: [Float], images: Gathered, inputs: ContentDigest, _ path: String) throws -> [Float] {
+  func refine(
+    _ trained: TrainedIndexRecord, _ centroids: [Float], images: Gathered, _ path: String
+  ) throws -> [Float] {
     guard options.router.method != .none, options.method == .paired, options.router.refinements > 0 else {
       return centroids
     }
     let kmeans = try PairedKMeans(
       images: images.matrix, captions: images.matrix, nearestImages: nil, nlist: options.nlist,
-      seed: UInt64(bitPattern: options.seed), inputs: inputs, logger: logger)
+      seed: UInt64(bitPattern: options.seed), inputs: .of(trained.spec), logger: logger)
     let first = KMeansState(iteration: 0, centroids: centroids, cells: [], history: [])
     var state = try resumed(path, first) { try kmeans.load(path) }
     while state.iteration < options.router.refinements {
       try cancellation.check()
-      try kmeans.step(&state)
+      try kmeans.step(&state, assigning: assigner("refinement \(state.iteration + 1)", trained, images, kmeans))
       try kmeans.save(state, as: path)
     }
     return state.centroids
@@ -67,10 +69,17 @@ extension TrainingRun {
     let queriesDigest = try RouterQueries.write(
       captions.matrix, count: count, seed: seed, hasBlends: options.router.method == .learned, to: path)
     let queries = try FeatureFile(path).matrix
-    let nearest = try labels(images: images, queries: queries, queriesDigest, scratch)
-    let filed = try AssignmentEngine(
-      rows: FeatureMatrix(centroids, dimension: images.matrix.dimension), logger: logger
-    ).best(of: images.matrix).rows
+    let nearest = try labels(
+      trained, images: images, queries: Gathered(path: path, matrix: queries, digest: queriesDigest), scratch)
+    let filed =
+      try rounds.map { rounds in
+        try rounds.find(
+          "filing", of: trained, vectors: rounds.share(images.path, digest: images.digest),
+          among: rounds.share(centroids, dimension: trained.dimension), k: 1, cancellation
+        ).rows
+      }
+      ?? AssignmentEngine(rows: FeatureMatrix(centroids, dimension: images.matrix.dimension), logger: logger)
+      .best(of: images.matrix).rows
     var sizes = [Int](repeating: 0, count: options.nlist)
     for list in filed { sizes[Int(list)] += 1 }
     let training = try RouterTraining(
@@ -94,28 +103,35 @@ extension TrainingRun {
   /// The nearest images of the queries: an artifact, shared by every training
   /// on the same pairs and seed.
   private func labels(
-    images: Gathered, queries: FeatureMatrix, _ queriesDigest: ContentDigest, _ scratch: String
+    _ trained: TrainedIndexRecord, images: Gathered, queries: Gathered, _ scratch: String
   ) throws -> [UInt32] {
     let inputs = ContentDigest.of(
       JSONValue.object([
         "format": .string("router-labels-1"), "images": .string(images.digest.hex),
-        "queries": .string(queriesDigest.hex), "labels": .count(RouterTraining.labelCount),
+        "queries": .string(queries.digest.hex), "labels": .count(RouterTraining.labelCount),
       ]).text)
-    let search = RouterLabels(queries: queries, images: images.matrix, inputs: inputs)
+    let search = RouterLabels(queries: queries.matrix, images: images.matrix, inputs: inputs)
     let store = ArtifactStore(catalog)
     if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.routerLabels, known) {
       return try search.load(file)
     }
-    let found = try search.find(resumingAt: scratch + "/labels.state") {
-      try cancellation.check()
-      report(.labelled(done: $0, total: queries.rowCount))
-    }
+    let found =
+      try rounds.map { rounds in
+        try rounds.find(
+          "router labels", of: trained, vectors: rounds.share(queries.path, digest: queries.digest),
+          among: rounds.share(images.path, digest: images.digest), k: search.perQuery, cancellation
+        ).rows
+      }
+      ?? search.find(resumingAt: scratch + "/labels.state") {
+        try cancellation.check()
+        report(.labelled(done: $0, total: queries.matrix.rowCount))
+      }
     let working = try store.workingPath("labels-\(inputs.prefix(16))")
     let digest = try search.save(found, as: working)
     let byteCount = Disk.size(of: working) ?? 0
     try store.put(working, as: .routerLabels, digest) {
       try catalog.recordNearest(
-        .routerLabels, of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.rowCount)
+        .routerLabels, of: inputs, digest: digest, byteCount: byteCount, pairCount: queries.matrix.rowCount)
     }
     return found
   }

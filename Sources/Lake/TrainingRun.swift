@@ -77,6 +77,8 @@ package struct TrainingRun: Sendable {
   let logger: Logger
   let cancellation: Cancellation
   let report: @Sendable (TrainingProgress) -> Void
+  /// Who makes the searches; nil to make them here.
+  package var rounds: TrainingRounds?
 
   /// Prepares a training.
   ///
@@ -201,11 +203,9 @@ package struct TrainingRun: Sendable {
     let scratch = scratch(of: trained)
     let (imageRows, captionRows) = (rows.images, rows.captions)
     let pairedRows = options.method == .paired ? captionRows : nil
-    let nearest = try pairedRows.map { try nearestImages(imageRows, $0, scratch + "/nearest.state") }
-    let clustered = try cluster(
-      trained, imageRows.matrix, pairedRows?.matrix, nearest, inputs: .of(trained.spec), scratch + "/kmeans.state")
-    let centroids = try refine(
-      clustered, images: imageRows, inputs: .of(trained.spec), scratch + "/refined.state")
+    let nearest = try pairedRows.map { try nearestImages(trained, imageRows, $0, scratch + "/nearest.state") }
+    let clustered = try cluster(trained, imageRows, pairedRows?.matrix, nearest, scratch + "/kmeans.state")
+    let centroids = try refine(trained, clustered, images: imageRows, scratch + "/refined.state")
     let router = try captionRows.flatMap {
       try route(trained, images: imageRows, captions: $0, centroids: centroids, scratch)
     }
@@ -225,18 +225,22 @@ package struct TrainingRun: Sendable {
       try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
     }
     try? FileManager.default.removeItem(atPath: scratch)
+    rounds?.clean()
     return try catalog.trainedIndex(named: trained.name)
   }
 
   /// Drawn rows in one file, with its digest.
   struct Gathered: Sendable {
+    let path: String
     let matrix: FeatureMatrix
     let digest: ContentDigest
   }
 
   /// The nearest image of each caption: an artifact, shared by every training
   /// on the same pairs.
-  private func nearestImages(_ images: Gathered, _ captions: Gathered, _ path: String) throws -> [UInt32] {
+  private func nearestImages(
+    _ trained: TrainedIndexRecord, _ images: Gathered, _ captions: Gathered, _ path: String
+  ) throws -> [UInt32] {
     let inputs = ContentDigest.of(
       JSONValue.object([
         "format": .integer(1), "images": .string(images.digest.hex), "captions": .string(captions.digest.hex),
@@ -248,6 +252,12 @@ package struct TrainingRun: Sendable {
     }
     var state = try resumed(path, search.initialState) { try search.load(path) }
     if state.nextTile == 0 { try checkDistinct(images.matrix, captions.matrix, inputs) }
+    if let rounds, state.nextTile < search.tileCount {
+      state = search.finalState(
+        try rounds.find(
+          "nearest images", of: trained, vectors: rounds.share(captions.path, digest: captions.digest),
+          among: rounds.share(images.path, digest: images.digest), k: 1, cancellation))
+    }
     var saved = ContinuousClock.now
     try search.run(&state) { state in
       try cancellation.check()
@@ -296,16 +306,15 @@ package struct TrainingRun: Sendable {
   }
 
   private func cluster(
-    _ trained: TrainedIndexRecord, _ images: FeatureMatrix, _ captions: FeatureMatrix?, _ nearest: [UInt32]?,
-    inputs: ContentDigest, _ path: String
+    _ trained: TrainedIndexRecord, _ images: Gathered, _ captions: FeatureMatrix?, _ nearest: [UInt32]?, _ path: String
   ) throws -> [Float] {
     let kmeans = try PairedKMeans(
-      images: images, captions: captions ?? images, nearestImages: nearest, nlist: options.nlist,
-      seed: UInt64(bitPattern: options.seed), inputs: inputs, logger: logger)
+      images: images.matrix, captions: captions ?? images.matrix, nearestImages: nearest, nlist: options.nlist,
+      seed: UInt64(bitPattern: options.seed), inputs: .of(trained.spec), logger: logger)
     var state = try resumed(path, kmeans.initialState()) { try kmeans.load(path) }
     while state.iteration < options.iterations {
       try cancellation.check()
-      try kmeans.step(&state)
+      try kmeans.step(&state, assigning: assigner("iteration \(state.iteration + 1)", trained, images, kmeans))
       try kmeans.save(state, as: path)
       guard let last = state.history.last else { continue }
       report(.iterated(last.record(state.iteration), of: options.iterations))
@@ -314,6 +323,19 @@ package struct TrainingRun: Sendable {
       try catalog.recordIteration(iteration.record(index + 1), of: trained)
     }
     return state.centroids
+  }
+
+  /// Finds the centroid of each image that k-means files, where others do that.
+  func assigner(
+    _ step: String, _ trained: TrainedIndexRecord, _ images: Gathered, _ kmeans: PairedKMeans
+  ) throws -> (([Float]) throws -> RowsFound)? {
+    guard let rounds else { return nil }
+    return { centroids in
+      try rounds.find(
+        step, of: trained,
+        vectors: rounds.share(kmeans.distinctImages, of: images.path, digest: images.digest),
+        among: rounds.share(centroids, dimension: trained.dimension), k: 1, cancellation)
+    }
   }
 
   /// A saved state, or the first one when there is none that can be used.

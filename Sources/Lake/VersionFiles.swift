@@ -104,3 +104,24 @@ struct VersionFiles {
     try catalog.lockContent(of: version, segmentFormat: segmentFormatVersion).text + "\n"
   }
 }
+
+extension LakeCatalog {
+  /// Seals a version once every output was read back and its lock file and document are
+  /// durable beside the outputs (invariant 1).
+  ///
+  /// - Parameters:
+  ///   - version: A version whose outputs are all recorded.
+  ///   - verified: Numbers of the outputs that this run has read back.
+  /// - Throws: ``TarnError``.
+  func seal(_ version: IndexVersion, verified: Set<Int>) throws {
+    for output in try outputs(of: version) where !verified.contains(output.ordinal) {
+      _ = try ArtifactStore(self).verified(.outputShard, output.digest)
+    }
+    let files = VersionFiles(catalog: self)
+    try files.restoreNames(of: version)
+    let lock = try files.lockFile(of: version)
+    try files.writeLockFile(lock, of: version)
+    try files.writeDocument(of: version, .of(lock))
+    try seal(version, lock: lock)
+  }
+}

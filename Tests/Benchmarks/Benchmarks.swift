@@ -19,6 +19,8 @@ enum Benchmarks {
              the winners of all queries, once for each line on stdin; see python/bench_assign.py
            tarn-bench selftest
              milliseconds that each engine takes to prove itself
+           tarn-bench ingest --lake DIR --tasks DIR
+             taking in results that have no bytes; see python/bench_cluster.py
            tarn-bench search --shards FILE.faiss,… --queries FILE.npy
              searches as lines on stdin ask for them; see python/bench_search.py
     """
@@ -33,6 +35,7 @@ enum Benchmarks {
       case "peak": try PeakBenchmark(options).run()
       case "assign": try AssignBenchmark(options).run()
       case "selftest": SelfTestBenchmark().run()
+      case "ingest": try IngestBenchmark(options).run()
       case "search": try SearchBenchmark(options).run()
       case MergeBenchmark.childCommand: try MergeBenchmark(options).runChild()
       default: throw BenchmarkError(text: usage)

@@ -73,6 +73,13 @@ struct ToolDescription: Decodable {
       ["train", "u", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1"],
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
       ["versions"],
+      ["plan", "build", "x", "--trained", "u", "--images", "images", "--tasks", lake.directory.path + "/tasks"],
+      [
+        "plan", "train", "y", "--images", "images", "--captions", "captions", "--nlist", "2", "--tasks",
+        lake.directory.path + "/rounds",
+      ],
+      ["worker", lake.directory.path + "/tasks", "--task", "0"], ["ingest", lake.directory.path + "/tasks"],
+      ["plan", "--again", lake.directory.path + "/tasks"],
       ["evaluate", "v@1", "--queries", queries, "-k", "5"], ["show", "v@1"], ["show", "t"],
       ["search", "v@1", "--queries", queries],
       ["locate", "v@1", "0", "39"], ["reproduce", "v@1"], ["pin", "v@1"], ["unpin", "v@1"], ["diff", "v@1", "w@1"],

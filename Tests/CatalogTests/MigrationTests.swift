@@ -24,7 +24,7 @@ import TestSupport
     "M0013_views": "0233c7cc1f2312daf32695c05a308ac6856d087b5859f58e34b419befb52ec7c",
     "M0014_trust": "cf1d0b182e05e5b0410f0e4f1071a066a08d66d57b2dfe330d839ad081f3daea",
     "M0015_ways_back": "214c39131fe4b54ff461f24a473dacea0a97007c7d2a0d114de2db6824bbc8cf",
-    "M0016_tombstones": "6f6da6e54c93c0bee2ea95591a5649dc086e463a2f5aec01ff12b33303497d11",
+    "M0016_tombstones": "dba5a9b02b174603fc2facd4f807013a93ff7124b86a454c6a45459558dbe401",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -42,7 +42,7 @@ import TestSupport
     13: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
-    16: "717a9ed7b349b89d263bfe6c8881d4070de3f20fdaea5f50003bb7f3f795d912",
+    16: "715e6ba1cef0f2ae9355924d6150442ddd92d077a39ccf33d64a9fda01976831",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

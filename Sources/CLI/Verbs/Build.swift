@@ -7,25 +7,8 @@ internal import Synchronization
 extension MissingPolicy: ExpressibleByArgument {}
 extension BadRowsPolicy: ExpressibleByArgument {}
 
-/// `tarn build`: make an index version.
-struct Build: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Build an index version: FAISS files over the shards of a source.",
-    discussion: """
-      The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
-      shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
-      those that are encoded is used again; without it nothing is evicted. It begins only if the disk has room for all that
-      it will write, and what must stay free.
-
-      EXAMPLES
-        tarn build laion --trained clip --images images
-        tarn build laion --trained clip --images images --shards 0-79 --shards-per-output 40 --missing skip --budget 100GB
-
-      Interrupt it at any time: the same command continues.
-
-      \(ExitStatus.help)
-      """)
-
+/// What a version is made from: the arguments of the verbs that plan one.
+struct BuildArguments: ParsableArguments {
   @Argument(help: "The version's name; it becomes NAME@1, NAME@2, …")
   var name: String
 
@@ -49,6 +32,44 @@ struct Build: AsyncParsableCommand {
     help: ArgumentHelp("Rows that are NaN, infinite or zero: fail, or skip and leave holes.", valueName: "policy"))
   var badRows: BadRowsPolicy = .fail
 
+  /// The options of a build.
+  ///
+  /// - Parameter fetches: Whether shards that are not in the lake will be had.
+  /// - Returns: The options.
+  /// - Throws: ``TarnError`` `.usage` for ranges that are none.
+  func options(fetching fetches: Bool) throws -> BuildOptions {
+    BuildOptions(
+      name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
+      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: fetches,
+      environment: Tool.environment)
+  }
+}
+
+/// `tarn build`: make an index version.
+struct Build: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Build an index version: FAISS files over the shards of a source.",
+    discussion: """
+      The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
+      shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
+      those that are encoded is used again; without it nothing is evicted. It begins only if the disk has room for all that
+      it will write, and what must stay free.
+
+      EXAMPLES
+        tarn build laion --trained clip --images images
+        tarn build laion --trained clip --images images --shards 0-79 --shards-per-output 40 --missing skip --budget 100GB
+        tarn build laion --trained clip --images images --executor slurm --at-a-time 16
+
+      With --executor the outputs are made by `tarn worker` processes, on a cluster or on this machine, and taken in as they
+      come; what failed is submitted again. Stopped, it lets go of them: the same command attaches again.
+
+      Interrupt it at any time: the same command continues.
+
+      \(ExitStatus.help)
+      """)
+
+  @OptionGroup var what: BuildArguments
+
   @Flag(help: "Fetch nothing: use what is in the lake.")
   var offline = false
 
@@ -67,11 +88,14 @@ struct Build: AsyncParsableCommand {
     help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
+  @OptionGroup var engine: EngineOptions
   @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
+    try engine.validate(
+      beside: ["--offline": offline, "--budget": budget != nil, "--bwlimit": bwlimit != nil])
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
     guard !offline || bwlimit == nil else {
       throw ValidationError("--offline fetches nothing; --bwlimit does not go with it.")
@@ -79,10 +103,9 @@ struct Build: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let options = BuildOptions(
-      name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
-      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: !offline,
-      environment: Tool.environment)
+    let options = try what.options(fetching: !offline)
+    if let executor = engine.executor { return try await build(options, on: executor) }
+    let name = options.name
     let catalog = try writer.open(global, "build \(name)", keeping: room, leasing: options.leases)
     let progress = global.progress("build \(name)")
     var fetch = SyncOptions()
@@ -97,6 +120,43 @@ struct Build: AsyncParsableCommand {
     let revisions = FetchedRevisions()
     let (version, isNew, times) = try await run.run(fetching: fetch, follow: revisions.following(progress))
     try conclude(version, isNew: isNew, times, revisions, catalog, progress)
+  }
+
+  /// Has other processes build it, and takes in what they make.
+  private func build(_ options: BuildOptions, on executor: EngineChoice) async throws {
+    let catalog = try writer.open(
+      global, "ingest", options.name,
+      on: [.version: [options.name], .training: [options.trained], .source: [options.images]], keeping: room)
+    let progress = global.progress("build \(options.name)")
+    let workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
+    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
+      let directory = engine.directory(of: "\(version.name)", in: catalog)
+      return (directory, try engine.scripts(in: directory, workerOptions: workerOptions))
+    }.run(asking: .ofTool)
+    let wasSealed = planned.version.state == .sealed
+    var summary: IngestSummary?
+    if !wasSealed {
+      global.cancellation.listen()
+      let workers = engine.engine(executor, planned.directory, planned.scripts)
+      summary = try await ThreadedWork("tarn-follow") { [global] in
+        let ingest = TaskIngest(
+          catalog, planned.directory, logger: global.logger("tarn.build"), cancellation: global.cancellation,
+          report: progress.show)
+        return try ingest.follow(
+          TaskFollowing(planned.directory, on: workers, cancellation: global.cancellation, report: progress.show))
+      }.value()
+    }
+    progress.clear()
+    if let summary, !summary.isSealed {
+      for (task, failure) in summary.open {
+        Output.diagnostic("tarn: task \(task): \(failure.map { "\($0.message) (on \($0.host))" } ?? "no receipt")")
+      }
+      throw Outcome(
+        summary.refused.isEmpty ? .partial : .integrity,
+        "\(summary.open.count) of \(summary.taskCount.counted("task")) are open; logs are in \(planned.directory.logs)")
+    }
+    try conclude(
+      try catalog.version(planned.version.name), isNew: !wasSealed, OutputTimes(), FetchedRevisions(), catalog, progress)
   }
 
   private func conclude(
@@ -122,7 +182,7 @@ struct Build: AsyncParsableCommand {
         ]),
       ])
     } else {
-      if isNew { progress.note("time: \(times.summary)") }
+      if isNew, engine.executor == nil { progress.note("time: \(times.summary)") }
       let rows = outputs.reduce(0) { $0 + $1.rowCount }
       let bytes = outputs.reduce(0) { $0 + $1.byteCount }
       Output.line(

@@ -20,6 +20,8 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case sourceRemove = "source-remove"
   /// Bytes of a shard were verified and recorded.
   case fetched
+  /// Bytes of a shard were seen by a worker elsewhere, and are not in the lake.
+  case seen
   /// The bytes of a shard were given up.
   case evicted
   case trained
@@ -72,12 +74,7 @@ extension Event {
 
 extension LakeCatalog {
   /// Who acts: the user and the host, as the history names them.
-  private static let actor: String = {
-    var buffer = [CChar](repeating: 0, count: 256)
-    let isKnown = gethostname(&buffer, buffer.count - 1) == 0
-    let host = isKnown ? String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : "?"
-    return "\(NSUserName())@\(host)".printable
-  }()
+  private static let actor = "\(NSUserName())@\(HostName.current)".printable
 
   private static let chainStart = String(repeating: "0", count: 64)
 

@@ -25,11 +25,8 @@ package struct LeaseHolder: Equatable {
 
     /// The kernel that this process runs on.
     package static let this: Machine = {
-      var buffer = [CChar](repeating: 0, count: 256)
-      let isKnown = gethostname(&buffer, buffer.count - 1) == 0
-      let host = isKnown ? String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : "?"
       let boot = Disk.text(of: "/proc/sys/kernel/random/boot_id").map { String($0.prefix { $0 != "\n" }) }
-      return Machine(host: host.printable, boot: boot ?? "?")
+      return Machine(host: HostName.current, boot: boot ?? "?")
     }()
 
     /// Whether a process of that machine may be alive without this kernel knowing.

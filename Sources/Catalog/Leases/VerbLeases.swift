@@ -42,7 +42,7 @@ package struct VerbLeases: Sendable {
   package static let all: [VerbLeases] =
     reads(
       "source list", "source show", "source mirror list", "source export", "sync --dry-run", "status", "sql", "schema",
-      "versions", "show", "search", "locate", "gc", "backup", "export", "diff", "doctor")
+      "versions", "show", "search", "locate", "gc", "backup", "export", "diff", "doctor", "plan", "worker")
     + [VerbLeases("limit", .transaction)]
     + works("pin") + works("unpin") + works("revoke")
     + works("source add", (.source, .alter))
@@ -64,6 +64,10 @@ package struct VerbLeases: Sendable {
     + works("train --fetch", (.training, .alter), (.source, .change))
     + works("build", (.version, .alter), (.training, .read), (.source, .change))
     + works("build of what is there", (.version, .alter), (.training, .read), (.source, .read))
+    + works("plan build", (.version, .alter), (.training, .read), (.source, .look))
+    + works("plan train", (.training, .alter), (.source, .read))
+    + works("plan train --fetch", (.training, .alter), (.source, .change))
+    + works("ingest", (.version, .alter), (.training, .read), (.source, .read))
     + works("evaluate", (.source, .read), (.truth, .alter))
     + works("evaluate --fetch", (.source, .change), (.truth, .alter))
     + works("reproduce", (.source, .read))

@@ -205,7 +205,7 @@ struct DirectoryOwner {
 
 extension LakeCatalog {
   /// The lake's uuid.
-  func uuid() throws -> String {
+  package func uuid() throws -> String {
     guard let uuid = try read({ try String.fetchOne($0, sql: "SELECT uuid FROM lake") }) else {
       throw TarnError(.integrity, "\(layout.catalog) has no row in table lake")
     }

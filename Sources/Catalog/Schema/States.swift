@@ -164,4 +164,6 @@ package enum Trust: String, Sendable, CaseIterable {
   case manifest
   /// It is what the first download had.
   case firstUse = "first-use"
+  /// A worker elsewhere saw it, and what it made of it was read back here.
+  case worker
 }

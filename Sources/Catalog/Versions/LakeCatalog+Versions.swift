@@ -330,16 +330,19 @@ extension LakeCatalog {
 
   /// Records a finished output shard, durable at ``path(of:_:)`` (invariant 1).
   package func recordOutput(_ output: OutputShard, of version: IndexVersion) throws {
-    try write("output") { database in
-      try LakeCatalog.addArtifact(output.digest, .outputShard, byteCount: output.byteCount, database)
-      try output.insert(of: version.id, at: Timestamp.now(), database)
-      try LakeCatalog.record(
-        .output, "\(version.name)",
-        [
-          "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
-          "bytes": .count(output.byteCount),
-        ], database)
-    }
+    try write("output") { database in try LakeCatalog.record(output, of: version, database) }
+  }
+
+  /// As ``recordOutput(_:of:)``, within a transaction.
+  static func record(_ output: OutputShard, of version: IndexVersion, _ database: Database) throws {
+    try addArtifact(output.digest, .outputShard, byteCount: output.byteCount, database)
+    try output.insert(of: version.id, at: Timestamp.now(), database)
+    try record(
+      .output, "\(version.name)",
+      [
+        "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
+        "bytes": .count(output.byteCount),
+      ], database)
   }
 
   /// Seals a version: from here on the database refuses to change it.

@@ -107,6 +107,25 @@ package final class OutputShardFile: Sendable {
       digest: digester.finish(), byteCount: file.byteCount, rowCount: rowCount, listDigests: lists)
   }
 
+  /// Reads a file that somebody else wrote, whole.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - trained: The trained index it must carry.
+  ///   - ranges: The id ranges its ids must lie in, ascending and disjoint.
+  /// - Returns: What is there.
+  /// - Throws: ``TarnError`` `.integrity` when it is no whole output shard of that
+  ///   trained index and those ids.
+  package static func read(
+    _ path: String, trained: TrainedIndex, idsIn ranges: [Range<Int64>]
+  ) throws -> OutputShardSummary {
+    let shard = try OutputShardFile(path: path)
+    guard try shard.trained == trained.searched else {
+      throw TarnError(.integrity, "\(path) carries another trained index")
+    }
+    return try shard.readBack(idsIn: ranges)
+  }
+
   /// Reads the file back and compares it with what was meant to be written.
   ///
   /// - Parameters:

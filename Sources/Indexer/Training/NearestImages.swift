@@ -89,6 +89,15 @@ package struct NearestImages: Sendable {
       scores: [Double](repeating: -.infinity, count: captions.rowCount))
   }
 
+  /// The end result, where others computed it: as one run has it.
+  ///
+  /// - Parameter found: The nearest image of every caption.
+  /// - Returns: The state after the last tile.
+  package func finalState(_ found: RowsFound) -> State {
+    precondition(found.k == 1 && found.rows.count == captions.rowCount, "it is not of these captions")
+    return State(nextTile: tileCount, images: found.rows, scores: found.scores)
+  }
+
   /// Computes the remaining tiles.
   ///
   /// - Parameters:

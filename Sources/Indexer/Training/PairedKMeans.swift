@@ -158,12 +158,22 @@ package struct PairedKMeans: Sendable {
 
   /// Carries out one iteration.
   ///
-  /// - Parameter state: The state after the iterations before; gets this one's.
+  /// - Parameters:
+  ///   - state: The state after the iterations before; gets this one's.
+  ///   - assign: Finds the centroid of each of ``distinctImages``, in their order, where
+  ///     others do that; nil to do it here.
   /// - Returns: What the iteration did.
-  /// - Throws: ``TarnError`` `.badFeatures`, `.engine`.
+  /// - Throws: ``TarnError`` `.badFeatures`, `.engine`; what `assign` throws.
   @discardableResult
-  package func step(_ state: inout KMeansState) throws -> KMeansIteration {
-    let winners = try assign(to: state.centroids)
+  package func step(
+    _ state: inout KMeansState, assigning assign: ((_ centroids: [Float]) throws -> RowsFound)? = nil
+  ) throws -> KMeansIteration {
+    let winners =
+      try assign.map { assign in
+        let found = try assign(state.centroids)
+        precondition(found.k == 1 && found.rows.count == distinctImages.count, "it is not of these images")
+        return Winners(rows: found.rows, scores: found.scores)
+      } ?? self.assign(to: state.centroids)
     var total: Double = 0
     var moved = state.cells.isEmpty ? slots.count : 0
     var counts = [Int](repeating: 0, count: nlist)

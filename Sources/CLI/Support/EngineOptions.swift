@@ -1,0 +1,106 @@
+// The options of the verbs that can have other processes do their work.
+
+internal import ArgumentParser
+internal import Base
+internal import Lake
+
+extension EngineChoice: ExpressibleByArgument {
+  public init?(argument: String) { self.init(parsing: argument) }
+}
+
+/// Who carries tasks out.
+struct EngineOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Who does the work: slurm, or local:N for N processes of this machine (default: this process).",
+      valueName: "engine"))
+  var executor: EngineChoice?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --executor: directory of the tasks, which every worker sees (default: in LAKE/tasks).", valueName: "dir"))
+  var tasks: String?
+
+  @Option(
+    name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
+  var atATime: Int?
+
+  @Option(
+    name: .customLong("sbatch-args"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments")
+  )
+  var sbatchArguments: String?
+
+  /// Refuses what does not go together.
+  ///
+  /// - Parameter others: Options that say how this process fetches, and whether they are given.
+  /// - Throws: `ValidationError` naming the options.
+  func validate(beside others: [String: Bool]) throws {
+    guard executor != nil else {
+      guard tasks == nil, atATime == nil, sbatchArguments == nil else {
+        throw ValidationError("--tasks, --at-a-time and --sbatch-args go with --executor.")
+      }
+      return
+    }
+    guard atATime == nil && sbatchArguments == nil || executor == .slurm else {
+      throw ValidationError("--at-a-time and --sbatch-args go with --executor slurm.")
+    }
+    guard atATime ?? 1 >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
+    if let other = others.filter(\.value).keys.min() {
+      throw ValidationError("\(other) is of a build in this process; it does not go with --executor.")
+    }
+  }
+
+  /// Where the tasks of something go.
+  func directory(of subject: String, in catalog: LakeCatalog) -> TaskDirectory {
+    TaskDirectory(tasks.map(absolute) ?? absolute("\(catalog.layout.root)/tasks/\(subject)"))
+  }
+
+  /// What is written beside the tasks, and says how many there are of a search.
+  ///
+  /// - Parameters:
+  ///   - directory: Where they go: what was written there before decides what is not said.
+  ///   - workerOptions: Options of every worker.
+  /// - Returns: The scripts.
+  /// - Throws: ``TarnError`` where this tarn's file cannot be told.
+  func scripts(in directory: TaskDirectory, workerOptions: [String]) throws -> TaskScripts {
+    var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
+    scripts.tarn = try Tool.executablePath()
+    if let atATime { scripts.atATime = atATime }
+    scripts.workerOptions = workerOptions
+    return scripts
+  }
+
+  /// What carries them out.
+  func engine(_ choice: EngineChoice, _ directory: TaskDirectory, _ scripts: TaskScripts) -> any TaskEngine {
+    switch choice {
+    case .slurm:
+      SlurmEngine(
+        directory, atATime: atATime,
+        arguments: sbatchArguments?.split(separator: " ").map(String.init) ?? [])
+    case .local(let count):
+      LocalEngine(directory, command: [scripts.tarn, "worker", "."] + scripts.workerOptions, atATime: count)
+    }
+  }
+}
+
+extension ProgressLine {
+  /// Shows how far the tasks of others are.
+  func show(_ event: FollowProgress) {
+    switch event {
+    case .standing(let done, let running, let queued, let count):
+      update(done: Double(done), total: Double(count)) {
+        "\(done) of \(count) tasks done, \(running) running, \(queued) queued"
+      }
+    case .submitted(let tasks, let isAgain): note("\(tasks.count.counted("task")) submitted\(isAgain ? " again" : "")")
+    case .gaveUp(let task, let failure):
+      note(
+        "task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")"
+      )
+    case .ingest(let event): show(event)
+    case .round(let step): note("\(step): searched by others")
+    case .silent: note("the scheduler does not answer; it is asked again")
+    }
+  }
+}

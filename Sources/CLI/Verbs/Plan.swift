@@ -1,0 +1,245 @@
+internal import ArgumentParser
+internal import Base
+internal import Foundation
+internal import Lake
+
+/// `tarn plan`: work as tasks that other machines carry out.
+struct Plan: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write a build or a training as tasks for other machines.",
+    discussion: """
+      `plan build` plans a version as `build` does and writes a directory that workers share: a task for every output that
+      the version lacks, run.txt with one command a line, slurm.sh, and k8s.yaml. Any engine may run those: `tarn worker`
+      needs neither catalog nor lake, and tasks may run anywhere, twice, or again. `tarn ingest` takes the results in.
+
+      EXAMPLES
+        tarn plan build laion --trained clip --images images --tasks /shared/laion
+        sbatch slurm.sh                                  in /shared/laion
+        parallel -j 4 < run.txt                          in /shared/laion
+        tarn ingest /shared/laion
+        tarn plan --again /shared/laion                  run.txt and the others, for the tasks without a good receipt
+
+      \(ExitStatus.help)
+      """,
+    subcommands: [PlanBuild.self, PlanTrain.self])
+
+  @Option(
+    help: ArgumentHelp("Write the scripts anew for the tasks that have no receipt that fits.", valueName: "tasks-dir"))
+  var again: String?
+
+  @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var global: GlobalOptions
+
+  // The check of a command that has others below it is made for those, too: so it is made here.
+  func run() async throws {
+    guard let again else {
+      throw TarnError(.usage, "plan: what to plan is not said", hint: "`tarn plan build`, or `tarn plan --again DIR`")
+    }
+    let directory = TaskDirectory(absolute(again))
+    let plan = try directory.plan()
+    let open = try directory.openTasks(of: plan)
+    try scripts.scripts(in: directory).write(open.map(\.task), of: plan, in: directory)
+    if global.json {
+      Output.json([
+        "tasks": .count(plan.tasks.count), "again": .array(open.map { .count($0.task) }),
+        "failures": .array(open.compactMap { task, failure in failure.map { $0.json(of: task) } }),
+      ])
+    } else {
+      for (task, failure) in open {
+        Output.line(
+          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
+      }
+      Output.line(
+        "\(open.count) of \(plan.tasks.count.counted("task")) have no receipt that fits"
+          + (open.isEmpty
+            ? "; `tarn ingest \(again)` takes the results in" : ": run.txt, slurm.sh and k8s.yaml are theirs"))
+    }
+    Output.flush()
+  }
+}
+
+/// `tarn plan build`.
+struct PlanBuild: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "build", abstract: "Write a version's missing outputs as tasks.",
+    discussion: """
+      The version is planned in the catalog; nothing is encoded, and of shards that are not in the lake only the numbers of
+      rows are asked for. Planned again into the same directory, the plan that is there is kept.
+
+      EXAMPLES
+        tarn plan build laion --trained clip --images images --tasks /shared/laion
+        tarn plan build laion --trained clip --images images --tasks /shared/laion --at-a-time 8
+
+      \(ExitStatus.help)
+      """)
+
+  @OptionGroup var what: BuildArguments
+
+  @Option(help: ArgumentHelp("Directory of the tasks, on a file system that the workers see.", valueName: "dir"))
+  var tasks: String
+
+  @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func run() async throws {
+    let options = try what.options(fetching: true)
+    let catalog = try writer.open(
+      global, "plan build", options.name,
+      on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
+    let directory = TaskDirectory(absolute(tasks))
+    let written = try scripts.scripts(in: directory)
+    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in
+      (directory, written)
+    }
+    .run(asking: .ofTool)
+    let (version, plan) = (planned.version, planned.plan)
+    if global.json {
+      Output.json([
+        "version": .string("\(version.name)"), "new": .bool(planned.isNew), "tasks": .count(plan.tasks.count),
+        "directory": .string(directory.path), "sealed": .bool(version.state == .sealed),
+      ])
+    } else if version.state == .sealed {
+      Output.line("\(version.name) was sealed before: there is nothing to do")
+    } else {
+      Output.line(
+        "\(version.name): \(plan.tasks.count.counted("task")) in \(directory.path)"
+          + (planned.isNew ? "" : ", planned before"))
+      Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(tasks)`")
+    }
+    Output.flush()
+  }
+}
+
+/// `tarn plan train`.
+struct PlanTrain: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Write the next search of a training as tasks.",
+    discussion: """
+      Drawn rows are gathered here, as `train` does, and laid beside the tasks; then the first search, the nearest image of
+      each caption, is written as tasks. `tarn ingest` takes the rows found in and writes the next search, an iteration of
+      k-means after the other, until the index is trained: with the bytes that `train` gives.
+
+      EXAMPLES
+        tarn plan train clip --images images --captions captions --nlist 131072 --tasks /shared/clip
+        tarn ingest /shared/clip                         after each round
+
+      \(ExitStatus.help)
+      """)
+
+  @OptionGroup var what: TrainingArguments
+
+  @Option(help: ArgumentHelp("Directory of the tasks, on a file system that the workers see.", valueName: "dir"))
+  var tasks: String
+
+  @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var stream: StreamOptions
+  @OptionGroup var room: RoomOptions
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var writer: WriterOptions
+
+  func validate() throws { try stream.validate(fetchesAnyway: false) }
+
+  func run() async throws {
+    let options = try what.options()
+    let catalog = try writer.open(
+      global, stream.isFetching ? "plan train --fetch" : "plan train", options.name, on: what.names, keeping: room)
+    let directory = TaskDirectory(absolute(tasks))
+    let progress = global.progress("plan train \(options.name)")
+    var run = TrainingRun(
+      catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation, report: progress.show)
+    run.rounds = TrainingRounds(directory, lake: try catalog.uuid(), try scripts.scripts(in: directory))
+    do {
+      let revisions = FetchedRevisions()
+      let (trained, isNew) = try await run.run(
+        fetching: stream.options(catalog), follow: revisions.following(progress))
+      progress.clear()
+      try global.conclude(trained, isNew: isNew, of: options, revisions, catalog)
+    } catch let round as RoundNeeded {
+      progress.clear()
+      global.conclude(round, directory, tasks)
+    }
+  }
+}
+
+extension GlobalOptions {
+  /// Says what a training waits for.
+  func conclude(_ round: RoundNeeded, _ directory: TaskDirectory, _ given: String) {
+    for refusal in round.refused {
+      Output.diagnostic("tarn: task \(refusal.task): \(refusal.file) is refused: \(refusal.reason)")
+    }
+    if json {
+      Output.json([
+        "step": .string(round.step), "tasks": .array(round.tasks.map { .count($0) }),
+        "directory": .string(directory.path),
+        "refused": .array(
+          round.refused.map {
+            .object(["task": .count($0.task), "file": .string($0.file), "reason": .string($0.reason)])
+          }),
+      ])
+    } else {
+      Output.line("\(round.step): \(round.tasks.count.counted("task")) in \(directory.path)")
+      Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(given)`")
+    }
+    Output.flush()
+  }
+}
+
+/// What the scripts of a plan say; what is not said is as it was written before.
+struct ScriptOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The tarn that workers run (default: this one).", valueName: "path"))
+  var tarn: String?
+
+  @Option(
+    name: .customLong("at-a-time"),
+    help: ArgumentHelp("Most tasks at a time, for Slurm and Kubernetes.", valueName: "n"))
+  var atATime: Int?
+
+  @Option(
+    name: .customLong("array-size"),
+    help: ArgumentHelp(
+      "Your Slurm's MaxArraySize: more tasks are cut into arrays (default: 1001).", valueName: "n"))
+  var arraySize: Int?
+
+  @Option(help: ArgumentHelp("Tasks of one search of a training at most (default: 64).", valueName: "n"))
+  var parts: Int?
+
+  @Option(help: ArgumentHelp("Container image that k8s.yaml names (default: tarn:latest).", valueName: "image"))
+  var image: String?
+
+  @Option(help: ArgumentHelp("Persistent volume claim that k8s.yaml names (default: tarn).", valueName: "name"))
+  var claim: String?
+
+  func validate() throws {
+    guard atATime ?? 1 >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
+    guard (1...10_000_000).contains(arraySize ?? 1) else { throw ValidationError("--array-size is 1 to 10000000.") }
+    guard (1...1_000_000).contains(parts ?? 1) else { throw ValidationError("--parts is 1 to 1000000.") }
+  }
+
+  func scripts(in directory: TaskDirectory) throws -> TaskScripts {
+    var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
+    if let tarn { scripts.tarn = tarn }
+    if let atATime { scripts.atATime = atATime }
+    if let arraySize { scripts.arraySize = arraySize }
+    if let parts { scripts.partCount = parts }
+    if let image { scripts.image = image }
+    if let claim { scripts.claim = claim }
+    return scripts
+  }
+}
+
+/// A path as every host of a shared file system has it.
+func absolute(_ path: String) -> String {
+  URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardized
+    .path
+}
+
+extension TaskFailure {
+  /// As `--json` prints it.
+  func json(of task: Int) -> JSONValue {
+    .object([
+      "task": .count(task), "host": .string(host), "ended_at": .string(endedAt), "status": .count(status),
+      "message": .string(message),
+    ])
+  }
+}

@@ -1,0 +1,428 @@
+// `ingest`: receipts held against their tasks, results read, and what holds recorded
+// as if it had been made here; when the last output is there the version is sealed.
+//
+// Nothing that a worker says is believed for its own sake:
+//   receipt ── name is its digest ── of a task of this plan ── inputs are the task's
+//     └─ result ── under a name of this lake's ── read whole: digest, rows, lists, ids
+//          └─ inputs bound to the bytes seen ── output recorded ── sealed
+// A result is recorded at most once; a run that dies anywhere is continued by the next.
+
+package import Base
+package import Catalog
+internal import Foundation
+internal import Indexer
+package import Logging
+package import Tasks
+
+/// What came of one pass over the receipts.
+package struct IngestSummary: Sendable {
+  /// A receipt or result that is not believed.
+  package struct Refusal: Sendable, Equatable {
+    package let task: Int
+    /// The receipt's file.
+    package let file: String
+    package let reason: String
+  }
+
+  /// One shard that was encoded again and held against the result.
+  package struct Recheck: Sendable, Equatable {
+    package let shard: String
+    package let host: String
+    /// Why it could not be; nil where it was.
+    package let lack: String?
+  }
+
+  /// Outputs of the plan.
+  package var taskCount = 0
+  /// Tasks whose outputs this pass recorded.
+  package var recorded: [Int] = []
+  /// Tasks that have no receipt that holds, with what their last workers said.
+  package var open: [(task: Int, failure: TaskFailure?)] = []
+  package var refused: [Refusal] = []
+  package var rechecks: [Recheck] = []
+  /// The version as it is now.
+  package var version: IndexVersion
+
+  init(_ version: IndexVersion) { self.version = version }
+
+  package var isSealed: Bool { version.state == .sealed }
+}
+
+/// How far an ingest is.
+package enum IngestProgress: Sendable {
+  case reading(task: Int, of: Int)
+  case recorded(task: Int, of: Int, host: String, byteCount: Int)
+  case refused(IngestSummary.Refusal)
+  case rechecking(shard: String)
+}
+
+/// Takes results of workers into the lake.
+package final class TaskIngest {
+  private let catalog: LakeCatalog
+  private let directory: TaskDirectory
+  private let recheckCount: Int
+  private let logger: Logger
+  private let cancellation: Cancellation
+  private let report: @Sendable (IngestProgress) -> Void
+  private let store: ArtifactStore
+  /// Reads a result whole and holds it against its receipt; another one in a simulation
+  /// of a size whose bytes no test has.
+  package typealias Reading =
+    @Sendable (
+      _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
+    ) throws -> Void
+  private let read: Reading
+  /// Hosts of which something was encoded again, and those of which nothing can be yet.
+  private var rechecked: Set<String> = []
+  private var lacking: Set<String> = []
+
+  /// Prepares to take results in.
+  ///
+  /// - Parameters:
+  ///   - catalog: The lake that planned, open for writing.
+  ///   - directory: Where tasks, receipts and results lie.
+  ///   - recheckCount: Shards to encode again of each host's results.
+  ///   - logger: Gets warnings.
+  ///   - cancellation: Asked between results; what is recorded is kept.
+  ///   - read: How results are read.
+  ///   - report: Told of progress.
+  package init(
+    _ catalog: LakeCatalog, _ directory: TaskDirectory, recheckCount: Int = 1, logger: Logger,
+    cancellation: Cancellation, reading read: @escaping Reading = TaskIngest.readWhole,
+    report: @escaping @Sendable (IngestProgress) -> Void
+  ) {
+    self.read = read
+    self.catalog = catalog
+    self.directory = directory
+    self.recheckCount = recheckCount
+    self.logger = logger
+    self.cancellation = cancellation
+    self.report = report
+    store = ArtifactStore(catalog)
+  }
+
+  /// What an ingest needs of the lake.
+  ///
+  /// - Parameters:
+  ///   - catalog: The lake.
+  ///   - directory: What is taken in.
+  /// - Returns: The leases.
+  /// - Throws: ``TarnError`` as ``TaskDirectory/plan()``.
+  package static func leases(in catalog: LakeCatalog, of directory: TaskDirectory) throws -> [Lease] {
+    let version = try VersionName(parsing: directory.plan().subject)
+    let found = try? catalog.version(version)
+    let source = try found.map { try catalog.source(id: $0.sourceID).name }
+    let trained = try found.map { try catalog.trainedIndex(id: $0.trainedIndexID).name }
+    return VerbLeases.of("ingest")
+      .leases([.version: [version.name], .training: [trained].compactMap(\.self), .source: [source].compactMap(\.self)])
+  }
+
+  /// Takes in what is there, and seals the version when nothing is missing.
+  ///
+  /// - Returns: What was recorded, what is open, what was refused.
+  /// - Throws: ``TarnError`` where the plan is not this lake's, or cannot be read.
+  package func run() throws -> IngestSummary {
+    let plan = try directory.plan()
+    let version = try self.version(of: plan)
+    var summary = IngestSummary(version)
+    summary.taskCount = plan.tasks.count
+    guard version.state != .sealed else {
+      try VersionFiles(catalog: catalog).restoreNames(of: version)
+      return summary
+    }
+    let terms = try catalog.terms(of: version)
+    // Once for all: a version may have very many.
+    let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
+    let outputs = Dictionary(uniqueKeysWithValues: try catalog.outputs(of: version).map { ($0.ordinal, $0) })
+    try holdTasks(of: plan, against: version, terms, inputs, outputs)
+    let names = try directory.receiptNames()
+    let files = try directory.resultNames()
+    var verified: Set<Int> = []
+    for number in plan.tasks.indices {
+      try cancellation.check()
+      guard case .output(let task) = try directory.task(number, of: plan) else { preconditionFailure("all were held") }
+      let recorded = outputs[task.output]
+      report(.reading(task: number, of: plan.tasks.count))
+      let found = try believable(number, task, names[number] ?? [], recorded: recorded, &summary)
+      guard recorded == nil else {
+        if let recorded { try tidy(number, recorded.digest, files[number] ?? []) }
+        continue
+      }
+      guard let (file, receipt) = found else {
+        summary.open.append((number, directory.failure(of: number)))
+        continue
+      }
+      do {
+        try take(number, task, receipt, version, terms, inputs[task.output] ?? [], &summary)
+        try tidy(number, receipt.result.digest, files[number] ?? [])
+        verified.insert(task.output)
+        summary.recorded.append(number)
+        report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
+      } catch let error as TarnError where [.integrity, .inputsMissing].contains(error.code) {
+        try refuse(number, file, error.message, &summary)
+        summary.open.append((number, nil))
+      }
+    }
+    if summary.open.isEmpty {
+      let lacking = Set(inputs.keys).subtracting(try catalog.outputs(of: version).map(\.ordinal))
+      guard lacking.isEmpty else {
+        throw TarnError(
+          .conflict, "\(directory.path) has no task for \(lacking.count.counted("output")) that \(version.name) lacks",
+          hint: "plan again into an empty directory")
+      }
+      try catalog.seal(version, verified: verified)
+      summary.version = try catalog.version(version.name)
+    }
+    return summary
+  }
+
+  /// Takes results in as they come, until the version is sealed or a receipt lies.
+  ///
+  /// - Parameter wait: Between two looks; ends early when the work is to stop.
+  /// - Returns: What all passes together did.
+  /// - Throws: As ``run()``; `.interrupted` keeps what is recorded.
+  package func follow(wait: Duration = .seconds(2)) throws -> IngestSummary {
+    var total: IngestSummary?
+    while true {
+      let pass = try run()
+      let summary = total.map { $0.followed(by: pass) } ?? pass
+      guard !summary.isSealed, summary.refused.isEmpty else { return summary }
+      total = summary
+      try cancellation.sleep(for: wait)
+    }
+  }
+
+  /// The version that a plan is of.
+  private func version(of plan: TaskPlan) throws -> IndexVersion {
+    guard plan.kind == .build else {
+      throw TarnError(.usage, "\(directory.path) is the plan of a training")
+    }
+    guard try plan.lake == catalog.uuid() else {
+      throw TarnError(
+        .conflict, "\(directory.path) was planned by another lake", hint: "run it with --lake of the one that planned")
+    }
+    let version: IndexVersion
+    do {
+      version = try catalog.version(try VersionName(parsing: plan.subject))
+    } catch let error as TarnError where error.code == .notFound {
+      throw TarnError(
+        .notFound, "\(error.message), of which \(directory.path) is the plan",
+        hint: "plan again into an empty directory")
+    }
+    guard version.specDigest == plan.spec, [.planned, .building, .sealed].contains(version.state) else {
+      throw TarnError(
+        .conflict, "\(version.name) is \(version.state.rawValue) and not what \(directory.path) was planned for",
+        hint: "plan again into an empty directory")
+    }
+    return version
+  }
+
+  /// Holds every task against the version, before anything is recorded: whoever can write
+  /// a receipt can write a task that it fits.
+  private func holdTasks(
+    of plan: TaskPlan, against version: IndexVersion, _ terms: EncodingTerms, _ inputs: [Int: [VersionInput]],
+    _ outputs: [Int: OutputShard]
+  ) throws {
+    let source = try catalog.source(id: version.sourceID)
+    var seen: Set<Int> = []
+    for number in plan.tasks.indices {
+      guard case .output(let task) = try directory.task(number, of: plan) else {
+        throw TarnError(.conflict, "task \(number) of \(directory.path) is no output of a version")
+      }
+      let isOfVersion =
+        task.version == "\(version.name)" && task.spec == version.specDigest && task.trained == terms.trainedDigest
+        && task.badRows == version.badRowsPolicy && task.missing == version.missingPolicy
+        && task.normalisation == terms.normalisation && task.segmentFormat == segmentFormatVersion
+        && task.dimension == source.dimension && task.elementType == source.elementType
+      let planned = inputs[task.output] ?? []
+      let hasItsInputs =
+        planned.count == task.inputs.count
+        && zip(planned, task.inputs).allSatisfy { input, its in
+          input.ordinal == its.ordinal && input.shardName == its.shard && input.firstID == its.firstID
+            && input.rowCount == its.rowCount && (input.isHole || !its.isHole)
+        }
+      guard isOfVersion, hasItsInputs || outputs[task.output] != nil, seen.insert(task.output).inserted else {
+        throw TarnError(
+          .conflict, "task \(number) of \(directory.path) is none of \(version.name) as the lake has it",
+          hint: "plan again into an empty directory")
+      }
+    }
+  }
+
+  /// Removes what workers left of a task that is recorded: the lake has its output.
+  private func tidy(_ number: Int, _ digest: ContentDigest, _ files: [String]) throws {
+    let result = directory.resultPath(number, digest).lastPathPart
+    for file in files where file == result || file.hasSuffix(".part") || file.hasSuffix(".part.tmp") {
+      try Disk.remove("\(directory.results)/\(file)")
+    }
+  }
+
+  // MARK: Receipts
+
+  /// The receipt of a task that is gone on with, of those that fit it by document.
+  private func believable(
+    _ number: Int, _ task: TaskDocument, _ names: [String], recorded: OutputShard?, _ summary: inout IngestSummary
+  ) throws -> (file: String, receipt: TaskReceipt)? {
+    var fitting: [(file: String, receipt: TaskReceipt)] = []
+    for name in names {
+      do {
+        let receipt = try directory.receipt(name)
+        if let objection = receipt.objection(to: task) { throw TarnError(.integrity, objection) }
+        if let recorded, recorded.digest != receipt.result.digest {
+          throw TarnError(
+            .integrity,
+            "its result is \(receipt.result.digest.prefix(12)), recorded of this task is \(recorded.digest.prefix(12))")
+        }
+        fitting.append((name, receipt))
+      } catch {
+        let error = error as? TarnError ?? TarnError(.integrity, "\(error)")
+        // A disk or a server of files that fails for now says nothing of the receipt.
+        if error.code == .io, Disk.size(of: "\(directory.receipts)/\(name)") != nil { throw error }
+        try refuse(number, name, error.message, &summary)
+      }
+    }
+    guard let first = fitting.first else { return nil }
+    // By invariant 3 they agree to the byte: where they do not, nobody knows which is right.
+    if let other = fitting.first(where: { $0.receipt.result.digest != first.receipt.result.digest }) {
+      for (file, rival) in [(first.file, other.file), (other.file, first.file)] {
+        try refuse(number, file, "it and \(rival) say different results of one task", &summary)
+      }
+      return nil
+    }
+    return first
+  }
+
+  /// Puts a receipt out of the way, so that the task counts as open, and says why.
+  private func refuse(_ number: Int, _ file: String, _ reason: String, _ summary: inout IngestSummary) throws {
+    let refusal = IngestSummary.Refusal(task: number, file: file, reason: reason)
+    summary.refused.append(refusal)
+    report(.refused(refusal))
+    try Disk.makeDirectory(directory.refused)
+    try Disk.moveIntoPlace("\(directory.receipts)/\(file)", "\(directory.refused)/\(file)")
+  }
+
+  // MARK: Results
+
+  /// Records one result, once it was read and found to be what its receipt says.
+  private func take(
+    _ number: Int, _ task: TaskDocument, _ receipt: TaskReceipt, _ version: IndexVersion, _ terms: EncodingTerms,
+    _ inputs: [VersionInput], _ summary: inout IngestSummary
+  ) throws {
+    let file = directory.resultPath(number, receipt.result.digest)
+    guard let size = Disk.size(of: file) else {
+      throw TarnError(.inputsMissing, "its result \(file) is not there")
+    }
+    guard size == receipt.result.byteCount else {
+      throw TarnError(.integrity, "its result \(file) has \(size) bytes, it says \(receipt.result.byteCount)")
+    }
+    let isHere =
+      try Disk.isOwnFile(file)
+      && FileSystem(of: directory.results).device == FileSystem(of: catalog.layout.artifacts).device
+    try catalog.requireRoom(
+      for: "output \(task.output) of \(version.name)",
+      [RoomNeed(at: catalog.layout.artifacts, byteCount: isHere ? 0 : size)])
+    // From here on the bytes have a name of this lake's, and those are the ones that are read.
+    let working = try store.workingPath("ingest-\(version.id)-\(task.output).faiss")
+    try Disk.linkOrCopy(file, to: working)
+    do {
+      try read(working, task, receipt, terms)
+      try recheck(working, task, receipt, terms, &summary)
+    } catch {
+      try? Disk.remove(working)
+      throw error
+    }
+    guard let listsDigest = receipt.result.listsDigest else { preconditionFailure("the receipt fits its task") }
+    guard let first = inputs.first, let last = inputs.last else { preconditionFailure("a task has inputs") }
+    let seen = try zip(zip(inputs, task.inputs), receipt.inputs).map { ($0.0, try bytes(of: $1, $0.1, $0.0)) }
+    try store.put(working, as: .outputShard, receipt.result.digest) {
+      try catalog.recordOutput(
+        OutputShard(
+          ordinal: task.output, digest: receipt.result.digest, firstInput: first.ordinal, lastInput: last.ordinal,
+          firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: receipt.result.rowCount,
+          byteCount: receipt.result.byteCount, listsDigest: listsDigest), of: version, from: seen,
+        witness: receipt.host)
+    }
+  }
+
+  /// Reads a result whole and holds it against its receipt.
+  @Sendable package static func readWhole(
+    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
+  ) throws {
+    let ranges = zip(task.inputs, receipt.inputs).filter { $1.seen != nil }.map { input, _ in
+      input.firstID..<(input.firstID + RowID(input.rowCount))
+    }
+    let found = try OutputShardFile.read(path, trained: terms.trained, idsIn: ranges)
+    guard found.digest == receipt.result.digest else {
+      throw TarnError(
+        .integrity, "its result has SHA-256 \(found.digest.prefix(12)), it says \(receipt.result.digest.prefix(12))")
+    }
+    guard found.rowCount == receipt.result.rowCount, found.listDigests.root == receipt.result.listsDigest else {
+      throw TarnError(.integrity, "its result has other rows or lists than it says")
+    }
+  }
+
+  private func bytes(
+    of seen: TaskReceipt.Input, _ planned: TaskDocument.Input, _ input: VersionInput
+  ) throws -> SeenBytes? {
+    guard let seen = seen.seen else { return nil }
+    let url = seen.place.map { planned.places[$0].url }
+    let mirror = try catalog.locations(of: input.shardID).first { $0.url == url }?.mirrorID
+    return SeenBytes(
+      digest: seen.digest, byteCount: seen.byteCount, rowCount: seen.rowCount, mirrorID: mirror, etag: seen.etag,
+      lastModified: seen.lastModified)
+  }
+
+  // MARK: Recheck
+
+  /// Encodes a few shards of a host's result again and holds their rows against it, of
+  /// those that the lake has; which ones is decided by digests.
+  private func recheck(
+    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms,
+    _ summary: inout IngestSummary
+  ) throws {
+    guard recheckCount > 0, !rechecked.contains(receipt.host) else { return }
+    let salt = ContentDigest.of(receipt.text).hex
+    let order = try zip(task.inputs, receipt.inputs).compactMap { input, seen in
+      try seen.seen.flatMap { seen in
+        try catalog.shardPath(holding: seen.digest).map {
+          (input, seen, $0, ContentDigest.of(salt + seen.digest.hex))
+        }
+      }
+    }.sorted { $0.3 < $1.3 }
+    if order.isEmpty, let input = task.inputs.first(where: { !$0.isHole }), lacking.insert(receipt.host).inserted {
+      summary.rechecks.append(
+        IngestSummary.Recheck(
+          shard: input.shard, host: receipt.host, lack: "of the shards of task \(task.output) the lake has none"))
+    }
+    for (input, seen, file, _) in order.prefix(recheckCount) {
+      try cancellation.check()
+      report(.rechecking(shard: input.shard))
+      let shard = PinnedShard(
+        path: catalog.layout.shards + "/" + file, digest: seen.digest, rowCount: seen.rowCount,
+        dimension: task.dimension, elementType: task.elementType, remedy: "run `tarn verify --repair`")
+      let encoder = try ShardEncoder(
+        terms.trained, digest: terms.trainedDigest, badRows: terms.badRows, normalisation: terms.normalisation,
+        rowCount: seen.rowCount, logger: logger)
+      let working = try store.workingPath("recheck-\(seen.digest.prefix(16)).segment")
+      defer { try? Disk.remove(working) }
+      do {
+        _ = try encoder.encode(try shard.read(), to: working) { _ in try cancellation.check() }
+      } catch let error as TarnError where [.integrity, .inputsMissing, .badFeatures].contains(error.code) {
+        // The lake's own file is at fault, and not the result.
+        summary.rechecks.append(
+          IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: error.description))
+        continue
+      }
+      let isSame = try SegmentProof.proved(
+        [MergeInput(segment: try SegmentFile(path: working), firstRowID: input.firstID)],
+        by: try OutputShardFile(path: path), checkpoint: { try cancellation.check() })
+      guard isSame == [true] else {
+        throw TarnError(
+          .integrity, "\(input.shard), encoded again, has other codes or lists than its result, made on \(receipt.host)"
+        )
+      }
+      rechecked.insert(receipt.host)
+      summary.rechecks.append(IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: nil))
+    }
+  }
+}

@@ -1,0 +1,138 @@
+// `plan build`: a version planned in the catalog as a build plans it, and a document
+// for each output that it lacks, in a directory that workers share. Nothing is
+// encoded and nothing fetched but the numbers of rows.
+//
+// The plan is written last (invariant 1 of TaskDirectory): a directory that has one is
+// not planned again, so that receipts which came meanwhile still fit.
+
+package import Base
+package import Catalog
+package import Fetch
+internal import Foundation
+internal import Indexer
+internal import Logging
+package import Tasks
+
+/// What came of planning.
+package struct PlannedTasks: Sendable {
+  package let version: IndexVersion
+  package let plan: TaskPlan
+  package let directory: TaskDirectory
+  package let scripts: TaskScripts
+  /// Whether this run wrote it.
+  package let isNew: Bool
+}
+
+/// Plans a version's outputs as tasks.
+package final class TaskPlanning: Sendable {
+  private let catalog: LakeCatalog
+  private let options: BuildOptions
+  private let place: @Sendable (IndexVersion) throws -> (TaskDirectory, TaskScripts)
+  private let cancellation: Cancellation
+
+  /// Prepares to plan.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - options: What to build.
+  ///   - cancellation: Stops it; without its last file the directory is no plan.
+  ///   - place: Where the tasks of a version go, and what is written beside them, for
+  ///     engines that run them.
+  package init(
+    _ catalog: LakeCatalog, _ options: BuildOptions, cancellation: Cancellation,
+    into place: @escaping @Sendable (IndexVersion) throws -> (TaskDirectory, TaskScripts)
+  ) {
+    self.catalog = catalog
+    self.options = options
+    self.place = place
+    self.cancellation = cancellation
+  }
+
+  /// Plans, or finds that it was planned.
+  ///
+  /// - Parameter fetch: How to ask for numbers of rows.
+  /// - Returns: The version and its plan; a sealed version's has no tasks.
+  /// - Throws: ``TarnError``; `.conflict` where the directory has another plan.
+  package func run(asking fetch: FetchConfiguration) async throws -> PlannedTasks {
+    cancellation.listen()
+    let build = BuildRun(
+      catalog, options, logger: Logger(label: "tarn.plan"), cancellation: cancellation, report: { _ in })
+    try await build.learnRows(fetch)
+    return try await ThreadedWork("tarn-plan") { [self] in
+      try write(build.planVersion())
+    }.value()
+  }
+
+  private func write(_ planned: BuildRun.Subject) throws -> PlannedTasks {
+    let version = planned.version
+    let (directory, scripts) = try place(version)
+    let lake = try catalog.uuid()
+    if Disk.size(of: directory.planPath) != nil {
+      let there = try directory.plan()
+      guard there.lake == lake, there.subject == "\(version.name)", there.spec == version.specDigest else {
+        throw TarnError(
+          .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(version.name)",
+          hint: "give --tasks a directory of its own")
+      }
+      return PlannedTasks(version: version, plan: there, directory: directory, scripts: scripts, isNew: false)
+    }
+    let tasks = try version.state == .sealed ? [] : documents(planned)
+    try directory.make()
+    let trained = directory.trainedPath(planned.digest)
+    if !tasks.isEmpty, Disk.size(of: trained) == nil {
+      let file = try ArtifactStore(catalog).verified(.trainedIndex, planned.digest)
+      guard try Disk.copy(file, to: trained) == planned.digest else {
+        throw TarnError(.integrity, "\(file) changed while it was copied", hint: "plan again")
+      }
+    }
+    for (number, task) in tasks.enumerated() {
+      try cancellation.check()
+      try Disk.writeAtomically(Array(task.text.utf8), to: directory.taskPath(number, task.digest))
+    }
+    let plan = TaskPlan(
+      .build, lake: lake, subject: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)",
+      tasks: tasks.map(\.digest))
+    try scripts.write(Array(tasks.indices), of: plan, in: directory)
+    try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
+    return PlannedTasks(version: version, plan: plan, directory: directory, scripts: scripts, isNew: true)
+  }
+
+  /// A task for every output that is not recorded.
+  private func documents(_ planned: BuildRun.Subject) throws -> [TaskDocument] {
+    let version = planned.version
+    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
+    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: planned.source).map { ($0.id, $0) })
+    let inputs = try catalog.inputs(of: version)
+    let normalisation = try planned.record.specification().normalisation
+    let open = Dictionary(grouping: inputs.filter { !done.contains($0.outputOrdinal) }, by: \.outputOrdinal)
+    return try open.sorted { $0.key < $1.key }.map { output, inputs in
+      TaskDocument(
+        version: "\(version.name)", spec: version.specDigest, output: output, trained: planned.digest,
+        dimension: planned.source.dimension, elementType: planned.source.elementType, badRows: version.badRowsPolicy,
+        missing: version.missingPolicy, normalisation: normalisation, segmentFormat: segmentFormatVersion,
+        inputs: try inputs.map { try input($0, shards[$0.shardID]) })
+    }
+  }
+
+  private func input(_ input: VersionInput, _ shard: Shard?) throws -> TaskDocument.Input {
+    guard let shard else { preconditionFailure("an input of a version is a shard of its source") }
+    guard !input.isHole else {
+      return TaskDocument.Input(
+        ordinal: input.ordinal, shard: input.shardName, firstID: input.firstID, rowCount: input.rowCount, isHole: true,
+        byteCount: nil, digest: nil, path: nil, places: [])
+    }
+    let digest = input.revision?.digest ?? shard.expectedDigest
+    let path = try digest.flatMap { try catalog.shardPath(holding: $0) }.map { catalog.layout.shards + "/" + $0 }
+    let places = try catalog.locations(of: shard.id).map {
+      TaskDocument.Place(url: $0.url, isOfDocument: $0.isOfDocument)
+    }
+    guard path != nil || !places.isEmpty else {
+      throw TarnError(
+        .inputsMissing, "\(shard.name) is not in the lake and its source has no mirror, so that no worker can have it",
+        hint: "`tarn source mirror add \(shard.sourceName)` gives it one")
+    }
+    return TaskDocument.Input(
+      ordinal: input.ordinal, shard: input.shardName, firstID: input.firstID, rowCount: input.rowCount, isHole: false,
+      byteCount: input.revision?.byteCount ?? shard.expectedByteCount, digest: digest, path: path, places: places)
+  }
+}

@@ -1,0 +1,233 @@
+// A training whose searches others make: round by round. A training that needs rows
+// found asks here; what is found already is given, what is not is written as tasks, and
+// the training stops. Run again when the receipts are there it comes to the same place
+// and goes on: every step of it is resumed, and what a round is asked follows from the
+// digests of what goes in.
+
+internal import Base
+internal import Catalog
+internal import Features
+internal import Foundation
+internal import Indexer
+internal import Logging
+package import Tasks
+
+/// What stops a training until others have found rows.
+package struct RoundNeeded: Error, Sendable {
+  /// What is being looked for.
+  package let step: String
+  /// Tasks that have no receipt that holds.
+  package let tasks: [Int]
+  /// Receipts that were not believed.
+  package let refused: [IngestSummary.Refusal]
+}
+
+/// Asks other processes for the rows that a training needs.
+package final class TrainingRounds: Sendable {
+  private let directory: TaskDirectory
+  private let lake: String
+  private let scripts: TaskScripts
+
+  /// The fewest vectors of a task.
+  private static let leastVectorCount = 256
+  /// Vectors of each task whose scores are computed again.
+  private static let checkedCount = 64
+
+  /// Prepares to ask.
+  ///
+  /// - Parameters:
+  ///   - directory: Where the tasks go.
+  ///   - lake: The lake's uuid.
+  ///   - scripts: What is written beside them, and how many tasks a search is cut into.
+  package init(_ directory: TaskDirectory, lake: String, _ scripts: TaskScripts) {
+    self.directory = directory
+    self.lake = lake
+    self.scripts = scripts
+  }
+
+  /// A matrix as tasks name it, put where workers find it.
+  struct Shared {
+    let file: TaskMatrix
+    let matrix: FeatureMatrix
+  }
+
+  /// Shares a file of rows.
+  ///
+  /// - Parameters:
+  ///   - path: An `.npy` file.
+  ///   - digest: Its SHA-256.
+  /// - Returns: It, as tasks name it.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  func share(_ path: String, digest: ContentDigest) throws -> Shared {
+    try Disk.makeDirectory(directory.matrices)
+    let shared = directory.matrixPath(digest)
+    if Disk.size(of: shared) != Disk.size(of: path) { try Disk.linkOrCopy(path, to: shared) }
+    return try Shared(shared, digest)
+  }
+
+  /// Shares centroids.
+  func share(_ centroids: [Float], dimension: Int) throws -> Shared {
+    try Disk.makeDirectory(directory.matrices)
+    var file = try DurableFile(creating: "\(directory.matrices)/centroids.tmp")
+    let header = NpyHeader.bytes(descr: "<f4", rowCount: centroids.count / dimension, columns: dimension)
+    unsafe try file.write(header.span.bytes)
+    unsafe try file.write(centroids.span.bytes)
+    let directory = directory
+    let digest = try file.finish { directory.matrixPath($0) }
+    return try Shared(directory.matrixPath(digest), digest)
+  }
+
+  /// Shares some rows of a matrix, packed.
+  ///
+  /// - Parameters:
+  ///   - rows: Which, in the order in which they are found for.
+  ///   - path: The `.npy` file that has them.
+  ///   - digest: Its SHA-256.
+  /// - Returns: They, as tasks name them.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  func share(_ rows: [UInt32], of path: String, digest: ContentDigest) throws -> Shared {
+    let whole = try FeatureFile(path)
+    guard rows.count != whole.rowCount else { return try share(path, digest: digest) }
+    try Disk.makeDirectory(directory.matrices)
+    // Found again by what it is made of: to pack it reads the whole.
+    var key = Sha256()
+    unsafe key.update(Array("packed-1 \(digest.hex)\n".utf8).span.bytes)
+    unsafe key.update(rows.span.bytes)
+    let note = "\(directory.matrices)/\(key.finalize().hex).packed"
+    if let known = Disk.text(of: note).flatMap({ ContentDigest(hex: $0) }),
+      let shared = try? Shared(directory.matrixPath(known), known), shared.matrix.rowCount == rows.count
+    {
+      return shared
+    }
+    var writer = try TrainingMatrixWriter(
+      creating: "\(directory.matrices)/packed.tmp", elementType: whole.elementType, rowCount: rows.count,
+      dimension: whole.dimension)
+    try writer.append(rows, of: whole)
+    let working = "\(directory.matrices)/packed.npy"
+    let packed = try writer.finish(as: working)
+    try Disk.moveIntoPlace(working, directory.matrixPath(packed))
+    try Disk.writeAtomically(Array(packed.hex.utf8), to: note)
+    return try Shared(directory.matrixPath(packed), packed)
+  }
+
+  /// The best rows of every vector.
+  ///
+  /// - Parameters:
+  ///   - step: What is looked for, for people.
+  ///   - training: The trained index.
+  ///   - vectors: What rows are found for.
+  ///   - rows: The rows.
+  ///   - k: How many for each.
+  ///   - cancellation: Asked between tasks.
+  /// - Returns: What one search over all vectors finds.
+  /// - Throws: ``RoundNeeded`` where others have to find it first; ``TarnError``.
+  func find(
+    _ step: String, of training: TrainedIndexRecord, vectors: Shared, among rows: Shared, k: Int,
+    _ cancellation: Cancellation
+  ) throws -> RowsFound {
+    var plan = try plan(of: training)
+    let known = Dictionary(uniqueKeysWithValues: plan.tasks.enumerated().map { ($1, $0) })
+    let tasks = try cut(step, training, vectors, rows, k, cancellation)
+    let added = tasks.filter { known[$0.digest] == nil }
+    if !added.isEmpty {
+      try directory.make()
+      for (place, task) in added.enumerated() {
+        try Disk.writeAtomically(Array(task.text.utf8), to: directory.taskPath(plan.tasks.count + place, task.digest))
+      }
+      plan.tasks += added.map(\.digest)
+      try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
+    }
+    let numbers = Dictionary(uniqueKeysWithValues: plan.tasks.enumerated().map { ($1, $0) })
+    let names = try directory.receiptNames()
+    var found: [RowsFound] = []
+    var open: [Int] = []
+    var refused: [IngestSummary.Refusal] = []
+    for task in tasks {
+      try cancellation.check()
+      guard let number = numbers[task.digest] else { preconditionFailure("the plan has the tasks of the round") }
+      if let part = try take(number, task, names[number] ?? [], vectors, rows, &refused) {
+        found.append(part)
+      } else {
+        open.append(number)
+      }
+    }
+    guard open.isEmpty else {
+      try scripts.write(open, of: plan, in: directory)
+      throw RoundNeeded(step: step, tasks: open, refused: refused)
+    }
+    let width = min(k, rows.matrix.rowCount)
+    return RowsFound(k: width, rows: found.flatMap(\.rows), scores: found.flatMap(\.scores))
+  }
+
+  /// The tasks of a search, in order of the vectors.
+  private func cut(
+    _ step: String, _ training: TrainedIndexRecord, _ vectors: Shared, _ rows: Shared, _ k: Int,
+    _ cancellation: Cancellation
+  ) throws -> [AssignTask] {
+    let count = vectors.matrix.rowCount
+    let width = max(Self.leastVectorCount, (count + scripts.partCount - 1) / scripts.partCount)
+    return try stride(from: 0, to: count, by: width).map { first in
+      try cancellation.check()
+      let range = first..<min(first + width, count)
+      return AssignTask(
+        training: training.name, step: step, vectors: vectors.file, first: first, count: range.count,
+        vectorsDigest: vectors.matrix.digest(ofRows: range), rows: rows.file, dimension: rows.matrix.dimension, k: k)
+    }
+  }
+
+  /// What a task found, if a receipt and its result hold.
+  private func take(
+    _ number: Int, _ task: AssignTask, _ names: [String], _ vectors: Shared, _ rows: Shared,
+    _ refused: inout [IngestSummary.Refusal]
+  ) throws -> RowsFound? {
+    for name in names {
+      do {
+        let receipt = try directory.receipt(name)
+        if let objection = receipt.objection(to: task) { throw TarnError(.integrity, objection) }
+        let path = directory.resultPath(number, receipt.result.digest, of: .train)
+        guard Disk.size(of: path) == receipt.result.byteCount, try Disk.digest(of: path) == receipt.result.digest else {
+          throw TarnError(.integrity, "its result \(path) is not what it says")
+        }
+        let found = try RowsFound(
+          reading: path, task: task.digest, count: task.count, k: task.k, rowCount: rows.matrix.rowCount)
+        // Which ones a worker cannot know beforehand.
+        var random = SplitMix64(seed: UInt64.random(in: .min ... .max))
+        let places = (0..<min(Self.checkedCount, task.count)).map { _ in random.next(below: task.count) }
+        if let lie = found.firstLie(at: places, ofVectors: vectors.matrix, from: task.first, among: rows.matrix) {
+          throw TarnError(.integrity, "its result has a wrong score for vector \(task.first + lie)")
+        }
+        return found
+      } catch let error as TarnError where error.code != .interrupted {
+        refused.append(IngestSummary.Refusal(task: number, file: name, reason: error.message))
+        try Disk.makeDirectory(directory.refused)
+        try Disk.moveIntoPlace("\(directory.receipts)/\(name)", "\(directory.refused)/\(name)")
+      }
+    }
+    return nil
+  }
+
+  private func plan(of training: TrainedIndexRecord) throws -> TaskPlan {
+    guard Disk.size(of: directory.planPath) != nil else {
+      return TaskPlan(
+        .train, lake: lake, subject: training.name, spec: training.specDigest, tool: "tarn \(Tool.version)", tasks: [])
+    }
+    let plan = try directory.plan()
+    guard plan.kind == .train, plan.lake == lake, plan.subject == training.name, plan.spec == training.specDigest else {
+      throw TarnError(
+        .conflict, "\(directory.path) has the plan of \(plan.subject.printable), not of \(training.name) as it is now",
+        hint: "give --tasks a directory of its own")
+    }
+    return plan
+  }
+
+  /// Removes what the training needs no more: it is done.
+  func clean() { try? FileManager.default.removeItem(atPath: directory.matrices) }
+}
+
+extension TrainingRounds.Shared {
+  fileprivate init(_ path: String, _ digest: ContentDigest) throws {
+    let matrix = try FeatureFile(path).matrix
+    self.init(
+      file: TaskMatrix(digest: digest, rowCount: matrix.rowCount, elementType: matrix.elementType), matrix: matrix)
+  }
+}

@@ -1,0 +1,186 @@
+// Slurm as an engine: arrays of the script that lies beside the tasks. Accounting may
+// be off, jobs leave the queue some time after they ended, and a controller that is
+// started anew does not answer for a while: so nothing is read from it but which tasks
+// are in its queue, and silence is no answer.
+
+internal import Base
+internal import Foundation
+
+/// A process that was run to its end.
+package struct Ran: Sendable {
+  package let status: Int
+  package let output: String
+  package let errors: String
+
+  package init(status: Int, output: String, errors: String) {
+    self.status = status
+    self.output = output
+    self.errors = errors
+  }
+}
+
+/// Hands tasks to Slurm.
+package final class SlurmEngine: TaskEngine {
+  /// One array that was submitted.
+  struct Job: Sendable, Equatable, Codable {
+    let id: String
+    let offset: Int
+    let tasks: [Int]
+    /// Where several clusters can be submitted to: which one has it.
+    var cluster: String?
+  }
+
+  private let directory: TaskDirectory
+  private let atATime: Int?
+  private let arguments: [String]
+  private let run: @Sendable ([String]) throws -> Ran
+
+  package let interval = Duration.seconds(2)
+
+  private var jobsPath: String { directory.path + "/jobs.json" }
+
+  /// Prepares to submit.
+  ///
+  /// - Parameters:
+  ///   - directory: Where tasks and the script lie.
+  ///   - atATime: Most tasks of an array at a time; nil for what Slurm allows.
+  ///   - arguments: More arguments of `sbatch`.
+  ///   - run: Runs a command and gives what it said.
+  package init(
+    _ directory: TaskDirectory, atATime: Int?, arguments: [String],
+    run: @escaping @Sendable ([String]) throws -> Ran = SlurmEngine.run
+  ) {
+    self.directory = directory
+    self.atATime = atATime
+    self.arguments = arguments
+    self.run = run
+  }
+
+  /// What a controller that does not answer makes the commands say.
+  private static let silences = [
+    "Unable to contact", "Connection refused", "Connection timed out", "Connection reset", "Socket timed out",
+    "Zero Bytes were transmitted", "temporarily unable",
+  ]
+
+  package func submit(_ tasks: [Int]) throws {
+    for chunk in TaskScripts.chunks(tasks.sorted(), arraySize: try arraySize()) {
+      let command =
+        [
+          "sbatch", "--parsable", "--chdir=\(directory.path)", "--array=\(chunk.indexes(atATime: atATime))",
+          "--export=ALL,TARN_TASK_OFFSET=\(chunk.offset)",
+        ] + arguments + ["slurm.sh"]
+      let done = try run(command)
+      // `id`, or `id;cluster`; a cluster may say more before it.
+      let answer = done.output.split(separator: "\n").last?.split(separator: ";") ?? []
+      let id = answer.first?.trimmingCharacters(in: .whitespaces) ?? ""
+      guard done.status == 0, Self.isID(id) else {
+        let isSilent = Self.silences.contains { done.errors.contains($0) }
+        throw TarnError(
+          isSilent ? .temporary : .refused, "sbatch took no tasks: \(done.errors.firstLine)",
+          hint: "what was submitted goes on; the same command submits the rest")
+      }
+      let cluster = answer.count > 1 ? answer[1].trimmingCharacters(in: .whitespaces) : nil
+      try keep(try jobs() + [Job(id: id, offset: chunk.offset, tasks: chunk.tasks, cluster: cluster)])
+    }
+  }
+
+  private static func isID(_ text: String) -> Bool {
+    !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+  }
+
+  /// The largest index of an array, and one more, as this cluster is configured.
+  private func arraySize() throws -> Int {
+    let done = try run(["scontrol", "show", "config"])
+    let line = done.output.split(separator: "\n").first { $0.hasPrefix("MaxArraySize") }
+    return line?.split(separator: "=").last.flatMap { Int($0.trimmingCharacters(in: .whitespaces)) } ?? 1001
+  }
+
+  package func standing() throws -> EngineStanding {
+    var standing = EngineStanding()
+    for job in try jobs() {
+      standing.submitted.formUnion(job.tasks)
+      // One by one: a job that is forgotten makes an error of the whole question.
+      let done = try run(
+        ["squeue", "--noheader", "--array", "--states=all", "--jobs=\(job.id)", "--format=%i|%T"]
+          + (job.cluster.map { ["--clusters=\($0)"] } ?? []))
+      guard done.status == 0 else {
+        if done.errors.contains("Invalid job id") { continue }
+        standing.isKnown = false
+        continue
+      }
+      for (task, isRunning) in Self.tasks(in: done.output, of: job) {
+        if isRunning { standing.running.insert(task) } else { standing.queued.insert(task) }
+      }
+    }
+    return standing
+  }
+
+  /// The tasks that an answer of `squeue` names: those whose workers may still run or start.
+  static func tasks(in output: String, of job: Job) -> [(task: Int, isRunning: Bool)] {
+    output.split(separator: "\n").compactMap { line in
+      let parts = line.split(separator: "|", omittingEmptySubsequences: false)
+      guard parts.count == 2, let index = parts[0].split(separator: "_").last.flatMap({ Int($0) }) else { return nil }
+      let over: Set<Substring> = [
+        "COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "CANCELLED",
+        "REVOKED",
+      ]
+      guard !over.contains(parts[1]) else { return nil }
+      return (index + job.offset, ["RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT"].contains(parts[1]))
+    }
+  }
+
+  package func detach() -> String { "what was submitted goes on; the same command attaches again" }
+
+  // MARK: Jobs
+
+  private func jobs() throws -> [Job] {
+    guard Disk.size(of: jobsPath) != nil else { return [] }
+    let bytes = try Disk.contents(of: jobsPath, atMost: 1 << 24)
+    guard let jobs = try? JSONDecoder().decode([Job].self, from: Data(bytes)),
+      jobs.allSatisfy({ Self.isID($0.id) && ForeignNumber.ordinal.holds($0.offset) })
+    else {
+      throw TarnError(
+        .integrity, "\(jobsPath) does not say which jobs were submitted", hint: "remove it when none of them is queued")
+    }
+    return jobs
+  }
+
+  private func keep(_ jobs: [Job]) throws {
+    try Disk.writeAtomically(try JSONEncoder().encode(jobs), to: jobsPath)
+  }
+
+  /// Runs a command of the system.
+  package static func run(_ command: [String]) throws -> Ran {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = command
+    // What a user has set for his own looks at the queue would hide tasks.
+    process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("SQUEUE_") }
+    process.standardInput = FileHandle.nullDevice
+    let (output, errors) = (Pipe(), Pipe())
+    process.standardOutput = output
+    process.standardError = errors
+    do {
+      try process.run()
+    } catch {
+      throw TarnError(.io, "cannot run \(command[0]): \(error.localizedDescription)")
+    }
+    // Errors are few; the answer is read first, to its end.
+    let text = output.fileHandleForReading.readDataToEndOfFile()
+    let complaint = errors.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    guard process.terminationStatus != 127 else {
+      throw TarnError(
+        .inputsMissing, "there is no \(command[0]) on this machine",
+        hint: "run it where Slurm's commands are, or give --executor local:N")
+    }
+    return Ran(
+      status: Int(process.terminationStatus), output: String(decoding: text, as: UTF8.self),
+      errors: String(decoding: complaint, as: UTF8.self))
+  }
+}
+
+extension String {
+  /// The first line, as it may be shown.
+  fileprivate var firstLine: String { String(split(separator: "\n").first ?? "it says nothing").printable }
+}

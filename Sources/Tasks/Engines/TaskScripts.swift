@@ -1,0 +1,207 @@
+// What engines that run tasks are handed: a command a line, a Slurm script, a
+// Kubernetes job. Text that a user may read, change and submit; which tasks are done
+// is said by receipts alone.
+
+internal import Base
+internal import Foundation
+
+/// The scripts of a plan.
+package struct TaskScripts: Sendable, Codable {
+  /// How the tool is called: its absolute path.
+  package var tarn: String
+  /// Options of every worker.
+  package var workerOptions: [String]
+  /// Most tasks at a time; nil for as many as there is room for.
+  package var atATime: Int?
+  /// The largest number of an array's tasks, and one more.
+  package var arraySize: Int
+  /// Tasks of one search of a training at most.
+  package var partCount: Int
+  /// Image of a container with the tool in it.
+  package var image: String
+  /// The claim that the directory lies on, in a cluster of containers.
+  package var claim: String
+
+  package init(
+    tarn: String, workerOptions: [String] = [], atATime: Int? = nil, arraySize: Int = 1001, partCount: Int = 64,
+    image: String = "tarn:latest",
+    claim: String = "tarn"
+  ) {
+    self.tarn = tarn
+    self.workerOptions = workerOptions
+    self.atATime = atATime
+    self.arraySize = arraySize
+    self.partCount = partCount
+    self.image = image
+    self.claim = claim
+  }
+
+  private static func keptPath(_ directory: TaskDirectory) -> String { directory.path + "/scripts.json" }
+
+  /// What scripts in a directory were last written with; nil where there are none.
+  package init?(keptIn directory: TaskDirectory) {
+    guard let text = Disk.text(of: Self.keptPath(directory), atMost: 1 << 20),
+      let kept = try? JSONDecoder().decode(TaskScripts.self, from: Data(text.utf8)),
+      kept.arraySize >= 1, kept.partCount >= 1, kept.atATime ?? 1 >= 1
+    else { return nil }
+    self = kept
+  }
+
+  /// Tasks that one array holds: its indexes are theirs less an offset.
+  package struct Chunk: Sendable, Equatable {
+    package let offset: Int
+    /// In order.
+    package let tasks: [Int]
+
+    /// As `--array` takes it: ranges of the indexes, and how many run at a time.
+    package func indexes(atATime: Int?) -> String {
+      Self.ranges(tasks.map { $0 - offset }) + (atATime.map { "%\($0)" } ?? "")
+    }
+
+    /// Ascending numbers as ranges: `0-3,7`.
+    static func ranges(_ numbers: [Int]) -> String {
+      var parts: [String] = []
+      var place = 0
+      while place < numbers.count {
+        var end = place
+        while end + 1 < numbers.count, numbers[end + 1] == numbers[end] + 1 { end += 1 }
+        parts.append(end == place ? "\(numbers[place])" : "\(numbers[place])-\(numbers[end])")
+        place = end + 1
+      }
+      return parts.joined(separator: ",")
+    }
+  }
+
+  /// Cuts tasks into arrays that a scheduler takes.
+  ///
+  /// - Parameters:
+  ///   - tasks: Their numbers, in order.
+  ///   - arraySize: The largest index of an array, and one more: `MaxArraySize`.
+  /// - Returns: The arrays, in order.
+  package static func chunks(_ tasks: [Int], arraySize: Int) -> [Chunk] {
+    let size = max(1, arraySize)
+    return Dictionary(grouping: tasks) { $0 / size }.sorted { $0.key < $1.key }.map { number, tasks in
+      Chunk(offset: number * size, tasks: tasks.sorted())
+    }
+  }
+
+  /// Writes the scripts for some tasks of a plan.
+  ///
+  /// - Parameters:
+  ///   - tasks: Their numbers, in order.
+  ///   - plan: The plan.
+  ///   - directory: Where it lies.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package func write(_ tasks: [Int], of plan: TaskPlan, in directory: TaskDirectory) throws {
+    let path = directory.path
+    try Disk.writeAtomically(try JSONEncoder().encode(self), to: Self.keptPath(directory))
+    try Disk.writeAtomically(Array(lines(tasks).utf8), to: path + "/run.txt")
+    try Disk.writeAtomically(Array(slurm(tasks, plan, directory).utf8), to: path + "/slurm.sh")
+    try Disk.writeAtomically(Array(kubernetes(tasks, plan).utf8), to: path + "/k8s.yaml")
+  }
+
+  private var command: String { ([tarn, "worker", "."] + workerOptions).map(Self.quoted).joined(separator: " ") }
+
+  /// One command a line, to be run in the directory.
+  private func lines(_ tasks: [Int]) -> String { tasks.map { "\(command) --task \($0)\n" }.joined() }
+
+  private func slurm(_ tasks: [Int], _ plan: TaskPlan, _ directory: TaskDirectory) -> String {
+    let chunks = Self.chunks(tasks, arraySize: arraySize)
+    let first = chunks.first.map { $0.indexes(atATime: atATime) } ?? "0"
+    let submit = chunks.map { chunk in
+      "#   sbatch --array=\(chunk.indexes(atATime: atATime)) --export=ALL,TARN_TASK_OFFSET=\(chunk.offset) slurm.sh\n"
+    }
+    return """
+      #!/bin/sh
+      # \(plan.subject): \(tasks.count.counted("task")). Submit it in this directory, whole or in arrays that your Slurm takes
+      # (scontrol show config | grep MaxArraySize):
+      \(submit.joined())# Which tasks are done is said by receipts/: `tarn ingest .` on the host of the lake takes them in, and
+      # `tarn plan --again .` writes this file anew for those that have none.
+      #SBATCH --job-name=\(Self.quoted("tarn-\(plan.subject)"))
+      #SBATCH --array=\(first)
+      #SBATCH --requeue
+      #SBATCH --signal=B:TERM@120
+      #SBATCH --output=logs/%A_%a.log
+      #SBATCH --open-mode=append
+      # Tasks are numbered as the indexes of the array, and so many more.
+      export TARN_TASK_OFFSET="${TARN_TASK_OFFSET:-\(chunks.first?.offset ?? 0)}"
+      # No shell between Slurm and the worker: it gets the signals, and its exit status is the task's.
+      exec \(command)
+
+      """
+  }
+
+  /// What a version's job is called: its pods' hosts bear its name and their index, which
+  /// together are at most 63 characters.
+  private static func name(_ version: String, count: Int) -> String {
+    let plain = version.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "-" }.joined()
+    var name = String("tarn-\(plain)".prefix(63 - 1 - String(count).count))
+    while name.hasSuffix("-") { name.removeLast() }
+    return name
+  }
+
+  private func kubernetes(_ tasks: [Int], _ plan: TaskPlan) -> String {
+    // Indexes of a job are all from 0 on: tasks that are done end at once.
+    let count = (tasks.last ?? 0) + 1
+    let name = Self.name(plan.subject, count: count)
+    let arguments = (["worker", "."] + workerOptions).map { JSONValue.string($0).text }.joined(separator: ", ")
+    return """
+      # \(plan.subject): \(tasks.count.counted("task")). The claim holds this directory at its root.
+      apiVersion: batch/v1
+      kind: Job
+      metadata:
+        name: \(name)
+      spec:
+        completionMode: Indexed
+        completions: \(count)
+        parallelism: \(min(count, atATime ?? count))
+        backoffLimitPerIndex: 5
+        maxFailedIndexes: \(count)
+        podFailurePolicy:
+          rules:
+            - action: Ignore
+              onPodConditions:
+                - type: DisruptionTarget
+            # What another try would meet again: wrong bytes, missing inputs, a command that is wrong.
+            - action: FailIndex
+              onExitCodes:
+                containerName: worker
+                operator: In
+                values: [20, 21, 64]
+        template:
+          spec:
+            restartPolicy: Never
+            terminationGracePeriodSeconds: 120
+            containers:
+              - name: worker
+                image: \(JSONValue.string(image).text)
+                command: ["tarn"]
+                args: [\(arguments)]
+                workingDir: /tasks
+                env:
+                  - name: TMPDIR
+                    value: /scratch
+                volumeMounts:
+                  - name: tasks
+                    mountPath: /tasks
+                  - name: scratch
+                    mountPath: /scratch
+            volumes:
+              - name: tasks
+                persistentVolumeClaim:
+                  claimName: \(JSONValue.string(claim).text)
+              - name: scratch
+                emptyDir: {}
+
+      """
+  }
+
+  /// A word as a shell takes it, quoted only where it must be.
+  static func quoted(_ word: String) -> String {
+    let plain = word.utf8.allSatisfy { byte in
+      (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+        || "@%_+=:,./-".utf8.contains(byte)
+    }
+    return plain && !word.isEmpty ? word : "'" + word.replacing("'", with: "'\\''") + "'"
+  }
+}

@@ -1,0 +1,185 @@
+// The shards of a task on their way to the encoder: fetched a few ahead, into the
+// task's scratch directory, which never holds more than those under way and one.
+//
+// Hosts that fail for now are waited for as long as patience lasts (R21), counted
+// for the task as a whole: what it still lacks comes from few hosts.
+
+internal import Base
+internal import Features
+package import Fetch
+internal import Synchronization
+
+/// How a worker fetches.
+package struct SupplyOptions: Sendable {
+  package var fetch: FetchConfiguration
+  /// How long hosts that fail for now are waited for; zero to give up at once.
+  package var patience: Duration
+  package var clock: @Sendable () -> ContinuousClock.Instant
+
+  package init(
+    fetch: FetchConfiguration, patience: Duration,
+    clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+  ) {
+    self.fetch = fetch
+    self.patience = patience
+    self.clock = clock
+  }
+}
+
+/// Fetches what a task lacks, while its encoder works.
+final class InputSupply: Sendable {
+  private struct State {
+    /// Inputs to ask for, in the order of the task.
+    var pending: Queue<Int>
+    var patience: HostPatience
+    var arrived: [Int: FetchedShard] = [:]
+    /// Inputs under way or on the disk.
+    var held = 0
+    /// The most bytes that were held of an input: more of them are progress (R21).
+    var mostHeld: [Int: Int] = [:]
+  }
+
+  private let task: TaskDocument
+  private let directory: String
+  private let handoff: ShardHandoff
+  private let options: SupplyOptions
+  private let fetcher: Fetcher
+  private let cancellation: Cancellation
+  private let report: @Sendable (WorkerProgress) -> Void
+  private let state: Mutex<State>
+
+  /// Prepares to fetch.
+  ///
+  /// - Parameters:
+  ///   - task: The task.
+  ///   - wanted: Places of the inputs to fetch among the task's inputs.
+  ///   - directory: Where their bytes go; it exists.
+  ///   - handoff: Told what arrived and what cannot be had, by those places.
+  ///   - options: How to fetch.
+  ///   - cancellation: Stops it; what arrived is kept.
+  ///   - report: Told of troubles, on the fetcher's thread.
+  init(
+    _ task: TaskDocument, wanted: [Int], in directory: String, handoff: ShardHandoff, _ options: SupplyOptions,
+    cancellation: Cancellation, report: @escaping @Sendable (WorkerProgress) -> Void
+  ) {
+    self.task = task
+    self.directory = directory
+    self.handoff = handoff
+    self.options = options
+    self.cancellation = cancellation
+    self.report = report
+    var fetch = options.fetch
+    // Who is patient waits here, where that takes no place of a transfer.
+    if options.patience > .zero { fetch.longestHeldWait = HostPatience.firstPause * 8 }
+    fetcher = Fetcher(configuration: fetch)
+    var pending = Queue<Int>()
+    for place in wanted { pending.append(place) }
+    state = Mutex(State(pending: pending, patience: HostPatience(limit: options.patience)))
+  }
+
+  /// Stops fetching, from any thread.
+  func cancel() { fetcher.cancel() }
+
+  /// What arrived of an input; its file is this process's to remove.
+  func arrived(_ place: Int) -> FetchedShard? { state.withLock { $0.arrived[place] } }
+
+  /// Gives the room of an input back.
+  func release(_ place: Int) throws {
+    let shard = state.withLock { state in
+      state.held -= 1
+      return state.arrived.removeValue(forKey: place)
+    }
+    if let shard { try Disk.remove(shard.path) }
+    handoff.release(Int64(place))
+    fetcher.wake()
+  }
+
+  /// Fetches until everything was handed over; failures go to the handoff.
+  func run() async {
+    let registration = cancellation.whenCancelled { [fetcher] in fetcher.cancel() }
+    defer { withExtendedLifetime(registration) {} }
+    do {
+      try await fetcher.run(pulling: { [self] in next() }, onEvent: { [self] in handle($0) })
+    } catch {
+      handoff.fail(cancellation.isCancelled ? TarnError.interrupted : error)
+    }
+  }
+
+  private func next() -> FetchSupply {
+    let now = options.clock()
+    return state.withLock { state in
+      switch state.patience.standing(at: now) {
+      case .pausing: return state.pending.isEmpty && state.held == 0 ? .finished : .notYet
+      case .exhausted: return .finished
+      case .well, .askable: break
+      }
+      guard let place = state.pending.first else { return state.held == 0 ? .finished : .notYet }
+      // One more than is fetched at a time is on the disk: the one that is encoded.
+      guard state.held <= options.fetch.jobs else { return .notYet }
+      _ = state.pending.popFirst()
+      state.held += 1
+      state.patience.asks()
+      return .request(request(place))
+    }
+  }
+
+  private func request(_ place: Int) -> FetchRequest {
+    let input = task.inputs[place]
+    let directory = directory
+    return FetchRequest(
+      id: Int64(place),
+      mirrors: input.places.enumerated().map { number, place in
+        FetchMirror(id: Int64(number), url: place.url, isOfDocument: place.isOfDocument)
+      },
+      partPath: "\(directory)/\(place).part",
+      expectation: ShardExpectation(
+        byteCount: input.byteCount, digest: input.digest, dimension: task.dimension, elementType: task.elementType,
+        format: FeatureFormat(ofFile: input.shard)),
+      finalPath: { _ in "\(directory)/\(place).\(input.shard)" })
+  }
+
+  private func handle(_ event: FetchEvent) {
+    switch event {
+    case .started: break
+    case .progress(let id, let byteCount, _):
+      state.withLock { state in
+        // What was held before this worker is no progress of it.
+        let before = state.mostHeld[Int(id)] ?? byteCount
+        state.mostHeld[Int(id)] = max(before, byteCount)
+        if byteCount > before { state.patience.kept(byteCount - before) }
+      }
+    case .attemptEnded(let attempt):
+      if attempt.mayPass, let text = attempt.errorText {
+        report(.retrying(shard: task.inputs[Int(attempt.requestID)].shard, error: text))
+      }
+    case .finished(let id, let result): settle(Int(id), result)
+    }
+  }
+
+  private func settle(_ place: Int, _ result: Result<FetchResult, TarnError>) {
+    let failure: TarnError
+    switch result {
+    case .success(.fetched(let shard)):
+      state.withLock { state in
+        state.patience.cameBack()
+        state.patience.delivered()
+        state.arrived[place] = shard
+      }
+      return handoff.markReady(Int64(place))
+    case .success(.unchanged), .success(.outgrown):
+      failure = TarnError(.integrity, "the fetcher answered what was not asked")
+    case .failure(let error): failure = error
+    }
+    let now = options.clock()
+    let outcome = state.withLock { state -> WorkerProgress? in
+      state.held -= 1
+      state.patience.cameBack()
+      guard failure.code == .temporary, options.patience > .zero else { return nil }
+      state.patience.failed(at: now)
+      guard case .pausing(let until) = state.patience.standing(at: now) else { return nil }
+      state.pending.append(place)
+      return .waiting(pause: until - now, left: state.patience.left(at: now))
+    }
+    if let outcome { report(outcome) } else { handoff.markLost(Int64(place), failure) }
+  }
+}

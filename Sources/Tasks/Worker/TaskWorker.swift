@@ -1,0 +1,318 @@
+// One task in a process that knows no catalog and no lake: inputs fetched or found,
+// encoded, merged, read back; then the result under the name of its digest, then
+// the receipt. A worker that is killed goes on behind its last segment where it
+// finds its scratch directory again, and from the beginning where it does not.
+//
+// Invariants:
+//   1. What is written depends on the task alone: any number of workers may be at one
+//      task at a time, and none of them does harm.
+//   2. The receipt comes last: who has it has the result.
+//   3. Scratch holds the shards under way, one more, and the segments of one output.
+
+package import Base
+internal import Features
+internal import Fetch
+internal import Foundation
+internal import Indexer
+package import Logging
+
+/// How far a worker is.
+package enum WorkerProgress: Sendable {
+  /// Rows of the output encoded so far.
+  case encoding(shard: String, rowsDone: Int, rows: Int)
+  case merging
+  case retrying(shard: String, error: String)
+  /// Nobody is asked for so long; patience ends after what is left.
+  case waiting(pause: Duration, left: Duration)
+  /// A shard that cannot be had is left out.
+  case leftOut(shard: String, reason: String)
+}
+
+/// How a worker works.
+package struct WorkerOptions: Sendable {
+  package var supply: SupplyOptions
+  /// Where it works; a directory of its own is made in it.
+  package var scratch: String
+  /// Name and version of the tool, for the receipt.
+  package var tool: String
+
+  package init(supply: SupplyOptions, scratch: String, tool: String) {
+    self.supply = supply
+    self.scratch = scratch
+    self.tool = tool
+  }
+}
+
+/// Carries out one task of a directory.
+package final class TaskWorker: Sendable {
+  let directory: TaskDirectory
+  let number: Int
+  let options: WorkerOptions
+  let logger: Logger
+  let cancellation: Cancellation
+  let report: @Sendable (WorkerProgress) -> Void
+  /// Names this process among all that may be at the task; containers may share a host's
+  /// name and a process's number.
+  let name =
+    "\(HostName.current.filter { $0.isLetter || $0.isNumber || $0 == "-" }).\(getpid())."
+    + String(UInt32.random(in: .min ... .max), radix: 16)
+
+  /// Prepares to work.
+  ///
+  /// - Parameters:
+  ///   - number: The task's number in its plan.
+  ///   - directory: Where plan, task, results and receipts lie.
+  ///   - options: How to work.
+  ///   - logger: Gets warnings.
+  ///   - cancellation: Asked often; what is encoded stays in scratch.
+  ///   - report: Told of progress, from any thread.
+  package init(
+    _ number: Int, of directory: TaskDirectory, _ options: WorkerOptions, logger: Logger, cancellation: Cancellation,
+    report: @escaping @Sendable (WorkerProgress) -> Void
+  ) {
+    self.number = number
+    self.directory = directory
+    self.options = options
+    self.logger = logger
+    self.cancellation = cancellation
+    self.report = report
+  }
+
+  /// Carries the task out, unless there is a receipt for it.
+  ///
+  /// - Returns: The receipt, and whether this run wrote it.
+  /// - Throws: ``TarnError``; then a note of it lies in the directory.
+  package func run() async throws -> (receipt: TaskReceipt, isNew: Bool) {
+    cancellation.listen()
+    let plan = try directory.plan()
+    let any = try directory.task(number, of: plan)
+    if let receipt = try receipt(of: any) { return (receipt, false) }
+    guard case .output(let task) = any else {
+      guard case .assign(let task) = any else { preconditionFailure("there is no third kind") }
+      return try await finishing(any) {
+        try await ThreadedWork("tarn-worker") { [self] in try find(task) }.value()
+      }
+    }
+    guard task.segmentFormat == segmentFormatVersion else {
+      throw TarnError(
+        .schemaNewer,
+        "task \(number) asks for segment format \(task.segmentFormat), this tarn writes \(segmentFormatVersion)",
+        hint: "run the tarn that planned it: \(plan.tool)")
+    }
+    let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
+    let (receipt, isNew) = try await finishing(any) { try await work(task, in: scratch) }
+    leave { try scratch.remove() }
+    return (receipt, isNew)
+  }
+
+  /// Does the work and writes its receipt, the result being durable.
+  private func finishing(
+    _ task: AnyTask, _ work: () async throws -> TaskReceipt
+  ) async throws -> (receipt: TaskReceipt, isNew: Bool) {
+    let made: (receipt: TaskReceipt, isNew: Bool)
+    do {
+      let receipt = try await work()
+      _ = try directory.write(receipt, of: number, by: name)
+      made = (receipt, true)
+    } catch let error as TarnError where error.code != .interrupted {
+      // Another may have been at the task, and be done; then nothing is lacking.
+      guard let receipt = try? receipt(of: task) else { throw error }
+      made = (receipt, false)
+    }
+    leave { [directory, number] in try Disk.remove(directory.failurePath(number)) }
+    return made
+  }
+
+  /// The receipt that there is for the task.
+  private func receipt(of task: AnyTask) throws -> TaskReceipt? {
+    directory.likelyReceipts(of: number, task, try directory.receiptNames()[number] ?? []).first
+  }
+
+  /// Puts away what the task needed: it is done, whatever the disk says now.
+  private func leave(_ removing: () throws -> Void) {
+    do {
+      try removing()
+    } catch {
+      logger.warning("\((error as? TarnError)?.description ?? "\(error)")")
+    }
+  }
+
+  /// Leaves word why the task is not done, for whoever looks; a disk that refuses is
+  /// no second error.
+  ///
+  /// - Parameters:
+  ///   - error: What ended it.
+  ///   - status: The exit status that says so.
+  package func note(_ error: TarnError, status: Int) {
+    guard let plan = try? directory.plan(), plan.tasks.indices.contains(number) else { return }
+    let failure = TaskFailure(
+      task: plan.tasks[number], host: HostName.current, endedAt: Timestamp.now(), status: status,
+      message: error.description.printable)
+    let working = "\(directory.failurePath(number)).\(name)"
+    try? Disk.makeDirectory(directory.failures)
+    try? Disk.writeAtomically(Array(failure.text.utf8), to: working)
+    try? Disk.moveIntoPlace(working, directory.failurePath(number))
+  }
+
+  private func work(_ task: TaskDocument, in scratch: WorkerScratch) async throws -> TaskReceipt {
+    let startedAt = Timestamp.now()
+    let bound = task.inputs.indices.filter { !task.inputs[$0].isHole }
+    let segments = ScratchSegments(directory: scratch.segments, resumes: true)
+    // What an earlier worker saw counts as far as the segment that it made is whole.
+    let before = Dictionary(
+      uniqueKeysWithValues: bound.compactMap { place in
+        scratch.seen(place).flatMap { segments.segment(ofShard: $0.digest) == nil ? nil : (place, $0) }
+      })
+    let ready = Set(bound.filter { before[$0] != nil || file(of: task.inputs[$0]) != nil })
+    let wanted = bound.filter { !ready.contains($0) }
+    for place in wanted where task.inputs[place].places.isEmpty {
+      throw TarnError(
+        .inputsMissing, "\(task.inputs[place].shard) is at no address, and its file is not on this machine",
+        hint: "run the worker where the lake's directories are, or give the source a mirror and plan again")
+    }
+    let handoff = ShardHandoff(shardIDs: bound.map(Int64.init), ready: Set(ready.map(Int64.init)))
+    let supply = InputSupply(
+      task, wanted: wanted, in: scratch.shards, handoff: handoff, options.supply, cancellation: cancellation,
+      report: report)
+    async let fetching: Void = supply.run()
+    let threaded = ThreadedWork("tarn-worker") { [self] in
+      // Work that ends leaves nothing to fetch for.
+      defer { supply.cancel() }
+      return try make(task, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt)
+    }
+    do {
+      // Without its thread nobody would take what is fetched.
+      try threaded.requireNoFailure()
+    } catch {
+      supply.cancel()
+      throw error
+    }
+    await fetching
+    return try await threaded.value()
+  }
+
+  /// The task's own file of an input, where it has its size.
+  private func file(of input: TaskDocument.Input) -> String? {
+    guard let path = input.path, input.digest != nil, let size = Disk.size(of: path), size == input.byteCount else {
+      return nil
+    }
+    return path
+  }
+
+  private func make(
+    _ task: TaskDocument, from handoff: ShardHandoff, _ supply: InputSupply, _ segments: ScratchSegments,
+    _ before: [Int: TaskReceipt.Seen], in scratch: WorkerScratch, startedAt: String
+  ) throws -> TaskReceipt {
+    let trained = try TrainedIndexFile.read(directory.trainedPath(task.trained), digest: task.trained)
+    guard trained.dimension == task.dimension else {
+      throw TarnError(
+        .integrity,
+        "the trained index \(task.trained.prefix(12)) has dimension \(trained.dimension), the task \(task.dimension)")
+    }
+    let provider = WorkerShards(task)
+    let rowCount = task.inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
+    let executor = OutputExecutor(
+      EncodingTerms(
+        trained: trained, trainedDigest: task.trained, badRows: task.badRows, normalisation: task.normalisation),
+      shards: provider, segments: segments, rowCount: rowCount, cancellation: cancellation, logger: logger)
+    var seen: [Int: TaskReceipt.Seen] = [:]
+    var reasons: [Int: String] = [:]
+    var rowsDone = 0
+    while let item = try handoff.next() {
+      try cancellation.check()
+      switch item {
+      case .lost(let id, let error):
+        let input = task.inputs[Int(id)]
+        guard task.missing == .skip, input.digest == nil, let error = error as? TarnError,
+          error.code == .absent || error.code == .refused
+        else { throw error }
+        reasons[Int(id)] = error.message.printable
+        report(.leftOut(shard: input.shard, reason: error.message))
+      case .ready(let id):
+        let place = Int(id)
+        let input = task.inputs[place]
+        if let before = before[place] {
+          seen[place] = before
+        } else {
+          var found = try look(at: input, supply.arrived(place), provider)
+          let done = rowsDone
+          try executor.encode(input.bound(to: found.digest)) { progress in
+            guard case .encoding(_, let rows) = progress else { return }
+            report(.encoding(shard: input.shard, rowsDone: done + rows, rows: rowCount))
+          }
+          guard let segment = segments.segment(ofShard: found.digest) else { preconditionFailure("it was just kept") }
+          found.badRowCount = found.rowCount - (try SegmentFile(path: segment).storedRowCount)
+          try scratch.keep(found, of: place)
+          seen[place] = found
+        }
+        if supply.arrived(place) != nil { try supply.release(place) } else { handoff.release(id) }
+      }
+      rowsDone += task.inputs[Int(item.shardID)].rowCount
+    }
+    let result = try merge(task, seen, with: executor)
+    return TaskReceipt(
+      task: task.digest, tool: options.tool, host: HostName.current, startedAt: startedAt, endedAt: Timestamp.now(),
+      segmentFormat: segmentFormatVersion,
+      inputs: task.inputs.enumerated().map { place, input in
+        TaskReceipt.Input(ordinal: input.ordinal, seen: seen[place], reason: reasons[place])
+      }, result: result)
+  }
+
+  /// What an input's bytes are, from its file or from what was fetched.
+  private func look(
+    at input: TaskDocument.Input, _ fetched: FetchedShard?, _ provider: WorkerShards
+  ) throws -> TaskReceipt.Seen {
+    if let fetched {
+      guard fetched.rowCount == input.rowCount else {
+        throw TarnError(
+          .integrity, "\(input.shard) has \(fetched.rowCount) rows, the plan says \(input.rowCount)",
+          hint: "correct the rows that its source was registered with, and plan again")
+      }
+      provider.put(fetched.path, remedy: "run the worker again", of: input)
+      return TaskReceipt.Seen(
+        digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount, badRowCount: 0,
+        place: Int(fetched.mirrorID), etag: fetched.validator.etag?.printable,
+        lastModified: fetched.validator.lastModified?.printable)
+    }
+    guard let path = file(of: input), let digest = input.digest, let byteCount = input.byteCount else {
+      throw TarnError(.inputsMissing, "the file of \(input.shard) is gone since this task began", hint: "run it again")
+    }
+    provider.put(path, remedy: "run `tarn verify --repair` in the lake that planned", of: input)
+    return TaskReceipt.Seen(
+      digest: digest, byteCount: byteCount, rowCount: input.rowCount, badRowCount: 0, place: nil)
+  }
+
+  private func merge(
+    _ task: TaskDocument, _ seen: [Int: TaskReceipt.Seen], with executor: OutputExecutor
+  ) throws -> TaskReceipt.Result {
+    try Disk.makeDirectory(directory.results)
+    let working = directory.workingPath(number, by: name)
+    let inputs = task.inputs.enumerated().map { place, input in input.bound(to: seen[place]?.digest) }
+    do {
+      let made = try executor.merge(OutputTask(ordinal: task.output, inputs: inputs), to: working) { _ in
+        report(.merging)
+      }
+      try Disk.moveIntoPlace(working, directory.resultPath(number, made.digest))
+      return TaskReceipt.Result(
+        digest: made.digest, byteCount: made.byteCount, rowCount: made.rowCount, listsDigest: made.listDigests.root)
+    } catch {
+      try? Disk.remove(working)
+      throw error
+    }
+  }
+}
+
+extension ShardHandoff.Item {
+  fileprivate var shardID: Int64 {
+    switch self {
+    case .ready(let id), .lost(let id, _): id
+    }
+  }
+}
+
+extension TaskDocument.Input {
+  /// As the executor takes it.
+  package func bound(to digest: ContentDigest?) -> OutputTask.Input {
+    OutputTask.Input(ordinal: ordinal, name: shard, digest: digest, firstID: firstID, rowCount: rowCount)
+  }
+}

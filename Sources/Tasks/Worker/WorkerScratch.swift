@@ -1,0 +1,118 @@
+// What a worker keeps while it is at one task: shards under way, segments, and what
+// was seen of the inputs that are encoded. One process uses it at a time.
+
+package import Base
+internal import Foundation
+internal import Glibc
+internal import Indexer
+internal import Synchronization
+
+/// A directory for one task on one machine.
+///
+/// It is found again by a later worker of the same task; while somebody works in it
+/// another gets a directory of its own.
+package final class WorkerScratch: Sendable {
+  private static let mostAtOneTask = 64
+
+  package let path: String
+  private let descriptor: Int32
+
+  var shards: String { path + "/shards" }
+  var segments: String { path + "/segments" }
+
+  /// Takes a directory for a task.
+  ///
+  /// - Parameters:
+  ///   - parent: Where such directories lie.
+  ///   - task: Digest of the task.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package init(in parent: String, for task: ContentDigest) throws {
+    for number in 0..<Self.mostAtOneTask {
+      let path = "\(parent)/tarn-\(getuid())-\(task.prefix(16))" + (number == 0 ? "" : "-\(number)")
+      guard let descriptor = try Self.lock(path) else { continue }
+      self.path = path
+      self.descriptor = descriptor
+      try Disk.makeDirectory(path + "/shards")
+      try Disk.makeDirectory(path + "/segments")
+      return
+    }
+    throw TarnError(
+      .conflict, "\(Self.mostAtOneTask) workers are at one task in \(parent)", hint: "give this one another --scratch")
+  }
+
+  deinit { close(descriptor) }
+
+  /// Makes a directory, or takes the one that is there.
+  ///
+  /// - Parameter path: The directory.
+  /// - Returns: A descriptor that holds its lock; nil where somebody works in it, and for
+  ///   what is no directory of this user's: what others put there is not worked in.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  private static func lock(_ path: String) throws -> Int32? {
+    while true {
+      var info = stat()
+      if lstat(path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR || info.st_uid != getuid() { return nil }
+      try Disk.makeDirectory(path)
+      let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+      guard descriptor >= 0 else {
+        if errno == ENOENT { continue }
+        guard [ELOOP, ENOTDIR, EACCES].contains(errno) else { throw Disk.systemError("open directory", path) }
+        return nil
+      }
+      guard fstat(descriptor, &info) == 0, info.st_uid == getuid(), flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        close(descriptor)
+        return nil
+      }
+      // Whoever had it may have ended and removed it between the two: a lock on what
+      // has no name any more keeps nobody out.
+      var named = stat()
+      if lstat(path, &named) == 0, named.st_ino == info.st_ino, named.st_dev == info.st_dev { return descriptor }
+      close(descriptor)
+    }
+  }
+
+  private func notePath(_ place: Int) -> String { "\(path)/\(place).json" }
+
+  /// What was seen of an input whose segment is kept; nil where there is none.
+  func seen(_ place: Int) -> TaskReceipt.Seen? {
+    guard let text = Disk.text(of: notePath(place), atMost: 1 << 16) else { return nil }
+    return try? JSONDecoder().decode(TaskReceipt.Seen.self, from: Data(text.utf8))
+  }
+
+  /// Keeps what was seen of an input; its segment is durable.
+  func keep(_ seen: TaskReceipt.Seen, of place: Int) throws {
+    try Disk.writeAtomically(try JSONEncoder().encode(seen), to: notePath(place))
+  }
+
+  /// Removes it all: the task is done.
+  package func remove() throws {
+    do { try FileManager.default.removeItem(atPath: path) } catch { throw Disk.systemError("remove", path) }
+  }
+}
+
+/// The shards of a task as files of this machine.
+final class WorkerShards: ShardProvider {
+  private let task: TaskDocument
+  private let paths = Mutex<[Int: (path: String, remedy: String)]>([:])
+
+  init(_ task: TaskDocument) { self.task = task }
+
+  /// Says where an input's bytes are.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - remedy: What helps where it has other bytes.
+  ///   - input: The input.
+  func put(_ path: String, remedy: String, of input: TaskDocument.Input) {
+    paths.withLock { $0[input.ordinal] = (path, remedy) }
+  }
+
+  func shard(of input: OutputTask.Input) throws -> PinnedShard {
+    guard let digest = input.digest, let found = paths.withLock({ $0[input.ordinal] }) else {
+      preconditionFailure("an input is encoded before it is here")
+    }
+    return PinnedShard(
+      path: found.path, digest: digest, rowCount: input.rowCount, dimension: task.dimension,
+      elementType: task.elementType, remedy: found.remedy)
+  }
+}

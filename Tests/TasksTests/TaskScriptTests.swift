@@ -1,0 +1,89 @@
+// What engines are handed: arrays within a scheduler's limit, and scripts that a real
+// shell reads as they are meant.
+
+import Base
+import Foundation
+import Tasks
+import Testing
+import TestSupport
+
+@Suite struct TaskScriptTests {
+  /// The numbers that ranges as `--array` takes them mean.
+  private func numbers(_ text: String) -> [Int] {
+    text.prefix { $0 != "%" }.split(separator: ",").flatMap { part in
+      let ends = part.split(separator: "-").compactMap { Int($0) }
+      return ends.isEmpty ? [] : Array(ends[0]...ends[ends.count - 1])
+    }
+  }
+
+  @Test func twelveTasksAreTwoArraysOfTen() {
+    let chunks = TaskScripts.chunks(Array(0..<12), arraySize: 10)
+    #expect(chunks.map(\.offset) == [0, 10])
+    #expect(chunks.map { $0.indexes(atATime: nil) } == ["0-9", "0-1"])
+    #expect(chunks.map { $0.indexes(atATime: 4) } == ["0-9%4", "0-1%4"])
+    #expect(TaskScripts.chunks([0, 1, 2, 7, 9], arraySize: 1001).map { $0.indexes(atATime: nil) } == ["0-2,7,9"])
+    #expect(TaskScripts.chunks([], arraySize: 10).isEmpty)
+  }
+
+  @Test func everyTaskIsInOneArrayAndNoIndexIsTooLarge() {
+    var random = SplitMix64(seed: 16)
+    for _ in 0..<500 {
+      let size = Int(random.next() % 12) + 1
+      let tasks = (0..<40).filter { _ in random.next() % 3 == 0 }
+      let chunks = TaskScripts.chunks(tasks, arraySize: size)
+      #expect(chunks.flatMap(\.tasks) == tasks)
+      for chunk in chunks {
+        let indexes = numbers(chunk.indexes(atATime: 2))
+        #expect(indexes.map { $0 + chunk.offset } == chunk.tasks)
+        #expect(indexes.allSatisfy { (0..<size).contains($0) })
+      }
+    }
+  }
+
+  /// Names that a shell would read as something else.
+  static let names = [
+    "tarn", "it's", "a b", "$HOME", "`id`", "a\"b", "a\\b", "a;b", "a&b", "a#b", "#a", "~", "*", "a\u{e9}b", "-x", "a\tb",
+  ]
+
+  @Test(arguments: names) func aShellRunsTheToolByItsName(name: String) throws {
+    let scratch = try TemporaryDirectory()
+    let tool = "\(scratch.path)/\(name)"
+    try FileManager.default.createDirectory(atPath: tool, withIntermediateDirectories: true)
+    let path = tool + "/" + name
+    try Data("#!/bin/sh\nprintf '%s|' \"$TARN_TASK_OFFSET\" \"$@\" >> ../said\necho >> ../said\n".utf8)
+      .write(to: URL(fileURLWithPath: path))
+    chmod(path, 0o755)
+    let directory = TaskDirectory(scratch.path + "/tasks")
+    let plan = try TaskFixture.plan(12, in: directory)
+    let scripts = TaskScripts(tarn: path, workerOptions: ["--patience", "1h"], arraySize: 10)
+    try scripts.write(Array(0..<12), of: plan, in: directory)
+    func run(_ arguments: [String]) throws -> [Substring] {
+      try? FileManager.default.removeItem(atPath: scratch.path + "/said")
+      let ran = try RunningProcess(
+        "/bin/sh", arguments, environment: ["PATH": "/usr/bin:/bin"], directory: directory.path
+      ).finish()
+      #expect(ran.ending == .exit(0), "\(ran.errorText)")
+      return try String(contentsOfFile: scratch.path + "/said", encoding: .utf8).split(separator: "\n")
+    }
+    #expect(try run(["-e", "run.txt"]) == (0..<12).map { "|worker|.|--patience|1h|--task|\($0)|" })
+    #expect(try run(["slurm.sh"]) == ["0|worker|.|--patience|1h|"])
+    // The tasks of one array alone, so that it is submitted as it is.
+    try scripts.write([10, 11], of: plan, in: directory)
+    #expect(try run(["slurm.sh"]) == ["10|worker|.|--patience|1h|"])
+    let text = try String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8)
+    #expect(text.contains("#SBATCH --array=0-1\n"))
+  }
+
+  @Test func namesOfJobsAreWhatKubernetesTakes() throws {
+    let scratch = try TemporaryDirectory()
+    for version in ["v@1", String(repeating: "a.", count: 32) + "@1", "A_b.C-@12", String(repeating: "x", count: 64) + "@9"] {
+      let directory = TaskDirectory(scratch.path + "/\(version.utf8.count)")
+      let plan = try TaskFixture.plan(120, in: directory, version: version)
+      try TaskScripts(tarn: "/tarn").write(Array(0..<120), of: plan, in: directory)
+      let text = try String(contentsOfFile: directory.path + "/k8s.yaml", encoding: .utf8)
+      let name = try #require(text.firstMatch(of: /\n  name: (.*)\n/)?.1)
+      #expect("\(name)-119".utf8.count <= 63)
+      #expect(name.wholeMatch(of: /[a-z0-9][-a-z0-9]*[a-z0-9]/) != nil, "\(name)")
+    }
+  }
+}
