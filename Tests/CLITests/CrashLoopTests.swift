@@ -1,6 +1,6 @@
 // The process killed, or the disk full or broken, before each durable step of
 // sync, train, build (its seal included), gc, abandon, remove, rename, backup,
-// rebuild-catalog and of the migration of older catalogs; then the same command again, which must end with the
+// rebuild-catalog, plan build, worker, ingest and of the migration of older catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
 import Base
@@ -55,6 +55,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case abandonTraining = "abandon a training"
   case remove, rename
   case backup
+  /// A version written as tasks, one of those carried out, and the results taken in.
+  case planBuild = "plan build"
+  case worker, ingest
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
   case migrationFromSecond = "migration from schema 2"
@@ -64,6 +67,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   private var stage: LakeStage {
     switch self {
     case .sync: .synced
+    case .planBuild, .worker, .ingest: .trained
     case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
     case .gc, .backup, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
@@ -92,6 +96,16 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/trained")
       return lake
     case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
+    case .planBuild: return try LakeFixture.make(.trained)
+    case .worker, .ingest:
+      let lake = try LakeFixture.make(.trained)
+      // Workers that fetch, and results of shards that are not here.
+      try lake.evictImages()
+      for arguments in [Self.planBuild.arguments(in:), Self.worker.arguments(in:)].prefix(self == .worker ? 1 : 2) {
+        try lake.succeed(arguments(lake))
+      }
+      if self == .ingest { try lake.succeed(Self.secondWorker(in: lake)) }
+      return lake
     case .remove, .rename: return try LakeFixture.make(.trained)
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild: break
     }
@@ -108,6 +122,16 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .remove: return ["remove", "t"]
     case .rename: return ["rename", "t", "u"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
+    case .planBuild:
+      return [
+        "plan", "build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1", "--tasks",
+        lake.lake + "/tasks", "--quiet",
+      ]
+    case .worker:
+      return [
+        "worker", lake.lake + "/tasks", "--task", "0", "--scratch", lake.directory.path, "--patience", "0", "--quiet",
+      ]
+    case .ingest: return ["ingest", lake.lake + "/tasks", "--quiet"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
     case .rebuild: return ["rebuild-catalog", "--quiet"]
     case .fetchingTrain:
@@ -120,13 +144,29 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  private static func secondWorker(in lake: LakeFixture) throws -> [String] {
+    var arguments = try Self.worker.arguments(in: lake)
+    arguments[3] = "1"
+    return arguments
+  }
+
+  /// What shows whether it did what it was to do, once it has succeeded.
+  func afterwards(in lake: LakeFixture) throws -> [[String]] {
+    switch self {
+    case .planBuild:
+      [try Self.worker.arguments(in: lake), try Self.secondWorker(in: lake), try Self.ingest.arguments(in: lake)]
+    case .worker: [try Self.secondWorker(in: lake), try Self.ingest.arguments(in: lake)]
+    default: []
+    }
+  }
+
   /// The fewest steps that it has.
   var leastSteps: Int {
     switch self {
     case .abandonTraining, .remove, .rename: 1
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc: 10
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .planBuild, .worker, .ingest: 10
     }
   }
 
@@ -137,7 +177,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
-      .abandonTraining, .remove, .rename:
+      .abandonTraining, .remove, .rename, .planBuild, .worker, .ingest:
       []
     }
   }
@@ -166,6 +206,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     let before = try command.lake()
     let undisturbed = try before.copy()
     try undisturbed.succeed(command.arguments(in: undisturbed))
+    for arguments in try command.afterwards(in: undisturbed) { try undisturbed.succeed(arguments) }
     let expected = try undisturbed.contents(lasting: true)
     var violations: [String] = []
     let (first, width) = Self.stride(command, fault)
@@ -193,6 +234,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       if again.ending != .exit(0) && !isThereAlready {
         violations.append("\(place): the next run ended with \(again.ending): \(again.errorText)")
       } else {
+        for arguments in try command.afterwards(in: lake) { try lake.succeed(arguments) }
         let found = try lake.contents(lasting: true)
         violations += found.difference(from: expected).map { "\(place): \($0)" }
         let missing = command.copies(in: lake).filter { Disk.size(of: $0) == nil }

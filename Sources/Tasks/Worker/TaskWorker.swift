@@ -116,7 +116,8 @@ package final class TaskWorker: Sendable {
   private func leave(_ scratch: WorkerScratch) {
     do {
       try scratch.remove()
-      try Disk.remove(directory.failurePath(number))
+      let note = directory.failurePath(number)
+      if Disk.size(of: note) != nil { try Disk.remove(note) }
     } catch {
       logger.warning("\((error as? TarnError)?.description ?? "\(error)")")
     }
