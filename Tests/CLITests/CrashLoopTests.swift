@@ -1,6 +1,7 @@
 // The process killed, or the disk full or broken, before each durable step of
 // sync, train, build (its seal included), gc, abandon, remove, rename, drop-shards, backup,
-// rebuild-catalog and of the migration of older catalogs; then the same command again, which must end with the
+// rebuild-catalog, push, pull, plan build, worker, ingest and of the migration of older
+// catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
 import Base
@@ -58,6 +59,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case backup
   /// Of a sealed version into a directory, and from there into an empty lake.
   case push, pull
+  /// A version written as tasks, one of those carried out, and the results taken in.
+  case planBuild = "plan build"
+  case worker, ingest
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
   case migrationFromSecond = "migration from schema 2"
@@ -67,6 +71,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   private var stage: LakeStage {
     switch self {
     case .sync, .dropShards: .synced
+    case .planBuild, .worker, .ingest: .trained
     case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
     case .pull: .empty
@@ -96,6 +101,16 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/trained")
       return lake
     case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
+    case .planBuild: return try LakeFixture.make(.trained)
+    case .worker, .ingest:
+      let lake = try LakeFixture.make(.trained)
+      // Workers that fetch, and results of shards that are not here.
+      try lake.evictImages()
+      for arguments in [Self.planBuild.arguments(in:), Self.worker.arguments(in:)].prefix(self == .worker ? 1 : 2) {
+        try lake.succeed(arguments(lake))
+      }
+      if self == .ingest { try lake.succeed(Self.secondWorker(in: lake)) }
+      return lake
     case .remove, .rename: return try LakeFixture.make(.trained)
     case .dropShards: return try LakeFixture.make(.synced)
     case .push: return try LakeFixture.make(.built)
@@ -118,6 +133,16 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .push: return ["push", "v@1", published(by: lake), "--quiet", "--jobs", "1"]
     case .pull: return ["pull", try LakeFixture.published(), "--quiet", "--jobs", "1", "--patience", "0"]
+    case .planBuild:
+      return [
+        "plan", "build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1", "--tasks",
+        lake.lake + "/tasks", "--quiet",
+      ]
+    case .worker:
+      return [
+        "worker", lake.lake + "/tasks", "--task", "0", "--scratch", lake.directory.path, "--patience", "0", "--quiet",
+      ]
+    case .ingest: return ["ingest", lake.lake + "/tasks", "--quiet"]
     case .migrationFromFirst, .migrationFromSecond: return ["pin", "v@1", "--reason", "a test"]
     case .rebuild: return ["rebuild-catalog", "--quiet"]
     case .fetchingTrain:
@@ -141,13 +166,30 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  private static func secondWorker(in lake: LakeFixture) throws -> [String] {
+    var arguments = try Self.worker.arguments(in: lake)
+    arguments[3] = "1"
+    return arguments
+  }
+
+  /// What shows whether it did what it was to do, once it has succeeded.
+  func afterwards(in lake: LakeFixture) throws -> [[String]] {
+    switch self {
+    case .planBuild:
+      [try Self.worker.arguments(in: lake), try Self.secondWorker(in: lake), try Self.ingest.arguments(in: lake)]
+    case .worker: [try Self.secondWorker(in: lake), try Self.ingest.arguments(in: lake)]
+    default: []
+    }
+  }
+
   /// The fewest steps that it has.
   var leastSteps: Int {
     switch self {
     case .abandonTraining, .remove, .rename, .dropShards: 1
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull: 10
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull, .planBuild, .worker,
+      .ingest: 10
     }
   }
 
@@ -158,7 +200,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
-      .abandonTraining, .remove, .rename, .dropShards, .push, .pull:
+      .abandonTraining, .remove, .rename, .dropShards, .push, .pull, .planBuild, .worker, .ingest:
       []
     }
   }
@@ -187,6 +229,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     let before = try command.lake()
     let undisturbed = try before.copy()
     try undisturbed.succeed(command.arguments(in: undisturbed))
+    for arguments in try command.afterwards(in: undisturbed) { try undisturbed.succeed(arguments) }
     let expected = try undisturbed.contents(lasting: true) + command.publication(by: undisturbed)
     var violations: [String] = []
     let (first, width) = Self.stride(command, fault)
@@ -214,6 +257,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       if again.ending != .exit(0) && !isThereAlready {
         violations.append("\(place): the next run ended with \(again.ending): \(again.errorText)")
       } else {
+        for arguments in try command.afterwards(in: lake) { try lake.succeed(arguments) }
         let found = try lake.contents(lasting: true) + command.publication(by: lake)
         violations += found.difference(from: expected).map { "\(place): \($0)" }
         let missing = command.copies(in: lake).filter { Disk.size(of: $0) == nil }

@@ -179,16 +179,6 @@ private final class FakeSlurm: Sendable {
       Set(said.split(separator: "\n")) == Set((0..<3).map { "worker . --task \($0) --quiet" }))
   }
 
-  @Test func whoIsLetGoIsStopped() throws {
-    let tool = scratch.path + "/tool"
-    try Data("#!/bin/sh\nexec sleep 1000\n".utf8).write(to: URL(fileURLWithPath: tool))
-    chmod(tool, 0o755)
-    let engine = LocalEngine(directory, command: [tool], atATime: 1)
-    try engine.submit([0, 1])
-    #expect(engine.detach().contains("stopped"))
-    #expect(try engine.standing().running.isEmpty)
-  }
-
   // MARK: Again or not
 
   @Test func whenATaskIsSubmitted() {

@@ -119,7 +119,8 @@ package final class TaskWorker: Sendable {
       guard let receipt = try? receipt(of: task) else { throw error }
       made = (receipt, false)
     }
-    leave { [directory, number] in try Disk.remove(directory.failurePath(number)) }
+    let note = directory.failurePath(number)
+    leave { if Disk.size(of: note) != nil { try Disk.remove(note) } }
     return made
   }
 

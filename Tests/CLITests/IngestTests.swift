@@ -1,0 +1,581 @@
+// Receipts and results that are taken in, or refused by name: then nothing of them is
+// recorded, and the lake is bound to nothing that they said.
+
+import Base
+import Catalog
+import Foundation
+import Lake
+import Synchronization
+import Testing
+import TestSupport
+
+/// A lake whose version of two outputs was planned, over a source of which only the
+/// number of rows is known, and the directory of the tasks.
+final class PlannedLake: Sendable {
+  let lake: LakeFixture
+  let tasks: TaskDirectory
+  private static let prototype = Mutex<PlannedLake?>(nil)
+
+  private init(_ lake: LakeFixture) {
+    self.lake = lake
+    tasks = TaskDirectory(lake.directory.path + "/tasks")
+  }
+
+  /// What is planned: `unseen` has the addresses of `images`, and none of its digests.
+  static let arguments = ["v", "--trained", "t", "--images", "unseen", "--shards-per-output", "1"]
+
+  /// A lake with its plan, of which both tasks were carried out if that is asked for.
+  static func make(done: Bool = true) throws -> PlannedLake {
+    let whole = try prototype.withLock { made in
+      if let made { return made }
+      let new = try planned()
+      for number in 0..<2 { try new.work(number) }
+      made = new
+      atexit { PlannedLake.prototype.withLock { $0 = nil } }
+      return new
+    }
+    let copy = PlannedLake(try whole.lake.copy())
+    try FileManager.default.copyItem(atPath: whole.tasks.path, toPath: copy.tasks.path)
+    if !done {
+      for directory in [copy.tasks.results, copy.tasks.receipts] {
+        for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
+          try FileManager.default.removeItem(atPath: "\(directory)/\(name)")
+        }
+      }
+    }
+    return copy
+  }
+
+  private static func planned() throws -> PlannedLake {
+    let sources = try LakeFixture.sources()
+    let new = PlannedLake(try LakeFixture.make(.trained))
+    try new.lake.succeed([
+      "source", "add", "unseen", "--url", sources.server.url("/images/img_{ordinal}.npy"), "--count",
+      "\(FeatureSources.shardCount)", "--dimension", "\(FeatureSources.dimension)",
+    ])
+    try new.lake.succeed(["plan", "build"] + arguments + ["--tasks", new.tasks.path])
+    return new
+  }
+
+  private static let localDigest = Mutex<String?>(nil)
+
+  /// The digest that a build on one machine gives.
+  static func digest() throws -> String {
+    try localDigest.withLock { known in
+      if let known { return known }
+      let local = try make(done: false)
+      try local.lake.succeed(["build"] + arguments)
+      let digest = try local.sealedDigest()
+      known = digest
+      return digest
+    }
+  }
+
+  var scratch: String { lake.directory.path + "/scratch" }
+
+  /// Carries a task out.
+  @discardableResult func work(_ number: Int, exits status: Int32 = 0) throws -> ProcessResult {
+    try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
+    let result = try lake.run([
+      "worker", tasks.path, "--task", "\(number)", "--scratch", scratch, "--patience", "0", "--quiet",
+    ])
+    #expect(result.ending == .exit(status), "\(result.errorText)")
+    return result
+  }
+
+  func receiptPath(_ number: Int) throws -> String {
+    "\(tasks.receipts)/\(try #require(try tasks.receiptNames()[number]?.first))"
+  }
+
+  func resultPath(_ number: Int) throws -> String {
+    "\(tasks.results)/\(try #require(try tasks.resultNames()[number]?.first { $0.hasSuffix(".faiss") }))"
+  }
+
+  /// Writes a receipt that says something else, under the name of its digest.
+  func rewrite(_ number: Int, keeping: Bool = false, _ change: (inout [String: JSONValue]) -> Void) throws {
+    let path = try receiptPath(number)
+    let value = try JSONValue(reading: try Disk.contents(of: path))
+    guard case .object(var members) = value else { throw TarnError(.integrity, "no object") }
+    change(&members)
+    let bytes = Array(JSONValue.object(members).text.utf8)
+    if !keeping { try FileManager.default.removeItem(atPath: path) }
+    try Disk.writeAtomically(bytes, to: tasks.receiptPath(number, .of(bytes)))
+  }
+
+  /// Takes in what is there.
+  func ingest(_ options: [String] = []) throws -> (ending: ProcessResult.Ending, answer: JSONValue, errors: String) {
+    let result = try lake.run(["ingest", tasks.path, "--json"] + options)
+    let line = result.outputText.split(separator: "\n").first.map(String.init) ?? ""
+    return (result.ending, JSONValue(parsing: line) ?? .null, result.errorText)
+  }
+
+  /// Outputs that are recorded, and inputs that are bound to bytes.
+  func standing() throws -> (outputs: [String], bound: [String]) {
+    (
+      try lake.texts("SELECT CAST(ordinal AS TEXT) FROM output_shard ORDER BY ordinal"),
+      try lake.texts("SELECT CAST(ordinal AS TEXT) FROM version_input WHERE revision IS NOT NULL ORDER BY ordinal")
+    )
+  }
+
+  func sealedDigest() throws -> String {
+    try lake.text("SELECT coalesce(version_sha256, state) FROM index_version WHERE name = 'v'")
+  }
+}
+
+extension [String: JSONValue] {
+  /// Changes members of an object that is a member.
+  fileprivate mutating func change(_ name: String, _ change: (inout [String: JSONValue]) -> Void) {
+    guard case .object(var members)? = self[name] else { return }
+    change(&members)
+    self[name] = .object(members)
+  }
+
+  /// Changes members of the first of a member's objects.
+  fileprivate mutating func changeFirst(_ name: String, _ change: (inout [String: JSONValue]) -> Void) {
+    guard case .array(var values)? = self[name], case .object(var members)? = values.first else { return }
+    change(&members)
+    values[0] = .object(members)
+    self[name] = .array(values)
+  }
+}
+
+@Suite(.tags(.slow)) struct IngestTests {
+  /// Task 0 has what is refused, task 1 what is right.
+  private func expectRefused(
+    _ planned: PlannedLake, _ words: String, refusals: Int = 1, location: SourceLocation = #_sourceLocation
+  ) throws {
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(20), "\(errors)", sourceLocation: location)
+    let refused = answer["refused"]?.elements ?? []
+    #expect(refused.count == refusals, "\(answer.text)", sourceLocation: location)
+    for refusal in refused {
+      #expect(refusal["task"]?.integer == 0, sourceLocation: location)
+      #expect(refusal["reason"]?.string?.contains(words) ?? false, "\(refusal.text)", sourceLocation: location)
+      // Out of the way, and kept.
+      let file = try #require(refusal["file"]?.string)
+      #expect(Disk.size(of: "\(planned.tasks.receipts)/\(file)") == nil, sourceLocation: location)
+    }
+    #expect(answer["open"]?.elements.first?["task"]?.integer == 0, sourceLocation: location)
+    #expect(answer["recorded"]?.elements == [.integer(1)], "\(answer.text)", sourceLocation: location)
+    let standing = try planned.standing()
+    #expect(standing.outputs == ["1"] && standing.bound == ["1"], "\(standing)", sourceLocation: location)
+    // The task runs again, and all is well.
+    try planned.work(0)
+    let again = try planned.ingest()
+    #expect(again.ending == .exit(0), "\(again.errors)", sourceLocation: location)
+    #expect(try planned.sealedDigest() == PlannedLake.digest(), sourceLocation: location)
+    let verify = try planned.lake.run(["verify", "--quiet"])
+    #expect(verify.ending == .exit(0), "\(verify.outputText)", sourceLocation: location)
+  }
+
+  @Test func whatIsRightGivesTheVersionOfALocalBuild() throws {
+    let planned = try PlannedLake.make()
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(0), "\(errors)")
+    #expect(answer["sha256"]?.string == (try PlannedLake.digest()))
+    #expect(answer["rechecked"]?.elements.count == 1 && answer["rechecked"]?.elements.first?["lack"] == .null)
+    // Nothing but the rechecked shard was encoded, and nothing of that is kept.
+    #expect(try planned.lake.texts("SELECT 'x' FROM segment").isEmpty)
+    #expect(try planned.lake.texts("SELECT DISTINCT trust FROM v_shard WHERE source = 'unseen'") == ["worker"])
+    #expect(try planned.lake.texts("SELECT DISTINCT state FROM v_shard WHERE source = 'unseen'") == ["evicted"])
+    #expect(try FileManager.default.contentsOfDirectory(atPath: planned.tasks.results).isEmpty)
+    for verb in [["verify", "--quiet"], ["doctor", "--quiet"], ["show", "v@1"], ["export", "v@1"]] {
+      let result = try planned.lake.run(verb)
+      #expect(result.ending == .exit(0), "\(verb): \(result.outputText)")
+    }
+    // Again: it is sealed.
+    let again = try planned.ingest()
+    #expect(again.ending == .exit(0) && again.answer["recorded"]?.elements == [])
+    let into = planned.lake.directory.path + "/again"
+    let reproduced = try planned.lake.run(["reproduce", "v@1", "--into", into, "--fetch"])
+    #expect(reproduced.ending == .exit(0), "\(reproduced.errorText)")
+  }
+
+  @Test func aReceiptThatIsCut() throws {
+    let planned = try PlannedLake.make()
+    let path = try planned.receiptPath(0)
+    try Data(try Disk.contents(of: path).dropLast(9)).write(to: URL(fileURLWithPath: path))
+    try expectRefused(planned, "is cut or changed")
+  }
+
+  @Test func aReceiptOfAnotherPlan() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0) { $0["task_sha256"] = .string(ContentDigest.of("another").hex) }
+    try expectRefused(planned, "another task")
+  }
+
+  @Test func aReceiptOfAnotherTaskOfThePlan() throws {
+    let planned = try PlannedLake.make()
+    let (own, other) = (try planned.receiptPath(0), try planned.receiptPath(1))
+    let bytes = try Disk.contents(of: other)
+    try FileManager.default.removeItem(atPath: own)
+    try Disk.writeAtomically(bytes, to: planned.tasks.receiptPath(0, .of(bytes)))
+    try expectRefused(planned, "another task")
+  }
+
+  @Test func aReceiptOfAnotherFormat() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0) { $0["format"] = .string("tarn-receipt-2") }
+    try expectRefused(planned, "tarn-receipt-2")
+  }
+
+  @Test func aReceiptOfAnotherFormatOfSegments() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0) { $0["segment_format"] = .integer(99) }
+    try expectRefused(planned, "segment format 99")
+  }
+
+  @Test func aReceiptOfAnotherToolCounts() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0) { $0["tool"] = .string("tarn 99.0.0") }
+    #expect(try planned.ingest().ending == .exit(0))
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+  }
+
+  @Test func aReceiptWithAWrongDigestOfItsResult() throws {
+    let planned = try PlannedLake.make()
+    let result = try planned.resultPath(0)
+    let lie = ContentDigest.of("a lie")
+    try planned.rewrite(0) { $0.change("result") { $0["sha256"] = .string(lie.hex) } }
+    try FileManager.default.moveItem(atPath: result, toPath: planned.tasks.resultPath(0, lie))
+    try expectRefused(planned, "has SHA-256")
+  }
+
+  @Test(arguments: [200, -1]) func aResultThatWasChanged(offset: Int) throws {
+    let planned = try PlannedLake.make()
+    let path = try planned.resultPath(0)
+    var bytes = try Disk.contents(of: path)
+    bytes[offset < 0 ? bytes.count + offset : offset] ^= 1
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(20) && answer["refused"]?.elements.count == 1, "\(errors)")
+    #expect(try planned.standing().outputs == ["1"])
+    #expect(try planned.standing().bound == ["1"])
+  }
+
+  @Test func aResultThatIsMissing() throws {
+    let planned = try PlannedLake.make()
+    try FileManager.default.removeItem(atPath: planned.resultPath(0))
+    try expectRefused(planned, "is not there")
+  }
+
+  @Test func aResultThatIsCut() throws {
+    let planned = try PlannedLake.make()
+    let path = try planned.resultPath(0)
+    try Data(try Disk.contents(of: path).dropLast(1)).write(to: URL(fileURLWithPath: path))
+    try expectRefused(planned, "it says")
+  }
+
+  @Test func aResultThatIsALinkIsCopied() throws {
+    let planned = try PlannedLake.make()
+    let path = try planned.resultPath(0)
+    let elsewhere = planned.lake.directory.path + "/elsewhere.faiss"
+    try FileManager.default.moveItem(atPath: path, toPath: elsewhere)
+    try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: elsewhere)
+    #expect(try planned.ingest().ending == .exit(0))
+    // What the lake has is its own.
+    try Data("gone".utf8).write(to: URL(fileURLWithPath: elsewhere))
+    let verify = try planned.lake.run(["verify", "--quiet"])
+    #expect(verify.ending == .exit(0), "\(verify.outputText)")
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+  }
+
+  @Test func aResultOfAnotherTask() throws {
+    // Ids of the other output, which are out of this one's range.
+    let planned = try PlannedLake.make()
+    let other = try JSONValue(reading: Disk.contents(of: planned.receiptPath(1)))
+    let bytes = try Disk.contents(of: planned.resultPath(1))
+    try planned.rewrite(0) { $0["result"] = other["result"] }
+    try Data(bytes).write(to: URL(fileURLWithPath: planned.tasks.resultPath(0, .of(bytes))))
+    try expectRefused(planned, "id")
+  }
+
+  @Test func aResultOfAnotherTrainedIndex() throws {
+    let planned = try PlannedLake.make()
+    // Another trained index under the name of the one that was planned with.
+    let name = try #require(try FileManager.default.contentsOfDirectory(atPath: planned.tasks.trained).first)
+    let other = try PlannedLake.make(done: false)
+    try other.lake.succeed([
+      "train", "u", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1", "--quiet",
+    ])
+    try other.lake.succeed([
+      "build", "w", "--trained", "u", "--images", "images", "--shards-per-output", "1", "--quiet",
+    ])
+    let file = other.lake.lake + "/versions/w@1/w.000.faiss"
+    let (bytes, digest) = (try Disk.contents(of: file), try Disk.digest(of: file))
+    #expect(!name.hasPrefix(digest.hex))
+    try planned.rewrite(0) {
+      $0.change("result") {
+        $0["sha256"] = .string(digest.hex)
+        $0["bytes"] = .count(bytes.count)
+      }
+    }
+    try Data(bytes).write(to: URL(fileURLWithPath: planned.tasks.resultPath(0, digest)))
+    try expectRefused(planned, "another trained index")
+  }
+
+  @Test(arguments: [0, -1, 1 << 49, Int.max]) func sizesThatCannotBe(size: Int) throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0) { $0.change("result") { $0["bytes"] = .count(size) } }
+    try expectRefused(planned, "'bytes'")
+  }
+
+  @Test func aSizeThatIsALie() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0) { $0.change("result") { $0["bytes"] = .count(1 << 47) } }
+    try expectRefused(planned, "it says")
+  }
+
+  @Test func rowsOrListsThatAreALie() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0) {
+      $0.change("result") { $0["lists_sha256"] = .string(ContentDigest.of("other lists").hex) }
+    }
+    try expectRefused(planned, "other rows or lists")
+  }
+
+  @Test func aReceiptThatIsNoFile() throws {
+    let planned = try PlannedLake.make()
+    let path = try planned.receiptPath(0)
+    try FileManager.default.removeItem(atPath: path)
+    mkfifo(path, 0o666)
+    try expectRefused(planned, "not a regular file")
+  }
+
+  @Test func aReceiptTwiceIsOneCommit() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0, keeping: true) { $0["host"] = .string("another") }
+    #expect(try planned.tasks.receiptNames()[0]?.count == 2)
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(0) && answer["recorded"]?.elements == [.integer(0), .integer(1)], "\(errors)")
+    #expect(try planned.lake.texts("SELECT 'x' FROM event WHERE kind = 'output'").count == 2)
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+  }
+
+  @Test func receiptsThatDifferAreBothRefused() throws {
+    let planned = try PlannedLake.make()
+    try planned.rewrite(0, keeping: true) { $0.change("result") { $0["sha256"] = .string(ContentDigest.of("x").hex) } }
+    try expectRefused(planned, "different results of one task", refusals: 2)
+  }
+
+  @Test func aReceiptAgainstWhatIsRecordedIsRefused() throws {
+    let planned = try PlannedLake.make()
+    let right = try planned.receiptPath(1)
+    let bytes = try Disk.contents(of: right)
+    try FileManager.default.removeItem(atPath: right)
+    #expect(try planned.ingest().ending == .exit(3))
+    try planned.rewrite(0, keeping: true) { $0.change("result") { $0["sha256"] = .string(ContentDigest.of("x").hex) } }
+    let (ending, answer, _) = try planned.ingest()
+    #expect(ending == .exit(20) && answer["refused"]?.elements.first?["task"]?.integer == 0)
+    try Data(bytes).write(to: URL(fileURLWithPath: right))
+    #expect(try planned.ingest().ending == .exit(0))
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+  }
+
+  // MARK: Rechecks
+
+  /// Rows of other bytes, said to be of the right ones: only to encode them again tells.
+  private func lyingLake() throws -> PlannedLake {
+    let planned = try PlannedLake.make(done: false)
+    let right = try PlannedLake.make()
+    let truth = try JSONValue(reading: Disk.contents(of: right.receiptPath(0)))
+    let task = try planned.tasks.task(0, of: planned.tasks.plan())
+    // The task with another file for its input, carried out in a directory of its own.
+    let bytes = FeatureBytes.npy(FeatureSources.rowCount, dimension: FeatureSources.dimension, seed: 77)
+    let other = planned.lake.directory.path + "/other.npy"
+    try Data(bytes).write(to: URL(fileURLWithPath: other))
+    let input = try #require(task.inputs.first)
+    let changed = TaskDocument(
+      version: task.version, spec: task.spec, output: task.output, trained: task.trained, dimension: task.dimension,
+      elementType: task.elementType, badRows: task.badRows, missing: task.missing, normalisation: task.normalisation,
+      segmentFormat: task.segmentFormat,
+      inputs: [
+        TaskDocument.Input(
+          ordinal: input.ordinal, shard: input.shard, firstID: input.firstID, rowCount: input.rowCount, isHole: false,
+          byteCount: bytes.count, digest: .of(bytes), path: other, places: [])
+      ])
+    let forged = TaskDirectory(planned.lake.directory.path + "/forged")
+    try forged.make()
+    try FileManager.default.removeItem(atPath: forged.trained)
+    try FileManager.default.copyItem(atPath: planned.tasks.trained, toPath: forged.trained)
+    try Disk.writeAtomically(Array(changed.text.utf8), to: forged.taskPath(0, changed.digest))
+    let plan = TaskPlan(lake: "x", version: "v@1", spec: task.spec, tool: "x", tasks: [changed.digest])
+    try Disk.writeAtomically(Array(plan.text.utf8), to: forged.planPath)
+    try planned.lake.succeed(["worker", forged.path, "--task", "0", "--scratch", planned.lake.directory.path])
+    let name = try #require(try forged.receiptNames()[0]?.first)
+    guard case .object(var members) = try JSONValue(reading: Disk.contents(of: "\(forged.receipts)/\(name)")) else {
+      throw TarnError(.integrity, "no object")
+    }
+    members["task_sha256"] = truth["task_sha256"]
+    members["inputs"] = truth["inputs"]
+    let text = JSONValue.object(members).text
+    try Disk.writeAtomically(Array(text.utf8), to: planned.tasks.receiptPath(0, .of(text)))
+    let result = try #require(try forged.resultNames()[0]?.first)
+    try FileManager.default.moveItem(
+      atPath: "\(forged.results)/\(result)", toPath: "\(planned.tasks.results)/\(result)")
+    try planned.work(1)
+    return planned
+  }
+
+  @Test func wrongCodesAreFoundByTheRecheck() throws {
+    try expectRefused(try lyingLake(), "encoded again, has other codes")
+  }
+
+  @Test func withoutARecheckTheyPass() throws {
+    // What the design says of them, and no more.
+    let planned = try lyingLake()
+    #expect(try planned.ingest(["--recheck", "0"]).ending == .exit(0))
+    #expect(try planned.sealedDigest() != PlannedLake.digest())
+  }
+
+  @Test func aLakeWithoutShardsSaysThatNothingWasRechecked() throws {
+    let planned = try PlannedLake.make()
+    try planned.lake.succeed(["evict", "images"])
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(0), "\(errors)")
+    #expect(answer["rechecked"]?.elements.compactMap { $0["lack"]?.string }.count == 1, "\(answer.text)")
+  }
+
+  @Test func aDamagedShardOfTheLakeIsNotTheWorkersFault() throws {
+    let planned = try PlannedLake.make()
+    for name in try FileManager.default.subpathsOfDirectory(atPath: planned.lake.lake + "/shards")
+    where name.contains("img_") {
+      let path = planned.lake.lake + "/shards/" + name
+      var bytes = try Disk.contents(of: path)
+      bytes[bytes.count - 1] ^= 1
+      try Data(bytes).write(to: URL(fileURLWithPath: path))
+    }
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(0), "\(errors)")
+    #expect(answer["rechecked"]?.elements.allSatisfy { $0["lack"]?.string != nil } ?? false, "\(answer.text)")
+  }
+
+  // MARK: Plans
+
+  /// The ingest is refused, and the lake is as it was.
+  private func expectUntouched(_ planned: PlannedLake, _ status: Int32, _ words: String) throws {
+    let before = try planned.lake.contents()
+    let (ending, _, errors) = try planned.ingest()
+    #expect(ending == .exit(status) && errors.contains(words), "\(errors)")
+    #expect(try planned.lake.contents() == before)
+  }
+
+  /// Writes a plan that says something else.
+  private func rewritePlan(_ planned: PlannedLake, _ change: (inout [String: JSONValue]) -> Void) throws {
+    guard case .object(var members) = try JSONValue(reading: Disk.contents(of: planned.tasks.planPath)) else { return }
+    change(&members)
+    try Disk.writeAtomically(Array(JSONValue.object(members).text.utf8), to: planned.tasks.planPath)
+  }
+
+  @Test func aPlanOfAnotherLake() throws {
+    let planned = try PlannedLake.make()
+    try rewritePlan(planned) { $0["lake"] = .string("00000000-0000-4000-8000-000000000000") }
+    try expectUntouched(planned, 64, "another lake")
+  }
+
+  @Test func aPlanOfAVersionThatIsNone() throws {
+    let planned = try PlannedLake.make()
+    try rewritePlan(planned) { $0["version"] = .string("none@1") }
+    try expectUntouched(planned, 64, "none@1")
+  }
+
+  @Test func aPlanWithoutSomeTasksSealsNothing() throws {
+    for kept in 0..<2 {
+      let planned = try PlannedLake.make()
+      try rewritePlan(planned) { $0["tasks"] = .array(Array(($0["tasks"]?.elements ?? []).prefix(kept))) }
+      let (ending, _, errors) = try planned.ingest()
+      #expect(ending == .exit(64) && errors.contains("has no task for"), "\(errors)")
+      #expect(try planned.sealedDigest().count < 64)
+      #expect(Disk.size(of: planned.lake.lake + "/versions/v@1/v.lock.json") == nil)
+      // The true plan goes on.
+      let right = try PlannedLake.make()
+      try FileManager.default.removeItem(atPath: planned.tasks.path)
+      try FileManager.default.copyItem(atPath: right.tasks.path, toPath: planned.tasks.path)
+      #expect(try planned.ingest().ending == .exit(0))
+      #expect(try planned.sealedDigest() == PlannedLake.digest())
+    }
+  }
+
+  @Test func aTaskTwice() throws {
+    let planned = try PlannedLake.make()
+    let task = try #require(try planned.tasks.plan().tasks.first)
+    try rewritePlan(planned) { $0["tasks"] = .array([.string(task.hex), .string(task.hex)]) }
+    try FileManager.default.copyItem(
+      atPath: planned.tasks.taskPath(0, task), toPath: planned.tasks.taskPath(1, task))
+    try expectUntouched(planned, 64, "task 1 of")
+  }
+
+  /// Who can write a receipt can write a task that it fits.
+  @Test(arguments: ["version", "spec_sha256", "missing", "bad_rows", "trained_sha256", "first_id", "shard", "hole"])
+  func aTaskThatIsNotTheVersions(member: String) throws {
+    let planned = try PlannedLake.make()
+    let plan = try planned.tasks.plan()
+    let path = planned.tasks.taskPath(0, plan.tasks[0])
+    guard case .object(var members) = try JSONValue(reading: Disk.contents(of: path)) else { return }
+    switch member {
+    case "version": members[member] = .string("w@1")
+    case "missing", "bad_rows": members[member] = .string("skip")
+    case "first_id": members.changeFirst("inputs") { $0[member] = .integer(5) }
+    case "shard": members.changeFirst("inputs") { $0[member] = .string("other.npy") }
+    case "hole": members.changeFirst("inputs") { $0[member] = .bool(true) }
+    default: members[member] = .string(ContentDigest.of("other").hex)
+    }
+    let text = JSONValue.object(members).text
+    try Disk.writeAtomically(Array(text.utf8), to: planned.tasks.taskPath(0, .of(text)))
+    try rewritePlan(planned) { $0["tasks"] = .array([.string(ContentDigest.of(text).hex), .string(plan.tasks[1].hex)]) }
+    try planned.rewrite(0) { $0["task_sha256"] = .string(ContentDigest.of(text).hex) }
+    try expectUntouched(planned, 64, "task 0 of")
+  }
+
+  @Test func aTaskThatIsDamaged() throws {
+    let planned = try PlannedLake.make()
+    let plan = try planned.tasks.plan()
+    try Data("{}".utf8).write(to: URL(fileURLWithPath: planned.tasks.taskPath(0, plan.tasks[0])))
+    try expectUntouched(planned, 20, "is not the task")
+  }
+
+  @Test func aVersionThatWasAbandoned() throws {
+    let planned = try PlannedLake.make()
+    try planned.lake.succeed(["abandon", "v@1"])
+    try expectUntouched(planned, 64, "abandoned")
+  }
+
+  @Test func aVersionThatWasBuiltMeanwhile() throws {
+    let planned = try PlannedLake.make()
+    try planned.lake.succeed(["build"] + PlannedLake.arguments)
+    let before = try planned.lake.contents(lasting: true)
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(0) && answer["recorded"]?.elements == [], "\(errors)")
+    #expect(try planned.lake.contents(lasting: true) == before)
+  }
+
+  @Test func aBuildGoesOnWhereAnIngestEnded() throws {
+    let planned = try PlannedLake.make()
+    try FileManager.default.removeItem(atPath: planned.receiptPath(0))
+    #expect(try planned.ingest().ending == .exit(3))
+    try planned.lake.succeed(["build"] + PlannedLake.arguments)
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+  }
+
+  @Test func planningAgainKeepsThePlan() throws {
+    let planned = try PlannedLake.make()
+    let before = try Disk.contents(of: planned.tasks.planPath)
+    try planned.lake.succeed(["plan", "build"] + PlannedLake.arguments + ["--tasks", planned.tasks.path])
+    #expect(try Disk.contents(of: planned.tasks.planPath) == before)
+    let other = try planned.lake.run(
+      ["plan", "build", "w"] + PlannedLake.arguments.dropFirst() + ["--tasks", planned.tasks.path])
+    #expect(other.ending == .exit(64) && other.errorText.contains("a directory of its own"), "\(other.errorText)")
+  }
+
+  @Test func otherBytesThanTheListSaysAreNotBound() throws {
+    // The list of digests came after the plan.
+    let planned = try PlannedLake.make()
+    try planned.lake.tamper(
+      "UPDATE shard SET expected_sha256 = '\(ContentDigest.of("other").hex)' WHERE ordinal = 0 AND source_id = "
+        + "(SELECT id FROM source WHERE name = 'unseen')")
+    let (ending, answer, errors) = try planned.ingest()
+    #expect(ending == .exit(20), "\(errors)")
+    #expect(answer["refused"]?.elements.first?["reason"]?.string?.contains("its source's list says") ?? false)
+    #expect(try planned.standing().bound == ["1"])
+  }
+}
