@@ -135,8 +135,9 @@ package struct VerifyRun: Sendable {
     }
     do {
       _ = try await sync.run()
-    } catch let error as TarnError where error.code == .interrupted {
-      // What came is counted below.
+    } catch let error as TarnError {
+      // What came is counted below, and the rest can still be brought back: on a full disk, too.
+      if error.code != .interrupted { logger.warning("\(error)") }
     }
     for (place, shards) in missing {
       let isBack = try !shards.isEmpty && shards.allSatisfy { try catalog.holdsWhole(catalog.shard(id: $0.id)) }
