@@ -98,7 +98,8 @@ final class DirectoryPlace: PublishedPlace {
       report(count)
     }
     guard hasher.finalize() == digest else {
-      throw TarnError(.integrity, "\(source) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
+      throw TarnError(
+        .integrity, "\(source) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
     }
     try file.finish(asNew: target)
     return .written

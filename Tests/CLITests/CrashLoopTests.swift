@@ -1,5 +1,5 @@
 // The process killed, or the disk full or broken, before each durable step of
-// sync, train, build (its seal included), gc, abandon, remove, rename, backup,
+// sync, train, build (its seal included), gc, abandon, remove, rename, backup, push, pull,
 // rebuild-catalog and of the migration of older catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
