@@ -6,8 +6,7 @@ import Foundation
 import Testing
 
 @Suite struct StoreWriterTests {
-  /// The examples of
-  /// https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+  // https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
   @Test func signsAsTheExamplesDo() throws {
     let date = Date(timeIntervalSince1970: 1_369_353_600)
     func signature(
