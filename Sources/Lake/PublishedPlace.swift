@@ -46,7 +46,7 @@ final class DirectoryPlace: PublishedPlace {
   private let cancellation: Cancellation
   var description: String { root }
 
-  /// - Parameter root: The directory, absolute; it is made when something is written.
+  /// A directory, absolute; it is made when something is written.
   init(_ root: String, cancellation: Cancellation) {
     self.root = root
     self.cancellation = cancellation
@@ -98,7 +98,8 @@ final class DirectoryPlace: PublishedPlace {
       report(count)
     }
     guard hasher.finalize() == digest else {
-      throw TarnError(.integrity, "\(source) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
+      throw TarnError(
+        .integrity, "\(source) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
     }
     try file.finish(asNew: target)
     return .written
@@ -159,9 +160,7 @@ final class StorePlace: PublishedPlace {
   private let scratch: String
   let description: String
 
-  /// - Parameters:
-  ///   - place: `s3://BUCKET/PREFIX`.
-  ///   - scratch: A directory for what is remembered of uploads in parts.
+  /// A prefix, `s3://BUCKET/PREFIX`; what is remembered of uploads in parts goes to `scratch`.
   init(
     _ place: String, configuration: FetchConfiguration, patience: Duration, scratch: String, cancellation: Cancellation
   ) throws {

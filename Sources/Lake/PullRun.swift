@@ -57,7 +57,8 @@ package struct Publication: Sendable {
   private static func address(of source: String) throws -> String {
     if source.contains("://") {
       guard !source.contains("?"), !source.contains("#") else {
-        throw TarnError(.usage, "\(WebAddress.redacted(source)) is no place: it has a query", hint: "name the folder alone")
+        throw TarnError(
+          .usage, "\(WebAddress.redacted(source)) is no place: it has a query", hint: "name the folder alone")
       }
       return source.hasSuffix("/") ? source : source + "/"
     }
@@ -107,7 +108,8 @@ package struct Publication: Sendable {
       let size = TrainedIndexFile.byteCount(
         codec: codec, dimension: version.dimension, nlist: document.trained.nlist, hasAssigner: version.hasRouter)
     else {
-      throw TarnError(.schemaNewer, "\(version.name) has a codec that this tarn does not know", hint: "use a newer tarn")
+      throw TarnError(
+        .schemaNewer, "\(version.name) has a codec that this tarn does not know", hint: "use a newer tarn")
     }
     return document.outputs.map { output in
       File(
@@ -158,7 +160,8 @@ struct PublicationFetch: Sendable {
       let requests = left.map { number, item in
         var request = FetchRequest(
           id: Int64(number), mirrors: [FetchMirror(id: 0, url: publication.address + item.file.name)],
-          partPath: item.partPath, expectation: ShardExpectation(ofBytes: item.file.byteCount, digest: item.file.digest),
+          partPath: item.partPath,
+          expectation: ShardExpectation(ofBytes: item.file.byteCount, digest: item.file.digest),
           finalPath: { _ in item.finalPath })
         request.lackOfRoom = lackOfRoom
         return request
@@ -263,7 +266,8 @@ package struct PullRun: Sendable {
   package func run() async throws -> Summary {
     cancellation.listen()
     let version = publication.version
-    if let known = try catalog.known(version) {
+    let known = try catalog.known(version)
+    if let known, known.versionDigest != nil {
       try VersionFiles(catalog: catalog).restoreNames(of: known)
       return Summary(version: known, wasThere: true)
     }
@@ -287,11 +291,17 @@ package struct PullRun: Sendable {
         try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
       })
     try cancellation.check()
-    try catalog.takeIn(version, from: publication.place, keeping: keptQuery, allowsInside: allowsInside)
+    if known == nil { try catalog.takeIn(version, keeping: keptQuery, allowsInside: allowsInside) }
+    // As a build ends: no version is sealed before its names are there.
     let taken = try catalog.version(version.name)
-    try VersionFiles(catalog: catalog).restoreNames(of: taken)
+    let names = VersionFiles(catalog: catalog)
+    try names.restoreNames(of: taken)
+    try names.writeLockFile(version.lockText, of: taken)
+    try names.writeDocument(of: taken, version.digest)
+    try catalog.seal(taken, lock: version.lockText, from: publication.place)
     return Summary(
-      version: taken, fetchedCount: missing.count, fetchedByteCount: missing.reduce(0) { $0 + $1.file.byteCount },
+      version: try catalog.version(version.name), fetchedCount: missing.count,
+      fetchedByteCount: missing.reduce(0) { $0 + $1.file.byteCount },
       thereCount: files.count - missing.count)
   }
 

@@ -125,11 +125,10 @@ package struct PushRun: Sendable {
     try await ThreadedWork("tarn-push") {
       let place = try self.place()
       try put(lock, as: PublishedNames.lock(name), at: place, course)
-      if try place.contents(PublishedNames.document(name)) == nil {
-        try put(try document.text() + "\n", as: PublishedNames.document(name), at: place, course)
-      } else {
-        course.count(written: nil)
-      }
+      // One that is there may have other addresses; it is as true, and stays.
+      let file = PublishedNames.document(name)
+      let bytes = try place.contents(file) ?? Array("\(document.text())\n".utf8)
+      try settle(place.put(bytes, as: file), file, bytes.count, place, course)
       try updateIndex(of: place, with: document)
     }.value()
     return course.summary
@@ -151,7 +150,8 @@ package struct PushRun: Sendable {
       let there = try? VersionExport(reading: bytes, of: "\(place.description)/\(PublishedNames.document(name))")
       guard there?.versionSha256 == version.versionDigest else {
         throw TarnError(
-          .conflict, "\(place.description) has another \(name)", hint: "push to another place, or remove that one there")
+          .conflict, "\(place.description) has another \(name)", hint: "push to another place, or remove that one there"
+        )
       }
     }
     let store = ArtifactStore(catalog)
@@ -163,7 +163,8 @@ package struct PushRun: Sendable {
     let trained = document.trained.sha256
     let path = try store.path(of: .trainedIndex, trained)
     guard let size = Disk.size(of: path) else {
-      throw TarnError(.inputsMissing, "the trained index of \(name) is not at \(path)", hint: "run `tarn verify --repair`")
+      throw TarnError(
+        .inputsMissing, "the trained index of \(name) is not at \(path)", hint: "run `tarn verify --repair`")
     }
     files.append(File(path: path, name: PublishedNames.trained(name), digest: trained, byteCount: size))
     return (files, lock, document)
@@ -186,7 +187,8 @@ package struct PushRun: Sendable {
     } else {
       path = LakeLayout.absolute(destination)
     }
-    try OutputPlace.check("\(path.hasSuffix("/") ? String(path.dropLast()) : path)", holding: name, besides: catalog.layout)
+    try OutputPlace.check(
+      "\(path.hasSuffix("/") ? String(path.dropLast()) : path)", holding: name, besides: catalog.layout)
     return DirectoryPlace(path, cancellation: cancellation)
   }
 

@@ -7,7 +7,6 @@
 
 package import Base
 package import Catalog
-package import Fetch
 internal import Foundation
 internal import Indexer
 internal import Logging
@@ -50,14 +49,18 @@ package final class TaskPlanning: Sendable {
 
   /// Plans, or finds that it was planned.
   ///
-  /// - Parameter fetch: How to ask for numbers of rows.
+  /// - Parameters:
+  ///   - fetch: How to ask for numbers of rows.
+  ///   - follow: Told of each wait.
   /// - Returns: The version and its plan; a sealed version's has no tasks.
   /// - Throws: ``TarnError``; `.conflict` where the directory has another plan.
-  package func run(asking fetch: FetchConfiguration) async throws -> PlannedTasks {
+  package func run(
+    asking fetch: SyncOptions, follow: @escaping @Sendable (SyncProgress) -> Void
+  ) async throws -> PlannedTasks {
     cancellation.listen()
     let build = BuildRun(
       catalog, options, logger: Logger(label: "tarn.plan"), cancellation: cancellation, report: { _ in })
-    try await build.learnRows(fetch)
+    try await build.learnRows(fetch, follow: follow)
     return try await ThreadedWork("tarn-plan") { [self] in
       try write(build.planVersion())
     }.value()

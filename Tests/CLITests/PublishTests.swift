@@ -33,7 +33,11 @@ import TestSupport
     let built = try LakeFixture.make(.built)
     let lake = try LakeFixture.make(.empty)
     try lake.succeed(["pull", LakeFixture.published(), "v@1", "--allow-inside"])
-    let own = { (lines: [String]) in lines.filter { $0.hasPrefix("artifacts/outputs") || $0.hasPrefix("artifacts/trained") || $0.hasPrefix("versions/") } }
+    let own = { (lines: [String]) in
+      lines.filter {
+        $0.hasPrefix("artifacts/outputs") || $0.hasPrefix("artifacts/trained") || $0.hasPrefix("versions/")
+      }
+    }
     #expect(own(try lake.files()) == own(try built.files()))
     let queries = lake.directory.path + "/queries.npy"
     try Data(FeatureBytes.npy(3, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
@@ -52,7 +56,8 @@ import TestSupport
     let again = lake.directory.path + "/again"
     try lake.succeed(["push", "v@1", again])
     for file in Self.files where file.contains(".") {
-      #expect(try Disk.digest(of: "\(again)/\(file)") == Disk.digest(of: "\(LakeFixture.published())/\(file)"), "\(file)")
+      #expect(
+        try Disk.digest(of: "\(again)/\(file)") == Disk.digest(of: "\(LakeFixture.published())/\(file)"), "\(file)")
     }
   }
 
@@ -60,9 +65,13 @@ import TestSupport
     let lake = try LakeFixture.make(.built)
     let place = lake.directory.path + "/place"
     try lake.succeed(["push", "v@1", place])
-    let before = try Self.files.map { try FileManager.default.attributesOfItem(atPath: "\(place)/\($0)")[.modificationDate] as? Date }
+    let before = try Self.files.map {
+      try FileManager.default.attributesOfItem(atPath: "\(place)/\($0)")[.modificationDate] as? Date
+    }
     #expect(try lake.succeed(["push", "v@1", place]).outputText.contains("0 files written"))
-    let after = try Self.files.map { try FileManager.default.attributesOfItem(atPath: "\(place)/\($0)")[.modificationDate] as? Date }
+    let after = try Self.files.map {
+      try FileManager.default.attributesOfItem(atPath: "\(place)/\($0)")[.modificationDate] as? Date
+    }
     #expect(before == after)
     let contents = try lake.contents()
     #expect(try lake.succeed(["pull", place]).outputText.contains("already"))
@@ -71,8 +80,8 @@ import TestSupport
 
   @Test func nothingAtAPlaceIsReplaced() throws {
     let lake = try LakeFixture.make(.built)
-    for file in ["v@1/v.000.faiss", "v@1/v.lock.json", "v@1/v.export.json"] {
-      let place = lake.directory.path + "/place-\(file.count)"
+    for (number, file) in ["v@1/v.000.faiss", "v@1/v.lock.json", "v@1/v.export.json"].enumerated() {
+      let place = lake.directory.path + "/place-\(number)"
       try FileManager.default.copyItem(atPath: LakeFixture.published(), toPath: place)
       try Data("mine".utf8).write(to: URL(fileURLWithPath: "\(place)/\(file)"))
       let result = try lake.run(["push", "v@1", place])
@@ -102,7 +111,8 @@ import TestSupport
     #expect(result.ending == .exit(20), "\(result.errorText)")
     #expect(
       try lake.contents(lasting: true).filter {
-        !$0.hasPrefix("stored_bytes") && !$0.hasPrefix("artifacts") && !$0.contains("total") } == before.filter { !$0.contains("total") })
+        !$0.hasPrefix("stored_bytes") && !$0.hasPrefix("artifacts") && !$0.contains("total")
+      } == before.filter { !$0.contains("total") })
     try whole.write(to: file)
     #expect(try lake.succeed(["pull", place]).outputText.contains("already"))
     try lake.succeed(["verify"])
@@ -154,7 +164,8 @@ import TestSupport
     try strange.succeed(
       ["source", "add", "images", "--url", "https://host.example/{ordinal}.npy", "--count", "3", "--dimension", "8"])
     let refused = try Self.pull(strange, LakeFixture.published())
-    #expect(refused.ending == .exit(64) && refused.errorText.contains("another source named images"), "\(refused.errorText)")
+    #expect(
+      refused.ending == .exit(64) && refused.errorText.contains("another source named images"), "\(refused.errorText)")
     #expect(try strange.texts("SELECT name FROM trained_index").isEmpty)
   }
 
@@ -225,7 +236,9 @@ import TestSupport
     try Data("mine".utf8).write(to: URL(fileURLWithPath: into + "/v.001.faiss"))
     #expect(try lake.run(pull).ending == .exit(64))
     #expect(try String(contentsOfFile: into + "/v.001.faiss", encoding: .utf8) == "mine")
-    #expect(try lake.run(["pull", LakeFixture.published(), "v@1", "--file", "../v.lock.json", "--into", into]).ending == .exit(64))
+    #expect(
+      try lake.run(["pull", LakeFixture.published(), "v@1", "--file", "../v.lock.json", "--into", into]).ending
+        == .exit(64))
     #expect(!FileManager.default.fileExists(atPath: lake.lake))
   }
 

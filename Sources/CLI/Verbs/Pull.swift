@@ -41,7 +41,8 @@ struct Pull: AsyncParsableCommand {
   @Flag(help: "The document's addresses may lead to this machine, its files and its network.")
   var allowInside = false
 
-  @Option(help: ArgumentHelp("A query item of the document's addresses that is no secret; repeatable.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("A query item of the document's addresses that is no secret; repeatable.", valueName: "name"))
   var keepQuery: [String] = []
 
   @OptionGroup var transfer: TransferOptions

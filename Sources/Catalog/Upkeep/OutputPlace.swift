@@ -99,7 +99,8 @@ package enum OutputPlace {
     // As a file of the version would lie there.
     let place = "\(real)/\(name)/\(name.name).lock.json"
     if let owner = owner(of: place, besides: layout) {
-      throw TarnError(.conflict, "\(directory) is in the lake \(owner), among its own files", hint: "name another directory")
+      throw TarnError(
+        .conflict, "\(directory) is in the lake \(owner), among its own files", hint: "name another directory")
     }
     if Disk.size(of: real + "/catalog.sqlite") != nil {
       throw TarnError(.conflict, "\(directory) is a lake", hint: "name a directory that is none")

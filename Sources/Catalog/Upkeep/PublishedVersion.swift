@@ -58,7 +58,8 @@ package struct PublishedVersion: Sendable {
 }
 
 extension LakeCatalog {
-  /// The version of a published one's name, if it is the same; nil where there is none.
+  /// The version of a published one's name, if it is the same, sealed or about to be; nil
+  /// where there is none.
   ///
   /// - Throws: ``TarnError`` `.conflict` when the name is another version's, or the same
   ///   version has another name.
@@ -69,6 +70,7 @@ extension LakeCatalog {
         arguments: [published.name.name, published.name.number, published.digest.hex])
     }
     for version in found where version.name == published.name && version.versionDigest != published.digest {
+      if try isRecorded(published, as: version) { return version }
       let what = version.versionDigest.map { "with digest \($0.prefix(12))…" } ?? "that is \(version.state.rawValue)"
       throw TarnError(
         .conflict,
@@ -81,24 +83,29 @@ extension LakeCatalog {
     return found.first
   }
 
+  /// Whether a version is the published one but for its seal: what a pull left that was cut.
+  private func isRecorded(_ published: PublishedVersion, as version: IndexVersion) throws -> Bool {
+    try version.state == .building && version.spec == published.document.spec
+      && outputs(of: version).map(\.digest) == published.document.outputs.map(\.sha256)
+  }
+
   /// Vouches for an artifact that was fetched, durable at ``path(of:_:)`` (invariant 1).
   package func recordFetched(_ digest: ContentDigest, as kind: StoredKind, byteCount: Int) throws {
     try write("fetched artifact") { try LakeCatalog.addArtifact(digest, kind, byteCount: byteCount, $0) }
   }
 
-  /// Records a published version as sealed, with its sources, its trained index and its
+  /// Records a published version, to be sealed when its names are in place, with its sources, its trained index and its
   /// shards' revisions.
   ///
   /// - Parameters:
   ///   - published: The version; its outputs and trained index are durable and vouched for.
-  ///   - place: Where it is from, for the history.
   ///   - kept: Names of query items that the user knows to be harmless.
   ///   - allowsInside: Whether its addresses may lead to this machine, its files and its
   ///     network.
   /// - Throws: ``TarnError`` `.conflict` when a name is another thing's here; nothing is
   ///   written then.
   package func takeIn(
-    _ published: PublishedVersion, from place: String, keeping kept: Set<String>, allowsInside: Bool
+    _ published: PublishedVersion, keeping kept: Set<String>, allowsInside: Bool
   ) throws {
     for source in published.document.sources where try !has(source: source.name) {
       try source.check(keeping: kept)
@@ -113,7 +120,7 @@ extension LakeCatalog {
     try write("take in") { database in
       var writer = PublicationWriter(
         database: database, version: published.evidence, keptQuery: kept, allowsInside: allowsInside)
-      try writer.write(from: place)
+      try writer.write()
     }
   }
 
@@ -138,13 +145,13 @@ private struct PublicationWriter {
     self.allowsInside = allowsInside
   }
 
-  mutating func write(from place: String) throws {
+  mutating func write() throws {
     for source in version.document.sources {
       try find(source)
       try addRevisions(of: source)
     }
     let trainedID = try addTrained()
-    try addVersion(trainedID, from: place)
+    try addVersion(trainedID)
   }
 
   private func conflict(_ what: String) -> TarnError {
@@ -298,9 +305,10 @@ private struct PublicationWriter {
     TarnError(.integrity, "the document of \(version.name) does not name a shard it was trained on")
   }
 
-  private func addVersion(_ trainedID: Int64, from place: String) throws {
+  private func addVersion(_ trainedID: Int64) throws {
     let (document, lock) = (version.document, version.lock)
-    guard let missing = MissingPolicy(rawValue: document.missing), let badRows = BadRowsPolicy(rawValue: document.badRows),
+    guard let missing = MissingPolicy(rawValue: document.missing),
+      let badRows = BadRowsPolicy(rawValue: document.badRows),
       let source = sources[document.source]
     else { throw TarnError(.schemaNewer, "\(version.name) has a policy that this tarn does not know") }
     let environment = "{}"
@@ -323,15 +331,5 @@ private struct PublicationWriter {
         listsDigest: output.listsSha256
       ).insert(of: id, at: now, database)
     }
-    try database.run(
-      "UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ?",
-      [version.digest.hex, now, id])
-    try LockTextRow.insert(version.lockText, of: id, database)
-    try LakeCatalog.record(
-      .sealed, "\(version.name)",
-      [
-        "sha256": .string(version.digest.hex), "environment_sha256": .string(ContentDigest.of(environment).hex),
-        "from": .string(place),
-      ], database)
   }
 }

@@ -351,8 +351,9 @@ extension LakeCatalog {
   ///   - version: A version that is building, with every output recorded.
   ///   - lock: Text of the lock file, durable beside the outputs; its digest is
   ///     the version's, and it is kept as it is.
+  ///   - place: Where it was published, for the history; nil for one that was built here.
   /// - Throws: ``TarnError`` `.database` when an input or output is missing.
-  package func seal(_ version: IndexVersion, lock: String) throws {
+  package func seal(_ version: IndexVersion, lock: String, from place: String? = nil) throws {
     let digest = ContentDigest.of(lock)
     try write("seal") { database in
       try database.execute(
@@ -363,11 +364,11 @@ extension LakeCatalog {
       try LockTextRow.insert(lock, of: version.id, database)
       let environment = try String.fetchOne(
         database, sql: "SELECT environment FROM index_version WHERE id = ?", arguments: [version.id])
-      try LakeCatalog.record(
-        .sealed, "\(version.name)",
-        [
-          "sha256": .string(digest.hex), "environment_sha256": .optional(environment.map { ContentDigest.of($0).hex }),
-        ], database)
+      var detail: [String: JSONValue] = [
+        "sha256": .string(digest.hex), "environment_sha256": .optional(environment.map { ContentDigest.of($0).hex }),
+      ]
+      if let place { detail["from"] = .string(place) }
+      try LakeCatalog.record(.sealed, "\(version.name)", detail, database)
     }
   }
 

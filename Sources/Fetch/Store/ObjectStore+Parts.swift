@@ -43,7 +43,9 @@ extension ObjectStore {
       case .interrupted, .temporary, .diskFull, .io:
         let count = state.parts.count
         throw TarnError(
-          error.code, error.message + "; \(count) parts of \(shown(file.key)) stay in the store, upload \(state.uploadID.printable)",
+          error.code,
+          error.message
+            + "; \(count) parts of \(shown(file.key)) stay in the store, upload \(state.uploadID.printable)",
           hint: error.hint ?? "run the same command again to continue")
       default:
         let isGone = (try? abort(file.key, state.uploadID)) ?? false
@@ -51,7 +53,8 @@ extension ObjectStore {
         throw isGone
           ? error
           : TarnError(
-            error.code, error.message + "; parts of \(shown(file.key)) are left in the store, upload \(state.uploadID.printable)",
+            error.code,
+            error.message + "; parts of \(shown(file.key)) are left in the store, upload \(state.uploadID.printable)",
             hint: error.hint)
       }
     }

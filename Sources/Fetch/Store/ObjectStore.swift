@@ -215,7 +215,8 @@ package struct StoredObject: Sendable, Equatable {
 
     /// What the file turned out not to be.
     var damage: TarnError {
-      TarnError(.integrity, "\(path) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
+      TarnError(
+        .integrity, "\(path) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
     }
   }
 

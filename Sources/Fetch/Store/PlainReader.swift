@@ -36,6 +36,7 @@ internal import Glibc
   /// - Parameters:
   ///   - url: An `http`, `https`, `s3` or `file` address.
   ///   - limit: The most bytes that it may have.
+  /// - Returns: All of them.
   /// - Throws: ``TarnError``; `.integrity` for a longer one.
   package func contents(of url: String, atMost limit: Int) throws(TarnError) -> [UInt8]? {
     let mirror = FetchMirror(id: 0, url: url)

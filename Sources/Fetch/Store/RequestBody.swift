@@ -54,7 +54,9 @@ final class RequestBody {
         let read = unsafe pread(descriptor, buffer.baseAddress, count, off_t(offset + sentByteCount))
         if read < 0, errno == EINTR { continue }
         guard read > 0 else {
-          failure = read < 0 ? Disk.systemError("read", "what is sent") : TarnError(.io, "a file became shorter while it was sent")
+          failure =
+            read < 0
+            ? Disk.systemError("read", "what is sent") : TarnError(.io, "a file became shorter while it was sent")
           return nil
         }
         sentByteCount += read

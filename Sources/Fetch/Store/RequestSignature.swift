@@ -36,7 +36,9 @@ package struct RequestSignature {
   /// The lines that authorise the request, those of ``fields`` among them.
   ///
   /// - Parameters:
-  ///   - keys: Who asks; nil for nobody in particular.
+  ///   - accessKey: Who asks.
+  ///   - secretKey: The secret that goes with it.
+  ///   - sessionToken: Of credentials that end; nil for others.
   ///   - region: Region of the store.
   ///   - date: The time.
   /// - Returns: Header lines.

@@ -269,7 +269,9 @@ protocol WebRequestOwner: AnyObject {
   /// R14: why to give the request up; nil to go on.
   func look(at now: ContinuousClock.Instant) -> RequestWatch.Reason? {
     if let body, sending != nil {
-      guard body.isSpent || heardByteCount > 0 else { return sending?.look(heard: body.sentByteCount, isReading: true, at: now) }
+      guard body.isSpent || heardByteCount > 0 else {
+        return sending?.look(heard: body.sentByteCount, isReading: true, at: now)
+      }
       sending = nil
       watch = RequestWatch(watch.rules, at: now)
     }
