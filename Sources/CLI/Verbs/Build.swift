@@ -128,11 +128,14 @@ struct Build: AsyncParsableCommand {
       global, "ingest", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]], keeping: room)
     let progress = global.progress("build \(options.name)")
+    var fetch = SyncOptions()
+    fetch.fetch = .ofTool
+    fetch.patience = patience.duration
     let workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
     let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
       let directory = engine.directory(of: "\(version.name)", in: catalog)
       return (directory, try engine.scripts(in: directory, workerOptions: workerOptions))
-    }.run(asking: .ofTool)
+    }.run(asking: fetch, follow: progress.showFetching)
     let wasSealed = planned.version.state == .sealed
     var summary: IngestSummary?
     if !wasSealed {

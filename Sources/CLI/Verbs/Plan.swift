@@ -78,6 +78,11 @@ struct PlanBuild: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Directory of the tasks, on a file system that the workers see.", valueName: "dir"))
   var tasks: String
 
+  @Option(
+    help: ArgumentHelp(
+      "How long to wait for a host that fails for now while rows are asked for; 0 for not at all.", valueName: "time"))
+  var patience: TimeSpan = .ofSync
+
   @OptionGroup var scripts: ScriptOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
@@ -89,10 +94,14 @@ struct PlanBuild: AsyncParsableCommand {
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = TaskDirectory(absolute(tasks))
     let written = try scripts.scripts(in: directory)
+    var fetch = SyncOptions()
+    fetch.fetch = .ofTool
+    fetch.patience = patience.duration
+    let progress = global.progress("plan build \(options.name)")
     let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in
       (directory, written)
-    }
-    .run(asking: .ofTool)
+    }.run(asking: fetch, follow: progress.showFetching)
+    progress.clear()
     let (version, plan) = (planned.version, planned.plan)
     if global.json {
       Output.json([
