@@ -13,9 +13,12 @@ internal import Glibc
 package enum Disk {
   /// Creates a directory and its parents; one that exists is fine.
   package static func makeDirectory(_ path: String) throws {
-    if isDirectory(path) { return }
+    // Asked once: another process may make it meanwhile.
     var info = stat()
-    guard stat(path, &info) != 0 else { throw TarnError(.io, "\(path) exists and is not a directory") }
+    if stat(path, &info) == 0 {
+      guard info.st_mode & S_IFMT == S_IFDIR else { throw TarnError(.io, "\(path) exists and is not a directory") }
+      return
+    }
     let parent = path.parentPath
     if !parent.isEmpty, parent != path { try makeDirectory(parent) }
     try FaultPlan.step("mkdir", path)
