@@ -68,6 +68,8 @@ package final class TaskIngest {
   /// Hosts of which something was encoded again, and those of which nothing can be yet.
   private var rechecked: Set<String> = []
   private var lacking: Set<String> = []
+  /// The tasks of the plan, read once: their digests are in it.
+  private var documents: (plan: TaskPlan, tasks: [TaskDocument])?
 
   /// Prepares to take results in.
   ///
@@ -123,13 +125,13 @@ package final class TaskIngest {
     let terms = try catalog.terms(of: version)
     let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
     let outputs = Dictionary(uniqueKeysWithValues: try catalog.outputs(of: version).map { ($0.ordinal, $0) })
-    try holdTasks(of: plan, against: version, terms, inputs, outputs)
+    let tasks = try self.tasks(of: plan)
+    try hold(tasks, against: version, terms, inputs, outputs)
     let names = try directory.receiptNames()
     let files = try directory.resultNames()
     var verified: Set<Int> = []
-    for number in plan.tasks.indices {
+    for (number, task) in tasks.enumerated() {
       try cancellation.check()
-      let task = try directory.task(number, of: plan)
       let recorded = outputs[task.output]
       report(.reading(task: number, of: plan.tasks.count))
       let found = try believable(number, task, names[number] ?? [], recorded: recorded, &summary)
@@ -203,16 +205,22 @@ package final class TaskIngest {
     return version
   }
 
+  private func tasks(of plan: TaskPlan) throws -> [TaskDocument] {
+    if let documents, documents.plan == plan { return documents.tasks }
+    let tasks = try plan.tasks.indices.map { try directory.task($0, of: plan) }
+    documents = (plan, tasks)
+    return tasks
+  }
+
   /// Holds every task against the version, before anything is recorded: whoever can write
   /// a receipt can write a task that it fits.
-  private func holdTasks(
-    of plan: TaskPlan, against version: IndexVersion, _ terms: EncodingTerms, _ inputs: [Int: [VersionInput]],
+  private func hold(
+    _ tasks: [TaskDocument], against version: IndexVersion, _ terms: EncodingTerms, _ inputs: [Int: [VersionInput]],
     _ outputs: [Int: OutputShard]
   ) throws {
     let source = try catalog.source(id: version.sourceID)
     var seen: Set<Int> = []
-    for number in plan.tasks.indices {
-      let task = try directory.task(number, of: plan)
+    for (number, task) in tasks.enumerated() {
       let isOfVersion =
         task.version == "\(version.name)" && task.spec == version.specDigest && task.trained == terms.trainedDigest
         && task.badRows == version.badRowsPolicy && task.missing == version.missingPolicy
