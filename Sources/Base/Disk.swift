@@ -13,8 +13,8 @@ internal import Glibc
 package enum Disk {
   /// Creates a directory and its parents; one that exists is fine.
   package static func makeDirectory(_ path: String) throws {
+    // Asked once: another process may make it meanwhile.
     var info = stat()
-    // One look: another process may make it at any moment.
     if stat(path, &info) == 0 {
       guard info.st_mode & S_IFMT == S_IFDIR else { throw TarnError(.io, "\(path) exists and is not a directory") }
       return

@@ -135,8 +135,8 @@ package final class TaskFollowing {
         looks[task] = isOut == false ? looks[task, default: 0] + 1 : 0
         let failure = submissions[task] == nil ? nil : directory.failure(of: task)
         switch policy.verdict(
-          isOut: isOut, wasOut: standing.submitted.contains(task), looks: looks[task, default: 0], submissions: submissions[task, default: 0],
-          status: failure?.status)
+          isOut: isOut, wasOut: standing.submitted.contains(task), looks: looks[task, default: 0],
+          submissions: submissions[task, default: 0], status: failure?.status)
         {
         case .wait: break
         case .submit: toSubmit.append(task)

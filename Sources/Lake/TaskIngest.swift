@@ -75,6 +75,8 @@ package final class TaskIngest {
   /// Hosts of which something was encoded again, and those of which nothing can be yet.
   private var rechecked: Set<String> = []
   private var lacking: Set<String> = []
+  /// The tasks of the plan, read once: their digests are in it.
+  private var documents: (plan: TaskPlan, tasks: [TaskDocument])?
 
   /// Prepares to take results in.
   ///
@@ -134,13 +136,13 @@ package final class TaskIngest {
     // Once for all: a version may have very many.
     let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
     let outputs = Dictionary(uniqueKeysWithValues: try catalog.outputs(of: version).map { ($0.ordinal, $0) })
-    try holdTasks(of: plan, against: version, terms, inputs, outputs)
+    let tasks = try self.tasks(of: plan)
+    try hold(tasks, against: version, terms, inputs, outputs)
     let names = try directory.receiptNames()
     let files = try directory.resultNames()
     var verified: Set<Int> = []
-    for number in plan.tasks.indices {
+    for (number, task) in tasks.enumerated() {
       try cancellation.check()
-      guard case .output(let task) = try directory.task(number, of: plan) else { preconditionFailure("all were held") }
       let recorded = outputs[task.output]
       report(.reading(task: number, of: plan.tasks.count))
       let found = try believable(number, task, names[number] ?? [], recorded: recorded, &summary)
@@ -217,18 +219,30 @@ package final class TaskIngest {
     return version
   }
 
+  /// The tasks of a plan, in order, read once.
+  private func tasks(of plan: TaskPlan) throws -> [TaskDocument] {
+    if let documents, documents.plan == plan { return documents.tasks }
+    let tasks = try plan.tasks.indices.map { number in
+      guard case .output(let task) = try directory.task(number, of: plan) else {
+        throw TarnError(
+          .conflict, "task \(number) of \(directory.path) is no output of a version",
+          hint: "plan again into an empty directory")
+      }
+      return task
+    }
+    documents = (plan, tasks)
+    return tasks
+  }
+
   /// Holds every task against the version, before anything is recorded: whoever can write
   /// a receipt can write a task that it fits.
-  private func holdTasks(
-    of plan: TaskPlan, against version: IndexVersion, _ terms: EncodingTerms, _ inputs: [Int: [VersionInput]],
+  private func hold(
+    _ tasks: [TaskDocument], against version: IndexVersion, _ terms: EncodingTerms, _ inputs: [Int: [VersionInput]],
     _ outputs: [Int: OutputShard]
   ) throws {
     let source = try catalog.source(id: version.sourceID)
     var seen: Set<Int> = []
-    for number in plan.tasks.indices {
-      guard case .output(let task) = try directory.task(number, of: plan) else {
-        throw TarnError(.conflict, "task \(number) of \(directory.path) is no output of a version")
-      }
+    for (number, task) in tasks.enumerated() {
       let isOfVersion =
         task.version == "\(version.name)" && task.spec == version.specDigest && task.trained == terms.trainedDigest
         && task.badRows == version.badRowsPolicy && task.missing == version.missingPolicy

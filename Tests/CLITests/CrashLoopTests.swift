@@ -101,11 +101,11 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/trained")
       return lake
     case .abandonBuild, .abandonTraining: return try LakeFixture.unfinished(stage)
-    case .planBuild: return try LakeFixture.make(.trained)
-    case .worker, .ingest:
+    case .planBuild, .worker, .ingest:
       let lake = try LakeFixture.make(.trained)
-      // Workers that fetch, and results of shards that are not here.
-      try lake.evictImages()
+      // Workers that fetch, and results of shards that nobody here has seen.
+      try PlannedLake.addUnseen(to: lake)
+      guard self != .planBuild else { return lake }
       for arguments in [Self.planBuild.arguments(in:), Self.worker.arguments(in:)].prefix(self == .worker ? 1 : 2) {
         try lake.succeed(arguments(lake))
       }
@@ -134,10 +134,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .push: return ["push", "v@1", published(by: lake), "--quiet", "--jobs", "1"]
     case .pull: return ["pull", try LakeFixture.published(), "--quiet", "--jobs", "1", "--patience", "0"]
     case .planBuild:
-      return [
-        "plan", "build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1", "--tasks",
-        lake.lake + "/tasks", "--quiet",
-      ]
+      return ["plan", "build"] + PlannedLake.arguments + ["--tasks", lake.lake + "/tasks", "--quiet"]
     case .worker:
       return [
         "worker", lake.lake + "/tasks", "--task", "0", "--scratch", lake.directory.path, "--patience", "0", "--quiet",

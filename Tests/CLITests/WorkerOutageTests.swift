@@ -30,7 +30,9 @@ import TestSupport
   }
 
   /// A task of two shards, carried out while their server is gone for a while.
-  private func work(through length: Duration) async throws -> (result: Result<TaskReceipt, any Error>, Outage, waits: Int) {
+  private func work(
+    through length: Duration
+  ) async throws -> (result: Result<TaskReceipt, any Error>, Outage, waits: Int) {
     let outage = Outage()
     let sources = try FeatureSources { _ in outage.answer() }
     let lake = try LakeFixture.nothing()

@@ -84,7 +84,8 @@ private final class FakeSlurm: Sendable {
   }
 
   @Test func whatWasRefusedAloneIsSubmittedAgain() throws {
-    slurm.state.withLock { $0.refusals = [nil, Ran(status: 1, output: "", errors: "sbatch: error: Invalid account\n")] }
+    let refusal = Ran(status: 1, output: "", errors: "sbatch: error: Invalid account\n")
+    slurm.state.withLock { $0.refusals = [nil, refusal] }
     let error = #expect(throws: TarnError.self) { try slurm.engine(directory).submit(Array(0..<12)) }
     #expect(error?.code == .refused && error?.message.contains("Invalid account") ?? false)
     let known = try slurm.engine(directory).standing().submitted
@@ -139,7 +140,11 @@ private final class FakeSlurm: Sendable {
     #expect(slurm.commands("squeue").last?.contains("--jobs=101") ?? false)
   }
 
-  @Test(arguments: ["", "[]x", #"[{"id": "1; rm", "offset": 0, "tasks": []}]"#, #"[{"id": "1", "offset": -1, "tasks": []}]"#])
+  static let wrongLists = [
+    "", "[]x", #"[{"id": "1; rm", "offset": 0, "tasks": []}]"#, #"[{"id": "1", "offset": -1, "tasks": []}]"#,
+  ]
+
+  @Test(arguments: wrongLists)
   func aListOfJobsThatIsDamagedIsNamed(text: String) throws {
     try Data(text.utf8).write(to: URL(fileURLWithPath: directory.path + "/jobs.json"))
     let error = #expect(throws: TarnError.self) { try slurm.engine(directory).standing() }

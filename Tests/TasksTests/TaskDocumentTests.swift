@@ -197,8 +197,8 @@ import TestSupport
     }
   }
 
-  @Test(arguments: ["../x.npy", ".hidden", "a/b.npy", "", "x.part", "a\u{202E}b"]) func namesLeaveNoDirectory(name: String)
-  {
+  @Test(arguments: ["../x.npy", ".hidden", "a/b.npy", "", "x.part", "a\u{202E}b"])
+  func namesLeaveNoDirectory(name: String) {
     let document = TaskFixture.task(
       inputs: [
         TaskDocument.Input(

@@ -212,9 +212,20 @@ class Tasks(Cluster):
         self.assertRegex(f"{document['metadata']['name']}-{OUTPUTS - 1}", r"\A[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
     def test_a_build_by_processes_of_this_machine(self) -> None:
+        command = self.lake.command("build", *BUILD, "--executor", "local:2", "--json")
+        with self.slow_server():
+            process = subprocess.Popen(
+                command, env=environment(TMPDIR=str(self.scratch)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True)
+            self.wait("two are at work", lambda: len(list(self.scratch.glob("tarn-*"))) == 2)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, errors)
+            self.assertIn("the workers of this machine were stopped", errors)
         answer = json.loads(self.lake.run("build", *BUILD, "--executor", "local:2", "--json", TMPDIR=str(self.scratch)))
         self.assertEqual(answer["sha256"], WORLD.digest)
         self.assert_made_elsewhere()
+        self.assertEqual(list(self.scratch.glob("tarn-*")), [])
 
 
 @unittest.skipIf(slurm.lack() is not None, f"{slurm.lack()}")

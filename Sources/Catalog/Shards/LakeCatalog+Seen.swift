@@ -80,7 +80,8 @@ extension LakeCatalog {
     if let known {
       guard known["byte_count"] == bytes.byteCount, known["row_count"] == bytes.rowCount else {
         throw TarnError(
-          .integrity, "\(input.shardName) with SHA-256 \(bytes.digest.prefix(12)) has another size or other rows than it says")
+          .integrity,
+          "\(input.shardName) with SHA-256 \(bytes.digest.prefix(12)) has another size or other rows than it says")
       }
       return known["revision"]
     }
