@@ -186,7 +186,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull, .planBuild, .worker,
-      .ingest: 10
+      .ingest:
+      10
     }
   }
 

@@ -367,7 +367,7 @@ extension [String: JSONValue] {
 
   @Test func aPlanOfAVersionThatIsNone() throws {
     let planned = try PlannedLake.make()
-    try rewritePlan(planned) { $0["version"] = .string("none@1") }
+    try rewritePlan(planned) { $0["subject"] = .string("none@1") }
     try expectUntouched(planned, 64, "none@1")
   }
 

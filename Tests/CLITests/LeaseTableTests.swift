@@ -112,6 +112,16 @@ import TestSupport
     case "sync --refresh": ["sync", "images", "--refresh", "--budget", "1"]
     case "import": ["import", "images", "/none/img_0.npy"]
     case "train": ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000"]
+    case "plan train":
+      [
+        "plan", "train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--tasks",
+        lake.directory.path + "/rounds",
+      ]
+    case "plan train --fetch":
+      [
+        "plan", "train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--fetch", "--tasks",
+        lake.directory.path + "/rounds",
+      ]
     case "train --fetch": ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--fetch"]
     case "source extend": ["source", "extend", "images", "--count", "2"]
     case "source refresh": ["source", "refresh", "images"]

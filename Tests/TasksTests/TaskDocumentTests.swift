@@ -257,7 +257,8 @@ import TestSupport
     #expect(throws: TarnError.self) { try directory.plan() }
     try directory.make()
     let task = TaskFixture.task()
-    let plan = TaskPlan(.build, lake: "l", subject: "v@1", spec: .sample("s"), tool: "t", tasks: [task.digest, task.digest])
+    let plan = TaskPlan(
+      .build, lake: "l", subject: "v@1", spec: .sample("s"), tool: "t", tasks: [task.digest, task.digest])
     for number in 0..<2 {
       try Disk.writeAtomically(Array(task.text.utf8), to: directory.taskPath(number, task.digest))
     }

@@ -72,7 +72,8 @@ enum TaskFixture {
   static func plan(_ count: Int, in directory: TaskDirectory, version: String = "v@1") throws -> TaskPlan {
     try directory.make()
     let plan = TaskPlan(
-      .build, lake: "lake", subject: version, spec: .sample("spec"), tool: "tarn", tasks: (0..<count).map { .sample("\($0)") })
+      .build, lake: "lake", subject: version, spec: .sample("spec"), tool: "tarn",
+      tasks: (0..<count).map { .sample("\($0)") })
     try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
     return plan
   }

@@ -159,7 +159,8 @@ struct Build: AsyncParsableCommand {
         "\(summary.open.count) of \(summary.taskCount.counted("task")) are open; logs are in \(planned.directory.logs)")
     }
     try conclude(
-      try catalog.version(planned.version.name), isNew: !wasSealed, OutputTimes(), FetchedRevisions(), catalog, progress)
+      try catalog.version(planned.version.name), isNew: !wasSealed, OutputTimes(), FetchedRevisions(), catalog, progress
+    )
   }
 
   private func conclude(

@@ -122,7 +122,9 @@ package final class LocalEngine: TaskEngine {
     }
   }
 
-  /// A worker ended: the next begins at once. One that cannot be started is found at the next look.
+  /// A worker ended, and the next begins at once.
+  ///
+  /// One that cannot be started is found at the next look.
   private func ended(_ task: Int) {
     state.withLock { $0.running[task] = nil }
     try? start()
