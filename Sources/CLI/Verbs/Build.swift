@@ -158,6 +158,8 @@ struct Build: AsyncParsableCommand {
         summary.refused.isEmpty ? .partial : .integrity,
         "\(summary.open.count) of \(summary.taskCount.counted("task")) are open; logs are in \(planned.directory.logs)")
     }
+    // A directory that nobody named is nobody's to look after.
+    if engine.tasks == nil { try planned.directory.clean() }
     try conclude(
       try catalog.version(planned.version.name), isNew: !wasSealed, OutputTimes(), FetchedRevisions(), catalog, progress
     )

@@ -75,6 +75,15 @@ package struct TaskDirectory: Sendable {
     for directory in [path, trained, tasks, results, receipts, failures, logs] { try Disk.makeDirectory(directory) }
   }
 
+  /// Removes what only workers needed: receipts and logs stay.
+  ///
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package func clean() throws {
+    for directory in [trained, matrices, tasks, results] where Disk.isDirectory(directory) {
+      do { try FileManager.default.removeItem(atPath: directory) } catch { throw Disk.systemError("remove", directory) }
+    }
+  }
+
   // MARK: Reading
 
   /// Reads the plan.

@@ -165,10 +165,15 @@ package final class SlurmEngine: TaskEngine {
     } catch {
       throw TarnError(.io, "cannot run \(command[0]): \(error.localizedDescription)")
     }
-    // Errors are few; the answer is read first, to its end.
+    // Both are read at once, so that neither can fill up and hold the command.
+    let descriptor = errors.fileHandleForReading.fileDescriptor
+    let complaining = ThreadedWork("tarn-run") {
+      try FileHandle(fileDescriptor: descriptor, closeOnDealloc: false).readToEnd() ?? Data()
+    }
     let text = output.fileHandleForReading.readDataToEndOfFile()
-    let complaint = errors.fileHandleForReading.readDataToEndOfFile()
+    let complaint = (try? complaining.wait()) ?? Data()
     process.waitUntilExit()
+    withExtendedLifetime(errors) {}
     guard process.terminationStatus != 127 else {
       throw TarnError(
         .inputsMissing, "there is no \(command[0]) on this machine",
