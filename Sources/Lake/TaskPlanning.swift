@@ -81,7 +81,8 @@ package final class TaskPlanning: Sendable {
     }
     guard version.state != .sealed else {
       let plan = TaskPlan(
-        .build, lake: lake, subject: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)", tasks: [])
+        .build, lake: lake, subject: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)",
+        tasks: [])
       return PlannedTasks(version: version, plan: plan, directory: directory, scripts: scripts, isNew: false)
     }
     let tasks = try documents(planned)
