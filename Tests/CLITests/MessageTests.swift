@@ -235,6 +235,7 @@ import TestSupport
     #expect(
       head == [
         "version", "nprobe", "scanned", "recall@1", "±", "routing@1", "recall@10", "±", "routing@10", "queries/s",
+        "shards",
       ])
     let drawn = try String(contentsOfFile: page, encoding: .utf8)
     for part in [">recall@10</text>", ">share of the lists</text>", "<th>±</th>"] { #expect(drawn.contains(part)) }

@@ -150,10 +150,14 @@ import Testing
     let empty = try tables.filter { try rows(path, "SELECT * FROM \($0.dropFirst(5)) LIMIT 1").isEmpty }
     #expect(empty == [], "the old catalog has data of every kind")
     let questions =
-      [
+      try [
         "v_source", "v_shard", "v_transfer", "v_location", "v_trained_index", "v_version", "v_version_input",
         "v_output_shard", "v_build_progress", "v_evaluation", "v_event", "v_pin", "v_setting",
-      ].map { "SELECT * FROM \($0)" } + [
+      ].map { view in
+        // What it had: a view may have got columns.
+        let columns = try rows(path, "SELECT name FROM pragma_table_info('\(view)')").map { $0.dropFirst(5) }
+        return "SELECT \(columns.joined(separator: ", ")) FROM \(view)"
+      } + [
         "SELECT sum(files), sum(bytes) FROM v_storage", "SELECT * FROM lake",
         "SELECT id, source_id, priority, template, provenance, created_at FROM mirror",
         "SELECT shard_id, mirror_id, url, state, byte_count, etag, last_modified, last_error, checked_at FROM shard_location",
