@@ -166,7 +166,8 @@ import TestSupport
       ("tarn-export-2", "tarn-export-1"), ("\"dropped\" : true", "\"dropped\" : false"),
     ] {
       try Disk.writeAtomically(Array(during.text().replacing(old, with: new).utf8), to: path)
-      #expect(try !VersionExport(reading: path).verdict(segmentFormats: 1...9).isClean, "\(new)")
+      let read = try? VersionExport(reading: path)
+      #expect(read?.verdict(segmentFormats: 1...9).isClean != true, "\(new)")
     }
     _ = try lake.catalog.takeBackShards(OrdinalSet(parsing: "2"), of: source)
     #expect(try lake.catalog.export(sealed.name).text() == text)
