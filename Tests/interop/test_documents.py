@@ -23,9 +23,13 @@ def commands() -> dict[str, set[str]]:
         parts = command.get("subcommands", [])
         for part in parts:
             walk(part, [*words, part["commandName"]])
-        if not parts and words != ["help"]:
-            names = (name["name"] for argument in command.get("arguments", []) for name in argument.get("names", []))
-            found[" ".join(words)] = {name for name in names if len(name) > 1} - COMMON
+        if words == ["help"]:
+            return
+        names = (name["name"] for argument in command.get("arguments", []) for name in argument.get("names", []))
+        options = {name for name in names if len(name) > 1} - COMMON
+        # One with others below it is a command where it has options of its own.
+        if not parts or words and options - {"version"}:
+            found[" ".join(words)] = options
 
     walk(json.loads(dump.stdout)["command"], [])
     return found
@@ -38,10 +42,11 @@ def described() -> dict[str, set[str]]:
     block = section.split("```")[1]
     found: dict[str, set[str]] = {}
     # Options of several verbs are written out once, under a name.
-    named = re.search(r"\(STREAM: ([^)]*)\)", block).group(1)
+    named = {name: re.search(rf"\({name}: ([^)]*)\)", block).group(1) for name in ("STREAM", "TRAINING", "SCRIPTS")}
     for entry in re.split(r"^tarn ", block, flags=re.MULTILINE)[1:]:
-        words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|extend|refresh|set|rename|drop-shards|remove|mirror [a-z]+)\b)?", entry).group()
-        entry = entry.replace("[STREAM]", f"[{named}]")
+        words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|extend|refresh|set|rename|drop-shards|remove|mirror [a-z]+|build|train)\b)?", entry).group()
+        for name, options in named.items():
+            entry = entry.replace(f"({name}: {options})", "").replace(f"[{name}]", f"[{options}]")
         options = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", entry)) - COMMON
         found[words] = found.get(words, set()) | options
     return found
