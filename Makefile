@@ -39,7 +39,8 @@ test-swift: build ## the Swift tests
 	swift test -c release --skip-build --skip CrashLoop
 	swift test -c release --skip-build --filter CrashLoop
 
-test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS or nginx
+test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS, nginx or Slurm
+	@scripts/install-deps.sh slurm-wlm munge
 	@TARN=$(TARN) $(VENV)/bin/python -B Tests/interop/run.py
 
 findings: deps ## whether each finding in Tests/findings.tsv has its test

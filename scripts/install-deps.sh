@@ -7,7 +7,7 @@ packages=(
   libsqlite3-dev libcurl4-openssl-dev
   libfaiss-dev libopenblas-dev libdnnl-dev
   make g++ nginx-light sqlite3 curl ca-certificates git pkg-config
-  python3 python3-venv slurm-wlm munge "$@"
+  python3 python3-venv "$@"
 )
 
 if ! command -v swift >/dev/null; then
