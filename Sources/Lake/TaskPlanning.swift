@@ -79,13 +79,7 @@ package final class TaskPlanning: Sendable {
       }
       return PlannedTasks(version: version, plan: there, directory: directory, scripts: scripts, isNew: false)
     }
-    guard version.state != .sealed else {
-      let plan = TaskPlan(
-        .build, lake: lake, subject: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)",
-        tasks: [])
-      return PlannedTasks(version: version, plan: plan, directory: directory, scripts: scripts, isNew: false)
-    }
-    let tasks = try documents(planned)
+    let tasks = try version.state == .sealed ? [] : documents(planned)
     try directory.make()
     let trained = directory.trainedPath(planned.digest)
     if !tasks.isEmpty, Disk.size(of: trained) == nil {

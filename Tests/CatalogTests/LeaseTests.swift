@@ -164,9 +164,11 @@ private func refusal(_ body: () throws -> Void) -> TarnError? {
     try Disk.makeDirectory(lake.layout.leases)
     let path = lake.layout.leases + "/1-1"
     try Disk.writeAtomically([], to: path)
-    let descriptor = open(path, O_RDONLY)
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0)
     #expect(refusal { _ = try lake.open("pin") }?.message.contains("the whole lake") == true)
+    // For processes that other tests start at this moment, too.
+    #expect(flock(descriptor, LOCK_UN) == 0)
     close(descriptor)
     _ = try lake.open("pin")
   }

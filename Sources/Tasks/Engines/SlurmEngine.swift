@@ -166,14 +166,11 @@ package final class SlurmEngine: TaskEngine {
       throw TarnError(.io, "cannot run \(command[0]): \(error.localizedDescription)")
     }
     // Both are read at once, so that neither can fill up and hold the command.
-    let descriptor = errors.fileHandleForReading.fileDescriptor
-    let complaining = ThreadedWork("tarn-run") {
-      try FileHandle(fileDescriptor: descriptor, closeOnDealloc: false).readToEnd() ?? Data()
-    }
+    let complaints = errors.fileHandleForReading
+    let complaining = ThreadedWork("tarn-run") { complaints.readDataToEndOfFile() }
     let text = output.fileHandleForReading.readDataToEndOfFile()
     let complaint = (try? complaining.wait()) ?? Data()
     process.waitUntilExit()
-    withExtendedLifetime(errors) {}
     guard process.terminationStatus != 127 else {
       throw TarnError(
         .inputsMissing, "there is no \(command[0]) on this machine",
