@@ -128,10 +128,11 @@ def simulation(name: str, shards: int, rows: int, shards_per_output: int, target
 def overhead() -> None:
     with tempfile.TemporaryDirectory(prefix="tarn-bench-", dir=os.environ.get("TMPDIR")) as directory:
         scratch = pathlib.Path(directory)
-        base = trained_lake(scratch, 4096, 8192)
+        # Tasks of seconds, where those of a plan take hours: what a task costs besides its work shows all the more.
+        base = trained_lake(scratch, 8192, 16384)
         (scratch / "images").mkdir()
         for ordinal in range(16):
-            np.save(scratch / "images" / f"img_{ordinal}.npy", unit_rows(20_000, 100 + ordinal))
+            np.save(scratch / "images" / f"img_{ordinal}.npy", unit_rows(60_000, 100 + ordinal))
         tarn("source", "add", "images", "--url", f"file://{scratch}/images/img_{{ordinal}}.npy", "--count", 16,
              "--modality", "image", "--lake", base)
         arguments = ("--trained", "clip", "--images", "images", "--shards-per-output", 4)
