@@ -118,7 +118,7 @@ package enum AnyTask: Sendable, Equatable {
     let fields = try DocumentFields(reading: bytes, in: place)
     try fields.requireFormat(TaskDocument.format)
     switch try fields.word("kind", Kind.self) {
-    case .output: self = .output(try TaskDocument(reading: bytes, in: place))
+    case .output: self = .output(try TaskDocument(fields))
     case .assign: self = .assign(try AssignTask(fields))
     }
   }

@@ -115,9 +115,14 @@ extension TaskDocument {
   ///   - place: Its name, for messages.
   /// - Throws: ``TarnError`` `.integrity`, `.schemaNewer`.
   package init(reading bytes: [UInt8], in place: String) throws {
-    let fields = try DocumentFields(reading: bytes, in: place)
-    try fields.requireFormat(Self.format)
-    guard try fields.string("kind") == "output" else { throw fields.fault("kind", "'output'") }
+    guard case .output(let task) = try AnyTask(reading: bytes, in: place) else {
+      throw TarnError(.integrity, "\(place): 'kind' is not 'output'")
+    }
+    self = task
+  }
+
+  /// Reads the members of a task that is known to be one of an output.
+  init(_ fields: DocumentFields) throws {
     self.init(
       version: try fields.string("version"), spec: try fields.digest("spec_sha256"),
       output: try fields.number("output", .ordinal), trained: try fields.digest("trained_sha256"),
@@ -130,7 +135,8 @@ extension TaskDocument {
     for input in inputs {
       let next = Int(input.firstID).addingSaturated(input.rowCount)
       guard input.firstID >= end, ForeignNumber.rowID.holds(next) else {
-        throw TarnError(.integrity, "\(place): the row ids of \(input.shard.printable) do not follow those before it")
+        throw TarnError(
+          .integrity, "\(fields.place): the row ids of \(input.shard.printable) do not follow those before it")
       }
       end = RowID(next)
     }

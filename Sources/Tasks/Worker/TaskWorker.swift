@@ -87,12 +87,17 @@ package final class TaskWorker: Sendable {
     let plan = try directory.plan()
     let any = try directory.task(number, of: plan)
     if let receipt = try receipt(of: any) { return (receipt, false) }
-    guard case .output(let task) = any else {
-      guard case .assign(let task) = any else { preconditionFailure("there is no third kind") }
+    switch any {
+    case .assign(let task):
       return try await finishing(any) {
         try await ThreadedWork("tarn-worker") { [self] in try find(task) }.value()
       }
+    case .output(let task): return try await make(task, of: plan)
     }
+  }
+
+  /// Makes an output, in a scratch directory that goes when its receipt is there.
+  private func make(_ task: TaskDocument, of plan: TaskPlan) async throws -> (receipt: TaskReceipt, isNew: Bool) {
     guard task.segmentFormat == segmentFormatVersion else {
       throw TarnError(
         .schemaNewer,
@@ -100,7 +105,7 @@ package final class TaskWorker: Sendable {
         hint: "run the tarn that planned it: \(plan.tool)")
     }
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
-    let (receipt, isNew) = try await finishing(any) { try await work(task, in: scratch) }
+    let (receipt, isNew) = try await finishing(.output(task)) { try await work(task, in: scratch) }
     leave { try scratch.remove() }
     return (receipt, isNew)
   }
