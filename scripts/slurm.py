@@ -1,10 +1,4 @@
-#!/usr/bin/env python3
-"""Run a real Slurm of two nodes on this machine, for as long as it is needed.
-
-    scripts/slurm.py -- COMMAND [ARGUMENT]...
-
-runs COMMAND with SLURM_CONF set and stops the cluster when it ends, however it ends. The
-tests import `Slurm`.
+"""A real Slurm of two nodes on this machine, for as long as a test needs it.
 
 munged, slurmctld and two slurmd are processes of root's with their configuration, key,
 state and logs in a temporary directory and on free ports; no system service is touched.
@@ -236,28 +230,3 @@ class Slurm:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def main() -> int:
-    arguments = sys.argv[1:]
-    if len(arguments) < 2 or arguments[0] != "--":
-        sys.exit("usage: slurm.py -- COMMAND [ARGUMENT]...")
-    if reason := lack():
-        sys.exit(f"slurm: {reason}")
-    # A signal must pass through `finally`, which stops the cluster.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: sys.exit(128 + received))
-    with Slurm() as slurm:
-        child = subprocess.Popen(arguments[1:], env={**os.environ, **slurm.environment})
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            return 130
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,24 +10,6 @@ import TestSupport
 import Testing
 
 @Suite struct BuildOutageTests {
-  /// The server of a build's images, which goes at the second answer for a while.
-  private final class Outage: Sendable {
-    let clock = ScriptedClock(step: .milliseconds(500))
-    /// How long it is gone; zero while it is not to go.
-    let length = Mutex(Duration.zero)
-    private let state = Mutex<(count: Int, at: Duration?)>((0, nil))
-
-    func answer() -> ScriptedAnswer? {
-      let length = length.withLock { $0 }
-      guard length > .zero else { return nil }
-      return state.withLock { state in
-        state.count += 1
-        if state.count == 2 { state.at = clock.elapsed }
-        return state.at.map { clock.elapsed - $0 < length } ?? false ? ScriptedAnswer([.reset]) : nil
-      }
-    }
-  }
-
   @Test(.tags(.slow), arguments: [30, 180, 900]) func r21ABuildOutlivesAnOutage(seconds: Int) async throws {
     let outage = Outage()
     let sources = try FeatureSources { _ in outage.answer() }

@@ -11,24 +11,6 @@ import Testing
 import TestSupport
 
 @Suite(.tags(.slow)) struct WorkerOutageTests {
-  /// The server of the shards, which is gone from its second answer on.
-  private final class Outage: Sendable {
-    let clock = ScriptedClock(step: .milliseconds(500))
-    /// How long it is gone; zero while it is not to go.
-    let length = Mutex(Duration.zero)
-    private let state = Mutex<(count: Int, at: Duration?)>((0, nil))
-
-    func answer() -> ScriptedAnswer? {
-      let length = length.withLock { $0 }
-      guard length > .zero else { return nil }
-      return state.withLock { state in
-        state.count += 1
-        if state.count == 2 { state.at = clock.elapsed }
-        return state.at.map { clock.elapsed - $0 < length } ?? false ? ScriptedAnswer([.reset]) : nil
-      }
-    }
-  }
-
   /// A task of two shards, carried out while their server is gone for a while.
   private func work(
     through length: Duration
