@@ -52,6 +52,6 @@ package struct OrdinalSet: Sendable, Equatable {
   package func contains(_ ordinal: Int) -> Bool { ranges.contains { $0.contains(ordinal) } }
 
   private static func malformed(_ text: String) -> TarnError {
-    TarnError(.usage, "'\(text.printable)' is not a list of shards", hint: "write ordinals and ranges, e.g. 0-39,57")
+    TarnError(.usage, "'\(text.printable)' is no list of numbers", hint: "write numbers and ranges, e.g. 0-39,57")
   }
 }

@@ -21,6 +21,10 @@ enum ExitStatus: Int32 {
   case interrupted = 130
   case terminated = 143
 
+  /// Whether the same command may fare better later: not where bytes are wrong, inputs are
+  /// nowhere or the command is.
+  var isWorthAnotherTry: Bool { ![.integrity, .inputsMissing, .usage].contains(self) }
+
   /// The table of DESIGN's section 5, as `--help` shows it.
   static let help = """
     EXIT STATUS

@@ -2,15 +2,19 @@ internal import ArgumentParser
 internal import Base
 internal import Foundation
 internal import Lake
+internal import Logging
 
-/// `tarn worker`: carry one task out.
+/// `tarn worker`: carry tasks out.
 struct Worker: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Carry out one task of a directory that `tarn plan` wrote.",
+    abstract: "Carry out tasks of a directory that `tarn plan` wrote.",
     discussion: """
       It needs the directory and the shards' addresses, neither catalog nor lake. Shards are fetched a few ahead into
       --scratch, encoded and let go; the result and, last, its receipt go into the directory. A task that has a receipt is
       done. Interrupted, it goes on behind the last shard where --scratch is still there.
+
+      Of several tasks, --task 0-9,17, the trained index is prepared once, and one is fetched and encoded while the merge
+      of the one before it is written. After a failure that another try may mend, none is begun any more.
 
       Without --task the number is SLURM_ARRAY_TASK_ID (and TARN_TASK_OFFSET), JOB_COMPLETION_INDEX or
       AWS_BATCH_JOB_ARRAY_INDEX. TARN_THREADS says how many threads encode.
@@ -19,6 +23,7 @@ struct Worker: AsyncParsableCommand {
 
       EXAMPLES
         tarn worker /shared/laion --task 7
+        tarn worker /shared/laion --task 0-57
         TMPDIR=/local/scratch tarn worker .
 
       \(ExitStatus.help)
@@ -27,8 +32,8 @@ struct Worker: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The directory of tasks.", valueName: "dir"))
   var directory: String
 
-  @Option(help: ArgumentHelp("The task's number.", valueName: "n"))
-  var task: Int?
+  @Option(help: ArgumentHelp("The task's number, or several: 0-9,17.", valueName: "n"))
+  var task: String?
 
   @Option(help: ArgumentHelp("Where to keep what is under way (default: TMPDIR, else /tmp).", valueName: "dir"))
   var scratch: String?
@@ -53,8 +58,8 @@ struct Worker: AsyncParsableCommand {
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
-    let number = try task ?? TaskNumber.inEnvironment(environment)
     let tasks = TaskDirectory(absolute(directory))
+    let numbers = try task.map { try tasks.numbers(OrdinalSet(parsing: $0)) } ?? [TaskNumber.inEnvironment(environment)]
     var fetch = FetchConfiguration.ofTool
     fetch.jobs = jobs
     if let bwlimit { fetch.bandwidth = bwlimit }
@@ -62,18 +67,24 @@ struct Worker: AsyncParsableCommand {
     let options = WorkerOptions(
       supply: SupplyOptions(fetch: fetch, patience: patience.duration), scratch: absolute(named),
       tool: "tarn \(Tool.version)")
-    let progress = global.progress("task \(number)")
-    let worker = TaskWorker(
-      number, of: tasks, options, logger: global.logger("tarn.worker"), cancellation: global.cancellation,
-      report: progress.show)
-    do {
-      let (receipt, isNew) = try await worker.run()
-      progress.clear()
-      conclude(number, receipt, isNew: isNew)
-    } catch let error as TarnError {
-      if error.code != .interrupted { worker.note(error, status: Int(Failure(error)?.status.rawValue ?? 1)) }
-      throw error
+    let (logger, cancellation) = (global.logger("tarn.worker"), global.cancellation)
+    let progress = global.progress(numbers.count == 1 ? "task \(numbers[0])" : "tasks \(OrdinalSet(ascending: numbers).text)")
+    let crew = TaskCrew(numbers) { number, encoders in
+      TaskWorker(
+        number, of: tasks, options, encoders: encoders, logger: logger, cancellation: cancellation,
+        report: progress.show)
     }
+    let error = await crew.run(isWorthRetry: { Failure($0)?.status.isWorthAnotherTry ?? true }) { number, worker, outcome in
+      switch outcome {
+      case .success(let (receipt, isNew)):
+        progress.clear()
+        conclude(number, receipt, isNew: isNew)
+      case .failure(let error):
+        if error.code != .interrupted { worker.note(error, status: Int(Failure(error)?.status.rawValue ?? 1)) }
+        if numbers.count > 1 { logger.warning("task \(number): \(error)") }
+      }
+    }
+    if let error { throw error }
   }
 
   private func conclude(_ number: Int, _ receipt: TaskReceipt, isNew: Bool) {

@@ -204,13 +204,17 @@ extension AssignmentEngine {
   /// Prepares the rows for the int8 engine, with a sample of vectors from all
   /// over the matrix.
   private func prepareCascade(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) {
-    var sample: [Float] = []
-    for position in stride(from: 0, to: count, by: max(1, count / 8192)) {
-      let row = list.map { Int($0[position]) } ?? (firstRow + position)
-      let vector = matrix.floats(rows: row..<(row + 1))
-      if vector.allSatisfy(\.isFinite) { sample += vector }
+    let places = [Int](stride(from: 0, to: count, by: max(1, count / 8192)))
+    let rows = places.map { position in list.map { Int($0[position]) } ?? (firstRow + position) }
+    var sample = matrix.floats(ofRows: rows)
+    let bad = unsafe sample.withUnsafeBufferPointer { buffer in
+      unsafe buffer.baseAddress.map { unsafe crows_find_nonfinite_row(SimdLevel.current, $0, dimension, rows.count) }
     }
-    rows.prepareCascade(sample: sample, pool: pool, shape: shape)
+    // Vectors with such elements are refused when it is their turn, or left out.
+    if let bad, bad < rows.count {
+      sample = matrix.floats(ofRows: rows.filter { matrix.floats(rows: $0..<($0 + 1)).allSatisfy(\.isFinite) })
+    }
+    self.rows.prepareCascade(sample: sample, pool: pool, shape: shape)
   }
 
   /// Dimensions of the slice that the int8 engine multiplies first; nil when

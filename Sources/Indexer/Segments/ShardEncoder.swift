@@ -59,6 +59,11 @@ package struct ShardEncoder: Sendable {
       expectedVectorCount: rowCount, logger: logger)
   }
 
+  /// Whether it makes the segments that these terms ask for.
+  package func isOf(_ trained: ContentDigest, _ badRows: BadRowsPolicy, _ normalisation: Normalisation) -> Bool {
+    trainedDigest == trained && self.badRows == badRows && self.normalisation == normalisation
+  }
+
   /// Encodes a shard.
   ///
   /// Every row is assigned first, then the codes of ``BufferPlan/codeByteCount``

@@ -107,11 +107,7 @@ package struct TaskDirectory: Sendable {
   /// - Throws: ``TarnError`` `.usage` where the plan has no such task, `.inputsMissing`
   ///   without its file, `.integrity` where it is not the plan's.
   package func task(_ number: Int, of plan: TaskPlan) throws -> AnyTask {
-    guard plan.tasks.indices.contains(number) else {
-      throw TarnError(
-        .usage, "there is no task \(number): \(path) has \(plan.tasks.count), from 0",
-        hint: "run.txt has a line for each")
-    }
+    guard plan.tasks.indices.contains(number) else { throw noTask(number, of: plan) }
     let digest = plan.tasks[number]
     let path = taskPath(number, digest)
     let bytes = try Disk.contents(of: path, atMost: Self.documentByteLimit)
@@ -173,6 +169,22 @@ package struct TaskDirectory: Sendable {
       guard let receipt = try? receipt(name), receipt.objection(to: task) == nil else { return nil }
       return receipt
     }
+  }
+
+  private func noTask(_ number: Int, of plan: TaskPlan) -> TarnError {
+    TarnError(
+      .usage, "there is no task \(number): \(path) has \(plan.tasks.count), from 0", hint: "run.txt has a line for each")
+  }
+
+  /// The tasks of a set, in order.
+  ///
+  /// - Parameter set: Numbers as the user wrote them.
+  /// - Returns: Those numbers, ascending.
+  /// - Throws: ``TarnError`` `.usage` for one that the plan does not have.
+  package func numbers(_ set: OrdinalSet) throws -> [Int] {
+    let plan = try plan()
+    if let last = set.last, last >= plan.tasks.count { throw noTask(last, of: plan) }
+    return plan.tasks.indices.filter(set.contains)
   }
 
   /// The tasks that have no receipt that fits, as far as documents alone tell.

@@ -35,9 +35,9 @@ package final class OutputExecutor {
   private let rowCount: Int
   private let cancellation: Cancellation
   private let logger: Logger
-  /// Made when the first shard is encoded: to prepare it takes time and memory
-  /// that a merge of kept segments does not need.
-  private var encoder: ShardEncoder?
+  /// Its encoder is made when the first shard is encoded: to prepare it takes time and
+  /// memory that a merge of kept segments does not need.
+  private let encoders: EncoderCache
   package private(set) var times = OutputTimes()
 
   /// Prepares to make outputs.
@@ -47,17 +47,19 @@ package final class OutputExecutor {
   ///   - shards: Where shards come from.
   ///   - segments: Where segments are kept.
   ///   - rowCount: About how many rows will be encoded.
+  ///   - encoders: Shared by executors of one process.
   ///   - cancellation: Asked between blocks of rows and lists; what is kept
   ///     then stays.
   ///   - logger: Gets warnings.
   package init(
     _ terms: EncodingTerms, shards: any ShardProvider, segments: any SegmentKeeper, rowCount: Int,
-    cancellation: Cancellation, logger: Logger
+    encoders: EncoderCache = EncoderCache(), cancellation: Cancellation, logger: Logger
   ) {
     self.terms = terms
     self.shards = shards
     self.segments = segments
     self.rowCount = rowCount
+    self.encoders = encoders
     self.cancellation = cancellation
     self.logger = logger
   }
@@ -90,7 +92,7 @@ package final class OutputExecutor {
     // A shard may have the bytes of one that was encoded before.
     guard try segments.segment(ofShard: digest) == nil else { return }
     let reading = try shards.shard(of: input).read()
-    let encoder = try preparedEncoder()
+    let encoder = try encoders.encoder(of: terms, rowCount: rowCount, logger: logger)
     let working = try segments.workingPath(ofShard: digest)
     let started = ContinuousClock.now
     let result = try encoder.encode(reading, to: working) { rows in
@@ -135,15 +137,6 @@ package final class OutputExecutor {
       checkpoint: { try cancellation.check() })
     try OutputShardFile.verify(path, trained: terms.trained, summary: summary, idsIn: inputs.map(\.ids))
     return summary
-  }
-
-  private func preparedEncoder() throws -> ShardEncoder {
-    if let encoder { return encoder }
-    let made = try ShardEncoder(
-      terms.trained, digest: terms.trainedDigest, badRows: terms.badRows, normalisation: terms.normalisation,
-      rowCount: rowCount, logger: logger)
-    encoder = made
-    return made
   }
 }
 

@@ -48,6 +48,7 @@ package final class TaskWorker: Sendable {
   let directory: TaskDirectory
   let number: Int
   let options: WorkerOptions
+  private let encoders: EncoderCache
   let logger: Logger
   let cancellation: Cancellation
   let report: @Sendable (WorkerProgress) -> Void
@@ -63,16 +64,18 @@ package final class TaskWorker: Sendable {
   ///   - number: The task's number in its plan.
   ///   - directory: Where plan, task, results and receipts lie.
   ///   - options: How to work.
+  ///   - encoders: Shared by the tasks of one process.
   ///   - logger: Gets warnings.
   ///   - cancellation: Asked often; what is encoded stays in scratch.
   ///   - report: Told of progress, from any thread.
   package init(
-    _ number: Int, of directory: TaskDirectory, _ options: WorkerOptions, logger: Logger, cancellation: Cancellation,
-    report: @escaping @Sendable (WorkerProgress) -> Void
+    _ number: Int, of directory: TaskDirectory, _ options: WorkerOptions, encoders: EncoderCache = EncoderCache(),
+    logger: Logger, cancellation: Cancellation, report: @escaping @Sendable (WorkerProgress) -> Void
   ) {
     self.number = number
     self.directory = directory
     self.options = options
+    self.encoders = encoders
     self.logger = logger
     self.cancellation = cancellation
     self.report = report
@@ -80,9 +83,13 @@ package final class TaskWorker: Sendable {
 
   /// Carries the task out, unless there is a receipt for it.
   ///
+  /// - Parameter encoded: Called when nothing is left to fetch and to encode, from any
+  ///   thread; not where the task ends before.
   /// - Returns: The receipt, and whether this run wrote it.
-  /// - Throws: ``TarnError``; then a note of it lies in the directory.
-  package func run() async throws -> (receipt: TaskReceipt, isNew: Bool) {
+  /// - Throws: ``TarnError``.
+  package func run(
+    encoded: @escaping @Sendable () -> Void = {}
+  ) async throws -> (receipt: TaskReceipt, isNew: Bool) {
     cancellation.listen()
     let plan = try directory.plan()
     let any = try directory.task(number, of: plan)
@@ -92,12 +99,14 @@ package final class TaskWorker: Sendable {
       return try await finishing(any) {
         try await ThreadedWork("tarn-worker") { [self] in try find(task) }.value()
       }
-    case .output(let task): return try await make(task, of: plan)
+    case .output(let task): return try await make(task, of: plan, encoded)
     }
   }
 
   /// Makes an output, in a scratch directory that goes when its receipt is there.
-  private func make(_ task: TaskDocument, of plan: TaskPlan) async throws -> (receipt: TaskReceipt, isNew: Bool) {
+  private func make(
+    _ task: TaskDocument, of plan: TaskPlan, _ encoded: @escaping @Sendable () -> Void
+  ) async throws -> (receipt: TaskReceipt, isNew: Bool) {
     guard task.segmentFormat == segmentFormatVersion else {
       throw TarnError(
         .schemaNewer,
@@ -105,7 +114,7 @@ package final class TaskWorker: Sendable {
         hint: "run the tarn that planned it: \(plan.tool)")
     }
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
-    let (receipt, isNew) = try await finishing(.output(task)) { try await work(task, in: scratch) }
+    let (receipt, isNew) = try await finishing(.output(task)) { try await work(task, in: scratch, encoded) }
     leave { try scratch.remove() }
     return (receipt, isNew)
   }
@@ -160,7 +169,9 @@ package final class TaskWorker: Sendable {
     try? Disk.moveIntoPlace(working, directory.failurePath(number))
   }
 
-  private func work(_ task: TaskDocument, in scratch: WorkerScratch) async throws -> TaskReceipt {
+  private func work(
+    _ task: TaskDocument, in scratch: WorkerScratch, _ encoded: @escaping @Sendable () -> Void
+  ) async throws -> TaskReceipt {
     let startedAt = Timestamp.now()
     let bound = task.inputs.indices.filter { !task.inputs[$0].isHole }
     let segments = ScratchSegments(directory: scratch.segments, resumes: true)
@@ -184,7 +195,7 @@ package final class TaskWorker: Sendable {
     let threaded = ThreadedWork("tarn-worker") { [self] in
       // Work that ends leaves nothing to fetch for.
       defer { supply.cancel() }
-      return try make(task, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt)
+      return try make(task, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt, encoded)
     }
     do {
       // Without its thread nobody would take what is fetched.
@@ -207,9 +218,12 @@ package final class TaskWorker: Sendable {
 
   private func make(
     _ task: TaskDocument, from handoff: ShardHandoff, _ supply: InputSupply, _ segments: ScratchSegments,
-    _ before: [Int: TaskReceipt.Seen], in scratch: WorkerScratch, startedAt: String
+    _ before: [Int: TaskReceipt.Seen], in scratch: WorkerScratch, startedAt: String,
+    _ encoded: () -> Void
   ) throws -> TaskReceipt {
-    let trained = try TrainedIndexFile.read(directory.trainedPath(task.trained), digest: task.trained)
+    let trained =
+      try encoders.trained(task.trained)
+      ?? TrainedIndexFile.read(directory.trainedPath(task.trained), digest: task.trained)
     guard trained.dimension == task.dimension else {
       throw TarnError(
         .integrity,
@@ -220,7 +234,8 @@ package final class TaskWorker: Sendable {
     let executor = OutputExecutor(
       EncodingTerms(
         trained: trained, trainedDigest: task.trained, badRows: task.badRows, normalisation: task.normalisation),
-      shards: provider, segments: segments, rowCount: rowCount, cancellation: cancellation, logger: logger)
+      shards: provider, segments: segments, rowCount: rowCount, encoders: encoders,
+      cancellation: cancellation, logger: logger)
     var seen: [Int: TaskReceipt.Seen] = [:]
     var reasons: [Int: String] = [:]
     var rowsDone = 0
@@ -255,6 +270,7 @@ package final class TaskWorker: Sendable {
       }
       rowsDone += task.inputs[Int(item.shardID)].rowCount
     }
+    encoded()
     let result = try merge(task, seen, with: executor)
     return TaskReceipt(
       task: task.digest, tool: options.tool, host: HostName.current, startedAt: startedAt, endedAt: Timestamp.now(),
