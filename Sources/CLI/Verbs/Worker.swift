@@ -68,16 +68,18 @@ struct Worker: AsyncParsableCommand {
       supply: SupplyOptions(fetch: fetch, patience: patience.duration), scratch: absolute(named),
       tool: "tarn \(Tool.version)")
     let (logger, cancellation) = (global.logger("tarn.worker"), global.cancellation)
-    let progress = global.progress(numbers.count == 1 ? "task \(numbers[0])" : "tasks \(OrdinalSet(ascending: numbers).text)")
+    let global = global
     let crew = TaskCrew(numbers) { number, encoders in
-      TaskWorker(
-        number, of: tasks, options, encoders: encoders, logger: logger, cancellation: cancellation,
-        report: progress.show)
+      let progress = global.progress("task \(number)")
+      return TaskWorker(
+        number, of: tasks, options, encoders: encoders, logger: logger, cancellation: cancellation
+      ) { progress.show($0, of: number) }
     }
-    let error = await crew.run(isWorthRetry: { Failure($0)?.status.isWorthAnotherTry ?? true }) { number, worker, outcome in
+    let error = await crew.run(isWorthRetry: { Failure($0)?.status.isWorthAnotherTry ?? true }) {
+      number, worker, outcome in
       switch outcome {
       case .success(let (receipt, isNew)):
-        progress.clear()
+        global.progress("task \(number)").clear()
         conclude(number, receipt, isNew: isNew)
       case .failure(let error):
         if error.code != .interrupted { worker.note(error, status: Int(Failure(error)?.status.rawValue ?? 1)) }
@@ -107,11 +109,11 @@ struct Worker: AsyncParsableCommand {
 
 extension ProgressLine {
   /// Shows how far a worker is.
-  func show(_ event: WorkerProgress) {
+  func show(_ event: WorkerProgress, of task: Int) {
     switch event {
     case .encoding(let shard, let done, let rows):
       update(done: Double(done), total: Double(rows)) { "encoding \(shard), \(done)/\(rows) rows" }
-    case .merging: note("merging")
+    case .merging: note("task \(task): merging")
     case .retrying(let shard, let error): note("\(shard): \(error); trying again")
     case .waiting(let pause, let left):
       note(

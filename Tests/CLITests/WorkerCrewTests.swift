@@ -1,0 +1,62 @@
+// Several tasks in one process: what they make is what each alone makes, and which of
+// them are begun after one that failed.
+
+import Base
+import Foundation
+import Lake
+import Testing
+import TestSupport
+
+@Suite(.tags(.slow)) struct WorkerCrewTests {
+  private func worker(_ planned: PlannedLake, _ tasks: String) throws -> ProcessResult {
+    try planned.lake.run([
+      "worker", planned.tasks.path, "--task", tasks, "--scratch", planned.lake.directory.path, "--patience", "0",
+      "--json",
+    ])
+  }
+
+  @Test func tasksOfOneProcessMakeTheVersionOfOneMachine() throws {
+    let planned = try PlannedLake.make(done: false)
+    let result = try worker(planned, "0-1")
+    #expect(result.ending == .exit(0), "\(result.errorText)")
+    let done = result.outputText.split(separator: "\n").compactMap { JSONValue(parsing: String($0)) }
+    #expect(done.compactMap { $0["task"]?.text }.sorted() == ["0", "1"])
+    #expect(try planned.ingest().ending == .exit(0))
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+    // Nothing of the tasks is left in scratch.
+    let left = try FileManager.default.contentsOfDirectory(atPath: planned.lake.directory.path)
+    #expect(left.allSatisfy { !$0.hasPrefix("tarn-") })
+  }
+
+  @Test func oneThatIsHopelessDoesNotKeepTheOthers() throws {
+    let planned = try PlannedLake.make(done: false)
+    let plan = try planned.tasks.plan()
+    try Disk.writeAtomically(Array("{}".utf8), to: planned.tasks.taskPath(0, plan.tasks[0]))
+    let result = try worker(planned, "0-1")
+    #expect(result.ending == .exit(20))
+    #expect(result.errorText.contains("task 0:"))
+    #expect(try planned.tasks.receiptNames().keys.sorted() == [1])
+    #expect(planned.tasks.failure(of: 0)?.status == 20)
+  }
+
+  @Test func afterAFailureOfTheHostNoneIsBegun() throws {
+    let planned = try PlannedLake.make(done: false)
+    try FileManager.default.removeItem(atPath: planned.tasks.results)
+    try Disk.writeAtomically([], to: planned.tasks.results)
+    let result = try worker(planned, "0-1")
+    #expect(result.ending == .exit(1))
+    #expect(planned.tasks.failure(of: 0) != nil)
+    // The second was fetched for while the first was merged, or was not begun.
+    #expect(try planned.tasks.receiptNames().isEmpty)
+  }
+
+  @Test func aTaskThatThePlanDoesNotHave() throws {
+    let planned = try PlannedLake.make(done: false)
+    for (text, words) in [("0-2", "there is no task 2"), ("x", "'x' is no list of numbers")] {
+      let result = try worker(planned, text)
+      #expect(result.ending == .exit(64))
+      #expect(result.errorText.contains(words))
+    }
+    #expect(try planned.tasks.receiptNames().isEmpty)
+  }
+}
