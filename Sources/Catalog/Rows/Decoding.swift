@@ -43,6 +43,18 @@ extension Database {
     try cachedStatement(sql: sql).execute(arguments: arguments)
   }
 
+  /// The first row of a query that this connection prepares once: what is asked of each
+  /// input of a version is asked very often.
+  ///
+  /// - Parameters:
+  ///   - sql: One query.
+  ///   - arguments: A value for each of its places, in order.
+  /// - Returns: The row; nil where there is none.
+  /// - Throws: SQLite's error.
+  func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
+    try Row.fetchOne(cachedStatement(sql: sql), arguments: arguments)
+  }
+
   /// Runs an INSERT, and gives the number of its row.
   func insert(_ sql: String, _ arguments: StatementArguments) throws -> Int64 {
     try run(sql, arguments)

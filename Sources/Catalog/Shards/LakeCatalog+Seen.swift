@@ -74,9 +74,9 @@ extension LakeCatalog {
   private static func revision(
     _ bytes: SeenBytes, of input: VersionInput, _ witness: String, at now: String, _ database: Database
   ) throws -> Int {
-    let known = try Row.fetchOne(
-      database, sql: "SELECT revision, byte_count, row_count FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
-      arguments: [input.shardID, bytes.digest.hex])
+    let known = try database.row(
+      "SELECT revision, byte_count, row_count FROM shard_revision WHERE shard_id = ? AND sha256 = ?",
+      [input.shardID, bytes.digest.hex])
     if let known {
       guard known["byte_count"] == bytes.byteCount, known["row_count"] == bytes.rowCount else {
         throw TarnError(
@@ -85,13 +85,12 @@ extension LakeCatalog {
       }
       return known["revision"]
     }
-    let shard = try Row.fetchOne(
-      database,
-      sql: """
-        SELECT h.name, h.state, h.expected_sha256, h.current_revision, s.name AS source,
-          (SELECT max(r.revision) FROM shard_revision r WHERE r.shard_id = h.id) AS last
-        FROM shard h JOIN source s ON s.id = h.source_id WHERE h.id = ?
-        """, arguments: [input.shardID])
+    let shard = try database.row(
+      """
+      SELECT h.name, h.state, h.expected_sha256, h.current_revision, s.name AS source,
+        (SELECT max(r.revision) FROM shard_revision r WHERE r.shard_id = h.id) AS last
+      FROM shard h JOIN source s ON s.id = h.source_id WHERE h.id = ?
+      """, [input.shardID])
     guard let shard else { preconditionFailure("a version's input is a shard") }
     let revision = ShardRevision(
       shardID: input.shardID, number: (shard["last"] as Int? ?? 0) + 1, digest: bytes.digest,

@@ -227,13 +227,13 @@ extension LakeCatalog {
   package func locations(of shardID: Int64) throws -> [ShardLocation] {
     try read {
       try ShardLocation.fetchAll(
-        $0,
-        sql: """
-          SELECT l.*, m.is_of_document, l.state IN ('absent', 'faulty')
-              AND coalesce(julianday(l.checked_at) + 1 > julianday('now'), 0) AS is_asked_last
-          FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
-          WHERE l.shard_id = ? ORDER BY m.priority
-          """, arguments: [shardID])
+        $0.cachedStatement(
+          sql: """
+            SELECT l.*, m.is_of_document, l.state IN ('absent', 'faulty')
+                AND coalesce(julianday(l.checked_at) + 1 > julianday('now'), 0) AS is_asked_last
+            FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
+            WHERE l.shard_id = ? ORDER BY m.priority
+            """), arguments: [shardID])
     }
   }
 }

@@ -173,7 +173,8 @@ package struct TaskDirectory: Sendable {
 
   private func noTask(_ number: Int, of plan: TaskPlan) -> TarnError {
     TarnError(
-      .usage, "there is no task \(number): \(path) has \(plan.tasks.count), from 0", hint: "run.txt has a line for each")
+      .usage, "there is no task \(number): \(path) has \(plan.tasks.count), from 0", hint: "run.txt has a line for each"
+    )
   }
 
   /// The tasks of a set, in order.

@@ -12,9 +12,10 @@ package final class EncoderCache: Sendable {
 
   package init() {}
 
-  /// A trained index that was read before; nil where it has to be read.
+  /// A trained index that was read before.
   ///
   /// - Parameter digest: The SHA-256 of its file.
+  /// - Returns: The index; nil where it has to be read.
   package func trained(_ digest: ContentDigest) -> TrainedIndex? {
     latest.withLock { $0.flatMap { $0.trainedDigest == digest ? $0.trained : nil } }
   }
@@ -25,6 +26,7 @@ package final class EncoderCache: Sendable {
   ///   - terms: What the outputs are made with.
   ///   - rowCount: About how many rows will be encoded.
   ///   - logger: Gets a warning when a backend is dropped.
+  /// - Returns: The one that there is, or a new one.
   /// - Throws: ``TarnError`` `.engine`.
   func encoder(of terms: EncodingTerms, rowCount: Int, logger: Logger) throws -> ShardEncoder {
     try latest.withLock { latest in
