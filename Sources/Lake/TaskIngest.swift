@@ -379,8 +379,7 @@ package final class TaskIngest {
     of seen: TaskReceipt.Input, _ planned: TaskDocument.Input, _ input: VersionInput
   ) throws -> SeenBytes? {
     guard let seen = seen.seen else { return nil }
-    let url = seen.place.map { planned.places[$0].url }
-    let mirror = try catalog.locations(of: input.shardID).first { $0.url == url }?.mirrorID
+    let mirror = try seen.place.flatMap { try catalog.mirrorID(ofShard: input.shardID, at: planned.places[$0].url) }
     return SeenBytes(
       digest: seen.digest, byteCount: seen.byteCount, rowCount: seen.rowCount, mirrorID: mirror, etag: seen.etag,
       lastModified: seen.lastModified)

@@ -223,6 +223,23 @@ extension LakeCatalog {
     return found
   }
 
+  /// The mirror that has an address of a shard.
+  ///
+  /// - Parameters:
+  ///   - shardID: The shard.
+  ///   - url: The address.
+  /// - Returns: The mirror, of several the one that is asked first; nil when none has it.
+  /// - Throws: ``TarnError``.
+  package func mirrorID(ofShard shardID: Int64, at url: String) throws -> Int64? {
+    try read {
+      try $0.row(
+        """
+        SELECT l.mirror_id FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
+        WHERE l.shard_id = ? AND l.url = ? ORDER BY m.priority LIMIT 1
+        """, [shardID, url])?["mirror_id"]
+    }
+  }
+
   /// Where a shard can be had, first mirror first.
   package func locations(of shardID: Int64) throws -> [ShardLocation] {
     try read {
