@@ -44,6 +44,7 @@ let package = Package(
         .embedInCode("M0013_views.sql"),
         .embedInCode("M0014_trust.sql"), .embedInCode("M0015_ways_back.sql"),
         .embedInCode("M0016_tombstones.sql"),
+        .embedInCode("M0017_element_types.sql"),
         .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 

@@ -15,7 +15,7 @@ CREATE VIEW v_source AS SELECT
   s.name AS source, -- name of the source
   s.modality AS modality, -- image, text or other
   s.dimension AS dimension, -- elements per row
-  s.dtype AS dtype, -- float16 or float32
+  s.dtype AS dtype, -- float16, float32, float64, bfloat16, uint8 or int8
   x.shards AS shards, -- shards registered
   x.present AS present, -- shards whose bytes are in the lake
   x.fetching AS fetching, -- shards a transfer is under way for

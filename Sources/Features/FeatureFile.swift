@@ -40,7 +40,7 @@ package final class FeatureFile: Sendable {
     self.path = path
     if header.gapByteCount > 0 {
       let rows = try Self.explained(path) { try UntrustedFile(path: path).rows(header) }
-      matrix = FeatureMatrix(rows, dimension: header.dimension)
+      matrix = FeatureMatrix(bytes: rows, of: header.elementType, dimension: header.dimension)
     } else {
       matrix = try FeatureMatrix(
         mapping: path, byteOffset: header.dataOffset, elementType: header.elementType, rowCount: header.rowCount,

@@ -12,8 +12,12 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
   case safetensors
   /// A count and a dimension, then float32 rows.
   case fbin
+  /// As ``fbin``, of float16, unsigned and signed bytes.
+  case f16bin, u8bin, i8bin
   /// float32 rows, each behind its dimension.
   case fvecs
+  /// As ``fvecs``, of unsigned bytes.
+  case bvecs
 
   /// What reads it.
   var reader: any FeatureReader.Type {
@@ -22,7 +26,11 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
     case .torch: TorchReader.self
     case .safetensors: SafetensorsReader.self
     case .fbin: FbinReader.self
+    case .f16bin: F16binReader.self
+    case .u8bin: U8binReader.self
+    case .i8bin: I8binReader.self
     case .fvecs: FvecsReader.self
+    case .bvecs: BvecsReader.self
     }
   }
 

@@ -10,7 +10,7 @@ struct FeatureLayout: Sendable, Equatable {
   let dimension: Int
   /// Bytes before the first element.
   let dataOffset: Int
-  /// Bytes between rows: 4 in an `.fvecs` file, otherwise 0.
+  /// Bytes between rows: 4 in `.fvecs` and its like, otherwise 0.
   var gapByteCount = 0
 
   /// Bytes of all rows, and where they end.
@@ -71,16 +71,16 @@ struct UntrustedFile {
 
   /// The elements behind a layout, rows without their gaps.
   ///
-  /// - Parameter layout: A layout whose rows are all in the file.
-  /// - Returns: `[rowCount × dimension]` floats.
+  /// - Parameter layout: A layout with gaps, whose rows are all in the file.
+  /// - Returns: The bytes of `[rowCount × dimension]` elements.
   /// - Throws: ``FeatureFault`` when a gap doesn't hold the dimension;
   ///   ``TarnError`` `.io`.
-  func rows(_ layout: FeatureLayout) throws -> [Float] {
-    precondition(layout.elementType == .float32 && layout.gapByteCount == 4)
-    let stride = 4 + 4 * layout.dimension
+  func rows(_ layout: FeatureLayout) throws -> [UInt8] {
+    precondition(layout.gapByteCount == 4, "there is nothing to take out")
+    let stride = 4 + layout.dimension * layout.elementType.byteCount
     let block = max((4 << 20) / stride, 1)
-    var values: [Float] = []
-    values.reserveCapacity(layout.rowCount * layout.dimension)
+    var elements: [UInt8] = []
+    elements.reserveCapacity(layout.rowCount * (stride - 4))
     for first in Swift.stride(from: 0, to: layout.rowCount, by: block) {
       let count = min(block, layout.rowCount - first)
       let bytes = try bytes(at: layout.dataOffset - 4 + first * stride, count: count * stride, "its rows")
@@ -90,10 +90,10 @@ struct UntrustedFile {
           throw FeatureFault(
             "row \(first + row) says it has \(own.littleEndian(at: 0, 4)) elements, row 0 has \(layout.dimension)")
         }
-        for j in 1...layout.dimension { values.append(Float(bitPattern: UInt32(own.littleEndian(at: 4 * j, 4)))) }
+        elements += own.dropFirst(4)
       }
     }
-    return values
+    return elements
   }
 }
 

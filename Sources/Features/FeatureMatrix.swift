@@ -1,5 +1,5 @@
-// A matrix of features as its bytes lie in a file or in memory: float16 or
-// float32, C order. Everything that reads vectors reads them from here.
+// A matrix of features as its bytes lie in a file or in memory: elements of any
+// type, C order. Everything that reads vectors reads them from here.
 
 package import Base
 internal import CRows
@@ -86,6 +86,22 @@ internal import Glibc
     (elementType, rowCount, self.dimension) = (.float32, values.count / dimension, dimension)
   }
 
+  /// Copies rows of any type.
+  ///
+  /// - Parameters:
+  ///   - bytes: Row-major, whole rows.
+  ///   - elementType: How elements are stored.
+  ///   - dimension: Columns, `1...`.
+  init(bytes: [UInt8], of elementType: ElementType, dimension: Int) {
+    let rowByteCount = dimension * elementType.byteCount
+    precondition(dimension >= 1 && bytes.count % rowByteCount == 0, "bytes are not whole rows")
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: max(bytes.count, 64), alignment: 64)
+    unsafe memory.copyMemory(from: bytes, byteCount: bytes.count)
+    unsafe storage = .memory(memory)
+    unsafe base = UnsafeRawPointer(memory)
+    (self.elementType, rowCount, self.dimension) = (elementType, bytes.count / rowByteCount, dimension)
+  }
+
   /// Makes float32 rows in place.
   ///
   /// - Parameters:
@@ -109,7 +125,7 @@ internal import Glibc
     }
   }
 
-  /// Widens rows to float32, exactly.
+  /// Converts rows to float32 (``Base/ElementType``).
   ///
   /// - Parameters:
   ///   - rows: Rows of the matrix.
@@ -237,6 +253,10 @@ extension ElementType {
     switch self {
     case .float16: Int32(CROWS_FLOAT16.rawValue)
     case .float32: Int32(CROWS_FLOAT32.rawValue)
+    case .float64: Int32(CROWS_FLOAT64.rawValue)
+    case .bfloat16: Int32(CROWS_BFLOAT16.rawValue)
+    case .uint8: Int32(CROWS_UINT8.rawValue)
+    case .int8: Int32(CROWS_INT8.rawValue)
     }
   }
 }

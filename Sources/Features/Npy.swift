@@ -179,8 +179,12 @@ private struct PythonLiteral {
     switch descr {
     case "<f2": elementType = .float16
     case "<f4": elementType = .float32
+    case "<f8": elementType = .float64
+    case "|u1": elementType = .uint8
+    case "|i1": elementType = .int8
     default:
-      throw Malformed(cause: "its dtype is '\(descr.prefix(20))'; tarn reads '<f2' (float16) and '<f4' (float32)")
+      throw Malformed(
+        cause: "its dtype is '\(descr.prefix(20))'; tarn reads '<f2', '<f4', '<f8' (floats), '|u1' and '|i1' (bytes)")
     }
     do throws(FeatureFault) {
       let layout = try FeatureLayout(elementType, shape: shape, dataOffset: end)

@@ -64,7 +64,13 @@ enum SafetensorsReader: FeatureReader {
     switch dtype {
     case "F16": elementType = .float16
     case "F32": elementType = .float32
-    default: throw FeatureFault("its dtype is \(dtype.prefix(12).printableASCII); tarn reads F16 and F32")
+    case "F64": elementType = .float64
+    case "BF16": elementType = .bfloat16
+    case "U8": elementType = .uint8
+    case "I8": elementType = .int8
+    default:
+      throw FeatureFault(
+        "its dtype is \(dtype.prefix(12).printableASCII); tarn reads F16, F32, F64, BF16, U8 and I8")
     }
     let layout = try FeatureLayout(elementType, shape: shape, dataOffset: 8 + text.count)
     guard offsets[0] == 0, offsets[1] == layout.dataByteCount else {

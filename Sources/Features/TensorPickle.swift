@@ -7,8 +7,8 @@
 
 internal import Base
 struct TensorPickle: Equatable {
-  /// `HalfStorage` or `FloatStorage`.
-  let storageType: String
+  /// The type of the elements in the storage.
+  let elementType: ElementType
   /// Name of the entry with the elements, digits.
   let storageKey: String
   /// Elements in the storage.
@@ -51,7 +51,7 @@ struct TensorPickle: Equatable {
       }
       return result
     }
-    (storageType, storageKey, storageCount) = (type, key, count)
+    (elementType, storageKey, storageCount) = (type, key, count)
     (self.offset, self.shape, self.strides) = (offset, try integers(shape), try integers(strides))
   }
 }
@@ -63,7 +63,7 @@ private enum Value {
   case text(String)
   case tuple([Value])
   case global(String)
-  case storage(type: String, key: String, count: Int)
+  case storage(type: ElementType, key: String, count: Int)
   case tensor(TensorPickle)
   case emptyDictionary
 
@@ -89,7 +89,10 @@ private struct Machine {
   var memo: [Int: Value] = [:]
 
   private static let rebuild = "torch._utils._rebuild_tensor_v2"
-  private static let storages = ["torch.HalfStorage", "torch.FloatStorage"]
+  private static let storages: [String: ElementType] = [
+    "torch.HalfStorage": .float16, "torch.FloatStorage": .float32, "torch.DoubleStorage": .float64,
+    "torch.BFloat16Storage": .bfloat16, "torch.ByteStorage": .uint8, "torch.CharStorage": .int8,
+  ]
   private static let dictionary = "collections.OrderedDict"
 
   /// Carries out one opcode; gives the result when that is the last.
@@ -195,10 +198,10 @@ private struct Machine {
   }
 
   private mutating func push(global name: String) throws(FeatureFault) {
-    if name.hasPrefix("torch."), name.hasSuffix("Storage"), !Self.storages.contains(name) {
-      throw FeatureFault("its elements are a \(name.prefix(40).printableASCII); tarn reads float16 and float32")
+    if name.hasPrefix("torch."), name.hasSuffix("Storage"), Self.storages[name] == nil {
+      throw FeatureFault("its elements are a \(name.prefix(40).printableASCII); tarn reads floats and bytes")
     }
-    guard name == Self.rebuild || name == Self.dictionary || Self.storages.contains(name) else {
+    guard name == Self.rebuild || name == Self.dictionary || Self.storages[name] != nil else {
       throw FeatureFault("its pickle would call \(name.prefix(60).printableASCII); tarn executes nothing")
     }
     stack.append(.global(name))
@@ -207,13 +210,13 @@ private struct Machine {
   /// `('storage', type, key, device, count)`.
   private mutating func loadStorage() throws(FeatureFault) {
     guard case .tuple(let parts)? = stack.popLast(), parts.count == 5, case .text("storage") = parts[0],
-      case .global(let type) = parts[1], Self.storages.contains(type), case .text(let key) = parts[2],
+      case .global(let name) = parts[1], let type = Self.storages[name], case .text(let key) = parts[2],
       case .text = parts[3], case .integer(let count) = parts[4]
     else { throw FeatureFault("its pickle refers to no storage of torch.save") }
     guard !key.isEmpty, key.utf8.count <= 20, key.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
       throw FeatureFault("its storage is named '\(key.prefix(60).printableASCII)'; torch.save counts them")
     }
-    stack.append(.storage(type: String(type.dropFirst("torch.".count)), key: key, count: count))
+    stack.append(.storage(type: type, key: key, count: count))
   }
 
   private mutating func reduce() throws(FeatureFault) {

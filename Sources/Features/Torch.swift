@@ -28,7 +28,7 @@ enum TorchReader: FeatureReader {
   /// - Parameter file: The file.
   /// - Returns: Where its elements are.
   /// - Throws: ``FeatureFault`` for anything but one contiguous matrix of
-  ///   float16 or float32; ``TarnError`` `.io`.
+  ///   a type that tarn reads; ``TarnError`` `.io`.
   static func layout(of file: UntrustedFile) throws -> FeatureLayout {
     let archive = try ZipDirectory(file)
     let pickles = archive.entries.keys.filter { $0.split(separator: "/").last == "data.pkl" }
@@ -52,8 +52,7 @@ enum TorchReader: FeatureReader {
     guard let storage = archive.entries[root + "data/" + tensor.storageKey] else {
       throw FeatureFault("its zip archive has no storage \(tensor.storageKey)")
     }
-    let elementType: ElementType = tensor.storageType == "HalfStorage" ? .float16 : .float32
-    let width = elementType.byteCount
+    let width = tensor.elementType.byteCount
     guard tensor.storageCount >= 0, storage.byteCount % width == 0, storage.byteCount / width == tensor.storageCount
     else {
       throw FeatureFault("its storage has \(storage.byteCount) bytes, not \(tensor.storageCount) elements")
@@ -62,7 +61,7 @@ enum TorchReader: FeatureReader {
       throw FeatureFault("its tensor begins outside its storage")
     }
     let layout = try FeatureLayout(
-      elementType, shape: tensor.shape, dataOffset: storage.dataOffset + tensor.offset * width)
+      tensor.elementType, shape: tensor.shape, dataOffset: storage.dataOffset + tensor.offset * width)
     guard layout.dataByteCount <= (tensor.storageCount - tensor.offset) * width else {
       throw FeatureFault("its tensor is larger than its storage")
     }

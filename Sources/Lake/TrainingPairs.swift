@@ -205,8 +205,8 @@ extension TrainingRun {
   /// What determines the bytes of the trained index.
   ///
   /// The shards that were taken are named where they are not the first ones of their
-  /// sources, rows that were left out where there are any: a training that leaves
-  /// nothing out has the specification that it always had.
+  /// sources, rows that were left out and elements that were converted where there are any:
+  /// a training of neither has the specification that it always had.
   ///
   /// - Parameters:
   ///   - pairs: The pairs of shards.
@@ -231,6 +231,12 @@ extension TrainingRun {
       ]),
       "images": list(images), "captions": pairs.captions == nil ? .null : list(captions),
     ]
+    let conversions = [("images", pairs.images), ("captions", pairs.captions)].compactMap { role, source in
+      source?.elementType.conversion.map { (role, JSONValue.string($0)) }
+    }
+    if !conversions.isEmpty {
+      spec[TrainingSpecification.conversionMember] = .object(Dictionary(uniqueKeysWithValues: conversions))
+    }
     let ordinals = pairs.pairs.map(\.ordinal)
     if ordinals != Array(0..<ordinals.count) { spec["shards"] = .array(ordinals.map { .count($0) }) }
     let holes = zip(ordinals, leftOut).filter { !$1.isEmpty }

@@ -147,7 +147,7 @@ struct GatheredPairs: Sendable {
       let path = Self.path(scratch, side)
       // Pieces have the lengths that were asked for already.
       var writer = try TrainingMatrixWriter(
-        creating: path + ".tmp", elementType: normalisation == .normalise ? .float32 : source.elementType,
+        creating: path + ".tmp", elementType: normalisation == .normalise ? .float32 : source.elementType.kept,
         rowCount: count, dimension: source.dimension)
       for (place, piece) in pieces.enumerated() {
         try checkpoint()

@@ -97,7 +97,7 @@ extension TrainingRun {
       } ?? false
     let rows =
       isGathered
-      ? 0 : pairs.sides.compactMap(pairs.source).reduce(0) { $0 + count * $1.dimension * $1.elementType.byteCount }
+      ? 0 : pairs.sides.compactMap(pairs.source).reduce(0) { $0 + count * $1.dimension * $1.elementType.kept.byteCount }
     let held = LakeCatalog.byteCount(below: pieces)
     let centroids = 4 * options.nlist * pairs.images.dimension
     let captionCount = options.router.method == .none ? 0 : min(options.router.captionLimit, count)

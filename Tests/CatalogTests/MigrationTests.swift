@@ -43,6 +43,7 @@ import TestSupport
     14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     16: "715e6ba1cef0f2ae9355924d6150442ddd92d077a39ccf33d64a9fda01976831",
+    17: "139b3bf2a04cc0a91425ae601d825765638fc4e660ee574314240b376479ea1b",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

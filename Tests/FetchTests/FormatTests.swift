@@ -11,13 +11,24 @@ import TestSupport
 
 private func number(_ value: Int, _ width: Int = 4) -> [UInt8] { (0..<width).map { UInt8(value >> (8 * $0) & 255) } }
 
-/// Rows of 4 float32 elements in one of the formats.
+/// What the elements of a format are, where it has one type alone.
+private func elementType(of format: FeatureFormat) -> ElementType {
+  switch format {
+  case .f16bin: .float16
+  case .u8bin, .bvecs: .uint8
+  case .i8bin: .int8
+  case .npy, .fbin, .fvecs, .safetensors, .torch: .float32
+  }
+}
+
+/// Rows of 4 elements in one of the formats, float32 where it has several types.
 private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
-  let body = Array(makeShard(rows: rows, descr: "<f4").suffix(rows * 16))
+  let width = 4 * elementType(of: format).byteCount
+  let body = Array(makeShard(rows: rows, descr: "<f4").suffix(rows * width))
   switch format {
   case .npy: return makeShard(rows: rows, descr: "<f4")
-  case .fbin: return number(rows) + number(4) + body
-  case .fvecs: return (0..<rows).flatMap { number(4) + body[$0 * 16..<$0 * 16 + 16] }
+  case .fbin, .f16bin, .u8bin, .i8bin: return number(rows) + number(4) + body
+  case .fvecs, .bvecs: return (0..<rows).flatMap { number(4) + body[$0 * width..<($0 + 1) * width] }
   case .safetensors:
     let header = #"{"a":{"dtype":"F32","shape":[\#(rows),4],"data_offsets":[0,\#(rows * 16)]}}"#
     return number(header.utf8.count, 8) + Array(header.utf8) + body
@@ -38,7 +49,7 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
     return FetchRequest(
       id: 1, mirrors: [FetchMirror(id: 1, url: url)], partPath: path + "/1.part",
       expectation: ShardExpectation(
-        byteCount: size, dimension: dimension, elementType: .float32, format: format),
+        byteCount: size, dimension: dimension, elementType: elementType(of: format), format: format),
       finalPath: { "\(path)/1-\($0.prefix(16))" })
   }
 
@@ -113,12 +124,14 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
 
   private static let sizes: [(format: FeatureFormat, size: Int, rows: Int?)] = [
     (.npy, 240, nil), (.npy, 128 + 97 * 16, nil), (.fbin, 120, 7), (.fbin, 240, nil), (.fvecs, 140, 7),
-    (.fvecs, 112, nil), (.torch, 1_000, nil), (.safetensors, 1_000, nil),
+    (.fvecs, 112, nil), (.torch, 1_000, nil), (.safetensors, 1_000, nil), (.u8bin, 36, 7), (.bvecs, 56, 7),
   ]
 
   @Test func aSizeTellsTheRowsWhereItCan() {
     for (format, size, rows) in Self.sizes {
-      #expect(format.rowCount(ofByteCount: size, dimension: 4, elementType: .float32) == rows, "\(format) \(size)")
+      #expect(
+        format.rowCount(ofByteCount: size, dimension: 4, elementType: elementType(of: format)) == rows,
+        "\(format) \(size)")
     }
   }
 

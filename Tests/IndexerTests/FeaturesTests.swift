@@ -62,7 +62,7 @@ import TestSupport
   @Test func namesTheRowAndCauseOfEachBadRow() throws {
     var random = SplitMix64(seed: 3)
     for dimension in [1, 7, 64, 769] {
-      for type in ElementType.allCases {
+      for type in [ElementType.float16, .float32] {
         let rows = 40
         var values = (0..<(rows * dimension)).map { _ in Float16(random.unit() + 2) }
         let nan = 5, infinite = 17, zero = 39
@@ -118,7 +118,7 @@ import TestSupport
     #expect(try refusal(Array("<html>not found</html>".utf8)).message.contains("HTML"))
     #expect(try refusal(whole, dimension: 5).message.contains("rows of 4 elements, not 5"))
     #expect(try refusal(whole, .float32).message.contains("holds float16, not float32"))
-    #expect(try refusal(npy("<f8", 1, 4, [UInt8](repeating: 1, count: 32))).message.contains("dtype"))
+    #expect(try refusal(npy("<i8", 1, 4, [UInt8](repeating: 1, count: 32))).message.contains("dtype"))
     let missing = try #require(throws: TarnError.self) { _ = try FeatureFile(directory.path + "/none.npy") }
     #expect(missing.code == .inputsMissing)
     #expect(throws: TarnError.self) { _ = try FeatureFile(directory.path) }

@@ -73,7 +73,7 @@ struct FormatsTests {
       ("before.pt", pickle { $0.offset = -1 }, "outside its storage"),
       ("transposed.pt", pickle { $0.strides = [1, 2] }, "not contiguous"),
       ("flat.pt", pickle { ($0.shape, $0.strides) = ([6], [1]) }, "1 axes"),
-      ("double.pt", pickle { $0.storage = "DoubleStorage" }, "torch.DoubleStorage"),
+      ("long.pt", pickle { $0.storage = "LongStorage" }, "torch.LongStorage"),
       ("path.pt", pickle { $0.key = "../../etc/passwd" }, "named '../../etc/passwd'"),
       ("other.pt", pickle { $0.key = "1" }, "no storage 1"),
       (
@@ -111,8 +111,8 @@ struct FormatsTests {
       ("two.safetensors", tensors(#"{"x":{},"y":{}}"#), "2 tensors"),
       ("bare.safetensors", tensors(#"{"x":{"dtype":"F32"}}"#), "lacks"),
       (
-        "bf16.safetensors", tensors(#"{"x":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}"#),
-        "BF16"
+        "f8.safetensors", tensors(#"{"x":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]}}"#),
+        "its dtype is F8_E4M3"
       ),
       (
         "gap.safetensors", tensors(#"{"x":{"dtype":"F32","shape":[2,3],"data_offsets":[8,32]}}"#),

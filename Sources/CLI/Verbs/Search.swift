@@ -33,7 +33,7 @@ struct Search: ParsableCommand {
   @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"))
   var version: String
 
-  @Option(help: ArgumentHelp("Queries: a feature file, float16 or float32, [n × dimension].", valueName: "file"))
+  @Option(help: ArgumentHelp("Queries: a feature file, [n × dimension].", valueName: "file"))
   var queries: String
 
   @Option(name: .short, help: ArgumentHelp("Neighbours for each query.", valueName: "k"))

@@ -57,7 +57,7 @@ struct SourceAdd: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Element type: float16 or float32 (default: as the first shard says, float16 where it is not asked).",
+      "Element type: \(ElementType.enumeration) (default: as the first shard says, float16 where it is not asked).",
       valueName: "type"))
   var dtype: ElementType?
 

@@ -26,7 +26,7 @@ struct SourceSet: ParsableCommand {
   @Option(help: ArgumentHelp("Elements per row.", valueName: "d"))
   var dimension: Int?
 
-  @Option(help: ArgumentHelp("Element type: float16 or float32.", valueName: "type"))
+  @Option(help: ArgumentHelp("Element type: \(ElementType.enumeration).", valueName: "type"))
   var dtype: ElementType?
 
   @OptionGroup var global: GlobalOptions

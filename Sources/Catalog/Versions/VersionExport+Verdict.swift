@@ -134,6 +134,9 @@ extension VersionExport {
       verdict.compare(
         "sources[\(place)].dimension", expected: specification["dimension"] ?? .null,
         found: .count(sources[place].dimension))
+      verdict.compare(
+        "sources[\(place)].dtype against trained.spec.conversion", expected: specification["conversion"]?[role]?.string,
+        found: ElementType(rawValue: sources[place].dtype)?.conversion)
       let ordinals = VersionExport.trainedShards(specification, count: listed.count)
       if ordinals.count != listed.count {
         verdict.differ("number of trained.spec.shards", expected: "\(listed.count)", found: "\(ordinals.count)")

@@ -59,12 +59,54 @@ CCPU_TARGET_AVX512 static void widen_avx512(const unsigned char *input, size_t c
 }
 #endif
 
-void crows_widen(int level, const void *input, int element, size_t count, float *output) {
-  if (element == CROWS_FLOAT32) {
-    memcpy(output, input, 4 * count);
-    return;
+// The rarer types. Each conversion is exact or rounded once, whatever the width of a
+// register; the rounding is that of the environment, which nobody changes.
+static CCPU_INLINE void convert(const unsigned char *input, int element, size_t count, float *output) {
+  switch (element) {
+    case CROWS_FLOAT64:
+      for (size_t i = 0; i < count; i++) {
+        double value;
+        memcpy(&value, input + 8 * i, 8);
+        output[i] = (float)value;
+      }
+      break;
+    case CROWS_BFLOAT16:
+      for (size_t i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, input + 2 * i, 2);
+        const uint32_t bits = (uint32_t)half << 16 | ((half & 0x7FFF) > 0x7F80 ? 0x400000u : 0);
+        memcpy(output + i, &bits, 4);
+      }
+      break;
+    case CROWS_UINT8:
+      for (size_t i = 0; i < count; i++) output[i] = (float)input[i];
+      break;
+    case CROWS_INT8:
+      for (size_t i = 0; i < count; i++) output[i] = (float)(int8_t)input[i];
+      break;
   }
-  CCPU_CALL(level, widen, input, count, output);
+}
+
+CCPU_COMPILE(
+    void, convert, (const unsigned char *input, int element, size_t count, float *output),
+    (input, element, count, output))
+
+static CCPU_INLINE size_t size_of(int element) {
+  switch (element) {
+    case CROWS_UINT8:
+    case CROWS_INT8: return 1;
+    case CROWS_FLOAT64: return 8;
+    case CROWS_FLOAT32: return 4;
+    default: return 2;
+  }
+}
+
+void crows_widen(int level, const void *input, int element, size_t count, float *output) {
+  switch (element) {
+    case CROWS_FLOAT32: memcpy(output, input, 4 * count); break;
+    case CROWS_FLOAT16: CCPU_CALL(level, widen, input, count, output); break;
+    default: CCPU_CALL(level, convert, input, element, count, output);
+  }
 }
 
 // Without its sign, a float's bits order as its magnitude does, infinity and
@@ -95,11 +137,33 @@ static CCPU_INLINE int check_row32(const unsigned char *row, size_t dimension) {
   return greatest == 0 ? CROWS_ROW_ZERO : CROWS_ROW_GOOD;
 }
 
+// By what the elements convert to: one that is rounded to zero or to an infinity is that.
+#define CHUNK 256
+static CCPU_INLINE int check_converted(const unsigned char *row, int element, size_t dimension) {
+  float values[CHUNK];
+  int found = CROWS_ROW_ZERO;
+  for (size_t start = 0; start < dimension; start += CHUNK) {
+    const size_t count = dimension - start < CHUNK ? dimension - start : CHUNK;
+    convert(row + start * size_of(element), element, count, values);
+    const int part = check_row32((const unsigned char *)values, count);
+    if (part == CROWS_ROW_NAN) return part;
+    if (part == CROWS_ROW_INFINITE || found == CROWS_ROW_ZERO) found = part;
+  }
+  return found;
+}
+
+static CCPU_INLINE int check_row(const unsigned char *row, int element, size_t dimension) {
+  switch (element) {
+    case CROWS_FLOAT16: return check_row16(row, dimension);
+    case CROWS_FLOAT32: return check_row32(row, dimension);
+    default: return check_converted(row, element, dimension);
+  }
+}
+
 static CCPU_INLINE size_t find_bad_row(
     const unsigned char *matrix, int element, size_t dimension, size_t first, size_t end, int *cause) {
   for (size_t i = first; i < end; i++) {
-    int found = element == CROWS_FLOAT16 ? check_row16(matrix + 2 * dimension * i, dimension)
-                                            : check_row32(matrix + 4 * dimension * i, dimension);
+    const int found = check_row(matrix + size_of(element) * dimension * i, element, dimension);
     if (found != CROWS_ROW_GOOD) {
       *cause = found;
       return i;
@@ -130,10 +194,10 @@ size_t crows_find_nonfinite_row(int level, const float *rows, size_t dimension, 
 static void add_tail(const unsigned char *row, int element, size_t first, size_t dimension, double *sums) {
   for (size_t j = first; j < dimension; j++) {
     float value;
-    if (element == CROWS_FLOAT32) {
-      memcpy(&value, row + 4 * j, 4);
-    } else {
-      widen_tail(row + 2 * j, 0, 1, &value);
+    switch (element) {
+      case CROWS_FLOAT32: memcpy(&value, row + 4 * j, 4); break;
+      case CROWS_FLOAT16: widen_tail(row + 2 * j, 0, 1, &value); break;
+      default: convert(row + size_of(element) * j, element, 1, &value);
     }
     sums[j] += (double)value;
   }
@@ -166,5 +230,6 @@ CCPU_TARGET_AVX512 static void add_avx512(const unsigned char *row, int element,
 #endif
 
 void crows_add_row(int level, const void *row, int element, size_t dimension, double *sums) {
+  if (element != CROWS_FLOAT16 && element != CROWS_FLOAT32) level = CCPU_PORTABLE;
   CCPU_CALL(level, add, row, element, dimension, sums);
 }

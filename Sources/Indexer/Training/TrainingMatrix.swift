@@ -24,13 +24,13 @@ package struct TrainingMatrixWriter: ~Copyable {
   ///   - rowCount: Rows that will be appended in all.
   ///   - dimension: Elements of a row.
   ///   - normalisation: What is done about rows that are not of unit length;
-  ///     `.normalise` makes the file float32.
+  ///     `.normalise` makes the file float32, as a type does that is not kept.
   /// - Throws: ``TarnError`` when the file cannot be written.
   package init(
     creating temporaryPath: String, elementType: ElementType, rowCount: Int, dimension: Int,
     normalisation: Normalisation = .refuse
   ) throws {
-    let stored: ElementType = normalisation == .normalise ? .float32 : elementType
+    let stored: ElementType = normalisation == .normalise ? .float32 : elementType.kept
     var file = try DurableFile(creating: temporaryPath)
     let descr = stored == .float16 ? "<f2" : "<f4"
     unsafe try file.write(NpyHeader.bytes(descr: descr, rowCount: rowCount, columns: dimension).span.bytes)
@@ -75,6 +75,10 @@ package struct TrainingMatrixWriter: ~Copyable {
             throw TarnError(
               .badFeatures, "\(source.path): row \(row) has length \(Float(length)), not 1",
               hint: "normalise the features, or ask for it with --normalise")
+          }
+          guard elementType == elementType.kept else {
+            unsafe matrix.floats(rows: row..<(row + 1)).withUnsafeBytes { unsafe buffer.append(contentsOf: $0) }
+            continue
           }
           unsafe buffer.append(
             contentsOf: UnsafeRawBufferPointer(start: matrix.address(ofRow: row), count: rowByteCount))

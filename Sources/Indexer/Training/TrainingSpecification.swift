@@ -21,6 +21,10 @@ package struct TrainingSpecification: Sendable, Equatable {
   /// The member that says which rows were left out; absent where none were.
   package static let leftOutMember = "left_out"
 
+  /// The member that says how elements were converted, of each role; absent where they are
+  /// kept as they are.
+  package static let conversionMember = "conversion"
+
   /// Reads a specification.
   ///
   /// - Parameter spec: Canonical JSON, as `train` writes it.

@@ -7,16 +7,24 @@
 #include <stdint.h>
 
 /// How the elements of a matrix are stored: little-endian, C order, no padding.
-enum crows_element { CROWS_FLOAT16 = 0, CROWS_FLOAT32 = 1 };
+enum crows_element {
+  CROWS_FLOAT16 = 0,
+  CROWS_FLOAT32 = 1,
+  CROWS_FLOAT64 = 2,
+  CROWS_BFLOAT16 = 3,
+  CROWS_UINT8 = 4,
+  CROWS_INT8 = 5
+};
 
 /// What is wrong with a row; the first that applies.
 enum crows_row { CROWS_ROW_GOOD = 0, CROWS_ROW_NAN = 1, CROWS_ROW_INFINITE = 2, CROWS_ROW_ZERO = 3 };
 
-/// Widens `count` elements to float32, exactly. A signalling NaN becomes quiet.
+/// Converts `count` elements to float32: exactly, but for float64, which is rounded once, to the nearest, ties to even. A
+/// signalling NaN becomes quiet, but for those of float32, which are copied.
 /// `input` needs no alignment.
 void crows_widen(int level, const void *input, int element, size_t count, float *output);
 
-/// Finds the first row in [first, end) that is not fit for an index.
+/// Finds the first row in [first, end) that is not fit for an index, by what its elements convert to.
 /// Returns its number and sets `*cause`, or returns `end`.
 size_t crows_find_bad_row(
     int level, const void *matrix, int element, size_t dimension, size_t first, size_t end, int *cause);
