@@ -51,6 +51,25 @@ def npy(rows: np.ndarray) -> bytes:
 WRITERS = {"npy": npy, "fbin": fbin, "fvecs": fvecs, "safetensors": safetensors, "pt": torch}
 
 
+# Forms of elements that are not float32: of which rows they are, and the same rows in float32.
+
+def doubles(rows: np.ndarray) -> np.ndarray:
+    """Between floats, so that rounding shows."""
+    return rows.astype(np.float64) * (1 + np.random.default_rng(5).uniform(-2e-8, 2e-8, rows.shape))
+
+
+def counts(rows: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(rows * 300), -127, 127).astype(np.int8)
+
+
+OTHERS = {
+    "f64.npy": ("float64", doubles, npy), "f16bin": ("float16", lambda rows: rows.astype(np.float16), fbin),
+    "i8bin": ("int8", counts, fbin), "u8bin": ("uint8", lambda rows: (counts(rows).astype(np.int16) + 128).astype(np.uint8), fbin),
+    "bvecs": ("uint8", lambda rows: (counts(rows).astype(np.int16) + 128).astype(np.uint8), fvecs),
+    "i8.npy": ("int8", counts, npy),
+}
+
+
 class Formats(LakeTest):
     def setUp(self) -> None:
         super().setUp()
@@ -82,6 +101,36 @@ class Formats(LakeTest):
         for kind in WRITERS:
             self.assertEqual(len(digests[kind]), SHARDS // 3)
             self.assertEqual(digests[kind], digests["npy"], kind)
+        self.lake.run("verify")
+
+    def test_other_elements_count_as_the_float32_they_convert_to(self) -> None:
+        for kind, (dtype, convert, write) in OTHERS.items():
+            for ordinal in range(2):
+                rows = convert(np.load(FEATURES / "img_emb" / f"img_emb_{ordinal:04}.npy").astype(np.float32))
+                (self.served / f"o{ordinal}.{kind}").write_bytes(write(rows))
+                (self.served / f"w{ordinal}.{kind}.npy").write_bytes(npy(rows.astype(np.float32)))
+            name = kind.replace(".", "-")
+            for source, url, given in ((name, f"o{{ordinal}}.{kind}", dtype), (f"{name}-w", f"w{{ordinal}}.{kind}.npy", "float32")):
+                self.lake.run("source", "add", source, "--url", f"{self.server.url}/{url}", "--count", 2)
+                (found,) = self.lake.rows("SELECT dtype FROM v_source WHERE source = ?", source)
+                self.assertEqual(found["dtype"], given, source)
+            self.lake.run("sync", name, f"{name}-w")
+            versions = []
+            for source in (name, f"{name}-w"):
+                self.lake.run("train", f"t-{source}", "--images", source, "--method", "kmeans", "--nlist", 8,
+                              "--iterations", 2, "--normalise")
+                self.lake.run("build", f"v-{source}", "--trained", f"t-{source}", "--images", source)
+                versions.append(self.lake.rows(
+                    "SELECT sha256 FROM v_output_shard WHERE version = ? ORDER BY output", f"v-{source}@1"))
+            self.assertEqual(*versions, kind)
+            self.lake.run("reproduce", f"v-{name}@1")
+            (spec,) = self.lake.rows("SELECT spec FROM trained_index WHERE name = ?", f"t-{name}")
+            said = json.loads(spec["spec"]).get("conversion")
+            self.assertEqual(said is None, dtype == "float16", said)
+            document = self.scratch / f"{name}.json"
+            document.write_text(self.lake.run("export", f"v-{name}@1"))
+            again = self.new_lake(f"again-{name}")
+            again.run("reproduce", "--from", document, "--allow-inside")
         self.lake.run("verify")
 
     def test_ids_are_planned_from_sizes_where_those_tell(self) -> None:
