@@ -146,7 +146,7 @@ package final class TaskFollowing {
         }
       }
       if !toSubmit.isEmpty {
-        for task in toSubmit { try Disk.remove(directory.failurePath(task)) }
+        for task in toSubmit { try directory.forgetFailure(of: task) }
         do {
           try engine.submit(toSubmit)
           report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }))
@@ -163,7 +163,8 @@ package final class TaskFollowing {
         .standing(
           done: seen.taskCount - seen.open.count, running: standing.running.count, queued: standing.queued.count,
           of: seen.taskCount))
-      try cancellation.sleep(for: engine.interval)
+      // A store is not listed as often as a directory is.
+      try cancellation.sleep(for: directory.resultsPlace == nil ? engine.interval : max(engine.interval, .seconds(2)))
     }
   }
 }

@@ -10,7 +10,11 @@ struct Worker: AsyncParsableCommand {
     discussion: """
       It needs the directory and the shards' addresses, neither catalog nor lake. Shards are fetched a few ahead into
       --scratch, encoded and let go; the result and, last, its receipt go into the directory. A task that has a receipt is
-      done. Interrupted, it goes on behind the last shard where --scratch is still there.
+      done. Interrupted, it goes on behind the last shard where --scratch is still there, and with what a store has taken
+      of the result.
+
+      Tasks may lie in an object store, s3://BUCKET/PREFIX; then the trained index is kept in --cache, once for all workers
+      of a host, and results are read back. Who asks is said by AWS_* in the environment.
 
       Without --task the number is SLURM_ARRAY_TASK_ID (and TARN_TASK_OFFSET), JOB_COMPLETION_INDEX or
       AWS_BATCH_JOB_ARRAY_INDEX. TARN_THREADS says how many threads encode.
@@ -20,11 +24,12 @@ struct Worker: AsyncParsableCommand {
       EXAMPLES
         tarn worker /shared/laion --task 7
         TMPDIR=/local/scratch tarn worker .
+        tarn worker s3://bucket/laion --task 7 --scratch /local/scratch --cache /local/cache
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The directory of tasks.", valueName: "dir"))
+  @Argument(help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"))
   var directory: String
 
   @Option(help: ArgumentHelp("The task's number.", valueName: "n"))
@@ -32,6 +37,12 @@ struct Worker: AsyncParsableCommand {
 
   @Option(help: ArgumentHelp("Where to keep what is under way (default: TMPDIR, else /tmp).", valueName: "dir"))
   var scratch: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Where to keep what the tasks of a store share, for the next worker (default: TMPDIR, else /tmp).",
+      valueName: "dir"))
+  var cache: String?
 
   @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
   var jobs: Int = 2
@@ -54,13 +65,13 @@ struct Worker: AsyncParsableCommand {
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
     let number = try task ?? TaskNumber.inEnvironment(environment)
-    let tasks = TaskDirectory(absolute(directory))
     var fetch = FetchConfiguration.ofTool
     fetch.jobs = jobs
     if let bwlimit { fetch.bandwidth = bwlimit }
-    let named = scratch ?? environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
+    let tasks = try await global.tasks(at: directory, patience: patience, cache: cache, fetch: fetch)
     let options = WorkerOptions(
-      supply: SupplyOptions(fetch: fetch, patience: patience.duration), scratch: absolute(named),
+      supply: SupplyOptions(fetch: fetch, patience: patience.duration),
+      scratch: absolute(scratch ?? temporaryDirectory()),
       tool: "tarn \(Tool.version)")
     let progress = global.progress("task \(number)")
     let worker = TaskWorker(
@@ -71,7 +82,7 @@ struct Worker: AsyncParsableCommand {
       progress.clear()
       conclude(number, receipt, isNew: isNew)
     } catch let error as TarnError {
-      if error.code != .interrupted { worker.note(error, status: Int(Failure(error)?.status.rawValue ?? 1)) }
+      if error.code != .interrupted { await worker.note(error, status: Int(Failure(error)?.status.rawValue ?? 1)) }
       throw error
     }
   }
