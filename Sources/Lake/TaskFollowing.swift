@@ -129,11 +129,12 @@ package final class TaskFollowing {
       }
       guard !seen.open.isEmpty, !seen.open.allSatisfy(givenUp.contains) else { return }
       if !standing.isKnown { report(.silent) }
+      let failed = submissions.isEmpty ? [] : try directory.failedTasks()
       var toSubmit: [Int] = []
       for task in seen.open where !givenUp.contains(task) {
         let isOut: Bool? = standing.has(task) ? true : standing.isKnown ? false : nil
         looks[task] = isOut == false ? looks[task, default: 0] + 1 : 0
-        let failure = submissions[task] == nil ? nil : directory.failure(of: task)
+        let failure = submissions[task] != nil && failed.contains(task) ? directory.failure(of: task) : nil
         switch policy.verdict(
           isOut: isOut, wasOut: standing.submitted.contains(task), looks: looks[task, default: 0],
           submissions: submissions[task, default: 0], status: failure?.status)

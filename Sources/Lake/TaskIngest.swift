@@ -77,6 +77,8 @@ package final class TaskIngest {
   private var lacking: Set<String> = []
   /// The tasks of the plan, read once: their digests are in it.
   private var documents: (plan: TaskPlan, tasks: [TaskDocument])?
+  /// Receipts that were read, by their names, which say their digests.
+  private var receipts: [String: TaskReceipt] = [:]
 
   /// Prepares to take results in.
   ///
@@ -273,7 +275,8 @@ package final class TaskIngest {
     var fitting: [(file: String, receipt: TaskReceipt)] = []
     for name in names {
       do {
-        let receipt = try directory.receipt(name)
+        let receipt = try receipts[name] ?? directory.receipt(name)
+        receipts[name] = receipt
         if let objection = receipt.objection(to: task) { throw TarnError(.integrity, objection) }
         if let recorded, recorded.digest != receipt.result.digest {
           throw TarnError(

@@ -127,8 +127,17 @@ struct StoredLake {
   @Test func theTrainedIndexComesOnceToAHost() throws {
     let stored = try StoredLake()
     stored.store.fail()
-    try stored.work(0)
-    try stored.work(1)
+    // All at once: one fetches, the others wait for it.
+    let host = try stored.host("host")
+    let workers = try [0, 1, 0].map { number in
+      try stored.lake.start(
+        ["worker", StoredLake.place, "--task", "\(number)", "--scratch", host, "--cache", host, "--quiet"],
+        environment: stored.store.environment)
+    }
+    for worker in workers {
+      let result = worker.finish()
+      #expect(result.ending == .exit(0), "\(result.errorText)")
+    }
     let asked = stored.store.requests.filter { $0.hasPrefix("GET") && $0.contains("/trained/") }
     #expect(asked.count == 1, "\(asked)")
     // What this machine's disk has changed is fetched again.
@@ -349,21 +358,25 @@ struct StoredLake {
     }
   }
 
-  @Test func aTrainingGoesOverAStore() throws {
+  @Test(arguments: [true, false]) func aTrainingGoesOverAStore(isWhole: Bool) throws {
     let alone = try LakeFixture.make(.synced)
     let options = ["t", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "2"]
     try alone.succeed(["train"] + options)
     let lake = try LakeFixture.make(.synced)
     let stored = StoredLake(lake: lake, store: try FakeStore())
-    try stored.succeed(["plan", "train"] + options + ["--tasks", StoredLake.place])
+    let tasks = isWhole ? StoredLake.place : lake.directory.path + "/tasks"
+    try stored.succeed(
+      ["plan", "train"] + options + ["--tasks", tasks] + (isWhole ? [] : ["--results", "s3://bucket/made"]))
     var rounds = 0
     while true {
-      let lines = String(decoding: try #require(stored.store.objects[StoredLake.prefix + "run.txt"]), as: UTF8.self)
-      for line in lines.split(separator: "\n") {
-        try stored.work(try #require(line.split(separator: " ").last.flatMap { Int($0) }), on: "host-\(rounds % 2)")
+      let scripts =
+        isWhole ? stored.store.objects[StoredLake.prefix + "run.txt"] : try Disk.contents(of: tasks + "/run.txt")
+      for line in String(decoding: try #require(scripts), as: UTF8.self).split(separator: "\n") {
+        let number = try #require(line.split(separator: " ").last.flatMap { Int($0) })
+        try stored.work(number, on: "host-\(rounds % 2)", at: tasks)
       }
       rounds += 1
-      let result = try stored.run(["ingest", StoredLake.place, "--quiet"])
+      let result = try stored.run(["ingest", tasks, "--quiet"])
       if result.ending == .exit(0) { break }
       try #require(result.ending == .exit(3), "\(result.errorText)")
     }
