@@ -42,6 +42,9 @@ package struct FetchConfiguration: Sendable {
   /// How long a supply that says `.notYet` is left alone.
   package var supplyInterval: Duration = .seconds(1)
   package var progressInterval: Duration = .milliseconds(250)
+  /// Objects larger than this are sent to a store in parts of this size, or larger ones
+  /// where they would be too many; stores refuse smaller ones than 5 MiB.
+  package var storePartByteCount = 64 << 20
   /// Bytes between two durable resume points.
   package var checkpointByteCount = 64 << 20
   /// Headers for one origin (`https://host:port`), credentials among them; they

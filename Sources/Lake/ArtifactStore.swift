@@ -22,6 +22,16 @@ package struct ArtifactStore: Sendable {
     return "\(catalog.layout.artifactScratch)/\(catalog.workingPrefix)\(stem)"
   }
 
+  /// A working name that the next process finds again: for who alone works with that stem.
+  ///
+  /// - Parameter stem: The file's name.
+  /// - Returns: The path.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package func partPath(_ stem: String) throws -> String {
+    try Disk.makeDirectory(catalog.layout.artifactScratch)
+    return "\(catalog.layout.artifactScratch)/\(stem).part"
+  }
+
   /// Moves a durable file to its final name, and records it (invariants 1 and 2).
   ///
   /// - Parameters:

@@ -129,11 +129,12 @@ package final class TaskFollowing {
       }
       guard !seen.open.isEmpty, !seen.open.allSatisfy(givenUp.contains) else { return }
       if !standing.isKnown { report(.silent) }
+      let failed = submissions.isEmpty ? [] : try directory.failedTasks()
       var toSubmit: [Int] = []
       for task in seen.open where !givenUp.contains(task) {
         let isOut: Bool? = standing.has(task) ? true : standing.isKnown ? false : nil
         looks[task] = isOut == false ? looks[task, default: 0] + 1 : 0
-        let failure = submissions[task] == nil ? nil : directory.failure(of: task)
+        let failure = submissions[task] != nil && failed.contains(task) ? directory.failure(of: task) : nil
         switch policy.verdict(
           isOut: isOut, wasOut: standing.submitted.contains(task), looks: looks[task, default: 0],
           submissions: submissions[task, default: 0], status: failure?.status)
@@ -146,7 +147,7 @@ package final class TaskFollowing {
         }
       }
       if !toSubmit.isEmpty {
-        for task in toSubmit { try Disk.remove(directory.failurePath(task)) }
+        for task in toSubmit { try directory.forgetFailure(of: task) }
         do {
           try engine.submit(toSubmit)
           report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }))
@@ -163,7 +164,8 @@ package final class TaskFollowing {
         .standing(
           done: seen.taskCount - seen.open.count, running: standing.running.count, queued: standing.queued.count,
           of: seen.taskCount))
-      try cancellation.sleep(for: engine.interval)
+      // A store is not listed as often as a directory is.
+      try cancellation.sleep(for: directory.resultsPlace == nil ? engine.interval : max(engine.interval, .seconds(2)))
     }
   }
 }

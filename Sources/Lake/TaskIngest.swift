@@ -77,6 +77,8 @@ package final class TaskIngest {
   private var lacking: Set<String> = []
   /// The tasks of the plan, read once: their digests are in it.
   private var documents: (plan: TaskPlan, tasks: [TaskDocument])?
+  /// Receipts that were read, by their names, which say their digests.
+  private var receipts: [String: TaskReceipt] = [:]
 
   /// Prepares to take results in.
   ///
@@ -107,11 +109,11 @@ package final class TaskIngest {
   ///
   /// - Parameters:
   ///   - catalog: The lake.
-  ///   - directory: What is taken in.
+  ///   - plan: What is taken in.
   /// - Returns: The leases.
-  /// - Throws: ``TarnError`` as ``TaskDirectory/plan()``.
-  package static func leases(in catalog: LakeCatalog, of directory: TaskDirectory) throws -> [Lease] {
-    let version = try VersionName(parsing: directory.plan().subject)
+  /// - Throws: ``TarnError`` for a plan of what is no version.
+  package static func leases(in catalog: LakeCatalog, of plan: TaskPlan) throws -> [Lease] {
+    let version = try VersionName(parsing: plan.subject)
     let found = try? catalog.version(version)
     let source = try found.map { try catalog.source(id: $0.sourceID).name }
     let trained = try found.map { try catalog.trainedIndex(id: $0.trainedIndexID).name }
@@ -140,6 +142,7 @@ package final class TaskIngest {
     try hold(tasks, against: version, terms, inputs, outputs)
     let names = try directory.receiptNames()
     let files = try directory.resultNames()
+    let failed = try directory.failedTasks()
     var verified: Set<Int> = []
     for (number, task) in tasks.enumerated() {
       try cancellation.check()
@@ -147,16 +150,16 @@ package final class TaskIngest {
       report(.reading(task: number, of: plan.tasks.count))
       let found = try believable(number, task, names[number] ?? [], recorded: recorded, &summary)
       guard recorded == nil else {
-        if let recorded { try tidy(number, recorded.digest, files[number] ?? []) }
+        if let recorded { try directory.removeResults(of: number, recorded.digest, files[number] ?? []) }
         continue
       }
       guard let (file, receipt) = found else {
-        summary.open.append((number, directory.failure(of: number)))
+        summary.open.append((number, failed.contains(number) ? directory.failure(of: number) : nil))
         continue
       }
       do {
         try take(number, task, receipt, version, terms, inputs[task.output] ?? [], &summary)
-        try tidy(number, receipt.result.digest, files[number] ?? [])
+        try directory.removeResults(of: number, receipt.result.digest, files[number] ?? [])
         verified.insert(task.output)
         summary.recorded.append(number)
         report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
@@ -263,14 +266,6 @@ package final class TaskIngest {
     }
   }
 
-  /// Removes what workers left of a task that is recorded: the lake has its output.
-  private func tidy(_ number: Int, _ digest: ContentDigest, _ files: [String]) throws {
-    let result = directory.resultPath(number, digest).lastPathPart
-    for file in files where file == result || file.hasSuffix(".part") || file.hasSuffix(".part.tmp") {
-      try Disk.remove("\(directory.results)/\(file)")
-    }
-  }
-
   // MARK: Receipts
 
   /// The receipt of a task that is gone on with, of those that fit it by document.
@@ -280,7 +275,8 @@ package final class TaskIngest {
     var fitting: [(file: String, receipt: TaskReceipt)] = []
     for name in names {
       do {
-        let receipt = try directory.receipt(name)
+        let receipt = try receipts[name] ?? directory.receipt(name)
+        receipts[name] = receipt
         if let objection = receipt.objection(to: task) { throw TarnError(.integrity, objection) }
         if let recorded, recorded.digest != receipt.result.digest {
           throw TarnError(
@@ -288,10 +284,8 @@ package final class TaskIngest {
             "its result is \(receipt.result.digest.prefix(12)), recorded of this task is \(recorded.digest.prefix(12))")
         }
         fitting.append((name, receipt))
-      } catch {
-        let error = error as? TarnError ?? TarnError(.integrity, "\(error)")
-        // A disk or a server of files that fails for now says nothing of the receipt.
-        if error.code == .io, Disk.size(of: "\(directory.receipts)/\(name)") != nil { throw error }
+      } catch let error as TarnError where [.integrity, .schemaNewer].contains(error.code) {
+        // A disk or a store that fails for now says nothing of the receipt.
         try refuse(number, name, error.message, &summary)
       }
     }
@@ -311,8 +305,7 @@ package final class TaskIngest {
     let refusal = IngestSummary.Refusal(task: number, file: file, reason: reason)
     summary.refused.append(refusal)
     report(.refused(refusal))
-    try Disk.makeDirectory(directory.refused)
-    try Disk.moveIntoPlace("\(directory.receipts)/\(file)", "\(directory.refused)/\(file)")
+    try directory.refuse(file)
   }
 
   // MARK: Results
@@ -323,21 +316,21 @@ package final class TaskIngest {
     _ inputs: [VersionInput], _ summary: inout IngestSummary
   ) throws {
     let file = directory.resultPath(number, receipt.result.digest)
-    guard let size = Disk.size(of: file) else {
+    guard let size = try directory.byteCount(ofResult: receipt.result.digest, number, .build) else {
       throw TarnError(.inputsMissing, "its result \(file) is not there")
     }
     guard size == receipt.result.byteCount else {
       throw TarnError(.integrity, "its result \(file) has \(size) bytes, it says \(receipt.result.byteCount)")
     }
-    let isHere =
-      try Disk.isOwnFile(file)
-      && FileSystem(of: directory.results).device == FileSystem(of: catalog.layout.artifacts).device
+    let isHere = try directory.ownPath(ofResult: receipt.result.digest, number, .build).map {
+      try FileSystem(of: $0).device == FileSystem(of: catalog.layout.artifacts).device
+    }
     try catalog.requireRoom(
       for: "output \(task.output) of \(version.name)",
-      [RoomNeed(at: catalog.layout.artifacts, byteCount: isHere ? 0 : size)])
+      [RoomNeed(at: catalog.layout.artifacts, byteCount: isHere == true ? 0 : size)])
     // From here on the bytes have a name of this lake's, and those are the ones that are read.
-    let working = try store.workingPath("ingest-\(version.id)-\(task.output).faiss")
-    try Disk.linkOrCopy(file, to: working)
+    let working = try store.partPath("ingest-\(version.id)-\(receipt.result.digest.prefix(16))")
+    try directory.take(receipt.result, of: number, .build, to: working)
     do {
       try read(working, task, receipt, terms)
       try recheck(working, task, receipt, terms, &summary)

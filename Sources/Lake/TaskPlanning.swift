@@ -70,8 +70,7 @@ package final class TaskPlanning: Sendable {
     let version = planned.version
     let (directory, scripts) = try place(version)
     let lake = try catalog.uuid()
-    if Disk.size(of: directory.planPath) != nil {
-      let there = try directory.plan()
+    if let there = try directory.planThere() {
       guard there.lake == lake, there.subject == "\(version.name)", there.spec == version.specDigest else {
         throw TarnError(
           .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(version.name)",
@@ -81,22 +80,18 @@ package final class TaskPlanning: Sendable {
     }
     let tasks = try version.state == .sealed ? [] : documents(planned)
     try directory.make()
-    let trained = directory.trainedPath(planned.digest)
-    if !tasks.isEmpty, Disk.size(of: trained) == nil {
-      let file = try ArtifactStore(catalog).verified(.trainedIndex, planned.digest)
-      guard try Disk.copy(file, to: trained) == planned.digest else {
-        throw TarnError(.integrity, "\(file) changed while it was copied", hint: "plan again")
-      }
+    if !tasks.isEmpty {
+      try directory.share(trained: ArtifactStore(catalog).verified(.trainedIndex, planned.digest), planned.digest)
     }
     for (number, task) in tasks.enumerated() {
       try cancellation.check()
-      try Disk.writeAtomically(Array(task.text.utf8), to: directory.taskPath(number, task.digest))
+      try directory.write(task: task.text, number, task.digest)
     }
     let plan = TaskPlan(
       .build, lake: lake, subject: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)",
-      tasks: tasks.map(\.digest))
+      tasks: tasks.map(\.digest), results: directory.resultsPlace)
     try scripts.write(Array(tasks.indices), of: plan, in: directory)
-    try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
+    try directory.write(plan)
     return PlannedTasks(version: version, plan: plan, directory: directory, scripts: scripts, isNew: true)
   }
 

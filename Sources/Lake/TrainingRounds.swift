@@ -5,7 +5,7 @@
 // digests of what goes in.
 
 internal import Base
-internal import Catalog
+package import Catalog
 internal import Features
 internal import Foundation
 internal import Indexer
@@ -27,6 +27,8 @@ package final class TrainingRounds: Sendable {
   private let directory: TaskDirectory
   private let lake: String
   private let scripts: TaskScripts
+  /// Where matrices are made, and rows found are fetched to.
+  private let matrices: String
 
   /// The fewest vectors of a task.
   private static let leastVectorCount = 256
@@ -37,12 +39,22 @@ package final class TrainingRounds: Sendable {
   ///
   /// - Parameters:
   ///   - directory: Where the tasks go.
-  ///   - lake: The lake's uuid.
+  ///   - catalog: The lake.
   ///   - scripts: What is written beside them, and how many tasks a search is cut into.
-  package init(_ directory: TaskDirectory, lake: String, _ scripts: TaskScripts) {
+  /// - Throws: ``TarnError`` where the lake does not say its uuid.
+  package init(_ directory: TaskDirectory, of catalog: LakeCatalog, _ scripts: TaskScripts) throws {
     self.directory = directory
-    self.lake = lake
     self.scripts = scripts
+    lake = try catalog.uuid()
+    matrices = directory.matrices(in: catalog.layout.scratch)
+  }
+
+  private func path(_ digest: ContentDigest) -> String { "\(matrices)/\(digest.hex).npy" }
+
+  /// Has workers find a matrix that was made.
+  private func shared(_ path: String, _ digest: ContentDigest) throws -> Shared {
+    try directory.share(matrix: path, digest)
+    return try Shared(path, digest)
   }
 
   /// A matrix as tasks name it, put where workers find it.
@@ -59,22 +71,22 @@ package final class TrainingRounds: Sendable {
   /// - Returns: It, as tasks name it.
   /// - Throws: ``TarnError`` when the disk refuses.
   func share(_ path: String, digest: ContentDigest) throws -> Shared {
-    try Disk.makeDirectory(directory.matrices)
-    let shared = directory.matrixPath(digest)
-    if Disk.size(of: shared) != Disk.size(of: path) { try Disk.linkOrCopy(path, to: shared) }
-    return try Shared(shared, digest)
+    guard directory.isDirectory else { return try shared(path, digest) }
+    try Disk.makeDirectory(matrices)
+    let target = self.path(digest)
+    if Disk.size(of: target) != Disk.size(of: path) { try Disk.linkOrCopy(path, to: target) }
+    return try shared(target, digest)
   }
 
   /// Shares centroids.
   func share(_ centroids: [Float], dimension: Int) throws -> Shared {
-    try Disk.makeDirectory(directory.matrices)
-    var file = try DurableFile(creating: "\(directory.matrices)/centroids.tmp")
+    try Disk.makeDirectory(matrices)
+    var file = try DurableFile(creating: "\(matrices)/centroids.tmp")
     let header = NpyHeader.bytes(descr: "<f4", rowCount: centroids.count / dimension, columns: dimension)
     unsafe try file.write(header.span.bytes)
     unsafe try file.write(centroids.span.bytes)
-    let directory = directory
-    let digest = try file.finish { directory.matrixPath($0) }
-    return try Shared(directory.matrixPath(digest), digest)
+    let digest = try file.finish { path($0) }
+    return try shared(path(digest), digest)
   }
 
   /// Shares some rows of a matrix, packed.
@@ -88,26 +100,26 @@ package final class TrainingRounds: Sendable {
   func share(_ rows: [UInt32], of path: String, digest: ContentDigest) throws -> Shared {
     let whole = try FeatureFile(path)
     guard rows.count != whole.rowCount else { return try share(path, digest: digest) }
-    try Disk.makeDirectory(directory.matrices)
+    try Disk.makeDirectory(matrices)
     // Found again by what it is made of: to pack it reads the whole.
     var key = Sha256()
     unsafe key.update(Array("packed-1 \(digest.hex)\n".utf8).span.bytes)
     unsafe key.update(rows.span.bytes)
-    let note = "\(directory.matrices)/\(key.finalize().hex).packed"
+    let note = "\(matrices)/\(key.finalize().hex).packed"
     if let known = Disk.text(of: note).flatMap({ ContentDigest(hex: $0) }),
-      let shared = try? Shared(directory.matrixPath(known), known), shared.matrix.rowCount == rows.count
+      let matrix = try? Shared(self.path(known), known).matrix, matrix.rowCount == rows.count
     {
-      return shared
+      return try shared(self.path(known), known)
     }
     var writer = try TrainingMatrixWriter(
-      creating: "\(directory.matrices)/packed.tmp", elementType: whole.elementType, rowCount: rows.count,
+      creating: "\(matrices)/packed.tmp", elementType: whole.elementType, rowCount: rows.count,
       dimension: whole.dimension)
     try writer.append(rows, of: whole)
-    let working = "\(directory.matrices)/packed.npy"
+    let working = "\(matrices)/packed.npy"
     let packed = try writer.finish(as: working)
-    try Disk.moveIntoPlace(working, directory.matrixPath(packed))
+    try Disk.moveIntoPlace(working, self.path(packed))
     try Disk.writeAtomically(Array(packed.hex.utf8), to: note)
-    return try Shared(directory.matrixPath(packed), packed)
+    return try shared(self.path(packed), packed)
   }
 
   /// The best rows of every vector.
@@ -132,10 +144,10 @@ package final class TrainingRounds: Sendable {
     if !added.isEmpty {
       try directory.make()
       for (place, task) in added.enumerated() {
-        try Disk.writeAtomically(Array(task.text.utf8), to: directory.taskPath(plan.tasks.count + place, task.digest))
+        try directory.write(task: task.text, plan.tasks.count + place, task.digest)
       }
       plan.tasks += added.map(\.digest)
-      try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
+      try directory.write(plan)
     }
     let numbers = Dictionary(uniqueKeysWithValues: plan.tasks.enumerated().map { ($1, $0) })
     let names = try directory.receiptNames()
@@ -184,12 +196,10 @@ package final class TrainingRounds: Sendable {
       do {
         let receipt = try directory.receipt(name)
         if let objection = receipt.objection(to: task) { throw TarnError(.integrity, objection) }
-        let path = directory.resultPath(number, receipt.result.digest, of: .train)
-        guard Disk.size(of: path) == receipt.result.byteCount, try Disk.digest(of: path) == receipt.result.digest else {
-          throw TarnError(.integrity, "its result \(path) is not what it says")
+        let found = try read(receipt.result, of: number) { path in
+          try RowsFound(
+            reading: path, task: task.digest, count: task.count, k: task.k, rowCount: rows.matrix.rowCount)
         }
-        let found = try RowsFound(
-          reading: path, task: task.digest, count: task.count, k: task.k, rowCount: rows.matrix.rowCount)
         // Which ones a worker cannot know beforehand.
         var random = SplitMix64(seed: UInt64.random(in: .min ... .max))
         let places = (0..<min(Self.checkedCount, task.count)).map { _ in random.next(below: task.count) }
@@ -197,21 +207,42 @@ package final class TrainingRounds: Sendable {
           throw TarnError(.integrity, "its result has a wrong score for vector \(task.first + lie)")
         }
         return found
-      } catch let error as TarnError where error.code != .interrupted {
+      } catch let error as TarnError where [.integrity, .schemaNewer].contains(error.code) {
+        // A disk or a store that fails for now says nothing of the receipt.
         refused.append(IngestSummary.Refusal(task: number, file: name, reason: error.message))
-        try Disk.makeDirectory(directory.refused)
-        try Disk.moveIntoPlace("\(directory.receipts)/\(name)", "\(directory.refused)/\(name)")
+        try directory.refuse(name)
       }
     }
     return nil
   }
 
-  private func plan(of training: TrainedIndexRecord) throws -> TaskPlan {
-    guard Disk.size(of: directory.planPath) != nil else {
-      return TaskPlan(
-        .train, lake: lake, subject: training.name, spec: training.specDigest, tool: "tarn \(Tool.version)", tasks: [])
+  /// Reads a result that is what its receipt says: where it lies, or a copy of it.
+  private func read(
+    _ result: TaskReceipt.Result, of number: Int, _ body: (_ path: String) throws -> RowsFound
+  ) throws -> RowsFound {
+    let place = directory.resultPath(number, result.digest, of: .train)
+    guard try directory.byteCount(ofResult: result.digest, number, .train) == result.byteCount else {
+      throw TarnError(.integrity, "its result \(place) is not what it says")
     }
-    let plan = try directory.plan()
+    let own = directory.ownPath(ofResult: result.digest, number, .train)
+    let path = own ?? "\(matrices)/\(result.digest.hex).rows"
+    if own == nil {
+      try Disk.makeDirectory(matrices)
+      try directory.take(result, of: number, .train, to: path)
+    }
+    defer { if own == nil { try? Disk.remove(path) } }
+    guard try Disk.digest(of: path) == result.digest else {
+      throw TarnError(.integrity, "its result \(place) is not what it says")
+    }
+    return try body(path)
+  }
+
+  private func plan(of training: TrainedIndexRecord) throws -> TaskPlan {
+    guard let plan = try directory.planThere() else {
+      return TaskPlan(
+        .train, lake: lake, subject: training.name, spec: training.specDigest, tool: "tarn \(Tool.version)", tasks: [],
+        results: directory.resultsPlace)
+    }
     guard plan.kind == .train, plan.lake == lake, plan.subject == training.name, plan.spec == training.specDigest else {
       throw TarnError(
         .conflict, "\(directory.path) has the plan of \(plan.subject.printable), not of \(training.name) as it is now",
@@ -221,7 +252,10 @@ package final class TrainingRounds: Sendable {
   }
 
   /// Removes what the training needs no more: it is done.
-  func clean() { try? FileManager.default.removeItem(atPath: directory.matrices) }
+  func clean() {
+    try? FileManager.default.removeItem(atPath: matrices)
+    if !directory.isDirectory { try? directory.removeMatrices() }
+  }
 }
 
 extension TrainingRounds.Shared {

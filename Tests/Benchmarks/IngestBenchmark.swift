@@ -23,7 +23,7 @@ struct IngestBenchmark {
   func run() throws {
     let directory = TaskDirectory(tasks)
     let catalog = try LakeCatalog.open(root: lake, command: "tarn-bench ingest") {
-      try TaskIngest.leases(in: $0, of: directory)
+      try TaskIngest.leases(in: $0, of: directory.plan())
     }
     let start = ContinuousClock.now
     let ingest = TaskIngest(

@@ -246,8 +246,8 @@ final class LakeFixture: Sendable {
   }
 
   /// Starts tarn on this lake.
-  func start(_ arguments: [String]) throws -> RunningProcess {
-    try ProcessRunner.start(Self.impatient(arguments), environment: environment([:]))
+  func start(_ arguments: [String], environment added: [String: String] = [:]) throws -> RunningProcess {
+    try ProcessRunner.start(Self.impatient(arguments), environment: environment(added))
   }
 
   /// Runs tarn on this lake; it must succeed.

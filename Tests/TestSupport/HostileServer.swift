@@ -14,6 +14,8 @@ package final class HostileServer: Sendable {
     package let target: String
     /// Fields in order, names in lower case.
     package let fields: [(name: String, value: String)]
+    /// As many bytes as its `Content-Length` says.
+    package let body: [UInt8]
     /// How many requests for this target came before it.
     package let precedingCount: Int
 
@@ -137,7 +139,7 @@ package final class HostileServer: Sendable {
     setsockopt(connection, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
     var buffer: [UInt8] = []
     while let head = readHead(connection, &buffer) {
-      guard let request = record(head) else { return }
+      guard let body = readBody(connection, &buffer, of: head), let request = record(head, body) else { return }
       for step in script(request).steps {
         switch step {
         case .send(let bytes): guard send(bytes, connection) else { return }
@@ -172,17 +174,36 @@ package final class HostileServer: Sendable {
     }
   }
 
-  private func record(_ head: [String]) -> Request? {
-    let words = head[0].split(separator: " ").map(String.init)
-    guard words.count == 3 else { return nil }
-    let fields = head.dropFirst().compactMap { line -> (name: String, value: String)? in
+  private func readBody(_ connection: Int32, _ buffer: inout [UInt8], of head: [String]) -> [UInt8]? {
+    let length = fields(of: head).first { $0.name == "content-length" }.flatMap { Int($0.value) } ?? 0
+    var piece = [UInt8](repeating: 0, count: 64 << 10)
+    while buffer.count < length {
+      let count = recv(connection, &piece, piece.count, 0)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { return nil }
+      buffer.append(contentsOf: piece[..<count])
+    }
+    let body = Array(buffer.prefix(length))
+    buffer.removeFirst(length)
+    return body
+  }
+
+  private func fields(of head: [String]) -> [(name: String, value: String)] {
+    head.dropFirst().compactMap { line -> (name: String, value: String)? in
       guard let colon = line.firstIndex(of: ":") else { return nil }
       let value = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
       return (line[..<colon].lowercased(), value)
     }
+  }
+
+  private func record(_ head: [String], _ body: [UInt8]) -> Request? {
+    let words = head[0].split(separator: " ").map(String.init)
+    guard words.count == 3 else { return nil }
+    let fields = fields(of: head)
     return state.withLock { state in
       let request = Request(
-        method: words[0], target: words[1], fields: fields, precedingCount: state.counts[words[1], default: 0])
+        method: words[0], target: words[1], fields: fields, body: body,
+        precedingCount: state.counts[words[1], default: 0])
       state.counts[words[1], default: 0] += 1
       state.requests.append(request)
       return request

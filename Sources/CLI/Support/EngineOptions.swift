@@ -46,15 +46,21 @@ struct EngineOptions: ParsableArguments {
     guard atATime == nil && sbatchArguments == nil || executor == .slurm else {
       throw ValidationError("--at-a-time and --sbatch-args go with --executor slurm.")
     }
+    guard tasks?.isStoreAddress != true else {
+      throw ValidationError(
+        "With --executor, --tasks is a directory; for a store: `tarn plan`, the lines of run.txt, and `tarn ingest`.")
+    }
     guard atATime ?? 1 >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
     if let other = others.filter(\.value).keys.min() {
       throw ValidationError("\(other) is of a build in this process; it does not go with --executor.")
     }
   }
 
-  /// Where the tasks of something go.
-  func directory(of subject: String, in catalog: LakeCatalog) -> TaskDirectory {
-    TaskDirectory(tasks.map(absolute) ?? absolute("\(catalog.layout.root)/tasks/\(subject)"))
+  /// Where the tasks of something go; their results may be in a store.
+  ///
+  /// - Throws: ``TarnError`` where a plan that is there cannot be read.
+  func directory(of subject: String, in catalog: LakeCatalog, _ access: StoreAccess) throws -> TaskDirectory {
+    try TaskDirectory.open(absolute(tasks ?? "\(catalog.layout.root)/tasks/\(subject)"), access)
   }
 
   /// What is written beside the tasks, and says how many there are of a search.

@@ -132,8 +132,9 @@ struct Build: AsyncParsableCommand {
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
     let workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
+    let access = global.storeAccess(patience: patience)
     let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
-      let directory = engine.directory(of: "\(version.name)", in: catalog)
+      let directory = try engine.directory(of: "\(version.name)", in: catalog, access)
       return (directory, try engine.scripts(in: directory, workerOptions: workerOptions))
     }.run(asking: fetch, follow: progress.showFetching)
     let wasSealed = planned.version.state == .sealed

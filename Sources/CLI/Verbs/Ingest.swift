@@ -22,11 +22,12 @@ struct Ingest: AsyncParsableCommand {
       EXAMPLES
         tarn ingest /shared/laion
         tarn ingest /shared/laion --follow
+        tarn ingest s3://bucket/laion
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The directory of tasks.", valueName: "dir"))
+  @Argument(help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"))
   var directory: String
 
   @Option(help: ArgumentHelp("Shards of each host to encode again.", valueName: "n"))
@@ -34,6 +35,9 @@ struct Ingest: AsyncParsableCommand {
 
   @Flag(help: "Go on until the version is sealed, taking results in as they come.")
   var follow = false
+
+  @Option(help: ArgumentHelp("How long to wait for a store that fails for now; 0 for not at all.", valueName: "time"))
+  var patience: TimeSpan = .ofSync
 
   @OptionGroup var room: RoomOptions
   @OptionGroup var global: GlobalOptions
@@ -44,10 +48,11 @@ struct Ingest: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let tasks = TaskDirectory(absolute(directory))
-    if try tasks.plan().kind == .train { return try await train(tasks) }
+    let tasks = try await global.tasks(at: directory, patience: patience)
+    let plan = try await ThreadedWork("tarn-ingest") { try tasks.plan() }.value()
+    if plan.kind == .train { return try await train(plan.subject, tasks) }
     let catalog = try writer.open(global, "ingest \(directory)", keeping: room) {
-      try TaskIngest.leases(in: $0, of: tasks)
+      try TaskIngest.leases(in: $0, of: plan)
     }
     let progress = global.progress("ingest")
     let summary = try await ThreadedWork("tarn-ingest") { [recheck, follow, global] in
@@ -63,18 +68,19 @@ struct Ingest: AsyncParsableCommand {
   }
 
   /// Takes the rows found of a training in, and goes on with it.
-  private func train(_ tasks: TaskDirectory) async throws {
-    let name = try tasks.plan().subject
+  private func train(_ name: String, _ tasks: TaskDirectory) async throws {
     let catalog = try writer.open(global, "ingest \(directory)", keeping: room) {
       try TrainingRun.leases(in: $0, ofTraining: name)
     }
     let progress = global.progress("ingest")
-    let (follow, again) = (follow, try TaskScripts(keptIn: tasks) ?? TaskScripts(tarn: Tool.executablePath()))
+    let again = try await ThreadedWork("tarn-ingest") {
+      try TaskScripts(keptIn: tasks) ?? TaskScripts(tarn: Tool.executablePath())
+    }.value()
     while true {
       var run = try TrainingRun(
         again: name, catalog, logger: global.logger("tarn.train"), cancellation: global.cancellation,
         report: progress.show)
-      run.rounds = TrainingRounds(tasks, lake: try catalog.uuid(), again)
+      run.rounds = try TrainingRounds(tasks, of: catalog, again)
       do {
         let (trained, isNew) = try await run.run(fetching: nil, follow: { _ in })
         progress.clear()

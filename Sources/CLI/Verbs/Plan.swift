@@ -18,6 +18,10 @@ struct Plan: AsyncParsableCommand {
         parallel -j 4 < run.txt                          in /shared/laion
         tarn ingest /shared/laion
         tarn plan --again /shared/laion                  run.txt and the others, for the tasks without a good receipt
+        tarn plan build laion --trained clip --images images --tasks s3://bucket/laion
+
+      Workers without a shared directory have all in an object store: --tasks s3://BUCKET/PREFIX. With a directory and
+      --results s3://… what they make goes there. Who asks the store is said by AWS_* in the environment.
 
       \(ExitStatus.help)
       """,
@@ -35,10 +39,13 @@ struct Plan: AsyncParsableCommand {
     guard let again else {
       throw TarnError(.usage, "plan: what to plan is not said", hint: "`tarn plan build`, or `tarn plan --again DIR`")
     }
-    let directory = TaskDirectory(absolute(again))
-    let plan = try directory.plan()
-    let open = try directory.openTasks(of: plan)
-    try scripts.scripts(in: directory).write(open.map(\.task), of: plan, in: directory)
+    let directory = try await global.tasks(at: again, patience: .ofSync)
+    let (plan, open) = try await ThreadedWork("tarn-plan") { [scripts] in
+      let plan = try directory.plan()
+      let open = try directory.openTasks(of: plan)
+      try scripts.scripts(in: directory).write(open.map(\.task), of: plan, in: directory)
+      return (plan, open)
+    }.value()
     if global.json {
       Output.json([
         "tasks": .count(plan.tasks.count), "again": .array(open.map { .count($0.task) }),
@@ -75,8 +82,7 @@ struct PlanBuild: AsyncParsableCommand {
 
   @OptionGroup var what: BuildArguments
 
-  @Option(help: ArgumentHelp("Directory of the tasks, on a file system that the workers see.", valueName: "dir"))
-  var tasks: String
+  @OptionGroup var place: TaskPlaceOptions
 
   @Option(
     help: ArgumentHelp(
@@ -92,8 +98,8 @@ struct PlanBuild: AsyncParsableCommand {
     let catalog = try writer.open(
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
-    let directory = TaskDirectory(absolute(tasks))
-    let written = try scripts.scripts(in: directory)
+    let directory = try await place.directory(global, patience: patience)
+    let written = try await scripts.kept(in: directory)
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
@@ -114,7 +120,7 @@ struct PlanBuild: AsyncParsableCommand {
       Output.line(
         "\(version.name): \(plan.tasks.count.counted("task")) in \(directory.path)"
           + (planned.isNew ? "" : ", planned before"))
-      Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(tasks)`")
+      Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(place.tasks)`")
     }
     Output.flush()
   }
@@ -138,8 +144,7 @@ struct PlanTrain: AsyncParsableCommand {
 
   @OptionGroup var what: TrainingArguments
 
-  @Option(help: ArgumentHelp("Directory of the tasks, on a file system that the workers see.", valueName: "dir"))
-  var tasks: String
+  @OptionGroup var place: TaskPlaceOptions
 
   @OptionGroup var scripts: ScriptOptions
   @OptionGroup var stream: StreamOptions
@@ -153,11 +158,12 @@ struct PlanTrain: AsyncParsableCommand {
     let options = try what.options()
     let catalog = try writer.open(
       global, stream.isFetching ? "plan train --fetch" : "plan train", options.name, on: what.names, keeping: room)
-    let directory = TaskDirectory(absolute(tasks))
+    let directory = try await place.directory(global, patience: .ofSync)
+    let written = try await scripts.kept(in: directory)
     let progress = global.progress("plan train \(options.name)")
     var run = TrainingRun(
       catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation, report: progress.show)
-    run.rounds = TrainingRounds(directory, lake: try catalog.uuid(), try scripts.scripts(in: directory))
+    run.rounds = try TrainingRounds(directory, of: catalog, written)
     do {
       let revisions = FetchedRevisions()
       let (trained, isNew) = try await run.run(
@@ -166,7 +172,7 @@ struct PlanTrain: AsyncParsableCommand {
       try global.conclude(trained, isNew: isNew, of: options, revisions, catalog)
     } catch let round as RoundNeeded {
       progress.clear()
-      global.conclude(round, directory, tasks)
+      global.conclude(round, directory, place.tasks)
     }
   }
 }
@@ -191,6 +197,23 @@ extension GlobalOptions {
       Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(given)`")
     }
     Output.flush()
+  }
+}
+
+/// Where the tasks of a plan go.
+struct TaskPlaceOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Directory of the tasks, on a file system that the workers see, or s3://BUCKET/PREFIX.", valueName: "dir"))
+  var tasks: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Where results and receipts go, s3://BUCKET/PREFIX (default: beside the tasks).", valueName: "place"))
+  var results: String?
+
+  func directory(_ global: GlobalOptions, patience: TimeSpan) async throws -> TaskDirectory {
+    try await global.tasks(at: tasks, patience: patience, results: results)
   }
 }
 
@@ -225,6 +248,11 @@ struct ScriptOptions: ParsableArguments {
     guard (1...1_000_000).contains(parts ?? 1) else { throw ValidationError("--parts is 1 to 1000000.") }
   }
 
+  /// As ``scripts(in:)``, where the directory may be slow to answer.
+  func kept(in directory: TaskDirectory) async throws -> TaskScripts {
+    try await ThreadedWork("tarn-plan") { try scripts(in: directory) }.value()
+  }
+
   func scripts(in directory: TaskDirectory) throws -> TaskScripts {
     var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
     if let tarn { scripts.tarn = tarn }
@@ -235,12 +263,6 @@ struct ScriptOptions: ParsableArguments {
     if let claim { scripts.claim = claim }
     return scripts
   }
-}
-
-/// A path as every host of a shared file system has it.
-func absolute(_ path: String) -> String {
-  URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardized
-    .path
 }
 
 extension TaskFailure {

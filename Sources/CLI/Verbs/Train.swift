@@ -57,9 +57,12 @@ struct Train: AsyncParsableCommand {
     let (fetch, revisions) = (stream.options(catalog), FetchedRevisions())
     let (trained, isNew): (TrainedIndexRecord, Bool)
     if let executor = engine.executor {
-      let directory = engine.directory(of: "train-\(options.name)", in: catalog)
-      let scripts = try engine.scripts(in: directory, workerOptions: [])
-      run.rounds = TrainingRounds(directory, lake: try catalog.uuid(), scripts)
+      let (directory, scripts) = try await ThreadedWork("tarn-tasks") { [engine, global] in
+        let directory = try engine.directory(
+          of: "train-\(options.name)", in: catalog, global.storeAccess(patience: .ofSync))
+        return (directory, try engine.scripts(in: directory, workerOptions: []))
+      }.value()
+      run.rounds = try TrainingRounds(directory, of: catalog, scripts)
       let workers = engine.engine(executor, directory, scripts)
       (trained, isNew) = try await TrainingFollowing(
         run, directory, on: workers, cancellation: global.cancellation, report: { progress.show($0) }

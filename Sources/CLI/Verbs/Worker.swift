@@ -11,7 +11,11 @@ struct Worker: AsyncParsableCommand {
     discussion: """
       It needs the directory and the shards' addresses, neither catalog nor lake. Shards are fetched a few ahead into
       --scratch, encoded and let go; the result and, last, its receipt go into the directory. A task that has a receipt is
-      done. Interrupted, it goes on behind the last shard where --scratch is still there.
+      done. Interrupted, it goes on behind the last shard where --scratch is still there, and with what a store has taken
+      of the result.
+
+      Tasks may lie in an object store, s3://BUCKET/PREFIX; then the trained index is kept in --cache, once for all workers
+      of a host, and results are read back. Who asks is said by AWS_* in the environment.
 
       Of several tasks, --task 0-9,17, the trained index is prepared once, and one is fetched and encoded while the merge
       of the one before it is written. After a failure that another try may mend, none is begun any more.
@@ -25,11 +29,12 @@ struct Worker: AsyncParsableCommand {
         tarn worker /shared/laion --task 7
         tarn worker /shared/laion --task 0-57
         TMPDIR=/local/scratch tarn worker .
+        tarn worker s3://bucket/laion --task 7 --scratch /local/scratch --cache /local/cache
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The directory of tasks.", valueName: "dir"))
+  @Argument(help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"))
   var directory: String
 
   @Option(help: ArgumentHelp("The task's number, or several: 0-9,17.", valueName: "n"))
@@ -37,6 +42,12 @@ struct Worker: AsyncParsableCommand {
 
   @Option(help: ArgumentHelp("Where to keep what is under way (default: TMPDIR, else /tmp).", valueName: "dir"))
   var scratch: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Where to keep what the tasks of a store share, for the next worker (default: TMPDIR, else /tmp).",
+      valueName: "dir"))
+  var cache: String?
 
   @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
   var jobs: Int = 2
@@ -58,14 +69,20 @@ struct Worker: AsyncParsableCommand {
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
-    let tasks = TaskDirectory(absolute(directory))
-    let numbers = try task.map { try tasks.numbers(OrdinalSet(parsing: $0)) } ?? [TaskNumber.inEnvironment(environment)]
     var fetch = FetchConfiguration.ofTool
     fetch.jobs = jobs
     if let bwlimit { fetch.bandwidth = bwlimit }
-    let named = scratch ?? environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
+    let tasks = try await global.tasks(at: directory, patience: patience, cache: cache, fetch: fetch)
+    let asked = try task.map(OrdinalSet.init(parsing:))
+    let numbers =
+      if let asked {
+        try await ThreadedWork("tarn-worker") { try tasks.numbers(asked) }.value()
+      } else {
+        [try TaskNumber.inEnvironment(environment)]
+      }
     let options = WorkerOptions(
-      supply: SupplyOptions(fetch: fetch, patience: patience.duration), scratch: absolute(named),
+      supply: SupplyOptions(fetch: fetch, patience: patience.duration),
+      scratch: absolute(scratch ?? temporaryDirectory()),
       tool: "tarn \(Tool.version)")
     let (logger, cancellation) = (global.logger("tarn.worker"), global.cancellation)
     let global = global
@@ -82,7 +99,7 @@ struct Worker: AsyncParsableCommand {
         global.progress("task \(number)").clear()
         conclude(number, receipt, isNew: isNew)
       case .failure(let error):
-        if error.code != .interrupted { worker.note(error, status: Int(Failure(error)?.status.rawValue ?? 1)) }
+        if error.code != .interrupted { await worker.note(error, status: Int(Failure(error)?.status.rawValue ?? 1)) }
         if numbers.count > 1 { logger.warning("task \(number): \(error)") }
       }
     }

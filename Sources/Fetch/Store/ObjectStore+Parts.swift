@@ -28,8 +28,9 @@ extension ObjectStore {
 
   func putParts(of file: Upload, _ statePath: String, _ report: (Int) -> Void) throws(TarnError) -> Outcome {
     let least = (file.byteCount + Self.mostPartCount - 1) / Self.mostPartCount
-    // Whole mebibytes, so that both runs cut alike.
-    let size = max(partByteCount, ((least + (1 << 20) - 1) >> 20) << 20)
+    // Else whole mebibytes, so that both runs cut alike.
+    let usual = configuration.storePartByteCount
+    let size = least <= usual ? usual : ((least + (1 << 20) - 1) >> 20) << 20
     var state = try continued(file, statePath, size)
     if state == nil { state = try begin(file, size, statePath) }
     guard var state else { throw TarnError(.integrity, "the store began no upload of \(shown(file.key))") }

@@ -2,7 +2,7 @@
 // request comes to is StoreAnswer's to say; troubles that pass are waited out here.
 //
 // Invariants:
-// 1. No object is replaced, but by `put` with the tag of what is replaced.
+// 1. No object is replaced, but by `put` with the tag of what is replaced, and by `replace`.
 // 2. An object that was sent counts once it was read back and is the bytes it should be.
 // 3. A request is asked again only after a trouble that may pass, for as long as the
 //    caller's patience lasts (R21).
@@ -43,7 +43,7 @@ package struct StoredObject: Sendable, Equatable {
 
   let configuration: FetchConfiguration
   /// `s3://BUCKET` and `PREFIX/`, or nothing.
-  private let bucket: String
+  let bucket: String
   let prefix: String
   private let multi: MultiHandle
   let isCancelled: () -> Bool
@@ -55,12 +55,7 @@ package struct StoredObject: Sendable, Equatable {
   /// Requests that were sent.
   package private(set) var requestCount = 0
 
-  /// Objects larger than this are sent in parts of this size, or larger ones where
-  /// they would be more than ``mostPartCount``.
-  package static let partByteCount = 64 << 20
   package static let mostPartCount = 10_000
-  /// The size of parts that this store is sent; for tests, as a store refuses small ones.
-  package var partByteCount = ObjectStore.partByteCount
   /// The most that is read of a listing or an error.
   private static let mostAnswerByteCount = 16 << 20
 
@@ -83,7 +78,9 @@ package struct StoredObject: Sendable, Equatable {
     }
     let parts = place.dropFirst("s3://".count).split(separator: "/", omittingEmptySubsequences: true)
     bucket = "s3://\(parts.first ?? "")"
-    prefix = parts.dropFirst().map { "\($0)/" }.joined()
+    // Keys are asked for and listed by what they are, however the place was written.
+    let path = parts.dropFirst().map { "\($0)/" }.joined()
+    prefix = path.removingPercentEncoding ?? path
     multi = try MultiHandle(connectionCount: 2)
     self.configuration = configuration
     self.patience = HostPatience(limit: patience)
@@ -186,11 +183,13 @@ package struct StoredObject: Sendable, Equatable {
   ///   - key: Its key, below the prefix.
   ///   - digest: What its SHA-256 must be.
   ///   - statePath: A file that remembers an upload in parts from one run to the next.
+  ///   - remedy: What helps where the file is not those bytes.
   ///   - report: Told of bytes that the store has taken.
   /// - Returns: What it came to.
   /// - Throws: ``TarnError`` `.integrity` when the file is not those bytes.
   package func put(
-    file path: String, _ key: String, _ digest: ContentDigest, statePath: String, report: (Int) -> Void = { _ in }
+    file path: String, _ key: String, _ digest: ContentDigest, statePath: String,
+    remedy: String = "run `tarn verify --repair`", report: (Int) -> Void = { _ in }
   ) throws(TarnError) -> Outcome {
     let (descriptor, byteCount) = try Disk.openInput(path)
     defer { close(descriptor) }
@@ -198,8 +197,10 @@ package struct StoredObject: Sendable, Equatable {
       if known == .alreadyThere { try TarnError.storing { try Disk.remove(statePath) } }
       return known
     }
-    let file = Upload(path: path, descriptor: descriptor, byteCount: byteCount, digest: digest, key: key)
-    let outcome = try byteCount > partByteCount ? putParts(of: file, statePath, report) : putWhole(file, report)
+    let file = Upload(
+      path: path, descriptor: descriptor, byteCount: byteCount, digest: digest, key: key, remedy: remedy)
+    let outcome =
+      try byteCount > configuration.storePartByteCount ? putParts(of: file, statePath, report) : putWhole(file, report)
     guard outcome == .written else { return outcome }
     try requireRead(key, byteCount, digest)
     return .written
@@ -212,11 +213,11 @@ package struct StoredObject: Sendable, Equatable {
     let byteCount: Int
     let digest: ContentDigest
     let key: String
+    let remedy: String
 
     /// What the file turned out not to be.
     var damage: TarnError {
-      TarnError(
-        .integrity, "\(path) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: "`tarn verify --repair`")
+      TarnError(.integrity, "\(path) is damaged: its SHA-256 is not \(digest.prefix(12))…", hint: remedy)
     }
   }
 
@@ -270,36 +271,44 @@ package struct StoredObject: Sendable, Equatable {
   }
 
   /// Reads an object back: what the store gives must be what was sent.
-  private func requireRead(_ key: String, _ byteCount: Int, _ digest: ContentDigest) throws(TarnError) {
+  func requireRead(_ key: String, _ byteCount: Int, _ digest: ContentDigest) throws(TarnError) {
     guard try digestRead(key, byteCount) == digest else {
       throw TarnError(
         .integrity, "the store gives other bytes of \(shown(key)) than were sent",
-        hint: "remove that object and push again")
+        hint: "remove that object, and run the same command again")
     }
   }
 
   /// The SHA-256 of an object as the store gives it; nil where it has other lengths.
-  private func digestRead(_ key: String, _ byteCount: Int) throws(TarnError) -> ContentDigest? {
+  func digestRead(_ key: String, _ byteCount: Int) throws(TarnError) -> ContentDigest? {
     var hasher = Sha256()
-    // In pieces, so that a connection that breaks costs one.
+    let isWhole = try read(key, from: 0, byteCount, "reading back") { hasher.update($0) }
+    return isWhole ? hasher.finalize() : nil
+  }
+
+  /// Reads an object from some byte on, in pieces, so that a connection that breaks costs one.
+  ///
+  /// - Returns: Whether it has that length.
+  func read(
+    _ key: String, from start: Int, _ byteCount: Int, _ verb: String, _ take: (RawSpan) throws(TarnError) -> Void
+  ) throws(TarnError) -> Bool {
     let piece = 16 << 20
-    var offset = 0
+    var offset = start
     repeat {
       let end = min(offset + piece, byteCount)
       var question = Question(method: "GET", key: key)
       if byteCount > 0 { question.range = "\(offset)-\(end - 1)" }
       question.mostAnswerByteCount = max(1 << 16, end - offset)
       let answer = try ask(question)
-      guard case .done = answer.verdict else { throw failure(answer, "reading back", key) }
-      guard answer.whole.body.count == end - offset, byteCount == 0 || answer.whole.head.statusCode == 206 else {
-        guard end == byteCount, offset == 0, answer.whole.body.count == byteCount else { return nil }
-        unsafe hasher.update(answer.whole.body.span.bytes)
-        return hasher.finalize()
-      }
-      unsafe hasher.update(answer.whole.body.span.bytes)
+      guard case .done = answer.verdict else { throw failure(answer, verb, key) }
+      let isPiece =
+        answer.whole.body.count == end - offset && (byteCount == 0 || answer.whole.head.statusCode == 206)
+      // A store without ranges gives the whole.
+      guard isPiece || end == byteCount && offset == 0 && answer.whole.body.count == byteCount else { return false }
+      unsafe try take(answer.whole.body.span.bytes)
       offset = end
     } while offset < byteCount
-    return hasher.finalize()
+    return true
   }
 
   // MARK: Requests

@@ -135,6 +135,9 @@ package struct S3Settings: Sendable {
   /// A name or value of a query, likewise, slashes and all.
   static func encoded(query text: String) -> String { encoded(text, keepingSlashes: false) }
 
+  /// A path in a field of a request, likewise, but for slashes.
+  static func encoded(path text: String) -> String { encoded(text, keepingSlashes: true) }
+
   private static func encoded(_ decoded: String, keepingSlashes: Bool) -> String {
     var text = ""
     for byte in decoded.utf8 {

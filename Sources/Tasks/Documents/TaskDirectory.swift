@@ -1,6 +1,7 @@
 // A directory of tasks, which planner, workers and whoever takes the results back
 // share: what lies where, and what a name says of its content. Everything in it may
-// be written by anybody, so everything is read as a stranger's.
+// be written by anybody, so everything is read as a stranger's. It may be a prefix of
+// an object store: how files are read and written in either is TaskStore's to say.
 //
 // Invariants:
 //   1. `plan.json` is written last: a directory without it is no plan yet.
@@ -10,93 +11,176 @@
 package import Base
 internal import Foundation
 
-/// Where a plan, its tasks, results and receipts lie.
+/// Where a plan, its tasks, results and receipts lie: a directory, a prefix of an object
+/// store, or the one for the plan and the other for what workers make.
 package struct TaskDirectory: Sendable {
   /// The most bytes of a document that are read.
-  private static let documentByteLimit = 1 << 28
+  static let documentByteLimit = 1 << 28
 
-  /// The directory, absolute.
+  /// The directory, absolute, or `s3://BUCKET/PREFIX`.
   package let path: String
+  /// Where results, receipts and failures lie, likewise.
+  let outcomePath: String
+  private let files: any TaskStore
+  let outcomes: any TaskStore
 
-  /// Names a directory; nothing is looked at.
-  package init(_ path: String) { self.path = path }
+  /// Names a directory that has all; nothing is looked at.
+  package init(_ path: String) {
+    let files = DirectoryTasks(path)
+    self.init(path, files, outcomePath: path, files)
+  }
 
-  package var planPath: String { path + "/plan.json" }
+  private init(_ path: String, _ files: any TaskStore, outcomePath: String, _ outcomes: any TaskStore) {
+    self.path = path
+    self.outcomePath = outcomePath
+    self.files = files
+    self.outcomes = outcomes
+  }
+
+  /// Finds a directory or a prefix, and where its plan says that results go.
+  ///
+  /// - Parameters:
+  ///   - place: The directory, absolute, or `s3://BUCKET/PREFIX`.
+  ///   - access: How stores are reached.
+  ///   - results: Where a plan that is not there yet shall have its results; nil for beside
+  ///     the tasks.
+  /// - Returns: The tasks.
+  /// - Throws: ``TarnError`` `.usage` for what is no place, `.conflict` where the plan that
+  ///   is there has its results elsewhere.
+  package static func open(
+    _ place: String, _ access: StoreAccess, results: String? = nil
+  ) throws -> TaskDirectory {
+    let asked = try results.map { place in
+      guard place.isStoreAddress else {
+        throw TarnError(.usage, "--results \(place.printable) is no S3 address", hint: "write s3://bucket/prefix")
+      }
+      return try StoredTasks.normalised(place)
+    }
+    var directory = TaskDirectory(place)
+    if place.isStoreAddress {
+      let place = try StoredTasks.normalised(place)
+      let files = try StoredTasks(place, access)
+      directory = TaskDirectory(place, files, outcomePath: place, files)
+    }
+    let known = try directory.planThere()
+    if let known, let asked, asked != known.results {
+      throw TarnError(
+        .conflict,
+        "the plan in \(directory.path) has its results in \(known.results ?? directory.path), not in \(asked)",
+        hint: "leave --results away, or give --tasks a directory of its own")
+    }
+    guard let place = known == nil ? asked : known?.results, place != directory.path else { return directory }
+    return TaskDirectory(directory.path, directory.files, outcomePath: place, try StoredTasks(place, access))
+  }
+
+  /// Whether plan and tasks are in a directory, in which workers can be started.
+  package var isDirectory: Bool { !path.isStoreAddress }
+  /// Where results are if not beside the tasks: as the plan says it.
+  package var resultsPlace: String? { outcomePath == path ? nil : outcomePath }
+
+  private static let planName = "plan.json"
+  package var planPath: String { "\(path)/\(Self.planName)" }
   /// Trained indexes, named by their digests.
   package var trained: String { path + "/trained" }
   package var tasks: String { path + "/tasks" }
-  package var results: String { path + "/results" }
-  package var receipts: String { path + "/receipts" }
+  package var results: String { outcomePath + "/results" }
+  package var receipts: String { outcomePath + "/receipts" }
   /// Receipts that were found wrong, out of the way.
-  package var refused: String { path + "/refused" }
-  /// What ended tasks that have no receipt.
-  package var failures: String { path + "/failures" }
+  package var refused: String { outcomePath + "/refused" }
   package var logs: String { path + "/logs" }
 
-  /// Matrices that trainings search, named by their digests.
-  package var matrices: String { path + "/matrices" }
+  /// Where a training makes the matrices that its tasks search, named by their digests:
+  /// beside the tasks, or on this machine first.
+  ///
+  /// - Parameter scratch: A directory of the lake's.
+  /// - Returns: The directory.
+  package func matrices(in scratch: String) -> String {
+    isDirectory ? path + "/matrices" : "\(scratch)/rounds-\(ContentDigest.of(path).prefix(16))"
+  }
 
-  package func matrixPath(_ digest: ContentDigest) -> String { "\(matrices)/\(digest.hex).npy" }
+  private static func matrixName(_ digest: ContentDigest) -> String { "matrices/\(digest.hex).npy" }
 
-  package func trainedPath(_ digest: ContentDigest) -> String { "\(trained)/\(digest.hex).faiss" }
+  private static func trainedName(_ digest: ContentDigest) -> String { "trained/\(digest.hex).faiss" }
 
   /// A number as it begins the names of a task's files.
-  private static func stem(_ task: Int) -> String {
+  static func stem(_ task: Int) -> String {
     let digits = String(task)
     return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
   }
 
-  private static func name(_ task: Int, _ digest: ContentDigest, _ ending: String) -> String {
+  static func name(_ task: Int, _ digest: ContentDigest, _ ending: String) -> String {
     "\(stem(task)).\(digest.hex).\(ending)"
   }
 
-  package func taskPath(_ task: Int, _ digest: ContentDigest) -> String {
-    "\(tasks)/\(Self.name(task, digest, "json"))"
+  private static func taskName(_ task: Int, _ digest: ContentDigest) -> String {
+    "tasks/\(name(task, digest, "json"))"
   }
 
   /// Where the result of a task goes: an output shard, or rows that were found.
+  static func resultName(_ number: Int, _ digest: ContentDigest, of kind: TaskPlan.Kind) -> String {
+    "results/\(name(number, digest, kind == .build ? "faiss" : "rows"))"
+  }
+
+  static func receiptName(_ task: Int, _ digest: ContentDigest) -> String {
+    "receipts/\(name(task, digest, "json"))"
+  }
+
+  static func failureName(_ task: Int) -> String { "failures/\(stem(task)).json" }
+
+  package func failurePath(_ task: Int) -> String { "\(outcomePath)/\(Self.failureName(task))" }
+
+  package func taskPath(_ task: Int, _ digest: ContentDigest) -> String { "\(path)/\(Self.taskName(task, digest))" }
+
   package func resultPath(_ number: Int, _ digest: ContentDigest, of kind: TaskPlan.Kind = .build) -> String {
-    "\(results)/\(Self.name(number, digest, kind == .build ? "faiss" : "rows"))"
+    "\(outcomePath)/\(Self.resultName(number, digest, of: kind))"
   }
 
   package func receiptPath(_ task: Int, _ digest: ContentDigest) -> String {
-    "\(receipts)/\(Self.name(task, digest, "json"))"
+    "\(outcomePath)/\(Self.receiptName(task, digest))"
   }
 
-  package func failurePath(_ task: Int) -> String { "\(failures)/\(Self.stem(task)).json" }
-
-  /// Where a result grows before its digest is known; the names of two workers differ.
-  package func workingPath(_ task: Int, by worker: String) -> String {
-    "\(results)/\(Self.stem(task)).\(worker).part"
-  }
-
-  /// Makes the directories that all share.
+  /// Makes the directories that all share; a store has none.
   package func make() throws {
-    for directory in [path, trained, tasks, results, receipts, failures, logs] { try Disk.makeDirectory(directory) }
+    if isDirectory {
+      for directory in [path, trained, tasks, logs] { try Disk.makeDirectory(directory) }
+    }
+    if !outcomePath.isStoreAddress {
+      for name in ["results", "receipts", "failures"] { try Disk.makeDirectory("\(outcomePath)/\(name)") }
+    }
   }
 
   /// Removes what only workers needed: receipts and logs stay.
   ///
   /// - Throws: ``TarnError`` when the disk refuses.
   package func clean() throws {
-    for directory in [trained, matrices, tasks, results] where Disk.isDirectory(directory) {
-      do { try FileManager.default.removeItem(atPath: directory) } catch { throw Disk.systemError("remove", directory) }
+    for name in ["trained", "matrices", "tasks", "results"] where Disk.isDirectory("\(path)/\(name)") {
+      do {
+        try FileManager.default.removeItem(atPath: "\(path)/\(name)")
+      } catch { throw Disk.systemError("remove", "\(path)/\(name)") }
     }
   }
 
-  // MARK: Reading
+  // MARK: Plan and tasks
 
   /// Reads the plan.
   ///
   /// - Throws: ``TarnError`` `.notFound` where there is none, `.integrity` for one that is
   ///   damaged.
   package func plan() throws -> TaskPlan {
-    guard Disk.size(of: planPath) != nil else {
+    guard let plan = try planThere() else {
       throw TarnError(
         .notFound, "\(path) has no plan of tasks", hint: "`tarn plan build … --tasks \(path)` writes one")
     }
-    return try TaskPlan(reading: try Disk.contents(of: planPath, atMost: Self.documentByteLimit), in: planPath)
+    return plan
   }
+
+  /// The plan; nil where there is none yet.
+  package func planThere() throws -> TaskPlan? {
+    try files.contents(Self.planName, atMost: Self.documentByteLimit).map { try TaskPlan(reading: $0, in: planPath) }
+  }
+
+  /// Writes the plan: the last of what it needs.
+  package func write(_ plan: TaskPlan) throws { try files.write(Array(plan.text.utf8), as: Self.planName, by: nil) }
 
   /// Reads one task of a plan.
   ///
@@ -109,66 +193,28 @@ package struct TaskDirectory: Sendable {
   package func task(_ number: Int, of plan: TaskPlan) throws -> AnyTask {
     guard plan.tasks.indices.contains(number) else { throw noTask(number, of: plan) }
     let digest = plan.tasks[number]
-    let path = taskPath(number, digest)
-    let bytes = try Disk.contents(of: path, atMost: Self.documentByteLimit)
+    let place = taskPath(number, digest)
+    guard let bytes = try files.contents(Self.taskName(number, digest), atMost: Self.documentByteLimit) else {
+      throw TarnError(
+        .inputsMissing, "there is no file \(place)", hint: "the same `tarn plan` in an empty directory writes it")
+    }
     guard ContentDigest.of(bytes) == digest else {
       throw TarnError(
-        .integrity, "\(path) is not the task that its name and the plan say",
+        .integrity, "\(place) is not the task that its name and the plan say",
         hint: "the same `tarn plan` in an empty directory writes it again")
     }
-    return try AnyTask(reading: bytes, in: path)
+    return try AnyTask(reading: bytes, in: place)
   }
 
-  /// The receipts there are, by task, each by its file's name; no content is read.
-  ///
-  /// - Returns: Names in order; files that cannot be a receipt's are left out.
-  /// - Throws: ``TarnError`` when the directory cannot be read.
-  package func receiptNames() throws -> [Int: [String]] { try names(in: receipts) { $0.hasSuffix(".json") } }
-
-  /// Results and what grows into such, by task, each by its file's name.
-  ///
-  /// - Returns: Names in order.
-  /// - Throws: ``TarnError`` when the directory cannot be read.
-  package func resultNames() throws -> [Int: [String]] { try names(in: results) { _ in true } }
-
-  private func names(in directory: String, where fits: (String) -> Bool) throws -> [Int: [String]] {
-    guard Disk.isDirectory(directory) else { return [:] }
-    var found: [Int: [String]] = [:]
-    for bytes in try Disk.names(in: directory) {
-      guard let name = String(validating: bytes, as: UTF8.self), fits(name),
-        let number = name.split(separator: ".").first.flatMap({ Int($0) }), number >= 0
-      else { continue }
-      found[number, default: []].append(name)
-    }
-    return found.mapValues { $0.sorted() }
-  }
-
-  /// Reads a receipt whose name says its digest.
-  ///
-  /// - Parameter name: Its file's name.
-  /// - Returns: The receipt.
-  /// - Throws: ``TarnError`` `.integrity` for one that is cut, changed or malformed.
-  package func receipt(_ name: String) throws -> TaskReceipt {
-    let path = "\(receipts)/\(name)"
-    let bytes = try Disk.contents(of: path, atMost: Self.documentByteLimit)
-    guard name.split(separator: ".").dropFirst().first.flatMap({ ContentDigest(hex: String($0)) }) == .of(bytes) else {
-      throw TarnError(.integrity, "\(path) is cut or changed: its SHA-256 is not in its name")
-    }
-    return try TaskReceipt(reading: bytes, in: path)
-  }
-
-  /// The receipts of a task that may be right, as far as documents alone tell.
+  /// Writes a task's document.
   ///
   /// - Parameters:
+  ///   - text: The document.
   ///   - number: The task's number.
-  ///   - task: The task.
-  ///   - names: Its receipts' names.
-  /// - Returns: Those that fit the task.
-  package func likelyReceipts(of number: Int, _ task: AnyTask, _ names: [String]) -> [TaskReceipt] {
-    names.compactMap { name in
-      guard let receipt = try? receipt(name), receipt.objection(to: task) == nil else { return nil }
-      return receipt
-    }
+  ///   - digest: The document's.
+  /// - Throws: ``TarnError`` when the disk or the store refuses.
+  package func write(task text: String, _ number: Int, _ digest: ContentDigest) throws {
+    try files.keep(Array(text.utf8), as: Self.taskName(number, digest), by: nil)
   }
 
   private func noTask(_ number: Int, of plan: TaskPlan) -> TarnError {
@@ -188,45 +234,43 @@ package struct TaskDirectory: Sendable {
     return plan.tasks.indices.filter(set.contains)
   }
 
-  /// The tasks that have no receipt that fits, as far as documents alone tell.
+  /// Reads a small file beside the plan; nil where there is none.
+  func script(_ name: String) throws -> [UInt8]? { try files.contents(name, atMost: 1 << 20) }
+
+  /// Writes a small file beside the plan.
+  func write(script text: some Collection<UInt8>, _ name: String) throws {
+    try files.write(Array(text), as: name, by: nil)
+  }
+
+  /// Lays a trained index beside the tasks, unless it is there.
+  package func share(trained file: String, _ digest: ContentDigest) throws {
+    try files.share(file, as: Self.trainedName(digest), digest)
+  }
+
+  /// Lays a matrix beside the tasks of a store, unless it is there; in a directory it is made there.
+  package func share(matrix file: String, _ digest: ContentDigest) throws {
+    if !isDirectory { try files.share(file, as: Self.matrixName(digest), digest) }
+  }
+
+  /// Removes the matrices: nothing searches them any more.
+  package func removeMatrices() throws {
+    for name in try files.names(in: "matrices", from: "") { try files.remove("matrices/\(name)") }
+  }
+
+  /// Reads a trained index.
   ///
   /// - Parameters:
-  ///   - plan: The plan.
-  ///   - wanted: Which tasks to look at; nil for all.
-  /// - Returns: Their numbers, with what their last workers said.
-  /// - Throws: ``TarnError`` where a task cannot be read.
-  package func openTasks(
-    of plan: TaskPlan, among wanted: Set<Int>? = nil
-  ) throws -> [(task: Int, failure: TaskFailure?)] {
-    let names = try receiptNames()
-    return try plan.tasks.indices.filter { wanted?.contains($0) ?? true }.compactMap { number in
-      let task = try task(number, of: plan)
-      guard likelyReceipts(of: number, task, names[number] ?? []).isEmpty else { return nil }
-      return (number, failure(of: number))
-    }
+  ///   - digest: Its SHA-256, for `body` to hold it against.
+  ///   - body: Reads the file.
+  /// - Returns: What `body` gives.
+  /// - Throws: ``TarnError`` where it cannot be had; what `body` throws.
+  func readingTrained<Value>(_ digest: ContentDigest, _ body: (_ path: String) throws -> Value) throws -> Value {
+    try files.reading(Self.trainedName(digest), digest, body)
   }
 
-  /// Why a task's last worker gave up, where it said so.
-  package func failure(of number: Int) -> TaskFailure? {
-    guard let bytes = try? Disk.contents(of: failurePath(number), atMost: 1 << 20) else { return nil }
-    return try? TaskFailure(reading: bytes, in: failurePath(number))
-  }
-
-  // MARK: Writing
-
-  /// Writes a receipt, durably; its result is.
-  ///
-  /// - Returns: Where it is.
-  /// - Throws: ``TarnError`` when the disk refuses.
-  package func write(_ receipt: TaskReceipt, of number: Int, by worker: String) throws -> String {
-    let bytes = Array(receipt.text.utf8)
-    let path = receiptPath(number, .of(bytes))
-    try Disk.makeDirectory(receipts)
-    // Two workers may be at the same task: neither touches what the other is writing.
-    let working = "\(path).\(worker)"
-    try Disk.writeAtomically(bytes, to: working)
-    try Disk.moveIntoPlace(working, path)
-    return path
+  /// Reads a matrix, likewise.
+  func readingMatrix<Value>(_ digest: ContentDigest, _ body: (_ path: String) throws -> Value) throws -> Value {
+    try files.reading(Self.matrixName(digest), digest, body)
   }
 }
 
@@ -250,9 +294,12 @@ package struct TaskPlan: Sendable, Equatable {
   ///
   /// Those of a training are added to round by round.
   package var tasks: [ContentDigest]
+  /// Where results, receipts and failures go, `s3://BUCKET/PREFIX`; nil for beside the plan.
+  package let results: String?
 
   package init(
-    _ kind: Kind, lake: String, subject: String, spec: ContentDigest, tool: String, tasks: [ContentDigest]
+    _ kind: Kind, lake: String, subject: String, spec: ContentDigest, tool: String, tasks: [ContentDigest],
+    results: String? = nil
   ) {
     self.kind = kind
     self.lake = lake
@@ -260,14 +307,17 @@ package struct TaskPlan: Sendable, Equatable {
     self.spec = spec
     self.tool = tool
     self.tasks = tasks
+    self.results = results
   }
 
   package var text: String {
-    JSONValue.object([
+    var members: [String: JSONValue] = [
       "format": .string(Self.format), "kind": .string(kind.rawValue), "lake": .string(lake),
       "subject": .string(subject),
       "spec_sha256": .string(spec.hex), "tool": .string(tool), "tasks": .array(tasks.map { .string($0.hex) }),
-    ]).indentedText + "\n"
+    ]
+    if let results { members["results"] = .string(results) }
+    return JSONValue.object(members).indentedText + "\n"
   }
 
   init(reading bytes: [UInt8], in place: String) throws {
@@ -276,7 +326,11 @@ package struct TaskPlan: Sendable, Equatable {
     self.init(
       try fields.word("kind", Kind.self), lake: try fields.string("lake"), subject: try fields.string("subject"),
       spec: try fields.digest("spec_sha256"),
-      tool: try fields.string("tool"), tasks: try fields.digests("tasks"))
+      tool: try fields.string("tool"), tasks: try fields.digests("tasks"),
+      results: try fields.optionalString("results"))
+    if let results, !results.isStoreAddress || (try? StoredTasks.normalised(results)) != results {
+      throw fields.fault("results", "a prefix of an object store")
+    }
   }
 }
 

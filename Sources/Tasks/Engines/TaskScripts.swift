@@ -36,12 +36,14 @@ package struct TaskScripts: Sendable, Codable {
     self.claim = claim
   }
 
-  private static func keptPath(_ directory: TaskDirectory) -> String { directory.path + "/scripts.json" }
+  private static let keptName = "scripts.json"
 
   /// What scripts in a directory were last written with; nil where there are none.
-  package init?(keptIn directory: TaskDirectory) {
-    guard let text = Disk.text(of: Self.keptPath(directory), atMost: 1 << 20),
-      let kept = try? JSONDecoder().decode(TaskScripts.self, from: Data(text.utf8)),
+  ///
+  /// - Throws: ``TarnError`` where that cannot be read.
+  package init?(keptIn directory: TaskDirectory) throws {
+    guard let text = try directory.script(Self.keptName),
+      let kept = try? JSONDecoder().decode(TaskScripts.self, from: Data(text)),
       kept.arraySize >= 1, kept.partCount >= 1, kept.atATime ?? 1 >= 1
     else { return nil }
     self = kept
@@ -93,17 +95,26 @@ package struct TaskScripts: Sendable, Codable {
   ///   - directory: Where it lies.
   /// - Throws: ``TarnError`` when the disk refuses.
   package func write(_ tasks: [Int], of plan: TaskPlan, in directory: TaskDirectory) throws {
-    let path = directory.path
-    try Disk.writeAtomically(try JSONEncoder().encode(self), to: Self.keptPath(directory))
-    try Disk.writeAtomically(Array(lines(tasks).utf8), to: path + "/run.txt")
-    try Disk.writeAtomically(Array(slurm(tasks, plan, directory).utf8), to: path + "/slurm.sh")
-    try Disk.writeAtomically(Array(kubernetes(tasks, plan).utf8), to: path + "/k8s.yaml")
+    try directory.write(script: try JSONEncoder().encode(self), Self.keptName)
+    try directory.write(script: lines(tasks, directory).utf8, "run.txt")
+    try directory.write(script: slurm(tasks, plan, directory).utf8, "slurm.sh")
+    try directory.write(script: kubernetes(tasks, plan, directory).utf8, "k8s.yaml")
   }
 
-  private var command: String { ([tarn, "worker", "."] + workerOptions).map(Self.quoted).joined(separator: " ") }
+  /// What a worker is called with: a directory is the one that it runs in, so that it may be moved.
+  private func arguments(_ directory: TaskDirectory) -> [String] {
+    ["worker", directory.isDirectory ? "." : directory.path] + workerOptions
+  }
+
+  private func command(_ directory: TaskDirectory) -> String {
+    ([tarn] + arguments(directory)).map(Self.quoted).joined(separator: " ")
+  }
 
   /// One command a line, to be run in the directory.
-  private func lines(_ tasks: [Int]) -> String { tasks.map { "\(command) --task \($0)\n" }.joined() }
+  private func lines(_ tasks: [Int], _ directory: TaskDirectory) -> String {
+    let command = command(directory)
+    return tasks.map { "\(command) --task \($0)\n" }.joined()
+  }
 
   private func slurm(_ tasks: [Int], _ plan: TaskPlan, _ directory: TaskDirectory) -> String {
     let chunks = Self.chunks(tasks, arraySize: arraySize)
@@ -111,22 +122,25 @@ package struct TaskScripts: Sendable, Codable {
     let submit = chunks.map { chunk in
       "#   sbatch --array=\(chunk.indexes(atATime: atATime)) --export=ALL,TARN_TASK_OFFSET=\(chunk.offset) slurm.sh\n"
     }
+    let isDirectory = directory.isDirectory
+    let place = isDirectory ? "." : Self.quoted(directory.path)
+    let there = isDirectory ? "in this directory" : "in a directory of yours"
     return """
       #!/bin/sh
-      # \(plan.subject): \(tasks.count.counted("task")). Submit it in this directory, whole or in arrays that your Slurm takes
+      # \(plan.subject): \(tasks.count.counted("task")). Submit it \(there), whole or in arrays that your Slurm takes
       # (scontrol show config | grep MaxArraySize):
-      \(submit.joined())# Which tasks are done is said by receipts/: `tarn ingest .` on the host of the lake takes them in, and
-      # `tarn plan --again .` writes this file anew for those that have none.
+      \(submit.joined())# Which tasks are done is said by receipts/: `tarn ingest \(place)` on the host of the lake takes them in, and
+      # `tarn plan --again \(place)` writes this file anew for those that have none.
       #SBATCH --job-name=\(Self.quoted("tarn-\(plan.subject)"))
       #SBATCH --array=\(first)
       #SBATCH --requeue
       #SBATCH --signal=B:TERM@120
-      #SBATCH --output=logs/%A_%a.log
+      #SBATCH --output=\(isDirectory ? "logs/" : "tarn-")%A_%a.log
       #SBATCH --open-mode=append
       # Tasks are numbered as the indexes of the array, and so many more.
       export TARN_TASK_OFFSET="${TARN_TASK_OFFSET:-\(chunks.first?.offset ?? 0)}"
       # No shell between Slurm and the worker: it gets the signals, and its exit status is the task's.
-      exec \(command)
+      exec \(command(directory))
 
       """
   }
@@ -140,13 +154,22 @@ package struct TaskScripts: Sendable, Codable {
     return name
   }
 
-  private func kubernetes(_ tasks: [Int], _ plan: TaskPlan) -> String {
+  private func kubernetes(_ tasks: [Int], _ plan: TaskPlan, _ directory: TaskDirectory) -> String {
     // Indexes of a job are all from 0 on: tasks that are done end at once.
     let count = (tasks.last ?? 0) + 1
     let name = Self.name(plan.subject, count: count)
-    let arguments = (["worker", "."] + workerOptions).map { JSONValue.string($0).text }.joined(separator: ", ")
+    let arguments = arguments(directory).map { JSONValue.string($0).text }.joined(separator: ", ")
+    let isDirectory = directory.isDirectory
+    let mount = isDirectory ? "            - name: tasks\n              mountPath: /tasks\n" : ""
+    let claim = "persistentVolumeClaim:\n            claimName: \(JSONValue.string(claim).text)"
+    let volume = isDirectory ? "        - name: tasks\n          \(claim)\n" : ""
+    // Who asks a store, and where it is, is in the environment and in no document.
+    let isStore = !isDirectory || directory.resultsPlace != nil
+    let keys = isStore ? "          envFrom:\n            - secretRef:\n                name: tarn\n" : ""
+    let place = isDirectory ? " The claim holds this directory at its root." : ""
+    let secret = isStore ? " The secret tarn holds AWS_ACCESS_KEY_ID and its like." : ""
     return """
-      # \(plan.subject): \(tasks.count.counted("task")). The claim holds this directory at its root.
+      # \(plan.subject): \(tasks.count.counted("task")).\(place)\(secret)
       apiVersion: batch/v1
       kind: Job
       metadata:
@@ -177,20 +200,15 @@ package struct TaskScripts: Sendable, Codable {
                 image: \(JSONValue.string(image).text)
                 command: ["tarn"]
                 args: [\(arguments)]
-                workingDir: /tasks
-                env:
+                workingDir: \(isDirectory ? "/tasks" : "/scratch")
+      \(keys)          env:
                   - name: TMPDIR
                     value: /scratch
                 volumeMounts:
-                  - name: tasks
-                    mountPath: /tasks
-                  - name: scratch
+      \(mount)            - name: scratch
                     mountPath: /scratch
             volumes:
-              - name: tasks
-                persistentVolumeClaim:
-                  claimName: \(JSONValue.string(claim).text)
-              - name: scratch
+      \(volume)        - name: scratch
                 emptyDir: {}
 
       """

@@ -39,19 +39,19 @@ package struct TaskCrew: Sendable {
   /// - Returns: The error that says most of what is to be done: the first that is worth
   ///   another try, else the first; nil where all are done.
   package func run(
-    isWorthRetry: @Sendable (TarnError) -> Bool, report: @Sendable (Int, TaskWorker, Outcome) -> Void
+    isWorthRetry: @Sendable (TarnError) -> Bool, report: @Sendable (Int, TaskWorker, Outcome) async -> Void
   ) async -> TarnError? {
     let cache = EncoderCache()
     return await withTaskGroup(of: (Int, TaskWorker, Outcome).self) { group in
       var errors: [TarnError] = []
       var underWay = 0
-      func conclude(_ ended: (Int, TaskWorker, Outcome)) {
+      func conclude(_ ended: (Int, TaskWorker, Outcome)) async {
         underWay -= 1
         if case .failure(let error) = ended.2 { errors.append(error) }
-        report(ended.0, ended.1, ended.2)
+        await report(ended.0, ended.1, ended.2)
       }
       for number in numbers {
-        while underWay > 1, let ended = await group.next() { conclude(ended) }
+        while underWay > 1, let ended = await group.next() { await conclude(ended) }
         guard !errors.contains(where: isWorthRetry) else { break }
         let worker = worker(number, cache)
         let encoded = Signal()
@@ -68,7 +68,7 @@ package struct TaskCrew: Sendable {
         underWay += 1
         await encoded.wait()
       }
-      while let ended = await group.next() { conclude(ended) }
+      while let ended = await group.next() { await conclude(ended) }
       return errors.first(where: isWorthRetry) ?? errors.first
     }
   }

@@ -1,6 +1,6 @@
-// The worker of an assignment: matrices beside the tasks are read where they lie, the
-// rows found are written under the name of their digest. It takes no scratch: what is
-// lost with it is one range.
+// The worker of an assignment: matrices beside the tasks are read where they lie, or from
+// copies of this machine; the rows found are written under the name of their digest. It
+// keeps nothing in scratch but those: what is lost with it is one range.
 
 internal import Base
 internal import Features
@@ -9,21 +9,39 @@ internal import Indexer
 extension TaskWorker {
   /// Finds the rows of a range of vectors.
   ///
-  /// - Parameter task: The task.
+  /// - Parameters:
+  ///   - task: The task.
+  ///   - scratch: This worker's.
   /// - Returns: Its receipt; the result is durable.
   /// - Throws: ``TarnError`` `.integrity` where a matrix is not what the task says.
-  func find(_ task: AssignTask) throws -> TaskReceipt {
+  func find(_ task: AssignTask, in scratch: WorkerScratch) throws -> TaskReceipt {
     let startedAt = Timestamp.now()
-    let vectors = try matrix(task.vectors, task)
-    let rows = try matrix(task.rows, task)
+    let found = try directory.readingMatrix(task.rows.digest) { rows in
+      try directory.readingMatrix(task.vectors.digest) { vectors in try search(task, vectors, among: rows) }
+    }
+    let working = try directory.workingPath(number, by: name, in: scratch.path)
+    let digest = try found.write(task.digest, to: working)
+    guard let byteCount = Disk.size(of: working) else {
+      throw TarnError(.io, "\(working) is gone", hint: "run the worker again")
+    }
+    try directory.put(result: working, of: number, digest, .train, by: scratch.path)
+    return TaskReceipt(
+      task: task.digest, tool: options.tool, host: HostName.current, startedAt: startedAt, endedAt: Timestamp.now(),
+      segmentFormat: segmentFormatVersion, inputs: [],
+      result: TaskReceipt.Result(digest: digest, byteCount: byteCount, rowCount: task.count, listsDigest: nil))
+  }
+
+  /// Searches, holding both files against what the task says of them.
+  private func search(_ task: AssignTask, _ vectorsPath: String, among rowsPath: String) throws -> RowsFound {
+    let vectors = try matrix(vectorsPath, task.vectors, task)
+    let rows = try matrix(rowsPath, task.rows, task)
     let range = task.first..<(task.first + task.count)
     // Rows are read from end to end anyway: they are hashed meanwhile.
-    let path = directory.matrixPath(task.rows.digest)
-    let hash = ThreadedWork("tarn-hash") { try Disk.digest(of: path) }
+    let hash = ThreadedWork("tarn-hash") { try Disk.digest(of: rowsPath) }
     try hash.requireNoFailure()
     guard vectors.digest(ofRows: range) == task.vectorsDigest else {
       throw TarnError(
-        .integrity, "\(directory.matrixPath(task.vectors.digest)) has other bytes than the task says",
+        .integrity, "\(vectorsPath) has other bytes than the task says",
         hint: "remove it, and run the coordinator again")
     }
     let found = try RowsFound.find(task.k, ofVectors: vectors, in: range, among: rows, logger: logger) { share in
@@ -32,24 +50,13 @@ extension TaskWorker {
     }
     guard try hash.wait() == task.rows.digest else {
       throw TarnError(
-        .integrity, "\(path) has other bytes than its name says", hint: "remove it, and run the coordinator again")
+        .integrity, "\(rowsPath) has other bytes than its name says", hint: "remove it, and run the coordinator again")
     }
-    try Disk.makeDirectory(directory.results)
-    let working = directory.workingPath(number, by: name)
-    let digest = try found.write(task.digest, to: working)
-    guard let byteCount = Disk.size(of: working) else {
-      throw TarnError(.io, "\(working) is gone", hint: "run the worker again")
-    }
-    try Disk.moveIntoPlace(working, directory.resultPath(number, digest, of: .train))
-    return TaskReceipt(
-      task: task.digest, tool: options.tool, host: HostName.current, startedAt: startedAt, endedAt: Timestamp.now(),
-      segmentFormat: segmentFormatVersion, inputs: [],
-      result: TaskReceipt.Result(digest: digest, byteCount: byteCount, rowCount: task.count, listsDigest: nil))
+    return found
   }
 
-  private func matrix(_ matrix: TaskMatrix, _ task: AssignTask) throws -> FeatureMatrix {
-    let file = try FeatureFile(
-      directory.matrixPath(matrix.digest), dimension: task.dimension, elementType: matrix.elementType)
+  private func matrix(_ path: String, _ matrix: TaskMatrix, _ task: AssignTask) throws -> FeatureMatrix {
+    let file = try FeatureFile(path, dimension: task.dimension, elementType: matrix.elementType)
     guard file.rowCount == matrix.rowCount else {
       throw TarnError(.integrity, "\(file.path) has \(file.rowCount) rows, the task says \(matrix.rowCount)")
     }

@@ -91,56 +91,56 @@ package final class TaskWorker: Sendable {
     encoded: @escaping @Sendable () -> Void = {}
   ) async throws -> (receipt: TaskReceipt, isNew: Bool) {
     cancellation.listen()
-    let plan = try directory.plan()
-    let any = try directory.task(number, of: plan)
-    if let receipt = try receipt(of: any) { return (receipt, false) }
-    switch any {
-    case .assign(let task):
-      return try await finishing(any) {
-        try await ThreadedWork("tarn-worker") { [self] in try find(task) }.value()
-      }
-    case .output(let task): return try await make(task, of: plan, encoded)
-    }
-  }
-
-  /// Makes an output, in a scratch directory that goes when its receipt is there.
-  private func make(
-    _ task: TaskDocument, of plan: TaskPlan, _ encoded: @escaping @Sendable () -> Void
-  ) async throws -> (receipt: TaskReceipt, isNew: Bool) {
-    guard task.segmentFormat == segmentFormatVersion else {
+    // A store may take its time to answer.
+    let (plan, task, known) = try await ThreadedWork("tarn-worker") { [self] in
+      let plan = try directory.plan()
+      let task = try directory.task(number, of: plan)
+      return (plan, task, try receipt(of: task))
+    }.value()
+    if let known { return (known, false) }
+    if case .output(let output) = task, output.segmentFormat != segmentFormatVersion {
       throw TarnError(
         .schemaNewer,
-        "task \(number) asks for segment format \(task.segmentFormat), this tarn writes \(segmentFormatVersion)",
+        "task \(number) asks for segment format \(output.segmentFormat), this tarn writes \(segmentFormatVersion)",
         hint: "run the tarn that planned it: \(plan.tool)")
     }
+    // It goes when the receipt is there.
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
-    let (receipt, isNew) = try await finishing(.output(task)) { try await work(task, in: scratch, encoded) }
+    let made = try await finishing(task) {
+      switch task {
+      case .assign(let task): try await ThreadedWork("tarn-worker") { [self] in try find(task, in: scratch) }.value()
+      case .output(let task): try await work(task, in: scratch, encoded)
+      }
+    }
     leave { try scratch.remove() }
-    return (receipt, isNew)
+    return made
   }
 
   /// Does the work and writes its receipt, the result being durable.
   private func finishing(
     _ task: AnyTask, _ work: () async throws -> TaskReceipt
   ) async throws -> (receipt: TaskReceipt, isNew: Bool) {
-    let made: (receipt: TaskReceipt, isNew: Bool)
-    do {
-      let receipt = try await work()
-      _ = try directory.write(receipt, of: number, by: name)
-      made = (receipt, true)
-    } catch let error as TarnError where error.code != .interrupted {
-      // Another may have been at the task, and be done; then nothing is lacking.
-      guard let receipt = try? receipt(of: task) else { throw error }
-      made = (receipt, false)
-    }
-    let note = directory.failurePath(number)
-    leave { if Disk.size(of: note) != nil { try Disk.remove(note) } }
-    return made
+    let made: Result<TaskReceipt, any Error>
+    do { made = .success(try await work()) } catch { made = .failure(error) }
+    return try await ThreadedWork("tarn-worker") { [self] in
+      let done: (receipt: TaskReceipt, isNew: Bool)
+      do {
+        let receipt = try made.get()
+        try directory.write(receipt, of: number, by: name)
+        done = (receipt, true)
+      } catch let error as TarnError where error.code != .interrupted {
+        // Another may have been at the task, and be done; then nothing is lacking.
+        guard let receipt = try? receipt(of: task) else { throw error }
+        done = (receipt, false)
+      }
+      leave { try directory.forgetFailure(of: number) }
+      return done
+    }.value()
   }
 
   /// The receipt that there is for the task.
   private func receipt(of task: AnyTask) throws -> TaskReceipt? {
-    directory.likelyReceipts(of: number, task, try directory.receiptNames()[number] ?? []).first
+    try directory.likelyReceipts(of: task, try directory.receiptNames(of: number)[number] ?? []).first
   }
 
   /// Puts away what the task needed: it is done, whatever the disk says now.
@@ -158,15 +158,15 @@ package final class TaskWorker: Sendable {
   /// - Parameters:
   ///   - error: What ended it.
   ///   - status: The exit status that says so.
-  package func note(_ error: TarnError, status: Int) {
-    guard let plan = try? directory.plan(), plan.tasks.indices.contains(number) else { return }
-    let failure = TaskFailure(
-      task: plan.tasks[number], host: HostName.current, endedAt: Timestamp.now(), status: status,
-      message: error.description.printable)
-    let working = "\(directory.failurePath(number)).\(name)"
-    try? Disk.makeDirectory(directory.failures)
-    try? Disk.writeAtomically(Array(failure.text.utf8), to: working)
-    try? Disk.moveIntoPlace(working, directory.failurePath(number))
+  package func note(_ error: TarnError, status: Int) async {
+    try? await ThreadedWork("tarn-worker") { [self] in
+      let plan = try directory.plan()
+      guard plan.tasks.indices.contains(number) else { return }
+      let failure = TaskFailure(
+        task: plan.tasks[number], host: HostName.current, endedAt: Timestamp.now(), status: status,
+        message: error.description.printable)
+      try directory.write(failure, of: number, by: name)
+    }.value()
   }
 
   private func work(
@@ -223,7 +223,7 @@ package final class TaskWorker: Sendable {
   ) throws -> TaskReceipt {
     let trained =
       try encoders.trained(task.trained)
-      ?? TrainedIndexFile.read(directory.trainedPath(task.trained), digest: task.trained)
+      ?? directory.readingTrained(task.trained) { path in try TrainedIndexFile.read(path, digest: task.trained) }
     guard trained.dimension == task.dimension else {
       throw TarnError(
         .integrity,
@@ -271,7 +271,7 @@ package final class TaskWorker: Sendable {
       rowsDone += task.inputs[Int(item.shardID)].rowCount
     }
     encoded()
-    let result = try merge(task, seen, with: executor)
+    let result = try merge(task, seen, with: executor, in: scratch)
     return TaskReceipt(
       task: task.digest, tool: options.tool, host: HostName.current, startedAt: startedAt, endedAt: Timestamp.now(),
       segmentFormat: segmentFormatVersion,
@@ -305,16 +305,15 @@ package final class TaskWorker: Sendable {
   }
 
   private func merge(
-    _ task: TaskDocument, _ seen: [Int: TaskReceipt.Seen], with executor: OutputExecutor
+    _ task: TaskDocument, _ seen: [Int: TaskReceipt.Seen], with executor: OutputExecutor, in scratch: WorkerScratch
   ) throws -> TaskReceipt.Result {
-    try Disk.makeDirectory(directory.results)
-    let working = directory.workingPath(number, by: name)
+    let working = try directory.workingPath(number, by: name, in: scratch.path)
     let inputs = task.inputs.enumerated().map { place, input in input.bound(to: seen[place]?.digest) }
     do {
       let made = try executor.merge(OutputTask(ordinal: task.output, inputs: inputs), to: working) { _ in
         report(.merging)
       }
-      try Disk.moveIntoPlace(working, directory.resultPath(number, made.digest))
+      try directory.put(result: working, of: number, made.digest, .build, by: scratch.path)
       return TaskReceipt.Result(
         digest: made.digest, byteCount: made.byteCount, rowCount: made.rowCount, listsDigest: made.listDigests.root)
     } catch {
