@@ -50,6 +50,8 @@ struct Status: AsyncParsableCommand {
       ORDER BY version
       """
     ),
+    // Those that were pulled under another name than their publisher's.
+    ("published", "SELECT version, published_as FROM v_version WHERE published_as IS NOT NULL ORDER BY version"),
     ("storage", "SELECT kind, files, bytes FROM v_storage ORDER BY kind"),
   ]
 

@@ -368,6 +368,7 @@ extension LakeCatalog {
         "sha256": .string(digest.hex), "environment_sha256": .optional(environment.map { ContentDigest.of($0).hex }),
       ]
       if let place { detail["from"] = .string(place) }
+      if let published = version.publishedName { detail["published_as"] = .string("\(published)") }
       try LakeCatalog.record(.sealed, "\(version.name)", detail, database)
     }
   }
