@@ -28,7 +28,8 @@ struct EngineOptions: ParsableArguments {
   @Option(
     name: .customLong("sbatch-args"), parsing: .unconditional,
     help: ArgumentHelp(
-      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments")
+      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'; jobs are named by tarn.",
+      valueName: "arguments")
   )
   var sbatchArguments: String?
 
@@ -73,12 +74,14 @@ struct EngineOptions: ParsableArguments {
   }
 
   /// What carries them out.
-  func engine(_ choice: EngineChoice, _ directory: TaskDirectory, _ scripts: TaskScripts) -> any TaskEngine {
+  func engine(
+    _ choice: EngineChoice, _ directory: TaskDirectory, _ scripts: TaskScripts, of subject: String
+  ) -> any TaskEngine {
     switch choice {
     case .slurm:
       SlurmEngine(
         directory, atATime: atATime,
-        arguments: sbatchArguments?.split(separator: " ").map(String.init) ?? [])
+        arguments: sbatchArguments?.split(separator: " ").map(String.init) ?? [], subject: subject)
     case .local(let count):
       LocalEngine(directory, command: [scripts.tarn, "worker", "."] + scripts.workerOptions, atATime: count)
     }

@@ -140,7 +140,8 @@ struct Build: AsyncParsableCommand {
     var summary: IngestSummary?
     if !wasSealed {
       global.cancellation.listen()
-      let workers = engine.engine(executor, planned.directory, planned.scripts)
+      let workers = engine.engine(
+        executor, planned.directory, planned.scripts, of: "\(planned.version.name)")
       summary = try await ThreadedWork("tarn-follow") { [global] in
         let ingest = TaskIngest(
           catalog, planned.directory, logger: global.logger("tarn.build"), cancellation: global.cancellation,

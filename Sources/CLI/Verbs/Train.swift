@@ -60,7 +60,7 @@ struct Train: AsyncParsableCommand {
       let directory = engine.directory(of: "train-\(options.name)", in: catalog)
       let scripts = try engine.scripts(in: directory, workerOptions: [])
       run.rounds = TrainingRounds(directory, lake: try catalog.uuid(), scripts)
-      let workers = engine.engine(executor, directory, scripts)
+      let workers = engine.engine(executor, directory, scripts, of: options.name)
       (trained, isNew) = try await TrainingFollowing(
         run, directory, on: workers, cancellation: global.cancellation, report: { progress.show($0) }
       ).run(fetching: fetch, follow: revisions.following(progress))

@@ -334,15 +334,17 @@ extension LakeCatalog {
   }
 
   /// As ``recordOutput(_:of:)``, within a transaction.
-  static func record(_ output: OutputShard, of version: IndexVersion, _ database: Database) throws {
+  static func record(
+    _ output: OutputShard, of version: IndexVersion, recheck: OutputRecheck? = nil, _ database: Database
+  ) throws {
     try addArtifact(output.digest, .outputShard, byteCount: output.byteCount, database)
     try output.insert(of: version.id, at: Timestamp.now(), database)
-    try record(
-      .output, "\(version.name)",
-      [
-        "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
-        "bytes": .count(output.byteCount),
-      ], database)
+    var detail: [String: JSONValue] = [
+      "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
+      "bytes": .count(output.byteCount),
+    ]
+    if let recheck { detail["recheck"] = recheck.json }
+    try record(.output, "\(version.name)", detail, database)
   }
 
   /// Seals a version: from here on the database refuses to change it.

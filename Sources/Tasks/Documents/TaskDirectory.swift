@@ -180,17 +180,30 @@ package struct TaskDirectory: Sendable {
   /// - Parameters:
   ///   - plan: The plan.
   ///   - wanted: Which tasks to look at; nil for all.
+  ///   - memory: What was read at earlier looks, for who looks often.
   /// - Returns: Their numbers, with what their last workers said.
   /// - Throws: ``TarnError`` where a task cannot be read.
   package func openTasks(
-    of plan: TaskPlan, among wanted: Set<Int>? = nil
+    of plan: TaskPlan, among wanted: Set<Int>? = nil, remembering memory: TaskMemory = TaskMemory()
   ) throws -> [(task: Int, failure: TaskFailure?)] {
     let names = try receiptNames()
     return try plan.tasks.indices.filter { wanted?.contains($0) ?? true }.compactMap { number in
-      let task = try task(number, of: plan)
-      guard likelyReceipts(of: number, task, names[number] ?? []).isEmpty else { return nil }
+      let names = names[number] ?? []
+      guard !names.contains(where: memory.fitting.contains) else { return nil }
+      // A task without a receipt has nothing to be held against.
+      if let name = try names.first(where: { try fits($0, number, of: plan, memory) }) {
+        memory.fitting.insert(name)
+        return nil
+      }
       return (number, failure(of: number))
     }
+  }
+
+  private func fits(_ name: String, _ number: Int, of plan: TaskPlan, _ memory: TaskMemory) throws -> Bool {
+    let digest = plan.tasks[number]
+    let task = try memory.tasks[digest] ?? task(number, of: plan)
+    memory.tasks[digest] = task
+    return !likelyReceipts(of: number, task, [name]).isEmpty
   }
 
   /// Why a task's last worker gave up, where it said so.
@@ -215,6 +228,17 @@ package struct TaskDirectory: Sendable {
     try Disk.moveIntoPlace(working, path)
     return path
   }
+}
+
+/// What was read of a directory's documents: their names have their digests, so that it
+/// is true as long as they are there.
+package final class TaskMemory {
+  /// Tasks by the digests of their documents.
+  fileprivate var tasks: [ContentDigest: AnyTask] = [:]
+  /// Names of receipts that fit their tasks.
+  fileprivate var fitting: Set<String> = []
+
+  package init() {}
 }
 
 /// A plan: which tasks there are, and of which version.
