@@ -4,6 +4,7 @@
 import Base
 import Foundation
 import Lake
+import Synchronization
 import Testing
 import TestSupport
 
@@ -83,6 +84,46 @@ private struct ScriptedSlurm {
     let lake = try LakeFixture.make(.trained)
     try PlannedLake.addUnseen(to: lake)
     return lake
+  }
+
+  @Test func statusSaysHowFarTasksAreWithoutAScheduler() throws {
+    let lake = try LakeFixture.make(.trained)
+    let isGone = Mutex(false)
+    let server = try HostileServer { request in
+      request.target.hasSuffix("1.npy") && isGone.withLock(\.self)
+        ? .answer(404) : .file(FeatureBytes.npy(20, dimension: 8, .float16, seed: 1), for: request)
+    }
+    try lake.succeed([
+      "source", "add", "unseen", "--url", server.url("/img_{ordinal}.npy"), "--count", "2", "--dimension", "8",
+    ])
+    let directory = lake.lake + "/tasks/v@1"
+    try lake.succeed(["plan", "build"] + PlannedLake.arguments + ["--tasks", directory])
+    isGone.withLock { $0 = true }
+    let cut = try lake.run(["build"] + PlannedLake.arguments + ["--executor", "local:1"])
+    #expect(cut.ending == .exit(3), "\(cut.errorText)")
+    let text = try lake.succeed(["status"]).outputText
+    #expect(text.contains("tasks_of") && text.contains("v@1") && text.contains("img_1.npy"), "\(text)")
+    let told = try #require(
+      JSONValue(parsing: lake.succeed(["status", "--json"]).outputText)?["tasks"]?.elements.first)
+    #expect(told["of"]?.string == "v@1" && told["directory"]?.string?.hasSuffix("/tasks/v@1") ?? false)
+    let failure = told["failures"]?.elements.first
+    #expect(failure?["task"]?.integer == 1 && failure?["host"]?.string == HostName.current, "\(told.text)")
+    // The first is recorded, and its receipt is there.
+    #expect(["done", "failed", "open"].map { told[$0]?.integer } == [1, 1, 0], "\(told.text)")
+    let again = try lake.succeed(["plan", "--again", directory]).outputText
+    #expect(again.contains("2 tasks: 1 done, 1 failed") && again.contains("img_1.npy"), "\(again)")
+    let other = try #require(JSONValue(parsing: lake.succeed(["plan", "--again", directory, "--json"]).outputText))
+    for member in ["tasks", "done", "running", "queued", "failed", "open", "failures"] {
+      #expect(other[member] == told[member], "\(member)")
+    }
+    // A plan that cannot be read is named, and hides nothing.
+    try FileManager.default.createDirectory(atPath: lake.lake + "/tasks/x@1", withIntermediateDirectories: true)
+    try Data("{}".utf8).write(to: URL(fileURLWithPath: lake.lake + "/tasks/x@1/plan.json"))
+    let beside = try lake.succeed(["status"])
+    #expect(beside.errorText.contains("tasks/x@1/plan.json") && beside.outputText.contains("img_1.npy"))
+    // What is finished is no work under way.
+    try lake.succeed(["abandon", "v@1"])
+    #expect(try !lake.succeed(["status"]).outputText.contains("tasks_of"))
   }
 
   @Test func aKillAtAnyStepOfASubmissionHandsNothingOverTwice() throws {

@@ -55,7 +55,7 @@ struct EngineOptions: ParsableArguments {
 
   /// Where the tasks of something go.
   func directory(of subject: String, in catalog: LakeCatalog) -> TaskDirectory {
-    TaskDirectory(tasks.map(absolute) ?? absolute("\(catalog.layout.root)/tasks/\(subject)"))
+    TaskDirectory(tasks.map(absolute) ?? absolute("\(catalog.layout.tasks)/\(subject)"))
   }
 
   /// What is written beside the tasks, and says how many there are of a search.

@@ -39,16 +39,16 @@ struct Plan: AsyncParsableCommand {
     let plan = try directory.plan()
     let open = try directory.openTasks(of: plan)
     try scripts.scripts(in: directory).write(open.map(\.task), of: plan, in: directory)
+    let standing = try directory.standing(of: plan, open: Set(open.map(\.task)))
     if global.json {
-      Output.json([
-        "tasks": .count(plan.tasks.count), "again": .array(open.map { .count($0.task) }),
-        "failures": .array(open.compactMap { task, failure in failure.map { $0.json(of: task) } }),
-      ])
+      Output.json(standing.json.merging(["again": .array(open.map { .count($0.task) })]) { $1 })
     } else {
       for (task, failure) in open {
+        let state = standing.states[task] == .open ? "no receipt" : standing.states[task].rawValue
         Output.line(
-          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
+          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? state)")
       }
+      Output.line(standing.summary)
       Output.line(
         "\(open.count) of \(plan.tasks.count.counted("task")) have no receipt that fits"
           + (open.isEmpty
@@ -241,6 +241,16 @@ struct ScriptOptions: ParsableArguments {
 func absolute(_ path: String) -> String {
   URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardized
     .path
+}
+
+extension TaskStanding {
+  /// As `--json` prints it: how many are how far, and what ended those that failed.
+  var json: [String: JSONValue] {
+    var members = Dictionary(uniqueKeysWithValues: State.allCases.map { ($0.rawValue, JSONValue.count(count(of: $0))) })
+    members["tasks"] = .count(states.count)
+    members["failures"] = .array(failures.map { $0.word.json(of: $0.task) })
+    return members
+  }
 }
 
 extension TaskFailure {

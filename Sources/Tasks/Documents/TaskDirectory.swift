@@ -135,6 +135,15 @@ package struct TaskDirectory: Sendable {
   /// - Throws: ``TarnError`` when the directory cannot be read.
   package func resultNames() throws -> [Int: [String]] { try names(in: results) { _ in true } }
 
+  /// Tasks whose last worker left word of what ended it.
+  func failureNumbers() throws -> Set<Int> { Set(try names(in: failures) { $0.hasSuffix(".json") }.keys) }
+
+  /// What engines keep of what workers say, by its file's name.
+  func logNames() throws -> Set<String> {
+    guard Disk.isDirectory(logs) else { return [] }
+    return Set(try Disk.names(in: logs).compactMap { String(validating: $0, as: UTF8.self) })
+  }
+
   private func names(in directory: String, where fits: (String) -> Bool) throws -> [Int: [String]] {
     guard Disk.isDirectory(directory) else { return [:] }
     var found: [Int: [String]] = [:]

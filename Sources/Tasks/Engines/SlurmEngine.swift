@@ -44,8 +44,6 @@ package final class SlurmEngine: TaskEngine {
 
   package let interval = Duration.seconds(2)
 
-  private var jobsPath: String { directory.path + "/jobs.json" }
-
   /// Prepares to submit.
   ///
   /// - Parameters:
@@ -196,7 +194,13 @@ package final class SlurmEngine: TaskEngine {
 
   // MARK: Jobs
 
-  private func jobs() throws -> [Job] {
+  private func jobs() throws -> [Job] { try Self.jobs(in: directory) }
+
+  private static func jobsPath(_ directory: TaskDirectory) -> String { directory.path + "/jobs.json" }
+
+  /// What was submitted, as the note of it in a directory says; the last of a task counts.
+  static func jobs(in directory: TaskDirectory) throws -> [Job] {
+    let jobsPath = jobsPath(directory)
     guard Disk.size(of: jobsPath) != nil else { return [] }
     let bytes = try Disk.contents(of: jobsPath, atMost: 1 << 24)
     guard let jobs = try? JSONDecoder().decode([Job].self, from: Data(bytes)),
@@ -214,7 +218,7 @@ package final class SlurmEngine: TaskEngine {
   }
 
   private func keep(_ jobs: [Job]) throws {
-    try Disk.writeAtomically(try JSONEncoder().encode(jobs), to: jobsPath)
+    try Disk.writeAtomically(try JSONEncoder().encode(jobs), to: Self.jobsPath(directory))
   }
 
   /// Runs a command of the system.
