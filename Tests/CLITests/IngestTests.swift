@@ -7,7 +7,6 @@ import Foundation
 import Lake
 import Logging
 import Synchronization
-import Tasks
 import Testing
 import TestSupport
 

@@ -25,6 +25,9 @@ struct EngineOptions: ParsableArguments {
     name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
   var atATime: Int?
 
+  /// How many work at a time, where that is said.
+  var workerCount: Int? { if case .local(let count)? = executor { count } else { atATime } }
+
   @Option(
     name: .customLong("sbatch-args"), parsing: .unconditional,
     help: ArgumentHelp(
@@ -63,13 +66,17 @@ struct EngineOptions: ParsableArguments {
   /// - Parameters:
   ///   - directory: Where they go: what was written there before decides what is not said.
   ///   - workerOptions: Options of every worker.
+  ///   - limits: Limits of all workers together.
   /// - Returns: The scripts.
   /// - Throws: ``TarnError`` where this tarn's file cannot be told.
-  func scripts(in directory: TaskDirectory, workerOptions: [String]) throws -> TaskScripts {
+  func scripts(
+    in directory: TaskDirectory, workerOptions: [String], limits: SharedLimits? = nil
+  ) throws -> TaskScripts {
     var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
     scripts.tarn = try Tool.executablePath()
     if let atATime { scripts.atATime = atATime }
     scripts.workerOptions = workerOptions
+    scripts.limits = limits
     return scripts
   }
 
@@ -83,7 +90,7 @@ struct EngineOptions: ParsableArguments {
         directory, atATime: atATime,
         arguments: sbatchArguments?.split(separator: " ").map(String.init) ?? [], subject: subject)
     case .local(let count):
-      LocalEngine(directory, command: [scripts.tarn, "worker", "."] + scripts.workerOptions, atATime: count)
+      LocalEngine(directory, command: [scripts.tarn] + scripts.workerArguments, atATime: count)
     }
   }
 }

@@ -28,6 +28,7 @@ struct Plan: AsyncParsableCommand {
   var again: String?
 
   @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var limits: WorkerLimitOptions
   @OptionGroup var global: GlobalOptions
 
   // The check of a command that has others below it is made for those, too: so it is made here.
@@ -38,7 +39,7 @@ struct Plan: AsyncParsableCommand {
     let directory = TaskDirectory(absolute(again))
     let plan = try directory.plan()
     let open = try directory.openTasks(of: plan)
-    try scripts.scripts(in: directory).write(open.map(\.task), of: plan, in: directory)
+    try limits.applied(to: scripts.scripts(in: directory)).write(open.map(\.task), of: plan, in: directory)
     let standing = try directory.standing(of: plan, open: Set(open.map(\.task)))
     if global.json {
       Output.json(standing.json.merging(["again": .array(open.map { .count($0.task) })]) { $1 })
@@ -84,6 +85,7 @@ struct PlanBuild: AsyncParsableCommand {
   var patience: TimeSpan = .ofSync
 
   @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var limits: WorkerLimitOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -93,7 +95,7 @@ struct PlanBuild: AsyncParsableCommand {
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = TaskDirectory(absolute(tasks))
-    let written = try scripts.scripts(in: directory)
+    let written = try limits.applied(to: scripts.scripts(in: directory))
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
@@ -233,6 +235,34 @@ struct ScriptOptions: ParsableArguments {
     if let parts { scripts.partCount = parts }
     if let image { scripts.image = image }
     if let claim { scripts.claim = claim }
+    return scripts
+  }
+}
+
+/// Limits of all workers of a plan together; what is not said is as it was.
+struct WorkerLimitOptions: ParsableArguments {
+  @Option(
+    name: .customLong("per-host"),
+    help: ArgumentHelp(
+      "With --at-a-time: most transfers at a time from one host, of all workers together.", valueName: "n"))
+  var perHost: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --at-a-time: most bytes a second, of all workers together: 500MB/s, or a timetable.", valueName: "rate"))
+  var bwlimit: RateText?
+
+  func validate() throws {
+    guard (1...4096).contains(perHost ?? 1) else { throw ValidationError("--per-host is 1 to 4096.") }
+  }
+
+  /// Scripts with these limits, divided among as many workers as there are at a time.
+  func applied(to scripts: TaskScripts) throws -> TaskScripts {
+    var scripts = scripts
+    let perHost = perHost ?? scripts.limits?.perHost
+    let bandwidth = bwlimit?.text ?? scripts.limits?.bandwidth
+    guard perHost != nil || bandwidth != nil else { return scripts }
+    scripts.limits = try SharedLimits(perHost: perHost, bandwidth: bandwidth, amongWorkers: scripts.atATime)
     return scripts
   }
 }

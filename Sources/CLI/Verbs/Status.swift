@@ -99,7 +99,7 @@ struct Status: AsyncParsableCommand {
   private static let shownFailureCount = 10
 
   /// Shows how far the tasks are that others carry out.
-  private func print(_ tasks: [TasksUnderWay]) {
+  private func show(_ tasks: [TasksUnderWay]) {
     let columns = ["tasks_of", "tasks"] + TaskStanding.State.allCases.map(\.rawValue)
     var table = Table(columns)
     var failed = Table(["tasks_of", "task", "host", "exit", "ended_at", "reason"])
@@ -178,7 +178,7 @@ struct Status: AsyncParsableCommand {
       Output.line("")
       table.print(as: .table)
     }
-    print(tasks)
+    show(tasks)
     Output.flush()
   }
 }

@@ -42,6 +42,16 @@ struct Worker: AsyncParsableCommand {
   var bwlimit: RateTimetable?
 
   @Option(
+    name: .customLong("per-host"), help: ArgumentHelp("Most transfers at a time from one host.", valueName: "n"))
+  var perHost: Int?
+
+  @Option(
+    name: .customLong("at-a-time"),
+    help: ArgumentHelp(
+      "Workers at a time that --per-host and --bwlimit are of: this one takes its share.", valueName: "n"))
+  var atATime: Int = 1
+
+  @Option(
     help: ArgumentHelp("How long to wait for hosts that fail for now, e.g. 6h; 0 for not at all.", valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
@@ -49,6 +59,8 @@ struct Worker: AsyncParsableCommand {
 
   func validate() throws {
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
+    guard (1...4096).contains(perHost ?? 1) else { throw ValidationError("--per-host is 1 to 4096.") }
+    guard atATime >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
   }
 
   func run() async throws {
@@ -57,7 +69,7 @@ struct Worker: AsyncParsableCommand {
     let tasks = TaskDirectory(absolute(directory))
     var fetch = FetchConfiguration.ofTool
     fetch.jobs = jobs
-    if let bwlimit { fetch.bandwidth = bwlimit }
+    fetch.share(perHost: perHost, bandwidth: bwlimit, amongWorkers: atATime)
     let named = scratch ?? environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
     let options = WorkerOptions(
       supply: SupplyOptions(fetch: fetch, patience: patience.duration), scratch: absolute(named),
