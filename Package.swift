@@ -43,8 +43,7 @@ let package = Package(
         .embedInCode("M0011_stored_bytes.sql"), .embedInCode("M0012_guards.sql"),
         .embedInCode("M0013_views.sql"),
         .embedInCode("M0014_trust.sql"), .embedInCode("M0015_ways_back.sql"),
-        .embedInCode("M0016_tombstones.sql"),
-        .embedInCode("M0017_element_types.sql"),
+        .embedInCode("M0016_tombstones.sql"), .embedInCode("M0017_published.sql"),
         .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 

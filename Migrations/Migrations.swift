@@ -33,7 +33,7 @@ package let migrations: [Migration] = [
   migration(14, "M0014_trust", PackageResources.M0014_trust_sql),
   migration(15, "M0015_ways_back", PackageResources.M0015_ways_back_sql),
   migration(16, "M0016_tombstones", PackageResources.M0016_tombstones_sql),
-  migration(17, "M0017_element_types", PackageResources.M0017_element_types_sql),
+  migration(17, "M0017_published", PackageResources.M0017_published_sql),
 ]
 
 /// The first migration that touches tables alone: those before it drop and make

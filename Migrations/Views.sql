@@ -159,6 +159,7 @@ CREATE VIEW v_version AS SELECT
   x.output_row_count AS rows, -- rows in them
   x.output_byte_count AS bytes, -- size of them
   v.version_sha256 AS sha256, -- digest of the lock file, once sealed
+  v.published_as AS published_as, -- NAME@N that its lock file says, if it was pulled under another name
   v.created_at AS created_at, -- when it was planned
   v.sealed_at AS sealed_at, -- when it was sealed
   v.ended_at AS ended_at, -- when it was revoked or abandoned

@@ -81,7 +81,7 @@ package struct LakePicture {
         [
           "\(outputs.count.counted("file")), \(outputs.reduce(0) { $0 + $1.rowCount }.counted("row"))",
           "sha256 \(version.versionDigest?.prefix(16) ?? "")…",
-        ]
+        ] + (version.publishedName.map { ["published as \($0)"] } ?? [])
       ),
     ]
   }

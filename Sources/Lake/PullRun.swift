@@ -238,6 +238,8 @@ package struct PullRun: Sendable {
   package var keptQuery: Set<String> = []
   /// Whether the document's addresses may lead to this machine, its files and its network.
   package var allowsInside = false
+  /// The name that it gets here; nil for its own.
+  package var alias: String?
 
   /// Prepares to take a version in.
   ///
@@ -266,7 +268,7 @@ package struct PullRun: Sendable {
   package func run() async throws -> Summary {
     cancellation.listen()
     let version = publication.version
-    let known = try catalog.known(version)
+    let known = try catalog.known(version, as: alias)
     if let known, known.versionDigest != nil {
       try VersionFiles(catalog: catalog).restoreNames(of: known)
       return Summary(version: known, wasThere: true)
@@ -291,16 +293,17 @@ package struct PullRun: Sendable {
         try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
       })
     try cancellation.check()
-    if known == nil { try catalog.takeIn(version, keeping: keptQuery, allowsInside: allowsInside) }
+    let name =
+      try known?.name ?? catalog.takeIn(version, as: alias, keeping: keptQuery, allowsInside: allowsInside)
     // As a build ends: no version is sealed before its names are there.
-    let taken = try catalog.version(version.name)
+    let taken = try catalog.version(name)
     let names = VersionFiles(catalog: catalog)
     try names.restoreNames(of: taken)
     try names.writeLockFile(version.lockText, of: taken)
     try names.writeDocument(of: taken, version.digest)
     try catalog.seal(taken, lock: version.lockText, from: publication.place)
     return Summary(
-      version: try catalog.version(version.name), fetchedCount: missing.count,
+      version: try catalog.version(name), fetchedCount: missing.count,
       fetchedByteCount: missing.reduce(0) { $0 + $1.file.byteCount },
       thereCount: files.count - missing.count)
   }

@@ -67,6 +67,8 @@ package struct PushRun: Sendable {
   }
 
   private let catalog: LakeCatalog
+  private let version: IndexVersion
+  /// Its name at the place: the one that its lock file says.
   private let name: VersionName
   private let destination: String
   private let configuration: FetchConfiguration
@@ -78,18 +80,19 @@ package struct PushRun: Sendable {
   ///
   /// - Parameters:
   ///   - catalog: A lake in which the version stays while this works.
-  ///   - name: The version, sealed.
+  ///   - version: The version, sealed.
   ///   - destination: A directory, `file://…` or `s3://…`.
   ///   - configuration: How to ask, how many files at a time, how fast.
   ///   - patience: How long a store that fails for now is waited for.
   ///   - cancellation: Asked often; what is written stays.
   ///   - report: Told of progress, from any thread.
   package init(
-    _ catalog: LakeCatalog, _ name: VersionName, to destination: String, configuration: FetchConfiguration,
+    _ catalog: LakeCatalog, _ version: IndexVersion, to destination: String, configuration: FetchConfiguration,
     patience: Duration, cancellation: Cancellation, report: @escaping Report
   ) {
     self.catalog = catalog
-    self.name = name
+    self.version = version
+    name = version.sealedName
     self.destination = destination
     self.configuration = configuration
     self.patience = patience
@@ -136,14 +139,15 @@ package struct PushRun: Sendable {
 
   /// What is to be at the place, once it is known that nothing else is there.
   private func prepare() throws -> ([File], lock: String, VersionExport) {
-    let version = try catalog.version(name)
     guard version.state == .sealed, version.versionDigest != nil else {
-      throw TarnError(.conflict, "\(name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
+      throw TarnError(
+        .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
     }
-    let document = try catalog.export(name)
+    let document = try catalog.export(version.name)
     let lock = try VersionFiles(catalog: catalog).sealedText(of: version)
     guard ContentDigest.of(lock) == version.versionDigest else {
-      throw TarnError(.integrity, "the catalog no longer says what \(name) was sealed with", hint: "run `tarn verify`")
+      throw TarnError(
+        .integrity, "the catalog no longer says what \(version.name) was sealed with", hint: "run `tarn verify`")
     }
     let place = try place()
     if let bytes = try place.contents(PublishedNames.document(name)) {
@@ -164,7 +168,7 @@ package struct PushRun: Sendable {
     let path = try store.path(of: .trainedIndex, trained)
     guard let size = Disk.size(of: path) else {
       throw TarnError(
-        .inputsMissing, "the trained index of \(name) is not at \(path)", hint: "run `tarn verify --repair`")
+        .inputsMissing, "the trained index of \(version.name) is not at \(path)", hint: "run `tarn verify --repair`")
     }
     files.append(File(path: path, name: PublishedNames.trained(name), digest: trained, byteCount: size))
     return (files, lock, document)

@@ -255,8 +255,9 @@ package struct TrainingFollowing: Sendable {
     let plan = try directory.plan()
     let wanted = Set(round.tasks)
     var open = round.tasks
+    let memory = TaskMemory()
     try TaskFollowing(directory, on: engine, cancellation: cancellation, report: report).run {
-      open = try directory.openTasks(of: plan, among: wanted).map(\.task)
+      open = try directory.openTasks(of: plan, among: wanted, remembering: memory).map(\.task)
       return TaskFollowing.Look(open: open, taskCount: wanted.count)
     }
     return open

@@ -72,9 +72,15 @@ package final class TaskIngest {
       _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
     ) throws -> Void
   private let read: Reading
-  /// Hosts of which something was encoded again, and those of which nothing can be yet.
-  private var rechecked: Set<String> = []
+  /// Gives what nobody knew before it was asked for: a secret for each result.
+  package typealias Drawing = @Sendable () -> ContentDigest
+  private let draw: Drawing
+  /// Results of each host of which something could be encoded again, and hosts of which
+  /// nothing can be yet.
+  private var checkable: [String: Int] = [:]
   private var lacking: Set<String> = []
+  /// Hosts that gave what was found wrong: everything of theirs is looked at from then on.
+  private var suspects: Set<String> = []
   /// The tasks of the plan, read once: their digests are in it.
   private var documents: (plan: TaskPlan, tasks: [TaskDocument])?
   /// Receipts that were read, by their names, which say their digests.
@@ -89,13 +95,16 @@ package final class TaskIngest {
   ///   - logger: Gets warnings.
   ///   - cancellation: Asked between results; what is recorded is kept.
   ///   - read: How results are read.
+  ///   - draw: Gives secrets, which decide what is encoded again.
   ///   - report: Told of progress.
   package init(
     _ catalog: LakeCatalog, _ directory: TaskDirectory, recheckCount: Int = 1, logger: Logger,
     cancellation: Cancellation, reading read: @escaping Reading = TaskIngest.readWhole,
+    drawing draw: @escaping Drawing = TaskIngest.random,
     report: @escaping @Sendable (IngestProgress) -> Void
   ) {
     self.read = read
+    self.draw = draw
     self.catalog = catalog
     self.directory = directory
     self.recheckCount = recheckCount
@@ -331,9 +340,10 @@ package final class TaskIngest {
     // From here on the bytes have a name of this lake's, and those are the ones that are read.
     let working = try store.partPath("ingest-\(version.id)-\(receipt.result.digest.prefix(16))")
     try directory.take(receipt.result, of: number, .build, to: working)
+    let recheck: OutputRecheck?
     do {
       try read(working, task, receipt, terms)
-      try recheck(working, task, receipt, terms, &summary)
+      recheck = try self.recheck(working, task, receipt, terms, &summary)
     } catch {
       try? Disk.remove(working)
       throw error
@@ -347,7 +357,7 @@ package final class TaskIngest {
           ordinal: task.output, digest: receipt.result.digest, firstInput: first.ordinal, lastInput: last.ordinal,
           firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: receipt.result.rowCount,
           byteCount: receipt.result.byteCount, listsDigest: listsDigest), of: version, from: seen,
-        witness: receipt.host)
+        witness: receipt.host, recheck: recheck)
     }
   }
 
@@ -380,25 +390,39 @@ package final class TaskIngest {
 
   // MARK: Recheck
 
+  /// A secret that this process draws.
+  @Sendable package static func random() -> ContentDigest {
+    ContentDigest.of((0..<4).map { _ in String(UInt64.random(in: .min ... .max)) }.joined(separator: " "))
+  }
+
   /// Encodes a few shards of a host's result again and holds their rows against it, of
-  /// those that the lake has; which ones is decided by digests.
+  /// those that the lake has; of which results, and which shards, is decided by a secret
+  /// that is drawn now, so that no worker can have made what is looked at better than the rest.
   private func recheck(
     _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms,
     _ summary: inout IngestSummary
-  ) throws {
-    guard recheckCount > 0, !rechecked.contains(receipt.host) else { return }
-    let salt = ContentDigest.of(receipt.text).hex
+  ) throws -> OutputRecheck? {
+    guard recheckCount > 0 else { return nil }
+    let before = checkable[receipt.host, default: 0]
+    var recheck = OutputRecheck(secret: draw(), number: before + 1)
     let order = try zip(task.inputs, receipt.inputs).compactMap { input, seen in
       try seen.seen.flatMap { seen in
         try catalog.shardPath(holding: seen.digest).map {
-          (input, seen, $0, ContentDigest.of(salt + seen.digest.hex))
+          (input, seen, $0, recheck.rank(of: seen.digest))
         }
       }
     }.sorted { $0.3 < $1.3 }
-    if order.isEmpty, let input = task.inputs.first(where: { !$0.isHole }), lacking.insert(receipt.host).inserted {
-      summary.rechecks.append(
-        IngestSummary.Recheck(
-          shard: input.shard, host: receipt.host, lack: "of the shards of task \(task.output) the lake has none"))
+    guard !order.isEmpty else {
+      if before == 0, let input = task.inputs.first(where: { !$0.isHole }), lacking.insert(receipt.host).inserted {
+        summary.rechecks.append(
+          IngestSummary.Recheck(
+            shard: input.shard, host: receipt.host, lack: "of the shards of task \(task.output) the lake has none"))
+      }
+      return nil
+    }
+    guard recheck.isDue || suspects.contains(receipt.host) else {
+      checkable[receipt.host] = before + 1
+      return recheck
     }
     for (input, seen, file, _) in order.prefix(recheckCount) {
       try cancellation.check()
@@ -423,12 +447,15 @@ package final class TaskIngest {
         [MergeInput(segment: try SegmentFile(path: working), firstRowID: input.firstID)],
         by: try OutputShardFile(path: path), checkpoint: { try cancellation.check() })
       guard isSame == [true] else {
+        suspects.insert(receipt.host)
         throw TarnError(
           .integrity, "\(input.shard), encoded again, has other codes or lists than its result, made on \(receipt.host)"
         )
       }
-      rechecked.insert(receipt.host)
+      checkable[receipt.host] = before + 1
+      recheck.shards.append(input.shard)
       summary.rechecks.append(IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: nil))
     }
+    return recheck
   }
 }

@@ -56,7 +56,7 @@ struct VersionFiles {
   /// Writes a file of a sealed version again; what reads as another sealing of it
   /// gets another name first.
   func restore(_ text: String, to path: String, of version: IndexVersion) throws {
-    if SealedFile.isSealing(path, of: version.name) {
+    if SealedFile.isSealing(path, of: version.sealedName) {
       var number = 1
       while Disk.size(of: "\(path).other-\(number)") != nil { number += 1 }
       try Disk.moveIntoPlace(path, "\(path).other-\(number)")

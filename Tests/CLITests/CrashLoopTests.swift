@@ -59,6 +59,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case backup
   /// Of a sealed version into a directory, and from there into an empty lake.
   case push, pull
+  /// Into a lake that has another version of that name.
+  case pullAs = "pull --as"
   /// A version written as tasks, one of those carried out, and the results taken in.
   case planBuild = "plan build"
   case worker, ingest
@@ -75,6 +77,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
     case .pull: .empty
+    case .pullAs: .trained
     case .gc, .backup, .push, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
     }
   }
@@ -114,6 +117,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .remove, .rename: return try LakeFixture.make(.trained)
     case .dropShards: return try LakeFixture.make(.synced)
     case .push: return try LakeFixture.make(.built)
+    case .pullAs:
+      let lake = try LakeFixture.make(.trained)
+      try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "2"])
+      return lake
     case .pull: return try LakeFixture.make(.empty)
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild: break
     }
@@ -133,6 +140,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .push: return ["push", "v@1", published(by: lake), "--quiet", "--jobs", "1"]
     case .pull: return ["pull", try LakeFixture.published(), "--quiet", "--jobs", "1", "--patience", "0"]
+    case .pullAs:
+      return [
+        "pull", try LakeFixture.published(), "--as", "theirs", "--quiet", "--jobs", "1", "--patience", "0",
+      ]
     case .planBuild:
       return ["plan", "build"] + PlannedLake.arguments + ["--tasks", lake.lake + "/tasks", "--quiet"]
     case .worker:
@@ -185,8 +196,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .abandonTraining, .remove, .rename, .dropShards: 1
     case .abandonBuild, .backup: 3
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull, .planBuild, .worker,
-      .ingest:
+    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull, .pullAs, .planBuild,
+      .worker, .ingest:
       10
     }
   }
@@ -198,7 +209,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
-      .abandonTraining, .remove, .rename, .dropShards, .push, .pull, .planBuild, .worker, .ingest:
+      .abandonTraining, .remove, .rename, .dropShards, .push, .pull, .pullAs, .planBuild, .worker,
+      .ingest:
       []
     }
   }

@@ -5,6 +5,8 @@ import Base
 import Catalog
 import Foundation
 import Lake
+import Logging
+import Synchronization
 import Testing
 import TestSupport
 
@@ -63,7 +65,9 @@ extension [String: JSONValue] {
     let (ending, answer, errors) = try planned.ingest()
     #expect(ending == .exit(0), "\(errors)")
     #expect(answer["sha256"]?.string == (try PlannedLake.digest()))
-    #expect(answer["rechecked"]?.elements.count == 1 && answer["rechecked"]?.elements.first?["lack"] == .null)
+    // Of the host's first result always, of its second now and then.
+    let rechecked = answer["rechecked"]?.elements ?? []
+    #expect((1...2).contains(rechecked.count) && rechecked.allSatisfy { $0["lack"] == .null }, "\(answer.text)")
     // Nothing but the rechecked shard was encoded, and nothing of that is kept.
     #expect(try planned.lake.texts("SELECT 'x' FROM segment").isEmpty)
     #expect(try planned.lake.texts("SELECT DISTINCT trust FROM v_shard WHERE source = 'unseen'") == ["worker"])
@@ -311,6 +315,74 @@ extension [String: JSONValue] {
 
   @Test func wrongCodesAreFoundByTheRecheck() throws {
     try expectRefused(try lyingLake(), "encoded again, has other codes")
+  }
+
+  /// Secrets that decide so of a host's second result.
+  private static func secrets(secondIsDue isDue: Bool) throws -> [ContentDigest] {
+    let drawn = (0..<64).map { ContentDigest.of("secret \($0)") }
+    let second = try #require(drawn.first { OutputRecheck(secret: $0, number: 2).isDue == isDue })
+    return [.of("the first"), second]
+  }
+
+  @Test(arguments: [false, true])
+  func whatIsRecheckedIsDecidedByASecretOfTheIngest(secondIsDue: Bool) throws {
+    // The same receipts; a worker knows all that is in them.
+    let planned = try PlannedLake.make()
+    let secrets = try Self.secrets(secondIsDue: secondIsDue)
+    let left = Mutex(secrets)
+    let catalog = try LakeCatalog.open(root: planned.lake.lake, writing: "test")
+    let summary = try TaskIngest(
+      catalog, planned.tasks, logger: Logger(label: "test"), cancellation: Cancellation(),
+      drawing: { left.withLock { $0.removeFirst() } }, report: { _ in }
+    ).run()
+    #expect(summary.rechecks.map(\.shard) == (secondIsDue ? ["img_0.npy", "img_1.npy"] : ["img_0.npy"]))
+    #expect(summary.isSealed)
+    // Whoever doubts it can draw the lots again.
+    let told = try planned.lake.texts(
+      """
+      SELECT json_extract(detail, '$.recheck.secret') || ' ' || json_extract(detail, '$.recheck.number') || ' '
+        || json_extract(detail, '$.recheck.shards') FROM event WHERE verb = 'output' AND subject = 'v@1' ORDER BY seq
+      """)
+    #expect(
+      told == [
+        "\(secrets[0].hex) 1 [\"img_0.npy\"]", "\(secrets[1].hex) 2 \(secondIsDue ? "[\"img_1.npy\"]" : "[]")",
+      ])
+  }
+
+  @Test func whoLiedIsLookedAtFromThenOn() throws {
+    let planned = try lyingLake()
+    let (lie, aside) = (try planned.receiptPath(0), planned.lake.directory.path + "/lie.json")
+    try FileManager.default.moveItem(atPath: lie, toPath: aside)
+    let (due, passedOver) = (try Self.secrets(secondIsDue: true), try Self.secrets(secondIsDue: false))
+    let left = Mutex([due[0], due[1], passedOver[1]])
+    let catalog = try LakeCatalog.open(root: planned.lake.lake, writing: "test")
+    let ingest = TaskIngest(
+      catalog, planned.tasks, logger: Logger(label: "test"), cancellation: Cancellation(),
+      drawing: { left.withLock { $0.removeFirst() } }, report: { _ in })
+    #expect(try ingest.run().rechecks.map(\.shard) == ["img_1.npy"])
+    try FileManager.default.moveItem(atPath: aside, toPath: lie)
+    #expect(try ingest.run().refused.map(\.task) == [0])
+    try planned.work(0)
+    #expect(try ingest.run().rechecks.map(\.shard) == ["img_0.npy"])
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+  }
+
+  @Test func everyShardAndEveryResultMayBeTheOneThatIsRechecked() {
+    let shards = (0..<4).map { ContentDigest.of("shard \($0)") }
+    var first: Set<ContentDigest> = []
+    var due: [Int: Int] = [:]
+    for number in 0..<400 {
+      let secret = ContentDigest.of("secret \(number)")
+      let ranked = shards.min { left, right in
+        let recheck = OutputRecheck(secret: secret, number: 1)
+        return recheck.rank(of: left) < recheck.rank(of: right)
+      }
+      if let ranked { first.insert(ranked) }
+      for place in [1, 2, 5] where OutputRecheck(secret: secret, number: place).isDue { due[place, default: 0] += 1 }
+    }
+    #expect(first == Set(shards))
+    #expect(due[1] == 400)
+    #expect((150...250).contains(due[2] ?? 0) && (50...110).contains(due[5] ?? 0), "\(due)")
   }
 
   @Test func withoutARecheckTheyPass() throws {

@@ -327,10 +327,10 @@ struct StoredLake {
     let lake = try LakeFixture.make(.built)
     let store = try FakeStore()
     let stored = StoredLake(lake: lake, store: store)
-    let version = try VersionName(parsing: "v@1")
     let catalog = try LakeCatalog.open(root: lake.lake, command: "a test") { _ in
       VerbLeases.of("push").leases([.version: ["v"]])
     }
+    let version = try catalog.version(VersionName(parsing: "v@1"))
     let push = {
       try await PushRun(
         catalog, version, to: "s3://bucket/pub", configuration: stored.configuration(partByteCount: 128),

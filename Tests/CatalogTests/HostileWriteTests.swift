@@ -79,6 +79,8 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
   static let versions: [HostileWrite] = [
     .init("4 sealed is frozen", "UPDATE index_version SET spec = '{}' WHERE id = \(sealed)"),
     .init("4 sealed is frozen", "UPDATE index_version SET version_sha256 = '\(zeros)' WHERE id = \(sealed)"),
+    .init("4 sealed is frozen", "UPDATE index_version SET published_as = 'other@3' WHERE id = \(sealed)"),
+    .init("3 what is built is fixed", "UPDATE index_version SET published_as = 'other@3' WHERE id = \(building)"),
     .init(
       "4 sealed is frozen",
       "UPDATE index_version SET state = 'building', version_sha256 = NULL, sealed_at = NULL WHERE id = \(sealed)"),
@@ -91,15 +93,15 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     .init("4 a version is kept unfinished too", "DELETE FROM index_version WHERE id = \(building)"),
     .init(
       "4 a sealed version is not replaced",
-      "INSERT OR REPLACE INTO index_version SELECT NULL, name, number, 'planned', trained_index_id, source_id, shards_per_output, missing_policy, bad_rows_policy, '{}', 'x', environment, created_at, NULL, NULL, NULL FROM index_version WHERE id = \(sealed)"
+      "INSERT OR REPLACE INTO index_version SELECT NULL, name, number, 'planned', trained_index_id, source_id, shards_per_output, missing_policy, bad_rows_policy, '{}', 'x', environment, created_at, NULL, NULL, NULL, NULL FROM index_version WHERE id = \(sealed)"
     ),
     .init(
       "4 a sealed version is not replaced by its id",
-      "INSERT OR REPLACE INTO index_version SELECT id, 'x', 1, 'planned', trained_index_id, source_id, shards_per_output, missing_policy, bad_rows_policy, '{}', 'x', environment, created_at, NULL, NULL, NULL FROM index_version WHERE id = \(sealed)"
+      "INSERT OR REPLACE INTO index_version SELECT id, 'x', 1, 'planned', trained_index_id, source_id, shards_per_output, missing_policy, bad_rows_policy, '{}', 'x', environment, created_at, NULL, NULL, NULL, NULL FROM index_version WHERE id = \(sealed)"
     ),
     .init(
       "4 a version is planned before it is sealed",
-      "INSERT INTO index_version SELECT NULL, 'fake', 1, 'sealed', trained_index_id, source_id, shards_per_output, missing_policy, bad_rows_policy, spec, spec_sha256, environment, created_at, '\(zeros)', sealed_at, NULL FROM index_version WHERE id = \(sealed)"
+      "INSERT INTO index_version SELECT NULL, 'fake', 1, 'sealed', trained_index_id, source_id, shards_per_output, missing_policy, bad_rows_policy, spec, spec_sha256, environment, created_at, '\(zeros)', sealed_at, NULL, NULL FROM index_version WHERE id = \(sealed)"
     ),
     .init(
       "4 a version is not renamed over a sealed one",

@@ -25,6 +25,7 @@ import TestSupport
     "M0014_trust": "cf1d0b182e05e5b0410f0e4f1071a066a08d66d57b2dfe330d839ad081f3daea",
     "M0015_ways_back": "214c39131fe4b54ff461f24a473dacea0a97007c7d2a0d114de2db6824bbc8cf",
     "M0016_tombstones": "dba5a9b02b174603fc2facd4f807013a93ff7124b86a454c6a45459558dbe401",
+    "M0017_published": "514956e2996f2e51c60f530e0000ab543561d05d25e14b18af367113c852bf8f",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -43,7 +44,7 @@ import TestSupport
     14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     16: "715e6ba1cef0f2ae9355924d6150442ddd92d077a39ccf33d64a9fda01976831",
-    17: "139b3bf2a04cc0a91425ae601d825765638fc4e660ee574314240b376479ea1b",
+    17: "671788bc5752d586210dc8d0122b517131108734301d88b136fb879359d4f758",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

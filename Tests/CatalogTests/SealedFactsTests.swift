@@ -96,7 +96,7 @@ import TestSupport
       "id = \(version)",
       sealed: [
         "id", "name", "number", "state", "trained_index_id", "source_id", "shards_per_output", "missing_policy",
-        "bad_rows_policy", "spec", "spec_sha256", "environment", "version_sha256",
+        "bad_rows_policy", "spec", "spec_sha256", "environment", "version_sha256", "published_as",
       ], observed: ["created_at", "sealed_at", "ended_at"]),
     "version_input": Facts(
       "version_id = \(version) AND ordinal = 0",
@@ -155,7 +155,8 @@ import TestSupport
     "stored_bytes.state": "'deleted'", "trained_index.state": "'training'", "trained_index.method": "'paired-kmeans'",
     "trained_index.codec": "'sq8'", "trained_router.method": "'caption-mean'", "trained_input.role": "'caption'",
     "index_version.state": "'revoked'", "index_version.missing_policy": "'skip'",
-    "index_version.bad_rows_policy": "'skip'", "version_input.is_hole": "1", "reproduction.outcome": "'differs'",
+    "index_version.bad_rows_policy": "'skip'", "index_version.published_as": "'other@3'", "version_input.is_hole": "1",
+    "reproduction.outcome": "'differs'",
     "event.verb": "'gc'",
   ]
 

@@ -18,7 +18,7 @@ import Testing
     "v_trained_index":
       "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at router router_epochs ranges",
     "v_version":
-      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 created_at sealed_at ended_at is_pinned",
+      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 published_as created_at sealed_at ended_at is_pinned",
     "v_version_input":
       "version input source ordinal shard revision sha256 bytes is_hole first_id rows output is_present",
     "v_output_shard":

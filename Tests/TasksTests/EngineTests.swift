@@ -19,6 +19,10 @@ private final class FakeSlurm: Sendable {
     /// The answer for a job, where it is not that it has nothing of it.
     var queue: [String: Ran] = [:]
     var cluster = ""
+    /// Numbers of what was taken, by name.
+    var names: [String: Int] = [:]
+    /// Whether its answers get lost, once it has heard what they are to.
+    var isMute = false
   }
   let state = Mutex(State())
 
@@ -31,8 +35,18 @@ private final class FakeSlurm: Sendable {
       case "sbatch":
         if !state.refusals.isEmpty, let refusal = state.refusals.removeFirst() { return refusal }
         state.nextID += 1
+        if let name = command.first(where: { $0.hasPrefix("--job-name=") }) {
+          state.names[String(name.dropFirst("--job-name=".count))] = state.nextID
+        }
+        if state.isMute { return Ran(status: 1, output: "", errors: "sbatch: error: Socket timed out on send/recv") }
         return Ran(status: 0, output: "\(state.nextID)\(state.cluster)\n", errors: "")
       case "squeue":
+        if let name = command.first(where: { $0.hasPrefix("--name=") })?.dropFirst("--name=".count) {
+          if state.isMute { return Ran(status: 1, output: "", errors: "slurm_load_jobs error: Unable to contact") }
+          let id = state.names[String(name)].map { "\($0)\n\($0)\n" } ?? ""
+          let cluster = command.contains { $0.hasPrefix("--clusters=") } ? "CLUSTER: big\n" : ""
+          return Ran(status: 0, output: cluster + id, errors: "")
+        }
         let id = command.first { $0.hasPrefix("--jobs=") }?.dropFirst("--jobs=".count) ?? ""
         return state.queue[String(id)] ?? Ran(status: 0, output: "", errors: "")
       default: return Ran(status: 127, output: "", errors: "")
@@ -70,10 +84,12 @@ private final class FakeSlurm: Sendable {
     try slurm.engine(directory, atATime: 3, arguments: ["--partition=cpu"]).submit(Array(0..<12))
     let submitted = slurm.commands("sbatch")
     #expect(
-      submitted.map { Array($0.dropFirst(3)) } == [
+      submitted.map { $0.dropFirst(3).filter { !$0.hasPrefix("--job-name=") } } == [
         ["--array=0-9%3", "--export=ALL,TARN_TASK_OFFSET=0", "--partition=cpu", "slurm.sh"],
         ["--array=0-1%3", "--export=ALL,TARN_TASK_OFFSET=10", "--partition=cpu", "slurm.sh"],
       ])
+    let names = submitted.compactMap { $0.first { $0.hasPrefix("--job-name=tarn-") } }
+    #expect(Set(names).count == 2, "each array has a name of its own")
     #expect(submitted.allSatisfy { $0[1...2] == ["--parsable", "--chdir=\(directory.path)"] })
     answer("101", "101_0|RUNNING\n101_1|PENDING\n")
     answer("102", "102_1|PENDING\n")
@@ -140,7 +156,75 @@ private final class FakeSlurm: Sendable {
     #expect(slurm.commands("squeue").last?.contains("--jobs=101") ?? false)
   }
 
+  // MARK: A submission that is cut
+
+  private struct Kill: Error {}
+
+  /// An engine whose process dies as it hands tasks over, before or after Slurm has them.
+  private func dying(afterwards: Bool, arguments: [String] = []) -> SlurmEngine {
+    SlurmEngine(directory, atATime: nil, arguments: arguments) { [slurm, directory] command in
+      guard command[0] == "sbatch" else { return slurm.run(command) }
+      if afterwards { _ = slurm.run(command) }
+      // What it writes from here on is not written.
+      try Data(contentsOf: URL(fileURLWithPath: directory.path + "/jobs.json")).write(
+        to: URL(fileURLWithPath: directory.path + "/as-it-was"))
+      throw Kill()
+    }
+  }
+
+  private func die(afterwards: Bool, arguments: [String] = []) throws {
+    #expect(throws: Kill.self) { try dying(afterwards: afterwards, arguments: arguments).submit([0, 1]) }
+    let jobs = directory.path + "/jobs.json"
+    try FileManager.default.removeItem(atPath: jobs)
+    try FileManager.default.moveItem(atPath: directory.path + "/as-it-was", toPath: jobs)
+  }
+
+  @Test func whatWasSubmittedBeforeAKillIsKnownByItsName() throws {
+    try die(afterwards: true)
+    answer("101", "101_0|RUNNING\n101_1|PENDING\n")
+    let standing = try slurm.engine(directory).standing()
+    #expect((standing.running, standing.queued, standing.submitted) == ([0], [1], [0, 1]))
+    #expect(standing.isKnown)
+    // From then on by its number.
+    let asked = slurm.commands("squeue").count
+    #expect(try slurm.engine(directory).standing() == standing)
+    #expect(slurm.commands("squeue").count == asked + 1)
+  }
+
+  @Test func whatNoQueueKnowsWasNotSubmitted() throws {
+    try die(afterwards: false)
+    let standing = try slurm.engine(directory).standing()
+    // Known as handed over, so that it is looked for a few times: `sbatch` may be at it still.
+    #expect(standing.isKnown && standing.submitted == [0, 1] && !standing.has(0) && !standing.has(1))
+    try slurm.engine(directory).submit([0, 1])
+    #expect(slurm.commands("sbatch").count == 1)
+    // The note of the first is gone with it.
+    let asked = slurm.commands("squeue").count
+    _ = try slurm.engine(directory).standing()
+    #expect(slurm.commands("squeue").count == asked + 1)
+  }
+
+  @Test func aControllerWhoseAnswerGotLostHasTheTasks() throws {
+    slurm.state.withLock { $0.isMute = true }
+    let error = #expect(throws: TarnError.self) { try slurm.engine(directory).submit([0]) }
+    #expect(error?.code == .temporary)
+    #expect(try !slurm.engine(directory).standing().isKnown)
+    slurm.state.withLock { $0.isMute = false }
+    answer("101", "101_0|PENDING\n")
+    let standing = try slurm.engine(directory).standing()
+    #expect(standing.isKnown && standing.queued == [0])
+  }
+
+  @Test func anotherClusterIsAskedByTheNameToo() throws {
+    try die(afterwards: true, arguments: ["--clusters=big,small"])
+    _ = try slurm.engine(directory, arguments: ["--clusters=big,small"]).standing()
+    let asked = slurm.commands("squeue")
+    #expect(asked.first?.contains("--clusters=big,small") ?? false)
+    #expect(asked.last?.contains("--clusters=big") ?? false && asked.last?.contains("--jobs=101") ?? false)
+  }
+
   static let wrongLists = [
+    #"[{"id": "", "offset": 0, "tasks": []}]"#, #"[{"id": "", "offset": 0, "tasks": [], "name": "a,b"}]"#,
     "", "[]x", #"[{"id": "1; rm", "offset": 0, "tasks": []}]"#, #"[{"id": "1", "offset": -1, "tasks": []}]"#,
   ]
 

@@ -3,6 +3,7 @@
 
 import Base
 import Foundation
+import Lake
 import Tasks
 import Testing
 import TestSupport
@@ -73,6 +74,45 @@ import TestSupport
     #expect(try run(["slurm.sh"]) == ["10|worker|.|--patience|1h|"])
     let text = try String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8)
     #expect(text.contains("#SBATCH --array=0-1\n"))
+  }
+
+  @Test func everyWorkerTakesItsShareOfWhatAllMayDo() throws {
+    let scratch = try TemporaryDirectory()
+    let directory = TaskDirectory(scratch.path)
+    let plan = try TaskFixture.plan(2, in: directory)
+    var scripts = TaskScripts(tarn: "/tarn", workerOptions: ["--patience", "1h"], atATime: 4)
+    scripts.limits = try SharedLimits(perHost: 10, bandwidth: "08:00,1MB/s 19:00,off", amongWorkers: 4)
+    try scripts.write([0, 1], of: plan, in: directory)
+    let words = "--per-host 10 --bwlimit '08:00,1MB/s 19:00,off' --at-a-time 4"
+    for file in ["run.txt", "slurm.sh"] {
+      let text = try String(contentsOfFile: "\(directory.path)/\(file)", encoding: .utf8)
+      #expect(text.contains("/tarn worker . --patience 1h \(words)"), "\(text)")
+    }
+    let job = try String(contentsOfFile: directory.path + "/k8s.yaml", encoding: .utf8)
+    #expect(job.contains(#""--per-host", "10", "--bwlimit", "08:00,1MB/s 19:00,off", "--at-a-time", "4""#), "\(job)")
+    // As the next `plan --again` finds them.
+    #expect(try TaskScripts(keptIn: directory)?.limits == scripts.limits)
+
+    for (perHost, count, share) in [(10, 4, 2), (4, 4, 1), (8, 1, 8), (1, 3, 1)] {
+      var fetch = FetchConfiguration()
+      fetch.share(perHost: perHost, bandwidth: RateTimetable(bytesPerSecond: 1000), amongWorkers: count)
+      #expect(fetch.transfersPerHost == share)
+      #expect(fetch.bandwidth == RateTimetable(bytesPerSecond: 1000 / count))
+      // All together are within the limit, where each has one.
+      if perHost >= count { #expect(share * count <= perHost) }
+    }
+    var untouched = FetchConfiguration()
+    untouched.share(perHost: nil, bandwidth: nil, amongWorkers: 4)
+    #expect(untouched.transfersPerHost == FetchConfiguration().transfersPerHost)
+  }
+
+  @Test func aLimitThatCannotBeDividedIsRefused() {
+    for (perHost, count) in [(8, nil), (3, 4)] as [(Int, Int?)] {
+      let error = #expect(throws: TarnError.self) {
+        _ = try SharedLimits(perHost: perHost, bandwidth: nil, amongWorkers: count)
+      }
+      #expect(error?.code == .usage)
+    }
   }
 
   @Test func namesOfJobsAreWhatKubernetesTakes() throws {

@@ -22,6 +22,17 @@ extension TimeSpan: ExpressibleByArgument {
   package var defaultValueDescription: String { TimeSpan.text(seconds: duration.seconds) }
 }
 
+/// A rate or timetable that is handed on as it was written.
+struct RateText: ExpressibleByArgument {
+  let text: String
+  let timetable: RateTimetable
+
+  init?(argument: String) {
+    guard let timetable = RateTimetable(argument: argument) else { return nil }
+    (self.text, self.timetable) = (argument, timetable)
+  }
+}
+
 extension RateTimetable: ExpressibleByArgument {
   package init?(argument: String) {
     // 5 would be five bytes a second, which nobody wants.

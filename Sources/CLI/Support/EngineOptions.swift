@@ -25,10 +25,14 @@ struct EngineOptions: ParsableArguments {
     name: .customLong("at-a-time"), help: ArgumentHelp("With --executor slurm: most tasks at a time.", valueName: "n"))
   var atATime: Int?
 
+  /// How many work at a time, where that is said.
+  var workerCount: Int? { if case .local(let count)? = executor { count } else { atATime } }
+
   @Option(
     name: .customLong("sbatch-args"), parsing: .unconditional,
     help: ArgumentHelp(
-      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'.", valueName: "arguments")
+      "With --executor slurm: more arguments of sbatch, e.g. '--partition=cpu --time=4:00:00'; jobs are named by tarn.",
+      valueName: "arguments")
   )
   var sbatchArguments: String?
 
@@ -60,7 +64,7 @@ struct EngineOptions: ParsableArguments {
   ///
   /// - Throws: ``TarnError`` where a plan that is there cannot be read.
   func directory(of subject: String, in catalog: LakeCatalog, _ access: StoreAccess) throws -> TaskDirectory {
-    try TaskDirectory.open(absolute(tasks ?? "\(catalog.layout.root)/tasks/\(subject)"), access)
+    try TaskDirectory.open(absolute(tasks ?? "\(catalog.layout.tasks)/\(subject)"), access)
   }
 
   /// What is written beside the tasks, and says how many there are of a search.
@@ -68,25 +72,31 @@ struct EngineOptions: ParsableArguments {
   /// - Parameters:
   ///   - directory: Where they go: what was written there before decides what is not said.
   ///   - workerOptions: Options of every worker.
+  ///   - limits: Limits of all workers together.
   /// - Returns: The scripts.
   /// - Throws: ``TarnError`` where this tarn's file cannot be told.
-  func scripts(in directory: TaskDirectory, workerOptions: [String]) throws -> TaskScripts {
+  func scripts(
+    in directory: TaskDirectory, workerOptions: [String], limits: SharedLimits? = nil
+  ) throws -> TaskScripts {
     var scripts = try TaskScripts(keptIn: directory) ?? TaskScripts(tarn: Tool.executablePath())
     scripts.tarn = try Tool.executablePath()
     if let atATime { scripts.atATime = atATime }
     scripts.workerOptions = workerOptions
+    scripts.limits = limits
     return scripts
   }
 
   /// What carries them out.
-  func engine(_ choice: EngineChoice, _ directory: TaskDirectory, _ scripts: TaskScripts) -> any TaskEngine {
+  func engine(
+    _ choice: EngineChoice, _ directory: TaskDirectory, _ scripts: TaskScripts, of subject: String
+  ) -> any TaskEngine {
     switch choice {
     case .slurm:
       SlurmEngine(
         directory, atATime: atATime,
-        arguments: sbatchArguments?.split(separator: " ").map(String.init) ?? [])
+        arguments: sbatchArguments?.split(separator: " ").map(String.init) ?? [], subject: subject)
     case .local(let count):
-      LocalEngine(directory, command: [scripts.tarn, "worker", "."] + scripts.workerOptions, atATime: count)
+      LocalEngine(directory, command: [scripts.tarn] + scripts.workerArguments(in: directory), atATime: count)
     }
   }
 }

@@ -61,7 +61,8 @@ struct Build: AsyncParsableCommand {
         tarn build laion --trained clip --images images --executor slurm --at-a-time 16
 
       With --executor the outputs are made by `tarn worker` processes, on a cluster or on this machine, and taken in as they
-      come; what failed is submitted again. Stopped, it lets go of them: the same command attaches again.
+      come; what failed is submitted again. Stopped, it lets go of them: the same command attaches again. --per-host and
+      --bwlimit are then of all workers together, each of which takes its share (--at-a-time).
 
       Interrupt it at any time: the same command continues.
 
@@ -82,7 +83,13 @@ struct Build: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
-  var bwlimit: RateTimetable?
+  var bwlimit: RateText?
+
+  @Option(
+    name: .customLong("per-host"),
+    help: ArgumentHelp(
+      "With --executor: most transfers at a time from one host, of all workers together.", valueName: "n"))
+  var perHost: Int?
 
   @Option(
     help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
@@ -94,8 +101,9 @@ struct Build: AsyncParsableCommand {
   @OptionGroup var writer: WriterOptions
 
   func validate() throws {
-    try engine.validate(
-      beside: ["--offline": offline, "--budget": budget != nil, "--bwlimit": bwlimit != nil])
+    try engine.validate(beside: ["--offline": offline, "--budget": budget != nil])
+    guard perHost == nil || engine.executor != nil else { throw ValidationError("--per-host goes with --executor.") }
+    guard (1...4096).contains(perHost ?? 1) else { throw ValidationError("--per-host is 1 to 4096.") }
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
     guard !offline || bwlimit == nil else {
       throw ValidationError("--offline fetches nothing; --bwlimit does not go with it.")
@@ -113,7 +121,7 @@ struct Build: AsyncParsableCommand {
     fetch.fetch = .ofTool
     fetch.fetch.jobs = jobs
     fetch.patience = patience.duration
-    if let bwlimit { fetch.fetch.bandwidth = bwlimit }
+    if let bwlimit { fetch.fetch.bandwidth = bwlimit.timetable }
     fetch.fetch.followLimit(of: catalog)
     let run = BuildRun(
       catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation, report: progress.show)
@@ -131,17 +139,21 @@ struct Build: AsyncParsableCommand {
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
+    let limits =
+      perHost == nil && bwlimit == nil
+      ? nil : try SharedLimits(perHost: perHost, bandwidth: bwlimit?.text, amongWorkers: engine.workerCount)
     let workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
     let access = global.storeAccess(patience: patience)
     let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
       let directory = try engine.directory(of: "\(version.name)", in: catalog, access)
-      return (directory, try engine.scripts(in: directory, workerOptions: workerOptions))
+      return (directory, try engine.scripts(in: directory, workerOptions: workerOptions, limits: limits))
     }.run(asking: fetch, follow: progress.showFetching)
     let wasSealed = planned.version.state == .sealed
     var summary: IngestSummary?
     if !wasSealed {
       global.cancellation.listen()
-      let workers = engine.engine(executor, planned.directory, planned.scripts)
+      let workers = engine.engine(
+        executor, planned.directory, planned.scripts, of: "\(planned.version.name)")
       summary = try await ThreadedWork("tarn-follow") { [global] in
         let ingest = TaskIngest(
           catalog, planned.directory, logger: global.logger("tarn.build"), cancellation: global.cancellation,

@@ -10,8 +10,8 @@ struct Ingest: AsyncParsableCommand {
     discussion: """
       Receipts are held against their tasks, results are read whole and moved into the lake; when no output is missing the
       version is sealed, with the digest that a build on this machine gives. What does not hold is put into DIR/refused and
-      its task counts as open: `tarn plan --again DIR`. Of each host's results --recheck shards that the lake has are encoded
-      again and compared.
+      its task counts as open: `tarn plan --again DIR`. Of each host's first result, and of later ones by lot, --recheck shards
+      that the lake has are encoded again and compared; the lot is drawn when the result is read.
 
       Run it where the lake is, never on a compute node: a lake is written by one host at a time.
 
@@ -30,7 +30,7 @@ struct Ingest: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"))
   var directory: String
 
-  @Option(help: ArgumentHelp("Shards of each host to encode again.", valueName: "n"))
+  @Option(help: ArgumentHelp("Shards of a result that is looked at to encode again; 0 for none.", valueName: "n"))
   var recheck: Int = 1
 
   @Flag(help: "Go on until the version is sealed, taking results in as they come.")

@@ -32,6 +32,7 @@ struct Plan: AsyncParsableCommand {
   var again: String?
 
   @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var limits: WorkerLimitOptions
   @OptionGroup var global: GlobalOptions
 
   // The check of a command that has others below it is made for those, too: so it is made here.
@@ -40,22 +41,21 @@ struct Plan: AsyncParsableCommand {
       throw TarnError(.usage, "plan: what to plan is not said", hint: "`tarn plan build`, or `tarn plan --again DIR`")
     }
     let directory = try await global.tasks(at: again, patience: .ofSync)
-    let (plan, open) = try await ThreadedWork("tarn-plan") { [scripts] in
+    let (plan, open, standing) = try await ThreadedWork("tarn-plan") { [scripts, limits] in
       let plan = try directory.plan()
       let open = try directory.openTasks(of: plan)
-      try scripts.scripts(in: directory).write(open.map(\.task), of: plan, in: directory)
-      return (plan, open)
+      try limits.applied(to: scripts.scripts(in: directory)).write(open.map(\.task), of: plan, in: directory)
+      return (plan, open, try directory.standing(of: plan, open: Set(open.map(\.task))))
     }.value()
     if global.json {
-      Output.json([
-        "tasks": .count(plan.tasks.count), "again": .array(open.map { .count($0.task) }),
-        "failures": .array(open.compactMap { task, failure in failure.map { $0.json(of: task) } }),
-      ])
+      Output.json(standing.json.merging(["again": .array(open.map { .count($0.task) })]) { $1 })
     } else {
       for (task, failure) in open {
+        let state = standing.states[task] == .open ? "no receipt" : standing.states[task].rawValue
         Output.line(
-          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
+          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? state)")
       }
+      Output.line(standing.summary)
       Output.line(
         "\(open.count) of \(plan.tasks.count.counted("task")) have no receipt that fits"
           + (open.isEmpty
@@ -90,6 +90,7 @@ struct PlanBuild: AsyncParsableCommand {
   var patience: TimeSpan = .ofSync
 
   @OptionGroup var scripts: ScriptOptions
+  @OptionGroup var limits: WorkerLimitOptions
   @OptionGroup var global: GlobalOptions
   @OptionGroup var writer: WriterOptions
 
@@ -99,7 +100,7 @@ struct PlanBuild: AsyncParsableCommand {
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = try await place.directory(global, patience: patience)
-    let written = try await scripts.kept(in: directory)
+    let written = try limits.applied(to: try await scripts.kept(in: directory))
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
@@ -262,6 +263,44 @@ struct ScriptOptions: ParsableArguments {
     if let image { scripts.image = image }
     if let claim { scripts.claim = claim }
     return scripts
+  }
+}
+
+/// Limits of all workers of a plan together; what is not said is as it was.
+struct WorkerLimitOptions: ParsableArguments {
+  @Option(
+    name: .customLong("per-host"),
+    help: ArgumentHelp(
+      "With --at-a-time: most transfers at a time from one host, of all workers together.", valueName: "n"))
+  var perHost: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --at-a-time: most bytes a second, of all workers together: 500MB/s, or a timetable.", valueName: "rate"))
+  var bwlimit: RateText?
+
+  func validate() throws {
+    guard (1...4096).contains(perHost ?? 1) else { throw ValidationError("--per-host is 1 to 4096.") }
+  }
+
+  /// Scripts with these limits, divided among as many workers as there are at a time.
+  func applied(to scripts: TaskScripts) throws -> TaskScripts {
+    var scripts = scripts
+    let perHost = perHost ?? scripts.limits?.perHost
+    let bandwidth = bwlimit?.text ?? scripts.limits?.bandwidth
+    guard perHost != nil || bandwidth != nil else { return scripts }
+    scripts.limits = try SharedLimits(perHost: perHost, bandwidth: bandwidth, amongWorkers: scripts.atATime)
+    return scripts
+  }
+}
+
+extension TaskStanding {
+  /// As `--json` prints it: how many are how far, and what ended those that failed.
+  var json: [String: JSONValue] {
+    var members = Dictionary(uniqueKeysWithValues: State.allCases.map { ($0.rawValue, JSONValue.count(count(of: $0))) })
+    members["tasks"] = .count(states.count)
+    members["failures"] = .array(failures.map { $0.word.json(of: $0.task) })
+    return members
   }
 }
 

@@ -13,7 +13,9 @@ struct Pull: AsyncParsableCommand {
       index that is another thing here under the same name ends this with 64.
 
       SRC is what `tarn push` wrote to: a directory, file:///DIR, s3://BUCKET/PREFIX, or the https:// address of a folder.
-      Without a name the only version there is taken. The document's addresses of shards are its author's: none is followed to
+      Without a name the only version there is taken. --as gives it another name here, with the next number, beside a version of
+      the publisher's name that is another one: its lock file, its document and so its digest stay the publisher's, and `tarn push`
+      publishes it under the publisher's name. The document's addresses of shards are its author's: none is followed to
       this machine, its files or its network, then or later, unless --allow-inside says so.
 
       With --file nothing is recorded: single files are written into the directory --into, and no lake is needed.
@@ -21,6 +23,7 @@ struct Pull: AsyncParsableCommand {
       EXAMPLES
         tarn pull https://host.example/indexes laion@1
         tarn pull s3://bucket/indexes laion@1 --jobs 4
+        tarn pull s3://bucket/indexes laion@1 --as theirs
         tarn pull /srv/www/indexes laion@1 --file laion.000.faiss --into /tmp/one
 
       \(ExitStatus.help)
@@ -31,6 +34,9 @@ struct Pull: AsyncParsableCommand {
 
   @Argument(help: ArgumentHelp("The version; by default the only one there.", valueName: "NAME@N"))
   var version: String?
+
+  @Option(name: .customLong("as"), help: ArgumentHelp("Its name in this lake; by default its own.", valueName: "other"))
+  var alias: String?
 
   @Option(help: ArgumentHelp("Write this file alone, as NAME.000.faiss; repeatable.", valueName: "file"))
   var file: [String] = []
@@ -52,8 +58,8 @@ struct Pull: AsyncParsableCommand {
 
   func validate() throws {
     guard file.isEmpty == (into == nil) else { throw ValidationError("--file and --into go together.") }
-    guard file.isEmpty || !allowInside && keepQuery.isEmpty else {
-      throw ValidationError("--allow-inside and --keep-query say how to record a version; --file records none.")
+    guard file.isEmpty || !allowInside && keepQuery.isEmpty && alias == nil else {
+      throw ValidationError("--as, --allow-inside and --keep-query say how to record a version; --file records none.")
     }
   }
 
@@ -81,13 +87,14 @@ struct Pull: AsyncParsableCommand {
     let catalog = try writer.open(
       global, "pull", "\(name)",
       on: [
-        .version: [name.name], .training: [publication.version.document.trained.name],
+        .version: [alias ?? name.name], .training: [publication.version.document.trained.name],
         .source: publication.version.document.sources.map(\.name),
       ], keeping: room)
     options.fetch.followLimit(of: catalog)
     var run = PullRun(
       publication, in: catalog, options: options, cancellation: global.cancellation, report: progress.showBytes)
     run.allowsInside = allowInside
+    run.alias = alias
     run.keptQuery = Set(keepQuery.map { $0.lowercased() })
     let summary = try await run.run()
     progress.clear()
@@ -96,18 +103,21 @@ struct Pull: AsyncParsableCommand {
 
   private func say(_ summary: PullRun.Summary, from publication: Publication) {
     let name = summary.version.name
+    let published = summary.version.publishedName.map { ", published as \($0)" } ?? ""
     if global.json {
       Output.json([
-        "version": .string("\(name)"), "sha256": .optional(summary.version.versionDigest?.hex),
+        "version": .string("\(name)"), "published_as": .string("\(publication.version.name)"),
+        "sha256": .optional(summary.version.versionDigest?.hex),
         "from": .string(publication.place), "was_there": .bool(summary.wasThere),
         "fetched": .count(summary.fetchedCount), "fetched_bytes": .count(summary.fetchedByteCount),
         "there": .count(summary.thereCount),
       ])
     } else if summary.wasThere {
-      Output.line("\(name) is in this lake already, digest \(summary.version.versionDigest?.prefix(12) ?? "")…")
+      Output.line(
+        "\(name) is in this lake already\(published), digest \(summary.version.versionDigest?.prefix(12) ?? "")…")
     } else {
       Output.line(
-        "\(name) is in this lake, digest \(summary.version.versionDigest?.prefix(12) ?? "")…: "
+        "\(name) is in this lake\(published), digest \(summary.version.versionDigest?.prefix(12) ?? "")…: "
           + "\(summary.fetchedCount.counted("file")) fetched, \(ByteSize.text(summary.fetchedByteCount)); "
           + "\(summary.thereCount) there already")
     }

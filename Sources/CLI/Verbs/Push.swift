@@ -8,7 +8,7 @@ struct Push: AsyncParsableCommand {
     abstract: "Publish a sealed version in a directory or an object store.",
     discussion: """
       Writes DEST/NAME@N/ with the outputs, the trained index, the lock file and, last, the document, and adds the version to
-      DEST/index.json. Nothing there is replaced: a file with the right bytes is left alone, one with others ends this with 64.
+      DEST/index.json, under the name that its lock file says. Nothing there is replaced: a file with the right bytes is left alone, one with others ends this with 64.
       An interrupted push goes on where it was. Objects of more than 64 MiB are sent in parts; each object is read back.
 
       DEST is a directory, file:///DIR, or s3://BUCKET/PREFIX with credentials and endpoint from AWS_* and ~/.aws. A web site
@@ -35,12 +35,13 @@ struct Push: AsyncParsableCommand {
     let catalog = try writer.open(global, "push \(version)") {
       VerbLeases.of("push").leases([.version: [try $0.versionName(version).name]])
     }
-    let name = try catalog.versionName(version)
+    let pushed = try catalog.version(catalog.versionName(version))
+    let name = pushed.sealedName
     let progress = global.progress("push \(name)")
     var options = transfer.options()
     options.fetch.followLimit(of: catalog)
     let summary = try await PushRun(
-      catalog, name, to: destination, configuration: options.fetch, patience: options.patience,
+      catalog, pushed, to: destination, configuration: options.fetch, patience: options.patience,
       cancellation: global.cancellation, report: progress.showBytes
     ).run()
     progress.clear()

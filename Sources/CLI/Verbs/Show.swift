@@ -53,6 +53,11 @@ struct Show: ParsableCommand {
     Output.flush()
   }
 
+  /// The column of the name that a version was published under, where it is another.
+  private static func published(_ version: IndexVersion) -> String {
+    version.publishedName == nil ? "" : "published_as,"
+  }
+
   private func named(_ catalog: LakeCatalog) throws -> IndexVersion {
     do {
       return try catalog.version(catalog.versionName(name))
@@ -69,7 +74,7 @@ struct Show: ParsableCommand {
       (
         "version",
         """
-        SELECT version, state, source, trained_index, codec, nlist, rows, bytes, sha256, created_at, sealed_at
+        SELECT version, state, source, trained_index, codec, nlist, rows, bytes, sha256, \(Self.published(version)) created_at, sealed_at
         FROM v_version WHERE version = '\(version.name)'
         """
       ),

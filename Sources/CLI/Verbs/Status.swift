@@ -9,6 +9,9 @@ struct Status: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show what is in the lake and what is left to do.",
     discussion: """
+      Builds and trainings that `--executor` has under way are shown with how far their tasks are, as receipts, what failed
+      workers left and the notes of engines say: no scheduler is asked. `tarn plan --again DIR` says it of any directory.
+
       EXAMPLES
         tarn status
         tarn status --watch
@@ -50,6 +53,8 @@ struct Status: AsyncParsableCommand {
       ORDER BY version
       """
     ),
+    // Those that were pulled under another name than their publisher's.
+    ("published", "SELECT version, published_as FROM v_version WHERE published_as IS NOT NULL ORDER BY version"),
     ("storage", "SELECT kind, files, bytes FROM v_storage ORDER BY kind"),
   ]
 
@@ -90,8 +95,44 @@ struct Status: AsyncParsableCommand {
     ]
   }
 
+  /// Most tasks that failed that are shown of a directory; `--json` has all.
+  private static let shownFailureCount = 10
+
+  /// Shows how far the tasks are that others carry out.
+  private func show(_ tasks: [TasksUnderWay]) {
+    let columns = ["tasks_of", "tasks"] + TaskStanding.State.allCases.map(\.rawValue)
+    var table = Table(columns)
+    var failed = Table(["tasks_of", "task", "host", "exit", "ended_at", "reason"])
+    var lines: [String] = []
+    for one in tasks {
+      guard let standing = one.standing else {
+        Output.diagnostic("tarn: \(one.fault ?? one.directory.path)")
+        continue
+      }
+      let counts = TaskStanding.State.allCases.map { SQLValue.integer(Int64(standing.count(of: $0))) }
+      table.add([.text(one.subject), .integer(Int64(standing.states.count))] + counts)
+      for failure in standing.failures.prefix(Self.shownFailureCount) {
+        failed.add([
+          .text(one.subject), .integer(Int64(failure.task)), .text(failure.word.host),
+          .integer(Int64(failure.word.status)), .text(failure.word.endedAt), .text(failure.word.message),
+        ])
+      }
+      let more = standing.failures.count - Self.shownFailureCount
+      if more > 0 { lines.append("\(more) more of \(one.subject) failed; --json has all") }
+    }
+    guard tasks.contains(where: { $0.standing != nil }) else { return }
+    Output.line("")
+    table.print(as: .table)
+    if tasks.contains(where: { $0.standing?.failures.isEmpty == false }) {
+      Output.line("")
+      failed.print(as: .table)
+      for line in lines { Output.line(line) }
+    }
+  }
+
   private func printOnce() throws {
     let catalog = try global.read()
+    let tasks = try TasksUnderWay.all(in: catalog)
     let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
     let parts = try Self.parts(catalog)
     if global.json {
@@ -106,6 +147,13 @@ struct Status: AsyncParsableCommand {
         }
         document[section.name] = .array(rows)
       }
+      document["tasks"] = .array(
+        tasks.map { one in
+          let members: [String: JSONValue] = [
+            "of": .string(one.subject), "directory": .string(one.directory.path), "fault": .optional(one.fault),
+          ]
+          return .object(members.merging(one.standing?.json ?? [:]) { $1 })
+        })
       Output.json(document)
       Output.flush()
       return
@@ -130,6 +178,7 @@ struct Status: AsyncParsableCommand {
       Output.line("")
       table.print(as: .table)
     }
+    show(tasks)
     Output.flush()
   }
 }

@@ -63,7 +63,7 @@ struct Train: AsyncParsableCommand {
         return (directory, try engine.scripts(in: directory, workerOptions: []))
       }.value()
       run.rounds = try TrainingRounds(directory, of: catalog, scripts)
-      let workers = engine.engine(executor, directory, scripts)
+      let workers = engine.engine(executor, directory, scripts, of: options.name)
       (trained, isNew) = try await TrainingFollowing(
         run, directory, on: workers, cancellation: global.cancellation, report: { progress.show($0) }
       ).run(fetching: fetch, follow: revisions.following(progress))

@@ -17,7 +17,7 @@ struct Versions: ParsableCommand {
     try Query.print(
       """
       SELECT version, state, trained_index, codec, nlist, source, inputs, holes, outputs, rows, bytes,
-        sha256, sealed_at FROM v_version ORDER BY name, number
+        sha256, sealed_at, published_as FROM v_version ORDER BY name, number
       """, global)
   }
 }

@@ -58,6 +58,16 @@ struct Worker: AsyncParsableCommand {
   var bwlimit: RateTimetable?
 
   @Option(
+    name: .customLong("per-host"), help: ArgumentHelp("Most transfers at a time from one host.", valueName: "n"))
+  var perHost: Int?
+
+  @Option(
+    name: .customLong("at-a-time"),
+    help: ArgumentHelp(
+      "Workers at a time that --per-host and --bwlimit are of: this one takes its share.", valueName: "n"))
+  var atATime: Int = 1
+
+  @Option(
     help: ArgumentHelp("How long to wait for hosts that fail for now, e.g. 6h; 0 for not at all.", valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
@@ -65,13 +75,15 @@ struct Worker: AsyncParsableCommand {
 
   func validate() throws {
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
+    guard (1...4096).contains(perHost ?? 1) else { throw ValidationError("--per-host is 1 to 4096.") }
+    guard atATime >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
   }
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
     var fetch = FetchConfiguration.ofTool
     fetch.jobs = jobs
-    if let bwlimit { fetch.bandwidth = bwlimit }
+    fetch.share(perHost: perHost, bandwidth: bwlimit, amongWorkers: atATime)
     let tasks = try await global.tasks(at: directory, patience: patience, cache: cache, fetch: fetch)
     let asked = try task.map(OrdinalSet.init(parsing:))
     let numbers =

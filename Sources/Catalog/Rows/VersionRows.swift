@@ -17,6 +17,11 @@ package struct IndexVersion: Sendable, Identifiable {
   package let spec: String
   package let specDigest: ContentDigest
   package let versionDigest: ContentDigest?
+  /// The name that its publisher gave it, where it was pulled under another.
+  package let publishedName: VersionName?
+
+  /// The name that its lock file and its document say.
+  package var sealedName: VersionName { publishedName ?? name }
 }
 
 extension IndexVersion: FetchableRecord {
@@ -32,21 +37,29 @@ extension IndexVersion: FetchableRecord {
     spec = row["spec"]
     specDigest = try row.requiredDigest("spec_sha256")
     versionDigest = try row.digest("version_sha256")
+    publishedName = try (row["published_as"] as String?).map { text in
+      guard let name = try? VersionName(parsing: text) else {
+        throw TarnError(.database, "column published_as holds '\(text.printable)', which is no version")
+      }
+      return name
+    }
   }
 
   /// Plans a version, and gives its number in the table.
   static func insert(
-    _ name: VersionName, trainedID: Int64, sourceID: Int64, shardsPerOutput: Int, missing: MissingPolicy,
+    _ name: VersionName, publishedAs published: VersionName? = nil, trainedID: Int64, sourceID: Int64,
+    shardsPerOutput: Int, missing: MissingPolicy,
     badRows: BadRowsPolicy, spec: String, environment: String, at time: String, _ database: Database
   ) throws -> Int64 {
     try database.insert(
       """
       INSERT INTO index_version (name, number, state, trained_index_id, source_id, shards_per_output, missing_policy,
-        bad_rows_policy, spec, spec_sha256, environment, created_at) VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        bad_rows_policy, spec, spec_sha256, environment, created_at, published_as)
+      VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       """,
       [
         name.name, name.number, trainedID, sourceID, shardsPerOutput, missing.rawValue, badRows.rawValue, spec,
-        ContentDigest.of(spec).hex, environment, time,
+        ContentDigest.of(spec).hex, environment, time, published == name ? nil : published.map { "\($0)" },
       ])
   }
 }

@@ -16,6 +16,7 @@ internal import Glibc
 /// LAKE/artifacts/KIND/…      immutable results under their digests
 /// LAKE/versions/NAME@N/…     the outputs of a version under names people use
 /// LAKE/scratch/…             work in progress, safe to delete when idle
+/// LAKE/tasks/NAME@N/…        tasks, receipts and logs of a build or training by --executor
 /// ```
 package struct LakeLayout: Sendable, Equatable {
   /// The lake's directory, absolute.
@@ -48,6 +49,8 @@ package struct LakeLayout: Sendable, Equatable {
   /// A file for each command that writes now.
   package var leases: String { root + "/leases" }
   package var scratch: String { root + "/scratch" }
+  /// Where tasks go that this lake has engines carry out, by what they are of.
+  package var tasks: String { root + "/tasks" }
   /// Where a training keeps its steps, by the digest of its specification.
   package func trainingScratch(_ spec: ContentDigest) -> String { "\(scratch)/train-\(spec.prefix(16))" }
   /// Where a training keeps what it takes out of shards, by the name of the trained

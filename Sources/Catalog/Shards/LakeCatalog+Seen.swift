@@ -26,6 +26,38 @@ package struct SeenBytes: Sendable {
   }
 }
 
+/// What of a worker's output was made here again, and how it was chosen.
+package struct OutputRecheck: Sendable, Equatable {
+  /// Drawn when the output was read: no worker can have known it.
+  package let secret: ContentDigest
+  /// Which of its host's outputs it was, of those of which something could be made again.
+  package let number: Int
+  /// The shards that were encoded again; none where the secret passed it over.
+  package var shards: [String]
+
+  package init(secret: ContentDigest, number: Int, shards: [String] = []) {
+    self.secret = secret
+    self.number = number
+    self.shards = shards
+  }
+
+  /// Whether something of the output is encoded again: of a host's first always, of the
+  /// N-th once in N times, so that none is known to be passed over.
+  package var isDue: Bool {
+    let draw = secret.hex.prefix(15).reduce(0) { $0 << 4 | ($1.hexDigitValue ?? 0) }
+    return draw % max(1, number) == 0
+  }
+
+  /// Where a shard comes among those of the output: the first ones are encoded again.
+  package func rank(of shard: ContentDigest) -> ContentDigest { .of(secret.hex + shard.hex) }
+
+  var json: JSONValue {
+    .object([
+      "secret": .string(secret.hex), "number": .count(number), "shards": .array(shards.map { .string($0) }),
+    ])
+  }
+}
+
 extension LakeCatalog {
   /// Records an output that a worker made, and binds its inputs to what the worker saw, in
   /// one transaction: the version is bound to nothing that no output of it was made from.
@@ -38,11 +70,12 @@ extension LakeCatalog {
   ///   - version: A version that is planned or building.
   ///   - seen: For each input of it the bytes, or nil where it is a hole.
   ///   - witness: Who saw them, for the history.
+  ///   - recheck: What of it was made here again, for the history.
   /// - Throws: ``TarnError`` `.integrity` where an input is bound to other bytes, or the
   ///   bytes are not what is known of them; then nothing is recorded.
   package func recordOutput(
     _ output: OutputShard, of version: IndexVersion, from seen: [(input: VersionInput, bytes: SeenBytes?)],
-    witness: String
+    witness: String, recheck: OutputRecheck? = nil
   ) throws {
     for (input, bytes) in seen {
       guard input.revision.map({ $0.digest == bytes?.digest }) ?? (!input.isHole || bytes == nil) else {
@@ -66,7 +99,7 @@ extension LakeCatalog {
           "UPDATE version_input SET revision = ? WHERE version_id = ? AND ordinal = ?",
           [number, version.id, input.ordinal])
       }
-      try LakeCatalog.record(output, of: version, database)
+      try LakeCatalog.record(output, of: version, recheck: recheck, database)
     }
   }
 

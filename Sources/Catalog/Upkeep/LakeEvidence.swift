@@ -95,6 +95,9 @@ struct VersionEvidence {
   }
 
   let name: VersionName
+  /// The name that lock file and document say: the publisher's, of a version that was pulled
+  /// under another.
+  let sealedName: VersionName
   let lock: LockFile
   /// The lock file as it was sealed.
   let lockText: String
@@ -117,7 +120,8 @@ struct VersionEvidence {
       throw TarnError(.inputsMissing, "\(name): it has no lock file")
     }
     let written = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
-    try self.init(name, lock: bytes, sealedAt: Timestamp.text(written ?? Date())) {
+    // Its files bear the name of the directory, so that it was not moved there by hand.
+    try self.init(name, lock: bytes, sealedAt: Timestamp.text(written ?? Date()), mayBePublishedAsOther: true) {
       guard Disk.size(of: layout.documentPath(name)) != nil else {
         throw TarnError(.inputsMissing, "\(name): it has no document beside its lock file")
       }
@@ -131,18 +135,22 @@ struct VersionEvidence {
   ///   - name: The version.
   ///   - bytes: The lock file.
   ///   - sealedAt: When it was sealed, in the catalog's form.
+  ///   - mayBePublishedAsOther: Whether lock file and document may say another name: that
+  ///     of a version that was pulled under this one.
   ///   - read: Gives the document.
   /// - Throws: ``TarnError`` saying why it cannot be told what it was.
   init(
-    _ name: VersionName, lock bytes: [UInt8], sealedAt: String, reading read: () throws -> VersionExport
+    _ name: VersionName, lock bytes: [UInt8], sealedAt: String, mayBePublishedAsOther: Bool = false,
+    reading read: () throws -> VersionExport
   ) throws {
     self.name = name
     self.sealedAt = sealedAt
     lockText = String(decoding: bytes, as: UTF8.self)
     digest = .of(lockText)
-    guard let lock = LockFile(Data(bytes)), lock.version == "\(name)" else {
-      throw TarnError(.integrity, "\(name): its lock file is damaged")
-    }
+    guard let lock = LockFile(Data(bytes)), let sealedName = try? VersionName(parsing: lock.version),
+      sealedName == name || mayBePublishedAsOther && sealedName.name != name.name
+    else { throw TarnError(.integrity, "\(name): its lock file is damaged") }
+    self.sealedName = sealedName
     self.lock = lock
     do {
       document = try read()
@@ -153,7 +161,8 @@ struct VersionEvidence {
       throw TarnError(.integrity, "\(name): its lock file and its document disagree")
     }
     let isBorneOut =
-      document.version == "\(name)" && document.source == lock.source && document.trained.sha256 == lock.trained.sha256
+      document.version == lock.version && document.source == lock.source
+      && document.trained.sha256 == lock.trained.sha256
       && ContentDigest.of(document.trained.spec) == lock.trained.specSha256
       && document.inputs.map(\.sha256) == lock.inputs.map(\.sha256)
       && document.inputs.map(\.shard) == lock.inputs.map(\.shard)

@@ -58,16 +58,40 @@ package struct PublishedVersion: Sendable {
 }
 
 extension LakeCatalog {
-  /// The version of a published one's name, if it is the same, sealed or about to be; nil
-  /// where there is none.
+  /// A published version in this lake, sealed or about to be; nil where there is none.
   ///
+  /// - Parameters:
+  ///   - published: The version.
+  ///   - alias: The name that it is to have here; nil for its own.
+  /// - Returns: The version.
   /// - Throws: ``TarnError`` `.conflict` when the name is another version's, or the same
-  ///   version has another name.
-  package func known(_ published: PublishedVersion) throws -> IndexVersion? {
-    let found = try read {
+  ///   version has another name; `.usage` for an alias that is none.
+  package func known(_ published: PublishedVersion, as alias: String? = nil) throws -> IndexVersion? {
+    if let alias {
+      try LakeCatalog.validate(name: alias, of: "index version")
+      guard alias != published.name.name else {
+        throw TarnError(
+          .usage, "\(published.name) has that name already", hint: "leave --as out, or give another name")
+      }
+    }
+    let found = try read { database in
       try IndexVersion.fetchAll(
-        $0, sql: "SELECT * FROM index_version WHERE (name = ? AND number = ?) OR version_sha256 = ?",
-        arguments: [published.name.name, published.name.number, published.digest.hex])
+        database,
+        sql: """
+          SELECT * FROM index_version
+          WHERE (name = ?1 AND (number = ?2 OR ?2 IS NULL)) OR version_sha256 = ?3 ORDER BY number DESC
+          """,
+        arguments: [alias ?? published.name.name, alias == nil ? published.name.number : nil, published.digest.hex])
+    }
+    if let alias {
+      if let same = found.first(where: { $0.versionDigest == published.digest }) {
+        guard same.name.name == alias else {
+          throw TarnError(.conflict, "\(published.name) is in this lake already, as \(same.name)")
+        }
+        return same
+      }
+      // What a pull left that was cut.
+      return try found.first { try $0.publishedName == published.name && isRecorded(published, as: $0) }
     }
     for version in found where version.name == published.name && version.versionDigest != published.digest {
       if try isRecorded(published, as: version) { return version }
@@ -75,7 +99,7 @@ extension LakeCatalog {
       throw TarnError(
         .conflict,
         "this lake has another \(published.name), \(what); the published one has \(published.digest.prefix(12))…",
-        hint: "pull it in a lake of its own: `tarn init DIR`")
+        hint: "`tarn pull … \(published.name) --as OTHER` gives it another name here")
     }
     for version in found where version.name != published.name {
       throw TarnError(.conflict, "\(published.name) is in this lake already, as \(version.name)")
@@ -99,14 +123,17 @@ extension LakeCatalog {
   ///
   /// - Parameters:
   ///   - published: The version; its outputs and trained index are durable and vouched for.
+  ///   - alias: The name that it gets here, under the next number; nil for its own name and
+  ///     number.
   ///   - kept: Names of query items that the user knows to be harmless.
   ///   - allowsInside: Whether its addresses may lead to this machine, its files and its
   ///     network.
+  /// - Returns: Its name here.
   /// - Throws: ``TarnError`` `.conflict` when a name is another thing's here; nothing is
   ///   written then.
   package func takeIn(
-    _ published: PublishedVersion, keeping kept: Set<String>, allowsInside: Bool
-  ) throws {
+    _ published: PublishedVersion, as alias: String? = nil, keeping kept: Set<String>, allowsInside: Bool
+  ) throws -> VersionName {
     for source in published.document.sources where try !has(source: source.name) {
       try source.check(keeping: kept)
       for url in source.shards.flatMap(\.urls) where EnvironmentPlace.isIn(url) {
@@ -115,12 +142,20 @@ extension LakeCatalog {
           hint: "register that source with `tarn source add` first, if its host may have the value")
       }
     }
-    try LakeCatalog.validate(name: published.name.name, of: "index version")
+    try LakeCatalog.validate(name: alias ?? published.name.name, of: "index version")
     try LakeCatalog.validate(name: published.document.trained.name, of: "trained index")
-    try write("take in") { database in
+    let onDisk = alias.map { largestNumberOnDisk(of: $0) } ?? 0
+    return try write("take in") { database in
+      var name = published.name
+      if let alias {
+        let last = try Int.fetchOne(
+          database, sql: "SELECT max(number) FROM index_version WHERE name = ?", arguments: [alias])
+        name = VersionName(name: alias, number: max(last ?? 0, onDisk) + 1)
+      }
       var writer = PublicationWriter(
-        database: database, version: published.evidence, keptQuery: kept, allowsInside: allowsInside)
+        database: database, version: published.evidence, name: name, keptQuery: kept, allowsInside: allowsInside)
       try writer.write()
+      return name
     }
   }
 
@@ -131,6 +166,8 @@ extension LakeCatalog {
 private struct PublicationWriter {
   let database: Database
   let version: VersionEvidence
+  /// Its name here.
+  let name: VersionName
   let keptQuery: Set<String>
   let allowsInside: Bool
   private let now = Timestamp.now()
@@ -138,9 +175,12 @@ private struct PublicationWriter {
   private var shardIDs: [String: [String: Int64]] = [:]
   private var revisions: [Int64: [ContentDigest: Int]] = [:]
 
-  init(database: Database, version: VersionEvidence, keptQuery: Set<String>, allowsInside: Bool) {
+  init(
+    database: Database, version: VersionEvidence, name: VersionName, keptQuery: Set<String>, allowsInside: Bool
+  ) {
     self.database = database
     self.version = version
+    self.name = name
     self.keptQuery = keptQuery
     self.allowsInside = allowsInside
   }
@@ -313,7 +353,8 @@ private struct PublicationWriter {
     else { throw TarnError(.schemaNewer, "\(version.name) has a policy that this tarn does not know") }
     let environment = "{}"
     let id = try IndexVersion.insert(
-      version.name, trainedID: trainedID, sourceID: source.id, shardsPerOutput: document.shardsPerOutput,
+      name, publishedAs: version.name, trainedID: trainedID, sourceID: source.id,
+      shardsPerOutput: document.shardsPerOutput,
       missing: missing, badRows: badRows, spec: document.spec, environment: environment, at: now, database)
     for (ordinal, input) in lock.inputs.enumerated() {
       guard let shard = shardIDs[document.source]?[input.shard] else { throw unnamed }

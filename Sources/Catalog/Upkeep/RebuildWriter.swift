@@ -382,7 +382,8 @@ struct RebuildWriter {
       let source = sources[document.source]
     else { throw TarnError(.schemaNewer, "\(version.name) has a policy that this tarn does not know") }
     let id = try IndexVersion.insert(
-      version.name, trainedID: trainedID, sourceID: source.id, shardsPerOutput: document.shardsPerOutput,
+      version.name, publishedAs: version.sealedName, trainedID: trainedID, sourceID: source.id,
+      shardsPerOutput: document.shardsPerOutput,
       missing: missing, badRows: badRows, spec: document.spec, environment: "{}", at: version.sealedAt, database)
     for (ordinal, input) in version.lock.inputs.enumerated() {
       guard let shard = shardIDs[document.source]?[input.shard] else {

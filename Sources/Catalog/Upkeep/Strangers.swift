@@ -113,7 +113,9 @@ extension LakeCatalog {
     let outputs = try outputs(of: version)
     let lockPath = layout.lockFilePath(version.name)
     if Disk.size(of: lockPath) != nil {
-      guard let lock = VersionEvidence.LockFile(at: lockPath), lock.version == "\(version.name)" else { return true }
+      guard let lock = VersionEvidence.LockFile(at: lockPath), lock.version == "\(version.sealedName)" else {
+        return true
+      }
       let inputs = try inputs(of: version)
       let isOwn =
         lock.outputs.map(\.sha256) == outputs.map(\.digest) && lock.inputs.map(\.shard) == inputs.map(\.shardName)

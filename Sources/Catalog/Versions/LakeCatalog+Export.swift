@@ -198,7 +198,7 @@ package struct VersionExport: Codable, Sendable, Equatable {
     outputs: [Output]
   ) {
     format = VersionExport.format(of: sources)
-    self.version = "\(version.name)"
+    self.version = "\(version.sealedName)"
     versionSha256 = digest
     self.sources = sources
     self.trained = trained

@@ -20,7 +20,7 @@ extension LakeCatalog {
     let inputs = try inputs(of: version)
     let outputs = try outputs(of: version)
     return LockContent(
-      version: "\(version.name)", source: try source(id: version.sourceID).name,
+      version: "\(version.sealedName)", source: try source(id: version.sourceID).name,
       shardsPerOutput: version.shardsPerOutput, missing: version.missingPolicy.rawValue,
       badRows: version.badRowsPolicy.rawValue, segmentFormat: segmentFormat,
       trained: .init(

@@ -334,15 +334,17 @@ extension LakeCatalog {
   }
 
   /// As ``recordOutput(_:of:)``, within a transaction.
-  static func record(_ output: OutputShard, of version: IndexVersion, _ database: Database) throws {
+  static func record(
+    _ output: OutputShard, of version: IndexVersion, recheck: OutputRecheck? = nil, _ database: Database
+  ) throws {
     try addArtifact(output.digest, .outputShard, byteCount: output.byteCount, database)
     try output.insert(of: version.id, at: Timestamp.now(), database)
-    try record(
-      .output, "\(version.name)",
-      [
-        "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
-        "bytes": .count(output.byteCount),
-      ], database)
+    var detail: [String: JSONValue] = [
+      "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
+      "bytes": .count(output.byteCount),
+    ]
+    if let recheck { detail["recheck"] = recheck.json }
+    try record(.output, "\(version.name)", detail, database)
   }
 
   /// Seals a version: from here on the database refuses to change it.
@@ -368,6 +370,7 @@ extension LakeCatalog {
         "sha256": .string(digest.hex), "environment_sha256": .optional(environment.map { ContentDigest.of($0).hex }),
       ]
       if let place { detail["from"] = .string(place) }
+      if let published = version.publishedName { detail["published_as"] = .string("\(published)") }
       try LakeCatalog.record(.sealed, "\(version.name)", detail, database)
     }
   }

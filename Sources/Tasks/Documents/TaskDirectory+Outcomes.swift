@@ -87,18 +87,31 @@ extension TaskDirectory {
   /// - Parameters:
   ///   - plan: The plan.
   ///   - wanted: Which tasks to look at; nil for all.
+  ///   - memory: What was read at earlier looks, for who looks often.
   /// - Returns: Their numbers, with what their last workers said.
   /// - Throws: ``TarnError`` where a task cannot be read.
   package func openTasks(
-    of plan: TaskPlan, among wanted: Set<Int>? = nil
+    of plan: TaskPlan, among wanted: Set<Int>? = nil, remembering memory: TaskMemory = TaskMemory()
   ) throws -> [(task: Int, failure: TaskFailure?)] {
     let names = try receiptNames()
     let failed = try failedTasks()
     return try plan.tasks.indices.filter { wanted?.contains($0) ?? true }.compactMap { number in
-      let task = try task(number, of: plan)
-      guard try likelyReceipts(of: task, names[number] ?? []).isEmpty else { return nil }
+      let names = names[number] ?? []
+      guard !names.contains(where: memory.fitting.contains) else { return nil }
+      // A task without a receipt has nothing to be held against.
+      if let name = try names.first(where: { try fits($0, number, of: plan, memory) }) {
+        memory.fitting.insert(name)
+        return nil
+      }
       return (number, failed.contains(number) ? failure(of: number) : nil)
     }
+  }
+
+  private func fits(_ name: String, _ number: Int, of plan: TaskPlan, _ memory: TaskMemory) throws -> Bool {
+    let digest = plan.tasks[number]
+    let task = try memory.tasks[digest] ?? task(number, of: plan)
+    memory.tasks[digest] = task
+    return try !likelyReceipts(of: task, [name]).isEmpty
   }
 
   // MARK: Failures

@@ -206,6 +206,12 @@ package struct TaskDirectory: Sendable {
     return try AnyTask(reading: bytes, in: place)
   }
 
+  /// What engines keep of what workers say, by its file's name.
+  func logNames() throws -> Set<String> {
+    guard isDirectory, Disk.isDirectory(logs) else { return [] }
+    return Set(try Disk.names(in: logs).compactMap { String(validating: $0, as: UTF8.self) })
+  }
+
   /// Writes a task's document.
   ///
   /// - Parameters:
@@ -272,6 +278,17 @@ package struct TaskDirectory: Sendable {
   func readingMatrix<Value>(_ digest: ContentDigest, _ body: (_ path: String) throws -> Value) throws -> Value {
     try files.reading(Self.matrixName(digest), digest, body)
   }
+}
+
+/// What was read of a directory's documents: their names have their digests, so that it
+/// is true as long as they are there.
+package final class TaskMemory {
+  /// Tasks by the digests of their documents.
+  var tasks: [ContentDigest: AnyTask] = [:]
+  /// Names of receipts that fit their tasks.
+  var fitting: Set<String> = []
+
+  package init() {}
 }
 
 /// A plan: which tasks there are, and of which version.

@@ -2,6 +2,9 @@
 // be off, jobs leave the queue some time after they ended, and a controller that is
 // started anew does not answer for a while: so nothing is read from it but which tasks
 // are in its queue, and silence is no answer.
+//
+// What is about to be submitted is noted first, under a name that no other array has: who
+// attaches after a kill between the two asks for it by that name, and has no task twice.
 
 internal import Base
 internal import Foundation
@@ -21,23 +24,25 @@ package struct Ran: Sendable {
 
 /// Hands tasks to Slurm.
 package final class SlurmEngine: TaskEngine {
-  /// One array that was submitted.
+  /// One array that was submitted, or is about to be.
   struct Job: Sendable, Equatable, Codable {
-    let id: String
+    /// Its number; empty until `sbatch` said it.
+    var id: String
     let offset: Int
     let tasks: [Int]
     /// Where several clusters can be submitted to: which one has it.
     var cluster: String?
+    /// What it is called in the queue; nil of what an older tarn submitted.
+    var name: String?
   }
 
   private let directory: TaskDirectory
   private let atATime: Int?
   private let arguments: [String]
+  private let subject: String
   private let run: @Sendable ([String]) throws -> Ran
 
   package let interval = Duration.seconds(2)
-
-  private var jobsPath: String { directory.path + "/jobs.json" }
 
   /// Prepares to submit.
   ///
@@ -45,14 +50,16 @@ package final class SlurmEngine: TaskEngine {
   ///   - directory: Where tasks and the script lie.
   ///   - atATime: Most tasks of an array at a time; nil for what Slurm allows.
   ///   - arguments: More arguments of `sbatch`.
+  ///   - subject: What the tasks are of: jobs are called after it.
   ///   - run: Runs a command and gives what it said.
   package init(
-    _ directory: TaskDirectory, atATime: Int?, arguments: [String],
+    _ directory: TaskDirectory, atATime: Int?, arguments: [String], subject: String = "",
     run: @escaping @Sendable ([String]) throws -> Ran = SlurmEngine.run
   ) {
     self.directory = directory
     self.atATime = atATime
     self.arguments = arguments
+    self.subject = String(subject.filter { Self.nameCharacters.contains($0) }.prefix(80))
     self.run = run
   }
 
@@ -63,25 +70,70 @@ package final class SlurmEngine: TaskEngine {
   ]
 
   package func submit(_ tasks: [Int]) throws {
+    // Of these nothing came, for long enough that they are submitted again.
+    let wanted = Set(tasks)
+    try keep(jobs().filter { !($0.id.isEmpty && !wanted.isDisjoint(with: $0.tasks)) })
     for chunk in TaskScripts.chunks(tasks.sorted(), arraySize: try arraySize()) {
+      let name = "tarn-\(subject)-" + String(UInt64.random(in: .min ... .max), radix: 16)
       let command =
         [
           "sbatch", "--parsable", "--chdir=\(directory.path)", "--array=\(chunk.indexes(atATime: atATime))",
           "--export=ALL,TARN_TASK_OFFSET=\(chunk.offset)",
-        ] + arguments + ["slurm.sh"]
-      let done = try run(command)
+        ] + arguments + ["--job-name=\(name)", "slurm.sh"]
+      let before = try jobs()
+      var job = Job(id: "", offset: chunk.offset, tasks: chunk.tasks, name: name)
+      try keep(before + [job])
+      let done: Ran
+      do {
+        done = try run(command)
+      } catch {
+        // It was not run.
+        try keep(before)
+        throw error
+      }
       // `id`, or `id;cluster`; a cluster may say more before it.
       let answer = done.output.split(separator: "\n").last?.split(separator: ";") ?? []
       let id = answer.first?.trimmingCharacters(in: .whitespaces) ?? ""
       guard done.status == 0, Self.isID(id) else {
+        // Who was not answered may have been heard.
         let isSilent = Self.silences.contains { done.errors.contains($0) }
+        if !isSilent { try keep(before) }
         throw TarnError(
           isSilent ? .temporary : .refused, "sbatch took no tasks: \(done.errors.firstLine)",
           hint: "what was submitted goes on; the same command submits the rest")
       }
-      let cluster = answer.count > 1 ? answer[1].trimmingCharacters(in: .whitespaces) : nil
-      try keep(try jobs() + [Job(id: id, offset: chunk.offset, tasks: chunk.tasks, cluster: cluster)])
+      job.id = id
+      job.cluster = answer.count > 1 ? answer[1].trimmingCharacters(in: .whitespaces) : nil
+      try keep(before + [job])
     }
+  }
+
+  /// What a job is called with, so that it is one name in a list of them.
+  private static let nameCharacters = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._-")
+
+  /// Where `sbatch` was told to go, `squeue` is told to look.
+  private var clusters: [String] {
+    arguments.filter { $0.hasPrefix("--clusters=") || $0.hasPrefix("-M") && $0.count > 2 }
+  }
+
+  /// The number of an array that was about to be submitted, if the queue has it.
+  ///
+  /// - Returns: The job with its number, where it is there; nil where nobody answered.
+  private func adopted(_ job: Job) throws -> Job? {
+    guard let name = job.name else { return job }
+    let done = try run(
+      ["squeue", "--noheader", "--states=all", "--name=\(name)", "--format=%F"] + clusters)
+    guard done.status == 0 else { return nil }
+    var found = job
+    // A cluster that is named says so in a line of its own.
+    for line in done.output.split(separator: "\n") {
+      let text = line.trimmingCharacters(in: .whitespaces)
+      if text.hasPrefix("CLUSTER: ") { found.cluster = String(text.dropFirst("CLUSTER: ".count)) }
+      guard Self.isID(text) else { continue }
+      found.id = text
+      return found
+    }
+    return job
   }
 
   private static func isID(_ text: String) -> Bool {
@@ -97,8 +149,17 @@ package final class SlurmEngine: TaskEngine {
 
   package func standing() throws -> EngineStanding {
     var standing = EngineStanding()
-    for job in try jobs() {
+    for var job in try jobs() {
       standing.submitted.formUnion(job.tasks)
+      if job.id.isEmpty {
+        guard let adopted = try adopted(job) else {
+          standing.isKnown = false
+          continue
+        }
+        guard !adopted.id.isEmpty else { continue }
+        try keep(jobs().map { $0 == job ? adopted : $0 })
+        job = adopted
+      }
       // One by one: a job that is forgotten makes an error of the whole question.
       let done = try run(
         ["squeue", "--noheader", "--array", "--states=all", "--jobs=\(job.id)", "--format=%i|%T"]
@@ -133,11 +194,22 @@ package final class SlurmEngine: TaskEngine {
 
   // MARK: Jobs
 
-  private func jobs() throws -> [Job] {
+  private func jobs() throws -> [Job] { try Self.jobs(in: directory) }
+
+  private static func jobsPath(_ directory: TaskDirectory) -> String { directory.path + "/jobs.json" }
+
+  /// What was submitted, as the note of it in a directory says; the last of a task counts.
+  static func jobs(in directory: TaskDirectory) throws -> [Job] {
+    let jobsPath = jobsPath(directory)
     guard Disk.size(of: jobsPath) != nil else { return [] }
     let bytes = try Disk.contents(of: jobsPath, atMost: 1 << 24)
     guard let jobs = try? JSONDecoder().decode([Job].self, from: Data(bytes)),
-      jobs.allSatisfy({ Self.isID($0.id) && ForeignNumber.ordinal.holds($0.offset) })
+      jobs.allSatisfy({ job in
+        let isNamed =
+          job.name.map { !$0.isEmpty && $0.allSatisfy { Self.nameCharacters.contains($0) } } ?? !job.id.isEmpty
+        return (job.id.isEmpty || Self.isID(job.id)) && isNamed && ForeignNumber.ordinal.holds(job.offset)
+          && job.tasks.allSatisfy { ForeignNumber.ordinal.holds($0) }
+      })
     else {
       throw TarnError(
         .integrity, "\(jobsPath) does not say which jobs were submitted", hint: "remove it when none of them is queued")
@@ -146,7 +218,7 @@ package final class SlurmEngine: TaskEngine {
   }
 
   private func keep(_ jobs: [Job]) throws {
-    try Disk.writeAtomically(try JSONEncoder().encode(jobs), to: jobsPath)
+    try Disk.writeAtomically(try JSONEncoder().encode(jobs), to: Self.jobsPath(directory))
   }
 
   /// Runs a command of the system.

@@ -84,6 +84,9 @@ package final class LocalEngine: TaskEngine {
     self.atATime = atATime
   }
 
+  /// What a worker says goes into a file of this name, from when it begins.
+  static func logName(_ task: Int) -> String { "local_\(task).log" }
+
   package func submit(_ tasks: [Int]) throws {
     state.withLock { state in
       for task in tasks { state.waiting.append(task) }
@@ -105,7 +108,7 @@ package final class LocalEngine: TaskEngine {
         }
         process.environment = environment
         process.standardInput = FileHandle.nullDevice
-        let log = "\(directory.logs)/local_\(task).log"
+        let log = "\(directory.logs)/\(Self.logName(task))"
         _ = FileManager.default.createFile(atPath: log, contents: nil)
         let handle = FileHandle(forWritingAtPath: log) ?? .nullDevice
         process.standardOutput = handle

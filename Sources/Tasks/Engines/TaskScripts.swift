@@ -5,6 +5,43 @@
 internal import Base
 internal import Foundation
 
+/// Limits of all workers of a plan together.
+package struct SharedLimits: Sendable, Codable, Equatable {
+  /// Most transfers at a time from one host; nil for what a worker does by itself.
+  package let perHost: Int?
+  /// Most bytes a second, as `--bwlimit` takes it; nil for no limit.
+  package let bandwidth: String?
+  /// Among so many workers.
+  package let count: Int
+
+  /// Takes limits that each worker can keep.
+  ///
+  /// - Throws: ``TarnError`` `.usage` where it is not said among how many they are divided,
+  ///   or one has no transfer.
+  package init(perHost: Int?, bandwidth: String?, amongWorkers count: Int?) throws {
+    guard let count else {
+      throw TarnError(
+        .usage, "--per-host and --bwlimit are of all workers together, and how many there are is not said",
+        hint: "give --at-a-time N")
+    }
+    guard perHost ?? count >= count else {
+      throw TarnError(
+        .usage,
+        "--per-host \(perHost ?? 0) is less than the \(count) workers at a time, of which each has one transfer",
+        hint: "give a smaller --at-a-time")
+    }
+    self.perHost = perHost
+    self.bandwidth = bandwidth
+    self.count = count
+  }
+
+  /// As `tarn worker` takes them.
+  fileprivate var options: [String] {
+    (perHost.map { ["--per-host", "\($0)"] } ?? []) + (bandwidth.map { ["--bwlimit", $0] } ?? [])
+      + ["--at-a-time", "\(count)"]
+  }
+}
+
 /// The scripts of a plan.
 package struct TaskScripts: Sendable, Codable {
   /// How the tool is called: its absolute path.
@@ -13,6 +50,8 @@ package struct TaskScripts: Sendable, Codable {
   package var workerOptions: [String]
   /// Most tasks at a time; nil for as many as there is room for.
   package var atATime: Int?
+  /// What all workers together may take of a host, and of the network: each takes its share.
+  package var limits: SharedLimits?
   /// The largest number of an array's tasks, and one more.
   package var arraySize: Int
   /// Tasks of one search of a training at most.
@@ -101,13 +140,14 @@ package struct TaskScripts: Sendable, Codable {
     try directory.write(script: kubernetes(tasks, plan, directory).utf8, "k8s.yaml")
   }
 
-  /// What a worker is called with: a directory is the one that it runs in, so that it may be moved.
-  private func arguments(_ directory: TaskDirectory) -> [String] {
-    ["worker", directory.isDirectory ? "." : directory.path] + workerOptions
+  /// The words that a worker is called with, its task left out: a directory is the one that it runs in, so that it may be
+  /// moved.
+  package func workerArguments(in directory: TaskDirectory) -> [String] {
+    ["worker", directory.isDirectory ? "." : directory.path] + workerOptions + (limits?.options ?? [])
   }
 
   private func command(_ directory: TaskDirectory) -> String {
-    ([tarn] + arguments(directory)).map(Self.quoted).joined(separator: " ")
+    ([tarn] + workerArguments(in: directory)).map(Self.quoted).joined(separator: " ")
   }
 
   /// One command a line, to be run in the directory.
@@ -158,7 +198,7 @@ package struct TaskScripts: Sendable, Codable {
     // Indexes of a job are all from 0 on: tasks that are done end at once.
     let count = (tasks.last ?? 0) + 1
     let name = Self.name(plan.subject, count: count)
-    let arguments = arguments(directory).map { JSONValue.string($0).text }.joined(separator: ", ")
+    let arguments = workerArguments(in: directory).map { JSONValue.string($0).text }.joined(separator: ", ")
     let isDirectory = directory.isDirectory
     let mount = isDirectory ? "            - name: tasks\n              mountPath: /tasks\n" : ""
     let claim = "persistentVolumeClaim:\n            claimName: \(JSONValue.string(claim).text)"

@@ -26,6 +26,19 @@ package struct SupplyOptions: Sendable {
   }
 }
 
+extension FetchConfiguration {
+  /// Takes one worker's share of what all may do together.
+  ///
+  /// - Parameters:
+  ///   - perHost: Transfers at a time from one host; nil for what is set.
+  ///   - limit: Bytes a second; nil for what is set.
+  ///   - count: Workers at a time.
+  package mutating func share(perHost: Int?, bandwidth limit: RateTimetable?, amongWorkers count: Int) {
+    if let perHost { transfersPerHost = max(1, perHost / max(1, count)) }
+    if let limit { bandwidth = limit.shared(among: count) }
+  }
+}
+
 /// Fetches what a task lacks, while its encoder works.
 final class InputSupply: Sendable {
   private struct State {

@@ -1,0 +1,63 @@
+// How far tasks are, by what lies in their directory: names alone, of all that is done.
+
+import Base
+import Foundation
+import Tasks
+import Testing
+import TestSupport
+
+@Suite struct TaskStandingTests {
+  private let scratch: TemporaryDirectory
+  private let directory: TaskDirectory
+  private let plan: TaskPlan
+
+  init() throws {
+    scratch = try TemporaryDirectory()
+    directory = TaskDirectory(scratch.path)
+    try directory.make()
+    // No task's document is there: none is read.
+    plan = TaskPlan(
+      .build, lake: "lake", subject: "v@1", spec: .of("spec"), tool: "tarn",
+      tasks: (0..<8).map { .of("task \($0)") })
+  }
+
+  private func write(_ text: String, to path: String) throws {
+    try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+  }
+
+  private func fail(_ number: Int, of task: ContentDigest? = nil) throws {
+    let failure = TaskFailure(
+      task: task ?? plan.tasks[number], host: "node7", endedAt: "2026-01-01T00:00:00.000Z", status: 21,
+      message: "no such shard")
+    try write(failure.text, to: directory.failurePath(number))
+  }
+
+  @Test func eachTaskIsWhatItsFilesSay() throws {
+    // A receipt that nobody could read is one to ask ingest about.
+    try write("no receipt at all", to: directory.receiptPath(0, .of("x")))
+    try fail(1)
+    try write(
+      """
+      [{"id": "7", "offset": 0, "tasks": [0, 1, 2, 3]}, {"id": "8", "offset": 2, "tasks": [3]},
+        {"id": "", "offset": 4, "tasks": [4], "name": "tarn-v@1-1"}]
+      """, to: directory.path + "/jobs.json")
+    for log in ["7_2.log", "7_3.log", "local_5.log"] { try write("", to: "\(directory.logs)/\(log)") }
+    // Word of another plan's task says nothing of this one's.
+    try fail(6, of: .of("another"))
+    let standing = try directory.standing(of: plan)
+    // The last array that a task was in counts: number 3 of the second one did not begin.
+    #expect(standing.states == [.done, .failed, .running, .queued, .queued, .running, .open, .open])
+    #expect(standing.failures.map(\.task) == [1] && standing.failures.first?.word.host == "node7")
+    #expect(standing.summary == "8 tasks: 1 done, 2 running, 2 queued, 1 failed, 2 open")
+    // Where receipts were read, what they came to counts.
+    #expect(try directory.standing(of: plan, open: Set(0..<8)).states[0] == .queued)
+  }
+
+  @Test func aDirectoryOfManyIsToldByNames() throws {
+    let many = TaskPlan(
+      .build, lake: "lake", subject: "v@1", spec: .of("spec"), tool: "tarn",
+      tasks: (0..<1900).map { .of("task \($0)") })
+    for number in 0..<1900 { try write("", to: directory.receiptPath(number, .of("\(number)"))) }
+    #expect(try directory.standing(of: many).summary == "1900 tasks: 1900 done")
+  }
+}
