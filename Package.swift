@@ -63,6 +63,13 @@ let package = Package(
       swiftSettings: strictMemory),
 
     .target(
+      name: "CParquet", path: "Sources/Parquet/CParquet", cSettings: [.unsafeFlags(native)],
+      linkerSettings: [.linkedLibrary("snappy"), .linkedLibrary("z"), .linkedLibrary("zstd")]),
+    .target(
+      name: "Parquet", dependencies: ["Base", "CParquet"], path: "Sources/Parquet", exclude: ["CParquet"],
+      swiftSettings: strictMemory),
+
+    .target(
       name: "Catalog",
       dependencies: [
         "Base", "Migrations",
