@@ -143,7 +143,7 @@ let package = Package(
     .executableTarget(
       name: "Benchmarks",
       dependencies: [
-        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer", "Lake", "Tasks",
+        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer", "Lake", "Parquet", "Tasks",
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tests/Benchmarks", exclude: ["CPeers", "python"], swiftSettings: strict),
@@ -153,11 +153,13 @@ let package = Package(
       dependencies: ["Base", "Catalog", "Features", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
-      name: "FuzzReaders", dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "TestSupport"],
+      name: "FuzzReaders",
+      dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "Parquet", "TestSupport"],
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
     .testTarget(name: "BaseTests", dependencies: ["Base", "CSha256"], swiftSettings: strict),
     .testTarget(name: "HouseTests", swiftSettings: strict),
+    .testTarget(name: "ParquetTests", dependencies: ["Base", "Parquet", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",
       dependencies: ["Base", "Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],

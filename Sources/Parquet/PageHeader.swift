@@ -53,7 +53,7 @@ struct PageHeader {
   /// The most bytes of a head that are looked at: it may hold a longest and a
   /// shortest value.
   static let maximumByteCount = 16 << 20
-  /// The most bytes of a page, packed or not. Writers make pages of about a MiB.
+  /// The most bytes of a page, packed or not; writers make pages of about a MiB.
   static let maximumPageByteCount = 256 << 20
 
   /// Reads a head.

@@ -108,6 +108,8 @@ enum ThriftFault: Error {
   /// The next field of a struct; nil at its end.
   ///
   /// - Parameter last: The number of the field before, 0 at first; is kept up.
+  /// - Returns: What comes next.
+  /// - Throws: ``ThriftFault``.
   mutating func field(after last: inout Int) throws(ThriftFault) -> Field? {
     let head = try byte()
     if head == 0 { return nil }
@@ -123,6 +125,8 @@ enum ThriftFault: Error {
   mutating func list(_ kind: Kind) throws(ThriftFault) -> List {
     guard kind == .list || kind == .set else { throw .malformed("a list is of another type") }
     let head = try byte()
+    // fastparquet gives an empty list no type.
+    if head == 0 { return List(count: 0, kind: .byte) }
     guard let element = Kind(rawValue: head & 0xF) else { throw .malformed("a list has type \(head & 0xF)") }
     if head >> 4 == 15 { return List(count: try length(of: 1), kind: element) }
     guard Int(head >> 4) <= left else { throw .ended }

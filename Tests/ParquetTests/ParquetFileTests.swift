@@ -1,0 +1,3 @@
+import Base
+import Parquet
+import Testing
