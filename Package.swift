@@ -150,7 +150,9 @@ let package = Package(
 
     .target(
       name: "TestSupport",
-      dependencies: ["Base", "Catalog", "Features", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: [
+        "Base", "Catalog", "Features", "Migrations", "Parquet", .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
       name: "FuzzReaders",

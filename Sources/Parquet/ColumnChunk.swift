@@ -89,6 +89,7 @@ struct ColumnChunk: Sendable {
       throw ParquetFault("its pages lie outside the file, at byte \(start)", hint: "it is truncated: fetch it again")
     }
     range = start..<(start + packed)
+    guard range.contains(first) else { throw ParquetFault("its pages do not begin where they lie, at byte \(first)") }
     let isIndexed =
       indexOffset >= pageBytes.lowerBound && indexOffset < pageBytes.upperBound && indexByteCount > 0
       && indexByteCount <= pageBytes.upperBound - indexOffset && indexByteCount <= PageIndex.maximumByteCount

@@ -43,6 +43,8 @@ package enum ParquetValue: Sendable, Equatable {
   private var pages: PageReader?
   /// Rows of the chunk that were passed.
   private var rowInChunk = 0
+  /// Where its pages are, once that was asked.
+  private var index: PageIndex?
 
   /// Levels of a page that were read together, and the values they speak of.
   private var (definition, repetition): ([UInt8], [UInt8])
@@ -137,12 +139,13 @@ package enum ParquetValue: Sendable, Equatable {
       if let pages, column.maximumRepetition > 0, try refill() || pages.head() != nil {
         throw ParquetFault("row group \(chunkNumber) has more than its \(chunk.rowGroup.rowCount) rows")
       }
-      (chunkNumber, rowInChunk, pages) = (chunkNumber + 1, 0, nil)
+      (chunkNumber, rowInChunk, pages, index) = (chunkNumber + 1, 0, nil, nil)
     }
     return false
   }
 
   private func open(_ number: Int) throws {
+    if number != chunkNumber { index = nil }
     (chunkNumber, rowInChunk, levelPosition, levelCount) = (number, 0, 0, 0)
     pages = try PageReader(file.source, column, chunks[number])
   }
@@ -187,8 +190,9 @@ package enum ParquetValue: Sendable, Equatable {
   /// The row before which it stands.
   private func row() throws -> ParquetValue {
     guard column.shape == .list else {
-      defer { rowInChunk += 1 }
-      return try element()
+      let value = try element()
+      rowInChunk += 1
+      return value
     }
     guard repetition[levelPosition] == 0 else { throw ParquetFault("a row group begins within a row") }
     if Int(definition[levelPosition]) <= column.emptyListLevel {
@@ -259,9 +263,7 @@ package enum ParquetValue: Sendable, Equatable {
   private func pass(_ count: Int) throws {
     guard let pages else { return }
     if levelPosition == levelCount, pages.page.left == 0, let header = try pages.head() {
-      var rows = column.maximumRepetition == 0 ? header.valueCount : nil
-      if case .data2(let rowCount, _, _, _) = header.kind { rows = rowCount }
-      if let rows, rows <= count {
+      if let rows = rowCount(of: header), rows <= count {
         pages.pass(header)
         rowInChunk += rows
         return
@@ -280,20 +282,41 @@ package enum ParquetValue: Sendable, Equatable {
 
   /// Goes to the page of a row of the chunk, where the file says which that is.
   private func useIndex(_ row: Int) throws {
-    guard let pages, let range = chunks[chunkNumber].index else { return }
-    let bytes = try ParquetFile.bytes(of: file.source, at: range.lowerBound, count: range.count)
-    let index: PageIndex
-    do {
-      index = try unsafe bytes.withUnsafeBytes { bytes in try unsafe PageIndex(bytes, of: chunks[chunkNumber]) }
-    } catch is ThriftFault {
-      throw ParquetFault("its index of pages is damaged")
-    }
-    let place = index.places[index.page(ofRow: row)]
+    guard let pages, let index = try readIndex() else { return }
+    let number = index.page(ofRow: row)
+    let place = index.places[number]
     // Rows that are at hand are not read again.
     guard place.firstRow > rowInChunk else { return }
     try pages.seek(to: place)
     pages.page = DataPage()
     (levelPosition, levelCount, rowInChunk) = (0, 0, place.firstRow)
+    // The page says itself how many rows it has, unless they are lists of the older kind.
+    let end = number + 1 < index.places.count ? index.places[number + 1].firstRow : pages.chunk.rowGroup.rowCount
+    guard let header = try pages.head(), rowCount(of: header) ?? (end - place.firstRow) == end - place.firstRow else {
+      throw Self.damagedIndex
+    }
+  }
+
+  private static let damagedIndex = ParquetFault("its index of pages is damaged")
+
+  /// Where the pages of the chunk are, read once.
+  private func readIndex() throws -> PageIndex? {
+    if let index { return index }
+    guard let range = chunks[chunkNumber].index else { return nil }
+    let bytes = try ParquetFile.bytes(of: file.source, at: range.lowerBound, count: range.count)
+    do {
+      index = try unsafe bytes.withUnsafeBytes { bytes in try unsafe PageIndex(bytes, of: chunks[chunkNumber]) }
+    } catch is ThriftFault {
+      throw Self.damagedIndex
+    }
+    return index
+  }
+
+  /// The rows of a page, where its head tells.
+  private func rowCount(of header: PageHeader) -> Int? {
+    if column.maximumRepetition == 0 { return header.valueCount }
+    if case .data2(let rowCount, _, _, _) = header.kind { return rowCount }
+    return nil
   }
 }
 

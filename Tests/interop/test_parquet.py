@@ -189,8 +189,8 @@ class Parquet(LakeTest):
             self.check(
                 lists, data_page_version=version, use_dictionary=False, column_encoding=leaves, compression="zstd")
 
-    def test_older_layouts_of_lists(self) -> None:
-        """The name of the element was another, and before that a list had two levels."""
+    def test_older_names_of_elements(self) -> None:
+        """The element had another name."""
         self.check(list_columns(True), use_compliant_nested_type=False, version="1.0")
 
     def test_one_row_and_none(self) -> None:
