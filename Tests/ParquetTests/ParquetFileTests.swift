@@ -6,7 +6,7 @@ import Parquet
 import TestSupport
 import Testing
 
-/// A file that pyarrow wrote; Tests/Fixtures/parquet/README.md says what is in it.
+/// A file that pyarrow wrote; the README.md beside it says what is in it.
 func fixture(_ name: String) throws -> [UInt8] {
   let place = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .appendingPathComponent("../Fixtures/parquet/\(name).parquet").standardized
