@@ -46,13 +46,21 @@ struct ParquetFault: Error {
 
   deinit { unsafe start.deallocate() }
 
-  /// Makes room for `count` bytes, `0...`; what was there before is lost where it
-  /// grows.
-  func reserve(_ count: Int) {
-    guard count > capacity else { return }
+  /// Makes room for `count` bytes, `0...`.
+  ///
+  /// - Parameters:
+  ///   - count: How many.
+  ///   - kept: Bytes of what is there that move to the front, at most `count`; the
+  ///     others are lost.
+  func reserve(_ count: Int, keeping kept: Range<Int> = 0..<0) {
+    guard count > capacity else {
+      if kept.lowerBound > 0 { unsafe start.copyMemory(from: start + kept.lowerBound, byteCount: kept.count) }
+      return
+    }
+    let wider = UnsafeMutableRawPointer.allocate(byteCount: count + min(count / 4, 1 << 20), alignment: 64)
+    unsafe wider.copyMemory(from: start + kept.lowerBound, byteCount: kept.count)
     unsafe start.deallocate()
-    capacity = count.addingSaturated(count / 4)
-    unsafe start = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
+    unsafe (start, capacity) = (wider, count + min(count / 4, 1 << 20))
   }
 }
 
@@ -61,8 +69,7 @@ struct ParquetFault: Error {
   private let source: any ByteSource
   /// Where the stretch lies.
   let range: Range<Int>
-  private var store = ByteStore()
-  private var spare = ByteStore()
+  private let store = ByteStore()
   /// What of the source is in memory.
   private var held: Range<Int>
 
@@ -89,16 +96,13 @@ struct ParquetFault: Error {
     if wanted.lowerBound < held.lowerBound || wanted.upperBound > held.upperBound {
       // What comes next is most often what follows.
       let upper = min(max(wanted.upperBound, offset + Self.pieceByteCount), range.upperBound)
-      spare.reserve(upper - offset)
-      let kept = held.contains(offset) ? held.upperBound - offset : 0
-      let target = unsafe UnsafeMutableRawBufferPointer(start: spare.start, count: upper - offset)
-      if kept > 0 {
-        unsafe target.baseAddress?.copyMemory(
-          from: store.start + (offset - held.lowerBound), byteCount: kept)
-      }
+      let isHeld = held.contains(offset)
+      let kept = isHeld ? (offset - held.lowerBound)..<held.count : 0..<0
+      store.reserve(upper - offset, keeping: kept)
       held = offset..<offset
-      try unsafe source.read(into: UnsafeMutableRawBufferPointer(rebasing: target[kept...]), at: offset + kept)
-      swap(&store, &spare)
+      try unsafe source.read(
+        into: UnsafeMutableRawBufferPointer(start: store.start + kept.count, count: upper - offset - kept.count),
+        at: offset + kept.count)
       held = offset..<upper
     }
     return unsafe UnsafeRawBufferPointer(start: store.start + (offset - held.lowerBound), count: count)

@@ -118,18 +118,14 @@ internal import CParquet
     precondition(output.count == wanted * elementType.byteCount, "the room is not that of the rows")
     guard let start = output.baseAddress, wanted > 0 else { return }
     try file.explained(column.name) {
-      do {
-        var done = 0
-        while done < wanted {
-          let pages = try openPage()
-          let count = min(pages.page.left, wanted - done, Self.blockCount)
-          try unsafe readBlock(pages, count, start + done * elementType.byteCount)
-          done += count
-        }
-        if nextRow == rowCount { try end() }
-      } catch ThriftFault.ended {
-        throw ParquetFault("its bytes end within the head of a page")
+      var done = 0
+      while done < wanted {
+        let pages = try openPage()
+        let count = min(pages.page.left, wanted - done, Self.blockCount)
+        try unsafe readBlock(pages, count, start + done * elementType.byteCount)
+        done += count
       }
+      if nextRow == rowCount { try end() }
     }
   }
 

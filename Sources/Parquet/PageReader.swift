@@ -77,8 +77,8 @@ internal import CParquet
   private let window: ByteWindow
   /// Where the next page is.
   private var offset: Int
-  /// Values of the pages before it, or of those since a seek.
-  private var seen = 0
+  /// Values of the pages before it, or of those since a seek, and their unpacked bytes.
+  private var (seen, unpackedByteCount) = (0, 0)
   private var hasSought = false
   /// The head of the page at `offset`, once it was read.
   private var nextHead: PageHeader?
@@ -108,9 +108,10 @@ internal import CParquet
       guard header.packedByteCount <= chunk.range.upperBound - offset - header.byteCount else {
         throw ParquetFault("a page reaches beyond its column's bytes")
       }
-      guard header.unpackedByteCount <= chunk.unpackedByteCount else {
+      guard header.unpackedByteCount <= chunk.unpackedByteCount - unpackedByteCount else {
         throw ParquetFault(
-          "a page says \(header.unpackedByteCount) bytes unpacked where the column has \(chunk.unpackedByteCount)")
+          "a page says \(header.unpackedByteCount) bytes unpacked where the column has "
+            + "\(chunk.unpackedByteCount - unpackedByteCount) left")
       }
       switch header.kind {
       case .data, .data2:
@@ -122,7 +123,7 @@ internal import CParquet
       case .dictionary: try loadDictionary(header)
       case .other: break
       }
-      offset += header.byteCount + header.packedByteCount
+      move(over: header)
     }
     return nil
   }
@@ -144,9 +145,14 @@ internal import CParquet
 
   /// Passes over the page whose head was read.
   func pass(_ header: PageHeader) {
-    offset += header.byteCount + header.packedByteCount
+    move(over: header)
     seen += header.valueCount
     nextHead = nil
+  }
+
+  private func move(over header: PageHeader) {
+    offset += header.byteCount + header.packedByteCount
+    unpackedByteCount += header.unpackedByteCount
   }
 
   /// Goes to the page at a place of the index.
@@ -155,7 +161,7 @@ internal import CParquet
     if dictionary == nil, seen == 0, nextHead == nil { _ = try head() }
     (offset, nextHead) = (place.offset, nil)
     // How many values were before it nobody says; rows are counted by who reads.
-    (seen, hasSought) = (0, true)
+    (seen, unpackedByteCount, hasSought) = (0, 0, true)
   }
 
   /// Unpacks the page whose head was read, and begins it.
