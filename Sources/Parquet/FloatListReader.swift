@@ -5,8 +5,8 @@
 package import Base
 internal import CParquet
 
-/// Reads a column of lists of floats as rows of one dimension, from the first row
-/// to the last.
+/// Reads a column of lists of floats as rows of one dimension, one after the other
+/// from any row on.
 ///
 /// binary16 and binary32 come as they are stored; binary64 is rounded to binary32,
 /// to the nearest, ties to even. Belongs to one thread.
@@ -32,6 +32,8 @@ internal import CParquet
   private var filled: Int
   private var (definition, repetition): ([UInt8], [UInt8])
   private var doubles: [UInt64] = []
+  /// Where elements go that nobody asked for.
+  private let passed = ByteStore()
 
   /// Levels that are looked at at once.
   private static let blockCount = 8192
@@ -127,6 +129,48 @@ internal import CParquet
       }
       if nextRow == rowCount { try end() }
     }
+  }
+
+  /// Goes to a row, past pages that hold others alone.
+  ///
+  /// Rows that are passed over are not looked at; as all are of one length, their
+  /// number is that of their elements.
+  ///
+  /// - Parameter row: One of the file's.
+  /// - Throws: As ``read(rows:into:)``, and where the row groups cannot hold rows of
+  ///   one length.
+  package func seek(toRow row: Int) throws {
+    precondition((0..<rowCount).contains(row), "no row of the file")
+    try file.explained(column.name) {
+      let target = chunks.lastIndex { $0.rowGroup.firstRow <= row && $0.rowGroup.rowCount > 0 } ?? 0
+      if target != chunkNumber || pages == nil || row < nextRow { try open(target) }
+      let wanted = row * dimension
+      while elementCount < wanted {
+        if let pages, pages.page.left == 0, let header = try pages.head(), header.valueCount <= wanted - elementCount {
+          pages.pass(header)
+          elementCount += header.valueCount
+          filled = elementCount % dimension == 0 ? dimension : elementCount % dimension
+          continue
+        }
+        let pages = try openPage()
+        let count = min(pages.page.left, wanted - elementCount, Self.blockCount)
+        passed.reserve(count * elementType.byteCount)
+        try unsafe readBlock(pages, count, passed.start)
+      }
+    }
+  }
+
+  /// Stands before the first row of a row group.
+  private func open(_ number: Int) throws {
+    let chunk = chunks[number]
+    let (count, overflows) = chunk.rowGroup.rowCount.multipliedReportingOverflow(by: dimension)
+    guard !overflows, chunk.valueCount == count, let first = chunk.firstElement(dimension) else {
+      throw ParquetFault(
+        "row group \(number) has \(chunk.valueCount) elements, not those of \(chunk.rowGroup.rowCount) rows of \(dimension)",
+        hint: Self.hint)
+    }
+    pages = try PageReader(file.source, column, chunk)
+    (chunkNumber, elementCount, filled) = (number, first, dimension)
   }
 
   /// Reads a block that lies in one page.

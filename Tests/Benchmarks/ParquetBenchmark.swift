@@ -9,9 +9,9 @@ import Parquet
 /// Reads columns of parquet files.
 ///
 /// Words of a line are apart by tabs: `columns FILE` tells the columns, `values FILE COLUMN`
-/// all values, with ROW,… only those of these rows, and `floats FILE COLUMN [TO]` reads rows of
-/// features, tells the seconds that it took, and writes them to a file. What is
-/// refused is told as `error`.
+/// all values, with ROW,… only those of these rows, and `floats FILE COLUMN [TO [ROW,…]]` reads
+/// rows of features, all or one from each of these, tells the seconds that it took,
+/// and writes them to a file. What is refused is told as `error`.
 final class ParquetBenchmark {
   /// Rows of features that are read at once.
   private static let blockByteCount = 8 << 20
@@ -29,6 +29,10 @@ final class ParquetBenchmark {
           say(["values": .array(values.map(\.json))])
         case ("floats", 3), ("floats", 4):
           say(try floats(words[1], words[2], to: words.count > 3 ? words[3] : nil))
+        case ("floats", 5):
+          let rows = words[4].split(separator: ",").compactMap { Int($0) }
+          try floats(words[1], words[2], rows).write(to: URL(fileURLWithPath: words[3]))
+          say(["rows": .count(rows.count)])
         default: throw BenchmarkError(text: "cannot do '\(line)'")
         }
       } catch let error as TarnError {
@@ -79,6 +83,17 @@ final class ParquetBenchmark {
       "dtype": .string(reader.elementType.rawValue), "rounded": .bool(reader.isRounded),
       "seconds": .number((clock.now - start) / .seconds(1)), "peak_bytes": .count((try? peakMemory()) ?? 0),
     ]
+  }
+
+  /// Single rows, one behind the other.
+  private func floats(_ path: String, _ column: String, _ rows: [Int]) throws -> Data {
+    let reader = try FloatListReader(ParquetFile(path: path), column: column)
+    var row = [UInt8](repeating: 0, count: reader.dimension * reader.elementType.byteCount)
+    return try rows.reduce(into: Data()) { data, number in
+      try reader.seek(toRow: number)
+      try row.withUnsafeMutableBytes { try reader.read(rows: 1, into: $0) }
+      data += row
+    }
   }
 
   private func say(_ object: [String: JSONValue]) {

@@ -253,6 +253,31 @@ struct HostileParquetTests {
     }
   }
 
+  /// Rows that are passed over are counted by their elements: where those do not
+  /// come out even, the next row that is read says so.
+  @Test func rowsOfOtherLengthsAreFoundBehindThoseThatWerePassed() throws {
+    func page(_ starts: Set<Int>, _ count: Int) -> ParquetMaker.Page {
+      ParquetMaker.Page(
+        ParquetMaker.levels((0..<count).map { starts.contains($0) ? 0 : 1 }, width: 1)
+          + ParquetMaker.levels([Int](repeating: 3, count: count), width: 2) + bytes((0..<count).map { Float($0) }),
+        count: count)
+    }
+    var maker = ParquetMaker.floatLists
+    maker.pages = [page([0, 3], 5), page([0, 4], 7), maker.pages[2]]
+    let file = try ParquetFile(MemoryBytes(maker.file()))
+    var row = [UInt8](repeating: 0, count: 12)
+    func read(_ number: Int) throws {
+      let reader = try FloatListReader(file, column: "emb")
+      try reader.seek(toRow: number)
+      try row.withUnsafeMutableBytes { try reader.read(rows: 1, into: $0) }
+    }
+    #expect(failure { try read(2) }?.message.contains("row 1 has 2 elements, not 3") == true)
+    #expect(failure { try read(4) } == nil)
+    maker.valueCount = 17
+    let other = try FloatListReader(ParquetFile(MemoryBytes(maker.file())), column: "emb")
+    #expect(failure { try other.seek(toRow: 1) }?.message.contains("has 17 elements, not those of 6 rows of 3") == true)
+  }
+
   @Test(arguments: fixtures)
   func aFileThatIsCutShortIsRefused(name: String) throws {
     let whole = try fixture(name)

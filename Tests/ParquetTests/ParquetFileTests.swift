@@ -62,6 +62,28 @@ private func expected(_ column: String) -> [ParquetValue] {
   }
 }
 
+/// Every row by itself, from every other: the same as in the order of the file.
+private func checkSeeking(_ file: ParquetFile, _ column: String) throws {
+  let reader = try FloatListReader(file, column: column)
+  let width = reader.dimension * reader.elementType.byteCount
+  var all = [UInt8](repeating: 0, count: file.rowCount * width)
+  try all.withUnsafeMutableBytes { try reader.read(rows: file.rowCount, into: $0) }
+  for from in 0..<file.rowCount {
+    for to in 0..<file.rowCount {
+      for (row, count) in [(from, 1), (to, min(2, file.rowCount - to))] {
+        var some = [UInt8](repeating: 0, count: count * width)
+        try reader.seek(toRow: row)
+        #expect(reader.nextRow == row)
+        try some.withUnsafeMutableBytes { try reader.read(rows: count, into: $0) }
+        guard some.elementsEqual(all[(row * width)..<((row + count) * width)]) else {
+          Issue.record("row \(to) from row \(from) of \(column)")
+          return
+        }
+      }
+    }
+  }
+}
+
 struct ParquetFileTests {
   @Test(arguments: ["plain", "dictionary", "pages", "delta", "delta_plain", "deltabytes"])
   func flatColumnsOfPyarrow(name: String) throws {
@@ -83,6 +105,7 @@ struct ParquetFileTests {
     let floats = rows.flatMap { row in (0..<4).map { Float(row) + Float($0) / 4 } }
     #expect(try features(file, "list", as: Float.self, zero: 0) == floats)
     #expect(try features(file, "large", as: Float.self, zero: 0) == floats)
+    for column in ["list", "large", "fixed"] { try checkSeeking(file, column) }
     #expect(try features(file, "fixed", as: UInt16.self, zero: 0) == floats.map { Float16($0).bitPattern })
     let tags: [ParquetValue] = rows.map { row in
       row % 5 == 3 ? .null : .list((0..<(row % 3)).map { $0 == 1 ? .null : .text("t\($0)") })
@@ -128,6 +151,7 @@ struct ParquetFileTests {
     }
     let file = try ParquetFile(MemoryBytes(maker.file()))
     #expect(try features(file, "emb", as: Float.self, zero: 0) == (0..<18).map { Float($0) / 4 })
+    try checkSeeking(file, "emb")
     let lists = (0..<6).map { row in ParquetValue.list((0..<3).map { .float(Float(3 * row + $0) / 4) }) }
     #expect(try values(file, "emb") == lists)
     #expect(try file.values(ofRows: [5, 2], column: "emb") == [lists[5], lists[2]])

@@ -50,6 +50,7 @@ package enum ParquetTour {
           var row = [UInt8](repeating: 0, count: reader.dimension * reader.elementType.byteCount)
           try row.withUnsafeMutableBytes { try reader.read(rows: 1, into: $0) }
         }
+        for number in rows where number < 1 << 16 { try reader.seek(toRow: number) }
       }
     }
     if let first { throw first }

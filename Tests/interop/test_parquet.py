@@ -147,6 +147,10 @@ class Parquet(LakeTest):
         expected = expected.astype(np.float32) if answer["rounded"] else expected
         self.assertEqual(answer["dtype"], str(expected.dtype))
         self.assertEqual(target.read_bytes(), expected.tobytes(), f"{name}: {words}")
+        rows = self.random.integers(0, len(expected), 9).tolist()
+        answer = self.reader.ask("floats", self.path, name, target, ",".join(map(str, rows)))
+        self.assertNotIn("error", answer, f"{name}: {words}: {rows}")
+        self.assertEqual(target.read_bytes(), expected[rows].tobytes(), f"{name}: {words}: {rows}")
 
     def check(self, table: pa.Table, **options: object) -> None:
         """Writes a table with pyarrow, and holds what is read against what pyarrow reads."""
