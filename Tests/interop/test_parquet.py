@@ -92,6 +92,8 @@ def flat_columns(nulls: bool) -> pa.Table:
         "time": (pa.timestamp("us"), [datetime.datetime(2021, 5, 1) + datetime.timedelta(seconds=int(v)) for v in few]),
         "nothing": (pa.int32(), [None if nulls else 1] * ROWS),
     }
+    if nulls:
+        values["no type"] = (pa.null(), [None] * ROWS)
     return pa.table(
         [pa.array(with_nulls(values, nulls, random), kind) for kind, values in values.values()],
         schema=pa.schema([pa.field(name, kind, nullable=nulls) for name, (kind, _) in values.items()]))
