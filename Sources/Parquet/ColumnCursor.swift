@@ -47,7 +47,7 @@ package enum ParquetValue: Sendable, Equatable {
   private var index: PageIndex?
 
   /// Levels of a page that were read together, and the values they speak of.
-  private var (definition, repetition): ([UInt8], [UInt8])
+  private var levels = LevelBlock(count: batchCount)
   private var (levelPosition, levelCount) = (0, 0)
   private var valuePosition = 0
   private let fixed = ByteStore()
@@ -73,8 +73,6 @@ package enum ParquetValue: Sendable, Equatable {
     let column = try file.column(named: name)
     self.column = column
     chunks = try file.explained(name) { try file.chunks(of: column) }
-    definition = [UInt8](repeating: 0, count: Self.batchCount)
-    repetition = definition
   }
 
   /// The row that comes next.
@@ -160,12 +158,7 @@ package enum ParquetValue: Sendable, Equatable {
     }
     let width = column.width
     let count = min(pages.page.left, Self.batchCount, max(1, Self.batchByteCount / (width ?? 1)))
-    try unsafe definition.withUnsafeMutableBufferPointer { definition in
-      try unsafe repetition.withUnsafeMutableBufferPointer { repetition in
-        guard let definition = definition.baseAddress, let repetition = repetition.baseAddress else { return }
-        try unsafe pages.page.levels(count, definition: definition, repetition: repetition)
-      }
-    }
+    try pages.page.levels(count, into: &levels)
     let present = presentCount(0..<count)
     if let width {
       fixed.reserve(present * width)
@@ -179,10 +172,10 @@ package enum ParquetValue: Sendable, Equatable {
   }
 
   /// How many of some levels of the batch have a value.
-  private func presentCount(_ levels: Range<Int>) -> Int {
-    unsafe definition.withUnsafeBufferPointer { definition in
+  private func presentCount(_ places: Range<Int>) -> Int {
+    unsafe levels.definition.withUnsafeBufferPointer { definition in
       unsafe cparquet_count_levels(
-        definition.baseAddress.map { unsafe $0 + levels.lowerBound }, levels.count,
+        definition.baseAddress.map { unsafe $0 + places.lowerBound }, places.count,
         UInt8(clamping: column.maximumDefinition))
     }
   }
@@ -194,29 +187,31 @@ package enum ParquetValue: Sendable, Equatable {
       rowInChunk += 1
       return value
     }
-    guard repetition[levelPosition] == 0 else { throw ParquetFault("a row group begins within a row") }
-    if Int(definition[levelPosition]) <= column.emptyListLevel {
-      let isNull = Int(definition[levelPosition]) < column.emptyListLevel
+    guard levels.repetition[levelPosition] == 0 else { throw ParquetFault("a row group begins within a row") }
+    if Int(levels.definition[levelPosition]) <= column.emptyListLevel {
+      let isNull = Int(levels.definition[levelPosition]) < column.emptyListLevel
       levelPosition += 1
       rowInChunk += 1
       return isNull ? .null : .list([])
     }
     var (values, byteCount) = ([ParquetValue](), 0)
     repeat {
-      guard Int(definition[levelPosition]) > column.emptyListLevel else { throw ParquetFault("a list is damaged") }
+      guard Int(levels.definition[levelPosition]) > column.emptyListLevel else {
+        throw ParquetFault("a list is damaged")
+      }
       values.append(try element())
       byteCount += values[values.count - 1].byteCount
       guard values.count <= Self.maximumListCount, byteCount <= Self.rowByteCount else {
         throw ParquetFault.refused("a list of so many values", hint: "write it as several rows")
       }
-    } while try refill() && repetition[levelPosition] != 0
+    } while try refill() && levels.repetition[levelPosition] != 0
     rowInChunk += 1
     return .list(values)
   }
 
   /// The value or null of the next level.
   private func element() throws -> ParquetValue {
-    let isPresent = Int(definition[levelPosition]) == column.maximumDefinition
+    let isPresent = Int(levels.definition[levelPosition]) == column.maximumDefinition
     levelPosition += 1
     guard isPresent else { return .null }
     defer { valuePosition += 1 }

@@ -30,7 +30,7 @@ internal import CParquet
   private var elementCount = 0
   /// Elements of the open row; `dimension` where none is open.
   private var filled: Int
-  private var (definition, repetition): ([UInt8], [UInt8])
+  private var levels = LevelBlock(count: blockCount)
   private var doubles: [UInt64] = []
   /// Where elements go that nobody asked for.
   private let passed = ByteStore()
@@ -54,15 +54,14 @@ internal import CParquet
       let elementType = try Self.elementType(column)
       let chunks = try file.chunks(of: column)
       let width = try dimension ?? Self.firstLength(file, column, chunks)
-      guard ForeignNumber.dimension.holds(width) else { throw ParquetFault("its rows have \(width) elements") }
+      guard ForeignNumber.dimension.holds(width) else {
+        throw ParquetFault("its rows do not have 1 to \(ForeignNumber.dimension.range.upperBound) elements")
+      }
       return (chunks, elementType, width)
     }
     (self.chunks, self.elementType, self.dimension, filled) = (chunks, elementType, width, width)
-    (definition, repetition) = (Self.block(), Self.block())
     if column.physicalType == .double { doubles = [UInt64](repeating: 0, count: Self.blockCount) }
   }
-
-  private static func block() -> [UInt8] { [UInt8](repeating: 0, count: blockCount) }
 
   private static func elementType(_ column: ParquetColumn) throws -> ElementType {
     guard column.shape == .list else {
@@ -84,21 +83,17 @@ internal import CParquet
       throw ParquetFault("it has no rows, so that nothing tells its dimension")
     }
     let pages = try PageReader(file.source, column, chunk)
-    var (definition, repetition) = (block(), block())
+    var levels = LevelBlock(count: blockCount)
+    let limit = ForeignNumber.dimension.range.upperBound
     var length = 0
-    while length <= ForeignNumber.dimension.range.upperBound, let header = try pages.head() {
+    while length <= limit, let header = try pages.head() {
       try pages.load(header)
-      while pages.page.left > 0 {
+      while pages.page.left > 0, length <= limit {
         let count = min(pages.page.left, blockCount)
-        try unsafe definition.withUnsafeMutableBufferPointer { definition in
-          try unsafe repetition.withUnsafeMutableBufferPointer { repetition in
-            guard let definition = definition.baseAddress, let repetition = repetition.baseAddress else { return }
-            try unsafe pages.page.levels(count, definition: definition, repetition: repetition)
-          }
-        }
-        if length == 0, let lack = column.lack(definition[0]) { throw ParquetFault("row 0 \(lack)") }
+        try pages.page.levels(count, into: &levels)
+        if length == 0, let lack = column.lack(levels.definition[0]) { throw ParquetFault("row 0 \(lack)") }
         let start = length == 0 ? 1 : 0
-        if let next = repetition[start..<max(start, count)].firstIndex(of: 0) { return length + next }
+        if let next = levels.repetition[start..<max(start, count)].firstIndex(of: 0) { return length + next }
         length += count
       }
     }
@@ -176,11 +171,11 @@ internal import CParquet
   /// Reads a block that lies in one page.
   private func readBlock(_ pages: PageReader, _ count: Int, _ output: UnsafeMutableRawPointer) throws {
     let present = UInt8(clamping: column.maximumDefinition)
-    let good = try unsafe definition.withUnsafeMutableBufferPointer { definition in
-      try unsafe repetition.withUnsafeMutableBufferPointer { repetition in
-        guard let definition = definition.baseAddress, let repetition = repetition.baseAddress else { return 0 }
-        try unsafe pages.page.levels(count, definition: definition, repetition: repetition)
-        return unsafe cparquet_whole_rows(repetition, definition, count, present, dimension, &filled)
+    try pages.page.levels(count, into: &levels)
+    let good = unsafe levels.definition.withUnsafeBufferPointer { definition in
+      unsafe levels.repetition.withUnsafeBufferPointer { repetition in
+        unsafe cparquet_whole_rows(
+          repetition.baseAddress, definition.baseAddress, count, present, dimension, &filled)
       }
     }
     guard good == count else { throw deviation(at: good) }
@@ -201,14 +196,14 @@ internal import CParquet
     let before = elementCount + place
     let row = before / dimension
     let isOpen = filled < dimension
-    if repetition[place] == 0, isOpen { return wrongLength(row, filled) }
-    if repetition[place] != 0, !isOpen {
+    if levels.repetition[place] == 0, isOpen { return wrongLength(row, filled) }
+    if levels.repetition[place] != 0, !isOpen {
       guard let first = chunks[chunkNumber].firstElement(dimension), before > first else {
         return ParquetFault("row group \(chunkNumber) begins within a row")
       }
       return ParquetFault("row \(row - 1) has more elements than \(dimension)", hint: Self.hint)
     }
-    return ParquetFault("row \(row) \(column.lack(definition[place]) ?? "is damaged")", hint: Self.hint)
+    return ParquetFault("row \(row) \(column.lack(levels.definition[place]) ?? "is damaged")", hint: Self.hint)
   }
 
   private static let hint = "every row of features has the same number of elements, none of them null"

@@ -3,6 +3,17 @@
 internal import Base
 internal import CParquet
 
+/// Levels of values that were read together.
+struct LevelBlock {
+  fileprivate(set) var (definition, repetition): ([UInt8], [UInt8])
+
+  /// Room for so many.
+  init(count: Int) {
+    definition = [UInt8](repeating: 0, count: count)
+    repetition = definition
+  }
+}
+
 /// A page of data that is being read: what of it comes next.
 @safe struct DataPage {
   /// Values and nulls that were not read yet.
@@ -39,22 +50,24 @@ internal import CParquet
   ///
   /// - Parameters:
   ///   - count: How many, at most those that are left.
-  ///   - definition: Gets their definition levels; room for `count`.
-  ///   - repetition: Gets their repetition levels; room for `count`.
+  ///   - block: Gets them from its start; has room for `count`.
   /// - Throws: ``ParquetFault`` where there are fewer, or one that the schema has
   ///   not.
-  mutating func levels(
-    _ count: Int, definition: UnsafeMutablePointer<UInt8>, repetition: UnsafeMutablePointer<UInt8>
-  ) throws {
-    precondition(count <= left, "more levels than the page has")
-    try unsafe Self.levels(&self.definition, count, upTo: maximumDefinition, definition)
-    try unsafe Self.levels(&self.repetition, count, upTo: maximumRepetition, repetition)
+  mutating func levels(_ count: Int, into block: inout LevelBlock) throws {
+    precondition(count <= left && count <= block.definition.count, "more levels than there are, or than have room")
+    try unsafe block.definition.withUnsafeMutableBufferPointer {
+      try unsafe Self.levels(&definition, count, upTo: maximumDefinition, $0)
+    }
+    try unsafe block.repetition.withUnsafeMutableBufferPointer {
+      try unsafe Self.levels(&repetition, count, upTo: maximumRepetition, $0)
+    }
     left -= count
   }
 
   private static func levels(
-    _ runs: inout cparquet_runs, _ count: Int, upTo most: UInt8, _ output: UnsafeMutablePointer<UInt8>
+    _ runs: inout cparquet_runs, _ count: Int, upTo most: UInt8, _ room: UnsafeMutableBufferPointer<UInt8>
   ) throws {
+    guard let output = room.baseAddress else { return }
     guard most > 0 else {
       unsafe output.update(repeating: 0, count: count)
       return
