@@ -183,6 +183,44 @@ struct HostileParquetTests {
     #expect(cursor.nextRow == 100_001)
   }
 
+  /// A frame of zstd whose few bytes are many zeros.
+  private static func zstdBomb(_ byteCount: Int) -> [UInt8] {
+    let blockByteCount = 128 << 10
+    var frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0xA0] + bytes(UInt32(byteCount))
+    for start in stride(from: 0, to: byteCount, by: blockByteCount) {
+      let count = min(blockByteCount, byteCount - start)
+      // One byte, repeated.
+      let head = UInt32(count << 3 | 1 << 1 | (start + count == byteCount ? 1 : 0))
+      frame += bytes(head).prefix(3) + [0]
+    }
+    return frame
+  }
+
+  /// A page that unfolds is refused by what its head, its chunk and the reader say,
+  /// and is otherwise what it says.
+  @Test func aBombIsNoLongerThanItSays() throws {
+    func read(holds byteCount: Int, says claim: Int, chunkSays total: Int) -> TarnError? {
+      let body = Self.zstdBomb(byteCount)
+      #expect(body.count < 10_000)
+      var maker = ParquetMaker(
+        [ParquetMaker.element("text", type: 6, converted: 0)], type: 6, rowCount: 3, valueCount: 3,
+        pages: [ParquetMaker.Page(body, count: 3)])
+      maker.pages[0].head[2] = .int32(claim)
+      (maker.metadata[4], maker.metadata[6]) = (.int32(6), .int64(total))
+      let bytes = maker.file()
+      return failure { _ = try values(ParquetFile(MemoryBytes(bytes)), "text") }
+    }
+    #expect(read(holds: 4 << 20, says: 4 << 20, chunkSays: 4 << 20) == nil)
+    #expect(read(holds: 12, says: 12, chunkSays: 12) == nil)
+    let large = 255 << 20
+    #expect(
+      read(holds: large, says: 12, chunkSays: large)?.message.contains("does not unpack into the 12 bytes") == true)
+    #expect(read(holds: 12, says: large, chunkSays: large)?.message.contains("does not unpack into the") == true)
+    #expect(read(holds: large, says: large, chunkSays: 12)?.message.contains("where the column has 12 left") == true)
+    #expect(
+      read(holds: large, says: large * 2, chunkSays: large * 2)?.message.contains("tarn reads up to 268435456") == true)
+  }
+
   /// An entry of a dictionary that is long, many times: what is given at once is
   /// bounded, and not the rows.
   @Test func longTextsAreGivenFewAtATime() throws {
