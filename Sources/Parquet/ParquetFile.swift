@@ -100,7 +100,7 @@ package final class ParquetFile: Sendable {
       var found = columns.filter { $0.path.first == name }
       if found.isEmpty { found = columns.filter { $0.path.joined(separator: ".") == name } }
       guard let column = found.first else {
-        let names = columns.prefix(20).map { $0.name.printableASCII }
+        let names = columns.prefix(20).map { $0.name.printable }
         throw ParquetFault(
           "there is no such column",
           hint: "it has \(names.joined(separator: ", "))" + (columns.count > 20 ? " and others" : ""))
@@ -111,7 +111,7 @@ package final class ParquetFile: Sendable {
         }
         if case .nested(let what) = column.shape {
           throw ParquetFault.refused(
-            what, hint: "its parts are \(found.prefix(20).map { $0.name.printableASCII }.joined(separator: ", "))")
+            what, hint: "its parts are \(found.prefix(20).map { $0.name.printable }.joined(separator: ", "))")
         }
         throw ParquetFault("there are \(found.count) columns of that name")
       }
@@ -150,7 +150,7 @@ package final class ParquetFile: Sendable {
 
   /// Turns a fault into an error that names the file and the column.
   func explained<Value>(_ column: String, _ body: () throws -> Value) throws -> Value {
-    try Self.explained("\(source.name): column '\(column.printableASCII)'", body)
+    try Self.explained("\(source.name): column '\(column.printable)'", body)
   }
 
   private static func explained<Value>(_ place: String, _ body: () throws -> Value) throws -> Value {

@@ -218,7 +218,7 @@ struct SchemaReader {
     }
     if element.physicalType == .fixedByteArray {
       guard (1...(1 << 20)).contains(element.fixedByteCount) else {
-        throw ParquetFault("values of column '\(element.name.printableASCII)' have \(element.fixedByteCount) bytes")
+        throw ParquetFault("values of column '\(element.name.printable)' have \(element.fixedByteCount) bytes")
       }
     }
     if element.logicalType == nil { older(converted, &element) }

@@ -236,6 +236,14 @@ struct ParquetFileTests {
     #expect(try FloatListReader(file, column: "emb").isRounded)
   }
 
+  /// Names are shown as they are, but for what is hidden in them.
+  @Test func aNameIsFitForAMessage() throws {
+    var maker = ParquetMaker.texts
+    maker.schema[0][4] = .text("größe\u{1B}[2J\u{202E}\n")
+    let error = failure { _ = try ParquetFile(MemoryBytes(maker.file())).column(named: "\u{7}x") }
+    #expect(error?.description == "memory.parquet: column '?x': there is no such column; it has größe?[2J??")
+  }
+
   @Test func theDimensionThatIsAskedForMustBeThere() throws {
     let file = try ParquetFile(MemoryBytes(ParquetMaker.floatLists.file()))
     #expect(try FloatListReader(file, column: "emb").dimension == 3)
