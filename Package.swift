@@ -63,6 +63,13 @@ let package = Package(
       swiftSettings: strictMemory),
 
     .target(
+      name: "CParquet", path: "Sources/Parquet/CParquet", cSettings: [.unsafeFlags(native)],
+      linkerSettings: [.linkedLibrary("snappy"), .linkedLibrary("z"), .linkedLibrary("zstd")]),
+    .target(
+      name: "Parquet", dependencies: ["Base", "CParquet"], path: "Sources/Parquet", exclude: ["CParquet"],
+      swiftSettings: strictMemory),
+
+    .target(
       name: "Catalog",
       dependencies: [
         "Base", "Migrations",
@@ -136,21 +143,25 @@ let package = Package(
     .executableTarget(
       name: "Benchmarks",
       dependencies: [
-        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer", "Lake", "Tasks",
+        "Base", "CFaiss", "CKernels", "CPeers", "Catalog", "Features", "Indexer", "Lake", "Parquet", "Tasks",
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tests/Benchmarks", exclude: ["CPeers", "python"], swiftSettings: strict),
 
     .target(
       name: "TestSupport",
-      dependencies: ["Base", "Catalog", "Features", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: [
+        "Base", "Catalog", "Features", "Migrations", "Parquet", .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
-      name: "FuzzReaders", dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "TestSupport"],
+      name: "FuzzReaders",
+      dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "Parquet", "TestSupport"],
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
     .testTarget(name: "BaseTests", dependencies: ["Base", "CSha256"], swiftSettings: strict),
     .testTarget(name: "HouseTests", swiftSettings: strict),
+    .testTarget(name: "ParquetTests", dependencies: ["Base", "Parquet", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",
       dependencies: ["Base", "Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],

@@ -2,8 +2,8 @@
 # Compiles every C and C++ file of Sources for aarch64 with the flags of
 # Package.swift, by the compiler that comes with Swift; then runs the kernels that
 # need no library here and, under qemu, there: the same bits must come out.
-# Headers of the C library are Debian's for that CPU; those of curl, OpenBLAS and
-# FAISS name no CPU that matters here, so this machine's serve.
+# Headers of the C library are Debian's for that CPU; those of curl, OpenBLAS,
+# FAISS and the codecs of parquet name no CPU that matters here, so this machine's serve.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 multiarch=/usr/include/x86_64-linux-gnu
 mkdir "$scratch/include"
-for found in /usr/include/faiss "$multiarch/curl" "$multiarch"/openblas-pthread/*.h; do
+for found in /usr/include/faiss /usr/include/{snappy-c,zlib,zconf,zstd}.h "$multiarch/curl" "$multiarch"/openblas-pthread/*.h; do
   ln -s "$found" "$scratch/include/"
 done
 

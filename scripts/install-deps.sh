@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
   libsqlite3-dev libcurl4-openssl-dev
   libfaiss-dev libopenblas-dev libdnnl-dev
+  libsnappy-dev libzstd-dev zlib1g-dev
   make g++ nginx-light sqlite3 curl ca-certificates git pkg-config
   python3 python3-venv "$@"
 )

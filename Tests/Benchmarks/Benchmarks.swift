@@ -21,6 +21,8 @@ enum Benchmarks {
              milliseconds that each engine takes to prove itself
            tarn-bench ingest --lake DIR --tasks DIR
              taking in results that have no bytes; see python/bench_cluster.py
+           tarn-bench parquet
+             columns of parquet files as lines on stdin ask for them; see python/bench_parquet.py
            tarn-bench search --shards FILE.faiss,… --queries FILE.npy
              searches as lines on stdin ask for them; see python/bench_search.py
     """
@@ -36,6 +38,7 @@ enum Benchmarks {
       case "assign": try AssignBenchmark(options).run()
       case "selftest": SelfTestBenchmark().run()
       case "ingest": try IngestBenchmark(options).run()
+      case "parquet": try ParquetBenchmark().run()
       case "search": try SearchBenchmark(options).run()
       case MergeBenchmark.childCommand: try MergeBenchmark(options).runChild()
       default: throw BenchmarkError(text: usage)

@@ -19,7 +19,7 @@ private struct Room {
 /// The rule of DESIGN's section 3.
 private enum House {
   static let rule = """
-    Base <- Features <- {Fetch, Indexer}; {Base, Migrations} <- Catalog; {Features, Fetch, Indexer} <- Tasks;
+    Base <- Features <- {Fetch, Indexer}; Base <- Parquet; {Base, Migrations} <- Catalog; {Features, Fetch, Indexer} <- Tasks;
     {Catalog, Features, Fetch, Indexer, Tasks} <- Lake; Base <- Report <- CLI; Lake <- CLI. Base may be seen by all.
     GRDB in Catalog alone, ArgumentParser in CLI alone, C modules where they lie and what reads rows in Indexer too.
     """
@@ -32,6 +32,7 @@ private enum House {
     "Indexer": Room(sees: ["Base", "Features"], owns: ["CCpu", "CRows", "CKernels", "CCodec", "CScan"]),
     "Tasks": Room(sees: ["Base", "Features", "Fetch", "Indexer"]),
     "Lake": Room(sees: ["Base", "Catalog", "Features", "Fetch", "Indexer", "Tasks"]),
+    "Parquet": Room(sees: ["Base"], owns: ["CParquet"]),
     "Report": Room(sees: ["Base"]),
     "CLI": Room(sees: ["Base", "Lake", "Report"], owns: ["ArgumentParser"]),
   ]

@@ -7,11 +7,13 @@ internal import Features
 internal import Fetch
 internal import Foundation
 internal import Indexer
+internal import Parquet
+internal import TestSupport
 
 /// A reader to be tried with any bytes.
 package enum FuzzReader: String, CaseIterable, Sendable {
   // Feature files.
-  case npy, pt, safetensors, fbin, fvecs
+  case npy, pt, safetensors, fbin, fvecs, parquet
   /// The pickle alone, in an archive whose checksums are right.
   case pickle
   // Files of a lake.
@@ -84,6 +86,7 @@ package enum FuzzReader: String, CaseIterable, Sendable {
       for count in [8, 10, 12, bytes.count / 2] { _ = NpyHeader.parse(Array(bytes.prefix(count))) }
       try readFeatures(path)
     case .pt, .pickle, .safetensors, .fbin, .fvecs: try readFeatures(path)
+    case .parquet: try ParquetTour.read(ParquetFile(path: path))
     case .state: try FuzzState.load(path)
     case .faiss: try search(path)
     case .output: _ = try OutputShardFile(path: path).readBack(buffers: Self.buffers)

@@ -21,6 +21,7 @@ package enum FuzzSeeds {
     switch reader {
     case .npy, .safetensors, .fbin, .fvecs, .pt:
       return FeatureFiles.all.filter { $0.name == reader.rawValue }.map(\.bytes)
+    case .parquet: return [ParquetMaker.floatLists.file(), ParquetMaker.texts.file()]
     case .pickle:
       var part = PickleMaker()
       (part.offset, part.shape) = (3, [1, 3])
