@@ -27,8 +27,8 @@ struct StoredLake {
     try succeed(["plan", "build"] + PlannedLake.arguments + options)
   }
 
-  func run(_ arguments: [String]) throws -> ProcessResult {
-    try lake.run(arguments, environment: store.environment)
+  func run(_ arguments: [String], environment: [String: String] = [:]) throws -> ProcessResult {
+    try lake.run(arguments, environment: store.environment.merging(environment) { $1 })
   }
 
   @discardableResult
@@ -255,6 +255,47 @@ struct StoredLake {
     try stored.work(1)
     #expect(try stored.ingest().ending == .exit(0))
     #expect(try stored.sealedDigest() == PlannedLake.digest())
+  }
+
+  /// A worker and an ingest that are killed before any durable step go on, with a store as with a directory.
+  @Test func killedAnywhereTheyGoOn() throws {
+    let stored = try StoredLake()
+    let clean = stored.store.objects
+    let whole = try PlannedLake.digest()
+    try stored.work(1)
+    var step = 1
+    while true {
+      let host = try stored.host("killed-\(step)")
+      let worker = ["worker", StoredLake.place, "--task", "0", "--scratch", host, "--cache", host, "--quiet"]
+      let killed = try stored.run(worker, environment: ["TARN_FAULT": "kill@\(step)"])
+      if killed.ending == .exit(0) { break }
+      #expect(killed.ending == .signal(SIGKILL), "\(step): \(killed.errorText)")
+      let again = try stored.run(worker)
+      #expect(again.ending == .exit(0), "\(step): \(again.errorText)")
+      #expect(stored.names("results").count == 2 && stored.store.openUploadCount == 0, "\(step)")
+      for key in stored.store.objects.keys where clean[key] == nil && key.contains("/0000.") {
+        stored.store.set(key, nil)
+      }
+      step += 1
+    }
+    #expect(step > 15)
+    let made = stored.store.objects
+    step = 1
+    while true {
+      let copy = StoredLake(lake: try stored.lake.copy(), store: stored.store)
+      for (key, bytes) in made { stored.store.set(key, bytes) }
+      let killed = try copy.run(["ingest", StoredLake.place, "--quiet"], environment: ["TARN_FAULT": "kill@\(step)"])
+      let isWhole = killed.ending == .exit(0)
+      #expect(isWhole || killed.ending == .signal(SIGKILL), "\(step): \(killed.errorText)")
+      if !isWhole { try copy.succeed(["ingest", StoredLake.place, "--quiet"]) }
+      #expect(try copy.sealedDigest() == whole, "\(step)")
+      #expect(copy.names("results").isEmpty && copy.names("refused").isEmpty, "\(step)")
+      let work = try FileManager.default.contentsOfDirectory(atPath: copy.lake.lake + "/artifacts/.work")
+      #expect(work.isEmpty, "\(step): \(work)")
+      if isWhole { break }
+      step += TestRounds.count(3, full: 1)
+    }
+    #expect(step > 15)
   }
 
   /// The store fails from the k-th request on, for every k, until a worker needs no more.

@@ -13,7 +13,7 @@ import kubernetes_validate
 import yaml
 
 from objectstore import ObjectStore
-from support import PARTIAL, TARN, Lake, LakeTest, environment, json_lines
+from support import INTEGRITY, PARTIAL, TARN, Lake, LakeTest, environment, json_lines
 from test_s3 import features
 
 ACCESS_KEY, SECRET_KEY = "lab:AKPLANTED5", "planted/S5cret+key=="
@@ -185,11 +185,15 @@ class ClusterStore(LakeTest):
         self.work(tasks, 0, "two", self.wire.url)
         self.assertEqual(self.wire.parts, [2])
         self.work(tasks, 1, "one")
-        # The tasks were moved meanwhile: where results are the plan says.
-        moved = self.scratch / "moved"
+        # The tasks were moved meanwhile: where results are the plan says. And somebody wrote a receipt that is none.
+        moved, lie = self.scratch / "moved", f"0001.{'0' * 64}.json"
         tasks.rename(moved)
-        (answer,) = json_lines(self.lake.run("ingest", moved, "--json", **self.keys()))
+        self.store.put("bucket", f"killed/receipts/{lie}", b"{}")
+        answer = json_lines(self.lake.run("ingest", moved, "--json", exits=INTEGRITY, **self.keys()))[0]
         self.assertEqual((answer["sealed"], answer["sha256"]), (True, self.digest))
+        self.assertEqual([refusal["file"] for refusal in answer["refused"]], [lie])
+        self.assertEqual(self.keys_below("killed/refused/"), [f"killed/refused/{lie}"])
+        self.assertNotIn(f"killed/receipts/{lie}", self.keys_below("killed/receipts/"))
         self.lake.run("verify")
 
     def test_a_download_that_is_cut_goes_on(self) -> None:
