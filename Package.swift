@@ -146,7 +146,7 @@ let package = Package(
       dependencies: ["Base", "Catalog", "Features", "Migrations", .product(name: "GRDB", package: "GRDB.swift")],
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
-      name: "FuzzReaders", dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "TestSupport"],
+      name: "FuzzReaders", dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "Tasks", "TestSupport"],
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
     .testTarget(name: "BaseTests", dependencies: ["Base", "CSha256"], swiftSettings: strict),
