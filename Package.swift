@@ -156,7 +156,7 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
       name: "FuzzReaders",
-      dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "Parquet", "TestSupport"],
+      dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "Parquet", "Tasks", "TestSupport"],
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
     .testTarget(name: "BaseTests", dependencies: ["Base", "CSha256"], swiftSettings: strict),

@@ -1,6 +1,6 @@
 // The process killed, or the disk full or broken, before each durable step of
 // sync, train, build (its seal included), gc, abandon, remove, rename, drop-shards, backup,
-// rebuild-catalog, push, pull, plan build, worker, ingest and of the migration of older
+// rebuild-catalog, push, pull, plan build, plan train, worker, ingest and of the migration of older
 // catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
@@ -24,15 +24,15 @@ enum StepFault: String, CaseIterable, CustomTestStringConvertible {
     return (plus ? String(rawValue.dropLast()) : rawValue) + "\(step)" + (plus ? "+" : "")
   }
 
-  /// How the command may end that met the fault; a single failure that it could
-  /// do without may go unnoticed.
-  func allows(_ ending: ProcessResult.Ending) -> Bool {
+  /// How the command may end that met the fault, and otherwise ends with success; a single
+  /// failure that it could do without may go unnoticed.
+  func allows(_ ending: ProcessResult.Ending, success: ProcessResult.Ending = .exit(0)) -> Bool {
     switch self {
     case .kill: ending == .signal(SIGKILL)
-    case .fullDisk: [.exit(28), .exit(0)].contains(ending)
+    case .fullDisk: [.exit(28), success].contains(ending)
     case .fullDiskFromThereOn: ending == .exit(28)
     // 1 failure, 3 some shards failed.
-    case .brokenDisk: [.exit(1), .exit(3), .exit(0)].contains(ending)
+    case .brokenDisk: [.exit(1), .exit(3), success].contains(ending)
     }
   }
 
@@ -64,6 +64,12 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// A version written as tasks, one of those carried out, and the results taken in.
   case planBuild = "plan build"
   case worker, ingest
+  /// A training's first search written as tasks, one of those carried out, the rows found
+  /// taken in and the next search written, and the last rows found taken in.
+  case planTrain = "plan train"
+  case searchWorker = "worker of a search"
+  case ingestRound = "ingest of a search"
+  case ingestLastRound = "ingest of the last search"
   /// A command that writes, in a lake whose catalog is of an older schema.
   case migrationFromFirst = "migration from schema 1"
   case migrationFromSecond = "migration from schema 2"
@@ -73,6 +79,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   private var stage: LakeStage {
     switch self {
     case .sync, .dropShards: .synced
+    case .planTrain, .searchWorker, .ingestRound, .ingestLastRound: .trained
     case .planBuild, .worker, .ingest: .trained
     case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
     case .build, .fetchingBuild, .abandonBuild: .built
@@ -114,6 +121,20 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       }
       if self == .ingest { try lake.succeed(Self.secondWorker(in: lake)) }
       return lake
+    case .planTrain: return try LakeFixture.make(.synced)
+    case .searchWorker, .ingestRound, .ingestLastRound:
+      var lake = try LakeFixture.make(.synced)
+      try lake.succeed(Self.planTrain.arguments(in: lake))
+      guard self != .searchWorker else { return lake }
+      for number in 0..<20 {
+        try lake.succeed(Self.worker.arguments(in: lake, task: number))
+        let before = try lake.copy()
+        let ingested = try lake.run(Self.ingest.arguments(in: lake))
+        if ingested.ending == (self == .ingestRound ? .exit(3) : .exit(0)) { return before }
+        lake = try before.copy()
+        try #require(lake.run(Self.ingest.arguments(in: lake)).ending == .exit(3))
+      }
+      throw TarnError(.refused, "the training has more rounds than it can have")
     case .remove, .rename: return try LakeFixture.make(.trained)
     case .dropShards: return try LakeFixture.make(.synced)
     case .push: return try LakeFixture.make(.built)
@@ -129,8 +150,21 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     return lake
   }
 
+  /// How it ends that nothing disturbs.
+  var success: ProcessResult.Ending { self == .ingestRound ? .exit(3) : .exit(0) }
+
+  private func arguments(in lake: LakeFixture, task: Int) throws -> [String] {
+    var arguments = try arguments(in: lake)
+    if let place = arguments.firstIndex(of: "--task") { arguments[place + 1] = "\(task)" }
+    return arguments
+  }
+
   func arguments(in lake: LakeFixture) throws -> [String] {
     switch self {
+    case .planTrain:
+      return try ["plan"] + Self.train.arguments(in: lake) + ["--tasks", lake.lake + "/tasks"]
+    case .searchWorker: return try Self.worker.arguments(in: lake)
+    case .ingestRound, .ingestLastRound: return try Self.ingest.arguments(in: lake)
     case .gc: return ["gc", "--apply", "--segments", "--grace", "0s", "--quiet"]
     case .abandonBuild: return ["abandon", "v@1"]
     case .abandonTraining: return ["abandon", "t"]
@@ -175,9 +209,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   }
 
   private static func secondWorker(in lake: LakeFixture) throws -> [String] {
-    var arguments = try Self.worker.arguments(in: lake)
-    arguments[3] = "1"
-    return arguments
+    try Self.worker.arguments(in: lake, task: 1)
   }
 
   /// What shows whether it did what it was to do, once it has succeeded.
@@ -185,6 +217,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     switch self {
     case .planBuild:
       [try Self.worker.arguments(in: lake), try Self.secondWorker(in: lake), try Self.ingest.arguments(in: lake)]
+    // The rounds that are left, by workers that find what is there.
+    case .planTrain, .searchWorker, .ingestRound:
+      [try Self.train.arguments(in: lake) + ["--executor", "local:1", "--tasks", lake.lake + "/tasks"]]
     case .worker: [try Self.secondWorker(in: lake), try Self.ingest.arguments(in: lake)]
     default: []
     }
@@ -195,9 +230,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     switch self {
     case .abandonTraining, .remove, .rename, .dropShards: 1
     case .abandonBuild, .backup: 3
+    case .searchWorker: 5
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull, .pullAs, .planBuild,
-      .worker, .ingest:
+      .worker, .ingest, .planTrain, .ingestRound, .ingestLastRound:
       10
     }
   }
@@ -210,7 +246,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
     case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
       .abandonTraining, .remove, .rename, .dropShards, .push, .pull, .pullAs, .planBuild, .worker,
-      .ingest:
+      .ingest, .planTrain, .searchWorker, .ingestRound, .ingestLastRound:
       []
     }
   }
@@ -238,7 +274,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   func endsWithTheSameBytesWhateverStepFails(command: DisturbedCommand, fault: StepFault) throws {
     let before = try command.lake()
     let undisturbed = try before.copy()
-    try undisturbed.succeed(command.arguments(in: undisturbed))
+    let whole = try undisturbed.run(command.arguments(in: undisturbed))
+    try #require(whole.ending == command.success, "\(whole.errorText)")
     for arguments in try command.afterwards(in: undisturbed) { try undisturbed.succeed(arguments) }
     let expected = try undisturbed.contents(lasting: true) + command.publication(by: undisturbed)
     var violations: [String] = []
@@ -253,7 +290,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       let faulty = try lake.run(arguments, environment: ["TARN_FAULT": plan, "TARN_FAULT_LOG": log])
       let stepsDone = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
       guard stepsDone.count > step else {
-        #expect(faulty.ending == .exit(0), "a run without its fault failed: \(faulty.errorText)")
+        #expect(faulty.ending == command.success, "a run without its fault failed: \(faulty.errorText)")
         break
       }
       let place = "\(plan), before '\(stepsDone[step])'"
@@ -264,7 +301,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       let again = try lake.run(arguments)
       // A catalog that has its name already is good, and stays.
       let isThereAlready = command.makesTheCatalog && again.errorText.contains("is whole and stays as it is")
-      if again.ending != .exit(0) && !isThereAlready {
+      if again.ending != command.success && !isThereAlready {
         violations.append("\(place): the next run ended with \(again.ending): \(again.errorText)")
       } else {
         for arguments in try command.afterwards(in: lake) { try lake.succeed(arguments) }
@@ -302,8 +339,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     _ faulty: ProcessResult, _ fault: StepFault, in lake: LakeFixture, _ command: DisturbedCommand
   ) throws -> [String] {
     var violations: [String] = []
-    if !fault.allows(faulty.ending) { violations.append("ended with \(faulty.ending): \(faulty.errorText)") }
-    if case .exit(let status) = faulty.ending, status != 0 {
+    if !fault.allows(faulty.ending, success: command.success) {
+      violations.append("ended with \(faulty.ending): \(faulty.errorText)")
+    }
+    if case .exit(let status) = faulty.ending, status != 0, faulty.ending != command.success {
       let isClear = faulty.errorLines.allSatisfy { $0.hasPrefix("tarn: ") && !$0.contains("Error(") }
       if faulty.errorLines.isEmpty || !isClear { violations.append("said '\(faulty.errorText)'") }
     }

@@ -337,7 +337,10 @@ package struct TaskPlan: Sendable, Equatable {
     return JSONValue.object(members).indentedText + "\n"
   }
 
-  init(reading bytes: [UInt8], in place: String) throws {
+  /// Reads a plan that lies in a directory anybody may write to.
+  ///
+  /// - Throws: ``TarnError`` `.integrity`, `.schemaNewer`.
+  package init(reading bytes: [UInt8], in place: String) throws {
     let fields = try DocumentFields(reading: bytes, in: place)
     try fields.requireFormat(Self.format)
     self.init(
@@ -377,7 +380,10 @@ package struct TaskFailure: Sendable, Equatable {
     ]).text
   }
 
-  init(reading bytes: [UInt8], in place: String) throws {
+  /// Reads what a worker left, or anybody else.
+  ///
+  /// - Throws: ``TarnError`` `.integrity`, `.schemaNewer`.
+  package init(reading bytes: [UInt8], in place: String) throws {
     let fields = try DocumentFields(reading: bytes, in: place)
     try fields.requireFormat(Self.format)
     self.init(

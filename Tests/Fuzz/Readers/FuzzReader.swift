@@ -26,6 +26,8 @@ package enum FuzzReader: String, CaseIterable, Sendable {
   case state
   // What people and servers say of shards and versions.
   case export, sizes, digests, tree, urls, head
+  // What workers, engines and whoever shares a directory of tasks leave in it.
+  case plan, task, receipt, failure, jobs
 
   /// What a reader did that it must not do.
   package struct Violation: Error, CustomStringConvertible {
@@ -71,7 +73,7 @@ package enum FuzzReader: String, CaseIterable, Sendable {
     }
   }
 
-  private func write(_ bytes: [UInt8], to path: String) throws {
+  func write(_ bytes: [UInt8], to path: String) throws {
     // In place: a new file each time is most of the work otherwise.
     guard let file = unsafe fopen(path, "w") else { throw Violation(description: "cannot write \(path)") }
     defer { unsafe fclose(file) }
@@ -104,6 +106,7 @@ package enum FuzzReader: String, CaseIterable, Sendable {
         _ = line.withoutSecrets
       }
     case .head: try readHead(bytes)
+    case .plan, .task, .receipt, .failure, .jobs: try readTasks(bytes, at: path)
     }
   }
 

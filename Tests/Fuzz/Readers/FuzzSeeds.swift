@@ -40,6 +40,7 @@ package enum FuzzSeeds {
         "file:///data/0.npy\nhttp://[::1]:80/1.npy\n",
       ].map { Array($0.utf8) }
     case .head: return [head, redirect, refusal].map { Array($0.utf8) }
+    case .plan, .task, .receipt, .failure, .jobs: return FuzzTasks.files(for: reader).map { Array($0.utf8) }
     }
   }
 
