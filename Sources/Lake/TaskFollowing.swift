@@ -54,7 +54,8 @@ package struct FollowPolicy: Sendable {
 /// What is told while tasks are followed.
 package enum FollowProgress: Sendable {
   case standing(done: Int, running: Int, queued: Int, of: Int)
-  case submitted([Int], isAgain: Bool)
+  /// Why some of them failed before, of those submitted again.
+  case submitted([Int], isAgain: Bool, because: TaskFailure? = nil)
   case gaveUp(task: Int, failure: TaskFailure?)
   case ingest(IngestProgress)
   /// A search of a training begins.
@@ -131,6 +132,7 @@ package final class TaskFollowing {
       if !standing.isKnown { report(.silent) }
       let failed = submissions.isEmpty ? [] : try directory.failedTasks()
       var toSubmit: [Int] = []
+      var reason: TaskFailure?
       for task in seen.open where !givenUp.contains(task) {
         let isOut: Bool? = standing.has(task) ? true : standing.isKnown ? false : nil
         looks[task] = isOut == false ? looks[task, default: 0] + 1 : 0
@@ -140,7 +142,9 @@ package final class TaskFollowing {
           submissions: submissions[task, default: 0], status: failure?.status)
         {
         case .wait: break
-        case .submit: toSubmit.append(task)
+        case .submit:
+          toSubmit.append(task)
+          reason = reason ?? failure
         case .giveUp:
           givenUp.insert(task)
           report(.gaveUp(task: task, failure: failure))
@@ -150,7 +154,7 @@ package final class TaskFollowing {
         for task in toSubmit { try directory.forgetFailure(of: task) }
         do {
           try engine.submit(toSubmit)
-          report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }))
+          report(.submitted(toSubmit, isAgain: toSubmit.contains { submissions[$0] != nil }, because: reason))
           for task in toSubmit {
             submissions[task, default: 0] += 1
             looks[task] = 0

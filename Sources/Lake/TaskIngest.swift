@@ -53,6 +53,8 @@ package enum IngestProgress: Sendable {
   case reading(task: Int, of: Int)
   case recorded(task: Int, of: Int, host: String, byteCount: Int)
   case refused(IngestSummary.Refusal)
+  /// A worker gave the task up, of which whoever waits would hear nothing.
+  case failed(task: Int, TaskFailure)
   case rechecking(shard: String)
 }
 
@@ -83,6 +85,8 @@ package final class TaskIngest {
   private var suspects: Set<String> = []
   /// The tasks of the plan, read once: their digests are in it.
   private var documents: (plan: TaskPlan, tasks: [TaskDocument])?
+  /// Whether it was told that the directory is not this user's to change.
+  private var hasWarned = false
   /// Receipts that were read, by their names, which say their digests.
   private var receipts: [String: TaskReceipt] = [:]
 
@@ -159,7 +163,7 @@ package final class TaskIngest {
       report(.reading(task: number, of: plan.tasks.count))
       let found = try believable(number, task, names[number] ?? [], recorded: recorded, &summary)
       guard recorded == nil else {
-        if let recorded { try directory.removeResults(of: number, recorded.digest, files[number] ?? []) }
+        if let recorded { whereItMay { try directory.removeResults(of: number, recorded.digest, files[number] ?? []) } }
         continue
       }
       guard let (file, receipt) = found else {
@@ -168,7 +172,7 @@ package final class TaskIngest {
       }
       do {
         try take(number, task, receipt, version, terms, inputs[task.output] ?? [], &summary)
-        try directory.removeResults(of: number, receipt.result.digest, files[number] ?? [])
+        whereItMay { try directory.removeResults(of: number, receipt.result.digest, files[number] ?? []) }
         verified.insert(task.output)
         summary.recorded.append(number)
         report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
@@ -190,15 +194,20 @@ package final class TaskIngest {
     return summary
   }
 
-  /// Takes results in as they come, until the version is sealed or a receipt lies.
+  /// Takes results in as they come, until the version is sealed or a receipt lies, and
+  /// tells of each task that a worker gave up.
   ///
   /// - Parameter wait: Between two looks; ends early when the work is to stop.
   /// - Returns: What all passes together did.
   /// - Throws: As ``run()``; `.interrupted` keeps what is recorded.
   package func follow(wait: Duration = .seconds(2)) throws -> IngestSummary {
     var total: IngestSummary?
+    var told: Set<TaskFailure> = []
     while true {
       let pass = try run()
+      for (task, failure) in pass.open {
+        if let failure, told.insert(failure).inserted { report(.failed(task: task, failure)) }
+      }
       let summary = total.map { $0.followed(by: pass) } ?? pass
       guard !summary.isSealed, summary.refused.isEmpty else { return summary }
       total = summary
@@ -309,12 +318,26 @@ package final class TaskIngest {
     return first
   }
 
-  /// Puts a receipt out of the way, so that the task counts as open, and says why.
+  /// Puts a receipt out of the way, so that the task counts as open, and says why; where
+  /// the directory does not let it, it is refused again by whoever looks next.
   private func refuse(_ number: Int, _ file: String, _ reason: String, _ summary: inout IngestSummary) throws {
     let refusal = IngestSummary.Refusal(task: number, file: file, reason: reason)
     summary.refused.append(refusal)
     report(.refused(refusal))
-    try directory.refuse(file)
+    whereItMay { try directory.refuse(file) }
+  }
+
+  /// Changes the directory, which may be another user's to change: what is taken in is the
+  /// lake's whatever stays there.
+  private func whereItMay(_ change: () throws -> Void) {
+    do {
+      try change()
+    } catch {
+      guard !hasWarned else { return }
+      hasWarned = true
+      let cause = (error as? TarnError)?.message ?? "\(error)"
+      logger.warning("what was taken in or refused stays in \(directory.path): \(cause)")
+    }
   }
 
   // MARK: Results

@@ -3,7 +3,8 @@
 // encoded and nothing fetched but the numbers of rows.
 //
 // The plan is written last (invariant 1 of TaskDirectory): a directory that has one is
-// not planned again, so that receipts which came meanwhile still fit.
+// not planned again, so that receipts which came meanwhile still fit; but tasks that
+// workers gave up are, as the lake may know of other addresses now.
 
 package import Base
 package import Catalog
@@ -66,18 +67,36 @@ package final class TaskPlanning: Sendable {
     }.value()
   }
 
+  /// Refuses a directory in which a version of a name cannot be planned, before anything is
+  /// written anywhere.
+  ///
+  /// - Parameters:
+  ///   - directory: The directory.
+  ///   - name: The version's name, without its number.
+  /// - Throws: ``TarnError`` `.conflict` where something else is in it.
+  package func require(_ directory: TaskDirectory, for name: String) throws {
+    guard let there = try directory.planThere() else { return try directory.requireFree() }
+    guard try there.lake == catalog.uuid(), (try? VersionName(parsing: there.subject))?.name == name else {
+      throw TarnError(
+        .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(name)",
+        hint: "give --tasks a directory of its own")
+    }
+  }
+
   private func write(_ planned: BuildRun.Subject) throws -> PlannedTasks {
     let version = planned.version
     let (directory, scripts) = try place(version)
     let lake = try catalog.uuid()
-    if let there = try directory.planThere() {
+    if var there = try directory.planThere() {
       guard there.lake == lake, there.subject == "\(version.name)", there.spec == version.specDigest else {
         throw TarnError(
           .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(version.name)",
           hint: "give --tasks a directory of its own")
       }
+      if version.state != .sealed { try renew(&there, planned, in: directory) }
       return PlannedTasks(version: version, plan: there, directory: directory, scripts: scripts, isNew: false)
     }
+    try directory.requireFree()
     let tasks = try version.state == .sealed ? [] : documents(planned)
     try directory.make()
     if !tasks.isEmpty {
@@ -93,6 +112,25 @@ package final class TaskPlanning: Sendable {
     try scripts.write(Array(tasks.indices), of: plan, in: directory)
     try directory.write(plan)
     return PlannedTasks(version: version, plan: plan, directory: directory, scripts: scripts, isNew: true)
+  }
+
+  /// Says a task anew that has no receipt and that a worker gave up, where the lake has
+  /// other addresses or bytes for it by now.
+  private func renew(_ plan: inout TaskPlan, _ planned: BuildRun.Subject, in directory: TaskDirectory) throws {
+    let failed = try directory.failedTasks().filter(plan.tasks.indices.contains)
+    guard !failed.isEmpty else { return }
+    let open = try Set(directory.openTasks(of: plan, among: failed).map(\.task))
+    let now = Dictionary(try documents(planned).map { ($0.output, $0) }) { first, _ in first }
+    var isOther = false
+    for number in open.sorted() {
+      guard case .output(let task) = try directory.task(number, of: plan), let new = now[task.output],
+        new.digest != task.digest
+      else { continue }
+      try directory.write(task: new.text, number, new.digest)
+      plan.tasks[number] = new.digest
+      isOther = true
+    }
+    if isOther { try directory.write(plan) }
   }
 
   /// A task for every output that is not recorded.

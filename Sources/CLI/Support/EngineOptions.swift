@@ -109,7 +109,9 @@ extension ProgressLine {
       update(done: Double(done), total: Double(count)) {
         "\(done) of \(count) tasks done, \(running) running, \(queued) queued"
       }
-    case .submitted(let tasks, let isAgain): note("\(tasks.count.counted("task")) submitted\(isAgain ? " again" : "")")
+    case .submitted(let tasks, let isAgain, let failure):
+      let reason = failure.map { ": \($0.message) (on \($0.host), exit \($0.status))" } ?? ""
+      note("\(tasks.count.counted("task")) submitted\(isAgain ? " again" : "")\(reason)")
     case .gaveUp(let task, let failure):
       note(
         "task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")"

@@ -76,6 +76,7 @@ struct Ingest: AsyncParsableCommand {
     let again = try await ThreadedWork("tarn-ingest") {
       try TaskScripts(keptIn: tasks) ?? TaskScripts(tarn: Tool.executablePath())
     }.value()
+    var told: String?
     while true {
       var run = try TrainingRun(
         again: name, catalog, logger: global.logger("tarn.train"), cancellation: global.cancellation,
@@ -91,6 +92,9 @@ struct Ingest: AsyncParsableCommand {
           global.conclude(round, tasks, directory)
           throw Outcome(round.refused.isEmpty ? .partial : .integrity)
         }
+        // Somebody has to run the tasks of the next search, too.
+        if told != round.step { global.conclude(round, tasks, directory) }
+        told = round.step
         try await ThreadedWork("tarn-follow") { [global] in try global.cancellation.sleep(for: .seconds(2)) }.value()
       }
     }
@@ -142,10 +146,13 @@ extension ProgressLine {
   /// Shows how far an ingest is.
   func show(_ event: IngestProgress) {
     switch event {
-    case .reading(let task, let count): update(done: Double(task), total: Double(count)) { "task \(task)" }
+    case .reading(let task, let count):
+      update(done: Double(task), total: Double(count)) { "\(task) of \(count.counted("task")) looked at" }
     case .recorded(let task, let count, let host, let bytes):
       note("task \(task) of \(count), made on \(host), is taken in: \(ByteSize.text(bytes))")
     case .refused(let refusal): note("task \(refusal.task): \(refusal.file) is refused: \(refusal.reason)")
+    case .failed(let task, let failure):
+      note("task \(task) was given up: \(failure.message) (on \(failure.host), exit \(failure.status))")
     case .rechecking(let shard): note("encoding \(shard) again")
     }
   }

@@ -101,13 +101,13 @@ struct PlanBuild: AsyncParsableCommand {
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = try await place.directory(global, patience: patience)
     let written = try limits.applied(to: try await scripts.kept(in: directory))
+    let planning = TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in (directory, written) }
+    try await ThreadedWork("tarn-plan") { try planning.require(directory, for: options.name) }.value()
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
     let progress = global.progress("plan build \(options.name)")
-    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in
-      (directory, written)
-    }.run(asking: fetch, follow: progress.showFetching)
+    let planned = try await planning.run(asking: fetch, follow: progress.showFetching)
     progress.clear()
     let (version, plan) = (planned.version, planned.plan)
     if global.json {

@@ -1,6 +1,6 @@
 // The second kind of task: for a range of vectors the best of a set of rows. Nearest
 // images, the assignment of an iteration of k-means and the labels of a router are
-// this; sums are the coordinator's.
+// this; sums are made by the lake's host.
 
 package import Base
 

@@ -139,6 +139,31 @@ package struct TaskDirectory: Sendable {
     "\(outcomePath)/\(Self.receiptName(task, digest))"
   }
 
+  /// What a directory of tasks has in it.
+  private static let own: Set<String> = [
+    planName, "trained", "matrices", "tasks", "results", "receipts", "refused", "failures", "logs", "run.txt",
+    "slurm.sh",
+    "k8s.yaml", "scripts.json", "jobs.json",
+  ]
+
+  /// Refuses a directory without a plan that has files of something else: they would be
+  /// mixed up, or written over.
+  ///
+  /// - Throws: ``TarnError`` `.conflict` naming one of them.
+  package func requireFree() throws {
+    guard isDirectory, Disk.size(of: path) != nil || Disk.isDirectory(path) else { return }
+    guard Disk.isDirectory(path) else {
+      throw TarnError(.conflict, "\(path) is no directory", hint: "give --tasks a directory of its own")
+    }
+    let names = try Disk.names(in: path).map { String(decoding: $0, as: UTF8.self) }
+    // One that a run left which was ended has tasks.
+    let isBegun = names.contains("tasks")
+    guard let other = names.sorted().first(where: { !isBegun || !Self.own.contains($0) }) else { return }
+    throw TarnError(
+      .conflict, "\(path) has \(other.printable) in it, and no plan of tasks",
+      hint: "give --tasks an empty directory, or a new one")
+  }
+
   /// Makes the directories that all share; a store has none.
   package func make() throws {
     if isDirectory {
@@ -355,7 +380,7 @@ package struct TaskPlan: Sendable, Equatable {
 }
 
 /// What ended a worker without a receipt.
-package struct TaskFailure: Sendable, Equatable {
+package struct TaskFailure: Sendable, Hashable {
   package static let format = "tarn-failure-1"
 
   package let task: ContentDigest

@@ -158,19 +158,24 @@ package struct TaskScripts: Sendable, Codable {
 
   private func slurm(_ tasks: [Int], _ plan: TaskPlan, _ directory: TaskDirectory) -> String {
     let chunks = Self.chunks(tasks, arraySize: arraySize)
-    let first = chunks.first.map { $0.indexes(atATime: atATime) } ?? "0"
+    guard let first = chunks.first?.indexes(atATime: atATime) else {
+      return "#!/bin/sh\n# \(plan.subject): no task is open.\necho 'no task of \(plan.subject) is open'\n"
+    }
     let submit = chunks.map { chunk in
       "#   sbatch --array=\(chunk.indexes(atATime: atATime)) --export=ALL,TARN_TASK_OFFSET=\(chunk.offset) slurm.sh\n"
     }
     let isDirectory = directory.isDirectory
-    let place = isDirectory ? "." : Self.quoted(directory.path)
+    let place = isDirectory ? "DIR" : Self.quoted(directory.path)
     let there = isDirectory ? "in this directory" : "in a directory of yours"
+    let way =
+      chunks.count == 1
+      ? "whole, or in arrays that your Slurm takes\n# (scontrol show config | grep MaxArraySize):"
+      : "array by array: one is not larger than\n# MaxArraySize (--array-size):"
     return """
       #!/bin/sh
-      # \(plan.subject): \(tasks.count.counted("task")). Submit it \(there), whole or in arrays that your Slurm takes
-      # (scontrol show config | grep MaxArraySize):
-      \(submit.joined())# Which tasks are done is said by receipts/: `tarn ingest \(place)` on the host of the lake takes them in, and
-      # `tarn plan --again \(place)` writes this file anew for those that have none.
+      # \(plan.subject): \(tasks.count.counted("task")). Submit it \(there), \(way)
+      \(submit.joined())# Which tasks are done is said by receipts/: `tarn ingest \(place) --lake LAKE` on the lake's host takes them in,
+      # and `tarn plan --again \(place)` writes this file anew for those that have none.
       #SBATCH --job-name=\(Self.quoted("tarn-\(plan.subject)"))
       #SBATCH --array=\(first)
       #SBATCH --requeue

@@ -42,7 +42,7 @@ extension TaskWorker {
     guard vectors.digest(ofRows: range) == task.vectorsDigest else {
       throw TarnError(
         .integrity, "\(vectorsPath) has other bytes than the task says",
-        hint: "remove it, and run the coordinator again")
+        hint: "remove it: `tarn ingest`, or the `tarn train` that began it, lays it anew")
     }
     let found = try RowsFound.find(task.k, ofVectors: vectors, in: range, among: rows, logger: logger) { share in
       try cancellation.check()
@@ -50,7 +50,7 @@ extension TaskWorker {
     }
     guard try hash.wait() == task.rows.digest else {
       throw TarnError(
-        .integrity, "\(rowsPath) has other bytes than its name says", hint: "remove it, and run the coordinator again")
+        .integrity, "\(rowsPath) has other bytes than its name says", hint: "remove it: `tarn ingest`, or the `tarn train` that began it, lays it anew")
     }
     return found
   }
