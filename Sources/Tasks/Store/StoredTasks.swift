@@ -56,9 +56,9 @@ final class StoredTasks: TaskStore {
   /// Asks the store.
   ///
   /// - Parameters:
-  ///   - question: What is asked.
   ///   - isOfObject: Whether what does not hold is so because of the object. Else it is the
   ///     answer that was at fault, or what was sent: another try may do, and nothing is said of any file.
+  ///   - question: What is asked.
   /// - Returns: What `question` gives.
   /// - Throws: ``TarnError``; `.integrity` of an object alone.
   private func ask<Value: Sendable>(
