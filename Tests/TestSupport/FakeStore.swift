@@ -15,6 +15,8 @@ package final class FakeStore: Sendable {
     case cut
     /// It is done, and the answer is lost.
     case lost
+    /// The answer is none of a server of the web.
+    case garbled
   }
 
   private struct Object {
@@ -59,6 +61,8 @@ package final class FakeStore: Sendable {
         case .lost:
           _ = Self.answer(request, &state)
           return (.lost, .answer(503))
+        case .garbled:
+          return (nil, ScriptedAnswer([.send(Array("nonsense\r\n\r\n".utf8)), .close]))
         case nil: return (nil, Self.answer(request, &state))
         }
       }

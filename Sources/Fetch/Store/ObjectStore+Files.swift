@@ -70,6 +70,7 @@ extension ObjectStore {
   package func fetch(
     _ key: String, _ byteCount: Int, _ digest: ContentDigest, to path: String
   ) throws(TarnError) {
+    var isAgain = false
     while true {
       var hasher = Sha256()
       let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
@@ -89,10 +90,11 @@ extension ObjectStore {
         return
       }
       try TarnError.storing { try Disk.remove(path) }
-      // What was held may be what is wrong.
-      guard held > 0 else {
+      // What was held may be what is wrong, or what the network made of it.
+      guard held > 0 || !isAgain else {
         throw TarnError(.integrity, "\(shown(key)) is not the bytes with SHA-256 \(digest.prefix(12))")
       }
+      isAgain = held == 0
     }
   }
 

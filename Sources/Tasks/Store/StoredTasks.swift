@@ -53,8 +53,23 @@ final class StoredTasks: TaskStore {
     return "s3://" + parts.joined(separator: "/")
   }
 
-  private func ask<Value: Sendable>(_ question: (ObjectStore) throws -> Value) throws -> Value {
-    try connection.withLock { try question($0.store) }
+  /// Asks the store.
+  ///
+  /// - Parameters:
+  ///   - isOfObject: Whether what does not hold is so because of the object. Else it is the
+  ///     answer that was at fault, or what was sent: another try may do, and nothing is said of any file.
+  ///   - question: What is asked.
+  /// - Returns: What `question` gives.
+  /// - Throws: ``TarnError``; `.integrity` of an object alone.
+  private func ask<Value: Sendable>(
+    isOfObject: () -> Bool = { false }, _ question: (ObjectStore) throws -> Value
+  ) throws -> Value {
+    do {
+      return try connection.withLock { try question($0.store) }
+    } catch let error as TarnError where error.code == .integrity {
+      if isOfObject() { throw error }
+      throw TarnError(.temporary, error.message, hint: error.hint ?? "run the same command again")
+    }
   }
 
   func names(in folder: String, from start: String) throws -> [String] {
@@ -66,10 +81,15 @@ final class StoredTasks: TaskStore {
   }
 
   func contents(_ name: String, atMost limit: Int) throws -> [UInt8]? {
-    try ask { try $0.contents(name, atMost: limit)?.bytes }
+    // Its size is all that can be wrong.
+    try ask(isOfObject: { (try? byteCount(of: name)).map { $0 > limit } ?? false }) { store in
+      try store.contents(name, atMost: limit)?.bytes
+    }
   }
 
-  func byteCount(of name: String) throws -> Int? { try ask { try $0.head(name)?.byteCount } }
+  func byteCount(of name: String) throws -> Int? {
+    try ask { try $0.head(name)?.byteCount }
+  }
 
   func write(_ bytes: [UInt8], as name: String, by _: String?) throws {
     try ask { try $0.replace(bytes, name) }
@@ -152,11 +172,12 @@ final class StoredTasks: TaskStore {
     if case .refused(let error) = DiskReserve().verdict(on: name, taking: needed, of: try FileSystem(of: path)) {
       throw error
     }
-    try ask { try $0.fetch(name, size, digest, to: path) }
+    try take(name, size, digest, to: path)
   }
 
   func take(_ name: String, _ byteCount: Int, _ digest: ContentDigest, to path: String) throws {
-    try ask { try $0.fetch(name, byteCount, digest, to: path) }
+    // What was found wrong is gone.
+    try ask(isOfObject: { Disk.size(of: path) == nil }) { try $0.fetch(name, byteCount, digest, to: path) }
   }
 
   func ownPath(of _: String) -> String? { nil }
