@@ -52,9 +52,14 @@ import TestSupport
     let tool = "\(scratch.path)/\(name)"
     try FileManager.default.createDirectory(atPath: tool, withIntermediateDirectories: true)
     let path = tool + "/" + name
-    try Data("#!/bin/sh\nprintf '%s|' \"$TARN_TASK_OFFSET\" \"$@\" >> ../said\necho >> ../said\n".utf8)
-      .write(to: URL(fileURLWithPath: path))
-    chmod(path, 0o755)
+    // Written by a process that has ended: a child that another test forks meanwhile may hold
+    // what this one writes, and then the file is no program ("text file busy").
+    let text = "#!/bin/sh\nprintf '%s|' \"$TARN_TASK_OFFSET\" \"$@\" >> ../said\necho >> ../said\n"
+    let written = try RunningProcess(
+      "/bin/sh", ["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", text, path],
+      environment: ["PATH": "/usr/bin:/bin"]
+    ).finish()
+    #expect(written.ending == .exit(0))
     let directory = TaskDirectory(scratch.path + "/tasks")
     let plan = try TaskFixture.plan(12, in: directory)
     let scripts = TaskScripts(tarn: path, workerOptions: ["--patience", "1h"], arraySize: 10)
@@ -72,8 +77,13 @@ import TestSupport
     // The tasks of one array alone, so that it is submitted as it is.
     try scripts.write([10, 11], of: plan, in: directory)
     #expect(try run(["slurm.sh"]) == ["10|worker|.|--patience|1h|"])
-    let text = try String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8)
-    #expect(text.contains("#SBATCH --array=0-1\n"))
+    let slurm = try String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8)
+    #expect(slurm.contains("#SBATCH --array=0-1\n"))
+    // Of none there is nothing to submit.
+    try scripts.write([], of: plan, in: directory)
+    let none = try RunningProcess("/bin/sh", ["slurm.sh"], environment: [:], directory: directory.path).finish()
+    #expect(none.ending == .exit(0) && none.outputText.contains("is open"))
+    #expect(try !String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8).contains("SBATCH"))
   }
 
   @Test func everyWorkerTakesItsShareOfWhatAllMayDo() throws {
