@@ -268,10 +268,7 @@ struct WorkerLimitOptions: ParsableArguments {
 }
 
 /// A path as every host of a shared file system has it.
-func absolute(_ path: String) -> String {
-  URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardized
-    .path
-}
+func absolute(_ path: String) -> String { LakeLayout.absolute(path) }
 
 extension TaskStanding {
   /// As `--json` prints it: how many are how far, and what ended those that failed.
