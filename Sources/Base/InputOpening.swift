@@ -169,15 +169,21 @@ extension Disk {
     }
   }
 
-  /// Whether a name is that of a regular file of this user's and no link to one: what
-  /// another user's is he can change later, under any name.
-  package static func isOwnFile(_ path: String) -> Bool {
+  /// Whether a file is regular, this user's, no link to one, and without a second name: what
+  /// another user has, or another name leads to, can be changed later under that name.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - nameCount: The names that it is to have.
+  /// - Returns: Whether it is so; who runs as this user can still have it open.
+  package static func isOwnFile(_ path: String, nameCount: Int = 1) -> Bool {
     var info = stat()
     return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG && info.st_uid == geteuid()
+      && info.st_nlink == UInt(nameCount)
   }
 
-  /// Gives the bytes of an own file a second name, which costs no room where both are on
-  /// one file system; else they are copied.
+  /// Gives the bytes of an own file (``isOwnFile(_:nameCount:)``) a second name, which costs no room
+  /// where both are on one file system; else they are copied.
   ///
   /// - Parameters:
   ///   - from: The file.
@@ -187,8 +193,13 @@ extension Disk {
     try FaultPlan.step("link", to)
     unlink(to)
     if isOwnFile(from) {
-      if Glibc.link(from, to) == 0 { return }
-      guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP, ENOSYS].contains(errno) else { throw systemError("link to", to) }
+      if Glibc.link(from, to) == 0 {
+        // Another may have given it a name meanwhile, too.
+        if isOwnFile(to, nameCount: 2) { return }
+        try remove(to)
+      } else if ![EXDEV, EPERM, EMLINK, EOPNOTSUPP, ENOSYS].contains(errno) {
+        throw systemError("link to", to)
+      }
     }
     _ = try copy(from, to: to)
   }

@@ -1,13 +1,12 @@
 // `pull`: a published version, taken into a lake. Its documents first, held against each
-// other; then what bytes of it the lake has not; then its rows, in one transaction; then
-// its names (docs/PUBLISH.md).
+// other and against the lake; then what bytes of it the lake has not, read as what they
+// are to be; then its rows, in one transaction; then its names (docs/PUBLISH.md).
 
 package import Base
 package import Catalog
 internal import Fetch
 internal import Foundation
 internal import Indexer
-internal import Synchronization
 
 /// A publication at a place, its documents read and held against each other.
 package struct Publication: Sendable {
@@ -24,16 +23,20 @@ package struct Publication: Sendable {
   ///   - name: The version; nil for the only one there.
   ///   - options: How to fetch.
   ///   - cancellation: Asked often.
+  ///   - report: Told whom it waits for.
   /// - Returns: The publication.
   /// - Throws: ``TarnError`` `.usage` when several are there; `.absent`, `.integrity`.
   package static func find(
-    _ source: String, _ name: VersionName?, options: SyncOptions, cancellation: Cancellation
+    _ source: String, _ name: VersionName?, options: SyncOptions, cancellation: Cancellation,
+    report: @escaping @Sendable (PullProgress) -> Void
   ) async throws -> Publication {
     cancellation.listen()
     return try await ThreadedWork("tarn-pull") {
       let base = try address(of: source)
       let reader = try PlainReader(
-        configuration: options.fetch, patience: options.patience, isCancelled: { cancellation.isCancelled })
+        configuration: options.fetch, patience: options.patience, clock: options.clock,
+        isCancelled: { cancellation.isCancelled },
+        onTrouble: { report(.waiting(host: $0, pause: $1, left: $2)) })
       let name = try name ?? onlyVersion(at: base, reader)
       func read(_ file: String) throws -> [UInt8] {
         let url = base + file
@@ -121,101 +124,6 @@ package struct Publication: Sendable {
   }
 }
 
-/// Files of a publication on their way.
-struct PublicationFetch: Sendable {
-  /// A file that is wanted, and where it goes.
-  struct Wanted: Sendable {
-    let file: Publication.File
-    let partPath: String
-    let finalPath: String
-  }
-
-  let publication: Publication
-  let options: SyncOptions
-  let cancellation: Cancellation
-  /// Told of bytes that are here of all.
-  let report: @Sendable (Int, Int) -> Void
-
-  /// Fetches files, each under its final name once it is what it should be.
-  ///
-  /// - Parameters:
-  ///   - wanted: The files.
-  ///   - lackOfRoom: Asked now and then while bytes are written (D12).
-  ///   - onArrival: Called for each file that is durable.
-  /// - Throws: ``TarnError`` of the first file that could not be had.
-  func run(
-    _ wanted: [Wanted], lackOfRoom: @escaping @Sendable () -> TarnError?,
-    onArrival: @escaping @Sendable (Publication.File) throws -> Void
-  ) async throws {
-    let total = wanted.reduce(0) { $0 + $1.file.byteCount }
-    let held = Mutex<[Int64: Int]>([:])
-    var left = Array(wanted.enumerated())
-    var patience = HostPatience(limit: options.patience)
-    while true {
-      let ended = Mutex<[Int64: Result<FetchResult, TarnError>]>([:])
-      let failure = Mutex<(any Error)?>(nil)
-      let before = held.withLock { $0.values.reduce(0, +) }
-      let fetcher = Fetcher(configuration: options.fetch)
-      let registration = cancellation.whenCancelled { fetcher.cancel() }
-      let requests = left.map { number, item in
-        var request = FetchRequest(
-          id: Int64(number), mirrors: [FetchMirror(id: 0, url: publication.address + item.file.name)],
-          partPath: item.partPath,
-          expectation: ShardExpectation(ofBytes: item.file.byteCount, digest: item.file.digest),
-          finalPath: { _ in item.finalPath })
-        request.lackOfRoom = lackOfRoom
-        return request
-      }
-      let files = Dictionary(uniqueKeysWithValues: left.map { (Int64($0.offset), $0.element.file) })
-      do {
-        try await fetcher.run(requests) { event in
-          switch event {
-          case .progress(let id, let byteCount, _):
-            report(
-              held.withLock {
-                $0[id] = byteCount
-                return $0.values.reduce(0, +)
-              }, total)
-          case .finished(let id, let result):
-            ended.withLock { $0[id] = result }
-            guard case .success = result, let file = files[id] else { return }
-            do {
-              try onArrival(file)
-            } catch {
-              failure.withLock { $0 = $0 ?? error }
-              fetcher.cancel()
-            }
-          default: break
-          }
-        }
-      } catch is CancellationError {
-        if let error = failure.withLock(\.self) { throw error }
-        throw TarnError.interrupted
-      }
-      _ = registration
-      if let error = failure.withLock(\.self) { throw error }
-      let results = ended.withLock(\.self)
-      var passing: TarnError?
-      for (number, _) in left {
-        guard case .failure(let error) = results[Int64(number)] else { continue }
-        guard error.code == .temporary else { throw error }
-        passing = passing ?? error
-      }
-      guard let passing else { return }
-      left.removeAll { number, _ in if case .success = results[Int64(number)] { true } else { false } }
-      patience.kept(max(0, held.withLock { $0.values.reduce(0, +) } - before))
-      patience.failed(at: options.clock())
-      guard case .pausing(let until) = patience.standing(at: options.clock()) else { throw passing }
-      while options.clock() < until {
-        try cancellation.check()
-        try await Task.sleep(for: .milliseconds(100))
-      }
-      patience.asks()
-      patience.cameBack()
-    }
-  }
-}
-
 /// Takes a published version into a lake.
 package struct PullRun: Sendable {
   /// What a pull did.
@@ -233,7 +141,7 @@ package struct PullRun: Sendable {
   private let publication: Publication
   private let options: SyncOptions
   private let cancellation: Cancellation
-  private let report: @Sendable (Int, Int) -> Void
+  private let report: @Sendable (PullProgress) -> Void
   /// Names of query items of addresses that the user knows to be harmless, lower case.
   package var keptQuery: Set<String> = []
   /// Whether the document's addresses may lead to this machine, its files and its network.
@@ -248,10 +156,10 @@ package struct PullRun: Sendable {
   ///   - catalog: A lake, open for writing.
   ///   - options: How to fetch.
   ///   - cancellation: Asked often; what came is kept.
-  ///   - report: Told of bytes that are here of those that were missing, from any thread.
+  ///   - report: Told how far it is, from any thread.
   package init(
     _ publication: Publication, in catalog: LakeCatalog, options: SyncOptions, cancellation: Cancellation,
-    report: @escaping @Sendable (Int, Int) -> Void
+    report: @escaping @Sendable (PullProgress) -> Void
   ) {
     self.publication = publication
     self.catalog = catalog
@@ -274,25 +182,20 @@ package struct PullRun: Sendable {
       return Summary(version: known, wasThere: true)
     }
     let files = try publication.files()
+    // What documents alone tell is told before 850 GB of outputs are here.
+    if known == nil {
+      try await ThreadedWork("tarn-pull") { [self] in
+        try catalog.rehearse(version, as: alias, keeping: keptQuery, allowsInside: allowsInside)
+      }.value()
+    }
     let missing = try await ThreadedWork("tarn-pull") { try self.missing(of: files) }.value()
     let needed = missing.lazy.map { max(0, $0.file.byteCount - Disk.allocatedByteCount(of: $0.partPath)) }.saturatedSum
     try catalog.requireRoom(for: "\(version.name)", [RoomNeed(at: catalog.layout.artifacts, byteCount: needed)])
-    let catalog = catalog
-    let artifacts = catalog.layout.artifacts
-    try await PublicationFetch(
-      publication: publication, options: options, cancellation: cancellation, report: report
-    ).run(
-      missing,
-      lackOfRoom: {
-        guard let fileSystem = try? FileSystem(of: artifacts),
-          case .refused(let error) = catalog.reserve().verdict(on: "the rest of it", taking: 0, of: fileSystem)
-        else { return nil }
-        return error
-      },
-      onArrival: { file in
-        try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
-      })
-    try cancellation.check()
+    // The trained index first: no output is one without it.
+    try await fetch(missing.filter { $0.file.kind == .trainedIndex })
+    let trained = try await ThreadedWork("tarn-pull") { try self.trained() }.value()
+    try await fetch(missing.filter { $0.file.kind == .outputShard })
+    try await ThreadedWork("tarn-pull") { try self.readOutputs(under: trained) }.value()
     let name =
       try known?.name ?? catalog.takeIn(version, as: alias, keeping: keptQuery, allowsInside: allowsInside)
     // As a build ends: no version is sealed before its names are there.
@@ -306,6 +209,70 @@ package struct PullRun: Sendable {
       version: try catalog.version(name), fetchedCount: missing.count,
       fetchedByteCount: missing.reduce(0) { $0 + $1.file.byteCount },
       thereCount: files.count - missing.count)
+  }
+
+  private func fetch(_ files: [PublicationFetch.Wanted]) async throws {
+    guard !files.isEmpty else { return }
+    let catalog = catalog
+    let artifacts = catalog.layout.artifacts
+    try await PublicationFetch(
+      publication: publication, options: options, cancellation: cancellation, report: report
+    ).run(
+      files,
+      lackOfRoom: {
+        guard let fileSystem = try? FileSystem(of: artifacts),
+          case .refused(let error) = catalog.reserve().verdict(on: "the rest of it", taking: 0, of: fileSystem)
+        else { return nil }
+        return error
+      },
+      onArrival: { file in
+        try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
+      })
+    try cancellation.check()
+  }
+
+  /// The trained index, here by now, read and held against the documents.
+  private func trained() throws -> TrainedIndex {
+    let stated = publication.version.document.trained
+    return try reading(PublishedNames.trained) {
+      let found = try TrainedIndexFile.read(
+        ArtifactStore(catalog).path(of: .trainedIndex, stated.sha256), digest: stated.sha256)
+      guard found.dimension == publication.version.dimension, found.nlist == stated.nlist,
+        found.quantizer.codec.rawValue == stated.codec, (found.assigner != nil) == publication.version.hasRouter
+      else { throw TarnError(.integrity, "it has other lists, dimensions or another codec") }
+      return found
+    }
+  }
+
+  /// Reads every output whole, those that were here too: what another version has is none of
+  /// this one for that.
+  private func readOutputs(under trained: TrainedIndex) throws {
+    let document = publication.version.document
+    let inputs = Dictionary(grouping: document.inputs.filter { $0.sha256 != nil }, by: \.output)
+    for (number, stated) in document.outputs.enumerated() {
+      try cancellation.check()
+      report(.reading(number, of: document.outputs.count))
+      let name = PublishedNames.output(publication.version.name, stated.output).lastPathPart
+      try reading(name) {
+        let found = try OutputShardFile.read(
+          ArtifactStore(catalog).path(of: .outputShard, stated.sha256), trained: trained,
+          idsIn: (inputs[stated.output] ?? []).map { $0.firstId..<($0.firstId + RowID($0.rows)) })
+        guard found.digest == stated.sha256 else { throw TarnError(.integrity, "its SHA-256 is another") }
+        guard found.rowCount == stated.rows, found.listDigests.root == stated.listsSha256 else {
+          throw TarnError(.integrity, "it has other rows or lists")
+        }
+      }
+    }
+  }
+
+  private func reading<Value>(_ file: String, _ body: () throws -> Value) throws -> Value {
+    do {
+      return try body()
+    } catch let error as TarnError where error.code == .integrity {
+      throw TarnError(
+        .integrity, "\(publication.place)\(file) is not what the document says of it: \(error.message)",
+        hint: "pull it from another place; `tarn gc` frees what came")
+    }
   }
 
   /// The files that the lake has not; what lies there without a row is read, and recorded
@@ -337,11 +304,11 @@ package struct PullFilesRun: Sendable {
   private let publication: Publication
   private let options: SyncOptions
   private let cancellation: Cancellation
-  private let report: @Sendable (Int, Int) -> Void
+  private let report: @Sendable (PullProgress) -> Void
 
   package init(
     _ publication: Publication, options: SyncOptions, cancellation: Cancellation,
-    report: @escaping @Sendable (Int, Int) -> Void
+    report: @escaping @Sendable (PullProgress) -> Void
   ) {
     self.publication = publication
     self.options = options

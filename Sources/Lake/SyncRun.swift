@@ -42,8 +42,7 @@ package final class SyncRun: Sendable {
     self.report = report
     self.makeRoom = makeRoom
     var fetch = options.fetch
-    // Who is patient waits here, where that takes no place of a transfer.
-    if options.patience > .zero { fetch.longestHeldWait = HostPatience.firstPause * 8 }
+    fetch.leaveWaits(to: options.patience)
     fetcher = Fetcher(configuration: fetch)
     state = Mutex(SyncState(room: WaitingRoom(limit: options.patience)))
   }

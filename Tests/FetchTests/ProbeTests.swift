@@ -45,7 +45,7 @@ private let shard = makeShard(rows: 50)
       Issue.record("a wrong size was taken")
       return
     }
-    #expect(cause.contains("where the shard has 9"))
+    #expect(cause.contains("where the file has 9"))
   }
 
   @Test(arguments: [400, 403, 405, 501]) func asksForOneByteWhereHeadIsRefused(status: Int) async throws {

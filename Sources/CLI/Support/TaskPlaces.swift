@@ -34,9 +34,7 @@ extension GlobalOptions {
 
 /// A path as every host of a shared file system has it; an address of a store as it is.
 func absolute(_ path: String) -> String {
-  if path.isStoreAddress { return path }
-  let here = URL(fileURLWithPath: FileManager.default.currentDirectoryPath)
-  return URL(fileURLWithPath: path, relativeTo: here).standardized.path
+  path.isStoreAddress ? path : LakeLayout.absolute(path)
 }
 
 /// Where what is under way is kept unless an option says otherwise.

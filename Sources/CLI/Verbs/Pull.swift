@@ -68,13 +68,14 @@ struct Pull: AsyncParsableCommand {
     options.keptFree = room.keepFree?.byteCount ?? 0
     // A lake that is not there is told before anything is asked for.
     if file.isEmpty { _ = try global.read() }
+    let progress = global.progress("pull\(version.map { " " + $0.printable } ?? "")")
     let publication = try await Publication.find(
-      source, version.map { try VersionName(parsing: $0) }, options: options, cancellation: global.cancellation)
+      source, version.map { try VersionName(parsing: $0) }, options: options, cancellation: global.cancellation,
+      report: progress.show)
     let name = publication.version.name
-    let progress = global.progress("pull \(name)")
     if let into {
       let paths = try await PullFilesRun(
-        publication, options: options, cancellation: global.cancellation, report: progress.showBytes
+        publication, options: options, cancellation: global.cancellation, report: progress.show
       ).run(file, into: into)
       progress.clear()
       if global.json {
@@ -92,7 +93,7 @@ struct Pull: AsyncParsableCommand {
       ], keeping: room)
     options.fetch.followLimit(of: catalog)
     var run = PullRun(
-      publication, in: catalog, options: options, cancellation: global.cancellation, report: progress.showBytes)
+      publication, in: catalog, options: options, cancellation: global.cancellation, report: progress.show)
     run.allowsInside = allowInside
     run.alias = alias
     run.keptQuery = Set(keepQuery.map { $0.lowercased() })
@@ -122,5 +123,20 @@ struct Pull: AsyncParsableCommand {
           + "\(summary.thereCount) there already")
     }
     Output.flush()
+  }
+}
+
+extension ProgressLine {
+  /// Shows how far a pull is.
+  func show(_ progress: PullProgress) {
+    switch progress {
+    case .moved(let byteCount, let total): showBytes(byteCount, of: total)
+    case .reading(let number, let count):
+      update(done: Double(number), total: Double(count)) { "reading output \(number + 1) of \(count)" }
+    case .waiting(let host, let pause, let left):
+      note(
+        "waiting for \(host) for \(TimeSpan.text(seconds: pause.seconds)); patience ends in "
+          + TimeSpan.text(seconds: left.seconds))
+    }
   }
 }

@@ -48,6 +48,13 @@ package struct PublishedVersion: Sendable {
       throw TarnError(
         .integrity, "the document of \(name) contradicts itself: \(itself.message)", hint: "get it from another place")
     }
+    guard LakeName.isValid(read.trained.name, isSource: false),
+      !read.outputs.contains(where: { $0.sha256 == read.trained.sha256 })
+    else {
+      throw TarnError(
+        .integrity, "the document of \(name) gives its trained index a name that is none, or as an output",
+        hint: "get it from another place")
+    }
     evidence = try VersionEvidence(name, lock: lock, sealedAt: Timestamp.now()) { read }
     self.document = read
     lockText = evidence.lockText
@@ -134,6 +141,45 @@ extension LakeCatalog {
   package func takeIn(
     _ published: PublishedVersion, as alias: String? = nil, keeping kept: Set<String>, allowsInside: Bool
   ) throws -> VersionName {
+    try record(published, as: alias, keeping: kept, allowsInside: allowsInside) { _ in
+    } after: {
+    }
+  }
+
+  /// Does what ``takeIn(_:as:keeping:allowsInside:)`` does, and takes it back, before any bytes of the version are
+  /// here: what would refuse it then refuses it now.
+  ///
+  /// - Parameters: As there.
+  /// - Throws: As there; `.integrity` where bytes that are here are not what is said of them.
+  package func rehearse(
+    _ published: PublishedVersion, as alias: String?, keeping kept: Set<String>, allowsInside: Bool
+  ) throws {
+    struct Rehearsed: Error {}
+    do {
+      _ = try record(published, as: alias, keeping: kept, allowsInside: allowsInside) { database in
+        let document = published.document
+        let files =
+          document.outputs.map { (StoredKind.outputShard, $0.sha256, $0.bytes as Int?) }
+          + [(.trainedIndex, document.trained.sha256, nil)]
+        for (kind, digest, byteCount) in files {
+          let known = try StoredBytes.find(digest, in: .artifacts, database)
+          guard known.map({ $0.kind == kind && (byteCount ?? $0.byteCount) == $0.byteCount }) ?? true else {
+            throw TarnError(
+              .integrity, "the document of \(published.name) says of \(digest.prefix(12)) what its bytes are not",
+              hint: "get it from another place")
+          }
+          try LakeCatalog.addArtifact(digest, kind, byteCount: byteCount ?? 0, database)
+        }
+      } after: {
+        throw Rehearsed()
+      }
+    } catch is Rehearsed {}
+  }
+
+  private func record(
+    _ published: PublishedVersion, as alias: String?, keeping kept: Set<String>, allowsInside: Bool,
+    before: (Database) throws -> Void, after: () throws -> Void
+  ) throws -> VersionName {
     for source in published.document.sources where try !has(source: source.name) {
       try source.check(keeping: kept)
       for url in source.shards.flatMap(\.urls) where EnvironmentPlace.isIn(url) {
@@ -143,9 +189,9 @@ extension LakeCatalog {
       }
     }
     try LakeCatalog.validate(name: alias ?? published.name.name, of: "index version")
-    try LakeCatalog.validate(name: published.document.trained.name, of: "trained index")
     let onDisk = alias.map { largestNumberOnDisk(of: $0) } ?? 0
     return try write("take in") { database in
+      try before(database)
       var name = published.name
       if let alias {
         let last = try Int.fetchOne(
@@ -155,6 +201,7 @@ extension LakeCatalog {
       var writer = PublicationWriter(
         database: database, version: published.evidence, name: name, keptQuery: kept, allowsInside: allowsInside)
       try writer.write()
+      try after()
       return name
     }
   }

@@ -140,7 +140,7 @@ package enum ResponseClassifier {
     case .exactly(let bytes): length = bytes
     }
     if let length, let expected = question.expectedByteCount, length != expected {
-      return .nextMirror(.integrity, "\(length) bytes offered where the shard has \(expected)")
+      return .nextMirror(.integrity, "\(length) bytes offered where the file has \(expected)")
     }
     // R22: what is held is not given up for a page.
     if question.offset > 0, head.isPage, length == nil || length != question.partialTotal {
@@ -169,7 +169,7 @@ package enum ResponseClassifier {
     }
     if let total = range.total {
       if let expected = question.expectedByteCount, total != expected {
-        return .nextMirror(.integrity, "a range of \(total) bytes where the shard has \(expected)")
+        return .nextMirror(.integrity, "a range of \(total) bytes where the file has \(expected)")
       }
       if let held = question.partialTotal, total != held {
         return restartOrFault(question, "the file has \(total) bytes now and had \(held)")

@@ -420,7 +420,7 @@ private final class ProbeLoop {
     byteCount: Int, _ validator: EntityValidator, _ target: ProbeTarget
   ) -> ProbeFinding.Answer {
     if let expected = target.expectedByteCount, byteCount != expected {
-      return .faulty("\(byteCount) bytes offered where the shard has \(expected)")
+      return .faulty("\(byteCount) bytes offered where the file has \(expected)")
     }
     guard byteCount > 0 else { return .faulty("an empty file") }
     return .present(byteCount: byteCount, validator)

@@ -11,7 +11,9 @@ internal import Glibc
 /// Blocks the thread that calls it; it lives on one.
 @safe package final class PlainReader {
   private let configuration: FetchConfiguration
+  private let clock: () -> ContinuousClock.Instant
   private let isCancelled: () -> Bool
+  private let onTrouble: (_ host: String, _ pause: Duration, _ left: Duration) -> Void
   private let multi: MultiHandle
   private var patience: HostPatience
 
@@ -20,11 +22,18 @@ internal import Glibc
   /// - Parameters:
   ///   - configuration: How to ask.
   ///   - patience: How long a host that fails for now is waited for.
+  ///   - clock: What patience is measured by.
   ///   - isCancelled: Asked several times a second; true ends the work.
+  ///   - onTrouble: Told once of each host that is waited for: for how long now, and
+  ///     how long at most.
   /// - Throws: ``TarnError`` `.io` if libcurl cannot be used.
   package init(
-    configuration: FetchConfiguration, patience: Duration, isCancelled: @escaping () -> Bool
+    configuration: FetchConfiguration, patience: Duration, clock: @escaping () -> ContinuousClock.Instant,
+    isCancelled: @escaping () -> Bool,
+    onTrouble: @escaping (_ host: String, _ pause: Duration, _ left: Duration) -> Void
   ) throws(TarnError) {
+    self.clock = clock
+    self.onTrouble = onTrouble
     multi = try MultiHandle(connectionCount: 2)
     self.configuration = configuration
     self.patience = HostPatience(limit: patience)
@@ -60,11 +69,14 @@ internal import Glibc
         guard cause.code == .temporary else { throw said(cause, address) }
         (asked, error) = (nil, cause)
       }
-      patience.failed(askingFor: asked, at: .now)
-      guard case .pausing(let until) = patience.standing(at: .now) else { throw said(error, address) }
-      while ContinuousClock.now < until {
+      let now = clock()
+      let isFirst = patience.standing(at: now) == .well
+      patience.failed(askingFor: asked, at: now)
+      guard case .pausing(let until) = patience.standing(at: now) else { throw said(error, address) }
+      if isFirst { onTrouble(address.origin, until - now, patience.left(at: now)) }
+      while clock() < until {
         if isCancelled() { throw .interrupted }
-        usleep(UInt32(min(100_000, max(1_000, (until - .now).milliseconds * 1_000))))
+        usleep(10_000)
       }
       patience.asks()
       patience.cameBack()

@@ -77,12 +77,22 @@ package struct FetchRequest: Sendable {
   package let condition: EntityValidator?
   /// The final path of a whole, verified shard; its directory exists.
   package let finalPath: @Sendable (ContentDigest) -> String
+  /// What it is a file of, which decides what can be done about a failure.
+  package var subject = Subject.source
   /// D12: asked, from any thread, whether there is room for a shard of this size,
   /// which turned out to be more than is reserved for it.
   package var takesRoom: @Sendable (_ byteCount: Int) -> Bool = { _ in false }
   /// D12: asked now and then while bytes are written for which the file system keeps
   /// no room; an error ends the request, and what arrived is kept.
   package var lackOfRoom: @Sendable () -> TarnError? = { nil }
+
+  /// Whose files are asked for.
+  package enum Subject: Sendable {
+    /// A shard of a source, which has mirrors.
+    case source
+    /// A file of a published version, which has the place that was named.
+    case publication
+  }
 
   package init(
     id: Int64, mirrors: [FetchMirror], partPath: String, expectation: ShardExpectation,

@@ -42,7 +42,7 @@ enum LocalCopy {
       etag: "\"\(info.st_ino)-\(byteCount)-\(info.st_mtim.tv_sec).\(info.st_mtim.tv_nsec)\"")
     if let condition, condition.etag == validator.etag { return .unchanged }
     if let expectedByteCount, byteCount != expectedByteCount {
-      throw TarnError(.integrity, "\(byteCount) bytes where the shard has \(expectedByteCount)")
+      throw TarnError(.integrity, "\(byteCount) bytes where the file has \(expectedByteCount)")
     }
     let continues = part.source == source && part.validator == validator && part.head != nil
     part.accept(

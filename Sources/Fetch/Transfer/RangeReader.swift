@@ -78,7 +78,7 @@ internal import Glibc
       throw error.code == .inputsMissing ? TarnError(.absent, "no such file") : error
     }
     defer { close(descriptor) }
-    guard size == total else { throw TarnError(.integrity, "\(size) bytes where the shard has \(total)") }
+    guard size == total else { throw TarnError(.integrity, "\(size) bytes where the file has \(total)") }
     var bytes = [UInt8](repeating: 0, count: range.count)
     var done = 0
     while done < bytes.count {

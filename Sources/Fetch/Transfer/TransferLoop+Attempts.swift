@@ -334,8 +334,11 @@ extension TransferLoop {
 
   /// An error with the address it is about and what to do.
   private func located(_ error: TarnError, _ transfer: Transfer) -> TarnError {
+    let isPublished = transfer.request.subject == .publication
     let hint: String? =
       switch error.code {
+      case .absent where isPublished: "push the version there again, or pull it from another place"
+      case .integrity where isPublished: "pull it from another place"
       case .absent:
         "add a mirror that has it with `tarn source mirror add`, or take it off the end of the source with "
           + "`tarn source drop-shards`"

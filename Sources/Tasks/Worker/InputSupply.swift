@@ -2,7 +2,7 @@
 // task's scratch directory, which never holds more than those under way and one.
 //
 // Hosts that fail for now are waited for as long as patience lasts (R21), counted
-// for the task as a whole: what it still lacks comes from few hosts.
+// for the task as a whole (PatientQueue).
 
 internal import Base
 internal import Features
@@ -43,13 +43,10 @@ extension FetchConfiguration {
 final class InputSupply: Sendable {
   private struct State {
     /// Inputs to ask for, in the order of the task.
-    var pending: Queue<Int>
-    var patience: HostPatience
+    var queue: PatientQueue
     var arrived: [Int: FetchedShard] = [:]
     /// Inputs under way or on the disk.
     var held = 0
-    /// The most bytes that were held of an input: more of them are progress (R21).
-    var mostHeld: [Int: Int] = [:]
   }
 
   private let task: TaskDocument
@@ -82,12 +79,9 @@ final class InputSupply: Sendable {
     self.cancellation = cancellation
     self.report = report
     var fetch = options.fetch
-    // Who is patient waits here, where that takes no place of a transfer.
-    if options.patience > .zero { fetch.longestHeldWait = HostPatience.firstPause * 8 }
+    fetch.leaveWaits(to: options.patience)
     fetcher = Fetcher(configuration: fetch)
-    var pending = Queue<Int>()
-    for place in wanted { pending.append(place) }
-    state = Mutex(State(pending: pending, patience: HostPatience(limit: options.patience)))
+    state = Mutex(State(queue: PatientQueue(wanted, patience: options.patience)))
   }
 
   /// Stops fetching, from any thread.
@@ -121,18 +115,15 @@ final class InputSupply: Sendable {
   private func next() -> FetchSupply {
     let now = options.clock()
     return state.withLock { state in
-      switch state.patience.standing(at: now) {
-      case .pausing: return state.pending.isEmpty && state.held == 0 ? .finished : .notYet
-      case .exhausted: return .finished
-      case .well, .askable: break
-      }
-      guard let place = state.pending.first else { return state.held == 0 ? .finished : .notYet }
       // One more than is fetched at a time is on the disk: the one that is encoded.
       guard state.held <= options.fetch.jobs else { return .notYet }
-      _ = state.pending.popFirst()
-      state.held += 1
-      state.patience.asks()
-      return .request(request(place))
+      switch state.queue.next(at: now) {
+      case .over: return .finished
+      case .later: return .notYet
+      case .ask(let place):
+        state.held += 1
+        return .request(request(place))
+      }
     }
   }
 
@@ -154,15 +145,11 @@ final class InputSupply: Sendable {
   private func handle(_ event: FetchEvent) {
     switch event {
     case .started: break
-    case .progress(let id, let byteCount, _):
-      state.withLock { state in
-        // What was held before this worker is no progress of it.
-        let before = state.mostHeld[Int(id)] ?? byteCount
-        state.mostHeld[Int(id)] = max(before, byteCount)
-        if byteCount > before { state.patience.kept(byteCount - before) }
-      }
+    case .progress(let id, let byteCount, _): state.withLock { $0.queue.holds(Int(id), byteCount: byteCount) }
     case .attemptEnded(let attempt):
-      if attempt.mayPass, let text = attempt.errorText {
+      guard attempt.mayPass else { return }
+      state.withLock { $0.queue.failedForNow(Int(attempt.requestID), askingFor: attempt.retryAfter) }
+      if let text = attempt.errorText {
         report(.retrying(shard: task.inputs[Int(attempt.requestID)].shard, error: text))
       }
     case .finished(let id, let result): settle(Int(id), result)
@@ -174,8 +161,7 @@ final class InputSupply: Sendable {
     switch result {
     case .success(.fetched(let shard)):
       state.withLock { state in
-        state.patience.cameBack()
-        state.patience.delivered()
+        state.queue.delivered(place)
         state.arrived[place] = shard
       }
       return handoff.markReady(Int64(place))
@@ -184,15 +170,11 @@ final class InputSupply: Sendable {
     case .failure(let error): failure = error
     }
     let now = options.clock()
-    let outcome = state.withLock { state -> WorkerProgress? in
+    let pause = state.withLock { state in
       state.held -= 1
-      state.patience.cameBack()
-      guard failure.code == .temporary, options.patience > .zero else { return nil }
-      state.patience.failed(at: now)
-      guard case .pausing(let until) = state.patience.standing(at: now) else { return nil }
-      state.pending.append(place)
-      return .waiting(pause: until - now, left: state.patience.left(at: now))
+      return state.queue.failed(place, failure, at: now)
     }
-    if let outcome { report(outcome) } else { handoff.markLost(Int64(place), failure) }
+    guard let pause else { return handoff.markLost(Int64(place), failure) }
+    report(.waiting(pause: pause.length, left: pause.left))
   }
 }
