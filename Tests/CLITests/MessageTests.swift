@@ -131,7 +131,7 @@ import TestSupport
     zero.replaceSubrange(zero.count - 32..<zero.count, with: [UInt8](repeating: 0, count: 32))
     let files: [(String, [UInt8], String)] = [
       ("text.npy", Array("hello\n".utf8), "numpy.save(FILE"), ("cut.npy", Array(good.dropLast(10)), "numpy.save(FILE"),
-      ("double.npy", NpyHeader.bytes(descr: "<f8", rowCount: 2, columns: 8) + [UInt8](repeating: 0, count: 128), "<f8"),
+      ("long.npy", NpyHeader.bytes(descr: "<i8", rowCount: 2, columns: 8) + [UInt8](repeating: 0, count: 128), "<i8"),
       ("zero.npy", zero, "query 1 holds"),
     ]
     for verb in [["search", "v@1"], ["evaluate", "v@1"]] {

@@ -50,7 +50,8 @@ extension TaskWorker {
     }
     guard try hash.wait() == task.rows.digest else {
       throw TarnError(
-        .integrity, "\(rowsPath) has other bytes than its name says", hint: "remove it: `tarn ingest`, or the `tarn train` that began it, lays it anew")
+        .integrity, "\(rowsPath) has other bytes than its name says",
+        hint: "remove it: `tarn ingest`, or the `tarn train` that began it, lays it anew")
     }
     return found
   }
