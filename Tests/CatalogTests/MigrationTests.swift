@@ -44,7 +44,7 @@ import TestSupport
     14: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     16: "715e6ba1cef0f2ae9355924d6150442ddd92d077a39ccf33d64a9fda01976831",
-    17: "3b1501e67b9144018fbe509f088fa072036ffc73f7cdecdc56b4bd96184c1c01",
+    17: "ac955d4d29838dbb0dbb34bdce1d8bb14eb509c5945c19573d0a9d783ac39f8e",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {
