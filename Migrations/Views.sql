@@ -210,12 +210,12 @@ CREATE VIEW v_build_progress AS SELECT
   v.state AS state, -- planned, building, sealed, revoked or abandoned
   x.input_count AS inputs, -- shards in the plan
   x.hole_count AS holes, -- of these left out as missing
-  x.encoded_count AS encoded, -- of these encoded into a segment
-  x.input_count - x.hole_count - x.encoded_count AS inputs_left, -- of these not encoded yet
+  CASE WHEN v.sealed_at IS NULL THEN x.encoded_count ELSE x.input_count - x.hole_count END AS encoded, -- of these encoded into a segment; all once it is sealed, whoever encoded them
+  CASE WHEN v.sealed_at IS NULL THEN x.input_count - x.hole_count - x.encoded_count ELSE 0 END AS inputs_left, -- of these not encoded yet
   x.planned_output_count AS outputs, -- output shards in the plan
   x.output_count AS outputs_done, -- of these finished
   x.row_count AS rows, -- rows in the plan, holes included
-  x.encoded_row_count AS rows_encoded -- rows encoded
+  CASE WHEN v.sealed_at IS NULL THEN x.encoded_row_count ELSE x.output_row_count END AS rows_encoded -- rows encoded
 FROM index_version v
 JOIN version_total x ON x.version_id = v.id;
 

@@ -97,6 +97,20 @@ package struct DiskReserve: Sendable, Equatable {
     case refused(TarnError)
   }
 
+  /// Says of a write that failed for lack of room why that may be.
+  ///
+  /// - Parameters:
+  ///   - free: Bytes that are free where it was to go.
+  ///   - kept: Bytes that stay free there.
+  /// - Returns: What the file system has, as the end of a sentence.
+  package static func shortage(free: Int, kept: Int) -> String {
+    let text = "has \(ByteSize.text(free)) free"
+    if free < kept { return "\(text), \(ByteSize.text(kept - free)) are missing at least" }
+    // D10: what arrives is written by the mebibyte.
+    if free < 1 << 20 { return "\(text), which is too little" }
+    return "\(text), so a quota or a limit of files (`ulimit -f`) is in the way"
+  }
+
   /// Judges whether something may be written.
   ///
   /// - Parameters:

@@ -6,6 +6,12 @@ import Glibc
 import Testing
 
 @Suite struct DiskTests {
+  @Test func aDiskWithLittleLeftIsFullAndNoQuotaIsBlamed() {
+    #expect(DiskReserve.shortage(free: 36_900, kept: 1_000) == "has 36.9 kB free, which is too little")
+    #expect(DiskReserve.shortage(free: 1_000, kept: 36_900).contains("are missing at least"))
+    #expect(DiskReserve.shortage(free: 1 << 30, kept: 1_000).contains("ulimit -f"))
+  }
+
   /// Bytes that this thread had to get from a disk so far.
   private func bytesFromDisk() -> Int {
     var usage = rusage()

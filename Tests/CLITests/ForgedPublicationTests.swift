@@ -4,6 +4,7 @@
 import Base
 import Catalog
 import Foundation
+import Lake
 import Testing
 import TestSupport
 
@@ -56,6 +57,13 @@ struct ForgedPlace {
         $0["sha256"] = .string(ContentDigest.of(bytes).hex)
       }
     }
+  }
+
+  /// An output whose greatest row has a number that no shard has: ids still ascend.
+  static func withStrangeRow(_ output: [UInt8]) throws -> [UInt8] {
+    let last = withUnsafeBytes(of: Int64(19).littleEndian) { Array($0) }
+    let place = try #require(output.indices.last { output[$0...].starts(with: last) })
+    return output[..<place] + withUnsafeBytes(of: (Int64(1) << 62).littleEndian) { Array($0) } + output[(place + 8)...]
   }
 
   /// Gives other bytes as the trained index.
@@ -114,16 +122,12 @@ extension [String: JSONValue] {
   @Test func anOutputThatIsNoneIsRefused() throws {
     let lake = try LakeFixture.make(.empty)
     let whole = try ForgedPlace(lake).bytes("v.000.faiss")
-    // The greatest row of the output gets a number that no shard has: ids still ascend.
-    let last = withUnsafeBytes(of: Int64(19).littleEndian) { Array($0) }
-    let place = try #require(whole.indices.last { whole[$0...].starts(with: last) })
-    let strange =
-      whole[..<place] + withUnsafeBytes(of: (Int64(1) << 62).littleEndian) { Array($0) } + whole[(place + 8)...]
+    let strange = try ForgedPlace.withStrangeRow(whole)
     let lists = FaissLayout.nlist
     let forgeries: [(String, (ForgedPlace) throws -> Void)] = [
       ("other bytes", { try $0.giveOutput(Array("hello world".utf8)) }),
       ("a part", { try $0.giveOutput(Array(whole.dropLast(100))) }),
-      ("a row of no shard", { try $0.giveOutput(Array(strange)) }),
+      ("a row of no shard", { try $0.giveOutput(strange) }),
       ("2^55 lists", { try $0.giveOutput(whole[..<lists] + [0, 0, 0, 0, 0, 0, 128, 0] + whole[(lists + 8)...]) }),
       ("another output", { try $0.giveOutput($0.bytes("v.001.faiss")) }),
       ("the trained index", { try $0.giveOutput($0.bytes("trained.faiss")) }),
@@ -170,6 +174,37 @@ extension [String: JSONValue] {
     let result = try lake.run(["pull", place.path, "v@1", "--as", "other", "--patience", "0"])
     #expect(result.ending == .exit(20), "\(result.errorText)")
     #expect(try lake.texts("SELECT name FROM index_version") == ["v"])
+  }
+}
+
+/// What a lake says of a version that lies, from before outputs were read.
+@Suite(.tags(.slow)) struct LyingVersionTests {
+  /// Takes a publication in without reading what it gives.
+  private func takeIn(_ place: ForgedPlace, _ lake: LakeFixture) throws {
+    let catalog = try LakeCatalog.open(root: lake.lake, writing: "a test")
+    let published = try PublishedVersion(
+      VersionName(parsing: "v@1"), lock: place.bytes("v.lock.json"), document: place.bytes("v.export.json"),
+      from: place.path, segmentFormats: 1...segmentFormatVersion)
+    let outputs = published.document.outputs.enumerated().map { ("v.00\($0).faiss", StoredKind.outputShard, $1.sha256) }
+    for (file, kind, digest) in outputs + [("trained.faiss", .trainedIndex, published.document.trained.sha256)] {
+      let path = try catalog.path(of: kind, digest)
+      try Disk.makeDirectory(path.parentPath)
+      let bytes = try place.bytes(file)
+      try Data(bytes).write(to: URL(fileURLWithPath: path))
+      try catalog.recordFetched(digest, as: kind, byteCount: bytes.count)
+    }
+    let version = try catalog.version(catalog.takeIn(published, keeping: [], allowsInside: true))
+    try catalog.seal(version, lock: published.lockText, from: place.path)
+  }
+
+  @Test func rowsThatDifferAreNamedWhateverWasSealedOfTheLists() throws {
+    let lake = try LakeFixture.make(.empty)
+    let place = try ForgedPlace(lake)
+    try place.giveOutput(ForgedPlace.withStrangeRow(place.bytes("v.000.faiss")))
+    try takeIn(place, lake)
+    let result = try lake.run(["reproduce", "v@1", "--fetch", "--patience", "0"])
+    #expect(result.errorText.contains("v@1 differs: first in output 0, list "), "\(result.errorText)")
+    #expect(result.errorText.contains("row id 4611686018427387904"), "\(result.errorText)")
   }
 }
 

@@ -237,7 +237,7 @@ private final class FakeSlurm: Sendable {
 
   @Test func aSystemWithoutSlurmIsTold() throws {
     let error = #expect(throws: TarnError.self) { try SlurmEngine.run(["tarn-test-no-such-command"]) }
-    #expect(error?.code == .inputsMissing)
+    #expect(error?.code == .usage)
     let ran = try SlurmEngine.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
     #expect((ran.status, ran.output, ran.errors) == (3, "out\n", "err\n"))
   }

@@ -42,7 +42,7 @@ enum Output {
   /// Progress that is being shown is taken away first: nothing is ever written behind it.
   static func diagnostic(_ text: String) {
     liveLineCount.withLock { count in
-      tell(erasure(&count) + text.printableLine + "\n")
+      tell(erasure(&count) + text.printableLine.shortened + "\n")
     }
   }
 
@@ -141,5 +141,14 @@ enum Output {
       rest = rest.dropFirst(count)
     }
     return nil
+  }
+}
+
+extension String {
+  /// The text as a line for people holds it: of a name or an address that is longer than any line its
+  /// middle is left out.
+  fileprivate var shortened: String {
+    guard utf8.count > 4_000, count > 3_000 else { return self }
+    return "\(prefix(2_000))…\(suffix(900))"
   }
 }

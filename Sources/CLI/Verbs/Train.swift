@@ -91,16 +91,21 @@ extension GlobalOptions {
   ) throws {
     let taken = try TrainingSpecification(parsing: trained.spec)
     let leftOut = taken.leftOut.values.reduce(0) { $0 + $1.count }
+    let first = try trained.digest.flatMap { try catalog.trainedIndex(digest: $0)?.name }
+    let original = first == trained.name ? nil : first
+    let story =
+      isNew ? "is trained" : original.map { "is \($0), which was trained of the same before" } ?? "was trained before"
     if json {
       Output.json([
         "trained_index": .string(trained.name), "sha256": .optional(trained.digest?.hex), "new": .bool(isNew),
+        "same_as": .optional(original),
         "shards": .array(taken.shards.map { .count($0) }), "pairs_left_out": .count(leftOut),
         "revised": revisions.json,
         "path": .optional(try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }),
       ])
     } else {
       Output.line(
-        "\(trained.name) \(isNew ? "is trained" : "was trained before"): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
+        "\(trained.name) \(story): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
           + "\(trained.codec), \(trained.pairCount.counted("pair"))\(leftOut == 0 ? "" : " less \(leftOut) that are bad"), sha256 \(trained.digest?.prefix(16) ?? "")…"
       )
       // What was asked for is no news; what --missing skip left out is.

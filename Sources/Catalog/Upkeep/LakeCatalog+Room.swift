@@ -226,12 +226,8 @@ extension TarnError {
     var text = isJudged ? message : "the disk is full: \(message)"
     if !isJudged {
       let kept = (catalog?.reserve() ?? DiskReserve()).byteCount(on: fileSystem)
-      let free = ByteSize.text(fileSystem.freeByteCount)
-      text += "; the file system at \(fileSystem.mountPoint) has \(free) free"
       text +=
-        fileSystem.freeByteCount < kept
-        ? ", \(ByteSize.text(kept - fileSystem.freeByteCount)) are missing at least"
-        : ", so a quota or a limit of files (`ulimit -f`) is in the way"
+        "; the file system at \(fileSystem.mountPoint) \(DiskReserve.shortage(free: fileSystem.freeByteCount, kept: kept))"
     }
     let canGo = catalog.flatMap { try? $0.whatCanGo(on: fileSystem, needing: needed) } ?? nil
     let hint = canGo.map { "what can go: \($0); then run it again" } ?? "free some space there, then run it again"

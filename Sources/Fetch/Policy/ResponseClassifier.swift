@@ -109,7 +109,7 @@ package enum ResponseClassifier {
   /// What an answer is worth that holds nothing.
   private static func refusal(_ head: ResponseHead, _ question: RangeQuestion, _ now: Date) -> Verdict {
     switch head.statusCode {
-    case 404, 410: return .nextMirror(.absent, "the mirror does not have it (\(head.statusCode))")
+    case 404, 410: return .nextMirror(.absent, "it is not there (\(head.statusCode))")
     case 408, 425, 429, 500...599:
       let wait = retryAfter(head, at: now, cap: question.retryAfterCap)
       return .retryLater(after: wait, "the server answered \(head.statusCode)")

@@ -74,7 +74,7 @@ package struct StoredObject: Sendable, Equatable {
     clock: @escaping () -> ContinuousClock.Instant = { .now }, isCancelled: @escaping () -> Bool
   ) throws(TarnError) {
     guard place.lowercased().hasPrefix("s3://") else {
-      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(place))", hint: "write s3://bucket/prefix")
+      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(place))", hint: S3Settings.hint("prefix"))
     }
     let parts = place.dropFirst("s3://".count).split(separator: "/", omittingEmptySubsequences: true)
     bucket = "s3://\(parts.first ?? "")"
@@ -87,7 +87,12 @@ package struct StoredObject: Sendable, Equatable {
     self.clock = clock
     self.isCancelled = isCancelled
     jitter = configuration.jitter()
-    _ = try configuration.s3Address("\(bucket)/any")
+    do throws(TarnError) {
+      _ = try configuration.s3Address("\(bucket)/any")
+    } catch {
+      guard error.code == .usage else { throw error }
+      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(place))", hint: error.hint)
+    }
   }
 
   // MARK: Looking

@@ -46,7 +46,7 @@ internal import Glibc
   ///   - url: An `http`, `https`, `s3` or `file` address.
   ///   - limit: The most bytes that it may have.
   /// - Returns: All of them.
-  /// - Throws: ``TarnError``; `.integrity` for a longer one.
+  /// - Throws: ``TarnError``; `.integrity` for a longer one, or what is no file.
   package func contents(of url: String, atMost limit: Int) throws(TarnError) -> [UInt8]? {
     let mirror = FetchMirror(id: 0, url: url)
     let address = try configuration.address(mirror)
@@ -55,7 +55,13 @@ internal import Glibc
         return try Disk.contents(of: address.filePath, atMost: limit)
       } catch {
         if error.code == .inputsMissing { return nil }
-        throw error
+        // As of a server: what lies there is none of the small files that are asked for.
+        guard
+          error.code == .usage
+            || error.code == .io && Disk.identity(of: address.filePath) != nil
+              && Disk.size(of: address.filePath) == nil
+        else { throw error }
+        throw TarnError(.integrity, error.message, hint: "name another place")
       }
     }
     while true {
@@ -109,7 +115,9 @@ internal import Glibc
         }
         return .bytes(answer.body)
       case 301, 302, 303, 307, 308:
-        guard let location = head.value("location") else { throw TarnError(.refused, "a redirect to nowhere") }
+        guard let location = head.value("location") else {
+          throw TarnError(.integrity, "a redirect (\(head.statusCode)) without a Location")
+        }
         address = try configuration.redirect(to: location, from: address, at: exchange.request.peer)
       case 410: return .bytes(nil)
       default:

@@ -96,7 +96,7 @@ package struct S3Settings: Sendable {
   /// - Throws: ``TarnError`` `.usage` if it has no bucket or no key.
   func webAddress(of text: String) throws(TarnError) -> String {
     guard text.dropFirst("s3://".count).split(separator: "/", maxSplits: 1).count == 2 else {
-      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: "write s3://bucket/key")
+      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: Self.hint("key"))
     }
     return try storeAddress(of: text)
   }
@@ -111,12 +111,17 @@ package struct S3Settings: Sendable {
       (3...63).contains(name.utf8.count) && name.utf8.allSatisfy { Self.isUnreserved($0) && $0 != 0x7E }
     }
     guard parts.count == 2, isBucket(parts[0]) else {
-      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: "write s3://bucket/key")
+      throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(text))", hint: Self.hint("key"))
     }
     let (bucket, key) = (parts[0], Self.encoded(parts[1]))
     if let endpoint { return "\(endpoint)/\(bucket)/\(key)" }
     return bucket.contains(".")
       ? "https://s3.\(region).amazonaws.com/\(bucket)/\(key)" : "https://\(bucket).s3.\(region).amazonaws.com/\(key)"
+  }
+
+  /// What an S3 address is.
+  static func hint(_ rest: String) -> String {
+    "write s3://bucket/\(rest); a bucket's name has 3 to 63 letters, digits, dots and dashes"
   }
 
   private static func isUnreserved(_ byte: UInt8) -> Bool {

@@ -245,7 +245,7 @@ package final class SlurmEngine: TaskEngine {
     process.waitUntilExit()
     guard process.terminationStatus != 127 else {
       throw TarnError(
-        .inputsMissing, "there is no \(command[0]) on this machine",
+        .usage, "there is no \(command[0]) on this machine",
         hint: "run it where Slurm's commands are, or give --executor local:N")
     }
     return Ran(
