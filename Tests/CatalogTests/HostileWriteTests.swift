@@ -202,7 +202,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
       "INSERT INTO trained_index SELECT NULL, 'x', 'training', method, 'sq5', 2, dimension, iterations, 9, pair_count, image_source_id, caption_source_id, spec, spec_sha256, NULL, created_at, NULL FROM trained_index WHERE name = 'clip'"
     ),
     .init("a source has a known modality", "INSERT INTO source VALUES (99, 'x', 'sound', 4, 'float16', \(now), '')"),
-    .init("a source has a known dtype", "INSERT INTO source VALUES (99, 'x', 'image', 4, 'int8', \(now), '')"),
+    .init("a source has a known dtype", "INSERT INTO source VALUES (99, 'x', 'image', 4, 'int64', \(now), '')"),
     .init("a total is of one version", "UPDATE version_total SET version_id = version_id + 1000"),
     .init(
       "the total of a sealed version is true",
