@@ -139,11 +139,12 @@ package struct TaskDirectory: Sendable {
     "\(outcomePath)/\(Self.receiptName(task, digest))"
   }
 
-  /// What a directory of tasks has in it.
-  private static let own: Set<String> = [
-    planName, "trained", "matrices", "tasks", "results", "receipts", "refused", "failures", "logs", "run.txt",
-    "slurm.sh",
-    "k8s.yaml", "scripts.json", "jobs.json",
+  /// The directories that a directory of tasks has in it, and the files.
+  private static let ownDirectories: Set<String> = [
+    "trained", "matrices", "tasks", "results", "receipts", "refused", "failures", "logs",
+  ]
+  private static let ownFiles: Set<String> = [
+    planName, "run.txt", "slurm.sh", "k8s.yaml", "scripts.json", "jobs.json",
   ]
 
   /// Refuses a directory without a plan that has files of something else: they would be
@@ -156,9 +157,14 @@ package struct TaskDirectory: Sendable {
       throw TarnError(.conflict, "\(path) is no directory", hint: "give --tasks a directory of its own")
     }
     let names = try Disk.names(in: path).map { String(decoding: $0, as: UTF8.self) }
-    // One that a run left which was ended has tasks.
+    // What a run left that was ended: directories first, files once there are tasks.
     let isBegun = names.contains("tasks")
-    guard let other = names.sorted().first(where: { !isBegun || !Self.own.contains($0) }) else { return }
+    let other = names.sorted().first { name in
+      // What is being written has an ending more.
+      let isOwnFile = Self.ownFiles.contains { name == $0 || name == $0 + ".tmp" }
+      return Disk.isDirectory("\(path)/\(name)") ? !Self.ownDirectories.contains(name) : !(isBegun && isOwnFile)
+    }
+    guard let other else { return }
     throw TarnError(
       .conflict, "\(path) has \(other.printable) in it, and no plan of tasks",
       hint: "give --tasks an empty directory, or a new one")

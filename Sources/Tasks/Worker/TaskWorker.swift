@@ -95,7 +95,7 @@ package final class TaskWorker: Sendable {
     let (plan, task, known) = try await ThreadedWork("tarn-worker") { [self] in
       let plan = try directory.plan()
       let task = try directory.task(number, of: plan)
-      return (plan, task, try receipt(of: task))
+      return (plan, task, try receipts(of: task).first)
     }.value()
     if let known { return (known, false) }
     if case .output(let output) = task, output.segmentFormat != segmentFormatVersion {
@@ -129,8 +129,10 @@ package final class TaskWorker: Sendable {
         try directory.write(receipt, of: number, by: name)
         done = (receipt, true)
       } catch let error as TarnError where error.code != .interrupted {
-        // Another may have been at the task, and be done; then nothing is lacking.
-        guard let receipt = try? receipt(of: task) else { throw error }
+        // Another may have been at the task, and be done; then nothing is lacking. A receipt of
+        // this one's may be seen and yet not be durable.
+        let mine = try? made.get()
+        guard let receipt = try? receipts(of: task).first(where: { $0 != mine }) else { throw error }
         done = (receipt, false)
       }
       leave { try directory.forgetFailure(of: number) }
@@ -138,9 +140,9 @@ package final class TaskWorker: Sendable {
     }.value()
   }
 
-  /// The receipt that there is for the task.
-  private func receipt(of task: AnyTask) throws -> TaskReceipt? {
-    try directory.likelyReceipts(of: task, try directory.receiptNames(of: number)[number] ?? []).first
+  /// The receipts that there are for the task.
+  private func receipts(of task: AnyTask) throws -> [TaskReceipt] {
+    try directory.likelyReceipts(of: task, try directory.receiptNames(of: number)[number] ?? [])
   }
 
   /// Puts away what the task needed: it is done, whatever the disk says now.
