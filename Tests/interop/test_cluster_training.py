@@ -96,7 +96,8 @@ class ClusterTraining(LakeTest):
                     for member in document:
                         broken = {name: value for name, value in document.items() if name != member}
                         self.assertFalse(validator.is_valid(broken), f"{path.name} without {member}")
-                    self.assertFalse(validator.is_valid({**document, "other": 1}))
+                    # What a later tarn says besides is passed over by readers, and by the schema.
+                    self.assertTrue(validator.is_valid({**document, "other": 1}))
         self.assertEqual(counts["task"], counts["receipt"])
         self.assertGreaterEqual(counts["task"], 2 * 4 + 3)
 
