@@ -42,7 +42,7 @@ def described() -> dict[str, set[str]]:
     block = section.split("```")[1]
     found: dict[str, set[str]] = {}
     # Options of several verbs are written out once, under a name.
-    named = {name: re.search(rf"\({name}: ([^)]*)\)", block).group(1) for name in ("STREAM", "TRAINING", "SCRIPTS")}
+    named = {name: re.search(rf"\({name}: ([^)]*)\)", block).group(1) for name in ("STREAM", "TRAINING", "LIMITS", "SCRIPTS")}
     for entry in re.split(r"^tarn ", block, flags=re.MULTILINE)[1:]:
         words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|extend|refresh|set|rename|drop-shards|remove|mirror [a-z]+|build|train)\b)?", entry).group()
         for name, options in named.items():
