@@ -23,10 +23,7 @@ package enum ElementType: String, Sendable, CaseIterable, Codable {
   package var kept: ElementType { self == .float16 ? .float16 : .float32 }
 
   /// Every type, as a sentence has it.
-  package static var enumeration: String {
-    let names = allCases.map(\.rawValue)
-    return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
-  }
+  package static var enumeration: String { allCases.map(\.rawValue).alternatives }
 
   /// The rule of the conversion, for specifications; nil for those that are kept as they
   /// are, of which specifications never said anything.
@@ -44,4 +41,9 @@ package enum MissingPolicy: String, Sendable, CaseIterable, Codable {
 /// What to do about rows that are NaN, infinite or zero.
 package enum BadRowsPolicy: String, Sendable, CaseIterable, Codable {
   case fail, skip
+}
+
+extension [String] {
+  /// Names as a sentence has them: `one, two or three`.
+  package var alternatives: String { dropLast().joined(separator: ", ") + " or " + (last ?? "") }
 }

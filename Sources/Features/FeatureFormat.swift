@@ -36,8 +36,7 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
 
   /// Every format by its extension, as a sentence has it: `.npy, … or .fvecs`.
   package static var enumeration: String {
-    let names = allCases.map { "." + ($0.reader.extensions.first ?? $0.rawValue) }
-    return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
+    allCases.map { "." + ($0.reader.extensions.first ?? $0.rawValue) }.alternatives
   }
 
   /// The format that a file's name says, or `.npy`.

@@ -14,7 +14,7 @@ package struct FollowPolicy: Sendable {
   /// machine wrote is seen a while later on a network file system.
   package var looksUntilLost = 3
   /// Exit statuses of a worker that another try would meet again.
-  package var finalStatuses: Set<Int> = [20, 21, 64]
+  package var finalStatuses = TaskFailure.finalStatuses
 
   package init() {}
 

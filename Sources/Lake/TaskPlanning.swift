@@ -77,9 +77,7 @@ package final class TaskPlanning: Sendable {
   package func require(_ directory: TaskDirectory, for name: String) throws {
     guard let there = try directory.planThere() else { return try directory.requireFree() }
     guard try there.lake == catalog.uuid(), (try? VersionName(parsing: there.subject))?.name == name else {
-      throw TarnError(
-        .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(name)",
-        hint: "give --tasks a directory of its own")
+      throw directory.hasPlan(there, notOf: name)
     }
   }
 
@@ -89,9 +87,7 @@ package final class TaskPlanning: Sendable {
     let lake = try catalog.uuid()
     if var there = try directory.planThere() {
       guard there.lake == lake, there.subject == "\(version.name)", there.spec == version.specDigest else {
-        throw TarnError(
-          .conflict, "\(directory.path) has the plan of \(there.subject.printable), not of \(version.name)",
-          hint: "give --tasks a directory of its own")
+        throw directory.hasPlan(there, notOf: "\(version.name)")
       }
       if version.state != .sealed { try renew(&there, planned, in: directory) }
       return PlannedTasks(version: version, plan: there, directory: directory, scripts: scripts, isNew: false)

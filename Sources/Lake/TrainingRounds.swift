@@ -244,9 +244,7 @@ package final class TrainingRounds: Sendable {
         results: directory.resultsPlace)
     }
     guard plan.kind == .train, plan.lake == lake, plan.subject == training.name, plan.spec == training.specDigest else {
-      throw TarnError(
-        .conflict, "\(directory.path) has the plan of \(plan.subject.printable), not of \(training.name) as it is now",
-        hint: "give --tasks a directory of its own")
+      throw directory.hasPlan(plan, notOf: "\(training.name) as it is now")
     }
     return plan
   }

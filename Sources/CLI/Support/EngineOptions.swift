@@ -110,11 +110,11 @@ extension ProgressLine {
         "\(done) of \(count) tasks done, \(running) running, \(queued) queued"
       }
     case .submitted(let tasks, let isAgain, let failure):
-      let reason = failure.map { ": \($0.message) (on \($0.host), exit \($0.status))" } ?? ""
+      let reason = failure.map { ": \($0.words)" } ?? ""
       note("\(tasks.count.counted("task")) submitted\(isAgain ? " again" : "")\(reason)")
     case .gaveUp(let task, let failure):
       note(
-        "task \(task) is given up: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt, and no word of it")"
+        "task \(task) is given up: \(failure?.words ?? "no receipt, and no word of it")"
       )
     case .ingest(let event): show(event)
     case .round(let step): note("\(step): searched by others")

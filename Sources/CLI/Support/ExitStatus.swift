@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Base
+internal import Lake
 
 /// What tarn ends with; an unknown code is a failure.
 enum ExitStatus: Int32 {
@@ -23,7 +24,7 @@ enum ExitStatus: Int32 {
 
   /// Whether the same command may fare better later: not where bytes are wrong, inputs are
   /// nowhere or the command is.
-  var isWorthAnotherTry: Bool { ![.integrity, .inputsMissing, .usage].contains(self) }
+  var isWorthAnotherTry: Bool { !TaskFailure.finalStatuses.contains(Int(rawValue)) }
 
   /// The table of DESIGN's section 5, as `--help` shows it.
   static let help = """

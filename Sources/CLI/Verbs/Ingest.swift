@@ -127,7 +127,7 @@ struct Ingest: AsyncParsableCommand {
     }
     for (task, failure) in summary.open {
       Output.line(
-        "task \(task) is open: \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? "no receipt")")
+        "task \(task) is open: \(failure?.words ?? "no receipt")")
     }
     if summary.isSealed {
       Output.line(
@@ -152,7 +152,7 @@ extension ProgressLine {
       note("task \(task) of \(count), made on \(host), is taken in: \(ByteSize.text(bytes))")
     case .refused(let refusal): note("task \(refusal.task): \(refusal.file) is refused: \(refusal.reason)")
     case .failed(let task, let failure):
-      note("task \(task) was given up: \(failure.message) (on \(failure.host), exit \(failure.status))")
+      note("task \(task) was given up: \(failure.words)")
     case .rechecking(let shard): note("encoding \(shard) again")
     }
   }

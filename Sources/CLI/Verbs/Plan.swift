@@ -53,7 +53,7 @@ struct Plan: AsyncParsableCommand {
       for (task, failure) in open {
         let state = standing.states[task] == .open ? "no receipt" : standing.states[task].rawValue
         Output.line(
-          "task \(task): \(failure.map { "\($0.message) (on \($0.host), exit \($0.status))" } ?? state)")
+          "task \(task): \(failure?.words ?? state)")
       }
       Output.line(standing.summary)
       Output.line(

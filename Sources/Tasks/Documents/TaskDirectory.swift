@@ -170,6 +170,13 @@ package struct TaskDirectory: Sendable {
       hint: "give --tasks an empty directory, or a new one")
   }
 
+  /// The error that the plan which is there is of something else.
+  package func hasPlan(_ plan: TaskPlan, notOf subject: String) -> TarnError {
+    TarnError(
+      .conflict, "\(path) has the plan of \(plan.subject.printable), not of \(subject)",
+      hint: "give --tasks a directory of its own")
+  }
+
   /// Makes the directories that all share; a store has none.
   package func make() throws {
     if isDirectory {
@@ -388,6 +395,8 @@ package struct TaskPlan: Sendable, Equatable {
 /// What ended a worker without a receipt.
 package struct TaskFailure: Sendable, Hashable {
   package static let format = "tarn-failure-1"
+  /// Exit statuses of a worker that another try would meet again: wrong bytes, missing inputs, a command that is wrong.
+  package static let finalStatuses: Set<Int> = [20, 21, 64]
 
   package let task: ContentDigest
   package let host: String
@@ -403,6 +412,9 @@ package struct TaskFailure: Sendable, Hashable {
     self.status = status
     self.message = message
   }
+
+  /// For people: what, where, and with which exit status.
+  package var words: String { "\(message) (on \(host), exit \(status))" }
 
   package var text: String {
     JSONValue.object([

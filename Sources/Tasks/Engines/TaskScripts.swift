@@ -235,7 +235,7 @@ package struct TaskScripts: Sendable, Codable {
               onExitCodes:
                 containerName: worker
                 operator: In
-                values: [20, 21, 64]
+                values: [\(TaskFailure.finalStatuses.sorted().map(String.init).joined(separator: ", "))]
         template:
           spec:
             restartPolicy: Never
