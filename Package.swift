@@ -19,10 +19,14 @@ let strictMemory = strict + [.strictMemorySafety()]
 /// no contraction of a*b+c, optimised even in a debug build.
 let native = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 
+/// The commit that is built, as scripts/commit.sh says it; the Makefile hands it on.
+let commit = Context.environment["TARN_COMMIT"] ?? "unknown"
+
 let package = Package(
   name: "tarn",
   products: [
     .executable(name: "tarn", targets: ["CLI"]),
+    .executable(name: "tarn-adopt", targets: ["CAdopt"]),
     .executable(name: "tarn-bench", targets: ["Benchmarks"]),
   ],
   // Exact, so that a clone of any day builds from the same sources.
@@ -30,6 +34,7 @@ let package = Package(
     .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
   ],
   targets: [
     .target(
@@ -44,6 +49,15 @@ let package = Package(
         .embedInCode("M0013_views.sql"),
         .embedInCode("M0014_trust.sql"), .embedInCode("M0015_ways_back.sql"),
         .embedInCode("M0016_tombstones.sql"), .embedInCode("M0017_published.sql"),
+        .embedInCode("M0018_listings.sql"),
+        .embedInCode("M0019_adopted.sql"),
+        .embedInCode("M0020_commands.sql"),
+        .embedInCode("M0021_arrays.sql"),
+        .embedInCode("M0022_exclusions.sql"),
+        .embedInCode("M0023_companions.sql"),
+        .embedInCode("M0024_refine.sql"),
+        .embedInCode("M0025_rules.sql"),
+        .embedInCode("M0026_training.sql"),
         .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 
@@ -59,8 +73,11 @@ let package = Package(
     .target(
       name: "CRows", dependencies: ["CCpu"], path: "Sources/Features/CRows", cSettings: [.unsafeFlags(native)]),
     .target(
-      name: "Features", dependencies: ["Base", "CCpu", "CRows"], path: "Sources/Features", exclude: ["CRows"],
-      swiftSettings: strictMemory),
+      name: "CZip", path: "Sources/Features/CZip", cSettings: [.unsafeFlags(native)],
+      linkerSettings: [.linkedLibrary("z")]),
+    .target(
+      name: "Features", dependencies: ["Base", "CCpu", "CRows", "CZip", "Parquet"], path: "Sources/Features",
+      exclude: ["CRows", "CZip"], swiftSettings: strictMemory),
 
     .target(
       name: "CParquet", path: "Sources/Parquet/CParquet", cSettings: [.unsafeFlags(native)],
@@ -68,6 +85,13 @@ let package = Package(
     .target(
       name: "Parquet", dependencies: ["Base", "CParquet"], path: "Sources/Parquet", exclude: ["CParquet"],
       swiftSettings: strictMemory),
+
+    .target(
+      name: "CUnpack", path: "Sources/Companions/CUnpack", cSettings: [.unsafeFlags(native)],
+      linkerSettings: [.linkedLibrary("z"), .linkedLibrary("zstd")]),
+    .target(
+      name: "Companions", dependencies: ["Base", "CUnpack", "Parquet"], path: "Sources/Companions",
+      exclude: ["CUnpack"], swiftSettings: strict),
 
     .target(
       name: "Catalog",
@@ -81,10 +105,13 @@ let package = Package(
     .target(
       name: "CCurl", path: "Sources/Fetch/CCurl",
       cSettings: [.unsafeFlags(native)], linkerSettings: [.linkedLibrary("curl")]),
+    .target(name: "CChild", path: "Sources/Fetch/CChild", cSettings: [.unsafeFlags(native)]),
     .target(
       name: "Fetch",
-      dependencies: ["Base", "CCurl", "Features", .product(name: "Logging", package: "swift-log")],
-      path: "Sources/Fetch", exclude: ["CCurl"], swiftSettings: strictMemory),
+      dependencies: [
+        "Base", "CChild", "CCurl", "Features", .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/Fetch", exclude: ["CChild", "CCurl"], swiftSettings: strictMemory),
 
     .target(
       name: "CKernels", dependencies: ["CCpu", "CRows"], path: "Sources/Indexer/CKernels",
@@ -103,31 +130,53 @@ let package = Package(
         .linkedLibrary("faiss"), .linkedLibrary("openblas"),
         .linkedLibrary("gomp"), .linkedLibrary("stdc++"),
       ]),
+    .executableTarget(
+      name: "CAdopt", path: "Sources/Indexer/CAdopt",
+      cxxSettings: [.unsafeFlags(native + ["-std=c++17", "-Wno-unused-parameter"])],
+      linkerSettings: [
+        .linkedLibrary("faiss"), .linkedLibrary("openblas"),
+        .linkedLibrary("gomp"), .linkedLibrary("stdc++"), .linkedLibrary("m"),
+      ]),
     .target(
       name: "Indexer",
       dependencies: [
         "Base", "CCodec", "CCpu", "CKernels", "CRows", "CScan", "Features",
         .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Indexer", exclude: ["CCodec", "CFaiss", "CKernels", "CScan"], swiftSettings: strictMemory),
+      path: "Sources/Indexer", exclude: ["CAdopt", "CCodec", "CFaiss", "CKernels", "CScan"], swiftSettings: strictMemory
+    ),
 
     .target(
       name: "Tasks",
       dependencies: ["Base", "Features", "Fetch", "Indexer", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
     .target(
+      name: "CBuild", path: "Sources/Lake/CBuild",
+      cSettings: [.unsafeFlags(native), .define("TARN_COMMIT", to: "\"\(commit)\"")],
+      linkerSettings: [.linkedLibrary("curl"), .linkedLibrary("openblas"), .linkedLibrary("sqlite3")]),
+    .target(
       name: "Lake",
       dependencies: [
-        "Base", "Catalog", "Features", "Fetch", "Indexer", "Tasks", .product(name: "Logging", package: "swift-log"),
+        "Base", "CBuild", "Catalog", "Companions", "Features", "Fetch", "Indexer", "Tasks",
+        .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: strict),
+      exclude: ["CBuild"], swiftSettings: strict),
 
     .target(name: "Report", dependencies: ["Base"], swiftSettings: strict),
+
+    .target(
+      name: "Serve",
+      dependencies: [
+        "Base", "Lake", "Report",
+        .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      resources: [.embedInCode("Pages/tarn.css"), .embedInCode("Pages/tarn.js")], swiftSettings: strict),
 
     .executableTarget(
       name: "CLI",
       dependencies: [
-        "Base", "Lake", "Report",
+        "Base", "Lake", "Report", "Serve",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -156,12 +205,16 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
       name: "FuzzReaders",
-      dependencies: ["Base", "Catalog", "Features", "Fetch", "Indexer", "Parquet", "Tasks", "TestSupport"],
+      dependencies: [
+        "Base", "CUnpack", "Catalog", "Companions", "Features", "Fetch", "Indexer", "Parquet", "Tasks", "TestSupport",
+      ],
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
     .testTarget(name: "BaseTests", dependencies: ["Base", "CSha256"], swiftSettings: strict),
     .testTarget(name: "HouseTests", swiftSettings: strict),
     .testTarget(name: "ParquetTests", dependencies: ["Base", "Parquet", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "CompanionsTests", dependencies: ["Base", "Companions", "CUnpack", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "CatalogTests",
       dependencies: ["Base", "Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
@@ -177,6 +230,8 @@ let package = Package(
         "TestSupport",
       ],
       swiftSettings: strict),
+    .testTarget(
+      name: "ServeTests", dependencies: ["Base", "Lake", "Serve", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "TasksTests", dependencies: ["Base", "Indexer", "Lake", "Tasks", "TestSupport"], swiftSettings: strict),
     .testTarget(

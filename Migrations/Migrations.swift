@@ -34,6 +34,15 @@ package let migrations: [Migration] = [
   migration(15, "M0015_ways_back", PackageResources.M0015_ways_back_sql),
   migration(16, "M0016_tombstones", PackageResources.M0016_tombstones_sql),
   migration(17, "M0017_published", PackageResources.M0017_published_sql),
+  migration(18, "M0018_listings", PackageResources.M0018_listings_sql),
+  migration(19, "M0019_adopted", PackageResources.M0019_adopted_sql),
+  migration(20, "M0020_commands", PackageResources.M0020_commands_sql),
+  migration(21, "M0021_arrays", PackageResources.M0021_arrays_sql),
+  migration(22, "M0022_exclusions", PackageResources.M0022_exclusions_sql),
+  migration(23, "M0023_companions", PackageResources.M0023_companions_sql),
+  migration(24, "M0024_refine", PackageResources.M0024_refine_sql),
+  migration(25, "M0025_rules", PackageResources.M0025_rules_sql),
+  migration(26, "M0026_training", PackageResources.M0026_training_sql),
 ]
 
 /// The first migration that touches tables alone: those before it drop and make

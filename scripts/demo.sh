@@ -2,12 +2,18 @@
 # The whole job on the example features: serve them from nginx, register them as
 # sources, sync, train, build, ask, reproduce. Prints each command before its output.
 #
-# TARN is the binary (default: the release build). TARN_DEMO_KEEP=1 keeps the lake.
+# TARN is the binary (default: that of `make tool`, else the one in PATH). TARN_DEMO_KEEP=1 keeps the lake.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 features=$root/Examples/features
-binary=${TARN:-$root/.build/release/tarn}
+built=$root/.build-static/release/tarn
+[ -x "$built" ] || built=$(command -v tarn || echo "$built")
+binary=${TARN:-$built}
 [ -x "$binary" ] || { echo "demo: $binary is not built; run: make tool" >&2; exit 1; }
+for program in nginx python3 sqlite3; do
+  command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] ||
+    { echo "demo: $program is missing; on Debian: apt-get install nginx-light python3 sqlite3" >&2; exit 1; }
+done
 
 # Everything below runs inside a server that stops when it ends.
 if [ -z "${TARN_DEMO_URL:-}" ]; then
@@ -28,7 +34,7 @@ ln -s "$binary" "$work/bin/tarn"
 PATH=$work/bin:$PATH
 unset TARN_LAKE
 cd "$work"
-cp "$features"/{sizes.txt,sha256sums.txt,queries.npy} .
+cp "$features"/{sizes.txt,sha256sums.txt,queries.npy} "$root/Examples/encoders/ngrams.py" .
 
 say() { printf '\n# %s\n' "$*"; }
 run() {
@@ -64,6 +70,16 @@ run "tarn search clips@1 --queries ../queries.npy -k 5 --nprobe 8 --output answe
 say "Where those five rows came from."
 run "tarn locate clips@1 $("$root/scripts/show_answers.py" answers "$features" 10 --ids)"
 
+say "Words. Features of the pictures' names, by the letters in them, and an encoder that makes questions alike."
+mkdir ../names
+run "for shard in 0000 0001 0002 0003 0004 0005; do
+    python3 ../ngrams.py --features '$features'/metadata/metadata_\$shard.txt ../names/names_\$shard.npy; done"
+run "tarn source add names --directory ../names --modality other && tarn sync names"
+run "tarn train names --images names --method kmeans --nlist 32 --seed 1 && tarn build names --trained names --images names"
+run "tarn search names@1 --text 'sailing boat' -k 5 --unique 0.94 --encoder 'python3 ../ngrams.py' --output words"
+"$root/scripts/show_answers.py" words "$features" "sailing boat" | tee ../words
+grep -qi 'sailing.*boat' <(tail -n +2 ../words) || { echo "demo: FAILED: no sailing boat among the answers" >&2; exit 1; }
+
 say "The version pins its inputs, parameters and outputs. Rebuild it and compare."
 run "tarn reproduce clips@1"
 
@@ -82,6 +98,7 @@ cmp ../before ../after || { echo "demo: FAILED: the second run changed something
 cat <<'END'
 
 demo: proved: 12 shards came over HTTP from nginx with the digests that were given; 3,600 images were built into
-      3 FAISS files by centroids of captions; the rebuild from pinned inputs is the same byte for byte; a second
-      run of everything changed no byte of any file and no row of the catalog.
+      3 FAISS files by centroids of captions; typed words found pictures of that name; the
+      rebuild from pinned inputs is the same byte for byte; a second run of everything changed no byte of any file and
+      no row of the catalog.
 END

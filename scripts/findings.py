@@ -61,7 +61,7 @@ def swift_tests() -> set[str]:
 def python_tests() -> set[str]:
     """FILE::CLASS.TEST of every unittest method."""
     found = set()
-    for path in sorted((ROOT / "Tests" / "interop").glob("test_*.py")):
+    for path in sorted(path for room in ("interop", "docs") for path in (ROOT / "Tests" / room).glob("test_*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef):
                 found |= {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Say in words what `tarn search --output` found on the example features.
 
-    scripts/show_answers.py ANSWERS FEATURES QUERY [--ids]
+    scripts/show_answers.py ANSWERS FEATURES QUERY|TEXT [--ids]
 
 ANSWERS is the name given to --output, FEATURES the directory Examples/features,
-QUERY a row of its queries.npy. With --ids, only the row ids, for `tarn locate`.
+QUERY a row of its queries.npy, or TEXT the one text that was asked. With --ids, only
+the row ids, for `tarn locate`.
 Python's standard library is enough.
 """
 
@@ -28,7 +29,8 @@ def npy_row(path: pathlib.Path, row: int) -> tuple:
 
 
 def main() -> None:
-    answers, features, query = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
+    answers, features, asked = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+    query = int(asked) if asked.isdigit() else 0
     ids = [row for row in npy_row(answers.with_name(answers.name + ".ids.npy"), query) if row >= 0]
     if "--ids" in sys.argv[4:]:
         print(*ids)
@@ -38,8 +40,11 @@ def main() -> None:
     captions = [
         line for part in sorted((features / "metadata").glob("*.txt")) for line in part.read_text("utf-8").splitlines()
     ]
-    question = (features / "queries.txt").read_text("utf-8").splitlines()[query]
-    print(f"query {query}: {question.split(chr(9))[1]}")
+    if asked.isdigit():
+        question = (features / "queries.txt").read_text("utf-8").splitlines()[query]
+        print(f"query {query}: {question.split(chr(9))[1]}")
+    else:
+        print(asked)
     for row, score in zip(ids, scores):
         print(f"  {score:.3f}  row {row:>4}  {captions[row].split(chr(9))[1][:80]}")
 

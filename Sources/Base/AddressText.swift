@@ -14,13 +14,14 @@ package struct AddressText: Sendable {
     /// The name, decoded, lower case.
     package let name: String
     /// What stands behind the `=`; nil without one.
-    let value: Substring?
+    package let value: Substring?
   }
 
   /// Names of query items that say which file is meant, or how to send it.
   package static let harmlessNames: Set<String> = [
     "path", "file", "filename", "file_name", "filepath", "name", "dir", "folder", "download", "dl", "raw", "alt",
     "export", "version", "versionid", "v", "revision", "rev", "ref", "branch", "format", "type", "part", "partnumber",
+    "recursive",
     "shard", "index", "ordinal", "split", "config", "subset", "dataset", "n", "page", "offset", "limit", "lang",
   ]
 
@@ -36,6 +37,11 @@ package struct AddressText: Sendable {
 
   /// Looks at an address.
   package init(_ text: String) {
+    // A command has no authority and no query; its words are shown as they stand.
+    guard !CommandAddress.isOne(text) else {
+      (scheme, authority, start, items, hasFragment) = ("command", text[..<text.startIndex], text[...], [], false)
+      return
+    }
     let bytes = text.utf8
     let end = bytes.firstIndex(of: 0x23) ?? text.endIndex
     hasFragment = end != text.endIndex

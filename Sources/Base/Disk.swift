@@ -204,9 +204,12 @@ package enum Disk {
         .diskFull, "cannot \(operation) \(path): \(reason)",
         hint: "free some space, then run the same command again", place: path)
     case EACCES, EPERM, EROFS:
+      let isRead = ["open", "read", "examine"].contains { operation.hasPrefix($0) }
+      let place = operation == "write into" ? path : path.parentPath
       return TarnError(
         .io, "cannot \(operation) \(path): \(reason)",
-        hint: "the lake must be writable by this user")
+        hint: isRead
+          ? "this user must be let to it" : "\(place.isEmpty ? "this directory" : place) must be writable by this user")
     default:
       return TarnError(.io, "cannot \(operation) \(path): \(reason)")
     }
@@ -270,6 +273,21 @@ package struct DurableFile: ~Copyable {
     try FaultPlan.step("write", temporaryPath)
     try bytes.withUnsafeBytes { try writeAll($0) }
     if mode == .hashed { hasher.update(bytes) }
+  }
+
+  /// Writes over bytes in the middle of a streamed file, which its end alone told.
+  ///
+  /// - Parameters:
+  ///   - bytes: The bytes.
+  ///   - offset: Where they go; all were written before.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  package mutating func amend(_ bytes: [UInt8], at offset: Int) throws {
+    precondition(mode == .streamed && offset + bytes.count <= byteCount, "nothing was written there")
+    try FaultPlan.step("write", temporaryPath)
+    leaveDirect()
+    guard pwrite(descriptor, bytes, bytes.count, off_t(offset)) == bytes.count else {
+      throw Disk.systemError("write", temporaryPath)
+    }
   }
 
   private mutating func writeAll(_ bytes: UnsafeRawBufferPointer) throws {

@@ -73,10 +73,22 @@ package struct Evaluation: Sendable, Equatable {
     return named.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } }
   }
 
-  /// Adds to an environment which shards are measured over.
-  package static func environment(_ environment: String, sample: [Int]?) -> String {
-    guard let sample, case .object(var facts)? = JSONValue(parsing: environment) else { return environment }
-    facts[sampleMember] = .array(sample.map { .count($0) })
+  /// Where an environment says how many rows of each query codes that refine ordered again;
+  /// absent where none did.
+  package static let refinedMember = "refined_rows"
+
+  /// Rows of each query that codes that refine ordered again; nil for none.
+  package var refinedRows: Int? {
+    JSONValue(parsing: environment)?[Evaluation.refinedMember]?.integer.flatMap { Int(exactly: $0) }
+  }
+
+  /// Adds to an environment which shards are measured over, and what was ordered again.
+  package static func environment(_ environment: String, sample: [Int]?, refinedRows: Int? = nil) -> String {
+    guard sample != nil || refinedRows != nil, case .object(var facts)? = JSONValue(parsing: environment) else {
+      return environment
+    }
+    if let sample { facts[sampleMember] = .array(sample.map { .count($0) }) }
+    if let refinedRows { facts[refinedMember] = .count(refinedRows) }
     return JSONValue.object(facts).text
   }
 

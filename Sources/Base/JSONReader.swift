@@ -18,6 +18,9 @@ struct JSONReader {
   private let bytes: [UInt8]
   private var next = 0
   private var depth = 0
+  /// Members of the outermost object whose arrays of numbers become floats, and what became of them.
+  private var floatNames: [String] = []
+  private var floats: [String: JSONFloats] = [:]
 
   /// The value of a whole text.
   ///
@@ -27,13 +30,34 @@ struct JSONReader {
   /// - Throws: ``JSONFault``.
   static func value(of bytes: [UInt8]) throws(JSONFault) -> JSONValue {
     var reader = JSONReader(bytes: bytes)
-    let value = try reader.value()
-    reader.skipSpace()
-    guard reader.next == bytes.count else { throw reader.fault("something follows the value") }
-    return value
+    return try reader.whole()
+  }
+
+  /// As ``value(of:)``, with arrays of numbers that are members of the outermost object read as floats.
+  ///
+  /// - Parameters:
+  ///   - bytes: As for ``value(of:)``.
+  ///   - names: Of the members.
+  /// - Returns: The value, in which an empty array stands for each that was read so, and those. An array that is not of
+  ///   finite numbers of float32 alone is in the value as it is.
+  /// - Throws: ``JSONFault``.
+  static func value(
+    of bytes: [UInt8], floatsOf names: [String]
+  ) throws(JSONFault) -> (value: JSONValue, floats: [String: JSONFloats]) {
+    var reader = JSONReader(bytes: bytes)
+    reader.floatNames = names
+    let value = try reader.whole()
+    return (value, reader.floats)
   }
 
   private init(bytes: [UInt8]) { self.bytes = bytes }
+
+  private mutating func whole() throws(JSONFault) -> JSONValue {
+    let value = try value()
+    skipSpace()
+    guard next == bytes.count else { throw fault("something follows the value") }
+    return value
+  }
 
   private var current: UInt8? { next < bytes.count ? bytes[next] : nil }
 
@@ -87,7 +111,8 @@ struct JSONReader {
       let name = try string()
       skipSpace()
       guard take(UInt8(ascii: ":")) else { throw fault("a member has no value") }
-      let member = try value()
+      let floats = floats(of: name)
+      let member = if let floats { floats } else { try value() }
       guard members.updateValue(member, forKey: name) == nil else {
         throw fault("the member '\(name.printable)' is there twice")
       }
@@ -95,6 +120,15 @@ struct JSONReader {
       if take(UInt8(ascii: "}")) { return .object(members) }
       guard take(UInt8(ascii: ",")) else { throw fault("an object does not end") }
     }
+  }
+
+  /// An empty array, in the place of one that was read as floats.
+  private mutating func floats(of name: String) -> JSONValue? {
+    guard depth == 1, floatNames.contains(name) else { return nil }
+    skipSpace()
+    guard let read = JSONFloatReader.array(in: bytes, at: &next) else { return nil }
+    floats[name] = read
+    return .array([])
   }
 
   private mutating func array() throws(JSONFault) -> JSONValue {
@@ -115,7 +149,10 @@ struct JSONReader {
 
   private mutating func string() throws(JSONFault) -> String {
     next += 1
-    var text: [UInt8] = []
+    // Most have no escapes.
+    let end = bytes[next...].firstIndex { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") || $0 < 0x20 }
+    var text = Array(bytes[next..<(end ?? bytes.count)])
+    next += text.count
     while let byte = current {
       next += 1
       switch byte {

@@ -19,6 +19,13 @@ package enum OpenFiles {
     setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 
+  /// Files of one kind that may be open beside all others that a process has.
+  package static var room: Int {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return .max }
+    return max(Int(clamping: limit.rlim_cur) - others, 0)
+  }
+
   /// Refuses work that needs more open files than there can be.
   ///
   /// - Parameters:
@@ -26,12 +33,10 @@ package enum OpenFiles {
   ///   - hint: What to do besides raising the limit.
   /// - Throws: ``TarnError`` `.usage`.
   package static func require(_ count: Int, hint: String) throws {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    let allowed = Int(clamping: limit.rlim_cur)
-    guard count > allowed - others else { return }
+    let room = room
+    guard count > room else { return }
     throw TarnError(
-      .usage, "\(count) files are read together for one output, and this process may open \(allowed)",
+      .usage, "\(count) files are read together for one output, and this process may open \(room + others)",
       hint: "\(hint), or raise the limit (`ulimit -n \(count + others)`, as root `ulimit -Hn`)")
   }
 }

@@ -12,6 +12,11 @@ package enum Timestamp {
     date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
   }
 
+  /// The date that a text in the catalog's form is; nil for any other text.
+  package static func date(_ text: String) -> Date? {
+    try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+  }
+
   /// The time of day here, `HH:MM:SS`.
   package static func clock(_ date: Date) -> String {
     var seconds = time_t(date.timeIntervalSince1970)

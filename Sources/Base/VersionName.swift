@@ -16,7 +16,10 @@ package struct VersionName: Hashable, Sendable, CustomStringConvertible {
   /// - Throws: ``TarnError`` `.usage` for anything else.
   package init(parsing text: String) throws {
     let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-    guard parts.count == 2, LakeName.isValid(String(parts[0])), let number = Int(parts[1]), number >= 1 else {
+    guard parts.count == 2, LakeName.isValid(String(parts[0])), let number = Int(parts[1]), number >= 1,
+      // One spelling for each: @01 is none.
+      parts[1] == "\(number)"
+    else {
       throw TarnError(
         .usage, "'\(text.printable)' is not an index version",
         hint: "write NAME@N, e.g. laion@1; `tarn versions` lists them")

@@ -11,14 +11,44 @@ struct Tarn: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tarn",
     abstract: "A SQLite-tracked data lake for embedding features: sync shards, build FAISS indexes, reproduce them.",
-    discussion: ExitStatus.help,
+    discussion: """
+      EXAMPLES
+        tarn init lake
+        tarn source add images --directory /data/img_emb
+        tarn sync
+        tarn train clip --images images --nlist 1024 --method kmeans
+        tarn build laion --trained clip --images images
+        tarn search laion --queries queries.npy
+        tarn status --watch
+
+      A lake is a directory; verbs work on the one that --lake names, else TARN_LAKE, else the nearest at or above this directory.
+
+      \(ExitStatus.help)
+      """,
     version: Tool.version,
-    subcommands: [
-      Init.self, SourceGroup.self, Sync.self, Limit.self, Import.self, Evict.self, Train.self, Build.self, Plan.self,
-      Worker.self, Ingest.self, Status.self,
-      SQL.self, Schema.self, Versions.self, Show.self, Search.self, Evaluate.self, Locate.self, Reproduce.self,
-      Pin.self, Unpin.self, Revoke.self, Abandon.self, Remove.self, Rename.self, GC.self, Verify.self, Backup.self,
-      RebuildCatalog.self, Export.self, Push.self, Pull.self, Diff.self, Doctor.self,
+    groupedSubcommands: [
+      CommandGroup(
+        name: "Features",
+        subcommands: [
+          Init.self, SourceGroup.self, Sync.self, Limit.self, Import.self, PackVerb.self, Evict.self, Exclude.self,
+          Convert.self,
+        ]),
+      CommandGroup(
+        name: "Indexes",
+        subcommands: [Train.self, AdoptGroup.self, Build.self, Plan.self, Worker.self, Ingest.self]),
+      CommandGroup(
+        name: "Questions",
+        subcommands: [
+          Status.self, SQL.self, Schema.self, Versions.self, Show.self, Search.self, Evaluate.self, Locate.self,
+          Diff.self, Serve.self,
+        ]),
+      CommandGroup(name: "Reproducing and sharing", subcommands: [Reproduce.self, Export.self, Push.self, Pull.self]),
+      CommandGroup(
+        name: "Upkeep",
+        subcommands: [
+          Pin.self, Unpin.self, Revoke.self, Abandon.self, Remove.self, Rename.self, GC.self, Verify.self, Backup.self,
+          RebuildCatalog.self, Doctor.self,
+        ]),
     ])
 
   private static let words = CommandWords(Array(CommandLine.arguments.dropFirst()))
@@ -49,6 +79,7 @@ struct Tarn: AsyncParsableCommand {
   /// Ends the process at once: what exit() runs would take OpenSSL apart while
   /// threads that have handed over their result still free what they used.
   private static func end(_ status: ExitStatus) -> Never {
+    Output.leaveScreen()
     OpenLakes.close()
     fflush(nil)
     _exit(status.rawValue)
@@ -56,6 +87,8 @@ struct Tarn: AsyncParsableCommand {
 
   /// Says what went wrong, in one line, and ends the process.
   private static func leave(with error: any Error) -> Never {
+    // A shell that asks what could stand in a word's place shows everything that it hears.
+    if CommandLine.arguments.dropFirst().first == "---completion", exitCode(for: error) != .success { end(.failure) }
     // What can go is looked for when nothing else is to be done any more.
     let error =
       (error as? TarnError)?.explained(inLake: GlobalOptions.lastRoot, needing: OpenLakes.sourcesInWork) ?? error
@@ -75,9 +108,33 @@ struct Tarn: AsyncParsableCommand {
     guard status.isSuccess else { leave(with: words.fault(message(for: error))) }
     let text = fullMessage(for: error)
     let isHelp = text.hasPrefix("OVERVIEW: ")
-    Output.lines(isHelp ? HelpText.page(of: words.command, width: Output.Stream.data.size.columns) : text)
+    let isBash = CommandLine.arguments.contains("--generate-completion-script") && text.hasPrefix("#!/bin/bash")
+    if text == Tool.version {
+      sayVersion()
+    } else {
+      let page = isHelp ? HelpText.page(of: words.command, width: max(20, Output.Stream.data.size.columns)) : text
+      Output.lines(isBash ? LakeCompletions.bashScript(page) : page)
+    }
     Output.flush()
     end(.ok)
+  }
+
+  /// The version, what it was built of, and what it runs on.
+  private static func sayVersion() {
+    let libraries = Tool.libraries
+    if CommandLine.arguments.contains("--json") {
+      Output.json([
+        "version": .string(Tool.version), "commit": .string(Tool.commit),
+        "libraries": .object(Dictionary(uniqueKeysWithValues: libraries.map { ($0.name, .string($0.version)) })),
+      ])
+      return
+    }
+    Output.line("tarn \(Tool.version)")
+    Output.line("commit    \(Tool.commit)")
+    let width = libraries.map(\.name.count).max() ?? 0
+    for (name, version) in libraries {
+      Output.line("\(name.padding(toLength: max(width, 8), withPad: " ", startingAt: 0))  \(version)")
+    }
   }
 
   /// Ends a command in the middle of its work, whatever its threads do.

@@ -230,7 +230,7 @@ package final class LakeCatalog: Sendable {
         isWithoutBallast: isWithoutBallast)
       if !isWithoutBallast { CatalogBallast.lay(catalog.layout, keeping: catalog.reserve()) }
       try DirectoryOwner(catalog.layout).claim(for: catalog.uuid())
-      if let refusal = try session.take(leases(catalog)) { return .taken(refusal) }
+      if let refusal = try session.take(catalog.withFileOwners(leases(catalog))) { return .taken(refusal) }
       try catalog.keepLockTexts()
       return .granted(catalog)
     }

@@ -5,8 +5,9 @@ package import Base
 
 /// A feature file, memory-mapped.
 ///
-/// Its name says which format it is, see ``FeatureFormat``. Rows that are not
-/// dense, those of an `.fvecs` file, are copied.
+/// Its name says which format it is, see ``FeatureFormat``. Rows that do not lie in
+/// it one behind the other are decoded once, when it is opened: those of an `.fvecs`
+/// file, of a deflated array, of a column.
 package final class FeatureFile: Sendable {
   package let path: String
   /// The rows.
@@ -20,13 +21,19 @@ package final class FeatureFile: Sendable {
   ///
   /// - Parameters:
   ///   - path: The file.
+  ///   - array: Which of its arrays, where the format has several: the name of an
+  ///     entry of an `.npz` without `.npy`, or of a column; nil for the only one.
   ///   - dimension: The dimension it must have; nil for any.
   ///   - elementType: The element type it must have; nil for any.
   /// - Throws: ``TarnError`` `.badFeatures` when it is malformed, truncated,
   ///   overlong, or of another dimension or element type; `.inputsMissing`
-  ///   when there is no such file; `.io`.
-  package init(_ path: String, dimension: Int? = nil, elementType: ElementType? = nil) throws {
-    let header = try Self.layout(of: path)
+  ///   when there is no such file; `.diskFull` when there is no room to unpack
+  ///   it; `.io`.
+  package init(
+    _ path: String, array: String? = nil, dimension: Int? = nil, elementType: ElementType? = nil
+  ) throws {
+    let content = try Self.content(of: path, array: array, dimension: dimension)
+    let header = content.layout
     if let dimension, header.dimension != dimension {
       throw TarnError(
         .badFeatures, "\(path) has rows of \(header.dimension) elements, not \(dimension)",
@@ -38,13 +45,12 @@ package final class FeatureFile: Sendable {
         hint: "register it under a source of its own dtype")
     }
     self.path = path
-    if header.gapByteCount > 0 {
-      let rows = try Self.explained(path) { try UntrustedFile(path: path).rows(header) }
-      matrix = FeatureMatrix(bytes: rows, of: header.elementType, dimension: header.dimension)
+    if let decoder = content.decoder, !content.isInPlace {
+      matrix = try Self.explained(path) { try FeatureMatrix(decoding: decoder, header, of: path) }
     } else {
       matrix = try FeatureMatrix(
         mapping: path, byteOffset: header.dataOffset, elementType: header.elementType, rowCount: header.rowCount,
-        dimension: header.dimension, isWholeFile: FeatureFormat(ofFile: path) != .torch)
+        dimension: header.dimension, isWholeFile: content.decoder == nil && FeatureFormat(ofFile: path) != .torch)
     }
   }
 
@@ -65,18 +71,26 @@ package final class FeatureFile: Sendable {
   /// - Parameters:
   ///   - path: The file.
   ///   - format: What its name would say.
+  ///   - array: Which of its arrays; nil for the only one.
   ///   - dimension: The dimension it must have.
   ///   - elementType: The element type it must have.
+  ///   - readsRows: Whether rows that are packed or have a checksum are read, once and
+  ///     in bounded memory, so that a damaged file is found before it is recorded.
   /// - Returns: Its rows.
-  /// - Throws: ``TarnError`` as ``init(_:dimension:elementType:)`` does.
+  /// - Throws: ``TarnError`` as ``init(_:array:dimension:elementType:)`` does.
   package static func rowCount(
-    of path: String, as format: FeatureFormat, dimension: Int, elementType: ElementType
+    of path: String, as format: FeatureFormat, array: String? = nil, dimension: Int, elementType: ElementType,
+    readsRows: Bool = false
   ) throws -> Int {
-    let layout = try layout(of: path, as: format)
+    let content = try content(of: path, as: format, array: array, dimension: dimension)
+    let layout = content.layout
     guard layout.dimension == dimension, layout.elementType == elementType else {
       throw TarnError(
         .badFeatures,
         "\(path) has rows of \(layout.dimension) \(layout.elementType) elements, not \(dimension) of \(elementType)")
+    }
+    if readsRows, let decoder = content.decoder {
+      try explained(path) { try unsafe FeatureContent.drain(decoder, layout, by: 1 << 20) { _ in } }
     }
     return layout.rowCount
   }
@@ -86,21 +100,31 @@ package final class FeatureFile: Sendable {
   /// - Parameters:
   ///   - path: The file.
   ///   - format: What its name would say.
+  ///   - array: Which of its arrays; nil for the only one.
   /// - Returns: Elements of a row, and their type.
-  /// - Throws: ``TarnError`` as ``init(_:dimension:elementType:)`` does.
+  /// - Throws: ``TarnError`` as ``init(_:array:dimension:elementType:)`` does.
   package static func kind(
-    of path: String, as format: FeatureFormat
+    of path: String, as format: FeatureFormat, array: String? = nil
   ) throws -> (dimension: Int, elementType: ElementType) {
-    let layout = try layout(of: path, as: format)
+    let layout = try content(of: path, as: format, array: array, dimension: nil).layout
     return (layout.dimension, layout.elementType)
   }
 
-  private static func layout(of path: String, as format: FeatureFormat? = nil) throws -> FeatureLayout {
-    try explained(path) { try (format ?? FeatureFormat(ofFile: path)).reader.layout(of: UntrustedFile(path: path)) }
+  static func content(
+    of path: String, as format: FeatureFormat? = nil, array: String?, dimension: Int?
+  ) throws -> FeatureContent {
+    let format = format ?? FeatureFormat(ofFile: path)
+    return try explained(path) {
+      guard array == nil || format.holdsArrays else {
+        throw FeatureFault(
+          "a .\(format.rawValue) file has one matrix and no arrays with names", hint: "leave --array out")
+      }
+      return try format.reader.content(of: UntrustedFile(path: path), array: array, dimension: dimension)
+    }
   }
 
   /// Turns a fault into an error that names the file.
-  private static func explained<Value>(_ path: String, _ body: () throws -> Value) throws -> Value {
+  static func explained<Value>(_ path: String, _ body: () throws -> Value) throws -> Value {
     do { return try body() } catch let fault as FeatureFault {
       throw TarnError(.badFeatures, "\(path): \(fault.cause)", hint: fault.hint)
     }

@@ -7,6 +7,8 @@ package import Base
 package enum FeatureFormat: String, Sendable, CaseIterable {
   /// NumPy's, also for names that say nothing.
   case npy
+  /// An archive of arrays, each a `.npy` file.
+  case npz
   /// What `torch.save` writes: a zip archive with a pickle and the elements.
   case torch
   case safetensors
@@ -18,11 +20,14 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
   case fvecs
   /// As ``fvecs``, of unsigned bytes.
   case bvecs
+  /// A column of lists.
+  case parquet
 
   /// What reads it.
   var reader: any FeatureReader.Type {
     switch self {
     case .npy: NpyReader.self
+    case .npz: NpzReader.self
     case .torch: TorchReader.self
     case .safetensors: SafetensorsReader.self
     case .fbin: FbinReader.self
@@ -31,12 +36,19 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
     case .i8bin: I8binReader.self
     case .fvecs: FvecsReader.self
     case .bvecs: BvecsReader.self
+    case .parquet: ParquetReader.self
     }
   }
 
+  /// Whether its files hold several arrays, or columns, with names.
+  package var holdsArrays: Bool { reader.holdsArrays }
+
+  /// What names of its files end in, without the dot.
+  package var fileExtension: String { reader.extensions.first ?? rawValue }
+
   /// Every format by its extension, as a sentence has it: `.npy, … or .fvecs`.
   package static var enumeration: String {
-    allCases.map { "." + ($0.reader.extensions.first ?? $0.rawValue) }.alternatives
+    allCases.map { "." + $0.fileExtension }.alternatives
   }
 
   /// The format that a file's name says, or `.npy`.
@@ -86,13 +98,36 @@ protocol FeatureReader {
   /// - Throws: ``FeatureFault`` when it is no such file.
   static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead?
 
+  /// Whether its files hold several arrays with names.
+  static var holdsArrays: Bool { get }
+
   /// Reads where the rows of a whole file are.
   ///
   /// - Throws: ``FeatureFault`` when it is no such file; ``TarnError`` `.io`.
   static func layout(of file: UntrustedFile) throws -> FeatureLayout
+
+  /// Reads what a whole file holds and how its rows are had.
+  ///
+  /// - Parameters:
+  ///   - file: The file.
+  ///   - array: Which of its arrays; nil for the only one.
+  ///   - dimension: Elements of a row, if somebody said: what a file without rows may
+  ///     not tell.
+  /// - Returns: Its shape, and where rows lie or who gives them.
+  /// - Throws: ``FeatureFault`` when it is no such file; ``TarnError``.
+  static func content(of file: UntrustedFile, array: String?, dimension: Int?) throws -> FeatureContent
 }
 
 extension FeatureReader {
+  static var holdsArrays: Bool { false }
+
+  /// The rows that lie at the file's layout.
+  static func content(of file: UntrustedFile, array: String?, dimension: Int?) throws -> FeatureContent {
+    let layout = try layout(of: file)
+    let hasGaps = layout.gapByteCount > 0
+    return FeatureContent(layout: layout, isInPlace: !hasGaps, decoder: hasGaps ? GapDecoder(file, layout) : nil)
+  }
+
   /// The layout that the beginning gives, of a file that is as long as it says.
   static func layout(of file: UntrustedFile) throws -> FeatureLayout {
     var count = min(4096, file.byteCount)
@@ -114,5 +149,27 @@ extension FeatureReader {
       }
       count = min(2 * count, file.byteCount)
     }
+  }
+}
+
+/// How a format is read of which only the end tells what it holds.
+protocol TailReader: FeatureReader {
+  /// What its files begin with.
+  static var magic: [UInt8] { get }
+  /// What a file is that begins so.
+  static var kind: String { get }
+}
+
+extension TailReader {
+  static var fixedByteCounts: (header: Int, gap: Int)? { nil }
+
+  /// Only the magic is at the beginning.
+  static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead? {
+    guard start.starts(with: magic.prefix(start.count)) else { throw FeatureFault("it is not \(kind)") }
+    guard start.count >= magic.count else { return nil }
+    guard let byteCount else {
+      throw FeatureFault("nobody says how long it is, and a file of this format does not at its start")
+    }
+    return FeatureHead(fileByteCount: byteCount)
   }
 }

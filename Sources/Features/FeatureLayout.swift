@@ -43,14 +43,32 @@ struct FeatureFault: Error, Equatable {
   let hint: String?
 
   init(_ cause: String, hint: String? = nil) { (self.cause, self.hint) = (cause, hint) }
+
+  /// That a file has no array of a name.
+  static func noArray(_ name: String, of names: [String]) -> FeatureFault {
+    FeatureFault("it has no array '\(name.printable)'", hint: "it has \(list(names))")
+  }
+
+  /// That a file has several arrays and nobody said which.
+  static func noChoice(of names: [String]) -> FeatureFault {
+    FeatureFault(
+      "it has \(names.count) arrays, and which of them holds the features is not said",
+      hint: names.isEmpty ? nil : "say --array NAME: it has \(list(names))")
+  }
+
+  private static func list(_ names: [String]) -> String {
+    names.isEmpty
+      ? "none" : names.prefix(20).map(\.printable).joined(separator: ", ") + (names.count > 20 ? " and others" : "")
+  }
 }
 
 /// A file of which nothing is believed; reads are bounded by its length.
 struct UntrustedFile {
-  private let file: InputFile
-  var byteCount: Int { file.byteCount }
+  let input: InputFile
+  var path: String { input.path }
+  var byteCount: Int { input.byteCount }
 
-  init(path: String) throws { file = try InputFile(path: path) }
+  init(path: String) throws { input = try InputFile(path: path) }
 
   /// Bytes at an offset; both may be anything.
   ///
@@ -65,35 +83,16 @@ struct UntrustedFile {
       throw FeatureFault("it ends at byte \(byteCount), within \(what)")
     }
     var bytes = [UInt8](repeating: 0, count: count)
-    try file.read(into: &bytes, at: offset, count: count)
+    try input.read(into: &bytes, at: offset, count: count)
     return bytes
   }
 
-  /// The elements behind a layout, rows without their gaps.
-  ///
-  /// - Parameter layout: A layout with gaps, whose rows are all in the file.
-  /// - Returns: The bytes of `[rowCount × dimension]` elements.
-  /// - Throws: ``FeatureFault`` when a gap doesn't hold the dimension;
-  ///   ``TarnError`` `.io`.
-  func rows(_ layout: FeatureLayout) throws -> [UInt8] {
-    precondition(layout.gapByteCount == 4, "there is nothing to take out")
-    let stride = 4 + layout.dimension * layout.elementType.byteCount
-    let block = max((4 << 20) / stride, 1)
-    var elements: [UInt8] = []
-    elements.reserveCapacity(layout.rowCount * (stride - 4))
-    for first in Swift.stride(from: 0, to: layout.rowCount, by: block) {
-      let count = min(block, layout.rowCount - first)
-      let bytes = try bytes(at: layout.dataOffset - 4 + first * stride, count: count * stride, "its rows")
-      for row in 0..<count {
-        let own = bytes[row * stride..<(row + 1) * stride]
-        guard own.littleEndian(at: 0, 4) == layout.dimension else {
-          throw FeatureFault(
-            "row \(first + row) says it has \(own.littleEndian(at: 0, 4)) elements, row 0 has \(layout.dimension)")
-        }
-        elements += own.dropFirst(4)
-      }
+  /// Fills a buffer; bounds as those of ``bytes(at:count:_:)``.
+  func read(into output: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+    guard offset >= 0, offset <= byteCount, output.count <= byteCount - offset else {
+      throw FeatureFault("it ends at byte \(byteCount), within its rows")
     }
-    return elements
+    try unsafe input.read(into: output, at: offset)
   }
 }
 

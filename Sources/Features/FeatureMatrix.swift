@@ -86,20 +86,34 @@ internal import Glibc
     (elementType, rowCount, self.dimension) = (.float32, values.count / dimension, dimension)
   }
 
-  /// Copies rows of any type.
+  /// Decodes rows, into memory or, where they are many, into a file without a name.
   ///
   /// - Parameters:
-  ///   - bytes: Row-major, whole rows.
-  ///   - elementType: How elements are stored.
-  ///   - dimension: Columns, `1...`.
-  init(bytes: [UInt8], of elementType: ElementType, dimension: Int) {
-    let rowByteCount = dimension * elementType.byteCount
-    precondition(dimension >= 1 && bytes.count % rowByteCount == 0, "bytes are not whole rows")
-    let memory = UnsafeMutableRawPointer.allocate(byteCount: max(bytes.count, 64), alignment: 64)
-    unsafe memory.copyMemory(from: bytes, byteCount: bytes.count)
-    unsafe storage = .memory(memory)
-    unsafe base = UnsafeRawPointer(memory)
-    (self.elementType, rowCount, self.dimension) = (elementType, bytes.count / rowByteCount, dimension)
+  ///   - decoder: Gives them.
+  ///   - layout: Their shape.
+  ///   - path: The file that they are of, for messages.
+  /// - Throws: ``FeatureFault``; ``TarnError`` `.diskFull`, `.io`.
+  init(decoding decoder: any RowDecoder, _ layout: FeatureLayout, of path: String) throws {
+    (elementType, rowCount, dimension) = (layout.elementType, layout.rowCount, layout.dimension)
+    let byteCount = layout.rowCount * layout.dimension * layout.elementType.byteCount
+    if byteCount > DecodedRows.mostInMemory {
+      let mapped = try unsafe DecodedRows.map(path, byteCount: byteCount) { write in
+        try unsafe FeatureContent.drain(decoder, layout, by: 4 << 20, write)
+      }
+      unsafe storage = .mapping(mapped, byteCount: byteCount)
+      unsafe base = UnsafeRawPointer(mapped)
+    } else {
+      let memory = UnsafeMutableRawPointer.allocate(byteCount: max(byteCount, 64), alignment: 64)
+      do {
+        try unsafe decoder.read(into: UnsafeMutableRawBufferPointer(start: memory, count: byteCount))
+        try decoder.finish()
+      } catch {
+        unsafe memory.deallocate()
+        throw error
+      }
+      unsafe storage = .memory(memory)
+      unsafe base = UnsafeRawPointer(memory)
+    }
   }
 
   /// Makes float32 rows in place.

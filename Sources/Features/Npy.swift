@@ -81,10 +81,28 @@ package struct NpyHeader: Sendable, Equatable {
   /// - Returns: Elements, and bytes before the first.
   /// - Throws: ``TarnError`` `.usage` for anything else.
   package static func integers(_ bytes: [UInt8], of path: String) throws -> (count: Int, dataOffset: Int) {
-    func refuse(_ cause: String) -> TarnError {
-      TarnError(
-        .usage, "\(path) is no array of int64: \(cause)", hint: "save it with numpy.save(FILE, ids.astype('<i8'))")
-    }
+    let (shape, dataOffset) = try shapeOfIntegers(bytes, of: path)
+    let others = shape.filter { $0 != 1 }
+    guard others.count <= 1 else { throw noIntegers(path, "its shape is \(shape)") }
+    return (others.first ?? 1, dataOffset)
+  }
+
+  private static func noIntegers(_ path: String, _ cause: String) -> TarnError {
+    TarnError(
+      .usage, "\(path) is no array of int64: \(cause)", hint: "save it with numpy.save(FILE, ids.astype('<i8'))")
+  }
+
+  /// Reads the header of an array of int64 of one or two dimensions.
+  ///
+  /// - Parameters:
+  ///   - bytes: The file from its start, as much as a header may take.
+  ///   - path: Its name, for messages.
+  /// - Returns: The shape, and bytes before the first element.
+  /// - Throws: ``TarnError`` `.usage` for anything else.
+  package static func shapeOfIntegers(
+    _ bytes: [UInt8], of path: String
+  ) throws -> (shape: [Int], dataOffset: Int) {
+    func refuse(_ cause: String) -> TarnError { noIntegers(path, cause) }
     guard case .success(var literal) = literal(of: bytes) else { throw refuse("its header is none of an .npy file") }
     let (descr, _, shape): (String, Bool, [Int])
     do {
@@ -93,13 +111,10 @@ package struct NpyHeader: Sendable, Equatable {
       throw refuse(error.cause)
     }
     guard descr == "<i8" else { throw refuse("its dtype is '\(descr.prefix(20).description.printable)'") }
-    let others = shape.filter { $0 != 1 }
-    guard !shape.isEmpty, others.count <= 1, others.allSatisfy(ForeignNumber.rowID.holds) else {
+    guard !shape.isEmpty, shape.filter({ $0 != 1 }).count <= 2, shape.allSatisfy(ForeignNumber.rowCount.holds) else {
       throw refuse("its shape is \(shape)")
     }
-    let count = others.first ?? 1
-    guard ForeignNumber.rowCount.holds(count) else { throw refuse("its shape is \(shape)") }
-    return (count, literal.end)
+    return (shape, literal.end)
   }
 
   private static func describeStart(of bytes: [UInt8]) -> String {

@@ -5,14 +5,16 @@ internal import Foundation
 
 /// The level that kernels on vectors are asked to run at.
 ///
-/// It is the CPU's best, or a lower one that `TARN_SIMD=portable|avx2|avx512`
-/// asks for. It has no effect on any bit.
+/// It is the CPU's best, or a lower one that `TARN_SIMD` asks for: `portable`,
+/// `avx2`, `avxvnni` or `avx512`; on aarch64 `portable`, `neon` or `dotprod`. It
+/// has no effect on any bit.
 package enum SimdLevel {
   package static let current: Int32 = {
     let best = ccpu_level()
     switch ProcessInfo.processInfo.environment["TARN_SIMD"] {
     case "portable": return Int32(CCPU_PORTABLE.rawValue)
-    case "avx2": return min(best, Int32(CCPU_AVX2.rawValue))
+    case "avx2", "neon": return min(best, Int32(CCPU_AVX2.rawValue))
+    case "avxvnni", "dotprod": return min(best, Int32(CCPU_AVXVNNI.rawValue))
     default: return best
     }
   }()

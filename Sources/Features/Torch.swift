@@ -3,22 +3,11 @@
 
 internal import Base
 
-enum TorchReader: FeatureReader {
+enum TorchReader: TailReader {
   static let extensions = ["pt", "pth", "tensor"]
-  static let fixedByteCounts: (header: Int, gap: Int)? = nil
-
-  /// Only the magic is at the beginning; the directory is at the end.
-  static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead? {
-    let magic: [UInt8] = [0x50, 0x4B, 3, 4]
-    guard start.starts(with: magic.prefix(start.count)) else {
-      throw FeatureFault("it is not a zip archive as torch.save writes it")
-    }
-    guard start.count >= magic.count else { return nil }
-    guard let byteCount else {
-      throw FeatureFault("nobody says how long it is, and a file of this format does not at its start")
-    }
-    return FeatureHead(fileByteCount: byteCount)
-  }
+  static let magic = ZipDirectory.magic
+  static let kind = "a zip archive as \(writer) writes it"
+  private static let writer = "torch.save"
 
   /// The most bytes of a pickle that are looked at; one tensor takes about 250.
   private static let maximumPickleByteCount = 64 << 10
@@ -30,28 +19,31 @@ enum TorchReader: FeatureReader {
   /// - Throws: ``FeatureFault`` for anything but one contiguous matrix of
   ///   a type that tarn reads; ``TarnError`` `.io`.
   static func layout(of file: UntrustedFile) throws -> FeatureLayout {
-    let archive = try ZipDirectory(file)
-    let pickles = archive.entries.keys.filter { $0.split(separator: "/").last == "data.pkl" }
-    guard pickles.count == 1, let name = pickles.first, let entry = archive.entries[name] else {
+    let archive = try ZipDirectory(file, from: writer)
+    let pickles = archive.entries.filter { $0.name.split(separator: "/").last == "data.pkl" }
+    guard pickles.count == 1, let entry = pickles.first else {
       throw FeatureFault("its zip archive has \(pickles.count) entries data.pkl; it is not from torch.save")
     }
     guard entry.byteCount <= maximumPickleByteCount else {
       throw FeatureFault("its pickle has \(entry.byteCount) bytes; tarn reads a file with one tensor")
     }
-    let root = name.dropLast("data.pkl".count)
+    try entry.requireStored()
+    let root = entry.name.dropLast("data.pkl".count)
     let pickle = try file.bytes(at: entry.dataOffset, count: entry.byteCount, "its pickle")
     // 0: PyTorch was told to compute none, see torch.serialization.set_crc32_options.
     guard entry.crc32 == 0 || ZipDirectory.crc32(pickle) == entry.crc32 else {
       throw FeatureFault("its pickle is damaged: wrong CRC")
     }
-    if let order = archive.entries[root + "byteorder"] {
+    if let order = archive[root + "byteorder"] {
+      try order.requireStored()
       let word = try file.bytes(at: order.dataOffset, count: min(order.byteCount, 16), "its byte order")
       guard word.elementsEqual("little".utf8) else { throw FeatureFault("its elements are not little-endian") }
     }
     let tensor = try TensorPickle(pickle)
-    guard let storage = archive.entries[root + "data/" + tensor.storageKey] else {
+    guard let storage = archive[root + "data/" + tensor.storageKey] else {
       throw FeatureFault("its zip archive has no storage \(tensor.storageKey)")
     }
+    try storage.requireStored()
     let width = tensor.elementType.byteCount
     guard tensor.storageCount >= 0, storage.byteCount % width == 0, storage.byteCount / width == tensor.storageCount
     else {

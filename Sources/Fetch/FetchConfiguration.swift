@@ -52,8 +52,14 @@ package struct FetchConfiguration: Sendable {
   package var headers: @Sendable (_ origin: String) -> [String] = { _ in [] }
   /// Where `s3://` addresses lead, and who asks there.
   package var s3 = S3Settings(environment: [:], readFile: { _ in nil })
+  /// The Hub that `hf://` means, without a slash at its end.
+  package var hub = HubDirectory.defaultHub
   /// What the environment says of a variable, for addresses with `{env:NAME}`.
   package var variable: @Sendable (String) -> String? = { _ in nil }
+  /// S8: how commands are run; nil where they are not allowed.
+  package var commands: CommandRules?
+  /// What a command has for an environment.
+  package var commandEnvironment: [String: String] = [:]
   /// S6: where an IP address lies; nil for a text that is none.
   package var addressScope: @Sendable (String) -> AddressScope? = { AddressScope(of: $0) }
   /// A proxy's address; nil for what the environment says, "" for none.

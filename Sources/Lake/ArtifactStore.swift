@@ -3,6 +3,7 @@
 
 package import Base
 package import Catalog
+internal import Indexer
 internal import Foundation
 
 /// A lake's immutable results, under the digests of their bytes.
@@ -49,21 +50,58 @@ package struct ArtifactStore: Sendable {
     try catalog.keepingNoOrphan(final, in: .artifacts, record)
   }
 
+  /// Moves an output, and what refines it first, to their final names, and records them together.
+  ///
+  /// - Parameters:
+  ///   - path: The output's working name.
+  ///   - digest: The SHA-256 of its bytes.
+  ///   - refine: The working name of the codes that refine it, and what they are; nil for none.
+  ///   - record: Writes the rows about both.
+  /// - Throws: ``TarnError`` when the disk refuses; what `record` throws.
+  func put(
+    output path: String, _ digest: ContentDigest, refinedBy refine: (path: String, file: RefineShard)?,
+    record: () throws -> Void
+  ) throws {
+    guard let refine else { return try put(path, as: .outputShard, digest, record: record) }
+    try put(refine.path, as: .refineShard, refine.file.digest) {
+      try put(path, as: .outputShard, digest, record: record)
+    }
+  }
+
+  /// The files of codes that refine a version; none where nothing does.
+  ///
+  /// - Parameters:
+  ///   - outputs: Outputs of the version.
+  ///   - version: The version, for messages.
+  /// - Returns: One for each output, or none.
+  /// - Throws: ``TarnError`` `.inputsMissing` when one is gone.
+  func refinePlaces(of outputs: [OutputShard], _ version: IndexVersion) throws -> [RefinePlace] {
+    try outputs.compactMap { output in
+      try output.refine.map { refine in
+        RefinePlace(path: try path(ofOutput: refine.digest, of: version, kind: .refineShard), ids: output.ids)
+      }
+    }
+  }
+
   /// Where an artifact is, as the catalog has it, or where new bytes of that kind
   /// go; absolute.
   package func path(of kind: StoredKind, _ digest: ContentDigest) throws -> String {
     try catalog.path(of: kind, digest)
   }
 
-  /// Where an output of a version is, to be searched.
+  /// Where an output of a version, or what refines one, is, to be searched.
   ///
   /// - Throws: ``TarnError`` `.inputsMissing` when it is not there, with what brings it back.
-  package func path(ofOutput digest: ContentDigest, of version: IndexVersion) throws -> String {
-    let path = try path(of: .outputShard, digest)
+  package func path(
+    ofOutput digest: ContentDigest, of version: IndexVersion, kind: StoredKind = .outputShard
+  ) throws -> String {
+    let path = try path(of: kind, digest)
     guard Disk.size(of: path) == nil else { return path }
     guard version.state == .revoked else {
       throw TarnError(
-        .inputsMissing, "an output of \(version.name) is not at \(path)", hint: "run `tarn verify --repair`")
+        .inputsMissing,
+        "\(kind == .outputShard ? "an output of \(version.name)" : "what refines \(version.name)") is not at \(path)",
+        hint: "run `tarn verify --repair`")
     }
     throw TarnError(
       .inputsMissing, "\(version.name) was revoked and its outputs were collected",

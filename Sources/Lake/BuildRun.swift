@@ -35,6 +35,9 @@ package struct BuildOptions: Sendable {
   /// Places of the shards that are holes, where a document says so and every other
   /// shard must be had; nil for ``missing`` to decide.
   package var holes: Set<Int>?
+  /// Rows that are left out, by the shard's place, where a document says so; nil for what
+  /// the lake excludes.
+  package var excluded: [Int: [Int]]?
   /// Sources whose shards, but for those to encode, may make room.
   package var releases: [String] = []
 
@@ -71,6 +74,8 @@ package struct PlannedBuild: Sendable {
   fileprivate let inputsToEncode: [Int64: VersionInput]
   /// What is still to be written.
   package let promised: PromisedRoom
+  /// Outputs that sealed versions have, if with more rows.
+  fileprivate let reused: [Int: OutputReuse.Held]
   fileprivate let record: TrainedIndexRecord
   fileprivate let trainedDigest: ContentDigest
   fileprivate let source: Source
@@ -83,11 +88,11 @@ package struct PlannedBuild: Sendable {
 ///
 /// Sendable: everything in it is, and one run works on one thread.
 package struct BuildRun: Sendable {
-  private let catalog: LakeCatalog
+  let catalog: LakeCatalog
   private let options: BuildOptions
   private let logger: Logger
   private let report: @Sendable (BuildProgress) -> Void
-  private let cancellation: Cancellation
+  let cancellation: Cancellation
   private let store: ArtifactStore
 
   /// Prepares a build.
@@ -163,7 +168,8 @@ package struct BuildRun: Sendable {
         .inputsMissing, "the trained index \(record.name) is not finished",
         hint: "run its `tarn train` again, which continues it")
     }
-    let source = try catalog.source(named: options.images)
+    let source = try catalog.features(named: options.images, to: "be built into an index")
+    try source.requireFeatures()
     guard source.dimension == record.dimension else {
       throw TarnError(
         .usage,
@@ -186,6 +192,8 @@ package struct BuildRun: Sendable {
     /// The trained index's.
     let digest: ContentDigest
     let source: Source
+    /// Outputs of sealed versions, as they were when it was planned.
+    let reuse: OutputReuse
   }
 
   /// Plans the version, or finds the one that was planned or sealed before.
@@ -195,8 +203,10 @@ package struct BuildRun: Sendable {
   package func planVersion() throws -> Subject {
     let (record, digest, source) = try subject()
     var leftOut: [String] = []
-    let inputs = try VersionPlanner(catalog: catalog, options: options).inputs(
-      of: source, trained: digest, leavingOut: &leftOut)
+    let reuse = try OutputReuse(catalog, source, trained: digest, badRows: options.badRows)
+    let inputs = try VersionPlanner(
+      catalog: catalog, options: options, cancellation: cancellation, reuse: reuse, tell: { logger.warning("\($0)") }
+    ).inputs(of: source, trained: digest, leavingOut: &leftOut)
     if !leftOut.isEmpty {
       logger.warning(
         "\(leftOut.reversed().joined(separator: ", ")) at the end of \(source.name): nobody has it or knows its rows; left out"
@@ -207,7 +217,7 @@ package struct BuildRun: Sendable {
       counts.values.max() ?? 0,
       hint: options.checksRoles ? "lower --shards-per-output" : "build it where more files may be open")
     let version = try catalog.planVersion(plan(record, digest, source, inputs))
-    return Subject(version: version, record: record, digest: digest, source: source)
+    return Subject(version: version, record: record, digest: digest, source: source, reuse: reuse)
   }
 
   /// Plans the version and finds what it still needs.
@@ -219,7 +229,10 @@ package struct BuildRun: Sendable {
     let planned = try planVersion()
     let (version, record, digest, source) = (planned.version, planned.record, planned.digest, planned.source)
     let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
-    let wanted = version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest, among: shards)
+    let reused = try version.state == .sealed ? [:] : outputs(of: planned.reuse, for: version)
+    let wanted =
+      version.state == .sealed
+      ? [] : try shardsToEncode(of: version, trained: digest, among: shards, but: Set(reused.keys))
     let wantedIDs = Set(wanted.map(\.id))
     let recorded = try catalog.inputs(of: version)
     let encoded = recorded.filter { $0.path != nil && !wantedIDs.contains($0.shardID) }
@@ -234,7 +247,7 @@ package struct BuildRun: Sendable {
     return PlannedBuild(
       version: version, stream: ShardStream(wanted, spent: encoded.compactMap { shards[$0.shardID] } + released),
       inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }),
-      promised: PromisedRoom(byteCount), record: record,
+      promised: PromisedRoom(byteCount), reused: reused, record: record,
       trainedDigest: digest, source: source)
   }
 
@@ -249,16 +262,18 @@ package struct BuildRun: Sendable {
       .addingSaturated(
         outputs.values.lazy.map { inputs in
           sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)
+            .addingSaturated(sizes.refine(idCount: inputs.idCount))
         }.saturatedSum)
   }
 
   /// Shards of unfinished outputs that have no segment yet.
   private func shardsToEncode(
-    of version: IndexVersion, trained: ContentDigest, among shards: [Int64: Shard]
+    of version: IndexVersion, trained: ContentDigest, among shards: [Int64: Shard], but reused: Set<Int>
   ) throws -> [Shard] {
-    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
+    let done = Set(try catalog.outputs(of: version).map(\.ordinal)).union(reused)
     let segments = try catalog.segments(
-      ofSource: version.sourceID, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
+      of: catalog.source(id: version.sourceID), trained: trained, badRows: options.badRows,
+      formatVersion: segmentFormatVersion)
     return try catalog.inputs(of: version).compactMap { input in
       guard !input.isHole, !done.contains(input.outputOrdinal), let shard = shards[input.shardID] else { return nil }
       if let revision = input.revision ?? shard.revision, let known = segments[revision.digest],
@@ -288,12 +303,13 @@ package struct BuildRun: Sendable {
       return OutputTimes()
     }
     let inputs = try catalog.inputs(of: version)
+    let rewritten = try reuse(planned.reused, for: version)
     var outputs = OutputsToMerge(
       inputs: inputs, done: Set(try catalog.outputs(of: version).map(\.ordinal)), toEncode: planned.inputsToEncode)
     let terms = try catalog.terms(of: version)
     let executor = OutputExecutor(
       terms, shards: LakeShards(catalog, planned.source, inputs: inputs),
-      segments: LakeSegments(catalog, trained: terms.trainedDigest, badRows: terms.badRows),
+      segments: LakeSegments(catalog, terms),
       rowCount: outputs.rowCount - outputs.rowsDone, cancellation: cancellation, logger: logger)
     for output in outputs.takeComplete() { try merge(output, of: outputs.count, planned, executor) }
     while let item = try planned.stream.handoff.next() {
@@ -302,7 +318,9 @@ package struct BuildRun: Sendable {
       switch item {
       case .lost(let id, let error):
         input = planned.input(id)
-        guard options.holes == nil, options.missing == .skip, input.revision == nil else { throw error }
+        guard options.holes == nil, options.missing == .skip, input.revision == nil, input.excludedRows.isEmpty else {
+          throw error
+        }
         try catalog.leaveOut(input, of: version)
       case .ready(let id):
         input = planned.input(id)
@@ -318,7 +336,7 @@ package struct BuildRun: Sendable {
       outputs.finish(input)
       for output in outputs.takeComplete() { try merge(output, of: outputs.count, planned, executor) }
     }
-    try catalog.seal(version, verified: outputs.merged)
+    try catalog.seal(version, verified: outputs.merged.union(rewritten))
     var times = executor.times
     times.waiting = planned.stream.handoff.waitedTime
     return times
@@ -331,15 +349,16 @@ package struct BuildRun: Sendable {
     try catalog.bind(input, of: version, to: revision)
     return OutputTask.Input(
       ordinal: input.ordinal, name: input.shardName, digest: revision.digest, firstID: input.firstID,
-      rowCount: input.rowCount)
+      rowCount: input.rowCount, excluded: input.excludedRows)
   }
 
   private func plan(
     _ record: TrainedIndexRecord, _ digest: ContentDigest, _ source: Source, _ inputs: [VersionPlan.Input]
   ) -> VersionPlan {
     let spec = VersionPlan.spec(
-      trained: digest, source: source.name, shards: inputs.map(\.shardOrdinal),
-      shardsPerOutput: options.shardsPerOutput, missing: options.missing.rawValue, badRows: options.badRows.rawValue)
+      trained: digest, source: source.name, array: source.array, shards: inputs.map(\.shardOrdinal),
+      shardsPerOutput: options.shardsPerOutput, missing: options.missing.rawValue, badRows: options.badRows.rawValue,
+      excluded: ExcludedRows.digest(inputs.map { ($0.excludedOf, $0.excluded) }))
     return VersionPlan(
       name: options.name, trained: record, source: source, shardsPerOutput: options.shardsPerOutput,
       missingPolicy: options.missing, badRowsPolicy: options.badRows, spec: spec,
@@ -357,14 +376,16 @@ package struct BuildRun: Sendable {
     }
     let working = try store.workingPath("output-\(version.id)-\(ordinal).faiss")
     let summary = try executor.merge(task, to: working) { _ in report(.merging(output: ordinal, of: count)) }
-    try store.put(working, as: .outputShard, summary.digest) {
+    let refining = try store.workingPath("output-\(version.id)-\(ordinal).refine")
+    let refine = try executor.refine(task, to: refining).map(RefineShard.init)
+    try store.put(output: working, summary.digest, refinedBy: refine.map { (refining, $0) }) {
       try catalog.recordOutput(
         OutputShard(
           ordinal: ordinal, digest: summary.digest, firstInput: first.ordinal, lastInput: last.ordinal,
           firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: summary.rowCount,
-          byteCount: summary.byteCount, listsDigest: summary.listDigests.root), of: version)
+          byteCount: summary.byteCount, listsDigest: summary.listDigests.root, refine: refine), of: version)
     }
-    planned.promised.written(summary.byteCount)
+    planned.promised.written(summary.byteCount.addingSaturated(refine?.byteCount ?? 0))
     report(.finished(output: ordinal, of: count, byteCount: summary.byteCount))
   }
 }

@@ -23,6 +23,13 @@ package struct EvaluationOptions: Sendable {
   /// What to do about shards that are not in the lake: measure over the others, or
   /// nothing.
   package var missing = MissingPolicy.fail
+  /// The source whose rows the ids of an adopted version count; nil for what was said then.
+  package var source: String?
+  /// A `.npy` of int64 with the exact neighbours of each query, for an adopted version.
+  package var truth: String?
+  /// Rows of each query that are ordered again by the codes that refine; nil for as many as are of
+  /// use where the version has such, 0 for none.
+  package var refine: Int?
   /// Canonical JSON of the tool and the machine, for the record.
   package var environment: String
 
@@ -74,7 +81,8 @@ package struct EvaluationRun: Sendable {
     }
     // The digest is of the bytes that are measured, or there is none.
     let state = Disk.identity(of: options.queries)
-    queries = try QueryFile.open(options.queries)
+    queries = try QueryFile.open(
+      options.queries, orElse: "take one out with `tarn convert \(options.queries) QUERIES.npy --array NAME`")
     guard queries.rowCount > 0 else { throw TarnError(.usage, "\(options.queries) holds no queries") }
     queriesDigest = try Disk.digest(of: options.queries)
     guard Disk.identity(of: options.queries) == state else {
@@ -139,7 +147,9 @@ package struct EvaluationRun: Sendable {
       let version = try sealed(name)
       try catalog.requireBorneOut(version)
       // Before hours of exact search.
-      for output in try catalog.outputs(of: version) { _ = try store.path(ofOutput: output.digest, of: version) }
+      let outputs = try catalog.outputs(of: version)
+      for output in outputs { _ = try store.path(ofOutput: output.digest, of: version) }
+      _ = try store.refinePlaces(of: outputs, version)
       return try truthPlan(of: version, fetches: fetch != nil)
     }.value()
     let (truth, digest) = try await plan.stream.run(
@@ -152,11 +162,14 @@ package struct EvaluationRun: Sendable {
     _ plan: TruthPlan, _ truth: ExactNeighbors, _ truthDigest: ContentDigest
   ) throws -> Evaluation {
     let name = plan.version.name
-    let whole = try catalog.outputs(of: plan.version).map { try store.path(ofOutput: $0.digest, of: plan.version) }
+    let outputs = try catalog.outputs(of: plan.version)
+    let whole = try outputs.map { try store.path(ofOutput: $0.digest, of: plan.version) }
     let sampled = try plan.sample.map { _ in try sampledOutputs(whole, plan) }
     defer { if let sampled { try? FileManager.default.removeItem(atPath: sampled.directory) } }
     let paths = sampled?.paths ?? whole
-    let searcher = try VersionSearcher(outputShards: paths)
+    let searcher = try VersionSearcher(
+      outputShards: paths, refinedBy: options.refine == 0 ? [] : store.refinePlaces(of: outputs, plan.version))
+    let candidates = searcher.candidates(for: options.k, refining: options.refine)
     // The files have the last word.
     try requireDimension(searcher.dimension, of: name)
     let filing = try locate(truth, in: paths)
@@ -170,7 +183,8 @@ package struct EvaluationRun: Sendable {
       try cancellation.check()
       report(.searching(nprobe: nprobe))
       let (found, seconds) = try timed {
-        try searcher.search(floats, k: options.k, nprobe: nprobe, threads: options.threads)
+        try searcher.search(
+          floats, k: options.k, refining: candidates, nprobe: nprobe, threads: options.threads)
       }
       points.append(measure.point(nprobe: nprobe, found, depths: Self.depths(upTo: options.k), seconds: seconds))
     }
@@ -179,7 +193,8 @@ package struct EvaluationRun: Sendable {
         version: name, queries: options.queries.lastPathPart, queriesDigest: queriesDigest,
         queryCount: queries.rowCount, rowCount: searcher.rowCount, nlist: searcher.nlist, truthDigest: truthDigest,
         threads: options.threads, imbalance: filing.imbalance, listSizes: filing.histogram,
-        environment: Evaluation.environment(options.environment, sample: plan.sample), points: points),
+        environment: Evaluation.environment(options.environment, sample: plan.sample, refinedRows: candidates),
+        points: points),
       of: plan.version)
   }
 

@@ -45,6 +45,18 @@ extension EvaluationRun {
   /// - Throws: ``TarnError`` `.inputsMissing` for a shard that is neither here nor
   ///   fetched, nor to be done without.
   func truthPlan(of version: IndexVersion, fetches: Bool) throws -> TruthPlan {
+    let isAdopted = try catalog.source(id: version.sourceID).isAdopted
+    guard isAdopted || options.source == nil && options.truth == nil else {
+      throw TarnError(
+        .usage, "--source and --truth are for versions that were adopted; \(version.name) names its own inputs",
+        hint: "leave them out")
+    }
+    guard !isAdopted || options.missing == .fail else {
+      throw TarnError(
+        .usage, "--missing skip needs to know what rows were made from, and \(version.name) was adopted",
+        hint: "sync its source, or give the exact neighbours with --truth")
+    }
+    if let path = options.truth { return try given(path, version) }
     let whole = try plan(version, sample: nil, fetches: fetches)
     if whole.known != nil { return whole }
     let source = whole.source
@@ -68,13 +80,17 @@ extension EvaluationRun {
   }
 
   private func plan(_ version: IndexVersion, sample: [Int]?, fetches: Bool) throws -> TruthPlan {
-    let inputs = try catalog.inputs(of: version).filter { input in
-      !input.isHole && (sample?.contains(input.shardOrdinal) ?? true)
+    let (source, whole) = try catalog.rows(
+      of: version, claimedOf: options.source, for: "evaluation compares with them",
+      hint: "name their source with --source, or a file of the exact neighbours with --truth")
+    let inputs = whole.filter { input in !input.isHole && (sample?.contains(input.shardOrdinal) ?? true) }
+    if let unseen = inputs.first(where: { $0.revision == nil }) {
+      throw source.missing([unseen.shardName], of: inputs.count)
     }
-    let source = try catalog.source(id: version.sourceID)
     let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
-    let key = try catalog.truthKey(
-      queries: queriesDigest, k: options.k, of: version, sample: sample, normalisation: normalisation.rawValue)
+    let key = LakeCatalog.truthKey(
+      queries: queriesDigest, k: options.k, badRows: version.badRowsPolicy, among: inputs,
+      array: source.array, normalisation: normalisation.rawValue)
     let known = try catalog.nearestImages(of: key).flatMap { digest in
       (try? store.verified(.evaluationTruth, digest)).map { _ in digest }
     }
@@ -95,6 +111,25 @@ extension EvaluationRun {
       stream: ShardStream(
         open.compactMap { shards[$0.shardID] }, ready: Set(open.filter { $0.path != nil }.map(\.shardID)),
         spent: fetches ? spent.compactMap { shards[$0.shardID] } : [], digests: digests), fetches: fetches)
+  }
+
+  /// The plan where a file has the neighbours.
+  private func given(_ path: String, _ version: IndexVersion) throws -> TruthPlan {
+    let digest = try Disk.digest(of: path)
+    let key = ContentDigest.of(
+      JSONValue.object([
+        "format": .string("given-neighbours-1"), "queries": .string(queriesDigest.hex), "k": .count(options.k),
+        "truth": .string(digest.hex),
+      ]).text)
+    var truth = try ExactNeighbors(queries: queries.matrix, k: options.k)
+    let end = try catalog.outputs(of: version).map(\.endID).max() ?? 0
+    try truth.take(given: GivenNeighbors(path), below: end, of: "\(version.name)")
+    guard try Disk.digest(of: path) == digest else {
+      throw TarnError(.integrity, "\(path) changed while it was read", hint: "wait until nothing writes to it")
+    }
+    return TruthPlan(
+      version: version, source: try catalog.source(id: version.sourceID), key: key, inputs: [], sample: nil,
+      normalisation: .refuse, known: nil, begun: truth, done: [], stream: ShardStream([]), fetches: false)
   }
 
   /// The exact neighbours of the queries, from an earlier evaluation where there was
@@ -139,7 +174,7 @@ extension EvaluationRun {
       file.matrix.advise(.sequential)
       let before = rowsDone
       func add(to neighbours: inout ExactNeighbors) throws {
-        try neighbours.add(file.matrix, firstID: input.firstID, plan.normalisation) {
+        try neighbours.add(file.matrix, firstID: input.firstID, without: input.excludedRows, plan.normalisation) {
           try cancellation.check()
           report(.exact(rowsDone: before + $0, rows: rows))
         }

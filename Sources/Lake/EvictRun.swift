@@ -28,6 +28,8 @@ package struct EvictRun {
     package var keptCount = 0
     /// Bytes that became free: those that another source's shards have, too, are not among them.
     package var byteCount = 0
+    /// Sources whose files went, where several read them: the one that has them first.
+    package var readers: [String] = []
     /// Older revisions that stay because something rests on them.
     package var pinned: [KeptRevision] = []
   }
@@ -44,7 +46,9 @@ package struct EvictRun {
   package func run(_ name: String, ordinals: OrdinalSet?, includesPinned: Bool = false) throws -> Summary {
     cancellation.listen()
     var summary = Summary()
-    let source = try catalog.source(named: name)
+    let source = try catalog.fileSource(of: catalog.source(named: name))
+    let readers = try catalog.readers(of: source).map(\.name)
+    if readers.count > 1 { summary.readers = readers }
     let shards = try catalog.shards(of: source, ordinals: ordinals)
     let chosen = Set(shards.map(\.id))
     for transfer in try catalog.interruptedTransfers(of: source) where chosen.contains(transfer.shardID) {

@@ -17,7 +17,9 @@ extension FetchConfiguration {
       ["SSL_CERT_FILE", "CURL_CA_BUNDLE"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
     let credentials = Credentials(environment: environment)
     configuration.headers = credentials.headers(for:)
+    configuration.hub = credentials.hub
     configuration.variable = { environment[$0] }
+    configuration.commandEnvironment = environment.filter { !Credentials.names.contains($0.key) }
     configuration.s3 = S3Settings(environment: environment)
     return configuration
   }

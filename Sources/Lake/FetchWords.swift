@@ -16,6 +16,15 @@ extension FetchMirror {
   }
 }
 
+extension CommandRunRecord {
+  /// A run as the catalog keeps it.
+  init(_ run: CommandRecord) {
+    self.init(
+      command: run.line, exitStatus: run.exitStatus, signal: run.signal, seconds: run.duration.seconds,
+      printed: run.tail, digest: run.output, inputs: run.inputs.map { ($0.path, $0.digest, $0.byteCount) })
+  }
+}
+
 extension TarnError {
   /// Whether it is about one shard and its file, so that others may do.
   var isOfOneShard: Bool { [.io, .conflict, .usage, .badFeatures].contains(code) }

@@ -3,7 +3,9 @@
 
 internal import Base
 internal import Catalog
+internal import Companions
 internal import Features
+internal import Fetch
 internal import Foundation
 
 /// Adopts files.
@@ -40,7 +42,9 @@ package struct ImportRun {
     count: Int, revised: [RevisedShard]
   ) {
     cancellation.listen()
-    let source = try catalog.source(named: name)
+    let readers = try catalog.readers(of: catalog.source(named: name))
+    let source = readers[0]
+    try source.requireFeatures()
     let shards = Dictionary(
       try catalog.shards(of: source).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let chosen = try files.map { file in
@@ -58,7 +62,7 @@ package struct ImportRun {
       try cancellation.check()
       // As it is now: a file before may have been of the same shard.
       let shard = try catalog.shard(id: shard.id)
-      let number = try adopt(file, shard, source)
+      let number = try adopt(file, shard, readers)
       if let revision = shard.revision, revision.number != number {
         revised.append(
           RevisedShard(source: source.name, shard: shard.name, dependents: try catalog.dependents(of: shard)))
@@ -71,9 +75,15 @@ package struct ImportRun {
   /// Copies a file in.
   ///
   /// - Returns: The number of the revision that its bytes are.
-  private func adopt(_ file: String, _ shard: Shard, _ source: Source) throws -> Int {
+  private func adopt(_ file: String, _ shard: Shard, _ readers: [Source]) throws -> Int {
+    let source = readers[0]
+    let expectation = ShardExpectation(readBy: readers, format: FeatureFormat(ofFile: shard.name))
     // A look before anything is copied; what counts is found in the copy.
-    _ = try FeatureFile(file, dimension: source.dimension, elementType: source.elementType)
+    if source.isCompanion {
+      _ = try CompanionFile(file, named: shard.name)
+    } else {
+      _ = try expectation.rowCount(of: file)
+    }
     let input = try InputFile(path: file)
     if let expected = shard.expectedByteCount, expected != input.byteCount {
       throw TarnError(.integrity, "\(file) has \(input.byteCount) bytes, the manifest says \(expected)")
@@ -88,8 +98,10 @@ package struct ImportRun {
       var rowCount = 0
       let directory = catalog.layout.shards + "/"
       let path = try Disk.copy(input, through: part + ".import.tmp", into: hasher) { copy in
-        rowCount = try FeatureFile.rowCount(
-          of: copy, as: FeatureFormat(ofFile: shard.name), dimension: source.dimension, elementType: source.elementType)
+        rowCount =
+          source.isCompanion
+          ? try CompanionFile(copy, named: shard.name).rowCount(checkpoint: { try cancellation.check() })
+          : try expectation.rowCount(of: copy, readsRows: true)
         let digest = hasher.digestSoFar()
         if let expected = shard.expectedDigest, expected != digest {
           throw TarnError(

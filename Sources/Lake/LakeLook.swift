@@ -1,8 +1,9 @@
-// How far the work in a lake is at one moment, and how fast it goes from one look to
-// the next: for whoever watches it. Reading is enough; the writers are not asked.
+// How far the work in a lake is at one moment, for whoever watches it: what the catalog, the
+// leases and the directories of tasks say. Reading is enough; the writers are not asked.
 
 internal import Base
 package import Catalog
+internal import Foundation
 
 /// What is under way in a lake, and how far.
 package struct LakeLook: Sendable {
@@ -10,14 +11,26 @@ package struct LakeLook: Sendable {
   package struct Item: Sendable, Equatable {
     package enum Kind: String, Sendable { case source, training, build }
 
+    /// What tells items of a look apart.
+    struct Key: Hashable, Sendable {
+      let kind: Kind
+      let name: String
+    }
+
     package var kind: Kind
     package var name: String
+    var key: Key { Key(kind: kind, name: name) }
     /// What is counted in whole things: shards, iterations.
     package var done: Int
     package var total: Int
     /// What moves between them: bytes held of a source, those of transfers under way
     /// included; rows encoded by a build; iterations of a training.
     package var amount: Double
+    /// What moved since a beginning that is the same for looks that follow each other: of a source the bytes
+    /// that came, also where they went again; of all else ``amount``.
+    package var moved: Double
+    /// What came of a source in the last minute, a second, as far as whole transfers tell; of all else nil.
+    package var pastRate: Double?
     /// How much that will be, as far as it can be told; nil when it cannot.
     package var wholeAmount: Double?
     /// Shards that failed.
@@ -36,6 +49,7 @@ package struct LakeLook: Sendable {
       self.done = done
       self.total = total
       self.amount = amount
+      moved = amount
       self.wholeAmount = wholeAmount
       self.failed = failed
       self.isComplete = isComplete
@@ -43,12 +57,51 @@ package struct LakeLook: Sendable {
     }
   }
 
-  /// Iterations done of a training, in SQL: a finished one has all of them, though those
-  /// of bytes that another name was trained to before, or of a rebuilt catalog, are of no record.
-  package static let iterationsDone = "CASE state WHEN 'ready' THEN iterations ELSE iterations_done END"
+  /// Iterations done of a training, in SQL: those of bytes that another name was trained to
+  /// before, or of a rebuilt catalog, are of no record, and were all that could be.
+  package static let iterationsDone =
+    "CASE WHEN state = 'ready' AND iterations_done = 0 THEN iterations ELSE iterations_done END"
+
+  /// What went wrong last, of a transfer or a task.
+  package struct Fault: Sendable, Equatable {
+    /// When, in the catalog's form.
+    package let at: String
+    package let text: String
+
+    package init(at: String, text: String) {
+      self.at = at
+      self.text = text
+    }
+  }
+
+  /// A file system that the lake is on.
+  package struct Room: Sendable, Equatable {
+    package let freeByteCount: Int
+    /// What stays free of it.
+    package let keptByteCount: Int
+
+    package init(freeByteCount: Int, keptByteCount: Int) {
+      self.freeByteCount = freeByteCount
+      self.keptByteCount = keptByteCount
+    }
+  }
 
   package let root: String
-  package let items: [Item]
+  package var items: [Item]
+  /// Transfers that are under way, and bytes that they have; interrupted ones included.
+  package var partCount = 0
+  package var partByteCount = 0
+  /// Least room first.
+  package var rooms: [Room] = []
+  package var commands: [CommandAtWork] = []
+  /// The newest first.
+  package var faults: [Fault] = []
+  /// Lines about tasks that others carry out.
+  package var tasks: [String] = []
+  /// The limit of all transfers, as it was written; nil for none.
+  package var limit: String?
+  /// The newest transfer in the catalog.
+  package var lastTransfer: Int64 = 0
 
   package init(root: String, items: [Item]) {
     self.root = root
@@ -56,11 +109,20 @@ package struct LakeLook: Sendable {
   }
 
   /// Looks into a lake.
-  package init(_ catalog: LakeCatalog) throws {
+  ///
+  /// - Parameters:
+  ///   - catalog: The lake.
+  ///   - before: The look before this one, which what moved is added to.
+  ///   - tasks: Lines about tasks, where they are known.
+  /// - Throws: ``TarnError`` when the catalog cannot be read.
+  package init(_ catalog: LakeCatalog, after before: LakeLook? = nil, tasks: [String] = []) throws {
     var parts: [String: Int] = [:]
+    var (partCount, partByteCount) = (0, 0)
     for transfer in try catalog.interruptedTransfers() {
-      parts[transfer.source, default: 0] += transfer.files.filter { $0.hasSuffix(".part") }
-        .reduce(0) { $0 + (Disk.size(of: $1) ?? 0) }
+      let bytes = transfer.files.filter { $0.hasSuffix(".part") }.reduce(0) { $0 + (Disk.size(of: $1) ?? 0) }
+      parts[transfer.source, default: 0] += bytes
+      partByteCount += bytes
+      partCount += 1
     }
     let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
     func rows(_ sql: String) throws -> [[SQLValue]] {
@@ -68,7 +130,7 @@ package struct LakeLook: Sendable {
       try console.run(sql) { if let values = $1 { rows.append(values) } }
       return rows
     }
-    let sources = try rows(
+    var sources = try rows(
       "SELECT source, present, shards - dropped, present_bytes, known_bytes, failed FROM v_source ORDER BY source"
     ).map { Self.source($0, parts: parts) }
     let trainings = try rows(
@@ -77,7 +139,82 @@ package struct LakeLook: Sendable {
     let builds = try rows(
       "SELECT version, encoded, inputs - holes, rows_encoded, state FROM v_build_progress ORDER BY version"
     ).map(Self.build)
+    let last = try rows("SELECT coalesce(max(id), 0) FROM transfer").first?[0].integer ?? 0
+    let came = try Self.table(rows(before.map { Self.came(after: $0.lastTransfer) } ?? Self.cameOfLate(until: last)))
+    let movedBefore = Dictionary(
+      (before?.items ?? []).filter { $0.kind == .source }.map { ($0.name, $0.moved) }, uniquingKeysWith: { $1 })
+    for place in sources.indices {
+      let name = sources[place].name
+      guard let before else {
+        sources[place].moved = Double(parts[name] ?? 0)
+        sources[place].pastRate = came[name].flatMap { $0 > 0 ? $0 / 60 : nil }
+        continue
+      }
+      // A part that became a shard is in both, one after the other; what was held when the watch began is no speed.
+      sources[place].moved =
+        (movedBefore[name].map { $0 - Double(before.parts[name] ?? 0) } ?? 0) + (came[name] ?? 0)
+        + Double(parts[name] ?? 0)
+    }
     self.init(root: catalog.layout.root, items: sources + trainings + builds)
+    self.parts = parts
+    (self.partCount, self.partByteCount) = (partCount, partByteCount)
+    lastTransfer = Int64(last)
+    faults = try rows(Self.faults(until: last)).map {
+      let count = $0[4].integer
+      return Fault(
+        at: $0[0].text, text: "\($0[1].text)/\($0[2].text)\(count > 1 ? " (\(count) times)" : ""): \($0[3].text)")
+    }
+    limit = try catalog.setting(.bwlimit)
+    commands = catalog.commandsAtWork(at: Date())
+    rooms = Self.rooms(of: catalog.layout)
+    self.tasks = tasks
+  }
+
+  /// Bytes of parts, by source.
+  private var parts: [String: Int] = [:]
+
+  /// How far back what ended is looked at.
+  private static let transferCount = 2_000
+
+  /// Bytes of shards that came whole since a transfer, what earlier ones left of them included.
+  private static func came(after transfer: Int64) -> String {
+    """
+    SELECT s.name, CAST(sum(t.resumed_from + t.received_byte_count) AS REAL) FROM transfer t
+    JOIN shard h ON h.id = t.shard_id JOIN source s ON s.id = h.source_id
+    WHERE t.id > \(transfer) AND t.outcome = 'complete' GROUP BY s.name
+    """
+  }
+
+  /// Bytes that came in the last minute with transfers that have ended: of one that began before, its share.
+  private static func cameOfLate(until last: Int) -> String {
+    """
+    SELECT s.name, sum(t.received_byte_count * min(1.0,
+      (julianday(t.ended_at) - julianday('now', '-60 seconds')) / max(1e-9, julianday(t.ended_at) - julianday(t.started_at))))
+    FROM transfer t JOIN shard h ON h.id = t.shard_id JOIN source s ON s.id = h.source_id
+    WHERE t.id > \(last - transferCount) AND julianday(t.ended_at) > julianday('now', '-60 seconds') GROUP BY s.name
+    """
+  }
+
+  /// Of each error the newest transfer that had it, for a host that is down fails all in the same way.
+  private static func faults(until last: Int) -> String {
+    """
+    SELECT t.ended_at, s.name, h.name, t.error, count(*), max(t.id) FROM transfer t
+    JOIN shard h ON h.id = t.shard_id JOIN source s ON s.id = h.source_id
+    WHERE t.id > \(last - transferCount) AND t.error IS NOT NULL AND t.outcome IN ('failed', 'absent')
+    GROUP BY t.error ORDER BY max(t.id) DESC LIMIT 5
+    """
+  }
+
+  private static func table(_ rows: [[SQLValue]]) -> [String: Double] {
+    Dictionary(rows.map { ($0[0].text, $0[1].real) }, uniquingKeysWith: { $1 })
+  }
+
+  private static func rooms(of layout: LakeLayout) -> [Room] {
+    var seen: Set<UInt64> = []
+    return [layout.root, layout.shards, layout.artifacts].compactMap { try? FileSystem(of: $0) }
+      .filter { seen.insert($0.device).inserted }
+      .map { Room(freeByteCount: $0.freeByteCount, keptByteCount: DiskReserve().byteCount(on: $0)) }
+      .sorted { $0.freeByteCount - $0.keptByteCount < $1.freeByteCount - $1.keptByteCount }
   }
 
   private static func source(_ row: [SQLValue], parts: [String: Int]) -> Item {
@@ -107,44 +244,7 @@ package struct LakeLook: Sendable {
 }
 
 extension SQLValue {
+  fileprivate var real: Double { if case .real(let value) = self { value } else { Double(integer) } }
   fileprivate var integer: Int { if case .integer(let value) = self { Int(value) } else { 0 } }
   fileprivate var text: String { if case .text(let value) = self { value } else { "" } }
-}
-
-/// Looks of the last seconds, and what they say of the speed.
-///
-/// Pure: the time is handed in.
-package struct LakeMeter: Sendable {
-  /// How far back a rate reaches.
-  package static let window = Duration.seconds(30)
-
-  private var looks: [(at: ContinuousClock.Instant, look: LakeLook)] = []
-
-  package init() {}
-
-  /// Takes a look.
-  package mutating func take(_ look: LakeLook, at now: ContinuousClock.Instant) {
-    looks.removeAll { now - $0.at > Self.window }
-    looks.append((now, look))
-  }
-
-  /// The newest look.
-  package var newest: LakeLook? { looks.last?.look }
-
-  /// What an item gains a second; nil while there is one look, and when it stands still.
-  package func rate(of item: LakeLook.Item) -> Double? {
-    guard let first = looks.first, let last = looks.last, last.at > first.at,
-      let before = first.look.items.first(where: { $0.kind == item.kind && $0.name == item.name })
-    else { return nil }
-    let gained = item.amount - before.amount
-    return gained > 0 ? gained / (last.at - first.at).seconds : nil
-  }
-
-  /// Seconds until an item is whole at this rate; nil when that cannot be told.
-  package func secondsLeft(of item: LakeLook.Item) -> Double? {
-    guard !item.isComplete, let rate = rate(of: item), let whole = item.wholeAmount, whole > item.amount else {
-      return nil
-    }
-    return (whole - item.amount) / rate
-  }
 }

@@ -34,12 +34,17 @@ package struct LakePicture {
       SELECT v.name || '@' || v.number || iif(v.state = 'revoked', ' (revoked)', ''), CASE WHEN i.is_hole THEN 'hole'
         WHEN EXISTS (SELECT 1 FROM output_shard o WHERE o.version_id = v.id AND o.ordinal = i.output_ordinal) THEN 'merged'
         WHEN EXISTS (SELECT 1 FROM shard_revision r JOIN segment g ON g.shard_sha256 = r.sha256
-          AND g.trained_sha256 = t.sha256 AND g.bad_rows_policy = v.bad_rows_policy
+          AND g.trained_sha256 = t.sha256 AND g.array_name = (SELECT coalesce(s.array_name, '') FROM source s WHERE s.id = v.source_id) AND g.bad_rows_policy = v.bad_rows_policy
           WHERE r.shard_id = i.shard_id AND r.revision = i.revision) THEN 'encoded'
         ELSE 'waiting' END
       FROM version_input i JOIN index_version v ON v.id = i.version_id JOIN trained_index t ON t.id = v.trained_index_id
       WHERE \(which) ORDER BY v.name, v.number, i.ordinal
       """)
+  }
+
+  /// Hands over the rows of a query.
+  package func rows(_ sql: String, _ body: ([SQLValue]) -> Void) throws {
+    try console.run(sql) { if let values = $1 { body(values) } }
   }
 
   private func read(_ sql: String) throws -> [States] {

@@ -36,20 +36,23 @@ struct LakeSegments: SegmentKeeper {
   private let store: ArtifactStore
   private let trained: ContentDigest
   private let badRows: BadRowsPolicy
+  /// The array of the shards' files; nil where they have one.
+  private let array: String?
   /// Whether a segment is read and hashed before it is believed.
   private let verifies: Bool
 
-  init(_ catalog: LakeCatalog, trained: ContentDigest, badRows: BadRowsPolicy, verifies: Bool = false) {
+  init(_ catalog: LakeCatalog, _ terms: EncodingTerms, verifies: Bool = false) {
     self.catalog = catalog
     store = ArtifactStore(catalog)
-    self.trained = trained
-    self.badRows = badRows
+    trained = terms.trainedDigest
+    badRows = terms.badRows
+    array = terms.array
     self.verifies = verifies
   }
 
   func segment(ofShard digest: ContentDigest) throws -> String? {
     let known = try catalog.segment(
-      trained: trained, shard: digest, badRows: badRows, formatVersion: segmentFormatVersion)
+      trained: trained, shard: digest, array: array, badRows: badRows, formatVersion: segmentFormatVersion)
     guard let known else { return nil }
     if verifies { return try? store.verified(.segment, known.digest) }
     guard let artifact = try catalog.artifact(known.digest),
@@ -59,19 +62,26 @@ struct LakeSegments: SegmentKeeper {
   }
 
   func workingPath(ofShard digest: ContentDigest) throws -> String {
-    try store.workingPath("segment-\(digest.prefix(16))-\(trained.prefix(16))")
+    let rows = array.map { "-\(ContentDigest.of($0).prefix(8))" } ?? ""
+    return try store.workingPath("segment-\(digest.prefix(16))\(rows)-\(trained.prefix(16))")
   }
 
   func keep(_ made: ShardEncoder.Result, ofShard digest: ContentDigest, at workingPath: String) throws -> String {
     try store.put(workingPath, as: .segment, made.segment.digest) {
       try catalog.recordSegment(
         SegmentRecord(
-          trainedDigest: trained, shardDigest: digest, badRowsPolicy: badRows, formatVersion: segmentFormatVersion,
-          digest: made.segment.digest, rowCount: made.segment.rowCount, badRowCount: made.badRowCount),
+          trainedDigest: trained, shardDigest: digest, array: array, badRowsPolicy: badRows,
+          formatVersion: segmentFormatVersion, digest: made.segment.digest, rowCount: made.segment.rowCount,
+          badRowCount: made.badRowCount),
         byteCount: made.segment.byteCount)
     }
     return try store.path(of: .segment, made.segment.digest)
   }
+}
+
+extension RefineShard {
+  /// What was written.
+  init(_ summary: RefineSummary) { self.init(digest: summary.digest, byteCount: summary.byteCount) }
 }
 
 extension Source {
@@ -91,7 +101,7 @@ extension Source {
   ) -> PinnedShard {
     PinnedShard(
       path: catalog.layout.shards + "/" + path, digest: digest, rowCount: rowCount, dimension: dimension,
-      elementType: elementType, remedy: "run `tarn sync \(name)`")
+      elementType: elementType, array: array, remedy: "run `tarn sync \(name)`")
   }
 
   /// The error that shards of this source are not in the lake.
@@ -129,7 +139,7 @@ extension OutputTask.Input {
   init(_ input: VersionInput) {
     self.init(
       ordinal: input.ordinal, name: input.shardName, digest: input.isHole ? nil : input.revision?.digest,
-      firstID: input.firstID, rowCount: input.rowCount)
+      firstID: input.firstID, rowCount: input.rowCount, excluded: input.excludedRows)
   }
 }
 
@@ -142,9 +152,11 @@ extension LakeCatalog {
         .inputsMissing, "the trained index \(record.name) is not finished",
         hint: "run its `tarn train` again to continue")
     }
+    if try ArtifactStore(self).size(of: .trainedIndex, digest) == nil { try record.requireTraining(in: self) }
     return EncodingTerms(
       trained: try TrainedIndexFile.read(try ArtifactStore(self).path(of: .trainedIndex, digest), digest: digest),
-      trainedDigest: digest, badRows: version.badRowsPolicy, normalisation: try record.specification().normalisation)
+      trainedDigest: digest, badRows: version.badRowsPolicy, normalisation: try record.specification().normalisation,
+      array: try source(id: version.sourceID).array)
   }
 }
 

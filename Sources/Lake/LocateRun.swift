@@ -60,9 +60,23 @@ package struct LocateRun {
       }
       return place
     }
+    for place in places where place.isExcluded {
+      let reason = try place.revision.flatMap {
+        try catalog.reasonForExclusion(ofRow: place.row, of: $0, in: place.source)
+      }
+      throw TarnError(
+        .notFound,
+        "row \(place.id) of \(name) is not in the index: row \(place.row) of \(place.shard) is excluded"
+          + (reason.map { " (\($0.printable))" } ?? ""))
+    }
     guard version.badRowsPolicy == .skip else { return places }
+    let isAdopted = try catalog.source(id: version.sourceID).isAdopted
     let indexed = try indexed(places, of: version)
     let left = places.first { place in indexed[place.outputOrdinal].map { $0.lists[place.id] == nil } ?? false }
+    if isAdopted {
+      if let left { throw TarnError(.notFound, "\(name) has no row \(left.id)", hint: "it is in none of its files") }
+      return try claimed(places, of: version)
+    }
     if let place = left {
       throw TarnError(
         .notFound,
@@ -70,6 +84,19 @@ package struct LocateRun {
         hint: "it was left out, as `tarn build --bad-rows skip` does")
     }
     return places
+  }
+
+  /// The places of an adopted version's rows in the source that its ids are said to count.
+  private func claimed(_ places: [RowLocation], of version: IndexVersion) throws -> [RowLocation] {
+    let (source, inputs) = try catalog.rows(
+      of: version, for: "which row an id stands for cannot be told",
+      hint: "`tarn adopt version OTHER FILE… --source SOURCE` says whose rows the ids count")
+    return try places.map { place in
+      guard let found = try catalog.claimed(place, among: inputs, of: source) else {
+        throw TarnError(.notFound, "\(source.name) has no row \(place.id)", hint: "its shards have other rows now")
+      }
+      return found
+    }
   }
 
   /// Which of the rows each output holds; none for an output whose file is gone.

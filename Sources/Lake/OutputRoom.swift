@@ -11,10 +11,14 @@ package struct OutputSizes: Sendable {
   private let nlist: Int
   private let codeByteCount: Int
   private let trainedByteCount: Int
+  private let refine: VectorCodec?
+  private let dimension: Int
 
   /// Sizes for a trained index.
   package init(_ record: TrainedIndexRecord) {
     nlist = record.nlist
+    dimension = record.dimension
+    refine = record.refine.flatMap { VectorCodec(rawValue: $0) }
     let codec = VectorCodec(rawValue: record.codec)
     codeByteCount = codec?.codeByteCount(dimension: record.dimension) ?? 4 * record.dimension
     trainedByteCount =
@@ -26,10 +30,24 @@ package struct OutputSizes: Sendable {
   /// Bytes of a segment at most; its layout is in Segment.swift.
   package func segment(rowCount: Int) -> Int {
     192 + 8 * (nlist + 1) + (4 + codeByteCount) * rowCount + 16 * nlist + 32
+      + (refine.map { rowCount * $0.codeByteCount(dimension: dimension) + 32 } ?? 0)
   }
 
   /// Bytes of an output file at most.
   package func output(rowCount: Int) -> Int { trainedByteCount + 8 * nlist + (8 + codeByteCount) * rowCount }
+
+  /// Bytes of a file of codes that refine; 0 where nothing does.
+  package func refine(idCount: Int) -> Int {
+    refine.map { RefineFile.byteCount($0, dimension: dimension, count: idCount) } ?? 0
+  }
+}
+
+extension [VersionInput] {
+  /// Ids from the first row of the first to the last of the last, those between inputs included.
+  var idCount: Int {
+    guard let first, let last else { return 0 }
+    return Int(last.firstID - first.firstID).addingSaturated(last.rowCount)
+  }
 }
 
 /// Bytes that a build has still to write; its fetching leaves room for them.

@@ -79,9 +79,11 @@ package final class ProbeRun: Sendable {
   package func run() async throws -> ProbeSummary {
     let targets = try catalog.shardsInUse(of: source, ordinals: ordinals).flatMap { shard in
       let format = FeatureFormat(ofFile: shard.name)
-      let kind = ProbeTarget.Kind(format: format, dimension: source.dimension, elementType: source.elementType)
-      let asksForRows = shard.knownRowCount == nil && format.tellsRowsAtItsStart
-      return try catalog.locations(of: shard.id).map {
+      let kind = ProbeTarget.Kind(
+        format: format, dimension: source.dimension, elementType: source.elementType, array: source.array)
+      let asksForRows = shard.knownRowCount == nil && format.tellsRowsAtItsStart && !source.isCompanion
+      // A command can only be run, which is no question.
+      return try catalog.locations(of: shard.id).filter { !CommandAddress.isOne($0.url) }.map {
         ProbeTarget(
           shardID: shard.id, mirror: FetchMirror($0, keeping: source.keptQuery),
           expectedByteCount: shard.expectedByteCount,

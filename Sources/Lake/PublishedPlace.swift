@@ -15,6 +15,9 @@ package enum PublishedNames {
   static func output(_ name: VersionName, _ ordinal: Int) -> String {
     "\(name)/\(LakeLayout(root: "/").outputPath(name, ordinal: ordinal).lastPathPart)"
   }
+  static func refine(_ name: VersionName, _ ordinal: Int) -> String {
+    "\(name)/\(LakeLayout(root: "/").refinePath(name, ordinal: ordinal).lastPathPart)"
+  }
   static func trained(_ name: VersionName) -> String { "\(name)/\(trained)" }
   static func lock(_ name: VersionName) -> String { "\(name)/\(name.name).lock.json" }
   static func document(_ name: VersionName) -> String { "\(name)/\(name.name).export.json" }

@@ -20,24 +20,25 @@ package struct Publication: Sendable {
   ///
   /// - Parameters:
   ///   - source: A directory, or an `https`, `http`, `s3` or `file` address.
-  ///   - name: The version; nil for the only one there.
+  ///   - word: The version, or a name for the newest of it there; nil for the only one there.
   ///   - options: How to fetch.
   ///   - cancellation: Asked often.
   ///   - report: Told whom it waits for.
   /// - Returns: The publication.
   /// - Throws: ``TarnError`` `.usage` when several are there; `.absent`, `.integrity`.
   package static func find(
-    _ source: String, _ name: VersionName?, options: SyncOptions, cancellation: Cancellation,
+    _ source: String, _ word: String?, options: SyncOptions, cancellation: Cancellation,
     report: @escaping @Sendable (PullProgress) -> Void
   ) async throws -> Publication {
     cancellation.listen()
+    let exact = try word.flatMap { LakeName.isValid($0) ? nil : try VersionName(parsing: $0) }
     return try await ThreadedWork("tarn-pull") {
       let base = try address(of: source)
       let reader = try PlainReader(
         configuration: options.fetch, patience: options.patience, clock: options.clock,
         isCancelled: { cancellation.isCancelled },
         onTrouble: { report(.waiting(host: $0, pause: $1, left: $2)) })
-      let name = try name ?? onlyVersion(at: base, reader)
+      let name = try exact ?? version(word, at: base, reader)
       func read(_ file: String) throws -> [UInt8] {
         let url = base + file
         guard let bytes = try reader.contents(of: url, atMost: PublishedNames.mostByteCount) else {
@@ -77,7 +78,8 @@ package struct Publication: Sendable {
     return "file://\(encoded)/"
   }
 
-  private static func onlyVersion(at base: String, _ reader: PlainReader) throws -> VersionName {
+  /// The newest version of a name, or the only version, of those at a place.
+  private static func version(_ name: String?, at base: String, _ reader: PlainReader) throws -> VersionName {
     let shown = WebAddress.redacted(base)
     guard let bytes = try reader.contents(of: base + PublishedNames.index, atMost: PublishedNames.mostByteCount) else {
       throw TarnError(.absent, "there is no \(PublishedNames.index) at \(shown)", hint: "name the version: NAME@N")
@@ -85,6 +87,12 @@ package struct Publication: Sendable {
     guard let names = PublishedIndex(bytes)?.names, !names.isEmpty else {
       throw TarnError(
         .integrity, "\(shown)\(PublishedNames.index) is no index of versions", hint: "name the version: NAME@N")
+    }
+    if let name {
+      if let newest = names.filter({ $0.name == name }).max(by: { $0.number < $1.number }) { return newest }
+      throw TarnError(
+        .usage, "\(shown) has no version of \(name)",
+        hint: NearWords.question(name, among: names.map(\.name)) ?? "leave the name out to see what is there")
     }
     guard names.count == 1 else {
       let more = names.count > 10 ? " and \(names.count - 10) more" : ""
@@ -109,15 +117,23 @@ package struct Publication: Sendable {
     let document = version.document
     guard let codec = VectorCodec(rawValue: document.trained.codec),
       let size = TrainedIndexFile.byteCount(
-        codec: codec, dimension: version.dimension, nlist: document.trained.nlist, hasAssigner: version.hasRouter)
+        codec: codec, dimension: version.dimension, nlist: document.trained.nlist, hasAssigner: version.hasRouter,
+        refine: version.refine.flatMap { VectorCodec(rawValue: $0) })
     else {
       throw TarnError(
         .schemaNewer, "\(version.name) has a codec that this tarn does not know", hint: "use a newer tarn")
     }
-    return document.outputs.map { output in
-      File(
+    return document.outputs.flatMap { output in
+      let own = File(
         name: PublishedNames.output(version.name, output.output).lastPathPart, kind: .outputShard,
         digest: output.sha256, byteCount: output.bytes)
+      guard let refine = output.refine else { return [own] }
+      return [
+        own,
+        File(
+          name: PublishedNames.refine(version.name, output.output).lastPathPart, kind: .refineShard,
+          digest: refine.sha256, byteCount: refine.bytes),
+      ]
     } + [
       File(name: PublishedNames.trained, kind: .trainedIndex, digest: document.trained.sha256, byteCount: size)
     ]
@@ -194,7 +210,7 @@ package struct PullRun: Sendable {
     // The trained index first: no output is one without it.
     try await fetch(missing.filter { $0.file.kind == .trainedIndex })
     let trained = try await ThreadedWork("tarn-pull") { try self.trained() }.value()
-    try await fetch(missing.filter { $0.file.kind == .outputShard })
+    try await fetch(missing.filter { $0.file.kind != .trainedIndex })
     try await ThreadedWork("tarn-pull") { try self.readOutputs(under: trained) }.value()
     let name =
       try known?.name ?? catalog.takeIn(version, as: alias, keeping: keptQuery, allowsInside: allowsInside)
@@ -238,7 +254,8 @@ package struct PullRun: Sendable {
       let found = try TrainedIndexFile.read(
         ArtifactStore(catalog).path(of: .trainedIndex, stated.sha256), digest: stated.sha256)
       guard found.dimension == publication.version.dimension, found.nlist == stated.nlist,
-        found.quantizer.codec.rawValue == stated.codec, (found.assigner != nil) == publication.version.hasRouter
+        found.quantizer.codec.rawValue == stated.codec, (found.assigner != nil) == publication.version.hasRouter,
+        found.refine?.codec.rawValue == publication.version.refine
       else { throw TarnError(.integrity, "it has other lists, dimensions or another codec") }
       return found
     }
@@ -249,6 +266,7 @@ package struct PullRun: Sendable {
   private func readOutputs(under trained: TrainedIndex) throws {
     let document = publication.version.document
     let inputs = Dictionary(grouping: document.inputs.filter { $0.sha256 != nil }, by: \.output)
+    let all = Dictionary(grouping: document.inputs, by: \.output)
     for (number, stated) in document.outputs.enumerated() {
       try cancellation.check()
       report(.reading(number, of: document.outputs.count))
@@ -256,11 +274,20 @@ package struct PullRun: Sendable {
       try reading(name) {
         let found = try OutputShardFile.read(
           ArtifactStore(catalog).path(of: .outputShard, stated.sha256), trained: trained,
-          idsIn: (inputs[stated.output] ?? []).map { $0.firstId..<($0.firstId + RowID($0.rows)) })
+          idsIn: (inputs[stated.output] ?? []).flatMap(\.ids))
         guard found.digest == stated.sha256 else { throw TarnError(.integrity, "its SHA-256 is another") }
         guard found.rowCount == stated.rows, found.listDigests.root == stated.listsSha256 else {
           throw TarnError(.integrity, "it has other rows or lists")
         }
+      }
+      guard let refine = stated.refine, let own = all[stated.output], let first = own.first, let last = own.last else {
+        continue
+      }
+      try reading(PublishedNames.refine(publication.version.name, stated.output).lastPathPart) {
+        let found = try RefineFile.read(
+          ArtifactStore(catalog).path(of: .refineShard, refine.sha256), trained: trained,
+          ids: first.firstId..<(last.firstId + Int64(last.rows)), keeping: (inputs[stated.output] ?? []).flatMap(\.ids))
+        guard found.digest == refine.sha256 else { throw TarnError(.integrity, "its SHA-256 is another") }
       }
     }
   }

@@ -159,10 +159,17 @@ package struct PushRun: Sendable {
       }
     }
     let store = ArtifactStore(catalog)
-    var files = try catalog.outputs(of: version).map { output in
-      File(
+    var files = try catalog.outputs(of: version).flatMap { output in
+      let own = File(
         path: try store.path(ofOutput: output.digest, of: version),
         name: PublishedNames.output(name, output.ordinal), digest: output.digest, byteCount: output.byteCount)
+      guard let refine = output.refine else { return [own] }
+      return [
+        own,
+        File(
+          path: try store.path(ofOutput: refine.digest, of: version, kind: .refineShard),
+          name: PublishedNames.refine(name, output.ordinal), digest: refine.digest, byteCount: refine.byteCount),
+      ]
     }
     let trained = document.trained.sha256
     let path = try store.path(of: .trainedIndex, trained)
@@ -257,6 +264,6 @@ extension PublishedIndex.Entry {
     version = document.version
     sha256 = document.versionSha256
     outputs = document.outputs.count
-    bytes = document.outputs.lazy.map(\.bytes).saturatedSum
+    bytes = document.outputs.lazy.map { $0.bytes.addingSaturated($0.refine?.bytes ?? 0) }.saturatedSum
   }
 }

@@ -8,12 +8,15 @@ internal import Features
 enum QueryFile {
   /// Opens a file of queries.
   ///
-  /// - Parameter path: A feature file, `[n × dimension]`, float16 or float32.
+  /// - Parameters:
+  ///   - path: A feature file, `[n × dimension]`.
+  ///   - array: Which of its arrays; nil for the only one.
+  ///   - way: How to say which, for the message.
   /// - Returns: The queries; every one has a direction, so that some rows are nearest to it.
   /// - Throws: ``TarnError`` `.usage` when there is no such file or it holds something else.
-  static func open(_ path: String) throws -> FeatureFile {
+  static func open(_ path: String, array: String? = nil, orElse way: String) throws -> FeatureFile {
     do {
-      let file = try FeatureFile(path)
+      let file = try FeatureFile(path, array: array)
       if let bad = file.matrix.firstBadRow() {
         throw TarnError(
           .usage, "\(path): query \(bad.row) holds \(bad.defect.rawValue); no row is nearest to it",
@@ -26,7 +29,9 @@ enum QueryFile {
         .usage, error.message,
         hint: isMissing
           ? "name a file of queries"
-          : "queries are rows of float16 or float32: numpy.save(FILE, rows.reshape(-1, DIMENSION).astype('float32'))")
+          : FeatureFormat(ofFile: path).holdsArrays
+            ? error.hint?.replacing("say --array NAME", with: way)
+            : "queries are rows of float16 or float32: numpy.save(FILE, rows.reshape(-1, DIMENSION).astype('float32'))")
     }
   }
 }

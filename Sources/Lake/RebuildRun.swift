@@ -65,8 +65,9 @@ package struct RebuildRun {
 
   private var tools: RebuildTools {
     RebuildTools(
-      rowCount: { path, dimension, type in
-        try FeatureFile.rowCount(of: path, as: FeatureFormat(ofFile: path), dimension: dimension, elementType: type)
+      rowCount: { path, array, dimension, type in
+        try FeatureFile.rowCount(
+          of: path, as: FeatureFormat(ofFile: path), array: array, dimension: dimension, elementType: type)
       },
       takeTrainedIndex: { [cancellation] digest, outputs, path in
         let working = path + ".again.tmp"
@@ -77,22 +78,26 @@ package struct RebuildRun {
         try Disk.moveIntoPlace(working, path)
         return byteCount
       },
-      trainedByteCount: { codec, dimension, nlist, hasRouter in
+      trainedByteCount: { codec, dimension, nlist, hasRouter, refine in
         VectorCodec(rawValue: codec).flatMap {
-          TrainedIndexFile.byteCount(codec: $0, dimension: dimension, nlist: nlist, hasAssigner: hasRouter)
+          TrainedIndexFile.byteCount(
+            codec: $0, dimension: dimension, nlist: nlist, hasAssigner: hasRouter,
+            refine: refine.flatMap { VectorCodec(rawValue: $0) })
         }
       },
       segment: { path in
         (try? SegmentFile(path: path)).map { file in
           SegmentClaim(
-            trained: file.description.trainedIndex, shard: file.description.shard, formatVersion: segmentFormatVersion,
+            trained: file.description.trainedIndex, shard: file.description.shard,
+            arrayMark: file.description.arrayMark, formatVersion: segmentFormatVersion,
             rowCount: file.rowCount, badRowCount: file.rowCount - file.storedRowCount)
         }
       },
-      provedSegments: { [cancellation] segments, output in
+      provedSegments: { [cancellation] segments, output, refine in
         try SegmentProof.proved(
           segments.map { MergeInput(segment: try SegmentFile(path: $0.path), firstRowID: $0.firstID) },
-          by: OutputShardFile(path: output), checkpoint: { try cancellation.check() })
+          by: OutputShardFile(path: output),
+          refine: refine.map { (try RefineFile(path: $0.path), $0.firstID) }, checkpoint: { try cancellation.check() })
       })
   }
 

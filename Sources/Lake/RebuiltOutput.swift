@@ -11,6 +11,8 @@ struct RebuiltOutput: Sendable, Codable {
   let listsDigest: ContentDigest
   let rowCount: Int
   let byteCount: Int
+  /// Digest of the codes that refine it; nil where nothing does.
+  let refineDigest: ContentDigest?
   /// The first list that differs from the recorded output's, and the first row in it.
   var list: Int?
   var rowID: Int64?

@@ -79,29 +79,79 @@ package struct ReplayRun: Sendable {
         .integrity, "the document of \(document.version.printable) contradicts itself: \(itself.message)",
         hint: "get it again from where it came from")
     }
-    for source in document.sources {
+    let adopted = try adoptedTraining()
+    for source in document.sourcesByFiles {
       _ = try catalog.adopt(
-        source, rowCounts: document.statedRowCounts(of: source), keeping: keptQuery, allowsInside: allowsInside)
+        source, of: document, rowCounts: document.statedRowCounts(of: source), keeping: keptQuery,
+        allowsInside: allowsInside)
     }
     // What can't be had is told first, where everything has room.
     if fetch.budget == nil { try await fetchAll() }
     try await bring(\.trainedDigest)
-    let trained = try await train()
+    let trained = if let adopted { adopted } else { try await train() }
     try await bring(\.sha256)
     let version = try await build(trained)
+    try catalog.adoptExclusions(of: version)
     return try compare(version, startedAt, itself)
+  }
+
+  /// The trained index of a document whose training nobody knows: one that is here; nil where
+  /// it is to be trained.
+  ///
+  /// - Throws: ``TarnError`` `.inputsMissing` naming the file that it was adopted from, and for
+  ///   a version that was adopted itself.
+  private func adoptedTraining() throws -> TrainedIndexRecord? {
+    guard !document.isAdopted else {
+      throw TarnError(
+        .inputsMissing, "\(document.version.printable) was adopted: what its rows were made from is unknown",
+        hint: "`tarn pull` takes its files from where it was pushed to")
+    }
+    let wanted = document.trained
+    guard wanted.method == TrainedIndexRecord.adoptedMethod else { return nil }
+    if let known = try catalog.trainedIndex(digest: wanted.sha256) { return known }
+    let file = document.sources.first { $0.name == wanted.images }?.shards.first
+    throw TarnError(
+      .inputsMissing,
+      "the trained index \(wanted.name.printable) was adopted from \(file?.name.printable ?? "a file") "
+        + "(sha256 \(file?.sha256?.hex ?? "?")), which this lake has not seen",
+      hint: "`tarn adopt trained \(wanted.name.printable) FILE` with that file, then run this again")
   }
 
   /// Brings the pinned bytes of every source.
   private func fetchAll() async throws {
     var wanted: [Shard] = []
-    for exported in document.sources {
+    for exported in document.sources where exported.modality != Modality.index.rawValue {
       let shards = try catalog.shards(of: catalog.source(named: exported.name))
       for (shard, pinned) in zip(shards, exported.shards) where shard.path == nil {
         if pinned.sha256 != nil, pinned.trainedOn == nil { wanted.append(shard) }
       }
     }
+    try requireReach(wanted)
     if let failure = try await failure(ofFetching: wanted, fetch) { throw failure.error }
+  }
+
+  /// Refuses once, before anything is asked for, what would be refused shard by shard: that all
+  /// addresses of one lead inside, which a document does not get by itself (S7).
+  private func requireReach(_ wanted: [Shard]) throws {
+    for shard in wanted {
+      let locations = try catalog.locations(of: shard.id)
+      guard !locations.isEmpty, locations.allSatisfy({ $0.isOfDocument && !CommandAddress.isOne($0.url) }) else {
+        continue
+      }
+      var refusal: TarnError?
+      let refused = locations.filter { location in
+        do {
+          try FetchConfiguration.checkOfDocument(
+            location.url, in: "\(shard.name) of \(shard.sourceName)",
+            trustedBy: "`tarn reproduce --from DOCUMENT --allow-inside` takes your word for it")
+          return false
+        } catch let error as TarnError {
+          refusal = refusal ?? error
+          return true
+        } catch { return false }
+      }
+      if let refusal, refused.count == locations.count { throw refusal }
+    }
   }
 
   /// Makes what a step works on the newest bytes of the shards of which the training took
@@ -193,6 +243,8 @@ package struct ReplayRun: Sendable {
     // What was trained on alone is needed no more.
     options.releases = document.sources.map(\.name)
     options.holes = Set(document.inputs.filter { $0.sha256 == nil }.map(\.ordinal))
+    options.excluded = Dictionary(
+      document.inputs.map { ($0.ordinal, $0.excluded ?? []) }, uniquingKeysWith: { first, _ in first })
     let run = BuildRun(catalog, options, logger: logger, cancellation: cancellation) { [report] in report(.building($0))
     }
     if fetch.budget == nil { try await run.learnRows(fetch) { [report] in report(.fetching($0)) } }

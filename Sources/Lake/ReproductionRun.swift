@@ -91,7 +91,8 @@ package struct ReproductionRun: Sendable {
     into wanted: String?, fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
   ) async throws -> ReproductionReport {
     cancellation.listen()
-    let fetch = fetch?.takingAll
+    let isAdopted = try catalog.source(id: version.sourceID).isAdopted
+    let fetch = isAdopted ? nil : fetch?.takingAll
     let startedAt = Timestamp.now()
     // What is rebuilt is what the catalog says; so that must be what was sealed.
     let start = try await ThreadedWork("tarn-plan") { () throws -> (StatementVerdict, Plan?) in
@@ -114,7 +115,10 @@ package struct ReproductionRun: Sendable {
       absent.contains(where: \.isNewest) ? "`tarn sync \(source)`, --fetch or --budget bring them" : nil,
       absent.contains { !$0.isNewest } ? Source.wayBack(to: source) : nil,
     ]
-    found.wayBack = ways.compactMap(\.self).joined(separator: "; ")
+    found.wayBack =
+      isAdopted
+      ? "what these files of FAISS were made from is unknown, as the version was adopted; `tarn verify` reads its outputs"
+      : ways.compactMap(\.self).joined(separator: "; ")
     if let plan = start.1 {
       let rebuilt: [RebuiltOutput]
       do {
@@ -171,10 +175,11 @@ package struct ReproductionRun: Sendable {
     if directory == nil, !resumes { try? FileManager.default.removeItem(atPath: work) }
     let sizes = OutputSizes(try catalog.trainedIndex(id: version.trainedIndexID))
     let sealed = try catalog.outputs(of: version)
-    let working = sealed.map { output in sizes.segment(rowCount: output.rowCount) + output.byteCount }
+    let own = sealed.map { output in output.byteCount.addingSaturated(output.refine?.byteCount ?? 0) }
+    let working = zip(sealed, own).map { output, byteCount in sizes.segment(rowCount: output.rowCount) + byteCount }
     // One output at a time, with its segments, where nothing is fetched in another order;
     // with --into the outputs stay.
-    let most = (working.max() ?? 0) + (directory == nil ? 0 : sealed.reduce(0) { $0 + $1.byteCount })
+    let most = (working.max() ?? 0) + (directory == nil ? 0 : own.saturatedSum)
     try catalog.requireRoom(for: "the rebuilt \(version.name)", [RoomNeed(at: work, byteCount: most)])
     let shardCounts = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal).mapValues(\.count)
     try OpenFiles.require(shardCounts.values.max() ?? 0, hint: "rebuild it where more files may be open")
@@ -262,15 +267,21 @@ package struct ReproductionRun: Sendable {
     let summary = try executor.merge(OutputTask(output.ordinal, of: plan.inputs), to: path) { _ in
       report(.merging(output: output.ordinal, of: plan.outputs.count))
     }
+    let refining = "\(plan.work)/\(catalog.layout.refinePath(version.name, ordinal: output.ordinal).lastPathPart)"
+    let refine = try executor.refine(OutputTask(output.ordinal, of: plan.inputs), to: refining)
     var rebuilt = RebuiltOutput(
       ordinal: output.ordinal, digest: summary.digest, listsDigest: summary.listDigests.root,
-      rowCount: summary.rowCount, byteCount: summary.byteCount)
+      rowCount: summary.rowCount, byteCount: summary.byteCount.addingSaturated(refine?.byteCount ?? 0),
+      refineDigest: refine?.digest)
     if summary.digest != output.digest {
       let difference = try compare(output, rebuilt: path, summary)
       (rebuilt.list, rebuilt.rowID) = (difference.list, difference.rowID)
     }
     if plan.resumes { try rebuilt.write(in: plan.work) }
-    if plan.directory == nil { try Disk.remove(path) }
+    if plan.directory == nil {
+      try Disk.remove(path)
+      if refine != nil { try Disk.remove(refining) }
+    }
     report(.finished(output: output.ordinal, of: plan.outputs.count, byteCount: summary.byteCount))
     return rebuilt
   }
@@ -285,9 +296,16 @@ package struct ReproductionRun: Sendable {
     for (output, found) in zip(outputs, rebuilt.sorted { $0.ordinal < $1.ordinal }) {
       let place = "outputs[\(output.ordinal)]"
       verdict.compare("\(place).rows", expected: String(output.rowCount), found: String(found.rowCount))
-      verdict.compare("\(place).bytes", expected: String(output.byteCount), found: String(found.byteCount))
+      let byteCount = output.byteCount.addingSaturated(output.refine?.byteCount ?? 0)
+      verdict.compare("\(place).bytes", expected: String(byteCount), found: String(found.byteCount))
       verdict.compare("\(place).lists_sha256", expected: output.listsDigest.hex, found: found.listsDigest.hex)
       verdict.compare("\(place).sha256", expected: output.digest.hex, found: found.digest.hex)
+      if found.refineDigest != output.refine?.digest {
+        verdict.compare(
+          "\(place).refine.sha256", expected: output.refine?.digest.hex, found: found.refineDigest?.hex)
+        outcome = .differs
+        difference = difference ?? .init(output: output.ordinal, list: nil, rowID: nil)
+      }
       if found.digest == output.digest, found.listsDigest != output.listsDigest {
         // The bytes are right, so what was sealed of their lists never was.
         outcome = .differs

@@ -38,6 +38,19 @@ struct RowIDFile {
   ///   - catalog: Says which it has.
   /// - Throws: ``TarnError`` `.usage` when there is none, else as reading does.
   init(_ input: RowIDInput, of version: IndexVersion, in catalog: LakeCatalog) throws {
+    try self.init(
+      input, below: try catalog.inputs(of: version).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0,
+      of: "\(version.name)")
+  }
+
+  /// Opens a file of ids of whatever has rows.
+  ///
+  /// - Parameters:
+  ///   - input: The file.
+  ///   - end: What the ids must be below.
+  ///   - owner: What has these rows, for messages.
+  /// - Throws: As there.
+  init(_ input: RowIDInput, below end: Int64, of owner: String) throws {
     switch input {
     case .file(let path):
       do {
@@ -51,8 +64,8 @@ struct RowIDFile {
       (name, byteCount) = ("standard input", bytes.count)
       reading = { $0.replaceSubrange(..<$2, with: bytes[$1..<($1 + $2)]) }
     }
-    end = try catalog.inputs(of: version).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0
-    owner = "\(version.name)"
+    self.end = end
+    self.owner = owner
   }
 
   /// Hands out every id, in the order of the file; one may come twice.

@@ -11,7 +11,7 @@ extension SyncOptions {
   /// - Returns: The leases.
   /// - Throws: ``TarnError`` `.notFound`.
   package func leases(in catalog: LakeCatalog) throws -> [Lease] {
-    let named = try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:))
+    let named = try catalog.fileSources(sources)
     return try named.flatMap { source in
       let isWhole = try !refresh && catalog.shardsInUse(of: source, ordinals: ordinals).allSatisfy(catalog.holdsWhole)
       let row = VerbLeases.of(refresh ? "sync --refresh" : isWhole ? "sync of what is there" : "sync")
@@ -41,10 +41,15 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - verb: The verb, as ``VerbLeases`` has it.
   ///   - versions: As a user names them.
+  ///   - source: A source that is named beside them.
   /// - Returns: The leases.
   /// - Throws: ``TarnError`` `.notFound`, `.usage`.
-  package func leases(of verb: String, overVersions versions: [String]) throws -> [Lease] {
-    let names = try versions.map { try source(id: version(versionName($0)).sourceID).name }
+  package func leases(of verb: String, overVersions versions: [String], and source: String? = nil) throws -> [Lease] {
+    let names =
+      try versions.flatMap { name in
+        let version = try version(versionName(name))
+        return [try self.source(id: version.sourceID).name, version.rowsOf].compactMap(\.self)
+      } + [source].compactMap(\.self)
     return VerbLeases.of(verb).leases([.source: Array(Set(names)), .truth: Array(Set(names))])
   }
 }

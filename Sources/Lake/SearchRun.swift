@@ -10,13 +10,15 @@ internal import Indexer
 /// What to search.
 package struct SearchOptions: Sendable {
   package var version: VersionName
-  /// A feature file, `[n × dimension]`.
-  package var queries: String
+  package var queries: SearchQueries
   package var k: Int
   package var nprobe: Int
   /// Finds as many times k rows and keeps the best by their original features;
   /// nil for the codes' own scores.
   package var rerank: Int?
+  /// Rows of each query that are ordered again by the codes that refine, where the version has
+  /// such; 0 for none, nil for as many as are of use.
+  package var refine: Int?
   /// Whether every file is read and its SHA-256 checked before it is searched;
   /// else damage that leaves a file in shape is searched like anything.
   package var checksFiles: Bool
@@ -25,11 +27,18 @@ package struct SearchOptions: Sendable {
   package var ids: RowIDInput?
   /// Row ids that are not found; nil for none.
   package var excludedIDs: RowIDInput?
+  /// What companions say of the rows that alone are found; nil for all.
+  package var condition: WhereCondition?
+  /// The closeness from which on two rows count as one, in `0<...1`; nil to show all.
+  package var unique: Double?
 
   package init(
-    version: VersionName, queries: String, k: Int, nprobe: Int, rerank: Int? = nil, checksFiles: Bool = false,
-    threads: Int, ids: RowIDInput? = nil, excludedIDs: RowIDInput? = nil
+    version: VersionName, queries: SearchQueries, k: Int, nprobe: Int, rerank: Int? = nil, checksFiles: Bool = false,
+    threads: Int, ids: RowIDInput? = nil, excludedIDs: RowIDInput? = nil, condition: WhereCondition? = nil,
+    unique: Double? = nil
   ) {
+    self.condition = condition
+    self.unique = unique
     self.ids = ids
     self.excludedIDs = excludedIDs
     self.version = version
@@ -65,52 +74,108 @@ package struct SearchRun {
   /// - Returns: The neighbours of each query, best first.
   /// - Throws: ``TarnError`` `.conflict` for a version that is not sealed,
   ///   `.usage` for a file that holds no queries, or some of another dimension, or a k out of range,
+  ///   `.notFound` for a row to search with that there is not, or that is excluded,
   ///   `.inputsMissing` when an original row is needed and not in the lake,
-  ///   `.integrity` when a file is damaged, as far as that is looked at.
-  package func run() throws -> SearchResult {
+  ///   `.integrity` when a file is damaged, as far as that is looked at; what an encoder throws.
+  package func run() throws -> SearchAnswer {
     cancellation.listen()
     let version = try catalog.version(options.version)
-    guard version.state == .sealed || version.state == .revoked else {
-      throw TarnError(
-        .conflict, "\(version.name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
-    }
-    let file = try QueryFile.open(options.queries)
-    // Told before any file of the version is read, which has the last word.
-    try require(file, dimension: catalog.trainedIndex(id: version.trainedIndexID).dimension, of: version)
+    try version.requireSearchable()
     let factor = options.rerank ?? 1
     guard (1...65_536 / factor).contains(options.k) else {
       throw TarnError(.usage, "k is \(options.k), not in 1...\(65_536 / factor)")
     }
-    let subset = try subset(of: version)
+    let hidden = try catalog.hiddenRows(of: version)?.held
+    if case .rows(let ids) = options.queries, let hidden, let id = ids.first(where: hidden.contains) {
+      let place = try catalog.locate([id], in: version).first ?? nil
+      let reason = try place.flatMap { place in
+        try place.revision.flatMap { try catalog.reasonForExclusion(ofRow: place.row, of: $0, in: place.source) }
+      }
+      throw TarnError(
+        .notFound, "row \(id) of \(version.name) is excluded" + (reason.map { " (\($0.printable))" } ?? ""))
+    }
+    var subset = try subset(of: version, hiding: hidden)
+    // Told before any file of the version is read, which has the last word.
+    let dimension = try catalog.trainedIndex(id: version.trainedIndexID).dimension
+    let asked = try QueryVectors(options.queries, of: version, dimension: dimension, in: catalog, cancellation)
+    let selection = try options.condition.map { condition in
+      try RowColumns.rows(
+        of: version, in: catalog, where: condition, among: subset, checkpoint: { try cancellation.check() })
+    }
+    if let selection { subset = selection.rows }
+    func answer(_ result: SearchResult, _ origins: [VectorOrigin]) -> SearchAnswer {
+      SearchAnswer(
+        result: result, origins: origins, admittedCount: selection?.rows.count, hiddenCount: hidden?.count ?? 0,
+        notes: selection?.notes ?? [])
+    }
     let store = ArtifactStore(catalog)
+    let outputs = try catalog.outputs(of: version)
+    let places = try options.refine == 0 ? [] : store.refinePlaces(of: outputs, version)
+    guard !places.isEmpty || options.refine ?? 0 == 0 else {
+      throw TarnError(
+        .usage, "\(version.name) has no codes that refine", hint: "leave --refine out; `tarn train --refine` keeps such"
+      )
+    }
+    if options.checksFiles { for place in zip(places, outputs) { try check(place.0.path, place.1.refine?.digest) } }
     let searcher = try VersionSearcher(
-      outputShards: catalog.outputs(of: version).map { output in
-        try cancellation.check()
+      outputShards: outputs.map { output in
         let path = try store.path(ofOutput: output.digest, of: version)
-        guard options.checksFiles, try Disk.digest(of: path) != output.digest else { return path }
-        throw TarnError(.integrity, "\(path) is damaged", hint: "run `tarn verify --repair`")
-      })
-    try require(file, dimension: searcher.dimension, of: version)
+        if options.checksFiles { try check(path, output.digest) }
+        return path
+      }, refinedBy: places)
+    let (vectors, origins) = try asked.vectors(searcher) { try originalRow($0, of: version) }
     try cancellation.check()
-    let vectors = file.matrix.floats(rows: 0..<file.rowCount)
-    let found = try searcher.search(
-      vectors, k: options.k * factor, nprobe: options.nprobe, threads: options.threads, among: subset)
+    let reranker = options.rerank == nil ? nil : try self.reranker(version)
+    let among = subset
+    func found(_ queries: [Float], _ wanted: Int) throws -> SearchResult {
+      let count = min(65_536, wanted * factor)
+      let found = try searcher.search(
+        queries, k: count, refining: searcher.candidates(for: count, refining: options.refine), nprobe: options.nprobe,
+        threads: options.threads, among: among)
+      try cancellation.check()
+      return try reranker?.rerank(found, queries: queries, k: min(wanted, found.k)) ?? found
+    }
+    guard let unique = options.unique else {
+      return answer(try found(vectors, options.k), origins)
+    }
+    let result = try searcher.searchUnique(
+      vectors, k: options.k, nprobe: options.nprobe, threads: options.threads, threshold: unique, candidates: found)
+    return answer(result, origins)
+  }
+
+  /// Reads a file and refuses it when it is damaged.
+  private func check(_ path: String, _ digest: ContentDigest?) throws {
     try cancellation.check()
-    guard options.rerank != nil else { return found }
-    return try reranker(version).rerank(found, queries: vectors, k: options.k)
+    guard try Disk.digest(of: path) != digest else { return }
+    throw TarnError(.integrity, "\(path) is damaged", hint: "run `tarn verify --repair`")
   }
 
   /// The rows that are searched; nil for all of them.
-  private func subset(of version: IndexVersion) throws -> RowSubset? {
-    guard options.ids != nil || options.excludedIDs != nil else { return nil }
+  private func subset(of version: IndexVersion, hiding hidden: RowSubset?) throws -> RowSubset? {
+    guard options.ids != nil || options.excludedIDs != nil else { return hidden }
     func read(_ input: RowIDInput, _ body: (Int64) -> Void) throws -> String {
       let file = try RowIDFile(input, of: version, in: catalog)
       try file.read(checkpoint: { try cancellation.check() }, body)
       return file.name
     }
-    var subset = RowSubset(excluding: options.ids == nil)
+    var subset = options.ids == nil ? hidden ?? RowSubset(excluding: true) : RowSubset()
     if let input = options.ids {
-      let name = try read(input) { subset.insert($0) }
+      let inputs = try catalog.inputs(of: version)
+      let excluded = inputs.excludedIDs
+      let holes = inputs.filter(\.isHole).map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }
+      var absentCount = 0
+      let name = try read(input) { id in
+        if excluded.contains(id) || hidden?.contains(id) == true || holes.contains(where: { $0.contains(id) }) {
+          absentCount += 1
+        } else {
+          subset.insert(id)
+        }
+      }
+      guard subset.count > 0 || absentCount == 0 else {
+        throw TarnError(
+          .usage, "\(version.name) has no row of \(name.printable): all are excluded or in holes",
+          hint: "`tarn locate \(version.name) ID` says of each which")
+      }
       guard subset.count > 0 else {
         throw TarnError(.usage, "\(name) has no row ids", hint: "leave --ids out to search all rows")
       }
@@ -124,18 +189,25 @@ package struct SearchRun {
     return subset
   }
 
-  private func require(_ file: FeatureFile, dimension: Int, of version: IndexVersion) throws {
-    guard file.dimension == dimension else {
-      throw TarnError(
-        .usage, "\(options.queries) has rows of \(file.dimension) elements, \(version.name) has \(dimension)",
-        hint: "search with features of the model it was built from")
-    }
+  /// A row as it was encoded, from its shard; nil where that is not in the lake.
+  private func originalRow(_ place: RowLocation, of version: IndexVersion) throws -> [Float]? {
+    let inputs = try catalog.inputs(of: version)
+    guard
+      let input = inputs.first(where: {
+        !$0.isHole && $0.firstID <= place.id && place.id < $0.firstID + Int64($0.rowCount)
+      }), input.path != nil
+    else { return nil }
+    let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
+    let file = try original(input, catalog.source(id: version.sourceID))
+    return file.matrix.scoredRows(CollectionOfOne(Int(place.id - input.firstID)), normalisation)
   }
 
   /// The original features of a version's rows.
   private func reranker(_ version: IndexVersion) throws -> Reranker {
-    let inputs = try catalog.inputs(of: version).filter { !$0.isHole && $0.rowCount > 0 }
-    let source = try catalog.source(id: version.sourceID)
+    let (source, whole) = try catalog.rows(
+      of: version, for: "--rerank needs the original features",
+      hint: "search without --rerank, or adopt it under another name with --source")
+    let inputs = whole.filter { !$0.isHole && $0.rowCount > 0 }
     return Reranker(
       ranges: inputs.map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }, dimension: source.dimension,
       normalisation: try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
@@ -159,9 +231,10 @@ package struct SearchRun {
     if try !catalog.looksUntouched(input), try Disk.digest(of: absolute) != revision.digest {
       throw TarnError(
         .integrity, "\(absolute) has changed since it was fetched",
-        hint: "run `tarn verify --repair`, or search without --rerank")
+        hint: "run `tarn verify --repair`")
     }
-    let file = try FeatureFile(absolute, dimension: source.dimension, elementType: source.elementType)
+    let file = try FeatureFile(
+      absolute, array: source.array, dimension: source.dimension, elementType: source.elementType)
     guard file.rowCount == input.rowCount else {
       throw TarnError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(input.rowCount)")
     }

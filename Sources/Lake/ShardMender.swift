@@ -61,7 +61,7 @@ package final class ShardMender {
     guard Disk.size(of: file) != nil else { return nil }
     let damaged = try chunks.damaged(in: file, isCancelled: { cancellation.isCancelled })
     try cancellation.check()
-    guard damaged.count <= max(1, chunks.count / 2) else { return nil }
+    guard damaged.count <= max(1, chunks.count / 2), try hasServer(shard) else { return nil }
     try patch(file, chunks, damaged, shard)
     guard try Disk.digest(of: file) == revision.digest else {
       throw TarnError(
@@ -73,6 +73,11 @@ package final class ShardMender {
     return mended
   }
 
+  /// Whether something but commands has it.
+  private func hasServer(_ shard: Shard) throws -> Bool {
+    try catalog.locations(of: shard.id).contains { !CommandAddress.isOne($0.url) }
+  }
+
   private func patch(_ file: String, _ chunks: ShardChunks, _ damaged: [Int], _ shard: Shard) throws {
     let descriptor = unsafe open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard descriptor >= 0 else { throw Disk.systemError("open", file) }
@@ -80,7 +85,8 @@ package final class ShardMender {
     let reader = try RangeReader(
       configuration: configuration, isCancelled: { [cancellation] in cancellation.isCancelled })
     let kept = try catalog.source(id: shard.sourceID).keptQuery
-    let mirrors = try catalog.locations(of: shard.id).filter { $0.state != .absent }
+    // A command writes a whole shard, and no chunk.
+    let mirrors = try catalog.locations(of: shard.id).filter { $0.state != .absent && !CommandAddress.isOne($0.url) }
       .map { FetchMirror($0, keeping: kept) }
     for chunk in damaged {
       let bytes = try fetch(chunk, of: chunks, from: mirrors, reader, shard)

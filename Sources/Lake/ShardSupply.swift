@@ -30,6 +30,10 @@ struct ShardStream: Sendable {
   ///   - spent: Shards in the lake that the run needs no more.
   ///   - digests: What the bytes of some shards must be.
   init(_ wanted: [Shard], ready: Set<Int64>? = nil, spent: [Shard] = [], digests: [Int64: ContentDigest] = [:]) {
+    // Sources may read the same files: each is handed over once.
+    var seen: Set<Int64> = []
+    let wanted = wanted.filter { seen.insert($0.id).inserted }
+    let spent = spent.filter { seen.insert($0.id).inserted }
     let ready = ready ?? Set(wanted.filter { $0.path != nil }.map(\.id))
     toFetch = wanted.filter { !ready.contains($0.id) }
     shardIDs = wanted.map(\.id)
@@ -149,10 +153,11 @@ extension LakeCatalog {
     of source: Source, where isNeeded: (Int) -> Bool, _ configuration: FetchConfiguration, waits: WaitOptions,
     _ cancellation: Cancellation
   ) async throws {
+    let files = try fileSource(of: source)
     let unknown = try shards(of: source).filter { $0.knownRowCount == nil && isNeeded($0.ordinal) }.map(\.ordinal)
     guard !unknown.isEmpty else { return }
     _ = try await ProbeRun(
-      self, source, ordinals: OrdinalSet(ascending: unknown), concurrency: 32, configuration: configuration,
+      self, files, ordinals: OrdinalSet(ascending: unknown), concurrency: 32, configuration: configuration,
       waits: waits, cancellation: cancellation, report: { _, _ in }
     ).run()
   }

@@ -30,6 +30,8 @@ package struct SourceChanges {
   /// - Returns: Its place; nil when the source has it already.
   /// - Throws: ``TarnError`` `.usage`, `.conflict`.
   package func addMirror(_ template: String, isReconstructed: Bool, keptQuery: [String]) throws -> Int? {
+    try source.requireFeatures()
+    try catalog.requireOwnFiles(source)
     let kept = Set(keptQuery.map { $0.lowercased() })
     let places = try URLTemplate(parsing: template, keeping: source.keptQuery.union(kept))
     let count = try catalog.shards(of: source).count
@@ -55,14 +57,16 @@ package struct SourceChanges {
 
   /// Removes a mirror, named by its place or its template, and gives its template.
   package func removeMirror(_ mirror: String) throws -> String {
-    try catalog.removeMirror(place(of: mirror), of: source)
+    try catalog.requireOwnFiles(source)
+    return try catalog.removeMirror(place(of: mirror), of: source)
   }
 
   /// Puts the mirrors in another order, each named by its place or its template.
   ///
   /// - Returns: Whether that changed anything.
   package func orderMirrors(_ mirrors: [String]) throws -> Bool {
-    try catalog.orderMirrors(mirrors.map(place), of: source)
+    try catalog.requireOwnFiles(source)
+    return try catalog.orderMirrors(mirrors.map(place), of: source)
   }
 
   /// Gives the source another name; parts of its transfers go, as they bear the old one.
@@ -78,13 +82,16 @@ package struct SourceChanges {
   ///
   /// - Returns: Whether that changed anything.
   package func set(modality: Modality?, dimension: Int?, elementType: ElementType?) throws -> Bool {
-    try catalog.set(source, modality: modality, dimension: dimension, elementType: elementType)
+    try source.requireFeatures()
+    return try catalog.set(source, modality: modality, dimension: dimension, elementType: elementType)
   }
 
   /// Drops shards, and what transfers of them left.
   ///
   /// - Returns: What became of each.
   package func dropShards(_ ordinals: OrdinalSet) throws -> DroppedShards {
+    try source.requireFeatures()
+    try catalog.requireOwnFiles(source)
     let parts = try catalog.interruptedTransfers(of: source)
     let lengths = try catalog.shards(of: source, ordinals: ordinals).compactMap { shard in
       (try? shard.plannedRowCount(in: source, for: "the ids after it depend on it")).map { (shard.ordinal, $0) }
@@ -98,7 +105,8 @@ package struct SourceChanges {
 
   /// Takes shards back that were dropped and kept their places, and gives their names.
   package func takeBackShards(_ ordinals: OrdinalSet) throws -> [String] {
-    try catalog.takeBackShards(ordinals, of: source)
+    try catalog.requireOwnFiles(source)
+    return try catalog.takeBackShards(ordinals, of: source)
   }
 
   /// Removes the source, and gives the bytes of the parts that went with it.

@@ -14,8 +14,8 @@ package struct SourceGrowth {
   package enum Place: Sendable {
     /// In a template's places up to a number of shards.
     case count(Int)
-    /// In a file with a URL a line.
-    case list(String)
+    /// In a listing.
+    case listing(NamedListing)
     /// In the directory that it was registered from.
     case directory
   }
@@ -29,6 +29,14 @@ package struct SourceGrowth {
     /// Shards that are at another address: the same bytes under another name, or the
     /// same name elsewhere.
     package var moved: [(shard: String, to: String)] = []
+    /// Shards that have other bytes there than were expected or fetched, in order.
+    package var changed: [String] = []
+    /// Those of both that got the address, and what is expected of them.
+    package var taken: Set<String> = []
+    /// What stands in the way of the others; nil where nothing does.
+    package var heldBy: String?
+    /// The listing that told it.
+    package var listing: SourceListing?
     /// How many shards the source has.
     package var shardCount = 0
   }
@@ -42,6 +50,8 @@ package struct SourceGrowth {
   package var sizes: String?
   /// A file as sha256sum writes it, likewise.
   package var digests: String?
+  /// Whether nothing is to be changed.
+  package var isDryRun = false
 
   /// Prepares to add shards.
   ///
@@ -54,6 +64,56 @@ package struct SourceGrowth {
     self.catalog = catalog
     self.cancellation = cancellation
     source = try catalog.source(named: name)
+    try source.requireFeatures()
+  }
+
+  /// Where new shards are told, as the user says it.
+  package enum Origin: Sendable {
+    case count(Int)
+    /// A file with a URL a line, or the address of one.
+    case list(String)
+    case listing(String, matching: String?)
+    /// Where the source was registered from; at a revision of it, where one is said.
+    case own(revision: String?)
+  }
+
+  /// Asks for what is told where that is a listing.
+  ///
+  /// - Throws: ``TarnError``.
+  package func place(_ origin: Origin, by question: ListingQuestion) async throws -> Place {
+    switch origin {
+    case .count(let count): return .count(count)
+    case .list(let list): return .listing(try await self.list(list, by: question))
+    case .listing(let text, let pattern):
+      let pattern = try pattern.map { try NamePattern(parsing: $0) }
+      return .listing(try await question.listing(of: question.place(text), matching: pattern))
+    case .own(let revision):
+      guard let known = try catalog.listing(of: source) else {
+        guard revision == nil else {
+          throw TarnError(
+            .usage, "\(source.name) was not registered from a listing that has revisions", hint: "say --listing PLACE")
+        }
+        return .directory
+      }
+      guard known.kind == .list else {
+        var place = try question.place(known.place)
+        if let revision { place = try place.at(revision) }
+        let pattern = try known.pattern.map { try NamePattern(parsing: $0) }
+        return .listing(try await question.listing(of: place, matching: pattern))
+      }
+      guard revision == nil else {
+        throw TarnError(.usage, "a plain list has no revisions", hint: "leave --revision out")
+      }
+      return .listing(try await self.list(known.place, by: question))
+    }
+  }
+
+  private func list(_ list: String, by question: ListingQuestion) async throws -> NamedListing {
+    let isOfDocument = try catalog.mirrors(of: source).first(where: \.isOfListing)?.isOfDocument ?? true
+    return try await question.list(
+      list, keeping: source.keptQuery,
+      trustedBy: isOfDocument
+        ? "`tarn sync \(source.name) --allow-inside` takes your word for it, then run this again" : nil)
   }
 
   /// Adds what is new.
@@ -65,32 +125,82 @@ package struct SourceGrowth {
   /// - Throws: ``TarnError`` `.usage`, `.conflict`; then nothing has changed.
   package func run(_ place: Place, isWhole: Bool) throws -> Summary {
     cancellation.listen()
+    try catalog.requireOwnFiles(source)
     let mirrors = try catalog.mirrors(of: source)
     let shards = try catalog.shards(of: source)
     var summary = Summary(shardCount: shards.count)
     let told = try told(place, mirrors)
     let known = try told.mirror.map { try catalog.addresses(of: source, on: $0) } ?? []
-    let places = Dictionary(
-      known.enumerated().compactMap { ordinal, url in url.map { ($0, ordinal) } },
-      uniquingKeysWith: { first, _ in first })
-    var new = told.urls.filter { places[$0] == nil }
-    if isWhole {
-      let there = Set(told.urls)
-      var gone = zip(shards, known).filter { shard, url in
-        !shard.isDropped && url.map { !there.contains($0) } ?? false
-      }.map(\.0)
-      summary.moved = try moved(from: &gone, to: &new)
-      summary.gone = gone.map(\.name)
+    var moves: [ShardMove] = []
+    var new: [String]
+    var files: [ListedFile] = []
+    if case .listing(let listing) = place, let root = listing.place, let mirror = told.mirror {
+      let compared = ListingComparison(
+        zip(shards, known).map { shard, url in
+          .init(
+            name: shard.name, path: url.flatMap(root.path),
+            byteCount: shard.revision?.byteCount ?? shard.expectedByteCount,
+            digest: shard.revision?.digest ?? shard.expectedDigest, isDropped: shard.isDropped)
+        }, with: listing.files)
+      files = compared.added
+      let addresses = Dictionary(uniqueKeysWithValues: zip(listing.files.map(\.path), listing.urls))
+      new = files.compactMap { addresses[$0.path] }
+      summary.gone = compared.gone.map { shards[$0].name }
+      summary.moved = compared.moved.map { (shards[$0.ordinal].name, $0.file.path) }
+      summary.changed = compared.changed.map { shards[$0.ordinal].name }
+      summary.heldBy = try catalog.versions(restingOn: source).first
+      if summary.heldBy == nil {
+        moves = moved(compared, shards, on: mirror) { addresses[$0.path] ?? "" }
+        summary.taken = Set(moves.map(\.name))
+      }
+    } else {
+      let places = Dictionary(
+        known.enumerated().compactMap { ordinal, url in url.map { ($0, ordinal) } },
+        uniquingKeysWith: { first, _ in first })
+      new = told.urls.filter { places[$0] == nil }
+      if isWhole {
+        let there = Set(told.urls)
+        var gone = zip(shards, known).filter { shard, url in
+          !shard.isDropped && url.map { !there.contains($0) } ?? false
+        }.map(\.0)
+        summary.moved = try moved(from: &gone, to: &new)
+        summary.gone = gone.map(\.name)
+      }
     }
     var seen: Set<String> = []
     if let again = new.first(where: { !seen.insert($0).inserted }) {
       throw TarnError(.usage, "\(again.withoutSecrets.printable) is told twice", hint: "leave the second line out")
     }
-    let added = try definitions(new, after: shards.count, on: told.mirror, mirrors)
-    try catalog.extend(source, with: added, after: shards.count)
+    let added = try definitions(new, files, after: shards.count, on: told.mirror, mirrors)
+    if case .listing(let listing) = place, isWhole, try catalog.listing(of: source) != listing.record {
+      summary.listing = listing.record
+    }
     summary.added = added.map(\.name)
     summary.shardCount += added.count
+    if isDryRun {
+      try catalog.checkExtension(of: source, with: added, after: shards.count)
+    } else {
+      try catalog.extend(source, with: added, after: shards.count, moved: moves, listing: summary.listing)
+      let changed = Set(moves.filter { $0.expectation != nil }.map(\.shardID))
+      for part in try catalog.interruptedTransfers(of: source) where changed.contains(part.shardID) {
+        try catalog.discard(part)
+      }
+    }
     return summary
+  }
+
+  /// What a listing says of shards that may follow it: those elsewhere, and those of other
+  /// bytes that were never fetched.
+  private func moved(
+    _ compared: ListingComparison, _ shards: [Shard], on mirror: Mirror, _ address: (ListedFile) -> String
+  ) -> [ShardMove] {
+    let elsewhere = compared.moved.map { ($0, false) }
+    let others = compared.changed.filter { shards[$0.ordinal].revision == nil }.map { ($0, true) }
+    return (elsewhere + others).map { pair, isChanged in
+      ShardMove(
+        shardID: shards[pair.ordinal].id, name: shards[pair.ordinal].name, mirrorID: mirror.id, url: address(pair.file),
+        expectation: isChanged ? pair.file : nil)
+    }
   }
 
   // MARK: What is told
@@ -108,33 +218,24 @@ package struct SourceGrowth {
       guard let first = mirrors.first else { return (nil, []) }
       let template = try template(of: first)
       return (nil, (shardCount..<count).map(template.url))
-    case .list(let path):
-      guard let mirror = mirrors.first(where: { $0.template.hasPrefix("list ") }) else {
+    case .listing(let listing):
+      guard let mirror = mirrors.first(where: \.isOfListing) else {
         throw TarnError(
           .usage, "\(source.name) was not registered from a list",
           hint: "its mirrors are shown by `tarn source mirror list \(source.name)`; with templates, "
             + "`tarn source extend \(source.name) --count N` adds ordinals")
       }
-      let lines = try Manifest.lines(path: path)
-      for line in lines {
-        try URLTemplate.validate(line, keeping: source.keptQuery)
-        if mirror.isOfDocument {
-          try FetchConfiguration.checkOfDocument(
-            line, in: path,
-            trustedBy: "`tarn sync \(source.name) --allow-inside` takes your word for it, then run this again")
-        }
-      }
-      guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
-      return (mirror, lines)
+      return (mirror, listing.urls)
     case .directory:
       for mirror in mirrors where try isDirectory(mirror) {
         let path = String(mirror.template.dropFirst("file://".count))
-        return (mirror, try SourceRegistration.directoryURLs(path).urls)
+        return (mirror, try SourceRegistration.directoryURLs(path, ofCompanion: source.isCompanion).urls)
       }
       throw TarnError(
         .usage, "\(source.name) was not registered from a directory",
         hint:
-          "with templates, `tarn source extend \(source.name) --count N` adds ordinals; with a list, name it with --url-list"
+          "with templates, `tarn source extend \(source.name) --count N` adds ordinals; with a list, name it with --url-list, "
+          + "with a listing with --listing"
       )
     }
   }
@@ -155,7 +256,7 @@ package struct SourceGrowth {
       .usage,
       "mirror \(mirror.priority) of \(source.name), '\(mirror.template.withoutSecrets.printable)', has no {ordinal}, so "
         + "where it has further shards is not known",
-      hint: mirror.template.hasPrefix("list ")
+      hint: mirror.isOfListing
         ? "say --url-list, with templates for all other mirrors"
         : "`tarn source refresh` looks into a directory; else register what is new as a source of its own, or remove that mirror first"
     )
@@ -196,24 +297,30 @@ package struct SourceGrowth {
   // MARK: New shards
 
   private func definitions(
-    _ urls: [String], after count: Int, on mirror: Mirror?, _ mirrors: [Mirror]
+    _ urls: [String], _ files: [ListedFile], after count: Int, on mirror: Mirror?, _ mirrors: [Mirror]
   ) throws -> [SourceDefinition.Shard] {
     guard !urls.isEmpty else { return [] }
     let templates = try mirrors.map { $0.id == mirror?.id ? nil : try template(of: $0) }
     let addresses = urls.enumerated().map { number, url in templates.map { $0?.url(ordinal: count + number) ?? url } }
-    let names = try names(of: urls, after: count)
+    let names = try names(of: urls, after: count, isOfListing: !files.isEmpty)
     let places = ShardPlaces(names: names, urls: addresses)
     let sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: places) } ?? [:]
     let digests = try self.digests.map { try Manifest.digests(path: $0, of: places) } ?? [:]
-    return zip(names, addresses).map { name, urls in
-      SourceDefinition.Shard(
-        name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount, expectedDigest: digests[name],
-        expectedRowCount: sizes[name]?.rowCount)
+    return zip(names, addresses).enumerated().map { number, shard in
+      let (name, urls) = shard
+      let file = files.isEmpty ? nil : files[number]
+      return SourceDefinition.Shard(
+        name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount ?? file?.byteCount,
+        expectedDigest: digests[name] ?? file?.digest, expectedRowCount: sizes[name]?.rowCount)
     }
   }
 
-  private func names(of urls: [String], after count: Int) throws -> [String] {
-    guard let shardNames else { return try urls.map(URLTemplate.fileName) }
+  private func names(of urls: [String], after count: Int, isOfListing: Bool) throws -> [String] {
+    guard let shardNames else {
+      let names = try urls.map(URLTemplate.fileName)
+      if isOfListing { try SourceRegistration.requireReaders(of: names) }
+      return names
+    }
     let template = try URLTemplate(parsing: "file:///\(shardNames)")
     guard !shardNames.utf8.contains(0x2F), template.hasOrdinal || urls.count == 1 else {
       throw TarnError(
@@ -221,4 +328,9 @@ package struct SourceGrowth {
     }
     return try urls.indices.map { try URLTemplate.fileName(of: template.url(ordinal: count + $0)) }
   }
+}
+
+extension Mirror {
+  /// Whether a list or a listing named its addresses.
+  fileprivate var isOfListing: Bool { template.hasPrefix("list ") }
 }

@@ -35,26 +35,47 @@ extension SourceRegistration {
     cancellation: Cancellation
   ) async throws -> (registration: SourceRegistration, toldBy: String?) {
     var result = self
+    guard owner == nil else { return (result, nil) }
     if let known = try catalog.sources().first(where: { $0.name == name }) {
       result.dimension = dimension ?? known.dimension
       result.elementType = elementType ?? known.elementType
       return (result, nil)
     }
-    let urls = try locations().urls
-    let shard = try names(of: Array(urls.prefix(1))).first ?? ""
+    let (shard, urls, isOfDocument) = try firstShard(in: catalog)
     var found: Kind?
     do {
-      found = try urls.first.flatMap { try local($0, shard) }
+      found = try local(urls, shard)
     } catch  where dimension != nil {
       // Every shard is looked into when it is fetched, and this one named then.
     }
     if found == nil, dimension == nil {
-      found = try await asked(urls.first ?? [], shard, configuration, waits, cancellation)
+      found = try await asked(urls, shard, isOfDocument, configuration, waits, cancellation)
     }
     if let found { try check(found) }
     result.dimension = dimension ?? found?.dimension
     result.elementType = elementType ?? found?.elementType ?? Self.assumedElementType
     return (result, found?.shard)
+  }
+
+  /// The name of the first shard, where it is, and whether a document brought the first of
+  /// these addresses; of the files of another source, of one that is in the lake, where there
+  /// is one.
+  private func firstShard(in catalog: LakeCatalog) throws -> (name: String, urls: [String], isOfDocument: Bool) {
+    guard case .files(let owner) = place else {
+      let (_, urls, listing) = try locations()
+      let names = try names(of: Array(urls.prefix(1)))
+      try requireArrays(names)
+      return (names.first ?? "", urls.first ?? [], !allowsInside && listing?.bringsAddresses == true)
+    }
+    let shards = try catalog.shardsInUse(of: catalog.fileOwner(named: owner))
+    if let here = shards.first(where: { $0.path != nil }), let path = here.path,
+      let encoded = "\(catalog.layout.shards)/\(path)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed)
+    {
+      return (here.name, ["file://\(encoded)"], false)
+    }
+    guard let first = shards.first else { return ("", [], false) }
+    let places = try catalog.locations(of: first.id)
+    return (first.name, places.map(\.url), !allowsInside && places.first?.isOfDocument == true)
   }
 
   /// Refuses what the first shard contradicts.
@@ -79,7 +100,7 @@ extension SourceRegistration {
       guard let path = String(url.dropFirst("file://".count)).removingPercentEncoding, Disk.size(of: path) != nil else {
         continue
       }
-      let kind = try FeatureFile.kind(of: path, as: FeatureFormat(ofFile: shard))
+      let kind = try FeatureFile.kind(of: path, as: FeatureFormat(ofFile: shard), array: array)
       return Kind(shard: shard, dimension: kind.dimension, elementType: kind.elementType)
     }
     return nil
@@ -88,14 +109,18 @@ extension SourceRegistration {
   /// Asks the mirrors, one after the other, for the first bytes of the first shard, and
   /// those again that failed for now as long as patience lasts.
   private func asked(
-    _ urls: [String], _ shard: String, _ configuration: FetchConfiguration, _ waits: WaitOptions,
+    _ urls: [String], _ shard: String, _ isOfDocument: Bool, _ configuration: FetchConfiguration, _ waits: WaitOptions,
     _ cancellation: Cancellation
   ) async throws -> Kind {
     var error = TarnError(.absent, "no mirror has it")
     var hosts = HostsInTrouble(waits)
-    var open = urls.enumerated().map { place, url in
-      let isOfDocument = if case .list = self.place, place == 0 { !allowsInside } else { false }
-      return FetchMirror(id: Int64(place), url: url, isOfDocument: isOfDocument)
+    guard urls.contains(where: { !CommandAddress.isOne($0) }) else {
+      throw TarnError(
+        .usage, "nobody says of what dimension and dtype \(name) is: a command is not run to learn it",
+        hint: "say --dimension and --dtype; every shard is held against them")
+    }
+    var open = urls.enumerated().filter { !CommandAddress.isOne($0.element) }.map { place, url in
+      FetchMirror(id: Int64(place), url: url, isOfDocument: isOfDocument && place == 0)
     }
     while true {
       var failed: [FetchMirror] = []
@@ -142,7 +167,7 @@ extension SourceRegistration {
     let answer = Mutex<ProbeFinding?>(nil)
     let target = ProbeTarget(
       shardID: 0, mirror: mirror,
-      kind: ProbeTarget.Kind(format: FeatureFormat(ofFile: shard), dimension: nil, elementType: nil))
+      kind: ProbeTarget.Kind(format: FeatureFormat(ofFile: shard), dimension: nil, elementType: nil, array: array))
     do {
       try await prober.run([target]) { finding in answer.withLock { $0 = finding } }
     } catch is CancellationError {

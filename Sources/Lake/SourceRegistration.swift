@@ -3,6 +3,7 @@
 
 package import Base
 package import Catalog
+internal import Companions
 internal import Features
 internal import Fetch
 internal import Foundation
@@ -13,10 +14,16 @@ package struct SourceRegistration: Sendable {
   package enum Place: Sendable {
     /// A URL with the ordinal left open.
     case template(String, count: Int)
-    /// A file with a URL a line.
+    /// A file with a URL a line, or the address of one.
     case list(String)
+    /// A place that is listed, and what is chosen of it.
+    case listing(String, matching: String?)
+    /// A listing that came.
+    case listed(NamedListing)
     /// The feature files of a directory.
     case directory(String)
+    /// The files of another source.
+    case files(of: String)
   }
 
   /// What was registered.
@@ -34,7 +41,7 @@ package struct SourceRegistration: Sendable {
   /// Elements of a row; nil until somebody says, as the next.
   package internal(set) var dimension: Int?
   package internal(set) var elementType: ElementType?
-  let place: Place
+  private(set) var place: Place
   private let mirrors: [String]
   private let reconstructed: [String]
   private let sizes: String?
@@ -43,6 +50,10 @@ package struct SourceRegistration: Sendable {
   private let shardNames: String?
   private let keptQuery: Set<String>
   let allowsInside: Bool
+  /// The array of the files that it reads; nil where they have one.
+  let array: String?
+  /// The name of the source beside whose rows it stands; nil for one of features.
+  package var owner: String?
 
   /// Describes a source.
   ///
@@ -59,14 +70,16 @@ package struct SourceRegistration: Sendable {
   ///   - tree: A Hugging Face tree listing.
   ///   - shardNames: A template of the shards' names; nil for what the URLs end in.
   ///   - keptQuery: Names of query items that are known to be harmless.
-  ///   - allowsInside: Whether the addresses of a list may lead to this machine, its
+  ///   - allowsInside: Whether the addresses of a plain list may lead to this machine, its
   ///     files and its network.
+  ///   - array: The array of the files that it reads; nil where they have one.
   package init(
     name: String, modality: Modality, dimension: Int?, elementType: ElementType?, place: Place, mirrors: [String],
     reconstructed: [String], sizes: String?, digests: String?, tree: String?, shardNames: String? = nil,
     keptQuery: [String] = [],
-    allowsInside: Bool = false
+    allowsInside: Bool = false, array: String? = nil
   ) {
+    self.array = array
     self.name = name
     self.modality = modality
     self.dimension = dimension
@@ -88,12 +101,22 @@ package struct SourceRegistration: Sendable {
   /// - Returns: What was registered.
   /// - Throws: ``TarnError`` `.usage` or `.conflict`; then nothing has changed.
   package func run(_ catalog: LakeCatalog) throws -> Summary {
-    guard let dimension, let elementType else {
+    // Files that several sources read have their rows once.
+    let beside = try owner.map { try catalog.fileSource(of: catalog.features(named: $0, to: "have companions")) }
+    guard let dimension = beside == nil ? dimension : 1, let elementType = beside == nil ? elementType : .uint8 else {
       throw TarnError(
         .usage, "nobody says of what dimension and dtype \(name) is", hint: "say --dimension and --dtype")
     }
-    let (places, urls) = try locations()
+    if case .files(let owner) = place {
+      guard beside == nil else {
+        throw TarnError(
+          .usage, "\(name) would be a companion without files of its own", hint: "say where its files are")
+      }
+      return try read(owner, dimension: dimension, elementType: elementType, catalog)
+    }
+    let (places, urls, listing) = try locations()
     let names = try names(of: urls)
+    if owner != nil { try names.forEach(Self.requireCompanion) } else { try requireArrays(names) }
     let shards = ShardPlaces(names: names, urls: urls)
     var sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: shards) } ?? [:]
     var digests = try self.digests.map { try Manifest.digests(path: $0, of: shards) } ?? [:]
@@ -103,15 +126,26 @@ package struct SourceRegistration: Sendable {
       sizes.merge(listing.sizes.mapValues { Manifest.Size(byteCount: $0) }) { own, _ in own }
       digests.merge(listing.digests) { own, _ in own }
     }
-    var definition = SourceDefinition(
-      name: name, modality: modality, dimension: dimension, elementType: elementType, mirrors: places,
-      shards: zip(names, urls).map { name, urls in
-        .init(
-          name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount, expectedDigest: digests[name],
-          expectedRowCount: sizes[name]?.rowCount)
-      })
+    if let listing {
+      for (name, file) in zip(names, listing.files) {
+        if let size = file.byteCount, sizes[name] == nil { sizes[name] = Manifest.Size(byteCount: size) }
+        if let digest = file.digest, digests[name] == nil { digests[name] = digest }
+      }
+    }
+    let described = zip(names, urls).map { name, urls in
+      SourceDefinition.Shard(
+        name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount, expectedDigest: digests[name],
+        expectedRowCount: sizes[name]?.rowCount)
+    }
+    var definition =
+      beside.map { SourceDefinition(name: name, companionOf: $0, mirrors: places, shards: described) }
+      ?? SourceDefinition(
+        name: name, modality: modality, dimension: dimension, elementType: elementType, mirrors: places,
+        shards: described)
     definition.keptQuery = keptQuery
-    if case .list = place, !allowsInside { definition.ofDocuments = [0] }
+    if beside == nil { definition.array = array }
+    if listing?.bringsAddresses == true, !allowsInside { definition.ofDocuments = [0] }
+    definition.listing = listing?.record
     definition.reconstructed = Set((places.count - reconstructed.count)..<places.count)
     let isNew = try catalog.registered(definition) == nil
     if isNew { _ = try catalog.addSource(definition) }
@@ -120,9 +154,35 @@ package struct SourceRegistration: Sendable {
       isNew: isNew)
   }
 
+  /// Registers a source of the files of another one.
+  private func read(
+    _ owner: String, dimension: Int, elementType: ElementType, _ catalog: LakeCatalog
+  ) throws -> Summary {
+    var definition = SourceDefinition(
+      name: name, modality: modality, dimension: dimension, elementType: elementType, mirrors: [], shards: [])
+    (definition.array, definition.filesOf) = (array, owner)
+    let isNew = try catalog.registered(definition) == nil
+    if isNew { _ = try catalog.addSource(definition) }
+    let files = try catalog.fileOwner(named: owner)
+    return Summary(
+      shardCount: try catalog.shards(of: files).count, mirrorCount: try catalog.mirrors(of: files).count, sizeCount: 0,
+      digestCount: 0, isNew: isNew)
+  }
+
+  /// Refuses an array of files that have no names for what they hold.
+  func requireArrays(_ names: [String]) throws {
+    guard let array else { return }
+    try LakeCatalog.validate(array: array)
+    guard let name = names.first(where: { !FeatureFormat(ofFile: $0).holdsArrays }) else { return }
+    throw TarnError(
+      .usage, "--array \(array.printable) is of no use: \(name.printable) holds one matrix, which has no name",
+      hint: "leave --array out")
+  }
+
   /// What the shards are called.
   func names(of urls: [[String]]) throws -> [String] {
     guard let shardNames else { return try urls.map { try URLTemplate.fileName(of: $0[0]) } }
+    if urls.first.map({ CommandAddress.isOne($0[0]) }) ?? false { try Self.requireReadable(shardNames) }
     let template = try URLTemplate(parsing: "file:///\(shardNames)")
     guard !shardNames.utf8.contains(0x2F), template.hasOrdinal || urls.count == 1 else {
       throw TarnError(
@@ -131,10 +191,30 @@ package struct SourceRegistration: Sendable {
     return try urls.indices.map { try URLTemplate.fileName(of: template.url(ordinal: $0)) }
   }
 
-  /// The mirrors, and for each shard one URL on each.
-  func locations() throws -> (places: [String], urls: [[String]]) {
+  /// The registration with the listing that its place is, asked for where that is elsewhere.
+  ///
+  /// - Throws: ``TarnError``.
+  package func listed(by question: ListingQuestion) async throws -> SourceRegistration {
+    var result = self
+    switch place {
+    case .template, .directory, .listed, .files: break
+    case .list(let list):
+      result.place = .listed(
+        try await question.list(list, keeping: keptQuery, trustedBy: allowsInside ? nil : Self.wordForInside))
+    case .listing(let text, let pattern):
+      let pattern = try pattern.map { try NamePattern(parsing: $0) }
+      result.place = .listed(try await question.listing(of: question.place(text), matching: pattern))
+    }
+    return result
+  }
+
+  private static let wordForInside = "say --allow-inside"
+
+  /// The mirrors, and for each shard one URL on each; and the listing that they are from.
+  func locations() throws -> (places: [String], urls: [[String]], listing: NamedListing?) {
     let others = try (mirrors + reconstructed).map(template)
     let first: (place: String, urls: [String])
+    var listing: NamedListing?
     switch place {
     case .template(let url, let count):
       let templates = [try template(url)] + others
@@ -143,49 +223,85 @@ package struct SourceRegistration: Sendable {
           .usage, "the template '\(template.text)' names one shard and --count is \(count)",
           hint: "put {ordinal} or {ordinal:04} where the number goes")
       }
-      return (templates.map(\.text), (0..<count).map { ordinal in templates.map { $0.url(ordinal: ordinal) } })
+      return (templates.map(\.text), (0..<count).map { ordinal in templates.map { $0.url(ordinal: ordinal) } }, nil)
     case .list(let path):
-      let lines = try Manifest.lines(path: path)
-      for line in lines {
-        try URLTemplate.validate(line, keeping: keptQuery)
-        if !allowsInside { try FetchConfiguration.checkOfDocument(line, in: path, trustedBy: "say --allow-inside") }
+      let list = try NamedListing(
+        list: Disk.contents(of: path), from: path, keeping: keptQuery,
+        trustedBy: allowsInside ? nil : Self.wordForInside)
+      (first, listing) = ((list.template, list.urls), list)
+    case .listed(let listed):
+      if listed.place != nil, owner == nil, shardNames == nil {
+        try Self.requireReaders(of: listed.files.map(\.path.lastPathPart))
       }
-      first = ("list \(path.lastPathPart)", lines)
-      guard !lines.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
+      (first, listing) = ((listed.template, listed.urls), listed)
+    case .listing(let text, _):
+      throw TarnError(.usage, "\(text.printable) was not listed")
+    case .files:
+      preconditionFailure("the files of another source are that one's to say")
     case .directory(let path):
-      first = try Self.directoryURLs(path)
+      first = try Self.directoryURLs(path, ofCompanion: owner != nil)
       guard !first.urls.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
     }
     return (
       [first.place] + others.map(\.text),
-      first.urls.enumerated().map { ordinal, url in [url] + others.map { $0.url(ordinal: ordinal) } }
+      first.urls.enumerated().map { ordinal, url in [url] + others.map { $0.url(ordinal: ordinal) } }, listing
     )
   }
 
   private func template(_ text: String) throws -> URLTemplate {
     let template = try URLTemplate(parsing: text, keeping: keptQuery)
-    try Self.requireReadable(URLTemplate.fileName(of: template.url(ordinal: 0)))
+    guard !CommandAddress.isOne(text) else { return template }
+    if owner == nil { try Self.requireReadable(URLTemplate.fileName(of: template.url(ordinal: 0))) }
     return template
   }
 
+  /// What files of companions are, for people.
+  package static let companionFormats = CompanionFormat.enumeration
+
   /// Formats that hold features or are taken for such, and that tarn does not read.
   private static let unreadable: Set<String> = [
-    "arrow", "avro", "csv", "feather", "gz", "h5", "hdf5", "json", "jsonl", "lance", "npz", "parquet", "tar", "tsv",
+    "arrow", "avro", "csv", "feather", "gz", "h5", "hdf5", "json", "jsonl", "lance", "tar", "tsv",
     "zst",
   ]
 
   /// Told now, and not when the first shard has come.
   private static func requireReadable(_ name: String) throws {
-    guard let last = name.split(separator: ".").last?.lowercased(), unreadable.contains(last), last != name else {
+    guard FeatureFormat(extensionOf: name) == nil, let last = name.split(separator: ".").last?.lowercased(),
+      unreadable.contains(last), last != name
+    else {
       return
     }
     throw TarnError(
       .usage, "tarn does not read .\(last) files (\(name.printable))",
-      hint: "a shard is a \(FeatureFormat.enumeration) file of one matrix")
+      hint: "a shard is a \(FeatureFormat.enumeration) file")
   }
 
-  /// Where a directory is, and its feature files in natural order.
-  static func directoryURLs(_ directory: String) throws -> (place: String, urls: [String]) {
+  /// Refuses names of a listing that no reader of features opens: it was asked for files by a
+  /// pattern, and nobody named these.
+  static func requireReaders(of names: [String]) throws {
+    for name in names {
+      try requireReadable(name)
+      guard FeatureFormat(extensionOf: name) == nil else { continue }
+      throw TarnError(
+        .usage, "the listing has '\(name.printable)', which is no feature file",
+        hint: "choose with --match, e.g. '**.npy'; --shard-names says what shards are called; a shard is a "
+          + "\(FeatureFormat.enumeration) file")
+    }
+  }
+
+  /// Refuses names of files that hold no rows of a companion.
+  private static func requireCompanion(_ name: String) throws {
+    guard CompanionFormat(ofFile: name) == nil else { return }
+    throw TarnError(
+      .usage, "'\(name.printable)' is no file of a companion",
+      hint: "one is \(CompanionFormat.enumeration); --shard-names says what shards are called")
+  }
+
+  /// Where a directory is, and its feature files in natural order, or those with rows of a
+  /// companion.
+  static func directoryURLs(
+    _ directory: String, ofCompanion isCompanion: Bool = false
+  ) throws -> (place: String, urls: [String]) {
     let path = LakeLayout.absolute(directory)
     guard let entries = try? Disk.names(in: path) else {
       throw TarnError(.usage, "\(path) is not a directory that can be read")
@@ -199,7 +315,10 @@ package struct SourceRegistration: Sendable {
         .usage, "the name of a file in \(path) is not UTF-8: \(repaired.printable)",
         hint: "rename it, e.g. with `convmv`, or move it out of the directory")
     }
-    let found = Set(names.compactMap(FeatureFormat.init(extensionOf:)))
+    if isCompanion { return try companionURLs(names.filter { CompanionFormat(ofFile: $0) != nil }, in: path) }
+    var found = Set(names.compactMap(FeatureFormat.init(extensionOf:)))
+    // Beside archives of features tables lie that say what the rows are of.
+    if found == [.npz, .parquet] { found = [.npz] }
     guard found.contains(.npy) || found.count <= 1 else {
       throw TarnError(
         .usage, "\(path) has feature files of several formats and none is .npy", hint: "put one kind into a directory")
@@ -207,19 +326,33 @@ package struct SourceRegistration: Sendable {
     let format = found.contains(.npy) ? .npy : found.first
     let shards = names.filter { FeatureFormat(extensionOf: $0) == format && format != nil }
     if shards.isEmpty, let name = names.sorted().first { try Self.requireReadable(name) }
-    for name in shards {
+    return ("file://\(path)", try fileURLs(shards, in: path))
+  }
+
+  /// Files of a companion: of one format, as features and other things may lie beside them.
+  private static func companionURLs(_ names: [String], in path: String) throws -> (place: String, urls: [String]) {
+    let formats = names.compactMap { CompanionFormat(ofFile: $0) }
+    guard formats.allSatisfy({ $0 == formats[0] }) else {
+      throw TarnError(
+        .usage, "\(path) has files of rows in several formats", hint: "name them with --url-list, or move others out")
+    }
+    return ("file://\(path)", try fileURLs(names, in: path))
+  }
+
+  /// Addresses of files in natural order.
+  private static func fileURLs(_ names: [String], in path: String) throws -> [String] {
+    for name in names {
       guard let fault = LakeName.fault(ofShard: name) else { continue }
       throw TarnError(
         .usage, "the file '\(name.printable)' of \(path) cannot be a shard: \(fault)",
         hint: "rename it, or move it out of the directory")
     }
-    let urls = try inNaturalOrder(shards).map { name in
+    return try inNaturalOrder(names).map { name in
       guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
         throw TarnError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
       }
       return "file://\(encoded)"
     }
-    return ("file://\(path)", urls)
   }
 
   /// Names with 2 before 10, as the order of files decides the row ids; those that

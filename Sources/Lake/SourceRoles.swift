@@ -12,6 +12,7 @@ extension Source {
   ///   - option: The option that names the source.
   /// - Throws: ``TarnError`` `.usage`.
   func require(_ wanted: Modality, as option: String) throws {
+    try requireFeatures()
     guard modality == wanted || modality == .other else {
       throw TarnError(
         .usage, "\(option) is for \(wanted.rawValue) features, and those of \(name) are \(modality.rawValue)",

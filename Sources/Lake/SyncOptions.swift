@@ -3,19 +3,6 @@
 package import Base
 package import Catalog
 package import Fetch
-package import Foundation
-
-/// A pause in asking one host.
-package struct HostWait: Sendable {
-  /// Scheme, host and port.
-  package let host: String
-  /// When it is asked again.
-  package let until: Date
-  /// When patience with it ends, if nothing comes before.
-  package let patienceUntil: Date
-  /// Shards that wait, for this host or another.
-  package let shardCount: Int
-}
 
 /// What to sync, and how.
 package struct SyncOptions: Sendable {
@@ -42,6 +29,8 @@ package struct SyncOptions: Sendable {
   package var choosesShards = true
   /// Ask the mirrors of shards that are present for newer bytes.
   package var refresh = false
+  /// Whether the bytes here are doubted, so that a mirror's word that nothing changed is no answer.
+  package var doubtsBytes = false
   /// What becomes of the bytes of a shard when its mirrors give others.
   package var replacement = Replacement.ofUnpinned
   package var fetch = FetchConfiguration()

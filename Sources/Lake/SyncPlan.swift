@@ -55,7 +55,7 @@ package struct SyncPlan: Sendable {
     if let limit = options.fetch.bytesPerSecondLimit {
       bytesPerSecond = min(bytesPerSecond ?? Double(limit), Double(limit))
     }
-    let sources = try options.sources.isEmpty ? catalog.sources() : options.sources.map(catalog.source(named:))
+    let sources = try catalog.fileSources(options.sources)
     for source in sources {
       let lacking = Set(try catalog.shardsWithoutMirror(of: source).map(\.id))
       for shard in try catalog.shardsInUse(of: source, ordinals: options.ordinals) {

@@ -44,7 +44,11 @@ extension SyncRun {
     let own = Set((active.map(\.0) + [shard]).map(\.id))
     // D6: what a part file has reserved is not free, whether its bytes came or not.
     func missing(_ shard: Shard, _ size: Int) -> Int {
-      max(0, size - Disk.allocatedByteCount(of: catalog.layout.partPath(source: shard.sourceName, shard: shard.name)))
+      max(
+        0,
+        size
+          - LakeCatalog.allocatedByteCount(
+            ofPart: catalog.layout.partPath(source: shard.sourceName, shard: shard.name)))
     }
     return catalog.reserve(keeping: options.keptFree).verdict(
       on: "\(shard.name) of \(shard.sourceName)", taking: missing(shard, byteCount),

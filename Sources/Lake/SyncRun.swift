@@ -39,7 +39,10 @@ package final class SyncRun: Sendable {
     self.cancellation = cancellation
     self.catalog = catalog
     self.options = options
-    self.report = report
+    self.report = { event in
+      if case .waiting(let wait) = event { catalog.tell(wait) }
+      report(event)
+    }
     self.makeRoom = makeRoom
     var fetch = options.fetch
     fetch.leaveWaits(to: options.patience)
@@ -59,10 +62,14 @@ package final class SyncRun: Sendable {
   /// - Throws: ``TarnError``; `.interrupted` when it was stopped.
   package func run() async throws -> SyncSummary {
     let registration = cancellation.whenCancelled { [fetcher] in fetcher.cancel() }
-    defer { withExtendedLifetime(registration) {} }
+    defer {
+      withExtendedLifetime(registration) {}
+      catalog.tellNoWaits()
+    }
     // Both read the disk, and mending asks mirrors: off the cooperative pool.
     try await ThreadedWork("tarn-plan") { [self] in
       try plan()
+      try requireLeave()
       try mendDrifted()
       try requireSizes()
     }.value()
@@ -90,10 +97,11 @@ package final class SyncRun: Sendable {
   private func plan() throws {
     if let selection = options.selection {
       for name in Set(selection.map(\.sourceName)) { try Disk.makeDirectory("\(catalog.layout.shards)/\(name)") }
-      selection.forEach(enqueue)
+      var seen: Set<Int64> = []
+      for shard in selection where seen.insert(shard.id).inserted { enqueue(shard) }
       return
     }
-    let sources = try options.sources.isEmpty ? catalog.sources() : options.sources.map(catalog.source(named:))
+    let sources = try catalog.fileSources(options.sources)
     var missing: [Shard] = []
     for source in sources {
       try Disk.makeDirectory("\(catalog.layout.shards)/\(source.name)")
@@ -147,6 +155,33 @@ package final class SyncRun: Sendable {
 
   // MARK: Requests
 
+  /// S8: tells in one error that nothing can be fetched, as commands alone have the shards
+  /// and may not be run.
+  private func requireLeave() throws {
+    guard options.fetch.commands == nil else { return }
+    let (queue, drifted) = state.withLock { ($0.queue.elements, $0.drifted) }
+    guard let first = queue.first, drifted.isEmpty else { return }
+    var shown: String?
+    for shard in queue {
+      let urls = try catalog.locations(of: shard.id).map(\.url)
+      guard let url = urls.first, urls.allSatisfy(CommandAddress.isOne) else { return }
+      if shown == nil { shown = try CommandAddress(url).shown }
+    }
+    guard let shown else { return }
+    throw TarnError(
+      .usage,
+      "\(queue.count == 1 ? first.name : "\(queue.count) shards, \(first.name) first,") would be made by running "
+        + "'\(shown)', and commands are not run unless you allow it",
+      hint: "if you know what it does, say --allow-commands")
+  }
+
+  /// How the size of a shard becomes known.
+  private func waysToASize(of shard: Shard) throws -> String {
+    try catalog.locations(of: shard.id).allSatisfy { CommandAddress.isOne($0.url) }
+      ? "register the source with --sizes, or leave --budget out"
+      : "`tarn source probe \(shard.sourceName)` asks the servers"
+  }
+
   /// Leaves out the shards whose sizes nobody knows, under a budget, or no file has.
   ///
   /// Invariant 6: a budget can be kept only of sizes that are known beforehand. What
@@ -163,7 +198,7 @@ package final class SyncRun: Sendable {
     if let first = unknown.first, unknown.count == queue.count {
       throw TarnError(
         .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
-        hint: "`tarn source probe \(first.sourceName)` asks their servers")
+        hint: try waysToASize(of: first))
     }
     let left = Set((unknown + impossible).map(\.id))
     state.withLock { state in
@@ -175,7 +210,7 @@ package final class SyncRun: Sendable {
         shard,
         TarnError(
           .usage, "its size is not known, so a budget cannot be kept",
-          hint: "`tarn source probe \(shard.sourceName)` asks the servers"))
+          hint: try waysToASize(of: shard)))
     }
     for shard in impossible {
       fail(
@@ -294,13 +329,13 @@ package final class SyncRun: Sendable {
   }
 
   private func request(_ shard: Shard, at places: Places, reserving byteCount: Int) throws -> FetchRequest {
-    let source = try catalog.source(id: shard.sourceID)
-    let layout = catalog.layout
+    let readers = try catalog.readers(of: catalog.source(id: shard.sourceID))
+    let (source, layout) = (readers[0], catalog.layout)
     let isWhole = catalog.holdsWhole(shard)
     if isWhole { _ = state.withLock { $0.wholeBefore.insert(shard.id) } }
     // That nothing changed is no answer where other bytes than those here are wanted.
     let isWanted = options.digests[shard.id].map { $0 == shard.revision?.digest } ?? true
-    let condition = isWhole && isWanted ? shard.revision?.validator : nil
+    let condition = isWhole && isWanted && !options.doubtsBytes ? shard.revision?.validator : nil
     // R12: who was seen without it lately is asked last, who serves something
     // else before that.
     // R23: whose host is in trouble is asked after the others.
@@ -311,10 +346,10 @@ package final class SyncRun: Sendable {
       first.filter { !(isTroubled[$0.mirrorID] ?? false) } + first.filter { isTroubled[$0.mirrorID] ?? false }
       + last.filter { $0.state == .faulty } + last.filter { $0.state == .absent }
     var expectation = ShardExpectation(
-      byteCount: shard.expectedByteCount, digest: options.digests[shard.id] ?? shard.expectedDigest,
-      dimension: source.dimension,
-      elementType: source.elementType, format: FeatureFormat(ofFile: shard.name))
+      byteCount: shard.expectedByteCount, digest: options.digests[shard.id] ?? shard.expectedDigest, readBy: readers,
+      format: FeatureFormat(ofFile: shard.name))
     expectation.roomByteCount = byteCount
+    if source.isCompanion { expectation.format = nil }
     var request = FetchRequest(
       id: shard.id, mirrors: ordered.map { FetchMirror($0, keeping: source.keptQuery) },
       partPath: layout.partPath(source: source.name, shard: shard.name),
@@ -322,6 +357,7 @@ package final class SyncRun: Sendable {
       finalPath: { digest in
         layout.shards + "/" + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
       })
+    if source.isCompanion { request.examination = .ofCompanion(shard.name) }
     request.takesRoom = { [self] in takesRoom(shard, $0) }
     request.lackOfRoom = { [self] in lackOfRoom(shard) }
     return request
@@ -353,13 +389,14 @@ package final class SyncRun: Sendable {
   }
 
   private func record(_ attempt: TransferAttempt) throws {
-    try catalog.recordTransfer(
-      TransferRecord(
-        shardID: attempt.requestID, mirrorID: attempt.mirrorID, url: attempt.url,
-        startedAt: Timestamp.text(attempt.startedAt), endedAt: Timestamp.text(attempt.endedAt),
-        resumedFrom: attempt.offset, receivedByteCount: attempt.receivedByteCount, httpStatus: attempt.httpStatus,
-        outcome: attempt.outcome.recorded, error: attempt.errorText, seen: attempt.outcome.seen,
-        seenByteCount: attempt.learntByteCount))
+    var record = TransferRecord(
+      shardID: attempt.requestID, mirrorID: attempt.mirrorID, url: attempt.url,
+      startedAt: Timestamp.text(attempt.startedAt), endedAt: Timestamp.text(attempt.endedAt),
+      resumedFrom: attempt.offset, receivedByteCount: attempt.receivedByteCount, httpStatus: attempt.httpStatus,
+      outcome: attempt.outcome.recorded, error: attempt.errorText, seen: attempt.outcome.seen,
+      seenByteCount: attempt.learntByteCount)
+    record.command = attempt.command.map(CommandRunRecord.init)
+    try catalog.recordTransfer(record)
     if attempt.mayPass {
       state.withLock {
         $0.room.failed(attempt.requestID, mirrorID: attempt.mirrorID, askingFor: attempt.retryAfter)

@@ -163,7 +163,7 @@ package final class TaskIngest {
       report(.reading(task: number, of: plan.tasks.count))
       let found = try believable(number, task, names[number] ?? [], recorded: recorded, &summary)
       guard recorded == nil else {
-        if let recorded { whereItMay { try directory.removeResults(of: number, recorded.digest, files[number] ?? []) } }
+        if let recorded { whereItMay { try directory.removeResults(of: number, recorded.files, files[number] ?? []) } }
         continue
       }
       guard let (file, receipt) = found else {
@@ -172,7 +172,7 @@ package final class TaskIngest {
       }
       do {
         try take(number, task, receipt, version, terms, inputs[task.output] ?? [], &summary)
-        whereItMay { try directory.removeResults(of: number, receipt.result.digest, files[number] ?? []) }
+        whereItMay { try directory.removeResults(of: number, receipt.result.files, files[number] ?? []) }
         verified.insert(task.output)
         summary.recorded.append(number)
         report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
@@ -269,12 +269,13 @@ package final class TaskIngest {
         && task.badRows == version.badRowsPolicy && task.missing == version.missingPolicy
         && task.normalisation == terms.normalisation && task.segmentFormat == segmentFormatVersion
         && task.dimension == source.dimension && task.elementType == source.elementType
+        && task.array == source.array
       let planned = inputs[task.output] ?? []
       let hasItsInputs =
         planned.count == task.inputs.count
         && zip(planned, task.inputs).allSatisfy { input, its in
           input.ordinal == its.ordinal && input.shardName == its.shard && input.firstID == its.firstID
-            && input.rowCount == its.rowCount && (input.isHole || !its.isHole)
+            && input.rowCount == its.rowCount && (input.isHole || !its.isHole) && input.excludedRows == its.excluded
         }
       guard isOfVersion, hasItsInputs || outputs[task.output] != nil, seen.insert(task.output).inserted else {
         throw TarnError(
@@ -296,7 +297,7 @@ package final class TaskIngest {
         let receipt = try receipts[name] ?? directory.receipt(name)
         receipts[name] = receipt
         if let objection = receipt.objection(to: task) { throw TarnError(.integrity, objection) }
-        if let recorded, recorded.digest != receipt.result.digest {
+        if let recorded, recorded.files != receipt.result.files {
           throw TarnError(
             .integrity,
             "its result is \(receipt.result.digest.prefix(12)), recorded of this task is \(recorded.digest.prefix(12))")
@@ -309,7 +310,7 @@ package final class TaskIngest {
     }
     guard let first = fitting.first else { return nil }
     // By invariant 3 they agree to the byte: where they do not, nobody knows which is right.
-    if let other = fitting.first(where: { $0.receipt.result.digest != first.receipt.result.digest }) {
+    if let other = fitting.first(where: { $0.receipt.result.files != first.receipt.result.files }) {
       for (file, rival) in [(first.file, other.file), (other.file, first.file)] {
         try refuse(number, file, "it and \(rival) say different results of one task", &summary)
       }
@@ -360,26 +361,29 @@ package final class TaskIngest {
     try catalog.requireRoom(
       for: "output \(task.output) of \(version.name)",
       [RoomNeed(at: catalog.layout.artifacts, byteCount: isHere == true ? 0 : size)])
+    let refine = try takeRefining(number, task, receipt, version, terms)
     // From here on the bytes have a name of this lake's, and those are the ones that are read.
     let working = try store.partPath("ingest-\(version.id)-\(receipt.result.digest.prefix(16))")
     try directory.take(receipt.result, of: number, .build, to: working)
     let recheck: OutputRecheck?
     do {
       try read(working, task, receipt, terms)
-      recheck = try self.recheck(working, task, receipt, terms, &summary)
+      recheck = try self.recheck(working, task, receipt, terms, refine?.path, &summary)
     } catch {
       try? Disk.remove(working)
+      if let refine { try? Disk.remove(refine.path) }
       throw error
     }
     guard let listsDigest = receipt.result.listsDigest else { preconditionFailure("the receipt fits its task") }
     guard let first = inputs.first, let last = inputs.last else { preconditionFailure("a task has inputs") }
     let seen = try zip(zip(inputs, task.inputs), receipt.inputs).map { ($0.0, try bytes(of: $1, $0.1, $0.0)) }
-    try store.put(working, as: .outputShard, receipt.result.digest) {
+    try store.put(output: working, receipt.result.digest, refinedBy: refine) {
       try catalog.recordOutput(
         OutputShard(
           ordinal: task.output, digest: receipt.result.digest, firstInput: first.ordinal, lastInput: last.ordinal,
           firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: receipt.result.rowCount,
-          byteCount: receipt.result.byteCount, listsDigest: listsDigest), of: version, from: seen,
+          byteCount: receipt.result.byteCount, listsDigest: listsDigest,
+          refine: refine?.file), of: version, from: seen,
         witness: receipt.host, recheck: recheck)
     }
   }
@@ -388,10 +392,7 @@ package final class TaskIngest {
   @Sendable package static func readWhole(
     _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms
   ) throws {
-    let ranges = zip(task.inputs, receipt.inputs).filter { $1.seen != nil }.map { input, _ in
-      input.firstID..<(input.firstID + RowID(input.rowCount))
-    }
-    let found = try OutputShardFile.read(path, trained: terms.trained, idsIn: ranges)
+    let found = try OutputShardFile.read(path, trained: terms.trained, idsIn: ids(task, receipt))
     guard found.digest == receipt.result.digest else {
       throw TarnError(
         .integrity, "its result has SHA-256 \(found.digest.prefix(12)), it says \(receipt.result.digest.prefix(12))")
@@ -411,6 +412,54 @@ package final class TaskIngest {
       lastModified: seen.lastModified)
   }
 
+  /// Takes the codes that refine a result, and reads them whole.
+  ///
+  /// - Returns: Where they are now, and what they are; nil where the trained index does not refine.
+  /// - Throws: ``TarnError`` `.inputsMissing` or `.integrity` when they are not what the receipt or
+  ///   the trained index says.
+  private func takeRefining(
+    _ number: Int, _ task: TaskDocument, _ receipt: TaskReceipt, _ version: IndexVersion, _ terms: EncodingTerms
+  ) throws -> (path: String, file: RefineShard)? {
+    guard (receipt.result.refine != nil) == (terms.trained.refine != nil) else {
+      throw TarnError(.integrity, "its result and its trained index do not both have codes that refine")
+    }
+    guard let stated = receipt.result.refine, let first = task.inputs.first, let last = task.inputs.last else {
+      return nil
+    }
+    let file = directory.resultPath(number, stated.digest)
+    guard try directory.byteCount(ofResult: stated.digest, number, .build) == stated.byteCount else {
+      throw TarnError(.inputsMissing, "its file of codes that refine, \(file), is not there or of another size")
+    }
+    try catalog.requireRoom(
+      for: "what refines output \(task.output) of \(version.name)",
+      [RoomNeed(at: catalog.layout.artifacts, byteCount: stated.byteCount)])
+    let working = try store.partPath("ingest-\(version.id)-\(stated.digest.prefix(16)).refine")
+    try directory.take(
+      TaskReceipt.Result(digest: stated.digest, byteCount: stated.byteCount, rowCount: 0, listsDigest: nil), of: number,
+      .build, to: working)
+    do {
+      let found = try RefineFile.read(
+        working, trained: terms.trained, ids: first.firstID..<(last.firstID + Int64(last.rowCount)),
+        keeping: Self.ids(task, receipt))
+      guard found == stated else {
+        throw TarnError(
+          .integrity,
+          "its codes that refine have SHA-256 \(found.digest.prefix(12)), it says \(stated.digest.prefix(12))")
+      }
+    } catch {
+      try? Disk.remove(working)
+      throw error
+    }
+    return (working, RefineShard(stated))
+  }
+
+  /// The ids that the result of a task may have rows of, by what its worker saw.
+  private static func ids(_ task: TaskDocument, _ receipt: TaskReceipt) -> [Range<Int64>] {
+    zip(task.inputs, receipt.inputs).filter { $1.seen != nil }.flatMap { input, seen in
+      input.bound(to: seen.seen?.digest).ids
+    }
+  }
+
   // MARK: Recheck
 
   /// A secret that this process draws.
@@ -422,7 +471,7 @@ package final class TaskIngest {
   /// those that the lake has; of which results, and which shards, is decided by a secret
   /// that is drawn now, so that no worker can have made what is looked at better than the rest.
   private func recheck(
-    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms,
+    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms, _ refine: String?,
     _ summary: inout IngestSummary
   ) throws -> OutputRecheck? {
     guard recheckCount > 0 else { return nil }
@@ -452,7 +501,8 @@ package final class TaskIngest {
       report(.rechecking(shard: input.shard))
       let shard = PinnedShard(
         path: catalog.layout.shards + "/" + file, digest: seen.digest, rowCount: seen.rowCount,
-        dimension: task.dimension, elementType: task.elementType, remedy: "run `tarn verify --repair`")
+        dimension: task.dimension, elementType: task.elementType, array: task.array,
+        remedy: "run `tarn verify --repair`")
       let encoder = try ShardEncoder(
         terms.trained, digest: terms.trainedDigest, badRows: terms.badRows, normalisation: terms.normalisation,
         rowCount: seen.rowCount, logger: logger)
@@ -467,8 +517,10 @@ package final class TaskIngest {
         continue
       }
       let isSame = try SegmentProof.proved(
-        [MergeInput(segment: try SegmentFile(path: working), firstRowID: input.firstID)],
-        by: try OutputShardFile(path: path), checkpoint: { try cancellation.check() })
+        [MergeInput(segment: try SegmentFile(path: working), firstRowID: input.firstID, excluded: input.excluded)],
+        by: try OutputShardFile(path: path),
+        refine: try refine.map { (try RefineFile(path: $0), task.inputs.first?.firstID ?? 0) },
+        checkpoint: { try cancellation.check() })
       guard isSame == [true] else {
         suspects.insert(receipt.host)
         throw TarnError(
@@ -481,4 +533,14 @@ package final class TaskIngest {
     }
     return recheck
   }
+}
+
+extension OutputShard {
+  /// The digests of its files.
+  fileprivate var files: [ContentDigest] { [digest, refine?.digest].compactMap(\.self) }
+}
+
+extension TaskReceipt.Result {
+  /// The digests of its files.
+  fileprivate var files: [ContentDigest] { [digest, refine?.digest].compactMap(\.self) }
 }

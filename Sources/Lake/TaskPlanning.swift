@@ -140,8 +140,9 @@ package final class TaskPlanning: Sendable {
     return try open.sorted { $0.key < $1.key }.map { output, inputs in
       TaskDocument(
         version: "\(version.name)", spec: version.specDigest, output: output, trained: planned.digest,
-        dimension: planned.source.dimension, elementType: planned.source.elementType, badRows: version.badRowsPolicy,
-        missing: version.missingPolicy, normalisation: normalisation, segmentFormat: segmentFormatVersion,
+        dimension: planned.source.dimension, elementType: planned.source.elementType, array: planned.source.array,
+        badRows: version.badRowsPolicy, missing: version.missingPolicy, normalisation: normalisation,
+        segmentFormat: segmentFormatVersion,
         inputs: try inputs.map { try input($0, shards[$0.shardID]) })
     }
   }
@@ -165,6 +166,7 @@ package final class TaskPlanning: Sendable {
     }
     return TaskDocument.Input(
       ordinal: input.ordinal, shard: input.shardName, firstID: input.firstID, rowCount: input.rowCount, isHole: false,
-      byteCount: input.revision?.byteCount ?? shard.expectedByteCount, digest: digest, path: path, places: places)
+      byteCount: input.revision?.byteCount ?? shard.expectedByteCount, digest: digest, path: path, places: places,
+      excluded: input.excludedRows)
   }
 }

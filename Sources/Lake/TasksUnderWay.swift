@@ -15,6 +15,13 @@ package struct TasksUnderWay: Sendable {
   /// Why it cannot be told.
   package let fault: String?
 
+  /// How far they are, and the first that failed, in lines.
+  package var lines: [String] {
+    guard let standing else { return ["tasks: \(fault ?? directory.path)"] }
+    return ["tasks of \(subject), \(standing.summary)"]
+      + standing.failures.prefix(1).map { "failed task \($0.task) on \($0.word.host): \($0.word.message)" }
+  }
+
   /// Those of a lake, by name.
   ///
   /// - Parameter catalog: The lake.

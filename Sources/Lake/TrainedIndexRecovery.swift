@@ -33,8 +33,9 @@ struct TrainedIndexRecovery {
       guard trained.digest == digest else { continue }
       record = trained
       for output in try catalog.outputs(of: version) {
-        outputs.append(try store.path(of: .outputShard, output.digest))
-        outputs.append(catalog.layout.outputPath(version.name, ordinal: output.ordinal))
+        for name in catalog.names(of: output, in: version.name) {
+          outputs += [try store.path(of: name.kind, name.digest), name.path]
+        }
       }
     }
     let working = try store.workingPath("trained-\(digest.prefix(16)).faiss")
@@ -43,6 +44,7 @@ struct TrainedIndexRecovery {
       return true
     }
     guard let record = try record ?? catalog.trainedIndex(digest: digest) else { return false }
+    try record.requireTraining(in: catalog)
     let trained = try TrainingRun(
       catalog, TrainingOptions(again: record, in: catalog), logger: logger, cancellation: cancellation, report: { _ in }
     ).run().trained
@@ -53,7 +55,7 @@ struct TrainedIndexRecovery {
   ///
   /// - Parameters:
   ///   - digest: What its SHA-256 must be.
-  ///   - outputs: Files, those that are missing or damaged among them.
+  ///   - outputs: Files, of outputs and of codes that refine them, those that are missing or damaged among them.
   ///   - path: Where it goes.
   ///   - cancellation: Asked before each file.
   /// - Returns: Its size in bytes; nil when no output has it, as those of a
@@ -62,20 +64,43 @@ struct TrainedIndexRecovery {
   static func write(
     _ digest: ContentDigest, outOf outputs: [String], to path: String, _ cancellation: Cancellation
   ) throws -> Int? {
-    for output in outputs where Disk.size(of: output) != nil {
+    let files = outputs.filter { Disk.size(of: $0) != nil }
+    var refining: [ScalarQuantizer?] = [nil]
+    for file in files {
+      if let found = (try? RefineFile(path: file))?.quantizer, !refining.contains(found) { refining.append(found) }
+    }
+    for output in files {
       try cancellation.check()
-      guard let file = try? OutputShardFile(path: output) else { continue }
-      let made = try TrainedIndexFile.write(file.trained, to: path, temporaryPath: path + ".tmp")
-      if made.digest == digest { return made.byteCount }
-      try Disk.remove(path)
+      guard let trained = (try? OutputShardFile(path: output))?.trained else { continue }
+      for refine in refining where refine?.dimension ?? trained.dimension == trained.dimension {
+        let whole = try TrainedIndex(
+          centroids: trained.centroids, quantizer: trained.quantizer, refine: refine, nprobe: trained.nprobe)
+        let made = try TrainedIndexFile.write(whole, to: path, temporaryPath: path + ".tmp")
+        if made.digest == digest { return made.byteCount }
+        try Disk.remove(path)
+      }
     }
     return nil
+  }
+}
+
+extension TrainedIndexRecord {
+  /// Refuses to train again what was adopted.
+  ///
+  /// - Throws: ``TarnError`` `.inputsMissing` naming the file.
+  func requireTraining(in catalog: LakeCatalog) throws {
+    guard isAdopted else { return }
+    let file = try catalog.adoptedFiles(of: imageSourceID).first ?? "a file"
+    throw TarnError(
+      .inputsMissing, "the trained index \(name) was adopted from \(file), and its own file is not there",
+      hint: "`tarn adopt trained \(name) FILE` with that file puts it back")
   }
 }
 
 extension TrainingOptions {
   /// What gave a trained index, out of its record.
   init(again record: TrainedIndexRecord, in catalog: LakeCatalog) throws {
+    try record.requireTraining(in: catalog)
     guard let method = TrainingMethod(rawValue: record.method), let codec = VectorCodec(rawValue: record.codec) else {
       throw TarnError(.schemaNewer, "the method or codec of \(record.name) is not known", hint: "use a newer tarn")
     }
@@ -89,11 +114,14 @@ extension TrainingOptions {
     take(specification)
   }
 
-  /// Takes over which shards and rows a specification says were taken.
+  /// Takes over which shards and rows a specification says were taken, and what ended k-means.
   mutating func take(_ specification: TrainingSpecification) {
     ordinals = OrdinalSet(ascending: specification.shards)
     badRows = specification.leftOut.isEmpty ? .fail : .skip
+    untilMoved = specification.untilMoved
+    nearest = specification.nearest
     checksRoles = false
+    refine = specification.refine
   }
 }
 

@@ -64,8 +64,8 @@ struct TrainingPlan: Sendable {
   let kept: GatheredPairs?
   /// Where drawn rows are kept until those of every shard are there.
   let pieces: TrainingPieces
-  /// Pieces that are there, by the shard's number.
-  let found: [Int64: TrainingPieces.Piece]
+  /// Pieces that are there.
+  let found: [GatheredShards.Key: TrainingPieces.Piece]
   /// Shards whose pieces are not.
   let stream: ShardStream
 }
@@ -81,7 +81,7 @@ extension TrainingRun {
   /// - Throws: ``TarnError`` `.usage` for sources that are not pairs,
   ///   `.inputsMissing` for a shard that is neither here nor to be fetched or left out.
   func pairs(without lost: Set<Int64>, fetches: Bool) throws -> TrainingPairs {
-    let images = try catalog.source(named: options.images)
+    let images = try catalog.features(named: options.images, to: "be trained on")
     let captions = try captionSource(pairedWith: images)
     let imageShards = try catalog.shards(of: images, ordinals: options.ordinals)
     let captionShards = try captions.map { try catalog.shards(of: $0, ordinals: options.ordinals) }
@@ -181,7 +181,7 @@ extension TrainingRun {
         .usage, options.method == .paired ? "paired k-means needs caption features" : "a router needs caption features",
         hint: "name their source with --captions, or use --method kmeans --router none")
     }
-    let captions = try catalog.source(named: name)
+    let captions = try catalog.features(named: name, to: "be trained on")
     guard captions.dimension == images.dimension else {
       throw TarnError(
         .usage, "\(options.images) has dimension \(images.dimension) and \(name) has \(captions.dimension)",
@@ -193,7 +193,8 @@ extension TrainingRun {
   /// The pairs of rows that are drawn.
   func sample(_ pairs: TrainingPairs) throws -> TrainingSample {
     let total = pairs.rowCounts.reduce(0, +)
-    let wanted = options.pairs ?? min(total, 256 * options.nlist)
+    // More lists than rows are refused below, whatever 256 times their number is.
+    let wanted = options.pairs ?? (options.nlist < total ? min(total, 256 * options.nlist) : total)
     guard options.nlist <= min(wanted, total) else {
       throw TarnError(
         .usage, "nlist is \(options.nlist) and there are \(min(wanted, total)) training rows",
@@ -237,6 +238,12 @@ extension TrainingRun {
     if !conversions.isEmpty {
       spec[TrainingSpecification.conversionMember] = .object(Dictionary(uniqueKeysWithValues: conversions))
     }
+    let arrays = [("images", pairs.images), ("captions", pairs.captions)].compactMap { role, source in
+      source?.array.map { (role, JSONValue.string($0)) }
+    }
+    if !arrays.isEmpty {
+      spec[TrainingSpecification.arraysMember] = .object(Dictionary(uniqueKeysWithValues: arrays))
+    }
     let ordinals = pairs.pairs.map(\.ordinal)
     if ordinals != Array(0..<ordinals.count) { spec["shards"] = .array(ordinals.map { .count($0) }) }
     let holes = zip(ordinals, leftOut).filter { !$1.isEmpty }
@@ -244,8 +251,16 @@ extension TrainingRun {
       spec[TrainingSpecification.leftOutMember] = .array(
         holes.map { .object(["shard": .count($0), "rows": .array($1.map { .count(Int($0)) })]) })
     }
+    let kept = sample.count - leftOut.reduce(0) { $0 + $1.count }
     let router = pairs.captions.flatMap {
-      options.router.definition(captions: $0, pairs: sample.count - leftOut.reduce(0) { $0 + $1.count })
+      options.router.definition(captions: $0, pairs: kept)
+    }
+    if pairs.captions != nil, let nearest = options.nearest?.spec(imageCount: max(1, kept)) {
+      spec[TrainingSpecification.nearestMember] = nearest
+    }
+    if let bound = options.untilMoved { spec[TrainingSpecification.untilMovedMember] = .string(bound.text) }
+    if let refine = options.refine {
+      spec[TrainingSpecification.refineMember] = TrainingSpecification.refineValue(refine)
     }
     if let router { spec["router"] = options.router.spec(captionCount: router.captionCount) }
     return TrainingDefinition(

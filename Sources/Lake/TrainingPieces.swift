@@ -32,10 +32,11 @@ struct TrainingPieces: Sendable {
   /// - Parameters:
   ///   - rows: The rows that were drawn.
   ///   - revision: The shard's bytes.
+  ///   - array: The array of its file; nil for the only one.
   /// - Returns: The piece; nil where it has to be made, or may not be used as it is.
-  func piece(_ rows: [UInt32], of revision: ShardRevision) -> Piece? {
+  func piece(_ rows: [UInt32], of revision: ShardRevision, _ array: String?) -> Piece? {
     guard !rows.isEmpty else { return Piece(path: nil, revision: revision, badRows: []) }
-    let path = path(rows, of: revision)
+    let path = path(rows, of: revision, array)
     guard let note = Disk.text(of: path + ".json").flatMap({ JSONValue(parsing: $0) }), let bad = note["bad"],
       bad.elements.isEmpty || badRows == .skip
     else { return nil }
@@ -53,17 +54,20 @@ struct TrainingPieces: Sendable {
   ///   - rows: The rows that were drawn.
   ///   - file: The shard.
   ///   - revision: Its bytes.
+  ///   - array: The array of its file; nil for the only one.
   /// - Returns: The piece.
   /// - Throws: ``TarnError`` `.badFeatures` for a bad row, unless those are left out,
   ///   and for one that is not of unit length; when the disk refuses.
-  func make(_ rows: [UInt32], of file: FeatureFile, _ revision: ShardRevision) throws -> Piece {
+  func make(
+    _ rows: [UInt32], of file: FeatureFile, _ revision: ShardRevision, _ array: String?
+  ) throws -> Piece {
     guard !rows.isEmpty else { return Piece(path: nil, revision: revision, badRows: []) }
     let bad = rows.filter { file.matrix.firstBadRow(in: Int($0)..<(Int($0) + 1)) != nil }
     if badRows == .fail, let first = bad.first, let row = file.matrix.firstBadRow(in: Int(first)..<(Int(first) + 1)) {
       throw file.unfit(row)
     }
     try Disk.makeDirectory(directory)
-    let path = path(rows, of: revision)
+    let path = path(rows, of: revision, array)
     let good = Set(bad)
     let left = bad.isEmpty ? rows : rows.filter { !good.contains($0) }
     var note: [String: JSONValue] = ["bad": .array(bad.map { .count(Int($0)) })]
@@ -81,9 +85,10 @@ struct TrainingPieces: Sendable {
   /// Removes them all.
   func remove() { try? FileManager.default.removeItem(atPath: directory) }
 
-  private func path(_ rows: [UInt32], of revision: ShardRevision) -> String {
+  private func path(_ rows: [UInt32], of revision: ShardRevision, _ array: String?) -> String {
     var hasher = Sha256()
-    unsafe hasher.update(Array("piece-1 \(revision.digest.hex) \(normalisation.rawValue)\n".utf8).span.bytes)
+    let what = array.map { "piece-2 \(revision.digest.hex) \($0)" } ?? "piece-1 \(revision.digest.hex)"
+    unsafe hasher.update(Array("\(what) \(normalisation.rawValue)\n".utf8).span.bytes)
     unsafe hasher.update(rows.span.bytes)
     return "\(directory)/\(hasher.finalize().prefix(32)).npy"
   }

@@ -10,8 +10,13 @@ internal import Logging
 
 /// What became of the shards of a training.
 struct GatheredShards: Sendable {
-  /// Pieces, by the shard's number.
-  var pieces: [Int64: TrainingPieces.Piece] = [:]
+  /// A shard's rows on one side: sides may read arrays of one file.
+  struct Key: Hashable {
+    let shardID: Int64
+    let side: TrainingPairs.Side
+  }
+
+  var pieces: [Key: TrainingPieces.Piece] = [:]
   /// Shards that nobody has.
   var lost: Set<Int64> = []
   /// Whether a shard has another number of rows than was planned with.
@@ -52,12 +57,15 @@ extension TrainingRun {
       directory: catalog.layout.gatherScratch(options.name), normalisation: options.normalisation,
       badRows: options.badRows)
     let kept = trained.flatMap { GatheredPairs(in: scratch(of: $0), pairs.sides) }
-    var found: [Int64: TrainingPieces.Piece] = [:]
+    var found: [GatheredShards.Key: TrainingPieces.Piece] = [:]
     var (wanted, spent): ([Shard], [Shard]) = ([], [])
     for (place, pair) in pairs.pairs.enumerated() where kept == nil {
-      for shard in pairs.sides.compactMap(pair.shard) {
-        if let revision = shard.revision, let piece = pieces.piece(sample.rows[place], of: revision) {
-          found[shard.id] = piece
+      for side in pairs.sides {
+        guard let shard = pair.shard(side) else { continue }
+        if let revision = shard.revision,
+          let piece = pieces.piece(sample.rows[place], of: revision, pairs.source(side)?.array)
+        {
+          found[.init(shardID: shard.id, side: side)] = piece
           if shard.path != nil { spent.append(shard) }
         } else {
           wanted.append(shard)
@@ -67,7 +75,7 @@ extension TrainingRun {
     if !fetches {
       for side in pairs.sides {
         guard let source = pairs.source(side) else { continue }
-        let missing = wanted.filter { $0.path == nil && $0.sourceID == source.id }
+        let missing = wanted.filter { $0.path == nil && $0.sourceID == source.filesID }
         guard missing.isEmpty else {
           throw source.missing(
             missing.map(\.name), of: pairs.pairs.count,
@@ -85,8 +93,8 @@ extension TrainingRun {
   /// Refuses a training that does not fit.
   ///
   /// It needs room for the drawn rows, in pieces and then in one file, for what is
-  /// nearest to them, for a state of k-means beside the one that it replaces, and for the
-  /// index. What an earlier run gathered is there already.
+  /// nearest to them, for a state of k-means beside the one that it replaces, for the lists of
+  /// images where nearest ones are found in such, and for the index. What an earlier run gathered is there already.
   private func requireRoom(_ pairs: TrainingPairs, _ sample: TrainingSample) throws {
     let pieces = catalog.layout.gatherScratch(options.name)
     let count = sample.count
@@ -101,7 +109,11 @@ extension TrainingRun {
     let held = LakeCatalog.byteCount(below: pieces)
     let centroids = 4 * options.nlist * pairs.images.dimension
     let captionCount = options.router.method == .none ? 0 : min(options.router.captionLimit, count)
-    let states = 16 * count + 2 * centroids + captionCount * (8 * pairs.images.dimension + 512)
+    var states = 16 * count + 2 * centroids + captionCount * (8 * pairs.images.dimension + 512)
+    if pairs.captions != nil, case .index = options.nearest ?? .exact {
+      let plan = ImageIndexPlan(imageCount: count)
+      states += 4 * pairs.images.dimension * (plan.sampleCount + 2 * plan.nlist) + 4 * count
+    }
     try catalog.requireRoom(
       for: "the training of \(options.name)",
       [
@@ -138,10 +150,13 @@ extension TrainingRun {
   /// - Returns: What became of each shard.
   /// - Throws: ``TarnError``, what the handoff was failed with.
   func gather(_ plan: TrainingPlan, _ onRelease: @Sendable () -> Void) throws -> GatheredShards {
-    var places: [Int64: (place: Int, source: Source)] = [:]
+    var places: [Int64: (place: Int, readers: [(side: TrainingPairs.Side, source: Source)])] = [:]
+    var total = 0
     for (place, pair) in plan.pairs.pairs.enumerated() {
       for side in plan.pairs.sides {
-        if let shard = pair.shard(side), let source = plan.pairs.source(side) { places[shard.id] = (place, source) }
+        guard let shard = pair.shard(side), let source = plan.pairs.source(side) else { continue }
+        places[shard.id, default: (place, [])].readers.append((side, source))
+        total += 1
       }
     }
     var result = GatheredShards(pieces: plan.found)
@@ -157,20 +172,24 @@ extension TrainingRun {
         if let place = places[id]?.place { lostPlaces.insert(place) }
       case .ready(let id):
         let shard = try catalog.shard(id: id)
-        guard let (place, source) = places[id], let path = shard.path, let revision = shard.revision else {
+        guard let (place, readers) = places[id], let path = shard.path, let revision = shard.revision else {
           preconditionFailure("the handoff has a shard that is not here, or of another training")
         }
         if revision.rowCount != plan.pairs.pairs[place].rowCount {
           result.hasOtherRows = true
         } else if !lostPlaces.contains(place) {
-          let file = try source.pinned(path, revision, in: catalog).open()
-          result.pieces[id] = try plan.pieces.make(plan.sample.rows[place], of: file, revision)
+          // Of one file both sides at once, so that both are of the same bytes.
+          for (side, source) in readers {
+            let file = try source.pinned(path, revision, in: catalog).open()
+            let key = GatheredShards.Key(shardID: id, side: side)
+            if result.pieces[key]?.revision.digest != revision.digest { done += 1 }
+            result.pieces[key] = try plan.pieces.make(plan.sample.rows[place], of: file, revision, source.array)
+          }
         }
         plan.stream.handoff.release(id)
         onRelease()
       }
-      done += 1
-      report(.gathering(done: done, total: places.count))
+      report(.gathering(done: min(done, total), total: total))
     }
     return result
   }
@@ -195,7 +214,7 @@ extension TrainingRun {
       var bad: Set<UInt32> = []
       var (image, caption): (ShardRevision?, ShardRevision?)
       for (place, side) in plan.pairs.sides.enumerated() {
-        guard let piece = pair.shard(side).flatMap({ found.pieces[$0.id] }) else {
+        guard let piece = pair.shard(side).flatMap({ found.pieces[.init(shardID: $0.id, side: side)] }) else {
           preconditionFailure("a shard was not gathered")
         }
         sides[place].pieces.append(piece)

@@ -11,7 +11,7 @@ extension RouterOptions {
     guard method != .none else { return nil }
     return RouterDefinition(
       method: method.rawValue, captions: captions, captionCount: min(captionLimit, pairs),
-      epochs: method == .learned ? epochs : 0)
+      epochs: RouterDefinition.epochs(epochs, of: method.rawValue))
   }
 }
 
@@ -67,7 +67,7 @@ extension TrainingRun {
     let count = min(options.router.captionLimit, captions.matrix.rowCount)
     let path = scratch + "/router-queries.npy"
     let queriesDigest = try RouterQueries.write(
-      captions.matrix, count: count, seed: seed, hasBlends: options.router.method == .learned, to: path)
+      captions.matrix, count: count, seed: seed, hasBlends: options.router.method.isTrained, to: path)
     let queries = try FeatureFile(path).matrix
     let nearest = try labels(
       trained, images: images, queries: Gathered(path: path, matrix: queries, digest: queriesDigest), scratch)
@@ -105,18 +105,19 @@ extension TrainingRun {
   private func labels(
     _ trained: TrainedIndexRecord, images: Gathered, queries: Gathered, _ scratch: String
   ) throws -> [UInt32] {
-    let inputs = ContentDigest.of(
-      JSONValue.object([
+    let inputs = nearestInputs(
+      [
         "format": .string("router-labels-1"), "images": .string(images.digest.hex),
         "queries": .string(queries.digest.hex), "labels": .count(RouterTraining.labelCount),
-      ]).text)
+      ], images)
     let search = RouterLabels(queries: queries.matrix, images: images.matrix, inputs: inputs)
     let store = ArtifactStore(catalog)
     if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.routerLabels, known) {
       return try search.load(file)
     }
     let found =
-      try rounds.map { rounds in
+      try foundInLists(search.perQuery, of: queries, inputs, trained, images, scratch + "/labels.state.lists")?.rows
+      ?? rounds.map { rounds in
         try rounds.find(
           "router labels", of: trained, vectors: rounds.share(queries.path, digest: queries.digest),
           among: rounds.share(images.path, digest: images.digest), k: search.perQuery, cancellation

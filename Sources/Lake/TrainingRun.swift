@@ -22,7 +22,12 @@ package struct TrainingOptions: Sendable {
   /// Pairs to draw; nil for 256 a list, or all when there are fewer.
   package var pairs: Int?
   package var method: TrainingMethod
+  /// Iterations of k-means, at most.
   package var iterations: Int
+  /// Ends k-means before that; nil to make all of them.
+  package var untilMoved: ConvergenceBound?
+  /// How nearest images are found; nil where nobody chose, which is exactly.
+  package var nearest: NearestMethod?
   package var codec: VectorCodec
   /// How the codec's ranges follow from the training rows.
   package var ranges: RangeStatistic
@@ -57,12 +62,19 @@ package struct TrainingOptions: Sendable {
     self.normalisation = normalisation
     self.router = router
   }
+
+  /// How the codes are stored that order the best rows again; nil for none.
+  package var refine: VectorCodec?
 }
 
 /// How far a training is.
 package enum TrainingProgress: Sendable {
   case gathering(done: Int, total: Int)
   case nearestImages(tile: Int, of: Int)
+  /// Images that are in the lists of a temporary index.
+  case listed(done: Int, total: Int)
+  /// Captions, or queries of a router, that were searched for in those.
+  case foundInLists(done: Int, total: Int)
   case iterated(TrainingIteration, of: Int)
   /// Router queries whose nearest images are known.
   case labelled(done: Int, total: Int)
@@ -163,7 +175,7 @@ package struct TrainingRun: Sendable {
   private static let mostDraws = 100
 
   /// Refuses what can never be trained, before anything is asked or planned.
-  private func check() throws {
+  func check() throws {
     try LakeCatalog.validate(name: options.name, of: "trained index")
     guard options.nlist >= 1 else { throw TarnError(.usage, "--nlist is \(options.nlist); it is at least 1") }
     guard options.iterations >= 1 else {
@@ -193,7 +205,8 @@ package struct TrainingRun: Sendable {
   private func checkRoles() throws {
     guard options.checksRoles, try catalog.findTrainedIndex(named: options.name) == nil else { return }
     try Source.requireRoles(
-      images: catalog.source(named: options.images), captions: options.captions.map(catalog.source(named:)))
+      images: catalog.features(named: options.images, to: "be trained on"),
+      captions: options.captions.map(catalog.source(named:)))
   }
 
   func scratch(of trained: TrainedIndexRecord) -> String { catalog.layout.trainingScratch(trained.specDigest) }
@@ -204,25 +217,32 @@ package struct TrainingRun: Sendable {
     let (imageRows, captionRows) = (rows.images, rows.captions)
     let pairedRows = options.method == .paired ? captionRows : nil
     let nearest = try pairedRows.map { try nearestImages(trained, imageRows, $0, scratch + "/nearest.state") }
-    let clustered = try cluster(trained, imageRows, pairedRows?.matrix, nearest, scratch + "/kmeans.state")
+    let clustered = try cluster(trained, imageRows, pairedRows?.matrix, nearest?.rows, scratch + "/kmeans.state")
     let centroids = try refine(trained, clustered, images: imageRows, scratch + "/refined.state")
     let router = try captionRows.flatMap {
       try route(trained, images: imageRows, captions: $0, centroids: centroids, scratch)
     }
 
     var ranges = try RangeTrainer(codec: options.codec, dimension: trained.dimension, statistic: options.ranges)
+    var refining = try options.refine.map {
+      try RangeTrainer(codec: $0, dimension: trained.dimension, statistic: $0.defaultRanges)
+    }
     for first in stride(from: 0, to: imageRows.matrix.rowCount, by: 8192) {
       try cancellation.check()
       let block = imageRows.matrix.floats(rows: first..<min(first + 8192, imageRows.matrix.rowCount))
       ranges.add(block.span)
+      refining?.add(block.span)
     }
     let index = try TrainedIndex(
-      centroids: router ?? centroids, assigner: router == nil ? nil : centroids, quantizer: ranges.finish())
+      centroids: router ?? centroids, assigner: router == nil ? nil : centroids, quantizer: ranges.finish(),
+      refine: refining?.finish())
     let store = ArtifactStore(catalog)
     let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
     let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")
     try store.put(working, as: .trainedIndex, digest) {
-      try catalog.finishTraining(trained, digest: digest, byteCount: byteCount)
+      try catalog.finishTraining(
+        trained, digest: digest, byteCount: byteCount,
+        agreement: nearest?.agreement.map { ($0.agreed, $0.sampled) })
     }
     try? FileManager.default.removeItem(atPath: scratch)
     rounds?.clean()
@@ -240,19 +260,19 @@ package struct TrainingRun: Sendable {
   /// on the same pairs.
   private func nearestImages(
     _ trained: TrainedIndexRecord, _ images: Gathered, _ captions: Gathered, _ path: String
-  ) throws -> [UInt32] {
-    let inputs = ContentDigest.of(
-      JSONValue.object([
-        "format": .integer(1), "images": .string(images.digest.hex), "captions": .string(captions.digest.hex),
-      ]).text)
+  ) throws -> (rows: [UInt32], agreement: NearestAgreement?) {
+    let inputs = nearestInputs(
+      ["format": .integer(1), "images": .string(images.digest.hex), "captions": .string(captions.digest.hex)], images)
     let search = try NearestImages(images: images.matrix, captions: captions.matrix, inputs: inputs, logger: logger)
     let store = ArtifactStore(catalog)
     if let known = try catalog.nearestImages(of: inputs), let file = try? store.verified(.nearestImages, known) {
-      return try search.load(file).images
+      return try measured(search.load(file).images, images, captions, inputs)
     }
     var state = try resumed(path, search.initialState) { try search.load(path) }
     if state.nextTile == 0 { try checkDistinct(images.matrix, captions.matrix, inputs) }
-    if let rounds, state.nextTile < search.tileCount {
+    if let found = try foundInLists(1, of: captions, inputs, trained, images, path + ".lists") {
+      state = search.finalState(found)
+    } else if let rounds, state.nextTile < search.tileCount {
       state = search.finalState(
         try rounds.find(
           "nearest images", of: trained, vectors: rounds.share(captions.path, digest: captions.digest),
@@ -273,7 +293,7 @@ package struct TrainingRun: Sendable {
       try catalog.recordNearest(
         .nearestImages, of: inputs, digest: digest, byteCount: byteCount, pairCount: state.images.count)
     }
-    return state.images
+    return try measured(state.images, images, captions, inputs)
   }
 
   /// Refuses, before the search, a training that cannot have as many distinct nearest
@@ -290,7 +310,8 @@ package struct TrainingRun: Sendable {
       try cancellation.check()
     }
     let rows = DistinctImages.sample(of: captions.rowCount, nlist: options.nlist)
-    guard !rows.isEmpty else { return }
+    // Where the search itself costs no more than that, it says so soon enough.
+    guard !rows.isEmpty, (options.nearest ?? .exact) == .exact else { return }
     let few = FeatureMatrix(captions.floats(ofRows: rows), dimension: captions.dimension)
     let search = try NearestImages(images: images, captions: few, inputs: inputs, logger: logger)
     var state = search.initialState
@@ -312,7 +333,11 @@ package struct TrainingRun: Sendable {
       images: images.matrix, captions: captions ?? images.matrix, nearestImages: nearest, nlist: options.nlist,
       seed: UInt64(bitPattern: options.seed), inputs: .of(trained.spec), logger: logger)
     var state = try resumed(path, kmeans.initialState()) { try kmeans.load(path) }
-    while state.iteration < options.iterations {
+    func isDone() -> Bool {
+      state.iteration >= options.iterations
+        || options.untilMoved?.isReached(by: state.history, captionCount: kmeans.captionCount) == true
+    }
+    while !isDone() {
       try cancellation.check()
       try kmeans.step(&state, assigning: assigner("iteration \(state.iteration + 1)", trained, images, kmeans))
       try kmeans.save(state, as: path)

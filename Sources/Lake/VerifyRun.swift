@@ -4,6 +4,7 @@
 internal import Base
 internal import Catalog
 package import Logging
+internal import Synchronization
 
 /// A file that is damaged or missing, and what became of it.
 package struct VerifyFinding: Sendable {
@@ -12,6 +13,10 @@ package struct VerifyFinding: Sendable {
   package internal(set) var outcome: RepairOutcome?
   /// Whether it is of a shard that was dropped, which nobody fetches.
   package internal(set) var isOfDropped = false
+  /// Whether commands alone make the shard.
+  package internal(set) var isOfCommands = false
+  /// Why it could not be replaced, and what can be done about that.
+  package internal(set) var obstacle: TarnError?
 }
 
 /// Reads a lake's files again.
@@ -80,8 +85,13 @@ package struct VerifyRun: Sendable {
     let trained = read.damages.filter { $0.file.kind == .artifact(.trainedIndex) }
     var found: [Damage] = []
     for var damage in trained + read.damages.filter({ $0.file.kind != .artifact(.trainedIndex) }) + unmet {
-      if let (chunks, damaged) = try catalog.damagedChunks(of: damage, isCancelled: stops) {
-        damage.chunks = chunks.text(damaged)
+      do {
+        if let (chunks, damaged) = try catalog.damagedChunks(of: damage, isCancelled: stops) {
+          damage.chunks = chunks.text(damaged)
+        }
+      } catch let error as TarnError where error.code == .io {
+        // One file that cannot be looked at closely keeps no other from being named.
+        logger.warning("\(error)")
       }
       if stops() { break }
       found.append(damage)
@@ -89,10 +99,12 @@ package struct VerifyRun: Sendable {
     return (read, found)
   }
 
-  /// Mends shards by their chunks, and gives up those that cannot be.
+  /// Mends shards by their chunks.
+  ///
+  /// Those that cannot be and on which nothing rests are given up. What could not be opened is left alone: it may be whole.
   ///
   /// - Returns: The findings, and those shards that are to be fetched whole, by their
-  ///   finding: something rests on them.
+  ///   finding: something rests on them, so their files stay until others are there.
   private func mendShards(
     _ findings: [VerifyFinding], _ fetch: SyncOptions
   ) throws -> (findings: [VerifyFinding], missing: [Int: [Shard]]) {
@@ -102,6 +114,10 @@ package struct VerifyRun: Sendable {
       catalog, configuration: fetch.fetch, waits: WaitOptions(fetch, report: follow), cancellation: cancellation)
     for (place, finding) in findings.enumerated() {
       guard case .shard(let id) = finding.damage.file.kind, !cancellation.isCancelled else { continue }
+      if finding.damage.isUnreadable {
+        findings[place].outcome = .kept
+        continue
+      }
       do {
         if finding.damage.chunks != nil, try mender.mend(catalog.shard(id: id)) != nil {
           findings[place].outcome = .restored
@@ -109,18 +125,36 @@ package struct VerifyRun: Sendable {
         }
       } catch let error as TarnError where error.code == .interrupted {
         break
-      } catch let error as TarnError where error.isOfMirror {
+      } catch let error as TarnError where error.isOfMirror || error.code == .io {
         logger.warning("\(error)")
       }
       let holders = try catalog.shards(holding: finding.damage.file.digest)
       findings[place].isOfDropped = holders.allSatisfy(\.isDropped)
-      findings[place].outcome = try catalog.repair(finding.damage)
-      missing[place] = try holders.filter { try !$0.isDropped && !catalog.dependents(of: $0).isEmpty }
+      findings[place].isOfCommands = try catalog.locations(of: id).allSatisfy { CommandAddress.isOne($0.url) }
+      let needed = try holders.filter { try !$0.isDropped && !catalog.dependents(of: $0).isEmpty }
+      if needed.isEmpty {
+        giveUp(&findings[place])
+      } else {
+        findings[place].outcome = .kept
+        missing[place] = needed
+      }
     }
     return (findings, missing)
   }
 
-  /// Fetches shards whole, with the bytes that they had and no others.
+  /// Brings back or gives up by the catalog's means; what cannot be touched is told, and keeps
+  /// nothing else from it.
+  private func giveUp(_ finding: inout VerifyFinding) {
+    do {
+      finding.outcome = try catalog.repair(finding.damage)
+    } catch {
+      finding.outcome = .kept
+      finding.obstacle = error as? TarnError ?? TarnError(.io, "\(error)")
+    }
+  }
+
+  /// Fetches shards whole, with the bytes that they had and no others, each in the place of
+  /// the damaged file only when it has come.
   private func bring(
     _ missing: [Int: [Shard]], _ fetch: SyncOptions, _ findings: inout [VerifyFinding]
   ) async throws {
@@ -128,20 +162,34 @@ package struct VerifyRun: Sendable {
     guard !wanted.isEmpty, !cancellation.isCancelled else { return }
     var options = fetch
     options.selection = wanted
+    options.doubtsBytes = true
     for shard in wanted { options.digests[shard.id] = shard.revision?.digest }
+    let seen = Mutex<(fetched: Set<Int64>, errors: [Int64: TarnError])>(([], [:]))
     let sync = SyncRun(catalog, options, cancellation: cancellation) { [logger, follow] event in
-      if case .failed(let shard, let error) = event { logger.warning("\(shard.name): \(error)") }
+      switch event {
+      case .failed(let shard, let error):
+        logger.warning("\(shard.name): \(error)")
+        seen.withLock { $0.errors[shard.id] = error }
+      case .fetched(let shard, _): _ = seen.withLock { $0.fetched.insert(shard.id) }
+      default: break
+      }
       follow(event)
     }
+    var general: TarnError?
     do {
-      _ = try await sync.run()
+      general = try await sync.run().noRoom
     } catch let error as TarnError {
       // What came is counted below, and the rest can still be brought back: on a full disk, too.
       if error.code != .interrupted { logger.warning("\(error)") }
+      general = error
     }
+    let (fetched, errors) = seen.withLock { $0 }
     for (place, shards) in missing {
-      let isBack = try !shards.isEmpty && shards.allSatisfy { try catalog.holdsWhole(catalog.shard(id: $0.id)) }
-      guard isBack else { continue }
+      // Those of one finding have their bytes in one file.
+      guard shards.contains(where: { fetched.contains($0.id) }) else {
+        findings[place].obstacle = shards.lazy.compactMap { errors[$0.id] }.first ?? general
+        continue
+      }
       try catalog.recordRepair(findings[place].damage, .restored)
       findings[place].outcome = .restored
     }
@@ -154,7 +202,12 @@ package struct VerifyRun: Sendable {
     for (place, finding) in findings.enumerated() where finding.outcome == nil {
       if case .shard = finding.damage.file.kind { continue }
       if cancellation.isCancelled { break }
-      var outcome = try catalog.repair(finding.damage)
+      if finding.damage.isUnreadable {
+        findings[place].outcome = .kept
+        continue
+      }
+      giveUp(&findings[place])
+      var outcome = findings[place].outcome
       if outcome == .lost, try isMadeAgain(finding.damage.file) {
         try catalog.recordRepair(finding.damage, .restored)
         outcome = .restored
@@ -167,7 +220,7 @@ package struct VerifyRun: Sendable {
   private func isMadeAgain(_ file: VouchedFile) throws -> Bool {
     let maker = VersionRepair(catalog, cancellation: cancellation, logger: logger)
     switch file.kind {
-    case .artifact(.outputShard):
+    case .artifact(.outputShard), .artifact(.refineShard):
       do {
         return try maker.rebuildOutput(file.digest)
       } catch let error as TarnError where error.code != .interrupted {

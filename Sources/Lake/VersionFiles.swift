@@ -16,14 +16,21 @@ struct VersionFiles {
   /// what is there already is left alone.
   func restoreNames(of version: IndexVersion) throws {
     try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
-    for output in try catalog.outputs(of: version) {
-      let name = catalog.layout.outputPath(version.name, ordinal: output.ordinal)
-      let size = Disk.size(of: name)
-      if version.versionDigest == nil, size != nil, try !catalog.isName(name, of: output) {
-        throw taken(version, name)
+    for (output, name) in try catalog.outputs(of: version).flatMap({ output in
+      catalog.names(of: output, in: version.name).map { (output, $0) }
+    }) {
+      let size = Disk.size(of: name.path)
+      if version.versionDigest == nil, size != nil, try !catalog.isInPlace(name) { throw taken(version, name.path) }
+      guard size != name.byteCount else { continue }
+      let file = try ArtifactStore(catalog).path(of: name.kind, name.digest)
+      guard Disk.size(of: file) != nil else {
+        let what = name.kind == .outputShard ? "output" : "what refines output"
+        throw TarnError(
+          .inputsMissing,
+          "\(what) \(output.ordinal) of \(version.name), which was sealed before, is gone from the lake",
+          hint: "`tarn verify --repair` makes it again, or `tarn revoke \(version.name)` and build the next")
       }
-      guard size != output.byteCount else { continue }
-      try Disk.link(try ArtifactStore(catalog).path(of: .outputShard, output.digest), name)
+      try Disk.link(file, name.path)
     }
     try Disk.syncDirectory(catalog.layout.versionDirectory(version.name))
     guard let digest = version.versionDigest else { return }
@@ -116,6 +123,7 @@ extension LakeCatalog {
   func seal(_ version: IndexVersion, verified: Set<Int>) throws {
     for output in try outputs(of: version) where !verified.contains(output.ordinal) {
       _ = try ArtifactStore(self).verified(.outputShard, output.digest)
+      if let refine = output.refine { _ = try ArtifactStore(self).verified(.refineShard, refine.digest) }
     }
     let files = VersionFiles(catalog: self)
     try files.restoreNames(of: version)

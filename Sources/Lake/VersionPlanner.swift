@@ -14,6 +14,11 @@ internal import Indexer
 struct VersionPlanner {
   let catalog: LakeCatalog
   let options: BuildOptions
+  let cancellation: Cancellation
+  /// Outputs of sealed versions.
+  let reuse: OutputReuse
+  /// Told, one line, of rules that found rows.
+  let tell: (String) -> Void
 
   /// The inputs, in order.
   ///
@@ -37,12 +42,14 @@ struct VersionPlanner {
         && (!shard.isDropped || options.holes?.contains(shard.ordinal) == true)
     }
     let segments = try catalog.segments(
-      ofSource: source.id, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
+      of: source, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
+    let held = reuse.shardsHeld(chosen, shardsPerOutput: options.shardsPerOutput)
     var contents: [Int: VersionPlan.Content] = [:]
     var missing: [String] = []
     leftOut = []
     for shard in chosen {
-      let content = content(of: shard, isEncoded: shard.revision.map { segments[$0.digest] != nil } ?? false)
+      let content = content(
+        of: shard, isEncoded: held.contains(shard.id) || shard.revision.map { segments[$0.digest] != nil } ?? false)
       contents[shard.ordinal] = content
       if case .hole = content { missing.append(shard.name) }
     }
@@ -63,15 +70,29 @@ struct VersionPlanner {
     guard missing.isEmpty || options.missing == .skip, missing.count < chosen.count else {
       throw source.missing(missing, of: chosen.count)
     }
+    if options.excluded == nil {
+      try catalog.applyRules(
+        of: source,
+        to: chosen.filter { shard in
+          if case .hole? = contents[shard.ordinal] { false } else { true }
+        }, cancellation, tell: tell)
+    }
+    let exclusions = try options.excluded == nil ? catalog.exclusions(of: source) : [:]
+    let named = try options.excluded == nil ? catalog.exclusions(of: source, by: .named) : [:]
     var inputs: [VersionPlan.Input] = []
     var firstID: Int64 = 0
     for shard in shards where shard.ordinal <= (chosen.last?.ordinal ?? 0) {
       let rowCount = try shard.plannedRowCount(in: source, for: "the ids after it depend on it")
       if let content = contents[shard.ordinal] {
+        let (excluded, digest) = try excluded(
+          of: shard, content, exclusions[shard.id] ?? [:], named: named[shard.id] ?? [:], of: source)
         inputs.append(
           VersionPlan.Input(
-            shardID: shard.id, shardOrdinal: shard.ordinal, content: content,
-            outputOrdinal: inputs.count / options.shardsPerOutput, firstID: firstID, rowCount: rowCount))
+            shardID: shard.id, shardOrdinal: shard.ordinal,
+            // Rows of certain bytes are excluded: no others may come in their place.
+            content: excluded.isEmpty ? content : content.bound,
+            outputOrdinal: inputs.count / options.shardsPerOutput, firstID: firstID, rowCount: rowCount,
+            excluded: excluded, of: digest))
       }
       firstID += Int64(rowCount)
       guard ForeignNumber.rowID.holds(Int(firstID)) else {
@@ -83,6 +104,29 @@ struct VersionPlanner {
     return inputs
   }
 
+  /// The rows of a shard that are left out, and the digest of the bytes whose rows they are.
+  private func excluded(
+    of shard: Shard, _ content: VersionPlan.Content, _ inForce: [ContentDigest: [Int]],
+    named: [ContentDigest: [Int]], of source: Source
+  ) throws -> (rows: [Int], digest: ContentDigest?) {
+    let digest: ContentDigest?
+    switch content {
+    case .bytes(let revision): digest = revision.digest
+    case .toFetch(let lastSeen): digest = lastSeen?.digest ?? shard.expectedDigest
+    case .hole: return ([], nil)
+    }
+    if let stated = options.excluded { return (stated[shard.ordinal] ?? [], digest) }
+    // What rules find they find of any bytes; what was named is of these or of none.
+    let rows = digest.flatMap { inForce[$0] } ?? []
+    if let digest, named[digest] != nil { return (rows, digest) }
+    guard let (other, named) = named.min(by: { $0.key.hex < $1.key.hex }) else { return (rows, digest) }
+    throw TarnError(
+      .conflict,
+      "\(named.count.counted("row")) of \(shard.name) \(named.count == 1 ? "is" : "are") excluded from its bytes \(other.prefix(12)), and it has others now",
+      hint: "`tarn exclude \(source.name) --confirm --reason TEXT` excludes the rows in the same places of the new ones"
+    )
+  }
+
   /// What a shard is to this build: a shard that every mirror refused before is
   /// a hole when holes are allowed (`tarn sync` asks again), else tried again.
   private func content(of shard: Shard, isEncoded: Bool) -> VersionPlan.Content {
@@ -91,6 +135,13 @@ struct VersionPlanner {
     let wasRefused = shard.state == .absent || shard.state == .failed
     guard options.fetches, !(wasRefused && options.missing == .skip && options.holes == nil) else { return .hole }
     return .toFetch(lastSeen: shard.revision)
+  }
+}
+
+extension VersionPlan.Content {
+  /// These bytes and no others, where some were seen.
+  fileprivate var bound: VersionPlan.Content {
+    if case .toFetch(let lastSeen?) = self { .bytes(lastSeen) } else { self }
   }
 }
 
@@ -113,7 +164,8 @@ extension Shard {
     }
     throw TarnError(
       .inputsMissing, "the number of rows of \(name) is not known, and \(purpose)",
-      hint: "sync it, ask the mirrors with `tarn source probe \(source.name)`, or register a source with "
+      hint: "`tarn sync \(source.name)` (with --allow-commands where a command makes it), ask its servers with "
+        + "`tarn source probe \(source.name)`, or register a source with "
         + "`tarn source add --sizes FILE` and lines 'NAME, BYTES, ROWS'")
   }
 }

@@ -30,41 +30,48 @@ package struct VersionRepair {
   /// - Throws: ``TarnError``.
   package func rebuildOutput(_ digest: ContentDigest) throws -> Bool {
     for version in try catalog.versions() where version.state == .sealed || version.state == .building {
-      for output in try catalog.outputs(of: version) where output.digest == digest {
-        return try rebuild(output, of: version)
+      for output in try catalog.outputs(of: version) where [output.digest, output.refine?.digest].contains(digest) {
+        return try rebuild(digest, of: output, of: version)
       }
     }
     return false
   }
 
-  private func rebuild(_ output: OutputShard, of version: IndexVersion) throws -> Bool {
+  private func rebuild(_ digest: ContentDigest, of output: OutputShard, of version: IndexVersion) throws -> Bool {
+    let refines = digest != output.digest
     let inputs = try catalog.inputs(of: version)
     let terms = try catalog.terms(of: version)
     let executor = OutputExecutor(
       terms, shards: LakeShards(catalog, try catalog.source(id: version.sourceID), inputs: inputs),
-      segments: LakeSegments(catalog, trained: terms.trainedDigest, badRows: terms.badRows, verifies: true),
+      segments: LakeSegments(catalog, terms, verifies: true),
       rowCount: output.rowCount, cancellation: cancellation, logger: logger)
     try catalog.requireRoom(
       for: "output \(output.ordinal) of \(version.name)",
-      [RoomNeed(at: catalog.layout.artifacts, byteCount: 2 * output.byteCount)])
+      [
+        RoomNeed(
+          at: catalog.layout.artifacts, byteCount: 2 * (refines ? output.refine?.byteCount ?? 0 : output.byteCount))
+      ])
     try OpenFiles.require(
       inputs.count { $0.outputOrdinal == output.ordinal }, hint: "repair it where more files may be open")
     let working = try store.workingPath("repair-\(version.id)-\(output.ordinal).faiss")
-    let summary: OutputShardSummary
+    let found: ContentDigest?
     do {
-      summary = try executor.run(OutputTask(output.ordinal, of: inputs), to: working)
+      let task = OutputTask(output.ordinal, of: inputs)
+      for input in task.bound { try executor.encode(input) }
+      found =
+        refines ? try executor.refine(task, to: working)?.digest : try executor.merge(task, to: working).digest
     } catch let error as TarnError where error.code == .inputsMissing {
       return false
     }
-    guard summary.digest == output.digest else {
+    guard found == digest else {
       try Disk.remove(working)
       return false
     }
-    try store.put(working, as: .outputShard, summary.digest)
+    try store.put(working, as: refines ? .refineShard : .outputShard, digest)
     for other in try catalog.versions() where other.state == .sealed {
-      for named in try catalog.outputs(of: other) where named.digest == output.digest {
-        try Disk.link(
-          try store.path(of: .outputShard, named.digest), catalog.layout.outputPath(other.name, ordinal: named.ordinal))
+      for name in try catalog.outputs(of: other).flatMap({ catalog.names(of: $0, in: other.name) })
+      where name.digest == digest {
+        try Disk.link(try store.path(of: name.kind, digest), name.path)
         try Disk.syncDirectory(catalog.layout.versionDirectory(other.name))
       }
     }

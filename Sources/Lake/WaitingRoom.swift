@@ -229,7 +229,11 @@ struct WaitingRoom {
     // Nobody was asked: every place was told to be left alone.
     if failed.isEmpty, error.code == .temporary { for host in visit.hosts.values { failed[host] = .some(nil) } }
     guard !failed.isEmpty else {
-      guard [.absent, .integrity].contains(error.code), hadLastRound.insert(shard.id).inserted else { return .over }
+      // What a command did it would do again.
+      let isOfCommands = visit.hosts.values.allSatisfy { $0 == FetchConfiguration.originOfCommands }
+      guard [.absent, .integrity].contains(error.code), !isOfCommands, hadLastRound.insert(shard.id).inserted else {
+        return .over
+      }
       lastRound.append(shard)
       return .waitsForLastRound
     }

@@ -8,19 +8,19 @@ internal import CParquet
 /// Reads a column of lists of floats as rows of one dimension, one after the other
 /// from any row on.
 ///
-/// binary16 and binary32 come as they are stored; binary64 is rounded to binary32,
-/// to the nearest, ties to even. Belongs to one thread.
+/// Elements come as they are stored: binary16, binary32 or binary64. Belongs to one
+/// thread.
 @safe package final class FloatListReader {
   private let file: ParquetFile
   private let column: ParquetColumn
   private let chunks: [ColumnChunk]
   /// Elements of every row.
   package let dimension: Int
-  /// What rows are given as.
+  /// What elements are.
   package let elementType: ElementType
-  /// Whether elements are stored as binary64.
-  package var isRounded: Bool { column.physicalType == .double }
   package var rowCount: Int { file.rowCount }
+  /// Bytes of the file that the column's pages take.
+  package var packedByteCount: Int { chunks.reduce(0) { $0 + $1.range.count } }
   /// The row that comes next.
   package var nextRow: Int { elementCount / dimension }
 
@@ -31,7 +31,6 @@ internal import CParquet
   /// Elements of the open row; `dimension` where none is open.
   private var filled: Int
   private var levels = LevelBlock(count: blockCount)
-  private var doubles: [UInt64] = []
   /// Where elements go that nobody asked for.
   private let passed = ByteStore()
 
@@ -60,7 +59,6 @@ internal import CParquet
       return (chunks, elementType, width)
     }
     (self.chunks, self.elementType, self.dimension, filled) = (chunks, elementType, width, width)
-    if column.physicalType == .double { doubles = [UInt64](repeating: 0, count: Self.blockCount) }
   }
 
   private static func elementType(_ column: ParquetColumn) throws -> ElementType {
@@ -69,7 +67,8 @@ internal import CParquet
         "it holds one \(column.physicalType.name) a row, not a list of floats", hint: "name a column of lists")
     }
     switch (column.physicalType, column.logicalType) {
-    case (.float, _), (.double, _): return .float32
+    case (.float, _): return .float32
+    case (.double, _): return .float64
     case (.fixedByteArray, .float16): return .float16
     default:
       throw ParquetFault(
@@ -179,15 +178,7 @@ internal import CParquet
       }
     }
     guard good == count else { throw deviation(at: good) }
-    if isRounded {
-      try unsafe doubles.withUnsafeMutableBytes { doubles in
-        guard let start = doubles.baseAddress else { return }
-        try unsafe pages.page.values.fixed(count, into: start)
-        unsafe cparquet_narrow(start, count, output.assumingMemoryBound(to: Float.self))
-      }
-    } else {
-      try unsafe pages.page.values.fixed(count, into: output)
-    }
+    try unsafe pages.page.values.fixed(count, into: output)
     elementCount += count
   }
 

@@ -76,6 +76,15 @@ package struct ParquetColumn: Sendable {
     return path.first ?? ""
   }
 
+  /// Whether its rows can be those of a matrix.
+  package var holdsFloatLists: Bool {
+    guard shape == .list else { return false }
+    switch physicalType {
+    case .float, .double: return true
+    default: return logicalType == .float16
+    }
+  }
+
   /// Bytes of a value as it is decoded; nil where each has its own length.
   var width: Int? {
     switch physicalType {

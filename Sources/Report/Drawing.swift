@@ -5,9 +5,9 @@ internal import Base
 internal import Foundation
 
 /// Pieces of XML.
-enum Markup {
+package enum Markup {
   /// Text that stands for itself, in elements and in attributes.
-  static func text(_ value: String) -> String { value.escapedForXML }
+  package static func text(_ value: String) -> String { value.escapedForXML }
 
   /// A coordinate, to a hundredth of a pixel.
   static func number(_ value: Double) -> String {

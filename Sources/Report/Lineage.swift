@@ -15,7 +15,7 @@ package struct Lineage: Sendable {
   package init(_ steps: [Step]) { self.steps = steps }
 
   /// The steps as an element.
-  var section: String {
+  package var section: String {
     let boxes = steps.map { step in
       "<div><b>\(Markup.text(step.title))</b>\(step.lines.map { Markup.text($0) }.joined(separator: "<br/>"))</div>"
     }

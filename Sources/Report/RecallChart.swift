@@ -16,7 +16,7 @@ struct RecallChart {
   let k: Int
 
   private static let (width, height) = (560.0, 320.0)
-  private static let (left, right, top, bottom) = (52.0, 16.0, 16.0, 44.0)
+  private static let (left, right, top, bottom) = (52.0, 24.0, 16.0, 44.0)
 
   private func cost(of point: EvaluationPoint, _ evaluation: Evaluation) -> Double {
     switch cost {
@@ -129,6 +129,7 @@ struct ListSizeChart {
     parts.append(
       "<text class=\"tick end\" x=\"46\" y=\"\(Markup.number(top + 4))\">\(String(format: "%.0f %%", 100 * most))</text>"
     )
+    parts.append("<text class=\"tick end\" x=\"46\" y=\"\(Markup.number(height - bottom))\">0 %</text>")
     parts.append(
       "<line class=\"grid\" x1=\"52\" y1=\"\(Markup.number(height - bottom))\" x2=\"544\" y2=\"\(Markup.number(height - bottom))\"/>"
     )

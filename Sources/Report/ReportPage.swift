@@ -25,7 +25,8 @@ package struct ReportPage {
     """
   }
 
-  private static let style = """
+  /// The style of everything that this room draws.
+  package static let style = """
     :root{--page:#fff;--ink:#1b1f24;--soft:#57606a;--rule:#d8dee4;--c0:#0b62a8;--c1:#c4500a;--c2:#1a7f4b;--c3:#9a3fa0;
     --c4:#8a6d00;--c5:#b3243b;--c6:#3f7d85;--c7:#5a5a5a;--ok:#2da44e;--done:#0b62a8;--half:#8cc5f5;--wait:#dfe3e8;
     --bad:#cf222e;--warn:#d4a72c}
@@ -34,8 +35,8 @@ package struct ReportPage {
     --done:#58a6ff;--half:#1f4f7d;--wait:#2a3038;--bad:#f85149;--warn:#d4a72c}}
     body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
     main{max-width:1180px;margin:0 auto;padding:24px}h1{font-size:24px}h2{font-size:18px;margin-top:36px}
-    h3{font-size:15px;margin:20px 0 6px}.pair{display:flex;flex-wrap:wrap;gap:20px}.pair svg{flex:1 1 420px}
-    .chart{width:100%;max-width:620px}.shards{width:100%;max-width:960px;display:block}
+    h3{font-size:15px;margin:20px 0 6px}.pair{display:flex;flex-wrap:wrap;gap:20px;overflow-x:auto}.pair svg{flex:1 1 420px}
+    .chart{width:100%;min-width:420px;max-width:620px}.shards{max-width:100%;height:auto;display:block}
     .grid line,line.grid{stroke:var(--rule)}text{fill:var(--soft);font-size:11px}.end{text-anchor:end}
     .middle{text-anchor:middle}text.axis{font-size:12px}polyline{fill:none;stroke-width:2}
     .routing{stroke-dasharray:4 4;stroke-width:1.2}.error{stroke-width:1}
@@ -67,28 +68,40 @@ extension ReportPage {
   package static func evaluations(
     _ evaluations: [Evaluation], k: Int, lineages: [Lineage], grids: [ShardGrid], footer: String
   ) -> ReportPage {
-    let names = evaluations.enumerated().map { index, evaluation in
-      "<li><span class=\"key c\(index % 8)\"></span>\(Markup.text("\(evaluation.version)")): imbalance "
-        + "\(String(format: "%.2f", evaluation.imbalance)), nlist \(evaluation.nlist)"
-        + (evaluation.sample.map { ", measured over shards \(OrdinalSet(ascending: $0).text) alone" } ?? "") + "</li>"
-    }
-    let first = evaluations[0]
-    let legend = "<ul class=\"legend\">\(names.joined())<li>solid: came back; dashed: in a visited list</li></ul>"
-    var sections = [
-      "<p>\(first.queryCount.counted("query", "queries")) of <code>\(Markup.text(first.queries))</code> (sha256 "
-        + "<code>\(first.queriesDigest.prefix(16))…</code>) against exact search over \(first.rowCount.counted("row")).</p>",
-      "<section id=\"recall\"><h2>Recall</h2>\(legend)<div class=\"pair\">",
-      RecallChart(evaluations: evaluations, cost: .share, k: k).svg,
-      RecallChart(evaluations: evaluations, cost: .nprobe, k: k).svg, "</div>", table(evaluations), "</section>",
-      "<section id=\"lists\"><h2>List sizes</h2>", ListSizeChart(evaluations: evaluations).svg, "</section>",
-      "<section id=\"lineage\"><h2>Lineage</h2>",
-    ]
+    var sections = [curves(of: evaluations, k: k), "<section id=\"lineage\"><h2>Lineage</h2>"]
     sections += lineages.map(\.section)
     sections.append("</section><section id=\"shards\"><h2>Shards</h2>")
     sections += grids.map(\.section)
     sections.append("</section>")
     let title = evaluations.map { "\($0.version)" }.joined(separator: ", ")
     return ReportPage(title: "Evaluation of \(title)", sections: sections, footer: footer)
+  }
+
+  /// Recall and list sizes of evaluations: charts, and the numbers in a table.
+  ///
+  /// - Parameters:
+  ///   - evaluations: At least one.
+  ///   - k: The depth of the curves.
+  /// - Returns: Elements.
+  package static func curves(of evaluations: [Evaluation], k: Int) -> String {
+    let names = evaluations.enumerated().map { index, evaluation in
+      "<li><span class=\"key c\(index % 8)\"></span>\(Markup.text("\(evaluation.version)")): imbalance "
+        + "\(String(format: "%.2f", evaluation.imbalance)), nlist \(evaluation.nlist)"
+        + (evaluation.sample.map { ", measured over shards \(OrdinalSet(ascending: $0).text) alone" } ?? "")
+        + (evaluation.refinedRows.map { ", the best \($0) ordered again by codes that refine" } ?? "") + "</li>"
+    }
+    let first = evaluations[0]
+    let legend = "<ul class=\"legend\">\(names.joined())<li>solid: came back; dashed: in a visited list</li></ul>"
+    let of =
+      "<p>\(first.queryCount.counted("query", "queries")) of <code>\(Markup.text(first.queries))</code> (sha256 "
+      + "<code>\(first.queriesDigest.prefix(16))…</code>) against exact search over \(first.rowCount.counted("row")).</p>"
+    return [
+      "<section id=\"recall\"><h2>Recall</h2>\(of)\(legend)<div class=\"pair\" tabindex=\"0\" role=\"group\" aria-label=\"curves of recall\">",
+      RecallChart(evaluations: evaluations, cost: .share, k: k).svg,
+      RecallChart(evaluations: evaluations, cost: .nprobe, k: k).svg, "</div>", table(evaluations), "</section>",
+      "<section id=\"lists\"><h2>List sizes</h2><div class=\"pair\" tabindex=\"0\" role=\"group\" aria-label=\"list sizes\">",
+      ListSizeChart(evaluations: evaluations).svg, "</div></section>",
+    ].joined(separator: "\n")
   }
 
   /// The page of a lake's shards.

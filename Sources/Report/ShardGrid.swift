@@ -30,9 +30,12 @@ package struct ShardGrid: Sendable {
     let perSquare = max(1, (states.count + Self.maximum - 1) / Self.maximum)
     let count = (states.count + perSquare - 1) / perSquare
     let rows = max((count + Self.columns - 1) / Self.columns, 1)
+    // Of few shards no wider than they are, so that a narrow screen does not shrink them.
+    let columns = max(min(count, Self.columns), 1)
     let title = Markup.text(title)
     var parts = [
-      "<svg class=\"shards\" viewBox=\"0 0 \(Self.columns * 10) \(rows * 10)\" role=\"img\" aria-label=\"\(title)\">"
+      "<svg class=\"shards\" width=\"\(columns * 12)\" height=\"\(rows * 12)\" "
+        + "viewBox=\"0 0 \(columns * 10) \(rows * 10)\" role=\"img\" aria-label=\"\(title)\">"
         + "<title>\(title)</title>"
     ]
     for square in 0..<count {
@@ -58,5 +61,5 @@ package struct ShardGrid: Sendable {
   }
 
   /// Title, grid and legend.
-  var section: String { "<section class=\"grid\"><h3>\(Markup.text(title))</h3>\n\(svg)\n\(legend)</section>" }
+  package var section: String { "<section class=\"grid\"><h3>\(Markup.text(title))</h3>\n\(svg)\n\(legend)</section>" }
 }

@@ -34,6 +34,19 @@ import Testing
     return kind == "tmpfs" || kind == "ramfs"
   }
 
+  /// What is not this user's is said of the place that it is, which need not be a lake's.
+  @Test(arguments: [EACCES, EPERM, EROFS]) func aPlaceThatIsNotTheUsersIsNamed(number: Int32) {
+    errno = number
+    let created = Disk.systemError("create", "/only/root/x.fbin")
+    #expect(created.code == .io && created.hint == "/only/root must be writable by this user")
+    errno = number
+    #expect(Disk.systemError("create", "x.fbin").hint == "this directory must be writable by this user")
+    errno = number
+    #expect(Disk.systemError("write into", "/only/root").hint == "/only/root must be writable by this user")
+    errno = number
+    #expect(Disk.systemError("open", "/only/root/x").hint == "this user must be let to it")
+  }
+
   @Test func aFileIsReadFromTheDiskAsOftenAsThatIsAsked() throws {
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent("tarn-test-\(UUID().uuidString)").path
     try Disk.makeDirectory(directory)

@@ -97,6 +97,8 @@ import Testing
     #expect("e\u{301}".columnCount == 1)
     #expect("漢字".columnCount == 4)
     #expect("漢字a".prefix(columns: 3) == "漢")
+    for emoji in "⌚⌛⏩⏰☔♈⚡⚽✅✨❌❓➕⬛⭐🀄🆎🈁🌀😀🚀🛒🟢🤖🥇🧠🩰🪐🫠" { #expect(String(emoji).columnCount == 2, "\(emoji)") }
+    for narrow in "→✓©─é½☀✔" { #expect(String(narrow).columnCount == 1, "\(narrow)") }
     for text in Self.texts(500) {
       let line = text.printableLine
       for columns in [0, 1, 5, 80] { #expect(line.prefix(columns: columns).columnCount <= columns) }

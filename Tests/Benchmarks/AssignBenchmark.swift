@@ -2,6 +2,7 @@
 // can run it and its peers in turn. One line in, one line out.
 
 import Base
+import CKernels
 import Features
 import Foundation
 import Indexer
@@ -27,7 +28,7 @@ struct AssignBenchmark {
   }
 
   func run() throws {
-    say(["state": .string("ready"), "engine": .string(engine.backend.rawValue)])
+    say(["state": .string("ready"), "engine": .string(engine.backend.rawValue), "blas": .string(blasName)])
     while let line = readLine() {
       let before = engine.statistics
       let clock = ContinuousClock()
@@ -54,6 +55,9 @@ struct AssignBenchmark {
     return (fields.count > 1 ? Int(fields[1]) ?? 0 : 0) * Int(getpagesize())
   }
 }
+
+/// What the OpenBLAS of this process is, its kernels among it.
+let blasName = String(cString: ckernels_blas_name())
 
 /// Times the self-test of each engine that this machine has: the first, which
 /// a process pays, in a process that has done nothing else.

@@ -80,7 +80,7 @@ final class ParquetBenchmark {
     }
     return [
       "rows": .count(reader.rowCount), "dimension": .count(reader.dimension),
-      "dtype": .string(reader.elementType.rawValue), "rounded": .bool(reader.isRounded),
+      "dtype": .string(reader.elementType.rawValue),
       "seconds": .number((clock.now - start) / .seconds(1)), "peak_bytes": .count((try? peakMemory()) ?? 0),
     ]
   }

@@ -32,7 +32,10 @@ struct FlatBenchmark {
   }
 
   func run() throws {
-    say(["state": .string("ready"), "engine": .string("FAISS \(String(cString: cfaiss_version()))")])
+    say([
+      "state": .string("ready"), "engine": .string("FAISS \(String(cString: cfaiss_version()))"),
+      "blas": .string(blasName),
+    ])
     var lists = [Int64](repeating: 0, count: count)
     var scores = [Float](repeating: 0, count: count)
     while let line = readLine() {
@@ -102,7 +105,10 @@ private final class FirstPass {
     norms.initialize(repeating: Double(dimension).squareRoot(), count: rowCount)
     rows = .allocate(capacity: 1)
     rows.initialize(to: ckernels_rows(values: values, norms: norms, count: rowCount, dimension: dimension))
-    guard let made = ckernels_cascade_new(rows, values, 64, Int32(CKERNELS_COMMON.rawValue)) else {
+    guard
+      let made = ckernels_cascade_new(
+        rows, values, 64, Int32(CKERNELS_COMMON.rawValue), ckernels_fastest_form(SimdLevel.current))
+    else {
       throw BenchmarkError(text: "the int8 engine refuses random rows")
     }
     cascade = made
@@ -129,7 +135,7 @@ private final class FirstPass {
     let tiles = 4 * pool.threadCount
     let groups = (vectorCount + 5) / 6
     let width = ckernels_cascade_width(cascade)
-    let slices = (0..<(groups * 6 * (width + 4))).map { Int8(truncatingIfNeeded: $0 &* 31) }
+    let slices = (0..<(groups * 6 * (width + 8))).map { Int8(truncatingIfNeeded: $0 &* 31) }
     let reaching = Atomic<UInt64>(0)
     nonisolated(unsafe) let cascade = cascade
     let time = ContinuousClock().measure {

@@ -12,7 +12,8 @@ import Synchronization
 /// Prints `ready` once the files are open. For each line
 /// `search BATCH COUNT NPROBE K THREADS [IDS]` it searches with COUNT queries,
 /// BATCH at a time, and prints the seconds it took and what it cost; IDS names a
-/// file for the row ids, int64. `read THREADS` reads the files' bytes, mapped,
+/// file for the row ids, int64. `refine BATCH COUNT NPROBE K THREADS` is the same with the best rows
+/// ordered again by the codes of --refine FILE, which has one for each row. `read THREADS` reads the files' bytes, mapped,
 /// and prints the seconds: the rate that a scan cannot exceed.
 final class SearchBenchmark {
   private let searcher: VersionSearcher
@@ -28,7 +29,10 @@ final class SearchBenchmark {
     }
     let list = paths.split(separator: ",").map(String.init)
     self.queries = try FeatureFile(queries)
-    searcher = try VersionSearcher(outputShards: list)
+    let rowCount = try list.reduce(0) { try $0 + OutputShardFile(path: $1).rowCount }
+    searcher = try VersionSearcher(
+      outputShards: list,
+      refinedBy: options.text("refine").map { [RefinePlace(path: $0, ids: 0..<RowID(rowCount))] } ?? [])
     files = try list.map { try Data(contentsOf: URL(fileURLWithPath: $0), options: .alwaysMapped) }
   }
 
@@ -38,15 +42,17 @@ final class SearchBenchmark {
       let words = line.split(separator: " ").map(String.init)
       let numbers = words.dropFirst().prefix(5).compactMap { Int($0) }
       switch (words.first, numbers.count) {
-      case ("search", 5): try search(numbers, ids: words.count > 6 ? words[6] : nil)
+      case ("search", 5): try search(numbers, refining: 0, ids: words.count > 6 ? words[6] : nil)
+      case ("refine", 5): try search(numbers, refining: nil, ids: nil)
       case ("read", 1): try read(threads: numbers[0])
       default: throw BenchmarkError(text: "cannot do '\(line)'")
       }
     }
   }
 
-  private func search(_ numbers: [Int], ids path: String?) throws {
+  private func search(_ numbers: [Int], refining rows: Int?, ids path: String?) throws {
     let (batch, count, nprobe, k, threads) = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4])
+    let candidates = searcher.candidates(for: k, refining: rows)
     let before = searcher.statistics
     var ids: [RowID] = []
     var seconds = 0.0
@@ -55,13 +61,14 @@ final class SearchBenchmark {
     var first = path == nil ? next : 0
     for done in stride(from: 0, to: count, by: batch) {
       let width = min(batch, count - done)
-      let rows = (0..<width).flatMap { row in
+      let vectors = (0..<width).flatMap { row in
         queries.matrix.floats(rows: (first + row) % total..<(first + row) % total + 1)
       }
       first = (first + width) % total
       seconds +=
         try clock.measure {
-          let found = try searcher.search(rows, k: k, nprobe: nprobe, threads: threads)
+          let found = try searcher.search(
+            vectors, k: k, refining: candidates, nprobe: nprobe, threads: threads)
           if path != nil { ids += found.paddedIDs }
         } / .seconds(1)
     }

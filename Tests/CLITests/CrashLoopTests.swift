@@ -1,6 +1,7 @@
 // The process killed, or the disk full or broken, before each durable step of
-// sync, train, build (its seal included), gc, abandon, remove, rename, drop-shards, backup,
-// rebuild-catalog, push, pull, plan build, plan train, worker, ingest and of the migration of older
+// sync, train, build (its seal included), sync and evict of files that two sources read, gc, abandon, remove,
+// rename, drop-shards, exclude (by ids and by a rule), pack, backup, rebuild-catalog, push, pull, adopt, plan build, plan train, worker, ingest and of the
+// migration of older
 // catalogs; then the same command again, which must end with the
 // bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
 
@@ -42,10 +43,14 @@ enum StepFault: String, CaseIterable, CustomTestStringConvertible {
 /// A command that is disturbed.
 enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case sync, train, build
+  /// A sync whose shards are written by commands.
+  case commandSync = "sync by commands"
   /// A build whose shards are not in the lake and fetched meanwhile.
   case fetchingBuild = "build that fetches"
   /// A training whose images are not in the lake and fetched meanwhile.
   case fetchingTrain = "train that fetches"
+  /// A training that finds nearest images, and those of its router, in lists.
+  case listingTrain = "train by lists"
   /// A training that goes on to refine its lists and to train a router.
   case routedTrain = "train with a router"
   /// The removal of a revoked version's files.
@@ -54,13 +59,29 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   case abandonBuild = "abandon a build"
   /// Of a training that died before it was ready.
   case abandonTraining = "abandon a training"
+  /// Of files that two sources read, and of both sources.
+  case sharedSync = "sync of shared files"
+  case sharedEvict = "evict of shared files"
   case remove, rename
   case dropShards = "drop shards"
+  /// Of a companion's two shards.
+  case pack
+  /// Of rows, and the build that rewrites the outputs that have them.
+  case exclude
+  case buildWithout = "build without excluded rows"
+  /// Of rows that a companion's column names; the build that looks at a companion that came
+  /// later; the pack that says nothing of excluded rows any more.
+  case excludeByRule = "exclude by a rule"
+  case buildByRule = "build that looks for a rule's rows"
+  case packWithout = "pack without excluded rows"
   case backup
   /// Of a sealed version into a directory, and from there into an empty lake.
   case push, pull
   /// Into a lake that has another version of that name.
   case pullAs = "pull --as"
+  /// Of a trained index and of files with rows that are no lake's any more.
+  case adoptTrained = "adopt trained"
+  case adoptVersion = "adopt version"
   /// A version written as tasks, one of those carried out, and the results taken in.
   case planBuild = "plan build"
   case worker, ingest
@@ -81,10 +102,11 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .sync, .dropShards: .synced
     case .planTrain, .searchWorker, .ingestRound, .ingestLastRound: .trained
     case .planBuild, .worker, .ingest: .trained
-    case .train, .fetchingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
-    case .build, .fetchingBuild, .abandonBuild: .built
-    case .pull: .empty
-    case .pullAs: .trained
+    case .train, .fetchingTrain, .listingTrain, .routedTrain, .abandonTraining, .remove, .rename: .trained
+    case .build, .fetchingBuild, .abandonBuild, .pack: .built
+    case .pull, .sharedSync, .sharedEvict, .commandSync, .adoptTrained: .empty
+    case .pullAs, .adoptVersion: .trained
+    case .exclude, .buildWithout, .excludeByRule, .buildByRule, .packWithout: .built
     case .gc, .backup, .push, .migrationFromFirst, .migrationFromSecond, .rebuild: .built
     }
   }
@@ -135,6 +157,36 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
         try #require(lake.run(Self.ingest.arguments(in: lake)).ending == .exit(3))
       }
       throw TarnError(.refused, "the training has more rounds than it can have")
+    case .pack:
+      let lake = try LakeFixture.make(.built)
+      try Disk.makeDirectory(lake.directory.path + "/meta")
+      for ordinal in 0..<FeatureSources.shardCount {
+        try Disk.writeAtomically(
+          Array(CompanionTests.lines(ordinal).utf8), to: "\(lake.directory.path)/meta/m_\(ordinal).jsonl")
+      }
+      try lake.succeed([
+        "source", "add", "meta", "--companion-of", "images", "--directory", lake.directory.path + "/meta",
+      ])
+      try lake.succeed(["sync", "meta", "--quiet"])
+      return lake
+    case .excludeByRule: return try Self.pack.lake()
+    case .buildByRule:
+      let lake = try Self.pack.lake()
+      try lake.evict("meta", [0, 1])
+      try lake.succeed(Self.excludeByRule.arguments(in: lake))
+      try lake.succeed(["sync", "meta", "--quiet"])
+      return lake
+    case .packWithout:
+      let lake = try Self.pack.lake()
+      try lake.succeed(Self.pack.arguments(in: lake))
+      try lake.succeed(Self.excludeByRule.arguments(in: lake))
+      return lake
+    case .exclude: return try LakeFixture.make(.built)
+    case .buildWithout:
+      let lake = try LakeFixture.make(.built)
+      try lake.succeed(Self.exclude.arguments(in: lake))
+      try lake.evictImages()
+      return lake
     case .remove, .rename: return try LakeFixture.make(.trained)
     case .dropShards: return try LakeFixture.make(.synced)
     case .push: return try LakeFixture.make(.built)
@@ -142,8 +194,22 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       let lake = try LakeFixture.make(.trained)
       try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "2"])
       return lake
-    case .pull: return try LakeFixture.make(.empty)
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild: break
+    case .pull, .adoptTrained: return try LakeFixture.make(.empty)
+    case .adoptVersion: return try LakeFixture.make(.trained)
+    case .commandSync:
+      let lake = try LakeFixture.make(.empty)
+      let captions = try LakeFixture.sources().directory.path + "/captions/txt_{ordinal}.npy"
+      try lake.succeed([
+        "source", "add", "computed", "--url", "command:cp {input} {output}", "--input", captions, "--count", "2",
+        "--shard-names", "made_{ordinal}.npy", "--dimension", "\(FeatureSources.dimension)", "--dtype", "float32",
+      ])
+      return lake
+    case .sharedSync: return try ArraySources.lake()
+    case .sharedEvict:
+      let lake = try ArraySources.lake()
+      try lake.succeed(Self.sharedSync.arguments(in: lake))
+      return lake
+    case .sync, .train, .fetchingTrain, .listingTrain, .routedTrain, .build, .fetchingBuild: break
     }
     let lake = try LakeFixture.make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
     if self == .fetchingBuild || self == .fetchingTrain { try lake.evictImages() }
@@ -161,6 +227,8 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
 
   func arguments(in lake: LakeFixture) throws -> [String] {
     switch self {
+    // One at a time: steps have an order then.
+    case .commandSync: return ["sync", "--allow-commands", "--jobs", "1", "--quiet"]
     case .planTrain:
       return try ["plan"] + Self.train.arguments(in: lake) + ["--tasks", lake.lake + "/tasks"]
     case .searchWorker: return try Self.worker.arguments(in: lake)
@@ -169,8 +237,21 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .abandonBuild: return ["abandon", "v@1"]
     case .abandonTraining: return ["abandon", "t"]
     case .remove: return ["remove", "t"]
+    case .sharedSync: return ["sync", "texts", "images", "--quiet"]
+    case .sharedEvict: return ["evict", "texts"]
     case .rename: return ["rename", "t", "u"]
+    case .pack, .packWithout: return ["pack", "meta", "--quiet"]
+    case .excludeByRule:
+      let values = lake.directory.path + "/values"
+      try "https://h/0/1\nhttps://h/1/2\n".write(toFile: values, atomically: true, encoding: .utf8)
+      return ["exclude", "images", "--match", "meta.url", "--values", values, "--reason", "a test"]
     case .dropShards: return ["source", "drop-shards", "images", "--shards", "0"]
+    case .exclude:
+      let ids = lake.directory.path + "/ids"
+      try "1\n\(FeatureSources.rowCount + 2)\n".write(toFile: ids, atomically: true, encoding: .utf8)
+      return ["exclude", "images", "--ids", ids, "--reason", "a test"]
+    case .buildWithout, .buildByRule:
+      return ["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1", "--quiet"]
     case .backup: return ["backup", lake.lake + "/backup.sqlite"]
     case .push: return ["push", "v@1", published(by: lake), "--quiet", "--jobs", "1"]
     case .pull: return ["pull", try LakeFixture.published(), "--quiet", "--jobs", "1", "--patience", "0"]
@@ -178,6 +259,11 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       return [
         "pull", try LakeFixture.published(), "--as", "theirs", "--quiet", "--jobs", "1", "--patience", "0",
       ]
+    case .adoptTrained:
+      return ["adopt", "trained", "a", try LakeFixture.published() + "/v@1/trained.faiss", "--quiet"]
+    case .adoptVersion:
+      let files = try LakeFixture.publishedOutputs()
+      return ["adopt", "version", "a"] + files + ["--trained", "t", "--source", "images", "--quiet"]
     case .planBuild:
       return ["plan", "build"] + PlannedLake.arguments + ["--tasks", lake.lake + "/tasks", "--quiet"]
     case .worker:
@@ -190,6 +276,9 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .fetchingTrain:
       return try #require(stage.arguments(LakeFixture.sources()).first)
         + ["--fetch", "--patience", "0", "--bad-rows", "skip"]
+    case .listingTrain:
+      let training = try #require(stage.arguments(LakeFixture.sources()).first)
+      return training + ["--nearest", "index:1", "--router", "caption-mean", "--refinements", "1"]
     case .routedTrain:
       let training = try #require(stage.arguments(LakeFixture.sources()).first)
       return training + ["--router", "learned", "--router-epochs", "2", "--refinements", "2"]
@@ -228,12 +317,14 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// The fewest steps that it has.
   var leastSteps: Int {
     switch self {
-    case .abandonTraining, .remove, .rename, .dropShards: 1
-    case .abandonBuild, .backup: 3
-    case .searchWorker: 5
+    case .abandonTraining, .remove, .rename, .dropShards, .exclude: 1
+    case .abandonBuild, .backup, .adoptTrained, .sharedEvict: 3
+    case .excludeByRule: 2
+    case .searchWorker, .buildWithout, .buildByRule, .pack, .packWithout: 5
     case .migrationFromFirst, .migrationFromSecond, .rebuild: 5
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push, .pull, .pullAs, .planBuild,
-      .worker, .ingest, .planTrain, .ingestRound, .ingestLastRound:
+    case .sync, .commandSync, .train, .fetchingTrain, .listingTrain, .routedTrain, .build, .fetchingBuild, .gc, .push,
+      .pull, .pullAs,
+      .adoptVersion, .sharedSync, .planBuild, .worker, .ingest, .planTrain, .ingestRound, .ingestLastRound:
       10
     }
   }
@@ -244,9 +335,14 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     case .backup: [lake.lake + "/backup.sqlite"]
     case .migrationFromFirst: [lake.lake + "/catalog.sqlite.backup-schema1"]
     case .migrationFromSecond: [lake.lake + "/catalog.sqlite.backup-schema2"]
-    case .sync, .train, .fetchingTrain, .routedTrain, .build, .fetchingBuild, .gc, .rebuild, .abandonBuild,
-      .abandonTraining, .remove, .rename, .dropShards, .push, .pull, .pullAs, .planBuild, .worker,
-      .ingest, .planTrain, .searchWorker, .ingestRound, .ingestLastRound:
+    case .sync, .commandSync, .train, .fetchingTrain, .listingTrain, .routedTrain, .build, .fetchingBuild, .gc,
+      .rebuild,
+      .abandonBuild, .abandonTraining, .remove, .rename, .dropShards, .exclude, .buildWithout, .excludeByRule,
+      .buildByRule,
+      .pack, .packWithout, .push, .pull,
+      .pullAs, .adoptTrained, .adoptVersion, .sharedSync, .sharedEvict, .planBuild, .worker, .ingest, .planTrain,
+      .searchWorker,
+      .ingestRound, .ingestLastRound:
       []
     }
   }
@@ -288,7 +384,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
       let log = lake.directory.path + "/steps"
       let plan = fault.plan(step: step + 1)
       let faulty = try lake.run(arguments, environment: ["TARN_FAULT": plan, "TARN_FAULT_LOG": log])
-      let stepsDone = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
+      let logged = try? String(contentsOfFile: log, encoding: .utf8)
+      let stepsDone = try #require(
+        logged, "\(plan): no step was come to, and it ended with \(faulty.ending): \(faulty.errorText)"
+      ).split(separator: "\n")
       guard stepsDone.count > step else {
         #expect(faulty.ending == command.success, "a run without its fault failed: \(faulty.errorText)")
         break
@@ -324,7 +423,7 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// Copies of the catalog that are there and not whole.
   private func damagedCopies(_ command: DisturbedCommand, in lake: LakeFixture) throws -> [String] {
     try command.copies(in: lake).filter { Disk.size(of: $0) != nil }.compactMap { path in
-      let queue = try DatabaseQueue(path: path)
+      let queue = try CatalogFile.open(path)
       defer { try? queue.close() }
       return try queue.read { database in
         let isWhole = try String.fetchAll(database, sql: "PRAGMA integrity_check") == ["ok"]

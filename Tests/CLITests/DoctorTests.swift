@@ -111,7 +111,7 @@ import TestSupport
 
   @Test func warnsOfAnotherJournalModeUntilTheNextWriter() throws {
     let lake = try LakeFixture.make(.synced)
-    let queue = try DatabaseQueue(path: lake.lake + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.lake + "/catalog.sqlite")
     try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA journal_mode = DELETE") }
     try queue.close()
     let remark = try remark(lake)

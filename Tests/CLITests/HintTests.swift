@@ -124,6 +124,23 @@ enum VerbOptions {
     #expect(count > 100)
   }
 
+  /// A shard in the middle is left out by the verb, too, so nothing says that only the last ones are.
+  @Test func shardsThatAreNowhereAreCountedAndCanBeLeftOut() throws {
+    let lake = try LakeFixture.make(.empty)
+    let sizes = lake.lake + ".sizes"
+    try (0..<6).map { "gone_\($0).npy, 160, 4\n" }.joined().write(toFile: sizes, atomically: true, encoding: .utf8)
+    try lake.succeed([
+      "source", "add", "gone", "--sizes", sizes, "--url", "file://\(lake.lake)/gone_{ordinal}.npy", "--count", "6",
+      "--dimension", "4",
+      "--dtype", "float16",
+    ])
+    let failed = try lake.run(["sync", "gone", "--quiet", "--patience", "0"])
+    #expect(failed.ending == .exit(3))
+    #expect(failed.errorText.contains("or leave it out with `tarn source drop-shards`"), "\(failed.errorText)")
+    #expect(failed.errorText.contains("and 1 more shard like these"), "\(failed.errorText)")
+    try lake.succeed(["source", "drop-shards", "gone", "--shards", "2"])
+  }
+
   @Test func whatNoVerbHasIsFound() throws {
     let hint = "`tarn sync images --missing skip`, or leave it out with --shards (`tarn evict a --old`) and --nothing"
     #expect(
@@ -133,5 +150,24 @@ enum VerbOptions {
       try VerbOptions.unknown(in: hint, saidBy: ["build"]) == [
         "`tarn sync images --missing skip`: --missing", "--nothing",
       ])
+  }
+
+  /// What holds of every shard is said once, with the option of the verb that was called.
+  @Test func addressesInsideAreRefusedOnce() throws {
+    let lake = try LakeFixture.make(.built)
+    let document = lake.directory.path + "/v.json"
+    try Data(lake.succeed(["export", "v@1"]).output).write(to: URL(fileURLWithPath: document))
+    let other = try LakeFixture.make(.empty)
+    let result = try other.run(["reproduce", "--from", document])
+    #expect(result.ending == .exit(64), "\(result.errorText)")
+    #expect(result.errorText.split(separator: "\n").count == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("`tarn reproduce --from DOCUMENT --allow-inside`"), "\(result.errorText)")
+  }
+
+  /// Help lists no value that the verb refuses.
+  @Test func helpOfConvertListsWhatItTakes() throws {
+    let help = try ProcessRunner.run(["convert", "--help"]).outputText
+    #expect(help.contains("float16") && !help.contains("bfloat16") && !help.contains("int8"), "\(help)")
+    #expect(try ProcessRunner.run(["convert", "a", "b", "--dtype", "uint8"]).ending == .exit(64))
   }
 }

@@ -176,6 +176,15 @@ final class LakeFixture: Sendable {
     }
   }
 
+  /// The outputs of that version, as files that FAISS might have written.
+  static func publishedOutputs() throws -> [String] {
+    let directory = try published() + "/v@1"
+    return try FileManager.default.contentsOfDirectory(atPath: directory).filter {
+      $0.hasPrefix("v.") && $0.hasSuffix(".faiss")
+    }
+    .sorted().map { "\(directory)/\($0)" }
+  }
+
   /// A lake whose last command was killed before its last commit.
   static func unfinished(_ stage: LakeStage) throws -> LakeFixture {
     let lake = try make(try #require(LakeStage(rawValue: stage.rawValue - 1)))
@@ -298,14 +307,14 @@ final class LakeFixture: Sendable {
 
   /// One text from the catalog.
   func text(_ sql: String) throws -> String {
-    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake + "/catalog.sqlite")
     defer { try? queue.close() }
     return try #require(try queue.read { try String.fetchOne($0, sql: sql) })
   }
 
   /// The texts of a query's first column.
   func texts(_ sql: String) throws -> [String] {
-    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake + "/catalog.sqlite")
     defer { try? queue.close() }
     return try queue.read { try String.fetchAll($0, sql: sql) }
   }
@@ -325,12 +334,14 @@ final class LakeFixture: Sendable {
   }
 
   private func rows(lasting: Bool) throws -> [String] {
-    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake + "/catalog.sqlite")
     defer { try? queue.close() }
     return try queue.read { database in
       let tables = try String.fetchAll(
         database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-      let passing = ["event", "transfer", "shard_location", "reproduction", "sqlite_sequence"]
+      let passing = [
+        "event", "transfer", "command_run", "command_input", "shard_location", "reproduction", "sqlite_sequence",
+      ]
       func isPassing(_ column: String) -> Bool { column.hasSuffix("_at") || ["environment", "uuid"].contains(column) }
       return try tables.filter { !lasting || !passing.contains($0) }.flatMap { table in
         try Row.fetchAll(database, sql: "SELECT * FROM \(table)").map { row in

@@ -94,6 +94,9 @@ import TestSupport
     case "show", "export": [verb, "v@1"]
     case "search": ["search", "v@1", "--queries", captions + "/txt_0.npy"]
     case "locate": ["locate", "v@1", "0"]
+    // An address that is nobody's: it ends once it has read what it needs.
+    case "serve": ["serve", "v@1", "--listen", "192.0.2.1:7700", "--no-auth"]
+    case "convert": ["convert", captions + "/txt_0.npy", lake.directory.path + "/converted.npz"]
     case "diff": ["diff", "v@1", "v@1"]
     case "backup": ["backup", lake.directory.path + "/backup.sqlite"]
     case "limit": ["limit", "10MB/s"]
@@ -106,10 +109,12 @@ import TestSupport
     case "source set": ["source", "set", "images", "--modality", "image"]
     case "source rename": ["source", "rename", "images", "pictures"]
     case "source drop-shards": ["source", "drop-shards", "images", "--shards", "1"]
+    case "exclude": ["exclude", "images", "--confirm", "--reason", "a test"]
     case "source remove": ["source", "remove", "images"]
     case "sync": ["sync", "images", "--budget", "1"]
     case "sync of what is there": ["sync", "images"]
     case "sync --refresh": ["sync", "images", "--refresh", "--budget", "1"]
+    case "pack": ["pack", "images"]
     case "import": ["import", "images", "/none/img_0.npy"]
     case "train": ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000"]
     case "plan train":
@@ -122,9 +127,13 @@ import TestSupport
         "plan", "train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--fetch", "--tasks",
         lake.directory.path + "/rounds",
       ]
+    case "build --dry-run": build + ["--dry-run"]
+    case "train --dry-run":
+      ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--dry-run"]
     case "train --fetch": ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--fetch"]
     case "source extend": ["source", "extend", "images", "--count", "2"]
     case "source refresh": ["source", "refresh", "images"]
+    case "source refresh --dry-run": ["source", "refresh", "images", "--dry-run"]
     case "build": build + ["--budget", "1"]
     case "build of what is there": build
     case "plan build": ["plan", "build"] + build.dropFirst() + ["--tasks", lake.directory.path + "/tasks"]
@@ -138,6 +147,8 @@ import TestSupport
     case "reproduce --from": ["reproduce", "--from", document]
     case "push": ["push", "v@1", lake.directory.path + "/published"]
     case "pull": ["pull", try LakeFixture.published(), "v@1"]
+    case "adopt trained": ["adopt", "trained", "t", "/none.index"]
+    case "adopt version": ["adopt", "version", "v", "/none.index", "--trained", "t", "--source", "images"]
     case "abandon": ["abandon", "v@1"]
     case "abandon a training": ["abandon", "t"]
     case "remove": ["remove", "t"]

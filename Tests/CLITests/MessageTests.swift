@@ -28,6 +28,8 @@ import TestSupport
   // MARK: The command line
 
   @Test func aWordThatIsNoVerbIsToldWithTheOneThatWasMeant() throws {
+    expectRefusal(try ProcessRunner.run(["--lake"]), 64, ["the value of --lake is missing"])
+    expectRefusal(try ProcessRunner.run(["--lake", "x", "--json"]), 64, ["no verb follows --lake x --json"])
     expectRefusal(try ProcessRunner.run(["staus"]), 64, ["'staus' is no verb of tarn; did you mean 'status'?"])
     expectRefusal(try ProcessRunner.run(["source", "lst"]), 64, ["no verb of tarn source", "'list'"])
     expectRefusal(try ProcessRunner.run(["frobnicate"]), 64, ["see `tarn --help`"])
@@ -35,6 +37,53 @@ import TestSupport
     let json = try ProcessRunner.run(["staus", "--json"])
     let document = try JSONSerialization.jsonObject(with: Data(json.output)) as? [String: [String: Any]]
     #expect(document?["error"]?["exit"] as? Int == 64)
+  }
+
+  /// A name that nothing has is answered with those near to it, of the kind that is wanted.
+  @Test func namesThatAreNearAreAskedAbout() throws {
+    let lake = try LakeFixture.make(.built)
+    for (arguments, fragment) in [
+      (["sync", "imags"], "no source named 'imags'; did you mean 'images'?"),
+      (["evict", "captoins"], "did you mean 'captions'?"),
+      (["source", "show", "Images"], "did you mean 'images'?"),
+      (["show", "v@2"], "there is no index version v@2; did you mean 'v@1'?"),
+      (["build", "w", "--trained", "T", "--images", "images"], "no trained index named 'T'; did you mean 't'?"),
+      (["build", "w", "--trained", "t", "--images", "image"], "did you mean 'images'?"),
+      (["search", "nothing", "--like", "0"], "`tarn versions` lists all there are"),
+    ] {
+      expectRefusal(try lake.run(arguments), 64, [fragment])
+    }
+  }
+
+  /// NAME is its newest version, and which one that is is told; where there is no way back it has to be said.
+  @Test func aBareNameIsItsNewestVersion() throws {
+    let lake = try LakeFixture.make(.built)
+    for arguments in [
+      ["show", "v"], ["locate", "v", "0"], ["export", "v"], ["diff", "v", "v@1"], ["pin", "v"], ["unpin", "v"],
+    ] {
+      let named = try lake.run(arguments)
+      #expect(
+        named.ending == .exit(0) && named.errorText == "v is v@1, its newest sealed version\n",
+        "\(arguments) \(named.errorText)")
+      #expect(try lake.run(arguments + ["--quiet"]).errorText.isEmpty)
+    }
+    #expect(try lake.run(["export", "v@1"]).errorText.isEmpty)
+    expectRefusal(
+      try lake.run(["revoke", "v", "--reason", "x"]), 64, ["revoke takes NAME@N", "the newest of v is v@1"])
+    expectRefusal(try lake.run(["pin", "w"]), 64, ["there is no index version of the name w"])
+    // Where it was published, too.
+    let place = lake.directory.path + "/public"
+    try Disk.makeDirectory(place)
+    try lake.succeed(["push", "v@1", place])
+    let other = try LakeFixture.make(.empty)
+    #expect(try other.run(["pull", place, "v", "--allow-inside"]).outputText.contains("v@1"))
+    expectRefusal(try other.run(["pull", place, "vv"]), 64, ["has no version of vv"])
+  }
+
+  @Test func anEmptyLakeSaysWhatComesFirst() throws {
+    let status = try LakeFixture.make(.empty).run(["status"])
+    #expect(status.outputText.contains("no source is registered yet: `tarn source add` registers one"))
+    #expect(try !LakeFixture.make(.registered).run(["status"]).outputText.contains("registered yet"))
   }
 
   @Test func faultsOfArgumentsAreOneLine() throws {
@@ -155,7 +204,7 @@ import TestSupport
 
   @Test func filesThatCannotBeReadAreNotRegistered() throws {
     let lake = try LakeFixture.make(.empty)
-    for name in ["{ordinal}.parquet", "{ordinal}.npz", "{ordinal}.tar"] {
+    for name in ["{ordinal}.arrow", "{ordinal}.h5", "{ordinal}.tar"] {
       let result = try lake.run([
         "source", "add", "s", "--url", "https://host.example/\(name)", "--count", "2", "--dimension", "8",
       ])
@@ -163,9 +212,9 @@ import TestSupport
     }
     let directory = lake.directory.path + "/tables"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    try Data().write(to: URL(fileURLWithPath: directory + "/a.parquet"))
+    try Data().write(to: URL(fileURLWithPath: directory + "/a.arrow"))
     expectRefusal(
-      try lake.run(["source", "add", "s", "--directory", directory, "--dimension", "8"]), 64, ["does not read .parquet"]
+      try lake.run(["source", "add", "s", "--directory", directory, "--dimension", "8"]), 64, ["does not read .arrow"]
     )
   }
 
@@ -333,7 +382,7 @@ import TestSupport
     #expect(meter.rate(of: build) == 7 && meter.secondsLeft(of: build) == nil)
     #expect(meter.rate(of: done) == nil && meter.secondsLeft(of: done) == nil)
     // What is older than the window is forgotten: a stall shows.
-    meter.take(look(1_500, 70), at: start + .seconds(45))
+    meter.take(look(1_500, 70), at: start + .seconds(75))
     #expect(meter.rate(of: source) == nil)
   }
 }

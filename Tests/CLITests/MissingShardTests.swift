@@ -55,7 +55,9 @@ import Testing
     let result = try lake.run(["verify", "--repair"])
     #expect(result.ending == .exit(20) && result.errorText.contains("0 of them restored"), "\(result.errorText)")
     #expect(try lake.texts("SELECT max(revision) || '' FROM v_shard WHERE source = 'images'") == ["1"])
-    #expect(result.outputText.contains("given up"))
+    #expect(result.outputText.contains("not replaced; it stays where it is"), "\(result.outputText)")
+    // It is named again, for as long as nobody gave it.
+    #expect(try lake.run(["verify"]).ending == .exit(20))
   }
 
   @Test func aDroppedShardIsNotFetched() throws {

@@ -39,14 +39,14 @@ import TestSupport
 
   /// One text from the catalog of a lake.
   private func text(_ sql: String, of lake: String) throws -> String {
-    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake + "/catalog.sqlite")
     defer { try? queue.close() }
     return try #require(try queue.read { try String.fetchOne($0, sql: sql) })
   }
 
   /// Changes the catalog of a lake behind tarn's back.
   private func change(_ lake: String, _ sql: String) throws {
-    let queue = try DatabaseQueue(path: lake + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake + "/catalog.sqlite")
     defer { try? queue.close() }
     try queue.write { try $0.execute(sql: sql) }
   }

@@ -60,7 +60,7 @@ extension LakeFixture {
     #expect(refused.ending == .exit(21) && refused.errorLines.count == 1)
     for option in ["--shards", "--missing skip", "--fetch", "--budget"] { #expect(refused.errorText.contains(option)) }
     let said = try lake.succeed(["train", "t", "--images", "images", "--iterations", "2", "--missing", "skip"] + kind)
-    #expect(said.outputText.contains("left out as missing: shards 1,4, 2 of 5 pairs"), "\(said.outputText)")
+    #expect(said.outputText.contains("left out as missing: 2 of 5 pairs of shards (1,4)"), "\(said.outputText)")
     let part = try shards.shards([0, 2, 3]).lake()
     try part.train(kind)
     #expect(try lake.trainedDigest() == part.trainedDigest())
@@ -144,6 +144,34 @@ extension LakeFixture {
     let status = try lake.succeed(["status", "--json"]).outputText
     #expect(!status.contains("\"iterations_done\":0"), "\(status)")
     #expect(status.components(separatedBy: "\"iterations_done\":2").count == 3, "\(status)")
+  }
+
+  /// The index has the bytes that as many iterations give, its record says how many there
+  /// were, and it comes again of its document and of its record alone.
+  @Test func kMeansEndsWhenLittleMoves() throws {
+    let shards = PairedShards([300], seed: 4)
+    let lake = try shards.lake()
+    let train = ["--images", "images", "--captions", "captions", "--nlist", "8", "--quiet"]
+    try lake.succeed(["train", "t"] + train + ["--iterations", "60", "--until-moved", "0%"])
+    let done = try lake.texts("SELECT iterations_done FROM v_trained_index WHERE trained_index = 't'")
+    let count = try #require(done.first.flatMap { Int($0) })
+    #expect((2..<60).contains(count), "k-means was to end by itself")
+    #expect(try lake.succeed(["status", "--json"]).outputText.contains("\"iterations_done\":\(count)"))
+    #expect(try lake.trainedSpec().contains(#""until_moved":"0%""#))
+    let digest = try lake.trainedDigest()
+    try lake.succeed(["train", "fixed"] + train + ["--iterations", "\(count)"])
+    #expect(try lake.texts("SELECT DISTINCT sha256 FROM v_trained_index") == [digest])
+    try lake.succeed(["train", "sooner"] + train + ["--iterations", "60", "--until-moved", "20%"])
+    let sooner = try lake.texts("SELECT iterations_done FROM v_trained_index WHERE trained_index = 'sooner'")
+    #expect(sooner.first.flatMap { Int($0) } ?? count < count)
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--quiet"])
+    // Trained again of its record alone.
+    let path = try LakeCatalog.open(root: lake.lake, writing: nil).path(
+      of: .trainedIndex, #require(ContentDigest(hex: digest)))
+    try FileManager.default.removeItem(atPath: path)
+    #expect(try lake.run(["verify", "--repair"]).errorText.contains("1 of them restored"))
+    #expect(try Disk.digest(of: path).hex == digest)
+    #expect(try lake.succeed(["reproduce", "v@1"]).outputText.contains("identical"))
   }
 
   @Test func shardsComeAndGoWithinABudget() async throws {

@@ -64,7 +64,7 @@ import TestSupport
       case 7:
         return [
           "train", trained, "--images", "images", "--captions", "captions", "--nlist", "2", "--router",
-          ["learned", "caption-mean"][draw(2)], "--router-epochs", "2", "--quiet",
+          ["learned", "caption-mean", "anchored"][draw(3)], "--router-epochs", "2", "--quiet",
         ]
       case 8, 9, 10:
         return [

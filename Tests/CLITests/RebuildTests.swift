@@ -78,6 +78,7 @@ import TestSupport
     let kinds = [
       ("plain", ["--method", "kmeans"]), ("paired", ["--captions", "captions", "--seed", "3"]),
       ("mean", ["--captions", "captions", "--method", "kmeans", "--router", "caption-mean"]),
+      ("anchored", ["--captions", "captions", "--router", "anchored", "--router-epochs", "2", "--seed", "7"]),
       ("learned", ["--captions", "captions", "--router", "learned", "--router-epochs", "2", "--seed", "5"]),
     ]
     for (name, options) in kinds {
@@ -103,7 +104,7 @@ import TestSupport
     try lose(lake)
     let said = try lake.succeed(["rebuild-catalog"]).outputText
     #expect(
-      said.hasPrefix("2 sources, 4 shards (4 in the lake), 4 trained indexes, 4 versions, 4 outputs, 8 segments\n"))
+      said.hasPrefix("2 sources, 4 shards (4 in the lake), 5 trained indexes, 5 versions, 5 outputs, 10 segments\n"))
     #expect(said.contains("whole files"))
     #expect(said.contains("evaluations"))
     #expect(try questions.map { try lake.succeed($0).outputText } == before)

@@ -72,6 +72,25 @@ import TestSupport
     }
   }
 
+  /// A dry run promises nothing that the run refuses: a new address whose name is taken.
+  @Test func aDryRunRefusesWhatTheRunDoes() throws {
+    let lake = try LakeFixture.make(.empty)
+    let list = lake.directory.path + "/urls"
+    func write(_ lines: [String]) throws {
+      try lines.map { "https://h.example/\($0)\n" }.joined().write(toFile: list, atomically: true, encoding: .utf8)
+    }
+    try write(["a.npy", "b.npy"])
+    try lake.succeed(["source", "add", "images", "--url-list", list, "--dimension", "8"])
+    try write(["a.npy", "b.npy", "c.npy", "sub/b.npy"])
+    let arguments = ["source", "refresh", "images", "--url-list", list]
+    let (dry, wet) = (try lake.run(arguments + ["--dry-run"]), try lake.run(arguments))
+    #expect(wet.ending == .exit(64) && wet.errorText.contains("has a shard named b.npy already"), "\(wet.errorText)")
+    #expect(dry.ending == wet.ending && dry.errorText == wet.errorText, "\(dry.outputText)\(dry.errorText)")
+    try write(["a.npy", "b.npy", "c.npy"])
+    #expect(try lake.succeed(arguments + ["--dry-run"]).outputText.contains("would have 3 shards, 1 more"))
+    #expect(try shards(lake) == ["0 a.npy", "1 b.npy"])
+  }
+
   @Test func whatIsGoneOrHasAnotherNameIsSaidAndMovesNothing() throws {
     let (lake, directory) = try lakeOfDirectory()
     let before = try shards(lake)

@@ -35,7 +35,7 @@ import TestSupport
     _ = try lake.addSource("more", count: 1)
     // An earlier backup gives way to the new one.
     _ = try reader.backup(to: lake.root + "/backup.sqlite")
-    let queue = try DatabaseQueue(path: lake.root + "/backup.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/backup.sqlite")
     #expect(try queue.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM source") } == 2)
   }
 
@@ -53,7 +53,7 @@ import TestSupport
   @Test func aDamagedCatalogIsNotBackedUp() throws {
     let lake = try TemporaryLake()
     _ = try lake.addSource("images", count: 3)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite", configuration: lax)
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite", lax)
     try queue.write {
       try $0.execute(sql: "INSERT INTO transfer SELECT 1, 99, NULL, '', '', '', 0, 0, NULL, 'failed', NULL")
     }
@@ -76,7 +76,7 @@ import TestSupport
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 1, to: path)
     do {
-      let queue = try DatabaseQueue(path: path, configuration: lax)
+      let queue = try CatalogFile.open(path, lax)
       try queue.write {
         try $0.execute(sql: "INSERT INTO transfer SELECT 99, 99, NULL, '', '', '', 0, 0, NULL, 'failed', NULL")
       }
@@ -84,7 +84,7 @@ import TestSupport
     }
     let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: directory.path, writing: "test") }
     #expect(error?.code == .integrity)
-    let number = try DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
+    let number = try CatalogFile.open(path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
     #expect(number == 1)
     let files = try FileManager.default.contentsOfDirectory(atPath: directory.path)
     #expect(files.filter { $0.contains("backup") } == [])
@@ -95,7 +95,7 @@ import TestSupport
     let path = directory.path + "/catalog.sqlite"
     let first = try #require(migrations.first)
     do {
-      let queue = try DatabaseQueue(path: path)
+      let queue = try CatalogFile.open(path)
       try queue.write { database in
         try database.execute(sql: first.sql)
         try database.execute(
@@ -119,9 +119,9 @@ import TestSupport
     let catalog = try LakeCatalog.open(root: directory.path, writing: "test")
     let backup = path + ".backup-schema1"
     #expect(
-      try DatabaseQueue(path: backup).read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 1)
+      try CatalogFile.open(backup).read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 1)
     #expect(
-      try DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
+      try CatalogFile.open(path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
         == LakeCatalog.schemaNumber)
     let source = try catalog.source(named: "images")
     try CatalogFixture(catalog).fetch(0, of: source, "zero")

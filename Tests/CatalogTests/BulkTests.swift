@@ -33,7 +33,7 @@ import Testing
     try fixture.encode(version, output: 0)
     let trained = try #require(clip.digest)
     func segments() throws -> [ContentDigest: StoredSegment] {
-      try lake.catalog.segments(ofSource: images.id, trained: trained, badRows: .fail, formatVersion: 1)
+      try lake.catalog.segments(of: images, trained: trained, badRows: .fail, formatVersion: 1)
     }
     let found = try segments()
     #expect(Set(found.keys) == [.of("shard 0")])

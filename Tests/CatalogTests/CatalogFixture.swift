@@ -29,6 +29,19 @@ struct CatalogFixture {
         shards: (0..<count).map { .init(name: "\($0).npy", urls: ["http://localhost/\($0).npy"]) }))
   }
 
+  /// Registers two sources that read arrays of the same files.
+  func sharedSources(count: Int) throws -> (images: Source, texts: Source) {
+    var images = SourceDefinition(
+      name: "images", modality: .image, dimension: 4, elementType: .float16,
+      mirrors: ["http://localhost/{ordinal}.npz"],
+      shards: (0..<count).map { .init(name: "\($0).npz", urls: ["http://localhost/\($0).npz"]) })
+    images.array = "l14_img"
+    var texts = SourceDefinition(
+      name: "texts", modality: .text, dimension: 4, elementType: .float32, mirrors: [], shards: [])
+    (texts.array, texts.filesOf) = ("l14_txt", "images")
+    return (try catalog.addSource(images), try catalog.addSource(texts))
+  }
+
   /// Gives a shard bytes.
   @discardableResult
   func fetch(
@@ -54,14 +67,15 @@ struct CatalogFixture {
     return try catalog.planTraining(
       TrainingDefinition(
         name: name, method: "kmeans", codec: "sq4", nlist: 2, dimension: 4, iterations: 1, seed: seed, pairCount: 4,
-        images: source, captions: nil, spec: Self.spec(method: "kmeans", codec: "sq4", seed: seed, images: revisions),
+        images: source, captions: nil,
+        spec: Self.spec(method: "kmeans", codec: "sq4", seed: seed, images: revisions, array: source.array),
         inputs: revisions.map { .init(role: "image", revision: $0) }))
   }
 
   /// A specification of training, as `train` would write it.
   static func spec(
     method: String, codec: String, seed: Int64, images: [ShardRevision], captions: [ShardRevision]? = nil,
-    router: JSONValue? = nil
+    router: JSONValue? = nil, array: String? = nil
   ) -> String {
     func list(_ revisions: [ShardRevision]) -> JSONValue {
       .array(revisions.map { .object(["rows": .count($0.rowCount), "sha256": .string($0.digest.hex)]) })
@@ -72,6 +86,7 @@ struct CatalogFixture {
       "images": list(images), "captions": captions.map(list) ?? .null,
     ]
     if let router { members["router"] = router }
+    if let array { members["arrays"] = .object(["images": .string(array)]) }
     return JSONValue.object(members).text
   }
 
@@ -96,7 +111,7 @@ struct CatalogFixture {
         name: name, trained: trained, source: source, shardsPerOutput: perOutput, missingPolicy: .fail,
         badRowsPolicy: .fail,
         spec: VersionPlan.spec(
-          trained: trained.digest ?? .of(""), source: source.name, shards: shards.map(\.ordinal),
+          trained: trained.digest ?? .of(""), source: source.name, array: source.array, shards: shards.map(\.ordinal),
           shardsPerOutput: perOutput, missing: "fail", badRows: "fail"), environment: "{}",
         inputs: shards.enumerated().compactMap { index, shard in
           shard.revision.map {
@@ -110,24 +125,26 @@ struct CatalogFixture {
   /// Digest of the segment of an input.
   func segmentText(_ version: IndexVersion, _ input: VersionInput) -> String {
     "segment \(version.trainedIndexID) \(input.revision?.digest.hex ?? "")"
+      + ((try? catalog.source(id: version.sourceID).array).flatMap { $0 }.map { " \($0)" } ?? "")
   }
 
   /// Encodes the inputs of one output.
   func encode(_ version: IndexVersion, output: Int) throws {
     guard let trained = try catalog.trainedIndex(id: version.trainedIndexID).digest else { return }
+    let array = try catalog.source(id: version.sourceID).array
     for input in try catalog.inputs(of: version) where input.outputOrdinal == output {
       guard let revision = input.revision else { continue }
       let text = segmentText(version, input)
       try catalog.recordSegment(
         SegmentRecord(
-          trainedDigest: trained, shardDigest: revision.digest, badRowsPolicy: .fail, formatVersion: 1,
+          trainedDigest: trained, shardDigest: revision.digest, array: array, badRowsPolicy: .fail, formatVersion: 1,
           digest: write(text, as: .segment), rowCount: 5, badRowCount: 0), byteCount: text.utf8.count)
     }
   }
 
   /// Merges one output; its bytes follow from its inputs, so versions share it.
   @discardableResult
-  func merge(_ version: IndexVersion, output: Int) throws -> ContentDigest {
+  func merge(_ version: IndexVersion, output: Int, refine: RefineShard? = nil) throws -> ContentDigest {
     let inputs = try catalog.inputs(of: version).filter { $0.outputOrdinal == output }
     let text = "output " + inputs.map { segmentText(version, $0) }.joined(separator: ",")
     let digest = try write(text, as: .outputShard)
@@ -135,7 +152,7 @@ struct CatalogFixture {
       OutputShard(
         ordinal: output, digest: digest, firstInput: inputs.first?.ordinal ?? 0, lastInput: inputs.last?.ordinal ?? 0,
         firstID: inputs.first?.firstID ?? 0, endID: (inputs.last?.firstID ?? 0) + 5, rowCount: 5 * inputs.count,
-        byteCount: text.utf8.count, listsDigest: .of(text)), of: version)
+        byteCount: text.utf8.count, listsDigest: .of(text), refine: refine), of: version)
     try Disk.makeDirectory(catalog.layout.versionDirectory(version.name))
     try Disk.link(try catalog.path(of: .outputShard, digest), catalog.layout.outputPath(version.name, ordinal: output))
     return digest
@@ -230,6 +247,14 @@ struct CatalogFixture {
         shardID: shard.id, mirrorID: catalog.locations(of: shard.id)[0].mirrorID, url: "http://localhost/0.npy",
         startedAt: "2026-01-01T00:00:00.000Z", endedAt: "2026-01-01T00:00:01.000Z", resumedFrom: 0,
         receivedByteCount: 8, httpStatus: 200, outcome: .complete, error: nil, seen: .present, seenByteCount: 8))
+    var computed = TransferRecord(
+      shardID: shard.id, mirrorID: nil, url: "command:e {output}", startedAt: "2026-01-01T00:00:00.000Z",
+      endedAt: "2026-01-01T00:00:01.000Z", resumedFrom: 0, receivedByteCount: 8, httpStatus: nil, outcome: .complete,
+      error: nil, seen: nil)
+    computed.command = CommandRunRecord(
+      command: "e {output}", exitStatus: 0, signal: nil, seconds: 0.5, printed: "done\n", digest: .of("text zero"),
+      inputs: [("/data/in.txt", .of("in"), 2)])
+    try catalog.recordTransfer(computed)
     try fixture.fetch(0, of: texts, "text zero", states: [])
     let images = try catalog.source(named: "images")
     let revision = try catalog.shards(of: texts)[0].revision

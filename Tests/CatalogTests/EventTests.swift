@@ -66,7 +66,7 @@ import TestSupport
   @Test func anEventTakenOutShows() throws {
     let lake = try TemporaryLake()
     for name in ["a", "b", "c"] { _ = try lake.addSource(name, count: 1) }
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "DROP TRIGGER event_is_kept; DELETE FROM event WHERE seq = 2") }
     #expect(try lake.catalog.firstBrokenEvent() == 2)
   }

@@ -126,7 +126,7 @@ import TestSupport
     try lake.catalog.recordNearest(
       .evaluationTruth, of: .of("nothing"), digest: truth, byteCount: text.utf8.count, pairCount: 1)
     let trained = try fixture.write("orphan", as: .trainedIndex)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write {
       try $0.execute(
         sql: "INSERT INTO stored_bytes VALUES (?, 'artifacts', 'trained-index', 6, ?, 'present', ?, NULL, NULL)",
@@ -160,7 +160,7 @@ import TestSupport
     let digest = try fixture.merge(building, output: 0)
     #expect(try lake.catalog.garbage(GarbageOptions(grace: .zero)).due.isEmpty)
     // As the schema allows while a version is building.
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "DELETE FROM output_shard WHERE sha256 = ?", arguments: [digest.hex]) }
     #expect(try lake.catalog.garbage(GarbageOptions(grace: .zero)).due.map(\.digest) == [digest])
   }
@@ -169,7 +169,7 @@ import TestSupport
     let (lake, _, _, version) = try sealedLake()
     _ = try lake.catalog.revoke(version.name, reason: "test")
     let path = try output(lake, version)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write {
       try $0.execute(
         sql: "UPDATE stored_bytes SET state = 'deleting', deleting_at = ? WHERE kind = 'output-shard'",

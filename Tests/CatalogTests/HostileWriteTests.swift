@@ -55,10 +55,12 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     .init("4 a source is kept", "DELETE FROM source"),
     .init(
       "4 a source is not replaced",
-      "INSERT OR REPLACE INTO source VALUES (99, 'images', 'text', 8, 'float32', \(now), '')"),
+      "INSERT OR REPLACE INTO source (id, name, modality, dimension, dtype, created_at, kept_query) VALUES (99, 'images', 'text', 8, 'float32', \(now), '')"
+    ),
     .init(
       "4 a source is not replaced by its number",
-      "INSERT OR REPLACE INTO source SELECT id, 'x', 'text', 8, 'float32', \(now), '' FROM source"),
+      "INSERT OR REPLACE INTO source (id, name, modality, dimension, dtype, created_at, kept_query) SELECT id, 'x', 'text', 8, 'float32', \(now), '' FROM source"
+    ),
     .init(
       "4 a mirror is not replaced",
       "INSERT OR REPLACE INTO mirror SELECT NULL, source_id, priority, 'http://evil/', 'original', \(now), 0 FROM mirror"
@@ -120,24 +122,27 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     .init("4 inputs are kept", "DELETE FROM version_input WHERE version_id = \(sealed)"),
     .init(
       "4 inputs are fixed once planned",
-      "INSERT INTO version_input SELECT \(building), 9, id, NULL, 0, 9, 99, 5 FROM shard WHERE ordinal = 2"),
+      "INSERT INTO version_input SELECT \(building), 9, id, NULL, 0, 9, 99, 5, NULL FROM shard WHERE ordinal = 2"),
     .init(
       "4 inputs are of a version",
-      "INSERT INTO version_input SELECT 4711, 9, id, NULL, 0, 9, 99, 5 FROM shard WHERE ordinal = 2"),
+      "INSERT INTO version_input SELECT 4711, 9, id, NULL, 0, 9, 99, 5, NULL FROM shard WHERE ordinal = 2"),
     .init(
       "4 inputs are not replaced",
-      "INSERT OR REPLACE INTO version_input SELECT version_id, ordinal, shard_id, NULL, 1, output_ordinal, first_id, row_count FROM version_input WHERE version_id = \(sealed)"
+      "INSERT OR REPLACE INTO version_input SELECT version_id, ordinal, shard_id, NULL, 1, output_ordinal, first_id, row_count, NULL FROM version_input WHERE version_id = \(sealed)"
     ),
     .init("4 outputs are frozen", "UPDATE output_shard SET lists_sha256 = '\(zeros)'"),
     .init("4 outputs are kept", "DELETE FROM output_shard WHERE version_id = \(sealed)"),
     .init(
       "4 outputs are not replaced",
-      "INSERT OR REPLACE INTO output_shard SELECT version_id, ordinal, sha256, first_input, last_input, first_id, end_id, row_count, byte_count, '\(zeros)', created_at FROM output_shard WHERE version_id = \(building)"
+      "INSERT OR REPLACE INTO output_shard SELECT version_id, ordinal, sha256, first_input, last_input, first_id, end_id, row_count, byte_count, '\(zeros)', created_at, NULL, NULL FROM output_shard WHERE version_id = \(building)"
     ),
     .init(
       "4 outputs are recorded while building",
-      "INSERT INTO output_shard SELECT version_id, 9, sha256, first_input, last_input, first_id, end_id, row_count, byte_count, lists_sha256, created_at FROM output_shard WHERE version_id = \(sealed)"
+      "INSERT INTO output_shard SELECT version_id, 9, sha256, first_input, last_input, first_id, end_id, row_count, byte_count, lists_sha256, created_at, NULL, NULL FROM output_shard WHERE version_id = \(sealed)"
     ),
+    .init(
+      "4 what refines an output never changes",
+      "UPDATE output_shard SET refine_sha256 = '\(zeros)', refine_byte_count = 1 WHERE version_id = \(sealed)"),
     .init(
       "4 a pin is not replaced", "INSERT OR REPLACE INTO pin SELECT id, version_id, 'mine', created_at, NULL FROM pin"),
     .init(
@@ -201,8 +206,32 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
       "a trained index has a known codec",
       "INSERT INTO trained_index SELECT NULL, 'x', 'training', method, 'sq5', 2, dimension, iterations, 9, pair_count, image_source_id, caption_source_id, spec, spec_sha256, NULL, created_at, NULL FROM trained_index WHERE name = 'clip'"
     ),
-    .init("a source has a known modality", "INSERT INTO source VALUES (99, 'x', 'sound', 4, 'float16', \(now), '')"),
-    .init("a source has a known dtype", "INSERT INTO source VALUES (99, 'x', 'image', 4, 'int64', \(now), '')"),
+    .init(
+      "a source has a known modality",
+      "INSERT INTO source (id, name, modality, dimension, dtype, created_at, kept_query) VALUES (99, 'x', 'sound', 4, 'float16', \(now), '')"
+    ),
+    .init(
+      "a source has a known dtype",
+      "INSERT INTO source (id, name, modality, dimension, dtype, created_at, kept_query) VALUES (99, 'x', 'image', 4, 'int64', \(now), '')"
+    ),
+    .init(
+      "a companion has no dimension",
+      "INSERT INTO source (id, name, modality, dimension, dtype, created_at, kept_query, companion_of) "
+        + "SELECT 99, 'm', 'other', 4, 'uint8', \(now), '', id FROM source WHERE name = 'images'"),
+    .init("a source becomes no companion", "UPDATE source SET companion_of = id"),
+    .init(
+      "a companion of a version is aligned",
+      "INSERT INTO version_companion SELECT version_id, shard_id, revision, \(now) FROM version_input "
+        + "WHERE revision IS NOT NULL LIMIT 1"),
+    .init(
+      "a pack has its bytes",
+      "INSERT INTO pack (companion_sha256, format_version, columns, sha256, row_count, created_at) "
+        + "VALUES (printf('%064d', 0), 1, '', printf('%064d', 1), 0, \(now))"),
+    .init(
+      "a rule of exclusions is about a companion",
+      "INSERT INTO exclusion_rule (source_id, number, kind, companion_id, column_name, reason, value_count, sha256, "
+        + "created_at) SELECT id, 1, 'exclude', id, 'url', 'r', 1, '\(zeros)', \(now) FROM source WHERE name = 'images'"
+    ),
     .init("a total is of one version", "UPDATE version_total SET version_id = version_id + 1000"),
     .init(
       "the total of a sealed version is true",
@@ -220,11 +249,11 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     .init("2 an artifact's row is kept", "DELETE FROM stored_bytes WHERE state = 'deleted'"),
     .init(
       "4 no output of deleted bytes",
-      "INSERT INTO output_shard SELECT \(building), 1, a.sha256, 1, 1, 5, 10, 5, a.byte_count, '\(zeros)', \(now) FROM stored_bytes a WHERE a.sha256 = \(goneOutput)"
+      "INSERT INTO output_shard SELECT \(building), 1, a.sha256, 1, 1, 5, 10, 5, a.byte_count, '\(zeros)', \(now), NULL, NULL FROM stored_bytes a WHERE a.sha256 = \(goneOutput)"
     ),
     .init(
       "4 no segment of deleted bytes",
-      "INSERT INTO segment SELECT trained_sha256, '\(zeros)', 'fail', 1, a.sha256, 5, 0, \(now) FROM segment, stored_bytes a WHERE a.kind = 'segment' AND a.state = 'deleted' LIMIT 1"
+      "INSERT INTO segment SELECT trained_sha256, '\(zeros)', '', 'fail', 1, a.sha256, 5, 0, \(now) FROM segment, stored_bytes a WHERE a.kind = 'segment' AND a.state = 'deleted' LIMIT 1"
     ),
     .init(
       "4 no trained index of deleted bytes",
@@ -235,7 +264,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     .init("3 a segment never changes", "UPDATE segment SET row_count = 4"),
     .init(
       "3 a segment is not replaced",
-      "INSERT OR REPLACE INTO segment SELECT trained_sha256, shard_sha256, bad_rows_policy, format_version, sha256, 4, 0, created_at FROM segment"
+      "INSERT OR REPLACE INTO segment SELECT trained_sha256, shard_sha256, array_name, bad_rows_policy, format_version, sha256, 4, 0, created_at FROM segment"
     ),
     .init("3 a segment's row is kept", "DELETE FROM segment"),
     .init("3 nearest images never change", "UPDATE nearest_images SET pair_count = 3"),
@@ -309,9 +338,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     for foreignKeys in [true, false] {
       var configuration = Configuration()
       configuration.foreignKeysEnabled = foreignKeys
-      // The cases run side by side on one catalog.
-      configuration.busyMode = .timeout(60)
-      let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite", configuration: configuration)
+      let queue = try CatalogFile.open(lake.root + "/catalog.sqlite", configuration)
       try queue.inDatabase { (database: Database) throws -> Void in
         #expect(try Bool.fetchOne(database, sql: "PRAGMA recursive_triggers") == false)
         try database.inTransaction {
@@ -330,7 +357,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
     let lake = try TemporaryLake()
     try CatalogFixture.fill(lake)
     #expect(try lake.catalog.firstBrokenEvent() == nil)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write { database in
       try database.execute(sql: "UPDATE lake SET shards_directory = '/elsewhere'")
       try database.execute(sql: "UPDATE mirror SET priority = 5")

@@ -92,7 +92,7 @@ import Testing
   @Test(arguments: (0..<32).map(Settings.init)) func noRowBecomesAnotherOne(_ settings: Settings) throws {
     let lake = try Self.filled.get()
     let queue = try DatabaseQueue()
-    try DatabaseQueue(path: lake.root + "/catalog.sqlite").backup(to: queue)
+    try CatalogFile.open(lake.root + "/catalog.sqlite").backup(to: queue)
     try queue.inDatabase { (database: Database) throws -> Void in
       try database.execute(sql: settings.pragmas)
       let before = try answers(database)

@@ -26,6 +26,15 @@ import TestSupport
     "M0015_ways_back": "214c39131fe4b54ff461f24a473dacea0a97007c7d2a0d114de2db6824bbc8cf",
     "M0016_tombstones": "dba5a9b02b174603fc2facd4f807013a93ff7124b86a454c6a45459558dbe401",
     "M0017_published": "514956e2996f2e51c60f530e0000ab543561d05d25e14b18af367113c852bf8f",
+    "M0018_listings": "3140543535d4747cc6e7740a0fbf27b9441bfe5f189bef8e966e6e48b604b4e5",
+    "M0019_adopted": "49952c56cb211ba436d2b16b1799bf93b3cc9aa212590b279ae9ff65e60b21e7",
+    "M0020_commands": "cc3fb3171e8ea7932eedbf2a09ad5b6a85102472de10bef6f60e05b00890356f",
+    "M0021_arrays": "6ee91662ab149fa6e0f9b8f181c0b6b401e724f159643d38c1ad3d053c0bde1f",
+    "M0022_exclusions": "43108e20f7740c23718282fdb6b9047b738e9742d9ec48727be51b548ab56996",
+    "M0023_companions": "f3e9ba78a934070f6e4c8adc51d1b55e3dd29504960fa5b0459e461954da5bc8",
+    "M0024_refine": "a304df02933f073073dfb8a6c10f8b86069141b10ee38a18ea570352355d4554",
+    "M0025_rules": "ce52eb22b0b9afc57bbf3dff1969c4281021bf0d4107c42c3f1788f3e61d394a",
+    "M0026_training": "7b7fb68b028f0ff4ce3a72185bb6a7f2a3925a589e289c594401e1fcba9fccc2",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -45,6 +54,7 @@ import TestSupport
     15: "570177ba4c5e6702fa48f21314a75eefbca553d0bf9a732eef110931d2452fa2",
     16: "715e6ba1cef0f2ae9355924d6150442ddd92d077a39ccf33d64a9fda01976831",
     17: "57f6402ca5df2a94d7e403f6d9ccc4b7731886d639de5804a4aa3f73748ec643",
+    26: "4932696df1081e241a8793e83161e01c5d377d111356462ee549140f53c77c6f",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {
@@ -60,14 +70,14 @@ import TestSupport
     let directory = try TemporaryDirectory()
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: schema, to: path)
-    let old = try DatabaseQueue(path: path)
+    let old = try CatalogFile.open(path)
     try old.write {
       try $0.execute(sql: "CREATE VIEW v_left_over AS SELECT 1; CREATE VIEW \"my own\" AS SELECT shard FROM v_shard")
     }
     try old.close()
     try withExtendedLifetime(LakeCatalog.open(root: directory.path, writing: "test")) {}
     func schemaRows(_ path: String) throws -> [[String?]] {
-      try DatabaseQueue(path: path).read { database in
+      try CatalogFile.open(path).read { database in
         try Row.fetchAll(
           database,
           sql: """
@@ -77,18 +87,30 @@ import TestSupport
       }
     }
     #expect(try schemaRows(path) == schemaRows(lake.root + "/catalog.sqlite"))
-    #expect(try DatabaseQueue(path: path).read { try String.fetchAll($0, sql: "SELECT * FROM \"my own\"") }.count == 3)
+    #expect(try CatalogFile.open(path).read { try String.fetchAll($0, sql: "SELECT * FROM \"my own\"") }.count == 3)
   }
 
-  /// What the views of the last schema said of a full lake they say still.
+  /// What the views of an old schema said of a full lake, one with a hole, they say still.
   @Test func migratingChangesNoAnswer() throws {
     let lake = try TemporaryLake()
     try CatalogFixture.fill(lake)
+    let (catalog, fixture) = (lake.catalog, CatalogFixture(lake.catalog))
+    let images = try catalog.source(named: "images")
+    let trained = try fixture.train("holed", images, seed: 8)
+    let missing = try catalog.shards(of: images)[2]
+    _ = try catalog.planVersion(
+      VersionPlan(
+        name: "holed", trained: trained, source: images, shardsPerOutput: 1, missingPolicy: .skip, badRowsPolicy: .fail,
+        spec: "{}", environment: "{}",
+        inputs: [
+          VersionPlan.Input(
+            shardID: missing.id, shardOrdinal: 2, content: .hole, outputOrdinal: 0, firstID: 10, rowCount: 5)
+        ]))
     let directory = try TemporaryDirectory()
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 9, to: path)
     func answers() throws -> [String: [[String: DatabaseValue]]] {
-      try DatabaseQueue(path: path).read { database in
+      try CatalogFile.open(path).read { database in
         let names = try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'view'")
         return try Dictionary(
           uniqueKeysWithValues: names.map { name in
@@ -104,8 +126,8 @@ import TestSupport
     let before = try answers()
     try withExtendedLifetime(LakeCatalog.open(root: directory.path, writing: "test")) {}
     let after = try answers()
-    #expect(before.keys.sorted() == after.keys.sorted())
-    // A view may have got columns.
+    // There may be new views, and a view may have got columns.
+    #expect(Set(before.keys).isSubset(of: after.keys))
     for (view, rows) in before {
       let names = rows.first.map { Set($0.keys) } ?? []
       #expect(rows == after[view]?.map { $0.filter { names.contains($0.key) } }, "\(view)")
@@ -114,7 +136,7 @@ import TestSupport
 
   @Test func aNewCatalogSaysWhatItIs() throws {
     let lake = try TemporaryLake()
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.read { (database: Database) throws -> Void in
       #expect(try Int32.fetchOne(database, sql: "PRAGMA application_id") == LakeCatalog.applicationID)
       #expect(try Int.fetchOne(database, sql: "PRAGMA user_version") == LakeCatalog.schemaNumber)
@@ -125,7 +147,7 @@ import TestSupport
 
   @Test func everyTableIsStrict() throws {
     let lake = try TemporaryLake()
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let lax = try queue.read { database in
       try String.fetchAll(
         database,
@@ -139,7 +161,7 @@ import TestSupport
 
   @Test func everyForeignKeyIsIndexed() throws {
     let lake = try TemporaryLake()
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.read { (database: Database) throws -> Void in
       let tables = try String.fetchAll(
         database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
@@ -165,7 +187,7 @@ import TestSupport
 
   @Test func aNewerCatalogIsRefused() throws {
     let lake = try TemporaryLake()
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA user_version = 9999") }
     let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: nil) }
     #expect(error?.code == .schemaNewer)
@@ -173,7 +195,7 @@ import TestSupport
 
   @Test func anotherDatabaseIsNotALake() throws {
     let directory = try TemporaryDirectory()
-    let queue = try DatabaseQueue(path: directory.path + "/catalog.sqlite")
+    let queue = try CatalogFile.open(directory.path + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "CREATE TABLE t (x)") }
     let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: directory.path, writing: nil) }
     #expect(error?.code == .noLake)

@@ -49,7 +49,7 @@ import TestSupport
   @Test func theSchemaTakesTheNamesOfShardsThatTheRuleTakes() throws {
     let lake = try TemporaryLake()
     let source = try lake.addSource("images", count: 1)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     var accepted = 0
     queue.writeWithoutTransaction { database in
       for name in Self.names() {
@@ -68,7 +68,7 @@ import TestSupport
     let lake = try TemporaryLake()
     var seen: Set<String> = []
     let names = Self.names().filter { LakeName.fault(ofShard: $0) == nil && seen.insert($0).inserted }.prefix(600)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let directory = lake.catalog.layout.shards + "/images"
     try Disk.makeDirectory(directory)
     queue.writeWithoutTransaction { database in
@@ -118,7 +118,7 @@ import TestSupport
 
   @Test func theSchemaTakesTheNamesThatPeopleMayGive() throws {
     let lake = try TemporaryLake()
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let names =
       Self.names() + ["a..b", "a.b", "A-b_c.9", String(repeating: "n", count: 64), String(repeating: "n", count: 65)]
     var accepted = 0
@@ -144,5 +144,11 @@ import TestSupport
       }
     }
     #expect(accepted > 10)
+  }
+
+  /// A version has one spelling: what is typed wrongly is not another one's name.
+  @Test(arguments: ["v@01", "v@+1", "v@-1", "v@0", "v@ 1", "v@1 ", "v@1@1", "v@", "v@9223372036854775808"])
+  func aVersionHasOneSpelling(text: String) {
+    #expect(throws: TarnError.self) { try VersionName(parsing: text) }
   }
 }

@@ -43,11 +43,16 @@ import TestSupport
   private static let facts: [String: Facts] = [
     "lake": Facts("1", observed: ["id", "uuid", "shards_directory", "artifacts_directory", "created_at"]),
     "source": Facts(
-      "name = 'images'", sealed: ["id", "name", "modality", "dimension", "dtype"],
-      observed: ["created_at", "kept_query"]),
+      "name = 'images'", sealed: ["id", "name", "modality", "dimension", "dtype", "array_name", "files_of"],
+      observed: ["created_at", "kept_query", "companion_of"]),
     "mirror": Facts(
       "source_id = (SELECT id FROM source WHERE name = 'images')", sealed: ["id", "source_id", "template"],
       observed: ["priority", "provenance", "created_at", "is_of_document"]),
+    "source_listing": Facts(
+      "1",
+      observed: [
+        "source_id", "number", "kind", "place", "pattern", "commit_id", "sha256", "name_count", "read_at",
+      ]),
     "shard": Facts(
       "id = \(shard)", sealed: ["id", "source_id", "ordinal", "name"],
       observed: ["expected_byte_count", "expected_sha256", "expected_row_count"],
@@ -66,6 +71,9 @@ import TestSupport
         "id", "shard_id", "mirror_id", "url", "started_at", "ended_at", "resumed_from", "received_byte_count",
         "http_status", "outcome", "error",
       ]),
+    "command_run": Facts(
+      "1", observed: ["transfer_id", "command", "exit_status", "signal", "seconds", "printed", "sha256"]),
+    "command_input": Facts("1", observed: ["transfer_id", "position", "path", "sha256", "byte_count"]),
     "stored_bytes": Facts(
       "sha256 = (SELECT sha256 FROM output_shard WHERE version_id = \(version) AND ordinal = 0)",
       sealed: ["sha256", "place", "byte_count", "path", "state"],
@@ -102,19 +110,39 @@ import TestSupport
       "version_id = \(version) AND ordinal = 0",
       sealed: [
         "version_id", "ordinal", "shard_id", "revision", "is_hole", "output_ordinal", "first_id", "row_count",
+        "excluded_rows",
       ]),
+    "exclusion_list": Facts(
+      "1", observed: ["id", "source_id", "number", "kind", "reason", "row_count", "sha256", "created_at", "rule_id"]),
+    "exclusion_row": Facts("1", observed: ["shard_id", "revision", "row", "list_id", "value_sha256"]),
+    "exclusion_rule": Facts(
+      "1",
+      observed: [
+        "id", "source_id", "number", "kind", "companion_id", "column_name", "reason", "value_count", "sha256",
+        "created_at",
+      ]),
+    "exclusion_value": Facts("1", observed: ["rule_id", "sha256"]),
+    "exclusion_scan": Facts(
+      "1", observed: ["rule_id", "shard_id", "revision", "companion_shard_id", "companion_revision"]),
     // A segment's file says whose it is, and is asked when it is merged.
     "segment": Facts(
       "1",
       observed: [
-        "trained_sha256", "shard_sha256", "bad_rows_policy", "format_version", "sha256", "row_count", "bad_row_count",
+        "trained_sha256", "shard_sha256", "array_name", "bad_rows_policy", "format_version", "sha256", "row_count",
+        "bad_row_count",
         "created_at",
       ]),
+    // No lock file and no document has them.
+    "version_companion": Facts("1", observed: ["version_id", "shard_id", "revision", "bound_at"]),
+    // A pack's file says of which bytes it is, and is asked when it is read.
+    "pack": Facts(
+      "1",
+      observed: ["companion_sha256", "format_version", "columns", "without_rows", "sha256", "row_count", "created_at"]),
     "output_shard": Facts(
       "version_id = \(version) AND ordinal = 0",
       sealed: [
         "version_id", "ordinal", "sha256", "first_input", "last_input", "first_id", "end_id", "row_count", "byte_count",
-        "lists_sha256",
+        "lists_sha256", "refine_sha256", "refine_byte_count",
       ], observed: ["created_at"]),
     "lock_text": Facts("version_id = \(version)", sealed: ["version_id", "text"]),
     "event": Facts("seq = 2", sealed: ["seq", "at", "actor", "verb", "subject", "detail", "prev", "hash"]),
@@ -171,7 +199,7 @@ import TestSupport
 
   @Test func everyColumnIsClassed() throws {
     let lake = try TemporaryLake()
-    let found = try DatabaseQueue(path: lake.root + "/catalog.sqlite").read { try columns($0) }
+    let found = try CatalogFile.open(lake.root + "/catalog.sqlite").read { try columns($0) }
     #expect(found.keys.sorted() == Self.facts.keys.sorted())
     for (table, columns) in found {
       #expect(columns.sorted() == Self.facts[table]?.columns.keys.sorted(), "\(table)")
@@ -233,7 +261,7 @@ import TestSupport
   }
 
   private func rows(of table: String, _ path: String) throws -> [String] {
-    try DatabaseQueue(path: path).read { try Row.fetchAll($0, sql: "SELECT * FROM \(table)").map(\.description) }
+    try CatalogFile.open(path).read { try Row.fetchAll($0, sql: "SELECT * FROM \(table)").map(\.description) }
   }
 
   /// What was there is gone: whole rows, the history, the guards.
@@ -262,7 +290,7 @@ import TestSupport
   ])
   func guardsThatAreNotThoseOfTheSchemaAreNamed(sql: String) throws {
     let lake = try TemporaryLake()
-    try DatabaseQueue(path: lake.root + "/catalog.sqlite").write { try $0.execute(sql: sql) }
+    try CatalogFile.open(lake.root + "/catalog.sqlite").write { try $0.execute(sql: sql) }
     let damages = try lake.catalog.verify().damages
     #expect(damages.count == 1 && damages[0].message.hasPrefix("trigger "), "\(damages)")
   }

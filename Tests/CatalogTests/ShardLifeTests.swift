@@ -43,7 +43,7 @@ import TestSupport
     try lake.catalog.recordFetched(
       bytes("nine byte", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
     // As a kill leaves it between the row and the file.
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "UPDATE shard SET state = 'evicting'") }
     try lake.catalog.settleInterruptedShards()
     #expect(try shard(0, source, lake).state == .evicted)

@@ -26,7 +26,7 @@ import TestSupport
 
   /// Every table, row by row, but for the history.
   private func state() throws -> [String] {
-    try DatabaseQueue(path: lake.root + "/catalog.sqlite").read { database in
+    try CatalogFile.open(lake.root + "/catalog.sqlite").read { database in
       try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'event'")
         .flatMap { table in try Row.fetchAll(database, sql: "SELECT * FROM \(table)").map { "\(table) \($0)" } }
     }
@@ -239,7 +239,7 @@ import TestSupport
     #expect(try damages() == [])
     _ = try fixture.plan("v", trained, source)
     #expect(throws: TarnError.self) { try lake.catalog.rename(source, to: "other") }
-    try DatabaseQueue(path: lake.root + "/catalog.sqlite").write {
+    try CatalogFile.open(lake.root + "/catalog.sqlite").write {
       try $0.execute(
         sql: "UPDATE index_version SET state = 'abandoned', ended_at = ?", arguments: [Timestamp.now()])
     }

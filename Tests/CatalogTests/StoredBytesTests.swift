@@ -22,7 +22,7 @@ import Testing
     #expect(try fixture.fetch(1, of: second, "the same").path == path)
     #expect(try files(lake) == [path])
     #expect(try lake.catalog.cachedByteCount() == 8)
-    let storage = try DatabaseQueue(path: lake.root + "/catalog.sqlite").read {
+    let storage = try CatalogFile.open(lake.root + "/catalog.sqlite").read {
       try Row.fetchOne($0, sql: "SELECT files, bytes FROM v_storage WHERE kind = 'shard'").map {
         [$0["files"] as Int, $0["bytes"]]
       }
@@ -71,7 +71,7 @@ import Testing
     let fixture = CatalogFixture(lake.catalog)
     let source = try fixture.source("images", count: 1)
     try fixture.fetch(0, of: source, "zero")
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "UPDATE shard SET state = 'evicting'; UPDATE shard SET state = 'evicted'") }
     #expect(try files(lake).count == 1)
     #expect(try lake.catalog.cachedByteCount() == 4)
@@ -90,7 +90,7 @@ import Testing
     try lake.catalog.recordNearest(.evaluationTruth, of: .of("b"), digest: digest, byteCount: 4, pairCount: 1)
     #expect(try lake.catalog.nearestImages(of: .of("a")) == digest)
     #expect(try lake.catalog.nearestImages(of: .of("b")) == digest)
-    let kinds = try DatabaseQueue(path: lake.root + "/catalog.sqlite").read {
+    let kinds = try CatalogFile.open(lake.root + "/catalog.sqlite").read {
       try Row.fetchAll($0, sql: "SELECT kind, files FROM v_storage ORDER BY kind").map {
         "\($0[0] as String) \($0[1] as Int)"
       }
@@ -209,7 +209,7 @@ import Testing
     let digest = ContentDigest.of("twice")
     let paths = ["0.npy", "1.npy"].map { LakeLayout.shardPath(source: "images", shard: $0, digest: digest) }
     do {
-      let queue = try DatabaseQueue(path: path)
+      let queue = try CatalogFile.open(path)
       try queue.write {
         try $0.execute(
           sql: """
@@ -233,7 +233,7 @@ import Testing
   }
 
   private func rows(_ path: String, _ sql: String) throws -> [String] {
-    let queue = try DatabaseQueue(path: path)
+    let queue = try CatalogFile.open(path)
     defer { try? queue.close() }
     return try queue.read { database in
       try Row.fetchAll(database, sql: sql).map { row in
@@ -258,7 +258,7 @@ import Testing
     #expect(found.filter { $0.value.count > 1 }.isEmpty)
     #expect(found.values.joined().allSatisfy { $0.hasPrefix("Catalog/Rows/") })
     let lake = try TemporaryLake()
-    let tables = try DatabaseQueue(path: lake.root + "/catalog.sqlite").read {
+    let tables = try CatalogFile.open(lake.root + "/catalog.sqlite").read {
       try String.fetchAll(
         $0,
         sql: """

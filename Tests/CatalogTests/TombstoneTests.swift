@@ -106,7 +106,7 @@ import TestSupport
     for ordinal in 2..<5 { try fixture.fetch(ordinal, of: source, "bytes \(ordinal)") }
     _ = try drop("3", source)
     try lake.catalog.evict(lake.catalog.shards(of: source)[3])
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     for pragma in ["", "PRAGMA ignore_check_constraints = ON", "PRAGMA foreign_keys = OFF"] {
       let error = #expect(throws: DatabaseError.self, "\(pragma)") {
         try queue.writeWithoutTransaction { database in
@@ -126,7 +126,7 @@ import TestSupport
     _ = try drop("1", source)
     try lake.catalog.rename(source, to: "pictures")
     #expect(try damages() == [])
-    try DatabaseQueue(path: lake.root + "/catalog.sqlite").write {
+    try CatalogFile.open(lake.root + "/catalog.sqlite").write {
       try $0.execute(sql: "UPDATE shard SET dropped_row_count = NULL")
     }
     #expect(try damages().contains { $0.contains("dropped shards") })

@@ -21,11 +21,14 @@ private struct RandomWriter {
     var configuration = Configuration()
     configuration.foreignKeysEnabled = seed % 2 == 0
     queue = try DatabaseQueue(configuration: configuration)
-    try DatabaseQueue(path: Self.empty.get().root + "/catalog.sqlite").backup(to: queue)
+    try CatalogFile.open(Self.empty.get().root + "/catalog.sqlite").backup(to: queue)
     try queue.write { database in
       for source in 1...2 {
         try database.execute(
-          sql: "INSERT INTO source VALUES (?, ?, 'image', 4, 'float16', ?, '')",
+          sql: """
+            INSERT INTO source (id, name, modality, dimension, dtype, created_at, kept_query)
+            VALUES (?, ?, 'image', 4, 'float16', ?, '')
+            """,
           arguments: [source, "s\(source)", Self.now])
       }
       for trained in 1...2 {
@@ -127,7 +130,7 @@ private struct RandomWriter {
       let digest = ContentDigest.of("segment \(trained) \(format) \(policy) \(sha)").hex
       return [
         "INSERT OR IGNORE INTO stored_bytes (sha256, place, kind, byte_count, path, created_at) SELECT '\(digest)', 'artifacts', 'segment', \(number(1..<9)), '\(digest)', \(now) WHERE NOT EXISTS (SELECT 1 FROM stored_bytes WHERE sha256 = '\(digest)')",
-        "INSERT \(or) INTO segment VALUES ((SELECT sha256 FROM trained_index WHERE id = \(trained)), '\(sha)', '\(policy)', \(format), '\(digest)', \(number(3..<6)), 0, \(now))",
+        "INSERT \(or) INTO segment VALUES ((SELECT sha256 FROM trained_index WHERE id = \(trained)), '\(sha)', '', '\(policy)', \(format), '\(digest)', \(number(3..<6)), 0, \(now))",
       ]
     case 14:
       let (output, digest) = (number(0..<3), ContentDigest.of("output \(random.next())").hex)
@@ -136,7 +139,7 @@ private struct RandomWriter {
       }
       return [
         "INSERT INTO stored_bytes (sha256, place, kind, byte_count, path, created_at) VALUES ('\(digest)', 'artifacts', 'output-shard', 9, '\(digest)', \(now))",
-        "INSERT \(or) INTO output_shard VALUES (\(version), \(output), '\(digest)', 0, 1, 0, 10, 10, 9, '\(sha)', \(now))",
+        "INSERT \(or) INTO output_shard VALUES (\(version), \(output), '\(digest)', 0, 1, 0, 10, 10, 9, '\(sha)', \(now), NULL, NULL)",
       ]
     default:
       let next = ["deleting", "deleted", "present"][number(0..<3)]
@@ -212,7 +215,7 @@ private struct RandomWriter {
     let lake = try TemporaryLake()
     try CatalogFixture.fill(lake)
     #expect(try lake.catalog.wrongTotals() == [])
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write {
       try $0.execute(
         sql: """
@@ -237,7 +240,7 @@ private struct RandomWriter {
     let catalog = try LakeCatalog.open(root: directory.path, writing: "test")
     #expect(try catalog.wrongTotals() == [])
     #expect(try catalog.cachedByteCount() == 19)
-    let shardTotals = try DatabaseQueue(path: path).read {
+    let shardTotals = try CatalogFile.open(path).read {
       try Int.fetchOne($0, sql: "SELECT sum(shard_count) FROM shard_total")
     }
     #expect(shardTotals == 3)

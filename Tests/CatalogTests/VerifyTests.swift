@@ -160,7 +160,7 @@ import TestSupport
 
   @Test func budgetsAddUpToAWholeVerification() throws {
     let lake = try makeLake()
-    let queue = try DatabaseQueue(path: lake.lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.lake.root + "/catalog.sqlite")
     // All were last read at one time long ago.
     try queue.write {
       try $0.execute(sql: "UPDATE stored_bytes SET verified_at = '2020'")
@@ -184,7 +184,7 @@ import TestSupport
 
   @Test func damageIsNotRecordedAsVerified() throws {
     let lake = try makeLake()
-    let queue = try DatabaseQueue(path: lake.lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.lake.root + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "UPDATE stored_bytes SET verified_at = '2020' WHERE place = 'shards'") }
     try Harm.flip.inflict(on: try #require(lake.paths[.shard]))
     _ = try lake.catalog.verify()

@@ -10,21 +10,24 @@ import Testing
 @Suite struct ViewTests {
   static let columns: [String: String] = [
     "v_source":
-      "source modality dimension dtype shards present fetching evicted failed dropped rows present_bytes known_bytes created_at",
+      "source modality dimension dtype companion_of array_name files_of shards present fetching evicted failed dropped rows present_bytes known_bytes created_at",
     "v_shard":
       "source ordinal shard state revision sha256 bytes rows trust observed_at expected_bytes expected_sha256 last_error path url",
     "v_transfer":
       "transfer source ordinal shard mirror url outcome http_status resumed_from received_bytes error started_at ended_at",
     "v_trained_index":
-      "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at router router_epochs ranges",
+      "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at router router_epochs ranges refine nearest",
     "v_version":
-      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 published_as created_at sealed_at ended_at is_pinned",
+      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 published_as created_at sealed_at ended_at is_pinned refine refine_bytes",
     "v_version_input":
-      "version input source ordinal shard revision sha256 bytes is_hole first_id rows output is_present",
+      "version input source array_name ordinal shard revision sha256 bytes is_hole first_id rows output is_present",
     "v_output_shard":
-      "version output file first_input last_input first_id end_id rows bytes sha256 lists_sha256 created_at",
+      "version output file first_input last_input first_id end_id rows bytes sha256 lists_sha256 created_at refine_file refine_bytes refine_sha256",
     "v_build_progress":
       "version state inputs holes encoded inputs_left outputs outputs_done rows rows_encoded",
+    "v_companion":
+      "companion owner ordinal shard owner_shard state revision sha256 rows owner_rows is_aligned is_packed",
+    "v_version_companion": "version companion ordinal shard revision sha256 rows bound_at is_newest is_packed",
     "v_storage": "kind files bytes",
     "v_event": "seq at actor verb subject detail prev hash",
     "v_pin": "version reason pinned_at unpinned_at",
@@ -32,8 +35,18 @@ import Testing
       "evaluation version evaluated_at queries queries_sha256 query_count k nprobe vectors_scanned share_scanned recall standard_error routing_recall quantization_loss queries_per_second threads imbalance list_sizes",
     "v_location":
       "source ordinal shard mirror provenance url state bytes etag last_modified bytes_per_second last_error checked_at ask_again_at",
+    "v_listing": "source number kind place pattern commit_id names sha256 read_at",
+    "v_command":
+      "transfer source ordinal shard command exit_status signal seconds printed sha256 inputs error started_at ended_at",
     "v_setting": "setting value changed_at",
     "v_garbage": "kind sha256 bytes path unused_since",
+    "v_exclusion": "source shard ordinal row sha256 list kind rule reason listed_at live_versions other_bytes",
+    "v_exclusion_entry":
+      "source shard ordinal shard_id revision sha256 row list kind rule reason listed_at is_in_force",
+    "v_exclusion_version": "source list shard_id revision row is_in_force name number state output",
+    "v_exclusion_rule":
+      "source number kind companion column_name value_count sha256 reason made_at shards_scanned rows_found",
+    "v_exclusion_holder": "source shard row kind holder removed_by",
   ]
 
   @Test(arguments: columns.keys.sorted())
@@ -42,7 +55,7 @@ import Testing
     let documented = try lake.catalog.viewDocumentation().first { $0.name == view }
     #expect(documented?.columns.map(\.name).joined(separator: " ") == Self.columns[view])
     #expect(documented?.columns.allSatisfy { !$0.meaning.isEmpty } == true)
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let actual = try queue.read { try $0.columns(in: view).map(\.name) }
     #expect(actual.joined(separator: " ") == Self.columns[view])
   }
@@ -56,12 +69,22 @@ import Testing
   ])
   func aQuestionAboutOneThingReadsNoWholeTable(question: String) throws {
     let lake = try TemporaryLake()
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let plan = try queue.read { database in
       try Row.fetchAll(database, sql: "EXPLAIN QUERY PLAN SELECT * FROM \(question)").map { $0["detail"] as String }
     }
     let large = ["a", "b", "e", "g", "h", "i", "l", "o", "r"]
     #expect(plan.filter { step in large.contains { step.hasPrefix("SCAN \($0) ") || step == "SCAN \($0)" } } == [])
+  }
+
+  /// Readers that trust no schema, as `sqlite3 -safe` and others, have every view.
+  @Test func everyViewIsReadWithoutTrustInTheSchema() throws {
+    let lake = try TemporaryLake()
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
+    try queue.read { database in
+      try database.execute(sql: "PRAGMA trusted_schema = OFF")
+      for view in Self.columns.keys.sorted() { _ = try Row.fetchAll(database, sql: "SELECT * FROM \(view)") }
+    }
   }
 
   @Test func noViewIsUndocumented() throws {
@@ -98,7 +121,7 @@ import Testing
 
   @Test func noIndexIsPartialAndExpressionsStandInParentheses() throws {
     let lake = try TemporaryLake()
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let indexes = try queue.read {
       try String.fetchAll($0, sql: "SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
     }

@@ -92,7 +92,7 @@ import TestSupport
     #expect(try !lake.catalog.removeTrainedIndex(named: "next"))
     #expect(try lake.catalog.findTrainedIndex(named: "next") == nil)
     #expect(try verbs(lake.catalog, about: "next") == ["abandoned"])
-    let queue = try DatabaseQueue(path: lake.root + "/catalog.sqlite")
+    let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let left = try queue.read { try String.fetchAll($0, sql: "PRAGMA foreign_key_check") }
     #expect(left.isEmpty)
     // Within the grace period the same training goes on where it was.

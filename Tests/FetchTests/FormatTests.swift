@@ -17,7 +17,7 @@ private func elementType(of format: FeatureFormat) -> ElementType {
   case .f16bin: .float16
   case .u8bin, .bvecs: .uint8
   case .i8bin: .int8
-  case .npy, .fbin, .fvecs, .safetensors, .torch: .float32
+  case .npy, .npz, .fbin, .fvecs, .safetensors, .torch, .parquet: .float32
   }
 }
 
@@ -27,6 +27,12 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
   let body = Array(makeShard(rows: rows, descr: "<f4").suffix(rows * width))
   switch format {
   case .npy: return makeShard(rows: rows, descr: "<f4")
+  case .npz: return FeatureFiles.npz([("emb", makeShard(rows: rows, descr: "<f4"))])
+  case .parquet:
+    let values = body.withUnsafeBytes { bytes in
+      (0..<rows * 4).map { bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+    }
+    return ParquetMaker.lists(values, dimension: 4).file()
   case .fbin, .f16bin, .u8bin, .i8bin: return number(rows) + number(4) + body
   case .fvecs, .bvecs: return (0..<rows).flatMap { number(4) + body[$0 * width..<($0 + 1) * width] }
   case .safetensors:
@@ -84,7 +90,7 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
     #expect(try #require(run.attempts.first).receivedByteCount < file.count)
   }
 
-  @Test(arguments: [FeatureFormat.fvecs, .torch])
+  @Test(arguments: [FeatureFormat.fvecs, .torch, .npz, .parquet])
   func r8AFileWhoseLengthNobodySaysIsNotTaken(format: FeatureFormat) async throws {
     let file = makeFile(format, rows: 100)
     let server = try HostileServer { _ in .answer(200, body: file, framing: .untilClose) }

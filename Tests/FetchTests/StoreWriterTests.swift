@@ -68,11 +68,4 @@ import Testing
     #expect(verdict(400, "<Error><Code>NotImplemented</Code></Error>") == .unsupported("NotImplemented"))
     #expect(isLater(verdict(400, "<Error><Code>RequestTimeout</Code></Error>")))
   }
-
-  @Test func elementsAreFoundWhateverIsAroundThem() {
-    let text = Substring("<a><Key>x&amp;lt;</Key><Keys>no</Keys><Key/><Key n=\"1\">y</Key><Key>cut")
-    #expect(StoreDocument.elements("Key", in: text) == ["x&amp;lt;", "", "y"])
-    #expect(StoreDocument.text("Key", in: text) == "x&lt;")
-    #expect(StoreDocument.text("None", in: text) == nil)
-  }
 }

@@ -98,8 +98,8 @@ private struct Rule {
   /// A Swift file that a document names is there, once: names of moved and removed
   /// files do not stay behind.
   @Test(arguments: [
-    "docs/ARCHITECTURE.md", "docs/DESIGN.md", "docs/LEASES.md", "docs/PARQUET.md", "docs/PUBLISH.md", "docs/RULES.md",
-    "CONTRIBUTING.md", "SECURITY.md",
+    "docs/ARCHITECTURE.md", "docs/DESIGN.md", "docs/COMPANIONS.md", "docs/LEASES.md", "docs/PACK.md", "docs/PARQUET.md",
+    "docs/PUBLISH.md", "docs/REFINE.md", "docs/RULES.md", "docs/SERVE.md", "CONTRIBUTING.md", "SECURITY.md",
   ])
   func filesThatADocumentNamesAreThere(document: String) throws {
     let names =
@@ -107,7 +107,8 @@ private struct Rule {
       .flatMap { try SourceTree.files(in: $0, ".swift", ".c", ".h", ".sql", ".py", ".md") }
       .map(\.path) + [
         "Package.swift", "README.md", "CHANGELOG.md", "docs/DESIGN.md", "docs/ARCHITECTURE.md", "docs/SQL.md",
-        "docs/LEASES.md", "docs/PARQUET.md", "docs/PUBLISH.md",
+        "docs/COMPANIONS.md", "docs/LEASES.md", "docs/PACK.md", "docs/PARQUET.md", "docs/PUBLISH.md", "docs/REFINE.md",
+        "docs/SERVE.md", "docs/WORDS.md",
       ]
     // NN is a number to be chosen.
     for match in try SourceTree.file(document).text.matches(of: /`([\w\/+.-]+\.(?:swift|c|h|sql|py|md))`/)

@@ -6,8 +6,10 @@ import Testing
   /// Text leaves the process through Output, which makes it fit for a terminal.
   @Test func onlyTheDoorWritesToTheStreams() throws {
     let door = "Sources/CLI/Support/Output.swift"
+    // A process of its own, whose words tarn takes for a stranger's.
+    let helper = "Sources/Indexer/CAdopt/main.cpp"
     var wrong: [String] = []
-    for file in try SourceTree.sources.get() where file.path != door {
+    for file in try SourceTree.sources.get() where ![door, helper].contains(file.path) {
       let calls =
         /(?:^|[^.\w])(func )?(print|debugPrint|dump|putchar|puts|fputs|fputc|fwrite|printf|vprintf|fprintf|vfprintf|perror|NSLog)\(/
       for place in file.matches(calls) where place.match.1 == nil {
@@ -32,8 +34,11 @@ import Testing
   /// Files are read whole through the one reader that takes regular files alone, does
   /// not wait for pipes, and has a limit.
   @Test func onlyOneReaderReadsWholeFiles() throws {
-    // A saved state is tarn's own, and mapped; the log of a worker is written.
-    let exempt = ["Sources/Indexer/Training/StateFile.swift", "Sources/Tasks/Engines/TaskEngine.swift"]
+    // A saved state is tarn's own, and mapped; the log of a worker and what a helper complains of are written.
+    let exempt = [
+      "Sources/Indexer/Training/StateFile.swift", "Sources/Lake/IndexReader.swift",
+      "Sources/Tasks/Engines/TaskEngine.swift",
+    ]
     var wrong: [String] = []
     for file in try SourceTree.swiftSources() where !exempt.contains(file.path) {
       for place in file.matches(/contentsOfFile:|contents\(atPath:|Data\(contentsOf:|FileHandle\(/) {

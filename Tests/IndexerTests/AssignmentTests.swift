@@ -1,4 +1,5 @@
 import Base
+import CKernels
 import CRows
 import Features
 import Foundation
@@ -32,6 +33,13 @@ func referenceWinners(of vectors: [Float], among rows: [Float], dimension: Int) 
 
 /// The backends that this CPU can carry out.
 let available = AssignmentBackend.allCases.filter(\.isAvailable)
+
+/// The forms of the int8 engine that it can carry out, plain C among them.
+let cascadeForms = CascadeForm.allCases.filter(\.isAvailable)
+
+/// Each backend, the int8 engine in each of its forms.
+let assignmentWays: [(backend: AssignmentBackend, form: CascadeForm?)] =
+  cascadeForms.map { (.int8, $0) } + available.filter { $0 != .int8 }.map { ($0, nil) }
 
 @Suite struct AssignmentTests {
   static let pools = Result { try [1, 2, 3].map { try WorkerPool(threadCount: $0) } }
@@ -105,26 +113,71 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
       let vectors = FeatureMatrix(problem.vectors, dimension: problem.dimension)
       let rows = FeatureMatrix(problem.rows, dimension: problem.dimension)
       let tiles = [[256, 1, 7], [5, 256, 2], [3, 64, 256]][number % 3]
-      for backend in available {
+      for (backend, form) in assignmentWays {
         for (i, pool) in try Self.pools.get().enumerated() {
           // Axes of wide rows take a second to find; once is enough.
           if backend == .int8, problem.dimension > 128, i != number % 3 { continue }
           let engine = try AssignmentEngine(
             rows: rows, backend: backend, pool: pool, tileVectors: tiles[i],
-            shape: SliceShape.allCases[(number + i) % 3])
+            shape: SliceShape.allCases[(number + i) % 3], form: form)
           let found = try engine.best(of: vectors)
           #expect(
             found == expected,
-            "case \(number) of kind \(kind), \(backend), \(pool.threadCount) threads, tiles of \(tiles[i])")
+            "case \(number) of kind \(kind), \(backend) \(String(describing: form)), \(pool.threadCount) threads, tiles of \(tiles[i])"
+          )
           if engine.sliceWidth != nil { servedByInt8 += 1 }
           if engine.isBalanced == true { balanced += 1 }
+          guard i == number % 3 else { continue }
+          let guesses = Self.guesses(number, expected, problem)
+          #expect(
+            try engine.best(of: vectors, guessing: guesses) == expected,
+            "case \(number) of kind \(kind), \(backend) \(String(describing: form)), guessed")
+          let turned = Array((0..<UInt32(vectors.rowCount)).reversed())
+          let listed = try engine.best(of: vectors, listed: turned, guessing: guesses.reversed())
+          #expect(listed == Winners(rows: expected.rows.reversed(), scores: expected.scores.reversed()))
         }
       }
     }
     // One row needs no engine, and tiny or huge rows are out of its range.
-    if AssignmentBackend.int8.isAvailable, ![0, 4, 5, 6, 11].contains(kind) {
-      #expect(servedByInt8 > 200 && balanced > 50)
+    if ![0, 4, 5, 6, 11].contains(kind) {
+      #expect(servedByInt8 > 200 * cascadeForms.count && balanced > 50 * cascadeForms.count)
     }
+  }
+
+  /// Guesses of a kind: the winners, the last rows that tie with them, any rows, numbers
+  /// that are no rows', and always the last row.
+  static func guesses(_ kind: Int, _ expected: Winners, _ problem: Problem) -> [UInt32] {
+    let (d, count) = (problem.dimension, problem.rows.count / problem.dimension)
+    return expected.rows.enumerated().map { i, row in
+      switch kind % 5 {
+      case 0: return row
+      case 1:
+        let x = problem.vectors[(i * d)..<((i + 1) * d)]
+        let last = (0..<count).last { referenceScore(x, problem.rows[($0 * d)..<(($0 + 1) * d)]) == expected.scores[i] }
+        return UInt32(last ?? 0)
+      case 2: return UInt32((i * 7 + kind) % count)
+      case 3: return i % 2 == 0 ? UInt32.max : UInt32(count)
+      default: return UInt32(count - 1)
+      }
+    }
+  }
+
+  /// The greatest lower bound there is leaves no more rows to the second look than any
+  /// other does, and fewer where the first guess misses some winner.
+  @Test(arguments: cascadeForms)
+  func theLastWinnerSparesSecondLooks(form: CascadeForm) throws {
+    var random = SplitMix64(seed: 77)
+    let rows = FeatureMatrix(random.unitRows(3000, dimension: 64), dimension: 64)
+    let vectors = FeatureMatrix(random.unitRows(200, dimension: 64), dimension: 64)
+    func search(_ guesses: [UInt32]?) throws -> (Winners, Int) {
+      let engine = try AssignmentEngine(rows: rows, backend: .int8, tileVectors: 50, form: form)
+      let found = try engine.best(of: vectors, guessing: guesses)
+      return (found, engine.statistics.looked)
+    }
+    let (found, looked) = try search(nil)
+    let (again, lookedAgain) = try search(found.rows)
+    #expect(again == found)
+    #expect(lookedAgain < looked)
   }
 
   @Test(arguments: [(1500, 300, 33), (2049, 70, 128), (4100, 20, 768)])
@@ -138,9 +191,9 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     }
     let queries = random.unitRows(vectorCount, dimension: dimension)
     let expected = referenceWinners(of: queries, among: values, dimension: dimension)
-    for backend in available {
+    for (backend, form) in assignmentWays {
       let engine = try AssignmentEngine(
-        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools.get()[1])
+        rows: FeatureMatrix(values, dimension: dimension), backend: backend, pool: Self.pools.get()[1], form: form)
       #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
       #expect(engine.statistics.vectors == vectorCount)
     }
@@ -148,9 +201,7 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
 
   /// Rows around a common mean with a falling spectrum, and vectors of another
   /// mean: what the cascade is made for.
-  @Test(
-    .enabled(if: AssignmentBackend.int8.isAvailable),
-    arguments: [(3000, 200, 96, 1), (2000, 130, 512, 2), (700, 60, 769, 3), (5000, 90, 33, 0), (65, 40, 257, 1)])
+  @Test(arguments: [(3000, 200, 96, 1), (2000, 130, 512, 2), (700, 60, 769, 3), (5000, 90, 33, 0), (65, 40, 257, 1)])
   func theCascadeServesAndNarrowsTheSlice(rowCount: Int, vectorCount: Int, dimension: Int, power: Int) throws {
     var random = SplitMix64(seed: UInt64(dimension))
     func features(_ count: Int, mean: Float) -> [Float] {
@@ -166,9 +217,10 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     let values = features(rowCount, mean: 1)
     let queries = features(vectorCount, mean: -0.5)
     let expected = referenceWinners(of: queries, among: values, dimension: dimension)
-    for tile in [240, 17] {
+    for (form, tile) in cascadeForms.flatMap({ [($0, 240), ($0, 17)] }) {
       let engine = try AssignmentEngine(
-        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools.get()[1], tileVectors: tile)
+        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools.get()[1],
+        tileVectors: tile, form: form)
       #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
       let width = try #require(engine.sliceWidth, "sgemm served")
       if power > 1 { #expect(width < dimension / 2) }
@@ -178,8 +230,8 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
   }
 
   /// Vectors are long where rows are short: common axes must hold both.
-  @Test(.enabled(if: AssignmentBackend.int8.isAvailable))
-  func differentSpectraOfVectorsAndRowsAreBalanced() throws {
+  @Test(arguments: cascadeForms)
+  func differentSpectraOfVectorsAndRowsAreBalanced(form: CascadeForm) throws {
     var random = SplitMix64(seed: 5)
     let dimension = 160
     func features(_ count: Int, from first: Int) -> [Float] {
@@ -189,7 +241,8 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     }
     let rows = features(6000, from: 0), queries = features(300, from: 60)
     let engine = try AssignmentEngine(
-      rows: FeatureMatrix(rows, dimension: dimension), backend: .int8, pool: Self.pools.get()[1], tileVectors: 100)
+      rows: FeatureMatrix(rows, dimension: dimension), backend: .int8, pool: Self.pools.get()[1], tileVectors: 100,
+      form: form)
     #expect(
       try engine.best(of: FeatureMatrix(queries, dimension: dimension))
         == referenceWinners(of: queries, among: rows, dimension: dimension))
@@ -202,8 +255,8 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     #expect(AssignmentBackend.int8SelfTestSeesSpoiledRows)
   }
 
-  @Test(.enabled(if: AssignmentBackend.int8.isAvailable))
-  func vectorsOutOfTheCascadesRangeAreServedToo() throws {
+  @Test(arguments: cascadeForms)
+  func vectorsOutOfTheCascadesRangeAreServedToo(form: CascadeForm) throws {
     var random = SplitMix64(seed: 31)
     let values = random.unitRows(300, dimension: 40)
     var queries = random.unitRows(50, dimension: 40)
@@ -213,11 +266,44 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     for j in 0..<40 { queries[13 * 40 + j] *= 300 }
     let expected = referenceWinners(of: queries, among: values, dimension: 40)
     let engine = try AssignmentEngine(
-      rows: FeatureMatrix(values, dimension: 40), backend: .int8, tileVectors: 10)
+      rows: FeatureMatrix(values, dimension: 40), backend: .int8, tileVectors: 10, form: form)
     // The first vectors are the sample: ordinary ones.
     #expect(try engine.best(of: FeatureMatrix(random.unitRows(64, dimension: 40), dimension: 40)).rows.count == 64)
     #expect(try engine.best(of: FeatureMatrix(queries, dimension: 40)) == expected)
     #expect(engine.sliceWidth != nil && engine.statistics.fallbacks > 0)
+  }
+
+  /// Whatever the integers of a form, at the limits of its range in all places
+  /// at once too, where sums of a few products are as large as they can be.
+  @Test(arguments: cascadeForms, [Int32(0), 1])
+  func productsOfAFormAreExact(form: CascadeForm, tail: Int32) {
+    var (rowMost, rowOffset, vectorMost): (Int32, Int32, Int32) = (0, 0, 0)
+    unsafe ckernels_form_range(form.rawValue, tail, &rowMost, &rowOffset, &vectorMost)
+    var random = SplitMix64(seed: 21)
+    for (number, quads) in [2, 4, 6, 64, 66, 192].enumerated() {
+      for extremes in [false, true] {
+        func element(_ range: ClosedRange<Int32>) -> Int32 {
+          if extremes { return random.next() % 4 == 0 ? range.lowerBound : range.upperBound }
+          return range.lowerBound + Int32(random.next() % UInt64(range.count))
+        }
+        let rows = (0..<(quads * 256)).map { _ in element((-rowMost - 1)...rowMost) }
+        let vectors = (0..<(quads * 24)).map { _ in element(-vectorMost...vectorMost) }
+        let offsets = (0..<64).map { _ in Int32(truncatingIfNeeded: random.next() % 1000) - 500 }
+        var products = [Int32](repeating: 0, count: 6 * 64)
+        unsafe ckernels_form_products(
+          form.rawValue, rows.map { UInt8(truncatingIfNeeded: $0 + rowOffset) },
+          vectors.map { Int8(truncatingIfNeeded: $0) }, quads, offsets, &products)
+        for v in 0..<6 {
+          for r in 0..<64 {
+            var sum = offsets[r]
+            for i in 0..<(4 * quads) {
+              sum += (rows[i / 4 * 256 + r * 4 + i % 4] + rowOffset) * vectors[i / 4 * 24 + v * 4 + i % 4]
+            }
+            #expect(products[v * 64 + r] == sum, "\(form), case \(number), vector \(v), row \(r)")
+          }
+        }
+      }
+    }
   }
 
   @Test func moreTiesThanThereIsRoomForCandidatesGoToTheLowestRow() throws {
@@ -225,8 +311,8 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
     let row = random.unitRows(1, dimension: 40)
     let worse = row.map { $0 * 0.5 }
     let rows = FeatureMatrix((0..<3000).flatMap { $0 < 7 ? worse : row }, dimension: 40)
-    for backend in available {
-      let found = try AssignmentEngine(rows: rows, backend: backend).best(
+    for (backend, form) in assignmentWays {
+      let found = try AssignmentEngine(rows: rows, backend: backend, form: form).best(
         of: FeatureMatrix(row, dimension: 40))
       #expect(found.rows == [7])
     }
@@ -294,6 +380,13 @@ let available = AssignmentBackend.allCases.filter(\.isAvailable)
       _ = try AssignmentBackend.choose(logger: logger, environment: ["TARN_ENGINE": "abacus"])
     }
     #expect(error.code == .usage && error.message.contains("abacus"))
+  }
+
+  @Test func aBlasThatDoesNotKnowTheCpuIsTold() {
+    #expect(AssignmentBackend.adviceOnBlas(core: "Haswell", level: 3) == nil)
+    #expect(AssignmentBackend.adviceOnBlas(core: "Prescott", level: 0) == nil)
+    #expect(AssignmentBackend.adviceOnBlas(core: "Prescott", level: 1)?.contains("OPENBLAS_CORETYPE=Haswell") == true)
+    #expect(AssignmentBackend.adviceOnBlas(core: "Nehalem", level: 3)?.contains("OPENBLAS_CORETYPE=SkylakeX") == true)
   }
 
   @Test func aPoolCarriesOutEveryTaskOnceAndNoThreadTwiceAtATime() throws {

@@ -51,6 +51,12 @@ import TestSupport
         random.unitRows(0, dimension: 1), [Float](repeating: 0, count: 37), [Float](repeating: 0, count: 37)
       )
       w = gradient.map { $0 * 3 }
+      var pulled = gradient
+      ckernels_pull(level, &pulled, w, gradient.reversed(), 37, 2, 0.5)
+      for (index, value) in pulled.enumerated() {
+        let distance = w[index] - 2 * gradient[36 - index]
+        #expect(value == gradient[index].addingProduct(0.5, distance))
+      }
       for step in 1...3 { ckernels_adam(level, &w, &m, &v, gradient, 37, 0.25, 0.1 / Float(step), 900) }
       results.append(values + w + m + v)
     }
@@ -99,11 +105,11 @@ import TestSupport
     return state
   }
 
-  @Test(arguments: [nil, 4])
-  func theNumberOfThreadsHasNoEffect(sampled: Int?) throws {
-    let one = try run(training(threads: 1, sampled: sampled))
-    #expect(try run(training(threads: 3, sampled: sampled)) == one)
-    #expect(try run(training(threads: 1, sampled: sampled, seed: 6)).weights != one.weights)
+  @Test(arguments: [nil, 4], [RouterMethod.learned, .anchored])
+  func theNumberOfThreadsHasNoEffect(sampled: Int?, method: RouterMethod) throws {
+    let one = try run(training(threads: 1, sampled: sampled, method: method))
+    #expect(try run(training(threads: 3, sampled: sampled, method: method)) == one)
+    #expect(try run(training(threads: 1, sampled: sampled, method: method, seed: 6)).weights != one.weights)
     // Over drawn lists the losses are of other lists in every batch.
     #expect(one.losses.count == 3 && (sampled != nil || one.losses[2] < one.losses[0]))
   }
@@ -112,10 +118,10 @@ import TestSupport
     #expect(try run(training(threads: 1, sampled: Self.nlist)) == run(training(threads: 1)))
   }
 
-  @Test(arguments: [nil, 4])
-  func aKilledTrainingGoesOnToTheSameBits(sampled: Int?) throws {
+  @Test(arguments: [nil, 4], [RouterMethod.learned, .anchored])
+  func aKilledTrainingGoesOnToTheSameBits(sampled: Int?, method: RouterMethod) throws {
     let scratch = try Scratch()
-    let training = try training(threads: 2, sampled: sampled)
+    let training = try training(threads: 2, sampled: sampled, method: method)
     var state = training.initialState()
     training.step(&state)
     try training.save(state, as: scratch.file("state"))
@@ -123,8 +129,35 @@ import TestSupport
     #expect(resumed == state)
     while resumed.epoch < training.epochs { training.step(&resumed) }
     #expect(resumed == run(training))
-    let other = try self.training(threads: 2, epochs: 4, sampled: sampled)
+    let other = try self.training(threads: 2, epochs: 4, sampled: sampled, method: method)
     expectRefusal(.integrity, naming: "other inputs or parameters") { _ = try other.load(scratch.file("state")) }
+  }
+
+  /// Where no caption says anything, an anchored router is the centroids, to the bit: a
+  /// query unlike all captions is ranked by them.
+  @Test func anAnchoredRouterIsTheCentroidsWhereCaptionsAreSilent() throws {
+    var random = SplitMix64(seed: 31)
+    let (nlist, dimension, spoken) = (6, 10, 4)
+    let centroids = random.unitRows(nlist, dimension: dimension)
+    let captions = random.unitRows(300, dimension: spoken)
+    var padded: [Float] = []
+    for row in 0..<300 {
+      padded += captions[(row * spoken)..<((row + 1) * spoken)] + [Float](repeating: 0, count: dimension - spoken)
+    }
+    let training = try RouterTraining(
+      method: .anchored, captions: FeatureMatrix(padded, dimension: dimension),
+      labels: (0..<300).map { _ in UInt32(random.next() % UInt64(nlist)) },
+      listSizes: [Int](repeating: 50, count: nlist), centroids: centroids, epochs: 4, seed: 1, inputs: .of("inputs"),
+      pool: WorkerPool(threadCount: 2))
+    let start = training.initialState().weights
+    let weights = run(training).weights
+    for list in 0..<nlist {
+      let (from, to) = (list * dimension, (list + 1) * dimension)
+      #expect(weights[(from + spoken)..<to] == start[(from + spoken)..<to])
+      #expect(weights[from..<(from + spoken)] != start[from..<(from + spoken)])
+      let length = start[from..<to].reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      #expect(abs(length - 160) < 1e-3)
+    }
   }
 
   @Test func theStartIsTheMeanOfTheCaptionsOfAList() throws {

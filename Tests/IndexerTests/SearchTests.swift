@@ -3,6 +3,7 @@
 import Base
 import CFaiss
 import CRows
+import Foundation
 import FuzzReaders
 import Indexer
 import Testing
@@ -160,6 +161,18 @@ struct SearchTests {
       let expected = (0..<400).filter { visited.contains(Int32(sample.lists[$0])) }
       #expect(Set(found.neighbors[query].map { Int($0.id) }) == Set(expected))
     }
+  }
+
+  /// More threads than processors: those that wait for others sleep, are woken, and every answer is the same.
+  @Test func manyThreadsOnFewProcessorsEnd() throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq4, dimension: 24, nlist: 40, count: 2000)
+    let searcher = try VersionSearcher(outputShards: try version(sample, cuts: [900], in: scratch))
+    var numbers = SeededNumbers(seed: 19)
+    let queries = numbers.unitRows(40, dimension: 24)
+    let alone = try searcher.search(queries, k: 10, nprobe: 20)
+    let count = 3 * ProcessInfo.processInfo.activeProcessorCount + 1
+    for _ in 0..<50 { #expect(try searcher.search(queries, k: 10, nprobe: 20, threads: count) == alone) }
   }
 
   /// All lists of a sample in the order in which each query visits them: by

@@ -8,51 +8,6 @@ package func bytes<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
 
 package func bytes(_ values: [Float]) -> [UInt8] { values.flatMap { bytes($0.bitPattern) } }
 
-/// A zip archive with stored entries, as `torch.save` writes it.
-package struct ZipMaker {
-  package var entries: [(name: String, data: [UInt8])] = []
-  package var method: UInt16 = 0
-  package var flags: UInt16 = 0
-  /// Written in place of the sizes of every entry in the directory.
-  package var claimedByteCount: UInt32?
-  /// Padding of each local header, which aligns the data.
-  package var padding = 11
-
-  /// The CRC-32 of bytes, as zip computes it.
-  private static func crc32(_ bytes: [UInt8]) -> UInt32 {
-    ~bytes.reduce(~UInt32(0)) { crc, byte in
-      (0..<8).reduce(crc ^ UInt32(byte)) { crc, _ in crc >> 1 ^ (crc & 1 == 1 ? 0xEDB8_8320 : 0) }
-    }
-  }
-
-  package init() {}
-
-  package func archive() -> [UInt8] {
-    var file: [UInt8] = []
-    var directory: [UInt8] = []
-    for (name, data) in entries {
-      let offset = UInt32(file.count)
-      let crc = Self.crc32(data)
-      let size = claimedByteCount ?? UInt32(data.count)
-      let common =
-        bytes(flags) + bytes(method) + bytes(UInt32(0)) + bytes(crc) + bytes(size) + bytes(size)
-        + bytes(UInt16(name.utf8.count))
-      file +=
-        bytes(UInt32(0x0403_4B50)) + bytes(UInt16(0)) + common + bytes(UInt16(padding))
-        + Array(name.utf8)
-      file += [UInt8](repeating: 0x5A, count: padding) + data
-      directory +=
-        bytes(UInt32(0x0201_4B50)) + bytes(UInt32(0)) + common + bytes(UInt16(0)) + bytes(UInt16(0))
-      directory += [UInt8](repeating: 0, count: 8) + bytes(offset) + Array(name.utf8)
-    }
-    let end =
-      bytes(UInt32(0x0605_4B50)) + bytes(UInt32(0)) + bytes(UInt16(entries.count))
-      + bytes(UInt16(entries.count))
-      + bytes(UInt32(directory.count)) + bytes(UInt32(file.count)) + bytes(UInt16(0))
-    return file + directory + end
-  }
-}
-
 /// The pickle of a tensor, as PyTorch writes it with protocol 2.
 package struct PickleMaker {
   package var storage = "HalfStorage"
@@ -129,17 +84,30 @@ package enum FeatureFiles {
     bytes(UInt32(3)) + bytes([1, 2, 3]) + bytes(second) + bytes([4, 5, 6])
   }
 
-  package static func npy() -> [UInt8] {
-    let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n"
+  package static func npy(
+    _ descr: String = "<f4", shape: String = "(2, 3)", _ data: [UInt8] = bytes(FeatureFiles.values)
+  ) -> [UInt8] {
+    let text = "{'descr': '\(descr)', 'fortran_order': False, 'shape': \(shape), }\n"
     return [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0] + bytes(UInt16(text.utf8.count))
-      + Array(text.utf8) + bytes(values)
+      + Array(text.utf8) + data
   }
+
+  package static func npz(_ arrays: [(name: String, data: [UInt8])]? = nil, change: (inout ZipMaker) -> Void = { _ in })
+    -> [UInt8]
+  {
+    var zip = ZipMaker()
+    zip.entries = (arrays ?? [("emb", npy())]).map { ($0.name + ".npy", $0.data) }
+    change(&zip)
+    return zip.archive()
+  }
+
+  package static func parquet() -> [UInt8] { ParquetMaker.lists(values, dimension: 3).file() }
 
   /// Each format's extension and a good file.
   package static var all: [(name: String, bytes: [UInt8])] {
     [
       ("pt", torch()), ("safetensors", safetensors()), ("fbin", fbin()), ("fvecs", fvecs()),
-      ("npy", npy()),
+      ("npy", npy()), ("npz", npz()), ("parquet", parquet()),
     ]
   }
 }

@@ -78,11 +78,15 @@ package final class HostileServer: Sendable {
     }
     port = Int(UInt16(bigEndian: address.sin_port))
     Thread.detachNewThread { [weak self] in
+      // Closed by this thread alone: while it may still be between two calls, the number must not be another test's.
+      defer { close(listener) }
       while true {
         let connection = accept(listener, nil, nil)
         if connection < 0 {
-          if errno == EINTR { continue }
-          return
+          // After a shutdown it is EINVAL for ever. Anything else passes, as when there are no descriptors left.
+          if errno == EINVAL { return }
+          if errno != EINTR { Thread.sleep(forTimeInterval: 0.001) }
+          continue
         }
         guard let server = self, server.register(connection) else {
           close(connection)
@@ -104,7 +108,6 @@ package final class HostileServer: Sendable {
       guard !state.isStopped else { return }
       state.isStopped = true
       shutdown(listener, Int32(SHUT_RDWR))
-      close(listener)
       for connection in state.connections { shutdown(connection, Int32(SHUT_RDWR)) }
     }
   }

@@ -21,7 +21,7 @@ package enum OldCatalog {
   package static func write(_ source: String, asSchema schema: Int, to path: String) throws {
     var configuration = Configuration()
     configuration.foreignKeysEnabled = false
-    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    let queue = try CatalogFile.open(path, configuration)
     try queue.writeWithoutTransaction { database in
       for migration in migrations.prefix(schema) {
         if migration.number == firstWithoutViews { try dropViews(database) }

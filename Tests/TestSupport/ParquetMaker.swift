@@ -154,6 +154,16 @@ package struct ParquetMaker {
       ], type: 4, rowCount: 6, valueCount: 18, pages: pages)
   }
 
+  /// Rows of floats in a repeated field, all in one page.
+  package static func lists(_ values: [Float], dimension: Int) -> ParquetMaker {
+    let starts = values.indices.map { $0 % dimension == 0 ? 0 : 1 }
+    let body =
+      levels(starts, width: 1) + levels([Int](repeating: 1, count: values.count), width: 1) + TestSupport.bytes(values)
+    return ParquetMaker(
+      [element("emb", type: 4, repetition: 2)], type: 4, rowCount: values.count / dimension, valueCount: values.count,
+      pages: [Page(body, count: values.count)])
+  }
+
   /// Eight texts, of which two are null, in a dictionary of three.
   package static var texts: ParquetMaker {
     let entries = ["a", "bc", "def"].flatMap { TestSupport.bytes(UInt32($0.utf8.count)) + Array($0.utf8) }

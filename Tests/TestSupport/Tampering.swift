@@ -15,7 +15,7 @@ package enum Tampering {
   package static func run(_ catalog: String, _ statements: [String]) throws {
     var configuration = Configuration()
     configuration.foreignKeysEnabled = false
-    let queue = try DatabaseQueue(path: catalog, configuration: configuration)
+    let queue = try CatalogFile.open(catalog, configuration)
     try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA ignore_check_constraints = ON") }
     try queue.write { database in
       let triggers = try Row.fetchAll(database, sql: "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")

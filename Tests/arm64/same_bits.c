@@ -94,6 +94,8 @@ int main(void) {
     show("product", d, product, 4 * ROWS * ROWS);
     ckernels_softmax(level, product, offsets, 64);
     show("softmax", d, product, 4 * 64);
+    ckernels_pull(level, wide, x, x + d, d, 160, 0.125f);
+    show("pull", d, wide, 4 * d);
     memset(second, 0, 4 * ROWS * d);
     ckernels_adam(level, wide, second, second + d, x, d, 0.5f, 0.01f, 1000);
     show("adam", d, wide, 4 * d);

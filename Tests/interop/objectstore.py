@@ -64,6 +64,7 @@ use = egg:swift#s3api
 location = us-east-1
 s3_acl = false
 min_segment_size = 1
+max_bucket_listing = {listing}
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{account}_{user} = {secret} .admin
@@ -95,9 +96,11 @@ def scratch_directory() -> pathlib.Path:
 
 
 class ObjectStore:
-    """The server, up when this is made; `access_key` and `secret_key` are right for it."""
+    """The server, up when this is made; `access_key` and `secret_key` are right for it, and a
+    page of a listing has `listing_limit` keys."""
 
-    def __init__(self, access_key: str, secret_key: str) -> None:
+    def __init__(self, access_key: str, secret_key: str, listing_limit: int = 1000) -> None:
+        self.listing_limit = listing_limit
         """`access_key` has the form `ACCOUNT:USER`."""
         self.access_key, self.secret_key = access_key, secret_key
         self.scratch = scratch_directory()
@@ -189,7 +192,8 @@ class ObjectStore:
             if name not in ("s3api", "tempauth", "proxy-server"))
         (etc / "proxy-server.conf").write_text(
             COMMON.format(port=self.port, **common)
-            + PROXY.format(pipeline=PIPELINE, account=account, user=user, secret=self.secret_key) + filters)
+            + PROXY.format(pipeline=PIPELINE, account=account, user=user, secret=self.secret_key,
+                           listing=self.listing_limit) + filters)
         for name in (*BACKENDS, "proxy"):
             with open(self.scratch / f"{name}.log", "wb") as log:
                 self.processes.append(subprocess.Popen(

@@ -35,16 +35,21 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
+def fences(text: str) -> list[str]:
+    """What stands in the fences of a page, without the word behind the first mark."""
+    return [inner.split("\n", 1)[1] for inner in text.split("```")[1::2]]
+
+
 def described() -> dict[str, set[str]]:
     """The same as the command line of DESIGN's section 5 has it."""
     text = (support.ROOT / "docs" / "DESIGN.md").read_text()
     section = text[text.index("\n## 5. "):text.index("\n## 6. ")]
-    block = section.split("```")[1]
+    block = fences(section)[0]
     found: dict[str, set[str]] = {}
     # Options of several verbs are written out once, under a name.
-    named = {name: re.search(rf"\({name}: ([^)]*)\)", block).group(1) for name in ("STREAM", "TRAINING", "LIMITS", "SCRIPTS")}
+    named = {name: re.search(rf"\({name}: ([^)]*)\)", block).group(1) for name in ("STREAM", "TRAINING", "LIMITS", "COMMANDS", "SCRIPTS")}
     for entry in re.split(r"^tarn ", block, flags=re.MULTILINE)[1:]:
-        words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|extend|refresh|set|rename|drop-shards|remove|mirror [a-z]+|build|train)\b)?", entry).group()
+        words = re.match(r"[a-z-]+( (?:add|list|show|probe|export|extend|refresh|set|rename|drop-shards|remove|mirror [a-z]+|build|train|trained|version)\b)?", entry).group()
         for name, options in named.items():
             entry = entry.replace(f"({name}: {options})", "").replace(f"[{name}]", f"[{options}]")
         options = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", entry)) - COMMON
@@ -66,7 +71,7 @@ class DocumentsTest(unittest.TestCase):
         codes = {int(code) for code in re.findall(r"(?:^|,)\s*(\d+) ", section, flags=re.MULTILINE)}
         self.assertGreater(len(codes), 10)
         design = (support.ROOT / "docs" / "DESIGN.md").read_text()
-        line = design[design.index("Exit codes, in every"):design.index("Feature files:")]
+        line = design[design.index("Exit codes, in every"):design.index("\n\n", design.index("Exit codes, in every"))]
         self.assertEqual({int(code) for code in re.findall(r"(?<![\w.@])(\d+) [a-z]", line)}, codes)
         readme = (support.ROOT / "README.md").read_text()
         table = readme[readme.index("## Exit codes"):readme.index("## Limits")]
@@ -77,7 +82,7 @@ class DocumentsTest(unittest.TestCase):
         for document in ("README.md", "CONTRIBUTING.md"):
             text = (support.ROOT / document).read_text()
             section = text[text.index("## Set up"):]
-            first, *others = re.findall(r"^(\S+(?: [a-z-]+)?)", section.split("```")[1], flags=re.MULTILINE)
+            first, *others = re.findall(r"^(\S+(?: [a-z-]+)?)", fences(section)[0], flags=re.MULTILINE)
             # A bare system has a shell, and no make.
             self.assertEqual(first.split()[0], "scripts/install-deps.sh", document)
             for script in re.findall(r"(?:scripts|\.ci)/[a-z._-]+", text):

@@ -126,7 +126,7 @@ class Handover(LakeTest):
         document.write_text(self.lake.run("export", "clips@1"))
         other = self.new_lake("careful")
         done = other.attempt("reproduce", "--from", document)
-        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.returncode, USAGE, done.stderr)
         self.assertIn("--allow-inside", done.stderr)
         self.assertEqual(other.rows("SELECT count(*) AS held FROM v_shard WHERE state = 'present'")[0]["held"], 0)
         # The user's word is enough, also later.

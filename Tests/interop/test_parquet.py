@@ -145,8 +145,6 @@ class Parquet(LakeTest):
         answer = self.reader.ask("floats", self.path, name, target)
         self.assertNotIn("error", answer, f"{name}: {words}")
         self.assertEqual((answer["rows"], answer["dimension"]), expected.shape)
-        self.assertEqual(answer["rounded"], expected.dtype == np.float64)
-        expected = expected.astype(np.float32) if answer["rounded"] else expected
         self.assertEqual(answer["dtype"], str(expected.dtype))
         self.assertEqual(target.read_bytes(), expected.tobytes(), f"{name}: {words}")
         rows = self.random.integers(0, len(expected), 9).tolist()

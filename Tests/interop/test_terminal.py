@@ -21,11 +21,15 @@ ESCAPE = "\x1b"
 class Screen:
     """A command on a terminal of its own, and all that it wrote there."""
 
-    def __init__(self, command: list[str], columns: int = 80, rows: int = 24, **environ: str) -> None:
+    def __init__(
+            self, command: list[str], columns: int = 80, rows: int = 24, keyboard: bool = False, **environ: str) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.settings = termios.tcgetattr(self.master)
         self.process = subprocess.Popen(
-            command, env=environment(**environ), stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+            command, env=environment(**environ), stdin=slave if keyboard else subprocess.DEVNULL, stdout=slave,
+            stderr=slave, start_new_session=keyboard,
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if keyboard else None)
         os.close(slave)
         self.text = ""
 
@@ -134,6 +138,12 @@ class Terminal(LakeTest):
         self.assertNotIn(ESCAPE, "".join(lines) + rest)
         self.assertTrue(any(line.startswith("lake ") for line in lines), lines)
 
+    def pages(self, text: str) -> list[list[str]]:
+        """The screens that were drawn, one over the other, as lines."""
+        self.assertNotIn("\x1b[2J", text, "a screen is never emptied before it is drawn")
+        return [page.split("\x1b[J")[0].replace("\x1b[K", "").replace("\r", "").removesuffix("\n").split("\n")
+                for page in text.split("\x1b[H")[1:] if "\x1b[J" in page]
+
     def test_a_lake_that_is_watched_fits_its_screen_and_tells_rate_and_time_left(self) -> None:
         lake = self.slow_lake()
         for number in range(9):
@@ -143,17 +153,96 @@ class Terminal(LakeTest):
         sync = subprocess.Popen(
             lake.command("sync", "images", "captions", "--quiet"), env=environment(), stdin=subprocess.DEVNULL)
         self.addCleanup(sync.wait)
-        watch = Screen(lake.command("status", "--watch"), columns=60, rows=10, TERM="xterm")
-        watch.read(r"kB/s, .*left")
+        watch = Screen(lake.command("status", "--watch"), columns=60, rows=14, TERM="xterm")
+        watch.read(r"\n(images|captions) .*kB/s  .*left[^\x00]*at work: sync")
+        # Made smaller meanwhile, the next one fits; there is no wait for the next look.
+        count = len(self.pages(watch.text))
+        fcntl.ioctl(watch.master, termios.TIOCSWINSZ, struct.pack("HHHH", 9, 40, 0, 0))
+        # The first may have been on its way.
+        watch.read(r"(?s).{%d}(.*\x1b\[J){2}" % len(watch.text))
         self.assertEqual(watch.end(signal.SIGINT), 130)
         sync.send_signal(signal.SIGINT)
-        pages = watch.text.split("\x1b[2J\x1b[H")[1:]
-        self.assertGreater(len(pages), 1)
-        for page in pages[:-1]:
-            lines = page.replace("\r", "").rstrip("\n").split("\n")
-            self.assertLessEqual(len(lines), 9, page)
-            self.assertTrue(all(len(line) < 60 for line in lines), page)
+        pages = self.pages(watch.text)
+        self.assertGreater(len(pages), count + 1)
+        for lines in pages:
+            self.assertLessEqual(len(lines), 13, lines)
+            self.assertTrue(all(len(line) < 60 for line in lines), lines)
             self.assertRegex(lines[0], r"^\d\d:\d\d:\d\d  lake ")
-            self.assertIn("more: `tarn status`", lines[-1])
+            self.assertTrue(any("more: `tarn status`" in line for line in lines), lines)
+        self.assertLessEqual(len(pages[-1]), 8, pages[-1])
+        self.assertTrue(all(len(line) < 40 for line in pages[-1]), pages[-1])
         # What moves stands first.
-        self.assertRegex(pages[-1], r"^[^\n]*\r?\n\r?\n(images|captions)")
+        self.assertRegex(pages[-1][4], r"^(images|captions) ")
+        self.assert_left(watch.text)
+
+    def assert_left(self, text: str) -> None:
+        """A screen of its own was taken once, with the cursor, and both were given back."""
+        self.assertTrue(text.startswith("\x1b[?1049h\x1b[?25l"), text[:40])
+        self.assertEqual((text.count("\x1b[?1049h"), text.count("\x1b[?1049l"), text.count("\x1b[?25h")), (1, 1, 1))
+
+    def test_q_ends_the_watch_and_the_terminal_is_as_it_was(self) -> None:
+        lake = self.new_lake()
+        # F2 is no q, and Ctrl-\\ would leave the screen behind.
+        for key, status in ((b"\x1bOQ\x1cq", 0), (b"\x03", 130), (signal.SIGHUP, 143)):
+            watch = Screen(lake.command("status", "--watch"), keyboard=True, TERM="xterm")
+            watch.read(r"source add")
+            self.assertNotEqual(termios.tcgetattr(watch.master), watch.settings)
+            if isinstance(key, bytes):
+                os.write(watch.master, key)
+            else:
+                watch.process.send_signal(key)
+            watch.process.wait(60)
+            self.assertEqual(termios.tcgetattr(watch.master), watch.settings)
+            self.assertEqual(watch.end(), status)
+            self.assert_left(watch.text)
+
+    def test_a_terminal_of_one_row_or_column_is_not_rolled(self) -> None:
+        lake = self.new_lake()
+        for columns, rows in ((80, 1), (1, 1), (1, 24)):
+            watch = Screen(lake.command("status", "--watch"), columns=columns, rows=rows, keyboard=True, TERM="xterm")
+            watch.read("\x1b\\[J")
+            os.write(watch.master, b"q")
+            self.assertEqual(watch.end(), 0)
+            for lines in self.pages(watch.text):
+                self.assertLessEqual(len(lines), max(1, rows - 1), lines)
+                self.assertTrue(all(len(line) <= max(1, columns - 1) for line in lines), lines)
+            if rows == 1:
+                self.assertNotIn("\n", watch.text)
+
+    def test_a_lake_that_goes_away_is_a_line_until_it_is_back(self) -> None:
+        lake = self.new_lake()
+        lake.run("source", "add", "images", "--directory", FEATURES / "img_emb")
+        watch = Screen(lake.command("status", "--watch"), TERM="xterm")
+        watch.read(r"0/6 shards")
+        away = lake.directory.with_name("away")
+        lake.directory.rename(away)
+        watch.read(r"not read, older below: [^\x00]*0/6 shards")
+        away.rename(lake.directory)
+        shown = len(watch.text)
+        watch.read(r"(?s).{%d}.*\x1b\[H\d\d:\d\d:\d\d  lake [^\n]*\n[^\n]*B/s" % shown)
+        catalog = lake.directory / "catalog.sqlite"
+        kept = catalog.read_bytes()
+        os.rename(catalog, away)
+        catalog.write_bytes(b"something else" * 1000)
+        shown = len(watch.text)
+        watch.read(r"(?s).{%d}.*not read, older below: " % shown)
+        self.assertIsNone(watch.process.poll())
+        self.assertEqual(watch.end(signal.SIGTERM), 143)
+        self.assertEqual(len(kept), away.stat().st_size)
+
+    def test_a_pipe_goes_on_where_a_lake_goes_away(self) -> None:
+        lake = self.new_lake()
+        process = subprocess.Popen(
+            lake.command("status", "--watch"), env=environment(TERM="xterm"), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if line.startswith("-- "):
+                break
+        lake.directory.rename(lake.directory.with_name("away"))
+        for line in process.stdout:
+            if "lake" in line and "init" in line:
+                break
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)

@@ -106,6 +106,11 @@ int cthreads_hear(const int *signals, size_t count) {
   hearing = ends[1];
   struct sigaction action = {.sa_handler = hear, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
-  for (size_t i = 0; i < count; i++) sigaction(signals[i], &action, NULL);
+  for (size_t i = 0; i < count; i++) {
+    struct sigaction before;
+    // Under nohup a terminal that goes away ends nothing.
+    if (signals[i] == SIGHUP && !sigaction(SIGHUP, NULL, &before) && before.sa_handler == SIG_IGN) continue;
+    sigaction(signals[i], &action, NULL);
+  }
   return ends[0];
 }

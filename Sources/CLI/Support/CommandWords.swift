@@ -17,6 +17,8 @@ struct CommandWords {
   private let unknown: String?
   /// The verbs that could stand in its place.
   private let known: [String]
+  /// Options of every verb, where nothing follows them.
+  private let alone: [String]
 
   /// Options of every verb, and whether a value follows.
   private static let globals = [
@@ -30,6 +32,7 @@ struct CommandWords {
       rest.removeFirst()
       rest.append("--help")
     }
+    alone = rest.isEmpty ? early : []
     var commands: [any ParsableCommand.Type] = [Tarn.self]
     var unknown: String?
     for word in rest {
@@ -68,13 +71,18 @@ struct CommandWords {
   /// As they would be typed.
   var text: String { (["tarn"] + path).joined(separator: " ") }
 
-  /// The error of a word in the place of a verb that is none; nil when there is no such word.
+  /// The error of a word in the place of a verb that is none, or of options that no verb follows; nil when
+  /// there is no such word.
   var unknownVerb: TarnError? {
+    if let last = alone.last {
+      return Self.globals[last] == true && (alone.dropLast().last.flatMap { Self.globals[$0] } != true)
+        ? TarnError(
+          .usage, "the value of \(last) is missing", hint: "name the lake's directory, and then a verb: \(help)")
+        : TarnError(.usage, "no verb follows \(alone.joined(separator: " ").printable)", hint: help)
+    }
     guard let unknown else { return nil }
-    let like = known.filter { unknown.isLike($0) }.map { "'\($0)'" }
     return TarnError(
-      .usage, "'\(unknown.printable)' is no verb of \(text)",
-      hint: like.isEmpty ? help : "did you mean \(like.joined(separator: " or "))?")
+      .usage, "'\(unknown.printable)' is no verb of \(text)", hint: NearWords.question(unknown, among: known) ?? help)
   }
 
   private var help: String { "see `\(text) --help`" }
@@ -87,28 +95,5 @@ struct CommandWords {
     var sentence = message.trimmingCharacters(in: .whitespacesAndNewlines)
     if sentence.hasSuffix(".") { sentence.removeLast() }
     return TarnError(.usage, path.isEmpty ? sentence : "\(path.joined(separator: " ")): \(sentence)", hint: help)
-  }
-}
-
-extension String {
-  /// Whether a few slips of the fingers lie between two words, or one begins the other.
-  fileprivate func isLike(_ other: String) -> Bool {
-    if count >= 3, other.hasPrefix(self) || hasPrefix(other) { return true }
-    return Self.distance(Array(self), Array(other)) <= Swift.max(1, other.count / 3)
-  }
-
-  /// Letters to insert, take out, replace, or swap with their neighbour.
-  private static func distance(_ a: [Character], _ b: [Character]) -> Int {
-    var rows = [Array(0...b.count)]
-    for i in 0..<a.count {
-      var row = [i + 1]
-      for j in 0..<b.count {
-        var least = Swift.min(rows[i][j] + (a[i] == b[j] ? 0 : 1), rows[i][j + 1] + 1, row[j] + 1)
-        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { least = Swift.min(least, rows[i - 1][j - 1] + 1) }
-        row.append(least)
-      }
-      rows.append(row)
-    }
-    return rows[a.count][b.count]
   }
 }

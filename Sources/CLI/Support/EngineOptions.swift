@@ -10,6 +10,9 @@ extension EngineChoice: ExpressibleByArgument {
 
 /// Who carries tasks out.
 struct EngineOptions: ParsableArguments {
+  /// Above them in `--help`.
+  static let title = "Work by others"
+
   @Option(
     help: ArgumentHelp(
       "Who does the work: slurm, or local:N for N processes of this machine (default: this process).",

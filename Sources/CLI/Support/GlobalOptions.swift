@@ -9,8 +9,12 @@ internal import Synchronization
 
 /// Options of every verb.
 struct GlobalOptions: ParsableArguments {
+  /// Above them in `--help`.
+  static let title = "Options of most verbs"
+
   @Option(
-    help: ArgumentHelp("The lake's directory (default: TARN_LAKE, else the nearest one above).", valueName: "dir"))
+    help: ArgumentHelp("The lake's directory (default: TARN_LAKE, else the nearest one above).", valueName: "dir"),
+    completion: .directory)
   var lake: String?
 
   @Flag(help: "Print JSON: one document, or one line for each row.")
@@ -48,7 +52,14 @@ struct GlobalOptions: ParsableArguments {
   }
 
   /// Opens the lake for reading.
-  func read() throws -> LakeCatalog { try LakeCatalog.open(root: lakeRoot(), writing: nil) }
+  func read() throws -> LakeCatalog { try read(lakeRoot()) }
+
+  /// Opens a lake for reading that was found already.
+  func read(_ root: String) throws -> LakeCatalog {
+    let catalog = try LakeCatalog.open(root: root, writing: nil)
+    catalog.unpackInScratch()
+    return catalog
+  }
 
   /// What ends this command before its time.
   var cancellation: Cancellation { Interruption.cancellation }
@@ -117,6 +128,7 @@ struct WriterOptions: ParsableArguments {
 
   private func settled(_ catalog: LakeCatalog) throws -> LakeCatalog {
     OpenLakes.add(catalog)
+    catalog.unpackInScratch()
     try catalog.settleInterruptedShards()
     for stranger in try catalog.strangers() {
       Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")

@@ -20,7 +20,39 @@ enum HelpText {
     let usage = "\nUSAGE: "
     let prose = Tarn.helpMessage(for: command, columns: unwrapped).components(separatedBy: usage)[0]
     let options = Tarn.helpMessage(for: command, columns: width).components(separatedBy: usage).dropFirst()
-    return filled(prose, width: width) + usage + options.joined(separator: usage)
+    var lines = options.joined(separator: usage).components(separatedBy: "\n")
+    lines[0] = call("USAGE: " + lines[0], width: width)
+    // A verb's own options stand before those of most verbs.
+    var sections = lines.joined(separator: "\n").components(separatedBy: "\n\n")
+    if let own = sections.firstIndex(where: { $0.hasPrefix("OPTIONS:\n") }),
+      let first = sections.firstIndex(where: {
+        $0.contains("OPTIONS") || !$0.hasPrefix("USAGE") && !$0.hasPrefix("ARGUMENTS")
+      })
+    {
+      sections.insert(sections.remove(at: own), at: min(first, own))
+    }
+    return filled(prose, width: width) + "\n" + sections.joined(separator: "\n\n")
+  }
+
+  /// How a command is called, broken between its arguments.
+  private static func call(_ text: String, width: Int) -> String {
+    var (lines, words) = ([""], [String]())
+    var depth = 0
+    for word in text.split(separator: " ") {
+      // `[--shards <dir>]`, and an option with its value, stay on a line.
+      let isValue = word.hasPrefix("<") && words.last.map { $0.hasPrefix("--") && !$0.contains(" ") } == true
+      if depth > 0 || isValue { words[words.count - 1] += " " + word } else { words.append(String(word)) }
+      depth += word.reduce(0) { $0 + ($1 == "[" ? 1 : $1 == "]" ? -1 : 0) }
+    }
+    for word in words {
+      let candidate = lines[lines.count - 1].isEmpty ? word : "\(lines[lines.count - 1]) \(word)"
+      if candidate.columnCount <= width || lines[lines.count - 1].isEmpty {
+        lines[lines.count - 1] = candidate
+      } else {
+        lines.append("    " + word)
+      }
+    }
+    return lines.joined(separator: "\n")
   }
 
   /// Fills paragraphs, and breaks indented command lines where a shell reads on.

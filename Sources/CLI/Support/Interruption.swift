@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM: every command hears them, and every command ends.
+// Ctrl-C, SIGTERM and a terminal that goes away: every command hears them, and every command ends.
 
 internal import Base
 internal import Foundation
@@ -21,12 +21,14 @@ enum Interruption {
   private static let received = Atomic<Int32>(0)
 
   /// What an interrupted command ends with.
-  static var status: ExitStatus { received.load(ordering: .relaxed) == SIGTERM ? .terminated : .interrupted }
+  static var status: ExitStatus {
+    [SIGTERM, SIGHUP].contains(received.load(ordering: .relaxed)) ? .terminated : .interrupted
+  }
 
   /// Begins to listen; once, before the command runs.
   ///
   /// - Throws: ``TarnError`` when the system gives no thread to listen on.
-  static func install() throws(TarnError) { try NamedThread.hear([SIGINT, SIGTERM], hear) }
+  static func install() throws(TarnError) { try NamedThread.hear([SIGINT, SIGTERM, SIGHUP], hear) }
 
   /// Acts on a signal, or on its absence: the grace is over, or it is the second.
   ///

@@ -29,10 +29,34 @@ enum Output {
   /// As ``json(_:)``, for text that is JSON already, or a piece of such.
   static func json(text: String) { append(text.escapedJSON) }
 
-  /// Puts lines in the place of all that the terminal of stdout shows.
+  // MARK: A screen
+
+  /// Whether the terminal of stdout shows a screen of its own, without what stood there before.
+  private static let isScreen = Mutex(false)
+
+  /// Puts lines in the place of all that the terminal of stdout shows; what stood there comes back with ``leaveScreen()``.
+  ///
+  /// - Parameter lines: Each narrower than the terminal, and fewer than it has rows.
   static func screen(_ lines: [String]) {
-    append("\u{1B}[2J\u{1B}[H" + lines.map(\.printableLine).joined(separator: "\n"))
-    flush()
+    let begin = isScreen.withLock { isScreen in
+      defer { isScreen = true }
+      return isScreen ? "" : "\u{1B}[?1049h\u{1B}[?25l"
+    }
+    // Line by line over what is there, in one write: nothing is ever empty on the way.
+    // A terminal of one row would roll it away.
+    let end = lines.count > 1 ? "\u{1B}[K\r\n" : ""
+    let text = lines.map { $0.printableLine + end }.joined()
+    _ = write(Array("\(begin)\u{1B}[?2026h\u{1B}[H\(text)\u{1B}[J\u{1B}[?2026l".utf8), to: STDOUT_FILENO)
+  }
+
+  /// Gives the terminal back as it was; nothing where there is no screen.
+  static func leaveScreen() {
+    isScreen.withLock { isScreen in
+      guard isScreen else { return }
+      isScreen = false
+      _ = write(Array("\u{1B}[?25h\u{1B}[?1049l".utf8), to: STDOUT_FILENO)
+    }
+    Keyboard.restore()
   }
 
   // MARK: For people
@@ -41,6 +65,7 @@ enum Output {
   ///
   /// Progress that is being shown is taken away first: nothing is ever written behind it.
   static func diagnostic(_ text: String) {
+    leaveScreen()
     liveLineCount.withLock { count in
       tell(erasure(&count) + text.printableLine.shortened + "\n")
     }
@@ -78,10 +103,16 @@ enum Output {
       return isatty(descriptor) == 1 && !["", "dumb"].contains(terminal)
     }
 
+    /// Whether this job is the one that the terminal obeys, as far as there is such a one.
+    var isInFront: Bool {
+      let group = tcgetpgrp(descriptor)
+      return group < 0 || group == getpgrp()
+    }
+
     /// Columns and rows; 80 and 24 where there is no terminal, or it does not say.
     var size: (columns: Int, rows: Int) {
       var size = winsize()
-      guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1, size.ws_row > 1 else { return (80, 24) }
+      guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return (80, 24) }
       return (Int(size.ws_col), Int(size.ws_row))
     }
   }

@@ -2,6 +2,7 @@
 
 internal import Base
 internal import Foundation
+internal import Lake
 internal import Synchronization
 
 /// One line of progress with its rate and how long is left.
@@ -10,8 +11,7 @@ internal import Synchronization
 /// printed at most every ten seconds, so that a log stays short.
 final class ProgressLine: Sendable {
   private struct State {
-    var startedAt = ContinuousClock.now
-    var firstGained: Double?
+    var pace = ProgressPace()
     var drawnAt: ContinuousClock.Instant?
   }
 
@@ -32,31 +32,27 @@ final class ProgressLine: Sendable {
   ///   - done: Units done.
   ///   - total: Units in all; nil while it is not known.
   ///   - gained: Units that this run did, where an earlier one did some of them; its speed is of these.
+  ///   - unit: What the units are called, where their rate is to be told.
   ///   - details: Further lines, for a terminal alone, above the one of the whole.
   ///   - text: What to say of them.
-  func update(done: Double, total: Double?, gained: Double? = nil, details: [String] = [], _ text: () -> String) {
+  func update(
+    done: Double, total: Double?, gained: Double? = nil, rateOf unit: String? = nil, details: [String] = [],
+    _ text: () -> String
+  ) {
     guard !isQuiet else { return }
     let interval: Duration = isLive ? .milliseconds(200) : .seconds(10)
-    let gained = gained ?? done
-    let left: Double?? = state.withLock { state in
+    let pace: ProgressPace? = state.withLock { state in
       let now = ContinuousClock.now
       if let drawn = state.drawnAt, now - drawn < interval { return nil }
-      if !isLive, state.drawnAt == nil {
-        state.drawnAt = now
-        state.firstGained = gained
-        return nil
-      }
-      state.drawnAt = now
-      let first = state.firstGained ?? gained
-      state.firstGained = first
-      let seconds = Double((now - state.startedAt).components.seconds) + 0.001
-      guard let total, gained > first, seconds > 2 else { return .some(nil) }
-      return .some((total - done) * seconds / (gained - first))
+      state.pace.take(gained: gained ?? done, total: total, at: now)
+      defer { state.drawnAt = now }
+      return !isLive && state.drawnAt == nil ? nil : state.pace
     }
-    guard let left else { return }
+    guard let pace else { return }
     var line = "\(title): \(text())"
     if let total, total > 0 { line += String(format: " (%.0f %%)", 100 * min(done / total, 1)) }
-    if let left { line += ", \(TimeSpan.text(seconds: left)) left" }
+    if let unit, let rate = pace.rate { line += String(format: ", %.0f \(unit)/s", rate) }
+    if let total, let left = pace.secondsLeft(total - done) { line += ", \(TimeSpan.text(seconds: left)) left" }
     guard isLive else { return Output.diagnostic(line) }
     let (columns, rows) = Output.Stream.people.size
     // A line that wraps, or scrolls away, could not be redrawn.

@@ -7,6 +7,9 @@ internal import Lake
 
 /// How to fetch while a verb works; by default it fetches nothing.
 struct StreamOptions: ParsableArguments {
+  /// Above them in `--help`.
+  static let title = "Fetching"
+
   @Flag(help: "Fetch meanwhile what is not in the lake.")
   var fetch = false
 
@@ -25,8 +28,11 @@ struct StreamOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "How long to wait for a host that fails for now, e.g. 6h; 0 for not at all (default: 2h).", valueName: "time"))
+      "How long to wait for a host that fails for now, e.g. 6h; 0 for a few tries in a row and no wait (default: 2h).",
+      valueName: "time"))
   var patience: TimeSpan?
+
+  @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
 
   /// Whether anything is to be fetched.
   var isFetching: Bool { fetch || budget != nil }
@@ -40,6 +46,9 @@ struct StreamOptions: ParsableArguments {
     guard fetchesAnyway || isFetching || jobs == nil && bwlimit == nil && patience == nil else {
       throw ValidationError("--jobs, --bwlimit and --patience go with --fetch or --budget.")
     }
+    guard fetchesAnyway || isFetching || !commands.allowCommands else {
+      throw ValidationError("--allow-commands goes with --fetch or --budget.")
+    }
   }
 
   /// How to fetch; nil for not at all.
@@ -50,6 +59,7 @@ struct StreamOptions: ParsableArguments {
     var options = SyncOptions()
     options.budget = budget?.byteCount
     options.fetch = .ofTool
+    options.fetch.commands = commands.rules
     options.fetch.jobs = jobs ?? 2
     options.patience = (patience ?? .ofBuild).duration
     if let bwlimit { options.fetch.bandwidth = bwlimit }

@@ -12,19 +12,38 @@ extension VectorCodec: ExpressibleByArgument {
   }
 }
 extension RouterMethod: ExpressibleByArgument {}
+extension NearestMethod {
+  fileprivate init(argument: String) throws {
+    guard let method = Self(parsing: argument) else {
+      throw ValidationError(
+        "exact, index or index:NPROBE, of \(Self.probes.lowerBound) to \(Self.probes.upperBound) lists")
+    }
+    self = method
+  }
+}
+extension ConvergenceBound {
+  fileprivate init(argument: String) throws {
+    guard let bound = Self(parsing: argument) else {
+      throw ValidationError("a share below 100% with its sign and at most four decimals, e.g. 0.1%")
+    }
+    self = bound
+  }
+}
 extension RangeStatistic: ExpressibleByArgument {
   public init?(argument: String) { self.init(parsing: argument) }
 }
 
 /// The arguments of a training.
 struct TrainingArguments: ParsableArguments {
-  @Argument(help: "The trained index's name.")
+  @Argument(help: "The trained index's name.", completion: .trainedIndexes)
   var name: String
 
-  @Option(help: ArgumentHelp("Source of image features.", valueName: "source"))
+  @Option(help: ArgumentHelp("Source of image features.", valueName: "source"), completion: .sources)
   var images: String
 
-  @Option(help: ArgumentHelp("Source of caption features, row by row the images'.", valueName: "source"))
+  @Option(
+    help: ArgumentHelp("Source of caption features, row by row the images'.", valueName: "source"), completion: .sources
+  )
   var captions: String?
 
   @Option(help: ArgumentHelp("Number of inverted lists.", valueName: "k"))
@@ -36,8 +55,20 @@ struct TrainingArguments: ParsableArguments {
   @Option(help: ArgumentHelp("paired-kmeans or, looking at images only, kmeans.", valueName: "method"))
   var method: TrainingMethod = .paired
 
-  @Option(help: ArgumentHelp("Iterations of k-means.", valueName: "n"))
+  @Option(help: ArgumentHelp("Iterations of k-means, at most.", valueName: "n"))
   var iterations: Int = 10
+
+  @Option(
+    help: ArgumentHelp(
+      "End k-means with the first iteration that moves no more of the captions to another cell, e.g. 0.1%.",
+      valueName: "share"), transform: ConvergenceBound.init(argument:))
+  var untilMoved: ConvergenceBound?
+
+  @Option(
+    help: ArgumentHelp(
+      "How the nearest image of each caption is found: exact, or index[:nprobe], in that many lists of a temporary index of the training images (default: exact; nprobe \(NearestMethod.defaultProbes)).",
+      valueName: "search"), transform: NearestMethod.init(argument:))
+  var nearest: NearestMethod?
 
   @Option(help: ArgumentHelp("How vectors are stored.", valueName: "codec"))
   var codec: VectorCodec = .sq4
@@ -48,20 +79,29 @@ struct TrainingArguments: ParsableArguments {
       valueName: "ranges"))
   var ranges: RangeStatistic?
 
+  @Option(
+    help: ArgumentHelp(
+      "Keep a better code of every row beside the lists, sq8 or fp16, by which search orders the best it finds again.",
+      valueName: "codec"))
+  var refine: VectorCodec?
+
   @Option(help: ArgumentHelp("Chooses the pairs and the first centroids.", valueName: "s"))
   var seed: Int = 1
 
-  @Option(help: ArgumentHelp("What ranks lists: none (the centroids), caption-mean or learned.", valueName: "router"))
+  @Option(
+    help: ArgumentHelp(
+      "What ranks lists: none (the centroids), caption-mean, learned or anchored.", valueName: "router"))
   var router: RouterMethod = .none
 
   @Option(
     help: ArgumentHelp(
-      "Passes over the captions that train a learned router (default: \(RouterOptions().epochs)).", valueName: "n"))
+      "Passes over the captions that train a learned or anchored router (default: \(RouterOptions().epochs)).",
+      valueName: "n"))
   var routerEpochs: Int?
 
   @Option(
     help: ArgumentHelp(
-      "Steps of image k-means after paired k-means, with a router (default: \(RouterOptions().refinements)).",
+      "Steps of image k-means after paired k-means, with a router (default: \(RouterMethod.learned.refinements), or \(RouterMethod.anchored.refinements) with an anchored one).",
       valueName: "n"))
   var refinements: Int?
 
@@ -72,7 +112,7 @@ struct TrainingArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Lists drawn for each batch of a learned router, besides those of its captions (default: all up to 4096, then 4096).",
+      "Lists drawn for each batch of a learned or anchored router, besides those of its captions (default: all up to 4096, then 4096).",
       valueName: "n"))
   var routerCandidates: Int?
 
@@ -94,8 +134,14 @@ struct TrainingArguments: ParsableArguments {
   var badRows: BadRowsPolicy = .fail
 
   func validate() throws {
+    if let refine, !refine.canRefine || refine.bitsPerComponent <= codec.bitsPerComponent {
+      throw ValidationError("--refine is sq8 or fp16, and more than the --codec has.")
+    }
     guard captions == nil || method == .paired || router != .none else {
       throw ValidationError("--captions goes with --method paired-kmeans or with a --router.")
+    }
+    guard nearest == nil || captions != nil else {
+      throw ValidationError("--nearest goes with --captions.")
     }
     let ofRouters = [routerEpochs, refinements, routerCaptions, routerCandidates]
     guard router != .none || ofRouters.allSatisfy({ $0 == nil }) else {
@@ -120,11 +166,14 @@ struct TrainingArguments: ParsableArguments {
       normalisation: normalise ? .normalise : .refuse,
       router: RouterOptions(
         method: router, epochs: routerEpochs ?? byDefault.epochs,
-        captionLimit: routerCaptions ?? byDefault.captionLimit, refinements: refinements ?? byDefault.refinements,
+        captionLimit: routerCaptions ?? byDefault.captionLimit, refinements: refinements,
         candidates: routerCandidates))
     options.ordinals = try shards.map(OrdinalSet.init(parsing:))
+    options.untilMoved = untilMoved
+    options.nearest = nearest
     options.missing = missing
     options.badRows = badRows
+    options.refine = refine
     return options
   }
 }

@@ -80,12 +80,13 @@ final class TransferBoard: Sendable {
       )
     }
     if retryCount > 0 {
-      progress.note("and \(retryCount) more such retries; `tarn sql \"SELECT * FROM v_transfer\"` lists them")
+      let retries = "\(retryCount) more such \(retryCount == 1 ? "retry" : "retries")"
+      progress.note("and \(retries); `tarn sql \"SELECT * FROM v_transfer\"` lists them")
     }
     guard failureCount > 0 else { return }
     progress.clear()
     Output.diagnostic(
-      "tarn: and \(failureCount) more shards like these; "
+      "tarn: and \(failureCount) more \(failureCount == 1 ? "shard" : "shards") like these; "
         + "`tarn sql \"SELECT source, shard, last_error FROM v_shard WHERE state IN ('absent', 'failed')\"` lists them")
   }
 

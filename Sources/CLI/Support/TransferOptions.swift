@@ -16,7 +16,8 @@ struct TransferOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "How long to wait for a host that fails for now, e.g. 6h; 0 for not at all (default: 2h).", valueName: "time"))
+      "How long to wait for a host that fails for now, e.g. 6h; 0 for a few tries in a row and no wait (default: 2h).",
+      valueName: "time"))
   var patience: TimeSpan?
 
   func validate() throws {

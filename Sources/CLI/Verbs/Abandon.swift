@@ -18,11 +18,13 @@ struct Abandon: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("A version or a trained index that is not finished.", valueName: "NAME@N|TRAINED"))
+  @Argument(
+    help: ArgumentHelp("A version or a trained index that is not finished.", valueName: "NAME@N|TRAINED"),
+    completion: .versionsAndTrainedIndexes)
   var name: String
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let catalog =

@@ -24,7 +24,7 @@ struct Backup: ParsableCommand {
   @Argument(help: "The copy.")
   var file: String
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     let summary = try LakeCatalog.open(root: global.lakeRoot(), writing: nil, orOlder: true).backup(to: file)

@@ -9,13 +9,13 @@ extension BadRowsPolicy: ExpressibleByArgument {}
 
 /// What a version is made from: the arguments of the verbs that plan one.
 struct BuildArguments: ParsableArguments {
-  @Argument(help: "The version's name; it becomes NAME@1, NAME@2, …")
+  @Argument(help: "The version's name; it becomes NAME@1, NAME@2, …", completion: .versionNames)
   var name: String
 
-  @Option(help: ArgumentHelp("The trained index to encode against.", valueName: "trained"))
+  @Option(help: ArgumentHelp("The trained index to encode against.", valueName: "trained"), completion: .trainedIndexes)
   var trained: String
 
-  @Option(help: ArgumentHelp("Source of image features.", valueName: "source"))
+  @Option(help: ArgumentHelp("Source of image features.", valueName: "source"), completion: .sources)
   var images: String
 
   @Option(help: ArgumentHelp("Which shards, e.g. 0-39,57; all by default.", valueName: "ranges"))
@@ -64,12 +64,18 @@ struct Build: AsyncParsableCommand {
       come; what failed is submitted again. Stopped, it lets go of them: the same command attaches again. --per-host and
       --bwlimit are then of all workers together, each of which takes its share (--at-a-time).
 
+      --dry-run measures this machine for a few seconds and says what each step would take (DESIGN 4.1b); nothing is written.
+
       Interrupt it at any time: the same command continues.
 
       \(ExitStatus.help)
       """)
 
   @OptionGroup var what: BuildArguments
+
+  @Flag(
+    name: .customLong("dry-run"), help: "Say what each step would take here in time, memory and disk, and do nothing.")
+  var dryRun = false
 
   @Flag(help: "Fetch nothing: use what is in the lake.")
   var offline = false
@@ -92,13 +98,16 @@ struct Build: AsyncParsableCommand {
   var perHost: Int?
 
   @Option(
-    help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
+    help: ArgumentHelp(
+      "How long to wait for a host that fails for now, e.g. 6h; 0 for a few tries in a row and no wait.",
+      valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
-  @OptionGroup var engine: EngineOptions
+  @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
+  @OptionGroup(title: EngineOptions.title) var engine: EngineOptions
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     try engine.validate(beside: ["--offline": offline, "--budget": budget != nil])
@@ -108,10 +117,14 @@ struct Build: AsyncParsableCommand {
     guard !offline || bwlimit == nil else {
       throw ValidationError("--offline fetches nothing; --bwlimit does not go with it.")
     }
+    guard !offline || !commands.allowCommands else {
+      throw ValidationError("--offline fetches nothing; --allow-commands does not go with it.")
+    }
   }
 
   func run() async throws {
     let options = try what.options(fetching: !offline)
+    guard !dryRun else { return try await tellCost(of: options) }
     if let executor = engine.executor { return try await build(options, on: executor) }
     let name = options.name
     let catalog = try writer.open(global, "build \(name)", keeping: room, leasing: options.leases)
@@ -120,6 +133,7 @@ struct Build: AsyncParsableCommand {
     fetch.budget = budget?.byteCount
     fetch.fetch = .ofTool
     fetch.fetch.jobs = jobs
+    fetch.fetch.commands = commands.rules
     fetch.patience = patience.duration
     if let bwlimit { fetch.fetch.bandwidth = bwlimit.timetable }
     fetch.fetch.followLimit(of: catalog)
@@ -128,6 +142,25 @@ struct Build: AsyncParsableCommand {
     let revisions = FetchedRevisions()
     let (version, isNew, times) = try await run.run(fetching: fetch, follow: revisions.following(progress))
     try conclude(version, isNew: isNew, times, revisions, catalog, progress)
+  }
+
+  /// `--dry-run`: the sizes are the catalog's, the rates this machine's.
+  private func tellCost(of options: BuildOptions) async throws {
+    let catalog = try global.read()
+    let logger = global.logger("tarn.build")
+    let text = try await ThreadedWork("tarn-measure") {
+      let cost = try BuildCost(of: options, in: catalog)
+      let codec = try VectorCodec(rawValue: catalog.trainedIndex(named: options.trained).codec) ?? .flat
+      let rates = try MachineRates.measured(
+        dimension: cost.dimension, codec: codec, below: catalog.layout.root, logger: logger)
+      return CostText(steps: cost.steps(rates), rates: rates)
+    }.value()
+    if global.json {
+      Output.json(text.json.merging(["name": .string(options.name)]) { $1 })
+    } else {
+      text.lines.forEach(Output.line)
+    }
+    Output.flush()
   }
 
   /// Has other processes build it, and takes in what they make.
@@ -142,7 +175,8 @@ struct Build: AsyncParsableCommand {
     let limits =
       perHost == nil && bwlimit == nil
       ? nil : try SharedLimits(perHost: perHost, bandwidth: bwlimit?.text, amongWorkers: engine.workerCount)
-    let workerOptions = ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"]
+    let workerOptions =
+      ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"] + commands.words
     let access = global.storeAccess(patience: patience)
     let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
       let directory = try engine.directory(of: "\(version.name)", in: catalog, access)
@@ -217,7 +251,7 @@ extension ProgressLine {
   func show(_ event: BuildProgress) {
     switch event {
     case .encoding(let shard, let done, let rows):
-      update(done: Double(done), total: Double(rows)) { "encoding \(shard), \(done)/\(rows) rows" }
+      update(done: Double(done), total: Double(rows), rateOf: "rows") { "encoding \(shard), \(done)/\(rows) rows" }
     case .merging(let output, let count):
       update(done: Double(output), total: Double(count)) { "merging output \(output + 1)/\(count)" }
     case .finished(let output, let count, let byteCount):

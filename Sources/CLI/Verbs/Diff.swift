@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn diff`: what sets two versions apart.
 struct Diff: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what sets two versions apart: parameters, inputs, outputs.",
+    abstract: "Show what sets two versions apart: parameters, inputs, excluded rows, outputs.",
     discussion: """
       EXAMPLES
         tarn diff laion@1 laion@2
@@ -13,17 +13,17 @@ struct Diff: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("A version.", valueName: "NAME[@N]"))
+  @Argument(help: ArgumentHelp("A version.", valueName: "NAME[@N]"), completion: .versions)
   var first: String
 
-  @Argument(help: ArgumentHelp("Another.", valueName: "NAME[@N]"))
+  @Argument(help: ArgumentHelp("Another.", valueName: "NAME[@N]"), completion: .versions)
   var second: String
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     let catalog = try global.read()
-    let (first, second) = (try catalog.versionName(first), try catalog.versionName(second))
+    let (first, second) = (try global.version(first, catalog), try global.version(second, catalog))
     let found = try catalog.difference(first, second)
     global.json ? printJSON(found, first, second) : printText(found, first, second)
     Output.flush()
@@ -31,6 +31,9 @@ struct Diff: ParsableCommand {
 
   private func printJSON(_ found: VersionDifference, _ first: VersionName, _ second: VersionName) {
     func list(_ names: [String]) -> JSONValue { .array(names.map { .string($0) }) }
+    func rows(_ found: [VersionDifference.Rows]) -> JSONValue {
+      .array(found.map { .object(["shard": .string($0.shard), "rows": .array($0.rows.map { .count($0) })]) })
+    }
     Output.json([
       "first": .string("\(first)"), "second": .string("\(second)"), "same": .bool(found.isEmpty),
       "parameters": .array(
@@ -41,6 +44,8 @@ struct Diff: ParsableCommand {
       "moved": list(found.moved),
       "outputs_shared": .count(found.sharedOutputs), "outputs_only_in_first": .count(found.outputsOnlyInFirst),
       "outputs_only_in_second": .count(found.outputsOnlyInSecond),
+      "excluded_only_in_first": rows(found.excludedOnlyInFirst),
+      "excluded_only_in_second": rows(found.excludedOnlyInSecond),
     ])
   }
 
@@ -49,6 +54,14 @@ struct Diff: ParsableCommand {
     for parameter in found.parameters { Output.line("\(parameter.name): \(parameter.first) -> \(parameter.second)") }
     for (sign, names) in [("-", found.removed), ("+", found.added), ("~", found.changed)] {
       for name in names { Output.line("\(sign) \(name)") }
+    }
+    for (version, shards) in [(first, found.excludedOnlyInFirst), (second, found.excludedOnlyInSecond)] {
+      for of in shards {
+        let shown = of.rows.prefix(20).map(String.init).joined(separator: ", ")
+        Output.line(
+          "\(version) alone leaves out \(of.rows.count.counted("row")) of \(of.shard): \(shown)"
+            + (of.rows.count > 20 ? " and \(of.rows.count - 20) more" : ""))
+      }
     }
     if let first = found.moved.first {
       Output.line("same bytes under other row ids: \(found.moved.count.counted("shard")), \(first) first")

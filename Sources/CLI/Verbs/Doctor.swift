@@ -18,7 +18,7 @@ struct Doctor: ParsableCommand {
 
       EXAMPLES
         tarn doctor
-        tarn doctor --quiet                 only what is not ok
+        tarn doctor --quiet
         tarn doctor --recount
         tarn doctor --json
         tarn doctor --moved
@@ -44,8 +44,8 @@ struct Doctor: ParsableCommand {
   @Option(help: ArgumentHelp("With --copied: its directory of results.", valueName: "dir"))
   var artifacts: String?
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard !(moved && copied) else { throw ValidationError("A lake was moved, or it is a copy: --moved or --copied.") }

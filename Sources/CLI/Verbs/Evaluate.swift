@@ -13,7 +13,7 @@ struct Evaluate: AsyncParsableCommand {
       --fetch what is not in the lake is fetched meanwhile; within --budget a shard goes once it was compared. With
       --missing skip the version is measured as if it had the shards alone that are here, and the record says which.
       recall@k is the share of the k nearest rows that came back, routing the share whose list was visited: what lies
-      between is the codec's loss. scanned is the share of all rows that a query's lists hold. The rate is of searches
+      between is the codec's loss, less what codes that refine bring back. scanned is the share of all rows that a query's lists hold. The rate is of searches
       for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation. Other tarns that write wait until it
       ends: the exact neighbours become a file of the lake, and what is being read must not be collected or evicted.
 
@@ -27,7 +27,7 @@ struct Evaluate: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The versions; NAME for the newest.", valueName: "NAME[@N]"))
+  @Argument(help: ArgumentHelp("The versions; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var versions: [String]
 
   @Option(help: ArgumentHelp("Queries: a feature file of the version's dimension.", valueName: "file"))
@@ -53,13 +53,34 @@ struct Evaluate: AsyncParsableCommand {
       "Shards that are not in the lake: fail, or skip and measure over the others.", valueName: "policy"))
   var missing: MissingPolicy = .fail
 
-  @OptionGroup var stream: StreamOptions
+  @Option(
+    help: ArgumentHelp("Of an adopted version: the source whose rows its ids count.", valueName: "source"),
+    completion: .sources)
+  var source: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Of an adopted version: the exact neighbours of each query, a .npy of int64, [queries × k or more].",
+      valueName: "file"))
+  var truth: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Order the N best rows again by the codes that refine a version (default: \(VersionSearcher.refinedRows) where it has such; 0 for none).",
+      valueName: "n"))
+  var refine: Int?
+
+  @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
+    if let refine, !(0...65_536).contains(refine) { throw ValidationError("--refine is 0 to 65536.") }
     try stream.validate(fetchesAnyway: false)
+    guard source == nil || truth == nil else {
+      throw ValidationError("--source and --truth both say what is true; give one of them.")
+    }
     guard !versions.isEmpty else { throw ValidationError("name a version: NAME@N") }
     guard missing == .fail || !stream.isFetching else {
       throw ValidationError("--missing skip measures over what is in the lake; --fetch and --budget do not go with it.")
@@ -73,14 +94,16 @@ struct Evaluate: AsyncParsableCommand {
     let verb = stream.isFetching ? "evaluate --fetch" : "evaluate"
     let catalog = try writer.open(
       global, "evaluate \(versions.joined(separator: " "))", keeping: room
-    ) { try $0.leases(of: verb, overVersions: versions) }
-    let names = try versions.map { try catalog.versionName($0) }
+    ) { try $0.leases(of: verb, overVersions: versions, and: source) }
+    let names = try versions.map { try global.version($0, catalog) }
     if let report { try OutputPlace.check(report, besides: catalog.layout) }
     let progress = global.progress("evaluate")
     var options = EvaluationOptions(
       queries: queries, k: k, nprobes: nprobe.numbers,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, environment: Tool.environment)
     options.missing = missing
+    options.refine = refine
+    (options.source, options.truth) = (source, truth)
     let run = try EvaluationRun(catalog, options, cancellation: global.cancellation) { event in
       switch event {
       case .exact(let done, let rows):
@@ -143,7 +166,8 @@ struct Evaluate: AsyncParsableCommand {
         "\(evaluation.version): \(evaluation.queryCount.counted("query", "queries")), "
           + "\(evaluation.rowCount.counted("row")) in \(evaluation.nlist) "
           + "lists, imbalance \(String(format: "%.2f", evaluation.imbalance))"
-          + (evaluation.sample.map { ", measured over shards \(OrdinalSet(ascending: $0).text) alone" } ?? ""))
+          + (evaluation.sample.map { ", measured over shards \(OrdinalSet(ascending: $0).text) alone" } ?? "")
+          + (evaluation.refinedRows.map { ", the best \($0) ordered again by codes that refine" } ?? ""))
     }
   }
 }
@@ -154,6 +178,7 @@ extension Evaluation {
     [
       "version": .string("\(version)"), "queries": .string(queries), "queries_sha256": .string(queriesDigest.hex),
       "query_count": .count(queryCount), "rows": .count(rowCount), "nlist": .count(nlist),
+      "refined_rows": refinedRows.map { .count($0) } ?? .null,
       "sample_shards": sample.map { .array($0.map { .count($0) }) } ?? .null,
       "imbalance": .number(imbalance), "list_sizes": .array(listSizes.map { .count($0) }), "threads": .count(threads),
       "points": .array(

@@ -19,7 +19,7 @@ struct Evict: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var source: String
 
   @Option(help: ArgumentHelp("Which shards, e.g. 0-39,57; all by default.", valueName: "ranges"))
@@ -28,8 +28,8 @@ struct Evict: ParsableCommand {
   @Flag(help: "Also older revisions on which a version or trained index rests.")
   var old = false
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let catalog = try writer.open(global, "evict")
@@ -39,11 +39,16 @@ struct Evict: ParsableCommand {
       Output.json([
         "evicted": .count(gone.shardCount), "parts": .count(gone.partCount), "old_revisions": .count(gone.keptCount),
         "bytes": .count(gone.byteCount), "kept_old_revisions": .count(gone.pinned.count),
+        "of": .array(gone.readers.map { .string($0) }),
       ])
     } else {
       let parts = gone.partCount == 0 ? "" : " and \(gone.partCount.counted("part")) of interrupted transfers"
       let revisions = gone.keptCount == 0 ? "" : " and \(gone.keptCount.counted("older revision"))"
       Output.line("\(gone.shardCount.counted("shard"))\(parts)\(revisions) evicted (\(ByteSize.text(gone.byteCount)))")
+      if let owner = gone.readers.first, gone.shardCount > 0 {
+        let others = gone.readers.dropFirst().joined(separator: ", ")
+        Output.line("they are the files of \(owner), which \(others) read, too")
+      }
       if let first = gone.pinned.first {
         let bytes = gone.pinned.reduce(0) { $0 + $1.byteCount }
         Output.line(

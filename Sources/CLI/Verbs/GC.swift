@@ -38,8 +38,8 @@ struct GC: ParsableCommand {
   @Flag(help: "Also segments that no unfinished output waits for.")
   var segments = false
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let options = GarbageOptions(grace: grace.duration, includesSegments: segments)

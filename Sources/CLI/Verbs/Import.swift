@@ -21,7 +21,7 @@ struct Import: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var source: String
 
   @Argument(help: "The files.")
@@ -29,8 +29,8 @@ struct Import: ParsableCommand {
 
   @OptionGroup var replacing: ReplacementOptions
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let catalog = try writer.open(global, "import", source, on: [.source: [source]], keeping: room)

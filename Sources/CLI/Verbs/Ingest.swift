@@ -36,12 +36,14 @@ struct Ingest: AsyncParsableCommand {
   @Flag(help: "Go on until the version is sealed, taking results in as they come.")
   var follow = false
 
-  @Option(help: ArgumentHelp("How long to wait for a store that fails for now; 0 for not at all.", valueName: "time"))
+  @Option(
+    help: ArgumentHelp(
+      "How long to wait for a store that fails for now; 0 for a few tries in a row and no wait.", valueName: "time"))
   var patience: TimeSpan = .ofSync
 
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard recheck >= 0 else { throw ValidationError("--recheck is at least 0.") }

@@ -26,7 +26,7 @@ struct Init: ParsableCommand {
   @Option(help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"))
   var artifacts: String?
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     let wanted = LakeLayout(

@@ -27,7 +27,7 @@ struct Limit: ParsableCommand {
   @Flag(help: "Forget it: what --bwlimit says counts again.")
   var clear = false
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func validate() throws {
     if clear, rate != nil { throw ValidationError("Name a rate or --clear, not both.") }

@@ -10,12 +10,13 @@ struct Locate: ParsableCommand {
       EXAMPLES
         tarn locate laion@1 0 1234567
         tarn locate laion@1 --ids found.npy --format csv
+        tarn locate laion@1 0 --columns url,caption
         cut -d, -f3 found.csv | tail -n +2 | tarn locate laion@1 --ids -
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version.", valueName: "NAME[@N]"))
+  @Argument(help: ArgumentHelp("The version.", valueName: "NAME[@N]"), completion: .versions)
   var version: String
 
   @Argument(help: "Row ids, as search gives them.")
@@ -26,10 +27,12 @@ struct Locate: ParsableCommand {
     help: ArgumentHelp("Those of a file too: one a line, or a .npy of int64; - for standard input.", valueName: "file"))
   var file: String?
 
+  @OptionGroup var shown: ColumnOptions
+
   @Option(help: ArgumentHelp("table, csv, json or jsonl.", valueName: "format"))
   var format: TableFormat?
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func validate() throws {
     guard !ids.isEmpty || file != nil else { throw ValidationError("Name a row id, or a file of them with --ids.") }
@@ -37,20 +40,23 @@ struct Locate: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let name = try catalog.versionName(version)
+    let name = try global.version(version, catalog)
     let format = format ?? (global.json ? .json : .table)
-    var table = Table(["id", "source", "shard", "row", "sha256", "url"])
+    let columns = try shown.columns(of: name, catalog)
+    var table = Table(["id", "source", "shard", "row", "sha256", "url"] + (columns?.titles(as: format) ?? []))
     let run = LocateRun(catalog, cancellation: global.cancellation)
     var ids = ids
     if let file { ids += try run.ids(in: .named(file), of: name) }
     let kept = Dictionary(
       try catalog.sources().map { ($0.name, $0.keptQuery) }, uniquingKeysWith: { first, _ in first })
-    for place in try run.run(ids, in: name) {
-      table.add([
-        .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
-        place.revision.map { .text(format == .table ? $0.digest.prefix(12) : $0.digest.hex) } ?? .null,
-        place.url.map { .text(AddressText($0).redacted(keeping: kept[place.source] ?? [])) } ?? .null,
-      ])
+    let values = try columns?.values(of: ids, global)
+    for (number, place) in try run.run(ids, in: name).enumerated() {
+      table.add(
+        [
+          .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),
+          place.revision.map { .text(format == .table ? $0.digest.prefix(12) : $0.digest.hex) } ?? .null,
+          place.url.map { .text(AddressText($0).redacted(keeping: kept[place.source] ?? [])) } ?? .null,
+        ] + (columns?.cells(values?[number] ?? [:], as: format) ?? []))
     }
     table.print(as: format)
     Output.flush()

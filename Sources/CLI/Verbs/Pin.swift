@@ -16,18 +16,21 @@ struct Pin: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version, sealed or revoked.", valueName: "NAME@N"))
+  @Argument(
+    help: ArgumentHelp("The version, sealed or revoked; NAME for the newest.", valueName: "NAME[@N]"),
+    completion: .versions)
   var version: String
 
   @Option(help: ArgumentHelp("Why; kept with the pin.", valueName: "text"))
   var reason: String = ""
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
-    let name = try VersionName(parsing: version)
-    let isNew = try writer.open(global, "pin", "\(name)").pin(name, reason: reason)
+    let catalog = try writer.open(global, "pin", version)
+    let name = try global.version(version, catalog)
+    let isNew = try catalog.pin(name, reason: reason)
     if global.json {
       Output.json(["version": .string("\(name)"), "pinned": .bool(true), "new": .bool(isNew)])
     } else {
@@ -48,15 +51,16 @@ struct Unpin: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var version: String
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
-    let name = try VersionName(parsing: version)
-    let wasPinned = try writer.open(global, "unpin", "\(name)").unpin(name)
+    let catalog = try writer.open(global, "unpin", version)
+    let name = try global.version(version, catalog)
+    let wasPinned = try catalog.unpin(name)
     if global.json {
       Output.json(["version": .string("\(name)"), "pinned": .bool(false), "new": .bool(wasPinned)])
     } else {

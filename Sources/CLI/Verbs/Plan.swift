@@ -33,7 +33,8 @@ struct Plan: AsyncParsableCommand {
 
   @OptionGroup var scripts: ScriptOptions
   @OptionGroup var limits: WorkerLimitOptions
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   // The check of a command that has others below it is made for those, too: so it is made here.
   func run() async throws {
@@ -41,10 +42,11 @@ struct Plan: AsyncParsableCommand {
       throw TarnError(.usage, "plan: what to plan is not said", hint: "`tarn plan build`, or `tarn plan --again DIR`")
     }
     let directory = try await global.tasks(at: again, patience: .ofSync)
-    let (plan, open, standing) = try await ThreadedWork("tarn-plan") { [scripts, limits] in
+    let (plan, open, standing) = try await ThreadedWork("tarn-plan") { [scripts, limits, commands] in
       let plan = try directory.plan()
       let open = try directory.openTasks(of: plan)
-      try limits.applied(to: scripts.scripts(in: directory)).write(open.map(\.task), of: plan, in: directory)
+      let written = try commands.applied(to: limits.applied(to: scripts.scripts(in: directory)))
+      try written.write(open.map(\.task), of: plan, in: directory)
       return (plan, open, try directory.standing(of: plan, open: Set(open.map(\.task))))
     }.value()
     if global.json {
@@ -86,13 +88,15 @@ struct PlanBuild: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "How long to wait for a host that fails for now while rows are asked for; 0 for not at all.", valueName: "time"))
+      "How long to wait for a host that fails for now while rows are asked for; 0 for a few tries in a row and no wait.",
+      valueName: "time"))
   var patience: TimeSpan = .ofSync
 
   @OptionGroup var scripts: ScriptOptions
   @OptionGroup var limits: WorkerLimitOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() async throws {
     let options = try what.options(fetching: true)
@@ -100,7 +104,7 @@ struct PlanBuild: AsyncParsableCommand {
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let directory = try await place.directory(global, patience: patience)
-    let written = try limits.applied(to: try await scripts.kept(in: directory))
+    let written = commands.applied(to: try limits.applied(to: try await scripts.kept(in: directory)))
     let planning = TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in (directory, written) }
     try await ThreadedWork("tarn-plan") { try planning.require(directory, for: options.name) }.value()
     var fetch = SyncOptions()
@@ -138,7 +142,7 @@ struct PlanTrain: AsyncParsableCommand {
 
       EXAMPLES
         tarn plan train clip --images images --captions captions --nlist 131072 --tasks /shared/clip
-        tarn ingest /shared/clip                         after each round
+        tarn ingest /shared/clip
 
       \(ExitStatus.help)
       """)
@@ -148,10 +152,10 @@ struct PlanTrain: AsyncParsableCommand {
   @OptionGroup var place: TaskPlaceOptions
 
   @OptionGroup var scripts: ScriptOptions
-  @OptionGroup var stream: StreamOptions
+  @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws { try stream.validate(fetchesAnyway: false) }
 

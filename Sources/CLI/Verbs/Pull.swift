@@ -13,7 +13,7 @@ struct Pull: AsyncParsableCommand {
       index that is another thing here under the same name ends this with 64.
 
       SRC is what `tarn push` wrote to: a directory, file:///DIR, s3://BUCKET/PREFIX, or the https:// address of a folder.
-      Without a name the only version there is taken. --as gives it another name here, with the next number, beside a version of
+      NAME is the newest version of that name there; without a name the only version there is taken. --as gives it another name here, with the next number, beside a version of
       the publisher's name that is another one: its lock file, its document and so its digest stay the publisher's, and `tarn push`
       publishes it under the publisher's name. The document's addresses of shards are its author's: none is followed to
       this machine, its files or its network, then or later, unless --allow-inside says so.
@@ -32,7 +32,8 @@ struct Pull: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("Where it was pushed to.", valueName: "src"))
   var source: String
 
-  @Argument(help: ArgumentHelp("The version; by default the only one there.", valueName: "NAME@N"))
+  @Argument(
+    help: ArgumentHelp("The version; NAME for the newest, by default the only one there.", valueName: "NAME[@N]"))
   var version: String?
 
   @Option(name: .customLong("as"), help: ArgumentHelp("Its name in this lake; by default its own.", valueName: "other"))
@@ -53,8 +54,8 @@ struct Pull: AsyncParsableCommand {
 
   @OptionGroup var transfer: TransferOptions
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard file.isEmpty == (into == nil) else { throw ValidationError("--file and --into go together.") }
@@ -70,7 +71,7 @@ struct Pull: AsyncParsableCommand {
     if file.isEmpty { _ = try global.read() }
     let progress = global.progress("pull\(version.map { " " + $0.printable } ?? "")")
     let publication = try await Publication.find(
-      source, version.map { try VersionName(parsing: $0) }, options: options, cancellation: global.cancellation,
+      source, version, options: options, cancellation: global.cancellation,
       report: progress.show)
     let name = publication.version.name
     if let into {
@@ -134,9 +135,14 @@ extension ProgressLine {
     case .reading(let number, let count):
       update(done: Double(number), total: Double(count)) { "reading output \(number + 1) of \(count)" }
     case .waiting(let host, let pause, let left):
-      note(
-        "waiting for \(host) for \(TimeSpan.text(seconds: pause.seconds)); patience ends in "
-          + TimeSpan.text(seconds: left.seconds))
+      note(waiting: host, pause, left)
     }
+  }
+
+  /// Says whom a command waits for.
+  func note(waiting host: String, _ pause: Duration, _ left: Duration) {
+    note(
+      "waiting for \(host) for \(TimeSpan.text(seconds: pause.seconds)); patience ends in "
+        + TimeSpan.text(seconds: left.seconds))
   }
 }

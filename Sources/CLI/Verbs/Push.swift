@@ -21,21 +21,21 @@ struct Push: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"))
+  @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var version: String
 
   @Argument(help: ArgumentHelp("Where it goes.", valueName: "dest"))
   var destination: String
 
   @OptionGroup var transfer: TransferOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() async throws {
     let catalog = try writer.open(global, "push \(version)") {
       VerbLeases.of("push").leases([.version: [try $0.versionName(version).name]])
     }
-    let pushed = try catalog.version(catalog.versionName(version))
+    let pushed = try catalog.version(global.version(version, catalog))
     let name = pushed.sealedName
     let progress = global.progress("push \(name)")
     var options = transfer.options()

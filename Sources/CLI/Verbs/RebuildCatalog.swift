@@ -40,8 +40,8 @@ struct RebuildCatalog: ParsableCommand {
   @Flag(help: "The addresses of the documents may lead to this machine, its files and its network.")
   var allowInside = false
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let progress = global.progress("rebuild-catalog")

@@ -16,11 +16,11 @@ struct Remove: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("A trained index, finished or not.", valueName: "TRAINED"))
+  @Argument(help: ArgumentHelp("A trained index, finished or not.", valueName: "TRAINED"), completion: .trainedIndexes)
   var name: String
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     guard !name.contains("@") else {

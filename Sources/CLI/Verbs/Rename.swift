@@ -16,14 +16,14 @@ struct Rename: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("A trained index, finished or not.", valueName: "TRAINED"))
+  @Argument(help: ArgumentHelp("A trained index, finished or not.", valueName: "TRAINED"), completion: .trainedIndexes)
   var name: String
 
   @Argument(help: ArgumentHelp("What it is called from now on.", valueName: "NEW"))
   var new: String
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let catalog = try writer.open(global, "rename", name, on: [.training: [name, new]])

@@ -29,7 +29,7 @@ struct Reproduce: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"))
+  @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var version: String?
 
   @Option(help: ArgumentHelp("Make the version of this document of `tarn export`.", valueName: "file"))
@@ -45,10 +45,10 @@ struct Reproduce: AsyncParsableCommand {
     help: ArgumentHelp("With --from: a query item of its addresses that is no secret; repeatable.", valueName: "name"))
   var keepQuery: [String] = []
 
-  @OptionGroup var stream: StreamOptions
+  @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard (version == nil) != (from == nil) else { throw ValidationError("Name a version, or a document with --from.") }
@@ -64,7 +64,7 @@ struct Reproduce: AsyncParsableCommand {
     let catalog = try writer.open(global, "reproduce \(version ?? "")", keeping: room) {
       try $0.leases(of: stream.isFetching ? "reproduce --fetch" : "reproduce", overVersions: [version ?? ""])
     }
-    let name = try catalog.versionName(version ?? "")
+    let name = try global.version(version ?? "", catalog)
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
       catalog, name, environment: Tool.environment, logger: global.logger("tarn.reproduce"),

@@ -16,20 +16,26 @@ struct Revoke: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("A sealed version.", valueName: "NAME@N"))
+  @Argument(help: ArgumentHelp("A sealed version.", valueName: "NAME@N"), completion: .versions)
   var version: String
 
   @Option(help: ArgumentHelp("Why; kept in the history.", valueName: "text"))
   var reason: String
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard reason.contains(where: { !$0.isWhitespace }) else { throw ValidationError("--reason says nothing.") }
   }
 
   func run() throws {
+    if LakeName.isValid(version) {
+      let newest = try global.read().versionName(version)
+      throw TarnError(
+        .usage, "revoke takes NAME@N, for there is no way back",
+        hint: "the newest of \(version) is \(newest); `tarn versions` lists them all")
+    }
     let name = try VersionName(parsing: version)
     let catalog = try writer.open(global, "revoke", "\(name)")
     let isNew = try catalog.revoke(name, reason: reason)

@@ -32,7 +32,7 @@ struct SQL: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The longest the query may run (0 for no limit).", valueName: "duration"))
   var timeout: TimeSpan?
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   /// The longest statement that SQLite takes by default.
   private static let longest = 1_000_000

@@ -28,8 +28,8 @@ struct Schema: ParsableCommand {
   @Flag(help: "Bring a catalog of an older tarn to this one's schema.")
   var migrate = false
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     if migrate, datasette || view != nil { throw ValidationError("--migrate goes by itself.") }

@@ -17,10 +17,11 @@ struct Show: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("A version or a trained index.", valueName: "NAME[@N]"))
+  @Argument(
+    help: ArgumentHelp("A version or a trained index.", valueName: "NAME[@N]"), completion: .versionsAndTrainedIndexes)
   var name: String
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     let catalog = try global.read()
@@ -60,28 +61,31 @@ struct Show: ParsableCommand {
 
   private func named(_ catalog: LakeCatalog) throws -> IndexVersion {
     do {
-      return try catalog.version(catalog.versionName(name))
+      return try catalog.version(global.version(name, catalog))
     } catch let error as TarnError where error.code == .notFound && !name.contains("@") {
       throw TarnError(
         .notFound, "there is no trained index or version named \(name)",
-        hint: "`tarn versions` and `tarn sql \"SELECT * FROM v_trained_index\"` list them")
+        hint: try catalog.nearVersionOrTrainedIndex(name)
+          ?? "`tarn versions` and `tarn sql \"SELECT * FROM v_trained_index\"` list them")
     }
   }
 
   private func describe(_ version: IndexVersion, _ catalog: LakeCatalog) throws -> [(String, String)] {
     let trained = try catalog.trainedIndex(id: version.trainedIndexID)
+    // Shown where there is something to show.
+    let refine = { (columns: String) in trained.refine == nil ? "" : columns }
     return [
       (
         "version",
         """
-        SELECT version, state, source, trained_index, codec, nlist, rows, bytes, sha256, \(Self.published(version)) created_at, sealed_at
+        SELECT version, state, source, trained_index, codec, \(refine("refine, "))nlist, rows, bytes, \(refine("refine_bytes, "))sha256, \(Self.published(version)) created_at, sealed_at
         FROM v_version WHERE version = '\(version.name)'
         """
       ),
       (
         "trained_index",
         """
-        SELECT trained_index, method, router, nlist, codec, ranges, pairs, iterations, seed, images, captions, sha256
+        SELECT trained_index, method, router, nlist, codec, ranges, \(refine("refine, "))pairs, iterations, seed, images, captions, sha256
         FROM v_trained_index
         WHERE trained_index = '\(trained.name)'
         """
@@ -96,7 +100,7 @@ struct Show: ParsableCommand {
       (
         "outputs",
         """
-        SELECT output, file, first_id, end_id, rows, bytes, sha256 FROM v_output_shard
+        SELECT output, file, first_id, end_id, rows, bytes, sha256\(refine(", refine_file, refine_bytes, refine_sha256")) FROM v_output_shard
         WHERE version = '\(version.name)' ORDER BY output
         """
       ),
@@ -107,7 +111,7 @@ struct Show: ParsableCommand {
           round(recall, 4) AS recall, round(1.96 * standard_error, 4) AS error_95,
           round(routing_recall, 4) AS routing, round(queries_per_second) AS queries_per_second, round(imbalance, 2) AS imbalance,
           (SELECT json_array_length(e.environment, '$.\(Evaluation.sampleMember)') FROM evaluation e WHERE e.id = evaluation)
-            AS sample_shards
+            AS sample_shards\(refine(Self.refinedRows))
         FROM v_evaluation WHERE version = '\(version.name)' ORDER BY evaluation, nprobe, k
         """
       ),
@@ -117,6 +121,10 @@ struct Show: ParsableCommand {
       ),
     ]
   }
+
+  /// How many rows of each query an evaluation ordered again, null for none.
+  private static let refinedRows =
+    ", (SELECT json_extract(e.environment, '$.\(Evaluation.refinedMember)') FROM evaluation e WHERE e.id = evaluation) AS refined_rows"
 
   private func describe(_ trained: TrainedIndexRecord, _ catalog: LakeCatalog) throws -> [(String, String)] {
     let file = try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }
@@ -129,8 +137,18 @@ struct Show: ParsableCommand {
       (
         "trained_index",
         """
-        SELECT trained_index, state, method, router, codec, ranges, nlist, dimension, pairs, iterations, seed, images, captions, bytes,
+        SELECT trained_index, state, method, \(taken.nearest == .exact ? "" : "nearest, ")router, codec, ranges, nlist, dimension, pairs, iterations, seed, images, captions, bytes,
           sha256, \(quoted) AS file FROM v_trained_index WHERE trained_index = '\(trained.name)'
+        """
+      ),
+      (
+        // Measured when it was trained; nothing where the search was exact.
+        "nearest_images",
+        """
+        SELECT json_extract(detail, '$.nearest_agreement.agreed') AS agreed,
+          json_extract(detail, '$.nearest_agreement.of') AS captions_searched_exactly
+        FROM event WHERE verb = 'trained' AND json_extract(detail, '$.sha256') = '\(trained.digest?.hex ?? "")'
+          AND json_extract(detail, '$.nearest_agreement') IS NOT NULL ORDER BY seq DESC LIMIT 1
         """
       ),
       (

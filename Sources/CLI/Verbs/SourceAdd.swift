@@ -4,7 +4,15 @@ internal import Foundation
 internal import Lake
 
 extension ElementType: ExpressibleByArgument {}
-extension Modality: ExpressibleByArgument {}
+extension Modality: ExpressibleByArgument {
+  /// What users register; what was adopted has its own.
+  init?(argument: String) {
+    guard Self.allValueStrings.contains(argument) else { return nil }
+    self.init(rawValue: argument)
+  }
+
+  static var allValueStrings: [String] { allCases.filter { $0 != .index }.map(\.rawValue) }
+}
 
 /// `tarn source add`: register a source.
 struct SourceAdd: AsyncParsableCommand {
@@ -12,23 +20,46 @@ struct SourceAdd: AsyncParsableCommand {
     commandName: "add", abstract: "Register a source: where its shards are and what is known of them.",
     discussion: """
       TEMPLATE is a URL with the shard's number left open: {ordinal} or, padded with zeros, {ordinal:04}. Shards are
-      \(FeatureFormat.enumeration) files of one matrix each, told apart by their names. Of what torch.save wrote they
+      \(FeatureFormat.enumeration) files, told apart by their names. Of what torch.save wrote they
       hold one tensor, and nothing in them is executed.
+
+      Where names follow no pattern, --listing reads them from a repository's tree or a store's prefix, with everything
+      below it, in byte order: the order then fixes the shards' numbers, whatever the place gets later. A branch is
+      resolved to its commit, and sizes and digests that the listing has are expected of the shards. `tarn source
+      refresh` reads it again.
+
+      Files with several arrays are read by --array: .npz, by the name that numpy.savez gave. A second source reads
+      another array of the same files with --files-of: they are fetched, stored and hashed once.
 
       The dimension and the dtype need not be said where the first shard can be read: a file of this machine is looked
       into at once, a mirror is asked for its first bytes when --dimension is left out (not for .pt files, whose end
       tells). What was said and is not so is refused. Adding a source again as it is does nothing.
+
+      With --companion-of OWNER the source says what is known of OWNER's rows: its shards have the same numbers and as many
+      rows, in \(SourceRegistration.companionFormats) files. It has no dimension and nothing is built of it; search and locate
+      show its columns with --columns. --count is then the owner's where it is not said.
 
       EXAMPLES
         tarn source add images --url 'https://host/img_emb/img_emb_{ordinal:04}.npy' --count 2314 \\
           --dimension 768 --sizes sizes.txt --sha256 sha256sums.txt
         tarn source add captions --directory /data/text_emb --dimension 768 --modality text
         tarn source add images --url-list urls.txt --dimension 512 --dtype float32
+        tarn source add images --listing hf://datasets/ORG/NAME/img_emb --match '*.npy'
+        tarn source add images --listing s3://bucket/img_emb/ --dimension 768
+        tarn source add images --url-list npz.txt --array l14_img
+        tarn source add texts --files-of images --array l14_txt --modality text
+        tarn source add meta --companion-of images --url 'https://host/metadata/metadata_{ordinal:04}.parquet'
         tarn source add images --url 's3://bucket/img_emb/{ordinal:04}.npy' --count 100 --dimension 768
+
+        tarn source add names --url 'command:python3 /opt/embed.py {input} {output}' --input '/data/{ordinal:04}.txt' \\
+          --count 6 --shard-names 'names_{ordinal:04}.npy' --dimension 256
+
+      command: names a command that writes the shard to {output}; it is split into words without a shell, and run by
+      verbs that are told --allow-commands alone. --input declares a file that it reads, {input} in it.
 
       s3:// addresses are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), or the profile
       AWS_PROFILE of ~/.aws; AWS_ENDPOINT_URL names a store that is not AWS's, AWS_REGION its region. HF_TOKEN goes to
-      huggingface.co. Secrets stay in the environment: the catalog holds none. What an address needs of them is written
+      huggingface.co, or to the Hub that HF_ENDPOINT names. Secrets stay in the environment: the catalog holds none. What an address needs of them is written
       {env:NAME}, as in 'https://host/{ordinal:04}.npy?sig={env:SIG}', and put in when it is asked; a query item that is
       not known to be harmless is refused, unless --keep-query names it. Certificates are
       checked against the system's store, or against the file SSL_CERT_FILE.
@@ -45,12 +76,30 @@ struct SourceAdd: AsyncParsableCommand {
   @Option(help: ArgumentHelp("How many shards there are, with --url.", valueName: "n"))
   var count: Int?
 
-  @Option(name: .customLong("url-list"), help: ArgumentHelp("A file with one URL a line, in order.", valueName: "file"))
+  @Option(
+    name: .customLong("url-list"),
+    help: ArgumentHelp("A file with one URL a line, in order, or the address of one.", valueName: "file"))
   var urlList: String?
+
+  @OptionGroup var listed: ListingOptions
 
   @Option(
     help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order.", valueName: "dir"))
   var directory: String?
+
+  @Option(help: ArgumentHelp("The array of the files that it reads, where they hold several.", valueName: "name"))
+  var array: String?
+
+  @Option(
+    help: ArgumentHelp("Another source, whose files it reads, too; with --array.", valueName: "source"),
+    completion: .sources)
+  var filesOf: String?
+
+  @Option(
+    name: .customLong("companion-of"),
+    help: ArgumentHelp("The source whose rows it says something of: urls, captions.", valueName: "source"),
+    completion: .sources)
+  var companionOf: String?
 
   @Option(help: ArgumentHelp("Elements per row (default: as the first shard says).", valueName: "d"))
   var dimension: Int?
@@ -61,8 +110,9 @@ struct SourceAdd: AsyncParsableCommand {
       valueName: "type"))
   var dtype: ElementType?
 
-  @Option(help: ArgumentHelp("What the rows are features of: image, text or other.", valueName: "kind"))
-  var modality: Modality = .image
+  @Option(
+    help: ArgumentHelp("What the rows are features of: image, text or other (default: image).", valueName: "kind"))
+  var modality: Modality?
 
   @Option(help: ArgumentHelp("A further place that serves the same shards; repeatable.", valueName: "template"))
   var mirror: [String] = []
@@ -72,6 +122,12 @@ struct SourceAdd: AsyncParsableCommand {
       "As --mirror, for files that somebody made again: the same size, other bytes. Asked last.",
       valueName: "template"))
   var reconstructed: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "A file that the command of --url or --mirror reads, {input} in it; hashed at each run; repeatable.",
+      valueName: "template"))
+  var input: [String] = []
 
   @Option(help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"))
   var sizes: String?
@@ -100,43 +156,80 @@ struct SourceAdd: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where the first shard is asked: how long to wait for a host that fails for now, e.g. 10m; 0 for not at all.",
+      "Where the first shard is asked: how long to wait for a host that fails for now, e.g. 10m; 0 for a few tries in a row and no wait.",
       valueName: "time"))
   var patience: TimeSpan = .ofSourceAdd
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
-    guard [url, urlList, directory].compactMap(\.self).count == 1 else {
-      throw ValidationError("Name one of --url, --url-list and --directory.")
+    guard [url, urlList, listed.listing, directory, filesOf].compactMap(\.self).count == 1 else {
+      throw ValidationError("Name one of --url, --url-list, --listing, --directory and --files-of.")
+    }
+    if companionOf != nil {
+      guard filesOf == nil else {
+        throw ValidationError("A companion has files of its own: --companion-of does not go with --files-of.")
+      }
+      guard dimension == nil, dtype == nil, modality == nil, array == nil else {
+        throw ValidationError("A companion has no --dimension, no --dtype, no --array and no --modality.")
+      }
+    }
+    if filesOf != nil {
+      guard array != nil else { throw ValidationError("--files-of goes with --array: which of their arrays is read.") }
+      let ofFiles = [sizes, sha256, hfTree, shardNames].compactMap(\.self) + mirror + reconstructed + keepQuery
+      guard ofFiles.isEmpty else {
+        throw ValidationError("With --files-of, what is known of the files is said of the source that has them.")
+      }
     }
     guard (1...65_536).contains(dimension ?? 1) else { throw ValidationError("--dimension is 1 to 65536.") }
-    if url != nil, !(1...10_000_000).contains(count ?? 0) {
+    if url != nil, !(1...10_000_000).contains(count ?? (companionOf == nil ? 0 : 1)) {
       throw ValidationError("--url needs --count, 1 to 10000000.")
     }
     guard urlList != nil || !allowInside else { throw ValidationError("--allow-inside goes with --url-list.") }
+    guard input.isEmpty || ([url].compactMap(\.self) + mirror).count(where: CommandAddress.isOne) == 1 else {
+      throw ValidationError("--input goes with one --url or --mirror that is a command: command:PROGRAM … {output}.")
+    }
     if url == nil, count != nil { throw ValidationError("--count goes with --url.") }
+  }
+
+  /// A place with the inputs that were said of it, if it is a command.
+  private func withInputs(_ template: String) throws -> String {
+    try CommandAddress.template(
+      template, reading: CommandAddress.isOne(template) ? input : [], below: FileManager.default.currentDirectoryPath)
+  }
+
+  /// Where its files are, of which exactly one was said; a companion has as many as its owner.
+  private func place(shardCount: Int?) throws -> SourceRegistration.Place {
+    if let url { return .template(try withInputs(url), count: count ?? shardCount ?? 1) }
+    if let urlList { return .list(urlList) }
+    if let listing = listed.listing { return .listing(listing, matching: listed.match) }
+    if let filesOf { return .files(of: filesOf) }
+    return .directory(directory ?? ".")
   }
 
   func run() async throws {
     let catalog = try writer.open(global, "source add", name, on: [.source: [name]])
-    let place: SourceRegistration.Place =
-      if let url { .template(url, count: count ?? 1) } else if let urlList { .list(urlList) } else {
-        .directory(directory ?? ".")
-      }
-    let registration = SourceRegistration(
-      name: name, modality: modality, dimension: dimension, elementType: dtype, place: place, mirrors: mirror,
+    let named = try companionOf.map { try catalog.features(named: $0, to: "have companions") }
+    // Companions stand beside the source that has the files.
+    let owner = try named.map { try catalog.fileSource(of: $0) }
+    let beside = named?.filesOf == nil ? nil : named
+    let place = try place(shardCount: owner.map { try catalog.shards(of: $0).count })
+    var registration = SourceRegistration(
+      name: name, modality: modality ?? .image, dimension: dimension, elementType: dtype, place: place,
+      mirrors: try mirror.map(withInputs),
       reconstructed: reconstructed, sizes: sizes, digests: sha256, tree: hfTree, shardNames: shardNames,
       keptQuery: keepQuery,
-      allowsInside: allowInside)
+      allowsInside: allowInside, array: array)
+    registration.owner = companionOf
     var configuration = FetchConfiguration.ofTool
     configuration.attemptsPerMirror = 3
     let progress = global.progress("source add")
     var waits = WaitOptions()
     waits.patience = patience.duration
     waits.report = { progress.note($0.text) }
-    let (whole, toldBy) = try await registration.completed(
+    let question = ListingOptions.question(configuration, waits: waits, global, progress)
+    let (whole, toldBy) = try await registration.listed(by: question).completed(
       for: catalog, configuration: configuration, waits: waits, cancellation: global.cancellation)
     let added = try whole.run(catalog)
     if global.json {
@@ -144,6 +237,8 @@ struct SourceAdd: AsyncParsableCommand {
         "source": .string(name), "shards": .count(added.shardCount), "mirrors": .count(added.mirrorCount),
         "sizes": .count(added.sizeCount), "digests": .count(added.digestCount), "new": .bool(added.isNew),
         "dimension": whole.dimension.map { .count($0) } ?? .null, "dtype": .optional(whole.elementType?.rawValue),
+        "array": .optional(array), "files_of": .optional(filesOf),
+        "companion_of": .optional(owner?.name),
       ])
     } else if !added.isNew {
       Output.line("\(name) is registered already, as it is here; nothing changed")
@@ -151,13 +246,16 @@ struct SourceAdd: AsyncParsableCommand {
       let isRead = toldBy != nil && (dimension == nil || dtype == nil)
       let kind = "\(whole.dimension ?? 0) x \(whole.elementType?.rawValue ?? "") as \(toldBy ?? "") says"
       let known = [
-        added.sizeCount == 0 ? nil : "\(added.sizeCount) sizes",
-        added.digestCount == 0 ? nil : "\(added.digestCount) digests",
+        added.sizeCount == 0 ? nil : added.sizeCount.counted("size"),
+        added.digestCount == 0 ? nil : added.digestCount.counted("digest"),
       ]
       let extra = known.compactMap(\.self).joined(separator: ", ")
       Output.line(
-        "registered \(name): \(added.shardCount.counted("shard")) on \(added.mirrorCount) mirror\(added.mirrorCount == 1 ? "" : "s")"
-          + (extra.isEmpty ? "" : ", \(extra) known") + (isRead ? ", \(kind)" : ""))
+        "registered \(name): " + (array.map { "array \($0.printable) of " } ?? "")
+          + "\(added.shardCount.counted("shard")) on \(added.mirrorCount) mirror\(added.mirrorCount == 1 ? "" : "s")"
+          + (extra.isEmpty ? "" : ", \(extra) known") + (isRead ? ", \(kind)" : "")
+          + (owner.map { ", beside \($0.name)" } ?? "")
+          + (beside.map { ", whose files \($0.name) reads" } ?? ""))
     }
     Output.flush()
   }

@@ -25,7 +25,7 @@ struct SourceDropShards: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Option(help: ArgumentHelp("Which shards of it, e.g. 3,2314-2319.", valueName: "ranges"))
@@ -34,8 +34,8 @@ struct SourceDropShards: ParsableCommand {
   @Flag(help: "Take them back.")
   var undo = false
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let ordinals = try OrdinalSet(parsing: shards)

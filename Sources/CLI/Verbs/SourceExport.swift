@@ -26,7 +26,7 @@ struct SourceExport: ParsableCommand {
 
   enum Format: String, ExpressibleByArgument, CaseIterable { case sha256sum, sizes, metalink, croissant }
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Option(help: ArgumentHelp("sha256sum, sizes, metalink or croissant.", valueName: "format"))
@@ -35,7 +35,7 @@ struct SourceExport: ParsableCommand {
   @Flag(help: "Name the files of the shards that are in the lake, absolute; with --format sha256sum.")
   var paths = false
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func validate() throws {
     guard !paths || format == .sha256sum else { throw ValidationError("--paths goes with --format sha256sum.") }
@@ -85,6 +85,7 @@ struct SourceExport: ParsableCommand {
     Output.line("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")
     Output.line("<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">")
     Output.line("  <generator>tarn/\(Tool.version)</generator>")
+    let kept = try catalog.fileSource(of: source).keptQuery
     for shard in shards {
       let urls = try catalog.locations(of: shard.id).filter { $0.url.hasPrefix("http") && $0.state != .absent }
       guard !urls.isEmpty else { continue }
@@ -92,7 +93,7 @@ struct SourceExport: ParsableCommand {
       if let size = shard.likelyByteCount { Output.line("    <size>\(size)</size>") }
       if let digest = shard.knownDigest { Output.line("    <hash type=\"sha-256\">\(digest)</hash>") }
       for (index, location) in urls.enumerated() {
-        let url = AddressText(location.url).redacted(keeping: source.keptQuery).escapedForXML
+        let url = AddressText(location.url).redacted(keeping: kept).escapedForXML
         Output.line("    <url priority=\"\(index + 1)\">\(url)</url>")
       }
       Output.line("  </file>")

@@ -3,12 +3,12 @@ internal import Base
 internal import Lake
 
 /// `tarn source extend NAME`: more shards.
-struct SourceExtend: ParsableCommand {
+struct SourceExtend: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "extend", abstract: "Add shards behind the last one of a source.",
     discussion: """
       The ordinals and row ids of the shards that are there stay. --count is how many shards the source shall have, where its
-      addresses are templates; --url-list is a file with the new URLs, in order, where it was registered from one (those that
+      addresses are templates; --url-list is a file with the new URLs, or the address of one, in order, where it was registered from one (those that
       the source has are passed over, so the whole list does too). The next `tarn build` encodes what is new alone. A
       second time it does nothing.
 
@@ -19,29 +19,32 @@ struct SourceExtend: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Option(help: ArgumentHelp("How many shards it shall have.", valueName: "n"))
   var count: Int?
 
-  @Option(name: .customLong("url-list"), help: ArgumentHelp("A file with one URL a line, in order.", valueName: "file"))
+  @Option(
+    name: .customLong("url-list"),
+    help: ArgumentHelp("A file with one URL a line, in order, or the address of one.", valueName: "file"))
   var urlList: String?
 
   @OptionGroup var facts: GrowthOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard (count == nil) != (urlList == nil) else { throw ValidationError("Name one of --count and --url-list.") }
     guard (1...10_000_000).contains(count ?? 1) else { throw ValidationError("--count is 1 to 10000000.") }
   }
 
-  func run() throws {
+  func run() async throws {
     let catalog = try writer.open(global, "source extend", name, on: [.source: [name]])
     let growth = try facts.growth(catalog, name, global)
-    let summary = try growth.run(urlList.map(SourceGrowth.Place.list) ?? .count(count ?? 0), isWhole: false)
-    GrowthOptions.print(summary, of: name, global)
+    let place = try await growth.place(
+      urlList.map(SourceGrowth.Origin.list) ?? .count(count ?? 0), by: facts.question("source extend", global))
+    GrowthOptions.print(try growth.run(place, isWhole: false), of: name, global)
   }
 }
 
@@ -59,6 +62,12 @@ struct GrowthOptions: ParsableArguments {
       valueName: "template"))
   var shardNames: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Where a listing is asked for: how long to wait for a host that fails for now, e.g. 10m; 0 for a few tries in a row and no wait.",
+      valueName: "time"))
+  var patience: TimeSpan = .ofSourceAdd
+
   /// Prepares to add shards to a source.
   func growth(_ catalog: LakeCatalog, _ name: String, _ global: GlobalOptions) throws -> SourceGrowth {
     var growth = try SourceGrowth(catalog, of: name, cancellation: global.cancellation)
@@ -66,21 +75,62 @@ struct GrowthOptions: ParsableArguments {
     return growth
   }
 
+  /// What asks for listings.
+  func question(_ verb: String, _ global: GlobalOptions) -> ListingQuestion {
+    var waits = WaitOptions()
+    waits.patience = patience.duration
+    return ListingOptions.question(.ofTool, waits: waits, global, global.progress(verb))
+  }
+
   /// Says what was added, and what is not there any more.
-  static func print(_ summary: SourceGrowth.Summary, of name: String, _ global: GlobalOptions) {
+  static func print(
+    _ summary: SourceGrowth.Summary, of name: String, isDryRun: Bool = false, _ global: GlobalOptions
+  ) {
     if global.json {
-      Output.json([
-        "source": .string(name), "shards": .count(summary.shardCount),
-        "added": .array(summary.added.map { .string($0) }), "gone": .array(summary.gone.map { .string($0) }),
-        "moved": .array(summary.moved.map { .object(["shard": .string($0.shard), "to": .string($0.to)]) }),
-      ])
+      Output.json(json(summary, of: name, isDryRun: isDryRun))
     } else {
-      Output.line("\(name) has \(summary.shardCount) shards, \(summary.added.count) more")
+      Output.line(
+        isDryRun
+          ? "\(name) would have \(summary.shardCount.counted("shard")), \(summary.added.count) more"
+          : "\(name) has \(summary.shardCount) shards, \(summary.added.count) more")
+      if isDryRun { for shard in summary.added { Output.line("\(shard) is new") } }
       for shard in summary.gone { Output.line("\(shard) is not there any more; its place and ids stay") }
+      let held = summary.heldBy.map { ", and its address stays: \($0) rests on it" } ?? ""
       for (shard, place) in summary.moved {
-        Output.line("\(shard) is at \(place) now; it keeps its name, place and ids, and nothing was added")
+        Output.line("\(shard) is at \(place) now; it keeps its name, place and ids, and nothing was added\(held)")
+      }
+      for shard in summary.changed {
+        Output.line(
+          summary.taken.contains(shard)
+            ? "\(shard) has other bytes there; it was never fetched, and these are expected of it now"
+            : "\(shard) has other bytes there; what is known of it stays, and a source of its own takes the others"
+              + " (`tarn source add`)")
       }
     }
     Output.flush()
+  }
+
+  private static func json(
+    _ summary: SourceGrowth.Summary, of name: String, isDryRun: Bool
+  ) -> [String: JSONValue] {
+    var document: [String: JSONValue] = [
+      "source": .string(name), "shards": .count(summary.shardCount),
+      "added": .array(summary.added.map { .string($0) }), "gone": .array(summary.gone.map { .string($0) }),
+      "moved": .array(
+        summary.moved.map {
+          .object(["shard": .string($0.shard), "to": .string($0.to), "taken": .bool(summary.taken.contains($0.shard))])
+        }),
+      "changed": .array(
+        summary.changed.map {
+          .object(["shard": .string($0), "taken": .bool(summary.taken.contains($0))])
+        }), "dry_run": .bool(isDryRun),
+    ]
+    if let listing = summary.listing {
+      document["listing"] = .object([
+        "place": .string(listing.place), "match": .optional(listing.pattern), "commit": .optional(listing.commit),
+        "names": .count(listing.nameCount), "sha256": .string(listing.digest.hex),
+      ])
+    }
+    return document
   }
 }

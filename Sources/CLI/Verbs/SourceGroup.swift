@@ -25,12 +25,13 @@ struct SourceList: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     try Query.print(
       """
-      SELECT source, modality, dimension, dtype, shards, present, failed, dropped, rows, present_bytes, known_bytes
+      SELECT source, modality, dimension, dtype, array_name AS "array", files_of, companion_of, shards, present, failed, dropped, rows,
+        present_bytes, known_bytes
       FROM v_source ORDER BY source
       """, global)
   }
@@ -48,18 +49,31 @@ struct SourceShow: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     let catalog = try global.read()
     let source = try catalog.source(named: name)
+    let files = try catalog.fileSource(of: source)
     if !global.json {
-      Output.line("\(source.name): \(source.modality.rawValue), \(source.dimension) x \(source.elementType)")
+      let kind =
+        try source.companionOf.map { "beside \(try catalog.source(id: $0).name)" }
+        ?? "\(source.modality.rawValue), \(source.dimension) x \(source.elementType)"
+        + (source.array.map { ", array \($0.printable)" } ?? "")
+        + (source.filesOf == nil ? "" : " of the files of \(files.name)")
+      Output.line("\(source.name): \(kind)")
+      for companion in try catalog.companions(of: source) { Output.line("companion: \(companion.name)") }
       for (place, mirror) in try catalog.mirrors(of: source).enumerated() {
-        Output.line("mirror \(place): \(AddressText(mirror.template).redacted(keeping: source.keptQuery))")
+        Output.line("mirror \(place): \(AddressText(mirror.template).redacted(keeping: files.keptQuery))")
+      }
+      if let listing = try catalog.listing(of: source) {
+        Output.line(
+          "listing: \(listing.place.withoutSecrets)" + (listing.pattern.map { " matching \($0)" } ?? "")
+            + (listing.commit.map { ", commit \($0)" } ?? "")
+            + ", \(listing.nameCount.counted("name")), SHA-256 \(listing.digest)")
       }
       Output.line("")
     }
@@ -67,6 +81,6 @@ struct SourceShow: ParsableCommand {
       """
       SELECT ordinal, shard, state, revision, sha256, bytes, rows, trust, last_error, url
       FROM v_shard WHERE source = '\(source.name)' ORDER BY ordinal
-      """, global, keeping: source.keptQuery)
+      """, global, keeping: files.keptQuery)
   }
 }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Base
+internal import Foundation
 internal import Lake
 
 /// `tarn source mirror`: the places that serve a source.
@@ -20,14 +21,14 @@ struct MirrorList: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     let catalog = try global.read()
-    let source = try catalog.source(named: name)
+    let source = try catalog.fileSource(of: catalog.source(named: name))
     let mirrors = try catalog.mirrors(of: source)
     func shown(_ template: String) -> String { AddressText(template).redacted(keeping: source.keptQuery) }
     if global.json {
@@ -61,11 +62,12 @@ struct MirrorAdd: ParsableCommand {
 
       EXAMPLES
         tarn source mirror add images 'https://other.example/img_emb/img_emb_{ordinal:04}.npy'
+        tarn source mirror add images 'command:python3 /opt/embed.py {ordinal} {output}'
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Argument(help: "Where the shards are: a URL with {ordinal} or {ordinal:04} where the number goes.")
@@ -78,12 +80,19 @@ struct MirrorAdd: ParsableCommand {
     help: ArgumentHelp("A query item of the addresses that is no secret, to be kept; repeatable.", valueName: "name"))
   var keepQuery: [String] = []
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @Option(
+    help: ArgumentHelp(
+      "A file that a command reads, {input} in it; hashed at each run; repeatable.", valueName: "template"))
+  var input: [String] = []
+
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let changes = try SourceChanges(
       writer.open(global, "source mirror add", name, on: [.source: [name], .mirrors: [name]]), of: name)
+    let template = try CommandAddress.template(
+      template, reading: input, below: FileManager.default.currentDirectoryPath)
     let place = try changes.addMirror(template, isReconstructed: reconstructed, keptQuery: keepQuery)
     if global.json {
       Output.json([
@@ -110,14 +119,14 @@ struct MirrorRemove: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Argument(help: "The mirror: its number, as `tarn source mirror list` shows it, or its template.")
   var mirror: String
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let changes = try SourceChanges(writer.open(global, "source mirror remove", name, on: [.source: [name]]), of: name)
@@ -142,14 +151,14 @@ struct MirrorOrder: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Argument(help: "Every mirror, the first first: numbers, as `tarn source mirror list` shows them, or templates.")
   var mirrors: [String]
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let changes = try SourceChanges(

@@ -21,7 +21,7 @@ struct SourceProbe: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Option(help: ArgumentHelp("Which shards of it, e.g. 0-39,57.", valueName: "ranges"))
@@ -32,11 +32,12 @@ struct SourceProbe: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "How long to wait for a host that fails for now, e.g. 1h; 0 for not at all.", valueName: "time"))
+      "How long to wait for a host that fails for now, e.g. 1h; 0 for a few tries in a row and no wait.",
+      valueName: "time"))
   var patience: TimeSpan = .ofSync
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard (1...256).contains(jobs) else { throw ValidationError("--jobs is 1 to 256.") }
@@ -44,13 +45,17 @@ struct SourceProbe: AsyncParsableCommand {
 
   func run() async throws {
     let catalog = try writer.open(global, "source probe", name, on: [.source: [name]])
-    let source = try catalog.source(named: name)
+    let source = try catalog.fileSource(of: catalog.source(named: name))
     var configuration = FetchConfiguration.ofTool
     configuration.attemptsPerMirror = 3
     let progress = global.progress("probe")
     var waits = WaitOptions()
     waits.patience = patience.duration
-    waits.report = { progress.note($0.text) }
+    waits.report = { wait in
+      catalog.tell(wait)
+      progress.note(wait.text)
+    }
+    defer { catalog.tellNoWaits() }
     let run = ProbeRun(
       catalog, source, ordinals: try shards.map(OrdinalSet.init(parsing:)), concurrency: jobs,
       configuration: configuration, waits: waits, cancellation: global.cancellation

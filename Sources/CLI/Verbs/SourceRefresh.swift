@@ -2,39 +2,71 @@ internal import ArgumentParser
 internal import Base
 internal import Lake
 
-/// `tarn source refresh NAME`: what came to its directory or list.
-struct SourceRefresh: ParsableCommand {
+/// `tarn source refresh NAME`: what came to its directory or listing.
+struct SourceRefresh: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "refresh",
-    abstract: "Look again at the directory or list of a source, and add what is new behind its last shard.",
+    abstract: "Look again at the directory or listing of a source, and add what is new behind its last shard.",
     discussion: """
-      New files come in natural order, new lines in theirs, behind the shards that are there, whose ordinals and row ids
-      stay. What is gone is said, and so is a file that has another name now: it is known by its bytes and not added. The
-      next `tarn build` encodes what is new alone. `tarn sync --refresh` asks for new bytes of the shards that are there.
+      New files come in natural order, new lines in theirs, new names of a listing in byte order, behind the shards that are
+      there, whose ordinals and row ids stay. What is gone is said, and so is a file that has another name now: it is known by
+      its bytes and not added. The next `tarn build` encodes what is new alone. `tarn sync --refresh` asks for new bytes of
+      the shards that are there.
+
+      A source that was registered from a listing is listed again at the same place, with the same pattern: a branch as it is
+      now, a commit as it was. --revision names another branch, tag or commit, which later refreshes then follow. A shard
+      under another name gets that address, and one of other bytes that was never fetched also what is expected of it, as long
+      as no version rests on the source; else both are said and stay as they are. --dry-run only says.
 
       EXAMPLES
         tarn source refresh captions
         tarn source refresh images --url-list urls.txt
+        tarn source refresh images --dry-run
+        tarn source refresh images --revision v2
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Option(
     name: .customLong("url-list"),
-    help: ArgumentHelp("Its list as it is now, where it was registered from one.", valueName: "file"))
+    help: ArgumentHelp(
+      "Its list as it is now, where it was registered from one: a file, or the address of one.", valueName: "file"))
   var urlList: String?
 
-  @OptionGroup var facts: GrowthOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup var listed: ListingOptions
 
-  func run() throws {
-    let catalog = try writer.open(global, "source refresh", name, on: [.source: [name]])
-    let growth = try facts.growth(catalog, name, global)
-    let summary = try growth.run(urlList.map(SourceGrowth.Place.list) ?? .directory, isWhole: true)
-    GrowthOptions.print(summary, of: name, global)
+  @Option(
+    help: ArgumentHelp(
+      "A branch, tag or commit of the repository that it is listed in, instead of the one of before.",
+      valueName: "revision"))
+  var revision: String?
+
+  @Flag(name: .customLong("dry-run"), help: "Say what would change, and change nothing.")
+  var dryRun = false
+
+  @OptionGroup var facts: GrowthOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
+
+  func validate() throws {
+    guard [urlList, listed.listing, revision].compactMap(\.self).count <= 1 else {
+      throw ValidationError("Name one of --url-list, --listing and --revision.")
+    }
+  }
+
+  func run() async throws {
+    let catalog =
+      try dryRun ? global.read() : writer.open(global, "source refresh", name, on: [.source: [name]])
+    var growth = try facts.growth(catalog, name, global)
+    growth.isDryRun = dryRun
+    let origin: SourceGrowth.Origin =
+      if let urlList { .list(urlList) } else if let listing = listed.listing {
+        .listing(listing, matching: listed.match)
+      } else { .own(revision: revision) }
+    let place = try await growth.place(origin, by: facts.question("source refresh", global))
+    GrowthOptions.print(try growth.run(place, isWhole: true), of: name, isDryRun: dryRun, global)
   }
 }

@@ -17,7 +17,7 @@ struct SourceSet: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.")
+  @Argument(help: "The source.", completion: .sources)
   var name: String
 
   @Option(help: ArgumentHelp("What the rows are features of: image, text or other.", valueName: "kind"))
@@ -29,8 +29,8 @@ struct SourceSet: ParsableCommand {
   @Option(help: ArgumentHelp("Element type: \(ElementType.enumeration).", valueName: "type"))
   var dtype: ElementType?
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard modality != nil || dimension != nil || dtype != nil else {

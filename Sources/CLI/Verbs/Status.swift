@@ -12,6 +12,11 @@ struct Status: AsyncParsableCommand {
       Builds and trainings that `--executor` has under way are shown with how far their tasks are, as receipts, what failed
       workers left and the notes of engines say: no scheduler is asked. `tarn plan --again DIR` says it of any directory.
 
+      --watch shows on a terminal how fast bytes come and rows are encoded (over the last minute), how long is left, what
+      holds it up, hosts that are waited for, what failed last, and who is at work, whoever started it. It can be left open: a
+      catalog that cannot be read for a while is a line on the screen. Elsewhere it prints what `tarn status` prints, again
+      and again.
+
       EXAMPLES
         tarn status
         tarn status --watch
@@ -20,13 +25,13 @@ struct Status: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Flag(help: "Show it again every two seconds, until interrupted.")
+  @Flag(help: "Show what is under way every two seconds, until q or Ctrl-C.")
   var watch = false
 
   @Option(help: ArgumentHelp("Write a page with a square for every shard instead.", valueName: "file.html"))
   var report: String?
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func validate() throws {
     guard report == nil || !watch else {
@@ -68,20 +73,61 @@ struct Status: AsyncParsableCommand {
       Output.flush()
       return
     }
-    let isScreen = watch && !global.json && Output.Stream.data.isLive
-    var screen = WatchScreen()
-    while true {
-      if isScreen {
-        screen.take(try LakeLook(global.read()), at: .now)
-        Output.screen(screen.lines(size: Output.Stream.data.size, clock: Timestamp.clock(.now)))
-      } else {
-        try printOnce()
-        guard watch else { return }
-        // Where nothing can be drawn anew, looks follow each other.
-        if !global.json { Output.line("\n-- \(Timestamp.now())") }
-        Output.flush()
+    let root = try global.lakeRoot()
+    guard watch else { return try printOnce(global.read(root)) }
+    if !global.json, Output.Stream.data.isLive { return try await watchScreen(root) }
+    // Where nothing can be drawn anew, looks follow each other.
+    for look in 0... {
+      do {
+        try printOnce(global.read(root))
+      } catch let error as TarnError where look > 0 || error.code == .locked {
+        if global.json { Output.json(["error": .string(error.description)]) } else { Output.line(error.description) }
       }
-      try await Task.sleep(for: .seconds(2))
+      if !global.json {
+        Output.line("")
+        Output.line("-- \(Timestamp.now())")
+      }
+      Output.flush()
+      try await Task.sleep(for: Self.pause)
+    }
+  }
+
+  /// Between two looks.
+  private static let pause = Duration.seconds(2)
+  /// Looks between two at the tasks, of which there may be thousands in a directory on another machine.
+  private static let looksOfTasks = 5
+
+  /// Shows a screen until somebody has seen enough; a lake that cannot be read is a line on it.
+  private func watchScreen(_ root: String) async throws {
+    var screen = LakeScreen()
+    var tasks: [String] = []
+    defer { Output.leaveScreen() }
+    for look in 0... {
+      do {
+        let catalog = try global.read(root)
+        if look % Self.looksOfTasks == 0 { tasks = try TasksUnderWay.all(in: catalog).flatMap(\.lines) }
+        screen.take(try LakeLook(catalog, after: screen.newest, tasks: tasks), at: .now)
+      } catch let error as TarnError where look > 0 || error.code == .locked {
+        screen.take(error)
+      }
+      let next = ContinuousClock.now + Self.pause
+      var shown: (columns: Int, rows: Int)?
+      while ContinuousClock.now < next {
+        // Behind another job the screen is that one's.
+        guard Output.Stream.data.isInFront else {
+          shown = nil
+          try await Task.sleep(for: .milliseconds(100))
+          continue
+        }
+        Keyboard.listen()
+        let size = Output.Stream.data.size
+        if shown.map({ $0 != size }) ?? true {
+          Output.screen(screen.lines(size: size, clock: Timestamp.clock(.now)))
+          shown = size
+        }
+        if Keyboard.keys.contains(where: "qQ".utf8.contains) { return }
+        try await Task.sleep(for: .milliseconds(100))
+      }
     }
   }
 
@@ -130,8 +176,7 @@ struct Status: AsyncParsableCommand {
     }
   }
 
-  private func printOnce() throws {
-    let catalog = try global.read()
+  private func printOnce(_ catalog: LakeCatalog) throws {
     let tasks = try TasksUnderWay.all(in: catalog)
     let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
     let parts = try Self.parts(catalog)
@@ -179,6 +224,10 @@ struct Status: AsyncParsableCommand {
       table.print(as: .table)
     }
     show(tasks)
+    if try catalog.sources().isEmpty {
+      Output.line("")
+      Output.line("no source is registered yet: `tarn source add` registers one")
+    }
     Output.flush()
   }
 }

@@ -25,13 +25,16 @@ struct Sync: AsyncParsableCommand {
       Bytes that a version or a trained index rests on are not replaced by others, as --refresh may bring them: the shard
       fails and says which rest on it. --replace drops the old bytes for the new ones, --keep-old keeps both.
 
+      A mirror may be a command that writes shards. It is run, as this user, only with --allow-commands, whatever this lake
+      or a document says; --command-timeout ends one that takes longer.
+
       Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
       prints an event a line: started, progress, retrying, waiting, fetched, revised, mended, failed, and a summary at the end.
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("Which sources; all by default.", valueName: "source"))
+  @Argument(help: ArgumentHelp("Which sources; all by default.", valueName: "source"), completion: .sources)
   var sources: [String] = []
 
   @Option(help: ArgumentHelp("Which shards of them, e.g. 0-39,57.", valueName: "ranges"))
@@ -52,7 +55,9 @@ struct Sync: AsyncParsableCommand {
   var perHost: Int = 8
 
   @Option(
-    help: ArgumentHelp("How long to wait for a host that fails for now, e.g. 6h; 0 for not at all.", valueName: "time"))
+    help: ArgumentHelp(
+      "How long to wait for a host that fails for now, e.g. 6h; 0 for a few tries in a row and no wait.",
+      valueName: "time"))
   var patience: TimeSpan = .ofSync
 
   @Flag(help: "Ask for newer bytes of the shards that are here; they become new revisions.")
@@ -64,12 +69,14 @@ struct Sync: AsyncParsableCommand {
     help: "Take it that what a document or list says of these sources may lead to this machine and its network.")
   var allowInside = false
 
+  @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
+
   @Flag(name: .customLong("dry-run"), help: "Say what would be fetched, how long it may take and what is missing.")
   var dryRun = false
 
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
@@ -86,7 +93,7 @@ struct Sync: AsyncParsableCommand {
     let catalog = try writer.open(
       global, (["sync"] + sources).joined(separator: " "), keeping: room, leasing: options.leases)
     if allowInside {
-      for source in try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:)) {
+      for source in try catalog.fileSources(sources) {
         try catalog.trustAddresses(of: source)
       }
     }
@@ -104,7 +111,19 @@ struct Sync: AsyncParsableCommand {
     progress.clear()
     board.close()
     show(summary, board.revisions)
+    try tellMisaligned(catalog)
     try conclude(summary)
+  }
+
+  /// Told whenever both are known: such rows are never shown.
+  private func tellMisaligned(_ catalog: LakeCatalog) throws {
+    let chosen = try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:))
+    let companions = try chosen.flatMap { try $0.isCompanion ? [$0] : catalog.companions(of: $0) }
+    for name in Set(companions.map(\.name)).sorted() {
+      for fault in try catalog.misaligned(of: catalog.source(named: name)) {
+        Output.diagnostic("tarn: warning: \(fault.text)")
+      }
+    }
   }
 
   private func options() throws -> SyncOptions {
@@ -116,6 +135,7 @@ struct Sync: AsyncParsableCommand {
     options.replacement = replacing.replacement
     options.keptFree = room.keepFree?.byteCount ?? 0
     options.fetch = .ofTool
+    options.fetch.commands = commands.rules
     options.fetch.jobs = jobs
     options.patience = patience.duration
     options.fetch.transfersPerHost = perHost

@@ -15,6 +15,8 @@ struct Train: AsyncParsableCommand {
         tarn train clip --images images --captions captions --nlist 131072 --pairs 20000000 --seed 1
         tarn train clip-routed --images images --captions captions --nlist 131072 --router learned
         tarn train control --images images --nlist 131072 --method kmeans
+        tarn train large --images images --captions captions --nlist 131072 --pairs 20000000 --nearest index
+        tarn train large --images images --captions captions --nlist 131072 --pairs 20000000 --nearest index --dry-run
         tarn train part --images images --captions captions --nlist 4096 --shards 0-39,57 --missing skip --bad-rows skip
         tarn train clip --images images --captions captions --nlist 131072 --budget 100GB
 
@@ -23,11 +25,22 @@ struct Train: AsyncParsableCommand {
       taken. With --fetch what is not in the lake is fetched meanwhile; within --budget a shard goes once its drawn rows
       are kept.
 
+      With --refine sq8 (or fp16) versions have a second code of each row in a file beside each output, of which a search
+      reads those of the best rows alone. Its ranges are learnt from the same rows, and are part of the trained index.
+
+      The nearest image of each caption is a search of captions times images. --nearest index[:nprobe] looks for it in the
+      nprobe best lists of a temporary index of the training images instead; the specification says so, and how often
+      that is the exact one of a sample of captions is in the history (v_event) and in `tarn show`. Labels of a router likewise.
+
       A router ranks the lists for a query apart from the centroids that file the rows. It is the coarse quantizer of the
       files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
 
-      With --executor the searches (nearest images, the assignment of each iteration, the labels of a router) are made by
-      `tarn worker` processes, round by round; the rows drawn are gathered here. The result has the same bytes.
+      With --executor the exact searches (nearest images, the assignment of each iteration, the labels of a router) are made
+      by `tarn worker` processes, round by round; rows are gathered, and lists of --nearest index searched, here. The result
+      has the same bytes.
+
+      --dry-run measures this machine for a few seconds and says what each step of the training would take; it scales by
+      formulas of DESIGN 4.1b, and nothing is written.
 
       Interrupt it at any time: the same command continues.
 
@@ -36,11 +49,15 @@ struct Train: AsyncParsableCommand {
 
   @OptionGroup var what: TrainingArguments
 
-  @OptionGroup var stream: StreamOptions
-  @OptionGroup var engine: EngineOptions
+  @Flag(
+    name: .customLong("dry-run"), help: "Say what each step would take here in time, memory and disk, and do nothing.")
+  var dryRun = false
+
+  @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
+  @OptionGroup(title: EngineOptions.title) var engine: EngineOptions
   @OptionGroup var room: RoomOptions
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
     try stream.validate(fetchesAnyway: false)
@@ -49,6 +66,7 @@ struct Train: AsyncParsableCommand {
 
   func run() async throws {
     let options = try what.options()
+    guard !dryRun else { return try await tellCost(of: options) }
     let catalog = try writer.open(
       global, stream.isFetching ? "train --fetch" : "train", options.name, on: what.names, keeping: room)
     let progress = global.progress("train \(options.name)")
@@ -72,6 +90,25 @@ struct Train: AsyncParsableCommand {
     }
     progress.clear()
     try global.conclude(trained, isNew: isNew, of: options, revisions, catalog)
+  }
+
+  /// `--dry-run`: the sizes are the catalog's, the rates this machine's.
+  private func tellCost(of options: TrainingOptions) async throws {
+    let catalog = try global.read()
+    let (logger, fetches) = (global.logger("tarn.train"), stream.isFetching)
+    let run = TrainingRun(catalog, options, logger: logger, cancellation: global.cancellation) { _ in }
+    let text = try await ThreadedWork("tarn-measure") {
+      let cost = try run.cost(fetches: fetches)
+      let rates = try MachineRates.measured(
+        dimension: cost.dimension, codec: options.codec, below: catalog.layout.root, logger: logger)
+      return CostText(steps: cost.steps(rates), rates: rates)
+    }.value()
+    if global.json {
+      Output.json(text.json.merging(["trained_index": .string(options.name)]) { $1 })
+    } else {
+      text.lines.forEach(Output.line)
+    }
+    Output.flush()
   }
 }
 
@@ -106,7 +143,7 @@ extension GlobalOptions {
     } else {
       Output.line(
         "\(trained.name) \(story): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
-          + "\(trained.codec), \(trained.pairCount.counted("pair"))\(leftOut == 0 ? "" : " less \(leftOut) that are bad"), sha256 \(trained.digest?.prefix(16) ?? "")…"
+          + "\(trained.codec)\(trained.refine.map { ", refined by \($0)" } ?? ""), \(trained.pairCount.counted("pair"))\(leftOut == 0 ? "" : " less \(leftOut) that are bad"), sha256 \(trained.digest?.prefix(16) ?? "")…"
       )
       // What was asked for is no news; what --missing skip left out is.
       if let options {
@@ -114,7 +151,7 @@ extension GlobalOptions {
         let missing = Set(asked.map(\.ordinal)).subtracting(taken.shards).sorted()
         if !missing.isEmpty {
           let (count, ranges) = (asked.count.counted("pair"), OrdinalSet(ascending: missing).text)
-          Output.line("left out as missing: shards \(ranges), \(missing.count) of \(count)")
+          Output.line("left out as missing: \(missing.count) of \(count) of shards (\(ranges))")
         }
       }
     }
@@ -130,6 +167,10 @@ extension ProgressLine {
       update(done: Double(done), total: Double(total)) { "gathered \(done)/\(total) shards" }
     case .nearestImages(let tile, let total):
       update(done: Double(tile), total: Double(total)) { "nearest images, tile \(tile)/\(total)" }
+    case .listed(let done, let total):
+      update(done: Double(done), total: Double(total)) { "images in lists, \(done)/\(total)" }
+    case .foundInLists(let done, let total):
+      update(done: Double(done), total: Double(total)) { "nearest images by lists, \(done)/\(total)" }
     case .iterated(let iteration, let total):
       note(
         "iteration \(iteration.iteration)/\(total): objective \(String(format: "%.6f", iteration.objective)), "

@@ -34,8 +34,10 @@ struct Verify: AsyncParsableCommand {
       the history; what cannot be checked is said.
 
       Of a damaged shard the chunks of 16 MiB that differ are named. --repair fetches those alone, from any mirror, and
-      proves each before it is written; a shard that cannot be mended so, or whose file is gone, is evicted, and fetched
-      whole, with the same bytes, where a version or a trained index rests on it. Hosts that fail for now are waited for as
+      proves each before it is written; a shard that cannot be mended so, or whose file is gone, is fetched whole, with the
+      same bytes, where a version or a trained index rests on it, and evicted where nothing does. A file stays where it is
+      until another is there, so that what no mirror gave, or only a command that was not allowed makes, is named again by
+      the next run. What cannot be opened is named, and left alone. Hosts that fail for now are waited for as
       long as --patience says. It gives up damaged segments and nearest
       images (they are made again) and restores outputs from their other name or from their segments, and lock files and
       documents from the catalog. A trained index is taken from an output that was made with it, or else trained again,
@@ -50,7 +52,6 @@ struct Verify: AsyncParsableCommand {
         tarn verify --budget 10m
         tarn verify --budget 500GB --repair
         tarn verify --repair --patience 2h
-        tarn verify --expect 3f6d…9ab2 --expect laion@1=77c0…41e5      (64 digits each)
 
       Ends with 20 when something was found, repaired or not, and when the lake holds a sealed version that the catalog
       does not know, as after an older catalog was put back.
@@ -72,14 +73,16 @@ struct Verify: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "With --repair: how long to wait for a host that fails for now, e.g. 2h; 0 for not at all (default: 10m).",
+      "With --repair: how long to wait for a host that fails for now, e.g. 2h; 0 for a few tries in a row and no wait (default: 10m).",
       valueName: "time"))
   var patience: TimeSpan?
 
-  @OptionGroup var global: GlobalOptions
-  @OptionGroup var writer: WriterOptions
+  @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
+    guard repair || !commands.allowCommands else { throw ValidationError("--allow-commands goes with --repair.") }
     guard repair || patience == nil else { throw ValidationError("--patience goes with --repair.") }
   }
 
@@ -88,6 +91,7 @@ struct Verify: AsyncParsableCommand {
     let progress = global.progress("verify")
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
+    fetch.fetch.commands = commands.rules
     fetch.fetch.followLimit(of: catalog)
     fetch.patience = (patience ?? .ofSync).duration
     let run = VerifyRun(
@@ -128,15 +132,21 @@ struct Verify: AsyncParsableCommand {
   private func advice(_ finding: VerifyFinding) -> String? {
     let (damage, outcome) = (finding.damage, finding.outcome)
     if outcome == .restored { return nil }
+    if damage.isUnreadable { return "it must be readable by this user; nothing was done to it" }
+    if outcome == .kept {
+      let hint = finding.obstacle.map { $0.hint ?? $0.message }
+      return "it stays where it is" + (hint.map { ": \($0)" } ?? "") + "; then `tarn verify --repair` again"
+    }
     switch damage.file.kind {
     case .shard:
       guard outcome == .givenUp, !finding.isOfDropped else { return nil }
-      return "`tarn sync \(damage.file.name.split(separator: "/").first ?? "")` fetches it"
+      let flag = finding.isOfCommands ? " --allow-commands" : ""
+      return "`tarn sync \(damage.file.name.split(separator: "/").first ?? "")\(flag)` fetches it"
     case .keptRevision:
       let source = damage.file.name.split(separator: "/").first ?? ""
       return outcome == nil ? nil : "`tarn import \(source) FILE --keep-old` takes a copy in, if there is one"
     case .artifact(let kind) where kind.canBeMadeAgain: return outcome == nil ? nil : "made again when it is needed"
-    case .artifact(.outputShard):
+    case .artifact(.outputShard), .artifact(.refineShard):
       return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"
     case .artifact: return outcome == nil ? nil : "run its `tarn train` again: the same inputs give the same bytes"
     case .outputName: return outcome == nil ? nil : "restore the file it belongs to first"
@@ -169,12 +179,22 @@ struct Verify: AsyncParsableCommand {
             "kind": .string(finding.damage.file.kind.word), "path": .string(finding.damage.file.path),
             "name": .string(finding.damage.file.name), "sha256": .string(finding.damage.file.digest.hex),
             "message": .string(finding.damage.message), "fields": fields(finding.damage),
+            "problem": .string(finding.damage.problem.word),
             "chunks": .optional(finding.damage.chunks),
             "repair": .optional(finding.outcome?.rawValue),
             "advice": .optional(advice(finding)),
           ])
         }),
     ])
+  }
+
+  private func words(_ outcome: RepairOutcome) -> String {
+    switch outcome {
+    case .restored: "restored"
+    case .givenUp: "given up"
+    case .kept: "not replaced"
+    case .lost: "lost"
+    }
   }
 
   /// The statements that do not hold, for programs.
@@ -201,7 +221,7 @@ struct Verify: AsyncParsableCommand {
       let place = users.isEmpty ? "" : " of \(users.joined(separator: ", "))"
       let parts = [
         "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)\(place)) \(damage.message)",
-        outcome.map { $0 == .restored ? "restored" : $0 == .givenUp ? "given up" : "lost" }, advice(finding),
+        outcome.map(words), advice(finding),
       ]
       Output.line(parts.compactMap(\.self).joined(separator: "; "))
     }

@@ -11,13 +11,13 @@ struct Versions: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func run() throws {
     try Query.print(
       """
       SELECT version, state, trained_index, codec, nlist, source, inputs, holes, outputs, rows, bytes,
-        sha256, sealed_at, published_as FROM v_version ORDER BY name, number
+        sha256, sealed_at, published_as, refine FROM v_version ORDER BY name, number
       """, global)
   }
 }

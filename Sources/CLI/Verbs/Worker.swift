@@ -68,10 +68,13 @@ struct Worker: AsyncParsableCommand {
   var atATime: Int = 1
 
   @Option(
-    help: ArgumentHelp("How long to wait for hosts that fail for now, e.g. 6h; 0 for not at all.", valueName: "time"))
+    help: ArgumentHelp(
+      "How long to wait for hosts that fail for now, e.g. 6h; 0 for a few tries in a row and no wait.",
+      valueName: "time"))
   var patience: TimeSpan = .ofBuild
 
-  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func validate() throws {
     guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
@@ -85,6 +88,7 @@ struct Worker: AsyncParsableCommand {
     fetch.jobs = jobs
     fetch.share(perHost: perHost, bandwidth: bwlimit, amongWorkers: atATime)
     let tasks = try await global.tasks(at: directory, patience: patience, cache: cache, fetch: fetch)
+    fetch.commands = commands.rules
     let asked = try task.map(OrdinalSet.init(parsing:))
     let numbers =
       if let asked {

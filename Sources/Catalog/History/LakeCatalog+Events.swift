@@ -18,6 +18,10 @@ package enum EventVerb: String, Sendable, CaseIterable {
   /// Shards came to a source's end, were dropped, or were taken back.
   case sourceShards = "source-shards"
   case sourceRemove = "source-remove"
+  /// Rows of a source must not be found in what is built from now on.
+  case excluded
+  /// Rows that were excluded may be found again.
+  case readmitted
   /// Bytes of a shard were verified and recorded.
   case fetched
   /// Bytes of a shard were seen by a worker elsewhere, and are not in the lake.

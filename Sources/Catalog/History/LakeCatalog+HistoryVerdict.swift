@@ -168,7 +168,9 @@ extension LakeCatalog {
       let sample = Evaluation.sample(in: row["environment"])
       if let sample {
         // Rows that were left out as bad are counted for whole outputs alone.
-        let most = inputs.reduce(0) { $0 &+ (sample.contains($1.shardOrdinal) ? $1.rowCount : 0) }
+        let most = inputs.reduce(0) {
+          $0 &+ (sample.contains($1.shardOrdinal) ? $1.rowCount - $1.excludedRows.count : 0)
+        }
         let found: Int = row["row_count"]
         if version.badRowsPolicy == .fail ? found != most : !(0...most).contains(found) {
           verdict.differ("rows of \(what)", expected: "\(most) of its shards", found: "\(found)")
@@ -188,6 +190,9 @@ extension LakeCatalog {
     _ verdict: inout StatementVerdict
   ) throws {
     guard let queries = try row.digest("queries_sha256"), let depth = row["k"] as Int? else { return }
+    guard try !source(id: version.sourceID).isAdopted else {
+      return verdict.leaveOut("exact neighbours of \(what)", because: "the version was adopted, its rows are unknown")
+    }
     let normalisation = JSONValue(parsing: try trainedIndex(id: version.trainedIndexID).spec)?["normalisation"]?.string
     let key = try truthKey(
       queries: queries, k: depth, of: version, sample: sample, normalisation: normalisation ?? "refuse")
@@ -222,19 +227,32 @@ extension LakeCatalog {
   package func truthKey(
     queries: ContentDigest, k: Int, of version: IndexVersion, sample: [Int]? = nil, normalisation: String
   ) throws -> ContentDigest {
-    let inputs = try inputs(of: version).filter { !$0.isHole && (sample?.contains($0.shardOrdinal) ?? true) }
-    return .of(
-      JSONValue.object([
-        "format": .string("exact-neighbours-1"), "queries": .string(queries.hex), "k": .count(k),
-        "bad_rows": .string(version.badRowsPolicy.rawValue), "normalisation": .string(normalisation),
-        "rows": .array(
-          inputs.map {
-            .object([
-              "sha256": .optional($0.revision?.digest.hex), "first_id": .integer($0.firstID),
-              "rows": .count($0.rowCount),
-            ])
-          }),
-      ]).text)
+    Self.truthKey(
+      queries: queries, k: k, badRows: version.badRowsPolicy,
+      among: try inputs(of: version).filter { !$0.isHole && (sample?.contains($0.shardOrdinal) ?? true) },
+      array: try source(id: version.sourceID).array, normalisation: normalisation)
+  }
+
+  /// As ``truthKey(queries:k:of:sample:normalisation:)``, among inputs that are known.
+  package static func truthKey(
+    queries: ContentDigest, k: Int, badRows: BadRowsPolicy, among inputs: [VersionInput], array: String?,
+    normalisation: String
+  ) -> ContentDigest {
+    var members: [String: JSONValue] = [
+      "format": .string("exact-neighbours-1"), "queries": .string(queries.hex), "k": .count(k),
+      "bad_rows": .string(badRows.rawValue), "normalisation": .string(normalisation),
+      "rows": .array(
+        inputs.map {
+          var members: [String: JSONValue] = [
+            "sha256": .optional($0.revision?.digest.hex), "first_id": .integer($0.firstID),
+            "rows": .count($0.rowCount),
+          ]
+          if !$0.excludedRows.isEmpty { members["excluded"] = .array($0.excludedRows.map { .count($0) }) }
+          return .object(members)
+        }),
+    ]
+    if let array { members["array"] = .string(array) }
+    return .of(JSONValue.object(members).text)
   }
 
   // MARK: Trained indexes and sources
@@ -303,16 +321,20 @@ extension LakeCatalog {
       )
     }
     if let router {
-      let epochs = router["method"] == "learned" ? spec["router"]?["epochs"] : .integer(0)
+      let epochs = (spec["router"]?["epochs"]?.integer).map { RouterDefinition.epochs($0, of: router["method"]) }
       verdict.compare(
         "captions of the router", expected: spec["router"]?["captions"] ?? .null,
         found: .integer(router["caption_count"]))
-      verdict.compare("epochs of the router", expected: epochs ?? .null, found: .integer(router["epochs"]))
+      verdict.compare(
+        "epochs of the router", expected: epochs.map { .integer($0) } ?? .null, found: .integer(router["epochs"]))
     }
     for (role, member, sourceID) in [
       ("image", "images", trained.imageSourceID as Int64?), ("caption", "captions", trained.captionSourceID),
     ] {
       let own = inputs.filter { $0["role"] == role }
+      let source = try sourceID.map { try self.source(id: $0) }
+      verdict.compare(
+        "array of \(member)", expected: spec["arrays"]?[member]?.string, found: own.isEmpty ? nil : source?.array)
       let places = spec["shards"]?.elements ?? own.indices.map { .count($0) }
       if !own.isEmpty {
         verdict.compare(
@@ -324,7 +346,7 @@ extension LakeCatalog {
         if row["ordinal"] != place {
           verdict.differ("ordinal of \(member)[\(place)]", expected: "\(place)", found: "\(row["ordinal"] as Int)")
         }
-        if row["source_id"] != sourceID {
+        if row["source_id"] != source?.filesID {
           verdict.differ("source of \(member)[\(place)]", expected: "that of the training", found: "another")
         }
       }
@@ -351,6 +373,7 @@ extension LakeCatalog {
           database, sql: "SELECT template FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [source.id])
       )
     }
+    let owner = source.filesOf == nil ? nil : try fileSource(of: source).name
     let told = history.told[source.name]
     if told?.isWhole != true { try lack(.sourceAdd, of: source.name, since: createdAt, &verdict) }
     guard let told else { return verdict }
@@ -359,6 +382,8 @@ extension LakeCatalog {
       ("dimension", told.dimension, .count(source.dimension)),
       ("dtype", told.elementType, .string(source.elementType.rawValue)),
       ("modality", told.modality, .string(source.modality.rawValue)),
+      ("array", told.isWhole ? .optional(told.array) : nil, .optional(source.array)),
+      ("source of its files", told.isWhole ? .optional(told.filesOf) : nil, .optional(owner)),
       ("number of shards", told.shardCount, .count(shards ?? 0)),
       (
         "dropped shards", told.isWhole ? .array(told.tombstones.sorted().map { .string($0) }) : nil,

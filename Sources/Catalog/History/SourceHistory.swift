@@ -17,6 +17,9 @@ struct SourceHistory {
     var dimension: JSONValue?
     var elementType: JSONValue?
     var modality: JSONValue?
+    /// The array of its files that it reads, and the name that the source of these files has now.
+    var array: String?
+    var filesOf: String?
     /// Its lists of mirrors, each with the number of the event that made it so; the
     /// last is in force.
     var mirrors: [(since: Int, templates: [String])] = []
@@ -81,8 +84,13 @@ struct SourceHistory {
         elementType: detail["dtype"] ?? .null, modality: detail["modality"],
         mirrors: [(number, templates ?? [])])
       if let count = detail["shards"]?.count { told[subject]?.shardCounts = [(number, count)] }
+      told[subject]?.array = detail["array"]?.string
+      told[subject]?.filesOf = detail["files_of"]?.string
     case .sourceRename:
       told[subject] = detail["from"]?.string.flatMap { told.removeValue(forKey: $0) } ?? Told(isWhole: false)
+      if let old = detail["from"]?.string {
+        for (name, source) in told where source.filesOf == old { told[name]?.filesOf = subject }
+      }
     case .sourceRemove:
       told[subject] = nil
     case .sourceMirrors, .sourceSet, .sourceShards:

@@ -71,6 +71,11 @@ package struct LeaseHolder: Equatable {
     return JSONValue.object(fields).text + "\n"
   }
 
+  /// What it does, where and since when.
+  var label: String {
+    "\(command), pid \(pid)\(machine.isElsewhere(than: .this) ? " on \(machine.host)" : ""), since \(since)"
+  }
+
   /// As people are told.
   var description: String {
     let place = machine.isElsewhere(than: .this) ? " on \(machine.host)" : ""

@@ -41,8 +41,11 @@ package struct VerbLeases: Sendable {
   /// Every verb.
   package static let all: [VerbLeases] =
     reads(
-      "source list", "source show", "source mirror list", "source export", "sync --dry-run", "status", "sql", "schema",
-      "versions", "show", "search", "locate", "gc", "backup", "export", "diff", "doctor", "plan", "worker")
+      "source list", "source show", "source mirror list", "source refresh --dry-run", "source export", "sync --dry-run",
+      "train --dry-run", "build --dry-run",
+      "status", "sql", "schema",
+      "versions", "show", "search", "locate", "gc", "backup", "export", "diff", "doctor", "plan", "worker", "convert",
+      "serve")
     + [VerbLeases("limit", .transaction)]
     + works("pin") + works("unpin") + works("revoke")
     + works("source add", (.source, .alter))
@@ -56,10 +59,12 @@ package struct VerbLeases: Sendable {
     + works("source rename", (.source, .alter))
     + works("source drop-shards", (.source, .alter))
     + works("source remove", (.source, .alter))
+    + works("exclude", (.source, .look))
     + works("sync", (.source, .add))
     + works("sync of what is there", (.source, .read))
     + works("sync --refresh", (.source, .change))
     + works("import", (.source, .change))
+    + works("pack", (.source, .read))
     + works("train", (.training, .alter), (.source, .read))
     + works("train --fetch", (.training, .alter), (.source, .change))
     + works("build", (.version, .alter), (.training, .read), (.source, .change))
@@ -74,6 +79,8 @@ package struct VerbLeases: Sendable {
     + works("reproduce --fetch", (.source, .change))
     + works("push", (.version, .read))
     + works("pull", (.version, .alter), (.training, .alter), (.source, .add))
+    + works("adopt trained", (.training, .alter))
+    + works("adopt version", (.version, .alter), (.training, .read), (.source, .look))
     + works("abandon", (.version, .alter))
     + works("abandon a training", (.training, .alter))
     + works("remove", (.training, .alter))

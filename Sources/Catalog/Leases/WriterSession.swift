@@ -25,6 +25,9 @@ final class WriterSession: Sendable {
   private let own = Mutex<Own?>(nil)
   private let held = Mutex<Holding>(.leases([]))
 
+  /// Hosts that this process waits for, for others to see.
+  let waits = Mutex<[String: HostWait]>([:])
+
   /// What this process has.
   var holding: Holding { held.withLock { $0 } }
 

@@ -191,6 +191,8 @@ package struct TransferRecord: Sendable {
   package let seen: LocationState?
   /// The shard's size there, if that was learnt.
   package let seenByteCount: Int?
+  /// The command that was run, if it was one.
+  package var command: CommandRunRecord?
 
   package init(
     shardID: Int64, mirrorID: Int64?, url: String, startedAt: String, endedAt: String, resumedFrom: Int,
@@ -221,5 +223,48 @@ package struct TransferRecord: Sendable {
       [
         shardID, mirrorID, url, startedAt, endedAt, resumedFrom, receivedByteCount, httpStatus, outcome.rawValue, error,
       ])
+    if let command { try command.insert(of: database.lastInsertedRowID, database) }
+  }
+}
+
+/// One run of a command: a row of `command_run`, and those of `command_input`.
+package struct CommandRunRecord: Sendable {
+  /// The command as it may be shown.
+  package let command: String
+  package let exitStatus: Int?
+  package let signal: Int?
+  package let seconds: Double
+  /// The last that it printed.
+  package let printed: String
+  /// What it wrote, where that came into the lake.
+  package let digest: ContentDigest?
+  /// What it declared to read, in order.
+  package let inputs: [(path: String, digest: ContentDigest, byteCount: Int)]
+
+  package init(
+    command: String, exitStatus: Int?, signal: Int?, seconds: Double, printed: String, digest: ContentDigest?,
+    inputs: [(path: String, digest: ContentDigest, byteCount: Int)]
+  ) {
+    self.command = command
+    self.exitStatus = exitStatus
+    self.signal = signal
+    self.seconds = seconds
+    self.printed = printed
+    self.digest = digest
+    self.inputs = inputs
+  }
+
+  /// Keeps the run.
+  fileprivate func insert(of transferID: Int64, _ database: Database) throws {
+    try database.run(
+      """
+      INSERT INTO command_run (transfer_id, command, exit_status, signal, seconds, printed, sha256)
+      VALUES (?, ?, ?, ?, ?, ?, ?)
+      """, [transferID, command, exitStatus, signal, seconds, printed, digest?.hex])
+    for (position, input) in inputs.enumerated() {
+      try database.run(
+        "INSERT INTO command_input (transfer_id, position, path, sha256, byte_count) VALUES (?, ?, ?, ?, ?)",
+        [transferID, position, input.path, input.digest.hex, input.byteCount])
+    }
   }
 }

@@ -27,6 +27,16 @@ package struct TrainedIndexRecord: Sendable, Identifiable {
   package let digest: ContentDigest?
 }
 
+extension TrainedIndexRecord {
+  /// The codec of the codes that refine what is built with it; nil for none.
+  package var refine: String? { JSONValue(parsing: spec)?.refinedBy }
+}
+
+extension JSONValue {
+  /// What a specification of training says that rows are refined by; nil for nothing.
+  var refinedBy: String? { self["refine"]?["codec"]?.string }
+}
+
 extension TrainedIndexRecord: FetchableRecord {
   /// The rows of ``TrainedIndexRecord``; append a WHERE.
   static let select = """

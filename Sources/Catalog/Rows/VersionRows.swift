@@ -19,6 +19,11 @@ package struct IndexVersion: Sendable, Identifiable {
   package let versionDigest: ContentDigest?
   /// The name that its publisher gave it, where it was pulled under another.
   package let publishedName: VersionName?
+  /// The source whose rows the ids of an adopted version are, as whoever adopted it said.
+  package let rowsOf: String?
+
+  /// The member of `environment` that says ``rowsOf``.
+  package static let rowsOfMember = "rows_of"
 
   /// The name that its lock file and its document say.
   package var sealedName: VersionName { publishedName ?? name }
@@ -37,6 +42,7 @@ extension IndexVersion: FetchableRecord {
     spec = row["spec"]
     specDigest = try row.requiredDigest("spec_sha256")
     versionDigest = try row.digest("version_sha256")
+    rowsOf = JSONValue(parsing: row["environment"])?[Self.rowsOfMember]?.string
     publishedName = try (row["published_as"] as String?).map { text in
       guard let name = try? VersionName(parsing: text) else {
         throw TarnError(.database, "column published_as holds '\(text.printable)', which is no version")
@@ -80,6 +86,8 @@ package struct VersionInput: Sendable {
   package let isNewest: Bool
   /// File below the shards directory while the pinned bytes are in the lake.
   package let path: String?
+  /// Rows of the pinned bytes that the version does not have, ascending.
+  package let excludedRows: [Int]
 }
 
 extension VersionInput: FetchableRecord {
@@ -110,18 +118,20 @@ extension VersionInput: FetchableRecord {
         lastModified: row["last_modified"], mirrorID: row["mirror_id"])
     isNewest = row["is_newest"]
     path = row["present_path"]
+    excludedRows = try ExcludedRows.parse(row["excluded_rows"])
   }
 
   /// Adds an input to the plan of a version.
   static func insert(
     of versionID: Int64, ordinal: Int, shardID: Int64?, revision: Int?, isHole: Bool, output: Int, firstID: Int64,
-    rowCount: Int, _ database: Database
+    rowCount: Int, excluded: [Int] = [], _ database: Database
   ) throws {
     try database.run(
       """
-      INSERT INTO version_input (version_id, ordinal, shard_id, revision, is_hole, output_ordinal, first_id, row_count)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-      """, [versionID, ordinal, shardID, revision, isHole, output, firstID, rowCount])
+      INSERT INTO version_input (version_id, ordinal, shard_id, revision, is_hole, output_ordinal, first_id, row_count,
+        excluded_rows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      """,
+      [versionID, ordinal, shardID, revision, isHole, output, firstID, rowCount, ExcludedRows.text(excluded)])
   }
 }
 
@@ -129,6 +139,8 @@ extension VersionInput: FetchableRecord {
 package struct SegmentRecord: Sendable {
   package let trainedDigest: ContentDigest
   package let shardDigest: ContentDigest
+  /// The array of the shard's file; nil where its source names none.
+  package let array: String?
   package let badRowsPolicy: BadRowsPolicy
   package let formatVersion: Int
   package let digest: ContentDigest
@@ -136,11 +148,13 @@ package struct SegmentRecord: Sendable {
   package let badRowCount: Int
 
   package init(
-    trainedDigest: ContentDigest, shardDigest: ContentDigest, badRowsPolicy: BadRowsPolicy, formatVersion: Int,
+    trainedDigest: ContentDigest, shardDigest: ContentDigest, array: String? = nil, badRowsPolicy: BadRowsPolicy,
+    formatVersion: Int,
     digest: ContentDigest, rowCount: Int, badRowCount: Int
   ) {
     self.trainedDigest = trainedDigest
     self.shardDigest = shardDigest
+    self.array = array
     self.badRowsPolicy = badRowsPolicy
     self.formatVersion = formatVersion
     self.digest = digest
@@ -153,6 +167,8 @@ extension SegmentRecord: FetchableRecord {
   init(row: Row) throws {
     trainedDigest = try row.requiredDigest("trained_sha256")
     shardDigest = try row.requiredDigest("shard_sha256")
+    let name: String = row["array_name"]
+    array = name.isEmpty ? nil : name
     badRowsPolicy = try row.named("bad_rows_policy")
     formatVersion = row["format_version"]
     digest = try row.requiredDigest("sha256")
@@ -165,13 +181,13 @@ extension SegmentRecord: FetchableRecord {
     try database.run(
       """
       INSERT INTO segment (trained_sha256, shard_sha256, bad_rows_policy, format_version, sha256, row_count,
-        bad_row_count, created_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+        bad_row_count, created_at, array_name) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
       WHERE NOT EXISTS (SELECT 1 FROM segment WHERE trained_sha256 = ?1 AND shard_sha256 = ?2
-        AND bad_rows_policy = ?3 AND format_version = ?4)
+        AND array_name = ?9 AND bad_rows_policy = ?3 AND format_version = ?4)
       """,
       [
         trainedDigest.hex, shardDigest.hex, badRowsPolicy.rawValue, formatVersion, digest.hex, rowCount, badRowCount,
-        Timestamp.now(),
+        Timestamp.now(), array ?? "",
       ])
   }
 }
@@ -190,6 +206,14 @@ package struct StoredSegment: Sendable, FetchableRecord {
   }
 }
 
+/// The file of codes that refine an output.
+package struct RefineShard: Sendable, Equatable {
+  package let digest: ContentDigest
+  package let byteCount: Int
+
+  package init(digest: ContentDigest, byteCount: Int) { (self.digest, self.byteCount) = (digest, byteCount) }
+}
+
 /// A row of `output_shard`.
 package struct OutputShard: Sendable {
   package let ordinal: Int
@@ -201,11 +225,17 @@ package struct OutputShard: Sendable {
   package let rowCount: Int
   package let byteCount: Int
   package let listsDigest: ContentDigest
+  /// Codes of the ids from ``firstID`` to ``endID`` that refine it; nil without.
+  package let refine: RefineShard?
+
+  /// The ids of its inputs, those of holes included.
+  package var ids: Range<Int64> { firstID..<endID }
 
   package init(
     ordinal: Int, digest: ContentDigest, firstInput: Int, lastInput: Int, firstID: Int64, endID: Int64,
-    rowCount: Int, byteCount: Int, listsDigest: ContentDigest
+    rowCount: Int, byteCount: Int, listsDigest: ContentDigest, refine: RefineShard? = nil
   ) {
+    self.refine = refine
     self.ordinal = ordinal
     self.digest = digest
     self.firstInput = firstInput
@@ -229,6 +259,11 @@ extension OutputShard: FetchableRecord {
     rowCount = row["row_count"]
     byteCount = row["byte_count"]
     listsDigest = try row.requiredDigest("lists_sha256")
+    let (text, size): (String?, Int?) = (row["refine_sha256"], row["refine_byte_count"])
+    // What was never recorded so is read as bytes that are nowhere: what was sealed shows it.
+    refine =
+      text == nil && size == nil
+      ? nil : RefineShard(digest: text.flatMap { ContentDigest(hex: $0) } ?? .of(text ?? ""), byteCount: size ?? 0)
   }
 
   /// Records a finished output of a version.
@@ -236,11 +271,12 @@ extension OutputShard: FetchableRecord {
     try database.run(
       """
       INSERT INTO output_shard (version_id, ordinal, sha256, first_input, last_input, first_id, end_id, row_count,
-        byte_count, lists_sha256, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        byte_count, lists_sha256, created_at, refine_sha256, refine_byte_count)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       """,
       [
         versionID, ordinal, digest.hex, firstInput, lastInput, firstID, endID, rowCount, byteCount, listsDigest.hex,
-        time,
+        time, refine?.digest.hex, refine?.byteCount,
       ])
   }
 }

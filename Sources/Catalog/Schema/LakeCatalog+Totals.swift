@@ -66,11 +66,12 @@ package struct TotalsTable: Sendable {
           FROM (
             SELECT i.version_id, i.is_hole, i.row_count, i.output_ordinal,
               (SELECT g.row_count FROM shard_revision r JOIN segment g ON g.trained_sha256 = t.sha256
-                 AND g.shard_sha256 = r.sha256 AND g.bad_rows_policy = w.bad_rows_policy
+                 AND g.shard_sha256 = r.sha256 AND g.array_name = coalesce(a.array_name, '')
+                 AND g.bad_rows_policy = w.bad_rows_policy
                WHERE r.shard_id = i.shard_id AND r.revision = i.revision
                ORDER BY g.format_version DESC LIMIT 1) AS encoded_rows
             FROM version_input i JOIN index_version w ON w.id = i.version_id
-            JOIN trained_index t ON t.id = w.trained_index_id
+            JOIN trained_index t ON t.id = w.trained_index_id JOIN source a ON a.id = w.source_id
           ) AS i GROUP BY i.version_id
         ) c ON c.version_id = v.id
         LEFT JOIN (SELECT version_id, count(*) AS outputs, sum(row_count) AS rows, sum(byte_count) AS bytes

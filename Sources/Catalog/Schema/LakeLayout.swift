@@ -96,7 +96,7 @@ package struct LakeLayout: Sendable, Equatable {
   ///
   /// No shard's name ends as these do.
   package static func shard(ofPart name: String) -> String? {
-    let endings = [".part", ".part.resume", ".part.resume.tmp", ".part.import.tmp"]
+    let endings = [".part", ".part.resume", ".part.resume.tmp", ".part.import.tmp", ".part" + CommandStaging.ending]
     return endings.first { name.utf8.suffix($0.utf8.count).elementsEqual($0.utf8) }
       .flatMap { String(name.utf8.dropLast($0.utf8.count)) }
   }
@@ -130,10 +130,17 @@ package struct LakeLayout: Sendable, Equatable {
   package func versionDirectory(_ name: VersionName) -> String { "\(versions)/\(name)" }
 
   /// The name people use for an output shard, absolute.
-  package func outputPath(_ name: VersionName, ordinal: Int) -> String {
+  package func outputPath(_ name: VersionName, ordinal: Int) -> String { outputStem(name, ordinal: ordinal) + ".faiss" }
+
+  /// The codes that refine an output, beside it: no `.faiss`, as that is what outputs are looked for by.
+  package func refinePath(_ name: VersionName, ordinal: Int) -> String {
+    outputStem(name, ordinal: ordinal) + ".refine"
+  }
+
+  private func outputStem(_ name: VersionName, ordinal: Int) -> String {
     let digits = String(ordinal)
     let padded = String(repeating: "0", count: max(0, 3 - digits.count)) + digits
-    return "\(versionDirectory(name))/\(name.name).\(padded).faiss"
+    return "\(versionDirectory(name))/\(name.name).\(padded)"
   }
 
   /// The lock file of a sealed version, absolute.

@@ -91,7 +91,7 @@ package enum VersionState: String, EntityState {
 
   /// What leads on from a version that has to be sealed and is not.
   package var wayToSealed: String {
-    self == .abandoned ? "`tarn build` makes the next version" : "finish it with `tarn build`"
+    self == .abandoned || self == .revoked ? "`tarn build` makes the next version" : "finish it with `tarn build`"
   }
 }
 
@@ -115,6 +115,10 @@ package enum StoredKind: String, Sendable, CaseIterable {
   case evaluationTruth = "evaluation-truth"
   case segment
   case outputShard = "output-shard"
+  /// Codes of all ids of an output, by which the best of what is found are ordered again.
+  case refineShard = "refine-shard"
+  /// The rows of a companion's shard.
+  case pack
 
   /// Where such bytes are.
   package var place: Place { self == .shard ? .shards : .artifacts }
@@ -122,8 +126,8 @@ package enum StoredKind: String, Sendable, CaseIterable {
   /// Whether the lake makes them again when they are needed.
   package var canBeMadeAgain: Bool {
     switch self {
-    case .segment, .nearestImages, .routerLabels, .evaluationTruth: true
-    case .shard, .trainedIndex, .outputShard: false
+    case .segment, .nearestImages, .routerLabels, .evaluationTruth, .pack: true
+    case .shard, .trainedIndex, .outputShard, .refineShard: false
     }
   }
 
@@ -137,6 +141,8 @@ package enum StoredKind: String, Sendable, CaseIterable {
     case .evaluationTruth: "truth"
     case .segment: "segments"
     case .outputShard: "outputs"
+    case .refineShard: "refine"
+    case .pack: "packs"
     }
   }
 
@@ -145,10 +151,12 @@ package enum StoredKind: String, Sendable, CaseIterable {
     switch self {
     case .shard: preconditionFailure("shards are named by their source")
     case .trainedIndex, .outputShard: "faiss"
+    case .refineShard: "refine"
     case .nearestImages: "nearest"
     case .routerLabels: "labels"
     case .evaluationTruth: "truth"
     case .segment: "segment"
+    case .pack: "pack"
     }
   }
 }
@@ -156,6 +164,8 @@ package enum StoredKind: String, Sendable, CaseIterable {
 /// What the rows of a source are features of.
 package enum Modality: String, Sendable, CaseIterable {
   case image, text, other
+  /// Of nothing: its shards are indexes that were adopted.
+  case index
 }
 
 /// Who vouches for a revision's digest.

@@ -2,7 +2,6 @@
 // every file, without downloading one.
 
 package import Base
-internal import Foundation
 
 /// What a tree listing says of shards.
 ///
@@ -20,17 +19,6 @@ package struct HuggingFaceTree {
     let objectID: String?
   }
 
-  private struct Entry: Decodable {
-    struct LFS: Decodable {
-      let oid: String
-      let size: Int
-    }
-    let type: String
-    let path: String
-    let size: Int?
-    let lfs: LFS?
-  }
-
   /// Reads a listing.
   ///
   /// - Parameters:
@@ -39,24 +27,24 @@ package struct HuggingFaceTree {
   /// - Throws: ``TarnError`` `.usage`; `.inputsMissing` or `.io` when it cannot be
   ///   read.
   package init(path: String, of shards: ShardPlaces) throws {
-    let bytes = Data(try Disk.contents(of: path))
-    guard let entries = try? JSONDecoder().decode([Entry].self, from: bytes) else {
+    let entries: [HubTree.Entry]
+    let bytes = try Disk.contents(of: path)
+    do throws(HubTree.Fault) {
+      entries = try HubTree.entries(of: bytes)
+    } catch {
       throw TarnError(
-        .usage, "\(path) is not a tree listing",
+        .usage, "\(path) is not a tree listing: \(error.message)",
         hint: "save https://huggingface.co/api/datasets/REPO/tree/REVISION/DIR with curl; join its pages with jq -s add"
       )
     }
     var facts = ShardFacts<Fact>(of: shards, from: path)
-    for entry in entries where entry.type == "file" {
-      try facts.take(
-        Fact(size: entry.lfs?.size ?? entry.size, objectID: entry.lfs?.oid), for: entry.path)
-    }
+    for entry in entries { try facts.take(Fact(size: entry.byteCount, objectID: entry.objectID), for: entry.path) }
     let found = try facts.all()
     var digests: [String: ContentDigest] = [:]
     for (name, fact) in found {
       if let size = fact.size { try ForeignNumber.byteCount.check(size, "the size of \(name.printable)", in: path) }
       guard let text = fact.objectID else { continue }
-      guard let digest = ContentDigest(hex: text.replacing("sha256:", with: "")) else {
+      guard let digest = HubTree.digest(ofObjectID: text) else {
         throw TarnError(.usage, "\(path): the oid of \(name) is not a SHA-256")
       }
       digests[name] = digest

@@ -28,7 +28,8 @@ extension LakeCatalog {
   package func damagedChunks(
     of damage: Damage, isCancelled: () -> Bool = { false }
   ) throws -> (chunks: ShardChunks, damaged: [Int])? {
-    guard case .shard(let id) = damage.file.kind, damage.problem != .missing, let revision = try shard(id: id).revision,
+    guard case .shard(let id) = damage.file.kind, damage.problem != .missing, !damage.isUnreadable,
+      let revision = try shard(id: id).revision,
       let chunks = try chunks(of: revision), Disk.size(of: damage.file.path) != nil
     else { return nil }
     return (chunks, try chunks.damaged(in: damage.file.path, isCancelled: isCancelled))

@@ -30,7 +30,7 @@ extension LakeCatalog {
       sql: """
         SELECT m.*, (SELECT count(*) FROM shard_revision r WHERE r.mirror_id = m.id) AS revisions FROM mirror m
         WHERE m.source_id = ? ORDER BY m.priority
-        """, arguments: [source.id]
+        """, arguments: [source.filesID]
     ).map { row in
       Mirror(
         id: row["id"], priority: row["priority"], template: row["template"],
@@ -65,7 +65,7 @@ extension LakeCatalog {
       }
       try requireEveryAddress(of: source, database)
       let shards = try Int64.fetchAll(
-        database, sql: "SELECT id FROM shard WHERE source_id = ? ORDER BY ordinal", arguments: [source.id])
+        database, sql: "SELECT id FROM shard WHERE source_id = ? ORDER BY ordinal", arguments: [source.filesID])
       precondition(shards.count == urls.count, "an address for each shard")
       let id = try MirrorRow.insert(
         of: source.id, priority: (mirrors.last?.priority ?? -1) + 1, template: template,
@@ -186,7 +186,7 @@ extension LakeCatalog {
       sql: """
         SELECT (SELECT count(*) FROM shard WHERE source_id = ?1) * (SELECT count(*) FROM mirror WHERE source_id = ?1)
           = (SELECT count(*) FROM shard_location l JOIN mirror m ON m.id = l.mirror_id WHERE m.source_id = ?1)
-        """, arguments: [source.id])
+        """, arguments: [source.filesID])
     guard isWhole != true, let version = try LakeCatalog.documented(by: source, database).first else { return }
     throw TarnError(
       .conflict,

@@ -79,7 +79,9 @@ extension LakeCatalog {
 
   private static func byteCount(of files: [String]) -> Int {
     files.filter { !$0.hasSuffix(".part.resume") && !$0.hasSuffix(".part.resume.tmp") }.reduce(0) {
-      $0 + Disk.occupiedByteCount(of: $1)
+      $0
+        + ($1.hasSuffix(CommandStaging.ending)
+          ? CommandStaging.allocatedByteCount(below: $1) : Disk.occupiedByteCount(of: $1))
     }
   }
 
@@ -89,7 +91,9 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func discard(_ transfer: InterruptedTransfer) throws {
     precondition(session != nil, "a part file may be in use by a writer")
-    for path in transfer.files { try Disk.remove(path) }
+    for path in transfer.files {
+      try path.hasSuffix(CommandStaging.ending) ? CommandStaging.remove(path) : Disk.remove(path)
+    }
     parts.byteCounts.withLock { $0?[transfer.shardID] = nil }
   }
 
@@ -160,8 +164,15 @@ extension LakeCatalog {
     }
     return rows.lazy.filter { !own.contains($0["id"]) }.map { row in
       let part = self.layout.partPath(source: row["source"], shard: row["shard"])
-      return max(0, row["bytes"] as Int - Disk.allocatedByteCount(of: part))
+      return max(0, row["bytes"] as Int - LakeCatalog.allocatedByteCount(ofPart: part))
     }.saturatedSum
+  }
+
+  /// Bytes on the disk of a shard that is under way: of its part file, or of what a
+  /// command wrote so far.
+  package static func allocatedByteCount(ofPart path: String) -> Int {
+    Disk.allocatedByteCount(of: path).addingSaturated(
+      CommandStaging.allocatedByteCount(below: CommandStaging.directory(ofPart: path)))
   }
 
   /// Takes note that a reservation counts a shard's part file from now on.
@@ -172,7 +183,7 @@ extension LakeCatalog {
     guard parts.byteCounts.withLock({ $0 != nil }) else { return }
     let shard = try shard(id: shardID)
     let path = layout.partPath(source: shard.sourceName, shard: shard.name)
-    let byteCount = LakeCatalog.byteCount(of: [path])
+    let byteCount = LakeCatalog.byteCount(of: [path, CommandStaging.directory(ofPart: path)])
     parts.byteCounts.withLock { $0?[shardID] = byteCount == 0 ? nil : byteCount }
   }
 }

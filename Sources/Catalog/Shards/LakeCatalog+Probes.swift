@@ -89,7 +89,7 @@ extension LakeCatalog {
           FROM mirror m LEFT JOIN shard_location l ON l.mirror_id = m.id AND l.shard_id NOT IN
             (SELECT h.id FROM shard h WHERE h.source_id = ?1 AND h.dropped_row_count IS NOT NULL)
           WHERE m.source_id = ?1 GROUP BY m.id ORDER BY m.priority
-          """, arguments: [source.id]
+          """, arguments: [source.filesID]
       ).map { row in
         MirrorCoverage(
           mirrorID: row["id"], priority: row["priority"], template: row["template"], provenance: row["provenance"],
@@ -108,7 +108,7 @@ extension LakeCatalog {
            WHERE h.source_id = ? AND h.dropped_row_count IS NULL AND NOT EXISTS
             (SELECT 1 FROM shard_location l WHERE l.shard_id = h.id AND l.state <> 'absent')
           ORDER BY h.ordinal
-          """, arguments: [source.id])
+          """, arguments: [source.filesID])
     }
   }
 
@@ -125,7 +125,7 @@ extension LakeCatalog {
           WHERE h.source_id = ? AND h.dropped_row_count IS NULL
             AND NOT EXISTS (SELECT 1 FROM shard_location o WHERE o.shard_id = h.id AND o.state IN ('present', 'unknown'))
           GROUP BY h.id ORDER BY h.ordinal
-          """, arguments: [source.id]
+          """, arguments: [source.filesID]
       ).map { ($0["name"], $0["error"]) }
     }
   }

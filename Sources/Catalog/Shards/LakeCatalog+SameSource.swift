@@ -28,16 +28,27 @@ extension LakeCatalog {
       there == here ? nil : "its \(field) is \((there ?? "not known").printable), not \((here ?? "unsaid").printable)"
     }
     let (mirrors, shards) = (try mirrors(of: known), try shards(of: known))
+    let owner = try fileSource(of: known).name
+    let asked = try definition.filesOf.map { try fileOwner(named: $0).name }
     let kind =
-      differs("dimension", "\(known.dimension)", "\(definition.dimension)")
+      differs(
+        "owner", try known.companionOf.map { try source(id: $0).name } ?? "none", definition.companionOf?.name ?? "none"
+      )
+      ?? differs("dimension", "\(known.dimension)", "\(definition.dimension)")
       ?? differs("dtype", known.elementType.rawValue, definition.elementType.rawValue)
       ?? differs("modality", known.modality.rawValue, definition.modality.rawValue)
-      ?? differs("number of shards", "\(shards.count)", "\(definition.shards.count)")
+      ?? differs("array", known.array, definition.array)
+      ?? differs("source of files", owner == known.name ? nil : owner, asked)
+    if let kind { return kind }
+    // What its files are is the other's to say.
+    if known.filesOf != nil { return nil }
+    let rest =
+      differs("number of shards", "\(shards.count)", "\(definition.shards.count)")
       ?? differs("number of mirrors", "\(mirrors.count)", "\(definition.mirrors.count)")
       ?? differs(
         "--keep-query", known.keptQuery.sorted().joined(separator: " "),
         definition.keptQuery.sorted().joined(separator: " "))
-    if let kind { return kind }
+    if let rest { return rest }
     for (place, pair) in zip(mirrors, definition.mirrors).enumerated() {
       let words = [false: "original", true: "reconstructed"]
       let difference =

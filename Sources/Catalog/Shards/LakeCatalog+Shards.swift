@@ -258,6 +258,7 @@ extension LakeCatalog {
           "revision": .count(number), "sha256": .string(bytes.digest.hex), "bytes": .count(bytes.byteCount),
           "new": .bool(known == nil),
         ], database)
+      _ = try LakeCatalog.bindCompanions(shard: shard.id, database)
       return number
     }
     try removeUnneededBytes()

@@ -13,6 +13,14 @@ extension LakeCatalog {
       arguments: [source.id])
   }
 
+  /// Versions that rest on what a source is: sealed ones, revoked or not, and those in work.
+  static func versions(restingOn source: Source, _ database: Database) throws -> [String] {
+    try String.fetchAll(
+      database,
+      sql: versionsOfSource + " AND (v.state <> 'abandoned' OR v.version_sha256 IS NOT NULL) ORDER BY v.name, v.number",
+      arguments: [source.id])
+  }
+
   private static let versionsOfSource = """
     SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
     WHERE (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1)
@@ -26,7 +34,9 @@ extension LakeCatalog {
   }
 
   /// Refuses a change of what bytes were held against.
-  private static func requireUnused(_ source: Source, _ isWhat: String, _ database: Database) throws {
+  private static func requireUnused(
+    _ source: Source, _ isWhat: String, isGoing: Bool = false, _ database: Database
+  ) throws {
     let versions = try String.fetchAll(
       database, sql: versionsOfSource + " ORDER BY v.name, v.number", arguments: [source.id])
     let trained = try String.fetchAll(
@@ -37,12 +47,13 @@ extension LakeCatalog {
         ORDER BY t.name
         """, arguments: [source.id])
     try refuse(source, isWhat, for: versions + trained.map { "the trained index \($0)" })
+    if isGoing, source.filesOf != nil { return }
     let observed = try Int.fetchOne(
       database,
       sql: """
         SELECT count(*) FROM shard h WHERE h.source_id = ?
           AND EXISTS (SELECT 1 FROM shard_revision r WHERE r.shard_id = h.id)
-        """, arguments: [source.id])
+        """, arguments: [source.filesID])
     guard let observed, observed > 0 else { return }
     throw TarnError(
       .conflict, "\(source.name) \(isWhat): \(observed) of its shards were fetched, and what they were is kept",
@@ -53,7 +64,7 @@ extension LakeCatalog {
     guard let first = dependents.first else { return }
     let others = dependents.count == 1 ? "" : " and \(dependents.count - 1) more"
     throw TarnError(
-      .conflict, "\(source.name) \(isWhat): \(first)\(others) rests on it",
+      .conflict, "\(source.name) \(isWhat): \(first)\(others) \(dependents.count == 1 ? "rests" : "rest") on it",
       hint: "register the right one under another name")
   }
 
@@ -96,6 +107,7 @@ extension LakeCatalog {
       ("dtype", .string(source.elementType.rawValue), .string((elementType ?? source.elementType).rawValue)),
     ].filter { $0.1 != $0.2 }
     guard !values.isEmpty else { return false }
+    guard !source.isCompanion else { throw source.isNoFeatures("have a modality, dimension or dtype") }
     try write("set source") { database in
       for value in values {
         let words = "keeps its \(value.column)"
@@ -113,8 +125,8 @@ extension LakeCatalog {
       if isOfRows {
         try database.run(
           "UPDATE shard_location SET row_count = NULL, state = 'unknown', last_error = NULL, checked_at = NULL "
-            + "WHERE shard_id IN (SELECT id FROM shard WHERE source_id = ?)", [source.id])
-        try database.run("UPDATE shard SET last_error = NULL WHERE source_id = ?", [source.id])
+            + "WHERE shard_id IN (SELECT id FROM shard WHERE source_id = ?)", [source.filesID])
+        try database.run("UPDATE shard SET last_error = NULL WHERE source_id = ?", [source.filesID])
       }
       var detail = Dictionary(uniqueKeysWithValues: values.map { ($0.column, $0.new) })
       for value in values { detail["was_\(value.column)"] = value.old }
@@ -128,12 +140,22 @@ extension LakeCatalog {
   /// - Parameter source: The source.
   /// - Throws: ``TarnError`` `.conflict`.
   package func remove(_ source: Source) throws {
-    let mirrors = try mirrors(of: source)
+    let mirrors = try source.filesOf == nil ? mirrors(of: source) : []
     try write("remove source") { database in
-      try LakeCatalog.requireUnused(source, "is kept", database)
+      try LakeCatalog.requireUnread(source, database)
+      try LakeCatalog.requireUnused(source, "is kept", isGoing: true, database)
+      let companion = try String.fetchOne(
+        database, sql: "SELECT name FROM source WHERE companion_of = ? ORDER BY name", arguments: [source.id])
+      if let companion {
+        throw TarnError(
+          .conflict, "\(source.name) is kept: its companion \(companion) stands beside it",
+          hint: "`tarn source remove \(companion)` goes before")
+      }
+      try LakeCatalog.requireNoRules(source, database)
       let shards = try Int64.fetchAll(
         database, sql: "SELECT id FROM shard WHERE source_id = ?", arguments: [source.id])
       for shard in shards { try LakeCatalog.delete(shard, database) }
+      try database.run("DELETE FROM source_listing WHERE source_id = ?", [source.id])
       try database.run("DELETE FROM mirror WHERE source_id = ?", [source.id])
       try database.run("DELETE FROM source WHERE id = ?", [source.id])
       // What it was can be registered again from this.
@@ -143,7 +165,7 @@ extension LakeCatalog {
           "shards": .count(shards.count), "dimension": .count(source.dimension),
           "dtype": .string(source.elementType.rawValue), "modality": .string(source.modality.rawValue),
           "mirrors": .array(mirrors.map { .string($0.template) }),
-        ], database)
+        ].merging(LakeCatalog.detail(array: source.array, filesOf: nil)) { $1 }, database)
     }
   }
 

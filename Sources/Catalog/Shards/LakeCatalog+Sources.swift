@@ -43,6 +43,20 @@ package struct SourceDefinition: Sendable {
   /// Names of query items that the user knows to be harmless, lower case.
   package var keptQuery: Set<String> = []
   package let shards: [Shard]
+  /// Where the names came from; nil for a template or a directory.
+  package var listing: SourceListing?
+  /// The array of the files that it reads; nil where they have one.
+  package var array: String?
+  /// Name of the source whose files it reads; then it has no mirrors and shards of its own.
+  package var filesOf: String?
+  /// The source beside whose rows it stands; nil for one of features.
+  package var companionOf: Source?
+
+  /// A companion of a source.
+  package init(name: String, companionOf owner: Source, mirrors: [String], shards: [Shard]) {
+    self.init(name: name, modality: .other, dimension: 1, elementType: .uint8, mirrors: mirrors, shards: shards)
+    companionOf = owner
+  }
 
   package init(
     name: String, modality: Modality, dimension: Int, elementType: ElementType, mirrors: [String], shards: [Shard]
@@ -80,9 +94,10 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.conflict` when the name is taken, `.usage`.
   package func addSource(_ definition: SourceDefinition) throws -> Source {
     try LakeCatalog.validate(name: definition.name, of: "source")
-    guard !definition.shards.isEmpty else {
+    guard !definition.shards.isEmpty || definition.filesOf != nil else {
       throw TarnError(.usage, "source \(definition.name) would have no shards")
     }
+    if let array = definition.array { try LakeCatalog.validate(array: array) }
     var names: Set<String> = []
     for shard in definition.shards where !names.insert(shard.name).inserted {
       throw TarnError(
@@ -108,9 +123,11 @@ extension LakeCatalog {
           .conflict, "there is a source named \(definition.name) already",
           hint: "choose another name; `tarn source show \(definition.name)` describes the one there is")
       }
+      let owner = try definition.filesOf.map { try LakeCatalog.fileOwner(named: $0, database) }
       let source = try Source.insert(
         name: definition.name, modality: definition.modality, dimension: definition.dimension,
-        elementType: definition.elementType, keptQuery: definition.keptQuery, at: now, database)
+        elementType: definition.elementType, keptQuery: definition.keptQuery, array: definition.array,
+        filesOf: owner?.id, companionOf: definition.companionOf?.id, at: now, database)
       let mirrorIDs = try definition.mirrors.enumerated().map { priority, template in
         try MirrorRow.insert(
           of: source.id, priority: priority, template: template,
@@ -125,13 +142,16 @@ extension LakeCatalog {
           try ShardLocation.insert(of: shardID, on: mirrorID, url: url, database)
         }
       }
+      try definition.listing?.insert(of: source.id, at: now, database)
       try LakeCatalog.record(
         .sourceAdd, definition.name,
         [
           "shards": .count(definition.shards.count), "dimension": .count(definition.dimension),
           "dtype": .string(definition.elementType.rawValue), "modality": .string(definition.modality.rawValue),
           "mirrors": .array(definition.mirrors.map { .string($0) }),
-        ], database)
+        ].merging(LakeCatalog.detail(array: definition.array, filesOf: owner?.name)) { $1 }
+          .merging(LakeCatalog.detail(of: definition.listing)) { $1 }
+          .merging(definition.companionOf.map { ["companion_of": .string($0.name)] } ?? [:]) { $1 }, database)
       let dropped = definition.shards.filter { $0.isDropped && $0.expectedRowCount != nil }
       if !dropped.isEmpty {
         for shard in dropped {
@@ -152,7 +172,7 @@ extension LakeCatalog {
   /// Takes the user's word that the addresses of a source are meant, wherever they
   /// lead.
   package func trustAddresses(of source: Source) throws {
-    try write("trust") { try $0.run("UPDATE mirror SET is_of_document = 0 WHERE source_id = ?", [source.id]) }
+    try write("trust") { try $0.run("UPDATE mirror SET is_of_document = 0 WHERE source_id = ?", [source.filesID]) }
   }
 
   /// Every source, by name.
@@ -170,7 +190,7 @@ extension LakeCatalog {
     guard let found else {
       throw TarnError(
         .notFound, "there is no source named '\(name.printable)'",
-        hint: "`tarn source list` names them; `tarn source add` makes one")
+        hint: try near(name, "SELECT name FROM source") ?? "`tarn source list` names them; `tarn source add` makes one")
     }
     return found
   }
@@ -191,7 +211,8 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.usage` when an ordinal is out of range.
   package func shards(of source: Source, ordinals: OrdinalSet? = nil) throws -> [Shard] {
     let all = try read {
-      try Shard.fetchAll($0, sql: Shard.select + " WHERE h.source_id = ? ORDER BY h.ordinal", arguments: [source.id])
+      try Shard.fetchAll(
+        $0, sql: Shard.select + " WHERE h.source_id = ? ORDER BY h.ordinal", arguments: [source.filesID])
     }
     guard let ordinals else { return all }
     if let last = ordinals.last, last >= all.count {

@@ -13,8 +13,19 @@ package enum Manifest {
   /// - Throws: ``TarnError`` `.usage` when it is no UTF-8, `.inputsMissing` or
   ///   `.io` when it cannot be read.
   package static func lines(path: String) throws -> [String] {
-    guard let text = String(validating: try Disk.contents(of: path), as: UTF8.self) else {
-      throw TarnError(.usage, "\(path) is not text in UTF-8")
+    try lines(of: Disk.contents(of: path), from: path)
+  }
+
+  /// The lines of a text, likewise.
+  ///
+  /// - Parameters:
+  ///   - bytes: The text.
+  ///   - place: What it is from, for the message.
+  /// - Returns: The lines, in order.
+  /// - Throws: ``TarnError`` `.usage` when it is no UTF-8.
+  package static func lines(of bytes: [UInt8], from place: String) throws -> [String] {
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw TarnError(.usage, "\(place.withoutSecrets.printable) is not text in UTF-8")
     }
     // By bytes: a name may begin with a mark that joins what stands before it.
     return text.utf8.split { [0x0A, 0x0D].contains($0) }.map { trimmed($0) }.filter {

@@ -25,6 +25,11 @@ package struct URLTemplate: Sendable, Equatable {
   ///   that tarn does not fetch, or what may be a secret in the URL.
   package init(parsing text: String, keeping kept: Set<String> = []) throws {
     self.text = text
+    guard !CommandAddress.isOne(text) else {
+      pieces = URLTemplate.piecesOfCommand(text)
+      _ = try CommandAddress(url(ordinal: 0))
+      return
+    }
     guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
       throw TarnError(
         .usage, "the URL '\(text.printable)' has spaces, control or other than ASCII characters",
@@ -58,6 +63,31 @@ package struct URLTemplate: Sendable, Equatable {
     try URLTemplate.validate(url(ordinal: 0), keeping: kept)
   }
 
+  /// The places of the ordinal in a command, whose other braces are its own.
+  private static func piecesOfCommand(_ text: String) -> [Piece] {
+    var (pieces, literal, rest): ([Piece], String, Substring) = ([], "", text[...])
+    while let first = rest.first {
+      let close = rest.firstIndex(of: "}")
+      let inside = first == "{" ? close.map { rest[..<$0].dropFirst() } : nil
+      let width = inside.flatMap { inside -> Int? in
+        if inside == "ordinal" { return 0 }
+        guard inside.hasPrefix("ordinal:0"), let width = Int(inside.dropFirst(8)), (1...18).contains(width) else {
+          return nil
+        }
+        return width
+      }
+      if let width, let close {
+        if !literal.isEmpty { pieces.append(.literal(literal)) }
+        pieces.append(.ordinal(width: width))
+        (literal, rest) = ("", rest[rest.index(after: close)...])
+      } else {
+        literal.append(first)
+        rest = rest.dropFirst()
+      }
+    }
+    return pieces + (literal.isEmpty ? [] : [.literal(literal)])
+  }
+
   /// Whether the template names more than one shard.
   package var hasOrdinal: Bool {
     pieces.contains { if case .ordinal = $0 { true } else { false } }
@@ -82,6 +112,10 @@ package struct URLTemplate: Sendable, Equatable {
   ///   - kept: Names of query items that the user knows to be harmless, lower case.
   /// - Throws: ``TarnError`` `.usage`.
   package static func validate(_ url: String, keeping kept: Set<String> = []) throws {
+    guard !CommandAddress.isOne(url) else {
+      _ = try CommandAddress(url)
+      return
+    }
     let address = AddressText(url)
     let shown = address.redacted(keeping: kept).printable
     guard url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
@@ -129,6 +163,10 @@ package struct URLTemplate: Sendable, Equatable {
   /// - Throws: ``TarnError`` `.usage` when it has none or one that no shard can
   ///   have.
   package static func fileName(of url: String) throws -> String {
+    guard !CommandAddress.isOne(url) else {
+      throw TarnError(
+        .usage, "a command does not say what its shards are called", hint: "say --shard-names 'part_{ordinal:04}.npy'")
+    }
     let path = url.prefix { $0 != "?" && $0 != "#" }
     let encoded = path.split(separator: "/", omittingEmptySubsequences: false).last.map(String.init) ?? ""
     let name = encoded.removingPercentEncoding ?? encoded

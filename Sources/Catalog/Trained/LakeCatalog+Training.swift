@@ -16,6 +16,16 @@ package struct RouterDefinition: Sendable {
     self.captionCount = captionCount
     self.epochs = epochs
   }
+
+  /// The epochs that are recorded of a router.
+  ///
+  /// - Parameters:
+  ///   - stated: What its specification says.
+  ///   - method: Its method's name.
+  /// - Returns: None for a router that is not trained.
+  package static func epochs<Count: BinaryInteger>(_ stated: Count, of method: String) -> Count {
+    method == "caption-mean" ? 0 : stated
+  }
 }
 
 /// A trained index to make: everything that determines its bytes, and a name.
@@ -85,7 +95,8 @@ extension LakeCatalog {
   func noTrainedIndex(_ name: String) -> TarnError {
     TarnError(
       .notFound, "there is no trained index named '\(name.printable)'",
-      hint: "`tarn sql \"SELECT * FROM v_trained_index\"` lists them; `tarn train` makes one")
+      hint: (try? near(name, "SELECT name FROM trained_index"))
+        ?? "`tarn sql \"SELECT * FROM v_trained_index\"` lists them; `tarn train` makes one")
   }
 
   /// A trained index by its name; nil when there is none.
@@ -242,20 +253,26 @@ extension LakeCatalog {
   ///   - trained: The trained index.
   ///   - digest: Digest of the file, durable at ``path(of:_:)``.
   ///   - byteCount: Its size.
+  ///   - agreement: Of a sample of captions, those whose nearest image is the exact one,
+  ///     where nearest images were not searched exactly; for the history.
   /// - Throws: ``TarnError``.
-  package func finishTraining(_ trained: TrainedIndexRecord, digest: ContentDigest, byteCount: Int) throws {
+  package func finishTraining(
+    _ trained: TrainedIndexRecord, digest: ContentDigest, byteCount: Int, agreement: (agreed: Int, of: Int)? = nil
+  ) throws {
     try write("trained") { database in
       try LakeCatalog.addArtifact(digest, .trainedIndex, byteCount: byteCount, database)
-      try LakeCatalog.markReady(trained.id, trained.name, sha256: digest.hex, database)
+      try LakeCatalog.markReady(trained.id, trained.name, sha256: digest.hex, agreement: agreement, database)
     }
   }
 
-  private static func markReady(_ id: Int64, _ name: String, sha256: String, _ database: Database) throws {
+  private static func markReady(
+    _ id: Int64, _ name: String, sha256: String, agreement: (agreed: Int, of: Int)? = nil, _ database: Database
+  ) throws {
     try database.execute(
       sql: "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ? AND state = 'training'",
       arguments: [sha256, Timestamp.now(), id])
     guard database.changesCount > 0 else { return }
-    try recordTrained(id, name, sha256: sha256, database)
+    try recordTrained(id, name, sha256: sha256, agreement: agreement, database)
   }
 
   /// Tells the history of a trained index that is ready.
@@ -265,10 +282,12 @@ extension LakeCatalog {
   ///   - name: Its name from now on.
   ///   - sha256: Digest of its file.
   ///   - former: The name it had before; nil for one that was trained now.
+  ///   - agreement: As in ``finishTraining(_:digest:byteCount:agreement:)``.
   ///   - database: The connection, in a transaction.
   /// - Throws: SQLite's error.
   static func recordTrained(
-    _ id: Int64, _ name: String, sha256: String, from former: String? = nil, _ database: Database
+    _ id: Int64, _ name: String, sha256: String, from former: String? = nil,
+    agreement: (agreed: Int, of: Int)? = nil, _ database: Database
   ) throws {
     let spec = try String.fetchOne(
       database, sql: "SELECT spec_sha256 FROM trained_index WHERE id = ?", arguments: [id])
@@ -277,6 +296,9 @@ extension LakeCatalog {
       "measures_sha256": .string(try RecordDigests.training(id, database).hex),
     ]
     if let former { detail["from"] = .string(former) }
+    if let agreement {
+      detail["nearest_agreement"] = .object(["agreed": .count(agreement.agreed), "of": .count(agreement.of)])
+    }
     try record(.trained, name, detail, database)
   }
 }

@@ -20,9 +20,15 @@ extension VersionEvidence {
     try checkTrained()
     try checkSources()
     let spec = VersionPlan.spec(
-      trained: lock.trained.sha256, source: lock.source, shards: lock.inputs.map(\.ordinal),
-      shardsPerOutput: lock.shardsPerOutput, missing: lock.missing, badRows: lock.badRows)
+      trained: lock.trained.sha256, source: lock.source, array: lock.array, shards: lock.inputs.map(\.ordinal),
+      shardsPerOutput: lock.shardsPerOutput, missing: lock.missing, badRows: lock.badRows,
+      excluded: ExcludedRows.digest(lock.inputs.map { ($0.sha256, $0.excluded ?? []) }))
     guard document.spec == spec else { throw fault("its document has another specification than its lock file") }
+    func array(of name: String?) -> String? { document.sources.first { $0.name == name }?.array }
+    let trainedOn = (array(of: document.trained.images), array(of: document.trained.captions))
+    guard array(of: document.source) == lock.array,
+      trainedOn == (training.arrays?.images, training.arrays?.captions)
+    else { throw fault("its document gives a source another array than its lock file or its training") }
   }
 
   private func checkInputs() throws {
@@ -45,7 +51,7 @@ extension VersionEvidence {
     let stated = document.inputs.map { input in
       LockFile.Input(
         shard: input.shard, ordinal: input.ordinal, sha256: input.sha256, bytes: input.bytes, firstId: input.firstId,
-        rows: input.rows, output: input.output)
+        rows: input.rows, output: input.output, excluded: input.excluded)
     }
     guard stated == lock.inputs, document.shardsPerOutput == lock.shardsPerOutput, document.missing == lock.missing,
       document.badRows == lock.badRows
@@ -57,7 +63,7 @@ extension VersionEvidence {
     let byOutput = Dictionary(grouping: lock.inputs, by: \.output)
     for (index, output) in lock.outputs.enumerated() {
       let inputs = byOutput[index] ?? []
-      let rows = inputs.reduce(0) { $0 + ($1.sha256 == nil ? 0 : $1.rows) }
+      let rows = inputs.reduce(0) { $0 + ($1.sha256 == nil ? 0 : $1.rows - ($1.excluded?.count ?? 0)) }
       let isSound =
         output.output == index && (1...Self.most).contains(output.bytes) && (0...rows).contains(output.rows)
         && output.firstId == inputs.first?.firstId
@@ -68,7 +74,8 @@ extension VersionEvidence {
       document.outputs.count == lock.outputs.count
       && zip(document.outputs, lock.outputs).allSatisfy {
         ($0.output, $0.sha256, $0.bytes, $0.rows) == ($1.output, $1.sha256, $1.bytes, $1.rows)
-          && $0.listsSha256 == $1.listsSha256
+          && $0.listsSha256 == $1.listsSha256 && $0.refine == $1.refine
+          && ($0.refine != nil) == (lock.trained.refine != nil) && (1...Self.most).contains($0.refine?.bytes ?? 1)
       }
     guard isSame else { throw fault("its document has other outputs than its lock file") }
   }
@@ -82,6 +89,7 @@ extension VersionEvidence {
       training.nlist == sealed.nlist && training.codec == sealed.codec && training.method == sealed.method
       && training.seed == sealed.seed && training.iterations == sealed.iterations
       && training.sample.pairs == sealed.pairs && training.router?.method == sealed.router
+      && training.refine?.codec == sealed.refine
     guard isSame, isSpecified else { throw fault("its trained index is not the one that its lock file names") }
     let numbers = [sealed.nlist, sealed.iterations, sealed.pairs, training.router?.captions ?? 1]
     let shards = training.images + (training.captions ?? [])
@@ -109,10 +117,15 @@ extension VersionEvidence {
       guard source.dimension == training.dimension else {
         throw fault("its document gives source \(source.name) another dimension than it was trained with")
       }
-      let rowByteCount = source.dimension * (ElementType(rawValue: source.dtype)?.byteCount ?? 1)
+      // Files that were adopted hold codes of rows, or none.
+      let rowByteCount =
+        source.modality == Modality.index.rawValue
+        ? 0 : source.dimension * (ElementType(rawValue: source.dtype)?.byteCount ?? 1)
       for shard in source.shards {
         for pinned in shard.pinned {
-          guard let count = rows[pinned.sha256], count <= Self.most / rowByteCount, pinned.bytes >= count * rowByteCount
+          // A file with arrays may have them compressed.
+          guard let count = rows[pinned.sha256], count <= Self.most / max(rowByteCount, 1),
+            source.array != nil || pinned.bytes >= count * rowByteCount
           else { throw fault("its document says of \(source.name)/\(shard.name) what no such file can be") }
         }
         guard shard.sha256 == nil || shard.bytes != nil else {
@@ -148,15 +161,17 @@ extension VersionEvidence {
   /// - Throws: ``TarnError`` when bytes with the digest that the document gives
   ///   are something else.
   func check(
-    shardsIn layout: LakeLayout, rowCount: (_ path: String, _ dimension: Int, _ elementType: ElementType) throws -> Int
+    shardsIn layout: LakeLayout,
+    rowCount: (_ path: String, _ array: String?, _ dimension: Int, _ elementType: ElementType) throws -> Int
   ) throws {
     let rows = rowCounts
     for source in document.sources {
       guard let type = ElementType(rawValue: source.dtype) else { continue }
       for (shard, digest) in source.shards.flatMap({ shard in shard.pinned.map { (shard, $0.sha256) } }) {
         let path = layout.path(
-          LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest), in: .shards)
-        guard Disk.size(of: path) != nil, (try? rowCount(path, source.dimension, type)) != rows[digest] else {
+          LakeLayout.shardPath(source: source.filesOf ?? source.name, shard: shard.name, digest: digest), in: .shards)
+        guard Disk.size(of: path) != nil, (try? rowCount(path, source.array, source.dimension, type)) != rows[digest]
+        else {
           continue
         }
         // A damaged file says nothing.

@@ -32,16 +32,20 @@ package struct RebuildSummary: Sendable {
 package struct SegmentClaim: Sendable, Hashable {
   package let trained: ContentDigest
   package let shard: ContentDigest
+  /// SHA-256 of the name of the shard's array; nil where it names none.
+  package let arrayMark: ContentDigest?
   package let formatVersion: Int
   /// Rows of the shard, holes included.
   package let rowCount: Int
   package let badRowCount: Int
 
   package init(
-    trained: ContentDigest, shard: ContentDigest, formatVersion: Int, rowCount: Int, badRowCount: Int
+    trained: ContentDigest, shard: ContentDigest, arrayMark: ContentDigest?, formatVersion: Int, rowCount: Int,
+    badRowCount: Int
   ) {
     self.trained = trained
     self.shard = shard
+    self.arrayMark = arrayMark
     self.formatVersion = formatVersion
     self.rowCount = rowCount
     self.badRowCount = badRowCount
@@ -50,25 +54,33 @@ package struct SegmentClaim: Sendable, Hashable {
 
 /// What rooms that read vectors do for a catalog that is made again.
 package struct RebuildTools {
-  /// The rows of a feature file; throws for one that is malformed, or of another
-  /// dimension or element type.
-  package let rowCount: (_ path: String, _ dimension: Int, _ elementType: ElementType) throws -> Int
+  /// The rows of a feature file, or of one of its arrays; throws for one that is malformed, or
+  /// of another dimension or element type.
+  package let rowCount: (_ path: String, _ array: String?, _ dimension: Int, _ elementType: ElementType) throws -> Int
   /// Writes a trained index of a digest, durably, at a path, out of one of the
   /// output files that were made with it; gives its bytes, or nil where none has it.
   package let takeTrainedIndex: (_ digest: ContentDigest, _ outputs: [String], _ path: String) throws -> Int?
   /// Bytes of the file of a trained index; nil for a codec that is not known.
-  package let trainedByteCount: (_ codec: String, _ dimension: Int, _ nlist: Int, _ hasRouter: Bool) throws -> Int?
+  package let trainedByteCount:
+    (
+      _ codec: String, _ dimension: Int, _ nlist: Int, _ hasRouter: Bool, _ refine: String?
+    ) throws -> Int?
   /// What a segment says of itself; nil for a file that is none.
   package let segment: (_ path: String) -> SegmentClaim?
-  /// Which of some segments, in the order of their ids, hold what an output of theirs does.
-  package let provedSegments: (_ segments: [(path: String, firstID: Int64)], _ output: String) throws -> [Bool]
+  /// Which of some segments, in the order of their ids, hold what an output of theirs does, and
+  /// the codes that refine it, where there are such.
+  package let provedSegments:
+    (
+      _ segments: [(path: String, firstID: Int64)], _ output: String, _ refine: (path: String, firstID: Int64)?
+    ) throws -> [Bool]
 
   package init(
-    rowCount: @escaping (String, Int, ElementType) throws -> Int,
+    rowCount: @escaping (String, String?, Int, ElementType) throws -> Int,
     takeTrainedIndex: @escaping (ContentDigest, [String], String) throws -> Int?,
-    trainedByteCount: @escaping (String, Int, Int, Bool) throws -> Int?,
+    trainedByteCount: @escaping (String, Int, Int, Bool, String?) throws -> Int?,
     segment: @escaping (String) -> SegmentClaim?,
-    provedSegments: @escaping ([(path: String, firstID: Int64)], String) throws -> [Bool]
+    provedSegments:
+      @escaping ([(path: String, firstID: Int64)], String, (path: String, firstID: Int64)?) throws -> [Bool]
   ) {
     self.segment = segment
     self.provedSegments = provedSegments

@@ -6,6 +6,7 @@
 package import Base
 internal import Foundation
 internal import GRDB
+internal import Glibc
 
 /// A file that the catalog vouches for.
 package struct VouchedFile: Sendable {
@@ -15,8 +16,8 @@ package struct VouchedFile: Sendable {
     /// Bytes that a shard had before its newest.
     case keptRevision
     case artifact(StoredKind)
-    /// The name that people use for an output shard.
-    case outputName(versionID: Int64, ordinal: Int)
+    /// The name that people use for an output shard, or for what refines one.
+    case outputName(versionID: Int64, ordinal: Int, StoredKind)
     case lockFile(versionID: Int64)
     /// What `tarn export` printed when the version was sealed.
     case document(version: VersionName)
@@ -56,13 +57,30 @@ package struct Damage: Sendable {
     case missing
     case size(found: Int)
     case content(found: ContentDigest)
+    /// It cannot be opened, so nobody knows what it holds.
     case unreadable(String)
+    /// It was opened, and the disk did not give its bytes.
+    case failing(String)
     /// Number of the first event that is not what the chain says.
     case brokenChain(event: Int)
     /// What it states and what that must be, field by field.
     case statements([StatementVerdict.Difference])
     /// Something that was noted elsewhere is not so.
     case unexpected(String)
+
+    /// The problem in one word, as reports have it.
+    package var word: String {
+      switch self {
+      case .missing: "missing"
+      case .size: "size"
+      case .content: "content"
+      case .unreadable: "unreadable"
+      case .failing: "failing"
+      case .brokenChain: "broken-chain"
+      case .statements: "statements"
+      case .unexpected: "unexpected"
+      }
+    }
   }
 
   package let file: VouchedFile
@@ -70,6 +88,9 @@ package struct Damage: Sendable {
   /// Which chunks of a shard differ, as people read them: `3, 17-18 of 87`; nil
   /// when that is not known.
   package var chunks: String?
+
+  /// Whether what is there could not be opened; it may be whole, and is left alone.
+  package var isUnreadable: Bool { if case .unreadable = problem { true } else { false } }
 
   /// One line for people, without the path.
   package var message: String { text + (chunks.map { ": chunks \($0)" } ?? "") }
@@ -79,7 +100,7 @@ package struct Damage: Sendable {
     case .missing: "is missing"
     case .size(let found): "has \(found) bytes instead of \(file.byteCount ?? 0)"
     case .content(let found): "has SHA-256 \(found.prefix(12))… instead of \(file.digest.prefix(12))…"
-    case .unreadable(let reason): "cannot be read: \(reason)"
+    case .unreadable(let reason), .failing(let reason): "cannot be read: \(reason)"
     case .brokenChain(let event): "was changed at event \(event)"
     case .statements(let differences): differences.map(\.message).joined(separator: ", ")
     case .unexpected(let what): what
@@ -119,6 +140,8 @@ package enum RepairOutcome: String, Sendable {
   /// The catalog does not count on the file any more; the next run that needs
   /// it fetches or makes it.
   case givenUp = "given-up"
+  /// Nothing that was allowed could replace it: it stays where it is, and is named again.
+  case kept
   /// The lake cannot bring it back by itself.
   case lost
 }
@@ -257,7 +280,7 @@ extension LakeCatalog {
         database,
         sql: """
           SELECT DISTINCT v.name || '@' || v.number FROM output_shard o JOIN index_version v ON v.id = o.version_id
-          WHERE o.sha256 = ?1
+          WHERE o.sha256 = ?1 OR o.refine_sha256 = ?1
           UNION SELECT name FROM trained_index WHERE sha256 = ?1 ORDER BY 1
           """, arguments: [digest.hex])
     }
@@ -271,16 +294,19 @@ extension LakeCatalog {
       let names = try Row.fetchAll(
         database,
         sql: """
-          SELECT v.id, v.name, v.number, o.ordinal, o.sha256, o.byte_count, b.path FROM output_shard o
+          SELECT v.id, v.name, v.number, o.ordinal, b.sha256, b.byte_count, b.path,
+            o.sha256 <> b.sha256 AS refines FROM output_shard o
           JOIN index_version v ON v.id = o.version_id AND v.state = 'sealed'
-          JOIN stored_bytes b ON b.sha256 = o.sha256 AND b.place = 'artifacts'
-          ORDER BY v.name, v.number, o.ordinal
+          JOIN stored_bytes b ON b.sha256 IN (o.sha256, o.refine_sha256) AND b.place = 'artifacts'
+          ORDER BY v.name, v.number, o.ordinal, refines
           """
       ).map { row -> (file: VouchedFile, artifact: String?) in
         let version = VersionName(name: row["name"], number: row["number"])
+        let (ordinal, refines): (Int, Bool) = (row["ordinal"], row["refines"])
         let file = VouchedFile(
-          kind: .outputName(versionID: row["id"], ordinal: row["ordinal"]),
-          path: layout.outputPath(version, ordinal: row["ordinal"]), name: "\(version)",
+          kind: .outputName(versionID: row["id"], ordinal: ordinal, refines ? .refineShard : .outputShard),
+          path: refines ? layout.refinePath(version, ordinal: ordinal) : layout.outputPath(version, ordinal: ordinal),
+          name: "\(version)",
           digest: try row.requiredDigest("sha256"), byteCount: row["byte_count"])
         return (file, layout.path(row["path"], in: .artifacts))
       }
@@ -300,15 +326,20 @@ extension LakeCatalog {
 
   /// What is wrong with a file; nil when it is what it should be.
   private static func problem(with file: VouchedFile) -> Damage.Problem? {
-    guard let size = Disk.size(of: file.path) else { return .missing }
-    if let expected = file.byteCount, size != expected { return .size(found: size) }
+    do throws(TarnError) {
+      let (descriptor, size) = try Disk.openInput(file.path)
+      close(descriptor)
+      if let expected = file.byteCount, size != expected { return .size(found: size) }
+    } catch {
+      return error.code == .inputsMissing ? .missing : .unreadable(error.message)
+    }
     do {
       var found = try Disk.digest(of: file.path, isFromDisk: true)
       // A second reading, of the disk again, tells a bad disk from a bad cable.
       if found != file.digest { found = try Disk.digest(of: file.path, isFromDisk: true) }
       return found == file.digest ? nil : .content(found: found)
     } catch {
-      return .unreadable("\(error)")
+      return .failing((error as? TarnError)?.message ?? "\(error)")
     }
   }
 
@@ -352,7 +383,7 @@ extension LakeCatalog {
     case .artifact(let kind) where kind.canBeMadeAgain:
       try giveUp(file, damage)
       return .givenUp
-    case .artifact(.outputShard):
+    case .artifact(.outputShard), .artifact(.refineShard):
       for name in try names(ofOutput: file.digest) where !FileIdentity.isSame(name, file.path) {
         guard Disk.size(of: name) == file.byteCount, try Disk.digest(of: name) == file.digest else { continue }
         try Disk.makeDirectory(file.path.parentPath)
@@ -361,8 +392,8 @@ extension LakeCatalog {
         return .restored
       }
       return .lost
-    case .outputName:
-      let artifact = try path(of: .outputShard, file.digest)
+    case .outputName(_, _, let kind):
+      let artifact = try path(of: kind, file.digest)
       guard Disk.size(of: artifact) == file.byteCount, try Disk.digest(of: artifact) == file.digest else {
         return .lost
       }
@@ -405,16 +436,20 @@ extension LakeCatalog {
     try recordRepair(damage, .givenUp)
   }
 
-  /// The names that people use for an output, absolute.
+  /// The names that people use for an output, or for what refines one, absolute.
   func names(ofOutput digest: ContentDigest) throws -> [String] {
     try read { database in
       try Row.fetchAll(
         database,
         sql: """
-          SELECT v.name, v.number, o.ordinal FROM output_shard o JOIN index_version v ON v.id = o.version_id
-          WHERE o.sha256 = ?
+          SELECT v.name, v.number, o.ordinal, o.sha256 <> ?1 AS refines FROM output_shard o
+          JOIN index_version v ON v.id = o.version_id WHERE o.sha256 = ?1 OR o.refine_sha256 = ?1
           """, arguments: [digest.hex]
-      ).map { layout.outputPath(VersionName(name: $0["name"], number: $0["number"]), ordinal: $0["ordinal"]) }
+      ).map { row in
+        let version = VersionName(name: row["name"], number: row["number"])
+        return row["refines"]
+          ? layout.refinePath(version, ordinal: row["ordinal"]) : layout.outputPath(version, ordinal: row["ordinal"])
+      }
     }
   }
 }

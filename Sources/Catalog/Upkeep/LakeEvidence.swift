@@ -17,6 +17,7 @@ struct VersionEvidence {
       let firstId: Int64
       let rows: Int
       let output: Int
+      var excluded: [Int]?
     }
     struct Output: Decodable {
       let output: Int
@@ -26,6 +27,7 @@ struct VersionEvidence {
       let firstId: Int64
       let endId: Int64
       let listsSha256: ContentDigest
+      let refine: VersionExport.Source.Bytes?
     }
     struct Trained: Decodable {
       let sha256: ContentDigest
@@ -38,11 +40,14 @@ struct VersionEvidence {
       let pairs: Int
       /// Nil where the centroids rank the lists.
       let router: String?
+      let refine: String?
     }
 
     let format: String
     let version: String
     let source: String
+    /// The array of the source's files; nil where they have one.
+    let array: String?
     let shardsPerOutput: Int
     let missing: String
     let badRows: String
@@ -88,10 +93,18 @@ struct VersionEvidence {
       let epochs: Int
     }
     let captions: [Shard]?
+    struct Arrays: Decodable, Equatable {
+      let images: String?
+      let captions: String?
+    }
+    /// Arrays of the shards; nil where they have one each.
+    let arrays: Arrays?
     /// Places of the shards in their sources; nil for the first ones.
     let shards: [Int]?
     /// Nil where the centroids rank the lists.
     let router: Router?
+    struct Refine: Decodable { let codec: String }
+    let refine: Refine?
   }
 
   let name: VersionName
@@ -192,7 +205,7 @@ struct VersionEvidence {
   ///   - rowCount: Gives the rows of a feature file, see ``RebuildTools``.
   /// - Returns: The versions; those whose files do not say enough, with why.
   static func all(
-    in layout: LakeLayout, rowCount: (String, Int, ElementType) throws -> Int
+    in layout: LakeLayout, rowCount: (String, String?, Int, ElementType) throws -> Int
   ) -> (found: [VersionEvidence], lost: [TarnError]) {
     var (found, lost): ([VersionEvidence], [TarnError]) = ([], [])
     for version in VersionDirectories.names(in: layout) {

@@ -84,11 +84,12 @@ extension LakeExamination {
               AND NOT EXISTS (SELECT 1 FROM output_shard o WHERE o.version_id = w.id AND o.ordinal = i.output_ordinal)
               AND NOT EXISTS (SELECT 1 FROM shard_revision r
                 JOIN segment g ON g.trained_sha256 = t.sha256 AND g.shard_sha256 = r.sha256
-                  AND g.bad_rows_policy = w.bad_rows_policy
+                  AND g.array_name = coalesce(a.array_name, '') AND g.bad_rows_policy = w.bad_rows_policy
                 JOIN stored_bytes b ON b.sha256 = g.sha256 AND b.place = 'artifacts' AND b.state = 'present'
                 WHERE r.shard_id = i.shard_id AND r.revision = h.current_revision) AS is_lost
           FROM index_version w JOIN version_input i ON i.version_id = w.id JOIN shard h ON h.id = i.shard_id
           JOIN source s ON s.id = h.source_id JOIN trained_index t ON t.id = w.trained_index_id
+          JOIN source a ON a.id = w.source_id
           WHERE w.state IN ('planned', 'building') AND i.is_hole = 0) x ON x.id = v.id
         WHERE v.state IN ('planned', 'building') GROUP BY v.id ORDER BY v.id
         """

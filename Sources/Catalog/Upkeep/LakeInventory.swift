@@ -88,7 +88,11 @@ struct LakeInventory {
     }
     return examination.capped(faults, else: Finding(.ok, "shards", "shards held, all in place: \(heldCount)"))
       + strayFindings(in: layout.shards, "shards", known: known) { path in
-        let part = path.hasSuffix(".resume") ? String(path.dropLast(7)) : path
+        var part = path.hasSuffix(".resume") ? String(path.dropLast(7)) : path
+        // What a command left is below a directory that is named by the part.
+        if let staging = path.range(of: ".part\(CommandStaging.ending)/") {
+          part = path[..<staging.lowerBound] + ".part"
+        }
         guard let source = parts[part] else { return claimed(path, by: strangers, in: .shards) }
         return Finding(
           .note, "partial", "\(path) is a part of a download", fix: "`tarn sync \(source)` continues it")
@@ -102,7 +106,7 @@ struct LakeInventory {
         sql: """
           SELECT a.kind AS kind, a.path AS path, a.byte_count AS bytes, a.sha256 AS sha256, a.state AS state,
             (SELECT v.name || '@' || v.number FROM output_shard o JOIN index_version v ON v.id = o.version_id
-              WHERE o.sha256 = a.sha256 LIMIT 1) AS version
+              WHERE o.sha256 = a.sha256 OR o.refine_sha256 = a.sha256 LIMIT 1) AS version
           FROM stored_bytes a WHERE a.state <> 'deleted' AND a.place = 'artifacts'
           """)
     }
@@ -131,9 +135,10 @@ struct LakeInventory {
 
   private func remedy(_ kind: StoredKind, _ path: String, version: String?) -> String {
     switch kind {
-    case .shard, .segment, .nearestImages, .routerLabels, .evaluationTruth:
+    case .shard, .segment, .nearestImages, .routerLabels, .evaluationTruth, .pack:
       "delete \(path); the next command that needs it makes it again"
     case .trainedIndex: "`tarn verify --repair` takes it from an output of a version, or trains it again"
+    case .refineShard: "`tarn verify --repair` makes it again of the shards, or restore \(path)"
     case .outputShard:
       "restore \(path), or `tarn reproduce \(version ?? "NAME@N") --into DIR` and move the file there"
     }
@@ -209,12 +214,13 @@ struct LakeInventory {
       // The names of a revoked version may have been collected, though another has the same outputs.
       let keepsNames = try version.state == .sealed || catalog.isPinned(version)
       for output in try catalog.outputs(of: version) where try keepsNames && catalog.artifact(output.digest) != nil {
-        let path = layout.outputPath(version.name, ordinal: output.ordinal)
-        guard Disk.size(of: path) != output.byteCount else { continue }
-        faults.append(
-          Finding(
-            .warning, "versions", "\(version.name) has no output \(output.ordinal) under \(path)",
-            fix: "run its `tarn build` again"))
+        for name in catalog.names(of: output, in: version.name) where Disk.size(of: name.path) != name.byteCount {
+          let what = name.kind == .outputShard ? "output" : "file that refines output"
+          faults.append(
+            Finding(
+              .warning, "versions", "\(version.name) has no \(what) \(output.ordinal) under \(name.path)",
+              fix: "run its `tarn build` again"))
+        }
       }
     }
     let explained = (files(below: layout.versions) ?? []).filter(LakeInventory.isTemporary).map { path in

@@ -12,12 +12,12 @@ package enum OutputPlace {
   ///
   /// - Parameters:
   ///   - path: As the user wrote it.
-  ///   - layout: The lake that is worked on.
+  ///   - layout: The lake that is worked on, if any.
   ///   - replacesBackup: Whether it may be written over a copy of a catalog, and
   ///     over nothing else.
   /// - Throws: ``TarnError`` `.usage` for a place that cannot be meant, `.conflict`
   ///   for a file that must stay, `.io` for a directory that cannot be written.
-  package static func check(_ path: String, besides layout: LakeLayout, replacesBackup: Bool = false) throws {
+  package static func check(_ path: String, besides layout: LakeLayout?, replacesBackup: Bool = false) throws {
     let target = LakeLayout.absolute(path)
     let (directory, name) = (target.parentPath, target.lastPathPart)
     guard !path.isEmpty, !path.hasSuffix("/"), !Disk.isDirectory(target) else {

@@ -21,6 +21,8 @@ package struct PublishedVersion: Sendable {
   package let digest: ContentDigest
   /// Whether a router ranks the lists.
   package let hasRouter: Bool
+  /// Codec of the codes that refine; nil for none.
+  package let refine: String?
   package let dimension: Int
   fileprivate let evidence: VersionEvidence
 
@@ -49,7 +51,7 @@ package struct PublishedVersion: Sendable {
         .integrity, "the document of \(name) contradicts itself: \(itself.message)", hint: "get it from another place")
     }
     guard LakeName.isValid(read.trained.name, isSource: false),
-      !read.outputs.contains(where: { $0.sha256 == read.trained.sha256 })
+      !read.outputs.contains(where: { [$0.sha256, $0.refine?.sha256].contains(read.trained.sha256) })
     else {
       throw TarnError(
         .integrity, "the document of \(name) gives its trained index a name that is none, or as an output",
@@ -60,6 +62,7 @@ package struct PublishedVersion: Sendable {
     lockText = evidence.lockText
     digest = evidence.digest
     hasRouter = evidence.training.router != nil
+    refine = evidence.training.refine?.codec
     dimension = evidence.training.dimension
   }
 }
@@ -118,6 +121,7 @@ extension LakeCatalog {
   private func isRecorded(_ published: PublishedVersion, as version: IndexVersion) throws -> Bool {
     try version.state == .building && version.spec == published.document.spec
       && outputs(of: version).map(\.digest) == published.document.outputs.map(\.sha256)
+      && outputs(of: version).map(\.refine?.digest) == published.document.outputs.map(\.refine?.sha256)
   }
 
   /// Vouches for an artifact that was fetched, durable at ``path(of:_:)`` (invariant 1).
@@ -160,6 +164,9 @@ extension LakeCatalog {
         let document = published.document
         let files =
           document.outputs.map { (StoredKind.outputShard, $0.sha256, $0.bytes as Int?) }
+          + document.outputs.compactMap { output in
+            output.refine.map { (StoredKind.refineShard, $0.sha256, $0.bytes as Int?) }
+          }
           + [(.trainedIndex, document.trained.sha256, nil)]
         for (kind, digest, byteCount) in files {
           let known = try StoredBytes.find(digest, in: .artifacts, database)
@@ -233,7 +240,7 @@ private struct PublicationWriter {
   }
 
   mutating func write() throws {
-    for source in version.document.sources {
+    for source in version.document.sourcesByFiles {
       try find(source)
       try addRevisions(of: source)
     }
@@ -253,10 +260,11 @@ private struct PublicationWriter {
         database, sql: "SELECT * FROM source WHERE name = ?", arguments: [source.name])
     else { return try register(source) }
     let shards = try Row.fetchAll(
-      database, sql: "SELECT id, name FROM shard WHERE source_id = ? ORDER BY ordinal", arguments: [known.id])
+      database, sql: "SELECT id, name FROM shard WHERE source_id = ? ORDER BY ordinal", arguments: [known.filesID])
     let isSame =
       known.dimension == source.dimension && known.elementType.rawValue == source.dtype
-      && known.modality.rawValue == source.modality && shards.count >= source.shards.count
+      && known.modality.rawValue == source.modality && known.array == source.array
+      && shards.count >= source.shards.count
       && zip(shards, source.shards).allSatisfy { ($0["name"] as String).utf8.elementsEqual($1.name.utf8) }
     guard isSame else { throw conflict("this lake has another source named \(known.name)") }
     sources[source.name] = known
@@ -269,9 +277,27 @@ private struct PublicationWriter {
       throw TarnError(
         .schemaNewer, "source \(source.name) has a kind that this tarn does not know", hint: "use a newer tarn")
     }
+    // One that the lake knows otherwise has the same files: what both read is in one place.
+    let owner = source.filesOf.flatMap { sources[$0] }
+    let readsOthers = owner?.array != nil
+    let root = try owner.flatMap {
+      try Source.fetchOne(database, sql: "SELECT * FROM source WHERE id = ?", arguments: [$0.filesID])
+    }
     let added = try Source.insert(
-      name: source.name, modality: modality, dimension: source.dimension, elementType: type, keptQuery: keptQuery,
+      name: source.name, modality: modality, dimension: source.dimension, elementType: type,
+      keptQuery: readsOthers ? [] : keptQuery, array: source.array, filesOf: readsOthers ? owner?.filesID : nil,
       at: now, database)
+    if readsOthers, let name = source.filesOf {
+      sources[source.name] = added
+      shardIDs[source.name] = shardIDs[name]
+      try LakeCatalog.record(
+        .sourceAdd, source.name,
+        [
+          "shards": .count(0), "dimension": .count(source.dimension), "dtype": .string(source.dtype),
+          "modality": .string(source.modality), "mirrors": .array([]),
+        ].merging(LakeCatalog.detail(array: source.array, filesOf: root?.name)) { $1 }, database)
+      return
+    }
     let mirrors = try source.mirrors.enumerated().map { priority, template in
       try MirrorRow.insert(
         of: added.id, priority: priority, template: template, isReconstructed: false, isOfDocument: !allowsInside,
@@ -291,7 +317,7 @@ private struct PublicationWriter {
       [
         "shards": .count(source.shards.count), "dimension": .count(source.dimension), "dtype": .string(source.dtype),
         "modality": .string(source.modality), "mirrors": .array(source.mirrors.map { .string($0) }),
-      ], database)
+      ].merging(LakeCatalog.detail(array: source.array, filesOf: nil)) { $1 }, database)
     sources[source.name] = added
     shardIDs[source.name] = ids
   }
@@ -356,7 +382,7 @@ private struct PublicationWriter {
       captions.map {
         RouterDefinition(
           method: router.method, captions: $0, captionCount: router.captions,
-          epochs: router.method == "learned" ? router.epochs : 0)
+          epochs: RouterDefinition.epochs(router.epochs, of: router.method))
       }
     }
     let id = try TrainedIndexRecord.insert(
@@ -407,7 +433,8 @@ private struct PublicationWriter {
       guard let shard = shardIDs[document.source]?[input.shard] else { throw unnamed }
       try VersionInput.insert(
         of: id, ordinal: ordinal, shardID: shard, revision: input.sha256.flatMap { revisions[shard]?[$0] },
-        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows, database)
+        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows,
+        excluded: input.excluded ?? [], database)
     }
     try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
     let byOutput = Dictionary(grouping: lock.inputs.indices, by: { lock.inputs[$0].output })
@@ -416,8 +443,10 @@ private struct PublicationWriter {
       try OutputShard(
         ordinal: output.output, digest: output.sha256, firstInput: inputs.first ?? 0, lastInput: inputs.last ?? 0,
         firstID: output.firstId, endID: output.endId, rowCount: output.rows, byteCount: output.bytes,
-        listsDigest: output.listsSha256
+        listsDigest: output.listsSha256,
+        refine: output.refine.map { RefineShard(digest: $0.sha256, byteCount: $0.bytes) }
       ).insert(of: id, at: now, database)
     }
+    try LakeCatalog.adoptExclusions(ofVersion: id, database)
   }
 }

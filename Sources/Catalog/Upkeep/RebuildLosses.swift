@@ -24,11 +24,24 @@ package struct RebuildLoss: Sendable {
     RebuildLoss("evaluation_recall", "evaluations"),
     RebuildLoss("reproduction", "reproductions"),
     RebuildLoss("transfer", "transfers"),
+    RebuildLoss("command_run", "runs of commands"),
+    RebuildLoss("command_input", "runs of commands"),
     RebuildLoss("training_iteration", "iterations of trainings and of their routers"),
     RebuildLoss("router_epoch", "iterations of trainings and of their routers"),
     RebuildLoss("setting", "settings"),
+    RebuildLoss("source_listing", "listings"),
+    RebuildLoss(
+      "exclusion_list", columns: ["number", "kind", "reason", "row_count", "sha256", "created_at", "rule_id"],
+      "why and when rows were excluded"),
+    RebuildLoss("exclusion_row", columns: ["value_sha256"], rules),
+    RebuildLoss("exclusion_rule", rules),
+    RebuildLoss("exclusion_value", rules),
+    RebuildLoss("exclusion_scan", rules),
     RebuildLoss("shard_chunks", "digests of chunks"),
     RebuildLoss("duplicate_file", "copies that an older tarn made of the same bytes"),
+    RebuildLoss("version_companion", companions),
+    RebuildLoss("pack", companions),
+    RebuildLoss("source", columns: ["companion_of"], companions),
     RebuildLoss("segment", columns: ["created_at"], times),
     RebuildLoss("nearest_images", "what nearest rows are of"),
     // Marks of directories outside the lake keep it.
@@ -56,6 +69,8 @@ package struct RebuildLoss: Sendable {
     RebuildLoss("output_shard", columns: ["created_at"], times),
   ]
 
+  private static let rules = "rules of exclusions"
+  private static let companions = "companions"
   private static let times = "when things were done"
 }
 
@@ -64,8 +79,8 @@ extension RebuildSummary {
   package static var unknowable: String {
     var said: Set<String> = []
     let things = RebuildLoss.all.map(\.what).filter { said.insert($0).inserted }
-    return "not known any more: \(things.joined(separator: ", ")), revocations, shards dropped or taken back since the "
-      + "last version was sealed, unfinished trainings and builds, "
+    return "not known any more: \(things.joined(separator: ", ")), revocations, shards dropped or taken back and rows "
+      + "excluded or readmitted since the last version was sealed, unfinished trainings and builds, "
       + "sources and trained indexes of no sealed version; nearest images, and segments that no output bears out, are "
       + "made again when they are needed"
   }

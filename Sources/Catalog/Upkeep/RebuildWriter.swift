@@ -15,6 +15,8 @@ struct RebuildWriter {
   let report: (String) throws -> Void
   var summary = RebuildSummary()
   private var sources: [String: Source] = [:]
+  /// Whose files sources read, by the documents of any version: theirs may name it in one alone.
+  private var filesOf: [String: VersionExport.Source] = [:]
   private var shardIDs: [String: [String: Int64]] = [:]
   /// Names of the shards of each source, in order.
   private var shardNames: [String: [String]] = [:]
@@ -48,11 +50,22 @@ struct RebuildWriter {
           layout.path(LakeCatalog.newPath(of: .outputShard, output.sha256), in: .artifacts),
           layout.outputPath(version.name, ordinal: output.output),
         ]
+          + [output.refine].compactMap(\.self).flatMap { refine in
+            [
+              layout.path(LakeCatalog.newPath(of: .refineShard, refine.sha256), in: .artifacts),
+              layout.refinePath(version.name, ordinal: output.output),
+            ]
+          }
+      }
+    }
+    for document in versions.map(\.document) {
+      for source in document.sources where filesOf[source.name] == nil {
+        filesOf[source.name] = source.filesOf.flatMap { name in document.sources.first { $0.name == name } }
       }
     }
     let registered = try versions.filter { version in
       try attempt(version) { writer in
-        for source in version.document.sources { try writer.add(source, of: version) }
+        for source in version.document.sourcesByFiles { try writer.add(source, of: version) }
       }
     }
     try settleShards()
@@ -104,18 +117,24 @@ struct RebuildWriter {
   // MARK: Sources, shards, revisions
 
   private mutating func add(_ source: VersionExport.Source, of version: VersionEvidence) throws {
+    let owner = owner(of: source)
+    if let owner, sources[owner.name] == nil { try register(owner, at: version.sealedAt) }
     if let known = sources[source.name] {
       let isSame =
         known.dimension == source.dimension && known.elementType.rawValue == source.dtype
-        && known.modality.rawValue == source.modality
+        && known.modality.rawValue == source.modality && known.array == source.array
       guard isSame else {
         throw TarnError(.integrity, "its document has another source named \(source.name) than an earlier version's")
       }
-      try addShards(of: source, to: known, at: version.sealedAt)
-      try addMirrors(of: source, to: known, at: version.sealedAt)
+      // Shards and mirrors of files that others read, too, are of the source that has them.
+      if known.filesOf == nil {
+        try addShards(of: source, to: known, at: version.sealedAt)
+        try addMirrors(of: source, to: known, at: version.sealedAt)
+      }
     } else {
-      try register(source, at: version.sealedAt)
+      try register(source, reading: owner.flatMap { sources[$0.name] }, at: version.sealedAt)
     }
+    if let owner, sources[source.name]?.filesOf != nil { shardIDs[source.name] = shardIDs[owner.name] }
     let rows = version.rowCounts
     for shard in source.shards {
       guard let id = shardIDs[source.name]?[shard.name] else {
@@ -135,14 +154,28 @@ struct RebuildWriter {
     }
   }
 
-  private mutating func register(_ source: VersionExport.Source, at time: String) throws {
+  /// The source whose files a source reads, as far as a document says so.
+  private func owner(of source: VersionExport.Source) -> VersionExport.Source? {
+    guard source.array != nil, let owner = filesOf[source.name], owner.array != nil, owner.filesOf == nil,
+      filesOf[owner.name] == nil
+    else { return nil }
+    return owner
+  }
+
+  private mutating func register(
+    _ source: VersionExport.Source, reading owner: Source? = nil, at time: String
+  ) throws {
     try LakeCatalog.validate(name: source.name, of: "source")
     guard let modality = Modality(rawValue: source.modality), let type = ElementType(rawValue: source.dtype) else {
       throw TarnError(
         .schemaNewer, "source \(source.name) has a kind that this tarn does not know", hint: "use a newer tarn")
     }
     let added = try Source.insert(
-      name: source.name, modality: modality, dimension: source.dimension, elementType: type, at: time, database)
+      name: source.name, modality: modality, dimension: source.dimension, elementType: type,
+      array: source.array, filesOf: owner?.id, at: time, database)
+    sources[source.name] = added
+    summary.sources += 1
+    if owner != nil { return }
     let mirrors = try source.mirrors.enumerated().map { priority, template in
       try MirrorRow.insert(
         of: added.id, priority: priority, template: template, isReconstructed: true, isOfDocument: true, at: time,
@@ -156,11 +189,9 @@ struct RebuildWriter {
         try ShardLocation.insert(of: id, on: mirror, url: url, database)
       }
     }
-    sources[source.name] = added
     shardIDs[source.name] = ids
     shardNames[source.name] = source.shards.map(\.name)
     self.mirrors[source.name] = source.mirrors
-    summary.sources += 1
     summary.shards += source.shards.count
   }
 
@@ -205,7 +236,7 @@ struct RebuildWriter {
     let byPrefix = Dictionary(
       grouping: (FileManager.default.enumerator(atPath: layout.shards)?.compactMap { $0 as? String } ?? []).sorted()
     ) { path in LakeLayout.digestPrefix(ofShardPath: path) ?? "" }
-    for (source, ids) in shardIDs.sorted(by: { $0.key < $1.key }) {
+    for (source, ids) in shardIDs.sorted(by: { $0.key < $1.key }) where sources[source]?.filesOf == nil {
       for (name, id) in ids.sorted(by: { $0.value < $1.value }) {
         guard let known = revisions[id], !known.isEmpty else { continue }
         let newestFirst = known.sorted { $0.value > $1.value }
@@ -281,7 +312,9 @@ struct RebuildWriter {
       unreferenced[digest] = size
       whole.insert(digest)
       guard kind == .segment, let claim = tools.segment(file) else { continue }
-      segments[SegmentKey(trained: claim.trained, shard: claim.shard)] = (claim, digest, file)
+      segments[SegmentKey(trained: claim.trained, shard: claim.shard, arrayMark: claim.arrayMark)] = (
+        claim, digest, file
+      )
     }
   }
 
@@ -321,7 +354,8 @@ struct RebuildWriter {
     }
     try LakeCatalog.validate(name: trained.name, of: "trained index")
     let byteCount = try tools.trainedByteCount(
-      trained.codec, version.training.dimension, trained.nlist, version.training.router != nil)
+      trained.codec, version.training.dimension, trained.nlist, version.training.router != nil,
+      version.training.refine?.codec)
     try refer(to: trained.sha256, .trainedIndex, byteCount: byteCount, for: "the trained index \(trained.name)")
     guard let images = sources[trained.images] else { throw unnamed(document) }
     let captions = try trained.captions.map { name in
@@ -334,7 +368,7 @@ struct RebuildWriter {
       captions.map {
         RouterDefinition(
           method: router.method, captions: $0, captionCount: router.captions,
-          epochs: router.method == "learned" ? router.epochs : 0)
+          epochs: RouterDefinition.epochs(router.epochs, of: router.method))
       }
     }
     let definition = TrainingDefinition(
@@ -392,17 +426,24 @@ struct RebuildWriter {
       try VersionInput.insert(
         of: id, ordinal: ordinal, shardID: shard,
         revision: input.sha256.flatMap { revisions[shard]?[$0] },
-        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows, database)
+        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows,
+        excluded: input.excluded ?? [], database)
     }
     try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
     for output in version.lock.outputs {
       try refer(
         to: output.sha256, .outputShard, byteCount: output.bytes, for: "\(version.name), output \(output.output)")
+      if let refine = output.refine {
+        try refer(
+          to: refine.sha256, .refineShard, byteCount: refine.bytes,
+          for: "\(version.name), what refines output \(output.output)")
+      }
       let inputs = version.lock.inputs.indices.filter { version.lock.inputs[$0].output == output.output }
       let record = OutputShard(
         ordinal: output.output, digest: output.sha256, firstInput: inputs.first ?? 0, lastInput: inputs.last ?? 0,
         firstID: output.firstId, endID: output.endId, rowCount: output.rows, byteCount: output.bytes,
-        listsDigest: output.listsSha256)
+        listsDigest: output.listsSha256,
+        refine: output.refine.map { RefineShard(digest: $0.sha256, byteCount: $0.bytes) })
       try record.insert(of: id, at: version.sealedAt, database)
       summary.outputs += 1
     }
@@ -410,6 +451,7 @@ struct RebuildWriter {
       "UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ?",
       [version.digest.hex, version.sealedAt, id])
     try LockTextRow.insert(version.lockText, of: id, database)
+    try LakeCatalog.adoptExclusions(ofVersion: id, readmits: true, database)
     summary.versions.append(version.name)
   }
 }

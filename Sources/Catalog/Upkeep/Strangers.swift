@@ -90,7 +90,9 @@ extension LakeCatalog {
 
   private func digests(ofStranger name: VersionName) -> Set<ContentDigest> {
     guard let lock = VersionEvidence.LockFile(at: layout.lockFilePath(name)) else { return [] }
-    return Set(lock.outputs.map(\.sha256) + lock.inputs.compactMap(\.sha256) + [lock.trained.sha256])
+    return Set(
+      lock.outputs.flatMap { [$0.sha256] + [$0.refine?.sha256].compactMap(\.self) } + lock.inputs.compactMap(\.sha256)
+        + [lock.trained.sha256])
   }
 
   /// The largest number that a directory of a version of this name has; 0 without one.
@@ -118,7 +120,9 @@ extension LakeCatalog {
       }
       let inputs = try inputs(of: version)
       let isOwn =
-        lock.outputs.map(\.sha256) == outputs.map(\.digest) && lock.inputs.map(\.shard) == inputs.map(\.shardName)
+        lock.outputs.map(\.sha256) == outputs.map(\.digest)
+        && lock.outputs.map(\.refine?.sha256) == outputs.map(\.refine?.digest)
+        && lock.inputs.map(\.shard) == inputs.map(\.shardName)
         && lock.inputs.map(\.sha256) == inputs.map { $0.isHole ? nil : $0.revision?.digest }
       guard isOwn else { return true }
     } else if Disk.size(of: layout.documentPath(version.name)) != nil {
@@ -126,25 +130,43 @@ extension LakeCatalog {
       return true
     }
     let own = Dictionary(
-      outputs.map { (layout.outputPath(version.name, ordinal: $0.ordinal), $0) },
+      outputs.flatMap { names(of: $0, in: version.name) }.map { ($0.path, $0) },
       uniquingKeysWith: { first, _ in first })
-    return try files.filter { $0.hasSuffix(".faiss") }.contains { file in
-      let path = "\(directory)/\(file)"
-      guard let output = own[path] else { return true }
-      return try !isName(path, of: output)
+    return try files.filter { $0.hasSuffix(".faiss") || $0.hasSuffix(".refine") }.contains { file in
+      guard let name = own["\(directory)/\(file)"] else { return true }
+      return try !isInPlace(name)
     }
   }
 
-  /// Whether a file is an output's, under another name.
+  /// A name that people use for a file of a version.
+  package struct OutputName: Sendable {
+    /// Absolute.
+    package let path: String
+    package let kind: StoredKind
+    package let digest: ContentDigest
+    package let byteCount: Int
+  }
+
+  /// The names of an output in the directory of a version: its own, and that of what refines it.
+  package func names(of output: OutputShard, in version: VersionName) -> [OutputName] {
+    let own = OutputName(
+      path: layout.outputPath(version, ordinal: output.ordinal), kind: .outputShard, digest: output.digest,
+      byteCount: output.byteCount)
+    guard let refine = output.refine else { return [own] }
+    return [
+      own,
+      OutputName(
+        path: layout.refinePath(version, ordinal: output.ordinal), kind: .refineShard, digest: refine.digest,
+        byteCount: refine.byteCount),
+    ]
+  }
+
+  /// Whether a name is there and of the file that it should be of: a link to the artifact, or a copy.
   ///
-  /// - Parameters:
-  ///   - path: The file, absolute.
-  ///   - output: An output that is recorded.
-  /// - Returns: True for a link to the artifact, and for a copy of it.
   /// - Throws: ``TarnError`` of the catalog, `.io` for a file that cannot be read.
-  package func isName(_ path: String, of output: OutputShard) throws -> Bool {
-    if FileIdentity.isSame(path, try self.path(of: .outputShard, output.digest)) { return true }
-    return try Disk.size(of: path) == output.byteCount && Disk.digest(of: path) == output.digest
+  package func isInPlace(_ name: OutputName) throws -> Bool {
+    if FileIdentity.isSame(name.path, try path(of: name.kind, name.digest)) { return true }
+    return try Disk.size(of: name.path) == name.byteCount && Disk.digest(of: name.path) == name.digest
   }
 }
 

@@ -17,6 +17,7 @@ extension VersionExport.Source {
       throw TarnError(
         .schemaNewer, "source \(name) has a kind that this tarn does not know", hint: "use a newer tarn")
     }
+    if let array { try LakeCatalog.validate(array: array) }
     guard (1...65_536).contains(dimension) else {
       throw TarnError(.usage, "source \(name) has dimension \(dimension)")
     }

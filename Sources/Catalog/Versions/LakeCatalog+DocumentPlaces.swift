@@ -56,8 +56,9 @@ extension LakeCatalog {
     let sealedAt = try sealedEventNumber(of: version) ?? (version.versionDigest == nil ? .max : 0)
     var result = own
     result.sources = try zip(own.sources, document.sources).map { mine, its in
-      let kept = try source(named: mine.name).keptQuery
-      let told = history.told[mine.name] ?? SourceHistory.Told(isWhole: false)
+      let files = try fileSource(of: source(named: mine.name))
+      let kept = files.keptQuery
+      let told = history.told[files.name] ?? SourceHistory.Told(isWhole: false)
       return mine.with(shardsOf: its, told, since: sealedAt)
         .with(its, told.redacted { AddressText($0).redacted(keeping: kept) }, since: sealedAt)
     }
@@ -88,6 +89,13 @@ extension VersionExport.Source {
     ContentDigest.of(urls.map { $0 + "\n" }.joined()).hex
   }
 
+  /// The source with other mirrors and shards.
+  private func with(mirrors: [String], shards: [Shard]) -> VersionExport.Source {
+    VersionExport.Source(
+      name: name, modality: modality, dimension: dimension, dtype: dtype, array: array, filesOf: filesOf,
+      mirrors: mirrors, shards: shards)
+  }
+
   /// The addresses on one of its mirrors, in the order of the shards.
   private func addresses(on mirror: Int) -> [String?] {
     shards.map { $0.urls.count == mirrors.count ? $0.urls[mirror] : nil }
@@ -99,9 +107,7 @@ extension VersionExport.Source {
     shardsOf document: VersionExport.Source, _ told: SourceHistory.Told, since number: Int
   ) -> VersionExport.Source {
     guard document.shards.count < shards.count, told.had(document.shards.count, since: number) else { return self }
-    return VersionExport.Source(
-      name: name, modality: modality, dimension: dimension, dtype: dtype, mirrors: mirrors,
-      shards: Array(shards.prefix(document.shards.count)))
+    return with(mirrors: mirrors, shards: Array(shards.prefix(document.shards.count)))
   }
 
   /// The source with the mirrors of a document, if it had them.
@@ -118,8 +124,8 @@ extension VersionExport.Source {
       let isProved = told.removed[template] == VersionExport.Source.digest(ofAddresses: its.compactMap(\.self))
       return isProved ? its : its.map { _ in nil }
     }
-    return VersionExport.Source(
-      name: name, modality: modality, dimension: dimension, dtype: dtype, mirrors: document.mirrors,
+    return with(
+      mirrors: document.mirrors,
       shards: shards.enumerated().map { ordinal, shard in
         Shard(
           name: shard.name, urls: columns.compactMap { $0[ordinal] }, bytes: shard.bytes, sha256: shard.sha256,

@@ -11,6 +11,10 @@ package struct VersionExport: Codable, Sendable, Equatable {
   /// Of a document with a shard that is dropped, or one whose training was on other
   /// bytes than its build.
   package static let secondFormat = "tarn-export-2"
+  /// Of a document with a source that reads an array of its files.
+  package static let thirdFormat = "tarn-export-3"
+  /// Of a document of a version with codes that refine.
+  package static let fourthFormat = "tarn-export-4"
 
   /// A source with where its shards are.
   package struct Source: Codable, Sendable, Equatable {
@@ -49,6 +53,11 @@ package struct VersionExport: Codable, Sendable, Equatable {
     package let modality: String
     package let dimension: Int
     package let dtype: String
+    /// The array of its files that it reads; nil, and absent from the text, where they have
+    /// one.
+    package let array: String?
+    /// The source of the document whose files it reads, too; nil, and absent, of all others.
+    package let filesOf: String?
     package let mirrors: [String]
     package let shards: [Shard]
   }
@@ -78,6 +87,9 @@ package struct VersionExport: Codable, Sendable, Equatable {
     package let firstId: Int64
     package let rows: Int
     package let output: Int
+    /// Rows that the version does not have, ascending; nil, and absent from the text, where
+    /// there are none.
+    package var excluded: [Int]?
   }
 
   package struct Output: Codable, Sendable, Equatable {
@@ -86,6 +98,8 @@ package struct VersionExport: Codable, Sendable, Equatable {
     package let bytes: Int
     package let rows: Int
     package let listsSha256: ContentDigest
+    /// The file of codes that refine it; nil, and absent from the text, without.
+    package var refine: Source.Bytes?
   }
 
   package let format: String
@@ -93,6 +107,8 @@ package struct VersionExport: Codable, Sendable, Equatable {
   package let versionSha256: ContentDigest
   /// The image source first.
   package internal(set) var sources: [Source]
+  /// The sources, those first that have the files of others.
+  package var sourcesByFiles: [Source] { sources.filter { $0.filesOf == nil } + sources.filter { $0.filesOf != nil } }
   package let trained: Trained
   package let source: String
   package let spec: String
@@ -101,6 +117,10 @@ package struct VersionExport: Codable, Sendable, Equatable {
   package let badRows: String
   package let inputs: [Input]
   package let outputs: [Output]
+
+  /// Whether the version was adopted: its inputs are files that FAISS wrote, and what those were
+  /// made from is unknown.
+  package var isAdopted: Bool { sources.first?.modality == Modality.index.rawValue }
 
   /// The document's text: JSON, keys sorted.
   ///
@@ -143,7 +163,9 @@ package struct VersionExport: Codable, Sendable, Equatable {
         hint: "`tarn export NAME@N > FILE` writes one")
     }
     if let format = found["format"]?.string,
-      ![VersionExport.format, VersionExport.secondFormat].contains(format)
+      ![VersionExport.format, VersionExport.secondFormat, VersionExport.thirdFormat, VersionExport.fourthFormat]
+        .contains(
+          format)
     {
       throw TarnError(.schemaNewer, "\(path) has format '\(format.printable)'", hint: "use a newer tarn")
     }
@@ -158,7 +180,7 @@ package struct VersionExport: Codable, Sendable, Equatable {
     }
     var verdict = StatementVerdict()
     verdict.compare("", expected: try json(), found: found)
-    verdict.compare("format", expected: VersionExport.format(of: sources), found: format)
+    verdict.compare("format", expected: VersionExport.format(of: sources, outputs), found: format)
     guard verdict.isClean else {
       throw TarnError(
         .usage, "\(path) says what no export says: \(verdict.message)", hint: "`tarn export NAME@N > FILE` writes one")
@@ -166,9 +188,11 @@ package struct VersionExport: Codable, Sendable, Equatable {
     try checkNumbers(in: path)
   }
 
-  /// The format of a document with these sources.
-  static func format(of sources: [Source]) -> String {
-    sources.contains { $0.shards.contains { $0.trainedOn != nil || $0.dropped != nil } } ? secondFormat : format
+  /// The format of a document with these sources and outputs.
+  static func format(of sources: [Source], _ outputs: [Output]) -> String {
+    if outputs.contains(where: { $0.refine != nil }) { return fourthFormat }
+    if sources.contains(where: { $0.array != nil }) { return thirdFormat }
+    return sources.contains { $0.shards.contains { $0.trainedOn != nil || $0.dropped != nil } } ? secondFormat : format
   }
 
   /// The document as JSON.
@@ -197,7 +221,7 @@ package struct VersionExport: Codable, Sendable, Equatable {
     _ version: IndexVersion, digest: ContentDigest, sources: [Source], trained: Trained, inputs: [Input],
     outputs: [Output]
   ) {
-    format = VersionExport.format(of: sources)
+    format = VersionExport.format(of: sources, outputs)
     self.version = "\(version.sealedName)"
     versionSha256 = digest
     self.sources = sources
@@ -255,8 +279,18 @@ extension LakeCatalog {
     for id in [trained.imageSourceID, trained.captionSourceID].compactMap(\.self) where !sourceIDs.contains(id) {
       sourceIDs.append(id)
     }
+    // Of sources that read the same files one has them: that which has them here, if it is
+    // among them.
+    let used = try sourceIDs.map { try source(id: $0) }
+    let owners = Dictionary(grouping: used, by: \.filesID).mapValues { readers in
+      readers.first { $0.filesOf == nil } ?? readers[0]
+    }
     return VersionExport(
-      version, digest: digest, sources: try sourceIDs.map { try exported($0, built, taken) },
+      version, digest: digest,
+      sources: try used.map { source in
+        let owner = owners[source.filesID].flatMap { $0.id == source.id ? nil : $0.name }
+        return try exported(source, filesOf: owner, source.id == version.sourceID ? built : [:], taken)
+      },
       trained: VersionExport.Trained(
         name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
         iterations: trained.iterations, seed: trained.seed, pairs: trained.pairCount,
@@ -266,48 +300,53 @@ extension LakeCatalog {
       inputs: inputs.map { input in
         VersionExport.Input(
           ordinal: input.shardOrdinal, shard: input.shardName, sha256: input.revision?.digest,
-          bytes: input.revision?.byteCount, firstId: input.firstID, rows: input.rowCount, output: input.outputOrdinal)
+          bytes: input.revision?.byteCount, firstId: input.firstID, rows: input.rowCount, output: input.outputOrdinal,
+          excluded: input.excludedRows.isEmpty ? nil : input.excludedRows)
       },
       outputs: try outputs(of: version).map { output in
         VersionExport.Output(
           output: output.ordinal, sha256: output.digest, bytes: output.byteCount, rows: output.rowCount,
-          listsSha256: output.listsDigest)
+          listsSha256: output.listsDigest,
+          refine: output.refine.map { .init(bytes: $0.byteCount, sha256: $0.digest) })
       })
   }
 
   /// A source as a document has it.
   ///
   /// - Parameters:
-  ///   - sourceID: Its number.
+  ///   - source: The source.
+  ///   - owner: The source of the document whose files it reads; nil for its own.
   ///   - built: What was built from, by the shard's number.
   ///   - taken: What was trained on, likewise.
   /// - Returns: The source.
   /// - Throws: ``TarnError``.
   private func exported(
-    _ sourceID: Int64, _ built: [Int64: ShardRevision], _ taken: [Int64: ShardRevision]
+    _ source: Source, filesOf owner: String?, _ built: [Int64: ShardRevision], _ taken: [Int64: ShardRevision]
   ) throws -> VersionExport.Source {
-    let source = try source(id: sourceID)
+    let kept = try fileSource(of: source).keptQuery
     let (mirrors, urls) = try read { database in
       (
         try String.fetchAll(
-          database, sql: "SELECT template FROM mirror WHERE source_id = ? ORDER BY priority", arguments: [sourceID]),
+          database, sql: "SELECT template FROM mirror WHERE source_id = ? ORDER BY priority",
+          arguments: [source.filesID]),
         try Row.fetchAll(
           database,
           sql: """
             SELECT l.shard_id, l.url FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
             WHERE m.source_id = ? ORDER BY m.priority
-            """, arguments: [sourceID]
+            """, arguments: [source.filesID]
         ).reduce(into: [Int64: [String]]()) { $0[$1["shard_id"], default: []].append($1["url"]) }
       )
     }
     return VersionExport.Source(
       name: source.name, modality: source.modality.rawValue, dimension: source.dimension,
-      dtype: source.elementType.rawValue, mirrors: mirrors.map { AddressText($0).redacted(keeping: source.keptQuery) },
+      dtype: source.elementType.rawValue, array: source.array, filesOf: owner,
+      mirrors: mirrors.map { AddressText($0).redacted(keeping: kept) },
       shards: try shards(of: source).map { shard in
         let pinned = built[shard.id] ?? taken[shard.id]
         let other = taken[shard.id].flatMap { $0.digest == pinned?.digest ? nil : $0 }
         return VersionExport.Source.Shard(
-          name: shard.name, urls: (urls[shard.id] ?? []).map { AddressText($0).redacted(keeping: source.keptQuery) },
+          name: shard.name, urls: (urls[shard.id] ?? []).map { AddressText($0).redacted(keeping: kept) },
           bytes: pinned?.byteCount ?? shard.revision?.byteCount ?? shard.expectedByteCount,
           sha256: pinned?.digest, rows: pinned == nil ? shard.knownRowCount : nil,
           trainedOn: other.map { .init(bytes: $0.byteCount, sha256: $0.digest) },
@@ -330,7 +369,9 @@ extension LakeCatalog {
   /// Registers a source of a document, or finds that it was registered before.
   ///
   /// - Parameters:
-  ///   - exported: The source.
+  ///   - exported: The source; one whose files it reads is registered before.
+  ///   - document: Its document: of a shard of which versions took several contents, none is
+  ///     the one to expect.
   ///   - rowCounts: Rows of its shards that are stated, by their place.
   ///   - kept: Names of query items that the user knows to be harmless.
   ///   - allowsInside: Whether its addresses may lead to this machine, its files and
@@ -338,16 +379,18 @@ extension LakeCatalog {
   /// - Returns: The source in this lake.
   /// - Throws: ``TarnError`` `.conflict` when another one has its name.
   package func adopt(
-    _ exported: VersionExport.Source, rowCounts: [Int: Int] = [:], keeping kept: Set<String> = [],
+    _ exported: VersionExport.Source, of document: VersionExport? = nil, rowCounts: [Int: Int] = [:],
+    keeping kept: Set<String> = [],
     allowsInside: Bool = false
   ) throws -> Source {
     if let known = try sources().first(where: { $0.name == exported.name }) {
       let shards = try shards(of: known)
       let isSame =
         known.dimension == exported.dimension && known.elementType.rawValue == exported.dtype
-        && shards.map(\.name) == exported.shards.map(\.name)
-        && zip(shards, exported.shards).allSatisfy {
-          $1.sha256 == nil || $0.expectedDigest == ($1.trainedOn == nil ? $1.sha256 : nil)
+        && known.array == exported.array && shards.map(\.name) == exported.shards.map(\.name)
+        && zip(shards, exported.shards).enumerated().allSatisfy { ordinal, pair in
+          pair.1.sha256 == nil
+            || pair.0.expectedDigest == pinned(exported, ordinal, document).only?.sha256
         }
       guard isSame else {
         throw TarnError(
@@ -368,97 +411,52 @@ extension LakeCatalog {
     guard let modality = Modality(rawValue: exported.modality), let type = ElementType(rawValue: exported.dtype) else {
       preconditionFailure("a source of no kind was checked")
     }
+    if let owner = exported.filesOf {
+      var definition = SourceDefinition(
+        name: exported.name, modality: modality, dimension: exported.dimension, elementType: type, mirrors: [],
+        shards: [])
+      (definition.array, definition.filesOf) = (exported.array, owner)
+      return try addSource(definition)
+    }
+    // The end of a file with arrays tells its rows, and no mirror is asked for that.
+    let pinnedRows = exported.array == nil ? [:] : document?.pinnedRowCounts ?? [:]
     var definition = SourceDefinition(
       name: exported.name, modality: modality, dimension: exported.dimension, elementType: type,
       mirrors: exported.mirrors,
       shards: exported.shards.enumerated().map { ordinal, shard in
         // Of two contents neither is the one to expect.
-        let isOne = shard.trainedOn == nil
-        let isOneSize = shard.pinned.allSatisfy { $0.bytes == shard.bytes }
+        let pinned = pinned(exported, ordinal, document)
+        let sizes = pinned.map(\.bytes) + (pinned.isEmpty ? [shard.bytes].compactMap(\.self) : [])
         var result = SourceDefinition.Shard(
-          name: shard.name, urls: shard.urls, expectedByteCount: isOneSize ? shard.bytes : nil,
-          expectedDigest: isOne ? shard.sha256 : nil,
-          expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] ?? shard.rows : nil)
+          name: shard.name, urls: shard.urls, expectedByteCount: Set(sizes).count == 1 ? sizes[0] : nil,
+          expectedDigest: pinned.only?.sha256,
+          expectedRowCount: pinned.isEmpty
+            ? rowCounts[ordinal] ?? shard.rows : pinned.only.flatMap { pinnedRows[$0.sha256] })
         result.isDropped = shard.dropped == true
         return result
       })
     definition.keptQuery = kept
+    definition.array = exported.array
     if !allowsInside { definition.ofDocuments = Set(exported.mirrors.indices) }
     return try addSource(definition)
   }
 
-  // MARK: Differences
-
-  /// What sets two versions apart.
-  ///
-  /// - Parameters:
-  ///   - first: A version.
-  ///   - second: Another.
-  /// - Returns: Differences in parameters, inputs and outputs.
-  /// - Throws: ``TarnError`` `.notFound`.
-  package func difference(_ first: VersionName, _ second: VersionName) throws -> VersionDifference {
-    let (a, b) = (try version(first), try version(second))
-    let (inputsA, inputsB) = (try inputs(of: a), try inputs(of: b))
-    let byShard = Dictionary(inputsB.map { ($0.shardID, $0) }, uniquingKeysWith: { first, _ in first })
-    let shardsA = Set(inputsA.map(\.shardID))
-    let (parametersA, parametersB) = (try parameters(of: a), try parameters(of: b))
-    let outputsA = Set(try outputs(of: a).map(\.digest))
-    let outputsB = Set(try outputs(of: b).map(\.digest))
-    return VersionDifference(
-      parameters: zip(parametersA, parametersB).compactMap { old, new in
-        old.value == new.value ? nil : .init(name: old.name, first: old.value, second: new.value)
-      },
-      removed: inputsA.filter { byShard[$0.shardID] == nil }.map(\.shardName),
-      added: inputsB.filter { !shardsA.contains($0.shardID) }.map(\.shardName),
-      changed: inputsA.filter { input in
-        guard let other = byShard[input.shardID] else { return false }
-        return other.revision?.digest != input.revision?.digest
-      }.map(\.shardName),
-      moved: inputsA.filter { input in
-        byShard[input.shardID].map {
-          $0.revision?.digest == input.revision?.digest && $0.firstID != input.firstID
-        } ?? false
-      }.map(\.shardName), sharedOutputs: outputsA.intersection(outputsB).count,
-      outputsOnlyInFirst: outputsA.subtracting(outputsB).count,
-      outputsOnlyInSecond: outputsB.subtracting(outputsA).count)
-  }
-
-  private func parameters(of version: IndexVersion) throws -> [(name: String, value: String)] {
-    let trained = try trainedIndex(id: version.trainedIndexID)
-    return [
-      ("source", try source(id: version.sourceID).name), ("trained_index", trained.name),
-      ("trained_sha256", trained.digest?.hex ?? ""), ("method", trained.method), ("nlist", String(trained.nlist)),
-      ("codec", trained.codec), ("shards_per_output", String(version.shardsPerOutput)),
-      ("missing", version.missingPolicy.rawValue), ("bad_rows", version.badRowsPolicy.rawValue),
-    ]
+  /// What a document pins of a shard, through whichever source that reads its file, each
+  /// content once.
+  private func pinned(
+    _ source: VersionExport.Source, _ ordinal: Int, _ document: VersionExport?
+  ) -> [VersionExport.Source.Bytes] {
+    let owner = source.filesOf ?? source.name
+    let readers = document?.sources.filter { ($0.filesOf ?? $0.name) == owner } ?? [source]
+    var found: [VersionExport.Source.Bytes] = []
+    for reader in readers where reader.shards.indices.contains(ordinal) {
+      for bytes in reader.shards[ordinal].pinned where !found.contains(bytes) { found.append(bytes) }
+    }
+    return found
   }
 }
 
-/// What sets two versions apart.
-package struct VersionDifference: Sendable {
-  package struct Parameter: Sendable {
-    package let name: String
-    package let first: String
-    package let second: String
-  }
-
-  package let parameters: [Parameter]
-  /// Shards that only the first has.
-  package let removed: [String]
-  /// Shards that only the second has.
-  package let added: [String]
-  /// Shards of both with other bytes.
-  package let changed: [String]
-  /// Shards of both with the same bytes whose rows have other ids.
-  package let moved: [String]
-  package let sharedOutputs: Int
-  package let outputsOnlyInFirst: Int
-  package let outputsOnlyInSecond: Int
-
-  /// Whether both have the same inputs, parameters and outputs.
-  package var isEmpty: Bool {
-    parameters.isEmpty && removed.isEmpty && added.isEmpty && changed.isEmpty && moved.isEmpty
-      && outputsOnlyInFirst == 0
-      && outputsOnlyInSecond == 0
-  }
+extension Array {
+  /// The element, where there is one alone.
+  fileprivate var only: Element? { count == 1 ? self[0] : nil }
 }

@@ -26,12 +26,13 @@ extension LakeCatalog {
         "digest": .sha256(output.sha256),
       ])
     }
-    let shards = document.sources.flatMap { source in
-      source.shards.flatMap { shard in
-        shard.pinned.map { pinned in
+    let shards = try document.sources.flatMap { source in
+      try source.shards.flatMap { shard in
+        try shard.pinned.map { pinned in
           JSONValue.object([
-            "name": .string("\(source.name)/\(shard.name)"), "uri": .optional(shard.urls.first),
+            "name": .string("\(source.name)/\(shard.name)"), "uri": .optional(shard.urls.first?.asURI),
             "digest": .sha256(pinned.sha256), "mediaType": .string("application/octet-stream"),
+            "annotations": try annotations(of: pinned.sha256, array: source.array),
           ]).withoutNulls
         }
       }
@@ -63,6 +64,41 @@ extension LakeCatalog {
         ]),
       ]),
     ])
+  }
+
+  /// What there is to say of bytes: the array of them that is read, and the command that
+  /// wrote them; null for nothing.
+  private func annotations(of digest: ContentDigest, array: String?) throws -> JSONValue {
+    let run = try command(thatWrote: digest)
+    guard let array else { return run }
+    guard case .object(var members) = run else { return .object(["array": .string(array)]) }
+    members["array"] = .string(array)
+    return .object(members)
+  }
+
+  /// What is recorded of the newest run of a command that gave these bytes; null for
+  /// bytes that came otherwise.
+  private func command(thatWrote digest: ContentDigest) throws -> JSONValue {
+    try read { database in
+      guard
+        let run = try Row.fetchOne(
+          database,
+          sql: """
+            SELECT transfer_id, command, seconds FROM command_run WHERE sha256 = ? ORDER BY transfer_id DESC LIMIT 1
+            """,
+          arguments: [digest.hex])
+      else { return .null }
+      let inputs = try Row.fetchAll(
+        database, sql: "SELECT path, sha256 FROM command_input WHERE transfer_id = ? ORDER BY position",
+        arguments: [run["transfer_id"] as Int64])
+      return .object([
+        "command": .string(run["command"]), "seconds": .number(run["seconds"]),
+        "inputs": .array(
+          inputs.map {
+            .object(["name": .string($0["path"]), "digest": .object(["sha256": .string($0["sha256"])])])
+          }),
+      ])
+    }
   }
 
   private func parameters(of document: VersionExport) -> JSONValue {
@@ -114,14 +150,14 @@ extension LakeCatalog {
       let file = layout.outputPath(name, ordinal: output.output).lastPathPart
       return Croissant.file(id: file, url: file, byteCount: output.bytes, digest: output.sha256)
     }
-    let inputs = document.sources.flatMap { source in
+    let inputs = document.sources.filter { $0.filesOf == nil }.flatMap { source in
       source.shards.flatMap { shard in
         shard.pinned.map { pinned in
           // Each file has an id of its own.
           let isOlder = pinned == shard.trainedOn
           return Croissant.file(
             id: "\(source.name)/\(shard.name)" + (isOlder ? ":\(pinned.sha256.prefix(16))" : ""),
-            url: shard.urls.first ?? shard.name, byteCount: pinned.bytes, digest: pinned.sha256)
+            url: shard.urls.first?.asURI ?? shard.name, byteCount: pinned.bytes, digest: pinned.sha256)
         }
       }
     }
@@ -148,23 +184,27 @@ extension LakeCatalog {
         "\(unknown.count) of \(shards.count) shards of \(source.name) have no digest, the first is \(unknown[0].name)",
         hint: "fetch them, or register the source with a manifest")
     }
+    let kept = try fileSource(of: source).keptQuery
     let createdAt = try read { database in
       try String.fetchOne(database, sql: "SELECT created_at FROM source WHERE id = ?", arguments: [source.id])
     }
     let files = try shards.map { shard in
       Croissant.file(
         id: shard.name,
-        url: try locations(of: shard.id).first.map { AddressText($0.url).redacted(keeping: source.keptQuery) }
+        url: try locations(of: shard.id).first.map { AddressText($0.url).redacted(keeping: kept).asURI }
           ?? shard.name,
         byteCount: shard.revision?.byteCount ?? shard.expectedByteCount ?? shard.probedByteCount,
         digest: shard.revision?.digest ?? shard.expectedDigest)
     }
+    let listing = try listing(of: source)
+    let owner = try source.companionOf.map { try self.source(id: $0).name }
+    let what =
+      owner.map { "what is known of the rows of \($0), shard by shard and row by row." }
+      ?? "\(source.modality.rawValue) features, \(source.elementType.rawValue), dimension \(source.dimension)"
+      + "\(source.array.map { ", array \($0)" } ?? ""); their order gives the row ids."
     return Croissant.dataset(
-      name: source.name, version: "1.0.0", date: createdAt ?? "",
-      description: """
-        \(shards.count) shards of \(source.modality.rawValue) features, \(source.elementType.rawValue), \
-        dimension \(source.dimension); their order gives the row ids.
-        """, files: files)
+      name: source.name, version: "1.0.0", date: createdAt ?? "", listing: listing,
+      description: "\(shards.count) shards of \(what)", files: files)
   }
 }
 
@@ -179,14 +219,20 @@ private enum Croissant {
   }
 
   static func dataset(
-    name: String, version: String, date: String, description: String, files: [JSONValue]
+    name: String, version: String, date: String, listing: SourceListing? = nil, description: String, files: [JSONValue]
   ) -> JSONValue {
-    .object([
+    let origin = listing.map { listing in
+      JSONValue.object([
+        "@type": .string("sc:Dataset"), "name": .string(listing.place), "version": .optional(listing.commit),
+        "description": .string("\(listing.nameCount) names; SHA-256 of their listing: \(listing.digest)"),
+      ]).withoutNulls
+    }
+    return JSONValue.object([
       "@context": context, "@type": .string("sc:Dataset"),
       "conformsTo": .string("http://mlcommons.org/croissant/1.0"), "name": .string(name),
       "version": .string(version), "datePublished": .string(date), "description": .string(description),
-      "distribution": .array(files), "recordSet": .array([]),
-    ])
+      "distribution": .array(files), "recordSet": .array([]), "isBasedOn": origin ?? .null,
+    ]).withoutNulls
   }
 
   /// The context that the specification prescribes.
@@ -206,6 +252,15 @@ private enum Croissant {
     ] { terms[term] = .string("cr:\(term)") }
     return .object(terms)
   }()
+}
+
+extension String {
+  /// The address as others read addresses: a command has blanks and braces.
+  fileprivate var asURI: String {
+    guard CommandAddress.isOne(self) else { return self }
+    return CommandAddress.prefix
+      + (dropFirst(CommandAddress.prefix.count).addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? "")
+  }
 }
 
 extension JSONValue {

@@ -14,6 +14,8 @@ package struct RowLocation: Sendable {
   package let url: String?
   package let revision: ShardRevision?
   package let outputOrdinal: Int
+  /// Whether the version was made without the row.
+  package let isExcluded: Bool
 }
 
 extension LakeCatalog {
@@ -57,10 +59,11 @@ extension LakeCatalog {
         guard let ordinal = ordinals[id], let input = inputs[ordinal], id < input.firstID + Int64(input.rowCount) else {
           return nil
         }
+        let row = Int(id - input.firstID)
         return RowLocation(
           id: id, source: source ?? "", shard: input.shardName, shardOrdinal: input.shardOrdinal,
-          row: Int(id - input.firstID), url: urls[ordinal], revision: input.revision,
-          outputOrdinal: input.outputOrdinal)
+          row: row, url: urls[ordinal], revision: input.revision,
+          outputOrdinal: input.outputOrdinal, isExcluded: input.excludedRows.containsAscending(row))
       }
     }
   }

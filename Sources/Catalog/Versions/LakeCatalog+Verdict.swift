@@ -153,13 +153,14 @@ extension LakeCatalog {
           "rows of \(input.shardName)", expected: String(input.rowCount), found: String(revision.rowCount))
       }
     }
+    let source = try source(id: version.sourceID)
     let strangers = try read {
       try String.fetchAll(
         $0,
         sql: """
           SELECT h.name FROM version_input i JOIN shard h ON h.id = i.shard_id
           WHERE i.version_id = ? AND h.source_id <> ? ORDER BY i.ordinal
-          """, arguments: [version.id, version.sourceID])
+          """, arguments: [version.id, source.filesID])
     }
     for name in strangers { verdict.differ("source of \(name)", expected: "the version's", found: "another") }
     let byOutput = Dictionary(grouping: inputs, by: \.outputOrdinal)
@@ -174,9 +175,10 @@ extension LakeCatalog {
       verdict.compare(
         "spec",
         expected: VersionPlan.spec(
-          trained: digest, source: try source(id: version.sourceID).name, shards: inputs.map(\.shardOrdinal),
+          trained: digest, source: source.name, array: source.array, shards: inputs.map(\.shardOrdinal),
           shardsPerOutput: version.shardsPerOutput, missing: version.missingPolicy.rawValue,
-          badRows: version.badRowsPolicy.rawValue), found: version.spec)
+          badRows: version.badRowsPolicy.rawValue,
+          excluded: ExcludedRows.digest(inputs.map { ($0.revision?.digest, $0.excludedRows) })), found: version.spec)
     }
     verdict.compare("spec_sha256", expected: ContentDigest.of(version.spec).hex, found: version.specDigest.hex)
   }
@@ -189,6 +191,7 @@ extension LakeCatalog {
         sql: """
           SELECT b.kind, b.sha256, b.state FROM stored_bytes b WHERE b.place = 'artifacts' AND b.state <> 'present'
             AND b.sha256 IN (SELECT o.sha256 FROM output_shard o WHERE o.version_id = ?1
+              UNION SELECT o.refine_sha256 FROM output_shard o WHERE o.version_id = ?1 AND o.refine_sha256 IS NOT NULL
               UNION SELECT t.sha256 FROM trained_index t WHERE t.id = ?2)
           """, arguments: [version.id, version.trainedIndexID])
     }

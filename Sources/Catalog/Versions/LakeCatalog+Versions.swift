@@ -25,6 +25,10 @@ package struct VersionPlan: Sendable {
     package let firstID: Int64
     /// Rows, or the length of the hole.
     package let rowCount: Int
+    /// Rows that the version must not have, ascending.
+    package let excluded: [Int]
+    /// Digest of the bytes whose rows those are.
+    package let excludedOf: ContentDigest?
 
     /// The revision that is bound when the version is planned.
     fileprivate var boundRevision: ShardRevision? {
@@ -36,7 +40,7 @@ package struct VersionPlan: Sendable {
     /// Whether a recorded input can be this one.
     fileprivate func continues(_ recorded: VersionInput) -> Bool {
       guard recorded.shardID == shardID, recorded.firstID == firstID, recorded.rowCount == rowCount,
-        recorded.outputOrdinal == outputOrdinal, recorded.isHole == isHole
+        recorded.outputOrdinal == outputOrdinal, recorded.isHole == isHole, recorded.excludedRows == excluded
       else { return false }
       guard let bound = recorded.revision else { return true }
       switch content {
@@ -47,7 +51,8 @@ package struct VersionPlan: Sendable {
     }
 
     package init(
-      shardID: Int64, shardOrdinal: Int, content: Content, outputOrdinal: Int, firstID: Int64, rowCount: Int
+      shardID: Int64, shardOrdinal: Int, content: Content, outputOrdinal: Int, firstID: Int64, rowCount: Int,
+      excluded: [Int] = [], of excludedOf: ContentDigest? = nil
     ) {
       self.shardID = shardID
       self.shardOrdinal = shardOrdinal
@@ -55,6 +60,8 @@ package struct VersionPlan: Sendable {
       self.outputOrdinal = outputOrdinal
       self.firstID = firstID
       self.rowCount = rowCount
+      self.excluded = excluded
+      self.excludedOf = excludedOf
     }
   }
 
@@ -92,19 +99,25 @@ extension VersionPlan {
   /// - Parameters:
   ///   - trained: Digest of the trained index.
   ///   - source: Name of the source.
+  ///   - array: The array of its files that it reads; nil, and unsaid, where they have one.
   ///   - shards: Places of the shards in the source.
   ///   - shardsPerOutput: Shards of an output.
   ///   - missing: Name of the policy for shards that are missing.
   ///   - badRows: Name of the policy for bad rows.
+  ///   - excluded: Digest of the rows that are left out; nil for none, of which it says nothing.
   /// - Returns: The text.
   package static func spec(
-    trained: ContentDigest, source: String, shards: [Int], shardsPerOutput: Int, missing: String, badRows: String
+    trained: ContentDigest, source: String, array: String?, shards: [Int], shardsPerOutput: Int, missing: String,
+    badRows: String, excluded: ContentDigest? = nil
   ) -> String {
-    JSONValue.object([
+    var members: [String: JSONValue] = [
       "format": .integer(1), "trained": .string(trained.hex), "source": .string(source),
       "shards": .array(shards.map { .count($0) }), "shards_per_output": .count(shardsPerOutput),
       "missing": .string(missing), "bad_rows": .string(badRows),
-    ]).text
+    ]
+    if let excluded { members["excluded"] = .string(excluded.hex) }
+    if let array { members["array"] = .string(array) }
+    return JSONValue.object(members).text
   }
 }
 
@@ -125,7 +138,9 @@ extension LakeCatalog {
         $0, sql: "SELECT * FROM index_version WHERE name = ? AND number = ?", arguments: [name.name, name.number])
     }
     guard let found else {
-      throw TarnError(.notFound, "there is no index version \(name)", hint: "`tarn versions` lists them")
+      throw TarnError(
+        .notFound, "there is no index version \(name)",
+        hint: try near("\(name)", LakeCatalog.versionNames) ?? "`tarn versions` lists them")
     }
     return found
   }
@@ -145,9 +160,22 @@ extension LakeCatalog {
     }
     guard let newest else {
       throw TarnError(
-        .notFound, "there is no index version of the name \(text)", hint: "`tarn versions` lists all there are")
+        .notFound, "there is no index version of the name \(text)",
+        hint: try near(text, "SELECT DISTINCT name FROM index_version") ?? "`tarn versions` lists all there are")
     }
     return newest.name
+  }
+
+  private static let versionNames = "SELECT name || '@' || number FROM index_version"
+
+  /// Asks whether one of the names that a query gives was meant; nil where none is near.
+  func near(_ name: String, _ query: String) throws -> String? {
+    NearWords.question(name, among: try read { try String.fetchAll($0, sql: query) })
+  }
+
+  /// Asks whether another version or trained index was meant; nil where none is near.
+  package func nearVersionOrTrainedIndex(_ name: String) throws -> String? {
+    try near(name, "SELECT DISTINCT name FROM index_version UNION SELECT name FROM trained_index")
   }
 
   /// The inputs of a version, in order.
@@ -188,7 +216,10 @@ extension LakeCatalog {
           ORDER BY number DESC
           """, arguments: [plan.name, specDigest.hex])
     }
-    for version in existing {
+    // Of a source with exclusions the newest version is what a name means: an older one that has
+    // the rows that this one is to have must not stay behind it.
+    let newest = try hasExclusions(plan.source) ? newestSealedNumber(of: plan.name) : 0
+    for version in existing where version.state != .sealed || version.name.number >= newest {
       let recorded = try inputs(of: version)
       guard recorded.count == plan.inputs.count, zip(plan.inputs, recorded).allSatisfy({ $0.continues($1) }) else {
         continue
@@ -211,7 +242,8 @@ extension LakeCatalog {
       for (ordinal, input) in plan.inputs.enumerated() {
         try VersionInput.insert(
           of: id, ordinal: ordinal, shardID: input.shardID, revision: input.boundRevision?.number,
-          isHole: input.isHole, output: input.outputOrdinal, firstID: input.firstID, rowCount: input.rowCount, database)
+          isHole: input.isHole, output: input.outputOrdinal, firstID: input.firstID, rowCount: input.rowCount,
+          excluded: input.excluded, database)
       }
       try database.execute(sql: "UPDATE index_version SET state = 'building' WHERE id = ?", arguments: [id])
       try LakeCatalog.record(
@@ -225,6 +257,13 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+  }
+
+  private func newestSealedNumber(of name: String) throws -> Int {
+    try read {
+      try Int.fetchOne(
+        $0, sql: "SELECT max(number) FROM index_version WHERE name = ? AND state = 'sealed'", arguments: [name])
+    } ?? 0
   }
 
   /// Gives up the unfinished versions of a specification.
@@ -278,10 +317,10 @@ extension LakeCatalog {
     }
   }
 
-  /// The segment of a shard's bytes under a trained index, if its bytes are in
+  /// The segment of a shard's bytes, or of one of their arrays, under a trained index, if its bytes are in
   /// the lake.
   package func segment(
-    trained: ContentDigest, shard: ContentDigest, badRows: BadRowsPolicy, formatVersion: Int
+    trained: ContentDigest, shard: ContentDigest, array: String?, badRows: BadRowsPolicy, formatVersion: Int
   ) throws -> SegmentRecord? {
     try read {
       try SegmentRecord.fetchOne(
@@ -289,8 +328,9 @@ extension LakeCatalog {
         sql: """
           SELECT g.* FROM segment g
           JOIN stored_bytes b ON b.sha256 = g.sha256 AND b.place = 'artifacts' AND b.state = 'present'
-          WHERE g.trained_sha256 = ? AND g.shard_sha256 = ? AND g.bad_rows_policy = ? AND g.format_version = ?
-          """, arguments: [trained.hex, shard.hex, badRows.rawValue, formatVersion])
+          WHERE g.trained_sha256 = ? AND g.shard_sha256 = ? AND g.array_name = ? AND g.bad_rows_policy = ?
+            AND g.format_version = ?
+          """, arguments: [trained.hex, shard.hex, array ?? "", badRows.rawValue, formatVersion])
     }
   }
 
@@ -298,14 +338,14 @@ extension LakeCatalog {
   /// the lake, asked once for all of them.
   ///
   /// - Parameters:
-  ///   - sourceID: Number of the source.
+  ///   - source: The source.
   ///   - trained: Digest of the trained index.
   ///   - badRows: What was done about bad rows.
   ///   - formatVersion: Format of the segments.
   /// - Returns: By digest of the shard's bytes, whichever revision has them.
   /// - Throws: ``TarnError``.
   package func segments(
-    ofSource sourceID: Int64, trained: ContentDigest, badRows: BadRowsPolicy, formatVersion: Int
+    of source: Source, trained: ContentDigest, badRows: BadRowsPolicy, formatVersion: Int
   ) throws -> [ContentDigest: StoredSegment] {
     let found = try read {
       try StoredSegment.fetchAll(
@@ -314,8 +354,8 @@ extension LakeCatalog {
           SELECT g.*, b.byte_count, b.path FROM shard h CROSS JOIN shard_revision r CROSS JOIN segment g
           JOIN stored_bytes b ON b.sha256 = g.sha256 AND b.place = 'artifacts' AND b.state = 'present'
           WHERE h.source_id = ? AND r.shard_id = h.id AND g.trained_sha256 = ? AND g.shard_sha256 = r.sha256
-            AND g.bad_rows_policy = ? AND g.format_version = ?
-          """, arguments: [sourceID, trained.hex, badRows.rawValue, formatVersion])
+            AND g.array_name = ? AND g.bad_rows_policy = ? AND g.format_version = ?
+          """, arguments: [source.filesID, trained.hex, source.array ?? "", badRows.rawValue, formatVersion])
     }
     return Dictionary(found.map { ($0.segment.shardDigest, $0) }, uniquingKeysWith: { first, _ in first })
   }
@@ -338,11 +378,16 @@ extension LakeCatalog {
     _ output: OutputShard, of version: IndexVersion, recheck: OutputRecheck? = nil, _ database: Database
   ) throws {
     try addArtifact(output.digest, .outputShard, byteCount: output.byteCount, database)
+    if let refine = output.refine {
+      try addArtifact(refine.digest, .refineShard, byteCount: refine.byteCount, database)
+    }
     try output.insert(of: version.id, at: Timestamp.now(), database)
     var detail: [String: JSONValue] = [
       "output": .count(output.ordinal), "sha256": .string(output.digest.hex), "rows": .count(output.rowCount),
       "bytes": .count(output.byteCount),
     ]
+    // Absent without one, as the history always had it.
+    if let refine = output.refine { detail["refine_sha256"] = .string(refine.digest.hex) }
     if let recheck { detail["recheck"] = recheck.json }
     try record(.output, "\(version.name)", detail, database)
   }
@@ -372,6 +417,7 @@ extension LakeCatalog {
       if let place { detail["from"] = .string(place) }
       if let published = version.publishedName { detail["published_as"] = .string("\(published)") }
       try LakeCatalog.record(.sealed, "\(version.name)", detail, database)
+      _ = try LakeCatalog.bindCompanions(version: version.id, database)
     }
   }
 

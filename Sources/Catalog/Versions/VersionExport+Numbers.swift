@@ -29,12 +29,34 @@ extension VersionExport {
       try ForeignNumber.rowID.check(Int(input.firstId), "a row id", in: place)
       try ForeignNumber.rowCount.check(input.rows, "a number of rows", in: place)
       try ForeignNumber.ordinal.check(input.output, "an output's place", in: place)
+      guard let excluded = input.excluded else { continue }
+      let ascends = zip(excluded, excluded.dropFirst()).allSatisfy { $0 < $1 }
+      guard input.sha256 != nil, let first = excluded.first, let last = excluded.last, first >= 0, last < input.rows,
+        ascends
+      else {
+        throw TarnError(.usage, "\(place): what it excludes of \(input.shard.printable) are no rows of it")
+      }
     }
     for output in outputs {
       try ForeignNumber.ordinal.check(output.output, "an output's place", in: place)
       try ForeignNumber.byteCount.check(output.bytes, "a number of bytes", in: place)
       try ForeignNumber.rowCount.check(output.rows, "a number of rows", in: place)
+      if let refine = output.refine { try ForeignNumber.byteCount.check(refine.bytes, "a number of bytes", in: place) }
     }
+  }
+
+  /// The rows of what the version and its training took, by digest.
+  var pinnedRowCounts: [ContentDigest: Int] {
+    var counts: [ContentDigest: Int] = [:]
+    let specification = JSONValue(parsing: trained.spec)
+    for listed in ["images", "captions"].flatMap({ specification?[$0]?.elements ?? [] }) {
+      guard let digest = listed["sha256"]?.string.flatMap({ ContentDigest(hex: $0) }),
+        let rows = listed["rows"]?.integer.flatMap({ Int(exactly: $0) }), ForeignNumber.rowCount.holds(rows)
+      else { continue }
+      counts[digest] = rows
+    }
+    for input in inputs { if let digest = input.sha256 { counts[digest] = input.rows } }
+    return counts
   }
 
   /// The rows of shards whose bytes the version does not hold, by their place: what

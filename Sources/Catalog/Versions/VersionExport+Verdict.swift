@@ -34,7 +34,9 @@ extension VersionExport {
           let rest = without(shard, places ? [] : ["urls"])
           return shard["sha256"] == nil ? without(rest, ["bytes", "rows", "dropped"]) : rest
         }
-        guard case .object(var rest) = without(source, places ? [] : ["mirrors", "modality"]) else { return source }
+        // Whose files they are is said for who fetches them, each once.
+        let members = ["files_of"] + (places ? [] : ["mirrors", "modality"])
+        guard case .object(var rest) = without(source, members) else { return source }
         rest["shards"] = .array(shards)
         return .object(rest)
       })
@@ -59,7 +61,7 @@ extension VersionExport {
     verdict.check("the document against itself")
     checkTraining(&verdict)
     checkSources(&verdict)
-    verdict.compare("format", expected: VersionExport.format(of: sources), found: format)
+    verdict.compare("format", expected: VersionExport.format(of: sources, outputs), found: format)
     verdict.compare("spec", expected: VersionPlan.spec(of: self), found: spec)
     if (try? VersionName(parsing: version)) == nil { verdict.differ("version", expected: "NAME@N", found: version) }
     let found = segmentFormats.map { ContentDigest.of(lockContent(segmentFormat: $0).json.text + "\n") }
@@ -81,16 +83,17 @@ extension VersionExport {
     let specification = JSONValue(parsing: trained.spec)
     let byOutput = Dictionary(grouping: inputs, by: \.output)
     return LockContent(
-      version: version, source: source, shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows,
+      version: version, source: source, array: sources.first { $0.name == source }?.array, isAdopted: isAdopted,
+      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows,
       segmentFormat: segmentFormat,
       trained: .init(
         sha256: trained.sha256.hex, specSha256: ContentDigest.of(trained.spec).hex, nlist: trained.nlist,
         codec: trained.codec, method: trained.method, seed: trained.seed, iterations: trained.iterations,
-        pairs: trained.pairs, router: specification?["router"]?["method"]?.string),
+        pairs: trained.pairs, router: specification?["router"]?["method"]?.string, refine: specification?.refinedBy),
       inputs: inputs.map { input in
         .init(
           shard: input.shard, ordinal: input.ordinal, sha256: input.sha256?.hex, bytes: input.bytes,
-          firstID: input.firstId, rows: input.rows, output: input.output)
+          firstID: input.firstId, rows: input.rows, output: input.output, excluded: input.excluded ?? [])
       },
       outputs: outputs.map { output in
         let (first, last) = (byOutput[output.output]?.first, byOutput[output.output]?.last)
@@ -98,7 +101,8 @@ extension VersionExport {
         return .init(
           output: output.output, sha256: output.sha256.hex, bytes: output.bytes, rows: output.rows,
           firstID: first?.firstId ?? 0, endID: (last?.firstId ?? 0) &+ Int64(last?.rows ?? 0),
-          listsSha256: output.listsSha256.hex)
+          listsSha256: output.listsSha256.hex,
+          refine: output.refine.map { .init(sha256: $0.sha256.hex, bytes: $0.bytes) })
       })
   }
 
@@ -120,6 +124,12 @@ extension VersionExport {
     for (name, expected, found) in repeated {
       verdict.compare("trained.\(name)", expected: expected ?? .null, found: found)
     }
+    let refines = specification["refine"] != nil
+    for output in outputs where (output.refine != nil) != refines {
+      verdict.differ(
+        "outputs[\(output.output)].refine", expected: refines ? "codes that refine" : "nothing",
+        found: refines ? "nothing" : "codes that refine")
+    }
     for (role, name) in [("images", trained.images as String?), ("captions", trained.captions)] {
       let listed = specification[role]?.elements ?? []
       guard let name else {
@@ -137,6 +147,9 @@ extension VersionExport {
       verdict.compare(
         "sources[\(place)].dtype against trained.spec.conversion", expected: specification["conversion"]?[role]?.string,
         found: ElementType(rawValue: sources[place].dtype)?.conversion)
+      verdict.compare(
+        "sources[\(place)].array against trained.spec.arrays", expected: specification["arrays"]?[role]?.string,
+        found: sources[place].array)
       let ordinals = VersionExport.trainedShards(specification, count: listed.count)
       if ordinals.count != listed.count {
         verdict.differ("number of trained.spec.shards", expected: "\(listed.count)", found: "\(ordinals.count)")
@@ -178,6 +191,7 @@ extension VersionExport {
       verdict.compare(
         "inputs[\(index)].bytes", expected: shard.bytes.map { String($0) }, found: input.bytes.map { String($0) })
     }
+    checkFiles(&verdict)
     let trainedOn = trainedOn
     let pinned = Set(inputs.compactMap(\.sha256)).union(trainedOn)
     let built = Set(inputs.lazy.filter { $0.sha256 != nil }.map(\.ordinal))
@@ -211,6 +225,27 @@ extension VersionExport {
     }
   }
 
+  /// Sources that read the files of another one against that one: it has files of its own,
+  /// both read an array of theirs, and the files are the same.
+  private func checkFiles(_ verdict: inout StatementVerdict) {
+    for (place, source) in sources.enumerated() {
+      guard let name = source.filesOf else { continue }
+      guard let owner = sources.first(where: { $0.name.utf8.elementsEqual(name.utf8) }), owner.filesOf == nil,
+        owner.array != nil, source.array != nil
+      else {
+        verdict.differ(
+          "sources[\(place)].files_of", expected: "a source of the document with files of several arrays", found: name)
+        continue
+      }
+      let isSame =
+        owner.mirrors == source.mirrors && owner.shards.count == source.shards.count
+        && zip(owner.shards, source.shards).allSatisfy { $0.name == $1.name && $0.urls == $1.urls }
+      if !isSame {
+        verdict.differ("sources[\(place)].shards", expected: "the files of \(owner.name)", found: "others")
+      }
+    }
+  }
+
   /// Places of the shards that a training was on: the first ones, where its
   /// specification names none.
   private static func trainedShards(_ specification: JSONValue, count: Int) -> [Int] {
@@ -230,7 +265,9 @@ extension VersionPlan {
   /// The specification that a document's members come to.
   fileprivate static func spec(of document: VersionExport) -> String {
     spec(
-      trained: document.trained.sha256, source: document.source, shards: document.inputs.map(\.ordinal),
-      shardsPerOutput: document.shardsPerOutput, missing: document.missing, badRows: document.badRows)
+      trained: document.trained.sha256, source: document.source,
+      array: document.sources.first { $0.name == document.source }?.array, shards: document.inputs.map(\.ordinal),
+      shardsPerOutput: document.shardsPerOutput, missing: document.missing, badRows: document.badRows,
+      excluded: ExcludedRows.digest(document.inputs.map { ($0.sha256, $0.excluded ?? []) }))
   }
 }

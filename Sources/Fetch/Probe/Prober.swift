@@ -15,8 +15,11 @@ package struct ProbeTarget: Sendable {
     /// Nil, as the next, for any.
     let dimension: Int?
     let elementType: ElementType?
+    /// The array that is meant; nil for the only one.
+    let array: String?
 
-    package init(format: FeatureFormat, dimension: Int?, elementType: ElementType?) {
+    package init(format: FeatureFormat, dimension: Int?, elementType: ElementType?, array: String? = nil) {
+      self.array = array
       self.format = format
       self.dimension = dimension
       self.elementType = elementType
@@ -305,7 +308,8 @@ private final class ProbeLoop {
     guard case .present = answer, let kind = target.kind, let dimension = kind.dimension, let type = kind.elementType
     else { return settle(target, answer) }
     do {
-      let rowCount = try FeatureFile.rowCount(of: path, as: kind.format, dimension: dimension, elementType: type)
+      let rowCount = try FeatureFile.rowCount(
+        of: path, as: kind.format, array: kind.array, dimension: dimension, elementType: type)
       settle(target, answer, rowCount: rowCount)
     } catch {
       settle(target, .faulty("\(error)"))

@@ -79,16 +79,20 @@ extension ObjectStore {
         if case .absent = answer.verdict { return nil }
         throw failure(answer, "listing the parts of", file.key)
       }
-      let document = Substring(String(decoding: answer.whole.body, as: UTF8.self))
-      for part in StoreDocument.elements("Part", in: document) {
-        guard let number = StoreDocument.text("PartNumber", in: part).flatMap({ Int($0) }),
-          let byteCount = StoreDocument.text("Size", in: part).flatMap({ Int($0) }),
-          let etag = StoreDocument.text("ETag", in: part)
-        else { continue }
-        taken[number] = (byteCount, etag.filter { $0 != "\"" })
+      let (isTruncated, next): (Bool, String?)
+      do throws(StoreDocument.Fault) {
+        let root = try StoreDocument(answer.whole.body).root
+        for part in root.elements("Part") {
+          guard let number = try part.text(of: "PartNumber").flatMap({ Int($0) }),
+            let byteCount = try part.text(of: "Size").flatMap({ Int($0) }), let etag = try part.text(of: "ETag")
+          else { continue }
+          taken[number] = (byteCount, etag.filter { $0 != "\"" })
+        }
+        isTruncated = try root.isTruncated()
+        next = try root.text(of: "NextPartNumberMarker")
+      } catch {
+        throw error.error(of: "the store's list of the parts of \(shown(file.key))")
       }
-      let isTruncated = StoreDocument.text("IsTruncated", in: document) == "true"
-      let next = StoreDocument.text("NextPartNumberMarker", in: document)
       guard !isTruncated || next != nil && next != marker else {
         throw TarnError(.integrity, "the store's list of the parts of \(shown(file.key)) has no end")
       }
@@ -108,8 +112,13 @@ extension ObjectStore {
     question.root = "InitiateMultipartUploadResult"
     let answer = try ask(question)
     guard case .done = answer.verdict else { throw failure(answer, "writing", file.key) }
-    let document = Substring(String(decoding: answer.whole.body, as: UTF8.self))
-    guard let uploadID = StoreDocument.text("UploadId", in: document), !uploadID.isEmpty else {
+    let uploadID: String?
+    do throws(StoreDocument.Fault) {
+      uploadID = try StoreDocument(answer.whole.body).root.text(of: "UploadId")
+    } catch {
+      throw error.error(of: "the store's answer for \(shown(file.key))")
+    }
+    guard let uploadID, !uploadID.isEmpty else {
       throw TarnError(.integrity, "the store began an upload of \(shown(file.key)) without a name")
     }
     let state = State(key: prefix + file.key, sha256: file.digest, partByteCount: size, uploadID: uploadID)

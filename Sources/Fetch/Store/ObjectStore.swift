@@ -135,20 +135,45 @@ package struct StoredObject: Sendable, Equatable {
       question.root = "ListBucketResult"
       let answer = try ask(question)
       guard case .done = answer.verdict else { throw failure(answer, "listing", start) }
-      let document = Substring(String(decoding: answer.whole.body, as: UTF8.self))
-      let keys = StoreDocument.elements("Contents", in: document).compactMap { StoreDocument.text("Key", in: $0) }
-      let groups = StoreDocument.elements("CommonPrefixes", in: document).compactMap {
-        StoreDocument.text("Prefix", in: $0)
+      let (isTruncated, next): (Bool, String?)
+      do throws(StoreDocument.Fault) {
+        let root = try StoreDocument(answer.whole.body).root
+        let named =
+          root.elements("Contents").map { ($0, "Key") } + root.elements("CommonPrefixes").map { ($0, "Prefix") }
+        for (element, name) in named {
+          guard let key = try element.text(of: name), key.hasPrefix(prefix) else { continue }
+          found.append(String(key.dropFirst(prefix.count)))
+        }
+        isTruncated = try root.isTruncated()
+        next = try root.text(of: "NextContinuationToken")
+      } catch {
+        throw error.error(of: "the store's listing of \(shown(start))")
       }
-      found += (keys + groups).filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
-      let isTruncated = StoreDocument.text("IsTruncated", in: document) == "true"
-      let next = StoreDocument.text("NextContinuationToken", in: document)
       guard !isTruncated || next != nil && next != token else {
         throw TarnError(.integrity, "the store's listing of \(shown(start)) has no end")
       }
       token = isTruncated ? next : nil
     } while token != nil
     return found
+  }
+
+  /// A page of all the objects whose keys begin with some text, as the store wrote it.
+  ///
+  /// - Parameters:
+  ///   - start: Below the prefix.
+  ///   - token: What asks for the page; nil for the first one.
+  ///   - limit: The most bytes that it may have.
+  /// - Returns: A `ListBucketResult`.
+  /// - Throws: ``TarnError``.
+  func page(of start: String, after token: String?, atMost limit: Int) throws(TarnError) -> [UInt8] {
+    var question = Question(method: "GET", key: nil)
+    question.query = [("encoding-type", "url"), ("list-type", "2"), ("prefix", prefix + start)]
+    if let token { question.query.append(("continuation-token", token)) }
+    question.root = "ListBucketResult"
+    question.mostAnswerByteCount = limit
+    let answer = try ask(question)
+    guard case .done = answer.verdict else { throw failure(answer, "listing", start) }
+    return answer.whole.body
   }
 
   // MARK: Writing

@@ -64,11 +64,30 @@ internal import Glibc
         throw TarnError(.integrity, error.message, hint: "name another place")
       }
     }
+    return try answer(at: address, atMost: limit)?.body
+  }
+
+  /// A server's answer with the bytes of a file; nil when there is none.
+  ///
+  /// - Parameters:
+  ///   - url: An `http`, `https` or `s3` address.
+  ///   - limit: The most bytes that it may have.
+  /// - Returns: The answer, whose status is 200.
+  /// - Throws: ``TarnError``; `.integrity` for a longer one, or what is no file.
+  func answer(of url: String, atMost limit: Int) throws(TarnError) -> StoreAnswer? {
+    let address = try configuration.address(FetchMirror(id: 0, url: url))
+    guard address.scheme != .file else {
+      throw TarnError(.usage, "no address of a server: \(address.redacted)", hint: "name an https:// one")
+    }
+    return try answer(at: address, atMost: limit)
+  }
+
+  private func answer(at address: WebAddress, atMost limit: Int) throws(TarnError) -> StoreAnswer? {
     while true {
       let (asked, error): (Duration?, TarnError)
       do throws(TarnError) {
         switch try ask(address, atMost: limit) {
-        case .bytes(let bytes): return bytes
+        case .whole(let answer): return answer
         case .later(let wait, let cause): (asked, error) = (wait, cause)
         }
       } catch let cause {
@@ -94,7 +113,8 @@ internal import Glibc
   }
 
   private enum Reply {
-    case bytes([UInt8]?)
+    /// nil where there is nothing.
+    case whole(StoreAnswer?)
     case later(Duration?, TarnError)
   }
 
@@ -113,18 +133,18 @@ internal import Glibc
         guard head.values("content-encoding").allSatisfy({ ["identity", ""].contains($0.lowercased()) }) else {
           throw TarnError(.integrity, "a body that is encoded")
         }
-        return .bytes(answer.body)
+        return .whole(answer)
       case 301, 302, 303, 307, 308:
         guard let location = head.value("location") else {
           throw TarnError(.integrity, "a redirect (\(head.statusCode)) without a Location")
         }
         address = try configuration.redirect(to: location, from: address, at: exchange.request.peer)
-      case 410: return .bytes(nil)
+      case 410: return .whole(nil)
       default:
         let verdict = answer.verdict(
           isSigned: !address.isSigned || configuration.s3.isSigning, at: Date(), cap: configuration.retryAfterCap)
         switch verdict {
-        case .absent: return .bytes(nil)
+        case .absent: return .whole(nil)
         case .later(let wait, let error): return .later(wait, error)
         case .refused(let error): throw error
         case .done, .conditionFailed, .unsupported: throw TarnError(.refused, "HTTP \(head.statusCode)")

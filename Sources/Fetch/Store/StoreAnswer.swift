@@ -54,14 +54,21 @@ package struct StoreAnswer: Sendable, Equatable {
     switch status {
     case 200..<300:
       guard let root else { return .done }
-      let document = String(decoding: body, as: UTF8.self)
-      if StoreDocument.has("Error", in: document) {
-        return complaint.code.map(Self.passing.contains) ?? true
-          ? .later(wait, error(.temporary)) : .refused(error(.refused))
+      do throws(StoreDocument.Fault) {
+        switch try StoreDocument(body).root.name {
+        case root: return .done
+        case "Error":
+          return complaint.code.map(Self.passing.contains) ?? true
+            ? .later(wait, error(.temporary)) : .refused(error(.refused))
+        default: return .later(wait, TarnError(.temporary, "\(text) without the \(root) of a store"))
+        }
+      } catch {
+        // What is no answer of a store's may be somebody else's, and what was cut comes whole another time.
+        let isOfStore = body.starts(with: "<?xml".utf8) || body.starts(with: "<\(root)".utf8)
+        return error.isCut || !isOfStore
+          ? .later(wait, TarnError(.temporary, "\(text) without the whole \(root) of a store"))
+          : .refused(error.error(of: "the \(root) of the store"))
       }
-      // What is no answer of a store's may be one that was cut.
-      return StoreDocument.has(root, in: document)
-        ? .done : .later(wait, TarnError(.temporary, "\(text) without the \(root) of a store"))
     case 404: return complaint.code == "NoSuchBucket" ? .refused(error(.absent)) : .absent
     case 412: return .conditionFailed
     case 408, 409, 425, 429, 500, 502...599:
@@ -75,51 +82,5 @@ package struct StoreAnswer: Sendable, Equatable {
       return .later(wait, error(.temporary))
     default: return .refused(error(.refused))
     }
-  }
-}
-
-/// The few elements that are read of a store's XML.
-package enum StoreDocument {
-  /// Whether an element begins in a document.
-  static func has(_ name: String, in document: String) -> Bool {
-    document.contains("<\(name)>") || document.contains("<\(name) ") || document.contains("<\(name)/>")
-  }
-
-  /// The contents of every element of a name that has no other of that name in it.
-  package static func elements(_ name: String, in document: Substring) -> [Substring] {
-    var found: [Substring] = []
-    var rest = document
-    while let open = rest.range(of: "<\(name)") {
-      rest = rest[open.upperBound...]
-      guard let next = rest.first, next == ">" || next == " " || next == "/" else { continue }
-      guard let end = rest.firstIndex(of: ">") else { break }
-      if rest[..<end].hasSuffix("/") {
-        found.append("")
-        rest = rest[rest.index(after: end)...]
-        continue
-      }
-      rest = rest[rest.index(after: end)...]
-      guard let close = rest.range(of: "</\(name)>") else { break }
-      found.append(rest[..<close.lowerBound])
-      rest = rest[close.upperBound...]
-    }
-    return found
-  }
-
-  /// The text of the first element of a name; nil without one.
-  package static func text(_ name: String, in document: Substring) -> String? {
-    elements(name, in: document).first.map { text in
-      var plain = String(text)
-      for (entity, character) in [
-        ("&quot;", "\""), ("&#34;", "\""), ("&apos;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"),
-      ] { plain = plain.replacing(entity, with: character) }
-      return plain
-    }
-  }
-
-  /// A text as it may stand in a document.
-  static func escaped(_ text: String) -> String {
-    text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
-      .replacing("\"", with: "&quot;")
   }
 }

@@ -8,7 +8,7 @@ package import Foundation
 /// One place to get a shard from.
 package struct FetchMirror: Sendable, Equatable {
   package let id: Int64
-  /// An `http`, `https`, `s3` or `file` address of the shard itself.
+  /// An `http`, `https`, `s3` or `file` address of the shard itself, or the command that writes it.
   package let url: String
   /// Whether a document brought the address, and not the user (S7).
   package let isOfDocument: Bool
@@ -42,6 +42,10 @@ package struct ShardExpectation: Sendable, Equatable {
   /// How its file is laid out, as its name says; nil for bytes of any kind, whose
   /// number and digest are known.
   package var format: FeatureFormat?
+  /// The array of the file that has these rows; nil for the only one.
+  package var array: String?
+  /// Further arrays of the file that are read, each of as many rows.
+  package var others: [ArrayExpectation] = []
 
   /// A file of which only its bytes are known.
   package init(ofBytes byteCount: Int, digest: ContentDigest) {
@@ -52,13 +56,58 @@ package struct ShardExpectation: Sendable, Equatable {
 
   package init(
     byteCount: Int? = nil, digest: ContentDigest? = nil, dimension: Int, elementType: ElementType,
-    format: FeatureFormat = .npy
+    format: FeatureFormat = .npy, array: String? = nil
   ) {
+    self.array = array
     self.format = format
     self.byteCount = byteCount
     self.digest = digest
     self.dimension = dimension
     self.elementType = elementType
+  }
+}
+
+/// An array of a file, and what its rows must be.
+package struct ArrayExpectation: Sendable, Equatable {
+  package let array: String
+  package let dimension: Int
+  package let elementType: ElementType
+
+  package init(array: String, dimension: Int, elementType: ElementType) {
+    self.array = array
+    self.dimension = dimension
+    self.elementType = elementType
+  }
+}
+
+extension ShardExpectation {
+  /// The rows of a file that lies on disk, whichever of its arrays are read.
+  ///
+  /// - Parameters:
+  ///   - path: The file, under any name.
+  ///   - readsRows: Whether rows that are packed or have a checksum are read, so that a
+  ///     damaged file is found before it is recorded.
+  /// - Returns: Rows, of each array as many.
+  /// - Throws: ``TarnError`` `.badFeatures` for an array that is missing, of another
+  ///   dimension or element type, or of another number of rows than the first; as
+  ///   `FeatureFile` does.
+  package func rowCount(of path: String, readsRows: Bool = false) throws -> Int {
+    let format = format ?? .npy
+    let count = try FeatureFile.rowCount(
+      of: path, as: format, array: array, dimension: dimension, elementType: elementType,
+      readsRows: readsRows)
+    for other in others {
+      let its = try FeatureFile.rowCount(
+        of: path, as: format, array: other.array, dimension: other.dimension, elementType: other.elementType,
+        readsRows: readsRows)
+      guard its == count else {
+        throw TarnError(
+          .badFeatures,
+          "\(path): array \(other.array.printable) has \(its) rows and \(array?.printable ?? "the first") has \(count)",
+          hint: "sources that read one set of files need arrays of as many rows; register this one on files of its own")
+      }
+    }
+    return count
   }
 }
 
@@ -79,6 +128,9 @@ package struct FetchRequest: Sendable {
   package let finalPath: @Sendable (ContentDigest) -> String
   /// What it is a file of, which decides what can be done about a failure.
   package var subject = Subject.source
+  /// What holds a file against what it is where its expectation names no format; nil for
+  /// bytes of any kind.
+  package var examination: FileExamination?
   /// D12: asked, from any thread, whether there is room for a shard of this size,
   /// which turned out to be more than is reserved for it.
   package var takesRoom: @Sendable (_ byteCount: Int) -> Bool = { _ in false }
@@ -104,6 +156,21 @@ package struct FetchRequest: Sendable {
     self.expectation = expectation
     self.condition = condition
     self.finalPath = finalPath
+  }
+}
+
+/// What is asked of a file that holds no features.
+package struct FileExamination: Sendable {
+  /// Why the first bytes, at least 64 or all there are, cannot be of it; nil where they may be.
+  package let faultOfStart: @Sendable (_ start: [UInt8]) -> String?
+  /// Counts the rows of a whole file.
+  package let rowCount: @Sendable (_ path: String) throws -> Int
+
+  package init(
+    faultOfStart: @escaping @Sendable ([UInt8]) -> String?, rowCount: @escaping @Sendable (String) throws -> Int
+  ) {
+    self.faultOfStart = faultOfStart
+    self.rowCount = rowCount
   }
 }
 
@@ -173,6 +240,8 @@ package struct TransferAttempt: Sendable, Equatable {
   package let learntByteCount: Int?
   package let startedAt: Date
   package let endedAt: Date
+  /// The command that was run, if it was one.
+  package let command: CommandRecord?
 }
 
 /// What happens while requests are served, in order, on one thread.

@@ -66,6 +66,7 @@ enum DiskReport: Sendable {
   case opened(Result<PartFile, TarnError>)
   case copying(byteCount: Int)
   case copied(Result<LocalCopy.Outcome, TarnError>)
+  case ran(CommandRecord, Result<ShardCommand.Written, TarnError>)
   case finished(Result<FinishedFile, TarnError>)
   /// The part file was put aside or removed; the request may end.
   case putAside

@@ -29,6 +29,8 @@ final class PartFile: @unchecked Sendable {
     let lackOfRoom: @Sendable () -> TarnError?
     /// Called on the disk queue when the loop waits for room and there is some.
     let onRoom: @Sendable () -> Void
+    /// What holds a file of no format of features against what it is.
+    var examination: FileExamination?
   }
 
   private let expectation: ShardExpectation
@@ -45,6 +47,8 @@ final class PartFile: @unchecked Sendable {
   private(set) var source: ContentDigest?
   private(set) var validator = EntityValidator()
   private(set) var totalByteCount: Int?
+  /// Who says ``totalByteCount``.
+  private var sizeTeller = "the server"
   /// The size of a shard for which too little room is reserved.
   private(set) var outgrownByteCount: Int?
   /// What the file's beginning says, once enough bytes came.
@@ -119,11 +123,19 @@ final class PartFile: @unchecked Sendable {
     // What is in the block goes out under the name of whom it came from.
     startingOver ? startOver() : flush()
     self.source = source
+    sizeTeller = "the server"
     validator = promise.validator
     totalByteCount = promise.totalByteCount
     let provenance = PartStore.Provenance(
       source: source, validator: promise.validator, totalByteCount: promise.totalByteCount)
     perform(byteCount: 0) { store throws(TarnError) in store.begin(provenance) }
+  }
+
+  /// Becomes a file that is whole already, whose bytes are then received like others.
+  func takeOver(_ path: String, _ promise: BodyPromise, from source: ContentDigest) {
+    accept(promise, from: source, startingOver: true)
+    sizeTeller = "the command's output"
+    perform(byteCount: 0) { store throws(TarnError) in try store.takeOver(path) }
   }
 
   /// Takes the next bytes of the shard.
@@ -203,7 +215,8 @@ final class PartFile: @unchecked Sendable {
       guard let head, isWhole else { throw TarnError(.integrity, "\(byteCount) of \(wholeText) bytes") }
       do throws(TarnError) {
         var rowCount = head.rowCount
-        if rowCount == nil, let format = expectation.format { rowCount = try inspectedRowCount(format) }
+        let isUnseen = rowCount == nil || expectation.array != nil
+        if isUnseen { rowCount = try inspectedRowCount() }
         let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
         return FinishedFile(
           digest: done.digest, states: done.states, rowCount: rowCount ?? 0, byteCount: byteCount, path: done.path)
@@ -217,11 +230,12 @@ final class PartFile: @unchecked Sendable {
   /// Removes the file and its resume point; on the disk queue.
   func discard() throws(TarnError) { try store.discard() }
 
-  /// The rows of a file that only its end tells, examined where it lies.
-  private func inspectedRowCount(_ format: FeatureFormat) throws(TarnError) -> Int {
+  /// The rows of a file that only its end tells, or that holds no features, examined
+  /// where it lies; nil for bytes of any kind.
+  private func inspectedRowCount() throws(TarnError) -> Int? {
     do {
-      return try FeatureFile.rowCount(
-        of: store.path, as: format, dimension: expectation.dimension, elementType: expectation.elementType)
+      guard expectation.format != nil else { return try means.examination?.rowCount(store.path) }
+      return try expectation.rowCount(of: store.path, readsRows: true)
     } catch let error as TarnError where error.code != .badFeatures {
       throw error
     } catch {
@@ -249,7 +263,12 @@ final class PartFile: @unchecked Sendable {
   /// What the first bytes are; of a file whose bytes alone are known, its end.
   private func beginning(_ start: [UInt8], byteCount: Int?) -> FeatureHead.Prefix {
     if let format = expectation.format { return FeatureHead.parse(start, of: format, byteCount: byteCount) }
-    return expectation.byteCount.map { .head(FeatureHead(fileByteCount: $0)) } ?? .malformed("a file of unknown size")
+    guard let byteCount else { return .malformed("the server does not say how many bytes it has") }
+    if let examination = means.examination {
+      guard start.count >= min(64, byteCount) else { return .needsMore }
+      if let fault = examination.faultOfStart(start) { return .malformed(fault) }
+    }
+    return .head(FeatureHead(fileByteCount: byteCount))
   }
 
   private func check(_ head: FeatureHead) throws(TarnError) {
@@ -257,7 +276,7 @@ final class PartFile: @unchecked Sendable {
     if let fault = head.fault(dimension: expectation.dimension, elementType: expectation.elementType) {
       throw TarnError(.integrity, fault)
     }
-    for (size, teller) in [(expectation.byteCount, "the catalog"), (totalByteCount, "the server")] {
+    for (size, teller) in [(expectation.byteCount, "the catalog"), (totalByteCount, sizeTeller)] {
       guard let size, size != head.fileByteCount else { continue }
       throw TarnError(
         .integrity, "\(teller) says \(size) bytes and its header declares \(head.fileByteCount)")

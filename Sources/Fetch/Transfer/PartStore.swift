@@ -50,7 +50,9 @@ final class PartStore: @unchecked Sendable {
   private let lackOfRoom: @Sendable () -> TarnError?
   /// D12: whether writing ended where the file system's reserve begins; nothing failed.
   private(set) var isAtReserve = false
-  private let descriptor: Int32
+  private var descriptor: Int32
+  /// Whether the bytes are there already, and are only read past.
+  private var isInPlace = false
   private var hasher = ChunkHasher()
   private var provenance: Provenance?
   private var writtenByteCount = 0
@@ -97,6 +99,7 @@ final class PartStore: @unchecked Sendable {
     pushedByteCount = 0
     lookedByteCount = 0
     isAllocated = false
+    isInPlace = false
     // The resume point goes first: it must never vouch for other bytes.
     if unsafe access(resumePath, F_OK) == 0 { try TarnError.storing { try Disk.remove(resumePath) } }
     guard ftruncate(descriptor, 0) == 0 else { throw Disk.systemError("truncate", path) }
@@ -122,8 +125,32 @@ final class PartStore: @unchecked Sendable {
   /// Says who the bytes that follow are from.
   func begin(_ provenance: Provenance) { self.provenance = provenance }
 
+  /// Takes a whole file in place of an empty part file; what is written from now on is
+  /// what it holds, and only hashed.
+  ///
+  /// - Parameter file: A regular file on the same file system.
+  /// - Throws: ``TarnError`` `.io`.
+  func takeOver(_ file: String) throws(TarnError) {
+    let taken = unsafe open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    guard taken >= 0 else { throw Disk.systemError("open", file) }
+    close(descriptor)
+    descriptor = taken
+    isInPlace = true
+    try TarnError.storing {
+      try FaultPlan.step("rename", path)
+      guard unsafe rename(file, path) == 0 else { throw Disk.systemError("rename", file) }
+    }
+  }
+
   /// Adds bytes at the end, and a resume point when one is due.
   func write(_ block: Block) throws(TarnError) {
+    if isInPlace {
+      block.withBytes { bytes in
+        hasher.update(bytes)
+        writtenByteCount += bytes.byteCount
+      }
+      return
+    }
     try allocate()
     if !isAllocated, writtenByteCount - lookedByteCount >= Self.pushByteCount || writtenByteCount == 0 {
       lookedByteCount = writtenByteCount

@@ -13,7 +13,7 @@ final class Transfer {
   /// Where a request stands; edges are methods of ``TransferLoop``.
   ///
   ///     opening -> waiting -> exchanging <-> waiting
-  ///                   |  \-> copying -> finishing -> ended
+  ///                   |  \-> running -> copying -> finishing -> ended
   ///                   \----> finishing
   ///     any -> closing -> ended
   enum Phase {
@@ -23,7 +23,9 @@ final class Transfer {
     case waiting(until: ContinuousClock.Instant)
     /// A handle is in the multi handle.
     case exchanging(HTTPExchange)
-    /// The disk queue reads a local file.
+    /// A thread of its own runs a command.
+    case running
+    /// The disk queue reads a local file, or what a command wrote.
     case copying
     /// The disk queue verifies, syncs and renames.
     case finishing
@@ -42,6 +44,8 @@ final class Transfer {
     var redirectCount = 0
     /// Whether a page came instead of the file (R22).
     var metPage = false
+    /// The command that was run.
+    var command: CommandRecord?
   }
 
   let tag: UInt
@@ -133,13 +137,14 @@ final class Transfer {
 
   /// Whether a later attempt at the same mirror can go on from what is held.
   var canContinue: Bool {
-    guard let part, part.head != nil, !wantsWhole else { return false }
+    // What a command wrote is made anew: no record would say whose it is.
+    guard let part, part.head != nil, !wantsWhole, address.scheme != .command else { return false }
     return request.expectation.digest != nil || part.validator.ifRange != nil
   }
 
   /// Whether all bytes are held already, so that nobody need be asked.
   var isWholeFromCurrentMirror: Bool {
-    guard let part else { return false }
+    guard let part, address.scheme != .command else { return false }
     return part.isWhole && part.source == source
   }
 }

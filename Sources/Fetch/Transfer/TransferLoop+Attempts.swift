@@ -13,7 +13,8 @@ extension TransferLoop {
     let (control, interval) = (control, configuration.checkpointByteCount)
     let means = PartFile.Means(
       queue: transfer.queue, pool: pool, takesRoom: transfer.request.takesRoom,
-      lackOfRoom: transfer.request.lackOfRoom, onRoom: { control.loop.poke() })
+      lackOfRoom: transfer.request.lackOfRoom, onRoom: { control.loop.poke() },
+      examination: transfer.request.examination)
     onDisk(transfer) {
       do throws(TarnError) {
         return .opened(
@@ -26,7 +27,7 @@ extension TransferLoop {
   }
 
   /// Runs a step on the transfer's disk queue and reports what it returns.
-  private func onDisk(_ transfer: Transfer, _ step: @escaping @Sendable () -> DiskReport) {
+  func onDisk(_ transfer: Transfer, _ step: @escaping @Sendable () -> DiskReport) {
     let (control, tag) = (control, transfer.tag)
     transfer.queue.async { control.post(step(), for: tag) }
   }
@@ -47,6 +48,8 @@ extension TransferLoop {
       finish(transfer)
     } else if transfer.address.scheme == .file {
       copy(transfer)
+    } else if let command = transfer.address.command {
+      run(command, for: transfer)
     } else {
       exchange(with: transfer.address, for: transfer, question)
     }
@@ -128,7 +131,9 @@ extension TransferLoop {
       finish(transfer)
     case .copied(.success(.unchanged)): succeed(transfer, .unchanged(mirrorID: transfer.mirror.id))
     case .copied(.failure(let error)): end(transfer, failure(for: error))
+    case .ran(let record, let result): ran(record, result, for: transfer)
     case .finished(.success(let file)):
+      transfer.attempt?.command?.output = file.digest
       guard let part = transfer.part else { return }
       succeed(
         transfer,
@@ -242,7 +247,7 @@ extension TransferLoop {
   // MARK: Ends of attempts
 
   /// Sorts an error into what it means for the next attempt.
-  private func failure(for error: TarnError) -> AttemptFailure {
+  func failure(for error: TarnError) -> AttemptFailure {
     switch error.code {
     case .temporary: .temporary(after: nil, error)
     case .usage, .absent, .refused, .integrity, .badFeatures, .tls: .mirrorFault(error)
@@ -256,7 +261,7 @@ extension TransferLoop {
   ///   - transfer: The request.
   ///   - failure: How its attempt failed.
   ///   - gaveWhole: Whether the server sent the whole from byte 0.
-  private func end(_ transfer: Transfer, _ failure: AttemptFailure, gaveWhole: Bool = false) {
+  func end(_ transfer: Transfer, _ failure: AttemptFailure, gaveWhole: Bool = false) {
     releaseHost(of: transfer)
     // A disk that failed meanwhile outweighs what the server did.
     let failure = transfer.part?.failure.map(AttemptFailure.fatal) ?? failure
@@ -311,7 +316,7 @@ extension TransferLoop {
             requestID: transfer.request.id, mirrorID: mirror.id, number: 0, url: mirror.redacted,
             offset: 0, receivedByteCount: 0, httpStatus: nil, outcome: TransferAttempt.Outcome(error.code),
             mayPass: false, retryAfter: nil, errorText: error.message, learntByteCount: nil, startedAt: now,
-            endedAt: now)))
+            endedAt: now, command: nil)))
     }
   }
 
@@ -329,19 +334,21 @@ extension TransferLoop {
           mayPass: outcome == .temporary || outcome == .integrity && attempt.metPage, retryAfter: retryAfter,
           errorText: error?.message,
           learntByteCount: outcome == .succeeded ? transfer.part?.byteCount : transfer.part?.outgrownByteCount,
-          startedAt: attempt.startedAt, endedAt: Date())))
+          startedAt: attempt.startedAt, endedAt: Date(), command: attempt.command)))
   }
 
   /// An error with the address it is about and what to do.
   private func located(_ error: TarnError, _ transfer: Transfer) -> TarnError {
     let isPublished = transfer.request.subject == .publication
+    let isCommand = transfer.address.scheme == .command
     let hint: String? =
       switch error.code {
       case .absent where isPublished: "push the version there again, or pull it from another place"
       case .integrity where isPublished: "pull it from another place"
+      case .integrity where isCommand, .refused where isCommand: "run it by hand and look at what it writes"
       case .absent:
-        "add a mirror that has it with `tarn source mirror add`, or take it off the end of the source with "
-          + "`tarn source drop-shards`"
+        "add a mirror that has it with `tarn source mirror add`, or leave it out with `tarn source "
+          + "drop-shards`"
       case .refused: "check the address and the credentials for this host"
       case .temporary where (transfer.part?.byteCount ?? 0) == 0: "run the same command again later"
       case .temporary where transfer.canContinue: "run the same command again later; what arrived is kept"
@@ -386,7 +393,7 @@ extension TransferLoop {
       close(transfer, .failure(error))
     case .waiting: close(transfer, .failure(error))
     // These report soon, and are stopped or done then.
-    case .opening, .copying, .finishing, .closing, .ended: break
+    case .opening, .running, .copying, .finishing, .closing, .ended: break
     }
   }
 

@@ -3,17 +3,30 @@
 
 /// Header lines that authorise requests, from the environment.
 package struct Credentials: Sendable {
+  /// Variables of the environment that tarn takes secrets from: a command gets none.
+  package static let names: Set<String> = [
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN",
+  ]
+
   private let lines: [String: [String]]
+  /// The Hub, without a slash at its end: `HF_ENDPOINT`, or the one that everybody means.
+  package let hub: String
 
   /// Takes what the environment offers.
   ///
-  /// `HF_TOKEN` is for `https://huggingface.co` alone: the storage that it
+  /// `HF_TOKEN` is for the Hub alone, over https or to this machine: the storage that it
   /// redirects to has signed addresses of its own.
   package init(environment: [String: String]) {
     var lines: [String: [String]] = [:]
     let isSane = { (text: String) in text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } }
-    if let token = environment["HF_TOKEN"], !token.isEmpty, isSane(token) {
-      lines["https://huggingface.co:443"] = ["Authorization: Bearer \(token)"]
+    var hub = environment["HF_ENDPOINT"] ?? ""
+    while hub.hasSuffix("/") { hub.removeLast() }
+    self.hub = hub.isEmpty ? HubDirectory.defaultHub : hub
+    if let token = environment["HF_TOKEN"], !token.isEmpty, isSane(token),
+      let address = try? WebAddress(self.hub),
+      address.scheme == .https || address.scheme == .http && AddressScope(of: address.host) == .machine
+    {
+      lines[address.origin] = ["Authorization: Bearer \(token)"]
     }
     self.lines = lines
   }

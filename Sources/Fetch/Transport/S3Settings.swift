@@ -187,6 +187,7 @@ extension FetchConfiguration {
   /// - Throws: ``TarnError`` `.usage`; `.refused` for one that a document brought
   ///   and that leads inside.
   func address(_ mirror: FetchMirror) throws(TarnError) -> WebAddress {
+    if CommandAddress.isOne(mirror.url) { return try command(mirror.url) }
     let text = try EnvironmentPlace.filled(mirror.url, variable)
     var address =
       text.lowercased().hasPrefix("s3://")

@@ -26,15 +26,10 @@ struct StoreComplaint {
   ///
   /// - SeeAlso: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
   var code: String? {
-    let text = String(decoding: body, as: UTF8.self)
-    guard let start = text.range(of: "<Code>")?.upperBound,
-      let end = text[start...].range(of: "</Code>")?.lowerBound
+    guard let root = try? StoreDocument(body).root, root.name == "Error", let code = try? root.text(of: "Code"),
+      (1...64).contains(code.utf8.count), code.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber) })
     else { return nil }
-    let code = text[start..<end]
-    guard (1...64).contains(code.utf8.count), code.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber) }) else {
-      return nil
-    }
-    return String(code)
+    return code
   }
 
   /// The same error with what the store said.

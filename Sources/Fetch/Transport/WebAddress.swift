@@ -5,9 +5,9 @@ package import Base
 internal import CCurl
 internal import Foundation
 
-/// An `http`, `https` or `file` address.
+/// An `http`, `https` or `file` address, or a command.
 package struct WebAddress: Sendable, Equatable {
-  package enum Scheme: String, Sendable { case http, https, file }
+  package enum Scheme: String, Sendable { case http, https, file, command }
 
   package let scheme: Scheme
   /// The address as it will be opened, without a fragment.
@@ -21,6 +21,8 @@ package struct WebAddress: Sendable, Equatable {
   package let filePath: String
   /// Whether requests are signed as S3 wants it.
   let isSigned: Bool
+  /// What is run, if it is a command.
+  let command: CommandAddress?
   /// The address as it is recorded: an `s3://` one is kept as such, and places
   /// that the environment fills in stay places (R18, S4).
   private let canonical: String
@@ -31,6 +33,18 @@ package struct WebAddress: Sendable, Equatable {
   var isOfDocument = false
   /// Names of its query items that are shown; none of a redirect's are.
   var keptQuery: Set<String> = []
+
+  /// What stands for the host of commands: they wait for each other as shards of one do.
+  static let originOfCommands = "command:"
+
+  /// The address of a shard that a command writes.
+  ///
+  /// - Throws: ``TarnError`` `.usage` if it is none.
+  init(command text: String) throws(TarnError) {
+    command = try CommandAddress(text)
+    (scheme, url, canonical, origin) = (.command, text, text, Self.originOfCommands)
+    (host, port, filePath, isSigned) = ("", 0, "", false)
+  }
 
   /// Parses an absolute address.
   ///
@@ -85,8 +99,11 @@ package struct WebAddress: Sendable, Equatable {
     self.scheme = scheme
     self.url = url
     self.isSigned = isSigned
+    command = nil
     self.canonical = canonical ?? url
     switch scheme {
+    // No address that libcurl reads begins so.
+    case .command: throw TarnError(.usage, "cannot fetch \(shown)")
     case .file:
       guard let path = part(CURLUPART_PATH, flags: UInt32(CURLU_URLDECODE)), !path.isEmpty else {
         throw TarnError(.usage, "no path in \(shown)")

@@ -7,14 +7,15 @@ internal import CKernels
 internal import Features
 internal import Foundation
 package import Logging
+internal import Synchronization
 
 /// A way to compute the winners of ``AssignmentEngine``.
 ///
 /// All of them return the same ones; they differ in speed.
 package enum AssignmentBackend: String, Sendable, CaseIterable {
   /// A slice of the dimensions in int8, the rows that could still win in int8
-  /// over all dimensions, binary64 scores of the last few. For CPUs with AVX-512
-  /// VNNI. Rows out of its range, and problems too small to pay for the
+  /// over all dimensions, binary64 scores of the last few. For CPUs with AVX2 or
+  /// better, and every aarch64. Rows out of its range, and problems too small to pay for the
   /// preparation unless it was asked for by name, are left to bf16 or sgemm.
   case int8
   /// Elements rounded to bfloat16, their products summed in float32; what the
@@ -56,6 +57,7 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
       }
       return forced
     }
+    if let advice = blasAdvice, !advised.exchange(true, ordering: .relaxed) { logger.warning("\(advice)") }
     for backend in allCases where backend.isAvailable {
       if backend.isSound { return backend }
       logger.warning(
@@ -63,6 +65,28 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
         metadata: ["engine": "\(backend.rawValue)", "blas": "\(unsafe String(cString: ckernels_blas_name()))"])
     }
     throw TarnError(.engine, "no assignment engine computes right on this machine")
+  }
+
+  private static let blasAdvice = unsafe adviceOnBlas(
+    core: String(cString: ckernels_blas_core()), level: ccpu_level())
+  private static let advised = Atomic(false)
+
+  /// What to do where OpenBLAS does not know the CPU and takes kernels of one
+  /// before AVX; it reads the answer when it is loaded, so only the caller can give it.
+  ///
+  /// - Parameters:
+  ///   - core: The CPU that OpenBLAS has chosen kernels for.
+  ///   - level: What this one carries out.
+  /// - Returns: A line for the user; nil when all is well.
+  package static func adviceOnBlas(core: String, level: Int32) -> String? {
+    let old: Set = [
+      "Katmai", "Coppermine", "Northwood", "Prescott", "Banias", "Core2", "Penryn", "Dunnington", "Nehalem", "Athlon",
+      "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat", "Atom", "Nano", "Generic",
+    ]
+    guard level >= Int32(CCPU_AVX2.rawValue), old.contains(core) else { return nil }
+    let known = level >= Int32(CCPU_AVX512.rawValue) ? "SkylakeX" : "Haswell"
+    return
+      "OpenBLAS does not know this CPU and multiplies as on a \(core); OPENBLAS_CORETYPE=\(known) makes it several times as fast"
   }
 
   /// The name in `TARN_ENGINE`; nil when there is none.
@@ -74,7 +98,7 @@ package enum AssignmentBackend: String, Sendable, CaseIterable {
   package var isAvailable: Bool {
     let hasAvx512 = SimdLevel.current >= Int32(CCPU_AVX512.rawValue)
     return switch self {
-    case .int8: hasAvx512 && ccpu_has_vnni() != 0
+    case .int8: CascadeForm.fastest != nil
     case .bf16: hasAvx512 && ccpu_has_bf16() != 0
     case .sgemm, .scalar: true
     }
@@ -151,8 +175,8 @@ internal enum SelfTest {
         let tested = PreparedRows(values: problem.rows, dimension: dimension)
         var layout = PreparedRows.Layout.plain
         if backend == .bf16 { layout = .bfloat16(tested.bfloat16(pool: nil)) }
-        if backend == .int8 {
-          tested.prepareCascade(sample: problem.vectors, pool: nil, shape: shape)
+        if backend == .int8, let form = CascadeForm.fastest {
+          tested.prepareCascade(sample: problem.vectors, pool: nil, shape: shape, form: form)
           if spoiled { tested.cascade?.spoil() }
           if let cascade = tested.cascade { layout = .cascade(cascade) }
         }

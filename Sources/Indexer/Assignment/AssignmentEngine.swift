@@ -29,6 +29,7 @@ package final class AssignmentEngine: Sendable {
   private let tileVectors: Int?
   private let expectedVectorCount: Int
   private let shape: SliceShape
+  private let form: CascadeForm?
   /// Products (vectors · rows · dimension) from which the int8 engine pays.
   private let minimumInt8Work: Double
   private let totals = Mutex(Statistics())
@@ -58,13 +59,14 @@ package final class AssignmentEngine: Sendable {
   ///   - expectedVectorCount: About how many vectors will be asked for in all,
   ///     where more than one call is coming; without effect on any result.
   ///   - shape: What the int8 engine multiplies first.
+  ///   - form: The instructions that it does so with; nil for the fastest.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``TarnError`` `.usage` for no rows or too many,
   ///   `.badFeatures` for a row with a NaN or infinity, `.engine`.
   package init(
     rows matrix: FeatureMatrix, in rows: Range<Int>? = nil, backend: AssignmentBackend? = nil,
     pool: WorkerPool? = nil, tileVectors: Int? = nil, expectedVectorCount: Int = 0,
-    shape: SliceShape = .fastest, logger: Logger = Logger(label: "tarn.engine")
+    shape: SliceShape = .fastest, form: CascadeForm? = nil, logger: Logger = Logger(label: "tarn.engine")
   ) throws {
     let selected = rows ?? 0..<matrix.rowCount
     guard !selected.isEmpty else { throw TarnError(.usage, "there are no rows to compare vectors with") }
@@ -82,6 +84,7 @@ package final class AssignmentEngine: Sendable {
     self.tileVectors = tileVectors.map { max($0, 1) }
     self.expectedVectorCount = expectedVectorCount
     self.shape = shape
+    self.form = form ?? .fastest
     // Preparing rows takes a second or so; asked for by name, it is done always.
     minimumInt8Work = backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
   }
@@ -94,12 +97,17 @@ package final class AssignmentEngine: Sendable {
   /// - Parameters:
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - range: Which of its rows; all by default.
+  ///   - guesses: For each vector a row that may win, such as the one that won
+  ///     among rows like these, scored before any other; nil for none. Without
+  ///     effect on any result.
   /// - Returns: One winner for each vector, in their order; of none, none.
   /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
-  package func best(of matrix: FeatureMatrix, in range: Range<Int>? = nil) throws -> Winners {
+  package func best(
+    of matrix: FeatureMatrix, in range: Range<Int>? = nil, guessing guesses: [UInt32]? = nil
+  ) throws -> Winners {
     let range = range ?? 0..<matrix.rowCount
-    return try best(of: matrix, count: range.count, firstRow: range.lowerBound, list: nil)
+    return try best(of: matrix, count: range.count, firstRow: range.lowerBound, list: nil, guesses: guesses)
   }
 
   /// Finds the winners of listed rows of a matrix.
@@ -107,14 +115,20 @@ package final class AssignmentEngine: Sendable {
   /// - Parameters:
   ///   - matrix: Holds the vectors, of the engine's dimension.
   ///   - list: Row numbers, in any order.
+  ///   - guesses: As in ``best(of:in:guessing:)``, in the order of the list.
   /// - Returns: One winner for each listed row, in their order; of none, none.
   /// - Throws: ``TarnError`` `.badFeatures` for a vector with a NaN or
   ///   infinity, naming its row.
-  package func best(of matrix: FeatureMatrix, listed list: [UInt32]) throws -> Winners {
-    try best(of: matrix, count: list.count, firstRow: 0, list: list)
+  package func best(
+    of matrix: FeatureMatrix, listed list: [UInt32], guessing guesses: [UInt32]? = nil
+  ) throws -> Winners {
+    try best(of: matrix, count: list.count, firstRow: 0, list: list, guesses: guesses)
   }
 
-  private func best(of matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) throws -> Winners {
+  private func best(
+    of matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?, guesses: [UInt32]?
+  ) throws -> Winners {
+    precondition(guesses.map { $0.count == count } ?? true, "a guess is missing, or one too many")
     guard matrix.dimension == dimension else {
       throw TarnError(
         .badFeatures, "vectors of \(matrix.dimension) elements cannot be compared with rows of \(dimension)")
@@ -158,9 +172,9 @@ package final class AssignmentEngine: Sendable {
           guard let winner = unsafe rowsOut.baseAddress, let score = unsafe scoresOut.baseAddress else { return }
           var counts = ckernels_counts()
           unsafe rows.best(
-            of: vectors, count: width, level: SimdLevel.current, backend: backend, layout: layout,
-            scratch: scratch.memory(of: worker), winners: winner + first, scores: score + first,
-            counts: &counts)
+            of: vectors, count: width, guesses: guesses.map { Array($0[first..<(first + width)]) },
+            level: SimdLevel.current, backend: backend, layout: layout, scratch: scratch.memory(of: worker),
+            winners: winner + first, scores: score + first, counts: &counts)
           totals.withLock {
             $0.vectors += width
             $0.rescored += Int(counts.rescored)
@@ -192,8 +206,8 @@ extension AssignmentEngine {
   private func layout(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) -> PreparedRows.Layout {
     guard backend == .int8 || backend == .bf16 else { return .plain }
     let vectorCount = max(statistics.vectors + count, expectedVectorCount)
-    if backend == .int8, Double(vectorCount) * Double(rowCount * dimension) >= minimumInt8Work {
-      prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list)
+    if backend == .int8, let form, Double(vectorCount) * Double(rowCount * dimension) >= minimumInt8Work {
+      prepareCascade(for: matrix, count: count, firstRow: firstRow, list: list, form: form)
     }
     if let cascade = rows.cascade { return .cascade(cascade) }
     // Rounding the rows costs little: it pays for any work.
@@ -203,7 +217,9 @@ extension AssignmentEngine {
 
   /// Prepares the rows for the int8 engine, with a sample of vectors from all
   /// over the matrix.
-  private func prepareCascade(for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?) {
+  private func prepareCascade(
+    for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?, form: CascadeForm
+  ) {
     let places = [Int](stride(from: 0, to: count, by: max(1, count / 8192)))
     let rows = places.map { position in list.map { Int($0[position]) } ?? (firstRow + position) }
     var sample = matrix.floats(ofRows: rows)
@@ -214,7 +230,7 @@ extension AssignmentEngine {
     if let bad, bad < rows.count {
       sample = matrix.floats(ofRows: rows.filter { matrix.floats(rows: $0..<($0 + 1)).allSatisfy(\.isFinite) })
     }
-    self.rows.prepareCascade(sample: sample, pool: pool, shape: shape)
+    self.rows.prepareCascade(sample: sample, pool: pool, shape: shape, form: form)
   }
 
   /// Dimensions of the slice that the int8 engine multiplies first; nil when

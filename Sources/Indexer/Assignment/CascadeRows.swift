@@ -1,6 +1,7 @@
 // The rows as the int8 engine takes them: owns what the kernels prepared.
 
 internal import CKernels
+internal import Features
 
 /// What the first pass of the int8 engine multiplies.
 ///
@@ -12,6 +13,29 @@ package enum SliceShape: Int32, Sendable, CaseIterable {
   case common
   /// Half of the axes balanced between vectors and rows.
   case balanced
+}
+
+/// The instructions that the int8 engine is compiled for.
+///
+/// They decide the speed and no result.
+package enum CascadeForm: Int32, Sendable, CaseIterable {
+  /// Plain C, for tests to hold the others against.
+  case portable
+  case avx2
+  case avxVnni
+  case avx512Vnni
+  case neon
+  case dotprod
+
+  /// Whether this CPU has the instructions.
+  package var isAvailable: Bool { ckernels_form_is_available(rawValue) != 0 }
+
+  /// What the engine takes in this process; nil where none but plain C would do,
+  /// which other engines beat.
+  package static let fastest: CascadeForm? = {
+    let form = CascadeForm(rawValue: ckernels_fastest_form(SimdLevel.current))
+    return form == .portable ? nil : form
+  }()
 }
 
 /// Quantized rows and the bounds of what quantization left out.
@@ -32,10 +56,15 @@ package enum SliceShape: Int32, Sendable, CaseIterable {
   ///   - sample: Finite vectors like those to come, row-major.
   ///   - pool: The threads; nil for the caller's alone.
   ///   - shape: What the first pass multiplies.
-  init?(_ rows: UnsafePointer<ckernels_rows>, sample: [Float], pool: WorkerPool?, shape: SliceShape) {
+  ///   - form: Instructions that this CPU has.
+  init?(
+    _ rows: UnsafePointer<ckernels_rows>, sample: [Float], pool: WorkerPool?, shape: SliceShape, form: CascadeForm
+  ) {
     let count = unsafe rows.pointee.count
     let vectorCount = unsafe sample.count / rows.pointee.dimension
-    guard let made = unsafe ckernels_cascade_new(rows, sample, vectorCount, shape.rawValue) else { return nil }
+    guard let made = unsafe ckernels_cascade_new(rows, sample, vectorCount, shape.rawValue, form.rawValue) else {
+      return nil
+    }
     unsafe pointer = made
     nonisolated(unsafe) let cascade = unsafe made
     Self.inBatches(count, pool) { unsafe ckernels_cascade_quantize(cascade, $0.lowerBound, $0.upperBound) }

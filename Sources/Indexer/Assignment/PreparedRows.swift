@@ -101,10 +101,13 @@ package struct Winners: Sendable, Equatable {
   ///     speed and not the results.
   ///   - pool: The threads; nil for the caller's alone.
   ///   - shape: What the first pass multiplies.
-  func prepareCascade(sample: [Float], pool: WorkerPool?, shape: SliceShape) {
+  ///   - form: Instructions that this CPU has.
+  func prepareCascade(sample: [Float], pool: WorkerPool?, shape: SliceShape, form: CascadeForm) {
     prepared.withLock {
       guard case .notYet = $0 else { return }
-      $0 = unsafe CascadeRows(rows, sample: sample, pool: pool, shape: shape).map { .ready($0) } ?? .unsuitable
+      $0 =
+        unsafe CascadeRows(rows, sample: sample, pool: pool, shape: shape, form: form).map { .ready($0) }
+        ?? .unsuitable
       // From now on the cascade serves: one copy of the rows is enough.
       if case .ready = $0 { rounded.withLock { $0 = nil } }
     }
@@ -141,14 +144,15 @@ package struct Winners: Sendable, Equatable {
 
   /// Finds the winners of one tile of finite vectors.
   func best(
-    of vectors: UnsafePointer<Float>, count vectorCount: Int, level: Int32, backend: AssignmentBackend,
-    layout: Layout, scratch: UnsafeMutableRawPointer, winners: UnsafeMutablePointer<UInt32>,
+    of vectors: UnsafePointer<Float>, count vectorCount: Int, guesses: UnsafePointer<UInt32>?, level: Int32,
+    backend: AssignmentBackend, layout: Layout, scratch: UnsafeMutableRawPointer, winners: UnsafeMutablePointer<UInt32>,
     scores: UnsafeMutablePointer<Double>, counts: inout ckernels_counts
   ) {
     switch (backend, layout) {
     case (.scalar, _): unsafe ckernels_best_plain(level, rows, vectors, vectorCount, winners, scores)
     case (_, .cascade(let cascade)):
-      unsafe ckernels_best_cascade(level, cascade.pointer, vectors, vectorCount, scratch, winners, scores, &counts)
+      unsafe ckernels_best_cascade(
+        level, cascade.pointer, vectors, vectorCount, guesses, scratch, winners, scores, &counts)
     case (_, .bfloat16(let rounded)):
       unsafe ckernels_best_bf16(level, rounded.pointer, vectors, vectorCount, scratch, winners, scores, &counts)
     case (_, .plain):
@@ -168,8 +172,8 @@ package struct Winners: Sendable, Equatable {
     unsafe vectors.withUnsafeBufferPointer { buffer in
       guard let start = buffer.baseAddress else { return }
       unsafe best(
-        of: start, count: vectorCount, level: level, backend: backend, layout: layout, scratch: scratch,
-        winners: &winners, scores: &scores, counts: &counts)
+        of: start, count: vectorCount, guesses: nil, level: level, backend: backend, layout: layout,
+        scratch: scratch, winners: &winners, scores: &scores, counts: &counts)
     }
     return Winners(rows: winners, scores: scores)
   }

@@ -32,11 +32,40 @@ struct block_bound {
   struct terms least, most;
 };
 
+// The cascade compiled for some instructions, and the integers that their
+// products can take: elements of rows lie in [-row_most - 1, row_most]
+// and are stored with row_offset added, those of vectors in [-vector_most,
+// vector_most].
+struct cascade_range {
+  int row_most, row_offset, vector_most;
+};
+struct cascade_form {
+  struct cascade_range slice, tail;
+  // About what they cost, in nanoseconds of one core: a product of the slice,
+  // one of the turning, a second look at a row of 768 elements.
+  double product_cost, turn_cost, look_cost;
+  size_t (*scratch)(const struct ckernels_cascade *, size_t count);
+  void (*best)(
+      int level, const struct ckernels_cascade *, const float *vectors, size_t count, const uint32_t *guesses,
+      void *scratch, uint32_t *winners, double *scores, struct ckernels_counts *counts);
+  uint64_t (*products)(const struct ckernels_cascade *, const int8_t *slices, size_t groups);
+  void (*block)(
+      const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, int32_t *products);
+};
+
+extern const struct cascade_form cascade_portable;
+#if defined(__x86_64__)
+extern const struct cascade_form cascade_avx2, cascade_avxvnni, cascade_avx512vnni;
+#elif defined(__aarch64__)
+extern const struct cascade_form cascade_neon, cascade_dotprod;
+#endif
+
 struct ckernels_cascade {
+  const struct cascade_form *form;
   const struct ckernels_rows *rows;
   size_t dimension;  // d
   size_t width;      // D: dimensions of the slice
-  size_t padded;     // D rounded up to a multiple of 4
+  size_t padded;     // D rounded up to a multiple of 8
   size_t blocks;
   float *mean_rows, *mean_vectors;  // mc, mx: [d]
   // Turning: none when D = d. Vectors onto P, [D x d] multiples of basis_step,
@@ -44,7 +73,7 @@ struct ckernels_cascade {
   double basis_step;
   int16_t *panels;                  // P / basis_step: [D / 16 rounded up x d / 2 rounded up x 16 x 2]
   size_t tail_blocks;               // of 64 axes of N; 0 when both are turned onto P
-  uint8_t *tail_axes;               // N / tail_scales, packed like rows
+  uint8_t *tail_axes;               // N / tail_scales, packed like rows and of their range
   float *tail_scales;               // [tail_blocks x BLOCK_ROWS]
   double tail_norm;                 // at least |N|
   size_t turned_rows;               // d with a tail, else D
@@ -61,7 +90,7 @@ struct ckernels_cascade {
   double spread;                    // at least every |c - mc|
   double mean_vectors_norm;         // at least |mx|
 
-  uint8_t *packed;             // [blocks x padded/4 x BLOCK_ROWS x 4]
+  uint8_t *packed;             // [blocks x padded/4 x BLOCK_ROWS x 4], of the form's kind
   int32_t *offsets;            // [blocks x BLOCK_ROWS]
   struct block_bound *bounds;  // [blocks]
   uint8_t *whole;              // [blocks x BLOCK_ROWS] of whole_stride bytes
@@ -91,10 +120,14 @@ struct ckernels_cascade {
 // No bound is spoilt by rounding in binary64: this factor pays for it.
 static const double UP = 1 + 0x1p-20;
 
+// The form of a number of ckernels_form; one that this CPU carries out.
+const struct cascade_form *cascade_form_of(int form);
 // Zeroed memory in whole pages; free() frees it.
 void *cascade_zeroed(size_t count, size_t size);
 // score(mx, c - mc), the difference in float32.
 double cascade_mean_product(const struct ckernels_cascade *, const float *values);
+// So many steps, as an integer of a range for rows.
+int cascade_quantized(const struct cascade_range *, double steps);
 // Puts a row's quantized slice in its lane of a block.
 void cascade_put_in_lane(const struct ckernels_cascade *, const uint8_t *slice, uint8_t *block, size_t lane);
 // Axes to turn onto, an axis a row, the most telling first: [d x d] for vectors
@@ -120,15 +153,6 @@ int cascade_choose(struct ckernels_cascade *, const float *vectors, size_t vecto
 void cascade_choose_pivots(struct ckernels_cascade *);
 // The pivot nearest to a row, given the row's products with all of them.
 uint32_t cascade_nearest_pivot(const struct ckernels_cascade *, const float *products);
-// Bytes of scratch for the first guess of `count` vectors.
-size_t cascade_guess_scratch(const struct ckernels_cascade *, size_t count);
-// Positions of rows that are likely to score high, the most promising first:
-// [count x SEEDS], UINT32_MAX for none. `slices` are those of the pass.
-void cascade_guess(
-    const struct ckernels_cascade *, const int8_t *slices, size_t count, void *scratch, uint32_t *seeds);
-// At least the norm of a float32 vector, and closely.
-double cascade_norm_above(const float *, size_t dimension);
-
 // Elements of a vector two by two, for the turning.
 static inline size_t cascade_pairs(const struct ckernels_cascade *k) { return (k->dimension + 1) / 2; }
 
@@ -136,15 +160,3 @@ static inline size_t cascade_pairs(const struct ckernels_cascade *k) { return (k
 static inline size_t cascade_turned_width(const struct ckernels_cascade *k) {
   return (k->width + PANEL_AXES - 1) / PANEL_AXES * PANEL_AXES;
 }
-
-// Quantizes a centred vector of a length up to `size` to 16 bits; leaves the
-// rest and returns the scale.
-float cascade_quantize_wide(const float *, size_t dimension, double size, float *rest, int16_t *out);
-// Turns groups of six vectors, [groups x GROUP_VECTORS x cascade_turned_width]:
-// their products with P, over basis_step, times their scales.
-void cascade_turn(
-    const struct ckernels_cascade *, const int16_t *vectors, const float *scales, size_t groups, float *turned);
-// Squares of the length of N times each int8 vector, [count x whole_width],
-// over its scale; right to 1 part in 2^19. `sums` is 128 times each vector's sum.
-void cascade_tail_squares(
-    const struct ckernels_cascade *, const int8_t *vectors, const int32_t *sums, size_t count, double *squares);

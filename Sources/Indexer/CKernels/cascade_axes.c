@@ -212,7 +212,7 @@ static double skew_of(const double *p, size_t width, size_t d) {
   return skew;
 }
 
-// N: the axes of the tail in 8 bits, a scale for each.
+// N: the axes of the tail as integers of the form, a scale for each.
 static void quantize_tail(struct ckernels_cascade *k, double *n, size_t count) {
   const size_t d = k->dimension;
   k->tail_blocks = (count + BLOCK_ROWS - 1) / BLOCK_ROWS;
@@ -222,11 +222,11 @@ static void quantize_tail(struct ckernels_cascade *k, double *n, size_t count) {
     uint8_t *block = k->tail_axes + i / BLOCK_ROWS * BLOCK_ROWS * k->whole_width;
     double greatest = 0;
     for (size_t j = 0; j < d; j++) greatest = fmax(greatest, fabs(n[i * d + j]));
-    const float scale = (float)fmax(greatest / 127, 0x1p-60);
+    const float scale = (float)fmax(greatest / k->form->tail.row_most, 0x1p-60);
     k->tail_scales[i] = scale;
     for (size_t j = 0; j < d; j++) {
-      const double q = fmin(fmax(rint(n[i * d + j] / (double)scale), -127), 127);
-      block[(j / 4 * BLOCK_ROWS + i % BLOCK_ROWS) * 4 + j % 4] = (uint8_t)((int)q + 128);
+      const int q = cascade_quantized(&k->form->tail, n[i * d + j] / (double)scale);
+      block[(j / 4 * BLOCK_ROWS + i % BLOCK_ROWS) * 4 + j % 4] = (uint8_t)(q + k->form->tail.row_offset);
       n[i * d + j] = q * (double)scale;
     }
   }

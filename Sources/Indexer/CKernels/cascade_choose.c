@@ -30,12 +30,23 @@ static float *centred_sample(const float *rows, size_t count, size_t stride, siz
   return sample;
 }
 
+// A few vectors and rows of the samples, and those vectors' best scores.
+struct trial {
+  size_t vectors, rows;
+  size_t vector_step, row_step;  // in the samples
+  float *bias;                   // of the rows
+  float *best;                   // of the vectors
+  double unturned_error;         // of both, quantized as they are
+  double turned_error;           // of both, turned
+};
+
 // The width with the least estimated time, in nanoseconds of one core for each
 // vector, from sampled vectors and rows centred and turned onto the axes, and
 // each vector's best score over all rows.
 static size_t choose_width(
-    const float *v, size_t vectors, const float *r, size_t rows, const float *bias, const float *best, size_t d,
-    size_t count, int balanced, double unturned_error, double *estimate) {
+    const struct cascade_form *form, const struct trial *t, const float *v, const float *r, size_t d, size_t count,
+    int balanced, double *estimate) {
+  const size_t vectors = t->vectors, rows = t->rows;
   double *partial = cascade_zeroed(vectors * rows, sizeof(double)), *va = cascade_zeroed(vectors, sizeof(double)),
          *ra = cascade_zeroed(rows, sizeof(double));
   for (size_t i = 0; i < vectors; i++) {
@@ -65,19 +76,18 @@ static size_t choose_width(
         double sum = 0;
         for (size_t j = done; j < width; j++) sum += (double)v[i * d + j] * (double)r[c * d + j];
         partial[i * rows + c] += sum;
-        // Quantization leaves about 1 part in 110 of each once axes are mixed.
-        const double error = width < d ? 0.018 : unturned_error;
+        const double error = width < d ? t->turned_error : t->unturned_error;
         const double bound = tail * sqrt(fmax(rt[c], 0)) + error * lengths * sqrt(ra[c]);
-        survivors += partial[i * rows + c] + (double)bias[c] + bound >= (double)best[i];
+        survivors += partial[i * rows + c] + (double)t->bias[c] + bound >= (double)t->best[i];
       }
     }
     done = width;
     const double share = (double)survivors / (double)(vectors * rows);
     // Int8 products of the slice, second looks (more than needed at first, while
     // the best is not known), the turning.
-    const double cost = (double)count * (double)width * 0.005 + share * 2 * (double)count * 30 +
-                        (width < d ? (double)width * (double)d * 0.01 : 0) +
-                        (balanced ? (double)(d - width) * (double)d * 0.006 : 0);
+    const double turned = width < d ? (double)(width * d) : 0, left = balanced ? (double)((d - width) * d) : 0;
+    const double cost = ((double)(count * width) + left) * form->product_cost +
+                        share * 2 * (double)count * form->look_cost + turned * form->turn_cost;
     if (cost < *estimate && !(balanced && width == d)) {
       *estimate = cost;
       chosen = width;
@@ -99,25 +109,16 @@ static double root_mean_square(const float *values, size_t count) {
 }
 
 // What quantization with one scale leaves of a sample, as a part of its length.
-static double quantization_error(const float *sample, size_t count) {
-  const double scale = root_mean_square(sample, count) * 4 / 127;
+static double quantization_error(const float *sample, size_t count, int most) {
+  const double scale = root_mean_square(sample, count) * 4 / most;
   double square = 0, error = 0;
   for (size_t i = 0; i < count && scale > 0; i++) {
-    const double value = (double)sample[i], q = fmin(fmax(rint(value / scale), -127), 127);
+    const double value = (double)sample[i], q = fmin(fmax(rint(value / scale), -most), most);
     square += value * value;
     error += (value - q * scale) * (value - q * scale);
   }
   return square > 0 ? sqrt(error / square) : 0;
 }
-
-// A few vectors and rows of the samples, and those vectors' best scores.
-struct trial {
-  size_t vectors, rows;
-  size_t vector_step, row_step;  // in the samples
-  float *bias;                   // of the rows
-  float *best;                   // of the vectors
-  double unturned_error;         // of both, quantized as they are
-};
 
 static struct trial make_trial(
     const struct ckernels_cascade *k, const float *vectors, size_t vector_stride, const float *v, size_t vector_used,
@@ -149,7 +150,10 @@ static struct trial make_trial(
   for (size_t i = 0; i < t.vectors; i++) t.best[i] -= (float)crows_score(0, raw + i * d, k->mean_rows, d);
   free(products);
   free(raw);
-  t.unturned_error = quantization_error(r, t.rows * d) + quantization_error(v, t.vectors * d);
+  t.unturned_error =
+      quantization_error(r, t.rows * d, k->form->slice.row_most) + quantization_error(v, t.vectors * d, k->form->slice.vector_most);
+  // Quantization leaves about that part of each once axes are mixed.
+  t.turned_error = 1.15 / k->form->slice.row_most + 1.15 / k->form->slice.vector_most;
   return t;
 }
 
@@ -165,12 +169,12 @@ static float *turned(const double *axes, const float *sample, size_t step, size_
 }
 
 static size_t try_axes(
-    const struct axes *axes, const struct trial *t, const float *v, const float *r, size_t d, size_t count,
+    const struct cascade_form *form, const struct axes *axes, const struct trial *t, const float *v, const float *r, size_t d, size_t count,
     double *estimate) {
   float *vt = turned(axes->vectors, v, t->vector_step, t->vectors, d);
   float *rt = turned(axes->rows, r, t->row_step, t->rows, d);
   const size_t width =
-      choose_width(vt, t->vectors, rt, t->rows, t->bias, t->best, d, count, axes->rows != axes->vectors, t->unturned_error, estimate);
+      choose_width(form, t, vt, rt, d, count, axes->rows != axes->vectors, estimate);
   free(vt);
   free(rt);
   return width;
@@ -197,14 +201,14 @@ static int choose_axes(
   if (good && shape == CKERNELS_FASTEST) {
     struct trial trial = make_trial(k, vectors, vector_stride, v, vector_used, r, row_used);
     double estimate;
-    k->width = try_axes(axes, &trial, v, r, d, count, &estimate);
+    k->width = try_axes(k->form, axes, &trial, v, r, d, count, &estimate);
     // Turning onto d axes must be worth it.
     if (count >= 4 * d && d <= 4096 && d > 32) {
       struct axes balanced;
       double other = INFINITY;
       size_t width = d;
       if (cascade_balanced_axes(of_vectors, of_rows, d, &balanced)) {
-        width = try_axes(&balanced, &trial, v, r, d, count, &other);
+        width = try_axes(k->form, &balanced, &trial, v, r, d, count, &other);
       }
       struct axes worse = balanced;
       if (other < estimate) {
@@ -254,7 +258,7 @@ int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vect
   float *v = centred_sample(vectors, vector_count, vector_stride, d, k->mean_vectors, &vector_used);
   struct axes axes;
   int good = choose_axes(k, vectors, vector_stride, v, vector_used, r, row_used, shape, &axes);
-  k->padded = (k->width + 3) / 4 * 4;
+  k->padded = (k->width + 7) / 8 * 8;
   k->turned_rows = k->width;
   k->vector_stretch = k->row_stretch = 1;
   // All dimensions need no turning: P is I.
@@ -268,8 +272,8 @@ int cascade_choose(struct ckernels_cascade *k, const float *vectors, size_t vect
   }
   // One scale for every element: 4 deviations fit, the rest is clipped and
   // counts as quantization error.
-  k->row_scale = root_mean_square(row_slice, row_used * k->width) * 4 / 127;
-  k->vector_scale = root_mean_square(vector_slice, vector_used * k->width) * 4 / 127;
+  k->row_scale = root_mean_square(row_slice, row_used * k->width) * 4 / k->form->slice.row_most;
+  k->vector_scale = root_mean_square(vector_slice, vector_used * k->width) * 4 / k->form->slice.vector_most;
   // What vectors will have, about: the closer, the less the maxima of blocks count.
   const double whole = root_mean_square(v, vector_used * d) * sqrt((double)d);
   const double inside = root_mean_square(vector_slice, vector_used * k->width) * sqrt((double)k->width);
@@ -377,7 +381,7 @@ void cascade_choose_pivots(struct ckernels_cascade *k) {
     }
     const float *p = k->pivot_slices + g * width;
     for (size_t j = 0; j < width; j++) {
-      slice[j] = (uint8_t)((int)fmin(fmax(rint((double)p[j] / k->row_scale), -128), 127) + 128);
+      slice[j] = (uint8_t)(cascade_quantized(&k->form->slice, (double)p[j] / k->row_scale) + k->form->slice.row_offset);
     }
     cascade_put_in_lane(k, slice, k->pivots + g / BLOCK_ROWS * BLOCK_ROWS * k->padded, g % BLOCK_ROWS);
     k->pivot_offsets[g] = (int32_t)rint((double)offsets[g] / k->unit);

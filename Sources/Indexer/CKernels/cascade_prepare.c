@@ -31,17 +31,22 @@ double cascade_mean_product(const struct ckernels_cascade *k, const float *value
   return sum;
 }
 
+int cascade_quantized(const struct cascade_range *range, double steps) {
+  return (int)fmin(fmax(rint(steps), -range->row_most - 1), range->row_most);
+}
+
 // Puts a row's quantized slice in its lane of a block.
 void cascade_put_in_lane(const struct ckernels_cascade *k, const uint8_t *slice, uint8_t *block, size_t lane) {
   for (size_t j = 0; j < k->padded; j++) block[(j / 4 * BLOCK_ROWS + lane) * 4 + j % 4] = slice[j];
 }
 
 struct ckernels_cascade *ckernels_cascade_new(
-    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape) {
+    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape, int form) {
   const size_t d = rows->dimension;
   // Wider rows could overflow the sums, and one row needs no search.
   if (d > 32768 || rows->count < 2 || vector_count == 0) return NULL;
   struct ckernels_cascade *k = cascade_zeroed(1, sizeof *k);
+  k->form = cascade_form_of(form);
   k->rows = rows;
   k->dimension = d;
   k->mean_rows = cascade_zeroed(d, sizeof(float));
@@ -123,11 +128,11 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
       for (size_t j = 0; j < d; j++) square += b[i * d + j] * b[i * d + j];
       for (size_t j = 0; j < width; j++) {
         const double value = p[i * turned + j];
-        const double q = fmin(fmax(rint(value / k->row_scale), -128), 127);
-        slice[j] = (uint8_t)((int)q + 128);
+        const int q = cascade_quantized(&k->form->slice, value / k->row_scale);
+        slice[j] = (uint8_t)(q + k->form->slice.row_offset);
         inside += value * value;
         error += (value - q * k->row_scale) * (value - q * k->row_scale);
-        length += q * q;
+        length += (double)q * q;
       }
       // Elements of the padding meet zeros of the vector: any number will do.
       // rho: rounding of the dgemm, with room.
@@ -239,7 +244,7 @@ void ckernels_cascade_fill(struct ckernels_cascade *k, size_t first, size_t end)
     for (size_t j = 0; j < d; j++) {
       const double value = (double)(values[j] - k->mean_rows[j]);
       const double q = fmin(fmax(rint(value / (double)scale), -128), 127);
-      whole[j] = (uint8_t)((int)q + 128);
+      whole[j] = (uint8_t)(int8_t)q;
       error += (value - q * (double)scale) * (value - q * (double)scale);
       length += q * q;
     }

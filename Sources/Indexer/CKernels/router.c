@@ -159,6 +159,19 @@ static CCPU_INLINE void adam(
   }
 }
 
+static CCPU_INLINE void pull(
+    float *gradient, const float *weights, const float *anchor, size_t count, float scale, float decay) {
+  for (size_t i = 0; i < count; i += 16) {
+    const size_t width = count - i < 16 ? count - i : 16;
+    v16 g = all(0), w = g, a = g;
+    memcpy(&g, gradient + i, width * 4);
+    memcpy(&w, weights + i, width * 4);
+    memcpy(&a, anchor + i, width * 4);
+    g = fused(all(decay), w - all(scale) * a, g);
+    memcpy(gradient + i, &g, width * 4);
+  }
+}
+
 #define PRODUCT_PARAMETERS                                                                                           \
   size_t rows, size_t columns, size_t depth, const float *a, size_t row_step, size_t depth_step, const float *b,     \
       size_t b_depth_step, size_t b_column_step, float *out, size_t out_step
@@ -172,6 +185,13 @@ CCPU_COMPILE(void, softmax, (float *values, const float *offsets, size_t count),
 void ckernels_softmax(int level, float *values, const float *offsets, size_t count) {
   CCPU_CALL(level, softmax, values, offsets, count);
 }
+
+#define PULL_PARAMETERS \
+  float *gradient, const float *weights, const float *anchor, size_t count, float scale, float decay
+#define PULL_ARGUMENTS gradient, weights, anchor, count, scale, decay
+CCPU_COMPILE(void, pull, (PULL_PARAMETERS), (PULL_ARGUMENTS))
+
+void ckernels_pull(int level, PULL_PARAMETERS) { CCPU_CALL(level, pull, PULL_ARGUMENTS); }
 
 #define ADAM_PARAMETERS                                                                                     \
   float *weights, float *first, float *second, const float *gradient, size_t count, float gradient_scale, \

@@ -13,6 +13,8 @@ void ckernels_single_threaded_blas(void) { openblas_set_num_threads(1); }
 int openblas_num_threads_env(void);
 __attribute__((visibility("default"))) int openblas_num_threads_env(void) { return 1; }
 
+const char *ckernels_blas_core(void) { return openblas_get_corename(); }
+
 const char *ckernels_blas_name(void) { return openblas_get_config(); }
 
 struct sgemm {

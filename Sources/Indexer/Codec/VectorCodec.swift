@@ -53,6 +53,13 @@ package enum VectorCodec: String, Sendable, CaseIterable, Codable {
   /// ranges.
   package var defaultRanges: RangeStatistic { entry.ranges ?? .minmax }
 
+  /// Whether codes of it are kept beside the lists, to order the best again: more than four
+  /// bits, and less than the rows themselves.
+  package var canRefine: Bool { Self.refining.contains(self) }
+
+  /// Those that refine.
+  package static let refining: [VectorCodec] = [.sq8, .fp16]
+
   /// FAISS's `QuantizerType` in an `IwSq` file; nil for an `IwFl` file.
   package var faissQuantizerType: Int32? { entry.faissQuantizerType }
 

@@ -81,14 +81,16 @@ package struct ExactNeighbors: Sendable {
   /// - Parameters:
   ///   - matrix: The shard's rows.
   ///   - firstID: Row id of the first.
+  ///   - excluded: Rows that the version does not have, ascending.
   ///   - normalisation: What training did about lengths.
   ///   - progress: Told the rows done; what it throws ends the work.
   /// - Throws: ``TarnError``, what `progress` throws.
   package mutating func add(
-    _ matrix: FeatureMatrix, firstID: RowID, _ normalisation: Normalisation, progress: (Int) throws -> Void
+    _ matrix: FeatureMatrix, firstID: RowID, without excluded: [Int] = [], _ normalisation: Normalisation,
+    progress: (Int) throws -> Void
   ) throws {
     let block = 65_536
-    var bad = matrix.badRows().map(\.row)[...]
+    var bad = Set(matrix.badRows().map(\.row)).union(excluded).sorted()[...]
     for first in stride(from: 0, to: matrix.rowCount, by: block) {
       let end = min(first + block, matrix.rowCount)
       var start = first

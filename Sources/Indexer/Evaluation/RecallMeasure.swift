@@ -68,12 +68,13 @@ package struct Filing {
 
 extension OutputShardFile {
   /// The row ids of one list, ascending; its codes are not read.
-  func ids(ofList list: Int) throws -> [RowID] {
-    let size = size(ofList: list)
-    var ids = [RowID](repeating: 0, count: size)
-    try unsafe ids.withUnsafeMutableBytes {
-      try unsafe file.read(into: $0, at: listOffsets[list] + size * trained.quantizer.codeByteCount)
-    }
+  func ids(ofList list: Int) throws -> [RowID] { try ids(ofList: list, rows: 0..<size(ofList: list)) }
+
+  /// Some rows' ids of one list, as ``ids(ofList:)``.
+  func ids(ofList list: Int, rows: Range<Int>) throws -> [RowID] {
+    var ids = [RowID](repeating: 0, count: rows.count)
+    let start = listOffsets[list] + size(ofList: list) * trained.quantizer.codeByteCount
+    try unsafe ids.withUnsafeMutableBytes { try unsafe file.read(into: $0, at: start + 8 * rows.lowerBound) }
     return ids
   }
 }

@@ -39,12 +39,18 @@ internal import Base
     self.destination = destination
     self.digester = digester
     unsafe buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    ring = try unsafe BufferRing(
-      buffers,
-      stages: [
-        ("tarn-write", { try unsafe destination.write($0) }),
-        ("tarn-hash", { unsafe digester.add($0) }),
-      ])
+    do {
+      ring = try unsafe BufferRing(
+        buffers,
+        stages: [
+          ("tarn-write", { try unsafe destination.write($0) }),
+          ("tarn-hash", { unsafe digester.add($0) }),
+        ])
+    } catch {
+      // A stage that was begun may still be ending, and it has the file, too.
+      destination.file = nil
+      throw error
+    }
   }
 
   deinit {

@@ -37,6 +37,9 @@ package struct TrainedIndex: Sendable, Equatable {
   /// trained; nil where the centroids do both.
   package let assigner: [Float]?
   package let quantizer: ScalarQuantizer
+  /// The codes that are kept beside the lists, by which the best of what was found are
+  /// ordered again; nil without.
+  package let refine: ScalarQuantizer?
   /// The lists that a reader visits per query unless told otherwise.
   package let nprobe: Int
 
@@ -47,12 +50,18 @@ package struct TrainedIndex: Sendable, Equatable {
   ///     least one.
   ///   - assigner: As many, where rows are filed by others.
   ///   - quantizer: The codec with its ranges; gives the dimension.
+  ///   - refine: The same for codes beside the lists; nil for none.
   ///   - nprobe: The default of readers, `1...`.
   /// - Throws: ``TarnError`` `.usage` when the parts do not fit.
   package init(
-    centroids: [Float], assigner: [Float]? = nil, quantizer: ScalarQuantizer, nprobe: Int = 8
+    centroids: [Float], assigner: [Float]? = nil, quantizer: ScalarQuantizer, refine: ScalarQuantizer? = nil,
+    nprobe: Int = 8
   ) throws {
     let dimension = quantizer.dimension
+    if let refine, refine.dimension != dimension || !refine.codec.canRefine {
+      throw TarnError(
+        .usage, "\(refine.codec.rawValue) codes of \(refine.dimension) dimensions refine no index of \(dimension)")
+    }
     guard !centroids.isEmpty, centroids.count % dimension == 0, centroids.count / dimension <= maximumListCount else {
       throw TarnError(.usage, "\(centroids.count) floats are no centroids of \(dimension) dimensions")
     }
@@ -67,12 +76,13 @@ package struct TrainedIndex: Sendable, Equatable {
     self.centroids = centroids
     self.assigner = assigner
     self.quantizer = quantizer
+    self.refine = refine
     self.nprobe = nprobe
   }
 }
 
 extension TrainedIndex {
-  /// What an output shard carries of it: all but the assigner.
+  /// What an output shard carries of it: all but the assigner and what refines.
   var searched: TrainedIndex {
     get throws { try TrainedIndex(centroids: centroids, quantizer: quantizer, nprobe: nprobe) }
   }
@@ -115,15 +125,7 @@ enum FaissFile {
     tail.append(UInt8(0))
     tail.append(UInt64(0))
     if let qtype = quantizer.codec.faissQuantizerType {
-      let range = quantizer.statistic.faissFields
-      tail.append(qtype)
-      tail.append(range.statistic)
-      tail.append(range.argument)
-      tail.append(UInt64(quantizer.dimension))
-      tail.append(UInt64(quantizer.codeByteCount))
-      tail.append(UInt64(2 * quantizer.minima.count))
-      tail.append(contentsOf: quantizer.minima)
-      tail.append(contentsOf: quantizer.widths)
+      append(quantizer, ofType: qtype, to: &tail)
       tail.append(UInt64(quantizer.codeByteCount))
       tail.append(UInt8(0))
     }
@@ -146,7 +148,20 @@ enum FaissFile {
     try writer.append(tail.bytes)
   }
 
-  private static func appendIndexHeader(dimension: Int, count: UInt64, to bytes: inout ByteBuilder) {
+  /// A quantizer as FAISS writes it by itself.
+  static func append(_ quantizer: ScalarQuantizer, ofType qtype: Int32, to bytes: inout ByteBuilder) {
+    let range = quantizer.statistic.faissFields
+    bytes.append(qtype)
+    bytes.append(range.statistic)
+    bytes.append(range.argument)
+    bytes.append(UInt64(quantizer.dimension))
+    bytes.append(UInt64(quantizer.codeByteCount))
+    bytes.append(UInt64(2 * quantizer.minima.count))
+    bytes.append(contentsOf: quantizer.minima)
+    bytes.append(contentsOf: quantizer.widths)
+  }
+
+  static func appendIndexHeader(dimension: Int, count: UInt64, to bytes: inout ByteBuilder) {
     bytes.append(Int32(dimension))
     bytes.append(count)
     bytes.append(chunk)
@@ -206,6 +221,10 @@ enum FaissFile {
     let quantizer =
       isFlat
       ? try ScalarQuantizer(codec: .flat, dimension: dimension) : try readQuantizer(&cursor, dimension: dimension)
+    if !isFlat {
+      try cursor.expect(UInt64(quantizer.codeByteCount), "code size")
+      try cursor.expect(UInt8(0), "by_residual (must be false)")
+    }
     try cursor.expect(Array("ilar".utf8), "kind of inverted lists")
     try cursor.expect(UInt64(nlist), "nlist of the inverted lists")
     try cursor.expect(UInt64(quantizer.codeByteCount), "code size of the inverted lists")
@@ -256,7 +275,7 @@ enum FaissFile {
     }
   }
 
-  private static func readIndexHeader(_ cursor: inout FileCursor) throws -> (dimension: Int, count: Int) {
+  static func readIndexHeader(_ cursor: inout FileCursor) throws -> (dimension: Int, count: Int) {
     let dimension = try cursor.integer(Int32.self, "the dimension")
     guard (1...65_536).contains(dimension) else { throw cursor.malformed("its dimension is \(dimension)") }
     let count = try cursor.size("ntotal", in: 0...(1 << 48))
@@ -267,7 +286,8 @@ enum FaissFile {
     return (Int(dimension), count)
   }
 
-  private static func readQuantizer(_ cursor: inout FileCursor, dimension: Int) throws -> ScalarQuantizer {
+  /// Reads what ``append(_:ofType:to:)`` writes.
+  static func readQuantizer(_ cursor: inout FileCursor, dimension: Int) throws -> ScalarQuantizer {
     let qtype = try cursor.integer(Int32.self, "the quantizer type")
     guard let codec = VectorCodec.allCases.first(where: { $0.faissQuantizerType == qtype }) else {
       throw cursor.malformed("its scalar quantizer is of type \(qtype)")
@@ -282,8 +302,6 @@ enum FaissFile {
     try cursor.expect(UInt64(2 * rangeCount), "number of codec ranges")
     let minima = try cursor.floats(rangeCount, "the codec ranges")
     let widths = try cursor.floats(rangeCount, "the codec ranges")
-    try cursor.expect(UInt64(codeByteCount), "code size")
-    try cursor.expect(UInt8(0), "by_residual (must be false)")
     do {
       return try ScalarQuantizer(
         codec: codec, dimension: dimension, statistic: statistic, minima: minima, widths: widths)

@@ -17,10 +17,13 @@ package struct MergeInput: Sendable {
   package let segment: SegmentFile
   /// The row id of the shard's row 0.
   package let firstRowID: Int64
+  /// Rows of the shard that an output was made without; a merge takes all.
+  let excluded: Set<UInt32>
 
-  package init(segment: SegmentFile, firstRowID: Int64) {
+  package init(segment: SegmentFile, firstRowID: Int64, excluded: [Int] = []) {
     self.segment = segment
     self.firstRowID = firstRowID
+    self.excluded = Set(excluded.map { UInt32($0) })
   }
 
   /// The ids of the shard's rows, holes included.

@@ -222,7 +222,7 @@ private struct IDCheck {
     }
     previous = id
     guard let ranges else { return }
-    while current < ranges.count, id >= ranges[current].upperBound { current += 1 }
+    current = ranges.place(of: id, from: current)
     guard current < ranges.count, ranges[current].contains(id) else {
       throw TarnError(
         .integrity, "\(shard.file.path) is damaged in list \(list): id \(id) is of none of its shards")

@@ -1,7 +1,7 @@
 // Whether segments are what a sealed output was merged from. Of a lake that lost its
 // catalog nothing else says whose rows a segment holds: its own header does, which
 // anybody can write, and the output, whose digest was sealed, has the same rows and
-// codes in the same lists.
+// codes in the same lists, but for those that it was made without.
 
 internal import Base
 
@@ -16,23 +16,27 @@ package enum SegmentProof {
   ///   - inputs: Segments in ascending order of their ids, which are disjoint; that each
   ///     has as many rows as its shard is the caller's to know.
   ///   - output: An output shard whose digest is known to be right.
+  ///   - refine: The codes that refine it, with the id of the first, whose digest is known to be
+  ///     right, too; nil where its trained index does not refine.
   ///   - checkpoint: Called once a list; what it throws ends the comparison.
   /// - Returns: For each input whether it does, and whether its own digests hold.
   /// - Throws: ``TarnError`` when the output cannot be read; what `checkpoint` throws.
   package static func proved(
-    _ inputs: [MergeInput], by output: OutputShardFile, checkpoint: () throws -> Void = {}
+    _ inputs: [MergeInput], by output: OutputShardFile, refine: (file: RefineFile, firstID: Int64)? = nil,
+    checkpoint: () throws -> Void = {}
   ) throws -> [Bool] {
     let trained = output.trained
     let width = trained.quantizer.codeByteCount
     var holds = inputs.map { input in
       let description = input.segment.description
       return description.codec == trained.quantizer.codec && description.dimension == trained.dimension
-        && description.nlist == trained.nlist
+        && description.nlist == trained.nlist && description.refine == refine?.file.quantizer.codec
     }
     for list in 0..<trained.nlist where holds.contains(true) {
       try checkpoint()
       // Rows of the list that each segment has shown so far.
       var shown = [Int](repeating: 0, count: inputs.count)
+      let kept = inputs.enumerated().map { holds[$0] ? keptPlaces($1, list) : [] }
       for first in stride(from: 0, to: output.size(ofList: list), by: pieceRowCount) {
         let piece = first..<min(first + pieceRowCount, output.size(ofList: list))
         let (codes, ids) = try output.contents(ofList: list, rows: piece)
@@ -43,33 +47,76 @@ package enum SegmentProof {
           while place < ids.count, ids[place] < input.ids.upperBound { place += 1 }
           guard holds[number], start < place else { continue }
           holds[number] = isSame(
-            input, list, shown[number], ids[start..<place], codes[(start * width)..<(place * width)])
+            input, kept[number].dropFirst(shown[number]), ids[start..<place],
+            codes[(start * width)..<(place * width)])
           shown[number] += place - start
         }
       }
-      for (number, input) in inputs.enumerated() where shown[number] != input.segment.size(ofList: list) {
+      for number in inputs.indices where holds[number] && shown[number] != kept[number].count {
         holds[number] = false
       }
     }
-    return zip(inputs, holds).map { input, isSame in isSame && (try? input.segment.verify()) != nil }
+    return try zip(inputs, holds).map { input, isSame in
+      guard isSame, (try? input.segment.verify()) != nil else { return false }
+      return try refine.map { try isRefined(input, by: $0.file, from: $0.firstID, checkpoint) } ?? true
+    }
+  }
+
+  /// Whether the codes that refine a segment's rows are those of a file, but for rows that this
+  /// was made without.
+  private static func isRefined(
+    _ input: MergeInput, by file: RefineFile, from firstID: Int64, _ checkpoint: () throws -> Void
+  ) throws -> Bool {
+    let start = Int(input.firstRowID - firstID)
+    guard start >= 0, start + input.segment.rowCount <= file.count else { return false }
+    let width = file.quantizer.codeByteCount
+    var isSame = true
+    try unsafe input.segment.eachRefining(byteCount: pieceRowCount * width) { rows, codes in
+      try checkpoint()
+      guard isSame else { return }
+      for row in rows where input.excluded.contains(UInt32(row)) {
+        let place = (row - rows.lowerBound) * width
+        unsafe UnsafeMutableRawBufferPointer(rebasing: codes[place..<(place + width)])
+          .initializeMemory(as: UInt8.self, repeating: 0)
+      }
+      let stored = try file.codes(ofRows: (start + rows.lowerBound)..<(start + rows.upperBound))
+      isSame = unsafe codes.elementsEqual(stored)
+    }
+    return isSame
+  }
+
+  /// Places in the segment of a list's rows, without those that the output was made
+  /// without; none that can't be read.
+  private static func keptPlaces(_ input: MergeInput, _ list: Int) -> [Int] {
+    let stored = input.segment.rows(ofLists: list..<(list + 1))
+    guard !input.excluded.isEmpty else { return Array(stored) }
+    guard let rows = try? rows(input.segment, stored) else { return [] }
+    return zip(stored, rows).compactMap { input.excluded.contains($1) ? nil : $0 }
+  }
+
+  private static func rows(_ segment: SegmentFile, _ places: Range<Int>) throws -> [UInt32] {
+    var rows = [UInt32](repeating: 0, count: places.count)
+    try unsafe rows.withUnsafeMutableBufferPointer { try unsafe segment.readRows(places, into: $0) }
+    return rows
   }
 
   /// Whether the next rows of a segment's list are these.
   private static func isSame(
-    _ input: MergeInput, _ list: Int, _ shown: Int, _ ids: ArraySlice<Int64>, _ codes: ArraySlice<UInt8>
+    _ input: MergeInput, _ places: ArraySlice<Int>, _ ids: ArraySlice<Int64>, _ codes: ArraySlice<UInt8>
   ) -> Bool {
-    let segment = input.segment
-    guard shown + ids.count <= segment.size(ofList: list) else { return false }
-    let first = segment.rows(ofLists: list..<(list + 1)).lowerBound + shown
-    let stored = first..<(first + ids.count)
-    var rows = [UInt32](repeating: 0, count: ids.count)
-    var own = [UInt8](repeating: 0, count: codes.count)
-    do {
-      try unsafe rows.withUnsafeMutableBufferPointer { try unsafe segment.readRows(stored, into: $0) }
-      try unsafe own.withUnsafeMutableBytes { try unsafe segment.readCodes(stored, into: $0) }
-    } catch {
-      return false
+    guard ids.count <= places.count, let first = places.first else { return false }
+    let places = places.prefix(ids.count)
+    let stored = first..<(places[places.endIndex - 1] + 1)
+    let width = codes.count / ids.count
+    var own = [UInt8](repeating: 0, count: stored.count * width)
+    guard let rows = try? rows(input.segment, stored),
+      (try? unsafe own.withUnsafeMutableBytes({ try unsafe input.segment.readCodes(stored, into: $0) })) != nil
+    else { return false }
+    return zip(zip(ids, places), 0...).allSatisfy { found, number in
+      let (id, place) = found
+      let at = place - first
+      let code = codes[(codes.startIndex + number * width)..<(codes.startIndex + (number + 1) * width)]
+      return id - input.firstRowID == Int64(rows[at]) && code.elementsEqual(own[(at * width)..<((at + 1) * width)])
     }
-    return zip(ids, rows).allSatisfy { $0 - input.firstRowID == Int64($1) } && codes.elementsEqual(own)
   }
 }

@@ -1,9 +1,14 @@
 // A trained index as a file: an empty FAISS index that stock readers open, and
 // whose SHA-256 is the trained index's identity.
 //
-// Where a router was trained it is the coarse quantizer, and what files the
-// rows follows the index, where stock readers do not look: 8 bytes "tarnasgn",
-// u64 floats, f32 assigner [nlist × d]. So one digest pins both.
+// Layout, little-endian:
+//
+//   the index, as FaissFile.swift has it, without rows; where a router was trained its centroids are the router's
+//   8 bytes "tarnasgn", u64 floats, f32 assigner [nlist × d]     with a router: what files the rows
+//   8 bytes "tarnrefn", then i32 qtype … f32 vdiff [d] as above  where rows are refined: the codec of that, with the
+//                                                                ranges that it learnt from the same rows
+//
+// Stock readers stop behind the index. One digest pins all of it.
 
 package import Base
 
@@ -30,6 +35,12 @@ package enum TrainedIndexFile {
       try writer.append(head.bytes)
       try writer.append(assigner)
     }
+    if let refine = trained.refine, let qtype = refine.codec.faissQuantizerType {
+      var tail = ByteBuilder()
+      tail.append(refineMagic)
+      FaissFile.append(refine, ofType: qtype, to: &tail)
+      try writer.append(tail.bytes)
+    }
     return try writer.finish(as: path)
   }
 
@@ -40,8 +51,11 @@ package enum TrainedIndexFile {
   ///   - dimension: Components of a vector.
   ///   - nlist: Number of lists.
   ///   - hasAssigner: Whether a router was trained.
+  ///   - refine: What rows are refined by; nil for nothing.
   /// - Returns: The size; nil when it would be larger than any file is.
-  package static func byteCount(codec: VectorCodec, dimension: Int, nlist: Int, hasAssigner: Bool) -> Int? {
+  package static func byteCount(
+    codec: VectorCodec, dimension: Int, nlist: Int, hasAssigner: Bool, refine: VectorCodec? = nil
+  ) -> Int? {
     guard (1...65_536).contains(dimension), (1...maximumListCount).contains(nlist) else { return nil }
     let floats = 4 * dimension * nlist
     let ranges = codec.hasRanges ? 8 * dimension : 0
@@ -49,6 +63,7 @@ package enum TrainedIndexFile {
     let quantizer = codec.faissQuantizerType == nil ? 0 : 12 + 24 + ranges + 9
     // The direct map before; after it the lists: kind, nlist, code size, kind of sizes, no sizes.
     return FaissFile.centroidsOffset + floats + 9 + quantizer + 32 + (hasAssigner ? 16 + floats : 0)
+      + (refine.map { 8 + 36 + ($0.hasRanges ? 8 * dimension : 0) } ?? 0)
   }
 
   /// Reads a trained index, trusting nothing in it.
@@ -76,19 +91,35 @@ package enum TrainedIndexFile {
     guard header.dataOffset < file.byteCount else { return header.trained }
     var cursor = FileCursor(file, kind: "trained index")
     cursor.skip(header.dataOffset)
-    try cursor.expect(Array("\(trailerMagic)".utf8), "bytes after the index")
-    let count = header.trained.centroids.count
-    try cursor.expect(UInt64(count), "number of assigner components")
-    let assigner = try cursor.floats(count, "the assigner")
-    guard cursor.remaining == 0 else { throw cursor.malformed("\(cursor.remaining) bytes follow the assigner") }
+    // What follows says itself what it is.
+    func isNext(_ magic: StaticString) throws -> Bool {
+      guard cursor.remaining >= 8 else { return false }
+      var ahead = cursor
+      guard try ahead.bytes(8, "what follows the index") == Array("\(magic)".utf8) else { return false }
+      cursor = ahead
+      return true
+    }
+    var assigner: [Float]?
+    if try isNext(trailerMagic) {
+      let count = header.trained.centroids.count
+      try cursor.expect(UInt64(count), "number of assigner components")
+      assigner = try cursor.floats(count, "the assigner")
+    }
+    let refine =
+      try isNext(refineMagic) ? FaissFile.readQuantizer(&cursor, dimension: header.trained.dimension) : nil
+    guard cursor.remaining == 0 else {
+      let last = refine != nil ? "codec that refines" : assigner != nil ? "assigner" : "index"
+      throw cursor.malformed("\(cursor.remaining) bytes follow the \(last)")
+    }
     do {
       return try TrainedIndex(
         centroids: header.trained.centroids, assigner: assigner, quantizer: header.trained.quantizer,
-        nprobe: header.trained.nprobe)
+        refine: refine, nprobe: header.trained.nprobe)
     } catch let error as TarnError {
       throw cursor.malformed(error.message)
     }
   }
 
   private static let trailerMagic: StaticString = "tarnasgn"
+  private static let refineMagic: StaticString = "tarnrefn"
 }

@@ -15,7 +15,8 @@ package final class Reranker {
   private let dimension: Int
   private let normalisation: Normalisation
   private let open: (Int) throws -> FeatureFile
-  private var files: [Int: FeatureFile] = [:]
+  /// The shard that is open: its rows may take room of their own.
+  private var current: (place: Int, file: FeatureFile)?
 
   /// Takes up a version; its shards are opened when a row of theirs is found.
   ///
@@ -47,14 +48,20 @@ package final class Reranker {
     precondition(k <= found.k && queries.count == found.queryCount * dimension, "these are other queries")
     var result = SearchResult(k: k, queryCount: found.queryCount)
     result.visitedRows = found.visitedRows
-    for query in 0..<found.queryCount {
+    // By id over all queries: a shard is opened once, and only one at a time.
+    var rows = (0..<found.queryCount).flatMap { query in
+      found.neighbors(ofQuery: query).map { (id: $0.id, query: query) }
+    }
+    rows.sort { ($0.id, $0.query) < ($1.id, $1.query) }
+    var scored = [[(id: RowID, score: Double)]](repeating: [], count: found.queryCount)
+    for (id, query) in rows {
       let vector = Array(queries[query * dimension..<(query + 1) * dimension])
-      // By id: rows of a shard one after the other.
-      let ids = found.neighbors(ofQuery: query).map(\.id).sorted()
-      var scored = try ids.map { id in (id: id, score: try score(of: id, with: vector)) }
-      scored.sort { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }
-      result.counts[query] = min(k, scored.count)
-      for (rank, row) in scored.prefix(k).enumerated() {
+      scored[query].append((id, try score(of: id, with: vector)))
+    }
+    for query in 0..<found.queryCount {
+      scored[query].sort { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }
+      result.counts[query] = min(k, scored[query].count)
+      for (rank, row) in scored[query].prefix(k).enumerated() {
         result.paddedIDs[query * k + rank] = row.id
         result.paddedScores[query * k + rank] = Float(row.score)
       }
@@ -74,10 +81,11 @@ package final class Reranker {
   }
 
   private func file(_ place: Int) throws -> FeatureFile {
-    if let file = files[place] { return file }
+    if let (opened, file) = current, opened == place { return file }
+    current = nil
     let file = try open(place)
     file.matrix.advise(.random)
-    files[place] = file
+    current = (place, file)
     return file
   }
 }

@@ -58,6 +58,28 @@ package struct RowSubset: Sendable, Equatable {
     count -= 1
   }
 
+  /// Whether a row may be found: one that is in the set, or of those that are left out one that is not.
+  package func allows(_ id: Int64) -> Bool { contains(id) != isExcluding }
+
+  /// Bytes of memory that it takes, about.
+  package var byteCount: Int { 8 * words.count + 48 * blocks.count }
+
+  /// Whether an id is in the set.
+  package func contains(_ id: Int64) -> Bool {
+    guard id >= 0, let start = blocks[id >> Self.blockBits] else { return false }
+    let (word, bit) = place(id, start)
+    return words[word] & bit != 0
+  }
+
+  /// The ids in the set, ascending.
+  package var ids: [Int64] {
+    blocks.sorted { $0.key < $1.key }.flatMap { block, start in
+      (0..<Int64(64 * Self.wordCount)).compactMap { low in
+        words[start + Int(low >> 6)] & 1 << UInt64(low & 63) == 0 ? nil : block << Self.blockBits | low
+      }
+    }
+  }
+
   private func place(_ id: Int64, _ start: Int) -> (word: Int, bit: UInt64) {
     let low = Int(id & ((1 << Self.blockBits) - 1))
     return (start + low >> 6, 1 << UInt64(low & 63))

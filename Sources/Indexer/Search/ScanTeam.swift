@@ -66,6 +66,9 @@ final class ScanTeam: Sendable {
     private let isClosing = Atomic(false)
     private let sleepers = Atomic(0)
     private let condition = NSCondition()
+    /// Whether the caller sleeps until nobody is in.
+    private let isAwaited = Atomic(false)
+    private let absence = NSCondition()
 
     init(patience: Int) { self.patience = patience }
 
@@ -76,11 +79,7 @@ final class ScanTeam: Sendable {
       announce()
       takeTasks(count, task)
       isOpen.store(false, ordering: .sequentiallyConsistent)
-      var tries = 0
-      while inside.load(ordering: .sequentiallyConsistent) > 0 {
-        tries += 1
-        if tries < 10_000 { cscan_pause() } else { sched_yield() }
-      }
+      awaitAbsence()
       self.task = nil
     }
 
@@ -90,6 +89,7 @@ final class ScanTeam: Sendable {
         inside.add(1, ordering: .sequentiallyConsistent)
         join()
         inside.subtract(1, ordering: .sequentiallyConsistent)
+        tellOfAbsence()
         seen = awaitRound(after: seen)
       }
     }
@@ -112,6 +112,29 @@ final class ScanTeam: Sendable {
         guard number < count else { return }
         task(number)
       }
+    }
+
+    /// Waits until nobody is in.
+    ///
+    /// Soon they are out, unless another program has their CPU. Then this one is given up, on which they can go on.
+    private func awaitAbsence() {
+      for _ in 0..<max(patience, 100) {
+        if inside.load(ordering: .sequentiallyConsistent) == 0 { return }
+        cscan_pause()
+      }
+      absence.lock()
+      isAwaited.store(true, ordering: .sequentiallyConsistent)
+      while inside.load(ordering: .sequentiallyConsistent) > 0 { absence.wait() }
+      isAwaited.store(false, ordering: .relaxed)
+      absence.unlock()
+    }
+
+    /// Wakes the caller where it sleeps: either it sees who is out, or who is out sees that it waits.
+    private func tellOfAbsence() {
+      guard isAwaited.load(ordering: .sequentiallyConsistent) else { return }
+      absence.lock()
+      absence.broadcast()
+      absence.unlock()
     }
 
     /// Wakes whoever sleeps.

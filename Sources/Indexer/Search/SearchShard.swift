@@ -28,6 +28,17 @@ struct SearchShard: Sendable {
     unsafe file.address(offsets[list] + codeByteCount * row)
   }
 
+  /// The code of a row.
+  func codeBytes(ofRow row: Int, ofList list: Int) -> [UInt8] {
+    unsafe Array(UnsafeBufferPointer(start: code(ofRow: row, ofList: list), count: codeByteCount))
+  }
+
+  /// The id of a row of a list.
+  func id(ofRow row: Int, ofList list: Int) -> RowID {
+    let address = unsafe file.address(offsets[list + 1] - 8 * (size(ofList: list) - row))
+    return unsafe RowID(littleEndian: UnsafeRawPointer(address).loadUnaligned(as: RowID.self))
+  }
+
   /// Rows of a list in memory.
   func rows(_ rows: Range<Int>, ofList list: Int) -> cscan_rows {
     let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound

@@ -27,7 +27,10 @@ package final class VersionSearcher {
   package let codec: VectorCodec
   /// Rows of each list over all output shards, `[nlist]`.
   package let listSizes: [Int]
-  private let shards: [SearchShard]
+  let shards: [SearchShard]
+  let quantizer: ScalarQuantizer
+  /// Codes that order the best of what is found again; nil without.
+  let refine: RefineTier?
   private let coarse: CoarseRanking
   private let coder: ScanCoder
   private let coarseQueries: ScanQueries
@@ -60,11 +63,13 @@ package final class VersionSearcher {
 
   /// Opens output shards; each is parsed strictly.
   ///
-  /// - Parameter paths: The version's output shards, at least one.
+  /// - Parameters:
+  ///   - paths: The version's output shards, at least one.
+  ///   - places: Its files of codes that refine, where it has such.
   /// - Throws: ``TarnError`` `.inputsMissing` without a file or any path,
   ///   `.integrity` when one is damaged or was made with another trained
   ///   index, `.io` when the kernel refuses to map one.
-  package init(outputShards paths: [String]) throws {
+  package init(outputShards paths: [String], refinedBy places: [RefinePlace] = []) throws {
     guard let first = paths.first else { throw TarnError(.inputsMissing, "no output shards to search") }
     let file = try OutputShardFile(path: first)
     let trained = file.trained
@@ -77,12 +82,14 @@ package final class VersionSearcher {
     }
     (dimension, nlist, defaultNprobe) = (trained.dimension, trained.nlist, trained.nprobe)
     codec = trained.quantizer.codec
+    quantizer = trained.quantizer
     rowCount = shards.reduce(0) { $0 + $1.rowCount }
     listSizes = (0..<trained.nlist).map { list in shards.reduce(0) { $0 + $1.size(ofList: list) } }
     coder = ScanCoder(trained.quantizer)
     coarse = try CoarseRanking(trained, in: shards[0].file)
     coarseQueries = ScanQueries(coarse.coder)
     rowQueries = ScanQueries(coder)
+    refine = try places.isEmpty ? nil : RefineTier(places, dimension: trained.dimension)
     self.shards = shards
   }
 
@@ -140,6 +147,28 @@ package final class VersionSearcher {
     return result
   }
 
+  /// The lists that a search visits.
+  ///
+  /// - Parameters:
+  ///   - queries: As for ``search(_:k:nprobe:threads:among:)``.
+  ///   - nprobe: Lists visited per query, `1...`.
+  ///   - threads: Threads to use.
+  /// - Returns: The lists of each query.
+  /// - Throws: ``TarnError`` as a search.
+  func visitedLists(_ queries: [Float], nprobe: Int, threads: Int) throws -> [[Int32]] {
+    let n = try checkedCount(of: queries, k: 1, threads: threads)
+    let nprobe = min(nprobe, nlist)
+    var visited: [[Int32]] = []
+    try forEachBatch(of: n, k: 1, nprobe: nprobe) { batch in
+      let lists = try rank(queries, batch, nprobe: nprobe, threads: threads)
+      visited += batch.indices.map { place in
+        let first = (place - batch.lowerBound) * nprobe
+        return lists[first..<first + nprobe].filter { $0 >= 0 }
+      }
+    }
+    return visited
+  }
+
   private func checkedCount(of queries: [Float], k: Int, threads: Int) throws -> Int {
     guard (1...65_536).contains(k) else { throw TarnError(.usage, "k is \(k), not in 1...65536") }
     guard threads >= 1, threads <= 4096 else { throw TarnError(.usage, "\(threads) threads is no thread count") }
@@ -151,7 +180,11 @@ package final class VersionSearcher {
     if let bad = queries.firstIndex(where: { !$0.isFinite }) {
       throw TarnError(.badFeatures, "query \(bad / dimension) has a component that is not finite")
     }
-    return queries.count / dimension
+    let count = queries.count / dimension
+    for query in 0..<count where !queries[(query * dimension)..<((query + 1) * dimension)].hasFiniteScores {
+      throw TarnError(.badFeatures, "query \(query) is so long that its scores are beyond float32")
+    }
+    return count
   }
 
   /// Cuts queries into batches of bounded memory.
@@ -324,7 +357,7 @@ extension VersionSearcher {
     statistics.scored += Int(counts.scored)
   }
 
-  private func team(_ threads: Int) throws -> ScanTeam {
+  func team(_ threads: Int) throws -> ScanTeam {
     if let team, team.threadCount == threads { return team }
     let team = try ScanTeam(threadCount: threads)
     self.team = team

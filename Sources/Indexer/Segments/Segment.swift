@@ -15,13 +15,18 @@
 //      40  u64       rows stored
 //      48  32 bytes  SHA-256 of the trained index
 //      80  32 bytes  SHA-256 of the shard
-//     112  48 bytes  0
+//     112  32 bytes  SHA-256 of the name of the shard's array; 0 where it has one
+//     144  u32       1 + codec of the codes that refine, by its number; 0 without
+//     148  12 bytes  0
 //     160  32 bytes  SHA-256 of bytes 0..<160
 //   offsets   u64 [nlist + 1]           where each list starts, in rows stored
 //   rows      u32 [rows stored]         row in the shard, by list
 //   codes     u8  [rows stored × bytes of a code]
 //   digests   16 bytes [nlist]          SHA-256, first half, of (the list's rows ‖ the list's codes)
 //   trailer   32 bytes                  SHA-256 of (header ‖ offsets ‖ digests)
+//   and where the trained index refines:
+//   refining  u8  [rows × bytes of such a code]   codes of all rows by row number, 0 in a hole
+//   digest    32 bytes                  SHA-256 of the refining codes
 //
 // Invariants:
 //   1. offsets start with 0, end with the rows stored, and never fall.
@@ -44,8 +49,17 @@ package struct SegmentDescription: Sendable, Equatable {
   package let trainedIndex: ContentDigest
   /// SHA-256 of the feature shard's file.
   package let shard: ContentDigest
+  /// SHA-256 of the name of the array of the shard's file; nil where its source names none.
+  package let arrayMark: ContentDigest?
+  /// How the codes that refine are stored; nil where there are none.
+  package let refine: VectorCodec?
 
-  package init(codec: VectorCodec, dimension: Int, nlist: Int, trainedIndex: ContentDigest, shard: ContentDigest) {
+  package init(
+    codec: VectorCodec, dimension: Int, nlist: Int, trainedIndex: ContentDigest, shard: ContentDigest,
+    arrayMark: ContentDigest? = nil, refine: VectorCodec? = nil
+  ) {
+    self.arrayMark = arrayMark
+    self.refine = refine
     self.codec = codec
     self.dimension = dimension
     self.nlist = nlist
@@ -55,6 +69,9 @@ package struct SegmentDescription: Sendable, Equatable {
 
   /// Bytes of one code.
   package var codeByteCount: Int { codec.codeByteCount(dimension: dimension) }
+
+  /// Bytes of one code that refines; 0 where there are none.
+  package var refineByteCount: Int { refine?.codeByteCount(dimension: dimension) ?? 0 }
 }
 
 /// What became of a written segment.
@@ -77,6 +94,9 @@ enum SegmentLayout {
   static let headerByteCount = 192
   static let checkedByteCount = 160
   static let trailerByteCount = 32
+  /// Where the header says what refines.
+  static let refineOffset = 144
+  static let refineDigestByteCount = 32
 
   static func header(_ description: SegmentDescription, rowCount: Int, storedRowCount: Int) -> [UInt8] {
     var header = ByteBuilder()
@@ -90,6 +110,11 @@ enum SegmentLayout {
     header.append(UInt64(storedRowCount))
     header.append(contentsOf: description.trainedIndex.bytes)
     header.append(contentsOf: description.shard.bytes)
+    if let arrayMark = description.arrayMark { header.append(contentsOf: arrayMark.bytes) }
+    if let refine = description.refine {
+      header.append(contentsOf: [UInt8](repeating: 0, count: refineOffset - header.bytes.count))
+      header.append(1 + refine.number)
+    }
     header.append(contentsOf: [UInt8](repeating: 0, count: checkedByteCount - header.bytes.count))
     header.append(contentsOf: ContentDigest.of(header.bytes).bytes)
     return header.bytes
@@ -152,6 +177,16 @@ package enum SegmentWriter {
     _ order: SegmentOrder, _ places: Range<Int>, _ codes: UnsafeMutableBufferPointer<UInt8>
   ) throws -> Void
 
+  /// Gives the codes that refine.
+  ///
+  /// - Parameters:
+  ///   - rows: Rows of the shard, holes included.
+  ///   - codes: Room for just their codes, all 0; what is written there of a hole is not kept.
+  /// - Throws: What ends the writing and leaves nothing.
+  package typealias RefineBody = (
+    _ rows: Range<Int>, _ codes: UnsafeMutableBufferPointer<UInt8>
+  ) throws -> Void
+
   /// Orders a shard's rows by list and writes them with their codes, durably.
   ///
   /// Codes are asked for in the order of the file, as many at a time as
@@ -167,13 +202,15 @@ package enum SegmentWriter {
   ///   - buffers: How much memory to take; the bytes do not depend on it.
   ///   - ready: Called when all is written and nothing has its final name; what
   ///     it throws leaves nothing.
+  ///   - refine: Gives the codes that refine, where the description has such.
   ///   - codes: Gives the codes.
   /// - Returns: Digest and sizes.
   /// - Throws: ``TarnError`` `.usage` for a list number that is none;
   ///   ``TarnError`` when the disk refuses; what `ready` and `codes` throw.
   package static func write(
     _ description: SegmentDescription, assignments: [UInt32], to path: String, temporaryPath: String,
-    buffers: BufferPlan = BufferPlan(), ready: () throws -> Void = {}, codes: CodeBody
+    buffers: BufferPlan = BufferPlan(), ready: () throws -> Void = {}, refine: RefineBody = { _, _ in },
+    codes: CodeBody
   ) throws -> SegmentSummary {
     let (nlist, codeByteCount) = (description.nlist, description.codeByteCount)
     guard (1...maximumListCount).contains(nlist) else {
@@ -206,9 +243,35 @@ package enum SegmentWriter {
     let digests = try writer.finishLists()
     try writer.append(digests.bytes)
     try writer.append(SegmentLayout.trailer(header: header, offsets: order.offsets, digests: digests))
+    try unsafe writeRefining(description, assignments, to: writer, buffers, refine)
     try ready()
     let (digest, byteCount) = try writer.finish(as: path)
     return SegmentSummary(
       digest: digest, byteCount: byteCount, rowCount: assignments.count, storedRowCount: rowCount)
+  }
+  /// Writes the codes of all rows by row number, and their digest.
+  private static func writeRefining(
+    _ description: SegmentDescription, _ assignments: [UInt32], to writer: FileWriter, _ buffers: BufferPlan,
+    _ body: RefineBody
+  ) throws {
+    guard description.refine != nil else { return }
+    let width = description.refineByteCount
+    let step = max(1, min(buffers.byteCount / width, assignments.count))
+    let room = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: step * width)
+    defer { unsafe room.deallocate() }
+    var hasher = Sha256()
+    for first in stride(from: 0, to: assignments.count, by: step) {
+      let rows = first..<min(first + step, assignments.count)
+      let part = unsafe UnsafeMutableBufferPointer(rebasing: room[..<(rows.count * width)])
+      unsafe part.update(repeating: 0)
+      try unsafe body(rows, part)
+      for row in rows where assignments[row] == skippedRow {
+        let start = (row - first) * width
+        unsafe UnsafeMutableBufferPointer(rebasing: part[start..<(start + width)]).update(repeating: 0)
+      }
+      unsafe hasher.update(UnsafeRawBufferPointer(part).bytes)
+      try unsafe writer.append(UnsafeRawBufferPointer(part))
+    }
+    try writer.append(hasher.finalizeBytes())
   }
 }

@@ -18,6 +18,7 @@ package final class SegmentFile: Sendable {
   private let rowsOffset: Int
   private let codesOffset: Int
   private let digestsOffset: Int
+  private let refineOffset: Int
 
   /// The file's name, for messages.
   package var path: String { file.path }
@@ -51,15 +52,23 @@ package final class SegmentFile: Sendable {
     guard (1...65_536).contains(dimension), codeByteCount == codec.codeByteCount(dimension: dimension) else {
       throw cursor.malformed("codes of \(codeByteCount) bytes for \(dimension) dimensions")
     }
+    let trained = ContentDigest(bytes: try cursor.bytes(32, "a digest"))
+    let shard = ContentDigest(bytes: try cursor.bytes(32, "a digest"))
+    let mark = try cursor.bytes(32, "a digest")
+    let refining = try cursor.integer(UInt32.self, "what refines")
+    let refine = refining == 0 ? nil : VectorCodec(number: refining - 1)
+    guard refining == 0 || refine?.canRefine == true else { throw cursor.malformed("unknown codec that refines") }
     description = SegmentDescription(
-      codec: codec, dimension: dimension, nlist: nlist,
-      trainedIndex: ContentDigest(bytes: try cursor.bytes(32, "a digest")),
-      shard: ContentDigest(bytes: try cursor.bytes(32, "a digest")))
+      codec: codec, dimension: dimension, nlist: nlist, trainedIndex: trained, shard: shard,
+      arrayMark: mark.allSatisfy { $0 == 0 } ? nil : ContentDigest(bytes: mark), refine: refine)
     // Invariant 3, before memory is taken for nlist offsets.
     rowsOffset = SegmentLayout.headerByteCount + 8 * (nlist + 1)
     codesOffset = rowsOffset + 4 * storedRowCount
     digestsOffset = codesOffset + storedRowCount * codeByteCount
-    let end = digestsOffset + ListDigests.digestByteCount * nlist + SegmentLayout.trailerByteCount
+    refineOffset = digestsOffset + ListDigests.digestByteCount * nlist + SegmentLayout.trailerByteCount
+    let end =
+      refine == nil
+      ? refineOffset : refineOffset + rowCount * description.refineByteCount + SegmentLayout.refineDigestByteCount
     guard file.byteCount == end else {
       throw cursor.malformed("it has \(file.byteCount) bytes, its header says \(end)")
     }
@@ -107,6 +116,50 @@ package final class SegmentFile: Sendable {
     try unsafe file.read(into: codes, at: codesOffset + range.lowerBound * description.codeByteCount)
   }
 
+  /// Reads codes that refine, of rows of the shard; as ``readRows(_:into:)``.
+  func readRefining(_ rows: Range<Int>, into codes: UnsafeMutableRawBufferPointer) throws {
+    let width = description.refineByteCount
+    try unsafe file.read(into: codes, at: refineOffset + rows.lowerBound * width)
+    file.expectRead(from: refineOffset + rows.upperBound * width, count: codes.count)
+  }
+
+  /// The digest that the codes that refine must have.
+  func refiningDigest() throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: SegmentLayout.refineDigestByteCount)
+    try file.read(
+      into: &bytes, at: refineOffset + rowCount * description.refineByteCount, count: bytes.count)
+    return bytes
+  }
+
+  /// Hands out all codes that refine, by row, and checks them against their digest at the end.
+  ///
+  /// - Parameters:
+  ///   - byteCount: Bytes at a time, about.
+  ///   - body: Gets rows and their codes, which it may write over.
+  /// - Throws: ``TarnError`` `.integrity` when they are not what was written; what `body` throws.
+  func eachRefining(
+    byteCount: Int, _ body: (_ rows: Range<Int>, _ codes: UnsafeMutableRawBufferPointer) throws -> Void
+  ) throws {
+    let width = description.refineByteCount
+    precondition(width > 0, "a segment without codes that refine")
+    let step = max(1, min(byteCount / width, rowCount))
+    let room = UnsafeMutableRawBufferPointer.allocate(byteCount: step * width, alignment: 16)
+    defer { unsafe room.deallocate() }
+    var hasher = Sha256()
+    for first in stride(from: 0, to: rowCount, by: step) {
+      let rows = first..<min(first + step, rowCount)
+      let part = unsafe UnsafeMutableRawBufferPointer(rebasing: room[..<(rows.count * width)])
+      try unsafe readRefining(rows, into: part)
+      unsafe hasher.update(UnsafeRawBufferPointer(part).bytes)
+      try unsafe body(rows, part)
+    }
+    guard try hasher.finalizeBytes() == refiningDigest() else {
+      throw TarnError(
+        .integrity, "\(path) is damaged: the codes that refine are not those that were written",
+        hint: "delete the segment and build it again")
+    }
+  }
+
   /// Tells the kernel which rows stored will be read next.
   func expectRead(ofRows range: Range<Int>) {
     file.expectRead(from: rowsOffset + 4 * range.lowerBound, count: 4 * range.count)
@@ -150,7 +203,7 @@ package final class SegmentFile: Sendable {
       .integrity, "\(path) is damaged in list \(list): \(cause)", hint: "delete the segment and build it again")
   }
 
-  /// Reads everything and checks every list against its digest.
+  /// Reads everything and checks every list, and what refines, against its digest.
   ///
   /// - Parameter buffers: How much memory to take.
   /// - Throws: ``TarnError`` `.integrity` naming the first bad list.
@@ -168,5 +221,6 @@ package final class SegmentFile: Sendable {
           seen[Int(row) / 64] |= bit
         }
       })
+    if description.refine != nil { try unsafe eachRefining(byteCount: buffers.byteCount) { _, _ in } }
   }
 }

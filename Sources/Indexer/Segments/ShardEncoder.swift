@@ -104,14 +104,20 @@ package struct ShardEncoder: Sendable {
     }
     let description = SegmentDescription(
       codec: trained.quantizer.codec, dimension: trained.dimension, nlist: trained.nlist, trainedIndex: trainedDigest,
-      shard: shard.digest)
+      shard: shard.digest, arrayMark: shard.array.map(ContentDigest.of), refine: trained.refine?.codec)
     var hashing = Duration.zero
+    let filed = assignments
     let summary = try unsafe SegmentWriter.write(
-      description, assignments: assignments, to: path, temporaryPath: path + ".tmp", buffers: buffers,
+      description, assignments: filed, to: path, temporaryPath: path + ".tmp", buffers: buffers,
       ready: {
         let waiting = ContinuousClock.now
         try shard.requireDigest()
         hashing = ContinuousClock.now - waiting
+      },
+      refine: { rows, codes in
+        guard let refine = trained.refine else { return }
+        try report(matrix.rowCount)
+        unsafe encode(matrix, rows, filed: filed, by: refine, into: codes)
       },
       codes: { order, places, codes in
         try report(matrix.rowCount)
@@ -156,6 +162,26 @@ package struct ShardEncoder: Sendable {
       let encoded = quantizer.encode(matrix.scoredRows(own, normalisation))
       for (index, row) in own.enumerated() {
         let start = (Int(order.places[row]) - places.lowerBound) * width
+        let part = unsafe UnsafeMutableBufferPointer(rebasing: codes[start..<(start + width)])
+        _ = unsafe part.update(fromContentsOf: encoded[(index * width)..<((index + 1) * width)])
+      }
+    }
+  }
+
+  /// Encodes those rows of the shard that are in a list, each at its own place.
+  private func encode(
+    _ matrix: FeatureMatrix, _ rows: Range<Int>, filed: [UInt32], by quantizer: ScalarQuantizer,
+    into codes: UnsafeMutableBufferPointer<UInt8>
+  ) {
+    let width = quantizer.codeByteCount
+    let normalisation = normalisation
+    // Strips write the codes of different rows.
+    nonisolated(unsafe) let codes = unsafe codes
+    forEachStrip(of: rows) { strip in
+      let own = strip.filter { row in filed[row] != SegmentWriter.skippedRow }
+      let encoded = quantizer.encode(matrix.scoredRows(own, normalisation))
+      for (index, row) in own.enumerated() {
+        let start = (row - rows.lowerBound) * width
         let part = unsafe UnsafeMutableBufferPointer(rebasing: codes[start..<(start + width)])
         _ = unsafe part.update(fromContentsOf: encoded[(index * width)..<((index + 1) * width)])
       }

@@ -12,12 +12,16 @@ package struct PinnedShard: Sendable {
   package let rowCount: Int
   package let dimension: Int
   package let elementType: ElementType
+  /// The array of the file; nil for the only one.
+  package let array: String?
   /// What to do when the file is gone or has changed: for people.
   package let remedy: String
 
   package init(
-    path: String, digest: ContentDigest, rowCount: Int, dimension: Int, elementType: ElementType, remedy: String
+    path: String, digest: ContentDigest, rowCount: Int, dimension: Int, elementType: ElementType,
+    array: String? = nil, remedy: String
   ) {
+    self.array = array
     self.path = path
     self.digest = digest
     self.rowCount = rowCount
@@ -49,11 +53,11 @@ package struct PinnedShard: Sendable {
     let changed = TarnError(
       .integrity, "\(path) has changed since it was fetched", hint: "delete the file and \(remedy)")
     do {
-      let file = try FeatureFile(path, dimension: dimension, elementType: elementType)
+      let file = try FeatureFile(path, array: array, dimension: dimension, elementType: elementType)
       guard file.rowCount == rowCount else {
         throw TarnError(.integrity, "\(path) has \(file.rowCount) rows, \(rowCount) were recorded")
       }
-      return ShardReading(file: file, digest: digest, hash: hash, changed: changed)
+      return ShardReading(file: file, digest: digest, array: array, hash: hash, changed: changed)
     } catch {
       // Bytes that have changed since they were recorded are the better reason.
       guard try hash.wait() == digest else { throw changed }
@@ -68,6 +72,8 @@ package struct ShardReading: Sendable {
   package let file: FeatureFile
   /// What its bytes must be.
   package let digest: ContentDigest
+  /// The array of the file that the rows are; nil for the only one.
+  package let array: String?
   fileprivate let hash: ThreadedWork<ContentDigest>
   fileprivate let changed: TarnError
 

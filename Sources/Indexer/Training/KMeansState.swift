@@ -35,6 +35,14 @@ package struct KMeansIteration: Sendable, Equatable {
   package let emptyCells: Int
   /// Captions in the most populous cell.
   package let largestCell: Int
+
+  package init(objective: Double, movedShare: Double, imbalance: Double, emptyCells: Int, largestCell: Int) {
+    self.objective = objective
+    self.movedShare = movedShare
+    self.imbalance = imbalance
+    self.emptyCells = emptyCells
+    self.largestCell = largestCell
+  }
 }
 
 extension PairedKMeans {

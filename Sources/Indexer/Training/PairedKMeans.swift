@@ -42,6 +42,8 @@ package struct PairedKMeans: Sendable {
   package let method: TrainingMethod
   /// The rows that q(p) takes, ascending.
   package let distinctImages: [UInt32]
+  /// Captions; of the control, images.
+  package var captionCount: Int { slots.count }
   internal let images: FeatureMatrix
   internal let fingerprint: ContentDigest
   private let captions: FeatureMatrix
@@ -173,7 +175,7 @@ package struct PairedKMeans: Sendable {
         let found = try assign(state.centroids)
         precondition(found.k == 1 && found.rows.count == distinctImages.count, "it is not of these images")
         return Winners(rows: found.rows, scores: found.scores)
-      } ?? self.assign(to: state.centroids)
+      } ?? self.assign(to: state.centroids, guessing: state.cells)
     var total: Double = 0
     var moved = state.cells.isEmpty ? slots.count : 0
     var counts = [Int](repeating: 0, count: nlist)
@@ -197,11 +199,15 @@ package struct PairedKMeans: Sendable {
     return report
   }
 
-  /// Assigns each distinct image once.
-  private func assign(to centroids: [Float]) throws -> Winners {
+  /// Assigns each distinct image once, beginning with the cell that it was in: few
+  /// images leave theirs.
+  private func assign(to centroids: [Float], guessing cells: [UInt32]) throws -> Winners {
     let engine = try AssignmentEngine(
       rows: FeatureMatrix(centroids, dimension: images.dimension), backend: backend, pool: pool, logger: logger)
-    return method == .kmeans ? try engine.best(of: images) : try engine.best(of: images, listed: distinctImages)
+    let guesses = cells.isEmpty ? nil : cells
+    return method == .kmeans
+      ? try engine.best(of: images, guessing: guesses)
+      : try engine.best(of: images, listed: distinctImages, guessing: guesses)
   }
 
   /// Sets the centroid of each cell that has captions to their mean.

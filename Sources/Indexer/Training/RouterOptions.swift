@@ -5,25 +5,25 @@ package import Base
 /// How the router of an index is trained.
 package struct RouterOptions: Sendable, Equatable {
   package var method: RouterMethod
-  /// Passes over the queries; for `learned` alone.
+  /// Passes over the queries; for routers that are trained.
   package var epochs: Int
   /// Captions at most; exact search labels them and as many blends.
   package var captionLimit: Int
   /// Steps of image k-means that follow paired k-means: once something else
   /// ranks the lists, what files images can be means of images.
   package var refinements: Int
-  /// Lists drawn for each batch of a learned router besides those of its
+  /// Lists drawn for each batch of a trained router besides those of its
   /// labels; nil for ``RouterTraining``'s choice.
   package var candidates: Int?
 
   package init(
-    method: RouterMethod = .none, epochs: Int = 10, captionLimit: Int = 1 << 20, refinements: Int = 3,
+    method: RouterMethod = .none, epochs: Int = 10, captionLimit: Int = 1 << 20, refinements: Int? = nil,
     candidates: Int? = nil
   ) {
     self.method = method
     self.epochs = epochs
     self.captionLimit = captionLimit
-    self.refinements = refinements
+    self.refinements = refinements ?? method.refinements
     self.candidates = candidates
   }
 

@@ -15,6 +15,16 @@ package enum RouterMethod: String, Sendable, CaseIterable, Codable {
   case captionMean = "caption-mean"
   /// A linear softmax classifier of captions into lists, starting there.
   case learned
+  /// The same classifier, starting at the centroids and held to them: what captions of
+  /// training say is learned, and queries of another kind are ranked as by the centroids.
+  case anchored
+
+  /// Steps of image k-means before it where nobody chose: lists of images that captions
+  /// alone have placed serve queries of another kind badly.
+  package var refinements: Int { self == .anchored ? 10 : 3 }
+
+  /// Whether it is trained, epoch by epoch.
+  package var isTrained: Bool { self == .learned || self == .anchored }
 }
 
 /// The training of a linear router, one row w_l of `dimension` floats a list.
@@ -39,6 +49,12 @@ package enum RouterMethod: String, Sendable, CaseIterable, Codable {
 ///    times a list is a candidate is taken from its offset, and only
 ///    candidates move.
 ///
+/// The router `anchored` starts with ``anchor`` times the centroid c_l, and to the
+/// mean cross-entropy it adds the penalty ``pull`` / (2 nlist) · |w_l - anchor · c_l|²
+/// of each candidate. Where captions say nothing, rows stay what they were, so queries
+/// unlike them are ranked by <c_l, x>; a penalty, unlike a blend afterwards, costs
+/// little where they say much.
+///
 /// Every sum of float32 is in one written order with one rounding a term
 /// (`router.c`): the bits depend on no CPU, BLAS or number of threads.
 package struct RouterTraining: Sendable {
@@ -48,6 +64,11 @@ package struct RouterTraining: Sendable {
   package static let fullSoftmaxLimit = 4096
   /// Length of the rows that training starts from; part of the result.
   private static let scale = 10.0
+  /// Length of the rows that an anchored router starts from and is held to; part of the
+  /// result.
+  private static let anchor = 160.0
+  /// Twice nlist times the weight of the penalty that holds them; part of the result.
+  private static let pull = 0x1p-10
   private static let rate = 0.05
   private static let batchSize = 256
 
@@ -71,7 +92,7 @@ package struct RouterTraining: Sendable {
   /// Describes the training.
   ///
   /// - Parameters:
-  ///   - method: `captionMean` or `learned`.
+  ///   - method: Not `none`.
   ///   - captions: `[n × dimension]`, rows of unit length.
   ///   - labels: Lists of each caption's nearest images, `[n × m]`.
   ///   - listSizes: Training images filed in each list, `[nlist]`.
@@ -91,7 +112,7 @@ package struct RouterTraining: Sendable {
     precondition(method != .none && captions.rowCount > 0 && labels.count % captions.rowCount == 0)
     precondition(centroids.count == nlist * captions.dimension && labels.allSatisfy { Int($0) < listSizes.count })
     self.method = method
-    self.epochs = method == .learned ? epochs : 0
+    self.epochs = method.isTrained ? epochs : 0
     (self.captions, self.labels, self.centroids, self.seed) = (captions, labels, centroids, seed)
     self.pool = try pool ?? .shared
     labelsPerCaption = labels.count / captions.rowCount
@@ -122,10 +143,17 @@ package struct RouterTraining: Sendable {
     package internal(set) var losses: [Double]
   }
 
-  /// The caption means.
+  /// The caption means, or, of an anchored router, the centroids at their length.
   ///
   /// - Returns: The state before the first epoch.
   package func initialState() -> State {
+    let zeros = method.isTrained ? [Float](repeating: 0, count: centroids.count) : []
+    let weights = method == .anchored ? centroids.map { Float(Self.anchor) * $0 } : captionMeans()
+    return State(epoch: 0, weights: weights, first: zeros, second: zeros, losses: [])
+  }
+
+  /// The sum of the captions of each list at the length ``scale``, `[nlist × dimension]`.
+  private func captionMeans() -> [Float] {
     let dimension = captions.dimension
     // (caption, weight) by list, captions ascending: a stable counting sort.
     var starts = [Int](repeating: 0, count: nlist + 1)
@@ -158,15 +186,14 @@ package struct RouterTraining: Sendable {
         }
       }
     }
-    let zeros = method == .learned ? [Float](repeating: 0, count: weights.count) : []
-    return State(epoch: 0, weights: weights, first: zeros, second: zeros, losses: [])
+    return weights
   }
 
   /// Carries out one epoch.
   ///
   /// - Parameter state: The state after the epochs before; gets this one's.
   package func step(_ state: inout State) {
-    precondition(method == .learned && state.epoch < epochs, "there is no such epoch")
+    precondition(method.isTrained && state.epoch < epochs, "there is no such epoch")
     let count = captions.rowCount
     var random = SplitMix64(seed: SplitMix64.mix(seed &+ UInt64(state.epoch + 1) &* SplitMix64.increment))
     var order = (0..<UInt32(count)).map { $0 }
@@ -242,6 +269,8 @@ package struct RouterTraining: Sendable {
     let secondCorrection = 1 - Self.power(0.999, step + 1)
     let (scaledRate, correction) = (Float(rate / firstCorrection), Float(1 / secondCorrection))
     let gradientScale = Float(1 / Double(count))
+    // The kernel scales it with the gradient.
+    let pull = method == .anchored ? Float(Self.pull / Double(nlist) * Double(count)) : 0
     // Out of the state while they change: three parts of it at once.
     var (allWeights, allFirst, allSecond): ([Float], [Float], [Float]) = ([], [], [])
     swap(&allWeights, &state.weights)
@@ -252,6 +281,7 @@ package struct RouterTraining: Sendable {
       swap(&allFirst, &state.first)
       swap(&allSecond, &state.second)
     }
+    if pull > 0 { hold(&gradient, candidates.lists, to: allWeights, pull) }
     unsafe allWeights.withUnsafeMutableBufferPointer { weights in
       unsafe allFirst.withUnsafeMutableBufferPointer { first in
         unsafe allSecond.withUnsafeMutableBufferPointer { second in
@@ -277,6 +307,29 @@ package struct RouterTraining: Sendable {
       }
     }
     return loss
+  }
+
+  /// Adds the pull towards the centroids to the gradient of an anchored router.
+  private func hold(_ gradient: inout [Float], _ lists: [UInt32], to weights: [Float], _ pull: Float) {
+    let dimension = captions.dimension
+    unsafe gradient.withUnsafeMutableBufferPointer { buffer in
+      // A list is one task's alone.
+      nonisolated(unsafe) let buffer = unsafe buffer
+      let perTask = 64
+      pool.run((lists.count + perTask - 1) / perTask) { task, _ in
+        unsafe weights.withUnsafeBufferPointer { weights in
+          unsafe centroids.withUnsafeBufferPointer { centroids in
+            guard let g = unsafe buffer.baseAddress, let w = weights.baseAddress, let c = centroids.baseAddress
+            else { return }
+            for position in (task * perTask)..<min((task + 1) * perTask, lists.count) {
+              let at = Int(lists[position]) * dimension
+              unsafe ckernels_pull(
+                SimdLevel.current, g + position * dimension, w + at, c + at, dimension, Float(Self.anchor), pull)
+            }
+          }
+        }
+      }
+    }
   }
 
   /// Turns logits into p - y; returns the sum of the rows' cross-entropies.
@@ -387,7 +440,7 @@ extension RouterTraining {
     let second = try reader.read(Float.self)
     let size = nlist * captions.dimension
     guard losses.count <= epochs, epoch == [UInt64(losses.count)], weights.count == size,
-      first.count == (method == .learned ? size : 0), second.count == first.count
+      first.count == (method.isTrained ? size : 0), second.count == first.count
     else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
     return State(epoch: losses.count, weights: weights, first: first, second: second, losses: losses)
   }

@@ -1,7 +1,7 @@
 // The specification of a trained index, read back: what encodes rows or trains
 // again from the record alone needs to know of it.
 
-internal import Base
+package import Base
 internal import Foundation
 
 /// What a trained index's specification says that its record has no column for.
@@ -12,11 +12,27 @@ package struct TrainingSpecification: Sendable, Equatable {
   package let ranges: RangeStatistic
   /// How its router was trained; `none` where it has none.
   package let router: RouterOptions
+  /// How the codes are stored that order the best rows again; nil where there are none.
+  ///
+  /// Their ranges are the codec's default ones, of the same rows.
+  package let refine: VectorCodec?
   /// Places in their sources of the shards that were trained on, ascending.
   package let shards: [Int]
   /// Drawn rows that were left out as they are bad on either side of their pair,
   /// ascending, by the place of their shards.
   package let leftOut: [Int: [UInt32]]
+
+  /// How nearest images were found.
+  package let nearest: NearestMethod
+
+  /// The member that says how nearest images were found; absent where exactly.
+  package static let nearestMember = "nearest"
+
+  /// What ended k-means before its last iteration; nil where nothing could.
+  package let untilMoved: ConvergenceBound?
+
+  /// The member that says what ends k-means early; absent where nothing does.
+  package static let untilMovedMember = "until_moved"
 
   /// The member that says which rows were left out; absent where none were.
   package static let leftOutMember = "left_out"
@@ -24,6 +40,20 @@ package struct TrainingSpecification: Sendable, Equatable {
   /// The member that says how elements were converted, of each role; absent where they are
   /// kept as they are.
   package static let conversionMember = "conversion"
+
+  /// The member that says which arrays of their files the shards of each role are; absent
+  /// where files have one.
+  package static let arraysMember = "arrays"
+
+  /// The member that says what refines, and by which ranges; absent without.
+  package static let refineMember = "refine"
+
+  /// What ``refineMember`` says of a codec.
+  package static func refineValue(_ codec: VectorCodec) -> JSONValue {
+    var members: [String: JSONValue] = ["codec": .string(codec.rawValue)]
+    if codec.hasRanges { members["ranges"] = .string(codec.defaultRanges.text) }
+    return .object(members)
+  }
 
   /// Reads a specification.
   ///
@@ -44,6 +74,32 @@ package struct TrainingSpecification: Sendable, Equatable {
         .usage, "the ranges \(fields.ranges?.printable ?? "") are not known", hint: "use a newer tarn")
     }
     self.ranges = ranges
+    nearest =
+      try fields.nearest.map { stated in
+        guard let method = NearestMethod(parsing: stated.by), method.text == stated.by,
+          stated.rule == ImageIndexPlan.rule
+        else {
+          throw TarnError(
+            .usage, "the search \(stated.by.printable), \(stated.rule.printable) for nearest images is not known",
+            hint: "use a newer tarn")
+        }
+        return method
+      } ?? .exact
+    untilMoved = fields.untilMoved.flatMap(ConvergenceBound.init(parsing:))
+    guard untilMoved?.text == fields.untilMoved else {
+      throw TarnError(
+        .usage, "the share \(fields.untilMoved?.printable ?? "") that ends k-means is not known",
+        hint: "use a newer tarn")
+    }
+    refine = try fields.refine.map { stated in
+      guard let codec = VectorCodec(rawValue: stated.codec), codec.canRefine,
+        stated.ranges == (codec.hasRanges ? codec.defaultRanges.text : nil)
+      else {
+        throw TarnError(
+          .usage, "the codes \(stated.codec.printable) that refine are not known", hint: "use a newer tarn")
+      }
+      return codec
+    }
     shards = fields.shards ?? Array(0..<(fields.images?.count ?? 0))
     guard shards.count == fields.images?.count ?? 0, shards.allSatisfy({ $0 >= 0 }),
       zip(shards, shards.dropFirst()).allSatisfy({ $0 < $1 })
@@ -75,6 +131,14 @@ package struct TrainingSpecification: Sendable, Equatable {
       let candidates: Int?
     }
     struct Shard: Decodable {}
+    struct Nearest: Decodable {
+      let by: String
+      let rule: String
+    }
+    struct Refine: Decodable {
+      let codec: String
+      let ranges: String?
+    }
     struct LeftOut: Decodable {
       let shard: Int
       let rows: [UInt32]
@@ -84,6 +148,9 @@ package struct TrainingSpecification: Sendable, Equatable {
     let leftOut: [LeftOut]?
     let normalisation: Normalisation?
     let ranges: String?
+    let untilMoved: String?
+    let nearest: Nearest?
+    let refine: Refine?
     let router: Router?
   }
 }

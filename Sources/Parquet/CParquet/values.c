@@ -87,12 +87,3 @@ void cparquet_join_streams(const void *bytes, size_t value_count, size_t width, 
     default: join(bytes, value_count, width, first, count, output); break;
   }
 }
-
-void cparquet_narrow(const void *doubles, size_t count, float *output) {
-  const unsigned char *bytes = doubles;
-  for (size_t i = 0; i < count; i++) {
-    double value;
-    memcpy(&value, bytes + 8 * i, 8);
-    output[i] = (float)value;
-  }
-}

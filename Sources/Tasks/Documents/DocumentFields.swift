@@ -84,6 +84,11 @@ package struct DocumentFields {
     return digest
   }
 
+  /// A member that is an object; nil where it is missing.
+  package func optionalObject(_ name: String) throws -> DocumentFields? {
+    value(name) == nil ? nil : try object(name)
+  }
+
   /// A truth value; false where it is missing.
   package func flag(_ name: String) throws -> Bool {
     guard let value = value(name) else { return false }
@@ -120,6 +125,26 @@ package struct DocumentFields {
         throw fault(name, "an array of SHA-256s")
       }
       return digest
+    }
+  }
+
+  /// Numbers from 0 that ascend; none where the member is missing.
+  ///
+  /// - Parameters:
+  ///   - name: The member.
+  ///   - end: What all are below.
+  /// - Returns: The numbers.
+  /// - Throws: ``TarnError`` `.integrity`.
+  package func ascendingNumbers(_ name: String, below end: Int) throws -> [Int] {
+    guard let value = value(name) else { return [] }
+    guard case .array(let values) = value else { throw fault(name, "an array") }
+    var last = -1
+    return try values.map { value in
+      guard let number = value.integer.flatMap({ Int(exactly: $0) }), number > last, number < end else {
+        throw fault(name, "an array of ascending numbers below \(end)")
+      }
+      last = number
+      return number
     }
   }
 

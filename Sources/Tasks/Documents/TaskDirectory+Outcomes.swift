@@ -192,12 +192,12 @@ extension TaskDirectory {
   ///
   /// - Parameters:
   ///   - number: The task's number.
-  ///   - digest: Of the result that was taken in.
+  ///   - digests: Of the files that were taken in.
   ///   - files: The names of its results.
   /// - Throws: ``TarnError`` when the disk or the store refuses.
-  package func removeResults(of number: Int, _ digest: ContentDigest, _ files: [String]) throws {
-    let result = Self.name(number, digest, "faiss")
-    for file in files where file == result || file.hasSuffix(".part") || file.hasSuffix(".part.tmp") {
+  package func removeResults(of number: Int, _ digests: [ContentDigest], _ files: [String]) throws {
+    let results = digests.map { Self.name(number, $0, "faiss") }
+    for file in files where results.contains(file) || file.hasSuffix(".part") || file.hasSuffix(".part.tmp") {
       try outcomes.remove("results/\(file)")
     }
   }

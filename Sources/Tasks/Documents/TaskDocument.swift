@@ -41,10 +41,12 @@ package struct TaskDocument: Sendable, Equatable {
     package let path: String?
     /// In order of preference.
     package let places: [Place]
+    /// Rows that the output must not have, ascending; of known bytes.
+    package let excluded: [Int]
 
     package init(
       ordinal: Int, shard: String, firstID: RowID, rowCount: Int, isHole: Bool, byteCount: Int?, digest: ContentDigest?,
-      path: String?, places: [Place]
+      path: String?, places: [Place], excluded: [Int] = []
     ) {
       self.ordinal = ordinal
       self.shard = shard
@@ -55,6 +57,7 @@ package struct TaskDocument: Sendable, Equatable {
       self.digest = digest
       self.path = path
       self.places = places
+      self.excluded = excluded
     }
   }
 
@@ -68,6 +71,8 @@ package struct TaskDocument: Sendable, Equatable {
   package let trained: ContentDigest
   package let dimension: Int
   package let elementType: ElementType
+  /// The array of the inputs' files; nil, and absent from the text, where they have one.
+  package let array: String?
   package let badRows: BadRowsPolicy
   package let missing: MissingPolicy
   package let normalisation: Normalisation
@@ -77,8 +82,10 @@ package struct TaskDocument: Sendable, Equatable {
 
   package init(
     version: String, spec: ContentDigest, output: Int, trained: ContentDigest, dimension: Int, elementType: ElementType,
-    badRows: BadRowsPolicy, missing: MissingPolicy, normalisation: Normalisation, segmentFormat: Int, inputs: [Input]
+    array: String? = nil, badRows: BadRowsPolicy, missing: MissingPolicy, normalisation: Normalisation,
+    segmentFormat: Int, inputs: [Input]
   ) {
+    self.array = array
     self.version = version
     self.spec = spec
     self.output = output
@@ -96,13 +103,15 @@ package struct TaskDocument: Sendable, Equatable {
 extension TaskDocument {
   /// The canonical text; its SHA-256 names the task.
   package var text: String {
-    JSONValue.object([
+    var members: [String: JSONValue] = [
       "format": .string(Self.format), "kind": .string("output"), "version": .string(version),
       "spec_sha256": .string(spec.hex), "output": .count(output), "trained_sha256": .string(trained.hex),
       "dimension": .count(dimension), "dtype": .string(elementType.rawValue), "bad_rows": .string(badRows.rawValue),
       "missing": .string(missing.rawValue), "normalisation": .string(normalisation.rawValue),
       "segment_format": .count(segmentFormat), "inputs": .array(inputs.map(\.json)),
-    ]).text
+    ]
+    if let array { members["array"] = .string(array) }
+    return JSONValue.object(members).text
   }
 
   /// SHA-256 of ``text``.
@@ -127,7 +136,8 @@ extension TaskDocument {
       version: try fields.string("version"), spec: try fields.digest("spec_sha256"),
       output: try fields.number("output", .ordinal), trained: try fields.digest("trained_sha256"),
       dimension: try fields.number("dimension", .dimension), elementType: try fields.word("dtype", ElementType.self),
-      badRows: try fields.word("bad_rows", BadRowsPolicy.self), missing: try fields.word("missing", MissingPolicy.self),
+      array: try fields.optionalString("array"), badRows: try fields.word("bad_rows", BadRowsPolicy.self),
+      missing: try fields.word("missing", MissingPolicy.self),
       normalisation: try fields.word("normalisation", Normalisation.self),
       segmentFormat: try fields.number("segment_format", .ordinal), inputs: try fields.objects("inputs").map(Input.init)
     )
@@ -159,6 +169,7 @@ extension TaskDocument.Input {
           .object(["url": .string(place.url), "of_document": .bool(place.isOfDocument)])
         })
     }
+    if !excluded.isEmpty { members["excluded"] = .array(excluded.map { .count($0) }) }
     return .object(members)
   }
 
@@ -170,7 +181,8 @@ extension TaskDocument.Input {
       digest: try fields.optionalDigest("sha256"), path: try fields.optionalString("path"),
       places: try fields.objects("places").map {
         TaskDocument.Place(url: try $0.string("url"), isOfDocument: try $0.flag("of_document"))
-      })
+      }, excluded: try fields.ascendingNumbers("excluded", below: try fields.number("rows", .rowCount)))
+    guard excluded.isEmpty || digest != nil else { throw fields.fault("excluded", "of known bytes") }
     // It names files of the worker's.
     if let fault = LakeName.fault(ofShard: shard) {
       throw TarnError(.integrity, "\(fields.place): '\(shard.printable)' cannot name a shard: \(fault)")

@@ -3,7 +3,7 @@
 // against the task and the result was read.
 
 package import Base
-internal import Indexer
+package import Indexer
 
 /// The receipt of one task.
 package struct TaskReceipt: Sendable, Equatable {
@@ -58,8 +58,13 @@ package struct TaskReceipt: Sendable, Equatable {
     package let rowCount: Int
     /// Digest of all lists' digests; nil of what is no output.
     package let listsDigest: ContentDigest?
+    /// The file of codes that refine the output; nil where its trained index does not refine.
+    package let refine: RefineSummary?
 
-    package init(digest: ContentDigest, byteCount: Int, rowCount: Int, listsDigest: ContentDigest?) {
+    package init(
+      digest: ContentDigest, byteCount: Int, rowCount: Int, listsDigest: ContentDigest?, refine: RefineSummary? = nil
+    ) {
+      self.refine = refine
       self.digest = digest
       self.byteCount = byteCount
       self.rowCount = rowCount
@@ -96,14 +101,18 @@ package struct TaskReceipt: Sendable, Equatable {
 extension TaskReceipt {
   /// The canonical text; its SHA-256 is part of the receipt's name.
   package var text: String {
-    JSONValue.object([
+    var made: [String: JSONValue] = [
+      "sha256": .string(result.digest.hex), "bytes": .count(result.byteCount), "rows": .count(result.rowCount),
+      "lists_sha256": .optional(result.listsDigest?.hex),
+    ]
+    if let refine = result.refine {
+      made["refine"] = .object(["sha256": .string(refine.digest.hex), "bytes": .count(refine.byteCount)])
+    }
+    return JSONValue.object([
       "format": .string(Self.format), "task_sha256": .string(task.hex), "tool": .string(tool), "host": .string(host),
       "started_at": .string(startedAt), "ended_at": .string(endedAt), "segment_format": .count(segmentFormat),
       "inputs": .array(inputs.map(\.json)),
-      "result": .object([
-        "sha256": .string(result.digest.hex), "bytes": .count(result.byteCount), "rows": .count(result.rowCount),
-        "lists_sha256": .optional(result.listsDigest?.hex),
-      ]),
+      "result": .object(made),
     ]).text
   }
 
@@ -124,7 +133,10 @@ extension TaskReceipt {
       inputs: try fields.objects("inputs").map(Input.init),
       result: Result(
         digest: try result.digest("sha256"), byteCount: try result.number("bytes", .byteCount),
-        rowCount: try result.number("rows", .rowCount), listsDigest: try result.optionalDigest("lists_sha256")))
+        rowCount: try result.number("rows", .rowCount), listsDigest: try result.optionalDigest("lists_sha256"),
+        refine: try result.optionalObject("refine").map {
+          RefineSummary(digest: try $0.digest("sha256"), byteCount: try $0.number("bytes", .byteCount))
+        }))
   }
 
   /// Why this is no receipt of a task; nil where it may be one.
@@ -139,7 +151,8 @@ extension TaskReceipt {
       return "it was made with segment format \(segmentFormat), the task asks for \(task.segmentFormat)"
     }
     guard inputs.map(\.ordinal) == task.inputs.map(\.ordinal) else { return "its inputs are not the task's" }
-    var least = 0
+    // A row may be bad and excluded: it is missing once.
+    var (least, doubled) = (0, 0)
     for (input, planned) in zip(inputs, task.inputs) {
       guard let seen = input.seen else {
         if planned.isHole || task.missing == .skip && planned.digest == nil { continue }
@@ -161,10 +174,11 @@ extension TaskReceipt {
       if let place = seen.place, !planned.places.indices.contains(place) {
         return "it has \(planned.shard) from a place that the task does not know"
       }
-      least = least.addingSaturated(seen.rowCount - seen.badRowCount)
+      least = least.addingSaturated(max(seen.rowCount - seen.badRowCount - planned.excluded.count, 0))
+      doubled = doubled.addingSaturated(min(seen.badRowCount, planned.excluded.count))
     }
     guard result.listsDigest != nil else { return "it does not say the digest of its lists" }
-    guard result.rowCount == least else {
+    guard (least...least.addingSaturated(doubled)).contains(result.rowCount) else {
       return "its result has \(result.rowCount) rows, its inputs have \(least)"
     }
     return nil

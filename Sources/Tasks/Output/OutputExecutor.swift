@@ -64,21 +64,6 @@ package final class OutputExecutor {
     self.logger = logger
   }
 
-  /// Carries out a task.
-  ///
-  /// - Parameters:
-  ///   - task: The output.
-  ///   - path: Where its file goes; it appears there whole.
-  ///   - report: Told of progress, on the calling thread.
-  /// - Returns: What was written and read back.
-  /// - Throws: ``TarnError``; segments that were kept stay.
-  package func run(
-    _ task: OutputTask, to path: String, report: (OutputProgress) -> Void = { _ in }
-  ) throws -> OutputShardSummary {
-    for input in task.bound { try encode(input, report: report) }
-    return try merge(task, to: path, report: report)
-  }
-
   /// Makes the segment of an input, unless it is kept already.
   ///
   /// - Parameters:
@@ -116,27 +101,61 @@ package final class OutputExecutor {
     _ task: OutputTask, to path: String, report: (OutputProgress) -> Void = { _ in }
   ) throws -> OutputShardSummary {
     report(.merging)
-    let inputs = try task.bound.map { input in
+    let inputs = try inputs(of: task)
+    let started = ContinuousClock.now
+    defer { times.merging += ContinuousClock.now - started }
+    let ids = task.bound.flatMap(\.ids)
+    let excludes = task.bound.contains { !$0.excluded.isEmpty }
+    let whole = excludes ? path + ".whole" : path
+    var summary = try OutputShardMerge.write(
+      inputs, trained: terms.trained, trainedDigest: terms.trainedDigest, to: whole, temporaryPath: whole + ".tmp",
+      checkpoint: { try cancellation.check() })
+    if excludes {
+      // What an output without some rows is is said once: this is how an old output becomes a new one, too.
+      defer { try? Disk.remove(whole) }
+      summary = try OutputShardFile(path: whole).write(idsIn: ids, to: path) { try cancellation.check() }
+    }
+    try OutputShardFile.verify(path, trained: terms.trained, summary: summary, idsIn: ids)
+    return summary
+  }
+}
+
+extension OutputExecutor {
+  /// Writes the codes that refine an output whose segments are all kept, and reads them back.
+  ///
+  /// - Parameters:
+  ///   - task: The output.
+  ///   - path: Where the file goes.
+  /// - Returns: What was written; nil where the trained index does not refine.
+  /// - Throws: ``TarnError`` `.integrity` when a segment is gone or damaged.
+  package func refine(_ task: OutputTask, to path: String) throws -> RefineSummary? {
+    guard terms.trained.refine != nil else { return nil }
+    let started = ContinuousClock.now
+    defer { times.merging += ContinuousClock.now - started }
+    let summary = try RefineFile.write(
+      inputs(of: task), trained: terms.trained, ids: task.ids, keeping: task.bound.flatMap(\.ids), to: path,
+      checkpoint: { try cancellation.check() })
+    try RefineFile.verify(path, summary)
+    return summary
+  }
+
+  /// The kept segments of a task.
+  private func inputs(of task: OutputTask) throws -> [MergeInput] {
+    try task.bound.map { input in
       guard let digest = input.digest, let file = try segments.segment(ofShard: digest) else {
         throw TarnError(
           .integrity, "the segment of \(input.name) is gone since this run began",
           hint: "run the same command again to make it anew")
       }
       let segment = try SegmentFile(path: file)
-      guard segment.description.shard == digest else {
+      guard segment.description.shard == digest, segment.description.arrayMark == terms.array.map(ContentDigest.of)
+      else {
         throw TarnError(
           .integrity, "\(file) is recorded as the segment of \(input.name) and holds another shard's rows",
           hint: "restore a backup of the catalog")
       }
       return MergeInput(segment: segment, firstRowID: input.firstID)
     }
-    let started = ContinuousClock.now
-    defer { times.merging += ContinuousClock.now - started }
-    let summary = try OutputShardMerge.write(
-      inputs, trained: terms.trained, trainedDigest: terms.trainedDigest, to: path, temporaryPath: path + ".tmp",
-      checkpoint: { try cancellation.check() })
-    try OutputShardFile.verify(path, trained: terms.trained, summary: summary, idsIn: inputs.map(\.ids))
-    return summary
   }
 }
 

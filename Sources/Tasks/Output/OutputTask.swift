@@ -18,13 +18,23 @@ package struct OutputTask: Sendable, Equatable {
     package let firstID: RowID
     /// Rows, or the length of the hole.
     package let rowCount: Int
+    /// Rows that the output must not have, ascending.
+    package let excluded: [Int]
 
-    package init(ordinal: Int, name: String, digest: ContentDigest?, firstID: RowID, rowCount: Int) {
+    package init(
+      ordinal: Int, name: String, digest: ContentDigest?, firstID: RowID, rowCount: Int, excluded: [Int] = []
+    ) {
       self.ordinal = ordinal
       self.name = name
       self.digest = digest
       self.firstID = firstID
       self.rowCount = rowCount
+      self.excluded = excluded
+    }
+
+    /// The row ids that the output may have of it, ascending and disjoint.
+    package var ids: [Range<RowID>] {
+      (firstID..<(firstID + RowID(rowCount))).without(excluded.map { firstID + RowID($0) })
     }
   }
 
@@ -38,6 +48,12 @@ package struct OutputTask: Sendable, Equatable {
     self.inputs = inputs
   }
 
+  /// All ids of the output, from the first of its first input to the last of its last one.
+  package var ids: Range<RowID> {
+    guard let first = inputs.first, let last = inputs.last else { return 0..<0 }
+    return first.firstID..<(last.firstID + RowID(last.rowCount))
+  }
+
   /// The inputs that have rows to encode.
   package var bound: [Input] { inputs.filter { $0.digest != nil } }
 }
@@ -49,10 +65,14 @@ package struct EncodingTerms: Sendable {
   package let trainedDigest: ContentDigest
   package let badRows: BadRowsPolicy
   package let normalisation: Normalisation
+  /// The array of the shards' files; nil where they have one.
+  package let array: String?
 
   package init(
-    trained: TrainedIndex, trainedDigest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation
+    trained: TrainedIndex, trainedDigest: ContentDigest, badRows: BadRowsPolicy, normalisation: Normalisation,
+    array: String? = nil
   ) {
+    self.array = array
     self.trained = trained
     self.trainedDigest = trainedDigest
     self.badRows = badRows

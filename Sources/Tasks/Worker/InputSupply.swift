@@ -138,7 +138,7 @@ final class InputSupply: Sendable {
       partPath: "\(directory)/\(place).part",
       expectation: ShardExpectation(
         byteCount: input.byteCount, digest: input.digest, dimension: task.dimension, elementType: task.elementType,
-        format: FeatureFormat(ofFile: input.shard)),
+        format: FeatureFormat(ofFile: input.shard), array: task.array),
       finalPath: { _ in "\(directory)/\(place).\(input.shard)" })
   }
 

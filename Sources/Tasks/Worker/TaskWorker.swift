@@ -106,6 +106,7 @@ package final class TaskWorker: Sendable {
     }
     // It goes when the receipt is there.
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
+    DecodedRows.use(scratch.path, keeping: DiskReserve())
     let made = try await finishing(task) {
       switch task {
       case .assign(let task): try await ThreadedWork("tarn-worker") { [self] in try find(task, in: scratch) }.value()
@@ -235,7 +236,8 @@ package final class TaskWorker: Sendable {
     let rowCount = task.inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
     let executor = OutputExecutor(
       EncodingTerms(
-        trained: trained, trainedDigest: task.trained, badRows: task.badRows, normalisation: task.normalisation),
+        trained: trained, trainedDigest: task.trained, badRows: task.badRows, normalisation: task.normalisation,
+        array: task.array),
       shards: provider, segments: segments, rowCount: rowCount, encoders: encoders,
       cancellation: cancellation, logger: logger)
     var seen: [Int: TaskReceipt.Seen] = [:]
@@ -310,14 +312,17 @@ package final class TaskWorker: Sendable {
     _ task: TaskDocument, _ seen: [Int: TaskReceipt.Seen], with executor: OutputExecutor, in scratch: WorkerScratch
   ) throws -> TaskReceipt.Result {
     let working = try directory.workingPath(number, by: name, in: scratch.path)
+    // In a store's scratch one name serves both: what refines is put before the output is made.
     let inputs = task.inputs.enumerated().map { place, input in input.bound(to: seen[place]?.digest) }
     do {
-      let made = try executor.merge(OutputTask(ordinal: task.output, inputs: inputs), to: working) { _ in
-        report(.merging)
-      }
+      let output = OutputTask(ordinal: task.output, inputs: inputs)
+      let refine = try executor.refine(output, to: working)
+      if let refine { try directory.put(result: working, of: number, refine.digest, .build, by: scratch.path) }
+      let made = try executor.merge(output, to: working) { _ in report(.merging) }
       try directory.put(result: working, of: number, made.digest, .build, by: scratch.path)
       return TaskReceipt.Result(
-        digest: made.digest, byteCount: made.byteCount, rowCount: made.rowCount, listsDigest: made.listDigests.root)
+        digest: made.digest, byteCount: made.byteCount, rowCount: made.rowCount, listsDigest: made.listDigests.root,
+        refine: refine)
     } catch {
       try? Disk.remove(working)
       throw error
@@ -336,6 +341,7 @@ extension ShardHandoff.Item {
 extension TaskDocument.Input {
   /// As the executor takes it.
   package func bound(to digest: ContentDigest?) -> OutputTask.Input {
-    OutputTask.Input(ordinal: ordinal, name: shard, digest: digest, firstID: firstID, rowCount: rowCount)
+    OutputTask.Input(
+      ordinal: ordinal, name: shard, digest: digest, firstID: firstID, rowCount: rowCount, excluded: excluded)
   }
 }

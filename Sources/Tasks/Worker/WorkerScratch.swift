@@ -40,7 +40,11 @@ package final class WorkerScratch: Sendable {
       .conflict, "\(Self.mostAtOneTask) workers are at one task in \(parent)", hint: "give this one another --scratch")
   }
 
-  deinit { close(descriptor) }
+  deinit {
+    // A program that another thread is starting has a copy of the descriptor until it runs.
+    flock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
 
   /// Makes a directory, or takes the one that is there.
   ///
@@ -113,6 +117,6 @@ final class WorkerShards: ShardProvider {
     }
     return PinnedShard(
       path: found.path, digest: digest, rowCount: input.rowCount, dimension: task.dimension,
-      elementType: task.elementType, remedy: found.remedy)
+      elementType: task.elementType, array: task.array, remedy: found.remedy)
   }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Exact assignment: tarn's engine, FAISS of two ages, and OpenBLAS sgemm with argmax, in turn in one run.
 
-    bench_assign.py [--features DIR] [--cases paired:16384,nearest,...] [--rounds 3]
+    bench_assign.py [--features DIR] [--cases paired:16384,nearest,...] [--rounds 3] [--level avx2]
 
 All find the list with the greatest inner product for each of N vectors. Prints medians of vectors per second and
 ratios. Winners of faiss-cpu are compared with tarn's; where they differ, binary64 says who is right.
@@ -15,19 +15,25 @@ Features: `image.npy` and `caption.npy` in DIR, or the example features; enlarge
 brought to 768 dimensions by a seeded orthogonal map, which changes no inner product.
   nearest     the nearest of 20,000 images (or of all there are) for each caption, features as they are
 
+--level avx2 holds both sides to AVX2: TARN_SIMD, FAISS_OPT_LEVEL and the kernels of OpenBLAS that are tried. Each
+program that multiplies by an OpenBLAS gets the best OPENBLAS_CORETYPE of a short trial, since one that does not know the
+processor falls back to kernels of ten years ago; which it was is printed.
+
 Columns: faiss-cpu and FAISS (the installed libfaiss) are IndexFlatIP.search with k = 1 on all threads; avx2 is tarn held
-to AVX2 (TARN_SIMD), which is sgemm and its bound; bf16 is its bfloat16 engine, where the CPU has the instructions; /name is tarn's rate over that peer's, avx2/ and bf16/ those engines' over
+to AVX2 (TARN_SIMD); bf16 is its bfloat16 engine, where the CPU has the instructions; /name is tarn's rate over that peer's, avx2/ and bf16/ those engines' over
 sgemm's; GOPS counts every vector, list and dimension twice, whether it was multiplied or not; looked are rows left by
 the slice, of so many dimensions (b: balanced axes), and scored those left to binary64; MB is peak memory beyond the
 vectors, that of the float32 lists included.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -99,13 +105,14 @@ def data(kind: str, features: Features, nlist: int, count: int) -> tuple[np.ndar
 
 
 class Bench:
-    """A tarn-bench process that repeats its work for each line."""
+    """A process that repeats its work for each line: a verb of tarn-bench, or a peer in Python."""
 
     def __init__(self, verb: str, rows: pathlib.Path, queries: pathlib.Path, **environ: str) -> None:
+        program = [sys.executable, "-B", __file__, "--peer", verb] if verb in PEERS else [str(BENCH), verb]
         self.process = subprocess.Popen(
-            [str(BENCH), verb, "--rows", str(rows), "--queries", str(queries)], stdin=subprocess.PIPE,
+            [*program, "--rows", str(rows), "--queries", str(queries)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env={**os.environ, **environ})
-        self.engine = json.loads(self.process.stdout.readline())["engine"]
+        self.blas = json.loads(self.process.stdout.readline())["blas"]
 
     def run(self, argument: object = "") -> dict:
         self.process.stdin.write(f"run {argument}".strip() + "\n")
@@ -130,16 +137,71 @@ def sgemm(rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return winners
 
 
-def timed(body) -> tuple[float, object]:
-    start = time.perf_counter()
-    result = body()
-    return time.perf_counter() - start, result
+def blas_kernels() -> str:
+    """What each OpenBLAS of this process has chosen."""
+    names = set()
+    with open("/proc/self/maps") as maps:
+        libraries = {line.split()[-1] for line in maps if "openblas" in line}
+    for library in libraries:
+        for name in ("openblas_get_corename", "openblas_get_corename64_", "scipy_openblas_get_corename64_", "scipy_openblas_get_corename"):
+            ask = getattr(ctypes.CDLL(library), name, None)
+            if ask is not None:
+                ask.restype = ctypes.c_char_p
+                names.add(ask().decode())
+    return "+".join(sorted(names)) or "none"
+
+
+def peer(name: str, rows_path: str, queries_path: str) -> None:
+    """Answers lines as tarn-bench does: what it took, and the winners in a file if one is named."""
+    rows, queries = np.load(rows_path), np.load(queries_path)
+    if name == "faiss-cpu":
+        import faiss
+        faiss.omp_set_num_threads(os.cpu_count())
+        index = faiss.IndexFlatIP(rows.shape[1])
+        index.add(rows)
+        find = lambda: index.search(queries, 1)[1][:, 0]
+    else:
+        find = lambda: sgemm(rows, queries)
+    print(json.dumps({"state": "ready", "blas": blas_kernels()}), flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        found = find()
+        seconds = time.perf_counter() - start
+        if len(line.split()) > 1:
+            found.astype(np.uint32).tofile(line.split()[-1])
+        print(json.dumps({"seconds": seconds, "vectors": len(queries)}), flush=True)
+
+
+PEERS = ("faiss-cpu", "sgemm")
+CORES = {"avx2": ("Haswell", "Zen"), None: ("", "Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids")}
+
+
+def best_cores(level: str | None, scratch: pathlib.Path) -> dict[str, dict[str, str]]:
+    """For each program, the environment in which its OpenBLAS is fastest, by a short trial."""
+    random = np.random.default_rng(3)
+    paths = scratch / "trial-rows.npy", scratch / "trial-queries.npy"
+    for path in paths:
+        np.save(path, unit(random.standard_normal((2048, DIMENSION))))
+    held = {"TARN_SIMD": level, "FAISS_OPT_LEVEL": level} if level else {}
+    chosen = {}
+    for verb, extra in (("faiss-cpu", {}), ("sgemm", {}), ("flat", {}), ("assign", {"TARN_ENGINE": "sgemm"})):
+        rates = {}
+        for core in CORES[level]:
+            environ = {**held, **({"OPENBLAS_CORETYPE": core} if core else {})}
+            bench = Bench(verb, *paths, **environ, **extra)
+            bench.run()
+            rate = max(bench.rate() for _ in range(3))
+            bench.close()
+            rates[rate] = bench.blas, environ
+        kernel, chosen[verb] = rates[max(rates)]
+        print(f"OpenBLAS of {'tarn' if verb == 'assign' else verb}: {kernel}, " + ", ".join(
+            f"{environ.get('OPENBLAS_CORETYPE', 'its own choice')} {rate:.0f}/s" for rate, (_, environ) in rates.items()))
+    return chosen
 
 
 def compare(
-        kind: str, nlist: int, features: Features, rounds: int, scratch: pathlib.Path, has_bf16: bool) -> None:
-    import faiss
-    faiss.omp_set_num_threads(os.cpu_count())
+        kind: str, nlist: int, features: Features, rounds: int, scratch: pathlib.Path, has_bf16: bool,
+        cores: dict[str, dict[str, str]]) -> None:
     if kind == "nearest":
         nlist = min(20_000, len(features.images))
         rows, vectors = unit(features.images[:nlist]), unit(features.captions[:nlist])
@@ -151,27 +213,26 @@ def compare(
     paths = scratch / "rows.npy", scratch / "queries.npy", scratch / "share.npy"
     for path, values in zip(paths, (rows, vectors, share)):
         np.save(path, values)
-    index = faiss.IndexFlatIP(dimension)
-    index.add(rows)
-    tarn = Bench("assign", *paths[:2])
-    avx2 = Bench("assign", paths[0], paths[2], TARN_SIMD="avx2")
-    flat = Bench("flat", paths[0], paths[2])
-    bf16 = Bench("assign", paths[0], paths[2], TARN_ENGINE="bf16") if has_bf16 else None
+    tarn = Bench("assign", *paths[:2], **cores["assign"])
+    avx2 = Bench("assign", *paths[:2], **{**cores["assign"], "TARN_SIMD": "avx2"})
+    cpu = Bench("faiss-cpu", paths[0], paths[2], **cores["faiss-cpu"])
+    numpy = Bench("sgemm", paths[0], paths[2], **cores["sgemm"])
+    flat = Bench("flat", paths[0], paths[2], **cores["flat"])
+    bf16 = Bench("assign", paths[0], paths[2], **{**cores["assign"], "TARN_ENGINE": "bf16"}) if has_bf16 else None
     rates: dict[str, list[float]] = {"tarn": [], "faiss-cpu": [], "faiss": [], "sgemm": [], "avx2": [], "bf16": []}
     tarn.run()  # prepares the rows
+    avx2.run()
     for _ in range(rounds):
         cost = tarn.run(scratch / "winners")
         rates["tarn"].append(count / cost["seconds"])
-        seconds, found = timed(lambda: index.search(share, 1))
-        rates["faiss-cpu"].append(len(share) / seconds)
-        seconds, _ = timed(lambda: sgemm(rows, share))
-        rates["sgemm"].append(len(share) / seconds)
+        rates["faiss-cpu"].append(cpu.rate(scratch / "theirs"))
+        rates["sgemm"].append(numpy.rate())
         rates["avx2"].append(avx2.rate())
         rates["faiss"].append(flat.rate())
         rates["bf16"].append(bf16.rate() if bf16 else float("nan"))
-    for process in filter(None, (tarn, avx2, flat, bf16)):
+    for process in filter(None, (tarn, avx2, cpu, numpy, flat, bf16)):
         process.close()
-    ours, theirs = np.fromfile(scratch / "winners", np.uint32), found[1][:, 0]
+    ours, theirs = np.fromfile(scratch / "winners", np.uint32), np.fromfile(scratch / "theirs", np.uint32)
     exact = rows.astype(np.float64)
     worse = sum(
         1 for i in np.flatnonzero(ours[:len(share)] != theirs)
@@ -191,29 +252,38 @@ def main() -> None:
     parser.add_argument("--features", type=pathlib.Path)
     parser.add_argument("--cases", default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("TARN_BENCH_ROUNDS", "3")))
+    parser.add_argument("--level", choices=["avx2"], help="hold both sides to these instructions")
+    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", help=argparse.SUPPRESS)
+    parser.add_argument("--queries", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.peer:
+        return peer(options.peer, options.rows, options.queries)
     try:
         import faiss
     except ImportError:
         print("assign: faiss-cpu is not installed here; make bench installs it")
         return
-    print(f"exact assignment, {DIMENSION} dimensions, {os.cpu_count()} threads, faiss-cpu {faiss.__version__}")
-    peak = subprocess.run([str(BENCH), "peak"], capture_output=True, text=True)
+    print(f"exact assignment, {DIMENSION} dimensions, {os.cpu_count()} threads, faiss-cpu {faiss.__version__}{', held to ' + options.level if options.level else ''}")
+    environ = {**os.environ, **({"TARN_SIMD": options.level} if options.level else {})}
+    peak = subprocess.run([str(BENCH), "peak"], capture_output=True, text=True, env=environ)
     if peak.returncode == 0:
         found = json.loads(peak.stdout)
         print(
             f"int8 products: oneDNN {found['onednn_gops']:.0f} GOPS, the first pass {found['first_pass_gops']:.0f} GOPS, "
             f"{100 * found['share']:.0f} % of it")
-    tests = json.loads(subprocess.run([str(BENCH), "selftest"], capture_output=True, text=True, check=True).stdout)
+    tests = json.loads(subprocess.run([str(BENCH), "selftest"], capture_output=True, text=True, check=True, env=environ).stdout)
     print("self-tests: " + ", ".join(f"{name[:-3]} {value:.1f} ms" for name, value in sorted(tests.items())))
-    print(
+    titles = (
         "data        lists      tarn faiss-cpu    FAISS    sgemm     avx2 /faiss-cpu  /FAISS  /sgemm avx2/ bf16/    GOPS  slice "
         " looked scored    MB worse")
     features = Features(options.features)
     with tempfile.TemporaryDirectory(prefix="tarn-bench-") as scratch:
+        cores = best_cores(options.level, pathlib.Path(scratch))
+        print(titles)
         for case in options.cases.split(","):
             kind, _, nlist = case.partition(":")
-            compare(kind, int(nlist or 16_384), features, options.rounds, pathlib.Path(scratch), "bf16_ms" in tests)
+            compare(kind, int(nlist or 16_384), features, options.rounds, pathlib.Path(scratch), "bf16_ms" in tests, cores)
 
 
 if __name__ == "__main__":

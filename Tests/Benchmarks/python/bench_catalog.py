@@ -53,7 +53,8 @@ def make_lake(lake: pathlib.Path, shards: int, versions: int) -> None:
     states = ["present"] * 5 + ["evicted"] * 3 + ["registered", "failed"]
     for source in range(SOURCES):
         base = source * each
-        run("INSERT INTO source VALUES (?, ?, 'image', 768, 'float16', ?, '')", (source + 1, f"images-{source:02}", NOW))
+        run("INSERT INTO source (id, name, modality, dimension, dtype, created_at, kept_query) "
+            "VALUES (?, ?, 'image', 768, 'float16', ?, '')", (source + 1, f"images-{source:02}", NOW))
         url = f"https://host-{source}.example/img_emb/img_emb_"
         run("INSERT INTO mirror VALUES (?, ?, 0, ?, 'original', ?, 0)", (source + 1, source + 1, url + "{ordinal}.npy", NOW))
         rows = [(base + i + 1, i, states[i % 10]) for i in range(each)]
@@ -108,7 +109,7 @@ def make_lake(lake: pathlib.Path, shards: int, versions: int) -> None:
             segments = [(artifact("segment", f"segment {source} {i}", 400000000), i) for i in encoded]
             if version < SOURCES:
                 many(add_artifact, (row for row, _ in segments))
-                many("INSERT INTO segment VALUES (?, ?, 'fail', 1, ?, 1000000, 0, ?)",
+                many("INSERT INTO segment VALUES (?, ?, '', 'fail', 1, ?, 1000000, 0, ?)",
                      ((trained, digest(str(source * each + i + 1)), row[0], NOW) for row, i in segments))
         outputs = range(len(encoded) // 40)
         rows = [artifact("output-shard", f"output {version} {number}", 15000000000) for number in outputs]

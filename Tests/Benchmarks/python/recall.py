@@ -10,6 +10,10 @@ NumPy and searched by FAISS.
     TARN=.build/release/tarn recall.py --features DIR [--seeds 1,2,3] [--nlists 256,512] [--out docs/RECALL.md]
     TARN=.build/release/tarn recall.py --features DIR --candidates [--out docs/RECALL.md]
     TARN=.build/release/tarn recall.py --features DIR --codecs [--out docs/RECALL.md]
+    TARN=.build/release/tarn recall.py --features DIR --shift openclipart,tuxpaint [--out docs/RECALL.md]
+
+With --shift the queries are of another kind than what was trained on: each of the sources named is left out of
+training, images and captions, and its captions ask. Captions of all sources that were held out ask first.
 """
 
 import argparse
@@ -44,6 +48,8 @@ METHODS = {
                        "paired k-means, **learned router**"),
     "refined-learned": (["--images", "ti", "--captions", "tc", "--router", "learned"],
                         "paired k-means, 3 steps on images, **learned router**"),
+    "anchored": (["--images", "ti", "--captions", "tc", "--router", "anchored"],
+                 "paired k-means, 10 steps on images, **anchored router**"),
 }
 # Controls that tarn does not have: which rows make the means, and the title.
 BALANCED = {
@@ -59,6 +65,10 @@ MANY_NPROBES = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768]
 CANDIDATES = {"none": "no router", "all": "learned router, every list in every batch",
               "4096": "learned router, 4,096 lists drawn for a batch (the default there)",
               "512": "learned router, 512 lists drawn for a batch"}
+# What is held against plain k-means when queries are of another kind.
+SHIFTED = ("plain", "paired", "plain-learned", "refined-learned", "anchored")
+SHIFT_QUERIES = 2000
+HELD_OUT = "captions alone"
 # Arguments of train, and what the table calls them; the first of each codec is its default.
 CODECS = {
     "flat": (["--codec", "flat"], "float32", 4),
@@ -86,6 +96,14 @@ def split(names, seed):
     while cut < len(order) and of_row[order[cut]] == of_row[order[cut - 1]]:
         cut += 1
     return np.sort(order[cut:]), order[:QUERIES]
+
+
+def leave_out(sources, source, seed):
+    """Rows to train on, none of the source, and rows of the source to ask with."""
+    of_source = sources == source
+    if not of_source.any():
+        sys.exit(f"{source}: no row of names.txt is of this source")
+    return np.flatnonzero(~of_source), np.random.default_rng(seed).permutation(np.flatnonzero(of_source))[:SHIFT_QUERIES]
 
 
 def nearest(queries, rows, k):
@@ -156,11 +174,14 @@ def stock(path, queries, truth, sizes_total):
     return at_shares(scanned, recall), float(recall[0])
 
 
-def prepare(features, seed, work):
-    """A lake with all images `g`, training images `ti` and captions `tc`, and what measuring needs besides."""
+def prepare(features, seed, work, left_out=None):
+    """A lake with all images `g`, training images `ti` and captions `tc`, and what measuring needs besides.
+
+    Captions of the source `left_out` ask, or, without one, captions whose texts training has not seen."""
     images, captions = (np.load(features / f"{name}.npy") for name in ("image", "caption"))
-    names = [line.rstrip("\n").split("\t", 1)[-1] for line in open(features / "names.txt", encoding="utf-8")]
-    train, ask = split(names, seed)
+    lines = [line.rstrip("\n").split("\t", 1) for line in open(features / "names.txt", encoding="utf-8")]
+    train, ask = (leave_out(np.array([line[0] for line in lines]), left_out, seed) if left_out
+                  else split([line[-1] for line in lines], seed))
     dimension, dtype = str(images.shape[1]), str(images.dtype)
     lake = work / f"lake-{seed}"
     for name, rows in (("g", images), ("ti", images[train]), ("tc", captions[train])):
@@ -210,6 +231,23 @@ def measure(features, seed, nlists, work):
             shares, first = stock(file, asked, truth, len(images))
             found[nlist, name] = {"tarn": shares, "stock": shares, "imbalance": imbalance, "nprobe1": first}
             print(f"seed {seed}  nlist {nlist}  {name:15}", *(f"{v:.3f}" for v in shares), file=sys.stderr, flush=True)
+    return found
+
+
+def measure_shift(features, seed, sources, nlist, work):
+    """Recall at the shares when one source was left out of training and its captions ask; by source and method."""
+    found = {}
+    for source in (None, *sources):
+        place = work / (source or HELD_OUT)
+        place.mkdir()
+        lake = prepare(features, seed, place, source)[0]
+        for name in SHIFTED:
+            tarn(lake, "train", name, *METHODS[name][0], "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
+                 "--quiet")
+            tarn(lake, "build", name, "--trained", name, "--images", "g", "--quiet")
+            found[source, name] = evaluate(lake, name, place / f"queries-{seed}.npy", NPROBES)[0]
+            print(f"seed {seed}  without {source or HELD_OUT:15} {name:15}", *(f"{v:.3f}" for v in found[source, name]),
+                  file=sys.stderr, flush=True)
     return found
 
 
@@ -278,6 +316,26 @@ def table(runs, nlists):
     return "\n".join(lines)
 
 
+def shift_table(runs, sources, nlist):
+    lines = [f"nlist {nlist}, flat codes, up to {SHIFT_QUERIES:,} captions of the source left out; at first {QUERIES:,} "
+             "held-out captions of all sources.", "",
+             "| left out | lists and ranking | 1 % scanned | 2 % scanned | 4 % scanned | beside plain k-means at 2 % |",
+             "| --- | --- | --- | --- | --- | --- |"]
+    for source in (None, *sources):
+        for name in SHIFTED:
+            cells = [interval([run[source, name][i] for run in runs]) for i in range(3)]
+            cells.append(interval([100 * (run[source, name][1] - run[source, "plain"][1]) for run in runs], "{:+.1f}"))
+            lines.append(f"| {source or HELD_OUT} | {METHODS[name][1]} | " + " | ".join(cells) + " |")
+    for name in SHIFTED:
+        leads = [100 * np.mean([run[source, name][i] - run[source, "plain"][i] for run in runs for source in sources])
+                 for i in range(3)]
+        worst = min(100 * np.mean([run[source, name][1] - run[source, "plain"][1] for run in runs])
+                    for source in sources)
+        lines.append(f"| mean lead without a source | {METHODS[name][1]} | " + " | ".join(f"{lead:+.1f}" for lead in leads)
+                     + f" | least of the sources {worst:+.1f} |")
+    return "\n".join(lines) + "\n"
+
+
 def candidates_table(runs):
     lines = [f"nlist {MANY_LISTS:,}, k-means of images.", "",
              "| ranking | imbalance | nprobe 1 | 1 % scanned | 2 % scanned | 4 % scanned |",
@@ -305,21 +363,28 @@ def main():
     parser.add_argument("--nlists", default="256,512")
     parser.add_argument("--candidates", action="store_true", help="the table of many lists instead")
     parser.add_argument("--codecs", action="store_true", help="the table of codecs instead")
+    parser.add_argument("--shift", metavar="SOURCES", help="the table of queries of another kind instead")
     parser.add_argument("--out", type=pathlib.Path, help="a page whose text between the table's marks is replaced")
     options = parser.parse_args()
     nlists = [int(text) for text in options.nlists.split(",")]
+    sources = options.shift.split(",") if options.shift else []
+    # mark in the page: (measuring for a seed in a directory, the table of all seeds)
+    tables = {
+        "candidates": (lambda seed, work: measure_candidates(options.features, seed, work), candidates_table),
+        "codecs": (lambda seed, work: measure_codecs(options.features, seed, work), codecs_table),
+        "shift": (lambda seed, work: measure_shift(options.features, seed, sources, nlists[0], work),
+                  lambda runs: shift_table(runs, sources, nlists[0])),
+        "table": (lambda seed, work: measure(options.features, seed, nlists, work), lambda runs: table(runs, nlists)),
+    }
+    mark = next(name for name in tables if name == "table" or getattr(options, name))
+    one, several = tables[mark]
     runs = []
     for seed in map(int, options.seeds.split(",")):
         with tempfile.TemporaryDirectory(prefix="tarn-recall-") as work:
-            work = pathlib.Path(work)
-            runs.append(measure_candidates(options.features, seed, work) if options.candidates
-                        else measure_codecs(options.features, seed, work) if options.codecs
-                        else measure(options.features, seed, nlists, work))
-    text = (candidates_table(runs) if options.candidates else codecs_table(runs) if options.codecs
-            else table(runs, nlists))
+            runs.append(one(seed, pathlib.Path(work)))
+    text = several(runs)
     print(text)
     if options.out:
-        mark = "candidates" if options.candidates else "codecs" if options.codecs else "table"
         page = options.out.read_text(encoding="utf-8")
         heading = (f"Seeds {options.seeds}; mean over seeds, (least–greatest)." if len(runs) > 1
                    else f"Seed {options.seeds}.")

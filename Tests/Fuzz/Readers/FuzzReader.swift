@@ -2,7 +2,9 @@
 // behind one function: whatever the bytes, an answer or an error of tarn's.
 
 internal import Base
+internal import CUnpack
 internal import Catalog
+internal import Companions
 internal import Features
 internal import Fetch
 internal import Foundation
@@ -13,7 +15,9 @@ internal import TestSupport
 /// A reader to be tried with any bytes.
 package enum FuzzReader: String, CaseIterable, Sendable {
   // Feature files.
-  case npy, pt, safetensors, fbin, fvecs, parquet
+  case npy, npz, pt, safetensors, fbin, fvecs, parquet
+  // Companions' files, and a pack whose index is made right.
+  case jsonl, csv, gz, zst, pack
   /// The pickle alone, in an archive whose checksums are right.
   case pickle
   // Files of a lake.
@@ -26,6 +30,8 @@ package enum FuzzReader: String, CaseIterable, Sendable {
   case state
   // What people and servers say of shards and versions.
   case export, sizes, digests, tree, urls, head
+  /// A page of a listing, behind a line that is its `Link` field.
+  case listing
   // What workers, engines and whoever shares a directory of tasks leave in it.
   case plan, task, receipt, failure, jobs
 
@@ -67,8 +73,10 @@ package enum FuzzReader: String, CaseIterable, Sendable {
 
   private var fileExtension: String {
     switch self {
-    case .npy, .pt, .safetensors, .fbin, .fvecs: rawValue
+    case .npy, .npz, .pt, .safetensors, .fbin, .fvecs, .parquet: rawValue
     case .pickle: "pt"
+    case .jsonl, .csv: rawValue
+    case .gz, .zst: "txt.\(rawValue)"
     default: "bin"
     }
   }
@@ -87,8 +95,19 @@ package enum FuzzReader: String, CaseIterable, Sendable {
     case .npy:
       for count in [8, 10, 12, bytes.count / 2] { _ = NpyHeader.parse(Array(bytes.prefix(count))) }
       try readFeatures(path)
-    case .pt, .pickle, .safetensors, .fbin, .fvecs: try readFeatures(path)
-    case .parquet: try ParquetTour.read(ParquetFile(path: path))
+    case .npz, .pt, .pickle, .safetensors, .fbin, .fvecs: try readFeatures(path)
+    case .jsonl, .csv, .gz, .zst:
+      let file = try CompanionFile(path, named: path)
+      _ = try file.rowCount()
+      _ = try file.values(ofRows: [0, 1, 70], columns: file.columns())
+    case .pack:
+      let pack = try PackFile(path: path, of: FuzzSeeds.companion)
+      try pack.check()
+      _ = try pack.values(ofRows: [0, 1, 70], columns: pack.columns)
+    case .parquet:
+      let file = try ParquetFile(path: path)
+      try ParquetTour.read(file)
+      if file.columns.count(where: \.holdsFloatLists) == 1 { try readFeatures(path) }
     case .state: try FuzzState.load(path)
     case .faiss: try search(path)
     case .output: _ = try OutputShardFile(path: path).readBack(buffers: Self.buffers)
@@ -106,7 +125,38 @@ package enum FuzzReader: String, CaseIterable, Sendable {
         _ = line.withoutSecrets
       }
     case .head: try readHead(bytes)
+    case .listing: try readListing(bytes)
     case .plan, .task, .receipt, .failure, .jobs: try readTasks(bytes, at: path)
+    }
+  }
+
+  /// Reads a page as a Hub's and as a store's: what a course takes of it lies below the place.
+  private func readListing(_ bytes: [UInt8]) throws {
+    let end = bytes.firstIndex(of: 0x0A) ?? bytes.endIndex
+    let link = String(decoding: bytes[..<end], as: UTF8.self)
+    let body = Array(bytes[end...].dropFirst())
+    let address = "https://host/api/datasets/org/set/tree/main/img?recursive=true"
+    let pages = [
+      Result { try ListingPage(tree: body, links: [link], at: address) },
+      Result { try ListingPage(store: body, of: "s3://bucket/img/") },
+    ]
+    for case .success(let page) in pages {
+      var course = ListingCourse(of: "it") { _ in true }
+      do {
+        try course.take(page.files, below: "img/", byteCount: body.count, next: page.next)
+      } catch { continue }
+      for file in course.files {
+        guard file.path.hasPrefix("img/"), ListedFile.fault(ofPath: file.path) == nil else {
+          throw Violation(description: "\(self) takes \(file.path.printable)")
+        }
+      }
+    }
+    if case .success = pages[1] { return }
+    do {
+      _ = try pages[0].get()
+    } catch let error as TarnError where error.code == .refused {
+      // A next page elsewhere: a server's wrong, and no file's.
+      throw Refusal()
     }
   }
 
@@ -173,9 +223,31 @@ extension FuzzReader {
     switch self {
     case .pickle: FuzzSeeds.archive(pickle: bytes)
     case .segment: Self.sealed(segment: bytes)
+    case .pack: Self.sealed(pack: bytes)
     case .state: try FuzzState.sealed(bytes)
     default: bytes
     }
+  }
+
+  /// A pack with the checksums of its blocks and the digest of its index.
+  private static func sealed(pack bytes: [UInt8]) -> [UInt8] {
+    guard bytes.count >= 96 else { return bytes }
+    var (file, end) = (bytes, bytes.count - 80)
+    func number(_ place: Int, _ count: Int) -> Int {
+      Int(clamping: (0..<count).reduce(UInt64(0)) { $0 | UInt64(file[place + $1]) << UInt64(8 * $1) })
+    }
+    let (schema, blockCount) = (number(end, 8), number(end + 16, 8))
+    guard (16...end).contains(schema), blockCount <= (end - schema) / 32 else { return file }
+    for entry in stride(from: end - 32 * blockCount, to: end, by: 32) {
+      let (offset, count) = (number(entry, 8), number(entry + 16, 4))
+      guard offset <= schema, count <= schema - offset else { continue }
+      let sum = unsafe file[offset..<(offset + count)].withUnsafeBytes { unsafe cunpack_crc32($0.baseAddress, count) }
+      for place in 0..<4 { file[entry + 28 + place] = UInt8(truncatingIfNeeded: sum >> UInt32(8 * place)) }
+    }
+    let digest = ContentDigest.of(file[schema..<(end + 40)] + Array(FuzzSeeds.companion.hex.utf8))
+    end += 40
+    file.replaceSubrange(end..<(end + 32), with: digest.bytes)
+    return file
   }
 
   /// A segment with the checksums of its header and its trailer.

@@ -2,11 +2,15 @@
 // on what they hold.
 
 internal import Base
+internal import Companions
 internal import Foundation
 package import Indexer
 internal import TestSupport
 
 package enum FuzzSeeds {
+  /// The digest of the companion that packs are of.
+  static let companion = ContentDigest(bytes: [UInt8](repeating: 7, count: 32))
+
   /// An archive of `torch.save` around a pickle.
   static func archive(pickle: [UInt8]) -> [UInt8] { FeatureFiles.torch(pickle) }
 
@@ -21,6 +25,27 @@ package enum FuzzSeeds {
     switch reader {
     case .npy, .safetensors, .fbin, .fvecs, .pt:
       return FeatureFiles.all.filter { $0.name == reader.rawValue }.map(\.bytes)
+    case .jsonl: return [Array("{\"a\":1,\"b\":[true,null]}\n\n{\"a\":\"\u{FC}\",\"c\":0.5}\n".utf8)]
+    case .csv: return [Array("a,b\r\n1,\"x\"\"y\nz\"\r\n,\"\"\r\n".utf8)]
+    case .gz, .zst:
+      // "one\ntwo\n", as gzip -n and zstd write it.
+      let packed =
+        reader == .gz
+        ? "H4sIAAAAAAAAA8vPS+UqKc/nAgDmC7oSCAAAAA==" : "KLUv/QRYQQAAb25lCnR3bwrmpg5A"
+      return [Array(Data(base64Encoded: packed) ?? Data())]
+    case .pack:
+      let (path, text) = (directory + "/seed.csv", "a,b\n" + (0..<90).map { "\($0),caption \($0 % 7)\n" }.joined())
+      try Disk.writeAtomically(Array(text.utf8), to: path)
+      _ = try PackWriter.write(
+        CompanionFile(path, named: path), digest: companion, through: path + ".tmp", to: path + ".pack")
+      return [Array(try Data(contentsOf: URL(fileURLWithPath: path + ".pack")))]
+    case .npz:
+      return [
+        FeatureFiles.npz(),
+        FeatureFiles.npz([("ids", FeatureFiles.npy("<i8", shape: "(2,)", [])), ("emb", FeatureFiles.npy())]),
+        FeatureFiles.npz { ($0.method, $0.pack, $0.hasDescriptors) = (8, { Deflate.stored($0, block: 40) }, true) },
+        FeatureFiles.npz { ($0.method, $0.pack, $0.isZip64) = (8, { Deflate.fixed($0) }, true) },
+      ]
     case .parquet: return [ParquetMaker.floatLists.file(), ParquetMaker.texts.file()]
     case .pickle:
       var part = PickleMaker()
@@ -34,6 +59,7 @@ package enum FuzzSeeds {
       let hex = String(repeating: "0123456789abcdef", count: 4)
       return [Array("\(hex)  0.npy\n\(hex) *dir/1.npy\n".utf8)]
     case .tree: return [Array(tree.utf8)]
+    case .listing: return [link + tree.replacing("a/0", with: "img/0"), "\n" + bucket].map { Array($0.utf8) }
     case .urls:
       return [
         "https://host.example:8443/a%20b/img_emb_{ordinal:04}.npy?version=1&name=y\ns3://bucket/{ordinal}.npy\n",
@@ -99,6 +125,11 @@ package enum FuzzSeeds {
   private static let tree = """
     [{"type":"directory","oid":"1","size":0,"path":"img_emb"},{"type":"file","oid":"2","size":1536,"path":"a/0.npy",
     "lfs":{"oid":"\(digest)","size":1440,"pointerSize":134}},{"type":"file","oid":"3","size":77,"path":"1.npy"}]
+    """
+  private static let link = "<https://host/api/datasets/org/set/tree/main/img?cursor=ab>; rel=\"next\", <x>; rel=prev\n"
+  private static let bucket = """
+    <ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>
+    <Contents><Key>img/a+%C3%A9.npy</Key><Size>12</Size></Contents><Contents><Key>img/</Key><Size>0</Size></Contents></ListBucketResult>
     """
   private static let head = """
     HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 206 Partial Content\r\nContent-Length: 900\r\nContent-Range: bytes 100-999/1000\r

@@ -6,11 +6,15 @@
 extern "C" {
 #endif
 
-/// The sets of vector instructions that kernels are written for, in rising order.
+/// The sets of vector instructions that kernels are written for, in rising order
+/// for each kind of CPU.
 enum ccpu_level {
   CCPU_PORTABLE = 0,
-  CCPU_AVX2 = 1,    // with FMA and F16C
-  CCPU_AVX512 = 2,  // F, BW, DQ, VL
+  CCPU_AVX2 = 1,     // with FMA and F16C
+  CCPU_AVXVNNI = 2,  // the int8 products of AVX-VNNI besides, where there are some
+  CCPU_AVX512 = 3,   // F, BW, DQ, VL
+  CCPU_NEON = 1,     // of every aarch64
+  CCPU_DOTPROD = 2,  // with the int8 products of ARMv8.2
 };
 
 /// The highest level that can be used.
@@ -18,6 +22,9 @@ int ccpu_level(void);
 
 /// Whether there are the int8 products of AVX-512 VNNI, besides that level.
 int ccpu_has_vnni(void);
+
+/// Whether there are the int8 products of AVX-VNNI.
+int ccpu_has_avxvnni(void);
 
 /// Whether there are the bfloat16 products of AVX-512 BF16, besides that level.
 int ccpu_has_bf16(void);
@@ -36,6 +43,7 @@ int ccpu_has_sha(void);
 #define CCPU_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define CCPU_TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
 #define CCPU_TARGET_VNNI __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+#define CCPU_TARGET_AVXVNNI __attribute__((target("avx2,fma,f16c,avxvnni")))
 #define CCPU_TARGET_BF16 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #define CCPU_TARGET_SHA __attribute__((target("sha,sse4.1")))
 
@@ -51,7 +59,6 @@ int ccpu_has_sha(void);
    : (level) >= CCPU_AVX2 ? name##_avx2(__VA_ARGS__)         \
                           : name##_portable(__VA_ARGS__))
 #else
-#define CCPU_TARGET_VNNI
 #define CCPU_TARGET_BF16
 #define CCPU_COMPILE(result, name, parameters, arguments) \
   static result name##_portable parameters { return name arguments; }

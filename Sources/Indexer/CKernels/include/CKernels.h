@@ -60,11 +60,26 @@ enum ckernels_shape {
   CKERNELS_BALANCED = 2,  // half of the axes balanced between the two
 };
 
+/// The instructions that the cascade is compiled for; which decides speed and no result.
+enum ckernels_form {
+  CKERNELS_PORTABLE = 0,    // plain C, what the others are held against
+  CKERNELS_AVX2 = 1,        // 7-bit products, with FMA
+  CKERNELS_AVXVNNI = 2,     // 8-bit products in half registers
+  CKERNELS_AVX512VNNI = 3,  // the same in whole ones
+  CKERNELS_NEON = 4,        // 8-bit products of every aarch64 CPU
+  CKERNELS_DOTPROD = 5,     // with the instruction for four at a time
+};
+
+/// Whether this CPU carries out a form.
+int ckernels_form_is_available(int form);
+/// The fastest form that a level of CCpu.h allows; the portable one for none.
+int ckernels_fastest_form(int level);
+
 /// Begins to prepare rows, which must outlive the result. `vectors` is a sample
 /// of those that will be searched for; it decides speed, not results. Returns
 /// NULL when the cascade does not suit these rows.
 struct ckernels_cascade *ckernels_cascade_new(
-    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape);
+    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape, int form);
 /// Quantizes rows [first, end); ranges may go to several threads.
 void ckernels_cascade_quantize(struct ckernels_cascade *, size_t first, size_t end);
 /// Orders the rows, once all are quantized.
@@ -91,10 +106,12 @@ void ckernels_cascade_spoil(struct ckernels_cascade *);
 void ckernels_cascade_free(struct ckernels_cascade *);
 /// Bytes of scratch that ckernels_best_cascade needs for up to `count` vectors.
 size_t ckernels_cascade_scratch(const struct ckernels_cascade *, size_t count);
-/// The same winners by way of int8 products with proved bounds.
+/// The same winners by way of int8 products with proved bounds. `guesses` has a
+/// row for each vector that may win, scored before any other, or is NULL; a
+/// number that is no row's is no guess. It decides speed, not results.
 void ckernels_best_cascade(
-    int level, const struct ckernels_cascade *, const float *vectors, size_t count, void *scratch, uint32_t *winners,
-    double *scores, struct ckernels_counts *counts);
+    int level, const struct ckernels_cascade *, const float *vectors, size_t count, const uint32_t *guesses,
+    void *scratch, uint32_t *winners, double *scores, struct ckernels_counts *counts);
 
 /// Bytes of scratch that ckernels_nearest needs for `count` vectors.
 size_t ckernels_nearest_scratch(size_t count);
@@ -117,6 +134,11 @@ void ckernels_product(
 /// pads a row has an offset of -infinity.
 void ckernels_softmax(int level, float *values, const float *offsets, size_t count);
 
+/// gradient += decay * (weights - scale * anchor): the pull of a penalty on the
+/// distance from `scale` times the anchor.
+void ckernels_pull(
+    int level, float *gradient, const float *weights, const float *anchor, size_t count, float scale, float decay);
+
 /// One step of Adam (b1 0.9, b2 0.999, e 2^-27) with gradient * gradient_scale;
 /// `rate` holds the correction of the first moment, `second_correction` is
 /// 1 / (1 - b2^t).
@@ -125,10 +147,21 @@ void ckernels_adam(
     float gradient_scale, float rate, float second_correction);
 
 /// The products of the first pass alone, for measuring: all rows with groups of
-/// six slices, [groups x width rounded up to 4 x 6]. Returns how many are great.
+/// six slices, [groups x width rounded up to 8 x 6]. Returns how many are great.
 uint64_t ckernels_cascade_products(const struct ckernels_cascade *, const int8_t *slices, size_t groups);
+
+/// The integers that a form multiplies, those of the slice or of the tail: rows
+/// in [-row_most - 1, row_most], stored with row_offset added, vectors in
+/// [-vector_most, vector_most].
+void ckernels_form_range(int form, int tail, int *row_most, int *row_offset, int *vector_most);
+/// Products of 64 rows, [quads x 64 x 4], with six vectors, [quads x 6 x 4], each
+/// sum from its row's offset: [6 x 64]. `quads` is even.
+void ckernels_form_products(
+    int form, const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, int32_t *products);
 
 /// OpenBLAS to one thread for good; the caller's threads are the only ones.
 void ckernels_single_threaded_blas(void);
+/// The CPU whose kernels OpenBLAS has chosen.
+const char *ckernels_blas_core(void);
 /// What OpenBLAS says it is: version, kernel family, threading.
 const char *ckernels_blas_name(void);

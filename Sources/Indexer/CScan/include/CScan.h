@@ -115,6 +115,12 @@ static inline void cscan_pause(void) {
 /// Afterwards it can be shown no more.
 void cscan_finish(int level, const struct cscan_coder *, struct cscan_query *, struct cscan_counts *);
 
+/// Scores rows by codes that lie anywhere: crows_score of the query and each decoded code. `row` is
+/// room for d floats.
+void cscan_refine(
+    int level, int codec, const float *minima, const float *widths, size_t d, const float *query,
+    const uint8_t *const *codes, size_t count, size_t code_size, float *row, double *scores);
+
 /// Finds how rows, [count x dimension], differ from what their codes stand for,
 /// and these from each other.
 void cscan_measure(

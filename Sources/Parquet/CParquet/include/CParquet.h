@@ -69,9 +69,6 @@ size_t cparquet_gather(const void *dictionary, size_t dictionary_count, size_t w
 void cparquet_join_streams(const void *bytes, size_t value_count, size_t width, size_t first, size_t count,
                            void *output);
 
-/* Rounds each binary64 to the nearest binary32, ties to even. */
-void cparquet_narrow(const void *doubles, size_t count, float *output);
-
 /* Unpack a page into exactly `output_count` bytes. Return 0, or -1 when the bytes
  * are no such stream or unfold to another length.
  * https://github.com/google/snappy, https://zlib.net/manual.html, https://facebook.github.io/zstd/zstd_manual.html */

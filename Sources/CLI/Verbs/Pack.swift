@@ -1,0 +1,88 @@
+internal import ArgumentParser
+internal import Base
+internal import Lake
+
+/// `tarn pack`: rows of companions, packed.
+struct PackVerb: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "pack", abstract: "Pack a companion's rows, so that search and locate find single ones quickly.",
+    discussion: """
+      Each shard that is in the lake becomes a file of compressed blocks with an index; one that has such a file is left
+      as it is. Columns that hold lists or structures are left out, and told. The shards themselves may be evicted
+      afterwards. Versions get what they had no companion for; --rebind has them take newer revisions too.
+
+      EXAMPLES
+        tarn pack meta
+        tarn pack meta --columns url,caption
+        tarn pack meta --rebind
+
+      \(ExitStatus.help)
+      """)
+
+  @Argument(help: "The companion.", completion: .sources)
+  var source: String
+
+  @Option(help: ArgumentHelp("The columns that are kept, with commas (default: all).", valueName: "names"))
+  var columns: String?
+
+  @Option(help: ArgumentHelp("Which shards, e.g. 0-39,57; all by default.", valueName: "ranges"))
+  var shards: String?
+
+  @Flag(help: "Versions take what the newest revisions say of their rows, in place of what they had.")
+  var rebind = false
+
+  @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
+  @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
+
+  func run() throws {
+    let catalog = try writer.open(global, "pack", source, on: [.source: [source]])
+    let progress = global.progress("pack")
+    var run = PackRun(catalog, cancellation: global.cancellation)
+    run.columns = try columns.map { try ColumnList.names(in: $0) }
+    run.ordinals = try shards.map(OrdinalSet.init(parsing:))
+    run.rebinds = rebind
+    let summary = try run.run(source) { done, total, rows in
+      progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) shards, \(rows) rows of the next" }
+    }
+    progress.clear()
+    show(summary)
+    Output.flush()
+    // Invariant 8: what was not done is not passed over.
+    guard summary.misaligned.isEmpty else {
+      throw Outcome(.integrity, "\(summary.misaligned.count.counted("shard")) of \(source) misaligned")
+    }
+    guard summary.missing.isEmpty else {
+      throw Outcome(
+        .partial,
+        "\(summary.missing.count.counted("shard")) of \(source) not in the lake, \(summary.missing[0]) first; "
+          + "run `tarn sync \(source)`")
+    }
+  }
+
+  private func show(_ summary: PackSummary) {
+    for fault in summary.misaligned { Output.diagnostic("tarn: warning: \(fault.text)") }
+    if global.json {
+      Output.json([
+        "packed": .count(summary.packedCount), "bytes": .count(summary.packedByteCount),
+        "kept": .count(summary.keptCount), "missing": .array(summary.missing.map { .string($0) }),
+        "misaligned": .array(summary.misaligned.map { .string($0.shard) }), "bound": .count(summary.boundCount),
+        "without": .count(summary.withoutCount),
+        "left_out": .array(
+          summary.leftOut.map { .object(["column": .string($0.column), "cause": .string($0.cause)]) }),
+      ])
+      return
+    }
+    Output.line(
+      "\(summary.packedCount.counted("shard")) packed (\(ByteSize.text(summary.packedByteCount))), "
+        + "\(summary.keptCount) had packs already")
+    if summary.withoutCount > 0 {
+      Output.line(
+        "nothing is said of \(summary.withoutCount.counted("row")) that \(summary.withoutCount == 1 ? "is" : "are") excluded"
+      )
+    }
+    if summary.boundCount > 0 { Output.line("\(summary.boundCount.counted("shard")) of versions got companions") }
+    for column in summary.leftOut {
+      Output.line("column \(column.column.printable) is left out: it is \(column.cause)")
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// What somebody who goes on reading a catalog has to look at again when others have written.
+
+package import Base
+internal import GRDB
+
+/// What decides which versions are answered for, and with which rows.
+package struct ServingFacts: Sendable, Equatable {
+  /// A version and where it is.
+  package struct Version: Sendable, Equatable {
+    package let name: VersionName
+    package let state: VersionState
+
+    package init(_ name: VersionName, _ state: VersionState) { (self.name, self.state) = (name, state) }
+  }
+
+  /// By name and number.
+  package let versions: [Version]
+  /// Lists of exclusions, of all sources; they are only ever added to.
+  package let exclusionListCount: Int
+  /// Companions, shards of them that are bound to versions, and packs: what is known of rows grows with these.
+  package let companionCounts: [Int]
+
+  package init(versions: [Version], exclusionListCount: Int, companionCounts: [Int]) {
+    self.versions = versions
+    self.exclusionListCount = exclusionListCount
+    self.companionCounts = companionCounts
+  }
+}
+
+extension LakeCatalog {
+  /// A number that is another one after somebody else has written to the catalog.
+  ///
+  /// - SeeAlso: https://www.sqlite.org/pragma.html#pragma_data_version
+  package func dataVersion() throws -> Int {
+    try read { try Int.fetchOne($0, sql: "PRAGMA data_version") ?? 0 }
+  }
+
+  /// What is served may have changed with.
+  package func servingFacts() throws -> ServingFacts {
+    try read { database in
+      func count(_ of: String) throws -> Int { try Int.fetchOne(database, sql: "SELECT count(*) FROM \(of)") ?? 0 }
+      let versions = try IndexVersion.fetchAll(database, sql: "SELECT * FROM index_version ORDER BY name, number")
+      // Of each shard of a companion what is bound follows from its revision's being seen: that is counted.
+      let bound =
+        "shard h JOIN source s ON s.id = h.source_id WHERE s.companion_of IS NOT NULL AND h.current_revision > 0"
+      return ServingFacts(
+        versions: versions.map { ServingFacts.Version($0.name, $0.state) },
+        exclusionListCount: try count("exclusion_list"),
+        companionCounts: [try count("source WHERE companion_of IS NOT NULL"), try count(bound), try count("pack")])
+    }
+  }
+}

@@ -1,0 +1,25 @@
+/* Starts a program between whose making and whose first instruction more has to be said
+ * than posix_spawn can: a session of its own, and that it ends with the thread that made it. */
+#ifndef CCHILD_H
+#define CCHILD_H
+
+#include <sys/types.h>
+
+/* Makes a pipe, `ends[0]` to read and `ends[1]` to write, that no program inherits; the end
+ * with the number `own` never waits. 0, or the error number. */
+int cchild_pipe(int ends[2], int own);
+
+/* Starts `arguments[0]`, looked for in PATH, in a session and a process group of its own, with
+ * `streams` as standard input, output and error, and no other descriptor of ours; -1 for
+ * /dev/null. When the calling thread ends, or its process, the program is killed.
+ * 0 with its number in `child`, or the error number. */
+int cchild_start(char *const arguments[], char *const environment[], const int streams[3], pid_t *child);
+
+/* What a status of waitpid says: the exit status, or 256 and the number of the signal. */
+int cchild_end(int status);
+
+/* How a child ended, 0 to 255 or 256 and the number of a signal, and it is still to be waited
+ * for, so that its number is nobody else's; -1 while it runs. */
+int cchild_look(pid_t child);
+
+#endif

@@ -1,0 +1,19 @@
+// What each form of the int8 cascade begins with: headers that must not be compiled for
+// its instructions, as cascade_search.h and what that takes in are.
+#pragma once
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#include <math.h>
+#include <string.h>
+
+#include "CCpu.h"
+#include "CRows.h"
+#include "cascade.h"
+#include "search.h"
+
+// The functions of a form, as cascade_search.h has them.
+#define CASCADE_FUNCTIONS .scratch = scratch_bytes, .best = best, .products = products, .block = multiply_block

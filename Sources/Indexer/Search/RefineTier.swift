@@ -1,0 +1,190 @@
+// The best of what lists hold, ordered again by codes that lost less: these lie in files of their
+// own, mapped, and only those of rows that were found are read.
+//
+// The score is `crows_score` of the query and the decoded code that refines; of equal scores the
+// lower id comes first. The answer depends on the number of rows that are looked at again, and on
+// no thread, batch or cut.
+
+internal import Base
+internal import CScan
+internal import Features
+
+/// A file of codes that refine, and whose.
+package struct RefinePlace: Sendable {
+  package let path: String
+  /// The ids of its codes, in order.
+  package let ids: Range<RowID>
+
+  package init(path: String, ids: Range<RowID>) { (self.path, self.ids) = (path, ids) }
+}
+
+/// The codes that refine, of all outputs of a version.
+struct RefineTier: Sendable {
+  private struct Part: Sendable {
+    let ids: Range<RowID>
+    let file: MappedFile
+    let codesOffset: Int
+  }
+
+  let quantizer: ScalarQuantizer
+  private let parts: [Part]
+
+  /// Maps files.
+  ///
+  /// - Parameters:
+  ///   - places: At least one; their ids are disjoint.
+  ///   - dimension: Components of a vector.
+  /// - Throws: ``TarnError`` `.inputsMissing` without a file, `.integrity` when one is damaged, has
+  ///   other ids or other ranges than the first.
+  init(_ places: [RefinePlace], dimension: Int) throws {
+    var quantizer: ScalarQuantizer?
+    var parts: [Part] = []
+    for place in places {
+      let file = try RefineFile(path: place.path)
+      guard file.quantizer == quantizer ?? file.quantizer, file.quantizer.dimension == dimension,
+        file.count == place.ids.count
+      else {
+        throw TarnError(
+          .integrity, "\(place.path) does not hold the codes that refine its output",
+          hint: "run `tarn verify --repair`")
+      }
+      // As of centroids and ranges of lists: scores are computed with room to spare.
+      let ranges = zip(file.quantizer.minima, file.quantizer.widths)
+      guard ranges.allSatisfy({ abs($0) + $1 < 0x1p120 }) else {
+        throw TarnError(.integrity, "\(place.path) has ranges too large to compute with")
+      }
+      quantizer = file.quantizer
+      guard !place.ids.isEmpty else { continue }
+      parts.append(
+        Part(
+          ids: place.ids, file: try MappedFile(path: place.path, byteCount: file.file.byteCount),
+          codesOffset: file.codesOffset))
+    }
+    guard let quantizer else { throw TarnError(.inputsMissing, "no files of codes that refine") }
+    self.quantizer = quantizer
+    self.parts = parts.sorted { $0.ids.lowerBound < $1.ids.lowerBound }
+  }
+
+  /// Where the code of a row is, announced to the kernel.
+  fileprivate func code(of id: RowID) throws -> UnsafePointer<UInt8> {
+    let place = parts.firstPlace { $0.ids.lowerBound > id } - 1
+    guard place >= 0, parts[place].ids.contains(id) else {
+      throw TarnError(
+        .integrity, "row \(id) was found and no file of codes that refine has it", hint: "run `tarn verify --repair`")
+    }
+    let part = parts[place]
+    let start = part.codesOffset + Int(id - part.ids.lowerBound) * quantizer.codeByteCount
+    part.file.expectRead(start..<(start + quantizer.codeByteCount))
+    return unsafe part.file.address(start)
+  }
+}
+
+extension VersionSearcher {
+  /// Rows of each query that are looked at again unless somebody says otherwise.
+  package static let refinedRows = 100
+
+  /// How many rows of each query are found for the k best of them.
+  ///
+  /// - Parameters:
+  ///   - k: The rows wanted.
+  ///   - rows: Rows to look at again; nil for ``refinedRows``, where the version has codes that
+  ///     refine, 0 for none.
+  /// - Returns: The number, or nil where nothing is refined.
+  package func candidates(for k: Int, refining rows: Int? = nil) -> Int? {
+    guard refine != nil, rows != 0 else { return nil }
+    return min(65_536, max(k, rows ?? Self.refinedRows))
+  }
+
+  /// Finds rows by their lists' codes and orders the best of them by the codes that refine.
+  ///
+  /// - Parameters:
+  ///   - queries: As for ``search(_:k:nprobe:threads:among:)``.
+  ///   - k: Neighbours per query, `1...65536`.
+  ///   - candidates: Rows of each query that are looked at again, `k...65536`; nil for none: then
+  ///     this is ``search(_:k:nprobe:threads:among:)``.
+  ///   - nprobe: Lists visited per query.
+  ///   - threads: Threads to use; the answer does not depend on it.
+  ///   - subset: The rows that count; nil for all.
+  /// - Returns: The best `k` of each query by the new scores.
+  /// - Throws: ``TarnError`` as a search; `.integrity` for a row that the codes that refine have
+  ///   not.
+  package func search(
+    _ queries: [Float], k: Int, refining candidates: Int?, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil
+  ) throws -> SearchResult {
+    guard let candidates, let refine else {
+      return try search(queries, k: k, nprobe: nprobe, threads: threads, among: subset)
+    }
+    guard (1...candidates).contains(k) else {
+      throw TarnError(.usage, "k is \(k), not in 1...\(candidates), the rows that are looked at again")
+    }
+    let found = try search(queries, k: candidates, nprobe: nprobe, threads: threads, among: subset)
+    return try order(found, by: refine, queries, k: k, threads: threads)
+  }
+
+  /// Rows that one task scores.
+  private static let taskRows = 32
+
+  private func order(
+    _ found: SearchResult, by refine: RefineTier, _ queries: [Float], k: Int, threads: Int
+  ) throws -> SearchResult {
+    var result = SearchResult(k: k, queryCount: found.queryCount)
+    result.visitedRows = found.visitedRows
+    // Rows of a query that follow each other, for one thread.
+    var tasks: [(query: Int, rows: Range<Int>)] = []
+    var codes = unsafe [UnsafePointer<UInt8>?](repeating: nil, count: found.paddedIDs.count)
+    for query in 0..<found.queryCount {
+      let rows = query * found.k..<query * found.k + found.counts[query]
+      for row in rows { unsafe codes[row] = unsafe try refine.code(of: found.paddedIDs[row]) }
+      for first in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.taskRows) {
+        tasks.append((query, first..<min(first + Self.taskRows, rows.upperBound)))
+      }
+    }
+    var scores = [Double](repeating: 0, count: found.paddedIDs.count)
+    let (dimension, quantizer) = (dimension, refine.quantizer)
+    try unsafe codes.withUnsafeBufferPointer { codes in
+      try unsafe scores.withUnsafeMutableBufferPointer { scores in
+        // Tasks write scores of different rows; what codes point to is mapped and never written.
+        nonisolated(unsafe) let (codes, scores) = unsafe (codes, scores)
+        let (work, queries) = (tasks, queries)
+        try team(threads).run(work.count) { number in
+          let (query, rows) = work[number]
+          var room = [Float](repeating: 0, count: dimension)
+          unsafe queries.withUnsafeBufferPointer { queries in
+            guard let vector = queries.baseAddress, let codes = unsafe codes.baseAddress,
+              let scores = unsafe scores.baseAddress
+            else { return }
+            unsafe cscan_refine(
+              SimdLevel.current, Int32(quantizer.codec.number), quantizer.minima, quantizer.widths, dimension,
+              vector + query * dimension, codes + rows.lowerBound, rows.count, quantizer.codeByteCount, &room,
+              scores + rows.lowerBound)
+          }
+        }
+      }
+    }
+    for query in 0..<found.queryCount {
+      let rows = (query * found.k..<query * found.k + found.counts[query]).map { row in
+        // What no number comes of is worth nothing, as in the lists.
+        (id: found.paddedIDs[row], score: scores[row].isNaN ? -.infinity : scores[row])
+      }
+      let best = rows.sorted { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }.prefix(k)
+      result.counts[query] = best.count
+      for (rank, row) in best.enumerated() {
+        result.paddedIDs[query * k + rank] = row.id
+        result.paddedScores[query * k + rank] = Float(row.score)
+      }
+    }
+    return result
+  }
+}
+
+extension Array {
+  /// The first place from which on `isLater` holds.
+  fileprivate func firstPlace(where isLater: (Element) -> Bool) -> Int {
+    var (low, high) = (0, count)
+    while low < high {
+      let middle = (low + high) / 2
+      if isLater(self[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+}

@@ -1,0 +1,51 @@
+// What rows of an index stand for: their codes found by their ids, and decoded.
+
+internal import Base
+internal import Features
+
+extension VersionSearcher {
+  /// The vectors that rows' codes stand for.
+  ///
+  /// - Parameters:
+  ///   - ids: Row ids, in any order.
+  ///   - lists: The lists to look in; nil for all, which touches every list of the files.
+  /// - Returns: For each id its vector, `dimension` elements; nil where no such list has it.
+  package func vectors(ofRows ids: [RowID], in lists: Set<Int32>? = nil) -> [[Float]?] {
+    let order = ids.indices.sorted { ids[$0] < ids[$1] }
+    let wanted = order.map { ids[$0] }
+    var found = [[Float]?](repeating: nil, count: ids.count)
+    var left = ids.count
+    for list in lists.map({ $0.sorted().map(Int.init) }) ?? Array(0..<nlist) {
+      for shard in shards where left > 0 {
+        let size = shard.size(ofList: list)
+        guard size > 0 else { continue }
+        // Within a list of an output ids ascend.
+        let (first, last) = (shard.id(ofRow: 0, ofList: list), shard.id(ofRow: size - 1, ofList: list))
+        var place = wanted.firstPlace { $0 >= first }
+        var low = 0
+        while place < wanted.count, wanted[place] <= last, low < size {
+          let id = wanted[place]
+          low = (low..<size).firstPlace { shard.id(ofRow: $0, ofList: list) >= id }
+          if low < size, shard.id(ofRow: low, ofList: list) == id, found[order[place]] == nil {
+            found[order[place]] = quantizer.decode(shard.codeBytes(ofRow: low, ofList: list))
+            left -= 1
+          }
+          place += 1
+        }
+      }
+    }
+    return found
+  }
+}
+
+extension RandomAccessCollection where Index == Int {
+  /// The first place from which on `isLater` holds; the end where it never does.
+  fileprivate func firstPlace(where isLater: (Element) -> Bool) -> Int {
+    var (low, high) = (startIndex, endIndex)
+    while low < high {
+      let middle = low + (high - low) / 2
+      if isLater(self[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+}

@@ -1,0 +1,170 @@
+// `exclude --match`: a rule over a companion's column, held at once against what is here, and
+// at each plan against what came since.
+
+package import Base
+package import Catalog
+internal import Companions
+
+extension ExcludeRun {
+  /// What became of a rule.
+  package struct RuleSummary: Sendable {
+    /// Nil where the rules said all of it before, and where nothing was to be done.
+    package let rule: AddedRule?
+    /// The companion whose column is looked at.
+    package let companion: String
+    package let column: String
+    /// Values of the file, each once.
+    package let valueCount: Int
+    /// Those of which the rules do not say it already.
+    package let changedCount: Int
+    package let blankCount: Int
+    package let duplicateCount: Int
+    package let spacedCount: Int
+    /// Rows that the values are found at and that nothing excluded before; of one that is taken
+    /// back, those that nothing excludes then.
+    package let rowCount: Int
+    /// Shards that were looked at, now or before.
+    package let scannedCount: Int
+    /// Shards that could not be looked at yet, and why the first could not.
+    package let lackingCount: Int
+    package let lack: String?
+    /// Sealed versions that have some of the rows.
+    package let versions: [VersionName]
+  }
+
+  /// Makes a rule, or takes values of rules back, and looks at what is here.
+  ///
+  /// - Parameters:
+  ///   - name: The column: `COLUMN`, or `COMPANION.COLUMN`.
+  ///   - input: Its values.
+  ///   - kind: Whether rows that have one go, or may come back.
+  ///   - isDry: Whether nothing is written.
+  /// - Returns: What was found.
+  /// - Throws: ``TarnError`` `.usage` for a column that no companion has or more than one, for
+  ///   what is no list of values; of companions that are damaged.
+  package func match(
+    _ name: String, values input: RowIDInput, _ kind: ExclusionKind, dry isDry: Bool
+  ) throws -> RuleSummary {
+    cancellation.listen()
+    let file = try ValueFile(input) { try cancellation.check() }
+    let (companion, column) = try column(named: name)
+    let changed = try catalog.changes(kind, file.digests, of: companion, column: column, in: source)
+    let before = try catalog.exclusions(of: source)
+    var rowCount =
+      try kind == .exclude ? 0 : catalog.rows(found: changed, in: source, companion: companion, column: column)
+    let rule =
+      isDry ? nil : try catalog.addRule(kind, file.digests, of: companion, column: column, in: source, reason: reason)
+    var (lackingCount, scannedCount, found, lack): (Int, Int, [ShardRows], String?) = (0, 0, [], nil)
+    if kind == .exclude {
+      // Those that were there before are held against what they have not seen, too.
+      var rules = try catalog.exclusionRules(of: source)
+      if isDry, !changed.isEmpty {
+        rules = [
+          ExclusionRule(
+            id: 0, number: 0, companionID: companion.id, companion: companion.name, column: column, reason: reason,
+            values: Set(changed))
+        ]
+      } else {
+        rules = rules.filter { $0.companionID == companion.id && $0.column == column }
+      }
+      let shards = try catalog.shards(of: source).filter { !$0.isDropped }
+      let outcome = try RuleEvaluation(catalog, source, cancellation: cancellation).run(
+        rules, of: shards, unseen: false)
+      if !isDry { try catalog.add(outcome.scans, of: source) }
+      lackingCount = outcome.lackingCount + shards.count { $0.revision == nil }
+      scannedCount = max(0, shards.count - lackingCount)
+      lack =
+        outcome.lack.map { $0.message + ($0.hint.map { "; \($0)" } ?? "") }
+        ?? (lackingCount == 0 ? nil : "nobody has seen the bytes of some")
+      found = Dictionary(grouping: outcome.scans, by: \.revision).map { revision, scans in
+        let known = Set(before[revision.shardID]?[revision.digest] ?? [])
+        return ShardRows(
+          revision: revision, rows: Set(scans.flatMap { $0.matches.map(\.row) }).subtracting(known).sorted())
+      }
+    }
+    if kind == .exclude { rowCount = found.reduce(0) { $0 + $1.rows.count } }
+    return RuleSummary(
+      rule: rule, companion: companion.name, column: column, valueCount: file.digests.count,
+      changedCount: changed.count, blankCount: file.blankCount, duplicateCount: file.duplicateCount,
+      spacedCount: file.spacedCount, rowCount: rowCount, scannedCount: scannedCount, lackingCount: lackingCount,
+      lack: lack, versions: try kind == .exclude ? versions(having: found) : [])
+  }
+
+  /// The companion that has a column, and the column's name there.
+  private func column(named name: String) throws -> (companion: Source, column: String) {
+    let companions = try catalog.companions(of: source)
+    let files = try catalog.fileSource(of: source)
+    // A rule is kept with the source beside which the companion stands, and is about the rows of that one.
+    guard files.id == source.id || companions.isEmpty else {
+      throw TarnError(
+        .usage, "\(source.name) reads the files of \(files.name), and a rule goes for the source that has the files",
+        hint: "`tarn exclude \(source.name) --ids FILE` names rows of \(source.name); "
+          + "`tarn exclude \(files.name) --match …` makes a rule of \(files.name) alone")
+    }
+    guard !companions.isEmpty else {
+      throw TarnError(
+        .usage, "\(source.name) has no companion, so nothing is known of its rows",
+        hint: "`tarn source add NAME --companion-of \(source.name) --url …` registers one")
+    }
+    if let dot = name.firstIndex(of: "."), let named = companions.first(where: { $0.name == name[..<dot] }) {
+      let column = String(name[name.index(after: dot)...])
+      let known = try columns(of: named)
+      guard !column.isEmpty, known?.contains(column) != false else { throw unknown(name, known ?? []) }
+      return (named, column)
+    }
+    var known: [String] = []
+    var having: [Source] = []
+    var unseen: [Source] = []
+    var fault: TarnError?
+    for companion in companions {
+      var found: [String]?
+      do { found = try columns(of: companion) } catch let error as TarnError where error.isOfBytes {
+        fault = fault ?? error
+      }
+      guard let columns = found else {
+        unseen.append(companion)
+        continue
+      }
+      known += columns
+      if columns.contains(name) { having.append(companion) }
+    }
+    let open = having + unseen
+    guard let only = open.first, !name.isEmpty, !(having.isEmpty && unseen.count < companions.count) else {
+      throw (name.isEmpty ? nil : fault) ?? unknown(name, known)
+    }
+    if having.isEmpty, open.count == 1, let fault { throw fault }
+    guard open.count == 1 else {
+      throw TarnError(
+        .usage, "\(open.map(\.name).joined(separator: " and ")) may each have the column '\(name.printable)'",
+        hint: "say which: `--match \(only.name).\(name.printable)`")
+    }
+    return (only, name)
+  }
+
+  private func unknown(_ name: String, _ known: [String]) -> TarnError {
+    TarnError(
+      .usage, "no companion of \(source.name) is known to have the column '\(name.printable)'",
+      hint: known.isEmpty
+        ? "say COMPANION.COLUMN"
+        : "there are \(Set(known).sorted().prefix(40).map(\.printable).joined(separator: ", "))")
+  }
+
+  /// The columns of a companion's first shard that is here; nil where none is.
+  private func columns(of companion: Source) throws -> [String]? {
+    let store = ArtifactStore(catalog)
+    for shard in try catalog.shards(of: companion) {
+      guard let revision = shard.revision else { continue }
+      if let path = shard.path.map({ catalog.layout.path($0, in: .shards) }), Disk.size(of: path) != nil {
+        let file = try CompanionFile(path, named: shard.name)
+        return try file.columns() + file.leftOut().map(\.name)
+      }
+      for pack in try catalog.packs(of: revision.digest, formatVersion: PackWriter.formatVersion) {
+        let path = try store.path(of: .pack, pack.digest)
+        if Disk.size(of: path) != nil, pack.columns == nil {
+          return try PackFile(path: path, of: revision.digest).columns
+        }
+      }
+    }
+    return nil
+  }
+}

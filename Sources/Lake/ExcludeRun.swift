@@ -1,0 +1,161 @@
+// `exclude`: rows that must not be found, by their ids, put on a list of their source. What
+// is built from then on has holes there; versions that are sealed stay what they are.
+
+package import Base
+package import Catalog
+internal import Indexer
+
+/// Puts rows of a source on a list of exclusions.
+package struct ExcludeRun {
+  /// What was put on a list.
+  package struct Summary: Sendable {
+    /// Nil where the lists said all of it before.
+    package let list: ExclusionList?
+    /// Rows that were named, each once.
+    package let rowCount: Int
+    /// Those of which the lists do not say it already.
+    package let changedCount: Int
+    /// Rows that may be found again by their list, and that a rule excludes.
+    package let heldCount: Int
+    /// Sealed versions that have some of the rows of an exclusion.
+    package let versions: [VersionName]
+  }
+
+  let catalog: LakeCatalog
+  let source: Source
+  let reason: String
+  let cancellation: Cancellation
+
+  /// Prepares to exclude.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake, open for writing.
+  ///   - source: Name of the source.
+  ///   - reason: Why, for people.
+  ///   - cancellation: Asked between pieces of the list.
+  /// - Throws: ``TarnError`` `.notFound`.
+  package init(_ catalog: LakeCatalog, of source: String, reason: String, cancellation: Cancellation) throws {
+    self.catalog = catalog
+    self.source = try catalog.features(named: source, to: "have rows taken out")
+    try self.source.requireFeatures()
+    self.reason = reason
+    self.cancellation = cancellation
+  }
+
+  /// Puts rows on a list by their ids.
+  ///
+  /// - Parameters:
+  ///   - input: Row ids of the source.
+  ///   - kind: Whether they go, or may come back.
+  ///   - isDry: Whether nothing is written.
+  /// - Returns: What was put on it.
+  /// - Throws: ``TarnError`` `.usage` for what is no row id; `.conflict` for a row of a shard
+  ///   whose bytes were never seen. Then nothing has changed.
+  package func run(_ input: RowIDInput, _ kind: ExclusionKind, dry isDry: Bool) throws -> Summary {
+    cancellation.listen()
+    var starts: [Int64] = []
+    var end: Int64 = 0
+    let shards = try catalog.shards(of: source).prefix { shard in
+      guard let count = try? shard.plannedRowCount(in: source, for: "ids") else { return false }
+      starts.append(end)
+      end += Int64(count)
+      return true
+    }
+    var ids: Set<Int64> = []
+    try RowIDFile(input, below: end, of: source.name).read(checkpoint: { try cancellation.check() }) { ids.insert($0) }
+    guard !ids.isEmpty else {
+      throw TarnError(.usage, "no row id was given", hint: "one a line, or a .npy of int64")
+    }
+    var rows: [Int: [Int]] = [:]
+    var place = 0
+    for id in ids.sorted() {
+      while place + 1 < starts.count, starts[place + 1] <= id { place += 1 }
+      rows[place, default: []].append(Int(id - starts[place]))
+    }
+    let inForce = kind == .readmit ? try catalog.exclusions(of: source, by: .named) : [:]
+    return try add(
+      kind, dry: isDry,
+      rows.sorted { $0.key < $1.key }.flatMap { place, rows throws -> [ShardRows] in
+        if kind == .readmit {
+          // Whatever bytes they were excluded of: a row that may be found again is not held back by those before.
+          let named = Set(rows)
+          return try catalog.revisions(of: shards[place], inForce[shards[place].id] ?? [:]).map {
+            ShardRows(revision: $0.revision, rows: $0.rows.filter(named.contains))
+          }
+        }
+        guard let revision = shards[place].revision else {
+          throw TarnError(
+            .conflict,
+            "nobody has seen the bytes of \(shards[place].name) here, so that nothing says which row \(rows[0]) of it is",
+            hint: "`tarn sync \(source.name) --shards \(shards[place].ordinal)` fetches them")
+        }
+        return [ShardRows(revision: revision, rows: rows)]
+      })
+  }
+
+  /// Excludes, of the bytes that shards have now, the rows in the places of those that were
+  /// excluded of other bytes; what rules found of those is theirs to say.
+  ///
+  /// - Parameter isDry: Whether nothing is written.
+  /// - Returns: What was put on a list.
+  /// - Throws: ``TarnError`` `.conflict` for a row that the new bytes do not have.
+  package func confirm(dry isDry: Bool) throws -> Summary {
+    cancellation.listen()
+    let inForce = try catalog.exclusions(of: source, by: .named)
+    return try add(
+      .exclude, dry: isDry,
+      catalog.shards(of: source).compactMap { shard in
+        guard let revision = shard.revision, let of = inForce[shard.id], of[revision.digest] == nil else { return nil }
+        let rows = Set(of.values.joined()).sorted()
+        if let row = rows.last, row >= revision.rowCount {
+          throw TarnError(
+            .conflict, "\(shard.name) has \(revision.rowCount) rows now, and row \(row) is excluded",
+            hint: "exclude what must go by its ids, and `--undo` the old ones")
+        }
+        return ShardRows(revision: revision, rows: rows)
+      })
+  }
+
+  private func add(_ kind: ExclusionKind, dry isDry: Bool, _ rows: [ShardRows]) throws -> Summary {
+    let changes = try catalog.changes(kind, rows, of: source)
+    let list = isDry ? nil : try catalog.addExclusions(kind, rows, of: source, reason: reason)
+    var heldCount = 0
+    if kind == .readmit {
+      let byRules = try catalog.exclusions(of: source, by: .rules)
+      heldCount = changes.reduce(0) { sum, of in
+        sum + Set(byRules[of.revision.shardID]?[of.revision.digest] ?? []).intersection(of.rows).count
+      }
+    }
+    return Summary(
+      list: list, rowCount: rows.reduce(0) { $0 + $1.rows.count },
+      changedCount: changes.reduce(0) { $0 + $1.rows.count }, heldCount: heldCount,
+      versions: try kind == .readmit ? [] : versions(having: rows))
+  }
+
+  /// The sealed versions that have some of these rows.
+  func versions(having rows: [ShardRows]) throws -> [VersionName] {
+    let named = Dictionary(rows.map { ($0.revision, $0.rows) }, uniquingKeysWith: { first, _ in first })
+    return try catalog.versions().filter { version in
+      // Of an adopted version nobody knows which bytes its rows are of: it may have them.
+      if version.state == .sealed, version.rowsOf == source.name { return !named.isEmpty }
+      guard version.state == .sealed, version.sourceID == source.id else { return false }
+      let ids = try catalog.inputs(of: version).flatMap { input -> [RowID] in
+        guard let rows = input.revision.flatMap({ named[$0] }) else { return [] }
+        return Set(rows).subtracting(input.excludedRows).map { input.firstID + Int64($0) }
+      }
+      return try !ids.isEmpty && (version.badRowsPolicy == .fail || holds(version, ids))
+    }.map(\.name)
+  }
+
+  /// Whether a version's files have a row of some, which it was not made without: those that are no numbers were left out.
+  private func holds(_ version: IndexVersion, _ ids: [RowID]) throws -> Bool {
+    let store = ArtifactStore(catalog)
+    let places = try catalog.outputs(of: version).filter { ids.contains(where: $0.ids.contains) }
+      .map { try store.path(ofOutput: $0.digest, of: version) }
+    // Of files that are not here nobody knows better.
+    guard places.allSatisfy({ Disk.size(of: $0) != nil }) else { return true }
+    return try places.contains { path in
+      try VersionSearcher(outputShards: [path]).vectors(ofRows: ids).contains { $0 != nil }
+    }
+  }
+}

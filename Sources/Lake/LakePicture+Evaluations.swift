@@ -1,0 +1,77 @@
+// What evaluations of a version found, read back to be drawn.
+
+package import Base
+internal import Catalog
+
+extension LakePicture {
+  /// The newest evaluation of a version with each file of queries, the newest first.
+  ///
+  /// - Parameters:
+  ///   - version: The version.
+  ///   - most: Evaluations at most.
+  /// - Returns: The evaluations.
+  /// - Throws: ``TarnError``.
+  package func evaluations(of version: VersionName, atMost most: Int) throws -> [Evaluation] {
+    var points: [Int64: [EvaluationPoint]] = [:]
+    var found: [(id: Int64, evaluation: ([EvaluationPoint]) -> Evaluation)] = []
+    try rows(
+      """
+      WITH newest AS (SELECT max(e.id) AS id FROM evaluation e JOIN index_version v ON v.id = e.version_id
+        WHERE v.name = '\(version.name)' AND v.number = \(version.number) GROUP BY e.queries_sha256 ORDER BY 1 DESC LIMIT \(most))
+      SELECT p.evaluation_id, p.nprobe, p.vectors_scanned, p.seconds, r.k, r.recall, r.standard_error, r.routing_recall
+      FROM newest n JOIN evaluation_point p ON p.evaluation_id = n.id
+      JOIN evaluation_recall r ON r.evaluation_id = p.evaluation_id AND r.nprobe = p.nprobe
+      ORDER BY p.evaluation_id, p.nprobe, r.k
+      """
+    ) { row in
+      let id = row[0].whole
+      let recall = RecallPoint(
+        k: Int(row[4].whole), recall: row[5].decimal, standardError: row[6].decimal, routingRecall: row[7].decimal)
+      let before = points[id]?.last
+      let isSame = before?.nprobe == Int(row[1].whole)
+      if isSame { points[id]?.removeLast() }
+      points[id, default: []].append(
+        EvaluationPoint(
+          nprobe: Int(row[1].whole), vectorsScanned: row[2].decimal, seconds: row[3].decimal,
+          recalls: (isSame ? before?.recalls ?? [] : []) + [recall]))
+    }
+    guard !points.isEmpty else { return [] }
+    try rows(
+      """
+      SELECT e.id, e.queries, e.queries_sha256, e.query_count, e.row_count, t.nlist, e.truth_sha256, e.threads, e.imbalance, e.list_sizes,
+        e.environment
+      FROM evaluation e JOIN index_version v ON v.id = e.version_id JOIN trained_index t ON t.id = v.trained_index_id
+      WHERE e.id IN (\(points.keys.map { String($0) }.joined(separator: ", "))) ORDER BY e.id DESC
+      """
+    ) { row in
+      guard let queries = ContentDigest(hex: row[2].string), let truth = ContentDigest(hex: row[6].string) else {
+        return
+      }
+      let sizes =
+        JSONValue(parsing: row[9].string)?.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } } ?? []
+      found.append(
+        (
+          row[0].whole,
+          {
+            Evaluation(
+              version: version, queries: row[1].string, queriesDigest: queries, queryCount: Int(row[3].whole),
+              rowCount: Int(row[4].whole), nlist: Int(row[5].whole), truthDigest: truth, threads: Int(row[7].whole),
+              imbalance: row[8].decimal, listSizes: sizes, environment: row[10].string, points: $0)
+          }
+        ))
+    }
+    return found.map { $0.evaluation(points[$0.id] ?? []) }
+  }
+}
+
+extension SQLValue {
+  fileprivate var whole: Int64 { if case .integer(let value) = self { value } else { 0 } }
+  fileprivate var string: String { if case .text(let value) = self { value } else { "" } }
+  fileprivate var decimal: Double {
+    switch self {
+    case .real(let value): value
+    case .integer(let value): Double(value)
+    case .null, .text, .blob: 0
+    }
+  }
+}

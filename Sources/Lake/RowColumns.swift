@@ -1,0 +1,489 @@
+// Columns of companions for rows of a version: by (shard, row), which a row id stands for.
+// Packs are asked first, then the files themselves; what is in neither is null, and told. Of
+// rows that are excluded nothing is shown, whatever the version.
+
+package import Base
+package import Catalog
+internal import Companions
+internal import Foundation
+internal import Synchronization
+
+/// What companions say of a version's rows.
+///
+/// Opened files are kept, so that one serves many questions; threads may share it.
+package final class RowColumns: Sendable {
+  let catalog: LakeCatalog
+  let version: IndexVersion
+  /// The columns, as they were asked for.
+  package let names: [String]
+  private let state = Mutex(State())
+
+  private struct State {
+    /// By companion and ordinal of the shard.
+    var files: [Key: Opened] = [:]
+    /// What was said already.
+    var told: Set<Lack> = []
+    /// Whether the names were held against what companions have.
+    var namesAreKnown = false
+  }
+
+  private struct Key: Hashable {
+    let companion: String
+    let ordinal: Int
+  }
+
+  /// What answers for a companion's shard.
+  enum Opened: Sendable {
+    /// A pack, and the rows of which it says nothing.
+    case pack(PackFile, without: Set<Int>)
+    case file(CompanionFile)
+    /// Nothing here does.
+    case none
+  }
+
+  /// What is read at once from the files themselves, at most, where there is no pack.
+  private static let mostFiles = 256
+
+  /// Prepares to answer.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake; reading is enough.
+  ///   - version: The version whose ids are asked for.
+  ///   - names: Columns; of several companions of its source that have one of a name, the
+  ///     first by name answers. `COMPANION.COLUMN` names one.
+  /// - Throws: ``TarnError`` `.usage` where no companion of its source is registered.
+  package init(_ catalog: LakeCatalog, _ version: IndexVersion, names: [String]) throws {
+    (self.catalog, self.version) = (catalog, version)
+    self.names = names
+    let owner = try catalog.source(id: version.sourceID)
+    guard try !catalog.companions(of: owner).isEmpty else {
+      throw TarnError(
+        .usage, "\(owner.name) has no companion, so nothing is known of its rows",
+        hint: "`tarn source add NAME --companion-of \(owner.name) --url …` registers one")
+    }
+  }
+
+  /// The columns of a companion, as the first of its packs or files that is here has them.
+  private struct Available {
+    let companion: String
+    /// Nil where none of its shards is here.
+    let columns: [String]?
+    var leftOut: [LeftOutColumn] = []
+    /// Why it cannot be told though a shard is here.
+    var fault: TarnError?
+
+    /// Whether it has a column, read or not; nil where that cannot be told.
+    func has(_ name: String) -> Bool? {
+      guard let columns else { return nil }
+      return columns.contains(name) || leftOut.contains { $0.isMeant(by: name) }
+    }
+  }
+
+  private func available() throws -> [Available] {
+    var found: [String: Available] = [:]
+    for bound in try catalog.boundCompanions(of: version) where found[bound.source] == nil {
+      do {
+        switch try opened(bound) {
+        case .pack(let pack, _):
+          found[bound.source] = Available(companion: bound.source, columns: pack.columns, leftOut: pack.leftOut)
+        case .file(let file):
+          found[bound.source] = Available(
+            companion: bound.source, columns: try file.columns(), leftOut: file.leftOut())
+        case .none: continue
+        }
+      } catch let error as TarnError where error.isOfBytes {
+        found[bound.source] = Available(companion: bound.source, columns: nil, fault: error)
+      }
+    }
+    return try catalog.companions(of: catalog.source(id: version.sourceID)).map(\.name).map { name in
+      found[name] ?? Available(companion: name, columns: nil)
+    }
+  }
+
+  /// The columns that can be shown, by name, as the packs and files at hand have them.
+  ///
+  /// - Throws: ``TarnError``.
+  package func availableNames() throws -> [String] { Set(try available().flatMap { $0.columns ?? [] }).sorted() }
+
+  /// Refuses names of columns that no companion has.
+  ///
+  /// A name that may be a column of a companion that is not here is let pass, but for one with a dot before which no
+  /// companion stands: of such a one it is asked for as `COMPANION.NAME`. One that may be a column of a companion that
+  /// cannot be read is refused.
+  ///
+  /// - Throws: ``TarnError`` `.usage` naming those there are; `.badFeatures` for one that is not read; of companions that
+  ///   cannot be read.
+  package func requireNames() throws {
+    let available = try available()
+    let companions = available.map(\.companion)
+    for name in names {
+      let asked = available.compactMap { of in column(name, of: of.companion).map { (of, $0) } }
+      if asked.contains(where: { $0.0.has($0.1) == true }) {
+        let isRead = asked.contains { of, column in of.columns?.contains(column) ?? false }
+        let left = asked.lazy.compactMap { of, column in of.leftOut.first { $0.isMeant(by: column) } }.first
+        guard !isRead, let left else { continue }
+        throw TarnError(
+          .badFeatures, "column '\(name.printable)' is not read: it is \(left.why)", hint: left.hint)
+      }
+      let isAnyones = companions.allSatisfy { column(name, of: $0) == name }
+      if let fault = asked.lazy.compactMap({ of, column in isAnyones || column != name ? of.fault : nil }).first {
+        throw fault
+      }
+      let ofOne = asked.filter { $0.1 != name }
+      if (name.contains(".") ? ofOne : asked).contains(where: { $0.0.columns == nil }) { continue }
+      let known = Set(available.flatMap { $0.columns ?? [] }).sorted()
+      let absent = available.filter { $0.columns == nil }.map(\.companion)
+      throw TarnError(
+        .usage, "no companion of \(version.name) has the column '\(name.printable)'",
+        hint: "there are \(known.prefix(40).map { ColumnList.text(of: $0).printable }.joined(separator: ", "))"
+          + (known.count > 40 ? " and \(known.count - 40) more" : "")
+          + (absent.first.map { "; one of \($0), which is not here, is \($0).NAME" } ?? ""))
+    }
+  }
+
+  /// The values of some rows.
+  ///
+  /// - Parameters:
+  ///   - ids: Row ids of the version, in any order, also of holes and such as it has not.
+  ///   - cancellation: Asked between blocks of files.
+  ///   - tell: Told once of each shard whose values are null because its companion is not
+  ///     here, and why.
+  /// - Returns: For each id an object with every column; null where nothing is known.
+  /// - Throws: ``TarnError`` `.usage` for a column that no companion has, naming those
+  ///   there are; `.badFeatures` for one that is not read; `.integrity` for a damaged pack.
+  package func values(
+    of ids: [Int64], cancellation: Cancellation, tell: (String) -> Void
+  ) throws -> [[String: JSONValue]] {
+    let nothing = Dictionary(names.map { ($0, JSONValue.null) }, uniquingKeysWith: { first, _ in first })
+    var result = [[String: JSONValue]](repeating: nothing, count: ids.count)
+    var lacks: [Lack: (text: String, count: Int)] = [:]
+    defer { say(lacks, tell) }
+    var places: [Int: [(place: Int, row: Int)]] = [:]
+    let locations = try catalog.locate(ids, in: version)
+    let excluded = try catalog.rowsWithoutColumns(
+      of: catalog.source(id: version.sourceID), ordinals: Set(locations.compactMap { $0?.shardOrdinal }))
+    for (place, location) in locations.enumerated() {
+      guard let location, location.revision != nil else { continue }
+      guard !location.isExcluded, excluded[location.shardOrdinal]?.contains(location.row) != true else {
+        note(
+          (
+            Lack(companion: "", kind: .excluded),
+            "row \(location.id) of \(version.name) is excluded, so its columns are null"
+          ), &lacks)
+        continue
+      }
+      places[location.shardOrdinal, default: []].append((place, location.row))
+    }
+    let bound = Dictionary(
+      grouping: try catalog.boundCompanions(of: version, ordinals: Set(places.keys)), by: \.ordinal)
+    let companions = try catalog.companions(of: catalog.source(id: version.sourceID)).map(\.name)
+    var unanswered: Set<String> = []
+    for (ordinal, rows) in places.sorted(by: { $0.key < $1.key }) {
+      try cancellation.check()
+      var open = Set(names)
+      var passedOver: [PassedOverCompanion] = []
+      defer { unanswered.formUnion(open) }
+      for turn in CompanionTurn.all(companions) where !open.isEmpty {
+        let own = open.compactMap { name in turn.column(of: name).map { (name, $0) } }.sorted { $0.0 < $1.0 }
+        let meant = own.map(\.0).filter { turn.isMeant(by: $0) }
+        guard !own.isEmpty else { continue }
+        guard let file = bound[ordinal]?.first(where: { $0.source == turn.companion }) else {
+          if !meant.isEmpty { note(try reason(turn.companion, ordinal), &lacks) }
+          continue
+        }
+        let wanted = rows.map(\.row)
+        let found: (columns: [String], values: [[JSONValue]?])?
+        do {
+          found = try answer(file, wanted, own.map(\.1), cancellation, &lacks)
+        } catch let fault as UnreadableCompanion {
+          if !meant.isEmpty { pass(over: file, meant, fault.error, &passedOver, &lacks) }
+          continue
+        }
+        guard let answer = found else { continue }
+        for (number, values) in answer.values.enumerated() {
+          guard let values else { continue }
+          for (column, value) in zip(answer.columns, values) {
+            for (name, asked) in own where asked == column { result[rows[number].place][name] = value }
+          }
+        }
+        let had = Set(answer.columns)
+        open.subtract(own.filter { had.contains($0.1) }.map(\.0))
+      }
+      try refuse(open, passedOver, &lacks)
+    }
+    if !unanswered.isEmpty { try requireNamesOnce() }
+    return result
+  }
+
+  /// The column that a companion is asked for by a name; nil where it names another's.
+  private func column(_ name: String, of companion: String) -> String? {
+    guard name.hasPrefix(companion + ".") else { return name }
+    return String(name.dropFirst(companion.count + 1))
+  }
+
+  // MARK: Who is asked
+
+  private func reading<T>(_ body: () throws -> T) throws -> T {
+    do { return try body() } catch let error as TarnError where error.isOfBytes {
+      throw UnreadableCompanion(error: error)
+    }
+  }
+
+  private func pass(
+    over bound: BoundCompanion, _ names: [String], _ error: TarnError, _ passedOver: inout [PassedOverCompanion],
+    _ lacks: inout [Lack: (text: String, count: Int)]
+  ) {
+    passedOver.append(PassedOverCompanion(names: names, error: error))
+    note((Lack(companion: bound.source, kind: .fault), "\(bound.source) is passed over: \(error.message)"), &lacks)
+  }
+
+  /// Refuses names that nobody answered to and that a companion may have which was passed over.
+  private func refuse(
+    _ open: Set<String>, _ passedOver: [PassedOverCompanion], _ lacks: inout [Lack: (text: String, count: Int)]
+  ) throws {
+    guard let fault = passedOver.first(where: { !open.isDisjoint(with: $0.names) }) else { return }
+    // The error is all there is to say.
+    lacks = [:]
+    throw fault.error
+  }
+
+  // MARK: All rows
+
+  /// Where the columns of every shard are read, and what is not here to be read.
+  ///
+  /// - Throws: ``TarnError`` `.usage` for a column that is in none.
+  func plan(_ checkpoint: () throws -> Void) throws -> (shards: [ScannedShard], notes: [String], isWhole: Bool) {
+    let inputs = try catalog.inputs(of: version).filter { !$0.isHole && $0.rowCount > 0 }
+    let bound = Dictionary(grouping: try catalog.boundCompanions(of: version), by: \.ordinal)
+    let owner = try catalog.source(id: version.sourceID)
+    let companions = try catalog.companions(of: owner).map(\.name)
+    let excluded = try catalog.rowsWithoutColumns(of: owner)
+    var lacks: [Lack: (text: String, count: Int)] = [:]
+    var lacking = Set(names)
+    let shards = try inputs.map { input in
+      try checkpoint()
+      var open = Array(names.enumerated())
+      var parts: [ScannedShard.Part] = []
+      let unsaid = (excluded[input.shardOrdinal] ?? []).union(input.excludedRows)
+      var passedOver: [PassedOverCompanion] = []
+      for turn in CompanionTurn.all(companions) where !open.isEmpty {
+        let asked = open.compactMap { place, name in turn.column(of: name).map { (name: $0, place: place) } }
+        guard !asked.isEmpty else { continue }
+        let meant = open.map(\.element).filter { turn.column(of: $0) != nil && turn.isMeant(by: $0) }
+        guard let file = bound[input.shardOrdinal]?.first(where: { $0.source == turn.companion }) else {
+          if !meant.isEmpty { note(try reason(turn.companion, input.shardOrdinal), &lacks) }
+          continue
+        }
+        let found: Set<String>?
+        do { found = try names(of: file, unsaid, &lacks) } catch let fault as UnreadableCompanion {
+          if !meant.isEmpty { pass(over: file, meant, fault.error, &passedOver, &lacks) }
+          continue
+        }
+        guard let had = found else { continue }
+        let own = asked.filter { had.contains($0.name) }
+        if let known = parts.firstIndex(where: { $0.companion == file }) {
+          parts[known] = ScannedShard.Part(companion: file, columns: parts[known].columns + own)
+        } else if !own.isEmpty {
+          parts.append(ScannedShard.Part(companion: file, columns: own))
+        }
+        let places = Set(own.map(\.place))
+        open.removeAll { places.contains($0.offset) }
+      }
+      try refuse(Set(open.map(\.element)), passedOver, &lacks)
+      for (_, name) in names.enumerated() where !open.contains(where: { $0.element == name }) { lacking.remove(name) }
+      return ScannedShard(
+        name: input.shardName, firstID: input.firstID, rowCount: input.rowCount, parts: parts, unsaid: unsaid)
+    }
+    if !lacking.isEmpty { try requireNames() }
+    var notes: [String] = []
+    say(lacks) { notes.append($0) }
+    return (shards, notes, !lacks.keys.contains { $0.kind != .pack })
+  }
+
+  /// The columns of a companion's shard, those that are not read too; nil where it is not here.
+  private func names(
+    of bound: BoundCompanion, _ unsaid: Set<Int>, _ lacks: inout [Lack: (text: String, count: Int)]
+  ) throws -> Set<String>? {
+    switch try reading({ try opened(bound, saidBut: unsaid) }) {
+    case .pack(let pack, let without):
+      if !without.isSubset(of: unsaid) { note(isWithout(bound), &lacks) }
+      return Set(pack.columns + pack.leftOut.map(\.name))
+    case .file(let file):
+      let known = try reading { try file.columns() }
+      note(unpacked(bound), &lacks)
+      return Set(known + file.leftOut().map(\.name))
+    case .none:
+      note(absent(bound), &lacks)
+      return nil
+    }
+  }
+
+  /// The rows of a shard from the first on.
+  func scan(_ part: ScannedShard.Part, of shard: ScannedShard) throws -> RowScan {
+    switch try opened(part.companion, saidBut: shard.unsaid) {
+    case .pack(let pack, _): return try RowScan(pack, columns: part.columns.map(\.name))
+    case .file(let file): return try RowScan(file, columns: part.columns.map(\.name))
+    case .none:
+      throw TarnError(.inputsMissing, absent(part.companion).1, hint: "it was here a moment ago: search again")
+    }
+  }
+
+  private func answer(
+    _ bound: BoundCompanion, _ rows: [Int], _ columns: [String], _ cancellation: Cancellation,
+    _ lacks: inout [Lack: (text: String, count: Int)]
+  ) throws -> (columns: [String], values: [[JSONValue]?])? {
+    switch try reading({ try opened(bound, rows) }) {
+    case .pack(let pack, let without):
+      if !without.isDisjoint(with: rows) { note(isWithout(bound), &lacks) }
+      let had = columns.filter { name in
+        pack.columns.contains(name) || pack.leftOut.contains { $0.isMeant(by: name) }
+      }
+      guard !had.isEmpty else { return ([], []) }
+      return (had, try pack.values(ofRows: rows, columns: had, checkpoint: { try cancellation.check() }))
+    case .file(let file):
+      let known = try reading { try file.columns() }
+      note(unpacked(bound), &lacks)
+      let had = columns.filter { name in
+        known.contains(name) || file.leftOut().contains { $0.isMeant(by: name) }
+      }
+      guard !had.isEmpty else { return ([], []) }
+      return (had, try file.values(ofRows: rows, columns: had, checkpoint: { try cancellation.check() }))
+    case .none:
+      note(absent(bound), &lacks)
+      return nil
+    }
+  }
+
+  private func isWithout(_ bound: BoundCompanion) -> (Lack, String) {
+    (
+      Lack(companion: bound.source, kind: .without),
+      "\(bound.source) has a pack of \(bound.shard) without rows that were excluded then, and not the file, so "
+        + "their columns are null; `tarn sync \(bound.source) --shards \(bound.ordinal)` fetches it"
+    )
+  }
+
+  private func requireNamesOnce() throws {
+    guard state.withLock({ !$0.namesAreKnown }) else { return }
+    try requireNames()
+    state.withLock { $0.namesAreKnown = true }
+  }
+
+  // MARK: What is lacking
+
+  /// What is said once of a companion.
+  private struct Lack: Hashable, Comparable {
+    enum Kind: Int { case excluded, fault, rows, shard, bytes, binding, revision, without, pack }
+
+    let companion: String
+    let kind: Kind
+
+    static func < (first: Lack, second: Lack) -> Bool {
+      (first.companion, first.kind.rawValue) < (second.companion, second.kind.rawValue)
+    }
+  }
+
+  private func unpacked(_ bound: BoundCompanion) -> (Lack, String) {
+    (
+      Lack(companion: bound.source, kind: .pack),
+      "\(bound.source) has no pack of \(bound.shard), so the file is searched for its rows; "
+        + "`tarn pack \(bound.source)` makes that quick"
+    )
+  }
+
+  private func absent(_ bound: BoundCompanion) -> (Lack, String) {
+    (
+      Lack(companion: bound.source, kind: bound.isNewest ? .bytes : .revision),
+      "\(bound.shard) of \(bound.source) is not in the lake, so its columns are null; "
+        + (bound.isNewest
+          ? "`tarn sync \(bound.source) --shards \(bound.ordinal)` fetches it"
+          : "it was replaced since; `tarn pack \(bound.source) --rebind` takes the newer rows")
+    )
+  }
+
+  /// Why nothing is bound for a shard.
+  private func reason(_ companion: String, _ ordinal: Int) throws -> (Lack, String) {
+    let source = try catalog.source(named: companion)
+    guard let shard = try catalog.shards(of: source).first(where: { $0.ordinal == ordinal }) else {
+      return (
+        Lack(companion: companion, kind: .shard), "\(companion) has no shard \(ordinal), so its columns are null there"
+      )
+    }
+    if let fault = try catalog.misaligned(of: source).first(where: { $0.shard == shard.name }) {
+      return (Lack(companion: companion, kind: .rows), fault.text)
+    }
+    let nothing = "so its columns are null"
+    guard shard.revision != nil else {
+      return (
+        Lack(companion: companion, kind: .bytes),
+        "\(shard.name) of \(companion) is not in the lake, \(nothing); `tarn sync \(companion) --shards \(ordinal)` fetches it"
+      )
+    }
+    return (
+      Lack(companion: companion, kind: .binding),
+      "\(shard.name) of \(companion) has not the rows of \(version.name), \(nothing); "
+        + "`tarn sql \"SELECT * FROM v_companion\"` shows both counts"
+    )
+  }
+
+  private func note(_ lack: (Lack, String), _ lacks: inout [Lack: (text: String, count: Int)]) {
+    lacks[lack.0, default: (lack.1, 0)].count += 1
+  }
+
+  /// Says of each kind of lack the first shard and how many others there are, once.
+  private func say(_ lacks: [Lack: (text: String, count: Int)], _ tell: (String) -> Void) {
+    for (lack, found) in lacks.sorted(by: { $0.key < $1.key }) {
+      guard state.withLock({ $0.told.insert(lack).inserted }) else { continue }
+      tell(
+        found.text
+          + (found.count == 1
+            ? "" : " (and \((found.count - 1).counted(lack.kind == .excluded ? "other row" : "other shard")) likewise)")
+      )
+    }
+  }
+
+  /// What answers for rows; what is open does where it says something of each of them.
+  func opened(_ bound: BoundCompanion, _ rows: [Int] = []) throws -> Opened {
+    let key = Key(companion: bound.source, ordinal: bound.ordinal)
+    switch state.withLock({ $0.files[key] }) {
+    case .pack(_, let without)? where !without.isDisjoint(with: rows): break
+    case let opened?: return opened
+    case nil: break
+    }
+    let opened = try open(bound, rows)
+    state.withLock { state in
+      if state.files.count >= Self.mostFiles { state.files.removeAll() }
+      state.files[key] = opened
+    }
+    return opened
+  }
+
+  /// What answers for all rows but those of which nothing is said.
+  private func opened(_ bound: BoundCompanion, saidBut unsaid: Set<Int>) throws -> Opened {
+    let found = try opened(bound)
+    guard case .pack(_, let without) = found, !without.isSubset(of: unsaid) else { return found }
+    return try opened(bound, Array(without.subtracting(unsaid)))
+  }
+
+  private func open(_ bound: BoundCompanion, _ rows: [Int]) throws -> Opened {
+    let store = ArtifactStore(catalog)
+    let file = bound.path.map { catalog.layout.path($0, in: .shards) }.flatMap { Disk.size(of: $0) == nil ? nil : $0 }
+    var second: Opened?
+    for pack in try catalog.packs(of: bound.digest, formatVersion: PackWriter.formatVersion) {
+      let path = try store.path(of: .pack, pack.digest)
+      guard Disk.size(of: path) != nil else { continue }
+      let opened = try PackFile(path: path, of: bound.digest)
+      let has = names.allSatisfy { name in
+        column(name, of: bound.source).map { opened.columns.contains($0) } ?? true
+      }
+      guard has || pack.columns == nil || file == nil else { continue }
+      let without = Set(pack.without)
+      guard without.isDisjoint(with: rows) else {
+        second = second ?? .pack(opened, without: without)
+        continue
+      }
+      return .pack(opened, without: without)
+    }
+    if let file { return .file(try CompanionFile(file, named: bound.shard)) }
+    return second ?? .none
+  }
+}

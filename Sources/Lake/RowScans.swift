@@ -1,0 +1,63 @@
+// The columns of all rows of a shard, which may come from several companions.
+
+internal import Base
+internal import Catalog
+internal import Companions
+
+/// What is read of a shard: of each companion that has some of the columns, which.
+struct ScannedShard {
+  struct Part {
+    let companion: BoundCompanion
+    /// Names in the companion, with their places among those asked for.
+    let columns: [(name: String, place: Int)]
+  }
+
+  let name: String
+  let firstID: Int64
+  let rowCount: Int
+  let parts: [Part]
+  /// Rows of which nothing is said any more: excluded ones.
+  let unsaid: Set<Int>
+}
+
+/// Rows of a shard front to back.
+///
+/// Belongs to one thread.
+struct RowScans {
+  private let shard: String
+  private let unsaid: Set<Int>
+  private var row = 0
+  private var scans: [(scan: RowScan, places: [Int])] = []
+  /// Of each column asked for the value in the row that was read last; null where nothing is known.
+  private(set) var values: [RowValue]
+
+  /// Begins before the first row.
+  ///
+  /// - Parameters:
+  ///   - shard: What is read; nil for nothing.
+  ///   - columns: What was asked for.
+  /// - Throws: ``TarnError`` as ``RowScan`` does.
+  init(_ shard: ScannedShard?, of columns: RowColumns) throws {
+    self.shard = shard?.name ?? ""
+    unsaid = shard?.unsaid ?? []
+    values = columns.names.map { _ in .null }
+    scans =
+      try shard.map { shard in
+        try shard.parts.map { (try columns.scan($0, of: shard), $0.columns.map(\.place)) }
+      } ?? []
+  }
+
+  /// Reads the next row.
+  ///
+  /// - Throws: ``TarnError`` `.integrity` where a companion has none, or is damaged; `.badFeatures`, `.io`.
+  mutating func next() throws {
+    let isUnsaid = unsaid.contains(row)
+    row += 1
+    for (scan, places) in scans {
+      guard try scan.next() else {
+        throw TarnError(.integrity, "a companion has fewer rows of \(shard) than the catalog counts")
+      }
+      for (own, place) in places.enumerated() { values[place] = isUnsaid ? .null : scan.values[own] }
+    }
+  }
+}

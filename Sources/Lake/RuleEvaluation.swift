@@ -1,0 +1,193 @@
+// Rules of exclusions, held against the rows of shards: which of them have one of the values
+// in the companion's column. What was looked at once is noted and not read again, so that the
+// companion may go; where it is needed and not here, nothing is planned.
+
+internal import Base
+internal import Catalog
+internal import Companions
+
+/// Holds shards against the rules of their source.
+struct RuleEvaluation {
+  /// What it did.
+  struct Outcome {
+    var scans: [RuleScan] = []
+    /// Why the first shard could not be looked at that could not.
+    var lack: TarnError?
+    /// How many those are.
+    var lackingCount = 0
+  }
+
+  private let catalog: LakeCatalog
+  private let source: Source
+  private let cancellation: Cancellation
+
+  init(_ catalog: LakeCatalog, _ source: Source, cancellation: Cancellation) {
+    (self.catalog, self.source, self.cancellation) = (catalog, source, cancellation)
+  }
+
+  /// Looks at what was not looked at before.
+  ///
+  /// - Parameters:
+  ///   - rules: Rules of the source.
+  ///   - shards: Shards of it that are no holes.
+  ///   - isAsked: Whether shards whose bytes nobody has seen are looked at, too: rows of
+  ///     theirs that must go are a lack.
+  /// - Returns: What was found, which is not recorded yet, and what could not be looked at.
+  /// - Throws: ``TarnError`` for a companion that cannot be read: `.badFeatures`,
+  ///   `.integrity`, `.io`, `.usage` for a column that it has not.
+  func run(_ rules: [ExclusionRule], of shards: [Shard], unseen isAsked: Bool = true) throws -> Outcome {
+    var outcome = Outcome()
+    guard !rules.isEmpty else { return outcome }
+    let known = try catalog.ruleScans(of: source)
+    let companions = try Dictionary(
+      uniqueKeysWithValues: Set(rules.map(\.companionID)).map { id in
+        (id, Dictionary(try catalog.shards(of: catalog.source(id: id)).map { ($0.ordinal, $0) }) { first, _ in first })
+      })
+    for shard in shards {
+      for (companionID, rules) in Dictionary(grouping: rules, by: \.companionID).sorted(by: { $0.key < $1.key }) {
+        let companion = companions[companionID]?[shard.ordinal]
+        let open = rules.filter { rule in
+          guard let revision = shard.revision, let companion, let by = companion.revision else { return true }
+          return !known.contains(
+            RuleScan.Key(
+              rule: rule.id, shardID: shard.id, revision: revision.number, companionShardID: companion.id,
+              companionRevision: by.number))
+        }
+        guard !open.isEmpty, shard.revision != nil || isAsked else { continue }
+        do {
+          outcome.scans += try found(shard, companion, open)
+        } catch let lack as Lack {
+          outcome.lackingCount += 1
+          outcome.lack = outcome.lack ?? lack.error
+        }
+      }
+    }
+    return outcome
+  }
+
+  /// Why a shard cannot be looked at yet.
+  private struct Lack: Error {
+    let error: TarnError
+
+    init(_ error: TarnError) { self.error = error }
+  }
+
+  private func found(_ shard: Shard, _ companion: Shard?, _ rules: [ExclusionRule]) throws -> [RuleScan] {
+    let (rule, name) = (rules[0], rules[0].companion)
+    // One that is only tried has no number.
+    let whose = rule.number == 0 ? "the rule" : "rule \(rule.number) of \(source.name)"
+    let needs = "\(whose) has to look at the column '\(rule.column.printable)' of "
+    guard let companion, !companion.isDropped else {
+      throw Lack(
+        TarnError(
+          .inputsMissing, "\(needs)\(name), which has no shard \(shard.ordinal) for \(shard.name)",
+          hint: "`tarn source extend \(name)` adds shards; `--shards` leaves \(shard.name) out; "
+            + "`tarn exclude \(source.name) --match … --undo` takes the rule back"))
+    }
+    guard let by = companion.revision else { throw absent(companion, needs, name) }
+    let rowCount = shard.revision?.rowCount ?? shard.knownRowCount
+    guard rowCount == nil || rowCount == by.rowCount else {
+      throw Lack(
+        TarnError(
+          .conflict,
+          "\(needs)\(companion.name) of \(name), which has \(by.rowCount) rows where \(shard.name) has "
+            + "\((rowCount ?? 0)): nothing says which row is which",
+          hint: "`tarn sync \(name) --refresh` or `tarn import` brings the right one"))
+    }
+    var matches: [Int64: [RuleMatch]] = [:]
+    for (column, own) in Dictionary(grouping: rules, by: \.column).sorted(by: { $0.key < $1.key }) {
+      let scan = try scan(column, of: companion, by, absent(companion, needs, name))
+      var rows = 0
+      while try scan.next() {
+        if rows.isMultiple(of: 4096) { try cancellation.check() }
+        if let digest = scan.values[0].matchedText.map({ ContentDigest.of(Array($0)) }) {
+          for rule in own where rule.values.contains(digest) {
+            matches[rule.id, default: []].append(RuleMatch(row: rows, value: digest))
+          }
+        }
+        rows += 1
+      }
+      guard rows == by.rowCount else {
+        throw TarnError(
+          .integrity, "\(companion.name) of \(name) has \(rows) rows, the catalog counts \(by.rowCount)",
+          hint: "run `tarn verify --repair`")
+      }
+    }
+    guard let revision = shard.revision else {
+      // Nobody has seen its bytes; where no row of it must go, that is all there is to say.
+      guard let first = matches.values.joined().map(\.row).min() else { return [] }
+      throw Lack(
+        TarnError(
+          .conflict,
+          "row \(first) of \(shard.name) must go by \(whose), and nobody has seen the bytes "
+            + "whose row it is",
+          hint: "`tarn sync \(source.name) --shards \(shard.ordinal)` fetches them"))
+    }
+    return rules.map { RuleScan(rule: $0, revision: revision, companion: by, matches: matches[$0.id] ?? []) }
+  }
+
+  private func absent(_ companion: Shard, _ needs: String, _ name: String) -> Lack {
+    Lack(
+      TarnError(
+        .inputsMissing, "\(needs)\(companion.name) of \(name), which is not in the lake",
+        hint: "`tarn sync \(name) --shards \(companion.ordinal)` fetches it"))
+  }
+
+  /// All rows of a column of a companion's bytes: of a pack of all rows, else of the file.
+  private func scan(
+    _ column: String, of companion: Shard, _ by: ShardRevision, _ absent: Lack
+  ) throws -> RowScan {
+    let store = ArtifactStore(catalog)
+    for pack in try catalog.packs(of: by.digest, formatVersion: PackWriter.formatVersion) where pack.without.isEmpty {
+      let path = try store.path(of: .pack, pack.digest)
+      guard Disk.size(of: path) != nil else { continue }
+      let file = try PackFile(path: path, of: by.digest)
+      guard file.columns.contains(column) else { continue }
+      return try RowScan(file, columns: [column])
+    }
+    guard let path = companion.path.map({ catalog.layout.path($0, in: .shards) }), Disk.size(of: path) != nil else {
+      throw absent
+    }
+    // Opened before it is hashed: what takes its place meanwhile is not what is read.
+    let file = try CompanionFile(path, named: companion.name)
+    guard try Disk.digest(of: path) == by.digest else {
+      throw TarnError(.integrity, "\(path) has changed since it was fetched", hint: "run `tarn verify --repair`")
+    }
+    return try RowScan(file, columns: [column])
+  }
+}
+
+extension RowValue {
+  /// What a value of a rule is compared with, in UTF-8: of a text itself, of others as JSON has
+  /// them, arrays and objects in the one way in which tarn writes them; nil for null.
+  fileprivate var matchedText: ArraySlice<UInt8>? {
+    guard case .json(let bytes) = self else { return text }
+    return JSONValue(parsing: String(decoding: bytes, as: UTF8.self)).map { Array($0.text.utf8)[...] } ?? bytes
+  }
+}
+
+extension LakeCatalog {
+  /// Holds the shards of a plan against the rules of their source, and records what is found.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - shards: Shards of it that are no holes.
+  ///   - cancellation: Asked between rows.
+  ///   - tell: Told, one line, of each rule that found rows.
+  /// - Throws: ``TarnError`` where a rule cannot be held against a shard, saying what to do;
+  ///   what was found of others is recorded.
+  func applyRules(
+    of source: Source, to shards: [Shard], _ cancellation: Cancellation, tell: (String) -> Void
+  ) throws {
+    let outcome = try RuleEvaluation(self, source, cancellation: cancellation).run(
+      exclusionRules(of: source), of: shards)
+    for (rule, count) in try add(outcome.scans, of: source).sorted(by: { $0.key < $1.key }) {
+      tell("rule \(rule) of \(source.name) found \(count.counted("row")) in what came since: excluded")
+    }
+    guard let lack = outcome.lack else { return }
+    let others = outcome.lackingCount - 1
+    throw TarnError(
+      lack.code, lack.message + (others == 0 ? "" : " (and \(others.counted("other shard")) likewise)"),
+      hint: lack.hint)
+  }
+}

@@ -1,0 +1,38 @@
+// What this build was made of, and the libraries that it runs on: what a report of a fault must say.
+
+internal import Base
+internal import CBuild
+internal import Foundation
+
+extension Tool {
+  /// The commit of this build, with `+changes` where files differed from it; `unknown` where the
+  /// build was not told.
+  package static var commit: String { String(cString: cbuild_commit()) }
+
+  /// Libraries and their versions, as they are loaded now; FAISS as ``IndexReader``'s helper has it.
+  package static var libraries: [(name: String, version: String)] {
+    [
+      ("SQLite", String(cString: cbuild_sqlite_version())),
+      ("libcurl", String(cString: cbuild_curl_version())),
+      ("OpenBLAS", String(cString: cbuild_openblas_version())),
+      ("FAISS", helperVersion ?? "not known: tarn-adopt, which reads its files, is not beside this tool"),
+    ]
+  }
+
+  /// What `tarn-adopt --version` says; nil where it cannot be run.
+  private static var helperVersion: String? {
+    guard let path = try? executablePath() else { return nil }
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: path.parentPath + "/tarn-adopt")
+    process.arguments = ["--version"]
+    process.standardInput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    let answer = Pipe()
+    process.standardOutput = answer
+    guard (try? process.run()) != nil else { return nil }
+    let said = (try? answer.fileHandleForReading.readToEnd()) ?? Data()
+    process.waitUntilExit()
+    let text = String(decoding: said, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    return process.terminationStatus == 0 && !text.isEmpty ? text.printable : nil
+  }
+}

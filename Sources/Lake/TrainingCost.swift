@@ -1,0 +1,142 @@
+// What a training costs on a machine: time, memory and disk of each step, from the sizes
+// of the training and what the machine did in a second (DESIGN 4.1b).
+
+internal import Base
+internal import Catalog
+internal import Features
+package import Indexer
+
+/// What a step costs, about.
+package struct StepCost: Sendable, Equatable {
+  package let step: String
+  /// Nil where the machine was not measured for it.
+  package let seconds: Double?
+  /// Memory of the process that is no mapped file, at most.
+  package let memoryByteCount: Int
+  /// Room that it takes on the lake's file system, until the training is done.
+  package let diskByteCount: Int
+}
+
+/// The sizes of a training.
+package struct TrainingCost: Sendable {
+  /// Training pairs, and elements of a row.
+  package let pairCount: Int
+  package let dimension: Int
+  /// Bytes of a gathered row, of all sides together.
+  package let rowByteCount: Int
+  package let nlist: Int
+  package let iterations: Int
+  package let isPaired: Bool
+  package let nearest: NearestMethod
+  package let router: RouterOptions
+
+  package init(
+    pairCount: Int, dimension: Int, rowByteCount: Int, nlist: Int, iterations: Int, isPaired: Bool,
+    nearest: NearestMethod, router: RouterOptions
+  ) {
+    (self.pairCount, self.dimension, self.rowByteCount) = (pairCount, dimension, rowByteCount)
+    (self.nlist, self.iterations, self.isPaired) = (nlist, iterations, isPaired)
+    (self.nearest, self.router) = (nearest, router)
+  }
+
+  /// Images that the exact search prepares at a time.
+  private static let tile = 65_536
+  /// Captions whose agreement with the exact search is measured.
+  private static let sampled = 1000
+
+  /// Scales what was measured.
+  ///
+  /// - Parameter rates: What the machine does.
+  /// - Returns: What each costs.
+  package func steps(_ rates: MachineRates) -> [StepCost] {
+    var steps = [gathering(rates)]
+    if isPaired { steps += search("nearest images", of: pairCount, isFirst: true, rates) }
+    steps.append(clustering("k-means", iterations, rates))
+    if router.method != .none {
+      if isPaired, router.refinements > 0 { steps.append(clustering("refinements", router.refinements, rates)) }
+      let captions = min(router.captionLimit, pairCount)
+      let queries = router.method.isTrained ? 2 * captions : captions
+      steps += search("router labels", of: queries, isFirst: !isPaired, rates)
+      if router.method.isTrained { steps.append(epochs(of: queries, rates)) }
+    }
+    return steps
+  }
+
+  /// Bytes of so many rows in float32.
+  private func floats(_ rows: Int) -> Int { 4 * rows * dimension }
+
+  /// Seconds for so many products of elements.
+  private func seconds(_ vectors: Int, _ rows: Int, _ rate: Double) -> Double {
+    Double(vectors) * Double(rows) * Double(dimension) / rate
+  }
+
+  /// Drawn rows are hashed and written twice: in pieces and in one file.
+  private func gathering(_ rates: MachineRates) -> StepCost {
+    let bytes = pairCount * rowByteCount
+    return StepCost(
+      step: "gathering", seconds: rates.written.map { 2 * Double(bytes) / $0 + 2 * Double(bytes) / rates.hashed },
+      memoryByteCount: 64 << 20, diskByteCount: 2 * bytes)
+  }
+
+  private func search(_ step: String, of queries: Int, isFirst: Bool, _ rates: MachineRates) -> [StepCost] {
+    let kept = 12 * queries * (isFirst && isPaired ? 1 : min(RouterTraining.labelCount, pairCount))
+    let several = step == "router labels"
+    guard case .index = nearest else {
+      return [
+        StepCost(
+          step: step, seconds: seconds(queries, pairCount, several ? rates.compared : rates.assigned),
+          memoryByteCount: kept + (several ? floats(8192) : 2 * floats(min(Self.tile, pairCount))), diskByteCount: kept)
+      ]
+    }
+    let plan = ImageIndexPlan(imageCount: pairCount)
+    let probing = StepCost(
+      step: step, seconds: seconds(queries, nearest.comparisons(imageCount: pairCount), rates.compared),
+      memoryByteCount: kept + 8 * pairCount + floats(plan.nlist) + 160 << 20, diskByteCount: kept)
+    guard isFirst else { return [probing] }
+    let listing = seconds(ImageIndexPlan.iterations * plan.sampleCount + pairCount, plan.nlist, rates.assigned)
+    let lists = StepCost(
+      step: "lists of images", seconds: listing, memoryByteCount: 2 * floats(plan.nlist) + 8 * pairCount,
+      diskByteCount: plan.sampleCount * rowByteCount + 2 * floats(plan.nlist) + 4 * pairCount)
+    guard isPaired else { return [lists, probing] }
+    let agreement = StepCost(
+      step: "agreement", seconds: seconds(min(Self.sampled, queries), pairCount, rates.compared),
+      memoryByteCount: kept + floats(min(Self.tile, pairCount)), diskByteCount: 0)
+    return [lists, probing, agreement]
+  }
+
+  /// Every image, or every distinct nearest one, to a centroid; once an iteration.
+  private func clustering(_ step: String, _ iterations: Int, _ rates: MachineRates) -> StepCost {
+    StepCost(
+      step: step, seconds: Double(iterations) * seconds(pairCount, nlist, rates.assigned),
+      // Centroids, what is prepared of them, and cells by row.
+      memoryByteCount: 3 * floats(nlist) + 24 * pairCount, diskByteCount: 2 * (floats(nlist) + 4 * pairCount))
+  }
+
+  /// Three products a candidate: its score, its gradient, its step.
+  private func epochs(of queries: Int, _ rates: MachineRates) -> StepCost {
+    let candidates = min(nlist, router.candidates ?? RouterTraining.fullSoftmaxLimit)
+    return StepCost(
+      step: "router", seconds: 3 * Double(router.epochs) * seconds(queries, candidates, rates.compared),
+      memoryByteCount: 4 * floats(nlist), diskByteCount: 3 * floats(nlist))
+  }
+}
+
+extension TrainingRun {
+  /// What the training would cost; nothing is written.
+  ///
+  /// - Parameter fetches: Whether shards that are not in the lake would be fetched.
+  /// - Returns: Its sizes.
+  /// - Throws: ``TarnError``, as the training itself would before it begins.
+  package func cost(fetches: Bool) throws -> TrainingCost {
+    try check()
+    let pairs = try pairs(without: [], fetches: fetches)
+    let sample = try sample(pairs)
+    return TrainingCost(
+      pairCount: sample.count, dimension: pairs.images.dimension,
+      rowByteCount: pairs.sides.compactMap(pairs.source).reduce(0) {
+        $0 + $1.dimension * $1.elementType.kept.byteCount
+      },
+      nlist: options.nlist, iterations: options.iterations, isPaired: options.method == .paired,
+      nearest: options.nearest ?? .exact, router: options.router)
+  }
+}

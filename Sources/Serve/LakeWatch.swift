@@ -1,0 +1,137 @@
+// What the lake is doing, looked at no more than once a second however many ask, and less often where a look takes long.
+
+internal import Base
+internal import Foundation
+internal import Lake
+internal import Synchronization
+
+/// Something that takes time to make, kept so long that no more than a tenth of the time goes into it.
+///
+/// Pure: times are handed in.
+package struct PacedValue<Value: Sendable>: Sendable {
+  private var kept: (value: Value, until: ContinuousClock.Instant)?
+
+  package init() {}
+
+  /// What was made, while it may be used.
+  package func fresh(at now: ContinuousClock.Instant) -> Value? { kept.flatMap { now < $0.until ? $0.value : nil } }
+
+  /// Keeps what was made, a second at least.
+  ///
+  /// - Parameters:
+  ///   - value: What.
+  ///   - begin: When its making began.
+  ///   - end: When it was made.
+  package mutating func keep(_ value: Value, madeFrom begin: ContinuousClock.Instant, to end: ContinuousClock.Instant) {
+    kept = (value, end + max(.seconds(1), (end - begin) * 9))
+  }
+}
+
+/// The last looks at a lake.
+final class LakeWatch: Sendable {
+  private struct State {
+    var meter = LakeMeter()
+    var items = PacedValue<[Moving]>()
+    /// What else the page of the lake shows.
+    var surroundings = PacedValue<String>()
+  }
+
+  private let root: String
+  private let state = Mutex(State())
+
+  init(root: String) { self.root = root }
+
+  /// What else the page of the lake shows, made anew where it is too old.
+  func surroundings(_ make: () throws -> String) throws -> String {
+    let begin = ContinuousClock.now
+    if let text = state.withLock({ $0.surroundings.fresh(at: begin) }) { return text }
+    let text = try make()
+    state.withLock { $0.surroundings.keep(text, madeFrom: begin, to: .now) }
+    return text
+  }
+
+  /// What is under way, how fast it goes and how long it takes.
+  func look() throws -> [Moving] {
+    try state.withLock { state in
+      let now = ContinuousClock.now
+      if let items = state.items.fresh(at: now) { return items }
+      state.meter.take(
+        try LakeLook(LakeCatalog.open(root: root, writing: nil), after: state.meter.newest), at: now)
+      let moving = (state.meter.newest?.items ?? []).map {
+        Moving(
+          item: $0, rate: $0.isComplete ? nil : state.meter.rate(of: $0), secondsLeft: state.meter.secondsLeft(of: $0),
+          bottleneck: state.meter.bottleneck(of: $0))
+      }
+      state.items.keep(moving, madeFrom: now, to: .now)
+      return moving
+    }
+  }
+
+  /// A thing that is under way.
+  struct Moving: Sendable {
+    let item: LakeLook.Item
+    let rate: Double?
+    let secondsLeft: Double?
+    /// What holds it up, as far as rates tell.
+    let bottleneck: String?
+
+    /// The catalog's word for where it is; of a source, what follows from its shards.
+    var state: String {
+      item.kind != .source ? item.state : item.isComplete ? "all here" : rate == nil ? "not all here" : "arriving"
+    }
+
+    /// What is counted: bytes, rows or iterations.
+    var unit: String {
+      switch item.kind {
+      case .source: "bytes"
+      case .training: "iterations"
+      case .build: "rows"
+      }
+    }
+  }
+
+  /// `GET /api/look`.
+  func json() throws -> JSONValue {
+    let all = try look()
+    return .object([
+      "lake": .string(root), "at": .string(Timestamp.now()),
+      "items": .array(
+        all.map { one in
+          .object([
+            "kind": .string(one.item.kind.rawValue), "name": .string(one.item.name), "done": .count(one.item.done),
+            "total": .count(one.item.total), "amount": .number(one.item.amount),
+            "whole": one.item.wholeAmount.map { .number($0) } ?? .null, "unit": .string(one.unit),
+            "rate": one.rate.map { .number($0) } ?? .null,
+            "seconds_left": one.secondsLeft.map { .number($0.rounded()) } ?? .null, "failed": .count(one.item.failed),
+            "is_complete": .bool(one.item.isComplete), "state": .string(one.item.state),
+            "bottleneck": .optional(one.bottleneck),
+          ])
+        }),
+    ])
+  }
+
+  /// Families of the lake.
+  func write(to page: inout MetricsPage) throws {
+    let items = try look().map(\.item)
+    page.family("tarn_source_shards", "gauge", "Shards of each source: all, in the lake, failed.")
+    for item in items where item.kind == .source {
+      for (state, count) in [("all", item.total), ("present", item.done), ("failed", item.failed)] {
+        page.sample("tarn_source_shards", [("source", item.name), ("state", state)], Double(count))
+      }
+    }
+    page.family("tarn_source_bytes", "gauge", "Bytes held of each source, those of transfers under way included.")
+    for item in items where item.kind == .source {
+      page.sample("tarn_source_bytes", [("source", item.name)], item.amount)
+    }
+    page.family("tarn_build_shards", "gauge", "Shards of each version: all, encoded.")
+    for item in items where item.kind == .build {
+      for (state, count) in [("all", item.total), ("encoded", item.done)] {
+        page.sample("tarn_build_shards", [("version", item.name), ("state", state)], Double(count))
+      }
+    }
+    page.family("tarn_build_rows", "gauge", "Rows of each version that are encoded.")
+    for item in items where item.kind == .build {
+      page.sample("tarn_build_rows", [("version", item.name)], item.amount)
+    }
+  }
+}

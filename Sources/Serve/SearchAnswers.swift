@@ -1,0 +1,128 @@
+// Answers that come of a search: clip-retrieval's, and the lines that `tarn search --json` prints.
+
+internal import Base
+internal import Lake
+
+extension ServeHouse {
+  /// The cosine from which on clip-retrieval takes two results for one.
+  private static let duplicateCosine = 0.94
+
+  /// `POST /knn-service`.
+  func knn(_ request: ServeRequest, done: @escaping Done) throws {
+    let asked = try KnnQuestion(parsing: request.body, atMost: limits.neighbors)
+    let version = try versions.named(asked.index)
+    let wanted: Wanted =
+      switch asked.subject {
+      case .vector(let vector): .vectors([vector])
+      case .encoded(let input): .encoded(input)
+      }
+    let search = Asked(
+      k: asked.resultCount, nprobe: nprobe, unique: asked.isDeduplicated ? Self.duplicateCosine : nil,
+      condition: try condition(asked.condition, of: version), isGone: request.isGone)
+    try find(wanted, in: version, as: search, done: done) { found in
+      let hits = found[0]
+      let columns = try version.values(of: hits.prefix(asked.imageCount).map(\.id))
+      return ServeAnswer(
+        200, ServeAnswer.jsonType,
+        KnnHits.json(hits, whole: asked.imageCount, columns: columns) { version.places.place(of: $0) })
+    }
+  }
+
+  /// `POST /metadata`.
+  func metadata(_ request: ServeRequest) throws -> ServeAnswer {
+    let body = try JSONBody(request.body)
+    let version = try versions.named(body.text("indice_name"))
+    guard case .array(let elements)? = body.value("ids"), elements.count <= limits.neighbors else {
+      throw TarnError(.usage, "ids is not an array of at most \(limits.neighbors) row ids")
+    }
+    let ids = try elements.map { element in
+      guard let id = element.integer else { throw TarnError(.usage, "ids holds what is no row id") }
+      return id
+    }
+    let places = try ids.map { id in
+      guard let place = version.places.place(of: id) else {
+        throw TarnError(.notFound, "\(version.name) has no row \(id)")
+      }
+      return place
+    }
+    let columns = try version.values(of: ids)
+    return .json(
+      .array(
+        zip(ids, places).enumerated().map { rank, row in
+          var own: [String: JSONValue] = ["shard": .string(row.1.shard), "row": .count(row.1.row)]
+          // Nothing is said of a row that is excluded, not even whose it is.
+          if version.hides(row.0) { own = ["shard": .null, "row": .null] }
+          return .object([
+            "id": .integer(row.0), "metadata": .object((columns?[rank] ?? [:]).merging(own) { $1 }),
+          ])
+        }))
+  }
+
+  /// `POST /api/search`.
+  func search(_ request: ServeRequest, done: @escaping Done) throws {
+    let body = try JSONBody(request.body, floats: ["vectors"])
+    let version = try versions.named(body.text("version"))
+    let k = try body.whole("k") ?? 10
+    guard (1...limits.neighbors).contains(k) else {
+      throw TarnError(.usage, "k is \(k), not in 1...\(limits.neighbors)")
+    }
+    let nprobe = try body.whole("nprobe") ?? self.nprobe
+    guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
+    let wanted = try wanted(body)
+    let isWhole = try body.flag("columns") ?? false
+    let unique = try body.number("unique")
+    guard unique.map({ $0 > 0 && $0 <= 1 }) ?? true else {
+      throw TarnError(.usage, "unique is not above 0 and at most 1")
+    }
+    let asked = Asked(
+      k: k, nprobe: nprobe, unique: unique, condition: try condition(body.text("where"), of: version),
+      isGone: request.isGone)
+    if case .row(let id) = wanted {
+      return work(on: catalog, done) { house in
+        let answer = try house.likeAnswer(id, in: version, asked)
+        guard isWhole, answer.isGood,
+          case .object(var line)? = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self)),
+          let values = try version.values(of: (line["ids"]?.elements ?? []).compactMap(\.integer))
+        else { return answer }
+        line["columns"] = .array(values.map { .object($0) })
+        return ServeAnswer(
+          200, "application/x-ndjson", JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")])
+      }
+    }
+    try find(wanted, in: version, as: asked, done: done) { found in
+      var lines: [UInt8] = []
+      for (query, row) in found.enumerated() {
+        var line = SearchLine.json(query: query, row, places: row.map { version.places.place(of: $0.id) })
+        if isWhole, let values = try version.values(of: row.map(\.id)) {
+          line["columns"] = .array(values.map { .object($0) })
+        }
+        lines += JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")]
+      }
+      return ServeAnswer(200, "application/x-ndjson", lines)
+    }
+  }
+
+  private func wanted(_ body: JSONBody) throws -> Wanted {
+    var found: [Wanted] = []
+    if let vectors = try body.vectors("vectors", atMost: limits.batchQueries) { found.append(.vectors(vectors)) }
+    if let text = try body.text("text"), !text.isEmpty { found.append(.encoded(.text(text))) }
+    if let id = body.value("like") {
+      guard let id = id.integer else { throw TarnError(.usage, "like is not a row id") }
+      found.append(.row(id))
+    }
+    guard found.count == 1 else {
+      throw TarnError(.usage, "one of vectors, text and like is to be there, not \(found.count)")
+    }
+    return found[0]
+  }
+
+  /// `GET /config.json`, for clip-retrieval's pages.
+  func config(_ request: ServeRequest) -> ServeAnswer {
+    let scheme = request.head.values("x-forwarded-proto") == ["https"] ? "https" : "http"
+    return .json(
+      .object([
+        "defaultBackend": .string("\(scheme)://\(request.head.values("host").first ?? "")"),
+        "defaultIndex": .optional(versions.all.first.map { "\($0.name)" }), "urlColumn": .string("url"),
+      ]))
+  }
+}

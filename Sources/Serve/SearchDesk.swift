@@ -1,0 +1,267 @@
+// The one thread that searches: what waits when a search ends is searched next, together.
+//
+// Nothing is waited for that might come: a query that comes alone is searched alone, at once, and the more come the
+// larger batches are, which cost less a query.
+
+internal import Base
+internal import Foundation
+package import Lake
+
+/// A version as the desk searches it.
+///
+/// Its files are unmapped with the last reference to it, which a question under way has one of.
+///
+/// `@unchecked Sendable`: what it searches with is used by the desk's one thread alone.
+package final class SearchedVersion: @unchecked Sendable {
+  /// Searches vectors, for at least k and at most some more neighbours of each.
+  ///
+  /// - Returns: What was found, and how many rows were compared.
+  package typealias Search = (
+    _ vectors: [Float], _ k: Int, _ nprobe: Int, _ unique: Double?, _ filter: RowFilter?
+  ) throws -> (found: SearchResult, shown: Int)
+
+  private let body: Search
+  private let searcher: VersionSearcher?
+
+  /// Something that is searched as one says.
+  package init(_ search: @escaping Search) { (body, searcher) = (search, nil) }
+
+  /// A version's files.
+  ///
+  /// - Parameters:
+  ///   - searcher: Its searcher; nobody else uses it from now on.
+  ///   - hidden: The rows that are not found; nil for none.
+  ///   - threads: Threads of a search.
+  init(_ searcher: VersionSearcher, hiding hidden: RowSubset?, threads: Int) {
+    self.searcher = searcher
+    body = { vectors, k, nprobe, unique, filter in
+      let before = searcher.statistics.shown
+      let rows = filter.map { $0.rows(hiding: hidden) } ?? hidden
+      func search(_ vectors: [Float], _ k: Int) throws -> SearchResult {
+        try searcher.search(
+          vectors, k: k, refining: searcher.candidates(for: k), nprobe: nprobe, threads: threads, among: rows)
+      }
+      let found =
+        if let unique {
+          try searcher.searchUnique(
+            vectors, k: k, nprobe: nprobe, threads: threads, threshold: unique, candidates: search)
+        } else { try search(vectors, k) }
+      return (found, searcher.statistics.shown - before)
+    }
+  }
+
+  /// Rows that are ordered again for the k best of them; nil where nothing is.
+  fileprivate func candidates(for k: Int) -> Int? { searcher?.candidates(for: k) }
+
+  /// The same files, of which other rows are not found.
+  func hiding(_ hidden: RowSubset?, threads: Int) -> SearchedVersion {
+    searcher.map { SearchedVersion($0, hiding: hidden, threads: threads) } ?? self
+  }
+
+  fileprivate func search(
+    _ vectors: [Float], k: Int, nprobe: Int, unique: Double?, filter: RowFilter?
+  ) throws -> (found: SearchResult, shown: Int) { try body(vectors, k, nprobe, unique, filter) }
+}
+
+/// Queries of one request.
+package struct Question: Sendable {
+  package typealias Reply = @Sendable (Result<[[Neighbor]], any Error>) -> Void
+
+  let version: SearchedVersion
+  /// Row-major, `[count × dimension]`, finite.
+  let vectors: [Float]
+  let count: Int
+  let k: Int
+  let nprobe: Int
+  /// The closeness from which on two rows count as one; nil where all count.
+  let unique: Double?
+  /// The rows that may be found; nil for all.
+  let filter: RowFilter?
+  /// Rows that are ordered again by codes that refine; nil for none.
+  fileprivate var candidates: Int? { version.candidates(for: k) }
+  /// When an answer is of no use any more.
+  let deadline: ContinuousClock.Instant
+  /// Whether who asked has gone away.
+  let isGone: @Sendable () -> Bool
+  /// Called once, on a thread of the desk's or of the caller's; it must not block.
+  package let reply: Reply
+
+  package init(
+    version: SearchedVersion, vectors: [Float], count: Int, k: Int, nprobe: Int, unique: Double? = nil,
+    filter: RowFilter? = nil, deadline: ContinuousClock.Instant,
+    isGone: @escaping @Sendable () -> Bool, reply: @escaping Reply
+  ) {
+    self.version = version
+    self.vectors = vectors
+    self.count = count
+    self.k = k
+    self.nprobe = nprobe
+    self.unique = unique
+    self.filter = filter
+    self.deadline = deadline
+    self.isGone = isGone
+    self.reply = reply
+  }
+
+  /// Whether two may be searched together: of few neighbours and of many not, as memory is that of the most.
+  fileprivate func goesWith(_ other: Question) -> Bool {
+    guard version === other.version, nprobe == other.nprobe, unique == other.unique, filter === other.filter,
+      candidates == other.candidates
+    else { return false }
+    // How far near-duplicates are looked for depends on k.
+    return unique == nil ? (k > 256) == (other.k > 256) : k == other.k
+  }
+}
+
+/// Questions that wait, and which of them are next.
+package struct QuestionQueue: Sendable {
+  private var waiting: [Question] = []
+  /// Queries that wait.
+  package private(set) var queryCount = 0
+  private let limit: Int
+
+  package init(limit: Int) { self.limit = limit }
+
+  package var isEmpty: Bool { waiting.isEmpty }
+
+  /// Puts a question behind all that wait; false when too many do.
+  package mutating func append(_ question: Question) -> Bool {
+    guard queryCount + question.count <= limit || waiting.isEmpty else { return false }
+    waiting.append(question)
+    queryCount += question.count
+    return true
+  }
+
+  /// Takes the oldest question and those behind it that go with it.
+  ///
+  /// - Parameter most: Queries at most, but for those of the oldest question.
+  /// - Returns: In the order that they came in.
+  package mutating func take(atMost most: Int) -> [Question] {
+    guard let first = waiting.first else { return [] }
+    var (taken, left): ([Question], [Question]) = ([first], [])
+    var count = first.count
+    for question in waiting.dropFirst() {
+      if question.goesWith(first), count + question.count <= most {
+        taken.append(question)
+        count += question.count
+      } else {
+        left.append(question)
+      }
+    }
+    waiting = left
+    queryCount -= count
+    return taken
+  }
+
+  /// Takes everything.
+  package mutating func takeAll() -> [Question] {
+    defer { (waiting, queryCount) = ([], 0) }
+    return waiting
+  }
+}
+
+/// The desk.
+///
+/// `@unchecked Sendable`: what waits is under the condition's lock.
+package final class SearchDesk: @unchecked Sendable {
+  /// What the desk has done.
+  package struct Statistics: Sendable {
+    package var batches = 0
+    package var queries = 0
+    /// Seconds spent in searches.
+    package var seconds = 0.0
+    package var rowsShown = 0
+  }
+
+  private let batchLimit: Int
+  private let condition = NSCondition()
+  private var queue: QuestionQueue
+  private var totals = Statistics()
+  private var isClosed = false
+
+  /// Starts the desk.
+  ///
+  /// - Parameter limits: Of what waits and is searched together.
+  /// - Throws: ``TarnError`` `.io` when the system gives no thread.
+  package init(limits: ServeLimits) throws {
+    batchLimit = limits.batchQueries
+    queue = QuestionQueue(limit: limits.waitingQueries)
+    try NamedThread.start("tarn-desk") { [weak self] in
+      while let batch = self?.next() { self?.carryOut(batch) }
+    }
+  }
+
+  /// What the desk has done, and how many queries wait.
+  package var statistics: (done: Statistics, waiting: Int) {
+    condition.lock()
+    defer { condition.unlock() }
+    return (totals, queue.queryCount)
+  }
+
+  /// Asks.
+  ///
+  /// - Returns: false when too many wait; then `reply` is not called.
+  package func ask(_ question: Question) -> Bool {
+    condition.lock()
+    defer { condition.unlock() }
+    guard !isClosed, queue.append(question) else { return false }
+    condition.signal()
+    return true
+  }
+
+  /// Ends the desk once it has done what it is at; what waits is told so.
+  package func close() {
+    condition.lock()
+    isClosed = true
+    let left = queue.takeAll()
+    condition.broadcast()
+    condition.unlock()
+    for question in left { question.reply(.failure(TarnError.interrupted)) }
+  }
+
+  private func next() -> [Question]? {
+    condition.lock()
+    defer { condition.unlock() }
+    while !isClosed {
+      let batch = queue.take(atMost: batchLimit)
+      if !batch.isEmpty { return batch }
+      condition.wait()
+    }
+    return nil
+  }
+
+  private func carryOut(_ batch: [Question]) {
+    let begin = ContinuousClock.now
+    let late = TarnError(.temporary, "the query waited too long to be searched", hint: "ask again in a moment")
+    let live = batch.filter { question in
+      if question.isGone() { return false }
+      guard question.deadline > begin else {
+        question.reply(.failure(late))
+        return false
+      }
+      return true
+    }
+    guard let first = live.first else { return }
+    do {
+      let (vectors, k) = (live.flatMap(\.vectors), live.reduce(1) { max($0, $1.k) })
+      let (found, shown) = try first.version.search(
+        vectors, k: k, nprobe: first.nprobe, unique: first.unique, filter: first.filter)
+      let seconds = (ContinuousClock.now - begin).seconds
+      condition.lock()
+      totals.batches += 1
+      totals.queries += found.queryCount
+      totals.seconds += seconds
+      totals.rowsShown += shown
+      condition.unlock()
+      var next = 0
+      for question in live {
+        // The k best are the first k of more: scores descend, and ties go to the lower id.
+        let own = (next..<next + question.count).map { Array(found.neighbors(ofQuery: $0).prefix(question.k)) }
+        next += question.count
+        question.reply(.success(own))
+      }
+    } catch {
+      for question in live { question.reply(.failure(error)) }
+    }
+  }
+}

@@ -1,0 +1,213 @@
+// What becomes of a request: which lane works on it, and what is answered. No sockets.
+
+internal import Base
+internal import Foundation
+internal import Lake
+
+/// Answers requests.
+package final class ServeHouse: Sendable {
+  package typealias Done = @Sendable (ServeAnswer) -> Void
+
+  private let served: @Sendable () -> ServedVersions
+  let encoder: ServeEncoder?
+  let limits: ServeLimits
+  let nprobe: Int
+  let lake: String
+  let meter: ServeMeter
+  let desk: SearchDesk
+  /// Reads bodies and makes answers.
+  private let rows: WorkLane
+  /// Waits for encoders.
+  private let words: WorkLane
+  /// Looks into the catalog, and waits for verbs that do.
+  let catalog: WorkLane
+  private let sql: WorkLane
+  /// Asks conditions of rows, one at a time: who asks the same waits, and finds it kept.
+  let filtering: WorkLane
+  let filters: RowFilters
+  let verbs: VerbProcess
+  let watch: LakeWatch
+
+  /// Opens a house.
+  ///
+  /// - Parameters:
+  ///   - served: What is served at the moment.
+  ///   - root: The lake's directory.
+  ///   - tool: This program's file, which answers what verbs print.
+  ///   - nprobe: Lists visited for a query that does not say.
+  ///   - providers: An encoder.
+  ///   - limits: Of everything that waits.
+  /// - Throws: ``TarnError`` `.io` when the system gives no threads.
+  package init(
+    _ served: @escaping @Sendable () -> ServedVersions, root: String, tool: String, nprobe: Int,
+    providers: ServeProviders, limits: ServeLimits
+  ) throws {
+    self.served = served
+    encoder = ServeEncoder(providers)
+    self.limits = limits
+    self.nprobe = nprobe
+    lake = root
+    meter = ServeMeter()
+    desk = try SearchDesk(limits: limits)
+    rows = try WorkLane("tarn-rows", threads: 2, limit: limits.connections)
+    words = try WorkLane("tarn-words", threads: 4, limit: limits.waitingWork)
+    catalog = try WorkLane("tarn-catalog", threads: 2, limit: limits.waitingWork)
+    sql = try WorkLane("tarn-sql", threads: 2, limit: limits.waitingWork)
+    filtering = try WorkLane("tarn-filters", threads: 1, limit: limits.waitingWork)
+    filters = RowFilters(mostCount: limits.filterCount, mostByteCount: limits.filterByteCount)
+    verbs = VerbProcess(tool: tool, lake: root)
+    watch = LakeWatch(root: root)
+  }
+
+  /// Ends the house's threads once they have done what they are at.
+  package func close() {
+    encoder?.cancellation.cancel()
+    desk.close()
+    verbs.endAll()
+    for lane in lanes { lane.lane.close() }
+  }
+
+  /// What is served at this moment.
+  var versions: ServedVersions { served() }
+
+  /// The lanes, by what the metrics call them.
+  var lanes: [(name: String, lane: WorkLane)] {
+    [("rows", rows), ("words", words), ("catalog", catalog), ("sql", sql), ("filters", filtering)]
+  }
+
+  /// Answers a request; returns at once.
+  ///
+  /// - Parameters:
+  ///   - request: Whole, and let in.
+  ///   - done: Called once, from any thread.
+  package func answer(_ request: ServeRequest, done: @escaping Done) {
+    let begin = ContinuousClock.now
+    let counted: Done = { [meter] answer in
+      meter.count(request.route.name, answer.status, seconds: (ContinuousClock.now - begin).seconds)
+      done(answer)
+    }
+    switch request.route {
+    case .health: counted(.text("ok\n"))
+    case .asset(let name): counted(ServeAssets.answer(name))
+    case .preflight(let methods):
+      var answer = ServeAnswer.text("")
+      answer.headers = Doorkeeper.preflight(methods)
+      counted(answer)
+    case .indices: counted(.json(.array(versions.all.map { .string("\($0.name)") })))
+    case .config: counted(config(request))
+    case .metrics: work(on: catalog, counted) { .text(try $0.metrics()) }
+    case .look: work(on: catalog, counted) { .json(try $0.watch.json()) }
+    case .knn: onRows(counted) { try $0.knn(request, done: counted) }
+    case .search: onRows(counted) { try $0.search(request, done: counted) }
+    case .metadata: work(on: rows, counted) { try $0.metadata(request) }
+    case .api(.sql): work(on: sql, counted) { try $0.sqlAnswer(request) }
+    case .api(let verb): work(on: catalog, counted) { try $0.verbAnswer(verb, request) }
+    case .page(.search): onPages(counted) { try $0.searchPage(request, done: counted) }
+    case .page(.sql): onPages(counted, lane: sql) { counted(try $0.sqlPage(request)) }
+    case .page(let page): onPages(counted) { counted(try $0.catalogPage(page)) }
+    }
+  }
+
+  // MARK: Lanes
+
+  /// Has work done on a lane, and what it makes answered.
+  func work(on lane: WorkLane, _ done: @escaping Done, _ body: @escaping @Sendable (ServeHouse) throws -> ServeAnswer) {
+    let isTaken = lane.submit { [self] in
+      do { done(try body(self)) } catch { done(.error(error)) }
+    }
+    if !isTaken { done(.busy("too many requests wait")) }
+  }
+
+  /// Has work begun on the lane of rows, which answers itself unless it throws.
+  private func onRows(_ done: @escaping Done, _ body: @escaping @Sendable (ServeHouse) throws -> Void) {
+    let isTaken = rows.submit { [self] in
+      do { try body(self) } catch { done(.error(error)) }
+    }
+    if !isTaken { done(.busy("too many requests wait")) }
+  }
+
+  /// Has a page begun on a lane; what goes wrong is told as a page.
+  private func onPages(
+    _ done: @escaping Done, lane: WorkLane? = nil, _ body: @escaping @Sendable (ServeHouse) throws -> Void
+  ) {
+    let isTaken = (lane ?? catalog).submit { [self] in
+      do { try body(self) } catch { done(ServePage.error(error)) }
+    }
+    if !isTaken {
+      done(ServePage.error(TarnError(.temporary, "too many requests wait", hint: "ask again in a moment")))
+    }
+  }
+
+  // MARK: Searching
+
+  /// What is searched for.
+  enum Wanted: Sendable {
+    case vectors([[Float]])
+    case encoded(EncoderInput)
+    case row(RowID)
+
+    fileprivate var isRow: Bool {
+      if case .row = self { return true }
+      return false
+    }
+  }
+
+  /// How it is searched for.
+  struct Asked: Sendable {
+    let k: Int
+    let nprobe: Int
+    var unique: Double?
+    /// What companions must say of the rows.
+    var condition: WhereCondition?
+    /// The rows of which they do, once that is known.
+    var filter: RowFilter?
+    let isGone: @Sendable () -> Bool
+  }
+
+  /// Searches a version and hands on what was found, on the lane of rows.
+  func find(
+    _ wanted: Wanted, in version: ServedVersion, as asked: Asked, done: @escaping Done,
+    then: @escaping @Sendable ([[Neighbor]]) throws -> ServeAnswer
+  ) throws {
+    // A row's neighbours are found by the verb, which asks the condition itself.
+    if let condition = asked.condition, asked.filter == nil, !wanted.isRow {
+      return try withFilter(condition, of: version, asked, done: done) { house, filtered, told in
+        try house.find(wanted, in: version, as: filtered, done: told, then: then)
+      }
+    }
+    switch wanted {
+    case .vectors(let vectors):
+      for vector in vectors where vector.count != version.dimension {
+        throw TarnError(
+          .usage, "a vector has \(vector.count.counted("element")), \(version.name) has \(version.dimension)",
+          hint: "search with features of the model it was built from")
+      }
+      let question = Question(
+        version: version.searched, vectors: vectors.flatMap(\.self), count: vectors.count, k: asked.k,
+        nprobe: asked.nprobe, unique: asked.unique, filter: asked.filter, deadline: .now + limits.queryTime,
+        isGone: asked.isGone
+      ) { [self] result in
+        work(on: rows, done) { _ in try then(result.get()) }
+      }
+      if !desk.ask(question) { done(.busy("too many queries wait")) }
+    case .encoded(let input):
+      guard let encoder else {
+        throw TarnError(
+          .usage, "this server has no encoder: it cannot search for words or pictures",
+          hint: "send a vector (embedding_input), or start `tarn serve` with an encoder")
+      }
+      onWords(done) { house in
+        let vector = try encoder.vector(of: input, dimension: version.dimension)
+        try house.find(.vectors([vector]), in: version, as: asked, done: done, then: then)
+      }
+    case .row(let id): work(on: catalog, done) { house in try then([house.neighbors(ofRow: id, in: version, asked)]) }
+    }
+  }
+
+  private func onWords(_ done: @escaping Done, _ body: @escaping @Sendable (ServeHouse) throws -> Void) {
+    let isTaken = words.submit { [self] in
+      do { try body(self) } catch { done(.error(error)) }
+    }
+    if !isTaken { done(.busy("too many requests wait for the encoder")) }
+  }
+}

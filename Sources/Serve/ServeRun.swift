@@ -1,0 +1,117 @@
+// `tarn serve`: opens versions, listens, and ends when it is told to.
+
+package import Base
+internal import Dispatch
+internal import Foundation
+internal import Lake
+
+/// What to serve, and to whom.
+package struct ServeOptions: Sendable {
+  /// The versions; none for the newest sealed one of each name.
+  package var versions: [String]
+  /// An address of this machine.
+  package var host: String
+  package var port: Int
+  /// Other names under which it is asked.
+  package var names: [String]
+  package var token: String?
+  /// Origins whose pages may ask what programs ask.
+  package var origins: [String]
+  /// Columns of companions that are shown with hits; nil for all that are here.
+  package var columns: [String]?
+  /// Whether addresses that others reach are listened at without a token.
+  package var isOpenToAll: Bool
+  package var nprobe: Int
+  package var threads: Int
+  /// This program's file.
+  package var tool: String
+  package var limits = ServeLimits()
+
+  package init(
+    versions: [String], host: String, port: Int, names: [String], token: String?, origins: [String], columns: [String]?,
+    isOpenToAll: Bool, nprobe: Int, threads: Int, tool: String
+  ) {
+    self.versions = versions
+    self.host = host
+    self.port = port
+    self.names = names
+    self.token = token
+    self.origins = origins
+    self.columns = columns
+    self.isOpenToAll = isOpenToAll
+    self.nprobe = nprobe
+    self.threads = threads
+    self.tool = tool
+  }
+}
+
+/// A server of a lake's versions.
+package struct ServeRun {
+  private let root: String
+  private let options: ServeOptions
+  private let providers: ServeProviders
+  private let cancellation: Cancellation
+
+  /// How long answers that are under way get when the server is told to end.
+  private static let grace = Duration.milliseconds(700)
+
+  /// Prepares to serve.
+  ///
+  /// - Parameters:
+  ///   - root: The lake's directory.
+  ///   - options: What, and to whom.
+  ///   - providers: An encoder.
+  ///   - cancellation: Ends it.
+  package init(_ root: String, _ options: ServeOptions, providers: ServeProviders, cancellation: Cancellation) {
+    self.root = root
+    self.options = options
+    self.providers = providers
+    self.cancellation = cancellation
+  }
+
+  /// Serves until it is told to end.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - ready: Called once it listens, with the address and the versions.
+  ///   - tell: Told, one line, of a version that cannot be served though it was sealed meanwhile.
+  /// - Throws: ``TarnError`` `.usage` for an address or a token that cannot be, `.notFound`, `.conflict`, `.inputsMissing` and
+  ///   `.integrity` for versions that cannot be searched; `.interrupted` when it was told to end.
+  package func run(
+    ready: (_ address: String, _ versions: [ServedVersion]) -> Void, tell: @escaping @Sendable (String) -> Void
+  ) throws {
+    cancellation.listen()
+    guard let host = HostAndPort(parsing: options.host.contains(":") ? "[\(options.host)]" : options.host) else {
+      throw TarnError(
+        .usage, "'\(options.host.printable)' is no address to listen at", hint: "e.g. --listen 127.0.0.1:7700")
+    }
+    guard host.isLoopback || options.token != nil || options.isOpenToAll else {
+      throw TarnError(
+        .usage, "\(options.host) can be reached from other machines, and everybody there could ask",
+        hint: "give a --token-file, or say --no-auth if that is meant")
+    }
+    var limits = options.limits
+    // Each is an open file; where the system allows few, few are served, and the server lives.
+    limits.connections = min(limits.connections, max(OpenFiles.room, 16))
+    let doorkeeper = try Doorkeeper(names: options.names, token: options.token, origins: options.origins)
+    let catalog = try LakeCatalog.open(root: root, writing: nil)
+    let shelf = try VersionShelf(
+      options.versions, in: catalog, columns: options.columns, threads: options.threads, cancellation: cancellation,
+      tell: tell)
+    defer { shelf.close() }
+    let house = try ServeHouse(
+      { shelf.versions }, root: root, tool: options.tool, nprobe: options.nprobe, providers: providers,
+      limits: limits)
+    defer { house.close() }
+    let server = try HttpServer(house, doorkeeper, host: options.host, port: options.port)
+    try shelf.watch()
+    ready(server.address, shelf.versions.all)
+    let told = DispatchSemaphore(value: 0)
+    let registration = cancellation.whenCancelled { told.signal() }
+    told.wait()
+    withExtendedLifetime(registration) {}
+    server.stop(within: Self.grace)
+    throw TarnError.interrupted
+  }
+}

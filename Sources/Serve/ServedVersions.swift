@@ -1,0 +1,88 @@
+// The versions that a server answers for at one moment.
+
+internal import Base
+package import Lake
+
+/// A version that is served.
+package struct ServedVersion: Sendable {
+  package let name: VersionName
+  package let dimension: Int
+  package let nlist: Int
+  package let rowCount: Int
+  package let source: String
+  let places: VersionPlaces
+  let columns: RowColumns?
+  /// What the desk searches; its files are unmapped with the last question of it.
+  let searched: SearchedVersion
+  /// The rows that nobody is shown; nil for none.
+  let hidden: HiddenRows?
+
+  init(_ version: SearchableVersion, threads: Int) {
+    (name, dimension, nlist, rowCount) = (version.name, version.dimension, version.nlist, version.rowCount)
+    (source, places, columns) = (version.source, version.places, version.columns)
+    hidden = version.hidden
+    searched = SearchedVersion(version.searcher, hiding: version.hidden?.held, threads: threads)
+  }
+
+  private init(_ old: ServedVersion, columns: RowColumns?, hidden: HiddenRows?, searched: SearchedVersion) {
+    (name, dimension, nlist, rowCount) = (old.name, old.dimension, old.nlist, old.rowCount)
+    (source, places) = (old.source, old.places)
+    (self.columns, self.hidden, self.searched) = (columns, hidden, searched)
+  }
+
+  /// The same, but for other rows that nobody is shown.
+  func hiding(_ rows: HiddenRows?, threads: Int) -> ServedVersion {
+    guard rows != hidden else { return self }
+    return ServedVersion(
+      self, columns: columns, hidden: rows, searched: searched.hiding(rows?.held, threads: threads))
+  }
+
+  /// The same, but for other columns.
+  func showing(_ columns: RowColumns?) -> ServedVersion {
+    ServedVersion(self, columns: columns, hidden: hidden, searched: searched)
+  }
+}
+
+/// The versions, in the order in which they were named.
+package struct ServedVersions: Sendable {
+  package let all: [ServedVersion]
+  /// Those that were withdrawn.
+  private let revoked: Set<VersionName>
+
+  package init(_ all: [ServedVersion] = [], revoked: Set<VersionName> = []) {
+    (self.all, self.revoked) = (all, revoked)
+  }
+
+  /// The version that is meant.
+  ///
+  /// - Parameter text: NAME@N; NAME for the newest that is served; nil for the first.
+  /// - Returns: The version.
+  /// - Throws: ``TarnError`` `.notFound`; ``GoneError`` for one that was revoked.
+  package func named(_ text: String?) throws -> ServedVersion {
+    guard let text else {
+      guard let first = all.first else { throw TarnError(.notFound, "no version is served") }
+      return first
+    }
+    let meant =
+      all.first { "\($0.name)" == text }
+      ?? all.filter { $0.name.name == text }.max { $0.name.number < $1.name.number }
+    if let meant { return meant }
+    let served = all.isEmpty ? "none is" : "served are \(all.map { "\($0.name)" }.joined(separator: ", "))"
+    if revoked.contains(where: { "\($0)" == text || $0.name == text }) {
+      throw GoneError("\(text.printable) was revoked", hint: served)
+    }
+    throw TarnError(.notFound, "no version '\(text.printable)' is served here", hint: served)
+  }
+}
+
+extension ServedVersion {
+  /// Whether a row is there and must not be shown.
+  func hides(_ id: RowID) -> Bool { hidden?.all.contains(id) ?? false }
+
+  /// What companions say of rows; nothing where none is shown.
+  ///
+  /// What is not here is null, and so is what is known of a row that must not be shown, as the catalog says now.
+  func values(of ids: [RowID]) throws -> [[String: JSONValue]]? {
+    try columns?.values(of: ids, cancellation: Cancellation()) { _ in }
+  }
+}

@@ -1,0 +1,258 @@
+// Which versions are answered for, kept as the catalog says while the server lives.
+//
+// One thread looks, once a second, whether anybody has written to the catalog, which costs next to nothing; only then are
+// versions and lists of exclusions asked for, and only where those are others is anything opened or closed.
+
+package import Base
+internal import Foundation
+package import Lake
+internal import Synchronization
+
+/// What a server was told to serve.
+package enum ServedName: Sendable, Equatable {
+  /// That version alone.
+  case version(VersionName)
+  /// The newest sealed version of a name.
+  case newest(String)
+  /// The newest sealed version of each name that there is.
+  case newestOfEach
+
+  /// What words of the command line mean.
+  ///
+  /// - Throws: ``TarnError`` `.usage` for what is neither a name nor a version.
+  package static func all(_ words: [String]) throws -> [ServedName] {
+    guard !words.isEmpty else { return [.newestOfEach] }
+    return try words.map { LakeName.isValid($0) ? .newest($0) : .version(try VersionName(parsing: $0)) }
+  }
+}
+
+/// Which versions are to be served, by what a catalog has.
+///
+/// Pure.
+package struct ServingPlan: Sendable, Equatable {
+  /// In the order in which they were asked for.
+  package let names: [VersionName]
+  /// Those that were withdrawn.
+  package let revoked: Set<VersionName>
+
+  /// Plans.
+  ///
+  /// - Parameters:
+  ///   - asked: What is to be served.
+  ///   - versions: All that the catalog has.
+  package init(_ asked: [ServedName], among versions: [ServingFacts.Version]) {
+    var newest: [String: Int] = [:]
+    for version in versions where version.state == .sealed {
+      newest[version.name.name] = max(newest[version.name.name] ?? 0, version.name.number)
+    }
+    let sealed = Set(versions.lazy.filter { $0.state == .sealed }.map(\.name))
+    func current(_ name: String) -> VersionName? { newest[name].map { VersionName(name: name, number: $0) } }
+    var names: [VersionName] = []
+    for one in asked {
+      let meant: [VersionName] =
+        switch one {
+        case .version(let name): sealed.contains(name) ? [name] : []
+        case .newest(let name): current(name).map { [$0] } ?? []
+        case .newestOfEach: newest.keys.sorted().compactMap(current)
+        }
+      names += meant.filter { !names.contains($0) }
+    }
+    self.names = names
+    revoked = Set(versions.lazy.filter { $0.state == .revoked }.map(\.name))
+  }
+}
+
+/// When a catalog is looked at again.
+///
+/// Pure: times are handed in.
+package struct ShelfPacing: Sendable {
+  /// The least time between two looks at whether anything was written.
+  package static let freshness = Duration.seconds(1)
+  /// How long after something could not be opened that is tried again though nothing was written.
+  package static let retryTime = Duration.seconds(30)
+
+  private var lookedAt: ContinuousClock.Instant?
+  private var dataVersion: Int?
+  private var failedAt: ContinuousClock.Instant?
+
+  package init() {}
+
+  /// Whether it is time for a look.
+  package mutating func isLookDue(at now: ContinuousClock.Instant) -> Bool {
+    if let lookedAt, now - lookedAt < Self.freshness { return false }
+    lookedAt = now
+    return true
+  }
+
+  /// Whether the catalog is to be read: somebody has written, or it is time to try again what failed.
+  ///
+  /// - Parameters:
+  ///   - dataVersion: What the look gave.
+  ///   - now: The time.
+  /// - Returns: Whether.
+  package mutating func isReadDue(_ dataVersion: Int, at now: ContinuousClock.Instant) -> Bool {
+    let isRetry = failedAt.map { now - $0 >= Self.retryTime } ?? false
+    guard self.dataVersion != dataVersion || isRetry else { return false }
+    self.dataVersion = dataVersion
+    failedAt = nil
+    return true
+  }
+
+  /// Notes that not all could be read or opened.
+  package mutating func fail(at now: ContinuousClock.Instant) { failedAt = now }
+}
+
+/// The versions that a server answers for.
+package final class VersionShelf: Sendable {
+  private struct State {
+    var served: ServedVersions
+    var isClosed = false
+  }
+
+  /// What the thread alone reads and writes.
+  private struct Memory: Sendable {
+    var pacing = ShelfPacing()
+    var facts: ServingFacts?
+    /// What could not be opened, and has been said.
+    var told: Set<String> = []
+    var hasFailed = false
+  }
+
+  private let catalog: LakeCatalog
+  private let asked: [ServedName]
+  private let columns: [String]?
+  private let threads: Int
+  private let tell: @Sendable (String) -> Void
+  private let state: Mutex<State>
+  private let memory = Mutex(Memory())
+
+  /// Opens what is to be served.
+  ///
+  /// - Parameters:
+  ///   - words: Versions and names; none for the newest of each name.
+  ///   - catalog: A lake; reading is enough.
+  ///   - columns: Columns of companions that are shown; nil for all that are here.
+  ///   - threads: Threads of a search.
+  ///   - cancellation: Asked between versions.
+  ///   - tell: Told, one line, of what cannot be opened later.
+  /// - Throws: ``TarnError`` `.notFound`, `.conflict`, `.inputsMissing`, `.integrity` and `.usage` for what cannot be served.
+  package init(
+    _ words: [String], in catalog: LakeCatalog, columns: [String]?, threads: Int, cancellation: Cancellation,
+    tell: @escaping @Sendable (String) -> Void
+  ) throws {
+    (self.catalog, self.columns, self.threads, self.tell) = (catalog, columns, threads, tell)
+    asked = try ServedName.all(words)
+    var pacing = ShelfPacing()
+    _ = pacing.isReadDue(try catalog.dataVersion(), at: .now)
+    let facts = try catalog.servingFacts()
+    for word in words {
+      let name = try catalog.versionName(word)
+      guard try catalog.version(name).state == .revoked else { continue }
+      throw TarnError(
+        .conflict, "\(name) is revoked", hint: "serve another; `tarn search \(name)` still searches what is left of it")
+    }
+    let plan = ServingPlan(asked, among: facts.versions)
+    // One that is not sealed is refused for what it is.
+    let names = try words.isEmpty ? plan.names : words.map { try catalog.versionName($0) }
+    var open: [ServedVersion] = []
+    for name in names where !open.contains(where: { $0.name == name }) {
+      try cancellation.check()
+      open.append(ServedVersion(try SearchableVersion(name, in: catalog, columns: columns), threads: threads))
+    }
+    state = Mutex(State(served: ServedVersions(open, revoked: plan.revoked)))
+    memory.withLock { ($0.pacing, $0.facts) = (pacing, facts) }
+  }
+
+  /// What is served now.
+  package var versions: ServedVersions { state.withLock(\.served) }
+
+  /// Looks from now on whether the catalog has changed, until it is closed.
+  ///
+  /// - Throws: ``TarnError`` `.io` when the system gives no thread.
+  package func watch() throws {
+    try NamedThread.start("tarn-shelf") { [weak self] in
+      while let shelf = self, !shelf.state.withLock(\.isClosed) {
+        shelf.look(at: .now)
+        usleep(250_000)
+      }
+    }
+  }
+
+  /// Ends the watching.
+  package func close() { state.withLock { $0.isClosed = true } }
+
+  /// Looks at the catalog if it is time, and serves what it says.
+  ///
+  /// - Parameter now: The time.
+  package func look(at now: ContinuousClock.Instant) {
+    memory.withLock { memory in
+      guard memory.pacing.isLookDue(at: now) else { return }
+      do {
+        guard memory.pacing.isReadDue(try catalog.dataVersion(), at: now) else { return }
+        let facts = try catalog.servingFacts()
+        guard facts != memory.facts || memory.hasFailed else { return }
+        memory.hasFailed = false
+        try take(facts, &memory)
+        if !memory.hasFailed { (memory.facts, memory.told) = (facts, []) }
+      } catch { note(error, "the catalog cannot be read", &memory) }
+      if memory.hasFailed { memory.pacing.fail(at: now) }
+    }
+  }
+
+  /// Says once of each fault that what was served before is served on.
+  private func note(_ error: any Error, _ what: String, _ memory: inout Memory) {
+    memory.hasFailed = true
+    let text = "\(what): \((error as? TarnError)?.message ?? "\(error)")".printableLine
+    if memory.told.insert(text).inserted { tell(text) }
+  }
+
+  private func take(_ facts: ServingFacts, _ memory: inout Memory) throws {
+    let plan = ServingPlan(asked, among: facts.versions)
+    let sealed = Set(facts.versions.lazy.filter { $0.state == .sealed }.map(\.name))
+    let before = memory.facts
+    // First what is not to be seen any more: opening takes time.
+    var open = versions.all.filter { sealed.contains($0.name) }
+    if facts.exclusionListCount != before?.exclusionListCount || memory.facts == nil {
+      open = try open.map { $0.hiding(try catalog.hiddenRows(of: $0.name), threads: threads) }
+    }
+    publish(open, plan)
+    if facts.companionCounts != before?.companionCounts {
+      open = open.map { version in
+        do {
+          return version.showing(try SearchableVersion.columns(of: version.name, in: catalog, names: columns))
+        } catch {
+          note(error, "what is known of the rows of \(version.name) stays as it was", &memory)
+          return version
+        }
+      }
+      publish(open, plan)
+    }
+    var next: [ServedVersion] = []
+    for name in plan.names {
+      if let version = open.first(where: { $0.name == name }) {
+        next.append(version)
+        continue
+      }
+      do {
+        next.append(ServedVersion(try SearchableVersion(name, in: catalog, columns: columns), threads: threads))
+      } catch {
+        note(error, "\(name) cannot be served", &memory)
+        // Better what was the newest than nothing.
+        if let old = open.last(where: { $0.name.name == name.name && !plan.names.contains($0.name) }) {
+          next.append(old)
+        }
+      }
+    }
+    publish(next, plan)
+  }
+
+  private func publish(_ open: [ServedVersion], _ plan: ServingPlan) {
+    let served = ServedVersions(open, revoked: plan.revoked)
+    // What is replaced is let go of outside the lock: that may close files.
+    let old = state.withLock { state in
+      defer { state.served = served }
+      return state.served
+    }
+    withExtendedLifetime(old) {}
+  }
+}

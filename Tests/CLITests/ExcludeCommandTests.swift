@@ -1,0 +1,183 @@
+// Rows that are excluded, at the command line: whatever goes, the outputs are those of a lake
+// that never had the rows in an index, no other id moves, and what has nothing to lose stays.
+
+import Base
+import Catalog
+import Foundation
+import Indexer
+import TestSupport
+import Testing
+
+@Suite(.tags(.slow)) struct ExcludeCommandTests {
+  private static let train = [
+    "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--quiet",
+  ]
+  private static let build = [
+    "build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "2", "--quiet",
+  ]
+
+  private func exclude(_ lake: LakeFixture, _ ids: [Int], _ options: String...) throws -> ProcessResult {
+    let file = lake.directory.path + "/ids.txt"
+    try ids.map { "\($0)\n" }.joined().write(toFile: file, atomically: true, encoding: .utf8)
+    return try lake.run(["exclude", "images", "--ids", file, "--reason", "case 17"] + options)
+  }
+
+  private func outputs(_ lake: LakeFixture, _ version: String) throws -> [String] {
+    try lake.texts("SELECT sha256 || ' ' || rows FROM v_output_shard WHERE version = '\(version)' ORDER BY output")
+  }
+
+  /// The ids that the outputs of a version hold.
+  private func ids(_ lake: LakeFixture, _ version: String) throws -> [Int64] {
+    try lake.texts("SELECT file FROM v_output_shard WHERE version = '\(version)' ORDER BY output").flatMap { file in
+      let output = try OutputShardFile(path: "\(lake.lake)/versions/\(version)/\(file.lastPathPart)")
+      return try (0..<output.trained.nlist).flatMap { try output.contents(ofList: $0).ids }.sorted()
+    }
+  }
+
+  @Test(arguments: 0..<UInt64(TestRounds.isFull ? 12 : 3)) func whatIsBuiltHasAllButTheExcluded(seed: UInt64) throws {
+    var random = SplitMix64(seed: 91 + seed)
+    let rowCounts = (0..<6).map { _ in 5 + Int(random.next() % 14) }
+    let total = rowCounts.reduce(0, +)
+    // Of the first two outputs at most, so that one has nothing to lose.
+    let below = rowCounts[..<4].reduce(0, +)
+    let gone = (0..<below).filter { _ in random.next() % 100 < 12 } + [Int(random.next() % UInt64(below))]
+    let shards = PairedShards(rowCounts, seed: 40 + seed)
+    let lake = try shards.lake()
+    try lake.succeed(Self.train)
+    try lake.succeed(Self.build)
+    let before = try outputs(lake, "v@1")
+    // Without the shards and without their segments.
+    try lake.succeed(["gc", "--apply", "--segments", "--grace", "0s", "--quiet"])
+    try lake.evict("images", Array(0..<6))
+    let transfers = try lake.transferCount()
+    let told = try exclude(lake, gone)
+    #expect(told.outputText.contains("v@1 still has them"), "\(told.outputText)\(told.errorText)")
+    #expect(try exclude(lake, gone).outputText == "images: the lists say that already\n")
+    try lake.succeed(Self.build)
+    #expect(try lake.transferCount() == transfers)
+
+    // By brute force.
+    #expect(try ids(lake, "v@1") == (0..<Int64(total)).map(\.self))
+    #expect(try ids(lake, "v@2") == (0..<Int64(total)).filter { !gone.contains(Int($0)) })
+    let after = try outputs(lake, "v@2")
+    var start = 0
+    for output in 0..<3 {
+      let end = start + rowCounts[2 * output] + rowCounts[2 * output + 1]
+      #expect((before[output] == after[output]) == !gone.contains { (start..<end).contains($0) })
+      start = end
+    }
+    for id in [gone[0], (0..<total).first { !gone.contains($0) } ?? 0] {
+      let located = try lake.run(["locate", "v@2", "\(id)"])
+      #expect(
+        gone.contains(id) ? located.errorText.contains("is excluded (case 17)") : located.ending == .exit(0),
+        "\(located.errorText)")
+    }
+    #expect(
+      try lake.texts("SELECT DISTINCT live_versions FROM v_exclusion") == ["1"], "v@1 alone has them")
+    try lake.succeed(["verify", "--quiet"])
+    try lake.succeed(["doctor"])
+
+    // From the originals, in a lake that never built with them: here, and as tasks.
+    for asTasks in [false, true] {
+      let other = try shards.lake()
+      try other.succeed(["sync", "--quiet"])
+      _ = try exclude(other, gone)
+      try other.succeed(Self.train)
+      if asTasks {
+        try other.succeed(["plan"] + Self.build + ["--tasks", other.lake + "/tasks"])
+        for task in 0..<3 {
+          try other.succeed([
+            "worker", other.lake + "/tasks", "--task", "\(task)", "--scratch", other.directory.path, "--patience", "0",
+          ])
+        }
+        try other.succeed(["ingest", other.lake + "/tasks", "--quiet"])
+      } else {
+        try other.succeed(Self.build)
+      }
+      #expect(try outputs(other, "v@1") == after)
+      #expect(try other.texts("SELECT DISTINCT live_versions FROM v_exclusion") == ["0"])
+    }
+
+    // Elsewhere, and after the catalog was lost.
+    let document = lake.directory.path + "/v.json"
+    try lake.succeed(["export", "v@2"]).outputText.write(toFile: document, atomically: true, encoding: .utf8)
+    let elsewhere = try LakeFixture.nothing()
+    try elsewhere.succeed(["init", elsewhere.lake])
+    try elsewhere.succeed(["reproduce", "--from", document, "--allow-inside", "--patience", "0"])
+    #expect(try outputs(elsewhere, "v@1") == after)
+    #expect(try elsewhere.text("SELECT count(*) FROM v_exclusion") == "\(Set(gone).count)")
+    let digests = try lake.texts("SELECT sha256 FROM v_version ORDER BY version")
+    try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite")
+    try lake.succeed(["rebuild-catalog", "--quiet"])
+    #expect(try lake.texts("SELECT sha256 FROM v_version ORDER BY version") == digests)
+    #expect(try lake.text("SELECT count(*) FROM v_exclusion WHERE kind = 'exclude'") == "\(Set(gone).count)")
+
+    // A mistake is answered; what comes of it is what there was.
+    #expect(try exclude(lake, gone, "--undo").outputText.contains("may be found again"))
+    // The newest is what a name means: the old one is not left behind one without the rows.
+    try lake.succeed(Self.build)
+    #expect(try outputs(lake, "v@3") == before)
+    try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite")
+    try lake.succeed(["rebuild-catalog", "--quiet"])
+    #expect(try lake.text("SELECT count(*) FROM v_exclusion WHERE kind = 'exclude'") == "0")
+    try lake.succeed(Self.build)
+    #expect(try lake.text("SELECT count(*) FROM v_version") == "3")
+    try lake.succeed(["verify", "--quiet"])
+  }
+
+  @Test func otherBytesWantAWordAndNoCodeStays() throws {
+    var shards = PairedShards([9, 8, 7, 6], seed: 5)
+    let lake = try shards.lake()
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(Self.train)
+    try lake.succeed(Self.build)
+    _ = try exclude(lake, [3, 20])
+    try lake.succeed(Self.build)
+    // What holds the rows is named with what takes it away, until nothing does.
+    #expect(
+      Set(try lake.texts("SELECT DISTINCT kind FROM v_exclusion_holder")) == ["version", "segment", "shard"])
+    try lake.succeed(["revoke", "v@1", "--reason", "case 17"])
+    try lake.succeed(["gc", "--apply", "--segments", "--grace", "0s", "--quiet"])
+    try lake.succeed(["evict", "images"])
+    #expect(try lake.texts("SELECT DISTINCT kind FROM v_exclusion_holder") == [])
+    try lake.succeed(["verify", "--quiet"])
+
+    // Other bytes under the same name.
+    shards.images[0] = FeatureBytes.npy(9, dimension: PairedShards.dimension, .float16, seed: 999)
+    try Data(shards.images[0]).write(to: URL(fileURLWithPath: lake.directory.path + "/images/images_0.npy"))
+    try lake.succeed(["sync", "images", "--quiet"])
+    let refused = try lake.run(Self.build)
+    #expect(
+      refused.ending == .exit(64) && refused.errorText.contains("tarn exclude images --confirm"),
+      "\(refused.errorText)")
+    let confirmed = try lake.succeed(["exclude", "images", "--confirm", "--reason", "the same picture"])
+    #expect(confirmed.outputText.contains("1 row excluded"), "\(confirmed.outputText)")
+    try lake.succeed(Self.build)
+    #expect(try ids(lake, "v@3") == (0..<30).filter { $0 != 3 && $0 != 20 })
+    // Nothing but these two rows, and the history says why.
+    #expect(
+      try lake.texts("SELECT json_extract(detail, '$.reason') FROM v_event WHERE verb = 'excluded' ORDER BY seq")
+        == ["case 17", "the same picture"])
+    // A mistake is answered whichever bytes it was of.
+    #expect(try exclude(lake, [3], "--undo").outputText.contains("2 rows may be found again"))
+    try lake.succeed(Self.build)
+    #expect(try ids(lake, "v@4") == (0..<30).filter { $0 != 20 })
+  }
+
+  @Test func whatIsNoRowIsRefused() throws {
+    let lake = try PairedShards([9, 8], seed: 5).lake(synced: false)
+    let unseen = try exclude(lake, [3])
+    #expect(unseen.ending == .exit(64), "\(unseen.errorText)")
+    try lake.succeed(["sync", "--quiet"])
+    for ids in [[17], []] {
+      let refused = try exclude(lake, ids)
+      #expect(refused.ending == .exit(64), "\(refused.errorText)")
+    }
+    for arguments in [
+      ["--ids", "x", "--confirm", "--reason", "r"], ["--reason", "r"], ["--ids", "-", "--reason", " "],
+    ] {
+      #expect(try lake.run(["exclude", "images"] + arguments).ending == .exit(64))
+    }
+    #expect(try lake.text("SELECT count(*) FROM v_exclusion") == "0")
+  }
+}

@@ -1,0 +1,71 @@
+// Help as people use it: lines that fit, and examples that the tool takes as they stand.
+
+import Base
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct HelpTests {
+  private struct Page {
+    let verb: [String]
+    let text: String
+
+    /// The command lines under EXAMPLES, whole.
+    var examples: [String] {
+      guard let start = text.range(of: "\nEXAMPLES\n") else { return [] }
+      var found: [String] = []
+      for line in text[start.upperBound...].split(separator: "\n", omittingEmptySubsequences: false) {
+        if let last = found.last, last.hasSuffix("\\") {
+          found[found.count - 1] = String(last.dropLast()) + line.drop { $0 == " " }
+        } else if line.hasPrefix("  tarn ") || line.hasPrefix("  ") && line.contains(" | tarn ") {
+          found.append(String(line.drop { $0 == " " }))
+        } else if line.first.map({ $0 != " " }) == true {
+          break
+        }
+      }
+      return found
+    }
+  }
+
+  private func pages() throws -> [Page] {
+    try ([[]] + ToolDescription.verbs()).map { Page(verb: $0, text: try ProcessRunner.run($0 + ["--help"]).outputText) }
+  }
+
+  /// No line is wider than the 80 columns there are without a terminal, but for commands, which are broken before
+  /// options alone.
+  @Test func linesFit() throws {
+    for page in try pages() {
+      for line in page.text.split(separator: "\n") where line.columnCount > 80 {
+        let isCommand = line.hasPrefix("  tarn ") || line.contains(" && tarn ")
+        #expect(isCommand && line.columnCount < 120, "tarn \(page.verb.joined(separator: " ")) --help: \(line)")
+      }
+    }
+  }
+
+  /// Each example is run where there is no lake: what the parser does not take says where help is.
+  @Test func everyExampleIsTaken() throws {
+    let directory = try TemporaryDirectory()
+    var (count, left) = (0, [String]())
+    for page in try pages() {
+      #expect(!page.examples.isEmpty, "tarn \(page.verb.joined(separator: " "))")
+      for example in page.examples {
+        // Other programs' words are their own.
+        let marks: Set = ["|", ">", "&&", "<", "2>", "&"]
+        let commands = try QuotedWords.split(example).split { marks.contains($0) }.filter { $0.first == "tarn" }
+        #expect(!commands.isEmpty, "\(example)")
+        // These need no lake, and would reach out of the test's directory.
+        if example.contains("tarn pull") && example.contains("--file") || example.contains(" /nvme") {
+          left.append(example)
+          continue
+        }
+        for words in commands {
+          let result = try ProcessRunner.run(
+            Array(words.dropFirst()), environment: ["TARN_LAKE": directory.path + "/none"], directory: directory.path)
+          #expect(!result.errorText.contains("see `tarn"), "\(example): \(result.errorText)")
+          count += 1
+        }
+      }
+    }
+    #expect(count > 100 && left.count <= 5, "\(count) run, left out: \(left)")
+  }
+}

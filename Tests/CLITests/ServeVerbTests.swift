@@ -1,0 +1,245 @@
+// `tarn serve` as a process: what it prints, what it answers, and how it ends.
+
+import Base
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct ServeVerbTests {
+  /// A server under way.
+  private struct Served {
+    let process: RunningProcess
+    let port: Int
+
+    /// Asks with a request of its own connection; nil where no answer comes.
+    func ask(_ method: String, _ target: String, _ body: String = "", headers: String = "") -> (
+      head: String, body: String
+    )? {
+      guard let client = LoopbackClient(port: port) else { return nil }
+      client.send(
+        "\(method) \(target) HTTP/1.1\r\nHost: 127.0.0.1\r\n\(headers)Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
+      )
+      return client.readAnswer()
+    }
+  }
+
+  private func serve(_ lake: LakeFixture, _ options: [String] = []) throws -> Served {
+    let port = LoopbackClient.freePort()
+    let served = Served(
+      process: try lake.start(["serve", "--listen", "127.0.0.1:\(port)"] + options), port: port)
+    for _ in 0..<600 {
+      if served.ask("GET", "/healthz") != nil { return served }
+      usleep(100_000)
+    }
+    Issue.record("it does not listen: \(served.process.finish(within: .zero).errorText)")
+    return served
+  }
+
+  @Test func itSaysWhereItListensAndEndsAsOthersDo() throws {
+    let lake = try LakeFixture.make(.built)
+    for (signal, status) in [(SIGTERM, Int32(143)), (SIGINT, 130)] {
+      let served = try serve(lake, ["--json"])
+      served.process.signal(signal)
+      let result = served.process.finish()
+      #expect(result.ending == .exit(status), "\(result.errorText)")
+      let first = try #require(result.outputText.split(separator: "\n").first)
+      let said = try JSONSerialization.jsonObject(with: Data(first.utf8)) as? [String: Any]
+      #expect(said?["address"] as? String == "127.0.0.1:\(served.port)")
+      #expect(said?["versions"] as? [String] == ["v@1"])
+    }
+  }
+
+  @Test func anAPIPathAnswersWhatItsVerbPrints() throws {
+    let lake = try LakeFixture.make(.built)
+    let served = try serve(lake)
+    defer {
+      served.process.signal(SIGTERM)
+      _ = served.process.finish()
+    }
+    for (target, verb) in [
+      ("/api/status", ["status"]), ("/api/versions", ["versions"]), ("/api/sources", ["source", "list"]),
+      ("/api/show?name=v", ["show", "v"]), ("/api/show?name=t", ["show", "t"]),
+      ("/api/locate?version=v%401&id=0&id=39", ["locate", "v@1", "0", "39"]),
+    ] {
+      let answer = try #require(served.ask("GET", target))
+      #expect(answer.head.hasPrefix("HTTP/1.1 200 "))
+      #expect(answer.body == (try lake.succeed(verb + ["--json"])).outputText, "\(target)")
+    }
+    let sql = "SELECT shard, rows FROM v_shard ORDER BY shard"
+    let rows = try #require(served.ask("POST", "/api/sql", "{\"sql\":\"\(sql)\"}"))
+    #expect(rows.body == (try lake.succeed(["sql", sql, "--json"])).outputText)
+    // What it refuses, it refuses in JSON.
+    for (method, target, body, status) in [
+      ("GET", "/api/show?name=--help", "", 400), ("GET", "/api/show?name=none%401", "", 400),
+      ("GET", "/api/locate?id=-1", "", 400), ("GET", "/api/locate?id=40", "", 400),
+      ("POST", "/api/sql", "{\"sql\":\"DELETE FROM shard\"}", 400),
+      ("POST", "/api/sql", "{\"sql\":\"ATTACH 'x' AS y\"}", 400), ("POST", "/api/sql", "{}", 400),
+    ] {
+      let answer = try #require(served.ask(method, target, body))
+      #expect(answer.head.hasPrefix("HTTP/1.1 \(status) "), "\(target): \(answer.head)")
+      let document = try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any]
+      #expect((document?["error"] as? [String: Any])?["status"] as? Int == status, "\(answer.body)")
+    }
+  }
+
+  /// A condition finds what `tarn search --where` finds, the first time and when it is kept.
+  @Test func aConditionIsAskedBeforeTheBestAreTaken() throws {
+    let lake = try LakeFixture.make(.built)
+    let directory = lake.directory.path + "/meta"
+    try Disk.makeDirectory(directory)
+    for ordinal in 0..<2 {
+      let lines = (0..<20).map { "{\"n\":\($0),\"secret\":\($0)}\n" }.joined()
+      try Disk.writeAtomically(Array(lines.utf8), to: "\(directory)/m_\(ordinal).jsonl")
+    }
+    try lake.succeed(["source", "add", "meta", "--companion-of", "images", "--directory", directory])
+    try lake.succeed(["sync", "meta"])
+    try lake.succeed(["pack", "meta"])
+    let served = try serve(lake, ["--columns", "n", "--nprobe", "3"])
+    defer {
+      served.process.signal(SIGTERM)
+      _ = served.process.finish()
+    }
+    let vector = "[1,0.5,-0.25,0.1,0.2,-0.3,0.4,0.6]"
+    func ids(_ body: String) throws -> [Int64] {
+      let answer = try #require(served.ask("POST", "/api/search", body))
+      #expect(answer.head.hasPrefix("HTTP/1.1 200 "), "\(answer.body)")
+      return (JSONValue(parsing: answer.body)?["ids"]?.elements ?? []).compactMap(\.integer)
+    }
+    let all = try ids("{\"version\":\"v\",\"vectors\":[\(vector)],\"k\":40}")
+    let expected = Array(all.filter { $0 % 20 >= 15 }.prefix(4))
+    for _ in 0..<2 {
+      #expect(try ids("{\"version\":\"v\",\"vectors\":[\(vector)],\"k\":4,\"where\":\"n >= 15\"}") == expected)
+      let knn = try #require(
+        served.ask(
+          "POST", "/knn-service",
+          "{\"modality\":\"image\",\"num_images\":4,\"indice_name\":null,\"embedding_input\":\(vector),\"where\":\"n>=15\"}"
+        ))
+      #expect(
+        (JSONValue(parsing: knn.body)?.elements ?? []).compactMap { $0["id"]?.integer } == expected, "\(knn.body)")
+      #expect(!knn.head.lowercased().contains("tarn-where"))
+    }
+    let metrics = try #require(served.ask("GET", "/metrics")).body
+    #expect(metrics.contains("tarn_filters 1\n") && metrics.contains("tarn_filter_hits_total 3\n"), "\(metrics)")
+    // A row's neighbours, of which the verb asks.
+    let like = try lake.succeed([
+      "search", "v@1", "--like", "3", "-k", "4", "--nprobe", "3", "--where", "n >= 15", "--json",
+    ])
+    #expect(
+      try ids("{\"version\":\"v\",\"like\":3,\"k\":4,\"where\":\"n >= 15\"}")
+        == (JSONValue(parsing: like.outputText)?["ids"]?.elements ?? []).compactMap(\.integer))
+    for (condition, word) in [
+      ("n >=", "at character 5"), ("secret = 1", "not shown"), ("ghost = 1", "shown are n"),
+      (String(repeating: "(", count: 100) + "n=1", "within each other"),
+    ] {
+      let answer = try #require(
+        served.ask("POST", "/api/search", "{\"version\":\"v\",\"vectors\":[\(vector)],\"where\":\"\(condition)\"}"))
+      #expect(answer.head.hasPrefix("HTTP/1.1 400 ") && answer.body.contains(word), "\(answer.body)")
+    }
+    let unknown = try #require(
+      served.ask("POST", "/api/search", "{\"version\":\"v\",\"vectors\":[\(vector)],\"where\":\"n = 'x'\"}"))
+    #expect(unknown.head.contains("Tarn-Where: unknown"), "\(unknown.head)")
+  }
+
+  /// Asks until it answers so: within a second or two of a change it does.
+  private func comes(_ served: Served, _ status: Int, _ method: String, _ target: String, _ body: String = "")
+    -> String?
+  {
+    var last: String?
+    for _ in 0..<1200 {
+      guard let answer = served.ask(method, target, body) else { continue }
+      last = answer.head + answer.body
+      if answer.head.hasPrefix("HTTP/1.1 \(status) ") { return answer.body }
+      usleep(50_000)
+    }
+    Issue.record("\(target) never came to \(status): \(last ?? "no answer")")
+    return last
+  }
+
+  private func mappings(_ served: Served) -> Int {
+    let maps = FileHandle(forReadingAtPath: "/proc/\(served.process.processID)/maps")
+    let text = String(decoding: (try? maps?.readToEnd()) ?? Data(), as: UTF8.self)
+    return text.split(separator: "\n").count { $0.contains("/outputs/") }
+  }
+
+  @Test func whatIsSealedRevokedOrExcludedLaterIsSeenWithoutARestart() throws {
+    let lake = try LakeFixture.make(.built)
+    let served = try serve(lake)
+    let fixed = try serve(lake, ["v@1"])
+    defer {
+      for one in [served, fixed] {
+        one.process.signal(SIGTERM)
+        _ = one.process.finish()
+      }
+    }
+    func exclude(_ ids: String, _ options: [String]) throws {
+      let path = lake.directory.path + "/ids.txt"
+      try ids.write(toFile: path, atomically: true, encoding: .utf8)
+      try lake.succeed(["exclude", "images", "--ids", path, "--reason", "a test"] + options)
+    }
+    let query = "[0.5,0.5,0.5,0.5,0,0,0,0]"
+    func ids(_ of: Served, _ version: String) throws -> [Int] {
+      let answer = try #require(
+        of.ask("POST", "/api/search", "{\"version\":\"\(version)\",\"vectors\":[\(query)],\"k\":40,\"nprobe\":3}"))
+      let line = try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any]
+      return try #require(line?["ids"] as? [Int], "\(answer)")
+    }
+    #expect(try Set(ids(served, "v")) == Set(0..<40))
+    let mapped = mappings(served)
+    #expect(mapped > 0)
+
+    // Rows that are excluded are not found, not told of and not searched with.
+    try exclude("3\n21\n", [])
+    _ = comes(served, 410, "POST", "/api/search", "{\"version\":\"v\",\"like\":21}")
+    #expect(try Set(ids(served, "v")) == Set(0..<40).subtracting([3, 21]))
+    let like = try #require(served.ask("POST", "/api/search", "{\"version\":\"v\",\"like\":20,\"k\":40,\"nprobe\":3}"))
+    let likeLine = try JSONSerialization.jsonObject(with: Data(like.body.utf8)) as? [String: Any]
+    #expect(Set(try #require(likeLine?["ids"] as? [Int])) == Set(0..<40).subtracting([3, 21]))
+    let told = try #require(served.ask("POST", "/metadata", "{\"ids\":[3,4],\"indice_name\":\"v\"}"))
+    #expect(
+      told.body.replacing(" ", with: "").trimmingCharacters(in: .newlines)
+        == #"[{"id":3,"metadata":{"row":null,"shard":null}},{"id":4,"metadata":{"row":4,"shard":"img_0.npy"}}]"#)
+    try exclude("3\n", ["--undo"])
+    _ = comes(served, 200, "POST", "/api/search", "{\"version\":\"v\",\"like\":3}")
+    #expect(try Set(ids(served, "v")) == Set(0..<40).subtracting([21]))
+
+    // The next version takes the place of the one before, whose files are closed; one that was named stays.
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "2", "--quiet"])
+    _ = comes(served, 404, "POST", "/api/search", "{\"version\":\"v@1\",\"vectors\":[\(query)]}")
+    #expect(served.ask("GET", "/indices-list")?.body == "[\"v@2\"]\n")
+    #expect(try Set(ids(served, "v")) == Set(0..<40).subtracting([21]))
+    #expect(fixed.ask("GET", "/indices-list")?.body == "[\"v@1\"]\n")
+    for _ in 0..<600 where mappings(served) >= mapped { usleep(50_000) }
+    #expect(mappings(served) < mapped)
+
+    // A revoked one is gone, and the newest of those that are left is served.
+    try lake.succeed(["revoke", "v@2", "--reason", "a test"])
+    _ = comes(
+      served, 410, "POST", "/knn-service",
+      #"{"modality":"image","num_images":1,"indice_name":"v@2","embedding_input":"# + query + "}")
+    // The one before has to be opened again.
+    for _ in 0..<1200 where served.ask("GET", "/indices-list")?.body != "[\"v@1\"]\n" { usleep(50_000) }
+    #expect(try Set(ids(served, "v")) == Set(0..<40).subtracting([21]))
+    try lake.succeed(["revoke", "v@1", "--reason", "a test"])
+    for one in [served, fixed] {
+      let gone = comes(one, 410, "POST", "/api/search", "{\"version\":\"v\",\"vectors\":[\(query)]}")
+      #expect(gone?.contains("revoked") == true, "\(gone ?? "")")
+      #expect(one.ask("GET", "/indices-list")?.body == "[]\n")
+    }
+    for _ in 0..<600 where mappings(fixed) > 0 { usleep(50_000) }
+    #expect(mappings(fixed) == 0)
+    #expect(try lake.run(["serve", "v@1"]).ending != .exit(0))
+  }
+
+  @Test func nobodyElseIsListenedToUnlessThatIsSaid() throws {
+    let lake = try LakeFixture.make(.built)
+    for (options, word) in [
+      (["--listen", "0.0.0.0:0"], "--no-auth"), (["--listen", "192.0.2.1:0", "--no-auth"], "cannot listen"),
+      (["--listen", "127.0.0.1"], "--listen"), (["--token", "short"], "16"), (["--token-file", "/none"], "token"),
+      (["--token", "0123456789abcdef", "--no-auth"], "exclude"), (["none@1"], "none@1"),
+    ] {
+      let result = try lake.run(["serve"] + options)
+      #expect(result.ending == .exit(64), "\(options): \(result.errorText)")
+      #expect(result.errorText.contains(word), "\(options): \(result.errorText)")
+    }
+  }
+}

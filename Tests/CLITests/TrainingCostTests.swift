@@ -1,0 +1,118 @@
+import Base
+import Foundation
+import Indexer
+import Lake
+import Testing
+import TestSupport
+
+/// What `--dry-run` makes of the sizes of work and the rates of a machine.
+@Suite struct TrainingCostTests {
+  /// A machine of round numbers.
+  private static let rates = MachineRates(assigned: 1e9, compared: 1e8, encoded: 1e7, hashed: 1e9, written: 5e8)
+
+  private func cost(
+    _ pairs: Int = 1_000_000, nearest: NearestMethod = .exact, router: RouterMethod = .none, isPaired: Bool = true
+  ) -> TrainingCost {
+    TrainingCost(
+      pairCount: pairs, dimension: 100, rowByteCount: 400, nlist: 1000, iterations: 10, isPaired: isPaired,
+      nearest: nearest, router: RouterOptions(method: router, captionLimit: 500_000))
+  }
+
+  private func seconds(_ cost: TrainingCost, _ rates: MachineRates = rates) -> [String: Double] {
+    Dictionary(uniqueKeysWithValues: cost.steps(rates).map { ($0.step, $0.seconds ?? -1) })
+  }
+
+  @Test func anExactTrainingIsProductsOverRates() {
+    // 400 MB twice to the disk and twice hashed; 10^12 pairs and 10 times 10^9 of 100 elements.
+    #expect(seconds(cost()) == ["gathering": 1.6 + 0.8, "nearest images": 1e5, "k-means": 1000])
+    #expect(seconds(cost(isPaired: false)) == ["gathering": 1.6 + 0.8, "k-means": 1000])
+    let memory = cost().steps(Self.rates).map(\.memoryByteCount)
+    #expect(memory == [67_108_864, 64_428_800, 25_200_000])
+    #expect(cost().steps(Self.rates).map(\.diskByteCount) == [800_000_000, 12_000_000, 8_800_000])
+  }
+
+  @Test func listsCostWhatTheyHold() {
+    // 2,048 lists of 131,072 images in the sample; of a list 488 images.
+    let found = seconds(cost(nearest: .index(nprobe: 64)))
+    #expect(found["lists of images"] == 339.017728)
+    #expect(found["nearest images"] == 33_298)
+    #expect(found["agreement"] == 1000)
+    #expect(found["k-means"] == 1000)
+    // All lists are all images.
+    #expect(NearestMethod.index(nprobe: 1 << 20).comparisons(imageCount: 1_000_000) == 1_002_048)
+  }
+
+  @Test func aRouterHasLabelsAndEpochs() {
+    let found = seconds(cost(router: .learned))
+    #expect(found["refinements"] == 300)
+    #expect(found["router labels"] == 1_000_000)
+    #expect(found["router"] == 30_000)
+    let anchored = seconds(cost(router: .anchored))
+    #expect(anchored["refinements"] == 1000)
+    #expect(anchored["router labels"] == 1_000_000)
+    #expect(anchored["router"] == 30_000)
+    let means = seconds(cost(router: .captionMean))
+    #expect(means["router labels"] == 500_000)
+    #expect(means["router"] == nil)
+    // The lists are made once, by who needs them first.
+    let lists = cost(nearest: .index(nprobe: 8), router: .learned).steps(Self.rates).map(\.step)
+    #expect(lists.filter { $0 == "lists of images" }.count == 1)
+    let images = cost(nearest: .index(nprobe: 8), router: .learned, isPaired: false).steps(Self.rates).map(\.step)
+    #expect(images == ["gathering", "k-means", "lists of images", "router labels", "router"])
+  }
+
+  @Test func aBuildIsRowsOverRates() {
+    let build = BuildCost(
+      rowCount: 3_000_000, rowsToEncode: 1_000_000, byteCountToFetch: 5000, dimension: 100, nlist: 1000,
+      codeByteCount: 42)
+    let steps = build.steps(Self.rates)
+    #expect(steps.map(\.step) == ["fetching", "assigning", "encoding", "segments", "outputs"])
+    // 50 MB of segments and 150 MB of outputs, at 500 MB/s written and 1,000 hashed.
+    let seconds: [Double?] = [nil, 100, 10, 0.1 + 0.05, 0.3 + 0.15]
+    #expect(steps.map(\.seconds) == seconds)
+    #expect(steps.map(\.diskByteCount) == [5000, 0, 0, 50_000_000, 150_400_000])
+  }
+
+  @Test func whatWasNotMeasuredIsNotMadeUp() {
+    var rates = Self.rates
+    rates.written = nil
+    let steps = cost().steps(rates)
+    #expect(steps[0].seconds == nil && steps.dropFirst().allSatisfy { $0.seconds != nil })
+  }
+
+  @Test func aBuildIsToldBeforeItIsMade() throws {
+    let lake = try LakeFixture.make(.trained)
+    let arguments = ["build", "v", "--trained", "t", "--images", "images", "--dry-run"]
+    let told = try #require(JSONValue(parsing: lake.succeed(arguments + ["--json"]).outputText))
+    #expect(told["steps"] != nil && told["measured_here"]?["encoded_components_per_second"] != nil)
+    #expect(try lake.succeed(arguments).outputText.contains("segments"))
+    #expect(try lake.texts("SELECT count(*) FROM index_version") == ["0"])
+    #expect(try lake.run(["build", "v", "--trained", "none", "--images", "images", "--dry-run"]).ending != .exit(0))
+  }
+
+  /// It tells the table and leaves the lake as it was.
+  @Test func aDryRunTellsAndWritesNothing() throws {
+    let lake = try PairedShards([300], seed: 4).lake()
+    // SQLite's own files come and go with whoever reads.
+    func files() throws -> [String] {
+      try FileManager.default.subpathsOfDirectory(atPath: lake.lake).sorted().filter {
+        !$0.hasSuffix("-wal") && !$0.hasSuffix("-shm")
+      }
+    }
+    let before = try files()
+    let events = try lake.texts("SELECT count(*) FROM event")
+    let arguments = [
+      "train", "t", "--images", "images", "--captions", "captions", "--nlist", "8", "--nearest", "index", "--dry-run",
+    ]
+    let told = try lake.succeed(arguments).outputText
+    for word in ["step", "gathering", "lists of images", "agreement", "k-means", "measured here"] {
+      #expect(told.contains(word), "\(told)")
+    }
+    let json = try #require(JSONValue(parsing: lake.succeed(arguments + ["--json"]).outputText))
+    #expect(json["measured_here"]?["assigned_products_per_second"] != nil && json["steps"] != nil)
+    #expect(try files() == before)
+    #expect(try lake.texts("SELECT count(*) FROM event") == events)
+    #expect(try lake.texts("SELECT count(*) FROM trained_index") == ["0"])
+    #expect(try lake.run(["train", "t", "--images", "images", "--nlist", "8", "--dry-run"]).ending == .exit(64))
+  }
+}

@@ -1,0 +1,223 @@
+// The server over a socket of this machine: what clients send that mean it well, that do not, and that never end.
+
+import Foundation
+import Serve
+import Testing
+import TestSupport
+
+/// A server of no versions, and of no lake: what is asked here never gets to one.
+private final class Served {
+  let server: HttpServer
+  private let house: ServeHouse
+
+  init(token: String? = nil, origins: [String] = [], _ change: (inout ServeLimits) -> Void = { _ in }) throws {
+    var limits = ServeLimits()
+    change(&limits)
+    house = try ServeHouse(
+      { ServedVersions() }, root: "/none", tool: "/bin/false", nprobe: 8, providers: ServeProviders(), limits: limits)
+    server = try HttpServer(house, Doorkeeper(names: [], token: token, origins: origins), host: "127.0.0.1", port: 0)
+  }
+
+  deinit {
+    server.stop(within: .zero)
+    house.close()
+  }
+
+  func client() throws -> LoopbackClient { try #require(LoopbackClient(port: server.port)) }
+
+  /// The status of what one connection answers to some bytes; nil for none.
+  func status(_ text: String) throws -> Int? {
+    let client = try client()
+    client.send(text)
+    return client.readAnswer().flatMap { Int($0.head.dropFirst(9).prefix(3)) }
+  }
+
+  func get(_ target: String, _ headers: String = "") throws -> Int? {
+    try status("GET \(target) HTTP/1.1\r\nHost: localhost\r\n\(headers)\r\n")
+  }
+
+  /// Whether it still answers.
+  func lives() throws -> Bool { try get("/healthz") == 200 }
+}
+
+@Suite struct ServerTests {
+  @Test func aConnectionIsKeptForTheNextRequest() throws {
+    let served = try Served()
+    let client = try served.client()
+    for _ in 0..<3 {
+      client.send("GET /indices-list HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      let answer = try #require(client.readAnswer())
+      #expect(answer.head.hasPrefix("HTTP/1.1 200 ") && answer.body == "[]\n")
+      #expect(!answer.head.contains("Connection: close"))
+    }
+    // Sent all at once, they are answered in turn.
+    client.send(String(repeating: "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", count: 20))
+    for _ in 0..<20 { #expect(client.readAnswer()?.body == "ok\n") }
+    // So are thousands of refusals.
+    let wrong = "GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    let asked = Thread { for _ in 0..<100 { client.send(String(repeating: wrong, count: 50)) } }
+    asked.start()
+    for _ in 0..<5000 { #expect(client.readAnswer()?.head.hasPrefix("HTTP/1.1 404 ") == true) }
+    client.send("HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    let rest = client.readToEnd()
+    #expect(rest.contains("Content-Length: 3\r\n") && rest.hasSuffix("\r\n\r\n"))
+  }
+
+  @Test func everyAnswerForbidsWhatBrowsersWouldDo() throws {
+    let served = try Served()
+    for target in ["/healthz", "/none", "/api/none", "/assets/tarn.js", "/%"] {
+      let client = try served.client()
+      client.send("GET \(target) HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      let head = try #require(client.readAnswer()).head
+      #expect(head.contains("default-src 'none'") && head.contains("frame-ancestors 'none'"), "\(target)")
+      #expect(!head.contains("unsafe") && !head.contains("Access-Control-Allow"), "\(target)")
+      for line in [
+        "X-Content-Type-Options: nosniff", "Referrer-Policy: same-origin", "Cross-Origin-Resource-Policy: same-origin",
+      ] {
+        #expect(head.contains(line), "\(target)")
+      }
+    }
+  }
+
+  @Test func whatIsNoRequestIsRefused() throws {
+    let served = try Served { $0.bodyByteCount = 1000 }
+    let host = "Host: localhost\r\n"
+    for (text, status) in [
+      ("\u{16}\u{3}\u{1}\r\n\r\n", 400), ("GET / HTTP/9.9\r\n\(host)\r\n", 400), ("GET /healthz\r\n\r\n", 400),
+      ("GET /healthz HTTP/1.1\r\n\r\n", 400), ("GET http://localhost/healthz HTTP/1.1\r\n\(host)\r\n", 400),
+      ("GET /healthz HTTP/1.1\r\n\(host)\(host)\r\n", 400),
+      ("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+      ("GET /healthz HTTP/1.1\r\n\(host)Bad Header: x\r\n\r\n", 400),
+      ("GET /healthz HTTP/1.1\r\n\(host)X: a\u{0}b\r\n\r\n", 400),
+      ("GET /healthz HTTP/1.1\r\n\(host)Origin: http://evil.example\r\n\r\n", 403),
+      ("DELETE / HTTP/1.1\r\n\(host)\r\n", 405), ("POST /healthz HTTP/1.1\r\n\(host)Content-Length: 2\r\n\r\n{}", 405),
+      ("GET /api/sql HTTP/1.1\r\n\(host)\r\n", 405), ("GET /../../etc/passwd HTTP/1.1\r\n\(host)\r\n", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Content-Length: -1\r\n\r\n", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Content-Length: 99999999999999999999999\r\n\r\n", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Content-Length: 1001\r\n\r\n", 413),
+      (
+        "POST /knn-service HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n400\r\n\(String(repeating: "x", count: 1024))\r\n",
+        413
+      ),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Content-Length: 1\r\n\r\n{", 400),
+      ("GET /\(String(repeating: "a", count: 9000)) HTTP/1.1\r\n\(host)\r\n", 414),
+      ("GET /healthz HTTP/1.1\r\n\(host)\(String(repeating: "X: y\r\n", count: 63))\r\n", 200),
+      ("GET /healthz HTTP/1.1\r\n\(host)\(String(repeating: "X: y\r\n", count: 64))\r\n", 400),
+      ("GET /healthz HTTP/1.1\r\n\(host)X: \(String(repeating: "y", count: 17_000))\r\n\r\n", 400),
+    ] { #expect(try served.status(text) == status, "\(text.prefix(80).debugDescription)") }
+    #expect(try served.lives())
+  }
+
+  @Test func aTokenIsWanted() throws {
+    let served = try Served(token: "correct-horse-battery")
+    #expect(try served.lives())
+    for target in ["/", "/metrics", "/indices-list", "/assets/tarn.js", "/none"] {
+      #expect(try served.get(target) == 401)
+    }
+    #expect(try served.get("/indices-list", "Authorization: Bearer correct-horse-battery\r\n") == 200)
+  }
+
+  @Test func pagesOfAnOriginThatWasNamedMayAskWhatProgramsAsk() throws {
+    let token = "correct-horse-battery"
+    let served = try Served(token: token, origins: ["https://front.example"])
+    func ask(_ method: String, _ target: String, _ origin: String, _ headers: String = "") throws -> String {
+      let client = try served.client()
+      client.send(
+        "\(method) \(target) HTTP/1.1\r\nHost: localhost\r\nOrigin: \(origin)\r\nSec-Fetch-Site: cross-site\r\n"
+          + "\(headers)Content-Length: 0\r\n\r\n")
+      return try #require(client.readAnswer()).head
+    }
+    let asks = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n"
+    let allowed = "Access-Control-Allow-Origin: https://front.example\r\n"
+    // Browsers ask first, and present no token then.
+    let first = try ask("OPTIONS", "/knn-service", "https://front.example", asks)
+    #expect(first.hasPrefix("HTTP/1.1 200 ") && first.contains(allowed) && first.contains("Vary: Origin"))
+    #expect(first.contains("Access-Control-Allow-Methods: POST\r\n"))
+    #expect(first.contains("Access-Control-Allow-Headers: Authorization, Content-Type\r\n"))
+    let authorised = "Authorization: Bearer \(token)\r\n"
+    // A refusal is told to the page, too.
+    for (method, target, headers, status) in [
+      ("GET", "/indices-list", authorised, 200), ("GET", "/indices-list", "", 401),
+      ("POST", "/knn-service", authorised, 400),
+      ("GET", "/api/none", authorised, 404), ("OPTIONS", "/indices-list", authorised, 405),
+    ] {
+      let head = try ask(method, target, "https://front.example", headers)
+      #expect(head.hasPrefix("HTTP/1.1 \(status) ") && head.contains(allowed), "\(head)")
+      #expect(head.contains("Cross-Origin-Resource-Policy: cross-origin"), "\(head)")
+    }
+    // Neither other origins nor pages and what belongs to them.
+    for (method, target, origin) in [
+      ("OPTIONS", "/knn-service", "https://evil.example"), ("OPTIONS", "/knn-service", "http://front.example"),
+      ("OPTIONS", "/knn-service", "https://front.example:444"), ("POST", "/knn-service", "null"),
+      ("POST", "/knn-service", "https://front.example.evil.example"), ("POST", "/sql", "https://front.example"),
+      ("GET", "/", "https://front.example"), ("OPTIONS", "/sql", "https://front.example"),
+      ("GET", "/assets/tarn.js", "https://front.example"),
+    ] {
+      let head = try ask(method, target, origin, authorised + asks)
+      #expect(head.hasPrefix("HTTP/1.1 403 "), "\(method) \(target) \(origin): \(head)")
+    }
+    #expect(try served.lives())
+  }
+
+  @Test func aBodyThatIsRefusedIsReadSoThatTheConnectionGoesOn() throws {
+    let served = try Served()
+    let client = try served.client()
+    client.send(
+      "POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nGET GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    #expect(client.readAnswer()?.head.hasPrefix("HTTP/1.1 404 ") == true)
+    #expect(client.readAnswer()?.body == "ok\n")
+  }
+
+  @Test func whoNeverEndsIsLeft() throws {
+    let served = try Served {
+      $0.headTime = .milliseconds(200)
+      $0.bodyTime = .milliseconds(200)
+      $0.sendTime = .milliseconds(200)
+    }
+    // Nothing, half a head, half a body: the server hangs up, or there would be no end to read to.
+    for text in ["", "GET / HTTP/1.1\r\nHost: loc"] {
+      let client = try served.client()
+      client.send(text)
+      #expect(client.readToEnd().isEmpty)
+    }
+    let client = try served.client()
+    client.send("POST /knn-service HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+    #expect(client.readToEnd().hasPrefix("HTTP/1.1 408 "))
+    // One that asks again and again and reads nothing.
+    let deaf = try served.client()
+    while deaf.send("GET /assets/tarn.css HTTP/1.1\r\nHost: localhost\r\n\r\n") {}
+    #expect(try served.lives())
+  }
+
+  @Test func idleConnectionsMakeRoom() throws {
+    let served = try Served { $0.connections = 20 }
+    let idle = try (0..<200).map { _ in try served.client() }
+    #expect(try served.lives())
+    // The oldest were closed for the newest.
+    #expect(idle[0].readToEnd().isEmpty)
+    idle[199].send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    #expect(idle[199].readAnswer()?.body == "ok\n")
+  }
+
+  @Test func bodiesThatAreHeldTogetherAreBounded() throws {
+    let served = try Served { $0.heldByteCount = 100_000 }
+    let head = "POST /knn-service HTTP/1.1\r\nHost: localhost\r\nContent-Length: 80000\r\n\r\n"
+    let part = String(repeating: " ", count: 60_000)
+    let first = try served.client()
+    first.send(head + part)
+    // Once the first's bytes are held there is no room for the second's.
+    var refused = false
+    for _ in 0..<600 where !refused {
+      let second = try served.client()
+      second.send(head + part + String(repeating: " ", count: 20_000))
+      refused = second.readAnswer()?.head.hasPrefix("HTTP/1.1 503 ") == true
+    }
+    #expect(refused)
+    first.send(String(repeating: " ", count: 20_000))
+    #expect(first.readAnswer()?.head.hasPrefix("HTTP/1.1 400 ") == true)
+    #expect(try served.lives())
+  }
+}

@@ -1,0 +1,166 @@
+// Which versions are served as a catalog changes, when it is looked at, and how long the files of what was served before
+// stay open: without a lake and without a clock.
+
+import Base
+import Dispatch
+import Lake
+import Serve
+import Synchronization
+import Testing
+import TestSupport
+
+/// A door that is opened once.
+private final class Latch: Sendable {
+  private let semaphore = DispatchSemaphore(value: 0)
+  private let state = Mutex(false)
+
+  var isOpen: Bool { state.withLock(\.self) }
+
+  func open() {
+    state.withLock { $0 = true }
+    semaphore.signal()
+  }
+
+  func wait() {
+    semaphore.wait()
+    semaphore.signal()
+  }
+}
+
+@Suite struct ShelfTests {
+  private func fact(_ name: String, _ number: Int, _ state: VersionState) -> ServingFacts.Version {
+    ServingFacts.Version(VersionName(name: name, number: number), state)
+  }
+
+  private func names(_ asked: [String], _ versions: [ServingFacts.Version]) throws -> [String] {
+    ServingPlan(try ServedName.all(asked), among: versions).names.map { "\($0)" }
+  }
+
+  @Test func theNewestSealedOfEachNameIsServed() throws {
+    let versions = [
+      fact("b", 1, .sealed), fact("b", 2, .sealed), fact("b", 3, .building), fact("a", 10, .sealed),
+      fact("a", 9, .sealed),
+      fact("c", 1, .planned), fact("d", 1, .revoked), fact("e", 1, .abandoned), fact("f", 1, .sealed),
+      fact("f", 2, .revoked),
+    ]
+    #expect(try names([], versions) == ["a@10", "b@2", "f@1"])
+    #expect(try names(["b", "a@9", "f@2", "b@2", "c", "none"], versions) == ["b@2", "a@9"])
+    #expect(ServingPlan([.newestOfEach], among: versions).revoked.map { "\($0)" }.sorted() == ["d@1", "f@2"])
+    #expect(throws: TarnError.self) { try ServedName.all(["--help"]) }
+  }
+
+  /// Every order of sealing and revoking: what is served is what a look at all of it says.
+  @Test func onlySealedVersionsAreServedAndNoneTwice() throws {
+    var random = SplitMix64(seed: 5)
+    let states: [VersionState] = [.planned, .building, .sealed, .sealed, .revoked, .abandoned]
+    for _ in 0..<500 {
+      let versions = ["a", "b", "c"].flatMap { name in
+        (1...3).map { fact(name, $0, states[Int(random.next() % 6)]) }
+      }
+      let sealed = versions.filter { $0.state == .sealed }.map(\.name)
+      let newest = ["a", "b", "c"].compactMap { name in
+        sealed.filter { $0.name == name }.max { $0.number < $1.number }
+      }
+      #expect(ServingPlan([.newestOfEach], among: versions).names == newest)
+      let asked: [ServedName] = [.newest("b"), .version(VersionName(name: "b", number: 2)), .newestOfEach]
+      let served = ServingPlan(asked, among: versions).names
+      #expect(Set(served).count == served.count && served.allSatisfy(sealed.contains))
+      #expect(Set(served).isSuperset(of: newest))
+    }
+  }
+
+  @Test func theCatalogIsLookedAtOnceASecondAndReadOnlyWhereSomebodyWrote() {
+    let start = ContinuousClock.now
+    var pacing = ShelfPacing()
+    var (looks, reads) = (0, 0)
+    for tick in 0..<10_000 {
+      let now = start + .milliseconds(10 * tick)
+      guard pacing.isLookDue(at: now) else { continue }
+      looks += 1
+      // Somebody writes three times, and many times between two looks.
+      let version = tick < 3000 ? 1 : tick < 3050 ? tick : 7
+      if pacing.isReadDue(version, at: now) { reads += 1 }
+    }
+    #expect(looks == 100)
+    #expect(reads == 3)
+  }
+
+  @Test func aTenthOfTheTimeGoesIntoWhatTakesLong() {
+    let start = ContinuousClock.now
+    // A look takes so many seconds; somebody asks ten times a second for a quarter of an hour.
+    for (cost, most) in [(0.0, 900), (0.01, 900), (1.0, 90), (20.0, 5)] {
+      var kept = PacedValue<Int>()
+      var (now, looks, spent) = (start, 0, Duration.zero)
+      while now < start + .seconds(900) {
+        if kept.fresh(at: now) == nil {
+          let end = now + .seconds(cost)
+          looks += 1
+          spent += end - now
+          kept.keep(looks, madeFrom: now, to: end)
+          now = end
+        }
+        now += .milliseconds(100)
+      }
+      #expect((most / 2...most).contains(looks), "\(cost) s: \(looks)")
+      #expect(spent <= .seconds(90 + 20), "\(cost) s: \(spent)")
+    }
+  }
+
+  @Test func whatFailedIsTriedAgainThoughNobodyWrote() {
+    let start = ContinuousClock.now
+    var pacing = ShelfPacing()
+    // Seconds, what the look gave, whether the catalog is read, and whether that fails.
+    for (second, version, isRead, fails) in [
+      (0, 1, true, true), (29, 1, false, false), (30, 1, true, false), (90, 1, false, false), (91, 2, true, true),
+      (92, 3, true, false), (200, 3, false, false),
+    ] {
+      let now = start + .seconds(second)
+      let got = pacing.isReadDue(version, at: now)
+      #expect(got == isRead, "after \(second) s")
+      if fails { pacing.fail(at: now) }
+    }
+  }
+
+  @Test func filesAreClosedWithTheLastQuestionOfThem() throws {
+    final class Files: Sendable {
+      let isClosed: Latch
+      init(_ isClosed: Latch) { self.isClosed = isClosed }
+      deinit { isClosed.open() }
+    }
+    let (closed, begun, mayEnd) = (Latch(), Latch(), Latch())
+    var version: SearchedVersion? = {
+      let files = Files(closed)
+      return SearchedVersion { _, _, _, _, _ in
+        begun.open()
+        mayEnd.wait()
+        throw withExtendedLifetime(files) { TarnError(.temporary, "this is as far as it goes") }
+      }
+    }()
+    let desk = try SearchDesk(limits: ServeLimits())
+    defer { desk.close() }
+    let answered = Latch()
+    func ask(_ version: SearchedVersion, _ reply: @escaping Question.Reply) -> Bool {
+      desk.ask(
+        Question(
+          version: version, vectors: [], count: 1, k: 1, nprobe: 1, deadline: .now + .seconds(600),
+          isGone: { false }, reply: reply))
+    }
+    let waits = Mutex(2)
+    let reply: Question.Reply = { _ in
+      let left = waits.withLock { waits in
+        waits -= 1
+        return waits
+      }
+      if left == 0 { answered.open() }
+    }
+    #expect(ask(try #require(version), reply))
+    begun.wait()
+    // One is searched, another waits; the version is not served any more.
+    #expect(ask(try #require(version), reply))
+    version = nil
+    #expect(!closed.isOpen)
+    mayEnd.open()
+    answered.wait()
+    closed.wait()
+  }
+}
