@@ -15,7 +15,7 @@ private struct ScriptedSlurm {
 
   init() throws {
     directory = try LakeDirectory()
-    try write("jobs", "")
+    try Data().write(to: URL(fileURLWithPath: directory.path + "/jobs"))
     try command("scontrol", #"echo "MaxArraySize = 2""#)
     try command(
       "sbatch",
@@ -50,14 +50,10 @@ private struct ScriptedSlurm {
       """#)
   }
 
-  private func write(_ name: String, _ text: String) throws {
-    try Data(text.utf8).write(to: URL(fileURLWithPath: "\(directory.path)/\(name)"))
-  }
-
   private func command(_ name: String, _ body: String) throws {
     // A fault is the coordinator's alone.
-    try write(name, "#!/bin/sh\nunset TARN_FAULT TARN_FAULT_LOG\nhere='\(directory.path)'\n\(body)\n")
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: "\(directory.path)/\(name)")
+    try ExecutableFile.write(
+      "\(directory.path)/\(name)", "#!/bin/sh\nunset TARN_FAULT TARN_FAULT_LOG\nhere='\(directory.path)'\n\(body)\n")
   }
 
   var environment: [String: String] {

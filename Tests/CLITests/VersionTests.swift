@@ -37,7 +37,7 @@ import Testing
   @Test func withoutTheHelperBesideItTheRestIsSaid() throws {
     let directory = try TemporaryDirectory()
     let copy = directory.path + "/tarn"
-    try FileManager.default.copyItem(atPath: ProcessRunner.tarn, toPath: copy)
+    try ExecutableFile.copy(ProcessRunner.tarn, to: copy)
     let process = try RunningProcess(copy, ["--version"], environment: ProcessRunner.environment)
     let result = process.finish(within: .seconds(60))
     #expect(result.ending == .exit(0), "\(result.errorText)")

@@ -28,6 +28,14 @@ import Testing
     }
   }
 
+  /// A program that a test writes itself may be busy when it is run.
+  @Test func testsMakeProgramsThroughOneDoor() throws {
+    for file in try SourceTree.files(in: "Tests", ".swift") {
+      let made = file.matches(/0o7[0-7]{2}\b|copyItem\(atPath: ProcessRunner/).map { "\(file.path):\($0.line)" }
+      #expect(made.isEmpty, "\(made.joined(separator: ", ")): ExecutableFile")
+    }
+  }
+
   /// The number of a file format stands in one constant: in a room, a number has one name.
   @Test func aFormatHasOneNumber() throws {
     var places: [String: [String]] = [:]

@@ -254,9 +254,7 @@ private final class FakeSlurm: Sendable {
 
   @Test func aFewProcessesAtATime() async throws {
     let tool = scratch.path + "/tool"
-    try Data("#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.01; done\necho \"$@\" >> said\n".utf8)
-      .write(to: URL(fileURLWithPath: tool))
-    chmod(tool, 0o755)
+    try ExecutableFile.write(tool, "#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.01; done\necho \"$@\" >> said\n")
     let engine = LocalEngine(directory, command: [tool, "worker", "."], atATime: 2)
     try engine.submit([0, 1, 2])
     let standing = try engine.standing()
