@@ -60,3 +60,40 @@ struct CostText {
     ]
   }
 }
+
+extension GlobalOptions {
+  /// What a command would cost: the sizes are the catalog's, the rates this machine's.
+  struct Estimate: Sendable {
+    /// Components of a vector.
+    let dimension: Int
+    let codec: VectorCodec
+    let steps: @Sendable (MachineRates) -> [StepCost]
+  }
+
+  /// Says what a command would cost, for `--dry-run`.
+  ///
+  /// - Parameters:
+  ///   - catalog: The lake.
+  ///   - name: What it would make.
+  ///   - key: What such a thing is called in a document.
+  ///   - estimate: The sizes, on a thread that may block.
+  /// - Throws: ``TarnError``; what `estimate` throws.
+  func tellCost(
+    in catalog: LakeCatalog, of name: String, as key: String,
+    _ estimate: @escaping @Sendable () throws -> Estimate
+  ) async throws {
+    let logger = self.logger("tarn.cost")
+    let text = try await ThreadedWork("tarn-measure") {
+      let estimate = try estimate()
+      let rates = try MachineRates.measured(
+        dimension: estimate.dimension, codec: estimate.codec, below: catalog.layout.root, logger: logger)
+      return CostText(steps: estimate.steps(rates), rates: rates)
+    }.value()
+    if json {
+      Output.json(text.json.merging([key: .string(name)]) { $1 })
+    } else {
+      text.lines.forEach(Output.line)
+    }
+    Output.flush()
+  }
+}

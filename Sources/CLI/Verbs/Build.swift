@@ -144,23 +144,13 @@ struct Build: AsyncParsableCommand {
     try conclude(version, isNew: isNew, times, revisions, catalog, progress)
   }
 
-  /// `--dry-run`: the sizes are the catalog's, the rates this machine's.
   private func tellCost(of options: BuildOptions) async throws {
     let catalog = try global.read()
-    let logger = global.logger("tarn.build")
-    let text = try await ThreadedWork("tarn-measure") {
+    try await global.tellCost(in: catalog, of: options.name, as: "name") {
       let cost = try BuildCost(of: options, in: catalog)
       let codec = try VectorCodec(rawValue: catalog.trainedIndex(named: options.trained).codec) ?? .flat
-      let rates = try MachineRates.measured(
-        dimension: cost.dimension, codec: codec, below: catalog.layout.root, logger: logger)
-      return CostText(steps: cost.steps(rates), rates: rates)
-    }.value()
-    if global.json {
-      Output.json(text.json.merging(["name": .string(options.name)]) { $1 })
-    } else {
-      text.lines.forEach(Output.line)
+      return GlobalOptions.Estimate(dimension: cost.dimension, codec: codec, steps: cost.steps)
     }
-    Output.flush()
   }
 
   /// Has other processes build it, and takes in what they make.

@@ -92,23 +92,16 @@ struct Train: AsyncParsableCommand {
     try global.conclude(trained, isNew: isNew, of: options, revisions, catalog)
   }
 
-  /// `--dry-run`: the sizes are the catalog's, the rates this machine's.
   private func tellCost(of options: TrainingOptions) async throws {
     let catalog = try global.read()
-    let (logger, fetches) = (global.logger("tarn.train"), stream.isFetching)
-    let run = TrainingRun(catalog, options, logger: logger, cancellation: global.cancellation) { _ in }
-    let text = try await ThreadedWork("tarn-measure") {
+    let fetches = stream.isFetching
+    let run = TrainingRun(
+      catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation
+    ) { _ in }
+    try await global.tellCost(in: catalog, of: options.name, as: "trained_index") {
       let cost = try run.cost(fetches: fetches)
-      let rates = try MachineRates.measured(
-        dimension: cost.dimension, codec: options.codec, below: catalog.layout.root, logger: logger)
-      return CostText(steps: cost.steps(rates), rates: rates)
-    }.value()
-    if global.json {
-      Output.json(text.json.merging(["trained_index": .string(options.name)]) { $1 })
-    } else {
-      text.lines.forEach(Output.line)
+      return GlobalOptions.Estimate(dimension: cost.dimension, codec: options.codec, steps: cost.steps)
     }
-    Output.flush()
   }
 }
 

@@ -20,10 +20,8 @@ package import Logging
 package struct ImageIndex: Sendable {
   private let images: FeatureMatrix
   private let centroids: FeatureMatrix
-  /// Image rows by list, ascending within each.
-  private let order: [UInt32]
-  /// Where each list begins in `order`, and the end.
-  private let starts: [Int]
+  /// Image rows by list.
+  private let lists: GroupedNumbers
   private let pool: WorkerPool
   private let backend: AssignmentBackend?
   private let logger: Logger
@@ -86,7 +84,7 @@ package struct ImageIndex: Sendable {
       }
       for name in ["nearest-sample.npy", "nearest-kmeans.state"] { try? Disk.remove("\(directory)/\(name)") }
     }
-    (order, starts) = Self.sorted(state.lists, into: plan.nlist)
+    lists = GroupedNumbers(by: state.lists, keyCount: plan.nlist)
   }
 
   /// The centroids of the sample.
@@ -111,20 +109,6 @@ package struct ImageIndex: Sendable {
       try checkpoint(.iterated(state.iteration))
     }
     return state.centroids
-  }
-
-  /// Numbers of rows by what they belong to, ascending within each: a stable counting sort.
-  private static func sorted(_ keys: [UInt32], into count: Int) -> (order: [UInt32], starts: [Int]) {
-    var starts = [Int](repeating: 0, count: count + 1)
-    for key in keys { starts[Int(key) + 1] += 1 }
-    for key in 0..<count { starts[key + 1] += starts[key] }
-    var next = starts
-    var order = [UInt32](repeating: 0, count: keys.count)
-    for (row, key) in keys.enumerated() {
-      order[next[Int(key)]] = UInt32(row)
-      next[Int(key)] += 1
-    }
-    return (order, starts)
   }
 
   private static func save(
@@ -224,14 +208,15 @@ package struct ImageIndex: Sendable {
       try ranking.add(centroids)
       for id in ranking.ids { probed.append(UInt32(id)) }
     }
-    let (pairs, probes) = Self.sorted(probed, into: centroids.rowCount)
+    let pairs = GroupedNumbers(by: probed, keyCount: centroids.rowCount)
     probed = []
     var best = BestRows(count: range.count, k: k)
-    for list in 0..<centroids.rowCount where probes[list] < probes[list + 1] && starts[list] < starts[list + 1] {
+    for list in 0..<centroids.rowCount where !pairs[list].isEmpty && !lists[list].isEmpty {
       try checkpoint()
-      let asking = pairs[probes[list]..<probes[list + 1]].map { $0 / UInt32(nprobe) }
-      for start in stride(from: starts[list], to: starts[list + 1], by: Self.listBlock) {
-        let members = Array(order[start..<min(start + Self.listBlock, starts[list + 1])])
+      let asking = pairs[list].map { $0 / UInt32(nprobe) }
+      let listed = lists[list]
+      for start in stride(from: listed.startIndex, to: listed.endIndex, by: Self.listBlock) {
+        let members = Array(listed[start..<min(start + Self.listBlock, listed.endIndex)])
         let rows = FeatureMatrix(images.floats(ofRows: members.map(Int.init)), dimension: images.dimension)
         try compare(asking, queries, from: range.lowerBound, rows, members, &best)
       }

@@ -192,7 +192,7 @@ package struct PairedKMeans: Sendable {
       imbalance: Double(nlist) * squares / (captionCount * captionCount),
       emptyCells: counts.count { $0 == 0 }, largestCell: counts.max() ?? 0)
     state.cells = winners.rows
-    update(&state.centroids, counts: counts, cells: winners.rows)
+    update(&state.centroids, cells: winners.rows)
     refill(&state.centroids, counts: counts)
     state.iteration += 1
     state.history.append(report)
@@ -211,32 +211,23 @@ package struct PairedKMeans: Sendable {
   }
 
   /// Sets the centroid of each cell that has captions to their mean.
-  private func update(_ centroids: inout [Float], counts: [Int], cells: [UInt32]) {
-    // Captions by cell, in row order within each: a stable counting sort.
-    var starts = [Int](repeating: 0, count: nlist + 1)
-    for c in 0..<nlist { starts[c + 1] = starts[c] + counts[c] }
-    var next = starts
-    var order = [UInt32](repeating: 0, count: slots.count)
-    for (caption, slot) in slots.enumerated() {
-      let cell = Int(cells[Int(slot)])
-      order[next[cell]] = UInt32(caption)
-      next[cell] += 1
-    }
+  private func update(_ centroids: inout [Float], cells: [UInt32]) {
+    let members = GroupedNumbers(by: slots.lazy.map { cells[Int($0)] }, keyCount: nlist)
     let dimension = images.dimension
     let cellsPerTask = max(1, nlist / (16 * pool.threadCount))
     unsafe centroids.withUnsafeMutableBufferPointer { buffer in
       // A cell is one task's alone, so tasks write disjoint rows and a sum
       // never depends on the number of threads.
       nonisolated(unsafe) let buffer = unsafe buffer
-      pool.run((nlist + cellsPerTask - 1) / cellsPerTask) { [order, starts] task, _ in
+      pool.run((nlist + cellsPerTask - 1) / cellsPerTask) { task, _ in
         var sums = [Double](repeating: 0, count: dimension)
-        for c in (task * cellsPerTask)..<min((task + 1) * cellsPerTask, nlist) where starts[c] < starts[c + 1] {
+        for c in (task * cellsPerTask)..<min((task + 1) * cellsPerTask, nlist) where !members[c].isEmpty {
           for j in 0..<dimension { sums[j] = 0 }
-          for caption in order[starts[c]..<starts[c + 1]] {
+          for caption in members[c] {
             unsafe crows_add_row(
               SimdLevel.current, captions.address(ofRow: Int(caption)), captions.elementType.code, dimension, &sums)
           }
-          let count = Double(starts[c + 1] - starts[c])
+          let count = Double(members[c].count)
           for j in 0..<dimension { sums[j] /= count }
           var row = unsafe UnsafeMutableBufferPointer(rebasing: buffer[(c * dimension)..<((c + 1) * dimension)])
           unsafe Self.normalise(sums, into: &row, at: 0)

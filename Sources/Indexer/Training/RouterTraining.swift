@@ -155,27 +155,20 @@ package struct RouterTraining: Sendable {
   /// The sum of the captions of each list at the length ``scale``, `[nlist × dimension]`.
   private func captionMeans() -> [Float] {
     let dimension = captions.dimension
-    // (caption, weight) by list, captions ascending: a stable counting sort.
-    var starts = [Int](repeating: 0, count: nlist + 1)
-    for list in 0..<nlist { starts[list + 1] = starts[list] + labelCounts[list] }
-    var next = starts
-    var order = [UInt32](repeating: 0, count: labels.count)
-    for (slot, label) in labels.enumerated() {
-      order[next[Int(label)]] = UInt32(slot / labelsPerCaption)
-      next[Int(label)] += 1
-    }
+    let slots = GroupedNumbers(by: labels, keyCount: nlist)
     var weights = [Float](repeating: 0, count: nlist * dimension)
     let listsPerTask = max(1, nlist / (16 * pool.threadCount))
     unsafe weights.withUnsafeMutableBufferPointer { buffer in
       // A list is one task's alone.
       nonisolated(unsafe) let buffer = unsafe buffer
-      pool.run((nlist + listsPerTask - 1) / listsPerTask) { [order, starts] task, _ in
+      pool.run((nlist + listsPerTask - 1) / listsPerTask) { task, _ in
         var sums = [Double](repeating: 0, count: dimension)
         for list in (task * listsPerTask)..<min((task + 1) * listsPerTask, nlist) {
           for j in 0..<dimension { sums[j] = 0 }
-          for caption in order[starts[list]..<starts[list + 1]] {
+          for slot in slots[list] {
+            let caption = Int(slot) / labelsPerCaption
             unsafe crows_add_row(
-              SimdLevel.current, captions.address(ofRow: Int(caption)), captions.elementType.code, dimension, &sums)
+              SimdLevel.current, captions.address(ofRow: caption), captions.elementType.code, dimension, &sums)
           }
           var length = unsafe crows_score64(sums, sums, dimension).squareRoot()
           if !(length > 0) {
@@ -281,25 +274,29 @@ package struct RouterTraining: Sendable {
       swap(&allFirst, &state.first)
       swap(&allSecond, &state.second)
     }
-    if pull > 0 { hold(&gradient, candidates.lists, to: allWeights, pull) }
     unsafe allWeights.withUnsafeMutableBufferPointer { weights in
       unsafe allFirst.withUnsafeMutableBufferPointer { first in
         unsafe allSecond.withUnsafeMutableBufferPointer { second in
-          // A list is one task's alone.
-          nonisolated(unsafe) let (weights, first, second) = unsafe (weights, first, second)
-          let lists = candidates.lists
-          let perTask = 64
-          pool.run((width + perTask - 1) / perTask) { [gradient] task, _ in
-            guard let w = unsafe weights.baseAddress, let m = unsafe first.baseAddress,
-              let v = unsafe second.baseAddress
-            else { return }
-            unsafe gradient.withUnsafeBufferPointer { gradient in
-              guard let g = gradient.baseAddress else { return }
+          unsafe gradient.withUnsafeMutableBufferPointer { gradient in
+            // A list is one task's alone.
+            nonisolated(unsafe) let (weights, first, second, gradient) = unsafe (weights, first, second, gradient)
+            let lists = candidates.lists
+            let perTask = 64
+            pool.run((width + perTask - 1) / perTask) { task, _ in
+              guard let w = unsafe weights.baseAddress, let m = unsafe first.baseAddress,
+                let v = unsafe second.baseAddress, let g = unsafe gradient.baseAddress
+              else { return }
               for position in (task * perTask)..<min((task + 1) * perTask, width) {
-                let at = Int(lists[position]) * dimension
+                let (at, from) = (Int(lists[position]) * dimension, position * dimension)
+                if pull > 0 {
+                  unsafe centroids.withUnsafeBufferPointer { centroids in
+                    guard let c = centroids.baseAddress else { return }
+                    unsafe ckernels_pull(
+                      SimdLevel.current, g + from, w + at, c + at, dimension, Float(Self.anchor), pull)
+                  }
+                }
                 unsafe ckernels_adam(
-                  SimdLevel.current, w + at, m + at, v + at, g + position * dimension, dimension, gradientScale,
-                  scaledRate, correction)
+                  SimdLevel.current, w + at, m + at, v + at, g + from, dimension, gradientScale, scaledRate, correction)
               }
             }
           }
@@ -307,29 +304,6 @@ package struct RouterTraining: Sendable {
       }
     }
     return loss
-  }
-
-  /// Adds the pull towards the centroids to the gradient of an anchored router.
-  private func hold(_ gradient: inout [Float], _ lists: [UInt32], to weights: [Float], _ pull: Float) {
-    let dimension = captions.dimension
-    unsafe gradient.withUnsafeMutableBufferPointer { buffer in
-      // A list is one task's alone.
-      nonisolated(unsafe) let buffer = unsafe buffer
-      let perTask = 64
-      pool.run((lists.count + perTask - 1) / perTask) { task, _ in
-        unsafe weights.withUnsafeBufferPointer { weights in
-          unsafe centroids.withUnsafeBufferPointer { centroids in
-            guard let g = unsafe buffer.baseAddress, let w = weights.baseAddress, let c = centroids.baseAddress
-            else { return }
-            for position in (task * perTask)..<min((task + 1) * perTask, lists.count) {
-              let at = Int(lists[position]) * dimension
-              unsafe ckernels_pull(
-                SimdLevel.current, g + position * dimension, w + at, c + at, dimension, Float(Self.anchor), pull)
-            }
-          }
-        }
-      }
-    }
   }
 
   /// Turns logits into p - y; returns the sum of the rows' cross-entropies.
