@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 # What `tarn --version` says.
 export TARN_COMMIT := $(shell scripts/commit.sh)
 
-.PHONY: help deps tool build demo install uninstall deb tarball deb-test test test-full test-swift exclusion-proof \
+.PHONY: help deps tool build demo install uninstall deb tarball deb-test clone-test test test-full test-swift exclusion-proof \
   test-interop docs-test docs-reference findings arm64 coverage fuzz bench recall lint clean
 
 help: ## list the targets
@@ -55,10 +55,14 @@ tarball: tool ## dist/tarn-VERSION-linux-MACHINE.tar.gz: runs from a home direct
 	@rm -f dist/tarn-*.tar.gz
 	@scripts/tarball.sh
 
-deb-test: deb tarball ## both where nothing is installed: a Debian made anew, the demo in it; wants root and the network
+deb-test: deb tarball ## both where nothing is installed: a Debian made anew, demo and tutorial in it; wants root and the network
 	@scripts/install-deps.sh debootstrap lintian
 	lintian --fail-on error,warning --suppress-tags-from-file scripts/deb/lintian-suppressed dist/tarn_*.deb
 	@scripts/check-deb.sh
+
+clone-test: ## README's two commands in such a Debian, with this machine's Swift and a clone of HEAD; wants root and the network
+	@scripts/install-deps.sh debootstrap
+	@scripts/check-clone.sh
 
 # What needs no build goes beside it: a release build keeps two cores busy for half of its time.
 BESIDE :=

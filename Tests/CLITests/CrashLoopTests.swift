@@ -1,9 +1,6 @@
-// The process killed, or the disk full or broken, before each durable step of
-// sync, train, build (its seal included), sync and evict of files that two sources read, gc, abandon, remove,
-// rename, drop-shards, exclude (by ids and by a rule), pack, backup, rebuild-catalog, push, pull, adopt, plan build, plan train, worker, ingest and of the
-// migration of older
-// catalogs; then the same command again, which must end with the
-// bytes and rows of a run that nothing disturbed. As SQLite's own tests do.
+// The process killed, or the disk full or broken, before each durable step of every
+// command below; then the same command again, which must end with the bytes and rows
+// of a run that nothing disturbed. As SQLite's own tests do.
 
 import Base
 import Catalog
@@ -357,13 +354,15 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// More steps than any of these commands has.
   private static let stepLimit = 1000
 
-  /// How far apart the steps are that a fault is tried at: every step is killed at,
-  /// of the other faults each long command and fault begins at another step.
+  /// How far apart the steps are that a fault is tried at: all with `make test-full`, and of
+  /// short commands always. Otherwise every second is killed at and every sixth has another
+  /// fault, and each command and fault begins elsewhere.
   private static func stride(_ command: DisturbedCommand, _ fault: StepFault) -> (first: Int, width: Int) {
-    guard fault != .kill, !TestRounds.isFull, command.leastSteps > 3 else { return (0, 1) }
+    guard !TestRounds.isFull, command.leastSteps > 3 else { return (0, 1) }
+    let width = fault == .kill ? 2 : 6
     let number =
-      (DisturbedCommand.allCases.firstIndex(of: command) ?? 0) + (StepFault.allCases.firstIndex(of: fault) ?? 0)
-    return (number % 3, 3)
+      (DisturbedCommand.allCases.firstIndex(of: command) ?? 0) + 2 * (StepFault.allCases.firstIndex(of: fault) ?? 0)
+    return (number % min(width, command.leastSteps), width)
   }
 
   @Test(arguments: DisturbedCommand.allCases, StepFault.allCases)
