@@ -17,6 +17,8 @@ enum Benchmarks {
              int8 products per second of oneDNN and of the engine's first pass
            tarn-bench assign --rows FILE.npy --queries FILE.npy
              the winners of all queries, once for each line on stdin; see python/bench_assign.py
+           tarn-bench kmeans --images FILE.npy --captions FILE.npy [--nlist N] [--iterations N]
+             paired k-means, once for each line on stdin; see python/bench_kmeans.py
            tarn-bench selftest
              milliseconds that each engine takes to prove itself
            tarn-bench ingest --lake DIR --tasks DIR
@@ -36,6 +38,7 @@ enum Benchmarks {
       case "flat": try FlatBenchmark(options).run()
       case "peak": try PeakBenchmark(options).run()
       case "assign": try AssignBenchmark(options).run()
+      case "kmeans": try KMeansBenchmark(options).run()
       case "selftest": SelfTestBenchmark().run()
       case "ingest": try IngestBenchmark(options).run()
       case "parquet": try ParquetBenchmark().run()
@@ -148,3 +151,8 @@ func peakMemory() throws -> Int {
 
 /// A number with some digits after the point.
 func format(_ value: Double, _ digits: Int = 2) -> String { String(format: "%.\(digits)f", value) }
+
+/// Prints an object as a line of JSON.
+func say(_ object: [String: JSONValue]) {
+  FileHandle.standardOutput.write(Data((JSONValue.object(object).text + "\n").utf8))
+}

@@ -95,10 +95,6 @@ final class ParquetBenchmark {
       data += row
     }
   }
-
-  private func say(_ object: [String: JSONValue]) {
-    FileHandle.standardOutput.write(Data((JSONValue.object(object).text + "\n").utf8))
-  }
 }
 
 extension ParquetValue {

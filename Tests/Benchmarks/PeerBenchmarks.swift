@@ -147,8 +147,3 @@ private final class FirstPass {
     return (Double(tiles * groups * 6) * Double(rows.pointee.count) * Double(width), time / .seconds(1))
   }
 }
-
-/// One line of JSON on stdout.
-func say(_ object: [String: JSONValue]) {
-  FileHandle.standardOutput.write(Data((JSONValue.object(object).text + "\n").utf8))
-}

@@ -108,8 +108,4 @@ final class SearchBenchmark {
       "sum": .string(String(sum.withLock { $0 }, radix: 16)),
     ])
   }
-
-  private func say(_ object: [String: JSONValue]) {
-    FileHandle.standardOutput.write(Data((JSONValue.object(object).text + "\n").utf8))
-  }
 }

@@ -104,6 +104,15 @@ import Testing
     #expect(wrong.isEmpty, "\(wrong.joined(separator: "\n"))")
   }
 
+  /// A command says its name: those that are worked out from types, of every verb at every
+  /// start, cost a seventh of it.
+  @Test func commandsSayTheirNames() throws {
+    for file in try SourceTree.files(in: "Sources/CLI", ".swift") {
+      let silent = file.matches(/CommandConfiguration\(\s*(?!commandName:)\w/).map { "\(file.path):\($0.line)" }
+      #expect(silent.isEmpty, "\(silent.joined(separator: ", ")): commandName")
+    }
+  }
+
   /// What nothing in the product uses goes, whatever tests use it.
   @Test func everyDeclarationIsUsed() throws {
     // Named by a protocol of Swift's, or a window for tests and benchmarks on what is hidden.

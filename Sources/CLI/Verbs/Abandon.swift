@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn abandon`: give up an unfinished training or build.
 struct Abandon: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Give up a training or a build that is not finished.",
+    commandName: "abandon", abstract: "Give up a training or a build that is not finished.",
     discussion: """
       The name of a trained index is free again. The number of a version is not given again; its record stays, as
       abandoned. What was worked so far is garbage: `tarn gc` takes it once its grace is over, and until then the same

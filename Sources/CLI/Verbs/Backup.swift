@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn backup`: a checked copy of the catalog.
 struct Backup: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write a checked copy of the catalog, while others read and write.",
+    commandName: "backup", abstract: "Write a checked copy of the catalog, while others read and write.",
     discussion: """
       The copy is one consistent state, with its integrity and references checked before it gets its name; an earlier
       backup of that name is replaced. To restore it, put it in the place of catalog.sqlite while no tarn is running,

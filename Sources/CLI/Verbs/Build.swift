@@ -48,7 +48,7 @@ struct BuildArguments: ParsableArguments {
 /// `tarn build`: make an index version.
 struct Build: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Build an index version: FAISS files over the shards of a source.",
+    commandName: "build", abstract: "Build an index version: FAISS files over the shards of a source.",
     discussion: """
       The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
       shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of

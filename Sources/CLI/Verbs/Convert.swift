@@ -12,7 +12,7 @@ enum WrittenType: String, CaseIterable, ExpressibleByArgument {
 /// `tarn convert`: a feature file in another form.
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write the rows of a feature file in another form.",
+    commandName: "convert", abstract: "Write the rows of a feature file in another form.",
     discussion: """
       SRC is a \(FeatureFormat.enumeration) file, DST a \(FeatureWriter.enumeration) file that there is not yet; their
       names say the forms. Rows are read and written once, front to back, in little memory; the same file gives the same

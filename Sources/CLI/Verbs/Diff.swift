@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn diff`: what sets two versions apart.
 struct Diff: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what sets two versions apart: parameters, inputs, excluded rows, outputs.",
+    commandName: "diff", abstract: "Show what sets two versions apart: parameters, inputs, excluded rows, outputs.",
     discussion: """
       EXAMPLES
         tarn diff laion@1 laion@2

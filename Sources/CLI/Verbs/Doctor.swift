@@ -6,6 +6,7 @@ internal import Lake
 /// `tarn doctor`: what is wrong with the lake, and what to do about it.
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "doctor",
     abstract: "Examine the lake: the catalog, its files, the machine; each finding with what to do.",
     discussion: """
       Each line begins with ok, note, warning or problem. Nothing is changed, no lock is taken, and the bytes of shards

@@ -7,6 +7,7 @@ internal import Report
 /// `tarn evaluate`: what versions find of what exact search finds.
 struct Evaluate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "evaluate",
     abstract: "Measure the recall of versions against exact search over the original features.",
     discussion: """
       Exact search reads every shard of the version once; its answer is kept for the next version of the same rows. With

@@ -5,6 +5,7 @@ internal import Lake
 /// `tarn evict`: give the room of shards back.
 struct Evict: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "evict",
     abstract: "Drop the bytes of shards from the lake; what is known of them stays, and sync brings them back.",
     discussion: """
       What interrupted transfers left of them goes too: the next sync begins those anew. Older revisions that --keep-old

@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn exclude SOURCE`: rows that must not be found.
 struct Exclude: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take rows out of everything that is built from now on.",
+    commandName: "exclude", abstract: "Take rows out of everything that is built from now on.",
     discussion: """
       Rows are named by their ids in the source, as `tarn search` and `tarn locate` have them. They go onto a list that
       is only ever added to, with the digest of the bytes whose rows they are: other bytes of the shard want --confirm, or

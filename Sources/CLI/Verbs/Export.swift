@@ -5,6 +5,7 @@ internal import Lake
 /// `tarn export`: a version as one document.
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "export",
     abstract:
       "Print a sealed version as JSON: sources with URLs and digests, parameters, inputs, outputs; or write it for another server.",
     discussion: """

@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn ingest`: take what workers made into the lake.
 struct Ingest: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take the results of tasks into the lake, and seal the version.",
+    commandName: "ingest", abstract: "Take the results of tasks into the lake, and seal the version.",
     discussion: """
       Receipts are held against their tasks, results are read whole and moved into the lake; when no output is missing the
       version is sealed, with the digest that a build on this machine gives. What does not hold is put into DIR/refused and

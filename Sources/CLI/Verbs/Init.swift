@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn init`: make a lake.
 struct Init: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Make a new lake.",
+    commandName: "init", abstract: "Make a new lake.",
     discussion: """
       Where there is one with these directories already, nothing is done.
 

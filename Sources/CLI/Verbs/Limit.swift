@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn limit`: bandwidth of a run that is under way.
 struct Limit: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Limit the bandwidth of this lake's transfers, those under way included.",
+    commandName: "limit", abstract: "Limit the bandwidth of this lake's transfers, those under way included.",
     discussion: """
       Takes effect within a second or two on a `tarn sync` or `tarn build` that is running, and on every later one until
       it is cleared; it counts before their --bwlimit, and runs that fetch at a time share it. Without a rate it says

@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn locate`: from row ids to shards and rows.
 struct Locate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Say where row ids come from: source, shard, row and URL.",
+    commandName: "locate", abstract: "Say where row ids come from: source, shard, row and URL.",
     discussion: """
       EXAMPLES
         tarn locate laion@1 0 1234567

@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn pin`: keep a version's outputs.
 struct Pin: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Keep a version's outputs whatever becomes of it.",
+    commandName: "pin", abstract: "Keep a version's outputs whatever becomes of it.",
     discussion: """
       A pinned version's files survive `tarn gc` even after the version is revoked. Pinning it again changes nothing.
 
@@ -43,7 +43,7 @@ struct Pin: ParsableCommand {
 /// `tarn unpin`: take a pin back.
 struct Unpin: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take a pin back; a sealed version is kept all the same.",
+    commandName: "unpin", abstract: "Take a pin back; a sealed version is kept all the same.",
     discussion: """
       EXAMPLES
         tarn unpin laion@1

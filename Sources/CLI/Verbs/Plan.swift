@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn plan`: work as tasks that other machines carry out.
 struct Plan: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write a build or a training as tasks for other machines.",
+    commandName: "plan", abstract: "Write a build or a training as tasks for other machines.",
     discussion: """
       `plan build` plans a version as `build` does and writes a directory that workers share: a task for every output that
       the version lacks, run.txt with one command a line, slurm.sh, and k8s.yaml. Any engine may run those: `tarn worker`

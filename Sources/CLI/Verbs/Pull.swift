@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn pull`: a published version, taken in.
 struct Pull: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take a published version into this lake, verified.",
+    commandName: "pull", abstract: "Take a published version into this lake, verified.",
     discussion: """
       Reads the version's document and lock file, holds them against each other, fetches what bytes of it this lake has not,
       and records the version: it then searches, evaluates, reproduces and verifies like one that was built here. What was

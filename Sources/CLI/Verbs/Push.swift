@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn push`: a sealed version, published.
 struct Push: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Publish a sealed version in a directory or an object store.",
+    commandName: "push", abstract: "Publish a sealed version in a directory or an object store.",
     discussion: """
       Writes DEST/NAME@N/ with the outputs, the trained index, the lock file and, last, the document, and adds the version to
       DEST/index.json, under the name that its lock file says. Nothing there is replaced: a file with the right bytes is left alone, one with others ends this with 64.

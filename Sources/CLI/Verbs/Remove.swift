@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn remove`: forget a trained index that nothing uses.
 struct Remove: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Remove a trained index that no version was planned on; its name is free again.",
+    commandName: "remove", abstract: "Remove a trained index that no version was planned on; its name is free again.",
     discussion: """
       Its file, and the segments that were made with it, are garbage that `tarn gc` takes; the history keeps its digests.
       The same inputs and options give the same bytes again. One that a version was planned on stays; see `tarn rename`.

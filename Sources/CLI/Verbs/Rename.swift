@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn rename`: call a trained index something else.
 struct Rename: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Call a trained index something else.",
+    commandName: "rename", abstract: "Call a trained index something else.",
     discussion: """
       Its bytes stay as they are, and an unfinished training goes on with `tarn train` under the new name. One that a
       sealed version was built with keeps the name that the version's documents tell.

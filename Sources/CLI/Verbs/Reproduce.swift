@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn reproduce`: rebuild a version and compare.
 struct Reproduce: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Rebuild a version from its pinned inputs and compare every byte.",
+    commandName: "reproduce", abstract: "Rebuild a version from its pinned inputs and compare every byte.",
     discussion: """
       Says 'identical', or that the lists hold the same rows in another file layout, or the first output, list and row
       that differ; and what was not checked. A catalog that no longer says what was sealed is not rebuilt from: 20. The lake

@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn revoke`: withdraw a sealed version.
 struct Revoke: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Withdraw a sealed version: its record stays, its files may be collected.",
+    commandName: "revoke", abstract: "Withdraw a sealed version: its record stays, its files may be collected.",
     discussion: """
       There is no way back. Inputs, parameters and digests stay in the catalog, so that the version can be rebuilt and
       compared; `tarn gc` may remove its files after the grace period, unless a pin or another version keeps them.

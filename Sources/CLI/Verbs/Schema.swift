@@ -5,7 +5,7 @@ internal import Lake
 /// `tarn schema`: the public views, column by column; and the step to a newer one.
 struct Schema: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Describe the catalog's views, column by column.",
+    commandName: "schema", abstract: "Describe the catalog's views, column by column.",
     discussion: """
       A command that writes migrates a catalog of an older tarn first, one that only reads refuses it; --migrate does
       that and nothing else. A checked copy of the catalog as it was stays beside it: catalog.sqlite.backup-schemaN.

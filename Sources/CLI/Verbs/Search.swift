@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn search`: nearest rows of queries.
 struct Search: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Search a version: the rows with the greatest inner product with each query.",
+    commandName: "search", abstract: "Search a version: the rows with the greatest inner product with each query.",
     discussion: """
       What is searched for is a file of queries, texts or pictures that an encoder makes vectors of, or rows of the version: \
       one of --queries, --text, --image and --like, the last three as often as wanted.

@@ -7,6 +7,7 @@ internal import Serve
 /// `tarn serve`: searches and pages over HTTP.
 struct Serve: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "serve",
     abstract: "Serve versions over HTTP: searches for programs, pages for people. It reads, and writes nothing.",
     discussion: """
       Programs ask as clip-retrieval's own client does (/knn-service, /metadata, /indices-list), or for what verbs print with

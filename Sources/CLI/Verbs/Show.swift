@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn show`: a version or a trained index, with its lineage.
 struct Show: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Describe a version or a trained index: inputs, parameters, outputs, lineage.",
+    commandName: "show", abstract: "Describe a version or a trained index: inputs, parameters, outputs, lineage.",
     discussion: """
       A NAME is the trained index that is called so, else the newest version of that name.
 

@@ -7,7 +7,7 @@ internal import Report
 /// `tarn status`: what is here and what is left.
 struct Status: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what is in the lake and what is left to do.",
+    commandName: "status", abstract: "Show what is in the lake and what is left to do.",
     discussion: """
       Builds and trainings that `--executor` has under way are shown with how far their tasks are, as receipts, what failed
       workers left and the notes of engines say: no scheduler is asked. `tarn plan --again DIR` says it of any directory.

@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn sync`: bring shards into the lake.
 struct Sync: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Fetch what is missing: resumed where it stopped, checked byte by byte.",
+    commandName: "sync", abstract: "Fetch what is missing: resumed where it stopped, checked byte by byte.",
     discussion: """
       EXAMPLES
         tarn sync

@@ -6,7 +6,7 @@ internal import Lake
 /// `tarn train`: make a trained index.
 struct Train: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Train coarse centroids and codec ranges from image/caption pairs.",
+    commandName: "train", abstract: "Train coarse centroids and codec ranges from image/caption pairs.",
     discussion: """
       Row i of both sources is one image and its caption. The result depends on the shards' bytes and the options
       below alone: not on the machine, the threads or interruptions.

@@ -26,6 +26,7 @@ extension Expectation: ExpressibleByArgument {
 /// `tarn verify`: read everything again.
 struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "verify",
     abstract: "Read again what the catalog vouches for, and name all that is damaged, missing or contradicts itself.",
     discussion: """
       Shards, segments, trained indexes, outputs and their names, lock files, documents, and the chain of the history. The

@@ -3,7 +3,7 @@ internal import ArgumentParser
 /// `tarn versions`: list the index versions.
 struct Versions: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "List the index versions.",
+    commandName: "versions", abstract: "List the index versions.",
     discussion: """
       EXAMPLES
         tarn versions

@@ -7,7 +7,7 @@ internal import Logging
 /// `tarn worker`: carry tasks out.
 struct Worker: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Carry out tasks of a directory that `tarn plan` wrote.",
+    commandName: "worker", abstract: "Carry out tasks of a directory that `tarn plan` wrote.",
     discussion: """
       It needs the directory and the shards' addresses, neither catalog nor lake. Shards are fetched a few ahead into
       --scratch, encoded and let go; the result and, last, its receipt go into the directory. A task that has a receipt is

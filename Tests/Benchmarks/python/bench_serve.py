@@ -5,12 +5,13 @@
 
 Connections ask one query each, without a pause, of mixed kinds: half of them /knn-service with 40 results, half /api/search
 with 10. Printed: queries a second, 50th and 99th percentile of the time to an answer, CPU of the server for a query, batches,
-and the same queries by `tarn search` in files of as many as there are connections: the server's rate is to be 0.7 of that. wrk
-asks where it is installed (Debian's package); threads of this script, which take more of the CPU themselves, where it is not.
-Memory (anonymous, without the mapped index) is looked at while it goes on, and is to be flat: from a quarter of the time to the
-end it grows by less than a twentieth and 16 MB. Then come those that mean no good, all at once with the load: sockets that are open and silent, readers
-that are slow, requests that are malformed or too large, other hosts and sites, tricks with paths. All are to be refused or bounded, and every
-query of the load answered. The script fails where a bound does not hold.
+and the same queries by `tarn search` in files of as many as there are connections, in turn with the server, medians: the
+server's rate is to be 0.7 of that. wrk asks where it is installed (Debian's package); threads of this script, which take more
+of the CPU themselves, where it is not. Then come those that mean no good, all at once with the load: sockets that are open and
+silent, readers that are slow, requests that are malformed or too large, other hosts and sites, tricks with paths. All are to be
+refused or bounded, and every query of the load answered. Memory (anonymous, without the mapped index) is looked at while the
+load goes on, and is to be flat: from a quarter of the time to the end it grows by less than a twentieth and 16 MB. The script
+fails where a bound does not hold.
 
 The lake: example features enlarged by seeded jitter, nprobe 16.
 """
@@ -25,6 +26,7 @@ import re
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -37,6 +39,8 @@ TARN = pathlib.Path(os.environ.get("TARN", ROOT / ".build" / "release" / "tarn")
 FEATURES = ROOT / "Examples" / "features"
 NLIST, NPROBE, SHARD = 1024, 16, 100_000
 TARGET = 0.7
+# Server and verb are measured in turn, so often.
+ROUNDS = 3
 # Growth of memory from a quarter of the time on that counts as none.
 GROWTH, SLACK = 1.05, 16 << 20
 # Memory that all of those that mean no good may cost together: what bodies and answers may take, and connections.
@@ -232,6 +236,19 @@ def crowd(server: Server, count: int, bodies: list[tuple[str, bytes]], place: pa
     assert answer(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == 200
 
 
+def batch_seconds(lake: pathlib.Path, place: pathlib.Path, asked: np.ndarray, options: argparse.Namespace) -> float:
+    """What the verb takes for as many queries as there are connections, but for one of them and the process's start."""
+    def search(count: int) -> float:
+        np.save(place / "queries.npy", asked[:count])
+        begin = time.monotonic()
+        tarn("search", "v", "--queries", place / "queries.npy", "-k", 40, "--nprobe", NPROBE, "--threads",
+             options.threads, "--output", place / "found", "--quiet", lake=lake)
+        return time.monotonic() - begin
+
+    one = statistics.median(search(1) for _ in range(5))
+    return max(statistics.median(search(options.connections) for _ in range(5)) - one, 1e-6)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -255,23 +272,21 @@ def main() -> None:
         server = Server(lake, options.threads)
         try:
             measure(server, bodies, options.connections, min(5, options.seconds), place)
-            before = server.metrics()
-            count, took, middle_time, late_time = measure(server, bodies, options.connections, options.seconds, place)
+            before, spent = server.metrics(), 0.0
+            rounds = []
+            for _ in range(ROUNDS):
+                rounds.append(measure(server, bodies, options.connections, options.seconds / ROUNDS, place))
+                begin = server.metrics()["process_cpu_seconds_total"]
+                peers = [batch_seconds(lake, place, asked, options) for _ in range(ROUNDS)]
+                spent += server.metrics()["process_cpu_seconds_total"] - begin
+                rounds[-1] += (statistics.median(peers),)
             after = server.metrics()
-            rate = count / took
+            count = sum(asked for asked, *_ in rounds)
+            rate = statistics.median(asked / took for asked, took, *_ in rounds)
+            middle_time, late_time = (statistics.median(each[place] for each in rounds) for place in (2, 3))
+            peer = (options.connections - 1) / statistics.median(each[4] for each in rounds)
             done = {name: after[name] - before[name] for name in after if name in before}
-            # The peer: files of as many queries as there are connections, searched by the verb's own engine in one process
-            # for each; what a process costs to start is measured with no query but one, and taken off.
-            def search(count: int) -> float:
-                np.save(place / "queries.npy", asked[:count])
-                begin = time.monotonic()
-                tarn("search", "v", "--queries", place / "queries.npy", "-k", 40, "--nprobe", NPROBE, "--threads",
-                     options.threads, "--output", place / "found", "--quiet", lake=lake)
-                return time.monotonic() - begin
-
-            one = min(search(1) for _ in range(3))
-            batch = min(search(options.connections) for _ in range(5)) - one
-            peer = (options.connections - 1) / max(batch, 1e-6)
+            done["process_cpu_seconds_total"] -= spent
             print(f"rows {options.rows}, nprobe {NPROBE}, connections {options.connections}, threads {options.threads}")
             print(f"serve: {rate:.0f} queries/s, p50 {1000 * middle_time:.1f} ms, p99 {1000 * late_time:.1f} ms, "
                   f"CPU {1000 * done['process_cpu_seconds_total'] / count:.2f} ms a query, "
