@@ -126,8 +126,9 @@ def wrk(server: Server, bodies: list[tuple[str, bytes]], connections: int, secon
     assert "Non-2xx" not in done.stdout, done.stdout
 
     def percentile(share: int) -> float:
-        number, unit = re.search(rf"^ +{share}% +([0-9.]+)(us|ms|s|m)$", done.stdout, re.M).groups()
-        return float(number) * UNITS[unit]
+        found = re.search(rf"^ +{share}% +([0-9.]+)(us|ms|s|m) *$", done.stdout, re.M)
+        assert found, done.stdout
+        return float(found[1]) * UNITS[found[2]]
 
     return int(re.search(r"(\d+) requests in", done.stdout)[1]), seconds, percentile(50), percentile(99)
 
