@@ -58,6 +58,7 @@ let package = Package(
         .embedInCode("M0024_refine.sql"),
         .embedInCode("M0025_rules.sql"),
         .embedInCode("M0026_training.sql"),
+        .embedInCode("M0027_readers_rules.sql"),
         .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 

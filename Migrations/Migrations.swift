@@ -43,6 +43,7 @@ package let migrations: [Migration] = [
   migration(24, "M0024_refine", PackageResources.M0024_refine_sql),
   migration(25, "M0025_rules", PackageResources.M0025_rules_sql),
   migration(26, "M0026_training", PackageResources.M0026_training_sql),
+  migration(27, "M0027_readers_rules", PackageResources.M0027_readers_rules_sql),
 ]
 
 /// The first migration that touches tables alone: those before it drop and make

@@ -549,7 +549,8 @@ CREATE VIEW v_exclusion_entry AS SELECT
       WHERE y.shard_id = x.shard_id AND y.revision = x.revision AND y.row = x.row AND m.source_id = l.source_id
         AND m.rule_id IS NULL AND m.number > l.number) THEN 0
     WHEN l.rule_id IS NOT NULL AND (SELECT n.kind FROM exclusion_value v JOIN exclusion_rule n ON n.id = v.rule_id
-      WHERE v.sha256 = x.value_sha256 AND n.companion_id = u.companion_id AND n.column_name = u.column_name
+      WHERE v.sha256 = x.value_sha256 AND n.source_id = u.source_id AND n.companion_id = u.companion_id
+        AND n.column_name = u.column_name
       ORDER BY n.number DESC LIMIT 1) = 'readmit' THEN 0
     ELSE 1 END AS BIGINT) AS is_in_force -- 1 where the row is excluded by this entry
 FROM exclusion_row x

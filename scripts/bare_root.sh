@@ -15,7 +15,7 @@ if [ "${1:-}" = --keep ]; then
   mkdir -p "$clean"
 else
   clean=$(mktemp -d "${TMPDIR:-/tmp}/tarn-root.XXXXXX")
-  trap 'umount -R "$clean"/{proc,dev,run} 2>/dev/null; rm -rf --one-file-system "$clean" "$clean.log"' EXIT
+  trap 'umount -R "$clean"/{proc,dev,run} 2>/dev/null || true; rm -rf --one-file-system "$clean" "$clean.log"' EXIT
 fi
 
 say() { printf '\n# %s\n' "$*"; }

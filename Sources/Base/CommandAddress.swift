@@ -144,7 +144,7 @@ package struct CommandAddress: Sendable, Equatable {
   /// - Returns: The template that holds both.
   /// - Throws: ``TarnError`` `.usage` for an input that is no file of this machine.
   package static func template(
-    _ template: String, reading inputs: [String], below directory: String
+    _ template: String, reading inputs: [String], below directory: @autoclosure () -> String
   ) throws(TarnError) -> String {
     guard isOne(template) || inputs.isEmpty else {
       throw TarnError(.usage, "--input goes with a mirror that is a command", hint: "write command:PROGRAM … {output}")
@@ -162,7 +162,7 @@ package struct CommandAddress: Sendable, Equatable {
           .usage, "the input '\(input.printable)' is not a file of this machine",
           hint: "fetch it first and name the file; tarn hashes what a command reads")
       }
-      if !path.hasPrefix("/") { path = directory + "/" + path }
+      if !path.hasPrefix("/") { path = directory() + "/" + path }
       // What is left of braces would end the input, and begin another.
       let rest = path.replacing(/\{ordinal(?::0[0-9]+)?\}/, with: "")
       guard !rest.contains("{"), !rest.contains("}") else {

@@ -45,9 +45,7 @@ package struct FileSystem: Sendable {
 
   /// Where it is mounted, as far as directories tell.
   package var mountPoint: String {
-    guard let resolved = realpath(path, nil) else { return path }
-    defer { free(resolved) }
-    var place = String(cString: resolved)
+    guard var place = SystemPath.real(path) else { return path }
     var info = stat()
     while place != "/" {
       let parent = place.parentPath.isEmpty ? "/" : place.parentPath

@@ -132,6 +132,11 @@ package final class ThreadedWork<Value: Sendable>: Sendable {
     }
   }
 
+  /// What came of the work; nil while it is under way.
+  package var outcome: Result<Value, any Error>? {
+    if case .done(let outcome) = state.withLock({ $0 }) { outcome } else { nil }
+  }
+
   /// Throws what the work threw, if it has ended so already: above all that its
   /// thread could not be made.
   package func requireNoFailure() throws {

@@ -60,7 +60,9 @@ struct Tarn: AsyncParsableCommand {
     signal(SIGXFSZ, SIG_IGN)
     OpenFiles.raiseLimit()
     NamedThread.endProcess { Tarn.leave(with: TarnError.noThread($0)) }
+    SystemPath.endProcess { Tarn.leave(with: $0) }
     do {
+      try SystemPath.requireUTF8((0..<Int(CommandLine.argc)).compactMap { unsafe CommandLine.unsafeArgv[$0] })
       try Interruption.install()
       if let fault = words.unknownVerb { throw fault }
       var command = try parseAsRoot(words.arguments)
@@ -108,12 +110,12 @@ struct Tarn: AsyncParsableCommand {
     guard status.isSuccess else { leave(with: words.fault(message(for: error))) }
     let text = fullMessage(for: error)
     let isHelp = text.hasPrefix("OVERVIEW: ")
-    let isBash = CommandLine.arguments.contains("--generate-completion-script") && text.hasPrefix("#!/bin/bash")
+    let isScript = CommandLine.arguments.contains("--generate-completion-script")
     if text == Tool.version {
       sayVersion()
     } else {
       let page = isHelp ? HelpText.page(of: words.command, width: max(20, Output.Stream.data.size.columns)) : text
-      Output.lines(isBash ? LakeCompletions.bashScript(page) : page)
+      Output.lines(isScript && !isHelp ? LakeCompletions.script(page) : page)
     }
     Output.flush()
     end(.ok)

@@ -94,6 +94,8 @@ package final class LakeCatalog: Sendable {
       throw TarnError(
         .conflict, "\(layout.root) is in the lake \(other), among its own files", hint: "choose another directory")
     }
+    // Where its directories are has to be told before there is any.
+    _ = DirectoryOwner(layout)
     try Disk.makeDirectory(layout.root)
     let session = try WriterSession(layout, command: "init", isWhole: true, until: .now)
     guard Disk.size(of: layout.catalog) == nil else {
@@ -152,7 +154,7 @@ package final class LakeCatalog: Sendable {
     guard let command = writing else {
       let queue = try connect(to: plain.catalog, readOnly: true)
       _ = try identity(of: queue, plain.catalog, mayBeOlder: orOlder)
-      return LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: nil)
+      return LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: nil, keptFree: keptFree)
     }
     let session = try WriterSession(plain, command: command, isWhole: true, until: .now + wait)
     return try session.transaction {
@@ -244,6 +246,17 @@ package final class LakeCatalog: Sendable {
       }
       throw TarnError(
         .noLake, "there is no lake in \(plain.root)", hint: "make one with `tarn init`, or name one with --lake")
+    }
+  }
+
+  /// What a writer makes sure of when it opens a lake, asked by a reader that says what one would come to.
+  ///
+  /// - Throws: ``TarnError`` `.io`; `.conflict` when a directory is another lake's.
+  package func requireWritable() throws {
+    try Self.requireWritable(layout)
+    let (owner, uuid) = (DirectoryOwner(layout), try uuid())
+    for directory in owner.directories {
+      if let objection = try owner.objection(to: directory, by: uuid) { throw objection }
     }
   }
 

@@ -2,12 +2,21 @@
 // the version and what the machine did in a second (DESIGN 4.1b).
 
 internal import Base
-package import Catalog
+internal import Catalog
 internal import Indexer
+
+/// Shards whose rows nobody knows before who has them is asked, which is not done to tell a cost.
+package struct UnknownRows: Sendable {
+  /// How many shards, or pairs of them, and of how many.
+  package let count: Int
+  package let total: Int
+  /// What the figures are of, then.
+  package let told: String
+}
 
 /// The sizes of a build.
 package struct BuildCost: Sendable {
-  /// Rows of the version, as far as shards' lengths tell.
+  /// Rows of outputs that are not there, as far as shards' lengths tell.
   package let rowCount: Int
   /// Of those, rows that no segment has yet.
   package let rowsToEncode: Int
@@ -17,47 +26,16 @@ package struct BuildCost: Sendable {
   package let nlist: Int
   /// Bytes of a row's codes, those that refine included.
   package let codeByteCount: Int
+  /// Shards whose rows are not among these; nil for none.
+  package var unknown: UnknownRows?
+  /// Whether the version is sealed already.
+  package var isDone = false
 
   package init(
     rowCount: Int, rowsToEncode: Int, byteCountToFetch: Int, dimension: Int, nlist: Int, codeByteCount: Int
   ) {
     (self.rowCount, self.rowsToEncode, self.byteCountToFetch) = (rowCount, rowsToEncode, byteCountToFetch)
     (self.dimension, self.nlist, self.codeByteCount) = (dimension, nlist, codeByteCount)
-  }
-
-  /// Looks the sizes up; outputs that older versions would lend are counted as encoded anew.
-  ///
-  /// - Parameters:
-  ///   - options: What would be built.
-  ///   - catalog: The lake.
-  /// - Throws: ``TarnError`` `.notFound`, `.inputsMissing` when a shard's rows are not known,
-  ///   `.usage` for a trained index that is not ready.
-  package init(of options: BuildOptions, in catalog: LakeCatalog) throws {
-    let trained = try catalog.trainedIndex(named: options.trained)
-    let source = try catalog.features(named: options.images, to: "be built from")
-    guard let digest = trained.digest, let codec = VectorCodec(rawValue: trained.codec) else {
-      throw TarnError(
-        .usage, "the trained index \(trained.name) is not ready", hint: "`tarn train` goes on where it was")
-    }
-    guard source.dimension == trained.dimension else {
-      throw TarnError(
-        .usage, "\(trained.name) has dimension \(trained.dimension) and \(source.name) has \(source.dimension)",
-        hint: "build from the features that it was trained on")
-    }
-    let segments = try catalog.segments(
-      of: source, trained: digest, badRows: options.badRows, formatVersion: segmentFormatVersion)
-    var (rows, open, bytes) = (0, 0, 0)
-    for shard in try catalog.shardsInUse(of: source, ordinals: options.ordinals) {
-      let count = try shard.plannedRowCount(in: source, for: "what it costs depends on it")
-      rows += count
-      guard shard.revision.map({ segments[$0.digest] == nil }) ?? true else { continue }
-      open += count
-      if shard.path == nil { bytes += shard.likelyByteCount ?? 0 }
-    }
-    let refining = trained.refine.flatMap(VectorCodec.init(rawValue:))?.codeByteCount(dimension: trained.dimension) ?? 0
-    self.init(
-      rowCount: rows, rowsToEncode: open, byteCountToFetch: bytes, dimension: trained.dimension, nlist: trained.nlist,
-      codeByteCount: codec.codeByteCount(dimension: trained.dimension) + refining)
   }
 
   /// A row of a segment or of an output: its codes and its id.
@@ -68,6 +46,7 @@ package struct BuildCost: Sendable {
   /// - Parameter rates: What the machine does.
   /// - Returns: What each costs.
   package func steps(_ rates: MachineRates) -> [StepCost] {
+    guard !isDone else { return [] }
     func storing(_ bytes: Int) -> Double? { rates.written.map { Double(bytes) / $0 + Double(bytes) / rates.hashed } }
     let centroids = 4 * nlist * dimension
     let (segments, outputs) = (rowsToEncode * storedByteCount, rowCount * storedByteCount)
@@ -75,7 +54,7 @@ package struct BuildCost: Sendable {
       byteCountToFetch == 0
       ? [] : [StepCost(step: "fetching", seconds: nil, memoryByteCount: 64 << 20, diskByteCount: byteCountToFetch)]
     let elements = Double(rowsToEncode) * Double(dimension)
-    return fetching + [
+    let steps = [
       StepCost(
         step: "assigning", seconds: elements * Double(nlist) / rates.assigned, memoryByteCount: 3 * centroids,
         diskByteCount: 0),
@@ -85,5 +64,79 @@ package struct BuildCost: Sendable {
       StepCost(
         step: "outputs", seconds: storing(outputs), memoryByteCount: 256 << 20, diskByteCount: outputs + centroids),
     ]
+    // Of no rows that are known nothing follows.
+    return fetching + (unknown != nil && rowCount == 0 ? steps.map(\.unknown) : steps)
+  }
+}
+
+/// What a build would come to.
+struct DryBuild {
+  let cost: BuildCost
+  /// The version that it would go on with, or make.
+  let name: VersionName
+  let specDigest: ContentDigest
+  /// Inputs of outputs that are not recorded.
+  let open: [VersionPlan.Input]
+}
+
+extension BuildRun {
+  /// What the build would cost, with the checks that it makes before it works; nothing is written.
+  ///
+  /// - Returns: Its sizes.
+  /// - Throws: ``TarnError``, as the build itself would before it begins.
+  package func cost() throws -> BuildCost { try dryRun(asksRoom: true).cost }
+
+  /// As ``cost()``, with what would be planned.
+  ///
+  /// Outputs that older versions would lend are counted as written anew.
+  ///
+  /// - Parameter asksRoom: Whether what is written is written here, and has to fit.
+  /// - Returns: It.
+  /// - Throws: ``TarnError``.
+  func dryRun(asksRoom: Bool) throws -> DryBuild {
+    let (record, digest, source) = try subject()
+    let reuse = try OutputReuse(catalog, source, trained: digest, badRows: options.badRows)
+    let found = try inputs(of: source, trained: digest, reuse, isDry: true)
+    let plan = plan(record, digest, source, found.inputs)
+    let there = try catalog.versionThere(plan)
+    let name = try there?.name ?? catalog.nextVersion(of: options.name)
+    let done = try Set(there.map(catalog.outputs(of:))?.map(\.ordinal) ?? [])
+    let segments = try catalog.segments(
+      of: source, trained: digest, badRows: options.badRows, formatVersion: segmentFormatVersion)
+    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let sizes = OutputSizes(record)
+    var (rowCount, openCount, fetched, promised) = (0, 0, 0, 0)
+    for input in found.inputs where !input.isHole && !done.contains(input.outputOrdinal) {
+      rowCount += input.rowCount
+      guard let shard = shards[input.shardID], !found.held.contains(shard.id),
+        shard.revision.map({ segments[$0.digest] == nil }) ?? true
+      else { continue }
+      openCount += input.rowCount
+      promised = promised.addingSaturated(sizes.segment(rowCount: input.rowCount))
+      if shard.path == nil { fetched = fetched.addingSaturated(shard.likelyByteCount ?? 0) }
+    }
+    let open = found.inputs.filter { !done.contains($0.outputOrdinal) }
+    for own in Dictionary(grouping: open, by: \.outputOrdinal).values {
+      guard let first = own.first, let last = own.last else { continue }
+      let rows = own.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum
+      promised = promised.addingSaturated(sizes.output(rowCount: rows))
+        .addingSaturated(sizes.refine(idCount: Int(last.firstID - first.firstID).addingSaturated(last.rowCount)))
+    }
+    let isSealed = there?.state == .sealed
+    if asksRoom { try requireRoom(for: name, isSealed ? 0 : promised) }
+    let codec = VectorCodec(rawValue: record.codec)
+    let refining = record.refine.flatMap(VectorCodec.init(rawValue:))
+    let codes = [codec, refining].compactMap { $0?.codeByteCount(dimension: record.dimension) }.reduce(0, +)
+    var cost = BuildCost(
+      rowCount: rowCount, rowsToEncode: openCount, byteCountToFetch: fetched, dimension: record.dimension,
+      nlist: record.nlist, codeByteCount: codes)
+    if !found.unknown.isEmpty {
+      cost.unknown = UnknownRows(
+        count: found.unknown.count, total: found.inputs.count,
+        told: "they are in no figure; `tarn source probe \(source.name)` asks for them")
+    }
+    cost.isDone = isSealed
+    return DryBuild(
+      cost: cost, name: name, specDigest: .of(plan.spec), open: isSealed ? [] : open.filter { !$0.isHole })
   }
 }

@@ -89,7 +89,7 @@ package struct PlannedBuild: Sendable {
 /// Sendable: everything in it is, and one run works on one thread.
 package struct BuildRun: Sendable {
   let catalog: LakeCatalog
-  private let options: BuildOptions
+  let options: BuildOptions
   private let logger: Logger
   private let report: @Sendable (BuildProgress) -> Void
   let cancellation: Cancellation
@@ -157,7 +157,7 @@ package struct BuildRun: Sendable {
   }
 
   /// What is built from what, checked before anything is asked or planned.
-  private func subject() throws -> (record: TrainedIndexRecord, digest: ContentDigest, source: Source) {
+  func subject() throws -> (record: TrainedIndexRecord, digest: ContentDigest, source: Source) {
     try LakeCatalog.validate(name: options.name, of: "version")
     guard options.shardsPerOutput >= 1 else {
       throw TarnError(.usage, "--shards-per-output is \(options.shardsPerOutput); it is at least 1")
@@ -202,22 +202,38 @@ package struct BuildRun: Sendable {
   /// - Throws: ``TarnError``; then nothing has changed.
   package func planVersion() throws -> Subject {
     let (record, digest, source) = try subject()
-    var leftOut: [String] = []
     let reuse = try OutputReuse(catalog, source, trained: digest, badRows: options.badRows)
-    let inputs = try VersionPlanner(
-      catalog: catalog, options: options, cancellation: cancellation, reuse: reuse, tell: { logger.warning("\($0)") }
-    ).inputs(of: source, trained: digest, leavingOut: &leftOut)
-    if !leftOut.isEmpty {
+    let inputs = try inputs(of: source, trained: digest, reuse, isDry: false).inputs
+    let version = try catalog.planVersion(plan(record, digest, source, inputs))
+    return Subject(version: version, record: record, digest: digest, source: source, reuse: reuse)
+  }
+
+  /// What the version is made of.
+  ///
+  /// - Parameters:
+  ///   - source: Its source.
+  ///   - trained: Digest of the trained index.
+  ///   - reuse: Outputs of sealed versions.
+  ///   - isDry: Whether nothing may be written.
+  /// - Returns: Its inputs.
+  /// - Throws: ``TarnError``.
+  func inputs(
+    of source: Source, trained: ContentDigest, _ reuse: OutputReuse, isDry: Bool
+  ) throws -> VersionPlanner.Inputs {
+    let found = try VersionPlanner(
+      catalog: catalog, options: options, cancellation: cancellation, reuse: reuse, isDry: isDry,
+      tell: { logger.warning("\($0)") }
+    ).inputs(of: source, trained: trained)
+    if !found.leftOut.isEmpty {
       logger.warning(
-        "\(leftOut.reversed().joined(separator: ", ")) at the end of \(source.name): nobody has it or knows its rows; left out"
+        "\(found.leftOut.reversed().joined(separator: ", ")) at the end of \(source.name): nobody has it or knows its rows; left out"
       )
     }
-    let counts = Dictionary(inputs.map { ($0.outputOrdinal, 1) }, uniquingKeysWith: +)
+    let counts = Dictionary(found.inputs.map { ($0.outputOrdinal, 1) }, uniquingKeysWith: +)
     try OpenFiles.require(
       counts.values.max() ?? 0,
       hint: options.checksRoles ? "lower --shards-per-output" : "build it where more files may be open")
-    let version = try catalog.planVersion(plan(record, digest, source, inputs))
-    return Subject(version: version, record: record, digest: digest, source: source, reuse: reuse)
+    return found
   }
 
   /// Plans the version and finds what it still needs.
@@ -242,13 +258,18 @@ package struct BuildRun: Sendable {
       $0.path != nil && !inputIDs.contains($0.id)
     }
     let byteCount = try version.state == .sealed ? 0 : missingByteCount(of: version, recorded, toEncode: open, record)
-    try catalog.requireRoom(
-      for: "what is left of \(version.name)", [RoomNeed(at: catalog.layout.artifacts, byteCount: byteCount)])
+    try requireRoom(for: version.name, byteCount)
     return PlannedBuild(
       version: version, stream: ShardStream(wanted, spent: encoded.compactMap { shards[$0.shardID] } + released),
       inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }),
       promised: PromisedRoom(byteCount), reused: reused, record: record,
       trainedDigest: digest, source: source)
+  }
+
+  /// Refuses a build whose segments and outputs do not fit.
+  func requireRoom(for version: VersionName, _ byteCount: Int) throws {
+    try catalog.requireRoom(
+      for: "what is left of \(version)", [RoomNeed(at: catalog.layout.artifacts, byteCount: byteCount)])
   }
 
   /// Bytes of the segments and outputs that a version lacks.
@@ -352,7 +373,7 @@ package struct BuildRun: Sendable {
       rowCount: input.rowCount, excluded: input.excludedRows)
   }
 
-  private func plan(
+  func plan(
     _ record: TrainedIndexRecord, _ digest: ContentDigest, _ source: Source, _ inputs: [VersionPlan.Input]
   ) -> VersionPlan {
     let spec = VersionPlan.spec(

@@ -93,14 +93,6 @@ extension ExcludeRun {
   /// The companion that has a column, and the column's name there.
   private func column(named name: String) throws -> (companion: Source, column: String) {
     let companions = try catalog.companions(of: source)
-    let files = try catalog.fileSource(of: source)
-    // A rule is kept with the source beside which the companion stands, and is about the rows of that one.
-    guard files.id == source.id || companions.isEmpty else {
-      throw TarnError(
-        .usage, "\(source.name) reads the files of \(files.name), and a rule goes for the source that has the files",
-        hint: "`tarn exclude \(source.name) --ids FILE` names rows of \(source.name); "
-          + "`tarn exclude \(files.name) --match …` makes a rule of \(files.name) alone")
-    }
     guard !companions.isEmpty else {
       throw TarnError(
         .usage, "\(source.name) has no companion, so nothing is known of its rows",

@@ -8,12 +8,16 @@ internal import Foundation
 /// The screen of a lake that is watched.
 package struct LakeScreen: Sendable {
   private var meter = LakeMeter()
-  private var fault: String?
+  /// Why there is nothing newer, and since when.
+  private var fault: (text: String, since: String)?
 
   package init() {}
 
   /// The newest look.
   package var newest: LakeLook? { meter.newest }
+
+  /// Whether there is anything to show yet.
+  package var hasNews: Bool { meter.newest != nil || fault != nil }
 
   /// Takes a look at the lake.
   package mutating func take(_ look: LakeLook, at now: ContinuousClock.Instant) {
@@ -22,7 +26,20 @@ package struct LakeScreen: Sendable {
   }
 
   /// Takes that there was nothing to be seen; the last look stays.
-  package mutating func take(_ error: TarnError) { fault = error.description }
+  ///
+  /// - Parameters:
+  ///   - error: Why.
+  ///   - since: The time of day when the look began.
+  package mutating func take(_ error: TarnError, since: String) {
+    fault = (error.description, fault?.since ?? since)
+  }
+
+  /// Takes that a look is under way for long; what was said of one before stays.
+  ///
+  /// - Parameter since: The time of day when it began.
+  package mutating func wait(since: String) {
+    fault = fault ?? ("the catalog does not answer; another program may have it locked", since)
+  }
 
   /// The lines to show.
   ///
@@ -32,9 +49,11 @@ package struct LakeScreen: Sendable {
   /// - Returns: The lake, its speed, a line for each thing, and how many are left out.
   package func lines(size: (columns: Int, rows: Int), clock: String) -> [String] {
     let columns = max(1, size.columns - 1)
-    guard let look = meter.newest else { return ["\(clock)  \(fault ?? "")".fitted(columns)] }
+    guard let look = meter.newest else {
+      return ["\(clock)  \(fault.map { "not read since \($0.since): \($0.text)" } ?? "")".printableLine.fitted(columns)]
+    }
     var head = ["\(clock)  lake \(look.root)"]
-    if let fault { head.append("not read, older below: \(fault)") }
+    if let fault { head.append("not read since \(fault.since), older below: \(fault.text)") }
     head += [pace(look, columns), "held up by \(meter.bottleneck ?? "nothing: all is done")"]
     // The last row stays free, and one lies between parts.
     let room = max(1, size.rows - 1 - head.count - 1)
@@ -129,20 +148,11 @@ package struct LakeScreen: Sendable {
   /// Cells under each other; columns that do not fit are left out, the last first.
   private static func laidOut(_ rows: [[String]], _ columns: Int) -> [String] {
     let rows = rows.map { $0.map(\.printableLine) }
-    let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].columnCount }.max() ?? 0 }
-    var shown = widths.indices.filter { widths[$0] > 0 }
-    func width(_ shown: [Int]) -> Int { shown.reduce(0) { $0 + widths[$1] + 2 } - 2 }
+    let layout = TextColumns(rows) { [1, 2].contains($0) }
+    var shown = layout.widths.indices.filter { layout.widths[$0] > 0 }
+    func width(_ shown: [Int]) -> Int { shown.reduce(0) { $0 + layout.widths[$1] + 2 } - 2 }
     while shown.count > 1, width(shown) > columns { shown.removeLast() }
-    return rows.map { row in
-      var line = ""
-      for column in shown {
-        let padding = String(repeating: " ", count: widths[column] - row[column].columnCount)
-        // Numbers end under each other.
-        line += (line.isEmpty ? "" : "  ") + ([1, 2].contains(column) ? padding + row[column] : row[column] + padding)
-      }
-      while line.last == " " { line.removeLast() }
-      return line
-    }
+    return rows.map { layout.line($0, columns: shown) }
   }
 }
 

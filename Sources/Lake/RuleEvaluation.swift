@@ -172,16 +172,19 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - source: The source.
   ///   - shards: Shards of it that are no holes.
+  ///   - isRecording: Whether that is done; otherwise it is only found out whether it can be.
   ///   - cancellation: Asked between rows.
   ///   - tell: Told, one line, of each rule that found rows.
   /// - Throws: ``TarnError`` where a rule cannot be held against a shard, saying what to do;
   ///   what was found of others is recorded.
   func applyRules(
-    of source: Source, to shards: [Shard], _ cancellation: Cancellation, tell: (String) -> Void
+    of source: Source, to shards: [Shard], recording isRecording: Bool, _ cancellation: Cancellation,
+    tell: (String) -> Void
   ) throws {
     let outcome = try RuleEvaluation(self, source, cancellation: cancellation).run(
       exclusionRules(of: source), of: shards)
-    for (rule, count) in try add(outcome.scans, of: source).sorted(by: { $0.key < $1.key }) {
+    let counts = try isRecording ? add(outcome.scans, of: source) : [:]
+    for (rule, count) in counts.sorted(by: { $0.key < $1.key }) {
       tell("rule \(rule) of \(source.name) found \(count.counted("row")) in what came since: excluded")
     }
     guard let lack = outcome.lack else { return }

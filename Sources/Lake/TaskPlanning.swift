@@ -27,7 +27,7 @@ package struct PlannedTasks: Sendable {
 package final class TaskPlanning: Sendable {
   private let catalog: LakeCatalog
   private let options: BuildOptions
-  private let place: @Sendable (IndexVersion) throws -> (TaskDirectory, TaskScripts)
+  private let place: @Sendable (VersionName) throws -> (TaskDirectory, TaskScripts)
   private let cancellation: Cancellation
 
   /// Prepares to plan.
@@ -40,7 +40,7 @@ package final class TaskPlanning: Sendable {
   ///     engines that run them.
   package init(
     _ catalog: LakeCatalog, _ options: BuildOptions, cancellation: Cancellation,
-    into place: @escaping @Sendable (IndexVersion) throws -> (TaskDirectory, TaskScripts)
+    into place: @escaping @Sendable (VersionName) throws -> (TaskDirectory, TaskScripts)
   ) {
     self.catalog = catalog
     self.options = options
@@ -59,12 +59,43 @@ package final class TaskPlanning: Sendable {
     asking fetch: SyncOptions, follow: @escaping @Sendable (SyncProgress) -> Void
   ) async throws -> PlannedTasks {
     cancellation.listen()
-    let build = BuildRun(
-      catalog, options, logger: Logger(label: "tarn.plan"), cancellation: cancellation, report: { _ in })
+    let build = self.build
     try await build.learnRows(fetch, follow: follow)
     return try await ThreadedWork("tarn-plan") { [self] in
       try write(build.planVersion())
     }.value()
+  }
+
+  private var build: BuildRun {
+    BuildRun(catalog, options, logger: Logger(label: "tarn.plan"), cancellation: cancellation, report: { _ in })
+  }
+
+  /// What the tasks would cost in one process here, with the checks of a plan; nothing is written.
+  ///
+  /// - Returns: The sizes.
+  /// - Throws: ``TarnError``, as ``run(asking:follow:)`` before it writes.
+  package func cost() throws -> BuildCost {
+    let dry = try build.dryRun(asksRoom: false)
+    let (directory, _) = try place(dry.name)
+    if let there = try directory.planThere() {
+      guard try there.lake == catalog.uuid(), there.subject == "\(dry.name)", there.spec == dry.specDigest else {
+        throw directory.hasPlan(there, notOf: "\(dry.name)")
+      }
+      return dry.cost
+    }
+    try directory.requireFree()
+    let shards = Dictionary(
+      uniqueKeysWithValues: try catalog.shards(of: catalog.source(named: options.images)).map { ($0.id, $0) })
+    for input in dry.open {
+      guard let shard = shards[input.shardID] else { continue }
+      let revision: ShardRevision?
+      switch input.content {
+      case .bytes(let bound): revision = bound
+      case .toFetch, .hole: revision = nil
+      }
+      _ = try places(of: shard, digest: revision?.digest ?? shard.expectedDigest)
+    }
+    return dry.cost
   }
 
   /// Refuses a directory in which a version of a name cannot be planned, before anything is
@@ -83,7 +114,7 @@ package final class TaskPlanning: Sendable {
 
   private func write(_ planned: BuildRun.Subject) throws -> PlannedTasks {
     let version = planned.version
-    let (directory, scripts) = try place(version)
+    let (directory, scripts) = try place(version.name)
     let lake = try catalog.uuid()
     if var there = try directory.planThere() {
       guard there.lake == lake, there.subject == "\(version.name)", there.spec == version.specDigest else {
@@ -155,6 +186,19 @@ package final class TaskPlanning: Sendable {
         byteCount: nil, digest: nil, path: nil, places: [])
     }
     let digest = input.revision?.digest ?? shard.expectedDigest
+    let (path, places) = try places(of: shard, digest: digest)
+    return TaskDocument.Input(
+      ordinal: input.ordinal, shard: input.shardName, firstID: input.firstID, rowCount: input.rowCount, isHole: false,
+      byteCount: input.revision?.byteCount ?? shard.expectedByteCount, digest: digest, path: path, places: places,
+      excluded: input.excludedRows)
+  }
+
+  /// Where a worker has a shard's bytes from: the lake, and who serves them.
+  ///
+  /// - Throws: ``TarnError`` `.inputsMissing` where that is nowhere.
+  private func places(
+    of shard: Shard, digest: ContentDigest?
+  ) throws -> (path: String?, places: [TaskDocument.Place]) {
     let path = try digest.flatMap { try catalog.shardPath(holding: $0) }.map { catalog.layout.shards + "/" + $0 }
     let places = try catalog.locations(of: shard.id).map {
       TaskDocument.Place(url: $0.url, isOfDocument: $0.isOfDocument)
@@ -164,9 +208,6 @@ package final class TaskPlanning: Sendable {
         .inputsMissing, "\(shard.name) is not in the lake and its source has no mirror, so that no worker can have it",
         hint: "`tarn source mirror add \(shard.sourceName)` gives it one")
     }
-    return TaskDocument.Input(
-      ordinal: input.ordinal, shard: input.shardName, firstID: input.firstID, rowCount: input.rowCount, isHole: false,
-      byteCount: input.revision?.byteCount ?? shard.expectedByteCount, digest: digest, path: path, places: places,
-      excluded: input.excludedRows)
+    return (path, places)
   }
 }

@@ -13,11 +13,10 @@ package enum Tool {
   ///
   /// - Throws: ``TarnError`` `.io` where Linux does not say.
   package static func executablePath() throws -> String {
-    do {
-      return try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    } catch {
+    guard let path = SystemPath.program() else {
       throw TarnError(.io, "cannot tell where this tarn's file is", hint: "name it with --tarn")
     }
+    return path
   }
 
   /// Canonical JSON of the tool and the machine.

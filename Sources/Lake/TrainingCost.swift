@@ -5,6 +5,7 @@ internal import Base
 internal import Catalog
 internal import Features
 package import Indexer
+package import Tasks
 
 /// What a step costs, about.
 package struct StepCost: Sendable, Equatable {
@@ -13,8 +14,14 @@ package struct StepCost: Sendable, Equatable {
   package let seconds: Double?
   /// Memory of the process that is no mapped file, at most.
   package let memoryByteCount: Int
-  /// Room that it takes on the lake's file system, until the training is done.
-  package let diskByteCount: Int
+  /// Room that it takes on the lake's file system, until the training is done; nil where nothing is known that it
+  /// follows from, nor what time.
+  package let diskByteCount: Int?
+
+  /// The step where the sizes are not known.
+  var unknown: StepCost {
+    StepCost(step: step, seconds: nil, memoryByteCount: memoryByteCount, diskByteCount: nil)
+  }
 }
 
 /// The sizes of a training.
@@ -29,6 +36,10 @@ package struct TrainingCost: Sendable {
   package let isPaired: Bool
   package let nearest: NearestMethod
   package let router: RouterOptions
+  /// Pairs of shards whose rows nobody knows; nil for none.
+  package var unknown: UnknownRows?
+  /// Whether the index is trained already.
+  package var isDone = false
 
   package init(
     pairCount: Int, dimension: Int, rowByteCount: Int, nlist: Int, iterations: Int, isPaired: Bool,
@@ -49,6 +60,7 @@ package struct TrainingCost: Sendable {
   /// - Parameter rates: What the machine does.
   /// - Returns: What each costs.
   package func steps(_ rates: MachineRates) -> [StepCost] {
+    guard !isDone else { return [] }
     var steps = [gathering(rates)]
     if isPaired { steps += search("nearest images", of: pairCount, isFirst: true, rates) }
     steps.append(clustering("k-means", iterations, rates))
@@ -122,21 +134,58 @@ package struct TrainingCost: Sendable {
 }
 
 extension TrainingRun {
-  /// What the training would cost; nothing is written.
+  /// What the training would cost, with the checks that it makes before it works; nothing is written.
   ///
-  /// - Parameter fetches: Whether shards that are not in the lake would be fetched.
+  /// Where shards would be fetched whose rows nobody knows, as many are taken to be there as are asked for.
+  ///
+  /// - Parameters:
+  ///   - fetches: Whether shards that are not in the lake would be fetched.
+  ///   - directory: Where its searches would be written as tasks; nil where it makes them itself.
   /// - Returns: Its sizes.
   /// - Throws: ``TarnError``, as the training itself would before it begins.
-  package func cost(fetches: Bool) throws -> TrainingCost {
+  package func cost(fetches: Bool, in directory: TaskDirectory?) throws -> TrainingCost {
     try check()
-    let pairs = try pairs(without: [], fetches: fetches)
-    let sample = try sample(pairs)
-    return TrainingCost(
-      pairCount: sample.count, dimension: pairs.images.dimension,
+    let pairs = try pairs(without: [], fetches: fetches, mayBeUnknown: fetches)
+    var isDone = false
+    let count: Int
+    if pairs.unknownCount > 0 {
+      count = try wantedCount(pairs)
+      // One that is ready was made from shards that were seen.
+      if try catalog.findTrainedIndex(named: options.name)?.state == .ready {
+        throw catalog.otherTraining(options.name)
+      }
+      try requireRoom(pairs, count: count, sample: nil)
+    } else {
+      switch try begin(pairs, fetches: fetches, isDry: true) {
+      case .ready(let trained): (count, isDone) = (trained.pairCount, true)
+      case .gather(let plan):
+        count = plan.sample.count
+        let spec = pairs.revisions.map { revisions in
+          ContentDigest.of(
+            definition(pairs, revisions, plan.sample, leftOut: pairs.pairs.map { _ in [] }).spec)
+        }
+        // What is left out of bad rows is in the specification, and not known before.
+        if let directory {
+          _ = try TrainingRounds.planThere(
+            in: directory, of: options.name, options.badRows == .skip ? plan.trained?.specDigest : spec, catalog.uuid())
+        }
+      }
+    }
+    var cost = TrainingCost(
+      pairCount: count, dimension: pairs.images.dimension,
       rowByteCount: pairs.sides.compactMap(pairs.source).reduce(0) {
         $0 + $1.dimension * $1.elementType.kept.byteCount
       },
       nlist: options.nlist, iterations: options.iterations, isPaired: options.method == .paired,
       nearest: options.nearest ?? .exact, router: options.router)
+    cost.isDone = isDone
+    if pairs.unknownCount > 0 {
+      cost.unknown = UnknownRows(
+        count: pairs.unknownCount, total: pairs.pairs.count,
+        told:
+          "the figures are of \(count.counted("row")); `tarn source probe \(pairs.images.name)` asks how many there are"
+      )
+    }
+    return cost
   }
 }

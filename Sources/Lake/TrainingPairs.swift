@@ -34,6 +34,8 @@ struct TrainingPairs: Sendable {
   let images: Source
   let captions: Source?
   let pairs: [Pair]
+  /// Pairs whose rows nobody knows: they are counted as none.
+  var unknownCount = 0
 
   var sides: [Side] { captions == nil ? [.image] : [.image, .caption] }
   var rowCounts: [Int] { pairs.map(\.rowCount) }
@@ -76,11 +78,12 @@ extension TrainingRun {
   /// - Parameters:
   ///   - lost: Shards that turned out not to be had.
   ///   - fetches: Whether shards that are not in the lake will be fetched.
+  ///   - mayBeUnknown: Whether rows that nobody knows are no error.
   /// - Returns: Every pair that was asked for, less those left out and those of which a
   ///   shard was dropped.
   /// - Throws: ``TarnError`` `.usage` for sources that are not pairs,
   ///   `.inputsMissing` for a shard that is neither here nor to be fetched or left out.
-  func pairs(without lost: Set<Int64>, fetches: Bool) throws -> TrainingPairs {
+  func pairs(without lost: Set<Int64>, fetches: Bool, mayBeUnknown: Bool = false) throws -> TrainingPairs {
     let images = try catalog.features(named: options.images, to: "be trained on")
     let captions = try captionSource(pairedWith: images)
     let imageShards = try catalog.shards(of: images, ordinals: options.ordinals)
@@ -99,6 +102,7 @@ extension TrainingRun {
         hint: "row i of both must be one image and its caption; --shards trains on a part")
     }
     var pairs: [TrainingPairs.Pair] = []
+    var unknownCount = 0
     var missing: [TrainingPairs.Side: [String]] = [:]
     var isAnyMissing = false
     var dropped: [Shard] = []
@@ -116,18 +120,20 @@ extension TrainingRun {
         isAnyMissing = true
         continue
       }
-      let rows = try rowCount(of: image, images)
-      if let captions, let caption {
-        let other = try rowCount(of: caption, captions)
-        guard rows == other else {
+      var rows = try rowCount(of: image, images, orNil: mayBeUnknown)
+      if let captions, let caption, let other = try rowCount(of: caption, captions, orNil: mayBeUnknown) {
+        let own = rows ?? other
+        guard own == other else {
           throw TarnError(
             .usage,
-            "\(images.name)/\(image.name) has \(rows) rows and \(captions.name)/\(caption.name) has \(other): "
+            "\(images.name)/\(image.name) has \(own) rows and \(captions.name)/\(caption.name) has \(other): "
               + "they are not pairs",
             hint: "row i of both must be one image and its caption")
         }
+        rows = own
       }
-      pairs.append(.init(ordinal: image.ordinal, image: image, caption: caption, rowCount: rows))
+      if rows == nil { unknownCount += 1 }
+      pairs.append(.init(ordinal: image.ordinal, image: image, caption: caption, rowCount: rows ?? 0))
     }
     if pairs.isEmpty, !isAnyMissing, let first = dropped.first {
       throw TarnError.dropped(first, andOthers: dropped.count - 1)
@@ -139,7 +145,7 @@ extension TrainingRun {
         missing[side] ?? [], of: imageShards.count,
         hint: wayToShards(source, fetches: fetches, hasOthers: !pairs.isEmpty))
     }
-    return TrainingPairs(images: images, captions: captions, pairs: pairs)
+    return TrainingPairs(images: images, captions: captions, pairs: pairs, unknownCount: unknownCount)
   }
 
   /// Whether a shard can be had neither here nor elsewhere, so that its pair is left
@@ -170,8 +176,12 @@ extension TrainingRun {
     return ways.count == 1 ? ways[0] : ways.dropLast().joined(separator: ", ") + ", or " + ways[ways.count - 1]
   }
 
-  private func rowCount(of shard: Shard, _ source: Source) throws -> Int {
-    try shard.plannedRowCount(in: source, for: "what is drawn of the others depends on it")
+  private func rowCount(of shard: Shard, _ source: Source, orNil mayBeUnknown: Bool) throws -> Int? {
+    do {
+      return try shard.plannedRowCount(in: source, for: "what is drawn of the others depends on it")
+    } catch let error as TarnError where error.code == .inputsMissing && mayBeUnknown {
+      return nil
+    }
   }
 
   private func captionSource(pairedWith images: Source) throws -> Source? {
@@ -190,9 +200,11 @@ extension TrainingRun {
     return captions
   }
 
-  /// The pairs of rows that are drawn.
-  func sample(_ pairs: TrainingPairs) throws -> TrainingSample {
-    let total = pairs.rowCounts.reduce(0, +)
+  /// How many pairs of rows are drawn; of shards whose rows are not known as many as are asked for.
+  ///
+  /// - Throws: ``TarnError`` `.usage` for fewer than there are lists.
+  func wantedCount(_ pairs: TrainingPairs) throws -> Int {
+    let total = pairs.unknownCount > 0 ? ForeignNumber.sampleCount.range.upperBound : pairs.rowCounts.reduce(0, +)
     // More lists than rows are refused below, whatever 256 times their number is.
     let wanted = options.pairs ?? (options.nlist < total ? min(total, 256 * options.nlist) : total)
     guard options.nlist <= min(wanted, total) else {
@@ -200,6 +212,16 @@ extension TrainingRun {
         .usage, "nlist is \(options.nlist) and there are \(min(wanted, total)) training rows",
         hint: "lower --nlist, raise --pairs or sync more shards")
     }
+    guard pairs.unknownCount == 0 || wanted <= total else {
+      throw TarnError(
+        .usage, "\(wanted) training pairs were asked for, and no source has so many", hint: "lower --pairs")
+    }
+    return wanted
+  }
+
+  /// The pairs of rows that are drawn.
+  func sample(_ pairs: TrainingPairs) throws -> TrainingSample {
+    let wanted = try wantedCount(pairs)
     return try TrainingSample(count: wanted, rowCounts: pairs.rowCounts, seed: UInt64(bitPattern: options.seed))
   }
 

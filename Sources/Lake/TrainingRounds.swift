@@ -238,13 +238,27 @@ package final class TrainingRounds: Sendable {
   }
 
   private func plan(of training: TrainedIndexRecord) throws -> TaskPlan {
-    guard let plan = try directory.planThere() else {
-      return TaskPlan(
+    try Self.planThere(in: directory, of: training.name, training.specDigest, lake)
+      ?? TaskPlan(
         .train, lake: lake, subject: training.name, spec: training.specDigest, tool: "tarn \(Tool.version)", tasks: [],
         results: directory.resultsPlace)
-    }
-    guard plan.kind == .train, plan.lake == lake, plan.subject == training.name, plan.spec == training.specDigest else {
-      throw directory.hasPlan(plan, notOf: "\(training.name) as it is now")
+  }
+
+  /// The plan of a training that a directory has.
+  ///
+  /// - Parameters:
+  ///   - directory: Where the tasks go.
+  ///   - name: The trained index's.
+  ///   - spec: Digest of its specification; nil where that is not known yet.
+  ///   - lake: The lake's uuid.
+  /// - Returns: The plan; nil where there is none.
+  /// - Throws: ``TarnError`` `.conflict` for another one.
+  static func planThere(
+    in directory: TaskDirectory, of name: String, _ spec: ContentDigest?, _ lake: String
+  ) throws -> TaskPlan? {
+    guard let plan = try directory.planThere() else { return nil }
+    guard plan.kind == .train, plan.lake == lake, plan.subject == name, spec == nil || plan.spec == spec else {
+      throw directory.hasPlan(plan, notOf: "\(name) as it is now")
     }
     return plan
   }

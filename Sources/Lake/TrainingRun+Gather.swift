@@ -40,10 +40,23 @@ extension TrainingRun {
   /// - Throws: ``TarnError`` `.inputsMissing` when a shard is needed that is neither
   ///   here nor fetched.
   func begin(without lost: Set<Int64>, fetches: Bool) throws -> Step {
-    let pairs = try pairs(without: lost, fetches: fetches)
+    try begin(pairs(without: lost, fetches: fetches), fetches: fetches, isDry: false)
+  }
+
+  /// As ``begin(without:fetches:)``, of these pairs.
+  ///
+  /// - Parameters:
+  ///   - pairs: The pairs of shards.
+  ///   - fetches: Whether shards that are not in the lake will be fetched.
+  ///   - isDry: Whether nothing may be written: then a training that was not planned is not.
+  /// - Returns: The plan.
+  /// - Throws: ``TarnError``.
+  func begin(_ pairs: TrainingPairs, fetches: Bool, isDry: Bool) throws -> Step {
     let sample = try sample(pairs)
-    if try catalog.findTrainedIndex(named: options.name)?.digest == nil { try requireRoom(pairs, sample) }
-    let trained = try planned(pairs, sample)
+    if try catalog.findTrainedIndex(named: options.name)?.digest == nil {
+      try requireRoom(pairs, count: sample.count, sample: sample)
+    }
+    let trained = try planned(pairs, sample, isDry: isDry)
     if let trained, let digest = trained.digest {
       do {
         _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
@@ -95,11 +108,17 @@ extension TrainingRun {
   /// It needs room for the drawn rows, in pieces and then in one file, for what is
   /// nearest to them, for a state of k-means beside the one that it replaces, for the lists of
   /// images where nearest ones are found in such, and for the index. What an earlier run gathered is there already.
-  private func requireRoom(_ pairs: TrainingPairs, _ sample: TrainingSample) throws {
+  ///
+  /// - Parameters:
+  ///   - pairs: The pairs of shards.
+  ///   - count: How many rows are drawn.
+  ///   - sample: Which; nil where that is not known yet.
+  /// - Throws: ``TarnError`` `.diskFull`.
+  func requireRoom(_ pairs: TrainingPairs, count: Int, sample: TrainingSample?) throws {
     let pieces = catalog.layout.gatherScratch(options.name)
-    let count = sample.count
     let isGathered =
-      pairs.revisions.map { revisions in
+      pairs.revisions.flatMap { revisions in
+        guard let sample else { return false }
         let spec = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { _ in [] }).spec
         return GatheredPairs.isBegun(in: catalog.layout.trainingScratch(.of(spec)), pairs.sides)
       } ?? false
@@ -126,7 +145,7 @@ extension TrainingRun {
   ///
   /// - Returns: Its row; nil while some shard was never seen.
   /// - Throws: ``TarnError`` `.conflict` when the name means something else.
-  private func planned(_ pairs: TrainingPairs, _ sample: TrainingSample) throws -> TrainedIndexRecord? {
+  private func planned(_ pairs: TrainingPairs, _ sample: TrainingSample, isDry: Bool) throws -> TrainedIndexRecord? {
     let existing = try catalog.findTrainedIndex(named: options.name)
     guard let revisions = pairs.revisions else {
       // One that is ready was made from shards that were seen.
@@ -139,7 +158,8 @@ extension TrainingRun {
       let again = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { leftOut[$0.ordinal] ?? [] })
       if again.spec == existing.spec { return existing }
     }
-    return try catalog.planTraining(definition(pairs, revisions, sample, leftOut: pairs.pairs.map { _ in [] }))
+    let definition = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { _ in [] })
+    return try isDry ? catalog.trainingThere(definition) : catalog.planTraining(definition)
   }
 
   /// Takes the drawn rows out of every shard that the handoff gives.

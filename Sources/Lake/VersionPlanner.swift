@@ -17,8 +17,23 @@ struct VersionPlanner {
   let cancellation: Cancellation
   /// Outputs of sealed versions.
   let reuse: OutputReuse
+  /// Whether only what a plan comes to is asked: then nothing is recorded, and rows that nobody knows before who
+  /// has them is asked are told.
+  var isDry = false
   /// Told, one line, of rules that found rows.
   let tell: (String) -> Void
+
+  /// What a version is made of.
+  struct Inputs {
+    var inputs: [VersionPlan.Input] = []
+    /// Names of shards behind the last row that nobody has, and whose rows nobody knows: not even a hole is left
+    /// of them.
+    var leftOut: [String] = []
+    /// Shards whose rows outputs of sealed versions have.
+    var held: Set<Int64> = []
+    /// Of a dry plan, shards whose rows nobody knows yet: they are counted as none.
+    var unknown: Set<Int64> = []
+  }
 
   /// The inputs, in order.
   ///
@@ -26,14 +41,10 @@ struct VersionPlanner {
   ///   - source: The source to build from.
   ///   - trained: Digest of the trained index, to know which shards are encoded
   ///     already and need no bytes.
-  ///   - leftOut: Gets the names of shards behind the last row that nobody has, and whose
-  ///     rows nobody knows: not even a hole is left of them.
-  /// - Returns: One input for each chosen shard but those.
+  /// - Returns: One input for each chosen shard but those that are left out.
   /// - Throws: ``TarnError`` `.inputsMissing` when a shard is not in the
   ///   lake and neither to be fetched nor skipped, or a length is not known.
-  func inputs(
-    of source: Source, trained: ContentDigest, leavingOut leftOut: inout [String]
-  ) throws -> [VersionPlan.Input] {
+  func inputs(of source: Source, trained: ContentDigest) throws -> Inputs {
     let shards = try catalog.shards(of: source)
     // Those that were dropped are chosen as the holes of a document alone; their ids stay.
     _ = try options.holes == nil ? catalog.shardsInUse(of: source, ordinals: options.ordinals) : []
@@ -44,9 +55,9 @@ struct VersionPlanner {
     let segments = try catalog.segments(
       of: source, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
     let held = reuse.shardsHeld(chosen, shardsPerOutput: options.shardsPerOutput)
+    var found = Inputs(held: held)
     var contents: [Int: VersionPlan.Content] = [:]
     var missing: [String] = []
-    leftOut = []
     for shard in chosen {
       let content = content(
         of: shard, isEncoded: held.contains(shard.id) || shard.revision.map { segments[$0.digest] != nil } ?? false)
@@ -62,10 +73,10 @@ struct VersionPlanner {
         return nowhere.contains(shard.id)
       }
       while chosen.count > 1, let last = chosen.last, isEnd(last) {
-        leftOut.append(last.name)
+        found.leftOut.append(last.name)
         chosen.removeLast()
       }
-      missing.removeAll(where: leftOut.contains)
+      missing.removeAll(where: found.leftOut.contains)
     }
     guard missing.isEmpty || options.missing == .skip, missing.count < chosen.count else {
       throw source.missing(missing, of: chosen.count)
@@ -75,23 +86,29 @@ struct VersionPlanner {
         of: source,
         to: chosen.filter { shard in
           if case .hole? = contents[shard.ordinal] { false } else { true }
-        }, cancellation, tell: tell)
+        }, recording: !isDry, cancellation, tell: tell)
     }
     let exclusions = try options.excluded == nil ? catalog.exclusions(of: source) : [:]
     let named = try options.excluded == nil ? catalog.exclusions(of: source, by: .named) : [:]
-    var inputs: [VersionPlan.Input] = []
     var firstID: Int64 = 0
     for shard in shards where shard.ordinal <= (chosen.last?.ordinal ?? 0) {
-      let rowCount = try shard.plannedRowCount(in: source, for: "the ids after it depend on it")
+      let rowCount: Int
+      do {
+        rowCount = try shard.plannedRowCount(in: source, for: "the ids after it depend on it")
+      } catch let error as TarnError where error.code == .inputsMissing && isDry && options.fetches {
+        // A build that fetches asks for them first.
+        found.unknown.insert(shard.id)
+        rowCount = 0
+      }
       if let content = contents[shard.ordinal] {
         let (excluded, digest) = try excluded(
           of: shard, content, exclusions[shard.id] ?? [:], named: named[shard.id] ?? [:], of: source)
-        inputs.append(
+        found.inputs.append(
           VersionPlan.Input(
             shardID: shard.id, shardOrdinal: shard.ordinal,
             // Rows of certain bytes are excluded: no others may come in their place.
             content: excluded.isEmpty ? content : content.bound,
-            outputOrdinal: inputs.count / options.shardsPerOutput, firstID: firstID, rowCount: rowCount,
+            outputOrdinal: found.inputs.count / options.shardsPerOutput, firstID: firstID, rowCount: rowCount,
             excluded: excluded, of: digest))
       }
       firstID += Int64(rowCount)
@@ -101,7 +118,7 @@ struct VersionPlanner {
           hint: "correct the list it was registered with")
       }
     }
-    return inputs
+    return found
   }
 
   /// The rows of a shard that are left out, and the digest of the bytes whose rows they are.

@@ -117,8 +117,14 @@ final class HttpConnection: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    guard error is HTTPParserError, case .waiting = state else { return close(context) }
-    refuse(context, .error(400, "this is no request of HTTP/1.1 that can be answered"))
+    // Who goes away in the middle of a request hears nothing.
+    guard let fault = error as? HTTPParserError, fault != .invalidEOFState else { return close(context) }
+    switch state {
+    case .waiting: refuse(context, .error(400, "this is no request of HTTP/1.1 that can be answered"))
+    case .taking: refuse(context, .error(400, "the body is not in the form that its head says"))
+    case .skipping(let answer, _): refuse(context, answer)
+    case .working, .sending, .closed: close(context)
+    }
   }
 
   // MARK: Requests

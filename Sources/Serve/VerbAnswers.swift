@@ -7,7 +7,49 @@ internal import Lake
 extension ServeHouse {
   /// Answers a path of the API with what its verb prints.
   func verbAnswer(_ verb: ServeRoute.Verb, _ request: ServeRequest) throws -> ServeAnswer {
-    try run(try arguments(verb, request.target), time: limits.verbTime, request)
+    if verb == .locate { return try locateAnswer(request) }
+    return try run(try arguments(verb, request.target), time: limits.verbTime, request)
+  }
+
+  /// What `locate` prints; of rows that must not be shown, that they are excluded and no more.
+  private func locateAnswer(_ request: ServeRequest) throws -> ServeAnswer {
+    let (name, ids) = try located(request.target)
+    let catalog = try LakeCatalog.open(root: lake, writing: nil)
+    // A version that is not there is the verb's to say.
+    let version = try? catalog.versionName(name)
+    let hidden = try version.flatMap { try catalog.hiddenRows(of: $0)?.all }
+    let shown = ids.filter { hidden?.contains($0) != true }
+    var found: [JSONValue] = []
+    if !shown.isEmpty {
+      let answer = try run(
+        ["locate", version.map { "\($0)" } ?? name] + shown.map(String.init), time: limits.verbTime, request)
+      guard answer.isGood, shown.count < ids.count else { return answer }
+      found = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self))?.elements ?? []
+    }
+    var left = found[...]
+    return .json(
+      .array(
+        ids.map { id in
+          guard hidden?.contains(id) == true else { return left.popFirst() ?? .null }
+          let nothing = ["source", "shard", "row", "sha256", "url"].map { ($0, JSONValue.null) }
+          return .object(
+            Dictionary(uniqueKeysWithValues: nothing + [("id", .integer(id)), ("excluded", .bool(true))]))
+        }))
+  }
+
+  /// The version and the rows that are asked about.
+  private func located(_ target: RequestTarget) throws -> (version: String, ids: [RowID]) {
+    let name = try target["version"].map(Self.checked) ?? "\(versions.named(nil).name)"
+    let ids = try target.items.filter { $0.name == "id" }.map { item in
+      guard let id = Int64(item.value), id >= 0 else {
+        throw TarnError(.usage, "'\(item.value.printable)' is not a row id")
+      }
+      return id
+    }
+    guard !ids.isEmpty, ids.count <= 1000 else {
+      throw TarnError(.usage, "\(ids.count) ids are named, not 1 to 1000", hint: "ask for ?id=0&id=1")
+    }
+    return (name, ids)
   }
 
   /// The verb's words; nothing of a request passes that is no name, version or number.
@@ -18,19 +60,7 @@ extension ServeHouse {
     case .show:
       guard let name = target["name"] else { throw TarnError(.usage, "name is missing", hint: "ask for ?name=NAME@N") }
       return ["show", try Self.checked(name)]
-    case .locate:
-      let name = try target["version"].map(Self.checked) ?? "\(versions.named(nil).name)"
-      let ids = try target.items.filter { $0.name == "id" }.map { item in
-        guard let id = Int64(item.value), id >= 0 else {
-          throw TarnError(.usage, "'\(item.value.printable)' is not a row id")
-        }
-        return String(id)
-      }
-      guard !ids.isEmpty, ids.count <= 1000 else {
-        throw TarnError(.usage, "\(ids.count) ids are named, not 1 to 1000", hint: "ask for ?id=0&id=1")
-      }
-      return ["locate", name] + ids
-    case .sql: preconditionFailure("SQL has a lane of its own")
+    case .locate, .sql: preconditionFailure("they have ways of their own")
     }
   }
 

@@ -85,14 +85,47 @@ import Testing
     try lake.succeed(["evict", "mj"])
     #expect(try lake.texts(holders).isEmpty)
 
-    // A rule is kept with the source that has the files.
+  }
+
+  /// A rule is about the rows of the source that it was made of, whichever has the files.
+  @Test func aRuleOfOneReaderIsNoOthers() throws {
+    let lake = try ArraySources.lake()
+    try lake.succeed(["sync", "--quiet"])
+    try add("mj", of: "texts", to: lake, "csv", (0..<3).map { csv("a,b", $0) })
+    try lake.succeed(ArraySources.training)
     let values = lake.directory.path + "/values.txt"
     try Disk.writeAtomically(Array("0:1:0\n".utf8), to: values)
-    let rule = try lake.run(["exclude", "texts", "--match", "a", "--values", values, "--reason", "case 20"])
-    #expect(rule.ending == .exit(64) && rule.errorText.contains("texts reads the files of images"), "\(rule.errorText)")
-    try lake.succeed(["sync", "mj"])
-    try lake.succeed(["exclude", "images", "--match", "a", "--values", values, "--reason", "case 20"])
+    func exclude(_ source: String, _ more: String...) throws -> String {
+      try lake.succeed(["exclude", source, "--match", "a", "--values", values, "--reason", "case 20"] + more).outputText
+    }
+    func build(_ name: String, _ source: String) throws -> String {
+      try lake.succeed(["build", name, "--trained", "t", "--images", source]).outputText
+    }
+    func inForce(_ source: String) throws -> [String] {
+      try lake.texts("SELECT DISTINCT row || '' FROM v_exclusion_entry WHERE source = '\(source)' AND is_in_force = 1")
+    }
+    for (name, source) in [("v", "images"), ("w", "texts")] { _ = try build(name, source) }
+    #expect(try exclude("texts", "--dry-run").contains("1 row"))
+    #expect(try exclude("texts").contains("1 row"))
+    #expect(try lake.texts("SELECT source FROM v_exclusion_rule") == ["texts"])
+    // Nothing is said of the row any more, and it is left out of the one source's next version alone.
     for name in ["v@1", "w@1"] { #expect(!(try locate(lake, name, 1, "a").outputText.contains("0:1:0"))) }
+    #expect(try build("v", "images").contains("v@1 was sealed before"))
+    #expect(try build("w", "texts").contains("w@2 is sealed"))
+    #expect(try lake.run(["locate", "w@2", "1"]).errorText.contains("is excluded (case 20)"))
+    #expect(try inForce("texts") == ["1"] && inForce("images").isEmpty)
+    // The owner's own rule of the same value, and either taken back, change nothing of the other.
+    #expect(try exclude("images").contains("1 row"))
+    #expect(try inForce("texts") == ["1"] && inForce("images") == ["1"])
+    _ = try exclude("texts", "--undo")
+    #expect(try inForce("texts").isEmpty && inForce("images") == ["1"])
+    #expect(try build("v", "images").contains("v@2 is sealed"))
+    #expect(try build("w", "texts").contains("w@3 is sealed"))
+    #expect(try lake.run(["locate", "w@3", "1"]).ending == .exit(0))
+    _ = try exclude("texts")
+    _ = try exclude("images", "--undo")
+    #expect(try inForce("texts") == ["1"] && inForce("images").isEmpty)
+    try lake.succeed(["doctor"])
   }
 
   @Test func oneThatCannotBeReadIsInNobodysWay() throws {

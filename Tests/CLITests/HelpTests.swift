@@ -42,6 +42,35 @@ import TestSupport
     }
   }
 
+  /// One blank line stands between parts, and none at the end.
+  @Test func partsAreOneLineApart() throws {
+    for page in try pages() {
+      let verb = "tarn \(page.verb.joined(separator: " ")) --help"
+      #expect(!page.text.contains("\n\n\n"), "\(verb)")
+      #expect(page.text.hasSuffix("\n") && !page.text.hasSuffix("\n\n"), "\(verb)")
+    }
+  }
+
+  /// Help offers what is taken, and speaks of options that the verb has.
+  @Test func helpSaysWhatIsTaken() throws {
+    for verb in [["train"], ["plan", "train"]] {
+      let help = try ProcessRunner.run(verb + ["--help"]).outputText
+      let refine = try #require(help.components(separatedBy: "  --refine ").dropFirst().first?.prefix(400))
+      let values = try #require(refine.firstMatch(of: /\(values:\s+([^)]*)\)/)?.output.1)
+      #expect(values.split { ", \n".contains($0) } == ["sq8", "fp16"], "\(values)")
+    }
+    let refused = try ProcessRunner.run(["train", "t", "--images", "i", "--nlist", "1", "--refine", "flat"])
+    #expect(refused.ending == .exit(64) && refused.errorText.contains("sq8"), "\(refused.errorText)")
+    // Options that other verbs have are said of those.
+    for page in try pages() where !page.verb.isEmpty {
+      guard let part = page.text.components(separatedBy: "\nENCODER:\n").dropFirst().first else { continue }
+      let own = Set(page.text.matches(of: /(?m)^  (--[a-z-]+)/).map { String($0.output.1) })
+      for word in part.matches(of: /--[a-z-]+/).map({ String($0.output) }) {
+        #expect(own.contains(word), "tarn \(page.verb.joined(separator: " ")) --help: \(word)")
+      }
+    }
+  }
+
   /// Each example is run where there is no lake: what the parser does not take says where help is.
   @Test func everyExampleIsTaken() throws {
     let directory = try TemporaryDirectory()

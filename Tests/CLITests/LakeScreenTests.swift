@@ -78,7 +78,7 @@ import TestSupport
     }
     var screen = screen(full, full)
     for isRead in [true, false] {
-      if !isRead { screen.take(TarnError(.locked, "the catalog is locked", hint: "wait")) }
+      if !isRead { screen.take(TarnError(.locked, "the catalog is locked", hint: "wait"), since: "11:59:00") }
       for columns in [1, 2, 10, 39, 40, 59, 60, 80, 200] {
         for rows in [1, 2, 3, 5, 8, 10, 24, 60] {
           let shown = lines(screen, columns, rows)
@@ -91,7 +91,8 @@ import TestSupport
     // Of a usual one each part has its share.
     let shown = lines(screen)
     for part in [
-      "not read, older below: the catalog is locked", "and ", "waits for https://h0.example", "failed ", "tasks of b@1",
+      "not read since 11:59:00, older below: the catalog is locked", "and ", "waits for https://h0.example", "failed ",
+      "tasks of b@1",
     ] {
       #expect(shown.contains { $0.hasPrefix(part) }, "\(part): \(shown)")
     }
@@ -100,13 +101,31 @@ import TestSupport
   /// A catalog that cannot be read is a line, and the next look takes it away.
   @Test func aLakeThatCannotBeReadIsALine() {
     var screen = LakeScreen()
-    screen.take(TarnError(.locked, "the catalog is locked", hint: "wait"))
-    #expect(lines(screen) == ["12:00:00  the catalog is locked; wait"])
+    #expect(!screen.hasNews)
+    screen.take(TarnError(.locked, "the catalog is locked", hint: "wait"), since: "11:59:00")
+    #expect(lines(screen) == ["12:00:00  not read since 11:59:00: the catalog is locked; wait"])
     screen.take(look([source("images", 1, bytes: 1e9)]), at: start)
     #expect(!lines(screen).joined().contains("locked"))
-    screen.take(TarnError(.noLake, "/data/lake is gone"))
-    #expect(lines(screen)[1] == "not read, older below: /data/lake is gone")
+    screen.take(TarnError(.noLake, "/data/lake is gone"), since: "12:00:02")
+    #expect(lines(screen)[1] == "not read since 12:00:02, older below: /data/lake is gone")
     #expect(lines(screen).contains { $0.hasPrefix("images") })
+  }
+
+  /// Since when there is nothing newer stays what it was, whatever the looks after that say.
+  @Test func aLookThatIsWaitedForIsALine() {
+    var screen = screen(look([source("images", 1, bytes: 1e9)]))
+    screen.wait(since: "12:00:02")
+    #expect(
+      lines(screen, 120)[1]
+        == "not read since 12:00:02, older below: the catalog does not answer; another program may have it locked")
+    screen.take(TarnError(.locked, "the catalog is locked"), since: "12:00:02")
+    screen.wait(since: "12:00:14")
+    screen.take(TarnError(.locked, "the catalog is locked"), since: "12:00:14")
+    #expect(lines(screen)[1] == "not read since 12:00:02, older below: the catalog is locked")
+    #expect(lines(screen).contains { $0.hasPrefix("images") })
+    screen.take(look([source("images", 1, bytes: 1e9)]), at: start)
+    screen.wait(since: "12:01:00")
+    #expect(lines(screen)[1].hasPrefix("not read since 12:01:00, "))
   }
 
   @Test func anEmptyLakeSaysWhatToDo() {

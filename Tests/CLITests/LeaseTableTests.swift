@@ -128,6 +128,13 @@ import TestSupport
         lake.directory.path + "/rounds",
       ]
     case "build --dry-run": build + ["--dry-run"]
+    case "plan build --dry-run":
+      ["plan", "build"] + build.dropFirst() + ["--tasks", lake.directory.path + "/told", "--dry-run"]
+    case "plan train --dry-run":
+      [
+        "plan", "train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--tasks",
+        lake.directory.path + "/told", "--dry-run",
+      ]
     case "train --dry-run":
       ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--dry-run"]
     case "train --fetch": ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "1000", "--fetch"]

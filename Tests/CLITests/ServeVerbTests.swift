@@ -82,6 +82,41 @@ import TestSupport
     }
   }
 
+  /// Neither a row that was excluded since nor one that the version was made without has a place that a server tells.
+  @Test func nothingIsLocatedOfExcludedRows() throws {
+    let lake = try LakeFixture.make(.built)
+    let ids = lake.directory.path + "/ids"
+    try Disk.writeAtomically(Array("3\n25\n".utf8), to: ids)
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "case 17"])
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1", "--quiet"])
+    let served = try serve(lake)
+    defer {
+      served.process.signal(SIGTERM)
+      _ = served.process.finish()
+    }
+    for version in ["v%401", "v%402", "v"] {
+      let answer = try #require(served.ask("GET", "/api/locate?version=\(version)&id=2&id=3&id=25&id=26&id=3"))
+      #expect(answer.head.hasPrefix("HTTP/1.1 200 "), "\(answer.body)")
+      let rows = JSONValue(parsing: answer.body)?.elements ?? []
+      #expect(rows.map { $0["id"]?.integer } == [2, 3, 25, 26, 3])
+      #expect(rows.map { $0["row"] } == [.integer(2), .null, .null, .integer(6), .null])
+      #expect(rows.map { $0["excluded"] } == [nil, .bool(true), .bool(true), nil, .bool(true)])
+      for row in [rows[1], rows[2]] {
+        for member in ["source", "shard", "sha256", "url"] { #expect(row[member] == .null, "\(row)") }
+      }
+      #expect(!answer.body.contains("case 17"))
+      let alone = try #require(served.ask("GET", "/api/locate?version=\(version)&id=3"))
+      #expect(alone.head.hasPrefix("HTTP/1.1 200 ") && JSONValue(parsing: alone.body)?.elements.count == 1)
+    }
+    #expect(try #require(served.ask("GET", "/api/locate?version=none&id=3")).head.hasPrefix("HTTP/1.1 400 "))
+    // Who has the lake is told the place, and that search does not show it.
+    let located = try lake.run(["locate", "v@1", "3"])
+    #expect(
+      located.ending == .exit(0) && located.errorText.contains("row 3 of v@1 is excluded"), "\(located.errorText)")
+    #expect(try lake.succeed(["locate", "v@1", "2"]).errorText.isEmpty)
+    #expect(try lake.run(["locate", "v@2", "3"]).errorText.contains("is excluded (case 17)"))
+  }
+
   /// A condition finds what `tarn search --where` finds, the first time and when it is kept.
   @Test func aConditionIsAskedBeforeTheBestAreTaken() throws {
     let lake = try LakeFixture.make(.built)

@@ -35,6 +35,7 @@ import TestSupport
     "M0024_refine": "a304df02933f073073dfb8a6c10f8b86069141b10ee38a18ea570352355d4554",
     "M0025_rules": "ce52eb22b0b9afc57bbf3dff1969c4281021bf0d4107c42c3f1788f3e61d394a",
     "M0026_training": "7b7fb68b028f0ff4ce3a72185bb6a7f2a3925a589e289c594401e1fcba9fccc2",
+    "M0027_readers_rules": "8a3c4f84864b57ab139c6959867f278d750a46b33f76a312c24cdc4b79857172",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -55,6 +56,7 @@ import TestSupport
     16: "715e6ba1cef0f2ae9355924d6150442ddd92d077a39ccf33d64a9fda01976831",
     17: "57f6402ca5df2a94d7e403f6d9ccc4b7731886d639de5804a4aa3f73748ec643",
     26: "4932696df1081e241a8793e83161e01c5d377d111356462ee549140f53c77c6f",
+    27: "83a5c79d9480402ac983bc5d67730949b6c90229692010b622dfb5651ee3521d",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

@@ -36,6 +36,31 @@ import Testing
     }
   }
 
+  /// Paths that the system says are bytes: one place makes text of them, or refuses.
+  @Test func onlyOneFileAsksTheSystemForPaths() throws {
+    let door = "Sources/Base/SystemPath.swift"
+    for file in try SourceTree.swiftSources() where file.path != door {
+      let asked = file.matches(/currentDirectoryPath|\brealpath\(|\bgetcwd\(|proc\/self\/exe/).map {
+        "\(file.path):\($0.line)"
+      }
+      #expect(asked.isEmpty, "\(asked.joined(separator: ", ")): SystemPath")
+    }
+  }
+
+  /// One place lays columns of text out, and one runs the tool that benchmarks measure.
+  @Test func whatIsDoneOftenIsDoneInOnePlace() throws {
+    func places(_ files: [SourceFile], _ pattern: Regex<Substring>) -> [String] {
+      files.filter { !$0.matches(pattern).isEmpty }.map(\.path)
+    }
+    #expect(
+      places(try SourceTree.swiftSources(), /String\(repeating: " ", count:/) == ["Sources/Base/TextColumns.swift"])
+    let benchmarks = try SourceTree.files(in: "Tests", ".py").filter { $0.path.hasPrefix("Tests/Benchmarks/") }
+    #expect(benchmarks.count > 5)
+    #expect(
+      places(benchmarks, /def tarn\(|environ\.get\("TARN",.*release/).filter { !$0.hasSuffix("/bench_startup.py") }
+        == ["Tests/Benchmarks/python/tool.py"])
+  }
+
   /// The number of a file format stands in one constant: in a room, a number has one name.
   @Test func aFormatHasOneNumber() throws {
     var places: [String: [String]] = [:]

@@ -101,6 +101,12 @@ private final class Served {
         "POST /knn-service HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n400\r\n\(String(repeating: "x", count: 1024))\r\n",
         413
       ),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n2\r\n{}0\r\n\r\n", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n", 400),
+      ("POST /knn-service HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400),
+      // What was refused already stays refused for that.
+      ("POST /none HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\nzz\r\n", 404),
       ("POST /knn-service HTTP/1.1\r\n\(host)Content-Length: 1\r\n\r\n{", 400),
       ("GET /\(String(repeating: "a", count: 9000)) HTTP/1.1\r\n\(host)\r\n", 414),
       ("GET /healthz HTTP/1.1\r\n\(host)\(String(repeating: "X: y\r\n", count: 63))\r\n", 200),

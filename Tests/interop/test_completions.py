@@ -1,6 +1,7 @@
 """What shells offer: the scripts as the tool writes them, run in the shells that are installed."""
 
 import fcntl
+import json
 import os
 import pathlib
 import pty
@@ -21,6 +22,8 @@ from support import FEATURES, TARN, LakeTest, environment
 class Completions(LakeTest):
     def setUp(self) -> None:
         super().setUp()
+        # What a terminal has shown and nobody has looked at.
+        self.text = ""
         self.lake = self.new_lake()
         for name in ("images", "images-b", "captions"):
             self.lake.run("source", "add", name, "--directory", FEATURES / "img_emb")
@@ -60,6 +63,46 @@ class Completions(LakeTest):
         other.run("source", "add", "imports", "--directory", FEATURES / "img_emb")
         self.assertEqual(self.complete(f"sync --lake {other.directory} im"), ["imports"])
 
+    def test_bash_knows_what_stands_before_the_verb(self) -> None:
+        other = self.new_lake("other")
+        other.run("source", "add", "imports", "--directory", FEATURES / "img_emb")
+        for lake in (f"--lake {other.directory}", f"-q --lake {other.directory} --json", f"--lake {other.directory} -v"):
+            self.assertEqual(self.complete(f"{lake} sy"), ["sync"], lake)
+            self.assertEqual(self.complete(f"{lake} sync im"), ["imports"], lake)
+            self.assertEqual(self.complete(f"{lake} source sh"), ["show"], lake)
+            self.assertEqual(self.complete(f"{lake} source show im"), ["imports"], lake)
+            self.assertEqual(self.complete(f"{lake} build x --images im"), ["imports"], lake)
+        # Bash splits at the mark.
+        words = ["--lake", "=", str(other.directory), "sync", "im"]
+        self.assertEqual(self.bash(f"tarn --lake={other.directory} sync im", words), ["imports"])
+        self.assertEqual(self.complete("--lake oth"), ["other"])
+        self.assertEqual(self.complete("-q --lake oth"), ["other"])
+        self.assertEqual(self.bash("tarn --lake=oth", ["--lake", "=", "oth"]), ["other"])
+        self.assertEqual(self.complete("--la"), ["--lake"])
+        self.assertEqual(self.complete("-q sync im"), ["images", "images-b"])
+
+    def test_bash_offers_files_where_files_go(self) -> None:
+        (self.scratch / "queries@2.npy").write_bytes(b"")
+        (self.scratch / "queue").mkdir()
+        for line in ("search x --queries que", "convert que", "import images que", "source add x --sizes que"):
+            self.assertEqual(sorted(self.complete(line)), ["queries@2.npy", "queue"], line)
+        for line in ("init que", "worker que", "source add x --directory que", "export x --into que"):
+            self.assertEqual(self.complete(line), ["queue"], line)
+
+    def test_values_that_are_files_are_completed_as_such(self) -> None:
+        dump = subprocess.run([TARN, "--experimental-dump-help"], check=True, capture_output=True, text=True).stdout
+        commands, seen = [json.loads(dump)["command"]], 0
+        while commands:
+            command = commands.pop()
+            commands += command.get("subcommands", [])
+            for argument in command.get("arguments", []):
+                name = argument.get("valueName", "").lower()
+                kind = next(iter(argument.get("completionKind") or {"none": 0}))
+                if re.fullmatch(r"(file|dir)(\..*)?|files|directory|tasks-dir|dst", name) and command["commandName"] != "pull":
+                    self.assertIn(kind, ("file", "directory"), f"{command['commandName']} {name}")
+                    seen += 1
+        self.assertGreater(seen, 40)
+
     def test_bash_offers_versions(self) -> None:
         self.lake.run("sync", "images", "captions")
         self.lake.run("train", "clip", "--images", "images", "--nlist", 4, "--method", "kmeans", "--pairs", 400)
@@ -76,6 +119,10 @@ class Completions(LakeTest):
             "tarn search laion@1": "tarn search laion@1 ", "tarn diff laion@1 la": "tarn diff laion@1 laion@1 ",
             "tarn search laion@1 --nor": "tarn search laion@1 --normalise ", "tarn versi": "tarn versions ",
             "tarn search laion@1 --lake vers": "tarn search laion@1 --lake versions/",
+            "tarn --lake vers": "tarn --lake versions/", "tarn --lake=vers": "tarn --lake=versions/",
+            "tarn -q versi": "tarn -q versions ",
+            f"tarn --lake '{self.lake.directory}' search laion@": f"tarn --lake '{self.lake.directory}' search laion@1 ",
+            "tarn search x --queries vers": "tarn search x --queries versions/",
         }
         for first in ("", "COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}"):
             # Twice, as what completes must not change the shell.
@@ -90,17 +137,10 @@ class Completions(LakeTest):
             os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], environment(
                 TARN_LAKE=str(self.lake.directory), PATH=f"{TARN.parent}:{os.environ['PATH']}", TERM="dumb", PS1="$ "))
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 400, 0, 0))
-        text = ""
+        self.text = ""
 
         def read(until: str) -> str:
-            nonlocal text
-            end = time.monotonic() + 120
-            while not (found := re.search(until, text)):
-                self.assertLess(time.monotonic(), end, f"{until!r} was not shown: {text!r}")
-                if select.select([terminal], [], [], 1)[0]:
-                    text += os.read(terminal, 65536).decode()
-            text = text[found.end():]
-            return found[1]
+            return self.shown(terminal, until)
 
         try:
             setup = f"bind 'set enable-bracketed-paste off'; {first}\nsource {self.script('bash')}; before=$COMP_WORDBREAKS"
@@ -117,6 +157,16 @@ class Completions(LakeTest):
         finally:
             os.close(terminal)
             os.waitpid(child, 0)
+
+    def shown(self, terminal: int, until: str) -> str:
+        """The first group of a pattern, once the terminal has shown it; what comes after is looked at next."""
+        end = time.monotonic() + 120
+        while not (found := re.search(until, self.text)):
+            self.assertLess(time.monotonic(), end, f"{until!r} was not shown: {self.text!r}")
+            if select.select([terminal], [], [], 1)[0]:
+                self.text += os.read(terminal, 65536).decode()
+        self.text = self.text[found.end():]
+        return found[1]
 
     def test_nothing_is_said_where_there_is_no_lake(self) -> None:
         self.assertEqual(self.complete("sync im", TARN_LAKE=str(self.scratch / "none")), [])
@@ -146,12 +196,49 @@ class Completions(LakeTest):
 
     @unittest.skipUnless(shutil.which("fish"), "fish is not installed")
     def test_fish_offers_names_of_the_lake(self) -> None:
-        done = subprocess.run(
-            ["fish", "--no-config", "-c", f"source {self.script('fish')}; complete -C 'tarn sync im'"], check=True,
-            capture_output=True, text=True,
-            env=environment(TARN_LAKE=str(self.lake.directory), PATH=f"{TARN.parent}:{os.environ['PATH']}"))
-        self.assertEqual(done.stdout.split(), ["images", "images-b"])
+        (self.scratch / "queries.npy").write_bytes(b"")
+        lines = {
+            "sync im": ["images", "images-b"], f"--lake {self.lake.directory} sync im": ["images", "images-b"],
+            "-q versi": ["versions"], "search x --queries que": ["queries.npy"], "convert que": ["queries.npy"],
+        }
+        for line, offered in lines.items():
+            done = subprocess.run(
+                ["fish", "--no-config", "-c", f"source {self.script('fish')}; complete -C {shlex.quote('tarn ' + line)}"],
+                check=True, capture_output=True, text=True, cwd=self.scratch,
+                env=environment(TARN_LAKE=str(self.lake.directory), PATH=f"{TARN.parent}:{os.environ['PATH']}"))
+            self.assertEqual(([word.split("\t")[0] for word in done.stdout.splitlines()], done.stderr), (offered, ""), line)
 
     @unittest.skipUnless(shutil.which("zsh"), "zsh is not installed")
-    def test_zsh_reads_its_script(self) -> None:
+    def test_zsh_offers_names_of_the_lake(self) -> None:
         subprocess.run(["zsh", "-n", self.script("zsh")], check=True)
+        (self.scratch / "functions").mkdir()
+        shutil.copy(self.script("zsh"), self.scratch / "functions" / "_tarn")
+        (self.scratch / "queries.npy").write_bytes(b"")
+        (self.scratch / "place").mkdir()
+        # Ctrl-O shows the line as it stands.
+        (self.scratch / ".zshrc").write_text(
+            f"PS1='$ '; unsetopt PROMPT_SP; fpath=({shlex.quote(str(self.scratch / 'functions'))} $fpath)\n"
+            "autoload -Uz compinit; compinit -u -D\n"
+            "say() { BUFFER=\"print -r -- '[$BUFFER]'\"; zle accept-line }; zle -N say; bindkey '^O' say\n"
+            "echo '(re''ady)'\n")
+        lines = {
+            "tarn sync ca": "tarn sync captions ", f"tarn --lake {self.lake.directory} sync ca":
+            f"tarn --lake {self.lake.directory} sync captions ", "tarn -q versi": "tarn -q versions ",
+            "tarn --lake pla": "tarn --lake place/", "tarn init pla": "tarn init place/",
+            "tarn search x --queries que": "tarn search x --queries queries.npy ",
+        }
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(self.scratch)
+            os.execvpe("zsh", ["zsh", "-i"], environment(
+                TARN_LAKE=str(self.lake.directory), PATH=f"{TARN.parent}:{os.environ['PATH']}", TERM="dumb",
+                HOME=str(self.scratch), ZDOTDIR=str(self.scratch)))
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 400, 0, 0))
+        try:
+            self.shown(terminal, r"\((ready)\)")
+            for line, completed in lines.items():
+                os.write(terminal, line.encode() + b"\t\x0f")
+                self.assertEqual(self.shown(terminal, r"\n\[([^\]]*)\]"), completed)
+        finally:
+            os.close(terminal)
+            os.waitpid(child, 0)

@@ -130,6 +130,24 @@ class Install(unittest.TestCase):
         self.script("uninstall")
         self.assertEqual(tree(self.prefix), {"bin/other", "share/tarn/docs/other.md"})
 
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_a_root_that_could_not_be_made_is_taken_away(self) -> None:
+        project, temporary, tools = (self.scratch / name for name in ("project", "tmp", "tools"))
+        for directory in (project / "dist", project / "scripts", temporary, tools):
+            directory.mkdir(parents=True)
+        for name in ("check-deb.sh", "bare_root.sh"):
+            shutil.copy(ROOT / "scripts" / name, project / "scripts")
+        for name in ("tarn_1_amd64.deb", "tarn-1-linux-x86_64.tar.gz"):
+            (project / "dist" / name).write_bytes(b"")
+        fake = tools / "debootstrap"
+        # It fails in the middle, with what it had mounted.
+        fake.write_text('#!/bin/sh\nmkdir -p "$3/proc" "$3/usr"\nmount -t tmpfs tmpfs "$3/proc"\necho cannot >&2\nexit 1\n')
+        fake.chmod(0o755)
+        done = self.run_it(
+            project / "scripts" / "check-deb.sh", exits=1, TMPDIR=str(temporary), PATH=f"{tools}:{os.environ['PATH']}")
+        self.assertIn("cannot", done.stderr)
+        self.assertEqual(list(temporary.iterdir()), [])
+
 
 if __name__ == "__main__":
     unittest.main()

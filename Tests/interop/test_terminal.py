@@ -1,6 +1,7 @@
 """What a terminal shows: progress that goes when something else is said, no escapes where nothing can be drawn anew,
 and a screen of the lake that fits."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -8,6 +9,7 @@ import pty
 import re
 import select
 import signal
+import sqlite3
 import struct
 import subprocess
 import termios
@@ -216,7 +218,7 @@ class Terminal(LakeTest):
         watch.read(r"0/6 shards")
         away = lake.directory.with_name("away")
         lake.directory.rename(away)
-        watch.read(r"not read, older below: [^\x00]*0/6 shards")
+        watch.read(r"not read since [\d:]{8}, older below: [^\x00]*0/6 shards")
         away.rename(lake.directory)
         shown = len(watch.text)
         watch.read(r"(?s).{%d}.*\x1b\[H\d\d:\d\d:\d\d  lake [^\n]*\n[^\n]*B/s" % shown)
@@ -225,10 +227,36 @@ class Terminal(LakeTest):
         os.rename(catalog, away)
         catalog.write_bytes(b"something else" * 1000)
         shown = len(watch.text)
-        watch.read(r"(?s).{%d}.*not read, older below: " % shown)
+        watch.read(r"(?s).{%d}.*not read since [\d:]{8}, older below: " % shown)
         self.assertIsNone(watch.process.poll())
         self.assertEqual(watch.end(signal.SIGTERM), 143)
         self.assertEqual(len(kept), away.stat().st_size)
+
+    def test_a_catalog_that_is_locked_is_said_and_keys_go_on(self) -> None:
+        lake = self.new_lake()
+        lake.run("source", "add", "images", "--directory", FEATURES / "img_emb")
+        for key in (None, b"q"):
+            watch = Screen(lake.command("status", "--watch"), keyboard=True, TERM="xterm")
+            watch.read(r"0/6 shards")
+            # Another program that keeps everybody out: it has the log's index in memory of its own.
+            with contextlib.closing(sqlite3.connect(lake.directory / "catalog.sqlite", timeout=60)) as holder:
+                holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+                holder.execute("BEGIN IMMEDIATE")
+                watch.read(r"not read since [\d:]{8}, older below: [^\x00]*0/6 shards")
+                since = re.search(r"not read since ([\d:]{8})", watch.text)[1]
+                # The clock goes on.
+                clocks = {lines[0][:8] for lines in self.pages(watch.text)}
+                watch.read(r"(?s).{%d}(.*\x1b\[J){3}" % len(watch.text))
+                self.assertGreater(len({lines[0][:8] for lines in self.pages(watch.text)}), len(clocks))
+                if key:
+                    os.write(watch.master, key)
+                    self.assertEqual(watch.end(), 0)
+            if key:
+                continue
+            shown = len(watch.text)
+            watch.read(r"(?s).{%d}.*\x1b\[H\d\d:\d\d:\d\d  lake [^\n]*\n[^\n]*B/s" % shown)
+            self.assertEqual({since}, set(re.findall(r"not read since ([\d:]{8})", watch.text)))
+            self.assertEqual(watch.end(signal.SIGINT), 130)
 
     def test_a_pipe_goes_on_where_a_lake_goes_away(self) -> None:
         lake = self.new_lake()

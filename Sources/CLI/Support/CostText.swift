@@ -1,17 +1,31 @@
 // What `--dry-run` says of costs.
 
+internal import ArgumentParser
 internal import Base
 internal import Foundation
 internal import Lake
+
+/// The option of the verbs that can say what they would cost.
+struct CostOption: ParsableArguments {
+  @Flag(
+    name: .customLong("dry-run"), help: "Say what each step would take here in time, memory and disk, and do nothing.")
+  var dryRun = false
+}
 
 /// A table of steps and what they cost on this machine.
 struct CostText {
   let steps: [StepCost]
   let rates: MachineRates
+  let unknown: UnknownRows?
 
   /// Seconds of all steps; nil where one was not measured.
   private var seconds: Double? {
     steps.reduce(0.0) { sum, step in sum.flatMap { sum in step.seconds.map { sum + $0 } } }
+  }
+
+  /// Bytes on the disk of all steps; nil where those of one are not known.
+  private var diskByteCount: Int? {
+    steps.reduce(0) { sum, step in sum.flatMap { sum in step.diskByteCount.map { sum + $0 } } }
   }
 
   /// The table as members of a JSON document.
@@ -21,10 +35,10 @@ struct CostText {
         steps.map {
           .object([
             "step": .string($0.step), "seconds": $0.seconds.map { .number($0) } ?? .null,
-            "memory_bytes": .count($0.memoryByteCount), "disk_bytes": .count($0.diskByteCount),
+            "memory_bytes": .count($0.memoryByteCount), "disk_bytes": $0.diskByteCount.map { .count($0) } ?? .null,
           ])
         }),
-      "seconds": seconds.map { .number($0) } ?? .null,
+      "seconds": seconds.map { .number($0) } ?? .null, "shards_of_unknown_rows": .count(unknown?.count ?? 0),
       "measured_here": .object([
         "assigned_products_per_second": .number(rates.assigned),
         "compared_products_per_second": .number(rates.compared),
@@ -36,41 +50,86 @@ struct CostText {
 
   /// The table for people.
   var lines: [String] {
-    func time(_ seconds: Double?) -> String { seconds.map { TimeSpan.text(seconds: $0) } ?? "not measured" }
+    func time(_ seconds: Double?, _ disk: Int?) -> String {
+      seconds.map { TimeSpan.text(seconds: $0) } ?? (disk == nil ? "not known" : "not measured")
+    }
+    func room(_ disk: Int?) -> String { disk.map { ByteSize.text($0) } ?? "not known" }
     let rows =
       [["step", "time", "memory", "disk"]]
-      + steps.map { [$0.step, time($0.seconds), ByteSize.text($0.memoryByteCount), ByteSize.text($0.diskByteCount)] }
+      + steps.map {
+        [$0.step, time($0.seconds, $0.diskByteCount), ByteSize.text($0.memoryByteCount), room($0.diskByteCount)]
+      }
       + [
         [
-          "all", time(seconds), ByteSize.text(steps.map(\.memoryByteCount).max() ?? 0),
-          ByteSize.text(steps.reduce(0) { $0 + $1.diskByteCount }),
+          "all", time(seconds, diskByteCount), ByteSize.text(steps.map(\.memoryByteCount).max() ?? 0),
+          room(diskByteCount),
         ]
       ]
-    let widths = (0..<4).map { column in rows.map { $0[column].count }.max() ?? 0 }
-    let table = rows.map { row in
-      zip(row, widths).enumerated().map { column, cell in
-        let pad = String(repeating: " ", count: cell.1 - cell.0.count)
-        return column == 0 ? cell.0 + pad : pad + cell.0
-      }.joined(separator: "  ")
-    }
     func giga(_ rate: Double) -> String { String(format: "%.0f", rate / 1e9) }
     let written = rates.written.map { "\(ByteSize.text(Int($0)))/s written" } ?? "writing not measured"
-    return table + [
+    let measured =
       "measured here: \(giga(rates.assigned)) thousand million products/s assigned, \(giga(rates.compared)) compared, \(String(format: "%.1f", rates.encoded / 1e9)) thousand million components/s encoded, \(ByteSize.text(Int(rates.hashed)))/s hashed, \(written)"
-    ]
+    let left = unknown.map { "the rows of \($0.count) of \($0.total.counted("shard")) are not known: \($0.told)" }
+    let layout = TextColumns(rows) { $0 > 0 }
+    let none = steps.isEmpty ? "it was made before: there is nothing to do" : nil
+    return rows.map { layout.line($0) } + [left, none, measured].compactMap(\.self)
   }
 }
 
 extension GlobalOptions {
+  /// Says what a build would cost, and makes its checks, for `--dry-run`.
+  ///
+  /// - Parameters:
+  ///   - options: What would be built.
+  ///   - room: What the user wants free.
+  ///   - tasks: Who would write it as tasks; nil where this process builds.
+  /// - Throws: ``TarnError``, as the verb itself would.
+  func tellCost(
+    of options: BuildOptions, keeping room: RoomOptions?, tasks: ((LakeCatalog) async throws -> TaskPlanning)? = nil
+  ) async throws {
+    let catalog = try read(lakeRoot(), keeping: room)
+    let planning = try await tasks?(catalog)
+    let run = BuildRun(
+      catalog, options, logger: logger("tarn.build"), cancellation: cancellation, report: { _ in })
+    try await tellCost(in: catalog, of: options.name, as: "name") {
+      let cost = try planning.map { try $0.cost() } ?? run.cost()
+      let codec = try VectorCodec(rawValue: catalog.trainedIndex(named: options.trained).codec) ?? .flat
+      return Estimate(dimension: cost.dimension, codec: codec, unknown: cost.unknown, steps: cost.steps)
+    }
+  }
+
+  /// Says what a training would cost, and makes its checks, for `--dry-run`.
+  ///
+  /// - Parameters:
+  ///   - options: What would be trained.
+  ///   - fetches: Whether shards that are not in the lake would be fetched.
+  ///   - room: What the user wants free.
+  ///   - tasks: Where its searches would be written; nil where this process makes them.
+  /// - Throws: ``TarnError``, as the verb itself would.
+  func tellCost(
+    of options: TrainingOptions, fetches: Bool, keeping room: RoomOptions,
+    tasks: ((LakeCatalog) async throws -> TaskDirectory)? = nil
+  ) async throws {
+    let catalog = try read(lakeRoot(), keeping: room)
+    let directory = try await tasks?(catalog)
+    let run = TrainingRun(
+      catalog, options, logger: logger("tarn.train"), cancellation: cancellation, report: { _ in })
+    try await tellCost(in: catalog, of: options.name, as: "trained_index") {
+      let cost = try run.cost(fetches: fetches, in: directory)
+      return Estimate(dimension: cost.dimension, codec: options.codec, unknown: cost.unknown, steps: cost.steps)
+    }
+  }
+
   /// What a command would cost: the sizes are the catalog's, the rates this machine's.
-  struct Estimate: Sendable {
+  private struct Estimate: Sendable {
     /// Components of a vector.
     let dimension: Int
     let codec: VectorCodec
+    let unknown: UnknownRows?
     let steps: @Sendable (MachineRates) -> [StepCost]
   }
 
-  /// Says what a command would cost, for `--dry-run`.
+  /// Says what a command would cost.
   ///
   /// - Parameters:
   ///   - catalog: The lake.
@@ -78,16 +137,17 @@ extension GlobalOptions {
   ///   - key: What such a thing is called in a document.
   ///   - estimate: The sizes, on a thread that may block.
   /// - Throws: ``TarnError``; what `estimate` throws.
-  func tellCost(
+  private func tellCost(
     in catalog: LakeCatalog, of name: String, as key: String,
     _ estimate: @escaping @Sendable () throws -> Estimate
   ) async throws {
     let logger = self.logger("tarn.cost")
     let text = try await ThreadedWork("tarn-measure") {
+      try catalog.requireWritable()
       let estimate = try estimate()
       let rates = try MachineRates.measured(
         dimension: estimate.dimension, codec: estimate.codec, below: catalog.layout.root, logger: logger)
-      return CostText(steps: estimate.steps(rates), rates: rates)
+      return CostText(steps: estimate.steps(rates), rates: rates, unknown: estimate.unknown)
     }.value()
     if json {
       Output.json(text.json.merging([key: .string(name)]) { $1 })

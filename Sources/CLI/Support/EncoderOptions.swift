@@ -13,7 +13,7 @@ struct EncoderOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Who encodes --text and --image: a program that speaks JSON lines, or an https:// address like /v1/embeddings "
+      "Who makes vectors of texts and pictures: a program that speaks JSON lines, or an https:// address like /v1/embeddings "
         + "(default: TARN_ENCODER).", valueName: "command|url"))
   var encoder: String?
 
@@ -46,7 +46,7 @@ struct EncoderOptions: ParsableArguments {
     let environment = ProcessInfo.processInfo.environment
     guard let name = encoder ?? environment[EncoderName.variable], !name.isEmpty else {
       throw TarnError(
-        .usage, "no encoder is named, who would make a vector of --text or --image",
+        .usage, "no encoder is named, who would make vectors of texts and pictures",
         hint: "name one with --encoder or \(EncoderName.variable); docs/WORDS.md says what it has to do, "
           + "Examples/encoders has two")
     }

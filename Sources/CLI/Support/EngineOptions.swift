@@ -21,7 +21,8 @@ struct EngineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "With --executor: directory of the tasks, which every worker sees (default: in LAKE/tasks).", valueName: "dir"))
+      "With --executor: directory of the tasks, which every worker sees (default: in LAKE/tasks).", valueName: "dir"),
+    completion: .directory)
   var tasks: String?
 
   @Option(

@@ -43,20 +43,21 @@ struct GlobalOptions: ParsableArguments {
 
   private func namedRoot() throws -> String {
     if let lake { return lake }
-    if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty { return named }
-    if let found = LakeLayout.findRoot(from: FileManager.default.currentDirectoryPath) { return found }
-    if let fault = LostLake.fault(atOrAbove: FileManager.default.currentDirectoryPath) { throw fault }
+    if let named = SystemPath.variable("TARN_LAKE") { return named }
+    let here = SystemPath.workingDirectory
+    if let found = LakeLayout.findRoot(from: here) { return found }
+    if let fault = LostLake.fault(atOrAbove: here) { throw fault }
     throw TarnError(
-      .noLake, "there is no lake at or above \(FileManager.default.currentDirectoryPath)",
+      .noLake, "there is no lake at or above \(here)",
       hint: "make one with `tarn init`, or name one with --lake")
   }
 
   /// Opens the lake for reading.
   func read() throws -> LakeCatalog { try read(lakeRoot()) }
 
-  /// Opens a lake for reading that was found already.
-  func read(_ root: String) throws -> LakeCatalog {
-    let catalog = try LakeCatalog.open(root: root, writing: nil)
+  /// Opens a lake for reading that was found already; what the user wants free counts where room is asked for.
+  func read(_ root: String, keeping room: RoomOptions? = nil) throws -> LakeCatalog {
+    let catalog = try LakeCatalog.open(root: root, writing: nil, keepingFree: room?.keepFree?.byteCount ?? 0)
     catalog.unpackInScratch()
     return catalog
   }

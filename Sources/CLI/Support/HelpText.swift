@@ -23,7 +23,10 @@ enum HelpText {
     var lines = options.joined(separator: usage).components(separatedBy: "\n")
     lines[0] = call("USAGE: " + lines[0], width: width)
     // A verb's own options stand before those of most verbs.
-    var sections = lines.joined(separator: "\n").components(separatedBy: "\n\n")
+    // The last one has an end of its own, wherever it goes.
+    var sections = lines.joined(separator: "\n").components(separatedBy: "\n\n").map {
+      $0.trimmingCharacters(in: .newlines)
+    }.filter { !$0.isEmpty }
     if let own = sections.firstIndex(where: { $0.hasPrefix("OPTIONS:\n") }),
       let first = sections.firstIndex(where: {
         $0.contains("OPTIONS") || !$0.hasPrefix("USAGE") && !$0.hasPrefix("ARGUMENTS")

@@ -44,18 +44,73 @@ enum LakeCompletions {
     return names
   }
 
-  /// The argument parser's script for bash, made to take a name with its number as one word and to leave the shell as it is.
+  /// The argument parser's script for a shell, made to know options of every verb before the verb; that of bash has more.
+  ///
+  /// - Parameter script: As the argument parser writes it.
+  /// - Returns: The script.
+  static func script(_ script: String) -> String {
+    if script.hasPrefix("#!/bin/bash") { return bashScript(script) }
+    if script.hasPrefix("#compdef") {
+      let place = "    local -ir current_word_index=\"$((CURRENT - 1))\"\n"
+      return script.replacing(place, with: place + zshGlobals)
+    }
+    // Version 3 takes no -C beside -o, where lines are completed for a script.
+    return script.replacing("(__tarn_tokens -tC)", with: #"(string length -- "$(commandline -ct)")"#)
+      .replacing("    set -l unparsed_tokens (__tarn_tokens -pc)\n", with: fishGlobals)
+  }
+
+  private static let zshGlobals = #"""
+
+        # Options of every verb before the verb: taken off; command_line has them.
+        local -i tarn_next=2
+        while ((tarn_next < CURRENT)); do
+            case "${words[tarn_next]}" in
+            --lake) ((tarn_next += 2)) ;;
+            --lake=*|--json|-q|--quiet|-v|--verbose) ((tarn_next += 1)) ;;
+            *) break ;;
+            esac
+        done
+        if ((tarn_next > CURRENT)); then
+            _files -/
+            return
+        fi
+        words=("${words[1]}" "${(@)words[tarn_next,-1]}")
+        ((CURRENT -= tarn_next - 2))
+
+    """#
+
+  private static let fishGlobals = #"""
+        set -l unparsed_tokens (__tarn_tokens -pc)
+        # Options of every verb before the verb are taken off.
+        while set -q unparsed_tokens[2]
+            switch $unparsed_tokens[2]
+                case --lake
+                    set -e unparsed_tokens[2]
+                    set -q unparsed_tokens[2]; and set -e unparsed_tokens[2]
+                case '--lake=*' --json -q --quiet -v --verbose
+                    set -e unparsed_tokens[2]
+                case '*'
+                    break
+            end
+        end
+
+    """#
+
+  /// The argument parser's script for bash, made to take a name with its number as one word, options of every verb
+  /// before the verb, and to leave the shell as it is.
   ///
   /// Bash may split words at `@`, and then hands over and replaces only what begins there. Only directories are
   /// completed as file names: bash would take a verb for a directory of its name, and escape the mark.
   ///
   /// - Parameter script: As the argument parser writes it.
   /// - Returns: The script.
-  static func bashScript(_ script: String) -> String {
+  private static func bashScript(_ script: String) -> String {
     let script = script.replacing(
       "__tarn_add_completions() {\n",
       with: "__tarn_add_completions() {\n    [[ \"${1}\" = -[df] ]] && compopt -o filenames 2>/dev/null\n"
     ).replacing("complete -o filenames -F _tarn tarn", with: "complete -F _tarn_whole_words tarn")
+      // What was said before the verb says which lake it is, too.
+      .replacing(#""${@}" "${words[@]}""#, with: #""${@}" "${words[@]}" "${whole_globals[@]}""#)
     return script + "\n" + wholeWords
   }
 
@@ -64,8 +119,8 @@ enum LakeCompletions {
     # Puts together what bash has split at @, and answers for the part that bash replaces (its second argument).
     _tarn_whole_words() {
         local whole_rest="${COMP_LINE}" whole_behind whole_part whole_cur="${2}" whole_breaks="${COMP_WORDBREAKS}"
-        local -a whole_words=()
-        local -i whole_index whole_start=0 whole_current=0 whole_joined=0 whole_last=0
+        local -a whole_words=() whole_globals=() whole_starts=()
+        local -i whole_index whole_start=0 whole_current=0 whole_joined=0 whole_last=0 whole_next=1
         for whole_index in "${!COMP_WORDS[@]}"; do
             whole_part="${COMP_WORDS[whole_index]}"
             whole_behind="${whole_rest#"${whole_rest%%[![:space:]]*}"}"
@@ -77,6 +132,7 @@ enum LakeCompletions {
             else
                 whole_words+=("${whole_part}")
                 whole_start=$((${#COMP_LINE} - ${#whole_behind}))
+                whole_starts+=("${whole_start}")
                 whole_joined=0
             fi
             whole_rest="${whole_behind#"${whole_part}"}"
@@ -85,12 +141,38 @@ enum LakeCompletions {
                 ((whole_joined)) && whole_cur="${COMP_LINE:whole_start:COMP_POINT - whole_start}"
             fi
         done
+        # Options of every verb before the verb: taken off, and handed on to who looks for the lake.
+        while ((whole_next < whole_current)); do
+            case "${whole_words[whole_next]}" in
+            --lake)
+                [[ "${whole_words[whole_next + 1]}" = "=" ]] && whole_next+=1
+                if ((whole_next + 1 >= whole_current)); then
+                    [[ "${whole_cur}" = "=" ]] && whole_cur=""
+                    local cur="${whole_cur}"
+                    __tarn_add_completions -d
+                    return
+                fi
+                whole_next+=2
+                ;;
+            --lake=*|--json|-q|--quiet|-v|--verbose) whole_next+=1 ;;
+            *) break ;;
+            esac
+        done
+        if ((whole_next > 1)); then
+            whole_globals=("${whole_words[@]:1:whole_next - 1}")
+            local COMP_LINE="${whole_words[0]} ${COMP_LINE:whole_starts[whole_next]}"
+            local -i COMP_POINT=$((COMP_POINT - whole_starts[whole_next] + ${#whole_words[0]} + 1))
+            whole_words=("${whole_words[0]}" "${whole_words[@]:whole_next}")
+            whole_current=$((whole_current - whole_next + 1))
+        fi
         local -a COMP_WORDS=("${whole_words[@]}")
         local -i COMP_CWORD="${whole_current}"
         _tarn "${1}" "${whole_cur}" "${whole_words[whole_current > 0 ? whole_current - 1 : 0]}"
         # Setting the shell's options back may have given bash its breaks anew.
         trap - RETURN
         [[ "${COMP_WORDBREAKS}" = "${whole_breaks}" ]] || COMP_WORDBREAKS="${whole_breaks}"
+        ((whole_current == 1)) && [[ "${whole_cur}" = -* ]] \
+            && COMPREPLY+=($(compgen -W '--lake --json --quiet --verbose' -- "${whole_cur}"))
         [[ "${whole_cur}" = *"${2}" ]] && COMPREPLY=("${COMPREPLY[@]#"${whole_cur%"${2}"}"}")
     }
     """#

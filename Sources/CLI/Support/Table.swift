@@ -16,7 +16,7 @@ struct RowPrinter {
   /// Rows whose widths are not settled yet.
   private var held: [[SQLValue]] = []
   private var heldByteCount = 0
-  private var layout: Layout?
+  private var layout: TextColumns?
   /// The beginning of a JSON document that waits for what comes behind it.
   private var pending = "["
   private var isHeaded = false
@@ -24,39 +24,6 @@ struct RowPrinter {
   /// How many rows, or bytes of them, settle how wide the columns are.
   private static let layoutRowCount = 1_000
   private static let layoutByteCount = 1 << 20
-
-  /// How an aligned table is laid out.
-  private struct Layout {
-    let widths: [Int]
-    let isNumber: [Bool]
-
-    init(_ columns: [String], _ rows: [[SQLValue]], _ cells: [[String]]) {
-      widths = columns.indices.map { column in
-        max(columns[column].columnCount, cells.map { $0[column].columnCount }.max() ?? 0)
-      }
-      isNumber = columns.indices.map { column in
-        !rows.isEmpty
-          && rows.allSatisfy {
-            switch $0[column] {
-            case .integer, .real, .null: true
-            case .text, .blob: false
-            }
-          }
-      }
-    }
-
-    /// A line of cells; one that is wider than its column takes the room it needs.
-    func line(_ cells: [String]) -> String {
-      var parts: [String] = []
-      for (column, text) in cells.enumerated() {
-        let padding = String(repeating: " ", count: max(0, widths[column] - text.columnCount))
-        parts.append(isNumber[column] ? padding + text : text + padding)
-      }
-      var joined = parts.joined(separator: "  ")
-      while joined.last == " " { joined.removeLast() }
-      return joined
-    }
-  }
 
   /// Begins to print rows.
   init(_ columns: [String], as format: TableFormat) {
@@ -100,7 +67,15 @@ struct RowPrinter {
   private mutating func settle() {
     let cells = held.map(Self.cells)
     let names = columns.map(\.printableLine)
-    let layout = Layout(names, held, cells)
+    let layout = TextColumns([names] + cells) { column in
+      !held.isEmpty
+        && held.allSatisfy {
+          switch $0[column] {
+          case .integer, .real, .null: true
+          case .text, .blob: false
+          }
+        }
+    }
     Output.line(layout.line(names))
     Output.line(layout.widths.map { String(repeating: "-", count: $0) }.joined(separator: "  "))
     for row in cells { Output.line(layout.line(row)) }

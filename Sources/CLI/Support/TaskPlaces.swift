@@ -39,5 +39,5 @@ func absolute(_ path: String) -> String {
 
 /// Where what is under way is kept unless an option says otherwise.
 func temporaryDirectory() -> String {
-  ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
+  SystemPath.variable("TMPDIR") ?? "/tmp"
 }

@@ -11,6 +11,18 @@ extension VectorCodec: ExpressibleByArgument {
     allCases.filter(\.hasRanges).map { "\($0.defaultRanges.text) for \($0.rawValue)" }.joined(separator: ", ")
   }
 }
+
+/// A codec that may stand in `--refine`: help and completions name no other.
+struct RefiningCodec: ExpressibleByArgument {
+  let codec: VectorCodec
+
+  init?(argument: String) {
+    guard let codec = VectorCodec(rawValue: argument), codec.canRefine else { return nil }
+    self.codec = codec
+  }
+
+  static var allValueStrings: [String] { VectorCodec.refining.map(\.rawValue) }
+}
 extension RouterMethod: ExpressibleByArgument {}
 extension NearestMethod {
   fileprivate init(argument: String) throws {
@@ -83,7 +95,7 @@ struct TrainingArguments: ParsableArguments {
     help: ArgumentHelp(
       "Keep a better code of every row beside the lists, sq8 or fp16, by which search orders the best it finds again.",
       valueName: "codec"))
-  var refine: VectorCodec?
+  var refine: RefiningCodec?
 
   @Option(help: ArgumentHelp("Chooses the pairs and the first centroids.", valueName: "s"))
   var seed: Int = 1
@@ -134,8 +146,8 @@ struct TrainingArguments: ParsableArguments {
   var badRows: BadRowsPolicy = .fail
 
   func validate() throws {
-    if let refine, !refine.canRefine || refine.bitsPerComponent <= codec.bitsPerComponent {
-      throw ValidationError("--refine is sq8 or fp16, and more than the --codec has.")
+    if let refine, refine.codec.bitsPerComponent <= codec.bitsPerComponent {
+      throw ValidationError("--refine has more bits than the --codec: \(refine.codec.rawValue) has not.")
     }
     guard captions == nil || method == .paired || router != .none else {
       throw ValidationError("--captions goes with --method paired-kmeans or with a --router.")
@@ -173,7 +185,7 @@ struct TrainingArguments: ParsableArguments {
     options.nearest = nearest
     options.missing = missing
     options.badRows = badRows
-    options.refine = refine
+    options.refine = refine?.codec
     return options
   }
 }

@@ -12,12 +12,11 @@ extension GlobalOptions {
   /// - Returns: `NAME@N`.
   /// - Throws: ``TarnError`` `.usage`, `.notFound`.
   func version(_ text: String, _ catalog: LakeCatalog) throws -> VersionName {
-    let name = try catalog.versionName(text)
-    if text != "\(name)", !quiet, !json {
-      let state = try catalog.version(name).state
-      let kind = state == .sealed ? "sealed version" : "version, \(state.rawValue)"
-      Output.diagnostic("\(text) is \(name), its newest \(kind)")
+    guard let newest = try catalog.newestVersion(of: text) else { return try VersionName(parsing: text) }
+    if !quiet, !json {
+      let kind = newest.state == .sealed ? "sealed version" : "version, \(newest.state.rawValue)"
+      Output.diagnostic("\(text) is \(newest.name), its newest \(kind)")
     }
-    return name
+    return newest.name
   }
 }

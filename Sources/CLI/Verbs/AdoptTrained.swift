@@ -25,7 +25,7 @@ struct AdoptTrained: AsyncParsableCommand {
   @Argument(help: "The name that it gets.")
   var name: String
 
-  @Argument(help: ArgumentHelp("The file that faiss.write_index wrote.", valueName: "file.index"))
+  @Argument(help: ArgumentHelp("The file that faiss.write_index wrote.", valueName: "file.index"), completion: .file())
   var file: String
 
   @OptionGroup var adopt: AdoptOptions

@@ -25,7 +25,7 @@ struct AdoptVersion: AsyncParsableCommand {
   @Argument(help: "The name that it gets.")
   var name: String
 
-  @Argument(help: ArgumentHelp("Files that faiss.write_index wrote.", valueName: "file.index"))
+  @Argument(help: ArgumentHelp("Files that faiss.write_index wrote.", valueName: "file.index"), completion: .file())
   var files: [String]
 
   @Option(

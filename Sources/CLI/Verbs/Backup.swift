@@ -21,7 +21,7 @@ struct Backup: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The copy.")
+  @Argument(help: "The copy.", completion: .file())
   var file: String
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions

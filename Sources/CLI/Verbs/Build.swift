@@ -64,7 +64,8 @@ struct Build: AsyncParsableCommand {
       come; what failed is submitted again. Stopped, it lets go of them: the same command attaches again. --per-host and
       --bwlimit are then of all workers together, each of which takes its share (--at-a-time).
 
-      --dry-run measures this machine for a few seconds and says what each step would take (DESIGN 4.1b); nothing is written.
+      --dry-run makes the checks of the build, measures this machine for a few seconds and says what each step would take
+      (DESIGN 4.1b); nothing is written.
 
       Interrupt it at any time: the same command continues.
 
@@ -73,9 +74,7 @@ struct Build: AsyncParsableCommand {
 
   @OptionGroup var what: BuildArguments
 
-  @Flag(
-    name: .customLong("dry-run"), help: "Say what each step would take here in time, memory and disk, and do nothing.")
-  var dryRun = false
+  @OptionGroup var cost: CostOption
 
   @Flag(help: "Fetch nothing: use what is in the lake.")
   var offline = false
@@ -124,7 +123,7 @@ struct Build: AsyncParsableCommand {
 
   func run() async throws {
     let options = try what.options(fetching: !offline)
-    guard !dryRun else { return try await tellCost(of: options) }
+    guard !cost.dryRun else { return try await tellCost(of: options) }
     if let executor = engine.executor { return try await build(options, on: executor) }
     let name = options.name
     let catalog = try writer.open(global, "build \(name)", keeping: room, leasing: options.leases)
@@ -145,11 +144,21 @@ struct Build: AsyncParsableCommand {
   }
 
   private func tellCost(of options: BuildOptions) async throws {
-    let catalog = try global.read()
-    try await global.tellCost(in: catalog, of: options.name, as: "name") {
-      let cost = try BuildCost(of: options, in: catalog)
-      let codec = try VectorCodec(rawValue: catalog.trainedIndex(named: options.trained).codec) ?? .flat
-      return GlobalOptions.Estimate(dimension: cost.dimension, codec: codec, steps: cost.steps)
+    guard engine.executor != nil else { return try await global.tellCost(of: options, keeping: room) }
+    try await global.tellCost(of: options, keeping: room) { try planning($0, options) }
+  }
+
+  /// What writes it as tasks.
+  private func planning(_ catalog: LakeCatalog, _ options: BuildOptions) throws -> TaskPlanning {
+    let limits =
+      perHost == nil && bwlimit == nil
+      ? nil : try SharedLimits(perHost: perHost, bandwidth: bwlimit?.text, amongWorkers: engine.workerCount)
+    let workerOptions =
+      ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"] + commands.words
+    let access = global.storeAccess(patience: patience)
+    return TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
+      let directory = try engine.directory(of: "\(version)", in: catalog, access)
+      return (directory, try engine.scripts(in: directory, workerOptions: workerOptions, limits: limits))
     }
   }
 
@@ -162,16 +171,7 @@ struct Build: AsyncParsableCommand {
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
-    let limits =
-      perHost == nil && bwlimit == nil
-      ? nil : try SharedLimits(perHost: perHost, bandwidth: bwlimit?.text, amongWorkers: engine.workerCount)
-    let workerOptions =
-      ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"] + commands.words
-    let access = global.storeAccess(patience: patience)
-    let planned = try await TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
-      let directory = try engine.directory(of: "\(version.name)", in: catalog, access)
-      return (directory, try engine.scripts(in: directory, workerOptions: workerOptions, limits: limits))
-    }.run(asking: fetch, follow: progress.showFetching)
+    let planned = try await planning(catalog, options).run(asking: fetch, follow: progress.showFetching)
     let wasSealed = planned.version.state == .sealed
     var summary: IngestSummary?
     if !wasSealed {

@@ -28,10 +28,10 @@ struct Convert: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The file to read.", valueName: "SRC"))
+  @Argument(help: ArgumentHelp("The file to read.", valueName: "SRC"), completion: .file())
   var source: String
 
-  @Argument(help: ArgumentHelp("The file to write.", valueName: "DST"))
+  @Argument(help: ArgumentHelp("The file to write.", valueName: "DST"), completion: .file())
   var target: String
 
   @Option(help: ArgumentHelp("Which array of an .npz, or column of a .parquet file.", valueName: "name"))

@@ -39,10 +39,11 @@ struct Doctor: ParsableCommand {
   @Flag(help: "Say first that the lake is a copy; this writes.")
   var copied = false
 
-  @Option(help: ArgumentHelp("With --copied: its directory of fetched shards.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("With --copied: its directory of fetched shards.", valueName: "dir"), completion: .directory)
   var shards: String?
 
-  @Option(help: ArgumentHelp("With --copied: its directory of results.", valueName: "dir"))
+  @Option(help: ArgumentHelp("With --copied: its directory of results.", valueName: "dir"), completion: .directory)
   var artifacts: String?
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions

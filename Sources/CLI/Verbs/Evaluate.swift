@@ -31,7 +31,8 @@ struct Evaluate: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The versions; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var versions: [String]
 
-  @Option(help: ArgumentHelp("Queries: a feature file of the version's dimension.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Queries: a feature file of the version's dimension.", valueName: "file"), completion: .file())
   var queries: String
 
   @Option(name: .short, help: ArgumentHelp("The deepest recall, measured beside those at 1 and 10.", valueName: "k"))
@@ -43,7 +44,9 @@ struct Evaluate: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Exit with 25 if a version lacks it at the greatest nprobe.", valueName: "recall@k=x"))
   var require: [Requirement] = []
 
-  @Option(help: ArgumentHelp("Write a page with curves, list sizes, lineage and shards.", valueName: "file.html"))
+  @Option(
+    help: ArgumentHelp("Write a page with curves, list sizes, lineage and shards.", valueName: "file.html"),
+    completion: .file())
   var report: String?
 
   @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
@@ -62,7 +65,7 @@ struct Evaluate: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Of an adopted version: the exact neighbours of each query, a .npy of int64, [queries × k or more].",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var truth: String?
 
   @Option(

@@ -34,13 +34,17 @@ struct Exclude: ParsableCommand {
   @Argument(help: "The source.", completion: .sources)
   var source: String
 
-  @Option(help: ArgumentHelp("Row ids of it: one a line, or a .npy of int64; - for standard input.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Row ids of it: one a line, or a .npy of int64; - for standard input.", valueName: "file"),
+    completion: .file())
   var ids: String?
 
   @Option(help: ArgumentHelp("A column of a companion of it, for a rule.", valueName: "[companion.]column"))
   var match: String?
 
-  @Option(help: ArgumentHelp("Values of the column, one a line; - for standard input.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Values of the column, one a line; - for standard input.", valueName: "file"),
+    completion: .file())
   var values: String?
 
   @Flag(help: "They may be found again.")

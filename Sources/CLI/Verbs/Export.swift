@@ -42,7 +42,7 @@ struct Export: ParsableCommand {
   @Option(help: ArgumentHelp("tarn, in-toto, croissant or clip-retrieval.", valueName: "format"))
   var format: Format = .tarn
 
-  @Option(help: ArgumentHelp("Of clip-retrieval: the folder to make.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Of clip-retrieval: the folder to make.", valueName: "dir"), completion: .directory)
   var into: String?
 
   @OptionGroup var shown: ColumnOptions

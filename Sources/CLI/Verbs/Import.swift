@@ -24,7 +24,7 @@ struct Import: ParsableCommand {
   @Argument(help: "The source.", completion: .sources)
   var source: String
 
-  @Argument(help: "The files.")
+  @Argument(help: "The files.", completion: .file())
   var files: [String]
 
   @OptionGroup var replacing: ReplacementOptions

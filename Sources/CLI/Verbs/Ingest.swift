@@ -27,7 +27,8 @@ struct Ingest: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"))
+  @Argument(
+    help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"), completion: .directory)
   var directory: String
 
   @Option(help: ArgumentHelp("Shards of a result that is looked at to encode again; 0 for none.", valueName: "n"))

@@ -17,13 +17,16 @@ struct Init: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The lake's directory; created when missing.")
+  @Argument(help: "The lake's directory; created when missing.", completion: .directory)
   var directory: String = "."
 
-  @Option(help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"),
+    completion: .directory)
   var shards: String?
 
-  @Option(help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"), completion: .directory)
   var artifacts: String?
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions

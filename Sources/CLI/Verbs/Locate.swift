@@ -24,7 +24,8 @@ struct Locate: ParsableCommand {
 
   @Option(
     name: .customLong("ids"),
-    help: ArgumentHelp("Those of a file too: one a line, or a .npy of int64; - for standard input.", valueName: "file"))
+    help: ArgumentHelp("Those of a file too: one a line, or a .npy of int64; - for standard input.", valueName: "file"),
+    completion: .file())
   var file: String?
 
   @OptionGroup var shown: ColumnOptions
@@ -50,7 +51,16 @@ struct Locate: ParsableCommand {
     let kept = Dictionary(
       try catalog.sources().map { ($0.name, $0.keptQuery) }, uniquingKeysWith: { first, _ in first })
     let values = try columns?.values(of: ids, global)
-    for (number, place) in try run.run(ids, in: name).enumerated() {
+    let places = try run.run(ids, in: name)
+    // Of columns it is said beside them.
+    if columns == nil, !global.quiet, let hidden = try catalog.hiddenRows(of: name)?.held {
+      let excluded = ids.filter(hidden.contains)
+      if let first = excluded.first {
+        let others = excluded.count == 1 ? "" : ", and \((excluded.count - 1).counted("other"))"
+        Output.diagnostic("row \(first) of \(name) is excluded\(others): no search shows it")
+      }
+    }
+    for (number, place) in places.enumerated() {
       table.add(
         [
           .integer(place.id), .text(place.source), .text(place.shard), .integer(Int64(place.row)),

@@ -28,7 +28,8 @@ struct Plan: AsyncParsableCommand {
     subcommands: [PlanBuild.self, PlanTrain.self])
 
   @Option(
-    help: ArgumentHelp("Write the scripts anew for the tasks that have no receipt that fits.", valueName: "tasks-dir"))
+    help: ArgumentHelp("Write the scripts anew for the tasks that have no receipt that fits.", valueName: "tasks-dir"),
+    completion: .directory)
   var again: String?
 
   @OptionGroup var scripts: ScriptOptions
@@ -78,6 +79,9 @@ struct PlanBuild: AsyncParsableCommand {
       EXAMPLES
         tarn plan build laion --trained clip --images images --tasks /shared/laion
         tarn plan build laion --trained clip --images images --tasks /shared/laion --at-a-time 8
+        tarn plan build laion --trained clip --images images --tasks /shared/laion --dry-run
+
+      --dry-run says what each step would take in one process of this machine, as that of `build` does; nothing is written.
 
       \(ExitStatus.help)
       """)
@@ -85,6 +89,8 @@ struct PlanBuild: AsyncParsableCommand {
   @OptionGroup var what: BuildArguments
 
   @OptionGroup var place: TaskPlaceOptions
+
+  @OptionGroup var cost: CostOption
 
   @Option(
     help: ArgumentHelp(
@@ -100,13 +106,13 @@ struct PlanBuild: AsyncParsableCommand {
 
   func run() async throws {
     let options = try what.options(fetching: true)
+    guard !cost.dryRun else {
+      return try await global.tellCost(of: options, keeping: nil) { try await self.planning($0, options) }
+    }
     let catalog = try writer.open(
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
-    let directory = try await place.directory(global, patience: patience)
-    let written = commands.applied(to: try limits.applied(to: try await scripts.kept(in: directory)))
-    let planning = TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in (directory, written) }
-    try await ThreadedWork("tarn-plan") { try planning.require(directory, for: options.name) }.value()
+    let planning = try await self.planning(catalog, options)
     var fetch = SyncOptions()
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
@@ -117,17 +123,26 @@ struct PlanBuild: AsyncParsableCommand {
     if global.json {
       Output.json([
         "version": .string("\(version.name)"), "new": .bool(planned.isNew), "tasks": .count(plan.tasks.count),
-        "directory": .string(directory.path), "sealed": .bool(version.state == .sealed),
+        "directory": .string(planned.directory.path), "sealed": .bool(version.state == .sealed),
       ])
     } else if version.state == .sealed {
       Output.line("\(version.name) was sealed before: there is nothing to do")
     } else {
       Output.line(
-        "\(version.name): \(plan.tasks.count.counted("task")) in \(directory.path)"
+        "\(version.name): \(plan.tasks.count.counted("task")) in \(planned.directory.path)"
           + (planned.isNew ? "" : ", planned before"))
       Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(place.tasks)`")
     }
     Output.flush()
+  }
+
+  /// What writes the tasks, and may in their directory.
+  private func planning(_ catalog: LakeCatalog, _ options: BuildOptions) async throws -> TaskPlanning {
+    let directory = try await place.directory(global, patience: patience)
+    let written = commands.applied(to: try limits.applied(to: try await scripts.kept(in: directory)))
+    let planning = TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in (directory, written) }
+    try await ThreadedWork("tarn-plan") { try planning.require(directory, for: options.name) }.value()
+    return planning
   }
 }
 
@@ -144,12 +159,16 @@ struct PlanTrain: AsyncParsableCommand {
         tarn plan train clip --images images --captions captions --nlist 131072 --tasks /shared/clip
         tarn ingest /shared/clip
 
+      --dry-run says what each step would take in one process of this machine, as that of `train` does; nothing is written.
+
       \(ExitStatus.help)
       """)
 
   @OptionGroup var what: TrainingArguments
 
   @OptionGroup var place: TaskPlaceOptions
+
+  @OptionGroup var cost: CostOption
 
   @OptionGroup var scripts: ScriptOptions
   @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
@@ -161,6 +180,13 @@ struct PlanTrain: AsyncParsableCommand {
 
   func run() async throws {
     let options = try what.options()
+    guard !cost.dryRun else {
+      return try await global.tellCost(of: options, fetches: stream.isFetching, keeping: room) { _ in
+        let directory = try await place.directory(global, patience: .ofSync)
+        _ = try await scripts.kept(in: directory)
+        return directory
+      }
+    }
     let catalog = try writer.open(
       global, stream.isFetching ? "plan train --fetch" : "plan train", options.name, on: what.names, keeping: room)
     let directory = try await place.directory(global, patience: .ofSync)
@@ -209,7 +235,8 @@ extension GlobalOptions {
 struct TaskPlaceOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Directory of the tasks, on a file system that the workers see, or s3://BUCKET/PREFIX.", valueName: "dir"))
+      "Directory of the tasks, on a file system that the workers see, or s3://BUCKET/PREFIX.", valueName: "dir"),
+    completion: .directory)
   var tasks: String
 
   @Option(
@@ -224,7 +251,7 @@ struct TaskPlaceOptions: ParsableArguments {
 
 /// What the scripts of a plan say; what is not said is as it was written before.
 struct ScriptOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The tarn that workers run (default: this one).", valueName: "path"))
+  @Option(help: ArgumentHelp("The tarn that workers run (default: this one).", valueName: "path"), completion: .file())
   var tarn: String?
 
   @Option(

@@ -29,7 +29,7 @@ struct Pull: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("Where it was pushed to.", valueName: "src"))
+  @Argument(help: ArgumentHelp("Where it was pushed to.", valueName: "src"), completion: .directory)
   var source: String
 
   @Argument(
@@ -42,7 +42,8 @@ struct Pull: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Write this file alone, as NAME.000.faiss; repeatable.", valueName: "file"))
   var file: [String] = []
 
-  @Option(help: ArgumentHelp("With --file: the directory that the files go to.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("With --file: the directory that the files go to.", valueName: "dir"), completion: .directory)
   var into: String?
 
   @Flag(help: "The document's addresses may lead to this machine, its files and its network.")

@@ -24,7 +24,7 @@ struct Push: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var version: String
 
-  @Argument(help: ArgumentHelp("Where it goes.", valueName: "dest"))
+  @Argument(help: ArgumentHelp("Where it goes.", valueName: "dest"), completion: .directory)
   var destination: String
 
   @OptionGroup var transfer: TransferOptions

@@ -31,10 +31,13 @@ struct RebuildCatalog: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Option(help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"),
+    completion: .directory)
   var shards: String?
 
-  @Option(help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"), completion: .directory)
   var artifacts: String?
 
   @Flag(help: "The addresses of the documents may lead to this machine, its files and its network.")
@@ -86,9 +89,7 @@ struct RebuildCatalog: ParsableCommand {
   /// The lake's directory; without a catalog, nothing else marks it.
   private func root() throws -> String {
     if let named = global.lake { return LakeLayout.absolute(named) }
-    if let named = ProcessInfo.processInfo.environment["TARN_LAKE"], !named.isEmpty {
-      return LakeLayout.absolute(named)
-    }
-    return FileManager.default.currentDirectoryPath
+    if let named = SystemPath.variable("TARN_LAKE") { return LakeLayout.absolute(named) }
+    return SystemPath.workingDirectory
   }
 }

@@ -32,10 +32,13 @@ struct Reproduce: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var version: String?
 
-  @Option(help: ArgumentHelp("Make the version of this document of `tarn export`.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Make the version of this document of `tarn export`.", valueName: "file"), completion: .file())
   var from: String?
 
-  @Option(help: ArgumentHelp("Keep the rebuilt files in this directory, empty or new.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Keep the rebuilt files in this directory, empty or new.", valueName: "dir"),
+    completion: .directory)
   var into: String?
 
   @Flag(help: "With --from: its addresses may lead to this machine, its files and its network.")

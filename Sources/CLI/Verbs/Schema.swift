@@ -67,10 +67,9 @@ struct Schema: ParsableCommand {
     } else {
       for view in views {
         Output.line(view.name)
-        let width = view.columns.map(\.name.count).max() ?? 0
-        for column in view.columns {
-          Output.line("  \(column.name)\(String(repeating: " ", count: width - column.name.count))  \(column.meaning)")
-        }
+        let rows = view.columns.map { [$0.name, $0.meaning] }
+        let layout = TextColumns(rows) { _ in false }
+        for row in rows { Output.line("  \(layout.line(row))") }
       }
     }
     Output.flush()

@@ -55,13 +55,13 @@ struct Search: ParsableCommand {
   @Argument(help: ArgumentHelp("The version; NAME for the newest.", valueName: "NAME[@N]"), completion: .versions)
   var version: String
 
-  @Option(help: ArgumentHelp("Queries: a feature file, [n × dimension].", valueName: "file"))
+  @Option(help: ArgumentHelp("Queries: a feature file, [n × dimension].", valueName: "file"), completion: .file())
   var queries: String?
 
   @Option(help: ArgumentHelp("A text to search for (repeatable).", valueName: "text"))
   var text: [String] = []
 
-  @Option(help: ArgumentHelp("A picture to search for (repeatable).", valueName: "file"))
+  @Option(help: ArgumentHelp("A picture to search for (repeatable).", valueName: "file"), completion: .file())
   var image: [String] = []
 
   @Option(help: ArgumentHelp("A row to search for, by its id (repeatable).", valueName: "id"))
@@ -78,7 +78,7 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Lists visited for each query.", valueName: "n"))
   var nprobe: Int = 8
 
-  @Option(help: ArgumentHelp("Write OUT.ids.npy and OUT.scores.npy.", valueName: "out"))
+  @Option(help: ArgumentHelp("Write OUT.ids.npy and OUT.scores.npy.", valueName: "out"), completion: .file())
   var output: String?
 
   @Option(help: ArgumentHelp("Find F·k rows and order them by their original features.", valueName: "f"))
@@ -92,10 +92,11 @@ struct Search: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Row ids to search alone: one a line, or a .npy of int64; - for standard input.", valueName: "file"))
+      "Row ids to search alone: one a line, or a .npy of int64; - for standard input.", valueName: "file"),
+    completion: .file())
   var ids: String?
 
-  @Option(help: ArgumentHelp("Row ids not to find, likewise.", valueName: "file"))
+  @Option(help: ArgumentHelp("Row ids not to find, likewise.", valueName: "file"), completion: .file())
   var excludeIds: String?
 
   @Option(
@@ -209,7 +210,7 @@ struct Search: ParsableCommand {
       guard Disk.size(of: path) != nil else {
         throw TarnError(.usage, "\(path.printable) is not there, or no regular file", hint: "name a picture")
       }
-      return .image(path: URL(fileURLWithPath: path).path)
+      return .image(path: absolute(path))
     }
     return .encoded(texts + images, by: encoder, normalises: encoding.normalise)
   }

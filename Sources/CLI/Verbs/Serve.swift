@@ -41,7 +41,7 @@ struct Serve: ParsableCommand {
   @Option(help: ArgumentHelp("What who asks must present; others on this machine see it in ps.", valueName: "token"))
   var token: String?
 
-  @Option(help: ArgumentHelp("A file of it: its first line.", valueName: "file"))
+  @Option(help: ArgumentHelp("A file of it: its first line.", valueName: "file"), completion: .file())
   var tokenFile: String?
 
   @Flag(help: "Let everybody ask who reaches the address.")

@@ -78,13 +78,15 @@ struct SourceAdd: AsyncParsableCommand {
 
   @Option(
     name: .customLong("url-list"),
-    help: ArgumentHelp("A file with one URL a line, in order, or the address of one.", valueName: "file"))
+    help: ArgumentHelp("A file with one URL a line, in order, or the address of one.", valueName: "file"),
+    completion: .file())
   var urlList: String?
 
   @OptionGroup var listed: ListingOptions
 
   @Option(
-    help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order.", valueName: "dir"))
+    help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order.", valueName: "dir"),
+    completion: .directory)
   var directory: String?
 
   @Option(help: ArgumentHelp("The array of the files that it reads, where they hold several.", valueName: "name"))
@@ -129,16 +131,19 @@ struct SourceAdd: AsyncParsableCommand {
       valueName: "template"))
   var input: [String] = []
 
-  @Option(help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"),
+    completion: .file())
   var sizes: String?
 
-  @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"))
+  @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"), completion: .file())
   var sha256: String?
 
   @Option(
     name: .customLong("hf-tree"),
     help: ArgumentHelp(
-      "Expected sizes and digests: the JSON of huggingface.co/api/datasets/REPO/tree/REVISION/DIR.", valueName: "file"))
+      "Expected sizes and digests: the JSON of huggingface.co/api/datasets/REPO/tree/REVISION/DIR.", valueName: "file"),
+    completion: .file())
   var hfTree: String?
 
   @Option(
@@ -196,7 +201,7 @@ struct SourceAdd: AsyncParsableCommand {
   /// A place with the inputs that were said of it, if it is a command.
   private func withInputs(_ template: String) throws -> String {
     try CommandAddress.template(
-      template, reading: CommandAddress.isOne(template) ? input : [], below: FileManager.default.currentDirectoryPath)
+      template, reading: CommandAddress.isOne(template) ? input : [], below: SystemPath.workingDirectory)
   }
 
   /// Where its files are, of which exactly one was said; a companion has as many as its owner.

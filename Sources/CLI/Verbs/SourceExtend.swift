@@ -27,7 +27,8 @@ struct SourceExtend: AsyncParsableCommand {
 
   @Option(
     name: .customLong("url-list"),
-    help: ArgumentHelp("A file with one URL a line, in order, or the address of one.", valueName: "file"))
+    help: ArgumentHelp("A file with one URL a line, in order, or the address of one.", valueName: "file"),
+    completion: .file())
   var urlList: String?
 
   @OptionGroup var facts: GrowthOptions
@@ -50,10 +51,12 @@ struct SourceExtend: AsyncParsableCommand {
 
 /// What is known of new shards.
 struct GrowthOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"),
+    completion: .file())
   var sizes: String?
 
-  @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"))
+  @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"), completion: .file())
   var sha256: String?
 
   @Option(

@@ -92,7 +92,7 @@ struct MirrorAdd: ParsableCommand {
     let changes = try SourceChanges(
       writer.open(global, "source mirror add", name, on: [.source: [name], .mirrors: [name]]), of: name)
     let template = try CommandAddress.template(
-      template, reading: input, below: FileManager.default.currentDirectoryPath)
+      template, reading: input, below: SystemPath.workingDirectory)
     let place = try changes.addMirror(template, isReconstructed: reconstructed, keptQuery: keepQuery)
     if global.json {
       Output.json([

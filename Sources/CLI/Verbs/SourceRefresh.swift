@@ -33,7 +33,8 @@ struct SourceRefresh: AsyncParsableCommand {
   @Option(
     name: .customLong("url-list"),
     help: ArgumentHelp(
-      "Its list as it is now, where it was registered from one: a file, or the address of one.", valueName: "file"))
+      "Its list as it is now, where it was registered from one: a file, or the address of one.", valueName: "file"),
+    completion: .file())
   var urlList: String?
 
   @OptionGroup var listed: ListingOptions

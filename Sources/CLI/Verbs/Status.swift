@@ -28,7 +28,9 @@ struct Status: AsyncParsableCommand {
   @Flag(help: "Show what is under way every two seconds, until q or Ctrl-C.")
   var watch = false
 
-  @Option(help: ArgumentHelp("Write a page with a square for every shard instead.", valueName: "file.html"))
+  @Option(
+    help: ArgumentHelp("Write a page with a square for every shard instead.", valueName: "file.html"),
+    completion: .file())
   var report: String?
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
@@ -97,37 +99,56 @@ struct Status: AsyncParsableCommand {
   /// Looks between two at the tasks, of which there may be thousands in a directory on another machine.
   private static let looksOfTasks = 5
 
+  /// After which a look is said to be waited for.
+  private static let answerTime = Duration.seconds(1)
+
   /// Shows a screen until somebody has seen enough; a lake that cannot be read is a line on it.
+  ///
+  /// Looks are made on a thread of their own: one that waits for whoever has the catalog locked keeps neither the keys
+  /// nor the clock waiting.
   private func watchScreen(_ root: String) async throws {
-    var screen = LakeScreen()
-    var tasks: [String] = []
+    var (screen, tasks, lookCount) = (LakeScreen(), [String](), 0)
+    var look: (work: ThreadedWork<(look: LakeLook, tasks: [String])>, began: ContinuousClock.Instant, clock: String)?
+    var next = ContinuousClock.now
+    var shown: (size: (columns: Int, rows: Int), at: ContinuousClock.Instant)?
     defer { Output.leaveScreen() }
-    for look in 0... {
-      do {
-        let catalog = try global.read(root)
-        if look % Self.looksOfTasks == 0 { tasks = try TasksUnderWay.all(in: catalog).flatMap(\.lines) }
-        screen.take(try LakeLook(catalog, after: screen.newest, tasks: tasks), at: .now)
-      } catch let error as TarnError where look > 0 || error.code == .locked {
-        screen.take(error)
-      }
-      let next = ContinuousClock.now + Self.pause
-      var shown: (columns: Int, rows: Int)?
-      while ContinuousClock.now < next {
-        // Behind another job the screen is that one's.
-        guard Output.Stream.data.isInFront else {
-          shown = nil
-          try await Task.sleep(for: .milliseconds(100))
-          continue
+    while true {
+      let now = ContinuousClock.now
+      if let made = look, let outcome = made.work.outcome {
+        do {
+          let seen = try outcome.get()
+          tasks = seen.tasks
+          screen.take(seen.look, at: now)
+        } catch let error as TarnError where lookCount > 1 || error.code == .locked {
+          screen.take(error, since: made.clock)
         }
+        (look, shown, next) = (nil, nil, now + Self.pause)
+      } else if let made = look, now - made.began > Self.answerTime {
+        screen.wait(since: made.clock)
+        if let last = shown, now - last.at > Self.answerTime { shown = nil }
+      } else if look == nil, now >= next {
+        let (isOfTasks, before, known) = (lookCount % Self.looksOfTasks == 0, screen.newest, tasks)
+        lookCount += 1
+        let work = ThreadedWork("tarn-look") { [global] in
+          let catalog = try global.read(root)
+          let tasks = try isOfTasks ? TasksUnderWay.all(in: catalog).flatMap(\.lines) : known
+          return (look: try LakeLook(catalog, after: before, tasks: tasks), tasks: tasks)
+        }
+        look = (work, now, Timestamp.clock(.now))
+      }
+      // Behind another job the screen is that one's.
+      if Output.Stream.data.isInFront {
         Keyboard.listen()
         let size = Output.Stream.data.size
-        if shown.map({ $0 != size }) ?? true {
+        if screen.hasNews, shown.map({ $0.size != size }) ?? true {
           Output.screen(screen.lines(size: size, clock: Timestamp.clock(.now)))
-          shown = size
+          shown = (size, now)
         }
         if Keyboard.keys.contains(where: "qQ".utf8.contains) { return }
-        try await Task.sleep(for: .milliseconds(100))
+      } else {
+        shown = nil
       }
+      try await Task.sleep(for: .milliseconds(100))
     }
   }
 

@@ -39,8 +39,8 @@ struct Train: AsyncParsableCommand {
       by `tarn worker` processes, round by round; rows are gathered, and lists of --nearest index searched, here. The result
       has the same bytes.
 
-      --dry-run measures this machine for a few seconds and says what each step of the training would take; it scales by
-      formulas of DESIGN 4.1b, and nothing is written.
+      --dry-run makes the checks of the training, measures this machine for a few seconds and says what each step would take; it
+      scales by formulas of DESIGN 4.1b, and nothing is written.
 
       Interrupt it at any time: the same command continues.
 
@@ -49,9 +49,7 @@ struct Train: AsyncParsableCommand {
 
   @OptionGroup var what: TrainingArguments
 
-  @Flag(
-    name: .customLong("dry-run"), help: "Say what each step would take here in time, memory and disk, and do nothing.")
-  var dryRun = false
+  @OptionGroup var cost: CostOption
 
   @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
   @OptionGroup(title: EngineOptions.title) var engine: EngineOptions
@@ -66,7 +64,14 @@ struct Train: AsyncParsableCommand {
 
   func run() async throws {
     let options = try what.options()
-    guard !dryRun else { return try await tellCost(of: options) }
+    guard !cost.dryRun else {
+      guard engine.executor != nil else {
+        return try await global.tellCost(of: options, fetches: stream.isFetching, keeping: room)
+      }
+      return try await global.tellCost(of: options, fetches: stream.isFetching, keeping: room) {
+        try Self.tasks(of: options, in: $0, engine, global)
+      }
+    }
     let catalog = try writer.open(
       global, stream.isFetching ? "train --fetch" : "train", options.name, on: what.names, keeping: room)
     let progress = global.progress("train \(options.name)")
@@ -76,8 +81,7 @@ struct Train: AsyncParsableCommand {
     let (trained, isNew): (TrainedIndexRecord, Bool)
     if let executor = engine.executor {
       let (directory, scripts) = try await ThreadedWork("tarn-tasks") { [engine, global] in
-        let directory = try engine.directory(
-          of: "train-\(options.name)", in: catalog, global.storeAccess(patience: .ofSync))
+        let directory = try Self.tasks(of: options, in: catalog, engine, global)
         return (directory, try engine.scripts(in: directory, workerOptions: []))
       }.value()
       run.rounds = try TrainingRounds(directory, of: catalog, scripts)
@@ -92,16 +96,11 @@ struct Train: AsyncParsableCommand {
     try global.conclude(trained, isNew: isNew, of: options, revisions, catalog)
   }
 
-  private func tellCost(of options: TrainingOptions) async throws {
-    let catalog = try global.read()
-    let fetches = stream.isFetching
-    let run = TrainingRun(
-      catalog, options, logger: global.logger("tarn.train"), cancellation: global.cancellation
-    ) { _ in }
-    try await global.tellCost(in: catalog, of: options.name, as: "trained_index") {
-      let cost = try run.cost(fetches: fetches)
-      return GlobalOptions.Estimate(dimension: cost.dimension, codec: options.codec, steps: cost.steps)
-    }
+  /// Where its searches go as tasks.
+  private static func tasks(
+    of options: TrainingOptions, in catalog: LakeCatalog, _ engine: EngineOptions, _ global: GlobalOptions
+  ) throws -> TaskDirectory {
+    try engine.directory(of: "train-\(options.name)", in: catalog, global.storeAccess(patience: .ofSync))
   }
 }
 

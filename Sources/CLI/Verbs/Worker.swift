@@ -34,19 +34,22 @@ struct Worker: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"))
+  @Argument(
+    help: ArgumentHelp("The directory of tasks, or s3://BUCKET/PREFIX.", valueName: "dir"), completion: .directory)
   var directory: String
 
   @Option(help: ArgumentHelp("The task's number, or several: 0-9,17.", valueName: "n"))
   var task: String?
 
-  @Option(help: ArgumentHelp("Where to keep what is under way (default: TMPDIR, else /tmp).", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Where to keep what is under way (default: TMPDIR, else /tmp).", valueName: "dir"),
+    completion: .directory)
   var scratch: String?
 
   @Option(
     help: ArgumentHelp(
       "Where to keep what the tasks of a store share, for the next worker (default: TMPDIR, else /tmp).",
-      valueName: "dir"))
+      valueName: "dir"), completion: .directory)
   var cache: String?
 
   @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))

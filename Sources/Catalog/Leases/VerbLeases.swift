@@ -42,7 +42,7 @@ package struct VerbLeases: Sendable {
   package static let all: [VerbLeases] =
     reads(
       "source list", "source show", "source mirror list", "source refresh --dry-run", "source export", "sync --dry-run",
-      "train --dry-run", "build --dry-run",
+      "train --dry-run", "build --dry-run", "plan train --dry-run", "plan build --dry-run",
       "status", "sql", "schema",
       "versions", "show", "search", "locate", "gc", "backup", "export", "diff", "doctor", "plan", "worker", "convert",
       "serve")

@@ -88,9 +88,8 @@ struct DirectoryOwner {
     var (front, rest) = (LakeLayout.absolute(path), "")
     var linkCount = 0
     while true {
-      if let found = realpath(front, nil) {
-        defer { free(found) }
-        let whole = String(cString: found) + rest
+      if let found = SystemPath.real(front) {
+        let whole = found + rest
         return whole.hasPrefix("//") ? String(whole.dropFirst()) : whole
       }
       let parent = front.parentPath

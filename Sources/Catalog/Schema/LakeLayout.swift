@@ -172,7 +172,7 @@ package struct LakeLayout: Sendable, Equatable {
 
   /// A path made absolute against the working directory, without `.` and `..`.
   package static func absolute(_ path: String) -> String {
-    let whole = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    let whole = path.hasPrefix("/") ? path : SystemPath.workingDirectory + "/" + path
     var parts: [String] = []
     for part in whole.pathParts where part != "." {
       if part == ".." { _ = parts.popLast() } else { parts.append(part) }

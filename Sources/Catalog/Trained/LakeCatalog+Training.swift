@@ -156,14 +156,8 @@ extension LakeCatalog {
           .locked, "another tarn trains the same as \(other) (\(holder))",
           hint: "wait for it: \(definition.name) then has the same bytes at once")
       }
-      let existing = try TrainedIndexRecord.fetchOne(
-        database, sql: TrainedIndexRecord.select + " WHERE t.name = ?", arguments: [definition.name])
-      if let existing {
-        if existing.specDigest == specDigest { return existing }
-        guard existing.state == .training else {
-          throw otherTraining(definition.name)
-        }
-      }
+      let existing = try trainingThere(definition, database)
+      if let existing, existing.specDigest == specDigest { return existing }
       if let existing { try LakeCatalog.giveUp(existing, database) }
       let now = Timestamp.now()
       let same = try String.fetchOne(
@@ -184,6 +178,26 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+  }
+
+  /// The trained index that a definition is of, if it was planned before.
+  ///
+  /// - Parameter definition: What to train.
+  /// - Returns: What ``planTraining(_:)`` goes on with; nil where it makes another.
+  /// - Throws: ``TarnError`` `.conflict` when the name means something else.
+  package func trainingThere(_ definition: TrainingDefinition) throws -> TrainedIndexRecord? {
+    let existing = try read { try trainingThere(definition, $0) }
+    return existing?.specDigest == ContentDigest.of(definition.spec) ? existing : nil
+  }
+
+  /// What has the name of a definition, and is of it or may give way to it.
+  private func trainingThere(_ definition: TrainingDefinition, _ database: Database) throws -> TrainedIndexRecord? {
+    let existing = try TrainedIndexRecord.fetchOne(
+      database, sql: TrainedIndexRecord.select + " WHERE t.name = ?", arguments: [definition.name])
+    if let existing, existing.specDigest != ContentDigest.of(definition.spec), existing.state != .training {
+      throw otherTraining(definition.name)
+    }
+    return existing
   }
 
   /// The error that a name means another trained index.

@@ -91,8 +91,8 @@ extension LakeCatalog {
       sql: """
         SELECT u.id, v.sha256 FROM exclusion_rule u JOIN exclusion_value v ON v.rule_id = u.id
         WHERE u.source_id = ? AND u.kind = 'exclude' AND NOT EXISTS (SELECT 1 FROM exclusion_value w
-          JOIN exclusion_rule n ON n.id = w.rule_id WHERE w.sha256 = v.sha256 AND n.companion_id = u.companion_id
-            AND n.column_name = u.column_name AND n.number > u.number)
+          JOIN exclusion_rule n ON n.id = w.rule_id WHERE w.sha256 = v.sha256 AND n.source_id = u.source_id
+            AND n.companion_id = u.companion_id AND n.column_name = u.column_name AND n.number > u.number)
         """, arguments: [sourceID])
     while let row = try rows.next() { values[row["id"], default: []].insert(try row.requiredDigest("sha256")) }
     return try Row.fetchAll(

@@ -35,7 +35,7 @@ package struct VersionPlan: Sendable {
       if case .bytes(let revision) = content { revision } else { nil }
     }
 
-    fileprivate var isHole: Bool { if case .hole = content { true } else { false } }
+    package var isHole: Bool { if case .hole = content { true } else { false } }
 
     /// Whether a recorded input can be this one.
     fileprivate func continues(_ recorded: VersionInput) -> Bool {
@@ -152,7 +152,16 @@ extension LakeCatalog {
   /// - Returns: `NAME@N`; of a version that is there, for a `NAME`.
   /// - Throws: ``TarnError`` `.usage`, `.notFound`.
   package func versionName(_ text: String) throws -> VersionName {
-    guard LakeName.isValid(text) else { return try VersionName(parsing: text) }
+    try newestVersion(of: text)?.name ?? VersionName(parsing: text)
+  }
+
+  /// The newest version of a bare name.
+  ///
+  /// - Parameter text: `NAME`, or something else.
+  /// - Returns: Of those that are sealed the newest, if there are any; nil for what is no bare name.
+  /// - Throws: ``TarnError`` `.notFound`.
+  package func newestVersion(of text: String) throws -> IndexVersion? {
+    guard LakeName.isValid(text) else { return nil }
     let newest = try read {
       try IndexVersion.fetchOne(
         $0, sql: "SELECT * FROM index_version WHERE name = ? ORDER BY state = 'sealed' DESC, number DESC LIMIT 1",
@@ -163,7 +172,7 @@ extension LakeCatalog {
         .notFound, "there is no index version of the name \(text)",
         hint: try near(text, "SELECT DISTINCT name FROM index_version") ?? "`tarn versions` lists all there are")
     }
-    return newest.name
+    return newest
   }
 
   private static let versionNames = "SELECT name || '@' || number FROM index_version"
@@ -207,34 +216,13 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func planVersion(_ plan: VersionPlan) throws -> IndexVersion {
     try LakeCatalog.validate(name: plan.name, of: "version")
+    if let version = try versionThere(plan) { return version }
     let specDigest = ContentDigest.of(plan.spec)
-    let existing = try read { database in
-      try IndexVersion.fetchAll(
-        database,
-        sql: """
-          SELECT * FROM index_version WHERE name = ? AND spec_sha256 = ? AND state IN ('planned', 'building', 'sealed')
-          ORDER BY number DESC
-          """, arguments: [plan.name, specDigest.hex])
-    }
-    // Of a source with exclusions the newest version is what a name means: an older one that has
-    // the rows that this one is to have must not stay behind it.
-    let newest = try hasExclusions(plan.source) ? newestSealedNumber(of: plan.name) : 0
-    for version in existing where version.state != .sealed || version.name.number >= newest {
-      let recorded = try inputs(of: version)
-      guard recorded.count == plan.inputs.count, zip(plan.inputs, recorded).allSatisfy({ $0.continues($1) }) else {
-        continue
-      }
-      // A catalog that was put back may not know what was sealed under this number.
-      if version.state != .sealed, try isTaken(version) { continue }
-      return version
-    }
     let onDisk = largestNumberOnDisk(of: plan.name)
     return try write("plan version") { database in
       let now = Timestamp.now()
       try LakeCatalog.abandon(plan.name, specDigest, at: now, database)
-      let last = try Int.fetchOne(
-        database, sql: "SELECT max(number) FROM index_version WHERE name = ?", arguments: [plan.name])
-      let number = max(last ?? 0, onDisk) + 1
+      let number = try LakeCatalog.nextNumber(of: plan.name, onDisk: onDisk, database)
       let id = try IndexVersion.insert(
         VersionName(name: plan.name, number: number), trainedID: plan.trained.id, sourceID: plan.source.id,
         shardsPerOutput: plan.shardsPerOutput, missing: plan.missingPolicy, badRows: plan.badRowsPolicy,
@@ -257,6 +245,48 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+  }
+
+  /// The version that a plan is of, if it was planned or sealed before.
+  ///
+  /// - Parameter plan: What to build from what.
+  /// - Returns: The version that ``planVersion(_:)`` goes on with; nil where it makes another.
+  /// - Throws: ``TarnError``.
+  package func versionThere(_ plan: VersionPlan) throws -> IndexVersion? {
+    let specDigest = ContentDigest.of(plan.spec)
+    let existing = try read { database in
+      try IndexVersion.fetchAll(
+        database,
+        sql: """
+          SELECT * FROM index_version WHERE name = ? AND spec_sha256 = ? AND state IN ('planned', 'building', 'sealed')
+          ORDER BY number DESC
+          """, arguments: [plan.name, specDigest.hex])
+    }
+    // Of a source with exclusions the newest version is what a name means: an older one that has
+    // the rows that this one is to have must not stay behind it.
+    let newest = try hasExclusions(plan.source) ? newestSealedNumber(of: plan.name) : 0
+    for version in existing where version.state != .sealed || version.name.number >= newest {
+      let recorded = try inputs(of: version)
+      guard recorded.count == plan.inputs.count, zip(plan.inputs, recorded).allSatisfy({ $0.continues($1) }) else {
+        continue
+      }
+      // A catalog that was put back may not know what was sealed under this number.
+      if version.state != .sealed, try isTaken(version) { continue }
+      return version
+    }
+    return nil
+  }
+
+  /// The name that a version would get if it were planned now.
+  package func nextVersion(of name: String) throws -> VersionName {
+    let onDisk = largestNumberOnDisk(of: name)
+    return VersionName(name: name, number: try read { try LakeCatalog.nextNumber(of: name, onDisk: onDisk, $0) })
+  }
+
+  private static func nextNumber(of name: String, onDisk: Int, _ database: Database) throws -> Int {
+    let last = try Int.fetchOne(
+      database, sql: "SELECT max(number) FROM index_version WHERE name = ?", arguments: [name])
+    return max(last ?? 0, onDisk) + 1
   }
 
   private func newestSealedNumber(of name: String) throws -> Int {

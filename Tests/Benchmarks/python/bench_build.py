@@ -20,12 +20,13 @@ import threading
 import time
 
 import numpy as np
+import tool
+from tool import tarn
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "scripts"))
 from webserver import Nginx  # noqa: E402
 
-TARN = pathlib.Path(os.environ.get("TARN", ROOT / ".build" / "release" / "tarn"))
 FEATURES = ROOT / "Examples" / "features"
 DIMENSION = 512
 ROUNDS = int(os.environ.get("TARN_BENCH_ROUNDS", "3"))
@@ -59,27 +60,20 @@ class Bench:
         write_shards(self.root / "images", shards, rows)
         # The trained index is made once, by the control method; the build does not care how.
         self.template = scratch / "template"
-        self.tarn("init", self.template)
+        tarn("init", self.template)
         with Nginx(self.root) as server:
             self.register(self.template, server.url, name="images")
-            self.tarn("sync", "-q", "--lake", self.template)
+            tarn("sync", "-q", "--lake", self.template)
         print(f"  training nlist {nlist} …", flush=True)
-        self.tarn(
+        tarn(
             "train", "lists", "--images", "images", "--nlist", nlist, "--method", "kmeans", "--iterations", 2,
             "-q", "--lake", self.template)
-        self.tarn("evict", "images", "--lake", self.template)
-        shown = json.loads(self.tarn("show", "lists", "--json", "--lake", self.template))
+        tarn("evict", "images", "--lake", self.template)
+        shown = json.loads(tarn("show", "lists", "--json", "--lake", self.template))
         self.trained = pathlib.Path(shown["trained_index"][0]["file"])
 
-    def tarn(self, *arguments: object, **environ: str) -> str:
-        done = subprocess.run(
-            [str(TARN), *map(str, arguments)], capture_output=True, text=True, env={**os.environ, **environ})
-        if done.returncode != 0:
-            raise SystemExit(f"tarn {' '.join(map(str, arguments))}\n{done.stderr}")
-        return done.stdout
-
     def register(self, lake: pathlib.Path, url: str, name: str) -> None:
-        self.tarn(
+        tarn(
             "source", "add", name, "--url", f"{url}/images/img_{{ordinal:04}}.npy", "--count", self.shards,
             "--dimension", DIMENSION, "--sizes", self.root / "images" / "sizes.txt", "--lake", lake)
 
@@ -99,7 +93,7 @@ class Bench:
         """
         start = time.monotonic()
         process = subprocess.Popen(
-            [str(TARN), "build", "b", "--trained", "lists", "--images", "served", "--json", "-q", "--lake", str(lake),
+            [tool.TARN, "build", "b", "--trained", "lists", "--images", "served", "--json", "-q", "--lake", str(lake),
              *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         out, error = process.communicate()
         seconds = time.monotonic() - start
@@ -166,7 +160,7 @@ def overlap(scratch: pathlib.Path) -> None:
         work = []
         for _ in range(ROUNDS):
             lake = bench.lake(server.url)
-            bench.tarn("sync", "served", "-q", "--lake", lake)
+            tarn("sync", "served", "-q", "--lake", lake)
             work.append(bench.build(lake, "--offline")[0])
             shutil.rmtree(lake)
     total = sum(file.stat().st_size for file in (bench.root / "images").glob("*.npy"))
@@ -177,7 +171,7 @@ def overlap(scratch: pathlib.Path) -> None:
         for _ in range(ROUNDS):
             lake = bench.lake(server.url)
             start = time.monotonic()
-            bench.tarn("sync", "served", "-q", "--jobs", 2, "--lake", lake)
+            tarn("sync", "served", "-q", "--jobs", 2, "--lake", lake)
             fetch.append(time.monotonic() - start)
             shutil.rmtree(lake)
             lake = bench.lake(server.url)

@@ -22,9 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import tool
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-TARN = os.environ.get("TARN", str(ROOT / ".build" / "release" / "tarn"))
 NOW = "2026-01-01T00:00:00.000Z"
 SOURCES = 20
 PAGE_TARGET, WHOLE_TARGET = 0.100, 2.0
@@ -36,7 +36,7 @@ def digest(text: str) -> str:
 
 def make_lake(lake: pathlib.Path, shards: int, versions: int) -> None:
     """A lake with sources, transfers, versions, segments and a history; no files."""
-    subprocess.run([TARN, "init", str(lake)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([tool.TARN, "init", str(lake)], check=True, stdout=subprocess.DEVNULL)
     catalog = lake / "catalog.sqlite"
     for suffix in ("", "-wal", "-shm"):
         pathlib.Path(f"{catalog}{suffix}").unlink(missing_ok=True)
@@ -147,7 +147,7 @@ def drop_from_cache(lake: pathlib.Path) -> None:
 
 def seconds(command: list[str], lake: pathlib.Path) -> float:
     start = time.perf_counter()
-    result = subprocess.run([TARN, *command, "--lake", str(lake)], capture_output=True)
+    result = subprocess.run([tool.TARN, *command, "--lake", str(lake)], capture_output=True)
     elapsed = time.perf_counter() - start
     if result.returncode != 0:
         sys.exit(f"{command}: {result.stderr.decode()}")
@@ -194,7 +194,7 @@ def main() -> None:
 
         print(f"  {'':<34} {'cold ms':>8} {'warm ms':>8}   target")
         views = json.loads(subprocess.run(
-            [TARN, "schema", "--json", "--lake", str(lake)], capture_output=True, check=True).stdout)
+            [tool.TARN, "schema", "--json", "--lake", str(lake)], capture_output=True, check=True).stdout)
         good = [
             measure("status", ["status"], lake, PAGE_TARGET),
             measure("versions", ["versions"], lake, PAGE_TARGET),

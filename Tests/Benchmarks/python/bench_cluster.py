@@ -23,20 +23,12 @@ import tempfile
 import time
 
 import numpy as np
+from tool import tarn
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-TARN = pathlib.Path(os.environ.get("TARN", ROOT / ".build" / "release" / "tarn"))
 BENCH = pathlib.Path(os.environ.get("TARN_BENCH", ROOT / ".build" / "release" / "tarn-bench"))
 ROUNDS = int(os.environ.get("TARN_BENCH_ROUNDS", "3"))
 DIMENSION = 768
-
-
-def tarn(*arguments: object, cwd: pathlib.Path | None = None, **environ: str) -> str:
-    done = subprocess.run(
-        [str(TARN), *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env={**os.environ, **environ})
-    if done.returncode != 0:
-        raise SystemExit(f"tarn {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def unit_rows(count: int, seed: int) -> np.ndarray:

@@ -22,9 +22,8 @@ import time
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tool
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-TARN = os.environ.get("TARN", str(ROOT / ".build" / "release" / "tarn"))
 COLUMNS = ("url", "caption", "width", "similarity")
 
 
@@ -44,7 +43,7 @@ def run(lake, *arguments):
     """Runs tarn; gives its output, seconds and peak bytes."""
     with tempfile.NamedTemporaryFile("r") as told:
         done = subprocess.run(
-            [sys.executable, "-S", "-c", MEASURE, told.name, TARN, *map(str, arguments)], env={**os.environ, "TARN_LAKE": str(lake)},
+            [sys.executable, "-S", "-c", MEASURE, told.name, tool.TARN, *map(str, arguments)], env={**os.environ, "TARN_LAKE": str(lake)},
             stdout=subprocess.PIPE, check=True)
         code, seconds, peak = told.read().split()
     assert code == "0", (arguments, code)

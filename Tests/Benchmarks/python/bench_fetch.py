@@ -26,11 +26,12 @@ import sys
 import tempfile
 import time
 
+import tool
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "scripts"))
 from webserver import Nginx  # noqa: E402
 
-TARN = os.environ.get("TARN", str(ROOT / ".build" / "release" / "tarn"))
 DIMENSION = 768
 # What the fetcher is to reach, as a multiple of each tool's rate.
 TARGETS = {"curl": 1.2, "aria2": 1.5, "rclone": 0.7}
@@ -68,10 +69,10 @@ def commands(url: str, out: pathlib.Path, files: int) -> dict[str, list[list[str
     lake = out / "lake"
     return {
         "tarn": [
-            [TARN, "init", str(lake)],
-            [TARN, "source", "add", "bench", "--url", url + "/{ordinal}.npy", "--count", str(files),
+            [tool.TARN, "init", str(lake)],
+            [tool.TARN, "source", "add", "bench", "--url", url + "/{ordinal}.npy", "--count", str(files),
              "--dimension", str(DIMENSION), "--lake", str(lake)],
-            [TARN, "sync", "--jobs", "4", "--quiet", "--lake", str(lake)],
+            [tool.TARN, "sync", "--jobs", "4", "--quiet", "--lake", str(lake)],
         ],
         "curl": [["curl", "--silent", "--fail", "--parallel", "--parallel-max", "4", "--output-dir", str(out),
                   "--remote-name-all", *(f"{url}/{name}" for name in names)]],
@@ -154,7 +155,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.on_link:
         return on_link(options)
-    programs = {"tarn": TARN, "curl": "curl", "aria2": "aria2c", "rclone": "rclone"}
+    programs = {"tarn": tool.TARN, "curl": "curl", "aria2": "aria2c", "rclone": "rclone"}
     wanted = options.tools.split(",")
     missing = [name for name in wanted if name != "tarn" and shutil.which(programs[name]) is None]
     if missing and not options.no_install and shutil.which("apt-get"):

@@ -14,28 +14,18 @@ how often the index agrees with the exact search, and the recall of indexes trai
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
 import bench_assign
 import numpy as np
+from tool import tarn
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-TARN = os.environ.get("TARN", str(ROOT / ".build" / "release" / "tarn"))
 # Images that the exact search prepares at a time.
 TILE = 65_536
-
-
-def tarn(lake: pathlib.Path, *arguments: str) -> str:
-    done = subprocess.run([TARN, *arguments, "--lake", str(lake)], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"tarn {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def source(lake: pathlib.Path, name: str, modality: str, rows: np.ndarray, scratch: pathlib.Path) -> None:
@@ -43,9 +33,9 @@ def source(lake: pathlib.Path, name: str, modality: str, rows: np.ndarray, scrat
     place = scratch / name
     place.mkdir(exist_ok=True)
     np.save(place / "part_0.npy", rows.astype(np.float16))
-    tarn(lake, "source", "add", name, "--directory", str(place), "--dimension", str(rows.shape[1]), "--dtype", "float16",
+    tarn("--lake", lake, "source", "add", name, "--directory", str(place), "--dimension", str(rows.shape[1]), "--dtype", "float16",
          "--modality", modality)
-    tarn(lake, "sync", name, "--quiet")
+    tarn("--lake", lake, "sync", name, "--quiet")
 
 
 def exact_seconds(images: np.ndarray, captions: np.ndarray, rounds: int, scratch: pathlib.Path) -> float:
@@ -69,7 +59,7 @@ def exact_seconds(images: np.ndarray, captions: np.ndarray, rounds: int, scratch
 
 def train(lake: pathlib.Path, name: str, *options: str) -> float:
     start = time.monotonic()
-    tarn(lake, "train", name, "--images", "images", "--captions", "captions", "--normalise", "--quiet", *options)
+    tarn("--lake", lake, "train", name, "--images", "images", "--captions", "captions", "--normalise", "--quiet", *options)
     return time.monotonic() - start
 
 
@@ -80,7 +70,7 @@ def speed(options: argparse.Namespace, scratch: pathlib.Path) -> None:
     rate = exact_seconds(images, captions[:options.exact_captions], options.rounds, scratch)
     exact = rate * len(images) * len(captions) / min(options.exact_captions, len(captions))
     lake = scratch / "lake"
-    tarn(lake, "init", str(lake))
+    tarn("--lake", lake, "init", str(lake))
     source(lake, "images", "other", images, scratch)
     source(lake, "captions", "other", captions, scratch)
     search = ["--nearest", f"index:{options.nprobe}", "--nlist", "1", "--pairs", str(options.pairs)]
@@ -93,7 +83,7 @@ def speed(options: argparse.Namespace, scratch: pathlib.Path) -> None:
 
 
 def agreement(lake: pathlib.Path, name: str) -> float:
-    rows = json.loads(tarn(lake, "sql", "--format", "json", f"""SELECT json_extract(detail, '$.nearest_agreement.agreed') AS agreed,
+    rows = json.loads(tarn("--lake", lake, "sql", "--format", "json", f"""SELECT json_extract(detail, '$.nearest_agreement.agreed') AS agreed,
         json_extract(detail, '$.nearest_agreement.of') AS sampled FROM event WHERE verb = 'trained' AND subject = '{name}'"""))
     return rows[0]["agreed"] / rows[0]["sampled"]
 
@@ -104,7 +94,7 @@ def recall(options: argparse.Namespace, scratch: pathlib.Path) -> None:
     held = min(4000, len(images) // 5)
     order = np.random.default_rng(1).permutation(len(images))
     lake = scratch / "real"
-    tarn(lake, "init", str(lake))
+    tarn("--lake", lake, "init", str(lake))
     source(lake, "images", "other", images[order[held:]], scratch)
     source(lake, "captions", "other", captions[order[held:]], scratch)
     np.save(scratch / "held.npy", captions[order[:held]])
@@ -112,8 +102,8 @@ def recall(options: argparse.Namespace, scratch: pathlib.Path) -> None:
     for name, search in (("exact", "exact"), ("index", f"index:{options.nprobe}")):
         train(lake, name, "--nearest", search, "--nlist", "256", "--codec", "flat", "--seed", "1",
               "--pairs", str(len(images) - held))
-        tarn(lake, "build", name, "--trained", name, "--images", "images", "--quiet")
-        answer = json.loads(tarn(lake, "evaluate", f"{name}@1", "--queries", str(scratch / "held.npy"), "--nprobe", "1,4,8",
+        tarn("--lake", lake, "build", name, "--trained", name, "--images", "images", "--quiet")
+        answer = json.loads(tarn("--lake", lake, "evaluate", f"{name}@1", "--queries", str(scratch / "held.npy"), "--nprobe", "1,4,8",
                                  "-k", "10", "--json", "--quiet"))["evaluations"][0]
         found[name] = {p["nprobe"]: next(r["recall"] for r in p["recalls"] if r["k"] == 10) for p in answer["points"]}
     print(f"as they are: agreement {agreement(lake, 'index'):.4f}")

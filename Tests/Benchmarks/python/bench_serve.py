@@ -33,9 +33,10 @@ import threading
 import time
 
 import numpy as np
+import tool
+from tool import tarn
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-TARN = pathlib.Path(os.environ.get("TARN", ROOT / ".build" / "release" / "tarn"))
 FEATURES = ROOT / "Examples" / "features"
 NLIST, NPROBE, SHARD = 1024, 16, 100_000
 TARGET = 0.7
@@ -47,19 +48,13 @@ GROWTH, SLACK = 1.05, 16 << 20
 HOSTILE_BYTES = 600 << 20
 
 
-def tarn(*arguments: object, lake: pathlib.Path) -> str:
-    done = subprocess.run([str(TARN), *map(str, arguments), "--lake", str(lake)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def make_lake(place: pathlib.Path, rows: int) -> pathlib.Path:
     lake = place / "lake"
-    subprocess.run([str(TARN), "init", str(lake)], check=True, capture_output=True)
+    subprocess.run([tool.TARN, "init", str(lake)], check=True, capture_output=True)
     random = np.random.default_rng(31)
     images = np.concatenate([np.load(path) for path in sorted((FEATURES / "img_emb").glob("*.npy"))]).astype(np.float32)
     (place / "shards").mkdir()
@@ -67,11 +62,11 @@ def make_lake(place: pathlib.Path, rows: int) -> pathlib.Path:
         count = min(SHARD, rows - number * SHARD)
         noise = random.standard_normal((count, images.shape[1]), dtype=np.float32) * 0.02
         np.save(place / "shards" / f"img_{number:04}.npy", unit(images[random.integers(0, len(images), count)] + noise).astype(np.float16))
-    tarn("source", "add", "images", "--directory", place / "shards", lake=lake)
-    tarn("sync", "--quiet", lake=lake)
+    tarn("source", "add", "images", "--directory", place / "shards", "--lake", lake)
+    tarn("sync", "--quiet", "--lake", lake)
     tarn("train", "t", "--images", "images", "--method", "kmeans", "--nlist", NLIST, "--iterations", 3, "--pairs",
-         min(rows, 100_000), "--quiet", lake=lake)
-    tarn("build", "v", "--trained", "t", "--images", "images", "--quiet", lake=lake)
+         min(rows, 100_000), "--quiet", "--lake", lake)
+    tarn("build", "v", "--trained", "t", "--images", "images", "--quiet", "--lake", lake)
     return lake
 
 
@@ -88,7 +83,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.process = subprocess.Popen(
-            [str(TARN), "serve", "--lake", str(lake), "--listen", f"127.0.0.1:{self.port}", "--nprobe", str(NPROBE),
+            [tool.TARN, "serve", "--lake", str(lake), "--listen", f"127.0.0.1:{self.port}", "--nprobe", str(NPROBE),
              "--threads", str(threads), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.process.stdout.readline()
 
@@ -243,7 +238,7 @@ def batch_seconds(lake: pathlib.Path, place: pathlib.Path, asked: np.ndarray, op
         np.save(place / "queries.npy", asked[:count])
         begin = time.monotonic()
         tarn("search", "v", "--queries", place / "queries.npy", "-k", 40, "--nprobe", NPROBE, "--threads",
-             options.threads, "--output", place / "found", "--quiet", lake=lake)
+             options.threads, "--output", place / "found", "--quiet", "--lake", lake)
         return time.monotonic() - begin
 
     one = statistics.median(search(1) for _ in range(5))

@@ -28,6 +28,7 @@ import bench_catalog
 import bench_fetch
 import bench_search
 import numpy as np
+import tool
 
 QUESTIONS = {
     "status": ["status"],
@@ -85,11 +86,11 @@ def search(measured: Measured, features: pathlib.Path | None, scratch: pathlib.P
 
 def build(measured: Measured, _: pathlib.Path | None, scratch: pathlib.Path) -> None:
     # A lake of the older build's; the newer migrates its copy.
-    bench_build.TARN = measured.builds[0] / "tarn"
+    tool.TARN = str(measured.builds[0] / "tarn")
     bench = bench_build.Bench(scratch, shards=8, rows=25_000, nlist=16_384)
     with bench_build.Nginx(bench.root) as server:
         def rate(build: pathlib.Path) -> float:
-            bench_build.TARN = build / "tarn"
+            tool.TARN = str(build / "tarn")
             lake = bench.lake(server.url)
             seconds = bench.build(lake)[0]
             shutil.rmtree(lake)
@@ -105,7 +106,7 @@ def fetch(measured: Measured, _: pathlib.Path | None, scratch: pathlib.Path) -> 
         total = sum(path.stat().st_size for path in served.iterdir())
         with bench_fetch.Nginx(served, "location / { root @root@; sendfile on; autoindex on; }") as server:
             def rate(build: pathlib.Path) -> float:
-                bench_fetch.TARN = str(build / "tarn")
+                tool.TARN = str(build / "tarn")
                 return total / bench_fetch.run_once(bench_fetch.commands(server.url, out, 8)["tarn"], out, total)[0] / 1e6
             measured.say("fetch 8 x 256 MiB", "MB/s", rate)
 
@@ -113,7 +114,7 @@ def fetch(measured: Measured, _: pathlib.Path | None, scratch: pathlib.Path) -> 
 def catalog(measured: Measured, _: pathlib.Path | None, scratch: pathlib.Path) -> None:
     lakes = {}
     for build in measured.builds:
-        bench_catalog.TARN = str(build / "tarn")
+        tool.TARN = str(build / "tarn")
         lakes[build] = scratch / f"lake-{len(lakes)}"
         bench_catalog.make_lake(lakes[build], 1_000_000, 100)
         began = time.perf_counter()
@@ -121,7 +122,7 @@ def catalog(measured: Measured, _: pathlib.Path | None, scratch: pathlib.Path) -
         print(f"{'':24} migration of {build}: {time.perf_counter() - began:.1f} s", flush=True)
     for name, command in QUESTIONS.items():
         def rate(build: pathlib.Path, command: list[str] = command) -> float:
-            bench_catalog.TARN = str(build / "tarn")
+            tool.TARN = str(build / "tarn")
             return 1 / min(bench_catalog.seconds(command, lakes[build]) for _ in range(2))
         measured.say(f"catalog {name}", "1/s", rate)
 

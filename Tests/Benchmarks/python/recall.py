@@ -18,17 +18,15 @@ training, images and captions, and its captions ask. Captions of all sources tha
 
 import argparse
 import json
-import os
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
 import faiss
 import numpy as np
+from tool import tarn
 
-TARN = os.environ.get("TARN", ".build/release/tarn")
 SHARES = (0.01, 0.02, 0.04)
 QUERIES = 4000
 NPROBES = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40]
@@ -78,13 +76,6 @@ CODECS = {
     "sq4": (["--codec", "sq4"], "4 bits, without 0.5 % at each end", 0.5),
     "sq4m": (["--codec", "sq4", "--ranges", "minmax"], "4 bits, least to greatest", 0.5),
 }
-
-
-def tarn(lake, *arguments):
-    done = subprocess.run([TARN, *arguments, "--lake", str(lake)], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"tarn {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def split(names, seed):
@@ -190,11 +181,11 @@ def prepare(features, seed, work, left_out=None):
         for ordinal, part in enumerate(np.array_split(rows, 3)):
             np.save(directory / f"part_{ordinal}.npy", part)
     np.save(work / f"queries-{seed}.npy", captions[ask])
-    tarn(lake, "init", str(lake))
+    tarn("--lake", lake, "init", str(lake))
     for name in ("g", "ti", "tc"):
-        tarn(lake, "source", "add", name, "--directory", str(work / f"{name}-{seed}"), "--dimension", dimension,
+        tarn("--lake", lake, "source", "add", name, "--directory", str(work / f"{name}-{seed}"), "--dimension", dimension,
              "--dtype", dtype, "--modality", "other")
-    tarn(lake, "sync", "--quiet")
+    tarn("--lake", lake, "sync", "--quiet")
     images, captions = (array.astype(np.float32) for array in (images, captions))
     return lake, images, (images[train], captions[train]), captions[ask], nearest(captions[ask], images, 10)
 
@@ -202,7 +193,7 @@ def prepare(features, seed, work, left_out=None):
 def evaluate(lake, label, queries, nprobes):
     """What `tarn evaluate` says of a version: recall at the shares, imbalance, recall at nprobe 1."""
     answer = json.loads(tarn(
-        lake, "evaluate", f"{label}@1", "--queries", str(queries), "-k", "10", "--nprobe",
+        "--lake", lake, "evaluate", f"{label}@1", "--queries", str(queries), "-k", "10", "--nprobe",
         ",".join(map(str, nprobes)), "--json", "--quiet"))["evaluations"][0]
     points = answer["points"]
     recall = [next(r["recall"] for r in p["recalls"] if r["k"] == 10) for p in points]
@@ -216,9 +207,9 @@ def measure(features, seed, nlists, work):
         for name, (arguments, _) in METHODS.items():
             label = f"{name}-{nlist}"
             # flat codes: what is measured is the routing, and stock FAISS can show the same.
-            tarn(lake, "train", label, *arguments, "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
+            tarn("--lake", lake, "train", label, *arguments, "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
                  "--quiet")
-            tarn(lake, "build", label, "--trained", label, "--images", "g", "--quiet")
+            tarn("--lake", lake, "build", label, "--trained", label, "--images", "g", "--quiet")
             shares, imbalance, first = evaluate(lake, label, work / f"queries-{seed}.npy", NPROBES)
             file = lake / "versions" / f"{label}@1" / f"{label}.000.faiss"
             found[nlist, name] = {"tarn": shares, "stock": stock(file, asked, truth, len(images))[0],
@@ -242,9 +233,9 @@ def measure_shift(features, seed, sources, nlist, work):
         place.mkdir()
         lake = prepare(features, seed, place, source)[0]
         for name in SHIFTED:
-            tarn(lake, "train", name, *METHODS[name][0], "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
+            tarn("--lake", lake, "train", name, *METHODS[name][0], "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
                  "--quiet")
-            tarn(lake, "build", name, "--trained", name, "--images", "g", "--quiet")
+            tarn("--lake", lake, "build", name, "--trained", name, "--images", "g", "--quiet")
             found[source, name] = evaluate(lake, name, place / f"queries-{seed}.npy", NPROBES)[0]
             print(f"seed {seed}  without {source or HELD_OUT:15} {name:15}", *(f"{v:.3f}" for v in found[source, name]),
                   file=sys.stderr, flush=True)
@@ -259,9 +250,9 @@ def measure_candidates(features, seed, work):
         label = f"router-{name}"
         router = [] if name == "none" else [
             "--captions", "tc", "--router", "learned", "--router-candidates", str(MANY_LISTS) if name == "all" else name]
-        tarn(lake, "train", label, "--images", "ti", "--method", "kmeans", "--nlist", str(MANY_LISTS),
+        tarn("--lake", lake, "train", label, "--images", "ti", "--method", "kmeans", "--nlist", str(MANY_LISTS),
              "--codec", "flat", "--seed", str(seed), *router, "--quiet")
-        tarn(lake, "build", label, "--trained", label, "--images", "g", "--quiet")
+        tarn("--lake", lake, "build", label, "--trained", label, "--images", "g", "--quiet")
         rows[name] = evaluate(lake, label, work / f"queries-{seed}.npy", MANY_NPROBES)
         print(f"seed {seed}  nlist {MANY_LISTS}  {name:5}", *(f"{v:.3f}" for v in rows[name][0]), file=sys.stderr,
               flush=True)
@@ -273,9 +264,9 @@ def measure_codecs(features, seed, work):
     lake, images, _, asked, truth = prepare(features, seed, work)
     rows = {}
     for name, (arguments, _, _) in CODECS.items():
-        tarn(lake, "train", name, "--images", "ti", "--captions", "tc", "--nlist", "100", *arguments, "--seed",
+        tarn("--lake", lake, "train", name, "--images", "ti", "--captions", "tc", "--nlist", "100", *arguments, "--seed",
              str(seed), "--quiet")
-        tarn(lake, "build", name, "--trained", name, "--images", "g", "--quiet")
+        tarn("--lake", lake, "build", name, "--trained", name, "--images", "g", "--quiet")
         _, _, recall = evaluate(lake, name, work / f"queries-{seed}.npy", [100])
         index = faiss.read_index(str(lake / "versions" / f"{name}@1" / f"{name}.000.faiss"))
         index.nprobe = 100
