@@ -354,9 +354,10 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
   /// More steps than any of these commands has.
   private static let stepLimit = 1000
 
-  /// How far apart the steps are that a fault is tried at: all with `make test-full`, and of
-  /// short commands always. Otherwise every second is killed at and every sixth has another
-  /// fault, and each command and fault begins elsewhere.
+  /// How far apart the steps are that a fault is tried at, and which is first.
+  ///
+  /// All with `make test-full`, and of short commands always. Otherwise every second is killed
+  /// at and every sixth has another fault, and each command and fault begins elsewhere.
   private static func stride(_ command: DisturbedCommand, _ fault: StepFault) -> (first: Int, width: Int) {
     guard !TestRounds.isFull, command.leastSteps > 3 else { return (0, 1) }
     let width = fault == .kill ? 2 : 6

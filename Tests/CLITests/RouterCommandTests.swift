@@ -6,7 +6,8 @@ import TestSupport
 
 @Suite struct RouterCommandTests {
   @Test(arguments: [
-    ("learned", "paired-kmeans"), ("learned", "kmeans"), ("anchored", "paired-kmeans"), ("caption-mean", "kmeans"),
+    ("learned", "paired-kmeans"), ("learned", "kmeans"), ("anchored", "paired-kmeans"), ("anchored", "kmeans"),
+    ("caption-mean", "kmeans"),
   ])
   func aVersionWithARouterIsBuiltSearchedAndReproduced(router: String, method: String) throws {
     let lake = try LakeFixture.make(.synced)

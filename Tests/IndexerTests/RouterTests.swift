@@ -156,7 +156,7 @@ import TestSupport
       #expect(weights[(from + spoken)..<to] == start[(from + spoken)..<to])
       #expect(weights[from..<(from + spoken)] != start[from..<(from + spoken)])
       let length = start[from..<to].reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
-      #expect(abs(length - 160) < 1e-3)
+      #expect(abs(length - 100) < 1e-3)
     }
   }
 

@@ -102,7 +102,8 @@ struct TrainingArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "What ranks lists: none (the centroids), caption-mean, learned or anchored.", valueName: "router"))
+      "What ranks lists: none (the centroids), caption-mean, learned or anchored; the last is best with --method kmeans.",
+      valueName: "router"))
   var router: RouterMethod = .none
 
   @Option(

@@ -21,10 +21,16 @@ package enum RouterMethod: String, Sendable, CaseIterable, Codable {
 
   /// Steps of image k-means before it where nobody chose: lists of images that captions
   /// alone have placed serve queries of another kind badly.
-  package var refinements: Int { self == .anchored ? 10 : 3 }
+  package var refinements: Int { anchor == nil ? 3 : 10 }
 
   /// Whether it is trained, epoch by epoch.
-  package var isTrained: Bool { self == .learned || self == .anchored }
+  package var isTrained: Bool { self == .learned || anchor != nil }
+
+  /// Length of the rows, along the centroids, that a router starts from and is held to; nil
+  /// for one that is not.
+  ///
+  /// Part of the result.
+  package var anchor: Double? { self == .anchored ? 100 : nil }
 }
 
 /// The training of a linear router, one row w_l of `dimension` floats a list.
@@ -49,7 +55,7 @@ package enum RouterMethod: String, Sendable, CaseIterable, Codable {
 ///    times a list is a candidate is taken from its offset, and only
 ///    candidates move.
 ///
-/// The router `anchored` starts with ``anchor`` times the centroid c_l, and to the
+/// The router `anchored` starts with ``RouterMethod/anchor`` times the centroid c_l, and to the
 /// mean cross-entropy it adds the penalty ``pull`` / (2 nlist) · |w_l - anchor · c_l|²
 /// of each candidate. Where captions say nothing, rows stay what they were, so queries
 /// unlike them are ranked by <c_l, x>; a penalty, unlike a blend afterwards, costs
@@ -64,9 +70,6 @@ package struct RouterTraining: Sendable {
   package static let fullSoftmaxLimit = 4096
   /// Length of the rows that training starts from; part of the result.
   private static let scale = 10.0
-  /// Length of the rows that an anchored router starts from and is held to; part of the
-  /// result.
-  private static let anchor = 160.0
   /// Twice nlist times the weight of the penalty that holds them; part of the result.
   private static let pull = 0x1p-10
   private static let rate = 0.05
@@ -143,12 +146,12 @@ package struct RouterTraining: Sendable {
     package internal(set) var losses: [Double]
   }
 
-  /// The caption means, or, of an anchored router, the centroids at their length.
+  /// The caption means, or, of a router that is held to them, the centroids at their length.
   ///
   /// - Returns: The state before the first epoch.
   package func initialState() -> State {
     let zeros = method.isTrained ? [Float](repeating: 0, count: centroids.count) : []
-    let weights = method == .anchored ? centroids.map { Float(Self.anchor) * $0 } : captionMeans()
+    let weights = method.anchor.map { anchor in centroids.map { Float(anchor) * $0 } } ?? captionMeans()
     return State(epoch: 0, weights: weights, first: zeros, second: zeros, losses: [])
   }
 
@@ -263,7 +266,9 @@ package struct RouterTraining: Sendable {
     let (scaledRate, correction) = (Float(rate / firstCorrection), Float(1 / secondCorrection))
     let gradientScale = Float(1 / Double(count))
     // The kernel scales it with the gradient.
-    let pull = method == .anchored ? Float(Self.pull / Double(nlist) * Double(count)) : 0
+    let (anchor, pull) = (
+      Float(method.anchor ?? 0), method.anchor == nil ? 0 : Float(Self.pull / Double(nlist) * Double(count))
+    )
     // Out of the state while they change: three parts of it at once.
     var (allWeights, allFirst, allSecond): ([Float], [Float], [Float]) = ([], [], [])
     swap(&allWeights, &state.weights)
@@ -292,7 +297,7 @@ package struct RouterTraining: Sendable {
                   unsafe centroids.withUnsafeBufferPointer { centroids in
                     guard let c = centroids.baseAddress else { return }
                     unsafe ckernels_pull(
-                      SimdLevel.current, g + from, w + at, c + at, dimension, Float(Self.anchor), pull)
+                      SimdLevel.current, g + from, w + at, c + at, dimension, anchor, pull)
                   }
                 }
                 unsafe ckernels_adam(

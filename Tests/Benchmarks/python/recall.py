@@ -10,10 +10,11 @@ NumPy and searched by FAISS.
     TARN=.build/release/tarn recall.py --features DIR [--seeds 1,2,3] [--nlists 256,512] [--out docs/RECALL.md]
     TARN=.build/release/tarn recall.py --features DIR --candidates [--out docs/RECALL.md]
     TARN=.build/release/tarn recall.py --features DIR --codecs [--out docs/RECALL.md]
-    TARN=.build/release/tarn recall.py --features DIR --shift openclipart,tuxpaint [--out docs/RECALL.md]
+    TARN=.build/release/tarn recall.py --features DIR --shift openclipart,tuxpaint [--lists] [--out docs/RECALL.md]
 
 With --shift the queries are of another kind than what was trained on: each of the sources named is left out of
-training, images and captions, and its captions ask. Captions of all sources that were held out ask first.
+training, images and captions, and its captions ask. Captions of all sources that were held out ask first. --lists asks
+lists of images alone, and the router that is held to their centroids.
 """
 
 import argparse
@@ -48,6 +49,8 @@ METHODS = {
                         "paired k-means, 3 steps on images, **learned router**"),
     "anchored": (["--images", "ti", "--captions", "tc", "--router", "anchored"],
                  "paired k-means, 10 steps on images, **anchored router**"),
+    "plain-anchored": (["--images", "ti", "--captions", "tc", "--method", "kmeans", "--router", "anchored"],
+                       "k-means of images, **anchored router**"),
 }
 # Controls that tarn does not have: which rows make the means, and the title.
 BALANCED = {
@@ -63,8 +66,10 @@ MANY_NPROBES = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768]
 CANDIDATES = {"none": "no router", "all": "learned router, every list in every batch",
               "4096": "learned router, 4,096 lists drawn for a batch (the default there)",
               "512": "learned router, 512 lists drawn for a batch"}
-# What is held against plain k-means when queries are of another kind.
+# What is held against plain k-means, which is first, when queries are of another kind: in the table of all ways, and in
+# that of more seeds.
 SHIFTED = ("plain", "paired", "plain-learned", "refined-learned", "anchored")
+SHIFTED_LISTS = ("plain", "plain-anchored")
 SHIFT_QUERIES = 2000
 HELD_OUT = "captions alone"
 # Arguments of train, and what the table calls them; the first of each codec is its default.
@@ -225,14 +230,14 @@ def measure(features, seed, nlists, work):
     return found
 
 
-def measure_shift(features, seed, sources, nlist, work):
+def measure_shift(features, seed, sources, nlist, methods, work):
     """Recall at the shares when one source was left out of training and its captions ask; by source and method."""
     found = {}
     for source in (None, *sources):
         place = work / (source or HELD_OUT)
         place.mkdir()
         lake = prepare(features, seed, place, source)[0]
-        for name in SHIFTED:
+        for name in methods:
             tarn("--lake", lake, "train", name, *METHODS[name][0], "--nlist", str(nlist), "--codec", "flat", "--seed", str(seed),
                  "--quiet")
             tarn("--lake", lake, "build", name, "--trained", name, "--images", "g", "--quiet")
@@ -307,17 +312,17 @@ def table(runs, nlists):
     return "\n".join(lines)
 
 
-def shift_table(runs, sources, nlist):
+def shift_table(runs, sources, nlist, methods):
     lines = [f"nlist {nlist}, flat codes, up to {SHIFT_QUERIES:,} captions of the source left out; at first {QUERIES:,} "
              "held-out captions of all sources.", "",
              "| left out | lists and ranking | 1 % scanned | 2 % scanned | 4 % scanned | beside plain k-means at 2 % |",
              "| --- | --- | --- | --- | --- | --- |"]
     for source in (None, *sources):
-        for name in SHIFTED:
+        for name in methods:
             cells = [interval([run[source, name][i] for run in runs]) for i in range(3)]
             cells.append(interval([100 * (run[source, name][1] - run[source, "plain"][1]) for run in runs], "{:+.1f}"))
             lines.append(f"| {source or HELD_OUT} | {METHODS[name][1]} | " + " | ".join(cells) + " |")
-    for name in SHIFTED:
+    for name in methods:
         leads = [100 * np.mean([run[source, name][i] - run[source, "plain"][i] for run in runs for source in sources])
                  for i in range(3)]
         worst = min(100 * np.mean([run[source, name][1] - run[source, "plain"][1] for run in runs])
@@ -355,20 +360,26 @@ def main():
     parser.add_argument("--candidates", action="store_true", help="the table of many lists instead")
     parser.add_argument("--codecs", action="store_true", help="the table of codecs instead")
     parser.add_argument("--shift", metavar="SOURCES", help="the table of queries of another kind instead")
+    parser.add_argument("--lists", action="store_true", help="with --shift, lists of images alone")
     parser.add_argument("--out", type=pathlib.Path, help="a page whose text between the table's marks is replaced")
     options = parser.parse_args()
+    if options.lists and not options.shift:
+        parser.error("--lists goes with --shift")
     nlists = [int(text) for text in options.nlists.split(",")]
     sources = options.shift.split(",") if options.shift else []
+    methods = SHIFTED_LISTS if options.lists else SHIFTED
     # mark in the page: (measuring for a seed in a directory, the table of all seeds)
     tables = {
         "candidates": (lambda seed, work: measure_candidates(options.features, seed, work), candidates_table),
         "codecs": (lambda seed, work: measure_codecs(options.features, seed, work), codecs_table),
-        "shift": (lambda seed, work: measure_shift(options.features, seed, sources, nlists[0], work),
-                  lambda runs: shift_table(runs, sources, nlists[0])),
+        "shift": (lambda seed, work: measure_shift(options.features, seed, sources, nlists[0], methods, work),
+                  lambda runs: shift_table(runs, sources, nlists[0], methods)),
         "table": (lambda seed, work: measure(options.features, seed, nlists, work), lambda runs: table(runs, nlists)),
     }
     mark = next(name for name in tables if name == "table" or getattr(options, name))
     one, several = tables[mark]
+    if options.shift and options.lists:
+        mark = "shift-lists"
     runs = []
     for seed in map(int, options.seeds.split(",")):
         with tempfile.TemporaryDirectory(prefix="tarn-recall-") as work:
