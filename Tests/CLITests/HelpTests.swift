@@ -64,7 +64,7 @@ import TestSupport
     // Options that other verbs have are said of those.
     for page in try pages() where !page.verb.isEmpty {
       guard let part = page.text.components(separatedBy: "\nENCODER:\n").dropFirst().first else { continue }
-      let own = Set(page.text.matches(of: /(?m)^  (--[a-z-]+)/).map { String($0.output.1) })
+      let own = Set(page.text.matches(of: /(?m)^  (?:-[a-z], )?(--[a-z-]+)/).map { String($0.output.1) })
       for word in part.matches(of: /--[a-z-]+/).map({ String($0.output) }) {
         #expect(own.contains(word), "tarn \(page.verb.joined(separator: " ")) --help: \(word)")
       }

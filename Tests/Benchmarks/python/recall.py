@@ -47,8 +47,6 @@ METHODS = {
                        "paired k-means, **learned router**"),
     "refined-learned": (["--images", "ti", "--captions", "tc", "--router", "learned"],
                         "paired k-means, 3 steps on images, **learned router**"),
-    "anchored": (["--images", "ti", "--captions", "tc", "--router", "anchored"],
-                 "paired k-means, 10 steps on images, **anchored router**"),
     "plain-anchored": (["--images", "ti", "--captions", "tc", "--method", "kmeans", "--router", "anchored"],
                        "k-means of images, **anchored router**"),
 }
@@ -68,7 +66,7 @@ CANDIDATES = {"none": "no router", "all": "learned router, every list in every b
               "512": "learned router, 512 lists drawn for a batch"}
 # What is held against plain k-means, which is first, when queries are of another kind: in the table of all ways, and in
 # that of more seeds.
-SHIFTED = ("plain", "paired", "plain-learned", "refined-learned", "anchored")
+SHIFTED = ("plain", "paired", "plain-learned", "refined-learned")
 SHIFTED_LISTS = ("plain", "plain-anchored")
 SHIFT_QUERIES = 2000
 HELD_OUT = "captions alone"
