@@ -121,7 +121,8 @@ class Completions(LakeTest):
             "tarn search laion@1 --lake vers": "tarn search laion@1 --lake versions/",
             "tarn --lake vers": "tarn --lake versions/", "tarn --lake=vers": "tarn --lake=versions/",
             "tarn -q versi": "tarn -q versions ",
-            f"tarn --lake '{self.lake.directory}' search laion@": f"tarn --lake '{self.lake.directory}' search laion@1 ",
+            # The quotes of the line end those that printf has it in.
+            f"tarn --lake '{self.lake.directory}' search laion@": f"tarn --lake {self.lake.directory} search laion@1 ",
             "tarn search x --queries vers": "tarn search x --queries versions/",
         }
         for first in ("", "COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}"):
