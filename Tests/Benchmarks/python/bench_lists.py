@@ -20,9 +20,8 @@ import time
 import numpy as np
 
 from bench_assign import Features
+from tool import TARN
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-TARN = pathlib.Path(os.environ.get("TARN", ROOT / ".build" / "release" / "tarn"))
 ROOM = 700 << 20
 BLOCK = 65_536
 
