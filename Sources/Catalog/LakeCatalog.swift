@@ -34,6 +34,9 @@ package final class LakeCatalog: Sendable {
   package let layout: LakeLayout
 
   private let queue: DatabaseQueue
+  /// Held while the connection is used, and for ever once a session has ended: who asks a closed
+  /// connection reads where nothing is.
+  private let gate = CatalogGate()
   /// What a writer holds of the lake; nil of a reader.
   let session: WriterSession?
   let parts = PartLedger()
@@ -54,16 +57,19 @@ package final class LakeCatalog: Sendable {
 
   deinit { closing() }
 
-  /// Ends a writer's session: its leases are free, and nothing can be asked of the
-  /// catalog any more.
+  /// Ends a writer's session: its leases are free, and who asks something of the catalog
+  /// waits for the end of the process.
   ///
   /// For a process that is about to end while a thread that has done its work may
   /// let go of the catalog at the same moment; without it the session ends with the
   /// last reference.
   package var closing: @Sendable () -> Void {
-    let (queue, session, layout, isWithoutBallast) = (queue, session, layout, isWithoutBallast)
+    let (queue, gate, session, layout, isWithoutBallast) = (queue, gate, session, layout, isWithoutBallast)
     return {
-      session?.end {
+      guard let session else { return }
+      // Before the transaction lock, as in every write.
+      gate.shut()
+      session.end {
         // Closed first: then the log is gone, and its room is free.
         try? queue.close()
         if isWithoutBallast { CatalogBallast.lay(layout) }
@@ -421,7 +427,11 @@ package final class LakeCatalog: Sendable {
   /// Runs reads on one consistent view of the catalog.
   func read<Value>(_ body: (Database) throws -> Value) throws -> Value {
     try LakeCatalog.wrapped(at: layout.catalog) {
-      try queue.read { database in try LakeCatalog.tellingOfFullDisks(database, layout.catalog) { try body(database) } }
+      try gate.passing {
+        try queue.read { database in
+          try LakeCatalog.tellingOfFullDisks(database, layout.catalog) { try body(database) }
+        }
+      }
     }
   }
 
@@ -436,18 +446,20 @@ package final class LakeCatalog: Sendable {
   func write<Value>(_ step: String, _ body: (Database) throws -> Value) throws -> Value {
     guard let session else { preconditionFailure("writing through a catalog that was opened for reading") }
     return try LakeCatalog.wrapped(at: layout.catalog) {
-      try queue.writeWithoutTransaction { database in
-        try session.transaction {
-          var result: Value?
-          try LakeCatalog.tellingOfFullDisks(database, layout.catalog) {
-            try database.inTransaction(.immediate) {
-              result = try body(database)
-              try FaultPlan.step("commit", step)
-              return .commit
+      try gate.passing {
+        try queue.writeWithoutTransaction { database in
+          try session.transaction {
+            var result: Value?
+            try LakeCatalog.tellingOfFullDisks(database, layout.catalog) {
+              try database.inTransaction(.immediate) {
+                result = try body(database)
+                try FaultPlan.step("commit", step)
+                return .commit
+              }
             }
+            guard let result else { preconditionFailure("a transaction ended without its result") }
+            return result
           }
-          guard let result else { preconditionFailure("a transaction ended without its result") }
-          return result
         }
       }
     }
@@ -455,7 +467,7 @@ package final class LakeCatalog: Sendable {
 
   /// Runs statements that cannot be part of a transaction, such as VACUUM INTO.
   func outsideTransaction<Value>(_ body: (Database) throws -> Value) throws -> Value {
-    try LakeCatalog.wrapped(at: layout.catalog) { try queue.inDatabase(body) }
+    try LakeCatalog.wrapped(at: layout.catalog) { try gate.passing { try queue.inDatabase(body) } }
   }
 
   /// Turns SQLite's errors into the catalog's, with what to do.
