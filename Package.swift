@@ -15,6 +15,9 @@ let strict: [SwiftSetting] = [
 /// For the targets that hold C handles and raw vectors.
 let strictMemory = strict + [.strictMemorySafety()]
 
+/// For tests that wait more than they compute: half of the time of their compilation is its optimiser's.
+let tests = strict + [.unsafeFlags(["-Onone"])]
+
 /// Kernels and shims keep their bits and their speed in every configuration:
 /// no contraction of a*b+c, optimised even in a debug build.
 let native = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
@@ -219,10 +222,10 @@ let package = Package(
     .testTarget(
       name: "CatalogTests",
       dependencies: ["Base", "Catalog", "Migrations", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
-      swiftSettings: strict),
+      swiftSettings: tests),
     .testTarget(
       name: "FetchTests", dependencies: ["Base", "Catalog", "Features", "Fetch", "Lake", "TestSupport"],
-      swiftSettings: strict),
+      swiftSettings: tests),
     .testTarget(
       name: "IndexerTests",
       dependencies: [
@@ -232,16 +235,16 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
-      name: "ServeTests", dependencies: ["Base", "Lake", "Serve", "TestSupport"], swiftSettings: strict),
+      name: "ServeTests", dependencies: ["Base", "Lake", "Serve", "TestSupport"], swiftSettings: tests),
     .testTarget(
-      name: "TasksTests", dependencies: ["Base", "Indexer", "Lake", "Tasks", "TestSupport"], swiftSettings: strict),
+      name: "TasksTests", dependencies: ["Base", "Indexer", "Lake", "Tasks", "TestSupport"], swiftSettings: tests),
     .testTarget(
       name: "CLITests",
       dependencies: [
         "Base", "CLI", "Catalog", "Features", "Fetch", "Lake", "TestSupport",
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
-      swiftSettings: strict),
+      swiftSettings: tests),
   ],
   cxxLanguageStandard: .cxx17
 )

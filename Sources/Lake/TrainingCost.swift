@@ -101,9 +101,15 @@ package struct TrainingCost: Sendable {
       ]
     }
     let plan = ImageIndexPlan(imageCount: pairCount)
+    // Lists are narrower than the rows that the rate is of: about half of it is reached, and a tile of images and
+    // the pairs of queries and lists are held.
     let probing = StepCost(
-      step: step, seconds: seconds(queries, nearest.comparisons(imageCount: pairCount), rates.compared),
-      memoryByteCount: kept + 8 * pairCount + floats(plan.nlist) + 160 << 20, diskByteCount: kept)
+      step: step,
+      seconds: seconds(
+        queries, nearest.comparisons(imageCount: pairCount), several ? rates.compared : rates.assigned / 2),
+      memoryByteCount: kept + 8 * pairCount + floats(plan.nlist)
+        + (several ? 160 << 20 : min(3 * floats(pairCount) / 2, 3 << 29) + min(256 * queries, 512 << 20)),
+      diskByteCount: kept)
     guard isFirst else { return [probing] }
     let listing = seconds(ImageIndexPlan.iterations * plan.sampleCount + pairCount, plan.nlist, rates.assigned)
     let lists = StepCost(

@@ -107,7 +107,7 @@ private final class FirstPass {
     rows.initialize(to: ckernels_rows(values: values, norms: norms, count: rowCount, dimension: dimension))
     guard
       let made = ckernels_cascade_new(
-        rows, values, 64, Int32(CKERNELS_COMMON.rawValue), ckernels_fastest_form(SimdLevel.current))
+        rows, values, 64, Int32(CKERNELS_COMMON.rawValue), ckernels_fastest_form(SimdLevel.current), nil)
     else {
       throw BenchmarkError(text: "the int8 engine refuses random rows")
     }

@@ -32,13 +32,13 @@ private struct Problem {
   }
 
   func index(
-    in place: String = "work", blockRowCount: Int = 1 << 18, pool: WorkerPool? = nil,
+    in place: String = "work", blockRowCount: Int = 1 << 18, tileByteCount: Int = 1 << 30, pool: WorkerPool? = nil,
     backend: AssignmentBackend? = nil, checkpoint: (ImageIndex.Progress) throws -> Void = { _ in }
   ) throws -> ImageIndex {
     try Disk.makeDirectory(directory.path + "/" + place)
     return try ImageIndex(
       of: path, digest: digest, seed: seed, in: directory.path + "/" + place, blockRowCount: blockRowCount,
-      savingEvery: .zero, pool: pool, backend: backend, checkpoint: checkpoint)
+      savingEvery: .zero, tileByteCount: tileByteCount, pool: pool, backend: backend, checkpoint: checkpoint)
   }
 
   func found(

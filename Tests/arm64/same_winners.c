@@ -47,6 +47,90 @@ static float element(int kind, int of_rows, size_t j) {
 
 static int wrong = 0, served = 0;
 
+static int beats(double a, uint32_t row, double b, uint32_t other) { return a > b || (a == b && row < other); }
+
+// The same rows in lists, of which each vector looks through some, and the ranking of all rows.
+static void check_lists(
+    const struct ckernels_rows *all, const float *x, size_t vectors, int form, int shape, int kind) {
+  const size_t d = all->dimension, count = all->count, list_count = count / 9 + 2;
+  uint32_t *lists = room(4 * count), *firsts = room(4 * (vectors + 1)), *probed = room(4 * vectors * list_count),
+           *winners = room(4 * vectors);
+  double *floors = room(8 * vectors), *scores = room(8 * vectors), *exact = room(8 * vectors * count);
+  // Some lists are long, some empty.
+  for (size_t c = 0; c < count; c++) lists[c] = (uint32_t)(draw() % 3 == 0 ? 1 : draw() % list_count);
+  for (size_t i = 0; i < vectors; i++) {
+    firsts[i + 1] = firsts[i];
+    for (size_t l = 0; l < list_count; l++) {
+      if (draw() % 3 == 0 || (l + 1 == list_count && firsts[i + 1] == firsts[i])) probed[firsts[i + 1]++] = (uint32_t)l;
+    }
+    for (size_t c = 0; c < count; c++) exact[i * count + c] = crows_score(0, x + i * d, all->values + c * d, d);
+  }
+  for (size_t nth = 1; nth < count; nth = 3 * nth + 1) {
+    const struct ckernels_purpose purpose = {
+        .nth = nth, .compared = (double)count / 3, .vectors = nth == 1 ? 0 : 1000, .lists = nth == 1 ? lists : NULL,
+        .list_count = list_count};
+    struct ckernels_cascade *k = ckernels_cascade_new(all, x, vectors, shape, form, &purpose);
+    if (k == NULL) break;
+    const size_t blocks = ckernels_cascade_blocks(k);
+    ckernels_cascade_quantize(k, 0, count);
+    ckernels_cascade_sort(k);
+    ckernels_cascade_pack(k, 0, blocks);
+    ckernels_cascade_packed(k);
+    ckernels_cascade_fill(k, 0, blocks);
+    ckernels_cascade_filled(k);
+    struct ckernels_counts counts = {0};
+    if (nth == 1) {
+      void *scratch = room(ckernels_lists_scratch(k, vectors, firsts[vectors]));
+      // Nothing known, something below the best, the best itself, more than that.
+      for (int known = 0; known < 4; known++) {
+        double best[vectors];
+        uint32_t expected[vectors];
+        for (size_t i = 0; i < vectors; i++) {
+          best[i] = -INFINITY;
+          expected[i] = UINT32_MAX;
+          for (size_t c = 0; c < count; c++) {
+            int looks = 0;
+            for (uint32_t p = firsts[i]; p < firsts[i + 1]; p++) looks |= probed[p] == lists[c];
+            if (looks && beats(exact[i * count + c], (uint32_t)c, best[i], expected[i])) {
+              best[i] = exact[i * count + c];
+              expected[i] = (uint32_t)c;
+            }
+          }
+          floors[i] = known == 0 ? -INFINITY : known == 1 ? best[i] - 1 : known == 2 ? best[i] : nextafter(best[i], INFINITY);
+        }
+        ckernels_best_in_lists(ccpu_level(), k, x, vectors, firsts, probed, floors, scratch, winners, scores, &counts);
+        for (size_t i = 0; i < vectors; i++) {
+          // What is below the floor may be found or not, and with its score.
+          const int may_miss = known == 3 && winners[i] == UINT32_MAX;
+          const int is_lower = known == 3 && winners[i] < count && scores[i] == exact[i * count + winners[i]];
+          if (may_miss || is_lower || (winners[i] == expected[i] && (winners[i] == UINT32_MAX || scores[i] == best[i]))) continue;
+          fprintf(stderr, "lists of form %d, shape %d: wrong at kind %d, %zu rows of %zu\n", form, shape, kind, count, d);
+          wrong = 1;
+        }
+        served += 1;
+      }
+      free(scratch);
+    }
+    void *scratch = room(ckernels_rank_scratch(k, vectors));
+    uint32_t *ranked = room(4 * vectors * nth);
+    ckernels_rank(ccpu_level(), k, x, vectors, nth, scratch, ranked, &counts);
+    for (size_t i = 0; i < vectors; i++) {
+      for (size_t c = 0; c < count; c++) {
+        size_t above = 0, is_in = 0;
+        for (size_t o = 0; o < count; o++) above += (size_t)beats(exact[i * count + o], (uint32_t)o, exact[i * count + c], (uint32_t)c);
+        for (size_t n = 0; n < nth; n++) is_in += ranked[i * nth + n] == c;
+        if (is_in == (above < nth)) continue;
+        fprintf(stderr, "ranks of form %d, shape %d: wrong at kind %d, %zu rows of %zu\n", form, shape, kind, count, d);
+        wrong = 1;
+      }
+    }
+    served += 1;
+    free(ranked), free(scratch);
+    ckernels_cascade_free(k);
+  }
+  free(lists), free(firsts), free(probed), free(winners), free(floors), free(scores), free(exact);
+}
+
 static void check_problem(int kind, size_t count, size_t vectors, size_t d) {
   float *rows = room(4 * count * d), *x = room(4 * vectors * d);
   double *norms = room(8 * count), *expected_scores = room(8 * vectors), *scores = room(8 * vectors);
@@ -70,7 +154,7 @@ static void check_problem(int kind, size_t count, size_t vectors, size_t d) {
   free(scratch);
   for (int form = CKERNELS_PORTABLE; form <= CKERNELS_DOTPROD; form++) {
     for (int shape = CKERNELS_FASTEST; shape <= CKERNELS_BALANCED && ckernels_form_is_available(form); shape++) {
-      struct ckernels_cascade *k = ckernels_cascade_new(&all, x, vectors, shape, form);
+      struct ckernels_cascade *k = ckernels_cascade_new(&all, x, vectors, shape, form, NULL);
       if (k == NULL) continue;
       const size_t blocks = ckernels_cascade_blocks(k);
       ckernels_cascade_quantize(k, 0, count);
@@ -93,6 +177,10 @@ static void check_problem(int kind, size_t count, size_t vectors, size_t d) {
       }
       free(scratch);
       ckernels_cascade_free(k);
+      // However many forms there are, the next problem is the same.
+      const uint64_t before = state;
+      if (count <= 200) check_lists(&all, x, vectors, form, shape, kind);
+      state = before;
     }
   }
   uint64_t hash = 1;

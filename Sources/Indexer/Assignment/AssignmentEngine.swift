@@ -86,7 +86,14 @@ package final class AssignmentEngine: Sendable {
     self.shape = shape
     self.form = form ?? .fastest
     // Preparing rows takes a second or so; asked for by name, it is done always.
-    minimumInt8Work = backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
+    minimumInt8Work = Self.minimumInt8Work(backend)
+  }
+
+  /// Products (vectors · rows · dimension) from which preparing rows for the int8 engine pays.
+  ///
+  /// - Parameter backend: The one that was asked for by name, if any.
+  static func minimumInt8Work(_ backend: AssignmentBackend?) -> Double {
+    backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
   }
 
   /// What the work so far has cost.
@@ -246,7 +253,7 @@ extension AssignmentEngine {
 /// backend needs.
 ///
 /// `@unchecked Sendable`: a worker's part is used by that worker alone.
-@safe private final class Scratch: @unchecked Sendable {
+@safe internal final class Scratch: @unchecked Sendable {
   private let start: UnsafeMutableRawPointer
   private let vectorByteCount: Int
   private let stride: Int

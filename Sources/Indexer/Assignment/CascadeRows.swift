@@ -38,6 +38,20 @@ package enum CascadeForm: Int32, Sendable, CaseIterable {
   }()
 }
 
+/// What rows are prepared for; but for the lists it decides the speed and no result.
+internal struct CascadePurpose: Sendable {
+  /// How many of the best rows are asked for, `1...`.
+  var count = 1
+  /// Rows that a vector is compared with, about; 0 for all.
+  var compared = 0.0
+  /// Vectors in all, about; 0 for so many that preparing does not count.
+  var vectors = 0.0
+  /// The list of each row; none where all rows are compared.
+  var lists: [UInt32] = []
+  /// Lists that there may be.
+  var listCount = 0
+}
+
 /// Quantized rows and the bounds of what quantization left out.
 ///
 /// `@unchecked Sendable`: nothing writes after `init`, and `deinit` frees.
@@ -57,17 +71,28 @@ package enum CascadeForm: Int32, Sendable, CaseIterable {
   ///   - pool: The threads; nil for the caller's alone.
   ///   - shape: What the first pass multiplies.
   ///   - form: Instructions that this CPU has.
+  ///   - purpose: What is asked for.
   init?(
-    _ rows: UnsafePointer<ckernels_rows>, sample: [Float], pool: WorkerPool?, shape: SliceShape, form: CascadeForm
+    _ rows: UnsafePointer<ckernels_rows>, sample: [Float], pool: WorkerPool?, shape: SliceShape, form: CascadeForm,
+    purpose: CascadePurpose = CascadePurpose()
   ) {
     let count = unsafe rows.pointee.count
+    precondition(purpose.lists.isEmpty || purpose.lists.count == count, "a row is in no list")
     let vectorCount = unsafe sample.count / rows.pointee.dimension
-    guard let made = unsafe ckernels_cascade_new(rows, sample, vectorCount, shape.rawValue, form.rawValue) else {
-      return nil
+    let made = unsafe purpose.lists.withUnsafeBufferPointer { lists -> OpaquePointer? in
+      var told = unsafe ckernels_purpose(
+        nth: purpose.count, compared: purpose.compared, vectors: purpose.vectors,
+        lists: purpose.lists.isEmpty ? nil : lists.baseAddress, list_count: purpose.listCount)
+      guard
+        let made = unsafe ckernels_cascade_new(rows, sample, vectorCount, shape.rawValue, form.rawValue, &told)
+      else { return nil }
+      nonisolated(unsafe) let cascade = unsafe made
+      Self.inBatches(count, pool) { unsafe ckernels_cascade_quantize(cascade, $0.lowerBound, $0.upperBound) }
+      return unsafe made
     }
+    guard let made = unsafe made else { return nil }
     unsafe pointer = made
     nonisolated(unsafe) let cascade = unsafe made
-    Self.inBatches(count, pool) { unsafe ckernels_cascade_quantize(cascade, $0.lowerBound, $0.upperBound) }
     unsafe ckernels_cascade_sort(cascade)
     Self.inBatches(unsafe ckernels_cascade_blocks(cascade), pool) {
       unsafe ckernels_cascade_pack(cascade, $0.lowerBound, $0.upperBound)

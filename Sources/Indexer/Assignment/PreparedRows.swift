@@ -67,14 +67,42 @@ package struct Winners: Sendable, Equatable {
       let square = unsafe crows_score(SimdLevel.current, start, start, matrix.dimension)
       // Squares of finite floats are below 2^256: only a bad element gets further.
       if !square.isFinite, bad == nil { bad = row }
-      // The score of a row with itself is its squared norm to 1 part in 2^40.
-      unsafe norms[row] = square.squareRoot() * (1 + 0x1p-30)
+      unsafe norms[row] = Self.norm(above: square)
     }
     firstBadRow = bad
     unsafe self.rows = .allocate(capacity: 1)
     unsafe self.rows.initialize(
       to: ckernels_rows(values: values, norms: norms, count: rows.count, dimension: matrix.dimension))
   }
+
+  /// Widens listed rows of a matrix, which are finite.
+  ///
+  /// - Parameters:
+  ///   - matrix: Holds the rows.
+  ///   - numbers: Which of them.
+  ///   - pool: The threads.
+  init(_ matrix: FeatureMatrix, listed numbers: [UInt32], pool: WorkerPool) {
+    let dimension = matrix.dimension
+    (count, self.dimension, self.matrix) = (numbers.count, dimension, matrix)
+    nonisolated(unsafe) let copy = UnsafeMutablePointer<Float>.allocate(capacity: max(numbers.count * dimension, 1))
+    nonisolated(unsafe) let norms = UnsafeMutablePointer<Double>.allocate(capacity: max(numbers.count, 1))
+    let batch = 4096
+    pool.run((numbers.count + batch - 1) / batch) { task, _ in
+      for row in (task * batch)..<min((task + 1) * batch, numbers.count) {
+        let (start, number) = unsafe (copy + row * dimension, Int(numbers[row]))
+        unsafe matrix.widen(rows: number..<(number + 1), to: start)
+        unsafe norms[row] = Self.norm(above: crows_score(SimdLevel.current, start, start, dimension))
+      }
+    }
+    unsafe (values, owned, self.norms) = (UnsafePointer(copy), copy, norms)
+    firstBadRow = nil
+    unsafe rows = .allocate(capacity: 1)
+    unsafe rows.initialize(
+      to: ckernels_rows(values: copy, norms: norms, count: numbers.count, dimension: dimension))
+  }
+
+  /// A row's norm or a little more: its score with itself is its squared norm to 1 part in 2^40.
+  private static func norm(above square: Double) -> Double { square.squareRoot() * (1 + 0x1p-30) }
 
   deinit {
     unsafe rows.deallocate()
@@ -102,11 +130,16 @@ package struct Winners: Sendable, Equatable {
   ///   - pool: The threads; nil for the caller's alone.
   ///   - shape: What the first pass multiplies.
   ///   - form: Instructions that this CPU has.
-  func prepareCascade(sample: [Float], pool: WorkerPool?, shape: SliceShape, form: CascadeForm) {
+  ///   - purpose: What is asked for.
+  func prepareCascade(
+    sample: [Float], pool: WorkerPool?, shape: SliceShape, form: CascadeForm,
+    purpose: CascadePurpose = CascadePurpose()
+  ) {
     prepared.withLock {
       guard case .notYet = $0 else { return }
       $0 =
-        unsafe CascadeRows(rows, sample: sample, pool: pool, shape: shape, form: form).map { .ready($0) }
+        unsafe CascadeRows(rows, sample: sample, pool: pool, shape: shape, form: form, purpose: purpose)
+        .map { .ready($0) }
         ?? .unsuitable
       // From now on the cascade serves: one copy of the rows is enough.
       if case .ready = $0 { rounded.withLock { $0 = nil } }

@@ -57,6 +57,25 @@ void ckernels_best_cascade(
   k->form->best(level, k, vectors, count, guesses, scratch, winners, scores, counts);
 }
 
+size_t ckernels_lists_scratch(const struct ckernels_cascade *k, size_t count, size_t pairs) {
+  return k->form->probe_scratch(k, count, pairs);
+}
+
+void ckernels_best_in_lists(
+    int level, const struct ckernels_cascade *k, const float *vectors, size_t count, const uint32_t *firsts,
+    const uint32_t *lists, const double *floors, void *scratch, uint32_t *winners, double *scores,
+    struct ckernels_counts *counts) {
+  k->form->best_in_lists(level, k, vectors, count, firsts, lists, floors, scratch, winners, scores, counts);
+}
+
+size_t ckernels_rank_scratch(const struct ckernels_cascade *k, size_t count) { return k->form->rank_scratch(k, count); }
+
+void ckernels_rank(
+    int level, const struct ckernels_cascade *k, const float *vectors, size_t count, size_t n, void *scratch,
+    uint32_t *ranked, struct ckernels_counts *counts) {
+  k->form->rank(level, k, vectors, count, n, scratch, ranked, counts);
+}
+
 void ckernels_form_range(int form, int tail, int *row_most, int *row_offset, int *vector_most) {
   const struct cascade_form *f = cascade_form_of(form);
   const struct cascade_range range = tail ? f->tail : f->slice;

@@ -48,6 +48,15 @@ struct cascade_form {
   void (*best)(
       int level, const struct ckernels_cascade *, const float *vectors, size_t count, const uint32_t *guesses,
       void *scratch, uint32_t *winners, double *scores, struct ckernels_counts *counts);
+  size_t (*probe_scratch)(const struct ckernels_cascade *, size_t count, size_t pairs);
+  void (*best_in_lists)(
+      int level, const struct ckernels_cascade *, const float *vectors, size_t count, const uint32_t *firsts,
+      const uint32_t *lists, const double *floors, void *scratch, uint32_t *winners, double *scores,
+      struct ckernels_counts *counts);
+  size_t (*rank_scratch)(const struct ckernels_cascade *, size_t count);
+  void (*rank)(
+      int level, const struct ckernels_cascade *, const float *vectors, size_t count, size_t n, void *scratch,
+      uint32_t *ranked, struct ckernels_counts *counts);
   uint64_t (*products)(const struct ckernels_cascade *, const int8_t *slices, size_t groups);
   void (*block)(
       const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, int32_t *products);
@@ -98,7 +107,8 @@ struct ckernels_cascade {
   size_t whole_stride;
 
   // Rows lie in groups of neighbours, each around a pivot; the best rows of the
-  // nearest pivots' groups are the first guess.
+  // nearest pivots' groups are the first guess. Or in the lists of `purpose`, without pivots.
+  struct ckernels_purpose purpose;
   size_t groups;
   uint8_t *pivots;          // packed like rows
   int32_t *pivot_offsets;   // [groups rounded up to whole blocks]

@@ -4,7 +4,8 @@
 
 #define LANES_AVX2
 #pragma clang attribute push(CCPU_TARGET_AVX2, apply_to = function)
-#include "cascade_search.h"
+#include "cascade_probe.h"
+#include "cascade_rank.h"
 #pragma clang attribute pop
 
 const struct cascade_form cascade_avx2 = {

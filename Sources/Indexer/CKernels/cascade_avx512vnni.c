@@ -4,7 +4,8 @@
 
 #define LANES_AVX512VNNI
 #pragma clang attribute push(CCPU_TARGET_VNNI, apply_to = function)
-#include "cascade_search.h"
+#include "cascade_probe.h"
+#include "cascade_rank.h"
 #pragma clang attribute pop
 
 const struct cascade_form cascade_avx512vnni = {

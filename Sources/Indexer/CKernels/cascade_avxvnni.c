@@ -11,7 +11,8 @@
 #define CASCADE_TARGET CCPU_TARGET_AVXVNNI
 #endif
 #pragma clang attribute push(CASCADE_TARGET, apply_to = function)
-#include "cascade_search.h"
+#include "cascade_probe.h"
+#include "cascade_rank.h"
 #pragma clang attribute pop
 
 const struct cascade_form cascade_avxvnni = {

@@ -35,17 +35,23 @@ struct trial {
   size_t vectors, rows;
   size_t vector_step, row_step;  // in the samples
   float *bias;                   // of the rows
-  float *best;                   // of the vectors
+  float *best;                   // of the vectors, the n-th best score of each
   double unturned_error;         // of both, quantized as they are
   double turned_error;           // of both, turned
 };
+
+// About what a product costs in the turning of rows, in nanoseconds of one core.
+static const double PREPARING_COST = 0.1;
 
 // The width with the least estimated time, in nanoseconds of one core for each
 // vector, from sampled vectors and rows centred and turned onto the axes, and
 // each vector's best score over all rows.
 static size_t choose_width(
-    const struct cascade_form *form, const struct trial *t, const float *v, const float *r, size_t d, size_t count,
-    int balanced, double *estimate) {
+    const struct ckernels_cascade *k, const struct trial *t, const float *v, const float *r, int balanced,
+    double *estimate) {
+  const struct cascade_form *form = k->form;
+  const size_t d = k->dimension, count = k->rows->count;
+  const double compared = k->purpose.compared > 0 ? k->purpose.compared : (double)count;
   const size_t vectors = t->vectors, rows = t->rows;
   double *partial = cascade_zeroed(vectors * rows, sizeof(double)), *va = cascade_zeroed(vectors, sizeof(double)),
          *ra = cascade_zeroed(rows, sizeof(double));
@@ -86,8 +92,11 @@ static size_t choose_width(
     // Int8 products of the slice, second looks (more than needed at first, while
     // the best is not known), the turning.
     const double turned = width < d ? (double)(width * d) : 0, left = balanced ? (double)((d - width) * d) : 0;
-    const double cost = ((double)(count * width) + left) * form->product_cost +
-                        share * 2 * (double)count * form->look_cost + turned * form->turn_cost;
+    // Rows are turned in binary64, those on balanced axes onto all of them.
+    const double prepared = k->purpose.vectors > 0 ? (double)count * (turned + left) / k->purpose.vectors : 0;
+    const double cost = (compared * (double)width + left) * form->product_cost +
+                        fmin(share * 2 * (double)count, compared) * form->look_cost + turned * form->turn_cost +
+                        prepared * PREPARING_COST;
     if (cost < *estimate && !(balanced && width == d)) {
       *estimate = cost;
       chosen = width;
@@ -120,6 +129,11 @@ static double quantization_error(const float *sample, size_t count, int most) {
   return square > 0 ? sqrt(error / square) : 0;
 }
 
+static int by_falling(const void *left, const void *right) {
+  const float a = *(const float *)left, b = *(const float *)right;
+  return (a < b) - (a > b);
+}
+
 static struct trial make_trial(
     const struct ckernels_cascade *k, const float *vectors, size_t vector_stride, const float *v, size_t vector_used,
     const float *r, size_t row_used) {
@@ -138,6 +152,8 @@ static struct trial make_trial(
     memcpy(raw + i * d, vectors + i * t.vector_step * vector_stride * d, d * sizeof(float));
     t.best[i] = -INFINITY;
   }
+  const size_t nth = k->purpose.nth;
+  float *all = cascade_zeroed(nth > 1 ? t.vectors * rows->count : 0, sizeof(float));
   for (size_t base = 0; base < rows->count; base += 1024) {
     const size_t n = rows->count - base < 1024 ? rows->count - base : 1024;
     cblas_sgemm(
@@ -145,8 +161,14 @@ static struct trial make_trial(
         rows->values + base * d, (blasint)d, 0.0f, products, 1024);
     for (size_t i = 0; i < t.vectors; i++) {
       for (size_t c = 0; c < n; c++) t.best[i] = fmaxf(t.best[i], products[i * 1024 + c]);
+      if (nth > 1) memcpy(all + i * rows->count + base, products + i * 1024, n * sizeof(float));
     }
   }
+  for (size_t i = 0; i < t.vectors && nth > 1; i++) {
+    qsort(all + i * rows->count, rows->count, sizeof(float), by_falling);
+    t.best[i] = all[i * rows->count + (nth < rows->count ? nth : rows->count) - 1];
+  }
+  free(all);
   for (size_t i = 0; i < t.vectors; i++) t.best[i] -= (float)crows_score(0, raw + i * d, k->mean_rows, d);
   free(products);
   free(raw);
@@ -169,12 +191,12 @@ static float *turned(const double *axes, const float *sample, size_t step, size_
 }
 
 static size_t try_axes(
-    const struct cascade_form *form, const struct axes *axes, const struct trial *t, const float *v, const float *r, size_t d, size_t count,
+    const struct ckernels_cascade *k, const struct axes *axes, const struct trial *t, const float *v, const float *r,
     double *estimate) {
+  const size_t d = k->dimension;
   float *vt = turned(axes->vectors, v, t->vector_step, t->vectors, d);
   float *rt = turned(axes->rows, r, t->row_step, t->rows, d);
-  const size_t width =
-      choose_width(form, t, vt, rt, d, count, axes->rows != axes->vectors, estimate);
+  const size_t width = choose_width(k, t, vt, rt, axes->rows != axes->vectors, estimate);
   free(vt);
   free(rt);
   return width;
@@ -201,14 +223,14 @@ static int choose_axes(
   if (good && shape == CKERNELS_FASTEST) {
     struct trial trial = make_trial(k, vectors, vector_stride, v, vector_used, r, row_used);
     double estimate;
-    k->width = try_axes(k->form, axes, &trial, v, r, d, count, &estimate);
+    k->width = try_axes(k, axes, &trial, v, r, &estimate);
     // Turning onto d axes must be worth it.
     if (count >= 4 * d && d <= 4096 && d > 32) {
       struct axes balanced;
       double other = INFINITY;
       size_t width = d;
       if (cascade_balanced_axes(of_vectors, of_rows, d, &balanced)) {
-        width = try_axes(k->form, &balanced, &trial, v, r, d, count, &other);
+        width = try_axes(k, &balanced, &trial, v, r, &other);
       }
       struct axes worse = balanced;
       if (other < estimate) {

@@ -4,7 +4,8 @@
 
 #define LANES_DOTPROD
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
-#include "cascade_search.h"
+#include "cascade_probe.h"
+#include "cascade_rank.h"
 #pragma clang attribute pop
 
 const struct cascade_form cascade_dotprod = {

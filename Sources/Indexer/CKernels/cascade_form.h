@@ -16,4 +16,6 @@
 #include "search.h"
 
 // The functions of a form, as cascade_search.h has them.
-#define CASCADE_FUNCTIONS .scratch = scratch_bytes, .best = best, .products = products, .block = multiply_block
+#define CASCADE_FUNCTIONS                                                                                              \
+  .scratch = scratch_bytes, .best = best, .probe_scratch = probe_scratch_bytes, .best_in_lists = best_in_lists,       \
+  .rank_scratch = rank_scratch_bytes, .rank = rank, .products = products, .block = multiply_block

@@ -17,13 +17,35 @@ static size_t probes_of(const struct ckernels_cascade *k) {
 
 static size_t pivot_blocks(const struct ckernels_cascade *k) { return (k->groups + BLOCK_ROWS - 1) / BLOCK_ROWS; }
 
+// Vectors by the group that they look through.
+struct lookers {
+  uint32_t *starts;   // [groups + 1] in `vectors`
+  uint32_t *vectors;
+};
+
+// Puts vectors under the groups that they look through; those of vector i are
+// [firsts[i], firsts[i + 1]).
+static void put_by_group(
+    size_t groups, size_t count, const uint32_t *firsts, const uint32_t *probed, struct lookers *by) {
+  memset(by->starts, 0, (groups + 1) * sizeof(uint32_t));
+  for (size_t i = firsts[0]; i < firsts[count]; i++) by->starts[probed[i] + 1] += 1;
+  for (size_t g = 0; g < groups; g++) by->starts[g + 1] += by->starts[g];
+  // Each start moves down to that of the group before while its vectors are put in, the last first.
+  for (size_t i = count; i-- > 0;) {
+    for (size_t j = firsts[i + 1]; j-- > firsts[i];) by->vectors[--by->starts[probed[j] + 1]] = (uint32_t)i;
+  }
+  const uint32_t end = firsts[count] - firsts[0];
+  for (size_t g = 0; g < groups; g++) by->starts[g] = by->starts[g + 1];
+  by->starts[groups] = end;
+}
+
 // Where the parts of the scratch are.
 struct guess_parts {
   int32_t *products;   // of six vectors: [GROUP_VECTORS x pivots in whole blocks]
   int32_t *tops;       // [count x SEEDS] greatest products so far, falling
   uint32_t *probed;    // [count x probes] pivots
-  uint32_t *starts;    // [groups + 1] in `vectors`
-  uint32_t *vectors;   // [count x probes] by pivot
+  uint32_t *firsts;    // [count + 1] in `probed`
+  struct lookers by;
   int8_t *six;         // slices of vectors that probe the same group
   size_t total;
 };
@@ -36,8 +58,9 @@ static struct guess_parts lay_out_guess(const struct ckernels_cascade *k, size_t
   PART(products, GROUP_VECTORS * pivot_blocks(k) * BLOCK_ROWS * sizeof(int32_t));
   PART(tops, count * SEEDS * sizeof(int32_t));
   PART(probed, pairs * sizeof(uint32_t));
-  PART(starts, (k->groups + 1) * sizeof(uint32_t));
-  PART(vectors, pairs * sizeof(uint32_t));
+  PART(firsts, (count + 1) * sizeof(uint32_t));
+  PART(by.starts, (k->groups + 1) * sizeof(uint32_t));
+  PART(by.vectors, pairs * sizeof(uint32_t));
   PART(six, GROUP_VECTORS * k->padded);
 #undef PART
   at.total = next;
@@ -92,17 +115,39 @@ static void remember(int32_t product, uint32_t position, int32_t *tops, uint32_t
   seeds[i] = position;
 }
 
+// The slices of up to six vectors, side by side.
+static void gather_six(
+    const int8_t *slices, size_t padded, const uint32_t *vectors, size_t count, int8_t *six) {
+  for (size_t v = 0; v < count; v++) {
+    const size_t i = vectors[v];
+    const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * padded + i % GROUP_VECTORS * 4;
+    for (size_t j = 0; j < padded; j += 4) memcpy(six + j * GROUP_VECTORS + v * 4, slice + j * GROUP_VECTORS, 4);
+  }
+}
+
+// The lanes of a block whose positions lie in [first, end).
+static inline uint64_t lanes_within(size_t block, size_t first, size_t end) {
+  const size_t start = block * BLOCK_ROWS;
+  uint64_t mask = ~(uint64_t)0;
+  if (start < first) mask &= ~(uint64_t)0 << (first - start);
+  if (end < start + BLOCK_ROWS) mask &= ~(~(uint64_t)0 << (end - start));
+  return mask;
+}
+
 // The greatest product of each of up to six vectors in each block of a group.
 static void look_through(
     const struct ckernels_cascade *k, size_t pivot, const int8_t *six, const uint32_t *vectors, size_t count,
     int32_t *tops, uint32_t *seeds) {
-  const size_t end = k->group_starts[pivot + 1];
+  const size_t first = k->group_starts[pivot], end = k->group_starts[pivot + 1];
   int32_t products[GROUP_VECTORS * BLOCK_ROWS];
-  for (size_t block = k->group_starts[pivot] / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
+  for (size_t block = first / BLOCK_ROWS; block * BLOCK_ROWS < end; block++) {
     multiply_block(
         k->packed + block * BLOCK_ROWS * k->padded, six, k->padded / 4, k->offsets + block * BLOCK_ROWS, products);
+    // Rows at the ends that are of the groups beside it.
+    const uint64_t others = ~lanes_within(block, first, end);
     for (size_t v = 0; v < count; v++) {
-      const int32_t *p = products + v * BLOCK_ROWS;
+      int32_t *p = products + v * BLOCK_ROWS;
+      for (uint64_t mask = others; mask != 0; mask &= mask - 1) p[__builtin_ctzll(mask)] = INT32_MIN;
       const lanes top = lanes_max(
           lanes_max(lanes_load(p), lanes_load(p + 16)), lanes_max(lanes_load(p + 32), lanes_load(p + 48)));
       if (lanes_greatest(top) <= tops[vectors[v] * SEEDS + SEEDS - 1]) continue;
@@ -112,36 +157,33 @@ static void look_through(
   }
 }
 
-static void guess(
-    const struct ckernels_cascade *k, const int8_t *slices, size_t count, void *scratch, uint32_t *seeds) {
-  const struct guess_parts at = lay_out_guess(k, count, scratch);
-  const size_t probes = probes_of(k), padded = k->padded;
+// The rows with the greatest products in the groups that vectors look through: [count x SEEDS].
+static void find_seeds(
+    const struct ckernels_cascade *k, const int8_t *slices, size_t count, const struct lookers *by, int8_t *six,
+    int32_t *tops, uint32_t *seeds) {
   for (size_t i = 0; i < count * SEEDS; i++) {
-    at.tops[i] = INT32_MIN;
+    tops[i] = INT32_MIN;
     seeds[i] = UINT32_MAX;
   }
+  for (size_t g = 0; g < k->groups; g++) {
+    for (size_t first = by->starts[g]; first < by->starts[g + 1]; first += GROUP_VECTORS) {
+      const size_t left = by->starts[g + 1] - first;
+      const size_t some = left < GROUP_VECTORS ? left : GROUP_VECTORS;
+      gather_six(slices, k->padded, by->vectors + first, some, six);
+      look_through(k, g, six, by->vectors + first, some, tops, seeds);
+    }
+  }
+}
+
+static void guess(
+    const struct ckernels_cascade *k, const int8_t *slices, size_t count, void *scratch, uint32_t *seeds) {
+  struct guess_parts at = lay_out_guess(k, count, scratch);
+  const size_t probes = probes_of(k), padded = k->padded;
   for (size_t i = 0; i < count; i += GROUP_VECTORS) {
     const size_t left = count - i < GROUP_VECTORS ? count - i : GROUP_VECTORS;
     choose_groups(k, slices + i * padded, left, at.products, at.probed + i * probes);
   }
-  // Vectors by the groups that they look through.
-  memset(at.starts, 0, (k->groups + 1) * sizeof(uint32_t));
-  for (size_t i = 0; i < count * probes; i++) at.starts[at.probed[i] + 1] += 1;
-  for (size_t g = 0; g < k->groups; g++) at.starts[g + 1] += at.starts[g];
-  for (size_t i = count * probes; i-- > 0;) at.vectors[--at.starts[at.probed[i] + 1]] = (uint32_t)(i / probes);
-  // Each start has moved down to that of the group before: start[g + 1] is where g begins.
-  for (size_t g = 0; g < k->groups; g++) {
-    const size_t begin = at.starts[g + 1], end = g + 1 < k->groups ? at.starts[g + 2] : count * probes;
-    for (size_t first = begin; first < end; first += GROUP_VECTORS) {
-      const size_t left = end - first < GROUP_VECTORS ? end - first : GROUP_VECTORS;
-      for (size_t v = 0; v < left; v++) {
-        const size_t i = at.vectors[first + v];
-        const int8_t *slice = slices + i / GROUP_VECTORS * GROUP_VECTORS * padded + i % GROUP_VECTORS * 4;
-        for (size_t j = 0; j < padded; j += 4) {
-          memcpy(at.six + j * GROUP_VECTORS + v * 4, slice + j * GROUP_VECTORS, 4);
-        }
-      }
-      look_through(k, g, at.six, at.vectors + first, left, at.tops, seeds);
-    }
-  }
+  for (size_t i = 0; i <= count; i++) at.firsts[i] = (uint32_t)(i * probes);
+  put_by_group(k->groups, count, at.firsts, at.probed, &at.by);
+  find_seeds(k, slices, count, &at.by, at.six, at.tops, seeds);
 }

@@ -4,7 +4,8 @@
 #include "cascade_form.h"
 
 #define LANES_NEON
-#include "cascade_search.h"
+#include "cascade_probe.h"
+#include "cascade_rank.h"
 
 const struct cascade_form cascade_neon = {
     .slice = {127, 0, 127},

@@ -2,7 +2,8 @@
 #include "cascade_form.h"
 
 #define LANES_PORTABLE
-#include "cascade_search.h"
+#include "cascade_probe.h"
+#include "cascade_rank.h"
 
 const struct cascade_form cascade_portable = {
     .slice = {127, 128, 127},

@@ -41,7 +41,8 @@ void cascade_put_in_lane(const struct ckernels_cascade *k, const uint8_t *slice,
 }
 
 struct ckernels_cascade *ckernels_cascade_new(
-    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape, int form) {
+    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape, int form,
+    const struct ckernels_purpose *purpose) {
   const size_t d = rows->dimension;
   // Wider rows could overflow the sums, and one row needs no search.
   if (d > 32768 || rows->count < 2 || vector_count == 0) return NULL;
@@ -49,6 +50,7 @@ struct ckernels_cascade *ckernels_cascade_new(
   k->form = cascade_form_of(form);
   k->rows = rows;
   k->dimension = d;
+  k->purpose = purpose != NULL ? *purpose : (struct ckernels_purpose){.nth = 1};
   k->mean_rows = cascade_zeroed(d, sizeof(float));
   k->mean_vectors = cascade_zeroed(d, sizeof(float));
   k->whole_width = (d + 63) / 64 * 64;
@@ -57,7 +59,12 @@ struct ckernels_cascade *ckernels_cascade_new(
     ckernels_cascade_free(k);
     return NULL;
   }
-  cascade_choose_pivots(k);
+  if (k->purpose.lists != NULL) {
+    k->groups = k->purpose.list_count;
+    k->group_starts = cascade_zeroed(k->groups + 1, sizeof(uint32_t));
+  } else {
+    cascade_choose_pivots(k);
+  }
   k->blocks = (rows->count + BLOCK_ROWS - 1) / BLOCK_ROWS;
   k->slices = cascade_zeroed(rows->count * k->padded, 1);
   k->slice_bounds = cascade_zeroed(rows->count, sizeof *k->slice_bounds);
@@ -106,7 +113,9 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
   enum { BATCH = 64 };
   const size_t d = k->dimension, width = k->width, turned = k->turned_rows;
   double *b = cascade_zeroed(BATCH * d, sizeof(double)), *p = cascade_zeroed(BATCH * turned, sizeof(double));
-  float *p32 = cascade_zeroed(BATCH * width, sizeof(float)), *products = cascade_zeroed(BATCH * k->groups, sizeof(float));
+  const uint32_t *lists = k->purpose.lists;
+  float *p32 = cascade_zeroed(BATCH * width, sizeof(float)),
+        *products = cascade_zeroed(lists != NULL ? 0 : BATCH * k->groups, sizeof(float));
   for (size_t base = first; base < end; base += BATCH) {
     const size_t n = end - base < BATCH ? end - base : BATCH;
     for (size_t i = 0; i < n * d; i++) b[i] = (double)(k->rows->values[base * d + i] - k->mean_rows[i % d]);
@@ -117,10 +126,12 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
           CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)turned, (blasint)d, 1.0, b, (blasint)d,
           k->basis64, (blasint)d, 0.0, p, (blasint)turned);
     }
-    for (size_t i = 0; i < n * width; i++) p32[i] = (float)p[i / width * turned + i % width];
-    cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)k->groups, (blasint)width, 1.0f, p32,
-        (blasint)width, k->pivot_slices, (blasint)width, 0.0f, products, (blasint)k->groups);
+    for (size_t i = 0; i < n * width && lists == NULL; i++) p32[i] = (float)p[i / width * turned + i % width];
+    if (lists == NULL) {
+      cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)k->groups, (blasint)width, 1.0f, p32,
+          (blasint)width, k->pivot_slices, (blasint)width, 0.0f, products, (blasint)k->groups);
+    }
     for (size_t i = 0; i < n; i++) {
       const size_t c = base + i;
       uint8_t *slice = k->slices + c * k->padded;
@@ -154,7 +165,8 @@ void ckernels_cascade_quantize(struct ckernels_cascade *k, size_t first, size_t 
       const double usual = (double)k->usual.rest * (double)terms.rest + (double)k->usual.error * (double)terms.error +
                            (double)k->usual.length * (double)terms.length;
       k->slice_bounds[c] = (struct slice_bound){
-          .terms = terms, .offset = (int32_t)ceil((bias + usual) / k->unit) + 1, .group = cascade_nearest_pivot(k, products + i * k->groups)};
+          .terms = terms, .offset = (int32_t)ceil((bias + usual) / k->unit) + 1, 
+          .group = lists != NULL ? lists[c] : cascade_nearest_pivot(k, products + i * k->groups)};
     }
   }
   free(b);

@@ -33,9 +33,9 @@ static CCPU_INLINE void multiply_tile(
   }
 }
 
-// Each tile of a block and six vectors in turn: `use` sees its sums.
-#define FOR_EACH_TILE(rows, vectors, quads, offsets, use)                                                   \
-  for (int first_row = 0; first_row < 4; first_row += TILE_LANES) {                                         \
+// Each tile of six vectors and the sixteens [first, end) of a block in turn: `use` sees its sums.
+#define FOR_EACH_TILE(rows, first, end, vectors, quads, offsets, use)                                       \
+  for (int first_row = (first) / TILE_LANES * TILE_LANES; first_row < (end); first_row += TILE_LANES) {     \
     for (int first_vector = 0; first_vector < GROUP_VECTORS; first_vector += TILE_VECTORS) {                \
       TILE;                                                                                                 \
       multiply_tile((rows) + 64 * first_row, (vectors) + 4 * first_vector, quads, (offsets) + 16 * first_row, s); \
@@ -49,17 +49,18 @@ static CCPU_INLINE void multiply_tile(
 static void multiply_block(
     const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, int32_t *products) {
   FOR_EACH_TILE(
-      rows, vectors, quads, offsets,
+      rows, 0, 4, vectors, quads, offsets,
       lanes_store(products + (first_vector + v) * BLOCK_ROWS + 16 * (first_row + r), lanes_end(s[v][r])));
 }
 
-// Which products reach their vector's threshold, compared in the registers.
+// Which products of the sixteens [first, end), and of others perhaps, reach their vector's threshold, compared in
+// the registers.
 static CCPU_INLINE void find_reaching(
-    const uint8_t *rows, const int8_t *vectors, size_t quads, const int32_t *offsets, const int32_t *thresholds,
-    uint64_t masks[GROUP_VECTORS]) {
+    const uint8_t *rows, int first, int end, const int8_t *vectors, size_t quads, const int32_t *offsets,
+    const int32_t *thresholds, uint64_t masks[GROUP_VECTORS]) {
   for (int v = 0; v < GROUP_VECTORS; v++) masks[v] = 0;
   FOR_EACH_TILE(
-      rows, vectors, quads, offsets,
+      rows, first, end, vectors, quads, offsets,
       masks[first_vector + v] |=
       (uint64_t)lanes_reaching(lanes_end(s[v][r]), lanes_all(thresholds[first_vector + v])) << 16 * (first_row + r));
 }

@@ -75,11 +75,21 @@ int ckernels_form_is_available(int form);
 /// The fastest form that a level of CCpu.h allows; the portable one for none.
 int ckernels_fastest_form(int level);
 
+/// What prepared rows are for. But for the lists it decides speed and no result.
+struct ckernels_purpose {
+  size_t nth;             // how many of the best rows are asked for, 1 and on
+  double compared;        // rows that a vector is compared with, about; 0 for all
+  double vectors;         // vectors in all, about; 0 for so many that preparing does not count
+  const uint32_t *lists;  // the list of each row, or NULL; read until all are quantized
+  size_t list_count;
+};
+
 /// Begins to prepare rows, which must outlive the result. `vectors` is a sample
-/// of those that will be searched for; it decides speed, not results. Returns
-/// NULL when the cascade does not suit these rows.
+/// of those that will be searched for; it decides speed, not results. `purpose` may be NULL: the best of all.
+/// Returns NULL when the cascade does not suit these rows.
 struct ckernels_cascade *ckernels_cascade_new(
-    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape, int form);
+    const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape, int form,
+    const struct ckernels_purpose *purpose);
 /// Quantizes rows [first, end); ranges may go to several threads.
 void ckernels_cascade_quantize(struct ckernels_cascade *, size_t first, size_t end);
 /// Orders the rows, once all are quantized.
@@ -112,6 +122,25 @@ size_t ckernels_cascade_scratch(const struct ckernels_cascade *, size_t count);
 void ckernels_best_cascade(
     int level, const struct ckernels_cascade *, const float *vectors, size_t count, const uint32_t *guesses,
     void *scratch, uint32_t *winners, double *scores, struct ckernels_counts *counts);
+
+/// Bytes of scratch that ckernels_best_in_lists needs for up to `count` vectors that look through `pairs` lists in all.
+size_t ckernels_lists_scratch(const struct ckernels_cascade *, size_t count, size_t pairs);
+/// The best row of each vector among those of the lists that it looks through, lists[firsts[i]] up to
+/// lists[firsts[i + 1]], at least one and each once, the likeliest first. Of a vector whose best score there is less than
+/// floors[i] the winner may be UINT32_MAX, or any row with its score; that of one without rows is. The rows were
+/// prepared in lists.
+void ckernels_best_in_lists(
+    int level, const struct ckernels_cascade *, const float *vectors, size_t count, const uint32_t *firsts,
+    const uint32_t *lists, const double *floors, void *scratch, uint32_t *winners, double *scores,
+    struct ckernels_counts *counts);
+
+/// Bytes of scratch that ckernels_rank needs for up to `count` vectors.
+size_t ckernels_rank_scratch(const struct ckernels_cascade *, size_t count);
+/// The n rows with the greatest scores of each vector, the lowest of equal ones, fewer than there are: [count x n].
+/// The one that looks best comes first, the others in no order.
+void ckernels_rank(
+    int level, const struct ckernels_cascade *, const float *vectors, size_t count, size_t n, void *scratch,
+    uint32_t *ranked, struct ckernels_counts *counts);
 
 /// Bytes of scratch that ckernels_nearest needs for `count` vectors.
 size_t ckernels_nearest_scratch(size_t count);
