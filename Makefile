@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 # What `tarn --version` says.
 export TARN_COMMIT := $(shell scripts/commit.sh)
 
-.PHONY: help deps tool build demo install uninstall deb tarball deb-test clone-test test test-full test-swift exclusion-proof \
+.PHONY: help deps tool build demo install uninstall deb tarball deb-test clone-test test test-full test-both test-swift exclusion-proof \
   test-interop docs-test docs-reference findings arm64 coverage fuzz bench recall lint clean
 
 help: ## list the targets
@@ -68,10 +68,14 @@ clone-test: ## README's two commands in such a Debian, with this machine's Swift
 BESIDE :=
 test: deps ## every test; what loops for long does a part of its rounds
 	@$(MAKE) --no-print-directory -j3 findings arm64 build $(BESIDE)
-	@$(MAKE) --no-print-directory test-swift test-interop docs-test
+	@$(MAKE) --no-print-directory -j2 test-both docs-test
 
 test-full: export TARN_TEST_FULL := 1
 test-full: test ## every test, every round of it
+
+test-both: build $(VENV)/ready
+	@scripts/install-deps.sh slurm-wlm munge
+	@TARN="$(TARN)" $(VENV)/bin/python -B scripts/run_tests.py all
 
 test-swift: build ## the Swift tests
 	@python3 -B scripts/run_tests.py swift

@@ -3,6 +3,7 @@
 
     run_tests.py swift [NAME…]      the Swift tests; NAMEs are regular expressions of MODULE.SUITE
     run_tests.py interop [NAME…]    the Python tests; NAMEs are modules of Tests/interop
+    run_tests.py all                both at once: while one of them waits, others work
 
 Everything that is printed meanwhile goes to .build/test-logs, a file for each process.
 While it runs there is a line a minute with what is under way; what failed stands at the very
@@ -38,6 +39,7 @@ class Unit:
 
     def __init__(
         self, family: str, label: str, command: list[str], expected: int, is_idle: bool = False) -> None:
+        self.family = family
         self.label = label
         self.is_idle = is_idle
         self.command = command
@@ -154,6 +156,15 @@ def interop_units(names: list[str]) -> list[Unit]:
     return [Unit("interop", path.stem, [*runner, path.stem], 1) for path in files if not names or path.stem in names]
 
 
+def together(families: list[list[Unit]]) -> list[Unit]:
+    """Units of several families in turn, what is idle first; each has its longest first."""
+    idle = [unit for units in families for unit in units if unit.is_idle]
+    rest = [[unit for unit in units if not unit.is_idle] for units in families]
+    # Spread evenly: a family that has fewer ends with the others.
+    ranked = [(number / len(units), order, unit) for order, units in enumerate(rest) for number, unit in enumerate(units)]
+    return idle + [unit for _, _, unit in sorted(ranked, key=lambda item: item[:2])]
+
+
 def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
@@ -219,17 +230,20 @@ def table(units: list[Unit]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=["swift", "interop"])
+    parser.add_argument("family", choices=["swift", "interop", "all"])
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     LOGS.mkdir(parents=True, exist_ok=True)
-    for old in LOGS.glob(f"{arguments.family}-*"):
-        old.unlink()
-    units = (swift_units if arguments.family == "swift" else interop_units)(arguments.names)
+    families = ["swift", "interop"] if arguments.family == "all" else [arguments.family]
+    for family in families:
+        for old in LOGS.glob(f"{family}-*"):
+            old.unlink()
+    found = {"swift": swift_units, "interop": interop_units}
+    units = together([found[family](arguments.names) for family in families])
     if not units:
         sys.exit(f"tests: none is called {' or '.join(arguments.names)}")
     jobs = int(os.environ.get("TARN_TEST_JOBS", "4"))
-    print(f"{arguments.family} tests: {len(units)} processes, {jobs} at a time; logs in {LOGS.relative_to(ROOT)}",
+    print(f"{' and '.join(families)} tests: {len(units)} processes, {jobs} at a time; logs in {LOGS.relative_to(ROOT)}",
           flush=True)
     began = time.monotonic()
     run(units, jobs)
@@ -237,18 +251,19 @@ def main() -> int:
     for unit in units:
         for name, reason in sorted(unit.skipped.items()):
             print(f"skipped: {name}: {reason}")
-    failed: set[str] = set()
     for unit in units:
         for name, issues in sorted(unit.failures.items()):
-            failed.add(name)
             print(f"\n✘ {name}   ({unit.log.relative_to(ROOT)})")
             for issue in issues:
                 print("  " + issue.replace("\n", "\n  "))
-    passed = len({name for unit in units for name in unit.done} - failed)
-    skipped = sum(len(unit.skipped) for unit in units)
-    print(f"\n{arguments.family}, {time.monotonic() - began:.0f} s")
-    print(f"{arguments.family}: {passed} passed, {len(failed)} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed else 0
+    print(f"\n{time.monotonic() - began:.0f} s")
+    for family in families:
+        own = [unit for unit in units if unit.family == family]
+        failed = {name for unit in own for name in unit.failures}
+        passed = len({name for unit in own for name in unit.done} - failed)
+        skipped = sum(len(unit.skipped) for unit in own)
+        print(f"{family}: {passed} passed, {len(failed)} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if any(unit.failures for unit in units) else 0
 
 
 if __name__ == "__main__":

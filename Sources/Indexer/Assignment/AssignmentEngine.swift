@@ -92,6 +92,7 @@ package final class AssignmentEngine: Sendable {
   /// Products (vectors · rows · dimension) from which preparing rows for the int8 engine pays.
   ///
   /// - Parameter backend: The one that was asked for by name, if any.
+  /// - Returns: The least work.
   static func minimumInt8Work(_ backend: AssignmentBackend?) -> Double {
     backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
   }

@@ -82,7 +82,8 @@ extension ImageIndex {
   /// The lists that queries look through, `[n × nprobe]`; where only the best row is asked for,
   /// the likeliest comes first as a rule.
   private func probed(
-    _ queries: FeatureMatrix, _ range: Range<Int>, _ nprobe: Int, _ ranking: RowRanking?, _ checkpoint: () throws -> Void
+    _ queries: FeatureMatrix, _ range: Range<Int>, _ nprobe: Int, _ ranking: RowRanking?,
+    _ checkpoint: () throws -> Void
   ) throws -> [UInt32] {
     var probed: [UInt32] = []
     probed.reserveCapacity(range.count * nprobe)

@@ -10,7 +10,7 @@ package enum NearestMethod: Sendable, Equatable {
   case index(nprobe: Int)
 
   /// Lists that are looked through where nobody says how many.
-  package static let defaultProbes = 64
+  package static let defaultProbes = 128
   /// How many can be asked for.
   package static let probes = 1...1 << 20
 
