@@ -77,12 +77,7 @@ package final class TaskPlanning: Sendable {
   package func cost() throws -> BuildCost {
     let dry = try build.dryRun(asksRoom: false)
     let (directory, _) = try place(dry.name)
-    if let there = try directory.planThere() {
-      guard try there.lake == catalog.uuid(), there.subject == "\(dry.name)", there.spec == dry.specDigest else {
-        throw directory.hasPlan(there, notOf: "\(dry.name)")
-      }
-      return dry.cost
-    }
+    guard try planThere(in: directory, of: dry.name, dry.specDigest) == nil else { return dry.cost }
     try directory.requireFree()
     let shards = Dictionary(
       uniqueKeysWithValues: try catalog.shards(of: catalog.source(named: options.images)).map { ($0.id, $0) })
@@ -112,14 +107,17 @@ package final class TaskPlanning: Sendable {
     }
   }
 
+  private func planThere(
+    in directory: TaskDirectory, of version: VersionName, _ spec: ContentDigest
+  ) throws -> TaskPlan? {
+    try directory.planThere(.build, of: "\(version)", spec, lake: catalog.uuid(), toldAs: "\(version)")
+  }
+
   private func write(_ planned: BuildRun.Subject) throws -> PlannedTasks {
     let version = planned.version
     let (directory, scripts) = try place(version.name)
     let lake = try catalog.uuid()
-    if var there = try directory.planThere() {
-      guard there.lake == lake, there.subject == "\(version.name)", there.spec == version.specDigest else {
-        throw directory.hasPlan(there, notOf: "\(version.name)")
-      }
+    if var there = try planThere(in: directory, of: version.name, version.specDigest) {
       if version.state != .sealed { try renew(&there, planned, in: directory) }
       return PlannedTasks(version: version, plan: there, directory: directory, scripts: scripts, isNew: false)
     }

@@ -256,11 +256,7 @@ package final class TrainingRounds: Sendable {
   static func planThere(
     in directory: TaskDirectory, of name: String, _ spec: ContentDigest?, _ lake: String
   ) throws -> TaskPlan? {
-    guard let plan = try directory.planThere() else { return nil }
-    guard plan.kind == .train, plan.lake == lake, plan.subject == name, spec == nil || plan.spec == spec else {
-      throw directory.hasPlan(plan, notOf: "\(name) as it is now")
-    }
-    return plan
+    try directory.planThere(.train, of: name, spec, lake: lake, toldAs: "\(name) as it is now")
   }
 
   /// Removes what the training needs no more: it is done.

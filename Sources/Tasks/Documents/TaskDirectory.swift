@@ -217,6 +217,26 @@ package struct TaskDirectory: Sendable {
     try files.contents(Self.planName, atMost: Self.documentByteLimit).map { try TaskPlan(reading: $0, in: planPath) }
   }
 
+  /// The plan of a piece of work; nil where there is none yet.
+  ///
+  /// - Parameters:
+  ///   - kind: Of what.
+  ///   - subject: What is planned, by its name.
+  ///   - spec: Digest of its specification; nil where that is not known yet.
+  ///   - lake: The lake's uuid.
+  ///   - told: What the refusal calls it.
+  /// - Returns: The plan.
+  /// - Throws: ``TarnError`` `.conflict` for the plan of something else.
+  package func planThere(
+    _ kind: TaskPlan.Kind, of subject: String, _ spec: ContentDigest?, lake: String, toldAs told: String
+  ) throws -> TaskPlan? {
+    guard let plan = try planThere() else { return nil }
+    guard plan.kind == kind, plan.lake == lake, plan.subject == subject, spec == nil || plan.spec == spec else {
+      throw hasPlan(plan, notOf: told)
+    }
+    return plan
+  }
+
   /// Writes the plan: the last of what it needs.
   package func write(_ plan: TaskPlan) throws { try files.write(Array(plan.text.utf8), as: Self.planName, by: nil) }
 
