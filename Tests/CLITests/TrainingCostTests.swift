@@ -32,10 +32,10 @@ import TestSupport
   }
 
   @Test func listsCostWhatTheyHold() {
-    // 2,048 lists of 131,072 images in the sample; of a list 488 images.
+    // 2,048 lists of 131,072 images in the sample; of a list 488 images, compared at half of the rate of whole rows.
     let found = seconds(cost(nearest: .index(nprobe: 64)))
     #expect(found["lists of images"] == 339.017728)
-    #expect(found["nearest images"] == 33_298)
+    #expect(found["nearest images"] == 6659.6)
     #expect(found["agreement"] == 1000)
     #expect(found["k-means"] == 1000)
     // All lists are all images.
