@@ -356,11 +356,11 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
 
   /// How far apart the steps are that a fault is tried at, and which is first.
   ///
-  /// All with `make test-full`, and of short commands always. Otherwise every second is killed
-  /// at and every sixth has another fault, and each command and fault begins elsewhere.
+  /// All with `make test-full`, and of short commands always. Otherwise every fourth is killed
+  /// at and every twelfth has another fault, and each command and fault begins elsewhere.
   private static func stride(_ command: DisturbedCommand, _ fault: StepFault) -> (first: Int, width: Int) {
     guard !TestRounds.isFull, command.leastSteps > 3 else { return (0, 1) }
-    let width = fault == .kill ? 2 : 6
+    let width = fault == .kill ? 4 : 12
     let number =
       (DisturbedCommand.allCases.firstIndex(of: command) ?? 0) + 2 * (StepFault.allCases.firstIndex(of: fault) ?? 0)
     return (number % min(width, command.leastSteps), width)

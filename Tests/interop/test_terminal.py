@@ -193,7 +193,8 @@ class Terminal(LakeTest):
                 os.write(watch.master, key)
             else:
                 watch.process.send_signal(key)
-            watch.process.wait(60)
+            # Up to its end: one that has drawn more than the terminal holds waits until it is read.
+            watch.read()
             self.assertEqual(termios.tcgetattr(watch.master), watch.settings)
             self.assertEqual(watch.end(), status)
             self.assert_left(watch.text)
