@@ -22,6 +22,11 @@ class CompareTest(unittest.TestCase):
             self.assertFalse(compare.matches(["a … c", "…", "z"], actual), actual)
         self.assertFalse(compare.matches(["1.5"], ["1x5"]))
 
+    def test_a_rule_is_as_wide_as_what_is_below_it(self) -> None:
+        self.assertTrue(compare.matches(["--  ----"], ["--  ---------"]))
+        for other in ("---  ----", "--  ----  --", "--", "--  a---"):
+            self.assertFalse(compare.matches(["--  ----"], [other]), other)
+
     def test_what_differs_is_shown_beside_what_is_right(self) -> None:
         self.assertEqual(compare.difference(["a …", "b"], ["a 1", "c"])[3:], [" a …", "-b", "+c"])
 
