@@ -20,6 +20,12 @@ from support import FEATURES, Lake, LakeTest, environment
 ESCAPE = "\x1b"
 
 
+def take_terminal() -> None:
+    """In a child before its command: the terminal is its own, and its hangup too, whatever runs the tests."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Screen:
     """A command on a terminal of its own, and all that it wrote there."""
 
@@ -31,7 +37,7 @@ class Screen:
         self.process = subprocess.Popen(
             command, env=environment(**environ), stdin=slave if keyboard else subprocess.DEVNULL, stdout=slave,
             stderr=slave, start_new_session=keyboard,
-            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if keyboard else None)
+            preexec_fn=take_terminal if keyboard else None)
         os.close(slave)
         self.text = ""
 
