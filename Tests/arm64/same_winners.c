@@ -47,6 +47,22 @@ static float element(int kind, int of_rows, size_t j) {
 
 static int wrong = 0, served = 0;
 
+// Rows as the int8 engine takes them; NULL when it does not.
+static struct ckernels_cascade *prepared(
+    const struct ckernels_rows *rows, const float *x, size_t vectors, int shape, int form,
+    const struct ckernels_purpose *purpose) {
+  struct ckernels_cascade *k = ckernels_cascade_new(rows, x, vectors, shape, form, purpose);
+  if (k == NULL) return NULL;
+  const size_t blocks = ckernels_cascade_blocks(k);
+  ckernels_cascade_quantize(k, 0, rows->count);
+  ckernels_cascade_sort(k);
+  ckernels_cascade_pack(k, 0, blocks);
+  ckernels_cascade_packed(k);
+  ckernels_cascade_fill(k, 0, blocks);
+  ckernels_cascade_filled(k);
+  return k;
+}
+
 static int beats(double a, uint32_t row, double b, uint32_t other) { return a > b || (a == b && row < other); }
 
 // The same rows in lists, of which each vector looks through some, and the ranking of all rows.
@@ -69,15 +85,8 @@ static void check_lists(
     const struct ckernels_purpose purpose = {
         .nth = nth, .compared = (double)count / 3, .vectors = nth == 1 ? 0 : 1000, .lists = nth == 1 ? lists : NULL,
         .list_count = list_count};
-    struct ckernels_cascade *k = ckernels_cascade_new(all, x, vectors, shape, form, &purpose);
+    struct ckernels_cascade *k = prepared(all, x, vectors, shape, form, &purpose);
     if (k == NULL) break;
-    const size_t blocks = ckernels_cascade_blocks(k);
-    ckernels_cascade_quantize(k, 0, count);
-    ckernels_cascade_sort(k);
-    ckernels_cascade_pack(k, 0, blocks);
-    ckernels_cascade_packed(k);
-    ckernels_cascade_fill(k, 0, blocks);
-    ckernels_cascade_filled(k);
     struct ckernels_counts counts = {0};
     if (nth == 1) {
       void *scratch = room(ckernels_lists_scratch(k, vectors, firsts[vectors]));
@@ -154,15 +163,8 @@ static void check_problem(int kind, size_t count, size_t vectors, size_t d) {
   free(scratch);
   for (int form = CKERNELS_PORTABLE; form <= CKERNELS_DOTPROD; form++) {
     for (int shape = CKERNELS_FASTEST; shape <= CKERNELS_BALANCED && ckernels_form_is_available(form); shape++) {
-      struct ckernels_cascade *k = ckernels_cascade_new(&all, x, vectors, shape, form, NULL);
+      struct ckernels_cascade *k = prepared(&all, x, vectors, shape, form, NULL);
       if (k == NULL) continue;
-      const size_t blocks = ckernels_cascade_blocks(k);
-      ckernels_cascade_quantize(k, 0, count);
-      ckernels_cascade_sort(k);
-      ckernels_cascade_pack(k, 0, blocks);
-      ckernels_cascade_packed(k);
-      ckernels_cascade_fill(k, 0, blocks);
-      ckernels_cascade_filled(k);
       scratch = room(ckernels_cascade_scratch(k, vectors));
       // Without guesses, with the right ones, with some row or none, and with the last.
       for (int guessed = 0; guessed < 4; guessed++) {
