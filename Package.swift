@@ -62,7 +62,7 @@ let package = Package(
         .embedInCode("M0025_rules.sql"),
         .embedInCode("M0026_training.sql"),
         .embedInCode("M0027_readers_rules.sql"),
-        .embedInCode("Views.sql"),
+        .embedInCode("Schema.sql"), .embedInCode("Views.sql"),
       ], swiftSettings: strict),
 
     .target(

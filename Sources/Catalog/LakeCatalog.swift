@@ -405,7 +405,7 @@ package final class LakeCatalog: Sendable {
             ThreadedWork("tarn-backup") { try copyBeforeMigration(of: path, schemaNumber: from) }
           }
           defer { _ = try? backup?.wait() }
-          try applyMigrations(after: from, to: database)
+          if from == 0 { try makeSchema(in: database) } else { try applyMigrations(after: from, to: database) }
           try database.execute(
             sql: "PRAGMA user_version = \(schemaNumber); PRAGMA application_id = \(applicationID)")
           // A catalog from before there was a history begins one with this.

@@ -124,23 +124,18 @@ package struct LakeLook: Sendable {
       partByteCount += bytes
       partCount += 1
     }
-    let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
-    func rows(_ sql: String) throws -> [[SQLValue]] {
-      var rows: [[SQLValue]] = []
-      try console.run(sql) { if let values = $1 { rows.append(values) } }
-      return rows
-    }
-    var sources = try rows(
+    var sources = try catalog.rows(
       "SELECT source, present, shards - dropped, present_bytes, known_bytes, failed FROM v_source ORDER BY source"
     ).map { Self.source($0, parts: parts) }
-    let trainings = try rows(
+    let trainings = try catalog.rows(
       "SELECT trained_index, \(Self.iterationsDone), iterations, state FROM v_trained_index ORDER BY trained_index"
     ).map(Self.training)
-    let builds = try rows(
+    let builds = try catalog.rows(
       "SELECT version, encoded, inputs - holes, rows_encoded, state FROM v_build_progress ORDER BY version"
     ).map(Self.build)
-    let last = try rows("SELECT coalesce(max(id), 0) FROM transfer").first?[0].integer ?? 0
-    let came = try Self.table(rows(before.map { Self.came(after: $0.lastTransfer) } ?? Self.cameOfLate(until: last)))
+    let last = try catalog.rows("SELECT coalesce(max(id), 0) FROM transfer").first?[0].integer ?? 0
+    let came = try Self.table(
+      catalog.rows(before.map { Self.came(after: $0.lastTransfer) } ?? Self.cameOfLate(until: last)))
     let movedBefore = Dictionary(
       (before?.items ?? []).filter { $0.kind == .source }.map { ($0.name, $0.moved) }, uniquingKeysWith: { $1 })
     for place in sources.indices {
@@ -159,7 +154,7 @@ package struct LakeLook: Sendable {
     self.parts = parts
     (self.partCount, self.partByteCount) = (partCount, partByteCount)
     lastTransfer = Int64(last)
-    faults = try rows(Self.faults(until: last)).map {
+    faults = try catalog.rows(Self.faults(until: last)).map {
       let count = $0[4].integer
       return Fault(
         at: $0[0].text, text: "\($0[1].text)/\($0[2].text)\(count > 1 ? " (\(count) times)" : ""): \($0[3].text)")

@@ -7,16 +7,11 @@ package import Catalog
 /// Reads what pages show.
 package struct LakePicture {
   private let catalog: LakeCatalog
-  private let console: QueryConsole
 
   /// Prepares to read.
   ///
   /// - Parameter catalog: A lake; reading is enough.
-  /// - Throws: ``TarnError``.
-  package init(_ catalog: LakeCatalog) throws {
-    self.catalog = catalog
-    console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
-  }
+  package init(_ catalog: LakeCatalog) { self.catalog = catalog }
 
   /// The states of shards in order, under the name of what they are of.
   package typealias States = (title: String, states: [String])
@@ -44,12 +39,12 @@ package struct LakePicture {
 
   /// Hands over the rows of a query.
   package func rows(_ sql: String, _ body: ([SQLValue]) -> Void) throws {
-    try console.run(sql) { if let values = $1 { body(values) } }
+    try catalog.query(sql) { if let values = $1 { body(values) } }
   }
 
   private func read(_ sql: String) throws -> [States] {
     var found: [States] = []
-    try console.run(sql) { _, values in
+    try catalog.query(sql) { _, values in
       guard case .text(let name)? = values?[0], case .text(let state)? = values?[1] else { return }
       if name != found.last?.title { found.append((name, [])) }
       found[found.count - 1].states.append(state)

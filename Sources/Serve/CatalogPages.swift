@@ -9,7 +9,7 @@ extension ServeHouse {
   /// A page that needs the catalog alone.
   func catalogPage(_ page: ServeRoute.Page) throws -> ServeAnswer {
     let catalog = try LakeCatalog.open(root: lake, writing: nil)
-    let picture = try LakePicture(catalog)
+    let picture = LakePicture(catalog)
     switch page {
     case .lake: return try lakePage(picture)
     case .versions: return try versionsPage(picture)

@@ -27,6 +27,31 @@ import TestSupport
 
   // MARK: The command line
 
+  /// The lake that is named is the one that is made, in whichever of the ways it is named.
+  @Test func aNewLakeIsWhereItIsSaidToBe() throws {
+    let directory = try TemporaryDirectory()
+    let (lake, here) = ("\(directory.path)/lake", "\(directory.path)/here")
+    try FileManager.default.createDirectory(atPath: here, withIntermediateDirectories: false)
+    func run(_ arguments: [String], _ environment: [String: String] = [:]) throws -> ProcessResult {
+      try ProcessRunner.run(arguments, environment: environment, directory: here)
+    }
+    for (arguments, environment, expected) in [
+      (["init", "--lake", lake], [:], lake),
+      (["--lake", "../early", "init"], ["TARN_LAKE": lake], "\(directory.path)/early"),
+      (["init"], ["TARN_LAKE": "../variable"], "\(directory.path)/variable"),
+      (["init", "named", "--lake", "\(here)/./named"], ["TARN_LAKE": lake], "\(here)/named"),
+      (["init"], [:], here),
+    ] as [([String], [String: String], String)] {
+      let result = try run(arguments, environment)
+      #expect(result.ending == .exit(0), "\(result.errorText)")
+      #expect(result.outputText == "made a lake in \(expected)\n")
+      #expect(Disk.size(of: expected + "/catalog.sqlite") != nil)
+    }
+    expectRefusal(
+      try run(["init", "other", "--lake", lake]), 64, ["init: two directories are named, other and", lake])
+    #expect(Disk.size(of: here + "/other") == nil)
+  }
+
   @Test func aWordThatIsNoVerbIsToldWithTheOneThatWasMeant() throws {
     expectRefusal(try ProcessRunner.run(["--lake"]), 64, ["the value of --lake is missing"])
     expectRefusal(try ProcessRunner.run(["--lake", "x", "--json"]), 64, ["no verb follows --lake x --json"])

@@ -4,7 +4,7 @@
 internal import Base
 internal import Catalog
 internal import Foundation
-internal import GRDB
+package import GRDB
 internal import Migrations
 
 /// Makes catalogs of older schemas.
@@ -23,10 +23,7 @@ package enum OldCatalog {
     configuration.foreignKeysEnabled = false
     let queue = try CatalogFile.open(path, configuration)
     try queue.writeWithoutTransaction { database in
-      for migration in migrations.prefix(schema) {
-        if migration.number == firstWithoutViews { try dropViews(database) }
-        try database.execute(sql: migration.sql)
-      }
+      try step(database, toSchema: schema)
       try database.execute(sql: "ATTACH ? AS full", arguments: [source])
       // Its triggers would refuse rows that are not in the order of a life.
       let triggers = try Row.fetchAll(database, sql: "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'")
@@ -43,6 +40,14 @@ package enum OldCatalog {
       try database.execute(sql: "DETACH full")
     }
     try queue.close()
+  }
+
+  /// Applies the migrations up to a schema to an empty catalog, step by step.
+  package static func step(_ database: Database, toSchema schema: Int) throws {
+    for migration in migrations.prefix(schema) {
+      if migration.number == firstWithoutViews { try dropViews(database) }
+      try database.execute(sql: migration.sql)
+    }
   }
 
   /// Tables that were remodelled since, as they were, out of those of today.

@@ -8,7 +8,9 @@ internal import Foundation
 /// The arguments of this process, in the order that the parser wants.
 struct CommandWords {
   /// What the parser reads.
-  let arguments: [String]
+  var arguments: [String] { path + own }
+  /// What stands behind the verb's name.
+  let own: [String]
   /// The verb that they name, as far as they name one.
   let command: any ParsableCommand.Type
   /// The words of it, after `tarn`.
@@ -48,8 +50,7 @@ struct CommandWords {
     known = command.configuration.subcommands.map { $0._commandName }
     path = commands.dropFirst().map { $0._commandName }
     self.unknown = unknown
-    early += rest.dropFirst(path.count)
-    self.arguments = path + early
+    own = early + rest.dropFirst(path.count)
   }
 
   /// Takes options of every verb off the beginning.

@@ -20,7 +20,7 @@ extension ReportPage {
   /// - Returns: The page.
   /// - Throws: ``TarnError``.
   static func of(_ evaluations: [Evaluation], k: Int, _ catalog: LakeCatalog) throws -> ReportPage {
-    let picture = try LakePicture(catalog)
+    let picture = LakePicture(catalog)
     return ReportPage.evaluations(
       evaluations, k: k,
       lineages: try evaluations.map { evaluation in
@@ -31,7 +31,7 @@ extension ReportPage {
 
   /// The page of `tarn status`.
   static func status(_ catalog: LakeCatalog) throws -> ReportPage {
-    let picture = try LakePicture(catalog)
+    let picture = LakePicture(catalog)
     return shards(
       of: catalog.layout.root, sources: grids(try picture.sources()), versions: grids(try picture.versions()),
       footer: footer)

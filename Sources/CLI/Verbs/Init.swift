@@ -17,8 +17,10 @@ struct Init: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The lake's directory; created when missing.", completion: .directory)
-  var directory: String = "."
+  @Argument(
+    help: "The lake's directory; created when missing (default: --lake, else TARN_LAKE, else this one).",
+    completion: .directory)
+  var directory: String?
 
   @Option(
     help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"),
@@ -31,9 +33,19 @@ struct Init: ParsableCommand {
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
+  /// - Throws: ``ValidationError`` when two directories are named.
+  func validate() throws {
+    if let directory, let lake = global.lake, LakeLayout.absolute(directory) != LakeLayout.absolute(lake) {
+      throw ValidationError("two directories are named, \(directory) and, by --lake, \(lake); name one")
+    }
+  }
+
+  /// The lake's directory as it was named.
+  private var root: String { directory ?? global.lake ?? SystemPath.variable("TARN_LAKE") ?? "." }
+
   func run() throws {
     let wanted = LakeLayout(
-      root: directory, shards: shards.map(LakeLayout.absolute) ?? "shards",
+      root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
       artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts")
     let isNew = !isThere(wanted)
     if isNew, let above = LakeLayout.findRoot(from: wanted.root.parentPath) {
@@ -42,7 +54,7 @@ struct Init: ParsableCommand {
     }
     if isNew {
       _ = try LakeCatalog.create(
-        root: directory, shards: shards.map(LakeLayout.absolute) ?? "shards",
+        root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
         artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts")
     }
     if global.json {
@@ -59,7 +71,7 @@ struct Init: ParsableCommand {
 
   /// Whether there is a lake with these directories, whole as far as opening it tells.
   private func isThere(_ wanted: LakeLayout) -> Bool {
-    guard Disk.size(of: wanted.catalog) != nil, let known = try? LakeCatalog.open(root: directory, writing: nil).layout
+    guard Disk.size(of: wanted.catalog) != nil, let known = try? LakeCatalog.open(root: root, writing: nil).layout
     else { return false }
     return known.shards == wanted.shards && known.artifacts == wanted.artifacts
   }

@@ -25,7 +25,6 @@ struct Show: ParsableCommand {
 
   func run() throws {
     let catalog = try global.read()
-    let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
     let sections: [(String, String)]
     if let trained = try catalog.findTrainedIndex(named: name) {
       sections = try describe(trained, catalog)
@@ -36,7 +35,7 @@ struct Show: ParsableCommand {
     for (title, sql) in sections {
       var table = Table([])
       var rows: [JSONValue] = []
-      try console.run(sql) { columns, values in
+      try catalog.query(sql) { columns, values in
         guard let values else {
           table = Table(columns)
           return

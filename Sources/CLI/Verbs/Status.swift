@@ -199,13 +199,12 @@ struct Status: AsyncParsableCommand {
 
   private func printOnce(_ catalog: LakeCatalog) throws {
     let tasks = try TasksUnderWay.all(in: catalog)
-    let console = try QueryConsole(layout: catalog.layout, timeLimit: nil)
     let parts = try Self.parts(catalog)
     if global.json {
       var document: [String: JSONValue] = ["lake": .string(catalog.layout.root)]
       for section in Self.sections {
         var rows: [JSONValue] = []
-        try console.run(section.sql) { columns, values in
+        try catalog.query(section.sql) { columns, values in
           if let values { rows.append(.object(Table.object(columns, values))) }
         }
         if section.name == "storage", let parts {
@@ -228,7 +227,7 @@ struct Status: AsyncParsableCommand {
     for section in Self.sections {
       var table = Table([])
       var count = 0
-      try console.run(section.sql) { columns, values in
+      try catalog.query(section.sql) { columns, values in
         guard let values else {
           table = Table(columns)
           return

@@ -19,6 +19,13 @@ package struct ViewDocumentation: Sendable {
 }
 
 extension LakeCatalog {
+  /// Makes tables and views of this build's schema in an empty catalog, in the caller's transaction.
+  ///
+  /// - Throws: SQLite's error.
+  static func makeSchema(in database: Database) throws {
+    for sql in [tables, views] { try database.execute(sql: sql) }
+  }
+
   /// Brings tables and views to this build's schema, in the caller's transaction.
   ///
   /// Every view is dropped before the first migration that touches tables alone:

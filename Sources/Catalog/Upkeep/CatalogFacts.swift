@@ -126,7 +126,7 @@ extension LakeCatalog {
     let queue = try DatabaseQueue()
     return try queue.inDatabase { database in
       try database.execute(sql: "PRAGMA foreign_keys = OFF")
-      try applyMigrations(after: 0, to: database)
+      try makeSchema(in: database)
       return (try objects(database), try contents(database))
     }
   }
