@@ -108,7 +108,7 @@ let package = Package(
 
     .target(
       name: "CCurl", path: "Sources/Fetch/CCurl",
-      cSettings: [.unsafeFlags(native)], linkerSettings: [.linkedLibrary("curl")]),
+      cSettings: [.unsafeFlags(native)]),
     .target(name: "CChild", path: "Sources/Fetch/CChild", cSettings: [.unsafeFlags(native)]),
     .target(
       name: "Fetch",
@@ -155,9 +155,9 @@ let package = Package(
       dependencies: ["Base", "Features", "Fetch", "Indexer", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
     .target(
-      name: "CBuild", path: "Sources/Lake/CBuild",
+      name: "CBuild", dependencies: ["CCurl"], path: "Sources/Lake/CBuild",
       cSettings: [.unsafeFlags(native), .define("TARN_COMMIT", to: "\"\(commit)\"")],
-      linkerSettings: [.linkedLibrary("curl"), .linkedLibrary("openblas"), .linkedLibrary("sqlite3")]),
+      linkerSettings: [.linkedLibrary("openblas"), .linkedLibrary("sqlite3")]),
     .target(
       name: "Lake",
       dependencies: [

@@ -42,6 +42,9 @@ mkdir -p "$package/DEBIAN"
 printf 'Source: tarn\n\nPackage: tarn\nArchitecture: any\n' >"$work/debian/control"
 depends=$(cd "$work" && dpkg-shlibdeps -O -e"$package/usr/libexec/tarn/tarn" -e"$package/usr/libexec/tarn/tarn-adopt" |
   sed -n 's/^shlibs:Depends=//p')
+# Loaded when it is first asked for something (Sources/Fetch/CCurl/library.c): no program names it.
+curl=$(dpkg-query -S '*/libcurl.so.4' | sed 's/:.*//')
+depends="$depends, $curl (>= 7.84)"
 cat >"$package/DEBIAN/control" <<END
 Package: tarn
 Version: $revision

@@ -20,9 +20,15 @@ DESTDIR=$work PREFIX=/$name "$root/scripts/install.sh" install >/dev/null
 place=$work/$name
 mkdir "$place/libexec/tarn/lib" "$place/share/tarn/licenses"
 
+# Loaded when it is first asked for something (Sources/Fetch/CCurl/library.c): no program names it.
+curl=$(ldconfig -p | sed -n 's/^\tlibcurl\.so\.4 .* => //p' | head -1)
+
 # What the two binaries need, and what that needs. glibc stays the system's: it must fit its kernel,
 # its locales and its name service.
-ldd "$place"/libexec/tarn/{tarn,tarn-adopt} | sed -n 's/^\t\([^ ]*\) => \(\/[^ ]*\) .*/\1 \2/p' | sort -u |
+{
+  echo "libcurl.so.4 $curl"
+  ldd "$place"/libexec/tarn/{tarn,tarn-adopt} "$curl" | sed -n 's/^\t\([^ ]*\) => \(\/[^ ]*\) .*/\1 \2/p'
+} | sort -u |
   while read -r library path; do
     case $library in
       libc.so.*|libm.so.*|libdl.so.*|libpthread.so.*|librt.so.*|libresolv.so.*|ld-linux*) continue ;;
@@ -45,7 +51,7 @@ install -m 644 "$root/scripts/deb/copyright" "$place/share/tarn/licenses/tarn"
 for tool in tarn tarn-adopt; do
   patchelf --force-rpath --set-rpath '$ORIGIN/lib' "$place/libexec/tarn/$tool"
 done
-left=$(ldd "$place"/libexec/tarn/{tarn,tarn-adopt} | grep -vF "$place/" |
+left=$(ldd "$place"/libexec/tarn/{tarn,tarn-adopt} "$place/libexec/tarn/lib/libcurl.so.4" | grep -vF "$place/" |
   sed -n 's/^\t\([^ ]*\) => \/.*/\1/p' | sort -u | tr '\n' ' ')
 
 mkdir -p "$root/dist"

@@ -27,6 +27,20 @@ import TestSupport
 
   // MARK: The command line
 
+  /// libcurl is loaded when something is fetched, and where it cannot be, that is said.
+  @Test func whatFetchesNothingNeedsNoLibraryForIt() throws {
+    let lake = try LakeFixture.nothing()
+    try lake.succeed(["init", lake.lake])
+    let directory = try TemporaryDirectory()
+    #expect(FileManager.default.createFile(atPath: directory.path + "/libcurl.so.4", contents: Data()))
+    let environment = ["LD_LIBRARY_PATH": directory.path]
+    let status = try lake.run(["status"], environment: environment)
+    #expect(status.ending == .exit(0), "\(status.errorText)")
+    let added = try lake.run(
+      ["source", "add", "far", "--url", "http://127.0.0.1:9/{ordinal}.npy", "--count", "1"], environment: environment)
+    expectRefusal(added, 1, ["libcurl.so.4 cannot be loaded", directory.path, "install libcurl4"])
+  }
+
   /// The lake that is named is the one that is made, in whichever of the ways it is named.
   @Test func aNewLakeIsWhereItIsSaidToBe() throws {
     let directory = try TemporaryDirectory()

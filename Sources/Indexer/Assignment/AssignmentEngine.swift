@@ -228,17 +228,10 @@ extension AssignmentEngine {
   private func prepareCascade(
     for matrix: FeatureMatrix, count: Int, firstRow: Int, list: [UInt32]?, form: CascadeForm
   ) {
-    let places = [Int](stride(from: 0, to: count, by: max(1, count / 8192)))
-    let rows = places.map { position in list.map { Int($0[position]) } ?? (firstRow + position) }
-    var sample = matrix.floats(ofRows: rows)
-    let bad = unsafe sample.withUnsafeBufferPointer { buffer in
-      unsafe buffer.baseAddress.map { unsafe crows_find_nonfinite_row(SimdLevel.current, $0, dimension, rows.count) }
-    }
-    // Vectors with such elements are refused when it is their turn, or left out.
-    if let bad, bad < rows.count {
-      sample = matrix.floats(ofRows: rows.filter { matrix.floats(rows: $0..<($0 + 1)).allSatisfy(\.isFinite) })
-    }
-    self.rows.prepareCascade(sample: sample, pool: pool, shape: shape, form: form)
+    let sample =
+      list.map { list in matrix.sample(ofRows: (0..<count).lazy.map { Int(list[$0]) }) }
+      ?? matrix.sample(ofRows: firstRow..<(firstRow + count))
+    rows.prepareCascade(sample: sample, pool: pool, shape: shape, form: form)
   }
 
   /// Dimensions of the slice that the int8 engine multiplies first; nil when

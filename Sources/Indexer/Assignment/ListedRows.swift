@@ -22,16 +22,6 @@ internal func int8Form(for work: Double, _ backend: AssignmentBackend?, _ logger
   return .fastest
 }
 
-/// Finite vectors from all over a matrix, for the int8 engine to choose by.
-///
-/// - Parameters:
-///   - matrix: Holds the vectors.
-///   - range: Which of its rows.
-/// - Returns: About 8,192 of them or all, row-major.
-internal func sample(of matrix: FeatureMatrix, in range: Range<Int>) -> [Float] {
-  matrix.floats(ofRows: [Int](stride(from: range.lowerBound, to: range.upperBound, by: max(1, range.count / 8192))))
-}
-
 /// Which rows rank best for a vector, as a set.
 internal struct RowRanking: Sendable {
   /// Rows for each vector.

@@ -40,7 +40,7 @@ extension ImageIndex {
     let block = blockCount ?? max(Self.batch, (k == 1 ? Self.pairCountOfBest : Self.pairCount) / nprobe)
     var (rows, scores) = Self.loadFound(path, fingerprint, k, queries, images) ?? ([], [])
     var saved = ContinuousClock.now
-    let ranking = try ranking(of: queries, nprobe)
+    let ranking = rows.count < queries.rowCount * k ? try ranking(of: queries, nprobe) : nil
     while rows.count < queries.rowCount * k {
       let first = rows.count / k
       let found = try find(k, of: queries, in: first..<min(first + block, queries.rowCount), nprobe, ranking) {
@@ -76,7 +76,7 @@ extension ImageIndex {
     guard nprobe < centroids.rowCount, queries.rowCount > 0, let form = try int8Form(for: work, backend, logger)
     else { return nil }
     return RowRanking(
-      centroids, best: nprobe, sample: sample(of: queries, in: 0..<queries.rowCount), form: form, pool: pool)
+      centroids, best: nprobe, sample: queries.sample(ofRows: 0..<queries.rowCount), form: form, pool: pool)
   }
 
   /// The lists that queries look through, `[n × nprobe]`; where only the best row is asked for,
@@ -153,7 +153,7 @@ extension ImageIndex {
     let likeliest = stride(from: 0, to: probed.count, by: nprobe).map { probed[$0] }
     let order = GroupedNumbers(by: likeliest, keyCount: lists.keyCount)
     let places = (0..<lists.keyCount).flatMap { order[$0] }
-    let sample = sample(of: queries, in: range)
+    let sample = queries.sample(ofRows: range)
     let share = Double(nprobe) / Double(lists.keyCount)
     for tile in tiles {
       try checkpoint()

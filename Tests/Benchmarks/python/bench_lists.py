@@ -11,47 +11,26 @@ are enlarged by seeded jitter and brought to 768 dimensions, as bench_assign.py 
 import argparse
 import os
 import pathlib
-import re
-import subprocess
-import sys
 import tempfile
-import time
 
 import numpy as np
 
 from bench_assign import Features
-from tool import TARN
+from step import Step
+from tool import tarn
 
 ROOM = 700 << 20
 BLOCK = 65_536
 
 
-def write_rows(path: pathlib.Path, features: Features, rows: int, seed: int) -> None:
-    """An .npy of float16, block by block: a shard in float32 has no room here."""
+def write_rows(path: pathlib.Path, of: np.ndarray, features: Features, rows: int, seed: int) -> None:
+    """Rows like those of `of`, an .npy of float16, block by block: a shard in float32 has no room here. Rows of
+    images and of captions that are made with one seed are pairs."""
     file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(rows, 768))
     for block, first in enumerate(range(0, rows, BLOCK)):
         count = min(BLOCK, rows - first)
-        file[first:first + count] = features.more(features.images, count, seed=seed * 1000 + block)
+        file[first:first + count] = features.more(of, count, seed=seed * 1000 + block)
     file.flush()
-
-
-def watched(*arguments: object) -> tuple[float, int, int]:
-    """Runs tarn: seconds, and the most anonymous and mapped bytes that it had."""
-    begin = time.monotonic()
-    process = subprocess.Popen([str(TARN), *map(str, arguments)], stdout=subprocess.DEVNULL)
-    anonymous = mapped = 0
-    while process.poll() is None:
-        try:
-            status = pathlib.Path("/proc", str(process.pid), "status").read_text()
-        except OSError:
-            break
-        found = dict(re.findall(r"^Rss(Anon|File):\s+(\d+) kB", status, re.M))
-        anonymous = max(anonymous, int(found.get("Anon", 0)) << 10)
-        mapped = max(mapped, int(found.get("File", 0)) << 10)
-        time.sleep(0.05)
-    if process.wait() != 0:
-        sys.exit(f"tarn {' '.join(map(str, arguments))} exits with {process.returncode}")
-    return time.monotonic() - begin, anonymous, mapped
 
 
 def main() -> None:
@@ -66,16 +45,17 @@ def main() -> None:
         scratch = pathlib.Path(scratch)
         (scratch / "shards").mkdir()
         for number in range(options.shards):
-            write_rows(scratch / "shards" / f"img_{number:04}.npy", features, options.rows, seed=21 + number)
-        lake = ["--lake", scratch / "lake", "--quiet"]
-        watched("init", scratch / "lake", "--quiet")
-        watched("source", "add", "images", "--directory", scratch / "shards", *lake)
-        watched("sync", *lake)
+            write_rows(scratch / "shards" / f"img_{number:04}.npy", features.images, features, options.rows, seed=21 + number)
+        lake = scratch / "lake"
+        tarn("init", lake)
+        Step(lake, "source", "add", "images", "--directory", scratch / "shards")
+        Step(lake, "sync", "--quiet")
         pairs = min(options.rows * options.shards, options.nlist * 9 // 8)
-        watched("train", "t", "--images", "images", "--method", "kmeans", "--nlist", options.nlist, "--iterations", 1,
-                "--pairs", pairs, *lake)
+        Step(lake, "train", "t", "--images", "images", "--method", "kmeans", "--nlist", options.nlist, "--iterations", 1,
+             "--pairs", pairs, "--quiet")
         (index,) = (scratch / "lake" / "artifacts" / "trained").rglob("*.faiss")
-        seconds, anonymous, mapped = watched("build", "v", "--trained", "t", "--images", "images", *lake)
+        build = Step(lake, "build", "v", "--trained", "t", "--images", "images", "--quiet")
+        seconds, anonymous, mapped = build.seconds, build.anonymous, build.mapped
         most = index.stat().st_size + ROOM
         rows = options.rows * options.shards
         print(f"build of {options.shards} shards of {options.rows} x 768, nlist {options.nlist}, {os.cpu_count()} threads: "

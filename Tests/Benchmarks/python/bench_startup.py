@@ -6,7 +6,7 @@
 TARN is the binary; without it that of `make tool`, else of `make build`. Beside it in the
 same run stand `sqlite3`, which opens the same catalog, and `true`, which does nothing: what a
 process costs on this machine. Prints the size of the binary and the shared libraries that it
-loads with their sizes. Fails when the median of `status` is 50 ms or more.
+loads with their sizes, libcurl aside, which is loaded by what fetches. Fails when the median of `status` is 50 ms or more.
 """
 
 import argparse
