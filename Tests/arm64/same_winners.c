@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../Sources/Indexer/CKernels/cascade_threshold.h"
 #include "CCpu.h"
 #include "CKernels.h"
 #include "CRows.h"
@@ -229,6 +230,32 @@ static void check_products(int form, int tail, size_t quads, int limits) {
   free(rows), free(vectors);
 }
 
+static double uniform(void) { return (double)(draw() >> 11) * 0x1p-53; }
+
+// Thresholds are nowhere above what they are in numbers, however large their terms.
+static void check_thresholds(void) {
+  for (int i = 0; i < 4000000; i++) {
+    const double value = ldexp(uniform() - 0.5, (int)(draw() % 34));
+    const int32_t sum = (int32_t)ldexp(uniform() - 0.5, (int)(draw() % 31));
+    const int size = (int)(draw() % 26);
+    float terms[9];
+    for (int j = 0; j < 9; j++) terms[j] = (float)ldexp(uniform() - 0.5, j < 3 ? size : (int)(draw() % 3));
+    const struct block_bound bound = {{terms[3], terms[4], terms[5]}, {terms[6], terms[7], terms[8]}};
+    double most = 0;
+    for (int j = 0; j < 3; j++) {
+      most += fmax((double)terms[j] * (double)terms[3 + j], (double)terms[j] * (double)terms[6 + j]);
+    }
+    const int32_t threshold = threshold_of(lower_in_units(value, sum), terms[0], terms[1], terms[2], &bound);
+    // A whole number below this one is below what it stands for.
+    const double exact = value + sum - most;
+    if (threshold > exact + 1 && exact > -2.0e9 && exact < 2.0e9) {
+      fprintf(stderr, "threshold %d of %.17g and %d, less %.17g\n", threshold, value, sum, most);
+      wrong = 1;
+      return;
+    }
+  }
+}
+
 int main(void) {
   for (int form = CKERNELS_PORTABLE; form <= CKERNELS_DOTPROD; form++) {
     if (!ckernels_form_is_available(form)) continue;
@@ -240,6 +267,7 @@ int main(void) {
   static const struct {
     size_t count, vectors, d;
   } sizes[] = {{2, 1, 1}, {70, 5, 3}, {130, 13, 41}, {200, 31, 37}, {300, 20, 80}};
+  check_thresholds();
   // However many forms there were.
   state = 13;
   for (int kind = 0; kind < KINDS; kind++) {

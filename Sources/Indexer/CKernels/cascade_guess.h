@@ -54,7 +54,7 @@ static struct guess_parts lay_out_guess(const struct ckernels_cascade *k, size_t
   const size_t pairs = count * probes_of(k);
   struct guess_parts at;
   size_t next = 0;
-#define PART(name, bytes) at.name = (void *)(scratch + next), next += ((bytes) + 63) / 64 * 64
+#define PART(name, bytes) at.name = scratch ? (void *)(scratch + next) : NULL, next += ((bytes) + 63) / 64 * 64
   PART(products, GROUP_VECTORS * pivot_blocks(k) * BLOCK_ROWS * sizeof(int32_t));
   PART(tops, count * SEEDS * sizeof(int32_t));
   PART(probed, pairs * sizeof(uint32_t));

@@ -18,7 +18,7 @@ struct probe_parts {
 static struct probe_parts lay_out_probe(const struct ckernels_cascade *k, size_t count, size_t pairs, char *scratch) {
   struct probe_parts at;
   size_t next = 0;
-#define PART(name, bytes) at.name = (void *)(scratch + next), next += ((bytes) + 63) / 64 * 64
+#define PART(name, bytes) at.name = scratch ? (void *)(scratch + next) : NULL, next += ((bytes) + 63) / 64 * 64
   PART(likeliest, count * sizeof(uint32_t));
   PART(ones, (count + 1) * sizeof(uint32_t));
   PART(first.starts, (k->groups + 1) * sizeof(uint32_t));

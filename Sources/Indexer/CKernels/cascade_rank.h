@@ -21,7 +21,7 @@ struct rank_parts {
 static struct rank_parts lay_out_rank(const struct ckernels_cascade *k, char *scratch) {
   struct rank_parts at;
   size_t next = 0;
-#define PART(name, bytes) at.name = (void *)(scratch + next), next += ((bytes) + 63) / 64 * 64
+#define PART(name, bytes) at.name = scratch ? (void *)(scratch + next) : NULL, next += ((bytes) + 63) / 64 * 64
   PART(sums, GROUP_VECTORS * k->blocks * BLOCK_ROWS * sizeof(int32_t));
   PART(contenders, k->rows->count * sizeof(struct contender));
   PART(ends, k->rows->count * sizeof(double));

@@ -9,6 +9,7 @@
 #include "CKernels.h"
 #include "CRows.h"
 #include "cascade.h"
+#include "cascade_threshold.h"
 #include "cascade_turn.h"
 #include "search.h"
 
@@ -230,19 +231,5 @@ static int begin_tile(
 // What sums of a vector's slice must reach, but for the terms of its bound, so
 // that a row may still win.
 static inline float lower_of(const struct ckernels_cascade *k, const struct vector *v) {
-  // In the middle of rounding at 2^-24 of each term, four units and 2^-20.
-  const double value = (v->search.lower - v->known - v->slack) / k->unit;
-  return (float)(value - fabs(value) * 0x1p-20 + (double)v->slice_sum - 4);
-}
-
-static int32_t clamped(float value) { return (int32_t)fminf(fmaxf(value, -2.0e9f), 2.0e9f); }
-
-// The same with the terms of a block.
-static inline int32_t threshold_of(
-    float lower, float rest, float error, float length, const struct block_bound *bound) {
-  const float by_rest = fmaxf(rest * bound->least.rest, rest * bound->most.rest);
-  const float by_error = fmaxf(error * bound->least.error, error * bound->most.error);
-  const float by_length = fmaxf(length * bound->least.length, length * bound->most.length);
-  const float rounding = (fabsf(by_rest) + fabsf(by_error) + fabsf(by_length)) * 0x1p-18f;
-  return clamped(lower - (by_rest + by_error + by_length) - rounding - 2);
+  return lower_in_units((v->search.lower - v->known - v->slack) / k->unit, v->slice_sum);
 }
