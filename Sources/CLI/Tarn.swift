@@ -61,6 +61,7 @@ struct Tarn: AsyncParsableCommand {
     OpenFiles.raiseLimit()
     NamedThread.endProcess { Tarn.leave(with: TarnError.noThread($0)) }
     SystemPath.endProcess { Tarn.leave(with: $0) }
+    CurlLibrary.endProcess { Tarn.leave(with: $0) }
     do {
       try SystemPath.requireUTF8((0..<Int(CommandLine.argc)).compactMap { unsafe CommandLine.unsafeArgv[$0] })
       try Interruption.install()

@@ -38,7 +38,8 @@ import TestSupport
     #expect(status.ending == .exit(0), "\(status.errorText)")
     let added = try lake.run(
       ["source", "add", "far", "--url", "http://127.0.0.1:9/{ordinal}.npy", "--count", "1"], environment: environment)
-    expectRefusal(added, 1, ["libcurl.so.4 cannot be loaded", directory.path, "install libcurl4"])
+    expectRefusal(
+      added, 1, ["libcurl cannot be loaded: ", "\(directory.path)/libcurl.so.4", "install Debian's libcurl4"])
   }
 
   /// The lake that is named is the one that is made, in whichever of the ways it is named.

@@ -103,7 +103,7 @@ private struct Rule {
   ])
   func filesThatADocumentNamesAreThere(document: String) throws {
     let names =
-      try ["Sources", "Tests", "Migrations"]
+      try ["Sources", "Tests", "Migrations", "scripts"]
       .flatMap { try SourceTree.files(in: $0, ".swift", ".c", ".h", ".sql", ".py", ".md") }
       .map(\.path) + [
         "Package.swift", "README.md", "CHANGELOG.md", "docs/DESIGN.md", "docs/ARCHITECTURE.md", "docs/SQL.md",

@@ -5,12 +5,12 @@
  * linked with it: each function that tarn calls is defined here, hidden, so that
  * libcurl's own calls do not come by, and hands on to the one in the library. */
 #define CURL_DISABLE_TYPECHECK
-#include <curl/curl.h>
+#include "CCurl.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <unistd.h>
+#include <stdlib.h>
 
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
@@ -74,11 +74,15 @@ static struct {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static void (*ending)(const char *reason);
+
+void ccurl_end_without(void (*end)(const char *reason)) { ending = end; }
+
 /* As where the loader misses a library that a program is linked with: there is nothing to go on with. */
 static void missing(void) {
   const char *reason = dlerror();
-  fprintf(stderr, "tarn: %s cannot be loaded: %s; install libcurl4\n", LIBRARY, reason ? reason : "no reason is told");
-  _exit(1);
+  if (ending) ending(reason ? reason : LIBRARY);
+  abort();
 }
 
 static void *found(void *handle, const char *name) {

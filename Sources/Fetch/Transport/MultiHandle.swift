@@ -121,19 +121,3 @@ enum RequestEnd: Equatable {
     }
   }
 }
-
-/// libcurl's process-wide set-up, done once.
-enum CurlLibrary {
-  private static let result: CURLcode = {
-    // With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE to its user, and a TLS
-    // connection that a server closed would end the process.
-    // https://curl.se/libcurl/c/CURLOPT_NOSIGNAL.html
-    _ = signal(SIGPIPE, SIG_IGN)
-    return ccurl_global_init()
-  }()
-
-  /// Sets libcurl up.
-  static func prepare() throws(TarnError) {
-    guard result == CURLE_OK else { throw TarnError(.io, "libcurl cannot be initialised") }
-  }
-}

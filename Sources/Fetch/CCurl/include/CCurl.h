@@ -18,6 +18,10 @@ extern "C" {
  * https://curl.se/libcurl/c/CURLOPT_HEADERFUNCTION.html */
 typedef size_t (*ccurl_bytes_callback)(char *bytes, size_t size, size_t count, void *context);
 
+/* Says how the process ends where libcurl cannot be loaded, which happens at the first
+ * call of any of its functions: `end` gets the reason and does not return. */
+void ccurl_end_without(void (*end)(const char *reason));
+
 /* Initialises the library once, from any thread (7.84+ is thread-safe).
  * https://curl.se/libcurl/c/curl_global_init.html */
 CURLcode ccurl_global_init(void);
