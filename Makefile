@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 export TARN_COMMIT := $(shell scripts/commit.sh)
 
 .PHONY: help deps tool build demo install uninstall deb tarball deb-test clone-test test test-full test-both test-swift exclusion-proof \
-  test-interop docs-test docs-reference findings arm64 coverage fuzz bench recall lint clean
+  test-interop docs-test docs-reference findings arm64 coverage fuzz bench rehearsal recall lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -115,6 +115,9 @@ bench: build tool $(VENV)/ready ## every benchmark, each beside its yardstick; t
 	@TARN="$(TOOLS)/tarn" python3 -B Tests/Benchmarks/python/bench_startup.py
 	@for script in $(BENCHES); do \
 	  echo "$$script"; TARN="$(TARN)" $(VENV)/bin/python -B "$$script"; done
+
+rehearsal: build $(VENV)/ready ## the whole job with LAION's number of lists and size of shards; hours, and 60 GB of disk
+	@TARN="$(TARN)" $(VENV)/bin/python -B Tests/Benchmarks/python/rehearsal.py $(REHEARSAL)
 
 recall: build $(VENV)/ready ## the tables of docs/RECALL.md; wants FEATURES=DIR with image.npy, caption.npy, names.txt
 	@for table in '' --codecs --candidates; do TARN="$(TARN)" $(VENV)/bin/python -B Tests/Benchmarks/python/recall.py \
