@@ -25,7 +25,7 @@ deps: ## install the Debian packages that are missing
 # Without the place of this build in it, where libraries would be looked for too.
 BUILD_STATIC := swift build -c release --static-swift-stdlib --disable-local-rpath --scratch-path .build-static
 tool: deps ## the tool as it is installed, Swift's runtime in it, and tarn-adopt, which lies beside it
-	@[ -x "$(TOOLS)/tarn" ] || echo "building the tool, about 4 minutes on two cores"
+	@[ -x "$(TOOLS)/tarn" ] || echo "building the tool, 4 to 10 minutes on two cores"
 	$(BUILD_STATIC) --product tarn
 	$(BUILD_STATIC) --product tarn-adopt
 

@@ -10,12 +10,21 @@
 if [ -z "${TARN_BARE_ROOT:-}" ]; then
   TARN_BARE_ROOT=1 exec unshare --mount --propagation private "$0" "$@"
 fi
+# Whatever is mounted below the root goes first, the machine's own toolchain among it: nothing of that is removed with
+# the root, which stays where one of them does.
+remove_root() {
+  local place
+  while read -r place; do
+    umount "$place" || { echo "bare_root: $place stays mounted, and $clean stays" >&2; return; }
+  done < <(awk -v below="$clean/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | tac)
+  rm -rf --one-file-system "$clean" "$clean.log"
+}
 if [ "${1:-}" = --keep ]; then
   clean=${2:?a directory}
   mkdir -p "$clean"
 else
   clean=$(mktemp -d "${TMPDIR:-/tmp}/tarn-root.XXXXXX")
-  trap 'umount -R "$clean"/{proc,dev,run} 2>/dev/null || true; rm -rf --one-file-system "$clean" "$clean.log"' EXIT
+  trap remove_root EXIT
 fi
 
 say() { printf '\n# %s\n' "$*"; }
