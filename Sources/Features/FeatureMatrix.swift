@@ -23,6 +23,8 @@ internal import Glibc
   @unsafe private enum Storage {
     case mapping(UnsafeMutableRawPointer?, byteCount: Int)
     case memory(UnsafeMutableRawPointer)
+    /// Held so that its elements stay where they are: nobody can change an array that another holds.
+    case shared([Float])
   }
 
   private let storage: Storage
@@ -86,6 +88,22 @@ internal import Glibc
     (elementType, rowCount, self.dimension) = (.float32, values.count / dimension, dimension)
   }
 
+  /// Takes float32 rows where an array has them: for tables that are too large to have twice.
+  ///
+  /// - Parameters:
+  ///   - values: As ``init(_:dimension:)``.
+  ///   - dimension: As there.
+  package init(sharing values: [Float], dimension: Int) {
+    precondition(dimension >= 1 && !values.isEmpty && values.count % dimension == 0, "values are not whole rows")
+    unsafe storage = .shared(values)
+    // An array of Float is one piece of memory, which moves when it is changed and at no other time.
+    unsafe base = values.withUnsafeBytes { bytes in
+      guard let start = bytes.baseAddress else { preconditionFailure("an array with elements has an address") }
+      return unsafe start
+    }
+    (elementType, rowCount, self.dimension) = (.float32, values.count / dimension, dimension)
+  }
+
   /// Decodes rows, into memory or, where they are many, into a file without a name.
   ///
   /// - Parameters:
@@ -136,6 +154,7 @@ internal import Glibc
     switch unsafe storage {
     case .mapping(let start, let byteCount): unsafe munmap(start, byteCount)
     case .memory(let start): unsafe start.deallocate()
+    case .shared: break
     }
   }
 

@@ -55,7 +55,7 @@ package struct ShardEncoder: Sendable {
     let pool = try pool ?? .shared
     self.pool = pool
     engine = try AssignmentEngine(
-      rows: FeatureMatrix(trained.assigner ?? trained.centroids, dimension: trained.dimension), pool: pool,
+      rows: FeatureMatrix(sharing: trained.assigner ?? trained.centroids, dimension: trained.dimension), pool: pool,
       expectedVectorCount: rowCount, logger: logger)
   }
 
