@@ -116,7 +116,7 @@ bench: build tool $(VENV)/ready ## every benchmark, each beside its yardstick; t
 	@for script in $(BENCHES); do \
 	  echo "$$script"; TARN="$(TARN)" $(VENV)/bin/python -B "$$script"; done
 
-rehearsal: build $(VENV)/ready ## the whole job with LAION's number of lists and size of shards; hours, and 60 GB of disk
+rehearsal: build $(VENV)/ready ## the whole job with LAION's number of lists and size of shards; hours, and 70 GB of disk
 	@TARN="$(TARN)" $(VENV)/bin/python -B Tests/Benchmarks/python/rehearsal.py $(REHEARSAL)
 
 recall: build $(VENV)/ready ## the tables of docs/RECALL.md; wants FEATURES=DIR with image.npy, caption.npy, names.txt

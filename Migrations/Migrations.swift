@@ -1,6 +1,6 @@
 // The catalog's schema: numbered migrations of its tables, what they come to for a
-// new catalog, and the views, made anew after them. A migration that has landed is never edited: its digest is
-// pinned by a test, and a change is a new file at the end.
+// new catalog, and the views, made anew after them. A migration that has landed is
+// never edited: its digest is pinned by a test, and a change is a new file at the end.
 
 /// One step of the catalog's schema.
 package struct Migration: Sendable {
@@ -50,7 +50,7 @@ package let migrations: [Migration] = [
 /// views themselves, and it and those after it find none.
 package let firstWithoutViews = 10
 
-/// The tables of a new catalog: what all migrations make of an empty one, in a tenth of the time.
+/// The tables of a new catalog: what all migrations make of an empty one, in a part of their time.
 ///
 /// `scripts/schema.py` writes it, and a test holds it to the steps.
 package let tables = String(decoding: PackageResources.Schema_sql, as: UTF8.self)

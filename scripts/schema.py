@@ -3,7 +3,7 @@
 
     scripts/schema.py [--check]
 
-A new catalog is made of it and of Views.sql, in a tenth of the time that the steps
+A new catalog is made of it and of Views.sql, in a part of the time that the steps
 take. MigrationTests holds it against the steps. With --check nothing is written.
 """
 
@@ -64,12 +64,12 @@ def schema() -> str:
     objects = database.execute(
         "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*' ORDER BY rowid"
     ).fetchall()
-    parts = [sql + ";\n" for _, _, sql in objects if not sql.upper().startswith("CREATE TRIGGER")]
+    parts = [sql + ";\n" for kind, _, sql in objects if kind != "trigger"]
     parts += [rows(database, name) for kind, name, _ in objects if kind == "table"]
     # What the planner is told of tables that are empty yet.
     parts += ["ANALYZE sqlite_schema;\n", rows(database, "sqlite_stat1"), "ANALYZE sqlite_schema;\n"]
     # Behind the rows, which come into being and do not change.
-    parts += [sql + ";\n" for _, _, sql in objects if sql.upper().startswith("CREATE TRIGGER")]
+    parts += [sql + ";\n" for kind, _, sql in objects if kind == "trigger"]
     return HEAD.format(last=last) + "\n".join(part for part in parts if part)
 
 

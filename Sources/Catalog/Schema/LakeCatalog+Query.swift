@@ -1,5 +1,5 @@
 // tarn's own questions to the views, asked on the catalog's connection: a second one
-// would read the schema once more, which is half of what a short command takes.
+// would read the schema once more, a large part of what a short command takes.
 // What a user asks goes to a ``QueryConsole``.
 
 internal import GRDB
