@@ -180,6 +180,51 @@ struct ScanTests {
     let many = Case(quantizer: test.quantizer, codes: codes, ids: ids, queries: test.queries)
     for k in [1, 3, 60] { expectDefinition(many, k: k, height: 90) }
   }
+
+  @Test(arguments: VectorCodec.allCases.filter(\.hasRanges), [1, 31, 33, 127, 130, 768, 4096])
+  func theGreatestSumsFit(codec: VectorCodec, dimension: Int) throws {
+    // Every level and every weight at its greatest, the weights with both signs: seven queries take every
+    // width of a tile.
+    let (queryCount, rowCount) = (7, 19)
+    let steps = codec == .sq4 ? 15 : 255
+    let ranges = [Float](repeating: 1, count: dimension)
+    let byteCount = codec == .sq4 ? (dimension + 1) / 2 : dimension
+    var codes = [UInt8](repeating: 0xFF, count: rowCount * byteCount)
+    if codec == .sq4 && dimension % 2 == 1 {
+      for row in 1...rowCount { codes[row * byteCount - 1] = 0x0F }
+    }
+    ranges.withUnsafeBufferPointer { ranges in
+      var coder = cscan_coder()
+      coder.codec = Int32(codec.number)
+      (coder.dimension, coder.code_size) = (dimension, byteCount)
+      (coder.minima, coder.widths) = (ranges.baseAddress, ranges.baseAddress)
+      let plane = cscan_plane_size(&coder)
+      let vectors = (0..<queryCount).map { [Float](repeating: $0 % 2 == 0 ? 1 : -1, count: dimension) }
+      let planes = UnsafeMutableRawPointer.allocate(byteCount: 2 * plane * queryCount, alignment: 64)
+      defer { planes.deallocate() }
+      for level in SimdLevel.all {
+        let queries = vectors.enumerated().map { number, vector in
+          vector.withUnsafeBufferPointer { vector in
+            var query = cscan_query()
+            query.vector = vector.baseAddress
+            query.plane = (planes + 2 * plane * number).assumingMemoryBound(to: Int8.self)
+            cscan_prepare(level, &coder, &query)
+            return query
+          }
+        }
+        var sums = [Int32](repeating: 0, count: queryCount * rowCount)
+        codes.withUnsafeBufferPointer { codes in
+          var rows = cscan_rows()
+          (rows.codes, rows.count) = (codes.baseAddress, rowCount)
+          cscan_sum(level, &coder, &rows, queries, queryCount, &sums, rowCount)
+        }
+        for query in 0..<queryCount {
+          let expected = Int32((query % 2 == 0 ? 127 : -127) * steps * dimension)
+          #expect(sums[query * rowCount..<(query + 1) * rowCount].allSatisfy { $0 == expected }, "level \(level)")
+        }
+      }
+    }
+  }
 }
 
 extension Case {

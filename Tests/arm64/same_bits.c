@@ -44,7 +44,8 @@ static void show(const char *what, size_t dimension, const void *bytes, size_t c
   printf("\n");
 }
 
-enum { ROWS = 70, K = 7 };
+// As many queries as are shown rows by fours, by twos and alone.
+enum { ROWS = 70, K = 7, QUERIES = 7 };
 
 static void check_codec(int level, int codec, size_t bits, size_t d, const float *x) {
   float *minima = room(4 * d), *widths = room(4 * d), *rows = room(4 * ROWS * d);
@@ -59,17 +60,24 @@ static void check_codec(int level, int codec, size_t bits, size_t d, const float
   const struct cscan_coder coder = {
       .codec = codec, .dimension = d, .code_size = size, .minima = minima, .widths = widths};
   const size_t plane = cscan_plane_size(&coder), code_room = cscan_room_size(&coder);
-  struct cscan_query query = {
-      .vector = x, .plane = plane ? room(2 * plane) : NULL, .k = K,
-      .found = room((K + CSCAN_SPARE) * sizeof(struct cscan_found)),
-      .rooms = code_room ? room((K + CSCAN_SPARE + 1) * code_room) : NULL};
+  struct cscan_query queries[QUERIES];
+  uint32_t which[QUERIES];
   const struct cscan_rows shown = {.codes = codes, .count = ROWS};
-  const uint32_t which = 0;
   struct cscan_counts counts = {0};
-  cscan_prepare(level, &coder, &query);
-  cscan_show(level, &coder, &shown, &query, &which, 1, &counts);
-  cscan_finish(level, &coder, &query, &counts);
-  for (size_t i = 0; i < query.count; i++) printf("%" PRId64 " %a\n", query.found[i].id, query.found[i].lower);
+  for (uint32_t q = 0; q < QUERIES; q++) {
+    queries[q] = (struct cscan_query){
+        .vector = x + q * d, .plane = plane ? room(2 * plane) : NULL, .k = K,
+        .found = room((K + CSCAN_SPARE) * sizeof(struct cscan_found)),
+        .rooms = code_room ? room((K + CSCAN_SPARE + 1) * code_room) : NULL};
+    which[q] = q;
+    cscan_prepare(level, &coder, queries + q);
+  }
+  cscan_show(level, &coder, &shown, queries, which, QUERIES, &counts);
+  for (uint32_t q = 0; q < QUERIES; q++) {
+    cscan_finish(level, &coder, queries + q, &counts);
+    for (size_t i = 0; i < queries[q].count; i++)
+      printf("%" PRId64 " %a\n", queries[q].found[i].id, queries[q].found[i].lower);
+  }
 }
 
 int main(void) {

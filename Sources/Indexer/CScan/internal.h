@@ -32,6 +32,14 @@ struct cscan_levels {
   int odd_apart;         // the weights of a step's odd components come after those of its even ones
 };
 
+/// The forms, each for rows of bytes and of nibbles.
+extern const struct cscan_tiles cscan_portable[2];
+#if defined(__x86_64__)
+extern const struct cscan_tiles cscan_avx2[2], cscan_vnni[2];
+#elif defined(__aarch64__)
+extern const struct cscan_tiles cscan_neon[2], cscan_dotprod[2];
+#endif
+
 struct cscan_levels cscan_levels_of(int codec);
 const struct cscan_tiles *cscan_tiles_of(int level, int codec);
 
