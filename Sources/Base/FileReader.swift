@@ -49,7 +49,7 @@ package final class InputFile: Sendable {
         descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done, off_t(offset + done))
       if got < 0 {
         if errno == EINTR { continue }
-        throw systemError("read", path)
+        throw Disk.systemError("read", path)
       }
       guard got > 0 else { throw TarnError(.integrity, "\(path) ends before byte \(offset + done + 1)") }
       done += got
@@ -61,7 +61,7 @@ package final class InputFile: Sendable {
   /// - Throws: ``TarnError`` `.io` when it cannot be asked.
   package func endsStill() throws -> Bool {
     var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0 else { throw systemError("examine", path) }
+    guard unsafe fstat(descriptor, &info) == 0 else { throw Disk.systemError("examine", path) }
     return Int(info.st_size) == byteCount
   }
 
@@ -75,10 +75,6 @@ package final class InputFile: Sendable {
   package func forget(from offset: Int, count: Int) {
     _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
   }
-}
-
-private func systemError(_ operation: String, _ path: String) -> TarnError {
-  TarnError(.io, unsafe "cannot \(operation) \(path): \(String(cString: strerror(errno)))")
 }
 
 /// A position in a file, moved by reads of little-endian values.

@@ -166,12 +166,7 @@ package final class PackFile: Sendable {
 
   /// The last block that begins at or before a row of the file.
   private func block(ofRow row: Int) -> Int {
-    var (low, high) = (0, blocks.count)
-    while high - low > 1 {
-      let middle = (low + high) / 2
-      if blocks[middle].firstRow <= row { low = middle } else { high = middle }
-    }
-    return low
+    max(0, blocks.partitioningIndex { $0.firstRow > row } - 1)
   }
 
   /// A block, unpacked.

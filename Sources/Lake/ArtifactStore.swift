@@ -4,7 +4,6 @@
 package import Base
 package import Catalog
 internal import Indexer
-internal import Foundation
 
 /// A lake's immutable results, under the digests of their bytes.
 package struct ArtifactStore: Sendable {

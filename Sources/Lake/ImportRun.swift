@@ -6,7 +6,6 @@ internal import Catalog
 internal import Companions
 internal import Features
 internal import Fetch
-internal import Foundation
 
 /// Adopts files.
 package struct ImportRun {

@@ -19,13 +19,9 @@ package struct VersionPlaces: Sendable {
 
   /// The shard and row of an id; nil where no input covers it.
   package func place(of id: Int64) -> (shard: String, row: Int)? {
-    var (low, high) = (0, inputs.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if inputs[middle].firstID <= id { low = middle + 1 } else { high = middle }
-    }
-    guard low > 0, id - inputs[low - 1].firstID < Int64(inputs[low - 1].rowCount) else { return nil }
-    return (inputs[low - 1].shard, Int(id - inputs[low - 1].firstID))
+    let next = inputs.partitioningIndex { $0.firstID > id }
+    guard next > 0, id - inputs[next - 1].firstID < Int64(inputs[next - 1].rowCount) else { return nil }
+    return (inputs[next - 1].shard, Int(id - inputs[next - 1].firstID))
   }
 }
 

@@ -321,12 +321,7 @@ package struct SourceGrowth {
       if isOfListing { try SourceRegistration.requireReaders(of: names) }
       return names
     }
-    let template = try URLTemplate(parsing: "file:///\(shardNames)")
-    guard !shardNames.utf8.contains(0x2F), template.hasOrdinal || urls.count == 1 else {
-      throw TarnError(
-        .usage, "'\(shardNames.printable)' does not name \(urls.count) shards", hint: "write img_{ordinal:04}.npy")
-    }
-    return try urls.indices.map { try URLTemplate.fileName(of: template.url(ordinal: count + $0)) }
+    return try SourceRegistration.names(by: shardNames, of: count..<count + urls.count)
   }
 }
 

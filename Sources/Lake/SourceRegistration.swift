@@ -183,12 +183,19 @@ package struct SourceRegistration: Sendable {
   func names(of urls: [[String]]) throws -> [String] {
     guard let shardNames else { return try urls.map { try URLTemplate.fileName(of: $0[0]) } }
     if urls.first.map({ CommandAddress.isOne($0[0]) }) ?? false { try Self.requireReadable(shardNames) }
-    let template = try URLTemplate(parsing: "file:///\(shardNames)")
-    guard !shardNames.utf8.contains(0x2F), template.hasOrdinal || urls.count == 1 else {
+    return try Self.names(by: shardNames, of: 0..<urls.count)
+  }
+
+  /// What the shards of some ordinals are called by `--shard-names`.
+  ///
+  /// - Throws: ``TarnError`` `.usage` for a pattern that does not give each its own file name.
+  static func names(by pattern: String, of ordinals: Range<Int>) throws -> [String] {
+    let template = try URLTemplate(parsing: "file:///\(pattern)")
+    guard !pattern.utf8.contains(0x2F), template.hasOrdinal || ordinals.count == 1 else {
       throw TarnError(
-        .usage, "'\(shardNames.printable)' does not name \(urls.count) shards", hint: "write img_{ordinal:04}.npy")
+        .usage, "'\(pattern.printable)' does not name \(ordinals.count) shards", hint: "write img_{ordinal:04}.npy")
     }
-    return try urls.indices.map { try URLTemplate.fileName(of: template.url(ordinal: $0)) }
+    return try ordinals.map { try URLTemplate.fileName(of: template.url(ordinal: $0)) }
   }
 
   /// The registration with the listing that its place is, asked for where that is elsewhere.

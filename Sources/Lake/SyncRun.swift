@@ -481,8 +481,7 @@ package final class SyncRun: Sendable {
     guard outgrowths <= 3 else {
       let error = TarnError(.integrity, "the shard has another size each time it is asked for")
       try catalog.endFetch(shardID: shard.id, as: .failed, error: error.message)
-      state.withLock { $0.summary.failures.append((shard.name, error)) }
-      report(.failed(shard, error))
+      fail(shard, error)
       return false
     }
     try catalog.endFetch(shardID: shard.id, as: nil, error: nil)

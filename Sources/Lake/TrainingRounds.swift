@@ -9,7 +9,6 @@ package import Catalog
 internal import Features
 internal import Foundation
 internal import Indexer
-internal import Logging
 package import Tasks
 
 /// What stops a training until others have found rows.

@@ -172,11 +172,6 @@ struct PageIndex {
 
   /// The place of the last page that begins at or before a row.
   func page(ofRow row: Int) -> Int {
-    var (low, high) = (0, places.count)
-    while high - low > 1 {
-      let middle = (low + high) / 2
-      if places[middle].firstRow <= row { low = middle } else { high = middle }
-    }
-    return low
+    max(0, places.partitioningIndex { $0.firstRow > row } - 1)
   }
 }

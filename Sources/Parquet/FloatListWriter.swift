@@ -86,16 +86,7 @@ package import Base
     if dimension == 1 { repetition = Self.run(0, count) }
     let levels = Self.sized(repetition) + Self.sized(Self.run(3, valueCount))
     let byteCount = levels.count + count * rowByteCount
-    var head = ThriftWriter()
-    head.integer(1, 0, .int32)
-    head.integer(2, byteCount, .int32)
-    head.integer(3, byteCount, .int32)
-    head.structure(5) { data in
-      data.integer(1, valueCount, .int32)
-      for (field, encoding) in [(2, 0), (3, 3), (4, 3)] { data.integer(field, encoding, .int32) }
-    }
-    head.end()
-    let start = head.bytes + levels
+    let start = ThriftWriter.pageHeader(byteCount: byteCount, valueCount: valueCount) + levels
     try unsafe start.withUnsafeBytes(write)
     try unsafe pending.withUnsafeBytes {
       try unsafe write(UnsafeRawBufferPointer(rebasing: $0[..<(count * rowByteCount)]))

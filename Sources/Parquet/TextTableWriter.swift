@@ -98,19 +98,11 @@ package final class TextTableWriter {
       for run in column.runs { levels += ThriftWriter.unsigned(UInt64(run.count) << 1) + [run.isThere ? 1 : 0] }
       let body = Self.number(levels.count) + levels
       let byteCount = body.count + column.values.count
-      var head = ThriftWriter()
-      head.integer(1, 0, .int32)
-      head.integer(2, byteCount, .int32)
-      head.integer(3, byteCount, .int32)
-      head.structure(5) { data in
-        data.integer(1, pendingRowCount, .int32)
-        for (field, encoding) in [(2, 0), (3, 3), (4, 3)] { data.integer(field, encoding, .int32) }
-      }
-      head.end()
-      try write(head.bytes + body)
+      let head = ThriftWriter.pageHeader(byteCount: byteCount, valueCount: pendingRowCount)
+      try write(head + body)
       try write(column.values)
-      chunks.append(Chunk(offset: offset, byteCount: head.bytes.count + byteCount))
-      offset += head.bytes.count + byteCount
+      chunks.append(Chunk(offset: offset, byteCount: head.count + byteCount))
+      offset += head.count + byteCount
     }
     groups.append(RowGroup(rowCount: pendingRowCount, chunks: chunks))
     pending = columns.map { _ in Pending() }

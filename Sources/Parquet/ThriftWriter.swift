@@ -66,4 +66,23 @@ struct ThriftWriter {
   }
 
   mutating func end() { bytes.append(0) }
+
+  /// The header of a page of plain values that are not compressed, behind their levels in runs.
+  ///
+  /// - Parameters:
+  ///   - byteCount: Of levels and values together.
+  ///   - valueCount: Values, nulls among them.
+  /// - Returns: Its bytes.
+  static func pageHeader(byteCount: Int, valueCount: Int) -> [UInt8] {
+    var head = ThriftWriter()
+    head.integer(1, 0, .int32)
+    head.integer(2, byteCount, .int32)
+    head.integer(3, byteCount, .int32)
+    head.structure(5) { data in
+      data.integer(1, valueCount, .int32)
+      for (field, encoding) in [(2, 0), (3, 3), (4, 3)] { data.integer(field, encoding, .int32) }
+    }
+    head.end()
+    return head.bytes
+  }
 }

@@ -1,7 +1,6 @@
 // The SQL page: a statement, or one of the questions that people ask, and its rows.
 
 internal import Base
-internal import Foundation
 internal import Lake
 internal import Report
 

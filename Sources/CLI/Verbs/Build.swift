@@ -2,7 +2,6 @@ internal import ArgumentParser
 internal import Base
 internal import Foundation
 internal import Lake
-internal import Synchronization
 
 extension MissingPolicy: ExpressibleByArgument {}
 extension BadRowsPolicy: ExpressibleByArgument {}

@@ -2,7 +2,6 @@ internal import ArgumentParser
 internal import Base
 internal import Foundation
 internal import Lake
-internal import Synchronization
 
 /// How much `verify` reads: a size (`10GB`) or a time (`10m`).
 struct ReadingBudget: ExpressibleByArgument {

@@ -1,8 +1,6 @@
 // Where things are in a lake: the names of its directories and files.
 
 package import Base
-internal import Foundation
-internal import Glibc
 
 /// The directories and files of one lake.
 ///

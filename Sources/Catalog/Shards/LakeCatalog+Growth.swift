@@ -60,11 +60,7 @@ extension LakeCatalog {
           hint: "give the new ones other names with --shard-names")
       }
       precondition(shard.urls.count == mirrorCount, "an address for each mirror")
-      let place = "shard \(shard.name.printable) of source \(source.name)"
-      if let size = shard.expectedByteCount {
-        try ForeignNumber.byteCount.check(size, "a number of bytes", in: place)
-      }
-      if let rows = shard.expectedRowCount { try ForeignNumber.rowCount.check(rows, "a number of rows", in: place) }
+      try shard.checkNumbers(of: source.name)
     }
     guard ForeignNumber.ordinal.holds(count + shards.count - 1) else {
       throw TarnError(.usage, "\(source.name) would have \(count + shards.count) shards, more than a source can have")

@@ -46,7 +46,7 @@ extension LakeCatalog {
         WHERE ?1 IN (t.image_source_id, coalesce(t.caption_source_id, 0), coalesce(r.caption_source_id, 0))
         ORDER BY t.name
         """, arguments: [source.id])
-    try refuse(source, isWhat, for: versions + trained.map { "the trained index \($0)" })
+    try refuse(source, isWhat, for: versions + trained.map(dependent))
     if isGoing, source.filesOf != nil { return }
     let observed = try Int.fetchOne(
       database,

@@ -70,6 +70,43 @@ package struct SourceDefinition: Sendable {
   }
 }
 
+extension SourceDefinition {
+  /// Refuses what cannot be registered, whatever the catalog has.
+  ///
+  /// - Throws: ``TarnError`` `.usage`.
+  fileprivate func check() throws {
+    try LakeCatalog.validate(name: name, of: "source")
+    guard !shards.isEmpty || filesOf != nil else {
+      throw TarnError(.usage, "source \(name) would have no shards")
+    }
+    if let array { try LakeCatalog.validate(array: array) }
+    var names: Set<String> = []
+    for shard in shards where !names.insert(shard.name).inserted {
+      throw TarnError(
+        .usage, "two shards of source \(name) would be called \(shard.name)",
+        hint: "give each shard its own file name, with {ordinal:04} in the URL or with --shard-names")
+    }
+    for shard in shards { try shard.checkNumbers(of: name) }
+    guard shards.lazy.compactMap(\.expectedByteCount).saturatedSum <= ForeignNumber.mostBytesOfASource else {
+      throw TarnError(
+        .usage, "the sizes of source \(name) come to more bytes than any storage has",
+        hint: "correct the list of sizes")
+    }
+  }
+}
+
+extension SourceDefinition.Shard {
+  /// Refuses a size or a number of rows that no file has.
+  ///
+  /// - Parameter source: Name of the source, for the message.
+  /// - Throws: ``TarnError`` as ``ForeignNumber``.
+  func checkNumbers(of source: String) throws {
+    let place = "shard \(name.printable) of source \(source)"
+    if let size = expectedByteCount { try ForeignNumber.byteCount.check(size, "a number of bytes", in: place) }
+    if let rows = expectedRowCount { try ForeignNumber.rowCount.check(rows, "a number of rows", in: place) }
+  }
+}
+
 extension LakeCatalog {
   /// Checks a name people give to a source, a trained index or a version.
   ///
@@ -93,27 +130,7 @@ extension LakeCatalog {
   /// - Returns: The registered source.
   /// - Throws: ``TarnError`` `.conflict` when the name is taken, `.usage`.
   package func addSource(_ definition: SourceDefinition) throws -> Source {
-    try LakeCatalog.validate(name: definition.name, of: "source")
-    guard !definition.shards.isEmpty || definition.filesOf != nil else {
-      throw TarnError(.usage, "source \(definition.name) would have no shards")
-    }
-    if let array = definition.array { try LakeCatalog.validate(array: array) }
-    var names: Set<String> = []
-    for shard in definition.shards where !names.insert(shard.name).inserted {
-      throw TarnError(
-        .usage, "two shards of source \(definition.name) would be called \(shard.name)",
-        hint: "give each shard its own file name, with {ordinal:04} in the URL or with --shard-names")
-    }
-    for shard in definition.shards {
-      let place = "shard \(shard.name) of source \(definition.name)"
-      if let size = shard.expectedByteCount { try ForeignNumber.byteCount.check(size, "a number of bytes", in: place) }
-      if let rows = shard.expectedRowCount { try ForeignNumber.rowCount.check(rows, "a number of rows", in: place) }
-    }
-    guard definition.shards.lazy.compactMap(\.expectedByteCount).saturatedSum <= ForeignNumber.mostBytesOfASource else {
-      throw TarnError(
-        .usage, "the sizes of source \(definition.name) come to more bytes than any storage has",
-        hint: "correct the list of sizes")
-    }
+    try definition.check()
     let now = Timestamp.now()
     return try write("add source") { database in
       let taken = try Bool.fetchOne(

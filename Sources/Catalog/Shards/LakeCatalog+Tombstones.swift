@@ -147,7 +147,7 @@ extension LakeCatalog {
         SELECT DISTINCT t.name FROM trained_input i JOIN trained_index t ON t.id = i.trained_index_id
         WHERE i.shard_id = ? ORDER BY t.name
         """, arguments: [shard.id])
-    let dependents = versions.map { $0["version"] as String } + trained.map { "the trained index \($0)" }
+    let dependents = versions.map { $0["version"] as String } + trained.map(dependent)
     guard !dependents.isEmpty else { return }
     let unfinished = versions.first { $0["is_unfinished"] }.map { $0["version"] as String }
     throw TarnError(

@@ -376,21 +376,8 @@ private struct PublicationWriter {
       guard let source = sources[name] else { throw unnamed }
       return source
     }
-    let pairs = try Bool.fetchOne(
-      database, sql: "SELECT has_captions FROM training_method WHERE name = ?", arguments: [trained.method])
-    let router = training.router.flatMap { router in
-      captions.map {
-        RouterDefinition(
-          method: router.method, captions: $0, captionCount: router.captions,
-          epochs: RouterDefinition.epochs(router.epochs, of: router.method))
-      }
-    }
     let id = try TrainedIndexRecord.insert(
-      TrainingDefinition(
-        name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
-        dimension: images.dimension, iterations: trained.iterations, seed: trained.seed, pairCount: trained.pairs,
-        images: images, captions: pairs == true ? captions : nil, router: router, spec: trained.spec, inputs: []),
-      at: now, database)
+      version.definition(images: images, captions: captions, database), at: now, database)
     try addInputs(of: id, "image", training.images, source: trained.images)
     if let captions, let shards = training.captions { try addInputs(of: id, "caption", shards, source: captions.name) }
     try database.run(
@@ -437,16 +424,7 @@ private struct PublicationWriter {
         excluded: input.excluded ?? [], database)
     }
     try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
-    let byOutput = Dictionary(grouping: lock.inputs.indices, by: { lock.inputs[$0].output })
-    for output in lock.outputs {
-      let inputs = byOutput[output.output] ?? []
-      try OutputShard(
-        ordinal: output.output, digest: output.sha256, firstInput: inputs.first ?? 0, lastInput: inputs.last ?? 0,
-        firstID: output.firstId, endID: output.endId, rowCount: output.rows, byteCount: output.bytes,
-        listsDigest: output.listsSha256,
-        refine: output.refine.map { RefineShard(digest: $0.sha256, byteCount: $0.bytes) }
-      ).insert(of: id, at: now, database)
-    }
+    for output in version.outputs { try output.insert(of: id, at: now, database) }
     try LakeCatalog.adoptExclusions(ofVersion: id, database)
   }
 }

@@ -362,20 +362,8 @@ struct RebuildWriter {
       guard let source = sources[name] else { throw unnamed(document) }
       return source
     }
-    let pairs = try Bool.fetchOne(
-      database, sql: "SELECT has_captions FROM training_method WHERE name = ?", arguments: [trained.method])
-    let router = version.training.router.flatMap { router in
-      captions.map {
-        RouterDefinition(
-          method: router.method, captions: $0, captionCount: router.captions,
-          epochs: RouterDefinition.epochs(router.epochs, of: router.method))
-      }
-    }
-    let definition = TrainingDefinition(
-      name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
-      dimension: images.dimension, iterations: trained.iterations, seed: trained.seed, pairCount: trained.pairs,
-      images: images, captions: pairs == true ? captions : nil, router: router, spec: trained.spec, inputs: [])
-    let id = try TrainedIndexRecord.insert(definition, at: version.sealedAt, database)
+    let id = try TrainedIndexRecord.insert(
+      version.definition(images: images, captions: captions, database), at: version.sealedAt, database)
     try addInputs(
       of: id, "image", version.training.images, at: version.training.shards, from: document, source: trained.images)
     if let captions, let shards = version.training.captions {
@@ -430,21 +418,15 @@ struct RebuildWriter {
         excluded: input.excluded ?? [], database)
     }
     try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
-    for output in version.lock.outputs {
+    for output in version.outputs {
       try refer(
-        to: output.sha256, .outputShard, byteCount: output.bytes, for: "\(version.name), output \(output.output)")
+        to: output.digest, .outputShard, byteCount: output.byteCount, for: "\(version.name), output \(output.ordinal)")
       if let refine = output.refine {
         try refer(
-          to: refine.sha256, .refineShard, byteCount: refine.bytes,
-          for: "\(version.name), what refines output \(output.output)")
+          to: refine.digest, .refineShard, byteCount: refine.byteCount,
+          for: "\(version.name), what refines output \(output.ordinal)")
       }
-      let inputs = version.lock.inputs.indices.filter { version.lock.inputs[$0].output == output.output }
-      let record = OutputShard(
-        ordinal: output.output, digest: output.sha256, firstInput: inputs.first ?? 0, lastInput: inputs.last ?? 0,
-        firstID: output.firstId, endID: output.endId, rowCount: output.rows, byteCount: output.bytes,
-        listsDigest: output.listsSha256,
-        refine: output.refine.map { RefineShard(digest: $0.sha256, byteCount: $0.bytes) })
-      try record.insert(of: id, at: version.sealedAt, database)
+      try output.insert(of: id, at: version.sealedAt, database)
       summary.outputs += 1
     }
     try database.run(

@@ -42,11 +42,7 @@ extension VersionExport.Input {
 extension [Int] {
   /// Whether a number is among ascending ones.
   func containsAscending(_ number: Int) -> Bool {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if self[middle] < number { low = middle + 1 } else { high = middle }
-    }
-    return low < count && self[low] == number
+    let place = partitioningIndex { $0 >= number }
+    return place < count && self[place] == number
   }
 }

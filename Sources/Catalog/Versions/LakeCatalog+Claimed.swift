@@ -2,7 +2,6 @@
 // of it is sealed; it is made anew from the source whenever it is asked for.
 
 internal import Base
-internal import GRDB
 
 extension LakeCatalog {
   /// The shards of a source as if a version with ids of these rows had been built from them.

@@ -28,20 +28,7 @@ enum CommandOutput {
     defer { close(descriptor) }
     part.takeOver(
       path, BodyPromise(bodyByteCount: nil, totalByteCount: byteCount, validator: EntityValidator()), from: source)
-    _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
-    var piece = [UInt8](repeating: 0, count: Block.capacity)
-    var offset = 0
-    while true {
-      if isStopped() { throw TarnError(.interrupted, "stopped") }
-      let count = unsafe pread(descriptor, &piece, piece.count, off_t(offset))
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw Disk.systemError("read", path)
-      }
-      if count == 0 { break }
-      unsafe try part.receive(piece.span.bytes.extracting(first: count))
-      offset += count
-    }
+    let offset = try LocalCopy.pour(descriptor, path, into: part, from: 0, isStopped: isStopped)
     guard part.isWhole else {
       let cause =
         part.head == nil

@@ -48,9 +48,33 @@ enum LocalCopy {
     part.accept(
       BodyPromise(bodyByteCount: nil, totalByteCount: byteCount, validator: validator), from: source,
       startingOver: !continues)
+    let offset = try pour(
+      descriptor, path, into: part, from: part.byteCount, isStopped: isStopped, onProgress: onProgress)
+    guard part.isWhole else {
+      throw TarnError(
+        .integrity, "it ends after \(offset) of \(part.wholeText) bytes")
+    }
+    return .copied
+  }
+
+  /// Reads a file to its end into a part file.
+  ///
+  /// - Parameters:
+  ///   - descriptor: The file, open for reading.
+  ///   - path: Its name, for messages.
+  ///   - part: Where the bytes go.
+  ///   - start: Where to begin.
+  ///   - isStopped: Asked before each piece; true ends the reading.
+  ///   - onProgress: Told after each piece how far it is.
+  /// - Returns: Where the file ends.
+  /// - Throws: ``TarnError`` `.interrupted`, `.io`; what the part file refuses.
+  static func pour(
+    _ descriptor: Int32, _ path: String, into part: PartFile, from start: Int, isStopped: () -> Bool,
+    onProgress: (Int) -> Void = { _ in }
+  ) throws(TarnError) -> Int {
     _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
     var piece = [UInt8](repeating: 0, count: Block.capacity)
-    var offset = part.byteCount
+    var offset = start
     while true {
       if isStopped() { throw TarnError(.interrupted, "stopped") }
       let count = unsafe pread(descriptor, &piece, piece.count, off_t(offset))
@@ -58,16 +82,11 @@ enum LocalCopy {
         if errno == EINTR { continue }
         throw Disk.systemError("read", path)
       }
-      if count == 0 { break }
+      if count == 0 { return offset }
       unsafe try part.receive(piece.span.bytes.extracting(first: count))
       offset += count
       onProgress(offset)
     }
-    guard part.isWhole else {
-      throw TarnError(
-        .integrity, "it ends after \(offset) of \(part.wholeText) bytes")
-    }
-    return .copied
   }
 
   private static func openError(_ path: String) -> TarnError {

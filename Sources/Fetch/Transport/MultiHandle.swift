@@ -8,7 +8,6 @@
 
 internal import Base
 internal import CCurl
-internal import Foundation
 internal import Glibc
 
 /// How a request ended, as far as the transport knows.

@@ -5,7 +5,7 @@ internal import Base
 internal import CKernels
 internal import CRows
 package import Features
-internal import Foundation
+internal import Glibc
 package import Logging
 internal import Synchronization
 

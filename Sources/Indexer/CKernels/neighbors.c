@@ -2,24 +2,15 @@
 // tiles, and binary64 scores of the rows whose product comes within the proved
 // bound of the k-th best so far. The bound is that of sgemm.c.
 #include <cblas.h>
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "CCpu.h"
 #include "CKernels.h"
 #include "CRows.h"
-
-enum { TILE_ROWS = 1024 };
+#include "products.h"
 
 size_t ckernels_nearest_scratch(size_t count) { return count * TILE_ROWS * sizeof(float) + 64; }
-
-// A float at most `value`: conversion rounds to nearest, one step down undoes it.
-static float float_below(double value) {
-  if (value > FLT_MAX) return FLT_MAX;
-  if (value < -FLT_MAX) return -INFINITY;
-  return nextafterf((float)value, -INFINITY);
-}
 
 // Puts a row among the k best; rows come in ascending order of id, so an equal
 // score keeps the lower id by going after it.
@@ -40,13 +31,6 @@ static void insert(double score, int64_t id, size_t k, int64_t *ids, double *sco
   memmove(ids + low + 1, ids + low, (at - low) * sizeof(int64_t));
   scores[low] = score;
   ids[low] = id;
-}
-
-// Whether any of 16 products reaches the threshold.
-static CCPU_INLINE int any_reaches(const float *p, float threshold) {
-  int any = 0;
-  for (int l = 0; l < 16; l++) any |= p[l] >= threshold;
-  return any;
 }
 
 static CCPU_INLINE void look_through(
@@ -77,9 +61,7 @@ void ckernels_nearest(
     void *scratch, int64_t *ids, double *scores, uint32_t *found) {
   const size_t d = rows->dimension;
   float *products = scratch;
-  const double terms = (double)d + 16;
-  const double gamma = (terms * 0x1p-24 / (1 - terms * 0x1p-24) + terms * 0x1p-53) * (1 + 0x1p-6);
-  const double tiny = terms * 0x1p-124;
+  const double gamma = products_float32_gamma(d), tiny = products_float32_tiny(d);
   for (size_t base = 0; base < rows->count; base += TILE_ROWS) {
     const size_t width = rows->count - base < TILE_ROWS ? rows->count - base : TILE_ROWS;
     double longest = 0;
@@ -89,8 +71,7 @@ void ckernels_nearest(
         rows->values + base * d, (blasint)d, 0.0f, products, TILE_ROWS);
     for (size_t i = 0; i < count; i++) {
       const float *x = vectors + i * d, *p = products + i * TILE_ROWS;
-      // A norm from the score is right to 1 part in 2^33.
-      const double size = sqrt(crows_score(level, x, x, d)) * (1 + 0x1p-30) * longest;
+      const double size = products_norm_above(level, x, d) * longest;
       int64_t *out_ids = ids + i * k;
       double *out_scores = scores + i * k;
       // Where a partial sum might overflow the bound says nothing: score all.

@@ -4,7 +4,6 @@
 // Indexer.docc/ExactAssignment.md; names here follow it.
 #include "products.h"
 
-#include <float.h>
 #include <math.h>
 
 #include "CCpu.h"
@@ -22,20 +21,6 @@ static CCPU_INLINE float greatest(const float *p, size_t n) {
   for (; i < n; i++) m[0] = p[i] > m[0] ? p[i] : m[0];
   for (int l = 1; l < 16; l++) m[0] = m[l] > m[0] ? m[l] : m[0];
   return m[0];
-}
-
-// Whether any of 16 products reaches the threshold.
-static CCPU_INLINE int any_reaches(const float *p, float threshold) {
-  int any = 0;
-  for (int l = 0; l < 16; l++) any |= p[l] >= threshold;
-  return any;
-}
-
-// A float at most `value`: conversion rounds to nearest, one step down undoes it.
-static float float_below(double value) {
-  if (value > FLT_MAX) return FLT_MAX;
-  if (value < -FLT_MAX) return -INFINITY;
-  return nextafterf((float)value, -INFINITY);
 }
 
 static CCPU_INLINE void look_through(

@@ -2,10 +2,12 @@
 // a tile of rows and a bound of how far they may be from the scores.
 #pragma once
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CCpu.h"
 #include "CKernels.h"
 #include "CRows.h"
 
@@ -41,3 +43,28 @@ static inline double products_norm_above(int level, const float *x, size_t d) {
 
 // gamma of Higham for n roundings of 2^-bits.
 static inline double products_gamma(double n, double unit) { return n * unit / (1 - n * unit); }
+
+// What a float32 product of rows of d elements may be off by, gamma |x||c| + tiny:
+// (d + 16) roundings of 2^-24 for the product, as many of 2^-53 for the score
+// itself, 1/64 more for the arithmetic of the bound.
+static inline double products_float32_gamma(size_t d) {
+  const double n = (double)d + 16;
+  return (products_gamma(n, 0x1p-24) + n * 0x1p-53) * (1 + 0x1p-6);
+}
+
+// Products and sums below the normal range lose at most 2^-126 each, flushed or not.
+static inline double products_float32_tiny(size_t d) { return ((double)d + 16) * 0x1p-124; }
+
+// A float at most `value`: conversion rounds to nearest, one step down undoes it.
+static inline float float_below(double value) {
+  if (value > FLT_MAX) return FLT_MAX;
+  if (value < -FLT_MAX) return -INFINITY;
+  return nextafterf((float)value, -INFINITY);
+}
+
+// Whether any of 16 products reaches the threshold.
+static CCPU_INLINE int any_reaches(const float *p, float threshold) {
+  int any = 0;
+  for (int l = 0; l < 16; l++) any |= p[l] >= threshold;
+  return any;
+}

@@ -37,14 +37,10 @@ void ckernels_best_sgemm(
     int level, const struct ckernels_rows *rows, const float *vectors, size_t count, void *scratch, uint32_t *winners,
     double *scores, struct ckernels_counts *counts) {
   const struct sgemm context = {rows, vectors, count};
-  const double n = (double)rows->dimension + 16;
   const struct product_source source = {
       .multiply = multiply,
       .context = &context,
-      // (d + 16) roundings of 2^-24 for the float32 product, as many of 2^-53
-      // for the score itself, 1/64 more for the arithmetic of the bound.
-      .gamma = (products_gamma(n, 0x1p-24) + n * 0x1p-53) * (1 + 0x1p-6),
-      // Products and sums below the normal range lose at most 2^-126 each, flushed or not.
-      .tiny = n * 0x1p-124};
+      .gamma = products_float32_gamma(rows->dimension),
+      .tiny = products_float32_tiny(rows->dimension)};
   products_best(level, rows, &source, vectors, count, scratch, winners, scores, counts);
 }

@@ -4,7 +4,6 @@
 package import Base
 internal import CKernels
 package import Features
-internal import Synchronization
 
 /// The best rows so far of each query, among those that were added.
 ///

@@ -36,13 +36,8 @@ package struct Filing {
   }
 
   private func isWanted(_ id: RowID) -> Bool {
-    var low = 0
-    var high = wanted.count
-    while low < high {
-      let middle = (low + high) / 2
-      if wanted[middle] < id { low = middle + 1 } else { high = middle }
-    }
-    return low < wanted.count && wanted[low] == id
+    let place = wanted.partitioningIndex { $0 >= id }
+    return place < wanted.count && wanted[place] == id
   }
 
   /// nlist·Σn² / (Σn)² over rows per list, `1...nlist`; 1 is even.
@@ -63,19 +58,6 @@ package struct Filing {
       bins[bin] += 1
     }
     return bins
-  }
-}
-
-extension OutputShardFile {
-  /// The row ids of one list, ascending; its codes are not read.
-  func ids(ofList list: Int) throws -> [RowID] { try ids(ofList: list, rows: 0..<size(ofList: list)) }
-
-  /// Some rows' ids of one list, as ``ids(ofList:)``.
-  func ids(ofList list: Int, rows: Range<Int>) throws -> [RowID] {
-    var ids = [RowID](repeating: 0, count: rows.count)
-    let start = listOffsets[list] + size(ofList: list) * trained.quantizer.codeByteCount
-    try unsafe ids.withUnsafeMutableBytes { try unsafe file.read(into: $0, at: start + 8 * rows.lowerBound) }
-    return ids
   }
 }
 

@@ -3,9 +3,6 @@
 internal import Base
 
 extension OutputShardFile {
-  /// Rows that are copied at a time.
-  private static let joinedRowCount = 1 << 14
-
   /// Writes the rows of output shards into one file, list by list.
   ///
   /// The bytes are those that a merge of all their segments would have: of one output shard its own.
@@ -38,18 +35,5 @@ extension OutputShardFile {
     let (digest, byteCount) = try writer.finish(as: path)
     return OutputShardSummary(
       digest: digest, byteCount: byteCount, rowCount: Int(sizes.reduce(0, +)), listDigests: digests)
-  }
-
-  private func eachPiece(of list: Int, _ body: (Range<Int>) throws -> Void) rethrows {
-    for first in stride(from: 0, to: size(ofList: list), by: Self.joinedRowCount) {
-      try body(first..<min(first + Self.joinedRowCount, size(ofList: list)))
-    }
-  }
-
-  private func codes(ofList list: Int, rows: Range<Int>) throws -> [UInt8] {
-    let width = trained.quantizer.codeByteCount
-    var codes = [UInt8](repeating: 0, count: rows.count * width)
-    try file.read(into: &codes, at: listOffsets[list] + rows.lowerBound * width, count: codes.count)
-    return codes
   }
 }

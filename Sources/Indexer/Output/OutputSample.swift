@@ -4,9 +4,6 @@
 internal import Base
 
 extension OutputShardFile {
-  /// Rows of a list that are read at a time.
-  private static let pieceRowCount = 1 << 14
-
   /// Writes an output shard with the rows of some ids alone.
   ///
   /// The bytes are those of a merge of what is left, so that an output without some rows
@@ -36,7 +33,7 @@ extension OutputShardFile {
       try checkpoint()
       try eachPiece(of: list, in: ranges) { rows, kept in
         guard !kept.isEmpty else { return }
-        let codes = try contents(ofList: list, rows: rows).codes
+        let codes = try codes(ofList: list, rows: rows)
         if kept.count == rows.count { return try writer.append(codes) }
         for row in kept { try writer.append(Array(codes[(row * width)..<((row + 1) * width)])) }
       }
@@ -58,8 +55,7 @@ extension OutputShardFile {
     of list: Int, in ranges: [Range<Int64>], _ body: (_ rows: Range<Int>, _ kept: [Int]) throws -> Void
   ) throws {
     var next = 0
-    for first in stride(from: 0, to: size(ofList: list), by: Self.pieceRowCount) {
-      let rows = first..<min(first + Self.pieceRowCount, size(ofList: list))
+    try eachPiece(of: list) { rows in
       let kept = try ids(ofList: list, rows: rows).enumerated().compactMap { place, id in
         next = ranges.place(of: id, from: next)
         return next < ranges.count && ranges[next].contains(id) ? place : nil

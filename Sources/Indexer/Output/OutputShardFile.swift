@@ -64,14 +64,34 @@ package final class OutputShardFile: Sendable {
 
   /// Some rows of one list, as ``contents(ofList:)``.
   func contents(ofList list: Int, rows: Range<Int>) throws -> (codes: [UInt8], ids: [Int64]) {
+    (try codes(ofList: list, rows: rows), try ids(ofList: list, rows: rows))
+  }
+
+  /// The codes of some rows of one list, as ``contents(ofList:)``.
+  func codes(ofList list: Int, rows: Range<Int>) throws -> [UInt8] {
     let width = trained.quantizer.codeByteCount
     var codes = [UInt8](repeating: 0, count: rows.count * width)
-    var ids = [Int64](repeating: 0, count: rows.count)
     try file.read(into: &codes, at: listOffsets[list] + rows.lowerBound * width, count: codes.count)
-    try unsafe ids.withUnsafeMutableBytes {
-      try unsafe file.read(into: $0, at: listOffsets[list] + size(ofList: list) * width + 8 * rows.lowerBound)
+    return codes
+  }
+
+  /// The row ids of one list, ascending; its codes are not read.
+  func ids(ofList list: Int) throws -> [RowID] { try ids(ofList: list, rows: 0..<size(ofList: list)) }
+
+  /// Some rows' ids of one list, as ``ids(ofList:)``.
+  func ids(ofList list: Int, rows: Range<Int>) throws -> [RowID] {
+    var ids = [RowID](repeating: 0, count: rows.count)
+    let start = listOffsets[list] + size(ofList: list) * trained.quantizer.codeByteCount
+    try unsafe ids.withUnsafeMutableBytes { try unsafe file.read(into: $0, at: start + 8 * rows.lowerBound) }
+    return ids
+  }
+
+  /// Hands out the rows of a list in pieces, so that memory does not grow with its length.
+  func eachPiece(of list: Int, _ body: (_ rows: Range<Int>) throws -> Void) rethrows {
+    let pieceRowCount = 1 << 14
+    for first in stride(from: 0, to: size(ofList: list), by: pieceRowCount) {
+      try body(first..<min(first + pieceRowCount, size(ofList: list)))
     }
-    return (codes, ids)
   }
 
   /// Reads the whole file from the disk and describes what is there.

@@ -67,7 +67,7 @@ struct RefineTier: Sendable {
 
   /// Where the code of a row is, announced to the kernel.
   fileprivate func code(of id: RowID) throws -> UnsafePointer<UInt8> {
-    let place = parts.firstPlace { $0.ids.lowerBound > id } - 1
+    let place = parts.partitioningIndex { $0.ids.lowerBound > id } - 1
     guard place >= 0, parts[place].ids.contains(id) else {
       throw TarnError(
         .integrity, "row \(id) was found and no file of codes that refine has it", hint: "run `tarn verify --repair`")
@@ -166,25 +166,8 @@ extension VersionSearcher {
         // What no number comes of is worth nothing, as in the lists.
         (id: found.paddedIDs[row], score: scores[row].isNaN ? -.infinity : scores[row])
       }
-      let best = rows.sorted { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }.prefix(k)
-      result.counts[query] = best.count
-      for (rank, row) in best.enumerated() {
-        result.paddedIDs[query * k + rank] = row.id
-        result.paddedScores[query * k + rank] = Float(row.score)
-      }
+      result.keepBest(of: rows, forQuery: query)
     }
     return result
-  }
-}
-
-extension Array {
-  /// The first place from which on `isLater` holds.
-  fileprivate func firstPlace(where isLater: (Element) -> Bool) -> Int {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if isLater(self[middle]) { high = middle } else { low = middle + 1 }
-    }
-    return low
   }
 }

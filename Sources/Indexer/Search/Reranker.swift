@@ -58,19 +58,12 @@ package final class Reranker {
       let vector = Array(queries[query * dimension..<(query + 1) * dimension])
       scored[query].append((id, try score(of: id, with: vector)))
     }
-    for query in 0..<found.queryCount {
-      scored[query].sort { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }
-      result.counts[query] = min(k, scored[query].count)
-      for (rank, row) in scored[query].prefix(k).enumerated() {
-        result.paddedIDs[query * k + rank] = row.id
-        result.paddedScores[query * k + rank] = Float(row.score)
-      }
-    }
+    for query in 0..<found.queryCount { result.keepBest(of: scored[query], forQuery: query) }
     return result
   }
 
   private func score(of id: RowID, with query: [Float]) throws -> Double {
-    let place = ranges.firstPlace { $0.lowerBound > id } - 1
+    let place = ranges.partitioningIndex { $0.lowerBound > id } - 1
     guard place >= 0, ranges[place].contains(id) else {
       throw TarnError(.integrity, "row \(id) was found and is of no shard of the version")
     }
@@ -87,17 +80,5 @@ package final class Reranker {
     file.matrix.advise(.random)
     current = (place, file)
     return file
-  }
-}
-
-extension [Range<RowID>] {
-  /// The first place from which on `isLater` holds.
-  fileprivate func firstPlace(where isLater: (Range<RowID>) -> Bool) -> Int {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if isLater(self[middle]) { high = middle } else { low = middle + 1 }
-    }
-    return low
   }
 }

@@ -21,11 +21,11 @@ extension VersionSearcher {
         guard size > 0 else { continue }
         // Within a list of an output ids ascend.
         let (first, last) = (shard.id(ofRow: 0, ofList: list), shard.id(ofRow: size - 1, ofList: list))
-        var place = wanted.firstPlace { $0 >= first }
+        var place = wanted.partitioningIndex { $0 >= first }
         var low = 0
         while place < wanted.count, wanted[place] <= last, low < size {
           let id = wanted[place]
-          low = (low..<size).firstPlace { shard.id(ofRow: $0, ofList: list) >= id }
+          low = (low..<size).partitioningIndex { shard.id(ofRow: $0, ofList: list) >= id }
           if low < size, shard.id(ofRow: low, ofList: list) == id, found[order[place]] == nil {
             found[order[place]] = quantizer.decode(shard.codeBytes(ofRow: low, ofList: list))
             left -= 1
@@ -35,17 +35,5 @@ extension VersionSearcher {
       }
     }
     return found
-  }
-}
-
-extension RandomAccessCollection where Index == Int {
-  /// The first place from which on `isLater` holds; the end where it never does.
-  fileprivate func firstPlace(where isLater: (Element) -> Bool) -> Int {
-    var (low, high) = (startIndex, endIndex)
-    while low < high {
-      let middle = low + (high - low) / 2
-      if isLater(self[middle]) { high = middle } else { low = middle + 1 }
-    }
-    return low
   }
 }

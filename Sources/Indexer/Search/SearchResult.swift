@@ -35,6 +35,20 @@ package struct SearchResult: Sendable, Equatable {
     visitedRows = counts
   }
 
+  /// Puts the best of some scored rows in the place of a query's neighbours, which are none yet.
+  ///
+  /// - Parameters:
+  ///   - rows: Rows with their scores, in any order; of equal scores the lower id comes first.
+  ///   - query: The query.
+  mutating func keepBest(of rows: [(id: RowID, score: Double)], forQuery query: Int) {
+    let best = rows.sorted { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }.prefix(k)
+    counts[query] = best.count
+    for (rank, row) in best.enumerated() {
+      paddedIDs[query * k + rank] = row.id
+      paddedScores[query * k + rank] = Float(row.score)
+    }
+  }
+
   /// How many queries were asked.
   package var queryCount: Int { counts.count }
 

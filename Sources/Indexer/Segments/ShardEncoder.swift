@@ -153,18 +153,9 @@ package struct ShardEncoder: Sendable {
   private func encode(
     _ matrix: FeatureMatrix, _ order: SegmentOrder, _ places: Range<Int>, into codes: UnsafeMutableBufferPointer<UInt8>
   ) {
-    let (quantizer, width) = (trained.quantizer, trained.quantizer.codeByteCount)
-    let normalisation = normalisation
-    // Strips write the codes of different rows.
-    nonisolated(unsafe) let codes = unsafe codes
-    forEachStrip(of: 0..<matrix.rowCount) { strip in
-      let own = strip.filter { row in places.contains(Int(order.places[row])) }
-      let encoded = quantizer.encode(matrix.scoredRows(own, normalisation))
-      for (index, row) in own.enumerated() {
-        let start = (Int(order.places[row]) - places.lowerBound) * width
-        let part = unsafe UnsafeMutableBufferPointer(rebasing: codes[start..<(start + width)])
-        _ = unsafe part.update(fromContentsOf: encoded[(index * width)..<((index + 1) * width)])
-      }
+    unsafe encode(matrix, 0..<matrix.rowCount, by: trained.quantizer, into: codes) { row in
+      let place = Int(order.places[row])
+      return places.contains(place) ? place - places.lowerBound : nil
     }
   }
 
@@ -173,15 +164,31 @@ package struct ShardEncoder: Sendable {
     _ matrix: FeatureMatrix, _ rows: Range<Int>, filed: [UInt32], by quantizer: ScalarQuantizer,
     into codes: UnsafeMutableBufferPointer<UInt8>
   ) {
+    unsafe encode(matrix, rows, by: quantizer, into: codes) { row in
+      filed[row] != SegmentWriter.skippedRow ? row - rows.lowerBound : nil
+    }
+  }
+
+  /// Encodes rows of the shard, each at the place that it is given, on all threads.
+  ///
+  /// - Parameters:
+  ///   - matrix: The shard's rows.
+  ///   - rows: Which of them.
+  ///   - quantizer: The codec.
+  ///   - codes: Where codes go, each of `codeByteCount` bytes.
+  ///   - place: The place of a row among the codes, no row's that of another; nil for one that is left out.
+  private func encode(
+    _ matrix: FeatureMatrix, _ rows: Range<Int>, by quantizer: ScalarQuantizer,
+    into codes: UnsafeMutableBufferPointer<UInt8>, at place: @Sendable (_ row: Int) -> Int?
+  ) {
     let width = quantizer.codeByteCount
     let normalisation = normalisation
     // Strips write the codes of different rows.
     nonisolated(unsafe) let codes = unsafe codes
     forEachStrip(of: rows) { strip in
-      let own = strip.filter { row in filed[row] != SegmentWriter.skippedRow }
+      let own = strip.filter { place($0) != nil }
       let encoded = quantizer.encode(matrix.scoredRows(own, normalisation))
-      for (index, row) in own.enumerated() {
-        let start = (row - rows.lowerBound) * width
+      for (index, start) in own.compactMap(place).map({ $0 * width }).enumerated() {
         let part = unsafe UnsafeMutableBufferPointer(rebasing: codes[start..<(start + width)])
         _ = unsafe part.update(fromContentsOf: encoded[(index * width)..<((index + 1) * width)])
       }
