@@ -155,7 +155,7 @@ let package = Package(
       dependencies: ["Base", "Features", "Fetch", "Indexer", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
     .target(
-      name: "CBuild", dependencies: ["CCurl"], path: "Sources/Lake/CBuild",
+      name: "CBuild", path: "Sources/Lake/CBuild",
       cSettings: [.unsafeFlags(native), .define("TARN_COMMIT", to: "\"\(commit)\"")],
       linkerSettings: [.linkedLibrary("openblas"), .linkedLibrary("sqlite3")]),
     .target(

@@ -43,8 +43,9 @@ printf 'Source: tarn\n\nPackage: tarn\nArchitecture: any\n' >"$work/debian/contr
 depends=$(cd "$work" && dpkg-shlibdeps -O -e"$package/usr/libexec/tarn/tarn" -e"$package/usr/libexec/tarn/tarn-adopt" |
   sed -n 's/^shlibs:Depends=//p')
 # Loaded when it is first asked for something (Sources/Fetch/CCurl/library.c): no program names it.
-curl=$(dpkg-query -S '*/libcurl.so.4' | sed 's/:.*//')
-depends="$depends, $curl (>= 7.84)"
+# CURLOPT_PROTOCOLS_STR came with 7.85.
+curl=$(dpkg-query -S "*/$(dpkg-architecture -qDEB_HOST_MULTIARCH)/libcurl.so.4" | sed -n '1s/:.*//p')
+depends="$depends, $curl (>= 7.85)"
 cat >"$package/DEBIAN/control" <<END
 Package: tarn
 Version: $revision

@@ -21,7 +21,8 @@ place=$work/$name
 mkdir "$place/libexec/tarn/lib" "$place/share/tarn/licenses"
 
 # Loaded when it is first asked for something (Sources/Fetch/CCurl/library.c): no program names it.
-curl=$(ldconfig -p | sed -n 's/^\tlibcurl\.so\.4 .* => //p' | head -1)
+curl=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p | awk '$1 == "libcurl.so.4" && $2 ~ /,/ && !found++ { print $NF }')
+[ -n "$curl" ] || { echo "tarball: there is no libcurl.so.4 to bring along; install libcurl4" >&2; exit 1; }
 
 # What the two binaries need, and what that needs. glibc stays the system's: it must fit its kernel,
 # its locales and its name service.

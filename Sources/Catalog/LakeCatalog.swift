@@ -103,7 +103,12 @@ package final class LakeCatalog: Sendable {
     // Where its directories are has to be told before there is any.
     _ = DirectoryOwner(layout)
     try Disk.makeDirectory(layout.root)
-    let session = try WriterSession(layout, command: "init", isWhole: true, until: .now)
+    let session: WriterSession
+    do {
+      session = try WriterSession(layout, command: "init", isWhole: true, until: .now)
+    } catch let error as TarnError where error.code == .locked {
+      throw TarnError(.locked, error.message, hint: "wait for it, and look what is there then")
+    }
     guard Disk.size(of: layout.catalog) == nil else {
       throw TarnError(
         .conflict, "there is a lake in \(layout.root) already", hint: "use it, or choose another directory")

@@ -135,7 +135,7 @@ package struct LakeLook: Sendable {
     ).map(Self.build)
     let last = try catalog.rows("SELECT coalesce(max(id), 0) FROM transfer").first?[0].integer ?? 0
     let came = try Self.table(
-      catalog.rows(before.map { Self.came(after: $0.lastTransfer) } ?? Self.cameOfLate(until: last)))
+      catalog.rows(before.map { Self.came(after: $0.lastTransfer, until: last) } ?? Self.cameOfLate(until: last)))
     let movedBefore = Dictionary(
       (before?.items ?? []).filter { $0.kind == .source }.map { ($0.name, $0.moved) }, uniquingKeysWith: { $1 })
     for place in sources.indices {
@@ -171,12 +171,12 @@ package struct LakeLook: Sendable {
   /// How far back what ended is looked at.
   private static let transferCount = 2_000
 
-  /// Bytes of shards that came whole since a transfer, what earlier ones left of them included.
-  private static func came(after transfer: Int64) -> String {
+  /// Bytes of shards that came whole after one transfer and until another, what earlier ones left of them included.
+  private static func came(after transfer: Int64, until last: Int) -> String {
     """
     SELECT s.name, CAST(sum(t.resumed_from + t.received_byte_count) AS REAL) FROM transfer t
     JOIN shard h ON h.id = t.shard_id JOIN source s ON s.id = h.source_id
-    WHERE t.id > \(transfer) AND t.outcome = 'complete' GROUP BY s.name
+    WHERE t.id > \(transfer) AND t.id <= \(last) AND t.outcome = 'complete' GROUP BY s.name
     """
   }
 

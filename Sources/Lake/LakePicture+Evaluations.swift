@@ -14,7 +14,7 @@ extension LakePicture {
   package func evaluations(of version: VersionName, atMost most: Int) throws -> [Evaluation] {
     var points: [Int64: [EvaluationPoint]] = [:]
     var found: [(id: Int64, evaluation: ([EvaluationPoint]) -> Evaluation)] = []
-    try rows(
+    let recalls = try rows(
       """
       WITH newest AS (SELECT max(e.id) AS id FROM evaluation e JOIN index_version v ON v.id = e.version_id
         WHERE v.name = '\(version.name)' AND v.number = \(version.number) GROUP BY e.queries_sha256 ORDER BY 1 DESC LIMIT \(most))
@@ -22,8 +22,8 @@ extension LakePicture {
       FROM newest n JOIN evaluation_point p ON p.evaluation_id = n.id
       JOIN evaluation_recall r ON r.evaluation_id = p.evaluation_id AND r.nprobe = p.nprobe
       ORDER BY p.evaluation_id, p.nprobe, r.k
-      """
-    ) { row in
+      """)
+    for row in recalls {
       let id = row[0].whole
       let recall = RecallPoint(
         k: Int(row[4].whole), recall: row[5].decimal, standardError: row[6].decimal, routingRecall: row[7].decimal)
@@ -36,16 +36,16 @@ extension LakePicture {
           recalls: (isSame ? before?.recalls ?? [] : []) + [recall]))
     }
     guard !points.isEmpty else { return [] }
-    try rows(
+    let evaluations = try rows(
       """
       SELECT e.id, e.queries, e.queries_sha256, e.query_count, e.row_count, t.nlist, e.truth_sha256, e.threads, e.imbalance, e.list_sizes,
         e.environment
       FROM evaluation e JOIN index_version v ON v.id = e.version_id JOIN trained_index t ON t.id = v.trained_index_id
       WHERE e.id IN (\(points.keys.map { String($0) }.joined(separator: ", "))) ORDER BY e.id DESC
-      """
-    ) { row in
+      """)
+    for row in evaluations {
       guard let queries = ContentDigest(hex: row[2].string), let truth = ContentDigest(hex: row[6].string) else {
-        return
+        continue
       }
       let sizes =
         JSONValue(parsing: row[9].string)?.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } } ?? []

@@ -37,13 +37,12 @@ package struct LakePicture {
       """)
   }
 
-  /// Hands over the rows of a query.
-  package func rows(_ sql: String, _ body: ([SQLValue]) -> Void) throws {
-    try catalog.query(sql) { if let values = $1 { body(values) } }
-  }
+  /// The rows of a query, as ``LakeCatalog/rows(_:)`` gives them.
+  package func rows(_ sql: String) throws -> [[SQLValue]] { try catalog.rows(sql) }
 
   private func read(_ sql: String) throws -> [States] {
     var found: [States] = []
+    // Row by row: there may be a million.
     try catalog.query(sql) { _, values in
       guard case .text(let name)? = values?[0], case .text(let state)? = values?[1] else { return }
       if name != found.last?.title { found.append((name, [])) }

@@ -2,6 +2,7 @@
 
 internal import Base
 internal import CBuild
+internal import Fetch
 internal import Foundation
 
 extension Tool {
@@ -13,7 +14,7 @@ extension Tool {
   package static var libraries: [(name: String, version: String)] {
     [
       ("SQLite", String(cString: cbuild_sqlite_version())),
-      ("libcurl", String(cString: cbuild_curl_version())),
+      ("libcurl", CurlLibrary.version),
       ("OpenBLAS", String(cString: cbuild_openblas_version())),
       ("FAISS", helperVersion ?? "not known: tarn-adopt, which reads its files, is not beside this tool"),
     ]

@@ -57,24 +57,19 @@ extension ServeHouse {
 
   /// Faults, shards and events.
   private func surroundings(_ picture: LakePicture) throws -> String {
-    var faults: [[String]] = []
-    try picture.rows(
+    let faults = try picture.rows(
       "SELECT source, shard, coalesce(last_error, '') FROM v_shard WHERE state = 'failed' ORDER BY source, ordinal LIMIT 20"
-    ) { row in
-      faults.append(row.map { Markup.text(Self.text($0)) })
-    }
+    ).map { row in row.map { Markup.text(Self.text($0)) } }
     var body = "<section id=\"faults\">"
     if !faults.isEmpty {
       body += "<h2>Last errors</h2>" + ServePage.table("Shards that failed", ["source", "shard", "error"], faults)
     }
-    var events: [[String]] = []
-    try picture.rows("SELECT at, verb, subject FROM v_event ORDER BY seq DESC LIMIT 15") { row in
+    let events = try picture.rows("SELECT at, verb, subject FROM v_event ORDER BY seq DESC LIMIT 15").map { row in
       let at = Self.text(row[0])
       // To the second, in UTC: 2026-01-01 12:00:00.
       let short = String(at.prefix(19)).replacing("T", with: " ")
-      events.append(
-        ["<time datetime=\"\(Markup.text(at))\">\(Markup.text(short))</time>"]
-          + row.dropFirst().map { Markup.text(Self.text($0)) })
+      return ["<time datetime=\"\(Markup.text(at))\">\(Markup.text(short))</time>"]
+        + row.dropFirst().map { Markup.text(Self.text($0)) }
     }
     return body + "</section><section id=\"shards\"><h2>Shards</h2>" + (try grids(picture.sources()))
       + "</section><section id=\"events\"><h2>What happened last</h2>"
@@ -100,18 +95,16 @@ extension ServeHouse {
   }
 
   private func versionsPage(_ picture: LakePicture) throws -> ServeAnswer {
-    var rows: [[String]] = []
     let served = Set(versions.all.map { "\($0.name)" })
-    try picture.rows(
+    let rows = try picture.rows(
       """
       SELECT version, state, source, trained_index, codec, nlist, rows, bytes, coalesce(sealed_at, '') FROM v_version
       ORDER BY name, number
       """
-    ) { row in
+    ).map { row in
       let texts = row.map { Markup.text(Self.text($0)) }
-      rows.append(
-        ["<a href=\"/versions/\(texts[0])\">\(texts[0])</a>"] + texts.dropFirst()
-          + [served.contains(Self.text(row[0])) ? "yes" : ""])
+      return ["<a href=\"/versions/\(texts[0])\">\(texts[0])</a>"] + texts.dropFirst()
+        + [served.contains(Self.text(row[0])) ? "yes" : ""]
     }
     return ServePage.answer(
       "Versions", at: "/versions",

@@ -39,7 +39,24 @@ import TestSupport
     let added = try lake.run(
       ["source", "add", "far", "--url", "http://127.0.0.1:9/{ordinal}.npy", "--count", "1"], environment: environment)
     expectRefusal(
-      added, 1, ["libcurl cannot be loaded: ", "\(directory.path)/libcurl.so.4", "install Debian's libcurl4"])
+      added, 1, ["libcurl cannot be loaded: ", "\(directory.path)/libcurl.so.4", "put Debian's libcurl4 in the place"])
+    // What a report of that must say, it says.
+    let version = try lake.run(["--version"], environment: environment)
+    #expect(version.ending == .exit(0), "\(version.errorText)")
+    #expect(version.outputText.contains("cannot be loaded: \(directory.path)/libcurl.so.4"), "\(version.outputText)")
+    #expect(version.outputText.contains("OpenBLAS"))
+  }
+
+  /// Who makes a lake has no time to wait: what is there when another is done is looked at anew.
+  @Test func whoMakesALakeThatIsBeingMadeIsToldWhatToDo() throws {
+    let lake = try LakeFixture.nothing()
+    try FileManager.default.createDirectory(atPath: lake.lake, withIntermediateDirectories: true)
+    let lock = open("\(lake.lake)/tarn.lock", O_RDWR | O_CREAT, 0o666)
+    defer { close(lock) }
+    #expect(flock(lock, LOCK_EX) == 0)
+    let refused = try lake.run(["init", lake.lake])
+    expectRefusal(refused, 11, ["another tarn is writing to this lake", "look what is there then"])
+    #expect(!refused.errorText.contains("--wait"))
   }
 
   /// The lake that is named is the one that is made, in whichever of the ways it is named.

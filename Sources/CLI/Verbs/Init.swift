@@ -44,18 +44,16 @@ struct Init: ParsableCommand {
   private var root: String { directory ?? global.lake ?? SystemPath.variable("TARN_LAKE") ?? "." }
 
   func run() throws {
-    let wanted = LakeLayout(
-      root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
-      artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts")
+    let shards = shards.map(LakeLayout.absolute) ?? "shards"
+    let artifacts = artifacts.map(LakeLayout.absolute) ?? "artifacts"
+    let wanted = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     let isNew = !isThere(wanted)
     if isNew, let above = LakeLayout.findRoot(from: wanted.root.parentPath) {
       Output.diagnostic(
         "tarn: warning: \(wanted.root) is inside the lake \(above); below it, commands find the new one")
     }
     if isNew {
-      _ = try LakeCatalog.create(
-        root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
-        artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts")
+      _ = try LakeCatalog.create(root: root, shards: shards, artifacts: artifacts)
     }
     if global.json {
       Output.json([

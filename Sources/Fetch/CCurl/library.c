@@ -85,6 +85,11 @@ static void missing(void) {
   abort();
 }
 
+const char *ccurl_fault(void) {
+  /* Once loaded it stays, so that a handle is nothing to keep. */
+  return dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL) ? NULL : dlerror();
+}
+
 static void *found(void *handle, const char *name) {
   void *address = dlsym(handle, name);
   if (!address) missing();

@@ -16,10 +16,22 @@ package enum CurlLibrary {
   package static func endProcess(with end: @escaping @Sendable (TarnError) -> Never) {
     ending.withLock { $0 = end }
     unsafe ccurl_end_without { reason in
-      let reason = unsafe reason.map { unsafe String(cString: $0) } ?? ""
+      let reason = unsafe reason.map { unsafe String(cString: $0).printable } ?? ""
+      // Anything else is said of a file that the loader found.
+      let isThere = !reason.contains("No such file")
       CurlLibrary.ending.withLock(\.self)?(
-        TarnError(.io, "libcurl cannot be loaded: \(reason.printable)", hint: "install Debian's libcurl4"))
+        TarnError(
+          .io, "libcurl cannot be loaded: \(reason)",
+          hint: isThere ? "put Debian's libcurl4 in the place of what it names" : "install Debian's libcurl4"))
     }
+  }
+
+  /// The library's version and those of what it is made of, as it is loaded now; why it cannot be loaded where it
+  /// cannot.
+  /// https://curl.se/libcurl/c/curl_version.html
+  package static var version: String {
+    if let fault = unsafe ccurl_fault() { return unsafe "cannot be loaded: \(String(cString: fault).printable)" }
+    return unsafe String(cString: curl_version())
   }
 
   private static let result: CURLcode = {

@@ -3,7 +3,6 @@
 
 internal import Base
 internal import CKernels
-internal import CRows
 internal import Features
 internal import Logging
 

@@ -1,7 +1,6 @@
 // The commit comes from TARN_COMMIT in the environment of the build (Package.swift):
 // this file alone is compiled again when it changes.
 #include <cblas.h>
-#include <curl/curl.h>
 #include <sqlite3.h>
 
 #include "CBuild.h"
@@ -13,7 +12,5 @@
 const char *cbuild_commit(void) { return TARN_COMMIT; }
 
 const char *cbuild_sqlite_version(void) { return sqlite3_libversion(); }
-
-const char *cbuild_curl_version(void) { return curl_version(); }
 
 const char *cbuild_openblas_version(void) { return openblas_get_config(); }

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Searching an index file: tarn and faiss-cpu on the same file, in turn in one run.
 
-    bench_search.py [speed] [refine] [memory] [--rows 4000000] [--rounds 5] [--keep FILE]
+    bench_search.py [speed] [fastscan] [refine] [memory] [--rows 4000000] [--rounds 5] [--keep FILE]
 
 speed: queries per second at batches of 1, 32 and 1,000, one and two threads, the same nprobe; that both find the same
 rows; at batch 1, bytes of codes scanned per second beside the rate at which the mapped file can be read at all.
+fastscan: the same beside faiss-cpu's fast scan over the same codes. Its scalar quantizer has none yet (its pull requests 5340 and
+5341 are not in 1.15.1); a product quantizer of as many parts as dimensions is the same codes, and the kernel is the one they use.
+Its tables have eight bits, so its rows are not always the best: how many it finds of those that the codes' scores put first.
 refine: the rate of searches whose best 100 rows are ordered again by 8 bits a component, in a file of their own, beside
 the rate of the same searches without; both of tarn, in turn.
 memory: the same file searched by a process that may hold a quarter of it (a memory cgroup; needs root).
@@ -136,6 +139,34 @@ class Peer:
         return seconds
 
 
+class FastScan(Peer):
+    """faiss-cpu with the file's codes as a product quantizer's of one dimension a part, in the layout of its fast scan."""
+
+    def __init__(self, path: pathlib.Path, queries: np.ndarray) -> None:
+        super().__init__(path, queries)
+        faiss, scalar = self.faiss, self.index
+        product = faiss.IndexIVFPQ(scalar.quantizer, scalar.d, scalar.nlist, scalar.d, 4, scalar.metric_type)
+        product.by_residual = False
+        low, width = faiss.vector_to_array(scalar.sq.trained).reshape(2, scalar.d, 1)
+        levels = low + (np.arange(16) + 0.5) / 15 * width
+        faiss.copy_array_to_vector(levels.astype(np.float32).ravel(), product.pq.centroids)
+        # The fast scan takes the lists of an index that owns them, only.
+        product.replace_invlists(scalar.invlists, True)
+        scalar.own_invlists = False
+        product.is_trained, product.ntotal = True, scalar.ntotal
+        self.index = faiss.IndexIVFPQFastScan(product)
+        # It keeps a reference to its quantizer, whose owner must live.
+        self.scalar = scalar
+
+    def found(self, tarn: Tarn, scratch: pathlib.Path, queries: np.ndarray) -> float:
+        """The part of the rows of tarn's answers, which are the codes' best, that it finds."""
+        tarn.search(len(queries), len(queries), 2, ids=scratch / "ids")
+        best = np.fromfile(scratch / "ids", np.int64).reshape(-1, K)
+        self.index.nprobe = NPROBE
+        theirs = self.index.search(queries, K)[1]
+        return sum(len(set(a) & set(b)) for a, b in zip(best, theirs)) / best.size
+
+
 def differing(peer: Peer, tarn: Tarn, scratch: pathlib.Path, queries: np.ndarray) -> int:
     """Queries for which a row that clearly belongs to the answer is missing from either."""
     tarn.search(len(queries), len(queries), 2, ids=scratch / "ids")
@@ -186,6 +217,26 @@ def speed(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path, round
             print(
                 f"nprobe {nprobe:3}, {threads} threads: {rate:5.1f} of {limit:5.1f} GB/s, {rate / limit:4.0%}; "
                 f"{more:5.1f}, {more / limit:4.0%}", flush=True)
+    tarn.close()
+
+
+def fast_scan(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path, rounds: int) -> None:
+    path = scratch / "queries.npy"
+    np.save(path, queries)
+    tarn, peer = Tarn(index, path), FastScan(index, queries)
+    print(
+        f"fastscan: {peer.index.ntotal} rows of {DIMENSION} dimensions, 4 bits, nlist {NLIST}, nprobe {NPROBE}, k {K}; faiss-cpu "
+        f"{peer.faiss.__version__} finds {peer.found(tarn, scratch, queries):.1%} of the codes' best rows, tarn all; "
+        f"queries per second, medians of {rounds}")
+    print("batch  threads      tarn  fast scan   ratio")
+    for batch, count in ((1, 200), (32, 512), (1000, 1000)):
+        for threads in (1, 2):
+            ours, theirs = [], []
+            for _ in range(rounds):
+                ours.append(count / tarn.search(batch, count, threads)["seconds"])
+                theirs.append(count / peer.search(batch, count, threads))
+            rate, other = statistics.median(ours), statistics.median(theirs)
+            print(f"{batch:5}  {threads:7}  {rate:8.0f}  {other:9.0f}  {rate / other:5.2f}x", flush=True)
     tarn.close()
 
 
@@ -306,7 +357,7 @@ def refine(index: pathlib.Path, queries: np.ndarray, scratch: pathlib.Path, roun
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("parts", nargs="*", default=["speed", "refine", "memory"])
+    parser.add_argument("parts", nargs="*", default=["speed", "fastscan", "refine", "memory"])
     parser.add_argument("--features", type=pathlib.Path)
     parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("TARN_BENCH_ROUNDS", "3")))
@@ -326,6 +377,8 @@ def main() -> None:
             write_index(index, features, options.rows)
         if "speed" in options.parts:
             speed(index, queries, scratch, options.rounds)
+        if "fastscan" in options.parts:
+            fast_scan(index, queries, scratch, options.rounds)
         if "refine" in options.parts:
             refine(index, queries, scratch, options.rounds)
         if "memory" in options.parts:

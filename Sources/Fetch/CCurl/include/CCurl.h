@@ -22,6 +22,9 @@ typedef size_t (*ccurl_bytes_callback)(char *bytes, size_t size, size_t count, v
  * call of any of its functions: `end` gets the reason and does not return. */
 void ccurl_end_without(void (*end)(const char *reason));
 
+/* Why the library cannot be loaded, until the next call; NULL where it can. */
+const char *ccurl_fault(void);
+
 /* Initialises the library once, from any thread (7.84+ is thread-safe).
  * https://curl.se/libcurl/c/curl_global_init.html */
 CURLcode ccurl_global_init(void);

@@ -8,8 +8,6 @@ const char *cbuild_commit(void);
 /* The libraries as they are loaded now, not as they were when this was compiled.
  * https://www.sqlite.org/c3ref/libversion.html */
 const char *cbuild_sqlite_version(void);
-/* https://curl.se/libcurl/c/curl_version.html */
-const char *cbuild_curl_version(void);
 /* Its version, how it was built, and the kernels it has chosen. */
 const char *cbuild_openblas_version(void);
 
