@@ -48,3 +48,31 @@ const struct cscan_tiles *cscan_tiles_of(int level, int codec);
 double cscan_score(
     int level, const struct cscan_coder *, const uint8_t *code, const uint8_t *exact, const float *vector,
     float *scratch);
+
+/// What rows are shown by, and what that costs.
+struct show {
+  int level;
+  const struct cscan_coder *coder;
+  const struct cscan_rows *rows;
+  const struct cscan_tiles *tiles;
+  size_t plane_size;
+  struct cscan_counts *counts;
+  float *scratch;  // [dimension]
+};
+
+/// Rows that all queries are shown before the next: few enough for the near
+/// caches to hold them, and those that come after them.
+static inline size_t cscan_block_of(const struct cscan_coder *c, size_t queries) {
+  const size_t bytes = queries == 1 ? 4096 : 16384;
+  return bytes / c->code_size / TILE * TILE + TILE;
+}
+
+/// How many bytes after rows [first, end) those lie that are shown next; 0
+/// where that is not known.
+static inline size_t cscan_ahead_of(const struct cscan_coder *c, const struct cscan_rows *rows, size_t first, size_t end) {
+  if (end < rows->count) return (end - first) * c->code_size;
+  return rows->next ? (uintptr_t)rows->next - (uintptr_t)(rows->codes + first * c->code_size) : 0;
+}
+
+/// Scores a row by definition and keeps it if it may be among the best.
+void cscan_score_row(const struct show *, struct cscan_query *, size_t row);
