@@ -65,17 +65,7 @@ struct VersionPlanner {
       if case .hole = content { missing.append(shard.name) }
     }
     if options.missing == .skip, options.holes == nil {
-      // What nobody has, and nobody knows the rows of, has no ids; behind the last row none are needed.
-      let nowhere = Set(try catalog.shardsWithoutMirror(of: source).map(\.id))
-      let isEnd = { (shard: Shard) in
-        guard shard.knownRowCount == nil, shard.likelyByteCount == nil else { return false }
-        if case .hole? = contents[shard.ordinal] { return true }
-        return nowhere.contains(shard.id)
-      }
-      while chosen.count > 1, let last = chosen.last, isEnd(last) {
-        found.leftOut.append(last.name)
-        chosen.removeLast()
-      }
+      found.leftOut = try leaveOutEnd(of: &chosen, contents, of: source)
       missing.removeAll(where: found.leftOut.contains)
     }
     guard missing.isEmpty || options.missing == .skip, missing.count < chosen.count else {
@@ -119,6 +109,27 @@ struct VersionPlanner {
       }
     }
     return found
+  }
+
+  /// Takes away the last shards of which nobody knows anything: what nobody has, and nobody knows the rows of, has
+  /// no ids, and behind the last row none are needed.
+  ///
+  /// - Returns: Their names, the last first.
+  private func leaveOutEnd(
+    of chosen: inout [Shard], _ contents: [Int: VersionPlan.Content], of source: Source
+  ) throws -> [String] {
+    let nowhere = Set(try catalog.shardsWithoutMirror(of: source).map(\.id))
+    let isEnd = { (shard: Shard) in
+      guard shard.knownRowCount == nil, shard.likelyByteCount == nil else { return false }
+      if case .hole? = contents[shard.ordinal] { return true }
+      return nowhere.contains(shard.id)
+    }
+    var names: [String] = []
+    while chosen.count > 1, let last = chosen.last, isEnd(last) {
+      names.append(last.name)
+      chosen.removeLast()
+    }
+    return names
   }
 
   /// The rows of a shard that are left out, and the digest of the bytes whose rows they are.

@@ -238,7 +238,7 @@ package struct RouterTraining: Sendable {
       lists: lists, offsets: corrected, position: Dictionary(uniqueKeysWithValues: zip(lists, lists.indices)))
   }
 
-  /// One step of Adam; returns the sum of the rows' cross-entropies.
+  /// One step over some captions; returns the sum of the rows' cross-entropies.
   private func train(
     _ rows: ArraySlice<UInt32>, _ candidates: Candidates, step: Int, of steps: Int, _ state: inout State
   ) -> Double {
@@ -259,7 +259,23 @@ package struct RouterTraining: Sendable {
     product(
       rows: width, columns: dimension, depth: count, logits, rowStep: 1, depthStep: padded, vectors,
       depthStep: dimension, columnStep: 1, into: &gradient, step: dimension)
+    descend(along: &gradient, of: count, candidates.lists, step: step, of: steps, &state)
+    return loss
+  }
 
+  /// Moves the rows of some lists against their gradient, by Adam, and towards what anchors them.
+  ///
+  /// - Parameters:
+  ///   - gradient: `[lists × dimension]`, summed over captions; changed.
+  ///   - count: The captions.
+  ///   - lists: Whose rows they are.
+  ///   - step: Steps before this one.
+  ///   - steps: Steps of the whole training.
+  ///   - state: Weights and moments.
+  private func descend(
+    along gradient: inout [Float], of count: Int, _ lists: [UInt32], step: Int, of steps: Int, _ state: inout State
+  ) {
+    let (dimension, width) = (captions.dimension, lists.count)
     let rate = Self.rate * (1 - Double(step) / Double(steps))
     let firstCorrection = 1 - Self.power(0.9, step + 1)
     let secondCorrection = 1 - Self.power(0.999, step + 1)
@@ -285,7 +301,6 @@ package struct RouterTraining: Sendable {
           unsafe gradient.withUnsafeMutableBufferPointer { gradient in
             // A list is one task's alone.
             nonisolated(unsafe) let (weights, first, second, gradient) = unsafe (weights, first, second, gradient)
-            let lists = candidates.lists
             let perTask = 64
             pool.run((width + perTask - 1) / perTask) { task, _ in
               guard let w = unsafe weights.baseAddress, let m = unsafe first.baseAddress,
@@ -308,7 +323,6 @@ package struct RouterTraining: Sendable {
         }
       }
     }
-    return loss
   }
 
   /// Turns logits into p - y; returns the sum of the rows' cross-entropies.
