@@ -65,11 +65,17 @@ package struct TrainingOptions: Sendable {
 
   /// How the codes are stored that order the best rows again; nil for none.
   package var refine: VectorCodec?
+  /// What lists are tried with first; nil to try none.
+  ///
+  /// The result does not depend on it.
+  package var queries: TrialQueries?
 }
 
 /// How far a training is.
 package enum TrainingProgress: Sendable {
   case gathering(done: Int, total: Int)
+  /// What queries found in lists of both kinds.
+  case tried(ListTrial)
   case nearestImages(tile: Int, of: Int)
   /// Images that are in the lists of a temporary index.
   case listed(done: Int, total: Int)
@@ -182,6 +188,7 @@ package struct TrainingRun: Sendable {
       throw TarnError(.usage, "--iterations is \(options.iterations); it is at least 1")
     }
     try options.router.validate()
+    try checkQueries()
     try checkRoles()
   }
 
@@ -215,6 +222,7 @@ package struct TrainingRun: Sendable {
   func train(_ trained: TrainedIndexRecord, _ rows: GatheredPairs) throws -> TrainedIndexRecord {
     let scratch = scratch(of: trained)
     let (imageRows, captionRows) = (rows.images, rows.captions)
+    try tryLists(imageRows, captionRows, in: scratch)
     let pairedRows = options.method == .paired ? captionRows : nil
     let nearest = try pairedRows.map { try nearestImages(trained, imageRows, $0, scratch + "/nearest.state") }
     let clustered = try cluster(trained, imageRows, pairedRows?.matrix, nearest?.rows, scratch + "/kmeans.state")

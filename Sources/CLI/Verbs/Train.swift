@@ -19,6 +19,7 @@ struct Train: AsyncParsableCommand {
         tarn train large --images images --captions captions --nlist 131072 --pairs 20000000 --nearest index --dry-run
         tarn train part --images images --captions captions --nlist 4096 --shards 0-39,57 --missing skip --bad-rows skip
         tarn train clip --images images --captions captions --nlist 131072 --budget 100GB
+        tarn train clip --images images --captions captions --nlist 131072 --queries held.npy
 
       Every shard of the sources is wanted: --shards trains on some, --missing skip leaves out the pairs of which a shard
       cannot be had, --bad-rows skip those drawn rows that are bad on either side. The specification says which were
@@ -35,6 +36,10 @@ struct Train: AsyncParsableCommand {
       A router ranks the lists for a query apart from the centroids that file the rows. It is the coarse quantizer of the
       files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
 
+      --queries names vectors of queries like those that will be asked. Before anything else lists of captions and lists of
+      images are made of some 16,000 of the pairs, both are searched, and a warning says where the other kind finds more:
+      captions of another kind than the queries place lists badly. What is trained is as without it.
+
       With --executor the exact searches (nearest images, the assignment of each iteration, the labels of a router) are made
       by `tarn worker` processes, round by round; rows are gathered, and lists of --nearest index searched, here. The result
       has the same bytes.
@@ -49,6 +54,16 @@ struct Train: AsyncParsableCommand {
 
   @OptionGroup var what: TrainingArguments
 
+  @Option(
+    help: ArgumentHelp(
+      "Try lists of captions and of images first, with queries like those that will be asked: a feature file.",
+      valueName: "file"), completion: .file())
+  var queries: String?
+
+  @Option(
+    help: ArgumentHelp("Which array of --queries, where it holds several.", valueName: "array"))
+  var queriesArray: String?
+
   @OptionGroup var cost: CostOption
 
   @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
@@ -60,10 +75,17 @@ struct Train: AsyncParsableCommand {
   func validate() throws {
     try stream.validate(fetchesAnyway: false)
     try engine.validate(beside: [:])
+    guard queries != nil || queriesArray == nil else { throw ValidationError("--queries-array goes with --queries.") }
+  }
+
+  private func wanted() throws -> TrainingOptions {
+    var options = try what.options()
+    options.queries = queries.map { TrialQueries($0, array: queriesArray) }
+    return options
   }
 
   func run() async throws {
-    let options = try what.options()
+    let options = try wanted()
     guard !cost.dryRun else {
       guard engine.executor != nil else {
         return try await global.tellCost(of: options, fetches: stream.isFetching, keeping: room)
@@ -157,6 +179,12 @@ extension ProgressLine {
     switch event {
     case .gathering(let done, let total):
       update(done: Double(done), total: Double(total)) { "gathered \(done)/\(total) shards" }
+    case .tried(let trial):
+      note(
+        "\(trial.queryCount.counted("query", "queries")), lists of \(trial.pairCount.counted("pair")) (nlist \(trial.nlist)): "
+          + "in \(Int(100 * ListTrial.share)) % of the rows lists of captions find \(String(format: "%.3f", trial.paired)) of the "
+          + "\(ListTrial.k) nearest, lists of images \(String(format: "%.3f", trial.plain)) (error \(String(format: "%.3f", trial.error)))"
+      )
     case .nearestImages(let tile, let total):
       update(done: Double(tile), total: Double(total)) { "nearest images, tile \(tile)/\(total)" }
     case .listed(let done, let total):

@@ -1,0 +1,125 @@
+// Lists of captions beside lists of images, tried on a part of the pairs with queries like
+// those that will be asked: what `train --queries` says (DESIGN 4.2c).
+
+package import Base
+package import Features
+package import Logging
+
+/// What two ways to make lists find of the images nearest to some queries.
+///
+/// 1. *Pairs and queries.* One pair at the beginning of each of ``mostPairs`` equal stretches, or all of
+///    fewer; of queries ``mostQueries`` likewise.
+/// 2. *Lists.* ``iterations`` of ``PairedKMeans`` on these pairs, and of the control on their images; every
+///    image in the list whose centroid has the greatest score. As many lists both times: the greatest power of
+///    two of ``mostLists`` at most that a quarter of the distinct nearest images has room for.
+/// 3. *Search.* A query reads lists by the scores of their centroids until it has read ``share`` of the images,
+///    of the last list a part. Of its ``k`` nearest images it finds those of the lists that it read, of the last one that part.
+///
+/// No router is tried: one ranks lists, and what lists do not hold together no ranking finds (RECALL).
+package struct ListTrial: Sendable, Equatable {
+  /// Pairs that lists were made of.
+  package let pairCount: Int
+  package let queryCount: Int
+  package let nlist: Int
+  /// Found of a query's nearest images, `0...1`, the mean over queries.
+  package let paired, plain: Double
+  /// Standard error of the mean of what one finds more than the other.
+  package let error: Double
+
+  package static let mostPairs = 16_384
+  package static let mostQueries = 1_000
+  package static let mostLists = 256
+  /// Fewer lists say nothing.
+  package static let leastLists = 16
+  package static let iterations = 10
+  /// Nearest images of a query that are looked for.
+  package static let k = 10
+  /// Of the images, what a query reads.
+  package static let share = 0.02
+  /// A smaller lead is none, whatever its error.
+  private static let leastLead = 0.02
+
+  /// The way that finds more by so much that it is no chance; nil for neither.
+  package var leader: TrainingMethod? {
+    let lead = paired - plain
+    guard abs(lead) >= max(Self.leastLead, 2 * error) else { return nil }
+    return lead > 0 ? .paired : .kmeans
+  }
+
+  /// Tries both ways; nil where there are too few pairs to say.
+  ///
+  /// - Parameters:
+  ///   - images: `[n × dimension]`, rows of unit length.
+  ///   - captions: `[n × dimension]`, theirs.
+  ///   - queries: `[m × dimension]`, finite.
+  ///   - backend: How to assign; nil for the process's choice.
+  ///   - logger: Gets a warning when a backend is dropped.
+  ///   - checkpoint: Called between steps; may throw to stop.
+  /// - Throws: ``TarnError`` `.badFeatures`, `.engine`; what `checkpoint` throws.
+  package init?(
+    images: FeatureMatrix, captions: FeatureMatrix, queries: FeatureMatrix, backend: AssignmentBackend? = nil,
+    logger: Logger = Logger(label: "tarn.engine"), checkpoint: () throws -> Void = {}
+  ) throws {
+    precondition(images.rowCount == captions.rowCount, "images and captions are pairs")
+    let images = Self.spread(Self.mostPairs, of: images)
+    let captions = Self.spread(Self.mostPairs, of: captions)
+    let queries = Self.spread(Self.mostQueries, of: queries)
+    let nearest = try AssignmentEngine(rows: images, backend: backend, logger: logger).best(of: captions).rows
+    var nlist = Self.mostLists
+    while nlist > Set(nearest).count / 4 { nlist /= 2 }
+    guard nlist >= Self.leastLists, queries.rowCount > 0 else { return nil }
+    try checkpoint()
+    var truth = try ExactNeighbors(queries: queries, k: Self.k)
+    try truth.add(images)
+    func found(_ captions: FeatureMatrix, _ nearest: [UInt32]?) throws -> [Double] {
+      let kmeans = try PairedKMeans(
+        images: images, captions: captions, nearestImages: nearest, nlist: nlist, seed: 1,
+        inputs: .of("a trial, of which no state is kept"), backend: backend, logger: logger)
+      var state = try kmeans.initialState()
+      while state.iteration < Self.iterations {
+        try checkpoint()
+        try kmeans.step(&state)
+      }
+      let centroids = FeatureMatrix(state.centroids, dimension: images.dimension)
+      return try Self.found(of: truth, queries, in: images, by: centroids, backend, logger)
+    }
+    let (paired, plain) = (try found(captions, nearest), try found(images, nil))
+    let count = Double(queries.rowCount)
+    let leads = zip(paired, plain).map { $0 - $1 }
+    let lead = leads.reduce(0, +) / count
+    let squares = leads.reduce(0) { $0 + ($1 - lead) * ($1 - lead) }
+    error = queries.rowCount > 1 ? (squares / (count - 1) / count).squareRoot() : .infinity
+    self.paired = paired.reduce(0, +) / count
+    self.plain = plain.reduce(0, +) / count
+    (pairCount, queryCount, self.nlist) = (images.rowCount, queries.rowCount, nlist)
+  }
+
+  /// Rows at the beginnings of equal stretches, in float32.
+  private static func spread(_ most: Int, of matrix: FeatureMatrix) -> FeatureMatrix {
+    let count = min(most, matrix.rowCount)
+    let rows = (0..<count).map { $0 * matrix.rowCount / count }
+    return FeatureMatrix(matrix.floats(ofRows: rows), dimension: matrix.dimension)
+  }
+
+  /// What each query finds of its nearest images, `0...1`.
+  private static func found(
+    of truth: ExactNeighbors, _ queries: FeatureMatrix, in images: FeatureMatrix, by centroids: FeatureMatrix,
+    _ backend: AssignmentBackend?, _ logger: Logger
+  ) throws -> [Double] {
+    let lists = try AssignmentEngine(rows: centroids, backend: backend, logger: logger).best(of: images).rows
+    var sizes = [Double](repeating: 0, count: centroids.rowCount)
+    for list in lists { sizes[Int(list)] += 1 }
+    var ranked = try ExactNeighbors(queries: queries, k: centroids.rowCount)
+    try ranked.add(centroids)
+    return (0..<queries.rowCount).map { query in
+      var left = share * Double(images.rowCount)
+      var read = [Double](repeating: 0, count: centroids.rowCount)
+      for list in ranked.found(for: query) where left > 0 && sizes[Int(list)] > 0 {
+        read[Int(list)] = min(1, left / sizes[Int(list)])
+        left -= sizes[Int(list)]
+      }
+      let nearest = truth.found(for: query)
+      return nearest.reduce(0) { $0 + read[Int(lists[Int($1)])] } / Double(nearest.count)
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import Base
+import Foundation
+import Lake
+import Testing
+import TestSupport
+
+/// `train --queries`.
+@Suite struct ListTrialCommandTests {
+  private static let train = ["--images", "images", "--captions", "captions", "--nlist", "8"]
+
+  private func queries(_ lake: LakeFixture, dimension: Int) throws -> String {
+    let path = "\(lake.directory.path)/queries-\(dimension).npy"
+    let bytes = FeatureBytes.npy(40, dimension: dimension, .float32, seed: 77)
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    return path
+  }
+
+  @Test func itIsToldAndChangesNothing() throws {
+    let lake = try PairedShards([300, 200], seed: 4).lake()
+    let file = try queries(lake, dimension: PairedShards.dimension)
+    let tried = try lake.succeed(["train", "tried", "--queries", file] + Self.train)
+    #expect(tried.errorText.contains("40 queries, lists of 500 pairs (nlist "), "\(tried.errorText)")
+    #expect(tried.errorText.contains("2 % of the rows lists of captions find 0."), "\(tried.errorText)")
+    let other = try PairedShards([300, 200], seed: 4).lake()
+    try other.succeed(["train", "plain"] + Self.train + ["--quiet"])
+    for what in ["sha256", "spec_sha256"] {
+      let query = "SELECT \(what) FROM trained_index"
+      #expect(try lake.texts(query) == other.texts(query))
+    }
+  }
+
+  @Test func refusesQueriesThatCannotBeTried() throws {
+    let lake = try PairedShards([300], seed: 4).lake()
+    let file = try queries(lake, dimension: PairedShards.dimension)
+    func refused(_ arguments: [String], _ fragment: String) throws {
+      let result = try lake.run(["train", "t"] + arguments)
+      #expect(result.ending == .exit(64), "\(result.errorText)")
+      #expect(result.errorText.contains(fragment), "\(result.errorText)")
+    }
+    try refused(Self.train + ["--queries", "\(lake.directory.path)/none.npy"], "name a file of queries")
+    try refused(Self.train + ["--queries", queries(lake, dimension: 5)], "rows of 5 elements")
+    try refused(Self.train + ["--queries-array", "a"], "--queries-array goes with --queries")
+    try refused(
+      ["--images", "images", "--nlist", "4", "--method", "kmeans", "--queries", file], "there are no captions")
+    #expect(try lake.texts("SELECT count(*) FROM trained_index") == ["0"])
+  }
+}

@@ -1,0 +1,104 @@
+// Lists on trial: what is told is what the definition says, and queries that captions
+// say nothing of are noticed.
+
+import Base
+import Features
+import Indexer
+import Testing
+import TestSupport
+
+@Suite struct ListTrialTests {
+  private static let dimension = 16
+
+  /// Unit vectors; components outside of `range` are 0.
+  private static func vectors(_ count: Int, in range: Range<Int> = 0..<dimension, seed: UInt64) -> [[Float]] {
+    var random = SplitMix64(seed: seed)
+    return (0..<count).map { _ in
+      var row = (0..<dimension).map { range.contains($0) ? random.normal() : 0 }
+      let length = row.reduce(0) { $0 + $1 * $1 }.squareRoot()
+      for place in row.indices { row[place] /= length }
+      return row
+    }
+  }
+
+  private static func matrix(_ rows: [[Float]]) -> FeatureMatrix {
+    FeatureMatrix(rows.flatMap(\.self), dimension: dimension)
+  }
+
+  private static func score(_ one: [Float], _ other: [Float]) -> Double {
+    zip(one, other).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+  }
+
+  /// The places of rows, the one with the greatest score first.
+  private static func ranked(_ rows: [[Float]], for vector: [Float]) -> [Int] {
+    let scores = rows.map { score($0, vector) }
+    return scores.indices.sorted { scores[$0] != scores[$1] ? scores[$0] > scores[$1] : $0 < $1 }
+  }
+
+  /// What each query finds, the long way.
+  private static func found(
+    _ queries: [[Float]], _ images: [[Float]], _ captions: [[Float]]?, nlist: Int
+  ) throws -> [Double] {
+    let nearest = captions?.map { UInt32(ranked(images, for: $0)[0]) }
+    let kmeans = try PairedKMeans(
+      images: matrix(images), captions: matrix(captions ?? images), nearestImages: nearest, nlist: nlist, seed: 1,
+      inputs: .of("test"))
+    var state = try kmeans.initialState()
+    for _ in 0..<ListTrial.iterations { try kmeans.step(&state) }
+    let centroids = (0..<nlist).map { Array(state.centroids[($0 * dimension)..<(($0 + 1) * dimension)]) }
+    let lists = images.map { ranked(centroids, for: $0)[0] }
+    return queries.map { query in
+      let nearest = Set(ranked(images, for: query).prefix(ListTrial.k))
+      var (left, found) = (ListTrial.share * Double(images.count), 0.0)
+      for list in ranked(centroids, for: query) where left > 0 {
+        let members = lists.indices.filter { lists[$0] == list }
+        guard !members.isEmpty else { continue }
+        found += Double(members.count { nearest.contains($0) }) * min(1, left / Double(members.count))
+        left -= Double(members.count)
+      }
+      return found / Double(ListTrial.k)
+    }
+  }
+
+  @Test func itTellsWhatItsDefinitionSays() throws {
+    let (images, captions) = (Self.vectors(700, seed: 1), Self.vectors(700, seed: 2))
+    let queries = Self.vectors(60, seed: 3)
+    let trial = try #require(
+      try ListTrial(images: Self.matrix(images), captions: Self.matrix(captions), queries: Self.matrix(queries)))
+    #expect(trial.pairCount == 700 && trial.queryCount == 60 && trial.nlist >= ListTrial.leastLists)
+    let paired = try Self.found(queries, images, captions, nlist: trial.nlist)
+    let plain = try Self.found(queries, images, nil, nlist: trial.nlist)
+    #expect(abs(trial.paired - paired.reduce(0, +) / 60) < 1e-9)
+    #expect(abs(trial.plain - plain.reduce(0, +) / 60) < 1e-9)
+    let leads = zip(paired, plain).map { $0 - $1 }
+    let mean = leads.reduce(0, +) / 60
+    let variance = leads.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 59
+    #expect(abs(trial.error - (variance / 60).squareRoot()) < 1e-9)
+  }
+
+  @Test func imagesThatNoCaptionSpeaksOfAreMissedInListsOfCaptions() throws {
+    // Half of the images lie where no caption points.
+    let images = Self.vectors(1000, in: 0..<8, seed: 4) + Self.vectors(1000, in: 8..<16, seed: 5)
+    let captions = Self.vectors(2000, in: 0..<8, seed: 6)
+    func trial(_ queries: [[Float]]) throws -> ListTrial {
+      try #require(
+        try ListTrial(images: Self.matrix(images), captions: Self.matrix(captions), queries: Self.matrix(queries)))
+    }
+    let unlike = try trial(Self.vectors(200, in: 8..<16, seed: 7))
+    #expect(unlike.leader == .kmeans, "\(unlike)")
+    #expect(unlike.plain > 3 * unlike.paired, "\(unlike)")
+    // Captions that are their images make the lists that images make.
+    let same = try #require(
+      try ListTrial(images: Self.matrix(images), captions: Self.matrix(images), queries: Self.matrix(captions)))
+    #expect(same.leader == nil && same.paired == same.plain && same.error == 0, "\(same)")
+  }
+
+  @Test func fewPairsSayNothing() throws {
+    let (images, queries) = (Self.matrix(Self.vectors(63, seed: 8)), Self.matrix(Self.vectors(5, seed: 9)))
+    #expect(try ListTrial(images: images, captions: images, queries: queries) == nil)
+    // One query has no error that could be told.
+    let more = Self.matrix(Self.vectors(80, seed: 8))
+    let lone = try ListTrial(images: more, captions: more, queries: Self.matrix(Self.vectors(1, seed: 9)))
+    #expect(lone?.error == .infinity && lone?.leader == nil)
+  }
+}
