@@ -238,20 +238,19 @@ package struct PairedKMeans: Sendable {
 
   /// Gives each empty cell half of the most populous one.
   private func refill(_ centroids: inout [Float], counts: [Int]) {
-    var counts = counts
+    var cells = CellCounts(counts)
     let dimension = images.dimension
     for empty in 0..<nlist where counts[empty] == 0 {
-      var big = 0
-      for c in 1..<nlist where counts[c] > counts[big] { big = c }
+      let big = cells.fullest
       // Captions are as many as distinct images at least, and those as nlist:
       // while a cell is empty, another has two.
-      precondition(counts[big] >= 2, "no cell is left to split")
+      precondition(cells[big] >= 2, "no cell is left to split")
       let old = centroids[(big * dimension)..<((big + 1) * dimension)].map { Double($0) }
       let tilt = (0..<dimension).map { $0 % 2 == 0 ? 1 + 0x1p-10 : 1 - 0x1p-10 }
       Self.normalise(zip(old, tilt).map { $0 * $1 }, into: &centroids, at: empty * dimension)
       Self.normalise(zip(old, tilt).map { $0 * (2 - $1) }, into: &centroids, at: big * dimension)
-      counts[empty] = counts[big] / 2
-      counts[big] -= counts[empty]
+      cells[empty] = cells[big] / 2
+      cells[big] -= cells[empty]
     }
   }
 
