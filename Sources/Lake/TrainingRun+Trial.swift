@@ -1,7 +1,7 @@
 // `train --queries`: what queries like those that will be asked find in lists of captions
 // and in lists of images, before the work that one of them takes is begun.
 
-package import Base
+internal import Base
 internal import Catalog
 internal import Features
 internal import Indexer
@@ -29,6 +29,9 @@ extension TrainingRun {
         hint: "name their source with --captions, which --method kmeans takes with a --router")
     }
     let (file, images) = (try queries.open(), try catalog.source(named: options.images))
+    guard file.rowCount > 0 else {
+      throw TarnError(.usage, "\(queries.path) holds no query", hint: "name a file of queries, or leave --queries out")
+    }
     guard file.dimension == images.dimension else {
       throw TarnError(
         .usage, "\(queries.path) has rows of \(file.dimension) elements, \(images.name) has \(images.dimension)",
@@ -38,25 +41,33 @@ extension TrainingRun {
 
   /// Tries both kinds of lists, and warns where those that were not asked for find more.
   ///
-  /// Once for the same queries: a training that goes on says it no second time.
+  /// Once for the same queries: a training that goes on says it no second time. A file of queries that was changed since it
+  /// was looked at takes nothing from the training.
   func tryLists(_ images: Gathered, _ captions: Gathered?, in scratch: String) throws {
     guard let queries = options.queries, let captions else { return }
-    let mark = scratch + "/queries.tried"
-    let digest = try Disk.digest(of: queries.path).hex
-    guard Disk.text(of: mark) != digest else { return }
-    let trial = try ListTrial(
-      images: images.matrix, captions: captions.matrix, queries: queries.open().matrix, logger: logger,
-      checkpoint: cancellation.check)
-    if let trial {
-      report(.tried(trial))
-      if let leader = trial.leader, leader != options.method {
-        logger.warning(
-          "queries like those of \(queries.path) find more in lists of \(leader == .kmeans ? "images: --method kmeans, with --router anchored" : "captions: --method paired-kmeans")"
-        )
+    do {
+      let mark = scratch + "/queries.tried"
+      let text = "\(try Disk.digest(of: queries.path)) \(queries.array ?? "")"
+      guard Disk.text(of: mark) != text else { return }
+      let trial = try ListTrial(
+        images: images.matrix, captions: captions.matrix, queries: queries.open().matrix, logger: logger,
+        checkpoint: cancellation.check)
+      if let trial {
+        tell(trial, queries)
+      } else {
+        logger.warning("of so few pairs no lists are tried with \(queries.path)")
       }
-    } else {
-      logger.warning("of so few pairs no lists are tried with \(queries.path)")
+      try Disk.writeAtomically(Array(text.utf8), to: mark)
+    } catch let error as TarnError where error.code != .interrupted {
+      logger.warning("no lists are tried: \(error.message)")
     }
-    try Disk.writeAtomically(Array(digest.utf8), to: mark)
+  }
+
+  private func tell(_ trial: ListTrial, _ queries: TrialQueries) {
+    report(.tried(trial))
+    guard let leader = trial.leader, leader != options.method else { return }
+    let others =
+      leader == .kmeans ? "images: --method kmeans, with --router anchored" : "captions: --method paired-kmeans"
+    logger.warning("queries like those of \(queries.path) find more in lists of \(others)")
   }
 }

@@ -8,9 +8,9 @@ import TestSupport
 @Suite struct ListTrialCommandTests {
   private static let train = ["--images", "images", "--captions", "captions", "--nlist", "8"]
 
-  private func queries(_ lake: LakeFixture, dimension: Int) throws -> String {
-    let path = "\(lake.directory.path)/queries-\(dimension).npy"
-    let bytes = FeatureBytes.npy(40, dimension: dimension, .float32, seed: 77)
+  private func queries(_ lake: LakeFixture, dimension: Int, count: Int = 40) throws -> String {
+    let path = "\(lake.directory.path)/queries-\(dimension)-\(count).npy"
+    let bytes = FeatureBytes.npy(count, dimension: dimension, .float32, seed: 77)
     try Data(bytes).write(to: URL(fileURLWithPath: path))
     return path
   }
@@ -39,6 +39,7 @@ import TestSupport
     }
     try refused(Self.train + ["--queries", "\(lake.directory.path)/none.npy"], "name a file of queries")
     try refused(Self.train + ["--queries", queries(lake, dimension: 5)], "rows of 5 elements")
+    try refused(Self.train + ["--queries", queries(lake, dimension: PairedShards.dimension, count: 0)], "holds no query")
     try refused(Self.train + ["--queries-array", "a"], "--queries-array goes with --queries")
     try refused(
       ["--images", "images", "--nlist", "4", "--method", "kmeans", "--queries", file], "there are no captions")

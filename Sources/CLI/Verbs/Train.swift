@@ -36,7 +36,7 @@ struct Train: AsyncParsableCommand {
       A router ranks the lists for a query apart from the centroids that file the rows. It is the coarse quantizer of the
       files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
 
-      --queries names vectors of queries like those that will be asked. Before anything else lists of captions and lists of
+      --queries names vectors of queries like those that will be asked, and not of the captions. Before anything else lists of captions and lists of
       images are made of some 16,000 of the pairs, both are searched, and a warning says where the other kind finds more:
       captions of another kind than the queries place lists badly. What is trained is as without it.
 

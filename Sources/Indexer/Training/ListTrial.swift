@@ -1,7 +1,7 @@
 // Lists of captions beside lists of images, tried on a part of the pairs with queries like
 // those that will be asked: what `train --queries` says (DESIGN 4.2c).
 
-package import Base
+internal import Base
 package import Features
 package import Logging
 
