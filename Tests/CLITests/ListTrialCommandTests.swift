@@ -39,7 +39,8 @@ import TestSupport
     }
     try refused(Self.train + ["--queries", "\(lake.directory.path)/none.npy"], "name a file of queries")
     try refused(Self.train + ["--queries", queries(lake, dimension: 5)], "rows of 5 elements")
-    try refused(Self.train + ["--queries", queries(lake, dimension: PairedShards.dimension, count: 0)], "holds no query")
+    let none = try queries(lake, dimension: PairedShards.dimension, count: 0)
+    try refused(Self.train + ["--queries", none], "holds no query")
     try refused(Self.train + ["--queries-array", "a"], "--queries-array goes with --queries")
     try refused(
       ["--images", "images", "--nlist", "4", "--method", "kmeans", "--queries", file], "there are no captions")

@@ -36,9 +36,9 @@ struct Train: AsyncParsableCommand {
       A router ranks the lists for a query apart from the centroids that file the rows. It is the coarse quantizer of the
       files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
 
-      --queries names vectors of queries like those that will be asked, and not of the captions. Before anything else lists of captions and lists of
-      images are made of some 16,000 of the pairs, both are searched, and a warning says where the other kind finds more:
-      captions of another kind than the queries place lists badly. What is trained is as without it.
+      --queries names vectors of queries like those that will be asked, and not of these captions. Before anything else lists
+      of captions and lists of images are made of some 16,000 of the pairs, both are searched, and a warning says where the
+      other kind finds more: captions of another kind than the queries place lists badly. What is trained is as without it.
 
       With --executor the exact searches (nearest images, the assignment of each iteration, the labels of a router) are made
       by `tarn worker` processes, round by round; rows are gathered, and lists of --nearest index searched, here. The result
