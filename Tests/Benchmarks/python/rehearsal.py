@@ -91,7 +91,7 @@ def main() -> None:
         print(f"build: {rate:.0f} rows/s on {threads} threads")
         print(f"2.17 billion rows on {CORES} cores at that rate: {hours(LAION_ROWS / rate * threads / CORES)}")
         per = each / options.pairs * LAION_PAIRS * threads / CORES
-        print(f"an iteration over 20 million pairs on {CORES} cores: {hours(per)}")
+        print(f"an iteration over 20 million pairs on {CORES} cores: {per:.0f} s")
 
 
 if __name__ == "__main__":
