@@ -69,10 +69,14 @@ def best_core(command: list[object], scratch: pathlib.Path) -> dict[str, str]:
     rates = {}
     for core in CORES[None]:
         environ = {"OPENBLAS_CORETYPE": core} if core else {}
-        worker = Worker([*command, "--peer", scratch / "trial.npy", "--nlist", 1024, "--iterations", 2], **environ)
-        worker.run()
-        rates[min(worker.run()["seconds"] for _ in range(2))] = worker.blas, environ
-        worker.close()
+        try:
+            worker = Worker([*command, "--peer", scratch / "trial.npy", "--nlist", 1024, "--iterations", 2], **environ)
+            worker.run()
+            rates[min(worker.run()["seconds"] for _ in range(2))] = worker.blas, environ
+            worker.close()
+        except json.JSONDecodeError:
+            # Instructions that this CPU has not: it died of a signal.
+            continue
     kernel, environ = rates[min(rates)]
     print(f"OpenBLAS of faiss-cpu: {kernel}")
     return environ
