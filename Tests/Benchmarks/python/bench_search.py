@@ -113,6 +113,11 @@ class Tarn:
     def search(self, batch: int, count: int, threads: int, nprobe: int = NPROBE, ids: pathlib.Path | None = None) -> dict:
         return self.say(f"search {batch} {count} {nprobe} {K} {threads} {ids or ''}".strip())
 
+    def rows(self, queries: np.ndarray, scratch: pathlib.Path) -> np.ndarray:
+        """The rows of all answers, [queries x K]."""
+        self.search(len(queries), len(queries), 2, ids=scratch / "ids")
+        return np.fromfile(scratch / "ids", np.int64).reshape(-1, K)
+
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
@@ -160,8 +165,7 @@ class FastScan(Peer):
 
     def found(self, tarn: Tarn, scratch: pathlib.Path, queries: np.ndarray) -> float:
         """The part of the rows of tarn's answers, which are the codes' best, that it finds."""
-        tarn.search(len(queries), len(queries), 2, ids=scratch / "ids")
-        best = np.fromfile(scratch / "ids", np.int64).reshape(-1, K)
+        best = tarn.rows(queries, scratch)
         self.index.nprobe = NPROBE
         theirs = self.index.search(queries, K)[1]
         return sum(len(set(a) & set(b)) for a, b in zip(best, theirs)) / best.size
@@ -169,8 +173,7 @@ class FastScan(Peer):
 
 def differing(peer: Peer, tarn: Tarn, scratch: pathlib.Path, queries: np.ndarray) -> int:
     """Queries for which a row that clearly belongs to the answer is missing from either."""
-    tarn.search(len(queries), len(queries), 2, ids=scratch / "ids")
-    ours = np.fromfile(scratch / "ids", np.int64).reshape(-1, K)
+    ours = tarn.rows(queries, scratch)
     peer.faiss.omp_set_num_threads(2)
     peer.index.nprobe = NPROBE
     scores, theirs = peer.index.search(queries, K)
