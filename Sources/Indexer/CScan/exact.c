@@ -89,6 +89,7 @@ void cscan_measure(
   double sums[d];
   for (size_t j = 0; j < d; j++) sums[j] = 0;
   spread->distance = spread->radius = 0;
+  spread->greatest = 0;
   for (size_t j = 0; j < padded; j++) spread->differences[j] = spread->middles[j] = 0;
   for (size_t i = 0; i < count; i++) {
     const float *row = rows + i * d;
@@ -98,6 +99,7 @@ void cscan_measure(
       const double difference = fabs((double)row[j] - (double)decoded[j]);
       squares += difference * difference;
       sums[j] += (double)codes[i * d + j];
+      if (codes[i * d + j] > spread->greatest) spread->greatest = codes[i * d + j];
       // Rounded up: a difference is never more than what is kept.
       const float kept = nextafterf((float)difference, INFINITY);
       if (kept > spread->differences[j]) spread->differences[j] = kept;

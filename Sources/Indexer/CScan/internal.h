@@ -32,16 +32,16 @@ struct cscan_levels {
   int odd_apart;         // the weights of a step's odd components come after those of its even ones
 };
 
-/// The forms, each for rows of bytes and of nibbles.
-extern const struct cscan_tiles cscan_portable[2];
+/// The forms, each for rows of bytes, of nibbles and of bytes under 128.
+extern const struct cscan_tiles cscan_portable[3];
 #if defined(__x86_64__)
-extern const struct cscan_tiles cscan_avx2[2], cscan_vnni[2];
+extern const struct cscan_tiles cscan_avx2[3], cscan_vnni[3];
 #elif defined(__aarch64__)
-extern const struct cscan_tiles cscan_neon[2], cscan_dotprod[2];
+extern const struct cscan_tiles cscan_neon[3], cscan_dotprod[3];
 #endif
 
 struct cscan_levels cscan_levels_of(int codec);
-const struct cscan_tiles *cscan_tiles_of(int level, int codec);
+const struct cscan_tiles *cscan_tiles_of(int level, const struct cscan_coder *);
 
 /// The score of a row by definition: of `exact`, [dimension] float32, or of
 /// what the code stands for when that is NULL. A NaN counts as -infinity.

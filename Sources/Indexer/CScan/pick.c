@@ -12,7 +12,7 @@ static CCPU_INLINE void prefetch(const uint8_t *bytes, size_t count) {
 void cscan_sum(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, const struct cscan_query *queries,
     size_t count, int32_t *sums, size_t stride) {
-  const struct cscan_tiles *tiles = cscan_tiles_of(level, c->codec);
+  const struct cscan_tiles *tiles = cscan_tiles_of(level, c);
   const size_t block = cscan_block_of(c, count);
   const int32_t thresholds[4] = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
   for (size_t first = 0; first < rows->count; first += block) {
@@ -128,7 +128,7 @@ void cscan_pick(
     struct cscan_counts *counts) {
   float scratch[c->dimension] __attribute__((aligned(64)));
   const struct show w = {
-      .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c->codec),
+      .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c),
       .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};
   CCPU_CALL(level, pick, &w, s, sums);
 }

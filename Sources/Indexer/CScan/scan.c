@@ -10,9 +10,9 @@
 // So the integer sum of A c gives the score but for that error; 8 more bits,
 // r = scale' B + r', make it 250 times smaller. Of centroids all codes are
 // known beforehand, so another middle than S/2 is taken: the mean u of a
-// component's levels. sum r (c - u) is at most S sum |r|, and at most the
-// length of r times that of c - u, of which the greatest is known. Roundings
-// add, with M = sum |q| (|m| + 1.04 w):
+// component's levels. sum r (c - u) is at most G sum |r|, G the greatest level
+// met, and at most the length of r times that of c - u, of which the greatest is
+// known. Roundings add, with M = sum |q| (|m| + 1.04 w):
 //
 //   - of the decoder: t = (c + 1/2) / S, t w, m + t w: at most 2^-22 (|m| + w) a component, and 2^-148 where
 //     a product is subnormal;
@@ -120,7 +120,7 @@ static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query 
         square[l] += weight * weight;
       }
     s->base[p] = fold(base) + fold(rest);
-    const double by_levels = (t ? steps : steps / 2) * fold(error);
+    const double by_levels = (t ? (double)t->greatest : steps / 2) * fold(error);
     // No square underflows: what is left of a product of floats is 0 or more than 2^-400.
     const double by_length = t ? sqrt(fold(square)) * t->radius : by_levels;
     s->error[p] = fmin(by_levels, by_length) * (1 + 0x1p-20) + roundings;
@@ -354,7 +354,7 @@ void cscan_show(
   float scratch[c->dimension] __attribute__((aligned(64)));
   const int is_coded = cscan_levels_of(c->codec).steps > 0;
   const struct show w = {
-      .level = level, .coder = c, .rows = rows, .tiles = is_coded ? cscan_tiles_of(level, c->codec) : NULL,
+      .level = level, .coder = c, .rows = rows, .tiles = is_coded ? cscan_tiles_of(level, c) : NULL,
       .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};
   if (!is_coded) {
     for (size_t q = 0; q < count; q++)

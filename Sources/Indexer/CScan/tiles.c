@@ -21,7 +21,7 @@ static CCPU_INLINE uint32_t tile_portable(TILE_ARGUMENTS, int nibbles, int width
   return greater(sums, thresholds, width);
 }
 
-FORM(portable, )
+FORM_OF_BYTES(portable, )
 
 struct cscan_levels cscan_levels_of(int codec) {
   switch (codec) {
@@ -31,16 +31,16 @@ struct cscan_levels cscan_levels_of(int codec) {
   }
 }
 
-const struct cscan_tiles *cscan_tiles_of(int level, int codec) {
-  const int halves = codec == CCODEC_SQ4 ? NIBBLES : BYTES;
+const struct cscan_tiles *cscan_tiles_of(int level, const struct cscan_coder *c) {
+  const int kind = c->codec == CCODEC_SQ4 ? NIBBLES : c->spread && c->spread->greatest < 128 ? SEVENS : BYTES;
 #if defined(__x86_64__)
-  if (level >= CCPU_AVX512 && ccpu_has_vnni()) return cscan_vnni + halves;
-  if (level >= CCPU_AVX2) return cscan_avx2 + halves;
+  if (level >= CCPU_AVX512 && ccpu_has_vnni()) return cscan_vnni + kind;
+  if (level >= CCPU_AVX2) return cscan_avx2 + kind;
 #elif defined(__aarch64__)
-  if (level >= CCPU_DOTPROD) return cscan_dotprod + halves;
-  if (level >= CCPU_NEON) return cscan_neon + halves;
+  if (level >= CCPU_DOTPROD) return cscan_dotprod + kind;
+  if (level >= CCPU_NEON) return cscan_neon + kind;
 #else
   (void)level;
 #endif
-  return cscan_portable + halves;
+  return cscan_portable + kind;
 }

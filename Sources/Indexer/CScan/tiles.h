@@ -15,8 +15,11 @@
   const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, const int32_t *thresholds, \
       int32_t *sums
 
-/// Whole bytes, or two nibbles in each: what a row has for each weight.
-enum { BYTES = 0, NIBBLES = 1 };
+/// What a row has for each weight: a byte, one of two nibbles in it, or a byte under 128. Names of functions end in the
+/// numbers.
+#define BYTES 0
+#define NIBBLES 1
+#define SEVENS 2
 
 static CCPU_INLINE uint32_t greater(const int32_t *sums, const int32_t *thresholds, int width) {
   uint32_t mask = 0;
@@ -24,22 +27,29 @@ static CCPU_INLINE uint32_t greater(const int32_t *sums, const int32_t *threshol
   return mask;
 }
 
-#define KERNEL(form, target, nibbles, width)                                              \
-  target static uint32_t tile_##form##_##nibbles##_##width(TILE_ARGUMENTS) {              \
-    return tile_##form(rows, planes, bytes, ahead, thresholds, sums, nibbles, width);     \
+#define KERNEL(form, target, kind, width)                                                 \
+  target static uint32_t tile_##form##_##kind##_##width(TILE_ARGUMENTS) {                 \
+    return tile_##form(rows, planes, bytes, ahead, thresholds, sums, kind, width);        \
   }
-#define KERNELS(form, target, nibbles)                                                    \
-  KERNEL(form, target, nibbles, 1)                                                        \
-  KERNEL(form, target, nibbles, 2)                                                        \
-  KERNEL(form, target, nibbles, 4)                                                        \
-  target static int32_t dot_##form##_##nibbles(const uint8_t *row, const int8_t *plane, size_t bytes) { \
-    return dot_##form(row, plane, bytes, nibbles);                                        \
+#define KERNELS(form, target, kind)                                                       \
+  KERNEL(form, target, kind, 1)                                                           \
+  KERNEL(form, target, kind, 2)                                                           \
+  KERNEL(form, target, kind, 4)                                                           \
+  target static int32_t dot_##form##_##kind(const uint8_t *row, const int8_t *plane, size_t bytes) { \
+    return dot_##form(row, plane, bytes, kind);                                           \
   }
-#define TABLE(form, nibbles)                                                                     \
-  {{tile_##form##_##nibbles##_1, tile_##form##_##nibbles##_2, tile_##form##_##nibbles##_4}, dot_##form##_##nibbles}
+#define TABLE(form, kind) \
+  {{tile_##form##_##kind##_1, tile_##form##_##kind##_2, tile_##form##_##kind##_4}, dot_##form##_##kind}
 
-/// The functions of a form, `tile_form` and `dot_form`, for bytes and for nibbles.
-#define FORM(form, target)    \
-  KERNELS(form, target, 0)    \
-  KERNELS(form, target, 1)    \
-  const struct cscan_tiles cscan_##form[2] = {TABLE(form, 0), TABLE(form, 1)};
+/// The table of a form, of its functions `tile_form` and `dot_form`.
+#define FORM(form, target)       \
+  KERNELS(form, target, 0)       \
+  KERNELS(form, target, 1)       \
+  KERNELS(form, target, 2)       \
+  const struct cscan_tiles cscan_##form[3] = {TABLE(form, 0), TABLE(form, 1), TABLE(form, 2)};
+
+/// The same of one to which bytes under 128 are bytes.
+#define FORM_OF_BYTES(form, target) \
+  KERNELS(form, target, 0)          \
+  KERNELS(form, target, 1)          \
+  const struct cscan_tiles cscan_##form[3] = {TABLE(form, 0), TABLE(form, 1), TABLE(form, 0)};

@@ -1,83 +1,74 @@
 // Integer products of coded rows and quantized queries for CPUs with AVX2.
 //
+// A row's bytes are shown to one query after the other, whose weights come from the first
+// cache: nothing but the sums has to stay in a register.
+//
 // A nibble and a weight make 15 * 127 at most, and two of these products are added to a
-// lane of 16 bits at a time. Eight times two fit: 8 * 2 * 15 * 127 < 2^15. Whole bytes are
-// taken as two nibbles, whose sums are kept apart until lanes are widened.
+// lane of 16 bits at a time. Eight times two fit: 8 * 2 * 15 * 127 < 2^15. So 128 bytes are
+// taken at a time. Whole bytes are taken as two nibbles, the upper ones sixteen times as
+// heavy once lanes are widened; of bytes under 128, two products fit: 2 * 127 * 127 < 2^15.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #include "tiles.h"
 
-/// Rows times queries whose 16-bit sums the registers hold; of whole bytes, half as many.
-enum { HELD = 8 };
+/// Products of some levels and their weights, two in each lane of 16 bits.
+CCPU_TARGET_AVX2 static CCPU_INLINE __m256i weigh_avx2(__m256i levels, const int8_t *weights) {
+  return _mm256_maddubs_epi16(levels, _mm256_load_si256((const __m256i *)weights));
+}
 
-/// Adds the products of 64 bytes of some rows with all queries to 16-bit lanes: four times
-/// to `low` for nibbles, twice to `low` and to `high` for bytes.
-CCPU_TARGET_AVX2 static CCPU_INLINE void add_step_avx2(
-    __m256i *low, __m256i *high, const uint8_t *const *sources, const int8_t *const *planes, size_t at, int nibbles,
-    int width, int height) {
-  const __m256i mask = _mm256_set1_epi8(15);
+/// Adds the products of 64 or 128 bytes of a row, two registers or four, with all queries;
+/// `at` is where they begin.
+CCPU_TARGET_AVX2 static CCPU_INLINE void add_bytes_avx2(
+    __m256i *sums, const uint8_t *source, const int8_t *const *planes, size_t at, int halves, int kind, int width) {
+  const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1), sixteens = _mm256_set1_epi16(16);
+  const size_t first = kind == NIBBLES ? 2 * at : at;
+  __m256i lower[4], upper[4];
 #pragma clang loop unroll(full)
-  for (size_t half = 0; half < 64; half += 32) {
-    __m256i lower[HELD], upper[HELD];
+  for (int h = 0; h < halves; h++) {
+    const __m256i codes = _mm256_loadu_si256((const __m256i *)(source + 32 * h));
+    lower[h] = kind == SEVENS ? codes : _mm256_and_si256(codes, mask);
+    upper[h] = _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask);
+  }
 #pragma clang loop unroll(full)
-    for (int r = 0; r < height; r++) {
-      const __m256i codes = _mm256_loadu_si256((const __m256i *)(sources[r] + half));
-      lower[r] = _mm256_and_si256(codes, mask);
-      upper[r] = _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask);
-    }
+  for (int q = 0; q < width; q++) {
+    __m256i low = _mm256_setzero_si256(), high = low;
 #pragma clang loop unroll(full)
-    for (int q = 0; q < width; q++) {
-      const int8_t *plane = planes[q] + (nibbles ? 2 * at : at) + half;
-      const __m256i first = _mm256_load_si256((const __m256i *)plane);
-      const __m256i second = nibbles ? _mm256_load_si256((const __m256i *)(plane + 64)) : first;
-#pragma clang loop unroll(full)
-      for (int r = 0; r < height; r++) {
-        const int i = r * width + q;
-        __m256i *other = nibbles ? low : high;
-        low[i] = _mm256_add_epi16(low[i], _mm256_maddubs_epi16(lower[r], first));
-        other[i] = _mm256_add_epi16(other[i], _mm256_maddubs_epi16(upper[r], second));
+    for (int h = 0; h < halves; h++) {
+      const int8_t *weights = planes[q] + first + (kind == NIBBLES ? 128 * (h / 2) + 32 * (h % 2) : 32 * h);
+      const __m256i products = weigh_avx2(lower[h], weights);
+      if (kind == SEVENS) {
+        sums[q] = _mm256_add_epi32(sums[q], _mm256_madd_epi16(products, ones));
+        continue;
       }
+      low = _mm256_add_epi16(low, products);
+      high = _mm256_add_epi16(high, weigh_avx2(upper[h], weights + (kind == NIBBLES ? 64 : 0)));
+    }
+    if (kind == NIBBLES) {
+      sums[q] = _mm256_add_epi32(sums[q], _mm256_madd_epi16(_mm256_add_epi16(low, high), ones));
+    } else if (kind == BYTES) {
+      const __m256i both = _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, sixteens));
+      sums[q] = _mm256_add_epi32(sums[q], both);
     }
   }
 }
 
-/// Products of `height` rows with all queries, eight 32-bit lanes for each, and has memory
-/// bring what is `ahead`.
+/// Products of a row with all queries, eight 32-bit lanes for each; memory brings what is `ahead`.
 CCPU_TARGET_AVX2 static CCPU_INLINE void products_avx2(
-    __m256i *sums, const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, int nibbles,
-    int width, int height) {
-  const __m256i ones = _mm256_set1_epi16(1);
+    __m256i *sums, const uint8_t *row, const int8_t *const *planes, size_t bytes, size_t ahead, int kind, int width) {
 #pragma clang loop unroll(full)
-  for (int i = 0; i < height * width; i++) sums[i] = _mm256_setzero_si256();
-  for (size_t j = 0; j < bytes;) {
-    __m256i low[HELD], high[HELD];
-#pragma clang loop unroll(full)
-    for (int i = 0; i < height * width; i++) low[i] = high[i] = _mm256_setzero_si256();
-    const size_t span = nibbles ? 128 : 256, end = bytes - j < span ? bytes : j + span;
-    for (; j < end; j += 64) {
-      const uint8_t *sources[HELD];
-      uint8_t rest[HELD][64];
-#pragma clang loop unroll(full)
-      for (int r = 0; r < height; r++) {
-        sources[r] = rows[r] + j;
-        _mm_prefetch((const char *)((uintptr_t)sources[r] + ahead), _MM_HINT_T1);
-      }
-      if (bytes - j < 64) {
-        for (int r = 0; r < height; r++) {
-          memset(rest[r], 0, 64);
-          memcpy(rest[r], rows[r] + j, bytes - j);
-          sources[r] = rest[r];
-        }
-      }
-      add_step_avx2(low, high, sources, planes, j, nibbles, width, height);
-    }
-#pragma clang loop unroll(full)
-    for (int i = 0; i < height * width; i++) {
-      sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(low[i], ones));
-      if (!nibbles)
-        sums[i] = _mm256_add_epi32(sums[i], _mm256_slli_epi32(_mm256_madd_epi16(high[i], ones), 4));
-    }
+  for (int q = 0; q < width; q++) sums[q] = _mm256_setzero_si256();
+  size_t j = 0;
+  for (; bytes - j >= 128; j += 128) {
+    _mm_prefetch((const char *)((uintptr_t)row + j + ahead), _MM_HINT_T1);
+    _mm_prefetch((const char *)((uintptr_t)row + j + 64 + ahead), _MM_HINT_T1);
+    add_bytes_avx2(sums, row + j, planes, j, 4, kind, width);
+  }
+  for (; j < bytes; j += 64) {
+    _mm_prefetch((const char *)((uintptr_t)row + j + ahead), _MM_HINT_T1);
+    uint8_t rest[64] = {0};
+    const uint8_t *source = bytes - j < 64 ? memcpy(rest, row + j, bytes - j) : row + j;
+    add_bytes_avx2(sums, source, planes, j, 2, kind, width);
   }
 }
 
@@ -88,13 +79,10 @@ CCPU_TARGET_AVX2 static CCPU_INLINE __m256i sum_lanes_avx2(const __m256i *v) {
   return _mm256_add_epi32(_mm256_permute2x128_si256(one, two, 0x20), _mm256_permute2x128_si256(one, two, 0x31));
 }
 
-CCPU_TARGET_AVX2 static CCPU_INLINE uint32_t tile_avx2(TILE_ARGUMENTS, int nibbles, int width) {
-  // A lone query is limited by memory, which likes rows one after the other, as they lie.
-  const int height = width == 1 ? 1 : (nibbles ? HELD : HELD / 2) / width;
+CCPU_TARGET_AVX2 static CCPU_INLINE uint32_t tile_avx2(TILE_ARGUMENTS, int kind, int width) {
   __m256i each[TILE];
-#pragma clang loop unroll(full)
-  for (int r = 0; r < TILE / width; r += height)
-    products_avx2(each + r * width, rows + r, planes, bytes, ahead, nibbles, width, height);
+  for (int r = 0; r < TILE / width; r++)
+    products_avx2(each + r * width, rows[r], planes, bytes, ahead, kind, width);
   const __m256i limits =
       width == 4   ? _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)thresholds))
       : width == 2 ? _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)thresholds))
@@ -109,9 +97,9 @@ CCPU_TARGET_AVX2 static CCPU_INLINE uint32_t tile_avx2(TILE_ARGUMENTS, int nibbl
   return mask;
 }
 
-CCPU_TARGET_AVX2 static CCPU_INLINE int32_t dot_avx2(const uint8_t *row, const int8_t *plane, size_t bytes, int nibbles) {
+CCPU_TARGET_AVX2 static CCPU_INLINE int32_t dot_avx2(const uint8_t *row, const int8_t *plane, size_t bytes, int kind) {
   __m256i sum;
-  products_avx2(&sum, &row, &plane, bytes, 0, nibbles, 1, 1);
+  products_avx2(&sum, row, &plane, bytes, 0, kind, 1);
   __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
   four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
   return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));

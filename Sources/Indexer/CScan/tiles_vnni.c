@@ -101,5 +101,5 @@ CCPU_TARGET_VNNI static CCPU_INLINE int32_t dot_vnni(const uint8_t *row, const i
   return _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
 }
 
-FORM(vnni, CCPU_TARGET_VNNI)
+FORM_OF_BYTES(vnni, CCPU_TARGET_VNNI)
 #endif

@@ -4,7 +4,7 @@ internal import CScan
 internal import Features
 internal import Glibc
 
-/// The coarse centroids, coded in 8 bits for a quick look and as floats for
+/// The coarse centroids, coded in 7 bits for a quick look and as floats for
 /// the decision.
 ///
 /// The ranking is that of `crows_score`, of equal scores the lower list
@@ -28,7 +28,10 @@ internal import Glibc
   init(_ trained: TrainedIndex, in file: MappedFile) throws {
     var trainer = try RangeTrainer(codec: .sq8, dimension: trained.dimension)
     trainer.add(trained.centroids)
-    let quantizer = try trainer.finish()
+    let ranges = try trainer.finish()
+    // Of twice the range, so that levels stay under 128: products of those take a CPU half the work.
+    let quantizer = try ScalarQuantizer(
+      codec: .sq8, dimension: trained.dimension, minima: ranges.minima, widths: ranges.widths.map { 2 * $0 })
     let codes = quantizer.encode(trained.centroids)
     coder = ScanCoder(quantizer, exact: (trained.centroids, codes))
     nlist = trained.nlist

@@ -14,7 +14,7 @@ internal import Synchronization
 /// All output shards of a version, memory-mapped.
 ///
 /// Calls block: one at a time, on a thread of the caller's own. Memory is that
-/// of the centroids, 8 bits a component, and of one batch.
+/// of the centroids, a byte a component, and of one batch.
 package final class VersionSearcher {
   /// Components of a query.
   package let dimension: Int

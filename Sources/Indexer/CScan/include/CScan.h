@@ -11,6 +11,7 @@
 struct cscan_spread {
   float *differences;  // [cscan_plane_size] the most that a component differs
   float *middles;      // [cscan_plane_size] the mean level of a component
+  int32_t greatest;    // the greatest level
   double distance;     // the most that a row differs, in length
   double radius;       // the most that a row's levels differ from the means, in length
 };
