@@ -74,5 +74,9 @@ static inline size_t cscan_ahead_of(const struct cscan_coder *c, const struct cs
   return rows->next ? (uintptr_t)rows->next - (uintptr_t)(rows->codes + first * c->code_size) : 0;
 }
 
+/// The greatest sum that proves a score below the floor: one of the upper plane, or of both `planes`, in units of the
+/// upper one and rounded.
+int32_t cscan_threshold(const struct cscan_query *, double floor, int planes);
+
 /// Scores a row by definition and keeps it if it may be among the best.
 void cscan_score_row(const struct show *, struct cscan_query *, size_t row);

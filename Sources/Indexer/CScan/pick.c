@@ -69,56 +69,75 @@ static CCPU_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_
 
 /// The least sum of a row that may be among the k best: of the rows with the k greatest sums none scores under
 /// base + scale * S - error, S the least of those sums, so one under S - 2 error / scale is beaten by all of them.
-static CCPU_INLINE int32_t least_open(const struct cscan_query *s, const int32_t *sums, size_t count, double error) {
-  if (s->k >= count || s->scale[0] == 0) return INT32_MIN;
+static CCPU_INLINE int32_t least_open(const struct cscan_query *s, int32_t least_of_k) {
   // Three more than the quotient, for its rounding and those of the sums.
-  const double limit = greatest_but(sums, count, s->k, s->found) - ceil(2 * error / s->scale[0]) - 3;
+  const double limit = least_of_k - ceil(2 * s->error[0] / s->scale[0]) - 3;
   return limit > -0x1p31 ? (int32_t)limit : INT32_MIN;
 }
 
-static CCPU_INLINE void pick(const struct show *w, struct cscan_query *s, int32_t *sums) {
-  enum { AHEAD = 4 };
-  const struct cscan_coder *c = w->coder;
+enum { AHEAD = 4 };
+
+/// Adds the lower plane to the sums that are not under `least`, in units of the upper one: under 2^24 of them, where the
+/// upper sums leave room for 2^24. The others become INT32_MIN.
+static CCPU_INLINE void add_lower(const struct show *w, const struct cscan_query *s, int32_t *sums, int32_t least) {
   const struct cscan_rows *rows = w->rows;
-  const size_t count = rows->count;
+  const size_t count = rows->count, size = w->coder->code_size;
+  const double unit = s->scale[1] / s->scale[0];
   size_t open[AHEAD], waiting = 0;
-  int32_t least = least_open(s, sums, count, s->error[0]);
-  if (least > INT32_MIN) {
-    // The lower plane, in units of the upper one: under 2^24 of them, where the upper sums leave room for 2^24.
-    const double unit = s->scale[1] / s->scale[0];
-#define REFINE(i)                                                                                                    \
-  sums[i] +=                                                                                                         \
-      (int32_t)lrint(unit * w->tiles->dot(rows->codes + (i) * c->code_size, s->plane + w->plane_size, c->code_size))
-    for (size_t first = 0; first < count; first += SPAN) {
-      const size_t end = count - first < SPAN ? count : first + SPAN;
-      const int is_open = any_greater(sums + first, count - first, least - 1);
-      for (size_t i = first; i < end; i++) {
-        if (!is_open || sums[i] < least) {
-          sums[i] = INT32_MIN;
-          continue;
-        }
-        prefetch(rows->codes + i * c->code_size, c->code_size);
-        if (waiting >= AHEAD) REFINE(open[waiting % AHEAD]);
-        open[waiting++ % AHEAD] = i;
+#define REFINE(i) \
+  sums[i] += (int32_t)lrint(unit * w->tiles->dot(rows->codes + (i) * size, s->plane + w->plane_size, size))
+  for (size_t first = 0; first < count; first += SPAN) {
+    const size_t end = count - first < SPAN ? count : first + SPAN;
+    const int is_open = any_greater(sums + first, count - first, least - 1);
+    for (size_t i = first; i < end; i++) {
+      if (!is_open || sums[i] < least) {
+        sums[i] = INT32_MIN;
+        continue;
       }
+      prefetch(rows->codes + i * size, size);
+      if (waiting >= AHEAD) REFINE(open[waiting % AHEAD]);
+      open[waiting++ % AHEAD] = i;
     }
-    for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) REFINE(open[i % AHEAD]);
-    w->counts->refined += waiting;
-    least = least_open(s, sums, count, s->error[1]);
   }
-  waiting = 0;
+  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) REFINE(open[i % AHEAD]);
+#undef REFINE
+  w->counts->refined += waiting;
+}
+
+/// Scores the rows with sums from `least` to `most`.
+static CCPU_INLINE void score_between(
+    const struct show *w, struct cscan_query *s, const int32_t *sums, int32_t least, int32_t most) {
+  const struct cscan_rows *rows = w->rows;
+  const size_t count = rows->count, size = 4 * w->coder->dimension;
+  size_t open[AHEAD], waiting = 0;
   for (size_t first = 0; first < count; first += SPAN) {
     const size_t end = count - first < SPAN ? count : first + SPAN;
     if (least > INT32_MIN && !any_greater(sums + first, count - first, least - 1)) continue;
     for (size_t i = first; i < end; i++) {
-      if (sums[i] < least) continue;
+      if (sums[i] < least || sums[i] > most) continue;
       // They lie far apart in memory: a few are on their way while one is scored.
-      if (rows->exact) prefetch(rows->exact + i * 4 * c->dimension, 4 * c->dimension);
+      if (rows->exact) prefetch(rows->exact + i * size, size);
       if (waiting >= AHEAD) cscan_score_row(w, s, open[waiting % AHEAD]);
       open[waiting++ % AHEAD] = i;
     }
   }
   for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) cscan_score_row(w, s, open[i % AHEAD]);
+}
+
+static CCPU_INLINE void pick(const struct show *w, struct cscan_query *s, int32_t *sums) {
+  const size_t count = w->rows->count;
+  const int32_t least =
+      s->k < count && s->scale[0] > 0 ? least_open(s, greatest_but(sums, count, s->k, s->found)) : INT32_MIN;
+  if (least == INT32_MIN) {
+    score_between(w, s, sums, INT32_MIN, INT32_MAX);
+    return;
+  }
+  add_lower(w, s, sums, least);
+  // The k that seem best first: once they are scored, others are held to what they really reach.
+  const int32_t least_of_k = greatest_but(sums, count, s->k, s->found);
+  score_between(w, s, sums, least_of_k, INT32_MAX);
+  const int32_t beaten = cscan_threshold(s, s->floor, 2);
+  if (beaten < least_of_k - 1) score_between(w, s, sums, beaten + 1, least_of_k - 1);
 }
 
 CCPU_COMPILE(void, pick, (const struct show *w, struct cscan_query *s, int32_t *sums), (w, s, sums))

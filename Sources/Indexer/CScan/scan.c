@@ -149,11 +149,10 @@ static double floor_of(struct cscan_query *s) {
   return floor;
 }
 
-/// The greatest sum of the upper plane that proves a score below the floor.
-static int32_t threshold_at(const struct cscan_query *s, double floor) {
-  const double rest = floor - s->base[0] - s->error[0];
+int32_t cscan_threshold(const struct cscan_query *s, double floor, int planes) {
+  const double rest = floor - s->base[planes - 1] - s->error[planes - 1];
   if (s->scale[0] == 0) return rest > 0 ? INT32_MAX : INT32_MIN;
-  // One less than the quotient allows: its own rounding is under 2^-20.
+  // One less than the quotient allows: its own rounding is under 2^-20, that of a sum half a unit.
   const double sum = ceil(rest / s->scale[0]) - 2;
   if (sum >= 0x1p31 - 1) return INT32_MAX;
   return sum > -0x1p31 ? (int32_t)sum : INT32_MIN;
@@ -271,7 +270,7 @@ static void keep(
     if (s->count == s->k && s->found[0].lower > s->floor) {
       double floor = s->found[0].lower;
       __atomic_store(&s->floor, &floor, __ATOMIC_RELAXED);
-      __atomic_store_n(&s->threshold, threshold_at(s, floor), __ATOMIC_RELAXED);
+      __atomic_store_n(&s->threshold, cscan_threshold(s, floor, 1), __ATOMIC_RELAXED);
     }
   }
   __atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
