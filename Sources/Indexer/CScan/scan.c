@@ -318,7 +318,7 @@ static void refine(
     const double upper = middle + s->error[1];
     if (upper < floor_of(s)) continue;
     const size_t row = first + (size_t)(i / width);
-    if (w->rows->exact || !s->rooms)
+    if (!s->rooms)
       cscan_score_row(w, s, row);
     else
       keep(w, s, middle - s->error[1], upper, id_of(w->rows, row), rows[i / width]);

@@ -54,36 +54,21 @@ internal import Glibc
     unsafe UnsafePointer((codes + list * coder.codeByteCount).assumingMemoryBound(to: UInt8.self))
   }
 
-  /// Shows centroids to queries.
+  /// Sums centroids with queries of a batch, for ``pick(_:of:sums:counts:)``.
   ///
   /// - Parameters:
   ///   - lists: Which centroids.
+  ///   - numbers: Which queries.
   ///   - queries: All queries of the batch.
-  ///   - numbers: Which of them.
-  ///   - counts: What it has cost.
-  func show(
-    _ lists: Range<Int>, to queries: ScanQueries, numbers: UnsafeBufferPointer<UInt32>,
-    counts: inout cscan_counts
+  ///   - sums: `[numbers.count × nlist]`, of which columns `lists` are written.
+  func sum(
+    _ lists: Range<Int>, with numbers: Range<Int>, of queries: ScanQueries, into sums: UnsafeMutablePointer<Int32>
   ) {
-    let centroids = FaissFile.centroidsOffset + lists.lowerBound * 4 * coder.dimension
-    var rows = unsafe cscan_rows(
-      codes: code(of: lists.lowerBound), ids: nil, exact: file.address(centroids), next: nil,
-      first: Int64(lists.lowerBound), count: lists.count)
-    unsafe cscan_show(
-      SimdLevel.current, coder.pointer, &rows, queries.pointer, numbers.baseAddress, numbers.count, &counts)
-  }
-
-  /// Sums centroids with the first queries of a batch, for ``pick(_:of:sums:counts:)``.
-  ///
-  /// - Parameters:
-  ///   - lists: Which centroids.
-  ///   - count: How many queries.
-  ///   - queries: All queries of the batch.
-  ///   - sums: `[count × nlist]`, of which columns `lists` are written.
-  func sum(_ lists: Range<Int>, _ count: Int, of queries: ScanQueries, into sums: UnsafeMutablePointer<Int32>) {
     var rows = unsafe cscan_rows(
       codes: code(of: lists.lowerBound), ids: nil, exact: nil, next: nil, first: 0, count: lists.count)
-    unsafe cscan_sum(SimdLevel.current, coder.pointer, &rows, queries.pointer, count, sums + lists.lowerBound, nlist)
+    unsafe cscan_sum(
+      SimdLevel.current, coder.pointer, &rows, queries.pointer + numbers.lowerBound, numbers.count,
+      sums + lists.lowerBound, nlist)
   }
 
   /// Shows all centroids to a query.
@@ -91,7 +76,7 @@ internal import Glibc
   /// - Parameters:
   ///   - query: Its number in the batch.
   ///   - queries: All queries of the batch.
-  ///   - sums: `[batch × nlist]`, as ``sum(_:_:of:into:)`` left them; changed.
+  ///   - sums: `[nlist]`, its sums as ``sum(_:with:of:into:)`` left them; changed.
   ///   - counts: What it has cost.
   func pick(
     _ query: Int, of queries: ScanQueries, sums: UnsafeMutablePointer<Int32>, counts: inout cscan_counts
@@ -99,6 +84,6 @@ internal import Glibc
     var rows = unsafe cscan_rows(
       codes: code(of: 0), ids: nil, exact: file.address(FaissFile.centroidsOffset), next: nil, first: 0, count: nlist)
     unsafe cscan_pick(
-      SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums + query * nlist, &counts)
+      SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums, &counts)
   }
 }

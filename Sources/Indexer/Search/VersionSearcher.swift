@@ -58,8 +58,9 @@ package final class VersionSearcher {
   /// Queries whose rows are held at a time take no more memory than this.
   private static let batchByteCount = 256 << 20
   private static let maximumBatch = 2048
-  /// Sums of queries and centroids that are held at a time: 64 MiB.
-  private static let maximumSumCount = 16 << 20
+  /// Queries whose sums with all centroids are held at a time: their planes stay in a near cache, and enough of them share
+  /// what is read of centroids. Fewer where their sums would take more than 64 MiB.
+  private var rankedTogether: Int { min(64, max((16 << 20) / nlist, 4)) }
 
   /// Opens output shards; each is parsed strictly.
   ///
@@ -210,21 +211,8 @@ extension VersionSearcher {
     }
     statistics.rankedByteCount += nlist * coarse.coder.codeByteCount
     try start(coarseQueries, vectors, batch, k: nprobe, threads: threads) {
-      if batch.count * nlist <= Self.maximumSumCount {
-        try rankBySums(batch.count, threads: threads)
-        return
-      }
-      // Rows enough for a task to be worth its start, few enough for all threads to have some.
-      let share = (nlist + 4 * threads - 1) / (4 * threads)
-      let height = max(share, (1 << 18) / (coarse.coder.codeByteCount * batch.count), 16)
-      let numbers = Array(0..<UInt32(batch.count))
-      let (coarse, queries, nlist) = (coarse, coarseQueries, nlist)
-      let taskCount = (nlist + height - 1) / height
-      try carryOut(taskCount, threads: threads, rows: batch.count * nlist) { task, counts in
-        unsafe numbers.withUnsafeBufferPointer {
-          let range = task * height..<min((task + 1) * height, nlist)
-          unsafe coarse.show(range, to: queries, numbers: $0, counts: &counts)
-        }
+      for first in stride(from: 0, to: batch.count, by: rankedTogether) {
+        try rankLists(of: first..<min(first + rankedTogether, batch.count), threads: threads)
       }
     }
     for query in 0..<batch.count {
@@ -233,20 +221,22 @@ extension VersionSearcher {
     return lists
   }
 
-  /// Ranks lists for the first queries of a batch that has been started, all
-  /// sums first: they say nearly exactly which centroids have to be scored.
-  private func rankBySums(_ count: Int, threads: Int) throws {
+  /// Ranks lists for some queries of a batch that has been started, all sums
+  /// first: they say nearly exactly which centroids have to be scored.
+  private func rankLists(of some: Range<Int>, threads: Int) throws {
     let (coarse, queries, nlist) = (coarse, coarseQueries, nlist)
-    let height = max((nlist + 4 * threads - 1) / (4 * threads), (1 << 18) / (coarse.coder.codeByteCount * count), 16)
-    try unsafe withUnsafeTemporaryAllocation(of: Int32.self, capacity: count * nlist) { buffer in
+    // Rows enough for a task to be worth its start, few enough for all threads to have some.
+    let share = (nlist + 4 * threads - 1) / (4 * threads)
+    let height = max(share, (1 << 18) / (coarse.coder.codeByteCount * some.count), 16)
+    try unsafe withUnsafeTemporaryAllocation(of: Int32.self, capacity: some.count * nlist) { buffer in
       guard let base = buffer.baseAddress else { return }
       nonisolated(unsafe) let sums = unsafe base
-      try carryOut((nlist + height - 1) / height, threads: threads, rows: count * nlist) { task, _ in
-        unsafe coarse.sum(task * height..<min((task + 1) * height, nlist), count, of: queries, into: sums)
+      try carryOut((nlist + height - 1) / height, threads: threads, rows: some.count * nlist) { task, _ in
+        unsafe coarse.sum(task * height..<min((task + 1) * height, nlist), with: some, of: queries, into: sums)
       }
-      try carryOut((count + 7) / 8, threads: threads, rows: count * nlist) { task, counts in
-        for query in task * 8..<min(task * 8 + 8, count) {
-          unsafe coarse.pick(query, of: queries, sums: sums, counts: &counts)
+      try carryOut((some.count + 7) / 8, threads: threads, rows: some.count * nlist) { task, counts in
+        for place in task * 8..<min(task * 8 + 8, some.count) {
+          unsafe coarse.pick(some.lowerBound + place, of: queries, sums: sums + place * nlist, counts: &counts)
         }
       }
     }
