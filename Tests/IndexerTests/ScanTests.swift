@@ -49,7 +49,7 @@ private struct Case {
 
   /// The kernels' answer, shown in pieces of `height` rows.
   func scanned(
-    level: Int32, k: Int, height: Int, keepsCodes: Bool = true, counts: inout cscan_counts
+    level: Int32, k: Int, height: Int, atOnce: Bool = false, isScored: Bool = true, counts: inout cscan_counts
   ) -> [[(id: Int64, score: Double)]] {
     let count = queries.count / dimension
     let width = quantizer.codeByteCount
@@ -63,14 +63,11 @@ private struct Case {
         coder.widths = widths.baseAddress
         let plane = 2 * cscan_plane_size(&coder)
         let planes = UnsafeMutableRawPointer.allocate(byteCount: max(plane * count, 1), alignment: 64)
-        let rowCount = k + CSCAN_SPARE
+        let rowCount = cscan_capacity(k)
         let found = UnsafeMutablePointer<cscan_found>.allocate(capacity: rowCount * count)
-        let room = (rowCount + 1) * cscan_room_size(&coder)
-        let rooms = UnsafeMutablePointer<UInt8>.allocate(capacity: max(room * count, 1))
         defer {
           planes.deallocate()
           found.deallocate()
-          rooms.deallocate()
         }
         return queries.withUnsafeBufferPointer { vectors in
           var states = (0..<count).map { query in
@@ -78,14 +75,14 @@ private struct Case {
             state.vector = vectors.baseAddress.map { $0 + query * dimension }
             state.plane = (planes + plane * query).assumingMemoryBound(to: Int8.self)
             state.found = found + rowCount * query
-            if keepsCodes { state.rooms = rooms + room * query }
+            state.at_once = atOnce ? 1 : 0
             state.k = k
             cscan_prepare(level, &coder, &state)
             return state
           }
           let which = (0..<UInt32(count)).map { $0 }
-          for first in stride(from: 0, to: ids.count, by: height) {
-            codes.withUnsafeBufferPointer { codes in
+          return codes.withUnsafeBufferPointer { codes in
+            for first in stride(from: 0, to: ids.count, by: height) {
               ids.withUnsafeBytes { ids in
                 var rows = cscan_rows()
                 rows.codes = codes.baseAddress.map { $0 + first * width }
@@ -94,10 +91,10 @@ private struct Case {
                 cscan_show(level, &coder, &rows, &states, which, count, &counts)
               }
             }
-          }
-          return states.indices.map { query in
-            cscan_finish(level, &coder, &states[query], &counts)
-            return (0..<states[query].count).map { (states[query].found[$0].id, states[query].found[$0].lower) }
+            return states.indices.map { query in
+              cscan_finish(level, &coder, &states[query], isScored ? 1 : 0, &counts)
+              return (0..<states[query].count).map { (states[query].found[$0].id, states[query].found[$0].lower) }
+            }
           }
         }
       }
@@ -110,14 +107,19 @@ struct ScanTests {
     let count = test.queries.count / test.dimension
     let expected = (0..<count).map { test.bruteForce($0).prefix(k) }
     for level in SimdLevel.all {
-      for keepsCodes in [true, false] {
+      for atOnce in [false, true] {
         var counts = cscan_counts()
-        let found = test.scanned(level: level, k: k, height: height, keepsCodes: keepsCodes, counts: &counts)
+        let found = test.scanned(level: level, k: k, height: height, atOnce: atOnce, counts: &counts)
         for query in 0..<count {
           #expect(found[query].map(\.id) == expected[query].map(\.id), "level \(level), query \(query)")
           #expect(found[query].map(\.score.bitPattern) == expected[query].map(\.score.bitPattern))
         }
         #expect(counts.scored >= UInt64(count * min(k, test.ids.count)))
+      }
+      var counts = cscan_counts()
+      let told = test.scanned(level: level, k: k, height: height, isScored: false, counts: &counts)
+      for query in 0..<count {
+        #expect(told[query].map(\.id).sorted() == expected[query].map(\.id).sorted(), "level \(level), query \(query)")
       }
     }
   }

@@ -12,6 +12,9 @@
 // levels keep it. Lanes start at +0 and never become -0, so a lane without an
 // element is left as it is.
 
+/// A float that lies anywhere.
+typedef float loose __attribute__((aligned(1)));
+
 static double fold(double s[16]) {
   for (int width = 8; width > 0; width /= 2) {
     for (int l = 0; l < width; l++) s[l] += s[l + width];
@@ -19,11 +22,11 @@ static double fold(double s[16]) {
   return s[0];
 }
 
-static CCPU_INLINE void tail(const float *x, const float *y, size_t first, size_t dimension, double s[16]) {
+static CCPU_INLINE void tail(const float *x, const loose *y, size_t first, size_t dimension, double s[16]) {
   for (size_t j = first; j < dimension; j++) s[j - first] += (double)x[j] * (double)y[j];
 }
 
-static double score_portable(const float *x, const float *y, size_t dimension) {
+static double score_portable(const float *x, const loose *y, size_t dimension) {
   double s[16] = {0};
   size_t j = 0;
   for (; j + 16 <= dimension; j += 16) {
@@ -34,12 +37,12 @@ static double score_portable(const float *x, const float *y, size_t dimension) {
 }
 
 #if defined(__x86_64__)
-CCPU_TARGET_AVX2 static double score_avx2(const float *x, const float *y, size_t dimension) {
+CCPU_TARGET_AVX2 static double score_avx2(const float *x, const loose *y, size_t dimension) {
   __m256d a = _mm256_setzero_pd(), b = a, c = a, d = a;
   size_t j = 0;
   for (; j + 16 <= dimension; j += 16) {
 #define LANES(sum, at)                                                       \
-  sum = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + j + at)), _mm256_cvtps_pd(_mm_loadu_ps(y + j + at)), sum)
+  sum = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + j + at)), _mm256_cvtps_pd(_mm_loadu_ps((const float *)(y + j + at))), sum)
     LANES(a, 0);
     LANES(b, 4);
     LANES(c, 8);
@@ -55,12 +58,12 @@ CCPU_TARGET_AVX2 static double score_avx2(const float *x, const float *y, size_t
   return fold(s);
 }
 
-CCPU_TARGET_AVX512 static double score_avx512(const float *x, const float *y, size_t dimension) {
+CCPU_TARGET_AVX512 static double score_avx512(const float *x, const loose *y, size_t dimension) {
   __m512d a = _mm512_setzero_pd(), b = a;
   size_t j = 0;
   for (; j + 16 <= dimension; j += 16) {
-    a = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + j)), _mm512_cvtps_pd(_mm256_loadu_ps(y + j)), a);
-    b = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + j + 8)), _mm512_cvtps_pd(_mm256_loadu_ps(y + j + 8)), b);
+    a = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + j)), _mm512_cvtps_pd(_mm256_loadu_ps((const float *)(y + j))), a);
+    b = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + j + 8)), _mm512_cvtps_pd(_mm256_loadu_ps((const float *)(y + j + 8))), b);
   }
   double s[16];
   _mm512_storeu_pd(s, a);
@@ -71,6 +74,10 @@ CCPU_TARGET_AVX512 static double score_avx512(const float *x, const float *y, si
 #endif
 
 double crows_score(int level, const float *left, const float *right, size_t dimension) {
+  return CCPU_CALL(level, score, left, right, dimension);
+}
+
+double crows_score_stored(int level, const float *left, const void *right, size_t dimension) {
   return CCPU_CALL(level, score, left, right, dimension);
 }
 

@@ -1,6 +1,5 @@
 // The score that decides: that of what a code stands for.
 #include <math.h>
-#include <string.h>
 
 #include "internal.h"
 
@@ -49,28 +48,17 @@ CCPU_TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, c
   }
   return sum_lanes_avx512(lanes);
 }
-
-/// crows_score of a query and floats that need no alignment.
-CCPU_TARGET_AVX512 static double score_floats_avx512(const uint8_t *row, const float *vector, size_t dimension) {
-  __m512d lanes[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
-  for (size_t j = 0; j < dimension; j += 16)
-    add_lanes_avx512(lanes, _mm512_loadu_ps(vector + j), _mm512_loadu_ps(row + 4 * j));
-  return sum_lanes_avx512(lanes);
-}
 #endif
 
 static double score_row(
     int level, const struct cscan_coder *c, const uint8_t *code, const uint8_t *exact, const float *vector,
     float *scratch) {
+  if (exact) return crows_score_stored(level, vector, exact, c->dimension);
 #if defined(__x86_64__)
-  const int is_whole = level >= CCPU_AVX512 && c->dimension % 16 == 0;
-  if (exact && is_whole) return score_floats_avx512(exact, vector, c->dimension);
-  if (!exact && c->codec == CCODEC_SQ4 && is_whole) return score_sq4_avx512(c, code, vector);
+  if (level >= CCPU_AVX512 && c->codec == CCODEC_SQ4 && c->dimension % 16 == 0)
+    return score_sq4_avx512(c, code, vector);
 #endif
-  if (exact)
-    memcpy(scratch, exact, 4 * c->dimension);
-  else
-    decode_row(level, c, code, scratch);
+  decode_row(level, c, code, scratch);
   return crows_score(level, vector, scratch, c->dimension);
 }
 

@@ -6,7 +6,6 @@
 #include "CRows.h"
 #include "CScan.h"
 
-
 /// Sums in a tile: 16 / Q rows with each of Q queries, sum r * Q + q.
 enum { TILE = 16 };
 
@@ -74,9 +73,20 @@ static inline size_t cscan_ahead_of(const struct cscan_coder *c, const struct cs
   return rows->next ? (uintptr_t)rows->next - (uintptr_t)(rows->codes + first * c->code_size) : 0;
 }
 
+/// What a score has to reach: k rows do.
+double cscan_floor(struct cscan_query *);
+
 /// The greatest sum that proves a score below the floor: one of the upper plane, or of both `planes`, in units of the
 /// upper one and rounded.
 int32_t cscan_threshold(const struct cscan_query *, double floor, int planes);
 
+/// Keeps a row that may be among the best.
+void cscan_keep(const struct show *, struct cscan_query *, struct cscan_found);
+
 /// Scores a row by definition and keeps it if it may be among the best.
 void cscan_score_row(const struct show *, struct cscan_query *, size_t row);
+
+/// Has memory bring bytes into the second cache: the first one has fewer places for what is on its way.
+static inline void cscan_expect(const uint8_t *bytes, size_t count) {
+  for (size_t at = 0; at < count; at += 64) __builtin_prefetch(bytes + at, 0, 2);
+}

@@ -4,11 +4,6 @@
 
 #include "internal.h"
 
-/// Into the second cache: the first one has fewer places for what is on its way.
-static CCPU_INLINE void prefetch(const uint8_t *bytes, size_t count) {
-  for (size_t at = 0; at < count; at += 64) __builtin_prefetch(bytes + at, 0, 2);
-}
-
 void cscan_sum(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, const struct cscan_query *queries,
     size_t count, int32_t *sums, size_t stride) {
@@ -94,7 +89,7 @@ static CCPU_INLINE void add_lower(const struct show *w, const struct cscan_query
         sums[i] = INT32_MIN;
         continue;
       }
-      prefetch(rows->codes + i * size, size);
+      cscan_expect(rows->codes + i * size, size);
       if (waiting >= AHEAD) REFINE(open[waiting % AHEAD]);
       open[waiting++ % AHEAD] = i;
     }
@@ -116,7 +111,7 @@ static CCPU_INLINE void score_between(
     for (size_t i = first; i < end; i++) {
       if (sums[i] < least || sums[i] > most) continue;
       // They lie far apart in memory: a few are on their way while one is scored.
-      if (rows->exact) prefetch(rows->exact + i * size, size);
+      if (rows->exact) cscan_expect(rows->exact + i * size, size);
       if (waiting >= AHEAD) cscan_score_row(w, s, open[waiting % AHEAD]);
       open[waiting++ % AHEAD] = i;
     }

@@ -2,18 +2,14 @@
 #include "internal.h"
 
 /// Rows ahead that are asked for: a row's lines come from memory, each on its own.
-enum { ahead = 3, line_size = 64 };
-
-static void expect(const uint8_t *code, size_t size) {
-  for (size_t at = 0; at < size; at += line_size) __builtin_prefetch(code + at);
-}
+enum { ahead = 3 };
 
 void cscan_refine(
     int level, int codec, const float *minima, const float *widths, size_t d, const float *query,
     const uint8_t *const *codes, size_t count, size_t code_size, float *row, double *scores) {
-  for (size_t i = 0; i < count && i < ahead; i++) expect(codes[i], code_size);
+  for (size_t i = 0; i < count && i < ahead; i++) cscan_expect(codes[i], code_size);
   for (size_t i = 0; i < count; i++) {
-    if (i + ahead < count) expect(codes[i + ahead], code_size);
+    if (i + ahead < count) cscan_expect(codes[i + ahead], code_size);
     ccodec_decode(level, codec, codes[i], d, minima, widths, row);
     scores[i] = crows_score(level, query, row, d);
   }

@@ -22,11 +22,9 @@
 // Rows that are scored by other values than their codes (centroids) add
 // min(sum |q| difference, |q| distance).
 //
-// A query keeps the k greatest lower bounds it has met. A row whose upper bound
-// is below the least of them is beaten by k rows; the others are scored in the
-// end, or when too many are open. Until then their codes are kept.
+// A row whose upper bound is below the floor of a query is beaten by k rows; the
+// others are kept (best.c).
 #include <math.h>
-#include <sched.h>
 #include <string.h>
 
 #include "internal.h"
@@ -131,9 +129,7 @@ CCPU_COMPILE(void, prepare, (const struct cscan_coder *c, struct cscan_query *s)
 
 void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s) {
   s->count = 0;
-  s->spare = 0;
-  s->vacant = -1;
-  s->rooms_used = 0;
+  s->limit = s->k;
   s->lock = 0;
   s->floor = -INFINITY;
   s->threshold = INT32_MIN;
@@ -141,168 +137,28 @@ void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s
   CCPU_CALL(level, prepare, c, s);
 }
 
-// -- The best rows so far
-
-static double floor_of(struct cscan_query *s) {
-  double floor;
-  __atomic_load(&s->floor, &floor, __ATOMIC_RELAXED);
-  return floor;
-}
-
-int32_t cscan_threshold(const struct cscan_query *s, double floor, int planes) {
-  const double rest = floor - s->base[planes - 1] - s->error[planes - 1];
-  if (s->scale[0] == 0) return rest > 0 ? INT32_MAX : INT32_MIN;
-  // One less than the quotient allows: its own rounding is under 2^-20, that of a sum half a unit.
-  const double sum = ceil(rest / s->scale[0]) - 2;
-  if (sum >= 0x1p31 - 1) return INT32_MAX;
-  return sum > -0x1p31 ? (int32_t)sum : INT32_MIN;
-}
-
-static CCPU_INLINE int is_worse(const struct cscan_found *one, const struct cscan_found *other) {
-  return one->lower < other->lower || (one->lower == other->lower && one->id > other->id);
-}
-
-static void sift_down(struct cscan_found *heap, size_t hole, size_t count, struct cscan_found row) {
-  for (;;) {
-    size_t child = 2 * hole + 1;
-    if (child >= count) break;
-    if (child + 1 < count && is_worse(heap + child + 1, heap + child)) child += 1;
-    if (!is_worse(heap + child, &row)) break;
-    heap[hole] = heap[child];
-    hole = child;
-  }
-  heap[hole] = row;
-}
-
-static void sift_up(struct cscan_found *heap, size_t hole, struct cscan_found row) {
-  while (hole > 0) {
-    const size_t parent = (hole - 1) / 2;
-    if (!is_worse(&row, heap + parent)) break;
-    heap[hole] = heap[parent];
-    hole = parent;
-  }
-  heap[hole] = row;
-}
-
-size_t cscan_room_size(const struct cscan_coder *c) {
-  return cscan_levels_of(c->codec).steps > 0 ? (c->code_size + 7) / 8 * 8 : 0;
-}
-
-static uint8_t *code_in(const struct show *w, const struct cscan_query *s, int32_t room) {
-  return s->rooms + (size_t)room * cscan_room_size(w->coder);
-}
-
-/// Copies a code to where it stays: its file may be larger than memory.
-static int32_t move_in(const struct show *w, struct cscan_query *s, const uint8_t *code) {
-  int32_t room = s->vacant;
-  if (room < 0)
-    room = s->rooms_used++;
-  else
-    memcpy(&s->vacant, code_in(w, s, room), 4);  // a vacant room holds the number of the next
-  memcpy(code_in(w, s, room), code, w->coder->code_size);
-  return room;
-}
-
-static void move_out(const struct show *w, struct cscan_query *s, const struct cscan_found *row) {
-  if (row->room < 0) return;
-  memcpy(code_in(w, s, row->room), &s->vacant, 4);
-  s->vacant = row->room;
-}
-
-/// Scores all rows in hand by definition and keeps the k best.
-static void settle(const struct show *w, struct cscan_query *s) {
-  struct cscan_found *heap = s->found;
-  for (size_t i = 0; i < s->count + s->spare; i++) {
-    if (heap[i].room < 0) continue;
-    w->counts->scored += 1;
-    heap[i].lower = heap[i].upper =
-        cscan_score(w->level, w->coder, code_in(w, s, heap[i].room), NULL, s->vector, w->scratch);
-    heap[i].room = -1;
-  }
-  s->vacant = -1;
-  s->rooms_used = 0;
-  for (size_t i = s->count / 2; i-- > 0;) sift_down(heap, i, s->count, heap[i]);
-  for (size_t i = s->count; i < s->count + s->spare; i++)
-    if (is_worse(heap, heap + i)) sift_down(heap, 0, s->count, heap[i]);
-  s->spare = 0;
-}
-
-/// Puts a row aside that is not among the k greatest lower bounds but may be
-/// among the k best.
-static void put_aside(const struct show *w, struct cscan_query *s, const struct cscan_found *row) {
-  const double floor = s->found[0].lower;
-  struct cscan_found *spare = s->found + s->k;
-  if (row->upper < floor) {
-    move_out(w, s, row);
-    return;
-  }
-  spare[s->spare++] = *row;
-  if (s->spare < CSCAN_SPARE) return;
-  // The floor has risen since; those it still leaves open have to be told apart.
-  s->spare = 0;
-  for (size_t i = 0; i < CSCAN_SPARE; i++)
-    if (spare[i].upper < floor)
-      move_out(w, s, spare + i);
-    else
-      spare[s->spare++] = spare[i];
-  if (s->spare > CSCAN_SPARE / 2) settle(w, s);
-}
-
-/// Keeps a row whose score is between two bounds; a `code` comes with it
-/// unless that is its score.
-static void keep(
-    const struct show *w, struct cscan_query *s, double lower, double upper, int64_t id, const uint8_t *code) {
-  for (int tries = 0; __atomic_exchange_n(&s->lock, 1, __ATOMIC_ACQUIRE); tries++)
-    if (tries > 100) sched_yield();
-  if (upper >= s->floor) {
-    const struct cscan_found row = {
-        .lower = lower, .upper = upper, .id = id, .room = code ? move_in(w, s, code) : -1};
-    if (s->count < s->k) {
-      sift_up(s->found, s->count, row);
-      s->count += 1;
-    } else if (is_worse(s->found, &row)) {
-      const struct cscan_found worst = s->found[0];
-      sift_down(s->found, 0, s->k, row);
-      put_aside(w, s, &worst);
-    } else {
-      put_aside(w, s, &row);
-    }
-    if (s->count == s->k && s->found[0].lower > s->floor) {
-      double floor = s->found[0].lower;
-      __atomic_store(&s->floor, &floor, __ATOMIC_RELAXED);
-      __atomic_store_n(&s->threshold, cscan_threshold(s, floor, 1), __ATOMIC_RELAXED);
-    }
-  }
-  __atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
-}
-
-void cscan_finish(int level, const struct cscan_coder *c, struct cscan_query *s, struct cscan_counts *counts) {
-  float scratch[c->dimension] __attribute__((aligned(64)));
-  const struct show w = {.level = level, .coder = c, .counts = counts, .scratch = scratch};
-  settle(&w, s);
-  for (size_t left = s->count; left > 1; left--) {
-    const struct cscan_found last = s->found[left - 1];
-    s->found[left - 1] = s->found[0];
-    sift_down(s->found, 0, left - 1, last);
-  }
-}
-
 // -- Showing rows
 
+/// Where a row is among those that lie in memory.
+static CCPU_INLINE size_t place_of(const struct cscan_rows *rows, size_t row) {
+  return rows->places ? rows->places[row] : row;
+}
+
 static int64_t id_of(const struct cscan_rows *rows, size_t row) {
-  int64_t id = rows->first + (int64_t)row;
-  if (rows->ids) memcpy(&id, rows->ids + 8 * row, 8);
+  const size_t place = place_of(rows, row);
+  int64_t id = rows->first + (int64_t)place;
+  if (rows->ids) memcpy(&id, rows->ids + 8 * place, 8);
   return id;
 }
 
 void cscan_score_row(const struct show *w, struct cscan_query *s, size_t row) {
-  const size_t d = w->coder->dimension;
+  const size_t d = w->coder->dimension, place = place_of(w->rows, row);
   w->counts->scored += 1;
   const double score = cscan_score(
-      w->level, w->coder, w->rows->codes + row * w->coder->code_size,
-      w->rows->exact ? w->rows->exact + row * 4 * d : NULL, s->vector, w->scratch);
-  if (score < floor_of(s)) return;
-  keep(w, s, score, score, id_of(w->rows, row), NULL);
+      w->level, w->coder, w->rows->codes + place * w->coder->code_size,
+      w->rows->exact ? w->rows->exact + place * 4 * d : NULL, s->vector, w->scratch);
+  if (score < cscan_floor(s)) return;
+  cscan_keep(w, s, (struct cscan_found){.lower = score, .upper = score, .id = id_of(w->rows, row)});
 }
 
 /// Decides on rows of a tile that the upper plane could not rule out.
@@ -316,12 +172,12 @@ static void refine(
     const int32_t lower = w->tiles->dot(rows[i / width], s->plane + w->plane_size, w->coder->code_size);
     const double middle = s->base[1] + s->scale[0] * (double)sums[i] + s->scale[1] * (double)lower;
     const double upper = middle + s->error[1];
-    if (upper < floor_of(s)) continue;
+    if (upper < cscan_floor(s)) continue;
     const size_t row = first + (size_t)(i / width);
-    if (!s->rooms)
+    if (s->at_once)
       cscan_score_row(w, s, row);
     else
-      keep(w, s, middle - s->error[1], upper, id_of(w->rows, row), rows[i / width]);
+      cscan_keep(w, s, (struct cscan_found){middle - s->error[1], upper, id_of(w->rows, row), rows[i / width]});
   }
 }
 
@@ -337,7 +193,8 @@ static void show_tiles(
   for (size_t i = first; i < end; i += height) {
     const uint8_t *rows[TILE];
     // Rows past the end are the last one again; their bits are dropped.
-    for (size_t r = 0; r < height; r++) rows[r] = w->rows->codes + (i + r < end ? i + r : end - 1) * size;
+    for (size_t r = 0; r < height; r++)
+      rows[r] = w->rows->codes + place_of(w->rows, i + r < end ? i + r : end - 1) * size;
     int32_t thresholds[4], sums[TILE];
     for (int q = 0; q < width; q++) thresholds[q] = __atomic_load_n(&queries[q]->threshold, __ATOMIC_RELAXED);
     const size_t own = (i - first) / TILE % turns == turn ? ahead : 0;

@@ -117,7 +117,8 @@ extension VersionSearcher {
     guard (1...candidates).contains(k) else {
       throw TarnError(.usage, "k is \(k), not in 1...\(candidates), the rows that are looked at again")
     }
-    let found = try search(queries, k: candidates, nprobe: nprobe, threads: threads, among: subset)
+    let found = try search(
+      queries, k: candidates, nprobe: nprobe, threads: threads, among: subset, areScored: false)
     return try order(found, by: refine, queries, k: k, threads: threads)
   }
 

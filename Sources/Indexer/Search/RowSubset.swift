@@ -91,9 +91,9 @@ package struct RowSubset: Sendable, Equatable {
   ///   - ids: Their ids, int64 as they lie in a file, which ascend; so a block is looked
   ///     up once for all of its rows.
   ///   - count: How many.
-  ///   - places: Gets the places, ascending; it is emptied first.
-  func select(from ids: UnsafePointer<UInt8>, count: Int, into places: inout [Int]) {
-    places.removeAll(keepingCapacity: true)
+  /// - Returns: The places, ascending.
+  func places(in ids: UnsafePointer<UInt8>, count: Int) -> [UInt32] {
+    var places: [UInt32] = []
     var block: Int64 = -1
     var start: Int?
     for row in 0..<count {
@@ -103,38 +103,30 @@ package struct RowSubset: Sendable, Equatable {
         start = blocks[block]
       }
       guard let start else {
-        if isExcluding { places.append(row) }
+        if isExcluding { places.append(UInt32(row)) }
         continue
       }
       let (word, bit) = place(id, start)
-      if (words[word] & bit != 0) != isExcluding { places.append(row) }
+      if (words[word] & bit != 0) != isExcluding { places.append(UInt32(row)) }
     }
+    return places
   }
 
-  /// Hands on those of some rows that may be found, in one piece: where they lie if they
-  /// are neighbours, else copied together.
-  func gather(_ rows: cscan_rows, codeByteCount: Int, _ body: (inout cscan_rows) -> Void) {
+  /// Hands on those of some rows that may be found, if there are any.
+  func choose(_ rows: cscan_rows, codeByteCount: Int, _ body: (inout cscan_rows) -> Void) {
     guard let ids = unsafe rows.ids, let codes = unsafe rows.codes else { return }
-    var places: [Int] = []
-    unsafe select(from: ids, count: rows.count, into: &places)
+    let places = unsafe places(in: ids, count: rows.count)
     guard let first = places.first, let last = places.last else { return }
     var chosen = unsafe rows
     unsafe chosen.count = places.count
-    if last - first + 1 == places.count {
-      unsafe chosen.codes = codes + first * codeByteCount
-      unsafe chosen.ids = ids + 8 * first
+    if Int(last - first) + 1 == places.count {
+      unsafe chosen.codes = codes + Int(first) * codeByteCount
+      unsafe chosen.ids = ids + 8 * Int(first)
       return unsafe body(&chosen)
     }
-    let room = UnsafeMutablePointer<UInt8>.allocate(capacity: places.count * (codeByteCount + 8))
-    defer { unsafe room.deallocate() }
-    let ownIDs = unsafe room + places.count * codeByteCount
-    for (number, place) in places.enumerated() {
-      unsafe (room + number * codeByteCount).update(from: codes + place * codeByteCount, count: codeByteCount)
-      unsafe (ownIDs + 8 * number).update(from: ids + 8 * place, count: 8)
+    unsafe places.withUnsafeBufferPointer {
+      unsafe chosen.places = $0.baseAddress
+      unsafe body(&chosen)
     }
-    unsafe chosen.codes = UnsafePointer(room)
-    unsafe chosen.ids = UnsafePointer(ownIDs)
-    unsafe chosen.next = nil
-    unsafe body(&chosen)
   }
 }

@@ -12,9 +12,6 @@ internal import Features
   let codeByteCount: Int
   /// Bytes of one plane of a query, 0 for a codec without ranges.
   let planeByteCount: Int
-  /// Bytes of the room for one code while its row is open; 0 when rows are
-  /// scored as they are met.
-  let roomByteCount: Int
   private let parts: UnsafeMutablePointer<cscan_coder>
   private let spread: UnsafeMutablePointer<cscan_spread>
   /// Minima and widths, `[2 × dimension]`, differences and middles,
@@ -36,7 +33,6 @@ internal import Features
     unsafe parts.pointee.dimension = dimension
     unsafe parts.pointee.code_size = quantizer.codeByteCount
     planeByteCount = unsafe cscan_plane_size(parts)
-    roomByteCount = unsafe rows == nil ? cscan_room_size(parts) : 0
     unsafe floats = .allocate(capacity: 2 * dimension + 2 * planeByteCount)
     unsafe floats.initialize(repeating: 0, count: 2 * dimension + 2 * planeByteCount)
     if quantizer.codec.hasRanges {

@@ -14,15 +14,13 @@ internal import Features
   private var memory: UnsafeMutableRawPointer?
   private var byteCount = 0
   private var k = 0
-  private var offsets = (queries: 0, found: 0, rooms: 0)
+  private var offsets = (queries: 0, found: 0)
   private let queryByteCount = unsafe MemoryLayout<cscan_query>.stride
-  private let foundByteCount = MemoryLayout<cscan_found>.stride
-  private static let spareCount = CSCAN_SPARE
+  private let foundByteCount = unsafe MemoryLayout<cscan_found>.stride
   /// The greatest `k` for which rows are scored last of all.
   ///
-  /// Their codes are kept until then. Of more rows most that are met stay, and
-  /// are scored at once.
-  private static let mostRooms = 256
+  /// Their codes are read a second time then. Of more rows most that are met stay, and are scored at once.
+  private static let mostScoredLast = 256
 
   init(_ coder: ScanCoder) { self.coder = coder }
 
@@ -30,11 +28,7 @@ internal import Features
 
   /// Bytes that one query with `k` rows takes.
   func byteCount(k: Int) -> Int {
-    2 * coder.planeByteCount + queryByteCount + foundByteCount * (k + Self.spareCount) + roomsByteCount(k: k)
-  }
-
-  private func roomsByteCount(k: Int) -> Int {
-    k <= Self.mostRooms ? (k + Self.spareCount + 1) * coder.roomByteCount : 0
+    2 * coder.planeByteCount + queryByteCount + foundByteCount * cscan_capacity(k)
   }
 
   /// Makes room; what was there is forgotten.
@@ -42,8 +36,7 @@ internal import Features
     self.k = k
     offsets.queries = 2 * coder.planeByteCount * count
     offsets.found = offsets.queries + queryByteCount * count
-    offsets.rooms = offsets.found + foundByteCount * (k + Self.spareCount) * count
-    let wanted = offsets.rooms + roomsByteCount(k: k) * count
+    let wanted = offsets.found + foundByteCount * cscan_capacity(k) * count
     guard wanted > byteCount else { return }
     unsafe memory?.deallocate()
     unsafe memory = .allocate(byteCount: wanted, alignment: 64)
@@ -67,27 +60,24 @@ internal import Features
     unsafe query.initialize(to: cscan_query())
     unsafe query.pointee.vector = vector
     unsafe query.pointee.plane = (memory + 2 * coder.planeByteCount * number).assumingMemoryBound(to: Int8.self)
-    unsafe query.pointee.found = (memory + offsets.found + foundByteCount * (k + Self.spareCount) * number)
+    unsafe query.pointee.found = (memory + offsets.found + foundByteCount * cscan_capacity(k) * number)
       .assumingMemoryBound(to: cscan_found.self)
-    let roomsByteCount = roomsByteCount(k: k)
-    if roomsByteCount > 0 {
-      let rooms = unsafe memory + offsets.rooms + roomsByteCount * number
-      unsafe query.pointee.rooms = rooms.assumingMemoryBound(to: UInt8.self)
-    }
     unsafe query.pointee.k = k
+    unsafe query.pointee.at_once = k > Self.mostScoredLast ? 1 : 0
     unsafe cscan_prepare(SimdLevel.current, coder.pointer, query)
   }
 
-  /// Ends a query: its rows are scored and sorted.
+  /// Ends a query.
   ///
   /// - Parameters:
   ///   - number: Its number in the batch.
+  ///   - areScored: Whether its rows are scored and sorted, or only the best of them told.
   ///   - counts: What it has cost.
-  func finish(_ number: Int, counts: inout cscan_counts) {
-    unsafe cscan_finish(SimdLevel.current, coder.pointer, pointer + number, &counts)
+  func finish(_ number: Int, areScored: Bool, counts: inout cscan_counts) {
+    unsafe cscan_finish(SimdLevel.current, coder.pointer, pointer + number, areScored ? 1 : 0, &counts)
   }
 
-  /// Gives the rows of a query that has ended, best first.
+  /// Gives the rows of a query that has ended, best first if they were scored.
   ///
   /// - Parameters:
   ///   - number: Its number in the batch.

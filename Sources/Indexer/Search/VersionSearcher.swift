@@ -58,8 +58,10 @@ package final class VersionSearcher {
   /// Queries whose rows are held at a time take no more memory than this.
   private static let batchByteCount = 256 << 20
   private static let maximumBatch = 2048
-  /// Queries whose sums with all centroids are held at a time: their planes stay in a near cache, and enough of them share
-  /// what is read of centroids. Fewer where their sums would take more than 64 MiB.
+  /// Queries whose sums with all centroids are held at a time.
+  ///
+  /// Their planes stay in a near cache, and enough of them share what is read of centroids. Fewer where their sums would
+  /// take more than 64 MiB.
   private var rankedTogether: Int { min(64, max((16 << 20) / nlist, 4)) }
 
   /// Opens output shards; each is parsed strictly.
@@ -104,13 +106,15 @@ package final class VersionSearcher {
   ///     there are.
   ///   - threads: Threads to use, `1...`; the answer does not depend on it.
   ///   - subset: The rows that count, before the k best are taken; nil for all.
+  ///   - areScored: Whether scores are wanted; who will order the rows anew needs none.
   /// - Returns: One row per query, in query order, by score descending, of
-  ///   equal scores by id ascending.
+  ///   equal scores by id ascending; if they are not scored the same rows, in
+  ///   any order and with any scores.
   /// - Throws: ``TarnError`` `.usage` for a parameter out of range,
   ///   `.badFeatures` for a query that is not finite, `.io` when the system does
   ///   not give as many threads.
   package func search(
-    _ queries: [Float], k: Int, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil
+    _ queries: [Float], k: Int, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil, areScored: Bool = true
   ) throws -> SearchResult {
     guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
     let n = try checkedCount(of: queries, k: k, threads: threads)
@@ -118,7 +122,8 @@ package final class VersionSearcher {
     let nprobe = min(nprobe, nlist)
     try forEachBatch(of: n, k: k, nprobe: nprobe) { batch in
       let lists = try rank(queries, batch, nprobe: nprobe, threads: threads)
-      try scan(queries, batch, lists: lists[...], k: k, threads: threads, among: subset, into: &result)
+      try scan(
+        queries, batch, lists: lists[...], k: k, threads: threads, among: subset, areScored: areScored, into: &result)
     }
     return result
   }
@@ -143,7 +148,7 @@ package final class VersionSearcher {
     let nprobe = n == 0 ? 0 : lists.count / n
     try forEachBatch(of: n, k: k, nprobe: 0) { batch in
       let own = lists[batch.lowerBound * nprobe..<batch.upperBound * nprobe]
-      try scan(queries, batch, lists: own, k: k, threads: threads, among: nil, into: &result)
+      try scan(queries, batch, lists: own, k: k, threads: threads, among: nil, areScored: true, into: &result)
     }
     return result
   }
@@ -210,7 +215,7 @@ extension VersionSearcher {
       return lists
     }
     statistics.rankedByteCount += nlist * coarse.coder.codeByteCount
-    try start(coarseQueries, vectors, batch, k: nprobe, threads: threads) {
+    try start(coarseQueries, vectors, batch, k: nprobe, threads: threads, areScored: true) {
       for first in stride(from: 0, to: batch.count, by: rankedTogether) {
         try rankLists(of: first..<min(first + rankedTogether, batch.count), threads: threads)
       }
@@ -245,14 +250,14 @@ extension VersionSearcher {
   /// Shows the rows of lists to the queries that visit them.
   private func scan(
     _ vectors: [Float], _ batch: Range<Int>, lists: ArraySlice<Int32>, k: Int, threads: Int, among subset: RowSubset?,
-    into result: inout SearchResult
+    areScored: Bool, into result: inout SearchResult
   ) throws {
     let visits = Visits(lists, queryCount: batch.count)
     for (slot, list) in lists.enumerated() where list >= 0 {
       result.visitedRows[batch.lowerBound + slot / (lists.count / batch.count)] += listSizes[Int(list)]
     }
     let plan = ScanPlan(visits, shards: shards, codeByteCount: coder.codeByteCount, threads: threads)
-    try start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads) {
+    try start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads, areScored: areScored) {
       let (shards, coder, queries) = (shards, coder, rowQueries)
       for piece in plan.pieces.prefix(ScanPlan.lookahead) {
         shards[piece.shard].expectRead(piece.rows, ofList: piece.list)
@@ -275,7 +280,7 @@ extension VersionSearcher {
               SimdLevel.current, coder.pointer, &rows, queries.pointer, own.baseAddress, own.count, &counts)
           }
           guard let subset else { return unsafe show(&rows) }
-          unsafe subset.gather(rows, codeByteCount: coder.codeByteCount) { unsafe show(&$0) }
+          unsafe subset.choose(rows, codeByteCount: coder.codeByteCount) { unsafe show(&$0) }
         }
       }
       statistics.shown += plan.work
@@ -293,7 +298,8 @@ extension VersionSearcher {
   /// Prepares the queries of a batch, has `body` show them rows and ends them;
   /// their vectors stay in place meanwhile.
   private func start(
-    _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, _ body: () throws -> Void
+    _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, areScored: Bool,
+    _ body: () throws -> Void
   ) throws {
     queries.reserve(count: batch.count, k: k)
     try unsafe vectors.withUnsafeBufferPointer { vectors in
@@ -308,7 +314,9 @@ extension VersionSearcher {
       }
       try body()
       try carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, counts in
-        for query in task * 16..<min(task * 16 + 16, batch.count) { queries.finish(query, counts: &counts) }
+        for query in task * 16..<min(task * 16 + 16, batch.count) {
+          queries.finish(query, areScored: areScored, counts: &counts)
+        }
       }
     }
   }

@@ -38,6 +38,9 @@ size_t crows_find_nonfinite_row(int level, const float *rows, size_t dimension, 
 /// that order, then s[l] += s[l+8], s[l+4], s[l+2], s[l+1] leaves it in s[0].
 double crows_score(int level, const float *left, const float *right, size_t dimension);
 
+/// The same of a row of float32 that needs no alignment.
+double crows_score_stored(int level, const float *left, const void *right, size_t dimension);
+
 /// Adds a row to `dimension` binary64 sums, element by element.
 void crows_add_row(int level, const void *row, int element, size_t dimension, double *sums);
 

@@ -28,41 +28,36 @@ struct cscan_coder {
 
 /// Rows in memory; nothing need be aligned.
 struct cscan_rows {
-  const uint8_t *codes;  // [count x code_size]
-  const uint8_t *ids;    // [count] int64, little-endian; NULL: the row's number
-  const uint8_t *exact;  // [count x dimension] float32 that rows are scored by; NULL: what the codes stand for
+  const uint8_t *codes;  // [rows x code_size]
+  const uint8_t *ids;    // [rows] int64, little-endian; NULL: the row's number
+  const uint8_t *exact;  // [rows x dimension] float32 that rows are scored by; NULL: what the codes stand for
   const uint8_t *next;   // codes that are read after these; NULL: not known
+  const uint32_t *places;  // [count] which rows there are shown, ascending; NULL: the first ones
   int64_t first;         // number of the first row, for those without ids
-  size_t count;
+  size_t count;          // rows that are shown
 };
 
 /// A row that may be among the best.
 struct cscan_found {
   double lower, upper;  // between these is its score
   int64_t id;
-  int32_t room;         // where its code is; -1: both bounds are its score
+  const uint8_t *code;  // NULL: both bounds are its score
 };
 
-/// Rows that are put aside at most, and rooms beyond k for their codes.
-enum { CSCAN_SPARE = 16 };
-
-/// A query, and the best rows it has met. Set up by cscan_prepare; the rows
-/// belong to whoever holds `lock`.
+/// A query, and the rows it has met that may be the best. Set up by
+/// cscan_prepare; the rows belong to whoever holds `lock`.
 struct cscan_query {
   const float *vector;  // [dimension]
   int8_t *plane;        // [2 x cscan_plane_size], 64-aligned: 16 bits of each weight, upper and lower
   double scale[2];      // what a unit of the upper and the lower plane is worth
   double base[2];       // score ~ base[0] + scale[0] * s0, or base[1] + scale[0] * s0 + scale[1] * s1,
   double error[2];      // and that is how far it can be off
-  struct cscan_found *found;  // [k + CSCAN_SPARE] a heap of the k greatest lower bounds, the least on top; then rows
-                              // that these leave open
-  uint8_t *rooms;       // [(k + CSCAN_SPARE + 1) x cscan_room_size]; NULL: rows are scored when they are met
+  struct cscan_found *found;  // [cscan_capacity(k)]
   size_t k;
-  size_t count;         // rows in the heap
-  size_t spare;         // rows after it
-  int32_t rooms_used;
-  int32_t vacant;       // a room that was left, -1 for none
-  double floor;         // a lower score is beaten: the least of k lower bounds
+  size_t count;         // rows found
+  size_t limit;         // when there are as many, they are told apart
+  int32_t at_once;      // rows are scored when they are met, not in the end
+  double floor;         // a lower score is beaten by k rows
   int32_t threshold;  // a sum of the upper plane that is not greater is beaten
   int32_t lock;
 };
@@ -76,18 +71,17 @@ struct cscan_counts {
 /// Bytes of one plane of a query.
 size_t cscan_plane_size(const struct cscan_coder *);
 
-/// Bytes of the room for one code while its row is open, 0 for a codec whose
-/// rows are scored when they are met.
-size_t cscan_room_size(const struct cscan_coder *);
+/// Rows of a query that are held at a time.
+size_t cscan_capacity(size_t k);
 
-/// Starts a query with an empty answer: `vector`, `plane`, `found`, `rooms` and
-/// `k` are set, the rest is not. All components are finite.
+/// Starts a query with an empty answer: `vector`, `plane`, `found`, `k` and
+/// `at_once` are set, the rest is not. All components are finite.
 void cscan_prepare(int level, const struct cscan_coder *, struct cscan_query *);
 
 /// Shows rows to queries `which[0..<count]` of `queries`. The score is
 /// crows_score of the query and the decoded row, a NaN counting as -infinity;
 /// of equal scores the lower id is better. Several threads may show different
-/// rows to the same queries.
+/// rows to the same queries. Codes stay where they are until cscan_finish.
 void cscan_show(
     int level, const struct cscan_coder *, const struct cscan_rows *, struct cscan_query *queries,
     const uint32_t *which, size_t count, struct cscan_counts *);
@@ -112,9 +106,11 @@ static inline void cscan_pause(void) {
 #endif
 }
 
-/// Scores a query's rows and sorts them, best first: `count` in `found`.
-/// Afterwards it can be shown no more.
-void cscan_finish(int level, const struct cscan_coder *, struct cscan_query *, struct cscan_counts *);
+/// Leaves the k best rows of a query, or all it has met: `count` in `found`.
+/// With `scored` they are sorted, best first, and `lower` is their score; else
+/// they are in no order and most have no score. Afterwards the query can be
+/// shown no more.
+void cscan_finish(int level, const struct cscan_coder *, struct cscan_query *, int scored, struct cscan_counts *);
 
 /// Scores rows by codes that lie anywhere: crows_score of the query and each decoded code. `row` is
 /// room for d floats.
