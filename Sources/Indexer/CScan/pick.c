@@ -33,21 +33,23 @@ void cscan_sum(
 
 enum { SPAN = 64 };
 
-/// Whether any of up to SPAN sums is greater than another.
-static CCPU_INLINE int any_greater(const int32_t *sums, size_t count, int32_t than) {
+/// The greatest of up to SPAN sums.
+static CCPU_INLINE int32_t greatest(const int32_t *sums, size_t count) {
   int32_t most = INT32_MIN;
   if (count >= SPAN)
     for (size_t i = 0; i < SPAN; i++) most = sums[i] > most ? sums[i] : most;
   else
     for (size_t i = 0; i < count; i++) most = sums[i] > most ? sums[i] : most;
-  return most > than;
+  return most;
 }
 
-/// The k-th greatest of `count` sums, k of them at most; `heap` has room for k, and its ids hold sums meanwhile.
-static CCPU_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
-  for (size_t i = 0; i < k; i++) heap[i].id = INT32_MIN;
+/// The k-th greatest of `count` sums, or `least` when fewer than k are greater; `heap` has room for k, and its ids hold
+/// sums meanwhile.
+static CCPU_INLINE int32_t greatest_above(
+    int32_t least, const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
+  for (size_t i = 0; i < k; i++) heap[i].id = least;
   for (size_t first = 0; first < count; first += SPAN) {
-    if (!any_greater(sums + first, count - first, (int32_t)heap[0].id)) continue;
+    if (greatest(sums + first, count - first) <= heap[0].id) continue;
     for (size_t i = first; i < count && i < first + SPAN; i++) {
       if (sums[i] <= heap[0].id) continue;
       size_t hole = 0;
@@ -60,6 +62,23 @@ static CCPU_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_
     }
   }
   return (int32_t)heap[0].id;
+}
+
+/// The k-th greatest of `count` sums, k of them at most. Of parts of the sums, k have one that reaches the k-th greatest of
+/// the parts' greatest: so only sums that do are looked at closely.
+static CCPU_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
+  enum { PARTS = 4096 };
+  int32_t most[PARTS];
+  const size_t parts = count / 8 < PARTS ? count / 8 : PARTS;
+  if (parts <= k) return greatest_above(INT32_MIN, sums, count, k, heap);
+  for (size_t p = 0; p < parts; p++) most[p] = sums[p];
+  // Every `parts`-th sum is of one part.
+  for (size_t first = parts; first < count; first += parts) {
+    const size_t width = count - first < parts ? count - first : parts;
+    for (size_t p = 0; p < width; p++) most[p] = sums[first + p] > most[p] ? sums[first + p] : most[p];
+  }
+  const int32_t least = greatest_above(INT32_MIN, most, parts, k, heap);
+  return greatest_above(least > INT32_MIN ? least - 1 : least, sums, count, k, heap);
 }
 
 /// The least sum of a row that may be among the k best: of the rows with the k greatest sums none scores under
@@ -83,7 +102,7 @@ static CCPU_INLINE void add_lower(const struct show *w, const struct cscan_query
   sums[i] += (int32_t)lrint(unit * w->tiles->dot(rows->codes + (i) * size, s->plane + w->plane_size, size))
   for (size_t first = 0; first < count; first += SPAN) {
     const size_t end = count - first < SPAN ? count : first + SPAN;
-    const int is_open = any_greater(sums + first, count - first, least - 1);
+    const int is_open = greatest(sums + first, count - first) >= least;
     for (size_t i = first; i < end; i++) {
       if (!is_open || sums[i] < least) {
         sums[i] = INT32_MIN;
@@ -107,7 +126,7 @@ static CCPU_INLINE void score_between(
   size_t open[AHEAD], waiting = 0;
   for (size_t first = 0; first < count; first += SPAN) {
     const size_t end = count - first < SPAN ? count : first + SPAN;
-    if (least > INT32_MIN && !any_greater(sums + first, count - first, least - 1)) continue;
+    if (greatest(sums + first, count - first) < least) continue;
     for (size_t i = first; i < end; i++) {
       if (sums[i] < least || sums[i] > most) continue;
       // They lie far apart in memory: a few are on their way while one is scored.

@@ -223,6 +223,7 @@ void cscan_show(
   for (size_t first = 0; first < rows->count; first += block) {
     const size_t end = rows->count - first < block ? rows->count : first + block;
     const size_t ahead = cscan_ahead_of(c, rows, first, end);
+    if (rows->ids && !rows->places) cscan_expect(rows->ids + 8 * first, 8 * (end - first));
     size_t turn = 0;
     for (size_t q = 0; q < count; turn++) {
       const int width = count - q >= 4 ? 4 : count - q >= 2 ? 2 : 1;
