@@ -8,6 +8,7 @@
 internal import Base
 internal import CScan
 internal import Features
+internal import Synchronization
 
 /// A file of codes that refine, and whose.
 package struct RefinePlace: Sendable {
@@ -65,8 +66,27 @@ struct RefineTier: Sendable {
     self.parts = parts.sorted { $0.ids.lowerBound < $1.ids.lowerBound }
   }
 
+  /// Scores rows.
+  ///
+  /// - Parameters:
+  ///   - ids: The rows; those that come from a disk are asked for together.
+  ///   - query: `[dimension]` floats.
+  ///   - scores: Gets a score for each row.
+  /// - Throws: ``TarnError`` `.integrity` for a row without a code.
+  fileprivate func score(
+    _ ids: ArraySlice<RowID>, with query: ArraySlice<Float>, into scores: UnsafeMutableBufferPointer<Double>
+  ) throws {
+    let codes = unsafe try ids.map { id -> UnsafePointer<UInt8>? in unsafe try code(of: id) }
+    var room = [Float](repeating: 0, count: query.count)
+    unsafe query.withUnsafeBufferPointer { query in
+      unsafe cscan_refine(
+        SimdLevel.current, Int32(quantizer.codec.number), quantizer.minima, quantizer.widths, query.count,
+        query.baseAddress, codes, codes.count, quantizer.codeByteCount, &room, scores.baseAddress)
+    }
+  }
+
   /// Where the code of a row is, announced to the kernel.
-  fileprivate func code(of id: RowID) throws -> UnsafePointer<UInt8> {
+  private func code(of id: RowID) throws -> UnsafePointer<UInt8> {
     let place = parts.partitioningIndex { $0.ids.lowerBound > id } - 1
     guard place >= 0, parts[place].ids.contains(id) else {
       throw TarnError(
@@ -132,36 +152,31 @@ extension VersionSearcher {
     result.visitedRows = found.visitedRows
     // Rows of a query that follow each other, for one thread.
     var tasks: [(query: Int, rows: Range<Int>)] = []
-    var codes = unsafe [UnsafePointer<UInt8>?](repeating: nil, count: found.paddedIDs.count)
     for query in 0..<found.queryCount {
       let rows = query * found.k..<query * found.k + found.counts[query]
-      for row in rows { unsafe codes[row] = unsafe try refine.code(of: found.paddedIDs[row]) }
       for first in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.taskRows) {
         tasks.append((query, first..<min(first + Self.taskRows, rows.upperBound)))
       }
     }
     var scores = [Double](repeating: 0, count: found.paddedIDs.count)
-    let (dimension, quantizer) = (dimension, refine.quantizer)
-    try unsafe codes.withUnsafeBufferPointer { codes in
-      try unsafe scores.withUnsafeMutableBufferPointer { scores in
-        // Tasks write scores of different rows; what codes point to is mapped and never written.
-        nonisolated(unsafe) let (codes, scores) = unsafe (codes, scores)
-        let (work, queries) = (tasks, queries)
-        try team(threads).run(work.count) { number in
-          let (query, rows) = work[number]
-          var room = [Float](repeating: 0, count: dimension)
-          unsafe queries.withUnsafeBufferPointer { queries in
-            guard let vector = queries.baseAddress, let codes = unsafe codes.baseAddress,
-              let scores = unsafe scores.baseAddress
-            else { return }
-            unsafe cscan_refine(
-              SimdLevel.current, Int32(quantizer.codec.number), quantizer.minima, quantizer.widths, dimension,
-              vector + query * dimension, codes + rows.lowerBound, rows.count, quantizer.codeByteCount, &room,
-              scores + rows.lowerBound)
-          }
+    let failure = Mutex<(any Error)?>(nil)
+    let width = dimension
+    try unsafe scores.withUnsafeMutableBufferPointer { scores in
+      // Tasks write scores of different rows.
+      nonisolated(unsafe) let scores = unsafe scores
+      let work = tasks
+      try team(threads).run(work.count) { number in
+        let (query, rows) = work[number]
+        do {
+          let vector = queries[query * width..<(query + 1) * width]
+          unsafe try refine.score(
+            found.paddedIDs[rows], with: vector, into: UnsafeMutableBufferPointer(rebasing: scores[rows]))
+        } catch {
+          failure.withLock { $0 = $0 ?? error }
         }
       }
     }
+    if let error = failure.withLock({ $0 }) { throw error }
     for query in 0..<found.queryCount {
       let rows = (query * found.k..<query * found.k + found.counts[query]).map { row in
         // What no number comes of is worth nothing, as in the lists.
