@@ -15,11 +15,12 @@ import TestSupport
   func productsAreFusedSumsInOrderAtEveryLevel(seed: UInt64) {
     var random = SplitMix64(seed: seed)
     let (rows, columns, depth) = (
-      1 + Int(random.next() % 20), 1 + Int(random.next() % 40), 1 + Int(random.next() % 600)
+      1 + Int(random.next() % 100), 1 + Int(random.next() % 90), 1 + Int(random.next() % 600)
     )
     let a = random.unitRows(rows, dimension: depth)
     let b = random.unitRows(columns, dimension: depth)
     let transposed = (0..<depth).flatMap { k in (0..<columns).map { b[$0 * depth + k] } }
+    let turned = (0..<depth).flatMap { k in (0..<rows).map { a[$0 * depth + k] } }
     var wanted = [Float](repeating: 0, count: rows * columns)
     for i in 0..<rows {
       for j in 0..<columns {
@@ -35,6 +36,9 @@ import TestSupport
       out = [Float](repeating: .nan, count: rows * columns)
       ckernels_product(level, rows, columns, depth, a, depth, 1, transposed, columns, 1, &out, columns)
       #expect(out == wanted, "level \(level), columns apart")
+      out = [Float](repeating: .nan, count: rows * columns)
+      ckernels_product(level, rows, columns, depth, turned, 1, rows, b, 1, depth, &out, columns)
+      #expect(out == wanted, "level \(level), rows apart")
     }
   }
 

@@ -17,61 +17,103 @@
 typedef float v16 __attribute__((vector_size(64), aligned(4)));
 typedef int32_t i16 __attribute__((vector_size(64), aligned(4)));
 
-enum { DEPTH = 256, ROWS = 6 };
+/// What of a product is at work at a time: rows of a group and columns of a panel, whose sums stay in registers; groups
+/// and panels whose factors stay in the near caches; and the depth to which they go.
+enum { ROWS = 6, COLUMNS = 16, GROUPS = 12, PANELS = 4, DEPTH = 256 };
+enum { BLOCK_ROWS = GROUPS * ROWS, BLOCK_COLUMNS = PANELS * COLUMNS };
 
 static CCPU_INLINE v16 fused(v16 a, v16 b, v16 c) { return __builtin_elementwise_fma(a, b, c); }
 static CCPU_INLINE v16 all(float value) { return (v16){0} + value; }
 
-// c[r][0..16) += a's rows times a packed panel, in ascending order of depth.
-#define PANEL_ROWS(n)                                                                      \
-  {                                                                                        \
-    v16 sum[n];                                                                            \
-    for (int r = 0; r < n; r++) memcpy(&sum[r], c + (size_t)r * 16, sizeof(v16));          \
-    for (size_t k = 0; k < depth; k++) {                                                   \
-      v16 b = panel[k];                                                                    \
-      for (int r = 0; r < n; r++) {                                                        \
-        sum[r] = fused(all(a[(size_t)r * row_step + k * depth_step]), b, sum[r]);          \
-      }                                                                                    \
-    }                                                                                      \
-    for (int r = 0; r < n; r++) memcpy(c + (size_t)r * 16, &sum[r], sizeof(v16));          \
+/// Adds the products of a group's rows with a panel to what is at `out`, or to 0, in ascending order of depth.
+static CCPU_INLINE void add_group(
+    const float *a, size_t row_step, size_t depth_step, const v16 *panel, size_t depth, float *out, size_t out_step,
+    int is_first) {
+  v16 sums[ROWS];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < ROWS; r++) {
+    sums[r] = all(0);
+    if (!is_first) memcpy(&sums[r], out + (size_t)r * out_step, sizeof(v16));
   }
+  for (size_t k = 0; k < depth; k++) {
+    const v16 b = panel[k];
+#pragma clang loop unroll(full)
+    for (int r = 0; r < ROWS; r++) {
+      const float x = a[(size_t)r * row_step + k * depth_step];
+      sums[r] = fused((v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}, b, sums[r]);
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int r = 0; r < ROWS; r++) memcpy(out + (size_t)r * out_step, &sums[r], sizeof(v16));
+}
+
+/// Copies up to 16 floats; nearly always it is all of them.
+static CCPU_INLINE void copy_floats(float *to, const float *from, size_t count) {
+  if (count == COLUMNS) memcpy(to, from, COLUMNS * sizeof(float));
+  else memcpy(to, from, count * sizeof(float));
+}
+
+/// Packs columns, 16 a panel; those past the end are 0.
+static CCPU_INLINE void pack_columns(
+    const float *b, size_t depth_step, size_t column_step, size_t columns, size_t depth, v16 (*panels)[DEPTH]) {
+  for (size_t first = 0; first < columns; first += COLUMNS) {
+    v16 *panel = panels[first / COLUMNS];
+    const size_t width = columns - first < COLUMNS ? columns - first : COLUMNS;
+    const float *from = b + first * column_step;
+    if (width < COLUMNS) memset(panel, 0, depth * sizeof(v16));
+    if (column_step == 1) {
+      for (size_t k = 0; k < depth; k++) copy_floats((float *)&panel[k], from + k * depth_step, width);
+    } else {
+      float *to = (float *)panel;
+      for (size_t j = 0; j < width; j++)
+        for (size_t k = 0; k < depth; k++) to[k * COLUMNS + j] = from[j * column_step + k * depth_step];
+    }
+  }
+}
+
+/// Packs rows as they lie, depth by depth or row by row, -0 as 0. What is past their end are other numbers.
+static CCPU_INLINE void pack_rows(
+    const float *a, size_t row_step, size_t depth_step, size_t rows, size_t depth, float *to) {
+  if (depth_step == 1)
+    for (size_t r = 0; r < rows; r++)
+      for (size_t k = 0; k < depth; k++) to[r * DEPTH + k] = 0.0f + a[r * row_step + k];
+  else
+    for (size_t k = 0; k < depth; k++)
+      for (size_t r = 0; r < rows; r++) to[k * BLOCK_ROWS + r] = 0.0f + a[r * row_step + k * depth_step];
+}
 
 static CCPU_INLINE void product(
-    size_t rows, size_t columns, size_t depth_all, const float *a0, size_t row_step, size_t depth_step, const float *b,
+    size_t rows, size_t columns, size_t depth_all, const float *a, size_t row_step, size_t depth_step, const float *b,
     size_t b_depth_step, size_t b_column_step, float *out, size_t out_step) {
-  v16 panel[DEPTH];
-  float tile[ROWS * 16];
-  for (size_t column = 0; column < columns; column += 16) {
-    const size_t width = columns - column < 16 ? columns - column : 16;
+  v16 panels[PANELS][DEPTH] __attribute__((aligned(64)));
+  float packed[BLOCK_ROWS * DEPTH] __attribute__((aligned(64)));
+  memset(packed, 0, sizeof packed);
+  for (size_t column = 0; column < columns; column += BLOCK_COLUMNS) {
+    const size_t width = columns - column < BLOCK_COLUMNS ? columns - column : BLOCK_COLUMNS;
     for (size_t start = 0; start < depth_all || start == 0; start += DEPTH) {
       const size_t depth = depth_all - start < DEPTH ? depth_all - start : DEPTH;
-      memset(panel, 0, sizeof(panel));
-      const float *from = b + start * b_depth_step + column * b_column_step;
-      if (b_column_step == 1) {
-        for (size_t k = 0; k < depth; k++) memcpy(&panel[k], from + k * b_depth_step, width * sizeof(float));
-      } else {
-        float *to = (float *)panel;
-        for (size_t j = 0; j < width; j++) {
-          for (size_t k = 0; k < depth; k++) to[k * 16 + j] = from[j * b_column_step + k * b_depth_step];
-        }
-      }
-      for (size_t row = 0; row < rows; row += ROWS) {
-        const size_t height = rows - row < ROWS ? rows - row : ROWS;
-        const float *a = a0 + row * row_step + start * depth_step;
-        float *c = tile;
-        memset(tile, 0, sizeof(tile));
-        if (start > 0) {
-          for (size_t r = 0; r < height; r++) {
-            memcpy(tile + r * 16, out + (row + r) * out_step + column, width * sizeof(float));
+      pack_columns(b + start * b_depth_step + column * b_column_step, b_depth_step, b_column_step, width, depth, panels);
+      for (size_t row = 0; row < rows; row += BLOCK_ROWS) {
+        const size_t height = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
+        pack_rows(a + row * row_step + start * depth_step, row_step, depth_step, height, depth, packed);
+        for (size_t panel = 0; panel < width; panel += COLUMNS) {
+          const size_t wide = width - panel < COLUMNS ? width - panel : COLUMNS;
+          for (size_t group = 0; group < height; group += ROWS) {
+            const size_t high = height - group < ROWS ? height - group : ROWS;
+            const int is_whole = wide == COLUMNS && high == ROWS;
+            float *to = out + (row + group) * out_step + column + panel;
+            float tile[ROWS * COLUMNS];
+            if (!is_whole && start > 0)
+              for (size_t r = 0; r < high; r++) copy_floats(tile + r * COLUMNS, to + r * out_step, wide);
+            float *sums = is_whole ? to : tile;
+            const size_t step = is_whole ? out_step : COLUMNS;
+            if (depth_step == 1)
+              add_group(packed + group * DEPTH, DEPTH, 1, panels[panel / COLUMNS], depth, sums, step, start == 0);
+            else
+              add_group(packed + group, 1, BLOCK_ROWS, panels[panel / COLUMNS], depth, sums, step, start == 0);
+            if (!is_whole)
+              for (size_t r = 0; r < high; r++) copy_floats(to + r * out_step, tile + r * COLUMNS, wide);
           }
-        }
-        if (height == ROWS) {
-          PANEL_ROWS(ROWS)
-        } else {
-          for (size_t r = 0; r < height; r++, a += row_step, c += 16) PANEL_ROWS(1)
-        }
-        for (size_t r = 0; r < height; r++) {
-          memcpy(out + (row + r) * out_step + column, tile + r * 16, width * sizeof(float));
         }
       }
     }

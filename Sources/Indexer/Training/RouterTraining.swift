@@ -242,40 +242,55 @@ package struct RouterTraining: Sendable {
   private func train(
     _ rows: ArraySlice<UInt32>, _ candidates: Candidates, step: Int, of steps: Int, _ state: inout State
   ) -> Double {
-    let dimension = captions.dimension
-    let (count, width) = (rows.count, candidates.lists.count)
-    let padded = (width + 15) / 16 * 16
-    let vectors = rows.flatMap { captions.floats(rows: Int($0)..<(Int($0) + 1)) }
-    let isAll = candidates.position == nil
-    let weights: [Float] =
-      isAll
-      ? [] : candidates.lists.flatMap { state.weights[(Int($0) * dimension)..<((Int($0) + 1) * dimension)] }
-    var logits = [Float](repeating: 0, count: count * padded)
-    product(
-      rows: count, columns: width, depth: dimension, vectors, rowStep: dimension, depthStep: 1,
-      isAll ? state.weights : weights, depthStep: 1, columnStep: dimension, into: &logits, step: padded)
+    let padded = (candidates.lists.count + 15) / 16 * 16
+    let vectors = captions.floats(ofRows: rows.map { Int($0) })
+    var logits = products(of: vectors, with: candidates.lists, of: state.weights, padded: padded)
     let loss = subtractLabels(rows, candidates, &logits, padded)
-    var gradient = [Float](repeating: 0, count: width * dimension)
-    product(
-      rows: width, columns: dimension, depth: count, logits, rowStep: 1, depthStep: padded, vectors,
-      depthStep: dimension, columnStep: 1, into: &gradient, step: dimension)
-    descend(along: &gradient, of: count, candidates.lists, step: step, of: steps, &state)
+    descend(from: logits, padded: padded, vectors, candidates.lists, step: step, of: steps, &state)
     return loss
   }
 
-  /// Moves the rows of some lists against their gradient, by Adam, and towards what anchors them.
+  /// The products of captions and the rows of some lists, `[captions × padded]`, 0 past the lists.
+  private func products(of vectors: [Float], with lists: [UInt32], of weights: [Float], padded: Int) -> [Float] {
+    let (dimension, perTask) = (captions.dimension, 64)
+    let count = vectors.count / dimension
+    return unsafe [Float](unsafeUninitializedCapacity: count * padded) { buffer, filled in
+      // Tasks write disjoint columns.
+      nonisolated(unsafe) let buffer = unsafe buffer
+      pool.run((padded + perTask - 1) / perTask) { task, _ in
+        guard let out = unsafe buffer.baseAddress else { return }
+        let columns = task * perTask..<min((task + 1) * perTask, padded)
+        var rows: [Float] = []
+        rows.reserveCapacity(columns.count * dimension)
+        for list in lists[columns.clamped(to: 0..<lists.count)] {
+          rows += weights[(Int(list) * dimension)..<((Int(list) + 1) * dimension)]
+        }
+        rows += repeatElement(0, count: columns.count * dimension - rows.count)
+        unsafe ckernels_product(
+          SimdLevel.current, count, columns.count, dimension, vectors, dimension, 1, rows, 1, dimension,
+          out + columns.lowerBound, padded)
+      }
+      filled = count * padded
+    }
+  }
+
+  /// Moves the rows of some lists against their gradient, the sum over captions of (p - y) x, by Adam, and towards what
+  /// anchors them.
   ///
   /// - Parameters:
-  ///   - gradient: `[lists × dimension]`, summed over captions; changed.
-  ///   - count: The captions.
+  ///   - errors: p - y, `[captions × padded]`.
+  ///   - padded: Columns of it, no fewer than lists.
+  ///   - vectors: The captions.
   ///   - lists: Whose rows they are.
   ///   - step: Steps before this one.
   ///   - steps: Steps of the whole training.
   ///   - state: Weights and moments.
   private func descend(
-    along gradient: inout [Float], of count: Int, _ lists: [UInt32], step: Int, of steps: Int, _ state: inout State
+    from errors: [Float], padded: Int, _ vectors: [Float], _ lists: [UInt32], step: Int, of steps: Int,
+    _ state: inout State
   ) {
-    let (dimension, width) = (captions.dimension, lists.count)
+    let dimension = captions.dimension
+    let count = vectors.count / dimension
     let rate = Self.rate * (1 - Double(step) / Double(steps))
     let firstCorrection = 1 - Self.power(0.9, step + 1)
     let secondCorrection = 1 - Self.power(0.999, step + 1)
@@ -298,16 +313,26 @@ package struct RouterTraining: Sendable {
     unsafe allWeights.withUnsafeMutableBufferPointer { weights in
       unsafe allFirst.withUnsafeMutableBufferPointer { first in
         unsafe allSecond.withUnsafeMutableBufferPointer { second in
-          unsafe gradient.withUnsafeMutableBufferPointer { gradient in
-            // A list is one task's alone.
-            nonisolated(unsafe) let (weights, first, second, gradient) = unsafe (weights, first, second, gradient)
-            let perTask = 64
-            pool.run((width + perTask - 1) / perTask) { task, _ in
-              guard let w = unsafe weights.baseAddress, let m = unsafe first.baseAddress,
-                let v = unsafe second.baseAddress, let g = unsafe gradient.baseAddress
-              else { return }
-              for position in (task * perTask)..<min((task + 1) * perTask, width) {
-                let (at, from) = (Int(lists[position]) * dimension, position * dimension)
+          // A list is one task's alone.
+          nonisolated(unsafe) let (weights, first, second) = unsafe (weights, first, second)
+          let perTask = 72
+          pool.run((lists.count + perTask - 1) / perTask) { task, _ in
+            guard let w = unsafe weights.baseAddress, let m = unsafe first.baseAddress,
+              let v = unsafe second.baseAddress
+            else { return }
+            let own = task * perTask..<min((task + 1) * perTask, lists.count)
+            var gradient = [Float](repeating: 0, count: own.count * dimension)
+            unsafe errors.withUnsafeBufferPointer { errors in
+              guard let errors = errors.baseAddress else { return }
+              unsafe ckernels_product(
+                SimdLevel.current, own.count, dimension, count, errors + own.lowerBound, 1, padded, vectors, dimension,
+                1,
+                &gradient, dimension)
+            }
+            unsafe gradient.withUnsafeMutableBufferPointer { gradient in
+              guard let g = unsafe gradient.baseAddress else { return }
+              for position in own {
+                let (at, from) = (Int(lists[position]) * dimension, (position - own.lowerBound) * dimension)
                 if pull > 0 {
                   unsafe centroids.withUnsafeBufferPointer { centroids in
                     guard let c = centroids.baseAddress else { return }
@@ -347,28 +372,6 @@ package struct RouterTraining: Sendable {
       for place in places { logits[place] -= share }
     }
     return loss
-  }
-
-  /// `ckernels_product` over the threads, 64 columns a task.
-  private func product(
-    rows: Int, columns: Int, depth: Int, _ a: [Float], rowStep: Int, depthStep: Int, _ b: [Float],
-    depthStep bDepth: Int,
-    columnStep: Int, into output: inout [Float], step: Int
-  ) {
-    let perTask = 64
-    unsafe output.withUnsafeMutableBufferPointer { buffer in
-      // Tasks write disjoint columns.
-      nonisolated(unsafe) let buffer = unsafe buffer
-      pool.run((columns + perTask - 1) / perTask) { task, _ in
-        let first = task * perTask
-        unsafe b.withUnsafeBufferPointer { b in
-          guard let out = unsafe buffer.baseAddress, let b = b.baseAddress else { return }
-          unsafe ckernels_product(
-            SimdLevel.current, rows, min(perTask, columns - first), depth, a, rowStep, depthStep,
-            b + first * columnStep, bDepth, columnStep, out + first, step)
-        }
-      }
-    }
   }
 }
 
