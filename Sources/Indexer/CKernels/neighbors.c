@@ -35,8 +35,8 @@ static void insert(double score, int64_t id, size_t k, int64_t *ids, double *sco
 
 static CCPU_INLINE void look_through(
     int level, const struct ckernels_rows *rows, const float *x, const float *p, size_t base, size_t n, double error,
-    int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found) {
-  float threshold = *found < k ? -INFINITY : float_below(scores[k - 1] - error);
+    double floor, int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found) {
+  float threshold = float_below((*found < k ? floor : fmax(floor, scores[k - 1])) - error);
   for (size_t i = 0; i < n; i += 16) {
     size_t end = i + 16 < n ? i + 16 : n;
     if (end - i == 16 && !any_reaches(p + i, threshold)) continue;
@@ -45,7 +45,7 @@ static CCPU_INLINE void look_through(
       size_t row = base + c;
       double score = crows_score(level, x, rows->values + row * rows->dimension, rows->dimension);
       insert(score, first_id + (int64_t)row, k, ids, scores, found);
-      if (*found == k) threshold = float_below(scores[k - 1] - error);
+      if (*found == k) threshold = float_below(fmax(floor, scores[k - 1]) - error);
     }
   }
 }
@@ -53,12 +53,12 @@ static CCPU_INLINE void look_through(
 CCPU_COMPILE(
     void, look_through,
     (int level, const struct ckernels_rows *rows, const float *x, const float *p, size_t base, size_t n, double error,
-     int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found),
-    (level, rows, x, p, base, n, error, first_id, k, ids, scores, found))
+     double floor, int64_t first_id, size_t k, int64_t *ids, double *scores, uint32_t *found),
+    (level, rows, x, p, base, n, error, floor, first_id, k, ids, scores, found))
 
 void ckernels_nearest(
-    int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, size_t count, size_t k,
-    void *scratch, int64_t *ids, double *scores, uint32_t *found) {
+    int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, const double *floors,
+    size_t count, size_t k, void *scratch, int64_t *ids, double *scores, uint32_t *found) {
   const size_t d = rows->dimension;
   float *products = scratch;
   const double gamma = products_float32_gamma(d), tiny = products_float32_tiny(d);
@@ -82,7 +82,9 @@ void ckernels_nearest(
         continue;
       }
       const double error = gamma * size + tiny;
-      CCPU_CALL(level, look_through, level, rows, x, p, base, width, error, first_id, k, out_ids, out_scores, found + i);
+      const double floor = floors ? floors[i] : -INFINITY;
+      CCPU_CALL(
+          level, look_through, level, rows, x, p, base, width, error, floor, first_id, k, out_ids, out_scores, found + i);
     }
   }
 }

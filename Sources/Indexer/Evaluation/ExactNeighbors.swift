@@ -21,10 +21,12 @@ package struct ExactNeighbors: Sendable {
   package internal(set) var counts: [UInt32]
   /// The queries, float32.
   private let queries: FeatureMatrix
+  /// What a row has to score to be of use to each query, `[n]`.
+  private let floors: [Double]
   private let pool: WorkerPool
 
-  /// Queries that one task compares with a block of rows.
-  private static let tile = 64
+  /// Queries that one task compares with a block of rows, where threads enough have some.
+  private static let tiles = 64...256
   /// Rows that are widened at a time.
   private static let block = 8192
 
@@ -33,11 +35,14 @@ package struct ExactNeighbors: Sendable {
   /// - Parameters:
   ///   - queries: `[n × dimension]`, finite.
   ///   - k: Rows to keep for each, `1...`.
+  ///   - floors: What a row has to score to be of use to each query, `[n]`: others may be left out; nil where all are.
   ///   - pool: The threads; nil for the process's.
   /// - Throws: ``TarnError`` `.io` when those cannot be made.
-  package init(queries: FeatureMatrix, k: Int, pool: WorkerPool? = nil) throws {
+  package init(queries: FeatureMatrix, k: Int, floors: [Double]? = nil, pool: WorkerPool? = nil) throws {
     precondition(k >= 1)
     self.k = k
+    self.floors = floors ?? [Double](repeating: -.infinity, count: queries.rowCount)
+    precondition(self.floors.count == queries.rowCount, "a floor for each query")
     self.pool = try pool ?? .shared
     self.queries =
       queries.elementType == .float32
@@ -109,8 +114,8 @@ package struct ExactNeighbors: Sendable {
   }
 
   private mutating func merge(_ prepared: PreparedRows, firstID: RowID) {
-    let (k, tile, queryCount) = (k, Self.tile, queries.rowCount)
-    let queries = queries
+    let (k, queries, queryCount, floors) = (k, queries, queries.rowCount, floors)
+    let tile = min(max(queryCount / pool.threadCount, Self.tiles.lowerBound), Self.tiles.upperBound)
     unsafe ids.withUnsafeMutableBufferPointer { ids in
       unsafe scores.withUnsafeMutableBufferPointer { scores in
         unsafe counts.withUnsafeMutableBufferPointer { counts in
@@ -126,8 +131,9 @@ package struct ExactNeighbors: Sendable {
             let scratch = UnsafeMutableRawPointer.allocate(byteCount: ckernels_nearest_scratch(width), alignment: 64)
             defer { unsafe scratch.deallocate() }
             unsafe ckernels_nearest(
-              SimdLevel.current, prepared.rows, firstID, vectors, width, k, scratch, idsOut + first * k,
-              scoresOut + first * k, countsOut + first)
+              SimdLevel.current, prepared.rows, firstID, vectors, Array(floors[first..<(first + width)]), width, k,
+              scratch,
+              idsOut + first * k, scoresOut + first * k, countsOut + first)
           }
         }
       }

@@ -173,7 +173,7 @@ extension ImageIndex {
         let some = places[first..<min(first + Self.queryCount, places.count)]
         let found = rows.best(
           of: queries, some.map { UInt32(range.lowerBound) + $0 },
-          floors: some.map { best.counts[Int($0)] > 0 ? best.scores[Int($0)] : -.infinity }
+          floors: some.map { best.floor(of: Int($0)) }
         ) { place, asked in
           let start = Int(some[some.startIndex + place]) * nprobe
           for list in probed[start..<(start + nprobe)] where tile.contains(Int(list)) {
@@ -221,7 +221,8 @@ extension ImageIndex {
     for start in stride(from: 0, to: asking.count, by: Self.batch) {
       let some = asking[start..<min(start + Self.batch, asking.count)]
       let block = FeatureMatrix(queries.floats(ofRows: some.map { first + Int($0) }), dimension: queries.dimension)
-      var found = try ExactNeighbors(queries: block, k: best.k, pool: pool)
+      let floors = some.map { best.floor(of: Int($0)) }
+      var found = try ExactNeighbors(queries: block, k: best.k, floors: floors, pool: pool)
       try found.add(rows)
       for (place, query) in some.enumerated() {
         for number in 0..<Int(found.counts[place]) {
@@ -248,6 +249,9 @@ private struct BestRows {
     scores = [Double](repeating: -.infinity, count: count * k)
     counts = [Int](repeating: 0, count: count)
   }
+
+  /// What a row has to score to be among those of a query.
+  func floor(of query: Int) -> Double { counts[query] == k ? scores[query * k + k - 1] : -.infinity }
 
   /// Puts a row in its place: by score, of equal scores by row.
   mutating func add(_ row: UInt32, _ score: Double, to query: Int) {

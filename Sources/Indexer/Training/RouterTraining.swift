@@ -330,7 +330,7 @@ package struct RouterTraining: Sendable {
                 &gradient, dimension)
             }
             unsafe gradient.withUnsafeMutableBufferPointer { gradient in
-              guard let g = unsafe gradient.baseAddress else { return }
+              guard let g = gradient.baseAddress else { return }
               for position in own {
                 let (at, from) = (Int(lists[position]) * dimension, (position - own.lowerBound) * dimension)
                 if pull > 0 {

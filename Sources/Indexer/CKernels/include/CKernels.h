@@ -148,10 +148,11 @@ size_t ckernels_nearest_scratch(size_t count);
 /// Merges rows, whose ids are first_id and on, into the k best rows of each
 /// vector: `ids` and `scores` are [count x k], best first, equal scores by id;
 /// `found` [count] says how many there are. Ids of one call are greater than
-/// those of the calls before. Scores are those of crows_score.
+/// those of the calls before. Scores are those of crows_score. Rows of scores
+/// below a vector's floor need not be found; NULL for no floors.
 void ckernels_nearest(
-    int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, size_t count, size_t k,
-    void *scratch, int64_t *ids, double *scores, uint32_t *found);
+    int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, const double *floors,
+    size_t count, size_t k, void *scratch, int64_t *ids, double *scores, uint32_t *found);
 
 /// out[i][j] = the sum over k, ascending, of a[i * row_step + k * depth_step] *
 /// b[k * b_depth_step + j * b_column_step] in float32, each term fused.
