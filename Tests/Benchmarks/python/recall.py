@@ -10,23 +10,25 @@ NumPy and searched by FAISS.
     TARN=.build/release/tarn recall.py --features DIR [--seeds 1,2,3] [--nlists 256,512] [--out docs/RECALL.md]
     TARN=.build/release/tarn recall.py --features DIR --candidates [--out docs/RECALL.md]
     TARN=.build/release/tarn recall.py --features DIR --codecs [--out docs/RECALL.md]
-    TARN=.build/release/tarn recall.py --features DIR --shift openclipart,tuxpaint [--lists] [--out docs/RECALL.md]
+    TARN=.build/release/tarn recall.py --features DIR --shift openclipart,tuxpaint [--lists | --trial] [--out docs/RECALL.md]
 
 With --shift the queries are of another kind than what was trained on: each of the sources named is left out of
 training, images and captions, and its captions ask. Captions of all sources that were held out ask first. --lists asks
-lists of images alone, and the router that is held to their centroids.
+lists of images alone, and the router that is held to their centroids. --trial trains nothing but has `train --queries` try
+both kinds of lists with the captions that ask, and says what it finds and whether it warns.
 """
 
 import argparse
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 
 import faiss
 import numpy as np
-from tool import tarn
+from tool import TARN, tarn
 
 SHARES = (0.01, 0.02, 0.04)
 QUERIES = 4000
@@ -245,6 +247,26 @@ def measure_shift(features, seed, sources, nlist, methods, work):
     return found
 
 
+def measure_trial(features, seed, sources, nlist, work):
+    """What `train --queries` says of the captions of each source that was left out: (of captions, of images, error, warned)."""
+    found = {}
+    for source in (None, *sources):
+        place = work / (source or HELD_OUT)
+        place.mkdir()
+        lake = prepare(features, seed, place, source)[0]
+        # One iteration: the trial comes before the training and does not depend on it.
+        done = subprocess.run(
+            [TARN, "--lake", lake, "train", "trial", "--images", "ti", "--captions", "tc", "--nlist", str(nlist), "--seed",
+             str(seed), "--iterations", "1", "--queries", place / f"queries-{seed}.npy"], capture_output=True, text=True,
+            check=True)
+        said = re.search(r"captions find ([\d.]+) .* images ([\d.]+) \(error ([\d.]+)\)", done.stderr)
+        if not said:
+            raise SystemExit(f"train --queries said nothing of its trial:\n{done.stderr}")
+        found[source] = (*map(float, said.groups()), "find more in lists of" in done.stderr)
+        print(f"seed {seed}  without {source or HELD_OUT:15}", *found[source], file=sys.stderr, flush=True)
+    return found
+
+
 def measure_candidates(features, seed, work):
     """Routers of many lists, trained with every list in every batch and with drawn ones."""
     lake, _, _, _, _ = prepare(features, seed, work)
@@ -330,6 +352,16 @@ def shift_table(runs, sources, nlist, methods):
     return "\n".join(lines) + "\n"
 
 
+def trial_table(runs, sources, nlist):
+    lines = [f"nlist {nlist} asked for; recall@10 in 2 % of the rows.", "",
+             "| queries | lists of captions | lists of images | standard error | warned |", "| --- | --- | --- | --- | --- |"]
+    for source in (None, *sources):
+        cells = [interval([run[source][i] for run in runs]) for i in range(3)]
+        cells.append(f"{sum(run[source][3] for run in runs)} of {len(runs)}")
+        lines.append(f"| {source or HELD_OUT} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def candidates_table(runs):
     lines = [f"nlist {MANY_LISTS:,}, k-means of images.", "",
              "| ranking | imbalance | nprobe 1 | 1 % scanned | 2 % scanned | 4 % scanned |",
@@ -359,10 +391,11 @@ def main():
     parser.add_argument("--codecs", action="store_true", help="the table of codecs instead")
     parser.add_argument("--shift", metavar="SOURCES", help="the table of queries of another kind instead")
     parser.add_argument("--lists", action="store_true", help="with --shift, lists of images alone")
+    parser.add_argument("--trial", action="store_true", help="with --shift, what train --queries says")
     parser.add_argument("--out", type=pathlib.Path, help="a page whose text between the table's marks is replaced")
     options = parser.parse_args()
-    if options.lists and not options.shift:
-        parser.error("--lists goes with --shift")
+    if (options.lists or options.trial) and not options.shift:
+        parser.error("--lists and --trial go with --shift")
     nlists = [int(text) for text in options.nlists.split(",")]
     sources = options.shift.split(",") if options.shift else []
     methods = SHIFTED_LISTS if options.lists else SHIFTED
@@ -370,6 +403,8 @@ def main():
     tables = {
         "candidates": (lambda seed, work: measure_candidates(options.features, seed, work), candidates_table),
         "codecs": (lambda seed, work: measure_codecs(options.features, seed, work), codecs_table),
+        "trial": (lambda seed, work: measure_trial(options.features, seed, sources, nlists[0], work),
+                  lambda runs: trial_table(runs, sources, nlists[0])),
         "shift": (lambda seed, work: measure_shift(options.features, seed, sources, nlists[0], methods, work),
                   lambda runs: shift_table(runs, sources, nlists[0], methods)),
         "table": (lambda seed, work: measure(options.features, seed, nlists, work), lambda runs: table(runs, nlists)),
