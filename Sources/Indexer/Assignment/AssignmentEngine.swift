@@ -5,7 +5,6 @@ internal import Base
 internal import CKernels
 internal import CRows
 package import Features
-internal import Glibc
 package import Logging
 internal import Synchronization
 
@@ -248,23 +247,19 @@ extension AssignmentEngine {
 ///
 /// `@unchecked Sendable`: a worker's part is used by that worker alone.
 @safe internal final class Scratch: @unchecked Sendable {
-  private let start: UnsafeMutableRawPointer
+  private let memory: LargeMemory
   private let vectorByteCount: Int
   private let stride: Int
 
   init(count: Int, vectorByteCount: Int, byteCount: Int) {
     self.vectorByteCount = (vectorByteCount + 63) / 64 * 64
     stride = (self.vectorByteCount + byteCount + 4095) / 4096 * 4096
-    unsafe start = .allocate(byteCount: stride * count, alignment: 4096)
-    // Tiles are read all over: fewer pages, fewer misses. A wish, no more.
-    unsafe madvise(start, stride * count, MADV_HUGEPAGE)
+    memory = LargeMemory(byteCount: stride * count)
   }
-
-  deinit { unsafe start.deallocate() }
 
   func vectors(of worker: Int) -> UnsafeMutablePointer<Float> {
-    unsafe (start + worker * stride).assumingMemoryBound(to: Float.self)
+    unsafe (memory.start + worker * stride).assumingMemoryBound(to: Float.self)
   }
 
-  func memory(of worker: Int) -> UnsafeMutableRawPointer { unsafe start + worker * stride + vectorByteCount }
+  func memory(of worker: Int) -> UnsafeMutableRawPointer { unsafe memory.start + worker * stride + vectorByteCount }
 }

@@ -11,7 +11,7 @@
 #include "internal.h"
 
 /// Rows that are appended before rows are told apart again.
-static size_t slack_of(size_t k) { return k / 2 > 16 ? k / 2 : 16; }
+static size_t slack_of(size_t k) { return k / 2 > 8 ? k / 2 : 8; }
 
 size_t cscan_capacity(size_t k) { return k + slack_of(k) + slack_of(k) / 2; }
 

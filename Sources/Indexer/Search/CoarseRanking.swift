@@ -1,21 +1,18 @@
 // Which lists a query visits: those of the centroids with the greatest scores.
 
+internal import Base
 internal import CScan
 internal import Features
-internal import Glibc
 
 /// The coarse centroids, coded in 7 bits for a quick look and as floats for
 /// the decision.
 ///
 /// The ranking is that of `crows_score`, of equal scores the lower list
 /// first, whatever the codes: these only say which centroids need no score.
-///
-/// `@unchecked Sendable`: nothing is written after `init`, and the one owner
-/// that frees the codes is this object's `deinit`.
-@safe final class CoarseRanking: @unchecked Sendable {
+@safe final class CoarseRanking: Sendable {
   let nlist: Int
   let coder: ScanCoder
-  private let codes: UnsafeMutableRawPointer
+  private let codes: LargeMemory
   /// The file that holds the centroids.
   private let file: MappedFile
 
@@ -36,22 +33,15 @@ internal import Glibc
     coder = ScanCoder(quantizer, exact: (trained.centroids, codes))
     nlist = trained.nlist
     self.file = file
-    // Each query reads them from end to end: fewer pages, fewer misses. A wish, no more.
-    let page = codes.count >= Self.hugePageByteCount / 2 ? Self.hugePageByteCount : 64
-    let byteCount = (codes.count + page - 1) / page * page
-    unsafe self.codes = .allocate(byteCount: byteCount, alignment: page)
-    if page > 64 { unsafe madvise(self.codes, byteCount, MADV_HUGEPAGE) }
-    let room = unsafe UnsafeMutableRawBufferPointer(start: self.codes, count: codes.count)
+    // Each query reads them from end to end.
+    self.codes = LargeMemory(byteCount: codes.count)
+    let room = unsafe UnsafeMutableRawBufferPointer(start: self.codes.start, count: codes.count)
     unsafe codes.withUnsafeBytes { unsafe room.copyMemory(from: $0) }
   }
 
-  deinit { unsafe codes.deallocate() }
-
-  private static let hugePageByteCount = 2 << 20
-
   /// The code of a centroid and those after it.
   private func code(of list: Int) -> UnsafePointer<UInt8> {
-    unsafe UnsafePointer((codes + list * coder.codeByteCount).assumingMemoryBound(to: UInt8.self))
+    unsafe UnsafePointer((codes.start + list * coder.codeByteCount).assumingMemoryBound(to: UInt8.self))
   }
 
   /// Sums centroids with queries of a batch, for ``pick(_:of:sums:counts:)``.

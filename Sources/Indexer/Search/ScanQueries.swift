@@ -1,6 +1,7 @@
 // The queries of a batch while rows are shown to them; memory that is kept for
 // the next batch.
 
+internal import Base
 internal import CScan
 internal import Features
 
@@ -11,8 +12,7 @@ internal import Features
 /// under the kernels' own lock.
 @safe final class ScanQueries: @unchecked Sendable {
   private let coder: ScanCoder
-  private var memory: UnsafeMutableRawPointer?
-  private var byteCount = 0
+  private var memory = LargeMemory(byteCount: 0)
   private var k = 0
   private var offsets = (queries: 0, found: 0)
   private let queryByteCount = unsafe MemoryLayout<cscan_query>.stride
@@ -23,8 +23,6 @@ internal import Features
   private static let mostScoredLast = 256
 
   init(_ coder: ScanCoder) { self.coder = coder }
-
-  deinit { unsafe memory?.deallocate() }
 
   /// Bytes that one query with `k` rows takes.
   func byteCount(k: Int) -> Int {
@@ -37,16 +35,12 @@ internal import Features
     offsets.queries = 2 * coder.planeByteCount * count
     offsets.found = offsets.queries + queryByteCount * count
     let wanted = offsets.found + foundByteCount * cscan_capacity(k) * count
-    guard wanted > byteCount else { return }
-    unsafe memory?.deallocate()
-    unsafe memory = .allocate(byteCount: wanted, alignment: 64)
-    byteCount = wanted
+    if wanted > memory.byteCount { memory = LargeMemory(byteCount: wanted) }
   }
 
   /// The queries, to be indexed by their number in the batch.
   var pointer: UnsafeMutablePointer<cscan_query> {
-    guard let memory = unsafe memory else { preconditionFailure("no room was made for queries") }
-    return unsafe (memory + offsets.queries).assumingMemoryBound(to: cscan_query.self)
+    unsafe (memory.start + offsets.queries).assumingMemoryBound(to: cscan_query.self)
   }
 
   /// Starts a query with an empty answer.
@@ -55,12 +49,11 @@ internal import Features
   ///   - number: Its number in the batch.
   ///   - vector: `[dimension]` finite floats, which stay there until it ends.
   func prepare(_ number: Int, vector: UnsafePointer<Float>) {
-    guard let memory = unsafe memory else { preconditionFailure("no room was made for queries") }
     let query = unsafe pointer + number
     unsafe query.initialize(to: cscan_query())
     unsafe query.pointee.vector = vector
-    unsafe query.pointee.plane = (memory + 2 * coder.planeByteCount * number).assumingMemoryBound(to: Int8.self)
-    unsafe query.pointee.found = (memory + offsets.found + foundByteCount * cscan_capacity(k) * number)
+    unsafe query.pointee.plane = (memory.start + 2 * coder.planeByteCount * number).assumingMemoryBound(to: Int8.self)
+    unsafe query.pointee.found = (memory.start + offsets.found + foundByteCount * cscan_capacity(k) * number)
       .assumingMemoryBound(to: cscan_found.self)
     unsafe query.pointee.k = k
     unsafe query.pointee.at_once = k > Self.mostScoredLast ? 1 : 0
