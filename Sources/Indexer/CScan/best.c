@@ -48,7 +48,7 @@ static CCPU_INLINE void swap(struct cscan_found *rows, size_t i, size_t j) {
 
 /// Brings the `k` best of `count` rows, by lower bound and id, to the front, the worst of them last; 1 <= k <= count.
 static void bring_forward(struct cscan_found *rows, size_t count, size_t k) {
-  // No order of rows that a file can have is a bad one for all pivots.
+  // Pivots from anywhere: the orders in which rows come, ascending or as lists lie, are no bad ones for them.
   uint64_t random = 0x9E3779B97F4A7C15u;
   size_t first = 0, end = count;
   while (end - first > 1) {
@@ -70,11 +70,10 @@ static void bring_forward(struct cscan_found *rows, size_t count, size_t k) {
 
 /// Scores rows by the definition.
 static void score(const struct show *w, struct cscan_query *s, struct cscan_found *rows, size_t count) {
-  enum { AHEAD = 3 };
-  for (size_t i = 0; i < count; i++) {
-    // They lie far apart in memory: a few are on their way while one is scored.
-    if (i + AHEAD < count && rows[i + AHEAD].code) cscan_expect(rows[i + AHEAD].code, w->coder->code_size);
-    if (!rows[i].code) continue;
+  for (size_t next = 0; next < count + AHEAD; next++) {
+    if (next < count && rows[next].code) cscan_expect(rows[next].code, w->coder->code_size);
+    if (next < AHEAD || !rows[next - AHEAD].code) continue;
+    const size_t i = next - AHEAD;
     w->counts->scored += 1;
     rows[i].lower = rows[i].upper = cscan_score(w->level, w->coder, rows[i].code, NULL, s->vector, w->scratch);
     rows[i].code = NULL;

@@ -86,6 +86,9 @@ void cscan_keep(const struct show *, struct cscan_query *, struct cscan_found);
 /// Scores a row by definition and keeps it if it may be among the best.
 void cscan_score_row(const struct show *, struct cscan_query *, size_t row);
 
+/// Rows that are on their way from memory while one is scored, where they lie far apart.
+enum { AHEAD = 4 };
+
 /// Has memory bring bytes into the second cache: the first one has fewer places for what is on its way.
 static inline void cscan_expect(const uint8_t *bytes, size_t count) {
   for (size_t at = 0; at < count; at += 64) __builtin_prefetch(bytes + at, 0, 2);

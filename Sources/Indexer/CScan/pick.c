@@ -89,8 +89,6 @@ static CCPU_INLINE int32_t least_open(const struct cscan_query *s, int32_t least
   return limit > -0x1p31 ? (int32_t)limit : INT32_MIN;
 }
 
-enum { AHEAD = 4 };
-
 /// Adds the lower plane to the sums that are not under `least`, in units of the upper one: under 2^24 of them, where the
 /// upper sums leave room for 2^24. The others become INT32_MIN.
 static CCPU_INLINE void add_lower(const struct show *w, const struct cscan_query *s, int32_t *sums, int32_t least) {
@@ -129,7 +127,6 @@ static CCPU_INLINE void score_between(
     if (greatest(sums + first, count - first) < least) continue;
     for (size_t i = first; i < end; i++) {
       if (sums[i] < least || sums[i] > most) continue;
-      // They lie far apart in memory: a few are on their way while one is scored.
       if (rows->exact) cscan_expect(rows->exact + i * size, size);
       if (waiting >= AHEAD) cscan_score_row(w, s, open[waiting % AHEAD]);
       open[waiting++ % AHEAD] = i;

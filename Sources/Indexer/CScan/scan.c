@@ -146,7 +146,7 @@ static CCPU_INLINE size_t place_of(const struct cscan_rows *rows, size_t row) {
 
 static int64_t id_of(const struct cscan_rows *rows, size_t row) {
   const size_t place = place_of(rows, row);
-  int64_t id = rows->first + (int64_t)place;
+  int64_t id = (int64_t)place;
   if (rows->ids) memcpy(&id, rows->ids + 8 * place, 8);
   return id;
 }
@@ -174,7 +174,7 @@ static void refine(
     const double upper = middle + s->error[1];
     if (upper < cscan_floor(s)) continue;
     const size_t row = first + (size_t)(i / width);
-    if (s->at_once)
+    if (s->at_once || w->rows->exact)
       cscan_score_row(w, s, row);
     else
       cscan_keep(w, s, (struct cscan_found){middle - s->error[1], upper, id_of(w->rows, row), rows[i / width]});

@@ -8,8 +8,9 @@ package import Features
 /// The best rows so far of each query, among those that were added.
 ///
 /// Rows are added in ascending order of id, block by block, so a gallery is
-/// streamed and never held. The answer is exact: best score first, equal scores
-/// by id; it depends on no block, thread, CPU or BLAS.
+/// streamed and never held. The answer is exact, of rows that reach the floors:
+/// best score first, equal scores by id; it depends on no block, thread, CPU or
+/// BLAS.
 package struct ExactNeighbors: Sendable {
   /// Rows that are kept for each query.
   package let k: Int
@@ -130,10 +131,10 @@ package struct ExactNeighbors: Sendable {
             else { return }
             let scratch = UnsafeMutableRawPointer.allocate(byteCount: ckernels_nearest_scratch(width), alignment: 64)
             defer { unsafe scratch.deallocate() }
+            let own = Array(floors[first..<(first + width)])
             unsafe ckernels_nearest(
-              SimdLevel.current, prepared.rows, firstID, vectors, Array(floors[first..<(first + width)]), width, k,
-              scratch,
-              idsOut + first * k, scoresOut + first * k, countsOut + first)
+              SimdLevel.current, prepared.rows, firstID, vectors, own, width, k, scratch, idsOut + first * k,
+              scoresOut + first * k, countsOut + first)
           }
         }
       }

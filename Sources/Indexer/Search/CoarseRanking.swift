@@ -55,7 +55,7 @@ internal import Features
     _ lists: Range<Int>, with numbers: Range<Int>, of queries: ScanQueries, into sums: UnsafeMutablePointer<Int32>
   ) {
     var rows = unsafe cscan_rows(
-      codes: code(of: lists.lowerBound), ids: nil, exact: nil, next: nil, places: nil, first: 0, count: lists.count)
+      codes: code(of: lists.lowerBound), ids: nil, exact: nil, next: nil, places: nil, count: lists.count)
     unsafe cscan_sum(
       SimdLevel.current, coder.pointer, &rows, queries.pointer + numbers.lowerBound, numbers.count,
       sums + lists.lowerBound, nlist)
@@ -72,7 +72,7 @@ internal import Features
     _ query: Int, of queries: ScanQueries, sums: UnsafeMutablePointer<Int32>, counts: inout cscan_counts
   ) {
     var rows = unsafe cscan_rows(
-      codes: code(of: 0), ids: nil, exact: file.address(FaissFile.centroidsOffset), next: nil, places: nil, first: 0,
+      codes: code(of: 0), ids: nil, exact: file.address(FaissFile.centroidsOffset), next: nil, places: nil,
       count: nlist)
     unsafe cscan_pick(
       SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums, &counts)

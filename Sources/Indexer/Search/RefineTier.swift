@@ -66,17 +66,28 @@ struct RefineTier: Sendable {
     self.parts = parts.sorted { $0.ids.lowerBound < $1.ids.lowerBound }
   }
 
+  /// Announces the codes of rows to the kernel: those that come from a disk come together.
+  fileprivate func expectRead(_ ids: ArraySlice<RowID>) throws {
+    for id in ids {
+      let (part, start) = try place(of: id)
+      part.file.expectRead(start..<(start + quantizer.codeByteCount))
+    }
+  }
+
   /// Scores rows.
   ///
   /// - Parameters:
-  ///   - ids: The rows; those that come from a disk are asked for together.
+  ///   - ids: The rows.
   ///   - query: `[dimension]` floats.
   ///   - scores: Gets a score for each row.
   /// - Throws: ``TarnError`` `.integrity` for a row without a code.
   fileprivate func score(
     _ ids: ArraySlice<RowID>, with query: ArraySlice<Float>, into scores: UnsafeMutableBufferPointer<Double>
   ) throws {
-    let codes = unsafe try ids.map { id -> UnsafePointer<UInt8>? in unsafe try code(of: id) }
+    let codes = unsafe try ids.map { id -> UnsafePointer<UInt8>? in
+      let (part, start) = try place(of: id)
+      return unsafe part.file.address(start)
+    }
     var room = [Float](repeating: 0, count: query.count)
     unsafe query.withUnsafeBufferPointer { query in
       unsafe cscan_refine(
@@ -85,17 +96,15 @@ struct RefineTier: Sendable {
     }
   }
 
-  /// Where the code of a row is, announced to the kernel.
-  private func code(of id: RowID) throws -> UnsafePointer<UInt8> {
+  /// Where the code of a row is.
+  private func place(of id: RowID) throws -> (part: Part, start: Int) {
     let place = parts.partitioningIndex { $0.ids.lowerBound > id } - 1
     guard place >= 0, parts[place].ids.contains(id) else {
       throw TarnError(
         .integrity, "row \(id) was found and no file of codes that refine has it", hint: "run `tarn verify --repair`")
     }
     let part = parts[place]
-    let start = part.codesOffset + Int(id - part.ids.lowerBound) * quantizer.codeByteCount
-    part.file.expectRead(start..<(start + quantizer.codeByteCount))
-    return unsafe part.file.address(start)
+    return (part, part.codesOffset + Int(id - part.ids.lowerBound) * quantizer.codeByteCount)
   }
 }
 
@@ -168,6 +177,9 @@ extension VersionSearcher {
       try team(threads).run(work.count) { number in
         let (query, rows) = work[number]
         do {
+          // While these are read, those that this thread will most likely have next are on their way.
+          if number < threads { try refine.expectRead(found.paddedIDs[rows]) }
+          if number + threads < work.count { try refine.expectRead(found.paddedIDs[work[number + threads].rows]) }
           let vector = queries[query * width..<(query + 1) * width]
           unsafe try refine.score(
             found.paddedIDs[rows], with: vector, into: UnsafeMutableBufferPointer(rebasing: scores[rows]))

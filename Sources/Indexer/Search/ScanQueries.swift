@@ -40,7 +40,8 @@ internal import Features
 
   /// The queries, to be indexed by their number in the batch.
   var pointer: UnsafeMutablePointer<cscan_query> {
-    unsafe (memory.start + offsets.queries).assumingMemoryBound(to: cscan_query.self)
+    precondition(k > 0, "no room was made for queries")
+    return unsafe (memory.start + offsets.queries).assumingMemoryBound(to: cscan_query.self)
   }
 
   /// Starts a query with an empty answer.

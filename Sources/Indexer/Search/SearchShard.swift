@@ -44,7 +44,7 @@ struct SearchShard: Sendable {
     let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound
     return unsafe cscan_rows(
       codes: code(ofRow: rows.lowerBound, ofList: list), ids: file.address(ids), exact: nil, next: nil, places: nil,
-      first: 0, count: rows.count)
+      count: rows.count)
   }
 
   /// Has the kernel read rows before they are needed.

@@ -14,7 +14,8 @@ internal import Synchronization
 /// All output shards of a version, memory-mapped.
 ///
 /// Calls block: one at a time, on a thread of the caller's own. Memory is that
-/// of the centroids, a byte a component, and of one batch.
+/// of the centroids, a byte a component, of one batch, and of its queries' sums
+/// with the centroids, 64 MiB at most up to four million lists.
 package final class VersionSearcher {
   /// Components of a query.
   package let dimension: Int
@@ -47,7 +48,7 @@ package final class VersionSearcher {
     /// Bytes of rows' codes read; a list counts once for all queries of a
     /// batch.
     package var byteCount = 0
-    /// Bytes of centroids' codes read, once for all queries of a batch.
+    /// Bytes of centroids' codes read, once for the queries that are ranked together.
     package var rankedByteCount = 0
     /// Rows and centroids for which 8 bits of the query were too few.
     package var refined = 0
@@ -58,11 +59,11 @@ package final class VersionSearcher {
   /// Queries whose rows are held at a time take no more memory than this.
   private static let batchByteCount = 256 << 20
   private static let maximumBatch = 2048
-  /// Queries whose sums with all centroids are held at a time.
+  /// Queries whose sums with all centroids are held at a time, four bytes each.
   ///
-  /// Their planes stay in a near cache, and enough of them share what is read of centroids. Fewer where their sums would
-  /// take more than 64 MiB.
-  private var rankedTogether: Int { min(64, max((16 << 20) / nlist, 4)) }
+  /// Their planes stay in a near cache, enough of them share what is read of centroids, and each thread has some. Fewer
+  /// where their sums would take more than 64 MiB, but four.
+  private func rankedTogether(by threads: Int) -> Int { min(max(64, 8 * threads), max((16 << 20) / nlist, 4)) }
 
   /// Opens output shards; each is parsed strictly.
   ///
@@ -205,7 +206,7 @@ package final class VersionSearcher {
 
 extension VersionSearcher {
   /// The best lists of each query, best first; in any order when all are
-  /// visited and `inOrder` is false.
+  /// visited.
   private func rank(
     _ vectors: [Float], _ batch: Range<Int>, nprobe: Int, threads: Int
   ) throws -> [Int32] {
@@ -214,10 +215,11 @@ extension VersionSearcher {
       for slot in lists.indices { lists[slot] = Int32(slot % nlist) }
       return lists
     }
-    statistics.rankedByteCount += nlist * coarse.coder.codeByteCount
+    let together = rankedTogether(by: threads)
+    statistics.rankedByteCount += nlist * coarse.coder.codeByteCount * ((batch.count + together - 1) / together)
     try start(coarseQueries, vectors, batch, k: nprobe, threads: threads, areScored: true) {
-      for first in stride(from: 0, to: batch.count, by: rankedTogether) {
-        try rankLists(of: first..<min(first + rankedTogether, batch.count), threads: threads)
+      for first in stride(from: 0, to: batch.count, by: together) {
+        try rankLists(of: first..<min(first + together, batch.count), threads: threads)
       }
     }
     for query in 0..<batch.count {
@@ -239,8 +241,9 @@ extension VersionSearcher {
       try carryOut((nlist + height - 1) / height, threads: threads, rows: some.count * nlist) { task, _ in
         unsafe coarse.sum(task * height..<min((task + 1) * height, nlist), with: some, of: queries, into: sums)
       }
-      try carryOut((some.count + 7) / 8, threads: threads, rows: some.count * nlist) { task, counts in
-        for place in task * 8..<min(task * 8 + 8, some.count) {
+      let few = max(some.count / (4 * threads), 1)
+      try carryOut((some.count + few - 1) / few, threads: threads, rows: some.count * nlist) { task, counts in
+        for place in task * few..<min(task * few + few, some.count) {
           unsafe coarse.pick(some.lowerBound + place, of: queries, sums: sums + place * nlist, counts: &counts)
         }
       }

@@ -323,11 +323,10 @@ package struct RouterTraining: Sendable {
             let own = task * perTask..<min((task + 1) * perTask, lists.count)
             var gradient = [Float](repeating: 0, count: own.count * dimension)
             unsafe errors.withUnsafeBufferPointer { errors in
-              guard let errors = errors.baseAddress else { return }
+              guard let start = errors.baseAddress else { return }
               unsafe ckernels_product(
-                SimdLevel.current, own.count, dimension, count, errors + own.lowerBound, 1, padded, vectors, dimension,
-                1,
-                &gradient, dimension)
+                SimdLevel.current, own.count, dimension, count, start + own.lowerBound, 1, padded, vectors, dimension,
+                1, &gradient, dimension)
             }
             unsafe gradient.withUnsafeMutableBufferPointer { gradient in
               guard let g = gradient.baseAddress else { return }

@@ -33,7 +33,6 @@ struct cscan_rows {
   const uint8_t *exact;  // [rows x dimension] float32 that rows are scored by; NULL: what the codes stand for
   const uint8_t *next;   // codes that are read after these; NULL: not known
   const uint32_t *places;  // [count] which rows there are shown, ascending; NULL: the first ones
-  int64_t first;         // number of the first row, for those without ids
   size_t count;          // rows that are shown
 };
 
@@ -53,7 +52,7 @@ struct cscan_query {
   double base[2];       // score ~ base[0] + scale[0] * s0, or base[1] + scale[0] * s0 + scale[1] * s1,
   double error[2];      // and that is how far it can be off
   struct cscan_found *found;  // [cscan_capacity(k)]
-  size_t k;
+  size_t k;             // 1...
   size_t count;         // rows found
   size_t limit;         // when there are as many, they are told apart
   int32_t at_once;      // rows are scored when they are met, not in the end
@@ -71,7 +70,7 @@ struct cscan_counts {
 /// Bytes of one plane of a query.
 size_t cscan_plane_size(const struct cscan_coder *);
 
-/// Rows of a query that are held at a time.
+/// Rows of a query that are held at a time, for k of 1 or more.
 size_t cscan_capacity(size_t k);
 
 /// Starts a query with an empty answer: `vector`, `plane`, `found`, `k` and
@@ -87,14 +86,14 @@ void cscan_show(
     const uint32_t *which, size_t count, struct cscan_counts *);
 
 /// Sums the levels of coded rows with the upper planes of queries [0, count):
-/// `sums[q * stride + i]` for row i. For cscan_pick.
+/// `sums[q * stride + i]` for row i. For cscan_pick. Rows have no `places`.
 void cscan_sum(
     int level, const struct cscan_coder *, const struct cscan_rows *, const struct cscan_query *queries, size_t count,
     int32_t *sums, size_t stride);
 
 /// Shows all rows to a query that has met none, given their sums: only those
 /// whose sums leave open whether they are among the best are scored. Changes
-/// the sums.
+/// the sums. Rows have no `places`.
 void cscan_pick(
     int level, const struct cscan_coder *, const struct cscan_rows *, struct cscan_query *, int32_t *sums,
     struct cscan_counts *);
