@@ -189,6 +189,20 @@ internal import Glibc
     }
   }
 
+  /// A matrix of its own of rows in any order, in float32.
+  package func copy(ofRows rows: some Collection<Int>) -> FeatureMatrix {
+    FeatureMatrix(floats(ofRows: rows), dimension: dimension)
+  }
+
+  /// Rows from all over: those at the beginnings of equal stretches.
+  ///
+  /// - Parameter most: How many stretches, `1...`.
+  /// - Returns: Their numbers, ascending; all of fewer rows.
+  package func spreadRows(_ most: Int) -> [Int] {
+    let count = min(most, rowCount)
+    return (0..<count).map { $0 * rowCount / count }
+  }
+
   package func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the matrix")
     unsafe crows_widen(

@@ -320,7 +320,7 @@ package struct TrainingRun: Sendable {
     let rows = DistinctImages.sample(of: captions.rowCount, nlist: options.nlist)
     // Where the search itself costs no more than that, it says so soon enough.
     guard !rows.isEmpty, (options.nearest ?? .exact) == .exact else { return }
-    let few = FeatureMatrix(captions.floats(ofRows: rows), dimension: captions.dimension)
+    let few = captions.copy(ofRows: rows)
     let search = try NearestImages(images: images, captions: few, inputs: inputs, logger: logger)
     var state = search.initialState
     try search.run(&state) { _ in try cancellation.check() }

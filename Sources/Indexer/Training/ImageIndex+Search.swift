@@ -115,8 +115,7 @@ extension ImageIndex {
     try lookThrough(probed, nprobe, queries, range, by: form, &best, checkpoint)
     let short = (0..<range.count).filter { best.counts[$0] < k }
     if !short.isEmpty {
-      let block = FeatureMatrix(
-        queries.floats(ofRows: short.map { range.lowerBound + $0 }), dimension: queries.dimension)
+      let block = queries.copy(ofRows: short.map { range.lowerBound + $0 })
       var all = try ExactNeighbors(queries: block, k: k, pool: pool)
       try all.add(images)
       for (place, query) in short.enumerated() {
@@ -199,7 +198,7 @@ extension ImageIndex {
       let listed = lists[list]
       for start in stride(from: listed.startIndex, to: listed.endIndex, by: Self.listBlock) {
         let members = Array(listed[start..<min(start + Self.listBlock, listed.endIndex)])
-        let rows = FeatureMatrix(images.floats(ofRows: members.map(Int.init)), dimension: images.dimension)
+        let rows = images.copy(ofRows: members.map(Int.init))
         try compare(asking, queries, from: range.lowerBound, rows, members, &best)
       }
     }
@@ -220,7 +219,7 @@ extension ImageIndex {
     }
     for start in stride(from: 0, to: asking.count, by: Self.batch) {
       let some = asking[start..<min(start + Self.batch, asking.count)]
-      let block = FeatureMatrix(queries.floats(ofRows: some.map { first + Int($0) }), dimension: queries.dimension)
+      let block = queries.copy(ofRows: some.map { first + Int($0) })
       let floors = some.map { best.floor(of: Int($0)) }
       var found = try ExactNeighbors(queries: block, k: best.k, floors: floors, pool: pool)
       try found.add(rows)

@@ -61,12 +61,13 @@ package struct ListTrial: Sendable, Equatable {
     logger: Logger = Logger(label: "tarn.engine"), checkpoint: () throws -> Void = {}
   ) throws {
     precondition(images.rowCount == captions.rowCount, "images and captions are pairs")
-    let images = Self.spread(Self.mostPairs, of: images)
-    let captions = Self.spread(Self.mostPairs, of: captions)
-    let queries = Self.spread(Self.mostQueries, of: queries)
+    let images = images.copy(ofRows: images.spreadRows(Self.mostPairs))
+    let captions = captions.copy(ofRows: captions.spreadRows(Self.mostPairs))
+    let queries = queries.copy(ofRows: queries.spreadRows(Self.mostQueries))
     let nearest = try AssignmentEngine(rows: images, backend: backend, logger: logger).best(of: captions).rows
     var nlist = Self.mostLists
-    while nlist > Set(nearest).count / 4 { nlist /= 2 }
+    let distinct = Set(nearest).count
+    while nlist > distinct / 4 { nlist /= 2 }
     guard nlist >= Self.leastLists, queries.rowCount > 0 else { return nil }
     try checkpoint()
     var truth = try ExactNeighbors(queries: queries, k: Self.k)
@@ -92,13 +93,6 @@ package struct ListTrial: Sendable, Equatable {
     self.paired = paired.reduce(0, +) / count
     self.plain = plain.reduce(0, +) / count
     (pairCount, queryCount, self.nlist) = (images.rowCount, queries.rowCount, nlist)
-  }
-
-  /// Rows at the beginnings of equal stretches, in float32.
-  private static func spread(_ most: Int, of matrix: FeatureMatrix) -> FeatureMatrix {
-    let count = min(most, matrix.rowCount)
-    let rows = (0..<count).map { $0 * matrix.rowCount / count }
-    return FeatureMatrix(matrix.floats(ofRows: rows), dimension: matrix.dimension)
   }
 
   /// What each query finds of its nearest images, `0...1`.

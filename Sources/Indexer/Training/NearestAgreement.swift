@@ -28,13 +28,12 @@ package struct NearestAgreement: Sendable, Equatable {
     of found: [UInt32], images: FeatureMatrix, captions: FeatureMatrix, inputs: ContentDigest,
     logger: Logger = Logger(label: "tarn.engine"), checkpoint: () throws -> Void = {}
   ) throws {
-    let count = min(Self.most, captions.rowCount)
-    let rows = (0..<count).map { $0 * captions.rowCount / count }
-    let few = FeatureMatrix(captions.floats(ofRows: rows), dimension: captions.dimension)
+    let rows = captions.spreadRows(Self.most)
+    let few = captions.copy(ofRows: rows)
     let search = try NearestImages(images: images, captions: few, inputs: inputs, logger: logger)
     var state = search.initialState
     try search.run(&state) { _ in try checkpoint() }
     agreed = zip(rows, state.images).count { found[$0] == $1 }
-    sampled = count
+    sampled = rows.count
   }
 }
