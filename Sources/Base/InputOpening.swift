@@ -46,7 +46,10 @@ extension Disk {
 
   /// The error of a name that leads to something else than a file of bytes.
   package static func notRegular(_ path: String) -> TarnError {
-    TarnError(.io, "\(path) is not a regular file", hint: "pipes and devices have no length; copy it into a file first")
+    Disk.isDirectory(path)
+      ? TarnError(.io, "\(path) is a directory", hint: "name a file in it")
+      : TarnError(
+        .io, "\(path) is not a regular file", hint: "pipes and devices have no length; copy it into a file first")
   }
 
   /// The bytes of a whole small file.

@@ -194,13 +194,18 @@ internal import Glibc
     FeatureMatrix(floats(ofRows: rows), dimension: dimension)
   }
 
-  /// Rows from all over: those at the beginnings of equal stretches.
+  /// Rows from all over, one of each of equal stretches.
   ///
-  /// - Parameter most: How many stretches, `1...`.
+  /// - Parameters:
+  ///   - most: How many stretches, `1...`.
+  ///   - seed: Draws the row of a stretch; nil for the first one, which of rows that take turns are all of one kind.
   /// - Returns: Their numbers, ascending; all of fewer rows.
-  package func spreadRows(_ most: Int) -> [Int] {
+  package func spreadRows(_ most: Int, seed: UInt64? = nil) -> [Int] {
     let count = min(most, rowCount)
-    return (0..<count).map { $0 * rowCount / count }
+    let starts = (0...max(count, 1)).map { $0 * rowCount / max(count, 1) }
+    guard let seed else { return Array(starts.prefix(count)) }
+    var random = SplitMix64(seed: seed)
+    return (0..<count).map { starts[$0] + random.next(below: starts[$0 + 1] - starts[$0]) }
   }
 
   package func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {

@@ -4,6 +4,7 @@
 internal import Base
 internal import Catalog
 internal import Features
+internal import Foundation
 internal import Indexer
 internal import Logging
 
@@ -49,13 +50,20 @@ extension TrainingRun {
       let mark = scratch + "/queries.tried"
       let text = "\(try Disk.digest(of: queries.path)) \(queries.array ?? "")"
       guard Disk.text(of: mark) != text else { return }
+      let asked = try queries.open().matrix
       let trial = try ListTrial(
-        images: images.matrix, captions: captions.matrix, queries: queries.open().matrix, logger: logger,
+        images: images.matrix, captions: captions.matrix, queries: asked, logger: logger,
         checkpoint: cancellation.check)
       if let trial {
-        tell(trial, queries)
+        tell(trial, queries, of: asked.rowCount)
+      } else if asked.rowCount < ListTrial.leastQueries {
+        logger.warning(
+          "no lists are tried: \(queries.path) holds \(asked.rowCount.counted("query", "queries")), and of fewer than \(ListTrial.leastQueries) nothing can be said"
+        )
       } else {
-        logger.warning("of so few pairs no lists are tried with \(queries.path)")
+        logger.warning(
+          "no lists are tried with \(queries.path): it takes pairs with \(ListTrial.imagesPerList * ListTrial.leastLists) distinct nearest images or more"
+        )
       }
       try Disk.writeAtomically(Array(text.utf8), to: mark)
     } catch let error as TarnError where error.code != .interrupted {
@@ -63,11 +71,24 @@ extension TrainingRun {
     }
   }
 
-  private func tell(_ trial: ListTrial, _ queries: TrialQueries) {
-    report(.tried(trial))
+  /// Says that queries were not looked at, as there is nothing left to decide.
+  func sayNothingIsTried(_ trained: TrainedIndexRecord) {
+    guard options.queries != nil else { return }
+    logger.warning(
+      "no lists are tried: \(trained.name) is trained already; another --seed under another name tries them")
+  }
+
+  private func tell(_ trial: ListTrial, _ queries: TrialQueries, of given: Int) {
+    report(.tried(trial, of: given))
     guard let leader = trial.leader, leader != options.method else { return }
-    let others =
-      leader == .kmeans ? "images: --method kmeans, with --router anchored" : "captions: --method paired-kmeans"
-    logger.warning("queries like those of \(queries.path) find more in lists of \(others)")
+    let (more, than) = leader == .kmeans ? (trial.plain, trial.paired) : (trial.paired, trial.plain)
+    let found = "\(String(format: "%.3f", more)) of their \(ListTrial.k) nearest, not \(String(format: "%.3f", than))"
+    let (others, these, way) =
+      leader == .kmeans
+      ? ("images", "captions", "--method kmeans, and perhaps --router anchored")
+      : ("captions", "images", "--method paired-kmeans")
+    logger.warning(
+      "queries like those of \(queries.path) find more in lists of \(others): \(found); \(way) would make these. This training goes on with lists of \(these)"
+    )
   }
 }

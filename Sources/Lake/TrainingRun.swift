@@ -75,7 +75,7 @@ package struct TrainingOptions: Sendable {
 package enum TrainingProgress: Sendable {
   case gathering(done: Int, total: Int)
   /// What queries found in lists of both kinds.
-  case tried(ListTrial)
+  case tried(ListTrial, of: Int)
   case nearestImages(tile: Int, of: Int)
   /// Images that are in the lists of a temporary index.
   case listed(done: Int, total: Int)
@@ -125,7 +125,9 @@ package struct TrainingRun: Sendable {
     cancellation.listen()
     try check()
     switch try begin(without: [], fetches: false) {
-    case .ready(let trained): return (trained, false)
+    case .ready(let trained):
+      sayNothingIsTried(trained)
+      return (trained, false)
     case .gather(let plan):
       return try givingUpUnfit(plan) {
         let found = try gather(plan) {}
@@ -162,6 +164,7 @@ package struct TrainingRun: Sendable {
       let step = try await ThreadedWork("tarn-plan") { [lost] in try begin(without: lost, fetches: true) }.value()
       guard case .gather(let plan) = step else {
         guard case .ready(let trained) = step else { break }
+        sayNothingIsTried(trained)
         return (trained, false)
       }
       let found = try await plan.stream.run(

@@ -21,6 +21,12 @@ import TestSupport
     let tried = try lake.succeed(["train", "tried", "--queries", file] + Self.train)
     #expect(tried.errorText.contains("40 queries, lists of 500 pairs (nlist "), "\(tried.errorText)")
     #expect(tried.errorText.contains("2 % of the rows lists of captions find 0."), "\(tried.errorText)")
+    let again = try lake.succeed(["train", "tried", "--queries", file] + Self.train)
+    #expect(again.errorText.contains("no lists are tried: tried is trained already"), "\(again.errorText)")
+    let few = try lake.succeed(
+      ["train", "few", "--seed", "5", "--queries", queries(lake, dimension: PairedShards.dimension, count: 29)]
+        + Self.train)
+    #expect(few.errorText.contains("holds 29 queries"), "\(few.errorText)")
     let other = try PairedShards([300, 200], seed: 4).lake()
     try other.succeed(["train", "plain"] + Self.train + ["--quiet"])
     for what in ["sha256", "spec_sha256"] {

@@ -93,12 +93,20 @@ import TestSupport
     #expect(same.leader == nil && same.paired == same.plain && same.error == 0, "\(same)")
   }
 
-  @Test func fewPairsSayNothing() throws {
-    let (images, queries) = (Self.matrix(Self.vectors(63, seed: 8)), Self.matrix(Self.vectors(5, seed: 9)))
-    #expect(try ListTrial(images: images, captions: images, queries: queries) == nil)
-    // One query has no error that could be told.
-    let more = Self.matrix(Self.vectors(80, seed: 8))
-    let lone = try ListTrial(images: more, captions: more, queries: Self.matrix(Self.vectors(1, seed: 9)))
-    #expect(lone?.error == .infinity && lone?.leader == nil)
+  @Test func fewPairsOrQueriesSayNothing() throws {
+    func isTried(_ pairs: Int, _ queries: Int) throws -> Bool {
+      let images = Self.matrix(Self.vectors(pairs, seed: 8))
+      return try ListTrial(images: images, captions: images, queries: Self.matrix(Self.vectors(queries, seed: 9)))
+        != nil
+    }
+    #expect(try !isTried(63, 30))
+    #expect(try !isTried(80, 29))
+    #expect(try isTried(80, 30))
+  }
+
+  @Test func queriesThatTakeTurnsAreTakenOfBothKinds() {
+    let rows = FeatureMatrix([Float](repeating: 1, count: 2000), dimension: 1).spreadRows(1000, seed: 2)
+    #expect(rows.count == 1000 && zip(rows, rows.dropFirst()).allSatisfy { $0 < $1 })
+    #expect((400...600).contains(rows.count { $0 % 2 == 0 }))
   }
 }

@@ -20,7 +20,7 @@ struct GlobalOptions: ParsableArguments {
   @Flag(help: "Print JSON: one document, or one line for each row.")
   var json = false
 
-  @Flag(name: .shortAndLong, help: "Print no progress.")
+  @Flag(name: .shortAndLong, help: "Print no progress and no warnings.")
   var quiet = false
 
   @Flag(name: .shortAndLong, help: "Print more of what is being done.")

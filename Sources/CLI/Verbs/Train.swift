@@ -36,9 +36,10 @@ struct Train: AsyncParsableCommand {
       A router ranks the lists for a query apart from the centroids that file the rows. It is the coarse quantizer of the
       files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
 
-      --queries names vectors of queries like those that will be asked, and not of these captions. Before anything else lists
-      of captions and lists of images are made of some 16,000 of the pairs, both are searched, and a warning says where the
-      other kind finds more: captions of another kind than the queries place lists badly. What is trained is as without it.
+      --queries names vectors of queries like those that will be asked, and not of these captions, 30 or more. Once rows are
+      gathered, lists of captions and lists of images, 256 at most whatever --nlist says, are made of some 16,000 of the pairs;
+      both are searched for the ten nearest images, and a warning says where the other kind finds more: captions of another
+      kind than the queries place lists badly. The training goes on all the same, and what is trained is as without it.
 
       With --executor the exact searches (nearest images, the assignment of each iteration, the labels of a router) are made
       by `tarn worker` processes, round by round; rows are gathered, and lists of --nearest index searched, here. The result
@@ -179,9 +180,10 @@ extension ProgressLine {
     switch event {
     case .gathering(let done, let total):
       update(done: Double(done), total: Double(total)) { "gathered \(done)/\(total) shards" }
-    case .tried(let trial):
+    case .tried(let trial, let given):
+      let some = trial.queryCount < given ? "\(trial.queryCount) of " : ""
       note(
-        "\(trial.queryCount.counted("query", "queries")), lists of \(trial.pairCount.counted("pair")) (nlist \(trial.nlist)): "
+        "\(some)\(given.counted("query", "queries")), lists of \(trial.pairCount.counted("pair")) (nlist \(trial.nlist)): "
           + "in \(Int(100 * ListTrial.share)) % of the rows lists of captions find \(String(format: "%.3f", trial.paired)) of the "
           + "\(ListTrial.k) nearest, lists of images \(String(format: "%.3f", trial.plain)) (error \(String(format: "%.3f", trial.error)))"
       )

@@ -7,8 +7,8 @@ package import Logging
 
 /// What two ways to make lists find of the images nearest to some queries.
 ///
-/// 1. *Pairs and queries.* One pair at the beginning of each of ``mostPairs`` equal stretches, or all of
-///    fewer; of queries ``mostQueries`` likewise.
+/// 1. *Pairs and queries.* One pair, drawn, of each of ``mostPairs`` equal stretches, or all of fewer; of queries
+///    ``mostQueries`` likewise, and no fewer than ``leastQueries``.
 /// 2. *Lists.* ``iterations`` of ``PairedKMeans`` on these pairs, and of the control on their images; every
 ///    image in the list whose centroid has the greatest score. As many lists both times: the greatest power of
 ///    two of ``mostLists`` at most that a quarter of the distinct nearest images has room for.
@@ -28,9 +28,13 @@ package struct ListTrial: Sendable, Equatable {
 
   package static let mostPairs = 16_384
   package static let mostQueries = 1_000
+  /// Of fewer queries the error says too little.
+  package static let leastQueries = 30
   package static let mostLists = 256
   /// Fewer lists say nothing.
   package static let leastLists = 16
+  /// Distinct nearest images for each list.
+  package static let imagesPerList = 4
   package static let iterations = 10
   /// Nearest images of a query that are looked for.
   package static let k = 10
@@ -46,7 +50,7 @@ package struct ListTrial: Sendable, Equatable {
     return lead > 0 ? .paired : .kmeans
   }
 
-  /// Tries both ways; nil where there are too few pairs to say.
+  /// Tries both ways; nil where there are too few pairs or queries to say.
   ///
   /// - Parameters:
   ///   - images: `[n × dimension]`, rows of unit length.
@@ -61,14 +65,15 @@ package struct ListTrial: Sendable, Equatable {
     logger: Logger = Logger(label: "tarn.engine"), checkpoint: () throws -> Void = {}
   ) throws {
     precondition(images.rowCount == captions.rowCount, "images and captions are pairs")
-    let images = images.copy(ofRows: images.spreadRows(Self.mostPairs))
-    let captions = captions.copy(ofRows: captions.spreadRows(Self.mostPairs))
-    let queries = queries.copy(ofRows: queries.spreadRows(Self.mostQueries))
+    guard queries.rowCount >= Self.leastQueries else { return nil }
+    let pairs = images.spreadRows(Self.mostPairs, seed: 1)
+    let (images, captions) = (images.copy(ofRows: pairs), captions.copy(ofRows: pairs))
+    let queries = queries.copy(ofRows: queries.spreadRows(Self.mostQueries, seed: 2))
     let nearest = try AssignmentEngine(rows: images, backend: backend, logger: logger).best(of: captions).rows
     var nlist = Self.mostLists
     let distinct = Set(nearest).count
-    while nlist > distinct / 4 { nlist /= 2 }
-    guard nlist >= Self.leastLists, queries.rowCount > 0 else { return nil }
+    while nlist > distinct / Self.imagesPerList { nlist /= 2 }
+    guard nlist >= Self.leastLists else { return nil }
     try checkpoint()
     var truth = try ExactNeighbors(queries: queries, k: Self.k)
     try truth.add(images)
@@ -89,7 +94,7 @@ package struct ListTrial: Sendable, Equatable {
     let leads = zip(paired, plain).map { $0 - $1 }
     let lead = leads.reduce(0, +) / count
     let squares = leads.reduce(0) { $0 + ($1 - lead) * ($1 - lead) }
-    error = queries.rowCount > 1 ? (squares / (count - 1) / count).squareRoot() : .infinity
+    error = (squares / (count - 1) / count).squareRoot()
     self.paired = paired.reduce(0, +) / count
     self.plain = plain.reduce(0, +) / count
     (pairCount, queryCount, self.nlist) = (images.rowCount, queries.rowCount, nlist)
