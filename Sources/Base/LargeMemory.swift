@@ -7,7 +7,7 @@ internal import Glibc
 /// `@unchecked Sendable`: nothing of it changes but the bytes, which are the caller's affair, and the one owner that frees
 /// them is this object's `deinit`.
 @safe package final class LargeMemory: @unchecked Sendable {
-  /// The first byte; on a page, of 64 bytes where it is little.
+  /// The first byte, at a multiple of 64; of much memory where a huge page begins.
   package let start: UnsafeMutableRawPointer
   package let byteCount: Int
 

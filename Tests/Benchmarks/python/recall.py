@@ -22,13 +22,12 @@ import argparse
 import json
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
 import faiss
 import numpy as np
-from tool import TARN, tarn
+from tool import said, tarn
 
 SHARES = (0.01, 0.02, 0.04)
 QUERIES = 4000
@@ -255,14 +254,13 @@ def measure_trial(features, seed, sources, nlist, work):
         place.mkdir()
         lake = prepare(features, seed, place, source)[0]
         # One iteration: the trial comes before the training and does not depend on it.
-        done = subprocess.run(
-            [TARN, "--lake", lake, "train", "trial", "--images", "ti", "--captions", "tc", "--nlist", str(nlist), "--seed",
-             str(seed), "--iterations", "1", "--queries", place / f"queries-{seed}.npy"], capture_output=True, text=True,
-            check=True)
-        said = re.search(r"captions find ([\d.]+) .* images ([\d.]+) \(error ([\d.]+)\)", done.stderr)
-        if not said:
-            raise SystemExit(f"train --queries said nothing of its trial:\n{done.stderr}")
-        found[source] = (*map(float, said.groups()), "find more in lists of" in done.stderr)
+        _, told = said(
+            "--lake", lake, "train", "trial", "--images", "ti", "--captions", "tc", "--nlist", nlist, "--seed", seed,
+            "--iterations", 1, "--queries", place / f"queries-{seed}.npy")
+        trial = re.search(r"captions find ([\d.]+) .* images ([\d.]+) \(error ([\d.]+)\)", told)
+        if not trial:
+            raise SystemExit(f"train --queries said nothing of its trial:\n{told}")
+        found[source] = (*map(float, trial.groups()), "find more in lists of" in told)
         print(f"seed {seed}  without {source or HELD_OUT:15}", *found[source], file=sys.stderr, flush=True)
     return found
 

@@ -75,8 +75,10 @@ def main() -> None:
             *limits, *refine, "--verbose")
         iterations, epochs = train.times(r"iteration \d+/"), train.times(r"router epoch \d+/")
         each = (iterations[-1] - iterations[0]) / (len(iterations) - 1)
+        # Labels of a router are found by the same lists, after the iterations.
         drawn_at, nearest_at = (
-            max(train.times(f"train clip: {what}"), default=0) for what in ("gathered", "nearest images by lists"))
+            max((at for at in train.times(f"train clip: {what}") if at < iterations[0]), default=0)
+            for what in ("gathered", "nearest images by lists"))
         print(f"  drawing pairs {drawn_at:.0f} s, nearest images {nearest_at - drawn_at:.0f} s, first iteration"
               f" {iterations[0] - nearest_at:.0f} s, each other iteration {each:.0f} s, router ({len(epochs)} epochs), ranges and files"
               f" {train.seconds - iterations[-1]:.0f} s")
