@@ -47,6 +47,33 @@ static void show(const char *what, size_t dimension, const void *bytes, size_t c
 // As many queries as are shown rows by fours, by twos and alone.
 enum { ROWS = 70, K = 7, QUERIES = 7 };
 
+static void start(int level, const struct cscan_coder *coder, const float *x, struct cscan_query *queries) {
+  const size_t plane = cscan_plane_size(coder);
+  for (size_t q = 0; q < QUERIES; q++) {
+    queries[q] = (struct cscan_query){
+        .vector = x + q * coder->dimension, .plane = plane ? room(2 * plane) : NULL, .k = K,
+        .found = room(cscan_capacity(K) * sizeof(struct cscan_found)), .at_once = q == 0};
+    cscan_prepare(level, coder, queries + q);
+  }
+}
+
+static int ascending(const void *one, const void *other) {
+  const int64_t a = ((const struct cscan_found *)one)->id, b = ((const struct cscan_found *)other)->id;
+  return (a > b) - (a < b);
+}
+
+// What is not scored has no order: which rows they are is the same everywhere, what is known of them is not.
+static void finish(int level, const struct cscan_coder *coder, struct cscan_query *queries, int scored) {
+  struct cscan_counts counts = {0};
+  for (size_t q = 0; q < QUERIES; q++) {
+    struct cscan_query *query = queries + q;
+    cscan_finish(level, coder, query, scored, &counts);
+    if (!scored) qsort(query->found, query->count, sizeof *query->found, ascending);
+    for (size_t i = 0; i < query->count; i++)
+      printf("%" PRId64 " %a\n", query->found[i].id, scored ? query->found[i].lower : 0);
+  }
+}
+
 static void check_codec(int level, int codec, size_t bits, size_t d, const float *x) {
   float *minima = room(4 * d), *widths = room(4 * d), *rows = room(4 * ROWS * d);
   fill(minima, d, -0.8f, 0.1f);
@@ -59,25 +86,45 @@ static void check_codec(int level, int codec, size_t bits, size_t d, const float
   show("decoded", d, rows, 4 * ROWS * d);
   const struct cscan_coder coder = {
       .codec = codec, .dimension = d, .code_size = size, .minima = minima, .widths = widths};
-  const size_t plane = cscan_plane_size(&coder), code_room = cscan_room_size(&coder);
+  static const uint32_t odd[] = {1, 2, 5, 8, 13, 21, 34, 40, 41, 42, 43, 55, 69};
+  for (int choice = 0; choice < 4; choice++) {
+    const struct cscan_rows shown = {
+        .codes = codes, .places = choice & 1 ? odd : NULL, .count = choice & 1 ? sizeof odd / sizeof *odd : ROWS};
+    struct cscan_query queries[QUERIES];
+    struct cscan_counts counts = {0};
+    uint32_t which[QUERIES];
+    for (uint32_t q = 0; q < QUERIES; q++) which[q] = q;
+    start(level, &coder, x, queries);
+    cscan_show(level, &coder, &shown, queries, which, QUERIES, &counts);
+    finish(level, &coder, queries, choice < 2);
+  }
+}
+
+// Coarse centroids: coded in 7 bits, scored by their floats, ranked by sums of all of them.
+static void check_centroids(int level, size_t d, const float *x) {
+  float *minima = room(4 * d), *widths = room(4 * d);
+  fill(minima, d, -1.2f, 0.1f);
+  fill(widths, d, 4.8f, 0.1f);
+  uint8_t *codes = room(ROWS * d);
+  ccodec_encode(level, CCODEC_SQ8, x, ROWS, d, minima, widths, codes);
+  struct cscan_coder coder = {
+      .codec = CCODEC_SQ8, .dimension = d, .code_size = d, .minima = minima, .widths = widths};
+  const size_t plane = cscan_plane_size(&coder);
+  struct cscan_spread spread = {.differences = room(4 * plane), .middles = room(4 * plane)};
+  cscan_measure(level, &coder, codes, x, ROWS, &spread);
+  coder.spread = &spread;
+  printf("spread %d %a %a\n", spread.greatest, spread.distance, spread.radius);
+  show("differences", d, spread.differences, 4 * plane);
+  show("middles", d, spread.middles, 4 * plane);
+  const struct cscan_rows all = {.codes = codes, .exact = (const uint8_t *)x, .count = ROWS};
   struct cscan_query queries[QUERIES];
-  uint32_t which[QUERIES];
-  const struct cscan_rows shown = {.codes = codes, .count = ROWS};
   struct cscan_counts counts = {0};
-  for (uint32_t q = 0; q < QUERIES; q++) {
-    queries[q] = (struct cscan_query){
-        .vector = x + q * d, .plane = plane ? room(2 * plane) : NULL, .k = K,
-        .found = room((K + CSCAN_SPARE) * sizeof(struct cscan_found)),
-        .rooms = code_room ? room((K + CSCAN_SPARE + 1) * code_room) : NULL};
-    which[q] = q;
-    cscan_prepare(level, &coder, queries + q);
-  }
-  cscan_show(level, &coder, &shown, queries, which, QUERIES, &counts);
-  for (uint32_t q = 0; q < QUERIES; q++) {
-    cscan_finish(level, &coder, queries + q, &counts);
-    for (size_t i = 0; i < queries[q].count; i++)
-      printf("%" PRId64 " %a\n", queries[q].found[i].id, queries[q].found[i].lower);
-  }
+  int32_t *sums = room(4 * ROWS * QUERIES);
+  start(level, &coder, x, queries);
+  cscan_sum(level, &coder, &all, queries, QUERIES, sums, ROWS);
+  show("centroids", d, sums, 4 * ROWS * QUERIES);
+  for (size_t q = 0; q < QUERIES; q++) cscan_pick(level, &coder, &all, queries + q, sums + q * ROWS, &counts);
+  finish(level, &coder, queries, 1);
 }
 
 int main(void) {
@@ -89,6 +136,7 @@ int main(void) {
     fill(x, ROWS * d, 0, 1);
     for (size_t codec = 0; codec < sizeof bits / sizeof *bits; codec++)
       check_codec(level, (int)codec, bits[codec], d, x);
+    check_centroids(level, d, x);
     uint8_t *halves = room(2 * ROWS * d);
     ccodec_encode(level, CCODEC_FP16, x, ROWS, d, NULL, NULL, halves);
     crows_widen(level, halves, CROWS_FLOAT16, ROWS * d, wide);
