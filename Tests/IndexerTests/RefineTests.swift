@@ -278,30 +278,4 @@ struct RefineTests {
     }
     expectRefusal(.usage) { _ = try one.search(queries, k: 8, refining: 7, nprobe: 1) }
   }
-
-  @Test(arguments: VectorCodec.refining) func everyLevelScoresAlike(codec: VectorCodec) throws {
-    for dimension in [1, 7, 16, 33, 768] {
-      let refined = try RefinedSample(codec, count: 20, dimension: dimension, holes: [])
-      let (refine, width) = (refined.refine, refined.refine.codeByteCount)
-      let codes = refine.encode(refined.sample.vectors)
-      var numbers = SeededNumbers(seed: 3)
-      let query = numbers.floats(dimension)
-      let expected = (0..<20).map { row in
-        crows_score(
-          SimdLevel.all[0], query, refine.decode(codes[row * width..<(row + 1) * width]), dimension)
-      }
-      for level in SimdLevel.all {
-        var scores = [Double](repeating: 0, count: 20)
-        var room = [Float](repeating: 0, count: dimension)
-        codes.withUnsafeBufferPointer { codes in
-          // From the last row to the first: they lie anywhere.
-          let places = (0..<20).map { row in codes.baseAddress.map { $0 + (19 - row) * width } }
-          cscan_refine(
-            level, Int32(codec.number), refine.minima, refine.widths, dimension, query, places, 20, width, &room,
-            &scores)
-        }
-        #expect(scores.reversed().map(\.bitPattern) == expected.map(\.bitPattern))
-      }
-    }
-  }
 }

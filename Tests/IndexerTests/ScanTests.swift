@@ -47,9 +47,10 @@ private struct Case {
     }.sorted { $0.1 != $1.1 ? $0.1 > $1.1 : $0.0 < $1.0 }
   }
 
-  /// The kernels' answer, shown in pieces of `height` rows.
+  /// The kernels' answer, shown in pieces of `height` rows; where rows lie apart, each from the last to the first.
   func scanned(
-    level: Int32, k: Int, height: Int, atOnce: Bool = false, isScored: Bool = true, counts: inout cscan_counts
+    level: Int32, k: Int, height: Int, atOnce: Bool = false, isScored: Bool = true, apart: Bool = false,
+    counts: inout cscan_counts
   ) -> [[(id: Int64, score: Double)]] {
     let count = queries.count / dimension
     let width = quantizer.codeByteCount
@@ -83,12 +84,21 @@ private struct Case {
           let which = (0..<UInt32(count)).map { $0 }
           return codes.withUnsafeBufferPointer { codes in
             for first in stride(from: 0, to: ids.count, by: height) {
-              ids.withUnsafeBytes { ids in
-                var rows = cscan_rows()
-                rows.codes = codes.baseAddress.map { $0 + first * width }
-                rows.ids = ids.baseAddress.map { $0.assumingMemoryBound(to: UInt8.self) + 8 * first }
-                rows.count = min(height, self.ids.count - first)
-                cscan_show(level, &coder, &rows, &states, which, count, &counts)
+              let shown = first..<min(first + height, ids.count)
+              let own = apart ? shown.reversed().map { ids[$0] } : Array(ids[shown])
+              let places = shown.reversed().map { row in codes.baseAddress.map { $0 + row * width } }
+              own.withUnsafeBytes { ids in
+                places.withUnsafeBufferPointer { places in
+                  var rows = cscan_rows()
+                  if apart {
+                    rows.apart = places.baseAddress
+                  } else {
+                    rows.codes = codes.baseAddress.map { $0 + first * width }
+                  }
+                  rows.ids = ids.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                  rows.count = shown.count
+                  cscan_show(level, &coder, &rows, &states, which, count, &counts)
+                }
               }
             }
             return states.indices.map { query in
@@ -107,9 +117,9 @@ struct ScanTests {
     let count = test.queries.count / test.dimension
     let expected = (0..<count).map { test.bruteForce($0).prefix(k) }
     for level in SimdLevel.all {
-      for atOnce in [false, true] {
+      for (atOnce, apart) in [(false, false), (true, false), (false, true)] {
         var counts = cscan_counts()
-        let found = test.scanned(level: level, k: k, height: height, atOnce: atOnce, counts: &counts)
+        let found = test.scanned(level: level, k: k, height: height, atOnce: atOnce, apart: apart, counts: &counts)
         for query in 0..<count {
           #expect(found[query].map(\.id) == expected[query].map(\.id), "level \(level), query \(query)")
           #expect(found[query].map(\.score.bitPattern) == expected[query].map(\.score.bitPattern))
@@ -199,7 +209,7 @@ struct ScanTests {
     zeros.initialize(repeating: 0, count: dimension + 64)
     let spread = UnsafeMutablePointer<cscan_spread>.allocate(capacity: 1)
     spread.initialize(
-      to: cscan_spread(differences: zeros, middles: zeros, greatest: greatest, distance: 0, radius: 0))
+      to: cscan_spread(differences: zeros, middles: zeros, greatest: greatest, distance: (0, 0), radius: (0, 0)))
     defer {
       spread.deallocate()
       zeros.deallocate()
@@ -226,9 +236,9 @@ struct ScanTests {
         }
         var sums = [Int32](repeating: 0, count: queryCount * rowCount)
         codes.withUnsafeBufferPointer { codes in
-          var rows = cscan_rows()
-          (rows.codes, rows.count) = (codes.baseAddress, rowCount)
-          cscan_sum(level, &coder, &rows, queries, queryCount, &sums, rowCount)
+          var rows = cscan_centroids()
+          (rows.levels, rows.count) = (codes.baseAddress, rowCount)
+          cscan_sum(level, &coder, &rows, 0, rowCount, queries, queryCount, &sums)
         }
         for query in 0..<queryCount {
           let expected = Int32((query % 2 == 0 ? 127 : -127) * Int(greatest) * dimension)

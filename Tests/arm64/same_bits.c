@@ -63,14 +63,17 @@ static int ascending(const void *one, const void *other) {
 }
 
 // What is not scored has no order: which rows they are is the same everywhere, what is known of them is not.
+static void print(struct cscan_query *query, int scored) {
+  if (!scored) qsort(query->found, query->count, sizeof *query->found, ascending);
+  for (size_t i = 0; i < query->count; i++)
+    printf("%" PRId64 " %a\n", query->found[i].id, scored ? query->found[i].lower : 0);
+}
+
 static void finish(int level, const struct cscan_coder *coder, struct cscan_query *queries, int scored) {
   struct cscan_counts counts = {0};
   for (size_t q = 0; q < QUERIES; q++) {
-    struct cscan_query *query = queries + q;
-    cscan_finish(level, coder, query, scored, &counts);
-    if (!scored) qsort(query->found, query->count, sizeof *query->found, ascending);
-    for (size_t i = 0; i < query->count; i++)
-      printf("%" PRId64 " %a\n", query->found[i].id, scored ? query->found[i].lower : 0);
+    cscan_finish(level, coder, queries + q, scored, &counts);
+    print(queries + q, scored);
   }
 }
 
@@ -87,9 +90,12 @@ static void check_codec(int level, int codec, size_t bits, size_t d, const float
   const struct cscan_coder coder = {
       .codec = codec, .dimension = d, .code_size = size, .minima = minima, .widths = widths};
   static const uint32_t odd[] = {1, 2, 5, 8, 13, 21, 34, 40, 41, 42, 43, 55, 69};
+  const uint8_t *apart[ROWS];
+  for (size_t i = 0; i < ROWS; i++) apart[i] = codes + (ROWS - 1 - i) * size;
   for (int choice = 0; choice < 4; choice++) {
-    const struct cscan_rows shown = {
-        .codes = codes, .places = choice & 1 ? odd : NULL, .count = choice & 1 ? sizeof odd / sizeof *odd : ROWS};
+    struct cscan_rows shown = {.codes = codes, .count = ROWS};
+    if (choice == 1) shown.places = odd, shown.count = sizeof odd / sizeof *odd;
+    if (choice == 3) shown.apart = apart;
     struct cscan_query queries[QUERIES];
     struct cscan_counts counts = {0};
     uint32_t which[QUERIES];
@@ -105,26 +111,31 @@ static void check_centroids(int level, size_t d, const float *x) {
   float *minima = room(4 * d), *widths = room(4 * d);
   fill(minima, d, -1.2f, 0.1f);
   fill(widths, d, 4.8f, 0.1f);
-  uint8_t *codes = room(ROWS * d);
-  ccodec_encode(level, CCODEC_SQ8, x, ROWS, d, minima, widths, codes);
+  uint8_t *levels = room(ROWS * d), *parts = room(ROWS * d);
+  ccodec_encode(level, CCODEC_SQ8, x, ROWS, d, minima, widths, levels);
   struct cscan_coder coder = {
       .codec = CCODEC_SQ8, .dimension = d, .code_size = d, .minima = minima, .widths = widths};
   const size_t plane = cscan_plane_size(&coder);
   struct cscan_spread spread = {.differences = room(4 * plane), .middles = room(4 * plane)};
-  cscan_measure(level, &coder, codes, x, ROWS, &spread);
+  cscan_measure(level, &coder, levels, x, ROWS, parts, &spread);
   coder.spread = &spread;
-  printf("spread %d %a %a\n", spread.greatest, spread.distance, spread.radius);
+  printf("spread %d", spread.greatest);
+  for (int p = 0; p < 2; p++) printf(" %a %a", spread.distance[p], spread.radius[p]);
+  printf("\n");
   show("differences", d, spread.differences, 4 * plane);
   show("middles", d, spread.middles, 4 * plane);
-  const struct cscan_rows all = {.codes = codes, .exact = (const uint8_t *)x, .count = ROWS};
+  show("parts", d, parts, ROWS * d);
+  const struct cscan_centroids all = {.levels = levels, .parts = parts, .exact = (const uint8_t *)x, .count = ROWS};
   struct cscan_query queries[QUERIES];
   struct cscan_counts counts = {0};
   int32_t *sums = room(4 * ROWS * QUERIES);
   start(level, &coder, x, queries);
-  cscan_sum(level, &coder, &all, queries, QUERIES, sums, ROWS);
+  cscan_sum(level, &coder, &all, 0, ROWS, queries, QUERIES, sums);
   show("centroids", d, sums, 4 * ROWS * QUERIES);
-  for (size_t q = 0; q < QUERIES; q++) cscan_pick(level, &coder, &all, queries + q, sums + q * ROWS, &counts);
-  finish(level, &coder, queries, 1);
+  for (size_t q = 0; q < QUERIES; q++) {
+    cscan_pick(level, &coder, &all, queries + q, sums + q * ROWS, &counts);
+    print(queries + q, 0);
+  }
 }
 
 int main(void) {

@@ -1,6 +1,6 @@
 // The rows of a query that may be among its k best.
 //
-// Each is known by two bounds of its score, and by where its code lies. The floor is the k-th
+// Each is known by two bounds of its score, and by where its code or its floats lie. The floor is the k-th
 // greatest lower bound at some time: k rows reach it, so one whose upper bound is below it is
 // out. Rows are appended as they are met. Once there are `limit` of them the k with the greatest
 // lower bounds are told from the others, which raises the floor, and rows below that go; when
@@ -70,13 +70,14 @@ static void bring_forward(struct cscan_found *rows, size_t count, size_t k) {
 
 /// Scores rows by the definition.
 static void score(const struct show *w, struct cscan_query *s, struct cscan_found *rows, size_t count) {
+  const size_t size = w->coder->spread ? 4 * w->coder->dimension : w->coder->code_size;
   for (size_t next = 0; next < count + AHEAD; next++) {
-    if (next < count && rows[next].code) cscan_expect(rows[next].code, w->coder->code_size);
-    if (next < AHEAD || !rows[next - AHEAD].code) continue;
+    if (next < count && rows[next].at) cscan_expect(rows[next].at, size);
+    if (next < AHEAD || !rows[next - AHEAD].at) continue;
     const size_t i = next - AHEAD;
     w->counts->scored += 1;
-    rows[i].lower = rows[i].upper = cscan_score(w->level, w->coder, rows[i].code, NULL, s->vector, w->scratch);
-    rows[i].code = NULL;
+    rows[i].lower = rows[i].upper = cscan_score(w->level, w->coder, rows[i].at, s->vector, w->scratch);
+    rows[i].at = NULL;
   }
 }
 
@@ -114,8 +115,7 @@ void cscan_keep(const struct show *w, struct cscan_query *s, struct cscan_found 
   __atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
 }
 
-/// Sorts rows, best first.
-static void sort(struct cscan_found *rows, size_t count) {
+void cscan_sort(struct cscan_found *rows, size_t count) {
   for (size_t end = count, root = count / 2; end > 1;) {
     if (root > 0) root -= 1;
     else swap(rows, 0, --end);
@@ -138,7 +138,7 @@ void cscan_finish(
   drop_beaten(s);
   if (scored) {
     score(&w, s, s->found, s->count);
-    sort(s->found, s->count);
+    cscan_sort(s->found, s->count);
   } else if (s->count > s->k) {
     // Rows whose lower bounds are above all that are not among the first k are among the best whatever they score.
     double most = -INFINITY;

@@ -51,58 +51,69 @@ CCPU_TARGET_AVX512 static double score_sq4_avx512(const struct cscan_coder *c, c
 #endif
 
 static double score_row(
-    int level, const struct cscan_coder *c, const uint8_t *code, const uint8_t *exact, const float *vector,
-    float *scratch) {
-  if (exact) return crows_score_stored(level, vector, exact, c->dimension);
+    int level, const struct cscan_coder *c, const uint8_t *at, const float *vector, float *scratch) {
+  if (c->spread) return crows_score_stored(level, vector, at, c->dimension);
 #if defined(__x86_64__)
   if (level >= CCPU_AVX512 && c->codec == CCODEC_SQ4 && c->dimension % 16 == 0)
-    return score_sq4_avx512(c, code, vector);
+    return score_sq4_avx512(c, at, vector);
 #endif
-  decode_row(level, c, code, scratch);
+  decode_row(level, c, at, scratch);
   return crows_score(level, vector, scratch, c->dimension);
 }
 
-double cscan_score(
-    int level, const struct cscan_coder *c, const uint8_t *code, const uint8_t *exact, const float *vector,
-    float *scratch) {
-  const double score = score_row(level, c, code, exact, vector, scratch);
+double cscan_score(int level, const struct cscan_coder *c, const uint8_t *at, const float *vector, float *scratch) {
+  const double score = score_row(level, c, at, vector, scratch);
   return score == score ? score : -INFINITY;
 }
 
+/// The length that some squares make, rounded up.
+static double length_of(double squares) { return sqrt(squares) * (1 + 0x1p-30); }
+
+static double greater_of(double one, double other) { return one > other ? one : other; }
+
 void cscan_measure(
-    int level, const struct cscan_coder *c, const uint8_t *codes, const float *rows, size_t count,
+    int level, const struct cscan_coder *c, const uint8_t *levels, const float *rows, size_t count, uint8_t *parts,
     struct cscan_spread *spread) {
   const size_t d = c->dimension, padded = cscan_plane_size(c);
   float decoded[d];
-  double sums[d];
-  for (size_t j = 0; j < d; j++) sums[j] = 0;
-  spread->distance = spread->radius = 0;
-  spread->greatest = 0;
+  double sums[d], steps[d];
+  for (size_t j = 0; j < d; j++) {
+    sums[j] = 0;
+    // A 256th of a level.
+    steps[j] = (double)c->widths[j] / 255 / 256;
+  }
+  *spread = (struct cscan_spread){.differences = spread->differences, .middles = spread->middles};
   for (size_t j = 0; j < padded; j++) spread->differences[j] = spread->middles[j] = 0;
   for (size_t i = 0; i < count; i++) {
     const float *row = rows + i * d;
-    decode_row(level, c, codes + i * d, decoded);
-    double squares = 0;
+    decode_row(level, c, levels + i * d, decoded);
+    double squares = 0, finer = 0, lengths = 0;
     for (size_t j = 0; j < d; j++) {
-      const double difference = fabs((double)row[j] - (double)decoded[j]);
+      const uint8_t own = levels[i * d + j];
+      const double left = (double)row[j] - (double)decoded[j], difference = fabs(left);
       squares += difference * difference;
-      sums[j] += (double)codes[i * d + j];
-      if (codes[i * d + j] > spread->greatest) spread->greatest = codes[i * d + j];
+      sums[j] += own;
+      if (own > spread->greatest) spread->greatest = own;
       // Rounded up: a difference is never more than what is kept.
       const float kept = nextafterf((float)difference, INFINITY);
       if (kept > spread->differences[j]) spread->differences[j] = kept;
+      const double wanted = steps[j] > 0 ? left / steps[j] : 0;
+      const double part = wanted <= -128 ? -128 : wanted >= 127 ? 127 : rint(wanted);
+      parts[i * d + j] = (uint8_t)(int)(part + 128);
+      finer += (left - part * steps[j]) * (left - part * steps[j]);
+      lengths += part * part;
     }
-    const double length = sqrt(squares) * (1 + 0x1p-30);
-    if (length > spread->distance) spread->distance = length;
+    spread->distance[0] = greater_of(spread->distance[0], length_of(squares));
+    spread->distance[1] = greater_of(spread->distance[1], length_of(finer));
+    spread->radius[1] = greater_of(spread->radius[1], length_of(lengths) / 256);
   }
   for (size_t j = 0; j < d; j++) spread->middles[j] = (float)(sums[j] / (double)count);
   for (size_t i = 0; i < count; i++) {
     double squares = 0;
     for (size_t j = 0; j < d; j++) {
-      const double difference = (double)codes[i * d + j] - (double)spread->middles[j];
+      const double difference = (double)levels[i * d + j] - (double)spread->middles[j];
       squares += difference * difference;
     }
-    const double length = sqrt(squares) * (1 + 0x1p-30);
-    if (length > spread->radius) spread->radius = length;
+    spread->radius[0] = greater_of(spread->radius[0], length_of(squares));
   }
 }

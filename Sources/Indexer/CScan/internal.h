@@ -31,7 +31,13 @@ struct cscan_levels {
   int odd_apart;         // the weights of a step's odd components come after those of its even ones
 };
 
-/// The forms, each for rows of bytes, of nibbles and of bytes under 128.
+/// What a row has for each weight: a byte, one of two nibbles in it, or a byte under 128. Names of functions end in the
+/// numbers.
+#define BYTES 0
+#define NIBBLES 1
+#define SEVENS 2
+
+/// The forms, each for rows of every kind.
 extern const struct cscan_tiles cscan_portable[3];
 #if defined(__x86_64__)
 extern const struct cscan_tiles cscan_avx2[3], cscan_vnni[3];
@@ -40,19 +46,18 @@ extern const struct cscan_tiles cscan_neon[3], cscan_dotprod[3];
 #endif
 
 struct cscan_levels cscan_levels_of(int codec);
-const struct cscan_tiles *cscan_tiles_of(int level, const struct cscan_coder *);
+int cscan_kind_of(const struct cscan_coder *);
+const struct cscan_tiles *cscan_tiles_of(int level, int kind);
 
-/// The score of a row by definition: of `exact`, [dimension] float32, or of
-/// what the code stands for when that is NULL. A NaN counts as -infinity.
-double cscan_score(
-    int level, const struct cscan_coder *, const uint8_t *code, const uint8_t *exact, const float *vector,
-    float *scratch);
+/// The score by definition of a row whose code, or of a centroid whose floats, lie `at` that place. A NaN counts as
+/// -infinity.
+double cscan_score(int level, const struct cscan_coder *, const uint8_t *at, const float *vector, float *scratch);
 
 /// What rows are shown by, and what that costs.
 struct show {
   int level;
   const struct cscan_coder *coder;
-  const struct cscan_rows *rows;
+  const struct cscan_rows *rows;  // NULL for centroids
   const struct cscan_tiles *tiles;
   size_t plane_size;
   struct cscan_counts *counts;
@@ -66,13 +71,6 @@ static inline size_t cscan_block_of(const struct cscan_coder *c, size_t queries)
   return bytes / c->code_size / TILE * TILE + TILE;
 }
 
-/// How many bytes after rows [first, end) those lie that are shown next; 0
-/// where that is not known.
-static inline size_t cscan_ahead_of(const struct cscan_coder *c, const struct cscan_rows *rows, size_t first, size_t end) {
-  if (end < rows->count) return (end - first) * c->code_size;
-  return rows->next ? (uintptr_t)rows->next - (uintptr_t)(rows->codes + first * c->code_size) : 0;
-}
-
 /// What a score has to reach: k rows do.
 double cscan_floor(struct cscan_query *);
 
@@ -83,8 +81,11 @@ int32_t cscan_threshold(const struct cscan_query *, double floor, int planes);
 /// Keeps a row that may be among the best.
 void cscan_keep(const struct show *, struct cscan_query *, struct cscan_found);
 
-/// Scores a row by definition and keeps it if it may be among the best.
-void cscan_score_row(const struct show *, struct cscan_query *, size_t row);
+/// Scores a row by definition and keeps it if it may be among the best; `at` as for cscan_score.
+void cscan_score_row(const struct show *, struct cscan_query *, const uint8_t *at, int64_t id);
+
+/// Sorts rows, best first.
+void cscan_sort(struct cscan_found *, size_t count);
 
 /// Rows that are on their way from memory while one is scored, where they lie far apart.
 enum { AHEAD = 4 };

@@ -1,30 +1,37 @@
-// The best rows when all sums come first: those of centroids, which a query reads all of. Bounds
-// and terms are scan.c's.
+// The best centroids: a query reads all of them, so all sums come first. Bounds and terms are
+// scan.c's.
 #include <math.h>
 
 #include "internal.h"
 
+/// What centroids are picked by.
+struct picking {
+  struct show show;
+  const struct cscan_tiles *bytes;  // for parts
+  const struct cscan_centroids *rows;
+};
+
 void cscan_sum(
-    int level, const struct cscan_coder *c, const struct cscan_rows *rows, const struct cscan_query *queries,
-    size_t count, int32_t *sums, size_t stride) {
-  const struct cscan_tiles *tiles = cscan_tiles_of(level, c);
-  const size_t block = cscan_block_of(c, count);
+    int level, const struct cscan_coder *c, const struct cscan_centroids *rows, size_t first, size_t end,
+    const struct cscan_query *queries, size_t count, int32_t *sums) {
+  const struct cscan_tiles *tiles = cscan_tiles_of(level, cscan_kind_of(c));
+  const size_t d = c->dimension, block = cscan_block_of(c, count);
   const int32_t thresholds[4] = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
-  for (size_t first = 0; first < rows->count; first += block) {
-    const size_t end = rows->count - first < block ? rows->count : first + block;
-    const size_t ahead = cscan_ahead_of(c, rows, first, end);
+  for (; first < end; first += block) {
+    const size_t after = end - first < block ? end : first + block;
+    const size_t ahead = after < end ? (after - first) * d : 0;
     for (size_t q = 0; q < count;) {
       const size_t width = count - q >= 4 ? 4 : count - q >= 2 ? 2 : 1, height = TILE / width;
       const int8_t *planes[4];
       for (size_t i = 0; i < width; i++) planes[i] = queries[q + i].plane;
-      for (size_t i = first; i < end; i += height) {
+      for (size_t i = first; i < after; i += height) {
         const uint8_t *shown[TILE];
         int32_t own[TILE];
-        for (size_t r = 0; r < height; r++) shown[r] = rows->codes + (i + r < end ? i + r : end - 1) * c->code_size;
-        tiles->of[width / 2](shown, planes, c->code_size, q == 0 ? ahead : 0, thresholds, own);
-        const size_t whole = end - i < height ? end - i : height;
+        for (size_t r = 0; r < height; r++) shown[r] = rows->levels + (i + r < after ? i + r : after - 1) * d;
+        tiles->of[width / 2](shown, planes, d, q == 0 ? ahead : 0, thresholds, own);
+        const size_t whole = after - i < height ? after - i : height;
         for (size_t j = 0; j < width; j++)
-          for (size_t r = 0; r < whole; r++) sums[(q + j) * stride + i + r] = own[r * width + j];
+          for (size_t r = 0; r < whole; r++) sums[(q + j) * rows->count + i + r] = own[r * width + j];
       }
       q += width;
     }
@@ -91,13 +98,13 @@ static CCPU_INLINE int32_t least_open(const struct cscan_query *s, int32_t least
 
 /// Adds the lower plane to the sums that are not under `least`, in units of the upper one: under 2^24 of them, where the
 /// upper sums leave room for 2^24. The others become INT32_MIN.
-static CCPU_INLINE void add_lower(const struct show *w, const struct cscan_query *s, int32_t *sums, int32_t least) {
-  const struct cscan_rows *rows = w->rows;
-  const size_t count = rows->count, size = w->coder->code_size;
+static CCPU_INLINE void add_lower(const struct picking *p, const struct cscan_query *s, int32_t *sums, int32_t least) {
+  const size_t count = p->rows->count, d = p->show.coder->dimension;
+  const uint8_t *levels = p->rows->levels;
   const double unit = s->scale[1] / s->scale[0];
   size_t open[AHEAD], waiting = 0;
 #define REFINE(i) \
-  sums[i] += (int32_t)lrint(unit * w->tiles->dot(rows->codes + (i) * size, s->plane + w->plane_size, size))
+  sums[i] += (int32_t)lrint(unit * p->show.tiles->dot(levels + (i) * d, s->plane + p->show.plane_size, d))
   for (size_t first = 0; first < count; first += SPAN) {
     const size_t end = count - first < SPAN ? count : first + SPAN;
     const int is_open = greatest(sums + first, count - first) >= least;
@@ -106,59 +113,74 @@ static CCPU_INLINE void add_lower(const struct show *w, const struct cscan_query
         sums[i] = INT32_MIN;
         continue;
       }
-      cscan_expect(rows->codes + i * size, size);
+      cscan_expect(levels + i * d, d);
       if (waiting >= AHEAD) REFINE(open[waiting % AHEAD]);
       open[waiting++ % AHEAD] = i;
     }
   }
   for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) REFINE(open[i % AHEAD]);
 #undef REFINE
-  w->counts->refined += waiting;
+  p->show.counts->refined += waiting;
 }
 
-/// Scores the rows with sums from `least` to `most`.
-static CCPU_INLINE void score_between(
-    const struct show *w, struct cscan_query *s, const int32_t *sums, int32_t least, int32_t most) {
-  const struct cscan_rows *rows = w->rows;
-  const size_t count = rows->count, size = 4 * w->coder->dimension;
+/// Adds the parts of a centroid to the sum of its levels, and keeps it if it may be among the best.
+static CCPU_INLINE void keep_closer(const struct picking *p, struct cscan_query *s, const int32_t *sums, size_t i) {
+  const size_t d = p->show.coder->dimension;
+  const double parts = p->bytes->dot(p->rows->parts + i * d, s->plane, d);
+  const double middle = s->base[2] + s->scale[0] * ((double)sums[i] + parts / 256);
+  // The lower plane's share of the sum was rounded to an integer.
+  const double error = s->error[2] + s->scale[0] * 0.51, upper = middle + error;
+  if (upper < s->floor) return;
+  const struct cscan_found row = {middle - error, upper, (int64_t)i, p->rows->exact + i * 4 * d};
+  cscan_keep(&p->show, s, row);
+}
+
+/// Looks closer at the centroids with sums from `least` to `most`.
+static CCPU_INLINE void keep_between(
+    const struct picking *p, struct cscan_query *s, const int32_t *sums, int32_t least, int32_t most) {
+  const size_t count = p->rows->count, d = p->show.coder->dimension;
   size_t open[AHEAD], waiting = 0;
   for (size_t first = 0; first < count; first += SPAN) {
     const size_t end = count - first < SPAN ? count : first + SPAN;
     if (greatest(sums + first, count - first) < least) continue;
     for (size_t i = first; i < end; i++) {
       if (sums[i] < least || sums[i] > most) continue;
-      if (rows->exact) cscan_expect(rows->exact + i * size, size);
-      if (waiting >= AHEAD) cscan_score_row(w, s, open[waiting % AHEAD]);
+      cscan_expect(p->rows->parts + i * d, d);
+      if (waiting >= AHEAD) keep_closer(p, s, sums, open[waiting % AHEAD]);
       open[waiting++ % AHEAD] = i;
     }
   }
-  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) cscan_score_row(w, s, open[i % AHEAD]);
+  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) keep_closer(p, s, sums, open[i % AHEAD]);
 }
 
-static CCPU_INLINE void pick(const struct show *w, struct cscan_query *s, int32_t *sums) {
-  const size_t count = w->rows->count;
+static CCPU_INLINE void pick(const struct picking *p, struct cscan_query *s, int32_t *sums) {
+  const size_t count = p->rows->count, size = 4 * p->show.coder->dimension;
   const int32_t least =
       s->k < count && s->scale[0] > 0 ? least_open(s, greatest_but(sums, count, s->k, s->found)) : INT32_MIN;
   if (least == INT32_MIN) {
-    score_between(w, s, sums, INT32_MIN, INT32_MAX);
+    for (size_t i = 0; i < count; i++) cscan_score_row(&p->show, s, p->rows->exact + i * size, (int64_t)i);
     return;
   }
-  add_lower(w, s, sums, least);
-  // The k that seem best first: once they are scored, others are held to what they really reach.
+  add_lower(p, s, sums, least);
+  // The k that seem best first: the others are held to what those reach.
   const int32_t least_of_k = greatest_but(sums, count, s->k, s->found);
-  score_between(w, s, sums, least_of_k, INT32_MAX);
+  keep_between(p, s, sums, least_of_k, INT32_MAX);
   const int32_t beaten = cscan_threshold(s, s->floor, 2);
-  if (beaten < least_of_k - 1) score_between(w, s, sums, beaten + 1, least_of_k - 1);
+  if (beaten < least_of_k - 1) keep_between(p, s, sums, beaten + 1, least_of_k - 1);
 }
 
-CCPU_COMPILE(void, pick, (const struct show *w, struct cscan_query *s, int32_t *sums), (w, s, sums))
+CCPU_COMPILE(void, pick, (const struct picking *p, struct cscan_query *s, int32_t *sums), (p, s, sums))
 
 void cscan_pick(
-    int level, const struct cscan_coder *c, const struct cscan_rows *rows, struct cscan_query *s, int32_t *sums,
+    int level, const struct cscan_coder *c, const struct cscan_centroids *rows, struct cscan_query *s, int32_t *sums,
     struct cscan_counts *counts) {
   float scratch[c->dimension] __attribute__((aligned(64)));
-  const struct show w = {
-      .level = level, .coder = c, .rows = rows, .tiles = cscan_tiles_of(level, c),
-      .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};
-  CCPU_CALL(level, pick, &w, s, sums);
+  const struct picking p = {
+      .show = {
+          .level = level, .coder = c, .tiles = cscan_tiles_of(level, cscan_kind_of(c)),
+          .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch},
+      .bytes = cscan_tiles_of(level, BYTES), .rows = rows};
+  CCPU_CALL(level, pick, &p, s, sums);
+  cscan_finish(level, c, s, 0, counts);
+  cscan_sort(s->found, s->count);
 }

@@ -19,8 +19,11 @@
 //   - of the defining score and of every sum, product and quotient here, all in binary64 and of numbers up to
 //     (d + 1) M: under (d + 64) 2^-46 M together.
 //
-// Rows that are scored by other values than their codes (centroids) add
-// min(sum |q| difference, |q| distance).
+// Centroids are scored by other values than their levels: that adds
+// min(sum |q| difference, |q| distance). They have parts besides, p in -128...127
+// 256ths of a level: sum a p / 256 = scale sum A p / 256 + sum r p / 256, the last
+// at most sum |r| / 2 and the length of r times that of p / 256; what they still
+// differ by is some 200 times less.
 //
 // A row whose upper bound is below the floor of a query is beaten by k rows; the
 // others are kept (best.c).
@@ -103,25 +106,36 @@ static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query 
   for (size_t j = whole; j < d; j++) ADD(j, j - whole);
 #undef ADD
   for (size_t j = d; j < size; j++) weights[j] = 0;
-  double roundings = fold(magnitude) * (0x1p-22 + ((double)d + 64) * 0x1p-46) + fold(length) * 0x1p-148;
-  if (t) roundings += fmin(fold(differences), sqrt(fold(squares)) * t->distance) * (1 + 0x1p-20);
-  roundings *= 1 + 0x1p-10;
+  const double roundings = fold(magnitude) * (0x1p-22 + ((double)d + 64) * 0x1p-46) + fold(length) * 0x1p-148;
+  const double size_of_query = sqrt(fold(squares));
+  const double floats = t ? fmin(fold(differences), size_of_query * t->distance[0]) : 0;
+  double of_parts = 0;
+  int32_t all_units = 0;
   for (int p = 0; p < 2; p++) {
     s->scale[p] = quantize(weights, size, units);
     place(units, size, levels, s->plane + (size_t)p * size);
-    double rest[LANES] = {0}, error[LANES] = {0}, square[LANES] = {0};
+    double rest[LANES] = {0}, sizes[LANES] = {0}, lengths[LANES] = {0};
     for (size_t j = 0; j < size; j += LANES)
       for (size_t l = 0; l < LANES; l++) {
         const double weight = weights[j + l];
         rest[l] += t ? weight * (double)t->middles[j + l] : weight * (steps / 2);
-        error[l] += fabs(weight);
-        square[l] += weight * weight;
+        sizes[l] += fabs(weight);
+        lengths[l] += weight * weight;
       }
     s->base[p] = fold(base) + fold(rest);
-    const double by_levels = (t ? (double)t->greatest : steps / 2) * fold(error);
+    const double by_levels = (t ? (double)t->greatest : steps / 2) * fold(sizes);
     // No square underflows: what is left of a product of floats is 0 or more than 2^-400.
-    const double by_length = t ? sqrt(fold(square)) * t->radius : by_levels;
-    s->error[p] = fmin(by_levels, by_length) * (1 + 0x1p-20) + roundings;
+    const double by_length = t ? sqrt(fold(lengths)) * t->radius[0] : by_levels;
+    const double error_of_levels = fmin(by_levels, by_length);
+    s->error[p] = (error_of_levels + floats + roundings) * (1 + 0x1p-10);
+    if (!t) continue;
+    if (p == 0) {
+      of_parts = fmin(fold(sizes) / 2, sqrt(fold(lengths)) * t->radius[1]);
+      for (size_t j = 0; j < size; j++) all_units += units[j];
+    } else {
+      s->base[2] = s->base[1] - s->scale[0] * all_units / 2;
+      s->error[2] = (error_of_levels + of_parts + size_of_query * t->distance[1] + roundings) * (1 + 0x1p-10);
+    }
   }
 }
 
@@ -144,6 +158,11 @@ static CCPU_INLINE size_t place_of(const struct cscan_rows *rows, size_t row) {
   return rows->places ? rows->places[row] : row;
 }
 
+static CCPU_INLINE const uint8_t *code_of(const struct show *w, size_t row) {
+  const struct cscan_rows *rows = w->rows;
+  return rows->apart ? rows->apart[row] : rows->codes + place_of(rows, row) * w->coder->code_size;
+}
+
 static int64_t id_of(const struct cscan_rows *rows, size_t row) {
   const size_t place = place_of(rows, row);
   int64_t id = (int64_t)place;
@@ -151,14 +170,27 @@ static int64_t id_of(const struct cscan_rows *rows, size_t row) {
   return id;
 }
 
-void cscan_score_row(const struct show *w, struct cscan_query *s, size_t row) {
-  const size_t d = w->coder->dimension, place = place_of(w->rows, row);
+/// How many bytes after rows [first, end) those lie that are shown next; 0
+/// where that is not known.
+static size_t ahead_of(const struct show *w, size_t first, size_t end) {
+  const struct cscan_rows *rows = w->rows;
+  const size_t size = w->coder->code_size;
+  if (rows->apart) return 0;
+  if (end < rows->count) return (end - first) * size;
+  return rows->next ? (uintptr_t)rows->next - (uintptr_t)(rows->codes + first * size) : 0;
+}
+
+/// Has memory bring the codes of rows [first, end) that lie apart.
+static void expect_apart(const struct show *w, size_t first, size_t end) {
+  if (!w->rows->apart) return;
+  for (size_t i = first; i < end && i < w->rows->count; i++) cscan_expect(w->rows->apart[i], w->coder->code_size);
+}
+
+void cscan_score_row(const struct show *w, struct cscan_query *s, const uint8_t *at, int64_t id) {
   w->counts->scored += 1;
-  const double score = cscan_score(
-      w->level, w->coder, w->rows->codes + place * w->coder->code_size,
-      w->rows->exact ? w->rows->exact + place * 4 * d : NULL, s->vector, w->scratch);
+  const double score = cscan_score(w->level, w->coder, at, s->vector, w->scratch);
   if (score < cscan_floor(s)) return;
-  cscan_keep(w, s, (struct cscan_found){.lower = score, .upper = score, .id = id_of(w->rows, row)});
+  cscan_keep(w, s, (struct cscan_found){.lower = score, .upper = score, .id = id});
 }
 
 /// Decides on rows of a tile that the upper plane could not rule out.
@@ -173,11 +205,11 @@ static void refine(
     const double middle = s->base[1] + s->scale[0] * (double)sums[i] + s->scale[1] * (double)lower;
     const double upper = middle + s->error[1];
     if (upper < cscan_floor(s)) continue;
-    const size_t row = first + (size_t)(i / width);
-    if (s->at_once || w->rows->exact)
-      cscan_score_row(w, s, row);
+    const int64_t id = id_of(w->rows, first + (size_t)(i / width));
+    if (s->at_once)
+      cscan_score_row(w, s, rows[i / width], id);
     else
-      cscan_keep(w, s, (struct cscan_found){middle - s->error[1], upper, id_of(w->rows, row), rows[i / width]});
+      cscan_keep(w, s, (struct cscan_found){middle - s->error[1], upper, id, rows[i / width]});
   }
 }
 
@@ -193,8 +225,7 @@ static void show_tiles(
   for (size_t i = first; i < end; i += height) {
     const uint8_t *rows[TILE];
     // Rows past the end are the last one again; their bits are dropped.
-    for (size_t r = 0; r < height; r++)
-      rows[r] = w->rows->codes + place_of(w->rows, i + r < end ? i + r : end - 1) * size;
+    for (size_t r = 0; r < height; r++) rows[r] = code_of(w, i + r < end ? i + r : end - 1);
     int32_t thresholds[4], sums[TILE];
     for (int q = 0; q < width; q++) thresholds[q] = __atomic_load_n(&queries[q]->threshold, __ATOMIC_RELAXED);
     const size_t own = (i - first) / TILE % turns == turn ? ahead : 0;
@@ -210,19 +241,24 @@ void cscan_show(
   float scratch[c->dimension] __attribute__((aligned(64)));
   const int is_coded = cscan_levels_of(c->codec).steps > 0;
   const struct show w = {
-      .level = level, .coder = c, .rows = rows, .tiles = is_coded ? cscan_tiles_of(level, c) : NULL,
+      .level = level, .coder = c, .rows = rows, .tiles = is_coded ? cscan_tiles_of(level, cscan_kind_of(c)) : NULL,
       .plane_size = cscan_plane_size(c), .counts = counts, .scratch = scratch};
   if (!is_coded) {
     for (size_t q = 0; q < count; q++)
-      for (size_t i = 0; i < rows->count; i++) cscan_score_row(&w, queries + which[q], i);
+      for (size_t i = 0; i < rows->count; i++) {
+        expect_apart(&w, i == 0 ? 1 : i + AHEAD, i + AHEAD + 1);
+        cscan_score_row(&w, queries + which[q], code_of(&w, i), id_of(rows, i));
+      }
     return;
   }
   // Each group of queries brings its share of the next block.
   const size_t block = cscan_block_of(c, count), groups = count / 4 ? count / 4 : 1;
   const size_t turns = groups < block / TILE ? groups : block / TILE;
+  expect_apart(&w, 0, block);
   for (size_t first = 0; first < rows->count; first += block) {
     const size_t end = rows->count - first < block ? rows->count : first + block;
-    const size_t ahead = cscan_ahead_of(c, rows, first, end);
+    const size_t ahead = ahead_of(&w, first, end);
+    expect_apart(&w, end, end + block);
     if (rows->ids && !rows->places) cscan_expect(rows->ids + 8 * first, 8 * (end - first));
     size_t turn = 0;
     for (size_t q = 0; q < count; turn++) {

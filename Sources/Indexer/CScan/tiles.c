@@ -31,8 +31,11 @@ struct cscan_levels cscan_levels_of(int codec) {
   }
 }
 
-const struct cscan_tiles *cscan_tiles_of(int level, const struct cscan_coder *c) {
-  const int kind = c->codec == CCODEC_SQ4 ? NIBBLES : c->spread && c->spread->greatest < 128 ? SEVENS : BYTES;
+int cscan_kind_of(const struct cscan_coder *c) {
+  return c->codec == CCODEC_SQ4 ? NIBBLES : c->spread && c->spread->greatest < 128 ? SEVENS : BYTES;
+}
+
+const struct cscan_tiles *cscan_tiles_of(int level, int kind) {
 #if defined(__x86_64__)
   if (level >= CCPU_AVX512 && ccpu_has_vnni()) return cscan_vnni + kind;
   if (level >= CCPU_AVX2) return cscan_avx2 + kind;

@@ -15,12 +15,6 @@
   const uint8_t *const *rows, const int8_t *const *planes, size_t bytes, size_t ahead, const int32_t *thresholds, \
       int32_t *sums
 
-/// What a row has for each weight: a byte, one of two nibbles in it, or a byte under 128. Names of functions end in the
-/// numbers.
-#define BYTES 0
-#define NIBBLES 1
-#define SEVENS 2
-
 static CCPU_INLINE uint32_t greater(const int32_t *sums, const int32_t *thresholds, int width) {
   uint32_t mask = 0;
   for (int i = 0; i < TILE; i++) mask |= (uint32_t)(sums[i] > thresholds[i % width]) << i;

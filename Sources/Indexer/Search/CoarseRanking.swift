@@ -4,14 +4,15 @@ internal import Base
 internal import CScan
 internal import Features
 
-/// The coarse centroids, coded in 7 bits for a quick look and as floats for
-/// the decision.
+/// The coarse centroids, coded in 7 bits for a quick look, with 8 more for a closer one, and as
+/// floats for the decision.
 ///
 /// The ranking is that of `crows_score`, of equal scores the lower list
 /// first, whatever the codes: these only say which centroids need no score.
 @safe final class CoarseRanking: Sendable {
   let nlist: Int
   let coder: ScanCoder
+  /// Levels, `[nlist × dimension]`, then parts, as many.
   private let codes: LargeMemory
   /// The file that holds the centroids.
   private let file: MappedFile
@@ -29,19 +30,22 @@ internal import Features
     // Of twice the range, so that levels stay under 128: products of those take a CPU half the work.
     let quantizer = try ScalarQuantizer(
       codec: .sq8, dimension: trained.dimension, minima: ranges.minima, widths: ranges.widths.map { 2 * $0 })
-    let codes = quantizer.encode(trained.centroids)
-    coder = ScanCoder(quantizer, exact: (trained.centroids, codes))
+    let levels = quantizer.encode(trained.centroids)
+    // Each query reads the levels from end to end.
+    codes = LargeMemory(byteCount: 2 * levels.count)
+    let room = unsafe UnsafeMutableRawBufferPointer(start: codes.start, count: levels.count)
+    unsafe levels.withUnsafeBytes { unsafe room.copyMemory(from: $0) }
+    let parts = unsafe (codes.start + levels.count).assumingMemoryBound(to: UInt8.self)
+    coder = unsafe ScanCoder(quantizer, centroids: (trained.centroids, levels, parts))
     nlist = trained.nlist
     self.file = file
-    // Each query reads them from end to end.
-    self.codes = LargeMemory(byteCount: codes.count)
-    let room = unsafe UnsafeMutableRawBufferPointer(start: self.codes.start, count: codes.count)
-    unsafe codes.withUnsafeBytes { unsafe room.copyMemory(from: $0) }
   }
 
-  /// The code of a centroid and those after it.
-  private func code(of list: Int) -> UnsafePointer<UInt8> {
-    unsafe UnsafePointer((codes.start + list * coder.codeByteCount).assumingMemoryBound(to: UInt8.self))
+  private var centroids: cscan_centroids {
+    let levels = unsafe UnsafePointer(codes.start.assumingMemoryBound(to: UInt8.self))
+    return unsafe cscan_centroids(
+      levels: levels, parts: levels + nlist * coder.codeByteCount, exact: file.address(FaissFile.centroidsOffset),
+      count: nlist)
   }
 
   /// Sums centroids with queries of a batch, for ``pick(_:of:sums:counts:)``.
@@ -54,14 +58,13 @@ internal import Features
   func sum(
     _ lists: Range<Int>, with numbers: Range<Int>, of queries: ScanQueries, into sums: UnsafeMutablePointer<Int32>
   ) {
-    var rows = unsafe cscan_rows(
-      codes: code(of: lists.lowerBound), ids: nil, exact: nil, next: nil, places: nil, count: lists.count)
+    var rows = unsafe centroids
     unsafe cscan_sum(
-      SimdLevel.current, coder.pointer, &rows, queries.pointer + numbers.lowerBound, numbers.count,
-      sums + lists.lowerBound, nlist)
+      SimdLevel.current, coder.pointer, &rows, lists.lowerBound, lists.upperBound,
+      queries.pointer + numbers.lowerBound, numbers.count, sums)
   }
 
-  /// Shows all centroids to a query.
+  /// Ends a query that has met nothing with its best lists, best first or nearly so.
   ///
   /// - Parameters:
   ///   - query: Its number in the batch.
@@ -71,10 +74,7 @@ internal import Features
   func pick(
     _ query: Int, of queries: ScanQueries, sums: UnsafeMutablePointer<Int32>, counts: inout cscan_counts
   ) {
-    var rows = unsafe cscan_rows(
-      codes: code(of: 0), ids: nil, exact: file.address(FaissFile.centroidsOffset), next: nil, places: nil,
-      count: nlist)
-    unsafe cscan_pick(
-      SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums, &counts)
+    var rows = unsafe centroids
+    unsafe cscan_pick(SimdLevel.current, coder.pointer, &rows, queries.pointer + query, sums, &counts)
   }
 }

@@ -28,6 +28,7 @@ struct RefineTier: Sendable {
   }
 
   let quantizer: ScalarQuantizer
+  let coder: ScanCoder
   private let parts: [Part]
 
   /// Maps files.
@@ -63,6 +64,7 @@ struct RefineTier: Sendable {
     }
     guard let quantizer else { throw TarnError(.inputsMissing, "no files of codes that refine") }
     self.quantizer = quantizer
+    coder = ScanCoder(quantizer)
     self.parts = parts.sorted { $0.ids.lowerBound < $1.ids.lowerBound }
   }
 
@@ -74,25 +76,13 @@ struct RefineTier: Sendable {
     }
   }
 
-  /// Scores rows.
+  /// The codes of rows, each where it lies.
   ///
-  /// - Parameters:
-  ///   - ids: The rows.
-  ///   - query: `[dimension]` floats.
-  ///   - scores: Gets a score for each row.
   /// - Throws: ``TarnError`` `.integrity` for a row without a code.
-  fileprivate func score(
-    _ ids: ArraySlice<RowID>, with query: ArraySlice<Float>, into scores: UnsafeMutableBufferPointer<Double>
-  ) throws {
-    let codes = unsafe try ids.map { id -> UnsafePointer<UInt8>? in
+  fileprivate func codes(of ids: ArraySlice<RowID>) throws -> [UnsafePointer<UInt8>?] {
+    try unsafe ids.map { id in
       let (part, start) = try place(of: id)
       return unsafe part.file.address(start)
-    }
-    var room = [Float](repeating: 0, count: query.count)
-    unsafe query.withUnsafeBufferPointer { query in
-      unsafe cscan_refine(
-        SimdLevel.current, Int32(quantizer.codec.number), quantizer.minima, quantizer.widths, query.count,
-        query.baseAddress, codes, codes.count, quantizer.codeByteCount, &room, scores.baseAddress)
     }
   }
 
@@ -151,7 +141,7 @@ extension VersionSearcher {
     return try order(found, by: refine, queries, k: k, threads: threads)
   }
 
-  /// Rows that one task scores.
+  /// Rows of a query that one task shows.
   private static let taskRows = 32
 
   private func order(
@@ -159,42 +149,34 @@ extension VersionSearcher {
   ) throws -> SearchResult {
     var result = SearchResult(k: k, queryCount: found.queryCount)
     result.visitedRows = found.visitedRows
-    // Rows of a query that follow each other, for one thread.
-    var tasks: [(query: Int, rows: Range<Int>)] = []
-    for query in 0..<found.queryCount {
-      let rows = query * found.k..<query * found.k + found.counts[query]
-      for first in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.taskRows) {
-        tasks.append((query, first..<min(first + Self.taskRows, rows.upperBound)))
-      }
-    }
-    var scores = [Double](repeating: 0, count: found.paddedIDs.count)
-    let failure = Mutex<(any Error)?>(nil)
-    let width = dimension
-    try unsafe scores.withUnsafeMutableBufferPointer { scores in
-      // Tasks write scores of different rows.
-      nonisolated(unsafe) let scores = unsafe scores
-      let work = tasks
-      try team(threads).run(work.count) { number in
-        let (query, rows) = work[number]
-        do {
-          // While these are read, those that this thread will most likely have next are on their way.
-          if number < threads { try refine.expectRead(found.paddedIDs[rows]) }
-          if number + threads < work.count { try refine.expectRead(found.paddedIDs[work[number + threads].rows]) }
-          let vector = queries[query * width..<(query + 1) * width]
-          unsafe try refine.score(
-            found.paddedIDs[rows], with: vector, into: UnsafeMutableBufferPointer(rebasing: scores[rows]))
-        } catch {
-          failure.withLock { $0 = $0 ?? error }
+    guard let states = refineQueries else { return result }
+    try forEachBatch(of: found.queryCount, byteCount: states.byteCount(k: k)) { batch in
+      // Rows of a query that follow each other, for one thread.
+      let pieces = batch.flatMap { query in
+        let rows = query * found.k..<query * found.k + found.counts[query]
+        return stride(from: rows.lowerBound, to: rows.upperBound, by: Self.taskRows).map { first in
+          (query: query, rows: first..<min(first + Self.taskRows, rows.upperBound))
         }
       }
-    }
-    if let error = failure.withLock({ $0 }) { throw error }
-    for query in 0..<found.queryCount {
-      let rows = (query * found.k..<query * found.k + found.counts[query]).map { row in
-        // What no number comes of is worth nothing, as in the lists.
-        (id: found.paddedIDs[row], score: scores[row].isNaN ? -.infinity : scores[row])
+      for piece in pieces.prefix(ScanPlan.lookahead) { try refine.expectRead(found.paddedIDs[piece.rows]) }
+      let failure = Mutex<(any Error)?>(nil)
+      try start(states, queries, batch, k: k, threads: threads) {
+        try carryOut(pieces.count, threads: threads, rows: pieces.count * Self.taskRows) { number, counts in
+          do {
+            if number + ScanPlan.lookahead < pieces.count {
+              try refine.expectRead(found.paddedIDs[pieces[number + ScanPlan.lookahead].rows])
+            }
+            let (query, rows) = pieces[number]
+            let codes = unsafe try refine.codes(of: found.paddedIDs[rows])
+            unsafe states.show(found.paddedIDs[rows], codes: codes, to: query - batch.lowerBound, counts: &counts)
+          } catch {
+            failure.withLock { $0 = $0 ?? error }
+          }
+        }
+        if let error = failure.withLock({ $0 }) { throw error }
+        try finish(states, count: batch.count, areScored: true, threads: threads)
       }
-      result.keepBest(of: rows, forQuery: query)
+      result.take(states, batch)
     }
     return result
   }

@@ -18,14 +18,20 @@ internal import Features
   /// `[2 × planeByteCount]`.
   private let floats: UnsafeMutablePointer<Float>
 
+  /// Takes over the codec of rows that are scored by what their codes stand for.
+  convenience init(_ quantizer: ScalarQuantizer) { unsafe self.init(quantizer, centroids: nil) }
+
   /// Takes over a codec.
   ///
   /// - Parameters:
   ///   - quantizer: The codec.
-  ///   - rows: The rows that decide instead of what `codes` stand for,
-  ///     `[count × dimension]`, with their codes of one byte a component; nil
-  ///     when codes decide.
-  init(_ quantizer: ScalarQuantizer, exact rows: (values: [Float], codes: [UInt8])? = nil) {
+  ///   - centroids: Rows that are scored by their values, `[count × dimension]`, their levels
+  ///     of one byte a component, and where to put the parts that these lack, as many; nil
+  ///     for rows that are scored by what their codes stand for.
+  init(
+    _ quantizer: ScalarQuantizer,
+    centroids: (values: [Float], levels: [UInt8], parts: UnsafeMutablePointer<UInt8>)?
+  ) {
     let dimension = quantizer.dimension
     unsafe parts = .allocate(capacity: 1)
     unsafe parts.initialize(to: cscan_coder())
@@ -45,12 +51,12 @@ internal import Features
     }
     unsafe spread = .allocate(capacity: 1)
     unsafe spread.initialize(to: cscan_spread())
-    if let rows {
+    if let rows = unsafe centroids {
       precondition(quantizer.codec.bitsPerComponent == 8, "only codes of one byte a component are measured")
       unsafe spread.pointee.differences = floats + 2 * dimension
       unsafe spread.pointee.middles = floats + 2 * dimension + planeByteCount
       unsafe cscan_measure(
-        SimdLevel.current, parts, rows.codes, rows.values, rows.values.count / dimension, spread)
+        SimdLevel.current, parts, rows.levels, rows.values, rows.values.count / dimension, rows.parts, spread)
       unsafe parts.pointee.spread = UnsafePointer(spread)
     }
     (self.dimension, codeByteCount) = (dimension, quantizer.codeByteCount)

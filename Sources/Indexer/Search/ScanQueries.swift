@@ -61,6 +61,28 @@ internal import Features
     unsafe cscan_prepare(SimdLevel.current, coder.pointer, query)
   }
 
+  /// Shows rows to a query.
+  ///
+  /// - Parameters:
+  ///   - ids: The rows.
+  ///   - codes: Where the code of each lies.
+  ///   - number: The query's number in the batch.
+  ///   - counts: What it has cost.
+  func show(
+    _ ids: ArraySlice<RowID>, codes: [UnsafePointer<UInt8>?], to number: Int, counts: inout cscan_counts
+  ) {
+    unsafe ids.withUnsafeBytes { ids in
+      unsafe codes.withUnsafeBufferPointer { codes in
+        var rows = unsafe cscan_rows()
+        unsafe rows.ids = ids.bindMemory(to: UInt8.self).baseAddress
+        unsafe rows.apart = codes.baseAddress
+        unsafe rows.count = codes.count
+        var which = UInt32(number)
+        unsafe cscan_show(SimdLevel.current, coder.pointer, &rows, pointer, &which, 1, &counts)
+      }
+    }
+  }
+
   /// Ends a query.
   ///
   /// - Parameters:

@@ -49,6 +49,16 @@ package struct SearchResult: Sendable, Equatable {
     }
   }
 
+  /// Takes the rows of a batch's queries, which have ended.
+  mutating func take(_ queries: ScanQueries, _ batch: Range<Int>) {
+    for query in batch {
+      counts[query] = queries.read(query - batch.lowerBound) { rank, id, score in
+        paddedIDs[query * k + rank] = id
+        paddedScores[query * k + rank] = Float(score)
+      }
+    }
+  }
+
   /// How many queries were asked.
   package var queryCount: Int { counts.count }
 

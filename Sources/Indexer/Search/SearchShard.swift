@@ -43,8 +43,8 @@ struct SearchShard: Sendable {
   func rows(_ rows: Range<Int>, ofList list: Int) -> cscan_rows {
     let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound
     return unsafe cscan_rows(
-      codes: code(ofRow: rows.lowerBound, ofList: list), ids: file.address(ids), exact: nil, next: nil, places: nil,
-      count: rows.count)
+      codes: code(ofRow: rows.lowerBound, ofList: list), ids: file.address(ids), next: nil, places: nil,
+      apart: nil, count: rows.count)
   }
 
   /// Has the kernel read rows before they are needed.

@@ -14,7 +14,7 @@ internal import Synchronization
 /// All output shards of a version, memory-mapped.
 ///
 /// Calls block: one at a time, on a thread of the caller's own. Memory is that
-/// of the centroids, a byte a component, of one batch, and of its queries' sums
+/// of the centroids, two bytes a component, of one batch, and of its queries' sums
 /// with the centroids, 64 MiB at most up to four million lists.
 package final class VersionSearcher {
   /// Components of a query.
@@ -36,6 +36,8 @@ package final class VersionSearcher {
   private let coder: ScanCoder
   private let coarseQueries: ScanQueries
   private let rowQueries: ScanQueries
+  /// Queries whose found rows are ordered by the codes that refine; nil without.
+  let refineQueries: ScanQueries?
   /// The threads of the last search that wanted several.
   private var team: ScanTeam?
   /// What the searches so far have cost.
@@ -94,6 +96,7 @@ package final class VersionSearcher {
     coarseQueries = ScanQueries(coarse.coder)
     rowQueries = ScanQueries(coder)
     refine = try places.isEmpty ? nil : RefineTier(places, dimension: trained.dimension)
+    refineQueries = (refine?.coder).map(ScanQueries.init)
     self.shards = shards
   }
 
@@ -121,7 +124,7 @@ package final class VersionSearcher {
     let n = try checkedCount(of: queries, k: k, threads: threads)
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = min(nprobe, nlist)
-    try forEachBatch(of: n, k: k, nprobe: nprobe) { batch in
+    try forEachBatch(of: n, byteCount: byteCount(k: k, nprobe: nprobe)) { batch in
       let lists = try rank(queries, batch, nprobe: nprobe, threads: threads)
       try scan(
         queries, batch, lists: lists[...], k: k, threads: threads, among: subset, areScored: areScored, into: &result)
@@ -147,7 +150,7 @@ package final class VersionSearcher {
     }
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = n == 0 ? 0 : lists.count / n
-    try forEachBatch(of: n, k: k, nprobe: 0) { batch in
+    try forEachBatch(of: n, byteCount: byteCount(k: k, nprobe: 0)) { batch in
       let own = lists[batch.lowerBound * nprobe..<batch.upperBound * nprobe]
       try scan(queries, batch, lists: own, k: k, threads: threads, among: nil, areScored: true, into: &result)
     }
@@ -166,7 +169,7 @@ package final class VersionSearcher {
     let n = try checkedCount(of: queries, k: 1, threads: threads)
     let nprobe = min(nprobe, nlist)
     var visited: [[Int32]] = []
-    try forEachBatch(of: n, k: 1, nprobe: nprobe) { batch in
+    try forEachBatch(of: n, byteCount: byteCount(k: 1, nprobe: nprobe)) { batch in
       let lists = try rank(queries, batch, nprobe: nprobe, threads: threads)
       visited += batch.indices.map { place in
         let first = (place - batch.lowerBound) * nprobe
@@ -194,9 +197,12 @@ package final class VersionSearcher {
     return count
   }
 
-  /// Cuts queries into batches of bounded memory.
-  private func forEachBatch(of n: Int, k: Int, nprobe: Int, _ body: (Range<Int>) throws -> Void) rethrows {
-    let byteCount = rowQueries.byteCount(k: min(k, rowCount)) + coarseQueries.byteCount(k: nprobe)
+  private func byteCount(k: Int, nprobe: Int) -> Int {
+    rowQueries.byteCount(k: min(k, rowCount)) + coarseQueries.byteCount(k: nprobe)
+  }
+
+  /// Cuts queries into batches of bounded memory, of which each takes `byteCount`.
+  func forEachBatch(of n: Int, byteCount: Int, _ body: (Range<Int>) throws -> Void) rethrows {
     let width = min(max(Self.batchByteCount / byteCount, 1), Self.maximumBatch)
     for first in stride(from: 0, to: n, by: width) { try body(first..<min(first + width, n)) }
   }
@@ -205,8 +211,8 @@ package final class VersionSearcher {
 // MARK: - The two passes
 
 extension VersionSearcher {
-  /// The best lists of each query, best first; in any order when all are
-  /// visited.
+  /// The best lists of each query, best first or nearly so; in any order when
+  /// all are visited.
   private func rank(
     _ vectors: [Float], _ batch: Range<Int>, nprobe: Int, threads: Int
   ) throws -> [Int32] {
@@ -217,7 +223,7 @@ extension VersionSearcher {
     }
     let together = rankedTogether(by: threads)
     statistics.rankedByteCount += nlist * coarse.coder.codeByteCount * ((batch.count + together - 1) / together)
-    try start(coarseQueries, vectors, batch, k: nprobe, threads: threads, areScored: true) {
+    try start(coarseQueries, vectors, batch, k: nprobe, threads: threads) {
       for first in stride(from: 0, to: batch.count, by: together) {
         try rankLists(of: first..<min(first + together, batch.count), threads: threads)
       }
@@ -260,7 +266,7 @@ extension VersionSearcher {
       result.visitedRows[batch.lowerBound + slot / (lists.count / batch.count)] += listSizes[Int(list)]
     }
     let plan = ScanPlan(visits, shards: shards, codeByteCount: coder.codeByteCount, threads: threads)
-    try start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads, areScored: areScored) {
+    try start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads) {
       let (shards, coder, queries) = (shards, coder, rowQueries)
       for piece in plan.pieces.prefix(ScanPlan.lookahead) {
         shards[piece.shard].expectRead(piece.rows, ofList: piece.list)
@@ -288,21 +294,15 @@ extension VersionSearcher {
       }
       statistics.shown += plan.work
       statistics.byteCount += plan.byteCount
+      try finish(queries, count: batch.count, areScored: areScored, threads: threads)
     }
-    for query in 0..<batch.count {
-      let row = (batch.lowerBound + query) * k
-      result.counts[batch.lowerBound + query] = rowQueries.read(query) { rank, id, score in
-        result.paddedIDs[row + rank] = id
-        result.paddedScores[row + rank] = Float(score)
-      }
-    }
+    result.take(rowQueries, batch)
   }
 
-  /// Prepares the queries of a batch, has `body` show them rows and ends them;
-  /// their vectors stay in place meanwhile.
-  private func start(
-    _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, areScored: Bool,
-    _ body: () throws -> Void
+  /// Prepares the queries of a batch and has `body` show them rows and end
+  /// them; their vectors stay in place meanwhile.
+  func start(
+    _ queries: ScanQueries, _ vectors: [Float], _ batch: Range<Int>, k: Int, threads: Int, _ body: () throws -> Void
   ) throws {
     queries.reserve(count: batch.count, k: k)
     try unsafe vectors.withUnsafeBufferPointer { vectors in
@@ -316,10 +316,14 @@ extension VersionSearcher {
         }
       }
       try body()
-      try carryOut((batch.count + 15) / 16, threads: threads, rows: batch.count * 64) { task, counts in
-        for query in task * 16..<min(task * 16 + 16, batch.count) {
-          queries.finish(query, areScored: areScored, counts: &counts)
-        }
+    }
+  }
+
+  /// Ends the queries of a batch.
+  func finish(_ queries: ScanQueries, count: Int, areScored: Bool, threads: Int) throws {
+    try carryOut((count + 15) / 16, threads: threads, rows: count * 64) { task, counts in
+      for query in task * 16..<min(task * 16 + 16, count) {
+        queries.finish(query, areScored: areScored, counts: &counts)
       }
     }
   }
@@ -332,7 +336,7 @@ extension VersionSearcher {
   ///   - rows: Rows that queries are shown, about.
   ///   - task: One task, and where to count its cost.
   /// - Throws: ``TarnError`` `.io` when the threads cannot be made.
-  private func carryOut(
+  func carryOut(
     _ count: Int, threads: Int, rows: Int, _ task: @Sendable (Int, inout cscan_counts) -> Void
   ) throws {
     if threads == 1 || count <= 1 || rows < 2048 {
@@ -358,7 +362,7 @@ extension VersionSearcher {
     statistics.scored += Int(counts.scored)
   }
 
-  func team(_ threads: Int) throws -> ScanTeam {
+  private func team(_ threads: Int) throws -> ScanTeam {
     if let team, team.threadCount == threads { return team }
     let team = try ScanTeam(threadCount: threads)
     self.team = team

@@ -6,14 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// How rows differ from what their codes stand for, and their codes from each
-/// other; for CCODEC_SQ8.
+/// How centroids differ from what their levels stand for, without parts and
+/// with them, and these from each other.
 struct cscan_spread {
-  float *differences;  // [cscan_plane_size] the most that a component differs
+  float *differences;  // [cscan_plane_size] the most that a component differs from its level
   float *middles;      // [cscan_plane_size] the mean level of a component
   int32_t greatest;    // the greatest level
-  double distance;     // the most that a row differs, in length
-  double radius;       // the most that a row's levels differ from the means, in length
+  double distance[2];  // the most that a row differs, in length: from its levels, and from these with their parts
+  double radius[2];    // the same of levels and their means, and of parts, in levels, and none
 };
 
 /// A codec with its ranges.
@@ -23,24 +23,33 @@ struct cscan_coder {
   size_t code_size;   // bytes of a row
   const float *minima;  // [dimension]; NULL without ranges
   const float *widths;  // [dimension], 0...; NULL without ranges
-  const struct cscan_spread *spread;  // of rows that are scored by other values than their codes stand for, or NULL
+  const struct cscan_spread *spread;  // of centroids; NULL for rows that are scored by what their codes stand for
 };
 
 /// Rows in memory; nothing need be aligned.
 struct cscan_rows {
   const uint8_t *codes;  // [rows x code_size]
   const uint8_t *ids;    // [rows] int64, little-endian; NULL: the row's number
-  const uint8_t *exact;  // [rows x dimension] float32 that rows are scored by; NULL: what the codes stand for
   const uint8_t *next;   // codes that are read after these; NULL: not known
   const uint32_t *places;  // [count] which rows there are shown, ascending; NULL: the first ones
+  const uint8_t *const *apart;  // [count] where each code lies, instead of `codes`, `next` and `places`; or NULL
   size_t count;          // rows that are shown
+};
+
+/// Rows that are scored by their floats and ranked by what is left of these: levels
+/// of CCODEC_SQ8, and what those lose.
+struct cscan_centroids {
+  const uint8_t *levels;  // [count x dimension]
+  const uint8_t *parts;   // [count x dimension] 256ths of a level to be added, and 128
+  const uint8_t *exact;   // [count x dimension] float32
+  size_t count;
 };
 
 /// A row that may be among the best.
 struct cscan_found {
   double lower, upper;  // between these is its score
   int64_t id;
-  const uint8_t *code;  // NULL: both bounds are its score
+  const uint8_t *at;    // its code, of a centroid its floats; NULL: both bounds are its score
 };
 
 /// A query, and the rows it has met that may be the best. Set up by
@@ -49,8 +58,8 @@ struct cscan_query {
   const float *vector;  // [dimension]
   int8_t *plane;        // [2 x cscan_plane_size], 64-aligned: 16 bits of each weight, upper and lower
   double scale[2];      // what a unit of the upper and the lower plane is worth
-  double base[2];       // score ~ base[0] + scale[0] * s0, or base[1] + scale[0] * s0 + scale[1] * s1,
-  double error[2];      // and that is how far it can be off
+  double base[3];       // score ~ base[0] + scale[0] * s0, or base[1] + scale[0] * s0 + scale[1] * s1, or, with p
+  double error[3];      // the upper sum of parts, base[2] + scale[0] * (s0 + p / 256) + scale[1] * s1; and how far off
   struct cscan_found *found;  // [cscan_capacity(k)]
   size_t k;             // 1...
   size_t count;         // rows found
@@ -85,17 +94,17 @@ void cscan_show(
     int level, const struct cscan_coder *, const struct cscan_rows *, struct cscan_query *queries,
     const uint32_t *which, size_t count, struct cscan_counts *);
 
-/// Sums the levels of coded rows with the upper planes of queries [0, count):
-/// `sums[q * stride + i]` for row i. For cscan_pick. Rows have no `places`.
+/// Sums the levels of centroids [first, end) with the upper planes of queries
+/// [0, count): `sums[q * centroids->count + i]` for centroid i. For cscan_pick.
 void cscan_sum(
-    int level, const struct cscan_coder *, const struct cscan_rows *, const struct cscan_query *queries, size_t count,
-    int32_t *sums, size_t stride);
+    int level, const struct cscan_coder *, const struct cscan_centroids *, size_t first, size_t end,
+    const struct cscan_query *queries, size_t count, int32_t *sums);
 
-/// Shows all rows to a query that has met none, given their sums: only those
-/// whose sums leave open whether they are among the best are scored. Changes
-/// the sums. Rows have no `places`.
+/// Ends a query that has met nothing with its k best centroids, given their
+/// sums, best first by their lower bounds: only those are scored of which it
+/// takes that to say whether they are among them. Changes the sums.
 void cscan_pick(
-    int level, const struct cscan_coder *, const struct cscan_rows *, struct cscan_query *, int32_t *sums,
+    int level, const struct cscan_coder *, const struct cscan_centroids *, struct cscan_query *, int32_t *sums,
     struct cscan_counts *);
 
 /// Tells the CPU that a thread waits in a loop.
@@ -111,14 +120,8 @@ static inline void cscan_pause(void) {
 /// shown no more.
 void cscan_finish(int level, const struct cscan_coder *, struct cscan_query *, int scored, struct cscan_counts *);
 
-/// Scores rows by codes that lie anywhere: crows_score of the query and each decoded code. `row` is
-/// room for d floats.
-void cscan_refine(
-    int level, int codec, const float *minima, const float *widths, size_t d, const float *query,
-    const uint8_t *const *codes, size_t count, size_t code_size, float *row, double *scores);
-
-/// Finds how rows, [count x dimension], differ from what their codes stand for,
-/// and these from each other.
+/// Finds the `parts` of rows, [count x dimension], that their levels lack, and
+/// the spread of them.
 void cscan_measure(
-    int level, const struct cscan_coder *, const uint8_t *codes, const float *rows, size_t count,
+    int level, const struct cscan_coder *, const uint8_t *levels, const float *rows, size_t count, uint8_t *parts,
     struct cscan_spread *);
