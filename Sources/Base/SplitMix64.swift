@@ -22,6 +22,14 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
     return Int(next().multipliedFullWidth(by: UInt64(bound)).high)
   }
 
+  /// A number of each of `count` equal stretches of `0..<total`, ascending; `count` is `total` at most.
+  package mutating func oneOfEach(_ count: Int, of total: Int) -> [Int] {
+    (0..<count).map { index in
+      let (first, end) = (index * total / count, (index + 1) * total / count)
+      return first + next(below: end - first)
+    }
+  }
+
   @inlinable package static func mix(_ value: UInt64) -> UInt64 {
     var z = value
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9

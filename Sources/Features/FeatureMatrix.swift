@@ -202,10 +202,9 @@ internal import Glibc
   /// - Returns: Their numbers, ascending; all of fewer rows.
   package func spreadRows(_ most: Int, seed: UInt64? = nil) -> [Int] {
     let count = min(most, rowCount)
-    let starts = (0...max(count, 1)).map { $0 * rowCount / max(count, 1) }
-    guard let seed else { return Array(starts.prefix(count)) }
+    guard let seed else { return (0..<count).map { $0 * rowCount / count } }
     var random = SplitMix64(seed: seed)
-    return (0..<count).map { starts[$0] + random.next(below: starts[$0 + 1] - starts[$0]) }
+    return random.oneOfEach(count, of: rowCount)
   }
 
   package func widen(rows: Range<Int>, to output: UnsafeMutablePointer<Float>) {

@@ -42,19 +42,23 @@ extension TrainingRun {
 
   /// Tries both kinds of lists, and warns where those that were not asked for find more.
   ///
-  /// Once for the same queries: a training that goes on says it no second time. A file of queries that was changed since it
-  /// was looked at takes nothing from the training.
+  /// Once for the same queries: a training that goes on says it no second time, and in the end it is in the history. A file of
+  /// queries that was changed since it was looked at takes nothing from the training.
   func tryLists(_ images: Gathered, _ captions: Gathered?, in scratch: String) throws {
     guard let queries = options.queries, let captions else { return }
     do {
-      let mark = scratch + "/queries.tried"
-      let text = "\(try Disk.digest(of: queries.path)) \(queries.array ?? "")"
-      guard Disk.text(of: mark) != text else { return }
+      var record: [String: JSONValue] = [
+        "queries": .string(queries.path), "queries_sha256": .string(try Disk.digest(of: queries.path).hex),
+        "array": .optional(queries.array),
+      ]
+      let before = listsTried(in: scratch)
+      guard ["queries_sha256", "array"].contains(where: { before?[$0] != record[$0] }) else { return }
       let asked = try queries.open().matrix
       let trial = try ListTrial(
         images: images.matrix, captions: captions.matrix, queries: asked, logger: logger,
         checkpoint: cancellation.check)
       if let trial {
+        record.merge(trial.json) { own, _ in own }
         tell(trial, queries, of: asked.rowCount)
       } else if asked.rowCount < ListTrial.leastQueries {
         logger.warning(
@@ -65,10 +69,17 @@ extension TrainingRun {
           "no lists are tried with \(queries.path): it takes pairs with \(ListTrial.imagesPerList * ListTrial.leastLists) distinct nearest images or more"
         )
       }
-      try Disk.writeAtomically(Array(text.utf8), to: mark)
+      try Disk.writeAtomically(Array(JSONValue.object(record).text.utf8), to: Self.mark(in: scratch))
     } catch let error as TarnError where error.code != .interrupted {
       logger.warning("no lists are tried: \(error.message)")
     }
+  }
+
+  private static func mark(in scratch: String) -> String { scratch + "/queries.tried" }
+
+  /// What queries lists were tried with, and what they found where they could say something; nil where none were tried.
+  func listsTried(in scratch: String) -> JSONValue? {
+    Disk.text(of: Self.mark(in: scratch)).flatMap(JSONValue.init(parsing:))
   }
 
   /// Says that queries were not looked at, as there is nothing left to decide.
@@ -90,5 +101,15 @@ extension TrainingRun {
     logger.warning(
       "queries like those of \(queries.path) find more in lists of \(others): \(found); \(way) would make these. This training goes on with lists of \(these)"
     )
+  }
+}
+
+extension ListTrial {
+  /// For the history.
+  fileprivate var json: [String: JSONValue] {
+    [
+      "pairs": .count(pairCount), "sampled_queries": .count(queryCount), "nlist": .count(nlist),
+      "found_by_captions": .number(paired), "found_by_images": .number(plain), "error": .number(error),
+    ]
   }
 }

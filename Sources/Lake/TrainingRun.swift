@@ -247,13 +247,16 @@ package struct TrainingRun: Sendable {
     let index = try TrainedIndex(
       centroids: router ?? centroids, assigner: router == nil ? nil : centroids, quantizer: ranges.finish(),
       refine: refining?.finish())
+    var measured: [String: JSONValue] = [:]
+    if let agreement = nearest?.agreement {
+      measured["nearest_agreement"] = .object(["agreed": .count(agreement.agreed), "of": .count(agreement.sampled)])
+    }
+    measured["lists_tried"] = listsTried(in: scratch)
     let store = ArtifactStore(catalog)
     let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
     let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")
     try store.put(working, as: .trainedIndex, digest) {
-      try catalog.finishTraining(
-        trained, digest: digest, byteCount: byteCount,
-        agreement: nearest?.agreement.map { ($0.agreed, $0.sampled) })
+      try catalog.finishTraining(trained, digest: digest, byteCount: byteCount, measured: measured)
     }
     try? FileManager.default.removeItem(atPath: scratch)
     rounds?.clean()

@@ -21,6 +21,15 @@ import TestSupport
     let tried = try lake.succeed(["train", "tried", "--queries", file] + Self.train)
     #expect(tried.errorText.contains("40 queries, lists of 500 pairs (nlist "), "\(tried.errorText)")
     #expect(tried.errorText.contains("2 % of the rows lists of captions find 0."), "\(tried.errorText)")
+    // It is kept.
+    let shown = try lake.succeed(["show", "tried", "--json"]).outputText
+    let document = try #require(try JSONSerialization.jsonObject(with: Data(shown.utf8)) as? [String: Any])
+    let kept = try #require((document["lists_tried"] as? [[String: Any]])?.first)
+    #expect(kept["queries"] as? String == file && kept["sampled_queries"] as? Int == 40 && kept["pairs"] as? Int == 500)
+    for found in ["found_by_captions", "found_by_images"] {
+      let told = String(format: "%.3f", try #require(kept[found] as? Double))
+      #expect(tried.errorText.contains(told), "\(found): \(told)")
+    }
     let again = try lake.succeed(["train", "tried", "--queries", file] + Self.train)
     #expect(again.errorText.contains("no lists are tried: tried is trained already"), "\(again.errorText)")
     let few = try lake.succeed(

@@ -47,6 +47,15 @@ import TestSupport
     }
   }
 
+  @Test(arguments: ["search", "evaluate"]) func fewerRowsThanAreWantedAreNotLookedAtAgain(verb: String) throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = try write(FeatureBytes.npy(2, dimension: Self.dimension, .float32, seed: 5), "q.npy", in: lake)
+    let all = [verb, "v@1", "--queries", queries, "-k", "9"]
+    let refused = try lake.run(all + ["--refine", "8"])
+    #expect(refused.ending == .exit(64) && refused.errorText.contains("--refine 9 or more"), "\(refused.errorText)")
+    try lake.succeed(all + ["--refine", "0"])
+  }
+
   @Test func rerankedRowsHaveTheScoresOfTheirFeatures() throws {
     let lake = try LakeFixture.make(.built)
     let queries = try write(FeatureBytes.npy(2, dimension: Self.dimension, .float32, seed: 5), "q.npy", in: lake)

@@ -112,7 +112,7 @@ class Refine(LakeTest):
             for path in (self.lake.directory / "versions" / f"{name}@1").glob("*.json"):
                 self.assertNotIn("refine", path.read_text(), path)
             self.assertEqual(list((self.lake.directory / "versions" / f"{name}@1").glob("*.refine")), [])
-        none = self.lake.attempt("search", "plain@1", "--queries", FEATURES / "queries.npy", "--refine", "5")
+        none = self.lake.attempt("search", "plain@1", "--queries", FEATURES / "queries.npy", "--refine", "10")
         self.assertEqual(none.returncode, USAGE)
         self.assertIn("no codes that refine", none.stderr)
         odd = self.lake.attempt("train", "odd", "--images", "images", "--nlist", 4, "--codec", "fp16", "--refine", "sq8")

@@ -68,11 +68,7 @@ struct Evaluate: AsyncParsableCommand {
       valueName: "file"), completion: .file())
   var truth: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Order the N best rows again by the codes that refine a version (default: \(VersionSearcher.refinedRows) where it has such; 0 for none).",
-      valueName: "n"))
-  var refine: Int?
+  @OptionGroup var refined: RefinedRowsOptions
 
   @OptionGroup(title: StreamOptions.title) var stream: StreamOptions
   @OptionGroup var room: RoomOptions
@@ -80,7 +76,7 @@ struct Evaluate: AsyncParsableCommand {
   @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
-    if let refine, !(0...65_536).contains(refine) { throw ValidationError("--refine is 0 to 65536.") }
+    try refined.validate(for: k)
     try stream.validate(fetchesAnyway: false)
     guard source == nil || truth == nil else {
       throw ValidationError("--source and --truth both say what is true; give one of them.")
@@ -106,7 +102,7 @@ struct Evaluate: AsyncParsableCommand {
       queries: queries, k: k, nprobes: nprobe.numbers,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, environment: Tool.environment)
     options.missing = missing
-    options.refine = refine
+    options.refine = refined.count
     (options.source, options.truth) = (source, truth)
     let run = try EvaluationRun(catalog, options, cancellation: global.cancellation) { event in
       switch event {

@@ -84,11 +84,7 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Find F·k rows and order them by their original features.", valueName: "f"))
   var rerank: Int?
 
-  @Option(
-    help: ArgumentHelp(
-      "Order the N best rows again by the codes that refine the version (default: \(VersionSearcher.refinedRows) where it has such; 0 for none).",
-      valueName: "n"))
-  var refine: Int?
+  @OptionGroup var refined: RefinedRowsOptions
 
   @Option(
     help: ArgumentHelp(
@@ -138,7 +134,7 @@ struct Search: ParsableCommand {
     guard ids != "-" || excludeIds != "-" else {
       throw ValidationError("--ids and --exclude-ids cannot both be standard input.")
     }
-    if let refine, !(0...65_536).contains(refine) { throw ValidationError("--refine is 0 to 65536.") }
+    try refined.validate(for: k)
     if let rerank, !(1...1000).contains(rerank) { throw ValidationError("--rerank is 1 to 1000.") }
   }
 
@@ -157,7 +153,7 @@ struct Search: ParsableCommand {
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount,
       ids: try ids.map(RowIDInput.named), excludedIDs: try excludeIds.map(RowIDInput.named), condition: condition,
       unique: unique)
-    options.refine = refine
+    options.refine = refined.count
     let answer: SearchAnswer
     do {
       answer = try SearchRun(catalog, options, cancellation: global.cancellation).run()

@@ -151,6 +151,18 @@ struct Show: ParsableCommand {
         """
       ),
       (
+        // By train --queries; nothing without.
+        "lists_tried",
+        """
+        SELECT t.value ->> 'queries' AS queries, t.value ->> 'queries_sha256' AS queries_sha256, t.value ->> 'array' AS "array",
+          t.value ->> 'sampled_queries' AS sampled_queries, t.value ->> 'pairs' AS pairs, t.value ->> 'nlist' AS nlist,
+          round(t.value ->> 'found_by_captions', 3) AS found_by_captions, round(t.value ->> 'found_by_images', 3) AS found_by_images,
+          round(t.value ->> 'error', 3) AS error
+        FROM event e, json_each(e.detail) t WHERE e.verb = 'trained' AND t.key = 'lists_tried'
+          AND json_extract(e.detail, '$.sha256') = '\(trained.digest?.hex ?? "")' ORDER BY e.seq DESC LIMIT 1
+        """
+      ),
+      (
         // As the specification says it: nothing where all of both sources was taken.
         "taken",
         """

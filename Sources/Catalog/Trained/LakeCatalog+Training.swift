@@ -267,26 +267,25 @@ extension LakeCatalog {
   ///   - trained: The trained index.
   ///   - digest: Digest of the file, durable at ``path(of:_:)``.
   ///   - byteCount: Its size.
-  ///   - agreement: Of a sample of captions, those whose nearest image is the exact one,
-  ///     where nearest images were not searched exactly; for the history.
+  ///   - measured: What was measured on the way, by name, for the history.
   /// - Throws: ``TarnError``.
   package func finishTraining(
-    _ trained: TrainedIndexRecord, digest: ContentDigest, byteCount: Int, agreement: (agreed: Int, of: Int)? = nil
+    _ trained: TrainedIndexRecord, digest: ContentDigest, byteCount: Int, measured: [String: JSONValue] = [:]
   ) throws {
     try write("trained") { database in
       try LakeCatalog.addArtifact(digest, .trainedIndex, byteCount: byteCount, database)
-      try LakeCatalog.markReady(trained.id, trained.name, sha256: digest.hex, agreement: agreement, database)
+      try LakeCatalog.markReady(trained.id, trained.name, sha256: digest.hex, measured: measured, database)
     }
   }
 
   private static func markReady(
-    _ id: Int64, _ name: String, sha256: String, agreement: (agreed: Int, of: Int)? = nil, _ database: Database
+    _ id: Int64, _ name: String, sha256: String, measured: [String: JSONValue] = [:], _ database: Database
   ) throws {
     try database.execute(
       sql: "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ? AND state = 'training'",
       arguments: [sha256, Timestamp.now(), id])
     guard database.changesCount > 0 else { return }
-    try recordTrained(id, name, sha256: sha256, agreement: agreement, database)
+    try recordTrained(id, name, sha256: sha256, measured: measured, database)
   }
 
   /// Tells the history of a trained index that is ready.
@@ -296,12 +295,12 @@ extension LakeCatalog {
   ///   - name: Its name from now on.
   ///   - sha256: Digest of its file.
   ///   - former: The name it had before; nil for one that was trained now.
-  ///   - agreement: As in ``finishTraining(_:digest:byteCount:agreement:)``.
+  ///   - measured: As in ``finishTraining(_:digest:byteCount:measured:)``.
   ///   - database: The connection, in a transaction.
   /// - Throws: SQLite's error.
   static func recordTrained(
     _ id: Int64, _ name: String, sha256: String, from former: String? = nil,
-    agreement: (agreed: Int, of: Int)? = nil, _ database: Database
+    measured: [String: JSONValue] = [:], _ database: Database
   ) throws {
     let spec = try String.fetchOne(
       database, sql: "SELECT spec_sha256 FROM trained_index WHERE id = ?", arguments: [id])
@@ -310,9 +309,7 @@ extension LakeCatalog {
       "measures_sha256": .string(try RecordDigests.training(id, database).hex),
     ]
     if let former { detail["from"] = .string(former) }
-    if let agreement {
-      detail["nearest_agreement"] = .object(["agreed": .count(agreement.agreed), "of": .count(agreement.of)])
-    }
+    detail.merge(measured) { own, _ in own }
     try record(.trained, name, detail, database)
   }
 }

@@ -243,10 +243,8 @@ extension AssignmentEngine {
 }
 
 /// Memory of each thread for one call: a tile of widened vectors and what the
-/// backend needs.
-///
-/// `@unchecked Sendable`: a worker's part is used by that worker alone.
-@safe internal final class Scratch: @unchecked Sendable {
+/// backend needs; a worker's part is used by that worker alone.
+@safe internal final class Scratch: Sendable {
   private let memory: LargeMemory
   private let vectorByteCount: Int
   private let stride: Int

@@ -82,9 +82,9 @@ void ckernels_nearest(
         continue;
       }
       const double error = gamma * size + tiny;
-      const double floor = floors ? floors[i] : -INFINITY;
       CCPU_CALL(
-          level, look_through, level, rows, x, p, base, width, error, floor, first_id, k, out_ids, out_scores, found + i);
+          level, look_through, level, rows, x, p, base, width, error, floors[i], first_id, k, out_ids, out_scores,
+          found + i);
     }
   }
 }

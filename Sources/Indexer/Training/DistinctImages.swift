@@ -44,10 +44,7 @@ package enum DistinctImages {
     guard pairs >= leastPairs else { return [] }
     let count = max(1, min(2 * nlist, pairs / 20, 32_768))
     var random = SplitMix64(seed: 1)
-    return (0..<count).map { index in
-      let (first, end) = (index * pairs / count, (index + 1) * pairs / count)
-      return first + random.next(below: end - first)
-    }
+    return random.oneOfEach(count, of: pairs)
   }
 
   /// The most distinct nearest images that there can be: those found, and one for

@@ -149,7 +149,7 @@ size_t ckernels_nearest_scratch(size_t count);
 /// vector: `ids` and `scores` are [count x k], best first, equal scores by id;
 /// `found` [count] says how many there are. Ids of one call are greater than
 /// those of the calls before. Scores are those of crows_score. Rows of scores
-/// below a vector's floor need not be found; NULL for no floors.
+/// below a vector's floor, [count], need not be found.
 void ckernels_nearest(
     int level, const struct ckernels_rows *rows, int64_t first_id, const float *vectors, const double *floors,
     size_t count, size_t k, void *scratch, int64_t *ids, double *scores, uint32_t *found);

@@ -1,0 +1,27 @@
+// How many rows of a query are ordered again by the codes that refine.
+
+internal import ArgumentParser
+internal import Lake
+
+/// The rows that `search` and `evaluate` look at again.
+struct RefinedRowsOptions: ParsableArguments {
+  @Option(
+    name: .customLong("refine"),
+    help: ArgumentHelp(
+      "Order the N best rows again by the codes that refine a version (default: \(VersionSearcher.refinedRows) where it has such; 0 for none).",
+      valueName: "n"))
+  var count: Int?
+
+  /// Refuses fewer rows than are wanted.
+  ///
+  /// - Parameter k: Rows wanted of each query.
+  /// - Throws: `ValidationError`.
+  func validate(for k: Int) throws {
+    guard let count else { return }
+    guard (0...65_536).contains(count) else { throw ValidationError("--refine is 0 to 65536.") }
+    guard count == 0 || count >= k else {
+      throw ValidationError(
+        "--refine \(count) looks at fewer rows again than -k \(k) wants; say --refine \(k) or more, or 0 for none.")
+    }
+  }
+}
