@@ -15,11 +15,11 @@ void cscan_sum(
     int level, const struct cscan_coder *c, const struct cscan_centroids *rows, size_t first, size_t end,
     const struct cscan_query *queries, size_t count, int32_t *sums) {
   const struct cscan_tiles *tiles = cscan_tiles_of(level, cscan_kind_of(c));
-  const size_t d = c->dimension, block = cscan_block_of(c, count);
+  const size_t size = c->code_size, block = cscan_block_of(c, count);
   const int32_t thresholds[4] = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
   for (; first < end; first += block) {
     const size_t after = end - first < block ? end : first + block;
-    const size_t ahead = after < end ? (after - first) * d : 0;
+    const size_t ahead = after < end ? (after - first) * size : 0;
     for (size_t q = 0; q < count;) {
       const size_t width = count - q >= 4 ? 4 : count - q >= 2 ? 2 : 1, height = TILE / width;
       const int8_t *planes[4];
@@ -27,8 +27,8 @@ void cscan_sum(
       for (size_t i = first; i < after; i += height) {
         const uint8_t *shown[TILE];
         int32_t own[TILE];
-        for (size_t r = 0; r < height; r++) shown[r] = rows->levels + (i + r < after ? i + r : after - 1) * d;
-        tiles->of[width / 2](shown, planes, d, q == 0 ? ahead : 0, thresholds, own);
+        for (size_t r = 0; r < height; r++) shown[r] = rows->levels + (i + r < after ? i + r : after - 1) * size;
+        tiles->of[width / 2](shown, planes, size, q == 0 ? ahead : 0, thresholds, own);
         const size_t whole = after - i < height ? after - i : height;
         for (size_t j = 0; j < width; j++)
           for (size_t r = 0; r < whole; r++) sums[(q + j) * rows->count + i + r] = own[r * width + j];
