@@ -47,10 +47,11 @@ private struct Case {
     }.sorted { $0.1 != $1.1 ? $0.1 > $1.1 : $0.0 < $1.0 }
   }
 
-  /// The kernels' answer, shown in pieces of `height` rows; where rows lie apart, each from the last to the first.
+  /// The kernels' answer, shown in pieces of `height` rows; where rows lie apart, each from the last to the first, and
+  /// where they are measured, with their radius.
   func scanned(
     level: Int32, k: Int, height: Int, atOnce: Bool = false, isScored: Bool = true, apart: Bool = false,
-    counts: inout cscan_counts
+    isMeasured: Bool = false, counts: inout cscan_counts
   ) -> [[(id: Int64, score: Double)]] {
     let count = queries.count / dimension
     let width = quantizer.codeByteCount
@@ -97,6 +98,14 @@ private struct Case {
                   }
                   rows.ids = ids.baseAddress?.assumingMemoryBound(to: UInt8.self)
                   rows.count = shown.count
+                  if isMeasured {
+                    // The fifth visitor is too few, the sixth enough.
+                    var known: UInt32 = 0
+                    #expect(cscan_radius(level, &coder, &rows, &known, 5) == 0)
+                    rows.radius = cscan_radius(level, &coder, &rows, &known, 1)
+                    #expect(rows.radius == cscan_radius(level, &coder, &rows, &known, 1))
+                    #expect(isRadius(rows.radius, of: shown))
+                  }
                   cscan_show(level, &coder, &rows, &states, which, count, &counts)
                 }
               }
@@ -112,14 +121,30 @@ private struct Case {
   }
 }
 
+extension Case {
+  /// Whether it is the most that levels of some rows are from the middle, hardly rounded up.
+  private func isRadius(_ radius: Double, of rows: Range<Int>) -> Bool {
+    guard let steps = [VectorCodec.sq4: 15, .sq8: 255][quantizer.codec] else { return radius == 0 }
+    let width = quantizer.codeByteCount
+    let squares = rows.map { row in
+      let code = codes[row * width..<(row + 1) * width].map { Int($0) }
+      let levels = quantizer.codec == .sq4 ? code.flatMap { [$0 & 15, $0 >> 4] } : code
+      return levels.reduce(0) { $0 + (2 * $1 - steps) * (2 * $1 - steps) }
+    }
+    let exact = Double(squares.max() ?? 0).squareRoot() / 2
+    return radius > exact && radius < exact * (1 + 0x1p-21)
+  }
+}
+
 struct ScanTests {
   private func expectDefinition(_ test: Case, k: Int, height: Int) {
     let count = test.queries.count / test.dimension
     let expected = (0..<count).map { test.bruteForce($0).prefix(k) }
     for level in SimdLevel.all {
-      for (atOnce, apart) in [(false, false), (true, false), (false, true)] {
+      for way in 0..<4 {
         var counts = cscan_counts()
-        let found = test.scanned(level: level, k: k, height: height, atOnce: atOnce, apart: apart, counts: &counts)
+        let found = test.scanned(
+          level: level, k: k, height: height, atOnce: way == 1, apart: way == 2, isMeasured: way == 3, counts: &counts)
         for query in 0..<count {
           #expect(found[query].map(\.id) == expected[query].map(\.id), "level \(level), query \(query)")
           #expect(found[query].map(\.score.bitPattern) == expected[query].map(\.score.bitPattern))
@@ -174,6 +199,9 @@ struct ScanTests {
       _ = test.scanned(level: level, k: 10, height: 1000, counts: &counts)
       #expect(counts.refined < 4 * 3000 / 3)
       #expect(counts.scored < 4 * 30)
+      var measured = cscan_counts()
+      _ = test.scanned(level: level, k: 10, height: 1000, isMeasured: true, counts: &measured)
+      #expect(2 * measured.refined < counts.refined, "\(measured.refined) of \(counts.refined)")
     }
   }
 

@@ -96,6 +96,8 @@ static void check_codec(int level, int codec, size_t bits, size_t d, const float
     struct cscan_rows shown = {.codes = codes, .count = ROWS};
     if (choice == 1) shown.places = odd, shown.count = sizeof odd / sizeof *odd;
     if (choice == 3) shown.apart = apart;
+    uint32_t known = 0;
+    if (choice == 2) printf("radius %a\n", shown.radius = cscan_radius(level, &coder, &shown, &known, 100));
     struct cscan_query queries[QUERIES];
     struct cscan_counts counts = {0};
     uint32_t which[QUERIES];

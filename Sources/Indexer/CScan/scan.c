@@ -8,7 +8,9 @@
 //
 // and sum r c = (S/2) sum r + sum r (c - S/2), the last at most (S/2) sum |r|.
 // So the integer sum of A c gives the score but for that error; 8 more bits,
-// r = scale' B + r', make it 250 times smaller. Of centroids all codes are
+// r = scale' B + r', make it 250 times smaller. It is also at most the length of r
+// times that of c - S/2, of which the greatest is known for rows that many queries
+// are shown (radius.c). Of centroids all codes are
 // known beforehand, so another middle than S/2 is taken: the mean u of a
 // component's levels. sum r (c - u) is at most G sum |r|, G the greatest level
 // met, and at most the length of r times that of c - u, of which the greatest is
@@ -128,6 +130,10 @@ static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query 
     const double by_length = t ? sqrt(fold(lengths)) * t->radius[0] : by_levels;
     const double error_of_levels = fmin(by_levels, by_length);
     s->error[p] = (error_of_levels + floats + roundings) * (1 + 0x1p-10);
+    if (!t && p == 0) {
+      s->slack = by_levels;
+      s->length = sqrt(fold(lengths)) * (1 + 0x1p-20);
+    }
     if (!t) continue;
     if (p == 0) {
       of_parts = fmin(fold(sizes) / 2, sqrt(fold(lengths)) * t->radius[1]);
@@ -213,6 +219,18 @@ static void refine(
   }
 }
 
+/// By how much a query's threshold is higher for rows whose radius is known.
+static int32_t relief_of(const struct cscan_query *s, double radius) {
+  const double saved = s->slack - s->length * radius;
+  return radius > 0 && saved > 0 && s->scale[0] > 0 ? (int32_t)(saved / s->scale[0]) : 0;
+}
+
+/// What sums of a query have to be greater than. No sum of levels and weights is as near to the least number as relief.
+static CCPU_INLINE int32_t threshold_of(const struct cscan_query *s, int32_t relief) {
+  const int32_t threshold = __atomic_load_n(&s->threshold, __ATOMIC_RELAXED);
+  return threshold > INT32_MAX - relief ? INT32_MAX : threshold + relief;
+}
+
 /// Shows rows [first, end) to 1, 2 or 4 queries. Of each `turns` tiles this is
 /// the turn to bring what is `ahead` of number `turn`.
 static void show_tiles(
@@ -221,13 +239,17 @@ static void show_tiles(
   const size_t height = (size_t)(TILE / width), size = w->coder->code_size;
   const cscan_tile tile = w->tiles->of[width / 2];
   const int8_t *planes[4];
-  for (int q = 0; q < width; q++) planes[q] = queries[q]->plane;
+  int32_t reliefs[4];
+  for (int q = 0; q < width; q++) {
+    planes[q] = queries[q]->plane;
+    reliefs[q] = relief_of(queries[q], w->rows->radius);
+  }
   for (size_t i = first; i < end; i += height) {
     const uint8_t *rows[TILE];
     // Rows past the end are the last one again; their bits are dropped.
     for (size_t r = 0; r < height; r++) rows[r] = code_of(w, i + r < end ? i + r : end - 1);
     int32_t thresholds[4], sums[TILE];
-    for (int q = 0; q < width; q++) thresholds[q] = __atomic_load_n(&queries[q]->threshold, __ATOMIC_RELAXED);
+    for (int q = 0; q < width; q++) thresholds[q] = threshold_of(queries[q], reliefs[q]);
     const size_t own = (i - first) / TILE % turns == turn ? ahead : 0;
     uint32_t mask = tile(rows, planes, size, own, thresholds, sums);
     if (i + height > end) mask &= (1u << ((end - i) * (size_t)width)) - 1;

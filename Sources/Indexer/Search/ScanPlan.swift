@@ -72,9 +72,6 @@ struct ScanPlan: Sendable {
 
   /// Pieces that the kernel is told of ahead.
   static let lookahead = 24
-  /// Bytes of codes in a piece: enough for a disk to read at its rate, few
-  /// enough for threads to end together.
-  private static let pieceByteCount = 128 << 10
 
   /// Cuts lists into pieces.
   ///
@@ -82,15 +79,12 @@ struct ScanPlan: Sendable {
   ///   - visits: Who visits what.
   ///   - shards: The output shards.
   ///   - codeByteCount: Bytes of a row's code.
-  ///   - threads: Threads that will share the pieces.
-  init(_ visits: Visits, shards: [SearchShard], codeByteCount: Int, threads: Int) {
-    let most = max(Self.pieceByteCount / codeByteCount, 16)
+  init(_ visits: Visits, shards: [SearchShard], codeByteCount: Int) {
     for (place, list) in visits.lists.enumerated() {
       let visitors = visits.starts[place]..<visits.starts[place + 1]
       for (number, shard) in shards.enumerated() {
         let size = shard.size(ofList: list)
-        for first in stride(from: 0, to: size, by: most) {
-          let rows = first..<min(first + most, size)
+        for rows in shard.pieces(ofList: list) {
           pieces.append(Piece(shard: number, list: list, rows: rows, visitors: visitors))
         }
         work += size * visitors.count

@@ -2,6 +2,7 @@
 
 internal import Base
 internal import CScan
+internal import Features
 
 /// The lists of one output shard, mapped.
 struct SearchShard: Sendable {
@@ -11,6 +12,16 @@ struct SearchShard: Sendable {
   private let codeByteCount: Int
   /// Where each list starts in the file, `[nlist + 1]`: codes, then ids.
   private let offsets: [Int]
+  /// Rows of a piece of a list, but the last one.
+  let pieceRowCount: Int
+  /// Pieces of all lists before each, `[nlist]`.
+  private let firstPieces: [Int32]
+  /// What is known of each piece, for `cscan_radius`.
+  private let radii: LargeMemory
+
+  /// Bytes of codes in a piece: enough for a disk to read at its rate, few
+  /// enough for threads to end together.
+  private static let pieceByteCount = 128 << 10
 
   /// Maps an output shard that was parsed strictly.
   init(_ shard: OutputShardFile) throws {
@@ -18,6 +29,15 @@ struct SearchShard: Sendable {
     rowCount = shard.rowCount
     codeByteCount = shard.trained.quantizer.codeByteCount
     offsets = shard.listOffsets
+    let (rowByteCount, pieceRowCount) = (codeByteCount + 8, max(Self.pieceByteCount / codeByteCount, 16))
+    var pieceCount = 0
+    firstPieces = zip(offsets, offsets.dropFirst()).map { start, end in
+      defer { pieceCount += ((end - start) / rowByteCount + pieceRowCount - 1) / pieceRowCount }
+      return Int32(pieceCount)
+    }
+    self.pieceRowCount = pieceRowCount
+    radii = LargeMemory(byteCount: 4 * pieceCount)
+    unsafe radii.start.initializeMemory(as: UInt8.self, repeating: 0, count: radii.byteCount)
   }
 
   /// Rows in a list.
@@ -39,12 +59,29 @@ struct SearchShard: Sendable {
     return unsafe RowID(littleEndian: UnsafeRawPointer(address).loadUnaligned(as: RowID.self))
   }
 
-  /// Rows of a list in memory.
-  func rows(_ rows: Range<Int>, ofList list: Int) -> cscan_rows {
-    let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * rows.lowerBound
-    return unsafe cscan_rows(
-      codes: code(ofRow: rows.lowerBound, ofList: list), ids: file.address(ids), next: nil, places: nil,
-      apart: nil, count: rows.count)
+  /// The pieces of a list, in order.
+  func pieces(ofList list: Int) -> some Sequence<Range<Int>> {
+    let size = size(ofList: list)
+    return stride(from: 0, to: size, by: pieceRowCount).map { $0..<min($0 + pieceRowCount, size) }
+  }
+
+  /// A piece of a list in memory.
+  ///
+  /// - Parameters:
+  ///   - piece: Its rows.
+  ///   - list: The list.
+  ///   - coder: Their codec.
+  ///   - visitorCount: Queries that they will be shown to.
+  /// - Returns: Its codes and ids, and how far the codes are from the middle where that is known.
+  func rows(_ piece: Range<Int>, ofList list: Int, _ coder: ScanCoder, visitorCount: Int) -> cscan_rows {
+    let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * piece.lowerBound
+    var rows = unsafe cscan_rows(
+      codes: code(ofRow: piece.lowerBound, ofList: list), ids: file.address(ids), next: nil, places: nil,
+      apart: nil, count: piece.count, radius: 0)
+    let number = Int(firstPieces[list]) + piece.lowerBound / pieceRowCount
+    let known = unsafe radii.start.assumingMemoryBound(to: UInt32.self) + number
+    unsafe rows.radius = cscan_radius(SimdLevel.current, coder.pointer, &rows, known, visitorCount)
+    return unsafe rows
   }
 
   /// Has the kernel read rows before they are needed.

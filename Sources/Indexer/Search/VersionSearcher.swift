@@ -265,7 +265,7 @@ extension VersionSearcher {
     for (slot, list) in lists.enumerated() where list >= 0 {
       result.visitedRows[batch.lowerBound + slot / (lists.count / batch.count)] += listSizes[Int(list)]
     }
-    let plan = ScanPlan(visits, shards: shards, codeByteCount: coder.codeByteCount, threads: threads)
+    let plan = ScanPlan(visits, shards: shards, codeByteCount: coder.codeByteCount)
     try start(rowQueries, vectors, batch, k: min(k, max(rowCount, 1)), threads: threads) {
       let (shards, coder, queries) = (shards, coder, rowQueries)
       for piece in plan.pieces.prefix(ScanPlan.lookahead) {
@@ -277,7 +277,8 @@ extension VersionSearcher {
           shards[later.shard].expectRead(later.rows, ofList: later.list)
         }
         let piece = plan.pieces[task]
-        var rows = unsafe shards[piece.shard].rows(piece.rows, ofList: piece.list)
+        var rows = unsafe shards[piece.shard].rows(
+          piece.rows, ofList: piece.list, coder, visitorCount: piece.visitors.count)
         if task + threads < plan.pieces.count {
           let next = plan.pieces[task + threads]  // most likely this thread's own
           unsafe rows.next = shards[next.shard].code(ofRow: next.rows.lowerBound, ofList: next.list)

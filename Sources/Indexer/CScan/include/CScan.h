@@ -34,6 +34,7 @@ struct cscan_rows {
   const uint32_t *places;  // [count] which rows there are shown, ascending; NULL: the first ones
   const uint8_t *const *apart;  // [count] where each code lies, instead of `codes`, `next` and `places`; or NULL
   size_t count;          // rows that are shown
+  double radius;         // as cscan_radius says; 0: not known
 };
 
 /// Rows that are scored by their floats and ranked by what is left of these: levels
@@ -60,6 +61,8 @@ struct cscan_query {
   double scale[2];      // what a unit of the upper and the lower plane is worth
   double base[3];       // score ~ base[0] + scale[0] * s0, or base[1] + scale[0] * s0 + scale[1] * s1, or, with p
   double error[3];      // the upper sum of parts, base[2] + scale[0] * (s0 + p / 256) + scale[1] * s1; and how far off
+  double slack;         // what of error[0] is there as levels may be any
+  double length;        // what takes its place for each unit of their radius
   struct cscan_found *found;  // [cscan_capacity(k)]
   size_t k;             // 1...
   size_t count;         // rows found
@@ -85,6 +88,14 @@ size_t cscan_capacity(size_t k);
 /// Starts a query with an empty answer: `vector`, `plane`, `found`, `k` and
 /// `at_once` are set, the rest is not. All components are finite.
 void cscan_prepare(int level, const struct cscan_coder *, struct cscan_query *);
+
+/// No levels of these rows are farther than this, in length, from the middle
+/// ones; 0 while that is not known. `known` is these rows' own, 0 at first, and
+/// may be shared by threads: it counts the queries that they are shown to,
+/// `visitors` more now, and has the rows measured once those are worth it. Rows
+/// lie one after the other.
+double cscan_radius(
+    int level, const struct cscan_coder *, const struct cscan_rows *, uint32_t *known, size_t visitors);
 
 /// Shows rows to queries `which[0..<count]` of `queries`. The score is
 /// crows_score of the query and the decoded row, a NaN counting as -infinity;
