@@ -13,7 +13,13 @@
 /// Rows that are appended before rows are told apart again.
 static size_t slack_of(size_t k) { return k / 2 > 8 ? k / 2 : 8; }
 
-size_t cscan_capacity(size_t k) { return k + slack_of(k) + slack_of(k) / 2; }
+/// Rows that are held at most.
+static size_t most_of(size_t k) { return k + slack_of(k) + slack_of(k) / 2; }
+
+// The lower bounds of as many rows lie behind these while they are told apart.
+size_t cscan_capacity(size_t k) {
+  return most_of(k) + (most_of(k) * sizeof(double) + sizeof(struct cscan_found) - 1) / sizeof(struct cscan_found);
+}
 
 double cscan_floor(struct cscan_query *s) {
   double floor;
@@ -81,14 +87,52 @@ static void score(const struct show *w, struct cscan_query *s, struct cscan_foun
   }
 }
 
-/// Drops rows that k others beat by their bounds; the k with the greatest lower bounds come first.
+/// Brings numbers that are greater than the pivot, or with `equal` as great, to the front, and says how many they are.
+static CCPU_INLINE size_t partition(double *numbers, size_t count, double pivot, int equal) {
+  size_t front = 0;
+  for (size_t i = 0; i < count; i++) {
+    // No branch: which way one would go is a matter of chance.
+    const double number = numbers[i];
+    numbers[i] = numbers[front];
+    numbers[front] = number;
+    front += equal ? number >= pivot : number > pivot;
+  }
+  return front;
+}
+
+/// The k-th greatest of some numbers, which change places; 1 <= k <= count.
+static double greatest_but(double *numbers, size_t count, size_t k) {
+  uint64_t random = 0x9E3779B97F4A7C15u;
+  for (;;) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    const double pivot = numbers[(size_t)((random >> 32) * count >> 32)];
+    size_t front = partition(numbers, count, pivot, 0);
+    if (k > front) {
+      numbers += front;
+      count -= front;
+      k -= front;
+      front = partition(numbers, count, pivot, 1);
+      if (k <= front) return pivot;
+      numbers += front;
+      count -= front;
+      k -= front;
+    } else {
+      count = front;
+    }
+  }
+}
+
+/// Drops rows that k others beat by their bounds.
 static void drop_beaten(struct cscan_query *s) {
   if (s->count < s->k) return;
-  bring_forward(s->found, s->count, s->k);
-  const double floor = s->found[s->k - 1].lower;
-  size_t kept = s->k;
-  for (size_t i = s->k; i < s->count; i++)
-    if (s->found[i].upper >= floor) s->found[kept++] = s->found[i];
+  double *bounds = (double *)(s->found + most_of(s->k));
+  for (size_t i = 0; i < s->count; i++) bounds[i] = s->found[i].lower;
+  const double floor = greatest_but(bounds, s->count, s->k);
+  size_t kept = 0;
+  for (size_t i = 0; i < s->count; i++) {
+    s->found[kept] = s->found[i];
+    kept += s->found[i].upper >= floor;
+  }
   s->count = kept;
   raise_floor(s, floor);
 }
@@ -140,6 +184,7 @@ void cscan_finish(
     score(&w, s, s->found, s->count);
     cscan_sort(s->found, s->count);
   } else if (s->count > s->k) {
+    bring_forward(s->found, s->count, s->k);
     // Rows whose lower bounds are above all that are not among the first k are among the best whatever they score.
     double most = -INFINITY;
     for (size_t i = s->k; i < s->count; i++) most = s->found[i].upper > most ? s->found[i].upper : most;

@@ -72,7 +72,7 @@ struct RefineTier: Sendable {
   fileprivate func expectRead(_ ids: ArraySlice<RowID>) throws {
     for id in ids {
       let (part, start) = try place(of: id)
-      part.file.expectRead(start..<(start + quantizer.codeByteCount))
+      parts[part].file.expectRead(start..<(start + quantizer.codeByteCount))
     }
   }
 
@@ -80,21 +80,23 @@ struct RefineTier: Sendable {
   ///
   /// - Throws: ``TarnError`` `.integrity` for a row without a code.
   fileprivate func codes(of ids: ArraySlice<RowID>) throws -> [UnsafePointer<UInt8>?] {
-    try unsafe ids.map { id in
+    var codes: [UnsafePointer<UInt8>?] = unsafe []
+    unsafe codes.reserveCapacity(ids.count)
+    for id in ids {
       let (part, start) = try place(of: id)
-      return unsafe part.file.address(start)
+      unsafe codes.append(parts[part].file.address(start))
     }
+    return unsafe codes
   }
 
   /// Where the code of a row is.
-  private func place(of id: RowID) throws -> (part: Part, start: Int) {
-    let place = parts.partitioningIndex { $0.ids.lowerBound > id } - 1
+  private func place(of id: RowID) throws -> (part: Int, start: Int) {
+    let place = parts.count == 1 ? 0 : parts.partitioningIndex { $0.ids.lowerBound > id } - 1
     guard place >= 0, parts[place].ids.contains(id) else {
       throw TarnError(
         .integrity, "row \(id) was found and no file of codes that refine has it", hint: "run `tarn verify --repair`")
     }
-    let part = parts[place]
-    return (part, part.codesOffset + Int(id - part.ids.lowerBound) * quantizer.codeByteCount)
+    return (place, parts[place].codesOffset + Int(id - parts[place].ids.lowerBound) * coder.codeByteCount)
   }
 }
 

@@ -82,7 +82,7 @@ struct cscan_counts {
 /// Bytes of one plane of a query.
 size_t cscan_plane_size(const struct cscan_coder *);
 
-/// Rows of a query that are held at a time, for k of 1 or more.
+/// Room for rows of a query, and for what tells them apart, for k of 1 or more.
 size_t cscan_capacity(size_t k);
 
 /// Starts a query with an empty answer: `vector`, `plane`, `found`, `k` and
