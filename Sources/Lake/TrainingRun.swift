@@ -251,7 +251,7 @@ package struct TrainingRun: Sendable {
     if let agreement = nearest?.agreement {
       measured["nearest_agreement"] = .object(["agreed": .count(agreement.agreed), "of": .count(agreement.sampled)])
     }
-    measured["lists_tried"] = listsTried(in: scratch)
+    if let tried = listsTried(in: scratch), tried["nlist"] != nil { measured["lists_tried"] = tried }
     let store = ArtifactStore(catalog)
     let working = try store.workingPath("trained-\(trained.specDigest.prefix(16)).faiss")
     let (digest, byteCount) = try TrainedIndexFile.write(index, to: working, temporaryPath: working + ".tmp")

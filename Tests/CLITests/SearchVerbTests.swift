@@ -54,6 +54,9 @@ import TestSupport
     let refused = try lake.run(all + ["--refine", "8"])
     #expect(refused.ending == .exit(64) && refused.errorText.contains("--refine 9 or more"), "\(refused.errorText)")
     try lake.succeed(all + ["--refine", "0"])
+    guard verb == "search" else { return }
+    let more = try lake.run(all + ["--refine", "17", "--rerank", "2"])
+    #expect(more.ending == .exit(64) && more.errorText.contains("--refine 18 or more"), "\(more.errorText)")
   }
 
   @Test func rerankedRowsHaveTheScoresOfTheirFeatures() throws {

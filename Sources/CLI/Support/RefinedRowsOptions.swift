@@ -14,14 +14,15 @@ struct RefinedRowsOptions: ParsableArguments {
 
   /// Refuses fewer rows than are wanted.
   ///
-  /// - Parameter k: Rows wanted of each query.
+  /// - Parameter wanted: Rows of each query that are answered or looked at after that.
   /// - Throws: `ValidationError`.
-  func validate(for k: Int) throws {
+  func validate(for wanted: Int) throws {
     guard let count else { return }
     guard (0...65_536).contains(count) else { throw ValidationError("--refine is 0 to 65536.") }
-    guard count == 0 || count >= k else {
+    guard count == 0 || count >= wanted else {
       throw ValidationError(
-        "--refine \(count) looks at fewer rows again than -k \(k) wants; say --refine \(k) or more, or 0 for none.")
+        "--refine \(count) looks at fewer rows again than the \(wanted) that are wanted; say --refine \(wanted) or more, a smaller -k, or --refine 0 for none."
+      )
     }
   }
 }

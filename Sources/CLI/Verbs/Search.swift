@@ -134,8 +134,8 @@ struct Search: ParsableCommand {
     guard ids != "-" || excludeIds != "-" else {
       throw ValidationError("--ids and --exclude-ids cannot both be standard input.")
     }
-    try refined.validate(for: k)
     if let rerank, !(1...1000).contains(rerank) { throw ValidationError("--rerank is 1 to 1000.") }
+    try refined.validate(for: min(k, 65_536) * (rerank ?? 1))
   }
 
   func run() throws {

@@ -44,7 +44,7 @@ CCPU_COMPILE(
 double cscan_radius(
     int level, const struct cscan_coder *c, const struct cscan_rows *rows, uint32_t *known, size_t visitors) {
   const int32_t steps = cscan_levels_of(c->codec).steps;
-  if (steps == 0) return 0;
+  if (steps == 0 || rows->count == 0) return 0;
   // A radius is 1/2 at least: its bits are a greater number than any count.
   uint32_t bits = __atomic_load_n(known, __ATOMIC_RELAXED);
   float radius;

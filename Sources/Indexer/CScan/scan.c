@@ -126,7 +126,7 @@ static CCPU_INLINE void prepare(const struct cscan_coder *c, struct cscan_query 
       }
     s->base[p] = fold(base) + fold(rest);
     const double by_levels = (t ? (double)t->greatest : steps / 2) * fold(sizes);
-    // No square underflows: what is left of a product of floats is 0 or more than 2^-400.
+    // No square underflows: what is left of a product of floats is 0 or more than 2^-450.
     const double by_length = t ? sqrt(fold(lengths)) * t->radius[0] : by_levels;
     const double error_of_levels = fmin(by_levels, by_length);
     s->error[p] = (error_of_levels + floats + roundings) * (1 + 0x1p-10);
@@ -153,6 +153,7 @@ void cscan_prepare(int level, const struct cscan_coder *c, struct cscan_query *s
   s->lock = 0;
   s->floor = -INFINITY;
   s->threshold = INT32_MIN;
+  s->slack = s->length = 0;
   if (cscan_plane_size(c) == 0) return;
   CCPU_CALL(level, prepare, c, s);
 }

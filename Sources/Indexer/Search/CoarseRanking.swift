@@ -7,8 +7,8 @@ internal import Features
 /// The coarse centroids, coded in 7 bits for a quick look, with 8 more for a closer one, and as
 /// floats for the decision.
 ///
-/// The ranking is that of `crows_score`, of equal scores the lower list
-/// first, whatever the codes: these only say which centroids need no score.
+/// Which lists are the best is what `crows_score` says, of equal scores the lower
+/// ones, whatever the codes: these only say which centroids need no score.
 @safe final class CoarseRanking: Sendable {
   let nlist: Int
   let coder: ScanCoder

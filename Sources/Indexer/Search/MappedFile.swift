@@ -58,12 +58,13 @@ internal import Synchronization
   /// A look at the page in its middle decides: what is asked for range by range
   /// came that way, and the pages at its ends may have come with its neighbours.
   /// A look costs as much as reading 8 KiB; where 256 in a row were for nothing,
-  /// all but each eighth is left out until one is not, and where 4,096 were, all
-  /// but each 64th.
+  /// all but each eighth is left out until one is not, and where 4,096 were and
+  /// no more than 16 KiB are asked for, all but each 64th.
   func expectRead(_ range: Range<Int>) {
     guard !range.isEmpty else { return }
     let found = foundInARow.load(ordering: .relaxed)
-    if found >= 256, leftOut.add(1, ordering: .relaxed).newValue % (found < 4_096 ? 8 : 64) != 0 { return }
+    let isOften = found >= 4_096 && range.count <= 16 << 10
+    if found >= 256, leftOut.add(1, ordering: .relaxed).newValue % (isOften ? 64 : 8) != 0 { return }
     let first = range.lowerBound / Self.pageByteCount * Self.pageByteCount
     var residence: UInt8 = 1
     let middle = (range.lowerBound + range.count / 2) / Self.pageByteCount * Self.pageByteCount

@@ -27,8 +27,9 @@ struct RefineTier: Sendable {
     let codesOffset: Int
   }
 
-  let quantizer: ScalarQuantizer
-  let coder: ScanCoder
+  /// The queries of a batch while rows are ordered anew.
+  let queries: ScanQueries
+  private let codeByteCount: Int
   private let parts: [Part]
 
   /// Maps files.
@@ -63,8 +64,8 @@ struct RefineTier: Sendable {
           codesOffset: file.codesOffset))
     }
     guard let quantizer else { throw TarnError(.inputsMissing, "no files of codes that refine") }
-    self.quantizer = quantizer
-    coder = ScanCoder(quantizer)
+    queries = ScanQueries(ScanCoder(quantizer))
+    codeByteCount = quantizer.codeByteCount
     self.parts = parts.sorted { $0.ids.lowerBound < $1.ids.lowerBound }
   }
 
@@ -72,7 +73,7 @@ struct RefineTier: Sendable {
   fileprivate func expectRead(_ ids: ArraySlice<RowID>) throws {
     for id in ids {
       let (part, start) = try place(of: id)
-      parts[part].file.expectRead(start..<(start + quantizer.codeByteCount))
+      parts[part].file.expectRead(start..<(start + codeByteCount))
     }
   }
 
@@ -96,7 +97,7 @@ struct RefineTier: Sendable {
       throw TarnError(
         .integrity, "row \(id) was found and no file of codes that refine has it", hint: "run `tarn verify --repair`")
     }
-    return (place, parts[place].codesOffset + Int(id - parts[place].ids.lowerBound) * coder.codeByteCount)
+    return (place, parts[place].codesOffset + Int(id - parts[place].ids.lowerBound) * codeByteCount)
   }
 }
 
@@ -151,7 +152,7 @@ extension VersionSearcher {
   ) throws -> SearchResult {
     var result = SearchResult(k: k, queryCount: found.queryCount)
     result.visitedRows = found.visitedRows
-    guard let states = refineQueries else { return result }
+    let states = refine.queries
     try forEachBatch(of: found.queryCount, byteCount: states.byteCount(k: k)) { batch in
       // Rows of a query that follow each other, for one thread.
       let pieces = batch.flatMap { query in

@@ -13,7 +13,7 @@ struct SearchShard: Sendable {
   /// Where each list starts in the file, `[nlist + 1]`: codes, then ids.
   private let offsets: [Int]
   /// Rows of a piece of a list, but the last one.
-  let pieceRowCount: Int
+  private let pieceRowCount: Int
   /// Pieces of all lists before each, `[nlist]`.
   private let firstPieces: [Int32]
   /// What is known of each piece, for `cscan_radius`.
@@ -71,7 +71,7 @@ struct SearchShard: Sendable {
   ///   - piece: Its rows.
   ///   - list: The list.
   ///   - coder: Their codec.
-  ///   - visitorCount: Queries that they will be shown to.
+  ///   - visitorCount: Queries that they will be shown to, 0 where that is only some of them: those are not worth a measure.
   /// - Returns: Its codes and ids, and how far the codes are from the middle where that is known.
   func rows(_ piece: Range<Int>, ofList list: Int, _ coder: ScanCoder, visitorCount: Int) -> cscan_rows {
     let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * piece.lowerBound

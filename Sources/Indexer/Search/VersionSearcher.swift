@@ -14,8 +14,9 @@ internal import Synchronization
 /// All output shards of a version, memory-mapped.
 ///
 /// Calls block: one at a time, on a thread of the caller's own. Memory is that
-/// of the centroids, two bytes a component, of one batch, and of its queries' sums
-/// with the centroids, 64 MiB at most up to four million lists.
+/// of the centroids, two bytes a component, of lists, 12 bytes each and 4 a piece
+/// of one, of one batch, and as much once more where its rows are ordered anew, and of its
+/// queries' sums with the centroids, 64 MiB at most up to four million lists.
 package final class VersionSearcher {
   /// Components of a query.
   package let dimension: Int
@@ -36,8 +37,6 @@ package final class VersionSearcher {
   private let coder: ScanCoder
   private let coarseQueries: ScanQueries
   private let rowQueries: ScanQueries
-  /// Queries whose found rows are ordered by the codes that refine; nil without.
-  let refineQueries: ScanQueries?
   /// The threads of the last search that wanted several.
   private var team: ScanTeam?
   /// What the searches so far have cost.
@@ -96,7 +95,6 @@ package final class VersionSearcher {
     coarseQueries = ScanQueries(coarse.coder)
     rowQueries = ScanQueries(coder)
     refine = try places.isEmpty ? nil : RefineTier(places, dimension: trained.dimension)
-    refineQueries = (refine?.coder).map(ScanQueries.init)
     self.shards = shards
   }
 
@@ -278,7 +276,7 @@ extension VersionSearcher {
         }
         let piece = plan.pieces[task]
         var rows = unsafe shards[piece.shard].rows(
-          piece.rows, ofList: piece.list, coder, visitorCount: piece.visitors.count)
+          piece.rows, ofList: piece.list, coder, visitorCount: subset == nil ? piece.visitors.count : 0)
         if task + threads < plan.pieces.count {
           let next = plan.pieces[task + threads]  // most likely this thread's own
           unsafe rows.next = shards[next.shard].code(ofRow: next.rows.lowerBound, ofList: next.list)
