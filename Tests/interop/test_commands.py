@@ -456,13 +456,15 @@ class CommandTests(unittest.TestCase):
     # As tasks.
 
     def test_workers_make_the_same_version(self) -> None:
-        self.add("good", count=4)
+        # So long that what it is called leaves no room for what is the matter with it, if one were cut.
+        long = ("-" * 200,)
+        self.add("good", count=4, more=long)
         self.lake.run("sync", "--allow-commands")
         digest = self.built()
         other = Lake(self.directory / "other")
         other.run("init", other.directory)
         self.lake = other
-        self.add("good", count=4)
+        self.add("good", count=4, more=long)
         other.run("sync", "--allow-commands")
         other.run("train", "t", "--images", "made", "--method", "kmeans", "--nlist", 4)
         other.run("evict", "made")

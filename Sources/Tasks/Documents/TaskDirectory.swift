@@ -434,7 +434,7 @@ package struct TaskFailure: Sendable, Hashable {
   }
 
   /// For people: what, where, and with which exit status.
-  package var words: String { "\(message) (on \(host), exit \(status))" }
+  package var words: String { "\(message.printableLine) (on \(host.printable), exit \(status))" }
 
   package var text: String {
     JSONValue.object([

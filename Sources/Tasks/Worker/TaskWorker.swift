@@ -167,7 +167,7 @@ package final class TaskWorker: Sendable {
       guard plan.tasks.indices.contains(number) else { return }
       let failure = TaskFailure(
         task: plan.tasks[number], host: HostName.current, endedAt: Timestamp.now(), status: status,
-        message: error.description.printable)
+        message: error.description.printableLine)
       try directory.write(failure, of: number, by: name)
     }.value()
   }
@@ -251,7 +251,7 @@ package final class TaskWorker: Sendable {
         guard task.missing == .skip, input.digest == nil, let error = error as? TarnError,
           error.code == .absent || error.code == .refused
         else { throw error }
-        reasons[Int(id)] = error.message.printable
+        reasons[Int(id)] = error.message.printableLine
         report(.leftOut(shard: input.shard, reason: error.message))
       case .ready(let id):
         let place = Int(id)
