@@ -17,10 +17,7 @@ package enum DiskSpeed {
   ///   files without names, may not be written to, or is nearly full.
   package static func bytesPerSecond(below directory: String) -> Double? {
     guard let free = (try? FileSystem(of: directory))?.freeByteCount, free >= roomByteCount else { return nil }
-    // > O_TMPFILE must be specified with one of O_RDWR or O_WRONLY […] an unnamed inode will be created
-    // https://man7.org/linux/man-pages/man2/open.2.html; the macro is not imported: 020000000 | O_DIRECTORY.
-    let descriptor = open(directory, O_WRONLY | O_CLOEXEC | O_DIRECTORY | 0o20000000, 0o600)
-    guard descriptor >= 0 else { return nil }
+    guard let descriptor = UnnamedFile.openNeverNamed(in: directory) else { return nil }
     defer { close(descriptor) }
     let block = [UInt8](unsafeUninitializedCapacity: 1 << 20) { buffer, count in
       // Not zeros, which some file systems do not write.

@@ -75,7 +75,7 @@ package struct DecodedRows: Sendable {
     let verdict = reserve.verdict(on: "what \(path) unpacks to", taking: byteCount, of: try FileSystem(of: directory))
     if case .refused(let error) = verdict { throw error }
     try Disk.makeDirectory(directory)
-    let file = try unnamedFile()
+    let file = try UnnamedFile.open(in: directory)
     // Taken at once, so that others see what is free.
     let number = posix_fallocate(file, 0, off_t(byteCount))
     guard [0, EINVAL, EOPNOTSUPP].contains(number) else {
@@ -85,22 +85,4 @@ package struct DecodedRows: Sendable {
     }
     return file
   }
-
-  private func unnamedFile() throws -> Int32 {
-    let file = unsafe Glibc.open(directory, O_RDWR | O_CLOEXEC | temporaryFileFlag, 0o600)
-    if file >= 0 { return file }
-    var template = Array("\(directory)/tarn-rows-XXXXXX".utf8CString)
-    let named = unsafe template.withUnsafeMutableBufferPointer { name -> Int32 in
-      guard let start = name.baseAddress else { return -1 }
-      let opened = unsafe mkstemp(start)
-      if opened >= 0 { unsafe unlink(start) }
-      return opened
-    }
-    guard named >= 0 else { throw Disk.systemError("write into", directory) }
-    _ = fcntl(named, F_SETFD, FD_CLOEXEC)
-    return named
-  }
 }
-
-/// `O_TMPFILE`, which is of two flags and so not imported.
-private let temporaryFileFlag: Int32 = 0o20_000_000 | O_DIRECTORY

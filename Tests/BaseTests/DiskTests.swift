@@ -63,4 +63,30 @@ import Testing
       if !isInMemory { #expect(isFromDisk ? read >= byteCount : read < byteCount, "\(read) bytes of \(byteCount)") }
     }
   }
+
+  /// A probe, or rows that are unpacked: a kill has no name to leave.
+  @Test func anUnnamedFileDoesNotTouchItsDirectory() throws {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("tarn-test-\(UUID().uuidString)").path
+    try Disk.makeDirectory(directory)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    func changes() throws -> [Int] {
+      var info = stat()
+      try #require(stat(directory, &info) == 0)
+      return [info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec]
+    }
+    let hasNone = UnnamedFile.openNeverNamed(in: directory).map { close($0) } == nil
+    let before = try changes()
+    let file = try UnnamedFile.open(in: directory)
+    defer { close(file) }
+    let text = [UInt8]("rows".utf8)
+    #expect(text.withUnsafeBytes { pwrite(file, $0.baseAddress, 4, 0) } == 4)
+    var read = [UInt8](repeating: 0, count: 4)
+    #expect(read.withUnsafeMutableBytes { pread(file, $0.baseAddress, 4, 0) } == 4 && read == text)
+    #expect(fcntl(file, F_GETFD) & FD_CLOEXEC != 0)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
+    // Where files have a name for an instant, the directory says so.
+    #expect(try hasNone || changes() == before)
+    let error = #expect(throws: TarnError.self) { try UnnamedFile.open(in: directory + "/nowhere") }
+    #expect(error?.code == .io)
+  }
 }

@@ -2,6 +2,7 @@
 // lake's, under whatever name; and a place that cannot be is told before the work.
 
 import Base
+import Catalog
 import Foundation
 import GRDB
 import Testing
@@ -108,6 +109,22 @@ import TestSupport
     try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite")
     try FileManager.default.copyItem(atPath: copy, toPath: lake.lake + "/catalog.sqlite")
     #expect(try lake.run(["backup", lake.lake + "/catalog.sqlite", "--lake", other]).ending == .exit(64))
+  }
+
+  /// That a place can be written is found out without a file that a kill would leave there.
+  @Test func aPlaceIsTriedWithoutAName() throws {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("tarn-test-\(UUID().uuidString)").path
+    try Disk.makeDirectory(directory)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    func change() throws -> Date? {
+      try FileManager.default.attributesOfItem(atPath: directory)[.modificationDate] as? Date
+    }
+    let long = Date(timeIntervalSince1970: 1_000_000_000)
+    try FileManager.default.setAttributes([.modificationDate: long], ofItemAtPath: directory)
+    guard let file = UnnamedFile.openNeverNamed(in: directory) else { return }
+    close(file)
+    try OutputPlace.check(directory + "/report.html", besides: nil)
+    #expect(try change() == long)
   }
 
   @Test func otherPlacesAreWritten() throws {

@@ -46,17 +46,8 @@ package enum OutputPlace {
         throw TarnError(.conflict, "\(target) \(what)", hint: other)
       }
     }
-    try requireWritable(directory)
-  }
-
-  /// Checks that files can be made in a directory: what its mode says is not all that a
-  /// file system has to say.
-  private static func requireWritable(_ directory: String) throws {
-    let probe = "\(directory)/.tarn-\(getpid()).tmp"
-    let descriptor = open(probe, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw Disk.systemError("write into", directory) }
-    close(descriptor)
-    unlink(probe)
+    // What a directory's mode says is not all that its file system has to say.
+    close(try UnnamedFile.open(in: directory))
   }
 
   /// Checks that a directory may be filled: it is new or empty, and no part of a lake.
