@@ -101,7 +101,7 @@ static CCPU_INLINE size_t partition(double *numbers, size_t count, double pivot,
 }
 
 /// The k-th greatest of some numbers, which change places; 1 <= k <= count.
-static double greatest_but(double *numbers, size_t count, size_t k) {
+static double kth_greatest(double *numbers, size_t count, size_t k) {
   uint64_t random = 0x9E3779B97F4A7C15u;
   for (;;) {
     random = random * 6364136223846793005u + 1442695040888963407u;
@@ -127,7 +127,7 @@ static void drop_beaten(struct cscan_query *s) {
   if (s->count < s->k) return;
   double *bounds = (double *)(s->found + most_of(s->k));
   for (size_t i = 0; i < s->count; i++) bounds[i] = s->found[i].lower;
-  const double floor = greatest_but(bounds, s->count, s->k);
+  const double floor = kth_greatest(bounds, s->count, s->k);
   size_t kept = 0;
   for (size_t i = 0; i < s->count; i++) {
     s->found[kept] = s->found[i];

@@ -52,7 +52,7 @@ static CCPU_INLINE int32_t greatest(const int32_t *sums, size_t count) {
 
 /// The k-th greatest of `count` sums, or `least` when fewer than k are greater; `heap` has room for k, and its ids hold
 /// sums meanwhile.
-static CCPU_INLINE int32_t greatest_above(
+static CCPU_INLINE int32_t kth_greatest_above(
     int32_t least, const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
   for (size_t i = 0; i < k; i++) heap[i].id = least;
   for (size_t first = 0; first < count; first += SPAN) {
@@ -73,19 +73,19 @@ static CCPU_INLINE int32_t greatest_above(
 
 /// The k-th greatest of `count` sums, k of them at most. Of parts of the sums, k have one that reaches the k-th greatest of
 /// the parts' greatest: so only sums that do are looked at closely.
-static CCPU_INLINE int32_t greatest_but(const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
+static CCPU_INLINE int32_t kth_greatest_sum(const int32_t *sums, size_t count, size_t k, struct cscan_found *heap) {
   enum { PARTS = 4096 };
   int32_t most[PARTS];
   const size_t parts = count / 8 < PARTS ? count / 8 : PARTS;
-  if (parts <= k) return greatest_above(INT32_MIN, sums, count, k, heap);
+  if (parts <= k) return kth_greatest_above(INT32_MIN, sums, count, k, heap);
   for (size_t p = 0; p < parts; p++) most[p] = sums[p];
   // Every `parts`-th sum is of one part.
   for (size_t first = parts; first < count; first += parts) {
     const size_t width = count - first < parts ? count - first : parts;
     for (size_t p = 0; p < width; p++) most[p] = sums[first + p] > most[p] ? sums[first + p] : most[p];
   }
-  const int32_t least = greatest_above(INT32_MIN, most, parts, k, heap);
-  return greatest_above(least > INT32_MIN ? least - 1 : least, sums, count, k, heap);
+  const int32_t least = kth_greatest_above(INT32_MIN, most, parts, k, heap);
+  return kth_greatest_above(least > INT32_MIN ? least - 1 : least, sums, count, k, heap);
 }
 
 /// The least sum of a row that may be among the k best: of the rows with the k greatest sums none scores under
@@ -96,31 +96,47 @@ static CCPU_INLINE int32_t least_open(const struct cscan_query *s, int32_t least
   return limit > -0x1p31 ? (int32_t)limit : INT32_MIN;
 }
 
-/// Adds the lower plane to the sums that are not under `least`, in units of the upper one: under 2^24 of them, where the
-/// upper sums leave room for 2^24. The others become INT32_MIN.
-static CCPU_INLINE void add_lower(const struct picking *p, const struct cscan_query *s, int32_t *sums, int32_t least) {
+/// Rows that are asked for and looked at once AHEAD others have been asked for after them.
+struct way {
+  size_t rows[AHEAD], put, taken;
+};
+
+#define NONE SIZE_MAX
+
+/// Asks for a row, and says which one's turn it is; NONE for none.
+static CCPU_INLINE size_t put(struct way *w, size_t row, const uint8_t *bytes, size_t count) {
+  cscan_expect(bytes + row * count, count);
+  const size_t due = w->put - w->taken < AHEAD ? NONE : w->rows[w->taken++ % AHEAD];
+  w->rows[w->put++ % AHEAD] = row;
+  return due;
+}
+
+/// The next one of those that are left; NONE in the end.
+static CCPU_INLINE size_t take(struct way *w) { return w->taken < w->put ? w->rows[w->taken++ % AHEAD] : NONE; }
+
+/// Adds the lower plane to a sum, in units of the upper one: under 2^24 of them, where upper sums leave room for 2^24.
+static CCPU_INLINE void add_lower(const struct picking *p, const struct cscan_query *s, double unit, int32_t *sums, size_t i) {
+  const size_t d = p->show.coder->dimension;
+  sums[i] += (int32_t)lrint(unit * p->show.tiles->dot(p->rows->levels + i * d, s->plane + p->show.plane_size, d));
+}
+
+/// Adds the lower plane to the sums that are not under `least`. The others become INT32_MIN.
+static CCPU_INLINE void add_lower_from(
+    const struct picking *p, const struct cscan_query *s, int32_t *sums, int32_t least) {
   const size_t count = p->rows->count, d = p->show.coder->dimension;
-  const uint8_t *levels = p->rows->levels;
   const double unit = s->scale[1] / s->scale[0];
-  size_t open[AHEAD], waiting = 0;
-#define REFINE(i) \
-  sums[i] += (int32_t)lrint(unit * p->show.tiles->dot(levels + (i) * d, s->plane + p->show.plane_size, d))
+  struct way way = {.put = 0};
+  size_t due;
   for (size_t first = 0; first < count; first += SPAN) {
     const size_t end = count - first < SPAN ? count : first + SPAN;
     const int is_open = greatest(sums + first, count - first) >= least;
     for (size_t i = first; i < end; i++) {
-      if (!is_open || sums[i] < least) {
-        sums[i] = INT32_MIN;
-        continue;
-      }
-      cscan_expect(levels + i * d, d);
-      if (waiting >= AHEAD) REFINE(open[waiting % AHEAD]);
-      open[waiting++ % AHEAD] = i;
+      if (!is_open || sums[i] < least) sums[i] = INT32_MIN;
+      else if ((due = put(&way, i, p->rows->levels, d)) != NONE) add_lower(p, s, unit, sums, due);
     }
   }
-  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) REFINE(open[i % AHEAD]);
-#undef REFINE
-  p->show.counts->refined += waiting;
+  while ((due = take(&way)) != NONE) add_lower(p, s, unit, sums, due);
+  p->show.counts->refined += way.put;
 }
 
 /// Adds the parts of a centroid to the sum of its levels, and keeps it if it may be among the best.
@@ -139,31 +155,30 @@ static CCPU_INLINE void keep_closer(const struct picking *p, struct cscan_query 
 static CCPU_INLINE void keep_between(
     const struct picking *p, struct cscan_query *s, const int32_t *sums, int32_t least, int32_t most) {
   const size_t count = p->rows->count, d = p->show.coder->dimension;
-  size_t open[AHEAD], waiting = 0;
+  struct way way = {.put = 0};
+  size_t due;
   for (size_t first = 0; first < count; first += SPAN) {
     const size_t end = count - first < SPAN ? count : first + SPAN;
     if (greatest(sums + first, count - first) < least) continue;
     for (size_t i = first; i < end; i++) {
       if (sums[i] < least || sums[i] > most) continue;
-      cscan_expect(p->rows->parts + i * d, d);
-      if (waiting >= AHEAD) keep_closer(p, s, sums, open[waiting % AHEAD]);
-      open[waiting++ % AHEAD] = i;
+      if ((due = put(&way, i, p->rows->parts, d)) != NONE) keep_closer(p, s, sums, due);
     }
   }
-  for (size_t i = waiting < AHEAD ? 0 : waiting - AHEAD; i < waiting; i++) keep_closer(p, s, sums, open[i % AHEAD]);
+  while ((due = take(&way)) != NONE) keep_closer(p, s, sums, due);
 }
 
 static CCPU_INLINE void pick(const struct picking *p, struct cscan_query *s, int32_t *sums) {
   const size_t count = p->rows->count, size = 4 * p->show.coder->dimension;
   const int32_t least =
-      s->k < count && s->scale[0] > 0 ? least_open(s, greatest_but(sums, count, s->k, s->found)) : INT32_MIN;
+      s->k < count && s->scale[0] > 0 ? least_open(s, kth_greatest_sum(sums, count, s->k, s->found)) : INT32_MIN;
   if (least == INT32_MIN) {
     for (size_t i = 0; i < count; i++) cscan_score_row(&p->show, s, p->rows->exact + i * size, (int64_t)i);
     return;
   }
-  add_lower(p, s, sums, least);
+  add_lower_from(p, s, sums, least);
   // The k that seem best first: the others are held to what those reach.
-  const int32_t least_of_k = greatest_but(sums, count, s->k, s->found);
+  const int32_t least_of_k = kth_greatest_sum(sums, count, s->k, s->found);
   keep_between(p, s, sums, least_of_k, INT32_MAX);
   const int32_t beaten = cscan_threshold(s, s->floor, 2);
   if (beaten < least_of_k - 1) keep_between(p, s, sums, beaten + 1, least_of_k - 1);
