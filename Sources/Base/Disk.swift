@@ -102,6 +102,28 @@ package enum Disk {
     unlink(temporary)
   }
 
+  /// Writes all bytes at a place of an open file.
+  ///
+  /// - Parameters:
+  ///   - bytes: The bytes.
+  ///   - descriptor: The file.
+  ///   - offset: Where they go.
+  ///   - path: The file's name, for messages.
+  /// - Throws: ``TarnError`` of the disk.
+  package static func write(_ bytes: [UInt8], to descriptor: Int32, at offset: Int = 0, named path: String) throws {
+    try FaultPlan.step("write", path)
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeBytes { bytes in
+        let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+        return pwrite(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw systemError("write", path) }
+      done += count
+    }
+  }
+
   /// The size of a regular file in bytes; nil when there is none.
   package static func size(of path: String) -> Int? {
     var info = stat()
@@ -283,11 +305,8 @@ package struct DurableFile: ~Copyable {
   /// - Throws: ``TarnError`` when the disk refuses.
   package mutating func amend(_ bytes: [UInt8], at offset: Int) throws {
     precondition(mode == .streamed && offset + bytes.count <= byteCount, "nothing was written there")
-    try FaultPlan.step("write", temporaryPath)
     leaveDirect()
-    guard pwrite(descriptor, bytes, bytes.count, off_t(offset)) == bytes.count else {
-      throw Disk.systemError("write", temporaryPath)
-    }
+    try Disk.write(bytes, to: descriptor, at: offset, named: temporaryPath)
   }
 
   private mutating func writeAll(_ bytes: UnsafeRawBufferPointer) throws {

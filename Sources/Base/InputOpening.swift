@@ -87,6 +87,17 @@ extension Disk {
     return String(validating: bytes, as: UTF8.self)
   }
 
+  /// The names in a directory, sorted, those that are UTF-8; none where there is no such directory.
+  ///
+  /// - Parameter path: The directory.
+  /// - Returns: The names, without `.` and `..`.
+  /// - Throws: ``TarnError`` `.io` when it is there and cannot be read.
+  package static func namesIfAny(in path: String) throws(TarnError) -> [String] {
+    var info = stat()
+    if stat(path, &info) != 0, errno == ENOENT { return [] }
+    return try names(in: path).compactMap { String(validating: $0, as: UTF8.self) }.sorted()
+  }
+
   /// The names in a directory, as the bytes they are, in no order.
   ///
   /// - Parameter path: The directory.

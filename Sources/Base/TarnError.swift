@@ -6,9 +6,12 @@
 package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What kind of failure; the CLI maps it to an exit code in one switch.
   package enum Code: Sendable, Equatable, CaseIterable {
-    /// A name, address, range or option that cannot be meant, or that the data
+    /// A name, address, range, option or setting that cannot be meant, or that the data
     /// cannot satisfy.
     case usage
+    /// What was asked cannot be made of the data that there is, whatever is tried again: fewer
+    /// distinct rows than lists.
+    case unfit
     /// The name is taken, or the thing differs from what is recorded.
     case conflict
     /// No source, shard, trained index or version of that name.
@@ -68,6 +71,9 @@ package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
 
   /// Whether a mirror is to blame, so that another one, or a later time, may do.
   package var isOfMirror: Bool { [.absent, .refused, .temporary, .integrity, .tls].contains(code) }
+
+  /// Whether the mirrors have no such thing, as far as they say: not for now, and not by a fault of this machine.
+  package var leavesNothingToAsk: Bool { [.absent, .refused, .integrity, .badFeatures].contains(code) }
 
   package var description: String {
     guard let hint else { return message }

@@ -30,9 +30,10 @@ final class ParquetRows: RowReader {
   /// The columns that are read, and those that are not.
   static func columns(of file: ParquetFile) -> (read: [String], leftOut: [LeftOutColumn]) {
     var (read, leftOut): ([String], [LeftOutColumn]) = ([], [])
+    var seen: Set<String> = []
     for column in file.columns {
       let name = column.name
-      guard !read.contains(name), !leftOut.contains(where: { $0.name == name }) else { continue }
+      guard seen.insert(name).inserted else { continue }
       if column.shape == .list {
         leftOut.append(LeftOutColumn(name: name, cause: "a list"))
       } else if read.count == RowRecord.mostColumns {
@@ -115,7 +116,7 @@ enum CivilTime {
   /// - Parameter days: Since 1970-01-01.
   /// - Returns: The text; a number of days where no calendar reaches.
   static func date(days: Int64) -> String {
-    guard abs(days) < 1 << 40 else { return "\(days) days" }
+    guard days.magnitude < 1 << 40 else { return "\(days) days" }
     // http://howardhinnant.github.io/date_algorithms.html#civil_from_days
     let shifted = days + 719_468
     let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097

@@ -339,9 +339,10 @@ package struct BuildRun: Sendable {
       switch item {
       case .lost(let id, let error):
         input = planned.input(id)
-        guard options.holes == nil, options.missing == .skip, input.revision == nil, input.excludedRows.isEmpty else {
-          throw error
-        }
+        // A full disk, or a host that may come back, makes no hole.
+        guard options.holes == nil, options.missing == .skip, input.revision == nil, input.excludedRows.isEmpty,
+          (error as? TarnError)?.leavesNothingToAsk == true
+        else { throw error }
         try catalog.leaveOut(input, of: version)
       case .ready(let id):
         input = planned.input(id)

@@ -97,10 +97,12 @@ package struct ClipFolderRun {
     try catalog.requireRoom(
       for: "the folder \(target)",
       [RoomNeed(at: target.parentPath, byteCount: indexByteCount + columns.byteCount(of: plan.shards) + idCount)])
-    let working = "\(target.parentPath == "/" ? "" : target.parentPath)/.\(target.lastPathPart)-\(getpid()).tmp"
+    let place = WorkingPlace(for: target)
+    let working = place.path
     var isDone = false
     defer { if !isDone { try? FileManager.default.removeItem(atPath: working) } }
     try Disk.makeDirectory(working + "/metadata")
+    place.hold()
     let index = try catalog.source(id: version.sourceID).modality.rawValue == "text" ? "text.index" : "image.index"
     let written = try writeIndex(outputs, as: "\(working)/\(index)", report)
     try writeMetadata(stretches, plan.shards, columns, into: working + "/metadata", report)

@@ -66,8 +66,9 @@ package struct ConvertRun {
       on: target, taking: source.rowCount * rowByteCount, of: try FileSystem(of: target.parentPath))
     if case .refused(let error) = verdict { throw error }
     var writer = try writer()
-    let directory = target.parentPath.isEmpty ? "" : target.parentPath + "/"
-    var file = try DurableFile(creating: "\(directory).\(target.lastPathPart)-\(getpid()).tmp", mode: .streamed)
+    let place = WorkingPlace(for: target)
+    var file = try DurableFile(creating: place.path, mode: .streamed)
+    place.hold()
     try writer.begin { try file.write(RawSpan(_unsafeBytes: $0)) }
     var rowCount = 0
     try source.drain(as: elementType) { rows in

@@ -203,7 +203,16 @@ package struct EvaluationRun: Sendable {
   private func sampledOutputs(_ paths: [String], _ plan: TruthPlan) throws -> (directory: String, paths: [String]) {
     let directory = "\(catalog.layout.scratch)/\(catalog.workingPrefix)evaluate-\(plan.key.prefix(16))"
     try? FileManager.default.removeItem(atPath: directory)
+    let rows = plan.inputs.reduce(0) { $0 + $1.rowCount }
+    let all = try catalog.outputs(of: plan.version).reduce(0) { $0 + $1.rowCount }
+    let byteCount = paths.reduce(0) { $0 + (Disk.size(of: $1) ?? 0) }
+    let share = min(1, Double(rows) / Double(max(all, 1)))
+    try catalog.requireRoom(
+      for: "the sampled rows of \(plan.version.name)",
+      [RoomNeed(at: catalog.layout.scratch, byteCount: Int(Double(byteCount) * share))])
     try Disk.makeDirectory(directory)
+    var isWhole = false
+    defer { if !isWhole { try? FileManager.default.removeItem(atPath: directory) } }
     let ranges = plan.inputs.map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }
     var trained: TrainedIndex?
     var written: [String] = []
@@ -214,6 +223,7 @@ package struct EvaluationRun: Sendable {
       written.append("\(directory)/\(number).faiss")
       try output.write(idsIn: ranges, to: written[number]) { try cancellation.check() }
     }
+    isWhole = true
     return (directory, written)
   }
 

@@ -48,8 +48,9 @@ extension TransferAttempt.Outcome {
     switch self {
     case .succeeded, .unchanged, .outgrown: .present
     case .absent: .absent
-    case .refused, .integrity, .tls: .faulty
-    case .interrupted, .restarted, .temporary, .diskFull, .io, .usage: nil
+    case .refused, .integrity: .faulty
+    // Of certificates this machine may be the one that lacks some.
+    case .interrupted, .restarted, .temporary, .tls, .diskFull, .io, .usage: nil
     }
   }
 }

@@ -72,7 +72,7 @@ final class DirectoryPlace: PublishedPlace {
     let target = path(name)
     try Disk.makeDirectory(target.parentPath)
     // A kill in the middle leaves no lock; only one process writes a file's working name.
-    let lock = try DirectoryLock(target.parentPath)
+    let lock = try DirectoryLock(target.parentPath, cancellation)
     defer { lock.release() }
     if Disk.size(of: target) != nil {
       // What a kill between the two names left.
@@ -111,7 +111,7 @@ final class DirectoryPlace: PublishedPlace {
   func put(_ bytes: [UInt8], as name: String) throws -> ObjectStore.Outcome {
     let target = path(name)
     try Disk.makeDirectory(target.parentPath)
-    let lock = try DirectoryLock(target.parentPath)
+    let lock = try DirectoryLock(target.parentPath, cancellation)
     defer { lock.release() }
     if let there = try contents(name) {
       try Disk.remove(target + ".tmp")
@@ -132,7 +132,7 @@ final class DirectoryPlace: PublishedPlace {
   }
 
   func updateIndex(_ make: ([UInt8]?) throws -> [UInt8]?) throws {
-    let lock = try DirectoryLock(root)
+    let lock = try DirectoryLock(root, cancellation)
     defer { lock.release() }
     try Disk.remove(path(PublishedNames.index) + ".tmp")
     while let bytes = try make(contents(PublishedNames.index)) {
@@ -145,12 +145,19 @@ final class DirectoryPlace: PublishedPlace {
 private final class DirectoryLock {
   private let descriptor: Int32
 
-  init(_ path: String) throws {
+  /// Waits for whoever has it, or until the work is to stop.
+  init(_ path: String, _ cancellation: Cancellation) throws {
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw Disk.systemError("open directory", path) }
-    while flock(descriptor, LOCK_EX) != 0 {
+    do {
       // Where the file system has no such lock, names are still taken once.
-      guard errno == EINTR else { break }
+      while flock(descriptor, LOCK_EX | LOCK_NB) != 0, [EWOULDBLOCK, EINTR].contains(errno) {
+        try cancellation.check()
+        usleep(20_000)
+      }
+    } catch {
+      close(descriptor)
+      throw error
     }
   }
 
@@ -196,11 +203,27 @@ final class StorePlace: PublishedPlace {
 
   func updateIndex(_ make: ([UInt8]?) throws -> [UInt8]?) throws {
     // Whoever loses a race makes it again of what the other wrote.
-    while true {
+    for _ in 0..<Self.mostRaces {
       let known = try store.contents(PublishedNames.index, atMost: PublishedNames.mostByteCount)
       guard let bytes = try make(known?.bytes) else { return }
-      let condition: ObjectStore.Condition = known?.etag.map { .ifUnchanged(etag: $0) } ?? .ifAbsent
+      var condition = ObjectStore.Condition.ifAbsent
+      if let known {
+        // A weak one is equal to none, not even to itself.
+        guard let etag = known.etag, !etag.hasPrefix("W/") else {
+          throw TarnError(
+            .refused,
+            "\(description)/\(PublishedNames.index) comes without a strong ETag, which tells writers apart",
+            hint: "what is between here and the store must leave its ETags alone; all other files are there already")
+        }
+        condition = .ifUnchanged(etag: etag)
+      }
       _ = try store.put(bytes, PublishedNames.index, condition)
     }
+    throw TarnError(
+      .temporary, "\(description)/\(PublishedNames.index) was written by somebody else each of \(Self.mostRaces) times",
+      hint: "push again in a while")
   }
+
+  /// Writers that one loses to at most.
+  private static let mostRaces = 100
 }

@@ -250,9 +250,8 @@ package struct PullRun: Sendable {
   /// The trained index, here by now, read and held against the documents.
   private func trained() throws -> TrainedIndex {
     let stated = publication.version.document.trained
-    return try reading(PublishedNames.trained) {
-      let found = try TrainedIndexFile.read(
-        ArtifactStore(catalog).path(of: .trainedIndex, stated.sha256), digest: stated.sha256)
+    return try reading(PublishedNames.trained, .trainedIndex, stated.sha256) { path in
+      let found = try TrainedIndexFile.read(path, digest: stated.sha256)
       guard found.dimension == publication.version.dimension, found.nlist == stated.nlist,
         found.quantizer.codec.rawValue == stated.codec, (found.assigner != nil) == publication.version.hasRouter,
         found.refine?.codec.rawValue == publication.version.refine
@@ -271,10 +270,9 @@ package struct PullRun: Sendable {
       try cancellation.check()
       report(.reading(number, of: document.outputs.count))
       let name = PublishedNames.output(publication.version.name, stated.output).lastPathPart
-      try reading(name) {
+      try reading(name, .outputShard, stated.sha256) { path in
         let found = try OutputShardFile.read(
-          ArtifactStore(catalog).path(of: .outputShard, stated.sha256), trained: trained,
-          idsIn: (inputs[stated.output] ?? []).flatMap(\.ids))
+          path, trained: trained, idsIn: (inputs[stated.output] ?? []).flatMap(\.ids))
         guard found.digest == stated.sha256 else { throw TarnError(.integrity, "its SHA-256 is another") }
         guard found.rowCount == stated.rows, found.listDigests.root == stated.listsSha256 else {
           throw TarnError(.integrity, "it has other rows or lists")
@@ -283,19 +281,27 @@ package struct PullRun: Sendable {
       guard let refine = stated.refine, let own = all[stated.output], let first = own.first, let last = own.last else {
         continue
       }
-      try reading(PublishedNames.refine(publication.version.name, stated.output).lastPathPart) {
+      let refineName = PublishedNames.refine(publication.version.name, stated.output).lastPathPart
+      try reading(refineName, .refineShard, refine.sha256) { path in
         let found = try RefineFile.read(
-          ArtifactStore(catalog).path(of: .refineShard, refine.sha256), trained: trained,
-          ids: first.firstId..<(last.firstId + Int64(last.rows)), keeping: (inputs[stated.output] ?? []).flatMap(\.ids))
+          path, trained: trained, ids: first.firstId..<(last.firstId + Int64(last.rows)),
+          keeping: (inputs[stated.output] ?? []).flatMap(\.ids))
         guard found.digest == refine.sha256 else { throw TarnError(.integrity, "its SHA-256 is another") }
       }
     }
   }
 
-  private func reading<Value>(_ file: String, _ body: () throws -> Value) throws -> Value {
+  private func reading<Value>(
+    _ file: String, _ kind: StoredKind, _ digest: ContentDigest, _ body: (_ path: String) throws -> Value
+  ) throws -> Value {
+    let path = try ArtifactStore(catalog).path(of: kind, digest)
     do {
-      return try body()
+      return try body(path)
     } catch let error as TarnError where error.code == .integrity {
+      // What was here already was not read as it came.
+      if let here = try? Disk.digest(of: path), here != digest {
+        throw TarnError(.integrity, "\(path) of this lake is damaged", hint: "run `tarn verify --repair`")
+      }
       throw TarnError(
         .integrity, "\(publication.place)\(file) is not what the document says of it: \(error.message)",
         hint: "pull it from another place; `tarn gc` frees what came")

@@ -22,6 +22,10 @@ enum QueryFile {
           .usage, "\(path): query \(bad.row) holds \(bad.defect.rawValue); no row is nearest to it",
           hint: "leave it out")
       }
+      for row in 0..<file.rowCount where !file.matrix.floats(rows: row..<(row + 1)).hasFiniteScores {
+        throw TarnError(
+          .usage, "\(path): query \(row) is so long that its scores are not finite", hint: "divide it by its length")
+      }
       return file
     } catch let error as TarnError where [.badFeatures, .inputsMissing].contains(error.code) {
       let isMissing = error.code == .inputsMissing

@@ -95,7 +95,9 @@ package struct RebuildRun {
       },
       provedSegments: { [cancellation] segments, output, refine in
         try SegmentProof.proved(
-          segments.map { MergeInput(segment: try SegmentFile(path: $0.path), firstRowID: $0.firstID) },
+          segments.map {
+            MergeInput(segment: try SegmentFile(path: $0.path), firstRowID: $0.firstID, excluded: $0.excluded)
+          },
           by: OutputShardFile(path: output),
           refine: refine.map { (try RefineFile(path: $0.path), $0.firstID) }, checkpoint: { try cancellation.check() })
       })

@@ -19,7 +19,7 @@ package final class RowColumns: Sendable {
   private let state = Mutex(State())
 
   private struct State {
-    /// By companion and ordinal of the shard.
+    /// By companion, ordinal of the shard and its bytes.
     var files: [Key: Opened] = [:]
     /// What was said already.
     var told: Set<Lack> = []
@@ -30,6 +30,7 @@ package final class RowColumns: Sendable {
   private struct Key: Hashable {
     let companion: String
     let ordinal: Int
+    let digest: ContentDigest
   }
 
   /// What answers for a companion's shard.
@@ -443,7 +444,7 @@ package final class RowColumns: Sendable {
 
   /// What answers for rows; what is open does where it says something of each of them.
   func opened(_ bound: BoundCompanion, _ rows: [Int] = []) throws -> Opened {
-    let key = Key(companion: bound.source, ordinal: bound.ordinal)
+    let key = Key(companion: bound.source, ordinal: bound.ordinal, digest: bound.digest)
     switch state.withLock({ $0.files[key] }) {
     case .pack(_, let without)? where !without.isDisjoint(with: rows): break
     case let opened?: return opened

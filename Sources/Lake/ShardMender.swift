@@ -62,12 +62,17 @@ package final class ShardMender {
     let damaged = try chunks.damaged(in: file, isCancelled: { cancellation.isCancelled })
     try cancellation.check()
     guard damaged.count <= max(1, chunks.count / 2), try hasServer(shard) else { return nil }
+    // Of a file that was cut, or has holes, room comes to what is there.
+    let byteCount = damaged.reduce(0) { $0 + chunks.range(of: $1).count }
+    let room = min(byteCount, max(0, chunks.byteCount - Disk.allocatedByteCount(of: file)))
+    if room > 0 {
+      try catalog.requireRoom(for: "what \(shard.name) lacks", [RoomNeed(at: file, byteCount: room)])
+    }
     try patch(file, chunks, damaged, shard)
     guard try Disk.digest(of: file) == revision.digest else {
       throw TarnError(
         .integrity, "\(shard.name) still differs after its chunks were written anew", hint: "check the disk")
     }
-    let byteCount = damaged.reduce(0) { $0 + chunks.range(of: $1).count }
     let mended = MendedChunks(text: chunks.text(damaged), count: damaged.count, byteCount: byteCount)
     try catalog.recordMended(shard, chunks: mended.text, byteCount: byteCount)
     return mended

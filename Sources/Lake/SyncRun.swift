@@ -412,7 +412,8 @@ package final class SyncRun: Sendable {
   private func settle(_ id: Int64, _ result: Result<FetchResult, TarnError>) throws {
     guard let shard = state.withLock({ $0.active[id] }) else { return }
     switch result {
-    case .success(.fetched(let fetched)): try adopt(fetched, shard)
+    case .success(.fetched(let fetched)):
+      guard try adopt(fetched, shard) else { return }
     case .success(.outgrown(let byteCount)):
       if try queueAgain(shard, byteCount: byteCount) { return }
     case .success(.unchanged):
@@ -479,7 +480,7 @@ package final class SyncRun: Sendable {
       return state.outgrowths[shard.id, default: 0]
     }
     guard outgrowths <= 3 else {
-      let error = TarnError(.integrity, "the shard has another size each time it is asked for")
+      let error = TarnError(.integrity, "the shard has another size, or goes, each time it is asked for")
       try catalog.endFetch(shardID: shard.id, as: .failed, error: error.message)
       fail(shard, error)
       return false
@@ -495,7 +496,10 @@ package final class SyncRun: Sendable {
     return true
   }
 
-  private func adopt(_ fetched: FetchedShard, _ shard: Shard) throws {
+  /// Records what came.
+  ///
+  /// - Returns: False where it is to come again: another command removed it, for a shard with the same bytes.
+  private func adopt(_ fetched: FetchedShard, _ shard: Shard) throws -> Bool {
     let bytes = FetchedBytes(
       digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount,
       path: String(fetched.path.dropFirst(catalog.layout.shards.count + 1)), mirrorID: fetched.mirrorID,
@@ -506,9 +510,11 @@ package final class SyncRun: Sendable {
         try catalog.recordFetched(bytes, of: shard, replacing: options.replacement)
       }
     } catch let error as TarnError where error.code == .conflict {
+      if Disk.size(of: fetched.path) == nil { return try !queueAgain(shard, byteCount: fetched.byteCount) }
       try catalog.discardRefused(bytes)
       try catalog.endFetch(shardID: shard.id, as: nil, error: error.message)
-      return fail(shard, error)
+      fail(shard, error)
+      return true
     }
     state.withLock { state in
       if let revision = shard.revision, revision.digest == fetched.digest, state.wholeBefore.contains(shard.id) {
@@ -526,6 +532,7 @@ package final class SyncRun: Sendable {
             dependents: try catalog.dependents(of: shard).filter { $0 != options.consumer })))
     }
     report(.fetched(shard, byteCount: fetched.byteCount))
+    return true
   }
 
   private func tell() {

@@ -178,7 +178,15 @@ extension TrainingRun {
 
   private func rowCount(of shard: Shard, _ source: Source, orNil mayBeUnknown: Bool) throws -> Int? {
     do {
-      return try shard.plannedRowCount(in: source, for: "what is drawn of the others depends on it")
+      let count = try shard.plannedRowCount(in: source, for: "what is drawn of the others depends on it")
+      // What a list or a server says of a shard that nobody here has seen may be anything.
+      guard count <= TrainingSample.mostRows else {
+        throw TarnError(
+          .unfit,
+          "\(source.name)/\(shard.name) is said to have \(count) rows, and no training draws from a shard of more than \(TrainingSample.mostRows)",
+          hint: "leave it out with --shards, or correct what is said of it")
+      }
+      return count
     } catch let error as TarnError where error.code == .inputsMissing && mayBeUnknown {
       return nil
     }

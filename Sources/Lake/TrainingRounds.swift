@@ -209,7 +209,8 @@ package final class TrainingRounds: Sendable {
       } catch let error as TarnError where [.integrity, .schemaNewer].contains(error.code) {
         // A disk or a store that fails for now says nothing of the receipt.
         refused.append(IngestSummary.Refusal(task: number, file: name, reason: error.message))
-        try directory.refuse(name)
+        // Where the directory does not let it, it is refused again by whoever looks next.
+        try? directory.refuse(name)
       }
     }
     return nil

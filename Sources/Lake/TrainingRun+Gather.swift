@@ -186,8 +186,8 @@ extension TrainingRun {
       try cancellation.check()
       switch item {
       case .lost(let id, let error):
-        // A host that may come back takes no pair out of a training.
-        guard options.missing == .skip, (error as? TarnError)?.code != .temporary else { throw error }
+        // A full disk, or a host that may come back, takes no pair out of a training.
+        guard options.missing == .skip, (error as? TarnError)?.leavesNothingToAsk == true else { throw error }
         result.lost.insert(id)
         if let place = places[id]?.place { lostPlaces.insert(place) }
       case .ready(let id):
@@ -248,7 +248,7 @@ extension TrainingRun {
     let leftOutCount = leftOut.reduce(0) { $0 + $1.count }
     guard options.nlist <= plan.sample.count - leftOutCount else {
       throw TarnError(
-        .usage,
+        .unfit,
         "nlist is \(options.nlist), and of \(plan.sample.count) training rows \(leftOutCount) are bad and left out",
         hint: "lower --nlist or raise --pairs")
     }

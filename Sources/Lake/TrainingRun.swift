@@ -197,10 +197,12 @@ package struct TrainingRun: Sendable {
 
   /// Carries work out; bytes that can never be trained on as was asked, whatever their
   /// rows are, leave no plan behind.
+  ///
+  /// A setting that is wrong today is no such thing.
   private func givingUpUnfit<Value>(_ plan: TrainingPlan, _ work: () throws -> Value) throws -> Value {
     do {
       return try work()
-    } catch let error as TarnError where error.code == .badFeatures || error.code == .usage {
+    } catch let error as TarnError where error.code == .badFeatures || error.code == .unfit {
       if let trained = plan.trained {
         try catalog.abandonTraining(trained)
         try? FileManager.default.removeItem(atPath: scratch(of: trained))
@@ -315,7 +317,7 @@ package struct TrainingRun: Sendable {
   private func checkDistinct(_ images: FeatureMatrix, _ captions: FeatureMatrix, _ inputs: ContentDigest) throws {
     func refuse(_ count: Int, _ what: String) -> TarnError {
       TarnError(
-        .usage, "nlist is \(options.nlist) and the training set has no more than \(count) \(what)",
+        .unfit, "nlist is \(options.nlist) and the training set has no more than \(count) \(what)",
         hint: "lower --nlist or raise --pairs")
     }
     for (matrix, what) in [(images, "distinct images"), (captions, "distinct captions")] {

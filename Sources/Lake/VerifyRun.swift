@@ -125,6 +125,10 @@ package struct VerifyRun: Sendable {
         }
       } catch let error as TarnError where error.code == .interrupted {
         break
+      } catch let error as TarnError where error.code == .diskFull {
+        // Nothing is given up for want of room.
+        (findings[place].outcome, findings[place].obstacle) = (.kept, error)
+        continue
       } catch let error as TarnError where error.isOfMirror || error.code == .io {
         logger.warning("\(error)")
       }

@@ -58,9 +58,11 @@ struct VersionPlanner {
     var found = Inputs(held: held)
     var contents: [Int: VersionPlan.Content] = [:]
     var missing: [String] = []
+    let ofNobody = Set(try catalog.shardsOfNobody(of: source).map(\.id))
     for shard in chosen {
       let content = content(
-        of: shard, isEncoded: held.contains(shard.id) || shard.revision.map { segments[$0.digest] != nil } ?? false)
+        of: shard, isEncoded: held.contains(shard.id) || shard.revision.map { segments[$0.digest] != nil } ?? false,
+        isOfNobody: ofNobody.contains(shard.id))
       contents[shard.ordinal] = content
       if case .hole = content { missing.append(shard.name) }
     }
@@ -157,10 +159,12 @@ struct VersionPlanner {
 
   /// What a shard is to this build: a shard that every mirror refused before is
   /// a hole when holes are allowed (`tarn sync` asks again), else tried again.
-  private func content(of shard: Shard, isEncoded: Bool) -> VersionPlan.Content {
+  ///
+  /// What failed otherwise says nothing of what mirrors have: a full disk, a host that may come back.
+  private func content(of shard: Shard, isEncoded: Bool, isOfNobody: Bool) -> VersionPlan.Content {
     if let holes = options.holes, holes.contains(shard.ordinal) { return .hole }
     if let revision = shard.revision, isEncoded || shard.path != nil { return .bytes(revision) }
-    let wasRefused = shard.state == .absent || shard.state == .failed
+    let wasRefused = shard.state == .absent || shard.state == .failed && isOfNobody
     guard options.fetches, !(wasRefused && options.missing == .skip && options.holes == nil) else { return .hole }
     return .toFetch(lastSeen: shard.revision)
   }

@@ -23,6 +23,8 @@ package final class ParquetFile: Sendable {
   /// Every column, the leaves of its schema in their order.
   package let columns: [ParquetColumn]
   let rowGroups: [RowGroup]
+  /// The places of columns by the first part of their paths, and by the whole: a schema has any number of them.
+  private let placesByName: (first: [String: [Int]], whole: [String: [Int]])
   private let footer: [UInt8]
 
   /// The most bytes of a footer that are read: files of thousands of columns and
@@ -52,6 +54,11 @@ package final class ParquetFile: Sendable {
     }
     self.footer = footer
     (columns, rowGroups, rowCount) = (content.columns, content.rowGroups, content.rowCount)
+    let numbered = Array(content.columns.enumerated())
+    placesByName = (
+      Dictionary(grouping: numbered) { $0.element.path.first ?? "" }.mapValues { $0.map(\.offset) },
+      Dictionary(grouping: numbered) { $0.element.path.joined(separator: ".") }.mapValues { $0.map(\.offset) }
+    )
   }
 
   /// The bytes that pages may lie in.
@@ -97,8 +104,7 @@ package final class ParquetFile: Sendable {
   ///   is not read.
   package func column(named name: String) throws -> ParquetColumn {
     try explained(name) {
-      var found = columns.filter { $0.path.first == name }
-      if found.isEmpty { found = columns.filter { $0.path.joined(separator: ".") == name } }
+      let found = (placesByName.first[name] ?? placesByName.whole[name] ?? []).map { columns[$0] }
       guard let column = found.first else {
         let names = columns.prefix(20).map { $0.name.printable }
         throw ParquetFault(

@@ -100,7 +100,7 @@ package struct Doorkeeper: Sendable {
   /// - SeeAlso: https://fetch.spec.whatwg.org/#http-cors-protocol
   package static func headers(for origin: String) -> [String: String] {
     [
-      "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After, Tarn-More",
+      "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After, Tarn-More, Tarn-Where",
       "Cross-Origin-Resource-Policy": "cross-origin", "Vary": "Origin",
     ]
   }

@@ -48,6 +48,7 @@ final class HttpConnection: ChannelDuplexHandler {
   private var isTakingParts = false
   private var timer: Scheduled<Void>?
   private var departure = Departure()
+  private var hasLeft = false
   /// Bytes that the ledger counts for this connection.
   private var heldByteCount = 0
   private var isHead = false
@@ -84,7 +85,10 @@ final class HttpConnection: ChannelDuplexHandler {
   }
 
   private func leave() {
-    guard server.leave(number, heldByteCount) else { return }
+    guard !hasLeft else { return }
+    hasLeft = true
+    // One that was closed for room has no place there any more, and all of this all the same.
+    server.leave(number, heldByteCount)
     heldByteCount = 0
     state = .closed
     departure.happen()

@@ -57,14 +57,14 @@ final class HttpServerState: Sendable {
     return number
   }
 
-  /// Notes that a connection is closed; false where that was noted before.
-  func leave(_ number: Int, _ heldByteCount: Int) -> Bool {
+  /// Notes that a connection is closed, once; one that made room for another has no place any more, and gives back
+  /// what it held all the same.
+  func leave(_ number: Int, _ heldByteCount: Int) {
     shared.withLock { shared in
       shared.ledger.giveBack(heldByteCount)
       shared.book.leave(number)
-      let isFirst = shared.closings.removeValue(forKey: number) != nil
+      shared.closings.removeValue(forKey: number)
       tell(shared)
-      return isFirst
     }
   }
 

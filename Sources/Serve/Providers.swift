@@ -35,7 +35,10 @@ struct ServeEncoder: Sendable {
     guard let encoder = providers.encoder else { return nil }
     self.encoder = encoder
     normalises = providers.normalises
+    WorkingPlace.sweep(besides: Self.pictures)
   }
+
+  private static var pictures: String { FileManager.default.temporaryDirectory.path + "/tarn-picture" }
 
   /// Makes a vector; blocks.
   ///
@@ -53,13 +56,14 @@ struct ServeEncoder: Sendable {
       return try encoded(.text(text), dimension)
     case .image(let bytes):
       // Encoders open pictures by their path; nothing of it is the asker's.
-      let path = FileManager.default.temporaryDirectory.path + "/tarn-picture-\(UUID().uuidString)"
-      defer { try? FileManager.default.removeItem(atPath: path) }
+      let place = WorkingPlace(for: Self.pictures, sweeps: false)
+      defer { try? FileManager.default.removeItem(atPath: place.path) }
       guard
         FileManager.default.createFile(
-          atPath: path, contents: Data(bytes), attributes: [.posixPermissions: 0o600])
-      else { throw TarnError(.io, "cannot write a picture for the encoder to \(path)") }
-      return try encoded(.image(path: path), dimension)
+          atPath: place.path, contents: Data(bytes), attributes: [.posixPermissions: 0o600])
+      else { throw TarnError(.io, "cannot write a picture for the encoder to \(place.path)") }
+      place.hold()
+      return try encoded(.image(path: place.path), dimension)
     }
   }
 

@@ -65,7 +65,7 @@ package struct ServeAnswer: Sendable, Equatable {
 
   private static func status(of code: TarnError.Code) -> Int {
     switch code {
-    case .usage, .badFeatures: 400
+    case .usage, .unfit, .badFeatures: 400
     case .notFound, .absent: 404
     case .conflict: 409
     case .refused: 502

@@ -257,6 +257,25 @@ import TestSupport
     #expect(try lake.succeed(ArraySources.adding(texts: "pictures")).outputText.contains("registered already"))
   }
 
+  /// Its document names the files, with those that nobody has asked for.
+  @Test func aVersionOfOneArrayKeepsTheListOfFiles() throws {
+    let sources = try ArraySources()
+    let lake = try sources.lake()
+    try lake.succeed(["source", "extend", "images", "--count", "4"])
+    try lake.succeed(["sync", "images", "--shards", "0-2", "--quiet"])
+    try lake.succeed(["source", "add", "small", "--files-of", "images", "--array", "b32_img"])
+    try lake.succeed([
+      "train", "t", "--images", "small", "--method", "kmeans", "--nlist", "2", "--iterations", "1", "--shards", "0-2",
+      "--normalise", "--quiet",
+    ])
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "small", "--shards", "0-2", "--quiet"])
+    // It may be refused, as nobody knows the rows that keep its place; the list is as it was.
+    let dropped = try lake.run(["source", "drop-shards", "images", "--shards", "3"])
+    #expect([.exit(0), .exit(64)].contains(dropped.ending), "\(dropped.errorText)")
+    #expect(try lake.text("SELECT CAST(shards AS TEXT) FROM v_source WHERE source = 'images'") == "4")
+    try lake.succeed(["verify", "--quiet"])
+  }
+
   @Test func arraysAreForFilesThatHaveThem() throws {
     let lake = try LakeFixture.make(.registered)
     let npy = ["source", "add", "a", "--url", "http://127.0.0.1:1/{ordinal}.npy", "--count", "2", "--dimension", "8"]

@@ -250,6 +250,21 @@ import TestSupport
     }
   }
 
+  /// A version was made without some of their rows.
+  @Test func segmentsOfExcludedRowsAreBorneOutByTheOthers() throws {
+    let lake = try LakeFixture.make(.trained)
+    let ids = lake.directory.path + "/ids"
+    try "1\n\(FeatureSources.rowCount + 2)\n".write(toFile: ids, atomically: true, encoding: .utf8)
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1", "--quiet"])
+    let segments = "SELECT trained_sha256 || shard_sha256 || sha256 || row_count FROM segment ORDER BY 1"
+    let before = try lake.texts(segments)
+    try #require(before.count == FeatureSources.shardCount)
+    try lose(lake)
+    try lake.succeed(["rebuild-catalog", "--quiet"])
+    #expect(try lake.texts(segments) == before)
+  }
+
   /// The shards are gone: what the next version is merged from are the old segments.
   @Test func segmentsThatAnOutputBearsOutAreUsedAgain() throws {
     let lake = try LakeFixture.make(.built)

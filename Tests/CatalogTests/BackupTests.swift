@@ -24,7 +24,7 @@ import TestSupport
     #expect(try catalog.versions().map(\.name) == lake.catalog.versions().map(\.name))
     #expect(try catalog.firstBrokenEvent() == nil)
     _ = try catalog.pin(VersionName(name: "laion", number: 1), reason: "still a writer's catalog")
-    #expect(try FileManager.default.contentsOfDirectory(atPath: lake.root).filter { $0.contains(".tmp-") } == [])
+    #expect(try FileManager.default.contentsOfDirectory(atPath: lake.root).filter { $0.contains(".tmp") } == [])
   }
 
   @Test func aReaderCanTakeIt() throws {

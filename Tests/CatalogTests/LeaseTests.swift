@@ -43,6 +43,17 @@ private final class IdleLake {
   }
 }
 
+/// Whether everybody may read the one file of a command.
+private func isSeenByOthers() throws -> Bool {
+  let lake = try IdleLake()
+  let catalog = try lake.open("sync a", Lease(.source, "a", .add))
+  return withExtendedLifetime(catalog) {
+    let files = lake.leaseFiles
+    var info = stat()
+    return files.count == 1 && stat("\(lake.layout.leases)/\(files[0])", &info) == 0 && info.st_mode & 0o444 == 0o444
+  }
+}
+
 /// The error that something ends with.
 private func refusal(_ body: () throws -> Void) -> TarnError? {
   do {
@@ -86,6 +97,39 @@ private func refusal(_ body: () throws -> Void) -> TarnError? {
     // What a later tarn leases is believed to be everything.
     let later = LeaseHolder(command: "x", holding: .leases([Lease(.source, "a", .look)])).text
     #expect(LeaseHolder(parsing: later.replacing("look source", with: "peek source"))?.holding == .wholeLake)
+  }
+
+  /// Too few descriptors, or another user's umask: nobody is taken for dead by who cannot look.
+  @Test func aFileThatCannotBeLookedAtIsALivingHolders() throws {
+    let lake = try IdleLake()
+    try Disk.makeDirectory(lake.layout.leases)
+    let directory = open(lake.layout.leases, O_RDONLY | O_DIRECTORY)
+    let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    defer { for descriptor in [directory, listener] { close(descriptor) } }
+    // A socket cannot be opened, whoever asks. Its address is short, as addresses are.
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: "/proc/self/fd/\(directory)/4242-abcd".utf8) }
+    let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+    let bound = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
+    }
+    try #require(bound == 0)
+    let error = try #require(refusal { _ = try lake.open("sync a", Lease(.source, "a", .add)) })
+    #expect(error.code == .locked && error.message.contains("leases/4242-abcd cannot be opened"), "\(error)")
+    #expect(lake.leaseFiles == ["4242-abcd"])
+    try Disk.remove(lake.layout.leases + "/4242-abcd")
+    // A link is nobody's.
+    symlink(lake.layout.catalog, lake.layout.leases + "/link")
+    _ = try lake.open("sync a", Lease(.source, "a", .add))
+  }
+
+  /// Whatever its user's umask is, which is the whole process's.
+  @Test func othersCanSeeWhoHoldsALake() async {
+    await #expect(processExitsWith: .success) {
+      umask(0o077)
+      exit(try isSeenByOthers() ? 0 : 1)
+    }
   }
 
   @Test func whatIsHeldIsRefusedByNameAndTheRestIsNot() throws {

@@ -74,4 +74,29 @@ private func fetchInChild(_ directory: String, _ url: String) async -> TarnError
     let run = await fetch([makeRequest(in: directory, from: [url])])
     #expect(bytes(at: try #require(run.shard()).path) == shard)
   }
+
+  /// Linux says once that bytes could not be written, and to the sync that asks first: that of a resume point.
+  @Test func d4EndsAtASyncThatFailedOnce() async throws {
+    let url = server.url("/a.npy")
+    func steps(_ name: String, fault: String?) async throws -> [Substring] {
+      let path = directory.path + "/" + name
+      try Disk.makeDirectory(path)
+      _ = await #expect(processExitsWith: .success) {
+        [path = path as String, url = url as String, fault = fault as String?] in
+        setenv("TARN_FAULT_LOG", path + "/steps", 1)
+        if let fault { setenv("TARN_FAULT", fault, 1) }
+        exit(await fetchInChild(path, url) == (fault == nil ? nil : .io) ? 0 : 1)
+      }
+      return String(decoding: bytes(at: path + "/steps") ?? [], as: UTF8.self).split(separator: "\n")
+    }
+    let whole = try await steps("whole", fault: nil)
+    let syncs = whole.indices.filter { whole[$0].contains(" fsync ") && whole[$0].hasSuffix(".part") }
+    try #require(syncs.count > 1, "\(whole)")
+    for (number, step) in syncs.enumerated() {
+      let done = try await steps("fault-\(number)", fault: "EIO@\(step + 1)")
+      try #require(done.count > step && done[step].contains(" fsync "), "\(done)")
+      let later = done[(step + 1)...].filter { !$0.contains(" unlink ") && !$0.contains(" create ") }
+      #expect(later.allSatisfy { !$0.contains(".part") && !$0.contains(".npy") }, "\(done)")
+    }
+  }
 }

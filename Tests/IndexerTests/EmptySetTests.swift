@@ -101,11 +101,11 @@ private let trainingCases = [
     #expect(try FeatureFile(path).rowCount == 0)
   },
   EmptyCase("k-means of no images, and of one list") { pool, _ in
-    expectRefusal(.usage, naming: "0 images") {
+    expectRefusal(.unfit, naming: "0 images") {
       _ = try PairedKMeans(
         images: matrix(0), captions: matrix(0), nearestImages: nil, nlist: 1, seed: 1, inputs: .of("x"), pool: pool)
     }
-    expectRefusal(.usage, naming: "0 distinct nearest images") {
+    expectRefusal(.unfit, naming: "0 distinct nearest images") {
       _ = try PairedKMeans(
         images: matrix(3), captions: matrix(0), nearestImages: [], nlist: 1, seed: 1, inputs: .of("x"), pool: pool)
     }
@@ -116,7 +116,7 @@ private let trainingCases = [
     #expect(state.cells == [0] && report.emptyCells == 0 && report.imbalance == 1)
   },
   EmptyCase("nearest images of no captions, and among none") { pool, scratch in
-    expectRefusal(.usage, naming: "0 images") {
+    expectRefusal(.unfit, naming: "0 images") {
       _ = try NearestImages(images: matrix(0), captions: matrix(2), inputs: .of("x"), pool: pool)
     }
     let nearest = try NearestImages(images: matrix(2), captions: matrix(0), inputs: .of("x"), pool: pool)

@@ -63,6 +63,9 @@ private let pools = Result { try [1, 2, 3].map { try WorkerPool(threadCount: $0)
     let error = try #require(throws: TarnError.self) { try TrainingSample(count: 6, rowCounts: [2, 3], seed: 0) }
     #expect(error.code == .usage && error.message == "6 training pairs were asked for and there are 5")
     #expect(throws: TarnError.self) { try TrainingSample(count: nil, rowCounts: [], seed: 0) }
+    // A list, a server or a document may claim any number.
+    let claimed = #expect(throws: TarnError.self) { try TrainingSample(count: 1, rowCounts: [2, 1 << 46], seed: 0) }
+    #expect(claimed?.code == .unfit)
     #expect(try TrainingSample(count: nil, rowCounts: [2, 1], seed: 0).rows == [[0, 1], [0]])
   }
 }

@@ -256,10 +256,11 @@ import TestSupport
     let directory = TaskDirectory(scratch.path + "/tasks")
     #expect(throws: TarnError.self) { try directory.plan() }
     try directory.make()
-    let task = TaskFixture.task()
+    let tasks = [TaskFixture.task(badRows: .fail), TaskFixture.task()]
+    let task = tasks[1]
     let plan = TaskPlan(
-      .build, lake: "l", subject: "v@1", spec: .sample("s"), tool: "t", tasks: [task.digest, task.digest])
-    for number in 0..<2 {
+      .build, lake: "l", subject: "v@1", spec: .sample("s"), tool: "t", tasks: tasks.map(\.digest))
+    for (number, task) in tasks.enumerated() {
       try Disk.writeAtomically(Array(task.text.utf8), to: directory.taskPath(number, task.digest))
     }
     try Disk.writeAtomically(Array(plan.text.utf8), to: directory.planPath)
@@ -278,8 +279,19 @@ import TestSupport
     #expect(try directory.openTasks(of: plan).map(\.task) == [0, 1])
     #expect(throws: TarnError.self) { try directory.task(2, of: plan) }
     #expect(throws: TarnError.self) { try directory.task(-1, of: plan) }
-    try Data("{}".utf8).write(to: URL(fileURLWithPath: directory.taskPath(0, task.digest)))
+    try Data("{}".utf8).write(to: URL(fileURLWithPath: directory.taskPath(0, tasks[0].digest)))
     #expect(throws: TarnError.self) { try directory.task(0, of: plan) }
+  }
+
+  @Test func aPlanHasATaskOnce() throws {
+    let once = TaskPlan(
+      .train, lake: "l", subject: "t", spec: .sample("s"), tool: "t", tasks: [.sample("0"), .sample("1")])
+    #expect(try TaskPlan(reading: Array(once.text.utf8), in: "a place") == once)
+    let (one, other) = (ContentDigest.sample("0").hex, ContentDigest.sample("1").hex)
+    let error = #expect(throws: TarnError.self) {
+      try TaskPlan(reading: Array(once.text.replacing(other, with: one).utf8), in: "a place")
+    }
+    #expect(error?.code == .integrity && error?.message.contains("different") == true)
   }
 
   @Test func aReceiptOfARangeIsHeldAgainstIt() {

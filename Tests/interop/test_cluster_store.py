@@ -13,7 +13,7 @@ import kubernetes_validate
 import yaml
 
 from objectstore import ObjectStore
-from support import INTEGRITY, PARTIAL, TARN, Lake, LakeTest, environment, json_lines
+from support import FEATURES, INTEGRITY, PARTIAL, TARN, Lake, LakeTest, environment, json_lines
 from test_s3 import features
 
 ACCESS_KEY, SECRET_KEY = "lab:AKPLANTED5", "planted/S5cret+key=="
@@ -85,6 +85,35 @@ class Wire:
         self.listener.close()
 
 
+def keys(url: str, home: pathlib.Path) -> dict[str, str]:
+    return {
+        "HOME": str(home), "AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_PROFILE": "", "AWS_ENDPOINT_URL_S3": "", "AWS_SESSION_TOKEN": ""}
+
+
+class TrainingStore(LakeTest):
+    def test_a_wrong_setting_costs_a_training_nothing(self) -> None:
+        store = ObjectStore(ACCESS_KEY, SECRET_KEY)
+        self.addCleanup(store.stop)
+        right, tasks, lake = keys(store.url, self.scratch), self.scratch / "tasks", self.new_lake()
+        store.put("bucket", "there", b"")
+        lake.add_examples(f"file://{FEATURES}")
+        lake.run("sync")
+        lake.run("plan", "train", "clip", "--images", "images", "--captions", "captions", "--nlist", 32, "--iterations", 2,
+                 "--tasks", tasks, "--parts", 1, "--results", "s3://bucket/training", **right)
+        before = lake.rows("SELECT * FROM v_trained_index")
+        self.assertEqual(len(before), 1)
+        for wrong in ({"AWS_SECRET_ACCESS_KEY": "planted\n"}, {"AWS_ENDPOINT_URL": "no address"}):
+            done = lake.attempt("ingest", tasks, **right | wrong)
+            self.assertNotIn(done.returncode, (0, PARTIAL), done.stderr)
+            self.assertEqual(lake.rows("SELECT * FROM v_trained_index"), before)
+        for line in (tasks / "run.txt").read_text().splitlines():
+            subprocess.run(["sh", "-c", line], cwd=tasks, env=environment(**right), check=True, capture_output=True)
+        answer = json_lines(lake.run("ingest", tasks, "--json", exits=PARTIAL, **right))[0]
+        self.assertEqual(answer["step"], "iteration 1")
+
+
 class ClusterStore(LakeTest):
     @classmethod
     def setUpClass(cls) -> None:
@@ -115,10 +144,7 @@ class ClusterStore(LakeTest):
         return ("v", "--trained", "t", "--images", "images", "--shards-per-output", 1)
 
     def keys(self, url: str | None = None) -> dict[str, str]:
-        return {
-            "HOME": str(self.scratch), "AWS_ENDPOINT_URL": url or self.store.url, "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_PROFILE": "", "AWS_ENDPOINT_URL_S3": "", "AWS_SESSION_TOKEN": ""}
+        return keys(url or self.store.url, self.scratch)
 
     def start(self, place: str, task: int, host: str, url: str | None = None) -> subprocess.Popen:
         directory = self.scratch / host

@@ -5,6 +5,8 @@ How long each took to end is printed; nothing is asserted of it here but that it
 
 import http.server
 import json
+import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -132,6 +134,36 @@ class Interrupts(LakeTest):
         path.write_text(json.dumps(document))
         self.interrupt(second, ("reproduce", "--from", path, "--allow-inside"), "iteration ", signal.SIGINT)
         self.interrupt(second, ("reproduce", "--from", path, "--allow-inside"), "iteration ", signal.SIGTERM)
+
+    def hears(self, pid: int, number: signal.Signals) -> bool:
+        """Whether a process does something of its own about a signal."""
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return bool(int(re.search(r"^SigCgt:\s*(\w+)", status, re.M)[1], 16) >> (number - 1) & 1)
+
+    def test_a_command_whose_messages_nobody_reads(self) -> None:
+        """Nor does anybody read that it was interrupted."""
+        lake = self.imported()
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        # One says what takes it long, the other nothing but that it ends.
+        for arguments in (("train", "long", "--images", "images", "--captions", "captions", "--nlist", 64, "--iterations", 100_000),
+                          ("sql", endless, "--timeout", "0")):
+            for number in STATUS:
+                reader, writer = os.pipe()
+                self.addCleanup(os.close, reader)
+                os.set_blocking(writer, False)
+                try:
+                    while True:
+                        os.write(writer, b"x" * 4096)
+                except BlockingIOError:
+                    os.set_blocking(writer, True)
+                process = subprocess.Popen(
+                    lake.command(*arguments), env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer)
+                os.close(writer)
+                while not self.hears(process.pid, number):
+                    time.sleep(0.01)
+                time.sleep(1)
+                process.send_signal(number)
+                self.assertEqual(process.wait(120), STATUS[number], arguments)
 
     def test_commands_that_read_or_compute_for_long(self) -> None:
         lake = self.imported()

@@ -156,7 +156,7 @@ class Serve(LakeTest):
         page = server.get("/search?q=%231485")[1].decode()
         self.assertIn(">1485</td>", page)
         self.assertEqual(server.get("/search?q=%23999999")[0], 400)
-        self.assertFalse(list(pathlib.Path(tempfile.gettempdir()).glob("tarn-picture-*")))
+        self.assertFalse(list(pathlib.Path(tempfile.gettempdir()).glob(".tarn-picture-*")))
 
     def test_hits_have_what_companions_say_of_them(self) -> None:
         self.lake = self.built_lake(self.serve(FEATURES).url)

@@ -131,8 +131,12 @@ struct WriterOptions: ParsableArguments {
     OpenLakes.add(catalog)
     catalog.unpackInScratch()
     try catalog.settleInterruptedShards()
-    for stranger in try catalog.strangers() {
-      Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")
+    do {
+      for stranger in try catalog.strangers() {
+        Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")
+      }
+    } catch let error as TarnError where error.code == .io {
+      Output.diagnostic("tarn: warning: \(error)")
     }
     return catalog
   }

@@ -43,7 +43,7 @@ enum Interruption {
 
   /// Ends the process where it is.
   private static func end() -> Never {
-    Output.diagnostic("tarn: \(TarnError.interrupted)")
+    Output.parting("tarn: \(TarnError.interrupted)")
     _exit(status.rawValue)
   }
 }

@@ -54,10 +54,12 @@ enum Output {
     isScreen.withLock { isScreen in
       guard isScreen else { return }
       isScreen = false
-      _ = write(Array("\u{1B}[?25h\u{1B}[?1049l".utf8), to: STDOUT_FILENO)
+      _ = write(leavingScreen, to: STDOUT_FILENO)
     }
     Keyboard.restore()
   }
+
+  private static let leavingScreen = Array("\u{1B}[?25h\u{1B}[?1049l".utf8)
 
   // MARK: For people
 
@@ -69,6 +71,21 @@ enum Output {
     liveLineCount.withLock { count in
       tell(erasure(&count) + text.printableLine.shortened + "\n")
     }
+  }
+
+  /// The last line for people of a process that ends where it is.
+  ///
+  /// Nobody waits for a reader, or for a thread that waits for one: then it is not said.
+  static func parting(_ text: String) {
+    if takesBytes(STDOUT_FILENO) {
+      isScreen.withLockIfAvailable { isScreen in
+        if isScreen { _ = write(leavingScreen, to: STDOUT_FILENO) }
+        isScreen = false
+      }
+    }
+    Keyboard.restore()
+    guard takesBytes(STDERR_FILENO) else { return }
+    liveLineCount.withLockIfAvailable { count in tell(erasure(&count) + text.printableLine.shortened + "\n") }
   }
 
   /// Puts lines of progress in the place of the last ones, on the terminal that shows
@@ -154,8 +171,10 @@ enum Output {
   }
 
   /// Whether stdout takes bytes without waiting for its reader.
-  static var isReady: Bool {
-    var asked = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+  static var isReady: Bool { takesBytes(STDOUT_FILENO) }
+
+  private static func takesBytes(_ descriptor: Int32) -> Bool {
+    var asked = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
     return poll(&asked, 1, 0) == 1 && asked.revents & Int16(POLLOUT) != 0
   }
 

@@ -121,6 +121,7 @@ struct Search: ParsableCommand {
     guard kinds == 1 else {
       throw ValidationError("one of --queries, --text, --image and --like says what to search for.")
     }
+    guard queriesArray == nil || queries != nil else { throw ValidationError("--queries-array goes with --queries.") }
     guard !encoding.isGiven || !text.isEmpty || !image.isEmpty else {
       throw ValidationError("--encoder, --encoder-model and --normalise go with --text and --image.")
     }
@@ -135,7 +136,7 @@ struct Search: ParsableCommand {
       throw ValidationError("--ids and --exclude-ids cannot both be standard input.")
     }
     if let rerank, !(1...1000).contains(rerank) { throw ValidationError("--rerank is 1 to 1000.") }
-    try refined.validate(for: min(k, 65_536) * (rerank ?? 1))
+    try refined.validate(for: max(0, min(k, 65_536)) * (rerank ?? 1))
   }
 
   func run() throws {

@@ -82,13 +82,25 @@ struct SourceExport: ParsableCommand {
   ///
   /// - SeeAlso: https://www.rfc-editor.org/rfc/rfc5854
   private func printMetalink(_ source: Source, _ shards: [Shard], _ catalog: LakeCatalog) throws {
+    let served = try shards.compactMap { shard in
+      let urls = try catalog.locations(of: shard.id).filter { $0.url.hasPrefix("http") && $0.state != .absent }
+      return urls.isEmpty ? nil : (shard, urls)
+    }
+    guard !served.isEmpty else {
+      throw TarnError(
+        .inputsMissing, "no shard of \(name) has a web address, and a metalink has no others",
+        hint: "`tarn source export \(name) --format sha256sum` and --format sizes say what is known of them")
+    }
+    if served.count < shards.count {
+      Output.diagnostic(
+        "tarn: warning: \((shards.count - served.count).counted("shard")) of \(source.name) left out, without a web address"
+      )
+    }
     Output.line("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")
     Output.line("<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">")
     Output.line("  <generator>tarn/\(Tool.version)</generator>")
     let kept = try catalog.fileSource(of: source).keptQuery
-    for shard in shards {
-      let urls = try catalog.locations(of: shard.id).filter { $0.url.hasPrefix("http") && $0.state != .absent }
-      guard !urls.isEmpty else { continue }
+    for (shard, urls) in served {
       Output.line("  <file name=\"\(shard.name.escapedForXML)\">")
       if let size = shard.likelyByteCount { Output.line("    <size>\(size)</size>") }
       if let digest = shard.knownDigest { Output.line("    <hash type=\"sha-256\">\(digest)</hash>") }

@@ -92,6 +92,9 @@ struct LeaseFile {
   /// Whether the process is there, as far as this kernel knows.
   let isLocked: Bool
 
+  /// Whether it could not be looked at.
+  var isUnreadable = false
+
   /// Whether the process may be at work.
   var isAlive: Bool { isLocked || holder?.machine.isElsewhere(than: .this) == true }
 
@@ -101,13 +104,19 @@ struct LeaseFile {
   /// As people are told.
   var description: String { holder?.description ?? "holder unknown, \(token)" }
 
-  /// Every file of a lake, dead holders' included.
+  /// Every file of a lake, dead holders' included; one that cannot be looked at is a living holder's, as far as
+  /// anybody knows.
   static func all(in directory: String) -> [LeaseFile] {
-    let names = ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
+    guard let names = try? Disk.namesIfAny(in: directory) else {
+      return [LeaseFile(token: directory, holder: nil, isLocked: true, isUnreadable: true)]
+    }
     return names.compactMap { name in
       let descriptor = open("\(directory)/\(name)", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
-      // One that is gone meanwhile has ended.
-      guard descriptor >= 0 else { return nil }
+      guard descriptor >= 0 else {
+        // One that is gone meanwhile has ended, and a link is nobody's.
+        guard ![ENOENT, ELOOP].contains(errno) else { return nil }
+        return LeaseFile(token: name, holder: nil, isLocked: true, isUnreadable: true)
+      }
       defer { close(descriptor) }
       let isLocked = flock(descriptor, LOCK_SH | LOCK_NB) != 0
       let text = Disk.text(of: "\(directory)/\(name)") ?? ""

@@ -104,9 +104,17 @@ final class WriterSession: Sendable {
   /// - Returns: Why they cannot be had now; nil when they are held.
   /// - Throws: ``TarnError`` of the disk.
   func take(_ wanted: [Lease]) throws -> TarnError? {
+    _ = try Disk.namesIfAny(in: layout.leases)
     let files = LeaseFile.all(in: layout.leases)
     for file in files where !file.isAlive { try recover(file) }
     for file in files where file.isAlive {
+      if file.isUnreadable {
+        // Who has the whole lake has it by a lock that nobody else can have.
+        if holding == .wholeLake { continue }
+        return TarnError(
+          .locked, "\(layout.leases)/\(file.token) cannot be opened, and may be a living command's",
+          hint: "if none runs, remove it")
+      }
       if let holder = file.holder, holder.machine.isElsewhere(than: .this) {
         return TarnError(
           .locked, "another tarn has this lake open on another host (\(holder.description))",
@@ -139,14 +147,12 @@ final class WriterSession: Sendable {
     try FaultPlan.step("create", path)
     let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
     guard descriptor >= 0 else { throw Disk.systemError("create", path) }
+    // Other users of the lake have to see that it is locked, whatever this one's umask is.
+    fchmod(descriptor, 0o644)
     // Somebody who looks at it without the transaction lock lets go at once.
     while flock(descriptor, LOCK_EX) != 0, errno == EINTR {}
     do {
-      try FaultPlan.step("write", path)
-      let bytes = Array(holder.text.utf8)
-      guard unsafe Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
-        throw Disk.systemError("write", path)
-      }
+      try Disk.write(Array(holder.text.utf8), to: descriptor, named: path)
     } catch {
       unlink(path)
       close(descriptor)

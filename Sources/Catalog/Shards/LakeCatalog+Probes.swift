@@ -101,12 +101,21 @@ extension LakeCatalog {
 
   /// Shards that every mirror said it lacks, in order.
   package func shardsWithoutMirror(of source: Source) throws -> [Shard] {
+    try shards(of: source, whoseLocationsAreAll: "'absent'")
+  }
+
+  /// Shards that every mirror said it lacks, refused or served wrongly, in order.
+  package func shardsOfNobody(of source: Source) throws -> [Shard] {
+    try shards(of: source, whoseLocationsAreAll: "'absent', 'faulty'")
+  }
+
+  private func shards(of source: Source, whoseLocationsAreAll states: String) throws -> [Shard] {
     try read { database in
       try Shard.fetchAll(
         database,
         sql: Shard.select + """
            WHERE h.source_id = ? AND h.dropped_row_count IS NULL AND NOT EXISTS
-            (SELECT 1 FROM shard_location l WHERE l.shard_id = h.id AND l.state <> 'absent')
+            (SELECT 1 FROM shard_location l WHERE l.shard_id = h.id AND l.state NOT IN (\(states)))
           ORDER BY h.ordinal
           """, arguments: [source.filesID])
     }

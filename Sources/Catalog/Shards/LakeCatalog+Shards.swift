@@ -86,8 +86,11 @@ extension LakeCatalog {
     try write("evicted") { database in
       let leaving = try StoredBytes.fetchAll(
         database, sql: "SELECT * FROM stored_bytes WHERE state = 'deleting' AND kind = 'shard'")
+      for bytes in leaving { try Disk.remove(layout.path(bytes.path, in: .shards)) }
+      // Durably gone before a row says so: the catalog may be on another file system.
+      for directory in Set(leaving.map { layout.path($0.path, in: .shards).parentPath }).sorted()
+      where Disk.isDirectory(directory) { try Disk.syncDirectory(directory) }
       for bytes in leaving {
-        try Disk.remove(layout.path(bytes.path, in: .shards))
         try database.run(
           "UPDATE stored_bytes SET state = 'deleted' WHERE sha256 = ? AND place = 'shards'", [bytes.digest.hex])
       }
@@ -233,6 +236,12 @@ extension LakeCatalog {
         let final = layout.path(home, in: .shards)
         try Disk.makeDirectory(final.parentPath)
         try Disk.moveIntoPlace(layout.path(bytes.path, in: .shards), final)
+      }
+      // Another command may have removed bytes of this digest since these were put in their place.
+      guard Disk.size(of: layout.path(home, in: .shards)) == bytes.byteCount else {
+        throw TarnError(
+          .conflict, "\(shard.name) of \(shard.sourceName) was removed by another command as it arrived",
+          hint: "run the same command again")
       }
       try StoredBytes.insert(
         bytes.digest, .shard, byteCount: bytes.byteCount, path: home, verifiedAt: now, database)

@@ -6,24 +6,31 @@ package import Base
 internal import GRDB
 
 extension LakeCatalog {
-  /// Sealed versions whose documents tell of a source, revoked ones too.
+  /// Sealed versions whose documents tell of a source or of its files, whoever reads those, revoked ones too.
   static func documented(by source: Source, _ database: Database) throws -> [String] {
     try String.fetchAll(
-      database, sql: versionsOfSource + " AND v.version_sha256 IS NOT NULL ORDER BY v.name, v.number",
+      database, sql: versionsOfFiles + " AND v.version_sha256 IS NOT NULL ORDER BY v.name, v.number",
       arguments: [source.id])
   }
 
-  /// Versions that rest on what a source is: sealed ones, revoked or not, and those in work.
+  /// Versions that rest on what a source or its files are: sealed ones, revoked or not, and those in work.
   static func versions(restingOn source: Source, _ database: Database) throws -> [String] {
     try String.fetchAll(
       database,
-      sql: versionsOfSource + " AND (v.state <> 'abandoned' OR v.version_sha256 IS NOT NULL) ORDER BY v.name, v.number",
+      sql: versionsOfFiles + " AND (v.state <> 'abandoned' OR v.version_sha256 IS NOT NULL) ORDER BY v.name, v.number",
       arguments: [source.id])
   }
 
   private static let versionsOfSource = """
     SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
     WHERE (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1)
+    """
+
+  /// Those of the sources that read its files, too.
+  private static let versionsOfFiles = """
+    SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
+    WHERE EXISTS (SELECT 1 FROM source s WHERE (s.id = ?1 OR s.files_of = ?1)
+      AND s.id IN (v.source_id, t.image_source_id, coalesce(t.caption_source_id, 0)))
     """
 
   /// Refuses a change of what versions state of their sources, from their planning on.

@@ -65,7 +65,7 @@ extension LakeCatalog {
   /// - Returns: What the copy holds.
   /// - Throws: ``TarnError``, SQLite's error.
   static func copy(_ database: Database, to path: String, by temporary: String? = nil) throws -> BackupSummary {
-    let temporary = temporary ?? "\(path).tmp-\(getpid())"
+    let temporary = temporary ?? WorkingPlace(for: path).path
     try Disk.remove(temporary)
     defer { for suffix in ["", "-wal", "-journal"] { unlink(temporary + suffix) } }
     try FaultPlan.step("create", temporary)

@@ -93,7 +93,13 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func garbage(_ options: GarbageOptions) throws -> GarbagePlan {
     // What a sealed version names that this catalog does not know is not garbage.
-    let kept = try strangers().reduce(into: Set<ContentDigest>()) { $0.formUnion($1.digests) }
+    let strangers = try strangers()
+    if let unread = strangers.first(where: \.isUnread) {
+      throw TarnError(
+        .io, "\(unread.directory) cannot be read, and may be of a version whose files are to be kept",
+        hint: "let this user read it, or move it out of the lake")
+    }
+    let kept = strangers.reduce(into: Set<ContentDigest>()) { $0.formUnion($1.digests) }
     let (unused, interrupted) = try read { database in
       (
         try GarbageItem.fetchAll(

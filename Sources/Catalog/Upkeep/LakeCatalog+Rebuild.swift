@@ -68,10 +68,11 @@ package struct RebuildTools {
   /// What a segment says of itself; nil for a file that is none.
   package let segment: (_ path: String) -> SegmentClaim?
   /// Which of some segments, in the order of their ids, hold what an output of theirs does, and
-  /// the codes that refine it, where there are such.
+  /// the codes that refine it, where there are such; but for the rows that it was made without.
   package let provedSegments:
     (
-      _ segments: [(path: String, firstID: Int64)], _ output: String, _ refine: (path: String, firstID: Int64)?
+      _ segments: [(path: String, firstID: Int64, excluded: [Int])], _ output: String,
+      _ refine: (path: String, firstID: Int64)?
     ) throws -> [Bool]
 
   package init(
@@ -80,7 +81,8 @@ package struct RebuildTools {
     trainedByteCount: @escaping (String, Int, Int, Bool, String?) throws -> Int?,
     segment: @escaping (String) -> SegmentClaim?,
     provedSegments:
-      @escaping ([(path: String, firstID: Int64)], String, (path: String, firstID: Int64)?) throws -> [Bool]
+      @escaping ([(path: String, firstID: Int64, excluded: [Int])], String, (path: String, firstID: Int64)?) throws ->
+      [Bool]
   ) {
     self.segment = segment
     self.provedSegments = provedSegments
@@ -130,7 +132,7 @@ extension LakeCatalog {
       throw error
     }
     let uuid = try DirectoryOwner(layout).uuid()
-    let (found, lost) = VersionEvidence.all(in: layout, rowCount: tools.rowCount)
+    let (found, lost) = try VersionEvidence.all(in: layout, rowCount: tools.rowCount)
     func refuse(_ reasons: [String]) -> TarnError {
       TarnError(
         .noLake,

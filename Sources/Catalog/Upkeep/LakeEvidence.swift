@@ -204,11 +204,12 @@ struct VersionEvidence {
   ///   - layout: The lake.
   ///   - rowCount: Gives the rows of a feature file, see ``RebuildTools``.
   /// - Returns: The versions; those whose files do not say enough, with why.
+  /// - Throws: ``TarnError`` `.io` when the directory of versions cannot be read.
   static func all(
     in layout: LakeLayout, rowCount: (String, String?, Int, ElementType) throws -> Int
-  ) -> (found: [VersionEvidence], lost: [TarnError]) {
+  ) throws -> (found: [VersionEvidence], lost: [TarnError]) {
     var (found, lost): ([VersionEvidence], [TarnError]) = ([], [])
-    for version in VersionDirectories.names(in: layout) {
+    for version in try VersionDirectories.names(in: layout) {
       do {
         let evidence = try VersionEvidence(version, in: layout)
         try evidence.check(shardsIn: layout, rowCount: rowCount)

@@ -13,7 +13,7 @@ package enum LostLake {
   ///   - code: The error's code.
   /// - Returns: The error, with a way out.
   static func fault(in layout: LakeLayout, _ code: TarnError.Code) -> TarnError? {
-    if let name = VersionDirectories.sealed(in: layout).first {
+    if let name = (try? VersionDirectories.sealed(in: layout))?.first {
       return TarnError(
         code, "\(layout.root) has lost its catalog and holds sealed versions, \(name) for one",
         hint: "restore a backup of catalog.sqlite, or make it again with `tarn rebuild-catalog`")

@@ -196,7 +196,7 @@ extension LakeCatalog {
       }
     }
     try LakeCatalog.validate(name: alias ?? published.name.name, of: "index version")
-    let onDisk = alias.map { largestNumberOnDisk(of: $0) } ?? 0
+    let onDisk = try alias.map { try largestNumberOnDisk(of: $0) } ?? 0
     return try write("take in") { database in
       try before(database)
       var name = published.name

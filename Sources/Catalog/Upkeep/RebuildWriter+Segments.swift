@@ -19,6 +19,8 @@ extension RebuildWriter {
     let digest: ContentDigest
     let path: String
     let firstID: Int64
+    /// Rows that the version was made without.
+    let excluded: [Int]
   }
 
   /// Takes up the segments of a version that its outputs bear out.
@@ -31,7 +33,9 @@ extension RebuildWriter {
           let found = segments[SegmentKey(trained: trained, shard: shard, arrayMark: array.map(ContentDigest.of))],
           found.claim.rowCount == input.rows, try !isRecorded(found.claim, array, badRows)
         else { return nil }
-        return Claimed(claim: found.claim, digest: found.digest, path: found.path, firstID: input.firstId)
+        return Claimed(
+          claim: found.claim, digest: found.digest, path: found.path, firstID: input.firstId,
+          excluded: input.excluded ?? [])
       }
       guard !claimed.isEmpty, let stored = try StoredBytes.find(output.sha256, in: .artifacts, database) else {
         continue
@@ -45,7 +49,7 @@ extension RebuildWriter {
       let isProved: [Bool]
       do {
         isProved = try tools.provedSegments(
-          claimed.map { ($0.path, $0.firstID) }, layout.path(stored.path, in: .artifacts),
+          claimed.map { ($0.path, $0.firstID, $0.excluded) }, layout.path(stored.path, in: .artifacts),
           refine.map { (layout.path($0.path, in: .artifacts), output.firstId) })
       } catch let error as TarnError where error.code != .interrupted {
         continue

@@ -16,6 +16,8 @@ package struct StrangerVersion: Sendable {
   package let digests: Set<ContentDigest>
   /// Why `rebuild-catalog` could not take it in; nil when it could.
   let obstacle: String?
+  /// Whether its digests are not known, as something of it cannot be read.
+  let isUnread: Bool
 
   /// What is so, one line.
   package var message: String { "\(directory) holds \(name), which the catalog does not know" }
@@ -36,9 +38,10 @@ enum VersionDirectories {
   static let largestNumber = 1_000_000_000
 
   /// The names of the directories, sorted; what is not named as a version is left out.
-  static func names(in layout: LakeLayout) -> [VersionName] {
-    let entries = (try? FileManager.default.contentsOfDirectory(atPath: layout.versions)) ?? []
-    return entries.compactMap { entry in
+  ///
+  /// - Throws: ``TarnError`` `.io` when they cannot be read: what is there is not known then.
+  static func names(in layout: LakeLayout) throws -> [VersionName] {
+    try Disk.namesIfAny(in: layout.versions).compactMap { entry in
       guard let name = try? VersionName(parsing: entry), "\(name)" == entry, name.number <= largestNumber,
         (try? LakeCatalog.validate(name: name.name, of: "version")) != nil
       else { return nil }
@@ -47,8 +50,8 @@ enum VersionDirectories {
   }
 
   /// Versions with a lock file or a document, which only a sealed one has.
-  static func sealed(in layout: LakeLayout) -> [VersionName] {
-    names(in: layout).filter { name in
+  static func sealed(in layout: LakeLayout) throws -> [VersionName] {
+    try names(in: layout).filter { name in
       [layout.lockFilePath(name), layout.documentPath(name)].contains { Disk.size(of: $0) != nil }
     }
   }
@@ -62,19 +65,22 @@ extension LakeCatalog {
   /// - Returns: The versions, by name and number.
   /// - Throws: ``TarnError`` of the catalog.
   package func strangers() throws -> [StrangerVersion] {
-    let names = VersionDirectories.names(in: layout)
+    let names = try VersionDirectories.names(in: layout)
     guard !names.isEmpty else { return [] }
     // What a build is about to seal looks like one, and is none.
     let building = session?.held(.version, against: .read) ?? []
     let known = Dictionary(try versions().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     return try names.filter { !building.contains($0.name) }.compactMap { name in
       let directory = layout.versionDirectory(name)
-      let isStranger: Bool
+      var (isStranger, isUnread) = (true, false)
       if let version = known[name] {
         isStranger = try version.versionDigest == nil && isTaken(version)
+      } else if !Disk.isDirectory(directory) {
+        isStranger = false
+      } else if let files = try? Disk.namesIfAny(in: directory) {
+        isStranger = files.contains { !LakeInventory.isTemporary($0) }
       } else {
-        let files = try? FileManager.default.contentsOfDirectory(atPath: directory)
-        isStranger = files?.contains { !LakeInventory.isTemporary($0) } == true
+        isUnread = true
       }
       guard isStranger else { return nil }
       var obstacle: String?
@@ -83,21 +89,25 @@ extension LakeCatalog {
       } catch let error as TarnError {
         obstacle = error.message
       }
+      let digests = isUnread ? nil : digests(ofStranger: name)
       return StrangerVersion(
-        name: name, directory: directory, digests: digests(ofStranger: name), obstacle: obstacle)
+        name: name, directory: directory, digests: digests ?? [], obstacle: obstacle, isUnread: digests == nil)
     }
   }
 
-  private func digests(ofStranger name: VersionName) -> Set<ContentDigest> {
-    guard let lock = VersionEvidence.LockFile(at: layout.lockFilePath(name)) else { return [] }
+  /// Nil where its lock file is there and cannot be read.
+  private func digests(ofStranger name: VersionName) -> Set<ContentDigest>? {
+    let path = layout.lockFilePath(name)
+    if Disk.size(of: path) != nil, (try? Disk.contents(of: path)) == nil { return nil }
+    guard let lock = VersionEvidence.LockFile(at: path) else { return [] }
     return Set(
       lock.outputs.flatMap { [$0.sha256] + [$0.refine?.sha256].compactMap(\.self) } + lock.inputs.compactMap(\.sha256)
         + [lock.trained.sha256])
   }
 
   /// The largest number that a directory of a version of this name has; 0 without one.
-  func largestNumberOnDisk(of name: String) -> Int {
-    VersionDirectories.names(in: layout).filter { $0.name == name }.map(\.number).max() ?? 0
+  func largestNumberOnDisk(of name: String) throws -> Int {
+    try VersionDirectories.names(in: layout).filter { $0.name == name }.map(\.number).max() ?? 0
   }
 
   /// Whether the directory of a version that is not sealed holds the files of

@@ -17,7 +17,8 @@ package struct ServingFacts: Sendable, Equatable {
   package let versions: [Version]
   /// Lists of exclusions, of all sources; they are only ever added to.
   package let exclusionListCount: Int
-  /// Companions, shards of them that are bound to versions, and packs: what is known of rows grows with these.
+  /// Companions, the revisions of their shards, those of these that are here, those that versions are bound to, and
+  /// packs: what is known of rows changes with these.
   package let companionCounts: [Int]
 
   package init(versions: [Version], exclusionListCount: Int, companionCounts: [Int]) {
@@ -40,13 +41,19 @@ extension LakeCatalog {
     try read { database in
       func count(_ of: String) throws -> Int { try Int.fetchOne(database, sql: "SELECT count(*) FROM \(of)") ?? 0 }
       let versions = try IndexVersion.fetchAll(database, sql: "SELECT * FROM index_version ORDER BY name, number")
-      // Of each shard of a companion what is bound follows from its revision's being seen: that is counted.
-      let bound =
-        "shard h JOIN source s ON s.id = h.source_id WHERE s.companion_of IS NOT NULL AND h.current_revision > 0"
+      let (shards, ofCompanions) = ("shard h JOIN source s ON s.id = h.source_id", "s.companion_of IS NOT NULL")
+      let seen = try Int.fetchOne(
+        database, sql: "SELECT coalesce(sum(h.id * h.current_revision), 0) FROM \(shards) WHERE \(ofCompanions)")
+      let here = try Int.fetchOne(
+        database,
+        sql: "SELECT coalesce(sum(h.id), 0) FROM \(shards) WHERE \(ofCompanions) AND h.state = 'present'")
       return ServingFacts(
         versions: versions.map { ServingFacts.Version($0.name, $0.state) },
         exclusionListCount: try count("exclusion_list"),
-        companionCounts: [try count("source WHERE companion_of IS NOT NULL"), try count(bound), try count("pack")])
+        companionCounts: [
+          try count("source s WHERE \(ofCompanions)"), seen ?? 0,
+          here ?? 0, try count("version_companion"), try count("pack"),
+        ])
     }
   }
 }

@@ -218,7 +218,7 @@ extension LakeCatalog {
     try LakeCatalog.validate(name: plan.name, of: "version")
     if let version = try versionThere(plan) { return version }
     let specDigest = ContentDigest.of(plan.spec)
-    let onDisk = largestNumberOnDisk(of: plan.name)
+    let onDisk = try largestNumberOnDisk(of: plan.name)
     return try write("plan version") { database in
       let now = Timestamp.now()
       try LakeCatalog.abandon(plan.name, specDigest, at: now, database)
@@ -279,7 +279,7 @@ extension LakeCatalog {
 
   /// The name that a version would get if it were planned now.
   package func nextVersion(of name: String) throws -> VersionName {
-    let onDisk = largestNumberOnDisk(of: name)
+    let onDisk = try largestNumberOnDisk(of: name)
     return VersionName(name: name, number: try read { try LakeCatalog.nextNumber(of: name, onDisk: onDisk, $0) })
   }
 

@@ -131,8 +131,16 @@ private final class EncoderDesk: Sendable {
         }
         let (ear, bell) = (ends[0], ends[1])
         _ = fcntl(bell, F_SETFL, O_NONBLOCK)
+        let thread = ThreadedWork("tarn-encoder") { [self] in run(ear: ear) }
+        do {
+          try thread.requireNoFailure()
+        } catch {
+          // No thread now; the next one who asks may get one.
+          for end in ends { Glibc.close(end) }
+          return .failure(error as? TarnError ?? TarnError(.io, "\(error)"))
+        }
         state.bell = bell
-        state.thread = ThreadedWork("tarn-encoder") { [self] in run(ear: ear) }
+        state.thread = thread
       }
       for (place, query) in queries.enumerated() {
         let id = state.nextID
@@ -144,12 +152,6 @@ private final class EncoderDesk: Sendable {
       return .success(())
     }
     try result.get()
-    guard let thread = state.withLock({ $0.thread }) else { return }
-    do {
-      try thread.requireNoFailure()
-    } catch {
-      throw error as? TarnError ?? TarnError(.io, "\(error)")
-    }
   }
 
   private static func line(_ id: Int64, _ query: EncoderQuery) -> [UInt8] {

@@ -132,9 +132,7 @@ package struct ServiceEncoder: FeatureEncoder {
   /// What an answer other than 200 means, and when to ask again.
   private func failure(_ answer: StoreAnswer) -> (TarnError, Duration?) {
     let status = answer.head.statusCode
-    let said = Self.message(answer.body).map { ", saying '\($0)'" } ?? ""
-    // S4: services quote keys that they do not take.
-    let text = "HTTP \(status)" + (key.map { said.replacing($0, with: "…") } ?? said)
+    let text = "HTTP \(status)" + (Self.message(answer.body, without: key).map { ", saying '\($0)'" } ?? "")
     switch status {
     case 401, 403:
       return (
@@ -158,10 +156,19 @@ package struct ServiceEncoder: FeatureEncoder {
   }
 
   /// What a service says is wrong, as OpenAI and its like put it.
-  static func message(_ body: [UInt8]) -> String? {
+  ///
+  /// - Parameters:
+  ///   - body: Of its answer.
+  ///   - key: What is not said: services quote keys that they do not take (S4).
+  /// - Returns: Its words, on one line; nil where there are none.
+  static func message(_ body: [UInt8], without key: String? = nil) -> String? {
     guard body.count <= 1 << 20, let document = try? JSONValue(reading: body) else { return nil }
     let words = document["error"]?["message"] ?? document["error"] ?? document["message"] ?? document["detail"]
-    return words?.string.flatMap { $0.isEmpty ? nil : $0.printable(atMost: 160) }
+    return words?.string.flatMap { words in
+      // Before it is cut: a part of a key is one, too.
+      let said = key.map { words.replacing($0, with: "…") } ?? words
+      return said.isEmpty ? nil : said.printable(atMost: 160)
+    }
   }
 
   /// The vectors of an answer, in the order of the texts.

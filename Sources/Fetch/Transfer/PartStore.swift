@@ -53,6 +53,8 @@ final class PartStore: @unchecked Sendable {
   private var descriptor: Int32
   /// Whether the bytes are there already, and are only read past.
   private var isInPlace = false
+  /// Whether a sync failed.
+  private var isInDoubt = false
   private var hasher = ChunkHasher()
   private var provenance: Provenance?
   private var writtenByteCount = 0
@@ -100,6 +102,7 @@ final class PartStore: @unchecked Sendable {
     lookedByteCount = 0
     isAllocated = false
     isInPlace = false
+    isInDoubt = false
     // The resume point goes first: it must never vouch for other bytes.
     if unsafe access(resumePath, F_OK) == 0 { try TarnError.storing { try Disk.remove(resumePath) } }
     guard ftruncate(descriptor, 0) == 0 else { throw Disk.systemError("truncate", path) }
@@ -170,9 +173,7 @@ final class PartStore: @unchecked Sendable {
       ccurl_begin_writing_back(descriptor, Int64(pushedByteCount), Int64(writtenByteCount - pushedByteCount))
       pushedByteCount = writtenByteCount
     }
-    // A resume point that cannot be kept costs work later, not correctness; a
-    // full disk will tell at the next write.
-    do throws(TarnError) { try checkpoint(every: checkpointByteCount) } catch {}
+    try checkpoint(every: checkpointByteCount)
   }
 
   private func writeAll(_ bytes: RawSpan) throws {
@@ -193,6 +194,10 @@ final class PartStore: @unchecked Sendable {
 
   /// Makes a resume point durable, its bytes first (D1), if `interval` bytes
   /// came since the last.
+  ///
+  /// A point that cannot be kept costs work later, not correctness; a full disk tells at
+  /// the next write. A sync that failed ends it all (D4): it is said once, and the next one,
+  /// that of the whole file, would be none the wiser.
   private func checkpoint(every interval: Int) throws(TarnError) {
     guard let provenance, writtenByteCount > 0, writtenByteCount - checkpointedByteCount >= max(1, interval) else {
       return
@@ -201,17 +206,29 @@ final class PartStore: @unchecked Sendable {
     let point = ResumePoint(
       source: provenance.source, validator: provenance.validator, totalByteCount: provenance.totalByteCount,
       byteCount: writtenByteCount, digest: hasher.digestSoFar())
+    try sync(fdatasync)
+    try? Disk.writeAtomically(JSONEncoder().encode(point), to: resumePath)
+  }
+
+  /// Syncs the bytes; once only, where that fails: what came of them is unknown then (D4).
+  private func sync(_ call: (Int32) -> Int32) throws(TarnError) {
     try TarnError.storing {
-      try FaultPlan.step("fsync", path)
-      guard fdatasync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
-      try Disk.writeAtomically(JSONEncoder().encode(point), to: resumePath)
+      do {
+        try FaultPlan.step("fsync", path)
+        guard call(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
+      } catch {
+        isInDoubt = true
+        throw error
+      }
     }
   }
 
   /// Keeps what arrived for a later attempt, and gives back the room for what
   /// did not.
+  ///
+  /// What is in doubt is not vouched for.
   func park() throws(TarnError) {
-    try checkpoint(every: 1)
+    if !isInDoubt { try checkpoint(every: 1) }
     _ = ftruncate(descriptor, off_t(writtenByteCount))
   }
 
@@ -235,10 +252,8 @@ final class PartStore: @unchecked Sendable {
         .integrity, "SHA-256 \(digest.prefix(16))… where \(expected.prefix(16))… is expected")
     }
     let final = finalPath(digest)
+    try sync(fsync)
     try TarnError.storing {
-      try FaultPlan.step("fsync", path)
-      // D4: after a failed sync the data is unknown; the request ends.
-      guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", path) }
       try Disk.moveIntoPlace(path, final)
       try Disk.remove(resumePath)
     }
@@ -274,7 +289,9 @@ final class PartStore: @unchecked Sendable {
       let wanted = min(piece.count, point.byteCount - done)
       let count = unsafe pread(descriptor, &piece, wanted, off_t(done))
       if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw Disk.systemError("read", path) }
+      guard count >= 0 else { throw Disk.systemError("read", path) }
+      // Somebody cut it short meanwhile.
+      guard count > 0 else { return nil }
       if done == 0 { start = Array(piece.prefix(min(count, FeatureHead.maximumByteCount))) }
       unsafe hasher.update(piece.span.bytes.extracting(first: count))
       done += count

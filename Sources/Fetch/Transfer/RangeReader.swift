@@ -87,7 +87,8 @@ internal import Glibc
           descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done, off_t(range.lowerBound + done))
       }
       if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw Disk.systemError("read", path) }
+      guard count >= 0 else { throw Disk.systemError("read", path) }
+      guard count > 0 else { throw TarnError(.integrity, "\(path) ends early") }
       done += count
     }
     return bytes

@@ -23,7 +23,8 @@ package struct MergeInput: Sendable {
   package init(segment: SegmentFile, firstRowID: Int64, excluded: [Int] = []) {
     self.segment = segment
     self.firstRowID = firstRowID
-    self.excluded = Set(excluded.map { UInt32($0) })
+    // No segment has a row of another number, whatever a document says.
+    self.excluded = Set(excluded.compactMap { UInt32(exactly: $0) })
   }
 
   /// The ids of the shard's rows, holes included.

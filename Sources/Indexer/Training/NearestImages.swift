@@ -46,7 +46,7 @@ package struct NearestImages: Sendable {
   ///   - backend: How to compute; nil for the process's choice.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Throws: ``TarnError`` `.badFeatures` when the dimensions differ,
-  ///   `.usage` when there are no images.
+  ///   `.unfit` when there are no images.
   package init(
     images: FeatureMatrix, captions: FeatureMatrix, inputs: ContentDigest, imagesPerTile: Int = 65_536,
     captionsPerTile: Int = 262_144, pool: WorkerPool? = nil, backend: AssignmentBackend? = nil,
@@ -58,7 +58,7 @@ package struct NearestImages: Sendable {
         hint: "a pair of sources comes from one model")
     }
     guard images.rowCount > 0, images.rowCount < Int(UInt32.max) else {
-      throw TarnError(.usage, "\(images.rowCount) images are too few or too many to search")
+      throw TarnError(.unfit, "\(images.rowCount) images are too few or too many to search")
     }
     (self.images, self.captions, self.backend, self.logger) = (images, captions, backend, logger)
     self.pool = try pool ?? .shared

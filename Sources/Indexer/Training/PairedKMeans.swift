@@ -69,7 +69,7 @@ package struct PairedKMeans: Sendable {
   ///   - pool: The threads; nil for the process's.
   ///   - backend: How to assign; nil for the process's choice.
   ///   - logger: Gets a warning when a backend is dropped.
-  /// - Throws: ``TarnError`` `.usage` when there are fewer distinct nearest
+  /// - Throws: ``TarnError`` `.unfit` when there are fewer distinct nearest
   ///   images than nlist, `.badFeatures` when the dimensions differ.
   package init(
     images: FeatureMatrix, captions: FeatureMatrix, nearestImages: [UInt32]?, nlist: Int, seed: UInt64,
@@ -83,7 +83,7 @@ package struct PairedKMeans: Sendable {
     }
     precondition((nearestImages?.count ?? images.rowCount) == captions.rowCount, "captions and nearest images differ")
     guard captions.rowCount < Int(UInt32.max), images.rowCount < Int(UInt32.max) else {
-      throw TarnError(.usage, "\(max(captions.rowCount, images.rowCount)) training rows are too many")
+      throw TarnError(.unfit, "\(max(captions.rowCount, images.rowCount)) training rows are too many")
     }
     method = nearestImages == nil ? .kmeans : .paired
     if let nearestImages {
@@ -95,7 +95,7 @@ package struct PairedKMeans: Sendable {
     guard nlist >= 1, nlist <= distinctImages.count else {
       let what = nearestImages == nil ? "images" : "distinct nearest images"
       throw TarnError(
-        .usage, "nlist is \(nlist) and the training set has \(distinctImages.count) \(what)",
+        .unfit, "nlist is \(nlist) and the training set has \(distinctImages.count) \(what)",
         hint: nlist < 1 ? "nlist is at least 1" : "lower --nlist or raise --pairs")
     }
     (self.images, self.captions, self.nlist, self.seed) = (images, captions, nlist, seed)

@@ -23,15 +23,24 @@ package struct TrainingSample: Sendable, Equatable {
   /// Identifies the selection: SHA-256 over rule, seed, shard sizes and rows.
   package let digest: ContentDigest
 
+  /// Rows that a shard has at most: their numbers have 32 bits.
+  package static let mostRows = Int(UInt32.max) - 1
+
   /// Draws pairs.
   ///
   /// - Parameters:
   ///   - count: Pairs to draw, `1...`; nil for all.
   ///   - rowCounts: Rows of each shard, in order.
   ///   - seed: Any number.
-  /// - Throws: ``TarnError`` `.usage` when there are fewer pairs than that.
+  /// - Throws: ``TarnError`` `.usage` when there are fewer pairs than that, `.unfit` for a shard with more rows than
+  ///   there are 32-bit numbers.
   package init(count: Int?, rowCounts: [Int], seed: UInt64) throws {
-    precondition(rowCounts.allSatisfy { $0 >= 0 && $0 < Int(UInt32.max) }, "a shard has an impossible row count")
+    // What is said of a shard that nobody here has seen may be anything.
+    let most = rowCounts.max() ?? 0
+    guard most <= Self.mostRows else {
+      throw TarnError(
+        .unfit, "a shard has \(most) rows, and no training draws from one of more than \(Self.mostRows)")
+    }
     let total = rowCounts.reduce(0, +)
     let wanted = count ?? total
     guard wanted >= 1, wanted <= total else {

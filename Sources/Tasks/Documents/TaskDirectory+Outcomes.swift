@@ -197,7 +197,8 @@ extension TaskDirectory {
   /// - Throws: ``TarnError`` when the disk or the store refuses.
   package func removeResults(of number: Int, _ digests: [ContentDigest], _ files: [String]) throws {
     let results = digests.map { Self.name(number, $0, "faiss") }
-    for file in files where results.contains(file) || file.hasSuffix(".part") || file.hasSuffix(".part.tmp") {
+    // What grows has names that go on behind its working path's.
+    for file in files where results.contains(file) || file.split(separator: ".").contains("part") {
       try outcomes.remove("results/\(file)")
     }
   }

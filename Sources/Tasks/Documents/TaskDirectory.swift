@@ -406,6 +406,7 @@ package struct TaskPlan: Sendable, Equatable {
       spec: try fields.digest("spec_sha256"),
       tool: try fields.string("tool"), tasks: try fields.digests("tasks"),
       results: try fields.optionalString("results"))
+    guard Set(tasks).count == tasks.count else { throw fields.fault("tasks", "an array of different SHA-256s") }
     if let results, !results.isStoreAddress || (try? StoredTasks.normalised(results)) != results {
       throw fields.fault("results", "a prefix of an object store")
     }

@@ -107,6 +107,8 @@ final class InputSupply: Sendable {
     defer { withExtendedLifetime(registration) {} }
     do {
       try await fetcher.run(pulling: { [self] in next() }, onEvent: { [self] in handle($0) })
+      // Whoever still waits would wait for ever; nobody does where all was handed over.
+      handoff.fail(TarnError(.temporary, "hosts stayed in trouble for longer than --patience"))
     } catch {
       handoff.fail(cancellation.isCancelled ? TarnError.interrupted : error)
     }
