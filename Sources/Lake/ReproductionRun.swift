@@ -129,7 +129,6 @@ package struct ReproductionRun: Sendable {
         if !plan.resumes { plan.removeScratch() }
         throw error
       }
-      plan.removeScratch()
       found = conclude(outputs, rebuilt, &verdict)
     }
     let detail: [String: JSONValue] = [
@@ -138,9 +137,16 @@ package struct ReproductionRun: Sendable {
       "list": found.difference?.list.map { .count($0) } ?? .null,
       "row_id": found.difference?.rowID.map { .integer($0) } ?? .null,
     ]
-    try catalog.recordReproduction(
-      of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
-      environment: environment)
+    do {
+      try catalog.recordReproduction(
+        of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
+        environment: environment)
+    } catch {
+      if let plan = start.1, !plan.resumes { plan.removeScratch() }
+      throw error
+    }
+    // Not before it is recorded: who is killed here rebuilds nothing anew.
+    start.1?.removeScratch()
     let trained = try catalog.trainedIndex(id: version.trainedIndexID)
     verdict.leaveOut(
       "training of \(trained.name)", because: "it is taken as it was trained; `tarn reproduce --from` trains again")

@@ -393,7 +393,7 @@ private let pools = Result { try [1, 2, 3].map { try WorkerPool(threadCount: $0)
     var data = Data(seed: 11, images: 50, captions: 20, dimension: 5)
     data.q = data.q.map { $0 % 4 }
     let error = try #require(throws: TarnError.self) { try data.training(21) }
-    #expect(error.code == .usage)
+    #expect(error.code == .unfit)
     #expect(error.message == "nlist is 21 and the training set has \(Set(data.q).count) distinct nearest images")
     #expect(throws: TarnError.self) { try data.training(0) }
     for j in 0..<5 { data.captions[7 * 5 + j] *= 2 }
