@@ -160,7 +160,10 @@ class Interrupts(LakeTest):
                     lake.command(*arguments), env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer)
                 os.close(writer)
                 while not self.hears(process.pid, number):
+                    # One that has ended is there until it is waited for, and hears nothing.
+                    self.assertIsNone(process.poll(), arguments)
                     time.sleep(0.01)
+                # Until what it says fills the pipe; one that is later is interrupted all the same.
                 time.sleep(1)
                 process.send_signal(number)
                 self.assertEqual(process.wait(120), STATUS[number], arguments)
