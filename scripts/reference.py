@@ -98,7 +98,7 @@ def layout(path: str) -> str:
     """The layout at the head of a source file, from the word Layout up to its invariants."""
     head = re.match(r"(?:[^\n]*\n)*?//[^\n]*(?:\n//[^\n]*)*", (ROOT / path).read_text("utf-8"))[0]
     lines = [line.removeprefix("//").removeprefix(" ").rstrip() for line in head.splitlines() if line.startswith("//")]
-    start = next(number for number, line in enumerate(lines) if "ayout" in line or "8 bytes" in line)
+    start = next(number for number, line in enumerate(lines) if line.startswith("Layout") or "8 bytes" in line)
     end = next((number for number, line in enumerate(lines) if line.startswith("Invariants")), len(lines))
     return "\n".join(lines[start:end]).strip("\n")
 

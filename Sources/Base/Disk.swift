@@ -49,7 +49,8 @@ package enum Disk {
       try remove(from)
     } else {
       guard errno != EEXIST else { throw taken }
-      // A file system without hard links; the lake's lock keeps other writers out.
+      // A file system without hard links: a name that is taken between the look and the move is replaced, unless a
+      // lock of the caller's keeps other writers out.
       guard [EPERM, EOPNOTSUPP, EMLINK, ENOSYS].contains(errno) else { throw systemError("link to", to) }
       var info = stat()
       guard lstat(to, &info) != 0 else { throw taken }
@@ -110,17 +111,17 @@ package enum Disk {
   ///   - offset: Where they go.
   ///   - path: The file's name, for messages.
   /// - Throws: ``TarnError`` of the disk.
-  package static func write(_ bytes: [UInt8], to descriptor: Int32, at offset: Int = 0, named path: String) throws {
+  package static func write(_ bytes: RawSpan, to descriptor: Int32, at offset: Int = 0, named path: String) throws {
     try FaultPlan.step("write", path)
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeBytes { bytes in
+    try bytes.withUnsafeBytes { bytes in
+      var done = 0
+      while done < bytes.count {
         let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
-        return pwrite(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+        let count = pwrite(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+        if count < 0, errno == EINTR { continue }
+        guard count >= 0 else { throw systemError("write", path) }
+        done += count
       }
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw systemError("write", path) }
-      done += count
     }
   }
 
@@ -306,7 +307,7 @@ package struct DurableFile: ~Copyable {
   package mutating func amend(_ bytes: [UInt8], at offset: Int) throws {
     precondition(mode == .streamed && offset + bytes.count <= byteCount, "nothing was written there")
     leaveDirect()
-    try Disk.write(bytes, to: descriptor, at: offset, named: temporaryPath)
+    try Disk.write(bytes.span.bytes, to: descriptor, at: offset, named: temporaryPath)
   }
 
   private mutating func writeAll(_ bytes: UnsafeRawBufferPointer) throws {

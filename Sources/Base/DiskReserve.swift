@@ -36,10 +36,11 @@ package struct FileSystem: Sendable {
     guard stat(place, &info) == 0, statvfs(place, &room) == 0 else {
       throw Disk.systemError("examine the file system of", path)
     }
-    let unit = Int(room.f_frsize)
+    let unit = Int(clamping: room.f_frsize)
     self.init(
-      path: place, byteCount: Int(room.f_blocks).multipliedSaturated(by: unit),
-      freeByteCount: Int(room.f_bavail).multipliedSaturated(by: unit), device: UInt64(info.st_dev),
+      path: place, byteCount: Int(clamping: room.f_blocks).multipliedSaturated(by: unit),
+      // Where more is taken than there is, servers say a number below 0, which this type has not.
+      freeByteCount: (Int(exactly: room.f_bavail) ?? 0).multipliedSaturated(by: unit), device: UInt64(info.st_dev),
       blockByteCount: unit)
   }
 
@@ -53,13 +54,6 @@ package struct FileSystem: Sendable {
       place = parent
     }
     return place
-  }
-}
-
-extension Int {
-  fileprivate func multipliedSaturated(by other: Int) -> Int {
-    let (product, isTooMuch) = multipliedReportingOverflow(by: other)
-    return isTooMuch ? .max : product
   }
 }
 

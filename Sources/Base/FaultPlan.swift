@@ -1,8 +1,8 @@
 // A fault put before one durable step, for the crash tests: the process dies,
 // or the step fails as a full or broken disk would fail it.
 //
-// Steps are counted over the whole process in the order they happen: create,
-// write, fsync, rename, link, unlink, mkdir and commit.
+// Steps are counted over the whole process in the order they happen: create, allocate,
+// write, truncate, fsync, rename, link, unlink, mkdir, rmdir, commit, and the run of a command.
 
 internal import Foundation
 internal import Glibc

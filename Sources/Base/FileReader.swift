@@ -12,7 +12,23 @@ package final class InputFile: Sendable {
   package let path: String
   /// Bytes in the file when it was opened.
   package let byteCount: Int
+  /// -1 for a file that others give.
   private let descriptor: Int32
+  private let others: Reading?
+
+  /// Fills bytes from an offset, all of them, within the file.
+  package typealias Reading = @Sendable (_ bytes: UnsafeMutableRawBufferPointer, _ offset: Int) throws -> Void
+
+  /// A file whose bytes others give, as a server does.
+  ///
+  /// - Parameters:
+  ///   - name: What messages call it.
+  ///   - byteCount: Its length.
+  ///   - read: Gives its bytes.
+  package init(named name: String, byteCount: Int, read: @escaping Reading) {
+    (path, descriptor, others) = (name, -1, read)
+    self.byteCount = byteCount
+  }
 
   /// Opens a regular file.
   ///
@@ -21,10 +37,11 @@ package final class InputFile: Sendable {
   ///   when it cannot be opened or is not a regular file.
   package init(path: String) throws {
     (descriptor, byteCount) = try Disk.openInput(path)
+    others = nil
     self.path = path
   }
 
-  deinit { close(descriptor) }
+  deinit { if descriptor >= 0 { close(descriptor) } }
 
   /// Reads exactly `count` bytes at `offset` into the front of `buffer`.
   ///
@@ -43,6 +60,12 @@ package final class InputFile: Sendable {
 
   /// Fills `bytes` from `offset`; errors as ``read(into:at:count:)``.
   package func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+    if let others {
+      guard offset <= byteCount, bytes.count <= byteCount - offset else {
+        throw TarnError(.integrity, "\(path) ends before byte \(byteCount + 1)")
+      }
+      return try unsafe others(bytes, offset)
+    }
     var done = 0
     while done < bytes.count {
       let got = unsafe pread(
@@ -60,6 +83,7 @@ package final class InputFile: Sendable {
   ///
   /// - Throws: ``TarnError`` `.io` when it cannot be asked.
   package func endsStill() throws -> Bool {
+    guard others == nil else { return true }
     var info = stat()
     guard unsafe fstat(descriptor, &info) == 0 else { throw Disk.systemError("examine", path) }
     return Int(info.st_size) == byteCount
@@ -67,13 +91,13 @@ package final class InputFile: Sendable {
 
   /// Tells the kernel that these bytes are read next; it begins at once.
   package func expectRead(from offset: Int, count: Int) {
-    guard count > 0 else { return }
+    guard count > 0, descriptor >= 0 else { return }
     _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_WILLNEED)
   }
 
   /// Tells the kernel that these bytes are not needed again.
   package func forget(from offset: Int, count: Int) {
-    _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
+    if descriptor >= 0 { _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED) }
   }
 }
 

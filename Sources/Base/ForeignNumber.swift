@@ -64,6 +64,12 @@ extension Int {
     let (sum, overflows) = addingReportingOverflow(other)
     return overflows ? (other < 0 ? .min : .max) : sum
   }
+
+  /// The product of two that are no negative ones, or the largest number where that is larger.
+  package func multipliedSaturated(by other: Int) -> Int {
+    let (product, overflows) = multipliedReportingOverflow(by: other)
+    return overflows ? .max : product
+  }
 }
 
 extension Sequence<Int> {

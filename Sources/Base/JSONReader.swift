@@ -21,15 +21,21 @@ struct JSONReader {
   /// Members of the outermost object whose arrays of numbers become floats, and what became of them.
   private var floatNames: [String] = []
   private var floats: [String: JSONFloats] = [:]
+  private var wholeNumbers = JSONValue.WholeNumbers.rounded
 
   /// The value of a whole text.
   ///
-  /// - Parameter bytes: UTF-8, without a byte order mark.
+  /// - Parameters:
+  ///   - bytes: UTF-8, without a byte order mark.
+  ///   - wholeNumbers: What becomes of those that do not fit.
   /// - Returns: The value. Numbers without fraction and exponent that fit are
   ///   `.integer`, others `.number`.
   /// - Throws: ``JSONFault``.
-  static func value(of bytes: [UInt8]) throws(JSONFault) -> JSONValue {
+  static func value(
+    of bytes: [UInt8], wholeNumbers: JSONValue.WholeNumbers = .rounded
+  ) throws(JSONFault) -> JSONValue {
     var reader = JSONReader(bytes: bytes)
+    reader.wholeNumbers = wholeNumbers
     return try reader.whole()
   }
 
@@ -221,7 +227,10 @@ struct JSONReader {
       try digits()
     }
     let text = String(decoding: bytes[first..<next], as: UTF8.self)
-    if next == end, let value = Int64(text) { return .integer(value) }
+    if next == end {
+      if let value = Int64(text) { return .integer(value) }
+      if wholeNumbers == .kept { return .string(text) }
+    }
     guard let value = Double(text), value.isFinite else { throw fault("a number is too large") }
     return .number(value)
   }

@@ -22,9 +22,21 @@ package enum JSONValue: Sendable, Equatable {
 
   /// Reads JSON that somebody else wrote.
   ///
-  /// - Parameter bytes: UTF-8.
+  /// - Parameters:
+  ///   - bytes: UTF-8.
+  ///   - wholeNumbers: What becomes of whole numbers that have more than 64 bits.
   /// - Throws: ``JSONFault`` for what is no JSON, or has more than one meaning.
-  package init(reading bytes: [UInt8]) throws(JSONFault) { self = try JSONReader.value(of: bytes) }
+  package init(reading bytes: [UInt8], wholeNumbers: WholeNumbers = .rounded) throws(JSONFault) {
+    self = try JSONReader.value(of: bytes, wholeNumbers: wholeNumbers)
+  }
+
+  /// What becomes of whole numbers that have more than 64 bits with their sign.
+  package enum WholeNumbers: Sendable {
+    /// The nearest binary64, as most readers do it.
+    case rounded
+    /// Their digits, as text: a key that is rounded is another one's.
+    case kept
+  }
 
   /// As ``init(reading:)``, with arrays of numbers that are members of the outermost object read as floats, which takes a
   /// tenth of the time.

@@ -47,8 +47,7 @@ package final class WorkingPlace: Sendable {
   /// Takes away what kills left where something of that name grew.
   package static func sweep(besides target: String) {
     let (directory, beginning) = (directory(of: target), beginning(of: target))
-    for bytes in (try? Disk.names(in: directory)) ?? [] {
-      guard let name = String(validating: bytes, as: UTF8.self), isOne(name, beginning) else { continue }
+    for name in (try? Disk.namesIfAny(in: directory)) ?? [] where isOne(name, beginning) {
       removeIfLeft("\(directory)/\(name)")
     }
   }

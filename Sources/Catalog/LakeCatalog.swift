@@ -197,7 +197,7 @@ package final class LakeCatalog: Sendable {
   ///   - leases: What it needs, by what the catalog says when it is granted.
   /// - Returns: The catalog, with the leases held until it is released.
   /// - Throws: ``TarnError`` `.locked` naming who has what; as
-  ///   ``open(root:writing:wait:orOlder:claiming:)``.
+  ///   ``open(root:writing:wait:orOlder:claiming:givesBack:keepingFree:)``.
   package static func open(
     root: String, command: String, wait: Duration = .zero, givesBack: Bool = false, keepingFree keptFree: Int = 0,
     leasing leases: (LakeCatalog) throws -> [Lease]
@@ -318,9 +318,9 @@ package final class LakeCatalog: Sendable {
     return configuration
   }
 
-  /// A catalog and its log in memory, where its index has no room on the disk.
-  private static func copied(_ path: String) throws -> DatabaseQueue {
-    let source = try DatabaseQueue(path: path, configuration: configuration(readOnly: true, isAlone: true))
+  /// A catalog in memory, with its log where it is read alone.
+  private static func copied(_ path: String, isAlone: Bool) throws -> DatabaseQueue {
+    let source = try DatabaseQueue(path: path, configuration: configuration(readOnly: true, isAlone: isAlone))
     let memory = try DatabaseQueue(configuration: configuration(readOnly: false))
     try source.backup(to: memory)
     try source.close()
@@ -336,7 +336,7 @@ package final class LakeCatalog: Sendable {
         return try reading(path) {
           try DatabaseQueue(path: $0, configuration: configuration(readOnly: true))
         } copy: {
-          try copied(path)
+          try copied($0, isAlone: $1)
         } code: {
           ($0 as? DatabaseError)?.extendedResultCode.rawValue
         }
@@ -390,7 +390,7 @@ package final class LakeCatalog: Sendable {
       guard from < schemaNumber else { return }
       if let path, let byteCount = Disk.size(of: path) {
         // A copy, the log of every page, and the pages that are added.
-        let need = max(CatalogBallast.byteCount, byteCount.multipliedReportingOverflow(by: 3).partialValue)
+        let need = max(CatalogBallast.byteCount, byteCount.multipliedSaturated(by: 3))
         let verdict = try DiskReserve().verdict(on: "the migration", taking: need, of: FileSystem(of: path))
         if case .refused(let error) = verdict { throw error }
       }

@@ -43,8 +43,8 @@ package final class PackFile: Sendable {
     }
     var cursor = FileCursor(file, kind: "pack")
     guard try cursor.bytes(8, "its head") == PackLayout.magic,
-      try cursor.integer(UInt32.self, "its version") == PackLayout.version
-    else { throw Self.damaged(path, "it does not begin as one of version \(PackLayout.version)") }
+      try PackLayout.versions.contains(cursor.integer(UInt32.self, "its version"))
+    else { throw Self.damaged(path, "it does not begin as one of version 1 or 2") }
     let footer = try Self.bytes(of: file, at: file.byteCount - PackLayout.footerByteCount, PackLayout.footerByteCount)
     guard footer.suffix(8).elementsEqual(PackLayout.magic) else { throw Self.damaged(path, "its end is none") }
     let end = file.byteCount - PackLayout.footerByteCount

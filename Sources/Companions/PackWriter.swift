@@ -6,7 +6,12 @@ internal import CUnpack
 
 /// What a pack file looks like.
 enum PackLayout {
-  static let version: UInt32 = 1
+  /// Those that are read; they differ in what is made of a companion's values, not in their layout.
+  static let versions: ClosedRange<UInt32> = 1...2
+
+  /// That of packs that are made now: 2 where whole numbers of JSON lines beyond 64 bits are text, which were rounded.
+  static func version(of table: CompanionFormat.Table) -> UInt32 { table == .jsonl ? 2 : 1 }
+
   static let magic: [UInt8] = Array("TARNPACK".utf8)
   static let headerByteCount = 16
   static let entryByteCount = 32
@@ -21,8 +26,16 @@ enum PackLayout {
 
 /// Makes packs.
 package enum PackWriter {
-  /// The format's number; packs of another are made anew.
-  package static let formatVersion = Int(PackLayout.version)
+  /// The number of the format that packs of a file have; those of an older one are made anew, and read meanwhile.
+  ///
+  /// - Parameter name: The companion's file name.
+  /// - Returns: The number.
+  package static func formatVersion(ofFile name: String) -> Int {
+    Int(CompanionFormat(ofFile: name).map { PackLayout.version(of: $0.table) } ?? PackLayout.versions.lowerBound)
+  }
+
+  /// The newest format of all.
+  package static let newestFormatVersion = Int(PackLayout.versions.upperBound)
 
   /// What was written.
   package struct Summary: Sendable, Equatable {
@@ -57,7 +70,7 @@ package enum PackWriter {
     if let columns, file.format.table != .jsonl {
       try requireColumns(columns, among: reader.columns, reader.leftOut, of: file.path)
     }
-    var output = try PackOutput(creating: temporaryPath)
+    var output = try PackOutput(creating: temporaryPath, version: PackLayout.version(of: file.format.table))
     var (block, record) = (PackBlock(), RowRecord())
     while try reader.next(&record) {
       guard record.bytes.count <= RowRecord.mostByteCount else {
@@ -99,12 +112,14 @@ private struct PackOutput: ~Copyable {
   private var file: DurableFile
   private var index = ByteBuilder()
   private var blockCount = 0
+  private let version: UInt32
 
-  init(creating path: String) throws {
+  init(creating path: String, version: UInt32) throws {
+    self.version = version
     var file = try DurableFile(creating: path)
     var header = ByteBuilder()
     header.append(contentsOf: PackLayout.magic)
-    header.append(PackLayout.version)
+    header.append(version)
     header.append(UInt32(0))
     try file.write(header.bytes.span.bytes)
     self.file = file
@@ -135,7 +150,7 @@ private struct PackOutput: ~Copyable {
     footer.append(UInt64(schema.count))
     footer.append(UInt64(blockCount))
     footer.append(UInt64(rowCount))
-    footer.append(PackLayout.version)
+    footer.append(version)
     footer.append(UInt32(0))
     // The SHA-256 of what says where everything is, so that it is believed whole or not.
     var hash = Sha256()

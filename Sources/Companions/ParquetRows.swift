@@ -13,10 +13,14 @@ final class ParquetRows: RowReader {
   /// Their places among the columns.
   private let places: [Int]
   private var values: [[ParquetValue]]
+  /// Bytes of memory that each column takes, and all of them.
+  private var (heldByteCounts, heldByteCount): ([Int], Int)
   private var row = 0
 
   /// Rows of a column that are read at once.
   private static let batchCount = 256
+  /// The most memory that all columns take together: a page of one may have 256 MiB, of a few bytes in the file.
+  private static let mostHeldByteCount = 2 << 30
 
   init(_ file: ParquetFile, named name: String, only: Set<String>?) throws {
     (self.file, self.name) = (file, name)
@@ -25,6 +29,7 @@ final class ParquetRows: RowReader {
     places = columns.indices.filter { only?.contains(columns[$0]) ?? true }
     cursors = try places.map { try ColumnCursor(file, column: columns[$0]) }
     values = places.map { _ in [] }
+    (heldByteCounts, heldByteCount) = (places.map { _ in 0 }, 0)
   }
 
   /// The columns that are read, and those that are not.
@@ -56,7 +61,10 @@ final class ParquetRows: RowReader {
     guard row < file.rowCount else { return false }
     for (number, cursor) in cursors.enumerated() {
       // Each column gives as many rows as it can, so they are counted apart.
-      if values[number].isEmpty { values[number] = try cursor.next(Self.batchCount).reversed() }
+      if values[number].isEmpty {
+        values[number] = try cursor.next(Self.batchCount).reversed()
+        try count(number)
+      }
       guard let value = values[number].popLast() else {
         throw TarnError.companion(name, "column '\(cursor.column.name.printable)' ends before row \(row)")
       }
@@ -64,6 +72,19 @@ final class ParquetRows: RowReader {
     }
     row += 1
     return true
+  }
+
+  /// Counts the memory that a column takes now.
+  private func count(_ number: Int) throws {
+    let byteCount = cursors[number].heldByteCount + values[number].reduce(0) { $0 + $1.byteCount }
+    heldByteCount += byteCount - heldByteCounts[number]
+    heldByteCounts[number] = byteCount
+    guard heldByteCount <= Self.mostHeldByteCount else {
+      throw TarnError.companion(
+        name,
+        "its columns take more than \(ByteSize.text(Self.mostHeldByteCount)) of memory side by side, at row \(row)",
+        hint: "name the columns that are wanted with --columns")
+    }
   }
 
   /// What a value is in JSON.

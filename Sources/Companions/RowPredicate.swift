@@ -182,7 +182,7 @@ package struct RowPredicate {
       return pattern.matches(text)
     case .contains(let place, let part):
       guard case .text(let text) = values[place] else { return mismatch(values[place], "a text", place) }
-      return Self.contains(text, part)
+      return text.firstPlace(of: part) != nil
     case .isNull(let place):
       if case .null = values[place] { return true }
       return false
@@ -274,13 +274,18 @@ package struct RowPredicate {
     return first.count < second.count ? -1 : first.count > second.count ? 1 : 0
   }
 
-  private static func contains(_ text: ArraySlice<UInt8>, _ part: [UInt8]) -> Bool {
-    guard !part.isEmpty else { return true }
-    return text.withUnsafeBytes { text in
+}
+
+extension ArraySlice<UInt8> {
+  /// Where bytes begin in it first, in time in proportion to both; nil where they do not.
+  func firstPlace(of part: [UInt8]) -> Int? {
+    guard !part.isEmpty else { return startIndex }
+    let distance = withUnsafeBytes { text in
       part.withUnsafeBytes { part in
-        guard let from = text.baseAddress, let what = part.baseAddress else { return false }
-        return cunpack_contains(from, text.count, what, part.count) != 0
+        guard let from = text.baseAddress, let what = part.baseAddress else { return -1 }
+        return cunpack_find(from, text.count, what, part.count)
       }
     }
+    return distance < 0 ? nil : startIndex + distance
   }
 }

@@ -48,7 +48,7 @@ final class JSONRows: RowReader {
     guard line.contains(where: { ![0x20, 0x09, 0x0D].contains($0) }) else { return true }
     guard String(validating: line, as: UTF8.self) != nil else { throw notUTF8(lines.name, row) }
     let value: JSONValue
-    do { value = try JSONValue(reading: Array(line)) } catch {
+    do { value = try JSONValue(reading: Array(line), wholeNumbers: .kept) } catch {
       throw TarnError.companion(lines.name, "row \(row) is no JSON: \(error.message), at its byte \(error.offset)")
     }
     guard case .object(let members) = value else {

@@ -110,16 +110,38 @@ package final class FeatureFile: Sendable {
     return (layout.dimension, layout.elementType)
   }
 
+  /// What the rows of a file are of which only pieces are had, as of one on a server.
+  ///
+  /// - Parameters:
+  ///   - file: The file; what is read of it are the places that say what it holds.
+  ///   - format: What its name would say.
+  ///   - array: Which of its arrays; nil for the only one.
+  ///   - dimension: Elements of a row, if somebody said: what a file without rows may not tell.
+  /// - Returns: How many rows, elements of a row, and their type.
+  /// - Throws: ``TarnError`` `.badFeatures` when it is no such file; what reading it throws.
+  package static func head(
+    of file: InputFile, as format: FeatureFormat, array: String?, dimension: Int?
+  ) throws -> FeatureHead {
+    let layout = try content(of: UntrustedFile(file), as: format, array: array, dimension: dimension).layout
+    return FeatureHead(layout, fileByteCount: file.byteCount)
+  }
+
   static func content(
     of path: String, as format: FeatureFormat? = nil, array: String?, dimension: Int?
   ) throws -> FeatureContent {
-    let format = format ?? FeatureFormat(ofFile: path)
-    return try explained(path) {
+    try content(
+      of: UntrustedFile(path: path), as: format ?? FeatureFormat(ofFile: path), array: array, dimension: dimension)
+  }
+
+  private static func content(
+    of file: UntrustedFile, as format: FeatureFormat, array: String?, dimension: Int?
+  ) throws -> FeatureContent {
+    try explained(file.path) {
       guard array == nil || format.holdsArrays else {
         throw FeatureFault(
           "a .\(format.rawValue) file has one matrix and no arrays with names", hint: "leave --array out")
       }
-      return try format.reader.content(of: UntrustedFile(path: path), array: array, dimension: dimension)
+      return try format.reader.content(of: file, array: array, dimension: dimension)
     }
   }
 

@@ -21,6 +21,9 @@ package struct FeatureHead: Sendable, Equatable {
     fileByteCount = layout.endOffset
   }
 
+  /// What a file says of its rows wherever in it.
+  init(_ layout: FeatureLayout, fileByteCount: Int) { (self.layout, self.fileByteCount) = (layout, fileByteCount) }
+
   /// A head that says no more than what is said elsewhere.
   package init(fileByteCount: Int) {
     layout = nil

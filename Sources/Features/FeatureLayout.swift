@@ -69,6 +69,7 @@ struct UntrustedFile {
   var byteCount: Int { input.byteCount }
 
   init(path: String) throws { input = try InputFile(path: path) }
+  init(_ input: InputFile) { self.input = input }
 
   /// Bytes at an offset; both may be anything.
   ///

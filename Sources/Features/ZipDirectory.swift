@@ -148,7 +148,8 @@ struct ZipDirectory {
     _ record: [UInt8], nameLength: Int, extraLength: Int, limit: Int, _ file: UntrustedFile
   ) throws {
     let nameBytes = record[46..<46 + nameLength]
-    guard let name = String(validating: nameBytes, as: UTF8.self), name.printable == name, !name.contains("\\"),
+    guard let name = String(validating: nameBytes, as: UTF8.self),
+      !name.unicodeScalars.contains(where: HiddenText.contains), !name.contains("\\"),
       !name.hasPrefix("/"), !name.isEmpty, !name.split(separator: "/").contains("..")
     else {
       let name = String(decoding: nameBytes.prefix(60), as: UTF8.self)

@@ -160,8 +160,8 @@ package struct AdoptionRun: Sendable {
         .inputsMissing, "the trained index \(record.name) is not finished",
         hint: "run its `tarn train` again, which continues it")
     }
-    if let sourceName {
-      let source = try catalog.source(named: sourceName)
+    let claimed = try sourceName.map { try catalog.source(named: $0) }
+    if let source = claimed {
       try source.requireFeatures()
       guard source.dimension == record.dimension else {
         throw TarnError(
@@ -171,6 +171,7 @@ package struct AdoptionRun: Sendable {
     }
     let trained = try TrainedIndexFile.read(store.verified(.trainedIndex, trainedDigest))
     let files = try looked(paths, trained, record)
+    if let claimed, let last = files.last?.ids.upperBound { try requireRow(last, of: claimed) }
     let needed = files.lazy.map { $0.file.byteCount }.saturatedSum
     try catalog.requireRoom(
       for: "the outputs of \(name)", [RoomNeed(at: catalog.layout.artifacts, byteCount: needed)])
@@ -196,6 +197,19 @@ package struct AdoptionRun: Sendable {
     }
     try catalog.seal(version, verified: written)
     return (try catalog.version(version.name), true)
+  }
+
+  /// Refuses a source that has not the row of an id, as far as its shards' rows are known; those that matter must be.
+  private func requireRow(_ id: RowID, of source: Source) throws {
+    var end: Int64 = 0
+    for shard in try catalog.shards(of: source) where end <= id {
+      end += Int64(try shard.plannedRowCount(in: source, for: "the row ids count them"))
+    }
+    guard end > id else {
+      throw TarnError(
+        .usage, "the files have row ids up to \(id), and \(source.name) has \(end) rows",
+        hint: "name the source whose rows their ids count, or leave --source out")
+    }
   }
 
   /// Every file, what is in it and its row ids, in the order of these.

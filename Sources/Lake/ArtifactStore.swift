@@ -67,19 +67,30 @@ package struct ArtifactStore: Sendable {
     }
   }
 
-  /// The files of codes that refine a version; none where nothing does.
+  /// The files of codes that refine a version; none where nothing does, or none are wanted.
   ///
   /// - Parameters:
   ///   - outputs: Outputs of the version.
   ///   - version: The version, for messages.
+  ///   - rows: Rows of each query that somebody wants ordered again, 0 for none; nil where nobody said.
   /// - Returns: One for each output, or none.
-  /// - Throws: ``TarnError`` `.inputsMissing` when one is gone.
-  func refinePlaces(of outputs: [OutputShard], _ version: IndexVersion) throws -> [RefinePlace] {
-    try outputs.compactMap { output in
+  /// - Throws: ``TarnError`` `.inputsMissing` when one is gone, `.usage` where rows are wanted and
+  ///   there are no such codes.
+  func refinePlaces(
+    of outputs: [OutputShard], _ version: IndexVersion, forRows rows: Int? = nil
+  ) throws -> [RefinePlace] {
+    guard rows != 0 else { return [] }
+    let places = try outputs.compactMap { output in
       try output.refine.map { refine in
         RefinePlace(path: try path(ofOutput: refine.digest, of: version, kind: .refineShard), ids: output.ids)
       }
     }
+    guard rows == nil || !places.isEmpty else {
+      throw TarnError(
+        .usage, "\(version.name) has no codes that refine", hint: "leave --refine out; `tarn train --refine` keeps such"
+      )
+    }
+    return places
   }
 
   /// Where an artifact is, as the catalog has it, or where new bytes of that kind

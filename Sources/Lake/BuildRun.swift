@@ -391,8 +391,7 @@ package struct BuildRun: Sendable {
   private func merge(_ ordinal: Int, of count: Int, _ planned: PlannedBuild, _ executor: OutputExecutor) throws {
     let version = planned.version
     // Read again: shards that were fetched meanwhile have been bound, lost ones are holes.
-    let inputs = try catalog.inputs(of: version)
-    let task = OutputTask(ordinal, of: inputs)
+    let task = OutputTask(ordinal, of: try catalog.inputs(ofOutput: ordinal, of: version))
     guard let first = task.inputs.first, let last = task.inputs.last else {
       preconditionFailure("an output of a plan has inputs")
     }

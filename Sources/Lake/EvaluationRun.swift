@@ -109,15 +109,14 @@ package struct EvaluationRun: Sendable {
   ///   queries of another dimension, `.inputsMissing` when exact neighbours have to be
   ///   found and a shard is neither here nor fetched, `.notFound`.
   package func check(_ name: VersionName, fetches: Bool) throws {
-    _ = try truthPlan(of: sealed(name), fetches: fetches)
+    let version = try sealed(name)
+    _ = try truthPlan(of: version, fetches: fetches)
+    _ = try store.refinePlaces(of: catalog.outputs(of: version), version, forRows: options.refine)
   }
 
   private func sealed(_ name: VersionName) throws -> IndexVersion {
     let version = try catalog.version(name)
-    guard version.state == .sealed || version.state == .revoked else {
-      throw TarnError(
-        .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
-    }
+    try version.requireSearchable()
     try requireDimension(catalog.trainedIndex(id: version.trainedIndexID).dimension, of: name)
     return version
   }
@@ -149,7 +148,7 @@ package struct EvaluationRun: Sendable {
       // Before hours of exact search.
       let outputs = try catalog.outputs(of: version)
       for output in outputs { _ = try store.path(ofOutput: output.digest, of: version) }
-      _ = try store.refinePlaces(of: outputs, version)
+      _ = try store.refinePlaces(of: outputs, version, forRows: options.refine)
       return try truthPlan(of: version, fetches: fetch != nil)
     }.value()
     let (truth, digest) = try await plan.stream.run(
@@ -168,7 +167,7 @@ package struct EvaluationRun: Sendable {
     defer { if let sampled { try? FileManager.default.removeItem(atPath: sampled.directory) } }
     let paths = sampled?.paths ?? whole
     let searcher = try VersionSearcher(
-      outputShards: paths, refinedBy: options.refine == 0 ? [] : store.refinePlaces(of: outputs, plan.version))
+      outputShards: paths, refinedBy: store.refinePlaces(of: outputs, plan.version, forRows: options.refine))
     let candidates = searcher.candidates(for: options.k, refining: options.refine)
     // The files have the last word.
     try requireDimension(searcher.dimension, of: name)

@@ -98,8 +98,10 @@ extension ExcludeRun {
         .usage, "\(source.name) has no companion, so nothing is known of its rows",
         hint: "`tarn source add NAME --companion-of \(source.name) --url …` registers one")
     }
-    if let dot = name.firstIndex(of: "."), let named = companions.first(where: { $0.name == name[..<dot] }) {
-      let column = String(name[name.index(after: dot)...])
+    // Names of companions have dots, too; of two that the word begins with the longer is meant.
+    let named = companions.filter { name.hasPrefix($0.name + ".") }.max { $0.name.count < $1.name.count }
+    if let named {
+      let column = String(name.dropFirst(named.name.count + 1))
       let known = try columns(of: named)
       guard !column.isEmpty, known?.contains(column) != false else { throw unknown(name, known ?? []) }
       return (named, column)
@@ -150,7 +152,7 @@ extension ExcludeRun {
         let file = try CompanionFile(path, named: shard.name)
         return try file.columns() + file.leftOut().map(\.name)
       }
-      for pack in try catalog.packs(of: revision.digest, formatVersion: PackWriter.formatVersion) {
+      for pack in try catalog.packs(of: revision.digest, formatVersions: 1...PackWriter.newestFormatVersion) {
         let path = try store.path(of: .pack, pack.digest)
         if Disk.size(of: path) != nil, pack.columns == nil {
           return try PackFile(path: path, of: revision.digest).columns

@@ -7,32 +7,32 @@ internal import Companions
 internal import Features
 internal import Fetch
 
-/// Adopts files.
+/// Takes in files that are on disk already.
 package struct ImportRun {
   private let catalog: LakeCatalog
   private let replacement: Replacement
   private let cancellation: Cancellation
 
-  /// Prepares to adopt files.
+  /// Prepares to take files in.
   ///
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - replacement: What becomes of the bytes of a shard that is known with others;
   ///     `.ofUnpinned` refuses those of a file whether something rests on the old ones or not.
-  ///   - cancellation: Asked between files; those that were adopted stay.
+  ///   - cancellation: Asked between files; those that were taken in stay.
   package init(_ catalog: LakeCatalog, replacing replacement: Replacement = .ofUnpinned, cancellation: Cancellation) {
     self.catalog = catalog
     self.replacement = replacement
     self.cancellation = cancellation
   }
 
-  /// Adopts each file as the shard of its name.
+  /// Takes each file in as the shard of its name.
   ///
   /// - Parameters:
   ///   - files: Their paths.
   ///   - name: The source.
   ///   - report: Told of progress, on the calling thread.
-  /// - Returns: How many were adopted, and the shards among them that have other bytes now.
+  /// - Returns: How many were taken in, and the shards among them that have other bytes now.
   /// - Throws: ``TarnError`` `.notFound` before anything is copied, for a file
   ///   of another name; `.conflict` for other bytes than are known of its shard,
   ///   unless they may be replaced; `.integrity` when a manifest says otherwise, or the file
@@ -61,7 +61,7 @@ package struct ImportRun {
       try cancellation.check()
       // As it is now: a file before may have been of the same shard.
       let shard = try catalog.shard(id: shard.id)
-      let number = try adopt(file, shard, readers)
+      let number = try takeIn(file, shard, readers)
       if let revision = shard.revision, revision.number != number {
         revised.append(
           RevisedShard(source: source.name, shard: shard.name, dependents: try catalog.dependents(of: shard)))
@@ -74,7 +74,7 @@ package struct ImportRun {
   /// Copies a file in.
   ///
   /// - Returns: The number of the revision that its bytes are.
-  private func adopt(_ file: String, _ shard: Shard, _ readers: [Source]) throws -> Int {
+  private func takeIn(_ file: String, _ shard: Shard, _ readers: [Source]) throws -> Int {
     let source = readers[0]
     let expectation = ShardExpectation(readBy: readers, format: FeatureFormat(ofFile: shard.name))
     // A look before anything is copied; what counts is found in the copy.

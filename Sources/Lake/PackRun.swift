@@ -93,7 +93,8 @@ package struct PackRun {
   ) throws {
     let store = ArtifactStore(catalog)
     let wanted = columns.map { Set($0).sorted() }
-    let known = try catalog.packs(of: revision.digest, formatVersion: PackWriter.formatVersion)
+    let formatVersion = PackWriter.formatVersion(ofFile: shard.name)
+    let known = try catalog.packs(of: revision.digest, formatVersions: formatVersion...formatVersion)
       .first { $0.columns == wanted && $0.without == without }
     if let known, try isWhole(known, store) {
       // Shards of equal bytes have one pack, which may be of this run.
@@ -124,8 +125,8 @@ package struct PackRun {
       try catalog.record(
         Pack(
           companion: revision.digest, digest: written.digest, rowCount: written.rowCount, columns: wanted,
-          without: without),
-        byteCount: written.byteCount, formatVersion: PackWriter.formatVersion)
+          without: without, formatVersion: formatVersion),
+        byteCount: written.byteCount)
     }
     summary.packedCount += 1
     summary.packedByteCount += written.byteCount

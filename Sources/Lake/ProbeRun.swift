@@ -17,11 +17,6 @@ package struct ProbeSummary: Sendable {
   package var firstUnreachable: String?
 }
 
-extension FeatureFormat {
-  /// Whether the beginning of a file tells its rows.
-  fileprivate var tellsRowsAtItsStart: Bool { self != .torch }
-}
-
 /// Asks the mirrors of a source what they have.
 package final class ProbeRun: Sendable {
   private let catalog: LakeCatalog
@@ -43,6 +38,8 @@ package final class ProbeRun: Sendable {
     var prober: Prober?
   }
 
+  /// Threads that ask for what only the ends of files tell.
+  private static let tailThreadCount = 16
   /// Records are written this many at a time: one sync of the catalog each.
   private static let batchCount = 512
 
@@ -81,7 +78,7 @@ package final class ProbeRun: Sendable {
       let format = FeatureFormat(ofFile: shard.name)
       let kind = ProbeTarget.Kind(
         format: format, dimension: source.dimension, elementType: source.elementType, array: source.array)
-      let asksForRows = shard.knownRowCount == nil && format.tellsRowsAtItsStart && !source.isCompanion
+      let asksForRows = shard.knownRowCount == nil && !source.isCompanion
       // A command can only be run, which is no question.
       return try catalog.locations(of: shard.id).filter { !CommandAddress.isOne($0.url) }.map {
         ProbeTarget(
@@ -187,16 +184,56 @@ package final class ProbeRun: Sendable {
     let prober = Prober(concurrency: concurrency, configuration: configuration)
     state.withLock { $0.prober = prober }
     try cancellation.check()
+    let byPlace = Dictionary(
+      targets.map { (Place($0.shardID, $0.mirror.id), $0) }, uniquingKeysWith: { first, _ in first })
     let open = Mutex<[ProbeFinding]>([])
-    try await prober.run(targets) { [self] finding in
+    let unread = Mutex<[UnreadFiles.File]>([])
+    let sort: @Sendable (ProbeFinding) -> Void = { [self] finding in
       if case .unreachable = finding.answer {
         open.withLock { $0.append(finding) }
       } else {
         take(finding, of: total)
       }
     }
+    try await prober.run(targets) { finding in
+      if let target = byPlace[Place(finding.shardID, finding.mirrorID)], finding.leavesRowsOpen(of: target) {
+        unread.withLock { $0.append(UnreadFiles.File(finding: finding, target: target)) }
+      } else {
+        sort(finding)
+      }
+    }
+    try await readEnds(unread.withLock { $0 }, sort)
     if let failure = state.withLock({ $0.failure }) { throw failure }
     return open.withLock { $0 }
+  }
+
+  /// Asks for the ends of files, which alone tell their rows.
+  private func readEnds(
+    _ files: [UnreadFiles.File], _ found: @escaping @Sendable (ProbeFinding) -> Void
+  ) async throws {
+    let left = UnreadFiles(files)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for number in 0..<min(files.count, concurrency, Self.tailThreadCount) {
+        group.addTask { [self] in
+          try await ThreadedWork("tarn-probe-\(number)") { [self] in
+            let reader = try RangeReader(configuration: configuration, isCancelled: { self.cancellation.isCancelled })
+            while let file = left.next(), state.withLock({ $0.failure == nil }) {
+              try cancellation.check()
+              let host = configuration.host(of: file.target.mirror)
+              // A host that failed for now is left alone until the next round.
+              if let cause = left.trouble(of: host) {
+                found(ProbeFinding(givingUp: file.target, cause))
+                continue
+              }
+              let finding = try file.finding.completed(for: file.target, by: reader)
+              if case .unreachable(let cause) = finding.answer { left.note(cause, of: host) }
+              found(finding)
+            }
+          }.value()
+        }
+      }
+      try await group.waitForAll()
+    }
   }
 
   private func take(_ finding: ProbeFinding, of total: Int) {
@@ -232,6 +269,25 @@ package final class ProbeRun: Sendable {
     }
     if !records.isEmpty { try catalog.recordProbes(records) }
   }
+}
+
+/// Files of which only the end tells the rows, each given to one thread.
+private final class UnreadFiles: Sendable {
+  struct File: Sendable {
+    let finding: ProbeFinding
+    let target: ProbeTarget
+  }
+
+  private let left: Mutex<ArraySlice<File>>
+  private let troubles = Mutex<[String: String]>([:])
+
+  init(_ files: [File]) { left = Mutex(files[...]) }
+
+  func next() -> File? { left.withLock { $0.popFirst() } }
+
+  /// Why a host failed for now; nil for one that did not.
+  func trouble(of host: String) -> String? { troubles.withLock { $0[host] } }
+  func note(_ cause: String, of host: String) { troubles.withLock { $0[host] = cause } }
 }
 
 extension ProbeRecord {

@@ -6,6 +6,7 @@ internal import Catalog
 internal import Fetch
 internal import Foundation
 internal import Glibc
+internal import Synchronization
 
 /// The names of what is published of a version, below its place.
 package enum PublishedNames {
@@ -46,12 +47,24 @@ protocol PublishedPlace: AnyObject {
 /// A directory of this machine, or of a file system that it shares.
 final class DirectoryPlace: PublishedPlace {
   private let root: String
+  private let configuration: FetchConfiguration
+  private let locks: DirectoryLocks
   private let cancellation: Cancellation
+  private var pacer = Pacer()
   var description: String { root }
 
   /// A directory, absolute; it is made when something is written.
-  init(_ root: String, cancellation: Cancellation) {
+  ///
+  /// - Parameters:
+  ///   - root: The directory.
+  ///   - configuration: How many write at a time, and how fast.
+  ///   - locks: The locks of all that write for one push: they keep others out, not one another, as
+  ///     each file is one thread's.
+  ///   - cancellation: Asked often.
+  init(_ root: String, configuration: FetchConfiguration, locks: DirectoryLocks, cancellation: Cancellation) {
     self.root = root
+    self.configuration = configuration
+    self.locks = locks
     self.cancellation = cancellation
   }
 
@@ -72,8 +85,8 @@ final class DirectoryPlace: PublishedPlace {
     let target = path(name)
     try Disk.makeDirectory(target.parentPath)
     // A kill in the middle leaves no lock; only one process writes a file's working name.
-    let lock = try DirectoryLock(target.parentPath, cancellation)
-    defer { lock.release() }
+    try locks.take(target.parentPath, cancellation)
+    defer { locks.release(target.parentPath) }
     if Disk.size(of: target) != nil {
       // What a kill between the two names left.
       try Disk.remove(target + ".part")
@@ -81,8 +94,11 @@ final class DirectoryPlace: PublishedPlace {
     }
     let (descriptor, byteCount) = try Disk.openInput(source)
     defer { close(descriptor) }
+    var left = byteCount
+    let promised = locks.expect(left) - left
+    defer { locks.expect(-left) }
     if case .refused(let error) = DiskReserve().verdict(
-      on: name, taking: byteCount, of: try FileSystem(of: target))
+      on: name, taking: byteCount, of: try FileSystem(of: target), promised: promised)
     {
       throw error
     }
@@ -97,7 +113,10 @@ final class DirectoryPlace: PublishedPlace {
       if count == 0 { break }
       let piece = buffer.span.bytes.extracting(first: count)
       hasher.update(piece)
+      try pace(count)
       try file.write(piece)
+      locks.expect(-min(count, left))
+      left -= min(count, left)
       report(count)
     }
     guard hasher.finalize() == digest else {
@@ -108,11 +127,21 @@ final class DirectoryPlace: PublishedPlace {
     return .written
   }
 
+  /// Waits until so many bytes may be written.
+  private func pace(_ byteCount: Int) throws {
+    pacer.bytesPerSecond = configuration.bytesPerSecondNow()
+    while !pacer.take(byteCount, at: .now) {
+      usleep(UInt32(min(pacer.wait(at: .now), .milliseconds(100)) / .microseconds(1)))
+      try cancellation.check()
+      pacer.bytesPerSecond = configuration.bytesPerSecondNow()
+    }
+  }
+
   func put(_ bytes: [UInt8], as name: String) throws -> ObjectStore.Outcome {
     let target = path(name)
     try Disk.makeDirectory(target.parentPath)
-    let lock = try DirectoryLock(target.parentPath, cancellation)
-    defer { lock.release() }
+    try locks.take(target.parentPath, cancellation)
+    defer { locks.release(target.parentPath) }
     if let there = try contents(name) {
       try Disk.remove(target + ".tmp")
       return there == bytes ? .alreadyThere : .taken
@@ -132,8 +161,8 @@ final class DirectoryPlace: PublishedPlace {
   }
 
   func updateIndex(_ make: ([UInt8]?) throws -> [UInt8]?) throws {
-    let lock = try DirectoryLock(root, cancellation)
-    defer { lock.release() }
+    try locks.take(root, cancellation)
+    defer { locks.release(root) }
     try Disk.remove(path(PublishedNames.index) + ".tmp")
     while let bytes = try make(contents(PublishedNames.index)) {
       try Disk.writeAtomically(bytes, to: path(PublishedNames.index))
@@ -141,27 +170,52 @@ final class DirectoryPlace: PublishedPlace {
   }
 }
 
-/// A lock on a directory that ends with its process and leaves nothing.
-private final class DirectoryLock {
-  private let descriptor: Int32
+/// What the threads of one push share: locks on directories, which end with the process and leave
+/// nothing, and the room that they are about to take.
+final class DirectoryLocks: Sendable {
+  private let held = Mutex<[String: (descriptor: Int32, count: Int)]>([:])
+  private let expected = Mutex(0)
 
-  /// Waits for whoever has it, or until the work is to stop.
-  init(_ path: String, _ cancellation: Cancellation) throws {
-    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw Disk.systemError("open directory", path) }
-    do {
-      // Where the file system has no such lock, names are still taken once.
-      while flock(descriptor, LOCK_EX | LOCK_NB) != 0, [EWOULDBLOCK, EINTR].contains(errno) {
-        try cancellation.check()
-        usleep(20_000)
-      }
-    } catch {
-      close(descriptor)
-      throw error
+  /// Counts bytes that are to be written, or, negative, that are or never will be.
+  ///
+  /// - Returns: All that are to be written now.
+  @discardableResult func expect(_ byteCount: Int) -> Int {
+    expected.withLock { expected in
+      expected += byteCount
+      return expected
     }
   }
 
-  func release() { close(descriptor) }
+  /// Waits for whoever else has it, or until the work is to stop.
+  func take(_ path: String, _ cancellation: Cancellation) throws {
+    try held.withLock { held in
+      if let lock = held[path] {
+        held[path] = (lock.descriptor, lock.count + 1)
+        return
+      }
+      let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw Disk.systemError("open directory", path) }
+      do {
+        // Where the file system has no such lock, names are still taken once.
+        while flock(descriptor, LOCK_EX | LOCK_NB) != 0, [EWOULDBLOCK, EINTR].contains(errno) {
+          try cancellation.check()
+          usleep(20_000)
+        }
+      } catch {
+        close(descriptor)
+        throw error
+      }
+      held[path] = (descriptor, 1)
+    }
+  }
+
+  func release(_ path: String) {
+    held.withLock { held in
+      guard let lock = held[path] else { return }
+      held[path] = lock.count == 1 ? nil : (lock.descriptor, lock.count - 1)
+      if lock.count == 1 { close(lock.descriptor) }
+    }
+  }
 }
 
 /// A prefix of an object store.

@@ -360,7 +360,8 @@ package struct PullFilesRun: Sendable {
   package func run(_ names: [String], into directory: String) async throws -> [String] {
     let files = try publication.files()
     let target = LakeLayout.absolute(directory)
-    let wanted = try names.map { name in
+    var seen: Set<String> = []
+    let wanted = try names.filter { seen.insert($0).inserted }.map { name in
       guard let file = files.first(where: { $0.name == name }) else {
         throw TarnError(
           .usage, "\(publication.version.name) has no file \(name.printable)",
@@ -371,23 +372,34 @@ package struct PullFilesRun: Sendable {
     }
     try OutputPlace.check(target, holding: publication.version.name, besides: nil)
     try Disk.makeDirectory(target)
-    let missing = try wanted.filter { item in
-      guard Disk.size(of: item.finalPath) != nil else { return true }
-      guard try Disk.digest(of: item.finalPath) == item.file.digest else {
-        throw TarnError(
-          .conflict, "\(item.finalPath) is there with other bytes and is not replaced", hint: "name another directory")
+    let missing = try await ThreadedWork("tarn-pull") { [cancellation] in
+      try wanted.filter { item in
+        try cancellation.check()
+        guard Disk.size(of: item.finalPath) != nil else { return true }
+        guard try Disk.digest(of: item.finalPath) == item.file.digest else {
+          throw TarnError(
+            .conflict, "\(item.finalPath) is there with other bytes and is not replaced", hint: "name another directory"
+          )
+        }
+        return false
       }
-      return false
-    }
+    }.value()
     let needed = missing.lazy.map { max(0, $0.file.byteCount - Disk.allocatedByteCount(of: $0.partPath)) }.saturatedSum
-    if case .refused(let error) = DiskReserve(keptFree: options.keptFree).verdict(
-      on: "\(publication.version.name)", taking: needed, of: try FileSystem(of: target))
-    {
+    let reserve = DiskReserve(keptFree: options.keptFree)
+    let subject = "\(publication.version.name)"
+    if case .refused(let error) = reserve.verdict(on: subject, taking: needed, of: try FileSystem(of: target)) {
       throw error
     }
     try await PublicationFetch(
       publication: publication, options: options, cancellation: cancellation, report: report
-    ).run(missing, lackOfRoom: { nil }, onArrival: { _ in })
+    ).run(
+      missing,
+      lackOfRoom: {
+        guard let fileSystem = try? FileSystem(of: target),
+          case .refused(let error) = reserve.verdict(on: subject, taking: 0, of: fileSystem)
+        else { return nil }
+        return error
+      }, onArrival: { _ in })
     return wanted.map(\.finalPath)
   }
 }

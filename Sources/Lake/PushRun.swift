@@ -75,6 +75,7 @@ package struct PushRun: Sendable {
   private let patience: Duration
   private let cancellation: Cancellation
   private let report: Report
+  private let locks = DirectoryLocks()
 
   /// Prepares to publish.
   ///
@@ -200,7 +201,7 @@ package struct PushRun: Sendable {
     }
     try OutputPlace.check(
       "\(path.hasSuffix("/") ? String(path.dropLast()) : path)", holding: name, besides: catalog.layout)
-    return DirectoryPlace(path, cancellation: cancellation)
+    return DirectoryPlace(path, configuration: configuration, locks: locks, cancellation: cancellation)
   }
 
   private func put(_ file: File, at place: any PublishedPlace, _ course: Course) throws {

@@ -469,15 +469,21 @@ package final class RowColumns: Sendable {
     let store = ArtifactStore(catalog)
     let file = bound.path.map { catalog.layout.path($0, in: .shards) }.flatMap { Disk.size(of: $0) == nil ? nil : $0 }
     var second: Opened?
-    for pack in try catalog.packs(of: bound.digest, formatVersion: PackWriter.formatVersion) {
+    let newest = PackWriter.formatVersion(ofFile: bound.shard)
+    for pack in try catalog.packs(of: bound.digest, formatVersions: 1...PackWriter.newestFormatVersion) {
       let path = try store.path(of: .pack, pack.digest)
       guard Disk.size(of: path) != nil else { continue }
       let opened = try PackFile(path: path, of: bound.digest)
       let has = names.allSatisfy { name in
         column(name, of: bound.source).map { opened.columns.contains($0) } ?? true
       }
-      guard has || pack.columns == nil || file == nil else { continue }
+      // The file itself says more than a pack without a column, or one of an older format, which rounded numbers.
+      guard file == nil || (has || pack.columns == nil) && pack.formatVersion >= newest else { continue }
       let without = Set(pack.without)
+      guard has || pack.columns == nil else {
+        second = second ?? .pack(opened, without: without)
+        continue
+      }
       guard without.isDisjoint(with: rows) else {
         second = second ?? .pack(opened, without: without)
         continue

@@ -11,18 +11,27 @@ package import Indexer
 /// A condition on columns of companions, as somebody wrote it.
 package struct WhereCondition: Sendable, Hashable {
   fileprivate let condition: RowCondition
+  /// As it was written.
+  package let written: String
 
   /// Reads a condition.
   ///
   /// - Parameter text: docs/COMPANIONS.md has the grammar.
   /// - Throws: ``TarnError`` `.usage` that names the character where it is wrong.
-  package init(parsing text: String) throws { condition = try RowCondition(parsing: text) }
+  package init(parsing text: String) throws {
+    condition = try RowCondition(parsing: text)
+    written = text
+  }
 
   /// The columns that it asks for, by name.
   package var columns: [String] { condition.columns }
 
   /// One text of it, which reads as the same condition.
   package var text: String { condition.text }
+
+  /// Of conditions that are written in two ways, whether they are one.
+  package static func == (left: WhereCondition, right: WhereCondition) -> Bool { left.condition == right.condition }
+  package func hash(into hasher: inout Hasher) { hasher.combine(condition) }
 }
 
 /// The rows of which a condition holds.

@@ -1,4 +1,4 @@
-// Row ids that a user names: one a line, or a `.npy` of int64, in a file or piped in.
+// Row ids that a user names: one a line, or a `.npy` of int64, such as a search writes, in a file or piped in.
 // They are read piece by piece, and nothing in them is believed.
 
 internal import Base
@@ -100,20 +100,24 @@ struct RowIDFile {
   // MARK: An array
 
   private func readArray(_ start: [UInt8], _ checkpoint: () throws -> Void, _ body: (Int64) -> Void) throws {
-    let layout = try NpyHeader.integers(start, of: name)
-    guard byteCount == layout.dataOffset + 8 * layout.count else {
+    let (shape, dataOffset) = try NpyHeader.shapeOfIntegers(start, of: name)
+    let count = (byteCount - dataOffset) / 8
+    guard byteCount == dataOffset + 8 * count, shape.reduce(1, { $0.multipliedSaturated(by: $1) }) == count else {
       throw TarnError(
-        .usage, "\(name) has \(byteCount) bytes, its header says \(layout.dataOffset + 8 * layout.count)",
+        .usage, "\(name) has \(byteCount) bytes, which is not what its header says: \(shape) elements",
         hint: "it was cut or is something else; write it again with numpy.save")
     }
+    // What a search wrote: a query's rows side by side, filled up with -1 where there are fewer.
+    let isAnswer = shape.count > 1
     let width = Self.pieceByteCount / 8
-    for first in stride(from: 0, to: layout.count, by: width) {
+    for first in stride(from: 0, to: count, by: width) {
       try checkpoint()
-      let piece = try bytes(at: layout.dataOffset + 8 * first, count: 8 * min(width, layout.count - first))
+      let piece = try bytes(at: dataOffset + 8 * first, count: 8 * min(width, count - first))
       for number in 0..<(piece.count / 8) {
         let id = unsafe piece.withUnsafeBytes { bytes in
           unsafe Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * number, as: Int64.self))
         }
+        if isAnswer, id == -1 { continue }
         try check(id) { "element \(first + number)" }
         body(id)
       }

@@ -138,16 +138,20 @@ struct RuleEvaluation {
     _ column: String, of companion: Shard, _ by: ShardRevision, _ absent: Lack
   ) throws -> RowScan {
     let store = ArtifactStore(catalog)
-    for pack in try catalog.packs(of: by.digest, formatVersion: PackWriter.formatVersion) where pack.without.isEmpty {
+    let here = companion.path.map { catalog.layout.path($0, in: .shards) }.flatMap {
+      Disk.size(of: $0) == nil ? nil : $0
+    }
+    let newest = PackWriter.formatVersion(ofFile: companion.name)
+    for pack in try catalog.packs(of: by.digest, formatVersions: 1...PackWriter.newestFormatVersion)
+    // One of an older format rounded numbers that the file itself has.
+    where pack.without.isEmpty && (pack.formatVersion >= newest || here == nil) {
       let path = try store.path(of: .pack, pack.digest)
       guard Disk.size(of: path) != nil else { continue }
       let file = try PackFile(path: path, of: by.digest)
       guard file.columns.contains(column) else { continue }
       return try RowScan(file, columns: [column])
     }
-    guard let path = companion.path.map({ catalog.layout.path($0, in: .shards) }), Disk.size(of: path) != nil else {
-      throw absent
-    }
+    guard let path = here else { throw absent }
     // Opened before it is hashed: what takes its place meanwhile is not what is read.
     let file = try CompanionFile(path, named: companion.name)
     guard try Disk.digest(of: path) == by.digest else {

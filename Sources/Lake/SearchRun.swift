@@ -110,12 +110,7 @@ package struct SearchRun {
     }
     let store = ArtifactStore(catalog)
     let outputs = try catalog.outputs(of: version)
-    let places = try options.refine == 0 ? [] : store.refinePlaces(of: outputs, version)
-    guard !places.isEmpty || options.refine ?? 0 == 0 else {
-      throw TarnError(
-        .usage, "\(version.name) has no codes that refine", hint: "leave --refine out; `tarn train --refine` keeps such"
-      )
-    }
+    let places = try store.refinePlaces(of: outputs, version, forRows: options.refine)
     if options.checksFiles { for place in zip(places, outputs) { try check(place.0.path, place.1.refine?.digest) } }
     let searcher = try VersionSearcher(
       outputShards: outputs.map { output in

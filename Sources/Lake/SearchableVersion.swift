@@ -132,8 +132,10 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func hiddenRows(of version: IndexVersion) throws -> HiddenRows? {
     let own = try source(id: version.sourceID)
-    let (source, inputs) =
-      own.isAdopted && version.rowsOf == nil ? (own, []) : try rows(of: version, for: "its rows are shown", hint: "")
+    if own.isAdopted {
+      guard let name = version.rowsOf, try !exclusions(of: source(named: name)).isEmpty else { return nil }
+    }
+    let (source, inputs) = try rows(of: version, for: "its rows are shown", hint: "")
     let inForce = try exclusions(of: source)
     var (all, held) = (RowSubset(excluding: true), RowSubset(excluding: true))
     for input in inputs {

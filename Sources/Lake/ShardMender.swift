@@ -95,28 +95,12 @@ package final class ShardMender {
       .map { FetchMirror($0, keeping: kept) }
     for chunk in damaged {
       let bytes = try fetch(chunk, of: chunks, from: mirrors, reader, shard)
-      try FaultPlan.step("write", file)
-      try write(bytes, at: chunks.range(of: chunk).lowerBound, to: descriptor, file)
+      try Disk.write(bytes.span.bytes, to: descriptor, at: chunks.range(of: chunk).lowerBound, named: file)
     }
     try FaultPlan.step("truncate", file)
     guard ftruncate(descriptor, off_t(chunks.byteCount)) == 0 else { throw Disk.systemError("truncate", file) }
     try FaultPlan.step("fsync", file)
     guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", file) }
-  }
-
-  private func write(_ bytes: [UInt8], at offset: Int, to descriptor: Int32, _ file: String) throws {
-    var done = 0
-    while done < bytes.count {
-      let count = unsafe bytes.withUnsafeBytes { buffer in
-        unsafe pwrite(
-          descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done, off_t(offset + done))
-      }
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw Disk.systemError("write", file)
-      }
-      done += count
-    }
   }
 
   /// One chunk from the first mirror that has it right; mirrors may mix here

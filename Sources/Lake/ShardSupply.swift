@@ -72,6 +72,13 @@ struct ShardStream: Sendable {
       defer { supply.cancel() }
       return try work(supply.wake)
     }
+    do {
+      // Without its thread nobody would take what is fetched.
+      try threaded.requireNoFailure()
+    } catch {
+      supply.cancel()
+      throw error
+    }
     await fetching
     return try await threaded.value()
   }

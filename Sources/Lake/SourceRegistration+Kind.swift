@@ -135,7 +135,8 @@ extension SourceRegistration {
           return Kind(shard: shard, dimension: dimension, elementType: type)
         }
         switch finding.answer {
-        case .present: error = TarnError(.refused, "its beginning does not tell, or is not given out")
+        case .present:
+          error = TarnError(.refused, "its beginning does not tell, and its server gives out no other parts of it")
         case .absent: break
         case .faulty(let cause): error = TarnError(.refused, cause)
         case .unreachable(let cause):
@@ -173,6 +174,12 @@ extension SourceRegistration {
     } catch is CancellationError {
       throw TarnError.interrupted
     }
-    return answer.withLock { $0 }
+    guard let finding = answer.withLock({ $0 }), finding.leavesRowsOpen(of: target) else {
+      return answer.withLock { $0 }
+    }
+    return try await ThreadedWork("tarn-probe") {
+      try finding.completed(
+        for: target, by: RangeReader(configuration: configuration, isCancelled: { cancellation.isCancelled }))
+    }.value()
   }
 }

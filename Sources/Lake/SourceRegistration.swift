@@ -324,13 +324,15 @@ package struct SourceRegistration: Sendable {
     }
     if isCompanion { return try companionURLs(names.filter { CompanionFormat(ofFile: $0) != nil }, in: path) }
     var found = Set(names.compactMap(FeatureFormat.init(extensionOf:)))
-    // Beside archives of features tables lie that say what the rows are of.
-    if found == [.npz, .parquet] { found = [.npz] }
-    guard found.contains(.npy) || found.count <= 1 else {
+    // Beside features tables lie that say what the rows are of.
+    if found.count > 1 { found.remove(.parquet) }
+    guard found.count <= 1 else {
+      let formats = found.map { ".\($0.fileExtension)" }.sorted().joined(separator: ", ")
       throw TarnError(
-        .usage, "\(path) has feature files of several formats and none is .npy", hint: "put one kind into a directory")
+        .usage, "\(path) has feature files of several formats: \(formats)",
+        hint: "put one kind into a directory, or name those that are meant with --url-list")
     }
-    let format = found.contains(.npy) ? .npy : found.first
+    let format = found.first
     let shards = names.filter { FeatureFormat(extensionOf: $0) == format && format != nil }
     if shards.isEmpty, let name = names.sorted().first { try Self.requireReadable(name) }
     return ("file://\(path)", try fileURLs(shards, in: path))

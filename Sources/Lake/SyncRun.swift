@@ -66,7 +66,7 @@ package final class SyncRun: Sendable {
       withExtendedLifetime(registration) {}
       catalog.tellNoWaits()
     }
-    // Both read the disk, and mending asks mirrors: off the cooperative pool.
+    // They read the disk, and mending asks mirrors: off the cooperative pool.
     try await ThreadedWork("tarn-plan") { [self] in
       try plan()
       try requireLeave()
@@ -413,7 +413,7 @@ package final class SyncRun: Sendable {
     guard let shard = state.withLock({ $0.active[id] }) else { return }
     switch result {
     case .success(.fetched(let fetched)):
-      guard try adopt(fetched, shard) else { return }
+      guard try takeIn(fetched, shard) else { return }
     case .success(.outgrown(let byteCount)):
       if try queueAgain(shard, byteCount: byteCount) { return }
     case .success(.unchanged):
@@ -499,7 +499,7 @@ package final class SyncRun: Sendable {
   /// Records what came.
   ///
   /// - Returns: False where it is to come again: another command removed it, for a shard with the same bytes.
-  private func adopt(_ fetched: FetchedShard, _ shard: Shard) throws -> Bool {
+  private func takeIn(_ fetched: FetchedShard, _ shard: Shard) throws -> Bool {
     let bytes = FetchedBytes(
       digest: fetched.digest, byteCount: fetched.byteCount, rowCount: fetched.rowCount,
       path: String(fetched.path.dropFirst(catalog.layout.shards.count + 1)), mirrorID: fetched.mirrorID,

@@ -13,8 +13,6 @@ package struct FollowPolicy: Sendable {
   /// Looks in a row at which a task is nowhere before it counts as failed: what another
   /// machine wrote is seen a while later on a network file system.
   package var looksUntilLost = 3
-  /// Exit statuses of a worker that another try would meet again.
-  package var finalStatuses = TaskFailure.finalStatuses
 
   package init() {}
 
@@ -44,7 +42,7 @@ package struct FollowPolicy: Sendable {
     // What an earlier run submitted may have ended just now; what ended it then is no
     // reason not to try it again.
     guard submissions > 0 else { return wasOut && looks < looksUntilLost ? .wait : .submit }
-    if let status, finalStatuses.contains(status) { return .giveUp }
+    if let status, TaskFailure.finalStatuses.contains(status) { return .giveUp }
     // Who left word is gone; whose receipt is on its way may be.
     guard status != nil || looks >= looksUntilLost else { return .wait }
     return submissions < attempts ? .submit : .giveUp
@@ -236,11 +234,22 @@ package struct TrainingFollowing: Sendable {
   package func run(
     fetching fetch: SyncOptions?, follow: @escaping @Sendable (SyncProgress) -> Void
   ) async throws -> (trained: TrainedIndexRecord, isNew: Bool) {
+    // What each look at a task's results came to, beside the tries of a task that leaves none.
+    var refusals: [Int: Int] = [:]
     while true {
       do {
         return try await training.run(fetching: fetch, follow: follow)
       } catch let round as RoundNeeded {
         for refusal in round.refused { report(.ingest(.refused(refusal))) }
+        // Of a task that is open: what lies beside a good result is nobody's trouble.
+        let lies = round.refused.filter { round.tasks.contains($0.task) }
+        for task in Set(lies.map(\.task)) { refusals[task, default: 0] += 1 }
+        if let last = lies.last(where: { refusals[$0.task, default: 0] >= FollowPolicy().attempts }) {
+          throw TarnError(
+            .integrity,
+            "results of task \(last.task) of '\(round.step)' were refused \(FollowPolicy().attempts) times: \(last.reason)",
+            hint: "\(directory.logs) says which machine made them; mend it, then run the same command")
+        }
         report(.round(round.step))
         let left = try await ThreadedWork("tarn-follow") { try self.open(of: round) }.value()
         guard left.isEmpty else {

@@ -362,16 +362,17 @@ package final class TaskIngest {
       for: "output \(task.output) of \(version.name)",
       [RoomNeed(at: catalog.layout.artifacts, byteCount: isHere == true ? 0 : size)])
     let refine = try takeRefining(number, task, receipt, version, terms)
-    // From here on the bytes have a name of this lake's, and those are the ones that are read.
+    // From here on the bytes have a name of this lake's, and those are the ones that are read. What does not come whole
+    // stays, to be gone on with.
     let working = try store.partPath("ingest-\(version.id)-\(receipt.result.digest.prefix(16))")
     try directory.take(receipt.result, of: number, .build, to: working)
+    func clear() { for path in [working, refine?.path].compactMap(\.self) { try? Disk.remove(path) } }
     let recheck: OutputRecheck?
     do {
       try read(working, task, receipt, terms)
       recheck = try self.recheck(working, task, receipt, terms, refine?.path, &summary)
     } catch {
-      try? Disk.remove(working)
-      if let refine { try? Disk.remove(refine.path) }
+      clear()
       throw error
     }
     guard let listsDigest = receipt.result.listsDigest else { preconditionFailure("the receipt fits its task") }
@@ -386,6 +387,8 @@ package final class TaskIngest {
           refine: refine?.file), of: version, from: seen,
         witness: receipt.host, recheck: recheck)
     }
+    // What was there before under its digest leaves them where they are.
+    clear()
   }
 
   /// Reads a result whole and holds it against its receipt.

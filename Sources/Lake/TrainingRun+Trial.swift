@@ -38,6 +38,10 @@ extension TrainingRun {
         .usage, "\(queries.path) has rows of \(file.dimension) elements, \(images.name) has \(images.dimension)",
         hint: "try lists with queries of the model that made the features")
     }
+    guard file.rowCount < ListTrial.leastQueries else { return }
+    logger.warning(
+      "no lists will be tried: \(queries.path) holds \(file.rowCount.counted("query", "queries")), and of fewer than \(ListTrial.leastQueries) nothing can be said"
+    )
   }
 
   /// Tries both kinds of lists, and warns where those that were not asked for find more.
@@ -60,11 +64,7 @@ extension TrainingRun {
       if let trial {
         record.merge(trial.json) { own, _ in own }
         tell(trial, queries, of: asked.rowCount)
-      } else if asked.rowCount < ListTrial.leastQueries {
-        logger.warning(
-          "no lists are tried: \(queries.path) holds \(asked.rowCount.counted("query", "queries")), and of fewer than \(ListTrial.leastQueries) nothing can be said"
-        )
-      } else {
+      } else if asked.rowCount >= ListTrial.leastQueries {
         logger.warning(
           "no lists are tried with \(queries.path): it takes pairs with \(ListTrial.imagesPerList * ListTrial.leastLists) distinct nearest images or more"
         )

@@ -162,10 +162,12 @@ package struct TrainingRun: Sendable {
     var lost: Set<Int64> = []
     for _ in 0..<Self.mostDraws {
       let step = try await ThreadedWork("tarn-plan") { [lost] in try begin(without: lost, fetches: true) }.value()
-      guard case .gather(let plan) = step else {
-        guard case .ready(let trained) = step else { break }
+      let plan: TrainingPlan
+      switch step {
+      case .ready(let trained):
         sayNothingIsTried(trained)
         return (trained, false)
+      case .gather(let drawn): plan = drawn
       }
       let found = try await plan.stream.run(
         catalog, fetching: fetch, thread: "tarn-gather", cancellation: cancellation, follow: follow

@@ -42,7 +42,7 @@ struct ParquetFault: Error {
 /// next ``reserve(_:)``.
 @safe final class ByteStore {
   private(set) var start = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
-  private var capacity = 64
+  private(set) var capacity = 64
 
   deinit { unsafe start.deallocate() }
 
@@ -70,6 +70,8 @@ struct ParquetFault: Error {
   /// Where the stretch lies.
   let range: Range<Int>
   private let store = ByteStore()
+  /// Bytes of memory that it takes.
+  var heldByteCount: Int { store.capacity }
   /// What of the source is in memory.
   private var held: Range<Int>
 

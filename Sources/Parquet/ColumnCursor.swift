@@ -21,7 +21,7 @@ package enum ParquetValue: Sendable, Equatable {
   case list([ParquetValue])
 
   /// Bytes that are kept for it beyond its own.
-  fileprivate var byteCount: Int {
+  package var byteCount: Int {
     switch self {
     case .text(let text): text.utf8.count
     case .bytes(let bytes): bytes.count
@@ -74,6 +74,9 @@ package enum ParquetValue: Sendable, Equatable {
     self.column = column
     chunks = try file.explained(name) { try file.chunks(of: column) }
   }
+
+  /// Bytes of memory that its page and its dictionary take.
+  package var heldByteCount: Int { pages?.heldByteCount ?? 0 }
 
   /// The row that comes next.
   package var nextRow: Int {

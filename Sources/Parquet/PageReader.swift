@@ -98,6 +98,9 @@ struct LevelBlock {
   private let body = ByteStore()
   private let dictionaryBody = ByteStore()
   private var dictionary: ValueDictionary?
+  /// Bytes of memory that it takes.
+  var heldByteCount: Int { body.capacity + dictionaryBody.capacity + window.heldByteCount }
+
   /// The page that was loaded last; its bytes are gone when the next head is read.
   var page = DataPage()
 

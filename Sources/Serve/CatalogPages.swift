@@ -58,11 +58,12 @@ extension ServeHouse {
   /// Faults, shards and events.
   private func surroundings(_ picture: LakePicture) throws -> String {
     let faults = try picture.rows(
-      "SELECT source, shard, coalesce(last_error, '') FROM v_shard WHERE state = 'failed' ORDER BY source, ordinal LIMIT 20"
+      "SELECT source, shard, coalesce(last_error, '') FROM v_shard WHERE state IN ('absent', 'failed') ORDER BY source, ordinal LIMIT 20"
     ).map { row in row.map { Markup.text(Self.text($0)) } }
     var body = "<section id=\"faults\">"
     if !faults.isEmpty {
-      body += "<h2>Last errors</h2>" + ServePage.table("Shards that failed", ["source", "shard", "error"], faults)
+      body +=
+        "<h2>Last errors</h2>" + ServePage.table("Shards that did not come", ["source", "shard", "error"], faults)
     }
     let events = try picture.rows("SELECT at, verb, subject FROM v_event ORDER BY seq DESC LIMIT 15").map { row in
       let at = Self.text(row[0])

@@ -113,8 +113,8 @@ final class HttpConnection: ChannelDuplexHandler {
 
   private func overdue(_ context: ChannelHandlerContext) {
     switch state {
-    case .taking, .skipping:
-      refuse(context, .error(408, "the body did not come within \(Int(limits.bodyTime.seconds)) s"))
+    case .taking: refuse(context, .error(408, "the body did not come within \(Int(limits.bodyTime.seconds)) s"))
+    case .skipping(let answer, _): refuse(context, answer)
     case .waiting, .sending: close(context)
     case .working, .closed: break
     }
@@ -177,16 +177,21 @@ final class HttpConnection: ChannelDuplexHandler {
     switch judge(own) {
     case .success(let intake):
       state = .taking(intake)
-      if own.values("expect").contains(where: { $0.lowercased() == "100-continue" }) {
+      if expectsContinue(own) {
         context.writeAndFlush(
           wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
       }
     case .failure(let refusal):
       // A body that is announced longer than any is not read for the sake of a refusal.
       let announced = own.values("content-length").first.flatMap { Int($0) } ?? 0
-      guard announced <= limits.bodyByteCount else { return refuse(context, refusal.answer) }
+      guard announced <= limits.bodyByteCount, !expectsContinue(own) else { return refuse(context, refusal.answer) }
       state = .skipping(refusal.answer, byteCount: 0)
     }
+  }
+
+  /// Whether a client waits to be told that its body is wanted.
+  private func expectsContinue(_ head: RequestHead) -> Bool {
+    head.values("expect").contains { $0.lowercased() == "100-continue" }
   }
 
   private struct Refusal: Error { let answer: ServeAnswer }

@@ -144,7 +144,10 @@ package final class HttpServer: Sendable {
 
   /// The address of who is not on this machine.
   private static func stranger(_ address: SocketAddress?) -> String? {
-    guard let text = address?.ipAddress, !text.hasPrefix("127."), text != "::1" else { return nil }
+    // Where IPv6 is listened at, IPv4 comes as ::ffff:127.0.0.1.
+    guard let text = (address?.ipAddress).map({ $0.hasPrefix("::ffff:") ? String($0.dropFirst(7)) : $0 }),
+      !text.hasPrefix("127."), text != "::1"
+    else { return nil }
     return text
   }
 

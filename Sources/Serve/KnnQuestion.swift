@@ -95,6 +95,13 @@ struct JSONBody {
 
   func has(_ name: String) -> Bool { members[name] != nil }
 
+  /// Refuses members of other names: one that is spelt wrongly would do nothing.
+  func require(only names: Set<String>) throws {
+    guard let other = members.keys.filter({ !names.contains($0) }).min() else { return }
+    throw TarnError(
+      .usage, "there is no member '\(other.printable)'", hint: "they are \(names.sorted().joined(separator: ", "))")
+  }
+
   /// A member; nil where it is null or not there.
   func value(_ name: String) -> JSONValue? { members[name].flatMap { $0 == .null ? nil : $0 } }
 

@@ -43,10 +43,11 @@ package final class RowFilters: Sendable {
   package struct Key: Hashable, Sendable {
     let version: VersionName
     let condition: WhereCondition
+    /// Of other companions, or with other exclusions, other rows may meet it.
+    let state: ServingFacts.Rows
 
-    package init(version: VersionName, condition: WhereCondition) {
-      self.version = version
-      self.condition = condition
+    package init(version: VersionName, condition: WhereCondition, state: ServingFacts.Rows = ServingFacts.Rows()) {
+      (self.version, self.condition, self.state) = (version, condition, state)
     }
   }
 
@@ -112,6 +113,12 @@ package final class RowFilters: Sendable {
   }
 }
 
+extension ServedVersion {
+  fileprivate func filterKey(_ condition: WhereCondition) -> RowFilters.Key {
+    RowFilters.Key(version: name, condition: condition, state: state)
+  }
+}
+
 extension ServeHouse {
   /// Reads the `where` of a request, and sees that it asks for columns that are shown here.
   ///
@@ -147,7 +154,7 @@ extension ServeHouse {
       }
       try then(house, asked, told)
     }
-    if let kept = filters.kept(RowFilters.Key(version: version.name, condition: condition)) {
+    if let kept = filters.kept(version.filterKey(condition)) {
       return try go(self, kept)
     }
     let isTaken = filtering.submit { [self] in
@@ -158,7 +165,7 @@ extension ServeHouse {
 
   /// The rows of which a condition holds, from those that are kept or by looking at all; on the lane of filters.
   private func filter(_ condition: WhereCondition, of version: ServedVersion, _ asked: Asked) throws -> RowFilter {
-    let key = RowFilters.Key(version: version.name, condition: condition)
+    let key = version.filterKey(condition)
     // Somebody who asked the same may have waited before.
     if let kept = filters.kept(key) { return kept }
     guard let columns = version.columns else { preconditionFailure("a column that is shown") }

@@ -36,7 +36,8 @@ extension ServeHouse {
 
   /// Text of several lines, in an element.
   private static func lines(_ text: String) -> String {
-    text.split(separator: "\n", omittingEmptySubsequences: false).map { Markup.text(String($0)) }.joined(
+    // Browsers send lines with CRLF, which is one Character.
+    text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { Markup.text(String($0)) }.joined(
       separator: "\n")
   }
 

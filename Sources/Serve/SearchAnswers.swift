@@ -21,7 +21,7 @@ extension ServeHouse {
       condition: try condition(asked.condition, of: version), isGone: request.isGone)
     try find(wanted, in: version, as: search, done: done) { found in
       let hits = found[0]
-      let columns = try version.values(of: hits.prefix(asked.imageCount).map(\.id))
+      let columns = try self.values(of: hits.prefix(asked.imageCount).map(\.id), in: version, request.isGone)
       return ServeAnswer(
         200, ServeAnswer.jsonType,
         KnnHits.json(hits, whole: asked.imageCount, columns: columns) { version.places.place(of: $0) })
@@ -45,7 +45,7 @@ extension ServeHouse {
       }
       return place
     }
-    let columns = try version.values(of: ids)
+    let columns = try values(of: ids, in: version, request.isGone)
     return .json(
       .array(
         zip(ids, places).enumerated().map { rank, row in
@@ -61,6 +61,7 @@ extension ServeHouse {
   /// `POST /api/search`.
   func search(_ request: ServeRequest, done: @escaping Done) throws {
     let body = try JSONBody(request.body, floats: ["vectors"])
+    try body.require(only: ["version", "k", "nprobe", "vectors", "text", "like", "columns", "unique", "where"])
     let version = try versions.named(body.text("version"))
     let k = try body.whole("k") ?? 10
     guard (1...limits.neighbors).contains(k) else {
@@ -78,11 +79,12 @@ extension ServeHouse {
       k: k, nprobe: nprobe, unique: unique, condition: try condition(body.text("where"), of: version),
       isGone: request.isGone)
     if case .row(let id) = wanted {
-      return work(on: catalog, done) { house in
+      return try filtered(asked, in: version, done: done) { house, asked in
         let answer = try house.likeAnswer(id, in: version, asked)
         guard isWhole, answer.isGood,
           case .object(var line)? = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self)),
-          let values = try version.values(of: (line["ids"]?.elements ?? []).compactMap(\.integer))
+          let values = try house.values(
+            of: (line["ids"]?.elements ?? []).compactMap(\.integer), in: version, request.isGone)
         else { return answer }
         line["columns"] = .array(values.map { .object($0) })
         return ServeAnswer(
@@ -92,14 +94,55 @@ extension ServeHouse {
     try find(wanted, in: version, as: asked, done: done) { found in
       var lines: [UInt8] = []
       for (query, row) in found.enumerated() {
+        try self.requireRoom(forByteCount: lines.count)
         var line = SearchLine.json(query: query, row, places: row.map { version.places.place(of: $0.id) })
-        if isWhole, let values = try version.values(of: row.map(\.id)) {
+        if isWhole, let values = try self.values(of: row.map(\.id), in: version, request.isGone, after: lines.count) {
           line["columns"] = .array(values.map { .object($0) })
         }
         lines += JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")]
       }
       return ServeAnswer(200, "application/x-ndjson", lines)
     }
+  }
+
+  /// Answers on the lane of the catalog, once it is known of which rows the condition holds, if there is one.
+  private func filtered(
+    _ asked: Asked, in version: ServedVersion, done: @escaping Done,
+    _ answer: @escaping @Sendable (ServeHouse, Asked) throws -> ServeAnswer
+  ) throws {
+    guard let condition = asked.condition, asked.filter == nil else {
+      return work(on: catalog, done) { try answer($0, asked) }
+    }
+    try withFilter(condition, of: version, asked, done: done) { house, asked, told in
+      house.work(on: house.catalog, told) { try answer($0, asked) }
+    }
+  }
+
+  private func requireRoom(forByteCount count: Int) throws {
+    guard count <= limits.answerByteCount else { throw LongAnswerError(limit: limits.answerByteCount) }
+  }
+
+  /// What companions say of rows; nothing where none is shown.
+  ///
+  /// - Parameters:
+  ///   - ids: The rows.
+  ///   - version: Their version.
+  ///   - isGone: Whether who asked has gone away.
+  ///   - byteCount: Bytes of the answer so far.
+  /// - Returns: As ``ServedVersion/values(of:)``.
+  /// - Throws: ``LongAnswerError`` once they are more than an answer may be long; ``TarnError``.
+  func values(
+    of ids: [RowID], in version: ServedVersion, _ isGone: () -> Bool, after byteCount: Int = 0
+  ) throws -> [[String: JSONValue]]? {
+    var (found, byteCount): ([[String: JSONValue]], Int) = ([], byteCount)
+    for first in stride(from: 0, to: max(ids.count, 1), by: 256) {
+      if isGone() { throw TarnError.interrupted }
+      guard let values = try version.values(of: Array(ids[first..<min(first + 256, ids.count)])) else { return nil }
+      byteCount += values.lazy.map { JSONValue.object($0).leastByteCount }.reduce(0, +)
+      try requireRoom(forByteCount: byteCount)
+      found += values
+    }
+    return found
   }
 
   private func wanted(_ body: JSONBody) throws -> Wanted {
@@ -124,5 +167,17 @@ extension ServeHouse {
         "defaultBackend": .string("\(scheme)://\(request.head.values("host").first ?? "")"),
         "defaultIndex": .optional(versions.all.first.map { "\($0.name)" }), "urlColumn": .string("url"),
       ]))
+  }
+}
+
+extension JSONValue {
+  /// About how many bytes its text has at least.
+  fileprivate var leastByteCount: Int {
+    switch self {
+    case .null, .bool, .integer, .number: 1
+    case .string(let text): text.utf8.count + 2
+    case .array(let values): values.lazy.map { $0.leastByteCount + 1 }.reduce(1, +)
+    case .object(let members): members.lazy.map { $0.key.utf8.count + $0.value.leastByteCount + 4 }.reduce(1, +)
+    }
   }
 }

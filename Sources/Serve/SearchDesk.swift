@@ -13,11 +13,12 @@ package import Lake
 ///
 /// `@unchecked Sendable`: what it searches with is used by the desk's one thread alone.
 package final class SearchedVersion: @unchecked Sendable {
-  /// Searches vectors, for at least k and at most some more neighbours of each.
+  /// Searches vectors, for at least k and at most some more neighbours of each; what `checkpoint` throws ends it.
   ///
   /// - Returns: What was found, and how many rows were compared.
   package typealias Search = (
-    _ vectors: [Float], _ k: Int, _ nprobe: Int, _ unique: Double?, _ filter: RowFilter?
+    _ vectors: [Float], _ k: Int, _ nprobe: Int, _ unique: Double?, _ filter: RowFilter?,
+    _ checkpoint: @escaping () throws -> Void
   ) throws -> (found: SearchResult, shown: Int)
 
   private let body: Search
@@ -34,17 +35,19 @@ package final class SearchedVersion: @unchecked Sendable {
   ///   - threads: Threads of a search.
   init(_ searcher: VersionSearcher, hiding hidden: RowSubset?, threads: Int) {
     self.searcher = searcher
-    body = { vectors, k, nprobe, unique, filter in
+    body = { vectors, k, nprobe, unique, filter, checkpoint in
       let before = searcher.statistics.shown
       let rows = filter.map { $0.rows(hiding: hidden) } ?? hidden
       func search(_ vectors: [Float], _ k: Int) throws -> SearchResult {
         try searcher.search(
-          vectors, k: k, refining: searcher.candidates(for: k), nprobe: nprobe, threads: threads, among: rows)
+          vectors, k: k, refining: searcher.candidates(for: k), nprobe: nprobe, threads: threads, among: rows,
+          checkpoint: checkpoint)
       }
       let found =
         if let unique {
           try searcher.searchUnique(
-            vectors, k: k, nprobe: nprobe, threads: threads, threshold: unique, candidates: search)
+            vectors, k: k, nprobe: nprobe, threads: threads, threshold: unique, checkpoint: checkpoint,
+            candidates: search)
         } else { try search(vectors, k) }
       return (found, searcher.statistics.shown - before)
     }
@@ -59,8 +62,9 @@ package final class SearchedVersion: @unchecked Sendable {
   }
 
   fileprivate func search(
-    _ vectors: [Float], k: Int, nprobe: Int, unique: Double?, filter: RowFilter?
-  ) throws -> (found: SearchResult, shown: Int) { try body(vectors, k, nprobe, unique, filter) }
+    _ vectors: [Float], k: Int, nprobe: Int, unique: Double?, filter: RowFilter?,
+    checkpoint: @escaping () throws -> Void
+  ) throws -> (found: SearchResult, shown: Int) { try body(vectors, k, nprobe, unique, filter, checkpoint) }
 }
 
 /// Queries of one request.
@@ -80,7 +84,7 @@ package struct Question: Sendable {
   /// Rows that are ordered again by codes that refine; nil for none.
   fileprivate var candidates: Int? { version.candidates(for: k) }
   /// When an answer is of no use any more.
-  let deadline: ContinuousClock.Instant
+  private(set) var deadline: ContinuousClock.Instant
   /// Whether who asked has gone away.
   let isGone: @Sendable () -> Bool
   /// Called once, on a thread of the desk's or of the caller's; it must not block.
@@ -101,6 +105,13 @@ package struct Question: Sendable {
     self.deadline = deadline
     self.isGone = isGone
     self.reply = reply
+  }
+
+  /// The same, to be begun by another time.
+  fileprivate func waiting(until deadline: ContinuousClock.Instant) -> Question {
+    var question = self
+    question.deadline = deadline
+    return question
   }
 
   /// Whether two may be searched together: of few neighbours and of many not, as memory is that of the most.
@@ -174,6 +185,7 @@ package final class SearchDesk: @unchecked Sendable {
   }
 
   private let batchLimit: Int
+  private let timeLimit: Duration
   private let condition = NSCondition()
   private var queue: QuestionQueue
   private var totals = Statistics()
@@ -185,6 +197,7 @@ package final class SearchDesk: @unchecked Sendable {
   /// - Throws: ``TarnError`` `.io` when the system gives no thread.
   package init(limits: ServeLimits) throws {
     batchLimit = limits.batchQueries
+    timeLimit = limits.searchTime
     queue = QuestionQueue(limit: limits.waitingQueries)
     try NamedThread.start("tarn-desk") { [weak self] in
       while let batch = self?.next() { self?.carryOut(batch) }
@@ -245,7 +258,11 @@ package final class SearchDesk: @unchecked Sendable {
     do {
       let (vectors, k) = (live.flatMap(\.vectors), live.reduce(1) { max($0, $1.k) })
       let (found, shown) = try first.version.search(
-        vectors, k: k, nprobe: first.nprobe, unique: first.unique, filter: first.filter)
+        vectors, k: k, nprobe: first.nprobe, unique: first.unique, filter: first.filter
+      ) { [timeLimit] in
+        if live.allSatisfy({ $0.isGone() }) { throw TarnError.interrupted }
+        guard ContinuousClock.now - begin < timeLimit else { throw Overdue() }
+      }
       let seconds = (ContinuousClock.now - begin).seconds
       condition.lock()
       totals.batches += 1
@@ -260,8 +277,17 @@ package final class SearchDesk: @unchecked Sendable {
         next += question.count
         question.reply(.success(own))
       }
+    } catch is Overdue where live.count > 1 {
+      // Which of them takes so long is seen when each is searched alone.
+      for question in live { carryOut([question.waiting(until: .now + timeLimit)]) }
     } catch {
-      for question in live { question.reply(.failure(error)) }
+      let overdue = TarnError(
+        .temporary, "the search took longer than \(Int(timeLimit.seconds)) s",
+        hint: "ask for fewer neighbours, in fewer lists, or without leaving near-duplicates out")
+      for question in live { question.reply(.failure(error is Overdue ? overdue : error)) }
     }
   }
+
+  /// More time than queries that are searched together may take.
+  private struct Overdue: Error {}
 }

@@ -62,7 +62,7 @@ extension ServeHouse {
         condition: try condition(form.condition.isEmpty ? nil : form.condition, of: version), isGone: request.isGone)
       try find(form.wanted(), in: version, as: asked, done: told) { [self] found in
         let hits = found[0]
-        let columns = try version.values(of: hits.map(\.id))
+        let columns = try values(of: hits.map(\.id), in: version, request.isGone)
         return page(form, results(hits, columns, version, form))
       }
     } catch { told(.error(error)) }

@@ -52,6 +52,7 @@ package struct ServeAnswer: Sendable, Equatable {
   /// An error of the lake for a program.
   package static func error(_ error: any Error) -> ServeAnswer {
     if let gone = error as? GoneError { return .error(410, gone.message, hint: gone.hint) }
+    if let long = error as? LongAnswerError { return long.answer }
     guard let error = error as? TarnError else { return .error(500, "\(error)".printableLine) }
     return .error(status(of: error.code), error.message, hint: error.hint)
   }
@@ -102,6 +103,16 @@ package struct ServeAnswer: Sendable, Equatable {
     ]
       + [("Cache-Control", "no-store"), ("Cross-Origin-Resource-Policy", "same-origin")].filter { headers[$0.0] == nil }
       + own
+  }
+}
+
+/// An answer that would be longer than any may be.
+struct LongAnswerError: Error {
+  let limit: Int
+
+  var answer: ServeAnswer {
+    .error(
+      413, "the answer is longer than \(ByteSize.text(limit))", hint: "ask for less, or run the verb itself")
   }
 }
 

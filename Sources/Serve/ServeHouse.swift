@@ -145,11 +145,6 @@ package final class ServeHouse: Sendable {
     case vectors([[Float]])
     case encoded(EncoderInput)
     case row(RowID)
-
-    fileprivate var isRow: Bool {
-      if case .row = self { return true }
-      return false
-    }
   }
 
   /// How it is searched for.
@@ -169,8 +164,7 @@ package final class ServeHouse: Sendable {
     _ wanted: Wanted, in version: ServedVersion, as asked: Asked, done: @escaping Done,
     then: @escaping @Sendable ([[Neighbor]]) throws -> ServeAnswer
   ) throws {
-    // A row's neighbours are found by the verb, which asks the condition itself.
-    if let condition = asked.condition, asked.filter == nil, !wanted.isRow {
+    if let condition = asked.condition, asked.filter == nil {
       return try withFilter(condition, of: version, asked, done: done) { house, filtered, told in
         try house.find(wanted, in: version, as: filtered, done: told, then: then)
       }

@@ -35,6 +35,8 @@ package struct ServeLimits: Sendable {
   package var waitingQueries = 1024
   /// Queries that are searched together.
   package var batchQueries = 256
+  /// How long queries that are searched together may take.
+  package var searchTime = Duration.seconds(30)
   /// How long the rows of a `where` may be looked at.
   package var filterTime = Duration.seconds(30)
   /// Filters that are kept, and bytes of all of them: a bit for each row of which a condition holds, and more.

@@ -16,8 +16,11 @@ package struct ServedVersion: Sendable {
   let searched: SearchedVersion
   /// The rows that nobody is shown; nil for none.
   let hidden: HiddenRows?
+  /// What was known of rows when it was opened or looked at again.
+  private(set) var state: ServingFacts.Rows
 
-  init(_ version: SearchableVersion, threads: Int) {
+  init(_ version: SearchableVersion, at state: ServingFacts.Rows, threads: Int) {
+    self.state = state
     (name, dimension, nlist, rowCount) = (version.name, version.dimension, version.nlist, version.rowCount)
     (source, places, columns) = (version.source, version.places, version.columns)
     hidden = version.hidden
@@ -26,7 +29,7 @@ package struct ServedVersion: Sendable {
 
   private init(_ old: ServedVersion, columns: RowColumns?, hidden: HiddenRows?, searched: SearchedVersion) {
     (name, dimension, nlist, rowCount) = (old.name, old.dimension, old.nlist, old.rowCount)
-    (source, places) = (old.source, old.places)
+    (source, places, state) = (old.source, old.places, old.state)
     (self.columns, self.hidden, self.searched) = (columns, hidden, searched)
   }
 
@@ -35,6 +38,13 @@ package struct ServedVersion: Sendable {
     guard rows != hidden else { return self }
     return ServedVersion(
       self, columns: columns, hidden: rows, searched: searched.hiding(rows?.held, threads: threads))
+  }
+
+  /// The same, looked at again.
+  func at(_ state: ServingFacts.Rows) -> ServedVersion {
+    var version = self
+    version.state = state
+    return version
   }
 
   /// The same, but for other columns.

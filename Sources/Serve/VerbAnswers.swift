@@ -81,11 +81,7 @@ extension ServeHouse {
     if outcome.isOverdue {
       return .error(503, "the answer took longer than \(Int(time.seconds)) s", hint: "ask for less")
     }
-    if outcome.isCut {
-      return .error(
-        413, "the answer is longer than \(ByteSize.text(limits.answerByteCount))",
-        hint: "ask for less, or run the verb itself")
-    }
+    if outcome.isCut { return LongAnswerError(limit: limits.answerByteCount).answer }
     guard outcome.status != 0 else { return nil }
     // The last line: an SQL error may come after rows.
     let text = String(decoding: outcome.output, as: UTF8.self)
@@ -107,14 +103,27 @@ extension ServeHouse {
   /// The neighbours of a row, as `tarn search --like` finds them: by the row's own features where its shard is here.
   func likeAnswer(_ id: RowID, in version: ServedVersion, _ asked: Asked) throws -> ServeAnswer {
     guard id >= 0 else { throw TarnError(.notFound, "\(version.name) has no row \(id)") }
-    guard !version.hides(id) else { throw GoneError("row \(id) of \(version.name) is excluded", hint: nil) }
+    let gone = GoneError("row \(id) of \(version.name) is excluded", hint: nil)
+    guard !version.hides(id) else { throw gone }
     var more = asked.unique.map { ["--unique", "\($0)"] } ?? []
-    // One text that a parser made, and one word whatever it begins with.
-    if let condition = asked.condition { more.append("--where=\(condition.text)") }
+    // A text that a parser has read, and one word whatever it begins with. The verb's own notes are lost: what they say
+    // is in the filter's shortcomings.
+    if let condition = asked.condition {
+      guard !condition.written.contains("\0") else {
+        throw TarnError(.usage, "a where with the character U+0000 does not go with like")
+      }
+      more.append("--where=\(condition.written)")
+    }
     let outcome = try verbs.run(
       ["search", "\(version.name)", "--like", "\(id)", "-k", "\(asked.k)", "--nprobe", "\(asked.nprobe)"] + more,
       limit: limits.answerByteCount, time: limits.verbTime, isGone: asked.isGone)
-    return refusal(of: outcome, limits.verbTime) ?? ServeAnswer(200, "application/x-ndjson", outcome.output)
+    guard let refusal = refusal(of: outcome, limits.verbTime) else {
+      return ServeAnswer(200, "application/x-ndjson", outcome.output)
+    }
+    // The verb looks at the catalog as it is now, and says why; who asks a server is told that it is so.
+    let hidden = try? LakeCatalog.open(root: lake, writing: nil).hiddenRows(of: version.name)
+    if !outcome.isOverdue, !outcome.isCut, hidden?.all.contains(id) == true { throw gone }
+    return refusal
   }
 
   /// As ``likeAnswer(_:in:_:)``, the rows alone.

@@ -157,7 +157,8 @@ package final class VersionShelf: Sendable {
     var open: [ServedVersion] = []
     for name in names where !open.contains(where: { $0.name == name }) {
       try cancellation.check()
-      open.append(ServedVersion(try SearchableVersion(name, in: catalog, columns: columns), threads: threads))
+      open.append(
+        ServedVersion(try SearchableVersion(name, in: catalog, columns: columns), at: facts.rows, threads: threads))
     }
     state = Mutex(State(served: ServedVersions(open, revoked: plan.revoked)))
     memory.withLock { ($0.pacing, $0.facts) = (pacing, facts) }
@@ -192,7 +193,7 @@ package final class VersionShelf: Sendable {
         let facts = try catalog.servingFacts()
         guard facts != memory.facts || memory.hasFailed else { return }
         memory.hasFailed = false
-        try take(facts, &memory)
+        take(facts, &memory)
         if !memory.hasFailed { (memory.facts, memory.told) = (facts, []) }
       } catch { note(error, "the catalog cannot be read", &memory) }
       if memory.hasFailed { memory.pacing.fail(at: now) }
@@ -206,22 +207,34 @@ package final class VersionShelf: Sendable {
     if memory.told.insert(text).inserted { tell(text) }
   }
 
-  private func take(_ facts: ServingFacts, _ memory: inout Memory) throws {
+  private func take(_ facts: ServingFacts, _ memory: inout Memory) {
     let plan = ServingPlan(asked, among: facts.versions)
     let sealed = Set(facts.versions.lazy.filter { $0.state == .sealed }.map(\.name))
     let before = memory.facts
     // First what is not to be seen any more: opening takes time.
     var open = versions.all.filter { sealed.contains($0.name) }
-    if facts.exclusionListCount != before?.exclusionListCount || memory.facts == nil {
-      open = try open.map { $0.hiding(try catalog.hiddenRows(of: $0.name), threads: threads) }
-    }
     publish(open, plan)
-    if facts.companionCounts != before?.companionCounts {
+    if facts.rows.exclusionCounts != before?.rows.exclusionCounts {
+      open = open.compactMap { version in
+        do {
+          return version.hiding(try catalog.hiddenRows(of: version.name), threads: threads)
+        } catch {
+          // Better nothing of it than a row that nobody may see; the others are none the worse.
+          note(error, "\(version.name) is not served, as it cannot be said which of its rows are excluded", &memory)
+          return nil
+        }
+      }
+      publish(open, plan)
+    }
+    // Whose columns are of another time than the exclusions.
+    var late: Set<VersionName> = []
+    if facts.rows.companionCounts != before?.rows.companionCounts {
       open = open.map { version in
         do {
           return version.showing(try SearchableVersion.columns(of: version.name, in: catalog, names: columns))
         } catch {
           note(error, "what is known of the rows of \(version.name) stays as it was", &memory)
+          late.insert(version.name)
           return version
         }
       }
@@ -230,16 +243,17 @@ package final class VersionShelf: Sendable {
     var next: [ServedVersion] = []
     for name in plan.names {
       if let version = open.first(where: { $0.name == name }) {
-        next.append(version)
+        next.append(late.contains(name) ? version : version.at(facts.rows))
         continue
       }
       do {
-        next.append(ServedVersion(try SearchableVersion(name, in: catalog, columns: columns), threads: threads))
+        next.append(
+          ServedVersion(try SearchableVersion(name, in: catalog, columns: columns), at: facts.rows, threads: threads))
       } catch {
         note(error, "\(name) cannot be served", &memory)
         // Better what was the newest than nothing.
         if let old = open.last(where: { $0.name.name == name.name && !plan.names.contains($0.name) }) {
-          next.append(old)
+          next.append(late.contains(old.name) ? old : old.at(facts.rows))
         }
       }
     }

@@ -32,10 +32,15 @@ import TestSupport
     }
     let again = try lake.succeed(["train", "tried", "--queries", file] + Self.train)
     #expect(again.errorText.contains("no lists are tried: tried is trained already"), "\(again.errorText)")
-    let few = try lake.succeed(
-      ["train", "few", "--seed", "5", "--queries", queries(lake, dimension: PairedShards.dimension, count: 29)]
-        + Self.train)
-    #expect(few.errorText.contains("holds 29 queries"), "\(few.errorText)")
+    let few = [
+      "train", "few", "--seed", "5", "--queries", try queries(lake, dimension: PairedShards.dimension, count: 29),
+    ]
+    // Before the work as well as in it.
+    for arguments in [few + Self.train + ["--dry-run"], few + Self.train] {
+      let warned = try lake.succeed(arguments)
+      #expect(warned.errorText.contains("holds 29 queries"), "\(warned.errorText)")
+      #expect(warned.errorText.split(separator: "holds 29 queries").count == 2, "\(warned.errorText)")
+    }
     let other = try PairedShards([300, 200], seed: 4).lake()
     try other.succeed(["train", "plain"] + Self.train + ["--quiet"])
     for what in ["sha256", "spec_sha256"] {

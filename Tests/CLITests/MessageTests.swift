@@ -408,6 +408,16 @@ import TestSupport
     let expected = try lake.succeed(["locate", "v@1", "0", "39", "--format", "csv"]).outputText
     let path = try write(Array("0\n39\n".utf8), "ids.txt", lake)
     #expect(try lake.succeed(["locate", "v@1", "--ids", path, "--format", "csv"]).outputText == expected)
+    // What a search wrote, filled up with -1.
+    let (queries, found) = (
+      try write(FeatureBytes.npy(2, dimension: 8, seed: 1), "q.npy", lake), lake.directory.path + "/found"
+    )
+    try lake.succeed(["search", "v@1", "--queries", queries, "-k", "30", "--nprobe", "1", "--output", found])
+    let located = try lake.succeed(["locate", "v@1", "--ids", found + ".ids.npy", "--format", "csv"]).outputText
+    #expect((2..<61).contains(located.split(separator: "\n").count), "\(located)")
+    let one = try write(FeatureBytes.npy(1, dimension: 8, seed: 2), "one.npy", lake)
+    try lake.succeed(["search", "v@1", "--queries", one, "-k", "40", "--nprobe", "1", "--output", found])
+    try lake.succeed(["locate", "v@1", "--ids", found + ".ids.npy", "--format", "csv"])
     let command = "echo 39 | \(ProcessRunner.tarn) locate v@1 0 --ids - --format csv --lake \(lake.lake)"
     let piped = try RunningProcess("/bin/sh", ["-c", command], environment: ProcessRunner.environment).finish()
     #expect(piped.outputText == expected, "\(piped.errorText)")

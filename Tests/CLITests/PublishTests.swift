@@ -202,6 +202,19 @@ import TestSupport
     for name in ["v", "w", "x", "y"] { #expect(index.contains("\"\(name)@1\"")) }
   }
 
+  @Test func aLimitHoldsForDirectoriesToo() throws {
+    let lake = try LakeFixture.make(.built)
+    let place = lake.directory.path + "/place"
+    let sizes = try lake.texts("SELECT byte_count FROM stored_bytes WHERE kind IN ('output-shard', 'trained-index')")
+      .compactMap { Int($0) }
+    let least = try #require(sizes.min())
+    let began = ContinuousClock.now
+    try lake.succeed(["push", "v@1", place, "--jobs", "1", "--bwlimit", "\(least)B/s"])
+    // The last piece is waited for by nobody.
+    #expect(began.duration(to: .now) > .milliseconds(800 * (sizes.count - 1)))
+    #expect(try FileManager.default.subpathsOfDirectory(atPath: place).sorted() == Self.files)
+  }
+
   @Test func aWebSiteIsAPlaceAndWhatCameIsNotAskedForAgain() throws {
     let lake = try LakeFixture.make(.empty)
     let root = try LakeFixture.published()
@@ -229,7 +242,11 @@ import TestSupport
   @Test func singleFilesAreWrittenWithoutALake() throws {
     let lake = try LakeFixture.nothing()
     let into = lake.directory.path + "/one"
-    let pull = ["pull", try LakeFixture.published(), "v@1", "--file", "v.001.faiss", "--into", into, "--patience", "0"]
+    // One that is named twice is one.
+    let pull = [
+      "pull", try LakeFixture.published(), "v@1", "--file", "v.001.faiss", "--file", "v.001.faiss", "--into", into,
+      "--patience", "0",
+    ]
     try lake.succeed(pull)
     #expect(try FileManager.default.contentsOfDirectory(atPath: into) == ["v.001.faiss"])
     try lake.succeed(pull)

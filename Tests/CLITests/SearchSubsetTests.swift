@@ -101,13 +101,15 @@ import TestSupport
     #expect(try lake.run(search + ["--ids", file(lake, Array("1\n2\n41\n".utf8))]).errorText.contains("line 3: 41"))
     let arrays = [
       array([1, 40]), array([-1]), array([.max]), array([.min]), array([1, 2], descr: "<i4"), array([1], descr: "<f4"),
-      array([1, 2], rowCount: 1), array([1, 2], rowCount: 3), array([1, 2, 3, 4], rowCount: 2, columns: 2), array([]),
+      array([1, 2], rowCount: 1), array([1, 2], rowCount: 3), array([1, 2, 3, 40], rowCount: 2, columns: 2), array([]),
       array([1], rowCount: 1 << 60), Array(array([1, 2]).prefix(20)), NpyHeader.magic,
     ]
     for (number, bytes) in arrays.enumerated() {
       let result = try lake.run(search + ["--ids", file(lake, bytes)])
       #expect(result.ending == .exit(64) && result.errorLines.count == 1, "array \(number): \(result.errorText)")
     }
+    // As a search fills up what it writes.
+    try lake.succeed(search + ["--ids", file(lake, array([1, -1, 3, 4], rowCount: 2, columns: 2))])
     let none = try lake.run(search + ["--ids", lake.directory.path + "/none"])
     #expect(none.ending == .exit(64) && none.errorText.contains("- for standard input"), "\(none.errorText)")
     #expect(try lake.run(search + ["--exclude-ids", lake.directory.path]).ending != .exit(0))

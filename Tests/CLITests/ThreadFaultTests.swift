@@ -15,6 +15,7 @@ import TestSupport
     (.registered, ["source", "probe", "images"]),
     (.synced, train),
     (.synced, train + ["--router", "learned"]),
+    (.registered, train + ["--fetch"]),
     (.trained, ["build", "v", "--trained", "t", "--images", "images", "--quiet"]),
     (.built, ["search", "v@1", "--queries", "QUERIES", "--threads", "3"]),
     (.built, ["evaluate", "v@1", "--queries", "QUERIES", "-k", "3", "--quiet"]),

@@ -143,6 +143,17 @@ import TestSupport
       (train("t", images: "images", captions: "captions", "--method", "kmeans"), "--captions goes with"),
       (train("t", images: "images", captions: "captions", "--router-epochs", "2"), "go with a --router"),
       (train("t", images: "images", captions: "captions", "--refinements", "2"), "go with a --router"),
+      (
+        train("t", images: "images", captions: "captions", "--router", "caption-mean", "--router-epochs", "2"),
+        "learned or anchored"
+      ),
+      (train("t", images: "images", captions: "captions", "--codec", "fp16", "--ranges", "minmax"), "--ranges goes"),
+      (
+        train(
+          "t", images: "images", captions: "captions", "--method", "kmeans", "--router", "anchored", "--refinements",
+          "2"), "--refinements goes with --method paired-kmeans"
+      ),
+      (["evaluate", "v", "--queries", "q.npy", "--truth", "t.npy", "--fetch"], "with --truth no shard is read"),
       (["build", "v", "--trained", "t", "--images", "images", "--offline", "--bwlimit", "1MB/s"], "--offline"),
     ] {
       expectFailure(try lake.run(arguments), 64, text)

@@ -53,7 +53,7 @@ import TestSupport
   }
 
   @Test func aNameOfAnArrayCanBeSeen() {
-    for name in ["l14_img", "emb", "täxt", "a/b"] {
+    for name in ["l14_img", "emb", "täxt", "a/b", String(repeating: "x", count: 255)] {
       #expect(throws: Never.self) { try LakeCatalog.validate(array: name) }
     }
     for name in ["", "a b", "a\u{202E}b", "a\n", String(repeating: "x", count: 256)] {

@@ -60,6 +60,21 @@ private let digest = ContentDigest(bytes: [UInt8](repeating: 7, count: 32))
     #expect(pinned == "2329b7a2df111090a620a59cde9e5c5c23d81633a18da71143bc3afcc990624a")
   }
 
+  /// A key that is rounded is another one's; packs in which it was are told from others by their version.
+  @Test func wholeNumbersOfAnySizeAreKept() throws {
+    let keys = ["12345678901234567890", "-9223372036854775809", "9223372036854775807", "-9223372036854775808", "1e30"]
+    let file = try scratch.file("keys.jsonl", keys.map { "{\"key\":\($0)}\n" }.joined())
+    let pack = try pack(file).1
+    #expect(
+      try pack.values(ofRows: Array(0..<5), columns: ["key"]).map { $0?[0] } == [
+        .string(keys[0]), .string(keys[1]), .integer(.max), .integer(.min), .number(1e30),
+      ])
+    func version(_ path: String) throws -> UInt8 { try Data(contentsOf: URL(fileURLWithPath: path))[8] }
+    #expect(try version(pack.path) == 2 && PackWriter.formatVersion(ofFile: "a.jsonl.gz") == 2)
+    let other = try self.pack(scratch.file("a.csv", "a\n1\n"), as: "other").1
+    #expect(try version(other.path) == 1 && PackWriter.formatVersion(ofFile: "a.parquet") == 1)
+  }
+
   @Test func columnsThatWereNotAskedForAreLeftAway() throws {
     let file = try scratch.file("a.csv", "a,b,c\n1,2,3\n4,,6\n")
     let (summary, pack) = try pack(file, columns: ["c", "a"])

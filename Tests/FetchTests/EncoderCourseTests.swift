@@ -193,6 +193,23 @@ import TestSupport
     #expect(course.step(at: start) == .wait(nil))
   }
 
+  @Test func whatCannotBeKilledHoldsUpNobodyAndIsNotJoinedByAnother() {
+    var course = running(3)
+    #expect(course.step(at: start + .seconds(120)) == .kill)
+    #expect(results(&course) == [0: .failure(.timedOut)])
+    #expect(course.step(at: start + .seconds(129)) == .kill)
+    #expect(course.takeAnswers().isEmpty)
+    #expect(course.step(at: start + .seconds(130)) == .wait(.milliseconds(200)))
+    #expect(results(&course) == [1: .failure(.unkillable), 2: .failure(.unkillable)])
+    let later = start + .seconds(3_600)
+    course.ask(3, line(3))
+    #expect(course.step(at: later) == .wait(.milliseconds(200)))
+    #expect(results(&course) == [3: .failure(.unkillable)])
+    course.ended(256 + 9, at: later)
+    course.ask(4, line(4))
+    #expect(course.step(at: later) == .start)
+  }
+
   /// Programs that die, hang, garble, say too much or answer, in any order: every query is
   /// answered once, by its own number or a fault, and it ends.
   @Test(arguments: 0..<300)
@@ -214,7 +231,10 @@ import TestSupport
       case .start:
         before = []
         course.started(at: now)
-      case .kill: course.ended(256 + 9, at: now)
+      case .kill:
+        if random.next() % 4 == 0 { now += .seconds(4) } else { course.ended(256 + 9, at: now) }
+      case .wait where course.isStuck:
+        if random.next() % 3 == 0 { course.ended(256 + 9, at: now) }
       case .wait(let wait):
         for line in course.toWrite.split(separator: 0x0A) {
           before.append((try? JSONValue(reading: Array(line)))?["id"]?.integer ?? -1)

@@ -37,7 +37,7 @@ private func definition(_ vectors: [[Float]], _ threshold: Double) -> [Int] {
 
 struct NearDuplicatesTests {
   @Test(arguments: 0..<40)
-  func keepsWhatTheDefinitionSays(seed: Int) {
+  func keepsWhatTheDefinitionSays(seed: Int) throws {
     var numbers = SeededNumbers(seed: UInt64(seed))
     let dimension = 1 + numbers.next(below: 5)
     var vectors = (0..<numbers.next(below: 60)).map { _ in numbers.floats(dimension) }
@@ -48,7 +48,7 @@ struct NearDuplicatesTests {
       vectors.append([Float](repeating: 0, count: dimension))
     }
     for threshold in [0.1, 0.5, 0.9, 0.94, 0.999] {
-      let kept = NearDuplicates.kept(of: vectors, threshold: threshold)
+      let kept = try NearDuplicates.kept(of: vectors, threshold: threshold)
       #expect(kept == definition(vectors, threshold))
       for (place, one) in kept.enumerated() {
         #expect(!kept[..<place].contains { cosine(vectors[$0], vectors[one]) ?? -2 >= threshold })
@@ -57,27 +57,27 @@ struct NearDuplicatesTests {
         #expect(kept.contains { $0 < left && cosine(vectors[$0], vectors[left]) ?? -2 >= threshold })
       }
       for count in 0...3 {
-        #expect(NearDuplicates.kept(of: vectors, threshold: threshold, atMost: count) == Array(kept.prefix(count)))
+        #expect(try NearDuplicates.kept(of: vectors, threshold: threshold, atMost: count) == Array(kept.prefix(count)))
       }
     }
   }
 
-  @Test func ofAChainTheThirdIsKept() {
+  @Test func ofAChainTheThirdIsKept() throws {
     let chain: [[Float]] = [0, 15, 30].map { angle in
       let turn = Float(angle) * .pi / 180
       return [1 - turn * turn / 2 + turn * turn * turn * turn / 24, turn - turn * turn * turn / 6]
     }
     // cos 15° is 0.966, cos 30° is 0.866.
-    #expect(NearDuplicates.kept(of: chain, threshold: 0.94) == [0, 2])
-    #expect(NearDuplicates.kept(of: chain, threshold: 0.86) == [0])
-    #expect(NearDuplicates.kept(of: chain, threshold: 0.97) == [0, 1, 2])
+    #expect(try NearDuplicates.kept(of: chain, threshold: 0.94) == [0, 2])
+    #expect(try NearDuplicates.kept(of: chain, threshold: 0.86) == [0])
+    #expect(try NearDuplicates.kept(of: chain, threshold: 0.97) == [0, 1, 2])
   }
 
-  @Test func theSameVectorHasACosineOfOne() {
+  @Test func theSameVectorHasACosineOfOne() throws {
     var numbers = SeededNumbers(seed: 3)
     for _ in 0..<500 {
       let vector = numbers.floats(7)
-      #expect(NearDuplicates.kept(of: [vector, vector], threshold: 1) == [0])
+      #expect(try NearDuplicates.kept(of: [vector, vector], threshold: 1) == [0])
     }
   }
 
@@ -113,6 +113,22 @@ struct NearDuplicatesTests {
     #expect(isShort, "no answer was short, so the bound was not met")
     #expect(throws: TarnError.self) { try searcher.searchUnique(queries, k: 3, nprobe: 1, threshold: 0) }
     #expect(throws: TarnError.self) { try searcher.searchUnique(queries, k: 3, nprobe: 1, threshold: 1.1) }
+    // Asked as often as it may be, it can be ended each time.
+    var (mostCalls, ended) = (0, 0)
+    while true {
+      var callCount = 0
+      do {
+        _ = try searcher.searchUnique(
+          queries, k: 3, nprobe: 7, threshold: 0.2,
+          checkpoint: {
+            callCount += 1
+            if callCount > mostCalls { throw TarnError.interrupted }
+          })
+        break
+      } catch { ended += 1 }
+      mostCalls += 1
+    }
+    #expect(ended > 18, "it looked \(ended) times, with nine queries that are gone through twice")
   }
 
   @Test(arguments: VectorCodec.allCases)

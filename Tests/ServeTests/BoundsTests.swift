@@ -74,7 +74,7 @@ import TestSupport
   }
 
   private let versions = (0..<3).map { _ in
-    SearchedVersion { _, _, _, _, _ in throw TarnError(.temporary, "nothing is searched here") }
+    SearchedVersion { _, _, _, _, _, _ in throw TarnError(.temporary, "nothing is searched here") }
   }
 
   private func question(

@@ -49,7 +49,7 @@ import Testing
   @Test func anotherFilterIsAnotherBatch() {
     var queue = QuestionQueue(limit: 100)
     let (one, other) = (filter(1), filter(1))
-    let version = SearchedVersion { _, _, _, _, _ in throw TarnError(.temporary, "nothing is searched here") }
+    let version = SearchedVersion { _, _, _, _, _, _ in throw TarnError(.temporary, "nothing is searched here") }
     func question(_ filter: RowFilter?) -> Question {
       Question(
         version: version, vectors: [1], count: 1, k: 10, nprobe: 8, filter: filter, deadline: .now, isGone: { false },

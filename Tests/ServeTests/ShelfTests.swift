@@ -3,6 +3,7 @@
 
 import Base
 import Dispatch
+import Foundation
 import Lake
 import Serve
 import Synchronization
@@ -130,7 +131,7 @@ private final class Latch: Sendable {
     let (closed, begun, mayEnd) = (Latch(), Latch(), Latch())
     var version: SearchedVersion? = {
       let files = Files(closed)
-      return SearchedVersion { _, _, _, _, _ in
+      return SearchedVersion { _, _, _, _, _, _ in
         begun.open()
         mayEnd.wait()
         throw withExtendedLifetime(files) { TarnError(.temporary, "this is as far as it goes") }
@@ -162,5 +163,33 @@ private final class Latch: Sendable {
     mayEnd.open()
     answered.wait()
     closed.wait()
+  }
+
+  /// Neither what takes too long nor what nobody waits for any more holds the desk up.
+  @Test(arguments: [true, false]) func aSearchWithoutEndIsEnded(isAbandoned: Bool) throws {
+    var limits = ServeLimits()
+    if !isAbandoned { limits.searchTime = .milliseconds(50) }
+    let desk = try SearchDesk(limits: limits)
+    defer { desk.close() }
+    let (begun, answered) = (Latch(), Latch())
+    let endless = SearchedVersion { _, _, _, _, _, checkpoint in
+      begun.open()
+      while true {
+        try checkpoint()
+        Thread.sleep(forTimeInterval: 0.001)
+      }
+    }
+    let said = Mutex<TarnError?>(nil)
+    #expect(
+      desk.ask(
+        Question(
+          version: endless, vectors: [], count: 1, k: 1, nprobe: 1, deadline: .now + .seconds(600),
+          isGone: { isAbandoned && begun.isOpen }
+        ) { result in
+          do { _ = try result.get() } catch { said.withLock { $0 = error as? TarnError } }
+          answered.open()
+        }))
+    answered.wait()
+    #expect(said.withLock { $0?.code } == (isAbandoned ? .interrupted : .temporary))
   }
 }

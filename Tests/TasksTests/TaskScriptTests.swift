@@ -102,6 +102,17 @@ import TestSupport
     #expect(job.contains(#""--per-host", "10", "--bwlimit", "08:00,1MB/s 19:00,off", "--at-a-time", "4""#), "\(job)")
     // As the next `plan --again` finds them.
     #expect(try TaskScripts(keptIn: directory)?.limits == scripts.limits)
+    // What somebody else wrote there is no reason to count beyond all numbers.
+    let kept = directory.path + "/scripts.json"
+    let text = try String(contentsOfFile: kept, encoding: .utf8)
+    for (member, number) in [("partCount", "64"), ("arraySize", "1001"), ("atATime", "4")] {
+      for wrong in ["0", "-1", "\(Int.max)"] {
+        let changed = text.replacing("\"\(member)\":\(number)", with: "\"\(member)\":\(wrong)")
+        #expect(changed != text, "\(text)")
+        try changed.write(toFile: kept, atomically: true, encoding: .utf8)
+        #expect(try TaskScripts(keptIn: directory) == nil, "\(member) \(wrong)")
+      }
+    }
 
     for (perHost, count, share) in [(10, 4, 2), (4, 4, 1), (8, 1, 8), (1, 3, 1)] {
       var fetch = FetchConfiguration()

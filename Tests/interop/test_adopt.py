@@ -230,6 +230,20 @@ class Adopt(LakeTest):
         self.lake.run("adopt", "trained", "t", empty)
         self.lake.run("adopt", "version", "v", *paths, "--trained", "t", "--source", "images")
         self.lake.run("adopt", "version", "w", *paths, "--trained", "t")
+        # What it says would be of no use under another name, or of a source without these rows.
+        done = self.lake.attempt("source", "rename", "images", "pictures")
+        self.assertEqual(done.returncode, USAGE, done.stderr)
+        self.assertIn("v@1", done.stderr)
+        self.lake.run("source", "add", "few", "--url", url + "/img_emb/img_emb_{ordinal:04}.npy", "--count", 1,
+                      "--dimension", DIMENSION)
+        self.lake.run("sync", "few")
+        done = self.lake.attempt("adopt", "version", "x", *paths, "--trained", "t", "--source", "few")
+        self.assertEqual(done.returncode, USAGE, done.stderr)
+        self.assertIn("few has", done.stderr)
+        self.lake.run("source", "add", "unseen", "--url", url + "/none_{ordinal}.npy", "--count", 9, "--dimension", DIMENSION)
+        done = self.lake.attempt("adopt", "version", "x", *paths, "--trained", "t", "--source", "unseen")
+        self.assertEqual(done.returncode, INPUTS_MISSING, done.stderr)
+        self.assertEqual(self.lake.rows("SELECT count(*) AS n FROM v_version WHERE version LIKE 'x@%'"), [{"n": 0}])
         first = len(shards()[0])
         place = json.loads(self.lake.run("locate", "v@1", first + 3, "--format", "json"))[0]
         self.assertEqual((place["source"], place["row"]), ("images", 3))

@@ -1,9 +1,11 @@
 """Every bad input a user can meet: one line, the documented code, nothing changed."""
 
+import json
 import os
 import pathlib
 import shutil
 import subprocess
+import threading
 
 import numpy as np
 
@@ -242,5 +244,24 @@ class BadInput(LakeTest):
         # Reading needs no write.
         status = attempt("status")
         self.assertEqual(status.returncode, 0, status.stderr)
+        if not as_reader:
+            return
+        # Nor is it held up, or misled, by another who writes.
+        rates = [f"{number}MB/s" for number in range(10, 40)]
+
+        def write() -> None:
+            for rate in rates:
+                self.lake.run("limit", rate)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        told = []
+        while writer.is_alive():
+            found = attempt("sql", "SELECT value FROM v_setting WHERE setting = 'bwlimit'", "--json")
+            self.assertEqual(found.returncode, 0, found.stderr)
+            told += [row["value"] for row in json.loads(found.stdout)]
+        writer.join()
+        self.assertEqual(told, sorted(told), "what was read went back in time")
+        self.assertTrue(told, "nothing was read meanwhile")
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hubserver import Hub
-from support import DIMENSION, FEATURES, INTEGRITY, SHARDS, Lake, LakeTest, json_lines
+from support import DIMENSION, FEATURES, INTEGRITY, SHARDS, USAGE, Lake, LakeTest, json_lines
 
 ROWS = "SELECT source, array_name, files_of, shards, present, present_bytes FROM v_source ORDER BY source"
 
@@ -110,6 +110,27 @@ class DataComp(LakeTest):
         document.write_text(json.dumps(told).replace("l14_txt", "b32_txt"))
         self.new_lake("liar").run("reproduce", "--from", document, "--allow-inside", "--patience", 0, exits=INTEGRITY)
 
+    def test_rows_are_learned_from_the_ends_of_files(self) -> None:
+        """Nobody says dimension, dtype or rows, and there is never room for all: training and build know beforehand."""
+        wanted: list[bytes] = []
+        for deflated in (False, True):
+            names, urls = self.publish(deflated)
+            wanted = wanted or [path.read_bytes() for path in self.made(urls, "whole").outputs("dc@1")]
+            sizes = [path.stat().st_size for path in (self.scratch / "served" / ("deflated" if deflated else "stored")).glob("*.npz")]
+            lake = self.new_lake(f"small-{deflated}")
+            lake.run("source", "add", "images", "--url-list", urls, "--allow-inside", "--array", "l14_img")
+            lake.run("source", "add", "texts", "--files-of", "images", "--array", "l14_txt", "--modality", "text")
+            before = len(self.server.requests())
+            lake.run("source", "probe", "images")
+            self.assertEqual(
+                lake.rows("SELECT l.row_count FROM shard_location l JOIN shard h ON h.id = l.shard_id ORDER BY h.ordinal"),
+                [{"row_count": len(features("img_emb", int_of(name)))} for name in names])
+            self.assertLess(sum(size for _, size in self.asked(before)), sum(sizes) // 3)
+            budget = f"{2 * max(sizes)}B"
+            lake.run("train", "clip", "--images", "images", "--captions", "texts", "--nlist", 32, "--iterations", 4, "--budget", budget)
+            lake.run("build", "dc", "--trained", "clip", "--images", "images", "--shards-per-output", 2, "--budget", budget)
+            self.assertEqual([path.read_bytes() for path in lake.outputs("dc@1")], wanted)
+
     def test_packed_archives_give_the_same_index(self) -> None:
         """Files of other bytes have other digests, which lineage states; rows are the same, and so is all that is made of
         rows alone: the trained index, and every output file."""
@@ -130,6 +151,12 @@ class DataComp(LakeTest):
     def test_a_directory_of_archives_and_tables_is_one_of_archives(self) -> None:
         write(self.scratch / "here", True)
         lake = self.new_lake()
+        # Beside features of another kind nobody can tell which are meant.
+        np.save(self.scratch / "here" / "0.npy", features("img_emb", 0))
+        done = lake.attempt("source", "add", "images", "--directory", self.scratch / "here", "--array", "b32_img")
+        self.assertEqual(done.returncode, USAGE, done.stderr)
+        self.assertIn(".npy, .npz", done.stderr)
+        (self.scratch / "here" / "0.npy").unlink()
         # No dimension is said: the first archive tells.
         lake.run("source", "add", "images", "--directory", self.scratch / "here", "--array", "b32_img")
         lake.run("source", "add", "texts", "--files-of", "images", "--array", "b32_txt", "--modality", "text")

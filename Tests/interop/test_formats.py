@@ -6,8 +6,10 @@ import struct
 import zipfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from support import DIMENSION, FEATURES, INTEGRITY, SHARDS, LakeTest
+from support import DIMENSION, FEATURES, INTEGRITY, PARTIAL, SHARDS, LakeTest
 
 
 def fbin(rows: np.ndarray) -> bytes:
@@ -145,6 +147,32 @@ class Formats(LakeTest):
             self.lake.run("build", f"of-{kind}", "--trained", "clip", "--images", kind, "--shards", last)
             (found,) = self.lake.rows("SELECT first_id FROM v_version_input WHERE version = ?", f"of-{kind}@1")
             self.assertEqual(found["first_id"], before["rows"], kind)
+
+    def test_what_only_the_end_of_a_file_tells_is_asked_for_there(self) -> None:
+        counts = []
+        for ordinal in range(SHARDS):
+            rows = np.load(FEATURES / "img_emb" / f"img_emb_{ordinal:04}.npy").astype(np.float32)
+            counts.append({"row_count": len(rows)})
+            table = pa.table({"id": pa.array(range(len(rows))), "embedding": pa.array(list(rows), pa.list_(pa.float32()))})
+            pq.write_table(table, self.served / f"{ordinal}.parquet", row_group_size=100)
+        for kind in ("pt", "parquet"):
+            self.lake.run("source", "add", kind, "--url", f"{self.server.url}/{{ordinal}}.{kind}", "--count", SHARDS)
+            (found,) = self.lake.rows("SELECT dimension, dtype FROM v_source WHERE source = ?", kind)
+            self.assertEqual(found, {"dimension": DIMENSION, "dtype": "float32"}, kind)
+            before = len(self.server.requests())
+            self.lake.run("source", "probe", kind)
+            came = sum(request["bytes"] for request in self.server.requests()[before:])
+            self.assertLess(came, sum((self.served / f"{ordinal}.{kind}").stat().st_size for ordinal in range(SHARDS)) / 2, kind)
+            self.assertEqual(self.lake.rows(
+                "SELECT l.row_count FROM shard_location l JOIN shard h ON h.id = l.shard_id JOIN source s ON s.id = h.source_id "
+                "WHERE s.name = ? ORDER BY h.ordinal", kind), counts, kind)
+            # Another dimension is another file, before a byte of rows was fetched.
+            self.add(kind, dimension=DIMENSION + 1, name=f"wrong-{kind}")
+            self.lake.run("source", "probe", f"wrong-{kind}", exits=PARTIAL)
+            (state,) = self.lake.rows(
+                "SELECT DISTINCT l.state FROM shard_location l JOIN shard h ON h.id = l.shard_id JOIN source s ON s.id = h.source_id "
+                "WHERE s.name = ?", f"wrong-{kind}")
+            self.assertEqual(state, {"state": "faulty"}, kind)
 
     def test_something_else_is_refused(self) -> None:
         for kind in WRITERS:

@@ -112,9 +112,14 @@ class Refine(LakeTest):
             for path in (self.lake.directory / "versions" / f"{name}@1").glob("*.json"):
                 self.assertNotIn("refine", path.read_text(), path)
             self.assertEqual(list((self.lake.directory / "versions" / f"{name}@1").glob("*.refine")), [])
-        none = self.lake.attempt("search", "plain@1", "--queries", FEATURES / "queries.npy", "--refine", "10")
-        self.assertEqual(none.returncode, USAGE)
-        self.assertIn("no codes that refine", none.stderr)
+        measured = "SELECT count(*) FROM v_evaluation"
+        count = self.lake.rows(measured)
+        for verb in (["search"], ["evaluate", "refined@1"]):
+            none = self.lake.attempt(
+                *verb, "plain@1", "--queries", FEATURES / "queries.npy", "-k", 10, "--refine", 10)
+            self.assertEqual(none.returncode, USAGE)
+            self.assertIn("plain@1 has no codes that refine", none.stderr)
+        self.assertEqual(self.lake.rows(measured), count)
         odd = self.lake.attempt("train", "odd", "--images", "images", "--nlist", 4, "--codec", "fp16", "--refine", "sq8")
         self.assertEqual(odd.returncode, USAGE)
 

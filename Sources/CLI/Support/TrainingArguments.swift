@@ -153,6 +153,9 @@ struct TrainingArguments: ParsableArguments {
     guard captions == nil || method == .paired || router != .none else {
       throw ValidationError("--captions goes with --method paired-kmeans or with a --router.")
     }
+    guard ranges == nil || codec.hasRanges else {
+      throw ValidationError("--ranges goes with a --codec that has such: \(codec.rawValue) keeps values as they are.")
+    }
     guard nearest == nil || captions != nil else {
       throw ValidationError("--nearest goes with --captions.")
     }
@@ -160,6 +163,12 @@ struct TrainingArguments: ParsableArguments {
     guard router != .none || ofRouters.allSatisfy({ $0 == nil }) else {
       throw ValidationError(
         "--router-epochs, --refinements, --router-captions and --router-candidates go with a --router.")
+    }
+    guard router != .captionMean || routerEpochs == nil && routerCandidates == nil else {
+      throw ValidationError("--router-epochs and --router-candidates go with a router that is learned or anchored.")
+    }
+    guard refinements == nil || method == .paired else {
+      throw ValidationError("--refinements goes with --method paired-kmeans: they are more steps of plain k-means.")
     }
   }
 

@@ -13,7 +13,8 @@ struct AdoptVersion: AsyncParsableCommand {
 
       What rows were made from is unknown, and the version says so: it is searched, verified, pushed and pulled like others;
       `tarn reproduce` ends with 21, and `tarn evaluate` needs --source or --truth. With --source the ids are taken to count the
-      rows of that source, which nothing proves; `tarn locate`, `tarn evaluate` and `tarn search --rerank` then go by it.
+      rows of that source, which nothing proves; `tarn locate`, `tarn evaluate`, `tarn search --rerank` and what was excluded of
+      that source then go by it, and the source keeps its name.
 
       EXAMPLES
         tarn adopt version laion part-*.index --trained clip --source images

@@ -23,7 +23,10 @@ struct BuildArguments: ParsableArguments {
   @Option(name: .customLong("shards-per-output"), help: ArgumentHelp("Shards in each output file.", valueName: "n"))
   var shardsPerOutput: Int = 40
 
-  @Option(help: ArgumentHelp("Shards that are not in the lake: fail, or skip and leave a hole.", valueName: "policy"))
+  @Option(
+    help: ArgumentHelp(
+      "Shards that no mirror has, or with --offline are not in the lake: fail, or skip and leave a hole.",
+      valueName: "policy"))
   var missing: MissingPolicy = .fail
 
   @Option(
@@ -188,7 +191,7 @@ struct Build: AsyncParsableCommand {
     progress.clear()
     if let summary, !summary.isSealed {
       for (task, failure) in summary.open {
-        Output.diagnostic("tarn: task \(task): \(failure.map { "\($0.message) (on \($0.host))" } ?? "no receipt")")
+        Output.diagnostic("tarn: task \(task): \(failure?.words ?? "no receipt")")
       }
       throw Outcome(
         summary.refused.isEmpty ? .partial : .integrity,

@@ -15,8 +15,9 @@ struct Evaluate: AsyncParsableCommand {
       --missing skip the version is measured as if it had the shards alone that are here, and the record says which.
       recall@k is the share of the k nearest rows that came back, routing the share whose list was visited: what lies
       between is the codec's loss, less what codes that refine bring back. scanned is the share of all rows that a query's lists hold. The rate is of searches
-      for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation. Other tarns that write wait until it
-      ends: the exact neighbours become a file of the lake, and what is being read must not be collected or evicted.
+      for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation. While it
+      runs, what would change or drop the shards that it reads waits, and so does another evaluation over the same source;
+      other commands go on (docs/LEASES.md).
 
       EXAMPLES
         tarn evaluate laion@1 --queries captions.npy
@@ -80,6 +81,9 @@ struct Evaluate: AsyncParsableCommand {
     try stream.validate(fetchesAnyway: false)
     guard source == nil || truth == nil else {
       throw ValidationError("--source and --truth both say what is true; give one of them.")
+    }
+    guard truth == nil || !stream.isFetching else {
+      throw ValidationError("with --truth no shard is read; --fetch and --budget do not go with it.")
     }
     guard !versions.isEmpty else { throw ValidationError("name a version: NAME@N") }
     guard missing == .fail || !stream.isFetching else {

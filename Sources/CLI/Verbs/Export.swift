@@ -12,9 +12,12 @@ struct Export: ParsableCommand {
       With the document and the servers its shards are on, anybody can make the version again and compare:
       `tarn reproduce --from FILE` in an empty lake.
 
-      tarn       all that reproducing takes
-      in-toto    an in-toto statement with SLSA provenance v1: outputs, and what they were made from
-      croissant  Croissant 1.0 metadata: outputs and shards as files with addresses, sizes and digests
+      By itself it is tarn's own document, with all that reproducing takes. By --format:
+
+        in-toto    an in-toto statement with SLSA provenance v1: outputs, and
+                   what they were made from
+        croissant  Croissant 1.0 metadata: outputs and shards as files with
+                   addresses, sizes and digests
 
       clip-retrieval  a folder that clip-retrieval's own server opens: --into names it, and nothing is there yet. image.index is one
       FAISS file with all rows (text.index for a source of texts); metadata/*.parquet has one row for each row id, in their order, with \
@@ -97,6 +100,7 @@ struct Export: ParsableCommand {
           + "\(summary.fileCount.counted("file")) of metadata for \(summary.idCount.counted("id")) "
           + "(\(summary.columns.map(\.printable).joined(separator: ", ")))")
     }
+    catalog.warnOfExcludedRows(name, in: summary.folder)
   }
 
   private func write(_ document: JSONValue) { Output.json(text: global.json ? document.text : document.indentedText) }

@@ -3,10 +3,10 @@ internal import Base
 internal import Foundation
 internal import Lake
 
-/// `tarn import`: adopt files that are on disk already.
+/// `tarn import`: take in files that are on disk already.
 struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "import", abstract: "Adopt shard files that are on disk already, verified and copied.",
+    commandName: "import", abstract: "Take in shard files that are on disk already, verified and copied.",
     discussion: """
       A file belongs to the shard of its name. Files may be \(FeatureFormat.enumeration); of what torch.save wrote they
       hold one tensor, and nothing in them is executed.

@@ -14,10 +14,10 @@ struct Plan: AsyncParsableCommand {
 
       EXAMPLES
         tarn plan build laion --trained clip --images images --tasks /shared/laion
-        sbatch slurm.sh                                  in /shared/laion
-        parallel -j 4 < run.txt                          in /shared/laion
+        cd /shared/laion && sbatch slurm.sh
+        cd /shared/laion && parallel -j 4 < run.txt
         tarn ingest /shared/laion
-        tarn plan --again /shared/laion                  run.txt and the others, for the tasks without a good receipt
+        tarn plan --again /shared/laion
         tarn plan build laion --trained clip --images images --tasks s3://bucket/laion
 
       Workers without a shared directory have all in an object store: --tasks s3://BUCKET/PREFIX. With a directory and

@@ -21,7 +21,7 @@ struct Search: ParsableCommand {
       A version of a trained index with --refine keeps a better code of each row beside its outputs: the 100 best rows of a
       query (or -k, if that is more) are ordered again by it, without any shard. --refine N says how many, 0 none.
 
-      --ids FILE searches these rows alone, --exclude-ids FILE all but these, as if the version had no others: a file has one
+      --ids FILE searches only these rows, --exclude-ids FILE all others, as if the version had no more: a file has one
       row id a line, or is a .npy of int64. Rows that `tarn exclude` took out since the version was made are left out too, and told.
 
       tarn hosts no model. --encoder names a program, which is started once, reads {"text": …} or {"image": PATH}, a line each, \

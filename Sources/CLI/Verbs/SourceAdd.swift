@@ -32,8 +32,9 @@ struct SourceAdd: AsyncParsableCommand {
       another array of the same files with --files-of: they are fetched, stored and hashed once.
 
       The dimension and the dtype need not be said where the first shard can be read: a file of this machine is looked
-      into at once, a mirror is asked for its first bytes when --dimension is left out (not for .pt files, whose end
-      tells). What was said and is not so is refused. Adding a source again as it is does nothing.
+      into at once, a mirror is asked for the places of it that say so when --dimension is left out. What was said and a
+      file here contradicts is refused; of a mirror's files it is seen when they come. Adding a source again as it is does
+      nothing.
 
       With --companion-of OWNER the source says what is known of OWNER's rows: its shards have the same numbers and as many
       rows, in \(SourceRegistration.companionFormats) files. It has no dimension and nothing is built of it; search and locate
@@ -85,7 +86,7 @@ struct SourceAdd: AsyncParsableCommand {
   @OptionGroup var listed: ListingOptions
 
   @Option(
-    help: ArgumentHelp("A directory of .npy files, or of others of one kind, in natural order.", valueName: "dir"),
+    help: ArgumentHelp("A directory of feature files of one kind, in natural order.", valueName: "dir"),
     completion: .directory)
   var directory: String?
 

@@ -8,11 +8,14 @@ struct SourceExport: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export", abstract: "Write a source's digests in a form that other tools read.",
     discussion: """
-      sha256sum  lines for `sha256sum -c`, and for `tarn source add --sha256`; with --paths they name the files that are
-                 in the lake, so that `sha256sum -c` reads those
-      sizes      lines for `tarn source add --sizes`
-      metalink   Metalink 4 (RFC 5854) with sizes, digests and mirrors, for aria2 and wget2
-      croissant  Croissant 1.0 metadata: a file with address, size and digest for each shard
+        sha256sum  lines for `sha256sum -c`, and for `tarn source add --sha256`;
+                   with --paths they name the files that are in the lake, so
+                   that `sha256sum -c` reads those
+        sizes      lines for `tarn source add --sizes`
+        metalink   Metalink 4 (RFC 5854) with sizes, digests and mirrors, for
+                   aria2 and wget2
+        croissant  Croissant 1.0 metadata: a file with address, size and digest
+                   for each shard
 
       Of a shard that was fetched, its newest revision counts; of another, what the manifest and the mirrors say.
 

@@ -177,7 +177,7 @@ struct Verify: AsyncParsableCommand {
           .object([
             "of": .array(try users(of: finding.damage.file, catalog).map { .string($0) }),
             "kind": .string(finding.damage.file.kind.word), "path": .string(finding.damage.file.path),
-            "name": .string(finding.damage.file.name), "sha256": .string(finding.damage.file.digest.hex),
+            "name": .string(finding.damage.file.name), "sha256": .optional(finding.damage.file.statedDigest?.hex),
             "message": .string(finding.damage.message), "fields": fields(finding.damage),
             "problem": .string(finding.damage.problem.word),
             "chunks": .optional(finding.damage.chunks),

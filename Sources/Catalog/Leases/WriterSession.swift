@@ -152,7 +152,8 @@ final class WriterSession: Sendable {
     // Somebody who looks at it without the transaction lock lets go at once.
     while flock(descriptor, LOCK_EX) != 0, errno == EINTR {}
     do {
-      try Disk.write(Array(holder.text.utf8), to: descriptor, named: path)
+      let text = Array(holder.text.utf8)
+      try Disk.write(text.span.bytes, to: descriptor, named: path)
     } catch {
       unlink(path)
       close(descriptor)

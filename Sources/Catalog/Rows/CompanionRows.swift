@@ -38,10 +38,14 @@ package struct Pack: Sendable, Equatable {
   package let columns: [String]?
   /// Rows of which it says nothing, ascending.
   package let without: [Int]
+  /// Its format.
+  package let formatVersion: Int
 
   package init(
-    companion: ContentDigest, digest: ContentDigest, rowCount: Int, columns: [String]?, without: [Int] = []
+    companion: ContentDigest, digest: ContentDigest, rowCount: Int, columns: [String]?, without: [Int] = [],
+    formatVersion: Int
   ) {
+    self.formatVersion = formatVersion
     self.companion = companion
     self.digest = digest
     self.rowCount = rowCount
@@ -56,7 +60,7 @@ package struct Pack: Sendable, Equatable {
   }
 
   /// Records it; its bytes have a row.
-  func insert(formatVersion: Int, _ database: Database) throws {
+  func insert(_ database: Database) throws {
     try database.run(
       """
       INSERT INTO pack (companion_sha256, format_version, columns, without_rows, sha256, row_count, created_at)
@@ -85,5 +89,6 @@ extension Pack: FetchableRecord {
     columns = text.isEmpty ? nil : JSONValue(parsing: text)?.elements.compactMap(\.string)
     let rows: String = row["without_rows"]
     without = try ExcludedRows.parse(rows.isEmpty ? nil : rows, "without_rows")
+    formatVersion = row["format_version"]
   }
 }

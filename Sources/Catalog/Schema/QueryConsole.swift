@@ -42,7 +42,7 @@ package final class QueryConsole: @unchecked Sendable {
       opened = try LakeCatalog.reading(layout.catalog) {
         try QueryConsole.connect($0, isAlone: false)
       } copy: {
-        try QueryConsole.copied(layout.catalog)
+        try QueryConsole.copied($0, isAlone: $1)
       } code: {
         ($0 as? OpeningFailure)?.code
       }
@@ -81,9 +81,9 @@ package final class QueryConsole: @unchecked Sendable {
     let message: String
   }
 
-  /// A catalog and its log in memory, where its index has no room on the disk.
-  private static func copied(_ path: String) throws -> OpaquePointer {
-    let source = try connect(path, isAlone: true)
+  /// A catalog in memory, with its log where it is read alone.
+  private static func copied(_ path: String, isAlone: Bool) throws -> OpaquePointer {
+    let source = try connect(path, isAlone: isAlone)
     defer { sqlite3_close(source) }
     let memory = try connect(":memory:", isAlone: true)
     guard let backup = sqlite3_backup_init(memory, "main", source, "main") else {
@@ -151,7 +151,7 @@ package final class QueryConsole: @unchecked Sendable {
   /// - Parameters:
   ///   - sql: A single SELECT (or WITH … SELECT, VALUES, EXPLAIN).
   ///   - row: Called with the column names and each row's values, in order;
-  ///     once with an empty row first, so that the names are known.
+  ///     once with nil for a row first, so that the names are known.
   /// - Throws: ``TarnError`` `.usage` for SQL that is malformed or not
   ///   allowed, or ran too long; what `row` throws.
   package func run(_ sql: String, row: (_ columns: [String], _ values: [SQLValue]?) throws -> Void) throws {

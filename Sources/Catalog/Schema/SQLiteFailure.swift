@@ -35,7 +35,9 @@ extension TarnError {
     case SQLITE_BUSY, SQLITE_LOCKED:
       self.init(.locked, "the catalog is in use by another program", hint: "close it, then run it again")
     case SQLITE_CORRUPT, SQLITE_NOTADB:
-      self.init(.integrity, "the catalog is damaged: \(message)", hint: "restore a backup")
+      self.init(
+        .integrity, "the catalog is damaged: \(message)",
+        hint: "restore a backup; without one, set it aside and `tarn rebuild-catalog` makes it from what it sealed")
     case SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_PERM:
       self.init(
         .io, "cannot open or write the catalog: \(message)",
@@ -110,35 +112,66 @@ extension LakeCatalog {
     }
   }
 
+  /// The largest catalog that is copied into memory.
+  private static let mostCopiedByteCount = 1 << 28
+
   /// Opens a catalog for reading, where nothing beside it can be written as well.
   ///
   /// A reader of a write-ahead log keeps the log's index in a file beside the
   /// catalog. On a medium that cannot be written, or that is full, there is none. Then
-  /// the catalog opens as immutable, which is true of it as long as no log lies
-  /// beside it; with a log it is copied into memory.
+  /// the catalog is copied into memory, with its log if it has one: others may write it
+  /// at any time, in a directory that this user may not write, or through another mount.
+  /// One that is too large for that opens as immutable, which is true of it as long as
+  /// nobody does.
   ///
   /// - Parameters:
   ///   - path: The catalog.
-  ///   - open: Opens a path or URI, and has read from it; called twice at most.
-  ///   - copy: Copies the catalog and its log into memory.
+  ///   - open: Opens a path or URI, and has read from it.
+  ///   - copy: Copies a path or URI into memory: the catalog and its log, alone, or what
+  ///     is taken for immutable.
   ///   - code: The extended code of an error of SQLite's; nil for another error.
   /// - Returns: What `open` or `copy` returns.
   /// - Throws: What `open` throws.
-  static func reading<Value>(
-    _ path: String, _ open: (String) throws -> Value, copy: () throws -> Value, code: (any Error) -> Int32?
+  package static func reading<Value>(
+    _ path: String, _ open: (String) throws -> Value, copy: (_ path: String, _ isAlone: Bool) throws -> Value,
+    code: (any Error) -> Int32?
   ) throws -> Value {
-    if hasSmallBlocks(path), access(path, W_OK) == 0, let copied = try? copy() { return copied }
-    do {
-      return try open(path)
-    } catch {
-      let kinds = [SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_READONLY]
-      guard let code = code(error), kinds.contains(code & 0xFF), Disk.size(of: path) != nil else { throw error }
-      guard (Disk.size(of: path + "-wal") ?? 0) == 0 else {
-        if access(path, W_OK) == 0, let copied = try? copy() { return copied }
-        throw error
+    if hasSmallBlocks(path), access(path, W_OK) == 0, let copied = try? copy(path, true) { return copied }
+    let escaped = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
+    let immutable = "file:\(escaped)?immutable=1"
+    var triesLeft = 50
+    while true {
+      do {
+        return try open(path)
+      } catch {
+        let kinds = [SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_READONLY]
+        guard let code = code(error), kinds.contains(code & 0xFF), let size = Disk.size(of: path) else { throw error }
+        if hasLog(path) {
+          guard access(path, W_OK) != 0 else {
+            if let copied = try? copy(path, true) { return copied }
+            throw error
+          }
+        } else {
+          guard size <= mostCopiedByteCount else { return try open(immutable) }
+          let before = settledIdentity(of: path)
+          let copied = try? copy(immutable, false)
+          if let copied, let before, settledIdentity(of: path) == before, !hasLog(path) { return copied }
+        }
+        // Somebody begins to write it, or ends: soon its log can be read, or there is none.
+        triesLeft -= 1
+        guard triesLeft > 0 else { throw error }
+        usleep(20_000)
       }
-      let escaped = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
-      return try open("file:\(escaped)?immutable=1")
     }
   }
+
+  /// What tells a file from itself before a change; nil for one that changed so lately that
+  /// another change might leave it the same time.
+  private static func settledIdentity(of path: String) -> [Int]? {
+    guard let identity = Disk.identity(of: path), let modified = Disk.modifiedAt(path) else { return nil }
+    let age = Duration.seconds(Date.now.timeIntervalSince1970) - modified
+    return age > .milliseconds(-20) && age < .milliseconds(20) ? nil : identity
+  }
+
+  private static func hasLog(_ path: String) -> Bool { (Disk.size(of: path + "-wal") ?? 0) > 0 }
 }

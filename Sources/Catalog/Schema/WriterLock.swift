@@ -37,7 +37,7 @@ package final class WriterLock: Sendable {
     throws
   {
     let opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
-    guard opened >= 0 else { throw Disk.systemError("open the writer lock", path) }
+    guard opened >= 0 else { throw Disk.systemError("create or write the writer lock", path) }
     while flock(opened, (command == nil ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 {
       guard errno == EWOULDBLOCK || errno == EINTR else {
         let error = Disk.systemError("lock", path)
@@ -94,7 +94,7 @@ final class TransactionLock: @unchecked Sendable {
   init(path: String) throws {
     self.path = path
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
-    guard descriptor >= 0 else { throw Disk.systemError("open the writer lock", path) }
+    guard descriptor >= 0 else { throw Disk.systemError("create or write the transaction lock", path) }
   }
 
   /// Does something while no other process is in a transaction.

@@ -5,8 +5,8 @@ internal import Base
 internal import GRDB
 
 extension LakeCatalog {
-  /// Letters of an array's name at most.
-  private static let mostArrayLetters = 255
+  /// Bytes of an array's name at most.
+  private static let mostArrayBytes = 255
 
   /// Checks the name of an array of a file.
   ///
@@ -14,13 +14,12 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.usage`.
   package static func validate(array: String) throws {
     let isUsable =
-      !array.isEmpty && array.utf8.count <= mostArrayLetters
-      && array.unicodeScalars.allSatisfy { $0.value > 32 && $0.value != 127 }
-      && array.printable == array
+      !array.isEmpty && array.utf8.count <= mostArrayBytes
+      && array.unicodeScalars.allSatisfy { $0.value > 32 && !HiddenText.contains($0) }
     guard isUsable else {
       throw TarnError(
         .usage, "'\(array.printable)' cannot name an array",
-        hint: "up to \(mostArrayLetters) bytes, without blanks and characters that are not seen")
+        hint: "up to \(mostArrayBytes) bytes, without blanks and characters that are not seen")
     }
   }
 

@@ -42,7 +42,7 @@ extension LakeCatalog {
   /// - Parameter source: The source; nil for every one.
   /// - Returns: What is there, by source and name. Transfers that are under way in
   ///   another process are among them.
-  /// - Throws: ``TarnError``.
+  /// - Throws: ``TarnError`` `.io` where a directory cannot be read, whose files count.
   package func interruptedTransfers(of source: Source? = nil) throws -> [InterruptedTransfer] {
     try read { database in
       let sources = try source.map { [$0] } ?? Source.fetchAll(database, sql: "SELECT * FROM source ORDER BY name")
@@ -53,9 +53,8 @@ extension LakeCatalog {
   private func transfers(of source: Source, _ database: Database) throws -> [InterruptedTransfer] {
     let directory = "\(layout.shards)/\(source.name)"
     // A source of which nothing was ever fetched has no directory.
-    let names = (try? Disk.names(in: directory)) ?? []
     var files: [String: [String]] = [:]
-    for name in names.compactMap({ String(validating: $0, as: UTF8.self) }) {
+    for name in try Disk.namesIfAny(in: directory) {
       guard let shard = LakeLayout.shard(ofPart: name) else { continue }
       files[shard, default: []].append(name)
     }

@@ -141,11 +141,10 @@ extension LakeCatalog {
 
   /// How fast past transfers came in, in bytes a second.
   ///
-  /// - Parameter count: How many of the newest transfers to look at.
-  /// - Returns: Bytes over the time in which at least one of them ran; nil
-  ///   without any.
+  /// - Returns: Bytes over the time in which at least one of the last hundred ran;
+  ///   nil without any.
   /// - Throws: ``TarnError``.
-  package func observedRate(ofLast count: Int = 100) throws -> Double? {
+  package func observedRate() throws -> Double? {
     let row = try read { database in
       try Row.fetchOne(
         database,
@@ -153,14 +152,14 @@ extension LakeCatalog {
           WITH recent AS (
             SELECT julianday(started_at) * 86400.0 AS began, julianday(ended_at) * 86400.0 AS ended,
               received_byte_count AS bytes
-            FROM transfer WHERE outcome = 'complete' AND received_byte_count > 0 ORDER BY id DESC LIMIT ?
+            FROM transfer WHERE outcome = 'complete' AND received_byte_count > 0 ORDER BY id DESC LIMIT 100
           ), marked AS (
             SELECT began, ended, bytes,
               max(ended) OVER (ORDER BY began, ended ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
             FROM recent
           )
           SELECT sum(bytes) AS bytes, sum(max(0, ended - max(began, coalesce(reached, began)))) AS seconds FROM marked
-          """, arguments: [count])
+          """)
     }
     guard let row, let bytes = row["bytes"] as Int?, let seconds = row["seconds"] as Double?, seconds > 0 else {
       return nil

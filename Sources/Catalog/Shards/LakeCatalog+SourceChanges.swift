@@ -21,9 +21,11 @@ extension LakeCatalog {
       arguments: [source.id])
   }
 
+  /// Those of rows that it has, those that were adopted as such among them.
   private static let versionsOfSource = """
     SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
-    WHERE (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1)
+    WHERE (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1
+      OR json_extract(v.environment, '$.\(IndexVersion.rowsOfMember)') = (SELECT name FROM source WHERE id = ?1))
     """
 
   /// Those of the sources that read its files, too.

@@ -89,7 +89,7 @@ extension LakeCatalog {
   /// What may be collected now; changes nothing.
   ///
   /// - Parameter options: What to collect.
-  /// - Returns: The plan; ``collect(_:_:)`` carries it out.
+  /// - Returns: The plan; ``collect(_:_:report:)`` carries it out.
   /// - Throws: ``TarnError``.
   package func garbage(_ options: GarbageOptions) throws -> GarbagePlan {
     // What a sealed version names that this catalog does not know is not garbage.
@@ -105,9 +105,7 @@ extension LakeCatalog {
         try GarbageItem.fetchAll(
           database,
           sql: """
-            SELECT * FROM v_garbage v WHERE kind <> 'segment' OR ?
-              OR NOT EXISTS (SELECT 1 FROM segment g WHERE g.sha256 = v.sha256)
-            ORDER BY unused_since, sha256
+            SELECT * FROM v_garbage v WHERE \(LakeCatalog.isCollected) ORDER BY unused_since, sha256
             """,
           arguments: [options.includesSegments]),
         try GarbageItem.fetchAll(
@@ -134,12 +132,16 @@ extension LakeCatalog {
       unknownFiles: try unknownFiles())
   }
 
+  /// What of `v_garbage v` goes: segments where they are wanted, and those that no row says anything of.
+  private static let isCollected =
+    "v.kind <> 'segment' OR ? OR NOT EXISTS (SELECT 1 FROM segment g WHERE g.sha256 = v.sha256)"
+
   /// Bytes of artifacts that may be collected, without a look at the files.
   func garbageByteCount(_ options: GarbageOptions) throws -> Int {
     try read { database in
       try Int.fetchOne(
         database,
-        sql: "SELECT sum(bytes) FROM v_garbage WHERE (kind <> 'segment' OR ?) AND unused_since <= ?",
+        sql: "SELECT sum(bytes) FROM v_garbage v WHERE (\(LakeCatalog.isCollected)) AND unused_since <= ?",
         arguments: [options.includesSegments, options.cutoff]) ?? 0
     }
   }

@@ -143,7 +143,7 @@ extension LakeCatalog {
     for kept in try keptRevisions() {
       held[.init(sources: [kept.sourceName], isOld: !kept.dependents.isEmpty), default: 0] += kept.byteCount
     }
-    for part in try interruptedTransfers() {
+    for part in (try? interruptedTransfers()) ?? [] {
       held[.init(sources: [part.source], isOld: false), default: 0] += part.byteCount
     }
     return held.filter { $0.value > 0 }.map { HeldBytes(way: $0.key, byteCount: $0.value) }
@@ -203,7 +203,7 @@ extension LakeCatalog {
     }
     // A lake from before there was ballast: parts are what no row vouches for.
     if isThere(layout.root), fileSystem.freeByteCount < 1 << 16, Disk.size(of: CatalogBallast.path(layout)) == nil,
-      let part = try interruptedTransfers().first?.files.last
+      let part = try? interruptedTransfers().first?.files.last
     {
       advice.insert("first `rm` a part of a transfer by hand, such as \(part)", at: 0)
     }

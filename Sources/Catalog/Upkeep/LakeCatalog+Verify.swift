@@ -46,9 +46,18 @@ package struct VouchedFile: Sendable {
   package let path: String
   /// `SOURCE/SHARD`, `NAME@N`, or the digest's beginning.
   package let name: String
+  /// Of nothing where ``statedDigest`` is nil.
   package let digest: ContentDigest
   /// Nil when the catalog does not record it.
   package let byteCount: Int?
+
+  /// What its bytes must have; nil for what is judged by what it says.
+  package var statedDigest: ContentDigest? {
+    switch kind {
+    case .document, .record, .history: nil
+    case .shard, .keptRevision, .artifact, .outputName, .lockFile: digest
+    }
+  }
 }
 
 /// What is wrong with a file.
@@ -411,7 +420,7 @@ extension LakeCatalog {
       try LakeCatalog.record(
         .repaired, damage.file.name,
         [
-          "kind": .string(damage.file.kind.word), "sha256": .string(damage.file.digest.hex),
+          "kind": .string(damage.file.kind.word), "sha256": .optional(damage.file.statedDigest?.hex),
           "damage": .string(damage.message), "outcome": .string(outcome.rawValue),
         ], database)
     }

@@ -43,6 +43,8 @@ package struct LakeSurroundings: Sendable {
 
   /// The type of the file system that holds a path; nil when it is not known.
   package func fileSystemType(of path: String) -> String? {
+    // Mounts are listed by where they really are.
+    let path = SystemPath.real(path) ?? path
     var best: (mountPoint: String, type: String)?
     for line in mountInfo.split(separator: "\n") {
       // > 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw

@@ -74,7 +74,11 @@ extension LakeCatalog {
       let directory = layout.versionDirectory(name)
       var (isStranger, isUnread) = (true, false)
       if let version = known[name] {
-        isStranger = try version.versionDigest == nil && isTaken(version)
+        do {
+          isStranger = try version.versionDigest == nil && isTaken(version)
+        } catch let error as TarnError where error.code == .io {
+          isUnread = true
+        }
       } else if !Disk.isDirectory(directory) {
         isStranger = false
       } else if let files = try? Disk.namesIfAny(in: directory) {
@@ -116,12 +120,11 @@ extension LakeCatalog {
   /// - Parameter version: A version, planned, building or abandoned.
   /// - Returns: False too while its own files are there, as a run leaves them that
   ///   died before it could say that the version is sealed.
-  /// - Throws: ``TarnError`` of the catalog.
+  /// - Throws: ``TarnError`` of the catalog; `.io` for a directory that cannot be read.
   func isTaken(_ version: IndexVersion) throws -> Bool {
     let directory = layout.versionDirectory(version.name)
-    guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory), !files.isEmpty else {
-      return false
-    }
+    let files = try Disk.namesIfAny(in: directory)
+    guard !files.isEmpty else { return false }
     let outputs = try outputs(of: version)
     let lockPath = layout.lockFilePath(version.name)
     if Disk.size(of: lockPath) != nil {

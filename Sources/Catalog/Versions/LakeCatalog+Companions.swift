@@ -179,18 +179,20 @@ extension LakeCatalog {
   ///
   /// - Parameters:
   ///   - digest: The companion's bytes.
-  ///   - formatVersion: Of which format.
-  /// - Returns: That of all columns first, of some columns that of all rows first.
+  ///   - formatVersions: Of which formats.
+  /// - Returns: Those of all columns first; of the same columns those of the newest format first, of one format that of
+  ///   all rows first.
   /// - Throws: ``TarnError``.
-  package func packs(of digest: ContentDigest, formatVersion: Int) throws -> [Pack] {
+  package func packs(of digest: ContentDigest, formatVersions: ClosedRange<Int>) throws -> [Pack] {
     try read { database in
       try Pack.fetchAll(
         database,
         sql: """
           SELECT p.* FROM pack p JOIN stored_bytes b ON b.sha256 = p.sha256 AND b.place = 'artifacts'
             AND b.state = 'present'
-          WHERE p.companion_sha256 = ? AND p.format_version = ? ORDER BY p.columns, length(p.without_rows)
-          """, arguments: [digest.hex, formatVersion])
+          WHERE p.companion_sha256 = ? AND p.format_version BETWEEN ? AND ?
+          ORDER BY p.columns, p.format_version DESC, length(p.without_rows)
+          """, arguments: [digest.hex, formatVersions.lowerBound, formatVersions.upperBound])
     }
   }
 
@@ -200,9 +202,8 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - pack: The pack.
   ///   - byteCount: Its size.
-  ///   - formatVersion: Its format.
   /// - Throws: ``TarnError`` `.differs` where the same rows gave other bytes before.
-  package func record(_ pack: Pack, byteCount: Int, formatVersion: Int) throws {
+  package func record(_ pack: Pack, byteCount: Int) throws {
     try write("pack") { database in
       try LakeCatalog.addArtifact(pack.digest, .pack, byteCount: byteCount, database)
       let known = try String.fetchOne(
@@ -212,9 +213,9 @@ extension LakeCatalog {
             AND without_rows = ?
           """,
         arguments: [
-          pack.companion.hex, formatVersion, Pack.text(of: pack.columns), ExcludedRows.text(pack.without) ?? "",
+          pack.companion.hex, pack.formatVersion, Pack.text(of: pack.columns), ExcludedRows.text(pack.without) ?? "",
         ])
-      guard let known else { return try pack.insert(formatVersion: formatVersion, database) }
+      guard let known else { return try pack.insert(database) }
       guard known == pack.digest.hex else {
         throw TarnError(
           .differs, "the pack of \(pack.companion.prefix(12)) is not the one that was made before",

@@ -198,7 +198,7 @@ extension LakeCatalog {
   ///
   /// - Parameters:
   ///   - shard: The shard.
-  ///   - rows: Its excluded rows, by the digest of the bytes, of ``exclusions(of:)``.
+  ///   - rows: Its excluded rows, by the digest of the bytes, of ``exclusions(of:by:)``.
   /// - Returns: Each with its rows.
   /// - Throws: ``TarnError``.
   package func revisions(of shard: Shard, _ rows: [ContentDigest: [Int]]) throws -> [ShardRows] {

@@ -13,19 +13,24 @@ package struct ServingFacts: Sendable, Equatable {
     package init(_ name: VersionName, _ state: VersionState) { (self.name, self.state) = (name, state) }
   }
 
+  /// What decides what is shown of rows: an answer about them holds as long as it is the same.
+  package struct Rows: Sendable, Hashable {
+    /// Lists of exclusions, and rules made or taken back, of all sources; both are only ever added to.
+    package let exclusionCounts: [Int]
+    /// Companions, the revisions of their shards, those of these that are here, those that versions are bound to, and
+    /// packs.
+    package let companionCounts: [Int]
+
+    package init(exclusionCounts: [Int] = [], companionCounts: [Int] = []) {
+      (self.exclusionCounts, self.companionCounts) = (exclusionCounts, companionCounts)
+    }
+  }
+
   /// By name and number.
   package let versions: [Version]
-  /// Lists of exclusions, of all sources; they are only ever added to.
-  package let exclusionListCount: Int
-  /// Companions, the revisions of their shards, those of these that are here, those that versions are bound to, and
-  /// packs: what is known of rows changes with these.
-  package let companionCounts: [Int]
+  package let rows: Rows
 
-  package init(versions: [Version], exclusionListCount: Int, companionCounts: [Int]) {
-    self.versions = versions
-    self.exclusionListCount = exclusionListCount
-    self.companionCounts = companionCounts
-  }
+  package init(versions: [Version], rows: Rows) { (self.versions, self.rows) = (versions, rows) }
 }
 
 extension LakeCatalog {
@@ -49,11 +54,12 @@ extension LakeCatalog {
         sql: "SELECT coalesce(sum(h.id), 0) FROM \(shards) WHERE \(ofCompanions) AND h.state = 'present'")
       return ServingFacts(
         versions: versions.map { ServingFacts.Version($0.name, $0.state) },
-        exclusionListCount: try count("exclusion_list"),
-        companionCounts: [
-          try count("source s WHERE \(ofCompanions)"), seen ?? 0,
-          here ?? 0, try count("version_companion"), try count("pack"),
-        ])
+        rows: ServingFacts.Rows(
+          exclusionCounts: [try count("exclusion_list"), try count("exclusion_rule")],
+          companionCounts: [
+            try count("source s WHERE \(ofCompanions)"), seen ?? 0,
+            here ?? 0, try count("version_companion"), try count("pack"),
+          ]))
     }
   }
 }

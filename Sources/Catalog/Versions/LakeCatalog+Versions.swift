@@ -192,6 +192,22 @@ extension LakeCatalog {
     try read { try LakeCatalog.inputs(ofVersion: version.id, $0) }
   }
 
+  /// The inputs of one output of a version, in order.
+  ///
+  /// Takes time in proportion to them, not to the version's.
+  package func inputs(ofOutput output: Int, of version: IndexVersion) throws -> [VersionInput] {
+    // Whatever is planned fills outputs one after another.
+    let first = output * version.shardsPerOutput
+    return try read { database in
+      try VersionInput.fetchAll(
+        database,
+        sql: VersionInput.select + """
+           WHERE i.version_id = ? AND i.ordinal BETWEEN ? AND ? AND i.output_ordinal = ? ORDER BY i.ordinal
+          """,
+        arguments: [version.id, first, first + version.shardsPerOutput - 1, output])
+    }
+  }
+
   /// The finished outputs of a version, in order.
   package func outputs(of version: IndexVersion) throws -> [OutputShard] {
     try read {
@@ -315,8 +331,8 @@ extension LakeCatalog {
   ///   - input: An input of the version.
   ///   - version: A version that is building.
   ///   - revision: The bytes it was built from.
-  /// - Throws: ``TarnError`` `.inputsMissing` when they have another number
-  ///   of rows than was planned: the ids after it would shift.
+  /// - Throws: ``TarnError`` `.inputsMissing` for other bytes than those that it has already; `.integrity`
+  ///   when they have another number of rows than was planned: the ids after it would shift.
   package func bind(_ input: VersionInput, of version: IndexVersion, to revision: ShardRevision) throws {
     if let bound = input.revision {
       guard bound.digest == revision.digest else {

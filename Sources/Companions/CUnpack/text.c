@@ -4,6 +4,7 @@
 
 #include "CUnpack.h"
 
-int cunpack_contains(const void *bytes, size_t count, const void *part, size_t part_count) {
-  return memmem(bytes, count, part, part_count) != NULL;
+ptrdiff_t cunpack_find(const void *bytes, size_t count, const void *part, size_t part_count) {
+  const char *found = memmem(bytes, count, part, part_count);
+  return found == NULL ? -1 : found - (const char *)bytes;
 }

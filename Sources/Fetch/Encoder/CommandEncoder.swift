@@ -199,6 +199,8 @@ private final class EncoderDesk: Sendable {
       switch step {
       case .start: child = start(&course)
       case .kill:
+        // What a signal of ours does not reach may end with its input.
+        child?.closeInput()
         child?.signal(SIGKILL)
         usleep(2_000)
       case .wait(let wait):
@@ -313,6 +315,10 @@ private final class EncoderDesk: Sendable {
       return TarnError(
         .refused, "the encoder wrote a line of more than \(ByteSize.text(rules.mostLineByteCount))\(saying)")
     case .said(let words): return TarnError(.refused, "the encoder says: \(words)")
+    case .unkillable:
+      return TarnError(
+        .temporary, "the encoder was killed and has not ended\(saying)",
+        hint: "see why by ps; no other is started before it has")
     case .busy:
       return TarnError(.temporary, "\(rules.mostWaiting) queries wait for the encoder already", hint: "ask again later")
     }

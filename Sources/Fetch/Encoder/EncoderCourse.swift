@@ -7,7 +7,9 @@
 // 2. Lines are answers in the order of the queries; a line that cannot be one ends the
 //    program before another query gets what may be somebody else's answer.
 // 3. No query is asked more than twice by ends that may be its fault, no program is started
-//    for ever, and no answer is waited for longer than the rules say.
+//    for ever, and neither an answer nor the end of what was killed is waited for longer
+//    than the rules say.
+// 4. One program at a time: while one that cannot be killed is there, queries fail.
 
 package import Base
 
@@ -29,6 +31,8 @@ package enum EncoderFault: Error, Sendable, Equatable {
   case said(String)
   /// More wait than the rules allow.
   case busy
+  /// A program that was killed is there still.
+  case unkillable
 }
 
 /// The course of one program and what is asked of it.
@@ -39,7 +43,7 @@ package struct EncoderCourse: Sendable {
   package enum Step: Sendable, Equatable {
     /// Start the program.
     case start
-    /// Kill it and all that it started, and tell ``EncoderCourse/ended(_:at:)``.
+    /// Close its input, kill it and all that it started, and tell ``EncoderCourse/ended(_:at:)``.
     case kill
     /// Nothing until something is seen, or for so long.
     case wait(Duration?)
@@ -52,7 +56,15 @@ package struct EncoderCourse: Sendable {
     var endCount = 0
   }
 
-  private enum Phase { case none, running, killing }
+  private enum Phase: Equatable {
+    case none, running
+    case killing(since: Instant)
+    /// Killed in vain, as what runs under another user is, or what the kernel holds.
+    case stuck
+  }
+
+  /// How often one that is stuck is looked at.
+  private static let lookInterval = Duration.milliseconds(200)
 
   /// Bytes of queries that are handed to a program before it has answered.
   private static let mostOutgoingByteCount = 1 << 20
@@ -71,6 +83,9 @@ package struct EncoderCourse: Sendable {
   private var answers: [(id: Int64, result: Result<[Float], EncoderFault>)] = []
 
   package init(_ rules: EncoderRules) { self.rules = rules }
+
+  /// Whether there is a program that was killed in vain.
+  package var isStuck: Bool { phase == .stuck }
 
   /// What a program is to be given, as far as it takes it.
   package var toWrite: [UInt8] { outgoing }
@@ -124,7 +139,7 @@ package struct EncoderCourse: Sendable {
   /// The program's input or output is closed, or cannot be used.
   package mutating func closed(at now: Instant) {
     guard phase == .running else { return }
-    phase = .killing
+    phase = .killing(since: now)
     if !inFlight.isEmpty { bury(.ended(nil), at: now) }
   }
 
@@ -143,7 +158,13 @@ package struct EncoderCourse: Sendable {
   /// Decides by what was seen.
   package mutating func step(at now: Instant) -> Step {
     switch phase {
-    case .killing: return .kill
+    case .killing(let since):
+      guard now - since >= rules.patienceWithKilled else { return .kill }
+      phase = .stuck
+      fallthrough
+    case .stuck:
+      failAll(.unkillable)
+      return .wait(Self.lookInterval)
     case .none:
       guard !waiting.isEmpty else { return .wait(nil) }
       if let pausedUntil, now < pausedUntil {
@@ -189,7 +210,7 @@ package struct EncoderCourse: Sendable {
 
   /// Ends a program that cannot be believed; the query whose turn it was fails.
   private mutating func spoil(_ fault: EncoderFault, at now: Instant) {
-    phase = .killing
+    phase = .killing(since: now)
     if let item = inFlight.popFirst() { fail(item.id, fault) }
     askAgain(after: fault, at: now)
   }

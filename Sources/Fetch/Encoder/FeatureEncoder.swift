@@ -52,6 +52,8 @@ package struct EncoderRules: Sendable, Equatable {
   /// How long a program whose input was closed may take to end, and then one that was told to.
   package var patienceWithEnd: Duration = .seconds(2)
   package var patienceWithSignal: Duration = .milliseconds(500)
+  /// How long queries wait for the end of one that was killed; then they fail until it is gone.
+  package var patienceWithKilled: Duration = .seconds(10)
 
   package init() {}
 }

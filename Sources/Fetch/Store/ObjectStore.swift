@@ -501,5 +501,5 @@ package struct StoredObject: Sendable, Equatable {
 
 extension FetchConfiguration {
   /// The share of one of ``jobs`` in the bandwidth of this time; nil for no limit.
-  func bytesPerSecondNow() -> Int? { bandwidthNow().limit(at: Date()).map { max(1, $0 / max(1, jobs)) } }
+  package func bytesPerSecondNow() -> Int? { bandwidthNow().limit(at: Date()).map { max(1, $0 / max(1, jobs)) } }
 }

@@ -163,10 +163,10 @@ final class PartStore: @unchecked Sendable {
       }
     }
     try TarnError.storing {
-      try FaultPlan.step("write", path)
       try block.withBytes { bytes in
         hasher.update(bytes)
-        try writeAll(bytes)
+        try Disk.write(bytes, to: descriptor, at: writtenByteCount, named: path)
+        writtenByteCount += bytes.byteCount
       }
     }
     if writtenByteCount - pushedByteCount >= Self.pushByteCount {
@@ -174,22 +174,6 @@ final class PartStore: @unchecked Sendable {
       pushedByteCount = writtenByteCount
     }
     try checkpoint(every: checkpointByteCount)
-  }
-
-  private func writeAll(_ bytes: RawSpan) throws {
-    try unsafe bytes.withUnsafeBytes { bytes in
-      var done = 0
-      while done < bytes.count {
-        let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
-        let count = unsafe pwrite(descriptor, rest.baseAddress, rest.count, off_t(writtenByteCount + done))
-        if count < 0 {
-          if errno == EINTR { continue }
-          throw Disk.systemError("write", path)
-        }
-        done += count
-      }
-    }
-    writtenByteCount += bytes.byteCount
   }
 
   /// Makes a resume point durable, its bytes first (D1), if `interval` bytes

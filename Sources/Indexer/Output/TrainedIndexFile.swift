@@ -85,7 +85,7 @@ package enum TrainedIndexFile {
       guard found == digest else {
         throw TarnError(
           .integrity, "\(path) has SHA-256 \(found.prefix(12)), expected \(digest.prefix(12))",
-          hint: "delete the file and train again")
+          hint: "`tarn verify --repair` brings it back where it can; else delete the file and train again")
       }
     }
     guard header.dataOffset < file.byteCount else { return header.trained }

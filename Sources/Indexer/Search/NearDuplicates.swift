@@ -45,11 +45,16 @@ package struct NearDuplicates: Sendable {
   ///   - vectors: What the candidates' codes stand for, best first.
   ///   - threshold: The closeness from which on two count as one.
   ///   - count: How many to keep at most.
+  ///   - checkpoint: Called now and then; what it throws ends this.
   /// - Returns: Their places, ascending.
-  package static func kept(of vectors: [[Float]], threshold: Double, atMost count: Int = .max) -> [Int] {
+  package static func kept(
+    of vectors: [[Float]], threshold: Double, atMost count: Int = .max, checkpoint: () throws -> Void = {}
+  ) rethrows -> [Int] {
     var duplicates = NearDuplicates(threshold: threshold)
     var places: [Int] = []
     for (place, vector) in vectors.enumerated() where places.count < count {
+      // Each is compared with all that were kept, which may be ten thousand.
+      if place % 64 == 0 { try checkpoint() }
       if duplicates.keeps(vector) { places.append(place) }
     }
     return places
@@ -74,12 +79,14 @@ extension VersionSearcher {
   ///   - threads: Threads to use.
   ///   - subset: The rows that count; nil for all.
   ///   - threshold: The closeness from which on two rows count as one, in `0<...1`.
+  ///   - checkpoint: Called now and then; what it throws ends the search.
   ///   - candidates: How a number of neighbours of some queries are found; by itself ``search(_:k:nprobe:threads:among:)``.
   /// - Returns: The rows that are kept, with their scores; fewer than k where the visited lists, or
   ///   ``candidatesPerRow`` candidates for each, have no more.
   /// - Throws: ``TarnError`` as a search, and `.usage` for a threshold out of range.
   package func searchUnique(
     _ queries: [Float], k: Int, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil, threshold: Double,
+    checkpoint: (() throws -> Void)? = nil,
     candidates: ((_ queries: [Float], _ count: Int) throws -> SearchResult)? = nil
   ) throws -> SearchResult {
     guard threshold > 0, threshold <= 1 else {
@@ -94,16 +101,17 @@ extension VersionSearcher {
       let vectors = open.flatMap { queries[$0 * dimension..<($0 + 1) * dimension] }
       let found =
         try candidates?(vectors, count)
-        ?? search(vectors, k: count, nprobe: nprobe, threads: threads, among: subset)
+        ?? search(vectors, k: count, nprobe: nprobe, threads: threads, among: subset, checkpoint: checkpoint)
       let lists = try visitedLists(vectors, nprobe: nprobe, threads: threads)
       var left: [Int] = []
       for (place, query) in open.enumerated() {
+        try checkpoint?()
         let neighbors = found.neighbors(ofQuery: place)
         let decoded = self.vectors(ofRows: neighbors.map(\.id), in: Set(lists[place])).map { $0 ?? [] }
         guard decoded.allSatisfy({ $0.count == dimension }) else {
           throw TarnError(.engine, "a row was found and is in none of the lists that were visited")
         }
-        let kept = NearDuplicates.kept(of: decoded, threshold: threshold, atMost: k)
+        let kept = try NearDuplicates.kept(of: decoded, threshold: threshold, atMost: k) { try checkpoint?() }
         guard kept.count == k || neighbors.count < count || count == most else {
           left.append(query)
           continue

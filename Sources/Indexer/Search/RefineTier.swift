@@ -127,20 +127,24 @@ extension VersionSearcher {
   ///   - nprobe: Lists visited per query.
   ///   - threads: Threads to use; the answer does not depend on it.
   ///   - subset: The rows that count; nil for all.
+  ///   - checkpoint: Called now and then; what it throws ends the search.
   /// - Returns: The best `k` of each query by the new scores.
   /// - Throws: ``TarnError`` as a search; `.integrity` for a row that the codes that refine have
   ///   not.
   package func search(
-    _ queries: [Float], k: Int, refining candidates: Int?, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil
+    _ queries: [Float], k: Int, refining candidates: Int?, nprobe: Int, threads: Int = 1,
+    among subset: RowSubset? = nil,
+    checkpoint: (() throws -> Void)? = nil
   ) throws -> SearchResult {
     guard let candidates, let refine else {
-      return try search(queries, k: k, nprobe: nprobe, threads: threads, among: subset)
+      return try search(queries, k: k, nprobe: nprobe, threads: threads, among: subset, checkpoint: checkpoint)
     }
     guard (1...candidates).contains(k) else {
       throw TarnError(.usage, "k is \(k), not in 1...\(candidates), the rows that are looked at again")
     }
     let found = try search(
-      queries, k: candidates, nprobe: nprobe, threads: threads, among: subset, areScored: false)
+      queries, k: candidates, nprobe: nprobe, threads: threads, among: subset, areScored: false, checkpoint: checkpoint)
+    try checkpoint?()
     return try order(found, by: refine, queries, k: k, threads: threads)
   }
 

@@ -60,6 +60,8 @@ package final class VersionSearcher {
   /// Queries whose rows are held at a time take no more memory than this.
   private static let batchByteCount = 256 << 20
   private static let maximumBatch = 2048
+  /// Rows that are shown to queries, about, between two looks at whether a search is to go on.
+  private static let batchRowCount = 4e9
   /// Queries whose sums with all centroids are held at a time, four bytes each.
   ///
   /// Their planes stay in a near cache, enough of them share what is read of centroids, and each thread has some. Fewer
@@ -109,6 +111,8 @@ package final class VersionSearcher {
   ///   - threads: Threads to use, `1...`; the answer does not depend on it.
   ///   - subset: The rows that count, before the k best are taken; nil for all.
   ///   - areScored: Whether scores are wanted; who will order the rows anew needs none.
+  ///   - checkpoint: Called now and then, for which batches are cut; what it throws ends the search. Nil for nobody who
+  ///     would end it.
   /// - Returns: One row per query, in query order, by score descending, of
   ///   equal scores by id ascending; if they are not scored the same rows, in
   ///   any order and with any scores.
@@ -116,13 +120,16 @@ package final class VersionSearcher {
   ///   `.badFeatures` for a query that is not finite, `.io` when the system does
   ///   not give as many threads.
   package func search(
-    _ queries: [Float], k: Int, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil, areScored: Bool = true
+    _ queries: [Float], k: Int, nprobe: Int, threads: Int = 1, among subset: RowSubset? = nil, areScored: Bool = true,
+    checkpoint: (() throws -> Void)? = nil
   ) throws -> SearchResult {
     guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
     let n = try checkedCount(of: queries, k: k, threads: threads)
     var result = SearchResult(k: k, queryCount: n)
     let nprobe = min(nprobe, nlist)
-    try forEachBatch(of: n, byteCount: byteCount(k: k, nprobe: nprobe)) { batch in
+    let shown = checkpoint == nil ? 0 : Double(rowCount) * Double(nprobe) / Double(nlist)
+    try forEachBatch(of: n, byteCount: byteCount(k: k, nprobe: nprobe), rowCount: shown) { batch in
+      try checkpoint?()
       let lists = try rank(queries, batch, nprobe: nprobe, threads: threads)
       try scan(
         queries, batch, lists: lists[...], k: k, threads: threads, among: subset, areScored: areScored, into: &result)
@@ -199,9 +206,12 @@ package final class VersionSearcher {
     rowQueries.byteCount(k: min(k, rowCount)) + coarseQueries.byteCount(k: nprobe)
   }
 
-  /// Cuts queries into batches of bounded memory, of which each takes `byteCount`.
-  func forEachBatch(of n: Int, byteCount: Int, _ body: (Range<Int>) throws -> Void) rethrows {
-    let width = min(max(Self.batchByteCount / byteCount, 1), Self.maximumBatch)
+  /// Cuts queries into batches of bounded memory and work, of which each takes `byteCount` and is shown `rowCount` rows.
+  func forEachBatch(
+    of n: Int, byteCount: Int, rowCount: Double = 0, _ body: (Range<Int>) throws -> Void
+  ) rethrows {
+    let most = min(Double(Self.maximumBatch), Self.batchRowCount / max(rowCount, 1))
+    let width = max(min(Self.batchByteCount / byteCount, Int(most)), 1)
     for first in stride(from: 0, to: n, by: width) { try body(first..<min(first + width, n)) }
   }
 }

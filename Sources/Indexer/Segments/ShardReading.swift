@@ -51,7 +51,8 @@ package struct PinnedShard: Sendable {
     let hash = ThreadedWork("tarn-hash") { [path] in try Disk.digest(of: path) }
     try hash.requireNoFailure()
     let changed = TarnError(
-      .integrity, "\(path) has changed since it was fetched", hint: "delete the file and \(remedy)")
+      .integrity, "\(path) has changed since it was fetched",
+      hint: "`tarn verify --repair` mends it where it can; else delete the file and \(remedy)")
     do {
       let file = try FeatureFile(path, array: array, dimension: dimension, elementType: elementType)
       guard file.rowCount == rowCount else {

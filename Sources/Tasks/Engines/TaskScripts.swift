@@ -76,6 +76,8 @@ package struct TaskScripts: Sendable, Codable {
   }
 
   private static let keptName = "scripts.json"
+  /// More tasks than any scheduler has.
+  private static let mostCount = 1 << 30
 
   /// What scripts in a directory were last written with; nil where there are none.
   ///
@@ -83,7 +85,7 @@ package struct TaskScripts: Sendable, Codable {
   package init?(keptIn directory: TaskDirectory) throws {
     guard let text = try directory.script(Self.keptName),
       let kept = try? JSONDecoder().decode(TaskScripts.self, from: Data(text)),
-      kept.arraySize >= 1, kept.partCount >= 1, kept.atATime ?? 1 >= 1
+      [kept.arraySize, kept.partCount, kept.atATime ?? 1].allSatisfy({ (1...Self.mostCount).contains($0) })
     else { return nil }
     self = kept
   }
@@ -96,20 +98,7 @@ package struct TaskScripts: Sendable, Codable {
 
     /// As `--array` takes it: ranges of the indexes, and how many run at a time.
     package func indexes(atATime: Int?) -> String {
-      Self.ranges(tasks.map { $0 - offset }) + (atATime.map { "%\($0)" } ?? "")
-    }
-
-    /// Ascending numbers as ranges: `0-3,7`.
-    static func ranges(_ numbers: [Int]) -> String {
-      var parts: [String] = []
-      var place = 0
-      while place < numbers.count {
-        var end = place
-        while end + 1 < numbers.count, numbers[end + 1] == numbers[end] + 1 { end += 1 }
-        parts.append(end == place ? "\(numbers[place])" : "\(numbers[place])-\(numbers[end])")
-        place = end + 1
-      }
-      return parts.joined(separator: ",")
+      OrdinalSet(ascending: tasks.map { $0 - offset }).text + (atATime.map { "%\($0)" } ?? "")
     }
   }
 

@@ -36,8 +36,8 @@ size_t cunpack_pack(const uint8_t *input, size_t count, uint8_t *output);
 /* Unpacks an LZ4 block into exactly `output_count` bytes. Returns 0, or -1 for what is none. */
 int cunpack_unpack(const uint8_t *input, size_t count, uint8_t *output, size_t output_count);
 
-/* Whether some bytes, one at least, lie within others. */
-int cunpack_contains(const void *bytes, size_t count, const void *part, size_t part_count);
+/* Where some bytes, one at least, lie within others first; -1 where they do not. */
+ptrdiff_t cunpack_find(const void *bytes, size_t count, const void *part, size_t part_count);
 
 /* The CRC-32 of gzip. */
 uint32_t cunpack_crc32(const void *bytes, size_t count);

@@ -1,0 +1,98 @@
+// A catalog where a reader can leave nothing beside it: what it reads is of one moment.
+
+import Base
+import Catalog
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct UnwritablePlaceTests {
+  private struct CannotOpen: Error {}
+
+  /// A file that was written a while ago.
+  private func file(_ text: String, in directory: TemporaryDirectory) throws -> String {
+    let path = directory.path + "/catalog.sqlite"
+    try write(text, to: path, age: 3_600)
+    return path
+  }
+
+  private func write(_ text: String, to path: String, age: TimeInterval) throws {
+    try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+    try FileManager.default.setAttributes(
+      [.modificationDate: Date.now.addingTimeInterval(-age)], ofItemAtPath: path)
+  }
+
+  /// Reads as SQLite does where the log's index cannot be made.
+  private func reading(
+    _ path: String, open: (String) throws -> String = { _ in throw CannotOpen() }, copy: (String, Bool) throws -> String
+  ) throws -> String {
+    try LakeCatalog.reading(path, open, copy: copy) { _ in 14 }
+  }
+
+  @Test func itIsCopiedWithoutALog() throws {
+    let directory = try TemporaryDirectory()
+    let path = try file("a", in: directory)
+    let read = try reading(path) { path, isAlone in
+      #expect(path.hasSuffix("/catalog.sqlite?immutable=1") && !isAlone)
+      return "copied"
+    }
+    #expect(read == "copied")
+  }
+
+  @Test func whatChangesMeanwhileIsCopiedAgain() throws {
+    let directory = try TemporaryDirectory()
+    let path = try file("a", in: directory)
+    var copyCount = 0
+    let read = try reading(path) { _, _ in
+      copyCount += 1
+      let text = try String(contentsOfFile: path, encoding: .utf8)
+      if copyCount < 3 { try write("b\(copyCount)", to: path, age: 1_000 - Double(copyCount)) }
+      return text
+    }
+    #expect(read == "b2" && copyCount == 3)
+  }
+
+  @Test func whatChangedJustNowIsWaitedFor() throws {
+    let directory = try TemporaryDirectory()
+    let path = try file("a", in: directory)
+    try write("b", to: path, age: 0)
+    let changed = try #require(Disk.modifiedAt(path))
+    // A change within the clock's grain would leave the time as it is.
+    var age = Duration.zero
+    _ = try reading(path) { _, _ in
+      age = Duration.seconds(Date.now.timeIntervalSince1970) - changed
+      return "copied"
+    }
+    #expect(age >= .milliseconds(20))
+  }
+
+  @Test func aWriterWhoCameIsReadBesideItsLog() throws {
+    let directory = try TemporaryDirectory()
+    let path = try file("a", in: directory)
+    var openCount = 0
+    let read = try reading(path) { opened in
+      openCount += 1
+      #expect(opened == path)
+      if openCount == 1 { throw CannotOpen() }
+      return "by the log"
+    } copy: { _, _ in
+      try Data([1]).write(to: URL(fileURLWithPath: path + "-wal"))
+      return "torn"
+    }
+    #expect(read == "by the log")
+  }
+
+  @Test func whoWritesWithoutEndIsAnError() throws {
+    let directory = try TemporaryDirectory()
+    let path = try file("a", in: directory)
+    var copyCount = 0
+    #expect(throws: CannotOpen.self) {
+      try reading(path) { _, _ in
+        copyCount += 1
+        try write("b", to: path, age: 10_000 - Double(copyCount))
+        return "torn"
+      }
+    }
+    #expect(copyCount == 50)
+  }
+}
