@@ -31,7 +31,7 @@ tool: deps ## the tool as it is installed, Swift's runtime in it, and tarn-adopt
 
 build: deps ## one release build: the tool, its tests and the benchmarks
 	@[ -x .build/release/tarnPackageTests.xctest ] || \
-	  echo "building the tool, its tests and the benchmarks, about 13 minutes on two cores"
+	  echo "building the tool, its tests and the benchmarks, 13 to 20 minutes on two cores"
 	@scripts/logged.sh build swift build -c release --build-tests
 
 demo: tool ## the whole job on the example features, over a real nginx
