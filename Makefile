@@ -37,9 +37,8 @@ build: deps ## one release build: the tool, its tests and the benchmarks
 demo: tool ## the whole job on the example features, over a real nginx
 	@TARN="$(TOOLS)/tarn" scripts/demo.sh
 
-# `sudo make install` after `make tool` builds nothing: root needs no Swift.
-install: ## put the tool, completions, man pages and examples below PREFIX (/usr/local); DESTDIR goes before it
-	@[ -x "$(TOOLS)/tarn-adopt" ] || $(MAKE) tool
+# Builds nothing, as root needs no Swift: what is not there is named, and `make tool` makes it.
+install: ## put the tool, completions, man pages and examples below PREFIX (/usr/local); DESTDIR goes before it; after make tool
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install.sh install
 
 uninstall: ## take away what `make install` put there

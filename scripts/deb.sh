@@ -24,7 +24,7 @@ umask 022
 
 DESTDIR=$package PREFIX=/usr ZSH_FUNCTIONS=share/zsh/vendor-completions "$root/scripts/install.sh" install >/dev/null
 # dpkg knows its files itself, and removes them.
-rm "$package/usr/share/tarn/installed.txt"
+rm "$package/usr/share/tarn/installed.txt" "$package/usr/share/tarn/directories.txt"
 
 doc=$package/usr/share/doc/tarn
 mkdir -p "$doc"

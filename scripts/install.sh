@@ -6,7 +6,8 @@
 #
 # PREFIX (/usr/local) is where it runs; DESTDIR goes before every path that is written, for
 # packages; TOOLS is the directory of tarn and tarn-adopt. ZSH_FUNCTIONS is relative to PREFIX.
-# Whatever kills it, share/tarn/installed.txt names every file that may lie there.
+# Whatever kills it, share/tarn/installed.txt names every file that may lie there, and directories.txt beside it the
+# directories that were made for them.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 verb=${1:?install or uninstall}
@@ -20,11 +21,14 @@ ZSH_FUNCTIONS=${ZSH_FUNCTIONS:-share/zsh/site-functions}
 [[ $TOOLS == /* ]] || TOOLS=$PWD/$TOOLS
 to=$DESTDIR$PREFIX
 list=$to/share/tarn/installed.txt
+directories=share/tarn/directories.txt
 # Directories and files are for everyone, whatever the caller keeps to himself.
 umask 022
 
 old=()
 [ ! -f "$list" ] || mapfile -t old <"$list"
+made=()
+[ ! -f "$to/$directories" ] || mapfile -t made <"$to/$directories"
 
 kept=()
 # take PLACE…: removes files below the prefix; `kept` are those that would not go.
@@ -37,6 +41,18 @@ take() {
   for place in libexec/tarn share/tarn; do
     [ ! -d "$to/$place" ] || find "$to/$place" -depth -type d -empty -delete || true
   done
+}
+
+# Removes the directories that were made, the inner ones first; others' files keep theirs.
+tidy() {
+  local place
+  while IFS= read -r place; do
+    case $place in
+      '') ;;
+      .) rmdir -- "$to" 2>/dev/null || true ;;
+      *) rmdir -- "$to/$place" 2>/dev/null || true ;;
+    esac
+  done < <(printf '%s\n' "${made[@]}" | LC_ALL=C sort -ru)
 }
 
 # One that is there keeps its mode.
@@ -52,13 +68,19 @@ if [ "$verb" = uninstall ]; then
   rm -f "$list.new" || true
   take "${old[@]}"
   if [ ${#kept[@]} -gt 0 ]; then
-    record "${kept[@]}" || true
+    if [ ${#made[@]} -eq 0 ]; then
+      record "${kept[@]}" || true
+    else
+      { record "${kept[@]}" "$directories" && printf '%s\n' "${made[@]}" >"$to/$directories"; } || true
+      tidy
+    fi
     echo "uninstall: removed $((${#old[@]} - ${#kept[@]})) files from $to; these could not be removed:" >&2
     printf '  %s\n' "${kept[@]/#/$to/}" >&2
     exit 1
   fi
   rm -f "$list"
   take
+  tidy
   echo "removed ${#old[@]} files from $to"
   exit 0
 fi
@@ -76,6 +98,8 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/tarn-install.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 scratch=$(realpath "$scratch")
 
+# Before the files that lie in them.
+put 644 "$scratch/directories" "$directories"
 # tarn-adopt lies beside tarn's file, where tarn looks for it, and in nobody's PATH.
 for tool in tarn tarn-adopt; do
   cp "$TOOLS/$tool" "$scratch/$tool"
@@ -131,6 +155,18 @@ for place in "${places[@]}" share/tarn/installed.txt share/tarn/installed.txt.ne
     above=${above%/*}
   done
 done
+
+# The directories that are not there yet, besides those that an installation before made.
+for place in "${places[@]}"; do
+  above=${place%/*}
+  while [ ! -d "$to/$above" ]; do
+    made+=("$above")
+    [[ $above == */* ]] || break
+    above=${above%/*}
+  done
+done
+[ -d "$to" ] || made+=(.)
+printf '%s\n' "${made[@]}" | LC_ALL=C sort -u | sed '/^$/d' >"$scratch/directories"
 
 # Old and new, so that an installation that was cut short can be taken away, or made whole by another.
 record "${places[@]}" "${obsolete[@]}"

@@ -116,6 +116,16 @@ package struct AddressText: Sendable {
     return at.map { authority[authority.utf8.index(after: $0)...] } ?? authority
   }
 
+  /// The host without its port, as a netrc file calls a machine.
+  package var machine: Substring {
+    host.hasPrefix("[") ? host.dropFirst().prefix { $0 != "]" } : host.prefix { $0 != ":" }
+  }
+
+  /// How a user gives a name and a password for a machine.
+  package static func wayIn(to machine: some StringProtocol) -> String {
+    "if it wants a password, put 'machine \(machine.printable) login NAME password PASSWORD' into ~/.netrc (chmod 600)"
+  }
+
   /// The items that are not known to be harmless, as they stand.
   ///
   /// - Parameter kept: Further names that the user vouched for, lower case.

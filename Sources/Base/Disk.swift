@@ -26,6 +26,17 @@ package enum Disk {
     if !parent.isEmpty { try syncDirectory(parent) }
   }
 
+  /// Makes an empty file, with the permissions that files of this user get, for something else to
+  /// write into that would make it with fewer.
+  ///
+  /// - Throws: ``TarnError`` of the disk, also where there is a file of that name.
+  package static func makeFile(_ path: String) throws {
+    try FaultPlan.step("create", path)
+    let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
+    guard descriptor >= 0 else { throw systemError("create", path) }
+    close(descriptor)
+  }
+
   /// Moves a file to its final name on the same file system, replacing what is
   /// there, and makes the move durable.
   package static func moveIntoPlace(_ from: String, _ to: String) throws {
@@ -73,6 +84,39 @@ package enum Disk {
   package static func remove(_ path: String) throws {
     try FaultPlan.step("unlink", path)
     guard unlink(path) == 0 || errno == ENOENT else { throw systemError("remove", path) }
+  }
+
+  /// Removes a file, where this user may; one that is gone already is fine.
+  ///
+  /// - Parameter path: The file.
+  /// - Returns: That this user may not; nil when it is gone.
+  /// - Throws: ``TarnError`` when the disk refuses otherwise.
+  package static func removeIfPermitted(_ path: String) throws -> TarnError? {
+    try FaultPlan.step("unlink", path)
+    guard unlink(path) != 0, errno != ENOENT else { return nil }
+    let error = systemErrorAndItsKind("remove", path)
+    guard error.isDenial else { throw error.error }
+    return error.error
+  }
+
+  /// Why this user may not remove a file, as far as its directory tells; nil where nothing does.
+  package static func refusalToRemove(_ path: String) -> TarnError? {
+    guard access(path.parentPath, W_OK | X_OK) != 0 else { return nil }
+    let error = systemErrorAndItsKind("remove", path)
+    return error.isDenial ? error.error : nil
+  }
+
+  /// Makes sure that this user may make files in a directory.
+  ///
+  /// - Throws: ``TarnError`` `.io`.
+  package static func requireWritable(_ directory: String) throws {
+    guard access(directory, W_OK | X_OK) == 0 else { throw systemError("write into", directory) }
+  }
+
+  /// The error of the system call that just failed, and whether it is one of permission.
+  private static func systemErrorAndItsKind(_ operation: String, _ path: String) -> (error: TarnError, isDenial: Bool) {
+    let number = errno
+    return (systemError(operation, path), [EACCES, EPERM, EROFS].contains(number))
   }
 
   /// Removes a directory that holds nothing; one that holds something stays.
@@ -228,7 +272,10 @@ package enum Disk {
         hint: "free some space, then run the same command again", place: path)
     case EACCES, EPERM, EROFS:
       let isRead = ["open", "read", "examine"].contains { operation.hasPrefix($0) }
-      let place = operation == "write into" ? path : path.parentPath
+      let isOfFile = operation.hasPrefix("write") || operation.hasPrefix("create or write")
+      // A file in a directory that is this user's to write in: it is the file that is not.
+      let isItself = operation == "write into" || isOfFile && access(path.parentPath, W_OK) == 0
+      let place = isItself ? path : path.parentPath
       return TarnError(
         .io, "cannot \(operation) \(path): \(reason)",
         hint: isRead

@@ -79,6 +79,21 @@ package final class InputFile: Sendable {
     }
   }
 
+  /// The SHA-256 of all bytes, read in order from what was opened: whatever has the name meanwhile is not looked at.
+  ///
+  /// - Throws: ``TarnError`` `.integrity` when it became shorter, `.io` when reading fails.
+  package func digest() throws -> ContentDigest {
+    if descriptor >= 0 { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL) }
+    var hasher = Sha256()
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    for offset in stride(from: 0, to: byteCount, by: buffer.count) {
+      let count = min(buffer.count, byteCount - offset)
+      try read(into: &buffer, at: offset, count: count)
+      hasher.update(buffer.span.bytes.extracting(first: count))
+    }
+    return hasher.finalize()
+  }
+
   /// Whether the file ends where it did when it was opened.
   ///
   /// - Throws: ``TarnError`` `.io` when it cannot be asked.
@@ -106,19 +121,27 @@ package struct FileCursor {
   package let file: InputFile
   /// What the file should be, for messages: "trained index", "segment".
   package let kind: String
+  /// What helps where it is not that.
+  private let hint: String
   package private(set) var offset = 0
 
-  package init(_ file: InputFile, kind: String) {
+  /// Starts at a file's first byte.
+  ///
+  /// - Parameters:
+  ///   - file: The file.
+  ///   - kind: What it should be, for messages.
+  ///   - hint: What helps where it is not: of most files a lake has what they are made from.
+  package init(_ file: InputFile, kind: String, hint: String = "run `tarn verify --repair`") {
     self.file = file
     self.kind = kind
+    self.hint = hint
   }
 
   package var remaining: Int { file.byteCount - offset }
 
   /// The error that the file is not what it should be.
   package func malformed(_ cause: String) -> TarnError {
-    TarnError(
-      .integrity, "\(file.path) is not a good \(kind): \(cause)", hint: "delete the file and build it again")
+    TarnError(.integrity, "\(file.path) is not a good \(kind): \(cause)", hint: hint)
   }
 
   /// The next `count` bytes.

@@ -44,6 +44,38 @@ extension Disk {
     return [Int(info.st_dev), Int(info.st_ino), Int(info.st_size), info.st_mtim.tv_sec, info.st_mtim.tv_nsec]
   }
 
+  /// Opens a file twice, so that both have the same bytes, whatever takes its name meanwhile.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - first: Opens it.
+  ///   - second: Opens it again.
+  /// - Returns: What both gave.
+  /// - Throws: What they throw; ``TarnError`` `.integrity` where the name leads elsewhere each of ten times.
+  package static func openTwice<First, Second>(
+    _ path: String, _ first: () throws -> First, _ second: () throws -> Second
+  ) throws -> (First, Second) {
+    for _ in 0..<10 {
+      let state = identity(of: path)
+      let opened = (try first(), try second())
+      // What is gone by now was there for both.
+      guard let now = identity(of: path), now != state else { return opened }
+    }
+    throw changed(path)
+  }
+
+  /// The error that a file is not what it was while it was read.
+  package static func changed(_ path: String) -> TarnError {
+    TarnError(.integrity, "\(path) changed while it was read", hint: "wait until nothing writes to it")
+  }
+
+  /// Whether other users can read or write a file, by its mode or as it is theirs; false where there is none.
+  package static func isOpenToOthers(_ path: String) -> Bool {
+    var info = stat()
+    guard stat(path, &info) == 0 else { return false }
+    return info.st_mode & 0o077 != 0 || info.st_uid != geteuid() && info.st_uid != 0
+  }
+
   /// The error of a name that leads to something else than a file of bytes.
   package static func notRegular(_ path: String) -> TarnError {
     Disk.isDirectory(path)

@@ -37,3 +37,14 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
     return z ^ (z >> 31)
   }
 }
+
+extension Array {
+  /// Draws the elements of the first places: each of those that are left is as likely (Fisher and Yates).
+  ///
+  /// - Parameters:
+  ///   - count: Places, up to as many as there are elements; none where it is negative.
+  ///   - random: Gives one number for each.
+  package mutating func shuffleFirst(_ count: Int, by random: inout SplitMix64) {
+    for place in 0..<Swift.max(count, 0) { swapAt(place, place + random.next(below: self.count - place)) }
+  }
+}

@@ -123,6 +123,7 @@ package final class LakeCatalog: Sendable {
     // Built under another name, so that a crash leaves no half-made catalog.
     let building = layout.catalog + ".new"
     for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
+    try makeFile(building)
     do {
       let queue = try connect(to: building, readOnly: false, journal: .default)
       try migrate(queue)
@@ -271,11 +272,17 @@ package final class LakeCatalog: Sendable {
     }
   }
 
-  private static func requireWritable(_ plain: LakeLayout) throws {
-    guard access(plain.catalog, W_OK) == 0, access(plain.root, W_OK) == 0 else {
-      throw Disk.systemError("write to", plain.catalog)
-    }
+  static func requireWritable(_ plain: LakeLayout) throws {
+    try Disk.requireWritable(plain.root)
+    guard access(plain.catalog, W_OK) == 0 else { throw Disk.systemError("write to", plain.catalog) }
   }
+
+  /// Makes the file of a catalog before SQLite does, which would leave it to its owner alone to write:
+  /// a lake of a group is the group's.
+  ///
+  /// > #define SQLITE_DEFAULT_FILE_PERMISSIONS 0644
+  /// https://www.sqlite.org/compile.html
+  static func makeFile(_ path: String) throws { try Disk.makeFile(path) }
 
   /// The directories that a catalog says are the lake's.
   private static func fullLayout(_ plain: LakeLayout, _ queue: DatabaseQueue) throws -> LakeLayout {

@@ -41,10 +41,10 @@ package final class PackFile: Sendable {
     guard file.byteCount >= PackLayout.headerByteCount + PackLayout.footerByteCount else {
       throw Self.damaged(path, "it is too short")
     }
-    var cursor = FileCursor(file, kind: "pack")
+    var cursor = FileCursor(file, kind: "pack", hint: Self.remedy)
     guard try cursor.bytes(8, "its head") == PackLayout.magic,
       try PackLayout.versions.contains(cursor.integer(UInt32.self, "its version"))
-    else { throw Self.damaged(path, "it does not begin as one of version 1 or 2") }
+    else { throw Self.damaged(path, "it does not begin as a pack of a version known here") }
     let footer = try Self.bytes(of: file, at: file.byteCount - PackLayout.footerByteCount, PackLayout.footerByteCount)
     guard footer.suffix(8).elementsEqual(PackLayout.magic) else { throw Self.damaged(path, "its end is none") }
     let end = file.byteCount - PackLayout.footerByteCount
@@ -213,10 +213,12 @@ package final class PackFile: Sendable {
     (0..<count).reversed().reduce(0) { $0 << 8 | UInt64(bytes[place + $1]) }
   }
 
+  private static let remedy = "`tarn verify --repair` or `tarn pack` makes it again"
+
   private static func damaged(_ path: String, _ cause: String) -> TarnError {
     let isOpen = cause.hasSuffix(" is") || cause.hasSuffix(" are")
     return TarnError(
       .integrity, "\(path) is no good pack: \(cause)\(isOpen ? " damaged" : "")",
-      hint: "`tarn verify --repair` or `tarn pack` makes it again")
+      hint: remedy)
   }
 }

@@ -39,11 +39,9 @@ package struct FeatureHead: Sendable, Equatable {
   package func fault(dimension: Int?, elementType: ElementType?) -> String? {
     if let own = self.dimension, let dimension, own != dimension {
       return "its rows have \(own) elements where the source has \(dimension)"
-        + " (if that is wrong: `tarn source set NAME --dimension \(own)`)"
     }
     if let own = self.elementType, let elementType, own != elementType {
       return "its elements are \(own.rawValue) where the source has \(elementType.rawValue)"
-        + " (if that is wrong: `tarn source set NAME --dtype \(own.rawValue)`)"
     }
     return nil
   }

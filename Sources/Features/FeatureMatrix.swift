@@ -44,29 +44,22 @@ internal import Glibc
   ///   - dimension: Columns, `1...`.
   ///   - isWholeFile: Whether nothing may come after the matrix.
   /// - Throws: ``TarnError`` `.badFeatures` when the file is shorter or
-  ///   longer, `.io` when it cannot be opened or mapped.
+  ///   longer, `.inputsMissing` without one, `.io` when it cannot be opened or mapped.
   package init(
     mapping path: String, byteOffset: Int, elementType: ElementType, rowCount: Int, dimension: Int,
     isWholeFile: Bool = true
   ) throws {
     precondition(rowCount >= 0 && dimension >= 1 && byteOffset >= 0, "the shape of a matrix is negative")
     let wanted = byteOffset + rowCount * dimension * elementType.byteCount
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw TarnError.system("open", path) }
+    let (descriptor, byteCount) = try Disk.openInput(path)
     defer { close(descriptor) }
-    var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0 else { throw TarnError.system("stat", path) }
-    guard info.st_mode & S_IFMT == S_IFREG else {
-      throw TarnError(.badFeatures, "\(path) is not a regular file")
-    }
-    guard isWholeFile ? Int(info.st_size) == wanted : Int(info.st_size) >= wanted else {
+    guard isWholeFile ? byteCount == wanted : byteCount >= wanted else {
       throw TarnError(
-        .badFeatures,
-        "\(path) has \(info.st_size) bytes; [\(rowCount) x \(dimension)] \(elementType) needs \(wanted)",
-        hint: Int(info.st_size) < wanted ? "it is truncated: fetch it again" : "it has bytes after its last row")
+        .badFeatures, "\(path) has \(byteCount) bytes; [\(rowCount) x \(dimension)] \(elementType) needs \(wanted)",
+        hint: byteCount < wanted ? "it is truncated: fetch it again" : "it has bytes after its last row")
     }
     let mapped = unsafe mmap(nil, max(wanted, 1), PROT_READ, MAP_PRIVATE, descriptor, 0)
-    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw TarnError.system("map", path) }
+    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw Disk.systemError("map", path) }
     unsafe storage = .mapping(mapped, byteCount: max(wanted, 1))
     unsafe base = UnsafeRawPointer(mapped + byteOffset)
     (self.elementType, self.rowCount, self.dimension) = (elementType, rowCount, dimension)
@@ -272,7 +265,7 @@ internal import Glibc
   }
 
   /// How rows are about to be read; the kernel may act on it.
-  package enum Access: Sendable { case sequential, random, willNeed, dontNeed }
+  package enum Access: Sendable { case sequential, random }
 
   /// Tells the kernel how a range of rows will be read.
   ///
@@ -290,8 +283,6 @@ internal import Glibc
       switch access {
       case .sequential: MADV_SEQUENTIAL
       case .random: MADV_RANDOM
-      case .willNeed: MADV_WILLNEED
-      case .dontNeed: MADV_DONTNEED
       }
     // Advice only: a refusal changes nothing but speed.
     _ = unsafe madvise(start + first, count, Int32(advice))
@@ -309,14 +300,5 @@ extension ElementType {
     case .uint8: Int32(CROWS_UINT8.rawValue)
     case .int8: Int32(CROWS_INT8.rawValue)
     }
-  }
-}
-
-extension TarnError {
-  /// The error of the system call that just failed, read from `errno`.
-  package static func system(_ operation: String, _ path: String) -> TarnError {
-    let number = errno
-    let reason = unsafe String(cString: strerror(number))
-    return TarnError(number == ENOENT ? .inputsMissing : .io, "cannot \(operation) \(path): \(reason)")
   }
 }

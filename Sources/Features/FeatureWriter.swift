@@ -167,7 +167,7 @@ package struct FeatureWriter {
 
 extension FeatureFormat {
   /// What elements the files that tarn writes may have; none where it writes no such files.
-  var writable: [ElementType] {
+  package var writable: [ElementType] {
     switch self {
     case .npy, .npz: [.float16, .float32, .float64, .uint8, .int8]
     case .safetensors: ElementType.allCases

@@ -20,8 +20,11 @@ enum NpzReader: TailReader {
       return try content(of: file, entry)
     }
     if members.count == 1 { return try content(of: file, members[0]) }
-    // What is no matrix, as a list of numbers beside one, leaves nothing to choose.
-    let found = members.compactMap { try? content(of: file, $0) }
+    // What is no matrix, as a list of numbers beside one, leaves nothing to choose; of what could not be read nobody
+    // knows whether it is one.
+    let found = try members.compactMap { member -> FeatureContent? in
+      do { return try content(of: file, member) } catch is FeatureFault { return nil }
+    }
     guard found.count == 1, let only = found.first else { throw FeatureFault.noChoice(of: names) }
     return only
   }

@@ -10,11 +10,14 @@ package struct FetchConfiguration: Sendable {
   package var jobs = 4
   /// Transfers at a time from one scheme, host and port.
   package var transfersPerHost = 8
-  /// How much all transfers together may take, local files not counted.
+  /// How much all transfers together may take, copies of files of this machine among them.
   package var bandwidth = RateTimetable(bytesPerSecond: nil)
   /// What takes the place of ``bandwidth`` while it is not nil; asked a few
   /// times a second, on the run's thread.
   package var liveBandwidth: @Sendable () -> RateTimetable? = { nil }
+  /// What copies of files of this machine are paced by, and how they wait.
+  package var copyClock: @Sendable () -> ContinuousClock.Instant = { .now }
+  package var copyPause: @Sendable (Duration) -> Void = { Thread.sleep(forTimeInterval: $0.seconds) }
   package var connectTimeout: Duration = .seconds(20)
   /// How long a server may be silent (R14).
   package var watch = RequestWatch.Rules()
@@ -50,6 +53,12 @@ package struct FetchConfiguration: Sendable {
   /// Headers for one origin (`https://host:port`), credentials among them; they
   /// are never sent to another origin.
   package var headers: @Sendable (_ origin: String) -> [String] = { _ in [] }
+  /// What authorises requests to a host by the user's netrc file; nil for nothing.
+  ///
+  /// Which addresses get it is ``login(for:)``'s to say.
+  package var logins: @Sendable (_ host: String) -> String? = { _ in nil }
+  /// Why that file does not count; nil where it does, or there is none.
+  package var loginFault: String?
   /// Where `s3://` addresses lead, and who asks there.
   package var s3 = S3Settings(environment: [:], readFile: { _ in nil })
   /// The Hub that `hf://` means, without a slash at its end.

@@ -54,16 +54,12 @@ package struct AdoptionRun: Sendable {
     let index = try reader.read(path)
     let digest = try Disk.digest(of: path)
     try requireUnchanged(path, state)
-    guard let byteCount = Disk.size(of: path) else { throw changed(path) }
+    guard let byteCount = Disk.size(of: path) else { throw Disk.changed(path) }
     return (index, digest, byteCount)
   }
 
   private func requireUnchanged(_ path: String, _ state: [Int]?) throws {
-    guard Disk.identity(of: path) == state else { throw changed(path) }
-  }
-
-  private func changed(_ path: String) -> TarnError {
-    TarnError(.integrity, "\(path) changed while it was read", hint: "wait until nothing writes to it")
+    guard Disk.identity(of: path) == state else { throw Disk.changed(path) }
   }
 
   // MARK: Trained indexes

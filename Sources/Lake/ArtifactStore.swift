@@ -111,7 +111,8 @@ package struct ArtifactStore: Sendable {
       throw TarnError(
         .inputsMissing,
         "\(kind == .outputShard ? "an output of \(version.name)" : "what refines \(version.name)") is not at \(path)",
-        hint: "run `tarn verify --repair`")
+        hint: try "`tarn verify --repair` brings it back where the lake has what it is of; else "
+          + catalog.wayBack(toOutput: digest, of: version.name))
     }
     throw TarnError(
       .inputsMissing, "\(version.name) was revoked and its outputs were collected",

@@ -4,6 +4,7 @@
 internal import Base
 internal import Catalog
 internal import Indexer
+internal import Tasks
 
 /// Shards whose rows nobody knows before who has them is asked, which is not done to tell a cost.
 package struct UnknownRows: Sendable {
@@ -41,6 +42,25 @@ package struct BuildCost: Sendable {
   /// A row of a segment or of an output: its codes and its id.
   private var storedByteCount: Int { codeByteCount + 8 }
 
+  // Memory of each step, besides what goes with the trained index.
+  private static let fetchingByteCount = 64 << 20
+  private static let encodingByteCount = 256 << 20
+  private static let segmentByteCount = 64 << 20
+  private static let outputByteCount = 256 << 20
+
+  /// Bytes of memory that a process of it takes at most, mapped files aside.
+  ///
+  /// - Parameters:
+  ///   - trained: What it is built with.
+  ///   - shardRowCount: Rows of the largest shard.
+  /// - Returns: The steps' together, as they overlap.
+  static func memoryByteCount(with trained: TrainedIndexRecord, shardRowCount: Int) -> Int {
+    let centroids = 4 * trained.nlist * trained.dimension
+    return (trained.router == nil ? 3 : 4) * centroids
+      + shardRowCount.multipliedSaturated(by: 12)
+      .addingSaturated(fetchingByteCount + encodingByteCount + segmentByteCount + outputByteCount)
+  }
+
   /// The steps, in their order; they overlap, and so take no longer than their sum.
   ///
   /// - Parameter rates: What the machine does.
@@ -52,17 +72,26 @@ package struct BuildCost: Sendable {
     let (segments, outputs) = (rowsToEncode * storedByteCount, rowCount * storedByteCount)
     let fetching =
       byteCountToFetch == 0
-      ? [] : [StepCost(step: "fetching", seconds: nil, memoryByteCount: 64 << 20, diskByteCount: byteCountToFetch)]
+      ? []
+      : [
+        StepCost(
+          step: "fetching", seconds: nil, memoryByteCount: Self.fetchingByteCount, diskByteCount: byteCountToFetch)
+      ]
     let elements = Double(rowsToEncode) * Double(dimension)
     let steps = [
       StepCost(
-        step: "assigning", seconds: elements * Double(nlist) / rates.assigned, memoryByteCount: 3 * centroids,
+        step: "assigning", seconds: elements * Double(nlist) / rates.assigned,
+        memoryByteCount: 3 * centroids
+          + AssignmentEngine.workingByteCount(
+            vectorCount: rowsToEncode, rowCount: nlist, dimension: dimension, threadCount: rates.threadCount),
         diskByteCount: 0),
       StepCost(
-        step: "encoding", seconds: elements / rates.encoded, memoryByteCount: 256 << 20, diskByteCount: 0),
-      StepCost(step: "segments", seconds: storing(segments), memoryByteCount: 64 << 20, diskByteCount: segments),
+        step: "encoding", seconds: elements / rates.encoded, memoryByteCount: Self.encodingByteCount, diskByteCount: 0),
       StepCost(
-        step: "outputs", seconds: storing(outputs), memoryByteCount: 256 << 20, diskByteCount: outputs + centroids),
+        step: "segments", seconds: storing(segments), memoryByteCount: Self.segmentByteCount, diskByteCount: segments),
+      StepCost(
+        step: "outputs", seconds: storing(outputs), memoryByteCount: Self.outputByteCount,
+        diskByteCount: outputs + centroids),
     ]
     // Of no rows that are known nothing follows.
     return fetching + (unknown != nil && rowCount == 0 ? steps.map(\.unknown) : steps)
@@ -82,18 +111,23 @@ struct DryBuild {
 extension BuildRun {
   /// What the build would cost, with the checks that it makes before it works; nothing is written.
   ///
+  /// - Parameter budget: Bytes of shards that the lake would hold at most; nil for as many as there are.
   /// - Returns: Its sizes.
   /// - Throws: ``TarnError``, as the build itself would before it begins.
-  package func cost() throws -> BuildCost { try dryRun(asksRoom: true).cost }
+  package func cost(within budget: Int? = nil) throws -> BuildCost {
+    try dryRun(asksRoom: true, within: budget).cost
+  }
 
   /// As ``cost()``, with what would be planned.
   ///
   /// Outputs that older versions would lend are counted as written anew.
   ///
-  /// - Parameter asksRoom: Whether what is written is written here, and has to fit.
+  /// - Parameters:
+  ///   - asksRoom: Whether what is written is written here, and has to fit.
+  ///   - budget: As for ``cost(within:)``.
   /// - Returns: It.
   /// - Throws: ``TarnError``.
-  func dryRun(asksRoom: Bool) throws -> DryBuild {
+  func dryRun(asksRoom: Bool, within budget: Int? = nil) throws -> DryBuild {
     let (record, digest, source) = try subject()
     let reuse = try OutputReuse(catalog, source, trained: digest, badRows: options.badRows)
     let found = try inputs(of: source, trained: digest, reuse, isDry: true)
@@ -105,7 +139,8 @@ extension BuildRun {
       of: source, trained: digest, badRows: options.badRows, formatVersion: segmentFormatVersion)
     let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
     let sizes = OutputSizes(record)
-    var (rowCount, openCount, fetched, promised) = (0, 0, 0, 0)
+    var (rowCount, openCount, promised) = (0, 0, 0)
+    var toFetch: [Shard] = []
     for input in found.inputs where !input.isHole && !done.contains(input.outputOrdinal) {
       rowCount += input.rowCount
       guard let shard = shards[input.shardID], !found.held.contains(shard.id),
@@ -113,22 +148,28 @@ extension BuildRun {
       else { continue }
       openCount += input.rowCount
       promised = promised.addingSaturated(sizes.segment(rowCount: input.rowCount))
-      if shard.path == nil { fetched = fetched.addingSaturated(shard.likelyByteCount ?? 0) }
+      if shard.path == nil { toFetch.append(shard) }
     }
     let open = found.inputs.filter { !done.contains($0.outputOrdinal) }
+    var whole = 0
     for own in Dictionary(grouping: open, by: \.outputOrdinal).values {
       guard let first = own.first, let last = own.last else { continue }
       let rows = own.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum
       promised = promised.addingSaturated(sizes.output(rowCount: rows))
         .addingSaturated(sizes.refine(idCount: Int(last.firstID - first.firstID).addingSaturated(last.rowCount)))
+      // An output without some rows is written from one that has them all, one at a time.
+      if own.contains(where: { !$0.excluded.isEmpty }) { whole = max(whole, sizes.output(rowCount: rows)) }
     }
+    promised = promised.addingSaturated(whole)
     let isSealed = there?.state == .sealed
     if asksRoom { try requireRoom(for: name, isSealed ? 0 : promised) }
+    if let budget, !isSealed { try catalog.requireBudget(budget, for: toFetch) }
     let codec = VectorCodec(rawValue: record.codec)
     let refining = record.refine.flatMap(VectorCodec.init(rawValue:))
     let codes = [codec, refining].compactMap { $0?.codeByteCount(dimension: record.dimension) }.reduce(0, +)
     var cost = BuildCost(
-      rowCount: rowCount, rowsToEncode: openCount, byteCountToFetch: fetched, dimension: record.dimension,
+      rowCount: rowCount, rowsToEncode: openCount,
+      byteCountToFetch: toFetch.lazy.map { $0.likelyByteCount ?? 0 }.saturatedSum, dimension: record.dimension,
       nlist: record.nlist, codeByteCount: codes)
     if !found.unknown.isEmpty {
       cost.unknown = UnknownRows(

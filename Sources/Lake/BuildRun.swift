@@ -204,8 +204,25 @@ package struct BuildRun: Sendable {
     let (record, digest, source) = try subject()
     let reuse = try OutputReuse(catalog, source, trained: digest, badRows: options.badRows)
     let inputs = try inputs(of: source, trained: digest, reuse, isDry: false).inputs
-    let version = try catalog.planVersion(plan(record, digest, source, inputs))
+    let plan = plan(record, digest, source, inputs)
+    let isBegun = try catalog.versionThere(plan) != nil
+    let version = try catalog.planVersion(plan)
+    if !isBegun { try tellOfUnfinished(below: version.name) }
     return Subject(version: version, record: record, digest: digest, source: source, reuse: reuse)
+  }
+
+  /// Says which lower numbers of a name that is begun anew are not finished, as no build of the same specification goes
+  /// on with them: else a number is used up in silence, and its work kept.
+  private func tellOfUnfinished(below version: VersionName) throws {
+    let unfinished = try catalog.versions().filter {
+      $0.name.name == version.name && $0.name.number < version.number
+        && [VersionState.planned, .building].contains($0.state)
+    }.map(\.name)
+    guard let first = unfinished.first else { return }
+    let isOne = unfinished.count == 1
+    let who = isOne ? "\(first) is" : "\(first) and \(unfinished.count - 1) more are"
+    let way = "`tarn abandon \(first)` gives \(isOne ? "it" : "the first") up"
+    logger.warning("\(who) unfinished, begun with other options, shards or excluded rows than \(version); \(way)")
   }
 
   /// What the version is made of.
@@ -251,7 +268,7 @@ package struct BuildRun: Sendable {
       ? [] : try shardsToEncode(of: version, trained: digest, among: shards, but: Set(reused.keys))
     let wantedIDs = Set(wanted.map(\.id))
     let recorded = try catalog.inputs(of: version)
-    let encoded = recorded.filter { $0.path != nil && !wantedIDs.contains($0.shardID) }
+    let encoded = recorded.filter { $0.path != nil && $0.isNewest && !wantedIDs.contains($0.shardID) }
     let open = recorded.filter { wantedIDs.contains($0.shardID) }
     let inputIDs = Set(recorded.map(\.shardID))
     let released = try options.releases.flatMap { try catalog.shards(of: catalog.source(named: $0)) }.filter {
@@ -259,8 +276,12 @@ package struct BuildRun: Sendable {
     }
     let byteCount = try version.state == .sealed ? 0 : missingByteCount(of: version, recorded, toEncode: open, record)
     try requireRoom(for: version.name, byteCount)
+    let bound = open.compactMap { input in input.revision.map { (input.shardID, $0.digest) } }
     return PlannedBuild(
-      version: version, stream: ShardStream(wanted, spent: encoded.compactMap { shards[$0.shardID] } + released),
+      version: version,
+      stream: ShardStream(
+        wanted, spent: encoded.compactMap { shards[$0.shardID] } + released,
+        bound: Dictionary(bound, uniquingKeysWith: { first, _ in first })),
       inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }),
       promised: PromisedRoom(byteCount), reused: reused, record: record,
       trainedDigest: digest, source: source)
@@ -279,12 +300,15 @@ package struct BuildRun: Sendable {
     let sizes = OutputSizes(record)
     let done = Set(try catalog.outputs(of: version).map(\.ordinal))
     let outputs = Dictionary(grouping: inputs.filter { !done.contains($0.outputOrdinal) }, by: \.outputOrdinal)
+    func output(_ inputs: [VersionInput]) -> Int {
+      sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)
+    }
+    // An output without some rows is written from one that has them all, one at a time.
+    let whole = outputs.values.filter { inputs in inputs.contains { !$0.excludedRows.isEmpty } }.map(output).max() ?? 0
     return toEncode.lazy.map { sizes.segment(rowCount: $0.rowCount) }.saturatedSum
       .addingSaturated(
-        outputs.values.lazy.map { inputs in
-          sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)
-            .addingSaturated(sizes.refine(idCount: inputs.idCount))
-        }.saturatedSum)
+        outputs.values.lazy.map { output($0).addingSaturated(sizes.refine(idCount: $0.idCount)) }.saturatedSum
+      ).addingSaturated(whole)
   }
 
   /// Shards of unfinished outputs that have no segment yet.
@@ -406,8 +430,9 @@ package struct BuildRun: Sendable {
           firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: summary.rowCount,
           byteCount: summary.byteCount, listsDigest: summary.listDigests.root, refine: refine), of: version)
     }
-    planned.promised.written(summary.byteCount.addingSaturated(refine?.byteCount ?? 0))
-    report(.finished(output: ordinal, of: count, byteCount: summary.byteCount))
+    let byteCount = summary.byteCount.addingSaturated(refine?.byteCount ?? 0)
+    planned.promised.written(byteCount)
+    report(.finished(output: ordinal, of: count, byteCount: byteCount))
   }
 }
 

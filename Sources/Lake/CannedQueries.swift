@@ -23,6 +23,9 @@ package struct CannedQuery: Sendable {
     }
   }
 
+  /// Every shard that could not be had when it was asked for last, those that are here among them.
+  package static let shardErrors = "SELECT source, shard, last_error FROM v_shard WHERE last_error IS NOT NULL"
+
   /// Every question, in the order of the documentation.
   package static let all: [CannedQuery] = [
     CannedQuery(
@@ -43,6 +46,7 @@ package struct CannedQuery: Sendable {
         FROM v_shard, rate WHERE state IN ('registered', 'fetching', 'failed')
           AND source IN (SELECT source FROM v_source WHERE files_of IS NULL) GROUP BY source
         """),
+    CannedQuery(name: "shard-errors", title: "Which shards could not be had, and why?", sql: shardErrors),
     CannedQuery(
       name: "outputs-with-shard", title: "Which outputs hold a shard?",
       sql: """

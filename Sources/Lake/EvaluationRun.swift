@@ -85,10 +85,7 @@ package struct EvaluationRun: Sendable {
       options.queries, orElse: "take one out with `tarn convert \(options.queries) QUERIES.npy --array NAME`")
     guard queries.rowCount > 0 else { throw TarnError(.usage, "\(options.queries) holds no queries") }
     queriesDigest = try Disk.digest(of: options.queries)
-    guard Disk.identity(of: options.queries) == state else {
-      throw TarnError(
-        .integrity, "\(options.queries) changed while it was read", hint: "wait until nothing writes to it")
-    }
+    guard Disk.identity(of: options.queries) == state else { throw Disk.changed(options.queries) }
     self.catalog = catalog
     self.options = options
     self.cancellation = cancellation

@@ -83,7 +83,8 @@ extension EvaluationRun {
     let (source, whole) = try catalog.rows(
       of: version, claimedOf: options.source, for: "evaluation compares with them",
       hint: "name their source with --source, or a file of the exact neighbours with --truth")
-    let inputs = whole.filter { input in !input.isHole && (sample?.contains(input.shardOrdinal) ?? true) }
+    let sampled = sample.map { Set($0) }
+    let inputs = whole.filter { input in !input.isHole && (sampled?.contains(input.shardOrdinal) ?? true) }
     if let unseen = inputs.first(where: { $0.revision == nil }) {
       throw source.missing([unseen.shardName], of: inputs.count)
     }
@@ -97,12 +98,17 @@ extension EvaluationRun {
     var begun = try ExactNeighbors(queries: queries.matrix, k: options.k)
     var done: Set<UInt32> = []
     let state = TruthPlan.statePath(of: key, in: catalog.layout)
-    if known == nil, Disk.size(of: state) != nil, let found = try? begun.loadState(state, inputs: key) {
-      done = Set(found)
+    if known == nil, Disk.size(of: state) != nil {
+      do {
+        done = Set(try begun.loadState(state, inputs: key))
+      } catch let error as TarnError where [.integrity, .inputsMissing].contains(error.code) {
+        // What cannot be used begins anew; what cannot be read is not thrown away.
+      }
     }
     let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
     let open = known == nil ? inputs.filter { !done.contains(UInt32($0.ordinal)) } : []
-    let spent = inputs.filter { input in input.path != nil && !open.contains { $0.ordinal == input.ordinal } }
+    let openOrdinals = Set(open.map(\.ordinal))
+    let spent = inputs.filter { $0.path != nil && $0.isNewest && !openOrdinals.contains($0.ordinal) }
     var digests: [Int64: ContentDigest] = [:]
     for input in open { digests[input.shardID] = input.revision?.digest }
     return TruthPlan(

@@ -32,6 +32,20 @@ package struct EvictRun {
     package var readers: [String] = []
     /// Older revisions that stay because something rests on them.
     package var pinned: [KeptRevision] = []
+    /// Newest ones that stay because something rests on them and no place is known to give them again.
+    package var lastCopies: [NeededBytes] = []
+    /// What went though something rests on it.
+    package var lost: [NeededBytes] = []
+  }
+
+  /// Bytes of a shard on which something rests.
+  package struct NeededBytes: Sendable {
+    package let shard: String
+    /// Whether they are not its newest.
+    package let isOlder: Bool
+    package let byteCount: Int
+    /// Versions and trained indexes, as people name them.
+    package let dependents: [String]
   }
 
   /// Evicts what is present, and what interrupted transfers left.
@@ -41,9 +55,13 @@ package struct EvictRun {
   ///   - ordinals: Which of its shards; nil for all.
   ///   - includesPinned: Whether older revisions go on which something rests: their
   ///     mirrors may not have them any more.
-  /// - Returns: What went.
+  ///   - includesLastCopies: Whether newest ones go on which something rests and that no
+  ///     place is known to give again.
+  /// - Returns: What went, and what stays.
   /// - Throws: ``TarnError``.
-  package func run(_ name: String, ordinals: OrdinalSet?, includesPinned: Bool = false) throws -> Summary {
+  package func run(
+    _ name: String, ordinals: OrdinalSet?, includesPinned: Bool = false, includesLastCopies: Bool = false
+  ) throws -> Summary {
     cancellation.listen()
     var summary = Summary()
     let source = try catalog.fileSource(of: catalog.source(named: name))
@@ -58,12 +76,26 @@ package struct EvictRun {
       summary.byteCount += transfer.byteCount
     }
     let before = try catalog.storedShardByteCount()
+    var evicted: Set<ContentDigest> = []
     for shard in shards where shard.state == .present {
       try cancellation.check()
+      let dependents = try catalog.dependents(onLastCopyOf: shard)
+      if !dependents.isEmpty {
+        let needed = NeededBytes(
+          shard: shard.name, isOlder: false, byteCount: shard.revision?.byteCount ?? 0, dependents: dependents)
+        guard includesLastCopies else {
+          summary.lastCopies.append(needed)
+          continue
+        }
+        summary.lost.append(needed)
+      }
       try catalog.evict(shard)
       summary.shardCount += 1
+      if let digest = shard.revision?.digest { evicted.insert(digest) }
     }
-    for kept in try catalog.keptRevisions(of: source) where chosen.contains(kept.shardID) {
+    // What one of them had may stay as an older revision of a shard that was not chosen.
+    for kept in try catalog.keptRevisions(of: source)
+    where chosen.contains(kept.shardID) || evicted.contains(kept.digest) {
       guard kept.dependents.isEmpty || includesPinned else {
         summary.pinned.append(kept)
         continue
@@ -71,6 +103,11 @@ package struct EvictRun {
       try cancellation.check()
       try catalog.release(kept)
       summary.keptCount += 1
+      if !kept.dependents.isEmpty {
+        summary.lost.append(
+          NeededBytes(
+            shard: kept.shardName, isOlder: true, byteCount: kept.byteCount, dependents: kept.dependents))
+      }
     }
     summary.byteCount += before - (try catalog.storedShardByteCount())
     return summary

@@ -17,6 +17,11 @@ extension ExcludeRun {
     package let valueCount: Int
     /// Those of which the rules do not say it already.
     package let changedCount: Int
+    /// Those that are in no row of what was looked at; of such as are taken back, those that no rule
+    /// has.
+    package let unmatchedCount: Int
+    /// Their texts, in the order of the file.
+    package let unmatched: [String]
     package let blankCount: Int
     package let duplicateCount: Int
     package let spacedCount: Int
@@ -55,6 +60,7 @@ extension ExcludeRun {
     let rule =
       isDry ? nil : try catalog.addRule(kind, file.digests, of: companion, column: column, in: source, reason: reason)
     var (lackingCount, scannedCount, found, lack): (Int, Int, [ShardRows], String?) = (0, 0, [], nil)
+    var unmatched = file.digests.subtracting(changed)
     if kind == .exclude {
       // Those that were there before are held against what they have not seen, too.
       var rules = try catalog.exclusionRules(of: source)
@@ -70,6 +76,9 @@ extension ExcludeRun {
       let shards = try catalog.shards(of: source).filter { !$0.isDropped }
       let outcome = try RuleEvaluation(catalog, source, cancellation: cancellation).run(
         rules, of: shards, unseen: false)
+      unmatched = file.digests.subtracting(
+        try catalog.valuesFound(of: companion, column: column, in: source))
+      for scan in outcome.scans { unmatched.subtract(scan.matches.lazy.map(\.value)) }
       if !isDry { try catalog.add(outcome.scans, of: source) }
       lackingCount = outcome.lackingCount + shards.count { $0.revision == nil }
       scannedCount = max(0, shards.count - lackingCount)
@@ -85,9 +94,11 @@ extension ExcludeRun {
     if kind == .exclude { rowCount = found.reduce(0) { $0 + $1.rows.count } }
     return RuleSummary(
       rule: rule, companion: companion.name, column: column, valueCount: file.digests.count,
-      changedCount: changed.count, blankCount: file.blankCount, duplicateCount: file.duplicateCount,
-      spacedCount: file.spacedCount, rowCount: rowCount, scannedCount: scannedCount, lackingCount: lackingCount,
-      lack: lack, versions: try kind == .exclude ? versions(having: found) : [])
+      changedCount: changed.count, unmatchedCount: unmatched.count,
+      unmatched: try file.texts(of: unmatched) { try cancellation.check() },
+      blankCount: file.blankCount, duplicateCount: file.duplicateCount, spacedCount: file.spacedCount,
+      rowCount: rowCount, scannedCount: scannedCount, lackingCount: lackingCount, lack: lack,
+      versions: try kind == .exclude ? versions(having: found) : [])
   }
 
   /// The companion that has a column, and the column's name there.

@@ -149,13 +149,14 @@ package struct ExcludeRun {
 
   /// Whether a version's files have a row of some, which it was not made without: those that are no numbers were left out.
   private func holds(_ version: IndexVersion, _ ids: [RowID]) throws -> Bool {
-    let store = ArtifactStore(catalog)
-    let places = try catalog.outputs(of: version).filter { ids.contains(where: $0.ids.contains) }
-      .map { try store.path(ofOutput: $0.digest, of: version) }
-    // Of files that are not here nobody knows better.
-    guard places.allSatisfy({ Disk.size(of: $0) != nil }) else { return true }
-    return try places.contains { path in
-      try VersionSearcher(outputShards: [path]).vectors(ofRows: ids).contains { $0 != nil }
+    try catalog.outputs(of: version).filter { ids.contains(where: $0.ids.contains) }.contains { output in
+      let path = try catalog.path(of: .outputShard, output.digest)
+      do {
+        return try VersionSearcher(outputShards: [path]).vectors(ofRows: ids).contains { $0 != nil }
+      } catch let error as TarnError where error.code != .interrupted {
+        // Of a file that is not here, or cannot be read, nobody knows better; the list is made, and others are asked.
+        return true
+      }
     }
   }
 }

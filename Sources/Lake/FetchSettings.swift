@@ -17,6 +17,8 @@ extension FetchConfiguration {
       ["SSL_CERT_FILE", "CURL_CA_BUNDLE"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
     let credentials = Credentials(environment: environment)
     configuration.headers = credentials.headers(for:)
+    configuration.logins = credentials.login(for:)
+    configuration.loginFault = credentials.netrcFault
     configuration.hub = credentials.hub
     configuration.variable = { environment[$0] }
     configuration.commandEnvironment = environment.filter { !Credentials.names.contains($0.key) }

@@ -240,6 +240,6 @@ package struct LakeLook: Sendable {
 
 extension SQLValue {
   fileprivate var real: Double { if case .real(let value) = self { value } else { Double(integer) } }
-  fileprivate var integer: Int { if case .integer(let value) = self { Int(value) } else { 0 } }
-  fileprivate var text: String { if case .text(let value) = self { value } else { "" } }
+  var integer: Int { if case .integer(let value) = self { Int(value) } else { 0 } }
+  var text: String { if case .text(let value) = self { value } else { "" } }
 }

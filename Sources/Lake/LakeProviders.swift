@@ -120,7 +120,18 @@ extension Source {
 
   /// What brings bytes back that were replaced.
   static func wayBack(to source: String) -> String {
-    "their mirrors gave other bytes since: `tarn import \(source) FILE --keep-old` takes a copy of the old ones in"
+    "other bytes took their place: `tarn import \(source) FILE --keep-old` takes a copy of the old ones in"
+  }
+
+  /// What brings bytes back that no mirror gave; to ask the same ones again leads nowhere.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - code: How the fetch of the one shard failed: `.absent`, or `.integrity` for other bytes.
+  /// - Returns: The advice, one line.
+  static func wayBack(to source: String, after code: TarnError.Code) -> String {
+    (code == .absent ? "no mirror has it" : "no mirror gives the pinned bytes")
+      + ": `tarn import \(source) FILE --keep-old` takes a copy in"
   }
 }
 

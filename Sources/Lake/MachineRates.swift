@@ -18,10 +18,14 @@ package struct MachineRates: Sendable, Equatable {
   package var hashed: Double
   /// Bytes a second that the lake's file system takes and syncs; nil where that was not found out.
   package var written: Double?
+  /// Its threads, by which what each of them holds is told.
+  package var threadCount: Int
 
-  package init(assigned: Double, compared: Double, encoded: Double, hashed: Double, written: Double?) {
+  package init(
+    assigned: Double, compared: Double, encoded: Double, hashed: Double, written: Double?, threadCount: Int
+  ) {
     (self.assigned, self.compared, self.encoded) = (assigned, compared, encoded)
-    (self.hashed, self.written) = (hashed, written)
+    (self.hashed, self.written, self.threadCount) = (hashed, written, threadCount)
   }
 
   /// Measures.
@@ -61,7 +65,7 @@ package struct MachineRates: Sendable, Equatable {
       assigned: rate(vectors.rowCount * rows.rowCount * dimension, assigning),
       compared: rate(few.rowCount * rows.rowCount * dimension, comparing),
       encoded: rate(floats.count, encoding), hashed: rate(bytes.count, hashing),
-      written: DiskSpeed.bytesPerSecond(below: directory))
+      written: DiskSpeed.bytesPerSecond(below: directory), threadCount: try WorkerPool.shared.threadCount)
   }
 
   /// Unit rows around a hundred centres.

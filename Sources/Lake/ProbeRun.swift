@@ -15,6 +15,8 @@ package struct ProbeSummary: Sendable {
   package var unreachableCount = 0
   /// The first reason why a question was not answered.
   package var firstUnreachable: String?
+  /// How credentials are given to the first host that refused access; nil where none did.
+  package var wayIn: String?
 }
 
 /// Asks the mirrors of a source what they have.
@@ -245,6 +247,7 @@ package final class ProbeRun: Sendable {
         state.summary.firstUnreachable = state.summary.firstUnreachable ?? cause
       } else {
         state.summary.answeredCount += 1
+        state.summary.wayIn = state.summary.wayIn ?? finding.wayIn
       }
       return (state.doneCount, state.pending.count >= Self.batchCount)
     }

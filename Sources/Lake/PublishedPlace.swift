@@ -271,7 +271,8 @@ final class StorePlace: PublishedPlace {
         }
         condition = .ifUnchanged(etag: etag)
       }
-      _ = try store.put(bytes, PublishedNames.index, condition)
+      // The next round reads it.
+      _ = try store.put(bytes, PublishedNames.index, condition, readsBack: false)
     }
     throw TarnError(
       .temporary, "\(description)/\(PublishedNames.index) was written by somebody else each of \(Self.mostRaces) times",

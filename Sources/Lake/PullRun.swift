@@ -218,6 +218,7 @@ package struct PullRun: Sendable {
     let taken = try catalog.version(name)
     let names = VersionFiles(catalog: catalog)
     try names.restoreNames(of: taken)
+    try names.writeOrigin(publication.place, of: taken)
     try names.writeLockFile(version.lockText, of: taken)
     try names.writeDocument(of: taken, version.digest)
     try catalog.seal(taken, lock: version.lockText, from: publication.place)
@@ -242,7 +243,9 @@ package struct PullRun: Sendable {
         return error
       },
       onArrival: { file in
-        try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
+        try catalog.keepingNoOrphan(catalog.path(of: file.kind, file.digest), in: .artifacts) {
+          try catalog.recordFetched(file.digest, as: file.kind, byteCount: file.byteCount)
+        }
       })
     try cancellation.check()
   }

@@ -57,6 +57,9 @@ package struct ReplayRun: Sendable {
     package let version: IndexVersion
     package let outcome: ReproductionOutcome
     package let outputCount: Int
+    /// Files of the outputs, and those that refine them.
+    package let fileCount: Int
+    /// Bytes of all of these.
     package let byteCount: Int
     /// The first output that differs.
     package let output: Int?
@@ -276,7 +279,7 @@ package struct ReplayRun: Sendable {
       of: version, startedAt: startedAt, outcome: outcome, detail: JSONValue.object(detail).text,
       environment: Tool.environment)
     return Result(
-      version: version, outcome: outcome, outputCount: outputs.count,
-      byteCount: outputs.reduce(0) { $0 + $1.byteCount }, output: different?.0.ordinal, verdict: verdict)
+      version: version, outcome: outcome, outputCount: outputs.count, fileCount: outputs.fileCount,
+      byteCount: outputs.wholeByteCount, output: different?.0.ordinal, verdict: verdict)
   }
 }

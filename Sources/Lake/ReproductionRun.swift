@@ -22,6 +22,9 @@ package struct ReproductionReport: Sendable {
 
   package let outcome: ReproductionOutcome
   package let outputCount: Int
+  /// Files of the outputs, and those that refine them.
+  package let fileCount: Int
+  /// Bytes of all of these.
   package let byteCount: Int
   package let difference: Difference?
   /// Names of the inputs that are not in the lake.
@@ -48,8 +51,7 @@ package struct ReproductionRun: Sendable {
   ///   - name: The version, sealed.
   ///   - environment: Canonical JSON of the tool and the machine.
   ///   - logger: Gets warnings.
-  ///   - cancellation: Asked often; what was rebuilt is removed, unless shards are
-  ///     fetched for it: then the next run goes on.
+  ///   - cancellation: Asked often; the next run goes on.
   ///   - report: Told of progress, on the rebuilding thread.
   /// - Throws: ``TarnError`` `.notFound`, ``TarnError`` `.usage` when the
   ///   version is not sealed.
@@ -70,18 +72,11 @@ package struct ReproductionRun: Sendable {
     self.report = report
   }
 
-  /// Names of the pinned inputs whose bytes are not in the lake.
-  package func missingInputs() throws -> [String] {
-    try catalog.inputs(of: version).filter { !$0.isHole && $0.path == nil }.map { input in
-      "\(input.shardName) (sha256 \(input.revision?.digest.prefix(12) ?? "?")\(input.isNewest ? "" : ", replaced since"))"
-    }
-  }
-
   /// Rebuilds every output and compares it with the recorded one.
   ///
   /// - Parameters:
-  ///   - wanted: Where the rebuilt outputs go and stay, empty or new; nil for scratch
-  ///     space that is emptied afterwards.
+  ///   - wanted: Where the rebuilt outputs go and stay: empty, new, or where an earlier run was
+  ///     interrupted; nil for scratch space that is emptied afterwards.
   ///   - fetch: How to fetch the pinned bytes that are not in the lake; nil for not at
   ///     all.
   ///   - follow: Told what the fetcher does, on its thread.
@@ -95,41 +90,22 @@ package struct ReproductionRun: Sendable {
     let fetch = isAdopted ? nil : fetch?.takingAll
     let startedAt = Timestamp.now()
     // What is rebuilt is what the catalog says; so that must be what was sealed.
-    let start = try await ThreadedWork("tarn-plan") { () throws -> (StatementVerdict, Plan?) in
-      let verdict = try catalog.requireBorneOut(version)
-      let directory = try wanted.map {
-        try OutputPlace.emptyDirectory($0, besides: catalog.layout, option: "--into")
-      }
-      guard try fetch != nil || missingInputs().isEmpty else { return (verdict, nil) }
-      return (verdict, try plan(into: directory, fetches: fetch != nil))
+    let (begun, plan) = try await ThreadedWork("tarn-plan") { () throws -> (StatementVerdict, Plan) in
+      (try catalog.requireBorneOut(version), try self.plan(into: wanted, fetches: fetch != nil))
     }.value()
-    var verdict = start.0
-    let missing = try start.1 == nil ? missingInputs() : []
-    let absent = try catalog.inputs(of: version).filter { !$0.isHole && $0.path == nil }
-    let source = try catalog.source(id: version.sourceID).name
-    let outputs = try catalog.outputs(of: version)
+    var verdict = begun
     var found = ReproductionReport(
-      outcome: .inputsMissing, outputCount: outputs.count, byteCount: 0, difference: nil, missing: missing)
-    // Some may be of either kind.
-    let ways = [
-      absent.contains(where: \.isNewest) ? "`tarn sync \(source)`, --fetch or --budget bring them" : nil,
-      absent.contains { !$0.isNewest } ? Source.wayBack(to: source) : nil,
-    ]
-    found.wayBack =
-      isAdopted
-      ? "what these files of FAISS were made from is unknown, as the version was adopted; `tarn verify` reads its outputs"
-      : ways.compactMap(\.self).joined(separator: "; ")
-    if let plan = start.1 {
-      let rebuilt: [RebuiltOutput]
-      do {
-        rebuilt = try await plan.stream.run(
-          catalog, fetching: fetch, thread: "tarn-rebuild", cancellation: cancellation, follow: follow
-        ) { try rebuild(plan, $0) }
-      } catch {
-        if !plan.resumes { plan.removeScratch() }
-        throw error
-      }
-      found = conclude(outputs, rebuilt, &verdict)
+      outcome: .inputsMissing, outputCount: plan.outputs.count, fileCount: 0, byteCount: 0, difference: nil,
+      missing: plan.missing.map { input in
+        "\(input.shardName) (sha256 \(input.revision?.digest.prefix(12) ?? "?")\(input.isNewest ? "" : ", replaced since"))"
+      })
+    if plan.missing.isEmpty {
+      let rebuilt = try await plan.stream.run(
+        catalog, fetching: fetch, thread: "tarn-rebuild", cancellation: cancellation, follow: follow
+      ) { try rebuild(plan, $0) }
+      found = conclude(plan.outputs, rebuilt, &verdict)
+    } else {
+      found.wayBack = try isAdopted ? Self.adoptedHint : wayBack(to: plan.missing)
     }
     let detail: [String: JSONValue] = [
       "missing": .array(found.missing.map { .string($0) }), "outputs": .count(found.outputCount),
@@ -137,21 +113,30 @@ package struct ReproductionRun: Sendable {
       "list": found.difference?.list.map { .count($0) } ?? .null,
       "row_id": found.difference?.rowID.map { .integer($0) } ?? .null,
     ]
-    do {
-      try catalog.recordReproduction(
-        of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
-        environment: environment)
-    } catch {
-      if let plan = start.1, !plan.resumes { plan.removeScratch() }
-      throw error
-    }
+    try catalog.recordReproduction(
+      of: version, startedAt: startedAt, outcome: found.outcome, detail: JSONValue.object(detail).text,
+      environment: environment)
     // Not before it is recorded: who is killed here rebuilds nothing anew.
-    start.1?.removeScratch()
+    if plan.missing.isEmpty { plan.place.finish() }
     let trained = try catalog.trainedIndex(id: version.trainedIndexID)
     verdict.leaveOut(
       "training of \(trained.name)", because: "it is taken as it was trained; `tarn reproduce --from` trains again")
     found.verdict = verdict
     return found
+  }
+
+  private static let adoptedHint =
+    "what these files of FAISS were made from is unknown, as the version was adopted; `tarn verify` reads its outputs"
+
+  /// What brings inputs back that are not in the lake.
+  private func wayBack(to missing: [VersionInput]) throws -> String {
+    let source = try catalog.source(id: version.sourceID).name
+    // Some may be of either kind.
+    let ways = [
+      missing.contains(where: \.isNewest) ? "`tarn sync \(source)`, --fetch or --budget bring them" : nil,
+      missing.contains { !$0.isNewest } ? Source.wayBack(to: source) : nil,
+    ]
+    return ways.compactMap(\.self).joined(separator: "; ")
   }
 
   /// A rebuild on its way.
@@ -160,51 +145,38 @@ package struct ReproductionRun: Sendable {
     let outputs: [OutputShard]
     /// What an interrupted run rebuilt and compared.
     let done: [RebuiltOutput]
-    /// Where the rebuilt outputs go and stay; nil for ``work``.
-    let directory: String?
-    let work: String
+    /// Inputs that are needed and neither in the lake nor fetched: then there is no rebuild.
+    let missing: [VersionInput]
+    let place: RebuildPlace
     let segments: ScratchSegments
-    /// Whether an interrupted run is continued.
-    let resumes: Bool
     let stream: ShardStream
-
-    func removeScratch() {
-      if directory == nil { try? FileManager.default.removeItem(atPath: work) }
-    }
   }
 
-  private func plan(into directory: String?, fetches: Bool) throws -> Plan {
-    let resumes = fetches && directory == nil
-    // What is gone on with belongs to no process: who fetches has the source for itself.
-    let owner = resumes ? "" : catalog.workingPrefix
-    let work = directory ?? "\(catalog.layout.scratch)/\(owner)reproduce-\(version.name)"
-    if directory == nil, !resumes { try? FileManager.default.removeItem(atPath: work) }
-    let sizes = OutputSizes(try catalog.trainedIndex(id: version.trainedIndexID))
-    let sealed = try catalog.outputs(of: version)
-    let own = sealed.map { output in output.byteCount.addingSaturated(output.refine?.byteCount ?? 0) }
-    let working = zip(sealed, own).map { output, byteCount in sizes.segment(rowCount: output.rowCount) + byteCount }
-    // One output at a time, with its segments, where nothing is fetched in another order;
-    // with --into the outputs stay.
-    let most = (working.max() ?? 0) + (directory == nil ? 0 : own.saturatedSum)
-    try catalog.requireRoom(for: "the rebuilt \(version.name)", [RoomNeed(at: work, byteCount: most)])
-    let shardCounts = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal).mapValues(\.count)
-    try OpenFiles.require(shardCounts.values.max() ?? 0, hint: "rebuild it where more files may be open")
-    try Disk.makeDirectory(work)
-    let inputs = try catalog.inputs(of: version)
-    let outputs = try catalog.outputs(of: version)
-    let segments = ScratchSegments(directory: work, resumes: resumes)
-    let done = resumes ? outputs.compactMap { RebuiltOutput(of: $0.ordinal, in: work) } : []
+  private func plan(into wanted: String?, fetches: Bool) throws -> Plan {
+    let (inputs, outputs) = (try catalog.inputs(of: version), try catalog.outputs(of: version))
+    let place = try RebuildPlace(of: version, outputs, into: wanted, in: catalog.layout)
+    place.sweep()
+    let segments = ScratchSegments(directory: place.work, resumes: true)
+    let done = place.done(outputs, in: catalog.layout)
+    let isDone = Set(done.map(\.ordinal))
     let shards = Dictionary(
       uniqueKeysWithValues: try catalog.shards(of: catalog.source(id: version.sourceID)).map { ($0.id, $0) })
-    var (wanted, spent): ([Shard], [Shard]) = ([], [])
+    var (needed, spent): ([Shard], [Shard]) = ([], [])
     var digests: [Int64: ContentDigest] = [:]
     var ready: Set<Int64> = []
+    var missing: [VersionInput] = []
     for input in inputs where !input.isHole {
-      guard let shard = shards[input.shardID], let digest = input.revision?.digest else { continue }
-      if done.contains(where: { $0.ordinal == input.outputOrdinal }) || segments.segment(ofShard: digest) != nil {
-        if shard.path != nil, fetches { spent.append(shard) }
+      let shard = shards[input.shardID]
+      let digest = input.revision?.digest
+      if isDone.contains(input.outputOrdinal) || digest.flatMap({ segments.segment(ofShard: $0) }) != nil {
+        if let shard, shard.path != nil, input.isNewest, fetches { spent.append(shard) }
         continue
       }
+      guard input.path != nil || fetches else {
+        missing.append(input)
+        continue
+      }
+      guard let shard, let digest else { continue }
       guard input.path != nil || shard.state != .present else {
         throw TarnError(
           .inputsMissing, "the lake has other bytes of \(shard.name) than \(version.name) pins",
@@ -212,11 +184,33 @@ package struct ReproductionRun: Sendable {
       }
       digests[shard.id] = digest
       if input.path != nil { ready.insert(shard.id) }
-      wanted.append(shard)
+      needed.append(shard)
+    }
+    if missing.isEmpty {
+      let parts = Set(inputs.lazy.filter { !$0.excludedRows.isEmpty }.map(\.outputOrdinal))
+      try requireRoom(for: outputs.filter { !isDone.contains($0.ordinal) }, parts: parts, in: place)
+      let shardCounts = Dictionary(grouping: inputs, by: \.outputOrdinal).mapValues(\.count)
+      try OpenFiles.require(shardCounts.values.max() ?? 0, hint: "rebuild it where more files may be open")
+      try place.begin()
     }
     return Plan(
-      inputs: inputs, outputs: outputs, done: done, directory: directory, work: work, segments: segments,
-      resumes: resumes, stream: ShardStream(wanted, ready: ready, spent: spent, digests: digests))
+      inputs: inputs, outputs: outputs, done: done, missing: missing, place: place, segments: segments,
+      stream: ShardStream(missing.isEmpty ? needed : [], ready: ready, spent: spent, digests: digests))
+  }
+
+  /// Refuses a rebuild whose files have no room: one output at a time, with its segments, where nothing is fetched in
+  /// another order, and all outputs where they stay.
+  ///
+  /// The outputs `parts` are without some rows, and are written from whole ones.
+  private func requireRoom(for outputs: [OutputShard], parts: Set<Int>, in place: RebuildPlace) throws {
+    let sizes = OutputSizes(try catalog.trainedIndex(id: version.trainedIndexID))
+    let own = outputs.map(\.wholeByteCount)
+    let working = zip(outputs, own).map { output, byteCount in
+      sizes.segment(rowCount: output.rowCount)
+        .addingSaturated(byteCount.multipliedSaturated(by: parts.contains(output.ordinal) ? 2 : 1))
+    }
+    let most = (working.max() ?? 0).addingSaturated(place.kept == nil ? 0 : own.saturatedSum)
+    try catalog.requireRoom(for: "the rebuilt \(version.name)", [RoomNeed(at: place.work, byteCount: most)])
   }
 
   /// Encodes the shards that the handoff gives, and merges each output when it lacks
@@ -269,11 +263,11 @@ package struct ReproductionRun: Sendable {
 
   /// Merges an output and looks where it differs.
   private func merge(_ output: OutputShard, _ plan: Plan, _ executor: OutputExecutor) throws -> RebuiltOutput {
-    let path = "\(plan.work)/\(catalog.layout.outputPath(version.name, ordinal: output.ordinal).lastPathPart)"
+    let path = plan.place.path(catalog.layout.outputPath(version.name, ordinal: output.ordinal))
     let summary = try executor.merge(OutputTask(output.ordinal, of: plan.inputs), to: path) { _ in
       report(.merging(output: output.ordinal, of: plan.outputs.count))
     }
-    let refining = "\(plan.work)/\(catalog.layout.refinePath(version.name, ordinal: output.ordinal).lastPathPart)"
+    let refining = plan.place.path(catalog.layout.refinePath(version.name, ordinal: output.ordinal))
     let refine = try executor.refine(OutputTask(output.ordinal, of: plan.inputs), to: refining)
     var rebuilt = RebuiltOutput(
       ordinal: output.ordinal, digest: summary.digest, listsDigest: summary.listDigests.root,
@@ -283,12 +277,8 @@ package struct ReproductionRun: Sendable {
       let difference = try compare(output, rebuilt: path, summary)
       (rebuilt.list, rebuilt.rowID) = (difference.list, difference.rowID)
     }
-    if plan.resumes { try rebuilt.write(in: plan.work) }
-    if plan.directory == nil {
-      try Disk.remove(path)
-      if refine != nil { try Disk.remove(refining) }
-    }
-    report(.finished(output: output.ordinal, of: plan.outputs.count, byteCount: summary.byteCount))
+    try plan.place.keep(rebuilt, files: [path] + (refine == nil ? [] : [refining]))
+    report(.finished(output: output.ordinal, of: plan.outputs.count, byteCount: rebuilt.byteCount))
     return rebuilt
   }
 
@@ -302,8 +292,7 @@ package struct ReproductionRun: Sendable {
     for (output, found) in zip(outputs, rebuilt.sorted { $0.ordinal < $1.ordinal }) {
       let place = "outputs[\(output.ordinal)]"
       verdict.compare("\(place).rows", expected: String(output.rowCount), found: String(found.rowCount))
-      let byteCount = output.byteCount.addingSaturated(output.refine?.byteCount ?? 0)
-      verdict.compare("\(place).bytes", expected: String(byteCount), found: String(found.byteCount))
+      verdict.compare("\(place).bytes", expected: String(output.wholeByteCount), found: String(found.byteCount))
       verdict.compare("\(place).lists_sha256", expected: output.listsDigest.hex, found: found.listsDigest.hex)
       verdict.compare("\(place).sha256", expected: output.digest.hex, found: found.digest.hex)
       if found.refineDigest != output.refine?.digest {
@@ -326,8 +315,8 @@ package struct ReproductionRun: Sendable {
       }
     }
     return ReproductionReport(
-      outcome: outcome, outputCount: outputs.count, byteCount: rebuilt.reduce(0) { $0 + $1.byteCount },
-      difference: difference, missing: [])
+      outcome: outcome, outputCount: outputs.count, fileCount: outputs.fileCount,
+      byteCount: rebuilt.reduce(0) { $0 + $1.byteCount }, difference: difference, missing: [])
   }
 
   /// The first list and row in which an output and its rebuilt form differ.

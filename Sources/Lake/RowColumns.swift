@@ -178,6 +178,7 @@ package final class RowColumns: Sendable {
     let bound = Dictionary(
       grouping: try catalog.boundCompanions(of: version, ordinals: Set(places.keys)), by: \.ordinal)
     let companions = try catalog.companions(of: catalog.source(id: version.sourceID)).map(\.name)
+    var unbound = UnboundCompanions(Set(places.keys))
     var unanswered: Set<String> = []
     for (ordinal, rows) in places.sorted(by: { $0.key < $1.key }) {
       try cancellation.check()
@@ -189,7 +190,7 @@ package final class RowColumns: Sendable {
         let meant = own.map(\.0).filter { turn.isMeant(by: $0) }
         guard !own.isEmpty else { continue }
         guard let file = bound[ordinal]?.first(where: { $0.source == turn.companion }) else {
-          if !meant.isEmpty { note(try reason(turn.companion, ordinal), &lacks) }
+          if !meant.isEmpty { note(try reason(turn.companion, ordinal, &unbound), &lacks) }
           continue
         }
         let wanted = rows.map(\.row)
@@ -261,6 +262,7 @@ package final class RowColumns: Sendable {
     let excluded = try catalog.rowsWithoutColumns(of: owner)
     var lacks: [Lack: (text: String, count: Int)] = [:]
     var lacking = Set(names)
+    var unbound = UnboundCompanions(Set(inputs.map(\.shardOrdinal)))
     let shards = try inputs.map { input in
       try checkpoint()
       var open = Array(names.enumerated())
@@ -272,7 +274,7 @@ package final class RowColumns: Sendable {
         guard !asked.isEmpty else { continue }
         let meant = open.map(\.element).filter { turn.column(of: $0) != nil && turn.isMeant(by: $0) }
         guard let file = bound[input.shardOrdinal]?.first(where: { $0.source == turn.companion }) else {
-          if !meant.isEmpty { note(try reason(turn.companion, input.shardOrdinal), &lacks) }
+          if !meant.isEmpty { note(try reason(turn.companion, input.shardOrdinal, &unbound), &lacks) }
           continue
         }
         let found: Set<String>?
@@ -401,15 +403,42 @@ package final class RowColumns: Sendable {
     )
   }
 
+  /// What companions have where nothing of them is bound: looked up once, for all shards that are
+  /// asked about.
+  private struct UnboundCompanions {
+    let ordinals: Set<Int>
+    var known: [String: (shards: [Int: Shard], faults: [String: MisalignedShard])] = [:]
+
+    init(_ ordinals: Set<Int>) { self.ordinals = ordinals }
+
+    /// A companion's shards by their places, and what is wrong with some of them by their names.
+    mutating func shards(
+      of companion: String, _ catalog: LakeCatalog
+    ) throws -> (shards: [Int: Shard], faults: [String: MisalignedShard]) {
+      if let found = known[companion] { return found }
+      let source = try catalog.source(named: companion)
+      let shards = try catalog.shards(of: source, at: ordinals).map { ($0.ordinal, $0) }
+      let faults = try catalog.misaligned(of: source, ordinals: ordinals).map { ($0.shard, $0) }
+      let found = (
+        shards: Dictionary(shards, uniquingKeysWith: { first, _ in first }),
+        faults: Dictionary(faults, uniquingKeysWith: { first, _ in first })
+      )
+      known[companion] = found
+      return found
+    }
+  }
+
   /// Why nothing is bound for a shard.
-  private func reason(_ companion: String, _ ordinal: Int) throws -> (Lack, String) {
-    let source = try catalog.source(named: companion)
-    guard let shard = try catalog.shards(of: source).first(where: { $0.ordinal == ordinal }) else {
+  private func reason(
+    _ companion: String, _ ordinal: Int, _ unbound: inout UnboundCompanions
+  ) throws -> (Lack, String) {
+    let (shards, faults) = try unbound.shards(of: companion, catalog)
+    guard let shard = shards[ordinal] else {
       return (
         Lack(companion: companion, kind: .shard), "\(companion) has no shard \(ordinal), so its columns are null there"
       )
     }
-    if let fault = try catalog.misaligned(of: source).first(where: { $0.shard == shard.name }) {
+    if let fault = faults[shard.name] {
       return (Lack(companion: companion, kind: .rows), fault.text)
     }
     let nothing = "so its columns are null"

@@ -11,6 +11,26 @@ package enum RowIDInput: Sendable {
   case file(String)
   /// All that was piped in.
   case standardInput([UInt8])
+
+  /// Opens a file that a user named.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - hint: What to do where there is none.
+  /// - Returns: The file.
+  /// - Throws: ``TarnError`` `.usage` where there is none; `.io`, also for a pipe, which goes by
+  ///   standard input.
+  static func open(_ path: String, orElse hint: String) throws -> InputFile {
+    do {
+      return try InputFile(path: path)
+    } catch let error as TarnError where error.code == .inputsMissing {
+      throw TarnError(.usage, error.message, hint: hint)
+    } catch let error as TarnError where error == Disk.notRegular(path) && !Disk.isDirectory(path) {
+      throw TarnError(
+        error.code, error.message,
+        hint: "pipes and devices have no length: give - in place of the file and pipe it in, or copy it into a file")
+    }
+  }
 }
 
 /// A file of row ids.
@@ -53,13 +73,9 @@ struct RowIDFile {
   init(_ input: RowIDInput, below end: Int64, of owner: String) throws {
     switch input {
     case .file(let path):
-      do {
-        let file = try InputFile(path: path)
-        (name, byteCount) = (path, file.byteCount)
-        reading = { try file.read(into: &$0, at: $1, count: $2) }
-      } catch let error as TarnError where error.code == .inputsMissing {
-        throw TarnError(.usage, error.message, hint: "name a file of row ids, or - for standard input")
-      }
+      let file = try RowIDInput.open(path, orElse: "name a file of row ids, or - for standard input")
+      (name, byteCount) = (path, file.byteCount)
+      reading = { try file.read(into: &$0, at: $1, count: $2) }
     case .standardInput(let bytes):
       (name, byteCount) = ("standard input", bytes.count)
       reading = { $0.replaceSubrange(..<$2, with: bytes[$1..<($1 + $2)]) }

@@ -15,6 +15,11 @@ struct RuleEvaluation {
     var lack: TarnError?
     /// How many those are.
     var lackingCount = 0
+
+    fileprivate mutating func add(_ lack: TarnError) {
+      lackingCount += 1
+      self.lack = self.lack ?? lack
+    }
   }
 
   private let catalog: LakeCatalog
@@ -30,10 +35,11 @@ struct RuleEvaluation {
   /// - Parameters:
   ///   - rules: Rules of the source.
   ///   - shards: Shards of it that are no holes.
-  ///   - isAsked: Whether shards whose bytes nobody has seen are looked at, too: rows of
-  ///     theirs that must go are a lack.
+  ///   - isAsked: Whether a plan asks, so that shards whose bytes nobody has seen are looked at,
+  ///     too: rows of theirs that must go are a lack. Where none asks, a companion that cannot be
+  ///     read is a lack as well: what others say is not to be lost with it.
   /// - Returns: What was found, which is not recorded yet, and what could not be looked at.
-  /// - Throws: ``TarnError`` for a companion that cannot be read: `.badFeatures`,
+  /// - Throws: ``TarnError`` for a companion that cannot be read, where a plan asks: `.badFeatures`,
   ///   `.integrity`, `.io`, `.usage` for a column that it has not.
   func run(_ rules: [ExclusionRule], of shards: [Shard], unseen isAsked: Bool = true) throws -> Outcome {
     var outcome = Outcome()
@@ -43,6 +49,8 @@ struct RuleEvaluation {
       uniqueKeysWithValues: Set(rules.map(\.companionID)).map { id in
         (id, Dictionary(try catalog.shards(of: catalog.source(id: id)).map { ($0.ordinal, $0) }) { first, _ in first })
       })
+    var strays: [Int64: [Int: String]] = [:]
+    for id in companions.keys { strays[id] = try catalog.strays(of: catalog.source(id: id)) }
     for shard in shards {
       for (companionID, rules) in Dictionary(grouping: rules, by: \.companionID).sorted(by: { $0.key < $1.key }) {
         let companion = companions[companionID]?[shard.ordinal]
@@ -55,10 +63,11 @@ struct RuleEvaluation {
         }
         guard !open.isEmpty, shard.revision != nil || isAsked else { continue }
         do {
-          outcome.scans += try found(shard, companion, open)
+          outcome.scans += try found(shard, companion, strays[companionID]?[shard.ordinal], open)
         } catch let lack as Lack {
-          outcome.lackingCount += 1
-          outcome.lack = outcome.lack ?? lack.error
+          outcome.add(lack.error)
+        } catch let error as TarnError where !isAsked && error.code != .interrupted {
+          outcome.add(error)
         }
       }
     }
@@ -72,7 +81,10 @@ struct RuleEvaluation {
     init(_ error: TarnError) { self.error = error }
   }
 
-  private func found(_ shard: Shard, _ companion: Shard?, _ rules: [ExclusionRule]) throws -> [RuleScan] {
+  /// Looks at one shard; `reason` is why the companion's belongs to another one, where it does.
+  private func found(
+    _ shard: Shard, _ companion: Shard?, _ reason: String?, _ rules: [ExclusionRule]
+  ) throws -> [RuleScan] {
     let (rule, name) = (rules[0], rules[0].companion)
     // One that is only tried has no number.
     let whose = rule.number == 0 ? "the rule" : "rule \(rule.number) of \(source.name)"
@@ -82,6 +94,15 @@ struct RuleEvaluation {
         TarnError(
           .inputsMissing, "\(needs)\(name), which has no shard \(shard.ordinal) for \(shard.name)",
           hint: "`tarn source extend \(name)` adds shards; `--shards` leaves \(shard.name) out; "
+            + "`tarn exclude \(source.name) --match … --undo` takes the rule back"))
+    }
+    if let reason {
+      throw Lack(
+        TarnError(
+          .conflict,
+          "\(needs)\(companion.name.printable) of \(name), which stands beside \(shard.name.printable), \(reason)",
+          hint: "register the files of \(name) under a new name with `tarn source add … --companion-of "
+            + "\(source.name)`, which puts them in order, and exclude by that; "
             + "`tarn exclude \(source.name) --match … --undo` takes the rule back"))
     }
     guard let by = companion.revision else { throw absent(companion, needs, name) }

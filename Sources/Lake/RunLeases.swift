@@ -45,11 +45,11 @@ extension LakeCatalog {
   /// - Returns: The leases.
   /// - Throws: ``TarnError`` `.notFound`, `.usage`.
   package func leases(of verb: String, overVersions versions: [String], and source: String? = nil) throws -> [Lease] {
-    let names =
-      try versions.flatMap { name in
-        let version = try version(versionName(name))
-        return [try self.source(id: version.sourceID).name, version.rowsOf].compactMap(\.self)
-      } + [source].compactMap(\.self)
-    return VerbLeases.of(verb).leases([.source: Array(Set(names)), .truth: Array(Set(names))])
+    let versions = try versions.map { try version(versionName($0)) }
+    let read = try versions.flatMap { [try self.source(id: $0.sourceID).name, $0.rowsOf].compactMap(\.self) }
+    let names = Array(Set(read + [source].compactMap(\.self)))
+    return VerbLeases.of(verb).leases([
+      .source: names, .truth: names, .rebuild: Array(Set(versions.map { "\($0.name)" })),
+    ])
   }
 }

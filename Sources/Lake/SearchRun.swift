@@ -118,7 +118,12 @@ package struct SearchRun {
         if options.checksFiles { try check(path, output.digest) }
         return path
       }, refinedBy: places)
-    let (vectors, origins) = try asked.vectors(searcher) { try originalRow($0, of: version) }
+    var inputs: [VersionInput]?
+    let (vectors, origins) = try asked.vectors(searcher) { place in
+      let known = try inputs ?? catalog.inputs(of: version).filter { $0.rowCount > 0 }
+      inputs = known
+      return try originalRow(place, known, of: version)
+    }
     try cancellation.check()
     let reranker = options.rerank == nil ? nil : try self.reranker(version)
     let among = subset
@@ -157,10 +162,15 @@ package struct SearchRun {
     if let input = options.ids {
       let inputs = try catalog.inputs(of: version)
       let excluded = inputs.excludedIDs
-      let holes = inputs.filter(\.isHole).map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }
+      // Ids ascend with the inputs.
+      let holes = inputs.filter { $0.isHole && $0.rowCount > 0 }.map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }
+      func isInHole(_ id: Int64) -> Bool {
+        let next = holes.partitioningIndex { $0.lowerBound > id }
+        return next > 0 && holes[next - 1].contains(id)
+      }
       var absentCount = 0
       let name = try read(input) { id in
-        if excluded.contains(id) || hidden?.contains(id) == true || holes.contains(where: { $0.contains(id) }) {
+        if excluded.contains(id) || hidden?.contains(id) == true || isInHole(id) {
           absentCount += 1
         } else {
           subset.insert(id)
@@ -184,14 +194,14 @@ package struct SearchRun {
     return subset
   }
 
-  /// A row as it was encoded, from its shard; nil where that is not in the lake.
-  private func originalRow(_ place: RowLocation, of version: IndexVersion) throws -> [Float]? {
-    let inputs = try catalog.inputs(of: version)
-    guard
-      let input = inputs.first(where: {
-        !$0.isHole && $0.firstID <= place.id && place.id < $0.firstID + Int64($0.rowCount)
-      }), input.path != nil
-    else { return nil }
+  /// A row as it was encoded, from its shard, among the inputs that have rows; nil where that is not in the lake.
+  private func originalRow(
+    _ place: RowLocation, _ inputs: [VersionInput], of version: IndexVersion
+  ) throws -> [Float]? {
+    let next = inputs.partitioningIndex { $0.firstID > place.id }
+    guard next > 0 else { return nil }
+    let input = inputs[next - 1]
+    guard !input.isHole, place.id < input.firstID + Int64(input.rowCount), input.path != nil else { return nil }
     let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
     let file = try original(input, catalog.source(id: version.sourceID))
     return file.matrix.scoredRows(CollectionOfOne(Int(place.id - input.firstID)), normalisation)

@@ -132,11 +132,11 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func hiddenRows(of version: IndexVersion) throws -> HiddenRows? {
     let own = try source(id: version.sourceID)
-    if own.isAdopted {
-      guard let name = version.rowsOf, try !exclusions(of: source(named: name)).isEmpty else { return nil }
-    }
-    let (source, inputs) = try rows(of: version, for: "its rows are shown", hint: "")
+    guard let source = try own.isAdopted ? version.rowsOf.map(source(named:)) : own else { return nil }
     let inForce = try exclusions(of: source)
+    // Of an adopted version nothing was left out when it was made, and its source may be gone from the disk.
+    if own.isAdopted, inForce.isEmpty { return nil }
+    let inputs = try rows(of: version, for: "its rows are shown", hint: "").inputs
     var (all, held) = (RowSubset(excluding: true), RowSubset(excluding: true))
     for input in inputs {
       let excluded = inForce[input.shardID] ?? [:]

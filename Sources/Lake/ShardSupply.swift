@@ -20,6 +20,8 @@ struct ShardStream: Sendable {
   /// What the bytes of some shards must be, by the shard's number, where the run
   /// works on no others.
   let digests: [Int64: ContentDigest]
+  /// What the bytes of some shards are that the run works on.
+  private let bound: [Int64: ContentDigest]
 
   /// Describes the work.
   ///
@@ -29,7 +31,12 @@ struct ShardStream: Sendable {
   ///     a shard's newest; nil for those that have any.
   ///   - spent: Shards in the lake that the run needs no more.
   ///   - digests: What the bytes of some shards must be.
-  init(_ wanted: [Shard], ready: Set<Int64>? = nil, spent: [Shard] = [], digests: [Int64: ContentDigest] = [:]) {
+  ///   - bound: What the bytes of some shards are that the run works on; nil for what they
+  ///     must be.
+  init(
+    _ wanted: [Shard], ready: Set<Int64>? = nil, spent: [Shard] = [], digests: [Int64: ContentDigest] = [:],
+    bound: [Int64: ContentDigest]? = nil
+  ) {
     // Sources may read the same files: each is handed over once.
     var seen: Set<Int64> = []
     let wanted = wanted.filter { seen.insert($0.id).inserted }
@@ -40,6 +47,15 @@ struct ShardStream: Sendable {
     handoff = ShardHandoff(shardIDs: shardIDs, ready: ready)
     self.spent = spent
     self.digests = digests
+    self.bound = bound ?? digests
+  }
+
+  /// Whether the newest bytes of a shard may go that was worked on.
+  ///
+  /// Others that are in the lake in place of those that the run took are nothing that it has
+  /// used up, and may be the last copy.
+  func mayGo(_ shard: Shard) -> Bool {
+    shard.state == .present && (bound[shard.id].map { $0 == shard.revision?.digest } ?? true)
   }
 
   /// Works on a thread of its own while shards are fetched.
@@ -84,6 +100,26 @@ struct ShardStream: Sendable {
   }
 }
 
+/// Shards whose room a run may have back, each named once: what was gone when it was named, or may
+/// not go, does not come back, and who looks for room again and again looks at none of it twice.
+private struct RoomQueue {
+  private var spent: ArraySlice<Int64>
+  private var releasedCount = 0
+
+  init(spent: [Int64]) { self.spent = spent[...] }
+
+  /// The next of them; nil for now, or for good where nothing is busy.
+  ///
+  /// - Parameter released: What was worked on so far; it grows at its end alone.
+  /// - Returns: The shard's number.
+  mutating func next(_ released: [Int64]) -> Int64? {
+    if let id = spent.popFirst() { return id }
+    guard releasedCount < released.count else { return nil }
+    defer { releasedCount += 1 }
+    return released[releasedCount]
+  }
+}
+
 /// Fetches the shards that a run still needs, while it is working.
 private final class ShardSupply: Sendable {
   private let handoff: ShardHandoff
@@ -99,30 +135,28 @@ private final class ShardSupply: Sendable {
     options.digests = stream.digests
     let (handoff, isBudget) = (stream.handoff, options.budget != nil)
     self.handoff = handoff
-    let spent = Mutex(stream.spent[...])
+    let queue = Mutex(RoomQueue(spent: stream.spent.map(\.id)))
     sync = SyncRun(
       catalog, options, cancellation: cancellation,
       makeRoom: {
         // Without a budget what is in the lake is there to stay.
         guard isBudget else { return .never }
-        if let shard = spent.withLock({ $0.popFirst() }) {
-          try catalog.evict(shard)
-          return .made
-        }
-        let standing = handoff.standing
-        for id in standing.released {
+        while true {
+          let (id, isBusy) = queue.withLock { queue -> (Int64?, Bool) in
+            let standing = handoff.standing
+            return (queue.next(standing.released), standing.isBusy)
+          }
+          guard let id else { return isBusy ? .later : .never }
           let shard = try catalog.shard(id: id)
-          guard shard.state == .present else { continue }
-          try catalog.evict(shard)
-          return .made
+          guard stream.mayGo(shard) else { continue }
+          if try catalog.evictIfHadAgain(shard) { return .made }
         }
-        return standing.isBusy ? .later : .never
       },
       report: { event in
         switch event {
         case .mended(let shard, _), .fetched(let shard, _): handoff.markReady(shard.id)
         case .failed(let shard, let error): handoff.markLost(shard.id, error)
-        case .moved, .started, .transferring, .retrying, .waiting, .revised: break
+        case .moved, .started, .transferring, .retrying, .waiting, .revised, .withdrawn, .passedOver: break
         }
         report(event)
       })
@@ -146,6 +180,18 @@ private final class ShardSupply: Sendable {
 }
 
 extension LakeCatalog {
+  /// Evicts a shard to make room, unless something rests on bytes that no place is known to
+  /// give again: those go by `evict` alone, which says so.
+  ///
+  /// - Parameter shard: A shard that is present.
+  /// - Returns: Whether it went.
+  /// - Throws: ``TarnError``.
+  fileprivate func evictIfHadAgain(_ shard: Shard) throws -> Bool {
+    guard try dependents(onLastCopyOf: shard).isEmpty else { return false }
+    try evict(shard)
+    return true
+  }
+
   /// Asks the mirrors of shards that are not here yet how many rows they have: ids
   /// and samples depend on it.
   ///

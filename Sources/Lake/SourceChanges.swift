@@ -21,27 +21,70 @@ package struct SourceChanges {
     source = try catalog.source(named: name)
   }
 
+  /// What became of a mirror.
+  package struct AddedMirror: Sendable {
+    /// Its place; nil when the source has it already.
+    package let place: Int?
+    /// Shards that a directory has no file of.
+    package var missing: [String] = []
+  }
+
   /// Adds a mirror.
   ///
   /// - Parameters:
-  ///   - template: A URL with the ordinal left open.
+  ///   - template: A URL with the ordinal left open, or a directory of this machine.
   ///   - isReconstructed: Whether it serves files that somebody made again.
   ///   - keptQuery: Query items of it that are known to be harmless.
-  /// - Returns: Its place; nil when the source has it already.
+  /// - Returns: Its place, and what it lacks.
   /// - Throws: ``TarnError`` `.usage`, `.conflict`.
-  package func addMirror(_ template: String, isReconstructed: Bool, keptQuery: [String]) throws -> Int? {
+  package func addMirror(_ template: String, isReconstructed: Bool, keptQuery: [String]) throws -> AddedMirror {
     try source.requireFeatures()
     try catalog.requireOwnFiles(source)
+    if let directory = DirectoryMirror(named: template) {
+      return try addDirectory(directory, isReconstructed: isReconstructed)
+    }
     let kept = Set(keptQuery.map { $0.lowercased() })
     let places = try URLTemplate(parsing: template, keeping: source.keptQuery.union(kept))
     let count = try catalog.shards(of: source).count
     guard places.hasOrdinal || count == 1 else {
       throw TarnError(
         .usage, "the template '\(template.withoutSecrets.printable)' names one shard and \(source.name) has \(count)",
-        hint: "put {ordinal} or {ordinal:04} where the number goes")
+        hint: "put {ordinal} or {ordinal:04} where the number goes, or name a directory that is here")
     }
-    return try catalog.addMirror(
-      places.text, urls: (0..<count).map(places.url), isReconstructed: isReconstructed, keptQuery: kept, to: source)
+    return AddedMirror(
+      place: try catalog.addMirror(
+        places.text, urls: (0..<count).map(places.url), isReconstructed: isReconstructed, keptQuery: kept, to: source))
+  }
+
+  /// Adds a directory, whose files are told by their names.
+  private func addDirectory(_ directory: DirectoryMirror, isReconstructed: Bool) throws -> AddedMirror {
+    let shards = try catalog.shards(of: source)
+    let files = try fileNames(of: shards, in: directory)
+    let lacking = zip(shards, files).filter { !$0.isDropped && !directory.has($1) }
+    guard lacking.count < shards.count(where: { !$0.isDropped }) else {
+      throw TarnError(
+        .usage, "\(directory.path) has no file of \(source.name), such as \(lacking.first?.1.printable ?? "")",
+        hint: "its shards are told by the names of their files; `tarn source show \(source.name)` lists them")
+    }
+    let place = try catalog.addMirror(
+      directory.template, urls: files.map(directory.url), isReconstructed: isReconstructed, to: source)
+    return AddedMirror(place: place, missing: lacking.map(\.0.name))
+  }
+
+  /// What the files of shards are called in a directory, in order: as the shards are, or as on a mirror that
+  /// calls each by a name of its own; what most are there by.
+  private func fileNames(of shards: [Shard], in directory: DirectoryMirror) throws -> [String] {
+    var chosen = shards.map(\.name)
+    var count = chosen.count(where: directory.has)
+    for mirror in try catalog.mirrors(of: source) where count < shards.count {
+      let names = try catalog.addresses(of: source, on: mirror).compactMap { url in
+        url.flatMap { try? URLTemplate.fileName(of: $0) }
+      }
+      guard names.count == shards.count, Set(names).count == names.count else { continue }
+      let found = names.count(where: directory.has)
+      if found > count { (chosen, count) = (names, found) }
+    }
+    return chosen
   }
 
   /// The place of a mirror that is named by it or by its template.

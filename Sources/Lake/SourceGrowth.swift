@@ -31,6 +31,12 @@ package struct SourceGrowth {
     package var moved: [(shard: String, to: String)] = []
     /// Shards that have other bytes there than were expected or fetched, in order.
     package var changed: [String] = []
+    /// New files that are not added yet, as one that belongs before them is not there.
+    package var waiting: [String] = []
+    /// The partner's shard whose file that is.
+    package var waitsFor: String?
+    /// Files of companions that stand beside other shards than their names say, each in a line.
+    package var strays: [String] = []
     /// Those of both that got the address, and what is expected of them.
     package var taken: Set<String> = []
     /// What stands in the way of the others; nil where nothing does.
@@ -52,6 +58,8 @@ package struct SourceGrowth {
   package var digests: String?
   /// Whether nothing is to be changed.
   package var isDryRun = false
+  /// The name of the source in whose order new files come, as far as their names tell; nil for the owner's, of a companion.
+  package var orderOf: String?
 
   /// Prepares to add shards.
   ///
@@ -171,6 +179,7 @@ package struct SourceGrowth {
     if let again = new.first(where: { !seen.insert($0).inserted }) {
       throw TarnError(.usage, "\(again.withoutSecrets.printable) is told twice", hint: "leave the second line out")
     }
+    if case .count = place {} else { try putInOrder(&new, &files, after: shards, &summary) }
     let added = try definitions(new, files, after: shards.count, on: told.mirror, mirrors)
     if case .listing(let listing) = place, isWhole, try catalog.listing(of: source) != listing.record {
       summary.listing = listing.record
@@ -185,8 +194,37 @@ package struct SourceGrowth {
       for part in try catalog.interruptedTransfers(of: source) where changed.contains(part.shardID) {
         try catalog.discard(part)
       }
+      summary.strays = try catalog.strays(besides: source)
     }
     return summary
+  }
+
+  /// Puts new files in the order of their partners.
+  ///
+  /// Those of a companion, and of a source that is to follow another one's order, wait for one before them that is not
+  /// there yet.
+  private func putInOrder(
+    _ new: inout [String], _ files: inout [ListedFile], after shards: [Shard], _ summary: inout Summary
+  ) throws {
+    let leader = try orderOf.map(catalog.source(named:)) ?? source.companionOf.map { try catalog.source(id: $0) }
+    guard !new.isEmpty, shardNames == nil, let partner = try leader ?? catalog.companions(of: source).first else {
+      return
+    }
+    let names = try new.map { try URLTemplate.fileName(of: $0) }
+    let partners = try catalog.fileNames(of: partner)
+    // What belongs to a place that another file has already can only come behind, and is told as such.
+    guard let places = PartnerNames.places(of: names, after: shards.map(\.name), like: partners),
+      places.allSatisfy({ $0 >= shards.count })
+    else { return }
+    var order = names.indices.sorted { places[$0] < places[$1] }
+    if leader != nil {
+      let count = order.enumerated().prefix { places[$0.element] == shards.count + $0.offset }.count
+      summary.waiting = order.dropFirst(count).map { names[$0] }
+      summary.waitsFor = summary.waiting.isEmpty ? nil : partners[shards.count + count]
+      order = Array(order.prefix(count))
+    }
+    files = files.isEmpty ? [] : order.map { files[$0] }
+    new = order.map { new[$0] }
   }
 
   /// What a listing says of shards that may follow it: those elsewhere, and those of other
@@ -215,7 +253,9 @@ package struct SourceGrowth {
           .usage, "\(source.name) has \(shardCount) shards, more than --count \(count)",
           hint: "--count is how many it shall have; `tarn source drop-shards` takes some off its end")
       }
-      guard let first = mirrors.first else { return (nil, []) }
+      // Directories follow what a template says.
+      let other = try mirrors.first { try directory($0) == nil }
+      guard let first = other ?? mirrors.first else { return (nil, []) }
       let template = try template(of: first)
       return (nil, (shardCount..<count).map(template.url))
     case .listing(let listing):
@@ -227,9 +267,20 @@ package struct SourceGrowth {
       }
       return (mirror, listing.urls)
     case .directory:
-      for mirror in mirrors where try isDirectory(mirror) {
-        let path = String(mirror.template.dropFirst("file://".count))
-        return (mirror, try SourceRegistration.directoryURLs(path, ofCompanion: source.isCompanion).urls)
+      let directories = try mirrors.compactMap { mirror in try directory(mirror).map { (mirror, $0) } }
+      // One that was there before may have moved.
+      if let (mirror, directory) = directories.first(where: { $0.1.isThere }) {
+        return (
+          mirror,
+          try SourceRegistration.directoryURLs(
+            directory.path, ofCompanion: source.isCompanion, like: catalog.fileNames(of: source).first
+          ).urls
+        )
+      }
+      if let (_, directory) = directories.first {
+        throw TarnError(
+          .usage, "\(directory.path) is not a directory that can be read",
+          hint: "where its files are now is told by `tarn source mirror add \(source.name) DIR`")
       }
       throw TarnError(
         .usage, "\(source.name) was not registered from a directory",
@@ -240,12 +291,23 @@ package struct SourceGrowth {
     }
   }
 
-  /// Whether a mirror is a directory whose files were registered.
-  private func isDirectory(_ mirror: Mirror) throws -> Bool {
-    guard mirror.template.hasPrefix("file:///") else { return false }
-    // A template without an ordinal is its one shard's address itself.
-    let first = try catalog.addresses(of: source, on: mirror).first.flatMap { $0?.removingPercentEncoding }
-    return first?.hasPrefix(mirror.template + "/") ?? false
+  /// The directory that a mirror is; nil where it is another place.
+  private func directory(_ mirror: Mirror) throws -> DirectoryMirror? {
+    DirectoryMirror(mirror, first: try catalog.addresses(of: source, on: mirror).first ?? nil)
+  }
+
+  /// What gives the address of a shard that follows on a mirror, from its ordinal and the address that is told.
+  ///
+  /// - Parameters:
+  ///   - mirror: The mirror.
+  ///   - told: The one that it is told on; nil where templates give all of them.
+  /// - Returns: The rule.
+  /// - Throws: ``TarnError`` `.usage` where nobody can know.
+  private func places(on mirror: Mirror, toldOn told: Mirror?) throws -> (Int, String) throws -> String {
+    if mirror.id == told?.id { return { _, url in url } }
+    if let directory = try directory(mirror) { return { _, url in try directory.url(URLTemplate.fileName(of: url)) } }
+    let template = try template(of: mirror)
+    return { ordinal, _ in template.url(ordinal: ordinal) }
   }
 
   /// A mirror's template, which gives the places of new ordinals.
@@ -300,12 +362,12 @@ package struct SourceGrowth {
     _ urls: [String], _ files: [ListedFile], after count: Int, on mirror: Mirror?, _ mirrors: [Mirror]
   ) throws -> [SourceDefinition.Shard] {
     guard !urls.isEmpty else { return [] }
-    let templates = try mirrors.map { $0.id == mirror?.id ? nil : try template(of: $0) }
-    let addresses = urls.enumerated().map { number, url in templates.map { $0?.url(ordinal: count + number) ?? url } }
+    let places = try mirrors.map { try self.places(on: $0, toldOn: mirror) }
+    let addresses = try urls.enumerated().map { number, url in try places.map { try $0(count + number, url) } }
     let names = try names(of: urls, after: count, isOfListing: !files.isEmpty)
-    let places = ShardPlaces(names: names, urls: addresses)
-    let sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: places) } ?? [:]
-    let digests = try self.digests.map { try Manifest.digests(path: $0, of: places) } ?? [:]
+    let shards = ShardPlaces(names: names, urls: addresses)
+    let sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: shards) } ?? [:]
+    let digests = try self.digests.map { try Manifest.digests(path: $0, of: shards) } ?? [:]
     return zip(names, addresses).enumerated().map { number, shard in
       let (name, urls) = shard
       let file = files.isEmpty ? nil : files[number]

@@ -135,10 +135,15 @@ extension SourceRegistration {
           return Kind(shard: shard, dimension: dimension, elementType: type)
         }
         switch finding.answer {
-        case .present:
-          error = TarnError(.refused, "its beginning does not tell, and its server gives out no other parts of it")
+        case .present(let byteCount, _):
+          let cause =
+            finding.head == nil
+            ? "its beginning cannot be read from its server"
+            : "its beginning does not tell, and its server "
+              + (byteCount == nil ? "does not say how long it is" : "gives out no other parts of it")
+          error = TarnError(.refused, cause)
         case .absent: break
-        case .faulty(let cause): error = TarnError(.refused, cause)
+        case .faulty(let cause): error = TarnError(.refused, cause, hint: finding.wayIn)
         case .unreachable(let cause):
           hosts.failed(host, askingFor: finding.retryAfter, cause)
           failed.append(mirror)
@@ -154,7 +159,7 @@ extension SourceRegistration {
     if let first = open.first { error = TarnError(.temporary, hosts.error(configuration.host(of: first))) }
     throw TarnError(
       error.code, "\(shard.printable) of \(name) tells no dimension and dtype: \(error.message)",
-      hint: "say --dimension and --dtype; every shard is held against them when it is fetched")
+      hint: error.hint ?? "say --dimension and --dtype; every shard is held against them when it is fetched")
   }
 
   /// What one mirror says of the first shard.

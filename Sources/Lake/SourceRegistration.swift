@@ -54,6 +54,8 @@ package struct SourceRegistration: Sendable {
   let array: String?
   /// The name of the source beside whose rows it stands; nil for one of features.
   package var owner: String?
+  /// The name of the source in whose order its files are put, as far as their names tell; nil for the owner's, or none's.
+  package var orderOf: String?
 
   /// Describes a source.
   ///
@@ -114,8 +116,19 @@ package struct SourceRegistration: Sendable {
       }
       return try read(owner, dimension: dimension, elementType: elementType, catalog)
     }
-    let (places, urls, listing) = try locations()
-    let names = try names(of: urls)
+    let (places, told, listing) = try locations()
+    var (urls, files, names) = (told, listing?.files, try names(of: told))
+    if let partner = try beside ?? orderOf.map(catalog.source(named:)) {
+      let partners = try catalog.fileNames(of: partner)
+      // What is registered keeps its order: to add it again does nothing.
+      let registered = try (try? catalog.source(named: name)).map { try catalog.fileNames(of: $0) } ?? []
+      let known = Self.order(of: names, as: registered)
+      if let order = try known ?? order(of: names, like: partners, of: partner.name) {
+        files = files.map { files in order.map { files[$0] } }
+        (names, urls) = (order.map { names[$0] }, order.map { urls[$0] })
+      }
+      if known == nil { try LakeCatalog.requirePartners(names, of: name, with: partners, of: partner.name) }
+    }
     if owner != nil { try names.forEach(Self.requireCompanion) } else { try requireArrays(names) }
     let shards = ShardPlaces(names: names, urls: urls)
     var sizes = try self.sizes.map { try Manifest.sizes(path: $0, of: shards) } ?? [:]
@@ -126,8 +139,8 @@ package struct SourceRegistration: Sendable {
       sizes.merge(listing.sizes.mapValues { Manifest.Size(byteCount: $0) }) { own, _ in own }
       digests.merge(listing.digests) { own, _ in own }
     }
-    if let listing {
-      for (name, file) in zip(names, listing.files) {
+    if let files {
+      for (name, file) in zip(names, files) {
         if let size = file.byteCount, sizes[name] == nil { sizes[name] = Manifest.Size(byteCount: size) }
         if let digest = file.digest, digests[name] == nil { digests[name] = digest }
       }
@@ -152,6 +165,40 @@ package struct SourceRegistration: Sendable {
     return Summary(
       shardCount: names.count, mirrorCount: places.count, sizeCount: sizes.count, digestCount: digests.count,
       isNew: isNew)
+  }
+
+  /// Numbers of names in the order in which they are registered; nil where others are.
+  private static func order(of names: [String], as registered: [String]) -> [Int]? {
+    let places = Dictionary(zip(names, names.indices)) { first, _ in first }
+    let order = registered.compactMap { places[$0] }
+    return !order.isEmpty && order.count == names.count && registered.count == names.count ? order : nil
+  }
+
+  /// In which order files are taken that pair with another source's.
+  ///
+  /// - Parameters:
+  ///   - names: What they are called, in the order in which they were found.
+  ///   - partners: Names of the other source's files, by place.
+  ///   - partner: That source.
+  /// - Returns: Numbers of `names`; nil where the order is the user's, or the names do not tell.
+  /// - Throws: ``TarnError`` `.usage` where one in the middle is missing, so that others would stand in its place.
+  private func order(of names: [String], like partners: [String], of partner: String) throws -> [Int]? {
+    switch place {
+    case .template, .files: return nil
+    case .list: if orderOf == nil { return nil }
+    case .listed(let listed): if listed.place == nil, orderOf == nil { return nil }
+    case .listing, .directory: break
+    }
+    guard shardNames == nil, let places = PartnerNames.places(of: names, after: [], like: partners) else { return nil }
+    let order = names.indices.sorted { places[$0] < places[$1] }
+    if let missing = zip(order, 0...).first(where: { places[$0] != $1 }) {
+      throw TarnError(
+        .usage,
+        "no file of \(name) has the name of \(partners[missing.1].printable), which is shard \(missing.1) of \(partner), and "
+          + "\(names[missing.0].printable) would stand in its place",
+        hint: "register it once that file is there")
+    }
+    return order
   }
 
   /// Registers a source of the files of another one.
@@ -305,9 +352,9 @@ package struct SourceRegistration: Sendable {
   }
 
   /// Where a directory is, and its feature files in natural order, or those with rows of a
-  /// companion.
+  /// companion; of one format, or of that of a file that was taken from there before.
   static func directoryURLs(
-    _ directory: String, ofCompanion isCompanion: Bool = false
+    _ directory: String, ofCompanion isCompanion: Bool = false, like known: String? = nil
   ) throws -> (place: String, urls: [String]) {
     let path = LakeLayout.absolute(directory)
     guard let entries = try? Disk.names(in: path) else {
@@ -326,6 +373,7 @@ package struct SourceRegistration: Sendable {
     var found = Set(names.compactMap(FeatureFormat.init(extensionOf:)))
     // Beside features tables lie that say what the rows are of.
     if found.count > 1 { found.remove(.parquet) }
+    if let format = known.flatMap(FeatureFormat.init(extensionOf:)) { found = [format] }
     guard found.count <= 1 else {
       let formats = found.map { ".\($0.fileExtension)" }.sorted().joined(separator: ", ")
       throw TarnError(
@@ -356,12 +404,7 @@ package struct SourceRegistration: Sendable {
         .usage, "the file '\(name.printable)' of \(path) cannot be a shard: \(fault)",
         hint: "rename it, or move it out of the directory")
     }
-    return try inNaturalOrder(names).map { name in
-      guard let encoded = "\(path)/\(name)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) else {
-        throw TarnError(.usage, "the file name '\(name.printable)' cannot be written as a URL")
-      }
-      return "file://\(encoded)"
-    }
+    return try inNaturalOrder(names).map(DirectoryMirror(at: path).url)
   }
 
   /// Names with 2 before 10, as the order of files decides the row ids; those that

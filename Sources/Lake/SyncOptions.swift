@@ -29,6 +29,8 @@ package struct SyncOptions: Sendable {
   package var choosesShards = true
   /// Ask the mirrors of shards that are present for newer bytes.
   package var refresh = false
+  /// What becomes of a sync where no mirror has a shard that is not here.
+  package var missing = MissingPolicy.fail
   /// Whether the bytes here are doubted, so that a mirror's word that nothing changed is no answer.
   package var doubtsBytes = false
   /// What becomes of the bytes of a shard when its mirrors give others.
@@ -60,10 +62,19 @@ package struct SyncSummary: Sendable {
   package var mendedCount = 0
   /// What could not be fetched, and why: a run with any of these fails (R17).
   package var failures: [(shard: String, error: TarnError)] = []
+  /// Shards that are here and that their mirrors lack by now: there are no newer bytes, and nothing was lost.
+  package var withdrawn: [Shard] = []
+  /// Shards that no mirror has, where those are to be passed over.
+  package var passedOver: [Shard] = []
   /// Shards that were not tried because the budget or the disk has no room.
   package var withoutRoom: [String] = []
   /// What the first of them lacks; nil when there is none.
   package var noRoom: TarnError?
+
+  /// Whether there was anything to do.
+  package var didAnything: Bool {
+    fetchedCount > 0 || mendedCount > 0 || !failures.isEmpty || !withoutRoom.isEmpty
+  }
 }
 
 /// A shard that has other bytes now than it had.
@@ -88,12 +99,14 @@ package struct RevisedShard: Sendable {
 
 /// How far a sync is.
 package enum SyncProgress: Sendable {
-  /// Shards done of all, bytes held of all, and those among them that came during this run.
-  case moved(doneCount: Int, totalCount: Int, byteCount: Int, receivedByteCount: Int, totalByteCount: Int?)
+  /// Shards that are here of all that were not, bytes held of all, those among them that came during this run, and
+  /// shards that failed.
+  case moved(
+    doneCount: Int, totalCount: Int, byteCount: Int, receivedByteCount: Int, totalByteCount: Int?, failedCount: Int)
   /// Bytes held of one shard, and those of the whole if they are known.
   case transferring(Shard, byteCount: Int, totalByteCount: Int?)
-  /// A request to a mirror began.
-  case started(Shard, mirrorID: Int64, attempt: Int)
+  /// A request to a mirror began, told by its number.
+  case started(Shard, mirror: Int?, attempt: Int)
   case fetched(Shard, byteCount: Int)
   case mended(Shard, MendedChunks)
   /// A shard was fetched with other bytes than it had.
@@ -102,6 +115,10 @@ package enum SyncProgress: Sendable {
   /// A host is left alone for a while.
   case waiting(HostWait)
   case failed(Shard, TarnError)
+  /// A shard that is here is on no mirror any more.
+  case withdrawn(Shard, TarnError)
+  /// A shard that is on no mirror is passed over, as was asked for.
+  case passedOver(Shard, TarnError)
 }
 
 /// What became of a full budget.

@@ -1,5 +1,6 @@
 // Room for what a sync fetches: asked for before a shard's first byte, of the budget
-// and of the file system; where nobody knows a size, as soon as its head tells it.
+// and of the file system; where nobody knows a size, as soon as its head tells it. And
+// the directories that it goes into.
 
 internal import Base
 internal import Catalog
@@ -7,6 +8,14 @@ internal import Fetch
 internal import Synchronization
 
 extension SyncRun {
+  /// Makes the directory of a source's shards; one that this user may not write into ends the
+  /// run before anybody is asked, and not each shard when it has come.
+  func requireDirectory(of source: String) throws {
+    let directory = "\(catalog.layout.shards)/\(source)"
+    try Disk.makeDirectory(directory)
+    try Disk.requireWritable(directory)
+  }
+
   /// Reserves room for a shard, evicting what may go.
   ///
   /// - Returns: `.made` if the room is the shard's.
@@ -32,7 +41,7 @@ extension SyncRun {
     return try lack.ofDisk
       ?? catalog.noRoom(
         for: lack.shard, lack.byteCount, in: options.budget ?? 0, needing: catalog.sourcesInWork,
-        choosesShards: options.choosesShards)
+        choosesShards: options.choosesShards, isSync: options.selection == nil)
   }
 
   /// Whether the file system keeps what stays free when this and all that is under
@@ -83,5 +92,51 @@ extension SyncRun {
 
   private func localByteCount(_ locations: [ShardLocation]) -> Int? {
     locations.lazy.compactMap { self.options.fetch.localByteCount(of: FetchMirror($0)) }.first
+  }
+
+  /// How the size of a shard becomes known.
+  private func waysToASize(of shard: Shard) throws -> String {
+    try catalog.locations(of: shard.id).allSatisfy { CommandAddress.isOne($0.url) }
+      ? "register the source with --sizes, or leave --budget out"
+      : "`tarn source probe \(shard.sourceName)` asks the servers"
+  }
+
+  /// Leaves out the shards whose sizes nobody knows, under a budget, or no file has.
+  ///
+  /// Invariant 6: a budget can be kept only of sizes that are known beforehand. What
+  /// is left out holds up no other shard.
+  func requireSizes() throws {
+    let (queue, isBudget) = (state.withLock { $0.queue.elements }, options.budget != nil)
+    let unknown = try queue.filter { shard in
+      guard isBudget, shard.likelyByteCount == nil else { return false }
+      learnSize(shard, try catalog.locations(of: shard.id))
+      return state.withLock { $0.size(of: shard) } == 0
+    }
+    let impossible = queue.filter { $0.likelyByteCount.map { !ForeignNumber.byteCount.holds($0) } ?? false }
+    guard !unknown.isEmpty || !impossible.isEmpty else { return }
+    if let first = unknown.first, unknown.count == queue.count {
+      throw TarnError(
+        .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
+        hint: try waysToASize(of: first))
+    }
+    let left = Set((unknown + impossible).map(\.id))
+    state.withLock { state in
+      state.queue = Queue()
+      for shard in queue where !left.contains(shard.id) { state.queue.append(shard) }
+    }
+    for shard in unknown {
+      fail(
+        shard,
+        TarnError(
+          .usage, "its size is not known, so a budget cannot be kept",
+          hint: try waysToASize(of: shard)))
+    }
+    for shard in impossible {
+      fail(
+        shard,
+        TarnError(
+          .usage, "the size that was registered, \(shard.likelyByteCount ?? 0) bytes, is more than a file can have",
+          hint: "register the source again with a list of its sizes"))
+    }
   }
 }

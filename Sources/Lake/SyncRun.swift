@@ -89,6 +89,8 @@ package final class SyncRun: Sendable {
       throw state.withLock { $0.failure } ?? (error is CancellationError ? TarnError.interrupted : error)
     }
     if let failure = state.withLock({ $0.failure }) { throw failure }
+    // Those too that were not asked for. On a full disk what was told is all there is.
+    try? catalog.noteErrors(state.withLock { $0.errors })
     var summary = state.withLock { $0.summary }
     summary.noRoom = try noRoom()
     return summary
@@ -96,7 +98,7 @@ package final class SyncRun: Sendable {
 
   private func plan() throws {
     if let selection = options.selection {
-      for name in Set(selection.map(\.sourceName)) { try Disk.makeDirectory("\(catalog.layout.shards)/\(name)") }
+      for name in Set(selection.map(\.sourceName)) { try requireDirectory(of: name) }
       var seen: Set<Int64> = []
       for shard in selection where seen.insert(shard.id).inserted { enqueue(shard) }
       return
@@ -104,18 +106,20 @@ package final class SyncRun: Sendable {
     let sources = try catalog.fileSources(options.sources)
     var missing: [Shard] = []
     for source in sources {
-      try Disk.makeDirectory("\(catalog.layout.shards)/\(source.name)")
+      var isWhole = true
       for shard in try catalog.shardsInUse(of: source, ordinals: options.ordinals) {
         if catalog.holdsWhole(shard), !options.refresh {
           state.withLock { $0.summary.unchangedCount += 1 }
           continue
         }
+        isWhole = false
         if shard.state == .present, !catalog.holdsWhole(shard) {
           state.withLock { $0.drifted.append(shard) }
         } else {
           missing.append(shard)
         }
       }
+      if !isWhole { try requireDirectory(of: source.name) }
     }
     // Parts count against the budget: what was begun comes first, so that none is in the way.
     let begun = try Set(sources.flatMap { try catalog.interruptedTransfers(of: $0).map(\.shardID) })
@@ -175,60 +179,14 @@ package final class SyncRun: Sendable {
       hint: "if you know what it does, say --allow-commands")
   }
 
-  /// How the size of a shard becomes known.
-  private func waysToASize(of shard: Shard) throws -> String {
-    try catalog.locations(of: shard.id).allSatisfy { CommandAddress.isOne($0.url) }
-      ? "register the source with --sizes, or leave --budget out"
-      : "`tarn source probe \(shard.sourceName)` asks the servers"
-  }
-
-  /// Leaves out the shards whose sizes nobody knows, under a budget, or no file has.
-  ///
-  /// Invariant 6: a budget can be kept only of sizes that are known beforehand. What
-  /// is left out holds up no other shard.
-  private func requireSizes() throws {
-    let (queue, isBudget) = (state.withLock { $0.queue.elements }, options.budget != nil)
-    let unknown = try queue.filter { shard in
-      guard isBudget, shard.likelyByteCount == nil else { return false }
-      learnSize(shard, try catalog.locations(of: shard.id))
-      return state.withLock { $0.size(of: shard) } == 0
-    }
-    let impossible = queue.filter { $0.likelyByteCount.map { !ForeignNumber.byteCount.holds($0) } ?? false }
-    guard !unknown.isEmpty || !impossible.isEmpty else { return }
-    if let first = unknown.first, unknown.count == queue.count {
-      throw TarnError(
-        .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
-        hint: try waysToASize(of: first))
-    }
-    let left = Set((unknown + impossible).map(\.id))
-    state.withLock { state in
-      state.queue = Queue()
-      for shard in queue where !left.contains(shard.id) { state.queue.append(shard) }
-    }
-    for shard in unknown {
-      fail(
-        shard,
-        TarnError(
-          .usage, "its size is not known, so a budget cannot be kept",
-          hint: try waysToASize(of: shard)))
-    }
-    for shard in impossible {
-      fail(
-        shard,
-        TarnError(
-          .usage, "the size that was registered, \(shard.likelyByteCount ?? 0) bytes, is more than a file can have",
-          hint: "register the source again with a list of its sizes"))
-    }
-  }
-
   /// Gives a shard up; the others go on, and the end names it (R17).
-  private func fail(_ shard: Shard, _ error: TarnError) {
-    var error = error
-    if options.digests[shard.id] != nil, error.code == .integrity || error.code == .absent {
-      // To ask these mirrors again leads nowhere.
-      error = TarnError(error.code, error.message, hint: Source.wayBack(to: shard.sourceName), place: error.place)
+  func fail(_ shard: Shard, _ error: TarnError) {
+    if let event = passed(shard, error) { return report(event) }
+    let error = explained(error, of: shard)
+    state.withLock { state in
+      state.summary.failures.append((shard.name, error))
+      state.errors[shard.id] = error.message
     }
-    state.withLock { $0.summary.failures.append((shard.name, error)) }
     report(.failed(shard, error))
   }
 
@@ -340,7 +298,10 @@ package final class SyncRun: Sendable {
     // else before that.
     // R23: whose host is in trouble is asked after the others.
     let now = options.clock()
-    let isTroubled = state.withLock { state in places.hosts.mapValues { state.room.isTroubled($0, at: now) } }
+    let isTroubled = state.withLock { state in
+      state.know(places.locations)
+      return places.hosts.mapValues { state.room.isTroubled($0, at: now) }
+    }
     let (first, last) = (places.locations.filter { !$0.isAskedLast }, places.locations.filter(\.isAskedLast))
     let ordered =
       first.filter { !(isTroubled[$0.mirrorID] ?? false) } + first.filter { isTroubled[$0.mirrorID] ?? false }
@@ -360,6 +321,7 @@ package final class SyncRun: Sendable {
     if source.isCompanion { request.examination = .ofCompanion(shard.name) }
     request.takesRoom = { [self] in takesRoom(shard, $0) }
     request.lackOfRoom = { [self] in lackOfRoom(shard) }
+    request.remedy = { [self] in remedy(for: $0, of: shard, source, at: ordered.map(\.url)) }
     return request
   }
 
@@ -368,13 +330,11 @@ package final class SyncRun: Sendable {
   private func handle(_ event: FetchEvent) throws {
     switch event {
     case .started(let id, let mirrorID, let attempt):
-      let shard = state.withLock { state in
+      let (shard, mirror) = state.withLock { state in
         state.room.asks(id, mirrorID: mirrorID)
-        return state.active[id]
+        return (state.active[id], state.number(ofMirror: mirrorID))
       }
-      if let shard {
-        report(.started(shard, mirrorID: mirrorID, attempt: attempt))
-      }
+      if let shard { report(.started(shard, mirror: mirror, attempt: attempt)) }
     case .progress(let id, let byteCount, let total):
       let shard = state.withLock { state in
         state.hold(byteCount, of: id)
@@ -418,7 +378,7 @@ package final class SyncRun: Sendable {
       if try queueAgain(shard, byteCount: byteCount) { return }
     case .success(.unchanged):
       try catalog.endFetch(shardID: id, as: nil, error: nil)
-      state.withLock { $0.summary.unchangedCount += 1 }
+      state.withLock { $0.wasHere() }
     case .failure(let error) where error.code == .interrupted:
       try catalog.endFetch(shardID: id, as: nil, error: nil)
     case .failure(let error):
@@ -429,7 +389,6 @@ package final class SyncRun: Sendable {
       if state.room.end(id, deliveredBy: result.deliverer) { state.release(at: options.clock()) }
       state.active[id] = nil
       state.doneByteCount += state.activeByteCounts.removeValue(forKey: id) ?? 0
-      state.doneCount += 1
     }
     tell()
   }
@@ -454,7 +413,7 @@ package final class SyncRun: Sendable {
         state.activeByteCounts[shard.id] = nil
       }
       // What failed for now was told attempt by attempt.
-      if error.code != .temporary { report(.retrying(shard, error: error.message)) }
+      if error.code != .temporary, !isWithdrawn(shard, error) { report(.retrying(shard, error: error.message)) }
     }
     for (shard, error) in over { fail(shard, error) }
     guard case .waits(let hosts) = outcome else { return outcome == .waitsForLastRound }
@@ -505,24 +464,22 @@ package final class SyncRun: Sendable {
       path: String(fetched.path.dropFirst(catalog.layout.shards.count + 1)), mirrorID: fetched.mirrorID,
       etag: fetched.validator.etag, lastModified: fetched.validator.lastModified, states: fetched.states)
     let number: Int
+    var isGone = false
     do {
-      number = try catalog.keepingNoOrphan(fetched.path, in: .shards) {
-        try catalog.recordFetched(bytes, of: shard, replacing: options.replacement)
+      number = try catalog.keepingNoOrphan(fetched.path, in: .shards) { () throws -> Int in
+        // Asked before what is refused goes.
+        defer { isGone = Disk.size(of: fetched.path) == nil }
+        return try catalog.recordFetched(bytes, of: shard, replacing: options.replacement)
       }
     } catch let error as TarnError where error.code == .conflict {
-      if Disk.size(of: fetched.path) == nil { return try !queueAgain(shard, byteCount: fetched.byteCount) }
-      try catalog.discardRefused(bytes)
+      if isGone { return try !queueAgain(shard, byteCount: fetched.byteCount) }
       try catalog.endFetch(shardID: shard.id, as: nil, error: error.message)
       fail(shard, error)
       return true
     }
     state.withLock { state in
-      if let revision = shard.revision, revision.digest == fetched.digest, state.wholeBefore.contains(shard.id) {
-        state.summary.unchangedCount += 1
-      } else {
-        state.summary.fetchedCount += 1
-        state.summary.fetchedByteCount += fetched.byteCount
-      }
+      let isKnown = shard.revision?.digest == fetched.digest && state.wholeBefore.contains(shard.id)
+      if isKnown { state.wasHere() } else { state.came(byteCount: fetched.byteCount) }
     }
     if let revision = shard.revision, revision.number != number {
       report(
@@ -540,7 +497,8 @@ package final class SyncRun: Sendable {
       SyncProgress.moved(
         doneCount: state.doneCount, totalCount: state.totalCount,
         byteCount: state.doneByteCount + state.activeByteCounts.values.reduce(0, +),
-        receivedByteCount: state.receivedByteCount, totalByteCount: state.totalByteCount)
+        receivedByteCount: state.receivedByteCount, totalByteCount: state.totalByteCount,
+        failedCount: state.summary.failures.count)
     }
     report(moved)
   }

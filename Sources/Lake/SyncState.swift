@@ -14,7 +14,8 @@ struct SyncState {
   var doneByteCount = 0
   /// Bytes that came during this run; what earlier ones left is not among them.
   var receivedByteCount = 0
-  var doneCount = 0
+  /// Shards that came, or were found to be here.
+  private(set) var doneCount = 0
   var totalCount = 0
   var totalByteCount: Int? = 0
   /// Present shards whose files have the wrong length.
@@ -27,6 +28,8 @@ struct SyncState {
   /// Shards and hosts that are asked again later.
   var room: WaitingRoom
   var summary = SyncSummary()
+  /// What the failures in it say, by shard.
+  var errors: [Int64: String] = [:]
   /// What the last shard lacked for which there was no room.
   var lack: Lack?
   /// What the first shard lacked that was left out.
@@ -57,6 +60,30 @@ struct SyncState {
   mutating func hold(_ byteCount: Int, of shardID: Int64) {
     receivedByteCount += max(0, byteCount - (activeByteCounts[shardID] ?? 0))
     activeByteCounts[shardID] = byteCount
+  }
+
+  /// Numbers of mirrors, as people are told them, by id.
+  private(set) var mirrorNumbers: [Int64: Int] = [:]
+
+  /// Takes note of who is asked.
+  mutating func know(_ locations: [ShardLocation]) {
+    for location in locations { mirrorNumbers[location.mirrorID] = location.priority }
+  }
+
+  /// The number of a mirror that is asked.
+  func number(ofMirror id: Int64) -> Int? { mirrorNumbers[id] }
+
+  /// Takes note of a shard that came.
+  mutating func came(byteCount: Int) {
+    summary.fetchedCount += 1
+    summary.fetchedByteCount += byteCount
+    doneCount += 1
+  }
+
+  /// Takes note of a shard that was asked for and is what is here.
+  mutating func wasHere() {
+    summary.unchangedCount += 1
+    doneCount += 1
   }
 
   /// Takes a shard from where it stood.

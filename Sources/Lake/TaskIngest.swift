@@ -60,13 +60,13 @@ package enum IngestProgress: Sendable {
 
 /// Takes results of workers into the lake.
 package final class TaskIngest {
-  private let catalog: LakeCatalog
+  let catalog: LakeCatalog
   private let directory: TaskDirectory
-  private let recheckCount: Int
-  private let logger: Logger
-  private let cancellation: Cancellation
-  private let report: @Sendable (IngestProgress) -> Void
-  private let store: ArtifactStore
+  let recheckCount: Int
+  let logger: Logger
+  let cancellation: Cancellation
+  let report: @Sendable (IngestProgress) -> Void
+  let store: ArtifactStore
   /// Reads a result whole and holds it against its receipt; another one in a simulation
   /// of a size whose bytes no test has.
   package typealias Reading =
@@ -76,13 +76,13 @@ package final class TaskIngest {
   private let read: Reading
   /// Gives what nobody knew before it was asked for: a secret for each result.
   package typealias Drawing = @Sendable () -> ContentDigest
-  private let draw: Drawing
+  let draw: Drawing
   /// Results of each host of which something could be encoded again, and hosts of which
   /// nothing can be yet.
-  private var checkable: [String: Int] = [:]
-  private var lacking: Set<String> = []
+  var checkable: [String: Int] = [:]
+  var lacking: Set<String> = []
   /// Hosts that gave what was found wrong: everything of theirs is looked at from then on.
-  private var suspects: Set<String> = []
+  var suspects: Set<String> = []
   /// The tasks of the plan, read once: their digests are in it.
   private var documents: (plan: TaskPlan, tasks: [TaskDocument])?
   /// Whether it was told that the directory is not this user's to change.
@@ -175,7 +175,8 @@ package final class TaskIngest {
         whereItMay { try directory.removeResults(of: number, receipt.result.files, files[number] ?? []) }
         verified.insert(task.output)
         summary.recorded.append(number)
-        report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: receipt.result.byteCount))
+        let byteCount = receipt.result.byteCount.addingSaturated(receipt.result.refine?.byteCount ?? 0)
+        report(.recorded(task: number, of: plan.tasks.count, host: receipt.host, byteCount: byteCount))
       } catch let error as TarnError where [.integrity, .inputsMissing].contains(error.code) {
         try refuse(number, file, error.message, &summary)
         summary.open.append((number, nil))
@@ -461,80 +462,6 @@ package final class TaskIngest {
     zip(task.inputs, receipt.inputs).filter { $1.seen != nil }.flatMap { input, seen in
       input.bound(to: seen.seen?.digest).ids
     }
-  }
-
-  // MARK: Recheck
-
-  /// A secret that this process draws.
-  @Sendable package static func random() -> ContentDigest {
-    ContentDigest.of((0..<4).map { _ in String(UInt64.random(in: .min ... .max)) }.joined(separator: " "))
-  }
-
-  /// Encodes a few shards of a host's result again and holds their rows against it, of
-  /// those that the lake has; of which results, and which shards, is decided by a secret
-  /// that is drawn now, so that no worker can have made what is looked at better than the rest.
-  private func recheck(
-    _ path: String, _ task: TaskDocument, _ receipt: TaskReceipt, _ terms: EncodingTerms, _ refine: String?,
-    _ summary: inout IngestSummary
-  ) throws -> OutputRecheck? {
-    guard recheckCount > 0 else { return nil }
-    let before = checkable[receipt.host, default: 0]
-    var recheck = OutputRecheck(secret: draw(), number: before + 1)
-    let order = try zip(task.inputs, receipt.inputs).compactMap { input, seen in
-      try seen.seen.flatMap { seen in
-        try catalog.shardPath(holding: seen.digest).map {
-          (input, seen, $0, recheck.rank(of: seen.digest))
-        }
-      }
-    }.sorted { $0.3 < $1.3 }
-    guard !order.isEmpty else {
-      if before == 0, let input = task.inputs.first(where: { !$0.isHole }), lacking.insert(receipt.host).inserted {
-        summary.rechecks.append(
-          IngestSummary.Recheck(
-            shard: input.shard, host: receipt.host, lack: "of the shards of task \(task.output) the lake has none"))
-      }
-      return nil
-    }
-    guard recheck.isDue || suspects.contains(receipt.host) else {
-      checkable[receipt.host] = before + 1
-      return recheck
-    }
-    for (input, seen, file, _) in order.prefix(recheckCount) {
-      try cancellation.check()
-      report(.rechecking(shard: input.shard))
-      let shard = PinnedShard(
-        path: catalog.layout.shards + "/" + file, digest: seen.digest, rowCount: seen.rowCount,
-        dimension: task.dimension, elementType: task.elementType, array: task.array,
-        remedy: "run `tarn verify --repair`")
-      let encoder = try ShardEncoder(
-        terms.trained, digest: terms.trainedDigest, badRows: terms.badRows, normalisation: terms.normalisation,
-        rowCount: seen.rowCount, logger: logger)
-      let working = try store.workingPath("recheck-\(seen.digest.prefix(16)).segment")
-      defer { try? Disk.remove(working) }
-      do {
-        _ = try encoder.encode(try shard.read(), to: working) { _ in try cancellation.check() }
-      } catch let error as TarnError where [.integrity, .inputsMissing, .badFeatures].contains(error.code) {
-        // The lake's own file is at fault, and not the result.
-        summary.rechecks.append(
-          IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: error.description))
-        continue
-      }
-      let isSame = try SegmentProof.proved(
-        [MergeInput(segment: try SegmentFile(path: working), firstRowID: input.firstID, excluded: input.excluded)],
-        by: try OutputShardFile(path: path),
-        refine: try refine.map { (try RefineFile(path: $0), task.inputs.first?.firstID ?? 0) },
-        checkpoint: { try cancellation.check() })
-      guard isSame == [true] else {
-        suspects.insert(receipt.host)
-        throw TarnError(
-          .integrity, "\(input.shard), encoded again, has other codes or lists than its result, made on \(receipt.host)"
-        )
-      }
-      checkable[receipt.host] = before + 1
-      recheck.shards.append(input.shard)
-      summary.rechecks.append(IngestSummary.Recheck(shard: input.shard, host: receipt.host, lack: nil))
-    }
-    return recheck
   }
 }
 

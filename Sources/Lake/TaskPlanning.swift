@@ -4,13 +4,14 @@
 //
 // The plan is written last (invariant 1 of TaskDirectory): a directory that has one is
 // not planned again, so that receipts which came meanwhile still fit; but tasks that
-// workers gave up are, as the lake may know of other addresses now.
+// workers gave up are, as the lake may know of other addresses now, and the trained index
+// beside them is read, and laid anew where it is not what it was.
 
 package import Base
 package import Catalog
 internal import Foundation
 internal import Indexer
-internal import Logging
+package import Logging
 package import Tasks
 
 /// What came of planning.
@@ -21,6 +22,8 @@ package struct PlannedTasks: Sendable {
   package let scripts: TaskScripts
   /// Whether this run wrote it.
   package let isNew: Bool
+  /// Whether the trained index beside the tasks was missing or damaged, and was laid anew.
+  package var isMended = false
 }
 
 /// Plans a version's outputs as tasks.
@@ -28,6 +31,7 @@ package final class TaskPlanning: Sendable {
   private let catalog: LakeCatalog
   private let options: BuildOptions
   private let place: @Sendable (VersionName) throws -> (TaskDirectory, TaskScripts)
+  private let logger: Logger
   private let cancellation: Cancellation
 
   /// Prepares to plan.
@@ -35,13 +39,15 @@ package final class TaskPlanning: Sendable {
   /// - Parameters:
   ///   - catalog: A lake, open for writing.
   ///   - options: What to build.
+  ///   - logger: Gets warnings.
   ///   - cancellation: Stops it; without its last file the directory is no plan.
   ///   - place: Where the tasks of a version go, and what is written beside them, for
   ///     engines that run them.
   package init(
-    _ catalog: LakeCatalog, _ options: BuildOptions, cancellation: Cancellation,
+    _ catalog: LakeCatalog, _ options: BuildOptions, logger: Logger, cancellation: Cancellation,
     into place: @escaping @Sendable (VersionName) throws -> (TaskDirectory, TaskScripts)
   ) {
+    self.logger = logger
     self.catalog = catalog
     self.options = options
     self.place = place
@@ -67,7 +73,7 @@ package final class TaskPlanning: Sendable {
   }
 
   private var build: BuildRun {
-    BuildRun(catalog, options, logger: Logger(label: "tarn.plan"), cancellation: cancellation, report: { _ in })
+    BuildRun(catalog, options, logger: logger, cancellation: cancellation, report: { _ in })
   }
 
   /// What the tasks would cost in one process here, with the checks of a plan; nothing is written.
@@ -115,11 +121,18 @@ package final class TaskPlanning: Sendable {
 
   private func write(_ planned: BuildRun.Subject) throws -> PlannedTasks {
     let version = planned.version
-    let (directory, scripts) = try place(version.name)
+    let (directory, written) = try place(version.name)
+    var scripts = written
     let lake = try catalog.uuid()
     if var there = try planThere(in: directory, of: version.name, version.specDigest) {
-      if version.state != .sealed { try renew(&there, planned, in: directory) }
-      return PlannedTasks(version: version, plan: there, directory: directory, scripts: scripts, isNew: false)
+      var isMended = false
+      if version.state != .sealed {
+        try renew(&there, planned, in: directory)
+        isMended = try directory.share(
+          trained: ArtifactStore(catalog).verified(.trainedIndex, planned.digest), planned.digest, isDoubted: true)
+      }
+      return PlannedTasks(
+        version: version, plan: there, directory: directory, scripts: scripts, isNew: false, isMended: isMended)
     }
     try directory.requireFree()
     let tasks = try version.state == .sealed ? [] : documents(planned)
@@ -134,6 +147,8 @@ package final class TaskPlanning: Sendable {
     let plan = TaskPlan(
       .build, lake: lake, subject: "\(version.name)", spec: version.specDigest, tool: "tarn \(Tool.version)",
       tasks: tasks.map(\.digest), results: directory.resultsPlace)
+    let largest = tasks.flatMap(\.inputs).lazy.filter { !$0.isHole }.map(\.rowCount).max() ?? 0
+    scripts.memoryByteCount = BuildCost.memoryByteCount(with: planned.record, shardRowCount: largest)
     try scripts.write(Array(tasks.indices), of: plan, in: directory)
     try directory.write(plan)
     return PlannedTasks(version: version, plan: plan, directory: directory, scripts: scripts, isNew: true)
@@ -207,5 +222,21 @@ package final class TaskPlanning: Sendable {
         hint: "`tarn source mirror add \(shard.sourceName)` gives it one")
     }
     return (path, places)
+  }
+}
+
+extension TaskDirectory {
+  /// Lays what the tasks of a build rely on anew, where it is missing or damaged.
+  ///
+  /// - Parameters:
+  ///   - open: Tasks that are to be done.
+  ///   - plan: Their plan.
+  ///   - catalog: The lake that planned; reading is enough.
+  /// - Returns: Whether something was.
+  /// - Throws: ``TarnError`` where the lake does not have it either.
+  package func layAnew(_ open: [Int], of plan: TaskPlan, from catalog: LakeCatalog) throws -> Bool {
+    guard let first = open.first, case .output(let task) = try self.task(first, of: plan) else { return false }
+    return try share(
+      trained: ArtifactStore(catalog).verified(.trainedIndex, task.trained), task.trained, isDoubted: true)
   }
 }

@@ -40,6 +40,10 @@ package struct TrainingCost: Sendable {
   package var unknown: UnknownRows?
   /// Whether the index is trained already.
   package var isDone = false
+  /// Whether lists of both kinds are tried with queries first.
+  package var triesLists = false
+  /// Memory in which the ranges of codes are learnt, those that refine among them; 0 for codes without.
+  package var rangesByteCount = 0
 
   package init(
     pairCount: Int, dimension: Int, rowByteCount: Int, nlist: Int, iterations: Int, isPaired: Bool,
@@ -62,6 +66,7 @@ package struct TrainingCost: Sendable {
   package func steps(_ rates: MachineRates) -> [StepCost] {
     guard !isDone else { return [] }
     var steps = [gathering(rates)]
+    if triesLists { steps.append(trial(rates)) }
     if isPaired { steps += search("nearest images", of: pairCount, isFirst: true, rates) }
     steps.append(clustering("k-means", iterations, rates))
     if router.method != .none {
@@ -71,6 +76,7 @@ package struct TrainingCost: Sendable {
       steps += search("router labels", of: queries, isFirst: !isPaired, rates)
       if router.method.isTrained { steps.append(epochs(of: queries, rates)) }
     }
+    if rangesByteCount > 0 { steps.append(ranges(rates)) }
     return steps
   }
 
@@ -82,12 +88,29 @@ package struct TrainingCost: Sendable {
     Double(vectors) * Double(rows) * Double(dimension) / rate
   }
 
+  /// What the threads of a search hold.
+  private func working(_ vectors: Int, _ rows: Int, _ rates: MachineRates) -> Int {
+    AssignmentEngine.workingByteCount(
+      vectorCount: vectors, rowCount: rows, dimension: dimension, threadCount: rates.threadCount)
+  }
+
   /// Drawn rows are hashed and written twice: in pieces and in one file.
   private func gathering(_ rates: MachineRates) -> StepCost {
     let bytes = pairCount * rowByteCount
     return StepCost(
       step: "gathering", seconds: rates.written.map { 2 * Double(bytes) / $0 + 2 * Double(bytes) / rates.hashed },
       memoryByteCount: 64 << 20, diskByteCount: 2 * bytes)
+  }
+
+  /// Nearest images of the captions, exact neighbours of the queries, and k-means of both kinds.
+  private func trial(_ rates: MachineRates) -> StepCost {
+    let pairs = min(pairCount, ListTrial.mostPairs)
+    let lists = 2 * (ListTrial.iterations + 1) * ListTrial.mostLists
+    return StepCost(
+      step: "trial of lists",
+      seconds: seconds(pairs, pairs + lists, rates.assigned) + seconds(ListTrial.mostQueries, pairs, rates.compared),
+      memoryByteCount: 3 * floats(pairs) + floats(2 * ListTrial.mostLists) + working(pairs, pairs, rates),
+      diskByteCount: 0)
   }
 
   private func search(_ step: String, of queries: Int, isFirst: Bool, _ rates: MachineRates) -> [StepCost] {
@@ -97,7 +120,11 @@ package struct TrainingCost: Sendable {
       return [
         StepCost(
           step: step, seconds: seconds(queries, pairCount, several ? rates.compared : rates.assigned),
-          memoryByteCount: kept + (several ? floats(8192) : 2 * floats(min(Self.tile, pairCount))), diskByteCount: kept)
+          memoryByteCount: kept
+            + (several
+              ? floats(8192)
+              : 2 * floats(min(Self.tile, pairCount)) + working(queries, min(Self.tile, pairCount), rates)),
+          diskByteCount: kept)
       ]
     }
     let plan = ImageIndexPlan(imageCount: pairCount)
@@ -113,7 +140,8 @@ package struct TrainingCost: Sendable {
     guard isFirst else { return [probing] }
     let listing = seconds(ImageIndexPlan.iterations * plan.sampleCount + pairCount, plan.nlist, rates.assigned)
     let lists = StepCost(
-      step: "lists of images", seconds: listing, memoryByteCount: 2 * floats(plan.nlist) + 8 * pairCount,
+      step: "lists of images", seconds: listing,
+      memoryByteCount: 2 * floats(plan.nlist) + 8 * pairCount + working(pairCount, plan.nlist, rates),
       diskByteCount: plan.sampleCount * rowByteCount + 2 * floats(plan.nlist) + 4 * pairCount)
     guard isPaired else { return [lists, probing] }
     let agreement = StepCost(
@@ -127,7 +155,15 @@ package struct TrainingCost: Sendable {
     StepCost(
       step: step, seconds: Double(iterations) * seconds(pairCount, nlist, rates.assigned),
       // Centroids, what is prepared of them, and cells by row.
-      memoryByteCount: 3 * floats(nlist) + 24 * pairCount, diskByteCount: 2 * (floats(nlist) + 4 * pairCount))
+      memoryByteCount: 3 * floats(nlist) + 24 * pairCount + working(pairCount, nlist, rates),
+      diskByteCount: 2 * (floats(nlist) + 4 * pairCount))
+  }
+
+  /// Every image is looked at once, by one thread, for the ranges of its codes: about as long as encoding takes.
+  private func ranges(_ rates: MachineRates) -> StepCost {
+    StepCost(
+      step: "ranges", seconds: Double(pairCount) * Double(dimension) / rates.encoded,
+      memoryByteCount: rangesByteCount + floats(min(8192, pairCount)), diskByteCount: 0)
   }
 
   /// Three products a candidate: its score, its gradient, its step.
@@ -146,10 +182,13 @@ extension TrainingRun {
   ///
   /// - Parameters:
   ///   - fetches: Whether shards that are not in the lake would be fetched.
+  ///   - budget: Bytes of shards that the lake would hold at most; nil for as many as there are.
   ///   - directory: Where its searches would be written as tasks; nil where it makes them itself.
   /// - Returns: Its sizes.
   /// - Throws: ``TarnError``, as the training itself would before it begins.
-  package func cost(fetches: Bool, in directory: TaskDirectory?) throws -> TrainingCost {
+  package func cost(
+    fetches: Bool, within budget: Int? = nil, in directory: TaskDirectory?
+  ) throws -> TrainingCost {
     try check()
     let pairs = try pairs(without: [], fetches: fetches, mayBeUnknown: fetches)
     var isDone = false
@@ -161,11 +200,14 @@ extension TrainingRun {
         throw catalog.otherTraining(options.name)
       }
       try requireRoom(pairs, count: count, sample: nil)
+      let shards = pairs.pairs.flatMap { pair in pairs.sides.compactMap(pair.shard) }
+      if let budget { try catalog.requireBudget(budget, for: shards.filter { $0.path == nil }) }
     } else {
       switch try begin(pairs, fetches: fetches, isDry: true) {
       case .ready(let trained): (count, isDone) = (trained.pairCount, true)
       case .gather(let plan):
         count = plan.sample.count
+        if let budget { try catalog.requireBudget(budget, for: plan.stream.toFetch) }
         let spec = pairs.revisions.map { revisions in
           ContentDigest.of(
             definition(pairs, revisions, plan.sample, leftOut: pairs.pairs.map { _ in [] }).spec)
@@ -185,6 +227,12 @@ extension TrainingRun {
       nlist: options.nlist, iterations: options.iterations, isPaired: options.method == .paired,
       nearest: options.nearest ?? .exact, router: options.router)
     cost.isDone = isDone
+    cost.triesLists = options.queries != nil
+    cost.rangesByteCount =
+      RangeTrainer.byteCount(codec: options.codec, dimension: cost.dimension, statistic: options.ranges)
+      + (options.refine.map {
+        RangeTrainer.byteCount(codec: $0, dimension: cost.dimension, statistic: $0.defaultRanges)
+      } ?? 0)
     if pairs.unknownCount > 0 {
       cost.unknown = UnknownRows(
         count: pairs.unknownCount, total: pairs.pairs.count,

@@ -9,6 +9,7 @@ package import Catalog
 internal import Features
 internal import Foundation
 internal import Indexer
+internal import Synchronization
 package import Tasks
 
 /// What stops a training until others have found rows.
@@ -28,6 +29,8 @@ package final class TrainingRounds: Sendable {
   private let scripts: TaskScripts
   /// Where matrices are made, and rows found are fetched to.
   private let matrices: String
+  /// Those that this command has read, and found to be what their names say.
+  private let whole = Mutex<Set<ContentDigest>>([])
 
   /// The fewest vectors of a task.
   private static let leastVectorCount = 256
@@ -49,6 +52,16 @@ package final class TrainingRounds: Sendable {
   }
 
   private func path(_ digest: ContentDigest) -> String { "\(matrices)/\(digest.hex).npy" }
+
+  /// Whether a matrix is there that is what its name says; it is read once by each command.
+  private func isWhole(_ digest: ContentDigest) -> Bool {
+    let path = path(digest)
+    guard Disk.size(of: path) != nil else { return false }
+    if whole.withLock({ $0.contains(digest) }) { return true }
+    guard (try? Disk.digest(of: path)) == digest else { return false }
+    whole.withLock { _ = $0.insert(digest) }
+    return true
+  }
 
   /// Has workers find a matrix that was made.
   private func shared(_ path: String, _ digest: ContentDigest) throws -> Shared {
@@ -73,7 +86,12 @@ package final class TrainingRounds: Sendable {
     guard directory.isDirectory else { return try shared(path, digest) }
     try Disk.makeDirectory(matrices)
     let target = self.path(digest)
-    if Disk.size(of: target) != Disk.size(of: path) { try Disk.linkOrCopy(path, to: target) }
+    // The gathered rows were read when this command began; another name of them is these bytes.
+    let isSame = Disk.size(of: target) != nil && Disk.identity(of: target) == Disk.identity(of: path)
+    if !isSame, !isWhole(digest) {
+      try Disk.linkOrCopy(path, to: target)
+      whole.withLock { _ = $0.insert(digest) }
+    }
     return try shared(target, digest)
   }
 
@@ -105,7 +123,7 @@ package final class TrainingRounds: Sendable {
     unsafe key.update(Array("packed-1 \(digest.hex)\n".utf8).span.bytes)
     unsafe key.update(rows.span.bytes)
     let note = "\(matrices)/\(key.finalize().hex).packed"
-    if let known = Disk.text(of: note).flatMap({ ContentDigest(hex: $0) }),
+    if let known = Disk.text(of: note).flatMap({ ContentDigest(hex: $0) }), isWhole(known),
       let matrix = try? Shared(self.path(known), known).matrix, matrix.rowCount == rows.count
     {
       return try shared(self.path(known), known)

@@ -123,7 +123,7 @@ extension TrainingRun {
           among: rounds.share(images.path, digest: images.digest), k: search.perQuery, cancellation
         ).rows
       }
-      ?? search.find(resumingAt: scratch + "/labels.state") {
+      ?? search.find(resumingAt: scratch + "/labels.state", logger: logger) {
         try cancellation.check()
         report(.labelled(done: $0, total: queries.matrix.rowCount))
       }

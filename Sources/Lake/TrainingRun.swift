@@ -218,9 +218,16 @@ package struct TrainingRun: Sendable {
   /// A training that was begun before goes on with what it was begun with.
   private func checkRoles() throws {
     guard options.checksRoles, try catalog.findTrainedIndex(named: options.name) == nil else { return }
-    try Source.requireRoles(
-      images: catalog.features(named: options.images, to: "be trained on"),
-      captions: options.captions.map(catalog.source(named:)))
+    let images = try catalog.features(named: options.images, to: "be trained on")
+    let captions = try options.captions.map(catalog.source(named:))
+    try Source.requireRoles(images: images, captions: captions)
+    guard let captions else { return }
+    // A pair of which one was dropped is no pair.
+    let used = try [images, captions].map { source in
+      Set(try catalog.shards(of: source, ordinals: options.ordinals).filter { !$0.isDropped }.map(\.ordinal))
+    }
+    let pairs = OrdinalSet(ascending: used[0].intersection(used[1]).sorted())
+    try catalog.requirePartners(captions, images, at: pairs)
   }
 
   func scratch(of trained: TrainedIndexRecord) -> String { catalog.layout.trainingScratch(trained.specDigest) }
@@ -386,12 +393,7 @@ package struct TrainingRun: Sendable {
     -> State
   {
     guard Disk.size(of: path) != nil else { return try first() }
-    do {
-      return try load()
-    } catch let error as TarnError where error.code == .integrity {
-      logger.warning("\(error.message); starting that step over")
-      return try first()
-    }
+    return try SavedState.usable(logger, load) ?? first()
   }
 }
 

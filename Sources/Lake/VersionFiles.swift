@@ -1,8 +1,8 @@
 // What lies in LAKE/versions/NAME@N: the outputs under names people use, the
-// lock file, whose digest is the version's, and the version's document. The one
-// place that puts them there, where nothing of another version is ever replaced:
-// what is not sealed yet takes free names alone, and of a sealed version what is
-// not another sealing's may be written over.
+// lock file, whose digest is the version's, the version's document, and of one that
+// was pulled the place that it is from. The one place that puts them there, where
+// nothing of another version is ever replaced: what is not sealed yet takes free
+// names alone, and of a sealed version what is not another sealing's may be written over.
 
 internal import Base
 internal import Catalog
@@ -58,6 +58,18 @@ struct VersionFiles {
     } catch let error as TarnError where error.code == .conflict {
       throw taken(version, path)
     }
+  }
+
+  /// Says beside a version that is pulled under its own name where it is from: its lock file says nothing of that, and
+  /// a catalog that is made again takes what others made for no word of this lake's.
+  ///
+  /// - Parameters:
+  ///   - place: Where its files were, without secrets.
+  ///   - version: The version, whose directory is there.
+  /// - Throws: ``TarnError`` when the disk refuses.
+  func writeOrigin(_ place: String, of version: IndexVersion) throws {
+    guard version.publishedName == nil else { return }
+    try Disk.writeAtomically(Array((place + "\n").utf8), to: catalog.layout.originPath(version.name))
   }
 
   /// Writes a file of a sealed version again; what reads as another sealing of it

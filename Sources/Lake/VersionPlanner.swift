@@ -58,7 +58,8 @@ struct VersionPlanner {
     var found = Inputs(held: held)
     var contents: [Int: VersionPlan.Content] = [:]
     var missing: [String] = []
-    let ofNobody = Set(try catalog.shardsOfNobody(of: source).map(\.id))
+    // Who is nobody's is left out where that is allowed, and asked for otherwise.
+    let ofNobody = options.missing == .skip ? Set(try catalog.shardsOfNobody(of: source).map(\.id)) : []
     for shard in chosen {
       let content = content(
         of: shard, isEncoded: held.contains(shard.id) || shard.revision.map { segments[$0.digest] != nil } ?? false,

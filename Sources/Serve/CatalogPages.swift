@@ -99,8 +99,8 @@ extension ServeHouse {
     let served = Set(versions.all.map { "\($0.name)" })
     let rows = try picture.rows(
       """
-      SELECT version, state, source, trained_index, codec, nlist, rows, bytes, coalesce(sealed_at, '') FROM v_version
-      ORDER BY name, number
+      SELECT version, state, source, trained_index, codec, nlist, rows, bytes + refine_bytes, coalesce(sealed_at, '')
+      FROM v_version ORDER BY name, number
       """
     ).map { row in
       let texts = row.map { Markup.text(Self.text($0)) }

@@ -41,6 +41,8 @@ final class HttpConnection: ChannelDuplexHandler {
   private let server: HttpServerState
   private let house: ServeHouse
   private let peer: String?
+  /// The address of who asks, wherever that is.
+  private let address: String?
   private var state = State.waiting
   /// What came of requests behind the one that is worked on: no more than was read at once, as nothing is read meanwhile.
   private var parts = Queue<HTTPServerRequestPart>()
@@ -55,6 +57,8 @@ final class HttpConnection: ChannelDuplexHandler {
   private var isKept = false
   /// The origin of the page that asks, where that was named to the server.
   private var origin: String?
+  /// The request that has no line in the log yet, where there is a log.
+  private var asked: (begin: ContinuousClock.Instant, method: String, target: String)?
 
   /// Makes the handler of a connection.
   ///
@@ -63,11 +67,13 @@ final class HttpConnection: ChannelDuplexHandler {
   ///   - server: What it shares with others.
   ///   - house: What answers.
   ///   - peer: The address of who asks; nil for one on this machine.
-  init(_ number: Int, _ server: HttpServerState, _ house: ServeHouse, peer: String?) {
+  ///   - address: The address of who asks.
+  init(_ number: Int, _ server: HttpServerState, _ house: ServeHouse, peer: String?, address: String?) {
     self.number = number
     self.server = server
     self.house = house
     self.peer = peer
+    self.address = address
   }
 
   private var limits: ServeLimits { house.limits }
@@ -87,6 +93,7 @@ final class HttpConnection: ChannelDuplexHandler {
   private func leave() {
     guard !hasLeft else { return }
     hasLeft = true
+    if asked != nil { log(nil, 0) }
     // One that was closed for room has no place there any more, and all of this all the same.
     server.leave(number, heldByteCount)
     heldByteCount = 0
@@ -173,6 +180,7 @@ final class HttpConnection: ChannelDuplexHandler {
     departure = Departure()
     let own = RequestHead(
       method: head.method.rawValue, target: head.uri, headers: head.headers.map { (name: $0.name, value: $0.value) })
+    if server.log != nil { asked = (ContinuousClock.now, own.method, own.target) }
     origin = server.doorkeeper.namedOrigin(of: own)
     switch judge(own) {
     case .success(let intake):
@@ -222,7 +230,7 @@ final class HttpConnection: ChannelDuplexHandler {
       && head.values("access-control-request-method").count == 1
     if isPreflight, case .failure(.method(let methods)) = route { route = .success(.preflight(methods: methods)) }
     let isPage = if case .success(.page) = route { true } else { false }
-    let isOpen = (try? route.get()) == .health || isPreflight
+    let isOpen = (try? route.get())?.isOpen ?? false || isPreflight
     if let refusal = server.doorkeeper.refusal(
       of: head, isOpen: isOpen, isPage: isPage, isForPrograms: isForPrograms)
     {
@@ -282,6 +290,8 @@ final class HttpConnection: ChannelDuplexHandler {
       let loop = context.eventLoop
       let bound = NIOLoopBound((self, context), eventLoop: loop)
       house.answer(request) { answer in
+        // The loop of a server that ended takes nothing any more.
+        guard !departure.hasHappened else { return }
         loop.execute {
           let (connection, context) = bound.value
           // Another request may have come since, of a connection that was closed.
@@ -316,6 +326,7 @@ final class HttpConnection: ChannelDuplexHandler {
       answer = .busy("too many answers are held")
       _ = hold(answer.body.count)
     }
+    log(answer.status, isHead ? 0 : answer.body.count)
     state = .sending
     arm(context, limits.sendTime)
     isKept = isKept && !server.isClosing
@@ -337,6 +348,16 @@ final class HttpConnection: ChannelDuplexHandler {
       connection.sent(context, isWhole: (try? result.get()) != nil)
     }
     context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
+  }
+
+  /// Has a line written of the request that is answered, or whose client is gone.
+  private func log(_ status: Int?, _ byteCount: Int) {
+    guard let log = server.log else { return }
+    log.add(
+      AnsweredRequest(
+        peer: address, method: asked?.method, target: asked?.target, status: status, byteCount: byteCount,
+        duration: asked.map { ContinuousClock.now - $0.begin } ?? .zero))
+    asked = nil
   }
 
   private func sent(_ context: ChannelHandlerContext, isWhole: Bool) {

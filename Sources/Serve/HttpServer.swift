@@ -22,11 +22,14 @@ final class HttpServerState: Sendable {
 
   let doorkeeper: Doorkeeper
   let meter: ServeMeter
+  /// Where requests get a line each; nil for nowhere.
+  let log: RequestLog?
   private let shared: Mutex<Shared>
 
-  init(_ doorkeeper: Doorkeeper, _ meter: ServeMeter, _ limits: ServeLimits) {
+  init(_ doorkeeper: Doorkeeper, _ meter: ServeMeter, _ limits: ServeLimits, _ log: RequestLog?) {
     self.doorkeeper = doorkeeper
     self.meter = meter
+    self.log = log
     shared = Mutex(
       Shared(
         book: ConnectionBook(limit: limits.connections), ledger: ByteLedger(limit: limits.heldByteCount),
@@ -103,10 +106,13 @@ package final class HttpServer: Sendable {
   ///   - doorkeeper: Who may ask.
   ///   - host: An address.
   ///   - port: 0 for any that is free.
+  ///   - log: Where each request gets a line; nil for nowhere.
   /// - Throws: ``TarnError`` `.usage` for an address that cannot be listened at.
-  package init(_ house: ServeHouse, _ doorkeeper: Doorkeeper, host: String, port: Int) throws {
+  package init(
+    _ house: ServeHouse, _ doorkeeper: Doorkeeper, host: String, port: Int, log: RequestLog? = nil
+  ) throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let state = HttpServerState(doorkeeper, house.meter, house.limits)
+    let state = HttpServerState(doorkeeper, house.meter, house.limits, log)
     let limits = house.limits
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 256)
@@ -120,11 +126,12 @@ package final class HttpServer: Sendable {
           var decoding = NIOHTTPDecoderLimitConfiguration()
           (decoding.maxHeaderFieldSize, decoding.maxHeaderListSize) = (limits.headByteCount, limits.headByteCount)
           decoding.maxHeaderFieldCount = limits.headerCount
+          let address = Self.text(channel.remoteAddress)
           let pipeline = channel.pipeline.syncOperations
           try pipeline.addHandlers([
             HTTPResponseEncoder(),
             ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoding)),
-            HttpConnection(number, state, house, peer: Self.stranger(channel.remoteAddress)),
+            HttpConnection(number, state, house, peer: Self.stranger(address), address: address),
           ])
         }
       }
@@ -142,13 +149,16 @@ package final class HttpServer: Sendable {
     address = host.contains(":") ? "[\(host)]:\(self.port)" : "\(host):\(self.port)"
   }
 
-  /// The address of who is not on this machine.
-  private static func stranger(_ address: SocketAddress?) -> String? {
+  /// An address as people write it.
+  private static func text(_ address: SocketAddress?) -> String? {
     // Where IPv6 is listened at, IPv4 comes as ::ffff:127.0.0.1.
-    guard let text = (address?.ipAddress).map({ $0.hasPrefix("::ffff:") ? String($0.dropFirst(7)) : $0 }),
-      !text.hasPrefix("127."), text != "::1"
-    else { return nil }
-    return text
+    (address?.ipAddress).map { $0.hasPrefix("::ffff:") ? String($0.dropFirst(7)) : $0 }
+  }
+
+  /// The address of who is not on this machine.
+  private static func stranger(_ address: String?) -> String? {
+    guard let address, !address.hasPrefix("127."), address != "::1" else { return nil }
+    return address
   }
 
   /// Ends: nobody is taken in any more, what is being answered gets so long, the rest is closed.

@@ -32,6 +32,7 @@ final class LakeWatch: Sendable {
   private struct State {
     var meter = LakeMeter()
     var items = PacedValue<[Moving]>()
+    var gauges = PacedValue<LakeGauges>()
     /// What else the page of the lake shows.
     var surroundings = PacedValue<String>()
   }
@@ -48,6 +49,17 @@ final class LakeWatch: Sendable {
     let text = try make()
     state.withLock { $0.surroundings.keep(text, madeFrom: begin, to: .now) }
     return text
+  }
+
+  /// Figures of the lake for who measures it.
+  private func figures() throws -> LakeGauges {
+    try state.withLock { state in
+      let now = ContinuousClock.now
+      if let gauges = state.gauges.fresh(at: now) { return gauges }
+      let gauges = try LakeGauges(LakeCatalog.open(root: root, writing: nil))
+      state.gauges.keep(gauges, madeFrom: now, to: .now)
+      return gauges
+    }
   }
 
   /// What is under way, how fast it goes and how long it takes.
@@ -112,26 +124,40 @@ final class LakeWatch: Sendable {
 
   /// Families of the lake.
   func write(to page: inout MetricsPage) throws {
-    let items = try look().map(\.item)
-    page.family("tarn_source_shards", "gauge", "Shards of each source: all, in the lake, failed.")
-    for item in items where item.kind == .source {
-      for (state, count) in [("all", item.total), ("present", item.done), ("failed", item.failed)] {
-        page.sample("tarn_source_shards", [("source", item.name), ("state", state)], Double(count))
-      }
+    let (items, gauges) = (try look().map(\.item), try figures())
+    page.family("tarn_source_shards", "gauge", "Shards of each source, each in one state.")
+    for shards in gauges.shards {
+      page.sample("tarn_source_shards", [("source", shards.source), ("state", shards.state)], Double(shards.count))
     }
     page.family("tarn_source_bytes", "gauge", "Bytes held of each source, those of transfers under way included.")
     for item in items where item.kind == .source {
       page.sample("tarn_source_bytes", [("source", item.name)], item.amount)
     }
-    page.family("tarn_build_shards", "gauge", "Shards of each version: all, encoded.")
-    for item in items where item.kind == .build {
-      for (state, count) in [("all", item.total), ("encoded", item.done)] {
+    page.family("tarn_versions", "gauge", "Versions in each state.")
+    for (state, count) in gauges.versions { page.sample("tarn_versions", [("state", state)], Double(count)) }
+    // What was given up or withdrawn is no build that anybody waits for.
+    let ended = [VersionState.abandoned, .revoked].map(\.rawValue)
+    let builds = items.filter { $0.kind == .build && !ended.contains($0.state) }
+    page.family("tarn_build_shards", "gauge", "Shards of each version that is built or sealed: encoded, open.")
+    for item in builds {
+      for (state, count) in [("encoded", item.done), ("open", item.total - item.done)] {
         page.sample("tarn_build_shards", [("version", item.name), ("state", state)], Double(count))
       }
     }
-    page.family("tarn_build_rows", "gauge", "Rows of each version that are encoded.")
-    for item in items where item.kind == .build {
-      page.sample("tarn_build_rows", [("version", item.name)], item.amount)
+    page.family("tarn_build_rows", "gauge", "Rows of each version that is built or sealed that are encoded.")
+    for item in builds { page.sample("tarn_build_rows", [("version", item.name)], item.amount) }
+    page.family("tarn_free_bytes", "gauge", "Bytes free on the file systems of the lake's directories.")
+    for room in gauges.rooms { page.sample("tarn_free_bytes", [("place", room.place)], Double(room.freeByteCount)) }
+    page.one(
+      "tarn_commands_at_work", "gauge", "Commands that hold leases on the lake.", Double(gauges.commandCount))
+    for (name, help, time) in [
+      ("last_transfer", "When a transfer last brought a shard or found it unchanged.", gauges.lastTransfer),
+      ("last_sealed", "When a version was last sealed.", gauges.lastSealed),
+      ("last_event", "When the history was last written to.", gauges.lastEvent),
+      ("oldest_check", "When that file was read and found right that was not read for longest.", gauges.oldestCheck),
+    ] {
+      guard let time else { continue }
+      page.one("tarn_\(name)_timestamp_seconds", "gauge", help, time.timeIntervalSince1970)
     }
   }
 }

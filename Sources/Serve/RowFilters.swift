@@ -137,11 +137,12 @@ extension ServeHouse {
     return condition
   }
 
-  /// Goes on once it is known of which rows a condition holds.
-  func withFilter(
-    _ condition: WhereCondition, of version: ServedVersion, _ asked: Asked, done: @escaping Done,
+  /// Goes on once it is known of which rows the condition holds, if there is one.
+  func filtered(
+    _ asked: Asked, of version: ServedVersion, done: @escaping Done,
     then: @escaping @Sendable (ServeHouse, Asked, @escaping Done) throws -> Void
   ) throws {
+    guard let condition = asked.condition, asked.filter == nil else { return try then(self, asked, done) }
     @Sendable func go(_ house: ServeHouse, _ filter: RowFilter) throws {
       var asked = asked
       asked.filter = filter

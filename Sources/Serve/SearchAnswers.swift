@@ -79,16 +79,18 @@ extension ServeHouse {
       k: k, nprobe: nprobe, unique: unique, condition: try condition(body.text("where"), of: version),
       isGone: request.isGone)
     if case .row(let id) = wanted {
-      return try filtered(asked, in: version, done: done) { house, asked in
-        let answer = try house.likeAnswer(id, in: version, asked)
-        guard isWhole, answer.isGood,
-          case .object(var line)? = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self)),
-          let values = try house.values(
-            of: (line["ids"]?.elements ?? []).compactMap(\.integer), in: version, request.isGone)
-        else { return answer }
-        line["columns"] = .array(values.map { .object($0) })
-        return ServeAnswer(
-          200, "application/x-ndjson", JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")])
+      return try filtered(asked, of: version, done: done) { house, asked, done in
+        house.work(on: house.catalog, done) { house in
+          let answer = try house.likeAnswer(id, in: version, asked)
+          guard isWhole, answer.isGood,
+            case .object(var line)? = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self)),
+            let values = try house.values(
+              of: (line["ids"]?.elements ?? []).compactMap(\.integer), in: version, request.isGone)
+          else { return answer }
+          line["columns"] = .array(values.map { .object($0) })
+          return ServeAnswer(
+            200, "application/x-ndjson", JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")])
+        }
       }
     }
     try find(wanted, in: version, as: asked, done: done) { found in
@@ -102,19 +104,6 @@ extension ServeHouse {
         lines += JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")]
       }
       return ServeAnswer(200, "application/x-ndjson", lines)
-    }
-  }
-
-  /// Answers on the lane of the catalog, once it is known of which rows the condition holds, if there is one.
-  private func filtered(
-    _ asked: Asked, in version: ServedVersion, done: @escaping Done,
-    _ answer: @escaping @Sendable (ServeHouse, Asked) throws -> ServeAnswer
-  ) throws {
-    guard let condition = asked.condition, asked.filter == nil else {
-      return work(on: catalog, done) { try answer($0, asked) }
-    }
-    try withFilter(condition, of: version, asked, done: done) { house, asked, told in
-      house.work(on: house.catalog, told) { try answer($0, asked) }
     }
   }
 

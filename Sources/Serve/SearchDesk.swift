@@ -278,8 +278,10 @@ package final class SearchDesk: @unchecked Sendable {
         question.reply(.success(own))
       }
     } catch is Overdue where live.count > 1 {
-      // Which of them takes so long is seen when each is searched alone.
-      for question in live { carryOut([question.waiting(until: .now + timeLimit)]) }
+      // Which of them takes so long is seen when each is searched alone, in as much time again for all of them; those
+      // that ask for more keep nobody else from it.
+      let end = ContinuousClock.now + timeLimit
+      for question in live.sorted(by: { $0.count < $1.count }) { carryOut([question.waiting(until: end)]) }
     } catch {
       let overdue = TarnError(
         .temporary, "the search took longer than \(Int(timeLimit.seconds)) s",

@@ -38,15 +38,18 @@ package struct ServeAnswer: Sendable, Equatable {
   ///   - status: HTTP's.
   ///   - message: One line.
   ///   - hint: What to do about it.
+  ///   - members: What else the answer says.
   /// - Returns: `{"error": {"status", "message", "hint"}, "message"}`; the second `message` is where clients of
   ///   clip-retrieval look.
-  package static func error(_ status: Int, _ message: String, hint: String? = nil) -> ServeAnswer {
-    json(
-      .object([
-        "error": .object([
-          "status": .count(status), "message": .string(message), "hint": .optional(hint),
-        ]), "message": .string(hint.map { "\(message); \($0)" } ?? message),
-      ]), status: status)
+  package static func error(
+    _ status: Int, _ message: String, hint: String? = nil, with members: [String: JSONValue] = [:]
+  ) -> ServeAnswer {
+    let error: [String: JSONValue] = [
+      "error": .object([
+        "status": .count(status), "message": .string(message), "hint": .optional(hint),
+      ]), "message": .string(hint.map { "\(message); \($0)" } ?? message),
+    ]
+    return json(.object(members.merging(error) { $1 }), status: status)
   }
 
   /// An error of the lake for a program.

@@ -88,6 +88,7 @@ package final class ServeHouse: Sendable {
     }
     switch request.route {
     case .health: counted(.text("ok\n"))
+    case .ready: counted(readiness())
     case .asset(let name): counted(ServeAssets.answer(name))
     case .preflight(let methods):
       var answer = ServeAnswer.text("")
@@ -106,6 +107,16 @@ package final class ServeHouse: Sendable {
     case .page(.sql): onPages(counted, lane: sql) { counted(try $0.sqlPage(request)) }
     case .page(let page): onPages(counted) { counted(try $0.catalogPage(page)) }
     }
+  }
+
+  /// `GET /readyz`: whether all that is to be served can be searched.
+  private func readiness() -> ServeAnswer {
+    // It is for everybody: which versions there are is not.
+    let missing = versions.missing.count
+    guard missing > 0 else { return .json(.object(["ready": .bool(true)])) }
+    return .error(
+      503, "\(missing.counted("version")) cannot be searched", hint: "the server's standard error says which, and why",
+      with: ["ready": .bool(false)])
   }
 
   // MARK: Lanes
@@ -164,11 +175,15 @@ package final class ServeHouse: Sendable {
     _ wanted: Wanted, in version: ServedVersion, as asked: Asked, done: @escaping Done,
     then: @escaping @Sendable ([[Neighbor]]) throws -> ServeAnswer
   ) throws {
-    if let condition = asked.condition, asked.filter == nil {
-      return try withFilter(condition, of: version, asked, done: done) { house, filtered, told in
-        try house.find(wanted, in: version, as: filtered, done: told, then: then)
-      }
+    try filtered(asked, of: version, done: done) { house, asked, done in
+      try house.findFiltered(wanted, in: version, as: asked, done: done, then: then)
     }
+  }
+
+  private func findFiltered(
+    _ wanted: Wanted, in version: ServedVersion, as asked: Asked, done: @escaping Done,
+    then: @escaping @Sendable ([[Neighbor]]) throws -> ServeAnswer
+  ) throws {
     switch wanted {
     case .vectors(let vectors):
       for vector in vectors where vector.count != version.dimension {
@@ -190,9 +205,16 @@ package final class ServeHouse: Sendable {
           .usage, "this server has no encoder: it cannot search for words or pictures",
           hint: "send a vector (embedding_input), or start `tarn serve` with an encoder")
       }
+      let latest = ContinuousClock.now + limits.queryTime
       onWords(done) { house in
+        if asked.isGone() { throw TarnError.interrupted }
+        guard ContinuousClock.now < latest else {
+          throw TarnError(
+            .temporary, "the query waited too long for the encoder, which has many to work on",
+            hint: "ask again in a moment")
+        }
         let vector = try encoder.vector(of: input, dimension: version.dimension)
-        try house.find(.vectors([vector]), in: version, as: asked, done: done, then: then)
+        try house.findFiltered(.vectors([vector]), in: version, as: asked, done: done, then: then)
       }
     case .row(let id): work(on: catalog, done) { house in try then([house.neighbors(ofRow: id, in: version, asked)]) }
     }

@@ -9,7 +9,7 @@ package enum ServeRoute: Sendable, Equatable {
     case version(String)
   }
 
-  case health, metrics, indices, knn, metadata, config, look, search
+  case health, ready, metrics, indices, knn, metadata, config, look, search
   case api(Verb)
   case page(Page)
   case asset(String)
@@ -39,6 +39,7 @@ package enum ServeRoute: Sendable, Equatable {
     switch (parts.first, parts.count) {
     case (nil, _): return (.page(.lake), reads)
     case ("healthz", 1): return (.health, reads)
+    case ("readyz", 1): return (.ready, reads)
     case ("metrics", 1): return (.metrics, reads)
     case ("indices-list", 1): return (.indices, reads)
     case ("config.json", 1): return (.config, reads)
@@ -58,10 +59,13 @@ package enum ServeRoute: Sendable, Equatable {
     }
   }
 
+  /// Whether everybody may ask without a token, as what watches over a server has none.
+  package var isOpen: Bool { self == .health || self == .ready }
+
   /// Whether who asks is a program, which is told of errors in JSON.
   package static func isForPrograms(_ parts: [String]) -> Bool {
     switch parts.first {
-    case "api", "knn-service", "metadata", "indices-list", "config.json", "metrics", "healthz": true
+    case "api", "knn-service", "metadata", "indices-list", "config.json", "metrics", "healthz", "readyz": true
     default: false
     }
   }
@@ -70,6 +74,7 @@ package enum ServeRoute: Sendable, Equatable {
   package var name: String {
     switch self {
     case .health: "healthz"
+    case .ready: "readyz"
     case .metrics: "metrics"
     case .indices: "indices-list"
     case .knn: "knn-service"

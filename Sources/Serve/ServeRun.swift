@@ -26,6 +26,10 @@ package struct ServeOptions: Sendable {
   /// This program's file.
   package var tool: String
   package var limits = ServeLimits()
+  /// Whether each request gets a line.
+  package var isLogging = false
+  /// How long answers that are under way get when the server is told to end.
+  package var grace = Duration.milliseconds(700)
 
   package init(
     versions: [String], host: String, port: Int, names: [String], token: String?, origins: [String], columns: [String]?,
@@ -52,9 +56,6 @@ package struct ServeRun {
   private let providers: ServeProviders
   private let cancellation: Cancellation
 
-  /// How long answers that are under way get when the server is told to end.
-  private static let grace = Duration.milliseconds(700)
-
   /// Prepares to serve.
   ///
   /// - Parameters:
@@ -75,11 +76,11 @@ package struct ServeRun {
   ///
   /// - Parameters:
   ///   - ready: Called once it listens, with the address and the versions.
-  ///   - tell: Told, one line, of a version that cannot be served though it was sealed meanwhile.
+  ///   - tell: Told of versions that come and go meanwhile or cannot be served, and of requests where that is wanted.
   /// - Throws: ``TarnError`` `.usage` for an address or a token that cannot be, `.notFound`, `.conflict`, `.inputsMissing` and
-  ///   `.integrity` for versions that cannot be searched; `.interrupted` when it was told to end.
+  ///   `.integrity` for versions that cannot be searched; `.interrupted` when it was told to end before it listened.
   package func run(
-    ready: (_ address: String, _ versions: [ServedVersion]) -> Void, tell: @escaping @Sendable (String) -> Void
+    ready: (_ address: String, _ versions: [ServedVersion]) -> Void, tell: @escaping @Sendable (ServeNews) -> Void
   ) throws {
     cancellation.listen()
     guard let host = HostAndPort(parsing: options.host.contains(":") ? "[\(options.host)]" : options.host) else {
@@ -104,14 +105,15 @@ package struct ServeRun {
       { shelf.versions }, root: root, tool: options.tool, nprobe: options.nprobe, providers: providers,
       limits: limits)
     defer { house.close() }
-    let server = try HttpServer(house, doorkeeper, host: options.host, port: options.port)
+    let log = try options.isLogging ? RequestLog(tell) : nil
+    defer { log?.close() }
+    let server = try HttpServer(house, doorkeeper, host: options.host, port: options.port, log: log)
     try shelf.watch()
     ready(server.address, shelf.versions.all)
     let told = DispatchSemaphore(value: 0)
     let registration = cancellation.whenCancelled { told.signal() }
     told.wait()
     withExtendedLifetime(registration) {}
-    server.stop(within: Self.grace)
-    throw TarnError.interrupted
+    server.stop(within: options.grace)
   }
 }

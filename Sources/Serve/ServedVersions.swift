@@ -58,9 +58,11 @@ package struct ServedVersions: Sendable {
   package let all: [ServedVersion]
   /// Those that were withdrawn.
   private let revoked: Set<VersionName>
+  /// Those that are to be served and cannot be searched.
+  let missing: [VersionName]
 
-  package init(_ all: [ServedVersion] = [], revoked: Set<VersionName> = []) {
-    (self.all, self.revoked) = (all, revoked)
+  package init(_ all: [ServedVersion] = [], revoked: Set<VersionName> = [], missing: [VersionName] = []) {
+    (self.all, self.revoked, self.missing) = (all, revoked, missing)
   }
 
   /// The version that is meant.

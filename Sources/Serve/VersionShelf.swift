@@ -122,7 +122,7 @@ package final class VersionShelf: Sendable {
   private let asked: [ServedName]
   private let columns: [String]?
   private let threads: Int
-  private let tell: @Sendable (String) -> Void
+  private let tell: @Sendable (ServeNews) -> Void
   private let state: Mutex<State>
   private let memory = Mutex(Memory())
 
@@ -134,11 +134,11 @@ package final class VersionShelf: Sendable {
   ///   - columns: Columns of companions that are shown; nil for all that are here.
   ///   - threads: Threads of a search.
   ///   - cancellation: Asked between versions.
-  ///   - tell: Told, one line, of what cannot be opened later.
+  ///   - tell: Told later of versions that come and go, and of what cannot be opened.
   /// - Throws: ``TarnError`` `.notFound`, `.conflict`, `.inputsMissing`, `.integrity` and `.usage` for what cannot be served.
   package init(
     _ words: [String], in catalog: LakeCatalog, columns: [String]?, threads: Int, cancellation: Cancellation,
-    tell: @escaping @Sendable (String) -> Void
+    tell: @escaping @Sendable (ServeNews) -> Void
   ) throws {
     (self.catalog, self.columns, self.threads, self.tell) = (catalog, columns, threads, tell)
     asked = try ServedName.all(words)
@@ -204,13 +204,14 @@ package final class VersionShelf: Sendable {
   private func note(_ error: any Error, _ what: String, _ memory: inout Memory) {
     memory.hasFailed = true
     let text = "\(what): \((error as? TarnError)?.message ?? "\(error)")".printableLine
-    if memory.told.insert(text).inserted { tell(text) }
+    if memory.told.insert(text).inserted { tell(.fault(text)) }
   }
 
   private func take(_ facts: ServingFacts, _ memory: inout Memory) {
     let plan = ServingPlan(asked, among: facts.versions)
     let sealed = Set(facts.versions.lazy.filter { $0.state == .sealed }.map(\.name))
     let before = memory.facts
+    let served = versions.all.map(\.name)
     // First what is not to be seen any more: opening takes time.
     var open = versions.all.filter { sealed.contains($0.name) }
     publish(open, plan)
@@ -240,7 +241,7 @@ package final class VersionShelf: Sendable {
       }
       publish(open, plan)
     }
-    var next: [ServedVersion] = []
+    var (next, lost): ([ServedVersion], [VersionName]) = ([], [])
     for name in plan.names {
       if let version = open.first(where: { $0.name == name }) {
         next.append(late.contains(name) ? version : version.at(facts.rows))
@@ -254,14 +255,23 @@ package final class VersionShelf: Sendable {
         // Better what was the newest than nothing.
         if let old = open.last(where: { $0.name.name == name.name && !plan.names.contains($0.name) }) {
           next.append(late.contains(old.name) ? old : old.at(facts.rows))
+        } else {
+          lost.append(name)
         }
       }
     }
-    publish(next, plan)
+    publish(next, plan, missing: lost)
+    ServeNews.changes(from: served, to: next.map(\.name), revoked: plan.revoked).forEach(tell)
   }
 
-  private func publish(_ open: [ServedVersion], _ plan: ServingPlan) {
-    let served = ServedVersions(open, revoked: plan.revoked)
+  /// Serves other versions from now on.
+  ///
+  /// - Parameters:
+  ///   - open: The versions.
+  ///   - plan: What is to be served.
+  ///   - missing: What of it cannot be searched; nil for what could not be before, while that is being looked at.
+  private func publish(_ open: [ServedVersion], _ plan: ServingPlan, missing: [VersionName]? = nil) {
+    let served = ServedVersions(open, revoked: plan.revoked, missing: missing ?? versions.missing)
     // What is replaced is let go of outside the lock: that may close files.
     let old = state.withLock { state in
       defer { state.served = served }

@@ -12,6 +12,29 @@ import Testing
     #expect(DiskReserve.shortage(free: 1 << 30, kept: 1_000).contains("ulimit -f"))
   }
 
+  @Test func whatIsOpenedTwiceIsOneFile() throws {
+    let path = FileManager.default.temporaryDirectory.path + "/twice-\(UUID().uuidString)"
+    defer { unlink(path) }
+    try Disk.writeAtomically(Array("one".utf8), to: path)
+    var count = 0
+    let (first, second) = try Disk.openTwice(path) {
+      try InputFile(path: path)
+    } _: {
+      count += 1
+      // Another takes its name between the two, once.
+      if count == 1 { try Disk.writeAtomically(Array("other".utf8), to: path) }
+      return try InputFile(path: path)
+    }
+    #expect(count == 2)
+    #expect(try first.digest() == second.digest())
+    #expect(throws: TarnError.self) {
+      try Disk.openTwice(path) {
+      } _: {
+        try Disk.writeAtomically(Array("again".utf8), to: path)
+      }
+    }
+  }
+
   /// Bytes that this thread had to get from a disk so far.
   private func bytesFromDisk() -> Int {
     var usage = rusage()
@@ -45,6 +68,14 @@ import Testing
     #expect(Disk.systemError("write into", "/only/root").hint == "/only/root must be writable by this user")
     errno = number
     #expect(Disk.systemError("open", "/only/root/x").hint == "this user must be let to it")
+    // In a directory that is the user's the file is not.
+    let file = FileManager.default.temporaryDirectory.path + "/x.sqlite"
+    for operation in ["write to", "write", "create or write the writer lock"] {
+      errno = number
+      #expect(Disk.systemError(operation, file).hint == "\(file) must be writable by this user")
+      errno = number
+      #expect(Disk.systemError(operation, "/only/root/x").hint == "/only/root must be writable by this user")
+    }
   }
 
   @Test func aFileIsReadFromTheDiskAsOftenAsThatIsAsked() throws {

@@ -34,8 +34,9 @@ import Testing
     let result = try lake.succeed(
       ["locate", "v@1"] + ids.map(String.init) + ["--columns", columns, "--format", "jsonl"])
     let rows = try result.outputText.split(separator: "\n").map { line in
-      let text = try #require(JSONValue(parsing: String(line))?["columns"]?.string)
-      guard case .object(let values) = JSONValue(parsing: text) else { throw TarnError(.integrity, text) }
+      guard case .object(let values)? = JSONValue(parsing: String(line))?["columns"] else {
+        throw TarnError(.integrity, String(line))
+      }
       return values
     }
     return (rows, result.errorText)
@@ -89,6 +90,38 @@ import Testing
     let plain = try lake.succeed(search + ["--format", "csv"]).outputText
     #expect(plain.contains(long))
     #expect(try lake.run(search + ["--output", lake.directory.path + "/out"]).ending == .exit(64))
+  }
+
+  @Test func programsGetNumbersAndObjectsAndEachNameOnce() throws {
+    let lake = try LakeFixture.make(.built)
+    try Self.add(to: lake, both)
+    try lake.succeed(["sync", "meta"])
+    let queries = lake.directory.path + "/queries.npy"
+    try Data(FeatureBytes.npy(2, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
+    let search = ["search", "v@1", "--queries", queries, "-k", "3", "--nprobe", "3", "--columns", "url,n"]
+    let lines = try lake.succeed(search + ["--json"]).outputText.split(separator: "\n").map {
+      try #require(JSONValue(parsing: String($0)))
+    }
+    let rows = try lake.succeed(search + ["--format", "jsonl"]).outputText.split(separator: "\n").map {
+      try #require(JSONValue(parsing: String($0)))
+    }
+    #expect(rows.compactMap { $0["score"] } == lines.flatMap { $0["scores"]?.elements ?? [] })
+    #expect(rows.compactMap { $0["id"] } == lines.flatMap { $0["ids"]?.elements ?? [] })
+    #expect(rows.compactMap { $0["columns"] } == lines.flatMap { $0["columns"]?.elements ?? [] })
+    let all = try #require(JSONValue(parsing: lake.succeed(search + ["--format", "json"]).outputText))
+    #expect(all.elements == rows)
+    guard case .number? = rows.first?["score"] else {
+      Issue.record("\(rows)")
+      return
+    }
+    // A column that is called as one of the verb's own.
+    let locate = ["locate", "v@1", "0", "--columns", "url,n"]
+    let csv = try lake.succeed(locate + ["--format", "csv"]).outputText.split(separator: "\n")
+    #expect(csv[0] == "id,source,shard,row,sha256,url,columns.url,n" && csv[1].hasSuffix(",https://h/0/0,0"), "\(csv)")
+    #expect(try lake.succeed(locate).outputText.contains("columns.url"))
+    let located = try #require(JSONValue(parsing: lake.succeed(locate + ["--json"]).outputText))
+    #expect(located.elements.first?["columns"]?["url"] == .string("https://h/0/0"))
+    #expect(located.elements.first?["url"]?.string?.contains("img_0.npy") == true)
   }
 
   @Test func aWrongNameIsToldWithThoseThereAre() throws {

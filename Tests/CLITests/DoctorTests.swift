@@ -95,6 +95,26 @@ import TestSupport
     #expect(remark.what.contains("\(lake.lake)/shards"))
   }
 
+  @Test func findsAFullDisk() throws {
+    let lake = try LakeFixture.make(.empty)
+    var machine = calm()
+    machine.freeSpace = { _ in .init(byteCount: 0, volume: "1") }
+    let remark = try remark(lake, machine)
+    #expect((remark.level, remark.check) == (.problem, "space"))
+    #expect(remark.what.contains("the disk is full") && remark.fix?.contains("`tarn gc --apply`") == true)
+  }
+
+  @Test(arguments: [("ro,noatime", "rw"), ("rw", "ro")])
+  func notesAMountThatTakesNothing(mount: String, itself: String) throws {
+    let lake = try LakeFixture.make(.empty)
+    var machine = calm()
+    let line = "2 1 8:2 / \(lake.directory.path) \(mount) shared:1 - ext4 /dev/sdb \(itself),errors=remount-ro"
+    machine.mountInfo += "\n\(line)"
+    let remark = try remark(lake, machine)
+    #expect((remark.level, remark.check) == (.note, "filesystem"))
+    #expect(remark.what.contains("is mounted read-only"))
+  }
+
   @Test func seesThisMachineAsItIs() throws {
     let lake = try LakeFixture.make(.empty)
     let machine = LakeSurroundings.current
@@ -193,6 +213,24 @@ import TestSupport
     #expect(try remarks(lake).isEmpty)
   }
 
+  /// Of a pod that was killed: it keeps everybody from writing, and no lock here tells of it.
+  @Test func warnsOfALeaseOfAnotherHost() throws {
+    let lake = try LakeFixture.make(.registered)
+    let path = lake.lake + "/leases/4242-dead"
+    try write(
+      #"{"format":1,"pid":4242,"command":"sync images","since":"2026-01-01T00:00:00Z","host":"pod-7","boot":"0","#
+        + #""leases":["add source images"]}"#, to: path)
+    let remark = try remark(lake)
+    #expect((remark.level, remark.check) == (.warning, "writer"))
+    #expect(remark.what.contains("pid 4242 on pod-7, sync images, since 2026"))
+    #expect(remark.fix?.hasSuffix("remove \(path)") == true)
+    #expect(try lake.run(["sync", "--quiet"]).ending == .exit(11))
+    let told = try lake.run(["doctor", "--quiet"])
+    #expect(told.ending == .exit(0) && told.outputText.contains("warning  another host has this lake open"))
+    try FileManager.default.removeItem(atPath: path)
+    #expect(try remarks(lake).isEmpty)
+  }
+
   @Test func notesAnEvictionHalfDone() throws {
     let lake = try LakeFixture.make(.synced)
     try lake.tamper("UPDATE shard SET state = 'evicting' WHERE name = 'img_0.npy'")
@@ -246,6 +284,21 @@ import TestSupport
     #expect((remark.level, remark.check) == (.problem, "artifacts"))
     #expect(remark.what.contains(kind) && remark.what.contains(path))
     #expect(remark.fix != nil)
+  }
+
+  /// What is said to mend an output does, and what is not there is not said to be deleted.
+  @Test func whatItSaysOfAnArtifactThatIsGoneCanBeDone() throws {
+    let lake = try LakeFixture.make(.built)
+    let output = try lake.text("SELECT path FROM stored_bytes WHERE kind = 'output-shard' LIMIT 1")
+    try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/" + output)
+    #expect(try remark(lake).fix?.hasPrefix("`tarn verify --repair` ") == true)
+    // 20: it was found.
+    let mended = try lake.run(["verify", "--repair", "--quiet"])
+    #expect(mended.ending == .exit(20), "\(mended.errorText)")
+    #expect(try remarks(lake).isEmpty)
+    let nearest = try lake.text("SELECT path FROM stored_bytes WHERE kind = 'nearest-images' LIMIT 1")
+    try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/" + nearest)
+    #expect(try remark(lake).fix == "the next command that needs it makes it again")
   }
 
   @Test func namesTheFirstAndCountsTheRest() throws {

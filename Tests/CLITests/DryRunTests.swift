@@ -48,6 +48,8 @@ import TestSupport
     #expect(try lake.run(Self.build + ["--keep-free", "1000TB"]).ending == .exit(28))
     try lake.succeed(["evict", "images"])
     try refuse(Self.build + ["--offline"], lake, 21)
+    // No shard fits.
+    try refuse(Self.build + ["--budget", "100"], lake, 28)
   }
 
   @Test func aTrainingThatIsRefusedIsRefusedDry() throws {
@@ -61,6 +63,7 @@ import TestSupport
     try lake.succeed(["evict", "images"])
     try refuse(Self.train, lake, 21)
     try tell(Self.train + ["--fetch"], lake)
+    try refuse(Self.train + ["--budget", "100"], lake, 28)
     let fresh = try LakeFixture.make(.registered)
     try refuse(Self.train, fresh, 21)
     try refuse(Self.train + ["--missing", "skip"], fresh, 21)
@@ -89,7 +92,7 @@ import TestSupport
     #expect(steps(some) == ["assigning", "encoding", "segments", "outputs"])
     let train = ["train", "u", "--images", "unseen", "--method", "kmeans", "--nlist", "2", "--budget", "1MB"]
     let told = try tell(train, lake)
-    #expect(told["shards_of_unknown_rows"]?.integer == 1 && steps(told) == ["gathering", "k-means"])
+    #expect(told["shards_of_unknown_rows"]?.integer == 1 && steps(told) == ["gathering", "k-means", "ranges"])
     // As many are drawn as are asked for: two rows of eight float16, twice.
     let few = try tell(train + ["--pairs", "2"], lake)
     #expect(few["steps"]?.elements.first?["disk_bytes"]?.integer == 64)

@@ -207,6 +207,23 @@ import Testing
       damaged.ending == .exit(20) && damaged.errorText.contains("/m_0."), "\(damaged.ending) \(damaged.errorText)")
   }
 
+  /// The rule is made: who holds the rows is named, and what could not be looked at holds up plans.
+  @Test func aCompanionThatIsDamagedHidesNothingOfTheOthers() throws {
+    let lake = try lake()
+    try lake.succeed(["sync", "meta", "--quiet"])
+    try lake.succeed(Self.build)
+    try Disk.writeAtomically(
+      Array("{".utf8), to: lake.lake + "/shards/" + lake.text("SELECT path FROM v_shard WHERE shard = 'm_1.jsonl'"))
+    let made = try exclude(lake, ["https://h/0/3", "https://h/2/4"])
+    #expect(
+      made.ending == .exit(0) && made.outputText.contains("2 rows excluded")
+        && made.outputText.contains("v@1 still has them"), "\(made.outputText)\(made.errorText)")
+    #expect(
+      made.errorText.contains("1 shard was not looked at yet") && made.errorText.contains("/m_1."), "\(made.errorText)")
+    let refused = try lake.run(Self.build)
+    #expect(refused.ending == .exit(20) && refused.errorText.contains("/m_1."), "\(refused.errorText)")
+  }
+
   @Test func whatIsNoListOfValuesIsRefused() throws {
     let lake = try lake()
     let file = lake.directory.path + "/values.txt"
@@ -302,6 +319,42 @@ import Testing
     try lake.succeed(["pack", "meta", "--quiet"])
     try lake.succeed(["evict", "meta", "--quiet"])
     #expect(try columns(3).text.contains("https:"))
+  }
+
+  /// Values that do nothing are named, whether anything was looked at now or before.
+  @Test func valuesThatAreInNoRowAreNamed() throws {
+    let lake = try lake()
+    try lake.succeed(["sync", "meta", "--shards", "0-1", "--quiet"])
+    let mistyped = (0..<12).map { "https://h/mistyped/\($0)" }
+    let values = ["https://h/0/3", mistyped[0], "https://h/1/4"] + mistyped.dropFirst()
+    func unmatched(_ values: [String], _ options: String...) throws -> JSONValue? {
+      let file = lake.directory.path + "/values.txt"
+      try Disk.writeAtomically(Array(values.map { $0 + "\n" }.joined().utf8), to: file)
+      return JSONValue(
+        parsing: try lake.succeed(
+          ["exclude", "images", "--match", "url", "--values", file, "--reason", "r", "--json"] + options
+        ).outputText)?["unmatched"]
+    }
+    #expect(try unmatched(values, "--dry-run") == .array(mistyped.map { .string($0) }))
+    // A shard is not here yet, and may have them.
+    let named = mistyped.prefix(10).joined(separator: ", ")
+    let told = "12 values are in no row that was looked at: \(named) and 2 more\n"
+    #expect(try exclude(lake, values, "--dry-run").outputText.contains(told))
+    let made = try exclude(lake, values)
+    #expect(made.outputText.contains("14 values of meta.url, 2 rows excluded\n\(told)"), "\(made.outputText)")
+    // The rule says it already, and nothing is looked at again.
+    let again = try exclude(lake, ["https://h/0/3", mistyped[3], mistyped[3]])
+    #expect(
+      again.outputText.contains("1 value is in no row that was looked at: \(mistyped[3])\n"), "\(again.outputText)")
+    try lake.succeed(["sync", "meta", "--quiet"])
+    try lake.succeed(Self.build)
+    #expect(try unmatched(values) == .array(mistyped.map { .string($0) }))
+    #expect(try !exclude(lake, ["https://h/0/3"]).outputText.contains("in no row"))
+    #expect(try exclude(lake, [mistyped[3]]).outputText.contains("1 value is in no row: \(mistyped[3])\n"))
+    // Taken back: what no rule says.
+    let undo = try exclude(lake, ["https://h/0/3", "https://h/never"], "--undo")
+    #expect(undo.outputText.contains("1 value is of no rule: https://h/never\n"), "\(undo.outputText)")
+    #expect(try unmatched(["https://h/0/3"], "--undo") == .array([.string("https://h/0/3")]))
   }
 
   /// Two sources that read arrays of the same files have lists of their own.

@@ -83,4 +83,28 @@ import Testing
     let good = try exclude(lake, [3, 4])
     #expect(good.outputText.contains("v@1 still has them"), "\(good.outputText)")
   }
+
+  /// Of an output that is gone or damaged nobody knows better, and the others are named all the same.
+  @Test(arguments: [false, true]) func aVersionWhoseFilesCannotBeReadIsSaidToHaveThem(isDamaged: Bool) throws {
+    var shards = PairedShards([11, 9], seed: 8)
+    shards.spoil(3, of: 0, isImage: true, with: 0xFF)
+    let lake = try shards.lake()
+    try lake.succeed(Self.train + ["--bad-rows", "skip"])
+    try lake.succeed(Self.build + ["--bad-rows", "skip"])
+    try lake.succeed([
+      "build", "w", "--trained", "t", "--images", "images", "--quiet", "--bad-rows", "skip", "--shards-per-output", "1",
+    ])
+    let path = try lake.text(
+      "SELECT path FROM stored_bytes WHERE sha256 = (SELECT sha256 FROM v_output_shard WHERE version = 'v@1')")
+    let file = lake.lake + "/artifacts/" + path
+    if isDamaged {
+      try Disk.writeAtomically(Array("rotten".utf8), to: file)
+    } else {
+      try FileManager.default.removeItem(atPath: file)
+    }
+    let bad = try exclude(lake, [3])
+    #expect(bad.outputText.contains("\nv@1 still has them"), "\(bad.outputText)")
+    let good = try exclude(lake, [4])
+    #expect(good.outputText.contains("\nv@1, w@1 still have them"), "\(good.outputText)")
+  }
 }

@@ -5,6 +5,7 @@ import Base
 import Catalog
 import Foundation
 import GRDB
+import Lake
 import Synchronization
 import Testing
 import TestSupport
@@ -83,6 +84,35 @@ import TestSupport
     try lake.succeed(["sync", "--quiet"])
   }
 
+  /// A worker knows from its task and its trained index what it will write.
+  @Test func d11ATaskWithoutRoomBeginsNothing() throws {
+    let planned = try PlannedLake.make(done: false)
+    var plan = try planned.tasks.plan()
+    guard case .output(let task) = try planned.tasks.task(0, of: plan) else {
+      Issue.record("a build has outputs")
+      return
+    }
+    // More rows than any disk has room for.
+    let rowCount = 1 << 46
+    let inputs = (0..<4).map { place in
+      TaskDocument.Input(
+        ordinal: place, shard: "img_\(place).npy", firstID: Int64(place * rowCount), rowCount: rowCount, isHole: false,
+        byteCount: nil, digest: nil, path: nil, places: task.inputs[0].places)
+    }
+    let huge = TaskDocument(
+      version: task.version, spec: task.spec, output: task.output, trained: task.trained, dimension: task.dimension,
+      elementType: task.elementType, badRows: task.badRows, missing: task.missing, normalisation: task.normalisation,
+      segmentFormat: task.segmentFormat, inputs: inputs)
+    try planned.tasks.write(task: huge.text, 0, huge.digest)
+    plan.tasks[0] = huge.digest
+    try planned.tasks.write(plan)
+    let result = try planned.work(0, exits: 28)
+    #expect(result.errorText.contains("the disk is full: task 0 takes "), "\(result.errorText)")
+    let left = try #require(FileManager.default.enumerator(atPath: planned.scratch)).compactMap { $0 as? String }
+    #expect(left.allSatisfy { Disk.isDirectory("\(planned.scratch)/\($0)") }, "\(left)")
+    #expect(try planned.tasks.receiptNames().isEmpty && planned.tasks.resultNames().isEmpty)
+  }
+
   /// Who holds a budget is named, and what to do about it.
   @Test func aFullBudgetNamesWhoHoldsIt() throws {
     let lake = try LakeFixture.make(.trained)
@@ -146,13 +176,20 @@ import TestSupport
     let full = try lake.run(["sync", "images", "--budget", "\(size + 1)"])
     #expect(full.ending == .exit(28))
     #expect(full.errorText.contains("older revisions of images hold \(ByteSize.text(size)); "))
-    #expect(full.errorText.contains("; `tarn evict images --old` what is not needed, or raise --budget"))
+    // What others may not have any more is given up last, and who rests on it is said.
+    let last =
+      "; raise --budget, take fewer shards with --shards, or `tarn evict images --old`, though v@1, the trained index t "
+      + "rest on those"
+    #expect(full.errorText.contains(last), "\(full.errorText)")
     let again = try lake.run(["reproduce", "v@1", "--budget", "\(size + 1)", "--patience", "0"])
     #expect(again.ending == .exit(28), "\(again.errorText)")
     #expect(!again.errorText.contains("evict") && !again.errorText.contains("--shards"), "\(again.errorText)")
     let caption = try LakeFixture.sources().directory.path + "/captions/txt_0.npy"
     let disk = try lake.run(["import", "captions", caption, "--keep-free", "1000TB"])
-    #expect(disk.errorText.contains("what can go: `tarn evict images --old` ("), "\(disk.errorText)")
+    let old =
+      ", `tarn evict images --old` (\(ByteSize.text(size)), though v@1, the trained index t rest on those); then"
+    #expect(disk.errorText.contains("what can go: `tarn gc"), "\(disk.errorText)")
+    #expect(disk.errorText.contains(old), "\(disk.errorText)")
     try lake.succeed(["evict", "images", "--old"])
     #expect(try LakeCatalog.open(root: lake.lake, writing: nil).holders().isEmpty)
   }
@@ -246,7 +283,8 @@ import TestSupport
     #expect(try lake.run(["evict", "captions", "--json"]).outputText.contains("\"parts\":0"))
     let evicted = try lake.succeed(["evict", "images", "--json"]).outputText
     #expect(
-      evicted == "{\"bytes\":5000,\"evicted\":0,\"kept_old_revisions\":0,\"of\":[],\"old_revisions\":0,\"parts\":1}\n")
+      evicted == "{\"bytes\":5000,\"evicted\":0,\"kept_last_copies\":[],\"kept_old_revisions\":0,\"lost\":[],"
+        + "\"of\":[],\"old_revisions\":0,\"parts\":1}\n")
     #expect(Disk.size(of: part) == nil && Disk.size(of: part + ".resume") == nil)
     try Data(count: 5_000).write(to: URL(fileURLWithPath: part))
     try lake.succeed(["gc", "--grace", "0s", "--apply"])

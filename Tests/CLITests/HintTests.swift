@@ -142,13 +142,13 @@ enum VerbOptions {
   }
 
   @Test func whatNoVerbHasIsFound() throws {
-    let hint = "`tarn sync images --missing skip`, or leave it out with --shards (`tarn evict a --old`) and --nothing"
+    let hint = "`tarn sync images --bad-rows skip`, or leave it out with --shards (`tarn evict a --old`) and --nothing"
     #expect(
       try VerbOptions.unknown(in: hint, saidBy: ["evaluate"])
-        == ["`tarn sync images --missing skip`: --missing", "--shards", "--nothing"])
+        == ["`tarn sync images --bad-rows skip`: --bad-rows", "--shards", "--nothing"])
     #expect(
       try VerbOptions.unknown(in: hint, saidBy: ["build"]) == [
-        "`tarn sync images --missing skip`: --missing", "--nothing",
+        "`tarn sync images --bad-rows skip`: --bad-rows", "--nothing",
       ])
   }
 

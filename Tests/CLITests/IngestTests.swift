@@ -543,5 +543,7 @@ extension [String: JSONValue] {
     #expect(ending == .exit(20), "\(errors)")
     #expect(answer["refused"]?.elements.first?["reason"]?.string?.contains("its source's list says") ?? false)
     #expect(try planned.standing().bound == ["1"])
+    // What was put in its place for that is gone again.
+    #expect(try LakeCatalog.open(root: planned.lake.lake, writing: nil).unknownFiles().isEmpty)
   }
 }

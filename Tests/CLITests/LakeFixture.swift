@@ -254,6 +254,13 @@ final class LakeFixture: Sendable {
     return result
   }
 
+  /// Runs tarn on this lake as ``OrdinaryUser``, whose it has to be.
+  func runOrdinarily(_ arguments: [String]) throws -> ProcessResult {
+    let words = OrdinaryUser.prefix + [OrdinaryUser.tool] + Self.impatient(arguments)
+    let variables = ProcessRunner.environment.merging(environment(["HOME": directory.path])) { $1 }
+    return try RunningProcess(words[0], Array(words.dropFirst()), environment: variables).finish()
+  }
+
   /// Starts tarn on this lake.
   func start(_ arguments: [String], environment added: [String: String] = [:]) throws -> RunningProcess {
     try ProcessRunner.start(Self.impatient(arguments), environment: environment(added))

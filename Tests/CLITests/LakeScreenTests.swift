@@ -44,6 +44,27 @@ import TestSupport
     screen.lines(size: (columns, rows), clock: "12:00:00")
   }
 
+  /// What a command that was killed has left says `fetching` until somebody writes.
+  @Test func onlyWhatALivingCommandFetchesIsBeingFetched() throws {
+    let lake = try LakeFixture.make(.registered)
+    func fetching() throws -> Int64? {
+      let line = try lake.succeed(["status", "--json"]).outputText.split(separator: "\n").first ?? ""
+      let sources = JSONValue(parsing: String(line))?["sources"]?.elements ?? []
+      return sources.first { $0["source"]?.string == "images" }?["fetching"]?.integer
+    }
+    do {
+      let catalog = try LakeCatalog.open(root: lake.lake, command: "sync images") { _ in
+        [Lease(.source, "images", .add)]
+      }
+      let shard = try #require(try catalog.shards(of: catalog.source(named: "images")).first)
+      #expect(try catalog.reserve(shard, byteCount: 7, budget: nil))
+      #expect(try fetching() == 1)
+      withExtendedLifetime(catalog) {}
+    }
+    #expect(try fetching() == 0)
+    #expect(try lake.text("SELECT fetching || '' FROM v_source WHERE source = 'images'") == "1")
+  }
+
   @Test func saysHowFastItGoesAndWhatIsLeft() {
     let shown = lines(
       screen(look([source("images", 1, bytes: 1e9)]), look([source("images", 4, bytes: 4e9)])))

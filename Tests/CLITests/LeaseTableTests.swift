@@ -10,7 +10,7 @@ import TestSupport
   /// What the leases are held on.
   private static let names: [Lease.Kind: [String]] = [
     .source: ["images"], .mirrors: ["images"], .training: ["t"], .version: ["v"],
-    .truth: ["images"],
+    .truth: ["images"], .rebuild: ["v@1"],
   ]
   private static let otherNames = names.mapValues { $0.map { "other-\($0)" } }
 

@@ -152,6 +152,34 @@ import TestSupport
     }
   }
 
+  @Test(arguments: [
+    (["sync", "--patience", "5x"], "10m"), (["sync", "--bwlimit", "5"], "50MB/s"), (["sync", "--wait", "soon"], "10m"),
+    (["build", "v", "--trained", "t", "--images", "i", "--budget", "much"], "100GB"),
+    (["worker", ".", "--bwlimit", "x"], "50MB/s"),
+  ])
+  func aValueThatIsNoneIsToldWithOnesThatAre(arguments: [String], example: String) throws {
+    expectRefusal(
+      try ProcessRunner.run(arguments), 64, ["is invalid for '", example, "see `tarn \(arguments[0]) --help`"])
+  }
+
+  @Test(arguments: ["abc", "0", "-1", "1025", "2.5"]) func aNumberOfThreadsThatIsNoneIsRefused(text: String) throws {
+    let lake = try LakeFixture.make(.empty)
+    expectRefusal(try lake.run(["status"], environment: ["TARN_THREADS": text]), 64, ["TARN_THREADS", "1 to 1024"])
+    for fine in ["", "1024"] {
+      #expect(try lake.run(["status"], environment: ["TARN_THREADS": fine]).ending == .exit(0))
+    }
+    #expect(try lake.run(["status", "--help"], environment: ["TARN_THREADS": text]).ending == .exit(0))
+  }
+
+  @Test func aSyncThatFoundNothingToDoSaysNothingWhereItIsQuiet() throws {
+    let lake = try LakeFixture.make(.synced)
+    let quiet = try lake.succeed(["sync", "--quiet"])
+    #expect(quiet.output.isEmpty && quiet.errors.isEmpty, "\(quiet.outputText)\(quiet.errorText)")
+    #expect(try lake.succeed(["sync"]).outputText.hasPrefix("0 shards fetched"))
+    try lake.evictImages()
+    #expect(try lake.succeed(["sync", "--quiet"]).outputText.hasPrefix("2 shards fetched"))
+  }
+
   @Test func optionsOfEveryVerbMayStandBeforeIt() throws {
     let lake = try LakeFixture.make(.empty)
     let plain = try ProcessRunner.run(["status", "--lake", lake.lake])
@@ -401,6 +429,44 @@ import TestSupport
     let lines = try lake.succeed(search + ["--format", "jsonl"]).outputText.split(separator: "\n")
     #expect(lines.count == 6 && lines[3].hasPrefix(#"{"query":1,"rank":1,"id":"#), "\(lines)")
     expectRefusal(try lake.run(search + ["--format", "csv", "--output", "x"]), 64, ["--format does not go with it"])
+  }
+
+  /// Files of an answer have -1 where there are fewer rows, and somebody says so.
+  @Test func fewerRowsThanWereAskedForAreTold() throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = try write(FeatureBytes.npy(2, dimension: 8, seed: 1), "q.npy", lake)
+    let search = ["search", "v@1", "--queries", queries, "--output", lake.directory.path + "/found"]
+    let few = try lake.succeed(search + ["-k", "40", "--nprobe", "1"]).errorText
+    #expect(few.contains(" of 2 queries fewer than 40 rows are in the 1 list visited"), "\(few)")
+    #expect(few.contains("raise --nprobe"), "\(few)")
+    #expect(try lake.succeed(search + ["-k", "40", "--nprobe", "1", "--quiet"]).errors.isEmpty)
+    #expect(try !lake.succeed(search + ["-k", "40", "--nprobe", "3"]).errorText.contains("fewer than"))
+    let all = try lake.succeed(search + ["-k", "41", "--nprobe", "3"]).errorText
+    #expect(all.contains("fewer than 41 rows") && !all.contains("raise --nprobe"), "\(all)")
+  }
+
+  @Test func waysThatExcludeEachOtherAreToldApart() throws {
+    let lake = try LakeFixture.make(.synced)
+    let file = try write(Array("0\n".utf8), "ids.txt", lake)
+    expectRefusal(
+      try lake.run(["exclude", "images", "--ids", file, "--reason", "r", "--confirm"]), 64, ["in one way alone"])
+    // A pipe has another way in.
+    let pipe = lake.directory.path + "/pipe"
+    #expect(mkfifo(pipe, 0o600) == 0)
+    for options in [["--ids", pipe], ["--match", "url", "--values", pipe]] {
+      let refused = try lake.run(["exclude", "images", "--reason", "r"] + options)
+      #expect(refused.errorText.contains("is not a regular file"), "\(refused.errorText)")
+      #expect(refused.errorText.contains("give - in place of the file"), "\(refused.errorText)")
+    }
+  }
+
+  @Test func aNameWithoutQuotesIsNoColumn() throws {
+    let lake = try LakeFixture.make(.built)
+    for (name, view) in [("images", "v_shard WHERE source"), ("t", "v_trained_index WHERE trained_index")] {
+      let said = try lake.run(["sql", "SELECT 1 FROM \(view) = \(name)"])
+      expectRefusal(said, 64, ["no such column: \(name)", "'\(name)'"])
+    }
+    expectRefusal(try lake.run(["sql", "SELECT 1 FROM v_shard WHERE source = nobody"]), 64, ["tarn schema"])
   }
 
   @Test func idsComeFromFilesAndPipesToo() throws {

@@ -47,6 +47,29 @@ struct ToolDescription: Decodable {
     }
   }
 
+  @Test func eventsOfASyncTellWhenAndMirrorsByTheirNumbers() throws {
+    let lake = try LakeFixture.make(.registered)
+    let server = try LakeFixture.sources().server
+    let (none, good) = (server.url("/none/img_{ordinal}.npy"), server.url("/images/img_{ordinal}.npy"))
+    for (name, mirrors) in [("twice", ["--mirror", good]), ("nowhere", [])] {
+      try lake.succeed(["source", "add", name, "--url", none, "--count", "2", "--dimension", "8"] + mirrors)
+    }
+    func events(_ source: String, _ type: String? = nil) throws -> [JSONValue] {
+      let lines = try lake.run(["sync", source, "--json"]).outputText.split(separator: "\n")
+      let found = try lines.map { line in try #require(JSONValue(parsing: String(line)), "\(line)") }
+      return found.filter { type == nil || $0["type"]?.string == type }
+    }
+    let told = try events("twice")
+    #expect(told.last?["type"]?.string == "summary" && told.count > 5)
+    for event in told { #expect(event["at"]?.string.flatMap(Timestamp.date) != nil, "\(event)") }
+    let asked = told.filter { $0["type"]?.string == "started" }.compactMap { $0["mirror"]?.integer }
+    #expect(Set(asked) == [0, 1])
+    // What failed is not done.
+    let moved = try events("nowhere", "progress")
+    #expect(!moved.isEmpty && moved.allSatisfy { $0["done"]?.integer == 0 && $0["shards"]?.integer == 2 })
+    #expect(moved.contains { ($0["failed"]?.integer ?? 0) > 0 })
+  }
+
   /// The calls whose standard output is looked at, one for each verb.
   private func calls(_ lake: LakeFixture) throws -> [[String]] {
     let queries = lake.directory.path + "/queries.npy"

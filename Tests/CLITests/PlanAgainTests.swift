@@ -30,6 +30,9 @@ import TestSupport
 
   @Test func aPlanOfAnotherVersionIsRefusedBeforeOneIsPlanned() throws {
     let planned = try PlannedLake.make(done: false)
+    // Three lists of eight elements are next to nothing beside what a build takes anyway.
+    let slurm = try String(contentsOfFile: planned.tasks.path + "/slurm.sh", encoding: .utf8)
+    #expect(slurm.contains("\n##SBATCH --mem=700M\n"), "\(slurm)")
     let arguments = PlannedLake.arguments.map { $0 == "v" ? "other" : $0 }
     let result = try planned.lake.run(["plan", "build"] + arguments + ["--tasks", planned.tasks.path])
     #expect(result.ending == .exit(64) && result.errorText.contains("has the plan of v@1"), "\(result.errorText)")
@@ -66,6 +69,64 @@ import TestSupport
     #expect(try work(1).ending == .exit(0))
     let taken = try lake.run(["ingest", tasks.path])
     #expect(taken.ending == .exit(0), "\(taken.errorText)")
+  }
+
+  /// Whoever plans again: the copy beside the tasks had no way back.
+  @Test(arguments: [true, false], ["plan build", "plan --again", "build"])
+  func aTrainedIndexThatIsNotWholeIsLaidAnew(isLost: Bool, again: String) throws {
+    let planned = try PlannedLake.make(done: false)
+    let name = try #require(try FileManager.default.contentsOfDirectory(atPath: planned.tasks.trained).first)
+    let path = "\(planned.tasks.trained)/\(name)"
+    if isLost {
+      try FileManager.default.removeItem(atPath: path)
+    } else {
+      var bytes = try Disk.contents(of: path)
+      bytes[bytes.count - 1] ^= 1
+      try Data(bytes).write(to: URL(fileURLWithPath: path))
+    }
+    let refused = try planned.work(0, exits: isLost ? 21 : 20)
+    #expect(refused.errorText.contains("; plan again into \(planned.tasks.path), "), "\(refused.errorText)")
+    let place = ["--tasks", planned.tasks.path]
+    switch again {
+    case "plan build": try planned.lake.succeed(["plan", "build"] + PlannedLake.arguments + place)
+    case "plan --again":
+      let told = try planned.lake.succeed(["plan", "--again", planned.tasks.path])
+      #expect(told.errorText.contains("laid anew"), "\(told.errorText)")
+    default: try planned.lake.succeed(["build"] + PlannedLake.arguments + ["--executor", "local:2"] + place)
+    }
+    #expect(try Disk.digest(of: path).hex == name.prefix(64))
+    if again != "build" { try planned.work(0) }
+    let plan = try planned.lake.succeed(["plan", "--again", planned.tasks.path])
+    #expect(plan.errors.isEmpty, "\(plan.errorText)")
+  }
+
+  /// In place, where the lake's own rows may be the same file; by another file; or not there.
+  @Test(arguments: ["changed", "replaced", "lost"]) func aMatrixThatIsNotWholeIsLaidAnew(fault: String) throws {
+    let lake = try LakeFixture.make(.synced)
+    let tasks = TaskDirectory(lake.directory.path + "/training")
+    let plan = [
+      "plan", "train", "t", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "2",
+      "--tasks", tasks.path, "--quiet",
+    ]
+    try lake.succeed(plan)
+    let names = try FileManager.default.contentsOfDirectory(atPath: tasks.path + "/matrices").filter {
+      $0.hasSuffix(".npy")
+    }
+    let paths = names.map { "\(tasks.path)/matrices/\($0)" }
+    #expect(paths.count == 2)
+    for path in paths {
+      var bytes = try Disk.contents(of: path)
+      bytes[bytes.count - 4] ^= 1
+      if fault != "changed" { try FileManager.default.removeItem(atPath: path) }
+      if fault != "lost" { try Data(bytes).write(to: URL(fileURLWithPath: path)) }
+    }
+    let work = ["worker", tasks.path, "--task", "0", "--scratch", lake.directory.path, "--quiet"]
+    let refused = try lake.run(work)
+    #expect(refused.ending == .exit(fault == "lost" ? 21 : 20), "\(refused.errorText)")
+    #expect(refused.errorText.contains("; `tarn ingest \(tasks.path)`"), "\(refused.errorText)")
+    try lake.succeed(plan)
+    for (name, path) in zip(names, paths) { #expect(try Disk.digest(of: path).hex == name.prefix(64)) }
+    try lake.succeed(work)
   }
 
   /// What the shards of `images` are said to be: nobody has to be asked.

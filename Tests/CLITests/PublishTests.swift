@@ -38,7 +38,10 @@ import TestSupport
         $0.hasPrefix("artifacts/outputs") || $0.hasPrefix("artifacts/trained") || $0.hasPrefix("versions/")
       }
     }
-    #expect(own(try lake.files()) == own(try built.files()))
+    // But for a file that says where it is from.
+    let origin = lake.lake + "/versions/v@1/v.pulled"
+    #expect(try String(contentsOfFile: origin, encoding: .utf8).contains("/published/v@1/"))
+    #expect(own(try lake.files()).filter { !$0.hasPrefix("versions/v@1/v.pulled") } == own(try built.files()))
     let queries = lake.directory.path + "/queries.npy"
     try Data(FeatureBytes.npy(3, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
     for arguments in [["search", "v@1", "--queries", queries], ["export", "v@1"], ["locate", "v@1", "0", "39"]] {
@@ -178,6 +181,28 @@ import TestSupport
     try lake.succeed(["verify"])
   }
 
+  /// Shards that this lake has left out, fetched before or not, are named with the way back.
+  @Test(arguments: [LakeStage.registered, .synced]) func whatRestsOnDroppedShardsIsRefused(stage: LakeStage) throws {
+    let lake = try LakeFixture.make(stage)
+    // Of unknown length none is dropped, and what was never fetched goes off the end alone.
+    try lake.succeed(["source", "probe", "images", "--quiet"])
+    let ordinal = stage == .synced ? 1 : 0
+    try lake.succeed(["source", "drop-shards", "images", "--shards", "\(ordinal)"])
+    let before = try lake.contents(lasting: true)
+    let refused = try Self.pull(lake, LakeFixture.published())
+    #expect(
+      refused.ending == .exit(64)
+        && refused.errorText.contains("img_\(ordinal).npy of images was dropped in this lake, and v@1 rests on it"),
+      "\(refused.errorText)")
+    #expect(
+      refused.errorText.contains("`tarn source drop-shards images --shards \(ordinal) --undo` takes it back"),
+      "\(refused.errorText)")
+    #expect(refused.errorLines.count == 1)
+    #expect(try lake.contents(lasting: true) == before)
+    try lake.succeed(["source", "drop-shards", "images", "--shards", "\(ordinal)", "--undo"])
+    try lake.succeed(["pull", LakeFixture.published(), "--quiet"])
+  }
+
   @Test func ofSeveralVersionsOneIsNamed() throws {
     let lake = try LakeFixture.make(.built)
     let place = try Self.place(lake)
@@ -200,6 +225,26 @@ import TestSupport
     for process in running { #expect(process.finish().ending == .exit(0)) }
     let index = try String(contentsOfFile: place + "/index.json", encoding: .utf8)
     for name in ["v", "w", "x", "y"] { #expect(index.contains("\"\(name)@1\"")) }
+  }
+
+  /// Nor are they taken for damage of the store's: whoever comes second reads the index and writes it again.
+  @Test func anIndexThatAnotherPushReplacesIsNoDamage() throws {
+    let lake = try LakeFixture.make(.built)
+    let store = try FakeStore()
+    let writes = Mutex(0)
+    store.writing { request in
+      guard request.hasPrefix("PUT /bucket/pub/index.json") else { return nil }
+      let count = writes.withLock { writes in
+        writes += 1
+        return writes
+      }
+      return count == 1 ? (key: "pub/index.json", bytes: Array("{}".utf8)) : nil
+    }
+    let result = try lake.run(
+      ["push", "v@1", "s3://bucket/pub", "--quiet", "--patience", "0"], environment: store.environment)
+    #expect(result.ending == .exit(0), "\(result.errorText)")
+    #expect(String(decoding: store.objects["pub/index.json"] ?? [], as: UTF8.self).contains("\"v@1\""))
+    #expect(writes.withLock(\.self) == 2)
   }
 
   @Test func aLimitHoldsForDirectoriesToo() throws {
@@ -256,6 +301,9 @@ import TestSupport
     #expect(
       try lake.run(["pull", LakeFixture.published(), "v@1", "--file", "../v.lock.json", "--into", into]).ending
         == .exit(64))
+    let useless = try lake.run(pull + ["--allow-inside"])
+    #expect(
+      useless.ending == .exit(64) && useless.errorText.contains("--file follows none of them"), "\(useless.errorText)")
     #expect(!FileManager.default.fileExists(atPath: lake.lake))
   }
 

@@ -102,6 +102,32 @@ import Testing
     #expect(found.first?.advice == "`tarn sync made --allow-commands` fetches it", "\(found)")
   }
 
+  /// An output that has no other name, no segment and no shard: what is advised brings it back.
+  @Test func anOutputThatIsGoneIsMadeAgainAsIsSaid() throws {
+    let lake = try LakeFixture.make(.built)
+    let output = try lake.text("SELECT sha256 FROM v_output_shard WHERE version = 'v@1' AND output = 0")
+    let path = try lake.lake + "/artifacts/" + lake.text("SELECT path FROM stored_bytes WHERE sha256 = '\(output)'")
+    for file in [path, lake.lake + "/versions/v@1/v.000.faiss"] { try FileManager.default.removeItem(atPath: file) }
+    try lake.succeed(["gc", "--segments", "--apply", "--grace", "0s", "--quiet"])
+    try lake.evictImages()
+    let way = "restore the file, or `tarn reproduce v@1 --into DIR --fetch` makes it again"
+    let queries = lake.directory.path + "/queries.npy"
+    try Data(FeatureBytes.npy(1, dimension: FeatureSources.dimension, seed: 9)).write(to: URL(fileURLWithPath: queries))
+    let search = try lake.run(["search", "v@1", "--queries", queries])
+    #expect(
+      search.ending == .exit(21) && search.errorText.contains("an output of v@1 is not at \(path)")
+        && search.errorText.contains("`tarn verify --repair` brings it back") && search.errorText.contains(way),
+      "\(search.errorText)")
+    #expect(search.errorLines.count == 1, "\(search.errorText)")
+    #expect(try lake.run(["doctor"]).outputText.contains(way))
+    let lost = try verify(lake, "--repair").filter { $0.path == path }
+    #expect(lost.map(\.repair) == ["lost"] && lost.first?.advice == way, "\(lost)")
+    let into = lake.directory.path + "/again"
+    try lake.succeed(["reproduce", "v@1", "--into", into, "--fetch", "--patience", "0", "--quiet"])
+    try FileManager.default.moveItem(atPath: into + "/v.000.faiss", toPath: path)
+    try lake.succeed(["search", "v@1", "--queries", queries])
+  }
+
   /// A server that is away, or a file that is gone, takes nothing from the lake.
   @Test func whatNobodyGivesNowStays() throws {
     let isAway = Mutex(false)

@@ -74,14 +74,19 @@ import TestSupport
     try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--quiet"])
     try lake.succeed(["reproduce", "w@1", "--quiet"])
     try lake.succeed(["reproduce", "v@1", "--quiet"])
-    // What something rests on outlives an eviction.
+    // What something rests on outlives an eviction: the older revision, and the newer one, which came from a file alone.
     let evicted = try lake.succeed(["evict", "images"])
     #expect(evicted.outputText.contains("1 older revision stays ("), "\(evicted.outputText)")
     #expect(evicted.outputText.contains("v@1") && evicted.outputText.contains("--old"), "\(evicted.outputText)")
-    #expect(try shardFiles(lake).count == 1)
+    #expect(evicted.outputText.contains("w@1 rests on img_0.npy; --last-copies"), "\(evicted.outputText)")
+    #expect(try shardFiles(lake).count == 2)
     try lake.succeed(["sync", "captions", "--quiet"])
-    let dropped = try lake.succeed(["evict", "images", "--old"])
+    let dropped = try lake.succeed(["evict", "images", "--old", "--last-copies"])
     #expect(dropped.outputText.contains("1 older revision evicted"), "\(dropped.outputText)")
+    // Who loses an input by that is said.
+    let lost =
+      "bytes went that are needed: w@1, v@1, the trained index t rest on img_0.npy, the older revision of img_0.npy"
+    #expect(dropped.outputText.contains(lost), "\(dropped.outputText)")
     #expect(try shardFiles(lake).isEmpty)
     try lake.succeed(["verify"])
     // What is advised then works.
@@ -91,6 +96,26 @@ import TestSupport
     try lake.succeed(["sync", "images", "--shards", "1", "--quiet"])
     try lake.succeed(["reproduce", "v@1", "--quiet"])
     try lake.succeed(["verify"])
+  }
+
+  /// Two shards had the same bytes: the one has others since, and the other is evicted.
+  @Test func oldBytesThatAnotherShardHadStayWhenItIsEvicted() throws {
+    var shards = PairedShards([9, 9], seed: 5)
+    shards.images[1] = shards.images[0]
+    let lake = try shards.lake()
+    try lake.succeed([
+      "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--quiet",
+    ])
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--quiet"])
+    let path = lake.directory.path + "/images_0.npy"
+    try Data(FeatureBytes.npy(9, dimension: PairedShards.dimension, seed: 77)).write(to: URL(fileURLWithPath: path))
+    try lake.succeed(["import", "images", path, "--keep-old"])
+    let evicted = try lake.succeed(["evict", "images", "--shards", "1"]).outputText
+    #expect(evicted.contains("1 older revision stays (") && evicted.contains("v@1"), "\(evicted)")
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+    try lake.succeed(["verify"])
+    #expect(try lake.succeed(["evict", "images", "--old"]).outputText.contains("1 older revision evicted"))
+    #expect(try lake.run(["reproduce", "v@1", "--quiet"]).ending == .exit(21))
   }
 
   @Test func keptBytesThatNothingRestsOnAreGarbage() throws {

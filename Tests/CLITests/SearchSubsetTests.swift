@@ -59,6 +59,32 @@ import TestSupport
     #expect(try ids(lake.succeed(search + ["--exclude-ids", file(lake, [])])) == all)
   }
 
+  /// At both ends of holes that are first, in the middle and last, and of what is between.
+  @Test func rowsOfHolesAreNoRows() throws {
+    let lake = try PairedShards([5, 6, 7, 4, 3], seed: 5).lake()
+    try lake.succeed([
+      "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--quiet",
+    ])
+    try lake.evict("images", [0, 2, 4])
+    try lake.succeed([
+      "build", "v", "--trained", "t", "--images", "images", "--missing", "skip", "--offline", "--quiet",
+    ])
+    let queries = lake.directory.path + "/queries.npy"
+    try Data(FeatureBytes.npy(1, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
+    let search = ["search", "v@1", "--queries", queries, "-k", "1", "--nprobe", "2", "--json", "--ids"]
+    for id in [5, 10, 18, 21] {
+      #expect(try ids(lake.succeed(search + [file(lake, Array("\(id)\n".utf8))])) == [[id]], "\(id)")
+    }
+    // Their shards are here, so that none is taken from its code.
+    let likes = [5, 10, 18, 21].flatMap { ["--like", "\($0)"] }
+    let like = try lake.succeed(["search", "v@1", "-k", "1", "--json"] + likes)
+    #expect(like.outputText.components(separatedBy: #""vector":"shard""#).count == 5, "\(like.outputText)")
+    for id in [0, 4, 11, 17, 22, 24] {
+      let none = try lake.run(search + [file(lake, Array("\(id)\n".utf8))])
+      #expect(none.ending == .exit(64) && none.errorText.contains("excluded or in holes"), "\(id): \(none.errorText)")
+    }
+  }
+
   @Test func idsArePipedIn() throws {
     let (lake, search) = try lake()
     let path = try file(lake, Array("1\n5\n".utf8))

@@ -35,18 +35,44 @@ import TestSupport
     return served
   }
 
-  @Test func itSaysWhereItListensAndEndsAsOthersDo() throws {
+  /// What ends as it was told has done its work: service managers take anything but 0 for a failure.
+  @Test func itSaysWhereItListensAndEndsWhenItIsTold() throws {
     let lake = try LakeFixture.make(.built)
-    for (signal, status) in [(SIGTERM, Int32(143)), (SIGINT, 130)] {
+    for signal in [SIGTERM, SIGINT] {
       let served = try serve(lake, ["--json"])
       served.process.signal(signal)
       let result = served.process.finish()
-      #expect(result.ending == .exit(status), "\(result.errorText)")
+      #expect(result.ending == .exit(0), "\(result.errorText)")
       let first = try #require(result.outputText.split(separator: "\n").first)
       let said = try JSONSerialization.jsonObject(with: Data(first.utf8)) as? [String: Any]
       #expect(said?["address"] as? String == "127.0.0.1:\(served.port)")
       #expect(said?["versions"] as? [String] == ["v@1"])
     }
+  }
+
+  /// What is under way when it is told to end gets the time that was said, and nobody else is taken in.
+  @Test func answersUnderWayGetTheTimeThatWasSaid() throws {
+    let lake = try LakeFixture.make(.built)
+    let served = try serve(lake, ["--grace", "2m", "--log"])
+    let client = try #require(LoopbackClient(port: served.port))
+    let body = "{\"sql\":\"SELECT 1 AS a\"}"
+    client.send(
+      "POST /api/sql HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: \(body.utf8.count)\r\n\r\n")
+    #expect(client.readAnswer()?.head.hasPrefix("HTTP/1.1 100 ") == true)
+    served.process.signal(SIGTERM)
+    for _ in 0..<600 where LoopbackClient(port: served.port) != nil { usleep(50_000) }
+    // Longer than a server gives that was told nothing.
+    usleep(2_500_000)
+    client.send(body)
+    let answer = try #require(client.readAnswer())
+    #expect(answer.head.hasPrefix("HTTP/1.1 200 ") && answer.head.contains("Connection: close"), "\(answer.head)")
+    #expect(answer.body.replacing(" ", with: "") == "[{\"a\":1}]\n")
+    let result = served.process.finish()
+    #expect(result.ending == .exit(0), "\(result.errorText)")
+    let lines = result.errorText.split(separator: "\n").filter { $0.contains(" 127.0.0.1 POST ") }
+    #expect(lines.count == 1 && lines[0].contains(" POST /api/sql 200 \(answer.body.utf8.count) "), "\(lines)")
+    #expect(!result.errorText.contains("SELECT"))
+    #expect(try lake.run(["serve", "--grace", "11m"]).ending == .exit(64))
   }
 
   @Test func anAPIPathAnswersWhatItsVerbPrints() throws {
@@ -175,6 +201,113 @@ import TestSupport
     #expect(unknown.head.contains("Tarn-Where: unknown"), "\(unknown.head)")
   }
 
+  /// An encoder that notes what it is asked in `log`, and answers once there is a file `go`.
+  private func encoder(_ lake: LakeFixture) throws -> (command: String, log: String, go: String) {
+    let directory = lake.directory.path
+    let (script, log, go) = ("\(directory)/encode.sh", "\(directory)/asked", "\(directory)/go")
+    let lines = [
+      "tee -a \"$1\" | while read -r line; do", "while [ ! -e \"$2\" ]; do sleep 0.05; done",
+      "echo '{\"embedding\": [1,0,0,0,0,0,0,0]}'", "done", "",
+    ]
+    try Disk.writeAtomically(Array(lines.joined(separator: "\n").utf8), to: script)
+    return ("sh \(script) \(log) \(go)", log, go)
+  }
+
+  /// What is still worked on when a server ends has nobody to tell it to, and says nothing of that.
+  @Test func whatIsWorkedOnAtTheEndSaysNothing() throws {
+    let lake = try LakeFixture.make(.built)
+    let encoder = try encoder(lake)
+    let served = try serve(lake, ["--encoder", encoder.command])
+    let client = try #require(LoopbackClient(port: served.port))
+    let body = "{\"version\":\"v\",\"text\":\"a cat\"}"
+    client.send("POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+    try until { Disk.size(of: encoder.log) ?? 0 > 0 }
+    served.process.signal(SIGTERM)
+    let result = withExtendedLifetime(client) { served.process.finish() }
+    #expect(result.ending == .exit(0))
+    #expect(!result.errorText.contains("ERROR") && !result.errorText.contains("EventLoop"), "\(result.errorText)")
+  }
+
+  /// Who has gone away keeps the encoder from nobody.
+  @Test func wordsOfWhoHasGoneAreNotEncoded() throws {
+    let lake = try LakeFixture.make(.built)
+    let (command, log, go) = try encoder(lake)
+    let served = try serve(lake, ["--encoder", command])
+    defer {
+      served.process.signal(SIGTERM)
+      _ = served.process.finish()
+    }
+    func send(_ words: String) throws -> LoopbackClient {
+      let client = try #require(LoopbackClient(port: served.port))
+      let body = "{\"version\":\"v\",\"text\":\"\(words)\"}"
+      client.send("POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+      return client
+    }
+    func asked() -> String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+    func metric(_ name: String) throws -> Int {
+      let lines = try #require(served.ask("GET", "/metrics")).body.split(separator: "\n")
+      let line = try #require(lines.first { $0.hasPrefix(name + " ") })
+      return try #require(Int(line.dropFirst(name.count + 1)))
+    }
+    // As many as the server asks its encoder at a time.
+    let held = try (0..<4).map { try send("held \($0)") }
+    try until { asked().split(separator: "\n").count == 4 }
+    var gone = try (0..<10).map { try send("gone \($0)") }
+    try until { try metric("tarn_waiting{lane=\"words\"}") == 10 }
+    gone.removeAll()
+    // Those four, and the one that asks.
+    try until { try metric("tarn_connections") <= 5 }
+    try Disk.writeAtomically([UInt8](), to: go)
+    for client in held { #expect(client.readAnswer()?.head.hasPrefix("HTTP/1.1 200 ") == true) }
+    let after = try #require(served.ask("POST", "/api/search", "{\"version\":\"v\",\"text\":\"after\"}"))
+    #expect(after.head.hasPrefix("HTTP/1.1 200 "), "\(after.body)")
+    #expect(asked().contains("after") && !asked().contains("gone"), "\(asked())")
+  }
+
+  /// Every shard is in one state, and what was given up is no build that anybody waits for.
+  @Test func theMetricsTellStatesThatAddUp() throws {
+    let lake = try LakeFixture.unfinished(.built)
+    try lake.succeed(["abandon", "v@1"])
+    for arguments in LakeStage.built.arguments(try LakeFixture.sources()) { try lake.succeed(arguments) }
+    try lake.succeed(["evict", "images", "--shards", "0", "--quiet"])
+    try lake.succeed([
+      "source", "add", "extra", "--url", "http://127.0.0.1:1/{ordinal}.npy", "--count", "3", "--dimension", "8",
+    ])
+    let served = try serve(lake)
+    defer {
+      served.process.signal(SIGTERM)
+      _ = served.process.finish()
+    }
+    let page = try #require(served.ask("GET", "/metrics")).body
+    let lines = page.split(separator: "\n").filter { !$0.hasPrefix("#") }
+    func value(_ sample: String) -> Double? {
+      lines.first { $0.hasPrefix("\(sample) ") }.flatMap { Double($0.dropFirst(sample.count + 1)) }
+    }
+    func shards(_ source: String) -> [String: Double] {
+      let states = ["registered", "fetching", "present", "evicted", "failed", "dropped"]
+      let found = states.compactMap { state in
+        value("tarn_source_shards{source=\"\(source)\",state=\"\(state)\"}").map { (state, $0) }
+      }
+      return Dictionary(uniqueKeysWithValues: found).filter { $0.value != 0 }
+    }
+    #expect(shards("images") == ["present": 1, "evicted": 1])
+    #expect(shards("captions") == ["present": 2] && shards("extra") == ["registered": 3])
+    #expect(lines.count { $0.hasPrefix("tarn_source_shards{") } == 18)
+    #expect(lines.count { $0.hasPrefix("tarn_build_shards{") } == 2, "\(page)")
+    #expect(value("tarn_build_shards{version=\"v@2\",state=\"encoded\"}") == 2)
+    #expect(value("tarn_build_shards{version=\"v@2\",state=\"open\"}") == 0)
+    #expect(value("tarn_versions{state=\"abandoned\"}") == 1 && value("tarn_versions{state=\"sealed\"}") == 1)
+    for place in ["catalog", "shards", "artifacts"] {
+      #expect(try #require(value("tarn_free_bytes{place=\"\(place)\"}")) > 0)
+    }
+    #expect(value("tarn_commands_at_work") == 0)
+    let now = Date().timeIntervalSince1970
+    for name in ["last_transfer", "last_sealed", "last_event", "oldest_check"] {
+      let time = try #require(value("tarn_\(name)_timestamp_seconds"), "\(name)")
+      #expect(time > now - 3_600 && time < now + 60, "\(name)")
+    }
+  }
+
   /// Asks until it answers so: within a second or two of a change it does.
   private func comes(_ served: Served, _ status: Int, _ method: String, _ target: String, _ body: String = "")
     -> String?
@@ -291,6 +424,7 @@ import TestSupport
     #expect(fixed.ask("GET", "/indices-list")?.body == "[\"v@1\"]\n")
     for _ in 0..<600 where mappings(served) >= mapped { usleep(50_000) }
     #expect(mappings(served) < mapped)
+    #expect(served.ask("GET", "/readyz")?.body.replacing(" ", with: "") == "{\"ready\":true}\n")
 
     // A revoked one is gone, and the newest of those that are left is served.
     try lake.succeed(["revoke", "v@2", "--reason", "a test"])
@@ -309,6 +443,18 @@ import TestSupport
     for _ in 0..<600 where mappings(fixed) > 0 { usleep(50_000) }
     #expect(mappings(fixed) == 0)
     #expect(try lake.run(["serve", "v@1"]).ending != .exit(0))
+  }
+
+  @Test(arguments: [(0o600, false), (0o640, false), (0o644, true)])
+  func aTokenThatEverybodyCanReadIsToldOf(mode: Int, isTold: Bool) throws {
+    let lake = try LakeFixture.make(.built)
+    let path = lake.directory.path + "/token"
+    try Data("0123456789abcdef\n".utf8).write(to: URL(fileURLWithPath: path))
+    try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+    // It ends at once.
+    let result = try lake.run(["serve", "none@1", "--token-file", path])
+    #expect(result.errorLines.contains { $0.contains("warning") && $0.contains("`chmod 600 \(path)`") } == isTold)
+    #expect(result.ending == .exit(64) && result.errorLines.count == (isTold ? 2 : 1), "\(result.errorText)")
   }
 
   @Test func nobodyElseIsListenedToUnlessThatIsSaid() throws {

@@ -192,14 +192,64 @@ import TestSupport
     let lake = try LakeFixture.make(.empty)
     let (add, server) = try source(lake, ["--dtype", "float32"])
     defer { withExtendedLifetime(server) {} }
-    #expect(try lake.run(["sync", "--quiet"]).ending == .exit(20))
-    #expect(try lake.text("SELECT last_error FROM shard WHERE ordinal = 0").contains("source set NAME --dtype float16"))
+    let wrong = try lake.run(["sync", "--quiet"])
+    #expect(wrong.ending == .exit(20))
+    #expect(wrong.errorText.contains("`tarn source set images --dtype float16`"), "\(wrong.errorText)")
+    let said = try lake.text("SELECT last_error FROM shard WHERE ordinal = 0")
+    #expect(said.hasSuffix("its elements are float16 where the source has float32"), "\(said)")
     #expect(try lake.succeed(["source", "set", "images", "--dtype", "float16"]).outputText.contains("8 x float16"))
     try lake.succeed(["source", "rename", "images", "pictures"])
     try lake.succeed(["source", "remove", "pictures"])
     #expect(try lake.texts("SELECT name FROM source").isEmpty)
     try lake.succeed(add)
     try lake.succeed(["verify"])
+  }
+
+  /// Advice on files of another kind is of what is there and of what would be taken.
+  @Test func filesOfAnotherKindAreConvertedOrPutElsewhere() throws {
+    let lake = try LakeFixture.make(.empty)
+    let directory = lake.directory.path + "/mixed features"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    func write(_ name: String, _ bytes: [UInt8]) throws {
+      try Data(bytes).write(to: URL(fileURLWithPath: "\(directory)/\(name)"))
+    }
+    try write("a.npy", FeatureBytes.npy(5, dimension: 8, .float32, seed: 1))
+    try write("b.npy", FeatureBytes.npy(6, dimension: 8, .float16, seed: 2))
+    try write("c.npy", FeatureBytes.npy(7, dimension: 6, .float32, seed: 3))
+    try lake.succeed(["source", "add", "images", "--directory", directory])
+    let mixed = try lake.run(["sync", "--quiet"])
+    #expect(mixed.ending == .exit(20), "\(mixed.errorText)")
+    let convert = "tarn convert '\(directory)/b.npy' b-float32.npy --dtype float32"
+    #expect(mixed.errorText.contains("`\(convert)` writes it as its source has it"), "\(mixed.errorText)")
+    #expect(mixed.errorText.contains("are a source of their own, from a directory of theirs"), "\(mixed.errorText)")
+    for word in ["NAME", "source set", "compare with another"] {
+      #expect(!mixed.errorText.contains(word), "\(mixed.errorText)")
+    }
+    // What is said works.
+    let words = try QuotedWords.split(convert).dropFirst()
+    let converted = try ProcessRunner.run(Array(words), directory: lake.directory.path)
+    #expect(converted.ending == .exit(0), "\(converted.errorText)")
+    try FileManager.default.removeItem(atPath: directory + "/b.npy")
+    try FileManager.default.moveItem(
+      atPath: lake.directory.path + "/b-float32.npy", toPath: directory + "/b.npy")
+    try write("c.npy", FeatureBytes.npy(7, dimension: 8, .float32, seed: 3))
+    try lake.succeed(["sync", "--quiet"])
+    #expect(try lake.text("SELECT CAST(sum(rows) AS TEXT) FROM v_shard") == "18")
+  }
+
+  /// Once a shard was fetched its source keeps its kind: nobody is told to change it.
+  @Test func nobodyIsToldToCorrectASourceThatWasFetched() throws {
+    let lake = try LakeFixture.make(.empty)
+    let server = try HostileServer { request in
+      .file(
+        FeatureBytes.npy(5, dimension: 8, request.target == "/0.npy" ? .float16 : .float32, seed: 3), for: request)
+    }
+    let add = ["source", "add", "images", "--url", server.url("/{ordinal}.npy"), "--count", "2", "--dimension", "8"]
+    try lake.succeed(add)
+    try lake.succeed(["sync", "--shards", "0", "--quiet"])
+    let wrong = try lake.run(["sync", "--quiet"])
+    #expect(wrong.ending == .exit(20) && !wrong.errorText.contains("source set"), "\(wrong.errorText)")
+    #expect(wrong.errorText.contains("compare with another one"), "\(wrong.errorText)")
   }
 
   /// What was fetched under another name is fetched, mended and dropped under the new one.

@@ -154,6 +154,44 @@ struct StoredLake {
     #expect(try stored.sealedDigest() == PlannedLake.digest())
   }
 
+  /// Of two files that are read together the one that this machine's disk has changed is fetched again, alone.
+  @Test func aDamagedCopyCostsNoOther() throws {
+    let stored = try StoredLake()
+    let host = try stored.host("host")
+    let access = StoreAccess(stored.configuration(), patience: .zero, cache: host, cancellation: Cancellation())
+    let tasks = try TaskDirectory.open(StoredLake.place, access)
+    func share(_ bytes: [UInt8]) throws -> ContentDigest {
+      try Data(bytes).write(to: URL(fileURLWithPath: host + "/matrix"))
+      try tasks.share(matrix: host + "/matrix", .of(bytes))
+      return .of(bytes)
+    }
+    let (rows, vectors) = (try share([1, 2, 3]), try share([4, 5, 6]))
+    var searches = 0
+    func search() throws {
+      try tasks.readingMatrix(rows) { rowsPath in
+        try tasks.readingMatrix(vectors) { vectorsPath in
+          searches += 1
+          guard try Disk.digest(of: rowsPath) == rows, try Disk.digest(of: vectorsPath) == vectors else {
+            throw TarnError(.integrity, "one has other bytes")
+          }
+        }
+      }
+    }
+    func fetches(_ digest: ContentDigest) -> Int {
+      stored.store.requests.count { $0.hasPrefix("GET") && $0.contains(digest.hex) }
+    }
+    // What was shared may have been read back.
+    let before = (rows: fetches(rows), vectors: fetches(vectors))
+    try search()
+    #expect(searches == 1 && fetches(rows) == before.rows + 1 && fetches(vectors) == before.vectors + 1)
+    for (damaged, count) in [(rows, 3), (vectors, 5)] {
+      try Data([9]).write(to: URL(fileURLWithPath: "\(host)/tarn-\(getuid())-cache/\(damaged.hex).npy"))
+      try search()
+      #expect(searches == count)
+    }
+    #expect(fetches(rows) == before.rows + 2 && fetches(vectors) == before.vectors + 2)
+  }
+
   @Test func resultsAloneMayLieInAStore() throws {
     let directory = try LakeDirectory()
     let tasks = directory.path + "/tasks"

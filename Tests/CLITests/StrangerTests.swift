@@ -22,12 +22,38 @@ import TestSupport
       for arguments in step.arguments(try LakeFixture.sources()) { try lake.succeed(arguments) }
     }
     let sealed = try lake.files()
+    try putBack(copy, in: lake)
+    return (lake, sealed)
+  }
+
+  private func putBack(_ copy: String, in lake: LakeFixture) throws {
     for suffix in ["-wal", "-shm"] {
       try? FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
     }
     try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite")
     try FileManager.default.copyItem(atPath: copy, toPath: lake.lake + "/catalog.sqlite")
-    return (lake, sealed)
+  }
+
+  /// What was taken out since is there again, which nothing in the lake tells: a head that was noted then does.
+  @Test func aHeadThatWasNotedTellsThatTakedownsAreForgotten() throws {
+    let lake = try LakeFixture.make(.built)
+    let (copy, ids) = (lake.directory.path + "/older.sqlite", lake.directory.path + "/ids.txt")
+    try lake.succeed(["backup", copy])
+    try Disk.writeAtomically(Array("3\n".utf8), to: ids)
+    let exclude = ["exclude", "images", "--ids", ids, "--reason", "case 17"]
+    try lake.succeed(exclude)
+    let head = try #require(lake.texts("SELECT hash FROM v_event ORDER BY seq DESC LIMIT 1").first)
+    let check = ["verify", "--budget", "1s", "--expect", head]
+    try lake.succeed(check)
+    try putBack(copy, in: lake)
+    #expect(try lake.text("SELECT count(*) FROM v_exclusion") == "0")
+    try lake.succeed(["doctor"])
+    let verify = try lake.run(check)
+    #expect(verify.ending == .exit(20) && verify.outputText.contains("has no event with the hash \(head)"))
+    try lake.succeed(exclude)
+    #expect(try lake.text("SELECT count(*) FROM v_exclusion") == "1")
+    let help = try lake.succeed(["backup", "--help"]).outputText
+    for word in ["excluded", "revoked", "pins", "sealed", "--expect"] { #expect(help.contains(word), "\(word)") }
   }
 
   @Test func theNextNumberIsTakenAndNothingIsReplaced() throws {

@@ -181,7 +181,9 @@ import TestSupport
       let failed = try lake.run(command + Self.within)
       #expect(failed.ending == .exit(20) && failed.errorText.contains("is expected"), "\(failed.errorText)")
       // Bytes that no mirror has any more come from a copy alone.
-      #expect(failed.errorText.contains("`tarn import images FILE --keep-old`"), "\(failed.errorText)")
+      #expect(
+        failed.errorText.contains("no mirror gives the pinned bytes: `tarn import images FILE --keep-old`"),
+        "\(failed.errorText)")
     }
     #expect(try lake.text("SELECT count(*) || '' FROM reproduction") == "0")
     // What the lake has in their place stays.
@@ -198,6 +200,41 @@ import TestSupport
     try Data(PairedShards(Self.rowCounts, seed: 31).images[2]).write(to: URL(fileURLWithPath: copy + "/images_2.npy"))
     try lake.succeed(["import", "images", copy + "/images_2.npy", "--keep-old"])
     for command in [["reproduce", "v@1"], evaluate("v@1", in: lake)] { try lake.succeed(command) }
+  }
+
+  /// Nobody gave other bytes of a shard that is merely gone.
+  @Test func aShardThatNobodyHasIsSaidToBeGone() throws {
+    let lake = try makeLake()
+    for source in ["images", "captions"] { try lake.succeed(["evict", source]) }
+    try FileManager.default.removeItem(atPath: lake.directory.path + "/images/images_2.npy")
+    for command in [["reproduce", "v@1"], evaluate("v@1", in: lake)] {
+      let failed = try lake.run(command + Self.within)
+      #expect(
+        failed.errorText.contains("no mirror has it: `tarn import images FILE --keep-old`")
+          && !failed.errorText.contains("other bytes") && failed.ending != .exit(0), "\(failed.errorText)")
+    }
+  }
+
+  /// Room comes from what was worked on, whatever newer bytes lie beside it: those nobody else
+  /// may have.
+  @Test(arguments: [true, false]) func newerBytesOfAShardAreNotDropped(isReproduction: Bool) throws {
+    let lake = try makeLake()
+    let other = lake.directory.path + "/images_0.npy"
+    try Data(FeatureBytes.npy(Self.rowCounts[0], dimension: PairedShards.dimension, seed: 998)).write(
+      to: URL(fileURLWithPath: other))
+    try lake.succeed(["import", "images", other, "--keep-old"])
+    try lake.succeed(["evict", "captions"])
+    try lake.evict("images", [4])
+    // Whatever comes, something has to go.
+    let budget = LakeFixture.byteCount(below: lake.lake + "/shards")
+    let command = isReproduction ? ["reproduce", "v@1"] : evaluate("v@1", in: lake)
+    let limits = ["--budget", "\(budget)", "--jobs", "1", "--patience", "0"]
+    try killing(command + limits, lake, within: budget, least: 10) { lake, place in
+      let first = try lake.text("SELECT state || ' ' || current_revision FROM shard WHERE name = 'images_0.npy'")
+      #expect(first == "present 2", "\(place)")
+      #expect(try lake.text("SELECT state FROM shard WHERE name = 'images_4.npy'") == "present", "\(place)")
+      try lake.succeed(["verify", "--quiet"])
+    }
   }
 
   /// A version of a training on a part, with a hole, made again from its document.
@@ -237,7 +274,8 @@ import TestSupport
 
   /// Kills a command at its steps, runs it again and looks.
   private func killing(
-    _ command: [String], _ before: LakeFixture, look: (LakeFixture, String) throws -> Void
+    _ command: [String], _ before: LakeFixture, within budget: Int = StreamedWorkTests.budget, least: Int = 30,
+    look: (LakeFixture, String) throws -> Void
   ) throws {
     var step = 1
     while step < 1000 {
@@ -247,12 +285,12 @@ import TestSupport
         #expect(killed.ending == .exit(0), "\(killed.errorText)")
         break
       }
-      #expect(LakeFixture.byteCount(below: lake.lake + "/shards") <= Self.budget)
+      #expect(LakeFixture.byteCount(below: lake.lake + "/shards") <= budget)
       try lake.succeed(command)
-      #expect(LakeFixture.byteCount(below: lake.lake + "/shards") <= Self.budget)
+      #expect(LakeFixture.byteCount(below: lake.lake + "/shards") <= budget)
       try look(lake, "after kill@\(step)")
       step += TestRounds.isFull ? 1 : 6
     }
-    #expect(step > 30)
+    #expect(step > least)
   }
 }

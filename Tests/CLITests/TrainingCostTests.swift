@@ -8,7 +8,13 @@ import TestSupport
 /// What `--dry-run` makes of the sizes of work and the rates of a machine.
 @Suite struct TrainingCostTests {
   /// A machine of round numbers.
-  private static let rates = MachineRates(assigned: 1e9, compared: 1e8, encoded: 1e7, hashed: 1e9, written: 5e8)
+  private static let rates = MachineRates(
+    assigned: 1e9, compared: 1e8, encoded: 1e7, hashed: 1e9, written: 5e8, threadCount: 2)
+
+  /// What the threads of that machine hold while they assign a million vectors.
+  private func working(_ rows: Int) -> Int {
+    AssignmentEngine.workingByteCount(vectorCount: 1_000_000, rowCount: rows, dimension: 100, threadCount: 2)
+  }
 
   private func cost(
     _ pairs: Int = 1_000_000, nearest: NearestMethod = .exact, router: RouterMethod = .none, isPaired: Bool = true
@@ -26,9 +32,38 @@ import TestSupport
     // 400 MB twice to the disk and twice hashed; 10^12 pairs and 10 times 10^9 of 100 elements.
     #expect(seconds(cost()) == ["gathering": 1.6 + 0.8, "nearest images": 1e5, "k-means": 1000])
     #expect(seconds(cost(isPaired: false)) == ["gathering": 1.6 + 0.8, "k-means": 1000])
+    // 16,384 pairs with themselves and eleven times with 256 centroids of each kind, 1,000 queries with all of them.
+    var tried = cost()
+    tried.triesLists = true
+    #expect(seconds(tried)["trial of lists"].map { abs($0 - 52.455) < 0.001 } == true)
     let memory = cost().steps(Self.rates).map(\.memoryByteCount)
-    #expect(memory == [67_108_864, 64_428_800, 25_200_000])
+    #expect(memory == [67_108_864, 64_428_800 + working(65_536), 25_200_000 + working(1000)])
     #expect(cost().steps(Self.rates).map(\.diskByteCount) == [800_000_000, 12_000_000, 8_800_000])
+  }
+
+  @Test func eachThreadHoldsATile() {
+    func working(_ threads: Int, _ dimension: Int = 768) -> Int {
+      AssignmentEngine.workingByteCount(
+        vectorCount: 20_000_000, rowCount: 131_072, dimension: dimension, threadCount: threads)
+    }
+    let thread = working(2) - working(1)
+    #expect(working(65) - working(64) == thread)
+    if CascadeForm.fastest != nil { #expect((16_000_000...20_000_000).contains(thread)) }
+    // Axes are not chosen for rows as wide as that.
+    #expect(working(1, 8192) < 8192 * 8192)
+  }
+
+  @Test func rangesAreLearntInMemoryOfTheirOwn() {
+    func bytes(_ codec: VectorCodec, _ statistic: RangeStatistic) -> Int {
+      RangeTrainer.byteCount(codec: codec, dimension: 768, statistic: statistic)
+    }
+    #expect(bytes(.sq4, .quantiles(0.005)) == 768 * ((256 << 10) + 8))
+    #expect(bytes(.sq8, .minmax) == 768 * 8 && bytes(.fp16, .minmax) == 0)
+    var ranged = cost()
+    ranged.rangesByteCount = 12_345
+    let step = ranged.steps(Self.rates).last
+    #expect(step?.step == "ranges" && step?.seconds == 10 && step?.diskByteCount == 0)
+    #expect(step?.memoryByteCount == 12_345 + 4 * 8192 * 100)
   }
 
   @Test func listsCostWhatTheyHold() {
@@ -105,7 +140,7 @@ import TestSupport
       "train", "t", "--images", "images", "--captions", "captions", "--nlist", "8", "--nearest", "index", "--dry-run",
     ]
     let told = try lake.succeed(arguments).outputText
-    for word in ["step", "gathering", "lists of images", "agreement", "k-means", "measured here"] {
+    for word in ["step", "gathering", "lists of images", "agreement", "k-means", "ranges", "measured here"] {
       #expect(told.contains(word), "\(told)")
     }
     let json = try #require(JSONValue(parsing: lake.succeed(arguments + ["--json"]).outputText))

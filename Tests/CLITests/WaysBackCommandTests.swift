@@ -46,6 +46,39 @@ import TestSupport
     expectFailure(try lake.run(["abandon", "v@2"]), 64, "v@2 is sealed", "tarn revoke v@2")
   }
 
+  /// A build that failed keeps its number, which a build with other options does not go on with.
+  @Test func anUnfinishedLowerNumberIsToldOnce() throws {
+    var shards = PairedShards([20, 20], seed: 3)
+    shards.spoil(3, of: 1, isImage: true, with: 0xFF)
+    let lake = try shards.lake()
+    try lake.succeed([
+      "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--quiet",
+      "--bad-rows", "skip",
+    ])
+    let build = ["build", "n", "--trained", "t", "--images", "images"]
+    let failed = try lake.run(build)
+    #expect(failed.ending != .exit(0) && !failed.errorText.contains("unfinished"), "\(failed.errorText)")
+    let before = try lake.copy()
+    let skipping = try lake.succeed(build + ["--bad-rows", "skip"])
+    let words = "tarn: warning: n@1 is unfinished, begun with other options, shards or excluded rows than n@2; "
+    #expect(skipping.errorText.contains(words + "`tarn abandon n@1` gives it up"), "\(skipping.errorText)")
+    // A version that is there, another name, and who wants no warnings.
+    for command in [build + ["--bad-rows", "skip"], ["build", "m"] + build.dropFirst(2) + ["--bad-rows", "skip"]] {
+      let said = try lake.succeed(command).errorText
+      #expect(!said.contains("unfinished"), "\(said)")
+    }
+    #expect(try !before.succeed(build + ["--bad-rows", "skip", "--quiet"]).errorText.contains("unfinished"))
+    // As tasks, too.
+    let tasks = ["--shards-per-output", "1", "--bad-rows", "skip", "--tasks", lake.directory.path + "/tasks"]
+    let planned = try lake.succeed(["plan"] + build + tasks)
+    #expect(planned.errorText.contains("n@1 is unfinished"), "\(planned.errorText)")
+    // What is advised works.
+    try lake.succeed(["abandon", "n@1"])
+    try lake.succeed(["abandon", "n@3"])
+    let after = try lake.succeed(build + ["--bad-rows", "skip", "--shards-per-output", "1"])
+    #expect(!after.errorText.contains("unfinished"), "\(after.errorText)")
+  }
+
   @Test func aKilledTrainingIsAbandonedAndItsNameTrainsSomethingElse() throws {
     let lake = try LakeFixture.unfinished(.trained)
     let said = try lake.succeed(["doctor", "--quiet"]).outputText

@@ -50,6 +50,34 @@ import TestSupport
     #expect(try planned.tasks.receiptNames().isEmpty)
   }
 
+  @Test func whatIsLeftOfTasksThatAreDoneGoes() throws {
+    let planned = try PlannedLake.make(done: false)
+    let plan = try planned.tasks.plan()
+    try planned.work(0)
+    func leave(_ digest: ContentDigest, _ ending: String = "", age: TimeInterval = 0) throws -> String {
+      let path = "\(planned.scratch)/tarn-\(getuid())-\(digest.prefix(16))\(ending)"
+      for name in ["segments", "shards"] { try Disk.makeDirectory("\(path)/\(name)") }
+      try Disk.writeAtomically([1], to: path + "/segments/x")
+      for path in [path + "/segments", path + "/shards", path] {
+        try FileManager.default.setAttributes(
+          [.modificationDate: Date(timeIntervalSinceNow: -age)], ofItemAtPath: path)
+      }
+      return path
+    }
+    let done = [try leave(plan.tasks[0]), try leave(plan.tasks[0], "-2")]
+    let old = try leave(.of("another plan's, of last month"), age: 30 * 86_400)
+    let open = try leave(plan.tasks[1], age: 30 * 86_400)
+    let others = try leave(.of("another plan's"), age: 86_400)
+    #expect(
+      try planned.lake.run(["worker", planned.tasks.path, "--task", "0", "--scratch", planned.scratch])
+        .outputText.contains("was done before"))
+    for path in done + [old] { #expect(!Disk.isDirectory(path)) }
+    for path in [open, others] { #expect(Disk.isDirectory(path)) }
+    // Its own worker goes on there, and removes it.
+    try planned.work(1)
+    #expect(!Disk.isDirectory(open))
+  }
+
   @Test func aTaskThatThePlanDoesNotHave() throws {
     let planned = try PlannedLake.make(done: false)
     for (text, words) in [("0-2", "there is no task 2"), ("x", "'x' is no list of numbers")] {

@@ -29,6 +29,14 @@ struct CatalogFixture {
         shards: (0..<count).map { .init(name: "\($0).npy", urls: ["http://localhost/\($0).npy"]) }))
   }
 
+  /// Registers a companion of `count` shards that nobody serves.
+  func companion(_ name: String, of owner: Source, count: Int) throws -> Source {
+    try catalog.addSource(
+      SourceDefinition(
+        name: name, companionOf: owner, mirrors: ["http://localhost/{ordinal}.jsonl"],
+        shards: (0..<count).map { .init(name: "\($0).jsonl", urls: ["http://localhost/\($0).jsonl"]) }))
+  }
+
   /// Registers two sources that read arrays of the same files.
   func sharedSources(count: Int) throws -> (images: Source, texts: Source) {
     var images = SourceDefinition(
@@ -45,7 +53,8 @@ struct CatalogFixture {
   /// Gives a shard bytes.
   @discardableResult
   func fetch(
-    _ ordinal: Int, of source: Source, _ text: String, states: [UInt8]? = nil, replacing: Replacement = .always
+    _ ordinal: Int, of source: Source, _ text: String, rowCount: Int = 5, states: [UInt8]? = nil,
+    replacing: Replacement = .always
   ) throws -> Shard {
     let shard = try catalog.shards(of: source)[ordinal]
     let digest = ContentDigest.of(text)
@@ -56,7 +65,7 @@ struct CatalogFixture {
     _ = try catalog.reserve(shard, byteCount: text.utf8.count, budget: nil)
     try catalog.recordFetched(
       FetchedBytes(
-        digest: digest, byteCount: text.utf8.count, rowCount: 5, path: path, mirrorID: nil, etag: nil,
+        digest: digest, byteCount: text.utf8.count, rowCount: rowCount, path: path, mirrorID: nil, etag: nil,
         lastModified: nil, states: states), of: shard, replacing: replacing)
     return try catalog.shards(of: source)[ordinal]
   }

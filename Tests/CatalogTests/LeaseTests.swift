@@ -157,6 +157,15 @@ private func refusal(_ body: () throws -> Void) -> TarnError? {
     withExtendedLifetime(gc) {}
   }
 
+  /// Whoever took the file away that it was to read.
+  @Test func whoOnlyReadsIsRefusedToFetch() throws {
+    let lake = try IdleLake(sources: ["a": 1])
+    let catalog = try lake.open("sync a", Lease(.source, "a", .read))
+    let shard = try #require(try catalog.shards(of: catalog.source(named: "a")).first)
+    let error = try #require(refusal { _ = try catalog.reserve(shard, byteCount: 1, budget: nil) })
+    #expect(error.code == .locked && error.hint == "run the same command again", "\(error)")
+  }
+
   @Test func leasesAreTakenAllOrNone() throws {
     let lake = try IdleLake()
     let first = try lake.open("sync b", Lease(.source, "b", .add))

@@ -25,6 +25,56 @@ import TestSupport
     #expect(try lake.catalog.dependents(of: shard) == ["the trained index clip"])
   }
 
+  /// A shard that has other bytes by now, and one that still has the old ones, on which something rests as the first's.
+  private func sharedLake() throws -> (lake: TemporaryLake, fixture: CatalogFixture, same: Source) {
+    let lake = try TemporaryLake()
+    let fixture = CatalogFixture(lake.catalog)
+    let (images, same) = (try fixture.source("images", count: 1), try fixture.source("same", count: 1))
+    for source in [images, same] { try fixture.fetch(0, of: source, "shared") }
+    try fixture.build("laion", fixture.train("clip", images), images)
+    try fixture.fetch(0, of: images, "newer", replacing: .keepingOld)
+    // The other shard has them: nothing is to be kept.
+    #expect(try lake.catalog.keptRevisions().isEmpty)
+    return (lake, fixture, same)
+  }
+
+  @Test(arguments: [nil, Replacement.ofUnpinned, .always])
+  func olderBytesStayWhenTheOtherShardLetsGo(replacement: Replacement?) throws {
+    let (lake, fixture, same) = try sharedLake()
+    if let replacement {
+      try fixture.fetch(0, of: same, "others", replacing: replacement)
+    } else {
+      try lake.catalog.evict(lake.catalog.shards(of: same)[0])
+    }
+    let kept = try lake.catalog.keptRevisions()
+    #expect(kept.map(\.digest) == [.of("shared")] && kept.map(\.sourceName) == ["images"])
+    #expect(kept.first?.dependents == ["laion@1", "the trained index clip"] && kept.first?.unusedSince == nil)
+    let path = try #require(try lake.catalog.shardPath(holding: .of("shared")))
+    #expect(Disk.size(of: lake.catalog.layout.shards + "/" + path) == 6)
+    let options = GarbageOptions(grace: .zero)
+    try lake.catalog.collect(lake.catalog.garbage(options), options)
+    #expect(try lake.catalog.shardPath(holding: .of("shared")) != nil)
+    #expect(try lake.catalog.verify().damages.isEmpty && lake.catalog.wrongTotals().isEmpty)
+    // They are that shard's newest again, and nobody's older ones, when it gets them again.
+    try fixture.fetch(0, of: same, "shared")
+    #expect(try lake.catalog.keptRevisions().isEmpty)
+    // Who lets go of them on purpose does.
+    try lake.catalog.evict(lake.catalog.shards(of: same)[0])
+    try lake.catalog.release(#require(try lake.catalog.keptRevisions().first))
+    #expect(try lake.catalog.shardPath(holding: .of("shared")) == nil)
+  }
+
+  @Test func damagedBytesAreKeptForNobody() throws {
+    let (lake, _, _) = try sharedLake()
+    let path = try #require(try lake.catalog.shardPath(holding: .of("shared")))
+    try Disk.writeAtomically(Array("rotten".utf8), to: lake.catalog.layout.shards + "/" + path)
+    let damages = try lake.catalog.verify().damages
+    #expect(damages.count == 1)
+    for damage in damages { #expect(try lake.catalog.repair(damage) == .givenUp) }
+    #expect(try lake.catalog.shardPath(holding: .of("shared")) == nil && lake.catalog.keptRevisions().isEmpty)
+    #expect(try lake.catalog.verify().damages.isEmpty)
+  }
+
   @Test func keptBytesOfTwoShardsAreListedOnce() throws {
     let lake = try TemporaryLake()
     let fixture = CatalogFixture(lake.catalog)

@@ -66,6 +66,7 @@ import Testing
     "v_version_input WHERE source = 'images' AND ordinal = 0", "v_version_input WHERE sha256 = 'x'",
     "v_output_shard WHERE version = 'laion@1'", "v_shard WHERE source = 'images' AND shard = '0.npy'",
     "v_shard WHERE state = 'failed'", "v_garbage WHERE sha256 = 'x'", "v_event WHERE subject = 'images/0.npy'",
+    "v_companion WHERE companion = 'meta' AND ordinal IN (SELECT value FROM json_each('[0]'))",
   ])
   func aQuestionAboutOneThingReadsNoWholeTable(question: String) throws {
     let lake = try TemporaryLake()

@@ -65,6 +65,31 @@ import TestSupport
     #expect(try lake.catalog.strangers().isEmpty)
   }
 
+  @Test func aVersionThatIsSupersededIsTakenForASealedOneByNobody() throws {
+    let (lake, fixture, images) = try trainedLake()
+    let clip = try lake.catalog.trainedIndex(named: "clip")
+    let version = try fixture.plan("laion", clip, images)
+    try fixture.encode(version, output: 0)
+    try fixture.merge(version, output: 0)
+    let lock = try lake.catalog.lockContent(of: version, segmentFormat: 1).text + "\n"
+    let paths = [lake.catalog.layout.lockFilePath(version.name), lake.catalog.layout.documentPath(version.name)]
+    func die() throws { for path in paths { try Disk.writeAtomically(Array(lock.utf8), to: path) } }
+    try die()
+    // The same plan goes on with it, and takes nothing away.
+    #expect(try fixture.plan("laion", clip, images).name == version.name)
+    #expect(paths.allSatisfy { Disk.size(of: $0) != nil })
+    // Its inputs change.
+    try fixture.fetch(1, of: images, "other")
+    let next = try fixture.plan("laion", clip, images)
+    #expect(next.name.number == 2 && paths.allSatisfy { Disk.size(of: $0) == nil })
+    #expect(try lake.catalog.version(version.name).state == .abandoned)
+    // A run that was killed before they were gone.
+    try die()
+    #expect(try fixture.plan("laion", clip, images).name == next.name)
+    #expect(paths.allSatisfy { Disk.size(of: $0) == nil })
+    #expect(try lake.catalog.strangers().isEmpty)
+  }
+
   @Test func whatWasSealedIsNotAbandoned() throws {
     let (lake, fixture, images) = try trainedLake()
     let version = try fixture.build("laion", lake.catalog.trainedIndex(named: "clip"), images)

@@ -43,6 +43,17 @@ import TestSupport
     #expect(AddressScope(of: text) == nil)
   }
 
+  /// Who is exempted goes straight, and is judged: of proxies the environment exempts rather too many than too few.
+  @Test(arguments: [
+    ("host.example", "*", true), ("host.example", "a.example, example", true), ("host.example", ".example", true),
+    ("HOST.example.", "host.example", true), ("[::1]", "::1", true), ("9.9.9.9", "9.0.0.0/8", true),
+    ("localhost", "127.0.0.0/8", true), ("host.example", "", false), ("host.example", "9.0.0.0/8", false),
+    ("host.example", "other.example host.example.org", false), ("9.9.9.9", "9.9.9.8,127.0.0.1", false),
+  ])
+  func s6WhoIsExemptedFromProxiesIsJudged(host: String, list: String, isExempt: Bool) {
+    #expect(FetchConfiguration.mayExempt(host, list) == isExempt)
+  }
+
   @Test func s6NothingReachesFurtherInsideThanItIs() {
     for scope in AddressScope.allCases {
       #expect(scope.reaches(scope))
@@ -99,6 +110,22 @@ import TestSupport
     #expect(run.shard(1) != nil)
     #expect(run.failure(2)?.code == .refused)
     #expect(inside.requests.map(\.target) == ["/own.npy"])
+  }
+
+  /// A name of two addresses, the one inside and denied, the other out in the world.
+  @Test func s6AnAddressThatWasDeniedIsForgottenOnceAnotherIsTaken() async throws {
+    let other = try HostileServer { [shard] request in
+      request.precedingCount == 0
+        ? .answer(200, headers: ["ETag: \"1\""], body: Array(shard[..<9_000]), framing: .length(shard.count))
+        : .file(shard, for: request)
+    }
+    let first = try outside("http://localhost:\(other.port)/a.npy")
+    var configuration = quickConfiguration()
+    configuration.addressScope = {
+      ["localhost", "127.0.0.1", "127.0.0.2"].contains($0) ? .world : AddressScope(of: $0)
+    }
+    let run = await fetch([makeRequest(in: directory, from: [first.url("/a.npy")])], configuration: configuration)
+    #expect(run.attempts.map(\.outcome) == [.temporary, .succeeded], "\(run.attempts.map(\.errorText))")
   }
 
   @Test func s6AMirrorsOwnAddressMayBeAnywhereAndItsRedirectsAsFarInside() async throws {

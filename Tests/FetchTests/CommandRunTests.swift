@@ -3,8 +3,14 @@
 import Base
 import Fetch
 import Foundation
+import Synchronization
 import Testing
 import TestSupport
+
+/// How often a command was looked at.
+private final class Looks: Sendable {
+  let count = Mutex(0)
+}
 
 @Suite struct CommandRunTests {
   private let directory: TemporaryDirectory
@@ -137,6 +143,24 @@ import TestSupport
     #expect(run.failure()?.code == .refused)
     #expect(run.failure()?.message.contains("did not end within") ?? false)
     #expect(run.attempts.last?.command?.signal == 9)
+  }
+
+  @Test func oneThatClosedItsStreamsIsLookedAtAsAnyOther() async throws {
+    let (path, looks) = (directory.path, Looks())
+    var expectation = ShardExpectation(dimension: 4, elementType: .float16)
+    expectation.roomByteCount = 0
+    let script = "exec >&- 2>&-; head -c 100000 /dev/zero > \"${1%/*}/big\"; sleep 2; cp \"$2/good\" \"$1\""
+    var request = FetchRequest(
+      id: 1, mirrors: [FetchMirror(id: 1, url: shell(script))], partPath: path + "/1.part", expectation: expectation,
+      finalPath: { _ in path + "/1.npy" })
+    request.takesRoom = { byteCount in
+      looks.count.withLock { $0 += 1 }
+      // For the shard alone.
+      return byteCount < 4_096
+    }
+    #expect(await fetch([request], configuration: allowing()).shard() != nil)
+    let count = looks.count.withLock(\.self)
+    #expect((5..<200).contains(count), "\(count) looks in 2 s")
   }
 
   @Test func exitStatus75IsTriedAgain() async throws {

@@ -46,6 +46,17 @@ import TestSupport
     #expect(run.attempts.isEmpty || run.attempts.allSatisfy { $0.receivedByteCount == 0 })
   }
 
+  /// Names are a proxy's to judge, whatever port it has: its own address is nothing that a document led to.
+  @Test(arguments: [true, false]) func s7AProxyInsideIsNoServerInside(isOfOnePort: Bool) async throws {
+    let proxy = try HostileServer { [shard] in .file(shard, for: $0) }
+    var configuration = quickConfiguration()
+    configuration.proxy = proxy.url("")
+    let url = "http://host.example:\(isOfOnePort ? proxy.port : 80)/a.npy"
+    let run = await fetch([request([url])], configuration: configuration)
+    #expect(run.shard() != nil, "\(String(describing: run.failure()))")
+    #expect(proxy.requests.first?.target.hasPrefix("http://host.example") == true)
+  }
+
   @Test func s7AFileOfThisMachineIsNotReadForADocument() async throws {
     let path = directory.path + "/own.npy"
     try Data(shard).write(to: URL(fileURLWithPath: path))

@@ -191,5 +191,7 @@ import TestSupport
   ])
   func commandsAreSplitWithoutAShell(text: String, words: [String]) throws {
     #expect(try QuotedWords.split(text) == words)
+    // As a word is written for a shell it is read again.
+    for word in words + ["it's", "", "a$b `c`"] { #expect(try QuotedWords.split(QuotedWords.quoted(word)) == [word]) }
   }
 }

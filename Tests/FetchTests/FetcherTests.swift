@@ -134,6 +134,42 @@ import TestSupport
     #expect(try directory.contents().count == 1)
   }
 
+  /// A tag that no request can carry is no reason to ask nobody.
+  @Test func r2ATagThatIsNoneIsPassedOver() async throws {
+    let server = try HostileServer { [shard] request in
+      request.precedingCount == 0
+        ? .answer(200, headers: ["ETag: \"a\tb\""], body: Array(shard[..<9_000]), framing: .length(shard.count))
+        : .file(shard, for: request)
+    }
+    let run = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
+    #expect(bytes(at: try #require(run.shard()).path) == shard)
+    #expect(run.attempts.map(\.offset) == [0, 0])
+    let odd = EntityValidator(etag: "\"a\tb\"")
+    let second = await fetch([makeRequest(2, in: directory, from: [server.url("/a")], condition: odd)])
+    #expect(second.shard(2) != nil)
+    #expect(server.requests.allSatisfy { $0.value("if-range") == nil && $0.value("if-none-match") == nil })
+  }
+
+  @Test func r2APartThatWasKeptWithSuchATagBeginsAnew() async throws {
+    let server = try HostileServer { [shard] request in
+      switch request.precedingCount {
+      case 0:
+        .answer(200, headers: ["ETag: \"1\""], body: Array(shard[..<9_000]), framing: .length(shard.count))
+      case 1, 2: .answer(503)
+      default: .file(shard, for: request)
+      }
+    }
+    _ = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
+    let path = directory.path + "/1.part.resume"
+    let point = String(decoding: try #require(bytes(at: path)), as: UTF8.self)
+    let odd = point.replacing(#"\"1\""#, with: #"\"a\tb\""#)
+    #expect(odd != point)
+    try Data(odd.utf8).write(to: URL(fileURLWithPath: path))
+    let second = await fetch([makeRequest(in: directory, from: [server.url("/a")])])
+    #expect(second.attempts.map(\.offset) == [0])
+    #expect(bytes(at: try #require(second.shard()).path) == shard)
+  }
+
   @Test func d8DropsAPartialThatRottedOnDisk() async throws {
     let server = try HostileServer { [shard] request in
       switch request.precedingCount {

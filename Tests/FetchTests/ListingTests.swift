@@ -177,6 +177,50 @@ import TestSupport
     ] { #expect(throws: TarnError.self, "\(hostile)") { try read(hostile) } }
   }
 
+  // MARK: Troubles
+
+  /// A place that fails now and then, and answers in between, is waited for each time anew.
+  @Test func r21APageThatCameEndsATrouble() throws {
+    let clock = ScriptedClock(step: .seconds(1))
+    let server = try HostileServer { request in
+      guard request.precedingCount >= 2 else { return .answer(503) }
+      let page = request.target.firstRange(of: "cursor=").flatMap { Int(request.target[$0.upperBound...]) } ?? 0
+      let links = page < 9 ? ["Link: <?cursor=\(page + 1)>; rel=\"next\""] : []
+      return .answer(200, headers: links, body: Array("[{\"type\":\"file\",\"path\":\"\(page).npy\"}]".utf8))
+    }
+    let place = try place("hf://datasets/org/set@" + String(repeating: "ab", count: 20), hub: server.url(""))
+    let reader = try ListingReader(
+      configuration: quickConfiguration(), patience: .seconds(40), clock: { clock.now }, isCancelled: { false },
+      onTrouble: { _, _, _ in })
+    let listing = try reader.files(of: place) { _ in true }
+    #expect(listing.files.count == 10)
+    // Longer than the patience with any one of them.
+    #expect(clock.elapsed > .seconds(40))
+  }
+
+  /// Of a list whose end is that of the connection nobody can tell whether it was cut.
+  @Test func r8AListThatDoesNotSayItsLengthIsRefused() throws {
+    let text = Array("https://host/a.npy\nhttps://host/b.npy\n".utf8)
+    let server = try HostileServer { request in
+      switch request.target {
+      case "/length": .answer(200, body: text)
+      case "/chunked": .answer(200, body: text, framing: .chunked)
+      case "/identity": .answer(200, headers: ["Transfer-Encoding: identity"], body: text, framing: .untilClose)
+      case "/cut": .answer(200, body: Array(text[..<19]), framing: .length(text.count))
+      default: .answer(200, body: Array(text[..<19]), framing: .untilClose)
+      }
+    }
+    let reader = try ListingReader(
+      configuration: quickConfiguration(), patience: .zero, clock: { .now }, isCancelled: { false },
+      onTrouble: { _, _, _ in })
+    #expect(try reader.list(at: server.url("/length")) == text)
+    #expect(try reader.list(at: server.url("/chunked")) == text)
+    for (target, code) in [("/none", TarnError.Code.integrity), ("/identity", .integrity), ("/cut", .temporary)] {
+      let error = #expect(throws: TarnError.self) { try reader.list(at: server.url(target)) }
+      #expect(error?.code == code, "\(target): \(String(describing: error))")
+    }
+  }
+
   // MARK: The course
 
   private func course(_ change: (inout ListingCourse.Limits) -> Void = { _ in }) -> ListingCourse {

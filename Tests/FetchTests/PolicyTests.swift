@@ -81,6 +81,37 @@ private let turn = Duration.milliseconds(250)
     #expect(givenUp(answeredAfter: .zero) { 40_000 * (1 + Int($0) / 25) } == nil)
   }
 
+  @Test mutating func r14WhoMayTakeItsTimeMaySendBlanksMeanwhile() {
+    var rules = shipped.watch
+    rules.allow(.seconds(600))
+    var watch = RequestWatch(rules, at: clock.now)
+    watch.answered(heard: 100, at: clock.now)
+    for look in 0..<(4 * 590) {
+      clock.pass(turn)
+      #expect(watch.look(heard: 100 + look / 40, isReading: true, at: clock.now) == nil)
+    }
+    for _ in 0..<(4 * 60) where watch.look(heard: 200, isReading: true, at: clock.now) == nil { clock.pass(turn) }
+    #expect(watch.look(heard: 200, isReading: true, at: clock.now) == .stalled)
+  }
+
+  /// What is sent at a limited rate goes out in blocks, and nothing between them.
+  @Test(arguments: [200, 1_000, 2_000, 4_000, 100_000]) mutating func r14ALowLimitIsNoStall(rate: Int) {
+    let rules = shipped.watch.sending(atMost: rate)
+    var watch = RequestWatch(rules, at: clock.now)
+    watch.answered(heard: 0, at: clock.now)
+    var sent = 0
+    while clock.elapsed < .seconds(1_500) {
+      clock.pass(turn)
+      sent = (1 + Int(clock.elapsed / .seconds(1) * Double(rate)) / 65_536) * 65_536
+      #expect(watch.look(heard: sent, isReading: true, at: clock.now) == nil, "after \(clock.elapsed)")
+    }
+    // One that stands still for good is given up all the same.
+    let end = clock.elapsed + rules.stallTimeout * 2
+    while watch.look(heard: sent, isReading: true, at: clock.now) == nil, clock.elapsed < end { clock.pass(turn) }
+    #expect(watch.look(heard: sent, isReading: true, at: clock.now) == .stalled)
+    #expect(shipped.watch.sending(atMost: nil) == shipped.watch)
+  }
+
   @Test mutating func timeInWhichNobodyReadIsNotTheServers() {
     var watch = RequestWatch(shipped.watch, at: clock.now)
     watch.answered(heard: 100, at: clock.now)

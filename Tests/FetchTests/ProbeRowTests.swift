@@ -14,11 +14,12 @@ import TestSupport
 private let shard = makeShard(rows: 50)
 
 /// Asks about one shard.
-private func probe(_ server: HostileServer, kind: ProbeTarget.Kind? = nil, size: Int? = nil) async throws
-  -> ProbeFinding
-{
+private func probe(
+  _ server: HostileServer, kind: ProbeTarget.Kind? = nil, size: Int? = nil,
+  configuration: FetchConfiguration = quickConfiguration()
+) async throws -> ProbeFinding {
   let found = Mutex<ProbeFinding?>(nil)
-  try await Prober(configuration: quickConfiguration()).run([
+  try await Prober(configuration: configuration).run([
     ProbeTarget(
       shardID: 1, mirror: FetchMirror(id: 1, url: server.url("/a.npy")), expectedByteCount: size, kind: kind)
   ]) { finding in found.withLock { $0 = finding } }
@@ -113,13 +114,42 @@ private func probe(_ server: HostileServer, kind: ProbeTarget.Kind? = nil, size:
     #expect(try await probe(server, kind: kind).rowCount == 100)
   }
 
-  @Test(arguments: [403, 404, 500, 503]) func whoDoesNotSayLeavesItUnknown(status: Int) async throws {
+  @Test(arguments: [403, 404, 501]) func whoDoesNotSayLeavesItUnknown(status: Int) async throws {
     let server = try HostileServer { request in
       request.method == "HEAD" ? .file(shard, for: request) : .answer(status)
     }
     let finding = try await probe(server, kind: kind)
     #expect(finding.rowCount == nil)
     #expect(finding.answer == .present(byteCount: shard.count, EntityValidator(etag: "\"1\"")))
+  }
+
+  /// R12: a trouble is no answer, whatever was asked; R13: nor is what it asks for passed over.
+  @Test(arguments: [408, 425, 429, 500, 503]) func r12ATroubleWithTheBeginningPasses(status: Int) async throws {
+    let server = try HostileServer { request in
+      request.method == "HEAD" || request.precedingCount > 2
+        ? .file(shard, for: request) : .answer(status, headers: ["Retry-After: 0"])
+    }
+    let finding = try await probe(server, kind: kind)
+    #expect(finding.rowCount == 50)
+    let stuck = try HostileServer { request in
+      request.method == "HEAD" ? .file(shard, for: request) : .answer(status, headers: ["Retry-After: 7"])
+    }
+    var configuration = quickConfiguration()
+    configuration.retryAfterCap = .seconds(300)
+    configuration.probeTimeout = .seconds(3)
+    let found = try await probe(stuck, kind: kind, configuration: configuration)
+    #expect(found.answer == .unreachable("the server answered \(status)"))
+    let wait = try #require(found.retryAfter)
+    #expect(wait > .seconds(3) && wait <= .seconds(7), "\(wait)")
+  }
+
+  @Test(arguments: [400, 403, 404, 405, 416, 500, 501])
+  func r20ARefusedRangeIsNoRefusedBeginning(status: Int) async throws {
+    let server = try HostileServer { request in
+      request.rangeStart == nil ? .file(shard, for: request) : .answer(status)
+    }
+    #expect(try await probe(server, kind: kind).rowCount == 50)
+    #expect(server.requests.map(\.method) == ["HEAD", "GET", "GET"])
   }
 
   @Test func anotherFileIsFoundOut() async throws {

@@ -79,6 +79,13 @@ import TestSupport
   }
 }
 
+/// How long was waited, in a time of its own.
+private final class WaitedTime: Sendable {
+  private let total = Mutex(Duration.zero)
+  var sum: Duration { total.withLock { $0 } }
+  func add(_ time: Duration) { total.withLock { $0 += time } }
+}
+
 @Suite struct LocalFileTests {
   let directory: TemporaryDirectory
   let shard = makeShard(rows: 300_000)
@@ -113,6 +120,29 @@ import TestSupport
     let notAFile = await fetch([makeRequest(in: directory, from: [directoryURL])])
     #expect(notAFile.failure()?.code == .integrity)
     #expect(try directory.contents() == ["a shard.npy"])
+  }
+
+  /// As any transfer; by a clock that waits alone move.
+  @Test func isCopiedNoFasterThanTheLimitSays() async throws {
+    let (start, waited) = (ContinuousClock.now, WaitedTime())
+    var configuration = quickConfiguration()
+    configuration.bytesPerSecondLimit = 500_000
+    configuration.copyClock = { start + waited.sum }
+    configuration.copyPause = { waited.add($0) }
+    let run = await fetch(
+      [makeRequest(in: directory, from: [try place(shard)], size: shard.count)], configuration: configuration)
+    #expect(bytes(at: try #require(run.shard()).path) == shard)
+    // 2.4 MB.
+    let seconds = Double(shard.count) / 500_000
+    #expect(abs(waited.sum.seconds - seconds) < 0.3, "\(waited.sum)")
+    // Without one nobody waits.
+    let free = WaitedTime()
+    configuration.bytesPerSecondLimit = nil
+    configuration.copyPause = { free.add($0) }
+    let next = try TemporaryDirectory()
+    let other = await fetch(
+      [makeRequest(in: next, from: [try place(shard)], size: shard.count)], configuration: configuration)
+    #expect(other.shard() != nil && free.sum == .zero)
   }
 
   @Test func saysThatAFileIsAbsentAndTakesTheNextMirror() async throws {

@@ -67,6 +67,28 @@ private func kind(_ verdict: Verdict) -> String {
     #expect(young.validator.ifRange == nil)
   }
 
+  @Test(arguments: [
+    "\"a\tb\"", "\"a b\"", "\"a\"b\"", "\"a\u{7F}b\"", "\"a\u{FFFD}b\"", "\"", "*", "W/*", "a", "",
+    "\"\(String(repeating: "a", count: 5_000))\"",
+  ])
+  func r2WhatNoTagMayBeIsSentToNobody(etag: String) {
+    let validator = EntityValidator(etag: etag)
+    #expect(validator.ifRange == nil)
+    #expect(validator.conditionLine == nil)
+  }
+
+  @Test func r2WhatHeaderLinesCannotHaveIsNotSentBack() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT"
+    #expect(EntityValidator(etag: "\"!#~é\"").ifRange == "\"!#~é\"")
+    #expect(EntityValidator(etag: "W/\"a\"").conditionLine == "If-None-Match: W/\"a\"")
+    #expect(EntityValidator(etag: "\"a\tb\"", lastModified: date).conditionLine == "If-Modified-Since: \(date)")
+    for odd in ["S\u{1}n, 06 Nov 1994 08:49:37 GMT", "Sun,\t06 Nov 1994 08:49:37 GMT", "é", ""] {
+      let validator = EntityValidator(lastModified: odd, isDateStrong: true)
+      #expect(validator.ifRange == nil)
+      #expect(validator.conditionLine == nil)
+    }
+  }
+
   @Test func r3AsksAgainBareWhenTheSameRevisionComesWhole() {
     let fields = [("ETag", "\"1\""), ("Content-Length", "200")]
     #expect(kind(classify(200, fields, question(offset: 100))) == "bare range")

@@ -67,6 +67,36 @@ import TestSupport
     #expect(summary.failures.map(\.error.code) == [.absent])
   }
 
+  @Test func r17WhatIsHereAndNowhereElseIsNamedAndNoFailure() async throws {
+    let lake = try TemporaryLake()
+    let shard = makeShard(rows: 100)
+    let isGone = Mutex(false)
+    let server = try HostileServer { request in
+      let isAway = request.target == "/2.npy" || (request.target == "/1.npy" && isGone.withLock { $0 })
+      return isAway ? .answer(404) : .file(shard, for: request)
+    }
+    _ = try lake.catalog.addSource(
+      SourceDefinition(
+        name: "images", modality: .image, dimension: 4, elementType: .float16, mirrors: ["one"],
+        shards: (0..<3).map { .init(name: "\($0).npy", urls: [server.url("/\($0).npy")]) }))
+    var options = SyncOptions()
+    options.fetch = quickConfiguration()
+    // What nobody ever gave is passed over on request alone.
+    options.missing = .skip
+    let first = try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run()
+    #expect(first.fetchedCount == 2 && first.failures.isEmpty)
+    #expect(first.passedOver.map(\.name) == ["2.npy"])
+    isGone.withLock { $0 = true }
+    options.missing = .fail
+    options.refresh = true
+    let second = try await SyncRun(lake.catalog, options, cancellation: Cancellation()) { _ in }.run()
+    #expect(second.withdrawn.map(\.name) == ["1.npy"] && second.unchangedCount == 2)
+    #expect(second.failures.map(\.shard) == ["2.npy"])
+    #expect(
+      try lake.rows("SELECT shard || ' ' || state FROM v_shard WHERE last_error IS NOT NULL ORDER BY ordinal")
+        == ["1.npy present", "2.npy absent"])
+  }
+
   @Test(arguments: [
     "http://h/..", "http://h/.hidden", "http://h/-rf", "http://h/", "http://h/a%2Fb", "http://h/a%5Cb",
     "http://h/a%00b",
@@ -363,9 +393,41 @@ import TestSupport
     let settings = S3Settings(environment: ["HOME": "/home/u", "AWS_PROFILE": "lab"]) { files[$0] }
     #expect(settings.region == "eu-central-1")
     #expect(settings.endpoint == "http://127.0.0.1:7")
-    #expect(settings.isSigning)
+    #expect(settings.whyUnsigned == nil)
     let other = S3Settings(environment: ["HOME": "/home/u", "AWS_PROFILE": "none"]) { files[$0] }
-    #expect(!other.isSigning && other.region == "us-east-1")
+    #expect(other.whyUnsigned != nil && other.region == "us-east-1")
+  }
+
+  /// Which half lacks, and which profile nobody wrote.
+  @Test(
+    arguments: [
+      (["AWS_ACCESS_KEY_ID": "KEY"], "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"),
+      (
+        ["AWS_SECRET_ACCESS_KEY": "SECRET", "AWS_ACCESS_KEY_ID": ""],
+        "AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not"
+      ),
+      (
+        ["AWS_PROFILE": "none"],
+        "AWS_PROFILE is 'none', and neither /home/u/.aws/credentials nor /home/u/.aws/config has that profile"
+      ),
+      (["AWS_PROFILE": "half"], "the profile 'half' has aws_access_key_id and no aws_secret_access_key"),
+      (["AWS_PROFILE": "empty"], "no AWS_ACCESS_KEY_ID, and no key in the profile 'empty' that AWS_PROFILE names"),
+      ([:], "no AWS_ACCESS_KEY_ID, and no key in a profile of ~/.aws"),
+    ] as [([String: String], String)])
+  func whatIsNotSignedSaysWhatLacks(environment: [String: String], said: String) {
+    let files = [
+      "/home/u/.aws/credentials": "[half]\naws_access_key_id = KEY\n",
+      "/home/u/.aws/config": "[profile empty]\nregion = eu-west-1\n",
+    ]
+    let settings = S3Settings(environment: environment.merging(["HOME": "/home/u"]) { $1 }) { files[$0] }
+    #expect(settings.whyUnsigned == said)
+    let verdict = StoreAnswer(head: ResponseHead(statusCode: 403), body: []).verdict(
+      unsigned: settings.whyUnsigned, at: Date(), cap: .seconds(1))
+    guard case .refused(let error) = verdict else {
+      Issue.record("\(verdict)")
+      return
+    }
+    #expect(error.hint == "the request was not signed: \(said)")
   }
 
   @Test func s4ASecretOfAStoreIsInNoTextOfIt() {

@@ -62,6 +62,20 @@ import TestSupport
     #expect(server.requests.count == 3 && server.requests.allSatisfy { $0.value("authorization") == nil })
   }
 
+  /// Some answer at once and think then.
+  @Test func r14WhoThinksBehindTheHeadHasAsLongAsItMay() throws {
+    let server = try HostileServer { _ in
+      ScriptedAnswer.answer(200, body: Self.body([(0, [1, 0])])).pausing(milliseconds: 1_000)
+    }
+    var (rules, configuration) = (EncoderRules(), quickConfiguration())
+    rules.timeout = .seconds(30)
+    configuration.watch.stallTimeout = .milliseconds(200)
+    let encoder = try ServiceEncoder(
+      server.url("/v1/embeddings"), model: nil, key: nil, rules: rules, configuration: configuration)
+    let found = try encoder.encode([.text("a")], cancellation: Cancellation()).map { try $0.get() }
+    #expect(found == [[1, 0]] && server.requests.count == 1)
+  }
+
   @Test func whoLacksAKeyIsToldWhere() throws {
     let body = Array(#"{"error":{"message":"Incorrect API key provided: sesame."}}"#.utf8)
     let (error, count) = try failure(.answer(401, body: body), key: "sesame")

@@ -3,6 +3,7 @@
 import Base
 import Fetch
 import Foundation
+import Synchronization
 import Testing
 import TestSupport
 
@@ -15,10 +16,13 @@ import TestSupport
     scratch = try TemporaryDirectory()
   }
 
-  private func store(_ place: String = "s3://bucket/a") throws -> ObjectStore {
+  private func store(
+    _ place: String = "s3://bucket/a", _ change: (inout FetchConfiguration) -> Void = { _ in }
+  ) throws -> ObjectStore {
     var configuration = quickConfiguration()
     configuration.attemptsPerMirror = 1
     configuration.s3 = S3Settings(environment: fake.environment)
+    change(&configuration)
     return try ObjectStore(place, configuration: configuration, patience: .zero, isCancelled: { false })
   }
 
@@ -53,6 +57,76 @@ import TestSupport
     _ = try store.put([1], "v@1/x.json")
     #expect(fake.objects.keys.first == "a b/v@1/x.json")
     #expect(try store.list() == ["v@1/"] && store.list("v@1/") == ["v@1/x.json"])
+  }
+
+  @Test func aListingWhosePagesComeAgainEnds() throws {
+    let server = try HostileServer { request in
+      let next = request.target.contains("continuation-token=one") ? "two" : "one"
+      let body =
+        "<ListBucketResult><IsTruncated>true</IsTruncated>"
+        + "<NextContinuationToken>\(next)</NextContinuationToken></ListBucketResult>"
+      return .answer(200, body: Array(body.utf8))
+    }
+    let environment = fake.environment.merging(["AWS_ENDPOINT_URL": server.url("")]) { $1 }
+    let store = try store { $0.s3 = S3Settings(environment: environment) }
+    let error = #expect(throws: TarnError.self) { try store.list() }
+    #expect(error?.code == .integrity && error?.message.contains("has no end") == true)
+    #expect(server.requests.count == 3)
+  }
+
+  /// A percent sign that is written as one stays one: in the place, and in keys.
+  @Test func percentSignsAreDecodedOnce() throws {
+    let store = try store("s3://bucket/a%2541")
+    for key in ["x", "50%42"] { #expect(try store.put([1], key) == .written) }
+    #expect(fake.objects.keys.sorted() == ["a%41/50%42", "a%41/x"])
+    #expect(try store.list() == ["50%42", "x"])
+    #expect(try store.contents("50%42", atMost: 9)?.bytes == [1])
+  }
+
+  /// A store answers before it has put the parts together, or copied, and then takes its time.
+  @Test func r14WhoPutsAnObjectTogetherMayTakeItsTime() throws {
+    let store = try store {
+      $0.storePartByteCount = 1 << 10
+      $0.watch.stallTimeout = .milliseconds(200)
+    }
+    let (bytes, path) = (makeShard(rows: 1_000), scratch.path + "/file")
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    fake.fail { _, request in request.hasPrefix("POST /bucket/a/x?uploadId=") ? .slow : nil }
+    #expect(try store.put(file: path, "x", .of(bytes), statePath: scratch.path + "/state.json") == .written)
+    fake.fail { _, request in request.hasPrefix("PUT /bucket/a/y") ? .slow : nil }
+    try store.move("x", to: "y")
+    #expect(fake.objects == ["a/y": bytes])
+  }
+
+  /// An upload in parts whose last answer was lost is one's own, though the store does not say of what bytes.
+  @Test(arguments: [true, false]) func aLostAnswerMakesNobodyElsesObject(tellsDigests: Bool) throws {
+    if !tellsDigests { fake.forgetDigests() }
+    let store = try store {
+      $0.storePartByteCount = 1 << 10
+      $0.attemptsPerMirror = 2
+    }
+    let (bytes, path) = (makeShard(rows: 1_000), scratch.path + "/file")
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    let isLost = Mutex(false)
+    fake.fail { _, request in
+      guard request.hasPrefix("POST /bucket/a/x?uploadId=") else { return nil }
+      return isLost.withLock { isLost in
+        defer { isLost = true }
+        return isLost ? nil : .lost
+      }
+    }
+    #expect(try store.put(file: path, "x", .of(bytes), statePath: scratch.path + "/state.json") == .written)
+    #expect(isLost.withLock(\.self) && fake.objects == ["a/x": bytes])
+    // One that somebody else wrote meanwhile leaves no parts behind, whatever it is.
+    for (other, outcome) in [(bytes, ObjectStore.Outcome.written), (bytes.map { $0 ^ 1 }, .taken)] {
+      fake.clear()
+      fake.fail()
+      fake.writing { request in
+        request.hasPrefix("PUT /bucket/a/x?partNumber=1&") ? (key: "a/x", bytes: other) : nil
+      }
+      #expect(try store.put(file: path, "x", .of(bytes), statePath: scratch.path + "/state.json") == outcome)
+      #expect(fake.openUploadCount == 0 && fake.objects == ["a/x": other])
+    }
   }
 
   @Test func aFileGoesOnWhereItWas() throws {

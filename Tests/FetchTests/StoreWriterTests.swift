@@ -38,7 +38,7 @@ import Testing
 
   private func verdict(_ status: Int, _ body: String = "", root: String? = nil) -> StoreAnswer.Verdict {
     StoreAnswer(head: ResponseHead(statusCode: status), body: Array(body.utf8))
-      .verdict(root: root, isSigned: true, at: Date(), cap: .seconds(300))
+      .verdict(root: root, unsigned: nil, at: Date(), cap: .seconds(300))
   }
 
   private func isLater(_ verdict: StoreAnswer.Verdict) -> Bool { if case .later = verdict { true } else { false } }

@@ -95,6 +95,19 @@ private struct Rule {
     #expect(count > 5, "citations are not seen")
   }
 
+  /// The page of environment variables has each that the tool reads.
+  @Test func everyEnvironmentVariableIsOnItsPage() throws {
+    let page = try SourceTree.file("docs/reference/environment.md").text
+    var count = 0
+    for file in try SourceTree.files(in: "Sources", ".swift", ".c") {
+      for name in file.text.matches(of: /"((?:TARN|AWS|HF|SLURM|OMP|OPENBLAS|SQLITE|SSL|CURL)_[A-Z][A-Z0-9_]*)"/) {
+        count += 1
+        #expect(page.contains("`\(name.1)`"), "\(file.path) reads \(name.1), which the page does not have")
+      }
+    }
+    #expect(count > 20, "variables are not seen")
+  }
+
   /// A Swift file that a document names is there, once: names of moved and removed
   /// files do not stay behind.
   @Test(arguments: [

@@ -250,6 +250,31 @@ let assignmentWays: [(backend: AssignmentBackend, form: CascadeForm?)] =
     #expect(engine.statistics.looked < 6000 * 300 / 8)
   }
 
+  /// Axes of such rows would take minutes to find, and gigabytes.
+  @Test(arguments: [4097, 33_000])
+  func veryWideRowsAreNotTurned(dimension: Int) throws {
+    var random = SplitMix64(seed: 13)
+    let (values, queries) = (random.unitRows(9, dimension: dimension), random.unitRows(7, dimension: dimension))
+    let expected = referenceWinners(of: queries, among: values, dimension: dimension)
+    for form in cascadeForms {
+      let engine = try AssignmentEngine(
+        rows: FeatureMatrix(values, dimension: dimension), backend: .int8, pool: Self.pools.get()[1], form: form)
+      #expect(try engine.best(of: FeatureMatrix(queries, dimension: dimension)) == expected)
+      #expect(engine.sliceWidth == nil)
+    }
+  }
+
+  /// Preparing costs the cube of the dimension: it pays for work that grows with it.
+  @Test(.enabled(if: ProcessInfo.processInfo.environment["TARN_ENGINE"] == nil))
+  func widerRowsArePreparedForMoreWork() {
+    for dimension in [1, 100, 768] {
+      #expect(AssignmentEngine.minimumInt8Work(nil, dimension: dimension) == 0x1p38)
+    }
+    #expect(AssignmentEngine.minimumInt8Work(nil, dimension: 1536) == 0x1p41)
+    #expect(AssignmentEngine.minimumInt8Work(nil, dimension: 3072) == 0x1p44)
+    #expect(AssignmentEngine.minimumInt8Work(.int8, dimension: 3072) == 0)
+  }
+
   @Test(.enabled(if: AssignmentBackend.int8.isAvailable))
   func aSelfTestSeesAWrongKernel() {
     #expect(AssignmentBackend.int8SelfTestSeesSpoiledRows)

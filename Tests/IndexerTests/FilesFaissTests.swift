@@ -58,6 +58,26 @@ struct FilesFaissTests {
     expectRefusal(.integrity, naming: path) { _ = try TrainedIndexFile.read(path) }
   }
 
+  /// What helps is said, whatever of the file is damaged.
+  @Test func aDamagedFileNamesWhatMakesItAgain() throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq4, dimension: 3, nlist: 2, count: 9)
+    let (path, digest) = try write(sample, in: scratch)
+    let whole = try bytes(of: path)
+    for damaged in [Array(whole.prefix(5)), [UInt8](repeating: 0, count: whole.count), whole + [0]] {
+      try write(damaged, to: path)
+      expectRefusal(.integrity, naming: "expected \(digest.prefix(12)); `tarn verify --repair` brings it back") {
+        _ = try TrainedIndexFile.read(path, digest: digest)
+      }
+      expectRefusal(.integrity, naming: "; remove it") {
+        _ = try TrainedIndexFile.read(path, digest: digest, remedy: "remove it")
+      }
+      expectRefusal(.integrity, naming: "; run `tarn verify --repair`") { _ = try OutputShardFile(path: path) }
+      expectRefusal(.integrity, naming: "; run `tarn verify --repair`") { _ = try RefineFile(path: path) }
+      expectRefusal(.integrity, naming: "; delete the segment and build it again") { _ = try SegmentFile(path: path) }
+    }
+  }
+
   @Test func everyFlippedBitOfATrainedIndexIsNoticed() throws {
     let scratch = try Scratch()
     let sample = try Sample(codec: .sq8, dimension: 3, nlist: 2, count: 9)

@@ -146,6 +146,16 @@ private struct Stop: Error {}
     }
   }
 
+  /// Lists longer than a tile, as long as one, and several in one.
+  @Test(.enabled(if: AssignmentBackend.int8.isAvailable), arguments: [1, 3, 6, 20, 100])
+  func theSameWhateverFitsATile(images: Int) throws {
+    let problem = try Problem(400, 90, dimension: 20, seed: 8)
+    let expected = try problem.reference(1, nprobe: 3)
+    let index = try problem.index(tileByteCount: images * 4 * 20, backend: .int8)
+    let found = try problem.found(1, nprobe: 3, by: index)
+    #expect(found == RowsFound(k: 1, rows: expected.rows, scores: expected.scores))
+  }
+
   /// Stopped at each checkpoint in turn, and gone on with, it finds the same.
   @Test func aRunKilledAnywhereGoesOn() throws {
     let problem = try Problem(120, 30, dimension: 12, seed: 4)
@@ -187,6 +197,27 @@ private struct Stop: Error {}
     let wider = try problem.found(1, nprobe: 3, by: problem.index())
     #expect(zip(wider.scores, expected.scores).allSatisfy { $0 >= $1 })
     #expect(wider == (try problem.found(1, nprobe: 3, by: problem.index(in: "fresh"), in: "fresh")))
+  }
+
+  /// What is there and cannot be read is not begun anew without a word.
+  @Test func aStateThatCannotBeReadEndsIt() throws {
+    let problem = try Problem(120, 30, dimension: 12, seed: 4)
+    let work = problem.directory.path + "/work"
+    let index = try problem.index()
+    for name in ["nearest-lists.state", "nearest-kmeans.state", "found.state"] {
+      try? FileManager.default.removeItem(atPath: "\(work)/\(name)")
+      try Disk.makeDirectory("\(work)/\(name)")
+      var stepCount = 0
+      expectRefusal(.io, naming: name) {
+        if name == "found.state" {
+          _ = try problem.found(1, nprobe: 2, by: index) { _ in stepCount += 1 }
+        } else {
+          _ = try problem.index { _ in stepCount += 1 }
+        }
+      }
+      #expect(stepCount == 0, "\(name)")
+      try FileManager.default.removeItem(atPath: "\(work)/\(name)")
+    }
   }
 
   @Test func aMethodIsReadAsItIsWritten() throws {

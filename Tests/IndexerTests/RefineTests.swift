@@ -120,6 +120,27 @@ struct RefineTests {
     }
   }
 
+  /// A document says which ids there are.
+  @Test func moreIdsThanThereAreEndNothingAndAreLeft() throws {
+    let scratch = try Scratch()
+    let refined = try RefinedSample(.sq8)
+    let path = scratch.file("refine.faiss")
+    for end in [(Int64(1) << 48) + 1, 1 << 62] {
+      expectRefusal(.integrity, naming: path) {
+        _ = try RefineFile.write([], trained: refined.trained, ids: 0..<end, keeping: [], to: path)
+      }
+    }
+    // What lies between rows can be long: it is asked whether to stop there, too.
+    var asked = 0
+    expectRefusal(.interrupted) {
+      _ = try RefineFile.write([], trained: refined.trained, ids: 0..<(1 << 40), keeping: [], to: path) {
+        asked += 1
+        if asked == 3 { throw TarnError.interrupted }
+      }
+    }
+    #expect(scratch.names.isEmpty)
+  }
+
   @Test func refusesAFileThatIsCutOrOfAnother() throws {
     let scratch = try Scratch()
     let refined = try RefinedSample(.sq8, count: 12, dimension: 3, holes: [])

@@ -244,3 +244,30 @@ import TestSupport
     expectRefusal(.usage, naming: "known") { _ = try TrainingSpecification(parsing: spec) }
   }
 }
+
+@Suite struct RouterLabelTests {
+  @Test func labelsAreGoneOnWithWhereTheyCanBeRead() throws {
+    let scratch = try Scratch()
+    var random = SplitMix64(seed: 6)
+    let images = FeatureMatrix(random.unitRows(40, dimension: 8), dimension: 8)
+    let queries = FeatureMatrix(random.unitRows(5, dimension: 8), dimension: 8)
+    let labels = RouterLabels(queries: queries, images: images, inputs: .of("x"))
+    let path = scratch.file("labels.state")
+    // None is there.
+    let whole = try labels.find(resumingAt: path) { _ in }
+    #expect(whole.count == 5 * labels.perQuery)
+    // What is there is taken.
+    _ = try labels.save(Array(whole.prefix(2 * labels.perQuery)), as: path)
+    let resumed = try labels.find(resumingAt: path) { _ in }
+    #expect(resumed == whole)
+    // What is damaged is made again, what cannot be read is not.
+    var damaged = try bytes(of: path)
+    damaged[50] ^= 1
+    try write(damaged, to: path)
+    let again = try labels.find(resumingAt: path) { _ in }
+    #expect(again == whole)
+    try Disk.remove(path)
+    try Disk.makeDirectory(path)
+    expectRefusal(.io, naming: path) { _ = try labels.find(resumingAt: path) { _ in } }
+  }
+}

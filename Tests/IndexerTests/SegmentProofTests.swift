@@ -3,6 +3,7 @@
 import Base
 import FuzzReaders
 import Indexer
+import Synchronization
 import Testing
 
 private let trainedDigest = ContentDigest.of("trained")
@@ -36,6 +37,40 @@ struct SegmentProofTests {
     let wide = try Sample(codec: codec, dimension: 9, nlist: nlist, count: 300)
     let wider = try wide.segments(cuts: [90, 90, 200], trainedDigest: trainedDigest, in: Scratch(), holes: [3, 299])
     #expect(try SegmentProof.proved(wider, by: output) == [false, false, false, false])
+  }
+
+  /// A disk that fails says nothing of what a segment holds.
+  @Test func whatCannotBeReadIsNotDisproved() throws {
+    let scratch = try Scratch()
+    let sample = try Sample(codec: .sq8, dimension: 4, nlist: 3, count: 40)
+    let inputs = try sample.segments(cuts: [20], trainedDigest: trainedDigest, in: scratch)
+    let output = try merged(inputs, sample, in: scratch)
+    let whole = try bytes(of: inputs[0].segment.path)
+    let failing = Mutex(Int.max)
+    let file = InputFile(named: "segment", byteCount: whole.count) { output, offset in
+      let left = failing.withLock { left in
+        left -= 1
+        return left
+      }
+      guard left >= 0 else { throw TarnError(.io, "the disk fails") }
+      output.copyBytes(from: whole[offset..<(offset + output.count)])
+    }
+    let segment = try SegmentFile(file)
+    for excluded in [[], [39]] {
+      var reads = 0
+      while reads < 1000 {
+        failing.withLock { $0 = reads }
+        let input = MergeInput(segment: segment, firstRowID: 0, excluded: excluded)
+        do {
+          #expect(try SegmentProof.proved([input, inputs[1]], by: output) == [true, true])
+          break
+        } catch let error as TarnError {
+          #expect(error.code == .io, "\(error)")
+        }
+        reads += 1
+      }
+      #expect((3..<1000).contains(reads))
+    }
   }
 
   /// One list, one code or one hole that differs, in a segment that is whole in itself.

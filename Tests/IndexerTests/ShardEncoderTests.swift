@@ -31,6 +31,21 @@ private func anonymousBytes() -> Int {
 }
 
 @Suite struct ShardEncoderTests {
+  /// Eviction may take the name away, and another command put the same bytes, or others, in its place.
+  @Test(arguments: ["none", "gone", "replaced"]) func aShardIsWhatWasOpened(change: String) throws {
+    let scratch = try Scratch()
+    let rows: [Float] = [1, 2, 3, 4, 5, 6]
+    let pinned = try shard(rows, dimension: 3, in: scratch)
+    let reading = try pinned.read()
+    if change == "gone" { try Disk.remove(pinned.path) }
+    if change == "replaced" {
+      try write(Array("others".utf8), to: pinned.path + ".new")
+      try Disk.moveIntoPlace(pinned.path + ".new", pinned.path)
+    }
+    try reading.requireDigest()
+    #expect(reading.file.matrix.floats(rows: 0..<2) == rows)
+  }
+
   @Test(arguments: VectorCodec.allCases, Normalisation.allCases)
   func theSegmentIsThatOfItsListsAndCodes(codec: VectorCodec, normalisation: Normalisation) throws {
     let scratch = try Scratch()

@@ -32,7 +32,7 @@ import Testing
 
   @Test func everyPathTakesItsMethodsAlone() {
     let reads = [
-      "/", "/healthz", "/metrics", "/indices-list", "/config.json", "/versions", "/versions/v@1",
+      "/", "/healthz", "/readyz", "/metrics", "/indices-list", "/config.json", "/versions", "/versions/v@1",
       "/assets/tarn.js", "/api/look", "/api/status", "/api/versions", "/api/show", "/api/sources", "/api/locate",
     ]
     let posts = ["/knn-service", "/metadata", "/api/search", "/api/sql"]

@@ -1,7 +1,9 @@
 // The server over a socket of this machine: what clients send that mean it well, that do not, and that never end.
 
+import Base
 import Foundation
 import Serve
+import Synchronization
 import Testing
 import TestSupport
 
@@ -10,12 +12,16 @@ private final class Served {
   let server: HttpServer
   private let house: ServeHouse
 
-  init(token: String? = nil, origins: [String] = [], _ change: (inout ServeLimits) -> Void = { _ in }) throws {
+  init(
+    token: String? = nil, origins: [String] = [], served: ServedVersions = ServedVersions(), log: RequestLog? = nil,
+    _ change: (inout ServeLimits) -> Void = { _ in }
+  ) throws {
     var limits = ServeLimits()
     change(&limits)
     house = try ServeHouse(
-      { ServedVersions() }, root: "/none", tool: "/bin/false", nprobe: 8, providers: ServeProviders(), limits: limits)
-    server = try HttpServer(house, Doorkeeper(names: [], token: token, origins: origins), host: "127.0.0.1", port: 0)
+      { served }, root: "/none", tool: "/bin/false", nprobe: 8, providers: ServeProviders(), limits: limits)
+    server = try HttpServer(
+      house, Doorkeeper(names: [], token: token, origins: origins), host: "127.0.0.1", port: 0, log: log)
   }
 
   deinit {
@@ -116,9 +122,67 @@ private final class Served {
     #expect(try served.lives())
   }
 
+  @Test func whoIsNotReadySaysSoAndLives() throws {
+    let names = [VersionName(name: "v", number: 2), VersionName(name: "w", number: 1)]
+    for missing in [names, []] {
+      let served = try Served(token: "correct-horse-battery", served: ServedVersions(missing: missing))
+      #expect(try served.lives())
+      let client = try served.client()
+      client.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      let answer = try #require(client.readAnswer())
+      let document = try #require(JSONValue(parsing: answer.body), "\(answer.body)")
+      #expect(answer.head.hasPrefix("HTTP/1.1 \(missing.isEmpty ? 200 : 503) "))
+      #expect(document["ready"] == .bool(missing.isEmpty))
+      let status: JSONValue? = missing.isEmpty ? nil : JSONValue.integer(503)
+      #expect(document["error"]?["status"] == status)
+      // What is served is for those with the token.
+      #expect(!answer.body.contains("v@2") && answer.body.contains("2 versions") == !missing.isEmpty)
+    }
+  }
+
+  @Test func everyRequestHasALineThatSaysNoMoreThanItMay() throws {
+    let lines = Mutex<[String]>([])
+    let log = try RequestLog { news in
+      if case .request(let line) = news { lines.withLock { $0.append(line) } }
+    }
+    do {
+      let served = try Served(token: "correct-horse-battery", log: log)
+      #expect(try served.get("/healthz") == 200)
+      #expect(try served.get("/search?q=planted&token=planted") == 401)
+      #expect(try served.get("/\(String(repeating: "a", count: 3_000))") == 401)
+      #expect(try served.get("/%0a%1b[31m\u{7F}", "Authorization: Bearer planted\r\n") == 400)
+      #expect(try served.status("GET http://x:planted@localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n") == 400)
+      let last = try served.client()
+      last.send("HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+      #expect(last.readToEnd().hasPrefix("HTTP/1.1 200 "))
+      #expect(try served.status("\u{16}\u{3}\u{1}\r\n\r\n") == 400)
+      // Who goes away before there is an answer has a line, too.
+      let gone = try served.client()
+      gone.send("POST /knn-service HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer correct-horse-battery\r\n")
+      gone.send("Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+      #expect(gone.readAnswer()?.head.hasPrefix("HTTP/1.1 100 ") == true)
+      withExtendedLifetime(served) {}
+    }
+    log.close()
+    let said = lines.withLock(\.self)
+    #expect(said.count == 8, "\(said)")
+    let words = said.map { $0.split(separator: " ", omittingEmptySubsequences: false).map(String.init) }
+    for line in words {
+      #expect(line.count == 7 && line[1] == "127.0.0.1" && Timestamp.date(line[0]) != nil, "\(line)")
+      #expect(line.allSatisfy { $0.utf8.count <= 200 && $0.utf8.allSatisfy { (0x21...0x7E).contains($0) } })
+    }
+    #expect(!"\(said)".contains("planted"))
+    #expect(words.prefix(2).map { Array($0[2...4]) } == [["GET", "/healthz", "200"], ["GET", "/search", "401"]])
+    #expect(words.first.map { $0[5] } == "3")
+    #expect(words.contains { Array($0[2...5]) == ["HEAD", "/healthz", "200", "0"] })
+    #expect(words.contains { Array($0[2...4]) == ["-", "-", "400"] })
+    #expect(words.contains { Array($0[2...5]) == ["POST", "/knn-service", "-", "0"] }, "\(said)")
+  }
+
   @Test func aTokenIsWanted() throws {
     let served = try Served(token: "correct-horse-battery")
     #expect(try served.lives())
+    #expect(try served.get("/readyz") == 200)
     for target in ["/", "/metrics", "/indices-list", "/assets/tarn.js", "/none"] {
       #expect(try served.get(target) == 401)
     }

@@ -50,6 +50,24 @@ private final class Latch: Sendable {
     #expect(throws: TarnError.self) { try ServedName.all(["--help"]) }
   }
 
+  @Test func whatComesAndGoesIsSaid() throws {
+    func said(_ before: [String], _ after: [String], revoked: [String] = []) throws -> [String] {
+      func names(_ texts: [String]) throws -> [VersionName] { try texts.map { try VersionName(parsing: $0) } }
+      return ServeNews.changes(from: try names(before), to: try names(after), revoked: Set(try names(revoked))).map {
+        if case .changed(let text) = $0 { text } else { "no change" }
+      }
+    }
+    #expect(try said(["a@1", "b@1"], ["a@1", "b@1"]) == [])
+    #expect(try said(["a@1", "b@1"], ["a@2", "b@1"]) == ["a@2 is served in place of a@1"])
+    #expect(try said(["a@1"], ["a@1", "b@1"]) == ["b@1 is served"])
+    #expect(try said(["a@2"], [], revoked: ["a@2"]) == ["a@2 was revoked and is not served any more"])
+    #expect(
+      try said(["a@2"], ["a@1"], revoked: ["a@2"]) == [
+        "a@2 was revoked and is not served any more", "a@1 is served",
+      ])
+    #expect(try said(["a@1"], []) == ["a@1 is not served any more"])
+  }
+
   /// Every order of sealing and revoking: what is served is what a look at all of it says.
   @Test func onlySealedVersionsAreServedAndNoneTwice() throws {
     var random = SplitMix64(seed: 5)
@@ -191,5 +209,48 @@ private final class Latch: Sendable {
         }))
     answered.wait()
     #expect(said.withLock { $0?.code } == (isAbandoned ? .interrupted : .temporary))
+  }
+
+  /// Queries that take too long together are searched alone, but not all of them for as long as one may take.
+  @Test func aBatchWithoutEndIsEndedAsAWhole() throws {
+    var limits = ServeLimits()
+    limits.searchTime = .milliseconds(50)
+    let desk = try SearchDesk(limits: limits)
+    defer { desk.close() }
+    let (begun, mayEnd, answered) = (Latch(), Latch(), Latch())
+    let searches = Mutex(0)
+    let endless = SearchedVersion { _, _, _, _, _, checkpoint in
+      searches.withLock { $0 += 1 }
+      begun.open()
+      mayEnd.wait()
+      while true {
+        try checkpoint()
+        Thread.sleep(forTimeInterval: 0.001)
+      }
+    }
+    let said = Mutex<[TarnError.Code?]>([])
+    let reply: Question.Reply = { result in
+      var code: TarnError.Code?
+      do { _ = try result.get() } catch { code = (error as? TarnError)?.code }
+      let count = said.withLock { said in
+        said.append(code)
+        return said.count
+      }
+      if count == 21 { answered.open() }
+    }
+    func ask() -> Bool {
+      desk.ask(
+        Question(
+          version: endless, vectors: [], count: 1, k: 1, nprobe: 1, deadline: .now + .seconds(600), isGone: { false },
+          reply: reply))
+    }
+    #expect(ask())
+    begun.wait()
+    for _ in 0..<20 { #expect(ask()) }
+    mayEnd.open()
+    answered.wait()
+    #expect(said.withLock { $0.allSatisfy { $0 == .temporary } })
+    // One alone, twenty together, and of those as many alone as there is time for.
+    #expect(searches.withLock(\.self) <= 4)
   }
 }

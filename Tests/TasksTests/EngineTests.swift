@@ -266,6 +266,19 @@ private final class FakeSlurm: Sendable {
       Set(said.split(separator: "\n")) == Set((0..<3).map { "worker . --task \($0) --quiet" }))
   }
 
+  /// That a worker ended may be told when its task is with the next one.
+  @Test func aWorkerThatEndedTakesNoOtherAway() async throws {
+    let tool = scratch.path + "/tool"
+    try ExecutableFile.write(tool, "#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.01; done\n")
+    let engine = LocalEngine(directory, command: [tool], atATime: 1)
+    try engine.submit([0, 1])
+    engine.ended(0, Process())
+    let standing = try engine.standing()
+    #expect(standing.running == [0] && standing.queued == [1])
+    try Data().write(to: URL(fileURLWithPath: scratch.path + "/go"))
+    while try !engine.standing().running.isEmpty { try await Task.sleep(for: .milliseconds(10)) }
+  }
+
   // MARK: Again or not
 
   @Test func whenATaskIsSubmitted() {
@@ -280,6 +293,7 @@ private final class FakeSlurm: Sendable {
       (true, true, 0, 1, nil, .wait), (nil, true, 9, 1, nil, .wait), (false, true, 2, 1, nil, .wait),
       (false, true, 3, 1, nil, .submit), (false, true, 3, 2, nil, .submit), (false, true, 3, 3, nil, .giveUp),
       // It left word of what another try would meet, or would not.
+      (false, true, 1, 1, 12, .giveUp),
       (false, true, 1, 1, 20, .giveUp), (false, true, 1, 1, 21, .giveUp), (false, true, 1, 1, 64, .giveUp),
       (true, true, 0, 1, 21, .wait), (false, true, 1, 1, 75, .submit), (false, true, 1, 3, 75, .giveUp),
     ]

@@ -192,7 +192,13 @@ import TestSupport
         })
     }
     #expect(throws: Never.self) { try TaskDocument(reading: Array(document([(0, 5), (5, 5)]).text.utf8), in: "a") }
-    for wrong in [[(0, 5), (4, 5)], [(1 << 62, 1 << 46)], []] as [[(first: Int64, rows: Int)]] {
+    #expect(throws: Never.self) {
+      try TaskDocument(reading: Array(document([(7, 5), ((1 << 48) + 2, 5)]).text.utf8), in: "a")
+    }
+    let wrong: [[(first: Int64, rows: Int)]] = [
+      [(0, 5), (4, 5)], [(1 << 62, 1 << 46)], [], [(7, 5), ((1 << 48) + 3, 5)], [(0, 5), (1 << 61, 5)],
+    ]
+    for wrong in wrong {
       #expect(throws: TarnError.self) { try TaskDocument(reading: Array(document(wrong).text.utf8), in: "a") }
     }
   }

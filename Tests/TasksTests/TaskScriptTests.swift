@@ -86,6 +86,39 @@ import TestSupport
     #expect(try !String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8).contains("SBATCH"))
   }
 
+  /// An array that was submitted by hand has no number that anybody noted.
+  @Test func aTaskThatBeganIsKnownByItsNumber() throws {
+    let scratch = try TemporaryDirectory()
+    let directory = TaskDirectory(scratch.path)
+    try directory.make()
+    let plan = try TaskFixture.plan(12, in: directory)
+    try TaskScripts(tarn: "/bin/true", arraySize: 10).write([10, 11], of: plan, in: directory)
+    let ran = try RunningProcess(
+      "/bin/sh", ["slurm.sh"],
+      environment: ["PATH": "/usr/bin:/bin", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "1"],
+      directory: directory.path
+    ).finish()
+    #expect(ran.ending == .exit(0) && ran.errors.isEmpty, "\(ran.errorText)")
+    let link = directory.logs + "/task_11.log"
+    #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "77_1.log")
+    #expect(try directory.standing(of: plan, open: [10, 11]).states[10...] == [.open, .running])
+  }
+
+  @Test func whatIsThereAlreadyIsNotWrittenAgain() throws {
+    let scratch = try TemporaryDirectory()
+    let directory = TaskDirectory(scratch.path)
+    let plan = try TaskFixture.plan(3, in: directory)
+    let files = ["scripts.json", "run.txt", "slurm.sh", "k8s.yaml"].map { "\(directory.path)/\($0)" }
+    let scripts = TaskScripts(tarn: "/tarn", workerOptions: ["--patience", "1h"], atATime: 4)
+    try scripts.write([0, 1, 2], of: plan, in: directory)
+    let before = files.map(Disk.identity)
+    try scripts.write([0, 1, 2], of: plan, in: directory)
+    #expect(files.map(Disk.identity) == before)
+    try scripts.write([0, 2], of: plan, in: directory)
+    let after = files.map(Disk.identity)
+    #expect(after[0] == before[0] && after[1] != before[1] && after[2] != before[2])
+  }
+
   @Test func everyWorkerTakesItsShareOfWhatAllMayDo() throws {
     let scratch = try TemporaryDirectory()
     let directory = TaskDirectory(scratch.path)
@@ -125,6 +158,28 @@ import TestSupport
     var untouched = FetchConfiguration()
     untouched.share(perHost: nil, bandwidth: nil, amongWorkers: 4)
     #expect(untouched.transfersPerHost == FetchConfiguration().transfersPerHost)
+  }
+
+  /// What a task takes is for people to say: what is known of it stands there as a comment.
+  @Test func whatATaskTakesStandsInTheScriptsAsFarAsItIsKnown() throws {
+    let scratch = try TemporaryDirectory()
+    let directory = TaskDirectory(scratch.path)
+    let plan = try TaskFixture.plan(2, in: directory)
+    var scripts = TaskScripts(tarn: "/tarn")
+    for (bytes, memory) in [(2_000_000_000, "2000"), (100 << 20, "200"), (nil, nil)] as [(Int?, String?)] {
+      scripts.memoryByteCount = bytes
+      try scripts.write([0, 1], of: plan, in: directory)
+      let slurm = try String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8)
+      let job = try String(contentsOfFile: directory.path + "/k8s.yaml", encoding: .utf8)
+      #expect(slurm.contains("\n##SBATCH --mem=\(memory.map { "\($0)M" } ?? "4G")\n"), "\(slurm)")
+      #expect(slurm.contains("\n##SBATCH --cpus-per-task=") && slurm.contains("\n##SBATCH --time="))
+      #expect(job.contains("\n          #   limits: {memory: \(memory.map { "\($0)Mi" } ?? "4Gi")}\n"), "\(job)")
+      for text in [slurm, job] {
+        #expect(text.contains(memory.map { "takes \($0) MiB of memory at most" } ?? "`tarn train … --dry-run`"))
+      }
+      // As the next `plan --again` finds it.
+      #expect(try TaskScripts(keptIn: directory)?.memoryByteCount == bytes)
+    }
   }
 
   @Test func aLimitThatCannotBeDividedIsRefused() {

@@ -45,6 +45,50 @@ import TestSupport
     #expect(try FileManager.default.contentsOfDirectory(atPath: elsewhere.path).isEmpty)
   }
 
+  @Test func whatIsLeftIsKnownByItsName() throws {
+    let user = getuid()
+    let digits = task.prefix(16)
+    let own = ["tarn-\(user)-\(digits)", "tarn-\(user)-\(digits)-1", "tarn-\(user)-\(digits)-63"]
+    let others = [
+      "tarn-\(user)-cache", "tarn-\(user)-\(digits)-64", "tarn-\(user)-\(digits)-01", "tarn-\(user)-\(digits)x",
+      "tarn-\(user)-\(digits.uppercased())", "tarn-\(user)-\(digits.dropLast())", "tarn-\(user + 1)-\(digits)",
+      "tarn-x",
+    ]
+    for name in own + others { try Disk.makeDirectory("\(parent.path)/\(name)") }
+    let left = try WorkerScratch.left(in: parent.path)
+    #expect(left.map(\.path) == own.map { "\(parent.path)/\($0)" })
+    #expect(left.allSatisfy { $0.task == digits })
+    #expect(try WorkerScratch.left(in: parent.path + "/none").isEmpty)
+  }
+
+  @Test func whatIsLeftGoesWhereNobodyWorksInIt() throws {
+    let elsewhere = try TemporaryDirectory()
+    try Data("x".utf8).write(to: URL(fileURLWithPath: elsewhere.path + "/kept"))
+    let held = try take()
+    let free = held.path + "-1"
+    for name in ["shards", "segments"] { try Disk.makeDirectory("\(free)/\(name)") }
+    try Data("x".utf8).write(to: URL(fileURLWithPath: free + "/segments/x"))
+    // A link within is removed, and not what it leads to.
+    try FileManager.default.createSymbolicLink(atPath: free + "/link", withDestinationPath: elsewhere.path)
+    let link = held.path + "-2"
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: elsewhere.path)
+
+    try WorkerScratch.removeLeft(free, untouchedFor: .seconds(3600))
+    #expect(Disk.isDirectory(free))
+    let yesterday = [FileAttributeKey.modificationDate: Date(timeIntervalSinceNow: -86_400)]
+    for path in [free + "/shards", free] { try FileManager.default.setAttributes(yesterday, ofItemAtPath: path) }
+    // A segment is newer.
+    try WorkerScratch.removeLeft(free, untouchedFor: .seconds(3600))
+    #expect(Disk.isDirectory(free))
+    try FileManager.default.setAttributes(yesterday, ofItemAtPath: free + "/segments")
+    for path in [free, held.path, link, held.path + "-3"] {
+      try WorkerScratch.removeLeft(path, untouchedFor: .seconds(3600))
+      try WorkerScratch.removeLeft(path)
+    }
+    #expect(!Disk.isDirectory(free) && Disk.isDirectory(held.path) && Disk.isDirectory(link))
+    #expect(Disk.size(of: elsewhere.path + "/kept") == 1)
+  }
+
   @Test func whoWorksInItHasIt() async throws {
     // One ends and removes it while others ask for it, over and over.
     let inUse = Mutex<Set<String>>([])

@@ -17,6 +17,8 @@ package final class FakeStore: Sendable {
     case lost
     /// The answer is none of a server of the web.
     case garbled
+    /// It is done, and the body comes a second after the head.
+    case slow
   }
 
   private struct Object {
@@ -36,7 +38,9 @@ package final class FakeStore: Sendable {
     var uploadCount = 0
     var requests: [String] = []
     var fault: @Sendable (_ number: Int, _ request: String) -> Fault? = { _, _ in nil }
+    var other: @Sendable (_ request: String) -> (key: String, bytes: [UInt8])? = { _ in nil }
     var knowsConditions = true
+    var tellsDigests = true
   }
 
   private let state: Shared
@@ -63,7 +67,11 @@ package final class FakeStore: Sendable {
           return (.lost, .answer(503))
         case .garbled:
           return (nil, ScriptedAnswer([.send(Array("nonsense\r\n\r\n".utf8)), .close]))
-        case nil: return (nil, Self.answer(request, &state))
+        case .slow: return (nil, Self.answer(request, &state).pausing(milliseconds: 1_000))
+        case nil:
+          let answer = Self.answer(request, &state)
+          if let (key, bytes) = state.other(line) { state.objects[key] = Object(bytes: bytes) }
+          return (nil, answer)
         }
       }
       return fault == nil ? answer : ScriptedAnswer([.close])
@@ -101,6 +109,11 @@ package final class FakeStore: Sendable {
     }
   }
 
+  /// Says what somebody else writes as soon as a request, method and target, is done.
+  package func writing(_ other: @escaping @Sendable (_ request: String) -> (key: String, bytes: [UInt8])?) {
+    state.value.withLock { $0.other = other }
+  }
+
   /// Removes all that is there.
   package func clear() {
     state.value.withLock { state in
@@ -111,6 +124,9 @@ package final class FakeStore: Sendable {
 
   /// Makes it a store that refuses conditions.
   package func forgetConditions() { state.value.withLock { $0.knowsConditions = false } }
+
+  /// Makes it a store that tells nothing of what writers said of objects.
+  package func forgetDigests() { state.value.withLock { $0.tellsDigests = false } }
 
   // MARK: Answers
 
@@ -135,7 +151,7 @@ package final class FakeStore: Sendable {
     case ("GET", false), ("HEAD", false):
       guard let object = state.objects[key] else { return error(404, "NoSuchKey") }
       let file = ScriptedAnswer.file(object.bytes, etag: tag(object.bytes), for: request)
-      guard request.method == "HEAD", let digest = object.digest else { return file }
+      guard request.method == "HEAD", state.tellsDigests, let digest = object.digest else { return file }
       return .answer(
         200, headers: ["Content-Length: \(object.bytes.count)", "x-amz-meta-sha256: \(digest)"], framing: .none)
     case ("PUT", false):

@@ -1,5 +1,7 @@
 // The answers that tests script: honest ones, and each way to be dishonest.
 
+internal import Glibc
+
 /// What a server does with one request, step by step.
 package struct ScriptedAnswer: Sendable {
   package enum Step: Sendable {
@@ -63,6 +65,17 @@ package struct ScriptedAnswer: Sendable {
     }
     let head = Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
     return ScriptedAnswer([.send(head + payload)] + (last.map { [$0] } ?? []))
+  }
+
+  /// The same, but for a pause behind the head.
+  package func pausing(milliseconds: UInt32) -> ScriptedAnswer {
+    ScriptedAnswer(
+      steps.flatMap { step -> [Step] in
+        guard case .send(let bytes) = step, let end = bytes.firstRange(of: Array("\r\n\r\n".utf8))?.upperBound else {
+          return [step]
+        }
+        return [.send(Array(bytes[..<end])), .run { usleep(milliseconds * 1_000) }, .send(Array(bytes[end...]))]
+      })
   }
 
   /// What an honest server says: ranges, `If-Range` and `If-None-Match` obeyed.

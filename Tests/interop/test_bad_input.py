@@ -241,6 +241,9 @@ class BadInput(LakeTest):
             with self.subTest(arguments[0]):
                 self.assert_one_line(attempt(*arguments), FAILURE, str(self.lake.directory))
         self.assertEqual(before, self.lake.state())
+        # Who may only read makes a version again elsewhere, and is told how.
+        self.assert_one_line(attempt("reproduce", "v@1"), FAILURE, "tarn export v@1")
+        self.assertEqual(before, self.lake.state())
         # Reading needs no write.
         status = attempt("status")
         self.assertEqual(status.returncode, 0, status.stderr)

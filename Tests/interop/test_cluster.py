@@ -207,7 +207,7 @@ class Tasks(Cluster):
         spec = document["spec"]
         self.assertEqual((spec["completions"], spec["parallelism"], spec["completionMode"]), (OUTPUTS, 4, "Indexed"))
         (rule,) = [rule for rule in spec["podFailurePolicy"]["rules"] if rule["action"] == "FailIndex"]
-        self.assertEqual(rule["onExitCodes"]["values"], [20, 21, 64])
+        self.assertEqual(rule["onExitCodes"]["values"], [12, 20, 21, 64])
         # A pod's host bears the job's name and its index: one part of a DNS name.
         self.assertRegex(f"{document['metadata']['name']}-{OUTPUTS - 1}", r"\A[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 

@@ -354,10 +354,10 @@ class CommandTests(unittest.TestCase):
 
     def test_it_has_no_secrets_no_terminal_and_none_of_our_files(self) -> None:
         self.add("environment", count=1)
-        self.lake.run("sync", "--allow-commands", AWS_SECRET_ACCESS_KEY="s", AWS_ACCESS_KEY_ID="k", HF_TOKEN="t",
+        self.lake.run("sync", "--allow-commands", AWS_SECRET_ACCESS_KEY="s", AWS_ACCESS_KEY_ID="k", HF_TOKEN="t", TARN_ENCODER_KEY="e",
                       AWS_SESSION_TOKEN="u", OTHER="kept")
         names, rest = pathlib.Path(f"{self.trace}.environment").read_text().splitlines()
-        for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN"):
+        for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN", "TARN_ENCODER_KEY"):
             self.assertNotIn(name, names)
         self.assertIn("OTHER", names)
         # A session of its own, nothing to read, and 0, 1, 2 and the directory that is being listed.

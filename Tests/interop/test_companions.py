@@ -77,7 +77,7 @@ class Companions(LakeTest):
                     sorted(f"column {name} is left out: it is {what}" for name, what in LEFT_OUT.items()))
             lines = self.located("--columns", names, "--format", "jsonl").splitlines()
             for number, line in enumerate(lines):
-                self.assertEqual(json.loads(json.loads(line)["columns"]), expected(*divmod(number, COUNT)), f"packed: {packed}")
+                self.assertEqual(json.loads(line)["columns"], expected(*divmod(number, COUNT)), f"packed: {packed}")
             self.assertEqual(len(lines), SHARDS * COUNT)
 
     def test_a_column_that_is_not_read_is_called_what_it_is(self):
@@ -113,7 +113,7 @@ class Companions(LakeTest):
         told = self.lake.attempt("locate", "v@1", "3", "--columns", "late.score,score,other", "--format", "jsonl")
         self.assertEqual(told.returncode, 0, told.stderr)
         self.assertEqual(
-            json.loads(json.loads(told.stdout)["columns"]), {"late.score": None, "score": expected(0, 3)["score"], "other": None})
+            json.loads(told.stdout)["columns"], {"late.score": None, "score": expected(0, 3)["score"], "other": None})
         self.assertIn("tarn sync late", told.stderr)
         self.lake.run("sync", "late", "--quiet")
         told = self.lake.attempt("locate", "v@1", "3", "--columns", "late.score,other")

@@ -80,7 +80,7 @@ class ExamplesTest(LakeTest):
         said = json_lines(self.lake.run("locate", "clips@1", *ids, "--columns", "text", "--json"))
         self.assertEqual(found["id"].tolist(), [row["id"] for row in said])
         self.assertEqual(found["row"].tolist(), [row["row"] for row in said])
-        self.assertEqual(found["text"].tolist(), [json.loads(row["columns"])["text"] for row in said])
+        self.assertEqual(found["text"].tolist(), [row["columns"]["text"] for row in said])
         for wrong in (-1, 3600):
             with self.assertRaisesRegex(SystemExit, f"row {wrong} of"):
                 example.rows(self.lake.directory, "clips@1", "about", [wrong])

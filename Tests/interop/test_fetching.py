@@ -1,5 +1,6 @@
 """Fetching as a user meets it: probes, plans, exports, limits, over a real nginx."""
 
+import base64
 import hashlib
 import http.client
 import http.server
@@ -215,10 +216,11 @@ class Fetching(LakeTest):
         query = said.split('"')[1]
         self.assertEqual(len(json.loads(self.lake.run("sql", query, "--format", "json"))), count)
 
-    def test_s2_names_and_passwords_of_netrc_are_not_used(self) -> None:
+    def test_s9_a_name_and_password_of_netrc_go_to_their_host(self) -> None:
         self.add()
-        (self.scratch / ".netrc").write_text("machine 127.0.0.1 login u password planted-netrc\n")
-        (self.scratch / ".netrc").chmod(0o600)
+        netrc = self.scratch / ".netrc"
+        netrc.write_text("default login d password d\nmachine 127.0.0.1 login u password planted-netrc\n")
+        netrc.chmod(0o600)
         server = RecordingServer(FEATURES / "img_emb")
         self.addCleanup(server.stop)
         lake = self.new_lake("other")
@@ -226,7 +228,14 @@ class Fetching(LakeTest):
                  "--dimension", DIMENSION)
         lake.run("sync", HOME=str(self.scratch))
         self.assertTrue(server.headers)
-        self.assertEqual([headers.get("Authorization") for headers in server.headers], [None] * len(server.headers))
+        basic = "Basic " + base64.b64encode(b"u:planted-netrc").decode()
+        self.assertEqual([headers.get("Authorization") for headers in server.headers], [basic] * len(server.headers))
+        # One that others can read does not count, unless it is named.
+        netrc.chmod(0o644)
+        for variables, expected in (({}, None), ({"NETRC": str(netrc)}, basic)):
+            server.headers.clear()
+            lake.run("sync", "--refresh", HOME=str(self.scratch), **variables)
+            self.assertEqual({headers.get("Authorization") for headers in server.headers}, {expected})
 
     def test_a_timetable_that_is_none_is_refused(self) -> None:
         self.add()

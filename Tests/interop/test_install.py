@@ -51,8 +51,7 @@ class Install(unittest.TestCase):
         prefix = self.scratch / "a b"
         tools = self.scratch / "its tools"
         tools.symlink_to(TARN.resolve().parent)
-        # Where it misses the tools it would build them: a test does not.
-        make = ["make", "--no-print-directory", "-C", ROOT, "MAKE=false"]
+        make = ["make", "--no-print-directory", "-C", ROOT]
         self.run_it(*make, "install", f"PREFIX={prefix}", f"TOOLS={tools}")
         self.assertIn("tarn ", self.run_it(prefix / "bin" / "tarn", "--version").stdout)
         self.assertEqual(tree(self.scratch) - {"its tools"}, {f"a b/{place}" for place in tree(prefix)})
@@ -60,6 +59,28 @@ class Install(unittest.TestCase):
         self.assertEqual(tree(prefix), set())
         self.run_it(*make, "install", "PREFIX=/usr", f"DESTDIR={self.scratch / 'c d'}", f"TOOLS={tools}")
         self.assertIn("usr/bin/tarn", tree(self.scratch / "c d"))
+
+    def test_what_is_not_built_is_named_and_nothing_is_built(self) -> None:
+        tools = self.scratch / "tools"
+        tools.mkdir()
+        (tools / "tarn").symlink_to(TARN.resolve())
+        done = self.run_it(
+            "make", "--no-print-directory", "-C", ROOT, "MAKE=false", "install", f"PREFIX={self.prefix}", f"TOOLS={tools}",
+            exits=2)
+        self.assertIn(f"{tools}/tarn-adopt is not built; run: make tool", done.stderr)
+        self.assertFalse(self.prefix.exists())
+
+    def test_directories_that_were_made_go_with_their_last_file(self) -> None:
+        # What was there stays, empty or not; a second installation forgets nothing.
+        for made in (False, True):
+            if made:
+                (self.prefix / "share/man").mkdir(parents=True)
+            before = set(self.prefix.rglob("*"))
+            for _ in range(2):
+                self.script("install")
+            self.script("uninstall")
+            self.assertEqual(self.prefix.exists(), made)
+            self.assertEqual(set(self.prefix.rglob("*")), before)
 
     def test_relative_directories_and_a_narrow_umask(self) -> None:
         (self.scratch / "tools").symlink_to(TARN.resolve().parent)

@@ -18,7 +18,8 @@ import time
 
 import numpy as np
 
-from support import FEATURES, Lake, LakeTest, environment
+from support import FEATURES, ROOT, Lake, LakeTest, environment
+from webserver import die_with_parent, free_port, nginx_binary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUERIES = np.load(FEATURES / "queries.npy").astype(np.float32)
@@ -359,6 +360,50 @@ class Serve(LakeTest):
                 url=f"http://x:0123456789abcdef@127.0.0.1:{server.port}/knn-service", indice_name="clips")
             self.assertEqual(len(client.query(embedding_input=QUERIES[0].tolist())), 40)
 
+    def test_the_examples_for_nginx_and_systemd_are_taken(self) -> None:
+        examples, port = ROOT / "Examples" / "serve", free_port()
+        server = Server(self.lake, "--host", "search.example.org")
+        self.addCleanup(server.stop)
+        text = re.sub(r"(?m)^ *ssl_certificate.*\n", "", (examples / "nginx.conf").read_text())
+        for old, new in (("listen 443 ssl;", f"listen 127.0.0.1:{port};"), ("server 127.0.0.1:7700;", f"server 127.0.0.1:{server.port};")):
+            self.assertEqual(text.count(old), 1)
+            text = text.replace(old, new)
+        scratch = "".join(f"{name}_temp_path {self.scratch}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        configuration = self.scratch / "nginx.conf"
+        configuration.write_text(
+            f"daemon off; master_process off; pid {self.scratch}/nginx.pid; error_log {self.scratch}/error.log;\n"
+            f"events {{}}\nhttp {{ access_log off; {scratch}\n{text}\n}}\n")
+        proxy = subprocess.Popen(
+            [nginx_binary(), "-c", configuration, "-p", self.scratch, "-e", self.scratch / "error.log"],
+            preexec_fn=die_with_parent)
+        self.addCleanup(proxy.wait)
+        self.addCleanup(proxy.terminate)
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        # Asks through the proxy whatever asks a server.
+        through = Server.__new__(Server)
+        through.port = port
+        host = {"Host": "search.example.org", "Origin": "https://search.example.org"}
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/api/versions", 200), ("/", 200), ("/metrics", 404)):
+            self.assertEqual(through.get(path, **host)[0], status, path)
+        asked = {"modality": "image", "num_images": 5, "indice_name": "clips", "embedding_input": QUERIES[0].tolist()}
+        told = through.ask("POST", "/knn-service", asked, **host)
+        self.assertEqual((told[0], told[1]), server.ask("POST", "/knn-service", asked)[:2])
+        self.assertEqual(through.get("/api/versions", Host="search.example.org", Origin="https://evil.example")[0], 403)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as link:
+            link.putrequest("POST", "/knn-service", skip_host=True)
+            for name, value in (("Host", "search.example.org"), ("Content-Length", (8 << 20) + 1)):
+                link.putheader(name, str(value))
+            link.endheaders()
+            self.assertEqual(link.getresponse().status, 413)
+        unit = (examples / "tarn-serve.service").read_text()
+        command = re.search(r"(?m)^ExecStart=/usr/bin/tarn serve ((?:.*\\\n)*.*)$", unit)[1]
+        offered = self.lake.run("serve", "--help")
+        for option in re.findall(r"--[a-z-]+", command):
+            self.assertRegex(offered, rf"(?m)^ *{option}\b")
+
     def test_thousands_of_sockets_and_odd_bytes_leave_it_alive(self) -> None:
         def memory() -> int:
             text = pathlib.Path("/proc", str(self.server.process.pid), "status").read_text()
@@ -406,7 +451,7 @@ class Serve(LakeTest):
         with socket.create_connection(("127.0.0.1", server.port)) as idle:
             idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertIn(b"200", idle.recv(4096))
-            self.assertEqual(server.stop(), 143)
+            self.assertEqual(server.stop(), 0)
         self.assertEqual(self.lake.tables(), before)
         self.assertFalse(list((self.lake.directory / "leases").glob("*")))
 

@@ -42,14 +42,30 @@ struct ShownColumns {
     }
   }
 
+  /// What the object of them all is called.
+  static let member = "columns"
+
   /// Names of the columns of a table: each for people, one object for programs.
-  func titles(as format: TableFormat) -> [String] {
-    format == .json || format == .jsonl ? ["columns"] : source.names.map(\.printable)
+  ///
+  /// - Parameters:
+  ///   - format: How the table is printed.
+  ///   - own: The columns that the table has besides. One of a companion that is called as one of
+  ///     them is told as the member that it is in JSON: `columns.url`.
+  /// - Returns: The names, each once.
+  func titles(as format: TableFormat, beside own: [String]) -> [String] {
+    if format.isForPrograms { return [Self.member] }
+    var taken = Set(own)
+    return source.names.map { name in
+      var title = name.printable
+      while !taken.insert(title).inserted { title = "\(Self.member).\(title)" }
+      return title
+    }
   }
 
   /// The cells of a row.
   func cells(_ values: [String: JSONValue], as format: TableFormat) -> [SQLValue] {
     switch format {
+    // The table knows that this is JSON.
     case .json, .jsonl: [.text(JSONValue.object(values).text)]
     case .csv: source.names.map { Self.cell(values[$0] ?? .null) }
     case .table: source.names.map { Self.short(Self.cell(values[$0] ?? .null)) }

@@ -88,6 +88,13 @@ struct CommandWords {
 
   private var help: String { "see `\(text) --help`" }
 
+  /// What can stand where the parser takes none of what does, by what its help calls it.
+  private static let examples = [
+    "time": "write a time as 30s, 10m, 2h or 1d", "duration": "write a time as 30s, 10m, 2h or 1d",
+    "size": "write a size as 500MB, 100GB or 64MiB",
+    "rate": "write a rate with its unit, as 50MB/s, or a timetable, as '08:00,10MB/s 19:00,off'",
+  ]
+
   /// A fault in the arguments.
   ///
   /// - Parameter message: What the parser says of it.
@@ -95,6 +102,10 @@ struct CommandWords {
   func fault(_ message: String) -> TarnError {
     var sentence = message.trimmingCharacters(in: .whitespacesAndNewlines)
     if sentence.hasSuffix(".") { sentence.removeLast() }
-    return TarnError(.usage, path.isEmpty ? sentence : "\(path.joined(separator: " ")): \(sentence)", hint: help)
+    // Where the parser does not say itself what it takes.
+    let example = Self.examples.first { sentence.contains(" is invalid for '") && sentence.hasSuffix("<\($0.key)>'") }
+    return TarnError(
+      .usage, path.isEmpty ? sentence : "\(path.joined(separator: " ")): \(sentence)",
+      hint: example.map { "\($0.value); \(help)" } ?? help)
   }
 }

@@ -43,7 +43,7 @@ struct CostText {
         "assigned_products_per_second": .number(rates.assigned),
         "compared_products_per_second": .number(rates.compared),
         "encoded_components_per_second": .number(rates.encoded), "hashed_bytes_per_second": .number(rates.hashed),
-        "written_bytes_per_second": rates.written.map { .number($0) } ?? .null,
+        "written_bytes_per_second": rates.written.map { .number($0) } ?? .null, "threads": .count(rates.threadCount),
       ]),
     ]
   }
@@ -81,18 +81,20 @@ extension GlobalOptions {
   ///
   /// - Parameters:
   ///   - options: What would be built.
+  ///   - budget: Bytes of shards that the lake would hold at most; nil for as many as there are.
   ///   - room: What the user wants free.
   ///   - tasks: Who would write it as tasks; nil where this process builds.
   /// - Throws: ``TarnError``, as the verb itself would.
   func tellCost(
-    of options: BuildOptions, keeping room: RoomOptions?, tasks: ((LakeCatalog) async throws -> TaskPlanning)? = nil
+    of options: BuildOptions, within budget: ByteSize? = nil, keeping room: RoomOptions?,
+    tasks: ((LakeCatalog) async throws -> TaskPlanning)? = nil
   ) async throws {
     let catalog = try read(lakeRoot(), keeping: room)
     let planning = try await tasks?(catalog)
     let run = BuildRun(
       catalog, options, logger: logger("tarn.build"), cancellation: cancellation, report: { _ in })
     try await tellCost(in: catalog, of: options.name, as: "name") {
-      let cost = try planning.map { try $0.cost() } ?? run.cost()
+      let cost = try planning.map { try $0.cost() } ?? run.cost(within: budget?.byteCount)
       let codec = try VectorCodec(rawValue: catalog.trainedIndex(named: options.trained).codec) ?? .flat
       return Estimate(dimension: cost.dimension, codec: codec, unknown: cost.unknown, steps: cost.steps)
     }
@@ -102,20 +104,21 @@ extension GlobalOptions {
   ///
   /// - Parameters:
   ///   - options: What would be trained.
-  ///   - fetches: Whether shards that are not in the lake would be fetched.
+  ///   - stream: How shards that are not in the lake would be fetched.
   ///   - room: What the user wants free.
   ///   - tasks: Where its searches would be written; nil where this process makes them.
   /// - Throws: ``TarnError``, as the verb itself would.
   func tellCost(
-    of options: TrainingOptions, fetches: Bool, keeping room: RoomOptions,
+    of options: TrainingOptions, fetching stream: StreamOptions, keeping room: RoomOptions,
     tasks: ((LakeCatalog) async throws -> TaskDirectory)? = nil
   ) async throws {
     let catalog = try read(lakeRoot(), keeping: room)
     let directory = try await tasks?(catalog)
+    let (fetches, budget) = (stream.isFetching, stream.budget?.byteCount)
     let run = TrainingRun(
       catalog, options, logger: logger("tarn.train"), cancellation: cancellation, report: { _ in })
     try await tellCost(in: catalog, of: options.name, as: "trained_index") {
-      let cost = try run.cost(fetches: fetches, in: directory)
+      let cost = try run.cost(fetches: fetches, within: budget, in: directory)
       return Estimate(dimension: cost.dimension, codec: options.codec, unknown: cost.unknown, steps: cost.steps)
     }
   }

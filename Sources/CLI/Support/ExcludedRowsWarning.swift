@@ -4,12 +4,12 @@ internal import Base
 internal import Lake
 
 extension LakeCatalog {
-  /// Warns that files of a version have rows that were excluded since it was made.
+  /// Warns that something has rows of a version that were excluded since it was made.
   ///
   /// - Parameters:
   ///   - name: The version.
-  ///   - place: What they are in now; it is there, whatever is found here.
-  func warnOfExcludedRows(_ name: VersionName, in place: String) {
+  ///   - something: What is done already, whatever is found here, with its verb: `FOLDER has`.
+  func warnOfExcludedRows(_ name: VersionName, _ something: String) {
     let hidden: HiddenRows?
     do {
       hidden = try hiddenRows(of: name)
@@ -19,7 +19,7 @@ extension LakeCatalog {
     }
     guard let count = hidden?.held?.count, count > 0 else { return }
     Output.diagnostic(
-      "tarn: warning: \(place.printableLine) has \(count.counted("row")) of \(name) that \(count == 1 ? "was" : "were") "
+      "tarn: warning: \(something.printableLine) \(count.counted("row")) of \(name) that \(count == 1 ? "was" : "were") "
         + "excluded since it was made; a version that is built now has none of them")
   }
 }

@@ -35,7 +35,7 @@ extension ProgressLine {
     case .waiting(let wait): note(wait.text)
     // No progress: what rests on the bytes of before can lose them.
     case .revised(let revised): Output.diagnostic("tarn: warning: \(revised.text)")
-    case .moved, .started, .transferring, .fetched, .mended: break
+    case .moved, .started, .transferring, .fetched, .mended, .withdrawn, .passedOver: break
     }
   }
 }

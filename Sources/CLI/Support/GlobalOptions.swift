@@ -100,6 +100,7 @@ struct WriterOptions: ParsableArguments {
     let (row, command) = (VerbLeases.of(verb), subject.isEmpty ? verb : "\(verb) \(subject)")
     if case .wholeLake = row.need {
       return try settled(
+        global,
         LakeCatalog.open(
           root: global.lakeRoot(), writing: command, wait: wait?.duration ?? .zero, givesBack: row.givesBack,
           keepingFree: room?.keepFree?.byteCount ?? 0))
@@ -122,15 +123,21 @@ struct WriterOptions: ParsableArguments {
     leasing leases: (LakeCatalog) throws -> [Lease]
   ) throws -> LakeCatalog {
     try settled(
+      global,
       LakeCatalog.open(
         root: global.lakeRoot(), command: command, wait: wait?.duration ?? .zero, givesBack: givesBack,
         keepingFree: room?.keepFree?.byteCount ?? 0, leasing: leases))
   }
 
-  private func settled(_ catalog: LakeCatalog) throws -> LakeCatalog {
+  private func settled(_ global: GlobalOptions, _ catalog: LakeCatalog) throws -> LakeCatalog {
     OpenLakes.add(catalog)
     catalog.unpackInScratch()
-    try catalog.settleInterruptedShards()
+    let stuck = try catalog.settleInterruptedShards()
+    if let first = stuck.first, !global.quiet {
+      let others = stuck.count > 1 ? " (and \((stuck.count - 1).counted("file")) more)" : ""
+      let hint = first.refusal.hint.map { "; \($0)" } ?? ""
+      Output.diagnostic("tarn: warning: what was evicted is still there: \(first.refusal.message)\(others)\(hint)")
+    }
     do {
       for stranger in try catalog.strangers() {
         Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")

@@ -7,16 +7,20 @@ internal import Synchronization
 /// The one token of this process, and what becomes of a command that does not
 /// end by itself.
 ///
-/// A command that nothing listens in is ended at once. Others get ``grace`` to
-/// put away what they hold; whatever does not end by then is ended in the middle
+/// A command that nothing listens in is ended at once. Others get ``grace``, or what they said that they
+/// need, to put away what they hold; whatever does not end by then is ended in the middle
 /// of its work, which costs no more than any kill does (invariant 5). A second
 /// signal ends a command at once.
 enum Interruption {
   /// Handed to every run.
   static let cancellation = Cancellation()
 
-  /// How long a command may take to end.
-  static let grace = Duration.milliseconds(1_500)
+  /// How long a command may take to end that does not say.
+  private static let grace = Duration.milliseconds(1_500)
+  private static let allowed = Mutex(grace)
+
+  /// Lets this command take longer to end, by so much more than others.
+  static func lengthenGrace(by time: Duration) { allowed.withLock { $0 = grace + time } }
 
   private static let received = Atomic<Int32>(0)
 
@@ -38,7 +42,7 @@ enum Interruption {
       cancellation.isHeard
     else { end() }
     cancellation.cancel()
-    return grace
+    return allowed.withLock(\.self)
   }
 
   /// Ends the process where it is.

@@ -7,12 +7,16 @@ internal import Lake
 /// How rows are printed.
 enum TableFormat: String, ExpressibleByArgument, CaseIterable {
   case table, csv, json, jsonl
+
+  /// Whether values keep their kinds.
+  var isForPrograms: Bool { self == .json || self == .jsonl }
 }
 
 /// Prints rows as they come, in memory that does not grow with their number.
 struct RowPrinter {
   private let columns: [String]
   private let format: TableFormat
+  private let objects: Set<String>
   /// Rows whose widths are not settled yet.
   private var held: [[SQLValue]] = []
   private var heldByteCount = 0
@@ -26,9 +30,15 @@ struct RowPrinter {
   private static let layoutByteCount = 1 << 20
 
   /// Begins to print rows.
-  init(_ columns: [String], as format: TableFormat) {
+  ///
+  /// - Parameters:
+  ///   - columns: Their names.
+  ///   - format: How they are printed.
+  ///   - objects: Columns whose texts are JSON, which is told as it is where JSON is.
+  init(_ columns: [String], as format: TableFormat, objects: Set<String> = []) {
     self.columns = columns
     self.format = format
+    self.objects = objects
   }
 
   /// Prints a row, or keeps it until enough have come.
@@ -37,10 +47,10 @@ struct RowPrinter {
     case .csv:
       head()
       Output.csv(row.map(Table.text))
-    case .jsonl: Output.json(text: Table.json(columns, row))
+    case .jsonl: Output.json(text: Table.json(columns, row, objects: objects))
     case .json:
       if pending != "[" { Output.json(text: pending + ",") }
-      pending = (pending == "[" ? "[" : "") + Table.json(columns, row)
+      pending = (pending == "[" ? "[" : "") + Table.json(columns, row, objects: objects)
     case .table:
       if let layout { return Output.line(layout.line(Self.cells(row))) }
       held.append(row)
@@ -99,25 +109,31 @@ extension SQLValue {
 /// A few rows under column names, printed all at once.
 struct Table {
   private let columns: [String]
+  private let objects: Set<String>
   private var rows: [[SQLValue]] = []
 
-  init(_ columns: [String]) { self.columns = columns }
+  init(_ columns: [String], objects: Set<String> = []) {
+    self.columns = columns
+    self.objects = objects
+  }
 
   mutating func add(_ values: [SQLValue]) { rows.append(values) }
 
   /// Prints the rows.
   func print(as format: TableFormat) {
-    var printer = RowPrinter(columns, as: format)
+    var printer = RowPrinter(columns, as: format, objects: objects)
     for row in rows { printer.add(row) }
     printer.end()
   }
 
   /// A row as the text of a JSON object, in the order of its columns; of columns with one name the last counts.
-  static func json(_ columns: [String], _ row: [SQLValue]) -> String {
+  static func json(_ columns: [String], _ row: [SQLValue], objects: Set<String> = []) -> String {
     let values = object(columns, row)
     var isTold: Set<String> = []
     let members = columns.filter { isTold.insert($0).inserted }.map { name in
-      "\(JSONValue.string(name).text):\((values[name] ?? .null).text)"
+      let value = values[name] ?? .null
+      let text = objects.contains(name) ? value.string ?? value.text : value.text
+      return "\(JSONValue.string(name).text):\(text)"
     }
     return "{\(members.joined(separator: ","))}"
   }

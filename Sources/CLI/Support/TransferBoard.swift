@@ -35,10 +35,11 @@ final class TransferBoard: Sendable {
   /// Shows what happened.
   func show(_ event: SyncProgress) {
     switch event {
-    case .started(let shard, let mirrorID, let attempt):
-      emit("started", shard, ["mirror": .integer(mirrorID), "attempt": .count(attempt)])
+    case .started(let shard, let mirror, let attempt):
+      emit("started", shard, ["mirror": mirror.map { .count($0) } ?? .null, "attempt": .count(attempt)])
     case .transferring(let shard, let byteCount, let total): follow(shard, byteCount, total)
-    case .moved(let done, let count, let bytes, let received, let total): move(done, count, bytes, received, total)
+    case .moved(let done, let count, let bytes, let received, let total, let failed):
+      move(done, failed, of: count, bytes, received, total)
     case .fetched(let shard, let byteCount):
       forget(shard)
       emit("fetched", shard, ["bytes": .count(byteCount)])
@@ -47,9 +48,7 @@ final class TransferBoard: Sendable {
       progress.note("\(shard.name): chunks \(chunks.text) were damaged; fetched \(ByteSize.text(chunks.byteCount))")
     case .revised(let revised):
       revisions.take(revised)
-      guard json, case .object(let facts) = revised.json else { return }
-      Output.json(facts.merging(["type": .string("revised")]) { $1 })
-      Output.flush()
+      if case .object(let facts) = revised.json { emit("revised", facts) }
     case .retrying(let shard, let error):
       emit("retrying", shard, ["message": .string(error)])
       let count = state.withLock { state in
@@ -68,6 +67,12 @@ final class TransferBoard: Sendable {
       guard count <= Self.toldCount else { return }
       progress.clear()
       Output.diagnostic("tarn: \(shard.name): \(error)")
+    case .withdrawn(let shard, let error):
+      forget(shard)
+      emit("withdrawn", shard, ["message": .string(error.message)])
+    case .passedOver(let shard, let error):
+      forget(shard)
+      emit("passed-over", shard, ["message": .string(error.message)])
     }
   }
 
@@ -87,13 +92,17 @@ final class TransferBoard: Sendable {
     progress.clear()
     Output.diagnostic(
       "tarn: and \(failureCount) more \(failureCount == 1 ? "shard" : "shards") like these; "
-        + "`tarn sql \"SELECT source, shard, last_error FROM v_shard WHERE state IN ('absent', 'failed')\"` lists them")
+        + "`tarn sql \"\(CannedQuery.shardErrors)\"` lists them")
   }
 
   private func emit(_ type: String, _ shard: Shard, _ facts: [String: JSONValue]) {
+    emit(type, facts.merging(["source": .string(shard.sourceName), "shard": .string(shard.name)]) { $1 })
+  }
+
+  /// Tells a program of an event.
+  private func emit(_ type: String, _ facts: [String: JSONValue]) {
     guard json else { return }
-    Output.json(
-      facts.merging(["type": .string(type), "source": .string(shard.sourceName), "shard": .string(shard.name)]) { $1 })
+    Output.json(facts.merging(["type": .string(type), "at": .string(Timestamp.now())]) { $1 })
     // An event is of use while it is new.
     Output.flush()
   }
@@ -101,12 +110,12 @@ final class TransferBoard: Sendable {
   /// Says who is waited for and until when.
   private func pause(_ wait: HostWait) {
     progress.note(wait.text)
-    guard json else { return }
-    Output.json([
-      "type": .string("waiting"), "host": .string(wait.host), "until": .string(Timestamp.text(wait.until)),
-      "patience_until": .string(Timestamp.text(wait.patienceUntil)), "shards": .count(wait.shardCount),
-    ])
-    Output.flush()
+    emit(
+      "waiting",
+      [
+        "host": .string(wait.host), "until": .string(Timestamp.text(wait.until)),
+        "patience_until": .string(Timestamp.text(wait.patienceUntil)), "shards": .count(wait.shardCount),
+      ])
   }
 
   private func follow(_ shard: Shard, _ byteCount: Int, _ total: Int?) {
@@ -118,7 +127,7 @@ final class TransferBoard: Sendable {
 
   private func forget(_ shard: Shard) { state.withLock { $0.meter.forget(shard.id) } }
 
-  private func move(_ done: Int, _ count: Int, _ bytes: Int, _ received: Int, _ total: Int?) {
+  private func move(_ done: Int, _ failed: Int, of count: Int, _ bytes: Int, _ received: Int, _ total: Int?) {
     let now = ContinuousClock.now
     let (lines, rate, isDue) = state.withLock { state in
       // What an earlier run left is no speed of this one.
@@ -129,15 +138,17 @@ final class TransferBoard: Sendable {
       return (state.meter.rows.map(Self.line), state.total?.rate, isDue)
     }
     progress.update(done: Double(bytes), total: total.map(Double.init), gained: Double(received), details: lines) {
-      "\(done)/\(count) shards, \(ByteSize.text(bytes))" + (rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
+      "\(done)/\(count) shards, " + (failed == 0 ? "" : "\(failed) failed, ") + ByteSize.text(bytes)
+        + (rate.map { ", \(ByteSize.text(Int($0)))/s" } ?? "")
     }
-    guard json, isDue else { return }
-    Output.json([
-      "type": .string("progress"), "done": .count(done), "shards": .count(count), "bytes": .count(bytes),
-      "received_bytes": .count(received), "total_bytes": total.map { .count($0) } ?? .null,
-      "bytes_per_second": rate.map { .number($0) } ?? .null,
-    ])
-    Output.flush()
+    guard isDue else { return }
+    emit(
+      "progress",
+      [
+        "done": .count(done), "failed": .count(failed), "shards": .count(count), "bytes": .count(bytes),
+        "received_bytes": .count(received), "total_bytes": total.map { .count($0) } ?? .null,
+        "bytes_per_second": rate.map { .number($0) } ?? .null,
+      ])
   }
 
   private static func line(_ row: TransferMeter.Row) -> String {

@@ -13,10 +13,18 @@ struct Backup: ParsableCommand {
       which of them a restored catalog misses, and which versions were sealed since that it does not know. Nothing of
       these is replaced.
 
+      A restored copy has forgotten what was recorded since: rows that were excluded, which searches show again, versions that
+      were revoked, which can be searched again as long as their files are there, pins, versions that were sealed,
+      sources, mirrors and shards. verify and doctor can name the versions alone, by their directories. So keep the lists of
+      takedowns, and the head of the history after each, outside the lake: the newest hash of v_event, which backup and
+      verify print, too. `tarn verify --expect HASH` ends with 20 where a restored catalog has not been through it; then run
+      `tarn exclude` and `tarn revoke` again, as the lists say, before anything is searched or served.
+
       A copy is also made before a newer tarn changes an older catalog: catalog.sqlite.backup-schemaN.
 
       EXAMPLES
         tarn backup /backups/laion.sqlite
+        tarn sql "SELECT at, hash FROM v_event ORDER BY seq DESC LIMIT 1" --format jsonl
 
       \(ExitStatus.help)
       """)

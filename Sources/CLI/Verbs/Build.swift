@@ -146,7 +146,7 @@ struct Build: AsyncParsableCommand {
   }
 
   private func tellCost(of options: BuildOptions) async throws {
-    guard engine.executor != nil else { return try await global.tellCost(of: options, keeping: room) }
+    guard engine.executor != nil else { return try await global.tellCost(of: options, within: budget, keeping: room) }
     try await global.tellCost(of: options, keeping: room) { try planning($0, options) }
   }
 
@@ -158,7 +158,9 @@ struct Build: AsyncParsableCommand {
     let workerOptions =
       ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"] + commands.words
     let access = global.storeAccess(patience: patience)
-    return TaskPlanning(catalog, options, cancellation: global.cancellation) { [engine] version in
+    return TaskPlanning(
+      catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation
+    ) { [engine] version in
       let directory = try engine.directory(of: "\(version)", in: catalog, access)
       return (directory, try engine.scripts(in: directory, workerOptions: workerOptions, limits: limits))
     }
@@ -174,6 +176,7 @@ struct Build: AsyncParsableCommand {
     fetch.fetch = .ofTool
     fetch.patience = patience.duration
     let planned = try await planning(catalog, options).run(asking: fetch, follow: progress.showFetching)
+    if planned.isMended { progress.note(Plan.mending) }
     let wasSealed = planned.version.state == .sealed
     var summary: IngestSummary?
     if !wasSealed {
@@ -214,10 +217,17 @@ struct Build: AsyncParsableCommand {
       Output.json([
         "version": .string("\(version.name)"), "new": .bool(isNew), "sha256": .optional(version.versionDigest?.hex),
         "outputs": .array(
-          outputs.map { output in
-            .object([
+          outputs.map { output -> JSONValue in
+            let refine = output.refine.map { refine in
+              JSONValue.object([
+                "path": .string(catalog.layout.refinePath(version.name, ordinal: output.ordinal)),
+                "sha256": .string(refine.digest.hex), "bytes": .count(refine.byteCount),
+              ])
+            }
+            return .object([
               "path": .string(catalog.layout.outputPath(version.name, ordinal: output.ordinal)),
               "sha256": .string(output.digest.hex), "rows": .count(output.rowCount), "bytes": .count(output.byteCount),
+              "refine": refine ?? .null,
             ])
           }),
         "revised": revisions.json, "peak_memory_bytes": Tool.peakByteCount.map { .count($0) } ?? .null,
@@ -229,10 +239,10 @@ struct Build: AsyncParsableCommand {
     } else {
       if isNew, engine.executor == nil { progress.note("time: \(times.summary)") }
       let rows = outputs.reduce(0) { $0 + $1.rowCount }
-      let bytes = outputs.reduce(0) { $0 + $1.byteCount }
       Output.line(
-        "\(version.name) \(isNew ? "is sealed" : "was sealed before"): \(rows.counted("row")) in \(outputs.count.counted("file")), "
-          + "\(ByteSize.text(bytes)), sha256 \(version.versionDigest?.prefix(16) ?? "")…")
+        "\(version.name) \(isNew ? "is sealed" : "was sealed before"): \(rows.counted("row")) in "
+          + "\(outputs.fileCount.counted("file")), \(ByteSize.text(outputs.wholeByteCount)), "
+          + "sha256 \(version.versionDigest?.prefix(16) ?? "")…")
     }
     Output.flush()
   }

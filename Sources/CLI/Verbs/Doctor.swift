@@ -25,7 +25,7 @@ struct Doctor: ParsableCommand {
         tarn doctor --moved
         cp -r /lake /copy && cp -r /nvme/shards /nvme/copied && tarn doctor --lake /copy --copied --shards /nvme/copied
 
-      Ends with 20 when there is a problem, with 0 otherwise.
+      Ends with 20 when there is a problem, with 28 when the only one is a full disk, with 0 otherwise.
 
       \(ExitStatus.help)
       """)
@@ -90,7 +90,9 @@ struct Doctor: ParsableCommand {
     }
     Output.flush()
     guard problemCount == 0 else {
-      throw Outcome(.integrity, "\(problemCount) problem\(problemCount == 1 ? "" : "s") found")
+      let isRoom = findings.allSatisfy { $0.level != .problem || $0.check == "space" }
+      throw Outcome(
+        isRoom ? .disk : .integrity, "\(problemCount) problem\(problemCount == 1 ? "" : "s") found")
     }
   }
 }

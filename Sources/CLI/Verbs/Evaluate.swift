@@ -128,6 +128,8 @@ struct Evaluate: AsyncParsableCommand {
       evaluations.append(try await run.run(name, fetching: fetch, follow: revisions.following(progress)))
     }
     progress.clear()
+    // They are measured as they were built: what is shown of them is another thing.
+    for name in names { catalog.warnOfExcludedRows(name, "what was measured counts") }
     let failures = evaluations.flatMap { evaluation in require.compactMap { $0.failure(of: evaluation) } }
     if global.json {
       Output.json([

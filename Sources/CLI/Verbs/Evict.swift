@@ -10,12 +10,18 @@ struct Evict: ParsableCommand {
     discussion: """
       What interrupted transfers left of them goes too: the next sync begins those anew. Older revisions that --keep-old
       kept beside newer ones go where nothing rests on them; --old drops the others too, which no mirror may have any more.
-      It works on a disk without a byte left.
+      Of shards with the same bytes the last to be evicted leaves them where they are such an older revision of another.
+
+      A shard stays while a version or a trained index rests on its bytes and nobody is known to have them: every mirror
+      was seen to lack it or to serve something else, or it came by `tarn import` and no mirror was seen with it
+      (`tarn source probe` looks). --last-copies drops these too. What rests on bytes that went is said. It works on a
+      disk without a byte left.
 
       EXAMPLES
         tarn evict captions
         tarn evict images --shards 0-39
         tarn evict images --old
+        tarn evict images --shards 1 --last-copies
 
       \(ExitStatus.help)
       """)
@@ -29,18 +35,22 @@ struct Evict: ParsableCommand {
   @Flag(help: "Also older revisions on which a version or trained index rests.")
   var old = false
 
+  @Flag(help: "Also bytes on which a version or trained index rests and that no mirror is known to have.")
+  var lastCopies = false
+
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
   @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
     let catalog = try writer.open(global, "evict")
     let gone = try EvictRun(catalog, cancellation: global.cancellation).run(
-      source, ordinals: shards.map(OrdinalSet.init(parsing:)), includesPinned: old)
+      source, ordinals: shards.map(OrdinalSet.init(parsing:)), includesPinned: old, includesLastCopies: lastCopies)
     if global.json {
       Output.json([
         "evicted": .count(gone.shardCount), "parts": .count(gone.partCount), "old_revisions": .count(gone.keptCount),
         "bytes": .count(gone.byteCount), "kept_old_revisions": .count(gone.pinned.count),
-        "of": .array(gone.readers.map { .string($0) }),
+        "of": .array(gone.readers.map { .string($0) }), "kept_last_copies": .array(gone.lastCopies.map(\.json)),
+        "lost": .array(gone.lost.map(\.json)),
       ])
     } else {
       let parts = gone.partCount == 0 ? "" : " and \(gone.partCount.counted("part")) of interrupted transfers"
@@ -56,7 +66,34 @@ struct Evict: ParsableCommand {
           "\(gone.pinned.count.counted("older revision")) \(gone.pinned.count == 1 ? "stays" : "stay") (\(ByteSize.text(bytes))): \(LakeCatalog.list(first.dependents)) on "
             + "the one of \(first.shardName); --old drops them too")
       }
+      if !gone.lastCopies.isEmpty {
+        let (count, bytes) = (gone.lastCopies.count, gone.lastCopies.reduce(0) { $0 + $1.byteCount })
+        Output.line(
+          "\(count.counted("shard")) \(count == 1 ? "stays" : "stay") (\(ByteSize.text(bytes))), as no mirror is known to "
+            + "have \(count == 1 ? "its" : "their") bytes: \(Self.list(gone.lastCopies)); --last-copies drops "
+            + (count == 1 ? "it too" : "them too"))
+      }
+      if !gone.lost.isEmpty { Output.line("bytes went that are needed: \(Self.list(gone.lost))") }
     }
     Output.flush()
+  }
+
+  /// What rests on what, as `v@1, the trained index t rest on a.npy and 2 more`.
+  private static func list(_ needed: [EvictRun.NeededBytes]) -> String {
+    var dependents: [String] = []
+    for name in needed.flatMap(\.dependents) where !dependents.contains(name) { dependents.append(name) }
+    let names = needed.prefix(3).map { ($0.isOlder ? "the older revision of " : "") + $0.shard }
+    let more = needed.count > 3 ? " and \(needed.count - 3) more" : ""
+    return "\(LakeCatalog.list(dependents)) on \(names.joined(separator: ", "))\(more)"
+  }
+}
+
+extension EvictRun.NeededBytes {
+  /// The same for programs.
+  fileprivate var json: JSONValue {
+    .object([
+      "shard": .string(shard), "older": .bool(isOlder), "bytes": .count(byteCount),
+      "dependents": .array(dependents.map { .string($0) }),
+    ])
   }
 }

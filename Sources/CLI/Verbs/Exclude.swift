@@ -15,7 +15,8 @@ struct Exclude: ParsableCommand {
       --match COLUMN --values FILE makes a rule instead: rows go whose companion (`tarn source add --companion-of`) has one
       of the values in that column, one a line, compared byte by byte. It is held against what is here now, and at each
       `tarn build` and `tarn plan build` against shards, revisions and companions that came since; where the companion is
-      needed and not here, nothing is built. Values are kept as digests alone.
+      needed and not here, nothing is built. Values are kept as digests alone. How many are in no row that is here is told, with
+      the first ten of them; --json names all.
 
       Sealed versions stay what they are until `tarn revoke` and `tarn gc --apply`, but no search shows such a row. `tarn sql "SELECT * FROM v_exclusion"`
       tells of every row whether a live version has it, and v_exclusion_holder which files of the lake still do. A mistake
@@ -66,7 +67,8 @@ struct Exclude: ParsableCommand {
     guard reason.contains(where: { !$0.isWhitespace }) else { throw ValidationError("--reason says nothing.") }
     guard (match != nil) == (values != nil) else { throw ValidationError("--match COLUMN goes with --values FILE.") }
     guard [ids != nil, match != nil, confirm].count(where: { $0 }) == 1 else {
-      throw ValidationError("Say one of --ids FILE, --match COLUMN --values FILE, and --confirm.")
+      throw ValidationError(
+        "Rows are named in one way alone: by --ids FILE, by --match COLUMN --values FILE, or by --confirm.")
     }
     guard !(undo && confirm) else { throw ValidationError("--confirm excludes and --undo takes back.") }
   }
@@ -121,6 +123,7 @@ struct Exclude: ParsableCommand {
         "source": .string(source), "rule": summary.rule.map { .count($0.number) } ?? .null,
         "companion": .string(summary.companion), "column": .string(summary.column),
         "values": .count(summary.valueCount), "values_changed": .count(summary.changedCount),
+        "values_unmatched": .count(summary.unmatchedCount), "unmatched": .array(summary.unmatched.map { .string($0) }),
         "blank_lines": .count(summary.blankCount), "duplicates": .count(summary.duplicateCount),
         "with_white_space": .count(summary.spacedCount), "rows": .count(summary.rowCount),
         "shards_scanned": .count(summary.scannedCount), "shards_lacking": .count(summary.lackingCount),
@@ -140,6 +143,7 @@ struct Exclude: ParsableCommand {
       } else {
         Output.line("\(source): the rules say that already; \(summary.rowCount.counted("row")) more \(done)")
       }
+      tellUnmatched(summary)
       tell(summary.versions)
     }
     let oddities = [
@@ -155,6 +159,26 @@ struct Exclude: ParsableCommand {
         "tarn: warning: \(summary.lackingCount.counted("shard")) \(summary.lackingCount == 1 ? "was" : "were") not looked at yet, and will "
           + "be when a version is planned: \(lack)")
     }
+  }
+
+  /// Most values that are named; `--json` has all.
+  private static let namedCount = 10
+  /// The widest that one is shown.
+  private static let width = 100
+
+  /// Names values that did nothing: who mistyped one would not see it otherwise.
+  private func tellUnmatched(_ summary: ExcludeRun.RuleSummary) {
+    let count = summary.unmatchedCount
+    guard count > 0 else { return }
+    let place = undo ? "of no rule" : "in no row" + (summary.lackingCount > 0 ? " that was looked at" : "")
+    let named = summary.unmatched.prefix(Self.namedCount).map { value in
+      let text = value.printable
+      return text.columnCount <= Self.width ? text : text.prefix(columns: Self.width - 1) + "…"
+    }
+    let more = count > named.count && !named.isEmpty ? " and \(count - named.count) more" : ""
+    Output.line(
+      "\(count.counted("value")) \(count == 1 ? "is" : "are") \(place)"
+        + (named.isEmpty ? "" : ": \(named.joined(separator: ", "))\(more)"))
   }
 
   private func tell(_ versions: [VersionName]) {

@@ -100,7 +100,7 @@ struct Export: ParsableCommand {
           + "\(summary.fileCount.counted("file")) of metadata for \(summary.idCount.counted("id")) "
           + "(\(summary.columns.map(\.printable).joined(separator: ", ")))")
     }
-    catalog.warnOfExcludedRows(name, in: summary.folder)
+    catalog.warnOfExcludedRows(name, "\(summary.folder) has")
   }
 
   private func write(_ document: JSONValue) { Output.json(text: global.json ? document.text : document.indentedText) }

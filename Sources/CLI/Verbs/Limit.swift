@@ -9,8 +9,8 @@ struct Limit: ParsableCommand {
     commandName: "limit", abstract: "Limit the bandwidth of this lake's transfers, those under way included.",
     discussion: """
       Takes effect within a second or two on a `tarn sync` or `tarn build` that is running, and on every later one until
-      it is cleared; it counts before their --bwlimit, and runs that fetch at a time share it. Without a rate it says
-      what is set.
+      it is cleared; it counts before their --bwlimit, and runs that fetch at a time share it. Files of this machine, which
+      may lie on a network's file system, are copied no faster either. Without a rate it says what is set.
 
       EXAMPLES
         tarn limit 20MB/s

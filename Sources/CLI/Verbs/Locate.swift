@@ -44,7 +44,8 @@ struct Locate: ParsableCommand {
     let name = try global.version(version, catalog)
     let format = format ?? (global.json ? .json : .table)
     let columns = try shown.columns(of: name, catalog)
-    var table = Table(["id", "source", "shard", "row", "sha256", "url"] + (columns?.titles(as: format) ?? []))
+    let own = ["id", "source", "shard", "row", "sha256", "url"]
+    var table = Table(own + (columns?.titles(as: format, beside: own) ?? []), objects: [ShownColumns.member])
     let run = LocateRun(catalog, cancellation: global.cancellation)
     var ids = ids
     if let file { ids += try run.ids(in: .named(file), of: name) }

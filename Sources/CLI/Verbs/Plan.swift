@@ -37,19 +37,29 @@ struct Plan: AsyncParsableCommand {
   @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
+  /// What is told where a copy had to be laid anew.
+  static let mending = "the trained index beside the tasks was missing or damaged, and is laid anew"
+
   // The check of a command that has others below it is made for those, too: so it is made here.
   func run() async throws {
     guard let again else {
       throw TarnError(.usage, "plan: what to plan is not said", hint: "`tarn plan build`, or `tarn plan --again DIR`")
     }
     let directory = try await global.tasks(at: again, patience: .ofSync)
-    let (plan, open, standing) = try await ThreadedWork("tarn-plan") { [scripts, limits, commands] in
+    // Where the lake that planned is at hand, what the tasks rely on is looked at, too.
+    let catalog = try? global.read()
+    let (plan, open, standing, isMended) = try await ThreadedWork("tarn-plan") { [scripts, limits, commands] in
       let plan = try directory.plan()
       let open = try directory.openTasks(of: plan)
       let written = try commands.applied(to: limits.applied(to: scripts.scripts(in: directory)))
       try written.write(open.map(\.task), of: plan, in: directory)
-      return (plan, open, try directory.standing(of: plan, open: Set(open.map(\.task))))
+      let isMended =
+        try catalog.map {
+          try $0.uuid() == plan.lake && directory.layAnew(open.map(\.task), of: plan, from: $0)
+        } ?? false
+      return (plan, open, try directory.standing(of: plan, open: Set(open.map(\.task))), isMended)
     }.value()
+    if isMended { Output.diagnostic("tarn: \(Self.mending)") }
     if global.json {
       Output.json(standing.json.merging(["again": .array(open.map { .count($0.task) })]) { $1 })
     } else {
@@ -74,7 +84,8 @@ struct PlanBuild: AsyncParsableCommand {
     commandName: "build", abstract: "Write a version's missing outputs as tasks.",
     discussion: """
       The version is planned in the catalog; nothing is encoded, and of shards that are not in the lake only the numbers of
-      rows are asked for. Planned again into the same directory, the plan that is there is kept.
+      rows are asked for. Planned again into the same directory, the plan that is there is kept; the trained index beside
+      it is read, and laid anew where it is missing or damaged.
 
       EXAMPLES
         tarn plan build laion --trained clip --images images --tasks /shared/laion
@@ -119,6 +130,7 @@ struct PlanBuild: AsyncParsableCommand {
     let progress = global.progress("plan build \(options.name)")
     let planned = try await planning.run(asking: fetch, follow: progress.showFetching)
     progress.clear()
+    if planned.isMended { Output.diagnostic("tarn: \(Plan.mending)") }
     let (version, plan) = (planned.version, planned.plan)
     if global.json {
       Output.json([
@@ -140,7 +152,9 @@ struct PlanBuild: AsyncParsableCommand {
   private func planning(_ catalog: LakeCatalog, _ options: BuildOptions) async throws -> TaskPlanning {
     let directory = try await place.directory(global, patience: patience)
     let written = commands.applied(to: try limits.applied(to: try await scripts.kept(in: directory)))
-    let planning = TaskPlanning(catalog, options, cancellation: global.cancellation) { _ in (directory, written) }
+    let planning = TaskPlanning(
+      catalog, options, logger: global.logger("tarn.plan"), cancellation: global.cancellation
+    ) { _ in (directory, written) }
     try await ThreadedWork("tarn-plan") { try planning.require(directory, for: options.name) }.value()
     return planning
   }
@@ -181,7 +195,7 @@ struct PlanTrain: AsyncParsableCommand {
   func run() async throws {
     let options = try what.options()
     guard !cost.dryRun else {
-      return try await global.tellCost(of: options, fetches: stream.isFetching, keeping: room) { _ in
+      return try await global.tellCost(of: options, fetching: stream, keeping: room) { _ in
         let directory = try await place.directory(global, patience: .ofSync)
         _ = try await scripts.kept(in: directory)
         return directory

@@ -60,8 +60,13 @@ struct Pull: AsyncParsableCommand {
 
   func validate() throws {
     guard file.isEmpty == (into == nil) else { throw ValidationError("--file and --into go together.") }
-    guard file.isEmpty || !allowInside && keepQuery.isEmpty && alias == nil else {
-      throw ValidationError("--as, --allow-inside and --keep-query say how to record a version; --file records none.")
+    guard file.isEmpty || alias == nil else {
+      throw ValidationError("--as names a version of this lake; --file records none.")
+    }
+    guard file.isEmpty || !allowInside && keepQuery.isEmpty else {
+      throw ValidationError(
+        "--allow-inside and --keep-query are about addresses of shards, which the document of a version has; --file follows none of them and records none, so leave them out."
+      )
     }
   }
 

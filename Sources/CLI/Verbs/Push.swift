@@ -55,7 +55,7 @@ struct Push: AsyncParsableCommand {
         "\(name) is at \(summary.place): \(summary.writtenCount.counted("file")) written, "
           + "\(ByteSize.text(summary.writtenByteCount)); \(summary.thereCount) there already")
     }
-    catalog.warnOfExcludedRows(pushed.name, in: summary.place)
+    catalog.warnOfExcludedRows(pushed.name, "\(summary.place) has")
     Output.flush()
   }
 }

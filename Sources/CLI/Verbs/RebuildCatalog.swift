@@ -18,6 +18,9 @@ struct RebuildCatalog: ParsableCommand {
       the shards that are here; a version whose files do not hold is left out, with the reason, and the others are made
       again. A trained index that is lost is taken from an output that was made with it.
 
+      Rows that a version was made without are excluded again. Only where a higher number of the same name, made in this
+      lake, has them again are they taken for readmitted, and how many is said.
+
       Addresses come from documents then: those that lead to this machine, its files or its network are asked again only
       once --allow-inside says that they are meant, here or with `tarn sync`.
 
@@ -62,7 +65,8 @@ struct RebuildCatalog: ParsableCommand {
         "present": .count(summary.present), "revisions": .count(summary.revisions),
         "trained_indexes": .count(summary.trainedIndexes),
         "versions": .array(summary.versions.map { .string("\($0)") }), "outputs": .count(summary.outputs),
-        "segments": .count(summary.segments), "unreferenced": .count(summary.unreferenced),
+        "segments": .count(summary.segments), "readmitted": .count(summary.readmitted),
+        "unreferenced": .count(summary.unreferenced),
         "unreferenced_bytes": .count(summary.unreferencedByteCount),
         "remarks": .array(remarks.map { .string($0) }), "set_aside": .optional(summary.setAside),
       ])
@@ -72,6 +76,11 @@ struct RebuildCatalog: ParsableCommand {
           + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count.counted("version")), "
           + "\(summary.outputs.counted("output")), \(summary.segments.counted("segment"))")
       for remark in remarks { Output.line(remark) }
+      if summary.readmitted > 0 {
+        Output.line(
+          "\(summary.readmitted.counted("row")) that a version was made without and a later one of its name has again: "
+            + "not excluded any more")
+      }
       if summary.unreferenced > 0 {
         Output.line(
           "\(summary.unreferenced) whole files (\(ByteSize.text(summary.unreferencedByteCount))) that no version refers to; "

@@ -11,6 +11,7 @@ struct Reproduce: AsyncParsableCommand {
       Says 'identical', or that the lists hold the same rows in another file layout, or the first output, list and row
       that differ; and what was not checked. A catalog that no longer says what was sealed is not rebuilt from: 20. The lake
       is not changed but for a row that records the outcome, and for shards that --fetch brings or --budget drops.
+      Interrupt it at any time: the same command goes on, with the same --into.
 
       With --from, the document of `tarn export` says what to make. First it is held against its own digest: one that
       contradicts itself ends with 20 before anything is asked for. Then its sources are registered in this lake, fetched,
@@ -37,7 +38,8 @@ struct Reproduce: AsyncParsableCommand {
   var from: String?
 
   @Option(
-    help: ArgumentHelp("Keep the rebuilt files in this directory, empty or new.", valueName: "dir"),
+    help: ArgumentHelp(
+      "Keep the rebuilt files in this directory: empty, new, or an interrupted rebuild's.", valueName: "dir"),
     completion: .directory)
   var into: String?
 
@@ -64,9 +66,7 @@ struct Reproduce: AsyncParsableCommand {
 
   func run() async throws {
     if let from { return try await replay(from) }
-    let catalog = try writer.open(global, "reproduce \(version ?? "")", keeping: room) {
-      try $0.leases(of: stream.isFetching ? "reproduce --fetch" : "reproduce", overVersions: [version ?? ""])
-    }
+    let catalog = try opened()
     let name = try global.version(version ?? "", catalog)
     let progress = global.progress("reproduce \(name)")
     let run = try ReproductionRun(
@@ -89,6 +89,25 @@ struct Reproduce: AsyncParsableCommand {
     }
     try conclude(report, name)
     Output.flush()
+  }
+
+  /// The lake, open for writing; who may only read it is told of another way.
+  private func opened() throws -> LakeCatalog {
+    let word = version ?? ""
+    do {
+      return try writer.open(global, "reproduce \(word)", keeping: room) {
+        try $0.leases(of: stream.isFetching ? "reproduce --fetch" : "reproduce", overVersions: [word])
+      }
+    } catch let error as TarnError where error.hint?.hasSuffix("must be writable by this user") == true {
+      guard let reader = try? global.read(), error.message.contains(reader.layout.lock),
+        let name = try? reader.newestVersion(of: word)?.name ?? VersionName(parsing: word)
+      else { throw error }
+      let file = "\(name.name)-\(name.number).json"
+      throw TarnError(
+        error.code, error.message,
+        hint: "`tarn export \(name) > \(file)`, `tarn init check` and "
+          + "`tarn reproduce --from \(file) --lake check` make it in a lake of your own", place: error.place)
+    }
   }
 
   private func replay(_ path: String) async throws {
@@ -116,7 +135,7 @@ struct Reproduce: AsyncParsableCommand {
     case .identical:
       guard !global.json else { return }
       Output.line(
-        "\(document.version) is identical, made here as \(result.version.name): \(result.outputCount.counted("file")), "
+        "\(document.version) is identical, made here as \(result.version.name): \(result.fileCount.counted("file")), "
           + "\(ByteSize.text(result.byteCount)), byte for byte")
       say(result.verdict)
       Output.flush()
@@ -149,7 +168,7 @@ struct Reproduce: AsyncParsableCommand {
     case .identical:
       if !global.json {
         Output.line(
-          "\(name) is identical: \(report.outputCount.counted("file")), \(ByteSize.text(report.byteCount)), byte for byte"
+          "\(name) is identical: \(report.fileCount.counted("file")), \(ByteSize.text(report.byteCount)), byte for byte"
         )
         say(report.verdict)
       }
@@ -176,7 +195,7 @@ extension ProgressLine {
   /// Shows a replay's progress.
   func show(_ event: ReplayProgress) {
     switch event {
-    case .fetching(.moved(let done, let total, let bytes, _, let totalBytes)):
+    case .fetching(.moved(let done, let total, let bytes, _, let totalBytes, _)):
       update(done: Double(bytes), total: totalBytes.map(Double.init)) {
         "fetching, \(done)/\(total) shards, \(ByteSize.text(bytes))"
       }

@@ -10,7 +10,7 @@ struct SQL: AsyncParsableCommand {
     discussion: """
       EXAMPLES
         tarn sql "SELECT * FROM v_build_progress"
-        tarn sql "SELECT shard, last_error FROM v_shard WHERE state IN ('absent', 'failed')" --format csv
+        tarn sql "SELECT source, shard, last_error FROM v_shard WHERE last_error IS NOT NULL" --format csv
         tarn sql "SELECT version, output FROM v_version_input WHERE shard = 'img_emb_0007.npy'"
         tarn sql - < question.sql
 

@@ -11,7 +11,7 @@ struct Search: ParsableCommand {
       What is searched for is a file of queries, texts or pictures that an encoder makes vectors of, or rows of the version: \
       one of --queries, --text, --image and --like, the last three as often as wanted.
 
-      With --output OUT the answer is OUT.ids.npy (int64, [n × k], -1 where there is none) and OUT.scores.npy (float32,
+      With --output OUT the answer is OUT.ids.npy (int64, [n × k], -1 where there is none, which is told) and OUT.scores.npy (float32,
       [n × k]); otherwise a table with the place of each row, or with --json one line for each query.
 
       Queries are \(FeatureFormat.enumeration) files; of what torch.save wrote they hold one tensor, and nothing in them
@@ -173,6 +173,8 @@ struct Search: ParsableCommand {
           + "\(nprobe.counted("list")) visited; raise --nprobe to look further")
     }
     let version = try catalog.version(name)
+    // None of them is fewer, too, and was told.
+    if emptyCount == 0 || ids == nil && excludeIds == nil { try tellShort(found, version, catalog) }
     if let output {
       try found.write(to: output)
       let files = SearchResult.files(of: output)
@@ -191,6 +193,19 @@ struct Search: ParsableCommand {
       try printTable(found, catalog, version, columns)
     }
     Output.flush()
+  }
+
+  /// Says for how many queries files have -1: people see in a table where there are fewer rows.
+  private func tellShort(_ found: SearchResult, _ version: IndexVersion, _ catalog: LakeCatalog) throws {
+    // Of conditions and of rows apart it is told with what they leave.
+    guard output != nil, !global.quiet, `where` == nil, unique == nil else { return }
+    let shortCount = found.counts.count { $0 < k }
+    guard shortCount > 0 else { return }
+    let listCount = try catalog.trainedIndex(id: version.trainedIndexID).nlist
+    Output.diagnostic(
+      "tarn: for \(shortCount) of \(found.queryCount.counted("query", "queries")) fewer than \(k) rows are in the "
+        + "\(min(nprobe, listCount).counted("list")) visited, and -1 is in their place"
+        + (nprobe < listCount ? "; raise --nprobe to look further" : ": these are all lists"))
   }
 
   /// What is searched for.
@@ -274,18 +289,21 @@ struct Search: ParsableCommand {
     _ found: SearchResult, _ catalog: LakeCatalog, _ version: IndexVersion, _ columns: ShownColumns?
   ) throws {
     let format = format ?? .table
-    var table = Table(["query", "rank", "id", "score", "shard", "row"] + (columns?.titles(as: format) ?? []))
+    let own = ["query", "rank", "id", "score", "shard", "row"]
+    var table = Table(own + (columns?.titles(as: format, beside: own) ?? []), objects: [ShownColumns.member])
     var values = try columns?.values(of: found.neighbors.joined().map(\.id), global)[...]
     var places = try catalog.locate(found.neighbors.joined().map(\.id), in: version)[...]
     for (query, row) in found.neighbors.enumerated() {
       for (rank, neighbor) in row.enumerated() {
         let place = places.popFirst() ?? nil
-        table.add(
-          [
-            .integer(Int64(query)), .integer(Int64(rank + 1)), .integer(neighbor.id),
-            .text(String(format: "%.6f", neighbor.score)), .text(place?.shard ?? ""),
-            place.map { .integer(Int64($0.row)) } ?? .null,
-          ] + (columns?.cells(values?.popFirst() ?? [:], as: format) ?? []))
+        // To programs the number that --json tells.
+        let score: SQLValue =
+          format.isForPrograms ? .real(Double(neighbor.score)) : .text(String(format: "%.6f", neighbor.score))
+        let cells: [SQLValue] = [
+          .integer(Int64(query)), .integer(Int64(rank + 1)), .integer(neighbor.id), score,
+          place.map { .text($0.shard) } ?? .null, place.map { .integer(Int64($0.row)) } ?? .null,
+        ]
+        table.add(cells + (columns?.cells(values?.popFirst() ?? [:], as: format) ?? []))
       }
     }
     table.print(as: format)

@@ -21,7 +21,12 @@ struct Serve: ParsableCommand {
 
       Without NAME the newest sealed version of each name is served. Within a second or two of being sealed a newer one
       takes its place; a revoked one is answered with 410, and rows that were excluded are not found any more.
-      It ends with 143 on SIGTERM, with 130 on Ctrl-C.
+      Told to end (SIGTERM, Ctrl-C, SIGHUP) it takes nobody in any more, gives answers under way --grace, and ends with 0; told
+      twice, it ends at once.
+
+      /healthz answers as long as the server lives, /readyz with 503 while a version that it is to serve cannot be searched; both
+      want no token. Versions that come and go are told on standard error; with --log so is each request: time, address,
+      method, path, status, bytes and milliseconds. docs/SERVE.md has a unit for systemd and a configuration for nginx.
 
       EXAMPLES
         tarn serve
@@ -63,6 +68,14 @@ struct Serve: ParsableCommand {
   @Option(help: ArgumentHelp("Threads of a search (default: all processors).", valueName: "n"))
   var threads: Int?
 
+  @Flag(help: "Print a line for each request to standard error; no query and no token is in it.")
+  var log = false
+
+  @Option(
+    help: ArgumentHelp(
+      "How long answers under way may take once it is told to end, 0 to 10m (default: 0.7s).", valueName: "duration"))
+  var grace: TimeSpan?
+
   @OptionGroup var shown: ColumnOptions
 
   @OptionGroup(title: EncoderOptions.title) var encoding: EncoderOptions
@@ -74,6 +87,7 @@ struct Serve: ParsableCommand {
       throw ValidationError("--token, --token-file and --no-auth exclude each other.")
     }
     guard nprobe >= 1 else { throw ValidationError("--nprobe is at least 1.") }
+    if let grace, grace.duration > .seconds(600) { throw ValidationError("--grace is 0 to 10m.") }
     if let threads, !(1...4096).contains(threads) { throw ValidationError("--threads is 1 to 4096.") }
     guard Self.place(listen) != nil else {
       throw ValidationError("--listen is ADDRESS:PORT, e.g. 127.0.0.1:7700 or [::1]:7700.")
@@ -94,17 +108,34 @@ struct Serve: ParsableCommand {
       throw TarnError(
         .usage, "cannot read the token: \(error.message)", hint: "the first line of the file is the token")
     }
+    var info = stat()
+    if stat(tokenFile, &info) == 0, info.st_mode & 0o004 != 0, !global.quiet {
+      Output.diagnostic(
+        "tarn: warning: every user of this machine can read the token in \(tokenFile); `chmod 600 \(tokenFile)`")
+    }
     let text = String(decoding: bytes, as: UTF8.self)
     return String(text.prefix { !$0.isNewline })
   }
 
+  /// Says what the server has to say.
+  private static func say(_ news: ServeNews, isQuiet: Bool) {
+    switch news {
+    case .request(let line): Output.diagnostic(line)
+    case .changed(let text): if !isQuiet { Output.diagnostic("tarn: \(text)") }
+    case .fault(let text): if !isQuiet { Output.diagnostic("tarn: warning: \(text)") }
+    }
+  }
+
   func run() throws {
     guard let place = Self.place(listen) else { preconditionFailure("checked by validate()") }
-    let options = ServeOptions(
+    var options = ServeOptions(
       versions: versions, host: place.host, port: place.port, names: host, token: try secret(),
       origins: allowOrigin, columns: try shown.names, isOpenToAll: noAuth, nprobe: nprobe,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount,
       tool: try Tool.executablePath())
+    options.isLogging = log
+    if let grace { options.grace = grace.duration }
+    Interruption.lengthenGrace(by: options.grace)
     let encoder = encoding.isNamed ? try encoding.make() : nil
     defer { encoder?.close(atOnce: true) }
     let run = ServeRun(
@@ -121,6 +152,6 @@ struct Serve: ParsableCommand {
           let names = versions.isEmpty ? "no version" : versions.map { "\($0.name)" }.joined(separator: ", ")
           Output.diagnostic("http://\(address)/ serves \(names); Ctrl-C ends it")
         }
-      }, tell: { Output.diagnostic("tarn: warning: \($0)") })
+      }, tell: { [isQuiet = global.quiet] in Self.say($0, isQuiet: isQuiet) })
   }
 }

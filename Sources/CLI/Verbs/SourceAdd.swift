@@ -36,6 +36,10 @@ struct SourceAdd: AsyncParsableCommand {
       file here contradicts is refused; of a mirror's files it is seen when they come. Adding a source again as it is does
       nothing.
 
+      Rows pair by place: row i of a caption's shard and row i of the image's shard with the same number. Files that arrive one by
+      one may have another order than their partners. --order-of SOURCE takes them in the order of that source's, as their names tell (s2.npy
+      beside s2.npy), and so does --companion-of. What would stand beside another's is refused, here, by train and by exclude.
+
       With --companion-of OWNER the source says what is known of OWNER's rows: its shards have the same numbers and as many
       rows, in \(SourceRegistration.companionFormats) files. It has no dimension and nothing is built of it; search and locate
       show its columns with --columns. --count is then the owner's where it is not said.
@@ -43,7 +47,7 @@ struct SourceAdd: AsyncParsableCommand {
       EXAMPLES
         tarn source add images --url 'https://host/img_emb/img_emb_{ordinal:04}.npy' --count 2314 \\
           --dimension 768 --sizes sizes.txt --sha256 sha256sums.txt
-        tarn source add captions --directory /data/text_emb --dimension 768 --modality text
+        tarn source add captions --directory /data/text_emb --dimension 768 --modality text --order-of images
         tarn source add images --url-list urls.txt --dimension 512 --dtype float32
         tarn source add images --listing hf://datasets/ORG/NAME/img_emb --match '*.npy'
         tarn source add images --listing s3://bucket/img_emb/ --dimension 768
@@ -60,7 +64,9 @@ struct SourceAdd: AsyncParsableCommand {
 
       s3:// addresses are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), or the profile
       AWS_PROFILE of ~/.aws; AWS_ENDPOINT_URL names a store that is not AWS's, AWS_REGION its region. HF_TOKEN goes to
-      huggingface.co, or to the Hub that HF_ENDPOINT names. Secrets stay in the environment: the catalog holds none. What an address needs of them is written
+      huggingface.co, or to the Hub that HF_ENDPOINT names. Other servers get the name and password that ~/.netrc has for
+      their host ('machine HOST login NAME password PASSWORD'; the variable NETRC names another file), over https, or over http
+      to this machine and private networks. The catalog holds no secret. What an address needs of the environment is written
       {env:NAME}, as in 'https://host/{ordinal:04}.npy?sig={env:SIG}', and put in when it is asked; a query item that is
       not known to be harmless is refused, unless --keep-query names it. Certificates are
       checked against the system's store, or against the file SSL_CERT_FILE.
@@ -103,6 +109,13 @@ struct SourceAdd: AsyncParsableCommand {
     help: ArgumentHelp("The source whose rows it says something of: urls, captions.", valueName: "source"),
     completion: .sources)
   var companionOf: String?
+
+  @Option(
+    name: .customLong("order-of"),
+    help: ArgumentHelp(
+      "Take the files in the order of this source's, by what tells their names apart: captions that pair with images.",
+      valueName: "source"), completion: .sources)
+  var orderOf: String?
 
   @Option(help: ArgumentHelp("Elements per row (default: as the first shard says).", valueName: "d"))
   var dimension: Int?
@@ -181,6 +194,11 @@ struct SourceAdd: AsyncParsableCommand {
         throw ValidationError("A companion has no --dimension, no --dtype, no --array and no --modality.")
       }
     }
+    if orderOf != nil {
+      guard url == nil, filesOf == nil, shardNames == nil else {
+        throw ValidationError("--order-of goes with --directory, --listing or --url-list, and not with --shard-names.")
+      }
+    }
     if filesOf != nil {
       guard array != nil else { throw ValidationError("--files-of goes with --array: which of their arrays is read.") }
       let ofFiles = [sizes, sha256, hfTree, shardNames].compactMap(\.self) + mirror + reconstructed + keepQuery
@@ -228,6 +246,7 @@ struct SourceAdd: AsyncParsableCommand {
       keptQuery: keepQuery,
       allowsInside: allowInside, array: array)
     registration.owner = companionOf
+    registration.orderOf = orderOf
     var configuration = FetchConfiguration.ofTool
     configuration.attemptsPerMirror = 3
     let progress = global.progress("source add")

@@ -13,9 +13,9 @@ struct SourceDropShards: ParsableCommand {
       it is not fetched, asked for, trained on or built from any more. Of two paired sources the pair is left out of
       trainings, whichever side was dropped. Its length must be known: `tarn source probe` asks for it.
 
-      A shard on which a sealed or unfinished version or a trained index rests is not dropped. Bytes of dropped shards are
-      left to `tarn evict` and, seven days later, to `tarn gc`. --undo takes tombstones back; what went off the end comes
-      back with `tarn source extend`.
+      A shard on which a sealed or unfinished version or a trained index rests is not dropped; where its bytes are gone
+      for good, `tarn sync --missing skip` passes over it. Bytes of dropped shards are left to `tarn evict` and, seven days
+      later, to `tarn gc`. --undo takes tombstones back; what went off the end comes back with `tarn source extend`.
 
       EXAMPLES
         tarn source drop-shards images --shards 13

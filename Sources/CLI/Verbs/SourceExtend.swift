@@ -71,10 +71,18 @@ struct GrowthOptions: ParsableArguments {
       valueName: "time"))
   var patience: TimeSpan = .ofSourceAdd
 
+  @Option(
+    name: .customLong("order-of"),
+    help: ArgumentHelp(
+      "Take new files in the order of this source's shards, as their names tell; a companion's come in its owner's.",
+      valueName: "source"), completion: .sources)
+  var orderOf: String?
+
   /// Prepares to add shards to a source.
   func growth(_ catalog: LakeCatalog, _ name: String, _ global: GlobalOptions) throws -> SourceGrowth {
     var growth = try SourceGrowth(catalog, of: name, cancellation: global.cancellation)
     (growth.sizes, growth.digests, growth.shardNames) = (sizes, sha256, shardNames)
+    growth.orderOf = orderOf
     return growth
   }
 
@@ -89,6 +97,7 @@ struct GrowthOptions: ParsableArguments {
   static func print(
     _ summary: SourceGrowth.Summary, of name: String, isDryRun: Bool = false, _ global: GlobalOptions
   ) {
+    for stray in summary.strays { Output.diagnostic("tarn: warning: \(stray)") }
     if global.json {
       Output.json(json(summary, of: name, isDryRun: isDryRun))
     } else {
@@ -97,6 +106,12 @@ struct GrowthOptions: ParsableArguments {
           ? "\(name) would have \(summary.shardCount.counted("shard")), \(summary.added.count) more"
           : "\(name) has \(summary.shardCount) shards, \(summary.added.count) more")
       if isDryRun { for shard in summary.added { Output.line("\(shard) is new") } }
+      if let partner = summary.waitsFor {
+        let (first, others) = (summary.waiting[0].printable, summary.waiting.count - 1)
+        Output.line(
+          "\(first)\(others == 0 ? "" : " and \(others.counted("other"))") will be added once the file is there that belongs to "
+            + "\(partner.printable), before it")
+      }
       for shard in summary.gone { Output.line("\(shard) is not there any more; its place and ids stay") }
       let held = summary.heldBy.map { ", and its address stays: \($0) rests on it" } ?? ""
       for (shard, place) in summary.moved {
@@ -119,6 +134,7 @@ struct GrowthOptions: ParsableArguments {
     var document: [String: JSONValue] = [
       "source": .string(name), "shards": .count(summary.shardCount),
       "added": .array(summary.added.map { .string($0) }), "gone": .array(summary.gone.map { .string($0) }),
+      "waiting": .array(summary.waiting.map { .string($0) }),
       "moved": .array(
         summary.moved.map {
           .object(["shard": .string($0.shard), "to": .string($0.to), "taken": .bool(summary.taken.contains($0.shard))])

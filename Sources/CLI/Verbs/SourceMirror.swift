@@ -60,8 +60,13 @@ struct MirrorAdd: ParsableCommand {
     discussion: """
       It is asked behind those that are there. Versions that are sealed keep naming the mirrors of their time.
 
+      A directory of this machine, by its path or as file:///DIR, has the shards under the names of their files. What it
+      lacks is said. So a source whose directory moved is told where it is: `tarn source mirror order` puts it first, and
+      `tarn source refresh` looks into it.
+
       EXAMPLES
         tarn source mirror add images 'https://other.example/img_emb/img_emb_{ordinal:04}.npy'
+        tarn source mirror add images ../features/img_emb
         tarn source mirror add images 'command:python3 /opt/embed.py {ordinal} {output}'
 
       \(ExitStatus.help)
@@ -70,7 +75,9 @@ struct MirrorAdd: ParsableCommand {
   @Argument(help: "The source.", completion: .sources)
   var name: String
 
-  @Argument(help: "Where the shards are: a URL with {ordinal} or {ordinal:04} where the number goes.")
+  @Argument(
+    help: "Where the shards are: a URL with {ordinal} or {ordinal:04} where the number goes, or a directory.",
+    completion: .directory)
   var template: String
 
   @Flag(help: "Its files were made again by somebody: the same size, other bytes. It is asked last.")
@@ -93,13 +100,20 @@ struct MirrorAdd: ParsableCommand {
       writer.open(global, "source mirror add", name, on: [.source: [name], .mirrors: [name]]), of: name)
     let template = try CommandAddress.template(
       template, reading: input, below: SystemPath.workingDirectory)
-    let place = try changes.addMirror(template, isReconstructed: reconstructed, keptQuery: keepQuery)
+    let added = try changes.addMirror(template, isReconstructed: reconstructed, keptQuery: keepQuery)
     if global.json {
       Output.json([
-        "source": .string(name), "mirror": place.map { .count($0) } ?? .null, "new": .bool(place != nil),
+        "source": .string(name), "mirror": added.place.map { .count($0) } ?? .null, "new": .bool(added.place != nil),
+        "missing": .array(added.missing.map { .string($0) }),
       ])
     } else {
-      Output.line(place.map { "\(name) has it as mirror \($0)" } ?? "\(name) had that mirror before")
+      Output.line(added.place.map { "\(name) has it as mirror \($0)" } ?? "\(name) had that mirror before")
+      if !added.missing.isEmpty {
+        let more = added.missing.count > 5 ? " and \(added.missing.count - 5) more" : ""
+        Output.line(
+          "\(added.missing.count.counted("shard")) \(added.missing.count == 1 ? "is" : "are") not there: "
+            + added.missing.prefix(5).joined(separator: ", ") + more)
+      }
     }
     Output.flush()
   }

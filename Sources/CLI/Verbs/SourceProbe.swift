@@ -8,8 +8,8 @@ struct SourceProbe: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "probe", abstract: "Ask every mirror of a source which shards it has; no shard is fetched.",
     discussion: """
-      Where the rows of a shard are not known, its first bytes are asked for, too (not of .pt files, whose end tells): so
-      the ids of a version can be planned. `tarn sync` asks mirrors that lack a shard last. No
+      Where the rows of a shard are not known, its first bytes are asked for, too, and those of .npz, .pt and .parquet
+      files that tell them: so the ids of a version can be planned. `tarn sync` asks mirrors that lack a shard last. No
       mirror is asked for one shard longer than a minute at a time. A host that fails for now is left alone for 1, 2, 4 s …
       and asked again until --patience has passed without an answer; other hosts go on. Ends with 75 when only patience ran
       out, with 3 when shards are on no mirror or served wrongly.
@@ -78,7 +78,9 @@ struct SourceProbe: AsyncParsableCommand {
         "\(summary.unreachableCount) questions were not answered: \(summary.firstUnreachable ?? "no reason"); "
           + "run it again to retry")
     }
-    if !lacking.isEmpty || !wrong.isEmpty { throw Outcome(.partial, nil) }
+    if !lacking.isEmpty || !wrong.isEmpty {
+      throw Outcome(.partial, summary.wayIn.map { "access was refused; \($0)" })
+    }
   }
 
   private func printTable(

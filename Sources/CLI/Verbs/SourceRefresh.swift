@@ -8,7 +8,8 @@ struct SourceRefresh: AsyncParsableCommand {
     commandName: "refresh",
     abstract: "Look again at the directory or listing of a source, and add what is new behind its last shard.",
     discussion: """
-      New files come in natural order, new lines in theirs, new names of a listing in byte order, behind the shards that are
+      New files come in natural order (a companion's in its owner's, and with --order-of SOURCE in that source's, as their names tell), new lines
+      in theirs, new names of a listing in byte order, behind the shards that are
       there, whose ordinals and row ids stay. What is gone is said, and so is a file that has another name now: it is known by
       its bytes and not added. The next `tarn build` encodes what is new alone. `tarn sync --refresh` asks for new bytes of
       the shards that are there.

@@ -11,6 +11,7 @@ struct Status: AsyncParsableCommand {
     discussion: """
       Builds and trainings that `--executor` has under way are shown with how far their tasks are, as receipts, what failed
       workers left and the notes of engines say: no scheduler is asked. `tarn plan --again DIR` says it of any directory.
+      As fetching count shards that a living command fetches; what a killed one left in `v_source` does not.
 
       --watch shows on a terminal how fast bytes come and rows are encoded (over the last minute), how long is left, what
       holds it up, hosts that are waited for, what failed last, and who is at work, whoever started it. It can be left open: a
@@ -168,6 +169,17 @@ struct Status: AsyncParsableCommand {
     ]
   }
 
+  /// A row of a section as it is shown: nothing is being fetched where no living command fetches, whatever a killed
+  /// one has left in the catalog, which the next that writes settles.
+  private static func settled(_ columns: [String], _ values: [SQLValue], _ fetched: Set<String>) -> [SQLValue] {
+    guard let place = columns.firstIndex(of: "fetching"), case .text(let source)? = values.first,
+      !fetched.contains(source)
+    else { return values }
+    var values = values
+    values[place] = .integer(0)
+    return values
+  }
+
   /// Most tasks that failed that are shown of a directory; `--json` has all.
   private static let shownFailureCount = 10
 
@@ -206,12 +218,13 @@ struct Status: AsyncParsableCommand {
   private func printOnce(_ catalog: LakeCatalog) throws {
     let tasks = try TasksUnderWay.all(in: catalog)
     let parts = try Self.parts(catalog)
+    let fetched = try catalog.sourcesBeingFetched()
     if global.json {
       var document: [String: JSONValue] = ["lake": .string(catalog.layout.root)]
       for section in Self.sections {
         var rows: [JSONValue] = []
         try catalog.query(section.sql) { columns, values in
-          if let values { rows.append(.object(Table.object(columns, values))) }
+          if let values { rows.append(.object(Table.object(columns, Self.settled(columns, values, fetched)))) }
         }
         if section.name == "storage", let parts {
           rows.append(.object(Table.object(["kind", "files", "bytes"], parts)))
@@ -238,7 +251,7 @@ struct Status: AsyncParsableCommand {
           table = Table(columns)
           return
         }
-        table.add(values)
+        table.add(Self.settled(columns, values, fetched))
         count += 1
       }
       if section.name == "storage", let parts {

@@ -13,6 +13,7 @@ struct Sync: AsyncParsableCommand {
         tarn sync images --shards 0-39 --jobs 8 --budget 100GB
         tarn sync images --refresh
         tarn sync images --refresh --keep-old
+        tarn sync images --missing skip
         tarn sync --dry-run
 
       A host that fails for now (no connection, 5xx, 429, silence, a web page instead of the file) is asked again after
@@ -23,13 +24,22 @@ struct Sync: AsyncParsableCommand {
       Meanwhile other sources can be registered, synced, trained on and built from; what needs the same source for itself
       ends with 11, or waits with --wait.
       Bytes that a version or a trained index rests on are not replaced by others, as --refresh may bring them: the shard
-      fails and says which rest on it. --replace drops the old bytes for the new ones, --keep-old keeps both.
+      fails and says which rest on it. --replace drops the old bytes for the new ones, --keep-old keeps both. A shard that
+      is here and that its mirrors lack by now is named, stays, and is no failure.
+
+      A shard that is not here and that no mirror has fails. With --missing skip it is named and passed over each time,
+      until a mirror has it; `tarn source drop-shards` leaves one out for good on which nothing rests.
 
       A mirror may be a command that writes shards. It is run, as this user, only with --allow-commands, whatever this lake
       or a document says; --command-timeout ends one that takes longer.
 
+      What came to the directory of a source since is named at the end, and taken in by `tarn source refresh` alone.
+      With --quiet it says nothing where there was nothing to fetch, as under cron.
+
       Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
-      prints an event a line: started, progress, retrying, waiting, fetched, revised, mended, failed, and a summary at the end.
+      prints an event a line: started, progress, retrying, waiting, fetched, revised, mended, withdrawn, passed-over, failed,
+      and a summary at the end, each with its time (at). A mirror is told by its number, as `tarn source mirror list` shows
+      it; of a progress, done are the shards that are here now of those that were not, failed those that are given up.
 
       \(ExitStatus.help)
       """)
@@ -64,6 +74,9 @@ struct Sync: AsyncParsableCommand {
   var refresh = false
 
   @OptionGroup var replacing: ReplacementOptions
+
+  @Option(help: ArgumentHelp("Shards that no mirror has: fail, or skip and name them.", valueName: "policy"))
+  var missing: MissingPolicy = .fail
 
   @Flag(
     help: "Take it that what a document or list says of these sources may lead to this machine and its network.")
@@ -110,7 +123,7 @@ struct Sync: AsyncParsableCommand {
     }
     progress.clear()
     board.close()
-    show(summary, board.revisions)
+    show(summary, board.revisions, global.quiet ? [] : NewFiles.look(catalog, sources))
     try tellMisaligned(catalog)
     try conclude(summary)
   }
@@ -133,6 +146,7 @@ struct Sync: AsyncParsableCommand {
     options.budget = budget?.byteCount
     options.refresh = refresh
     options.replacement = replacing.replacement
+    options.missing = missing
     options.keptFree = room.keepFree?.byteCount ?? 0
     options.fetch = .ofTool
     options.fetch.commands = commands.rules
@@ -143,22 +157,45 @@ struct Sync: AsyncParsableCommand {
     return options
   }
 
-  private func show(_ summary: SyncSummary, _ revisions: FetchedRevisions) {
+  private func show(_ summary: SyncSummary, _ revisions: FetchedRevisions, _ new: [NewFiles]) {
     if global.json {
       Output.json([
-        "type": .string("summary"), "fetched": .count(summary.fetchedCount), "bytes": .count(summary.fetchedByteCount),
+        "type": .string("summary"), "at": .string(Timestamp.now()), "fetched": .count(summary.fetchedCount),
+        "bytes": .count(summary.fetchedByteCount),
         "unchanged": .count(summary.unchangedCount), "failed": .count(summary.failures.count),
         "mended": .count(summary.mendedCount), "without_room": .count(summary.withoutRoom.count),
+        "withdrawn": .count(summary.withdrawn.count), "passed_over": .count(summary.passedOver.count),
         "revised": revisions.json,
+        "new_files": .array(
+          new.map {
+            .object([
+              "source": .string($0.source), "directory": .string($0.directory), "count": .count($0.count),
+            ])
+          }),
       ])
-    } else {
+    } else if !global.quiet || summary.didAnything {
       Output.line(
         "\(summary.fetchedCount.counted("shard")) fetched (\(ByteSize.text(summary.fetchedByteCount))), "
           + "\(summary.unchangedCount) were here already, \(summary.failures.count) failed"
           + (summary.mendedCount == 0 ? "" : ", \(summary.mendedCount) mended by their chunks"))
       for revised in revisions.all { Output.line(revised.text) }
+      if !summary.withdrawn.isEmpty {
+        let (are, stay) = summary.withdrawn.count == 1 ? ("is", "stays") : ("are", "stay")
+        Output.line("\(Self.list(summary.withdrawn)) \(are) on no mirror any more and \(stay) in the lake")
+      }
+      if !summary.passedOver.isEmpty {
+        let are = summary.passedOver.count == 1 ? "is" : "are"
+        Output.line("\(Self.list(summary.passedOver)) \(are) on no mirror: passed over")
+      }
+      for files in new { Output.line(files.text) }
     }
     Output.flush()
+  }
+
+  /// Shards as `images/a.npy, images/b.npy and 2 more`.
+  private static func list(_ shards: [Shard]) -> String {
+    shards.prefix(5).map { "\($0.sourceName)/\($0.name)" }.joined(separator: ", ")
+      + (shards.count > 5 ? " and \(shards.count - 5) more" : "")
   }
 
   /// Invariant 8: what was not done is not passed over.

@@ -89,9 +89,9 @@ struct Train: AsyncParsableCommand {
     let options = try wanted()
     guard !cost.dryRun else {
       guard engine.executor != nil else {
-        return try await global.tellCost(of: options, fetches: stream.isFetching, keeping: room)
+        return try await global.tellCost(of: options, fetching: stream, keeping: room)
       }
-      return try await global.tellCost(of: options, fetches: stream.isFetching, keeping: room) {
+      return try await global.tellCost(of: options, fetching: stream, keeping: room) {
         try Self.tasks(of: options, in: $0, engine, global)
       }
     }

@@ -129,7 +129,7 @@ struct Verify: AsyncParsableCommand {
   }
 
   /// What to do about a file, when it is up to the user.
-  private func advice(_ finding: VerifyFinding) -> String? {
+  private func advice(_ finding: VerifyFinding, _ catalog: LakeCatalog) throws -> String? {
     let (damage, outcome) = (finding.damage, finding.outcome)
     if outcome == .restored { return nil }
     if damage.isUnreadable { return "it must be readable by this user; nothing was done to it" }
@@ -147,7 +147,7 @@ struct Verify: AsyncParsableCommand {
       return outcome == nil ? nil : "`tarn import \(source) FILE --keep-old` takes a copy in, if there is one"
     case .artifact(let kind) where kind.canBeMadeAgain: return outcome == nil ? nil : "made again when it is needed"
     case .artifact(.outputShard), .artifact(.refineShard):
-      return "`tarn reproduce NAME@N --into DIR` makes it again once its shards are in the lake; put it at this path"
+      return try catalog.wayBack(toOutput: damage.file.digest)
     case .artifact: return outcome == nil ? nil : "run its `tarn train` again: the same inputs give the same bytes"
     case .outputName: return outcome == nil ? nil : "restore the file it belongs to first"
     case .lockFile, .document: return outcome == nil ? nil : "the catalog cannot prove what it said; restore the file"
@@ -182,7 +182,7 @@ struct Verify: AsyncParsableCommand {
             "problem": .string(finding.damage.problem.word),
             "chunks": .optional(finding.damage.chunks),
             "repair": .optional(finding.outcome?.rawValue),
-            "advice": .optional(advice(finding)),
+            "advice": .optional(try advice(finding, catalog)),
           ])
         }),
     ])
@@ -221,7 +221,7 @@ struct Verify: AsyncParsableCommand {
       let place = users.isEmpty ? "" : " of \(users.joined(separator: ", "))"
       let parts = [
         "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)\(place)) \(damage.message)",
-        outcome.map(words), advice(finding),
+        outcome.map(words), try advice(finding, catalog),
       ]
       Output.line(parts.compactMap(\.self).joined(separator: "; "))
     }

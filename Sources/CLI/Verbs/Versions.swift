@@ -16,8 +16,8 @@ struct Versions: ParsableCommand {
   func run() throws {
     try Query.print(
       """
-      SELECT version, state, trained_index, codec, nlist, source, inputs, holes, outputs, rows, bytes,
-        sha256, sealed_at, published_as, refine FROM v_version ORDER BY name, number
+      SELECT version, state, trained_index, codec, nlist, source, inputs, holes, outputs, rows,
+        bytes + refine_bytes AS bytes, sha256, sealed_at, published_as, refine FROM v_version ORDER BY name, number
       """, global)
   }
 }

@@ -12,7 +12,8 @@ struct Worker: AsyncParsableCommand {
       It needs the directory and the shards' addresses, neither catalog nor lake. Shards are fetched a few ahead into
       --scratch, encoded and let go; the result and, last, its receipt go into the directory. A task that has a receipt is
       done. Interrupted, it goes on behind the last shard where --scratch is still there, and with what a store has taken
-      of the result.
+      of the result. What earlier workers left in --scratch of tasks that are done goes when the next one begins, that of
+      other plans after a week.
 
       Tasks may lie in an object store, s3://BUCKET/PREFIX; then the trained index is kept in --cache, once for all workers
       of a host, and results are read back. Who asks is said by AWS_* in the environment.
@@ -23,7 +24,7 @@ struct Worker: AsyncParsableCommand {
       Without --task the number is SLURM_ARRAY_TASK_ID (and TARN_TASK_OFFSET), JOB_COMPLETION_INDEX or
       AWS_BATCH_JOB_ARRAY_INDEX. TARN_THREADS says how many threads encode.
 
-      Exit statuses 20, 21 and 64 are not worth another try; 28, 75, 130 and 143 are.
+      Exit statuses 12, 20, 21 and 64 are not worth another try; 28, 75, 130 and 143 are.
 
       EXAMPLES
         tarn worker /shared/laion --task 7
@@ -105,10 +106,10 @@ struct Worker: AsyncParsableCommand {
       tool: "tarn \(Tool.version)")
     let (logger, cancellation) = (global.logger("tarn.worker"), global.cancellation)
     let global = global
-    let crew = TaskCrew(numbers) { number, encoders in
+    let crew = TaskCrew(numbers) { number, share in
       let progress = global.progress("task \(number)")
       return TaskWorker(
-        number, of: tasks, options, encoders: encoders, logger: logger, cancellation: cancellation
+        number, of: tasks, options, share: share, logger: logger, cancellation: cancellation
       ) { progress.show($0, of: number) }
     }
     let error = await crew.run(isWorthRetry: { Failure($0)?.status.isWorthAnotherTry ?? true }) {

@@ -79,6 +79,22 @@ extension LakeCatalog {
 
   private func waitsPath(_ prefix: String) -> String { "\(layout.scratch)/\(prefix)waits.json" }
 
+  /// Sources of which a living command fetches shards, or may; a row that says `fetching` of another one is what a
+  /// killed command left.
+  ///
+  /// - Returns: Their names, with those that read the same files.
+  /// - Throws: ``TarnError`` where the catalog cannot be read.
+  package func sourcesBeingFetched() throws -> Set<String> {
+    let all = try sources()
+    var leased: Set<String> = []
+    for file in LeaseFile.all(in: layout.leases) where file.isAlive {
+      guard case .leases(let leases) = file.holding else { return Set(all.map(\.name)) }
+      leased.formUnion(leases.lazy.filter { $0.kind == .source && [.add, .change].contains($0.use) }.map(\.name))
+    }
+    let files = Set(all.lazy.filter { leased.contains($0.name) }.map(\.filesID))
+    return Set(all.lazy.filter { files.contains($0.filesID) }.map(\.name))
+  }
+
   /// Commands that are at work on this lake, or may be, in no order that means anything.
   ///
   /// - Parameter now: Pauses that end before are over.

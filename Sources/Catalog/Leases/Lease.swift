@@ -16,6 +16,8 @@ package struct Lease: Hashable, Sendable {
     case version
     /// The exact neighbours of queries among a source's rows, on their way.
     case truth
+    /// The rebuild of a version, on its way.
+    case rebuild
   }
 
   /// What is done with it; the order is from the least to the most.
@@ -74,6 +76,7 @@ package struct Lease: Hashable, Sendable {
       switch kind {
       case .mirrors: "mirrors of"
       case .truth: "exact neighbours in"
+      case .rebuild: "the rebuild of"
       case .source, .training, .version: kind.rawValue
       }
     return "\(what) \(name.printable)"

@@ -169,14 +169,20 @@ final class WriterSession: Sendable {
   /// Settles what a process left that died: its working files, which no other has
   /// a use for, and then its leases.
   private func recover(_ file: LeaseFile) throws {
+    var isClean = true
     for directory in [layout.artifactScratch, layout.scratch] {
       let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
       for name in names.sorted() where name.hasPrefix("\(file.token).") {
         let path = "\(directory)/\(name)"
-        if Disk.isDirectory(path) { try? FileManager.default.removeItem(atPath: path) } else { try Disk.remove(path) }
+        if Disk.isDirectory(path) {
+          try? FileManager.default.removeItem(atPath: path)
+        } else if try Disk.removeIfPermitted(path) != nil {
+          isClean = false
+        }
       }
     }
-    try Disk.remove("\(layout.leases)/\(file.token)")
+    // What this user may not remove keeps nobody from working; who may finds it by this file.
+    if isClean { try Disk.remove("\(layout.leases)/\(file.token)") }
   }
 
   /// Ends the session.

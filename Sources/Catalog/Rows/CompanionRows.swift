@@ -9,6 +9,8 @@ package struct BoundCompanion: Sendable, Equatable {
   package let source: String
   package let shard: String
   package let ordinal: Int
+  /// The shard that it stands beside.
+  package let ownerShard: String
   package let digest: ContentDigest
   package let rowCount: Int
   /// File below the shards directory, while the bytes are in the lake.
@@ -22,6 +24,7 @@ extension BoundCompanion: FetchableRecord {
     source = row["source"]
     shard = row["shard"]
     ordinal = row["ordinal"]
+    ownerShard = row["owner_shard"]
     digest = try row.requiredDigest("sha256")
     rowCount = row["row_count"]
     path = row["path"]

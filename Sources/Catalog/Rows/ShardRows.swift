@@ -20,7 +20,7 @@ package struct Shard: Sendable, Identifiable {
   /// The newest observed revision; nil before the first fetch.
   package let revision: ShardRevision?
   /// File of its bytes below the shards directory, which shards with the same
-  /// bytes share; nil unless the state vouches for them.
+  /// bytes share; nil unless the state vouches for them: what is half evicted goes.
   package let path: String?
   package let lastError: String?
   /// The size that every mirror says that was asked; nil if they disagree.
@@ -57,7 +57,7 @@ extension Shard: FetchableRecord {
           FROM shard_location l WHERE l.shard_id = h.id AND l.state = 'present') END AS probed_row_count
     FROM shard h JOIN source s ON s.id = h.source_id
     LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
-    LEFT JOIN stored_bytes b ON h.state IN ('present', 'evicting') AND b.sha256 = r.sha256 AND b.place = 'shards'
+    LEFT JOIN stored_bytes b ON h.state = 'present' AND b.sha256 = r.sha256 AND b.place = 'shards'
     """
 
   init(row: Row) throws {
@@ -100,6 +100,8 @@ extension Shard: FetchableRecord {
 /// A row of `shard_location` joined to its mirror, in order of priority.
 package struct ShardLocation: Sendable {
   package let mirrorID: Int64
+  /// The mirror's number, as people are told it: 0 is asked first.
+  package let priority: Int
   package let url: String
   package let state: LocationState
   /// Whether it is asked only after the others for now: it was found to lack
@@ -112,6 +114,7 @@ package struct ShardLocation: Sendable {
 extension ShardLocation: FetchableRecord {
   init(row: Row) throws {
     mirrorID = row["mirror_id"]
+    priority = row["priority"]
     url = row["url"]
     state = try row.named("state")
     isAskedLast = row["is_asked_last"]

@@ -230,6 +230,8 @@ package struct OutputShard: Sendable {
 
   /// The ids of its inputs, those of holes included.
   package var ids: Range<Int64> { firstID..<endID }
+  /// Bytes of its file and of the one that refines it.
+  package var wholeByteCount: Int { byteCount.addingSaturated(refine?.byteCount ?? 0) }
 
   package init(
     ordinal: Int, digest: ContentDigest, firstInput: Int, lastInput: Int, firstID: Int64, endID: Int64,
@@ -246,6 +248,13 @@ package struct OutputShard: Sendable {
     self.byteCount = byteCount
     self.listsDigest = listsDigest
   }
+}
+
+extension [OutputShard] {
+  /// Their files, and those that refine them.
+  package var fileCount: Int { count + filter { $0.refine != nil }.count }
+  /// Bytes of all of these.
+  package var wholeByteCount: Int { reduce(0) { $0.addingSaturated($1.wholeByteCount) } }
 }
 
 extension OutputShard: FetchableRecord {

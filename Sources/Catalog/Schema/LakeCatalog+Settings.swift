@@ -32,6 +32,7 @@ extension LakeCatalog {
     let reader = try connect(to: layout.catalog, readOnly: true)
     let number = try wrapped { try reader.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 } }
     if number < schemaNumber { _ = try open(root: root, writing: "limit") }
+    try requireWritable(layout)
     try TransactionLock(path: layout.transactionLock).hold {
       let queue = try connect(to: layout.catalog, readOnly: false)
       defer { try? queue.close() }

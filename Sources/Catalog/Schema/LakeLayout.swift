@@ -154,6 +154,11 @@ package struct LakeLayout: Sendable, Equatable {
     "\(versionDirectory(name))/\(name.name).export.json"
   }
 
+  /// Where a version that was pulled under its own name is from, beside its lock file, absolute.
+  ///
+  /// The lock file of one that has another name here says so itself.
+  package func originPath(_ name: VersionName) -> String { "\(versionDirectory(name))/\(name.name).pulled" }
+
   /// The nearest lake at or above a directory.
   ///
   /// - Parameter directory: Where to begin.

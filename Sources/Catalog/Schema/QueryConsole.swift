@@ -219,9 +219,29 @@ package final class QueryConsole: @unchecked Sendable {
       return TarnError(
         .usage, "the query needs more memory than it may have", hint: "narrow it, or ask for less in one value")
     default:
-      return TarnError(sqliteCode: sqlite3_extended_errcode(handle), message.printable)
-        ?? TarnError(.usage, "SQL: \(message.printable)", hint: "`tarn schema` lists the views and their columns")
+      let code = sqlite3_extended_errcode(handle)
+      let views = "`tarn schema` lists the views and their columns"
+      let word = message.hasPrefix(QueryConsole.noColumn) ? message.dropFirst(QueryConsole.noColumn.count) : ""
+      let isName = !word.isEmpty && names().contains(String(word))
+      return TarnError(sqliteCode: code, message.printable)
+        ?? TarnError(
+          .usage, "SQL: \(message.printable)",
+          hint: isName ? "a name is text and stands in single quotes: '\(word.printable)'" : views)
     }
+  }
+
+  /// How SQLite begins to say that there is no such column.
+  private static let noColumn = "no such column: "
+
+  /// What sources, versions and trained indexes are called; nothing where that cannot be read now.
+  private func names() -> Set<String> {
+    var statement: OpaquePointer?
+    defer { sqlite3_finalize(statement) }
+    let sql = "SELECT name FROM source UNION SELECT name FROM index_version UNION SELECT name FROM trained_index"
+    guard sqlite3_prepare_v2(handle, sql, -1, &statement, nil) == SQLITE_OK, let statement else { return [] }
+    var names: Set<String> = []
+    while sqlite3_step(statement) == SQLITE_ROW { if case .text(let name) = value(statement, 0) { names.insert(name) } }
+    return names
   }
 
   deinit { sqlite3_close(handle) }

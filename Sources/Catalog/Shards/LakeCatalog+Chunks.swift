@@ -46,6 +46,7 @@ extension LakeCatalog {
   package func recordMended(_ shard: Shard, chunks: String, byteCount: Int) throws {
     try write("repaired") { database in
       if let digest = shard.revision?.digest { try LakeCatalog.markVerified(digest, in: .shards, database) }
+      try database.run("UPDATE shard SET last_error = NULL WHERE id = ?", [shard.id])
       try LakeCatalog.record(
         .repaired, "\(shard.sourceName)/\(shard.name)",
         [

@@ -76,21 +76,31 @@ extension LakeCatalog {
     return dependents.prefix(3).joined(separator: ", ") + more + (dependents.count == 1 ? " rests" : " rest")
   }
 
-  /// Removes the file of bytes that were refused, unless the lake has it.
-  package func discardRefused(_ bytes: FetchedBytes) throws {
-    try write("refused") { database in
-      let known = try StoredBytes.find(bytes.digest, in: .shards, database)
-      guard known?.path != bytes.path || known?.state == .deleted else { return }
-      try Disk.remove(layout.path(bytes.path, in: .shards))
-    }
-  }
-
   /// Lets the bytes of a replaced revision stay, in the transaction that replaced them.
   static func keep(_ digest: ContentDigest, _ database: Database) throws {
     // The time stays: so they are told from those of a shard's newest revision.
     try database.run(
       "UPDATE stored_bytes SET state = 'present' WHERE sha256 = ? AND place = 'shards' AND state = 'deleting'",
       [digest.hex])
+  }
+
+  /// Lets bytes stay that a shard lets go of, in the transaction in which it does, where something rests on them as an
+  /// older revision of another shard: while this one needed them, nothing had to be kept for that one.
+  ///
+  /// - Parameters:
+  ///   - digest: The bytes.
+  ///   - shardID: The shard that lets go of them.
+  ///   - database: The connection.
+  /// - Throws: SQLite's error.
+  static func keepAsOlder(_ digest: ContentDigest, besides shardID: Int64, _ database: Database) throws {
+    let older = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT r.shard_id, r.revision FROM shard_revision r JOIN shard h ON h.id = r.shard_id
+        WHERE r.sha256 = ? AND r.shard_id <> ? AND h.current_revision IS NOT r.revision
+        """, arguments: [digest.hex, shardID])
+    let isNeeded = try older.contains { try !dependents($0["shard_id"], revision: $0["revision"], database).isEmpty }
+    if isNeeded { try keep(digest, database) }
   }
 
   /// Where the bytes of a digest are, below the shards directory, whichever shards
@@ -134,7 +144,7 @@ extension LakeCatalog {
         database,
         sql: """
           SELECT b.sha256, b.byte_count, b.path, b.deleting_at AS since, h.id, h.source_id,
-            h.name, s.name AS source, r.revision,
+            h.name, s.name AS source, r.revision, h.current_revision IS r.revision AS is_newest,
             (SELECT max(coalesce(v.ended_at, '')) FROM version_input i JOIN index_version v ON v.id = i.version_id
               WHERE i.shard_id = r.shard_id AND i.revision = r.revision) AS ended,
             (SELECT max(coalesce(p.removed_at, '')) FROM version_input i JOIN pin p ON p.version_id = i.version_id
@@ -153,7 +163,9 @@ extension LakeCatalog {
       }
       return try order.compactMap { digest in
         let owners = byDigest[digest] ?? []
-        guard let row = owners.first(where: { source == nil || $0["source_id"] == source?.id }) else { return nil }
+        let ofSource = owners.filter { source == nil || $0["source_id"] == source?.id }
+        // Another shard may have let go of the same bytes as its newest.
+        guard let row = ofSource.first(where: { !($0["is_newest"] as Bool) }) ?? ofSource.first else { return nil }
         let dependents = try owners.flatMap {
           try LakeCatalog.dependents($0["id"], revision: $0["revision"], database)
         }
@@ -173,6 +185,7 @@ extension LakeCatalog {
   ///   - reason: Why, for the history; nil when its room is wanted.
   /// - Throws: ``TarnError``.
   package func release(_ kept: KeptRevision, because reason: String? = nil) throws {
+    if let refusal = Disk.refusalToRemove(layout.path(kept.path, in: .shards)) { throw refusal }
     try write("evicting") { database in
       try database.run(
         """
@@ -183,7 +196,7 @@ extension LakeCatalog {
       if let reason { detail["reason"] = .string(reason) }
       try LakeCatalog.record(.evicted, "\(kept.sourceName)/\(kept.shardName)", detail, database)
     }
-    try removeUnneededBytes()
+    try remove(givenUp: kept.path)
   }
 }
 

@@ -34,15 +34,25 @@ package struct FetchedBytes: Sendable {
   }
 }
 
+/// A file of a shard that is to go and stays, as this user may not remove it.
+package struct StuckFile: Sendable {
+  /// Absolute.
+  package let path: String
+  package let refusal: TarnError
+}
+
 extension LakeCatalog {
   /// Settles what a killed run left behind.
   ///
   /// Reservations go back, but for those of sources that another process fetches (D14);
   /// half-done evictions are finished. Part files stay: the next fetch resumes them.
-  package func settleInterruptedShards() throws {
+  ///
+  /// - Returns: Files that stay: their shards are `evicting` until somebody may remove them.
+  /// - Throws: ``TarnError``.
+  @discardableResult
+  package func settleInterruptedShards() throws -> [StuckFile] {
     try write("settle shards") { _ = try settle(besides: [], $0) }
-    try removeUnneededBytes()
-    try removeDuplicates()
+    return try removeUnneededBytes() + removeDuplicates()
   }
 
   /// Gives reservations back that nobody has any more.
@@ -71,8 +81,13 @@ extension LakeCatalog {
   /// bytes go, then the rows say that they are gone.
   ///
   /// A file is removed in the transaction that has seen its row, so that it
-  /// cannot be one that came back meanwhile.
-  func removeUnneededBytes() throws {
+  /// cannot be one that came back meanwhile. One that this user may not remove keeps
+  /// no other from going: its rows stay as they are.
+  ///
+  /// - Returns: The files that stay.
+  /// - Throws: ``TarnError``.
+  @discardableResult
+  func removeUnneededBytes() throws -> [StuckFile] {
     let isAny = try read { database in
       try Bool.fetchOne(
         database,
@@ -81,41 +96,71 @@ extension LakeCatalog {
             OR EXISTS (SELECT 1 FROM source s CROSS JOIN shard h WHERE h.source_id = s.id AND h.state = 'evicting')
           """)
     }
-    guard isAny == true else { return }
+    guard isAny == true else { return [] }
     let layout = layout
-    try write("evicted") { database in
+    return try write("evicted") { database in
       let leaving = try StoredBytes.fetchAll(
         database, sql: "SELECT * FROM stored_bytes WHERE state = 'deleting' AND kind = 'shard'")
-      for bytes in leaving { try Disk.remove(layout.path(bytes.path, in: .shards)) }
-      // Durably gone before a row says so: the catalog may be on another file system.
-      for directory in Set(leaving.map { layout.path($0.path, in: .shards).parentPath }).sorted()
-      where Disk.isDirectory(directory) { try Disk.syncDirectory(directory) }
+      var gone: [StoredBytes] = []
+      var stuck: [StuckFile] = []
       for bytes in leaving {
+        let path = layout.path(bytes.path, in: .shards)
+        if let refusal = try Disk.removeIfPermitted(path) {
+          stuck.append(StuckFile(path: path, refusal: refusal))
+        } else {
+          gone.append(bytes)
+        }
+      }
+      // Durably gone before a row says so: the catalog may be on another file system.
+      for directory in Set(gone.map { layout.path($0.path, in: .shards).parentPath }).sorted()
+      where Disk.isDirectory(directory) { try Disk.syncDirectory(directory) }
+      for bytes in gone {
         try database.run(
           "UPDATE stored_bytes SET state = 'deleted' WHERE sha256 = ? AND place = 'shards'", [bytes.digest.hex])
       }
       try database.execute(
         sql: """
           UPDATE shard SET state = 'evicted', changed_at = ? WHERE id IN
-            (SELECT h.id FROM source s CROSS JOIN shard h WHERE h.source_id = s.id AND h.state = 'evicting')
+            (SELECT h.id FROM source s CROSS JOIN shard h WHERE h.source_id = s.id AND h.state = 'evicting'
+              AND NOT EXISTS (SELECT 1 FROM shard_revision r JOIN stored_bytes b ON b.sha256 = r.sha256
+                WHERE r.shard_id = h.id AND r.revision = h.current_revision AND b.place = 'shards'
+                  AND b.state = 'deleting'))
           """, arguments: [Timestamp.now()])
+      return stuck
     }
   }
 
   /// Removes the files that a migration found to hold what another one holds.
-  private func removeDuplicates() throws {
+  ///
+  /// - Returns: The files that stay.
+  private func removeDuplicates() throws -> [StuckFile] {
     let layout = layout
     let paths = try read { try String.fetchAll($0, sql: "SELECT path FROM duplicate_file WHERE place = 'shards'") }
+    var stuck: [StuckFile] = []
     for path in paths {
       try write("duplicate") { database in
         let isStored = try Bool.fetchOne(
           database, sql: "SELECT EXISTS (SELECT 1 FROM stored_bytes WHERE place = 'shards' AND path = ?)",
           arguments: [path])
-        if isStored != true { try Disk.remove(layout.path(path, in: .shards)) }
+        let file = layout.path(path, in: .shards)
+        if isStored != true, let refusal = try Disk.removeIfPermitted(file) {
+          stuck.append(StuckFile(path: file, refusal: refusal))
+          return
+        }
         try database.execute(
           sql: "DELETE FROM duplicate_file WHERE place = 'shards' AND path = ?", arguments: [path])
       }
     }
+    return stuck
+  }
+
+  /// Removes bytes that were just given up, with all else that is to go.
+  ///
+  /// - Parameter path: Their file below the shards directory.
+  /// - Throws: ``TarnError``; `.io` where it is this file that stays.
+  func remove(givenUp path: String) throws {
+    let file = layout.path(path, in: .shards)
+    if let stuck = try removeUnneededBytes().first(where: { $0.path == file }) { throw stuck.refusal }
   }
 
   /// Bytes that count against the budget: held, each file once, promised to a
@@ -149,17 +194,17 @@ extension LakeCatalog {
   ///   - byteCount: Bytes it will take; the expected size when it is known.
   ///   - budget: Most bytes of `shards/`; nil for no limit.
   /// - Returns: False when the budget has no room now (invariant 6).
-  /// - Throws: ``TarnError`` when the shard's state does not allow a fetch.
+  /// - Throws: ``TarnError`` when the shard's state does not allow a fetch; `.locked`
+  ///   where this command has the source for less.
   package func reserve(_ shard: Shard, byteCount: Int, budget: Int?) throws -> Bool {
-    guard let session, session.mayFetch(shard.sourceName) else {
-      preconditionFailure("reserving for \(shard.sourceName) without its lease")
-    }
+    guard let session, session.mayFetch(shard.sourceName) else { throw TarnError.beyondLease(shard) }
     let isReserved = try write("reserve") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       if try LakeCatalog.isDropped(shard.id, database) { throw TarnError.dropped(shard) }
       guard state == .present || state.canBecome(.fetching) else {
         throw TarnError(
-          .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched")
+          .conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue) and cannot be fetched",
+          hint: state == .evicting ? "its file could not be removed; `tarn doctor` says why" : nil)
       }
       if let budget {
         func isTooMuch() throws -> Bool {
@@ -213,7 +258,7 @@ extension LakeCatalog {
   ///   - replacement: What becomes of other bytes that it has.
   /// - Returns: The revision's number.
   /// - Throws: ``TarnError`` `.conflict` when something rests on those; then nothing
-  ///   has changed, and the new bytes are the caller's to remove.
+  ///   has changed, and the new bytes are the caller's to remove (``keepingNoOrphan(_:in:_:)``).
   @discardableResult
   package func recordFetched(
     _ bytes: FetchedBytes, of shard: Shard, replacing replacement: Replacement = .always
@@ -254,7 +299,13 @@ extension LakeCatalog {
         UPDATE shard SET state = 'present', current_revision = ?, reserved_byte_count = NULL, last_error = NULL,
           changed_at = ? WHERE id = ?
         """, [number, now, shard.id])
-      if let replaced, isOther, case .keepingOld = replacement { try LakeCatalog.keep(replaced.digest, database) }
+      if let replaced, isOther {
+        if case .keepingOld = replacement {
+          try LakeCatalog.keep(replaced.digest, database)
+        } else {
+          try LakeCatalog.keepAsOlder(replaced.digest, besides: shard.id, database)
+        }
+      }
       // What the transfer's own record says, should that not have been kept.
       try database.run(
         """
@@ -319,28 +370,49 @@ extension LakeCatalog {
     try uncoverPart(of: shardID)
   }
 
+  /// Keeps why shards could not be had, those among them that nobody was asked for.
+  ///
+  /// - Parameter errors: For people, by the shard's number.
+  /// - Throws: ``TarnError``.
+  package func noteErrors(_ errors: [Int64: String]) throws {
+    guard !errors.isEmpty else { return }
+    try write("errors") { database in
+      let statement = try database.makeStatement(
+        sql: "UPDATE shard SET last_error = ?1 WHERE id = ?2 AND last_error IS NOT ?1 AND dropped_row_count IS NULL")
+      for (shardID, error) in errors { try statement.execute(arguments: [error, shardID]) }
+    }
+  }
+
   /// Lets go of a shard's bytes: the row says so first, then the bytes go, unless
-  /// another shard needs them.
+  /// another shard needs them, or something rests on them as an older revision of one.
   ///
   /// - Parameters:
   ///   - shard: A shard that is present.
   ///   - reason: Why, for the history; nil when its room is wanted.
-  /// - Throws: ``TarnError``.
-  package func evict(_ shard: Shard, because reason: String? = nil) throws {
-    guard shard.path != nil else { return }
-    precondition(session?.mayEvict(shard.sourceName) == true, "evicting of \(shard.sourceName) without its lease")
+  ///   - isDamaged: Whether the bytes are not what they should be, and of use to nobody.
+  /// - Throws: ``TarnError``; `.io` where this user may not remove the file, and nothing
+  ///   has changed as far as its directory told so.
+  package func evict(_ shard: Shard, because reason: String? = nil, isDamaged: Bool = false) throws {
+    guard let path = shard.path, let digest = shard.revision?.digest else { return }
+    guard session?.mayEvict(shard.sourceName) == true else { throw TarnError.beyondLease(shard) }
+    // A row that says `evicting` has no way back.
+    if let refusal = Disk.refusalToRemove(layout.path(path, in: .shards)), try shards(holding: digest).count <= 1 {
+      throw refusal
+    }
     try write("evicting") { database in
       let state: ShardState = try LakeCatalog.state(of: shard.id, database)
       guard state == .present else {
         throw TarnError(.conflict, "shard \(shard.name) of \(shard.sourceName) is \(state.rawValue), not present")
       }
+      let held = try LakeCatalog.currentRevision(of: shard.id, database)
       try database.execute(
         sql: "UPDATE shard SET state = 'evicting', changed_at = ? WHERE id = ?",
         arguments: [Timestamp.now(), shard.id])
+      if let held, !isDamaged { try LakeCatalog.keepAsOlder(held.digest, besides: shard.id, database) }
       try LakeCatalog.record(
         .evicted, "\(shard.sourceName)/\(shard.name)", reason.map { ["reason": .string($0)] } ?? [:], database)
     }
-    try removeUnneededBytes()
+    try remove(givenUp: path)
   }
 
   /// The shards that need bytes of a digest, by number.
@@ -360,5 +432,17 @@ extension LakeCatalog {
     let row = try Row.fetchOne(database, sql: "SELECT state FROM shard WHERE id = ?", arguments: [shardID])
     guard let row else { throw TarnError(.notFound, "there is no shard number \(shardID)") }
     return try row.named("state")
+  }
+}
+
+extension TarnError {
+  /// The error that a command would change bytes of a source that it has for reading alone.
+  ///
+  /// What it needs is chosen by what is there at the grant; somebody took a file away since,
+  /// or cut it.
+  fileprivate static func beyondLease(_ shard: Shard) -> TarnError {
+    TarnError(
+      .locked, "the file of \(shard.name) of \(shard.sourceName) was changed or removed since this command began",
+      hint: "run the same command again")
   }
 }

@@ -69,6 +69,16 @@ extension LakeCatalog {
       hint: "register the right one under another name; `tarn source rename` frees this one, `tarn evict` its room")
   }
 
+  /// Whether the dimension and the element type of a source may be corrected still.
+  package func allowsOtherRows(of source: Source) -> Bool {
+    do {
+      try read { try LakeCatalog.requireUnused(source, "keeps its rows", $0) }
+      return true
+    } catch {
+      return false
+    }
+  }
+
   private static func refuse(_ source: Source, _ isWhat: String, for dependents: [String]) throws {
     guard let first = dependents.first else { return }
     let others = dependents.count == 1 ? "" : " and \(dependents.count - 1) more"

@@ -239,6 +239,23 @@ extension LakeCatalog {
     return all.filter { ordinals.contains($0.ordinal) }
   }
 
+  /// The shards of a source at some places.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - places: Their ordinals; those that no shard has are passed over.
+  /// - Returns: The shards, in order.
+  /// - Throws: ``TarnError``.
+  package func shards(of source: Source, at places: Set<Int>) throws -> [Shard] {
+    try read {
+      try Shard.fetchAll(
+        $0,
+        sql: Shard.select
+          + " WHERE h.source_id = ? AND h.ordinal IN (SELECT value FROM json_each(?)) ORDER BY h.ordinal",
+        arguments: [source.filesID, LakeCatalog.jsonList(of: places)])
+    }
+  }
+
   /// The shards of a source that something is to be done with: all but the dropped.
   ///
   /// - Parameters:
@@ -284,7 +301,7 @@ extension LakeCatalog {
       try ShardLocation.fetchAll(
         $0.cachedStatement(
           sql: """
-            SELECT l.*, m.is_of_document, l.state IN ('absent', 'faulty')
+            SELECT l.*, m.priority, m.is_of_document, l.state IN ('absent', 'faulty')
                 AND coalesce(julianday(l.checked_at) + 1 > julianday('now'), 0) AS is_asked_last
             FROM shard_location l JOIN mirror m ON m.id = l.mirror_id
             WHERE l.shard_id = ? ORDER BY m.priority

@@ -68,7 +68,8 @@ extension LakeCatalog {
               + "go off the end alone, as --shards \(shard.ordinal)-\(all.count - 1)")
         }
         try database.run(
-          "UPDATE shard SET dropped_row_count = ?, changed_at = ? WHERE id = ?", [length, now, shard.id])
+          "UPDATE shard SET dropped_row_count = ?, last_error = NULL, changed_at = ? WHERE id = ?",
+          [length, now, shard.id])
       }
       for shard in removed { try LakeCatalog.delete(shard.id, database) }
       var dropped = DroppedShards()
@@ -153,6 +154,7 @@ extension LakeCatalog {
     throw TarnError(
       .conflict, "\(shard.name) of \(shard.sourceName) is not dropped: \(list(dependents)) on it",
       hint: unfinished.map { "finish \($0) with `tarn build`, or `tarn abandon \($0)`" }
-        ?? "`tarn build --shards` leaves it out of other versions")
+        ?? "`tarn build --shards` leaves it out of other versions; where no mirror has it any more, "
+        + "`tarn sync \(shard.sourceName) --missing skip` passes over it")
   }
 }

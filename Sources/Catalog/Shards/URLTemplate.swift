@@ -132,7 +132,8 @@ package struct URLTemplate: Sendable, Equatable {
     guard !address.hasUserInfo else {
       throw TarnError(
         .usage, "the URL of host \(address.host.printable) holds a user name or password",
-        hint: "the catalog keeps no credentials; put them in the environment")
+        hint: "the catalog keeps no credentials; leave it out of the URL, and "
+          + AddressText.wayIn(to: address.machine))
     }
     guard address.authority.utf8.allSatisfy({ $0 < 0x7F && $0 != 0x7B }) else {
       throw TarnError(

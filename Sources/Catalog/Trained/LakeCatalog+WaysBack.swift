@@ -32,14 +32,31 @@ extension LakeCatalog {
         try LakeCatalog.record(.abandoned, "\(name)", [:], database)
       }
     }
-    // A run that died before it could seal left these; without them nothing takes
-    // the version for a sealed one. The document goes first, as it came last.
-    if try !isTaken(version) {
-      for path in [layout.documentPath(name), layout.lockFilePath(name)] where Disk.size(of: path) != nil {
-        try Disk.remove(path)
-      }
-    }
+    try removeStatements(of: version)
     return isNew
+  }
+
+  /// Removes the lock files and documents of the abandoned versions of a name.
+  ///
+  /// - Parameter name: The name.
+  /// - Throws: ``TarnError``.
+  func removeStatements(ofAbandoned name: String) throws {
+    let abandoned = try read {
+      try IndexVersion.fetchAll(
+        $0, sql: "SELECT * FROM index_version WHERE name = ? AND state = 'abandoned'", arguments: [name])
+    }
+    for version in abandoned { try removeStatements(of: version) }
+  }
+
+  /// Removes the lock file and the document of a version that was given up.
+  ///
+  /// A run that died before it could seal left these; without them nothing takes
+  /// the version for a sealed one. The document goes first, as it came last.
+  private func removeStatements(of version: IndexVersion) throws {
+    let paths = [layout.documentPath(version.name), layout.lockFilePath(version.name)]
+    let left = paths.filter { Disk.size(of: $0) != nil }
+    guard !left.isEmpty, try !isTaken(version) else { return }
+    for path in left { try Disk.remove(path) }
   }
 
   /// Gives up an unfinished training, and its name.

@@ -15,7 +15,8 @@ package struct Finding: Sendable, Hashable {
     case note
     /// Nothing is lost, and somebody should look.
     case warning
-    /// Bytes that the catalog vouches for are not there, or the catalog is damaged.
+    /// Bytes that the catalog vouches for are not there, the catalog is damaged, or there is no room to
+    /// write anything.
     case problem
   }
 
@@ -59,11 +60,11 @@ package struct LakeExamination {
   /// - Returns: What was found, one finding at least for each check.
   /// - Throws: ``TarnError`` when the catalog cannot be read at all.
   package func findings() throws -> [Finding] {
-    var findings = try [library(), journal(), fileSystem()]
+    var findings = try [library(), journal(), fileSystem()] + readOnlyMounts()
     findings += try damage()
     guard !findings.contains(where: { $0.level == .problem }) else { return findings + freeSpace() }
     let history = try history()
-    findings += try [history, totals()] + ownership()
+    findings += try [history, totals()] + ownership() + permissions()
     findings += try unsettled()
     findings += try lookingAgain { try statements(believesHistory: history.level == .ok) }
     findings += try lookingAgain { try LakeInventory(examination: self).findings() }
@@ -114,6 +115,16 @@ package struct LakeExamination {
       fix: "keep the lake on a local disk; --shards and --artifacts of `tarn init` may be elsewhere")
   }
 
+  private func readOnlyMounts() -> [Finding] {
+    var seen: Set<String> = []
+    return [layout.root, layout.shards, layout.artifacts].compactMap { directory in
+      guard let point = surroundings.readOnlyMount(of: directory), seen.insert(point).inserted else { return nil }
+      return Finding(
+        .note, "filesystem", "\(directory) is on \(point), which is mounted read-only: nothing can be written there",
+        fix: "`mount -o remount,rw \(point)` by root, unless it is meant to be only read")
+    }
+  }
+
   private func damage() throws -> [Finding] {
     let repair = "restore a backup of \(layout.catalog)"
     do {
@@ -155,6 +166,12 @@ package struct LakeExamination {
 
   // MARK: Work that is under way
 
+  /// What is half done, and the file below the shards directory that is to go, if there is one.
+  private struct Leaving {
+    let text: String
+    let path: String?
+  }
+
   /// What a run left in the middle, or is in the middle of.
   private func unsettled() throws -> [Finding] {
     let holder = surroundings.writer(of: layout.lock)
@@ -170,10 +187,15 @@ package struct LakeExamination {
         try Row.fetchAll(
           database,
           sql: """
-            SELECT s.name AS source, h.name AS shard FROM source s CROSS JOIN shard h
+            SELECT s.name AS source, h.name AS shard, b.path AS path FROM source s CROSS JOIN shard h
+            LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+            LEFT JOIN stored_bytes b ON b.sha256 = r.sha256 AND b.place = 'shards' AND b.state = 'deleting'
             WHERE h.source_id = s.id AND h.state = 'evicting'
             """
-        ).map { "\($0["source"] as String)/\($0["shard"] as String) is half evicted" }
+        ).map { (row: Row) -> Leaving in
+          let shard = "\(row["source"] as String)/\(row["shard"] as String)"
+          return Leaving(text: "\(shard) is half evicted", path: row["path"] as String?)
+        }
           + String.fetchAll(
             database,
             sql: """
@@ -181,26 +203,32 @@ package struct LakeExamination {
                 (SELECT 1 FROM shard_revision r JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision
                   WHERE r.sha256 = b.sha256 AND h.state = 'evicting')
               """
-          ).map { "\($0), which no shard needs, is half removed" },
+          ).map { (path: String) -> Leaving in
+            Leaving(text: "\(path), which no shard needs, is half removed", path: path)
+          },
         try Row.fetchAll(
           database,
           sql: "SELECT kind, path FROM stored_bytes WHERE state = 'deleting' AND place = 'artifacts' ORDER BY path"
         ).map { "the \($0["kind"] as String) \($0["path"] as String) is half removed" }
       )
     }
-    let state = holder.map { Finding(.note, "writer", "another tarn is writing (\($0))") }
-    let left = (reserved + leaving).map { text in
-      holder == nil
-        ? Finding(
-          .note, "settling", "\(text) by a run that was interrupted", fix: "the next command that writes settles it")
-        : Finding(.note, "settling", text)
+    let elsewhere = othersAtWork()
+    let state = holder.map { [Finding(.note, "writer", "another tarn is writing (\($0))")] } ?? []
+    let writers = state + elsewhere
+    let left = (reserved.map { Leaving(text: $0, path: nil) } + leaving).map { item -> Finding in
+      if let path = item.path, let denied = denial(of: layout.path(path, in: .shards).parentPath) {
+        return Finding(.warning, "settling", "\(item.text), and stays so: \(denied.what)", fix: denied.fix)
+      }
+      guard holder == nil else { return Finding(.note, "settling", item.text) }
+      return Finding(
+        .note, "settling", "\(item.text) by a run that was interrupted", fix: "the next command that writes settles it")
     }
     let halfRemoved = deleting.map { text in
       holder == nil
         ? Finding(.note, "removal", "\(text) by a run that was interrupted", fix: "`tarn gc --apply` finishes it")
         : Finding(.note, "removal", text)
     }
-    return try [state ?? Finding(.ok, "writer", "no tarn is writing")]
+    return try (writers.isEmpty ? [Finding(.ok, "writer", "no tarn is writing")] : writers)
       + capped(left, else: Finding(.ok, "settling", "no reservation is without an owner"))
       + capped(halfRemoved, else: Finding(.ok, "removal", "no removal is half done"))
       + capped(unfinished(), else: Finding(.ok, "unfinished", "no training or build is unfinished"))
@@ -254,6 +282,11 @@ package struct LakeExamination {
       guard let space = surroundings.freeSpace(directory), seen.insert(space.volume).inserted else { return nil }
       let free = ByteSize.text(space.byteCount)
       guard space.byteCount < 1_000_000_000 else { return Finding(.ok, "space", "\(free) are free at \(directory)") }
+      guard space.byteCount >= CatalogBallast.byteCount else {
+        return Finding(
+          .problem, "space", "the disk is full: \(free) are free at \(directory), and commands that write end with 28",
+          fix: "`tarn gc --apply` and `tarn evict` give room back on a full disk, too; or free some otherwise")
+      }
       return Finding(
         .warning, "space", "only \(free) are free at \(directory)", fix: "free some space before the next sync or build"
       )

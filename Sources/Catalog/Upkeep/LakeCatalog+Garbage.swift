@@ -1,7 +1,9 @@
 // `gc`: bytes that nothing needs any more go; rows stay.
 //
 // What may go is the view v_garbage, asked again in the transaction that
-// decides, where the triggers have the last word (invariant 4). Removal is row
+// decides, where the triggers have the last word (invariant 4); of packs, which
+// the view holds one by one against every excluded row, by a query of its own
+// with the same answer. Removal is row
 // first, then bytes (invariant 1): present -> deleting | commit | unlink |
 // deleting -> deleted. A run that dies between leaves `deleting`, which the
 // next one finishes. Files without a row are listed and left alone.
@@ -102,12 +104,7 @@ extension LakeCatalog {
     let kept = strangers.reduce(into: Set<ContentDigest>()) { $0.formUnion($1.digests) }
     let (unused, interrupted) = try read { database in
       (
-        try GarbageItem.fetchAll(
-          database,
-          sql: """
-            SELECT * FROM v_garbage v WHERE \(LakeCatalog.isCollected) ORDER BY unused_since, sha256
-            """,
-          arguments: [options.includesSegments]),
+        try LakeCatalog.unused(options, database),
         try GarbageItem.fetchAll(
           database,
           sql: """
@@ -132,18 +129,61 @@ extension LakeCatalog {
       unknownFiles: try unknownFiles())
   }
 
-  /// What of `v_garbage v` goes: segments where they are wanted, and those that no row says anything of.
-  private static let isCollected =
-    "v.kind <> 'segment' OR ? OR NOT EXISTS (SELECT 1 FROM segment g WHERE g.sha256 = v.sha256)"
+  /// What nothing needs, that which has been so longest first: segments where they are wanted, and
+  /// those that no row says anything of.
+  private static func unused(_ options: GarbageOptions, _ database: Database) throws -> [GarbageItem] {
+    let others = try GarbageItem.fetchAll(
+      database,
+      sql: """
+        SELECT * FROM v_garbage v WHERE v.kind <> 'pack' AND (v.kind <> 'segment' OR ?
+          OR NOT EXISTS (SELECT 1 FROM segment g WHERE g.sha256 = v.sha256))
+        """, arguments: [options.includesSegments])
+    let packs = try unusedPacks(database)
+    return (others + packs).sorted {
+      ($0.unusedSince, $0.digest.hex) < ($1.unusedSince, $1.digest.hex)
+    }
+  }
+
+  /// The packs of `v_garbage`, in time in proportion to them: which hold an excluded row is made
+  /// out once for all, where the view does so for each.
+  private static func unusedPacks(_ database: Database) throws -> [GarbageItem] {
+    try GarbageItem.fetchAll(
+      database,
+      sql: """
+        SELECT b.kind, b.sha256, a.byte_count AS bytes, a.path,
+          (SELECT CASE WHEN u.replaced > a.created_at THEN u.replaced ELSE a.created_at END
+            FROM (SELECT max(coalesce(v.ended_at, n.observed_at, h.changed_at)) AS replaced
+              FROM pack c CROSS JOIN shard_revision r CROSS JOIN shard h
+              LEFT JOIN shard_revision n ON n.shard_id = h.id AND n.revision = h.current_revision
+              LEFT JOIN version_companion x ON x.shard_id = r.shard_id AND x.revision = r.revision
+              LEFT JOIN index_version v ON v.id = x.version_id
+              WHERE c.sha256 = b.sha256 AND r.sha256 = c.companion_sha256 AND h.id = r.shard_id) u) AS unused_since
+        FROM stored_bytes b CROSS JOIN stored_bytes a
+        WHERE a.sha256 = b.sha256 AND a.place = b.place AND b.state = 'present' AND b.kind = 'pack'
+          AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.sha256 = b.sha256)
+          AND NOT EXISTS (SELECT 1 FROM output_shard o CROSS JOIN index_version v
+            WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
+              OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+          AND NOT EXISTS (SELECT 1 FROM evaluation e CROSS JOIN index_version v
+            WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id AND (v.state <> 'revoked'
+              OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+          AND (a.path IN (SELECT holder FROM v_exclusion_holder WHERE kind = 'pack')
+            OR NOT EXISTS (SELECT 1 FROM pack c CROSS JOIN shard_revision r CROSS JOIN shard h
+              WHERE c.sha256 = b.sha256 AND r.sha256 = c.companion_sha256 AND h.id = r.shard_id
+                AND h.dropped_row_count IS NULL
+                AND (h.current_revision = r.revision OR EXISTS (SELECT 1 FROM version_companion x
+                  CROSS JOIN index_version v
+                  WHERE x.shard_id = r.shard_id AND x.revision = r.revision AND v.id = x.version_id
+                    AND (v.state <> 'revoked' OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id
+                      AND p.removed_at IS NULL))))))
+        """)
+  }
 
   /// Bytes of artifacts that may be collected, without a look at the files.
   func garbageByteCount(_ options: GarbageOptions) throws -> Int {
-    try read { database in
-      try Int.fetchOne(
-        database,
-        sql: "SELECT sum(bytes) FROM v_garbage v WHERE (\(LakeCatalog.isCollected)) AND unused_since <= ?",
-        arguments: [options.includesSegments, options.cutoff]) ?? 0
-    }
+    let cutoff = options.cutoff
+    return try read { try LakeCatalog.unused(options, $0) }.lazy.filter { $0.unusedSince <= cutoff }.map(\.byteCount)
+      .saturatedSum
   }
 
   /// Gives back the bytes of a plan.
@@ -154,23 +194,42 @@ extension LakeCatalog {
   ///   - report: Told of each artifact that is gone.
   /// - Returns: The artifacts that are gone; one that came into use since the
   ///   plan was made is left out.
-  /// - Throws: ``TarnError``; run it again to continue.
+  /// - Throws: ``TarnError``; run it again to continue. What the disk refuses to remove
+  ///   is thrown when all else is gone.
   @discardableResult
   package func collect(
     _ plan: GarbagePlan, _ options: GarbageOptions, report: (GarbageItem) throws -> Void = { _ in }
   ) throws -> [GarbageItem] {
     var gone: [GarbageItem] = []
+    var refusals: [TarnError] = []
+    // One that cannot go, as in a directory of another user's, keeps no other.
+    func removing(_ body: () throws -> Void) throws {
+      do { try body() } catch let error as TarnError where error.code == .io { refusals.append(error) }
+    }
     for item in plan.interrupted {
-      try finishDeletion(item)
-      gone.append(item)
-      try report(item)
+      try removing {
+        try finishDeletion(item)
+        gone.append(item)
+        try report(item)
+      }
+    }
+    // Of packs once: who collects has the lake alone, and nothing that goes here makes one of use.
+    let cutoff = options.cutoff
+    var packs: Set<ContentDigest> = []
+    if plan.due.contains(where: { $0.kind == .pack }) {
+      packs = Set(try read { try LakeCatalog.unusedPacks($0) }.filter { $0.unusedSince <= cutoff }.map(\.digest))
     }
     for item in plan.due {
       let isDecided = try write("deleting") { database in
-        let isStillUnused = try Bool.fetchOne(
-          database, sql: "SELECT EXISTS (SELECT 1 FROM v_garbage WHERE sha256 = ? AND unused_since <= ?)",
-          arguments: [item.digest.hex, options.cutoff])
-        guard isStillUnused == true else { return false }
+        let isStillUnused =
+          if item.kind == .pack {
+            packs.contains(item.digest)
+          } else {
+            try Bool.fetchOne(
+              database, sql: "SELECT EXISTS (SELECT 1 FROM v_garbage WHERE sha256 = ? AND unused_since <= ?)",
+              arguments: [item.digest.hex, cutoff]) == true
+          }
+        guard isStillUnused else { return false }
         try LakeCatalog.startDeletion(of: item.digest, database)
         try LakeCatalog.record(
           .gc, item.path,
@@ -179,21 +238,29 @@ extension LakeCatalog {
         return true
       }
       guard isDecided else { continue }
-      try finishDeletion(item)
-      gone.append(item)
-      try report(item)
+      try removing {
+        try finishDeletion(item)
+        gone.append(item)
+        try report(item)
+      }
     }
     // Asked again: we hold the lock, so nothing can be in the middle of them.
     for file in try leftovers(until: options.cutoff) {
-      try Disk.remove(file.path)
-      // The directory of a training that is no more; one that holds something stays.
-      let directory = file.path.parentPath
-      if ![layout.scratch, layout.artifactScratch].contains(directory) { try Disk.removeEmptyDirectory(directory) }
+      try removing {
+        try Disk.remove(file.path)
+        // The directory of a training that is no more; one that holds something stays.
+        let directory = file.path.parentPath
+        if ![layout.scratch, layout.artifactScratch].contains(directory) { try Disk.removeEmptyDirectory(directory) }
+      }
     }
-    for transfer in try parts(until: options.cutoff) { try discard(transfer) }
-    for revision in try unusedRevisions(until: options.cutoff) { try release(revision, because: "unused") }
-    for shard in try droppedPresent(until: options.cutoff) { try evict(shard, because: "dropped") }
-    return gone
+    for transfer in try parts(until: options.cutoff) { try removing { try discard(transfer) } }
+    for revision in try unusedRevisions(until: options.cutoff) {
+      try removing { try release(revision, because: "unused") }
+    }
+    for shard in try droppedPresent(until: options.cutoff) { try removing { try evict(shard, because: "dropped") } }
+    guard let first = refusals.first else { return gone }
+    let others = refusals.count > 1 ? ", and \(refusals.count - 1) more stay likewise" : ""
+    throw TarnError(first.code, first.message + others, hint: first.hint, place: first.place)
   }
 
   private func unusedRevisions(until cutoff: String) throws -> [KeptRevision] {

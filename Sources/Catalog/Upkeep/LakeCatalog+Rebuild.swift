@@ -22,6 +22,8 @@ package struct RebuildSummary: Sendable {
   /// bears out: segments, nearest rows, what revoked and unfinished work left.
   package var unreferenced = 0
   package var unreferencedByteCount = 0
+  /// Rows that a version was made without and that a later one of its name has again: they are excluded no more.
+  package var readmitted = 0
   /// What the files did not say, or said of damage; a line for each.
   package var remarks: [String] = []
   /// Where the damaged catalog went; nil when there was none.
@@ -142,6 +144,7 @@ extension LakeCatalog {
     guard !found.isEmpty else { throw refuse(lost.map(\.message)) }
     let building = layout.catalog + ".rebuilt"
     for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
+    try makeFile(building)
     var summary: RebuildSummary
     do {
       let queue = try connect(to: building, readOnly: false, journal: .default)

@@ -19,28 +19,51 @@ package struct RoomNeed: Sendable {
 
 /// Bytes below the shards directory, by what gives them back.
 package struct HeldBytes: Sendable {
+  /// What is lost with them, the least first.
+  package enum Loss: Int, Comparable, Sendable {
+    /// Nothing: they can be had again, or nothing rests on them.
+    case nothing
+    /// Older revisions on which something rests; their mirrors may not have them any more.
+    case older
+    /// Newest revisions on which something rests and that no place is known to give again.
+    case lastCopies
+
+    package static func < (one: Loss, other: Loss) -> Bool { one.rawValue < other.rawValue }
+
+    /// What `evict` must be told for it to take them.
+    fileprivate var option: String {
+      switch self {
+      case .nothing: ""
+      case .older: " --old"
+      case .lastCopies: " --last-copies"
+      }
+    }
+  }
+
   /// An eviction.
   package struct Way: Hashable, Sendable {
     /// All of them have to be evicted.
     package let sources: [String]
-    /// Whether it takes older revisions on which something rests.
-    package let isOld: Bool
+    package let loss: Loss
   }
 
   package let way: Way
   package let byteCount: Int
+  /// What rests on them, where they are older revisions.
+  package let dependents: [String]
 
   /// What gives them back.
   package var command: String {
-    way.sources.map { "`tarn evict \($0)\(way.isOld ? " --old" : "")`" }.joined(separator: " and ")
+    way.sources.map { "`tarn evict \($0)\(way.loss.option)`" }.joined(separator: " and ")
   }
 
   /// Who holds them, as `images holds 3 kB`.
   fileprivate var text: String {
     let names = way.sources.joined(separator: " and ")
     let bytes = ByteSize.text(byteCount)
-    if way.isOld { return "older revisions of \(names) hold \(bytes)" }
-    return way.sources.count == 1 ? "\(names) holds \(bytes)" : "\(names) share \(bytes)"
+    if way.loss == .older { return "older revisions of \(names) hold \(bytes)" }
+    let held = way.sources.count == 1 ? "\(names) holds \(bytes)" : "\(names) share \(bytes)"
+    return way.loss == .nothing ? held : "\(held) that no mirror is known to have"
   }
 }
 
@@ -90,11 +113,12 @@ extension LakeCatalog {
     return shards.device == artifacts.device
   }
 
-  /// Records a file that is in place already; where the disk has no room for the rows,
-  /// the file goes again, as no row knows it and nothing would ever take it.
+  /// Records a file that is in place already; where its rows are not written, for lack of
+  /// room or because they may not be, the file goes again, as no row knows it and nothing
+  /// would ever take it.
   ///
   /// SQLite says that a disk is full when it could not write, and then no commit is in
-  /// its log that a later reader could find.
+  /// its log that a later reader could find. Of a broken disk nobody knows that: the file stays.
   ///
   /// - Parameters:
   ///   - path: The file, absolute.
@@ -105,49 +129,64 @@ extension LakeCatalog {
   package func keepingNoOrphan<Value>(_ path: String, in place: Place, _ record: () throws -> Value) throws -> Value {
     do {
       return try record()
-    } catch let error as TarnError where error.code == .diskFull {
+    } catch {
+      let code = (error as? TarnError)?.code
+      guard code != .io else { throw error }
       let relative = String(path.dropFirst(layout.directory(of: place).count + 1))
-      if let isKnown = try? read({ try LakeCatalog.storedPaths(in: place, $0).contains(relative) }), !isKnown {
-        try? Disk.remove(path)
+      func removeIfUnknown(_ database: Database) throws {
+        guard try !LakeCatalog.storedPaths(in: place, database).contains(relative) else { return }
+        try Disk.remove(path)
       }
+      // In a transaction nobody records it meanwhile; a full disk may have no room for one.
+      if code == .diskFull { try? read(removeIfUnknown) } else { try? write("orphan", removeIfUnknown) }
       throw error
     }
   }
 
-  /// What evictions give back, the most first.
+  /// What evictions give back: what costs nothing first, the most of that first.
   ///
   /// Bytes that shards of several sources share go when the last of them is evicted,
   /// so each file counts once, for all whose shards have it.
   ///
-  /// - Returns: What goes with a source, with several, and with older revisions.
+  /// - Returns: What goes with a source, with several, with older revisions, and with last
+  ///   copies.
   /// - Throws: ``TarnError`` when the catalog cannot be read.
   package func holders() throws -> [HeldBytes] {
     var held: [HeldBytes.Way: Int] = [:]
+    var dependents: [HeldBytes.Way: [String]] = [:]
     try read { database in
       let rows = try Row.fetchAll(
         database,
         sql: """
-          SELECT sources, sum(byte_count) AS bytes FROM (
+          \(LakeCatalog.withNamesOfSources)
+          SELECT sources, is_last, sum(byte_count) AS bytes FROM (
             SELECT b.byte_count, (SELECT group_concat(name, ' ') FROM (
                 SELECT DISTINCT s.name FROM shard_revision r
                 JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
-                JOIN source s ON s.id = h.source_id WHERE r.sha256 = b.sha256 ORDER BY s.name)) AS sources
+                JOIN source s ON s.id = h.source_id WHERE r.sha256 = b.sha256 ORDER BY s.name)) AS sources,
+              EXISTS (SELECT 1 FROM shard_revision r
+                JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
+                WHERE r.sha256 = b.sha256 AND \(LakeCatalog.isRestedOn) AND \(LakeCatalog.isNowhereElse)) AS is_last
             FROM stored_bytes b WHERE b.place = 'shards' AND b.state = 'present' AND b.deleting_at IS NULL)
-          WHERE sources IS NOT NULL GROUP BY sources
+          WHERE sources IS NOT NULL GROUP BY sources, is_last
           """)
       for row in rows {
         let names = (row["sources"] as String).split(separator: " ").map(String.init)
-        held[HeldBytes.Way(sources: names, isOld: false)] = row["bytes"]
+        held[HeldBytes.Way(sources: names, loss: row["is_last"] ? .lastCopies : .nothing)] = row["bytes"]
       }
     }
     for kept in try keptRevisions() {
-      held[.init(sources: [kept.sourceName], isOld: !kept.dependents.isEmpty), default: 0] += kept.byteCount
+      let way = HeldBytes.Way(sources: [kept.sourceName], loss: kept.dependents.isEmpty ? .nothing : .older)
+      held[way, default: 0] += kept.byteCount
+      let known = dependents[way] ?? []
+      dependents[way] = known + kept.dependents.filter { !known.contains($0) }
     }
     for part in (try? interruptedTransfers()) ?? [] {
-      held[.init(sources: [part.source], isOld: false), default: 0] += part.byteCount
+      held[.init(sources: [part.source], loss: .nothing), default: 0] += part.byteCount
     }
-    return held.filter { $0.value > 0 }.map { HeldBytes(way: $0.key, byteCount: $0.value) }
-      .sorted { ($1.byteCount, $0.command) < ($0.byteCount, $1.command) }
+    return held.filter { $0.value > 0 }.map { way, byteCount in
+      HeldBytes(way: way, byteCount: byteCount, dependents: dependents[way] ?? [])
+    }.sorted { ($0.way.loss, $1.byteCount, $0.command) < ($1.way.loss, $0.byteCount, $1.command) }
   }
 
   /// Says that a budget has no room for a shard: who holds it, and what to do.
@@ -158,10 +197,12 @@ extension LakeCatalog {
   ///   - budget: The budget.
   ///   - needed: Sources that the command works with: what it evicts it would fetch again.
   ///   - choosesShards: Whether the command takes fewer shards with `--shards`.
+  ///   - isSync: Whether it is a sync, which each of its sources can have for itself.
   /// - Returns: The error.
   /// - Throws: ``TarnError`` when the catalog cannot be read.
   package func noRoom(
-    for shard: Shard, _ byteCount: Int, in budget: Int, needing needed: Set<String>, choosesShards: Bool
+    for shard: Shard, _ byteCount: Int, in budget: Int, needing needed: Set<String>, choosesShards: Bool,
+    isSync: Bool = false
   ) throws -> TarnError {
     let held = try holders()
     let message =
@@ -171,14 +212,41 @@ extension LakeCatalog {
       return TarnError(
         .diskFull, message, hint: "raise --budget" + (choosesShards ? ", or leave the shard out with --shards" : ""))
     }
-    // A version that is reproduced or measured may rest on the older revisions.
-    let other = held.first { held in
-      held.way.isOld && choosesShards || needed.isDisjoint(with: held.way.sources)
+    var ways: [String] = []
+    if let other = held.first(where: { $0.way.loss == .nothing && needed.isDisjoint(with: $0.way.sources) }) {
+      ways += ["\(other.command) what is not needed", "raise --budget"]
+    } else {
+      let other = held.first { $0.way.loss == .nothing && !$0.way.sources.contains(shard.sourceName) }
+      if isSync, let other { ways.append("\(other.command) and `tarn sync \(shard.sourceName)` alone") }
+      ways.append("raise --budget")
+      if choosesShards { ways.append("take fewer shards with --shards") }
     }
-    let way = other.map { "\($0.command) what is not needed, or " } ?? ""
+    if let last = held.first(where: { $0.way.loss == .lastCopies })?.way.sources.first {
+      ways.append("`tarn source probe \(last)` to see whether a mirror has what stays as a last copy")
+    }
+    // A version that is reproduced or measured may rest on the older revisions.
+    let old = held.first { held in
+      held.way.loss == .older && (choosesShards || needed.isDisjoint(with: held.way.sources))
+    }
+    // Last, as nobody may have them any more.
+    if let old { ways.append("\(old.command), though \(LakeCatalog.list(old.dependents)) on those") }
+    let most = held.sorted { ($1.byteCount, $0.command) < ($0.byteCount, $1.command) }
     return TarnError(
-      .diskFull, "\(message): \(held.prefix(3).map(\.text).joined(separator: ", "))",
-      hint: "\(way)raise --budget" + (other == nil && choosesShards ? ", or take fewer shards with --shards" : ""))
+      .diskFull, "\(message): \(most.prefix(3).map(\.text).joined(separator: ", "))",
+      hint: ways.dropLast().joined(separator: ", ") + (ways.count > 1 ? ", or " : "") + (ways.last ?? ""))
+  }
+
+  /// Refuses a budget that one of the shards that would be fetched is larger than, where its size is known.
+  ///
+  /// - Parameters:
+  ///   - budget: The most bytes of shards in the lake.
+  ///   - shards: What would be fetched, of what the user chose.
+  /// - Throws: ``TarnError`` `.diskFull`.
+  package func requireBudget(_ budget: Int, for shards: [Shard]) throws {
+    for shard in shards {
+      guard let byteCount = shard.likelyByteCount, byteCount > budget else { continue }
+      throw try noRoom(for: shard, byteCount, in: budget, needing: [], choosesShards: true)
+    }
   }
 
   /// What can be given back on a file system, as advice; nil when nothing can.
@@ -191,9 +259,14 @@ extension LakeCatalog {
   package func whatCanGo(on fileSystem: FileSystem, needing needed: Set<String>) throws -> String? {
     func isThere(_ path: String) -> Bool { (try? FileSystem(of: path).device) == fileSystem.device }
     var advice: [String] = []
+    var older: String?
     if isThere(layout.shards) {
-      advice += try holders().filter { needed.isDisjoint(with: $0.way.sources) }.prefix(3)
+      let held = try holders().filter { needed.isDisjoint(with: $0.way.sources) }
+      advice += held.lazy.filter { $0.way.loss == .nothing }.prefix(3)
         .map { "\($0.command) (\(ByteSize.text($0.byteCount)))" }
+      older = held.first { $0.way.loss == .older }.map {
+        "\($0.command) (\(ByteSize.text($0.byteCount)), though \(LakeCatalog.list($0.dependents)) on those)"
+      }
     }
     if isThere(layout.artifacts) {
       let now = try garbageByteCount(GarbageOptions())
@@ -201,6 +274,8 @@ extension LakeCatalog {
       if now > 0 { advice.append("`tarn gc --apply` (\(ByteSize.text(now)))") }
       if all > now { advice.append("`tarn gc --segments --grace 0s --apply` (\(ByteSize.text(all)))") }
     }
+    // Last, as nobody may have them any more.
+    if let older { advice.append(older) }
     // A lake from before there was ballast: parts are what no row vouches for.
     if isThere(layout.root), fileSystem.freeByteCount < 1 << 16, Disk.size(of: CatalogBallast.path(layout)) == nil,
       let part = try? interruptedTransfers().first?.files.last

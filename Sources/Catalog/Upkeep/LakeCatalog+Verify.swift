@@ -295,6 +295,27 @@ extension LakeCatalog {
     }
   }
 
+  /// What is done about an output, or codes that refine one, that nothing in the lake brings back.
+  ///
+  /// - Parameters:
+  ///   - digest: Their digest.
+  ///   - version: A version that has them, which is named if it can be made again; nil for any.
+  /// - Returns: The advice, one line.
+  /// - Throws: ``TarnError`` of the catalog.
+  package func wayBack(toOutput digest: ContentDigest, of version: VersionName? = nil) throws -> String {
+    let name = try read { database in
+      try String.fetchOne(
+        database,
+        sql: """
+          SELECT v.name || '@' || v.number FROM output_shard o JOIN index_version v ON v.id = o.version_id
+          JOIN source s ON s.id = v.source_id
+          WHERE (o.sha256 = ?1 OR o.refine_sha256 = ?1) AND v.state IN ('sealed', 'revoked') AND s.modality <> ?2
+          ORDER BY v.name = ?3 AND v.number = ?4 DESC, v.state = 'revoked', v.name, v.number DESC LIMIT 1
+          """, arguments: [digest.hex, Modality.index.rawValue, version?.name, version?.number])
+    }
+    return "restore the file" + (name.map { ", or `tarn reproduce \($0) --into DIR --fetch` makes it again" } ?? "")
+  }
+
   /// Names and lock files of the sealed versions whose outputs are here; names
   /// with the artifact that they are of, absolute.
   private func versionFiles() throws -> [(file: VouchedFile, artifact: String?)] {
@@ -382,7 +403,9 @@ extension LakeCatalog {
     let file = damage.file
     switch file.kind {
     case .shard:
-      for shard in try shards(holding: file.digest) { try evict(shard, because: "damaged: \(damage.message)") }
+      for shard in try shards(holding: file.digest) {
+        try evict(shard, because: "damaged: \(damage.message)", isDamaged: true)
+      }
       return .givenUp
     case .keptRevision:
       for kept in try keptRevisions() where kept.digest == file.digest {

@@ -120,6 +120,8 @@ struct VersionEvidence {
   let training: TrainingSpec
   /// When the lock file was written, in the catalog's form.
   let sealedAt: String
+  /// Whether it was made in another lake: what it has is no word of this one's about rows that are excluded.
+  private(set) var isOfElsewhere = false
 
   /// Reads the files of a version.
   ///
@@ -140,6 +142,7 @@ struct VersionEvidence {
       }
       return try VersionExport(reading: layout.documentPath(name))
     }
+    isOfElsewhere = sealedName != name || document.isAdopted || Disk.size(of: layout.originPath(name)) != nil
   }
 
   /// Holds the lock file and the document of a version against each other.
@@ -197,8 +200,7 @@ struct VersionEvidence {
     return counts
   }
 
-  /// Every version that a lake's directories name, the one sealed first at the
-  /// front.
+  /// Every version that a lake's directories name, in the order of ``inOrder(_:)``.
   ///
   /// - Parameters:
   ///   - layout: The lake.
@@ -220,7 +222,31 @@ struct VersionEvidence {
         lost.append(TarnError(.io, "\(version): \(error)"))
       }
     }
-    return (found.sorted { $0.sealedAt < $1.sealedAt }, lost)
+    return (inOrder(found), lost)
+  }
+
+  /// Versions in the order in which they were made, as far as files tell it.
+  ///
+  /// The numbers of a name were given one after another. A lock file's time is that of its sealing, or a later one
+  /// where it was written again or restored without times; so a version is taken to be no newer than those of its name
+  /// above it.
+  ///
+  /// - Parameter versions: The versions.
+  /// - Returns: The same, the first at the front; no number of a name before a lower one.
+  private static func inOrder(_ versions: [VersionEvidence]) -> [VersionEvidence] {
+    var bounds: [VersionName: String] = [:]
+    for ofName in Dictionary(grouping: versions, by: \.name.name).values {
+      var bound: String?
+      for version in ofName.sorted(by: { $0.name.number > $1.name.number }) {
+        let time = bound.map { min($0, version.sealedAt) } ?? version.sealedAt
+        bound = time
+        bounds[version.name] = time
+      }
+    }
+    return versions.sorted { first, second in
+      let (one, other) = (bounds[first.name] ?? first.sealedAt, bounds[second.name] ?? second.sealedAt)
+      return (one, first.name.name, first.name.number) < (other, second.name.name, second.name.number)
+    }
   }
 }
 

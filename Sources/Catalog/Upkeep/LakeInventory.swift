@@ -105,8 +105,9 @@ struct LakeInventory {
         database,
         sql: """
           SELECT a.kind AS kind, a.path AS path, a.byte_count AS bytes, a.sha256 AS sha256, a.state AS state,
-            (SELECT v.name || '@' || v.number FROM output_shard o JOIN index_version v ON v.id = o.version_id
-              WHERE o.sha256 = a.sha256 OR o.refine_sha256 = a.sha256 LIMIT 1) AS version
+            (SELECT s.name FROM output_shard o JOIN index_version v ON v.id = o.version_id
+              JOIN source s ON s.id = v.source_id AND s.modality <> 'index'
+              WHERE o.sha256 = a.sha256 OR o.refine_sha256 = a.sha256 LIMIT 1) AS source
           FROM stored_bytes a WHERE a.state <> 'deleted' AND a.place = 'artifacts'
           """)
     }
@@ -116,12 +117,13 @@ struct LakeInventory {
       let path: String = row["path"]
       known.insert(path)
       guard row["state"] == "present" else { continue }
-      guard let fault = fault(layout.path(path, in: .artifacts), row["bytes"]) else { continue }
+      let whole = layout.path(path, in: .artifacts)
+      guard let fault = fault(whole, row["bytes"]) else { continue }
       let kind: StoredKind = try row.named("kind")
       faults.append(
         Finding(
           .problem, "artifacts", "the \(kind.rawValue) \((row["sha256"] as String).prefix(12)) \(fault)",
-          fix: remedy(kind, layout.path(path, in: .artifacts), version: row["version"])))
+          fix: try remedy(kind, row.requiredDigest("sha256"), whole, source: row["source"])))
     }
     return examination.capped(
       faults, else: Finding(.ok, "artifacts", "artifacts, all in place: \(known.count)"))
@@ -133,14 +135,18 @@ struct LakeInventory {
       }
   }
 
-  private func remedy(_ kind: StoredKind, _ path: String, version: String?) -> String {
+  private func remedy(_ kind: StoredKind, _ digest: ContentDigest, _ path: String, source: String?) throws -> String {
+    // What it is made of may be gone, too.
+    let inputs = source.map { "`tarn sync \($0)` fetches shards for that; " } ?? ""
     switch kind {
     case .shard, .segment, .nearestImages, .routerLabels, .evaluationTruth, .pack:
-      "delete \(path); the next command that needs it makes it again"
-    case .trainedIndex: "`tarn verify --repair` takes it from an output of a version, or trains it again"
-    case .refineShard: "`tarn verify --repair` makes it again of the shards, or restore \(path)"
-    case .outputShard:
-      "restore \(path), or `tarn reproduce \(version ?? "NAME@N") --into DIR` and move the file there"
+      return Disk.size(of: path) == nil
+        ? "the next command that needs it makes it again"
+        : "delete \(path); the next command that needs it makes it again"
+    case .trainedIndex: return "`tarn verify --repair` takes it from an output of a version, or trains it again"
+    case .refineShard, .outputShard:
+      return "`tarn verify --repair` brings it back where the lake has what it is of; \(inputs)else "
+        + (try catalog.wayBack(toOutput: digest))
     }
   }
 

@@ -1,5 +1,5 @@
 // What the machine says of a lake: which file system it is on, how much room
-// there is, who writes. All of it read from the system, nothing
+// there is, who writes, what may be written. All of it read from the system, nothing
 // changed; tests put other answers in.
 
 internal import Base
@@ -28,6 +28,8 @@ package struct LakeSurroundings: Sendable {
   package var lockTable: String
   /// Free room for an ordinary user at a directory; nil when it is not there.
   package var freeSpace: @Sendable (String) -> Space?
+  /// Whether this user may write to a file, or make and remove files in a directory, that is there.
+  package var mayWrite: @Sendable (String) -> Bool
 
   /// This machine.
   package static var current: LakeSurroundings {
@@ -36,16 +38,31 @@ package struct LakeSurroundings: Sendable {
       freeSpace: { directory in
         guard Disk.isDirectory(directory), let fileSystem = try? FileSystem(of: directory) else { return nil }
         return Space(byteCount: fileSystem.freeByteCount, volume: "\(fileSystem.device)")
-      })
+      },
+      mayWrite: { path in access(path, Disk.isDirectory(path) ? W_OK | X_OK : W_OK) == 0 })
   }
 
   private static func text(_ path: String) -> String { Disk.text(of: path) ?? "" }
 
+  /// A mount, as the system lists it.
+  private struct Mount {
+    let point: String
+    let type: String
+    let isReadOnly: Bool
+  }
+
   /// The type of the file system that holds a path; nil when it is not known.
-  package func fileSystemType(of path: String) -> String? {
+  package func fileSystemType(of path: String) -> String? { mount(of: path)?.type }
+
+  /// Where the file system is mounted that holds a path, if nothing can be written there because of how; else nil.
+  package func readOnlyMount(of path: String) -> String? {
+    mount(of: path).flatMap { $0.isReadOnly ? $0.point : nil }
+  }
+
+  private func mount(of path: String) -> Mount? {
     // Mounts are listed by where they really are.
     let path = SystemPath.real(path) ?? path
-    var best: (mountPoint: String, type: String)?
+    var best: Mount?
     for line in mountInfo.split(separator: "\n") {
       // > 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
       // https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
@@ -54,9 +71,13 @@ package struct LakeSurroundings: Sendable {
       let point = String(fields[4]).replacing("\\040", with: " ")
       guard point == "/" || path == point || path.hasPrefix(point + "/") else { continue }
       // Of two mounts at one place the later hides the earlier.
-      if point.utf8.count >= best?.mountPoint.utf8.count ?? 0 { best = (point, String(fields[dash + 1])) }
+      guard point.utf8.count >= best?.point.utf8.count ?? 0 else { continue }
+      // Those of the mount, and those of the file system itself.
+      let options = [fields[5]] + fields.dropFirst(dash + 3).prefix(1)
+      let isReadOnly = options.contains { $0.split(separator: ",").contains("ro") }
+      best = Mount(point: point, type: String(fields[dash + 1]), isReadOnly: isReadOnly)
     }
-    return best?.type
+    return best
   }
 
   /// Whether a type of file system is served by another machine.

@@ -56,9 +56,12 @@ package enum OutputPlace {
   ///   - path: As the user wrote it.
   ///   - layout: The lake that is worked on.
   ///   - option: Its name, for the message.
+  ///   - own: Names of files that may be there all the same.
   /// - Returns: The directory, absolute.
   /// - Throws: ``TarnError`` `.usage`.
-  package static func emptyDirectory(_ path: String, besides layout: LakeLayout, option: String) throws -> String {
+  package static func emptyDirectory(
+    _ path: String, besides layout: LakeLayout, option: String, holding own: Set<String> = []
+  ) throws -> String {
     let directory = LakeLayout.absolute(path)
     func refuse(_ reason: String) -> TarnError {
       TarnError(.usage, "\(directory) \(reason)", hint: "\(option) names an empty directory, or a new one")
@@ -73,7 +76,7 @@ package enum OutputPlace {
     guard let files = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
       throw refuse("is not a directory that can be read")
     }
-    guard files.isEmpty else { throw refuse("holds other files") }
+    guard own.isSuperset(of: files) else { throw refuse("holds other files") }
     return directory
   }
 

@@ -6,7 +6,8 @@
 // 1. Nothing of a document is written that its lock file, whose digest is the version's, and
 //    its own digest do not bear out.
 // 2. What the lake has under a name of the document is the same thing, or nothing is written.
-// 3. A source that is here stays as it is, but for bytes that its shards are known to have had.
+// 3. A source that is here stays as it is, but for bytes that its shards are known to have had, and
+//    those that a mirror is expected to give because an earlier document alone said so.
 
 package import Base
 internal import Foundation
@@ -240,12 +241,23 @@ private struct PublicationWriter {
   }
 
   mutating func write() throws {
-    for source in version.document.sourcesByFiles {
-      try find(source)
-      try addRevisions(of: source)
+    let document = version.document
+    for source in document.sourcesByFiles { try find(source) }
+    // Last what was built from: of a file that another source reads, too, that is the newest.
+    let isBuilt = { (source: VersionExport.Source) in source.name == document.source }
+    let isNewest = try isNewest()
+    for source in document.sources.filter({ !isBuilt($0) }) + document.sources.filter(isBuilt) {
+      try addRevisions(of: source, ofNewest: isNewest)
     }
     let trainedID = try addTrained()
     try addVersion(trainedID)
+  }
+
+  /// Whether no later version of its name is here, which would know better what shards have.
+  private func isNewest() throws -> Bool {
+    try !IndexVersion.fetchAll(database, sql: "SELECT * FROM index_version").contains { known in
+      known.sealedName.name == version.sealedName.name && known.sealedName.number > version.sealedName.number
+    }
   }
 
   private func conflict(_ what: String) -> TarnError {
@@ -260,13 +272,28 @@ private struct PublicationWriter {
         database, sql: "SELECT * FROM source WHERE name = ?", arguments: [source.name])
     else { return try register(source) }
     let shards = try Row.fetchAll(
-      database, sql: "SELECT id, name FROM shard WHERE source_id = ? ORDER BY ordinal", arguments: [known.filesID])
+      database,
+      sql: """
+        SELECT h.id, h.name, h.ordinal, h.dropped_row_count IS NOT NULL AS is_dropped, s.name AS source
+        FROM shard h JOIN source s ON s.id = h.source_id WHERE s.id = ? ORDER BY h.ordinal
+        """, arguments: [known.filesID])
     let isSame =
       known.dimension == source.dimension && known.elementType.rawValue == source.dtype
       && known.modality.rawValue == source.modality && known.array == source.array
       && shards.count >= source.shards.count
       && zip(shards, source.shards).allSatisfy { ($0["name"] as String).utf8.elementsEqual($1.name.utf8) }
     guard isSame else { throw conflict("this lake has another source named \(known.name)") }
+    let dropped = zip(shards, source.shards).filter { $0["is_dropped"] && !$1.pinned.isEmpty }.map(\.0)
+    if let first = dropped.first {
+      let (owner, isOne): (String, Bool) = (first["source"], dropped.count == 1)
+      let others = isOne ? "" : " and \(dropped.count - 1) more"
+      let ordinals = OrdinalSet(ascending: dropped.map { $0["ordinal"] }).text
+      throw TarnError(
+        .conflict,
+        "\(first["name"] as String)\(others) of \(owner) \(isOne ? "was" : "were") dropped in this lake, "
+          + "and \(version.name) rests on \(isOne ? "it" : "them")",
+        hint: "`tarn source drop-shards \(owner) --shards \(ordinals) --undo` takes \(isOne ? "it" : "them") back")
+    }
     sources[source.name] = known
     shardIDs[source.name] = Dictionary(
       zip(shards, source.shards).map { ($1.name, $0["id"]) }, uniquingKeysWith: { first, _ in first })
@@ -306,9 +333,12 @@ private struct PublicationWriter {
     let rowCounts = version.document.statedRowCounts(of: source)
     var ids: [String: Int64] = [:]
     for (ordinal, shard) in source.shards.enumerated() {
+      // Of two contents neither is the one to expect.
+      let pinned = source.pinned(ordinal, in: version.document)
       let id = try Shard.insert(
-        of: added.id, ordinal: ordinal, name: shard.name, expectedByteCount: shard.bytes, expectedDigest: shard.sha256,
-        expectedRowCount: shard.sha256 == nil ? rowCounts[ordinal] : nil, at: now, database)
+        of: added.id, ordinal: ordinal, name: shard.name,
+        expectedByteCount: source.expectedByteCount(ordinal, pinned: pinned), expectedDigest: pinned.only?.sha256,
+        expectedRowCount: pinned.isEmpty ? rowCounts[ordinal] : nil, at: now, database)
       for (mirror, url) in zip(mirrors, shard.urls) { try ShardLocation.insert(of: id, on: mirror, url: url, database) }
       ids[shard.name] = id
     }
@@ -322,47 +352,109 @@ private struct PublicationWriter {
     shardIDs[source.name] = ids
   }
 
-  /// Says of the shards that they had the pinned bytes; of those whose bytes nobody has seen
-  /// here, that these are the newest.
-  private mutating func addRevisions(of source: VersionExport.Source) throws {
+  /// Says of the shards that they had the pinned bytes, those of the training first; of shards
+  /// whose bytes nobody has seen here, that the last of them are the newest.
+  ///
+  /// - Parameters:
+  ///   - source: A source of the document.
+  ///   - isNewest: Whether no later version of this name is here.
+  /// - Throws: ``TarnError`` `.conflict` where a list of this lake gives a shard other bytes;
+  ///   `.integrity`.
+  private mutating func addRevisions(of source: VersionExport.Source, ofNewest isNewest: Bool) throws {
     let rows = version.rowCounts
     for shard in source.shards {
-      guard let id = shardIDs[source.name]?[shard.name], let digest = shard.sha256, let bytes = shard.bytes,
-        let rowCount = rows[digest]
-      else { continue }
-      let known = try ShardRevision.fetchAll(
-        database, sql: "SELECT * FROM shard_revision WHERE shard_id = ?", arguments: [id])
-      if let same = known.first(where: { $0.digest == digest }) {
-        guard same.byteCount == bytes, same.rowCount == rowCount else {
-          throw TarnError(.integrity, "the document says of \(shard.name.printable) what its bytes are not")
-        }
-        revisions[id, default: [:]][digest] = same.number
-        continue
+      guard let id = shardIDs[source.name]?[shard.name] else { continue }
+      var newest: Int?
+      for pinned in shard.pinned {
+        guard let rowCount = rows[pinned.sha256],
+          let added = try addRevision(pinned, rowCount: rowCount, of: shard.name, id, in: source)
+        else { continue }
+        newest = added
       }
-      let row = try Row.fetchOne(
-        database, sql: "SELECT expected_sha256, current_revision FROM shard WHERE id = ?", arguments: [id])
-      let expected = row?["expected_sha256"] as String?
-      guard expected == nil || expected == digest.hex else {
-        throw conflict("the list of source \(source.name) gives \(shard.name) other bytes than \(version.name) pins")
-      }
-      let revision = ShardRevision(
-        shardID: id, number: (known.map(\.number).max() ?? 0) + 1, digest: digest, byteCount: bytes,
-        rowCount: rowCount, etag: nil, lastModified: nil, mirrorID: nil)
-      try revision.insert(trust: expected == nil ? .firstUse : .manifest, at: now, database)
-      revisions[id, default: [:]][digest] = revision.number
-      guard row?["current_revision"] as Int? == nil else { continue }
-      // Through fetching: what was observed once and is not here is evicted.
-      try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
-      try database.run(
-        "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = ? WHERE id = ?",
-        [revision.number, id])
+      if let newest, try isNewest && isUnseen(id) || isUnobserved(id) { try makeNewest(newest, of: id) }
     }
+  }
+
+  /// Says of a shard that it had bytes.
+  ///
+  /// - Returns: The revision's number; nil where that was known.
+  private mutating func addRevision(
+    _ pinned: VersionExport.Source.Bytes, rowCount: Int, of shard: String, _ id: Int64, in source: VersionExport.Source
+  ) throws -> Int? {
+    let digest = pinned.sha256
+    let known = try ShardRevision.fetchAll(
+      database, sql: "SELECT * FROM shard_revision WHERE shard_id = ?", arguments: [id])
+    if let same = known.first(where: { $0.digest == digest }) {
+      guard same.byteCount == pinned.bytes, same.rowCount == rowCount else {
+        throw TarnError(.integrity, "the document says of \(shard.printable) what its bytes are not")
+      }
+      revisions[id, default: [:]][digest] = same.number
+      return nil
+    }
+    var expected = try String.fetchOne(
+      database, sql: "SELECT expected_sha256 FROM shard WHERE id = ?", arguments: [id])
+    if let other = expected, other != digest.hex {
+      guard try isOfDocument(other, id) else {
+        throw conflict("the list of source \(source.name) gives \(shard) other bytes than \(version.name) pins")
+      }
+      // Of two contents neither is the one to expect.
+      try database.run(
+        """
+        UPDATE shard SET expected_sha256 = NULL, changed_at = ?1,
+          expected_byte_count = CASE WHEN expected_byte_count = ?2 THEN ?2 END WHERE id = ?3
+        """, [now, pinned.bytes, id])
+      expected = nil
+    }
+    let revision = ShardRevision(
+      shardID: id, number: (known.map(\.number).max() ?? 0) + 1, digest: digest, byteCount: pinned.bytes,
+      rowCount: rowCount, etag: nil, lastModified: nil, mirrorID: nil)
+    try revision.insert(trust: expected == nil ? .firstUse : .manifest, at: now, database)
+    revisions[id, default: [:]][digest] = revision.number
+    return revision.number
+  }
+
+  /// Whether a document alone says that a shard has the bytes that are expected of it: one that
+  /// brought the source, and with it the revision.
+  private func isOfDocument(_ digest: String, _ id: Int64) throws -> Bool {
+    try Bool.fetchOne(
+      database,
+      sql: """
+        SELECT EXISTS (SELECT 1 FROM shard_revision r JOIN shard h ON h.id = r.shard_id
+          JOIN source s ON s.id = h.source_id
+          WHERE r.shard_id = ? AND r.sha256 = ? AND r.observed_at = s.created_at)
+        """, arguments: [id, digest]) == true
+  }
+
+  /// Whether nobody has told yet what bytes a shard has.
+  private func isUnobserved(_ id: Int64) throws -> Bool {
+    try Bool.fetchOne(database, sql: "SELECT current_revision IS NULL FROM shard WHERE id = ?", arguments: [id]) == true
+  }
+
+  /// Whether the bytes that a shard is known to have were never in this lake: documents alone
+  /// tell of them.
+  private func isUnseen(_ id: Int64) throws -> Bool {
+    try Bool.fetchOne(
+      database,
+      sql: """
+        SELECT h.state = 'evicted' AND NOT EXISTS (SELECT 1 FROM shard_revision r
+          JOIN stored_bytes b ON b.sha256 = r.sha256 AND b.place = 'shards'
+          WHERE r.shard_id = h.id AND r.revision = h.current_revision)
+        FROM shard h WHERE h.id = ?
+        """, arguments: [id]) == true
+  }
+
+  private func makeNewest(_ revision: Int, of id: Int64) throws {
+    // Through fetching: what was observed once and is not here is evicted.
+    try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
+    try database.run(
+      "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = ? WHERE id = ?",
+      [revision, id])
   }
 
   // MARK: The trained index and the version
 
   private func addTrained() throws -> Int64 {
-    let (training, trained) = (version.training, version.document.trained)
+    let trained = version.document.trained
     if let known = try TrainedIndexRecord.fetchOne(
       database, sql: TrainedIndexRecord.select + " WHERE t.name = ?", arguments: [trained.name])
     {
@@ -371,42 +463,22 @@ private struct PublicationWriter {
       }
       return known.id
     }
-    guard let images = sources[trained.images] else { throw unnamed }
+    guard let images = sources[trained.images] else { throw version.unnamedInput }
     let captions = try trained.captions.map { name in
-      guard let source = sources[name] else { throw unnamed }
+      guard let source = sources[name] else { throw version.unnamedInput }
       return source
     }
     let id = try TrainedIndexRecord.insert(
       version.definition(images: images, captions: captions, database), at: now, database)
-    try addInputs(of: id, "image", training.images, source: trained.images)
-    if let captions, let shards = training.captions { try addInputs(of: id, "caption", shards, source: captions.name) }
+    try version.insertTrainedInputs(of: id, shardIDs: shardIDs, revisions: revisions, database)
     try database.run(
       "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?", [trained.sha256.hex, now, id])
     try LakeCatalog.recordTrained(id, trained.name, sha256: trained.sha256.hex, database)
     return id
   }
 
-  private func addInputs(
-    of trained: Int64, _ role: String, _ shards: [VersionEvidence.TrainingSpec.Shard], source: String
-  ) throws {
-    let all = version.document.sources.first(where: { $0.name == source })?.shards ?? []
-    for (ordinal, shard) in shards.enumerated() {
-      // A source may have a shard's bytes twice: its place says which it is.
-      let place = version.training.shards.map { $0.indices.contains(ordinal) ? $0[ordinal] : -1 } ?? ordinal
-      guard all.indices.contains(place), all[place].sha256 == shard.sha256,
-        let id = shardIDs[source]?[all[place].name], let revision = revisions[id]?[shard.sha256]
-      else { throw unnamed }
-      try TrainedInputRow.insert(
-        of: trained, role: role, ordinal: ordinal, shardID: id, revision: revision, database)
-    }
-  }
-
-  private var unnamed: TarnError {
-    TarnError(.integrity, "the document of \(version.name) does not name a shard it was trained on")
-  }
-
   private func addVersion(_ trainedID: Int64) throws {
-    let (document, lock) = (version.document, version.lock)
+    let document = version.document
     guard let missing = MissingPolicy(rawValue: document.missing),
       let badRows = BadRowsPolicy(rawValue: document.badRows),
       let source = sources[document.source]
@@ -416,13 +488,8 @@ private struct PublicationWriter {
       name, publishedAs: version.name, trainedID: trainedID, sourceID: source.id,
       shardsPerOutput: document.shardsPerOutput,
       missing: missing, badRows: badRows, spec: document.spec, environment: environment, at: now, database)
-    for (ordinal, input) in lock.inputs.enumerated() {
-      guard let shard = shardIDs[document.source]?[input.shard] else { throw unnamed }
-      try VersionInput.insert(
-        of: id, ordinal: ordinal, shardID: shard, revision: input.sha256.flatMap { revisions[shard]?[$0] },
-        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows,
-        excluded: input.excluded ?? [], database)
-    }
+    try version.insertInputs(
+      of: id, shardIDs: shardIDs[document.source] ?? [:], revisions: revisions, database)
     try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
     for output in version.outputs { try output.insert(of: id, at: now, database) }
     try LakeCatalog.adoptExclusions(ofVersion: id, database)

@@ -343,7 +343,7 @@ struct RebuildWriter {
   // MARK: Trained indexes and versions
 
   private mutating func addTrained(_ version: VersionEvidence) throws {
-    let (document, trained) = (version.document, version.document.trained)
+    let trained = version.document.trained
     if let known = trainedIDs[trained.name] {
       let digest = try String.fetchOne(
         database, sql: "SELECT sha256 FROM trained_index WHERE id = ?", arguments: [known])
@@ -357,44 +357,19 @@ struct RebuildWriter {
       trained.codec, version.training.dimension, trained.nlist, version.training.router != nil,
       version.training.refine?.codec)
     try refer(to: trained.sha256, .trainedIndex, byteCount: byteCount, for: "the trained index \(trained.name)")
-    guard let images = sources[trained.images] else { throw unnamed(document) }
+    guard let images = sources[trained.images] else { throw version.unnamedInput }
     let captions = try trained.captions.map { name in
-      guard let source = sources[name] else { throw unnamed(document) }
+      guard let source = sources[name] else { throw version.unnamedInput }
       return source
     }
     let id = try TrainedIndexRecord.insert(
       version.definition(images: images, captions: captions, database), at: version.sealedAt, database)
-    try addInputs(
-      of: id, "image", version.training.images, at: version.training.shards, from: document, source: trained.images)
-    if let captions, let shards = version.training.captions {
-      try addInputs(
-        of: id, "caption", shards, at: version.training.shards, from: document, source: captions.name)
-    }
+    try version.insertTrainedInputs(of: id, shardIDs: shardIDs, revisions: revisions, database)
     try database.run(
       "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?",
       [trained.sha256.hex, version.sealedAt, id])
     trainedIDs[trained.name] = id
     summary.trainedIndexes += 1
-  }
-
-  private func addInputs(
-    of trained: Int64, _ role: String, _ shards: [VersionEvidence.TrainingSpec.Shard], at places: [Int]?,
-    from document: VersionExport, source: String
-  ) throws {
-    let all = document.sources.first(where: { $0.name == source })?.shards ?? []
-    for (ordinal, shard) in shards.enumerated() {
-      // A source may have a shard's bytes twice: its place says which it is.
-      let place = places.map { $0.indices.contains(ordinal) ? $0[ordinal] : -1 } ?? ordinal
-      guard all.indices.contains(place), all[place].trainedDigest == shard.sha256,
-        let id = shardIDs[source]?[all[place].name], let revision = revisions[id]?[shard.sha256]
-      else { throw unnamed(document) }
-      try TrainedInputRow.insert(
-        of: trained, role: role, ordinal: ordinal, shardID: id, revision: revision, database)
-    }
-  }
-
-  private func unnamed(_ document: VersionExport) -> TarnError {
-    TarnError(.integrity, "the document of \(document.version) does not name a shard it was trained on")
   }
 
   private mutating func add(_ version: VersionEvidence) throws {
@@ -407,16 +382,8 @@ struct RebuildWriter {
       version.name, publishedAs: version.sealedName, trainedID: trainedID, sourceID: source.id,
       shardsPerOutput: document.shardsPerOutput,
       missing: missing, badRows: badRows, spec: document.spec, environment: "{}", at: version.sealedAt, database)
-    for (ordinal, input) in version.lock.inputs.enumerated() {
-      guard let shard = shardIDs[document.source]?[input.shard] else {
-        throw TarnError(.integrity, "its source \(document.source) has no shard \(input.shard.printable)")
-      }
-      try VersionInput.insert(
-        of: id, ordinal: ordinal, shardID: shard,
-        revision: input.sha256.flatMap { revisions[shard]?[$0] },
-        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows,
-        excluded: input.excluded ?? [], database)
-    }
+    try version.insertInputs(
+      of: id, shardIDs: shardIDs[document.source] ?? [:], revisions: revisions, database)
     try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
     for output in version.outputs {
       try refer(
@@ -433,7 +400,8 @@ struct RebuildWriter {
       "UPDATE index_version SET state = 'sealed', version_sha256 = ?, sealed_at = ? WHERE id = ?",
       [version.digest.hex, version.sealedAt, id])
     try LockTextRow.insert(version.lockText, of: id, database)
-    try LakeCatalog.adoptExclusions(ofVersion: id, readmits: true, database)
+    try LakeCatalog.adoptExclusions(ofVersion: id, database)
+    if !version.isOfElsewhere { summary.readmitted += try LakeCatalog.readmitRows(ofVersion: id, database) }
     summary.versions.append(version.name)
   }
 }

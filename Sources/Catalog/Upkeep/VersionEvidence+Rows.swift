@@ -1,6 +1,7 @@
 // What the files of a version say, as the rows that a catalog has of it: of a version that is
 // pulled and of one whose catalog is made again alike.
 
+internal import Base
 internal import GRDB
 
 extension VersionEvidence {
@@ -27,6 +28,63 @@ extension VersionEvidence {
       name: trained.name, method: trained.method, codec: trained.codec, nlist: trained.nlist,
       dimension: images.dimension, iterations: trained.iterations, seed: trained.seed, pairCount: trained.pairs,
       images: images, captions: pairs == true ? captions : nil, router: router, spec: trained.spec, inputs: [])
+  }
+
+  /// Records which bytes its trained index was made from.
+  ///
+  /// - Parameters:
+  ///   - trainedID: The trained index, still in training.
+  ///   - shardIDs: Numbers of the shards of each source, by their names.
+  ///   - revisions: Numbers of the revisions that are recorded, by shard and digest.
+  ///   - database: Where to.
+  /// - Throws: ``TarnError`` `.integrity` for one that the document does not name.
+  func insertTrainedInputs(
+    of trainedID: Int64, shardIDs: [String: [String: Int64]], revisions: [Int64: [ContentDigest: Int]],
+    _ database: Database
+  ) throws {
+    var sides = [(role: "image", source: document.trained.images, shards: training.images)]
+    if let captions = document.trained.captions, let shards = training.captions {
+      sides.append((role: "caption", source: captions, shards: shards))
+    }
+    for side in sides {
+      let all = document.sources.first(where: { $0.name == side.source })?.shards ?? []
+      for (ordinal, shard) in side.shards.enumerated() {
+        // A source may have a shard's bytes twice: its place says which it is.
+        let place = training.shards.map { $0.indices.contains(ordinal) ? $0[ordinal] : -1 } ?? ordinal
+        guard all.indices.contains(place), all[place].trainedDigest == shard.sha256,
+          let id = shardIDs[side.source]?[all[place].name], let revision = revisions[id]?[shard.sha256]
+        else { throw unnamedInput }
+        try TrainedInputRow.insert(
+          of: trainedID, role: side.role, ordinal: ordinal, shardID: id, revision: revision, database)
+      }
+    }
+  }
+
+  /// That the document lacks a shard that the training read.
+  var unnamedInput: TarnError {
+    TarnError(.integrity, "the document of \(sealedName) does not name a shard it was trained on")
+  }
+
+  /// Records the plan of its inputs.
+  ///
+  /// - Parameters:
+  ///   - versionID: The version, still planned.
+  ///   - shardIDs: Numbers of the shards of its source, by their names.
+  ///   - revisions: Numbers of the revisions that are recorded, by shard and digest.
+  ///   - database: Where to.
+  /// - Throws: ``TarnError`` `.integrity` for a shard that its source has not.
+  func insertInputs(
+    of versionID: Int64, shardIDs: [String: Int64], revisions: [Int64: [ContentDigest: Int]], _ database: Database
+  ) throws {
+    for (ordinal, input) in lock.inputs.enumerated() {
+      guard let shard = shardIDs[input.shard] else {
+        throw TarnError(.integrity, "its source \(document.source) has no shard \(input.shard.printable)")
+      }
+      try VersionInput.insert(
+        of: versionID, ordinal: ordinal, shardID: shard, revision: input.sha256.flatMap { revisions[shard]?[$0] },
+        isHole: input.sha256 == nil, output: input.output, firstID: input.firstId, rowCount: input.rows,
+        excluded: input.excluded ?? [], database)
+    }
   }
 
   /// Its outputs, as its lock file has them.

@@ -17,9 +17,15 @@ package struct MisalignedShard: Sendable, Equatable {
   /// nil where the owner has no shard of that ordinal.
   package let ownerShard: String?
   package let ownerRowCount: Int?
+  /// Why it stands beside another shard than its name says; nil where it does not.
+  package var reason: String?
 
   /// What is wrong, one line.
   package var text: String {
+    if let reason {
+      return "\(shard.printable) of \(companion) stands beside \(ownerShard?.printable ?? "nothing") of \(owner), "
+        + "\(reason): it is used for no row"
+    }
     guard let ownerShard, let ownerRowCount else {
       return "\(shard) of \(companion) stands beside no shard: \(owner) has fewer"
     }
@@ -65,25 +71,38 @@ extension LakeCatalog {
     return source
   }
 
-  /// The shards of a companion whose rows are not as many as the owner's.
+  /// The shards of a companion whose rows are not as many as the owner's, and those that stand beside another shard than
+  /// their names say.
   ///
-  /// - Parameter companion: The companion.
-  /// - Returns: Those of which both are known, by ordinal.
+  /// - Parameters:
+  ///   - companion: The companion.
+  ///   - ordinals: Places of the shards that matter; nil for all.
+  /// - Returns: Those whose rows are known, by ordinal.
   /// - Throws: ``TarnError``.
-  package func misaligned(of companion: Source) throws -> [MisalignedShard] {
-    try read { database in
-      try Row.fetchAll(
+  package func misaligned(of companion: Source, ordinals: Set<Int>? = nil) throws -> [MisalignedShard] {
+    let chosen = ordinals.map { LakeCatalog.jsonList(of: $0) }
+    return try read { database in
+      let strays = try LakeCatalog.strays(of: companion, database)
+      return try Row.fetchAll(
         database,
         sql: """
-          SELECT * FROM v_companion WHERE companion = ? AND rows IS NOT NULL AND state <> 'dropped'
-            AND (is_aligned = 0 OR owner_shard IS NULL) ORDER BY ordinal
-          """, arguments: [companion.name]
+          SELECT * FROM v_companion WHERE companion = ?1 AND rows IS NOT NULL AND state <> 'dropped'
+            AND (is_aligned = 0 OR owner_shard IS NULL OR ordinal IN (SELECT value FROM json_each(?2)))
+            \(chosen == nil ? "" : "AND ordinal IN (SELECT value FROM json_each(?3))") ORDER BY ordinal
+          """,
+        arguments: StatementArguments(
+          [companion.name, LakeCatalog.jsonList(of: Set(strays.keys))] + [chosen].compactMap(\.self))
       ).map { row in
         MisalignedShard(
           companion: row["companion"], shard: row["shard"], rowCount: row["rows"], owner: row["owner"],
-          ownerShard: row["owner_shard"], ownerRowCount: row["owner_rows"])
+          ownerShard: row["owner_shard"], ownerRowCount: row["owner_rows"], reason: strays[row["ordinal"]])
       }
     }
+  }
+
+  /// Places of shards, as a query takes many of them.
+  static func jsonList(of ordinals: Set<Int>) -> String {
+    JSONValue.array(ordinals.sorted().map { .count($0) }).text
   }
 
   /// Binds what companions have to the versions whose rows it is about.
@@ -127,25 +146,34 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - version: The version.
   ///   - ordinals: Places of shards in its source; nil for all.
-  /// - Returns: By companion and ordinal; of a shard the revision that counts.
+  /// - Returns: By companion and ordinal; of a shard the revision that counts. What stands beside another shard than its
+  ///   name says is not among them.
   /// - Throws: ``TarnError``.
   package func boundCompanions(of version: IndexVersion, ordinals: Set<Int>? = nil) throws -> [BoundCompanion] {
-    let chosen = ordinals.map { JSONValue.array($0.sorted().map { .count($0) }).text }
+    let chosen = ordinals.map { LakeCatalog.jsonList(of: $0) }
     return try read { database in
-      try BoundCompanion.fetchAll(
+      let bound = try BoundCompanion.fetchAll(
         database,
         sql: """
-          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, r.sha256, r.row_count,
+          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, o.name AS owner_shard, r.sha256, r.row_count,
             (SELECT b.path FROM stored_bytes b WHERE b.sha256 = r.sha256 AND b.place = 'shards'
               AND b.state = 'present') AS path,
             h.current_revision = c.revision AS is_newest
           FROM version_companion c JOIN shard h ON h.id = c.shard_id JOIN source s ON s.id = h.source_id
+          JOIN shard o ON o.source_id = s.companion_of AND o.ordinal = h.ordinal
           JOIN shard_revision r ON r.shard_id = c.shard_id AND r.revision = c.revision
           WHERE c.version_id = ?1 AND (?2 IS NULL OR h.ordinal IN (SELECT value FROM json_each(?2)))
             AND NOT EXISTS (SELECT 1 FROM version_companion x WHERE x.version_id = c.version_id
               AND x.shard_id = c.shard_id AND x.revision > c.revision)
           ORDER BY s.name, h.ordinal
           """, arguments: [version.id, chosen])
+      // Of most a look at the two names tells; to be sure of others takes those of all.
+      let unsure = Set(bound.lazy.filter { !PartnerNames.agree($0.shard, $0.ownerShard) }.map(\.source))
+      guard !unsure.isEmpty else { return bound }
+      let strays = try Dictionary(
+        uniqueKeysWithValues: Source.fetchAll(database, sql: "SELECT * FROM source WHERE companion_of IS NOT NULL")
+          .filter { unsure.contains($0.name) }.map { ($0.name, try LakeCatalog.strays(of: $0, database)) })
+      return bound.filter { strays[$0.source]?[$0.ordinal] == nil }
     }
   }
 
@@ -160,7 +188,7 @@ extension LakeCatalog {
   /// - Returns: Nothing for a shard that has none.
   /// - Throws: ``TarnError``.
   package func rowsWithoutColumns(of owner: Source, ordinals: Set<Int>? = nil) throws -> [Int: Set<Int>] {
-    let chosen = ordinals.map { JSONValue.array($0.sorted().map { .count($0) }).text }
+    let chosen = ordinals.map { LakeCatalog.jsonList(of: $0) }
     return try read { database in
       try Row.fetchAll(
         database,

@@ -165,33 +165,67 @@ extension LakeCatalog {
   ///
   /// - Parameters:
   ///   - id: The version's.
-  ///   - readmits: Whether what it has is excluded no more: where versions are taken up in the
-  ///     order in which they were sealed, a later one tells what was undone.
   ///   - database: The connection.
   /// - Throws: SQLite's error.
-  static func adoptExclusions(ofVersion id: Int64, readmits: Bool = false, _ database: Database) throws {
-    guard
-      let version = try IndexVersion.fetchOne(
-        database, sql: "SELECT * FROM index_version WHERE id = ?", arguments: [id]),
-      let source = try Source.fetchOne(
-        database, sql: "SELECT * FROM source WHERE id = ?", arguments: [version.sourceID])
-    else { return }
-    let inputs = try VersionInput.fetchAll(
-      database, sql: VersionInput.select + " WHERE i.version_id = ? ORDER BY i.ordinal", arguments: [id])
+  static func adoptExclusions(ofVersion id: Int64, _ database: Database) throws {
+    guard let (version, source, inputs) = try statement(ofVersion: id, database) else { return }
     let without = inputs.compactMap { input in
       input.revision.map { ShardRows(revision: $0, rows: input.excludedRows) }
     }
     _ = try addExclusions(
       .exclude, without.filter { !$0.rows.isEmpty }, of: source,
       reason: "\(version.sealedName) was made without them", database)
-    guard readmits else { return }
-    let inForce = try exclusions(of: source.id, by: .named, database)
-    let with = without.compactMap { input -> ShardRows? in
-      let rows = Set(inForce[input.revision.shardID]?[input.revision.digest] ?? []).subtracting(input.rows)
-      return rows.isEmpty ? nil : ShardRows(revision: input.revision, rows: rows.sorted())
+  }
+
+  /// Readmits what a version of a lost catalog has again that a lower number of its name was made without.
+  ///
+  /// Nothing else tells of a list that is lost that it was answered: another name may have been sealed before it, or
+  /// by somebody who has no such list.
+  ///
+  /// - Parameters:
+  ///   - id: The version's, made in this lake; those below it are in the catalog.
+  ///   - database: The connection.
+  /// - Returns: How many rows may be found again.
+  /// - Throws: SQLite's error.
+  static func readmitRows(ofVersion id: Int64, _ database: Database) throws -> Int {
+    guard let (version, source, inputs) = try statement(ofVersion: id, database) else { return 0 }
+    let below = try VersionInput.fetchAll(
+      database,
+      sql: VersionInput.select + """
+         JOIN index_version v ON v.id = i.version_id
+        WHERE v.name = ? AND v.number < ? AND v.source_id = ? AND i.excluded_rows IS NOT NULL
+        """, arguments: [version.name.name, version.name.number, source.id])
+    var without: [Int64: [ContentDigest: Set<Int>]] = [:]
+    for input in below {
+      guard let revision = input.revision else { continue }
+      without[revision.shardID, default: [:]][revision.digest, default: []].formUnion(input.excludedRows)
     }
-    _ = try addExclusions(
+    guard !without.isEmpty else { return 0 }
+    let inForce = try exclusions(of: source.id, by: .named, database)
+    let with = inputs.compactMap { input -> ShardRows? in
+      guard let revision = input.revision, let missed = without[revision.shardID]?[revision.digest] else { return nil }
+      let excluded = inForce[revision.shardID]?[revision.digest] ?? []
+      let rows = missed.intersection(excluded).subtracting(input.excludedRows)
+      return rows.isEmpty ? nil : ShardRows(revision: revision, rows: rows.sorted())
+    }
+    let list = try addExclusions(
       .readmit, with, of: source, reason: "\(version.sealedName) was made with them", database)
+    return list?.rowCount ?? 0
+  }
+
+  /// A version with its source and its inputs, in order.
+  private static func statement(
+    ofVersion id: Int64, _ database: Database
+  ) throws -> (version: IndexVersion, source: Source, inputs: [VersionInput])? {
+    guard
+      let version = try IndexVersion.fetchOne(
+        database, sql: "SELECT * FROM index_version WHERE id = ?", arguments: [id]),
+      let source = try Source.fetchOne(
+        database, sql: "SELECT * FROM source WHERE id = ?", arguments: [version.sourceID])
+    else { return nil }
+    let inputs = try VersionInput.fetchAll(
+      database, sql: VersionInput.select + " WHERE i.version_id = ? ORDER BY i.ordinal", arguments: [id])
+    return (version, source, inputs)
   }
 
   /// The revisions of a shard of which rows are excluded.

@@ -390,7 +390,7 @@ extension LakeCatalog {
         && known.array == exported.array && shards.map(\.name) == exported.shards.map(\.name)
         && zip(shards, exported.shards).enumerated().allSatisfy { ordinal, pair in
           pair.1.sha256 == nil
-            || pair.0.expectedDigest == pinned(exported, ordinal, document).only?.sha256
+            || pair.0.expectedDigest == exported.pinned(ordinal, in: document).only?.sha256
         }
       guard isSame else {
         throw TarnError(
@@ -425,10 +425,9 @@ extension LakeCatalog {
       mirrors: exported.mirrors,
       shards: exported.shards.enumerated().map { ordinal, shard in
         // Of two contents neither is the one to expect.
-        let pinned = pinned(exported, ordinal, document)
-        let sizes = pinned.map(\.bytes) + (pinned.isEmpty ? [shard.bytes].compactMap(\.self) : [])
+        let pinned = exported.pinned(ordinal, in: document)
         var result = SourceDefinition.Shard(
-          name: shard.name, urls: shard.urls, expectedByteCount: Set(sizes).count == 1 ? sizes[0] : nil,
+          name: shard.name, urls: shard.urls, expectedByteCount: exported.expectedByteCount(ordinal, pinned: pinned),
           expectedDigest: pinned.only?.sha256,
           expectedRowCount: pinned.isEmpty
             ? rowCounts[ordinal] ?? shard.rows : pinned.only.flatMap { pinnedRows[$0.sha256] })
@@ -440,23 +439,40 @@ extension LakeCatalog {
     if !allowsInside { definition.ofDocuments = Set(exported.mirrors.indices) }
     return try addSource(definition)
   }
+}
 
+extension VersionExport.Source {
   /// What a document pins of a shard, through whichever source that reads its file, each
   /// content once.
-  private func pinned(
-    _ source: VersionExport.Source, _ ordinal: Int, _ document: VersionExport?
-  ) -> [VersionExport.Source.Bytes] {
-    let owner = source.filesOf ?? source.name
-    let readers = document?.sources.filter { ($0.filesOf ?? $0.name) == owner } ?? [source]
-    var found: [VersionExport.Source.Bytes] = []
+  ///
+  /// - Parameters:
+  ///   - ordinal: The shard's place.
+  ///   - document: The document of the source; nil for what the source itself says.
+  /// - Returns: The contents; several where versions of a file took several.
+  func pinned(_ ordinal: Int, in document: VersionExport?) -> [Bytes] {
+    let owner = filesOf ?? name
+    let readers = document?.sources.filter { ($0.filesOf ?? $0.name) == owner } ?? [self]
+    var found: [Bytes] = []
     for reader in readers where reader.shards.indices.contains(ordinal) {
       for bytes in reader.shards[ordinal].pinned where !found.contains(bytes) { found.append(bytes) }
     }
     return found
   }
+
+  /// The size to expect of a shard: that of all its contents, or what is said of one of which
+  /// none is pinned.
+  ///
+  /// - Parameters:
+  ///   - ordinal: The shard's place.
+  ///   - pinned: What the document pins of it.
+  /// - Returns: The size; nil where there is none to expect.
+  func expectedByteCount(_ ordinal: Int, pinned: [Bytes]) -> Int? {
+    guard !pinned.isEmpty else { return shards[ordinal].bytes }
+    return Set(pinned.map(\.bytes)).only
+  }
 }
 
-extension Array {
+extension Collection {
   /// The element, where there is one alone.
-  fileprivate var only: Element? { count == 1 ? self[0] : nil }
+  var only: Element? { count == 1 ? first : nil }
 }

@@ -188,6 +188,29 @@ extension LakeCatalog {
     }
   }
 
+  /// The values of a column that rules of a source were ever found at a row of.
+  ///
+  /// - Parameters:
+  ///   - companion: Whose column it is.
+  ///   - column: The column.
+  ///   - source: The source.
+  /// - Returns: SHA-256 of their texts.
+  /// - Throws: ``TarnError``.
+  package func valuesFound(of companion: Source, column: String, in source: Source) throws -> Set<ContentDigest> {
+    try read { database in
+      var found: Set<ContentDigest> = []
+      let rows = try Row.fetchCursor(
+        database,
+        sql: """
+          SELECT DISTINCT x.value_sha256 FROM exclusion_rule u JOIN exclusion_list l ON l.rule_id = u.id
+          JOIN exclusion_row x ON x.list_id = l.id
+          WHERE u.source_id = ? AND u.companion_id = ? AND u.column_name = ? AND x.value_sha256 IS NOT NULL
+          """, arguments: [source.id, companion.id, column])
+      while let row = try rows.next() { found.insert(try row.requiredDigest("value_sha256")) }
+      return found
+    }
+  }
+
   /// Puts what rules found on lists, one a rule, and notes what was looked at.
   ///
   /// - Parameters:

@@ -226,16 +226,19 @@ extension LakeCatalog {
   /// An unfinished version of the same specification whose inputs have changed
   /// since is abandoned, and the next number planned; so is one whose directory
   /// holds another version's files. A number that a directory has is not given again.
+  /// Lock file and document of an abandoned one go: `rebuild-catalog` would take it for sealed.
   ///
   /// - Parameter plan: What to build from what.
   /// - Returns: The version: planned, building or already sealed.
   /// - Throws: ``TarnError``.
   package func planVersion(_ plan: VersionPlan) throws -> IndexVersion {
     try LakeCatalog.validate(name: plan.name, of: "version")
+    // Those that a run gave up that died before they were gone, and those that this one gives up.
+    try removeStatements(ofAbandoned: plan.name)
     if let version = try versionThere(plan) { return version }
     let specDigest = ContentDigest.of(plan.spec)
     let onDisk = try largestNumberOnDisk(of: plan.name)
-    return try write("plan version") { database in
+    let version: IndexVersion = try write("plan version") { database in
       let now = Timestamp.now()
       try LakeCatalog.abandon(plan.name, specDigest, at: now, database)
       let number = try LakeCatalog.nextNumber(of: plan.name, onDisk: onDisk, database)
@@ -261,6 +264,8 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+    try removeStatements(ofAbandoned: plan.name)
+    return version
   }
 
   /// The version that a plan is of, if it was planned or sealed before.

@@ -23,6 +23,8 @@ internal import Glibc
   private let output: Int32
   private let mark: String
   private var tail: [UInt8] = []
+  /// Whether somebody may still print; false for good once nobody has the other end.
+  private var isHeard = true
 
   /// Starts a program.
   ///
@@ -121,12 +123,15 @@ internal import Glibc
   }
 
   /// Waits, less if something is printed or the last writer goes.
-  private func sleep(_ wait: Duration) {
-    var waiting = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+  private mutating func sleep(_ wait: Duration) {
+    // A negative descriptor is passed over.
+    var waiting = pollfd(fd: isHeard ? output : -1, events: Int16(POLLIN), revents: 0)
     let milliseconds = Int32(max(1, min(wait, .seconds(1)) / .milliseconds(1)))
     _ = unsafe poll(&waiting, 1, milliseconds)
-    // Nobody has the other end any more: poll would not wait again.
-    if Int32(waiting.revents) & POLLHUP != 0, Int32(waiting.revents) & POLLIN == 0 { usleep(2_000) }
+    // Nobody has the other end any more, and poll would not wait again. Mostly the command ends, which takes it a moment.
+    guard Int32(waiting.revents) & POLLHUP != 0, Int32(waiting.revents) & POLLIN == 0 else { return }
+    isHeard = false
+    usleep(2_000)
   }
 
   // MARK: All of it

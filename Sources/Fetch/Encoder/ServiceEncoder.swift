@@ -55,7 +55,7 @@ package struct ServiceEncoder: FeatureEncoder {
     self.model = model
     self.rules = rules
     var configuration = configuration
-    configuration.watch.answerTimeout = rules.timeout
+    configuration.watch.allow(rules.timeout)
     self.configuration = configuration
   }
 

@@ -105,9 +105,7 @@ package final class ListingReader {
       guard error.code == .refused, error.message.contains("HTTP 401") || error.message.contains("HTTP 403") else {
         throw error
       }
-      throw TarnError(
-        error.code, error.message,
-        hint: "the repository may be gated or private: accept its terms, and set HF_TOKEN to a token that may read it")
+      throw TarnError(error.code, error.message, hint: FetchConfiguration.wayIntoHub)
     }
   }
 
@@ -115,12 +113,19 @@ package final class ListingReader {
   ///
   /// - Parameter url: An `http`, `https` or `s3` address.
   /// - Returns: The list's text.
-  /// - Throws: ``TarnError``.
+  /// - Throws: ``TarnError``; `.integrity` for one of which nobody could tell whether it was cut.
   package func list(at url: String) throws(TarnError) -> [UInt8] {
-    guard let bytes = try reader.contents(of: url, atMost: 64 << 20) else {
+    guard let answer = try reader.answer(of: url, atMost: 64 << 20) else {
       throw TarnError(
         .absent, "there is no list at \(WebAddress.redacted(url))", hint: "look at its address in a browser")
     }
-    return bytes
+    // R8: what is left of a list is a list.
+    guard answer.head.tellsItsEnd else {
+      throw TarnError(
+        .integrity,
+        "the list at \(WebAddress.redacted(url)) comes without a length: nobody can tell whether it was cut",
+        hint: "save it to a file, see that it is whole, and name the file")
+    }
+    return answer.body
   }
 }

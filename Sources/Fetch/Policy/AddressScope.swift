@@ -151,6 +151,7 @@ extension FetchConfiguration {
   /// - Throws: ``TarnError`` `.refused`.
   func redirect(to location: String, from address: WebAddress, at peer: Peer?) throws(TarnError) -> WebAddress {
     var target = try address.redirected(to: location)
+    target.isOwn = address.isOwn && target.origin == address.origin
     let scope = peer.flatMap { isProxy($0, for: address) ? nil : addressScope($0.address) } ?? .world
     target.reach = scope
     // Behind a proxy names are the proxy's to judge; addresses are not.
@@ -221,16 +222,33 @@ extension FetchConfiguration {
 
   /// Whether a connection is the one to a proxy.
   ///
-  /// libcurl does not tell; the port does, where it is not the server's own.
-  private func isProxy(_ peer: Peer, for address: WebAddress) -> Bool {
-    peer.port != address.port && proxyPorts.contains(peer.port)
+  /// libcurl does not tell. The port does, where it is not the server's own; where it is, the connection is the proxy's
+  /// if there is one for such addresses, and nothing exempts the host.
+  func isProxy(_ peer: Peer, for address: WebAddress) -> Bool {
+    let environment = ProcessInfo.processInfo.environment
+    var names = ["\(address.scheme.rawValue)_proxy", "all_proxy", "ALL_PROXY"]
+    if address.scheme == .https { names.insert("HTTPS_PROXY", at: 1) }
+    // libcurl takes the first that is not empty.
+    let asked = proxy ?? names.compactMap { environment[$0] }.first { !$0.isEmpty } ?? ""
+    guard !asked.isEmpty, Self.port(ofProxy: asked) == peer.port else { return false }
+    return peer.port != address.port
+      || ["no_proxy", "NO_PROXY"].compactMap { environment[$0] }.allSatisfy { !Self.mayExempt(address.host, $0) }
   }
 
-  private var proxyPorts: [Int] {
-    if let proxy { return proxy.isEmpty ? [] : [Self.port(ofProxy: proxy)] }
-    let environment = ProcessInfo.processInfo.environment
-    return ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
-      .compactMap { environment[$0] }.filter { !$0.isEmpty }.map(Self.port(ofProxy:))
+  /// Whether what the environment exempts of proxies may mean a host: rather too many are than one too few, which would
+  /// not be judged.
+  ///
+  /// - Parameters:
+  ///   - host: A name or an address.
+  ///   - list: Names, their ends, addresses and networks, as libcurl splits them.
+  /// - Returns: Whether one of them may be it.
+  package static func mayExempt(_ host: String, _ list: String) -> Bool {
+    let marks = CharacterSet(charactersIn: ".*[]")
+    let name = host.lowercased().trimmingCharacters(in: marks)
+    return list.lowercased().split(whereSeparator: { $0 == "," || $0.isWhitespace }).contains { entry in
+      let end = entry.trimmingCharacters(in: marks)
+      return name.hasSuffix(end) || entry.contains("/") && AddressScope(of: host) != nil
+    }
   }
 
   /// > If not specified, libcurl defaults to using port 1080 for proxies.

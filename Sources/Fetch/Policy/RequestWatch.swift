@@ -19,6 +19,26 @@ package struct RequestWatch: Sendable {
     package var wholeTimeout: Duration?
 
     package init() {}
+
+    /// Lets an answer take so long: some begin it before they know how it ends, and send blanks meanwhile.
+    package mutating func allow(_ time: Duration) {
+      answerTimeout = time
+      stallTimeout = max(stallTimeout, time)
+    }
+
+    /// Bytes that libcurl takes of a body at a time. https://curl.se/libcurl/c/CURLOPT_UPLOAD_BUFFERSIZE.html
+    private static let sentByteCount = 64 << 10
+
+    /// The rules of a body that is sent.
+    ///
+    /// - Parameter rate: Most bytes of it a second, nil for no limit: a block goes out at once, and then none for as long
+    ///   as it is worth at that rate.
+    /// - Returns: Rules by which it has stalled when it stood still for longer.
+    package func sending(atMost rate: Int?) -> Rules {
+      var rules = self
+      if let rate { rules.stallTimeout = max(stallTimeout, .seconds(2 * Self.sentByteCount / max(1, rate))) }
+      return rules
+    }
   }
 
   /// Why a request is given up.

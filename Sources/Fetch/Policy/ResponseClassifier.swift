@@ -76,6 +76,9 @@ package enum Verdict: Sendable, Equatable {
 
 /// The rules of HTTP that tarn accepts bytes by.
 package enum ResponseClassifier {
+  /// R20: statuses by which some servers refuse a range and not the file.
+  static let rangeRefusals: Set<Int> = [400, 403, 404, 405, 406, 412, 500, 501]
+
   /// Decides about an answer.
   ///
   /// - Parameters:
@@ -86,7 +89,7 @@ package enum ResponseClassifier {
   ///   was asked for, so that neither can repeat for ever.
   package static func classify(_ head: ResponseHead, to question: RangeQuestion, at now: Date) -> Verdict {
     switch head.statusCode {
-    case 400, 403, 404, 405, 406, 412, 500, 501:
+    case let status where rangeRefusals.contains(status):
       if question.offset > 0, question.byteCount == nil {
         return .retryWhole("the server answered \(head.statusCode) to a range")
       }
@@ -217,11 +220,8 @@ package enum ResponseClassifier {
   }
 
   /// R1: the body's bytes must be the file's bytes.
-  private static func encodingFault(_ head: ResponseHead) -> String? {
-    for value in head.values("content-encoding") where !["identity", ""].contains(value.lowercased()) {
-      return "a body encoded as '\(printable(value, limit: 20))'"
-    }
-    return nil
+  static func encodingFault(_ head: ResponseHead) -> String? {
+    head.encoding.map { "a body encoded as '\(printable($0, limit: 20))'" }
   }
 
   /// R13: seconds or a date, never negative, never above the cap; nil for junk.

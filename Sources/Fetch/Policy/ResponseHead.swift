@@ -38,6 +38,9 @@ package struct ResponseHead: Sendable, Equatable {
     return ["text/html", "application/xhtml+xml"].contains(type.trimmingCharacters(in: .whitespaces).lowercased())
   }
 
+  /// R1: the encoding of a body whose bytes are not the file's; nil where they are.
+  var encoding: String? { values("content-encoding").first { !["identity", ""].contains($0.lowercased()) } }
+
   /// How long the body says it is.
   package enum BodyLength: Sendable, Equatable {
     case exactly(Int)
@@ -56,6 +59,13 @@ package struct ResponseHead: Sendable, Equatable {
     guard let text = lengths.first else { return .unknown }
     guard lengths.count == 1, let length = decimal(text[...]) else { return .contradictory }
     return length == 0 || ForeignNumber.byteCount.holds(length) ? .exactly(length) : .contradictory
+  }
+
+  /// Whether a body that is cut is known to be: its end is not that of the connection.
+  var tellsItsEnd: Bool {
+    let codings = values("transfer-encoding")
+    return codings.isEmpty
+      ? !values("content-length").isEmpty : codings.contains { $0.lowercased().contains("chunked") }
   }
 
   /// What the answer says to tell this revision of its bytes from others.
@@ -84,13 +94,42 @@ package struct EntityValidator: Sendable, Equatable, Codable {
   }
 
   /// The ETag, if bytes are equal whenever it is.
-  package var strongETag: String? {
-    guard let etag, etag.hasPrefix("\""), etag.hasSuffix("\""), etag.utf8.count >= 2 else { return nil }
-    return etag
-  }
+  package var strongETag: String? { etag.flatMap { Self.isTag($0[...]) ? $0 : nil } }
 
   /// The value to send as `If-Range`; nil when nothing known is strong (R2).
-  package var ifRange: String? { strongETag ?? (isDateStrong ? lastModified : nil) }
+  package var ifRange: String? { strongETag ?? (isDateStrong ? sendableDate : nil) }
+
+  /// The header line that asks for another revision than this; nil when nothing known can be sent.
+  package var conditionLine: String? {
+    if let etag, Self.isTag(etag.hasPrefix("W/") ? etag.dropFirst(2) : etag[...]) { return "If-None-Match: \(etag)" }
+    return sendableDate.map { "If-Modified-Since: \($0)" }
+  }
+
+  /// The date, if a header line can have it: it is sent as it came.
+  private var sendableDate: String? {
+    guard let lastModified, (1...64).contains(lastModified.utf8.count),
+      lastModified.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
+    else { return nil }
+    return lastModified
+  }
+
+  /// Servers refuse header lines that are much longer.
+  private static let mostTagByteCount = 4_096
+
+  /// Whether a text is a tag that can be sent back: it, and parts that were kept with it, are asked about for as long
+  /// as they are there.
+  ///
+  /// - SeeAlso: RFC 9110 8.8.3, opaque-tag.
+  private static func isTag(_ text: Substring) -> Bool {
+    let scalars = text.unicodeScalars
+    guard (2...mostTagByteCount).contains(text.utf8.count), scalars.first == "\"", scalars.last == "\"" else {
+      return false
+    }
+    // U+FFFD stands for bytes that are no UTF-8: what they were is not known any more.
+    return scalars.dropFirst().dropLast().allSatisfy {
+      $0 == "!" || (0x23...0x7E).contains($0.value) || $0.value >= 0x80 && $0 != "\u{FFFD}"
+    }
+  }
 
   /// Whether two answers can be of one revision; nil when they do not say.
   package func agrees(with other: EntityValidator) -> Bool? {

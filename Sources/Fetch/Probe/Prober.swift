@@ -63,6 +63,8 @@ package struct ProbeFinding: Sendable, Equatable {
   package let head: FeatureHead?
   /// How long its host asks to be left alone, where nobody can tell for now (R13).
   package var retryAfter: Duration?
+  /// How credentials are given, where its host refuses access.
+  package var wayIn: String?
 }
 
 extension ProbeFinding {
@@ -124,17 +126,27 @@ private enum ProbeForm: Equatable {
   case whole
   /// `GET` of so many bytes from the start, for what they say.
   case start(byteCount: Int)
+  /// The same without a range, broken off behind them.
+  case startOfWhole(byteCount: Int)
 
   var range: String? {
     switch self {
-    case .head, .whole: nil
+    case .head, .whole, .startOfWhole: nil
     case .oneByte: "0-0"
     case .start(let byteCount): "0-\(byteCount - 1)"
     }
   }
 
+  /// Bytes from the start that are wanted; nil where only the answer's head is.
+  var startByteCount: Int? {
+    switch self {
+    case .start(let byteCount), .startOfWhole(let byteCount): byteCount
+    case .head, .oneByte, .whole: nil
+    }
+  }
+
   /// Bytes of the body that are read; whoever sends more is cut off.
-  var mostByteCount: Int { if case .start(let byteCount) = self { byteCount } else { 4_096 } }
+  var mostByteCount: Int { startByteCount ?? 4_096 }
 }
 
 /// One question and its answer's head.
@@ -157,11 +169,12 @@ private final class ProbeExchange: WebRequestOwner {
   ) throws(TarnError) {
     self.address = address
     self.form = form
-    complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
+    complaint = address.isSigned ? StoreComplaint(unsigned: configuration.s3.whyUnsigned) : nil
     request = try WebRequest(
       WebRequest.Form(
         address: address, tag: tag, isHead: form == .head, range: form.range,
-        lines: configuration.headers(address.origin), wholeTimeout: timeout), configuration: configuration)
+        lines: configuration.headers(address.origin), login: configuration.login(for: address),
+        wholeTimeout: timeout), configuration: configuration)
     unsafe request.owner = self
   }
 
@@ -187,7 +200,7 @@ private final class ProbeExchange: WebRequestOwner {
   func takeBody(_ bytes: RawSpan) -> Bool {
     complaint?.take(bytes)
     bodyByteCount += bytes.byteCount
-    if case .start(let wanted) = form, body.count < wanted {
+    if let wanted = form.startByteCount, body.count < wanted {
       unsafe bytes.withUnsafeBytes { unsafe body.append(contentsOf: $0.prefix(wanted - body.count)) }
     }
     return bodyByteCount <= form.mostByteCount
@@ -333,26 +346,32 @@ private final class ProbeLoop {
     }
     switch (head.statusCode, task.form) {
     case (301, _), (302, _), (303, _), (307, _), (308, _): follow(task, head, exchange)
-    case (_, .start): takeStart(exchange, head, of: task)
-    case (200, .head) where !saysLength(head): ask(task, as: .oneByte)
-    case (200, _), (206, .oneByte), (206, .whole): conclude(task, judge(head, task.target))
     case (416, .oneByte) where head.value("content-range").flatMap(ContentRange.init)?.total == 0:
       settle(task.target, .faulty("an empty file"))
     // R20: it may be the range that is refused.
-    case (400, .oneByte), (403, .oneByte), (404, .oneByte), (405, .oneByte), (406, .oneByte), (412, .oneByte),
-      (416, .oneByte), (500, .oneByte), (501, .oneByte):
-      ask(task, as: .whole)
-    case (404, _), (410, _): settle(task.target, .absent)
+    case (let status, .oneByte) where mayRefuseRange(status): ask(task, as: .whole)
+    case (let status, .start(let byteCount)) where mayRefuseRange(status):
+      ask(task, as: .startOfWhole(byteCount: byteCount))
     case (408, _), (425, _), (429, _), (500, _), (502...599, _):
       let wait = ResponseClassifier.retryAfter(head, at: Date(), cap: configuration.retryAfterCap)
       if let wait { hosts[origin]?.asked(toWait: wait, at: now) }
       again(task, after: wait, "the server answered \(head.statusCode)")
+    case (_, .start), (_, .startOfWhole): takeStart(exchange, head, of: task)
+    case (200, .head) where !saysLength(head): ask(task, as: .oneByte)
+    case (200, _), (206, .oneByte), (206, .whole): conclude(task, judge(head, task.target))
+    case (404, _), (410, _): settle(task.target, .absent)
     // Some servers and signed addresses refuse HEAD and serve GET.
     case (400, .head), (401, .head), (403, .head), (405, .head), (501, .head): ask(task, as: .oneByte)
     case (400, _), (401, _), (403, _), (405, _), (501, _):
-      settle(task.target, exchange.fault("access refused (\(head.statusCode))"))
+      settle(
+        task.target, exchange.fault("access refused (\(head.statusCode))"),
+        wayIn: configuration.wayIn(to: task.address, after: head.statusCode))
     default: settle(task.target, .faulty("an answer of status \(head.statusCode)"))
     }
+  }
+
+  private func mayRefuseRange(_ status: Int) -> Bool {
+    status == 416 || ResponseClassifier.rangeRefusals.contains(status)
   }
 
   /// Whether an answer to HEAD says how long the file is: 0 and nothing are what
@@ -381,9 +400,7 @@ private final class ProbeLoop {
       head.statusCode == 200
       || head.statusCode == 206
         && head.value("content-range").flatMap(ContentRange.init)?.span?.lowerBound == 0
-    guard isStart, head.values("content-encoding").allSatisfy({ ["identity", ""].contains($0.lowercased()) }) else {
-      return settle(task.target, fact)
-    }
+    guard isStart, head.encoding == nil else { return settle(task.target, fact) }
     let bytes = exchange.body
     switch FeatureHead.parse(bytes, of: kind.format, byteCount: task.target.expectedByteCount ?? size) {
     case .malformed(let cause): settle(task.target, .faulty(cause))
@@ -404,9 +421,7 @@ private final class ProbeLoop {
   }
 
   private func judge(_ head: ResponseHead, _ target: ProbeTarget) -> ProbeFinding.Answer {
-    for value in head.values("content-encoding") where !["identity", ""].contains(value.lowercased()) {
-      return .faulty("a body encoded as '\(printable(value, limit: 20))'")
-    }
+    if let fault = ResponseClassifier.encodingFault(head) { return .faulty(fault) }
     if head.statusCode == 206 {
       guard let text = head.value("content-range"), let total = ContentRange(text)?.total else {
         return .present(byteCount: nil, head.validator)
@@ -460,7 +475,7 @@ private final class ProbeLoop {
   private func go(on task: Task, _ step: ProbeCourse.Step, _ cause: String) {
     guard case .again(let time) = step else {
       let wait = hosts[task.address.origin]?.notBefore.map { $0 - .now }
-      return settle(task.target, task.fact ?? .unreachable(cause), retryAfter: wait)
+      return settle(task.target, .unreachable(cause), retryAfter: wait)
     }
     var task = task
     task.notBefore = time
@@ -469,11 +484,11 @@ private final class ProbeLoop {
 
   private func settle(
     _ target: ProbeTarget, _ answer: ProbeFinding.Answer, rowCount: Int? = nil, head: FeatureHead? = nil,
-    retryAfter: Duration? = nil
+    retryAfter: Duration? = nil, wayIn: String? = nil
   ) {
     onFinding(
       ProbeFinding(
         shardID: target.shardID, mirrorID: target.mirror.id, answer: answer, rowCount: rowCount, head: head,
-        retryAfter: retryAfter))
+        retryAfter: retryAfter, wayIn: wayIn))
   }
 }

@@ -53,6 +53,7 @@ extension ObjectStore {
     question.fields = [("x-amz-copy-source", S3Settings.encoded(path: source))]
     question.body = { RequestBody([]) }
     question.root = "CopyObjectResult"
+    question.answerTimeout = Self.assemblyTimeout
     let answer = try ask(question)
     guard case .done = answer.verdict else { throw failure(answer, "moving to \(shown(other))", key) }
     try remove(key)

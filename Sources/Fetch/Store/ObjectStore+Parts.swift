@@ -70,6 +70,7 @@ extension ObjectStore {
     else { return nil }
     var taken: [Int: (byteCount: Int, etag: String)] = [:]
     var marker: String?
+    var markers = PageMarkers()
     repeat {
       var question = Question(method: "GET", key: file.key)
       question.query = [("uploadId", state.uploadID)] + (marker.map { [("part-number-marker", $0)] } ?? [])
@@ -93,7 +94,7 @@ extension ObjectStore {
       } catch {
         throw error.error(of: "the store's list of the parts of \(shown(file.key))")
       }
-      guard !isTruncated || next != nil && next != marker else {
+      guard !isTruncated || markers.take(next) else {
         throw TarnError(.integrity, "the store's list of the parts of \(shown(file.key)) has no end")
       }
       marker = isTruncated ? next : nil
@@ -180,21 +181,18 @@ extension ObjectStore {
     question.condition = .ifAbsent
     question.root = "CompleteMultipartUploadResult"
     // The store puts the parts together before it answers.
-    question.answerTimeout = .seconds(600)
+    question.answerTimeout = Self.assemblyTimeout
     let answer = try ask(question)
     switch answer.verdict {
     case .done: return .written
     case .absent, .conditionFailed:
       // Completed by an answer that was lost, or by another push of the same file.
-      let known = try head(file.key)
-      guard known?.byteCount == file.byteCount, known?.digest == file.digest else {
-        if known != nil {
-          _ = try abort(file.key, state.uploadID)
-          return .taken
-        }
+      guard let known = try there(file.key, file.byteCount, file.digest) else {
         throw failure(answer, "completing", file.key)
       }
-      return .written
+      // What is left of this one is of no use to anybody.
+      _ = try abort(file.key, state.uploadID)
+      return known == .taken ? .taken : .written
     default: throw failure(answer, "completing", file.key)
     }
   }

@@ -3,7 +3,8 @@
 //
 // Invariants:
 // 1. No object is replaced, but by `put` with the tag of what is replaced, and by `replace`.
-// 2. An object that was sent counts once it was read back and is the bytes it should be.
+// 2. An object that was sent counts once it was read back and is the bytes it should be, but where its writer reads
+//    it again anyway.
 // 3. A request is asked again only after a trouble that may pass, for as long as the
 //    caller's patience lasts (R21).
 
@@ -56,6 +57,8 @@ package struct StoredObject: Sendable, Equatable {
   package private(set) var requestCount = 0
 
   package static let mostPartCount = 10_000
+  /// How long a store may take to put an object together, or to copy one.
+  static let assemblyTimeout = Duration.seconds(600)
   /// The most that is read of a listing or an error.
   private static let mostAnswerByteCount = 16 << 20
 
@@ -128,6 +131,7 @@ package struct StoredObject: Sendable, Equatable {
   package func list(_ start: String = "") throws(TarnError) -> [String] {
     var found: [String] = []
     var token: String?
+    var tokens = PageMarkers()
     repeat {
       var question = Question(method: "GET", key: nil)
       question.query = [("delimiter", "/"), ("list-type", "2"), ("prefix", prefix + start)]
@@ -149,7 +153,7 @@ package struct StoredObject: Sendable, Equatable {
       } catch {
         throw error.error(of: "the store's listing of \(shown(start))")
       }
-      guard !isTruncated || next != nil && next != token else {
+      guard !isTruncated || tokens.take(next) else {
         throw TarnError(.integrity, "the store's listing of \(shown(start)) has no end")
       }
       token = isTruncated ? next : nil
@@ -184,9 +188,12 @@ package struct StoredObject: Sendable, Equatable {
   ///   - bytes: What it is.
   ///   - key: Its key, below the prefix.
   ///   - condition: On what condition; a store without conditions is looked at first.
+  ///   - readsBack: Whether what the store gives must be these bytes; not so of what others may replace at once.
   /// - Returns: What it came to.
   /// - Throws: ``TarnError``.
-  package func put(_ bytes: [UInt8], _ key: String, _ condition: Condition = .ifAbsent) throws(TarnError) -> Outcome {
+  package func put(
+    _ bytes: [UInt8], _ key: String, _ condition: Condition = .ifAbsent, readsBack: Bool = true
+  ) throws(TarnError) -> Outcome {
     let digest = ContentDigest.of(bytes)
     if condition == .ifAbsent, let known = try there(key, bytes.count, digest) { return known }
     var question = Question(method: "PUT", key: key)
@@ -201,7 +208,7 @@ package struct StoredObject: Sendable, Equatable {
     case .conditionFailed: return try there(key, bytes.count, digest) ?? .taken
     default: throw failure(answer, "writing", key)
     }
-    try requireRead(key, bytes.count, digest)
+    if readsBack { try requireRead(key, bytes.count, digest) }
     return .written
   }
 
@@ -292,7 +299,7 @@ package struct StoredObject: Sendable, Equatable {
   }
 
   /// What is under a key that is to be written: nothing, these bytes or others.
-  private func there(_ key: String, _ byteCount: Int, _ digest: ContentDigest) throws(TarnError) -> Outcome? {
+  func there(_ key: String, _ byteCount: Int, _ digest: ContentDigest) throws(TarnError) -> Outcome? {
     guard let known = try head(key) else { return nil }
     guard known.byteCount == byteCount else { return .taken }
     // What was sent with its digest was checked by the store; what says none is read.
@@ -399,12 +406,12 @@ package struct StoredObject: Sendable, Equatable {
         // As a mirror is asked without patience.
         guard failureCount < configuration.attemptsPerMirror else { throw said(error, question) }
         let wait = configuration.backoff.wait(afterFailures: failureCount, using: &jitter)
-        try sleep(until: clock() + max(wait, asked ?? .zero))
+        try waitOut(until: clock() + max(wait, asked ?? .zero), by: clock, isCancelled: isCancelled)
         continue
       }
       patience.failed(askingFor: asked, at: clock())
       guard case .pausing(let until) = patience.standing(at: clock()) else { throw said(error, question) }
-      try sleep(until: until)
+      try waitOut(until: until, by: clock, isCancelled: isCancelled)
       patience.asks()
       patience.cameBack()
     }
@@ -414,15 +421,9 @@ package struct StoredObject: Sendable, Equatable {
     TarnError(error.code, "\(shown(question.key ?? "")): \(error.message)", hint: error.hint)
   }
 
-  private func sleep(until end: ContinuousClock.Instant) throws(TarnError) {
-    while clock() < end {
-      if isCancelled() { throw .interrupted }
-      usleep(UInt32(min(100_000, max(1_000, (end - clock()).milliseconds * 1_000))))
-    }
-  }
-
   private func askOnce(_ question: Question) throws(TarnError) -> Answer {
-    let place = question.key.map { "\(bucket)/\(prefix)\($0)" } ?? "\(bucket)/"
+    // An address has a key percent-encoded; here it is what it is.
+    let place = "\(bucket)/" + (question.key.map { S3Settings.encoded(path: prefix + $0) } ?? "")
     var text = try configuration.s3.storeAddress(of: place)
     let query = question.query.map { (S3Settings.encoded(query: $0.name), S3Settings.encoded(query: $0.value)) }
       .sorted { $0.0 < $1.0 }.map { "\($0.0)=\($0.1)" }.joined(separator: "&")
@@ -446,13 +447,13 @@ package struct StoredObject: Sendable, Equatable {
     form.lines = try sign(question, address, query: query, fields) + (form.body == nil ? [] : ["Expect:"])
     form.bytesPerSecond = configuration.bytesPerSecondNow()
     var configuration = configuration
-    if let timeout = question.answerTimeout { configuration.watch.answerTimeout = timeout }
+    if let timeout = question.answerTimeout { configuration.watch.allow(timeout) }
     let exchange = try PlainExchange(form, atMost: question.mostAnswerByteCount, configuration)
     requestCount += 1
     let end = try multi.perform(exchange, bytesPerSecond: configuration.bytesPerSecondNow, isCancelled: isCancelled)
     let whole = try exchange.answer(end)
     let verdict = whole.verdict(
-      root: question.root, isSigned: configuration.s3.isSigning, at: Date(), cap: configuration.retryAfterCap)
+      root: question.root, unsigned: configuration.s3.whyUnsigned, at: Date(), cap: configuration.retryAfterCap)
     return Answer(whole: whole, verdict: verdict)
   }
 

@@ -4,7 +4,6 @@
 package import Base
 internal import CCurl
 internal import Foundation
-internal import Glibc
 
 /// Reads small files by their addresses.
 ///
@@ -24,8 +23,8 @@ internal import Glibc
   ///   - patience: How long a host that fails for now is waited for.
   ///   - clock: What patience is measured by.
   ///   - isCancelled: Asked several times a second; true ends the work.
-  ///   - onTrouble: Told once of each host that is waited for: for how long now, and
-  ///     how long at most.
+  ///   - onTrouble: Told at the first wait of each trouble of a host: for how long now,
+  ///     and how long at most.
   /// - Throws: ``TarnError`` `.io` if libcurl cannot be used.
   package init(
     configuration: FetchConfiguration, patience: Duration, clock: @escaping () -> ContinuousClock.Instant,
@@ -87,7 +86,9 @@ internal import Glibc
       let (asked, error): (Duration?, TarnError)
       do throws(TarnError) {
         switch try ask(address, atMost: limit) {
-        case .whole(let answer): return answer
+        case .whole(let answer):
+          patience.delivered()
+          return answer
         case .later(let wait, let cause): (asked, error) = (wait, cause)
         }
       } catch let cause {
@@ -99,10 +100,7 @@ internal import Glibc
       patience.failed(askingFor: asked, at: now)
       guard case .pausing(let until) = patience.standing(at: now) else { throw said(error, address) }
       if isFirst { onTrouble(address.origin, until - now, patience.left(at: now)) }
-      while clock() < until {
-        if isCancelled() { throw .interrupted }
-        usleep(10_000)
-      }
+      try waitOut(until: until, by: clock, isCancelled: isCancelled)
       patience.asks()
       patience.cameBack()
     }
@@ -124,15 +122,14 @@ internal import Glibc
     for _ in 0...5 {
       var form = WebRequest.Form(address: address, tag: 1)
       form.lines = configuration.headers(address.origin)
+      form.login = configuration.login(for: address)
       let exchange = try PlainExchange(form, atMost: limit, configuration)
       let end = try multi.perform(exchange, isCancelled: isCancelled)
       let answer = try exchange.answer(end)
       let head = answer.head
       switch head.statusCode {
       case 200:
-        guard head.values("content-encoding").allSatisfy({ ["identity", ""].contains($0.lowercased()) }) else {
-          throw TarnError(.integrity, "a body that is encoded")
-        }
+        if let fault = ResponseClassifier.encodingFault(head) { throw TarnError(.integrity, fault) }
         return .whole(answer)
       case 301, 302, 303, 307, 308:
         guard let location = head.value("location") else {
@@ -142,11 +139,13 @@ internal import Glibc
       case 410: return .whole(nil)
       default:
         let verdict = answer.verdict(
-          isSigned: !address.isSigned || configuration.s3.isSigning, at: Date(), cap: configuration.retryAfterCap)
+          unsigned: address.isSigned ? configuration.s3.whyUnsigned : nil, at: Date(), cap: configuration.retryAfterCap)
         switch verdict {
         case .absent: return .whole(nil)
         case .later(let wait, let error): return .later(wait, error)
-        case .refused(let error): throw error
+        case .refused(let error):
+          throw TarnError(
+            error.code, error.message, hint: error.hint ?? configuration.wayIn(to: address, after: head.statusCode))
         case .done, .conditionFailed, .unsupported: throw TarnError(.refused, "HTTP \(head.statusCode)")
         }
       }

@@ -6,6 +6,18 @@
 package import Base
 package import Foundation
 
+/// What asked for the pages of one list: each asks for one that did not come yet, so that every list ends.
+struct PageMarkers {
+  private static let mostPageCount = 10_000
+  private var seen: Set<String> = []
+
+  /// Whether a page may be asked for by what the one before it says.
+  mutating func take(_ marker: String?) -> Bool {
+    guard let marker, seen.count < Self.mostPageCount else { return false }
+    return seen.insert(marker).inserted
+  }
+}
+
 /// A store's answer, whole.
 package struct StoreAnswer: Sendable, Equatable {
   package let head: ResponseHead
@@ -40,12 +52,12 @@ package struct StoreAnswer: Sendable, Equatable {
   ///
   /// - Parameters:
   ///   - root: The element that the body of a success has; nil for any body.
-  ///   - isSigned: Whether the request was signed.
+  ///   - unsigned: Why the request was not signed; nil where it was.
   ///   - now: The time, for `Retry-After`.
   ///   - cap: The longest `Retry-After` that is obeyed (R13).
   /// - Returns: What it means; never done where the store said that it failed.
-  package func verdict(root: String? = nil, isSigned: Bool, at now: Date, cap: Duration) -> Verdict {
-    var complaint = StoreComplaint(isSigned: isSigned)
+  package func verdict(root: String? = nil, unsigned: String?, at now: Date, cap: Duration) -> Verdict {
+    var complaint = StoreComplaint(unsigned: unsigned)
     unsafe complaint.take(body.span.bytes)
     let status = head.statusCode
     let text = "HTTP \(status)"

@@ -131,6 +131,9 @@ package struct FetchRequest: Sendable {
   /// What holds a file against what it is where its expectation names no format; nil for
   /// bytes of any kind.
   package var examination: FileExamination?
+  /// Asked, from any thread, what can be done about a file of another dimension or element
+  /// type than it is expected to have; nil for what is said of any wrong file.
+  package var remedy: @Sendable (FeatureHead) -> String? = { _ in nil }
   /// D12: asked, from any thread, whether there is room for a shard of this size,
   /// which turned out to be more than is reserved for it.
   package var takesRoom: @Sendable (_ byteCount: Int) -> Bool = { _ in false }

@@ -42,7 +42,7 @@ final class HTTPExchange: WebRequestOwner {
     self.order = order
     answer = JudgedAnswer(to: order.question)
     self.part = part
-    complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
+    complaint = address.isSigned ? StoreComplaint(unsigned: configuration.s3.whyUnsigned) : nil
     var form = WebRequest.Form(address: address, tag: tag)
     let question = order.question
     if question.offset > 0 {
@@ -50,14 +50,11 @@ final class HTTPExchange: WebRequestOwner {
       if question.rangeGuard == .ifRange, let value = question.partialValidator.ifRange {
         form.lines.append("If-Range: \(value)")
       }
-    } else if let condition = order.condition {
-      if let etag = condition.etag {
-        form.lines.append("If-None-Match: \(etag)")
-      } else if let date = condition.lastModified {
-        form.lines.append("If-Modified-Since: \(date)")
-      }
+    } else if let line = order.condition?.conditionLine {
+      form.lines.append(line)
     }
     form.lines += order.headers
+    form.login = configuration.login(for: address)
     request = try WebRequest(form, configuration: configuration)
     unsafe request.owner = self
   }

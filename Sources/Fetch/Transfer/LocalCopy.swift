@@ -21,6 +21,7 @@ enum LocalCopy {
   ///   - source: Who is asked, in the resume point's terms.
   ///   - condition: The validator of the revision held.
   ///   - expectedByteCount: The size it must have, if known.
+  ///   - pace: How fast it may go.
   ///   - isStopped: Asked now and then; true ends the copy.
   ///   - onProgress: Told the bytes held, now and then.
   /// - Returns: Whether there was something to copy.
@@ -28,7 +29,7 @@ enum LocalCopy {
   ///   `.interrupted`, `.diskFull` or `.io`.
   static func run(
     from path: String, into part: PartFile, source: ContentDigest, condition: EntityValidator?,
-    expectedByteCount: Int?, isStopped: () -> Bool, onProgress: (Int) -> Void
+    expectedByteCount: Int?, pace: CopyPace, isStopped: () -> Bool, onProgress: (Int) -> Void
   ) throws(TarnError) -> Outcome {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else { throw openError(path) }
@@ -49,7 +50,7 @@ enum LocalCopy {
       BodyPromise(bodyByteCount: nil, totalByteCount: byteCount, validator: validator), from: source,
       startingOver: !continues)
     let offset = try pour(
-      descriptor, path, into: part, from: part.byteCount, isStopped: isStopped, onProgress: onProgress)
+      descriptor, path, into: part, from: part.byteCount, pace: pace, isStopped: isStopped, onProgress: onProgress)
     guard part.isWhole else {
       throw TarnError(
         .integrity, "it ends after \(offset) of \(part.wholeText) bytes")
@@ -64,25 +65,28 @@ enum LocalCopy {
   ///   - path: Its name, for messages.
   ///   - part: Where the bytes go.
   ///   - start: Where to begin.
+  ///   - pace: How fast it may go; nil for as fast as it can.
   ///   - isStopped: Asked before each piece; true ends the reading.
   ///   - onProgress: Told after each piece how far it is.
   /// - Returns: Where the file ends.
   /// - Throws: ``TarnError`` `.interrupted`, `.io`; what the part file refuses.
   static func pour(
-    _ descriptor: Int32, _ path: String, into part: PartFile, from start: Int, isStopped: () -> Bool,
-    onProgress: (Int) -> Void = { _ in }
+    _ descriptor: Int32, _ path: String, into part: PartFile, from start: Int, pace: CopyPace? = nil,
+    isStopped: () -> Bool, onProgress: (Int) -> Void = { _ in }
   ) throws(TarnError) -> Int {
     _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
     var piece = [UInt8](repeating: 0, count: Block.capacity)
     var offset = start
     while true {
       if isStopped() { throw TarnError(.interrupted, "stopped") }
-      let count = unsafe pread(descriptor, &piece, piece.count, off_t(offset))
+      let wanted = pace?.pieceByteCount(atMost: piece.count) ?? piece.count
+      let count = unsafe pread(descriptor, &piece, wanted, off_t(offset))
       if count < 0 {
         if errno == EINTR { continue }
         throw Disk.systemError("read", path)
       }
       if count == 0 { return offset }
+      pace?.take(count, unless: isStopped)
       unsafe try part.receive(piece.span.bytes.extracting(first: count))
       offset += count
       onProgress(offset)

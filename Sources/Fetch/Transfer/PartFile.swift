@@ -27,6 +27,8 @@ final class PartFile: @unchecked Sendable {
     let takesRoom: @Sendable (Int) -> Bool
     /// Why no more may be written (D12).
     let lackOfRoom: @Sendable () -> TarnError?
+    /// What can be done about a file of another kind.
+    let remedy: @Sendable (FeatureHead) -> String?
     /// Called on the disk queue when the loop waits for room and there is some.
     let onRoom: @Sendable () -> Void
     /// What holds a file of no format of features against what it is.
@@ -274,7 +276,7 @@ final class PartFile: @unchecked Sendable {
   private func check(_ head: FeatureHead) throws(TarnError) {
     guard expectation.format != nil else { return }
     if let fault = head.fault(dimension: expectation.dimension, elementType: expectation.elementType) {
-      throw TarnError(.integrity, fault)
+      throw TarnError(.integrity, fault, hint: means.remedy(head))
     }
     for (size, teller) in [(expectation.byteCount, "the catalog"), (totalByteCount, sizeTeller)] {
       guard let size, size != head.fileByteCount else { continue }

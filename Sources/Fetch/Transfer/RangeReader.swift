@@ -55,14 +55,7 @@ internal import Glibc
       }
       let step = walk.step(after: .temporary(after: asked, error), heldByteCount: 0, using: &jitter)
       guard case .again(let wait) = step else { throw error }
-      try sleep(until: .now + wait)
-    }
-  }
-
-  private func sleep(until end: ContinuousClock.Instant) throws(TarnError) {
-    while ContinuousClock.now < end {
-      try checkCancellation()
-      usleep(UInt32(min(100_000, max(1_000, (end - .now).milliseconds * 1_000))))
+      try waitOut(until: .now + wait, by: { .now }, isCancelled: isCancelled)
     }
   }
 
@@ -119,7 +112,8 @@ internal import Glibc
       case .redirect(let location):
         address = try configuration.redirect(to: location, from: address, at: exchange.request.peer)
       case .nextMirror(let code, let cause):
-        let error = TarnError(code, cause)
+        let wayIn = configuration.wayIn(to: address, after: exchange.answer.statusCode)
+        let error = TarnError(code, cause, hint: wayIn)
         throw exchange.complaint?.explaining(error) ?? error
       case .retryLater(let wait, let cause):
         return .later(wait, TarnError(.temporary, cause))
@@ -165,12 +159,12 @@ private final class RangeExchange: WebRequestOwner {
     question.expectedByteCount = total
     question.retryAfterCap = min(configuration.retryAfterCap, .seconds(60))
     answer = JudgedAnswer(to: question)
-    complaint = address.isSigned ? StoreComplaint(isSigned: configuration.s3.isSigning) : nil
+    complaint = address.isSigned ? StoreComplaint(unsigned: configuration.s3.whyUnsigned) : nil
     wantedByteCount = range.count
     bytes.reserveCapacity(range.count)
     let form = WebRequest.Form(
       address: address, tag: 1, range: "\(range.lowerBound)-\(range.upperBound - 1)",
-      lines: configuration.headers(address.origin))
+      lines: configuration.headers(address.origin), login: configuration.login(for: address))
     request = try WebRequest(form, configuration: configuration)
     unsafe request.owner = self
   }

@@ -65,6 +65,8 @@ final class Transfer {
   /// Whether the last attempt brought a page instead of the file (R22).
   var metPage = false
   var reportedByteCount = -1
+  /// How fast the copy goes that is under way; nil without one.
+  var pace: CopyPace?
   /// Its pace among the others from its host.
   var reroll: Reroll
   /// The origin whose slot this transfer holds.
@@ -131,7 +133,7 @@ final class Transfer {
         question.partialValidator = part.validator
       }
     }
-    question.isConditional = question.offset == 0 && request.condition != nil
+    question.isConditional = question.offset == 0 && request.condition?.conditionLine != nil
     return question
   }
 

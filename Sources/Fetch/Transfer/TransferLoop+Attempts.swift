@@ -13,7 +13,7 @@ extension TransferLoop {
     let (control, interval) = (control, configuration.checkpointByteCount)
     let means = PartFile.Means(
       queue: transfer.queue, pool: pool, takesRoom: transfer.request.takesRoom,
-      lackOfRoom: transfer.request.lackOfRoom, onRoom: { control.loop.poke() },
+      lackOfRoom: transfer.request.lackOfRoom, remedy: transfer.request.remedy, onRoom: { control.loop.poke() },
       examination: transfer.request.examination)
     onDisk(transfer) {
       do throws(TarnError) {
@@ -65,7 +65,7 @@ extension TransferLoop {
         to: address, order: order, part: part, tag: transfer.tag, configuration: configuration)
       try add(exchange, of: transfer)
     } catch {
-      end(transfer, .fatal(error))
+      end(transfer, failure(for: error))
     }
   }
 
@@ -75,16 +75,20 @@ extension TransferLoop {
     let (path, source, request) = (transfer.address.filePath, transfer.source, transfer.request)
     let (control, tag) = (control, transfer.tag)
     if part.source == source { transfer.attempt?.offset = part.byteCount }
+    let pace = CopyPace(configuration)
+    transfer.pace = pace
+    shareBandwidth()
     onDisk(transfer) {
       do throws(TarnError) {
         var reported = 0
         let outcome = try part.onDiskQueue { () throws(TarnError) in
           try LocalCopy.run(
             from: path, into: part, source: source, condition: request.condition,
-            expectedByteCount: request.expectation.byteCount,
+            expectedByteCount: request.expectation.byteCount, pace: pace,
             isStopped: { control.loop.isCancelled },
             onProgress: { byteCount in
-              guard byteCount - reported >= 64 << 20 else { return }
+              // Under a limit as often as that brings something to tell.
+              guard byteCount - reported >= 4 * pace.pieceByteCount(atMost: 16 << 20) else { return }
               reported = byteCount
               control.post(.copying(byteCount: byteCount), for: tag)
             })
@@ -115,6 +119,10 @@ extension TransferLoop {
 
   /// Takes what a disk queue reports.
   func take(_ report: DiskReport, of transfer: Transfer) {
+    if case .copied = report, transfer.pace != nil {
+      transfer.pace = nil
+      shareBandwidth()
+    }
     switch report {
     case .opened(.success(let part)):
       transfer.part = part
@@ -189,7 +197,8 @@ extension TransferLoop {
     case .redirect(let location): follow(location, from: exchange, of: transfer)
     case .nextMirror(let code, let cause):
       if code == .refused { hosts[origin, default: Host()].standing.refused() }
-      end(transfer, .mirrorFault(exchange.explaining(TarnError(code, cause))))
+      let wayIn = configuration.wayIn(to: exchange.address, after: answer.statusCode)
+      end(transfer, .mirrorFault(exchange.explaining(TarnError(code, cause, hint: wayIn))))
     case .retryLater(let wait, let cause):
       if let wait { hosts[origin, default: Host()].standing.asked(toWait: wait, at: .now) }
       end(transfer, .temporary(after: wait, exchange.explaining(TarnError(.temporary, cause))))

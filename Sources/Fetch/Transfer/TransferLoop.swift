@@ -192,12 +192,14 @@ internal import Foundation
     }
   }
 
-  /// Splits the limit evenly over what runs.
-  private func shareBandwidth() {
+  /// Splits the limit evenly over what runs, copies of files of this machine among it.
+  func shareBandwidth() {
     guard hasLimited || limit != nil else { return }
     hasLimited = limit != nil
-    let running = exchanges
-    for (_, exchange) in running { exchange.request.limit(to: limit.map { max(1, $0 / running.count) }) }
+    let (running, copies) = (exchanges, transfers.values.compactMap(\.pace))
+    let share = limit.map { max(1, $0 / max(1, running.count + copies.count)) }
+    for (_, exchange) in running { exchange.request.limit(to: share) }
+    for copy in copies { copy.limit(to: share) }
   }
 
   /// Takes up what the timetable and the user say by now.

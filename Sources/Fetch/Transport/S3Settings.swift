@@ -13,6 +13,8 @@ package struct S3Settings: Sendable {
   private let accessKey: Secret?
   private let secretKey: Secret?
   private let sessionToken: Secret?
+  /// Why requests are not signed, as part of a sentence: what is set, and what lacks; nil where they are.
+  package let whyUnsigned: String?
 
   /// A text that does not show itself, not even to `dump`.
   private struct Secret: Sendable, CustomStringConvertible, CustomReflectable {
@@ -51,8 +53,9 @@ package struct S3Settings: Sendable {
     }
     let name = variable("AWS_PROFILE") ?? "default"
     let home = variable("HOME") ?? ""
-    let credentialsText = readFile(variable("AWS_SHARED_CREDENTIALS_FILE") ?? home + "/.aws/credentials")
-    let configText = readFile(variable("AWS_CONFIG_FILE") ?? home + "/.aws/config")
+    let credentials = variable("AWS_SHARED_CREDENTIALS_FILE") ?? home + "/.aws/credentials"
+    let config = variable("AWS_CONFIG_FILE") ?? home + "/.aws/config"
+    let (credentialsText, configText) = (readFile(credentials), readFile(config))
     let profile = Self.section([name], of: configText ?? "").merging(
       Self.section(["profile \(name)"], of: configText ?? ""), uniquingKeysWith: { _, specific in specific }
     ).merging(Self.section([name], of: credentialsText ?? ""), uniquingKeysWith: { _, secret in secret })
@@ -70,6 +73,28 @@ package struct S3Settings: Sendable {
       secretKey = profile["aws_secret_access_key"].map { Secret($0) }
       sessionToken = profile["aws_session_token"].map { Secret($0) }
     }
+    let isProfile =
+      Self.hasSection([name], of: credentialsText ?? "")
+      || Self.hasSection([name, "profile \(name)"], of: configText ?? "")
+    let isNamed = variable("AWS_PROFILE") != nil
+    whyUnsigned =
+      if accessKey != nil, secretKey != nil {
+        nil
+      } else if variable("AWS_ACCESS_KEY_ID") != nil {
+        "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"
+      } else if variable("AWS_SECRET_ACCESS_KEY") != nil {
+        "AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not"
+      } else if isNamed, !isProfile {
+        "AWS_PROFILE is '\(name.printable)', and neither \(credentials.printable) nor \(config.printable) has that profile"
+      } else if accessKey != nil {
+        "the profile '\(name.printable)' has aws_access_key_id and no aws_secret_access_key"
+      } else if secretKey != nil {
+        "the profile '\(name.printable)' has aws_secret_access_key and no aws_access_key_id"
+      } else if isNamed {
+        "no AWS_ACCESS_KEY_ID, and no key in the profile '\(name.printable)' that AWS_PROFILE names"
+      } else {
+        "no AWS_ACCESS_KEY_ID, and no key in a profile of ~/.aws"
+      }
   }
 
   /// The settings of one section of an INI file.
@@ -78,14 +103,26 @@ package struct S3Settings: Sendable {
     var isInside = false
     for line in text.split(whereSeparator: \.isNewline).map({ $0.trimmingCharacters(in: .whitespaces) }) {
       if line.isEmpty || line.hasPrefix("#") || line.hasPrefix(";") { continue }
-      if line.hasPrefix("["), line.hasSuffix("]") {
-        isInside = names.contains(line.dropFirst().dropLast().trimmingCharacters(in: .whitespaces))
+      if let section = title(line) {
+        isInside = names.contains(section)
       } else if isInside, let equals = line.firstIndex(of: "=") {
         let name = line[..<equals].trimmingCharacters(in: .whitespaces).lowercased()
         found[name] = line[line.index(after: equals)...].trimmingCharacters(in: .whitespaces)
       }
     }
     return found
+  }
+
+  /// The section that a line begins; nil of another line.
+  private static func title(_ line: String) -> String? {
+    guard line.hasPrefix("["), line.hasSuffix("]") else { return nil }
+    return line.dropFirst().dropLast().trimmingCharacters(in: .whitespaces)
+  }
+
+  private static func hasSection(_ names: Set<String>, of text: String) -> Bool {
+    text.split(whereSeparator: \.isNewline).contains { line in
+      title(line.trimmingCharacters(in: .whitespaces)).map(names.contains) ?? false
+    }
   }
 
   /// The web address of `s3://BUCKET/KEY`.
@@ -155,9 +192,6 @@ package struct S3Settings: Sendable {
     return text
   }
 
-  /// Whether there are credentials to sign with.
-  package var isSigning: Bool { accessKey != nil && secretKey != nil }
-
   /// What signs requests; nil without credentials, as for public buckets.
   func signature() throws(TarnError) -> Signature? {
     guard let accessKey = accessKey?.value, let secretKey = secretKey?.value else { return nil }
@@ -193,6 +227,7 @@ extension FetchConfiguration {
       text.lowercased().hasPrefix("s3://")
       ? try WebAddress(s3: mirror.url, at: s3.webAddress(of: text)) : try WebAddress(text, recordedAs: mirror.url)
     address.keptQuery = mirror.keptQuery
+    address.isOwn = !mirror.isOfDocument
     return mirror.isOfDocument ? try confined(address) : address
   }
 

@@ -9,12 +9,12 @@ internal import Foundation
 /// Only its code is ever shown, which is one word: the rest of the document may
 /// repeat what was signed.
 struct StoreComplaint {
-  /// Whether the request was signed.
-  let isSigned: Bool
+  /// Why the request was not signed; nil where it was.
+  let unsigned: String?
   private var body: [UInt8] = []
   private static let mostByteCount = 16 << 10
 
-  init(isSigned: Bool) { self.isSigned = isSigned }
+  init(unsigned: String?) { self.unsigned = unsigned }
 
   /// Keeps a piece of the body.
   mutating func take(_ bytes: RawSpan) {
@@ -34,9 +34,7 @@ struct StoreComplaint {
 
   /// The same error with what the store said.
   func explaining(_ error: TarnError) -> TarnError {
-    let isKeyMissing = !isSigned && error.code == .refused
-    let anonymous =
-      isKeyMissing ? "the request was not signed: no AWS_ACCESS_KEY_ID, and no key in a profile of ~/.aws" : nil
+    let anonymous = error.code == .refused ? unsigned.map { "the request was not signed: \($0)" } : nil
     guard let code else { return TarnError(error.code, error.message, hint: anonymous ?? error.hint) }
     let (kind, hint): (TarnError.Code?, String?) =
       switch code {

@@ -31,6 +31,8 @@ package struct WebAddress: Sendable, Equatable {
   var reach: AddressScope?
   /// Whether a document brought it, and no redirect.
   var isOfDocument = false
+  /// S9: whether the user named it, or a redirect on the same origin led to it from there.
+  var isOwn = false
   /// Names of its query items that are shown; none of a redirect's are.
   var keptQuery: Set<String> = []
 

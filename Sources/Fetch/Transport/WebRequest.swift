@@ -44,6 +44,8 @@ protocol WebRequestOwner: AnyObject {
     var range: String?
     /// Header lines, credentials among them.
     var lines: [String] = []
+    /// What `Authorization` says by the user's netrc file (S9); nil for nothing.
+    var login: String?
     /// How long all of it may take; nil for no end of its own (R14).
     var wholeTimeout: Duration?
   }
@@ -72,6 +74,8 @@ protocol WebRequestOwner: AnyObject {
   /// its loop the owner for as long as the handle is in the multi handle.
   unowned(unsafe) var owner: (any WebRequestOwner)?
   private let address: WebAddress
+  /// S9: whether a password travels in the clear, so that whom it reaches is looked at.
+  private let isConfiding: Bool
   private let configuration: FetchConfiguration
   /// S6: asked before a connection is made or used again, if that is not free.
   private var peerCheck: UnsafeMutablePointer<ccurl_peer_check>?
@@ -79,6 +83,7 @@ protocol WebRequestOwner: AnyObject {
   private var watch: RequestWatch
   /// What is sent, and the watch over that: the answer is waited for once it is out.
   private let body: RequestBody?
+  private let sendingRate: Int?
   private var sending: RequestWatch?
   private var pacer = Pacer()
 
@@ -92,14 +97,16 @@ protocol WebRequestOwner: AnyObject {
     unsafe errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
     tag = form.tag
     address = form.address
+    isConfiding = form.login != nil && form.address.scheme == .http
     body = form.body
+    sendingRate = form.bytesPerSecond
     self.configuration = configuration
     var rules = configuration.watch
     rules.wholeTimeout = form.wholeTimeout
     watch = RequestWatch(rules, at: .now)
     try setUp(form, configuration)
     try setUpCallbacks()
-    if address.reach != nil { try setUpPeerCheck() }
+    if address.reach != nil || isConfiding { try setUpPeerCheck() }
   }
 
   deinit {
@@ -127,6 +134,10 @@ protocol WebRequestOwner: AnyObject {
     try set(CURLOPT_TCP_KEEPALIVE, 1)
     try set(CURLOPT_NOSIGNAL, 1)
     try set(CURLOPT_CONNECTTIMEOUT_MS, max(1, configuration.connectTimeout.milliseconds))
+    // Else whoever removes a request waits until its name is resolved, and all that the loop drives with it. An older
+    // libcurl than 7.87 does not know it. https://curl.se/libcurl/c/CURLOPT_QUICK_EXIT.html
+    let result = unsafe ccurl_set_long(easy, CURLOPT_QUICK_EXIT, 1)
+    if result != CURLE_UNKNOWN_OPTION { try check(result) }
     try set(CURLOPT_USERAGENT, configuration.userAgent)
     if let proxy = configuration.proxy { try set(CURLOPT_PROXY, proxy) }
     if let path = configuration.certificateAuthorityPath { try set(CURLOPT_CAINFO, path) }
@@ -134,7 +145,8 @@ protocol WebRequestOwner: AnyObject {
     // R1: the body's bytes must be the file's bytes. Not a header line of ours,
     // which libcurl would sign: proxies change this one.
     try set(CURLOPT_ACCEPT_ENCODING, "identity")
-    for line in form.lines + (try sign(form, configuration)) {
+    let login = form.login.map { ["Authorization: \($0)"] } ?? []
+    for line in form.lines + login + (try sign(form, configuration)) {
       guard line.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
         throw TarnError(.usage, "a header for \(form.address.origin) has a control character")
       }
@@ -203,6 +215,8 @@ protocol WebRequestOwner: AnyObject {
   private func takeHeader(_ line: [UInt8]) -> Bool {
     heardByteCount += line.count
     headerByteCount += line.count
+    // Of a name with several addresses one may be denied and the next allowed: who answers is what the request is about.
+    refusal = nil
     guard headerByteCount <= Self.mostHeaderByteCount else {
       refusal = TarnError(.integrity, "more than \(Self.mostHeaderByteCount >> 10) KiB of headers")
       return false
@@ -242,7 +256,8 @@ protocol WebRequestOwner: AnyObject {
   }
 
   private func allows(_ peer: Peer) -> Bool {
-    guard let refusal = configuration.refusal(of: peer, for: address) else { return true }
+    let ofLogin = isConfiding ? configuration.refusalOfLogin(to: peer, for: address) : nil
+    guard let refusal = ofLogin ?? configuration.refusal(of: peer, for: address) else { return true }
     self.refusal = refusal
     return false
   }
@@ -262,7 +277,7 @@ protocol WebRequestOwner: AnyObject {
   func begin(at now: ContinuousClock.Instant) {
     watch = RequestWatch(watch.rules, at: now)
     guard let body, body.byteCount > 0 else { return }
-    sending = RequestWatch(watch.rules, at: now)
+    sending = RequestWatch(watch.rules.sending(atMost: sendingRate), at: now)
     sending?.answered(heard: 0, at: now)
   }
 
@@ -328,7 +343,8 @@ protocol WebRequestOwner: AnyObject {
     case .gaveUp(.unanswered):
       return TarnError(.temporary, "no answer within \(watch.rules.answerTimeout.text)")
     case .gaveUp(.stalled):
-      let (count, time) = (watch.rules.stallByteCount, watch.rules.stallTimeout.text)
+      let rules = (sending ?? watch).rules
+      let (count, time) = (rules.stallByteCount, rules.stallTimeout.text)
       let verb = sending == nil ? "came" : "were taken"
       return TarnError(.temporary, "the transfer stalled: fewer than \(count) bytes \(verb) within \(time)")
     case .gaveUp(.outOfTime):

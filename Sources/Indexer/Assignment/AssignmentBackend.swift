@@ -15,8 +15,8 @@ internal import Synchronization
 package enum AssignmentBackend: String, Sendable, CaseIterable {
   /// A slice of the dimensions in int8, the rows that could still win in int8
   /// over all dimensions, binary64 scores of the last few. For CPUs with AVX2 or
-  /// better, and every aarch64. Rows out of its range, and problems too small to pay for the
-  /// preparation unless it was asked for by name, are left to bf16 or sgemm.
+  /// better, and every aarch64. Rows out of its range or of more than 4,096 elements, and problems too small
+  /// to pay for the preparation unless it was asked for by name, are left to bf16 or sgemm.
   case int8
   /// Elements rounded to bfloat16, their products summed in float32; what the
   /// rounding took from each vector and row bounds it. Then as `sgemm`. For CPUs

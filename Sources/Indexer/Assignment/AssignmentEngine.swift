@@ -84,16 +84,22 @@ package final class AssignmentEngine: Sendable {
     self.expectedVectorCount = expectedVectorCount
     self.shape = shape
     self.form = form ?? .fastest
-    // Preparing rows takes a second or so; asked for by name, it is done always.
-    minimumInt8Work = Self.minimumInt8Work(backend)
+    minimumInt8Work = Self.minimumInt8Work(backend, dimension: prepared.dimension)
   }
 
   /// Products (vectors · rows · dimension) from which preparing rows for the int8 engine pays.
   ///
-  /// - Parameter backend: The one that was asked for by name, if any.
+  /// Up to 768 dimensions preparing takes a second or so, as long as so many products do without it. Beyond, what it
+  /// takes is the axes, eigenvectors of [dimension × dimension] matrices, and grows as the cube.
+  ///
+  /// - Parameters:
+  ///   - backend: The one that was asked for by name, if any: then it is done always.
+  ///   - dimension: Elements of a row.
   /// - Returns: The least work.
-  static func minimumInt8Work(_ backend: AssignmentBackend?) -> Double {
-    backend == nil && AssignmentBackend.forcedName() == nil ? 0x1p38 : 0
+  package static func minimumInt8Work(_ backend: AssignmentBackend?, dimension: Int) -> Double {
+    guard backend == nil, AssignmentBackend.forcedName() == nil else { return 0 }
+    let growth = max(1, Double(dimension) / 768)
+    return 0x1p38 * growth * growth * growth
   }
 
   /// What the work so far has cost.
@@ -145,10 +151,11 @@ package final class AssignmentEngine: Sendable {
     var winners = Winners(
       rows: [UInt32](repeating: 0, count: count), scores: [Double](repeating: 0, count: count))
     let layout = layout(for: matrix, count: count, firstRow: firstRow, list: list)
-    // A wide tile reads the rows less often; a narrow one keeps all threads busy.
-    var isLarge = false
-    if case .cascade = layout { isLarge = count >= 960 * 8 * pool.threadCount }
-    let tile = tileVectors ?? evenTile(of: count, atMost: isLarge ? 960 : 240)
+    var isCascade = false
+    if case .cascade = layout { isCascade = true }
+    let tile =
+      tileVectors
+      ?? evenTile(of: count, atMost: Self.widestTile(of: count, threads: pool.threadCount, isCascade: isCascade))
     let scratch = Scratch(
       count: pool.threadCount, vectorByteCount: tile * dimension * 4,
       byteCount: rows.scratchByteCount(vectorCount: tile, layout: layout))
@@ -200,6 +207,35 @@ package final class AssignmentEngine: Sendable {
 }
 
 extension AssignmentEngine {
+  /// A wide tile reads the rows less often; a narrow one keeps all threads busy.
+  private static func widestTile(of count: Int, threads: Int, isCascade: Bool) -> Int {
+    isCascade && count >= 960 * 8 * threads ? 960 : 240
+  }
+
+  /// Memory that a search takes besides the rows and what is prepared of them, at most: of each thread a tile of
+  /// vectors with what the engine makes of it, and what choosing axes for the int8 engine takes.
+  ///
+  /// - Parameters:
+  ///   - vectorCount: Vectors whose winners are asked for.
+  ///   - rowCount: Rows that they are compared with.
+  ///   - dimension: Elements of either.
+  ///   - threadCount: Threads.
+  /// - Returns: Bytes, about.
+  package static func workingByteCount(
+    vectorCount: Int, rowCount: Int, dimension: Int, threadCount: Int
+  ) -> Int {
+    let form = dimension <= ckernels_cascade_dimensions() ? CascadeForm.fastest : nil
+    let tile = min(widestTile(of: vectorCount, threads: threadCount, isCascade: form != nil), max(vectorCount, 1))
+    // Vectors and rows in bfloat16, where that serves.
+    let plain = ckernels_sgemm_scratch(tile) + tile * (2 * dimension + 128) + 4 * dimension
+    let engine = form.map { max(ckernels_cascade_most_scratch($0.rawValue, dimension, tile), plain) } ?? plain
+    let threads = threadCount * (4 * tile * dimension + engine)
+    guard form != nil else { return threads }
+    // Thirteen square matrices of binary64 (cascade_axes.c); samples of both sides as they come, centred and turned.
+    let samples = 3 * 4 * dimension * (min(vectorCount, 8192) + min(rowCount, 8192))
+    return threads + 13 * 8 * dimension * dimension + samples
+  }
+
   /// A tile width with which all threads end at about the same time, in whole
   /// groups of six as the kernels take them.
   private func evenTile(of count: Int, atMost widest: Int) -> Int {

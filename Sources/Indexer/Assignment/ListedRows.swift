@@ -10,14 +10,17 @@ internal import Logging
 ///
 /// - Parameters:
 ///   - work: Vectors · rows · dimension.
+///   - dimension: Elements of a row.
 ///   - backend: The one that was asked for by name, if any.
 ///   - logger: Gets a warning when a backend is dropped.
 /// - Returns: The form; nil where other ways are to be taken.
 /// - Throws: ``TarnError`` `.engine`, `.usage`.
-internal func int8Form(for work: Double, _ backend: AssignmentBackend?, _ logger: Logger) throws -> CascadeForm? {
-  guard try (backend ?? .choose(logger: logger)) == .int8, work >= AssignmentEngine.minimumInt8Work(backend) else {
-    return nil
-  }
+internal func int8Form(
+  for work: Double, dimension: Int, _ backend: AssignmentBackend?, _ logger: Logger
+) throws -> CascadeForm? {
+  guard try (backend ?? .choose(logger: logger)) == .int8,
+    work >= AssignmentEngine.minimumInt8Work(backend, dimension: dimension)
+  else { return nil }
   return .fastest
 }
 

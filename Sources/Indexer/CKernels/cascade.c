@@ -51,6 +51,13 @@ const struct cascade_form *cascade_form_of(int form) {
 
 size_t ckernels_cascade_scratch(const struct ckernels_cascade *k, size_t count) { return k->form->scratch(k, count); }
 
+size_t ckernels_cascade_most_scratch(int form, size_t dimension, size_t count) {
+  const struct ckernels_cascade k = {
+      .form = cascade_form_of(form), .dimension = dimension, .width = dimension, .padded = (dimension + 7) / 8 * 8,
+      .tail_blocks = 1, .whole_width = (dimension + 63) / 64 * 64, .groups = MAXIMUM_GROUPS};
+  return k.form->scratch(&k, count);
+}
+
 void ckernels_best_cascade(
     int level, const struct ckernels_cascade *k, const float *vectors, size_t count, const uint32_t *guesses, void *scratch,
     uint32_t *winners, double *scores, struct ckernels_counts *counts) {

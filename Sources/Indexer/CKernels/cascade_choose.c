@@ -225,7 +225,7 @@ static int choose_axes(
     double estimate;
     k->width = try_axes(k, axes, &trial, v, r, &estimate);
     // Turning onto d axes must be worth it.
-    if (count >= 4 * d && d <= 4096 && d > 32) {
+    if (count >= 4 * d && d > 32) {
       struct axes balanced;
       double other = INFINITY;
       size_t width = d;

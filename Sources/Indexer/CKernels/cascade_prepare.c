@@ -40,12 +40,16 @@ void cascade_put_in_lane(const struct ckernels_cascade *k, const uint8_t *slice,
   for (size_t j = 0; j < k->padded; j++) block[(j / 4 * BLOCK_ROWS + lane) * 4 + j % 4] = slice[j];
 }
 
+// Axes take time in proportion to the cube of the dimension, on one thread, and a dozen square matrices: at 4,096
+// that is a minute or two and 1.7 GB. Sums would overflow above 32,768, sizes of LAPACK's a little below.
+size_t ckernels_cascade_dimensions(void) { return 4096; }
+
 struct ckernels_cascade *ckernels_cascade_new(
     const struct ckernels_rows *rows, const float *vectors, size_t vector_count, int shape, int form,
     const struct ckernels_purpose *purpose) {
   const size_t d = rows->dimension;
-  // Wider rows could overflow the sums, and one row needs no search.
-  if (d > 32768 || rows->count < 2 || vector_count == 0) return NULL;
+  // One row needs no search.
+  if (d > ckernels_cascade_dimensions() || rows->count < 2 || vector_count == 0) return NULL;
   struct ckernels_cascade *k = cascade_zeroed(1, sizeof *k);
   k->form = cascade_form_of(form);
   k->rows = rows;

@@ -14,10 +14,25 @@ package struct RangeTrainer: Sendable {
   private var minima: [Float]
   private var maxima: [Float]
   /// For quantiles: how often each half-precision value came, by its rank,
-  /// `[dimension × 65536]` (192 MiB at 768 dimensions).
+  /// `[dimension × 65,536]` (192 MiB at 768 dimensions).
   private var counts: [UInt32]
   /// Rows so far.
   package private(set) var rowCount = 0
+
+  private static let halfCount = 1 << 16
+
+  /// Memory of a trainer.
+  ///
+  /// - Parameters:
+  ///   - codec: The codec that the ranges are for.
+  ///   - dimension: Components of a row, `1...`.
+  ///   - statistic: What becomes of the values.
+  /// - Returns: Bytes, whatever the number of rows.
+  package static func byteCount(codec: VectorCodec, dimension: Int, statistic: RangeStatistic) -> Int {
+    guard codec.hasRanges else { return 0 }
+    let counts = statistic == .minmax ? 0 : Self.halfCount * MemoryLayout<UInt32>.size
+    return dimension * (2 * MemoryLayout<Float>.size + counts)
+  }
 
   /// Starts without rows.
   ///
@@ -36,7 +51,7 @@ package struct RangeTrainer: Sendable {
     let needed = codec.hasRanges ? dimension : 0
     minima = [Float](repeating: .infinity, count: needed)
     maxima = [Float](repeating: -.infinity, count: needed)
-    counts = statistic == .minmax ? [] : [UInt32](repeating: 0, count: needed << 16)
+    counts = statistic == .minmax ? [] : [UInt32](repeating: 0, count: needed * Self.halfCount)
   }
 
   /// Adds a block of rows, row-major finite floats `[n × dimension]`.
@@ -90,8 +105,8 @@ package struct RangeTrainer: Sendable {
 
   private func value(ofDimension j: Int, rank: Int) -> Float {
     var seen = 0
-    for key in 0..<65_536 {
-      seen += Int(counts[j << 16 | key])
+    for key in 0..<Self.halfCount {
+      seen += Int(counts[j * Self.halfCount + key])
       if seen > rank {
         let bits = key >= 0x8000 ? UInt16(key - 0x8000) : UInt16(0xFFFF - key)
         return Float(Float16(bitPattern: bits))

@@ -203,7 +203,7 @@ package struct ExactNeighbors: Sendable {
   private mutating func take(counts: [UInt32], ids: [RowID], scores: [Double], from path: String) throws {
     guard counts.count == self.counts.count, ids.count == self.ids.count, scores.count == ids.count,
       counts.allSatisfy({ Int($0) <= k })
-    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw StateReader.misfit(path) }
     (self.counts, self.ids, self.scores) = (counts, ids, scores)
   }
 
@@ -234,7 +234,7 @@ package struct ExactNeighbors: Sendable {
     var reader = try StateReader(path, magic: "tarnexac", fingerprint: inputs)
     let k = try reader.read(UInt64.self)
     guard k == [UInt64(self.k)] else {
-      throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over")
+      throw StateReader.misfit(path)
     }
     try take(counts: reader.read(), ids: reader.read(), scores: reader.read(), from: path)
   }

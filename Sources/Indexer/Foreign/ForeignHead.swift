@@ -30,7 +30,7 @@ package enum ForeignHead {
       TarnError(
         .integrity, "\(file.path) says \(what), and has \(file.byteCount) bytes", hint: "get the file again, whole")
     }
-    var cursor = FileCursor(file, kind: "FAISS index")
+    var cursor = FileCursor(file, kind: "FAISS index", hint: "get the file again, whole")
     func tooShort() -> TarnError {
       TarnError(
         .integrity, "\(file.path) is no whole FAISS index: it has \(file.byteCount) bytes",

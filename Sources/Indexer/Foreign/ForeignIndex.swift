@@ -42,7 +42,7 @@ package struct ForeignIndex: Sendable {
     try cursor.expect(Array("tarnadp1".utf8), "first bytes")
     let dimension = try cursor.size("the dimension", in: 1...65_536)
     let nlist = try cursor.size("nlist", in: 1...maximumListCount)
-    let count = try cursor.size("ntotal", in: 0...(1 << 48))
+    let count = try cursor.size("ntotal", in: 0...maximumRowCount)
     let nprobe = try cursor.size("nprobe", in: 1...(1 << 40))
     let qtype = try cursor.integer(Int32.self, "the quantizer type")
     let codec = VectorCodec.allCases.first { $0.faissQuantizerType == (qtype == -1 ? nil : qtype) }

@@ -91,6 +91,9 @@ extension TrainedIndex {
 /// More lists than any index has; keeps a hostile file's sums from overflowing.
 let maximumListCount = 1 << 28
 
+/// More rows, or ids, than any file of an output has; likewise.
+package let maximumRowCount = 1 << 48
+
 /// The bytes of the format above.
 enum FaissFile {
   static let chunk: UInt64 = 1 << 20
@@ -278,7 +281,7 @@ enum FaissFile {
   static func readIndexHeader(_ cursor: inout FileCursor) throws -> (dimension: Int, count: Int) {
     let dimension = try cursor.integer(Int32.self, "the dimension")
     guard (1...65_536).contains(dimension) else { throw cursor.malformed("its dimension is \(dimension)") }
-    let count = try cursor.size("ntotal", in: 0...(1 << 48))
+    let count = try cursor.size("ntotal", in: 0...maximumRowCount)
     try cursor.expect(chunk, "padding")
     try cursor.expect(chunk, "padding")
     try cursor.expect(UInt8(1), "is_trained")

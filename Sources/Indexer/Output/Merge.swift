@@ -98,7 +98,7 @@ package enum OutputShardMerge {
       func mismatch(_ what: String) -> TarnError {
         TarnError(
           .integrity, "\(segment.path) does not belong into this output shard: \(what)",
-          hint: "delete the segment and build it again")
+          hint: SegmentFile.remedy)
       }
       guard found.trainedIndex == trainedDigest else {
         throw mismatch(

@@ -85,7 +85,7 @@ package final class RefineFile: Sendable {
   ///   - checkpoint: Called once a piece; what it throws ends the work and leaves nothing.
   /// - Returns: What was written; read it back with ``verify(_:_:)``.
   /// - Throws: ``TarnError`` `.integrity` when a segment is damaged or of another trained
-  ///   index; when the disk refuses.
+  ///   index, and for more ids than a file can have; when the disk refuses.
   package static func write(
     _ inputs: [MergeInput], trained: TrainedIndex, ids: Range<Int64>, keeping ranges: [Range<Int64>], to path: String,
     checkpoint: () throws -> Void = {}
@@ -98,15 +98,15 @@ package final class RefineFile: Sendable {
       else {
         throw TarnError(
           .integrity, "\(input.segment.path) does not belong into this file of codes that refine",
-          hint: "delete the segment and build it again")
+          hint: SegmentFile.remedy)
       }
-      try codes.fill(to: input.firstRowID)
+      try codes.fill(to: input.firstRowID, checkpoint)
       try unsafe input.segment.eachRefining(byteCount: pieceByteCount) { _, piece in
         try checkpoint()
         try unsafe codes.append(piece)
       }
     }
-    return try codes.finish()
+    return try codes.finish(checkpoint)
   }
 
   /// Writes a file with the codes of some ids alone.
@@ -127,7 +127,7 @@ package final class RefineFile: Sendable {
       try checkpoint()
       try unsafe codes.append(piece)
     }
-    return try codes.finish()
+    return try codes.finish(checkpoint)
   }
 
   /// Hands out all codes in order, in pieces that may be written over.
@@ -227,12 +227,16 @@ private struct Codes {
 
   init(_ quantizer: ScalarQuantizer, ids: Range<Int64>, keeping ranges: [Range<Int64>], to path: String) throws {
     guard let qtype = quantizer.codec.faissQuantizerType else { preconditionFailure("a codec of scalar quantizers") }
+    width = quantizer.codeByteCount
+    let (byteCount, overflows) = ids.count.multipliedReportingOverflow(by: width)
+    guard ids.count <= maximumRowCount, !overflows else {
+      throw TarnError(.integrity, "\(path) cannot have codes of \(ids.count) ids: no output has as many")
+    }
     var head = ByteBuilder()
     head.append("IxSQ")
     FaissFile.appendIndexHeader(dimension: quantizer.dimension, count: UInt64(ids.count), to: &head)
     FaissFile.append(quantizer, ofType: qtype, to: &head)
-    width = quantizer.codeByteCount
-    head.append(UInt64(ids.count * width))
+    head.append(UInt64(byteCount))
     writer = try FileWriter(creating: path + ".tmp")
     try writer.append(head.bytes)
     self.path = path
@@ -252,17 +256,18 @@ private struct Codes {
   }
 
   /// Fills up to an id with zeros.
-  mutating func fill(to id: Int64) throws {
+  mutating func fill(to id: Int64, _ checkpoint: () throws -> Void) throws {
     let zeros = [UInt8](repeating: 0, count: width * Int(min(4096, max(0, id - next))))
     while next < id {
+      try checkpoint()
       let count = min(id - next, 4096)
       try writer.append(count == 4096 ? zeros : Array(zeros.prefix(width * Int(count))))
       next += count
     }
   }
 
-  mutating func finish() throws -> RefineSummary {
-    try fill(to: end)
+  mutating func finish(_ checkpoint: () throws -> Void) throws -> RefineSummary {
+    try fill(to: end, checkpoint)
     let (digest, byteCount) = try writer.finish(as: path)
     return RefineSummary(digest: digest, byteCount: byteCount)
   }

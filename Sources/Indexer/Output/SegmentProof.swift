@@ -20,7 +20,8 @@ package enum SegmentProof {
   ///     right, too; nil where its trained index does not refine.
   ///   - checkpoint: Called once a list; what it throws ends the comparison.
   /// - Returns: For each input whether it does, and whether its own digests hold.
-  /// - Throws: ``TarnError`` when the output cannot be read; what `checkpoint` throws.
+  /// - Throws: ``TarnError`` when the output, or a segment, cannot be read: that a disk fails says nothing of what
+  ///   they hold; what `checkpoint` throws.
   package static func proved(
     _ inputs: [MergeInput], by output: OutputShardFile, refine: (file: RefineFile, firstID: Int64)? = nil,
     checkpoint: () throws -> Void = {}
@@ -36,7 +37,7 @@ package enum SegmentProof {
       try checkpoint()
       // Rows of the list that each segment has shown so far.
       var shown = [Int](repeating: 0, count: inputs.count)
-      let kept = inputs.enumerated().map { holds[$0] ? keptPlaces($1, list) : [] }
+      let kept = try inputs.enumerated().map { try holds[$0] ? keptPlaces($1, list) : [] }
       for first in stride(from: 0, to: output.size(ofList: list), by: pieceRowCount) {
         let piece = first..<min(first + pieceRowCount, output.size(ofList: list))
         let (codes, ids) = try output.contents(ofList: list, rows: piece)
@@ -46,7 +47,7 @@ package enum SegmentProof {
           let start = place
           while place < ids.count, ids[place] < input.ids.upperBound { place += 1 }
           guard holds[number], start < place else { continue }
-          holds[number] = isSame(
+          holds[number] = try isSame(
             input, kept[number].dropFirst(shown[number]), ids[start..<place],
             codes[(start * width)..<(place * width)])
           shown[number] += place - start
@@ -57,8 +58,15 @@ package enum SegmentProof {
       }
     }
     return try zip(inputs, holds).map { input, isSame in
-      guard isSame, (try? input.segment.verify()) != nil else { return false }
+      guard isSame, try unlessDamaged({ try input.segment.verify() }) != nil else { return false }
       return try refine.map { try isRefined(input, by: $0.file, from: $0.firstID, checkpoint) } ?? true
+    }
+  }
+
+  /// What is read of a segment; nil where that is damaged or gone, which disproves it.
+  private static func unlessDamaged<Value>(_ read: () throws -> Value) throws -> Value? {
+    do { return try read() } catch let error as TarnError where [.integrity, .inputsMissing].contains(error.code) {
+      return nil
     }
   }
 
@@ -86,11 +94,11 @@ package enum SegmentProof {
   }
 
   /// Places in the segment of a list's rows, without those that the output was made
-  /// without; none that can't be read.
-  private static func keptPlaces(_ input: MergeInput, _ list: Int) -> [Int] {
+  /// without; none of a segment that is damaged.
+  private static func keptPlaces(_ input: MergeInput, _ list: Int) throws -> [Int] {
     let stored = input.segment.rows(ofLists: list..<(list + 1))
     guard !input.excluded.isEmpty else { return Array(stored) }
-    guard let rows = try? rows(input.segment, stored) else { return [] }
+    guard let rows = try unlessDamaged({ try Self.rows(input.segment, stored) }) else { return [] }
     return zip(stored, rows).compactMap { input.excluded.contains($1) ? nil : $0 }
   }
 
@@ -103,15 +111,17 @@ package enum SegmentProof {
   /// Whether the next rows of a segment's list are these.
   private static func isSame(
     _ input: MergeInput, _ places: ArraySlice<Int>, _ ids: ArraySlice<Int64>, _ codes: ArraySlice<UInt8>
-  ) -> Bool {
+  ) throws -> Bool {
     guard ids.count <= places.count, let first = places.first else { return false }
     let places = places.prefix(ids.count)
     let stored = first..<(places[places.endIndex - 1] + 1)
     let width = codes.count / ids.count
     var own = [UInt8](repeating: 0, count: stored.count * width)
-    guard let rows = try? rows(input.segment, stored),
-      (try? unsafe own.withUnsafeMutableBytes({ try unsafe input.segment.readCodes(stored, into: $0) })) != nil
-    else { return false }
+    let found = try unlessDamaged { () -> [UInt32] in
+      try unsafe own.withUnsafeMutableBytes { try unsafe input.segment.readCodes(stored, into: $0) }
+      return try Self.rows(input.segment, stored)
+    }
+    guard let rows = found else { return false }
     return zip(zip(ids, places), 0...).allSatisfy { found, number in
       let (id, place) = found
       let at = place - first

@@ -71,22 +71,27 @@ package enum TrainedIndexFile {
   /// - Parameters:
   ///   - path: The file.
   ///   - digest: What its SHA-256 must be; nil leaves that unchecked.
+  ///   - remedy: What helps where it is another.
   /// - Returns: Centroids, codec and ranges.
   /// - Throws: ``TarnError`` `.inputsMissing` without a file, `.integrity`
   ///   when it is not a whole trained index of tarn's or has another digest.
-  package static func read(_ path: String, digest: ContentDigest? = nil) throws -> TrainedIndex {
+  package static func read(
+    _ path: String, digest: ContentDigest? = nil,
+    remedy: String = "`tarn verify --repair` brings it back where it can; else delete the file and train again"
+  ) throws -> TrainedIndex {
     let file = try InputFile(path: path)
+    // Bytes that are others than they were are the better reason than whatever they break; and what is hashed is what
+    // is read, whoever puts another file in its place.
+    if let digest {
+      let found = try file.digest()
+      guard found == digest else {
+        throw TarnError(
+          .integrity, "\(path) has SHA-256 \(found.prefix(12)), expected \(digest.prefix(12))", hint: remedy)
+      }
+    }
     let header = try FaissFile.readHeader(of: file, kind: "trained index", hasTrailer: true)
     guard header.count == 0 else {
       throw TarnError(.integrity, "\(path) is not a trained index: it holds \(header.count) rows")
-    }
-    if let digest {
-      let found = try Disk.digest(of: path)
-      guard found == digest else {
-        throw TarnError(
-          .integrity, "\(path) has SHA-256 \(found.prefix(12)), expected \(digest.prefix(12))",
-          hint: "`tarn verify --repair` brings it back where it can; else delete the file and train again")
-      }
     }
     guard header.dataOffset < file.byteCount else { return header.trained }
     var cursor = FileCursor(file, kind: "trained index")

@@ -2,7 +2,6 @@
 // them, so an index may be larger than memory.
 
 internal import Base
-internal import Features
 internal import Glibc
 internal import Synchronization
 
@@ -24,20 +23,17 @@ internal import Synchronization
   /// - Parameters:
   ///   - path: The file.
   ///   - byteCount: The length that its header was believed for.
-  /// - Throws: ``TarnError`` `.io` when it cannot be mapped, `.integrity`
-  ///   when it has another length by now.
+  /// - Throws: ``TarnError`` `.inputsMissing` without a file, `.io` when it cannot be
+  ///   mapped, `.integrity` when it has another length by now.
   init(path: String, byteCount: Int) throws {
     precondition(byteCount > 0, "an empty file cannot be mapped")
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw TarnError.system("open", path) }
+    let (descriptor, length) = try Disk.openInput(path)
     defer { close(descriptor) }
-    var info = stat()
-    guard unsafe fstat(descriptor, &info) == 0 else { throw TarnError.system("stat", path) }
-    guard Int(info.st_size) == byteCount else {
-      throw TarnError(.integrity, "\(path) has \(info.st_size) bytes; it had \(byteCount) a moment ago")
+    guard length == byteCount else {
+      throw TarnError(.integrity, "\(path) has \(length) bytes; it had \(byteCount) a moment ago")
     }
     let mapped = unsafe mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor, 0)
-    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw TarnError.system("map", path) }
+    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { throw Disk.systemError("map", path) }
     unsafe start = mapped
     self.byteCount = byteCount
     // A touched page brings itself alone: around it the kernel would read as much as a disk's read-ahead says, 8 MiB on

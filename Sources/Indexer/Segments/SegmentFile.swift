@@ -2,7 +2,7 @@
 // lists are read by SegmentReader. It is read with pread, so a file that shrinks
 // or a bad sector is an error and not a SIGBUS.
 
-internal import Base
+package import Base
 
 /// An open segment whose header, offsets and digests have been verified.
 package final class SegmentFile: Sendable {
@@ -20,6 +20,9 @@ package final class SegmentFile: Sendable {
   private let digestsOffset: Int
   private let refineOffset: Int
 
+  /// What helps where it is damaged, or is another trained index's: whoever encodes its shard again writes it anew.
+  static let remedy = "delete the segment and build it again"
+
   /// The file's name, for messages.
   package var path: String { file.path }
 
@@ -28,11 +31,13 @@ package final class SegmentFile: Sendable {
   /// - Parameter path: The file.
   /// - Throws: ``TarnError`` `.inputsMissing` without a file, `.integrity`
   ///   for anything that breaks the layout.
-  package init(path: String) throws {
-    let file = try InputFile(path: path)
-    var cursor = FileCursor(file, kind: "segment")
+  package convenience init(path: String) throws { try self.init(InputFile(path: path)) }
+
+  /// As ``init(path:)``, for a file that is open.
+  package init(_ file: InputFile) throws {
+    var cursor = FileCursor(file, kind: "segment", hint: SegmentFile.remedy)
     let header = try cursor.bytes(SegmentLayout.headerByteCount, "its header")
-    cursor = FileCursor(file, kind: "segment")
+    cursor = FileCursor(file, kind: "segment", hint: SegmentFile.remedy)
     guard header.starts(with: Array("TARNSEG\n".utf8)) else { throw cursor.malformed("it has another magic number") }
     cursor.skip(8)
     let version = try cursor.integer(UInt32.self, "the version")
@@ -72,7 +77,7 @@ package final class SegmentFile: Sendable {
     guard file.byteCount == end else {
       throw cursor.malformed("it has \(file.byteCount) bytes, its header says \(end)")
     }
-    cursor = FileCursor(file, kind: "segment")
+    cursor = FileCursor(file, kind: "segment", hint: SegmentFile.remedy)
     cursor.skip(SegmentLayout.headerByteCount)
     let offsets = try cursor.integers64(nlist + 1, "the offsets")
     cursor.skip(digestsOffset - cursor.offset)
@@ -156,7 +161,7 @@ package final class SegmentFile: Sendable {
     guard try hasher.finalizeBytes() == refiningDigest() else {
       throw TarnError(
         .integrity, "\(path) is damaged: the codes that refine are not those that were written",
-        hint: "delete the segment and build it again")
+        hint: Self.remedy)
     }
   }
 
@@ -199,8 +204,7 @@ package final class SegmentFile: Sendable {
 
   /// The error that a list is not what its digest says.
   func damaged(list: Int, _ cause: String) -> TarnError {
-    TarnError(
-      .integrity, "\(path) is damaged in list \(list): \(cause)", hint: "delete the segment and build it again")
+    TarnError(.integrity, "\(path) is damaged in list \(list): \(cause)", hint: Self.remedy)
   }
 
   /// Reads everything and checks every list, and what refines, against its digest.

@@ -48,13 +48,18 @@ package struct PinnedShard: Sendable {
   /// - Throws: ``TarnError`` `.integrity`, `.badFeatures`, `.inputsMissing`.
   package func read() throws -> ShardReading {
     guard Disk.size(of: path) != nil else { throw TarnError(.inputsMissing, "\(path) is gone", hint: remedy) }
-    let hash = ThreadedWork("tarn-hash") { [path] in try Disk.digest(of: path) }
-    try hash.requireNoFailure()
     let changed = TarnError(
       .integrity, "\(path) has changed since it was fetched",
       hint: "`tarn verify --repair` mends it where it can; else delete the file and \(remedy)")
+    let (bytes, opened) = try Disk.openTwice(path) {
+      try InputFile(path: path)
+    } _: {
+      Result { try FeatureFile(path, array: array, dimension: dimension, elementType: elementType) }
+    }
+    let hash = ThreadedWork("tarn-hash") { try bytes.digest() }
+    try hash.requireNoFailure()
     do {
-      let file = try FeatureFile(path, array: array, dimension: dimension, elementType: elementType)
+      let file = try opened.get()
       guard file.rowCount == rowCount else {
         throw TarnError(.integrity, "\(path) has \(file.rowCount) rows, \(rowCount) were recorded")
       }
@@ -78,7 +83,7 @@ package struct ShardReading: Sendable {
   fileprivate let hash: ThreadedWork<ContentDigest>
   fileprivate let changed: TarnError
 
-  /// Waits for the digest, and requires that it is the recorded one.
+  /// Waits for the digest of what is read, and requires that it is the recorded one.
   ///
   /// - Throws: ``TarnError`` `.integrity` when it is another.
   package func requireDigest() throws {

@@ -38,7 +38,8 @@ extension ImageIndex {
     let (k, nprobe) = (min(k, images.rowCount), min(nprobe, centroids.rowCount))
     let fingerprint = ContentDigest.of("nearest-found-1 \(queries.rowCount) \(k) \(nprobe)\ninputs \(inputs)")
     let block = blockCount ?? max(Self.batch, (k == 1 ? Self.pairCountOfBest : Self.pairCount) / nprobe)
-    var (rows, scores) = Self.loadFound(path, fingerprint, k, queries, images) ?? ([], [])
+    var (rows, scores) =
+      try SavedState.usable(logger) { try Self.loadFound(path, fingerprint, k, queries, images) } ?? ([], [])
     var saved = ContinuousClock.now
     let ranking = rows.count < queries.rowCount * k ? try ranking(of: queries, nprobe) : nil
     while rows.count < queries.rowCount * k {
@@ -61,19 +62,20 @@ extension ImageIndex {
 
   private static func loadFound(
     _ path: String, _ fingerprint: ContentDigest, _ k: Int, _ queries: FeatureMatrix, _ images: FeatureMatrix
-  ) -> ([UInt32], [Double])? {
-    guard var reader = try? StateReader(path, magic: "tarnprob", fingerprint: fingerprint),
-      let rows = try? reader.read(UInt32.self), let scores = try? reader.read(Double.self),
-      rows.count == scores.count, rows.count % k == 0, rows.count <= queries.rowCount * k,
+  ) throws -> ([UInt32], [Double]) {
+    var reader = try StateReader(path, magic: "tarnprob", fingerprint: fingerprint)
+    let (rows, scores) = (try reader.read(UInt32.self), try reader.read(Double.self))
+    guard rows.count == scores.count, rows.count % k == 0, rows.count <= queries.rowCount * k,
       rows.allSatisfy({ Int($0) < images.rowCount })
-    else { return nil }
+    else { throw StateReader.misfit(path) }
     return (rows, scores)
   }
 
   /// How lists are ranked; nil where their scores are compared outright.
   private func ranking(of queries: FeatureMatrix, _ nprobe: Int) throws -> RowRanking? {
     let work = Double(queries.rowCount) * Double(centroids.rowCount * centroids.dimension)
-    guard nprobe < centroids.rowCount, queries.rowCount > 0, let form = try int8Form(for: work, backend, logger)
+    guard nprobe < centroids.rowCount, queries.rowCount > 0,
+      let form = try int8Form(for: work, dimension: images.dimension, backend, logger)
     else { return nil }
     return RowRanking(
       centroids, best: nprobe, sample: queries.sample(ofRows: 0..<queries.rowCount), form: form, pool: pool)
@@ -111,7 +113,7 @@ extension ImageIndex {
     let probed = try probed(queries, range, nprobe, ranking, checkpoint)
     var best = BestRows(count: range.count, k: k)
     let work = Double(range.count) * Double(nprobe) * Double(images.rowCount / lists.keyCount * images.dimension)
-    let form = k == 1 ? try int8Form(for: work, backend, logger) : nil
+    let form = k == 1 ? try int8Form(for: work, dimension: images.dimension, backend, logger) : nil
     try lookThrough(probed, nprobe, queries, range, by: form, &best, checkpoint)
     let short = (0..<range.count).filter { best.counts[$0] < k }
     if !short.isEmpty {
@@ -126,9 +128,12 @@ extension ImageIndex {
     return (best.rows, best.scores)
   }
 
-  /// Lists that fit a tile of images, tile by tile.
+  /// Images that are held in float32 at a time.
+  private var mostHeld: Int { max(tileByteCount / (4 * images.dimension), 1) }
+
+  /// Lists that fit a tile of images, tile by tile; one that is longer is a tile of its own.
   private var tiles: [Range<Int>] {
-    let most = max(tileByteCount / (4 * images.dimension), 1)
+    let most = mostHeld
     var (tiles, first, held): ([Range<Int>], Int, Int) = ([], 0, 0)
     for list in 0..<lists.keyCount {
       if held > 0, held + lists[list].count > most {
@@ -156,6 +161,11 @@ extension ImageIndex {
     let share = Double(nprobe) / Double(lists.keyCount)
     for tile in tiles {
       try checkpoint()
+      // Compared list by list its images are held a block at a time, whatever their number; the winners are the same.
+      guard tile.reduce(0, { $0 + lists[$1].count }) <= mostHeld else {
+        try compare(probed, nprobe, lists: tile, queries, range, &best, checkpoint)
+        continue
+      }
       var members: [(row: UInt32, list: UInt32)] = []
       for list in tile { members += lists[list].map { ($0, UInt32(list - tile.lowerBound)) } }
       guard !members.isEmpty else { continue }

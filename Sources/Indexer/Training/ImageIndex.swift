@@ -64,27 +64,29 @@ package struct ImageIndex: Sendable {
       "\(ImageIndexPlan.rule) \(images.rowCount) \(plan.nlist) \(plan.sampleCount) \(ImageIndexPlan.iterations) seed \(seed)\nimages \(digest)"
     )
     let listed = directory + "/nearest-lists.state"
-    var state =
-      try Self.load(listed, fingerprint, plan, images)
-      ?? (
-        Self.cluster(
-          file, plan, seed: seed, fingerprint, in: directory, pool: self.pool, backend: backend, logger: logger,
-          checkpoint),
-        []
-      )
+    let saved = try SavedState.usable(logger) { try Self.load(listed, fingerprint, plan, file.matrix) }
+    var state: (centroids: [Float], lists: [UInt32]) =
+      if let saved { saved } else {
+        (
+          centroids: try Self.cluster(
+            file, plan, seed: seed, fingerprint, in: directory, pool: self.pool, backend: backend, logger: logger,
+            checkpoint),
+          lists: []
+        )
+      }
     let centroids = FeatureMatrix(state.centroids, dimension: images.dimension)
     self.centroids = centroids
     if state.lists.count < images.rowCount {
       let engine = try AssignmentEngine(
         rows: centroids, backend: backend, pool: self.pool, expectedVectorCount: images.rowCount, logger: logger)
-      var saved = ContinuousClock.now
+      var savedAt = ContinuousClock.now
       while state.lists.count < images.rowCount {
         let first = state.lists.count
         state.lists += try engine.best(of: images, in: first..<min(first + blockRowCount, images.rowCount)).rows
         try checkpoint(.filed(state.lists.count))
-        guard state.lists.count == images.rowCount || ContinuousClock.now - saved >= interval else { continue }
+        guard state.lists.count == images.rowCount || ContinuousClock.now - savedAt >= interval else { continue }
         try Self.save(state, fingerprint, as: listed)
-        saved = .now
+        savedAt = .now
       }
       for name in ["nearest-sample.npy", "nearest-kmeans.state"] { try? Disk.remove("\(directory)/\(name)") }
     }
@@ -106,7 +108,7 @@ package struct ImageIndex: Sendable {
       images: sample, captions: sample, nearestImages: nil, nlist: plan.nlist, seed: seed, inputs: fingerprint,
       pool: pool, backend: backend, logger: logger)
     let saved = directory + "/nearest-kmeans.state"
-    var state = try (try? kmeans.load(saved)) ?? kmeans.initialState()
+    var state = try SavedState.usable(logger) { try kmeans.load(saved) } ?? kmeans.initialState()
     while state.iteration < ImageIndexPlan.iterations {
       try kmeans.step(&state)
       try kmeans.save(state, as: saved)
@@ -124,15 +126,17 @@ package struct ImageIndex: Sendable {
     _ = try writer.finish(as: path)
   }
 
-  /// A saved state; nil where none can be used.
+  /// A saved state.
+  ///
+  /// - Throws: ``TarnError`` as ``StateReader`` does.
   private static func load(
     _ path: String, _ fingerprint: ContentDigest, _ plan: ImageIndexPlan, _ images: FeatureMatrix
-  ) -> (centroids: [Float], lists: [UInt32])? {
-    guard var reader = try? StateReader(path, magic: "tarnlist", fingerprint: fingerprint),
-      let centroids = try? reader.read(Float.self), let lists = try? reader.read(UInt32.self),
-      centroids.count == plan.nlist * images.dimension, lists.count <= images.rowCount,
+  ) throws -> (centroids: [Float], lists: [UInt32]) {
+    var reader = try StateReader(path, magic: "tarnlist", fingerprint: fingerprint)
+    let (centroids, lists) = (try reader.read(Float.self), try reader.read(UInt32.self))
+    guard centroids.count == plan.nlist * images.dimension, lists.count <= images.rowCount,
       lists.allSatisfy({ Int($0) < plan.nlist })
-    else { return nil }
+    else { throw StateReader.misfit(path) }
     return (centroids, lists)
   }
 }

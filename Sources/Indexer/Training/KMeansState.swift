@@ -85,7 +85,7 @@ extension PairedKMeans {
     }
     guard counter == [UInt64(iteration)], history.count == iteration, numbers.count == 5 * iteration,
       centroids.count == nlist * images.dimension, cells.count == (iteration == 0 ? 0 : distinctImages.count)
-    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw StateReader.misfit(path) }
     return KMeansState(iteration: iteration, centroids: centroids, cells: cells, history: history)
   }
 }

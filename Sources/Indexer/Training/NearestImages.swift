@@ -161,7 +161,7 @@ package struct NearestImages: Sendable {
       nextTile: Int(clamping: tile.first ?? 0), images: try reader.read(), scores: try reader.read())
     guard tile.count == 1, state.nextTile <= tileCount, state.images.count == captions.rowCount,
       state.scores.count == captions.rowCount, state.images.allSatisfy({ Int($0) < images.rowCount })
-    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw StateReader.misfit(path) }
     return state
   }
 }

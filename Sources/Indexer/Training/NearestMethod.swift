@@ -95,7 +95,7 @@ package struct ImageIndexPlan: Sendable, Equatable {
   package func sample(of imageCount: Int, seed: UInt64) -> [UInt32] {
     var random = SplitMix64(seed: SplitMix64.mix(seed ^ 0x6E65_6172_6573_7400))
     var order = (0..<UInt32(imageCount)).map(\.self)
-    for i in 0..<min(sampleCount, imageCount - 1) { order.swapAt(i, i + random.next(below: imageCount - i)) }
+    order.shuffleFirst(min(sampleCount, imageCount - 1), by: &random)
     return order.prefix(sampleCount).sorted()
   }
 }

@@ -130,7 +130,7 @@ package struct PairedKMeans: Sendable {
     if method == .paired { try requireUnitRows(captions, "caption") }
     var random = SplitMix64(seed: seed)
     var list = distinctImages
-    for i in 0..<nlist { list.swapAt(i, i + random.next(below: list.count - i)) }
+    list.shuffleFirst(nlist, by: &random)
     let dimension = images.dimension
     var centroids = [Float](repeating: 0, count: nlist * dimension)
     for c in 0..<nlist {

@@ -4,6 +4,7 @@
 package import Base
 internal import CRows
 package import Features
+package import Logging
 
 /// The training queries of a router, in a file of their own.
 ///
@@ -62,7 +63,7 @@ package enum RouterQueries {
 
   private static func shuffled(_ count: Int, _ random: inout SplitMix64) -> [Int] {
     var order = Array(0..<count)
-    for i in 0..<max(count - 1, 0) { order.swapAt(i, i + random.next(below: count - i)) }
+    order.shuffleFirst(count - 1, by: &random)
     return order
   }
 }
@@ -93,11 +94,14 @@ package struct RouterLabels {
   ///
   /// - Parameters:
   ///   - path: Where the state is kept between chunks.
+  ///   - logger: Gets a warning where a state cannot be used.
   ///   - report: Told of queries done.
   /// - Returns: Image rows, `[m × perQuery]`, nearest first.
   /// - Throws: ``TarnError``.
-  package func find(resumingAt path: String, report: (Int) throws -> Void) throws -> [UInt32] {
-    var found = (try? load(path)) ?? []
+  package func find(
+    resumingAt path: String, logger: Logger = Logger(label: "tarn.engine"), report: (Int) throws -> Void
+  ) throws -> [UInt32] {
+    var found = try SavedState.usable(logger) { try load(path) } ?? []
     var saved = ContinuousClock.now
     while found.count < queries.rowCount * perQuery {
       let first = found.count / perQuery
@@ -131,7 +135,7 @@ package struct RouterLabels {
     let found = try reader.read(UInt32.self)
     guard perQuery > 0 ? found.count % perQuery == 0 : found.isEmpty, found.count <= queries.rowCount * perQuery,
       found.allSatisfy({ Int($0) < images.rowCount })
-    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw StateReader.misfit(path) }
     return found
   }
 }

@@ -193,7 +193,7 @@ package struct RouterTraining: Sendable {
     let count = captions.rowCount
     var random = SplitMix64(seed: SplitMix64.mix(seed &+ UInt64(state.epoch + 1) &* SplitMix64.increment))
     var order = (0..<UInt32(count)).map { $0 }
-    for i in 0..<(count - 1) { order.swapAt(i, i + random.next(below: count - i)) }
+    order.shuffleFirst(count - 1, by: &random)
     let batches = (count + Self.batchSize - 1) / Self.batchSize
     var loss = 0.0
     for batch in 0..<batches {
@@ -436,7 +436,7 @@ extension RouterTraining {
     let size = nlist * captions.dimension
     guard losses.count <= epochs, epoch == [UInt64(losses.count)], weights.count == size,
       first.count == (method.isTrained ? size : 0), second.count == first.count
-    else { throw TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over") }
+    else { throw StateReader.misfit(path) }
     return State(epoch: losses.count, weights: weights, first: first, second: second, losses: losses)
   }
 }

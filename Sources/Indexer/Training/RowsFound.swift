@@ -81,6 +81,16 @@ package struct RowsFound: Sendable, Equatable {
 
   private static let magic = "tarnrows"
 
+  /// Bytes of a file.
+  ///
+  /// - Parameter count: Rows found, of all vectors together.
+  /// - Returns: The size, or the greatest number where it is no number.
+  package static func byteCount(of count: Int) -> Int {
+    // Magic and fingerprint; three fields, the first of one number; the digest.
+    (8 + 32 + 3 * 8 + 8 + 32).addingSaturated(
+      count.multipliedSaturated(by: MemoryLayout<UInt32>.size + MemoryLayout<Double>.size))
+  }
+
   /// Writes them, durably.
   ///
   /// - Parameters:

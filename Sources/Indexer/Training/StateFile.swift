@@ -7,6 +7,29 @@
 
 internal import Base
 internal import Foundation
+package import Logging
+
+/// What becomes of a state that an earlier run saved.
+package enum SavedState {
+  /// Reads a saved state.
+  ///
+  /// - Parameters:
+  ///   - logger: Gets a warning where what was saved cannot be used.
+  ///   - load: Reads it.
+  /// - Returns: The state; nil where there is none, or one that is damaged or of another computation: then that
+  ///   step begins anew.
+  /// - Throws: ``TarnError`` where it is there and cannot be read: hours of work may lie in it.
+  package static func usable<State>(_ logger: Logger, _ load: () throws -> State) throws -> State? {
+    do {
+      return try load()
+    } catch let error as TarnError where error.code == .inputsMissing {
+      return nil
+    } catch let error as TarnError where error.code == .integrity {
+      logger.warning("\(error.message); starting that step over")
+      return nil
+    }
+  }
+}
 
 /// Writes the fields of a state.
 internal struct StateWriter: ~Copyable {
@@ -48,10 +71,13 @@ internal struct StateReader {
 
   init(_ path: String, magic: String, fingerprint: ContentDigest) throws {
     self.path = path
+    // None that is there, and one that cannot be read, are two things.
+    let descriptor = try Disk.openInput(path).descriptor
+    close(descriptor)
     do {
       data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
     } catch {
-      throw TarnError(.inputsMissing, "cannot read the saved state \(path)")
+      throw TarnError(.io, "cannot read the saved state \(path)", hint: "run the same command again")
     }
     position = 40
     guard data.count >= 72, Array(data[0..<8]) == Array(magic.utf8) else {
@@ -67,6 +93,11 @@ internal struct StateReader {
     guard Array(data.suffix(32)) == hasher.finalize().bytes else {
       throw TarnError(.integrity, "\(path) is damaged", hint: "remove it to start over")
     }
+  }
+
+  /// The error that what is read is not of the sizes that it must have.
+  static func misfit(_ path: String) -> TarnError {
+    TarnError(.integrity, "\(path) has fields of other sizes", hint: "remove it to start over")
   }
 
   mutating func read<Element: BitwiseCopyable>(_: Element.Type = Element.self) throws -> [Element] {
@@ -89,13 +120,5 @@ internal struct StateReader {
     }
     defer { position += 8 }
     return (0..<8).reduce(0) { $0 | UInt64(data[position + $1]) << (8 * UInt64($1)) }
-  }
-}
-
-extension ContentDigest {
-  /// The 32 bytes.
-  fileprivate var bytes: [UInt8] {
-    let digits = Array(hex.utf8).map { $0 < 0x3A ? $0 - 0x30 : $0 - 0x57 }
-    return (0..<32).map { digits[2 * $0] << 4 | digits[2 * $0 + 1] }
   }
 }

@@ -188,6 +188,13 @@ extension TaskDirectory {
     try outcomes.take(Self.resultName(number, result.digest, of: kind), result.byteCount, result.digest, to: path)
   }
 
+  /// Makes sure that a worker may leave what it makes, before it makes anything.
+  ///
+  /// - Throws: ``TarnError`` `.io`.
+  func requireWritable() throws {
+    for folder in ["results", "receipts"] { try outcomes.requireWritable(folder) }
+  }
+
   /// Removes what workers left of a task that is done with: its result, and what grew to be one.
   ///
   /// - Parameters:

@@ -299,21 +299,33 @@ package struct TaskDirectory: Sendable {
   }
 
   /// Reads a small file beside the plan; nil where there is none.
-  func script(_ name: String) throws -> [UInt8]? { try files.contents(name, atMost: 1 << 20) }
+  func script(_ name: String, atMost limit: Int = 1 << 20) throws -> [UInt8]? {
+    try files.contents(name, atMost: limit)
+  }
 
   /// Writes a small file beside the plan.
   func write(script text: some Collection<UInt8>, _ name: String) throws {
     try files.write(Array(text), as: name, by: nil)
   }
 
-  /// Lays a trained index beside the tasks, unless it is there.
-  package func share(trained file: String, _ digest: ContentDigest) throws {
-    try files.share(file, as: Self.trainedName(digest), digest)
+  /// Lays a trained index beside the tasks, unless it is there, whole.
+  ///
+  /// - Parameters:
+  ///   - file: Where it is; asked where it may be needed.
+  ///   - digest: Its SHA-256.
+  ///   - isDoubted: Whether what a store says to be it is read before it is believed.
+  /// - Returns: Whether it was laid now.
+  /// - Throws: ``TarnError`` when the disk or the store refuses; what `file` throws.
+  @discardableResult
+  package func share(
+    trained file: @autoclosure () throws -> String, _ digest: ContentDigest, isDoubted: Bool = false
+  ) throws -> Bool {
+    try files.share(file, as: Self.trainedName(digest), digest, isDoubted: isDoubted)
   }
 
   /// Lays a matrix beside the tasks of a store, unless it is there; in a directory it is made there.
   package func share(matrix file: String, _ digest: ContentDigest) throws {
-    if !isDirectory { try files.share(file, as: Self.matrixName(digest), digest) }
+    if !isDirectory { _ = try files.share({ file }, as: Self.matrixName(digest), digest, isDoubted: false) }
   }
 
   /// Removes the matrices: nothing searches them any more.
@@ -333,7 +345,7 @@ package struct TaskDirectory: Sendable {
   }
 
   /// Reads a matrix, likewise.
-  func readingMatrix<Value>(_ digest: ContentDigest, _ body: (_ path: String) throws -> Value) throws -> Value {
+  package func readingMatrix<Value>(_ digest: ContentDigest, _ body: (_ path: String) throws -> Value) throws -> Value {
     try files.reading(Self.matrixName(digest), digest, body)
   }
 }
@@ -416,8 +428,9 @@ package struct TaskPlan: Sendable, Equatable {
 /// What ended a worker without a receipt.
 package struct TaskFailure: Sendable, Hashable {
   package static let format = "tarn-failure-1"
-  /// Exit statuses of a worker that another try would meet again: wrong bytes, missing inputs, a command that is wrong.
-  package static let finalStatuses: Set<Int> = [20, 21, 64]
+  /// Exit statuses of a worker that another try would meet again: another tarn's tasks, wrong bytes, missing inputs, a
+  /// command that is wrong.
+  package static let finalStatuses: Set<Int> = [12, 20, 21, 64]
 
   package let task: ContentDigest
   package let host: String

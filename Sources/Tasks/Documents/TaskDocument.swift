@@ -150,7 +150,11 @@ extension TaskDocument {
       }
       end = RowID(next)
     }
-    guard !inputs.isEmpty else { throw fields.fault("inputs", "there") }
+    guard let first = inputs.first else { throw fields.fault("inputs", "there") }
+    // What refines an output has a code of each id from the first to the last, whatever lies between.
+    guard Int(end - first.firstID) <= maximumRowCount else {
+      throw TarnError(.integrity, "\(fields.place): its row ids span \(end - first.firstID), more than an output has")
+    }
   }
 }
 

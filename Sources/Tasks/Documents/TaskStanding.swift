@@ -67,7 +67,9 @@ extension TaskDirectory {
       if let job = job[number] {
         return begun.contains("\(job.id)_\(number - job.offset).log") ? .running : .queued
       }
-      return begun.contains(LocalEngine.logName(number)) ? .running : .open
+      // Of tasks that were handed over by hand, nothing else is known.
+      return [LocalEngine.logName(number), TaskScripts.logName(number)].contains(where: begun.contains)
+        ? .running : .open
     }
     return TaskStanding(plan: plan, states: states, failures: failures)
   }

@@ -3,7 +3,7 @@
 // receipts.
 
 internal import Base
-internal import Foundation
+package import Foundation
 internal import Synchronization
 
 /// Which engine a user means.
@@ -113,7 +113,7 @@ package final class LocalEngine: TaskEngine {
         let handle = FileHandle(forWritingAtPath: log) ?? .nullDevice
         process.standardOutput = handle
         process.standardError = handle
-        process.terminationHandler = { [weak self] _ in self?.ended(task) }
+        process.terminationHandler = { [weak self] process in self?.ended(task, process) }
         do {
           try process.run()
         } catch {
@@ -127,9 +127,16 @@ package final class LocalEngine: TaskEngine {
 
   /// A worker ended, and the next begins at once.
   ///
-  /// One that cannot be started is found at the next look.
-  private func ended(_ task: Int) {
-    state.withLock { $0.running[task] = nil }
+  /// One that cannot be started is found at the next look. The system may say so late: a look may have seen it
+  /// before, and the task may be with another process by then, which stays.
+  ///
+  /// - Parameters:
+  ///   - task: The task that it was at.
+  ///   - process: The worker.
+  package func ended(_ task: Int, _ process: Process) {
+    state.withLock { state in
+      if state.running[task] === process { state.running[task] = nil }
+    }
     try? start()
   }
 

@@ -60,6 +60,8 @@ package struct TaskScripts: Sendable, Codable {
   package var image: String
   /// The claim that the directory lies on, in a cluster of containers.
   package var claim: String
+  /// Bytes of memory that a task takes at most, as far as the plan knows; nil where it does not.
+  package var memoryByteCount: Int?
 
   package init(
     tarn: String, workerOptions: [String] = [], atATime: Int? = nil, arraySize: Int = 1001, partCount: Int = 64,
@@ -115,7 +117,10 @@ package struct TaskScripts: Sendable, Codable {
     }
   }
 
-  /// Writes the scripts for some tasks of a plan.
+  /// What a task's log is called besides, whoever submitted it, from when it begins.
+  static func logName(_ task: Int) -> String { "task_\(task).log" }
+
+  /// Writes the scripts for some tasks of a plan, as far as they are not there like that.
   ///
   /// - Parameters:
   ///   - tasks: Their numbers, in order.
@@ -123,10 +128,17 @@ package struct TaskScripts: Sendable, Codable {
   ///   - directory: Where it lies.
   /// - Throws: ``TarnError`` when the disk refuses.
   package func write(_ tasks: [Int], of plan: TaskPlan, in directory: TaskDirectory) throws {
-    try directory.write(script: try JSONEncoder().encode(self), Self.keptName)
-    try directory.write(script: lines(tasks, directory).utf8, "run.txt")
-    try directory.write(script: slurm(tasks, plan, directory).utf8, "slurm.sh")
-    try directory.write(script: kubernetes(tasks, plan, directory).utf8, "k8s.yaml")
+    let encoder = JSONEncoder()
+    // The same each time.
+    encoder.outputFormatting = .sortedKeys
+    let files = [
+      (Self.keptName, Array(try encoder.encode(self))), ("run.txt", Array(lines(tasks, directory).utf8)),
+      ("slurm.sh", Array(slurm(tasks, plan, directory).utf8)),
+      ("k8s.yaml", Array(kubernetes(tasks, plan, directory).utf8)),
+    ]
+    for (name, text) in files where (try? directory.script(name, atMost: text.count)) != text {
+      try directory.write(script: text, name)
+    }
   }
 
   /// The words that a worker is called with, its task left out: a directory is the one that it runs in, so that it may be
@@ -154,6 +166,12 @@ package struct TaskScripts: Sendable, Codable {
       "#   sbatch --array=\(chunk.indexes(atATime: atATime)) --export=ALL,TARN_TASK_OFFSET=\(chunk.offset) slurm.sh\n"
     }
     let isDirectory = directory.isDirectory
+    let task = "$((SLURM_ARRAY_TASK_ID + TARN_TASK_OFFSET))"
+    let begun = """
+      # Its log by the task's number: so it is known to have begun, whoever submitted it.
+      [ -z "$SLURM_ARRAY_JOB_ID" ] || ln -sf "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}.log" "logs/task_\(task).log"
+
+      """
     let place = isDirectory ? "DIR" : Self.quoted(directory.path)
     let there = isDirectory ? "in this directory" : "in a directory of yours"
     let way =
@@ -171,12 +189,26 @@ package struct TaskScripts: Sendable, Codable {
       #SBATCH --signal=B:TERM@120
       #SBATCH --output=\(isDirectory ? "logs/" : "tarn-")%A_%a.log
       #SBATCH --open-mode=append
+      # What a task takes is yours to say, here without the first # or to sbatch. \(memoryWords)
+      # It works with as many threads as it has processors.
+      ##SBATCH --cpus-per-task=16
+      ##SBATCH --mem=\(memoryMebibytes.map { "\($0)M" } ?? "4G")
+      ##SBATCH --time=12:00:00
       # Tasks are numbered as the indexes of the array, and so many more.
       export TARN_TASK_OFFSET="${TARN_TASK_OFFSET:-\(chunks.first?.offset ?? 0)}"
-      # No shell between Slurm and the worker: it gets the signals, and its exit status is the task's.
+      \(isDirectory ? begun : "")# No shell between Slurm and the worker: it gets the signals, and its exit status is the task's.
       exec \(command(directory))
 
       """
+  }
+
+  /// Memory of a task in mebibytes, rounded up to hundreds.
+  private var memoryMebibytes: Int? { memoryByteCount.map { ($0 >> 20) / 100 * 100 + 100 } }
+
+  /// What is known of the memory that a task takes, a sentence.
+  private var memoryWords: String {
+    memoryMebibytes.map { "By the plan it takes \($0) MiB of memory at most, mapped files aside." }
+      ?? "`tarn train … --dry-run` tells the memory of each step, mapped files aside."
   }
 
   /// What a version's job is called: its pods' hosts bear its name and their index, which
@@ -200,6 +232,7 @@ package struct TaskScripts: Sendable, Codable {
     // Who asks a store, and where it is, is in the environment and in no document.
     let isStore = !isDirectory || directory.resultsPlace != nil
     let keys = isStore ? "          envFrom:\n            - secretRef:\n                name: tarn\n" : ""
+    let memory = memoryMebibytes.map { "\($0)Mi" } ?? "4Gi"
     let place = isDirectory ? " The claim holds this directory at its root." : ""
     let secret = isStore ? " The secret tarn holds AWS_ACCESS_KEY_ID and its like." : ""
     return """
@@ -219,7 +252,7 @@ package struct TaskScripts: Sendable, Codable {
             - action: Ignore
               onPodConditions:
                 - type: DisruptionTarget
-            # What another try would meet again: wrong bytes, missing inputs, a command that is wrong.
+            # What another try would meet again: another tarn's tasks, wrong bytes, missing inputs, a command that is wrong.
             - action: FailIndex
               onExitCodes:
                 containerName: worker
@@ -235,9 +268,16 @@ package struct TaskScripts: Sendable, Codable {
                 command: ["tarn"]
                 args: [\(arguments)]
                 workingDir: \(isDirectory ? "/tasks" : "/scratch")
+                # What a pod takes is yours to say. \(memoryWords)
+                # resources:
+                #   requests: {cpu: "16", memory: \(memory)}
+                #   limits: {memory: \(memory)}
       \(keys)          env:
                   - name: TMPDIR
                     value: /scratch
+                  # A worker does not see a limit of CPU, and begins a thread for each processor of the node.
+                  # - name: TARN_THREADS
+                  #   value: "16"
                 volumeMounts:
       \(mount)            - name: scratch
                     mountPath: /scratch

@@ -50,6 +50,11 @@ struct DirectoryTasks: TaskStore {
 
   func keep(_ bytes: [UInt8], as name: String, by writer: String?) throws { try write(bytes, as: name, by: writer) }
 
+  func requireWritable(_ folder: String) throws {
+    try Disk.makeDirectory(path(folder))
+    try Disk.requireWritable(path(folder))
+  }
+
   func move(_ name: String, to other: String) throws {
     try Disk.makeDirectory(path(other).parentPath)
     try Disk.moveIntoPlace(path(name), path(other))
@@ -67,12 +72,16 @@ struct DirectoryTasks: TaskStore {
     try Disk.moveIntoPlace(working, path(name))
   }
 
-  func share(_ file: String, as name: String, _ digest: ContentDigest) throws {
-    guard Disk.size(of: path(name)) == nil else { return }
-    try Disk.makeDirectory(path(name).parentPath)
-    guard try Disk.copy(file, to: path(name)) == digest else {
+  func share(_ file: () throws -> String, as name: String, _ digest: ContentDigest, isDoubted _: Bool) throws -> Bool {
+    let target = path(name)
+    // Anybody may write here, and disks change bytes: a name is no proof.
+    if Disk.size(of: target) != nil, (try? Disk.digest(of: target)) == digest { return false }
+    let file = try file()
+    try Disk.makeDirectory(target.parentPath)
+    guard try Disk.copy(file, to: target) == digest else {
       throw TarnError(.integrity, "\(file) changed while it was copied", hint: "plan again")
     }
+    return true
   }
 
   func reading<Value>(

@@ -99,6 +99,10 @@ final class StoredTasks: TaskStore {
     try keep(name, .of(bytes), isRead: true) { try $0.put(bytes, name) }
   }
 
+  func requireWritable(_: String) throws {
+    // Who may write what is said by the store alone, to who does.
+  }
+
   func move(_ name: String, to other: String) throws { try ask { try $0.move(name, to: other) } }
 
   func remove(_ name: String) throws { try ask { try $0.remove(name) } }
@@ -110,18 +114,22 @@ final class StoredTasks: TaskStore {
     try Disk.remove(path)
   }
 
-  func share(_ path: String, as name: String, _ digest: ContentDigest) throws {
+  func share(_ file: () throws -> String, as name: String, _ digest: ContentDigest, isDoubted: Bool) throws -> Bool {
     try cache.make()
     // Who fetches it reads it anyway.
-    try send(path, as: name, digest, by: cache.path, isRead: false, remedy: "run `tarn verify --repair`")
+    return try send(
+      try file(), as: name, digest, by: cache.path, isRead: isDoubted, remedy: "run `tarn verify --repair`")
   }
 
+  @discardableResult
   private func send(
     _ path: String, as name: String, _ digest: ContentDigest, by scratch: String, isRead: Bool, remedy: String
-  ) throws {
+  ) throws -> Bool {
     let key = ContentDigest.of("\(place)/\(name)")
     let state = "\(scratch)/upload-\(key.prefix(16)).json"
-    try keep(name, digest, isRead: isRead) { try $0.put(file: path, name, digest, statePath: state, remedy: remedy) }
+    return try keep(name, digest, isRead: isRead) {
+      try $0.put(file: path, name, digest, statePath: state, remedy: remedy)
+    }
   }
 
   /// Puts an object whose key says its digest: what is there and is not those bytes is nobody's.
@@ -131,16 +139,18 @@ final class StoredTasks: TaskStore {
   ///   - digest: Its SHA-256.
   ///   - isRead: Whether one that says to be these bytes is read before it is believed.
   ///   - put: Puts it.
+  /// - Returns: Whether it was put now.
   /// - Throws: ``TarnError``.
+  @discardableResult
   private func keep(
     _ name: String, _ digest: ContentDigest, isRead: Bool, _ put: (ObjectStore) throws -> ObjectStore.Outcome
-  ) throws {
+  ) throws -> Bool {
     try ask { store in
       for _ in 0..<2 {
         switch try put(store) {
-        case .written: return
+        case .written: return true
         case .alreadyThere:
-          if try !isRead || store.holds(name, digest) { return }
+          if try !isRead || store.holds(name, digest) { return false }
         case .taken: break
         }
         try store.remove(name)
@@ -158,6 +168,8 @@ final class StoredTasks: TaskStore {
     do {
       return try body(path)
     } catch let error as TarnError where error.code == .integrity && !isNew {
+      // Another of the files that `body` reads may be the damaged one.
+      guard try Disk.digest(of: path) != digest else { throw error }
       // It was right when it came: the disk of this machine has changed it.
       try Disk.remove(path)
       return try body(cache.file("\(digest.hex)\(ending)") { path in try fetch(name, digest, to: path) }.path)
@@ -166,7 +178,7 @@ final class StoredTasks: TaskStore {
 
   private func fetch(_ name: String, _ digest: ContentDigest, to path: String) throws {
     guard let size = try byteCount(of: name) else {
-      throw TarnError(.inputsMissing, "\(place)/\(name) is not there", hint: "plan again, into another place")
+      throw TarnError(.inputsMissing, "\(place)/\(name) is not there", hint: "plan again into \(place)")
     }
     let needed = max(0, size - (Disk.size(of: path) ?? 0))
     if case .refused(let error) = DiskReserve().verdict(on: name, taking: needed, of: try FileSystem(of: path)) {

@@ -32,6 +32,10 @@ package protocol TaskStore: Sendable {
   func write(_ bytes: [UInt8], as name: String, by writer: String?) throws
   /// Writes a small file whose name says its digest, unless it is there; likewise.
   func keep(_ bytes: [UInt8], as name: String, by writer: String?) throws
+  /// Makes sure that files can be made in a folder, as far as that shows beforehand; of a store it does not.
+  ///
+  /// - Throws: ``TarnError`` `.io`.
+  func requireWritable(_ folder: String) throws
   /// Gives a file another name; what has it is replaced.
   func move(_ name: String, to other: String) throws
   /// Removes a file; one that is gone already is fine.
@@ -54,8 +58,17 @@ package protocol TaskStore: Sendable {
   ///   - scratch: Where is remembered what was taken of it, from one run to the next.
   /// - Throws: ``TarnError`` when the disk or the store refuses.
   func put(_ path: String, as name: String, _ digest: ContentDigest, by scratch: String) throws
-  /// Takes a copy of a file of this machine, unless it is there.
-  func share(_ path: String, as name: String, _ digest: ContentDigest) throws
+  /// Takes a copy of a file of this machine, unless it is there, whole.
+  ///
+  /// - Parameters:
+  ///   - file: Where the file is; asked where it may be needed.
+  ///   - name: Its name, which says its digest.
+  ///   - digest: Its SHA-256.
+  ///   - isDoubted: Whether what a store says to be these bytes is read before it is believed; what lies in a
+  ///     directory always is.
+  /// - Returns: Whether it was laid now.
+  /// - Throws: ``TarnError`` when the disk or the store refuses; what `file` throws.
+  func share(_ file: () throws -> String, as name: String, _ digest: ContentDigest, isDoubted: Bool) throws -> Bool
   /// Reads a file as one of this machine.
   ///
   /// - Parameters:

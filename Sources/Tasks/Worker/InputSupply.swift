@@ -47,6 +47,8 @@ final class InputSupply: Sendable {
     var arrived: [Int: FetchedShard] = [:]
     /// Inputs under way or on the disk.
     var held = 0
+    /// Inputs under way.
+    var underWay: Set<Int> = []
   }
 
   private let task: TaskDocument
@@ -123,25 +125,55 @@ final class InputSupply: Sendable {
       case .over: return .finished
       case .later: return .notYet
       case .ask(let place):
+        // There was room for all when the task began; others write there, too.
+        if let lack = lackOfRoom(for: task.inputs[place].shard, taking: missing(place), besides: state.underWay) {
+          handoff.fail(lack)
+          return .finished
+        }
         state.held += 1
+        state.underWay.insert(place)
         return .request(request(place))
       }
     }
   }
 
+  private static func partPath(_ place: Int, in directory: String) -> String { "\(directory)/\(place).part" }
+
+  /// Bytes of an input that are not on the disk, as far as its size is known.
+  static func missingByteCount(of task: TaskDocument, _ place: Int, in directory: String) -> Int {
+    // D6: what a part file has reserved is not free, whether its bytes came or not.
+    max(0, (task.inputs[place].byteCount ?? 0) - Disk.allocatedByteCount(of: partPath(place, in: directory)))
+  }
+
+  private func missing(_ place: Int) -> Int { Self.missingByteCount(of: task, place, in: directory) }
+
+  /// Why something is not to be written; nil where it may be, or where nobody can tell (D11).
+  private func lackOfRoom(for what: String, taking byteCount: Int, besides underWay: Set<Int> = []) -> TarnError? {
+    guard let fileSystem = try? FileSystem(of: directory),
+      case .refused(let error) = DiskReserve().verdict(
+        on: what, taking: byteCount, of: fileSystem, promised: underWay.map(missing).saturatedSum)
+    else { return nil }
+    return error
+  }
+
   private func request(_ place: Int) -> FetchRequest {
     let input = task.inputs[place]
     let directory = directory
-    return FetchRequest(
+    var expectation = ShardExpectation(
+      byteCount: input.byteCount, digest: input.digest, dimension: task.dimension, elementType: task.elementType,
+      format: FeatureFormat(ofFile: input.shard), array: task.array)
+    // D12: of a size that nobody knows the first bytes tell, before they are written.
+    if input.byteCount == nil { expectation.roomByteCount = 0 }
+    var request = FetchRequest(
       id: Int64(place),
       mirrors: input.places.enumerated().map { number, place in
         FetchMirror(id: Int64(number), url: place.url, isOfDocument: place.isOfDocument)
       },
-      partPath: "\(directory)/\(place).part",
-      expectation: ShardExpectation(
-        byteCount: input.byteCount, digest: input.digest, dimension: task.dimension, elementType: task.elementType,
-        format: FeatureFormat(ofFile: input.shard), array: task.array),
+      partPath: Self.partPath(place, in: directory), expectation: expectation,
       finalPath: { _ in "\(directory)/\(place).\(input.shard)" })
+    request.takesRoom = { [self] in lackOfRoom(for: input.shard, taking: $0) == nil }
+    request.lackOfRoom = { [self] in lackOfRoom(for: "the rest of \(input.shard)", taking: 0) }
+    return request
   }
 
   private func handle(_ event: FetchEvent) {
@@ -160,6 +192,7 @@ final class InputSupply: Sendable {
 
   private func settle(_ place: Int, _ result: Result<FetchResult, TarnError>) {
     let failure: TarnError
+    state.withLock { _ = $0.underWay.remove(place) }
     switch result {
     case .success(.fetched(let shard)):
       state.withLock { state in
@@ -167,7 +200,12 @@ final class InputSupply: Sendable {
         state.arrived[place] = shard
       }
       return handoff.markReady(Int64(place))
-    case .success(.unchanged), .success(.outgrown):
+    case .success(.outgrown(let byteCount)):
+      let shard = task.inputs[place].shard
+      failure =
+        lackOfRoom(for: shard, taking: byteCount)
+        ?? TarnError(.diskFull, "there was no room for \(shard)", hint: "run the worker again", place: directory)
+    case .success(.unchanged):
       failure = TarnError(.integrity, "the fetcher answered what was not asked")
     case .failure(let error): failure = error
     }

@@ -10,20 +10,37 @@
 package import Base
 internal import Synchronization
 
+/// What the tasks of one process share.
+package final class WorkerShare: Sendable {
+  let encoders = EncoderCache()
+  let room = PromisedTaskRoom()
+  private let hasSwept = Mutex(false)
+
+  package init() {}
+
+  /// Whether nobody has looked for what earlier workers left; true once.
+  func sweepsFirst() -> Bool {
+    hasSwept.withLock { hasSwept in
+      defer { hasSwept = true }
+      return !hasSwept
+    }
+  }
+}
+
 /// Carries out tasks one after another.
 package struct TaskCrew: Sendable {
   /// What came of a task.
   package typealias Outcome = Result<(receipt: TaskReceipt, isNew: Bool), TarnError>
 
   private let numbers: [Int]
-  private let worker: @Sendable (Int, EncoderCache) -> TaskWorker
+  private let worker: @Sendable (Int, WorkerShare) -> TaskWorker
 
   /// Prepares to work.
   ///
   /// - Parameters:
   ///   - numbers: The tasks, in the order in which they are begun.
   ///   - worker: The worker of one.
-  package init(_ numbers: [Int], worker: @escaping @Sendable (Int, EncoderCache) -> TaskWorker) {
+  package init(_ numbers: [Int], worker: @escaping @Sendable (Int, WorkerShare) -> TaskWorker) {
     self.numbers = numbers
     self.worker = worker
   }
@@ -41,7 +58,7 @@ package struct TaskCrew: Sendable {
   package func run(
     isWorthRetry: @Sendable (TarnError) -> Bool, report: @Sendable (Int, TaskWorker, Outcome) async -> Void
   ) async -> TarnError? {
-    let cache = EncoderCache()
+    let share = WorkerShare()
     return await withTaskGroup(of: (Int, TaskWorker, Outcome).self) { group in
       var errors: [TarnError] = []
       var underWay = 0
@@ -53,7 +70,7 @@ package struct TaskCrew: Sendable {
       for number in numbers {
         while underWay > 1, let ended = await group.next() { await conclude(ended) }
         guard !errors.contains(where: isWorthRetry) else { break }
-        let worker = worker(number, cache)
+        let worker = worker(number, share)
         let encoded = Signal()
         group.addTask {
           let outcome: Outcome

@@ -13,11 +13,16 @@ extension TaskWorker {
   ///   - task: The task.
   ///   - scratch: This worker's.
   /// - Returns: Its receipt; the result is durable.
-  /// - Throws: ``TarnError`` `.integrity` where a matrix is not what the task says.
+  /// - Throws: ``TarnError`` `.integrity` where a matrix is not what the task says, `.diskFull` where the result does
+  ///   not fit.
   func find(_ task: AssignTask, in scratch: WorkerScratch) throws -> TaskReceipt {
     let startedAt = Timestamp.now()
-    let found = try directory.readingMatrix(task.rows.digest) { rows in
-      try directory.readingMatrix(task.vectors.digest) { vectors in try search(task, vectors, among: rows) }
+    try take(TaskRoom(task), in: scratch)
+    let way = "`tarn ingest \(directory.path)` where its lake is, or the `tarn train` that began it, lays it anew"
+    let found = try laidAnew(by: way) {
+      try directory.readingMatrix(task.rows.digest) { rows in
+        try directory.readingMatrix(task.vectors.digest) { vectors in try search(task, vectors, among: rows) }
+      }
     }
     let working = try directory.workingPath(number, by: name, in: scratch.path)
     let digest = try found.write(task.digest, to: working)
@@ -34,24 +39,25 @@ extension TaskWorker {
   /// Searches, holding both files against what the task says of them.
   private func search(_ task: AssignTask, _ vectorsPath: String, among rowsPath: String) throws -> RowsFound {
     let vectors = try matrix(vectorsPath, task.vectors, task)
-    let rows = try matrix(rowsPath, task.rows, task)
+    // Rows are opened to be hashed, and to be mapped.
+    let (bytes, rows) = try Disk.openTwice(rowsPath) {
+      try InputFile(path: rowsPath)
+    } _: {
+      try matrix(rowsPath, task.rows, task)
+    }
     let range = task.first..<(task.first + task.count)
     // Rows are read from end to end anyway: they are hashed meanwhile.
-    let hash = ThreadedWork("tarn-hash") { try Disk.digest(of: rowsPath) }
+    let hash = ThreadedWork("tarn-hash") { try bytes.digest() }
     try hash.requireNoFailure()
     guard vectors.digest(ofRows: range) == task.vectorsDigest else {
-      throw TarnError(
-        .integrity, "\(vectorsPath) has other bytes than the task says",
-        hint: "remove it: `tarn ingest`, or the `tarn train` that began it, lays it anew")
+      throw TarnError(.integrity, "\(vectorsPath) has other bytes than the task says")
     }
     let found = try RowsFound.find(task.k, ofVectors: vectors, in: range, among: rows, logger: logger) { share in
       try cancellation.check()
       report(.encoding(shard: task.step, rowsDone: Int(share * Double(task.count)), rows: task.count))
     }
     guard try hash.wait() == task.rows.digest else {
-      throw TarnError(
-        .integrity, "\(rowsPath) has other bytes than its name says",
-        hint: "remove it: `tarn ingest`, or the `tarn train` that began it, lays it anew")
+      throw TarnError(.integrity, "\(rowsPath) has other bytes than its name says")
     }
     return found
   }

@@ -48,7 +48,7 @@ package final class TaskWorker: Sendable {
   let directory: TaskDirectory
   let number: Int
   let options: WorkerOptions
-  private let encoders: EncoderCache
+  let share: WorkerShare
   let logger: Logger
   let cancellation: Cancellation
   let report: @Sendable (WorkerProgress) -> Void
@@ -64,18 +64,18 @@ package final class TaskWorker: Sendable {
   ///   - number: The task's number in its plan.
   ///   - directory: Where plan, task, results and receipts lie.
   ///   - options: How to work.
-  ///   - encoders: Shared by the tasks of one process.
+  ///   - share: What the tasks of one process have together.
   ///   - logger: Gets warnings.
   ///   - cancellation: Asked often; what is encoded stays in scratch.
   ///   - report: Told of progress, from any thread.
   package init(
-    _ number: Int, of directory: TaskDirectory, _ options: WorkerOptions, encoders: EncoderCache = EncoderCache(),
+    _ number: Int, of directory: TaskDirectory, _ options: WorkerOptions, share: WorkerShare = WorkerShare(),
     logger: Logger, cancellation: Cancellation, report: @escaping @Sendable (WorkerProgress) -> Void
   ) {
     self.number = number
     self.directory = directory
     self.options = options
-    self.encoders = encoders
+    self.share = share
     self.logger = logger
     self.cancellation = cancellation
     self.report = report
@@ -95,6 +95,7 @@ package final class TaskWorker: Sendable {
     let (plan, task, known) = try await ThreadedWork("tarn-worker") { [self] in
       let plan = try directory.plan()
       let task = try directory.task(number, of: plan)
+      sweepScratch(plan)
       return (plan, task, try receipts(of: task).first)
     }.value()
     if let known { return (known, false) }
@@ -104,9 +105,12 @@ package final class TaskWorker: Sendable {
         "task \(number) asks for segment format \(output.segmentFormat), this tarn writes \(segmentFormatVersion)",
         hint: "run the tarn that planned it: \(plan.tool)")
     }
+    // Not after hours of work.
+    try directory.requireWritable()
     // It goes when the receipt is there.
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
     DecodedRows.use(scratch.path, keeping: DiskReserve())
+    defer { share.room.giveBack(number) }
     let made = try await finishing(task) {
       switch task {
       case .assign(let task): try await ThreadedWork("tarn-worker") { [self] in try find(task, in: scratch) }.value()
@@ -141,13 +145,22 @@ package final class TaskWorker: Sendable {
     }.value()
   }
 
+  /// Reads a file that lies beside the tasks: where it is missing or wrong, its own advice is of a lake's.
+  func laidAnew<Value>(by way: String, _ body: () throws -> Value) throws -> Value {
+    do {
+      return try body()
+    } catch let error as TarnError where [.integrity, .inputsMissing].contains(error.code) {
+      throw TarnError(error.code, error.message, hint: way, place: error.place)
+    }
+  }
+
   /// The receipts that there are for the task.
   private func receipts(of task: AnyTask) throws -> [TaskReceipt] {
     try directory.likelyReceipts(of: task, try directory.receiptNames(of: number)[number] ?? [])
   }
 
   /// Puts away what the task needed: it is done, whatever the disk says now.
-  private func leave(_ removing: () throws -> Void) {
+  func leave(_ removing: () throws -> Void) {
     do {
       try removing()
     } catch {
@@ -190,6 +203,17 @@ package final class TaskWorker: Sendable {
         .inputsMissing, "\(task.inputs[place].shard) is at no address, and its file is not on this machine",
         hint: "run the worker where the lake's directories are, or give the source a mirror and plan again")
     }
+    // How large codes are is the trained index's to say; nothing is written before there is room for all (D11).
+    let (trained, room) = try await ThreadedWork("tarn-worker") { [self] in
+      let trained = try readTrained(of: task)
+      let room = TaskRoom(
+        task, encoding: bound.filter { before[$0] == nil },
+        fetching: wanted.map { InputSupply.missingByteCount(of: task, $0, in: scratch.shards) },
+        shardsAtATime: options.supply.fetch.jobs + 1, OutputSizes(trained),
+        isStored: directory.outcomePath.isStoreAddress)
+      try take(room, in: scratch)
+      return (trained, room)
+    }.value()
     let handoff = ShardHandoff(shardIDs: bound.map(Int64.init), ready: Set(ready.map(Int64.init)))
     let supply = InputSupply(
       task, wanted: wanted, in: scratch.shards, handoff: handoff, options.supply, cancellation: cancellation,
@@ -198,7 +222,8 @@ package final class TaskWorker: Sendable {
     let threaded = ThreadedWork("tarn-worker") { [self] in
       // Work that ends leaves nothing to fetch for.
       defer { supply.cancel() }
-      return try make(task, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt, encoded)
+      return try make(
+        task, trained, room, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt, encoded)
     }
     do {
       // Without its thread nobody would take what is fetched.
@@ -219,26 +244,35 @@ package final class TaskWorker: Sendable {
     return path
   }
 
-  private func make(
-    _ task: TaskDocument, from handoff: ShardHandoff, _ supply: InputSupply, _ segments: ScratchSegments,
-    _ before: [Int: TaskReceipt.Seen], in scratch: WorkerScratch, startedAt: String,
-    _ encoded: () -> Void
-  ) throws -> TaskReceipt {
+  /// The trained index of a task.
+  private func readTrained(of task: TaskDocument) throws -> TrainedIndex {
+    let way = "plan again into \(directory.path), by the command that planned or `tarn plan --again`: that lays it anew"
     let trained =
-      try encoders.trained(task.trained)
-      ?? directory.readingTrained(task.trained) { path in try TrainedIndexFile.read(path, digest: task.trained) }
+      try share.encoders.trained(task.trained)
+      ?? laidAnew(by: way) {
+        try directory.readingTrained(task.trained) { path in try TrainedIndexFile.read(path, digest: task.trained) }
+      }
     guard trained.dimension == task.dimension else {
       throw TarnError(
         .integrity,
         "the trained index \(task.trained.prefix(12)) has dimension \(trained.dimension), the task \(task.dimension)")
     }
+    return trained
+  }
+
+  private func make(
+    _ task: TaskDocument, _ trained: TrainedIndex, _ room: TaskRoom, from handoff: ShardHandoff, _ supply: InputSupply,
+    _ segments: ScratchSegments, _ before: [Int: TaskReceipt.Seen], in scratch: WorkerScratch, startedAt: String,
+    _ encoded: () -> Void
+  ) throws -> TaskReceipt {
+    let sizes = OutputSizes(trained)
     let provider = WorkerShards(task)
     let rowCount = task.inputs.reduce(0) { $0 + ($1.isHole ? 0 : $1.rowCount) }
     let executor = OutputExecutor(
       EncodingTerms(
         trained: trained, trainedDigest: task.trained, badRows: task.badRows, normalisation: task.normalisation,
         array: task.array),
-      shards: provider, segments: segments, rowCount: rowCount, encoders: encoders,
+      shards: provider, segments: segments, rowCount: rowCount, encoders: share.encoders,
       cancellation: cancellation, logger: logger)
     var seen: [Int: TaskReceipt.Seen] = [:]
     var reasons: [Int: String] = [:]
@@ -260,6 +294,8 @@ package final class TaskWorker: Sendable {
           seen[place] = before
         } else {
           var found = try look(at: input, supply.arrived(place), provider)
+          try requireRoom(
+            of: sizes.segment(rowCount: input.rowCount), for: "the segment of \(input.shard)", at: scratch.segments)
           let done = rowsDone
           try executor.encode(input.bound(to: found.digest)) { progress in
             guard case .encoding(_, let rows) = progress else { return }
@@ -274,8 +310,12 @@ package final class TaskWorker: Sendable {
       }
       rowsDone += task.inputs[Int(item.shardID)].rowCount
     }
+    let left = room.ofMerge.needs(
+      ofScratch: try FileSystem(of: scratch.path),
+      ofResults: try FileSystem(of: directory.workingPath(number, by: name, in: scratch.path)))
+    share.room.shrink(to: left, for: number)
     encoded()
-    let result = try merge(task, seen, with: executor, in: scratch)
+    let result = try merge(task, seen, taking: room.results, with: executor, in: scratch)
     return TaskReceipt(
       task: task.digest, tool: options.tool, host: HostName.current, startedAt: startedAt, endedAt: Timestamp.now(),
       segmentFormat: segmentFormatVersion,
@@ -309,9 +349,11 @@ package final class TaskWorker: Sendable {
   }
 
   private func merge(
-    _ task: TaskDocument, _ seen: [Int: TaskReceipt.Seen], with executor: OutputExecutor, in scratch: WorkerScratch
+    _ task: TaskDocument, _ seen: [Int: TaskReceipt.Seen], taking byteCount: Int, with executor: OutputExecutor,
+    in scratch: WorkerScratch
   ) throws -> TaskReceipt.Result {
     let working = try directory.workingPath(number, by: name, in: scratch.path)
+    try requireRoom(of: byteCount, for: "the output of task \(number)", at: working)
     // In a store's scratch one name serves both: what refines is put before the output is made.
     let inputs = task.inputs.enumerated().map { place, input in input.bound(to: seen[place]?.digest) }
     do {

@@ -13,6 +13,10 @@ internal import Synchronization
 /// another gets a directory of its own.
 package final class WorkerScratch: Sendable {
   private static let mostAtOneTask = 64
+  /// How much of a task's digest a name has.
+  private static let digitCount = 16
+  /// How all names begin.
+  private static var start: String { "tarn-\(getuid())-" }
 
   package let path: String
   private let descriptor: Int32
@@ -28,7 +32,7 @@ package final class WorkerScratch: Sendable {
   /// - Throws: ``TarnError`` when the disk refuses.
   package init(in parent: String, for task: ContentDigest) throws {
     for number in 0..<Self.mostAtOneTask {
-      let path = "\(parent)/tarn-\(getuid())-\(task.prefix(16))" + (number == 0 ? "" : "-\(number)")
+      let path = "\(parent)/\(Self.start)\(task.prefix(Self.digitCount))" + (number == 0 ? "" : "-\(number)")
       guard let descriptor = try Self.lock(path) else { continue }
       self.path = path
       self.descriptor = descriptor
@@ -48,14 +52,18 @@ package final class WorkerScratch: Sendable {
 
   /// Makes a directory, or takes the one that is there.
   ///
-  /// - Parameter path: The directory.
+  /// - Parameters:
+  ///   - path: The directory.
+  ///   - isMade: Whether one that is not there is made.
   /// - Returns: A descriptor that holds its lock; nil where somebody works in it, and for
   ///   what is no directory of this user's: what others put there is not worked in.
   /// - Throws: ``TarnError`` when the disk refuses.
-  private static func lock(_ path: String) throws -> Int32? {
+  private static func lock(_ path: String, isMade: Bool = true) throws -> Int32? {
     while true {
       var info = stat()
-      if lstat(path, &info) == 0, info.st_mode & S_IFMT != S_IFDIR || info.st_uid != getuid() { return nil }
+      let isThere = lstat(path, &info) == 0
+      if isThere, info.st_mode & S_IFMT != S_IFDIR || info.st_uid != getuid() { return nil }
+      guard isThere || isMade else { return nil }
       try Disk.makeDirectory(path)
       let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
       guard descriptor >= 0 else {
@@ -89,8 +97,88 @@ package final class WorkerScratch: Sendable {
   }
 
   /// Removes it all: the task is done.
-  package func remove() throws {
+  package func remove() throws { try Self.removeAll(path) }
+
+  private static func removeAll(_ path: String) throws {
     do { try FileManager.default.removeItem(atPath: path) } catch { throw Disk.systemError("remove", path) }
+  }
+
+  // MARK: What is left of others
+
+  /// What bears names of such directories in a place, whatever it is.
+  ///
+  /// - Parameter parent: Where such directories lie.
+  /// - Returns: Paths, and how the digest of each one's task begins.
+  /// - Throws: ``TarnError`` `.io` when the place cannot be read.
+  package static func left(in parent: String) throws -> [(path: String, task: String)] {
+    try Disk.namesIfAny(in: parent).compactMap { name -> (path: String, task: String)? in
+      guard name.hasPrefix(start) else { return nil }
+      let rest = name.dropFirst(start.count)
+      let (task, ending) = (rest.prefix(digitCount), rest.dropFirst(digitCount))
+      guard task.utf8.count == digitCount, task.allSatisfy({ $0.isHexDigit && !$0.isUppercase }),
+        ending.isEmpty || (1..<mostAtOneTask).contains(where: { ending == "-\($0)" })
+      else { return nil }
+      return ("\(parent)/\(name)", String(task))
+    }
+  }
+
+  /// Removes a directory in which nobody works.
+  ///
+  /// Whether somebody does is its lock's to say; what is no directory of this user's stays, too.
+  ///
+  /// - Parameters:
+  ///   - path: A path of ``left(in:)``.
+  ///   - age: How long nothing must have been made in it; nil for no time.
+  ///   - isDone: Whether it may go; asked where nobody works there.
+  /// - Throws: ``TarnError`` when the disk refuses; what `isDone` throws.
+  package static func removeLeft(
+    _ path: String, untouchedFor age: Duration? = nil, if isDone: () throws -> Bool = { true }
+  ) throws {
+    guard let descriptor = try lock(path, isMade: false) else { return }
+    defer {
+      flock(descriptor, LOCK_UN)
+      close(descriptor)
+    }
+    if let age {
+      let touched = [path, path + "/shards", path + "/segments"].compactMap(Disk.modifiedAt).max() ?? .zero
+      guard Duration.seconds(Date().timeIntervalSince1970) - touched > age else { return }
+    }
+    guard try isDone() else { return }
+    try removeAll(path)
+  }
+}
+
+extension TaskWorker {
+  /// How long what is left of a task of another plan stays for its next worker.
+  private static let patienceWithOthers = Duration.seconds(7 * 86_400)
+
+  /// Removes what earlier workers left in scratch: of the plan's tasks what is done, wherever that was; of other
+  /// plans' what nobody came back for.
+  ///
+  /// Of an open task it stays, however old it is: its next worker goes on there. What cannot be removed is nothing
+  /// that keeps a task from being done. Once for the tasks of a process.
+  ///
+  /// - Parameter plan: The plan.
+  func sweepScratch(_ plan: TaskPlan) {
+    guard share.sweepsFirst() else { return }
+    leave {
+      let left = try WorkerScratch.left(in: options.scratch)
+      guard !left.isEmpty else { return }
+      for (path, start) in left where !cancellation.isCancelled {
+        let own = plan.tasks.firstIndex { $0.hex.hasPrefix(start) }
+        leave {
+          guard let own else {
+            return try WorkerScratch.removeLeft(path, untouchedFor: Self.patienceWithOthers)
+          }
+          try WorkerScratch.removeLeft(path) { try isDone(own, of: plan) }
+        }
+      }
+    }
+  }
+
+  private func isDone(_ number: Int, of plan: TaskPlan) throws -> Bool {
+    guard let names = try directory.receiptNames(of: number)[number] else { return false }
+    return try !directory.likelyReceipts(of: directory.task(number, of: plan), names).isEmpty
   }
 }
 

@@ -107,7 +107,7 @@ def main() -> None:
             output, cold, peak = run(lake, *asked)
             worst = max(worst, peak)
             for line, number in zip(output.splitlines(), ids):
-                values = json.loads(json.loads(line)["columns"])
+                values = json.loads(line)["columns"]
                 shard, row = divmod(int(number), count)
                 expected = {name: tables[shard][name][row].as_py() for name in COLUMNS}
                 assert values == expected, (number, values, expected)

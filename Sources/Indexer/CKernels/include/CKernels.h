@@ -84,6 +84,8 @@ struct ckernels_purpose {
   size_t list_count;
 };
 
+/// The most elements of rows that the cascade prepares.
+size_t ckernels_cascade_dimensions(void);
 /// Begins to prepare rows, which must outlive the result. `vectors` is a sample
 /// of those that will be searched for; it decides speed, not results. `purpose` may be NULL: the best of all.
 /// Returns NULL when the cascade does not suit these rows.
@@ -116,6 +118,8 @@ void ckernels_cascade_spoil(struct ckernels_cascade *);
 void ckernels_cascade_free(struct ckernels_cascade *);
 /// Bytes of scratch that ckernels_best_cascade needs for up to `count` vectors.
 size_t ckernels_cascade_scratch(const struct ckernels_cascade *, size_t count);
+/// The same at most, whatever is chosen for rows of so many elements.
+size_t ckernels_cascade_most_scratch(int form, size_t dimension, size_t count);
 /// The same winners by way of int8 products with proved bounds. `guesses` has a
 /// row for each vector that may win, scored before any other, or is NULL; a
 /// number that is no row's is no guess. It decides speed, not results.

@@ -1,0 +1,63 @@
+// What the catalog and the disks of a lake say of it at one moment, for who measures it: counts and times that cost
+// little to ask. Nothing here is locked, and nothing kept.
+
+internal import Base
+package import Catalog
+package import Foundation
+
+/// Figures of a lake.
+package struct LakeGauges: Sendable {
+  /// Shards of each source by state, each in one; of a source together all that it has.
+  package let shards: [(source: String, state: String, count: Int)]
+  /// Versions by state.
+  package let versions: [(state: String, count: Int)]
+  /// What may still be written to the file systems of the lake's directories.
+  package let rooms: [(place: String, freeByteCount: Int)]
+  /// Commands that hold leases on the lake, or may.
+  package let commandCount: Int
+  /// When a transfer last brought a shard, or found it unchanged.
+  package let lastTransfer: Date?
+  /// When a version was sealed last.
+  package let lastSealed: Date?
+  /// When something was last written to the history.
+  package let lastEvent: Date?
+  /// When that file was last read and found right for which it is longest ago.
+  package let oldestCheck: Date?
+
+  /// Looks into a lake.
+  ///
+  /// - Parameter catalog: The lake; reading is enough.
+  /// - Throws: ``TarnError`` when the catalog cannot be read.
+  package init(_ catalog: LakeCatalog) throws {
+    let states = ["fetching", "present", "evicted", "failed", "dropped"]
+    var shards: [(source: String, state: String, count: Int)] = []
+    for row in try catalog.rows(
+      "SELECT source, shards, \(states.joined(separator: ", ")) FROM v_source ORDER BY source")
+    {
+      let counts = row.dropFirst(2).map(\.integer)
+      // Those that nobody asked for yet are the rest.
+      shards.append((row[0].text, "registered", row[1].integer - counts.reduce(0, +)))
+      for (state, count) in zip(states, counts) { shards.append((row[0].text, state, count)) }
+    }
+    self.shards = shards
+    var counted: [String: Int] = [:]
+    for row in try catalog.rows("SELECT state, count(*) FROM index_version GROUP BY state") {
+      counted[row[0].text] = row[1].integer
+    }
+    versions = VersionState.allCases.map { (state: $0.rawValue, count: counted[$0.rawValue] ?? 0) }
+    let layout = catalog.layout
+    var rooms: [(place: String, freeByteCount: Int)] = []
+    for (place, path) in [("catalog", layout.root), ("shards", layout.shards), ("artifacts", layout.artifacts)] {
+      if let system = try? FileSystem(of: path) { rooms.append((place, system.freeByteCount)) }
+    }
+    self.rooms = rooms
+    commandCount = catalog.commandsAtWork(at: Date()).count
+    func time(_ sql: String) throws -> Date? { try catalog.rows(sql).first.flatMap { Timestamp.date($0[0].text) } }
+    lastTransfer = try time(
+      "SELECT ended_at FROM transfer WHERE outcome IN ('complete', 'unchanged') ORDER BY id DESC LIMIT 1")
+    lastSealed = try time("SELECT max(sealed_at) FROM index_version")
+    lastEvent = try time("SELECT at FROM event ORDER BY seq DESC LIMIT 1")
+    oldestCheck = try time(
+      "SELECT min(coalesce(verified_at, created_at)) FROM stored_bytes WHERE state = 'present'")
+  }
+}

@@ -1,0 +1,106 @@
+// Files that came to the directory of a source since it was registered: seen when a sync
+// ends, by a listing that nobody waits for long, and taken in by `source refresh` alone.
+
+internal import Base
+package import Catalog
+internal import Dispatch
+internal import Foundation
+internal import Synchronization
+
+/// Files of a directory that a source does not have.
+package struct NewFiles: Sendable {
+  package let source: String
+  package let directory: String
+  package let count: Int
+
+  /// What can be done about them, in one line.
+  package var text: String {
+    "\(source): \(count.counted("new file")) in \(directory); `tarn source refresh \(source)` takes "
+      + "\(count == 1 ? "it" : "them") in"
+  }
+
+  /// The most shards of a source that is looked for.
+  private static let mostShards = 100_000
+  /// How long is looked: a file system of a network may not answer.
+  private static let patience = DispatchTimeInterval.seconds(2)
+
+  /// What the catalog knows of a source that has a directory.
+  private struct Subject: Sendable {
+    let source: Source
+    let shards: [Shard]
+    /// Directories, the first first, with the addresses of the shards there.
+    let places: [(directory: DirectoryMirror, urls: [String?])]
+  }
+
+  /// Looks into the directories of sources that are here.
+  ///
+  /// - Parameters:
+  ///   - catalog: A lake; reading is enough.
+  ///   - names: The sources; none for all there are.
+  /// - Returns: Those that got files. What cannot be read, and what does not answer in
+  ///   time, is passed over: it is a hint.
+  package static func look(_ catalog: LakeCatalog, _ names: [String]) -> [NewFiles] {
+    let subjects = ((try? catalog.fileSources(names)) ?? []).compactMap { subject(catalog, $0) }
+    guard !subjects.isEmpty else { return [] }
+    let found = Mutex<[NewFiles]>([])
+    let done = DispatchSemaphore(value: 0)
+    do {
+      try NamedThread.start("tarn-look") {
+        for subject in subjects {
+          if let new = look(subject) { found.withLock { $0.append(new) } }
+        }
+        done.signal()
+      }
+    } catch {
+      return []
+    }
+    _ = done.wait(timeout: .now() + patience)
+    return found.withLock { $0 }
+  }
+
+  private static func subject(_ catalog: LakeCatalog, _ source: Source) -> Subject? {
+    guard let mirrors = try? catalog.mirrors(of: source).filter({ $0.template.hasPrefix("file:///") }),
+      !mirrors.isEmpty, let shards = try? catalog.shards(of: source), shards.count <= mostShards
+    else { return nil }
+    let places = mirrors.compactMap { mirror -> (directory: DirectoryMirror, urls: [String?])? in
+      guard let urls = try? catalog.addresses(of: source, on: mirror),
+        let directory = DirectoryMirror(mirror, first: urls.first ?? nil)
+      else { return nil }
+      return (directory, urls)
+    }
+    return places.isEmpty ? nil : Subject(source: source, shards: shards, places: places)
+  }
+
+  private static func look(_ subject: Subject) -> NewFiles? {
+    guard let (directory, known) = subject.places.first(where: { $0.directory.isThere }),
+      let urls = try? SourceRegistration.directoryURLs(directory.path, ofCompanion: subject.source.isCompanion).urls
+    else { return nil }
+    let (there, had) = (Set(urls), Set(known.compactMap(\.self)))
+    let gone = zip(subject.shards, known).filter { shard, url in
+      !shard.isDropped && !(url.map(there.contains) ?? false)
+    }
+    let new = urls.filter { !had.contains($0) }
+    // Where nothing is gone, nothing has another name.
+    let count =
+      gone.isEmpty || new.isEmpty
+      ? new.count : count(ofSizes: new.map(directory.byteCount), gone: gone.compactMap(\.0.likelyByteCount))
+    return count == 0 ? nil : NewFiles(source: subject.source.name, directory: directory.path, count: count)
+  }
+
+  /// How many files are new, if each that is gone may be one of its size under another name.
+  package static func count(ofSizes new: [Int], gone: [Int]) -> Int {
+    var left = Dictionary(gone.map { ($0, 1) }, uniquingKeysWith: +)
+    return new.count { size in
+      guard let count = left[size], count > 0 else { return true }
+      left[size] = count - 1
+      return false
+    }
+  }
+}
+
+extension DirectoryMirror {
+  /// The size of the file at an address in it; 0 for none.
+  fileprivate func byteCount(_ url: String) -> Int {
+    String(url.dropFirst("file://".count)).removingPercentEncoding.flatMap { Disk.size(of: $0) } ?? 0
+  }
+}

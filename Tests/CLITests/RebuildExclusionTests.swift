@@ -1,0 +1,100 @@
+// Rows that were excluded, in a lake that lost its catalog: a takedown stands unless this
+// lake's own later version shows that it was taken back.
+
+import Base
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.tags(.slow)) struct RebuildExclusionTests {
+  private static let train = [
+    "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--quiet",
+  ]
+
+  private static func build(_ name: String, perOutput: Int = 2) -> [String] {
+    ["build", name, "--trained", "t", "--images", "images", "--shards-per-output", "\(perOutput)", "--quiet"]
+  }
+
+  /// A lake of 17 rows with a trained index.
+  private func trainedLake() throws -> LakeFixture {
+    let lake = try PairedShards([9, 8], seed: 5).lake()
+    try lake.succeed(Self.train)
+    return lake
+  }
+
+  private func exclude(_ lake: LakeFixture, _ ids: [Int], _ options: String...) throws {
+    let file = lake.directory.path + "/ids.txt"
+    try Disk.writeAtomically(Array(ids.map { "\($0)\n" }.joined().utf8), to: file)
+    try lake.succeed(["exclude", "images", "--ids", file, "--reason", "case 17"] + options)
+  }
+
+  private func rebuild(_ lake: LakeFixture) throws -> String {
+    for suffix in ["", "-wal", "-shm"] where Disk.size(of: lake.lake + "/catalog.sqlite" + suffix) != nil {
+      try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+    return try lake.succeed(["rebuild-catalog"]).outputText
+  }
+
+  private func excluded(_ lake: LakeFixture) throws -> [String] {
+    try lake.texts("SELECT row || '' FROM v_exclusion WHERE kind = 'exclude' ORDER BY ordinal, row")
+  }
+
+  private func rowCount(_ lake: LakeFixture, _ version: String) throws -> String {
+    try lake.text("SELECT rows || '' FROM v_version WHERE version = '\(version)'")
+  }
+
+  /// A lock file that was written again, or restored without its time, is newer than those above it.
+  @Test func aLowerNumberTellsNothingWhateverItsTime() throws {
+    let lake = try trainedLake()
+    try lake.succeed(Self.build("v"))
+    try exclude(lake, [3, 5])
+    try lake.succeed(Self.build("v"))
+    try FileManager.default.setAttributes(
+      [.modificationDate: Date().addingTimeInterval(3600)], ofItemAtPath: lake.lake + "/versions/v@1/v.lock.json")
+    let said = try rebuild(lake)
+    #expect(!said.contains("not excluded any more"), "\(said)")
+    #expect(try excluded(lake) == ["3", "5"])
+    try lake.succeed(Self.build("v", perOutput: 1))
+    #expect(try rowCount(lake, "v@3") == "15")
+  }
+
+  /// A higher number of the name that has them again does, and it is said.
+  @Test func whatThisLakeTookBackIsSaid() throws {
+    let lake = try trainedLake()
+    try lake.succeed(Self.build("v"))
+    try exclude(lake, [3, 5, 7])
+    try lake.succeed(Self.build("v"))
+    try exclude(lake, [5, 7], "--undo")
+    try lake.succeed(Self.build("v"))
+    // Another name has all of them and was sealed last; it is not asked.
+    try exclude(lake, [3], "--undo")
+    try lake.succeed(Self.build("w"))
+    let said = try rebuild(lake)
+    #expect(said.contains("2 rows that a version was made without and a later one of its name has again"), "\(said)")
+    #expect(try excluded(lake) == ["3"])
+    #expect(
+      try lake.texts("SELECT json_extract(detail, '$.reason') FROM v_event WHERE verb = 'readmitted'")
+        == ["v@3 was made with them"])
+  }
+
+  /// What others built over the same bytes has the rows: under their name, and under one of this lake's.
+  @Test func whatWasPulledReadmitsNothing() throws {
+    let lake = try trainedLake()
+    let (other, place) = (try lake.copy(), lake.directory.path + "/place")
+    for (name, perOutput) in [("theirs", 1), ("theirs", 2), ("mine", 1), ("mine", 2), ("mine", 3)] {
+      try other.succeed(Self.build(name, perOutput: perOutput))
+    }
+    for version in ["theirs@1", "theirs@2", "mine@3"] { try other.succeed(["push", version, place, "--quiet"]) }
+    try exclude(lake, [3])
+    try lake.succeed(Self.build("mine"))
+    for pull in [["theirs@1"], ["theirs@2", "--as", "mine"], ["mine@3"]] {
+      try lake.succeed(["pull", place] + pull + ["--allow-inside", "--quiet"])
+    }
+    for version in ["theirs@1", "mine@2", "mine@3"] { #expect(try rowCount(lake, version) == "17", "\(version)") }
+    let said = try rebuild(lake)
+    #expect(!said.contains("not excluded any more"), "\(said)")
+    #expect(try excluded(lake) == ["3"])
+    try lake.succeed(Self.build("mine", perOutput: 1))
+    #expect(try rowCount(lake, "mine@4") == "16")
+  }
+}
