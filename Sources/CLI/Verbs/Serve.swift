@@ -24,9 +24,10 @@ struct Serve: ParsableCommand {
       Told to end (SIGTERM, Ctrl-C, SIGHUP) it takes nobody in any more, gives answers under way --grace, and ends with 0; told
       twice, it ends at once.
 
-      /healthz answers as long as the server lives, /readyz with 503 while a version that it is to serve cannot be searched; both
-      want no token. Versions that come and go are told on standard error; with --log so is each request: time, address,
-      method, path, status, bytes and milliseconds. docs/SERVE.md has a unit for systemd and a configuration for nginx.
+      /healthz answers as long as the server lives, /readyz with 503 while neither a version that it is to serve nor the one
+      before it can be searched; both want no token. Versions that come and go are told on standard error; with --log so is
+      each request: time, address, method, path, status, bytes and milliseconds. docs/SERVE.md has a unit for systemd and a
+      configuration for nginx.
 
       EXAMPLES
         tarn serve

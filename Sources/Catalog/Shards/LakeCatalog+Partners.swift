@@ -68,22 +68,30 @@ extension LakeCatalog {
   /// - Returns: A line for each file.
   /// - Throws: ``TarnError``.
   package func strays(besides source: Source) throws -> [String] {
-    try (source.isCompanion ? [source] : companions(of: source)).flatMap { companion in
-      let names = try fileNames(of: companion)
-      let partners = try companion.companionOf.map { try fileNames(of: self.source(id: $0)) } ?? []
-      return try strays(of: companion).sorted { $0.key < $1.key }.map { place, reason in
-        let beside = place < partners.count ? partners[place].printable : "no file"
-        return
-          "\(names[place].printable) of \(companion.name) stands beside \(beside), \(reason): it is used for no row"
+    let companions = try source.isCompanion ? [source] : companions(of: source)
+    return try read { database in
+      try companions.flatMap { companion in
+        let (names, partners) = try LakeCatalog.partners(of: companion, database)
+        return PartnerNames.disagreements(of: names, with: partners).map { stray in
+          let beside = stray.place < partners.count ? partners[stray.place].printable : "no file"
+          return "\(names[stray.place].printable) of \(companion.name) stands beside \(beside), \(stray.reason): "
+            + "it is used for no row"
+        }
       }
     }
   }
 
+  /// Names of a companion's files and of its owner's, by place; none of a source that is no companion.
+  private static func partners(
+    of companion: Source, _ database: Database
+  ) throws -> (names: [String], partners: [String]) {
+    guard let owner = companion.companionOf else { return ([], []) }
+    return (try fileNames(ofFiles: companion.id, database), try fileNames(ofFiles: owner, database))
+  }
+
   /// As ``strays(of:)``, in a transaction.
   static func strays(of companion: Source, _ database: Database) throws -> [Int: String] {
-    guard let owner = companion.companionOf else { return [:] }
-    let partners = try fileNames(ofFiles: owner, database)
-    let names = try fileNames(ofFiles: companion.id, database)
+    let (names, partners) = try partners(of: companion, database)
     return Dictionary(
       uniqueKeysWithValues: PartnerNames.disagreements(of: names, with: partners).map { ($0.place, $0.reason) })
   }
