@@ -41,29 +41,9 @@ let package = Package(
   ],
   targets: [
     .target(
-      name: "Migrations", path: "Migrations",
-      resources: [
-        .embedInCode("M0001_catalog.sql"), .embedInCode("M0002_history.sql"), .embedInCode("M0003_totals.sql"),
-        .embedInCode("M0004_evaluation.sql"), .embedInCode("M0005_chunks.sql"),
-        .embedInCode("M0006_router.sql"), .embedInCode("M0007_locations.sql"),
-        .embedInCode("M0008_views.sql"),
-        .embedInCode("M0009_ranges.sql"), .embedInCode("M0010_indexes.sql"),
-        .embedInCode("M0011_stored_bytes.sql"), .embedInCode("M0012_guards.sql"),
-        .embedInCode("M0013_views.sql"),
-        .embedInCode("M0014_trust.sql"), .embedInCode("M0015_ways_back.sql"),
-        .embedInCode("M0016_tombstones.sql"), .embedInCode("M0017_published.sql"),
-        .embedInCode("M0018_listings.sql"),
-        .embedInCode("M0019_adopted.sql"),
-        .embedInCode("M0020_commands.sql"),
-        .embedInCode("M0021_arrays.sql"),
-        .embedInCode("M0022_exclusions.sql"),
-        .embedInCode("M0023_companions.sql"),
-        .embedInCode("M0024_refine.sql"),
-        .embedInCode("M0025_rules.sql"),
-        .embedInCode("M0026_training.sql"),
-        .embedInCode("M0027_readers_rules.sql"),
-        .embedInCode("Schema.sql"), .embedInCode("Views.sql"),
-      ], swiftSettings: strict),
+      name: "CMigrations", path: "Migrations/CMigrations", cSettings: [.unsafeFlags(native + ["-std=gnu23"])]),
+    .target(
+      name: "Migrations", dependencies: ["CMigrations"], path: "Migrations/Steps", swiftSettings: strict),
 
     .target(
       name: "CCpu", path: "Sources/Base/CCpu", cSettings: [.unsafeFlags(native)]),

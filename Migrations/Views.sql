@@ -11,6 +11,8 @@
 -- truth values cast to BIGINT, or DuckDB makes 128 bits and booleans of them; no
 -- division of whole numbers, which DuckDB does not round.
 
+-- A dropped shard that is still here, or on its way, is counted as dropped alone, as v_shard
+-- shows it: a source's shards are those registered, present, fetching, evicted, failed and dropped.
 CREATE VIEW v_source AS SELECT
   s.name AS source, -- name of the source
   s.modality AS modality, -- image, text or other; index for files that were adopted
@@ -20,20 +22,22 @@ CREATE VIEW v_source AS SELECT
   s.array_name AS array_name, -- array of its files that it reads, null where they have one
   o.name AS files_of, -- source whose files it reads, null where it has its own
   x.shards AS shards, -- shards registered
-  x.present AS present, -- shards whose bytes are in the lake
-  x.fetching AS fetching, -- shards a transfer is under way for
+  x.present - coalesce(d.present, 0) AS present, -- shards whose bytes are in the lake
+  x.fetching - coalesce(d.fetching, 0) AS fetching, -- shards a transfer is under way for
   x.evicted - coalesce(d.evicted, 0) AS evicted, -- shards fetched once, bytes evicted since
   x.failed - coalesce(d.failed, 0) AS failed, -- shards that no mirror could give
-  coalesce(d.dropped, 0) AS dropped, -- shards that were dropped and keep their place
+  coalesce(d.dropped, 0) AS dropped, -- shards that were dropped and keep their place, wherever their bytes are
   x.rows AS rows, -- rows of the shards fetched so far
   CASE WHEN s.files_of IS NULL THEN x.present_bytes ELSE 0 END AS present_bytes, -- bytes of its own files in the lake
-  CASE WHEN s.files_of IS NULL THEN x.known_bytes ELSE 0 END AS known_bytes, -- bytes of all its own files whose size is known
-  s.created_at AS created_at -- when it was registered
+  CASE WHEN s.files_of IS NULL THEN x.known_bytes ELSE 0 END AS known_bytes, -- bytes of all its own files whose size is known, if only as mirrors say
+  s.created_at AS created_at, -- when it was registered
+  x.registered - coalesce(d.registered, 0) AS registered -- shards that nobody asked for yet
 FROM source s
 LEFT JOIN source o ON o.id = s.files_of
 JOIN (
   SELECT source_id,
     CAST(sum(shard_count) AS BIGINT) AS shards,
+    CAST(sum(CASE WHEN state = 'registered' THEN shard_count ELSE 0 END) AS BIGINT) AS registered,
     CAST(sum(CASE WHEN state IN ('present', 'evicting') THEN shard_count ELSE 0 END) AS BIGINT) AS present,
     CAST(sum(CASE WHEN state = 'fetching' THEN shard_count ELSE 0 END) AS BIGINT) AS fetching,
     CAST(sum(CASE WHEN state = 'evicted' THEN shard_count ELSE 0 END) AS BIGINT) AS evicted,
@@ -46,6 +50,9 @@ JOIN (
 LEFT JOIN source w ON w.id = s.companion_of
 LEFT JOIN (
   SELECT source_id, count(*) AS dropped,
+    CAST(sum(CASE WHEN state = 'registered' THEN 1 ELSE 0 END) AS BIGINT) AS registered,
+    CAST(sum(CASE WHEN state IN ('present', 'evicting') THEN 1 ELSE 0 END) AS BIGINT) AS present,
+    CAST(sum(CASE WHEN state = 'fetching' THEN 1 ELSE 0 END) AS BIGINT) AS fetching,
     CAST(sum(CASE WHEN state = 'evicted' THEN 1 ELSE 0 END) AS BIGINT) AS evicted,
     CAST(sum(CASE WHEN state IN ('absent', 'failed') THEN 1 ELSE 0 END) AS BIGINT) AS failed
   FROM shard WHERE CASE WHEN dropped_row_count IS NULL THEN state ELSE 'dropped' END = 'dropped' GROUP BY source_id
@@ -190,7 +197,8 @@ CREATE VIEW v_version AS SELECT
   x.hole_count AS holes, -- shards left out as missing
   x.output_count AS outputs, -- output shards finished
   x.output_row_count AS rows, -- rows in them
-  x.output_byte_count AS bytes, -- size of them
+  x.output_byte_count + (SELECT CAST(coalesce(sum(o.refine_byte_count), 0) AS BIGINT) FROM output_shard o
+    WHERE o.version_id = v.id) AS bytes, -- size of them, refine_bytes included
   v.version_sha256 AS sha256, -- digest of the lock file, once sealed
   v.published_as AS published_as, -- NAME@N that its lock file says, if it was pulled under another name
   v.created_at AS created_at, -- when it was planned
@@ -199,7 +207,14 @@ CREATE VIEW v_version AS SELECT
   CAST(EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL) AS BIGINT) AS is_pinned, -- 1 while a pin keeps its outputs
   CASE WHEN instr(t.spec, '"refine":{"codec":"sq8"') > 0 THEN 'sq8'
     WHEN instr(t.spec, '"refine":{"codec":"fp16"') > 0 THEN 'fp16' END AS refine, -- what the best rows are ordered by again: sq8 or fp16, null for nothing
-  (SELECT CAST(coalesce(sum(o.refine_byte_count), 0) AS BIGINT) FROM output_shard o WHERE o.version_id = v.id) AS refine_bytes -- size of the codes for that
+  (SELECT CAST(coalesce(sum(o.refine_byte_count), 0) AS BIGINT) FROM output_shard o WHERE o.version_id = v.id) AS refine_bytes, -- size of the codes for that
+  CASE WHEN instr(v.environment, '"tool":"tarn ') > 0 THEN substr(v.environment, instr(v.environment, '"tool":"tarn ') + 13,
+    instr(substr(v.environment, instr(v.environment, '"tool":"tarn ') + 13), '"') - 1) END AS tarn, -- the tarn that planned it, null where that is not known
+  CASE WHEN instr(v.environment, '"cpu":"') > 0 THEN substr(v.environment, instr(v.environment, '"cpu":"') + 7,
+    instr(substr(v.environment, instr(v.environment, '"cpu":"') + 7), '"') - 1) END AS cpu, -- processor of the machine that planned it, null likewise
+  CASE WHEN instr(v.environment, '"processors":') > 0 THEN CAST(substr(v.environment, instr(v.environment, '"processors":') + 13,
+    instr(replace(substr(v.environment, instr(v.environment, '"processors":') + 13), '}', ','), ',') - 1) AS BIGINT) END AS processors, -- how many of these it had, null likewise
+  (SELECT max(e.actor) FROM event e WHERE e.subject = v.name || '@' || v.number AND e.verb = 'sealed') AS sealed_by -- who sealed it in this lake, or pulled it: user and host; null where the history does not tell
 FROM index_version v
 JOIN trained_index t ON t.id = v.trained_index_id
 JOIN source s ON s.id = v.source_id
@@ -277,7 +292,14 @@ CREATE VIEW v_evaluation AS SELECT
   e.query_count / p.seconds AS queries_per_second, -- at that nprobe, for the deepest k of the run
   e.threads AS threads, -- threads it ran on
   e.imbalance AS imbalance, -- nlist·Σn²/(Σn)² over rows per list, 1 is even
-  e.list_sizes AS list_sizes -- lists by size as a JSON array: empty, 1, 2-3, 4-7, … rows
+  e.list_sizes AS list_sizes, -- lists by size as a JSON array: empty, 1, 2-3, 4-7, … rows
+  CASE WHEN instr(e.environment, '"refined_rows":') > 0 THEN CAST(substr(e.environment, instr(e.environment, '"refined_rows":') + 15,
+    instr(replace(substr(e.environment, instr(e.environment, '"refined_rows":') + 15), '}', ','), ',') - 1) AS BIGINT) END AS refined_rows, -- best rows of each query that were ordered again by codes that refine, null for none
+  CASE WHEN instr(e.environment, '"sample_shards":[]') > 0 THEN 0
+    WHEN instr(e.environment, '"sample_shards":[') > 0 THEN CAST(1 + length(substr(e.environment, instr(e.environment, '"sample_shards":['),
+        instr(substr(e.environment, instr(e.environment, '"sample_shards":[')), ']')))
+      - length(replace(substr(e.environment, instr(e.environment, '"sample_shards":['),
+        instr(substr(e.environment, instr(e.environment, '"sample_shards":[')), ']')), ',', '')) AS BIGINT) END AS sample_shards -- shards that it was measured over, null for all
 FROM evaluation e
 JOIN index_version v ON v.id = e.version_id
 JOIN evaluation_point p ON p.evaluation_id = e.id
@@ -296,12 +318,27 @@ CREATE VIEW v_event AS SELECT
   e.seq AS seq, -- place in the history, from 1
   e.at AS at, -- when
   e.actor AS actor, -- who: user and host
-  e.verb AS verb, -- what: source-add, fetched, trained, planned, output, sealed, revoked, …
+  e.verb AS verb, -- what: source-add, fetched, trained, planned, output, sealed, revoked, pushed, …
   e.subject AS subject, -- to what: a source, SOURCE/SHARD, trained index, NAME@N or file
   e.detail AS detail, -- more of it, as JSON
   e.prev AS prev, -- hash of the event before, 64 zeros for the first
   e.hash AS hash -- SHA-256 of the lines seq, at, actor, verb, subject, detail, prev
 FROM event e;
+
+-- Copies of versions that were written for others, as the events of it tell: their details are
+-- {"place":"…","sha256":"…"}, so that a place ends where the digest begins. What became of a copy nobody
+-- tells the lake.
+CREATE VIEW v_publication AS SELECT
+  v.name || '@' || v.number AS version, -- NAME@N
+  e.verb AS kind, -- pushed, or exported into a folder
+  replace(replace(substr(e.detail, 11, length(e.detail) - 88), '\"', '"'), '\\', '\') AS place, -- where to, without secrets
+  substr(e.detail, length(e.detail) - 65, 64) AS sha256, -- digest of the lock file that was pushed, or of the index in the folder
+  e.at AS published_at, -- when
+  e.actor AS published_by, -- by whom: user and host
+  v.state AS state, -- of the version now: copies of a revoked one are to be removed where they are
+  e.seq AS seq -- the event's place in the history
+FROM index_version v CROSS JOIN event e
+WHERE e.subject = v.name || '@' || v.number AND e.verb IN ('pushed', 'exported');
 
 CREATE VIEW v_pin AS SELECT
   v.name || '@' || v.number AS version, -- NAME@N
@@ -600,13 +637,16 @@ WHERE NOT EXISTS (SELECT 1 FROM v_exclusion_entry f WHERE f.shard_id = e.shard_i
   AND f.row = e.row AND f.source = e.source
   AND (f.is_in_force > e.is_in_force OR (f.is_in_force = e.is_in_force AND f.list > e.list)));
 
+-- Rows of a training are drawn from all of its shards, and lie in the scratch directory until it
+-- is finished or given up: whether a row is among them is not known here. A publication stays named
+-- for good: whether it was removed where it is nobody tells the lake.
 CREATE VIEW v_exclusion_holder AS
 SELECT
   e.source AS source, -- name of the source
   e.shard AS shard, -- file name of the shard
   e.row AS row, -- the excluded row, from 0
-  'version' AS kind, -- what still holds it: version, output, refine, segment, shard, pack or companion
-  w.name || '@' || CAST(w.number AS TEXT) AS holder, -- the version, or the file below the artifacts or the shards directory
+  'version' AS kind, -- what still holds it: version, output, refine, segment, shard, pack, companion, training where it may, or publication
+  w.name || '@' || CAST(w.number AS TEXT) AS holder, -- the version, the unfinished training, the place of a publication, or the file below the artifacts or the shards directory
   'tarn revoke ' || w.name || '@' || CAST(w.number AS TEXT) || ' --reason TEXT' AS removed_by -- what takes it away
 FROM v_exclusion_entry e
 JOIN v_exclusion_version w ON w.shard_id = e.shard_id AND w.revision = e.revision AND w.row = e.row
@@ -664,6 +704,21 @@ JOIN source c ON c.companion_of = coalesce(s.files_of, s.id)
 JOIN shard m ON m.source_id = c.id AND m.ordinal = e.ordinal
 JOIN shard_revision q ON q.shard_id = m.id AND q.row_count > e.row
 JOIN stored_bytes b ON b.sha256 = q.sha256 AND b.place = 'shards' AND b.state = 'present'
+WHERE e.is_in_force = 1
+UNION
+SELECT e.source, e.shard, e.row, 'training', t.name, 'tarn abandon ' || t.name || '; tarn gc --apply --grace 0s'
+FROM v_exclusion_entry e
+JOIN source s ON s.name = e.source
+JOIN trained_input i ON i.shard_id = e.shard_id AND i.revision = e.revision
+JOIN trained_index t ON t.id = i.trained_index_id AND t.state = 'training'
+LEFT JOIN trained_router r ON r.trained_index_id = t.id
+WHERE e.is_in_force = 1 AND (s.id = t.image_source_id OR s.id = t.caption_source_id OR s.id = r.caption_source_id)
+UNION
+SELECT e.source, e.shard, e.row, 'publication', p.place, 'remove ' || p.version || ' there'
+FROM v_exclusion_entry e
+JOIN v_exclusion_version w ON w.shard_id = e.shard_id AND w.revision = e.revision AND w.row = e.row
+  AND w.source = e.source AND w.list = e.list
+JOIN v_publication p ON p.version = w.name || '@' || CAST(w.number AS TEXT)
 WHERE e.is_in_force = 1;
 
 CREATE VIEW v_exclusion_rule AS SELECT

@@ -35,7 +35,7 @@ def migrated() -> tuple[sqlite3.Connection, int]:
     """A catalog that has seen every migration, views aside, and the last one's number."""
     database = sqlite3.connect(":memory:", isolation_level=None)
     first_without_views = int(
-        re.search(r"firstWithoutViews = (\d+)", (MIGRATIONS / "Migrations.swift").read_text()).group(1))
+        re.search(r"firstWithoutViews = (\d+)", (MIGRATIONS / "Steps" / "Migrations.swift").read_text()).group(1))
     files = sorted(MIGRATIONS.glob("M[0-9]*.sql"))
     for number, file in enumerate(files, start=1):
         if number == first_without_views:

@@ -161,4 +161,7 @@ package struct AddressText: Sendable {
 extension String {
   /// The address as it may be shown and handed on.
   package var withoutSecrets: String { AddressText(self).redacted() }
+
+  /// Whether it names an object, or a prefix, of an object store.
+  package var isStoreAddress: Bool { lowercased().hasPrefix("s3://") }
 }

@@ -60,8 +60,7 @@ package final class Cancellation: Sendable {
   package func sleep(for duration: Duration) throws(TarnError) {
     let woken = DispatchSemaphore(value: 0)
     let registration = whenCancelled { woken.signal() }
-    let (seconds, attoseconds) = duration.components
-    _ = woken.wait(timeout: .now() + Double(seconds) + Double(attoseconds) / 1e18)
+    _ = woken.wait(timeout: .now() + duration.seconds)
     withExtendedLifetime(registration) {}
     try check()
   }

@@ -118,15 +118,7 @@ package struct ShardChunks: Sendable, Equatable {
 
   /// Chunk numbers as people read them: `3, 17-18 of 87`.
   package func text(_ chunks: [Int]) -> String {
-    var runs: [ClosedRange<Int>] = []
-    for chunk in chunks {
-      if let last = runs.last, last.upperBound + 1 == chunk {
-        runs[runs.count - 1] = last.lowerBound...chunk
-      } else {
-        runs.append(chunk...chunk)
-      }
-    }
-    let shown = runs.prefix(8).map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
-    return shown.joined(separator: ", ") + (runs.count > 8 ? " …" : "") + " of \(count)"
+    let runs = OrdinalSet(ascending: chunks).parts
+    return runs.prefix(8).joined(separator: ", ") + (runs.count > 8 ? " …" : "") + " of \(count)"
   }
 }

@@ -13,7 +13,7 @@ package struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConver
   /// Parses 64 hexadecimal digits, of either case; nil for anything else.
   package init?(hex: String) {
     let lower = hex.lowercased()
-    guard lower.utf8.count == 64, lower.utf8.allSatisfy({ isHexDigit($0) }) else { return nil }
+    guard lower.utf8.count == 64, lower.utf8.allSatisfy(\.isHexDigit) else { return nil }
     self.hex = lower
   }
 
@@ -69,7 +69,3 @@ package struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConver
 }
 
 private let hexDigits = Array("0123456789abcdef".unicodeScalars)
-
-private func isHexDigit(_ byte: UInt8) -> Bool {
-  (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
-}

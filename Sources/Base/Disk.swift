@@ -26,8 +26,11 @@ package enum Disk {
     if !parent.isEmpty { try syncDirectory(parent) }
   }
 
-  /// Makes an empty file, with the permissions that files of this user get, for something else to
-  /// write into that would make it with fewer.
+  /// Makes an empty file, with the permissions that files of this user get, for SQLite to write into, which would
+  /// leave it to its owner alone to write: a lake of a group is the group's.
+  ///
+  /// > #define SQLITE_DEFAULT_FILE_PERMISSIONS 0644
+  /// https://www.sqlite.org/compile.html
   ///
   /// - Throws: ``TarnError`` of the disk, also where there is a file of that name.
   package static func makeFile(_ path: String) throws {
@@ -116,7 +119,7 @@ package enum Disk {
   /// The error of the system call that just failed, and whether it is one of permission.
   private static func systemErrorAndItsKind(_ operation: String, _ path: String) -> (error: TarnError, isDenial: Bool) {
     let number = errno
-    return (systemError(operation, path), [EACCES, EPERM, EROFS].contains(number))
+    return (systemError(number, operation, path), [EACCES, EPERM, EROFS].contains(number))
   }
 
   /// Removes a directory that holds nothing; one that holds something stays.
@@ -174,6 +177,27 @@ package enum Disk {
     var info = stat()
     guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
     return Int(info.st_size)
+  }
+
+  /// What a look at a path tells.
+  package enum Look: Sendable, Equatable {
+    /// A regular file of so many bytes.
+    case file(byteCount: Int)
+    /// No file, in a directory that is there.
+    case gone
+    /// Nothing: it may be there, as where a file system is not mounted, or this user is not let to it.
+    case untold
+  }
+
+  /// Looks for a file of somebody else's, which one that cannot be reached now may have all the same.
+  package static func look(at path: String) -> Look {
+    var info = stat()
+    if stat(path, &info) == 0 {
+      return info.st_mode & S_IFMT == S_IFREG ? .file(byteCount: Int(info.st_size)) : .gone
+    }
+    // A link without its file is a name that is there: what it leads to may be elsewhere.
+    guard errno == ENOENT, lstat(path, &info) != 0, isDirectory(path.parentPath) else { return .untold }
+    return .gone
   }
 
   /// When a file or the list of a directory's files last changed, since the epoch; nil
@@ -262,7 +286,11 @@ package enum Disk {
 
   /// The error of the system call that just failed, read from `errno`.
   package static func systemError(_ operation: String, _ path: String) -> TarnError {
-    let number = errno
+    systemError(errno, operation, path)
+  }
+
+  /// The error of a system call that gave its number.
+  package static func systemError(_ number: Int32, _ operation: String, _ path: String) -> TarnError {
     let reason = String(cString: strerror(number))
     switch number {
     // EFBIG: a limit of the user's or of the file system, which is as full.
@@ -285,172 +313,3 @@ package enum Disk {
     }
   }
 }
-
-/// A file being written, in order, from its first byte to its last.
-///
-/// It appears under its final name only whole and durable. Dropped unfinished,
-/// it leaves nothing.
-package struct DurableFile: ~Copyable {
-  /// How the bytes travel.
-  package enum Mode: Sendable {
-    /// Through the page cache; hashed as they are written.
-    case hashed
-    /// Straight to the disk where the file system can, so that the last fsync
-    /// finds nothing left to write; hashed by the caller. For large files
-    /// written in large pieces.
-    case streamed
-  }
-
-  /// Where the bytes are until ``finish(as:)``.
-  package let temporaryPath: String
-  private let descriptor: Int32
-  private let mode: Mode
-  private var isDirect = false
-  private var hasher = Sha256()
-  private var isInPlace = false
-  /// Bytes written so far.
-  package private(set) var byteCount = 0
-
-  /// What memory, offset and length of a write past the page cache must be
-  /// multiples of; enough for every disk in use.
-  package static let alignment = 4096
-
-  /// Creates the temporary file; a leftover of that name goes first.
-  package init(creating temporaryPath: String, mode: Mode = .hashed) throws {
-    try FaultPlan.step("create", temporaryPath)
-    // Never written over: it may be another name of a file that is in place.
-    unlink(temporaryPath)
-    let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
-    var opened: Int32 = -1
-    if mode == .streamed {
-      opened = open(temporaryPath, flags | directFlag, 0o666)
-      isDirect = opened >= 0
-    }
-    if opened < 0 {
-      // A file system that cannot write past the page cache refuses the flag, if
-      // after it has made the file.
-      unlink(temporaryPath)
-      opened = open(temporaryPath, flags, 0o666)
-    }
-    guard opened >= 0 else { throw Disk.systemError("create", temporaryPath) }
-    descriptor = opened
-    self.mode = mode
-    self.temporaryPath = temporaryPath
-  }
-
-  /// Appends bytes, and adds them to the digest when it is kept here.
-  package mutating func write(_ bytes: RawSpan) throws {
-    try FaultPlan.step("write", temporaryPath)
-    try bytes.withUnsafeBytes { try writeAll($0) }
-    if mode == .hashed { hasher.update(bytes) }
-  }
-
-  /// Writes over bytes in the middle of a streamed file, which its end alone told.
-  ///
-  /// - Parameters:
-  ///   - bytes: The bytes.
-  ///   - offset: Where they go; all were written before.
-  /// - Throws: ``TarnError`` when the disk refuses.
-  package mutating func amend(_ bytes: [UInt8], at offset: Int) throws {
-    precondition(mode == .streamed && offset + bytes.count <= byteCount, "nothing was written there")
-    leaveDirect()
-    try Disk.write(bytes.span.bytes, to: descriptor, at: offset, named: temporaryPath)
-  }
-
-  private mutating func writeAll(_ bytes: UnsafeRawBufferPointer) throws {
-    let start = byteCount
-    var rest = bytes[...]
-    while !rest.isEmpty {
-      let piece = UnsafeRawBufferPointer(rebasing: rest)
-      if isDirect, !isAligned(piece) { leaveDirect() }
-      let count = Glibc.write(descriptor, piece.baseAddress, piece.count)
-      if count < 0 {
-        if errno == EINTR { continue }
-        if errno == EINVAL, isDirect {
-          leaveDirect()
-          continue
-        }
-        throw Disk.systemError("write", temporaryPath)
-      }
-      rest = rest.dropFirst(count)
-      byteCount += count
-    }
-    // On Linux this starts to write pages that are dirty: early, not in fsync.
-    if mode == .streamed, !isDirect {
-      _ = posix_fadvise(descriptor, off_t(start), off_t(byteCount - start), POSIX_FADV_DONTNEED)
-    }
-  }
-
-  /// Whether these bytes can go past the page cache.
-  private func isAligned(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    (UInt(bitPattern: bytes.baseAddress) | UInt(bytes.count) | UInt(byteCount)) % UInt(Self.alignment) == 0
-  }
-
-  /// Sends what follows through the page cache: the odd end of a file.
-  private mutating func leaveDirect() {
-    isDirect = false
-    _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~directFlag)
-  }
-
-  /// As ``finish(as:)``, for a streamed file: its digest is the caller's.
-  package consuming func finishStreamed(as path: String) throws {
-    precondition(mode == .streamed, "the digest is kept here")
-    try sync()
-    try Disk.moveIntoPlace(temporaryPath, path)
-    isInPlace = true
-  }
-
-  /// Makes the bytes durable, moves the file to `path`, makes the move durable.
-  ///
-  /// - Returns: The SHA-256 of everything written.
-  @discardableResult
-  package consuming func finish(as path: String) throws -> ContentDigest {
-    try finish { _ in path }
-  }
-
-  /// As ``finish(as:)``, for a name that depends on the digest.
-  @discardableResult
-  package consuming func finish(named name: (ContentDigest) throws -> String) throws -> ContentDigest {
-    precondition(mode == .hashed, "a streamed file has no digest here")
-    try sync()
-    let digest = takeDigest()
-    let path = try name(digest)
-    try Disk.moveIntoPlace(temporaryPath, path)
-    isInPlace = true
-    return digest
-  }
-
-  /// As ``finish(as:)``, for a name that nothing has yet.
-  ///
-  /// - Throws: ``TarnError`` `.conflict` when there is something of that name.
-  package consuming func finish(asNew path: String) throws {
-    try sync()
-    try Disk.moveIntoFreePlace(temporaryPath, path)
-    isInPlace = true
-  }
-
-  private func sync() throws {
-    try FaultPlan.step("fsync", temporaryPath)
-    guard fsync(descriptor) == 0 else { throw Disk.systemError("fsync", temporaryPath) }
-  }
-
-  private mutating func takeDigest() -> ContentDigest {
-    var fresh = Sha256()
-    swap(&fresh, &hasher)
-    return fresh.finalize()
-  }
-
-  deinit {
-    close(descriptor)
-    if !isInPlace { unlink(temporaryPath) }
-  }
-}
-
-/// `O_DIRECT`, which Glibc's headers show only with `_GNU_SOURCE`.
-#if arch(x86_64)
-  private let directFlag: Int32 = 0o40000
-#elseif arch(arm64)
-  private let directFlag: Int32 = 0o200000
-#else
-  private let directFlag: Int32 = 0
-#endif

@@ -17,10 +17,7 @@ package enum EnvironmentPlace {
 
   /// Whether a text can name a variable.
   package static func isName(_ text: some StringProtocol) -> Bool {
-    (1...128).contains(text.utf8.count)
-      && text.utf8.allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte) || byte == 0x5F
-      }
+    (1...128).contains(text.utf8.count) && text.utf8.allSatisfy { $0.isLetterOrDigit || $0 == UInt8(ascii: "_") }
   }
 
   /// Fills an address's places in.
@@ -54,7 +51,7 @@ package enum EnvironmentPlace {
       switch byte {
       case 0x21, 0x24, 0x25, 0x27...0x2A, 0x2C...0x3A, 0x3D, 0x41...0x5A, 0x5F, 0x61...0x7A, 0x7E:
         String(UnicodeScalar(byte))
-      default: "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+      default: byte.percentEncoded
       }
     }.joined()
   }

@@ -65,21 +65,21 @@ package struct Evaluation: Sendable, Equatable {
   package var sample: [Int]? { Evaluation.sample(in: environment) }
 
   /// Where an environment says which shards were measured over.
-  package static let sampleMember = "sample_shards"
+  private static let sampleMember = "sample_shards"
 
   /// What a record says that was measured over.
   package static func sample(in environment: String) -> [Int]? {
     guard let named = JSONValue(parsing: environment)?[sampleMember] else { return nil }
-    return named.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } }
+    return named.elements.compactMap(\.count)
   }
 
   /// Where an environment says how many rows of each query codes that refine ordered again;
   /// absent where none did.
-  package static let refinedMember = "refined_rows"
+  private static let refinedMember = "refined_rows"
 
   /// Rows of each query that codes that refine ordered again; nil for none.
   package var refinedRows: Int? {
-    JSONValue(parsing: environment)?[Evaluation.refinedMember]?.integer.flatMap { Int(exactly: $0) }
+    JSONValue(parsing: environment)?[Evaluation.refinedMember]?.count
   }
 
   /// Adds to an environment which shards are measured over, and what was ordered again.
@@ -109,5 +109,31 @@ package struct Evaluation: Sendable, Equatable {
     self.listSizes = listSizes
     self.environment = environment
     self.points = points
+  }
+}
+
+extension Evaluation {
+  /// Shares of the rows at which versions are compared, whatever their lists are: those of docs/RECALL.md.
+  package static let comparedShares = [0.01, 0.02, 0.04]
+
+  /// The recall at a share of the rows scanned, linear between the two measured points around it.
+  ///
+  /// - Parameters:
+  ///   - depth: The k of recall@k.
+  ///   - share: The share, `0...1`.
+  /// - Returns: Nil where the share is not between two points that were measured, or recall at that depth was not.
+  package func recall(at depth: Int, whereScanned share: Double) -> Double? {
+    var curve: [(share: Double, recall: Double)] = []
+    for point in points {
+      guard let found = point.recalls.first(where: { $0.k == depth }) else { continue }
+      curve.append((point.vectorsScanned / Double(max(rowCount, 1)), found.recall))
+    }
+    curve.sort { $0.share < $1.share }
+    guard let place = curve.firstIndex(where: { $0.share >= share }) else { return nil }
+    let after = curve[place]
+    if after.share == share { return after.recall }
+    guard place > 0 else { return nil }
+    let before = curve[place - 1]
+    return before.recall + (after.recall - before.recall) * (share - before.share) / (after.share - before.share)
   }
 }

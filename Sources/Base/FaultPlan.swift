@@ -45,9 +45,7 @@ package enum FaultPlan {
     case .kill:
       Glibc.kill(getpid(), SIGKILL)
       while true { pause() }
-    case .fail(let code):
-      errno = code
-      throw Disk.systemError(kind, subject)
+    case .fail(let code): throw Disk.systemError(code, kind, subject)
     case .fill(let path): fill(path)
     }
   }

@@ -58,6 +58,13 @@ package final class InputFile: Sendable {
     }
   }
 
+  /// Exactly `count` bytes at `offset`; errors as ``read(into:at:count:)``.
+  package func bytes(at offset: Int, count: Int) throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    try read(into: &bytes, at: offset, count: count)
+    return bytes
+  }
+
   /// Fills `bytes` from `offset`; errors as ``read(into:at:count:)``.
   package func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     if let others {

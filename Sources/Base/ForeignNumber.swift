@@ -16,8 +16,10 @@ package enum ForeignNumber: Sendable {
   case dimension
   /// A shard's or an output's place.
   case ordinal
-  /// Inverted lists, iterations, or shards of an output.
+  /// Inverted lists.
   case count
+  /// Iterations, or shards of an output: chosen, and nothing is as large as they are.
+  case setting
   /// Rows drawn for training.
   case sampleCount
 
@@ -30,6 +32,7 @@ package enum ForeignNumber: Sendable {
     case .dimension: 1...65_536
     case .ordinal: 0...9_999_999
     case .count: 1...10_000_000
+    case .setting: 1...(1 << 38)
     case .sampleCount: 1...(1 << 40)
     }
   }

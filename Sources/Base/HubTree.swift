@@ -42,7 +42,7 @@ package enum HubTree {
       guard type == "file" else { continue }
       func count(_ value: JSONValue?, _ what: String) throws(Fault) -> Int? {
         guard let value, value != .null else { return nil }
-        guard let number = value.integer.flatMap({ Int(exactly: $0) }), number >= 0 else {
+        guard let number = value.count, number >= 0 else {
           throw Fault(message: "the \(what) of \(path.printable) is no number of bytes")
         }
         return number
@@ -77,6 +77,6 @@ package enum HubTree {
 
   /// Whether a revision is a commit itself.
   package static func isCommit(_ text: String) -> Bool {
-    text.utf8.count == 40 && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+    text.utf8.count == 40 && text.utf8.allSatisfy(\.isHexDigit)
   }
 }

@@ -22,20 +22,23 @@ struct JSONReader {
   private var floatNames: [String] = []
   private var floats: [String: JSONFloats] = [:]
   private var wholeNumbers = JSONValue.WholeNumbers.rounded
+  private var isOfPython = false
 
   /// The value of a whole text.
   ///
   /// - Parameters:
   ///   - bytes: UTF-8, without a byte order mark.
   ///   - wholeNumbers: What becomes of those that do not fit.
+  ///   - isOfPython: Whether what Python's `json` writes beyond RFC 8259 is read: `NaN` and infinities as null, half a
+  ///     surrogate pair as U+FFFD.
   /// - Returns: The value. Numbers without fraction and exponent that fit are
   ///   `.integer`, others `.number`.
   /// - Throws: ``JSONFault``.
   static func value(
-    of bytes: [UInt8], wholeNumbers: JSONValue.WholeNumbers = .rounded
+    of bytes: [UInt8], wholeNumbers: JSONValue.WholeNumbers = .rounded, isOfPython: Bool = false
   ) throws(JSONFault) -> JSONValue {
     var reader = JSONReader(bytes: bytes)
-    reader.wholeNumbers = wholeNumbers
+    (reader.wholeNumbers, reader.isOfPython) = (wholeNumbers, isOfPython)
     return try reader.whole()
   }
 
@@ -89,6 +92,10 @@ struct JSONReader {
     case UInt8(ascii: "f"): return try word("false", .bool(false))
     case UInt8(ascii: "n"): return try word("null", .null)
     case nil: throw fault("it ends early")
+    case UInt8(ascii: "N") where isOfPython: return try word("NaN", .null)
+    case UInt8(ascii: "I") where isOfPython: return try word("Infinity", .null)
+    case UInt8(ascii: "-") where isOfPython && bytes[next...].starts(with: "-I".utf8):
+      return try word("-Infinity", .null)
     default: return try number()
     }
   }
@@ -190,12 +197,21 @@ struct JSONReader {
 
   private mutating func scalar() throws(JSONFault) -> Character {
     var code = try hexadecimal()
+    let end = next
     if (0xD800..<0xDC00).contains(code), take(UInt8(ascii: "\\")), take(UInt8(ascii: "u")) {
       let low = try hexadecimal()
-      guard (0xDC00..<0xE000).contains(low) else { throw fault("half a surrogate pair") }
-      code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
+      if (0xDC00..<0xE000).contains(low) {
+        code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
+      } else if !isOfPython {
+        throw fault("half a surrogate pair")
+      }
     }
-    guard let scalar = Unicode.Scalar(code) else { throw fault("half a surrogate pair") }
+    guard let scalar = Unicode.Scalar(code) else {
+      guard isOfPython else { throw fault("half a surrogate pair") }
+      // What follows it is its own.
+      next = end
+      return "\u{FFFD}"
+    }
     return Character(scalar)
   }
 
@@ -212,7 +228,7 @@ struct JSONReader {
 
   private mutating func digits() throws(JSONFault) {
     let first = next
-    while let byte = current, (0x30...0x39).contains(byte) { next += 1 }
+    while current?.isDigit == true { next += 1 }
     guard next > first else { throw fault("no value begins so") }
   }
 

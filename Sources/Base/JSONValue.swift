@@ -13,6 +13,10 @@ package enum JSONValue: Sendable, Equatable {
 
   package static func count(_ value: Int) -> JSONValue { .integer(Int64(value)) }
   package static func optional(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
+  package static func optionalCount(_ value: Int?) -> JSONValue { value.map { .count($0) } ?? .null }
+  package static func optionalNumber(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
+  package static func strings(_ values: some Sequence<String>) -> JSONValue { .array(values.map { .string($0) }) }
+  package static func counts(_ values: some Sequence<Int>) -> JSONValue { .array(values.map { .count($0) }) }
 
   /// Parses JSON; nil for what is none.
   package init?(parsing text: String) {
@@ -25,9 +29,13 @@ package enum JSONValue: Sendable, Equatable {
   /// - Parameters:
   ///   - bytes: UTF-8.
   ///   - wholeNumbers: What becomes of whole numbers that have more than 64 bits.
+  ///   - isOfPython: Whether what Python's `json` writes beyond RFC 8259 is read: `NaN` and infinities as null, half a
+  ///     surrogate pair as U+FFFD.
   /// - Throws: ``JSONFault`` for what is no JSON, or has more than one meaning.
-  package init(reading bytes: [UInt8], wholeNumbers: WholeNumbers = .rounded) throws(JSONFault) {
-    self = try JSONReader.value(of: bytes, wholeNumbers: wholeNumbers)
+  package init(
+    reading bytes: [UInt8], wholeNumbers: WholeNumbers = .rounded, isOfPython: Bool = false
+  ) throws(JSONFault) {
+    self = try JSONReader.value(of: bytes, wholeNumbers: wholeNumbers, isOfPython: isOfPython)
   }
 
   /// What becomes of whole numbers that have more than 64 bits with their sign.
@@ -66,6 +74,9 @@ package enum JSONValue: Sendable, Equatable {
 
   /// A whole number; nil for anything else.
   package var integer: Int64? { if case .integer(let number) = self { number } else { nil } }
+
+  /// A number of things; nil for anything else.
+  package var count: Int? { integer.flatMap { Int(exactly: $0) } }
 
   /// The text for people: indented, keys sorted.
   package var indentedText: String { indented(by: 0) }

@@ -45,11 +45,7 @@ package struct JSONWriter: Sendable {
     case "\n": append(raw: "\\n")
     case "\r": append(raw: "\\r")
     case "\t": append(raw: "\\t")
-    case _ where scalar.value < 0x20 || escapesHidden && HiddenText.contains(scalar):
-      for unit in String(scalar).utf16 {
-        let digits = String(unit, radix: 16)
-        append(plain: "\\u" + String(repeating: "0", count: 4 - digits.count) + digits)
-      }
+    case _ where scalar.value < 0x20 || escapesHidden && HiddenText.contains(scalar): append(plain: scalar.escapedJSON)
     default: append(plain: String(scalar))
     }
   }

@@ -50,10 +50,7 @@ package enum LakeName {
     guard (1...64).contains(bytes.count), bytes[0] != UInt8(ascii: "."), bytes[0] != UInt8(ascii: "-") else {
       return false
     }
-    let isOfLetters = bytes.allSatisfy { byte in
-      (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-        || marks.contains(byte)
-    }
+    let isOfLetters = bytes.allSatisfy { $0.isLetterOrDigit || marks.contains($0) }
     return isOfLetters && !(isSource && zip(bytes, bytes.dropFirst()).contains { $0 == marks[0] && $1 == marks[0] })
   }
 }

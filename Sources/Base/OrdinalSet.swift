@@ -41,8 +41,11 @@ package struct OrdinalSet: Sendable, Equatable {
   }
 
   /// As people write it: `0-39,57`.
-  package var text: String {
-    ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ",")
+  package var text: String { parts.joined(separator: ",") }
+
+  /// Its ranges, each as people write it.
+  var parts: [String] {
+    ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
   }
 
   /// The greatest ordinal.

@@ -57,14 +57,8 @@ extension StringProtocol {
     guard unicodeScalars.contains(where: { $0 != "\n" && HiddenText.contains($0) }) else { return String(self) }
     var result = String.UnicodeScalarView()
     for scalar in unicodeScalars {
-      if scalar == "\n" || !HiddenText.contains(scalar) {
-        result.append(scalar)
-      } else {
-        for unit in String(scalar).utf16 {
-          let digits = String(unit, radix: 16)
-          result.append(contentsOf: ("\\u" + String(repeating: "0", count: 4 - digits.count) + digits).unicodeScalars)
-        }
-      }
+      let isPlain = scalar == "\n" || !HiddenText.contains(scalar)
+      if isPlain { result.append(scalar) } else { result.append(contentsOf: scalar.escapedJSON.unicodeScalars) }
     }
     return String(result)
   }
@@ -132,6 +126,14 @@ extension StringProtocol {
 }
 
 extension Unicode.Scalar {
+  /// The scalar in strings of JSON where it cannot be seen: `\u2028`, or two such.
+  var escapedJSON: String {
+    String(self).utf16.map { unit in
+      let digits = String(unit, radix: 16)
+      return "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+    }.joined()
+  }
+
   fileprivate var columnCount: Int {
     if value < 0x300 { return 1 }
     switch properties.generalCategory {

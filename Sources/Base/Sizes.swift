@@ -68,6 +68,14 @@ package struct TimeSpan: Sendable {
   }
 }
 
+extension BinaryInteger {
+  /// The number with zeros before it, in so many digits at least.
+  package func padded(to width: Int) -> String {
+    let digits = String(self)
+    return String(repeating: "0", count: max(0, width - digits.count)) + digits
+  }
+}
+
 extension Int {
   /// A number of things: `1 file`, `3 files`.
   ///
@@ -80,7 +88,20 @@ extension Int {
   }
 }
 
+extension Collection<String> {
+  /// Some of these, for a sentence: `a, b, c and 2 more`.
+  ///
+  /// - Parameter most: How many are named.
+  /// - Returns: The names, and the number of the others.
+  package func listed(_ most: Int = 3) -> String {
+    prefix(most).joined(separator: ", ") + (count > most ? " and \(count - most) more" : "")
+  }
+}
+
 extension Duration {
   /// The duration in seconds.
   package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+
+  /// How long is waited after so many failures in a row, if it is this after the first: twice as long after each.
+  package func doubled(afterFailures count: Int) -> Duration { self * (1 << min(30, max(0, count - 1))) }
 }

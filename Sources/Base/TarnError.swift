@@ -75,6 +75,9 @@ package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
   /// Whether the mirrors have no such thing, as far as they say: not for now, and not by a fault of this machine.
   package var leavesNothingToAsk: Bool { [.absent, .refused, .integrity, .badFeatures].contains(code) }
 
+  /// The same error, saying what it is about.
+  package func about(_ what: String) -> TarnError { TarnError(code, "\(what): \(message)", hint: hint, place: place) }
+
   package var description: String {
     guard let hint else { return message }
     return "\(message); \(hint)"

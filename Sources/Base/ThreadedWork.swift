@@ -132,6 +132,23 @@ package final class ThreadedWork<Value: Sendable>: Sendable {
     }
   }
 
+  /// Begins work beside which something goes on that has to be ended with it.
+  ///
+  /// - Parameters:
+  ///   - name: The thread's name, at most 15 bytes as the kernel shows it.
+  ///   - end: Ends the other; called when the work has ended, and when it gets no thread.
+  ///   - body: The work; it may block as long as it likes.
+  package convenience init(
+    _ name: String, ending end: @escaping @Sendable () -> Void, _ body: @escaping @Sendable () throws -> Value
+  ) {
+    self.init(name) {
+      defer { end() }
+      return try body()
+    }
+    // Without a thread nobody else would.
+    if case .failure? = outcome { end() }
+  }
+
   /// What came of the work; nil while it is under way.
   package var outcome: Result<Value, any Error>? {
     if case .done(let outcome) = state.withLock({ $0 }) { outcome } else { nil }

@@ -68,7 +68,10 @@ struct Tarn: AsyncParsableCommand {
       if let fault = words.unknownVerb { throw fault }
       var command = try named()
       // Help is a command of the parser's own.
-      if !String(reflecting: type(of: command)).hasPrefix("ArgumentParser.") { try requireThreads() }
+      if !String(reflecting: type(of: command)).hasPrefix("ArgumentParser.") {
+        _ = try ThreadCount.ofProcess()
+        try Tool.requireSimdLevel()
+      }
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
       } else {
@@ -79,15 +82,6 @@ struct Tarn: AsyncParsableCommand {
     } catch {
       leave(with: error)
     }
-  }
-
-  /// Refuses a number of threads that is none, which would be taken for another one without a word.
-  private static func requireThreads() throws {
-    let text = ProcessInfo.processInfo.environment["TARN_THREADS"] ?? ""
-    guard !text.isEmpty, !(Int(text).map { (1...1024).contains($0) } ?? false) else { return }
-    throw TarnError(
-      .usage, "TARN_THREADS is '\(text.printable)', and no number of threads, 1 to 1024",
-      hint: "correct it, or unset it")
   }
 
   /// The command that the words name.

@@ -40,6 +40,7 @@ package final class LakeCatalog: Sendable {
   /// What a writer holds of the lake; nil of a reader.
   let session: WriterSession?
   let parts = PartLedger()
+  let strayCache = StrayCache()
   /// Bytes of each file system that the user wants free.
   let keptFree: Int
   /// Whether the ballast was let go, to be laid again at the end.
@@ -123,7 +124,7 @@ package final class LakeCatalog: Sendable {
     // Built under another name, so that a crash leaves no half-made catalog.
     let building = layout.catalog + ".new"
     for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
-    try makeFile(building)
+    try Disk.makeFile(building)
     do {
       let queue = try connect(to: building, readOnly: false, journal: .default)
       try migrate(queue)
@@ -164,7 +165,7 @@ package final class LakeCatalog: Sendable {
     let plain = LakeLayout(root: root)
     try requireCatalog(plain)
     guard let command = writing else {
-      let queue = try connect(to: plain.catalog, readOnly: true)
+      let queue = try connect(to: plain.catalog, readOnly: true, sharesCopy: true)
       _ = try identity(of: queue, plain.catalog, mayBeOlder: orOlder)
       return LakeCatalog(layout: try fullLayout(plain, queue), queue: queue, session: nil, keptFree: keptFree)
     }
@@ -277,13 +278,6 @@ package final class LakeCatalog: Sendable {
     guard access(plain.catalog, W_OK) == 0 else { throw Disk.systemError("write to", plain.catalog) }
   }
 
-  /// Makes the file of a catalog before SQLite does, which would leave it to its owner alone to write:
-  /// a lake of a group is the group's.
-  ///
-  /// > #define SQLITE_DEFAULT_FILE_PERMISSIONS 0644
-  /// https://www.sqlite.org/compile.html
-  static func makeFile(_ path: String) throws { try Disk.makeFile(path) }
-
   /// The directories that a catalog says are the lake's.
   private static func fullLayout(_ plain: LakeLayout, _ queue: DatabaseQueue) throws -> LakeLayout {
     let directories = try wrapped(at: plain.catalog) {
@@ -335,15 +329,19 @@ package final class LakeCatalog: Sendable {
     return memory
   }
 
+  /// The copy that readers of this process share, so that none of them closes it.
+  private static let copies = CatalogCopies<DatabaseQueue>()
+
   static func connect(
-    to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal
+    to path: String, readOnly: Bool, journal: Configuration.JournalModeConfiguration = .wal, sharesCopy: Bool = false
   ) throws -> DatabaseQueue {
     try wrapped(at: path) {
       guard !readOnly else {
         return try reading(path) {
           try DatabaseQueue(path: $0, configuration: configuration(readOnly: true))
-        } copy: {
-          try copied($0, isAlone: $1)
+        } copy: { place, isAlone in
+          guard sharesCopy else { return try copied(place, isAlone: isAlone) }
+          return try copies.copy(of: path) { try copied(place, isAlone: isAlone) }
         } code: {
           ($0 as? DatabaseError)?.extendedResultCode.rawValue
         }

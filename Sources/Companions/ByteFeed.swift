@@ -99,6 +99,8 @@ struct LineFeed {
   private var isAtStart = true
   private var hasEnded = false
 
+  /// What a text in UTF-8 may begin with, which is none of it.
+  static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
   /// The most bytes of a line, or of a row of several lines.
   static let mostByteCount = 16 << 20
 
@@ -142,8 +144,7 @@ struct LineFeed {
     next = end + count
     if isAtStart {
       isAtStart = false
-      // A byte order mark is none of the text.
-      if line.starts(with: [0xEF, 0xBB, 0xBF]) { line = line.dropFirst(3) }
+      if line.starts(with: Self.byteOrderMark) { line = line.dropFirst(Self.byteOrderMark.count) }
     }
     return line
   }

@@ -11,6 +11,8 @@ package struct CompanionFile: Sendable {
   package let format: CompanionFormat
   private let file: InputFile
   private let parquet: ParquetFile?
+  /// The columns of a parquet file.
+  private let schema: (read: [String], leftOut: [LeftOutColumn])?
 
   /// Opens a file.
   ///
@@ -26,9 +28,10 @@ package struct CompanionFile: Sendable {
     }
     (self.path, self.format) = (path, format)
     file = try InputFile(path: path)
-    let start = try file.start(64)
+    let start = try file.bytes(at: 0, count: min(64, file.byteCount))
     if let fault = format.fault(ofStart: start) { throw TarnError.companion(path, fault) }
     parquet = format.table == .parquet ? try ParquetFile(file) : nil
+    schema = parquet.map { ParquetRows.columns(of: $0) }
   }
 
   /// Counts its rows: of parquet as its footer says, of others by reading them.
@@ -59,17 +62,37 @@ package struct CompanionFile: Sendable {
   /// The columns that can be asked for: of JSON lines those of the whole file, which is
   /// read for it.
   ///
+  /// - Parameters:
+  ///   - names: Columns behind which no others are looked for; none for all.
+  ///   - most: Rows of JSON lines that are looked at, at most.
+  ///   - checkpoint: Called between rows; an error of it ends the reading.
+  /// - Returns: Their names.
   /// - Throws: ``TarnError`` `.badFeatures`, `.io`.
-  package func columns() throws -> [String] {
+  package func columns(
+    until names: Set<String> = [], ofFirst most: Int = .max, checkpoint: () throws -> Void = {}
+  ) throws -> [String] {
+    // One of them whose bytes cannot be read is in no other's way.
+    if let schema { return schema.read }
     let reader = try records()
     guard format.table == .jsonl else { return reader.columns }
     var record = RowRecord()
-    while try reader.next(&record) {}
+    var (row, count) = (0, 0)
+    while row < most, try reader.next(&record) {
+      row += 1
+      if row.isMultiple(of: 4096) { try checkpoint() }
+      guard !names.isEmpty, reader.columns.count > count else { continue }
+      count = reader.columns.count
+      if names.isSubset(of: Set(reader.columns)) { break }
+    }
     return reader.columns
   }
 
   /// Columns that are in the file and not read.
-  package func leftOut() -> [LeftOutColumn] { parquet.map { ParquetRows.columns(of: $0).leftOut } ?? [] }
+  package func leftOut() -> [LeftOutColumn] {
+    if let schema { return schema.leftOut }
+    // One whose first line cannot be read is refused where its columns are asked for.
+    return format.table == .csv ? (try? records().leftOut) ?? [] : []
+  }
 
   /// Its rows from the first on.
   ///
@@ -101,7 +124,10 @@ package struct CompanionFile: Sendable {
   package func values(
     ofRows rows: [Int], columns: [String], checkpoint: () throws -> Void = {}
   ) throws -> [[JSONValue]?] {
-    if let parquet { return try values(ofRows: rows, columns: columns, of: parquet, checkpoint: checkpoint) }
+    if let parquet, let schema {
+      try requireColumns(columns, among: schema.read, schema.leftOut, of: path)
+      return try values(ofRows: rows, columns: columns, of: parquet, checkpoint: checkpoint)
+    }
     // Members of JSON come as they do: only the end tells that none has a name.
     let reader = try records(only: format.table == .jsonl ? nil : Set(columns))
     let wanted = Set(rows)
@@ -117,15 +143,13 @@ package struct CompanionFile: Sendable {
     try requireColumns(columns, among: reader.columns, reader.leftOut, of: path)
     let places = reader.columns.map { columns.firstIndex(of: $0) }
     return rows.map { row in
-      found[row].flatMap { RowRecord.values(of: $0[...], places: places, count: columns.count) }
+      found[row].flatMap { RowRecord.values(of: $0, 0..<$0.count, places: places, count: columns.count) }
     }
   }
 
   private func values(
     ofRows rows: [Int], columns: [String], of parquet: ParquetFile, checkpoint: () throws -> Void
   ) throws -> [[JSONValue]?] {
-    let (read, leftOut) = ParquetRows.columns(of: parquet)
-    try requireColumns(columns, among: read, leftOut, of: path)
     let known = Set(rows.filter { (0..<parquet.rowCount).contains($0) }).sorted()
     var found: [Int: [JSONValue]] = [:]
     for name in columns {
@@ -139,31 +163,20 @@ package struct CompanionFile: Sendable {
   }
 }
 
-extension InputFile {
-  /// The first bytes, as many as there are and at most `count`.
-  fileprivate func start(_ count: Int) throws -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: min(count, byteCount))
-    try read(into: &bytes, at: 0, count: bytes.count)
-    return bytes
-  }
-}
-
 /// Refuses columns that a file has not, or that are not read of it.
 ///
 /// - Throws: ``TarnError`` `.usage` naming those that it has, `.badFeatures` with why.
 func requireColumns(
   _ columns: [String], among known: [String], _ leftOut: [LeftOutColumn], of path: String
 ) throws {
-  for name in columns where !known.contains(name) {
+  let readable = Set(known)
+  for name in columns where !readable.contains(name) {
     if let column = leftOut.first(where: { $0.isMeant(by: name) }) {
       throw TarnError(
         .badFeatures, "column '\(name.printable)' of \(path) is not read: it is \(column.why)", hint: column.hint)
     }
     throw TarnError(
       .usage, "\(path) has no column '\(name.printable)'",
-      hint: known.isEmpty
-        ? "it has none"
-        : "it has \(known.prefix(20).map { ColumnList.text(of: $0).printable }.joined(separator: ", "))"
-          + (known.count > 20 ? " and \(known.count - 20) more" : ""))
+      hint: known.isEmpty ? "it has none" : "it has \(known.map { ColumnList.text(of: $0).printable }.listed(20))")
   }
 }

@@ -1,6 +1,7 @@
 // What a companion's file is, as its name says: a table, packed whole or not.
 
 internal import Base
+internal import Parquet
 
 /// How the rows of a companion's file are written.
 package struct CompanionFormat: Sendable, Equatable {
@@ -48,23 +49,18 @@ package struct CompanionFormat: Sendable, Equatable {
   /// - Parameter start: The file from its start, at least four bytes of it where it has them.
   /// - Returns: One line.
   package func fault(ofStart start: [UInt8]) -> String? {
-    let magic: [UInt8] =
-      switch (table, packing) {
-      case (.parquet, _): Array("PAR1".utf8)
-      case (_, .gzip): [0x1F, 0x8B]
-      // Skippable frames may come first: their magic differs in the first byte.
-      case (_, .zstd): []
-      case (_, .none): []
-      }
-    if !start.starts(with: magic) { return "it does not begin as a \(magic.count == 4 ? "parquet" : "gzip") file" }
+    if table == .parquet { return ParquetFile.fault(ofStart: start) }
+    if packing == .gzip, !start.starts(with: [0x1F, 0x8B]) { return "it does not begin as a gzip file" }
+    // Skippable frames may come first: their magic differs in the first byte.
     if packing == .zstd, start.count >= 4, Array(start[1..<4]) != [0xB5, 0x2F, 0xFD],
       Array(start[1..<4]) != [0x2A, 0x4D, 0x18]
     {
       return "it does not begin as a Zstandard file"
     }
     guard table == .jsonl, packing == .none else { return nil }
-    let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
-    let first = start.dropFirst(start.starts(with: mark) ? 3 : 0).first { ![0x20, 0x09, 0x0D, 0x0A].contains($0) }
+    let mark = LineFeed.byteOrderMark
+    let text = start.dropFirst(start.starts(with: mark) ? mark.count : 0)
+    let first = text.first { ![0x20, 0x09, 0x0D, 0x0A].contains($0) }
     return first == nil || first == UInt8(ascii: "{") ? nil : "its first line is no JSON object"
   }
 }

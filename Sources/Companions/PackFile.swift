@@ -45,7 +45,7 @@ package final class PackFile: Sendable {
     guard try cursor.bytes(8, "its head") == PackLayout.magic,
       try PackLayout.versions.contains(cursor.integer(UInt32.self, "its version"))
     else { throw Self.damaged(path, "it does not begin as a pack of a version known here") }
-    let footer = try Self.bytes(of: file, at: file.byteCount - PackLayout.footerByteCount, PackLayout.footerByteCount)
+    let footer = try file.bytes(at: file.byteCount - PackLayout.footerByteCount, count: PackLayout.footerByteCount)
     guard footer.suffix(8).elementsEqual(PackLayout.magic) else { throw Self.damaged(path, "its end is none") }
     let end = file.byteCount - PackLayout.footerByteCount
     let numbers = (0..<4).map { Self.number(footer, at: 8 * $0, count: 8) }
@@ -56,8 +56,8 @@ package final class PackFile: Sendable {
       schemaOffset + schemaByteCount + blockCount * PackLayout.entryByteCount == end,
       ForeignNumber.rowCount.holds(rowCount)
     else { throw Self.damaged(path, "its footer points elsewhere") }
-    let schema = try Self.bytes(of: file, at: schemaOffset, schemaByteCount)
-    let index = try Self.bytes(of: file, at: schemaOffset + schemaByteCount, end - schemaOffset - schemaByteCount)
+    let schema = try file.bytes(at: schemaOffset, count: schemaByteCount)
+    let index = try file.bytes(at: schemaOffset + schemaByteCount, count: end - schemaOffset - schemaByteCount)
     var hash = Sha256()
     for part in [schema, index, Array(footer.prefix(40)), Array(digest.hex.utf8)] { hash.update(part.span.bytes) }
     guard hash.finalizeBytes() == Array(footer[40..<72]) else {
@@ -119,9 +119,9 @@ package final class PackFile: Sendable {
         open = (number, try bytes(ofBlock: number))
       }
       guard let bytes = open?.bytes,
-        let row = row(rows[place] - blocks[number].firstRow, of: bytes, rowCount: blocks[number].rowCount),
-        let values = RowRecord.values(of: row, places: places, count: columns.count)
-      else { throw Self.damaged(path, "row \(rows[place]) is") }
+        let range = range(ofRow: rows[place] - blocks[number].firstRow, inBlock: number, of: bytes),
+        let values = RowRecord.values(of: bytes, range, places: places, count: columns.count)
+      else { throw damaged(row: rows[place]) }
       result[place] = values
     }
     return result
@@ -130,9 +130,11 @@ package final class PackFile: Sendable {
   /// For each column as rows count them its place among some.
   ///
   /// - Throws: ``TarnError`` for one that it has not, or that is not read.
-  func places(of columns: [String]) throws -> [Int?] {
-    try requireColumns(columns, among: self.columns, leftOut, of: path)
-    return numbered.map { name in self.columns.contains(name) ? columns.firstIndex(of: name) : nil }
+  func places(of columns: [String], mayLack: Bool = false) throws -> [Int?] {
+    if !mayLack { try requireColumns(columns, among: self.columns, leftOut, of: path) }
+    let kept = Set(self.columns)
+    let places = Dictionary(zip(columns, columns.indices)) { first, _ in first }
+    return numbered.map { name in kept.contains(name) ? places[name] : nil }
   }
 
   /// Bytes of all rows.
@@ -144,7 +146,13 @@ package final class PackFile: Sendable {
 
   /// Where a row of a block lies in the block's bytes; nil where its ends are none.
   func range(ofRow place: Int, inBlock number: Int, of bytes: [UInt8]) -> Range<Int>? {
-    range(ofRow: place, of: bytes, rowCount: blocks[number].rowCount)
+    let rowCount = blocks[number].rowCount
+    let start = 4 + 4 * rowCount
+    guard bytes.count >= start, Self.number(bytes, at: 0, count: 4) == rowCount else { return nil }
+    let from = place == 0 ? 0 : Int(Self.number(bytes, at: 4 * place, count: 4))
+    let to = Int(Self.number(bytes, at: 4 * (place + 1), count: 4))
+    guard from <= to, to <= bytes.count - start else { return nil }
+    return (start + from)..<(start + to)
   }
 
   func damaged(row: Int) -> TarnError { Self.damaged(path, "row \(row) is") }
@@ -157,9 +165,9 @@ package final class PackFile: Sendable {
     for number in blocks.indices {
       let bytes = try bytes(ofBlock: number)
       for place in 0..<blocks[number].rowCount {
-        guard let row = row(place, of: bytes, rowCount: blocks[number].rowCount),
-          RowRecord.values(of: row, places: places, count: places.count) != nil
-        else { throw Self.damaged(path, "row \(blocks[number].firstRow + place) is") }
+        guard let range = range(ofRow: place, inBlock: number, of: bytes),
+          RowRecord.values(of: bytes, range, places: places, count: places.count) != nil
+        else { throw damaged(row: blocks[number].firstRow + place) }
       }
     }
   }
@@ -172,7 +180,7 @@ package final class PackFile: Sendable {
   /// A block, unpacked.
   func bytes(ofBlock number: Int) throws -> [UInt8] {
     let block = blocks[number]
-    let packed = try Self.bytes(of: file, at: block.offset, block.packedByteCount)
+    let packed = try file.bytes(at: block.offset, count: block.packedByteCount)
     guard packed.withUnsafeBytes({ cunpack_crc32($0.baseAddress, $0.count) }) == block.checksum else {
       throw Self.damaged(path, "block \(number) is")
     }
@@ -186,26 +194,6 @@ package final class PackFile: Sendable {
       count = isGood ? block.byteCount : 0
     }
     guard isGood else { throw Self.damaged(path, "block \(number) is") }
-    return bytes
-  }
-
-  /// The bytes of a row of a block; nil where its ends are none.
-  private func row(_ place: Int, of bytes: [UInt8], rowCount: Int) -> ArraySlice<UInt8>? {
-    range(ofRow: place, of: bytes, rowCount: rowCount).map { bytes[$0] }
-  }
-
-  private func range(ofRow place: Int, of bytes: [UInt8], rowCount: Int) -> Range<Int>? {
-    let start = 4 + 4 * rowCount
-    guard bytes.count >= start, Self.number(bytes, at: 0, count: 4) == rowCount else { return nil }
-    let from = place == 0 ? 0 : Int(Self.number(bytes, at: 4 * place, count: 4))
-    let to = Int(Self.number(bytes, at: 4 * (place + 1), count: 4))
-    guard from <= to, to <= bytes.count - start else { return nil }
-    return (start + from)..<(start + to)
-  }
-
-  private static func bytes(of file: InputFile, at offset: Int, _ count: Int) throws -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    try file.read(into: &bytes, at: offset, count: count)
     return bytes
   }
 

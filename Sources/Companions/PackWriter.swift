@@ -52,6 +52,7 @@ package enum PackWriter {
   ///   - file: The companion's file.
   ///   - digest: The SHA-256 of its bytes, which the pack bears.
   ///   - columns: The columns that are kept, of those that can be read; nil for all.
+  ///   - mayLack: Whether the file may lack some of them, which are null then.
   ///   - without: Rows of which it says nothing: every column of theirs is null.
   ///   - rowCount: The rows that it must have; nil for as many as there are.
   ///   - temporaryPath: Where the pack is written.
@@ -61,14 +62,16 @@ package enum PackWriter {
   /// - Throws: ``TarnError`` `.badFeatures` for what cannot be read, naming the row; `.usage`
   ///   for a column that it has not; `.integrity` for another number of rows; of the disk.
   package static func write(
-    _ file: CompanionFile, digest: ContentDigest, columns: [String]? = nil, without: Set<Int> = [],
-    rowCount: Int? = nil,
+    _ file: CompanionFile, digest: ContentDigest, columns: [String]? = nil, mayLack: Bool = false,
+    without: Set<Int> = [], rowCount: Int? = nil,
     through temporaryPath: String, to path: String, checkpoint: (_ rows: Int) throws -> Void = { _ in }
   ) throws -> Summary {
     let only = columns.map(Set.init)
     let reader = try file.records(only: only)
-    if let columns, file.format.table != .jsonl {
-      try requireColumns(columns, among: reader.columns, reader.leftOut, of: file.path)
+    // Members of JSON come as they do.
+    let required = (columns ?? []).filter { name in !mayLack || reader.leftOut.contains { $0.isMeant(by: name) } }
+    if file.format.table != .jsonl {
+      try requireColumns(required, among: reader.columns, reader.leftOut, of: file.path)
     }
     var output = try PackOutput(creating: temporaryPath, version: PackLayout.version(of: file.format.table))
     var (block, record) = (PackBlock(), RowRecord())
@@ -88,11 +91,11 @@ package enum PackWriter {
     if let rowCount, rows != rowCount {
       throw TarnError(.integrity, "\(file.path) has \(rows) rows, the catalog counts \(rowCount)")
     }
-    if let columns { try requireColumns(columns, among: reader.columns, reader.leftOut, of: file.path) }
+    try requireColumns(required, among: reader.columns, reader.leftOut, of: file.path)
     let kept = reader.columns
     let schema = Array(
       JSONValue.object([
-        "columns": .array(kept.map { .string($0) }),
+        "columns": .strings(kept),
         "kept": .array(kept.map { .bool(only?.contains($0) ?? true) }),
         "left_out": .array(reader.leftOut.map { .object(["name": .string($0.name), "cause": .string($0.cause)]) }),
       ]).text.utf8)

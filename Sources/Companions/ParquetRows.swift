@@ -168,7 +168,6 @@ enum CivilTime {
   }
 
   private static func padded(_ number: Int64, _ width: Int) -> String {
-    let text = String(abs(number))
-    return (number < 0 ? "-" : "") + String(repeating: "0", count: max(0, width - text.count)) + text
+    (number < 0 ? "-" : "") + number.magnitude.padded(to: width)
   }
 }

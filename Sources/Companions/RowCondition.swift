@@ -18,7 +18,7 @@ package indirect enum RowCondition: Sendable, Hashable {
 
   package enum Literal: Sendable, Hashable {
     case bool(Bool)
-    case integer(Int64)
+    case integer(Int128)
     /// Finite.
     case number(Double)
     case text([UInt8])
@@ -105,6 +105,8 @@ package struct LikePattern: Sendable, Hashable {
   let parts: [[Atom]]
   /// The bytes that each part begins with.
   private let heads: [[UInt8]]
+  /// How long parts are looked for; nil for others.
+  private let finders: [PatternPart?]
 
   /// Reads a pattern; nil where a backslash stands before something else.
   package init?(_ text: [UInt8]) {
@@ -127,6 +129,7 @@ package struct LikePattern: Sendable, Hashable {
     heads = parts.map { part in
       part.prefix { $0 != .scalar }.compactMap { if case .byte(let byte) = $0 { byte } else { nil } }
     }
+    finders = parts.map { PatternPart($0) }
   }
 
   /// Whether a text in UTF-8 is of the pattern: all of it, upper and lower case told apart.
@@ -136,8 +139,14 @@ package struct LikePattern: Sendable, Hashable {
     guard var place = Self.end(of: parts[0], in: text, at: text.startIndex) else { return false }
     guard parts.count > 1 else { return place == text.endIndex }
     for number in 1..<(parts.count - 1) {
-      guard let end = Self.first(parts[number], heads[number], in: text, from: place) else { return false }
-      place = end
+      let found =
+        if let finder = finders[number] {
+          finder.firstEnd(in: text[place...])
+        } else {
+          Self.first(parts[number], heads[number], in: text, from: place)
+        }
+      guard let found else { return false }
+      place = found
     }
     return Self.isEnd(parts[parts.count - 1], of: text, from: place)
   }
@@ -173,17 +182,23 @@ package struct LikePattern: Sendable, Hashable {
     return nil
   }
 
+  /// Whether a text ends with a part, which is read from its end.
   private static func isEnd(_ part: [Atom], of text: ArraySlice<UInt8>, from start: Int) -> Bool {
-    guard !part.isEmpty else { return true }
-    // Atoms have one byte at least, and scalars four at most.
-    var place = max(start, text.endIndex - 4 * part.count)
-    while place + part.count <= text.endIndex {
-      if end(of: part, in: text, at: place) == text.endIndex { return true }
-      place += 1
+    var place = text.endIndex
+    for atom in part.reversed() {
+      guard place > start else { return false }
+      place -= 1
+      switch atom {
+      case .byte(let byte):
+        guard text[place] == byte else { return false }
+      case .scalar:
+        while place > start, isWithin(text[place]) { place -= 1 }
+        guard !isWithin(text[place]) else { return false }
+      }
     }
-    return false
+    return true
   }
 
   /// Whether a byte of UTF-8 goes on a scalar that began before it.
-  private static func isWithin(_ byte: UInt8) -> Bool { byte & 0xC0 == 0x80 }
+  static func isWithin(_ byte: UInt8) -> Bool { byte & 0xC0 == 0x80 }
 }

@@ -129,7 +129,16 @@ private struct Parser {
     } else if take("CONTAINS") {
       found = .contains(column, try textLiteral())
     } else {
-      throw fault(isNot ? "IN, LIKE or CONTAINS is wanted" : "=, !=, <, <=, >, >=, IN, LIKE, CONTAINS or IS is wanted")
+      // `width-2` is a name and a number.
+      let isOneWord =
+        switch peek.kind {
+        case .literal(.integer), .literal(.number): tokens[next - 1].bytes.upperBound == peek.bytes.lowerBound
+        default: false
+        }
+      throw fault(
+        isNot
+          ? "IN, LIKE or CONTAINS is wanted"
+          : "=, !=, <, <=, >, >=, IN, LIKE, CONTAINS or IS is wanted" + (isOneWord ? quoting(peek.bytes) : ""))
     }
     return isNot ? .not(found) : found
   }
@@ -267,7 +276,8 @@ private struct Parser {
       end += 1
     }
     guard let value = RowNumber(text[start..<end]) else {
-      throw fault("this is no number that is read: at most 64 bits, or a finite decimal", at: start)
+      throw fault(
+        "this is no number that is read: at most 128 bits, or a finite decimal\(quoting(start..<end))", at: start)
     }
     let literal: RowCondition.Literal =
       switch value {
@@ -275,6 +285,20 @@ private struct Parser {
       case .number(let number): .number(number)
       }
     return Token(kind: .literal(literal), bytes: start..<end)
+  }
+
+  /// How a column is written whose name is taken for a number, or for a name and a number; nothing where there is no name.
+  private func quoting(_ part: Range<Int>) -> String {
+    func isOfName(_ byte: UInt8) -> Bool {
+      Self.isLetter(byte) || Self.isDigit(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".")
+    }
+    var (start, end) = (part.lowerBound, part.upperBound)
+    while start > 0, isOfName(text[start - 1]) { start -= 1 }
+    while end < text.count, isOfName(text[end]) { end += 1 }
+    // An exponent is of a number.
+    guard text[start..<end].contains(where: { Self.isLetter($0) && $0 | 0x20 != UInt8(ascii: "e") }) else { return "" }
+    let name = String(decoding: text[start..<end], as: UTF8.self)
+    return "; a column of this name is written in double quotes: \"\(name.printable)\""
   }
 
   private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }

@@ -27,10 +27,19 @@ package enum RowValue: Sendable {
     }
   }
 
+  /// Bytes of a text, an array or an object.
+  package var byteCount: Int {
+    switch self {
+    case .text(let bytes), .json(let bytes): bytes.count
+    default: 0
+    }
+  }
+
   fileprivate var kind: String {
     switch self {
     case .null: "nothing"
     case .bool: "TRUE or FALSE"
+    case .number(let number) where number.isNaN: "what is no number"
     case .integer, .number: "a number"
     case .text: "a text"
     case .json: "an array or object"
@@ -44,7 +53,8 @@ extension String {
 
 /// A number, whole or not.
 enum RowNumber {
-  case integer(Int64)
+  /// Keys and hashes have 64 bits without a sign, which are text where they lie.
+  case integer(Int128)
   case number(Double)
 
   /// Reads a decimal number: a sign, digits, a point, an exponent; nil for anything else, and where it is too large.
@@ -65,7 +75,7 @@ enum RowNumber {
     guard hasDigit else { return nil }
     let text = String(decoding: text, as: UTF8.self)
     if isWhole {
-      guard let number = Int64(text) else { return nil }
+      guard let number = Int64(text).map({ Int128($0) }) ?? Int128(text) else { return nil }
       self = .integer(number)
     } else {
       guard let number = Double(text), number.isFinite else { return nil }
@@ -83,11 +93,11 @@ enum RowNumber {
     }
   }
 
-  private static func order(_ first: Int64, _ second: Double) -> Int {
-    if second >= 0x1p63 { return -1 }
-    if second < -0x1p63 { return 1 }
+  private static func order(_ first: Int128, _ second: Double) -> Int {
+    if second >= 0x1p127 { return -1 }
+    if second < -0x1p127 { return 1 }
     let whole = second.rounded(.down)
-    let floor = Int64(whole)
+    let floor = Int128(whole)
     if first != floor { return first < floor ? -1 : 1 }
     return second > whole ? -1 : 0
   }
@@ -104,14 +114,23 @@ package struct RowPredicate {
   private var mismatches: [Int: (found: String, wanted: String)] = [:]
 
   private indirect enum Node {
-    case compare(Int, RowCondition.Comparison, RowCondition.Literal)
-    case isIn(Int, numbers: [RowNumber], texts: Set<[UInt8]>, bools: Set<Bool>, kind: String)
+    case compare(Int, RowCondition.Comparison, RowCondition.Literal, time: [UInt8]?)
+    case isIn(Int, Listed, kind: String)
     case like(Int, LikePattern)
     case contains(Int, [UInt8])
     case isNull(Int)
     case not(Node)
     case all([Node])
     case any([Node])
+  }
+
+  /// The values of a list.
+  private struct Listed {
+    var numbers: [RowNumber] = []
+    var texts: Set<[UInt8]> = []
+    /// Those of the texts that are times.
+    var times: Set<[UInt8]> = []
+    var bools: Set<Bool> = []
   }
 
   package init(_ condition: RowCondition) {
@@ -126,18 +145,23 @@ package struct RowPredicate {
       return place
     }
     switch condition {
-    case .compare(let name, let comparison, let literal): return .compare(place(name), comparison, literal)
+    case .compare(let name, let comparison, let literal):
+      var time: [UInt8]?
+      if case .text(let bytes) = literal { time = TimeText.ofLiteral(bytes) }
+      return .compare(place(name), comparison, literal, time: time)
     case .isIn(let name, let literals):
-      var (numbers, texts, bools): ([RowNumber], Set<[UInt8]>, Set<Bool>) = ([], [], [])
+      var listed = Listed()
       for literal in literals {
         switch literal {
-        case .bool(let flag): bools.insert(flag)
-        case .integer(let number): numbers.append(.integer(number))
-        case .number(let number): numbers.append(.number(number))
-        case .text(let bytes): texts.insert(bytes)
+        case .bool(let flag): listed.bools.insert(flag)
+        case .integer(let number): listed.numbers.append(.integer(number))
+        case .number(let number): listed.numbers.append(.number(number))
+        case .text(let bytes):
+          listed.texts.insert(bytes)
+          if let time = TimeText.ofLiteral(bytes) { listed.times.insert(time) }
         }
       }
-      return .isIn(place(name), numbers: numbers, texts: texts, bools: bools, kind: literals[0].kind)
+      return .isIn(place(name), listed, kind: literals[0].kind)
     case .like(let name, let pattern): return .like(place(name), pattern)
     case .contains(let name, let part): return .contains(place(name), part)
     case .isNull(let name): return .isNull(place(name))
@@ -165,8 +189,8 @@ package struct RowPredicate {
 
   private mutating func holds(_ node: Node, _ values: [RowValue]) -> Bool? {
     switch node {
-    case .compare(let place, let comparison, let literal):
-      guard let order = order(values[place], literal, place) else { return nil }
+    case .compare(let place, let comparison, let literal, let time):
+      guard let order = order(values[place], literal, time, place) else { return nil }
       return switch comparison {
       case .equal: order == 0
       case .notEqual: order != 0
@@ -175,8 +199,8 @@ package struct RowPredicate {
       case .greater: order > 0
       case .greaterOrEqual: order >= 0
       }
-    case .isIn(let place, let numbers, let texts, let bools, let kind):
-      return isIn(values[place], numbers, texts, bools) ?? mismatch(values[place], kind, place)
+    case .isIn(let place, let listed, let kind):
+      return isIn(values[place], listed) ?? mismatch(values[place], kind, place)
     case .like(let place, let pattern):
       guard case .text(let text) = values[place] else { return mismatch(values[place], "a text", place) }
       return pattern.matches(text)
@@ -210,12 +234,15 @@ package struct RowPredicate {
     }
   }
 
-  /// How a value stands to a literal; nil where that is unknown.
-  private mutating func order(_ value: RowValue, _ literal: RowCondition.Literal, _ place: Int) -> Int? {
+  /// How a value stands to a literal, which may be a time; nil where that is unknown.
+  private mutating func order(
+    _ value: RowValue, _ literal: RowCondition.Literal, _ time: [UInt8]?, _ place: Int
+  ) -> Int? {
     switch (value, literal) {
     case (.bool(let first), .bool(let second)): return first == second ? 0 : 1
-    case (.integer(let first), .integer(let second)): return first < second ? -1 : first > second ? 1 : 0
-    case (.text(let first), .text(let second)): return Self.order(first, second)
+    case (.text(let first), .text(let second)):
+      if let time, let own = TimeText.ofValue(first), TimeText.areAlike(own, time) { return Self.order(own, time) }
+      return Self.order(first, second)
     case (_, .integer(let second)):
       if let first = Self.number(value) { return RowNumber.order(first, .integer(second)) }
     case (_, .number(let second)):
@@ -227,18 +254,21 @@ package struct RowPredicate {
   }
 
   /// Whether a value is in a list; nil where it can be compared with none of it.
-  private func isIn(
-    _ value: RowValue, _ numbers: [RowNumber], _ texts: Set<[UInt8]>, _ bools: Set<Bool>
-  ) -> Bool? {
+  private func isIn(_ value: RowValue, _ listed: Listed) -> Bool? {
     switch value {
     case .null, .json: return nil
-    case .bool(let flag): return bools.isEmpty ? nil : bools.contains(flag)
-    case .text(let text) where !texts.isEmpty && texts.contains(Array(text)): return true
+    case .bool(let flag): return listed.bools.isEmpty ? nil : listed.bools.contains(flag)
+    case .text(let text) where !listed.texts.isEmpty && listed.texts.contains(Array(text)): return true
     default:
-      if !numbers.isEmpty, let number = Self.number(value) {
-        return numbers.contains { RowNumber.order(number, $0) == 0 }
+      if !listed.times.isEmpty, case .text(let text) = value, let time = TimeText.ofValue(text),
+        listed.times.contains(Array(time))
+      {
+        return true
       }
-      guard case .text = value, !texts.isEmpty else { return nil }
+      if !listed.numbers.isEmpty, let number = Self.number(value) {
+        return listed.numbers.contains { RowNumber.order(number, $0) == 0 }
+      }
+      guard case .text = value, !listed.texts.isEmpty else { return nil }
       return false
     }
   }
@@ -252,11 +282,11 @@ package struct RowPredicate {
     return nil
   }
 
-  /// A number, or what a text writes as one.
+  /// A number, or what a text writes as one; NaN is none, and is neither less nor greater than one.
   private static func number(_ value: RowValue) -> RowNumber? {
     switch value {
-    case .integer(let number): .integer(number)
-    case .number(let number): .number(number)
+    case .integer(let number): .integer(Int128(number))
+    case .number(let number): number.isNaN ? nil : .number(number)
     case .text(let text): RowNumber(text)
     default: nil
     }

@@ -55,43 +55,22 @@ struct RowRecord {
 
   // MARK: Reading
 
-  /// The values of some columns of a row.
+  /// The values of some columns of a row, as JSON.
   ///
   /// - Parameters:
-  ///   - row: The row's bytes, of which nothing is believed.
+  ///   - bytes: What the row lies in, of which nothing is believed.
+  ///   - range: Where.
   ///   - places: For each column of the file, its place in the answer; nil for one that
   ///     is not wanted.
   ///   - count: Values of the answer.
   /// - Returns: The values, null where the row has none; nil for bytes that are no row.
-  static func values(of row: ArraySlice<UInt8>, places: [Int?], count: Int) -> [JSONValue]? {
-    var values = [JSONValue](repeating: .null, count: count)
-    var reader = Reader(bytes: row)
-    var last = -1
-    while !reader.bytes.isEmpty {
-      guard let column = reader.integer(2), let tag = reader.integer(1).flatMap({ Tag(rawValue: UInt8($0)) }),
-        Int(column) > last, Int(column) < places.count
-      else { return nil }
-      last = Int(column)
-      let place = places[last]
-      switch tag {
-      case .no: if let place { values[place] = .bool(false) }
-      case .yes: if let place { values[place] = .bool(true) }
-      case .integer, .number:
-        guard let bits = reader.integer(8) else { return nil }
-        if let place {
-          values[place] = tag == .integer ? .integer(Int64(bitPattern: bits)) : .number(Double(bitPattern: bits))
-        }
-      case .text, .json:
-        guard let length = reader.integer(4), let text = reader.take(Int(length)) else { return nil }
-        guard let place else { continue }
-        guard let string = String(validating: text, as: UTF8.self) else { return nil }
-        guard tag == .json else {
-          values[place] = .string(string)
-          continue
-        }
-        guard let value = JSONValue(parsing: string) else { return nil }
-        values[place] = value
-      }
+  static func values(of bytes: [UInt8], _ range: Range<Int>, places: [Int?], count: Int) -> [JSONValue]? {
+    var found = [RowValue](repeating: .null, count: count)
+    guard read(bytes, range, places: places, into: &found) else { return nil }
+    var values: [JSONValue] = []
+    for value in found {
+      guard let value = value.json else { return nil }
+      values.append(value)
     }
     return values
   }
@@ -101,7 +80,7 @@ struct RowRecord {
   /// - Parameters:
   ///   - bytes: What the row lies in, of which nothing is believed but that texts are UTF-8.
   ///   - range: Where.
-  ///   - places: As for ``values(of:places:count:)``.
+  ///   - places: As for ``values(of:_:places:count:)``.
   ///   - values: Gets those that the row has; the others stay.
   /// - Returns: Whether it is a row.
   static func read(_ bytes: [UInt8], _ range: Range<Int>, places: [Int?], into values: inout [RowValue]) -> Bool {
@@ -121,8 +100,10 @@ struct RowRecord {
           guard place + 8 <= range.upperBound else { return false }
           if let wanted {
             let bits = UInt64(littleEndian: buffer.loadUnaligned(fromByteOffset: place, as: UInt64.self))
-            values[wanted] =
-              tag == .integer ? .integer(Int64(bitPattern: bits)) : .number(Double(bitPattern: bits))
+            let number = Double(bitPattern: bits)
+            // No row is written with a number that is none: JSON has no such.
+            guard tag == .integer || number.isFinite else { return false }
+            values[wanted] = tag == .integer ? .integer(Int64(bitPattern: bits)) : .number(number)
           }
           place += 8
         case .text, .json:
@@ -140,18 +121,18 @@ struct RowRecord {
       return true
     }
   }
+}
 
-  private struct Reader {
-    var bytes: ArraySlice<UInt8>
-
-    mutating func take(_ count: Int) -> ArraySlice<UInt8>? {
-      guard count <= bytes.count else { return nil }
-      defer { bytes = bytes.dropFirst(count) }
-      return bytes.prefix(count)
-    }
-
-    mutating func integer(_ count: Int) -> UInt64? {
-      take(count)?.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+extension RowValue {
+  /// The value as JSON; nil for text that is no UTF-8, and for JSON that is none.
+  fileprivate var json: JSONValue? {
+    switch self {
+    case .null: .null
+    case .bool(let flag): .bool(flag)
+    case .integer(let number): .integer(number)
+    case .number(let number): .number(number)
+    case .text(let bytes): String(validating: bytes, as: UTF8.self).map { .string($0) }
+    case .json(let bytes): String(validating: bytes, as: UTF8.self).flatMap { JSONValue(parsing: $0) }
     }
   }
 }
@@ -180,6 +161,8 @@ package struct LeftOutColumn: Sendable, Equatable {
   package let cause: String
 
   private static let refusal = " is not read by tarn"
+  /// Why one is left out whose name is empty.
+  static let nameless = "without a name"
 
   /// Why, as it goes on after "it is".
   package var why: String {
@@ -198,6 +181,8 @@ package struct LeftOutColumn: Sendable, Equatable {
 
   /// What to do about it.
   package var hint: String {
-    "write the companion's files with it as a flat column of numbers or texts"
+    cause.hasSuffix("columns of that name")
+      ? "write the companion's files with a name of its own for each column"
+      : "write the companion's files with it as a flat column of numbers or texts"
   }
 }

@@ -25,9 +25,13 @@ package final class RowScan {
 
   /// Begins before the first row of a pack.
   ///
+  /// - Parameters:
+  ///   - pack: The pack.
+  ///   - columns: What is read of it.
+  ///   - mayLack: Whether it may have not all of them, which are null then.
   /// - Throws: ``TarnError`` as ``PackFile/values(ofRows:columns:checkpoint:)`` for its columns.
-  package init(_ pack: PackFile, columns: [String]) throws {
-    places = try pack.places(of: columns)
+  package init(_ pack: PackFile, columns: [String], mayLack: Bool = false) throws {
+    places = try pack.places(of: columns, mayLack: mayLack)
     origin = .pack(pack, block: 0, row: 0, bytes: [])
     (self.columns, path) = (columns, pack.path)
     values = columns.map { _ in .null }

@@ -80,8 +80,7 @@ package struct DecodedRows: Sendable {
     let number = posix_fallocate(file, 0, off_t(byteCount))
     guard [0, EINVAL, EOPNOTSUPP].contains(number) else {
       close(file)
-      errno = number
-      throw Disk.systemError("unpack \(path) into", directory)
+      throw Disk.systemError(number, "unpack \(path) into", directory)
     }
     return file
   }

@@ -9,6 +9,9 @@ package import Base
 /// it one behind the other are decoded once, when it is opened: those of an `.fvecs`
 /// file, of a deflated array, of a column.
 package final class FeatureFile: Sendable {
+  /// How messages tell who may say an array to say it; others put what they have in its place.
+  package static let wayToArray = "say --array NAME"
+
   package let path: String
   /// The rows.
   package let matrix: FeatureMatrix
@@ -22,7 +25,7 @@ package final class FeatureFile: Sendable {
   /// - Parameters:
   ///   - path: The file.
   ///   - array: Which of its arrays, where the format has several: the name of an
-  ///     entry of an `.npz` without `.npy`, or of a column; nil for the only one.
+  ///     entry of an `.npz` without `.npy`, of a tensor, or of a column; nil for the only one.
   ///   - dimension: The dimension it must have; nil for any.
   ///   - elementType: The element type it must have; nil for any.
   /// - Throws: ``TarnError`` `.badFeatures` when it is malformed, truncated,
@@ -34,23 +37,28 @@ package final class FeatureFile: Sendable {
   ) throws {
     let content = try Self.content(of: path, array: array, dimension: dimension)
     let header = content.layout
-    if let dimension, header.dimension != dimension {
-      throw TarnError(
-        .badFeatures, "\(path) has rows of \(header.dimension) elements, not \(dimension)",
-        hint: "register it under a source of its own dimension")
-    }
-    if let elementType, header.elementType != elementType {
-      throw TarnError(
-        .badFeatures, "\(path) holds \(header.elementType), not \(elementType)",
-        hint: "register it under a source of its own dtype")
-    }
+    try Self.require(header, of: path, dimension: dimension, elementType: elementType)
     self.path = path
     if let decoder = content.decoder, !content.isInPlace {
       matrix = try Self.explained(path) { try FeatureMatrix(decoding: decoder, header, of: path) }
     } else {
       matrix = try FeatureMatrix(
         mapping: path, byteOffset: header.dataOffset, elementType: header.elementType, rowCount: header.rowCount,
-        dimension: header.dimension, isWholeFile: content.decoder == nil && FeatureFormat(ofFile: path) != .torch)
+        dimension: header.dimension, isWholeFile: content.fillsFile)
+    }
+  }
+
+  /// Requires that rows are what they must be, where that is said.
+  static func require(_ layout: FeatureLayout, of path: String, dimension: Int?, elementType: ElementType?) throws {
+    if let dimension, layout.dimension != dimension {
+      throw TarnError(
+        .badFeatures, "\(path) has rows of \(layout.dimension) elements, not \(dimension)",
+        hint: "register it under a source of its own dimension")
+    }
+    if let elementType, layout.elementType != elementType {
+      throw TarnError(
+        .badFeatures, "\(path) holds \(layout.elementType), not \(elementType)",
+        hint: "register it under a source of its own dtype")
     }
   }
 
@@ -62,7 +70,7 @@ package final class FeatureFile: Sendable {
   /// The error that a row is unfit for an index.
   package func unfit(_ bad: FeatureMatrix.BadRow) -> TarnError {
     TarnError(
-      .badFeatures, "\(path): row \(bad.row) holds \(bad.defect.rawValue)",
+      .badFeatures, "\(path): row \(bad.row) holds \(matrix.words(of: bad))",
       hint: "replace the file, or leave such rows out with --bad-rows skip")
   }
 
@@ -101,13 +109,44 @@ package final class FeatureFile: Sendable {
   ///   - path: The file.
   ///   - format: What its name would say.
   ///   - array: Which of its arrays; nil for the only one.
+  ///   - dimension: Elements of a row, if somebody said: what a file without rows may not tell.
   /// - Returns: Elements of a row, and their type.
   /// - Throws: ``TarnError`` as ``init(_:array:dimension:elementType:)`` does.
   package static func kind(
-    of path: String, as format: FeatureFormat, array: String? = nil
+    of path: String, as format: FeatureFormat, array: String? = nil, dimension: Int? = nil
   ) throws -> (dimension: Int, elementType: ElementType) {
-    let layout = try content(of: path, as: format, array: array, dimension: nil).layout
+    let layout = try content(of: path, as: format, array: array, dimension: dimension).layout
     return (layout.dimension, layout.elementType)
+  }
+
+  /// Whether a file is good, as far as it tells what it holds, and has not the array that is wanted, or several where
+  /// none was said.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - format: What its name would say.
+  ///   - array: Which of its arrays; nil for the only one.
+  /// - Returns: False too for a file that cannot be read.
+  package static func lacksArray(_ path: String, as format: FeatureFormat, array: String?) -> Bool {
+    do {
+      _ = try format.reader.content(of: UntrustedFile(path: path), array: array, dimension: nil)
+      return false
+    } catch {
+      return (error as? FeatureFault)?.isOfArray ?? false
+    }
+  }
+
+  /// Whether a file is good and has no rows, so that nothing in it tells their dimension.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - format: What its name would say.
+  ///   - array: Which of its arrays; nil for the only one.
+  /// - Returns: False too for a file that cannot be read.
+  package static func leavesDimensionOpen(_ path: String, as format: FeatureFormat, array: String?) -> Bool {
+    // Whatever is said of such a file is believed, and of no other.
+    (try? kind(of: path, as: format, array: array)) == nil
+      && (try? kind(of: path, as: format, array: array, dimension: 1)) != nil
   }
 
   /// What the rows of a file are of which only pieces are had, as of one on a server.

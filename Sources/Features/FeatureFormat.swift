@@ -43,6 +43,12 @@ package enum FeatureFormat: String, Sendable, CaseIterable {
   /// Whether its files hold several arrays, or columns, with names.
   package var holdsArrays: Bool { reader.holdsArrays }
 
+  /// Whether every row has its dimension before it, so that only who reads all of a file knows that they agree.
+  package var marksRows: Bool { reader.fixedByteCounts.map { $0.gap > 0 } ?? false }
+
+  /// The type that elements have in all files of the format; nil where each file says its own.
+  package var onlyElementType: ElementType? { writable.count == 1 ? writable[0] : nil }
+
   /// What names of its files end in, without the dot.
   package var fileExtension: String { reader.extensions.first ?? rawValue }
 
@@ -130,24 +136,39 @@ extension FeatureReader {
 
   /// The layout that the beginning gives, of a file that is as long as it says.
   static func layout(of file: UntrustedFile) throws -> FeatureLayout {
+    let (layout, byteCount) = try beginning(of: file) { start -> (FeatureLayout, Int)? in
+      guard let found = try head(start, byteCount: file.byteCount), let layout = found.layout else { return nil }
+      return (layout, found.fileByteCount)
+    }
+    try requireLength(of: file, byteCount, for: layout.description)
+    return layout
+  }
+
+  /// What the beginning of a file says, of which so much is read as it takes.
+  ///
+  /// - Parameters:
+  ///   - file: The file.
+  ///   - read: Reads the beginning; gives nil if more bytes are needed.
+  /// - Returns: What it says.
+  /// - Throws: ``FeatureFault`` where the file ends before; what `read` throws.
+  static func beginning<Value>(of file: UntrustedFile, _ read: ([UInt8]) throws -> Value?) throws -> Value {
     var count = min(4096, file.byteCount)
     while true {
-      let start = try file.bytes(at: 0, count: count, "its header")
-      if let head = try head(start, byteCount: file.byteCount), let layout = head.layout {
-        guard file.byteCount == head.fileByteCount else {
-          throw FeatureFault(
-            "it has \(file.byteCount) bytes; [\(layout.rowCount) x \(layout.dimension)] \(layout.elementType) needs "
-              + "\(head.fileByteCount)",
-            hint: file.byteCount < head.fileByteCount
-              ? "it is truncated: fetch it again" : "it has bytes after its last row")
-        }
-        return layout
-      }
+      if let value = try read(file.bytes(at: 0, count: count, "its header")) { return value }
       guard count < file.byteCount else {
         throw FeatureFault(
           "it ends inside its header, after \(count) bytes", hint: "it is truncated: fetch it again")
       }
       count = min(2 * count, file.byteCount)
+    }
+  }
+
+  /// Requires that a file is as long as what it holds.
+  static func requireLength(of file: UntrustedFile, _ byteCount: Int, for what: String) throws(FeatureFault) {
+    guard file.byteCount == byteCount else {
+      throw FeatureFault(
+        "it has \(file.byteCount) bytes; \(what) needs \(byteCount)",
+        hint: file.byteCount < byteCount ? "it is truncated: fetch it again" : "it has bytes after its last row")
     }
   }
 }
@@ -158,14 +179,21 @@ protocol TailReader: FeatureReader {
   static var magic: [UInt8] { get }
   /// What a file is that begins so.
   static var kind: String { get }
+
+  /// Why a file is none that is read, as its first bytes tell; nil where they may be one's.
+  static func fault(ofStart start: [UInt8]) -> FeatureFault?
 }
 
 extension TailReader {
   static var fixedByteCounts: (header: Int, gap: Int)? { nil }
 
+  static func fault(ofStart start: [UInt8]) -> FeatureFault? {
+    start.starts(with: magic.prefix(start.count)) ? nil : FeatureFault("it is not \(kind)")
+  }
+
   /// Only the magic is at the beginning.
   static func head(_ start: [UInt8], byteCount: Int?) throws(FeatureFault) -> FeatureHead? {
-    guard start.starts(with: magic.prefix(start.count)) else { throw FeatureFault("it is not \(kind)") }
+    if let fault = fault(ofStart: start) { throw fault }
     guard start.count >= magic.count else { return nil }
     guard let byteCount else {
       throw FeatureFault("nobody says how long it is, and a file of this format does not at its start")

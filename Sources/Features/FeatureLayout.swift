@@ -13,6 +13,9 @@ struct FeatureLayout: Sendable, Equatable {
   /// Bytes between rows: 4 in `.fvecs` and its like, otherwise 0.
   var gapByteCount = 0
 
+  /// The shape and the type, as NumPy has them.
+  var description: String { "[\(rowCount) x \(dimension)] \(elementType)" }
+
   /// Bytes of all rows, and where they end.
   var endOffset: Int { gapByteCount > 0 ? dataByteCount : dataOffset + dataByteCount }
   var dataByteCount: Int { rowCount * (dimension * elementType.byteCount + gapByteCount) }
@@ -41,19 +44,23 @@ struct FeatureLayout: Sendable, Equatable {
 struct FeatureFault: Error, Equatable {
   let cause: String
   let hint: String?
+  /// Whether the file is good, as far as it was read, and the array that is wanted is not in it, or not said.
+  let isOfArray: Bool
 
-  init(_ cause: String, hint: String? = nil) { (self.cause, self.hint) = (cause, hint) }
+  init(_ cause: String, hint: String? = nil, isOfArray: Bool = false) {
+    (self.cause, self.hint, self.isOfArray) = (cause, hint, isOfArray)
+  }
 
   /// That a file has no array of a name.
   static func noArray(_ name: String, of names: [String]) -> FeatureFault {
-    FeatureFault("it has no array '\(name.printable)'", hint: "it has \(list(names))")
+    FeatureFault("it has no array '\(name.printable)'", hint: "it has \(list(names))", isOfArray: true)
   }
 
   /// That a file has several arrays and nobody said which.
   static func noChoice(of names: [String]) -> FeatureFault {
     FeatureFault(
       "it has \(names.count) arrays, and which of them holds the features is not said",
-      hint: names.isEmpty ? nil : "say --array NAME: it has \(list(names))")
+      hint: names.isEmpty ? nil : "\(FeatureFile.wayToArray): it has \(list(names))", isOfArray: true)
   }
 
   private static func list(_ names: [String]) -> String {

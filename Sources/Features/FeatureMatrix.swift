@@ -238,6 +238,24 @@ internal import Glibc
     package init(row: Int, defect: Defect) { (self.row, self.defect) = (row, defect) }
   }
 
+  /// What a bad row holds, for a message: of float64 what float32 makes of it is not what is in the file.
+  ///
+  /// - Parameter bad: A bad row of this matrix.
+  /// - Returns: The words.
+  package func words(of bad: BadRow) -> String {
+    guard elementType == .float64, bad.defect != .nan else { return bad.defect.rawValue }
+    for column in 0..<dimension {
+      let value = unsafe address(ofRow: bad.row).loadUnaligned(
+        fromByteOffset: column * elementType.byteCount, as: Double.self)
+      switch bad.defect {
+      case .infinite where value.isInfinite: return bad.defect.rawValue
+      case .zero where value != 0: return "only numbers that are zero in float32"
+      default: continue
+      }
+    }
+    return bad.defect == .infinite ? "a number beyond float32" : bad.defect.rawValue
+  }
+
   /// The first row in a range with a NaN, an infinity or only zeros.
   package func firstBadRow(in rows: Range<Int>? = nil) -> BadRow? {
     let rows = rows ?? 0..<rowCount

@@ -36,8 +36,8 @@ internal import CRows
   ///   - target: What their elements become: nil for what they are, float32 for what
   ///     they count as, float16 for that rounded to the nearest, ties to even.
   ///   - body: Gets whole rows, a few mebibytes at once, good until it returns.
-  /// - Throws: ``TarnError`` `.badFeatures` for what is damaged, and a row that float16
-  ///   does not hold; whatever `body` does.
+  /// - Throws: ``TarnError`` `.badFeatures` for what is damaged, and a row with a number that
+  ///   the target does not hold; whatever `body` does.
   package func drain(as target: ElementType? = nil, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
     let target = target ?? elementType
     try FeatureFile.explained(path) {
@@ -52,6 +52,7 @@ internal import CRows
           }
           filled = count
         }
+        try unsafe requireHeld(bytes, by: target, as: floats, from: row)
         if target == .float32 {
           try unsafe floats.withUnsafeBytes(body)
         } else {
@@ -59,6 +60,20 @@ internal import CRows
         }
         row += count / dimension
       }
+    }
+  }
+
+  /// Refuses a float64 that was finite and is not any more, of rows of which the first is `row`; no other type has one.
+  private func requireHeld(
+    _ bytes: UnsafeRawBufferPointer, by target: ElementType, as floats: [Float], from row: Int
+  ) throws(FeatureFault) {
+    guard elementType == .float64 else { return }
+    for place in floats.indices where floats[place].isInfinite {
+      let value = unsafe bytes.loadUnaligned(fromByteOffset: place * elementType.byteCount, as: Double.self)
+      guard value.isFinite else { continue }
+      throw FeatureFault(
+        "row \(row + place / dimension) holds \(value), which is no \(target)",
+        hint: "leave --dtype out, or divide the rows by their lengths first")
     }
   }
 

@@ -49,6 +49,11 @@ package struct FeatureWriter {
         .usage, "a .\(format.rawValue) file does not hold \(elementType), only \(kinds)",
         hint: ways.isEmpty ? "name another form" : "say \(ways.joined(separator: " or ")), or name another form")
     }
+    guard rowCount > 0 || format.tellsDimensionWithoutRows else {
+      throw TarnError(
+        .usage, "a .\(format.rawValue) file without rows does not tell their dimension, and is not written",
+        hint: "name another form")
+    }
     rowByteCount = dimension * elementType.byteCount
     self.dimension = dimension
     let byteCount = rowCount * rowByteCount
@@ -60,7 +65,11 @@ package struct FeatureWriter {
       unsafe npy.withUnsafeBytes { unsafe entry.add($0) }
       head = entry.head + npy
       form = .npz(entry)
-    case .safetensors: head = Self.safetensors(name, elementType, rowCount, dimension)
+    case .safetensors:
+      guard name != SafetensorsReader.metadata else {
+        throw TarnError(.usage, "'\(name)' is no name of a tensor", hint: "choose another name with --array")
+      }
+      head = Self.safetensors(name, elementType, rowCount, dimension)
     case .fbin, .f16bin, .u8bin, .i8bin:
       guard let rows = UInt32(exactly: rowCount) else {
         throw TarnError(.usage, "a .\(format.rawValue) file does not hold \(rowCount) rows", hint: "name another form")
@@ -166,6 +175,9 @@ package struct FeatureWriter {
 }
 
 extension FeatureFormat {
+  /// Whether a file of no rows says how many elements they would have.
+  fileprivate var tellsDimensionWithoutRows: Bool { !marksRows && self != .parquet }
+
   /// What elements the files that tarn writes may have; none where it writes no such files.
   package var writable: [ElementType] {
     switch self {
@@ -196,7 +208,9 @@ struct ZipEntryWriter {
   ///   - byteCount: Bytes of its contents.
   /// - Throws: ``TarnError`` `.usage` for a name that is too long.
   init(_ name: String, byteCount: Int) throws {
-    guard name.utf8.count <= 200, name.printable == name, !name.contains("\\"), !name.hasPrefix("/") else {
+    guard name.utf8.count <= 200, name.printable == name, !name.contains("\\"), !name.hasPrefix("/"),
+      !name.split(separator: "/").contains("..")
+    else {
       throw TarnError(
         .usage, "'\(name.printable)' is no name of an array", hint: "name an array of printable characters")
     }

@@ -47,6 +47,27 @@ package struct NpyHeader: Sendable, Equatable {
     }
   }
 
+  /// Whether a header is of an array that holds no features, however it is read: of other than two axes, or of
+  /// elements that are no numbers.
+  ///
+  /// - Parameter bytes: The file from its start, as much as there is.
+  /// - Returns: False too for what cannot be read; nil when the header goes on beyond the bytes.
+  static func saysNoMatrix(_ bytes: [UInt8]) -> Bool? {
+    switch literal(of: bytes) {
+    case nil: return nil
+    case .failure: return false
+    case .success(var literal):
+      do {
+        let (descr, _, shape) = try literal.members()
+        // NumPy's letters of booleans, objects, texts, bytes, records, dates and durations.
+        let kind = descr.first { !"<>|=".contains($0) }
+        return shape.count != 2 || kind.map { "bOSUVMma".contains($0) } ?? false
+      } catch {
+        return error.isOfRecords
+      }
+    }
+  }
+
   /// What every `.npy` begins with.
   package static let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
 
@@ -89,7 +110,8 @@ package struct NpyHeader: Sendable, Equatable {
 
   private static func noIntegers(_ path: String, _ cause: String) -> TarnError {
     TarnError(
-      .usage, "\(path) is no array of int64: \(cause)", hint: "save it with numpy.save(FILE, ids.astype('<i8'))")
+      .usage, "\(path) is no array of int64: \(cause)",
+      hint: "save it with numpy.save(FILE, numpy.ascontiguousarray(ids, '<i8'))")
   }
 
   /// Reads the header of an array of int64 of one or two dimensions.
@@ -104,9 +126,9 @@ package struct NpyHeader: Sendable, Equatable {
   ) throws -> (shape: [Int], dataOffset: Int) {
     func refuse(_ cause: String) -> TarnError { noIntegers(path, cause) }
     guard case .success(var literal) = literal(of: bytes) else { throw refuse("its header is none of an .npy file") }
-    let (descr, _, shape): (String, Bool, [Int])
+    let (descr, isFortran, shape): (String, Bool, [Int])
     do {
-      (descr, _, shape) = try literal.members()
+      (descr, isFortran, shape) = try literal.members()
     } catch {
       throw refuse(error.cause)
     }
@@ -114,6 +136,8 @@ package struct NpyHeader: Sendable, Equatable {
     guard !shape.isEmpty, shape.filter({ $0 != 1 }).count <= 2, shape.allSatisfy(ForeignNumber.rowCount.holds) else {
       throw refuse("its shape is \(shape)")
     }
+    // Its rows would be read as columns; of one column or row both orders are the same.
+    guard !isFortran || shape.filter({ $0 > 1 }).count <= 1 else { throw refuse("it is in Fortran order") }
     return (shape, literal.end)
   }
 
@@ -134,6 +158,8 @@ package struct NpyHeader: Sendable, Equatable {
 /// Why a header is not one of a feature matrix.
 private struct Malformed: Error {
   let cause: String
+  /// Whether its elements are records.
+  var isOfRecords = false
 }
 
 /// A reader of the one Python literal that a header holds.
@@ -168,7 +194,7 @@ private struct PythonLiteral {
       switch key {
       case "descr" where descr == nil:
         guard peek() == "'" || peek() == "\"" else {
-          throw Malformed(cause: "its elements are records, not numbers")
+          throw Malformed(cause: "its elements are records, not numbers", isOfRecords: true)
         }
         descr = try string()
       case "fortran_order" where fortranOrder == nil: fortranOrder = try boolean()

@@ -20,23 +20,16 @@ enum NpzReader: TailReader {
       return try content(of: file, entry)
     }
     if members.count == 1 { return try content(of: file, members[0]) }
-    // What is no matrix, as a list of numbers beside one, leaves nothing to choose; of what could not be read nobody
-    // knows whether it is one.
-    let found = try members.compactMap { member -> FeatureContent? in
-      do { return try content(of: file, member) } catch is FeatureFault { return nil }
-    }
+    // What is surely no matrix, as a list of numbers beside one, leaves nothing to choose. Of what cannot be read
+    // nobody knows whether it is the features, so that another array is not taken for them.
+    let found = try members.filter { try !isNoMatrix(file, $0) }
     guard found.count == 1, let only = found.first else { throw FeatureFault.noChoice(of: names) }
-    return only
+    return try content(of: file, only)
   }
 
   private static func content(of file: UntrustedFile, _ entry: ZipDirectory.Entry) throws -> FeatureContent {
     do {
-      if case .other(let method) = entry.method {
-        throw FeatureFault(
-          "it is compressed with \(method), which tarn does not read",
-          hint: "write it with numpy.savez or numpy.savez_compressed")
-      }
-      try entry.requirePlain()
+      try requireReadable(entry)
       // No stream of deflate's unfolds further.
       guard entry.method == .stored || entry.byteCount / FeatureContent.mostUnfolded <= entry.packedByteCount else {
         throw FeatureFault("its \(entry.packedByteCount) bytes cannot be \(entry.byteCount) bytes that are packed")
@@ -53,14 +46,40 @@ enum NpzReader: TailReader {
         dataOffset: isStored ? entry.dataOffset + header.dataOffset : 0)
       let reader = try ZipEntryReader(file, entry)
       try reader.pass(header.dataOffset)
-      return FeatureContent(layout: layout, isInPlace: isStored, decoder: reader)
+      return FeatureContent(layout: layout, isInPlace: isStored, decoder: reader, fillsFile: false)
     } catch let fault as FeatureFault {
       throw FeatureFault("array '\(entry.name.dropLast(".npy".count))': \(fault.cause)", hint: fault.hint)
     }
   }
 
+  private static func requireReadable(_ entry: ZipDirectory.Entry) throws(FeatureFault) {
+    if case .other(let method) = entry.method {
+      throw FeatureFault(
+        "it is compressed with \(method), which tarn does not read",
+        hint: "write it with numpy.savez or numpy.savez_compressed")
+    }
+    try entry.requirePlain()
+  }
+
+  /// Whether an array's header says that it holds no features; it does not where it cannot be read.
+  private static func isNoMatrix(_ file: UntrustedFile, _ entry: ZipDirectory.Entry) throws -> Bool {
+    do {
+      try requireReadable(entry)
+      for count in headerByteCounts {
+        let start = try ZipEntryReader(file, entry).start(min(count, entry.byteCount))
+        if let answer = NpyHeader.saysNoMatrix(start) { return answer }
+      }
+    } catch is FeatureFault {
+      return false
+    }
+    return false
+  }
+
+  /// Bytes of an array's start that are read for its header: what NumPy writes, and the most there can be.
+  private static let headerByteCounts = [512, NpyHeader.maximumByteCount]
+
   private static func header(of file: UntrustedFile, _ entry: ZipDirectory.Entry) throws -> NpyHeader {
-    for count in [512, NpyHeader.maximumByteCount] {
+    for count in headerByteCounts {
       let reader = try ZipEntryReader(file, entry)
       let start = try reader.start(min(count, entry.byteCount))
       switch NpyHeader.parse(start) {

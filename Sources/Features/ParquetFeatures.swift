@@ -9,6 +9,10 @@ enum ParquetReader: TailReader {
   static let magic: [UInt8] = Array("PAR1".utf8)
   static let kind = "a parquet file"
 
+  static func fault(ofStart start: [UInt8]) -> FeatureFault? {
+    ParquetFile.fault(ofStart: start).map { FeatureFault($0) }
+  }
+
   static func content(of file: UntrustedFile, array: String?, dimension: Int?) throws -> FeatureContent {
     let parquet = try ParquetFile(file.input)
     let name = try array ?? onlyColumn(of: parquet)
@@ -39,7 +43,7 @@ enum ParquetReader: TailReader {
 }
 
 /// The rows of a column.
-private final class ColumnDecoder: RowDecoder {
+private final class ColumnDecoder: RowSeeker {
   private let reader: FloatListReader
 
   init(_ reader: FloatListReader) { self.reader = reader }
@@ -47,6 +51,8 @@ private final class ColumnDecoder: RowDecoder {
   func read(into output: UnsafeMutableRawBufferPointer) throws {
     try unsafe reader.read(rows: output.count / (reader.dimension * reader.elementType.byteCount), into: output)
   }
+
+  func seek(toRow row: Int) throws { try reader.seek(toRow: row) }
 
   /// The reader holds the last row group against its end with the last row.
   func finish() {}

@@ -11,6 +11,8 @@ struct FeatureContent {
   /// Gives the rows once, and holds them against the checksums that the file has;
   /// nil where they lie in the file and have none.
   let decoder: (any RowDecoder)?
+  /// Whether the file ends with the last row, where they lie in it.
+  var fillsFile = true
 
   /// The most bytes that one packed byte is believed to be.
   ///
@@ -54,8 +56,16 @@ protocol RowDecoder: AnyObject {
   func finish() throws
 }
 
+/// Gives the elements of rows from any row on.
+protocol RowSeeker: RowDecoder {
+  /// Goes to a row of the file, which is the next that is read.
+  ///
+  /// - Throws: ``FeatureFault``; ``TarnError``.
+  func seek(toRow row: Int) throws
+}
+
 /// Takes rows out from between their dimensions, as `.fvecs` has them.
-@safe final class GapDecoder: RowDecoder {
+@safe final class GapDecoder: RowSeeker {
   private let file: UntrustedFile
   private let layout: FeatureLayout
   private var nextRow = 0
@@ -89,6 +99,8 @@ protocol RowDecoder: AnyObject {
     }
     nextRow += wanted
   }
+
+  func seek(toRow row: Int) { nextRow = row }
 
   func finish() {}
 }

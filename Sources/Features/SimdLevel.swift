@@ -19,6 +19,9 @@ package enum SimdLevel {
     }
   }()
 
+  /// What `TARN_SIMD` may say, on whatever machine.
+  package static let names = ["portable", "avx2", "avxvnni", "avx512", "neon", "dotprod"]
+
   /// Every level that this CPU carries out, portable first.
   package static var all: [Int32] { Array(0...ccpu_level()) }
 }

@@ -42,7 +42,7 @@ internal import CZip
   deinit { if let stream = unsafe stream { unsafe czip_end(stream) } }
 
   func read(into output: UnsafeMutableRawBufferPointer) throws {
-    guard output.count <= entry.byteCount - givenByteCount else {
+    guard output.count <= leftByteCount else {
       throw FeatureFault("it has \(entry.byteCount) bytes, and more are needed")
     }
     if unsafe stream == nil {
@@ -105,6 +105,13 @@ internal import CZip
     return bytes
   }
 
-  /// Passes over bytes.
-  func pass(_ count: Int) throws { _ = try start(count) }
+  /// Bytes that were not given yet.
+  var leftByteCount: Int { entry.byteCount - givenByteCount }
+
+  /// Passes over bytes, a piece at a time.
+  func pass(_ count: Int) throws {
+    for first in stride(from: 0, to: count, by: Self.pieceByteCount) {
+      _ = try start(min(Self.pieceByteCount, count - first))
+    }
+  }
 }

@@ -13,6 +13,8 @@ internal import Indexer
 package enum AdoptionProgress: Sendable {
   /// A file is read: its digest, what it is, its row ids.
   case reading(file: String, number: Int, of: Int)
+  /// A file counts rows that are in none of its lists, as FAISS files none that is not a number.
+  case unfiled(file: String, rows: Int)
   /// Rows of a file that are written as an output.
   case writing(output: Int, of: Int, rowsDone: Int, rows: Int)
 }
@@ -52,6 +54,7 @@ package struct AdoptionRun: Sendable {
       cancellation: cancellation)
     let state = Disk.identity(of: path)
     let index = try reader.read(path)
+    if index.unfiledRowCount > 0 { report(.unfiled(file: path.lastPathPart, rows: index.unfiledRowCount)) }
     let digest = try Disk.digest(of: path)
     try requireUnchanged(path, state)
     guard let byteCount = Disk.size(of: path) else { throw Disk.changed(path) }
@@ -76,16 +79,25 @@ package struct AdoptionRun: Sendable {
     cancellation.listen()
     try LakeCatalog.validate(name: name, of: "trained index")
     let (index, digest, byteCount) = try read(path, 0, of: 1)
-    // What tarn trained itself may have an assigner behind the index, which FAISS does not see.
+    // The documents of its versions say it, and are read through the same door.
+    try ForeignNumber.count.check(index.trained.nlist, "a number of lists", in: path)
+    // What tarn trained itself may have more behind the index, which FAISS does not see.
     let own = try? TrainedIndexFile.read(path)
-    let trained = own.flatMap { $0.assigner == nil ? nil : $0 } ?? index.trained
+    var trained = own.flatMap { $0.assigner == nil && $0.refine == nil ? nil : $0 } ?? index.trained
     try catalog.requireRoom(
       for: "the trained index \(name)",
       [RoomNeed(at: catalog.layout.artifacts, byteCount: 8 * trained.centroids.count + (1 << 20))])
     let file = AdoptedFile(
       name: path.lastPathPart, digest: digest, byteCount: byteCount, rowCount: index.rowCount)
     let (source, pinned) = try catalog.register([file], dimension: trained.dimension)
-    let record = try catalog.planTraining(definition(name, trained, index, source, pinned))
+    var planned = definition(name, trained, refinedBy: trained.refine?.codec, index, source, pinned)
+    // What an older tarn adopted is without what refines, and stays what it is.
+    if trained.refine != nil, let before = try catalog.findTrainedIndex(named: name), before.isAdopted {
+      let plain = own.flatMap { $0.assigner == nil ? nil : $0 } ?? index.trained
+      let old = definition(name, plain, refinedBy: nil, index, source, pinned)
+      if before.spec == old.spec { (planned, trained) = (old, plain) }
+    }
+    let record = try catalog.planTraining(planned)
     if let known = record.digest, try store.size(of: .trainedIndex, known) != nil { return (record, index.rowCount) }
     let working = try store.workingPath("adopted-\(digest.prefix(16)).faiss")
     let written = try TrainedIndexFile.write(trained, to: working, temporaryPath: working + ".tmp")
@@ -102,7 +114,8 @@ package struct AdoptionRun: Sendable {
   }
 
   private func definition(
-    _ name: String, _ trained: TrainedIndex, _ index: ForeignIndex, _ source: Source, _ pinned: [ShardRevision]
+    _ name: String, _ trained: TrainedIndex, refinedBy refine: VectorCodec?, _ index: ForeignIndex, _ source: Source,
+    _ pinned: [ShardRevision]
   ) -> TrainingDefinition {
     let quantizer = trained.quantizer
     var spec: [String: JSONValue] = [
@@ -119,6 +132,7 @@ package struct AdoptionRun: Sendable {
       ]),
     ]
     if quantizer.codec.hasRanges { spec["ranges"] = .string(quantizer.statistic.text) }
+    if let refine { spec[TrainingSpecification.refineMember] = TrainingSpecification.refineValue(refine) }
     return TrainingDefinition(
       name: name, method: TrainedIndexRecord.adoptedMethod, codec: quantizer.codec.rawValue, nlist: trained.nlist,
       dimension: trained.dimension, iterations: 1, seed: 0, pairCount: trained.nlist, images: source, captions: nil,
@@ -144,18 +158,15 @@ package struct AdoptionRun: Sendable {
   ///   - trainedName: The trained index that they were filled from.
   ///   - sourceName: The source whose rows their ids count; nil where nobody says.
   /// - Returns: The version, and whether this run made it.
-  /// - Throws: ``TarnError`` `.usage` for what tarn cannot hold, `.integrity`, `.engine`.
+  /// - Throws: ``TarnError`` `.usage` for what tarn cannot hold, `.conflict` where it was adopted with another
+  ///   source, `.integrity`, `.engine`.
   package func version(
     _ name: String, from paths: [String], trained trainedName: String, source sourceName: String?
   ) throws -> (version: IndexVersion, isNew: Bool) {
     cancellation.listen()
     try LakeCatalog.validate(name: name, of: "version")
     let record = try catalog.trainedIndex(named: trainedName)
-    guard let trainedDigest = record.digest else {
-      throw TarnError(
-        .inputsMissing, "the trained index \(record.name) is not finished",
-        hint: "run its `tarn train` again, which continues it")
-    }
+    let trainedDigest = try record.finishedDigest()
     let claimed = try sourceName.map { try catalog.source(named: $0) }
     if let source = claimed {
       try source.requireFeatures()
@@ -172,7 +183,9 @@ package struct AdoptionRun: Sendable {
     try catalog.requireRoom(
       for: "the outputs of \(name)", [RoomNeed(at: catalog.layout.artifacts, byteCount: needed)])
     let (source, pinned) = try catalog.register(files.map(\.file), dimension: trained.dimension)
-    let version = try catalog.planVersion(plan(name, record, trainedDigest, source, sourceName, pinned, files))
+    let planned = try plan(name, record, trainedDigest, source, sourceName, pinned, files)
+    if let sourceName, let known = try catalog.versionThere(planned) { try require(sourceName, of: known) }
+    let version = try catalog.planVersion(planned)
     guard version.state != .sealed else {
       try putBack(version, files, trained)
       try VersionFiles(catalog: catalog).restoreNames(of: version)
@@ -193,6 +206,19 @@ package struct AdoptionRun: Sendable {
     }
     try catalog.seal(version, verified: written)
     return (try catalog.version(version.name), true)
+  }
+
+  /// Refuses another source than a version was adopted with, which would be dropped without a word: whose rows its ids
+  /// are is no part of its specification.
+  private func require(_ sourceName: String, of known: IndexVersion) throws {
+    guard known.rowsOf != sourceName else { return }
+    let before = known.rowsOf.map { "--source \($0)" } ?? "no --source"
+    let way =
+      known.state == .sealed
+      ? "adopt them under another name" : "`tarn abandon \(known.name)` gives the unfinished one up"
+    throw TarnError(
+      .conflict, "\(known.name) was adopted from these files with \(before), and not with --source \(sourceName)",
+      hint: "\(way), or say what was said then")
   }
 
   /// Refuses a source that has not the row of an id, as far as its shards' rows are known; those that matter must be.

@@ -3,6 +3,7 @@
 
 package import Base
 package import Catalog
+internal import Companions
 internal import Indexer
 
 /// A lake's immutable results, under the digests of their bytes.
@@ -34,6 +35,9 @@ package struct ArtifactStore: Sendable {
 
   /// Moves a durable file to its final name, and records it (invariants 1 and 2).
   ///
+  /// A file that is there with these bytes stays, and the new one goes: versions have it under names of theirs, and
+  /// another in its place would part them from it, so that both took room.
+  ///
   /// - Parameters:
   ///   - path: The working name.
   ///   - kind: What the file is.
@@ -45,7 +49,15 @@ package struct ArtifactStore: Sendable {
   ) throws {
     let final = try self.path(of: kind, digest)
     try Disk.makeDirectory(final.parentPath)
-    try Disk.moveIntoPlace(path, final)
+    if let size = Disk.size(of: final), size == Disk.size(of: path),
+      (try? Disk.digest(of: final, isFromDisk: true)) == digest
+    {
+      // Whoever moved it there may have died before its name was durable.
+      try Disk.syncDirectory(final.parentPath)
+      try Disk.remove(path)
+    } else {
+      try Disk.moveIntoPlace(path, final)
+    }
     try catalog.keepingNoOrphan(final, in: .artifacts, record)
   }
 
@@ -97,6 +109,15 @@ package struct ArtifactStore: Sendable {
   /// go; absolute.
   package func path(of kind: StoredKind, _ digest: ContentDigest) throws -> String {
     try catalog.path(of: kind, digest)
+  }
+
+  /// The packs of a companion's bytes, in the catalog's order, whose files are there.
+  func packs(of digest: ContentDigest) throws -> [(pack: Pack, path: String)] {
+    try catalog.packs(of: digest, formatVersions: 1...PackWriter.newestFormatVersion).compactMap { pack in
+      let path = try self.path(of: .pack, pack.digest)
+      guard Disk.size(of: path) != nil else { return nil }
+      return (pack, path)
+    }
   }
 
   /// Where an output of a version, or what refines one, is, to be searched.

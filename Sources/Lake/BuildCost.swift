@@ -61,6 +61,9 @@ package struct BuildCost: Sendable {
       .addingSaturated(fetchingByteCount + encodingByteCount + segmentByteCount + outputByteCount)
   }
 
+  /// Pairs of rows and lists.
+  package var assignedCount: Double { Double(rowsToEncode) * Double(nlist) }
+
   /// The steps, in their order; they overlap, and so take no longer than their sum.
   ///
   /// - Parameter rates: What the machine does.
@@ -120,24 +123,28 @@ extension BuildRun {
 
   /// As ``cost()``, with what would be planned.
   ///
-  /// Outputs that older versions would lend are counted as written anew.
+  /// Outputs of which older versions would lend a part are counted as written anew.
   ///
   /// - Parameters:
-  ///   - asksRoom: Whether what is written is written here, and has to fit.
+  ///   - asksRoom: Whether what is written is written here, and has to fit; tasks write elsewhere, each all of its output.
   ///   - budget: As for ``cost(within:)``.
   /// - Returns: It.
   /// - Throws: ``TarnError``.
   func dryRun(asksRoom: Bool, within budget: Int? = nil) throws -> DryBuild {
     let (record, digest, source) = try subject()
-    let reuse = try OutputReuse(catalog, source, trained: digest, badRows: options.badRows)
+    let reuse = try OutputReuse(
+      catalog, source, for: options, trained: digest, isSharing: sharesOutputs && asksRoom)
     let found = try inputs(of: source, trained: digest, reuse, isDry: true)
     let plan = plan(record, digest, source, found.inputs)
     let there = try catalog.versionThere(plan)
+    try requireOneNormalisation(record, digest, with: there)
+    if there == nil { try tellOfOthers(record, source) }
     let name = try there?.name ?? catalog.nextVersion(of: options.name)
-    let done = try Set(there.map(catalog.outputs(of:))?.map(\.ordinal) ?? [])
+    let shared = Dictionary(grouping: found.inputs, by: \.outputOrdinal).filter { reuse.hasWhole($0.value) }.keys
+    let done = try Set(there.map(catalog.outputs(of:))?.map(\.ordinal) ?? []).union(shared)
     let segments = try catalog.segments(
       of: source, trained: digest, badRows: options.badRows, formatVersion: segmentFormatVersion)
-    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let shards = try catalog.shardsByID(of: source)
     let sizes = OutputSizes(record)
     var (rowCount, openCount, promised) = (0, 0, 0)
     var toFetch: [Shard] = []

@@ -23,6 +23,8 @@ package struct BuildOptions: Sendable {
   /// Which shards; nil for all.
   package var ordinals: OrdinalSet?
   package var shardsPerOutput: Int
+  /// Whether somebody said ``shardsPerOutput``; else the last version of the name gives it.
+  package var isLayoutSaid = true
   package var missing: MissingPolicy
   package var badRows: BadRowsPolicy
   /// Whether shards that are not in the lake will be fetched meanwhile.
@@ -42,7 +44,8 @@ package struct BuildOptions: Sendable {
   package var releases: [String] = []
 
   package init(
-    name: String, trained: String, images: String, ordinals: OrdinalSet? = nil, shardsPerOutput: Int = 40,
+    name: String, trained: String, images: String, ordinals: OrdinalSet? = nil,
+    shardsPerOutput: Int = BuildOptions.shardsPerOutputAtFirst,
     missing: MissingPolicy = .fail, badRows: BadRowsPolicy = .fail, fetches: Bool = false, environment: String
   ) {
     self.name = name
@@ -74,7 +77,7 @@ package struct PlannedBuild: Sendable {
   fileprivate let inputsToEncode: [Int64: VersionInput]
   /// What is still to be written.
   package let promised: PromisedRoom
-  /// Outputs that sealed versions have, if with more rows.
+  /// Outputs that sealed versions have, some with more rows.
   fileprivate let reused: [Int: OutputReuse.Held]
   fileprivate let record: TrainedIndexRecord
   fileprivate let trainedDigest: ContentDigest
@@ -159,15 +162,10 @@ package struct BuildRun: Sendable {
   /// What is built from what, checked before anything is asked or planned.
   func subject() throws -> (record: TrainedIndexRecord, digest: ContentDigest, source: Source) {
     try LakeCatalog.validate(name: options.name, of: "version")
-    guard options.shardsPerOutput >= 1 else {
-      throw TarnError(.usage, "--shards-per-output is \(options.shardsPerOutput); it is at least 1")
-    }
+    // The version's document says it, and is read through the same door.
+    try ForeignNumber.setting.check(options.shardsPerOutput, "a number of shards", in: "--shards-per-output")
     let record = try catalog.trainedIndex(named: options.trained)
-    guard let digest = record.digest else {
-      throw TarnError(
-        .inputsMissing, "the trained index \(record.name) is not finished",
-        hint: "run its `tarn train` again, which continues it")
-    }
+    let digest = try record.finishedDigest()
     let source = try catalog.features(named: options.images, to: "be built into an index")
     try source.requireFeatures()
     guard source.dimension == record.dimension else {
@@ -185,6 +183,32 @@ package struct BuildRun: Sendable {
     return (record, digest, source)
   }
 
+  /// Refuses a trained index whose bytes another one has, too, of which a version was begun before any of its own, where
+  /// the two do not do the same about lengths: segments and outputs are kept by these bytes, and each would take the
+  /// other's.
+  ///
+  /// A version of its own that is there goes on.
+  func requireOneNormalisation(
+    _ record: TrainedIndexRecord, _ digest: ContentDigest, with there: IndexVersion?
+  ) throws {
+    guard there?.trainedIndexID != record.id else { return }
+    var firsts: [Int64: Int64] = [:]
+    for version in try catalog.versions() where version.state != .abandoned {
+      firsts[version.trainedIndexID] = min(firsts[version.trainedIndexID] ?? .max, version.id)
+    }
+    let own = firsts.removeValue(forKey: record.id) ?? .max
+    for (id, first) in firsts.sorted(by: { $0.key < $1.key }) where first < own || there?.trainedIndexID == id {
+      let other = try catalog.trainedIndex(id: id)
+      guard other.digest == digest,
+        try other.specification().normalisation != record.specification().normalisation
+      else { continue }
+      throw TarnError(
+        .conflict,
+        "\(record.name) has the same bytes as \(other.name), of which versions were begun, and one of the two gives rows unit length",
+        hint: "build with \(other.name), or make another one with another seed (`tarn train --seed`)")
+    }
+  }
+
   /// A version, planned, and what it is made from.
   package struct Subject: Sendable {
     package let version: IndexVersion
@@ -196,20 +220,31 @@ package struct BuildRun: Sendable {
     let reuse: OutputReuse
   }
 
+  /// Whether outputs of other versions are taken as they are: not where a document says what is made, which is to be
+  /// proved.
+  var sharesOutputs: Bool { options.holes == nil && options.excluded == nil }
+
   /// Plans the version, or finds the one that was planned or sealed before.
   ///
+  /// - Parameter isOfTasks: Whether it is made by tasks, each of which makes its output.
   /// - Returns: The version, and what it is made from.
   /// - Throws: ``TarnError``; then nothing has changed.
-  package func planVersion() throws -> Subject {
+  package func planVersion(isOfTasks: Bool = false) throws -> Subject {
     let (record, digest, source) = try subject()
-    let reuse = try OutputReuse(catalog, source, trained: digest, badRows: options.badRows)
+    let reuse = try OutputReuse(
+      catalog, source, for: options, trained: digest, isSharing: sharesOutputs && !isOfTasks)
     let inputs = try inputs(of: source, trained: digest, reuse, isDry: false).inputs
     let plan = plan(record, digest, source, inputs)
-    let isBegun = try catalog.versionThere(plan) != nil
+    let there = try catalog.versionThere(plan)
+    try requireOneNormalisation(record, digest, with: there)
+    let isBegun = there != nil
+    if !isBegun { try tellOfOthers(record, source) }
     let version = try catalog.planVersion(plan)
     if !isBegun { try tellOfUnfinished(below: version.name) }
     return Subject(version: version, record: record, digest: digest, source: source, reuse: reuse)
   }
+
+  func warn(_ text: String) { logger.warning("\(text)") }
 
   /// Says which lower numbers of a name that is begun anew are not finished, as no build of the same specification goes
   /// on with them: else a number is used up in silence, and its work kept.
@@ -261,7 +296,7 @@ package struct BuildRun: Sendable {
   package func prepare() throws -> PlannedBuild {
     let planned = try planVersion()
     let (version, record, digest, source) = (planned.version, planned.record, planned.digest, planned.source)
-    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let shards = try catalog.shardsByID(of: source)
     let reused = try version.state == .sealed ? [:] : outputs(of: planned.reuse, for: version)
     let wanted =
       version.state == .sealed
@@ -274,7 +309,8 @@ package struct BuildRun: Sendable {
     let released = try options.releases.flatMap { try catalog.shards(of: catalog.source(named: $0)) }.filter {
       $0.path != nil && !inputIDs.contains($0.id)
     }
-    let byteCount = try version.state == .sealed ? 0 : missingByteCount(of: version, recorded, toEncode: open, record)
+    let byteCount =
+      try version.state == .sealed ? 0 : missingByteCount(of: version, recorded, toEncode: open, reused, record)
     try requireRoom(for: version.name, byteCount)
     let bound = open.compactMap { input in input.revision.map { (input.shardID, $0.digest) } }
     return PlannedBuild(
@@ -295,10 +331,13 @@ package struct BuildRun: Sendable {
 
   /// Bytes of the segments and outputs that a version lacks.
   private func missingByteCount(
-    of version: IndexVersion, _ inputs: [VersionInput], toEncode: [VersionInput], _ record: TrainedIndexRecord
+    of version: IndexVersion, _ inputs: [VersionInput], toEncode: [VersionInput], _ reused: [Int: OutputReuse.Held],
+    _ record: TrainedIndexRecord
   ) throws -> Int {
     let sizes = OutputSizes(record)
-    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
+    let all = Dictionary(grouping: inputs, by: \.outputOrdinal)
+    let shared = reused.filter { ordinal, held in held.excluded == all[ordinal]?.excludedIDs }.keys
+    let done = Set(try catalog.outputs(of: version).map(\.ordinal)).union(shared)
     let outputs = Dictionary(grouping: inputs.filter { !done.contains($0.outputOrdinal) }, by: \.outputOrdinal)
     func output(_ inputs: [VersionInput]) -> Int {
       sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)

@@ -40,11 +40,15 @@ package struct CannedQuery: Sendable {
         WITH rate AS (
           SELECT sum(received_bytes) / sum((julianday(ended_at) - julianday(started_at)) * 86400) AS bytes_per_second
           FROM (SELECT * FROM v_transfer WHERE outcome = 'complete' ORDER BY transfer DESC LIMIT 100)
+        ), waiting AS (
+          SELECT source, coalesce(expected_bytes, (SELECT max(l.bytes) FROM v_location l
+            WHERE l.source = s.source AND l.ordinal = s.ordinal AND l.state = 'present')) AS bytes
+          FROM v_shard s WHERE state IN ('registered', 'fetching', 'failed')
+            AND source IN (SELECT source FROM v_source WHERE files_of IS NULL)
         )
-        SELECT source, count(*) AS shards_left, sum(expected_bytes) AS bytes_left,
-          round(sum(expected_bytes) / max(bytes_per_second) / 3600, 1) AS hours_left
-        FROM v_shard, rate WHERE state IN ('registered', 'fetching', 'failed')
-          AND source IN (SELECT source FROM v_source WHERE files_of IS NULL) GROUP BY source
+        SELECT source, count(*) AS shards_left, sum(bytes) AS bytes_left,
+          round(sum(bytes) / max(bytes_per_second) / 3600, 1) AS hours_left
+        FROM waiting, rate GROUP BY source
         """),
     CannedQuery(name: "shard-errors", title: "Which shards could not be had, and why?", sql: shardErrors),
     CannedQuery(
@@ -105,6 +109,30 @@ package struct CannedQuery: Sendable {
         SELECT i.version, i.source, i.shard, i.revision AS used, s.revision AS newest
         FROM v_version_input i JOIN v_shard s ON s.source = i.source AND s.ordinal = i.ordinal
         WHERE s.revision <> i.revision ORDER BY i.version, i.input
+        """),
+    CannedQuery(
+      name: "built-with", title: "When, where and with what was each version built?",
+      sql: """
+        SELECT version, state, created_at, sealed_at, round((julianday(sealed_at) - julianday(created_at)) * 86400) AS seconds,
+          sealed_by, tarn, cpu, processors FROM v_version ORDER BY created_at, version
+        """),
+    CannedQuery(
+      name: "shards-of-version", title: "Which shards went into a version, and with which bytes?",
+      sql: """
+        SELECT input, source, shard, revision, sha256, rows, is_hole, output FROM v_version_input
+        WHERE version = :version ORDER BY input
+        """),
+    CannedQuery(
+      name: "publications", title: "Where was a version published, and which copies must be taken down?",
+      sql: """
+        SELECT version, state, kind, place, published_at, published_by FROM v_publication
+        ORDER BY state <> 'revoked', version, seq
+        """),
+    CannedQuery(
+      name: "who-changed-what", title: "Who changed what, and when?",
+      sql: """
+        SELECT at, actor, verb, subject, detail FROM v_event
+        WHERE verb NOT IN ('fetched', 'seen', 'evicted', 'output', 'gc') ORDER BY seq DESC LIMIT 100
         """),
     CannedQuery(
       name: "history-of", title: "What happened to it?",

@@ -19,8 +19,19 @@ package struct ClipFolderRun {
   private let asked: [String]?
   private let cancellation: Cancellation
 
-  /// The columns that clip-retrieval's pages show.
-  private static let usual = ["url", "caption"]
+  /// The columns that clip-retrieval's pages show, each with the names that it has in companions.
+  private static let usual = [("url", ["url"]), ("caption", ["caption", "text"])]
+
+  /// A column that is written.
+  private struct Column {
+    /// What it is called in the folder.
+    let label: String
+    /// What it is called in companions.
+    let name: String
+
+    /// How `--columns` says it, so that it keeps its label.
+    var option: String { ColumnList.text(of: label == name ? name : "\(label)=\(name)") }
+  }
 
   /// What was written.
   package struct Summary: Sendable {
@@ -35,7 +46,7 @@ package struct ClipFolderRun {
     package let idCount: Int
     package let fileCount: Int
     package let columns: [String]
-    /// What was not here, so that values are null; a line each.
+    /// What was not here, so that values are null, and what a folder cannot hold; a line each.
     package let notes: [String]
   }
 
@@ -51,7 +62,8 @@ package struct ClipFolderRun {
   ///   - catalog: A lake; reading is enough.
   ///   - name: A version.
   ///   - folder: The folder to make, as the user wrote it.
-  ///   - columns: Of companions; nil for url and caption, those of them that there are.
+  ///   - columns: Of companions, `LABEL=NAME` for one that is called otherwise in the folder; nil for url and caption,
+  ///     those of them that there are, a caption from `text` where none has that name.
   ///   - cancellation: Asked between pieces.
   /// - Throws: ``TarnError`` `.usage` and `.conflict` for a place that cannot be meant, or where something is.
   package init(
@@ -79,7 +91,8 @@ package struct ClipFolderRun {
     cancellation.listen()
     let version = try catalog.version(name)
     try version.requireSearchable()
-    let columns = try RowColumns(catalog, version, names: columns(of: version))
+    let (chosen, remarks) = try columns(of: version)
+    let columns = try RowColumns(catalog, version, names: chosen.map(\.name))
     let plan = try columns.plan { try cancellation.check() }
     let store = ArtifactStore(catalog)
     let outputs = try catalog.outputs(of: version).map { output in
@@ -105,7 +118,7 @@ package struct ClipFolderRun {
     place.hold()
     let index = try catalog.source(id: version.sourceID).modality.rawValue == "text" ? "text.index" : "image.index"
     let written = try writeIndex(outputs, as: "\(working)/\(index)", report)
-    try writeMetadata(stretches, plan.shards, columns, into: working + "/metadata", report)
+    try writeMetadata(stretches, plan.shards, columns, as: chosen.map(\.label), into: working + "/metadata", report)
     let paths = JSONValue.object(["\(name)": .string(target)]).indentedText + "\n"
     try Disk.writeAtomically(Array(paths.utf8), to: working + "/indices_paths.json")
     for directory in [working + "/metadata", working] { try Disk.syncDirectory(directory) }
@@ -118,23 +131,63 @@ package struct ClipFolderRun {
     isDone = true
     return Summary(
       folder: target, index: index, digest: written.digest, rowCount: written.rowCount, idCount: idCount,
-      fileCount: stretches.count, columns: columns.names, notes: plan.notes)
+      fileCount: stretches.count, columns: chosen.map(\.label),
+      notes: try remarks + unrefined(version) + plan.notes)
   }
 
-  /// The columns that are written.
-  private func columns(of version: IndexVersion) throws -> [String] {
-    if let asked { return asked }
-    let available = try RowColumns(catalog, version, names: []).availableNames()
-    let usual = Self.usual.filter(available.contains)
+  /// What is lost of a version whose codes are refined.
+  private func unrefined(_ version: IndexVersion) throws -> [String] {
+    let trained = try catalog.trainedIndex(id: version.trainedIndexID)
+    // What was adopted has none of the codes that its trained index tells of.
+    guard let refine = trained.refine, try catalog.outputs(of: version).contains(where: { $0.refine != nil }) else {
+      return []
+    }
+    return [
+      "\(version.name) is refined by \(refine), which clip-retrieval does not read: the folder has the \(trained.codec) codes alone, and finds less"
+    ]
+  }
+
+  /// The columns that are written, and what is said of them.
+  private func columns(of version: IndexVersion) throws -> (columns: [Column], remarks: [String]) {
+    if let asked, !asked.contains(where: { $0.contains("=") }) {
+      return (asked.map { Column(label: $0, name: $0) }, [])
+    }
+    let available = try RowColumns(catalog, version, names: []).availableNames { try cancellation.check() }
+    if let asked {
+      let columns = asked.map { text in
+        // A column may have the sign in its own name.
+        guard !available.contains(text), let sign = text.firstIndex(of: "="), sign > text.startIndex else {
+          return Column(label: text, name: text)
+        }
+        return Column(label: String(text[..<sign]), name: String(text[text.index(after: sign)...]))
+      }
+      var labels: Set<String> = []
+      if let again = columns.first(where: { !labels.insert($0.label).inserted }) {
+        throw TarnError(
+          .usage, "two columns would be called \(again.label.printable)",
+          hint: "name each once: --columns url,caption=text")
+      }
+      return (columns, [])
+    }
+    let usual = Self.usual.compactMap { label, names in
+      names.first(where: available.contains).map { Column(label: label, name: $0) }
+    }
+    let there = available.prefix(20).map { ColumnList.text(of: $0).printable }.joined(separator: ", ")
     guard !usual.isEmpty else {
       throw TarnError(
         .usage, "no companion of \(version.name) has a url or a caption here",
         hint: available.isEmpty
           ? "`tarn sync` fetches companions"
-          : "name columns with --columns; there are "
-            + available.prefix(20).map { ColumnList.text(of: $0).printable }.joined(separator: ", "))
+          : "name columns with --columns, as --columns caption=NAME; there are \(there)")
     }
-    return usual
+    var remarks = usual.filter { $0.label != $0.name }.map { "\($0.label) is the column \($0.name) of companions" }
+    let lacking = Self.usual.map(\.0).filter { label in !usual.contains { $0.label == label } }
+    if !lacking.isEmpty {
+      remarks.append(
+        "no companion of \(version.name) has a \(lacking.joined(separator: " or a ")) here; another column is named with "
+          + "--columns \(usual[0].option),\(lacking[0])=NAME; there are \(there)")
+    }
+    return (usual, remarks)
   }
 
   private func writeIndex(
@@ -168,7 +221,7 @@ package struct ClipFolderRun {
       }
       if input.firstID > next { stretches.append(Stretch(firstID: next, rowCount: Int(input.firstID - next))) }
       stretches.append(Stretch(firstID: input.firstID, rowCount: input.rowCount))
-      next = input.firstID + Int64(input.rowCount)
+      next = input.ids.upperBound
     }
     // A folder without any file is none that opens.
     return stretches.isEmpty ? [Stretch(firstID: 0, rowCount: 0)] : stretches
@@ -176,17 +229,16 @@ package struct ClipFolderRun {
 
   /// Writes a file for each stretch, named in their order.
   private func writeMetadata(
-    _ stretches: [Stretch], _ shards: [ScannedShard], _ columns: RowColumns, into directory: String,
-    _ report: (Progress) -> Void
+    _ stretches: [Stretch], _ shards: [ScannedShard], _ columns: RowColumns, as labels: [String],
+    into directory: String, _ report: (Progress) -> Void
   ) throws {
     let known = Dictionary(uniqueKeysWithValues: shards.map { ($0.firstID, $0) })
     let width = String(stretches.count - 1).count
     for (number, stretch) in stretches.enumerated() {
       report(.shard(number, of: stretches.count))
-      let zeros = String(repeating: "0", count: width - String(number).count)
       try columns.writeTable(
-        of: known[stretch.firstID], rowCount: stretch.rowCount,
-        to: "\(directory)/metadata_\(zeros)\(number).parquet", checkpoint: { try cancellation.check() })
+        of: known[stretch.firstID], rowCount: stretch.rowCount, as: labels,
+        to: "\(directory)/metadata_\(number.padded(to: width)).parquet", checkpoint: { try cancellation.check() })
     }
   }
 }
@@ -205,9 +257,9 @@ extension RowColumns {
 
   /// Writes the columns of a shard's rows as a table of texts.
   fileprivate func writeTable(
-    of shard: ScannedShard?, rowCount: Int, to path: String, checkpoint: () throws -> Void
+    of shard: ScannedShard?, rowCount: Int, as labels: [String], to path: String, checkpoint: () throws -> Void
   ) throws {
-    var writer = try TableWriter(creating: path, columns: names)
+    var writer = try TableWriter(creating: path, columns: labels)
     var scans = try RowScans(shard, of: self)
     for row in 0..<rowCount {
       if row.isMultiple(of: 4096) { try checkpoint() }

@@ -6,7 +6,8 @@ internal import Base
 /// A companion that is asked: for the columns that are named as its own, or for those of any companion.
 struct CompanionTurn {
   let companion: String
-  private let isNamed: Bool
+  /// Whether it is asked for those that are named as its own.
+  let isNamed: Bool
   /// All of them, by name.
   private let companions: [String]
 
@@ -18,9 +19,14 @@ struct CompanionTurn {
   }
 
   /// What it is asked for by a name; nil where that is not its turn.
-  func column(of name: String) -> String? {
+  ///
+  /// - Parameters:
+  ///   - name: The name.
+  ///   - withheld: Names whose own companion cannot tell whether it has them, so that nobody else is opened for them.
+  /// - Returns: A column.
+  func column(of name: String, withheld: Set<String>) -> String? {
     let isNamed = name.hasPrefix(companion + ".")
-    guard isNamed == self.isNamed else { return nil }
+    guard isNamed == self.isNamed, isNamed || !withheld.contains(name) else { return nil }
     return isNamed ? String(name.dropFirst(companion.count + 1)) : name
   }
 

@@ -28,8 +28,8 @@ package struct ConvertRun {
   /// - Parameters:
   ///   - source: A feature file.
   ///   - target: The file to write; its name says the form.
-  ///   - array: Which of the source's arrays; nil for the only one. The array that is
-  ///     written, where arrays have names, is called so, or `features`.
+  ///   - array: Which of the source's arrays, where those have names; nil for the only one. The
+  ///     array that is written, where arrays have names, is called so, or `features`.
   ///   - elementType: What elements become, float16 or float32; nil for what they are.
   ///   - cancellation: Asked between pieces.
   /// - Throws: ``TarnError`` `.usage` for a form that does not hold them or is not
@@ -41,7 +41,10 @@ package struct ConvertRun {
     guard !FileManager.default.fileExists(atPath: target) else {
       throw TarnError(.conflict, "\(target) exists", hint: "name another file, or remove it")
     }
-    self.source = try FeatureStream(source, array: array)
+    // Where only one of the two has names for what it holds, the name is that one's.
+    let isTargets =
+      !FeatureFormat(ofFile: source).holdsArrays && FeatureFormat(extensionOf: target)?.holdsArrays ?? false
+    self.source = try FeatureStream(source, array: isTargets ? nil : array)
     (self.target, name) = (target, array ?? "features")
     self.elementType = elementType ?? self.source.elementType
     self.cancellation = cancellation

@@ -2,8 +2,8 @@
 //
 // Steps: queries -> ground truth over the original features (streamed, kept as
 // an artifact, shared by every version of the same rows; EvaluationTruth) -> the list
-// of each true neighbour, read from the outputs -> ranking of lists -> one search for
-// each nprobe -> catalog.
+// of each true neighbour, read from the outputs -> one search for each nprobe, and the
+// lists that it visits -> catalog.
 
 package import Base
 package import Catalog
@@ -170,10 +170,8 @@ package struct EvaluationRun: Sendable {
     try requireDimension(searcher.dimension, of: name)
     let filing = try locate(truth, in: paths)
     let nprobes = Set(options.nprobes.map { min($0, searcher.nlist) }).sorted()
-    var ranking = try ExactNeighbors(queries: queries.matrix, k: nprobes.last ?? 1)
-    try ranking.add(FeatureMatrix(filing.centroids, dimension: searcher.dimension))
-    let measure = RecallMeasure(truth: truth, filing: filing, ranking: ranking)
     let floats = queries.matrix.floats(rows: 0..<queries.rowCount)
+    let measure = RecallMeasure(truth: truth, filing: filing, queries: floats)
     var points: [EvaluationPoint] = []
     for nprobe in nprobes {
       try cancellation.check()
@@ -182,7 +180,10 @@ package struct EvaluationRun: Sendable {
         try searcher.search(
           floats, k: options.k, refining: candidates, nprobe: nprobe, threads: options.threads)
       }
-      points.append(measure.point(nprobe: nprobe, found, depths: Self.depths(upTo: options.k), seconds: seconds))
+      points.append(
+        try measure.point(
+          nprobe: nprobe, found, from: searcher, threads: options.threads, depths: Self.depths(upTo: options.k),
+          seconds: seconds))
     }
     return try catalog.recordEvaluation(
       Evaluation(
@@ -209,7 +210,7 @@ package struct EvaluationRun: Sendable {
     try Disk.makeDirectory(directory)
     var isWhole = false
     defer { if !isWhole { try? FileManager.default.removeItem(atPath: directory) } }
-    let ranges = plan.inputs.map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }
+    let ranges = plan.inputs.map(\.ids)
     var trained: TrainedIndex?
     var written: [String] = []
     for (number, path) in paths.enumerated() {

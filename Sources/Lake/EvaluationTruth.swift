@@ -60,7 +60,7 @@ extension EvaluationRun {
     let whole = try plan(version, sample: nil, fetches: fetches)
     if whole.known != nil { return whole }
     let source = whole.source
-    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let shards = try catalog.shardsByID(of: source)
     let open = whole.inputs.filter { !whole.done.contains(UInt32($0.ordinal)) }
     // Other bytes in their place are not given up for these.
     let missing = open.filter { $0.path == nil && !(fetches && shards[$0.shardID]?.state != .present) }
@@ -105,7 +105,7 @@ extension EvaluationRun {
         // What cannot be used begins anew; what cannot be read is not thrown away.
       }
     }
-    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: source).map { ($0.id, $0) })
+    let shards = try catalog.shardsByID(of: source)
     let open = known == nil ? inputs.filter { !done.contains(UInt32($0.ordinal)) } : []
     let openOrdinals = Set(open.map(\.ordinal))
     let spent = inputs.filter { $0.path != nil && $0.isNewest && !openOrdinals.contains($0.ordinal) }
@@ -154,10 +154,13 @@ extension EvaluationRun {
       try truth.load(store.verified(.evaluationTruth, known), inputs: plan.key)
       return (truth, known)
     }
-    // An id and a score for each neighbour.
     try catalog.requireRoom(
       for: "the exact neighbours of the queries",
-      [RoomNeed(at: catalog.layout.artifacts, byteCount: 12 * options.k * queries.rowCount)])
+      [
+        RoomNeed(
+          at: catalog.layout.artifacts,
+          byteCount: ExactNeighbors.byteCount(queryCount: queries.rowCount, k: options.k))
+      ])
     let byShard = Dictionary(uniqueKeysWithValues: plan.inputs.map { ($0.shardID, $0) })
     let rows = plan.inputs.reduce(0) { $0 + $1.rowCount }
     var done = plan.done

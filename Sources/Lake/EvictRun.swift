@@ -79,7 +79,7 @@ package struct EvictRun {
     var evicted: Set<ContentDigest> = []
     for shard in shards where shard.state == .present {
       try cancellation.check()
-      let dependents = try catalog.dependents(onLastCopyOf: shard)
+      let dependents = try catalog.dependentsAfterLook(onLastCopyOf: shard)
       if !dependents.isEmpty {
         let needed = NeededBytes(
           shard: shard.name, isOlder: false, byteCount: shard.revision?.byteCount ?? 0, dependents: dependents)

@@ -3,9 +3,16 @@
 
 package import Base
 package import Catalog
-internal import Companions
 
 extension ExcludeRun {
+  /// A row that a rule finds.
+  package struct FoundRow: Sendable {
+    /// Its id in the source; nil where nobody knows how many rows a shard before its own has.
+    package let id: Int64?
+    package let shard: String
+    package let row: Int
+  }
+
   /// What became of a rule.
   package struct RuleSummary: Sendable {
     /// Nil where the rules said all of it before, and where nothing was to be done.
@@ -28,6 +35,8 @@ extension ExcludeRun {
     /// Rows that the values are found at and that nothing excluded before; of one that is taken
     /// back, those that nothing excludes then.
     package let rowCount: Int
+    /// Those rows, of a rule that is only tried; of one that is taken back none are named.
+    package let rows: [FoundRow]
     /// Shards that were looked at, now or before.
     package let scannedCount: Int
     /// Shards that could not be looked at yet, and why the first could not.
@@ -97,8 +106,21 @@ extension ExcludeRun {
       changedCount: changed.count, unmatchedCount: unmatched.count,
       unmatched: try file.texts(of: unmatched) { try cancellation.check() },
       blankCount: file.blankCount, duplicateCount: file.duplicateCount, spacedCount: file.spacedCount,
-      rowCount: rowCount, scannedCount: scannedCount, lackingCount: lackingCount, lack: lack,
+      rowCount: rowCount, rows: isDry ? try named(found) : [], scannedCount: scannedCount, lackingCount: lackingCount,
+      lack: lack,
       versions: try kind == .exclude ? versions(having: found) : [])
+  }
+
+  /// Rows by the names that users have for them.
+  private func named(_ found: [ShardRows]) throws -> [FoundRow] {
+    let (shards, starts, _) = try shardsWithIDs()
+    let firsts = Dictionary(zip(shards.map(\.id), starts)) { first, _ in first }
+    let rows = Dictionary(found.map { ($0.revision.shardID, $0.rows) }) { $0 + $1 }
+    return try catalog.shards(of: source).flatMap { shard in
+      (rows[shard.id] ?? []).map { row in
+        FoundRow(id: firsts[shard.id].map { $0 + Int64(row) }, shard: shard.name, row: row)
+      }
+    }
   }
 
   /// The companion that has a column, and the column's name there.
@@ -113,7 +135,7 @@ extension ExcludeRun {
     let named = companions.filter { name.hasPrefix($0.name + ".") }.max { $0.name.count < $1.name.count }
     if let named {
       let column = String(name.dropFirst(named.name.count + 1))
-      let known = try columns(of: named)
+      let known = try columns(of: named, to: column)
       guard !column.isEmpty, known?.contains(column) != false else { throw unknown(name, known ?? []) }
       return (named, column)
     }
@@ -123,7 +145,7 @@ extension ExcludeRun {
     var fault: TarnError?
     for companion in companions {
       var found: [String]?
-      do { found = try columns(of: companion) } catch let error as TarnError where error.isOfBytes {
+      do { found = try columns(of: companion, to: name) } catch let error as TarnError where error.isOfBytes {
         fault = fault ?? error
       }
       guard let columns = found else {
@@ -154,22 +176,18 @@ extension ExcludeRun {
         : "there are \(Set(known).sorted().prefix(40).map(\.printable).joined(separator: ", "))")
   }
 
-  /// The columns of a companion's first shard that is here; nil where none is.
-  private func columns(of companion: Source) throws -> [String]? {
-    let store = ArtifactStore(catalog)
+  /// The columns of a companion's shards that are here, up to the first that has the one that is meant: of JSON lines each
+  /// has the members of its own rows, and tables gain columns; nil where none is here.
+  private func columns(of companion: Source, to column: String) throws -> [String]? {
+    var known: Set<String>?
     for shard in try catalog.shards(of: companion) {
-      guard let revision = shard.revision else { continue }
-      if let path = shard.path.map({ catalog.layout.path($0, in: .shards) }), Disk.size(of: path) != nil {
-        let file = try CompanionFile(path, named: shard.name)
-        return try file.columns() + file.leftOut().map(\.name)
-      }
-      for pack in try catalog.packs(of: revision.digest, formatVersions: 1...PackWriter.newestFormatVersion) {
-        let path = try store.path(of: .pack, pack.digest)
-        if Disk.size(of: path) != nil, pack.columns == nil {
-          return try PackFile(path: path, of: revision.digest).columns
-        }
-      }
+      try cancellation.check()
+      let found = try catalog.columns(
+        ofCompanionShard: shard, until: [column], checkpoint: { try cancellation.check() })
+      guard let own = found else { continue }
+      known = (known ?? []).union(own)
+      if own.contains(column) { break }
     }
-    return nil
+    return known.map { $0.sorted() }
   }
 }

@@ -53,14 +53,7 @@ package struct ExcludeRun {
   ///   whose bytes were never seen. Then nothing has changed.
   package func run(_ input: RowIDInput, _ kind: ExclusionKind, dry isDry: Bool) throws -> Summary {
     cancellation.listen()
-    var starts: [Int64] = []
-    var end: Int64 = 0
-    let shards = try catalog.shards(of: source).prefix { shard in
-      guard let count = try? shard.plannedRowCount(in: source, for: "ids") else { return false }
-      starts.append(end)
-      end += Int64(count)
-      return true
-    }
+    let (shards, starts, end) = try shardsWithIDs()
     var ids: Set<Int64> = []
     try RowIDFile(input, below: end, of: source.name).read(checkpoint: { try cancellation.check() }) { ids.insert($0) }
     guard !ids.isEmpty else {
@@ -91,6 +84,19 @@ package struct ExcludeRun {
         }
         return [ShardRows(revision: revision, rows: rows)]
       })
+  }
+
+  /// The shards up to the first whose number of rows nobody knows, the first id of each, and the id behind the last.
+  func shardsWithIDs() throws -> (shards: [Shard], starts: [Int64], end: Int64) {
+    var starts: [Int64] = []
+    var end: Int64 = 0
+    let shards = try catalog.shards(of: source).prefix { shard in
+      guard let count = try? shard.plannedRowCount(in: source, for: "ids") else { return false }
+      starts.append(end)
+      end += Int64(count)
+      return true
+    }
+    return (Array(shards), starts, end)
   }
 
   /// Excludes, of the bytes that shards have now, the rows in the places of those that were

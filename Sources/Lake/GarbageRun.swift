@@ -1,6 +1,6 @@
 // `gc`: files that nothing needs any more, given back one after the other.
 
-internal import Base
+package import Base
 package import Catalog
 
 /// Collects garbage.
@@ -25,12 +25,15 @@ package struct GarbageRun {
   ///
   /// - Parameters:
   ///   - plan: What the catalog found.
+  ///   - unwritten: Told why the file of a revocation could not be written.
   ///   - report: Told of each file that is gone.
   /// - Returns: The files that are gone.
   /// - Throws: ``TarnError``; `.interrupted` when it was stopped.
-  package func collect(_ plan: GarbagePlan, report: (GarbageItem) -> Void) throws -> [GarbageItem] {
+  package func collect(
+    _ plan: GarbagePlan, unwritten: (TarnError) -> Void, report: (GarbageItem) -> Void
+  ) throws -> [GarbageItem] {
     cancellation.listen()
-    return try catalog.collect(plan, options) { item in
+    return try catalog.collect(plan, options, unwritten: unwritten) { item in
       report(item)
       try cancellation.check()
     }

@@ -26,7 +26,7 @@ package struct ImportRun {
     self.cancellation = cancellation
   }
 
-  /// Takes each file in as the shard of its name.
+  /// Takes each file in as the shard of its name, or, where that is no shard's, as the one that has its bytes.
   ///
   /// - Parameters:
   ///   - files: Their paths.
@@ -44,11 +44,11 @@ package struct ImportRun {
     let readers = try catalog.readers(of: catalog.source(named: name))
     let source = readers[0]
     try source.requireFeatures()
-    let shards = Dictionary(
-      try catalog.shards(of: source).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    let all = try catalog.shards(of: source)
+    let shards = Dictionary(all.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let chosen = try files.map { file in
       let name = file.lastPathPart
-      guard let shard = shards[name] else {
+      guard let shard = try shards[name] ?? onlyShard(of: all, withTheBytesOf: file) else {
         throw TarnError(
           .notFound, "source \(source.name) has no shard named \(name.printable)",
           hint: "`tarn source show \(source.name)` lists them")
@@ -71,6 +71,21 @@ package struct ImportRun {
     return (chosen.count, revised)
   }
 
+  /// The shard whose bytes a file of another name has, as one that was renamed in its directory: of several that have
+  /// them the only one that lacks its file, and else the first, whose bytes are these in any case; nil where none is known
+  /// to have them.
+  private func onlyShard(of shards: [Shard], withTheBytesOf file: String) throws -> Shard? {
+    guard let size = Disk.size(of: file) else { return nil }
+    // Read whole only where some shard has as many bytes.
+    let candidates = shards.filter { !$0.isDropped && $0.likelyByteCount == size }
+    guard !candidates.isEmpty else { return nil }
+    try cancellation.check()
+    let digest = try Disk.digest(of: file)
+    let found = candidates.filter { ($0.revision?.digest ?? $0.expectedDigest) == digest }
+    let lacking = found.filter { !catalog.holdsWhole($0) }
+    return lacking.count == 1 ? lacking[0] : found.first
+  }
+
   /// Copies a file in.
   ///
   /// - Returns: The number of the revision that its bytes are.
@@ -81,7 +96,11 @@ package struct ImportRun {
     if source.isCompanion {
       _ = try CompanionFile(file, named: shard.name)
     } else {
-      _ = try expectation.rowCount(of: file)
+      do { _ = try expectation.rowCount(of: file) } catch let error as TarnError where error.code == .badFeatures {
+        throw TarnError(
+          error.code, error.message,
+          hint: error.hint?.replacing(FeatureFile.wayToArray, with: catalog.wayToArray(of: source)), place: error.place)
+      }
     }
     let input = try InputFile(path: file)
     if let expected = shard.expectedByteCount, expected != input.byteCount {
@@ -125,7 +144,7 @@ package struct ImportRun {
   /// Refuses other bytes than are known of a shard, unless the user wants them.
   private func requireSame(_ digest: ContentDigest, as shard: Shard, in file: String) throws {
     guard case .ofUnpinned = replacement, let known = shard.revision, known.digest != digest else { return }
-    let dependents = try catalog.dependents(of: shard)
+    let dependents = try catalog.dependents(onReplaced: shard)
     throw TarnError(
       .conflict,
       "\(file) has other bytes than are known of \(shard.name) of \(shard.sourceName), SHA-256 \(known.digest.prefix(12)), "

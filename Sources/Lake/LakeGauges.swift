@@ -1,5 +1,5 @@
-// What the catalog and the disks of a lake say of it at one moment, for who measures it: counts and times that cost
-// little to ask. Nothing here is locked, and nothing kept.
+// What the catalog of a lake says of it at one moment, for who measures it: counts and times that cost little to ask.
+// Nothing here is locked, and nothing kept.
 
 internal import Base
 package import Catalog
@@ -11,8 +11,8 @@ package struct LakeGauges: Sendable {
   package let shards: [(source: String, state: String, count: Int)]
   /// Versions by state.
   package let versions: [(state: String, count: Int)]
-  /// What may still be written to the file systems of the lake's directories.
-  package let rooms: [(place: String, freeByteCount: Int)]
+  /// The lake's directories, whose file systems are asked for their room by who may wait for them.
+  package let directories: [(place: String, path: String)]
   /// Commands that hold leases on the lake, or may.
   package let commandCount: Int
   /// When a transfer last brought a shard, or found it unchanged.
@@ -29,28 +29,18 @@ package struct LakeGauges: Sendable {
   /// - Parameter catalog: The lake; reading is enough.
   /// - Throws: ``TarnError`` when the catalog cannot be read.
   package init(_ catalog: LakeCatalog) throws {
-    let states = ["fetching", "present", "evicted", "failed", "dropped"]
-    var shards: [(source: String, state: String, count: Int)] = []
-    for row in try catalog.rows(
-      "SELECT source, shards, \(states.joined(separator: ", ")) FROM v_source ORDER BY source")
-    {
-      let counts = row.dropFirst(2).map(\.integer)
-      // Those that nobody asked for yet are the rest.
-      shards.append((row[0].text, "registered", row[1].integer - counts.reduce(0, +)))
-      for (state, count) in zip(states, counts) { shards.append((row[0].text, state, count)) }
-    }
-    self.shards = shards
+    let states = ["registered", "fetching", "present", "evicted", "failed", "dropped"]
+    shards = try catalog.rows("SELECT source, \(states.joined(separator: ", ")) FROM v_source ORDER BY source")
+      .flatMap { row in
+        zip(states, row.dropFirst()).map { (source: row[0].text, state: $0, count: $1.integer) }
+      }
     var counted: [String: Int] = [:]
     for row in try catalog.rows("SELECT state, count(*) FROM index_version GROUP BY state") {
       counted[row[0].text] = row[1].integer
     }
     versions = VersionState.allCases.map { (state: $0.rawValue, count: counted[$0.rawValue] ?? 0) }
     let layout = catalog.layout
-    var rooms: [(place: String, freeByteCount: Int)] = []
-    for (place, path) in [("catalog", layout.root), ("shards", layout.shards), ("artifacts", layout.artifacts)] {
-      if let system = try? FileSystem(of: path) { rooms.append((place, system.freeByteCount)) }
-    }
-    self.rooms = rooms
+    directories = [("catalog", layout.root), ("shards", layout.shards), ("artifacts", layout.artifacts)]
     commandCount = catalog.commandsAtWork(at: Date()).count
     func time(_ sql: String) throws -> Date? { try catalog.rows(sql).first.flatMap { Timestamp.date($0[0].text) } }
     lastTransfer = try time(

@@ -39,6 +39,8 @@ package struct LakeLook: Sendable {
     package var isComplete: Bool
     /// The catalog's word for where it is; of a source, none.
     package var state: String
+    /// It is unfinished, and no living command makes it: known of trainings.
+    package var isStopped = false
 
     package init(
       kind: Kind, name: String, done: Int, total: Int, amount: Double, wholeAmount: Double?, failed: Int = 0,
@@ -61,6 +63,9 @@ package struct LakeLook: Sendable {
   /// before, or of a rebuilt catalog, are of no record, and were all that could be.
   package static let iterationsDone =
     "CASE WHEN state = 'ready' AND iterations_done = 0 THEN iterations ELSE iterations_done END"
+
+  /// What is said of a training that is stopped.
+  package static let stoppedTraining = "stopped; the same `tarn train` goes on"
 
   /// What went wrong last, of a transfer or a task.
   package struct Fault: Sendable, Equatable {
@@ -127,9 +132,10 @@ package struct LakeLook: Sendable {
     var sources = try catalog.rows(
       "SELECT source, present, shards - dropped, present_bytes, known_bytes, failed FROM v_source ORDER BY source"
     ).map { Self.source($0, parts: parts) }
+    let stopped = try catalog.stoppedTrainings()
     let trainings = try catalog.rows(
       "SELECT trained_index, \(Self.iterationsDone), iterations, state FROM v_trained_index ORDER BY trained_index"
-    ).map(Self.training)
+    ).map { Self.training($0, stopped: stopped) }
     let builds = try catalog.rows(
       "SELECT version, encoded, inputs - holes, rows_encoded, state FROM v_build_progress ORDER BY version"
     ).map(Self.build)
@@ -222,11 +228,13 @@ package struct LakeLook: Sendable {
       wholeAmount: whole, failed: row[5].integer, isComplete: present == shards)
   }
 
-  private static func training(_ row: [SQLValue]) -> Item {
-    Item(
+  private static func training(_ row: [SQLValue], stopped: Set<String>) -> Item {
+    var item = Item(
       kind: .training, name: row[0].text, done: row[1].integer, total: row[2].integer,
       amount: Double(row[1].integer), wholeAmount: Double(row[2].integer), isComplete: row[3].text != "training",
       state: row[3].text)
+    item.isStopped = !item.isComplete && stopped.contains(item.name)
+    return item
   }
 
   private static func build(_ row: [SQLValue]) -> Item {
@@ -239,7 +247,7 @@ package struct LakeLook: Sendable {
 }
 
 extension SQLValue {
-  fileprivate var real: Double { if case .real(let value) = self { value } else { Double(integer) } }
+  var real: Double { if case .real(let value) = self { value } else { Double(integer) } }
   var integer: Int { if case .integer(let value) = self { Int(value) } else { 0 } }
   var text: String { if case .text(let value) = self { value } else { "" } }
 }

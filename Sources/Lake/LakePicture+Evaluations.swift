@@ -12,8 +12,8 @@ extension LakePicture {
   /// - Returns: The evaluations.
   /// - Throws: ``TarnError``.
   package func evaluations(of version: VersionName, atMost most: Int) throws -> [Evaluation] {
-    var points: [Int64: [EvaluationPoint]] = [:]
-    var found: [(id: Int64, evaluation: ([EvaluationPoint]) -> Evaluation)] = []
+    var points: [Int: [EvaluationPoint]] = [:]
+    var found: [(id: Int, evaluation: ([EvaluationPoint]) -> Evaluation)] = []
     let recalls = try rows(
       """
       WITH newest AS (SELECT max(e.id) AS id FROM evaluation e JOIN index_version v ON v.id = e.version_id
@@ -24,15 +24,15 @@ extension LakePicture {
       ORDER BY p.evaluation_id, p.nprobe, r.k
       """)
     for row in recalls {
-      let id = row[0].whole
+      let id = row[0].integer
       let recall = RecallPoint(
-        k: Int(row[4].whole), recall: row[5].decimal, standardError: row[6].decimal, routingRecall: row[7].decimal)
+        k: row[4].integer, recall: row[5].real, standardError: row[6].real, routingRecall: row[7].real)
       let before = points[id]?.last
-      let isSame = before?.nprobe == Int(row[1].whole)
+      let isSame = before?.nprobe == row[1].integer
       if isSame { points[id]?.removeLast() }
       points[id, default: []].append(
         EvaluationPoint(
-          nprobe: Int(row[1].whole), vectorsScanned: row[2].decimal, seconds: row[3].decimal,
+          nprobe: row[1].integer, vectorsScanned: row[2].real, seconds: row[3].real,
           recalls: (isSame ? before?.recalls ?? [] : []) + [recall]))
     }
     guard !points.isEmpty else { return [] }
@@ -44,34 +44,21 @@ extension LakePicture {
       WHERE e.id IN (\(points.keys.map { String($0) }.joined(separator: ", "))) ORDER BY e.id DESC
       """)
     for row in evaluations {
-      guard let queries = ContentDigest(hex: row[2].string), let truth = ContentDigest(hex: row[6].string) else {
+      guard let queries = ContentDigest(hex: row[2].text), let truth = ContentDigest(hex: row[6].text) else {
         continue
       }
-      let sizes =
-        JSONValue(parsing: row[9].string)?.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } } ?? []
+      let sizes = JSONValue(parsing: row[9].text)?.elements.compactMap(\.count) ?? []
       found.append(
         (
-          row[0].whole,
+          row[0].integer,
           {
             Evaluation(
-              version: version, queries: row[1].string, queriesDigest: queries, queryCount: Int(row[3].whole),
-              rowCount: Int(row[4].whole), nlist: Int(row[5].whole), truthDigest: truth, threads: Int(row[7].whole),
-              imbalance: row[8].decimal, listSizes: sizes, environment: row[10].string, points: $0)
+              version: version, queries: row[1].text, queriesDigest: queries, queryCount: row[3].integer,
+              rowCount: row[4].integer, nlist: row[5].integer, truthDigest: truth, threads: row[7].integer,
+              imbalance: row[8].real, listSizes: sizes, environment: row[10].text, points: $0)
           }
         ))
     }
     return found.map { $0.evaluation(points[$0.id] ?? []) }
-  }
-}
-
-extension SQLValue {
-  fileprivate var whole: Int64 { if case .integer(let value) = self { value } else { 0 } }
-  fileprivate var string: String { if case .text(let value) = self { value } else { "" } }
-  fileprivate var decimal: Double {
-    switch self {
-    case .real(let value): value
-    case .integer(let value): Double(value)
-    case .null, .text, .blob: 0
-    }
   }
 }

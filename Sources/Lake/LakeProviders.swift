@@ -23,7 +23,13 @@ struct LakeShards: ShardProvider {
     guard let id = shardIDs[input.ordinal] else { preconditionFailure("an input of another version") }
     guard let digest = input.digest, let path = try catalog.shardPath(holding: digest) else {
       let isNewest = try catalog.shard(id: id).revision?.digest == input.digest
-      throw source.missing([input.name], of: 1, hint: isNewest ? nil : Source.wayBack(to: source.name))
+      var wayBack: String?
+      if !isNewest {
+        wayBack = Source.wayBack(to: source.name)
+      } else if try !catalog.hasPlace(ofShard: id) {
+        wayBack = Source.wayBack(toWhatNobodyHas: source.name)
+      }
+      throw source.missing([input.name], of: 1, hint: wayBack)
     }
     return source.pinned(path, digest: digest, rowCount: input.rowCount, in: catalog)
   }
@@ -100,7 +106,7 @@ extension Source {
     _ path: String, digest: ContentDigest, rowCount: Int, in catalog: LakeCatalog
   ) -> PinnedShard {
     PinnedShard(
-      path: catalog.layout.shards + "/" + path, digest: digest, rowCount: rowCount, dimension: dimension,
+      path: catalog.layout.path(path, in: .shards), digest: digest, rowCount: rowCount, dimension: dimension,
       elementType: elementType, array: array, remedy: "run `tarn sync \(name)`")
   }
 
@@ -121,6 +127,11 @@ extension Source {
   /// What brings bytes back that were replaced.
   static func wayBack(to source: String) -> String {
     "other bytes took their place: `tarn import \(source) FILE --keep-old` takes a copy of the old ones in"
+  }
+
+  /// What brings bytes back that no mirror is known to have.
+  static func wayBack(toWhatNobodyHas source: String) -> String {
+    "no mirror is known to have the bytes: `tarn import \(source) FILE` takes a copy in"
   }
 
   /// What brings bytes back that no mirror gave; to ask the same ones again leads nowhere.
@@ -158,11 +169,7 @@ extension LakeCatalog {
   /// What the outputs of a version are made with.
   func terms(of version: IndexVersion) throws -> EncodingTerms {
     let record = try trainedIndex(id: version.trainedIndexID)
-    guard let digest = record.digest else {
-      throw TarnError(
-        .inputsMissing, "the trained index \(record.name) is not finished",
-        hint: "run its `tarn train` again to continue")
-    }
+    let digest = try record.finishedDigest()
     if try ArtifactStore(self).size(of: .trainedIndex, digest) == nil { try record.requireTraining(in: self) }
     return EncodingTerms(
       trained: try TrainedIndexFile.read(try ArtifactStore(self).path(of: .trainedIndex, digest), digest: digest),
@@ -176,4 +183,16 @@ extension TrainedIndexRecord {
   ///
   /// - Throws: ``TarnError`` `.usage` for what this tarn does not know.
   func specification() throws -> TrainingSpecification { try TrainingSpecification(parsing: spec) }
+
+  /// The digest of its file.
+  ///
+  /// - Throws: ``TarnError`` `.inputsMissing` while its training is not finished.
+  func finishedDigest() throws -> ContentDigest {
+    guard let digest else {
+      throw TarnError(
+        .inputsMissing, "the trained index \(name) is not finished",
+        hint: "run its `tarn train` again, which continues it")
+    }
+    return digest
+  }
 }

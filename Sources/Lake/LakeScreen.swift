@@ -131,7 +131,7 @@ package struct LakeScreen: Sendable {
     case .build:
       return [
         "build \(item.name)", share, rate.map { String(format: "%.0f rows/s", $0) } ?? "", time, failed,
-        "\(item.done)/\(item.total) shards", "\(Int(item.amount)) rows",
+        "\(item.done)/\(item.total) shards", Int(item.amount).counted("row"),
       ]
     }
   }
@@ -139,9 +139,10 @@ package struct LakeScreen: Sendable {
   /// Before the first iteration the nearest images are looked for, and after the last one
   /// ranges and a router are learned.
   private static func training(_ item: LakeLook.Item) -> String {
-    if item.isComplete { return "\(item.done) iterations" }
-    if item.done == 0 { return "before the first of \(item.total) iterations" }
-    if item.done >= item.total { return "after the last of \(item.total) iterations: ranges, router" }
+    if item.isComplete { return item.done.counted("iteration") }
+    if item.isStopped { return "\(item.done) of \(item.total.counted("iteration")), \(LakeLook.stoppedTraining)" }
+    if item.done == 0 { return "before the first of \(item.total.counted("iteration"))" }
+    if item.done >= item.total { return "after the last of \(item.total.counted("iteration")): ranges, router" }
     return "iteration \(item.done + 1) of \(item.total)"
   }
 

@@ -8,8 +8,8 @@ internal import Indexer
 
 /// Finds where row ids of a version come from.
 package struct LocateRun {
-  private let catalog: LakeCatalog
-  private let cancellation: Cancellation
+  let catalog: LakeCatalog
+  let cancellation: Cancellation
 
   /// Prepares to look.
   ///
@@ -43,14 +43,17 @@ package struct LocateRun {
   /// - Parameters:
   ///   - ids: Row ids, as search gives them.
   ///   - name: The version.
+  ///   - passesOver: Whether bad rows that were left out are passed over, as nobody named them.
   /// - Returns: The place of each id, in their order.
   /// - Throws: ``TarnError`` `.notFound` for an id that the version does not have,
   ///   of a missing shard, or of a bad row.
-  package func run(_ ids: [Int64], in name: VersionName) throws -> [RowLocation] {
+  package func run(
+    _ ids: [Int64], in name: VersionName, passingOverBadRows passesOver: Bool = false
+  ) throws -> [RowLocation] {
     cancellation.listen()
     let version = try catalog.version(name)
     try catalog.requireBorneOut(version)
-    let places = try zip(ids, catalog.locate(ids, in: version)).map { id, place in
+    var places = try zip(ids, catalog.locate(ids, in: version)).map { id, place in
       guard let place else {
         throw TarnError(
           .notFound, "\(name) has no row \(id)", hint: "its ids are in `tarn sql \"SELECT * FROM v_version_input\"`")
@@ -72,7 +75,11 @@ package struct LocateRun {
     guard version.badRowsPolicy == .skip else { return places }
     let isAdopted = try catalog.source(id: version.sourceID).isAdopted
     let indexed = try indexed(places, of: version)
-    let left = places.first { place in indexed[place.outputOrdinal].map { $0.lists[place.id] == nil } ?? false }
+    func isLeftOut(_ place: RowLocation) -> Bool {
+      indexed[place.outputOrdinal].map { $0.lists[place.id] == nil } ?? false
+    }
+    if passesOver { places.removeAll(where: isLeftOut) }
+    let left = places.first(where: isLeftOut)
     if isAdopted {
       if let left { throw TarnError(.notFound, "\(name) has no row \(left.id)", hint: "it is in none of its files") }
       return try claimed(places, of: version)

@@ -36,16 +36,19 @@ package struct MachineRates: Sendable, Equatable {
   /// - Parameters:
   ///   - dimension: Elements of a row.
   ///   - codec: How they become codes.
+  ///   - assignedCount: Pairs of vectors and rows of the largest assignment that is meant: the engine that suits it is
+  ///     measured, and nothing is prepared that small work would not repay.
   ///   - directory: On the file system whose speed counts.
   ///   - logger: Gets a warning when a backend is dropped.
   /// - Returns: The rates.
   /// - Throws: ``TarnError`` `.engine`.
   package static func measured(
-    dimension: Int, codec: VectorCodec, below directory: String, logger: Logger
+    dimension: Int, codec: VectorCodec, assignedCount: Double, below directory: String, logger: Logger
   ) throws -> MachineRates {
     let rows = clustered(4096, dimension, seed: 1)
     let vectors = clustered(8192, dimension, seed: 2)
-    let engine = try AssignmentEngine(rows: rows, expectedVectorCount: 1 << 24, logger: logger)
+    let expected = Int(min(assignedCount / Double(rows.rowCount), 0x1p24))
+    let engine = try AssignmentEngine(rows: rows, expectedVectorCount: expected, logger: logger)
     // The first call prepares the rows.
     _ = try engine.best(of: vectors, in: 0..<256)
     let clock = ContinuousClock()

@@ -11,12 +11,24 @@ internal import Synchronization
 package struct NewFiles: Sendable {
   package let source: String
   package let directory: String
+  /// Those that `source refresh` takes in.
   package let count: Int
+  /// Those that it would not add yet.
+  package let waiting: [WaitingFile]
+  /// Whether the source is a companion.
+  private let isCompanion: Bool
 
-  /// What can be done about them, in one line.
-  package var text: String {
-    "\(source): \(count.counted("new file")) in \(directory); `tarn source refresh \(source)` takes "
-      + "\(count == 1 ? "it" : "them") in"
+  /// What can be done about them, in a line each.
+  package var lines: [String] {
+    let taken =
+      count == 0
+      ? []
+      : [
+        "\(source): \(count.counted("new file")) in \(directory); `tarn source refresh \(source)` takes "
+          + "\(count == 1 ? "it" : "them") in"
+      ]
+    return taken
+      + WaitingFile.lines(waiting, of: source, way: nil, companion: isCompanion).map { "\(source): \($0)" }
   }
 
   /// The most shards of a source that is looked for.
@@ -30,6 +42,8 @@ package struct NewFiles: Sendable {
     let shards: [Shard]
     /// Directories, the first first, with the addresses of the shards there.
     let places: [(directory: DirectoryMirror, urls: [String?])]
+    /// In whose order `source refresh` would take files.
+    let order: PartnerOrder?
   }
 
   /// Looks into the directories of sources that are here.
@@ -68,23 +82,36 @@ package struct NewFiles: Sendable {
       else { return nil }
       return (directory, urls)
     }
-    return places.isEmpty ? nil : Subject(source: source, shards: shards, places: places)
+    guard !places.isEmpty else { return nil }
+    let order = try? PartnerOrder(of: source, asked: nil, inOwnOrder: false, catalog)
+    return Subject(source: source, shards: shards, places: places, order: order)
   }
 
   private static func look(_ subject: Subject) -> NewFiles? {
     guard let (directory, known) = subject.places.first(where: { $0.directory.isThere }),
-      let urls = try? SourceRegistration.directoryURLs(directory.path, ofCompanion: subject.source.isCompanion).urls
+      let urls = try? SourceRegistration.directoryURLs(
+        directory.path, ofCompanion: subject.source.isCompanion, like: subject.shards.first?.name
+      ).urls
     else { return nil }
     let (there, had) = (Set(urls), Set(known.compactMap(\.self)))
     let gone = zip(subject.shards, known).filter { shard, url in
       !shard.isDropped && !(url.map(there.contains) ?? false)
     }
     let new = urls.filter { !had.contains($0) }
+    let names = new.compactMap { try? URLTemplate.fileName(of: $0) }
+    let arrangement =
+      names.count == new.count
+      ? subject.order?.arranged(names, after: subject.shards.map(\.name), leavingPlaces: true) : nil
     // Where nothing is gone, nothing has another name.
     let count =
       gone.isEmpty || new.isEmpty
       ? new.count : count(ofSizes: new.map(directory.byteCount), gone: gone.compactMap(\.0.likelyByteCount))
-    return count == 0 ? nil : NewFiles(source: subject.source.name, directory: directory.path, count: count)
+    let waiting = count == 0 ? [] : arrangement?.waiting ?? []
+    let taken = max(0, count - waiting.count)
+    guard taken > 0 || !waiting.isEmpty else { return nil }
+    return NewFiles(
+      source: subject.source.name, directory: directory.path, count: taken, waiting: waiting,
+      isCompanion: subject.source.isCompanion)
   }
 
   /// How many files are new, if each that is gone may be one of its size under another name.

@@ -1,13 +1,12 @@
 // Outputs that a version can have from sealed ones: as they are, or less some of their rows.
-// So rows that must go cost a rewriting of the outputs that hold them, without the shards.
+// So a version of more shards costs what is new alone, and rows that must go cost a rewriting of
+// the outputs that hold them, without the shards.
 
 internal import Base
 internal import Catalog
 internal import Indexer
 
 /// The outputs of a source's sealed versions, by what they were made from.
-///
-/// Asked only of a source with exclusions: everything else builds as it ever did.
 struct OutputReuse {
   /// One input of an output.
   private struct Part: Hashable {
@@ -17,10 +16,22 @@ struct OutputReuse {
     let firstID: Int64
     let rowCount: Int
 
-    init(_ input: VersionInput) {
+    /// Nil where the bytes are not known yet: they may be any.
+    init?(_ input: VersionInput) {
+      guard input.isHole || input.revision != nil else { return nil }
       shardID = input.shardID
       digest = input.isHole ? nil : input.revision?.digest
       (firstID, rowCount) = (input.firstID, input.rowCount)
+    }
+
+    /// Likewise.
+    init?(_ input: VersionPlan.Input) {
+      switch input.content {
+      case .bytes(let revision): digest = revision.digest
+      case .hole: digest = nil
+      case .toFetch: return nil
+      }
+      (shardID, firstID, rowCount) = (input.shardID, input.firstID, input.rowCount)
     }
   }
 
@@ -33,54 +44,79 @@ struct OutputReuse {
 
   private var outputs: [[Part]: [Held]] = [:]
 
-  /// Looks through the sealed versions of a source.
+  /// Looks through the sealed versions of a source, for outputs that begin with a shard that one of a build would.
   ///
   /// - Parameters:
   ///   - catalog: The lake.
   ///   - source: The source.
+  ///   - options: What is built.
   ///   - trained: Digest of the trained index.
-  ///   - badRows: What was done about bad rows.
+  ///   - isSharing: Whether those of this lake are taken as they are, too, where nothing of the source is excluded.
   /// - Throws: ``TarnError``.
-  init(_ catalog: LakeCatalog, _ source: Source, trained: ContentDigest, badRows: BadRowsPolicy) throws {
-    guard try catalog.hasExclusions(source) else { return }
-    for version in try catalog.versions()
-    where version.state == .sealed && version.sourceID == source.id && version.badRowsPolicy == badRows {
+  init(
+    _ catalog: LakeCatalog, _ source: Source, for options: BuildOptions, trained: ContentDigest, isSharing: Bool
+  ) throws {
+    let isExcluding = try catalog.hasExclusions(source)
+    guard isSharing || isExcluding else { return }
+    let chosen = VersionPlanner.chosen(try catalog.shards(of: source), by: options)
+    let first = Set(stride(from: 0, to: chosen.count, by: options.shardsPerOutput).map { chosen[$0].id })
+    let store = ArtifactStore(catalog)
+    // Versions share most outputs with the one before: what is known of a file is read once, as the newest says it.
+    var known: Set<[ContentDigest?]> = []
+    for version in try catalog.versions().sorted(by: { $0.id > $1.id })
+    where version.state == .sealed && version.sourceID == source.id && version.badRowsPolicy == options.badRows {
       guard try catalog.trainedIndex(id: version.trainedIndexID).digest == trained else { continue }
-      let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
+      // What others made is no word of this lake's: without need nothing that is made here rests on it.
+      guard isExcluding || !catalog.isOfElsewhere(version) else { continue }
+      let shards = try catalog.firstShards(of: version)
       for output in try catalog.outputs(of: version) {
-        let own = inputs[output.ordinal] ?? []
-        outputs[own.map(Part.init), default: []].append(Held(output: output, excluded: own.excludedIDs))
+        let files = [output.digest, output.refine?.digest]
+        guard let shard = shards[output.ordinal], first.contains(shard), !known.contains(files),
+          try store.isThere(output)
+        else { continue }
+        let own = try catalog.inputs(ofOutput: output.ordinal, of: version)
+        let parts = own.compactMap { Part($0) }
+        guard parts.count == own.count else { continue }
+        known.insert(files)
+        outputs[parts, default: []].append(Held(output: output, excluded: own.excludedIDs))
       }
     }
   }
 
   /// The output that comes nearest to what inputs make: with the fewest rows that it must not have.
   func output(of inputs: [VersionInput]) -> Held? {
+    let parts = inputs.compactMap { Part($0) }
+    guard parts.count == inputs.count else { return nil }
     let wanted = inputs.excludedIDs
-    return outputs[inputs.map(Part.init)]?.filter { $0.excluded.isSubset(of: wanted) }
+    return outputs[parts]?.filter { $0.excluded.isSubset(of: wanted) }
       .max { $0.excluded.count < $1.excluded.count }
   }
 
-  /// The shards whose rows are in outputs of the same shards, so that they need not be here.
-  ///
-  /// - Parameters:
-  ///   - chosen: The shards of a build, in order.
-  ///   - count: Shards of an output.
-  /// - Returns: Their numbers.
-  func shardsHeld(_ chosen: [Shard], shardsPerOutput count: Int) -> Set<Int64> {
-    guard !outputs.isEmpty else { return [] }
-    struct Bytes: Hashable {
-      let shardID: Int64
-      let digest: ContentDigest?
-    }
-    let held = Set(outputs.keys.map { $0.map { Bytes(shardID: $0.shardID, digest: $0.digest) } })
-    var found: Set<Int64> = []
-    for start in stride(from: 0, to: chosen.count, by: count) {
-      let own = chosen[start..<min(start + count, chosen.count)]
-      guard held.contains(own.map { Bytes(shardID: $0.id, digest: $0.revision?.digest) }) else { continue }
-      found.formUnion(own.map(\.id))
-    }
-    return found
+  /// Whether there is nothing to have.
+  var isEmpty: Bool { outputs.isEmpty }
+
+  /// Whether what planned inputs make is there as it is, so that nothing is written.
+  func hasWhole(_ inputs: [VersionPlan.Input]) -> Bool {
+    let wanted = inputs.excludedIDs
+    return held(of: inputs).contains { $0.excluded == wanted }
+  }
+
+  /// Whether what planned inputs make is there, maybe with rows that must go: then no shard of theirs need be here.
+  func has(_ inputs: [VersionPlan.Input]) -> Bool {
+    let wanted = inputs.excludedIDs
+    return held(of: inputs).contains { $0.excluded.isSubset(of: wanted) }
+  }
+
+  private func held(of inputs: [VersionPlan.Input]) -> [Held] {
+    let parts = inputs.compactMap { Part($0) }
+    return parts.count == inputs.count ? outputs[parts] ?? [] : []
+  }
+}
+
+extension [VersionPlan.Input] {
+  /// Ids of rows that the version leaves out of them.
+  fileprivate var excludedIDs: Set<Int64> {
+    Set(flatMap { input in input.excluded.map { input.firstID + Int64($0) } })
   }
 }
 
@@ -98,10 +134,7 @@ extension BuildRun {
     let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
     let store = ArtifactStore(catalog)
     return try inputs.filter { !done.contains($0.key) }.compactMapValues { own in
-      guard let held = reuse.output(of: own),
-        try store.size(of: .outputShard, held.output.digest) == held.output.byteCount,
-        try held.output.refine.map({ try store.size(of: .refineShard, $0.digest) == $0.byteCount }) ?? true
-      else { return nil }
+      guard let held = reuse.output(of: own), try store.isThere(held.output) else { return nil }
       return held
     }
   }
@@ -151,6 +184,15 @@ extension BuildRun {
       written.insert(ordinal)
     }
     return written
+  }
+}
+
+extension ArtifactStore {
+  /// Whether the files of an output are there, as far as their sizes tell.
+  fileprivate func isThere(_ output: OutputShard) throws -> Bool {
+    guard try size(of: .outputShard, output.digest) == output.byteCount else { return false }
+    guard let refine = output.refine else { return true }
+    return try size(of: .refineShard, refine.digest) == refine.byteCount
   }
 }
 

@@ -16,6 +16,12 @@ package struct PackSummary: Sendable {
     package let cause: String
   }
 
+  /// A shard that could not be packed.
+  package struct Failure: Sendable {
+    package let shard: String
+    package let error: TarnError
+  }
+
   package var packedCount = 0
   package var packedByteCount = 0
   /// Packs that were there.
@@ -23,6 +29,8 @@ package struct PackSummary: Sendable {
   /// Shards whose bytes are not in the lake.
   package var missing: [String] = []
   package var misaligned: [MisalignedShard] = []
+  /// Shards whose files cannot be read.
+  package var failures: [Failure] = []
   package var leftOut: [LeftOut] = []
   /// Excluded rows of which the packs say nothing.
   package var withoutCount = 0
@@ -59,9 +67,9 @@ package struct PackRun {
   /// - Parameters:
   ///   - name: The companion.
   ///   - report: Told of progress.
-  /// - Returns: What was done; what is missing or misaligned is in it and not thrown.
-  /// - Throws: ``TarnError`` `.usage` for a source of features, or a column that a shard has
-  ///   not; `.badFeatures` for a file that cannot be read, naming the row; of the disk.
+  /// - Returns: What was done; what is missing, misaligned or cannot be read is in it and not thrown: the others are packed.
+  /// - Throws: ``TarnError`` `.usage` for a source of features, or a column that no shard here
+  ///   has; of the disk.
   package func run(_ name: String, report: (_ done: Int, _ total: Int, _ rows: Int) -> Void) throws -> PackSummary {
     cancellation.listen()
     let source = try catalog.companion(named: name)
@@ -69,6 +77,7 @@ package struct PackRun {
     summary.misaligned = try catalog.misaligned(of: source)
     let faulty = Set(summary.misaligned.map(\.shard))
     let shards = try catalog.shardsInUse(of: source, ordinals: ordinals)
+    try requireColumns(of: source, in: shards.filter { !faulty.contains($0.name) })
     let excluded = try source.companionOf.map { try catalog.rowsWithoutColumns(of: catalog.source(id: $0)) } ?? [:]
     for (place, shard) in shards.enumerated() {
       report(place, shards.count, 0)
@@ -78,13 +87,46 @@ package struct PackRun {
         continue
       }
       let without = (excluded[shard.ordinal] ?? []).filter { $0 < revision.rowCount }.sorted()
-      try pack(shard, revision, catalog.layout.path(path, in: .shards), without: without, &summary) {
-        report(place, shards.count, $0)
+      do {
+        try pack(shard, revision, catalog.layout.path(path, in: .shards), without: without, &summary) {
+          report(place, shards.count, $0)
+        }
+      } catch let error as TarnError where [.badFeatures, .integrity].contains(error.code) {
+        summary.failures.append(PackSummary.Failure(shard: shard.name, error: error))
+        continue
       }
       summary.withoutCount += without.count
     }
     summary.boundCount = try catalog.bindCompanions(of: source, anew: rebinds)
     return summary
+  }
+
+  /// Refuses columns that no shard here has, before any is packed: of JSON lines each has the members of its own rows, and
+  /// tables gain columns.
+  private func requireColumns(of source: Source, in shards: [Shard]) throws {
+    var lacking = Set(columns ?? [])
+    var known: Set<String> = []
+    var isTold = false
+    for shard in shards where !lacking.isEmpty {
+      try cancellation.check()
+      do {
+        let found = try catalog.columns(
+          ofCompanionShard: shard, until: lacking, checkpoint: { try cancellation.check() })
+        guard let own = found else { continue }
+        isTold = true
+        known.formUnion(own)
+        // Of a column with parts, which is not read, the parts are what is there.
+        lacking = lacking.filter { name in !own.contains { $0 == name || $0.hasPrefix(name + ".") } }
+      } catch let error as TarnError where error.isOfBytes {
+        // It may have them, and is told of when it is packed.
+        return
+      }
+    }
+    guard isTold, let name = lacking.min() else { return }
+    throw TarnError(
+      .usage, "no shard of \(source.name) that is here has a column '\(name.printable)'",
+      hint: known.isEmpty
+        ? "they have none" : "there are \(known.sorted().map { ColumnList.text(of: $0).printable }.listed(40))")
   }
 
   private func pack(
@@ -110,9 +152,8 @@ package struct PackRun {
     defer { try? Disk.remove(working) }
     let file = try CompanionFile(path, named: shard.name)
     let written = try PackWriter.write(
-      file, digest: revision.digest, columns: wanted, without: Set(without), rowCount: revision.rowCount,
-      through: working + ".tmp",
-      to: working
+      file, digest: revision.digest, columns: wanted, mayLack: true, without: Set(without),
+      rowCount: revision.rowCount, through: working + ".tmp", to: working
     ) { rows in
       try cancellation.check()
       report(rows)

@@ -14,14 +14,14 @@ package enum PublishedNames {
   package static let trained = "trained.faiss"
 
   static func output(_ name: VersionName, _ ordinal: Int) -> String {
-    "\(name)/\(LakeLayout(root: "/").outputPath(name, ordinal: ordinal).lastPathPart)"
+    "\(name)/\(LakeLayout.outputName(name, ordinal: ordinal))"
   }
   static func refine(_ name: VersionName, _ ordinal: Int) -> String {
-    "\(name)/\(LakeLayout(root: "/").refinePath(name, ordinal: ordinal).lastPathPart)"
+    "\(name)/\(LakeLayout.refineName(name, ordinal: ordinal))"
   }
   static func trained(_ name: VersionName) -> String { "\(name)/\(trained)" }
-  static func lock(_ name: VersionName) -> String { "\(name)/\(name.name).lock.json" }
-  static func document(_ name: VersionName) -> String { "\(name)/\(name.name).export.json" }
+  static func lock(_ name: VersionName) -> String { "\(name)/\(LakeLayout.lockFileName(name))" }
+  static func document(_ name: VersionName) -> String { "\(name)/\(LakeLayout.documentName(name))" }
   /// The most that a lock file, a document or an index may have.
   static let mostByteCount = 512 << 20
 }

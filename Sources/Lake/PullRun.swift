@@ -95,10 +95,8 @@ package struct Publication: Sendable {
         hint: NearWords.question(name, among: names.map(\.name)) ?? "leave the name out to see what is there")
     }
     guard names.count == 1 else {
-      let more = names.count > 10 ? " and \(names.count - 10) more" : ""
       throw TarnError(
-        .usage,
-        "\(shown) has \(names.count) versions: \(names.prefix(10).map(\.description).joined(separator: ", "))\(more)",
+        .usage, "\(shown) has \(names.count) versions: \(names.map(\.description).listed(10))",
         hint: "name one of them")
     }
     return names[0]
@@ -125,13 +123,13 @@ package struct Publication: Sendable {
     }
     return document.outputs.flatMap { output in
       let own = File(
-        name: PublishedNames.output(version.name, output.output).lastPathPart, kind: .outputShard,
+        name: LakeLayout.outputName(version.name, ordinal: output.output), kind: .outputShard,
         digest: output.sha256, byteCount: output.bytes)
       guard let refine = output.refine else { return [own] }
       return [
         own,
         File(
-          name: PublishedNames.refine(version.name, output.output).lastPathPart, kind: .refineShard,
+          name: LakeLayout.refineName(version.name, ordinal: output.output), kind: .refineShard,
           digest: refine.sha256, byteCount: refine.bytes),
       ]
     } + [
@@ -272,7 +270,7 @@ package struct PullRun: Sendable {
     for (number, stated) in document.outputs.enumerated() {
       try cancellation.check()
       report(.reading(number, of: document.outputs.count))
-      let name = PublishedNames.output(publication.version.name, stated.output).lastPathPart
+      let name = LakeLayout.outputName(publication.version.name, ordinal: stated.output)
       try reading(name, .outputShard, stated.sha256) { path in
         let found = try OutputShardFile.read(
           path, trained: trained, idsIn: (inputs[stated.output] ?? []).flatMap(\.ids))
@@ -284,7 +282,7 @@ package struct PullRun: Sendable {
       guard let refine = stated.refine, let own = all[stated.output], let first = own.first, let last = own.last else {
         continue
       }
-      let refineName = PublishedNames.refine(publication.version.name, stated.output).lastPathPart
+      let refineName = LakeLayout.refineName(publication.version.name, ordinal: stated.output)
       try reading(refineName, .refineShard, refine.sha256) { path in
         let found = try RefineFile.read(
           path, trained: trained, ids: first.firstId..<(last.firstId + Int64(last.rows)),

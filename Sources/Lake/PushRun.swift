@@ -1,5 +1,6 @@
 // `push`: a sealed version, written to a place. Outputs and trained index, then the lock
 // file, the document, the index, each only when what is before it is there (docs/PUBLISH.md).
+// Then the history tells of it.
 
 package import Base
 package import Catalog
@@ -134,6 +135,9 @@ package struct PushRun: Sendable {
       let bytes = try place.contents(file) ?? Array("\(document.text())\n".utf8)
       try settle(place.put(bytes, as: file), file, bytes.count, place, course)
       try updateIndex(of: place, with: document)
+      try catalog.recordPublication(
+        .pushed, of: version.name, at: place.description.printableLine, .of(lock),
+        isNew: course.summary.writtenCount > 0)
     }.value()
     return course.summary
   }
@@ -183,7 +187,7 @@ package struct PushRun: Sendable {
   }
 
   private func place() throws -> any PublishedPlace {
-    if destination.lowercased().hasPrefix("s3://") {
+    if destination.isStoreAddress {
       return try StorePlace(
         destination, configuration: configuration, patience: patience, scratch: catalog.layout.scratch,
         cancellation: cancellation)

@@ -19,7 +19,7 @@ enum QueryFile {
       let file = try FeatureFile(path, array: array)
       if let bad = file.matrix.firstBadRow() {
         throw TarnError(
-          .usage, "\(path): query \(bad.row) holds \(bad.defect.rawValue); no row is nearest to it",
+          .usage, "\(path): query \(bad.row) holds \(file.matrix.words(of: bad)); no row is nearest to it",
           hint: "leave it out")
       }
       for row in 0..<file.rowCount where !file.matrix.floats(rows: row..<(row + 1)).hasFiniteScores {
@@ -29,13 +29,11 @@ enum QueryFile {
       return file
     } catch let error as TarnError where [.badFeatures, .inputsMissing].contains(error.code) {
       let isMissing = error.code == .inputsMissing
-      throw TarnError(
-        .usage, error.message,
-        hint: isMissing
-          ? "name a file of queries"
-          : FeatureFormat(ofFile: path).holdsArrays
-            ? error.hint?.replacing("say --array NAME", with: way)
-            : "queries are rows of float16 or float32: numpy.save(FILE, rows.reshape(-1, DIMENSION).astype('float32'))")
+      let own =
+        FeatureFormat(ofFile: path).holdsArrays ? error.hint?.replacing(FeatureFile.wayToArray, with: way) : nil
+      let rows =
+        "queries are rows of float16 or float32: numpy.save(FILE, rows.reshape(-1, DIMENSION).astype('float32'))"
+      throw TarnError(.usage, error.message, hint: isMissing ? "name a file of queries" : own ?? rows)
     }
   }
 }

@@ -30,12 +30,8 @@ package struct SearchAnswer: Sendable {
   package let result: SearchResult
   /// Of queries that are rows, where the vector of each came from; else nothing.
   package let origins: [VectorOrigin]
-  /// Rows that may be found, where a condition says which; else nil.
-  package var admittedCount: Int?
-  /// Rows of the version that are left out because they were excluded since it was made.
-  package var hiddenCount = 0
-  /// What a condition could not be asked of, a line each.
-  package var notes: [String] = []
+  /// What has to be said of it.
+  package let notes: SearchNotes
 }
 
 /// Queries that were looked at as far as they can be before a version's files are.
@@ -78,7 +74,7 @@ struct QueryVectors {
         } catch {
           // What is wrong with the encoder's name is wrong for every query.
           guard error.code != .usage else { throw error }
-          throw TarnError(error.code, "\(query.name): \(error.message)", hint: error.hint)
+          throw error.about(query.name)
         }
       }
       content = .vectors(vectors)
@@ -107,8 +103,12 @@ struct QueryVectors {
     case .rows(let places):
       var vectors: [Float] = []
       var origins: [VectorOrigin] = []
-      let originals = try places.map(original)
-      let coded = searcher.vectors(ofRows: zip(places, originals).filter { $1 == nil }.map(\.0.id))
+      // In the order of their ids, so that a shard is opened once.
+      var originals = [[Float]?](repeating: nil, count: places.count)
+      for index in places.indices.sorted(by: { places[$0].id < places[$1].id }) {
+        originals[index] = try original(places[index])
+      }
+      let coded = try searcher.bestVectors(ofRows: zip(places, originals).filter { $1 == nil }.map(\.0.id))
       var next = coded.makeIterator()
       for (place, row) in zip(places, originals) {
         guard let vector = row ?? next.next() ?? nil else {

@@ -55,18 +55,18 @@ struct RebuildPlace: Sendable {
           hint: "finish that one by its own command, or name another directory")
       }
       // A rebuild that was killed has these, and nothing else.
-      own.formUnion(outputs.flatMap { Self.files(of: $0, version.name, layout) })
+      own.formUnion(outputs.flatMap { Self.files(of: $0, version.name) })
     }
     kept = try OutputPlace.emptyDirectory(directory, besides: layout, option: "--into", holding: own)
   }
 
   /// Names of the files of an output that is sealed.
-  private static func files(of output: OutputShard, _ name: VersionName, _ layout: LakeLayout) -> [String] {
-    [layout.outputPath(name, ordinal: output.ordinal), layout.refinePath(name, ordinal: output.ordinal)]
-      .map(\.lastPathPart)
+  private static func files(of output: OutputShard, _ name: VersionName) -> [String] {
+    [LakeLayout.outputName(name, ordinal: output.ordinal), LakeLayout.refineName(name, ordinal: output.ordinal)]
   }
 
-  private static func markPath(in work: String) -> String { work + "/version" }
+  private static let markName = "version"
+  private static func markPath(in work: String) -> String { "\(work)/\(markName)" }
   private func recordPath(_ ordinal: Int) -> String { "\(work)/output-\(ordinal).json" }
 
   /// Where an output or the codes that refine it are written.
@@ -74,37 +74,43 @@ struct RebuildPlace: Sendable {
 
   /// What an interrupted run rebuilt and compared.
   ///
-  /// - Parameters:
-  ///   - outputs: The version's.
-  ///   - layout: Names their files.
+  /// - Parameter outputs: The version's.
   /// - Returns: The records of those that are done.
-  func done(_ outputs: [OutputShard], in layout: LakeLayout) -> [RebuiltOutput] {
-    outputs.compactMap { output in
+  func done(_ outputs: [OutputShard]) -> [RebuiltOutput] {
+    guard isGoneOnWith else { return [] }
+    return outputs.compactMap { output in
       guard let text = Disk.text(of: recordPath(output.ordinal)),
         let found = try? JSONDecoder().decode(RebuiltOutput.self, from: Data(text.utf8)),
-        found.ordinal == output.ordinal, kept.map({ isThere(found, in: $0, layout) }) ?? true
+        found.ordinal == output.ordinal, kept.map({ isThere(found, in: $0) }) ?? true
       else { return nil }
       return found
     }
   }
 
-  private func isThere(_ output: RebuiltOutput, in directory: String, _ layout: LakeLayout) -> Bool {
+  private func isThere(_ output: RebuiltOutput, in directory: String) -> Bool {
     func holds(_ file: String, _ digest: ContentDigest) -> Bool {
-      (try? Disk.digest(of: "\(directory)/\(file.lastPathPart)")) == digest
+      (try? Disk.digest(of: "\(directory)/\(file)")) == digest
     }
-    return holds(layout.outputPath(name, ordinal: output.ordinal), output.digest)
-      && output.refineDigest.map { holds(layout.refinePath(name, ordinal: output.ordinal), $0) } ?? true
+    return holds(LakeLayout.outputName(name, ordinal: output.ordinal), output.digest)
+      && output.refineDigest.map { holds(LakeLayout.refineName(name, ordinal: output.ordinal), $0) } ?? true
   }
 
-  /// Takes away what is no unfinished rebuild of this version, before anything is taken up.
-  func sweep() {
-    if Disk.text(of: Self.markPath(in: work)) != mark { try? FileManager.default.removeItem(atPath: work) }
-  }
+  /// Whether what is there is an unfinished rebuild of this version by this tarn, which is gone on with.
+  var isGoneOnWith: Bool { Disk.text(of: Self.markPath(in: work)) == mark }
 
-  /// Makes the place ready.
+  /// Makes the place ready: takes away what is not gone on with.
+  ///
+  /// A mark of another tarn goes last, when this one takes its place: outputs that stay are known by it, and without it they
+  /// would be a stranger's. What cannot be done after all does not come here, and leaves all as it was.
   ///
   /// - Throws: ``TarnError`` when the disk refuses.
   func begin() throws {
+    if !isGoneOnWith {
+      let files = FileManager.default
+      for name in (try? files.contentsOfDirectory(atPath: work)) ?? [] where name != Self.markName {
+        try? files.removeItem(atPath: "\(work)/\(name)")
+      }
+    }
     try Disk.makeDirectory(work)
     try Disk.writeAtomically(Array(mark.utf8), to: Self.markPath(in: work))
   }

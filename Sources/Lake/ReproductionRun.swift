@@ -108,9 +108,9 @@ package struct ReproductionRun: Sendable {
       found.wayBack = try isAdopted ? Self.adoptedHint : wayBack(to: plan.missing)
     }
     let detail: [String: JSONValue] = [
-      "missing": .array(found.missing.map { .string($0) }), "outputs": .count(found.outputCount),
+      "missing": .strings(found.missing), "outputs": .count(found.outputCount),
       "output": found.difference.map { .count($0.output) } ?? .null,
-      "list": found.difference?.list.map { .count($0) } ?? .null,
+      "list": .optionalCount(found.difference?.list),
       "row_id": found.difference?.rowID.map { .integer($0) } ?? .null,
     ]
     try catalog.recordReproduction(
@@ -131,9 +131,12 @@ package struct ReproductionRun: Sendable {
   /// What brings inputs back that are not in the lake.
   private func wayBack(to missing: [VersionInput]) throws -> String {
     let source = try catalog.source(id: version.sourceID).name
-    // Some may be of either kind.
+    // Some may be of each kind.
+    let newest = missing.filter(\.isNewest)
+    let placeCount = try newest.count { try catalog.hasPlace(ofShard: $0.shardID) }
     let ways = [
-      missing.contains(where: \.isNewest) ? "`tarn sync \(source)`, --fetch or --budget bring them" : nil,
+      placeCount > 0 ? "`tarn sync \(source)`, --fetch or --budget bring them" : nil,
+      placeCount < newest.count ? Source.wayBack(toWhatNobodyHas: source) : nil,
       missing.contains { !$0.isNewest } ? Source.wayBack(to: source) : nil,
     ]
     return ways.compactMap(\.self).joined(separator: "; ")
@@ -155,12 +158,11 @@ package struct ReproductionRun: Sendable {
   private func plan(into wanted: String?, fetches: Bool) throws -> Plan {
     let (inputs, outputs) = (try catalog.inputs(of: version), try catalog.outputs(of: version))
     let place = try RebuildPlace(of: version, outputs, into: wanted, in: catalog.layout)
-    place.sweep()
+    let isGoneOnWith = place.isGoneOnWith
     let segments = ScratchSegments(directory: place.work, resumes: true)
-    let done = place.done(outputs, in: catalog.layout)
+    let done = place.done(outputs)
     let isDone = Set(done.map(\.ordinal))
-    let shards = Dictionary(
-      uniqueKeysWithValues: try catalog.shards(of: catalog.source(id: version.sourceID)).map { ($0.id, $0) })
+    let shards = try catalog.shardsByID(of: catalog.source(id: version.sourceID))
     var (needed, spent): ([Shard], [Shard]) = ([], [])
     var digests: [Int64: ContentDigest] = [:]
     var ready: Set<Int64> = []
@@ -168,7 +170,8 @@ package struct ReproductionRun: Sendable {
     for input in inputs where !input.isHole {
       let shard = shards[input.shardID]
       let digest = input.revision?.digest
-      if isDone.contains(input.outputOrdinal) || digest.flatMap({ segments.segment(ofShard: $0) }) != nil {
+      let isEncoded = isGoneOnWith && digest.flatMap { segments.segment(ofShard: $0) } != nil
+      if isDone.contains(input.outputOrdinal) || isEncoded {
         if let shard, shard.path != nil, input.isNewest, fetches { spent.append(shard) }
         continue
       }

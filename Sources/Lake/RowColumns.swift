@@ -64,94 +64,16 @@ package final class RowColumns: Sendable {
     }
   }
 
-  /// The columns of a companion, as the first of its packs or files that is here has them.
-  private struct Available {
-    let companion: String
-    /// Nil where none of its shards is here.
-    let columns: [String]?
-    var leftOut: [LeftOutColumn] = []
-    /// Why it cannot be told though a shard is here.
-    var fault: TarnError?
-
-    /// Whether it has a column, read or not; nil where that cannot be told.
-    func has(_ name: String) -> Bool? {
-      guard let columns else { return nil }
-      return columns.contains(name) || leftOut.contains { $0.isMeant(by: name) }
-    }
-  }
-
-  private func available() throws -> [Available] {
-    var found: [String: Available] = [:]
-    for bound in try catalog.boundCompanions(of: version) where found[bound.source] == nil {
-      do {
-        switch try opened(bound) {
-        case .pack(let pack, _):
-          found[bound.source] = Available(companion: bound.source, columns: pack.columns, leftOut: pack.leftOut)
-        case .file(let file):
-          found[bound.source] = Available(
-            companion: bound.source, columns: try file.columns(), leftOut: file.leftOut())
-        case .none: continue
-        }
-      } catch let error as TarnError where error.isOfBytes {
-        found[bound.source] = Available(companion: bound.source, columns: nil, fault: error)
-      }
-    }
-    return try catalog.companions(of: catalog.source(id: version.sourceID)).map(\.name).map { name in
-      found[name] ?? Available(companion: name, columns: nil)
-    }
-  }
-
-  /// The columns that can be shown, by name, as the packs and files at hand have them.
-  ///
-  /// - Throws: ``TarnError``.
-  package func availableNames() throws -> [String] { Set(try available().flatMap { $0.columns ?? [] }).sorted() }
-
-  /// Refuses names of columns that no companion has.
-  ///
-  /// A name that may be a column of a companion that is not here is let pass, but for one with a dot before which no
-  /// companion stands: of such a one it is asked for as `COMPANION.NAME`. One that may be a column of a companion that
-  /// cannot be read is refused.
-  ///
-  /// - Throws: ``TarnError`` `.usage` naming those there are; `.badFeatures` for one that is not read; of companions that
-  ///   cannot be read.
-  package func requireNames() throws {
-    let available = try available()
-    let companions = available.map(\.companion)
-    for name in names {
-      let asked = available.compactMap { of in column(name, of: of.companion).map { (of, $0) } }
-      if asked.contains(where: { $0.0.has($0.1) == true }) {
-        let isRead = asked.contains { of, column in of.columns?.contains(column) ?? false }
-        let left = asked.lazy.compactMap { of, column in of.leftOut.first { $0.isMeant(by: column) } }.first
-        guard !isRead, let left else { continue }
-        throw TarnError(
-          .badFeatures, "column '\(name.printable)' is not read: it is \(left.why)", hint: left.hint)
-      }
-      let isAnyones = companions.allSatisfy { column(name, of: $0) == name }
-      if let fault = asked.lazy.compactMap({ of, column in isAnyones || column != name ? of.fault : nil }).first {
-        throw fault
-      }
-      let ofOne = asked.filter { $0.1 != name }
-      if (name.contains(".") ? ofOne : asked).contains(where: { $0.0.columns == nil }) { continue }
-      let known = Set(available.flatMap { $0.columns ?? [] }).sorted()
-      let absent = available.filter { $0.columns == nil }.map(\.companion)
-      throw TarnError(
-        .usage, "no companion of \(version.name) has the column '\(name.printable)'",
-        hint: "there are \(known.prefix(40).map { ColumnList.text(of: $0).printable }.joined(separator: ", "))"
-          + (known.count > 40 ? " and \(known.count - 40) more" : "")
-          + (absent.first.map { "; one of \($0), which is not here, is \($0).NAME" } ?? ""))
-    }
-  }
-
   /// The values of some rows.
   ///
   /// - Parameters:
   ///   - ids: Row ids of the version, in any order, also of holes and such as it has not.
-  ///   - cancellation: Asked between blocks of files.
+  ///   - cancellation: Asked between blocks of files, and between their rows.
   ///   - tell: Told once of each shard whose values are null because its companion is not
   ///     here, and why.
   /// - Returns: For each id an object with every column; null where nothing is known.
   /// - Throws: ``TarnError`` `.usage` for a column that no companion has, naming those
-  ///   there are; `.badFeatures` for one that is not read; `.integrity` for a damaged pack.
+  ///   there are, and for one that is not read, with why; `.integrity` for a damaged pack.
   package func values(
     of ids: [Int64], cancellation: Cancellation, tell: (String) -> Void
   ) throws -> [[String: JSONValue]] {
@@ -182,13 +104,16 @@ package final class RowColumns: Sendable {
     var unanswered: Set<String> = []
     for (ordinal, rows) in places.sorted(by: { $0.key < $1.key }) {
       try cancellation.check()
-      var open = Set(names)
+      var (open, withheld) = (Set(names), Set<String>())
       var passedOver: [PassedOverCompanion] = []
       defer { unanswered.formUnion(open) }
       for turn in CompanionTurn.all(companions) where !open.isEmpty {
-        let own = open.compactMap { name in turn.column(of: name).map { (name, $0) } }.sorted { $0.0 < $1.0 }
+        let own = open.compactMap { name in turn.column(of: name, withheld: withheld).map { (name, $0) } }
+          .sorted { $0.0 < $1.0 }
         let meant = own.map(\.0).filter { turn.isMeant(by: $0) }
         guard !own.isEmpty else { continue }
+        var hasTold = false
+        defer { if turn.isNamed, !hasTold { withheld.formUnion(meant) } }
         guard let file = bound[ordinal]?.first(where: { $0.source == turn.companion }) else {
           if !meant.isEmpty { note(try reason(turn.companion, ordinal, &unbound), &lacks) }
           continue
@@ -202,6 +127,7 @@ package final class RowColumns: Sendable {
           continue
         }
         guard let answer = found else { continue }
+        hasTold = true
         for (number, values) in answer.values.enumerated() {
           guard let values else { continue }
           for (column, value) in zip(answer.columns, values) {
@@ -213,12 +139,29 @@ package final class RowColumns: Sendable {
       }
       try refuse(open, passedOver, &lacks)
     }
-    if !unanswered.isEmpty { try requireNamesOnce() }
+    if !unanswered.isEmpty { try requireNamesOnce { try cancellation.check() } }
     return result
   }
 
+  /// The refusal of a column that a companion has and that is not read.
+  static func unread(_ name: String, _ column: LeftOutColumn, of companion: String) -> TarnError {
+    TarnError(
+      .usage, "column '\(name.printable)' of \(companion) is not read: it is \(column.why)", hint: column.hint)
+  }
+
+  /// Refuses columns that a companion has and that are not read of it.
+  private func requireRead(
+    _ columns: [String], among known: Set<String>, _ leftOut: [LeftOutColumn], of companion: String
+  ) throws {
+    for name in columns where !known.contains(name) {
+      if let column = leftOut.first(where: { $0.isMeant(by: name) }) {
+        throw Self.unread(name, column, of: companion)
+      }
+    }
+  }
+
   /// The column that a companion is asked for by a name; nil where it names another's.
-  private func column(_ name: String, of companion: String) -> String? {
+  func column(_ name: String, of companion: String) -> String? {
     guard name.hasPrefix(companion + ".") else { return name }
     return String(name.dropFirst(companion.count + 1))
   }
@@ -253,6 +196,8 @@ package final class RowColumns: Sendable {
 
   /// Where the columns of every shard are read, and what is not here to be read.
   ///
+  /// - Parameter checkpoint: Called between shards, and between rows of files; an error of it ends the work.
+  /// - Returns: The shards, what is told of them, and whether all that there is can be read.
   /// - Throws: ``TarnError`` `.usage` for a column that is in none.
   func plan(_ checkpoint: () throws -> Void) throws -> (shards: [ScannedShard], notes: [String], isWhole: Bool) {
     let inputs = try catalog.inputs(of: version).filter { !$0.isHole && $0.rowCount > 0 }
@@ -265,29 +210,37 @@ package final class RowColumns: Sendable {
     var unbound = UnboundCompanions(Set(inputs.map(\.shardOrdinal)))
     let shards = try inputs.map { input in
       try checkpoint()
-      var open = Array(names.enumerated())
+      var (open, withheld) = (Array(names.enumerated()), Set<String>())
       var parts: [ScannedShard.Part] = []
       let unsaid = (excluded[input.shardOrdinal] ?? []).union(input.excludedRows)
       var passedOver: [PassedOverCompanion] = []
       for turn in CompanionTurn.all(companions) where !open.isEmpty {
-        let asked = open.compactMap { place, name in turn.column(of: name).map { (name: $0, place: place) } }
+        let asked = open.compactMap { place, name in
+          turn.column(of: name, withheld: withheld).map { (name: $0, place: place) }
+        }
         guard !asked.isEmpty else { continue }
-        let meant = open.map(\.element).filter { turn.column(of: $0) != nil && turn.isMeant(by: $0) }
+        let meant = asked.map { names[$0.place] }.filter { turn.isMeant(by: $0) }
+        var hasTold = false
+        defer { if turn.isNamed, !hasTold { withheld.formUnion(meant) } }
         guard let file = bound[input.shardOrdinal]?.first(where: { $0.source == turn.companion }) else {
           if !meant.isEmpty { note(try reason(turn.companion, input.shardOrdinal, &unbound), &lacks) }
           continue
         }
         let found: Set<String>?
-        do { found = try names(of: file, unsaid, &lacks) } catch let fault as UnreadableCompanion {
+        do {
+          found = try names(of: file, unsaid, checkpoint, &lacks)
+        } catch let fault as UnreadableCompanion {
           if !meant.isEmpty { pass(over: file, meant, fault.error, &passedOver, &lacks) }
           continue
         }
         guard let had = found else { continue }
+        hasTold = true
         let own = asked.filter { had.contains($0.name) }
-        if let known = parts.firstIndex(where: { $0.companion == file }) {
-          parts[known] = ScannedShard.Part(companion: file, columns: parts[known].columns + own)
-        } else if !own.isEmpty {
-          parts.append(ScannedShard.Part(companion: file, columns: own))
+        if !own.isEmpty {
+          let known = parts.firstIndex { $0.companion == file }
+          var part = known.map { parts[$0] } ?? ScannedShard.Part(file)
+          for column in own { part.add(column.name, at: column.place) }
+          if let known { parts[known] = part } else { parts.append(part) }
         }
         let places = Set(own.map(\.place))
         open.removeAll { places.contains($0.offset) }
@@ -297,7 +250,7 @@ package final class RowColumns: Sendable {
       return ScannedShard(
         name: input.shardName, firstID: input.firstID, rowCount: input.rowCount, parts: parts, unsaid: unsaid)
     }
-    if !lacking.isEmpty { try requireNames() }
+    if !lacking.isEmpty { try requireNames(checkpoint: checkpoint) }
     var notes: [String] = []
     say(lacks) { notes.append($0) }
     return (shards, notes, !lacks.keys.contains { $0.kind != .pack })
@@ -305,14 +258,15 @@ package final class RowColumns: Sendable {
 
   /// The columns of a companion's shard, those that are not read too; nil where it is not here.
   private func names(
-    of bound: BoundCompanion, _ unsaid: Set<Int>, _ lacks: inout [Lack: (text: String, count: Int)]
+    of bound: BoundCompanion, _ unsaid: Set<Int>, _ checkpoint: () throws -> Void,
+    _ lacks: inout [Lack: (text: String, count: Int)]
   ) throws -> Set<String>? {
     switch try reading({ try opened(bound, saidBut: unsaid) }) {
     case .pack(let pack, let without):
       if !without.isSubset(of: unsaid) { note(isWithout(bound), &lacks) }
       return Set(pack.columns + pack.leftOut.map(\.name))
     case .file(let file):
-      let known = try reading { try file.columns() }
+      let known = try reading { try file.columns(checkpoint: checkpoint) }
       note(unpacked(bound), &lacks)
       return Set(known + file.leftOut().map(\.name))
     case .none:
@@ -323,9 +277,16 @@ package final class RowColumns: Sendable {
 
   /// The rows of a shard from the first on.
   func scan(_ part: ScannedShard.Part, of shard: ScannedShard) throws -> RowScan {
+    let (columns, companion) = (part.columns.map(\.name), part.companion.source)
     switch try opened(part.companion, saidBut: shard.unsaid) {
-    case .pack(let pack, _): return try RowScan(pack, columns: part.columns.map(\.name))
-    case .file(let file): return try RowScan(file, columns: part.columns.map(\.name))
+    case .pack(let pack, _):
+      try requireRead(columns, among: Set(pack.columns), pack.leftOut, of: companion)
+      return try RowScan(pack, columns: columns)
+    case .file(let file):
+      // It names no columns before they were read, but those that are left out are none of JSON.
+      let leftOut = file.leftOut()
+      if !leftOut.isEmpty { try requireRead(columns, among: Set(file.columns()), leftOut, of: companion) }
+      return try RowScan(file, columns: columns)
     case .none:
       throw TarnError(.inputsMissing, absent(part.companion).1, hint: "it was here a moment ago: search again")
     }
@@ -338,18 +299,18 @@ package final class RowColumns: Sendable {
     switch try reading({ try opened(bound, rows) }) {
     case .pack(let pack, let without):
       if !without.isDisjoint(with: rows) { note(isWithout(bound), &lacks) }
-      let had = columns.filter { name in
-        pack.columns.contains(name) || pack.leftOut.contains { $0.isMeant(by: name) }
-      }
+      let known = Set(pack.columns)
+      let had = columns.filter { name in known.contains(name) || pack.leftOut.contains { $0.isMeant(by: name) } }
       guard !had.isEmpty else { return ([], []) }
+      try requireRead(had, among: known, pack.leftOut, of: bound.source)
       return (had, try pack.values(ofRows: rows, columns: had, checkpoint: { try cancellation.check() }))
     case .file(let file):
-      let known = try reading { try file.columns() }
+      let known = Set(try reading { try file.columns(checkpoint: { try cancellation.check() }) })
       note(unpacked(bound), &lacks)
-      let had = columns.filter { name in
-        known.contains(name) || file.leftOut().contains { $0.isMeant(by: name) }
-      }
+      let leftOut = file.leftOut()
+      let had = columns.filter { name in known.contains(name) || leftOut.contains { $0.isMeant(by: name) } }
       guard !had.isEmpty else { return ([], []) }
+      try requireRead(had, among: known, leftOut, of: bound.source)
       return (had, try file.values(ofRows: rows, columns: had, checkpoint: { try cancellation.check() }))
     case .none:
       note(absent(bound), &lacks)
@@ -365,9 +326,9 @@ package final class RowColumns: Sendable {
     )
   }
 
-  private func requireNamesOnce() throws {
+  private func requireNamesOnce(checkpoint: () throws -> Void) throws {
     guard state.withLock({ !$0.namesAreKnown }) else { return }
-    try requireNames()
+    try requireNames(checkpoint: checkpoint)
     state.withLock { $0.namesAreKnown = true }
   }
 
@@ -439,7 +400,8 @@ package final class RowColumns: Sendable {
       )
     }
     if let fault = faults[shard.name] {
-      return (Lack(companion: companion, kind: .rows), fault.text)
+      let text = fault.reason == nil ? fault.text : "\(fault.text); \(fault.way)"
+      return (Lack(companion: companion, kind: .rows), text)
     }
     let nothing = "so its columns are null"
     guard shard.revision != nil else {
@@ -495,25 +457,19 @@ package final class RowColumns: Sendable {
   }
 
   private func open(_ bound: BoundCompanion, _ rows: [Int]) throws -> Opened {
-    let store = ArtifactStore(catalog)
-    let file = bound.path.map { catalog.layout.path($0, in: .shards) }.flatMap { Disk.size(of: $0) == nil ? nil : $0 }
+    let file = catalog.layout.existingPath(bound.path, in: .shards)
     var second: Opened?
     let newest = PackWriter.formatVersion(ofFile: bound.shard)
-    for pack in try catalog.packs(of: bound.digest, formatVersions: 1...PackWriter.newestFormatVersion) {
-      let path = try store.path(of: .pack, pack.digest)
-      guard Disk.size(of: path) != nil else { continue }
+    for (pack, path) in try ArtifactStore(catalog).packs(of: bound.digest) {
       let opened = try PackFile(path: path, of: bound.digest)
       let has = names.allSatisfy { name in
-        column(name, of: bound.source).map { opened.columns.contains($0) } ?? true
+        // One that was asked for and is not there is null in every row.
+        column(name, of: bound.source).map { opened.columns.contains($0) || pack.columns?.contains($0) == true } ?? true
       }
       // The file itself says more than a pack without a column, or one of an older format, which rounded numbers.
       guard file == nil || (has || pack.columns == nil) && pack.formatVersion >= newest else { continue }
       let without = Set(pack.without)
-      guard has || pack.columns == nil else {
-        second = second ?? .pack(opened, without: without)
-        continue
-      }
-      guard without.isDisjoint(with: rows) else {
+      guard has || pack.columns == nil, without.isDisjoint(with: rows) else {
         second = second ?? .pack(opened, without: without)
         continue
       }

@@ -67,10 +67,10 @@ extension RowColumns {
   ///   - catalog: A lake; reading is enough.
   ///   - condition: The condition.
   ///   - given: The rows that are asked about; nil for all.
-  ///   - checkpoint: Called between thousands of rows; an error of it ends the work.
+  ///   - checkpoint: Called between thousands of rows, or fewer that are long; an error of it ends the work.
   /// - Returns: The rows, and what was lacking.
-  /// - Throws: ``TarnError`` `.usage` for a column that no companion has, naming those there are; `.badFeatures` for one that
-  ///   is not read; `.integrity` for a damaged pack.
+  /// - Throws: ``TarnError`` `.usage` for a column that no companion has, naming those there are, and for one that is not
+  ///   read; `.integrity` for a damaged pack.
   package static func rows(
     of version: IndexVersion, in catalog: LakeCatalog, where condition: WhereCondition, among given: RowSubset? = nil,
     checkpoint: () throws -> Void
@@ -85,9 +85,15 @@ extension RowColumns {
       // Where no row is known, all are as one.
       let isAllOrNone = shard.parts.isEmpty
       if isAllOrNone, predicate.holds(scans.values) != true { continue }
+      var work = 0
       for row in 0..<shard.rowCount {
-        if row.isMultiple(of: 4096) { try checkpoint() }
+        if work >= 4096 {
+          try checkpoint()
+          work = 0
+        }
         try scans.next()
+        // A KiB of text may take as long as a row.
+        work += scans.values.reduce(1) { $0 + $1.byteCount >> 10 }
         let id = shard.firstID + Int64(row)
         guard isAllOrNone || predicate.holds(scans.values) == true, given?.allows(id) ?? true else { continue }
         rows.insert(id)

@@ -12,6 +12,14 @@ package enum RowIDInput: Sendable {
   /// All that was piped in.
   case standardInput([UInt8])
 
+  /// What it is called in messages.
+  var name: String {
+    switch self {
+    case .file(let path): path
+    case .standardInput: "standard input"
+    }
+  }
+
   /// Opens a file that a user named.
   ///
   /// - Parameters:
@@ -59,7 +67,7 @@ struct RowIDFile {
   /// - Throws: ``TarnError`` `.usage` when there is none, else as reading does.
   init(_ input: RowIDInput, of version: IndexVersion, in catalog: LakeCatalog) throws {
     try self.init(
-      input, below: try catalog.inputs(of: version).map { $0.firstID + Int64($0.rowCount) }.max() ?? 0,
+      input, below: try catalog.inputs(of: version).map(\.ids.upperBound).max() ?? 0,
       of: "\(version.name)")
   }
 
@@ -74,12 +82,13 @@ struct RowIDFile {
     switch input {
     case .file(let path):
       let file = try RowIDInput.open(path, orElse: "name a file of row ids, or - for standard input")
-      (name, byteCount) = (path, file.byteCount)
+      byteCount = file.byteCount
       reading = { try file.read(into: &$0, at: $1, count: $2) }
     case .standardInput(let bytes):
-      (name, byteCount) = ("standard input", bytes.count)
+      byteCount = bytes.count
       reading = { $0.replaceSubrange(..<$2, with: bytes[$1..<($1 + $2)]) }
     }
+    name = input.name
     self.end = end
     self.owner = owner
   }

@@ -8,8 +8,19 @@ internal import Companions
 struct ScannedShard {
   struct Part {
     let companion: BoundCompanion
-    /// Names in the companion, with their places among those asked for.
-    let columns: [(name: String, place: Int)]
+    /// Names in the companion, each once, with its places among those asked for: `url` and `meta.url` may be one column.
+    private(set) var columns: [(name: String, places: [Int])] = []
+
+    init(_ companion: BoundCompanion) { self.companion = companion }
+
+    /// Adds a column, or another place of one that is there.
+    mutating func add(_ name: String, at place: Int) {
+      if let known = columns.firstIndex(where: { $0.name == name }) {
+        columns[known].places.append(place)
+      } else {
+        columns.append((name, [place]))
+      }
+    }
   }
 
   let name: String
@@ -27,7 +38,7 @@ struct RowScans {
   private let shard: String
   private let unsaid: Set<Int>
   private var row = 0
-  private var scans: [(scan: RowScan, places: [Int])] = []
+  private var scans: [(scan: RowScan, places: [[Int]])] = []
   /// Of each column asked for the value in the row that was read last; null where nothing is known.
   private(set) var values: [RowValue]
 
@@ -43,7 +54,7 @@ struct RowScans {
     values = columns.names.map { _ in .null }
     scans =
       try shard.map { shard in
-        try shard.parts.map { (try columns.scan($0, of: shard), $0.columns.map(\.place)) }
+        try shard.parts.map { (try columns.scan($0, of: shard), $0.columns.map(\.places)) }
       } ?? []
   }
 
@@ -57,7 +68,9 @@ struct RowScans {
       guard try scan.next() else {
         throw TarnError(.integrity, "a companion has fewer rows of \(shard) than the catalog counts")
       }
-      for (own, place) in places.enumerated() { values[place] = isUnsaid ? .null : scan.values[own] }
+      for (own, places) in places.enumerated() {
+        for place in places { values[place] = isUnsaid ? .null : scan.values[own] }
+      }
     }
   }
 }

@@ -101,8 +101,7 @@ struct RuleEvaluation {
         TarnError(
           .conflict,
           "\(needs)\(companion.name.printable) of \(name), which stands beside \(shard.name.printable), \(reason)",
-          hint: "register the files of \(name) under a new name with `tarn source add … --companion-of "
-            + "\(source.name)`, which puts them in order, and exclude by that; "
+          hint: LakeCatalog.way(besides: source.name, companion: true) + "; exclude by that one then; "
             + "`tarn exclude \(source.name) --match … --undo` takes the rule back"))
     }
     guard let by = companion.revision else { throw absent(companion, needs, name) }
@@ -158,19 +157,18 @@ struct RuleEvaluation {
   private func scan(
     _ column: String, of companion: Shard, _ by: ShardRevision, _ absent: Lack
   ) throws -> RowScan {
-    let store = ArtifactStore(catalog)
-    let here = companion.path.map { catalog.layout.path($0, in: .shards) }.flatMap {
-      Disk.size(of: $0) == nil ? nil : $0
-    }
+    let here = catalog.layout.existingPath(companion.path, in: .shards)
     let newest = PackWriter.formatVersion(ofFile: companion.name)
-    for pack in try catalog.packs(of: by.digest, formatVersions: 1...PackWriter.newestFormatVersion)
+    let isOfLines = CompanionFormat(ofFile: companion.name)?.table == .jsonl
+    for (pack, path) in try ArtifactStore(catalog).packs(of: by.digest)
     // One of an older format rounded numbers that the file itself has.
     where pack.without.isEmpty && (pack.formatVersion >= newest || here == nil) {
-      let path = try store.path(of: .pack, pack.digest)
-      guard Disk.size(of: path) != nil else { continue }
       let file = try PackFile(path: path, of: by.digest)
-      guard file.columns.contains(column) else { continue }
-      return try RowScan(file, columns: [column])
+      // A member that a pack for it of JSON lines has not is in no row of them: the pack answers alone.
+      let mayLack =
+        isOfLines && (pack.columns?.contains(column) ?? true) && !file.leftOut.contains { $0.isMeant(by: column) }
+      guard mayLack || file.columns.contains(column) else { continue }
+      return try RowScan(file, columns: [column], mayLack: mayLack)
     }
     guard let path = here else { throw absent }
     // Opened before it is hashed: what takes its place meanwhile is not what is read.
@@ -185,7 +183,7 @@ struct RuleEvaluation {
 extension RowValue {
   /// What a value of a rule is compared with, in UTF-8: of a text itself, of others as JSON has
   /// them, arrays and objects in the one way in which tarn writes them; nil for null.
-  fileprivate var matchedText: ArraySlice<UInt8>? {
+  var matchedText: ArraySlice<UInt8>? {
     guard case .json(let bytes) = self else { return text }
     return JSONValue(parsing: String(decoding: bytes, as: UTF8.self)).map { Array($0.text.utf8)[...] } ?? bytes
   }

@@ -96,18 +96,18 @@ package struct SearchRun {
     }
     var subset = try subset(of: version, hiding: hidden)
     // Told before any file of the version is read, which has the last word.
-    let dimension = try catalog.trainedIndex(id: version.trainedIndexID).dimension
-    let asked = try QueryVectors(options.queries, of: version, dimension: dimension, in: catalog, cancellation)
+    let trained = try catalog.trainedIndex(id: version.trainedIndexID)
+    let asked = try QueryVectors(options.queries, of: version, dimension: trained.dimension, in: catalog, cancellation)
     let selection = try options.condition.map { condition in
       try RowColumns.rows(
         of: version, in: catalog, where: condition, among: subset, checkpoint: { try cancellation.check() })
     }
     if let selection { subset = selection.rows }
-    func answer(_ result: SearchResult, _ origins: [VectorOrigin]) -> SearchAnswer {
-      SearchAnswer(
-        result: result, origins: origins, admittedCount: selection?.rows.count, hiddenCount: hidden?.count ?? 0,
-        notes: selection?.notes ?? [])
-    }
+    var notes = SearchNotes(
+      k: options.k, nprobe: options.nprobe, listCount: trained.nlist, unique: options.unique,
+      admittedCount: selection?.rows.count, conditionNotes: selection?.notes ?? [])
+    notes.hiddenCount = hidden?.count ?? 0
+    notes.namesRows = options.ids != nil || options.excludedIDs != nil
     let store = ArtifactStore(catalog)
     let outputs = try catalog.outputs(of: version)
     let places = try store.refinePlaces(of: outputs, version, forRows: options.refine)
@@ -119,10 +119,11 @@ package struct SearchRun {
         return path
       }, refinedBy: places)
     var inputs: [VersionInput]?
+    var shard: (id: Int64, rows: FeatureRows)?
     let (vectors, origins) = try asked.vectors(searcher) { place in
       let known = try inputs ?? catalog.inputs(of: version).filter { $0.rowCount > 0 }
       inputs = known
-      return try originalRow(place, known, of: version)
+      return try originalRow(place, known, of: version, &shard)
     }
     try cancellation.check()
     let reranker = options.rerank == nil ? nil : try self.reranker(version)
@@ -136,11 +137,11 @@ package struct SearchRun {
       return try reranker?.rerank(found, queries: queries, k: min(wanted, found.k)) ?? found
     }
     guard let unique = options.unique else {
-      return answer(try found(vectors, options.k), origins)
+      return SearchAnswer(result: try found(vectors, options.k), origins: origins, notes: notes)
     }
     let result = try searcher.searchUnique(
       vectors, k: options.k, nprobe: options.nprobe, threads: options.threads, threshold: unique, candidates: found)
-    return answer(result, origins)
+    return SearchAnswer(result: result, origins: origins, notes: notes)
   }
 
   /// Reads a file and refuses it when it is damaged.
@@ -163,7 +164,7 @@ package struct SearchRun {
       let inputs = try catalog.inputs(of: version)
       let excluded = inputs.excludedIDs
       // Ids ascend with the inputs.
-      let holes = inputs.filter { $0.isHole && $0.rowCount > 0 }.map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }
+      let holes = inputs.filter { $0.isHole && $0.rowCount > 0 }.map(\.ids)
       func isInHole(_ id: Int64) -> Bool {
         let next = holes.partitioningIndex { $0.lowerBound > id }
         return next > 0 && holes[next - 1].contains(id)
@@ -195,16 +196,22 @@ package struct SearchRun {
   }
 
   /// A row as it was encoded, from its shard, among the inputs that have rows; nil where that is not in the lake.
+  ///
+  /// The shard stays open for the next one.
   private func originalRow(
-    _ place: RowLocation, _ inputs: [VersionInput], of version: IndexVersion
+    _ place: RowLocation, _ inputs: [VersionInput], of version: IndexVersion,
+    _ shard: inout (id: Int64, rows: FeatureRows)?
   ) throws -> [Float]? {
     let next = inputs.partitioningIndex { $0.firstID > place.id }
     guard next > 0 else { return nil }
     let input = inputs[next - 1]
-    guard !input.isHole, place.id < input.firstID + Int64(input.rowCount), input.path != nil else { return nil }
+    guard !input.isHole, input.ids.contains(place.id), input.path != nil else { return nil }
     let normalisation = try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
-    let file = try original(input, catalog.source(id: version.sourceID))
-    return file.matrix.scoredRows(CollectionOfOne(Int(place.id - input.firstID)), normalisation)
+    if shard?.id != input.shardID {
+      shard = nil
+      shard = (input.shardID, try original(input, catalog.source(id: version.sourceID)))
+    }
+    return try shard?.rows.matrix(ofRows: [Int(place.id - input.firstID)]).scoredRows(0..<1, normalisation)
   }
 
   /// The original features of a version's rows.
@@ -214,7 +221,7 @@ package struct SearchRun {
       hint: "search without --rerank, or adopt it under another name with --source")
     let inputs = whole.filter { !$0.isHole && $0.rowCount > 0 }
     return Reranker(
-      ranges: inputs.map { $0.firstID..<($0.firstID + Int64($0.rowCount)) }, dimension: source.dimension,
+      ranges: inputs.map(\.ids), dimension: source.dimension,
       normalisation: try catalog.trainedIndex(id: version.trainedIndexID).specification().normalisation
     ) { place in
       try cancellation.check()
@@ -222,7 +229,8 @@ package struct SearchRun {
     }
   }
 
-  private func original(_ input: VersionInput, _ source: Source) throws -> FeatureFile {
+  /// The shard of an input, for a few of its rows.
+  private func original(_ input: VersionInput, _ source: Source) throws -> FeatureRows {
     guard let path = input.path, let revision = input.revision else {
       throw TarnError(
         .inputsMissing,
@@ -231,19 +239,19 @@ package struct SearchRun {
           ? "run `tarn sync \(source.name) --shards \(input.shardOrdinal)`" : Source.wayBack(to: source.name))
           + ", or search without --rerank")
     }
-    let absolute = catalog.layout.shards + "/" + path
+    let absolute = catalog.layout.path(path, in: .shards)
     // A shard is 1.4 GB and a few of its rows are wanted: hashed when it was touched, once.
     if try !catalog.looksUntouched(input), try Disk.digest(of: absolute) != revision.digest {
       throw TarnError(
         .integrity, "\(absolute) has changed since it was fetched",
         hint: "run `tarn verify --repair`")
     }
-    let file = try FeatureFile(
+    let rows = try FeatureRows(
       absolute, array: source.array, dimension: source.dimension, elementType: source.elementType)
-    guard file.rowCount == input.rowCount else {
-      throw TarnError(.integrity, "\(absolute) has \(file.rowCount) rows, the catalog counts \(input.rowCount)")
+    guard rows.rowCount == input.rowCount else {
+      throw TarnError(.integrity, "\(absolute) has \(rows.rowCount) rows, the catalog counts \(input.rowCount)")
     }
-    return file
+    return rows
   }
 }
 

@@ -31,11 +31,7 @@ package struct VersionPlaces: Sendable {
 package struct SearchableVersion {
   package let name: VersionName
   package let dimension: Int
-  package let nlist: Int
   package let rowCount: Int
-  /// The source whose rows it holds.
-  package let source: String
-  package let modality: String
   package let places: VersionPlaces
   package let searcher: VersionSearcher
   /// What companions say of its rows; nil where nothing is asked for or known.
@@ -49,9 +45,12 @@ package struct SearchableVersion {
   ///   - name: The version.
   ///   - catalog: Its lake; reading is enough.
   ///   - names: Columns of companions that are shown; nil for all that are here.
+  ///   - checkpoint: Called while columns are looked for; an error of it ends the work.
   /// - Throws: ``TarnError`` `.conflict` for a version that is not sealed, `.inputsMissing` and `.integrity` for its files,
   ///   as `tarn search` throws them.
-  package init(_ name: VersionName, in catalog: LakeCatalog, columns names: [String]? = nil) throws {
+  package init(
+    _ name: VersionName, in catalog: LakeCatalog, columns names: [String]? = nil, checkpoint: () throws -> Void = {}
+  ) throws {
     let version = try catalog.version(name)
     try version.requireSearchable()
     let store = ArtifactStore(catalog)
@@ -59,14 +58,12 @@ package struct SearchableVersion {
     let searcher = try VersionSearcher(
       outputShards: outputs.map { try store.path(ofOutput: $0.digest, of: version) },
       refinedBy: store.refinePlaces(of: outputs, version))
-    let source = try catalog.source(id: version.sourceID)
     self.name = name
-    (dimension, nlist, rowCount) = (searcher.dimension, searcher.nlist, searcher.rowCount)
-    (self.source, modality) = (source.name, source.modality.rawValue)
+    (dimension, rowCount) = (searcher.dimension, searcher.rowCount)
     places = VersionPlaces(
       try catalog.inputs(of: version).map { ($0.firstID, $0.rowCount, $0.shardName) })
     self.searcher = searcher
-    columns = try Self.columns(names, of: version, source, catalog)
+    columns = try Self.columns(names, of: version, catalog, checkpoint)
     hidden = try catalog.hiddenRows(of: version)
   }
 }
@@ -78,26 +75,26 @@ extension SearchableVersion {
   ///   - name: The version.
   ///   - catalog: Its lake; reading is enough.
   ///   - names: Columns that are shown; nil for all that are here.
+  ///   - checkpoint: Called while they are looked for; an error of it ends the work.
   /// - Returns: Nil where nothing is asked for or known.
   /// - Throws: ``TarnError``; `.usage` for a column that no companion has.
   package static func columns(
-    of name: VersionName, in catalog: LakeCatalog, names: [String]?
+    of name: VersionName, in catalog: LakeCatalog, names: [String]?, checkpoint: () throws -> Void = {}
   ) throws -> RowColumns? {
-    let version = try catalog.version(name)
-    return try columns(names, of: version, catalog.source(id: version.sourceID), catalog)
+    try columns(names, of: catalog.version(name), catalog, checkpoint)
   }
 
   private static func columns(
-    _ names: [String]?, of version: IndexVersion, _ source: Source, _ catalog: LakeCatalog
+    _ names: [String]?, of version: IndexVersion, _ catalog: LakeCatalog, _ checkpoint: () throws -> Void
   ) throws -> RowColumns? {
     if let names {
       guard !names.isEmpty else { return nil }
       let columns = try RowColumns(catalog, version, names: names)
-      try columns.requireNames()
+      try columns.requireNames(checkpoint: checkpoint)
       return columns
     }
-    guard try !catalog.companions(of: source).isEmpty else { return nil }
-    let available = try RowColumns(catalog, version, names: []).availableNames()
+    guard try !catalog.companions(of: catalog.source(id: version.sourceID)).isEmpty else { return nil }
+    let available = try RowColumns(catalog, version, names: []).availableNames(checkpoint: checkpoint)
     return available.isEmpty ? nil : try RowColumns(catalog, version, names: available)
   }
 }

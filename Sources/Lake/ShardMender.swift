@@ -57,7 +57,7 @@ package final class ShardMender {
     guard shard.state == .present, !shard.isDropped, let path = shard.path, let revision = shard.revision,
       let chunks = try catalog.chunks(of: revision)
     else { return nil }
-    let file = catalog.layout.shards + "/" + path
+    let file = catalog.layout.path(path, in: .shards)
     guard Disk.size(of: file) != nil else { return nil }
     let damaged = try chunks.damaged(in: file, isCancelled: { cancellation.isCancelled })
     try cancellation.check()
@@ -125,7 +125,7 @@ package final class ShardMender {
           last = TarnError(.integrity, "\(mirror.redacted): other bytes than this revision's")
         } catch {
           if error.code == .interrupted { throw error }
-          last = TarnError(error.code, "\(mirror.redacted): \(error.message)", hint: error.hint)
+          last = error.about(mirror.redacted)
           guard error.code == .temporary else { continue }
           hosts.failed(host, error.message)
           failed.append(mirror)

@@ -83,18 +83,8 @@ struct ShardStream: Sendable {
     }
     let supply = ShardSupply(catalog, self, fetch, cancellation: cancellation, report: follow)
     async let fetching: Void = supply.run()
-    let threaded = ThreadedWork(thread) {
-      // Work that ends leaves nothing to fetch for.
-      defer { supply.cancel() }
-      return try work(supply.wake)
-    }
-    do {
-      // Without its thread nobody would take what is fetched.
-      try threaded.requireNoFailure()
-    } catch {
-      supply.cancel()
-      throw error
-    }
+    // Work that ends, or gets no thread, leaves nothing to fetch for.
+    let threaded = ThreadedWork(thread, ending: supply.cancel) { try work(supply.wake) }
     await fetching
     return try await threaded.value()
   }
@@ -187,7 +177,7 @@ extension LakeCatalog {
   /// - Returns: Whether it went.
   /// - Throws: ``TarnError``.
   fileprivate func evictIfHadAgain(_ shard: Shard) throws -> Bool {
-    guard try dependents(onLastCopyOf: shard).isEmpty else { return false }
+    guard try dependentsAfterLook(onLastCopyOf: shard).isEmpty else { return false }
     try evict(shard)
     return true
   }

@@ -18,6 +18,12 @@ package struct SourceGrowth {
     case listing(NamedListing)
     /// In the directory that it was registered from.
     case directory
+
+    /// Whether somebody gave the files in an order that is meant: a list has one.
+    fileprivate var isInOwnOrder: Bool {
+      if case .listing(let listing) = self { return listing.place == nil }
+      return false
+    }
   }
 
   /// What came of it.
@@ -31,16 +37,22 @@ package struct SourceGrowth {
     package var moved: [(shard: String, to: String)] = []
     /// Shards that have other bytes there than were expected or fetched, in order.
     package var changed: [String] = []
-    /// New files that are not added yet, as one that belongs before them is not there.
-    package var waiting: [String] = []
-    /// The partner's shard whose file that is.
-    package var waitsFor: String?
+    /// New files that are not added yet.
+    package var waiting: [WaitingFile] = []
+    /// What is said of those, in lines.
+    package var waits: [String] = []
+    /// The source in whose order files are taken though nobody named it: their names are those of its files.
+    package var orderOf: String?
+    /// Places that stay empty, as the partner's shards there were dropped, each in a line.
+    package var empty: [String] = []
     /// Files of companions that stand beside other shards than their names say, each in a line.
     package var strays: [String] = []
     /// Those of both that got the address, and what is expected of them.
     package var taken: Set<String> = []
     /// What stands in the way of the others; nil where nothing does.
     package var heldBy: String?
+    /// The directory in which files have other names; nil where none has.
+    package var directory: String?
     /// The listing that told it.
     package var listing: SourceListing?
     /// How many shards the source has.
@@ -142,6 +154,7 @@ package struct SourceGrowth {
     var moves: [ShardMove] = []
     var new: [String]
     var files: [ListedFile] = []
+    var standing = ToldStanding()
     if case .listing(let listing) = place, let root = listing.place, let mirror = told.mirror {
       let compared = ListingComparison(
         zip(shards, known).map { shard, url in
@@ -161,6 +174,14 @@ package struct SourceGrowth {
         moves = moved(compared, shards, on: mirror) { addresses[$0.path] ?? "" }
         summary.taken = Set(moves.map(\.name))
       }
+      let taken = Set(moves.map(\.shardID))
+      func isOfThere(_ ordinal: Int) -> Bool {
+        known[ordinal].flatMap(root.path) != nil && !taken.contains(shards[ordinal].id)
+      }
+      func isTold(_ ordinal: Int) -> Bool { known[ordinal].flatMap(root.path).map { addresses[$0] != nil } ?? false }
+      standing.told = Set(shards.indices.filter(isTold).map { shards[$0].id })
+      standing.withdrawn = Set((compared.gone + compared.moved.map(\.ordinal)).filter(isOfThere).map { shards[$0].id })
+      standing.replaced = Set(compared.changed.map(\.ordinal).filter(isOfThere).map { shards[$0].id })
     } else {
       let places = Dictionary(
         known.enumerated().compactMap { ordinal, url in url.map { ($0, ordinal) } },
@@ -171,20 +192,40 @@ package struct SourceGrowth {
         var gone = zip(shards, known).filter { shard, url in
           !shard.isDropped && url.map { !there.contains($0) } ?? false
         }.map(\.0)
-        summary.moved = try moved(from: &gone, to: &new)
+        standing.told = Set(
+          zip(shards, known).filter { _, url in url.map { there.contains($0) } ?? false }.map { shard, _ in shard.id })
+        standing.withdrawn = Set(gone.map(\.id))
+        let elsewhere = try moved(from: &gone, to: &new)
+        summary.moved = elsewhere.map { ($0.shard.name, $0.to) }
         summary.gone = gone.map(\.name)
+        // Where a directory has the bytes under another name they are asked for there from now on.
+        if case .directory = place, let mirror = told.mirror, !elsewhere.isEmpty {
+          summary.directory = try directory(mirror)?.path
+          summary.heldBy = try catalog.versions(restingOn: source).first
+          if summary.heldBy == nil {
+            moves = elsewhere.map {
+              ShardMove(
+                shardID: $0.shard.id, name: $0.shard.name, mirrorID: mirror.id, url: $0.url, expectation: nil)
+            }
+            summary.taken = Set(moves.map(\.name))
+            standing.withdrawn.subtract(moves.map(\.shardID))
+          }
+        }
       }
     }
     var seen: Set<String> = []
     if let again = new.first(where: { !seen.insert($0).inserted }) {
       throw TarnError(.usage, "\(again.withoutSecrets.printable) is told twice", hint: "leave the second line out")
     }
-    if case .count = place {} else { try putInOrder(&new, &files, after: shards, &summary) }
-    let added = try definitions(new, files, after: shards.count, on: told.mirror, mirrors)
+    var empty: [Int: Int] = [:]
+    let isCounted = if case .count = place { true } else { false }
+    if !isCounted { empty = try putInOrder(&new, &files, of: place, after: shards, on: told.mirror, &summary) }
+    let added = try definitions(new, files, after: shards.count, leaving: empty, on: told.mirror, mirrors)
+    if !isCounted { try requirePlaces(of: added.map(\.name), after: shards) }
     if case .listing(let listing) = place, isWhole, try catalog.listing(of: source) != listing.record {
       summary.listing = listing.record
     }
-    summary.added = added.map(\.name)
+    summary.added = added.filter { !$0.isDropped }.map(\.name)
     summary.shardCount += added.count
     if isDryRun {
       try catalog.checkExtension(of: source, with: added, after: shards.count)
@@ -194,6 +235,7 @@ package struct SourceGrowth {
       for part in try catalog.interruptedTransfers(of: source) where changed.contains(part.shardID) {
         try catalog.discard(part)
       }
+      if isWhole, let mirror = told.mirror { try record(standing, of: shards, on: mirror) }
       summary.strays = try catalog.strays(besides: source)
     }
     return summary
@@ -203,28 +245,55 @@ package struct SourceGrowth {
   ///
   /// Those of a companion, and of a source that is to follow another one's order, wait for one before them that is not
   /// there yet.
+  ///
+  /// - Returns: Rows that the partner had at places that stay empty, by the numbers of their addresses among the new
+  ///   ones.
   private func putInOrder(
-    _ new: inout [String], _ files: inout [ListedFile], after shards: [Shard], _ summary: inout Summary
-  ) throws {
-    let leader = try orderOf.map(catalog.source(named:)) ?? source.companionOf.map { try catalog.source(id: $0) }
-    guard !new.isEmpty, shardNames == nil, let partner = try leader ?? catalog.companions(of: source).first else {
-      return
-    }
+    _ new: inout [String], _ files: inout [ListedFile], of place: Place, after shards: [Shard], on mirror: Mirror?,
+    _ summary: inout Summary
+  ) throws -> [Int: Int] {
+    guard !new.isEmpty, shardNames == nil,
+      let order = try PartnerOrder(of: source, asked: orderOf, inOwnOrder: place.isInOwnOrder, catalog)
+    else { return [:] }
+    let directory = try files.isEmpty ? mirror.flatMap { try self.directory($0) } : nil
     let names = try new.map { try URLTemplate.fileName(of: $0) }
-    let partners = try catalog.fileNames(of: partner)
-    // What belongs to a place that another file has already can only come behind, and is told as such.
-    guard let places = PartnerNames.places(of: names, after: shards.map(\.name), like: partners),
-      places.allSatisfy({ $0 >= shards.count })
-    else { return }
-    var order = names.indices.sorted { places[$0] < places[$1] }
-    if leader != nil {
-      let count = order.enumerated().prefix { places[$0.element] == shards.count + $0.offset }.count
-      summary.waiting = order.dropFirst(count).map { names[$0] }
-      summary.waitsFor = summary.waiting.isEmpty ? nil : partners[shards.count + count]
-      order = Array(order.prefix(count))
+    guard
+      let arrangement = order.arranged(names, after: shards.map(\.name), leavingPlaces: directory != nil)
+    else { return [:] }
+    summary.waiting = arrangement.waiting
+    summary.waits = WaitingFile.lines(
+      arrangement.waiting, of: source.name, way: order.way, companion: order.isOfCompanion)
+    summary.orderOf = order.isDerived ? order.partner : nil
+    var (urls, listed, empty): ([String], [ListedFile], [Int: Int]) = ([], [], [:])
+    for slot in arrangement.slots {
+      switch slot {
+      case .file(let number):
+        urls.append(new[number])
+        if !files.isEmpty { listed.append(files[number]) }
+      case .empty(let partner, let name):
+        guard let directory else { preconditionFailure("places stay empty in directories alone") }
+        empty[urls.count] = order.dropped[partner] ?? 0
+        urls.append(try directory.url(name))
+        summary.empty.append(
+          "\(name.printable) is left out, as \(order.partners[partner].printable) of \(order.partner) was dropped")
+      }
     }
-    files = files.isEmpty ? [] : order.map { files[$0] }
-    new = order.map { new[$0] }
+    (new, files) = (urls, listed)
+    return empty
+  }
+
+  /// Refuses files of a companion that would stand beside other shards than their own.
+  private func requirePlaces(of added: [String], after shards: [Shard]) throws {
+    guard !added.isEmpty, let owner = try source.companionOf.map({ try catalog.source(id: $0) }) else { return }
+    let (names, partners) = (shards.map(\.name) + added, try catalog.fileNames(of: owner))
+    let strays = PartnerNames.disagreements(of: names, with: partners, registered: true)
+    guard let stray = strays.first(where: { $0.place >= shards.count }) else { return }
+    let beside = stray.place < partners.count ? partners[stray.place].printable : "nothing"
+    throw TarnError(
+      .usage,
+      "\(names[stray.place].printable) of \(source.name) would stand beside \(beside) of \(owner.name), \(stray.reason), "
+        + "and be used for no row",
+      hint: LakeCatalog.way(besides: owner.name, companion: true))
   }
 
   /// What a listing says of shards that may follow it: those elsewhere, and those of other
@@ -239,6 +308,34 @@ package struct SourceGrowth {
         shardID: shards[pair.ordinal].id, name: shards[pair.ordinal].name, mirrorID: mirror.id, url: address(pair.file),
         expectation: isChanged ? pair.file : nil)
     }
+  }
+
+  /// What a place that tells all of its shards says of those that were fetched from it or elsewhere.
+  private struct ToldStanding {
+    /// It has, under the address that is known.
+    var told: Set<Int64> = []
+    /// It has no more.
+    var withdrawn: Set<Int64> = []
+    /// It has other bytes of.
+    var replaced: Set<Int64> = []
+  }
+
+  /// Records what was told, so that no eviction counts on the place for bytes that are not there any more.
+  ///
+  /// Of a shard that was never fetched nothing is lost, and what a probe learnt of its rows stays.
+  private func record(_ standing: ToldStanding, of shards: [Shard], on mirror: Mirror) throws {
+    let states = try catalog.locationStates(of: source, on: mirror)
+    let records = zip(shards, states).compactMap { shard, state -> ProbeRecord? in
+      guard let state, !shard.isDropped, shard.revision != nil else { return nil }
+      func record(_ found: LocationState, _ error: String? = nil) -> ProbeRecord? {
+        state == found ? nil : ProbeRecord(shardID: shard.id, mirrorID: mirror.id, state: found, error: error)
+      }
+      if standing.withdrawn.contains(shard.id) { return record(.absent) }
+      if standing.replaced.contains(shard.id) { return record(.faulty, "its listing tells of other bytes there") }
+      // What is told again is as good as any address that nobody asked yet; what another place has stays what it was.
+      return state == .absent && standing.told.contains(shard.id) ? record(.unknown) : nil
+    }
+    if !records.isEmpty { try catalog.recordProbes(records) }
   }
 
   // MARK: What is told
@@ -328,12 +425,16 @@ package struct SourceGrowth {
 
   /// Takes those out that are at another address: the same name elsewhere, or the bytes
   /// of a shard that is gone under a name that is new.
-  private func moved(from gone: inout [Shard], to new: inout [String]) throws -> [(shard: String, to: String)] {
-    var moved: [(shard: String, to: String)] = []
-    let byName = Dictionary(gone.map { ($0.name, $0.id) }, uniquingKeysWith: { first, _ in first })
+  private func moved(
+    from gone: inout [Shard], to new: inout [String]
+  ) throws -> [(shard: Shard, url: String, to: String)] {
+    var moved: [(shard: Shard, url: String, to: String)] = []
+    let byName = Dictionary(gone.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     new = new.filter { url in
-      guard let name = try? URLTemplate.fileName(of: url), byName[name] != nil, shardNames == nil else { return true }
-      moved.append((name, url.withoutSecrets))
+      guard let name = try? URLTemplate.fileName(of: url), let shard = byName[name], shardNames == nil else {
+        return true
+      }
+      moved.append((shard, url, url.withoutSecrets))
       gone.removeAll { $0.name == name }
       return false
     }
@@ -349,7 +450,7 @@ package struct SourceGrowth {
       guard let shard = candidates.first(where: { ($0.revision?.digest ?? $0.expectedDigest) == digest }) else {
         return true
       }
-      moved.append((shard.name, path.lastPathPart))
+      moved.append((shard, url, path.lastPathPart))
       gone.removeAll { $0.id == shard.id }
       return false
     }
@@ -359,7 +460,8 @@ package struct SourceGrowth {
   // MARK: New shards
 
   private func definitions(
-    _ urls: [String], _ files: [ListedFile], after count: Int, on mirror: Mirror?, _ mirrors: [Mirror]
+    _ urls: [String], _ files: [ListedFile], after count: Int, leaving empty: [Int: Int], on mirror: Mirror?,
+    _ mirrors: [Mirror]
   ) throws -> [SourceDefinition.Shard] {
     guard !urls.isEmpty else { return [] }
     let places = try mirrors.map { try self.places(on: $0, toldOn: mirror) }
@@ -371,9 +473,11 @@ package struct SourceGrowth {
     return zip(names, addresses).enumerated().map { number, shard in
       let (name, urls) = shard
       let file = files.isEmpty ? nil : files[number]
-      return SourceDefinition.Shard(
+      var definition = SourceDefinition.Shard(
         name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount ?? file?.byteCount,
-        expectedDigest: digests[name] ?? file?.digest, expectedRowCount: sizes[name]?.rowCount)
+        expectedDigest: digests[name] ?? file?.digest, expectedRowCount: empty[number] ?? sizes[name]?.rowCount)
+      definition.isDropped = empty[number] != nil
+      return definition
     }
   }
 

@@ -25,3 +25,12 @@ extension ShardExpectation {
     }
   }
 }
+
+extension LakeCatalog {
+  /// How it is said which array of its files a source reads, for messages: it keeps what it was registered with.
+  func wayToArray(of source: Source) -> String {
+    allowsOtherRows(of: source)
+      ? "`tarn source remove \(source.name)`, and add it again with `tarn source add \(source.name) --array NAME`"
+      : "register the files under another name, with `tarn source add … --array NAME`"
+  }
+}

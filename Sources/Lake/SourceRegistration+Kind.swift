@@ -1,5 +1,5 @@
-// What the rows of a source are, as its first shard says: read from a file at once,
-// and asked of the mirrors only where nobody said the dimension.
+// What the rows of a source are, as its first shard says, or the next one where that has no rows: read
+// from a file at once, and asked of the mirrors only where nobody said the dimension.
 
 package import Base
 package import Catalog
@@ -41,41 +41,50 @@ extension SourceRegistration {
       result.elementType = elementType ?? known.elementType
       return (result, nil)
     }
-    let (shard, urls, isOfDocument) = try firstShard(in: catalog)
+    let (shards, isOfDocument) = try placesOfShards(in: catalog)
+    let first = shards.first ?? (name: "", urls: [])
     var found: Kind?
     do {
-      found = try local(urls, shard)
+      found = try local(shards)
     } catch  where dimension != nil {
       // Every shard is looked into when it is fetched, and this one named then.
     }
     if found == nil, dimension == nil {
-      found = try await asked(urls, shard, isOfDocument, configuration, waits, cancellation)
+      found = try await asked(first.urls, first.name, isOfDocument, configuration, waits, cancellation)
     }
-    if let found { try check(found) }
+    if let found {
+      try ForeignNumber.dimension.check(found.dimension, "a number of elements of a row", in: found.shard.printable)
+      try check(found)
+    }
     result.dimension = dimension ?? found?.dimension
-    result.elementType = elementType ?? found?.elementType ?? Self.assumedElementType
+    result.elementType =
+      elementType ?? found?.elementType ?? FeatureFormat(ofFile: first.name).onlyElementType ?? Self.assumedElementType
     return (result, found?.shard)
   }
 
-  /// The name of the first shard, where it is, and whether a document brought the first of
-  /// these addresses; of the files of another source, of one that is in the lake, where there
-  /// is one.
-  private func firstShard(in catalog: LakeCatalog) throws -> (name: String, urls: [String], isOfDocument: Bool) {
+  /// What shards are called and where they are, and whether a document brought the first one's first
+  /// address; of the files of another source those that are in the lake, where there is one.
+  private func placesOfShards(
+    in catalog: LakeCatalog
+  ) throws -> (shards: [(name: String, urls: [String])], isOfDocument: Bool) {
     guard case .files(let owner) = place else {
       let (_, urls, listing) = try locations()
-      let names = try names(of: Array(urls.prefix(1)))
-      try requireArrays(names)
-      return (names.first ?? "", urls.first ?? [], !allowsInside && listing?.bringsAddresses == true)
+      let names = try names(of: urls)
+      try requireArrays(Array(names.prefix(1)))
+      return (zip(names, urls).map { (name: $0, urls: $1) }, !allowsInside && listing?.bringsAddresses == true)
     }
     let shards = try catalog.shardsInUse(of: catalog.fileOwner(named: owner))
-    if let here = shards.first(where: { $0.path != nil }), let path = here.path,
-      let encoded = "\(catalog.layout.shards)/\(path)".addingPercentEncoding(withAllowedCharacters: .urlPathAllowed)
-    {
-      return (here.name, ["file://\(encoded)"], false)
+    let here: [(name: String, urls: [String])] = shards.compactMap { shard in
+      guard let path = shard.path,
+        let encoded = catalog.layout.path(path, in: .shards)
+          .addingPercentEncoding(withAllowedCharacters: .urlPathAllowed)
+      else { return nil }
+      return (shard.name, ["file://\(encoded)"])
     }
-    guard let first = shards.first else { return ("", [], false) }
+    if !here.isEmpty { return (here, false) }
+    guard let first = shards.first else { return ([], false) }
     let places = try catalog.locations(of: first.id)
-    return (first.name, places.map(\.url), !allowsInside && places.first?.isOfDocument == true)
+    return ([(first.name, places.map(\.url))], !allowsInside && places.first?.isOfDocument == true)
   }
 
   /// Refuses what the first shard contradicts.
@@ -94,14 +103,33 @@ extension SourceRegistration {
     }
   }
 
-  /// Looks into the first shard where it is a file of this machine.
-  private func local(_ urls: [String], _ shard: String) throws -> Kind? {
-    for url in urls where AddressText(url).scheme == "file" && !EnvironmentPlace.isIn(url) {
-      guard let path = String(url.dropFirst("file://".count)).removingPercentEncoding, Disk.size(of: path) != nil else {
-        continue
+  /// Looks into the first shard where it is a file of this machine, and into those after it as long as
+  /// they tell nothing, as the empty ones that parallel writers begin with.
+  private func local(_ shards: [(name: String, urls: [String])]) throws -> Kind? {
+    var silence: TarnError?
+    for shard in shards {
+      guard let path = Self.path(among: shard.urls) else { break }
+      let format = FeatureFormat(ofFile: shard.name)
+      do {
+        let kind = try FeatureFile.kind(of: path, as: format, array: array, dimension: dimension)
+        return Kind(shard: shard.name, dimension: kind.dimension, elementType: kind.elementType)
+      } catch let error as TarnError where FeatureFile.leavesDimensionOpen(path, as: format, array: array) {
+        silence = silence ?? error
       }
-      let kind = try FeatureFile.kind(of: path, as: FeatureFormat(ofFile: shard), array: array)
-      return Kind(shard: shard, dimension: kind.dimension, elementType: kind.elementType)
+    }
+    if let silence {
+      throw TarnError(
+        silence.code, silence.message, hint: "say --dimension; every shard is held against it when it is fetched")
+    }
+    return nil
+  }
+
+  /// The first of some addresses that is a file of this machine.
+  private static func path(among urls: [String]) -> String? {
+    for url in urls where AddressText(url).scheme == "file" && !EnvironmentPlace.isIn(url) {
+      if let path = String(url.dropFirst("file://".count)).removingPercentEncoding, Disk.size(of: path) != nil {
+        return path
+      }
     }
     return nil
   }

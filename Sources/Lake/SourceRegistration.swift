@@ -118,16 +118,32 @@ package struct SourceRegistration: Sendable {
     }
     let (places, told, listing) = try locations()
     var (urls, files, names) = (told, listing?.files, try names(of: told))
+    var empty: [String: Int] = [:]
     if let partner = try beside ?? orderOf.map(catalog.source(named:)) {
-      let partners = try catalog.fileNames(of: partner)
+      let order = try PartnerOrder(besides: partner, companion: beside != nil, catalog)
       // What is registered keeps its order: to add it again does nothing.
-      let registered = try (try? catalog.source(named: name)).map { try catalog.fileNames(of: $0) } ?? []
-      let known = Self.order(of: names, as: registered)
-      if let order = try known ?? order(of: names, like: partners, of: partner.name) {
-        files = files.map { files in order.map { files[$0] } }
-        (names, urls) = (order.map { names[$0] }, order.map { urls[$0] })
+      let registered = try (try? catalog.source(named: name)).map { try catalog.shards(of: $0) } ?? []
+      let known = self.slots(of: names, as: registered, order.dropped)
+      if let slots = try known ?? self.slots(of: names, in: order) {
+        let (foundNames, foundURLs) = (names, urls)
+        files = files.map { files in slots.compactMap { $0.file.map { files[$0] } } }
+        (names, urls) = ([], [])
+        for slot in slots {
+          switch slot {
+          case .file(let number):
+            names.append(foundNames[number])
+            urls.append(foundURLs[number])
+          case .empty(let place, let name):
+            names.append(name)
+            urls.append([try emptyURL(name)])
+            empty[name] = order.dropped[place] ?? 0
+          }
+        }
       }
-      if known == nil { try LakeCatalog.requirePartners(names, of: name, with: partners, of: partner.name) }
+      if known == nil {
+        try LakeCatalog.requirePartners(
+          names, of: name, with: order.partners, of: partner.name, companion: beside != nil)
+      }
     }
     if owner != nil { try names.forEach(Self.requireCompanion) } else { try requireArrays(names) }
     let shards = ShardPlaces(names: names, urls: urls)
@@ -146,9 +162,11 @@ package struct SourceRegistration: Sendable {
       }
     }
     let described = zip(names, urls).map { name, urls in
-      SourceDefinition.Shard(
+      var shard = SourceDefinition.Shard(
         name: name, urls: urls, expectedByteCount: sizes[name]?.byteCount, expectedDigest: digests[name],
-        expectedRowCount: sizes[name]?.rowCount)
+        expectedRowCount: empty[name] ?? sizes[name]?.rowCount)
+      shard.isDropped = empty[name] != nil
+      return shard
     }
     var definition =
       beside.map { SourceDefinition(name: name, companionOf: $0, mirrors: places, shards: described) }
@@ -167,38 +185,67 @@ package struct SourceRegistration: Sendable {
       isNew: isNew)
   }
 
-  /// Numbers of names in the order in which they are registered; nil where others are.
-  private static func order(of names: [String], as registered: [String]) -> [Int]? {
-    let places = Dictionary(zip(names, names.indices)) { first, _ in first }
-    let order = registered.compactMap { places[$0] }
-    return !order.isEmpty && order.count == names.count && registered.count == names.count ? order : nil
+  /// Whether a place may stay empty, beside a shard that was dropped: one that a directory would have.
+  private var leavesPlaces: Bool {
+    if case .directory = place { return mirrors.isEmpty && reconstructed.isEmpty }
+    return false
+  }
+
+  /// The address of a file that a directory lacks.
+  private func emptyURL(_ name: String) throws -> String {
+    guard case .directory(let path) = place else { preconditionFailure("places stay empty in directories alone") }
+    return try DirectoryMirror(at: LakeLayout.absolute(path)).url(name)
+  }
+
+  /// The order in which files are registered already, places that were left beside dropped shards among them; nil
+  /// where others are.
+  private func slots(
+    of names: [String], as registered: [Shard], _ dropped: [Int: Int]
+  ) -> [PartnerOrder.Slot]? {
+    let numbers = Dictionary(zip(names, names.indices)) { first, _ in first }
+    var slots: [PartnerOrder.Slot] = []
+    var fileCount = 0
+    for shard in registered {
+      if let number = numbers[shard.name] {
+        slots.append(.file(number))
+        fileCount += 1
+      } else if leavesPlaces, shard.isDropped, shard.expectedRowCount == dropped[shard.ordinal] {
+        slots.append(.empty(shard.ordinal, name: shard.name))
+      } else {
+        return nil
+      }
+    }
+    return fileCount > 0 && fileCount == names.count ? slots : nil
   }
 
   /// In which order files are taken that pair with another source's.
   ///
   /// - Parameters:
   ///   - names: What they are called, in the order in which they were found.
-  ///   - partners: Names of the other source's files, by place.
-  ///   - partner: That source.
-  /// - Returns: Numbers of `names`; nil where the order is the user's, or the names do not tell.
+  ///   - order: The other source's.
+  /// - Returns: Nil where the order is the user's, or the names do not tell.
   /// - Throws: ``TarnError`` `.usage` where one in the middle is missing, so that others would stand in its place.
-  private func order(of names: [String], like partners: [String], of partner: String) throws -> [Int]? {
+  private func slots(of names: [String], in order: PartnerOrder) throws -> [PartnerOrder.Slot]? {
     switch place {
     case .template, .files: return nil
     case .list: if orderOf == nil { return nil }
     case .listed(let listed): if listed.place == nil, orderOf == nil { return nil }
     case .listing, .directory: break
     }
-    guard shardNames == nil, let places = PartnerNames.places(of: names, after: [], like: partners) else { return nil }
-    let order = names.indices.sorted { places[$0] < places[$1] }
-    if let missing = zip(order, 0...).first(where: { places[$0] != $1 }) {
+    guard shardNames == nil,
+      let arrangement = order.arranged(names, after: [], leavingPlaces: leavesPlaces)
+    else { return nil }
+    for file in arrangement.waiting {
+      guard case .before(let partner) = file.reason else { continue }
+      let place = order.partners.firstIndex(of: partner).map { ", which is shard \($0) of \(order.partner)" } ?? ""
       throw TarnError(
         .usage,
-        "no file of \(name) has the name of \(partners[missing.1].printable), which is shard \(missing.1) of \(partner), and "
-          + "\(names[missing.0].printable) would stand in its place",
-        hint: "register it once that file is there")
+        "no file of \(name) has the name of \(partner.printable)\(place), and \(file.name.printable) would stand in its place",
+        hint: "register it once that file is there; where it never comes, \(order.way)")
     }
-    return order
+    // What has no partner yet comes behind those that have.
+    let placed = Set(arrangement.slots.compactMap(\.file))
+    return arrangement.slots + names.indices.filter { !placed.contains($0) }.map { .file($0) }
   }
 
   /// Registers a source of the files of another one.
@@ -294,7 +341,12 @@ package struct SourceRegistration: Sendable {
       preconditionFailure("the files of another source are that one's to say")
     case .directory(let path):
       first = try Self.directoryURLs(path, ofCompanion: owner != nil)
-      guard !first.urls.isEmpty else { throw TarnError(.usage, "\(path) names no shards") }
+      guard !first.urls.isEmpty else {
+        throw TarnError(
+          .usage, "\(path) has no file that can be a shard",
+          hint: owner == nil
+            ? "a shard is a \(FeatureFormat.enumeration) file" : "a companion's is \(CompanionFormat.enumeration)")
+      }
     }
     return (
       [first.place] + others.map(\.text),
@@ -354,7 +406,7 @@ package struct SourceRegistration: Sendable {
   /// Where a directory is, and its feature files in natural order, or those with rows of a
   /// companion; of one format, or of that of a file that was taken from there before.
   static func directoryURLs(
-    _ directory: String, ofCompanion isCompanion: Bool = false, like known: String? = nil
+    _ directory: String, ofCompanion isCompanion: Bool, like known: String? = nil
   ) throws -> (place: String, urls: [String]) {
     let path = LakeLayout.absolute(directory)
     guard let entries = try? Disk.names(in: path) else {
@@ -382,7 +434,7 @@ package struct SourceRegistration: Sendable {
     }
     let format = found.first
     let shards = names.filter { FeatureFormat(extensionOf: $0) == format && format != nil }
-    if shards.isEmpty, let name = names.sorted().first { try Self.requireReadable(name) }
+    if shards.isEmpty { try names.sorted().forEach(Self.requireReadable) }
     return ("file://\(path)", try fileURLs(shards, in: path))
   }
 

@@ -66,6 +66,8 @@ package struct SyncSummary: Sendable {
   package var withdrawn: [Shard] = []
   /// Shards that no mirror has, where those are to be passed over.
   package var passedOver: [Shard] = []
+  /// Shards that were not asked for, by source, as two that came are of another kind than it.
+  package var unasked: [String: Int] = [:]
   /// Shards that were not tried because the budget or the disk has no room.
   package var withoutRoom: [String] = []
   /// What the first of them lacks; nil when there is none.
@@ -92,7 +94,7 @@ package struct RevisedShard: Sendable {
   /// The same for programs.
   package var json: JSONValue {
     .object([
-      "source": .string(source), "shard": .string(shard), "dependents": .array(dependents.map { .string($0) }),
+      "source": .string(source), "shard": .string(shard), "dependents": .strings(dependents),
     ])
   }
 }

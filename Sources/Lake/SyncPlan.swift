@@ -93,6 +93,6 @@ extension LakeCatalog {
   /// digest is `verify`'s business.
   func holdsWhole(_ shard: Shard) -> Bool {
     guard shard.state == .present, let path = shard.path, let revision = shard.revision else { return false }
-    return Disk.size(of: layout.shards + "/" + path) == revision.byteCount
+    return Disk.size(of: layout.path(path, in: .shards)) == revision.byteCount
   }
 }

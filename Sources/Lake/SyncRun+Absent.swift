@@ -39,16 +39,48 @@ extension SyncRun {
       let way = Source.wayBack(to: shard.sourceName, after: error.code)
       return TarnError(error.code, error.message, hint: way, place: error.place)
     }
-    guard error.code == .absent, let dependents = try? catalog.dependents(of: shard), !dependents.isEmpty else {
-      return error
+    guard error.code == .absent else { return error }
+    let dependents = (try? catalog.dependents(of: shard)) ?? []
+    let way = WayOnWithoutShard(
+      source: shard.sourceName, dependents: dependents, isSync: options.selection == nil,
+      mayBeDropped: dependents.isEmpty && mayBeDropped(shard))
+    return TarnError(.absent, error.message, hint: way.text, place: error.place)
+  }
+
+  /// Whether `drop-shards` takes a shard on which nothing rests: its rows are known, or it is the last one.
+  private func mayBeDropped(_ shard: Shard) -> Bool {
+    guard let source = try? catalog.source(id: shard.sourceID), !source.isCompanion else { return false }
+    if (try? shard.plannedRowCount(in: source, for: "the ids after it depend on it")) != nil { return true }
+    let last = try? catalog.rows("SELECT max(ordinal) FROM shard WHERE source_id = \(source.id)").first?[0].integer
+    return last == shard.ordinal
+  }
+}
+
+/// What can be done about a shard that no mirror has.
+///
+/// Pure.
+struct WayOnWithoutShard {
+  let source: String
+  /// What rests on it.
+  let dependents: [String]
+  /// Whether it is a sync, which passes over such shards on request.
+  let isSync: Bool
+  let mayBeDropped: Bool
+
+  /// The advice, one line.
+  var text: String {
+    let mirror = "add a mirror that has it with `tarn source mirror add`"
+    let skipping = "`tarn sync \(source) --missing skip`"
+    guard dependents.isEmpty else {
+      let ways = "\(mirror), or take a copy in with `tarn import \(source) FILE`"
+      guard isSync else { return ways }
+      return "\(ways); \(skipping) passes over it; it cannot be dropped, as \(LakeCatalog.list(dependents)) on it"
     }
-    // On which something rests is not dropped.
-    let ways =
-      "add a mirror that has it with `tarn source mirror add`, or take a copy in with `tarn import \(shard.sourceName) FILE`"
-    let skipping =
-      "`tarn sync \(shard.sourceName) --missing skip` passes over it, and \(LakeCatalog.list(dependents)) on it, so that "
-      + "it is not dropped"
-    return TarnError(
-      .absent, error.message, hint: options.selection == nil ? "\(ways); \(skipping)" : ways, place: error.place)
+    let possible: [String?] = [
+      mirror, isSync ? "pass over it with \(skipping)" : nil,
+      mayBeDropped ? "leave it out with `tarn source drop-shards`" : nil,
+    ]
+    let ways = possible.compactMap(\.self)
+    return ways.dropLast().joined(separator: ", ") + (ways.count > 1 ? ", or " : "") + (ways.last ?? "")
   }
 }

@@ -22,7 +22,9 @@ extension SyncRun {
   func reserve(_ shard: Shard, _ byteCount: Int) throws -> Room {
     while true {
       let verdict = try verdict(on: shard, byteCount)
-      if verdict == .goes, try catalog.reserve(shard, byteCount: byteCount, budget: options.budget) { return .made }
+      // What nobody is known to have takes no room; should it come all the same, it is put back for its size.
+      let budget = byteCount == 0 ? nil : options.budget
+      if verdict == .goes, try catalog.reserve(shard, byteCount: byteCount, budget: budget) { return .made }
       let room = try makeRoom()
       if case .made = room { continue }
       switch verdict {
@@ -94,6 +96,11 @@ extension SyncRun {
     locations.lazy.compactMap { self.options.fetch.localByteCount(of: FetchMirror($0)) }.first
   }
 
+  /// Whether nobody is left who could say a size: a file that is not there, and who was seen without the shard.
+  private func isNowhere(_ locations: [ShardLocation]) -> Bool {
+    locations.allSatisfy { $0.state == .absent || options.fetch.isLocal(FetchMirror($0)) }
+  }
+
   /// How the size of a shard becomes known.
   private func waysToASize(of shard: Shard) throws -> String {
     try catalog.locations(of: shard.id).allSatisfy { CommandAddress.isOne($0.url) }
@@ -104,20 +111,23 @@ extension SyncRun {
   /// Leaves out the shards whose sizes nobody knows, under a budget, or no file has.
   ///
   /// Invariant 6: a budget can be kept only of sizes that are known beforehand. What
-  /// is left out holds up no other shard.
+  /// is left out holds up no other shard. A shard that nobody is known to have is asked for all the
+  /// same: that it is nowhere is the answer, and what is to become of it the user's to say (R17).
   func requireSizes() throws {
     let (queue, isBudget) = (state.withLock { $0.queue.elements }, options.budget != nil)
     let unknown = try queue.filter { shard in
       guard isBudget, shard.likelyByteCount == nil else { return false }
-      learnSize(shard, try catalog.locations(of: shard.id))
-      return state.withLock { $0.size(of: shard) } == 0
+      let locations = try catalog.locations(of: shard.id)
+      learnSize(shard, locations)
+      return state.withLock { $0.size(of: shard) } == 0 && !isNowhere(locations)
     }
     let impossible = queue.filter { $0.likelyByteCount.map { !ForeignNumber.byteCount.holds($0) } ?? false }
     guard !unknown.isEmpty || !impossible.isEmpty else { return }
     if let first = unknown.first, unknown.count == queue.count {
-      throw TarnError(
-        .usage, "the sizes of \(unknown.count) shards, \(first.name) first, are not known, so a budget cannot be kept",
-        hint: try waysToASize(of: first))
+      let what =
+        unknown.count == 1
+        ? "the size of \(first.name) is" : "the sizes of \(unknown.count) shards, \(first.name) first, are"
+      throw TarnError(.usage, "\(what) not known, so a budget cannot be kept", hint: try waysToASize(of: first))
     }
     let left = Set((unknown + impossible).map(\.id))
     state.withLock { state in

@@ -259,7 +259,7 @@ package final class SyncRun: Sendable {
     case .exhausted:
       let error = state.withLock { state in
         _ = state.queue.popFirst()
-        return state.room.error(ofUnasked: hosts)
+        return state.room.error(ofUnasked: shard, at: hosts)
       }
       fail(shard, error)
     }
@@ -316,12 +316,14 @@ package final class SyncRun: Sendable {
       partPath: layout.partPath(source: source.name, shard: shard.name),
       expectation: expectation, condition: condition,
       finalPath: { digest in
-        layout.shards + "/" + LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest)
+        layout.path(LakeLayout.shardPath(source: source.name, shard: shard.name, digest: digest), in: .shards)
       })
     if source.isCompanion { request.examination = .ofCompanion(shard.name) }
     request.takesRoom = { [self] in takesRoom(shard, $0) }
     request.lackOfRoom = { [self] in lackOfRoom(shard) }
     request.remedy = { [self] in remedy(for: $0, of: shard, source, at: ordered.map(\.url)) }
+    request.onOtherKind = { [self] in state.withLock { _ = $0.ofOtherKind.insert(shard.id) } }
+    request.wayToArray = { [catalog] in catalog.wayToArray(of: source) }
     return request
   }
 
@@ -357,6 +359,7 @@ package final class SyncRun: Sendable {
       seenByteCount: attempt.learntByteCount)
     record.command = attempt.command.map(CommandRunRecord.init)
     try catalog.recordTransfer(record)
+    state.withLock { $0.learn(attempt) }
     if attempt.mayPass {
       state.withLock {
         $0.room.failed(attempt.requestID, mirrorID: attempt.mirrorID, askingFor: attempt.retryAfter)
@@ -399,13 +402,19 @@ package final class SyncRun: Sendable {
   /// - Returns: Whether it waits.
   private func waits(_ shard: Shard, _ error: TarnError) -> Bool {
     let now = options.clock()
+    let isOfOtherKind = error.code == .integrity && state.withLock { $0.isOfOtherKind(shard.id) }
     let (outcome, over) = state.withLock { state in
-      let outcome = state.room.end(shard, failing: error, at: now)
+      let outcome = state.room.end(shard, failing: error, isOfOtherKind: isOfOtherKind, at: now)
       let over = state.room.takeExhausted(at: now)
-      return (outcome, over.map { ($0.shard, $0.error?.outOfPatience ?? state.room.error(ofUnasked: $0.hosts)) })
+      return (
+        outcome,
+        over.map { ($0.shard, $0.error?.outOfPatience ?? state.room.error(ofUnasked: $0.shard, at: $0.hosts)) }
+      )
     }
     switch outcome {
-    case .over: fail(shard, error)
+    case .over:
+      fail(shard, error)
+      if isOfOtherKind { leaveUnasked(besides: shard) }
     case .outOfPatience: fail(shard, error.outOfPatience)
     case .waits, .waitsForLastRound:
       state.withLock { state in
@@ -473,6 +482,9 @@ package final class SyncRun: Sendable {
       }
     } catch let error as TarnError where error.code == .conflict {
       if isGone { return try !queueAgain(shard, byteCount: fetched.byteCount) }
+      if let known = shard.revision, known.digest != fetched.digest {
+        try catalog.recordRefused(fetched.digest, of: shard.id, from: fetched.mirrorID)
+      }
       try catalog.endFetch(shardID: shard.id, as: nil, error: error.message)
       fail(shard, error)
       return true

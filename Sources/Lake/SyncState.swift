@@ -30,12 +30,20 @@ struct SyncState {
   var summary = SyncSummary()
   /// What the failures in it say, by shard.
   var errors: [Int64: String] = [:]
+  /// Shards under way whose file came whole and is of another kind than their sources, from the mirror that is asked.
+  var ofOtherKind: Set<Int64> = []
+  /// By shard, whether what each mirror that answered gave last is such a file.
+  private var kinds: [Int64: [Int64: Bool]] = [:]
+  /// Shards of which that is so of every mirror that answered, by source.
+  private var shardsOfOtherKind: [Int64: Set<Int64>] = [:]
   /// What the last shard lacked for which there was no room.
   var lack: Lack?
   /// What the first shard lacked that was left out.
   private(set) var firstLack: Lack?
   /// The first error of the catalog itself; it ends the run.
   var failure: (any Error)?
+
+  init(room: WaitingRoom) { self.room = room }
 
   /// Bytes that a shard takes, as far as anyone knows.
   func size(of shard: Shard) -> Int { sizes[shard.id] ?? shard.likelyByteCount ?? 0 }
@@ -112,6 +120,33 @@ struct SyncState {
     for shard in waiting {
       if size(of: shard) >= byteCount { summary.withoutRoom.append(shard.name) } else { queue.append(shard) }
     }
+  }
+
+  /// Takes note of what a mirror gave of a shard.
+  mutating func learn(_ attempt: TransferAttempt) {
+    let isOfOtherKind = ofOtherKind.remove(attempt.requestID) != nil
+    guard attempt.outcome.seen != nil else { return }
+    kinds[attempt.requestID, default: [:]][attempt.mirrorID] = isOfOtherKind
+  }
+
+  /// Whether every mirror that answered gave a file of another kind than the shard's source.
+  func isOfOtherKind(_ shardID: Int64) -> Bool { kinds[shardID].map { $0.values.allSatisfy(\.self) } ?? false }
+
+  /// Takes note of a shard that is given up as being of another kind than its source.
+  ///
+  /// - Returns: Whether it is not the first one: a single file may be the odd one.
+  mutating func isAnother(ofOtherKind shard: Shard) -> Bool {
+    shardsOfOtherKind[shard.sourceID, default: []].insert(shard.id)
+    return shardsOfOtherKind[shard.sourceID, default: []].count > 1
+  }
+
+  /// Takes the shards of a source out that were not asked for yet.
+  mutating func leaveUnasked(ofSource id: Int64, named name: String) {
+    let waiting = queue.elements
+    queue = Queue()
+    for shard in waiting where shard.sourceID != id { queue.append(shard) }
+    let count = waiting.count - queue.elements.count
+    if count > 0 { summary.unasked[name, default: 0] += count }
   }
 
   /// A shard without room.

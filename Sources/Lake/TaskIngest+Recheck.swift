@@ -44,7 +44,7 @@ extension TaskIngest {
       try cancellation.check()
       report(.rechecking(shard: input.shard))
       let shard = PinnedShard(
-        path: catalog.layout.shards + "/" + file, digest: seen.digest, rowCount: seen.rowCount,
+        path: catalog.layout.path(file, in: .shards), digest: seen.digest, rowCount: seen.rowCount,
         dimension: task.dimension, elementType: task.elementType, array: task.array,
         remedy: "run `tarn verify --repair`")
       let encoder = try ShardEncoder(

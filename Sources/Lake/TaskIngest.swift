@@ -383,7 +383,7 @@ package final class TaskIngest {
       try catalog.recordOutput(
         OutputShard(
           ordinal: task.output, digest: receipt.result.digest, firstInput: first.ordinal, lastInput: last.ordinal,
-          firstID: first.firstID, endID: last.firstID + Int64(last.rowCount), rowCount: receipt.result.rowCount,
+          firstID: first.firstID, endID: last.ids.upperBound, rowCount: receipt.result.rowCount,
           byteCount: receipt.result.byteCount, listsDigest: listsDigest,
           refine: refine?.file), of: version, from: seen,
         witness: receipt.host, recheck: recheck)

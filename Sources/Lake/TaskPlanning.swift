@@ -68,7 +68,7 @@ package final class TaskPlanning: Sendable {
     let build = self.build
     try await build.learnRows(fetch, follow: follow)
     return try await ThreadedWork("tarn-plan") { [self] in
-      try write(build.planVersion())
+      try write(build.planVersion(isOfTasks: true))
     }.value()
   }
 
@@ -85,8 +85,7 @@ package final class TaskPlanning: Sendable {
     let (directory, _) = try place(dry.name)
     guard try planThere(in: directory, of: dry.name, dry.specDigest) == nil else { return dry.cost }
     try directory.requireFree()
-    let shards = Dictionary(
-      uniqueKeysWithValues: try catalog.shards(of: catalog.source(named: options.images)).map { ($0.id, $0) })
+    let shards = try catalog.shardsByID(of: catalog.source(named: options.images))
     for input in dry.open {
       guard let shard = shards[input.shardID] else { continue }
       let revision: ShardRevision?
@@ -177,7 +176,7 @@ package final class TaskPlanning: Sendable {
   private func documents(_ planned: BuildRun.Subject) throws -> [TaskDocument] {
     let version = planned.version
     let done = Set(try catalog.outputs(of: version).map(\.ordinal))
-    let shards = Dictionary(uniqueKeysWithValues: try catalog.shards(of: planned.source).map { ($0.id, $0) })
+    let shards = try catalog.shardsByID(of: planned.source)
     let inputs = try catalog.inputs(of: version)
     let normalisation = try planned.record.specification().normalisation
     let open = Dictionary(grouping: inputs.filter { !done.contains($0.outputOrdinal) }, by: \.outputOrdinal)
@@ -212,7 +211,7 @@ package final class TaskPlanning: Sendable {
   private func places(
     of shard: Shard, digest: ContentDigest?
   ) throws -> (path: String?, places: [TaskDocument.Place]) {
-    let path = try digest.flatMap { try catalog.shardPath(holding: $0) }.map { catalog.layout.shards + "/" + $0 }
+    let path = try digest.flatMap { try catalog.shardPath(holding: $0) }.map { catalog.layout.path($0, in: .shards) }
     let places = try catalog.locations(of: shard.id).map {
       TaskDocument.Place(url: $0.url, isOfDocument: $0.isOfDocument)
     }

@@ -33,24 +33,23 @@ package struct TasksUnderWay: Sendable {
     let lake = try catalog.uuid()
     let versions = Dictionary(
       try catalog.versions().map { ("\($0.name)", $0.state) }, uniquingKeysWith: { first, _ in first })
-    return try Disk.names(in: catalog.layout.tasks).compactMap { String(validating: $0, as: UTF8.self) }.sorted()
-      .compactMap { name in
-        let directory = TaskDirectory("\(catalog.layout.tasks)/\(name)")
-        guard Disk.size(of: directory.planPath) != nil else { return nil }
-        do {
-          let plan = try directory.plan()
-          guard plan.lake == lake else { return nil }
-          switch plan.kind {
-          case .build:
-            guard let state = versions[plan.subject], [.planned, .building].contains(state) else { return nil }
-          case .train:
-            guard try catalog.findTrainedIndex(named: plan.subject)?.state == .training else { return nil }
-          }
-          return TasksUnderWay(
-            subject: plan.subject, directory: directory, standing: try directory.standing(of: plan), fault: nil)
-        } catch let error as TarnError where error.code != .database {
-          return TasksUnderWay(subject: name, directory: directory, standing: nil, fault: error.description)
+    return try Disk.namesIfAny(in: catalog.layout.tasks).compactMap { name in
+      let directory = TaskDirectory("\(catalog.layout.tasks)/\(name)")
+      guard Disk.size(of: directory.planPath) != nil else { return nil }
+      do {
+        let plan = try directory.plan()
+        guard plan.lake == lake else { return nil }
+        switch plan.kind {
+        case .build:
+          guard let state = versions[plan.subject], [.planned, .building].contains(state) else { return nil }
+        case .train:
+          guard try catalog.findTrainedIndex(named: plan.subject)?.state == .training else { return nil }
         }
+        return TasksUnderWay(
+          subject: plan.subject, directory: directory, standing: try directory.standing(of: plan), fault: nil)
+      } catch let error as TarnError where error.code != .database {
+        return TasksUnderWay(subject: name, directory: directory, standing: nil, fault: error.description)
       }
+    }
   }
 }

@@ -2,6 +2,7 @@
 // rebuild, and by invariant 3 without effect on any byte.
 
 internal import Base
+internal import Features
 internal import Foundation
 
 /// This build of tarn.
@@ -17,6 +18,17 @@ package enum Tool {
       throw TarnError(.io, "cannot tell where this tarn's file is", hint: "name it with --tarn")
     }
     return path
+  }
+
+  /// Refuses a name in `TARN_SIMD` that is none, which would be taken for the best level without a word.
+  ///
+  /// - Throws: ``TarnError`` `.usage`.
+  package static func requireSimdLevel() throws {
+    let name = ProcessInfo.processInfo.environment["TARN_SIMD"] ?? ""
+    guard !name.isEmpty, !SimdLevel.names.contains(name) else { return }
+    throw TarnError(
+      .usage, "TARN_SIMD names no instructions: '\(name.printable)'",
+      hint: "it is \(SimdLevel.names.alternatives)")
   }
 
   /// Canonical JSON of the tool and the machine.

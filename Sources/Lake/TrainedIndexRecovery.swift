@@ -118,6 +118,7 @@ extension TrainingOptions {
   mutating func take(_ specification: TrainingSpecification) {
     ordinals = OrdinalSet(ascending: specification.shards)
     badRows = specification.leftOut.isEmpty ? .fail : .skip
+    leftOut = specification.leftOut
     untilMoved = specification.untilMoved
     nearest = specification.nearest
     checksRoles = false
@@ -139,9 +140,11 @@ extension TrainingRun {
     again name: String, _ catalog: LakeCatalog, logger: Logger, cancellation: Cancellation,
     report: @escaping @Sendable (TrainingProgress) -> Void
   ) throws {
+    let record = try catalog.trainedIndex(named: name)
     self.init(
-      catalog, try TrainingOptions(again: catalog.trainedIndex(named: name), in: catalog), logger: logger,
-      cancellation: cancellation, report: report)
+      catalog, try TrainingOptions(again: record, in: catalog), logger: logger, cancellation: cancellation,
+      report: report)
+    isGoneOn = record.state == .training
   }
 
   /// What such a training needs of the lake.

@@ -59,6 +59,12 @@ package struct TrainingCost: Sendable {
   /// Captions whose agreement with the exact search is measured.
   private static let sampled = 1000
 
+  /// Pairs of vectors and rows of the largest assignment to rows that are prepared once.
+  package var assignedCount: Double {
+    let rows = nearest == .exact ? min(pairCount, Self.tile) : ImageIndexPlan(imageCount: pairCount).nlist
+    return Double(pairCount) * Double(isPaired ? max(nlist, rows) : nlist)
+  }
+
   /// Scales what was measured.
   ///
   /// - Parameter rates: What the machine does.
@@ -105,7 +111,8 @@ package struct TrainingCost: Sendable {
   /// Nearest images of the captions, exact neighbours of the queries, and k-means of both kinds.
   private func trial(_ rates: MachineRates) -> StepCost {
     let pairs = min(pairCount, ListTrial.mostPairs)
-    let lists = 2 * (ListTrial.iterations + 1) * ListTrial.mostLists
+    let refinements = router.method == .none ? 0 : router.refinements
+    let lists = (2 * (ListTrial.iterations + 1) + refinements) * ListTrial.count(of: nlist)
     return StepCost(
       step: "trial of lists",
       seconds: seconds(pairs, pairs + lists, rates.assigned) + seconds(ListTrial.mostQueries, pairs, rates.compared),
@@ -210,7 +217,7 @@ extension TrainingRun {
         if let budget { try catalog.requireBudget(budget, for: plan.stream.toFetch) }
         let spec = pairs.revisions.map { revisions in
           ContentDigest.of(
-            definition(pairs, revisions, plan.sample, leftOut: pairs.pairs.map { _ in [] }).spec)
+            definition(pairs, revisions, plan.sample, leftOut: plan.excluded).spec)
         }
         // What is left out of bad rows is in the specification, and not known before.
         if let directory {

@@ -59,6 +59,12 @@ struct TrainingPairs: Sendable {
 struct TrainingPlan: Sendable {
   let pairs: TrainingPairs
   let sample: TrainingSample
+  /// What must not be drawn.
+  let exclusions: TrainingExclusions
+  /// Drawn rows of each pair that are left out therefore.
+  let excluded: [[UInt32]]
+  /// The others.
+  let rows: [[UInt32]]
   /// Its row, once all bytes are known; its specification may still lack the rows
   /// that are left out.
   let trained: TrainedIndexRecord?
@@ -177,8 +183,9 @@ extension TrainingRun {
   }
 
   private func rowCount(of shard: Shard, _ source: Source, orNil mayBeUnknown: Bool) throws -> Int? {
+    let purpose = "what is drawn of the others depends on it"
     do {
-      let count = try shard.plannedRowCount(in: source, for: "what is drawn of the others depends on it")
+      let count = try shard.plannedRowCount(in: source, for: purpose)
       // What a list or a server says of a shard that nobody here has seen may be anything.
       guard count <= TrainingSample.mostRows else {
         throw TarnError(
@@ -187,7 +194,9 @@ extension TrainingRun {
           hint: "leave it out with --shards, or correct what is said of it")
       }
       return count
-    } catch let error as TarnError where error.code == .inputsMissing && mayBeUnknown {
+    } catch let error as TarnError where error.code == .inputsMissing {
+      if let silence = try catalog.silence(about: shard, in: source, for: purpose) { throw silence }
+      guard mayBeUnknown else { throw error }
       return nil
     }
   }
@@ -218,7 +227,7 @@ extension TrainingRun {
     guard options.nlist <= min(wanted, total) else {
       throw TarnError(
         .usage, "nlist is \(options.nlist) and there are \(min(wanted, total)) training rows",
-        hint: "lower --nlist, raise --pairs or sync more shards")
+        hint: "lower --nlist or \(wanted < total ? "raise --pairs" : "sync more shards")")
     }
     guard pairs.unknownCount == 0 || wanted <= total else {
       throw TarnError(
@@ -243,7 +252,7 @@ extension TrainingRun {
   ///   - pairs: The pairs of shards.
   ///   - revisions: Their bytes.
   ///   - sample: What was drawn.
-  ///   - leftOut: For each pair the drawn rows that are bad on either side, ascending.
+  ///   - leftOut: For each pair the drawn rows that are excluded or bad on either side, ascending.
   /// - Returns: The definition.
   func definition(
     _ pairs: TrainingPairs, _ revisions: [TrainingPairs.Revisions], _ sample: TrainingSample, leftOut: [[UInt32]]
@@ -275,7 +284,7 @@ extension TrainingRun {
       spec[TrainingSpecification.arraysMember] = .object(Dictionary(uniqueKeysWithValues: arrays))
     }
     let ordinals = pairs.pairs.map(\.ordinal)
-    if ordinals != Array(0..<ordinals.count) { spec["shards"] = .array(ordinals.map { .count($0) }) }
+    if ordinals != Array(0..<ordinals.count) { spec["shards"] = .counts(ordinals) }
     let holes = zip(ordinals, leftOut).filter { !$1.isEmpty }
     if !holes.isEmpty {
       spec[TrainingSpecification.leftOutMember] = .array(

@@ -53,15 +53,33 @@ extension TrainingRun {
   /// - Throws: ``TarnError``.
   func begin(_ pairs: TrainingPairs, fetches: Bool, isDry: Bool) throws -> Step {
     let sample = try sample(pairs)
-    if try catalog.findTrainedIndex(named: options.name)?.digest == nil {
-      try requireRoom(pairs, count: sample.count, sample: sample)
+    let exclusions = try exclusions(pairs, isDry: isDry)
+    let excluded = exclusions.rows(of: sample, pairs)
+    let rows = zip(sample.rows, excluded).map { drawn, excluded -> [UInt32] in
+      let out = Set(excluded)
+      return out.isEmpty ? drawn : drawn.filter { !out.contains($0) }
     }
-    let trained = try planned(pairs, sample, isDry: isDry)
+    if try catalog.findTrainedIndex(named: options.name)?.digest == nil {
+      try requireRoom(pairs, count: sample.count, sample: (sample, excluded))
+    }
+    let trained = try planned(pairs, sample, excluded, isDry: isDry)
     if let trained, let digest = trained.digest {
       do {
         _ = try ArtifactStore(catalog).verified(.trainedIndex, digest)
+        // What was begun may have been finished under another name, and what was gathered for it is of no more use.
+        if !isDry {
+          for path in [scratch(of: trained), catalog.layout.gatherScratch(options.name)] {
+            try? FileManager.default.removeItem(atPath: path)
+          }
+        }
         return .ready(trained)
       } catch let error as TarnError where error.code == .inputsMissing || error.code == .integrity {
+        let stated = try trained.specification().leftOut
+        guard zip(pairs.pairs, excluded).allSatisfy({ Set($1).isSubset(of: stated[$0.ordinal] ?? []) }) else {
+          throw TarnError(
+            error.code, "\(error.message), and rows that it was trained with were excluded since",
+            hint: "`tarn verify --repair` makes it again as it was; a training of another name is without them")
+        }
         // The same inputs give the same bytes: what was lost can be made again.
         logger.warning("\(error.message); training it again")
       }
@@ -76,7 +94,7 @@ extension TrainingRun {
       for side in pairs.sides {
         guard let shard = pair.shard(side) else { continue }
         if let revision = shard.revision,
-          let piece = pieces.piece(sample.rows[place], of: revision, pairs.source(side)?.array)
+          let piece = pieces.piece(rows[place], of: revision, pairs.source(side)?.array)
         {
           found[.init(shardID: shard.id, side: side)] = piece
           if shard.path != nil { spent.append(shard) }
@@ -99,7 +117,8 @@ extension TrainingRun {
     }
     return .gather(
       TrainingPlan(
-        pairs: pairs, sample: sample, trained: trained, kept: kept, pieces: pieces, found: found,
+        pairs: pairs, sample: sample, exclusions: exclusions, excluded: excluded, rows: rows, trained: trained,
+        kept: kept, pieces: pieces, found: found,
         stream: ShardStream(wanted, spent: spent)))
   }
 
@@ -112,14 +131,16 @@ extension TrainingRun {
   /// - Parameters:
   ///   - pairs: The pairs of shards.
   ///   - count: How many rows are drawn.
-  ///   - sample: Which; nil where that is not known yet.
+  ///   - sample: Which, and those of each pair that are excluded; nil where that is not known yet.
   /// - Throws: ``TarnError`` `.diskFull`.
-  func requireRoom(_ pairs: TrainingPairs, count: Int, sample: TrainingSample?) throws {
+  func requireRoom(
+    _ pairs: TrainingPairs, count: Int, sample: (drawn: TrainingSample, excluded: [[UInt32]])?
+  ) throws {
     let pieces = catalog.layout.gatherScratch(options.name)
     let isGathered =
       pairs.revisions.flatMap { revisions in
         guard let sample else { return false }
-        let spec = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { _ in [] }).spec
+        let spec = definition(pairs, revisions, sample.drawn, leftOut: sample.excluded).spec
         return GatheredPairs.isBegun(in: catalog.layout.trainingScratch(.of(spec)), pairs.sides)
       } ?? false
     let rows =
@@ -133,11 +154,16 @@ extension TrainingRun {
       let plan = ImageIndexPlan(imageCount: count)
       states += 4 * pairs.images.dimension * (plan.sampleCount + 2 * plan.nlist) + 4 * count
     }
+    var found = options.method == .paired ? NearestImages.byteCount(captionCount: count) : 0
+    if options.router.method != .none {
+      let queryCount = options.router.method.isTrained ? 2 * captionCount : captionCount
+      found += RouterLabels.byteCount(queryCount: queryCount, imageCount: count)
+    }
     try catalog.requireRoom(
       for: "the training of \(options.name)",
       [
         RoomNeed(at: pieces, byteCount: max(0, 2 * rows - held) + states),
-        RoomNeed(at: catalog.layout.artifacts, byteCount: 8 * count + 2 * centroids),
+        RoomNeed(at: catalog.layout.artifacts, byteCount: found + 2 * centroids),
       ])
   }
 
@@ -145,21 +171,24 @@ extension TrainingRun {
   ///
   /// - Returns: Its row; nil while some shard was never seen.
   /// - Throws: ``TarnError`` `.conflict` when the name means something else.
-  private func planned(_ pairs: TrainingPairs, _ sample: TrainingSample, isDry: Bool) throws -> TrainedIndexRecord? {
+  private func planned(
+    _ pairs: TrainingPairs, _ sample: TrainingSample, _ excluded: [[UInt32]], isDry: Bool
+  ) throws -> TrainedIndexRecord? {
     let existing = try catalog.findTrainedIndex(named: options.name)
+    if let existing { try requireSameOptions(as: existing, pairs, pairCount: sample.count, isDry: isDry) }
     guard let revisions = pairs.revisions else {
       // One that is ready was made from shards that were seen.
       if let existing, existing.state == .ready { throw catalog.otherTraining(options.name) }
       return nil
     }
-    if options.badRows == .skip, let existing {
-      // What it left out follows from the same bytes.
-      let leftOut = (try? existing.specification().leftOut) ?? [:]
-      let again = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { leftOut[$0.ordinal] ?? [] })
-      if again.spec == existing.spec { return existing }
+    if let existing,
+      let found = begun(
+        existing, excluded, pairs, isDry: isDry, again: { self.definition(pairs, revisions, sample, leftOut: $0) })
+    {
+      return try isDry ? found : catalog.takeFinished(found)
     }
-    let definition = definition(pairs, revisions, sample, leftOut: pairs.pairs.map { _ in [] })
-    return try isDry ? catalog.trainingThere(definition) : catalog.planTraining(definition)
+    let definition = definition(pairs, revisions, sample, leftOut: excluded)
+    return try isDry ? catalog.trainingThere(definition) : planTraining(definition)
   }
 
   /// Takes the drawn rows out of every shard that the handoff gives.
@@ -203,7 +232,7 @@ extension TrainingRun {
             let file = try source.pinned(path, revision, in: catalog).open()
             let key = GatheredShards.Key(shardID: id, side: side)
             if result.pieces[key]?.revision.digest != revision.digest { done += 1 }
-            result.pieces[key] = try plan.pieces.make(plan.sample.rows[place], of: file, revision, source.array)
+            result.pieces[key] = try plan.pieces.make(plan.rows[place], of: file, revision, source.array)
           }
         }
         plan.stream.handoff.release(id)
@@ -224,7 +253,12 @@ extension TrainingRun {
   /// - Throws: ``TarnError``; what is done is kept.
   func conclude(_ plan: TrainingPlan, _ found: GatheredShards) throws -> (trained: TrainedIndexRecord, isNew: Bool)? {
     guard found.lost.isEmpty, !found.hasOtherRows else { return nil }
-    if let kept = plan.kept, let trained = plan.trained { return try finish(trained, kept, plan.pieces) }
+    // To gather takes days, and whoever excluded rows meanwhile was told that no training draws them.
+    let exclusions = options.leftOut == nil ? try exclusions(plan.pairs, isDry: false) : plan.exclusions
+    if let kept = plan.kept, let trained = plan.trained {
+      guard plan.pairs.revisions.map({ plan.isWithout(exclusions, $0) }) ?? true else { return nil }
+      return try finish(trained, kept, plan.pieces)
+    }
     var revisions: [TrainingPairs.Revisions] = []
     var leftOut: [[UInt32]] = []
     var sides = plan.pairs.sides.compactMap { side in
@@ -245,18 +279,26 @@ extension TrainingRun {
       revisions.append(.init(image: image, caption: caption))
       leftOut.append(bad.sorted())
     }
-    let leftOutCount = leftOut.reduce(0) { $0 + $1.count }
+    // What came may have other bytes than those whose rows were left out, or be the first that anybody has seen.
+    guard plan.isWithout(exclusions, revisions) else { return nil }
+    let all = zip(leftOut, plan.excluded).map { bad, excluded in excluded.isEmpty ? bad : (bad + excluded).sorted() }
+    let leftOutCount = all.reduce(0) { $0 + $1.count }
     guard options.nlist <= plan.sample.count - leftOutCount else {
       throw TarnError(
         .unfit,
-        "nlist is \(options.nlist), and of \(plan.sample.count) training rows \(leftOutCount) are bad and left out",
-        hint: "lower --nlist or raise --pairs")
+        "nlist is \(options.nlist), and of \(plan.sample.count) training rows \(leftOutCount) are bad or excluded and left out",
+        hint: Self.way(drawn: plan.sample.count, of: plan.pairs.rowCounts.saturatedSum))
     }
-    let definition = definition(plan.pairs, revisions, plan.sample, leftOut: leftOut)
+    let definition = definition(plan.pairs, revisions, plan.sample, leftOut: all)
+    let scratch = catalog.layout.trainingScratch(.of(definition.spec))
     let rows = try GatheredPairs(
-      sides, drawn: plan.sample.rows, leftOut: leftOut, options.normalisation,
-      in: catalog.layout.trainingScratch(.of(definition.spec)), checkpoint: { try cancellation.check() })
-    return try finish(try catalog.planTraining(definition), rows, plan.pieces)
+      sides, drawn: plan.rows, leftOut: leftOut, options.normalisation, in: scratch,
+      checkpoint: { try cancellation.check() })
+    if options.leftOut == nil, try !plan.isWithout(lakesExclusions(plan.pairs), revisions) {
+      try? FileManager.default.removeItem(atPath: scratch)
+      return nil
+    }
+    return try finish(try planTraining(definition), rows, plan.pieces)
   }
 
   /// Trains on rows that are gathered, and whose plan says so: the pieces may go.
@@ -273,5 +315,16 @@ extension TrainingRun {
     let again = try train(trained, rows)
     _ = try store.verified(.trainedIndex, digest)
     return (again, false)
+  }
+}
+
+extension TrainingPlan {
+  /// Whether what must not be drawn of some bytes is what the plan leaves out.
+  fileprivate func isWithout(_ exclusions: TrainingExclusions, _ revisions: [TrainingPairs.Revisions]) -> Bool {
+    pairs.pairs.indices.allSatisfy { number in
+      exclusions.rows(
+        of: sample.rows[number], pairs.pairs[number], image: revisions[number].image.digest,
+        caption: revisions[number].caption?.digest) == excluded[number]
+    }
   }
 }

@@ -59,7 +59,8 @@ extension TrainingRun {
       guard ["queries_sha256", "array"].contains(where: { before?[$0] != record[$0] }) else { return }
       let asked = try queries.open().matrix
       let trial = try ListTrial(
-        images: images.matrix, captions: captions.matrix, queries: asked, logger: logger,
+        images: images.matrix, captions: captions.matrix, queries: asked, lists: options.nlist,
+        refinements: options.router.method == .none ? 0 : options.router.refinements, logger: logger,
         checkpoint: cancellation.check)
       if let trial {
         record.merge(trial.json) { own, _ in own }
@@ -91,6 +92,8 @@ extension TrainingRun {
 
   private func tell(_ trial: ListTrial, _ queries: TrialQueries, of given: Int) {
     report(.tried(trial, of: given))
+    // A router ranks lists otherwise than the trial does, so what finds less here may find more there.
+    guard options.router.method == .none else { return }
     guard let leader = trial.leader, leader != options.method else { return }
     let (more, than) = leader == .kmeans ? (trial.plain, trial.paired) : (trial.paired, trial.plain)
     let found = "\(String(format: "%.3f", more)) of their \(ListTrial.k) nearest, not \(String(format: "%.3f", than))"

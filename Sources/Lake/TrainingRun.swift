@@ -43,6 +43,9 @@ package struct TrainingOptions: Sendable {
   /// Whether sources must be registered as what they are used for; not where a
   /// document or a record says what to do.
   package var checksRoles = true
+  /// Drawn rows that are left out, by the place of their shards, where a record or a document says so; nil for what the
+  /// lake excludes.
+  var leftOut: [Int: [UInt32]]?
 
   package init(
     name: String, images: String, captions: String?, nlist: Int, pairs: Int? = nil, method: TrainingMethod = .paired,
@@ -97,6 +100,8 @@ package struct TrainingRun: Sendable {
   let report: @Sendable (TrainingProgress) -> Void
   /// Who makes the searches; nil to make them here.
   package var rounds: TrainingRounds?
+  /// Whether it is one that was planned before and is gone on with from its record.
+  var isGoneOn = false
 
   /// Prepares a training.
   ///
@@ -124,17 +129,21 @@ package struct TrainingRun: Sendable {
   package func run() throws -> (trained: TrainedIndexRecord, isNew: Bool) {
     cancellation.listen()
     try check()
-    switch try begin(without: [], fetches: false) {
-    case .ready(let trained):
-      sayNothingIsTried(trained)
-      return (trained, false)
-    case .gather(let plan):
-      return try givingUpUnfit(plan) {
-        let found = try gather(plan) {}
-        guard let result = try conclude(plan, found) else { preconditionFailure("shards changed in a lake of our own") }
-        return result
+    // Rows that are excluded meanwhile are drawn no more.
+    for _ in 0..<Self.mostDraws {
+      switch try begin(without: [], fetches: false) {
+      case .ready(let trained):
+        sayNothingIsTried(trained)
+        return (trained, false)
+      case .gather(let plan):
+        let result = try givingUpUnfit(plan) {
+          let found = try gather(plan) {}
+          return try conclude(plan, found)
+        }
+        if let result { return result }
       }
     }
+    throw drawnTooOften
   }
 
   /// Trains while the shards that are not in the lake are fetched, or finds that it
@@ -177,7 +186,11 @@ package struct TrainingRun: Sendable {
         .value()
       if let result { return result }
     }
-    throw TarnError(
+    throw drawnTooOften
+  }
+
+  private var drawnTooOften: TarnError {
+    TarnError(
       .integrity, "shards of \(options.images) come with other rows each time they are asked for",
       hint: "`tarn source probe \(options.images)` shows what their mirrors say")
   }
@@ -188,10 +201,9 @@ package struct TrainingRun: Sendable {
   /// Refuses what can never be trained, before anything is asked or planned.
   func check() throws {
     try LakeCatalog.validate(name: options.name, of: "trained index")
-    guard options.nlist >= 1 else { throw TarnError(.usage, "--nlist is \(options.nlist); it is at least 1") }
-    guard options.iterations >= 1 else {
-      throw TarnError(.usage, "--iterations is \(options.iterations); it is at least 1")
-    }
+    // Documents say these, and are read through the same door.
+    try ForeignNumber.count.check(options.nlist, "a number of lists", in: "--nlist")
+    try ForeignNumber.setting.check(options.iterations, "a number of iterations", in: "--iterations")
     try options.router.validate()
     try checkQueries()
     try checkRoles()
@@ -294,7 +306,7 @@ package struct TrainingRun: Sendable {
       return try measured(search.load(file).images, images, captions, inputs)
     }
     var state = try resumed(path, search.initialState) { try search.load(path) }
-    if state.nextTile == 0 { try checkDistinct(images.matrix, captions.matrix, inputs) }
+    if state.nextTile == 0 { try checkDistinct(trained, images.matrix, captions.matrix, inputs) }
     if let found = try foundInLists(1, of: captions, inputs, trained, images, path + ".lists") {
       state = search.finalState(found)
     } else if let rounds, state.nextTile < search.tileCount {
@@ -323,11 +335,13 @@ package struct TrainingRun: Sendable {
 
   /// Refuses, before the search, a training that cannot have as many distinct nearest
   /// images as lists, and warns of one that may not.
-  private func checkDistinct(_ images: FeatureMatrix, _ captions: FeatureMatrix, _ inputs: ContentDigest) throws {
+  private func checkDistinct(
+    _ trained: TrainedIndexRecord, _ images: FeatureMatrix, _ captions: FeatureMatrix, _ inputs: ContentDigest
+  ) throws {
     func refuse(_ count: Int, _ what: String) -> TarnError {
       TarnError(
         .unfit, "nlist is \(options.nlist) and the training set has no more than \(count) \(what)",
-        hint: "lower --nlist or raise --pairs")
+        hint: Self.way(of: trained))
     }
     for (matrix, what) in [(images, "distinct images"), (captions, "distinct captions")] {
       let count = DistinctImages.count(in: matrix, upTo: options.nlist)
@@ -351,26 +365,42 @@ package struct TrainingRun: Sendable {
     }
   }
 
+  /// What helps where there are more lists than rows are of use.
+  static func way(drawn count: Int, of total: Int) -> String {
+    count < total ? "lower --nlist or raise --pairs" : "lower --nlist"
+  }
+
+  /// As ``way(drawn:of:)``, by what a training's specification says.
+  private static func way(of trained: TrainedIndexRecord) -> String {
+    let images = JSONValue(parsing: trained.spec)?["images"]?.elements ?? []
+    return way(drawn: trained.pairCount, of: images.compactMap { $0["rows"]?.count }.saturatedSum)
+  }
+
   private func cluster(
     _ trained: TrainedIndexRecord, _ images: Gathered, _ captions: FeatureMatrix?, _ nearest: [UInt32]?, _ path: String
   ) throws -> [Float] {
-    let kmeans = try PairedKMeans(
-      images: images.matrix, captions: captions ?? images.matrix, nearestImages: nearest, nlist: options.nlist,
-      seed: UInt64(bitPattern: options.seed), inputs: .of(trained.spec), logger: logger)
+    let kmeans: PairedKMeans
+    do {
+      kmeans = try PairedKMeans(
+        images: images.matrix, captions: captions ?? images.matrix, nearestImages: nearest, nlist: options.nlist,
+        seed: UInt64(bitPattern: options.seed), inputs: .of(trained.spec), logger: logger)
+    } catch let error as TarnError where error.code == .unfit {
+      throw TarnError(.unfit, error.message, hint: Self.way(of: trained))
+    }
     var state = try resumed(path, kmeans.initialState()) { try kmeans.load(path) }
     func isDone() -> Bool {
       state.iteration >= options.iterations
         || options.untilMoved?.isReached(by: state.history, captionCount: kmeans.captionCount) == true
     }
+    // The state is the truth of how far it is; its record follows it, for whoever watches.
+    try catalog.settleIterations(state.history.enumerated().map { $1.record($0 + 1) }, of: trained)
     while !isDone() {
       try cancellation.check()
       try kmeans.step(&state, assigning: assigner("iteration \(state.iteration + 1)", trained, images, kmeans))
       try kmeans.save(state, as: path)
       guard let last = state.history.last else { continue }
+      try catalog.recordIteration(last.record(state.iteration), of: trained)
       report(.iterated(last.record(state.iteration), of: options.iterations))
-    }
-    for (index, iteration) in state.history.enumerated() {
-      try catalog.recordIteration(iteration.record(index + 1), of: trained)
     }
     return state.centroids
   }

@@ -36,7 +36,7 @@ struct ValueFile {
     self.input = input
     try Self.read(input, checkpoint) { try add($0, line: $1) }
     guard !digests.isEmpty else {
-      throw TarnError(.usage, "\(input.valuesName.printable) has no value", hint: "write one a line")
+      throw TarnError(.usage, "\(input.name.printable) has no value", hint: "write one a line")
     }
   }
 
@@ -128,16 +128,6 @@ struct ValueFile {
   }
 
   private static func fault(_ input: RowIDInput, _ line: Int, _ what: String, _ hint: String) -> TarnError {
-    TarnError(.usage, "\(input.valuesName.printable), line \(line) \(what)", hint: hint)
-  }
-}
-
-extension RowIDInput {
-  /// What it is called in messages.
-  fileprivate var valuesName: String {
-    switch self {
-    case .standardInput: "standard input"
-    case .file(let path): path
-    }
+    TarnError(.usage, "\(input.name.printable), line \(line) \(what)", hint: hint)
   }
 }

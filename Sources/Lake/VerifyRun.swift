@@ -71,6 +71,7 @@ package struct VerifyRun: Sendable {
     findings = mended
     try await bring(missing, fetch, &findings)
     findings = try await ThreadedWork("tarn-mend") { [findings] in try mendOthers(findings) }.value()
+    try await ThreadedWork("tarn-mend") { try relink(read.copies) }.value()
     return (read, findings)
   }
 
@@ -210,6 +211,10 @@ package struct VerifyRun: Sendable {
         findings[place].outcome = .kept
         continue
       }
+      if case .keptRevision = finding.damage.file.kind, let reason = try obstacle(toGivingUp: finding.damage.file) {
+        (findings[place].outcome, findings[place].obstacle) = (.kept, reason)
+        continue
+      }
       giveUp(&findings[place])
       var outcome = findings[place].outcome
       if outcome == .lost, try isMadeAgain(finding.damage.file) {
@@ -219,6 +224,32 @@ package struct VerifyRun: Sendable {
       findings[place].outcome = outcome
     }
     return findings
+  }
+
+  /// Gives names that are copies the file of their artifact, so that the bytes take room once.
+  private func relink(_ copies: [VouchedFile]) throws {
+    for copy in copies {
+      if cancellation.isCancelled { break }
+      do {
+        _ = try catalog.relink(copy: copy)
+      } catch let error as TarnError where error.code == .io {
+        // It is right where it is.
+        logger.warning("\(error)")
+      }
+    }
+  }
+
+  /// Why bytes that a shard had before its newest are not given up; nil where nothing rests on them.
+  ///
+  /// Mirrors have given others since, so what is damaged may be the last there is of them.
+  private func obstacle(toGivingUp file: VouchedFile) throws -> TarnError? {
+    let kept = try catalog.keptRevisions().first { $0.digest == file.digest }
+    guard let kept, !kept.dependents.isEmpty else { return nil }
+    let dependents = LakeCatalog.list(kept.dependents)
+    return TarnError(
+      .integrity, "\(dependents) on what \(kept.shardName) of \(kept.sourceName) was before",
+      hint: "\(dependents) on it, and `tarn import \(kept.sourceName) FILE --keep-old` takes a whole copy in, or "
+        + "`tarn evict \(kept.sourceName) --old` gives it up")
   }
 
   private func isMadeAgain(_ file: VouchedFile) throws -> Bool {

@@ -1,8 +1,8 @@
 // Which shards a version is made of, where their ids begin, and which outputs
 // they go to.
 
-internal import Base
-internal import Catalog
+package import Base
+package import Catalog
 internal import Features
 internal import Indexer
 
@@ -48,18 +48,15 @@ struct VersionPlanner {
     let shards = try catalog.shards(of: source)
     // Those that were dropped are chosen as the holes of a document alone; their ids stay.
     _ = try options.holes == nil ? catalog.shardsInUse(of: source, ordinals: options.ordinals) : []
-    var chosen = shards.filter { shard in
-      (options.ordinals?.contains(shard.ordinal) ?? true)
-        && (!shard.isDropped || options.holes?.contains(shard.ordinal) == true)
-    }
+    var chosen = Self.chosen(shards, by: options)
     let segments = try catalog.segments(
       of: source, trained: trained, badRows: options.badRows, formatVersion: segmentFormatVersion)
-    let held = reuse.shardsHeld(chosen, shardsPerOutput: options.shardsPerOutput)
+    // Who is nobody's is left out where that is allowed, and asked for otherwise.
+    let ofNobody = options.missing == .skip ? Set(try catalog.shardsOfNobody(of: source).map(\.id)) : []
+    let held = try shardsHeld(chosen, among: shards, of: source, ofNobody)
     var found = Inputs(held: held)
     var contents: [Int: VersionPlan.Content] = [:]
     var missing: [String] = []
-    // Who is nobody's is left out where that is allowed, and asked for otherwise.
-    let ofNobody = options.missing == .skip ? Set(try catalog.shardsOfNobody(of: source).map(\.id)) : []
     for shard in chosen {
       let content = content(
         of: shard, isEncoded: held.contains(shard.id) || shard.revision.map { segments[$0.digest] != nil } ?? false,
@@ -88,8 +85,12 @@ struct VersionPlanner {
       let rowCount: Int
       do {
         rowCount = try shard.plannedRowCount(in: source, for: "the ids after it depend on it")
-      } catch let error as TarnError where error.code == .inputsMissing && isDry && options.fetches {
+      } catch let error as TarnError where error.code == .inputsMissing {
+        if let silence = try catalog.silence(about: shard, in: source, for: "the ids after it depend on it") {
+          throw silence
+        }
         // A build that fetches asks for them first.
+        guard isDry, options.fetches else { throw error }
         found.unknown.insert(shard.id)
         rowCount = 0
       }
@@ -112,6 +113,49 @@ struct VersionPlanner {
       }
     }
     return found
+  }
+
+  /// The shards that a build takes, of all of a source.
+  static func chosen(_ shards: [Shard], by options: BuildOptions) -> [Shard] {
+    shards.filter { shard in
+      (options.ordinals?.contains(shard.ordinal) ?? true)
+        && (!shard.isDropped || options.holes?.contains(shard.ordinal) == true)
+    }
+  }
+
+  /// The chosen shards whose rows are in outputs that the build can have of sealed versions, so that they need not be
+  /// here.
+  private func shardsHeld(
+    _ chosen: [Shard], among shards: [Shard], of source: Source, _ ofNobody: Set<Int64>
+  ) throws -> Set<Int64> {
+    guard !reuse.isEmpty else { return [] }
+    let exclusions = try options.excluded == nil ? catalog.exclusions(of: source) : [:]
+    // The ids of a shard are known where the rows of all before it are.
+    var ids: [Int64: (first: Int64, rowCount: Int)] = [:]
+    var end: Int64 = 0
+    for shard in shards {
+      guard let count = try? shard.plannedRowCount(in: source, for: "ids") else { break }
+      ids[shard.id] = (end, count)
+      end += Int64(count)
+      guard ForeignNumber.rowID.holds(Int(end)) else { break }
+    }
+    var held: Set<Int64> = []
+    for start in stride(from: 0, to: chosen.count, by: options.shardsPerOutput) {
+      let own = chosen[start..<min(start + options.shardsPerOutput, chosen.count)]
+      let inputs = own.compactMap { shard -> VersionPlan.Input? in
+        guard let id = ids[shard.id] else { return nil }
+        let content = content(of: shard, isEncoded: true, isOfNobody: ofNobody.contains(shard.id))
+        var excluded: [Int] = []
+        if case .bytes(let revision) = content {
+          excluded = options.excluded.map { $0[shard.ordinal] ?? [] } ?? exclusions[shard.id]?[revision.digest] ?? []
+        }
+        return VersionPlan.Input(
+          shardID: shard.id, shardOrdinal: shard.ordinal, content: content, outputOrdinal: 0, firstID: id.first,
+          rowCount: id.rowCount, excluded: excluded)
+      }
+      if inputs.count == own.count, reuse.has(inputs) { held.formUnion(own.map(\.id)) }
+    }
+    return held
   }
 
   /// Takes away the last shards of which nobody knows anything: what nobody has, and nobody knows the rows of, has
@@ -151,11 +195,7 @@ struct VersionPlanner {
     let rows = digest.flatMap { inForce[$0] } ?? []
     if let digest, named[digest] != nil { return (rows, digest) }
     guard let (other, named) = named.min(by: { $0.key.hex < $1.key.hex }) else { return (rows, digest) }
-    throw TarnError(
-      .conflict,
-      "\(named.count.counted("row")) of \(shard.name) \(named.count == 1 ? "is" : "are") excluded from its bytes \(other.prefix(12)), and it has others now",
-      hint: "`tarn exclude \(source.name) --confirm --reason TEXT` excludes the rows in the same places of the new ones"
-    )
+    throw TarnError.excludedOfOtherBytes(named.count, shard, other, source)
   }
 
   /// What a shard is to this build: a shard that every mirror refused before is
@@ -175,6 +215,47 @@ extension VersionPlan.Content {
   /// These bytes and no others, where some were seen.
   fileprivate var bound: VersionPlan.Content {
     if case .toFetch(let lastSeen?) = self { .bytes(lastSeen) } else { self }
+  }
+}
+
+extension LakeCatalog {
+  /// What to tell of a shard whose rows nobody knows though who has it was asked; nil where asking may tell them.
+  ///
+  /// - Parameters:
+  ///   - shard: The shard.
+  ///   - source: Its source.
+  ///   - purpose: What depends on the number.
+  /// - Returns: The error.
+  /// - Throws: ``TarnError`` where the catalog cannot be read.
+  func silence(about shard: Shard, in source: Source, for purpose: String) throws -> TarnError? {
+    guard try wasAskedForRows(of: shard.id) else { return nil }
+    return TarnError(
+      .inputsMissing,
+      "the number of rows of \(shard.name) is not known, and \(purpose); its servers have it and do not tell them",
+      hint: source.wayToRows)
+  }
+
+  /// Shards that servers have and do not tell the rows of.
+  ///
+  /// - Parameters:
+  ///   - source: Whose shards.
+  ///   - ordinals: Which of them; nil for all.
+  /// - Returns: How many, and what helps; nil for none.
+  /// - Throws: ``TarnError`` where the catalog cannot be read.
+  package func untoldRows(of source: Source, _ ordinals: OrdinalSet?) throws -> (count: Int, way: String)? {
+    guard !source.isCompanion else { return nil }
+    let silent = try shardsWithoutRows(of: source).filter {
+      (ordinals?.contains($0.ordinal) ?? true) && (try? $0.plannedRowCount(in: source, for: "ids")) == nil
+    }
+    return silent.isEmpty ? nil : (silent.count, source.wayToRows)
+  }
+}
+
+extension Source {
+  /// How the rows of shards are learnt that servers do not tell.
+  fileprivate var wayToRows: String {
+    "`tarn sync \(name)` learns them of whole files, in parts with --shards and `tarn evict \(name)` between them where room "
+      + "is short, or register a source with `tarn source add --sizes FILE` and lines 'NAME, BYTES, ROWS'"
   }
 }
 

@@ -25,12 +25,19 @@ package struct VersionRepair {
   /// Makes an output again from its segments, and those from shards, as far as
   /// they are in the lake.
   ///
+  /// One with rows that are excluded is not: they are on their way out.
+  ///
   /// - Parameter digest: Digest of the output.
   /// - Returns: Whether the output is back, under every name it has.
   /// - Throws: ``TarnError``.
   package func rebuildOutput(_ digest: ContentDigest) throws -> Bool {
     for version in try catalog.versions() where version.state == .sealed || version.state == .building {
       for output in try catalog.outputs(of: version) where [output.digest, output.refine?.digest].contains(digest) {
+        guard try !catalog.holdsExcludedRows(output, of: version) else {
+          logger.warning(
+            "output \(output.ordinal) of \(version.name) has rows that are excluded, and is not made again")
+          return false
+        }
         return try rebuild(digest, of: output, of: version)
       }
     }
@@ -67,14 +74,9 @@ package struct VersionRepair {
       try Disk.remove(working)
       return false
     }
-    try store.put(working, as: refines ? .refineShard : .outputShard, digest)
-    for other in try catalog.versions() where other.state == .sealed {
-      for name in try catalog.outputs(of: other).flatMap({ catalog.names(of: $0, in: other.name) })
-      where name.digest == digest {
-        try Disk.link(try store.path(of: name.kind, digest), name.path)
-        try Disk.syncDirectory(catalog.layout.versionDirectory(other.name))
-      }
-    }
+    let kind: StoredKind = refines ? .refineShard : .outputShard
+    try store.put(working, as: kind, digest)
+    try catalog.relinkNames(ofOutput: digest, to: store.path(of: kind, digest))
     return true
   }
 

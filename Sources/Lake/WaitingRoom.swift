@@ -39,7 +39,8 @@ struct WaitingRoom {
   private var parked: [Set<String>: Queue<Shard>] = [:]
   /// Shards that got a definite answer, for one more round at the end.
   private(set) var lastRound: [Shard] = []
-  private var hadLastRound: Set<Int64> = []
+  /// What those of them were answered, by shard: each has one more round at most.
+  private var definiteAnswers: [Int64: TarnError] = [:]
   private var hosts: [String: HostPatience] = [:]
   private var lastErrors: [String: TarnError] = [:]
   private var visits: [Int64: Visit] = [:]
@@ -75,8 +76,10 @@ struct WaitingRoom {
     return all.contains(.askable) ? .askable : all.first { $0 != .exhausted } ?? .exhausted
   }
 
-  /// Why a shard is given up that was not asked for.
-  func error(ofUnasked names: Set<String>) -> TarnError {
+  /// Why a shard is given up that was not asked for: the definite answer that it had before, where it had one, and else
+  /// what is wrong with its hosts.
+  func error(ofUnasked shard: Shard, at names: Set<String>) -> TarnError {
+    if let answer = definiteAnswers[shard.id] { return answer }
     let reasons = names.sorted().map { "\($0) did not recover: \(lastErrors[$0]?.message ?? "no answer")" }
     return TarnError(
       .temporary, "not asked for, as \(reasons.joined(separator: "; "))", hint: "run the same command again later")
@@ -221,7 +224,16 @@ struct WaitingRoom {
   }
 
   /// It could not be had.
-  mutating func end(_ shard: Shard, failing error: TarnError, at now: ContinuousClock.Instant) -> Outcome {
+  ///
+  /// - Parameters:
+  ///   - shard: The shard.
+  ///   - error: Why.
+  ///   - isOfOtherKind: Whether it came whole and is of another kind than its source: to ask again brings the same.
+  ///   - now: The time.
+  /// - Returns: What becomes of it.
+  mutating func end(
+    _ shard: Shard, failing error: TarnError, isOfOtherKind: Bool = false, at now: ContinuousClock.Instant
+  ) -> Outcome {
     let visit = visits[shard.id]
     _ = end(shard.id)
     guard isPatient, error.isOfMirror, let visit else { return .over }
@@ -231,9 +243,9 @@ struct WaitingRoom {
     guard !failed.isEmpty else {
       // What a command did it would do again.
       let isOfCommands = visit.hosts.values.allSatisfy { $0 == FetchConfiguration.originOfCommands }
-      guard [.absent, .integrity].contains(error.code), !isOfCommands, hadLastRound.insert(shard.id).inserted else {
-        return .over
-      }
+      guard [.absent, .integrity].contains(error.code), !isOfCommands, !isOfOtherKind,
+        definiteAnswers.updateValue(error, forKey: shard.id) == nil
+      else { return .over }
       lastRound.append(shard)
       return .waitsForLastRound
     }

@@ -13,8 +13,10 @@ package final class ParquetFile: Sendable {
     /// The first of its rows in the file.
     let firstRow: Int
     let rowCount: Int
-    /// Where in the footer its list of columns lies.
-    let columnsPosition: Int
+    /// Where in the footer its columns 0, 32, 64 … lie, so that one is found without passing over all before it.
+    let columnPositions: [Int]
+
+    static let columnStride = 32
   }
 
   let source: any ByteSource
@@ -32,6 +34,20 @@ package final class ParquetFile: Sendable {
   private static let maximumFooterByteCount = 64 << 20
   /// At the start and at the end.
   private static let magic: [UInt8] = Array("PAR1".utf8)
+  /// The same of a file whose footer is encrypted.
+  private static let encryptedMagic: [UInt8] = Array("PARE".utf8)
+  private static var encrypted: ParquetFault {
+    .refused("an encrypted file", hint: "write it without encryption")
+  }
+
+  /// Why a file is none that is read, as its first bytes tell; nil where they may be one's.
+  ///
+  /// - Parameter start: The file from its start, at least four bytes of it where it has them.
+  /// - Returns: The cause.
+  package static func fault(ofStart start: [UInt8]) -> String? {
+    if start.starts(with: encryptedMagic) { return encrypted.cause }
+    return start.starts(with: magic.prefix(start.count)) ? nil : "it does not begin as a parquet file"
+  }
 
   /// Reads the footer of a file.
   ///
@@ -68,9 +84,7 @@ package final class ParquetFile: Sendable {
     guard source.byteCount >= 12 else { throw ParquetFault("it is too short for a parquet file") }
     let start = try bytes(of: source, at: 0, count: 4)
     let tail = try bytes(of: source, at: source.byteCount - 8, count: 8)
-    if tail[4...].elementsEqual("PARE".utf8) {
-      throw ParquetFault.refused("an encrypted file", hint: "write it without encryption")
-    }
+    if tail[4...].elementsEqual(encryptedMagic) { throw encrypted }
     guard start == magic, tail[4...].elementsEqual(magic) else {
       if start == magic { throw ParquetFault("its end is no parquet file's", hint: "it is truncated: fetch it again") }
       throw ParquetFault("it is no parquet file")
@@ -134,11 +148,10 @@ package final class ParquetFile: Sendable {
   func chunks(of column: ParquetColumn) throws -> [ColumnChunk] {
     let chunks = try unsafe footer.withUnsafeBytes { bytes in
       try rowGroups.enumerated().map { number, group in
-        var reader = unsafe ThriftReader(bytes, at: group.columnsPosition)
+        let (near, rest) = column.index.quotientAndRemainder(dividingBy: RowGroup.columnStride)
+        var reader = unsafe ThriftReader(bytes, at: group.columnPositions[near])
         do {
-          let count = try reader.structures(.list)
-          precondition(count == columns.count, "the footer has changed")
-          for _ in 0..<column.index { try reader.skipStructure() }
+          for _ in 0..<rest { try reader.skipStructure() }
           return try ColumnChunk(&reader, of: column, in: group, pageBytes: pageBytes)
         } catch let fault as ParquetFault {
           throw ParquetFault("row group \(number): \(fault.cause)", hint: fault.hint)
@@ -191,7 +204,7 @@ private struct Content {
         groups = (start, try reader.structures(field.kind))
         reader = unsafe ThriftReader(bytes, at: start)
         try reader.skip(field.kind)
-      case 8: throw ParquetFault.refused("an encrypted file", hint: "write it without encryption")
+      // How columns are encrypted that are, and who signed the footer, is among the others.
       default: try reader.skip(field.kind)
       }
     }
@@ -208,24 +221,28 @@ private struct Content {
 
   private mutating func readRowGroup(_ reader: inout ThriftReader) throws {
     var last = 0
-    var own: (rowCount: Int?, position: Int?)
+    var own: (rowCount: Int?, positions: [Int]?)
     while let field = try reader.field(after: &last) {
       switch field.id {
       case 1:
-        own.position = reader.position
         let count = try reader.structures(field.kind)
         guard count == columns.count else {
           throw ParquetFault("row group \(rowGroups.count) has \(count) columns where the schema has \(columns.count)")
         }
-        for _ in 0..<count { try reader.skipStructure() }
+        var positions: [Int] = []
+        for number in 0..<count {
+          if number.isMultiple(of: ParquetFile.RowGroup.columnStride) { positions.append(reader.position) }
+          try reader.skipStructure()
+        }
+        own.positions = positions
       case 3: own.rowCount = try reader.integer(field.kind)
       default: try reader.skip(field.kind)
       }
     }
-    guard let position = own.position, let count = own.rowCount, ForeignNumber.rowCount.holds(count),
+    guard let positions = own.positions, let count = own.rowCount, ForeignNumber.rowCount.holds(count),
       ForeignNumber.rowCount.holds(rowCount + count)
     else { throw ParquetFault("row group \(rowGroups.count) says \(own.rowCount ?? 0) rows") }
-    rowGroups.append(ParquetFile.RowGroup(firstRow: rowCount, rowCount: count, columnsPosition: position))
+    rowGroups.append(ParquetFile.RowGroup(firstRow: rowCount, rowCount: count, columnPositions: positions))
     rowCount += count
   }
 }

@@ -125,7 +125,8 @@ extension ReportPage {
   private static func table(_ evaluations: [Evaluation]) -> String {
     let depths = evaluations[0].points.first?.recalls.map(\.k) ?? []
     let heads =
-      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±", "routing@\($0)"] } + ["queries/s"]
+      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±95%", "routing@\($0)"] }
+      + ["queries/s"]
     var rows = ["<tr>\(heads.map { "<th>\($0)</th>" }.joined())</tr>"]
     for evaluation in evaluations {
       for point in evaluation.points {
@@ -139,6 +140,7 @@ extension ReportPage {
         rows.append("<tr>\(cells.map { "<td>\(Markup.text($0))</td>" }.joined())</tr>")
       }
     }
-    return "<table>\(rows.joined(separator: "\n"))</table>"
+    let note = "<p>±95% is half of the 95 % interval that a recall has with so many queries.</p>"
+    return "<table>\(rows.joined(separator: "\n"))</table>\(note)"
   }
 }

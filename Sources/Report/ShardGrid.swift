@@ -6,8 +6,29 @@ package struct ShardGrid: Sendable {
   let title: String
   /// States in shard order.
   let states: [String]
+  /// Squares at most; a million shards share them.
+  let most: Int
 
-  package init(title: String, states: [String]) { (self.title, self.states) = (title, states) }
+  /// Makes a grid.
+  ///
+  /// - Parameters:
+  ///   - title: What is drawn above it.
+  ///   - states: States in shard order.
+  ///   - most: Squares at most.
+  package init(title: String, states: [String], squares most: Int = 2400) {
+    (self.title, self.states, self.most) = (title, states, most)
+  }
+
+  /// Grids that share so many squares.
+  ///
+  /// - Parameters:
+  ///   - most: Squares of all of them together, at most.
+  ///   - parts: What each is of.
+  /// - Returns: One for each of the first of these, as many as there are squares.
+  package static func sharing(_ most: Int, _ parts: [(title: String, states: [String])]) -> [ShardGrid] {
+    let each = max(1, most / max(1, parts.count))
+    return parts.prefix(most).map { ShardGrid(title: $0.title, states: $0.states, squares: each) }
+  }
 
   /// States and what they mean, the least advanced first: a square that stands
   /// for several shards shows the first of these that one of them has.
@@ -21,13 +42,11 @@ package struct ShardGrid: Sendable {
 
   private static let rank = Dictionary(
     uniqueKeysWithValues: meanings.enumerated().map { ($0.element.state, $0.offset) })
-  /// Squares at most; a million shards share them.
-  private static let maximum = 2400
   private static let columns = 80
 
   /// The grid as an SVG element.
   var svg: String {
-    let perSquare = max(1, (states.count + Self.maximum - 1) / Self.maximum)
+    let perSquare = max(1, (states.count + most - 1) / most)
     let count = (states.count + perSquare - 1) / perSquare
     let rows = max((count + Self.columns - 1) / Self.columns, 1)
     // Of few shards no wider than they are, so that a narrow screen does not shrink them.
@@ -41,7 +60,8 @@ package struct ShardGrid: Sendable {
     for square in 0..<count {
       let members = states[(square * perSquare)..<min((square + 1) * perSquare, states.count)]
       let state = members.min { (Self.rank[$0] ?? 0) < (Self.rank[$1] ?? 0) } ?? "registered"
-      let name = members.count == 1 ? "\(square)" : "\(square * perSquare)–\(square * perSquare + members.count - 1)"
+      let first = square * perSquare
+      let name = members.count == 1 ? "\(first)" : "\(first)–\(first + members.count - 1)"
       parts.append(
         "<rect class=\"s-\(Markup.text(state))\" x=\"\(square % Self.columns * 10)\" "
           + "y=\"\(square / Self.columns * 10)\" width=\"9\" height=\"9\"><title>\(name): \(Markup.text(state))</title></rect>"

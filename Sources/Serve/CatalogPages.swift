@@ -72,7 +72,8 @@ extension ServeHouse {
       return ["<time datetime=\"\(Markup.text(at))\">\(Markup.text(short))</time>"]
         + row.dropFirst().map { Markup.text(Self.text($0)) }
     }
-    return body + "</section><section id=\"shards\"><h2>Shards</h2>" + (try grids(picture.sources()))
+    let shards = try grids(picture.sources(), squares: Self.liveSquareCount)
+    return body + "</section><section id=\"shards\"><h2>Shards</h2>" + shards
       + "</section><section id=\"events\"><h2>What happened last</h2>"
       + ServePage.table("Events, in UTC", ["at", "what", "to what"], events) + "</section>"
   }
@@ -81,8 +82,14 @@ extension ServeHouse {
     unit == "bytes" ? "\(ByteSize.text(Int(value)))/s" : String(format: "%.1f \(unit)/s", value)
   }
 
-  private func grids(_ states: [LakePicture.States]) throws -> String {
-    states.map { ShardGrid(title: $0.title, states: $0.states).section }.joined(separator: "\n")
+  /// Squares of all sources together on the page that is asked for every two seconds.
+  private static let liveSquareCount = 1200
+
+  /// Squares for shards, so many for all at most.
+  private func grids(_ states: [LakePicture.States], squares: Int = 2400) throws -> String {
+    let grids = ShardGrid.sharing(squares, states)
+    let left = states.count - grids.count
+    return grids.map(\.section).joined(separator: "\n") + (left == 0 ? "" : "<p>\(left) more are not drawn.</p>")
   }
 
   private static func text(_ value: SQLValue) -> String {
@@ -99,11 +106,12 @@ extension ServeHouse {
     let served = Set(versions.all.map { "\($0.name)" })
     let rows = try picture.rows(
       """
-      SELECT version, state, source, trained_index, codec, nlist, rows, bytes + refine_bytes, coalesce(sealed_at, '')
+      SELECT version, state, source, trained_index, codec, nlist, rows, bytes, coalesce(sealed_at, '')
       FROM v_version ORDER BY name, number
       """
     ).map { row in
-      let texts = row.map { Markup.text(Self.text($0)) }
+      var texts = row.map { Markup.text(Self.text($0)) }
+      if case .integer(let count) = row[7] { texts[7] = ByteSize.text(Int(count)) }
       return ["<a href=\"/versions/\(texts[0])\">\(texts[0])</a>"] + texts.dropFirst()
         + [served.contains(Self.text(row[0])) ? "yes" : ""]
     }

@@ -30,7 +30,7 @@ package struct Doorkeeper: Sendable {
     self.names = Set(names.map { $0.lowercased() })
     self.origins = Set(try origins.map(Self.origin))
     if let token {
-      guard token.utf8.count >= Self.shortestToken, token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+      guard token.utf8.count >= Self.shortestToken, token.isVisibleASCII else {
         throw TarnError(
           .usage, "a token has at least \(Self.shortestToken) characters of ASCII, and no space",
           hint: "make one with `openssl rand -hex 16`")
@@ -100,7 +100,8 @@ package struct Doorkeeper: Sendable {
   /// - SeeAlso: https://fetch.spec.whatwg.org/#http-cors-protocol
   package static func headers(for origin: String) -> [String: String] {
     [
-      "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After, Tarn-More, Tarn-Where",
+      "Access-Control-Allow-Origin": origin,
+      "Access-Control-Expose-Headers": "Retry-After, Tarn-Lists, Tarn-More, Tarn-Where",
       "Cross-Origin-Resource-Policy": "cross-origin", "Vary": "Origin",
     ]
   }
@@ -174,7 +175,7 @@ package struct HostAndPort: Sendable, Equatable {
       let end = text.firstIndex(of: ":") ?? text.endIndex
       name = String(text[..<end])
       rest = text[end...]
-      guard !name.isEmpty, name.utf8.allSatisfy({ Self.isOfNames($0) }) else { return nil }
+      guard !name.isEmpty, name.utf8.allSatisfy({ $0.isLetterOrDigit || "-._".utf8.contains($0) }) else { return nil }
       let numbers = name.split(separator: ".", omittingEmptySubsequences: false)
       isAddress = numbers.count == 4 && numbers.allSatisfy { UInt8($0) != nil }
     }
@@ -182,19 +183,10 @@ package struct HostAndPort: Sendable, Equatable {
       port = nil
       return
     }
-    guard rest.first == ":", rest.dropFirst().utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-      let number = UInt16(rest.dropFirst())
-    else { return nil }
-    port = Int(number)
-  }
-
-  private static func isOfNames(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
-      UInt8(ascii: "."), UInt8(ascii: "_"):
-      true
-    default: false
+    guard rest.first == ":", rest.dropFirst().utf8.allSatisfy(\.isDigit), let number = UInt16(rest.dropFirst()) else {
+      return nil
     }
+    port = Int(number)
   }
 
   /// Whether it is an address of this machine alone.

@@ -55,6 +55,8 @@ final class HttpConnection: ChannelDuplexHandler {
   private var heldByteCount = 0
   private var isHead = false
   private var isKept = false
+  /// Whether who asks is told of errors as a page.
+  private var isForPeople = false
   /// The origin of the page that asks, where that was named to the server.
   private var origin: String?
   /// The request that has no line in the log yet, where there is a log.
@@ -177,6 +179,7 @@ final class HttpConnection: ChannelDuplexHandler {
     arm(context, limits.bodyTime)
     isHead = head.method == .HEAD
     isKept = head.isKeepAlive
+    isForPeople = ServeRoute.isForPeople(head.uri)
     departure = Departure()
     let own = RequestHead(
       method: head.method.rawValue, target: head.uri, headers: head.headers.map { (name: $0.name, value: $0.value) })
@@ -191,8 +194,9 @@ final class HttpConnection: ChannelDuplexHandler {
       }
     case .failure(let refusal):
       // A body that is announced longer than any is not read for the sake of a refusal.
-      let announced = own.values("content-length").first.flatMap { Int($0) } ?? 0
-      guard announced <= limits.bodyByteCount, !expectsContinue(own) else { return refuse(context, refusal.answer) }
+      guard own.announcedByteCount <= limits.bodyByteCount, !expectsContinue(own) else {
+        return refuse(context, refusal.answer)
+      }
       state = .skipping(refusal.answer, byteCount: 0)
     }
   }
@@ -250,7 +254,7 @@ final class HttpConnection: ChannelDuplexHandler {
       guard lengths.count <= 1, lengths.isEmpty || head.values("transfer-encoding").isEmpty else {
         return refused(.error(400, "a request says once how long it is"))
       }
-      guard (lengths.first.flatMap { Int($0) } ?? 0) <= limits.bodyByteCount else {
+      guard head.announcedByteCount <= limits.bodyByteCount else {
         return refused(.error(413, "the body is longer than \(ByteSize.text(limits.bodyByteCount))"))
       }
       return .success(Intake(head: head, target: target, route: route))
@@ -321,9 +325,9 @@ final class HttpConnection: ChannelDuplexHandler {
     if case .closed = state { return }
     server.giveBack(heldByteCount)
     heldByteCount = 0
-    var answer = answer
+    var answer = told(answer)
     if !hold(answer.body.count) {
-      answer = .busy("too many answers are held")
+      answer = told(.busy("too many answers are held"))
       _ = hold(answer.body.count)
     }
     log(answer.status, isHead ? 0 : answer.body.count)
@@ -350,6 +354,11 @@ final class HttpConnection: ChannelDuplexHandler {
     context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
   }
 
+  /// An answer as who asks is told it: errors at the address of a page are pages.
+  private func told(_ answer: ServeAnswer) -> ServeAnswer {
+    isForPeople && !answer.isGood && answer.contentType == ServeAnswer.jsonType ? ServePage.refusal(answer) : answer
+  }
+
   /// Has a line written of the request that is answered, or whose client is gone.
   private func log(_ status: Int?, _ byteCount: Int) {
     guard let log = server.log else { return }
@@ -366,6 +375,7 @@ final class HttpConnection: ChannelDuplexHandler {
     heldByteCount = 0
     guard isWhole, isKept else { return close(context) }
     state = .waiting
+    isForPeople = false
     server.wait(number)
     arm(context, limits.headTime)
     takeParts(context)

@@ -23,10 +23,10 @@ final class HttpServerState: Sendable {
   let doorkeeper: Doorkeeper
   let meter: ServeMeter
   /// Where requests get a line each; nil for nowhere.
-  let log: RequestLog?
+  let log: ServeLog?
   private let shared: Mutex<Shared>
 
-  init(_ doorkeeper: Doorkeeper, _ meter: ServeMeter, _ limits: ServeLimits, _ log: RequestLog?) {
+  init(_ doorkeeper: Doorkeeper, _ meter: ServeMeter, _ limits: ServeLimits, _ log: ServeLog?) {
     self.doorkeeper = doorkeeper
     self.meter = meter
     self.log = log
@@ -109,7 +109,7 @@ package final class HttpServer: Sendable {
   ///   - log: Where each request gets a line; nil for nowhere.
   /// - Throws: ``TarnError`` `.usage` for an address that cannot be listened at.
   package init(
-    _ house: ServeHouse, _ doorkeeper: Doorkeeper, host: String, port: Int, log: RequestLog? = nil
+    _ house: ServeHouse, _ doorkeeper: Doorkeeper, host: String, port: Int, log: ServeLog? = nil
   ) throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let state = HttpServerState(doorkeeper, house.meter, house.limits, log)

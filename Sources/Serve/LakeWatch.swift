@@ -39,6 +39,7 @@ final class LakeWatch: Sendable {
 
   private let root: String
   private let state = Mutex(State())
+  private let room = FreeRoom { try? FileSystem(of: $0).freeByteCount }
 
   init(root: String) { self.root = root }
 
@@ -87,9 +88,11 @@ final class LakeWatch: Sendable {
     /// What holds it up, as far as rates tell.
     let bottleneck: String?
 
-    /// The catalog's word for where it is; of a source, what follows from its shards.
+    /// The catalog's word for where it is, or that nobody is at it; of a source, what follows from its shards.
     var state: String {
-      item.kind != .source ? item.state : item.isComplete ? "all here" : rate == nil ? "not all here" : "arriving"
+      if item.isStopped { return LakeLook.stoppedTraining }
+      guard item.kind == .source else { return item.state }
+      return item.isComplete ? "all here" : rate == nil ? "not all here" : "arriving"
     }
 
     /// What is counted: bytes, rows or iterations.
@@ -116,6 +119,7 @@ final class LakeWatch: Sendable {
             "rate": one.rate.map { .number($0) } ?? .null,
             "seconds_left": one.secondsLeft.map { .number($0.rounded()) } ?? .null, "failed": .count(one.item.failed),
             "is_complete": .bool(one.item.isComplete), "state": .string(one.item.state),
+            "is_stopped": .bool(one.item.isStopped),
             "bottleneck": .optional(one.bottleneck),
           ])
         }),
@@ -147,7 +151,9 @@ final class LakeWatch: Sendable {
     page.family("tarn_build_rows", "gauge", "Rows of each version that is built or sealed that are encoded.")
     for item in builds { page.sample("tarn_build_rows", [("version", item.name)], item.amount) }
     page.family("tarn_free_bytes", "gauge", "Bytes free on the file systems of the lake's directories.")
-    for room in gauges.rooms { page.sample("tarn_free_bytes", [("place", room.place)], Double(room.freeByteCount)) }
+    for free in room.look(at: gauges.directories) {
+      page.sample("tarn_free_bytes", [("place", free.place)], Double(free.freeByteCount))
+    }
     page.one(
       "tarn_commands_at_work", "gauge", "Commands that hold leases on the lake.", Double(gauges.commandCount))
     for (name, help, time) in [

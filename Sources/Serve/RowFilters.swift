@@ -13,11 +13,14 @@ package final class RowFilter: Sendable {
   /// What the header `Tarn-Where` says of the answer: whether some shards had nothing to say, and whether something
   /// was compared with a value of another type.
   package let shortcomings: [String]
+  /// What the condition could not be asked of, a line each.
+  package let notes: [String]
   private let last = Mutex<(hidden: RowSubset, shown: RowSubset)?>(nil)
 
-  package init(_ rows: RowSubset, shortcomings: [String] = []) {
+  package init(_ rows: RowSubset, shortcomings: [String] = [], notes: [String] = []) {
     self.rows = rows
     self.shortcomings = shortcomings
+    self.notes = notes
   }
 
   /// The rows without some, which change seldom: the last answer is kept.
@@ -114,6 +117,22 @@ package final class RowFilters: Sendable {
 }
 
 extension ServedVersion {
+  /// Refuses names of columns that are not shown.
+  ///
+  /// - Parameters:
+  ///   - names: The names.
+  ///   - asker: The member of the request that has them.
+  /// - Throws: ``TarnError`` `.usage` naming those that are.
+  func requireShown(_ names: [String], by asker: String) throws {
+    let shown = columns?.names ?? []
+    guard let name = names.first(where: { !shown.contains($0) }) else { return }
+    throw TarnError(
+      .usage, "\(asker) asks for the column '\(name.printable)', which is not shown of \(self.name)",
+      hint: shown.isEmpty
+        ? "no columns are shown here"
+        : "shown are \(shown.prefix(40).map { ColumnList.text(of: $0).printable }.joined(separator: ", "))")
+  }
+
   fileprivate func filterKey(_ condition: WhereCondition) -> RowFilters.Key {
     RowFilters.Key(version: name, condition: condition, state: state)
   }
@@ -126,14 +145,7 @@ extension ServeHouse {
   func condition(_ text: String?, of version: ServedVersion) throws -> WhereCondition? {
     guard let text else { return nil }
     let condition = try WhereCondition(parsing: text)
-    let shown = version.columns?.names ?? []
-    for name in condition.columns where !shown.contains(name) {
-      throw TarnError(
-        .usage, "where asks for the column '\(name.printable)', which is not shown of \(version.name)",
-        hint: shown.isEmpty
-          ? "no columns are shown here"
-          : "shown are \(shown.prefix(40).map { ColumnList.text(of: $0).printable }.joined(separator: ", "))")
-    }
+    try version.requireShown(condition.columns, by: "where")
     return condition
   }
 
@@ -158,10 +170,9 @@ extension ServeHouse {
     if let kept = filters.kept(version.filterKey(condition)) {
       return try go(self, kept)
     }
-    let isTaken = filtering.submit { [self] in
-      do { try go(self, filter(condition, of: version, asked)) } catch { done(.error(error)) }
+    begin(on: filtering, busy: "too many requests with a where wait", done) { house in
+      try go(house, house.filter(condition, of: version, asked))
     }
-    if !isTaken { done(.busy("too many requests with a where wait")) }
   }
 
   /// The rows of which a condition holds, from those that are kept or by looking at all; on the lane of filters.
@@ -182,7 +193,8 @@ extension ServeHouse {
     }
     let made = RowFilter(
       selection.rows,
-      shortcomings: (selection.isWhole ? [] : ["lacking"]) + (selection.isOfTypes ? [] : ["unknown"]))
+      shortcomings: (selection.isWhole ? [] : ["lacking"]) + (selection.isOfTypes ? [] : ["unknown"]),
+      notes: selection.notes)
     if selection.isWhole { filters.keep(made, for: key) }
     return made
   }

@@ -9,16 +9,12 @@ extension ServeHouse {
 
   /// `/sql`.
   func sqlPage(_ request: ServeRequest) throws -> ServeAnswer {
-    let items =
-      request.body.isEmpty
-      ? request.target.items
-      : RequestTarget.Item.all(in: Substring(String(decoding: request.body, as: UTF8.self))) ?? []
-    func value(_ name: String) -> String? { items.first { $0.name == name && !$0.value.isEmpty }?.value }
-    var statement = value("sql") ?? ""
-    if let canned = value("canned").flatMap({ name in CannedQuery.all.first { $0.name == name } }) {
+    let form = request.form ?? []
+    var statement = form.value("sql") ?? ""
+    if let canned = form.value("canned").flatMap({ name in CannedQuery.all.first { $0.name == name } }) {
       statement = canned.sql(
         with: Dictionary(
-          canned.parameters.compactMap { name in value(name).map { (name, $0) } },
+          canned.parameters.compactMap { name in form.value(name).map { (name, $0) } },
           uniquingKeysWith: { first, _ in first }))
     }
     var found = ""
@@ -57,12 +53,8 @@ extension ServeHouse {
       ServeRequest(
         head: request.head, target: request.target, route: request.route, body: Array(body.text.utf8),
         isGone: request.isGone))
-    let text = String(decoding: answer.body, as: UTF8.self)
-    guard answer.isGood else {
-      let message = JSONValue(parsing: text)?["message"]?.string ?? "it failed"
-      return "<p class=\"alert\" role=\"alert\">\(Markup.text(message))</p>"
-    }
-    let lines = text.split(separator: "\n").map { line in
+    guard answer.isGood else { return ServePage.alert(answer.message) }
+    let lines = String(decoding: answer.body, as: UTF8.self).split(separator: "\n").map { line in
       String(line.trimmingPrefix("[")).replacing(/[,\]]$/, with: "")
     }.filter { !$0.isEmpty }
     guard let first = lines.first, case .object(let members)? = JSONValue(parsing: first) else {

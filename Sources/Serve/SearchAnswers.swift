@@ -19,7 +19,7 @@ extension ServeHouse {
     let search = Asked(
       k: asked.resultCount, nprobe: nprobe, unique: asked.isDeduplicated ? Self.duplicateCosine : nil,
       condition: try condition(asked.condition, of: version), isGone: request.isGone)
-    try find(wanted, in: version, as: search, done: done) { found in
+    try find(wanted, in: version, as: search, done: done) { found, _ in
       let hits = found[0]
       let columns = try self.values(of: hits.prefix(asked.imageCount).map(\.id), in: version, request.isGone)
       return ServeAnswer(
@@ -69,8 +69,16 @@ extension ServeHouse {
     }
     let nprobe = try body.whole("nprobe") ?? self.nprobe
     guard nprobe >= 1 else { throw TarnError(.usage, "nprobe is \(nprobe), must be at least 1") }
+    // Lines are those of `tarn search`, so a header says that there are fewer lists than were asked for.
+    let isCut = nprobe > version.nlist
+    let told: Done = { answer in
+      var answer = answer
+      if isCut, answer.isGood { answer.headers["Tarn-Lists"] = "\(version.nlist)" }
+      done(answer)
+    }
     let wanted = try wanted(body)
-    let isWhole = try body.flag("columns") ?? false
+    let columns = try body.names("columns")
+    if case .these(let names) = columns { try version.requireShown(names, by: "columns") }
     let unique = try body.number("unique")
     guard unique.map({ $0 > 0 && $0 <= 1 }) ?? true else {
       throw TarnError(.usage, "unique is not above 0 and at most 1")
@@ -79,31 +87,36 @@ extension ServeHouse {
       k: k, nprobe: nprobe, unique: unique, condition: try condition(body.text("where"), of: version),
       isGone: request.isGone)
     if case .row(let id) = wanted {
-      return try filtered(asked, of: version, done: done) { house, asked, done in
+      return try filtered(asked, of: version, done: told) { house, asked, done in
         house.work(on: house.catalog, done) { house in
           let answer = try house.likeAnswer(id, in: version, asked)
-          guard isWhole, answer.isGood,
-            case .object(var line)? = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self)),
-            let values = try house.values(
-              of: (line["ids"]?.elements ?? []).compactMap(\.integer), in: version, request.isGone)
-          else { return answer }
-          line["columns"] = .array(values.map { .object($0) })
-          return ServeAnswer(
-            200, "application/x-ndjson", JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")])
+          guard answer.isGood, case .object(var line)? = answer.document else { return answer }
+          let ids = (line["ids"]?.elements ?? []).compactMap(\.integer)
+          let notes = asked.notes([ids.count], in: version, for: .program)
+          let values = try house.values(of: ids, only: columns, in: version, request.isGone)
+          // The verb's own bytes where there is nothing to add.
+          guard values != nil || !notes.isEmpty else { return answer }
+          if let values { line["columns"] = .array(values.map { .object($0) }) }
+          if !notes.isEmpty { line["notes"] = .strings(notes) }
+          return .lines(JSONValue.object(line).line)
         }
       }
     }
-    try find(wanted, in: version, as: asked, done: done) { found in
+    try find(wanted, in: version, as: asked, done: told) { found, asked in
       var lines: [UInt8] = []
       for (query, row) in found.enumerated() {
         try self.requireRoom(forByteCount: lines.count)
         var line = SearchLine.json(query: query, row, places: row.map { version.places.place(of: $0.id) })
-        if isWhole, let values = try self.values(of: row.map(\.id), in: version, request.isGone, after: lines.count) {
+        if let values = try self.values(
+          of: row.map(\.id), only: columns, in: version, request.isGone, after: lines.count)
+        {
           line["columns"] = .array(values.map { .object($0) })
         }
-        lines += JSONValue.object(line).escapedBytes + [UInt8(ascii: "\n")]
+        let notes = asked.notes([row.count], in: version, for: .program)
+        if !notes.isEmpty { line["notes"] = .strings(notes) }
+        lines += JSONValue.object(line).line
       }
-      return ServeAnswer(200, "application/x-ndjson", lines)
+      return .lines(lines)
     }
   }
 
@@ -115,18 +128,27 @@ extension ServeHouse {
   ///
   /// - Parameters:
   ///   - ids: The rows.
+  ///   - names: The columns that are wanted, of those that are shown.
   ///   - version: Their version.
   ///   - isGone: Whether who asked has gone away.
   ///   - byteCount: Bytes of the answer so far.
   /// - Returns: As ``ServedVersion/values(of:)``.
   /// - Throws: ``LongAnswerError`` once they are more than an answer may be long; ``TarnError``.
   func values(
-    of ids: [RowID], in version: ServedVersion, _ isGone: () -> Bool, after byteCount: Int = 0
+    of ids: [RowID], only names: JSONBody.Names = .everything, in version: ServedVersion, _ isGone: () -> Bool,
+    after byteCount: Int = 0
   ) throws -> [[String: JSONValue]]? {
+    let wanted: Set<String>?
+    switch names {
+    case .nothing: return nil
+    case .everything: wanted = nil
+    case .these(let names): wanted = Set(names)
+    }
     var (found, byteCount): ([[String: JSONValue]], Int) = ([], byteCount)
     for first in stride(from: 0, to: max(ids.count, 1), by: 256) {
       if isGone() { throw TarnError.interrupted }
-      guard let values = try version.values(of: Array(ids[first..<min(first + 256, ids.count)])) else { return nil }
+      guard var values = try version.values(of: Array(ids[first..<min(first + 256, ids.count)])) else { return nil }
+      if let wanted { values = values.map { row in row.filter { wanted.contains($0.key) } } }
       byteCount += values.lazy.map { JSONValue.object($0).leastByteCount }.reduce(0, +)
       try requireRoom(forByteCount: byteCount)
       found += values

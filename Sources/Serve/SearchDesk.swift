@@ -84,7 +84,7 @@ package struct Question: Sendable {
   /// Rows that are ordered again by codes that refine; nil for none.
   fileprivate var candidates: Int? { version.candidates(for: k) }
   /// When an answer is of no use any more.
-  private(set) var deadline: ContinuousClock.Instant
+  let deadline: ContinuousClock.Instant
   /// Whether who asked has gone away.
   let isGone: @Sendable () -> Bool
   /// Called once, on a thread of the desk's or of the caller's; it must not block.
@@ -105,13 +105,6 @@ package struct Question: Sendable {
     self.deadline = deadline
     self.isGone = isGone
     self.reply = reply
-  }
-
-  /// The same, to be begun by another time.
-  fileprivate func waiting(until deadline: ContinuousClock.Instant) -> Question {
-    var question = self
-    question.deadline = deadline
-    return question
   }
 
   /// Whether two may be searched together: of few neighbours and of many not, as memory is that of the most.
@@ -243,53 +236,83 @@ package final class SearchDesk: @unchecked Sendable {
     return nil
   }
 
+  /// Searches what was taken together, for one bound of time in all, so that who waits behind it waits no longer.
+  ///
+  /// Which of several takes so long is seen when each is searched alone, for which half of the time is kept; those that
+  /// ask for more keep nobody else from it.
   private func carryOut(_ batch: [Question]) {
     let begin = ContinuousClock.now
-    let late = TarnError(.temporary, "the query waited too long to be searched", hint: "ask again in a moment")
     let live = batch.filter { question in
       if question.isGone() { return false }
       guard question.deadline > begin else {
-        question.reply(.failure(late))
+        question.reply(.failure(Self.late))
         return false
       }
       return true
     }
-    guard let first = live.first else { return }
+    guard !live.isEmpty else { return }
+    let end = begin + timeLimit
+    guard live.count > 1 else { return conclude(live, until: end) }
     do {
-      let (vectors, k) = (live.flatMap(\.vectors), live.reduce(1) { max($0, $1.k) })
-      let (found, shown) = try first.version.search(
-        vectors, k: k, nprobe: first.nprobe, unique: first.unique, filter: first.filter
-      ) { [timeLimit] in
-        if live.allSatisfy({ $0.isGone() }) { throw TarnError.interrupted }
-        guard ContinuousClock.now - begin < timeLimit else { throw Overdue() }
+      try search(live, until: begin + timeLimit / 2)
+    } catch is Overdue {
+      for question in live.sorted(by: { $0.count < $1.count }) where !question.isGone() {
+        if ContinuousClock.now < end { conclude([question], until: end) } else { question.reply(.failure(Self.late)) }
       }
-      let seconds = (ContinuousClock.now - begin).seconds
-      condition.lock()
-      totals.batches += 1
-      totals.queries += found.queryCount
-      totals.seconds += seconds
-      totals.rowsShown += shown
-      condition.unlock()
-      var next = 0
-      for question in live {
-        // The k best are the first k of more: scores descend, and ties go to the lower id.
-        let own = (next..<next + question.count).map { Array(found.neighbors(ofQuery: $0).prefix(question.k)) }
-        next += question.count
-        question.reply(.success(own))
-      }
-    } catch is Overdue where live.count > 1 {
-      // Which of them takes so long is seen when each is searched alone, in as much time again for all of them; those
-      // that ask for more keep nobody else from it.
-      let end = ContinuousClock.now + timeLimit
-      for question in live.sorted(by: { $0.count < $1.count }) { carryOut([question.waiting(until: end)]) }
     } catch {
-      let overdue = TarnError(
-        .temporary, "the search took longer than \(Int(timeLimit.seconds)) s",
-        hint: "ask for fewer neighbours, in fewer lists, or without leaving near-duplicates out")
-      for question in live { question.reply(.failure(error is Overdue ? overdue : error)) }
+      for question in live { question.reply(.failure(error)) }
     }
   }
 
-  /// More time than queries that are searched together may take.
+  /// Searches questions, and says so if that fails.
+  private func conclude(_ questions: [Question], until end: ContinuousClock.Instant) {
+    let begin = ContinuousClock.now
+    do {
+      try search(questions, until: end)
+    } catch is Overdue {
+      // Milliseconds are of tests alone.
+      let seconds = max(1, Int((end - begin).seconds.rounded()))
+      let overdue = TarnError(
+        .temporary, "the search took longer than \(seconds) s",
+        hint: "ask for fewer neighbours, in fewer lists, or without leaving near-duplicates out")
+      for question in questions { question.reply(.failure(overdue)) }
+    } catch {
+      for question in questions { question.reply(.failure(error)) }
+    }
+  }
+
+  /// Searches questions together, and replies.
+  ///
+  /// - Throws: ``Overdue`` at the end of the time, and what searching throws; then nobody was replied to.
+  private func search(_ live: [Question], until end: ContinuousClock.Instant) throws {
+    guard let first = live.first else { return }
+    let begin = ContinuousClock.now
+    let (vectors, k) = (live.flatMap(\.vectors), live.reduce(1) { max($0, $1.k) })
+    let (found, shown) = try first.version.search(
+      vectors, k: k, nprobe: first.nprobe, unique: first.unique, filter: first.filter
+    ) {
+      if live.allSatisfy({ $0.isGone() }) { throw TarnError.interrupted }
+      guard ContinuousClock.now < end else { throw Overdue() }
+    }
+    let seconds = (ContinuousClock.now - begin).seconds
+    condition.lock()
+    totals.batches += 1
+    totals.queries += found.queryCount
+    totals.seconds += seconds
+    totals.rowsShown += shown
+    condition.unlock()
+    var next = 0
+    for question in live {
+      // The k best are the first k of more: scores descend, and ties go to the lower id.
+      let own = (next..<next + question.count).map { Array(found.neighbors(ofQuery: $0).prefix(question.k)) }
+      next += question.count
+      question.reply(.success(own))
+    }
+  }
+
+  private static let late = TarnError(
+    .temporary, "the query waited too long to be searched", hint: "ask again in a moment")
+
+  /// More time than queries may take.
   private struct Overdue: Error {}
 }

@@ -1,6 +1,7 @@
 // An answer before it is sent, and the headers that every one has.
 
 package import Base
+internal import Lake
 
 /// An answer to a request.
 package struct ServeAnswer: Sendable, Equatable {
@@ -21,8 +22,17 @@ package struct ServeAnswer: Sendable, Equatable {
 
   /// A JSON document; what is hidden is escaped.
   package static func json(_ value: JSONValue, status: Int = 200) -> ServeAnswer {
-    ServeAnswer(status, jsonType, value.escapedBytes + [UInt8(ascii: "\n")])
+    ServeAnswer(status, jsonType, value.line)
   }
+
+  /// JSON documents, one a line.
+  static func lines(_ bytes: [UInt8]) -> ServeAnswer { ServeAnswer(200, "application/x-ndjson", bytes) }
+
+  /// The document that it is; nil of another answer.
+  var document: JSONValue? { try? JSONValue(reading: body) }
+
+  /// What an error says.
+  var message: String { document?["message"]?.string ?? "it failed" }
 
   package static func text(_ text: String) -> ServeAnswer {
     ServeAnswer(200, "text/plain; charset=utf-8", Array(text.utf8))
@@ -30,6 +40,14 @@ package struct ServeAnswer: Sendable, Equatable {
 
   package static func page(_ text: String, status: Int = 200) -> ServeAnswer {
     ServeAnswer(status, "text/html; charset=utf-8", Array(text.utf8))
+  }
+
+  /// The answer that what was posted is to be had at an address of this server.
+  static func elsewhere(_ address: String) -> ServeAnswer {
+    var answer = text("")
+    answer.status = 303
+    answer.headers["Location"] = address
+    return answer
   }
 
   /// An error for a program.
@@ -57,7 +75,9 @@ package struct ServeAnswer: Sendable, Equatable {
     if let gone = error as? GoneError { return .error(410, gone.message, hint: gone.hint) }
     if let long = error as? LongAnswerError { return long.answer }
     guard let error = error as? TarnError else { return .error(500, "\(error)".printableLine) }
-    return .error(status(of: error.code), error.message, hint: error.hint)
+    // Another query may be answered.
+    let status = error.isSaidByEncoder ? 422 : status(of: error.code)
+    return .error(status, error.message, hint: error.hint)
   }
 
   /// The refusal of what is more than can be taken now.
@@ -107,6 +127,11 @@ package struct ServeAnswer: Sendable, Equatable {
       + [("Cache-Control", "no-store"), ("Cross-Origin-Resource-Policy", "same-origin")].filter { headers[$0.0] == nil }
       + own
   }
+}
+
+extension JSONValue {
+  /// A line of its own; what is hidden is escaped.
+  var line: [UInt8] { escapedBytes + [UInt8(ascii: "\n")] }
 }
 
 /// An answer that would be longer than any may be.

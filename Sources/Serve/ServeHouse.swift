@@ -81,9 +81,9 @@ package final class ServeHouse: Sendable {
   ///   - request: Whole, and let in.
   ///   - done: Called once, from any thread.
   package func answer(_ request: ServeRequest, done: @escaping Done) {
-    let begin = ContinuousClock.now
+    let began = ContinuousClock.now
     let counted: Done = { [meter] answer in
-      meter.count(request.route.name, answer.status, seconds: (ContinuousClock.now - begin).seconds)
+      meter.count(request.route.name, answer.status, seconds: (ContinuousClock.now - began).seconds)
       done(answer)
     }
     switch request.route {
@@ -98,8 +98,8 @@ package final class ServeHouse: Sendable {
     case .config: counted(config(request))
     case .metrics: work(on: catalog, counted) { .text(try $0.metrics()) }
     case .look: work(on: catalog, counted) { .json(try $0.watch.json()) }
-    case .knn: onRows(counted) { try $0.knn(request, done: counted) }
-    case .search: onRows(counted) { try $0.search(request, done: counted) }
+    case .knn: begin(on: rows, counted) { try $0.knn(request, done: counted) }
+    case .search: begin(on: rows, counted) { try $0.search(request, done: counted) }
     case .metadata: work(on: rows, counted) { try $0.metadata(request) }
     case .api(.sql): work(on: sql, counted) { try $0.sqlAnswer(request) }
     case .api(let verb): work(on: catalog, counted) { try $0.verbAnswer(verb, request) }
@@ -109,32 +109,49 @@ package final class ServeHouse: Sendable {
     }
   }
 
-  /// `GET /readyz`: whether all that is to be served can be searched.
+  /// `GET /readyz`: whether all that is to be served can be searched, and nothing that is not.
   private func readiness() -> ServeAnswer {
+    let versions = versions
+    func refusal(
+      _ text: String, hint: String = "the server's standard error says which, and why"
+    ) -> ServeAnswer {
+      .error(503, text, hint: hint, with: ["ready": .bool(false)])
+    }
     // It is for everybody: which versions there are is not.
-    let missing = versions.missing.count
-    guard missing > 0 else { return .json(.object(["ready": .bool(true)])) }
-    return .error(
-      503, "\(missing.counted("version")) cannot be searched", hint: "the server's standard error says which, and why",
-      with: ["ready": .bool(false)])
+    if !versions.missing.isEmpty { return refusal("\(versions.missing.count.counted("version")) cannot be searched") }
+    if versions.unmetCount > 0 {
+      let count = versions.unmetCount
+      return refusal("\(count) of what is to be served \(count == 1 ? "is" : "are") revoked or gone")
+    }
+    if versions.isUnwatched {
+      let seconds = ShelfSight.patience.components.seconds
+      guard !versions.isOpening else {
+        return refusal(
+          "a version takes more than \(seconds) s to open: what was revoked or excluded meanwhile is not known here",
+          hint: "ask again: it is ready when that version is open")
+      }
+      return refusal(
+        "the catalog was not read for \(seconds) s: what is revoked or excluded there is not known here")
+    }
+    return .json(.object(["ready": .bool(true)]))
   }
 
   // MARK: Lanes
 
   /// Has work done on a lane, and what it makes answered.
   func work(on lane: WorkLane, _ done: @escaping Done, _ body: @escaping @Sendable (ServeHouse) throws -> ServeAnswer) {
-    let isTaken = lane.submit { [self] in
-      do { done(try body(self)) } catch { done(.error(error)) }
-    }
-    if !isTaken { done(.busy("too many requests wait")) }
+    begin(on: lane, done) { done(try body($0)) }
   }
 
-  /// Has work begun on the lane of rows, which answers itself unless it throws.
-  private func onRows(_ done: @escaping Done, _ body: @escaping @Sendable (ServeHouse) throws -> Void) {
-    let isTaken = rows.submit { [self] in
+  /// Has work begun on a lane, which answers itself unless it throws.
+  func begin(
+    on lane: WorkLane, busy: String = "too many requests wait", _ done: @escaping Done,
+    _ body: @escaping @Sendable (ServeHouse) throws -> Void
+  ) {
+    let isTaken = lane.submit { [self] in
       do { try body(self) } catch { done(.error(error)) }
     }
-    if !isTaken { done(.busy("too many requests wait")) }
+    if !isTaken { done(.busy(busy)) }
   }
 
   /// Has a page begun on a lane; what goes wrong is told as a page.
@@ -168,12 +185,26 @@ package final class ServeHouse: Sendable {
     /// The rows of which they do, once that is known.
     var filter: RowFilter?
     let isGone: @Sendable () -> Bool
+
+    /// What has to be said of an answer.
+    ///
+    /// - Parameters:
+    ///   - counts: How many rows were found for each query.
+    ///   - version: The version that was searched.
+    ///   - reader: Who is told.
+    /// - Returns: A line each.
+    func notes(_ counts: [Int], in version: ServedVersion, for reader: SearchNotes.Reader) -> [String] {
+      SearchNotes(
+        k: k, nprobe: nprobe, listCount: version.nlist, unique: unique,
+        admittedCount: filter.map { $0.rows(hiding: version.hidden?.held).count }, conditionNotes: filter?.notes ?? []
+      ).lines(counts, for: reader)
+    }
   }
 
   /// Searches a version and hands on what was found, on the lane of rows.
   func find(
     _ wanted: Wanted, in version: ServedVersion, as asked: Asked, done: @escaping Done,
-    then: @escaping @Sendable ([[Neighbor]]) throws -> ServeAnswer
+    then: @escaping @Sendable ([[Neighbor]], Asked) throws -> ServeAnswer
   ) throws {
     try filtered(asked, of: version, done: done) { house, asked, done in
       try house.findFiltered(wanted, in: version, as: asked, done: done, then: then)
@@ -182,7 +213,7 @@ package final class ServeHouse: Sendable {
 
   private func findFiltered(
     _ wanted: Wanted, in version: ServedVersion, as asked: Asked, done: @escaping Done,
-    then: @escaping @Sendable ([[Neighbor]]) throws -> ServeAnswer
+    then: @escaping @Sendable ([[Neighbor]], Asked) throws -> ServeAnswer
   ) throws {
     switch wanted {
     case .vectors(let vectors):
@@ -196,7 +227,7 @@ package final class ServeHouse: Sendable {
         nprobe: asked.nprobe, unique: asked.unique, filter: asked.filter, deadline: .now + limits.queryTime,
         isGone: asked.isGone
       ) { [self] result in
-        work(on: rows, done) { _ in try then(result.get()) }
+        work(on: rows, done) { _ in try then(result.get(), asked) }
       }
       if !desk.ask(question) { done(.busy("too many queries wait")) }
     case .encoded(let input):
@@ -206,7 +237,7 @@ package final class ServeHouse: Sendable {
           hint: "send a vector (embedding_input), or start `tarn serve` with an encoder")
       }
       let latest = ContinuousClock.now + limits.queryTime
-      onWords(done) { house in
+      begin(on: words, busy: "too many requests wait for the encoder", done) { house in
         if asked.isGone() { throw TarnError.interrupted }
         guard ContinuousClock.now < latest else {
           throw TarnError(
@@ -216,14 +247,8 @@ package final class ServeHouse: Sendable {
         let vector = try encoder.vector(of: input, dimension: version.dimension)
         try house.findFiltered(.vectors([vector]), in: version, as: asked, done: done, then: then)
       }
-    case .row(let id): work(on: catalog, done) { house in try then([house.neighbors(ofRow: id, in: version, asked)]) }
+    case .row(let id):
+      work(on: catalog, done) { house in try then([house.neighbors(ofRow: id, in: version, asked)], asked) }
     }
-  }
-
-  private func onWords(_ done: @escaping Done, _ body: @escaping @Sendable (ServeHouse) throws -> Void) {
-    let isTaken = words.submit { [self] in
-      do { try body(self) } catch { done(.error(error)) }
-    }
-    if !isTaken { done(.busy("too many requests wait for the encoder")) }
   }
 }

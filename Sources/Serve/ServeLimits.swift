@@ -35,7 +35,7 @@ package struct ServeLimits: Sendable {
   package var waitingQueries = 1024
   /// Queries that are searched together.
   package var batchQueries = 256
-  /// How long queries that are searched together may take.
+  /// How long queries that are searched together may take in all, alone ones after them included.
   package var searchTime = Duration.seconds(30)
   /// How long the rows of a `where` may be looked at.
   package var filterTime = Duration.seconds(30)

@@ -1,8 +1,7 @@
 // What a server says while it runs: which versions come and go, what cannot be served and, where that is wanted, a line
-// for each request. Nobody who answers waits for who reads it.
+// for each request. Nobody who answers, and nobody who takes down what is not to be seen, waits for who reads it.
 
 package import Base
-internal import Dispatch
 package import Foundation
 internal import Synchronization
 
@@ -81,14 +80,15 @@ package struct AnsweredRequest: Sendable {
   }
 }
 
-/// Lines about requests on their way to who reads them, on a thread of their own.
-package final class RequestLog: Sendable {
+/// Lines on their way to who reads them, on a thread of their own.
+package final class ServeLog: Sendable {
   /// Lines that may wait.
   private static let limit = 4096
 
   private let lane: WorkLane
   private let tell: @Sendable (ServeNews) -> Void
-  private let leftOutCount = Atomic(0)
+  private let leftOutRequestCount = Atomic(0)
+  private let leftOutNewsCount = Atomic(0)
 
   /// Begins a log.
   ///
@@ -100,21 +100,36 @@ package final class RequestLog: Sendable {
   }
 
   /// Adds a request; returns at once.
-  func add(_ request: AnsweredRequest) {
+  package func add(_ request: AnsweredRequest) {
     // Of what it is made of, as much would be held as somebody may send.
     let line = request.line
-    let isTaken = lane.submit { [self] in
-      let count = leftOutCount.exchange(0, ordering: .relaxed)
-      if count > 0 { tell(.fault("\(count.counted("request")) without a line, as nobody read the log in time")) }
-      tell(.request(line))
-    }
-    if !isTaken { _ = leftOutCount.add(1, ordering: .relaxed) }
+    if !isTaken(.request(line)) { _ = leftOutRequestCount.add(1, ordering: .relaxed) }
   }
 
-  /// Ends the log; what waits is told as far as somebody reads it within a second.
-  package func close() {
-    let told = DispatchSemaphore(value: 0)
-    if lane.submit({ told.signal() }) { _ = told.wait(timeout: .now() + .seconds(1)) }
-    lane.close()
+  /// Adds what is to be said; returns at once.
+  package func say(_ news: ServeNews) {
+    if !isTaken(news) { _ = leftOutNewsCount.add(1, ordering: .relaxed) }
+  }
+
+  private func isTaken(_ news: ServeNews) -> Bool {
+    lane.submit { [self] in
+      tellOfLeftOut()
+      tell(news)
+    }
+  }
+
+  /// Ends the log: what was added is told, as long as somebody reads it and for ten seconds at most.
+  package func close() { lane.finish(within: .seconds(10)) { [self] in tellOfLeftOut() } }
+
+  private func tellOfLeftOut() {
+    let requestCount = leftOutRequestCount.exchange(0, ordering: .relaxed)
+    if requestCount > 0 {
+      tell(.fault("\(requestCount.counted("request")) without a line, as nobody read the log in time"))
+    }
+    let newsCount = leftOutNewsCount.exchange(0, ordering: .relaxed)
+    if newsCount > 0 {
+      tell(
+        .fault("\(newsCount.counted("line")) about what is served left out, as nobody read standard error in time"))
+    }
   }
 }

@@ -1,6 +1,7 @@
 // The frame of every page: its head, the way to the others, and how errors are told to people.
 
 internal import Base
+internal import Foundation
 internal import Lake
 internal import Report
 
@@ -44,13 +45,42 @@ enum ServePage {
   /// What went wrong, as a page.
   static func error(_ error: any Error) -> ServeAnswer {
     let known = ServeAnswer.error(error)
-    return .page(text("That did not work", at: nil, alert(error)), status: known.status)
+    let cause = (error as? TarnError).map(\.description) ?? "\(error)"
+    return .page(text("That did not work", at: nil, alert(cause)), status: known.status)
+  }
+
+  /// A refusal that programs would be told, as a page.
+  static func refusal(_ answer: ServeAnswer) -> ServeAnswer {
+    var told = ServeAnswer.page(text("That did not work", at: nil, alert(answer.message)), status: answer.status)
+    told.headers = answer.headers
+    return told
   }
 
   /// What went wrong, within a page.
-  static func alert(_ error: any Error) -> String {
-    let text = (error as? TarnError).map(\.description) ?? "\(error)"
-    return "<p class=\"alert\" role=\"alert\">\(Markup.text(text))</p>"
+  static func alert(_ text: String) -> String {
+    "<p class=\"alert\" role=\"alert\">\(Markup.text(withoutCommands(text)))</p>"
+  }
+
+  /// What has to be said of an answer.
+  static func note(_ text: String) -> String { "<p class=\"soft\">\(Markup.text(withoutCommands(text)))</p>" }
+
+  /// A sentence without what only whoever has the lake can do: commands to run and documents to read.
+  ///
+  /// - Parameter text: Clauses with semicolons between them.
+  /// - Returns: Those of them that say what is so; all where none is left.
+  static func withoutCommands(_ text: String) -> String {
+    let clauses = text.components(separatedBy: "; ")
+    var kept: [String] = []
+    for clause in clauses {
+      guard clause.contains("`tarn ") || clause.contains("docs/") else {
+        kept.append(clause)
+        continue
+      }
+      // How many others it is said of stands at the end.
+      guard let last = kept.last, let others = clause.range(of: " (and "), clause.hasSuffix(")") else { continue }
+      kept[kept.count - 1] = last + clause[others.lowerBound...]
+    }
+    return kept.isEmpty ? text : kept.joined(separator: "; ")
   }
 
   static let notFound = ServeAnswer.page(
@@ -67,13 +97,13 @@ enum ServePage {
   static func table(_ caption: String, _ heads: [String], _ rows: [[String]], stacks: Bool = false) -> String {
     let caption = Markup.text(caption)
     // A column of numbers stands to the right, one of text to the left.
-    let isNumber = heads.indices.map { column in
-      rows.contains { !$0[column].isEmpty } && rows.allSatisfy { $0[column].isEmpty || Double($0[column]) != nil }
+    let areNumbers = heads.indices.map { column in
+      rows.contains { !$0[column].isEmpty } && rows.allSatisfy { $0[column].isEmpty || isNumber($0[column]) }
     }
     func cells(_ tag: String, _ texts: [String]) -> String {
       texts.enumerated().map { column, text in
         let head = stacks && tag == "td" ? " data-head=\"\(Markup.text(heads[column]))\"" : ""
-        return "<\(tag)\(isNumber[column] ? " class=\"number\"" : "")\(head)>\(text)</\(tag.prefix(2))>"
+        return "<\(tag)\(areNumbers[column] ? " class=\"number\"" : "")\(head)>\(text)</\(tag.prefix(2))>"
       }.joined()
     }
     let head = cells("th scope=\"col\"", heads.map(Markup.text))
@@ -83,11 +113,18 @@ enum ServePage {
       + "<thead><tr>\(head)</tr></thead><tbody>\(lines.joined(separator: "\n"))</tbody></table></div>"
   }
 
-  /// A choice of the versions that are served.
-  static func choice(of versions: [ServedVersion], chosen: String?) -> String {
-    let options = versions.map { version in
+  /// Whether a cell is a number, or a link that is called one.
+  private static func isNumber(_ cell: String) -> Bool {
+    guard cell.hasPrefix("<a "), cell.hasSuffix("</a>") else { return Double(cell) != nil }
+    return Double(cell.drop { $0 != ">" }.dropFirst().dropLast(4)) != nil
+  }
+
+  /// A choice of the versions that are served; the one is chosen that a text means, as a search takes it.
+  static func choice(of versions: ServedVersions, chosen: String?) -> String {
+    let meant = try? versions.named(chosen).name
+    let options = versions.all.map { version in
       let name = Markup.text("\(version.name)")
-      return "<option value=\"\(name)\"\("\(version.name)" == chosen ? " selected" : "")>\(name)</option>"
+      return "<option value=\"\(name)\"\(version.name == meant ? " selected" : "")>\(name)</option>"
     }
     return "<select id=\"version\" name=\"version\">\(options.joined())</select>"
   }

@@ -1,5 +1,7 @@
 // A request as it came, taken apart and believed no further than it has to be.
 
+internal import Base
+
 /// The head of a request.
 package struct RequestHead: Sendable {
   package let method: String
@@ -16,6 +18,9 @@ package struct RequestHead: Sendable {
 
   /// The values of a header, one each time it was sent.
   func values(_ name: String) -> [String] { headers.filter { $0.name == name }.map(\.value) }
+
+  /// Bytes of its body, as it announces them; 0 where it does not.
+  var announcedByteCount: Int { values("content-length").first.flatMap { Int($0) } ?? 0 }
 }
 
 /// The target of a request, in origin form.
@@ -48,9 +53,7 @@ package struct RequestTarget: Sendable, Equatable {
   /// It is nil for another form, a part that is empty, a dot or two, holds a slash, a backslash or a control, and for percent
   /// signs that stand for nothing or for what is no UTF-8.
   package init?(parsing text: String) {
-    guard text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }), text.hasPrefix("/"), !text.contains("#") else {
-      return nil
-    }
+    guard text.isVisibleASCII, text.hasPrefix("/"), !text.contains("#") else { return nil }
     let halves = text.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     var parts: [String] = []
     if halves[0] != "/" {
@@ -107,4 +110,14 @@ package struct ServeRequest: Sendable {
     self.body = body
     self.isGone = isGone
   }
+
+  /// The fields of a form, by the query of a GET or the body of a POST; nil where that cannot be read.
+  var form: [RequestTarget.Item]? {
+    body.isEmpty ? target.items : RequestTarget.Item.all(in: Substring(String(decoding: body, as: UTF8.self)))
+  }
+}
+
+extension [RequestTarget.Item] {
+  /// What was written into a field; nil for nothing.
+  func value(_ name: String) -> String? { first { $0.name == name && !$0.value.isEmpty }?.value }
 }

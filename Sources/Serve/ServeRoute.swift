@@ -70,6 +70,15 @@ package enum ServeRoute: Sendable, Equatable {
     }
   }
 
+  /// Whether what is asked for is a page, or would be, so that people are told of errors.
+  ///
+  /// - Parameter target: Of a request, however long.
+  /// - Returns: Whether; false for one that cannot be read.
+  package static func isForPeople(_ target: String) -> Bool {
+    guard let parts = RequestTarget(parsing: String(target.prefix { $0 != "?" }))?.parts else { return false }
+    return !isForPrograms(parts) && parts.first != "assets"
+  }
+
   /// What the metrics call it.
   package var name: String {
     switch self {

@@ -76,7 +76,8 @@ package struct ServeRun {
   ///
   /// - Parameters:
   ///   - ready: Called once it listens, with the address and the versions.
-  ///   - tell: Told of versions that come and go meanwhile or cannot be served, and of requests where that is wanted.
+  ///   - tell: Told of versions that come and go meanwhile or cannot be served, and of requests where that is wanted, one after the
+  ///     other on a thread of its own; may block.
   /// - Throws: ``TarnError`` `.usage` for an address or a token that cannot be, `.notFound`, `.conflict`, `.inputsMissing` and
   ///   `.integrity` for versions that cannot be searched; `.interrupted` when it was told to end before it listened.
   package func run(
@@ -97,17 +98,18 @@ package struct ServeRun {
     limits.connections = min(limits.connections, max(OpenFiles.room, 16))
     let doorkeeper = try Doorkeeper(names: options.names, token: options.token, origins: options.origins)
     let catalog = try LakeCatalog.open(root: root, writing: nil)
+    let log = try ServeLog(tell)
+    defer { log.close() }
     let shelf = try VersionShelf(
       options.versions, in: catalog, columns: options.columns, threads: options.threads, cancellation: cancellation,
-      tell: tell)
+      tell: { log.say($0) })
     defer { shelf.close() }
     let house = try ServeHouse(
       { shelf.versions }, root: root, tool: options.tool, nprobe: options.nprobe, providers: providers,
       limits: limits)
     defer { house.close() }
-    let log = try options.isLogging ? RequestLog(tell) : nil
-    defer { log?.close() }
-    let server = try HttpServer(house, doorkeeper, host: options.host, port: options.port, log: log)
+    let server = try HttpServer(
+      house, doorkeeper, host: options.host, port: options.port, log: options.isLogging ? log : nil)
     try shelf.watch()
     ready(server.address, shelf.versions.all)
     let told = DispatchSemaphore(value: 0)

@@ -7,9 +7,8 @@ package import Lake
 package struct ServedVersion: Sendable {
   package let name: VersionName
   package let dimension: Int
-  package let nlist: Int
   package let rowCount: Int
-  package let source: String
+  let nlist: Int
   let places: VersionPlaces
   let columns: RowColumns?
   /// What the desk searches; its files are unmapped with the last question of it.
@@ -21,15 +20,15 @@ package struct ServedVersion: Sendable {
 
   init(_ version: SearchableVersion, at state: ServingFacts.Rows, threads: Int) {
     self.state = state
-    (name, dimension, nlist, rowCount) = (version.name, version.dimension, version.nlist, version.rowCount)
-    (source, places, columns) = (version.source, version.places, version.columns)
-    hidden = version.hidden
+    (name, dimension, rowCount) = (version.name, version.dimension, version.rowCount)
+    nlist = version.searcher.nlist
+    (places, columns, hidden) = (version.places, version.columns, version.hidden)
     searched = SearchedVersion(version.searcher, hiding: version.hidden?.held, threads: threads)
   }
 
   private init(_ old: ServedVersion, columns: RowColumns?, hidden: HiddenRows?, searched: SearchedVersion) {
-    (name, dimension, nlist, rowCount) = (old.name, old.dimension, old.nlist, old.rowCount)
-    (source, places, state) = (old.source, old.places, old.state)
+    (name, dimension, rowCount, nlist) = (old.name, old.dimension, old.rowCount, old.nlist)
+    (places, state) = (old.places, old.state)
     (self.columns, self.hidden, self.searched) = (columns, hidden, searched)
   }
 
@@ -60,9 +59,17 @@ package struct ServedVersions: Sendable {
   private let revoked: Set<VersionName>
   /// Those that are to be served and cannot be searched.
   let missing: [VersionName]
+  /// How many versions and names were asked for that have nothing behind them any more.
+  let unmetCount: Int
+  /// Whether nobody has looked for too long what the catalog says of them.
+  package var isUnwatched = false
+  /// Whether versions are being opened, in which time nobody looks.
+  package var isOpening = false
 
-  package init(_ all: [ServedVersion] = [], revoked: Set<VersionName> = [], missing: [VersionName] = []) {
-    (self.all, self.revoked, self.missing) = (all, revoked, missing)
+  package init(
+    _ all: [ServedVersion] = [], revoked: Set<VersionName> = [], missing: [VersionName] = [], unmetCount: Int = 0
+  ) {
+    (self.all, self.revoked, self.missing, self.unmetCount) = (all, revoked, missing, unmetCount)
   }
 
   /// The version that is meant.

@@ -24,7 +24,7 @@ extension ServeHouse {
       let answer = try run(
         ["locate", version.map { "\($0)" } ?? name] + shown.map(String.init), time: limits.verbTime, request)
       guard answer.isGood, shown.count < ids.count else { return answer }
-      found = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self))?.elements ?? []
+      found = answer.document?.elements ?? []
     }
     var left = found[...]
     return .json(
@@ -118,7 +118,7 @@ extension ServeHouse {
       ["search", "\(version.name)", "--like", "\(id)", "-k", "\(asked.k)", "--nprobe", "\(asked.nprobe)"] + more,
       limit: limits.answerByteCount, time: limits.verbTime, isGone: asked.isGone)
     guard let refusal = refusal(of: outcome, limits.verbTime) else {
-      return ServeAnswer(200, "application/x-ndjson", outcome.output)
+      return .lines(outcome.output)
     }
     // The verb looks at the catalog as it is now, and says why; who asks a server is told that it is so.
     let hidden = try? LakeCatalog.open(root: lake, writing: nil).hiddenRows(of: version.name)
@@ -129,7 +129,7 @@ extension ServeHouse {
   /// As ``likeAnswer(_:in:_:)``, the rows alone.
   func neighbors(ofRow id: RowID, in version: ServedVersion, _ asked: Asked) throws -> [Neighbor] {
     let answer = try likeAnswer(id, in: version, asked)
-    let line = JSONValue(parsing: String(decoding: answer.body, as: UTF8.self))
+    let line = answer.document
     guard answer.isGood, let ids = line?["ids"]?.elements, let scores = line?["scores"]?.elements else {
       throw TarnError(.usage, line?["message"]?.string ?? "the row's neighbours were not found")
     }

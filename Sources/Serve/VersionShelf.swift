@@ -30,10 +30,12 @@ package enum ServedName: Sendable, Equatable {
 ///
 /// Pure.
 package struct ServingPlan: Sendable, Equatable {
-  /// In the order in which they were asked for.
+  /// In the order in which they were asked for; of what nobody named, what was sealed last comes first.
   package let names: [VersionName]
   /// Those that were withdrawn.
   package let revoked: Set<VersionName>
+  /// What was asked for by its name and has no sealed version any more.
+  package let unmet: [ServedName]
 
   /// Plans.
   ///
@@ -41,23 +43,28 @@ package struct ServingPlan: Sendable, Equatable {
   ///   - asked: What is to be served.
   ///   - versions: All that the catalog has.
   package init(_ asked: [ServedName], among versions: [ServingFacts.Version]) {
-    var newest: [String: Int] = [:]
+    var newest: [String: ServingFacts.Version] = [:]
     for version in versions where version.state == .sealed {
-      newest[version.name.name] = max(newest[version.name.name] ?? 0, version.name.number)
+      guard newest[version.name.name].map({ $0.name.number < version.name.number }) ?? true else { continue }
+      newest[version.name.name] = version
     }
     let sealed = Set(versions.lazy.filter { $0.state == .sealed }.map(\.name))
-    func current(_ name: String) -> VersionName? { newest[name].map { VersionName(name: name, number: $0) } }
-    var names: [VersionName] = []
+    var (names, unmet): ([VersionName], [ServedName]) = ([], [])
     for one in asked {
       let meant: [VersionName] =
         switch one {
         case .version(let name): sealed.contains(name) ? [name] : []
-        case .newest(let name): current(name).map { [$0] } ?? []
-        case .newestOfEach: newest.keys.sorted().compactMap(current)
+        case .newest(let name): newest[name].map { [$0.name] } ?? []
+        case .newestOfEach:
+          newest.values.sorted { first, second in
+            first.sealedAt == second.sealedAt
+              ? first.name.name < second.name.name : first.sealedAt > second.sealedAt
+          }.map(\.name)
         }
       names += meant.filter { !names.contains($0) }
+      if meant.isEmpty, one != .newestOfEach { unmet.append(one) }
     }
-    self.names = names
+    (self.names, self.unmet) = (names, unmet)
     revoked = Set(versions.lazy.filter { $0.state == .revoked }.map(\.name))
   }
 }
@@ -98,8 +105,32 @@ package struct ShelfPacing: Sendable {
     return true
   }
 
+  /// Whether nobody has written since the catalog was read last.
+  ///
+  /// - Parameter dataVersion: What a look gives now.
+  /// - Returns: Whether.
+  package func isUpToDate(_ dataVersion: Int) -> Bool { self.dataVersion == dataVersion }
+
   /// Notes that not all could be read or opened.
   package mutating func fail(at now: ContinuousClock.Instant) { failedAt = now }
+}
+
+/// Whether what is served is still held against the catalog.
+///
+/// Pure: times are handed in.
+package struct ShelfSight: Sendable {
+  /// How long a catalog may go unread until what is excluded or revoked there counts as unknown here.
+  package static let patience = Duration.seconds(60)
+
+  private var seenAt: ContinuousClock.Instant
+
+  package init(at now: ContinuousClock.Instant) { seenAt = now }
+
+  /// Notes that the catalog was looked at and had nothing that could not be read.
+  package mutating func see(at now: ContinuousClock.Instant) { seenAt = max(seenAt, now) }
+
+  /// Whether nobody has looked for too long, or in vain: what is served may be what nobody may see any more.
+  package func isLost(at now: ContinuousClock.Instant) -> Bool { now - seenAt > Self.patience }
 }
 
 /// The versions that a server answers for.
@@ -107,6 +138,8 @@ package final class VersionShelf: Sendable {
   private struct State {
     var served: ServedVersions
     var isClosed = false
+    /// Whether versions are being opened, in which time nobody looks at the catalog.
+    var isOpening = false
   }
 
   /// What the thread alone reads and writes.
@@ -116,6 +149,8 @@ package final class VersionShelf: Sendable {
     /// What could not be opened, and has been said.
     var told: Set<String> = []
     var hasFailed = false
+    /// Whether the catalog could not be read the last time that it was due.
+    var isBlind = false
   }
 
   private let catalog: LakeCatalog
@@ -125,6 +160,8 @@ package final class VersionShelf: Sendable {
   private let tell: @Sendable (ServeNews) -> Void
   private let state: Mutex<State>
   private let memory = Mutex(Memory())
+  /// Apart from the memory, which is held as long as a look takes.
+  private let sight: Mutex<ShelfSight>
 
   /// Opens what is to be served.
   ///
@@ -134,7 +171,8 @@ package final class VersionShelf: Sendable {
   ///   - columns: Columns of companions that are shown; nil for all that are here.
   ///   - threads: Threads of a search.
   ///   - cancellation: Asked between versions.
-  ///   - tell: Told later of versions that come and go, and of what cannot be opened.
+  ///   - tell: Told later of versions that come and go, and of what cannot be opened; must not block, as whoever tells
+  ///     is who takes down what is revoked.
   /// - Throws: ``TarnError`` `.notFound`, `.conflict`, `.inputsMissing`, `.integrity` and `.usage` for what cannot be served.
   package init(
     _ words: [String], in catalog: LakeCatalog, columns: [String]?, threads: Int, cancellation: Cancellation,
@@ -145,6 +183,7 @@ package final class VersionShelf: Sendable {
     var pacing = ShelfPacing()
     _ = pacing.isReadDue(try catalog.dataVersion(), at: .now)
     let facts = try catalog.servingFacts()
+    sight = Mutex(ShelfSight(at: .now))
     for word in words {
       let name = try catalog.versionName(word)
       guard try catalog.version(name).state == .revoked else { continue }
@@ -157,15 +196,24 @@ package final class VersionShelf: Sendable {
     var open: [ServedVersion] = []
     for name in names where !open.contains(where: { $0.name == name }) {
       try cancellation.check()
-      open.append(
-        ServedVersion(try SearchableVersion(name, in: catalog, columns: columns), at: facts.rows, threads: threads))
+      let version = try SearchableVersion(
+        name, in: catalog, columns: columns, checkpoint: { try cancellation.check() })
+      open.append(ServedVersion(version, at: facts.rows, threads: threads))
     }
-    state = Mutex(State(served: ServedVersions(open, revoked: plan.revoked)))
+    state = Mutex(State(served: ServedVersions(open, revoked: plan.revoked, unmetCount: plan.unmet.count)))
     memory.withLock { ($0.pacing, $0.facts) = (pacing, facts) }
   }
 
   /// What is served now.
-  package var versions: ServedVersions { state.withLock(\.served) }
+  package var versions: ServedVersions {
+    var served = state.withLock { state in
+      var served = state.served
+      served.isOpening = state.isOpening
+      return served
+    }
+    served.isUnwatched = sight.withLock { $0.isLost(at: .now) }
+    return served
+  }
 
   /// Looks from now on whether the catalog has changed, until it is closed.
   ///
@@ -189,13 +237,20 @@ package final class VersionShelf: Sendable {
     memory.withLock { memory in
       guard memory.pacing.isLookDue(at: now) else { return }
       do {
-        guard memory.pacing.isReadDue(try catalog.dataVersion(), at: now) else { return }
-        let facts = try catalog.servingFacts()
+        let isReadDue = memory.pacing.isReadDue(try catalog.dataVersion(), at: now)
+        if !isReadDue, memory.isBlind { return }
+        let read = try isReadDue ? catalog.servingFacts() : nil
+        memory.isBlind = false
+        sight.withLock { $0.see(at: now) }
+        guard let facts = read else { return }
         guard facts != memory.facts || memory.hasFailed else { return }
         memory.hasFailed = false
         take(facts, &memory)
         if !memory.hasFailed { (memory.facts, memory.told) = (facts, []) }
-      } catch { note(error, "the catalog cannot be read", &memory) }
+      } catch {
+        memory.isBlind = true
+        note(error, "the catalog cannot be read", &memory)
+      }
       if memory.hasFailed { memory.pacing.fail(at: now) }
     }
   }
@@ -242,6 +297,8 @@ package final class VersionShelf: Sendable {
       publish(open, plan)
     }
     var (next, lost): ([ServedVersion], [VersionName]) = ([], [])
+    state.withLock { $0.isOpening = true }
+    defer { state.withLock { $0.isOpening = false } }
     for name in plan.names {
       if let version = open.first(where: { $0.name == name }) {
         next.append(late.contains(name) ? version : version.at(facts.rows))
@@ -259,9 +316,21 @@ package final class VersionShelf: Sendable {
           lost.append(name)
         }
       }
+      seeAgain(facts, memory.pacing)
     }
     publish(next, plan, missing: lost)
     ServeNews.changes(from: served, to: next.map(\.name), revoked: plan.revoked).forEach(tell)
+  }
+
+  /// Counts as a look what bears out that the catalog says what it said, however long opening took.
+  private func seeAgain(_ facts: ServingFacts, _ pacing: ShelfPacing) {
+    let now = ContinuousClock.now
+    // Others write while they work, and most of that is nothing to who searches. What cannot be read here is told by the
+    // next look.
+    guard let isSame = try? pacing.isUpToDate(catalog.dataVersion()) || catalog.servingFacts() == facts, isSame else {
+      return
+    }
+    sight.withLock { $0.see(at: now) }
   }
 
   /// Serves other versions from now on.
@@ -271,7 +340,8 @@ package final class VersionShelf: Sendable {
   ///   - plan: What is to be served.
   ///   - missing: What of it cannot be searched; nil for what could not be before, while that is being looked at.
   private func publish(_ open: [ServedVersion], _ plan: ServingPlan, missing: [VersionName]? = nil) {
-    let served = ServedVersions(open, revoked: plan.revoked, missing: missing ?? versions.missing)
+    let served = ServedVersions(
+      open, revoked: plan.revoked, missing: missing ?? versions.missing, unmetCount: plan.unmet.count)
     // What is replaced is let go of outside the lock: that may close files.
     let old = state.withLock { state in
       defer { state.served = served }

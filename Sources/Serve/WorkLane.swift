@@ -1,6 +1,7 @@
 // Threads for work that may block, with a queue of bounded length.
 
 internal import Base
+internal import Dispatch
 internal import Foundation
 
 /// A lane of work.
@@ -10,6 +11,8 @@ package final class WorkLane: @unchecked Sendable {
   private let condition = NSCondition()
   private var waiting = Queue<@Sendable () -> Void>()
   private var isClosed = false
+  /// Whether nothing is taken any more.
+  private var isEnding = false
   private let limit: Int
 
   /// Starts a lane.
@@ -46,16 +49,43 @@ package final class WorkLane: @unchecked Sendable {
   package func submit(_ work: @escaping @Sendable () -> Void) -> Bool {
     condition.lock()
     defer { condition.unlock() }
-    guard !isClosed, waiting.count < limit else { return false }
+    guard !isEnding, waiting.count < limit else { return false }
     waiting.append(work)
     condition.signal()
     return true
   }
 
+  /// Takes no more work, has what it took done and one thing behind it, and ends.
+  ///
+  /// Blocks. Of a lane of one thread.
+  ///
+  /// - Parameters:
+  ///   - time: How long it may take in all; a second in which nothing is done ends it, too, and what is left is dropped.
+  ///   - last: Done at the end.
+  func finish(within time: Duration, _ last: @escaping @Sendable () -> Void) {
+    let isDone = DispatchSemaphore(value: 0)
+    condition.lock()
+    isEnding = true
+    waiting.append {
+      last()
+      isDone.signal()
+    }
+    var left = waiting.count
+    condition.signal()
+    condition.unlock()
+    let end = ContinuousClock.now + time
+    while isDone.wait(timeout: .now() + .seconds(1)) == .timedOut {
+      let count = count
+      guard count < left, ContinuousClock.now < end else { break }
+      left = count
+    }
+    close()
+  }
+
   /// Ends the threads once they have done what they are at; what waits is dropped.
   package func close() {
     condition.lock()
-    isClosed = true
+    (isClosed, isEnding) = (true, true)
     waiting.removeAll()
     condition.broadcast()
     condition.unlock()

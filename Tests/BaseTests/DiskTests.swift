@@ -6,6 +6,20 @@ import Glibc
 import Testing
 
 @Suite struct DiskTests {
+  /// Only a directory that is there tells that a file is not.
+  @Test func whatCannotBeLookedAtMayBeThere() throws {
+    let directory = FileManager.default.temporaryDirectory.path + "/look-\(UUID().uuidString)"
+    try Disk.makeDirectory(directory)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try Disk.writeAtomically(Array("four".utf8), to: directory + "/file")
+    #expect(symlink(directory + "/elsewhere/file", directory + "/link") == 0)
+    #expect(Disk.look(at: directory + "/file") == .file(byteCount: 4))
+    #expect(Disk.look(at: directory + "/other") == .gone)
+    #expect(Disk.look(at: directory + "/elsewhere/file") == .untold)
+    #expect(Disk.look(at: directory + "/link") == .untold)
+    #expect(Disk.look(at: directory + "/file/below") == .untold)
+  }
+
   @Test func aDiskWithLittleLeftIsFullAndNoQuotaIsBlamed() {
     #expect(DiskReserve.shortage(free: 36_900, kept: 1_000) == "has 36.9 kB free, which is too little")
     #expect(DiskReserve.shortage(free: 1_000, kept: 36_900).contains("are missing at least"))

@@ -223,6 +223,99 @@ import TestSupport
     #expect(absent.ending != .exit(0) && absent.errorText.contains("no array 'l15'"), "\(absent.errorText)")
   }
 
+  /// Who registered files without saying an array is told what can be done, with options that there are.
+  @Test func aSourceWithoutAnArrayIsAddedAgainWithOne() throws {
+    let two = FeatureFiles.npz([("emb", FeatureFiles.npy()), ("label", FeatureFiles.npy())])
+    let one = FeatureFiles.npz()
+    let server = try HostileServer { request in .file(request.target == "/0.npz" ? one : two, for: request) }
+    func add(_ name: String, count: Int) -> [String] {
+      ["source", "add", name, "--url", server.url("/{ordinal}.npz"), "--count", "\(count)", "--dimension", "3"]
+        + ["--dtype", "float32"]
+    }
+    let lake = try LakeFixture.make(.empty)
+    try lake.succeed(add("images", count: 2))
+    let fresh = try lake.run(["sync", "--shards", "1", "--quiet"])
+    #expect(fresh.ending == .exit(20), "\(fresh.errorText)")
+    let way = "`tarn source remove images`, and add it again with `tarn source add images --array NAME`"
+    let advice = "\(way): it has emb, label"
+    #expect(fresh.errorText.contains(advice), "\(fresh.errorText)")
+    #expect(!fresh.errorText.contains("compare with another one"), "\(fresh.errorText)")
+    let file = lake.directory.path + "/1.npz"
+    try Data(two).write(to: URL(fileURLWithPath: file))
+    let given = try lake.run(["import", "images", file])
+    #expect(given.ending != .exit(0) && given.errorText.contains(advice), "\(given.errorText)")
+    let again = try lake.run(add("images", count: 2) + ["--array", "emb"])
+    #expect(again.ending == .exit(64) && !again.errorText.contains("`set`"), "\(again.errorText)")
+    #expect(again.errorText.contains("`tarn source remove images` and add it again"), "\(again.errorText)")
+    // What is kept for good stays; another name is free.
+    try lake.succeed(["sync", "--shards", "0", "--quiet"])
+    let kept = try lake.run(["sync", "--quiet"])
+    let another = "under another name, with `tarn source add … --array NAME`: it has emb, label"
+    #expect(kept.errorText.contains(another), "\(kept.errorText)")
+    try lake.succeed(add("named", count: 2) + ["--array", "emb"])
+    try lake.succeed(["sync", "named", "--quiet"])
+    let other = try LakeFixture.make(.empty)
+    try other.succeed(add("images", count: 2))
+    try other.succeed(["source", "remove", "images"])
+    try other.succeed(add("images", count: 2) + ["--array", "emb"])
+    try other.succeed(["sync", "--quiet"])
+  }
+
+  /// What a source is registered as is wrong, and not its mirror: nothing is fetched twice, nor all of it to learn that.
+  @Test func aWrongArrayIsLearntOfTwoFiles() throws {
+    let again = "`tarn source remove images`, and add it again with `tarn source add images --array NAME`: it has "
+    let wrong = [
+      ("l14image", ArraySources.dimension, again),
+      ("l14_img", 512, "`tarn source set images --dimension \(ArraySources.dimension)`"),
+    ]
+    for (array, dimension, way) in wrong {
+      let sources = try ArraySources()
+      let lake = try LakeFixture.make(.empty)
+      let added = try lake.succeed(
+        ["source", "add", "images", "--url", sources.server.url("/shards/{ordinal}.npz"), "--count", "3"]
+          + ["--array", array, "--dimension", "\(dimension)"])
+      #expect(added.outputText.contains("not held against any file"), "\(added.outputText)")
+      let failed = try lake.run(["sync", "--jobs", "1", "--patience", "1m"])
+      #expect(failed.ending == .exit(20) && failed.errorText.contains(way), "\(failed.errorText)")
+      #expect(!failed.errorText.contains("compare with another one"), "\(failed.errorText)")
+      #expect(failed.outputText.contains("1 more shard of images was not asked for"), "\(failed.outputText)")
+      #expect(sources.requestCounts.reduce(0, +) == 2)
+    }
+  }
+
+  private static func npy(_ request: HostileServer.Request, _ type: ElementType) -> [UInt8] {
+    let number = request.target.compactMap(\.wholeNumberValue).last ?? 9
+    return FeatureBytes.npy(10, dimension: 8, type, seed: UInt64(1 + number))
+  }
+
+  /// A single odd file says nothing of the others, in whatever order they are asked for.
+  @Test func oneOddFileStopsNoOthers() throws {
+    let server = try HostileServer { request in
+      .file(Self.npy(request, request.target == "/0.npy" ? .float32 : .float16), for: request)
+    }
+    let lake = try LakeFixture.make(.empty)
+    try lake.succeed(
+      ["source", "add", "images", "--url", server.url("/{ordinal}.npy"), "--count", "4", "--dimension", "8"]
+        + ["--dtype", "float16"])
+    let failed = try lake.run(["sync", "--jobs", "1", "--patience", "1m", "--json"])
+    #expect(failed.ending == .exit(20) && failed.outputText.contains("\"not_asked_for\":0"), "\(failed.outputText)")
+    #expect(try present(lake) == ["images 3"])
+  }
+
+  /// Where another mirror answered otherwise, the shard has its last round like any.
+  @Test func anOddFileOfOneMirrorIsAskedOfTheOtherAgain() throws {
+    let server = try HostileServer { request in
+      guard request.target.hasPrefix("/b/") else { return .file(Self.npy(request, .float32), for: request) }
+      return request.precedingCount == 0 ? .answer(404) : .file(Self.npy(request, .float16), for: request)
+    }
+    let lake = try LakeFixture.make(.empty)
+    try lake.succeed(
+      ["source", "add", "images", "--url", server.url("/a/{ordinal}.npy"), "--mirror", server.url("/b/{ordinal}.npy")]
+        + ["--count", "1", "--dimension", "8", "--dtype", "float16"])
+    try lake.succeed(["sync", "--patience", "1m", "--quiet"])
+    #expect(try present(lake) == ["images 1"])
+  }
+
   @Test func arraysOfOtherRowsAreNoneOfOneSetOfFiles() throws {
     let sources = try ArraySources()
     let lake = try sources.lake()

@@ -52,7 +52,25 @@ import TestSupport
       answers["history-of"]?.compactMap { $0.split(separator: " ").dropFirst(2).first } == [
         "planned", "output", "output", "sealed",
       ])
-    #expect(answers.count == 13)
+    #expect(answers["built-with"]?.first?.hasPrefix("v@1 sealed ") == true)
+    let builder = try lake.text("SELECT sealed_by || ' ' || tarn FROM v_version")
+    #expect(answers["built-with"]?.first?.contains(" \(builder) ") == true)
+    #expect(answers["shards-of-version"]?.last == "1 images img_1.npy 1 \(sha256) 20 0 1")
+    #expect(answers["who-changed-what"]?.contains { $0.contains(" sealed v@1 ") } == true)
+    #expect(answers["who-changed-what"]?.contains { $0.contains(" fetched ") } == false)
+    #expect(answers["publications"] == [])
+    #expect(answers.count == 17)
+  }
+
+  @Test func whatIsLeftHasTheSizesThatMirrorsSay() throws {
+    let lake = try LakeFixture.make(.empty)
+    let captions = try LakeFixture.sources().directory.path + "/captions"
+    try lake.succeed(["source", "add", "more", "--directory", captions, "--dimension", "8", "--dtype", "float32"])
+    try lake.succeed(["source", "probe", "more"])
+    let sizes = try lake.text("SELECT sum(bytes) || '' FROM v_location")
+    let sql = try #require(try metadata(lake).queries["what-is-left"]?.sql)
+    #expect(try answer(lake, sql, [:]) == ["more 2 \(sizes) NULL"])
+    #expect(try lake.text("SELECT known_bytes || '' FROM v_source") == sizes)
   }
 
   private func answer(

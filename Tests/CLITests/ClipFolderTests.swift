@@ -1,6 +1,7 @@
 // `export --format clip-retrieval`: one index, a row of metadata for each id, all of it or nothing.
 
 import Base
+import Catalog
 import Foundation
 import Testing
 import TestSupport
@@ -53,6 +54,76 @@ import TestSupport
     }
   }
 
+  /// The pages show url and caption: what they lack is said, and a column of another name can be one of them.
+  @Test func aColumnIsWrittenUnderTheNameThatThePagesRead() throws {
+    let lake = try lake()
+    let folder = lake.directory.path + "/folder"
+    let plain = try lake.succeed(export(folder))
+    #expect(plain.errorText.contains("no companion of v@1 has a caption here"), "\(plain.errorText)")
+    #expect(plain.errorText.contains("--columns url,caption=NAME"), "\(plain.errorText)")
+    let renamed = try lake.succeed(export(folder + "2", ["--columns", "url,caption=n", "--json"]))
+    let summary = try #require(JSONValue(parsing: renamed.outputText))
+    #expect(summary["columns"] == .array([.string("url"), .string("caption")]))
+    #expect(try lake.run(export(folder + "3", ["--columns", "url,caption=ghost"])).errorText.contains("ghost"))
+    #expect(try lake.run(export(folder + "3", ["--columns", "url,url=n"])).ending == .exit(64))
+    // What DataComp calls its captions.
+    let directory = lake.directory.path + "/more"
+    try Disk.makeDirectory(directory)
+    for ordinal in 0..<2 {
+      let lines = (0..<FeatureSources.rowCount).map { "{\"text\":\"picture \($0)\"}\n" }
+      try Disk.writeAtomically(Array(lines.joined().utf8), to: "\(directory)/t_\(ordinal).jsonl")
+    }
+    try lake.succeed(["source", "add", "more", "--companion-of", "images", "--directory", directory])
+    try lake.succeed(["sync", "more"])
+    let both = try lake.succeed(export(folder + "4", ["--json"]))
+    #expect(both.outputText.contains("[\"url\",\"caption\"]"), "\(both.outputText)")
+    #expect(both.errorText.contains("caption is the column text of companions"), "\(both.errorText)")
+  }
+
+  /// What is advised keeps the label of a column that is called otherwise in companions.
+  @Test func whatIsAdvisedKeepsTheLabels() throws {
+    let lake = try LakeFixture.make(.built)
+    let directory = lake.directory.path + "/texts"
+    try Disk.makeDirectory(directory)
+    for ordinal in 0..<2 {
+      let lines = (0..<FeatureSources.rowCount).map { "{\"text\":\"picture \($0)\",\"link\":\"l\($0)\"}\n" }
+      try Disk.writeAtomically(Array(lines.joined().utf8), to: "\(directory)/t_\(ordinal).jsonl")
+    }
+    try lake.succeed(["source", "add", "texts", "--companion-of", "images", "--directory", directory])
+    try lake.succeed(["sync", "texts"])
+    let folder = lake.directory.path + "/folder"
+    let said = try lake.succeed(export(folder)).errorText
+    #expect(said.contains("--columns caption=text,url=NAME"), "\(said)")
+    let both = try lake.succeed(export(folder + "2", ["--columns", "caption=text,url=link", "--json"]))
+    let summary = try #require(JSONValue(parsing: both.outputText))
+    #expect(summary["columns"] == .array([.string("caption"), .string("url")]))
+  }
+
+  /// The folder has no place for what refines.
+  @Test func aRefinedVersionIsSaidToLoseIt() throws {
+    let lake = try lake()
+    try lake.succeed([
+      "train", "r", "--images", "images", "--captions", "captions", "--nlist", "3", "--refine", "sq8", "--quiet",
+    ])
+    try lake.succeed(["build", "r", "--trained", "r", "--images", "images", "--quiet"])
+    let folder = lake.directory.path + "/refined"
+    let said = try lake.succeed(["export", "r", "--format", "clip-retrieval", "--into", folder]).errorText
+    #expect(said.contains("r@1 is refined by sq8") && said.contains("sq4 codes alone"), "\(said)")
+    // What was adopted under the same trained index has no such codes to lose.
+    let output = "\(lake.lake)/versions/r@1/r.000.faiss"
+    try lake.succeed(["adopt", "version", "a", output, "--trained", "r", "--source", "images", "--quiet"])
+    let rows = lake.directory.path + "/rows"
+    try Disk.makeDirectory(rows)
+    let lines = (0..<(2 * FeatureSources.rowCount)).map { "{\"url\":\"https://h/\($0)\"}\n" }
+    try Disk.writeAtomically(Array(lines.joined().utf8), to: rows + "/r.000.jsonl")
+    let files = try lake.text("SELECT name FROM source WHERE modality = 'index'")
+    try lake.succeed(["source", "add", "rows", "--companion-of", files, "--directory", rows])
+    try lake.succeed(["sync", "rows", "--quiet"])
+    let adopted = ["export", "a", "--format", "clip-retrieval", "--into", folder + "2", "--columns", "url"]
+    let other = try lake.succeed(adopted).errorText
+    #expect(!other.contains("is refined by"), "\(other)")
+  }
+
   @Test func nothingIsReplacedAndNothingIsLeft() throws {
     let lake = try lake()
     let place = lake.directory.path + "/place"
@@ -84,6 +155,40 @@ import TestSupport
     let damaged = try lake.run(export(place + "/other"))
     #expect(damaged.ending == .exit(20) && damaged.errorText.contains("is damaged"), "\(damaged.errorText)")
     #expect(try names(place) == ["folder"])
+  }
+
+  @Test func theHistoryTellsWhereAVersionWent() throws {
+    let lake = try lake()
+    let folder = lake.directory.path + "/folder"
+    try lake.succeed(export(folder, ["--quiet"]))
+    #expect(try lake.texts("SELECT kind || ' ' || place FROM v_publication") == ["exported \(folder)"])
+    #expect(try lake.text("SELECT sha256 FROM v_publication") == Disk.digest(of: folder + "/image.index").hex)
+    // Beside a command that has the whole lake it is written all the same, and says so.
+    let holder = try LakeCatalog.open(root: lake.lake, writing: "gc")
+    let beside = try lake.run(export(folder + "-2", ["--quiet"]))
+    withExtendedLifetime(holder) {}
+    #expect(
+      beside.ending == .exit(0) && beside.errorText.contains("the history cannot be told of it"), "\(beside.errorText)")
+  }
+
+  @Test func copiesThatAreToGoAreNamed() throws {
+    let lake = try lake()
+    let folder = lake.directory.path + "/folder"
+    let place = lake.directory.path + "/place"
+    try lake.succeed(export(folder, ["--quiet"]))
+    try lake.succeed(["push", "v@1", place, "--quiet"])
+    let ids = lake.directory.path + "/ids.txt"
+    try Disk.writeAtomically(Array("3\n".utf8), to: ids)
+    let told = "v@1 was exported into \(folder); remove it there\nv@1 was pushed to \(place); remove it there\n"
+    let excluded = try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "case 17"]).outputText
+    #expect(excluded.contains(told), "\(excluded)")
+    #expect(try lake.succeed(["revoke", "v@1", "--reason", "case 17"]).outputText == "v@1 is revoked\n\(told)")
+    let again = try lake.succeed(["revoke", "v@1", "--reason", "case 17", "--json"]).outputText
+    #expect(JSONValue(parsing: again)?["published"] == .array([.string(folder), .string(place)]))
+    let holders = "SELECT removed_by || ': ' || holder FROM v_exclusion_holder WHERE kind = 'publication' ORDER BY 1"
+    #expect(
+      try lake.texts(holders)
+        == ["remove v@1 there: \(folder)", "remove v@1 there: \(place)"])
   }
 
   @Test func aCompanionThatIsNotHereIsToldAndNull() throws {

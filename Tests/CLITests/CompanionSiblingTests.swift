@@ -36,6 +36,30 @@ import Testing
     try lake.run(["locate", version, "\(id)", "--columns", columns, "--format", "csv"])
   }
 
+  /// A column of lists is there and not read: who asks for it asked for what cannot be, and is told of which companion.
+  @Test func aColumnThatIsNotReadIsNoDamage() throws {
+    let lake = try LakeFixture.make(.built)
+    let directory = lake.directory.path + "/faces"
+    try Disk.makeDirectory(directory)
+    for ordinal in 0..<FeatureSources.shardCount {
+      let boxes = ParquetMaker.lists([Float](repeating: 0.5, count: 2 * FeatureSources.rowCount), dimension: 2)
+      try Disk.writeAtomically(boxes.file(), to: "\(directory)/faces_\(ordinal).parquet")
+    }
+    try lake.succeed(["source", "add", "faces", "--companion-of", "images", "--directory", directory])
+    try lake.succeed(["sync", "faces", "--quiet"])
+    for arguments in [
+      ["locate", "v@1", "3", "--columns", "emb"], ["locate", "v@1", "3", "--columns", "faces.emb"],
+      ["search", "v@1", "--like", "3", "--columns", "emb"], ["search", "v@1", "--like", "3", "--where", "emb = 1"],
+      ["serve", "--listen", "127.0.0.1:0", "--columns", "emb"],
+    ] {
+      let result = try lake.run(arguments)
+      #expect(result.ending == .exit(64), "\(arguments): \(result.errorText)")
+      let line = result.errorLines.last ?? ""
+      #expect(line.contains("of faces is not read: it is a list"), "\(arguments): \(line)")
+      #expect(line.contains("a flat column of numbers or texts") && !line.contains(lake.lake), "\(line)")
+    }
+  }
+
   @Test(arguments: [
     ["--files-of", "images", "--array", "l14_txt"], ["--dimension", "8"], ["--dtype", "float16"], ["--array", "x"],
     ["--modality", "text"], ["--modality", "other"],
@@ -131,7 +155,7 @@ import Testing
   @Test func oneThatCannotBeReadIsInNobodysWay() throws {
     let lake = try LakeFixture.make(.built)
     let good = (0..<2).map { csv("a,x", $0) }
-    let bad = (0..<2).map { csv("a,a", $0) }
+    let bad = (0..<2).map { csv("a,\"a\"a", $0) }
     try add("bad", of: "images", to: lake, "csv", bad)
     try add("other", of: "images", to: lake, "csv", good)
     // By the name of the companion no other one is needed, nor spoken of.
@@ -146,7 +170,9 @@ import Testing
     for columns in ["bad.a", "y", "x,y"] {
       let refused = try locate(lake, "v@1", 1, columns)
       #expect(refused.ending == .exit(20), "\(columns): \(refused.errorText)")
-      #expect(refused.errorText.contains("'a'") && !refused.errorText.contains("passed over"), "\(refused.errorText)")
+      #expect(
+        refused.errorText.contains("quote within a field") && !refused.errorText.contains("passed over"),
+        "\(refused.errorText)")
     }
     let none = try locate(lake, "v@1", 1, "other.y")
     #expect(none.ending == .exit(64) && none.errorText.contains("'other.y'"), "\(none.errorText)")
@@ -171,6 +197,23 @@ import Testing
     let unsure = try exclude("x")
     #expect(unsure.ending == .exit(64) && unsure.errorText.contains("--match other.x"), "\(unsure.errorText)")
     #expect(try exclude("bad.a").ending == .exit(20))
+  }
+
+  /// What is named as a companion's is asked of that one, and of others where it says that it has not.
+  @Test func nobodyIsOpenedForWhatIsAnothers() throws {
+    let lake = try LakeFixture.make(.built)
+    try add("meta", of: "images", to: lake, "csv", (0..<2).map { csv("a,b", $0) })
+    try add("other", of: "images", to: lake, "csv", (0..<2).map { csv("c,meta.z", $0) })
+    let search = ["search", "v@1", "--like", "5", "-k", "1", "--json", "--where"]
+    #expect(try locate(lake, "v@1", 1, "meta.z").outputText.contains("0:1:1"))
+    #expect(try lake.succeed(search + ["meta.z = '1:2:1'"]).outputText.contains("[22]"))
+    try lake.succeed(["evict", "meta"])
+    let absent = try locate(lake, "v@1", 1, "meta.z,meta.a")
+    #expect(absent.ending == .exit(0) && absent.errorText.contains("of meta is not in the lake"), "\(absent.errorText)")
+    #expect(!absent.errorText.contains("other has") && !absent.outputText.contains("0:1:1"), "\(absent.errorText)")
+    let none = try lake.succeed(search + ["meta.z IS NOT NULL"])
+    #expect(none.errorText.contains("of meta is not in the lake"), "\(none.errorText)")
+    #expect(!none.errorText.contains("other has"), "\(none.errorText)")
   }
 
   @Test func aNameWithACommaIsWrittenInQuotes() throws {

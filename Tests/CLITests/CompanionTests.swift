@@ -139,6 +139,47 @@ import Testing
     #expect(try lake.run(["locate", "v@1", "0", "--columns", "url,,n"]).ending == .exit(64))
   }
 
+  /// A column is a companion's where one of its shards has it, whichever comes first.
+  @Test(arguments: ["jsonl", "csv"]) func aColumnThatTheFirstShardLacksIsThere(kind: String) throws {
+    let lake = try LakeFixture.make(.built)
+    let count = FeatureSources.rowCount
+    let isCSV = kind == "csv"
+    let plain = (isCSV ? "a\n" : "") + (0..<count).map { isCSV ? "\($0)\n" : "{\"a\":\"\($0)\"}\n" }.joined()
+    let tagged =
+      (isCSV ? "a,tag\n" : "")
+      + (0..<count).map { isCSV ? "\($0),t\($0)\n" : "{\"a\":\"\($0)\",\"tag\":\"t\($0)\"}\n" }.joined()
+    try Self.add(to: lake, ["m_0.\(kind)": plain, "m_1.\(kind)": tagged])
+    try lake.succeed(["sync", "meta"])
+    let expected: [[String: JSONValue]] = [
+      ["a": .string("3"), "tag": .null], ["a": .string("5"), "tag": .string("t5")],
+    ]
+    for state in ["files", "packs", "packs alone"] {
+      if state == "packs" { try lake.succeed(["pack", "meta", "--columns", "a,tag"]) }
+      if state == "packs alone" { try lake.succeed(["evict", "meta"]) }
+      #expect(try located(lake, [3, 25], "a,tag").0 == expected, "\(state)")
+      #expect(try located(lake, [3], "tag").0 == [["tag": .null]], "\(state)")
+      let search = ["search", "v@1", "--like", "1", "-k", "40", "--nprobe", "3", "--json"]
+      let found = try lake.succeed(search + ["--where", "tag = 't5'", "--columns", "tag"]).outputText
+      #expect(found.contains("[25]") && found.contains("t5"), "\(state): \(found)")
+      let wrong = try lake.run(["locate", "v@1", "3", "--columns", "gat"])
+      #expect(wrong.ending == .exit(64) && wrong.errorText.contains("a, tag"), "\(state): \(wrong.errorText)")
+    }
+    try lake.succeed(["sync", "meta"])
+    let refused = try lake.run(["pack", "meta", "--columns", "a,gat"])
+    #expect(refused.ending == .exit(64), "\(refused.errorText)")
+    #expect(refused.errorText.contains("'gat'; there are a, tag"), "\(refused.errorText)")
+    #expect(try lake.succeed(["pack", "meta", "--columns", "a,tag"]).outputText.contains("2 had packs already"))
+    guard !isCSV else { return }
+    // A rule can be made of it, too.
+    let values = lake.directory.path + "/values.txt"
+    try Disk.writeAtomically(Array("t5\n".utf8), to: values)
+    let exclude = ["exclude", "images", "--values", values, "--reason", "case 3", "--dry-run", "--match"]
+    for name in ["tag", "meta.tag"] {
+      #expect(try lake.succeed(exclude + [name]).outputText.contains("1 row excluded"), "\(name)")
+    }
+    #expect(try lake.run(exclude + ["meta.gat"]).ending == .exit(64))
+  }
+
   @Test func misalignedShardsAreToldAndNeverShown() throws {
     let lake = try LakeFixture.make(.built)
     try Self.add(to: lake, ["m_0.jsonl": Self.lines(0), "m_1.jsonl": Self.lines(1, 19)])
@@ -183,6 +224,25 @@ import Testing
     #expect(try lake.texts("SELECT version || ' ' || shard FROM v_version_companion WHERE version = 'w@1'").count == 2)
   }
 
+  /// No file of a lake tells of companions: what lies there is no leftover of a command, and is known again in the end.
+  @Test func aRebuiltCatalogSaysHowACompanionComesBack() throws {
+    let lake = try LakeFixture.make(.built)
+    try Self.add(to: lake, both)
+    try lake.succeed(["sync", "meta"])
+    let files = try lake.files().filter { $0.hasPrefix("shards/") }
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+    try lake.succeed(["rebuild-catalog", "--allow-inside", "--quiet"])
+    let said = try lake.run(["doctor"]).outputText
+    #expect(said.components(separatedBy: "`tarn source add meta`").count == 2, "\(said)")
+    #expect(said.contains("--companion-of") && !said.contains("interrupted command again, or delete it"), "\(said)")
+    try Self.add(to: lake, both)
+    try lake.succeed(["sync", "meta"])
+    #expect(try !lake.run(["doctor"]).outputText.contains("does not know, as of a companion"))
+    #expect(try lake.files().filter { $0.hasPrefix("shards/") } == files)
+  }
+
   @Test func aVersionKeepsItsRowsUntilItIsToldToTakeNewerOnes() throws {
     let lake = try LakeFixture.make(.built)
     try Self.add(to: lake, both)
@@ -219,6 +279,25 @@ import Testing
     #expect(try Disk.digest(of: file.path) == digest)
     #expect(try located(lake, [0, 20], "n").0 == [["n": .integer(0)], ["n": .integer(0)]])
     try lake.succeed(["verify"])
+  }
+
+  /// The others are packed, and versions bound, whatever one of them is.
+  @Test func aShardThatCannotBeReadIsInNoOthersWay() throws {
+    let lake = try LakeFixture.make(.built)
+    let bad = Self.lines(0).replacing("{\"url\":\"https://h/0/7\"", with: "{url:7")
+    try Self.add(to: lake, ["m_0.jsonl": bad, "m_1.jsonl": Self.lines(1)])
+    try lake.succeed(["sync", "meta"])
+    let packed = try lake.run(["pack", "meta", "--rebind"])
+    #expect(packed.ending == .exit(20) && packed.outputText.contains("1 shard packed"), "\(packed.outputText)")
+    #expect(
+      packed.errorText.contains("m_0") && packed.errorText.contains("row 7 is no JSON")
+        && packed.errorText.contains("1 shard of meta cannot be read"), "\(packed.errorText)")
+    #expect(try located(lake, [21], "n").0 == [["n": .integer(1)]])
+    let again = try lake.run(["pack", "meta", "--json"])
+    // What was done, and after it the error.
+    let line = String(again.outputText.prefix { $0 != "\n" })
+    let summary = try #require(JSONValue(parsing: line))
+    #expect(summary["kept"] == .integer(1) && summary["failed"]?.elements.first?["shard"] == .string("m_0.jsonl"))
   }
 
   @Test func nothingIsMadeOfACompanion() throws {

@@ -41,6 +41,20 @@ import TestSupport
     try text.write(toFile: path, atomically: false, encoding: .utf8)
   }
 
+  /// A directory of another user's that holds nothing is in nobody's way.
+  @Test func anEmptiedDirectoryOfSomebodyElseIsNoMatter() throws {
+    let lake = try LakeFixture.make(.built)
+    for name in ["versions/old@1", "artifacts/outputs/zz"] {
+      try FileManager.default.createDirectory(
+        atPath: "\(lake.lake)/\(name)", withIntermediateDirectories: true)
+    }
+    var machine = calm()
+    machine.mayWrite = { path in !["/old@1", "/zz"].contains { path.hasSuffix($0) } }
+    #expect(try remarks(lake, machine).isEmpty)
+    machine.mayWrite = { !$0.hasSuffix("/v@1") }
+    #expect(try remark(lake, machine).what.contains("versions/v@1, of "))
+  }
+
   // MARK: The machine
 
   @Test(arguments: LakeStage.allCases) func hasNothingToSayOfASoundLake(stage: LakeStage) throws {

@@ -104,6 +104,41 @@ import TestSupport
     try lake.succeed(build)
   }
 
+  /// Servers that give out no parts of files tell no rows of an archive: nothing that was asked is advised again.
+  @Test func rowsThatNoServerTellsEndADryRunToo() throws {
+    let files = try ArraySources().files
+    let server = try HostileServer { request in
+      guard let bytes = files[request.target] else { return .answer(404) }
+      guard request.method != "HEAD" else {
+        return .answer(200, headers: ["Content-Length: \(bytes.count)"], framing: .none)
+      }
+      return .answer(200, body: bytes)
+    }
+    let lake = try LakeFixture.make(.trained)
+    try lake.succeed([
+      "source", "add", "packed", "--url", server.url("/shards/{ordinal}.npz"), "--count", "3", "--array", "l14_img",
+      "--dimension", "\(ArraySources.dimension)",
+    ])
+    let train = [
+      "train", "u", "--images", "packed", "--method", "kmeans", "--nlist", "2", "--budget", "1MB", "--patience", "0",
+    ]
+    // Nobody was asked yet.
+    #expect(try tell(train, lake)["shards_of_unknown_rows"]?.integer == 3)
+    let probed = try lake.succeed(["source", "probe", "packed"]).outputText
+    #expect(probed.contains("the rows of 3 shards are told by nobody"), "\(probed)")
+    #expect(probed.contains("`tarn sync packed` learns them"), "\(probed)")
+    let counted = try lake.succeed(["source", "probe", "packed", "--json"]).outputText
+    #expect(counted.contains("\"rows_untold\":3"), "\(counted)")
+    try refuse(train, lake, 21)
+    try refuse(["build", "w", "--trained", "t", "--images", "packed"], lake, 21)
+    #expect(try !lake.run(train).errorText.contains("source probe"))
+    // What is advised works, and what was learnt stays.
+    try lake.succeed(["sync", "packed", "--quiet"])
+    try lake.succeed(["evict", "packed"])
+    try tell(train, lake)
+    #expect(try !lake.succeed(["source", "probe", "packed"]).outputText.contains("told by nobody"))
+  }
+
   @Test func whatWasMadeCostsNothing() throws {
     let lake = try LakeFixture.make(.built)
     for arguments in [LakeStage.trained, .built].flatMap({ (try? $0.arguments(LakeFixture.sources())) ?? [] }) {

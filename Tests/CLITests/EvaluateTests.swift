@@ -1,5 +1,6 @@
 // `tarn evaluate`: what it measures, keeps and refuses.
 
+import Base
 import Foundation
 import Testing
 import TestSupport
@@ -32,6 +33,26 @@ import TestSupport
     return path
   }
 
+  /// Between two points it is linear, and outside of them nothing is said.
+  @Test func recallAtAShareIsBetweenTheMeasuredPoints() throws {
+    func evaluation(_ points: [(scanned: Double, recall: Double)]) -> Evaluation {
+      Evaluation(
+        version: VersionName(name: "v", number: 1), queries: "q.npy", queriesDigest: .of("q"), queryCount: 1,
+        rowCount: 1_000, nlist: 9, truthDigest: .of("t"), threads: 1, imbalance: 1, listSizes: [], environment: "{}",
+        points: points.enumerated().map { number, point in
+          EvaluationPoint(
+            nprobe: number + 1, vectorsScanned: point.scanned, seconds: 1,
+            recalls: [RecallPoint(k: 10, recall: point.recall, standardError: 0, routingRecall: 1)])
+        })
+    }
+    let found = evaluation([(15, 0.25), (25, 0.75), (60, 0.75)])
+    #expect(found.recall(at: 10, whereScanned: 0.01) == nil && found.recall(at: 1, whereScanned: 0.02) == nil)
+    #expect(abs((found.recall(at: 10, whereScanned: 0.02) ?? 0) - 0.5) < 1e-9)
+    #expect(found.recall(at: 10, whereScanned: 0.04) == 0.75)
+    #expect(found.recall(at: 10, whereScanned: 0.07) == nil)
+    #expect(found.recall(at: 10, whereScanned: 0.06) == 0.75)
+  }
+
   @Test func recallRisesWithTheListsVisitedAndIsKept() throws {
     let lake = try LakeFixture.make(.built)
     let result = try lake.succeed(["evaluate", "v@1", "--queries", try queries(lake), "--nprobe", "1,2,3,9", "--json"])
@@ -39,6 +60,9 @@ import TestSupport
     let found = try #require(answer.evaluations.first)
     #expect(found.version == "v@1" && found.rows == 40 && answer.failures.isEmpty)
     #expect(found.list_sizes.reduce(0, +) == 3)
+    let document = try #require(JSONValue(parsing: result.outputText)?["evaluations"]?.elements.first)
+    // Of three shares at three depths.
+    #expect(document["recall_where_scanned"]?.elements.count == 9, "\(result.outputText)")
     // nprobe is cut to the three lists there are.
     #expect(found.points.map(\.nprobe) == [1, 2, 3])
     #expect(found.points.map(\.share_scanned) == found.points.map(\.share_scanned).sorted())
@@ -59,6 +83,16 @@ import TestSupport
     let deeper = try lake.run(["evaluate", "v@1", "--queries", try queries(lake), "-k", "7"])
     #expect(deeper.ending == .exit(21))
     #expect(deeper.errorText.contains("tarn sync"))
+  }
+
+  /// On a machine that others compute on, too, the variable goes for every verb, and an option before it.
+  @Test func theVariableSaysHowManyThreadsThereAre() throws {
+    let lake = try LakeFixture.make(.built)
+    let arguments = ["evaluate", "v@1", "--queries", try queries(lake), "--nprobe", "1", "--json"]
+    for (options, count) in [([String](), 3), (["--threads", "2"], 2)] {
+      let result = try lake.run(arguments + options, environment: ["TARN_THREADS": "3"])
+      #expect(result.outputText.contains("\"threads\":\(count)"), "\(result.outputText)\(result.errorText)")
+    }
   }
 
   @Test func theGateDecidesTheExitStatus() throws {

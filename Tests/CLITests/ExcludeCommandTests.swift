@@ -26,6 +26,46 @@ import Testing
     try lake.texts("SELECT sha256 || ' ' || rows FROM v_output_shard WHERE version = '\(version)' ORDER BY output")
   }
 
+  /// No training draws what is excluded on either side, and none that was begun goes on with it; what was trained before
+  /// is what it was, and can be trained again.
+  @Test func noTrainingDrawsWhatIsExcluded() throws {
+    let shards = PairedShards([20, 20, 20], seed: 21)
+    let lake = try shards.lake()
+    try lake.succeed(Self.train)
+    try lake.succeed(Self.build)
+    let before = try lake.text("SELECT sha256 FROM trained_index WHERE name = 't'")
+    let document = lake.directory.path + "/v.json"
+    try lake.succeed(["export", "v@1"]).outputText.write(toFile: document, atomically: true, encoding: .utf8)
+    // One that was killed.
+    let other = Self.train.map { $0 == "t" ? "u" : $0 } + ["--seed", "5"]
+    try lake.kill(other)
+    let told = try exclude(lake, [7, 41]).outputText
+    let paired = "captions still has 2 rows of the same pairs, 7, 41: `tarn exclude captions --ids "
+    #expect(told.contains(paired) && told.contains("the training of u is not finished"), "\(told)")
+    #expect(!(try exclude(lake, [8], "--dry-run").outputText.contains("captions still has")))
+    let file = lake.directory.path + "/captions.txt"
+    try "50\n".write(toFile: file, atomically: true, encoding: .utf8)
+    try lake.succeed(["exclude", "captions", "--ids", file, "--reason", "case 17"])
+    try lake.succeed(other)
+    let spec = try #require(JSONValue(parsing: lake.text("SELECT spec FROM trained_index WHERE name = 'u'")))
+    #expect(spec["left_out"]?.text == #"[{"rows":[7],"shard":0},{"rows":[1,10],"shard":2}]"#)
+    // It has the bytes of a training on shards that never had those rows.
+    let kept: [[UInt32]] = [
+      (0..<20).filter { $0 != 7 }, (0..<20).filter { _ in true }, (0..<20).filter { $0 != 1 && $0 != 10 },
+    ]
+    let without = try shards.rows(kept).lake()
+    try without.succeed(other)
+    let sameBytes = "SELECT sha256 FROM trained_index WHERE name = 'u'"
+    #expect(try lake.text(sameBytes) == without.text(sameBytes))
+    // What is there is told, and made again from its document as it was.
+    let again = try lake.run(Self.train.filter { $0 != "--quiet" })
+    #expect(again.ending == .exit(0) && again.errorText.contains("t was trained with 3 rows of what is excluded now"))
+    #expect(try lake.text("SELECT sha256 FROM trained_index WHERE name = 't'") == before)
+    let elsewhere = try LakeFixture.make(.empty)
+    try elsewhere.succeed(["reproduce", "--from", document, "--allow-inside", "--quiet"])
+    #expect(try elsewhere.text("SELECT sha256 FROM trained_index WHERE name = 't'") == before)
+  }
+
   /// The ids that the outputs of a version hold.
   private func ids(_ lake: LakeFixture, _ version: String) throws -> [Int64] {
     try lake.texts("SELECT file FROM v_output_shard WHERE version = '\(version)' ORDER BY output").flatMap { file in
@@ -81,8 +121,9 @@ import Testing
     for asTasks in [false, true] {
       let other = try shards.lake()
       try other.succeed(["sync", "--quiet"])
-      _ = try exclude(other, gone)
+      // A training does not draw what is excluded: this one is the other lake's.
       try other.succeed(Self.train)
+      _ = try exclude(other, gone)
       if asTasks {
         try other.succeed(["plan"] + Self.build + ["--tasks", other.lake + "/tasks"])
         for task in 0..<3 {

@@ -53,6 +53,49 @@ import Testing
     }
   }
 
+  /// From what somebody knows of a row to its id: in a version, and of what a rule would take out.
+  @Test func rowsAreFoundByWhatIsSaidOfThem() throws {
+    let lake = try lake()
+    try lake.succeed(["sync", "meta", "--quiet"])
+    try lake.succeed(Self.build)
+    let file = lake.directory.path + "/wanted.txt"
+    func locate(_ values: [String], _ options: String..., column: String = "url") throws -> ProcessResult {
+      try Disk.writeAtomically(Array(values.map { $0 + "\n" }.joined().utf8), to: file)
+      return try lake.run(["locate", "v@1", "--match", column, "--values", file] + options)
+    }
+    func ids(_ result: ProcessResult) -> [Int64] {
+      (JSONValue(parsing: result.outputText)?.elements ?? []).compactMap { $0["id"]?.integer }
+    }
+    for isPacked in [false, true] {
+      if isPacked { try lake.succeed(["pack", "meta", "--quiet"]) }
+      let found = try locate(["https://h/2/4", "https://h/none", "https://h/0/3"], "--json")
+      #expect(found.ending == .exit(0) && ids(found) == [3, 21], "\(found.outputText)\(found.errorText)")
+      #expect(found.errorText.contains("1 of 3 values is in no row: https://h/none"), "\(found.errorText)")
+      // Numbers and flags are compared as JSON writes them.
+      #expect(ids(try locate(["4"], "--json", column: "meta.n")) == [4, 13, 21])
+      #expect(ids(try locate(["true"], "--json", column: "flag")) == [1, 10, 18])
+    }
+    let table = try locate(["https://h/1/0"], "--columns", "url")
+    #expect(table.outputText.contains("https://h/1/0") && table.outputText.contains("images_1"), "\(table.outputText)")
+    for (result, needle) in [
+      (try locate(["https://h/none"]), "no row of v@1 has one of these values in 'url': https://h/none"),
+      (try locate(["x"], column: "ghost"), "'ghost'"), (try locate(["x"], "7"), "--match finds ids"),
+      (try lake.run(["locate", "v@1", "--match", "url"]), "--values FILE"), (try locate([]), "has no value"),
+    ] {
+      #expect(result.ending == .exit(64) && result.errorText.contains(needle), "\(result.errorText)")
+      #expect(result.outputText.isEmpty)
+    }
+
+    let dry = try exclude(lake, ["https://h/2/4", "https://h/0/3"], "--dry-run", "--json")
+    let rows = JSONValue(parsing: dry.outputText)?["found"]?.elements ?? []
+    #expect(rows.map { $0["id"]?.integer } == [3, 21], "\(dry.outputText)")
+    #expect(rows.map { $0["row"]?.integer } == [3, 4])
+    #expect(rows.last?["shard"]?.string == "images_2.npy")
+    // Of a row that must go nothing is said.
+    #expect(try exclude(lake, ["https://h/0/3"]).ending == .exit(0))
+    #expect(ids(try locate(["https://h/2/4", "https://h/0/3"], "--json")) == [21])
+  }
+
   @Test func itHoldsForShardsRevisionsAndCompanionsThatComeLater() throws {
     let lake = try lake()
     try lake.succeed(["sync", "meta", "--shards", "0-1", "--quiet"])
@@ -205,6 +248,27 @@ import Testing
     let damaged = try exclude(lake, ["https://h/0/1"])
     #expect(
       damaged.ending == .exit(20) && damaged.errorText.contains("/m_0."), "\(damaged.ending) \(damaged.errorText)")
+  }
+
+  /// A member that a file of JSON lines has not is in no row of it, which its pack says, too.
+  @Test func aPackOfAllColumnsAnswersForAMemberThatItHasNot() throws {
+    let lake = try PairedShards([9, 8], seed: 5).lake()
+    try write(lake, 0, 9)
+    try write(lake, 1, 8)
+    let tagged = (0..<9).map { "{\"n\":\($0),\"tag\":\"t\($0)\"}\n" }.joined()
+    try Disk.writeAtomically(Array(tagged.utf8), to: lake.directory.path + "/meta/m_0.jsonl")
+    try lake.succeed([
+      "source", "add", "meta", "--companion-of", "images", "--directory", lake.directory.path + "/meta",
+    ])
+    try lake.succeed(["sync", "meta", "--quiet"])
+    try lake.succeed(Self.train)
+    try lake.succeed(["pack", "meta", "--quiet"])
+    try lake.succeed(["evict", "meta", "--quiet"])
+    let made = try exclude(lake, ["t3"], column: "tag")
+    #expect(made.ending == .exit(0) && made.outputText.contains("1 row excluded"), "\(made.outputText)")
+    #expect(!made.errorText.contains("not looked at"), "\(made.errorText)")
+    try lake.succeed(Self.build)
+    #expect(try ids(lake, "v@1") == (0..<17).filter { $0 != 3 })
   }
 
   /// The rule is made: who holds the rows is named, and what could not be looked at holds up plans.

@@ -79,7 +79,8 @@ import Testing
     try lake.succeed(Self.train + ["--bad-rows", "skip"])
     try lake.succeed(Self.build + ["--bad-rows", "skip"])
     let bad = try exclude(lake, [3])
-    #expect(bad.outputText == "list 1 of images: 1 row excluded\n", "\(bad.outputText)")
+    let isOfNoVersion = !bad.outputText.contains("v@1")
+    #expect(bad.outputText.hasPrefix("list 1 of images: 1 row excluded\n") && isOfNoVersion, "\(bad.outputText)")
     let good = try exclude(lake, [3, 4])
     #expect(good.outputText.contains("v@1 still has them"), "\(good.outputText)")
   }

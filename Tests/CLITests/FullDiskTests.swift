@@ -121,13 +121,20 @@ import TestSupport
     let build = try lake.run(["build", "v", "--trained", "t", "--images", "images", "--budget", "\(held + 1)"])
     #expect(build.ending == .exit(28))
     let message =
-      "of images (448 B): captions holds \(ByteSize.text(held)); `tarn evict captions` what is not needed, or raise"
+      "of images (448 B): captions holds \(ByteSize.text(held)); evict what is not needed of captions "
+      + "(`tarn evict captions`), or raise --budget"
     #expect(build.errorText.contains(message), "\(build.errorText)")
     let sync = try lake.run(["sync", "images", "--budget", "\(held + 1)"])
     #expect(sync.ending == .exit(28) && sync.errorText.contains("captions holds"), "\(sync.errorText)")
     let small = try lake.run(["sync", "images", "--budget", "100"])
     #expect(small.ending == .exit(28) && small.errorText.contains("raise --budget"), "\(small.errorText)")
     #expect(!small.errorText.contains("evict"))
+    // What would still be too little is not advised.
+    try lake.succeed(["sync", "images", "--shards", "0", "--quiet"])
+    let most = try lake.run(["sync", "images", "--budget", "448"])
+    #expect(most.ending == .exit(28) && most.errorText.contains("captions holds"), "\(most.errorText)")
+    #expect(!most.errorText.contains("evict") && most.errorText.contains("raise --budget"), "\(most.errorText)")
+    try lake.evictImages()
     try lake.succeed(["evict", "captions"])
     try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--budget", "\(held + 1)", "--quiet"])
   }
@@ -150,7 +157,9 @@ import TestSupport
     let message = "captions and twins share \(ByteSize.text(shared)), images holds"
     #expect(full.errorText.contains(message), "\(full.errorText)")
     #expect(
-      full.errorText.contains("`tarn evict captions` and `tarn evict twins` what is not needed, or raise --budget"))
+      full.errorText.contains(
+        "evict what is not needed of captions and twins (`tarn evict captions` and `tarn evict twins`), or raise --budget"
+      ))
     // What is told of an eviction is what became free.
     #expect(try lake.succeed(["evict", "captions"]).outputText == "2 shards evicted (0 B)\n")
     let second = try lake.succeed(["evict", "twins"]).outputText

@@ -138,7 +138,25 @@ enum VerbOptions {
     #expect(failed.ending == .exit(3))
     #expect(failed.errorText.contains("or leave it out with `tarn source drop-shards`"), "\(failed.errorText)")
     #expect(failed.errorText.contains("and 1 more shard like these"), "\(failed.errorText)")
+    #expect(failed.errorText.contains(", pass over it with `tarn sync gone --missing skip`,"), "\(failed.errorText)")
     try lake.succeed(["source", "drop-shards", "gone", "--shards", "2"])
+  }
+
+  /// One in the middle whose rows nobody knows cannot be dropped, and nobody is told to.
+  @Test func onlyWhatCanBeDroppedIsAdvisedToBe() throws {
+    let lake = try LakeFixture.make(.empty)
+    try lake.succeed([
+      "source", "add", "gone", "--url", "file://\(lake.lake)/gone_{ordinal}.npy", "--count", "3", "--dimension", "4",
+      "--dtype", "float16",
+    ])
+    for (shards, isLast) in [("1", false), ("2", true)] {
+      let failed = try lake.run(["sync", "gone", "--shards", shards, "--quiet", "--patience", "0"])
+      #expect(failed.ending == .exit(3))
+      #expect(failed.errorText.contains("pass over it with `tarn sync gone --missing skip`"), "\(failed.errorText)")
+      #expect(failed.errorText.contains("drop-shards") == isLast, "\(failed.errorText)")
+      let dropped = try lake.run(["source", "drop-shards", "gone", "--shards", shards])
+      #expect(dropped.ending == .exit(isLast ? 0 : 64), "\(dropped.errorText)")
+    }
   }
 
   @Test func whatNoVerbHasIsFound() throws {

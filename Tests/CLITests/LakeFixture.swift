@@ -235,7 +235,8 @@ final class LakeFixture: Sendable {
   private static func impatient(_ arguments: [String]) -> [String] {
     let isAsking = [["source", "probe"], ["source", "add"]].contains(Array(arguments.prefix(2)))
     let isMending = arguments.first == "verify" && arguments.contains("--repair")
-    let isFetching = ["sync", "build"].contains(arguments.first) || isAsking || isMending
+    let isFetching =
+      ["sync", "build"].contains(arguments.first) && !arguments.contains("--offline") || isAsking || isMending
     return isFetching && !arguments.contains("--patience") ? arguments + ["--patience", "0"] : arguments
   }
 

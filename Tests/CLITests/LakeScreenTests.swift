@@ -44,6 +44,37 @@ import TestSupport
     screen.lines(size: (columns, rows), clock: "12:00:00")
   }
 
+  @Test func oneIterationIsNoSeveral() {
+    func training(_ done: Int, of total: Int, isComplete: Bool) -> String {
+      let item = LakeLook.Item(
+        kind: .training, name: "t", done: done, total: total, amount: 0, wholeAmount: 1, isComplete: isComplete,
+        state: "training")
+      return lines(screen(look([item])), 120).joined(separator: "\n")
+    }
+    #expect(training(1, of: 1, isComplete: true).contains("1 iteration"))
+    #expect(!training(1, of: 1, isComplete: true).contains("iterations"))
+    #expect(training(0, of: 1, isComplete: false).contains("before the first of 1 iteration"))
+    #expect(training(0, of: 2, isComplete: false).contains("before the first of 2 iterations"))
+  }
+
+  /// Who only looked has nothing to continue.
+  @Test func whoIsToldToEndALookIsNotToldToContinueIt() throws {
+    let lake = try LakeFixture.make(.registered)
+    let process = try lake.start(["status", "--watch"])
+    let descriptors = "/proc/\(process.processID)/fd"
+    func isLooking() -> Bool {
+      ((try? FileManager.default.contentsOfDirectory(atPath: descriptors)) ?? []).contains { name in
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(descriptors)/\(name)"))?
+          .hasSuffix("/catalog.sqlite") == true
+      }
+    }
+    for _ in 0..<6_000 where !isLooking() { usleep(10_000) }
+    process.signal(SIGTERM)
+    let result = process.finish()
+    #expect(result.ending == .exit(143) && result.errorText.contains("interrupted"), "\(result.errorText)")
+    #expect(!result.errorText.contains("again to continue"), "\(result.errorText)")
+  }
+
   /// What a command that was killed has left says `fetching` until somebody writes.
   @Test func onlyWhatALivingCommandFetchesIsBeingFetched() throws {
     let lake = try LakeFixture.make(.registered)
@@ -63,6 +94,46 @@ import TestSupport
     }
     #expect(try fetching() == 0)
     #expect(try lake.text("SELECT fetching || '' FROM v_source WHERE source = 'images'") == "1")
+  }
+
+  /// Iterations are recorded as they are done, and nobody takes a training that was killed for one that goes on.
+  @Test func aTrainingThatWasKilledHasItsIterationsAndIsStopped() throws {
+    let lake = try LakeFixture.make(.synced)
+    let train = try #require(LakeStage.trained.arguments(LakeFixture.sources()).first)
+    let log = lake.directory.path + "/steps"
+    try #require(try lake.copy().run(train, environment: ["TARN_FAULT_LOG": log]).ending == .exit(0))
+    let saves = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n").filter {
+      $0.contains(" rename ") && $0.hasSuffix("/kmeans.state")
+    }
+    // The state of the second iteration never comes.
+    let second = try #require(saves.dropFirst().first).prefix { $0 != " " }
+    try #require(try lake.run(train, environment: ["TARN_FAULT": "kill@\(second)"]).ending == .signal(SIGKILL))
+    func item() throws -> LakeLook.Item? {
+      try LakeLook(LakeCatalog.open(root: lake.lake, writing: nil)).items.first { $0.kind == .training }
+    }
+    func row() throws -> JSONValue? {
+      let line = try lake.succeed(["status", "--json"]).outputText.split(separator: "\n").first ?? ""
+      return JSONValue(parsing: String(line))?["trained_indexes"]?.elements.first
+    }
+    let left = try #require(try item())
+    #expect(left.done == 1 && left.total == 2 && left.isStopped)
+    #expect(try row()?["iterations_done"]?.integer == 1)
+    #expect(try row()?["stopped"] == .bool(true))
+    let said = "training t: stopped; the same `tarn train` goes on"
+    #expect(try lake.succeed(["status"]).outputText.contains(said))
+    let shown = lines(screen(look([left], commands: [])), 120)
+    #expect(shown.contains { $0.contains("1 of 2 iterations, stopped; the same `tarn train` goes on") }, "\(shown)")
+    do {
+      let catalog = try LakeCatalog.open(root: lake.lake, command: "train t") { _ in
+        [Lease(.training, "t", .alter)]
+      }
+      #expect(try item()?.isStopped == false)
+      #expect(try row()?["stopped"] == .bool(false))
+      withExtendedLifetime(catalog) {}
+    }
+    try lake.succeed(train)
+    #expect(try item()?.isStopped == false)
+    #expect(try lake.text("SELECT count(*) || '' FROM training_iteration") == "2")
   }
 
   @Test func saysHowFastItGoesAndWhatIsLeft() {

@@ -1,4 +1,5 @@
 import Base
+import Features
 import Foundation
 import Lake
 import Testing
@@ -26,7 +27,7 @@ import TestSupport
     let document = try #require(try JSONSerialization.jsonObject(with: Data(shown.utf8)) as? [String: Any])
     let kept = try #require((document["lists_tried"] as? [[String: Any]])?.first)
     #expect(kept["queries"] as? String == file && kept["sampled_queries"] as? Int == 40 && kept["pairs"] as? Int == 500)
-    for found in ["found_by_captions", "found_by_images"] {
+    for found in ["found_by_captions", "found_by_images", "standard_error"] {
       let told = String(format: "%.3f", try #require(kept[found] as? Double))
       #expect(tried.errorText.contains(told), "\(found): \(told)")
     }
@@ -47,6 +48,49 @@ import TestSupport
       let query = "SELECT \(what) FROM trained_index WHERE name IN ('tried', 'plain')"
       #expect(try lake.texts(query) == other.texts(query))
     }
+  }
+
+  /// Rows that are 0 but for some components.
+  private static func rows(_ count: Int, in range: Range<Int>, seed: UInt64) -> [UInt8] {
+    var random = SplitMix64(seed: seed)
+    let values = random.unitRows(count, dimension: range.count)
+    var bytes = NpyHeader.bytes(descr: "<f4", rowCount: count, columns: 8)
+    for row in 0..<count {
+      for column in 0..<8 {
+        let value = range.contains(column) ? values[row * range.count + column - range.lowerBound] : Float(0)
+        withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes += Array($0) }
+      }
+    }
+    return bytes
+  }
+
+  @Test func nothingIsAdvisedAgainstARouter() throws {
+    let lake = try LakeFixture.make(.empty)
+    // Half of the images lie where no caption points, and all queries do.
+    for (name, ranges) in [("images", [0..<4, 4..<8]), ("captions", [0..<4, 0..<4])] {
+      let directory = "\(lake.directory.path)/\(name)"
+      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+      for (ordinal, range) in ranges.enumerated() {
+        let bytes = Self.rows(300, in: range, seed: UInt64(name.count + 10 * ordinal))
+        try Data(bytes).write(to: URL(fileURLWithPath: "\(directory)/\(ordinal).npy"))
+      }
+      try lake.succeed([
+        "source", "add", name, "--directory", directory, "--dimension", "8", "--dtype", "float32", "--modality",
+        name == "images" ? "image" : "text",
+      ])
+    }
+    try lake.succeed(["sync", "--quiet"])
+    let file = "\(lake.directory.path)/queries.npy"
+    try Data(Self.rows(40, in: 4..<8, seed: 5)).write(to: URL(fileURLWithPath: file))
+    let train = [
+      "--images", "images", "--captions", "captions", "--nlist", "16", "--iterations", "2", "--queries", file,
+    ]
+    let warned = try lake.succeed(["train", "plain"] + train)
+    #expect(warned.errorText.contains("find more in lists of images"), "\(warned.errorText)")
+    #expect(warned.errorText.contains("(nlist 16)"), "\(warned.errorText)")
+    let told = try lake.succeed(["train", "routed", "--router", "caption-mean"] + train)
+    #expect(told.errorText.contains("without a router"), "\(told.errorText)")
+    #expect(!told.errorText.contains("find more in lists of images"), "\(told.errorText)")
   }
 
   @Test func refusesQueriesThatCannotBeTried() throws {

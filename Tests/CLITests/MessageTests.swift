@@ -171,6 +171,14 @@ import TestSupport
     #expect(try lake.run(["status", "--help"], environment: ["TARN_THREADS": text]).ending == .exit(0))
   }
 
+  @Test func instructionsThatAreNoneAreRefused() throws {
+    let lake = try LakeFixture.make(.empty)
+    expectRefusal(try lake.run(["status"], environment: ["TARN_SIMD": "foo"]), 64, ["TARN_SIMD", "'foo'", "avx2"])
+    for fine in ["", "portable", "avx512"] {
+      #expect(try lake.run(["status"], environment: ["TARN_SIMD": fine]).ending == .exit(0))
+    }
+  }
+
   @Test func aSyncThatFoundNothingToDoSaysNothingWhereItIsQuiet() throws {
     let lake = try LakeFixture.make(.synced)
     let quiet = try lake.succeed(["sync", "--quiet"])
@@ -368,11 +376,13 @@ import TestSupport
     let head = try #require(text.split(separator: "\n").first).split(separator: " ")
     #expect(
       head == [
-        "version", "nprobe", "scanned", "recall@1", "±", "routing@1", "recall@10", "±", "routing@10", "queries/s",
-        "shards",
+        "version", "nprobe", "scanned", "recall@1", "±95%", "routing@1", "recall@10", "±95%", "routing@10",
+        "queries/s", "shards",
       ])
     let drawn = try String(contentsOfFile: page, encoding: .utf8)
-    for part in [">recall@10</text>", ">share of the lists</text>", "<th>±</th>"] { #expect(drawn.contains(part)) }
+    for part in [">recall@10</text>", ">share of the lists</text>", "<th>±95%</th>", "half of the 95 % interval"] {
+      #expect(drawn.contains(part))
+    }
   }
 
   /// A shard that has more rows now: those of the next one have other ids and the same bytes.
@@ -443,6 +453,21 @@ import TestSupport
     #expect(try !lake.succeed(search + ["-k", "40", "--nprobe", "3"]).errorText.contains("fewer than"))
     let all = try lake.succeed(search + ["-k", "41", "--nprobe", "3"]).errorText
     #expect(all.contains("fewer than 41 rows") && !all.contains("raise --nprobe"), "\(all)")
+  }
+
+  /// A number of lists that a version has not is no error, as scripts ask many versions alike, and told.
+  @Test func fewerListsThanWereAskedForAreTold() throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = try write(FeatureBytes.npy(2, dimension: 8, seed: 1), "q.npy", lake)
+    let note = "tarn: v@1 has 3 lists, all of which are visited with --nprobe "
+    let search = ["search", "v@1", "--queries", queries, "-k", "3"]
+    #expect(try lake.succeed(search + ["--nprobe", "64"]).errorLines == [note + "64"])
+    for more in [[], ["--nprobe", "3"], ["--nprobe", "64", "--quiet"]] {
+      #expect(try lake.succeed(search + more).errors.isEmpty, "\(more)")
+    }
+    let evaluate = ["evaluate", "v@1", "--queries", queries, "-k", "3", "--json"]
+    #expect(try lake.succeed(evaluate + ["--nprobe", "1,9,4"]).errorText.contains(note + "4,9\n"))
+    #expect(try !lake.succeed(evaluate).errorText.contains("--nprobe"))
   }
 
   @Test func waysThatExcludeEachOtherAreToldApart() throws {

@@ -52,6 +52,16 @@ import TestSupport
     #expect(try !lake.succeed(["sync"]).outputText.contains("new file"))
   }
 
+  /// What a refresh would take is named, of the source's own format and no other.
+  @Test func filesOfAnotherFormatAreNotNew() throws {
+    let (lake, directory) = try lake()
+    try Data("PK".utf8).write(to: URL(fileURLWithPath: directory + "/b.npz"))
+    #expect(try !lake.succeed(["sync"]).outputText.contains("new file"))
+    try write("part 2.npy", 12, 2, in: directory)
+    #expect(try lake.succeed(["sync"]).outputText.contains("images: 1 new file in"))
+    try lake.succeed(["source", "refresh", "images"])
+  }
+
   @Test(arguments: [
     ([Int](), [Int](), 0), ([5, 5], [], 2), ([5, 5], [5], 1), ([5, 6], [7], 2), ([5], [5, 5], 0),
     ([5, 6, 5], [5, 6], 1),

@@ -174,6 +174,22 @@ extension LakeFixture {
     #expect(try lake.succeed(["reproduce", "v@1"]).outputText.contains("identical"))
   }
 
+  /// Rows that are excluded while a training gathers are not drawn by it, as its specification says.
+  @Test func whatIsExcludedWhileItGathersIsNotDrawn() throws {
+    let lake = try PairedShards([20, 20, 20], seed: 21).lake()
+    let catalog = try LakeCatalog.open(root: lake.lake, writing: "a test")
+    let options = TrainingOptions(name: "t", images: "images", captions: "captions", nlist: 2, iterations: 2)
+    let run = TrainingRun(catalog, options, logger: Logger(label: "test"), cancellation: Cancellation()) { progress in
+      guard case .gathering = progress else { return }
+      // The lists say it already from the second time on.
+      _ = try? ExcludeRun(catalog, of: "images", reason: "case 17", cancellation: Cancellation()).run(
+        .standardInput(Array("7\n41\n".utf8)), .exclude, dry: false)
+    }
+    let (trained, isNew) = try run.run()
+    let leftOut = JSONValue(parsing: trained.spec)?["left_out"]?.text
+    #expect(isNew && leftOut == #"[{"rows":[7],"shard":0},{"rows":[1],"shard":2}]"#)
+  }
+
   @Test func shardsComeAndGoWithinABudget() async throws {
     let shards = PairedShards([120, 90, 170, 50, 140], seed: 11)
     let expected = try shards.lake()

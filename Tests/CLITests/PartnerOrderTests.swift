@@ -58,6 +58,20 @@ import TestSupport
     "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1", "--quiet",
   ]
 
+  /// A list has the order that is meant: one of a companion that is in another is refused, and what is advised puts it right.
+  @Test func aListOfACompanionIsPutInOrderWhereThatIsAsked() throws {
+    let folders = try folders()
+    try folders.texts(0, 1, 2, 3)
+    let list = folders.root + "/meta.txt"
+    let lines = (0...3).map { "file://\(folders.root)/meta/s\($0).jsonl\n" }.joined()
+    try Data(lines.utf8).write(to: URL(fileURLWithPath: list))
+    let add = ["source", "add", "meta", "--companion-of", "images", "--url-list", list, "--allow-inside"]
+    let refused = try folders.lake.run(add)
+    #expect(refused.ending == .exit(64) && refused.errorText.contains("by --order-of images"), "\(refused.errorText)")
+    try folders.lake.succeed(add + ["--order-of", "images"])
+    #expect(try folders.shards("meta") == ["s0.jsonl", "s1.jsonl", "s3.jsonl", "s2.jsonl"])
+  }
+
   @Test func captionsInAnotherOrderAreNotTrainedOn() throws {
     let folders = try folders()
     let lake = folders.lake

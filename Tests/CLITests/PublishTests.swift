@@ -55,6 +55,10 @@ import TestSupport
     #expect(
       try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "1"]).outputText
         .contains("was sealed before"))
+    // Its layout is no word of this lake's.
+    try lake.succeed(["sync", "images", "--quiet"])
+    let dry = try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--dry-run"])
+    #expect(!dry.errorText.contains("as the last version of v has"), "\(dry.errorText)")
     // And it is published again as it was.
     let again = lake.directory.path + "/again"
     try lake.succeed(["push", "v@1", again])
@@ -72,6 +76,9 @@ import TestSupport
       try FileManager.default.attributesOfItem(atPath: "\(place)/\($0)")[.modificationDate] as? Date
     }
     #expect(try lake.succeed(["push", "v@1", place]).outputText.contains("0 files written"))
+    // And tells nothing new, but where it is.
+    #expect(try lake.texts("SELECT kind || ' ' || place FROM v_publication") == ["pushed \(place)"])
+    #expect(try lake.text("SELECT (p.sha256 = v.sha256) || '' FROM v_publication p, v_version v") == "1")
     let after = try Self.files.map {
       try FileManager.default.attributesOfItem(atPath: "\(place)/\($0)")[.modificationDate] as? Date
     }

@@ -97,4 +97,62 @@ import Testing
     try lake.succeed(Self.build("mine", perOutput: 1))
     #expect(try rowCount(lake, "mine@4") == "16")
   }
+
+  /// What was revoked and collected stays so: nothing is offered, and nothing brings the rows back.
+  @Test func whatWasRevokedStaysRevoked() throws {
+    let lake = try trainedLake()
+    try lake.succeed(Self.build("v", perOutput: 1))
+    try exclude(lake, [3])
+    try lake.succeed(Self.build("v", perOutput: 1))
+    try lake.succeed(["revoke", "v@1", "--reason", "case 17"])
+    let file = lake.lake + "/versions/v@1/v.revoked"
+    #expect(try String(contentsOfFile: file, encoding: .utf8).contains("\"reason\":\"case 17\""))
+    // As an older tarn left it, which wrote no such file.
+    try FileManager.default.removeItem(atPath: file)
+    try lake.succeed(["gc", "--apply", "--segments", "--grace", "0s"])
+    #expect(try String(contentsOfFile: file, encoding: .utf8).contains("\"reason\":\"case 17\""))
+    let said = try rebuild(lake)
+    #expect(said.contains("revoked as before: v@1") && !said.contains("--repair"), "\(said)")
+    #expect(try lake.texts("SELECT state FROM v_version ORDER BY version") == ["revoked", "sealed"])
+    #expect(try excluded(lake) == ["3"])
+    try lake.succeed(["verify", "--repair"])
+    try lake.succeed(["doctor"])
+    #expect(Disk.size(of: lake.lake + "/versions/v@1/v.000.faiss") == nil)
+    // The output that both have is there, and the one that v@1 alone had is not.
+    #expect(
+      try lake.texts(
+        "SELECT b.state FROM output_shard o JOIN index_version v ON v.id = o.version_id JOIN stored_bytes b "
+          + "ON b.sha256 = o.sha256 WHERE v.number = 1 ORDER BY o.ordinal") == ["deleted", "present"])
+  }
+
+  /// An output that is lost while its version still has a row that is excluded is not made again.
+  @Test func noRepairBringsExcludedRowsBack() throws {
+    let lake = try trainedLake()
+    try lake.succeed(Self.build("v", perOutput: 1))
+    try exclude(lake, [3])
+    let path = try lake.text(
+      "SELECT b.path FROM output_shard o JOIN stored_bytes b ON b.sha256 = o.sha256 WHERE o.ordinal = 0")
+    for name in ["artifacts/\(path)", "versions/v@1/v.000.faiss"] {
+      try FileManager.default.removeItem(atPath: "\(lake.lake)/\(name)")
+    }
+    let said = try lake.run(["verify", "--repair"])
+    #expect(said.ending == .exit(20) && said.outputText.contains("it has rows that are excluded"), "\(said.outputText)")
+    #expect(!said.outputText.contains("reproduce"), "\(said.outputText)")
+    #expect(Disk.size(of: "\(lake.lake)/artifacts/\(path)") == nil)
+  }
+
+  /// A catalog from before the revocation does not know it; the lake does.
+  @Test func aCatalogThatWasPutBackIsToldOfRevocations() throws {
+    let lake = try trainedLake()
+    try lake.succeed(Self.build("v"))
+    let copy = lake.directory.path + "/copy.sqlite"
+    try lake.succeed(["backup", copy])
+    try lake.succeed(["revoke", "v@1", "--reason", "case 17"])
+    for suffix in ["", "-wal", "-shm"] where Disk.size(of: lake.lake + "/catalog.sqlite" + suffix) != nil {
+      try FileManager.default.removeItem(atPath: lake.lake + "/catalog.sqlite" + suffix)
+    }
+    try FileManager.default.copyItem(atPath: copy, toPath: lake.lake + "/catalog.sqlite")
+    let said = try lake.run(["doctor"])
+    #expect(said.outputText.contains("v@1 was revoked at "), "\(said.outputText)")
+  }
 }

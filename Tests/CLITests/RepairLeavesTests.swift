@@ -124,6 +124,9 @@ import Testing
     #expect(lost.map(\.repair) == ["lost"] && lost.first?.advice == way, "\(lost)")
     let into = lake.directory.path + "/again"
     try lake.succeed(["reproduce", "v@1", "--into", into, "--fetch", "--patience", "0", "--quiet"])
+    // The directory went with what was in it.
+    try FileManager.default.createDirectory(
+      atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
     try FileManager.default.moveItem(atPath: into + "/v.000.faiss", toPath: path)
     try lake.succeed(["search", "v@1", "--queries", queries])
   }

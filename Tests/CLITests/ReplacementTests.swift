@@ -134,14 +134,40 @@ import TestSupport
     try lake.succeed(["verify"])
   }
 
-  @Test func damageOfKeptBytesIsFoundAndGivenUp() throws {
+  /// What may be the last there is of them stays, and is named again, until a copy is there.
+  @Test func damagedOldBytesStayWhereSomethingRestsOnThem() throws {
     let lake = try LakeFixture.make(.built)
+    let old = try copyOfOld(lake)
+    let file = try #require(try shardFiles(lake).first).prefix { $0 != ":" }
+    let held = "\(lake.lake)/\(file)"
+    try lake.succeed(["import", "images", other(lake), "--keep-old"])
+    try Data("rotten".utf8).write(to: URL(fileURLWithPath: held))
+    for _ in 0..<2 {
+      let found = try lake.run(["verify", "--repair"])
+      #expect(found.ending == .exit(20), "\(found.outputText)")
+      let parts = [
+        "old-revision images/img_0.npy", "; not replaced; it stays where it is: v@1, the trained index t rest on it",
+        "`tarn import images FILE --keep-old`", "`tarn evict images --old`",
+      ]
+      for part in parts { #expect(found.outputText.contains(part), "\(found.outputText)") }
+      #expect(FileManager.default.contents(atPath: held) == Data("rotten".utf8))
+    }
+    // What is advised works.
+    try lake.succeed(["import", "images", old, "--keep-old"])
+    #expect(try Disk.digest(of: held) == Disk.digest(of: old))
+    try lake.succeed(["verify"])
+    try lake.succeed(["reproduce", "v@1", "--quiet"])
+  }
+
+  @Test func damagedOldBytesGoWhereNothingRestsOnThem() throws {
+    let lake = try LakeFixture.make(.synced)
     let held = try #require(try shardFiles(lake).first).prefix { $0 != ":" }
     try lake.succeed(["import", "images", other(lake), "--keep-old"])
     try Data("rotten".utf8).write(to: URL(fileURLWithPath: "\(lake.lake)/\(held)"))
     let found = try lake.run(["verify", "--repair"])
     #expect(
       found.ending == .exit(20) && found.outputText.contains("old-revision images/img_0.npy"), "\(found.outputText)")
+    #expect(found.outputText.contains("; given up"), "\(found.outputText)")
     #expect(try shardFiles(lake).count == 1)
     try lake.succeed(["verify"])
   }

@@ -113,6 +113,24 @@ import TestSupport
     #expect(try digests(in: directory) == outputs(of: lake))
   }
 
+  /// What another tarn left is made anew, and known as its own until then.
+  @Test func whatAnotherTarnLeftStaysUntilItCanBeMadeAnew() throws {
+    let lake = try makeLake()
+    let directory = lake.directory.path + "/rebuilt"
+    try killAfterOneOutput({ into($0.directory.path + "/rebuilt") }, lake)
+    let mark = directory + "/.unfinished-rebuild/version"
+    let text = try #require(Disk.text(of: mark))
+    try Disk.writeAtomically(Array(text.replacing(" tarn ", with: " tarn 0.0.0-").utf8), to: mark)
+    let before = names(in: directory)
+    try lake.succeed(["evict", "images", "--quiet"])
+    let missing = try lake.run(into(directory))
+    #expect(missing.ending == .exit(21), "\(missing.errorText)")
+    #expect(names(in: directory) == before && Disk.text(of: mark) != text)
+    try lake.succeed(["sync", "images", "--quiet"])
+    try lake.succeed(into(directory))
+    #expect(try digests(in: directory) == outputs(of: lake))
+  }
+
   @Test func takesNoDirectoryOfAnother() throws {
     let lake = try makeLake()
     try lake.succeed([

@@ -131,6 +131,18 @@ import TestSupport
     #expect(try ids(mixed).allSatisfy(\.isEmpty))
   }
 
+  /// A column has two names, and may be asked for by both.
+  @Test func aColumnOfTwoNamesIsItselfByEach() throws {
+    let (lake, search) = try lake()
+    for isPacked in [false, true] {
+      if isPacked { try lake.succeed(["pack", "meta"]) }
+      let found = try lake.succeed(search + ["-k", "40", "--where", "n = 3 AND meta.n = 3"])
+      #expect(try ids(found).allSatisfy { $0.sorted() == [3, 23] }, "\(found.outputText)")
+      let either = try lake.succeed(search + ["-k", "40", "--where", "meta.n = 3 OR n = 5"])
+      #expect(try ids(either).allSatisfy { $0.sorted() == [3, 5, 23, 25] }, "\(either.outputText)")
+    }
+  }
+
   /// Rows whose lists are not visited are not found, which is said.
   @Test func rowsOfOtherListsAreSaidToBeThere() throws {
     let (lake, search) = try lake()

@@ -106,8 +106,11 @@ import TestSupport
     try lake.succeed(["evict", "images"])
     for (id, document) in zip([3, 27], try both("index")) { #expect((document["ids"] as? [Int])?.first == id) }
     for id in ["40", "-1", "4000000000000000000"] {
-      let result = try lake.run(["search", "v@1", "--like=\(id)"])
-      #expect(result.ending == .exit(64) && result.errorLines.count == 1, "\(result.errorText)")
+      for words in [["--like=\(id)"], ["--like", id]] {
+        let result = try lake.run(["search", "v@1"] + words)
+        #expect(result.ending == .exit(64) && result.errorLines.count == 1, "\(result.errorText)")
+        #expect(result.errorText.contains("v@1 has no row \(id)"), "\(result.errorText)")
+      }
     }
   }
 
@@ -141,6 +144,7 @@ import TestSupport
     let wrong: [[String]] = [
       ["search", "v@1"], search + ["--text", "x"], ["search", "v@1", "--text", "x", "--like", "1"],
       search + ["--encoder", encoder], search + ["--normalise"], search + ["--unique", "0"],
+      search + ["--encoder-timeout", "5s"],
       search + ["--unique", "1.5"],
       ["search", "v@1", "--text", "x"], ["search", "v@1", "--text", "", "--encoder", encoder],
       ["search", "v@1", "--image", "/none.jpg", "--encoder", encoder],

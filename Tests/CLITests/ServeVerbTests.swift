@@ -1,38 +1,17 @@
 // `tarn serve` as a process: what it prints, what it answers, and how it ends.
 
 import Base
+import Catalog
 import Foundation
+import Lake
 import Testing
 import TestSupport
 
 @Suite struct ServeVerbTests {
-  /// A server under way.
-  private struct Served {
-    let process: RunningProcess
-    let port: Int
-
-    /// Asks with a request of its own connection; nil where no answer comes.
-    func ask(_ method: String, _ target: String, _ body: String = "", headers: String = "") -> (
-      head: String, body: String
-    )? {
-      guard let client = LoopbackClient(port: port) else { return nil }
-      client.send(
-        "\(method) \(target) HTTP/1.1\r\nHost: 127.0.0.1\r\n\(headers)Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
-      )
-      return client.readAnswer()
-    }
-  }
+  private typealias Served = ServedLake
 
   private func serve(_ lake: LakeFixture, _ options: [String] = []) throws -> Served {
-    let port = LoopbackClient.freePort()
-    let served = Served(
-      process: try lake.start(["serve", "--listen", "127.0.0.1:\(port)"] + options), port: port)
-    for _ in 0..<600 {
-      if served.ask("GET", "/healthz") != nil { return served }
-      usleep(100_000)
-    }
-    Issue.record("it does not listen: \(served.process.finish(within: .zero).errorText)")
-    return served
+    try ServedLake(lake, options)
   }
 
   /// What ends as it was told has done its work: service managers take anything but 0 for a failure.
@@ -199,6 +178,57 @@ import TestSupport
     let unknown = try #require(
       served.ask("POST", "/api/search", "{\"version\":\"v\",\"vectors\":[\(vector)],\"where\":\"n = 'x'\"}"))
     #expect(unknown.head.contains("Tarn-Where: unknown"), "\(unknown.head)")
+    try expectNotes(served, vector)
+    // All columns that are shown, or those that are named of them; no others.
+    for wanted in ["\"vectors\":[\(vector)]", "\"like\":3"] {
+      func ask(_ columns: String) throws -> (head: String, body: String) {
+        try #require(
+          served.ask("POST", "/api/search", "{\"version\":\"v\",\(wanted),\"k\":2,\"columns\":\(columns)}"))
+      }
+      func told(_ columns: String) throws -> [JSONValue]? {
+        JSONValue(parsing: try ask(columns).body)?["columns"]?.elements
+      }
+      let shown = try told("true")
+      #expect(shown?.count == 2 && shown?.first?["n"]?.integer != nil)
+      #expect(try told("[\"n\"]") == shown)
+      #expect(try told("[]")?.map(\.text) == ["{}", "{}"])
+      #expect(try told("false") == nil)
+      for (columns, word) in [
+        ("[\"secret\"]", "columns asks for the column 'secret', which is not shown"), ("[1]", "no string"),
+        ("\"n\"", "neither true, false nor an array"),
+      ] {
+        let answer = try ask(columns)
+        #expect(answer.head.hasPrefix("HTTP/1.1 400 ") && answer.body.contains(word), "\(answer.body)")
+      }
+    }
+  }
+
+  /// What the terminal is told of an answer, programs and people are.
+  private func expectNotes(_ served: Served, _ vector: String) throws {
+    func line(_ members: String) throws -> JSONValue {
+      let answer = try #require(served.ask("POST", "/api/search", "{\"version\":\"v\",\(members)}"))
+      return try #require(JSONValue(parsing: answer.body), "\(answer.body)")
+    }
+    func notes(_ members: String) throws -> [String] {
+      (try line(members)["notes"]?.elements ?? []).compactMap(\.string)
+    }
+    #expect(try line("\"vectors\":[\(vector)]")["notes"] == nil)
+    for wanted in ["\"vectors\":[\(vector)]", "\"like\":3"] {
+      #expect(
+        try notes("\(wanted),\"k\":40,\"nprobe\":1,\"where\":\"n >= 0\"").contains {
+          $0.contains("holds of 40 rows, of which fewer than 40 are in the 1 list visited")
+            && $0.hasSuffix("raise nprobe to look further")
+        }, "\(wanted)")
+      let mixed = try notes("\(wanted),\"where\":\"n = 'x'\"")
+      #expect(mixed.contains("the condition holds of no row that is searched"), "\(mixed)")
+      #expect(mixed.contains { $0.contains("'n' has in some rows") }, "\(mixed)")
+    }
+    let written = "%5B\(vector.dropFirst().dropLast())%5D"
+    let page = try #require(served.ask("GET", "/search?q=\(written)&k=40&nprobe=1&where=n+%3E%3D+0")).body
+    #expect(page.contains("<p class=\"soft\">the condition holds of 40 rows"), "\(page)")
+    #expect(page.contains("raise Lists to look further"))
+    let none = try #require(served.ask("GET", "/search?q=\(written)&where=n+%3D+%27x%27")).body
+    #expect(none.contains("holds of no row") && none.contains("'n' has in some rows") && !none.contains("<table"))
   }
 
   /// An encoder that notes what it is asked in `log`, and answers once there is a file `go`.
@@ -264,48 +294,25 @@ import TestSupport
     #expect(asked().contains("after") && !asked().contains("gone"), "\(asked())")
   }
 
-  /// Every shard is in one state, and what was given up is no build that anybody waits for.
-  @Test func theMetricsTellStatesThatAddUp() throws {
-    let lake = try LakeFixture.unfinished(.built)
-    try lake.succeed(["abandon", "v@1"])
-    for arguments in LakeStage.built.arguments(try LakeFixture.sources()) { try lake.succeed(arguments) }
-    try lake.succeed(["evict", "images", "--shards", "0", "--quiet"])
-    try lake.succeed([
-      "source", "add", "extra", "--url", "http://127.0.0.1:1/{ordinal}.npy", "--count", "3", "--dimension", "8",
-    ])
+  /// More lists than there are is no error, and told.
+  @Test func thatThereAreFewerListsIsToldInAHeader() throws {
+    let lake = try LakeFixture.make(.built)
     let served = try serve(lake)
     defer {
       served.process.signal(SIGTERM)
       _ = served.process.finish()
     }
-    let page = try #require(served.ask("GET", "/metrics")).body
-    let lines = page.split(separator: "\n").filter { !$0.hasPrefix("#") }
-    func value(_ sample: String) -> Double? {
-      lines.first { $0.hasPrefix("\(sample) ") }.flatMap { Double($0.dropFirst(sample.count + 1)) }
-    }
-    func shards(_ source: String) -> [String: Double] {
-      let states = ["registered", "fetching", "present", "evicted", "failed", "dropped"]
-      let found = states.compactMap { state in
-        value("tarn_source_shards{source=\"\(source)\",state=\"\(state)\"}").map { (state, $0) }
+    let vector = "[0.5,0.5,0.5,0.5,0,0,0,0]"
+    for (nprobe, isCut) in [(3, false), (4, true), (64, true)] {
+      for wanted in ["\"vectors\":[\(vector)]", "\"like\":3"] {
+        let body = "{\"version\":\"v\",\(wanted),\"nprobe\":\(nprobe)}"
+        let answer = try #require(served.ask("POST", "/api/search", body))
+        #expect(answer.head.hasPrefix("HTTP/1.1 200 "), "\(answer)")
+        #expect(answer.head.contains("Tarn-Lists: 3") == isCut, "\(answer.head)")
       }
-      return Dictionary(uniqueKeysWithValues: found).filter { $0.value != 0 }
     }
-    #expect(shards("images") == ["present": 1, "evicted": 1])
-    #expect(shards("captions") == ["present": 2] && shards("extra") == ["registered": 3])
-    #expect(lines.count { $0.hasPrefix("tarn_source_shards{") } == 18)
-    #expect(lines.count { $0.hasPrefix("tarn_build_shards{") } == 2, "\(page)")
-    #expect(value("tarn_build_shards{version=\"v@2\",state=\"encoded\"}") == 2)
-    #expect(value("tarn_build_shards{version=\"v@2\",state=\"open\"}") == 0)
-    #expect(value("tarn_versions{state=\"abandoned\"}") == 1 && value("tarn_versions{state=\"sealed\"}") == 1)
-    for place in ["catalog", "shards", "artifacts"] {
-      #expect(try #require(value("tarn_free_bytes{place=\"\(place)\"}")) > 0)
-    }
-    #expect(value("tarn_commands_at_work") == 0)
-    let now = Date().timeIntervalSince1970
-    for name in ["last_transfer", "last_sealed", "last_event", "oldest_check"] {
-      let time = try #require(value("tarn_\(name)_timestamp_seconds"), "\(name)")
-      #expect(time > now - 3_600 && time < now + 60, "\(name)")
-    }
+    let page = try #require(served.ask("GET", "/search?q=%5B0.5,0.5,0.5,0.5,0,0,0,0%5D&nprobe=4"))
+    #expect(page.body.contains("all 3 lists were visited"))
   }
 
   /// Asks until it answers so: within a second or two of a change it does.
@@ -440,9 +447,31 @@ import TestSupport
       #expect(gone?.contains("revoked") == true, "\(gone ?? "")")
       #expect(one.ask("GET", "/indices-list")?.body == "[]\n")
     }
+    // Who was told to serve that version has nothing to give; who takes what there is has all that there is.
+    #expect(fixed.ask("GET", "/readyz")?.head.hasPrefix("HTTP/1.1 503 ") == true)
+    #expect(served.ask("GET", "/readyz")?.head.hasPrefix("HTTP/1.1 200 ") == true)
     for _ in 0..<600 where mappings(fixed) > 0 { usleep(50_000) }
     #expect(mappings(fixed) == 0)
     #expect(try lake.run(["serve", "v@1"]).ending != .exit(0))
+  }
+
+  /// What is revoked is taken down whoever does not read what the server says.
+  @Test func whoReadsNothingKeepsNothingUp() throws {
+    let lake = try LakeFixture.make(.built)
+    // Nobody reads its standard error until it ends, and so many lines are more than waits there.
+    let served = try serve(lake, ["--log"])
+    defer {
+      served.process.signal(SIGTERM)
+      _ = served.process.finish()
+    }
+    for _ in 0..<2000 { _ = served.ask("GET", "/none") }
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "2", "--quiet"])
+    for _ in 0..<1200 where served.ask("GET", "/indices-list")?.body != "[\"v@2\"]\n" { usleep(50_000) }
+    // This is the change after the one that could not be told.
+    try lake.succeed(["revoke", "v@2", "--reason", "a test"])
+    _ = comes(
+      served, 410, "POST", "/api/search", "{\"version\":\"v@2\",\"vectors\":[[0.5,0.5,0.5,0.5,0,0,0,0]]}")
+    #expect(served.ask("GET", "/readyz")?.head.hasPrefix("HTTP/1.1 200 ") == true)
   }
 
   @Test(arguments: [(0o600, false), (0o640, false), (0o644, true)])

@@ -61,6 +61,63 @@ import TestSupport
     #expect(server.requests.count == count)
   }
 
+  /// A column of three floats in two rows, or in none.
+  private func table(rows: Bool) -> [UInt8] {
+    var maker = ParquetMaker.lists(FeatureFiles.values, dimension: 3)
+    if !rows { maker.rowGroupCount = 0 }
+    return maker.file()
+  }
+
+  /// Who writes in parallel begins with a file without rows: the next one tells, or the user does.
+  @Test func aFirstShardWithoutRowsIsPassedOver() throws {
+    let cases: [(hasMore: Bool, options: [String])] = [
+      (true, []), (false, ["--dimension", "3"]), (true, ["--dimension", "3"]),
+    ]
+    for (hasMore, options) in cases {
+      let lake = try LakeFixture.make(.empty)
+      let path = lake.directory.path + "/tables"
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+      try Data(table(rows: false)).write(to: URL(fileURLWithPath: path + "/part-00000.parquet"))
+      let add = ["source", "add", "images", "--directory", path]
+      if hasMore {
+        try Data(table(rows: true)).write(to: URL(fileURLWithPath: path + "/part-00001.parquet"))
+      } else {
+        let result = try lake.run(add)
+        #expect(result.ending != .exit(0))
+        #expect(result.errorText.contains("has no rows") && result.errorText.contains("say --dimension"))
+      }
+      let added = try lake.succeed(add + options).outputText
+      #expect(added.contains("3 x float32 as part-0000\(options.isEmpty ? 1 : 0).parquet says"), "\(added)")
+      #expect(try kind(lake) == "3 float32")
+      try lake.succeed(["sync", "--quiet"])
+    }
+  }
+
+  /// A format that has one type says it where nobody is asked.
+  @Test(arguments: [("fvecs", "float32"), ("u8bin", "uint8"), ("parquet", "float16")])
+  func theFormatTellsTheTypeWhereItHasOne(name: String, type: String) throws {
+    let lake = try LakeFixture.make(.empty)
+    try lake.succeed([
+      "source", "add", "images", "--url", "http://127.0.0.1:9/{ordinal}.\(name)", "--count", "3", "--dimension", "6",
+    ])
+    #expect(try kind(lake) == "6 \(type)")
+  }
+
+  /// What only the end of a file tells is advised on like what its beginning tells.
+  @Test func aFileWhoseEndTellsAnotherKindIsAdvisedOn() throws {
+    let lake = try LakeFixture.make(.empty)
+    let file = table(rows: true)
+    let server = try HostileServer { .file(file, for: $0) }
+    try lake.succeed([
+      "source", "add", "images", "--url", server.url("/{ordinal}.parquet"), "--count", "1", "--dimension", "3",
+    ])
+    let refused = try lake.run(["sync", "--quiet"])
+    #expect(refused.errorText.contains("its elements are float32 where the source has float16"), "\(refused.errorText)")
+    #expect(refused.errorText.contains("`tarn source set images --dtype float32`"), "\(refused.errorText)")
+    try lake.succeed(["source", "set", "images", "--dtype", "float32"])
+    try lake.succeed(["sync", "--quiet"])
+  }
+
   @Test func whereNobodyTellsTheOptionsAreAskedFor() throws {
     let lake = try LakeFixture.make(.empty)
     let server = try HostileServer { _ in .answer(404) }
@@ -235,6 +292,40 @@ import TestSupport
     try write("c.npy", FeatureBytes.npy(7, dimension: 8, .float32, seed: 3))
     try lake.succeed(["sync", "--quiet"])
     #expect(try lake.text("SELECT CAST(sum(rows) AS TEXT) FROM v_shard") == "18")
+  }
+
+  /// A directory without a file that is read is answered with what is read.
+  @Test func aDirectoryWithoutShardsIsToldWhatIsRead() throws {
+    let lake = try LakeFixture.make(.registered)
+    let directory = lake.directory.path + "/others"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    func write(_ name: String) throws { try Data("x".utf8).write(to: URL(fileURLWithPath: "\(directory)/\(name)")) }
+    for name in ["a.tar", "a.json", "a.tsv", "LICENSE"] { try write(name) }
+    let companion = try lake.run(["source", "add", "meta", "--companion-of", "images", "--directory", directory])
+    #expect(companion.ending == .exit(64), "\(companion.errorText)")
+    #expect(
+      companion.errorText.contains("no file that can be a shard; a companion's is .parquet, .jsonl, .csv or .txt"),
+      "\(companion.errorText)")
+    let features = try lake.run(["source", "add", "more", "--directory", directory])
+    #expect(features.errorText.contains("tarn does not read .json files (a.json)"), "\(features.errorText)")
+    for name in ["a.tar", "a.json", "a.tsv"] { try FileManager.default.removeItem(atPath: "\(directory)/\(name)") }
+    let none = try lake.run(["source", "add", "more", "--directory", directory])
+    #expect(none.errorText.contains("a shard is a .npy,"), "\(none.errorText)")
+  }
+
+  /// A bad file of this machine is the user's to mend: no mirror serves it.
+  @Test func aBadFileOfThisMachineIsNoMirrors() throws {
+    let lake = try LakeFixture.make(.empty)
+    let directory = lake.directory.path + "/features"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    try Data(FeatureBytes.npy(5, dimension: 8, seed: 1)).write(to: URL(fileURLWithPath: directory + "/a.npy"))
+    try Data(count: 200).write(to: URL(fileURLWithPath: directory + "/b.npy"))
+    try lake.succeed(["source", "add", "images", "--directory", directory])
+    let bad = try lake.run(["sync", "--quiet"])
+    #expect(bad.ending == .exit(20) && bad.errorText.contains("it is a file of this machine"), "\(bad.errorText)")
+    #expect(!bad.errorText.contains("mirror serves"), "\(bad.errorText)")
+    try lake.succeed(["source", "drop-shards", "images", "--shards", "1"])
+    try lake.succeed(["sync", "--quiet"])
   }
 
   /// Once a shard was fetched its source keeps its kind: nobody is told to change it.

@@ -97,6 +97,7 @@ import TestSupport
     try FileManager.default.moveItem(atPath: directory + "/f2.npy", toPath: directory + "/renamed.npy")
     let said = try lake.succeed(["source", "refresh", "images"]).outputText
     #expect(said.contains("0 more") && said.contains("f2.npy is at renamed.npy now"), "\(said)")
+    #expect(said.contains("rests on it; `tarn import images '\(directory)/renamed.npy'` takes it in"), "\(said)")
     try FileManager.default.removeItem(atPath: directory + "/renamed.npy")
     try write("f11.npy", 5, in: directory)
     let gone = try lake.succeed(["source", "refresh", "images", "--json"]).outputText

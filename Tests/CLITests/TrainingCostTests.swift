@@ -41,6 +41,18 @@ import TestSupport
     #expect(cost().steps(Self.rates).map(\.diskByteCount) == [800_000_000, 12_000_000, 8_800_000])
   }
 
+  /// The engine that is measured is the one that the work is for.
+  @Test func whatIsAssignedIsCounted() {
+    #expect(cost().assignedCount == 65_536e6)
+    #expect(cost(isPaired: false).assignedCount == 1e9)
+    #expect(cost(2000).assignedCount == 4e6)
+    let lists = ImageIndexPlan(imageCount: 1_000_000).nlist
+    #expect(cost(nearest: .index(nprobe: 128)).assignedCount == 1e6 * Double(max(lists, 1000)))
+    let build = BuildCost(
+      rowCount: 9, rowsToEncode: 5, byteCountToFetch: 0, dimension: 100, nlist: 30, codeByteCount: 50)
+    #expect(build.assignedCount == 150)
+  }
+
   @Test func eachThreadHoldsATile() {
     func working(_ threads: Int, _ dimension: Int = 768) -> Int {
       AssignmentEngine.workingByteCount(

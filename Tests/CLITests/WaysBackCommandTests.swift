@@ -92,6 +92,43 @@ import TestSupport
     try lake.succeed(train("t", images: "images", captions: "captions", "--seed", "7"))
   }
 
+  /// A slip of the hand gives no iterations up.
+  @Test func aTrainingIsNotGivenUpForOtherOptions() throws {
+    let lake = try LakeFixture.unfinished(.trained)
+    let other = [
+      "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--quiet",
+    ]
+    let refused = try lake.run(other)
+    expectFailure(
+      refused, 64, "t was begun with --nlist 3, not --nlist 2, and 2 of 2 iterations are done", "`tarn abandon t`")
+    expectFailure(try lake.run(other + ["--dry-run"]), 64, "t was begun with --nlist 3")
+    let same = try #require(LakeStage.trained.arguments(LakeFixture.sources()).first)
+    for (options, begun, now) in [
+      (["--until-moved", "1%"], "no --until-moved", "--until-moved 1%"),
+      (["--normalise"], "no --normalise", "--normalise"),
+      (["--nearest", "index:7"], "--nearest exact", "--nearest index:7"),
+      (["--ranges", "quantiles:0.25"], "--ranges ", "--ranges quantiles:0.25"),
+    ] {
+      let result = try lake.run(same + options)
+      #expect(result.ending == .exit(64), "\(result.errorText)")
+      #expect(result.errorText.contains("t was begun with \(begun)"), "\(result.errorText)")
+      #expect(result.errorText.contains("not \(now), and 2 of 2 iterations are done"), "\(result.errorText)")
+    }
+    // Other shards are no slip, and what they cost is told.
+    let fewer = try lake.copy().run(same.filter { $0 != "--quiet" } + ["--shards", "0"])
+    #expect(fewer.errorText.contains("t was begun with other shards, or other bytes of them"), "\(fewer.errorText)")
+    let copy = try lake.copy()
+    // What it was begun with goes on, and what is advised works.
+    try lake.succeed(same)
+    try copy.succeed(["abandon", "t"])
+    try copy.succeed(other)
+    // One without an iteration is in nobody's way.
+    let begun = try LakeFixture.unfinished(.trained)
+    try begun.tamper("DELETE FROM training_iteration")
+    let said = try begun.succeed(other.filter { $0 != "--quiet" })
+    #expect(said.errorText.contains("t was begun with --nlist 3, and no iteration is done"), "\(said.errorText)")
+  }
+
   @Test func doctorDoesNotAdviseToContinueWhatCannotBeFinished() throws {
     let lake = try LakeFixture.unfinished(.built)
     // The servers have other bytes since, so that the next build makes another version.
@@ -188,10 +225,40 @@ import TestSupport
       ),
       (["evaluate", "v", "--queries", "q.npy", "--truth", "t.npy", "--fetch"], "with --truth no shard is read"),
       (["build", "v", "--trained", "t", "--images", "images", "--offline", "--bwlimit", "1MB/s"], "--offline"),
+      (["build", "v", "--trained", "t", "--images", "images", "--offline", "--jobs", "2"], "--offline"),
+      (["build", "v", "--trained", "t", "--images", "images", "--offline", "--patience", "1m"], "--offline"),
+      (["search", "v", "--queries", "q.npy", "--threads", "5000"], "--threads is 1 to 4096"),
+      (["evaluate", "v", "--queries", "q.npy", "--threads", "0"], "--threads is 1 to 4096"),
     ] {
       expectFailure(try lake.run(arguments), 64, text)
     }
     #expect(try lake.text("SELECT count(*) FROM v_trained_index") == "0")
+  }
+
+  @Test func rowsThatNoSourceHasAreRefusedByTheirFile() throws {
+    let lake = try LakeFixture.make(.empty)
+    let directory = lake.directory.path + "/wide"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    try Data(FeatureBytes.npy(1, dimension: 65_537, seed: 3)).write(to: URL(fileURLWithPath: directory + "/w_0.npy"))
+    let refused = try lake.run(["source", "add", "wide", "--directory", directory])
+    expectFailure(refused, 64, "w_0.npy", "65537", "1 to 65536")
+    #expect(!refused.errorText.contains("CHECK"), "\(refused.errorText)")
+  }
+
+  @Test func moreRowsAreAdvisedOnlyWhereThereAreMore() throws {
+    let lake = try LakeFixture.make(.synced)
+    func refused(_ options: [String]) throws -> String {
+      let result = try lake.run(
+        ["train", "few", "--images", "images", "--captions", "captions", "--quiet", "--iterations", "2"] + options)
+      #expect(result.ending == .exit(64), "\(result.errorText)")
+      return result.errorText
+    }
+    for options in [["--nlist", "41"], ["--nlist", "39"]] {
+      let text = try refused(options)
+      #expect(text.contains("lower --nlist") && !text.contains("--pairs"), "\(text)")
+    }
+    #expect(try refused(["--nlist", "5", "--pairs", "4"]).contains("lower --nlist or raise --pairs"))
+    #expect(try refused(["--nlist", "30", "--pairs", "31"]).contains("lower --nlist or raise --pairs"))
   }
 
   @Test func aNameWithoutANumberIsTheNewestVersion() throws {

@@ -41,6 +41,37 @@ import TestSupport
     #expect(try lake.texts("SELECT shard FROM v_shard WHERE last_error IS NOT NULL").isEmpty)
   }
 
+  /// Of a shard that nobody ever had there is no size, and none is wanted to pass over it.
+  @Test func whatNobodyEverHadIsPassedOverWithinABudgetToo() throws {
+    let lake = try Self.shards.lake(synced: false)
+    try FileManager.default.removeItem(atPath: path(lake))
+    let size = Self.shards.images[0].count
+    // What is here already may be more than the budget: what is nowhere takes none of it.
+    for budget in [2 * size + 10, 2 * size + 10, size] {
+      let within = ["sync", "images", "--missing", "skip", "--budget", "\(budget)"]
+      let said = try lake.succeed(within).outputText
+      #expect(said.hasSuffix("\nimages/images_1.npy is on no mirror: passed over\n"), "\(said)")
+    }
+    let failed = try lake.run(["sync", "images", "--budget", "\(2 * size + 10)", "--quiet"])
+    #expect(failed.ending == .exit(3), "\(failed.errorText)")
+    // Once somebody has it, it counts as what it is.
+    try Data(Self.shards.images[1]).write(to: URL(fileURLWithPath: path(lake)))
+    let full = try lake.run(["sync", "images", "--missing", "skip", "--budget", "\(2 * size + 10)", "--quiet"])
+    #expect(full.ending == .exit(28), "\(full.errorText)")
+    try lake.succeed(["sync", "images", "--missing", "skip", "--budget", "\(3 * size)", "--quiet"])
+  }
+
+  /// Whose size a server has to tell is one shard in words, too.
+  @Test func oneSizeThatIsNotKnownIsOne() throws {
+    let lake = try Self.shards.lake(synced: false)
+    try lake.succeed([
+      "source", "add", "far", "--url", "http://127.0.0.1:1/{ordinal}.npy", "--count", "1", "--dimension", "8",
+    ])
+    let refused = try lake.run(["sync", "far", "--budget", "1GB", "--missing", "skip"])
+    #expect(refused.ending == .exit(64), "\(refused.errorText)")
+    #expect(refused.errorText.contains("the size of 0.npy is not known, so"), "\(refused.errorText)")
+  }
+
   /// What is gone for good and needed is not dropped, and the failure says what ends it.
   @Test func whatIsNowhereAndNeededIsPassedOverOnRequest() throws {
     let lake = try lake()
@@ -48,7 +79,8 @@ import TestSupport
     try lake.succeed(["evict", "images", "--last-copies"])
     let failed = try lake.run(["sync", "images"])
     #expect(failed.ending == .exit(3), "\(failed.errorText)")
-    let advice = "`tarn sync images --missing skip` passes over it, and v@1, the trained index t rest on it"
+    let advice =
+      "`tarn sync images --missing skip` passes over it; it cannot be dropped, as v@1, the trained index t rest on it"
     #expect(failed.errorText.contains(advice) && !failed.errorText.contains("drop-shards"), "\(failed.errorText)")
     let refused = try lake.run(["source", "drop-shards", "images", "--shards", "1"])
     #expect(

@@ -112,8 +112,9 @@ struct CatalogFixture {
   }
 
   /// Plans a version over all shards of a source that were fetched.
-  func plan(_ name: String, _ trained: TrainedIndexRecord, _ source: Source, perOutput: Int = 2) throws -> IndexVersion
-  {
+  func plan(
+    _ name: String, _ trained: TrainedIndexRecord, _ source: Source, perOutput: Int = 2, environment: String = "{}"
+  ) throws -> IndexVersion {
     let shards = try catalog.shards(of: source).filter { $0.revision != nil }
     return try catalog.planVersion(
       VersionPlan(
@@ -121,7 +122,7 @@ struct CatalogFixture {
         badRowsPolicy: .fail,
         spec: VersionPlan.spec(
           trained: trained.digest ?? .of(""), source: source.name, array: source.array, shards: shards.map(\.ordinal),
-          shardsPerOutput: perOutput, missing: "fail", badRows: "fail"), environment: "{}",
+          shardsPerOutput: perOutput, missing: "fail", badRows: "fail"), environment: environment,
         inputs: shards.enumerated().compactMap { index, shard in
           shard.revision.map {
             VersionPlan.Input(
@@ -225,7 +226,9 @@ struct CatalogFixture {
 
   /// Records an evaluation of a sealed version; its truth follows from the queries.
   @discardableResult
-  func evaluate(_ version: IndexVersion, queries: String = "queries") throws -> ContentDigest {
+  func evaluate(
+    _ version: IndexVersion, queries: String = "queries", environment: String = "{}"
+  ) throws -> ContentDigest {
     let text = "truth of \(queries)"
     let truth = try write(text, as: .evaluationTruth)
     let key = try catalog.truthKey(queries: .of(queries), k: 10, of: version, normalisation: "refuse")
@@ -234,7 +237,7 @@ struct CatalogFixture {
     try catalog.recordEvaluation(
       Evaluation(
         version: version.name, queries: "\(queries).npy", queriesDigest: .of(queries), queryCount: 2, rowCount: 10,
-        nlist: 2, truthDigest: truth, threads: 1, imbalance: 1, listSizes: [0, 1, 1], environment: "{}",
+        nlist: 2, truthDigest: truth, threads: 1, imbalance: 1, listSizes: [0, 1, 1], environment: environment,
         points: [
           EvaluationPoint(
             nprobe: 1, vectorsScanned: 5, seconds: 0.5,

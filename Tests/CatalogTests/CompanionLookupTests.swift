@@ -29,4 +29,15 @@ import TestSupport
         "\(places)")
     }
   }
+
+  /// What names say is kept from one look to the next, and no longer than they are the same.
+  @Test func whatStandsElsewhereIsToldWhenTheOwnerHasGrown() throws {
+    let lake = try TemporaryLake()
+    let fixture = CatalogFixture(lake.catalog)
+    let images = try fixture.source("images", count: 2)
+    let meta = try fixture.companion("meta", of: images, count: 4)
+    for _ in 0..<2 { #expect(try lake.catalog.strays(of: meta).isEmpty) }
+    try lake.catalog.extend(images, with: [.init(name: "3.npy", urls: ["http://localhost/3.npy"])], after: 2)
+    for _ in 0..<2 { #expect(try lake.catalog.strays(of: meta).keys.sorted() == [2, 3]) }
+  }
 }

@@ -106,4 +106,31 @@ import TestSupport
     #expect(
       try lake.catalog.difference(second.name, wide.name).parameters.map(\.name) == ["shards_per_output"])
   }
+
+  /// What two trainings differ in is named, and not their digests alone.
+  @Test func aDifferenceNamesWhatWasTrainedOtherwise() throws {
+    let lake = try TemporaryLake()
+    let fixture = CatalogFixture(lake.catalog)
+    let images = try fixture.source("images", count: 1)
+    let texts = try fixture.source("texts", count: 1)
+    try fixture.fetch(0, of: images, "zero")
+    let plain = try fixture.build("x", fixture.train("plain", images), images)
+    let routed = try lake.catalog.planTraining(
+      TrainingDefinition(
+        name: "routed", method: "paired-kmeans", codec: "sq4", nlist: 2, dimension: 4, iterations: 7, seed: 3,
+        pairCount: 4, images: images, captions: texts,
+        router: RouterDefinition(method: "learned", captions: texts, captionCount: 4, epochs: 1),
+        spec: CatalogFixture.spec(
+          method: "paired-kmeans", codec: "sq4", seed: 3, images: [],
+          router: .object(["method": .string("learned"), "epochs": .integer(1)])), inputs: []))
+    try lake.catalog.finishTraining(routed, digest: fixture.write("routed", as: .trainedIndex), byteCount: 6)
+    let other = try fixture.build("x", lake.catalog.trainedIndex(named: "routed"), images)
+    let found = try lake.catalog.difference(plain.name, other.name).parameters
+    #expect(
+      found.map(\.name) == [
+        "trained_index", "trained_sha256", "method", "captions", "iterations", "seed", "router",
+      ])
+    #expect(found.last?.first == "" && found.last?.second == #"{"epochs":1,"method":"learned"}"#)
+    #expect(found.first(where: { $0.name == "captions" })?.second == "texts")
+  }
 }

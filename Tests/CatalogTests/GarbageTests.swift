@@ -40,6 +40,8 @@ import TestSupport
     let late = GarbageOptions(grace: week, now: Date().addingTimeInterval(7.1 * 86400))
     #expect(try lake.catalog.collect(lake.catalog.garbage(late), late).map(\.kind) == [.outputShard])
     #expect(Disk.size(of: path) == nil)
+    // One that holds nothing would be in the way of other users of a group.
+    #expect(!Disk.isDirectory(path.parentPath) && Disk.isDirectory(path.parentPath.parentPath))
     #expect(Disk.size(of: lake.catalog.layout.outputPath(version.name, ordinal: 0)) == nil)
     #expect(Disk.size(of: lake.catalog.layout.lockFilePath(version.name)) != nil)
     #expect(try lake.catalog.version(version.name).state == .revoked)
@@ -56,6 +58,63 @@ import TestSupport
     let due = try lake.catalog.garbage(GarbageOptions(grace: .zero)).due
     #expect(due.count == 1)
     #expect(due.allSatisfy { $0.unusedSince >= before })
+  }
+
+  /// Names go with the grace that an unpinning begins, and a pin brings them back as long as the output is there.
+  @Test func namesHaveTheGraceOfAnUnpinning() throws {
+    let (lake, fixture, images, version) = try sealedLake()
+    // Another one keeps the output itself.
+    _ = try fixture.build("copy", lake.catalog.trainedIndex(named: "clip"), images)
+    let name = lake.catalog.layout.outputPath(version.name, ordinal: 0)
+    try Disk.link(output(lake, version), name)
+    _ = try lake.catalog.pin(version.name, reason: "paper")
+    _ = try lake.catalog.revoke(version.name, reason: "test")
+    Thread.sleep(forTimeInterval: 0.05)
+    let revoked = GarbageOptions(grace: .zero, now: Date())
+    Thread.sleep(forTimeInterval: 0.05)
+    _ = try lake.catalog.unpin(version.name)
+    try lake.catalog.collect(lake.catalog.garbage(revoked), revoked)
+    #expect(Disk.size(of: name) != nil)
+    let unpinned = GarbageOptions(grace: .zero, now: Date().addingTimeInterval(60))
+    try lake.catalog.collect(lake.catalog.garbage(unpinned), unpinned)
+    #expect(Disk.size(of: name) == nil)
+    #expect(try lake.catalog.pin(version.name, reason: "paper"))
+    let size = Disk.size(of: try output(lake, version))
+    #expect(size != nil && Disk.size(of: name) == size)
+  }
+
+  /// The file that says that a version was revoked.
+  private func mark(_ lake: TemporaryLake, _ version: IndexVersion) -> String {
+    lake.catalog.layout.versionDirectory(version.name) + "/\(version.name.name).revoked"
+  }
+
+  /// Who withdraws something is not kept from it by a directory that takes no file, nor are others' files.
+  @Test func whatCannotBeMarkedIsRevokedAllTheSame() throws {
+    let (lake, fixture, images, version) = try sealedLake()
+    let first = try fixture.build("copy", lake.catalog.trainedIndex(named: "clip"), images)
+    let blocked = mark(lake, first) + ".tmp"
+    try Disk.makeDirectory(blocked)
+    var told: [TarnError] = []
+    let isNew = try lake.catalog.revoke(first.name, reason: "test", unwritten: { told.append($0) })
+    #expect(isNew && told.map(\.code) == [.io] && Disk.size(of: mark(lake, first)) == nil)
+    #expect(try lake.catalog.version(first.name).state == .revoked)
+    #expect(try lake.catalog.revoke(version.name, reason: "test"))
+    try Disk.remove(mark(lake, version))
+    let options = GarbageOptions(grace: .zero)
+    told = []
+    try lake.catalog.collect(lake.catalog.garbage(options), options, unwritten: { told.append($0) })
+    #expect(told.map(\.code) == [.io] && Disk.size(of: mark(lake, version)) != nil)
+    try Disk.removeEmptyDirectory(blocked)
+    try lake.catalog.collect(lake.catalog.garbage(options), options)
+    #expect(Disk.size(of: mark(lake, first)) != nil)
+  }
+
+  @Test func whatIsNotRevokedIsNotMarked() throws {
+    let (lake, _, _, version) = try sealedLake()
+    let refusal = "CREATE TRIGGER refusal BEFORE UPDATE ON index_version BEGIN SELECT RAISE(ABORT, 'no'); END"
+    try Tampering.run(lake.root + "/catalog.sqlite", [refusal])
+    #expect(throws: TarnError.self) { try lake.catalog.revoke(version.name, reason: "test") }
+    #expect(Disk.size(of: mark(lake, version)) == nil)
   }
 
   @Test func aSharedOutputStays() throws {

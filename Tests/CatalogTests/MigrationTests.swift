@@ -36,6 +36,7 @@ import TestSupport
     "M0025_rules": "ce52eb22b0b9afc57bbf3dff1969c4281021bf0d4107c42c3f1788f3e61d394a",
     "M0026_training": "7b7fb68b028f0ff4ce3a72185bb6a7f2a3925a589e289c594401e1fcba9fccc2",
     "M0027_readers_rules": "8a3c4f84864b57ab139c6959867f278d750a46b33f76a312c24cdc4b79857172",
+    "M0028_probed_sizes": "a29cad87f056ce95f2f5316ecb091b2b11a61f952a7ac88d2243e3745e6f285c",
   ]
 
   @Test func landedMigrationsAreUnchanged() {
@@ -57,6 +58,7 @@ import TestSupport
     17: "57f6402ca5df2a94d7e403f6d9ccc4b7731886d639de5804a4aa3f73748ec643",
     26: "4932696df1081e241a8793e83161e01c5d377d111356462ee549140f53c77c6f",
     27: "83a5c79d9480402ac983bc5d67730949b6c90229692010b622dfb5651ee3521d",
+    28: "2101865d051e8e36e4e4f12406f9a8bfe6e4fea880af041b04653f265cc3e28d",
   ]
 
   @Test func theSchemaNumberStandsForTheViews() {

@@ -58,12 +58,13 @@ import TestSupport
     try write("b", to: path, age: 0)
     let changed = try #require(Disk.modifiedAt(path))
     // A change within the clock's grain would leave the time as it is.
-    var age = Duration.zero
+    var (age, copyCount) = (Duration.zero, 0)
     _ = try reading(path) { _, _ in
+      copyCount += 1
       age = Duration.seconds(Date.now.timeIntervalSince1970) - changed
       return "copied"
     }
-    #expect(age >= .milliseconds(20))
+    #expect(age >= .milliseconds(20) && copyCount == 1)
   }
 
   @Test func aWriterWhoCameIsReadBesideItsLog() throws {
@@ -94,5 +95,39 @@ import TestSupport
       }
     }
     #expect(copyCount == 50)
+  }
+
+  /// Who looks again and again copies when there is something new.
+  @Test func aCopyServesAsLongAsNothingChanges() throws {
+    let directory = try TemporaryDirectory()
+    let (path, other) = (try file("a", in: directory), directory.path + "/other.sqlite")
+    let copies = CatalogCopies<Int>()
+    var count = 0
+    func copy(_ path: String) throws -> Int {
+      try copies.copy(of: path) {
+        count += 1
+        return count
+      }
+    }
+    for _ in 0..<3 { #expect(try copy(path) == 1) }
+    try write("b", to: path, age: 1_000)
+    for _ in 0..<3 { #expect(try copy(path) == 2) }
+    try write("log", to: path + "-wal", age: 900)
+    for _ in 0..<3 { #expect(try copy(path) == 3) }
+    // Written over in place, as long as before.
+    try write("gol", to: path + "-wal", age: 800)
+    for _ in 0..<3 { #expect(try copy(path) == 4) }
+    try Disk.remove(path + "-wal")
+    for _ in 0..<3 { #expect(try copy(path) == 5) }
+    try write("b", to: other, age: 1_000)
+    #expect(try copy(other) == 6)
+    #expect(try copy(path) == 7)
+    // One that is written while it is copied is no copy of what is there.
+    try write("c", to: path, age: 700)
+    _ = try copies.copy(of: path) {
+      try write("d", to: path, age: 600)
+      return 0
+    }
+    #expect(try copy(path) == 8)
   }
 }

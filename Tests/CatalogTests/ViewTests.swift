@@ -10,7 +10,7 @@ import Testing
 @Suite struct ViewTests {
   static let columns: [String: String] = [
     "v_source":
-      "source modality dimension dtype companion_of array_name files_of shards present fetching evicted failed dropped rows present_bytes known_bytes created_at",
+      "source modality dimension dtype companion_of array_name files_of shards present fetching evicted failed dropped rows present_bytes known_bytes created_at registered",
     "v_shard":
       "source ordinal shard state revision sha256 bytes rows trust observed_at expected_bytes expected_sha256 last_error path url",
     "v_transfer":
@@ -18,7 +18,7 @@ import Testing
     "v_trained_index":
       "trained_index state method codec nlist dimension iterations iterations_done seed pairs images captions sha256 bytes path created_at ready_at router router_epochs ranges refine nearest",
     "v_version":
-      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 published_as created_at sealed_at ended_at is_pinned refine refine_bytes",
+      "version name number state trained_index codec nlist source inputs holes outputs rows bytes sha256 published_as created_at sealed_at ended_at is_pinned refine refine_bytes tarn cpu processors sealed_by",
     "v_version_input":
       "version input source array_name ordinal shard revision sha256 bytes is_hole first_id rows output is_present",
     "v_output_shard":
@@ -30,9 +30,10 @@ import Testing
     "v_version_companion": "version companion ordinal shard revision sha256 rows bound_at is_newest is_packed",
     "v_storage": "kind files bytes",
     "v_event": "seq at actor verb subject detail prev hash",
+    "v_publication": "version kind place sha256 published_at published_by state seq",
     "v_pin": "version reason pinned_at unpinned_at",
     "v_evaluation":
-      "evaluation version evaluated_at queries queries_sha256 query_count k nprobe vectors_scanned share_scanned recall standard_error routing_recall quantization_loss queries_per_second threads imbalance list_sizes",
+      "evaluation version evaluated_at queries queries_sha256 query_count k nprobe vectors_scanned share_scanned recall standard_error routing_recall quantization_loss queries_per_second threads imbalance list_sizes refined_rows sample_shards",
     "v_location":
       "source ordinal shard mirror provenance url state bytes etag last_modified bytes_per_second last_error checked_at ask_again_at",
     "v_listing": "source number kind place pattern commit_id names sha256 read_at",
@@ -66,6 +67,7 @@ import Testing
     "v_version_input WHERE source = 'images' AND ordinal = 0", "v_version_input WHERE sha256 = 'x'",
     "v_output_shard WHERE version = 'laion@1'", "v_shard WHERE source = 'images' AND shard = '0.npy'",
     "v_shard WHERE state = 'failed'", "v_garbage WHERE sha256 = 'x'", "v_event WHERE subject = 'images/0.npy'",
+    "v_publication WHERE version = 'laion@1'",
     "v_companion WHERE companion = 'meta' AND ordinal IN (SELECT value FROM json_each('[0]'))",
   ])
   func aQuestionAboutOneThingReadsNoWholeTable(question: String) throws {

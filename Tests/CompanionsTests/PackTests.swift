@@ -138,6 +138,34 @@ private let digest = ContentDigest(bytes: [UInt8](repeating: 7, count: 32))
     }
   }
 
+  /// Whoever forges a pack, with all its sums, makes a damaged row of a number that is none, and nothing else.
+  @Test func aNumberThatIsNoneIsDamage() throws {
+    let plain = try pack(scratch.file("a.jsonl", "{\"a\":1.5}\n")).1
+    let good = try [UInt8](Data(contentsOf: URL(fileURLWithPath: plain.path)))
+    // Head, block (its rows, its end, column, tag, number), schema, index, footer.
+    let (block, number, footer) = (16..<35, 27..<35, good.count - 80)
+    let path = "\(scratch.directory)/forged"
+    for value in [2.5, .infinity, -.infinity, Double.nan] {
+      var bytes = good
+      bytes.replaceSubrange(number, with: withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) })
+      let sum = bytes[block].withUnsafeBytes { cunpack_crc32($0.baseAddress, $0.count) }
+      bytes.replaceSubrange((footer - 4)..<footer, with: withUnsafeBytes(of: sum.littleEndian) { Array($0) })
+      var hash = Sha256()
+      for part in [Array(bytes[35..<(footer + 40)]), Array(digest.hex.utf8)] { hash.update(part.span.bytes) }
+      bytes.replaceSubrange((footer + 40)..<(footer + 72), with: hash.finalizeBytes())
+      try Disk.writeAtomically(bytes, to: path)
+      let forged = try PackFile(path: path, of: digest)
+      let errors = [
+        failure { _ = try forged.values(ofRows: [0], columns: ["a"]) }, failure { try forged.check() },
+        failure { _ = try RowScan(forged, columns: ["a"]).next() },
+      ]
+      for error in errors {
+        #expect((error == nil) == value.isFinite, "\(value)")
+        #expect(error.map { $0.code == .integrity && $0.message.contains("row 0 is damaged") } ?? true)
+      }
+    }
+  }
+
   @Test func blocksComeBack() {
     var random = SplitMix64(seed: 3)
     for round in 0..<400 {

@@ -15,6 +15,14 @@ import Testing
 
   private func text(_ text: String) -> RowValue { .text(Array(text.utf8)[...]) }
 
+  @Test func whatIsNoNumberIsComparedWithNone() throws {
+    for condition in ["a = 1", "a != 1", "a < 1.5", "a IN (1, 2.5)", "NOT a > 1"] {
+      let found = try holds(condition, ["a": .number(.nan)])
+      #expect(found == nil, "\(condition)")
+      #expect(try holds(condition, ["a": .number(.infinity)]) != nil, "\(condition)")
+    }
+  }
+
   // MARK: The language
 
   @Test func whatIsWrittenInManyWaysIsOne() throws {
@@ -53,7 +61,7 @@ import Testing
     ("a LIKE 5", 8, "a text"), ("a LIKE 'x\\y'", 8, "backslash"), ("a LIKE 'x\\'", 8, "backslash"),
     ("a IS 5", 6, "NULL"),
     ("a < TRUE", 5, "= and != alone"), ("like = 1", 1, "written in double quotes"),
-    ("a = 9223372036854775808", 5, "64 bits"),
+    ("a = 170141183460469231731687303715884105728", 5, "128 bits"),
     ("a = 1e999", 5, "finite"), ("a = 0x10", 5, "no number"), ("a = nan", 5, "a value"),
     ("a = 1; b = 2", 6, "of no condition"),
     ("ä = 1 AND ö", 12, "wanted"), ("a = 'x\u{0}'", 5, "NUL"), ("\"\" = 1", 1, "a name"),
@@ -67,6 +75,20 @@ import Testing
     #expect(
       error.message.contains(needle) && !error.description.contains("\u{1B}") && !error.description.contains("\n"),
       "\(error)")
+  }
+
+  /// Names that are no words are taken for numbers.
+  @Test(arguments: ["aesthetic-score", "2dhash", "clip-14", "meta.aesthetic-score", "a-b-c"])
+  func aNameThatIsNoWordIsToldWithItsQuotes(name: String) throws {
+    for condition in ["\(name) > 5", "n = 1 AND NOT (\(name) > 5)"] {
+      let error = try #require(failure { _ = try RowCondition(parsing: condition) })
+      #expect(error.message.contains("in double quotes: \"\(name)\""), "\(error)")
+    }
+    #expect(try parse("\"\(name)\" > 5").columns == [name])
+    for other in ["a = 1e999", "a = -", "a = 1 -- b", "n"] {
+      let error = try #require(failure { _ = try RowCondition(parsing: other) })
+      #expect(!error.message.contains("double quotes"), "\(error)")
+    }
   }
 
   @Test func lengthDepthAndTermsAreBounded() throws {
@@ -98,6 +120,16 @@ import Testing
       ("a > 9007199254740992.0", .integer(9_007_199_254_740_993), true),
       ("a = 9007199254740993", .number(9_007_199_254_740_992), false), ("a < 1e19", .integer(.max), true),
       ("a > -1e19", .integer(.min), true), ("a <= -0.5", .integer(0), false), ("a < -0.5", .integer(-1), true),
+      // Of 64 bits without a sign, too, which are texts where they lie.
+      ("a >= 0", text("18446744073709551615"), true), ("a < 9223372036854775808", .integer(.max), true),
+      ("a = 9223372036854775809", text("9223372036854775809"), true),
+      ("a = 9223372036854775809", text("9223372036854775808"), false),
+      ("a > 9223372036854775807", text("9223372036854775808"), true),
+      ("a IN (5, 18446744073709551615)", text("18446744073709551615"), true),
+      ("a < 9223372036854775808.5", text("9223372036854775809"), false),
+      ("a < -9223372036854775808", text("-9223372036854775809"), true),
+      ("a < 1e300", text("18446744073709551615"), true),
+      ("a > -1e300", text("-170141183460469231731687303715884105728"), true),
       // A text is the number that it writes, and nothing else.
       ("a >= 512", text("1024"), true), ("a = 0.5", text("5e-1"), true), ("a = 1", text("one"), nil),
       ("a = 1", text(""), nil),
@@ -133,6 +165,34 @@ import Testing
     )
   }
 
+  /// Times are compared as such, however SQL, Python or people write them.
+  @Test func timesAreComparedHoweverTheyAreWritten() throws {
+    let (noon, quarter) = (text("2024-02-29T12:00:00.000000"), text("12:30:00.250"))
+    for (condition, value, expected) in [
+      ("a < '2024-02-29 12:00:01'", noon, true), ("a < '2024-02-29 12:00:00'", noon, false),
+      ("a <= '2024-02-29 12:00:00'", noon, true), ("a > '2024-02-29 11:59:59.999999999'", noon, true),
+      ("a = '2024-02-29T12:00:00'", noon, true), ("a = '2024-02-29 12:00'", noon, true),
+      ("a = '2024-02-29T12:00:00.0Z'", noon, true), ("a = '2024-02-29 12:00:00+00:00'", noon, true),
+      ("a != '2024-02-29 12:00:00.000'", noon, false), ("a > '2024-02-29'", noon, true),
+      ("a = '2024-02-29'", text("2024-02-29T00:00:00.000"), true),
+      ("a > '2024-02-29'", text("2024-02-29T00:00:00.000000000"), false),
+      ("a < '2024-02-29 12:00:00.5'", text("2024-02-29T12:00:00.250"), true),
+      ("a IN ('x', '2024-02-29 12:00:00')", noon, true), ("a NOT IN ('2024-02-29 12:00:01')", noon, true),
+      ("a = '12:30:00.25'", quarter, true), ("a >= '12:30'", quarter, true), ("a < '12:30:01Z'", quarter, true),
+      // Others are texts, byte by byte.
+      ("a = '2024-02-29 12:00:00'", text("2024-02-29 12:00:00"), true),
+      ("a = '2024-02-29T12:00:00'", text("2024-02-29 12:00:00"), false),
+      ("a = '2024-02-29T12:00:00'", text("2024-02-29T12:00:00"), true),
+      ("a = '2024-02-29T12:00:00.0'", text("2024-02-29T12:00:00"), false),
+      ("a > '12:00'", noon, true), ("a = '2024-02-29 12:00:00x'", noon, false),
+      ("a < '2024-02-29 12:00:00.'", noon, false),
+      ("a < '2024-03'", noon, true), ("a = '12:30'", text("12:30"), true), ("a < ''", quarter, false),
+    ] as [(String, RowValue, Bool?)] {
+      let found = try holds(condition, ["a": value])
+      #expect(found == expected, "\(condition) of \(value)")
+    }
+  }
+
   /// Random conditions of random rows, against the rules read word by word.
   @Test func itHoldsWhereTheRulesSaySo() throws {
     var random = SplitMix64(seed: 3)
@@ -164,6 +224,35 @@ import Testing
     #expect(count > 300)
   }
 
+  /// Parts of many signs are looked for in another way than short ones, to the same end.
+  @Test func longPatternsAreThoseOfAPlainMatcher() throws {
+    var random = SplitMix64(seed: 6)
+    let letters = ["a", "b", "ä", "€"]
+    var counts = [false: 0, true: 0]
+    for round in 0..<600 {
+      let part = (0..<(20 + Int(random.next() % 120))).map { _ in
+        random.next() % 4 == 0 ? Self.pick(letters, &random) : "_"
+      }
+      func some(_ most: UInt64) -> String {
+        (0..<Int(random.next() % most)).map { _ in Self.pick(letters, &random) }.joined()
+      }
+      // One that the part is in, and one that it may be in.
+      let within = part.map { $0 == "_" ? Self.pick(letters, &random) : $0 }.joined()
+      let text = round.isMultiple(of: 2) ? some(40) + within + some(40) : some(200)
+      let (start, end) = (Self.pick(["", "_", "a"], &random), Self.pick(["", "b_", "_"], &random))
+      let pattern = "\(start)%\(part.joined())%\(end)"
+      let found = try #require(LikePattern(Array(pattern.utf8))).matches(Array(text.utf8)[...])
+      #expect(
+        found == Self.matches(Array(pattern.unicodeScalars)[...], Array(text.unicodeScalars)[...]),
+        "\(text) LIKE \(pattern)")
+      counts[found, default: 0] += 1
+    }
+    #expect(counts.values.allSatisfy { $0 > 50 }, "\(counts)")
+    // What took seconds a row: each place of the text was tried with all of the pattern.
+    let long = try #require(LikePattern(Array(("%" + String(repeating: "a_", count: 4000) + "b%").utf8)))
+    #expect(!long.matches([UInt8](repeating: UInt8(ascii: "a"), count: 20_000)[...]))
+  }
+
   // MARK: The plain reading
 
   private static let names = ["a", "b", "c"]
@@ -175,7 +264,7 @@ import Testing
 
   private static func literal(_ random: inout SplitMix64) -> RowCondition.Literal {
     switch random.next() % 4 {
-    case 0: .integer(Int64(random.next() % 4))
+    case 0: .integer(Int128(random.next() % 4))
     case 1: .number(Double(random.next() % 8) / 2)
     case 2: .bool(random.next() % 2 == 0)
     default: .text(Array(pick(texts, &random).utf8))

@@ -55,6 +55,7 @@ import Testing
     #expect(try all(RowScan(pack(file), columns: names)) == expected)
     #expect(try all(RowScan(pack(file), columns: ["n"])) == expected.map { [$0[1]] })
     #expect(failure { _ = try RowScan(pack(file), columns: ["none"]) }?.code == .usage)
+    #expect(try all(RowScan(pack(file), columns: ["none", "n"], mayLack: true)) == expected.map { [.null, $0[1]] })
     let table = try scratch.file("table.csv", "a,b\n1,x\n,\n3,\"y\nz\"\n")
     #expect(
       try all(RowScan(table, columns: ["b", "a"])) == [

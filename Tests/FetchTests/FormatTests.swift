@@ -112,6 +112,46 @@ private func makeFile(_ format: FeatureFormat, rows: Int) -> [UInt8] {
     }
   }
 
+  /// The beginning of several tensors tells the file's length; the one that is read is looked into at the end.
+  @Test func r11OneOfSeveralTensorsIsHeldAgainstItsSource() async throws {
+    let header =
+      #"{"a":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]},"b":{"dtype":"F32","shape":[3,4],"data_offsets":[24,72]}}"#
+    let file = number(header.utf8.count, 8) + Array(header.utf8) + [UInt8](repeating: 1, count: 72)
+    let server = try HostileServer { .file(file, for: $0) }
+    let cases: [(array: String, says: String?)] = [
+      ("b", nil), ("a", "its rows have 2 elements where the source has 4"), ("c", "no array 'c'"),
+    ]
+    for (array, says) in cases {
+      let path = directory.path
+      let run = await fetch([
+        FetchRequest(
+          id: 1, mirrors: [FetchMirror(id: 1, url: server.url("/a"))], partPath: path + "/1.part",
+          expectation: ShardExpectation(dimension: 4, elementType: .float32, format: .safetensors, array: array),
+          finalPath: { "\(path)/1-\($0.prefix(16))" })
+      ])
+      if let says {
+        #expect(run.failure()?.message.contains(says) == true, "\(String(describing: run.failure()))")
+      } else {
+        #expect(run.shard()?.rowCount == 3)
+      }
+    }
+  }
+
+  @Test(arguments: [FeatureFormat.fvecs, .bvecs])
+  func r11RowsThatSayAnotherDimensionAreSeenBeforeTheFileGetsItsName(format: FeatureFormat) async throws {
+    var file = makeFile(format, rows: 100)
+    file[file.count / 100 * 57] = 5
+    let (bytes, url) = (file, "file://\(directory.path)/given")
+    let server = try HostileServer { .file(bytes, for: $0) }
+    let run = await fetch([request(format, server.url("/a"))])
+    #expect(run.failure()?.code == .integrity)
+    #expect(run.failure()?.message.contains("row 57 says it has 5 elements") == true, "\(String(describing: run))")
+    #expect(try directory.contents() == [])
+    try Data(file).write(to: URL(fileURLWithPath: directory.path + "/given"))
+    let local = await fetch([request(format, url)])
+    #expect(local.failure()?.message.contains("row 57") == true)
+  }
+
   /// Heads that contradict themselves: 880 bytes that claim a million rows, and
   /// a shape that no matrix has.
   @Test(arguments: [

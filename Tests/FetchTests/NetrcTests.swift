@@ -90,6 +90,8 @@ import TestSupport
     try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
     #expect(credentials(["HOME": directory.path]).login(for: "host.example") == basic("u:p"))
     #expect(credentials(["HOME": directory.path]).netrcFault == nil)
+    // How a user keeps it from one command.
+    #expect(credentials(["HOME": directory.path, "NETRC": "/dev/null"]).login(for: "host.example") == nil)
     for mode in [0o640, 0o604, 0o620] {
       try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
       let refused = credentials(["HOME": directory.path])
@@ -182,24 +184,32 @@ import TestSupport
       [makeRequest(1, in: directory, from: [outside.url("/a.npy")])], configuration: confiding(outsideConfiguration()))
     #expect(run.shard(1) != nil)
     #expect(outside.requests.map { $0.value("authorization") } == [nil])
-    // A name is judged by what it leads to, and then nothing is asked.
-    let server = try HostileServer { [shard] in .file(shard, for: $0) }
+    // A name is judged by what it leads to, and asked without.
+    let isOpen = Mutex(true)
+    let server = try HostileServer { [shard] request in
+      isOpen.withLock(\.self) ? .file(shard, for: request) : .answer(401)
+    }
     let url = "http://localhost:\(server.port)/b.npy"
     var configuration = confiding()
     configuration.addressScope = { $0 == "localhost" ? nil : $0 == "127.0.0.1" ? .world : AddressScope(of: $0) }
-    let refused = await fetch([makeRequest(2, in: directory, from: [url])], configuration: configuration)
-    #expect(refused.failure(2)?.code == .refused)
-    #expect(refused.failure(2)?.message.contains("not sent in the clear") == true)
-    #expect(server.connectionCount == 0)
+    let without = await fetch([makeRequest(2, in: directory, from: [url])], configuration: configuration)
+    #expect(without.shard(2) != nil)
+    #expect(server.requests.map { $0.value("authorization") } == [nil])
+    #expect(server.requests.allSatisfy { request in !request.fields.contains { $0.name == "authorization" } })
+    // Only who wants a name and a password is a matter of the netrc file.
+    isOpen.withLock { $0 = false }
+    let wanting = await fetch([makeRequest(5, in: directory, from: [url])], configuration: configuration)
+    #expect(wanting.failure(5)?.hint?.contains("goes in the clear to no public address") == true)
+    isOpen.withLock { $0 = true }
     configuration.addressScope = { $0 == "localhost" ? nil : AddressScope(of: $0) }
     let taken = await fetch([makeRequest(3, in: directory, from: [url])], configuration: configuration)
     #expect(taken.shard(3) != nil)
-    #expect(server.requests.map { $0.value("authorization") } == [Self.login])
-    // A proxy hears what is said in the clear.
+    #expect(server.requests.map { $0.value("authorization") } == [nil, nil, Self.login])
+    // A proxy hears what is said in the clear, and passes on what is open to everybody.
     configuration.proxy = "http://127.0.0.1:\(server.port)"
     let throughProxy = await fetch([makeRequest(4, in: directory, from: [url])], configuration: configuration)
-    #expect(throughProxy.failure(4)?.message.contains("a proxy") == true)
-    #expect(server.requests.count == 1)
+    #expect(throughProxy.shard(4) != nil)
+    #expect(server.requests.map { $0.value("authorization") } == [nil, nil, Self.login, nil])
   }
 
   @Test func s9NothingOfADocumentIsAuthorised() async throws {

@@ -234,6 +234,23 @@ import Testing
     #expect(resumed == ["70000"])
   }
 
+  /// What a shard was answered is why it failed, and not that its host would not be asked again.
+  @Test func r23ADefiniteAnswerStaysTheReasonWhenPatienceRunsOut() async throws {
+    let clock = ScriptedClock(step: .seconds(1))
+    let server = try HostileServer { request in
+      fileName(request) == 1 ? .answer(404) : ScriptedAnswer([.reset])
+    }
+    let lake = try lake(at: server)
+    let summary = try await SyncRun(
+      lake.catalog, options(clock, patience: .seconds(600)), cancellation: Cancellation()
+    ) { _ in }.run()
+    #expect(summary.failures.count == Self.shardCount)
+    let error = try #require(summary.failures.first { $0.shard == "1.npy" }?.error)
+    #expect(error.code == .absent, "\(error)")
+    let kept = try lake.rows("SELECT last_error FROM v_shard WHERE shard = '1.npy'")
+    #expect(kept.first?.contains("not asked for") == false, "\(kept)")
+  }
+
   @Test func r23ADefiniteAnswerGetsOneMoreRoundAtTheEnd() async throws {
     let shards = shards()
     let clock = ScriptedClock(step: .seconds(1))

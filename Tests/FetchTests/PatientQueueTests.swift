@@ -76,6 +76,20 @@ import TestSupport
     #expect(queue.failed(1, TarnError(.integrity, "a page"), at: start) != nil)
   }
 
+  @Test func whatIsPutBackIsTheNextAndNoFailure() {
+    var queue = PatientQueue(0..<3, patience: .seconds(60))
+    #expect(queue.next(at: start) == .ask(0))
+    #expect(queue.failed(0, passing, at: start) != nil)
+    // The one question of a trouble is not taken by what nobody asked.
+    #expect(queue.next(at: start + .seconds(1)) == .ask(1))
+    queue.putBack(1)
+    #expect(queue.next(at: start + .seconds(1)) == .ask(1))
+    queue.delivered(1)
+    #expect(queue.next(at: start + .seconds(1)) == .ask(2))
+    #expect(queue.next(at: start + .seconds(1)) == .ask(0))
+    #expect(queue.next(at: start + .seconds(1)) == .later)
+  }
+
   @Test func withoutPatienceEveryFailureIsOver() {
     var queue = PatientQueue(0..<1, patience: .zero)
     #expect(queue.next(at: start) == .ask(0))

@@ -198,6 +198,28 @@ private func probe(
     #expect(try lake.catalog.shards(of: sized)[0].knownRowCount == 100)
   }
 
+  /// A transfer that ended as the file was larger than its room has seen it, and asked nobody for its rows.
+  @Test func whatATransferSawIsNoAnswerAboutRows() throws {
+    let lake = try TemporaryLake()
+    let source = try lake.catalog.addSource(
+      SourceDefinition(
+        name: "images", modality: .image, dimension: 8, elementType: .float16, mirrors: ["m"],
+        shards: [.init(name: "a.npy", urls: ["http://localhost/a.npy"])]))
+    let shard = try lake.catalog.shards(of: source)[0]
+    let mirrorID = try lake.catalog.locations(of: shard.id)[0].mirrorID
+    try lake.catalog.recordTransfer(
+      TransferRecord(
+        shardID: shard.id, mirrorID: mirrorID, url: "http://localhost/a.npy", startedAt: "2026-01-01T00:00:00.000Z",
+        endedAt: "2026-01-01T00:00:01.000Z", resumedFrom: 0, receivedByteCount: 8, httpStatus: 200,
+        outcome: .interrupted, error: nil, seen: .present, seenByteCount: 1_680))
+    #expect(try lake.catalog.locations(of: shard.id)[0].state == .present)
+    #expect(try !lake.catalog.wasAskedForRows(of: shard.id))
+    #expect(try lake.catalog.shardsWithoutRows(of: source).isEmpty)
+    try lake.catalog.recordProbes([ProbeRecord(shardID: shard.id, mirrorID: mirrorID, state: .present)])
+    #expect(try lake.catalog.wasAskedForRows(of: shard.id))
+    #expect(try lake.catalog.shardsWithoutRows(of: source).map(\.name) == ["a.npy"])
+  }
+
   @Test func aCoverageWithoutSizesHasNone() async throws {
     let lake = try TemporaryLake()
     let server = try HostileServer { request in

@@ -145,6 +145,25 @@ private final class WaitedTime: Sendable {
     #expect(other.shard() != nil && free.sum == .zero)
   }
 
+  /// Each of them is less than is read at a time.
+  @Test func manySmallFilesAreCopiedNoFasterThanTheLimitSays() async throws {
+    let (start, waited) = (ContinuousClock.now, WaitedTime())
+    var configuration = quickConfiguration()
+    configuration.bytesPerSecondLimit = 20_000
+    configuration.jobs = 1
+    configuration.copyClock = { start + waited.sum }
+    configuration.copyPause = { waited.add($0) }
+    let small = makeShard(rows: 1_200)
+    let url = try place(small)
+    let run = await fetch(
+      (1...20).map { makeRequest(Int64($0), in: directory, from: [url], size: small.count) },
+      configuration: configuration)
+    for id in 1...20 { #expect(run.shard(Int64(id)) != nil) }
+    // The last one is paid by nobody.
+    let seconds = Double(19 * small.count) / 20_000
+    #expect(abs(waited.sum.seconds - seconds) < 0.1 * seconds, "\(waited.sum)")
+  }
+
   @Test func saysThatAFileIsAbsentAndTakesTheNextMirror() async throws {
     let missing = "file://\(directory.path)/none.npy"
     let run = await fetch([makeRequest(in: directory, from: [missing, try place(shard)])])

@@ -351,6 +351,99 @@ import TestSupport
     #expect(now - start > .seconds(10) - slack && now - start < .seconds(10) + slack, "\(now - start)")
   }
 
+  /// Small files come no faster than one large one, however many are fetched at a time.
+  @Test(arguments: [1, 4, 16]) func manySmallTransfersTogetherKeepTheLimit(jobs: Int) {
+    let (limit, size, count) = (20_000, 9_700, 100)
+    let start = ContinuousClock.now
+    var (now, debt, begun, done) = (start, BandwidthDebt(), 0, 0)
+    var running: [Pacer] = []
+    func share() { for index in running.indices { running[index].bytesPerSecond = limit / max(1, running.count) } }
+    while done < count {
+      while running.count < jobs, begun < count {
+        running.append(Pacer())
+        share()
+        running[running.count - 1].owe(debt.handOn(toOneAmong: running.count, rate: limit, at: now), at: now)
+        begun += 1
+      }
+      // Each is taken whole, and ends with that.
+      if let index = running.indices.first(where: { running[$0].take(size, at: now) }) {
+        debt.add(running.remove(at: index).debt(at: now), at: now)
+        share()
+        done += 1
+      } else {
+        now += running.map { $0.wait(at: now) }.min() ?? .zero
+      }
+    }
+    let (seconds, whole) = ((now - start).seconds, Double(size * count) / Double(limit))
+    // Nobody waits for the last ones.
+    #expect(seconds > whole - Double((jobs + 1) * size) / Double(limit), "\(seconds)")
+    #expect(seconds < whole + 1, "\(seconds)")
+  }
+
+  /// Of many that end at once nobody's debt is one successor's alone: whoever begins waits no longer than a file takes
+  /// at its share, and all together keep the limit.
+  @Test(arguments: [(64, 1_000_000, 300_000), (64, 1_000_000, 512 << 10), (8, 200_000, 40_000)])
+  func nobodyPaysForAll(jobs: Int, limit: Int, size: Int) {
+    let (start, count) = (ContinuousClock.now, 10 * jobs)
+    var (now, debt, begun, done) = (start, BandwidthDebt(), 0, 0)
+    var running: [(pacer: Pacer, begunAt: ContinuousClock.Instant)] = []
+    var longest = 0.0
+    func share() {
+      for place in running.indices { running[place].pacer.bytesPerSecond = limit / max(1, running.count) }
+    }
+    while done < count {
+      while running.count < jobs, begun < count {
+        running.append((Pacer(), now))
+        share()
+        let owed = debt.handOn(toOneAmong: running.count, rate: limit, at: now)
+        running[running.count - 1].pacer.owe(owed, at: now)
+        #expect(owed <= Double(size), "\(begun)")
+        begun += 1
+      }
+      // All that may come whole, and end before anybody begins.
+      var ended: [Int] = []
+      for place in running.indices where running[place].pacer.take(size, at: now) { ended.append(place) }
+      for place in ended.reversed() {
+        let one = running.remove(at: place)
+        longest = max(longest, (now - one.begunAt).seconds)
+        debt.add(one.pacer.debt(at: now), at: now)
+        done += 1
+      }
+      share()
+      if ended.isEmpty { now += running.map { $0.pacer.wait(at: now) }.min() ?? .zero }
+    }
+    // At a slot's share of the limit.
+    #expect(longest < Double(size * jobs) / Double(limit) + 1, "\(longest)")
+    // Nobody waits for the last ones.
+    let (seconds, whole) = ((now - start).seconds, Double(size * count) / Double(limit))
+    #expect(seconds > whole - Double((jobs + 1) * size) / Double(limit), "\(seconds) of \(whole)")
+    #expect(seconds < whole + 1, "\(seconds) of \(whole)")
+  }
+
+  /// What is left in the pool is lessened once by time in which the line was free.
+  @Test func noFreeTimeCountsTwice() {
+    let now = ContinuousClock.now
+    var debt = BandwidthDebt()
+    for _ in 0..<2 { debt.add(10_000, at: now) }
+    let (first, second) = (
+      debt.handOn(toOneAmong: 1, rate: 1_000, at: now + .seconds(4)),
+      debt.handOn(toOneAmong: 1, rate: 1_000, at: now + .seconds(4))
+    )
+    #expect(first == 8_000 && second == 8_000)
+  }
+
+  @Test func nobodyPaysForTimeInWhichTheLineWasFree() {
+    let now = ContinuousClock.now
+    var debt = BandwidthDebt()
+    for (count, seconds, expected) in [(2, 4, 10_000.0), (1, 4, 6_000), (1, 11, 0)] {
+      debt.add(10_000, at: now)
+      let owed = debt.handOn(toOneAmong: count, rate: 1_000, at: now + .seconds(seconds))
+      #expect(owed == expected)
+      let nothing = debt.handOn(toOneAmong: count, rate: 1_000, at: now + .seconds(seconds))
+      #expect(nothing == 0)
+    }
+  }
+
   @Test func aPauseSavesNothingUpForABurst() {
     var pacer = Pacer()
     pacer.bytesPerSecond = 1_000_000

@@ -235,12 +235,11 @@ private let searchCases = [
       #expect(filing.imbalance == 1 && filing.histogram.isEmpty)
       try filing.add(OutputShardFile(path: path))
       #expect(count > 0 || filing.imbalance == 1 && filing.histogram == [2])
-      var ranking = try ExactNeighbors(queries: queries, k: 2, pool: pool)
-      try ranking.add(FeatureMatrix(filing.centroids, dimension: dimension))
-      let result = try VersionSearcher(outputShards: [path]).search(
-        queries.floats(rows: 0..<queryCount), k: 2, nprobe: 1)
-      let point = RecallMeasure(truth: truth, filing: filing, ranking: ranking)
-        .point(nprobe: 1, result, depths: [1, 2], seconds: 1)
+      let floats = queries.floats(rows: 0..<queryCount)
+      let searcher = try VersionSearcher(outputShards: [path])
+      let result = try searcher.search(floats, k: 2, nprobe: 1)
+      let point = try RecallMeasure(truth: truth, filing: filing, queries: floats)
+        .point(nprobe: 1, result, from: searcher, depths: [1, 2], seconds: 1)
       #expect(point.vectorsScanned == 0)
       #expect(point.recalls == [1, 2].map { RecallPoint(k: $0, recall: 0, standardError: 0, routingRecall: 0) })
     }

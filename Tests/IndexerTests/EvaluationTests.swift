@@ -97,6 +97,30 @@ import TestSupport
     expectRefusal(.badFeatures, naming: "elements") { try neighbors.add(FeatureMatrix([1, 0, 0], dimension: 3)) }
   }
 
+  /// Columns first, rows are other numbers; of one row or column they are not.
+  @Test func givenNeighborsOfFortranOrderAreRefused() throws {
+    let scratch = try Scratch()
+    func given(_ isFortran: Bool, _ rowCount: Int, _ columns: Int) throws -> GivenNeighbors {
+      let order = isFortran ? "True, " : "False,"
+      let head = String(
+        decoding: NpyHeader.bytes(descr: "<i8", rowCount: rowCount, columns: columns), as: UTF8.self)
+      // The first byte of the magic is none of a text.
+      let text = head.dropFirst().replacingOccurrences(of: "False,", with: order)
+      var bytes: [UInt8] = [0x93] + Array(text.utf8)
+      for id in 0..<(rowCount * columns) { bytes += [UInt8(id), 0, 0, 0, 0, 0, 0, 0] }
+      try Data(bytes).write(to: URL(fileURLWithPath: scratch.file("given.npy")))
+      return try GivenNeighbors(scratch.file("given.npy"))
+    }
+    expectRefusal(.usage, naming: "Fortran order") { _ = try given(true, 3, 2) }
+    for (isFortran, rowCount, columns) in [(false, 3, 2), (true, 3, 1), (true, 1, 2)] {
+      var random = SplitMix64(seed: 9)
+      let queries = FeatureMatrix(random.unitRows(rowCount, dimension: 4), dimension: 4)
+      var truth = try ExactNeighbors(queries: queries, k: columns)
+      try truth.take(given: given(isFortran, rowCount, columns), below: 10, of: "v@1")
+      #expect(truth.ids == Array(0..<Int64(rowCount * columns)))
+    }
+  }
+
   @Test func aSavedAnswerIsTakenOverOnlyForItsInputs() throws {
     let scratch = try Scratch()
     var random = SplitMix64(seed: 3)
@@ -104,6 +128,7 @@ import TestSupport
     var neighbors = try ExactNeighbors(queries: queries, k: 3)
     try neighbors.add(FeatureMatrix(random.unitRows(9, dimension: 4), dimension: 4))
     _ = try neighbors.save(as: scratch.file("truth"), inputs: .of("these"))
+    #expect(Disk.size(of: scratch.file("truth")) == ExactNeighbors.byteCount(queryCount: 5, k: 3))
     var again = try ExactNeighbors(queries: queries, k: 3)
     try again.load(scratch.file("truth"), inputs: .of("these"))
     #expect(again.ids == neighbors.ids && again.scores == neighbors.scores && again.counts == neighbors.counts)
@@ -144,20 +169,63 @@ import TestSupport
     try filing.add(OutputShardFile(path: scratch.file("output")))
     #expect(filing.lists == [12: 1, 11: 0, 13: 1])
     #expect(filing.sizes == [2, 2, 2] && filing.imbalance == 1 && filing.histogram == [0, 0, 3])
-    var ranking = try ExactNeighbors(queries: FeatureMatrix(query, dimension: 2), k: 2)
-    try ranking.add(FeatureMatrix(filing.centroids, dimension: 2))
-    let measure = RecallMeasure(truth: truth, filing: filing, ranking: ranking)
-    #expect(Array(ranking.found(for: 0)) == [1, 0])
-
+    let measure = RecallMeasure(truth: truth, filing: filing, queries: query)
     let searcher = try VersionSearcher(outputShards: [scratch.file("output")])
     let one = try searcher.search(query, k: 3, nprobe: 1)
     #expect(one.neighbors[0].map(\.id) == [12, 13])
-    let point = measure.point(nprobe: 1, one, depths: [1, 3], seconds: 2)
+    let point = try measure.point(nprobe: 1, one, from: searcher, depths: [1, 3], seconds: 2)
     #expect(point.vectorsScanned == 2)
     #expect(point.recalls[0].recall == 1 && point.recalls[0].routingRecall == 1)
     #expect(point.recalls[1].recall == 2.0 / 3 && point.recalls[1].routingRecall == 2.0 / 3)
     // Lists that were visited count, whatever came back.
-    let both = measure.point(nprobe: 2, one, depths: [3], seconds: 2)
+    let both = try measure.point(nprobe: 2, one, from: searcher, depths: [3], seconds: 2)
     #expect(both.vectorsScanned == 4 && both.recalls[0].routingRecall == 1 && both.recalls[0].recall == 2.0 / 3)
+    // All lists there are, and more.
+    for nprobe in [3, 9] {
+      let all = try measure.point(nprobe: nprobe, one, from: searcher, depths: [3], seconds: 2)
+      #expect(all.vectorsScanned == 6 && all.recalls[0].routingRecall == 1)
+    }
+  }
+
+  /// What is visited is what a ranking of all lists says.
+  @Test(arguments: [1, 2, 7, 19, 20]) func listsAreThoseOfAnExactRanking(nprobe: Int) throws {
+    let scratch = try Scratch()
+    let (dimension, nlist, queryCount, k) = (8, 20, 30, 5)
+    var random = SplitMix64(seed: 11)
+    let rows = random.unitRows(400, dimension: dimension)
+    let lists = (0..<400).map { _ in UInt32(random.next() % UInt64(nlist)) }
+    var trainer = try RangeTrainer(codec: .flat, dimension: dimension)
+    trainer.add(rows)
+    let centroids = random.unitRows(nlist, dimension: dimension)
+    let trained = try TrainedIndex(centroids: centroids, quantizer: trainer.finish())
+    let description = SegmentDescription(
+      codec: .flat, dimension: dimension, nlist: nlist, trainedIndex: .of("t"), shard: .of("s"))
+    _ = try SegmentWriter.write(
+      description, assignments: lists, codes: trained.quantizer.encode(rows), to: scratch.file("segment"),
+      temporaryPath: scratch.file("tmp"))
+    let input = MergeInput(segment: try SegmentFile(path: scratch.file("segment")), firstRowID: 0)
+    _ = try OutputShardMerge.write(
+      [input], trained: trained, trainedDigest: .of("t"), to: scratch.file("output"), temporaryPath: scratch.file("tmp")
+    )
+    let floats = random.unitRows(queryCount, dimension: dimension)
+    let queries = FeatureMatrix(floats, dimension: dimension)
+    let searcher = try VersionSearcher(outputShards: [scratch.file("output")])
+    var truth = try ExactNeighbors(queries: queries, k: k)
+    try truth.add(FeatureMatrix(rows, dimension: dimension))
+    var filing = Filing(wanted: truth.ids)
+    try filing.add(OutputShardFile(path: scratch.file("output")))
+    var ranking = try ExactNeighbors(queries: queries, k: nprobe)
+    try ranking.add(FeatureMatrix(centroids, dimension: dimension))
+    var (scanned, routed) = (0.0, 0.0)
+    for query in 0..<queryCount {
+      let own = Set(ranking.found(for: query).map { UInt32($0) })
+      scanned += own.reduce(0.0) { $0 + Double(filing.sizes[Int($1)]) }
+      routed += Double(truth.found(for: query).count { id in own.contains(lists[Int(id)]) }) / Double(k)
+    }
+    let found = try searcher.search(floats, k: k, nprobe: nprobe)
+    let point = try RecallMeasure(truth: truth, filing: filing, queries: floats)
+      .point(nprobe: nprobe, found, from: searcher, threads: 2, depths: [k], seconds: 1)
+    #expect(point.vectorsScanned == scanned / Double(queryCount))
+    #expect(point.recalls[0].routingRecall == routed / Double(queryCount))
   }
 }

@@ -93,6 +93,20 @@ import TestSupport
     }
   }
 
+  @Test func whatFloat32DoesNotHoldIsToldAsThat() throws {
+    let rows: [([Double], String)] = [
+      ([1, 1e300], "a number beyond float32"), ([1e300, -.infinity], "an infinity"), ([0, -0.0], "only zeros"),
+      ([0, 1e-300], "only numbers that are zero in float32"), ([1e300, .nan], "a NaN"),
+    ]
+    for (row, words) in rows {
+      let directory = try Directory()
+      let data = row.flatMap { v in (0..<8).map { UInt8(truncatingIfNeeded: v.bitPattern >> (8 * $0)) } }
+      let file = try FeatureFile(directory.write(npy("<f8", 1, 2, data)))
+      let error = file.unfit(try #require(file.matrix.firstBadRow()))
+      #expect(error.message.hasSuffix("row 0 holds \(words)"), "\(error.message)")
+    }
+  }
+
   @Test func aNanInARowOfZerosIsANan() {
     #expect(FeatureMatrix([0, .nan, .infinity, 0], dimension: 4).firstBadRow() == .init(row: 0, defect: .nan))
   }

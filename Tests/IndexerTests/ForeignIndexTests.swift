@@ -77,6 +77,30 @@ import Testing
     #expect(try OutputShardFile.read(path, trained: made.trained, idsIn: [3..<8]).rowCount == 4)
   }
 
+  /// FAISS counts rows that are not numbers, and files them nowhere.
+  @Test func rowsThatAreInNoListAreLeftOut() throws {
+    let directory = try TemporaryDirectory()
+    let made = try Self.made(in: directory)
+    #expect(try Self.read(made.bytes, made).unfiledRowCount == 0)
+    func counting(_ count: Int, _ made: Made) -> [UInt8] {
+      // Behind the magic, the dimension and nlist.
+      var bytes = made.bytes
+      bytes.replaceSubrange(24..<32, with: Self.littleEndian(Int64(count)))
+      return bytes
+    }
+    let index = try Self.read(counting(6, made), made)
+    #expect(index.rowCount == 4 && index.unfiledRowCount == 2)
+    #expect(try index.ids {} == 3...7)
+    let path = directory.path + "/output.faiss"
+    try index.write(under: made.trained, to: path) { _ in }
+    #expect(try OutputShardFile.read(path, trained: made.trained, idsIn: [3..<8]).rowCount == 4)
+    #expect(throws: TarnError.self) { try Self.read(counting(3, made), made) }
+    let none = try Self.made(in: directory, ids: [[], [], []])
+    let empty = try Self.read(counting(2, none), none)
+    let error = #expect(throws: TarnError.self) { try empty.ids {} }
+    #expect(error?.message.contains("2 that it counts are in none of its lists") == true)
+  }
+
   /// Every byte of an answer, changed in every bit and to a great number; every length.
   @Test func noAnswerIsBelieved() throws {
     let directory = try TemporaryDirectory()

@@ -30,6 +30,175 @@ struct FormatsTests {
     #expect(try FeatureFile(scratch.file("part.tensor")).matrix.floats(rows: 0..<1) == [4, 5, 6])
   }
 
+  /// A file of several tensors: a matrix at its end, one of bytes before, ids and a mask.
+  private static func tensors(cut count: Int = 0) -> [UInt8] {
+    let header = [
+      #""emb":{"dtype":"F32","shape":[2,3],"data_offsets":[24,48]}"#,
+      #""small":{"dtype":"U8","shape":[2,3],"data_offsets":[16,22]}"#,
+      #""ids":{"dtype":"I64","shape":[2],"data_offsets":[0,16]}"#,
+      #""mask":{"dtype":"BOOL","shape":[2,1],"data_offsets":[22,24]}"#,
+    ].joined(separator: ",")
+    let data = [UInt8](repeating: 1, count: 24) + bytes(FeatureFiles.values)
+    return FeatureFiles.safetensors("{\(header)}", data: Array(data.dropLast(count)))
+  }
+
+  @Test func aTensorOfSeveralIsReadByItsName() throws {
+    let scratch = try Scratch()
+    let path = scratch.file("a.safetensors")
+    try write(Self.tensors(), to: path)
+    #expect(try FeatureFile(path, array: "emb").matrix.floats(rows: 0..<2) == FeatureFiles.values)
+    let small = try FeatureFile(path, array: "small", dimension: 3, elementType: .uint8)
+    #expect(small.matrix.floats(rows: 0..<2) == [1, 1, 1, 1, 1, 1])
+    var given: [UInt8] = []
+    try FeatureStream(path, array: "emb").drain { given += $0 }
+    #expect(given == bytes(FeatureFiles.values))
+    let none = try #require(throws: TarnError.self) { _ = try FeatureFile(path) }
+    #expect(none.message.hasSuffix("it has 4 arrays, and which of them holds the features is not said"))
+    #expect(none.hint == "say --array NAME: it has ids, small, mask, emb")
+    let other = try #require(throws: TarnError.self) { _ = try FeatureFile(path, array: "__metadata__") }
+    #expect(other.message.hasSuffix("it has no array '__metadata__'"))
+    expectRefusal(.badFeatures, naming: "its shape has 1 axes") { _ = try FeatureFile(path, array: "ids") }
+    // Its beginning tells how long it is, and leaves the rows to who knows which tensor is meant.
+    let data = Self.tensors()
+    guard case .head(let head) = FeatureHead.parse(data, of: .safetensors, byteCount: nil) else {
+      Issue.record("no head")
+      return
+    }
+    #expect(head.fileByteCount == data.count && head.rowCount == nil)
+    try write(Self.tensors(cut: 1), to: path)
+    expectRefusal(.badFeatures, naming: "the whole of its 4 tensors needs") {
+      _ = try FeatureFile(path, array: "small")
+    }
+  }
+
+  /// What can be no features beside one matrix leaves nothing to choose.
+  @Test func theOnlyMatrixAmongTensorsIsTaken() throws {
+    let scratch = try Scratch()
+    let path = scratch.file("a.safetensors")
+    let ids = #""ids":{"dtype":"I64","shape":[2],"data_offsets":[24,40]}"#
+    for (dtype, isGood) in [("F32", true), ("I32", false)] {
+      let header = #"{"emb":{"dtype":"\#(dtype)","shape":[2,3],"data_offsets":[0,24]},\#(ids)}"#
+      let data = bytes(FeatureFiles.values) + [UInt8](repeating: 0, count: 16)
+      try write(FeatureFiles.safetensors(header, data: data), to: path)
+      if isGood {
+        #expect(try FeatureFile(path).matrix.floats(rows: 0..<2) == FeatureFiles.values)
+      } else {
+        expectRefusal(.badFeatures, naming: "its dtype is I32") { _ = try FeatureFile(path) }
+      }
+    }
+  }
+
+  /// A byte of the elements that changed is found by who reads them once: where a shard comes in, and in converting.
+  @Test(arguments: [0, 3])
+  func elementsOfATensorAreHeldAgainstTheirChecksum(offset: Int) throws {
+    let scratch = try Scratch()
+    var maker = PickleMaker()
+    let rows = (6 - offset) / 3
+    (maker.storage, maker.offset, maker.shape) = ("FloatStorage", offset, [rows, 3])
+    let good = FeatureFiles.torch(maker.pickle(), data: bytes(FeatureFiles.values))
+    for place in [0, 2, 5] {
+      var changed = FeatureFiles.values
+      changed[place] = 7
+      let damaged = good.replacing(bytes(FeatureFiles.values), with: bytes(changed))
+      try #require(damaged != good)
+      let (name, other) = (scratch.file("a.pt"), scratch.file("b.pt"))
+      try write(good, to: name)
+      try write(damaged, to: other)
+      func count(_ path: String) throws -> Int {
+        try FeatureFile.rowCount(of: path, as: .torch, dimension: 3, elementType: .float32, readsRows: true)
+      }
+      #expect(try count(name) == rows)
+      expectRefusal(.badFeatures, naming: "its CRC is not") { _ = try count(other) }
+      expectRefusal(.badFeatures, naming: "its CRC is not") { try FeatureStream(other).drain { _ in } }
+      var given: [UInt8] = []
+      try FeatureStream(name).drain { given += $0 }
+      #expect(given == Array(bytes(FeatureFiles.values).dropFirst(4 * offset)))
+    }
+  }
+
+  /// A number that the target does not hold is no infinity; an infinity stays one.
+  @Test(arguments: [ElementType.float32, .float16])
+  func numbersThatATypeDoesNotHoldAreNotConverted(target: ElementType) throws {
+    let scratch = try Scratch()
+    let path = scratch.file("a.npy")
+    func drained(_ values: [Double]) throws -> [UInt8] {
+      try write(FeatureFiles.npy("<f8", values.flatMap { bytes($0.bitPattern) }), to: path)
+      var given: [UInt8] = []
+      try FeatureStream(path).drain(as: target) { given += $0 }
+      return given
+    }
+    for value in [1e300, -1e39, 0x1.ffffffp127] {
+      expectRefusal(.badFeatures, naming: "row 1 holds \(value), which is no \(target)") {
+        _ = try drained([1, 2, 3, 4, value, 6])
+      }
+    }
+    let kept = try drained([1, .infinity, -.infinity, .nan, 1e-300, 0])
+    #expect(kept.count == 6 * target.byteCount)
+    if target == .float32 {
+      #expect(kept.prefix(12) == bytes([1, .infinity, -.infinity])[...])
+      // The greatest that there is.
+      let greatest = try drained([1, 2, 3, 4, Double(Float.greatestFiniteMagnitude), 6])
+      #expect(greatest == bytes([1, 2, 3, 4, Float.greatestFiniteMagnitude, 6]))
+    }
+  }
+
+  @Test func rowsOfEveryFormatAreHadByTheirNumbers() throws {
+    let scratch = try Scratch()
+    let deflated = FeatureFiles.npz { ($0.method, $0.pack) = (8, { Deflate.stored($0) }) }
+    for (name, data) in FeatureFiles.all + [("deflated.npz", deflated)] {
+      let path = scratch.file("rows.\(name)")
+      try write(data, to: path)
+      let type: ElementType = name == "pt" ? .float16 : .float32
+      let rows = try FeatureRows(path, array: nil, dimension: 3, elementType: type)
+      #expect(rows.rowCount == 2)
+      for numbers in [[1], [0, 1], [1, 0, 1], []] {
+        let expected = numbers.flatMap { FeatureFiles.values[3 * $0..<3 * $0 + 3] }
+        #expect(try rows.matrix(ofRows: numbers).floats(rows: 0..<numbers.count) == expected, "\(name) \(numbers)")
+      }
+      expectRefusal(.badFeatures) { _ = try FeatureRows(path, array: nil, dimension: 4, elementType: type) }
+      expectRefusal(.badFeatures) { _ = try FeatureRows(path, array: nil, dimension: 3, elementType: .int8) }
+    }
+  }
+
+  /// A row that is sought costs no other one: those before it are not looked at.
+  @Test func aRowThatIsSoughtIsReadAlone() throws {
+    let scratch = try Scratch()
+    // Two rows a page; the first page holds a null.
+    var lists = ParquetMaker.floatLists
+    let levels = ParquetMaker.levels([0, 1, 1, 0, 1, 1], width: 1) + ParquetMaker.levels([3, 3, 2, 3, 3, 3], width: 2)
+    lists.pages[0] = ParquetMaker.Page(levels + bytes([Float](repeating: 1, count: 5)), count: 6)
+    let table = scratch.file("a.parquet")
+    try write(lists.file(), to: table)
+    let rows = try FeatureRows(table, array: nil, dimension: 3, elementType: .float32)
+    #expect(try rows.matrix(ofRows: [3, 5]).floats(rows: 0..<2) == [2.25, 2.5, 2.75, 3.75, 4, 4.25])
+    expectRefusal(.badFeatures, naming: "row 0 holds a null") { _ = try FeatureFile(table) }
+    let vectors = scratch.file("a.fvecs")
+    let dimensions: [UInt32] = [3, 9, 3]
+    let parts: [[UInt8]] = dimensions.enumerated().map { row, dimension in
+      bytes(dimension) + bytes([Float](repeating: Float(row), count: 3))
+    }
+    try write(Array(parts.joined()), to: vectors)
+    let sought = try FeatureRows(vectors, array: nil, dimension: 3, elementType: .float32)
+    #expect(try sought.matrix(ofRows: [2]).floats(rows: 0..<1) == [2, 2, 2])
+    expectRefusal(.badFeatures, naming: "row 1 says it has 9 elements") { _ = try sought.matrix(ofRows: [1]) }
+  }
+
+  /// What would be no file that can be read is not written.
+  @Test func aFileThatWouldNotBeReadIsNotWritten() throws {
+    func write(_ name: String, array: String = "features", rowCount: Int) throws {
+      _ = try FeatureWriter(for: name, name: array, .float32, rowCount: rowCount, dimension: 3)
+    }
+    for name in ["a.fvecs", "a.parquet"] {
+      expectRefusal(.usage, naming: "without rows") { try write(name, rowCount: 0) }
+      try write(name, rowCount: 1)
+    }
+    for name in ["a.npy", "a.npz", "a.safetensors", "a.fbin"] { try write(name, rowCount: 0) }
+    expectRefusal(.usage, naming: "no name of a tensor") {
+      try write("a.safetensors", array: "__metadata__", rowCount: 1)
+    }
+    expectRefusal(.usage, naming: "no name of an array") { try write("a.npz", array: "a/../b", rowCount: 1) }
+  }
+
   /// Files that are refused, and what the line must say.
   private static func hostile() -> [(name: String, bytes: [UInt8], says: String)] {
     func pickle(_ change: (inout PickleMaker) -> Void) -> [UInt8] {
@@ -108,7 +277,14 @@ struct FormatsTests {
         "its header has 600000 bytes; tarn reads up to 524280"
       ),
       ("deep.safetensors", tensors(String(repeating: "{\"a\":", count: 9000)), "not the JSON"),
-      ("two.safetensors", tensors(#"{"x":{},"y":{}}"#), "2 tensors"),
+      ("two.safetensors", tensors(#"{"x":{},"y":{}}"#), "lacks"),
+      ("none.safetensors", tensors(#"{"__metadata__":{"a":"b"}}"#), "it holds no tensors"),
+      (
+        "overlap.safetensors",
+        tensors(
+          #"{"x":{"dtype":"F32","shape":[1,3],"data_offsets":[0,12]},"y":{"dtype":"F32","shape":[1,4],"data_offsets":[8,24]}}"#
+        ), "do not fit"
+      ),
       ("bare.safetensors", tensors(#"{"x":{"dtype":"F32"}}"#), "lacks"),
       (
         "f8.safetensors", tensors(#"{"x":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]}}"#),

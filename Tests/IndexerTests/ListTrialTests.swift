@@ -37,7 +37,7 @@ import TestSupport
 
   /// What each query finds, the long way.
   private static func found(
-    _ queries: [[Float]], _ images: [[Float]], _ captions: [[Float]]?, nlist: Int
+    _ queries: [[Float]], _ images: [[Float]], _ captions: [[Float]]?, nlist: Int, refinements: Int = 0
   ) throws -> [Double] {
     let nearest = captions?.map { UInt32(ranked(images, for: $0)[0]) }
     let kmeans = try PairedKMeans(
@@ -45,6 +45,13 @@ import TestSupport
       inputs: .of("test"))
     var state = try kmeans.initialState()
     for _ in 0..<ListTrial.iterations { try kmeans.step(&state) }
+    if refinements > 0 {
+      let steps = try PairedKMeans(
+        images: matrix(images), captions: matrix(images), nearestImages: nil, nlist: nlist, seed: 1,
+        inputs: .of("test"))
+      state = KMeansState(iteration: 0, centroids: state.centroids, cells: [], history: [])
+      for _ in 0..<refinements { try steps.step(&state) }
+    }
     let centroids = (0..<nlist).map { Array(state.centroids[($0 * dimension)..<(($0 + 1) * dimension)]) }
     let lists = images.map { ranked(centroids, for: $0)[0] }
     return queries.map { query in
@@ -74,6 +81,25 @@ import TestSupport
     let mean = leads.reduce(0, +) / 60
     let variance = leads.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 59
     #expect(abs(trial.error - (variance / 60).squareRoot()) < 1e-9)
+  }
+
+  @Test func listsAreThoseOfTheTraining() throws {
+    let (images, captions) = (Self.vectors(700, seed: 1), Self.vectors(700, seed: 2))
+    let queries = Self.vectors(60, seed: 3)
+    func trial(_ lists: Int, _ refinements: Int = 0) throws -> ListTrial {
+      try #require(
+        try ListTrial(
+          images: Self.matrix(images), captions: Self.matrix(captions), queries: Self.matrix(queries), lists: lists,
+          refinements: refinements))
+    }
+    let (whole, most) = (try trial(1000), try trial(ListTrial.mostLists))
+    #expect(whole == most)
+    let (twenty, few) = (try trial(20), try trial(3))
+    #expect(twenty.nlist == 20 && few.nlist == ListTrial.leastLists)
+    let refined = try trial(20, 3)
+    let paired = try Self.found(queries, images, captions, nlist: 20, refinements: 3)
+    #expect(abs(refined.paired - paired.reduce(0, +) / 60) < 1e-9)
+    #expect(refined.plain == twenty.plain && refined.paired != twenty.paired)
   }
 
   @Test func imagesThatNoCaptionSpeaksOfAreMissedInListsOfCaptions() throws {

@@ -63,7 +63,46 @@ private let ways: [(String, @Sendable (inout ZipMaker) -> Void)] = [
     let npy = try file("a.npy", FeatureFiles.npy())
     let plain = try #require(throws: TarnError.self) { _ = try FeatureFile(npy, array: "emb") }
     #expect(plain.message.hasSuffix("a .npy file has one matrix and no arrays with names"))
-    #expect(FeatureFormat.allCases.filter(\.holdsArrays) == [.npz, .parquet])
+    #expect(FeatureFormat.allCases.filter(\.holdsArrays) == [.npz, .safetensors, .parquet])
+  }
+
+  /// Features that cannot be read are not passed over, and the labels beside them taken in their place.
+  @Test func anotherArrayIsNotTakenForFeaturesThatCannotBeRead() throws {
+    let npy = FeatureFiles.npy()
+    let label = (name: "label", data: FeatureFiles.npy("|u1", shape: "(2, 3)", [1, 0, 0, 0, 1, 0]))
+    let unreadable: [(String, [UInt8])] = [
+      ("fortran", npy.replacing(Array("False".utf8), with: Array("True ".utf8))), ("big", FeatureFiles.npy(">f4")),
+      ("cut", Array(npy.prefix(9))), ("short", npy.dropLast(4)), ("complex", FeatureFiles.npy("<c8")),
+      ("garbage", Array("junk".utf8)),
+    ]
+    for (name, array) in unreadable {
+      let path = try file("\(name).npz", FeatureFiles.npz([("emb", array), label]))
+      let error = try #require(throws: TarnError.self, "\(name)") { _ = try FeatureFile(path) }
+      #expect(error.message.hasSuffix("it has 2 arrays, and which of them holds the features is not said"), "\(name)")
+      #expect(error.hint == "say --array NAME: it has emb, label")
+      #expect(try FeatureFile(path, array: "label").elementType == .uint8)
+    }
+    let secret = try file("secret.npz", FeatureFiles.npz([("emb", npy), label]) { $0.flags = 1 })
+    expectRefusal(.badFeatures, naming: "it has 2 arrays") { _ = try FeatureFile(secret) }
+    // The one that is left tells what is wrong with it.
+    let ids = FeatureFiles.npy("<i8", shape: "(2,)", [UInt8](repeating: 0, count: 16))
+    let alone = try file("alone.npz", FeatureFiles.npz([("ids", ids), ("emb", unreadable[0].1)]))
+    expectRefusal(.badFeatures, naming: "array 'emb': it is in Fortran order") { _ = try FeatureFile(alone) }
+  }
+
+  /// What is no matrix of numbers is passed over, however many of it there are.
+  @Test func whatIsNoMatrixOfNumbersIsPassedOver() throws {
+    let records = FeatureFiles.npy().replacing(Array("'<f4'".utf8), with: Array("[('a', '<f4')]".utf8))
+    let path = try file(
+      "a.npz",
+      FeatureFiles.npz([
+        ("names", FeatureFiles.npy("<U5", shape: "(2, 1)", [])),
+        ("objects", FeatureFiles.npy("|O", shape: "(2, 1)", [])),
+        ("mask", FeatureFiles.npy("|b1", shape: "(2, 1)", [1, 1])), ("emb", FeatureFiles.npy()),
+        ("when", FeatureFiles.npy("<M8[ns]", shape: "(2, 1)", [])), ("cube", FeatureFiles.npy(shape: "(1, 2, 3)")),
+        ("scalar", FeatureFiles.npy(shape: "()", [])), ("records", records),
+      ]))
+    #expect(try FeatureFile(path).matrix.floats(rows: 0..<2) == FeatureFiles.values)
   }
 
   /// Which array is the only matrix is not decided by what could not be read for now.

@@ -34,6 +34,21 @@ private struct RefinedSample {
       ? [UInt8](repeating: 0, count: refine.codeByteCount) : refine.encode(sample.rows(row..<row + 1))
   }
 
+  /// Opens the files that outputs of segments are written to, and those that refine them.
+  func searcher(_ parts: [[MergeInput]], _ name: String, in scratch: Scratch) throws -> VersionSearcher {
+    var (outputs, places): ([String], [RefinePlace]) = ([], [])
+    for (number, part) in parts.enumerated() {
+      let path = scratch.file("\(name)-\(number)")
+      _ = try OutputShardMerge.write(
+        part, trained: trained, trainedDigest: trainedDigest, to: path, temporaryPath: path + ".tmp")
+      let ids = part[0].ids.lowerBound..<part[part.count - 1].ids.upperBound
+      _ = try RefineFile.write(part, trained: trained, ids: ids, keeping: part.map(\.ids), to: path + ".refine")
+      outputs.append(path)
+      places.append(RefinePlace(path: path + ".refine", ids: ids))
+    }
+    return try VersionSearcher(outputShards: outputs, refinedBy: places)
+  }
+
   /// Segments of the rows cut at `cuts`, with `gap` ids between each and the next.
   func segments(cuts: [Int], gap: Int64 = 0, in scratch: Scratch, buffers: BufferPlan = BufferPlan()) throws
     -> [MergeInput]
@@ -239,22 +254,8 @@ struct RefineTests {
     let scratch = try Scratch()
     let refined = try RefinedSample(codec, count: 500, dimension: 16, holes: [3, 200])
     let inputs = try refined.segments(cuts: [123, 320], gap: 4, in: scratch)
-    func files(_ parts: [[MergeInput]], _ name: String) throws -> VersionSearcher {
-      var (outputs, places): ([String], [RefinePlace]) = ([], [])
-      for (number, part) in parts.enumerated() {
-        let path = scratch.file("\(name)-\(number)")
-        _ = try OutputShardMerge.write(
-          part, trained: refined.trained, trainedDigest: trainedDigest, to: path, temporaryPath: path + ".tmp")
-        let ids = part[0].ids.lowerBound..<part[part.count - 1].ids.upperBound
-        _ = try RefineFile.write(
-          part, trained: refined.trained, ids: ids, keeping: part.map(\.ids), to: path + ".refine")
-        outputs.append(path)
-        places.append(RefinePlace(path: path + ".refine", ids: ids))
-      }
-      return try VersionSearcher(outputShards: outputs, refinedBy: places)
-    }
-    let one = try files([inputs], "one")
-    let cut = try files(inputs.map { [$0] }, "cut")
+    let one = try refined.searcher([inputs], "one", in: scratch)
+    let cut = try refined.searcher(inputs.map { [$0] }, "cut", in: scratch)
     var rowOfID: [Int64: Int] = [:]
     for (number, input) in inputs.enumerated() {
       let start = [0, 123, 320][number]
@@ -298,5 +299,34 @@ struct RefineTests {
         outputShards: [scratch.file("one-0")], refinedBy: [RefinePlace(path: scratch.file("none"), ids: 0..<508)])
     }
     expectRefusal(.usage) { _ = try one.search(queries, k: 8, refining: 7, nprobe: 1) }
+  }
+
+  /// Which rows are nearly the same is told by the better codes, and not by those of the lists.
+  @Test(arguments: VectorCodec.refining) func nearDuplicatesAreThoseOfTheBetterCodes(codec: VectorCodec) throws {
+    let scratch = try Scratch()
+    let refined = try RefinedSample(codec, count: 500, dimension: 6, holes: [3])
+    let inputs = try refined.segments(cuts: [123, 320], in: scratch)
+    let searcher = try refined.searcher(inputs.map { [$0] }, "cut", in: scratch)
+    var numbers = SeededNumbers(seed: 6)
+    let queries = numbers.unitRows(20, dimension: 6)
+    let everything = try searcher.search(queries, k: 500, refining: 500, nprobe: 4)
+    var isOther = false
+    for (k, threshold) in [(1, 0.5), (4, 0.9), (10, 0.97), (10, 0.6)] {
+      let found = try searcher.searchUnique(
+        queries, k: k, nprobe: 4, threshold: threshold,
+        candidates: { try searcher.search($0, k: $1, refining: 500, nprobe: 4) })
+      for query in 0..<20 {
+        let candidates = Array(everything.neighbors(ofQuery: query).prefix(16 * k))
+        let best = candidates.map { refined.refine.decode(refined.code(ofRow: Int($0.id))) }
+        let kept = try NearDuplicates.kept(of: best, threshold: threshold, atMost: k)
+        #expect(found.neighbors(ofQuery: query) == kept.map { candidates[$0] }, "\(k) \(threshold)")
+        let coded = searcher.vectors(ofRows: candidates.map(\.id)).map { $0 ?? [] }
+        isOther = try isOther || NearDuplicates.kept(of: coded, threshold: threshold, atMost: k) != kept
+      }
+    }
+    #expect(isOther, "four bits say the same of all")
+    // So is what a row is searched with.
+    let vectors = try searcher.bestVectors(ofRows: [7, 3, 499, 501])
+    #expect(vectors == [7, nil, 499, nil].map { $0.map { refined.refine.decode(refined.code(ofRow: $0)) } })
   }
 }

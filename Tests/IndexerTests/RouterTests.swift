@@ -258,6 +258,7 @@ import TestSupport
     #expect(whole.count == 5 * labels.perQuery)
     // What is there is taken.
     _ = try labels.save(Array(whole.prefix(2 * labels.perQuery)), as: path)
+    #expect(Disk.size(of: path) == RouterLabels.byteCount(queryCount: 2, imageCount: 40))
     let resumed = try labels.find(resumingAt: path) { _ in }
     #expect(resumed == whole)
     // What is damaged is made again, what cannot be read is not.

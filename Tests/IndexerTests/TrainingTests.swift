@@ -178,6 +178,8 @@ private let pools = Result { try [1, 2, 3].map { try WorkerPool(threadCount: $0)
       #expect(state.nextTile == expectedTile)
     }
     #expect(try search().tileCount == 12 && state == whole)
+    // What room is asked for.
+    #expect(Disk.size(of: path) == NearestImages.byteCount(captionCount: 70))
     let other = try NearestImages(images: images, captions: captions, inputs: .of("others"))
     #expect(try #require(throws: TarnError.self) { try other.load(path) }.code == .integrity)
     #expect(throws: TarnError.self) {

@@ -38,7 +38,6 @@ private struct Lie: CustomTestStringConvertible {
     Lie("a page says 37 bytes unpacked where the column has 26 left") { $0.metadata[6] = .int64(100) },
     Lie("a column in a file of its own") { $0.chunk[1] = .text("other.parquet") },
     Lie("an encrypted column") { $0.chunk[9] = .text("") },
-    Lie("an encrypted file") { $0.footer[8] = .structure([:]) },
     Lie("its row groups have 6 rows, and it says 7") { $0.footer[3] = .int64(7) },
     Lie("row group 0 says -6 rows") { $0.rowGroup[3] = .int64(-6) },
     Lie("says 9223372036854775807 rows") { $0.rowGroup[3] = .int64(.max) },
@@ -129,6 +128,35 @@ struct HostileParquetTests {
     #expect(error?.message.contains(lie.words) == true, "\(error?.message ?? "no error")")
     // The other ways to read it end, too.
     _ = failure { try ParquetTour.read(ParquetFile(MemoryBytes(bytes))) }
+  }
+
+  /// Where the footer is plain, so is what is not encrypted: of encrypted columns it is said when they are asked for.
+  @Test func aFileWithEncryptedColumnsIsReadAsFarAsItIsPlain() throws {
+    var maker = ParquetMaker.floatLists
+    maker.footer[8] = .structure([1: .structure([:])])
+    maker.footer[9] = .text("key")
+    let file = try ParquetFile(MemoryBytes(maker.file()))
+    #expect(file.rowCount == 6)
+    let rows = try features(file, "emb", as: Float.self, zero: 0, dimension: 3)
+    #expect(rows == (0..<18).map { Float($0) / 4 })
+    maker.chunk[8] = .structure([1: .structure([:])])
+    let hidden = try ParquetFile(MemoryBytes(maker.file()))
+    #expect(hidden.columns.map(\.name) == ["emb"])
+    let error = failure { _ = try features(hidden, "emb", as: Float.self, zero: 0, dimension: 3) }
+    #expect(error?.message.contains("column 'emb': row group 0: an encrypted column is not read by tarn") == true)
+  }
+
+  @Test func aFileWhoseFooterIsEncryptedIsNamed() throws {
+    let plain = ParquetMaker.floatLists.file()
+    let mark = Array("PARE".utf8)
+    let files: [[UInt8]] = [mark + Array(plain.dropFirst(4).dropLast(4)) + mark, Array(plain.dropLast(4)) + mark]
+    for bytes in files {
+      let error = failure { _ = try ParquetFile(MemoryBytes(bytes)) }
+      #expect(error?.message == "memory.parquet: an encrypted file is not read by tarn")
+    }
+    #expect(ParquetFile.fault(ofStart: mark + [1]) == "an encrypted file is not read by tarn")
+    #expect(ParquetFile.fault(ofStart: Array("<htm".utf8)) == "it does not begin as a parquet file")
+    for count in 0...6 { #expect(ParquetFile.fault(ofStart: Array(plain.prefix(count))) == nil) }
   }
 
   @Test func levelsAndIndicesStayInRange() throws {

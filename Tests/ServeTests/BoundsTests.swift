@@ -1,6 +1,8 @@
 // Bounds: connections, rates and queries that wait, without sockets or clocks.
 
 import Base
+import Dispatch
+import Foundation
 import Lake
 import Serve
 import Synchronization
@@ -71,6 +73,28 @@ import TestSupport
     #expect(admitted == 4096)
     // Once those have saved up again they are as good as new ones.
     #expect(rates.admit("another", at: start + .seconds(5)) == true)
+  }
+
+  /// A file system that a network brings may never answer; the others do.
+  @Test func whoAsksForFreeRoomWaitsForNoFileSystem() {
+    let mayAnswer = DispatchSemaphore(value: 0)
+    let calls = Mutex(0)
+    let room = FreeRoom { path in
+      guard path == "/hung" else { return 7 }
+      calls.withLock { $0 += 1 }
+      mayAnswer.wait()
+      return 9
+    }
+    let directories = [(place: "catalog", path: "/"), (place: "shards", path: "/hung")]
+    func look() -> [String] { room.look(at: directories).map { "\($0.place) \($0.freeByteCount)" } }
+    for _ in 0..<3 { #expect(look() == ["catalog 7"]) }
+    #expect(calls.withLock(\.self) == 1)
+    mayAnswer.signal()
+    mayAnswer.signal()
+    // Both that was asked then and what is asked now.
+    for _ in 0..<600 where look().count == 1 { usleep(50_000) }
+    #expect(look().contains("shards 9"))
+    for _ in 0..<100 { mayAnswer.signal() }
   }
 
   private let versions = (0..<3).map { _ in

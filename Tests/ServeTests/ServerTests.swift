@@ -1,6 +1,7 @@
 // The server over a socket of this machine: what clients send that mean it well, that do not, and that never end.
 
 import Base
+import Dispatch
 import Foundation
 import Serve
 import Synchronization
@@ -13,7 +14,7 @@ private final class Served {
   private let house: ServeHouse
 
   init(
-    token: String? = nil, origins: [String] = [], served: ServedVersions = ServedVersions(), log: RequestLog? = nil,
+    token: String? = nil, origins: [String] = [], served: ServedVersions = ServedVersions(), log: ServeLog? = nil,
     _ change: (inout ServeLimits) -> Void = { _ in }
   ) throws {
     var limits = ServeLimits()
@@ -122,6 +123,58 @@ private final class Served {
     #expect(try served.lives())
   }
 
+  /// People who ask for a page are told as a page what was wrong, programs as JSON.
+  @Test func refusalsOfPagesArePages() throws {
+    let served = try Served { $0.bodyByteCount = 1000 }
+    let host = "Host: localhost\r\n"
+    let long = String(repeating: "x", count: 9000)
+    for (text, status, isPage) in [
+      ("GET /search?q=\(long) HTTP/1.1\r\n\(host)\r\n", 414, true),
+      ("GET /api/status?x=\(long) HTTP/1.1\r\n\(host)\r\n", 414, false),
+      ("POST /search HTTP/1.1\r\n\(host)Content-Length: 2000\r\n\r\n", 413, true),
+      ("POST /sql HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n7d0\r\n\(long.prefix(2000))\r\n", 413, true),
+      ("POST /api/sql HTTP/1.1\r\n\(host)Content-Length: 2000\r\n\r\n", 413, false),
+      ("DELETE /search HTTP/1.1\r\n\(host)\r\n", 405, true),
+      ("GET /search HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421, true),
+    ] {
+      let client = try served.client()
+      client.send(text)
+      let answer = try #require(client.readAnswer())
+      #expect(answer.head.hasPrefix("HTTP/1.1 \(status) "), "\(text.prefix(40)): \(answer.head)")
+      #expect(answer.head.contains("Content-Type: text/html") == isPage, "\(text.prefix(40)): \(answer.head)")
+      #expect(answer.body.contains("role=\"alert\"") == isPage)
+    }
+    // What comes next on a connection and is no request is nobody's page.
+    let client = try served.client()
+    client.send("DELETE /search HTTP/1.1\r\n\(host)\r\n")
+    #expect(client.readAnswer()?.head.hasPrefix("HTTP/1.1 405 ") == true)
+    client.send("\u{16}\u{3}\u{1}\r\n\r\n")
+    #expect(client.readAnswer()?.head.contains("application/json") == true)
+  }
+
+  /// A form is posted, so that a vector fits; what fits into an address is answered at one, which can be shared.
+  @Test func aSearchThatFitsIntoAnAddressHasOne() throws {
+    let served = try Served()
+    func ask(_ form: String) throws -> (head: String, body: String) {
+      let client = try served.client()
+      client.send(
+        "POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(form.utf8.count)\r\n\r\n\(form)")
+      return try #require(client.readAnswer())
+    }
+    let words = "q=a+red+%23+bicycle&where=&version=v%401&k=10&nprobe=8"
+    let short = try ask(words)
+    #expect(short.head.hasPrefix("HTTP/1.1 303 "))
+    #expect((short.head + "\r\n").contains("Location: /search?\(words)\r\n"), "\(short.head)")
+    let component = "0.123456789,"
+    let long = try ask("q=[\(String(repeating: component, count: 511))1]&k=10")
+    #expect(long.head.hasPrefix("HTTP/1.1 404 ") && long.body.contains("no version is served"), "\(long)")
+    // The form is there again, with what was written.
+    #expect(long.body.contains("method=\"post\"") && long.body.contains(component + component))
+    // Nothing that is posted becomes another header.
+    let split = try ask("q=a\r\nSet-Cookie:+a=b")
+    #expect(split.head.hasPrefix("HTTP/1.1 404 ") && !split.head.contains("Set-Cookie"))
+  }
+
   @Test func whoIsNotReadySaysSoAndLives() throws {
     let names = [VersionName(name: "v", number: 2), VersionName(name: "w", number: 1)]
     for missing in [names, []] {
@@ -142,7 +195,7 @@ private final class Served {
 
   @Test func everyRequestHasALineThatSaysNoMoreThanItMay() throws {
     let lines = Mutex<[String]>([])
-    let log = try RequestLog { news in
+    let log = try ServeLog { news in
       if case .request(let line) = news { lines.withLock { $0.append(line) } }
     }
     do {
@@ -177,6 +230,75 @@ private final class Served {
     #expect(words.contains { Array($0[2...5]) == ["HEAD", "/healthz", "200", "0"] })
     #expect(words.contains { Array($0[2...4]) == ["-", "-", "400"] })
     #expect(words.contains { Array($0[2...5]) == ["POST", "/knn-service", "-", "0"] }, "\(said)")
+  }
+
+  /// What the log took is told at the end, however much waits.
+  @Test func aLogThatEndsTellsWhatItTook() throws {
+    let (begun, mayGoOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    let lines = Mutex(0)
+    let faults = Mutex<[String]>([])
+    let log = try ServeLog { news in
+      begun.signal()
+      mayGoOn.wait()
+      mayGoOn.signal()
+      if case .request = news { lines.withLock { $0 += 1 } }
+      if case .fault(let text) = news { faults.withLock { $0.append(text) } }
+    }
+    func add() {
+      log.add(
+        AnsweredRequest(
+          peer: "127.0.0.1", method: "GET", target: "/healthz", status: 200, byteCount: 3, duration: .zero))
+    }
+    add()
+    begun.wait()
+    // One is told, as many wait as may, and of three there is no line.
+    for _ in 0..<4096 + 3 { add() }
+    DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(100)) { mayGoOn.signal() }
+    log.close()
+    #expect(lines.withLock(\.self) == 4097)
+    #expect(faults.withLock(\.self) == ["3 requests without a line, as nobody read the log in time"])
+  }
+
+  /// Who reads nothing holds up nobody who says something, and what was left out is told.
+  @Test func whatIsSaidWaitsForNobody() throws {
+    let (begun, mayGoOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    let said = Mutex<[ServeNews]>([])
+    let log = try ServeLog { news in
+      begun.signal()
+      mayGoOn.wait()
+      mayGoOn.signal()
+      said.withLock { $0.append(news) }
+    }
+    log.say(.changed("v@2 is served in place of v@1"))
+    begun.wait()
+    for number in 0..<4096 + 2 { log.say(.fault("fault \(number)")) }
+    mayGoOn.signal()
+    log.close()
+    let told = said.withLock(\.self)
+    #expect(told.count == 4098 && told.first == .changed("v@2 is served in place of v@1"), "\(told.count)")
+    #expect(
+      told.contains(.fault("2 lines about what is served left out, as nobody read standard error in time")))
+  }
+
+  @Test func aServerThatDoesNotSeeTheCatalogIsNotReady() throws {
+    var versions = ServedVersions()
+    versions.isUnwatched = true
+    let served = try Served(served: versions)
+    let client = try served.client()
+    client.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    let answer = try #require(client.readAnswer())
+    #expect(answer.head.hasPrefix("HTTP/1.1 503 ") && answer.body.contains("was not read for 60 s"), "\(answer)")
+    #expect(try served.lives())
+    // Nothing is wrong with the catalog while a version is opened.
+    versions.isOpening = true
+    let opening = try Served(served: versions)
+    let other = try opening.client()
+    other.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    let told = try #require(other.readAnswer())
+    #expect(told.head.hasPrefix("HTTP/1.1 503 ") && told.body.contains("takes more than 60 s to open"), "\(told)")
+    #expect(!told.body.contains("standard error"), "\(told)")
+    versions.isUnwatched = false
+    #expect(try Served(served: versions).get("/readyz") == 200)
   }
 
   @Test func aTokenIsWanted() throws {

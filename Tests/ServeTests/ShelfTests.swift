@@ -47,7 +47,28 @@ private final class Latch: Sendable {
     #expect(try names([], versions) == ["a@10", "b@2", "f@1"])
     #expect(try names(["b", "a@9", "f@2", "b@2", "c", "none"], versions) == ["b@2", "a@9"])
     #expect(ServingPlan([.newestOfEach], among: versions).revoked.map { "\($0)" }.sorted() == ["d@1", "f@2"])
+    // What was named and has nothing behind it is not forgotten; without names there is nothing to miss.
+    func unmet(_ asked: [String]) throws -> [ServedName] {
+      ServingPlan(try ServedName.all(asked), among: versions).unmet
+    }
+    #expect(try unmet([]) == [] && unmet(["a", "a@9", "b@2", "f"]) == [])
+    let revoked = VersionName(name: "f", number: 2)
+    #expect(try unmet(["f@2", "d", "a", "none"]) == [.version(revoked), .newest("d"), .newest("none")])
     #expect(throws: TarnError.self) { try ServedName.all(["--help"]) }
+  }
+
+  /// Who names no version is answered from what was made last, not from what comes first in the alphabet.
+  @Test func whatWasSealedLastComesFirst() throws {
+    func fact(_ name: String, _ number: Int, _ sealedAt: String) -> ServingFacts.Version {
+      ServingFacts.Version(VersionName(name: name, number: number), .sealed, sealedAt: sealedAt)
+    }
+    let versions = [
+      fact("big", 1, "2026-01-01T00:00:00.000Z"), fact("routed", 2, "2026-03-01T00:00:00.000Z"),
+      fact("routed", 3, "2026-02-01T00:00:00.000Z"), fact("small", 1, "2026-02-01T00:00:00.001Z"),
+      fact("tie", 1, "2026-01-01T00:00:00.000Z"),
+    ]
+    #expect(try names([], versions) == ["small@1", "routed@3", "big@1", "tie@1"])
+    #expect(try names(["tie", "small", "routed@2"], versions) == ["tie@1", "small@1", "routed@2"])
   }
 
   @Test func whatComesAndGoesIsSaid() throws {
@@ -136,7 +157,21 @@ private final class Latch: Sendable {
       let now = start + .seconds(second)
       let got = pacing.isReadDue(version, at: now)
       #expect(got == isRead, "after \(second) s")
+      #expect(pacing.isUpToDate(version) && !pacing.isUpToDate(version + 1))
       if fails { pacing.fail(at: now) }
+    }
+  }
+
+  @Test func aCatalogThatNobodySeesIsLostAfterAMinute() {
+    let start = ContinuousClock.now
+    var sight = ShelfSight(at: start)
+    for (second, isSeen, isLost) in [
+      (1, true, false), (61, false, false), (62, false, true), (63, true, false), (123, false, false),
+      (124, false, true),
+    ] {
+      let now = start + .seconds(second)
+      if isSeen { sight.see(at: now) }
+      #expect(sight.isLost(at: now) == isLost, "after \(second) s")
     }
   }
 
@@ -252,5 +287,45 @@ private final class Latch: Sendable {
     #expect(said.withLock { $0.allSatisfy { $0 == .temporary } })
     // One alone, twenty together, and of those as many alone as there is time for.
     #expect(searches.withLock(\.self) <= 4)
+  }
+
+  /// Whoever waits behind queries that are searched together waits for one bound, however long each would take.
+  @Test func aBatchHoldsTheDeskForOneBound() throws {
+    var limits = ServeLimits()
+    limits.searchTime = .seconds(1)
+    let desk = try SearchDesk(limits: limits)
+    defer { desk.close() }
+    let (begun, mayEnd, answered) = (Latch(), Latch(), Latch())
+    let begins = Mutex<[ContinuousClock.Instant]>([])
+    func ask(_ version: SearchedVersion, _ reply: @escaping Question.Reply = { _ in }) -> Bool {
+      desk.ask(
+        Question(
+          version: version, vectors: [], count: 1, k: 1, nprobe: 1, deadline: .now + .seconds(600), isGone: { false },
+          reply: reply))
+    }
+    let first = SearchedVersion { _, _, _, _, _, _ in
+      begun.open()
+      mayEnd.wait()
+      throw TarnError(.temporary, "this is as far as it goes")
+    }
+    let endless = SearchedVersion { _, _, _, _, _, checkpoint in
+      begins.withLock { $0.append(.now) }
+      while true {
+        try checkpoint()
+        Thread.sleep(forTimeInterval: 0.001)
+      }
+    }
+    let other = SearchedVersion { _, _, _, _, _, _ in throw TarnError(.temporary, "its turn has come") }
+    #expect(ask(first))
+    begun.wait()
+    for _ in 0..<20 { #expect(ask(endless)) }
+    #expect(ask(other) { _ in answered.open() })
+    mayEnd.open()
+    answered.wait()
+    // Together for the half, alone for the other: nobody is searched after that.
+    let firstBegin = begins.withLock(\.first)
+    let waited = try #require(firstBegin).duration(to: .now)
+    #expect(waited > .milliseconds(900), "\(waited)")
+    #expect(begins.withLock(\.count) == 2)
   }
 }

@@ -56,6 +56,30 @@ import TestSupport
     #expect(try directory.standing(of: plan, open: Set(0..<8)).states[0] == .queued)
   }
 
+  /// Nobody notes the end of a worker that was killed: what is known is when it last said something.
+  @Test func aTaskThatIsSilentIsToldWithWhenItWasLastHeardOf() throws {
+    try write("[{\"id\": \"7\", \"offset\": 0, \"tasks\": [0, 1]}]", to: directory.path + "/jobs.json")
+    for (log, hours) in [("7_0.log", 5.5), ("7_1.log", 0.5), ("local_2.log", 3.5), ("9_3.log", 2.5), ("9_4.log", 2.5)] {
+      let path = "\(directory.logs)/\(log)"
+      try write("encoding", to: path)
+      try FileManager.default.setAttributes(
+        [.modificationDate: Date.now.addingTimeInterval(-3_600 * hours)], ofItemAtPath: path)
+    }
+    // One that was begun again is linked to anew, though its log has no line of that yet.
+    try FileManager.default.createSymbolicLink(
+      atPath: "\(directory.logs)/task_3.log", withDestinationPath: "9_3.log")
+    let standing = try directory.standing(of: plan)
+    #expect(standing.states == [.running, .running, .running, .running, .open, .open, .open, .open])
+    #expect(standing.silences.map(\.task) == [0, 2])
+    #expect(standing.silences.first?.words == "was running, last heard of 5 h 30 min ago")
+    #expect(
+      standing.summary == "8 tasks: 2 running, 2 were running, last heard of 3 h 30 min ago or longer, 4 open")
+    try Disk.remove("\(directory.logs)/local_2.log")
+    #expect(
+      try directory.standing(of: plan).summary
+        == "8 tasks: 2 running, 1 was running, last heard of 5 h 30 min ago, 5 open")
+  }
+
   @Test func aDirectoryOfManyIsToldByNames() throws {
     let many = TaskPlan(
       .build, lake: "lake", subject: "v@1", spec: .of("spec"), tool: "tarn",

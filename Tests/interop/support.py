@@ -56,7 +56,8 @@ class Lake:
         # A server that fails in a test fails for good, unless the test is of patience.
         asks = (arguments[0] in ("sync", "build") or arguments[:2] in (("source", "probe"), ("source", "add"))
                 or arguments[0] == "verify" and "--repair" in arguments)
-        patience = ["--patience", "0"] if asks and "--patience" not in arguments else []
+        asks = asks and not {"--patience", "--offline"} & set(arguments)
+        patience = ["--patience", "0"] if asks else []
         return [str(TARN), *map(str, arguments), *patience, "--lake", str(self.directory)]
 
     def attempt(self, *arguments: object, **environ: str) -> subprocess.CompletedProcess:

@@ -229,6 +229,32 @@ class FormsTests(ConvertTest):
         np.save(self.directory / "large.npy", np.array([[1, 2], [3, 70000]], np.float32))
         self.refuse(self.directory / "large.npy", "row 1 holds 70000.0, which is no float16", "--dtype", "float16")
 
+    def test_the_array_that_is_written_has_the_name_that_was_said(self) -> None:
+        rows = self.rows(5, 3, "float32")
+        np.save(self.directory / "a.npy", rows)
+        for form in ("npz", "safetensors", "parquet"):
+            self.convert("a.npy", f"a.{form}", "--array", "emb")
+            self.convert(f"a.{form}", f"{form}.npy", "--array", "emb")
+            np.testing.assert_array_equal(np.load(self.directory / f"{form}.npy"), rows)
+            self.refuse(self.directory / f"a.{form}", "other", "--array", "other")
+        self.refuse(self.directory / "a.npy", "leave --array out", "--array", "emb", target="refused.fbin")
+
+    def test_what_could_not_be_read_again_is_not_written(self) -> None:
+        np.save(self.directory / "none.npy", np.zeros((0, 7), "float32"))
+        for form in ("fvecs", "parquet"):
+            self.refuse(self.directory / "none.npy", "without rows", target=f"refused.{form}")
+        for form in ("npz", "safetensors", "fbin"):
+            self.convert("none.npy", f"none.{form}")
+            self.assertEqual(self.convert(f"none.{form}", f"again-{form}.npy")["dimension"], 7)
+        np.save(self.directory / "a.npy", self.rows(5, 3, "float32"))
+        self.refuse(self.directory / "a.npy", "no name of a tensor", "--array", "__metadata__", target="refused.safetensors")
+        self.refuse(self.directory / "a.npy", "no name of an array", "--array", "a/../b", target="refused.npz")
+
+    def test_numbers_that_a_type_does_not_hold_are_refused(self) -> None:
+        np.save(self.directory / "large.npy", np.array([[1, 2], [3, 1e300]]))
+        for dtype in ("float16", "float32"):
+            self.refuse(self.directory / "large.npy", f"row 1 holds 1e+300, which is no {dtype}", "--dtype", dtype)
+
     def test_nothing_is_replaced_and_nothing_is_left(self) -> None:
         np.save(self.directory / "a.npy", self.rows(40_000, 64, "float32"))
         target = self.directory / "b.npz"

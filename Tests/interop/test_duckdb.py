@@ -82,6 +82,7 @@ class DuckDB(unittest.TestCase):
         lake.run("build", "plain", "--trained", "plain", "--images", "images", "--shards-per-output", 4)
         lake.run(
             "evaluate", "clips@1", "--queries", FEATURES / "text_emb" / "text_emb_0000.npy", "-k", 10, "--nprobe", "1,4")
+        lake.run("push", "clips@1", lake.directory.parent / "a 'place'")
         for version in ("clips@1", "plain@1"):
             lake.run("pin", version, "--reason", "it's good")
         lake.run("unpin", "plain@1")

@@ -175,6 +175,27 @@ class Listings(LakeTest):
         self.lake.run("evict", "images")
         self.lake.run("sync")
 
+    def test_what_another_listing_does_not_tell_of_stays_absent(self) -> None:
+        hub, other = self.hub(), self.hub()
+        first = hub.commit(dataset(range(3)))
+        self.add(hub)
+        names = self.shards()
+        self.lake.run("sync")
+        self.lake.run("train", "t", "--images", "images", "--method", "kmeans", "--nlist", "2")
+        self.lake.run("build", "v", "--trained", "t", "--images", "images")
+        hub.commit({path: data for path, data in hub.commits[first].items() if path != f"shards/{names[1]}"})
+        self.assertEqual(self.refresh()["gone"], [names[1]])
+        state = f"SELECT state FROM v_location WHERE shard = '{names[1]}'"
+        self.assertEqual(self.lake.rows(state), [{"state": "absent"}])
+        # A place of other files says nothing of this one, and the last copy stays.
+        other.commit(dataset(range(5, 7)))
+        told = self.refresh("--listing", f"{other.url}/datasets/org/set/tree/main/shards", "--match", "*.npy")
+        self.assertEqual(len(told["added"]), 2)
+        self.assertEqual(self.lake.rows(state), [{"state": "absent"}])
+        self.lake.run("evict", "images")
+        kept = self.lake.rows("SELECT shard FROM v_shard WHERE state = 'present'")
+        self.assertEqual(kept, [{"shard": names[1]}])
+
     def test_a_token_goes_to_the_hub_and_nowhere_else(self) -> None:
         hub = self.hub(token=TOKEN)
         hub.commit(dataset(range(3)))

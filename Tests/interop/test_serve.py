@@ -153,9 +153,9 @@ class Serve(LakeTest):
         _, body, _ = server.ask("POST", "/api/search", {"version": "clips@1", "text": "a red bicycle", "k": 40, "unique": 0.94})
         self.assertEqual(json.loads(body)["ids"], by_unique)
         page = server.get("/search?q=a+red+bicycle&version=clips%401")[1].decode()
-        self.assertIn(f">{by_text[0]}</td>", page)
+        self.assertIn(f">{by_text[0]}</a></td>", page)
         page = server.get("/search?q=%231485")[1].decode()
-        self.assertIn(">1485</td>", page)
+        self.assertIn('<a href="/search?q=%231485&amp;version=clips@1">1485</a></td>', page)
         self.assertEqual(server.get("/search?q=%23999999")[0], 400)
         self.assertFalse(list(pathlib.Path(tempfile.gettempdir()).glob(".tarn-picture-*")))
 
@@ -206,7 +206,7 @@ class Serve(LakeTest):
         _, body, _ = server.ask("POST", "/api/search", {"vectors": [QUERIES[0].tolist()], "k": 10, "where": condition})
         page = server.ask("POST", "/search", form + b"&" + urlencode({"where": condition}).encode())[1].decode()
         self.assertEqual(
-            [int(found) for found in re.findall(r"<td[^>]*>(\d+)</td><td[^>]*>[^<]+\.npy</td>", page)], json.loads(body)["ids"])
+            [int(found) for found in re.findall(r">(\d+)</a></td><td[^>]*>[^<]+\.npy</td>", page)], json.loads(body)["ids"])
         self.assertIn('<label for="where">', page)
         self.assertIn("value=\"caption LIKE '%&lt;1%' AND url != 'a&quot;b'\"", page)
         self.assertIn("there are caption, url", page)
@@ -473,7 +473,7 @@ class Serve(LakeTest):
         from urllib.parse import urlencode
         page = self.server.ask("POST", "/search", urlencode({"q": vector, "version": "clips@1", "k": 5}).encode())[1].decode()
         for id in self.searched("-k", 5)[0]["ids"]:
-            self.assertIn(f">{id}</td>", page)
+            self.assertIn(f">{id}</a></td>", page)
         self.assertNotIn("http:", self.server.get("/search")[2]["Content-Security-Policy"])
         self.assertIn("https: http:", self.server.get("/search?pictures=1")[2]["Content-Security-Policy"])
 

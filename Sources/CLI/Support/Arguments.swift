@@ -18,8 +18,36 @@ extension TimeSpan: ExpressibleByArgument {
   /// How long `build` and what builds from a document do.
   static let ofBuild = TimeSpan(duration: .seconds(7_200))
 
-  /// What `--help` shows for a default.
-  package var defaultValueDescription: String { TimeSpan.text(seconds: duration.seconds) }
+  /// What `--help` shows for a default, as it would be given: `10m`.
+  package var defaultValueDescription: String {
+    let seconds = Int(duration.seconds)
+    let unit = [(86_400, "d"), (3_600, "h"), (60, "m")].first { seconds.isMultiple(of: $0.0) } ?? (1, "s")
+    return "\(seconds / unit.0)\(unit.1)"
+  }
+}
+
+extension ArgumentHelp {
+  /// Of `--bwlimit`.
+  static var bandwidth: ArgumentHelp {
+    ArgumentHelp(
+      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate")
+  }
+
+  /// Of `--patience`.
+  ///
+  /// - Parameters:
+  ///   - condition: When it counts; nil for always.
+  ///   - host: Who is waited for.
+  ///   - time: How long without it, where the option has no default of its own.
+  /// - Returns: The help.
+  static func patience(
+    when condition: String? = nil, for host: String = "a host that fails for now, e.g. 6h",
+    unlessTold time: TimeSpan? = nil
+  ) -> ArgumentHelp {
+    ArgumentHelp(
+      (condition.map { "\($0): how" } ?? "How") + " long to wait for \(host); 0 for a few tries in a row and no wait"
+        + (time.map { " (default: \($0.defaultValueDescription))." } ?? "."), valueName: "time")
+  }
 }
 
 /// A rate or timetable that is handed on as it was written.

@@ -34,16 +34,16 @@ struct CostText {
       "steps": .array(
         steps.map {
           .object([
-            "step": .string($0.step), "seconds": $0.seconds.map { .number($0) } ?? .null,
-            "memory_bytes": .count($0.memoryByteCount), "disk_bytes": $0.diskByteCount.map { .count($0) } ?? .null,
+            "step": .string($0.step), "seconds": .optionalNumber($0.seconds),
+            "memory_bytes": .count($0.memoryByteCount), "disk_bytes": .optionalCount($0.diskByteCount),
           ])
         }),
-      "seconds": seconds.map { .number($0) } ?? .null, "shards_of_unknown_rows": .count(unknown?.count ?? 0),
+      "seconds": .optionalNumber(seconds), "shards_of_unknown_rows": .count(unknown?.count ?? 0),
       "measured_here": .object([
         "assigned_products_per_second": .number(rates.assigned),
         "compared_products_per_second": .number(rates.compared),
         "encoded_components_per_second": .number(rates.encoded), "hashed_bytes_per_second": .number(rates.hashed),
-        "written_bytes_per_second": rates.written.map { .number($0) } ?? .null, "threads": .count(rates.threadCount),
+        "written_bytes_per_second": .optionalNumber(rates.written), "threads": .count(rates.threadCount),
       ]),
     ]
   }
@@ -68,7 +68,9 @@ struct CostText {
     func giga(_ rate: Double) -> String { String(format: "%.0f", rate / 1e9) }
     let written = rates.written.map { "\(ByteSize.text(Int($0)))/s written" } ?? "writing not measured"
     let measured =
-      "measured here: \(giga(rates.assigned)) thousand million products/s assigned, \(giga(rates.compared)) compared, \(String(format: "%.1f", rates.encoded / 1e9)) thousand million components/s encoded, \(ByteSize.text(Int(rates.hashed)))/s hashed, \(written)"
+      "measured here: \(giga(rates.assigned)) billion products/s assigned, \(giga(rates.compared)) compared, "
+      + "\(String(format: "%.1f", rates.encoded / 1e9)) billion components/s encoded, "
+      + "\(ByteSize.text(Int(rates.hashed)))/s hashed, \(written)"
     let left = unknown.map { "the rows of \($0.count) of \($0.total.counted("shard")) are not known: \($0.told)" }
     let layout = TextColumns(rows) { $0 > 0 }
     let none = steps.isEmpty ? "it was made before: there is nothing to do" : nil
@@ -91,12 +93,19 @@ extension GlobalOptions {
   ) async throws {
     let catalog = try read(lakeRoot(), keeping: room)
     let planning = try await tasks?(catalog)
+    let followed = try options.following(catalog)
+    if followed.shardsPerOutput != options.shardsPerOutput {
+      let layout = "\(followed.shardsPerOutput.counted("shard")) per output"
+      Output.diagnostic("tarn: \(layout), as the last version of \(options.name) has")
+    }
     let run = BuildRun(
-      catalog, options, logger: logger("tarn.build"), cancellation: cancellation, report: { _ in })
+      catalog, followed, logger: logger("tarn.build"), cancellation: cancellation, report: { _ in })
     try await tellCost(in: catalog, of: options.name, as: "name") {
       let cost = try planning.map { try $0.cost() } ?? run.cost(within: budget?.byteCount)
       let codec = try VectorCodec(rawValue: catalog.trainedIndex(named: options.trained).codec) ?? .flat
-      return Estimate(dimension: cost.dimension, codec: codec, unknown: cost.unknown, steps: cost.steps)
+      return Estimate(
+        dimension: cost.dimension, codec: codec, assignedCount: cost.assignedCount, unknown: cost.unknown,
+        steps: cost.steps)
     }
   }
 
@@ -119,7 +128,9 @@ extension GlobalOptions {
       catalog, options, logger: logger("tarn.train"), cancellation: cancellation, report: { _ in })
     try await tellCost(in: catalog, of: options.name, as: "trained_index") {
       let cost = try run.cost(fetches: fetches, within: budget, in: directory)
-      return Estimate(dimension: cost.dimension, codec: options.codec, unknown: cost.unknown, steps: cost.steps)
+      return Estimate(
+        dimension: cost.dimension, codec: options.codec, assignedCount: cost.assignedCount, unknown: cost.unknown,
+        steps: cost.steps)
     }
   }
 
@@ -128,6 +139,8 @@ extension GlobalOptions {
     /// Components of a vector.
     let dimension: Int
     let codec: VectorCodec
+    /// Pairs of vectors and rows of the largest assignment.
+    let assignedCount: Double
     let unknown: UnknownRows?
     let steps: @Sendable (MachineRates) -> [StepCost]
   }
@@ -149,7 +162,8 @@ extension GlobalOptions {
       try catalog.requireWritable()
       let estimate = try estimate()
       let rates = try MachineRates.measured(
-        dimension: estimate.dimension, codec: estimate.codec, below: catalog.layout.root, logger: logger)
+        dimension: estimate.dimension, codec: estimate.codec, assignedCount: estimate.assignedCount,
+        below: catalog.layout.root, logger: logger)
       return CostText(steps: estimate.steps(rates), rates: rates, unknown: estimate.unknown)
     }.value()
     if json {

@@ -20,18 +20,20 @@ struct EncoderOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The model that a service is asked for.", valueName: "name"))
   var encoderModel: String?
 
-  @Option(help: ArgumentHelp("How long an answer of the encoder may take.", valueName: "duration"))
-  var encoderTimeout = TimeSpan(duration: .seconds(120))
+  @Option(help: ArgumentHelp("How long an answer of the encoder may take (default: 2m).", valueName: "duration"))
+  var encoderTimeout: TimeSpan?
 
   @Flag(help: "Give the encoder's vectors unit length; else one that has not is refused.")
   var normalise = false
 
   func validate() throws {
-    guard encoderTimeout.duration > .zero else { throw ValidationError("--encoder-timeout is more than 0.") }
+    if let encoderTimeout, encoderTimeout.duration <= .zero {
+      throw ValidationError("--encoder-timeout is more than 0.")
+    }
   }
 
   /// Whether any of these was given.
-  var isGiven: Bool { encoder != nil || encoderModel != nil || normalise }
+  var isGiven: Bool { encoder != nil || encoderModel != nil || encoderTimeout != nil || normalise }
 
   /// Whether an encoder is named, here or in the environment.
   var isNamed: Bool {
@@ -51,7 +53,7 @@ struct EncoderOptions: ParsableArguments {
           + "Examples/encoders has two")
     }
     var rules = EncoderRules()
-    rules.timeout = encoderTimeout.duration
+    rules.timeout = encoderTimeout?.duration ?? .seconds(120)
     return try EncoderName.encoder(
       name, model: encoderModel, rules: rules, configuration: .ofTool, environment: environment)
   }

@@ -23,6 +23,10 @@ enum Interruption {
   static func lengthenGrace(by time: Duration) { allowed.withLock { $0 = grace + time } }
 
   private static let received = Atomic<Int32>(0)
+  private static let leavesNothing = Atomic(false)
+
+  /// Says that this command leaves nothing that could be continued when it is told to end.
+  static func leaveNothing() { leavesNothing.store(true, ordering: .relaxed) }
 
   /// What an interrupted command ends with.
   static var status: ExitStatus {
@@ -47,7 +51,8 @@ enum Interruption {
 
   /// Ends the process where it is.
   private static func end() -> Never {
-    Output.parting("tarn: \(TarnError.interrupted)")
+    let interrupted = TarnError.interrupted
+    Output.parting("tarn: \(leavesNothing.load(ordering: .relaxed) ? interrupted.message : interrupted.description)")
     _exit(status.rawValue)
   }
 }

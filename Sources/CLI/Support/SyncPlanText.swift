@@ -10,9 +10,9 @@ extension SyncPlan {
       "shards": .count(shards.count), "bytes": .count(byteCount), "partial_bytes": .count(partialByteCount),
       "unknown_sizes": .count(unknownSizeCount), "present": .count(presentCount),
       "missing": .array(missing.map { .string($0.name) }), "free_bytes": .count(freeByteCount),
-      "held_bytes": .count(cachedByteCount), "budget": budget.map { .count($0) } ?? .null,
+      "held_bytes": .count(cachedByteCount), "budget": .optionalCount(budget),
       "fits_budget": .bool(fitsBudget), "fits_disk": .bool(fitsDisk),
-      "bytes_per_second": bytesPerSecond.map { .number($0) } ?? .null, "seconds": seconds.map { .number($0) } ?? .null,
+      "bytes_per_second": .optionalNumber(bytesPerSecond), "seconds": .optionalNumber(seconds),
     ]
   }
 
@@ -31,8 +31,7 @@ extension SyncPlan {
       lines.append("time      not known before the first transfer")
     }
     if !missing.isEmpty {
-      let names = missing.prefix(20).map(\.name).joined(separator: " ")
-      lines.append("missing   \(missing.count) on no mirror: \(names)\(missing.count > 20 ? " …" : "")")
+      lines.append("missing   \(missing.count) on no mirror: \(missing.map(\.name).listed(20))")
     }
     return lines
   }

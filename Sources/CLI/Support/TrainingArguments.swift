@@ -72,7 +72,7 @@ struct TrainingArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "End k-means with the first iteration that moves no more of the captions to another cell, e.g. 0.1%.",
+      "End k-means with the first iteration that moves no more of the captions to another cell, e.g. 0.1%; paired k-means need not come to that.",
       valueName: "share"), transform: ConvergenceBound.init(argument:))
   var untilMoved: ConvergenceBound?
 
@@ -87,7 +87,7 @@ struct TrainingArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "A codec's range in a dimension: minmax, or quantiles:0.005 to leave out that share at each end (default: \(VectorCodec.rangesText)).",
+      "A codec's range in a dimension: minmax, or quantiles:0.005 to leave out that share at each end, rounded down to rows (default: \(VectorCodec.rangesText)).",
       valueName: "ranges"))
   var ranges: RangeStatistic?
 

@@ -36,7 +36,7 @@ final class TransferBoard: Sendable {
   func show(_ event: SyncProgress) {
     switch event {
     case .started(let shard, let mirror, let attempt):
-      emit("started", shard, ["mirror": mirror.map { .count($0) } ?? .null, "attempt": .count(attempt)])
+      emit("started", shard, ["mirror": .optionalCount(mirror), "attempt": .count(attempt)])
     case .transferring(let shard, let byteCount, let total): follow(shard, byteCount, total)
     case .moved(let done, let count, let bytes, let received, let total, let failed):
       move(done, failed, of: count, bytes, received, total)
@@ -146,8 +146,8 @@ final class TransferBoard: Sendable {
       "progress",
       [
         "done": .count(done), "failed": .count(failed), "shards": .count(count), "bytes": .count(bytes),
-        "received_bytes": .count(received), "total_bytes": total.map { .count($0) } ?? .null,
-        "bytes_per_second": rate.map { .number($0) } ?? .null,
+        "received_bytes": .count(received), "total_bytes": .optionalCount(total),
+        "bytes_per_second": .optionalNumber(rate),
       ])
   }
 

@@ -1,36 +1,44 @@
-// The options of the verbs that move files of published versions.
+// The options of the verbs that move shards, or files of published versions.
 
 internal import ArgumentParser
 internal import Base
 internal import Lake
 
-/// How to move files, and for how long to wait for who has them.
+extension SyncOptions {
+  /// How this tool fetches.
+  init(patience: TimeSpan) {
+    self.init()
+    self.patience = patience.duration
+    fetch = .ofTool
+  }
+}
+
+/// How much is moved at a time, and for how long who has it is waited for.
 struct TransferOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Files at a time (default: 2).", valueName: "n"))
+  @Option(help: ArgumentHelp("Transfers at a time (default: 2).", valueName: "n"))
   var jobs: Int?
 
-  @Option(
-    help: ArgumentHelp(
-      "Most bytes a second over all files: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
-  var bwlimit: RateTimetable?
+  @Option(help: .bandwidth)
+  var bwlimit: RateText?
 
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait for a host that fails for now, e.g. 6h; 0 for a few tries in a row and no wait (default: 2h).",
-      valueName: "time"))
+  @Option(help: .patience(unlessTold: .ofBuild))
   var patience: TimeSpan?
 
   func validate() throws {
     if let jobs, !(1...64).contains(jobs) { throw ValidationError("--jobs is 1 to 64.") }
   }
 
+  /// Whether any of them was said.
+  var isSaid: Bool { jobs != nil || bwlimit != nil || patience != nil }
+
+  /// How long to wait.
+  var waits: TimeSpan { patience ?? .ofBuild }
+
   /// How to fetch, and how to send.
   func options() -> SyncOptions {
-    var options = SyncOptions()
-    options.fetch = .ofTool
+    var options = SyncOptions(patience: waits)
     options.fetch.jobs = jobs ?? 2
-    options.patience = (patience ?? .ofBuild).duration
-    if let bwlimit { options.fetch.bandwidth = bwlimit }
+    if let bwlimit { options.fetch.bandwidth = bwlimit.timetable }
     return options
   }
 }

@@ -64,6 +64,8 @@ extension ProgressLine {
     switch progress {
     case .reading(let file, let number, let count):
       update(done: Double(number), total: Double(count)) { "reading \(file), file \(number + 1)/\(count)" }
+    case .unfiled(let file, let rows):
+      note("\(file) counts \(rows.counted("row")) in none of its lists, where FAISS files no NaN; left out")
     case .writing(let output, let count, let done, let rows):
       update(done: Double(done), total: Double(rows)) { "writing output \(output + 1)/\(count), \(done)/\(rows) rows" }
     }

@@ -17,11 +17,14 @@ struct BuildArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Source of image features.", valueName: "source"), completion: .sources)
   var images: String
 
-  @Option(help: ArgumentHelp("Which shards, e.g. 0-39,57; all by default.", valueName: "ranges"))
-  var shards: String?
+  @OptionGroup var range: ShardRangeOptions
 
-  @Option(name: .customLong("shards-per-output"), help: ArgumentHelp("Shards in each output file.", valueName: "n"))
-  var shardsPerOutput: Int = 40
+  @Option(
+    name: .customLong("shards-per-output"),
+    help: ArgumentHelp(
+      "Shards in each output file (default: as the last version of NAME from this source has, else \(BuildOptions.shardsPerOutputAtFirst)).",
+      valueName: "n"))
+  var shardsPerOutput: Int?
 
   @Option(
     help: ArgumentHelp(
@@ -40,10 +43,12 @@ struct BuildArguments: ParsableArguments {
   /// - Returns: The options.
   /// - Throws: ``TarnError`` `.usage` for ranges that are none.
   func options(fetching fetches: Bool) throws -> BuildOptions {
-    BuildOptions(
-      name: name, trained: trained, images: images, ordinals: try shards.map(OrdinalSet.init(parsing:)),
-      shardsPerOutput: shardsPerOutput, missing: missing, badRows: badRows, fetches: fetches,
-      environment: Tool.environment)
+    var options = BuildOptions(
+      name: name, trained: trained, images: images, ordinals: try range.ordinals(),
+      shardsPerOutput: shardsPerOutput ?? BuildOptions.shardsPerOutputAtFirst, missing: missing, badRows: badRows,
+      fetches: fetches, environment: Tool.environment)
+    options.isLayoutSaid = shardsPerOutput != nil
+    return options
   }
 }
 
@@ -53,7 +58,8 @@ struct Build: AsyncParsableCommand {
     commandName: "build", abstract: "Build an index version: FAISS files over the shards of a source.",
     discussion: """
       The outputs lie in LAKE/versions/NAME@N. What was built before from the same bytes is used again; new or changed
-      shards make the next version. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
+      shards make the next version, with as many shards in each output as the last one, so that both share files; a
+      warning says where another trained index or another --shards-per-output leaves none to share. Shards that are not in the lake are fetched meanwhile; within --budget, the room of
       those that are encoded is used again; without it nothing is evicted. It begins only if the disk has room for all that
       it will write, and what must stay free.
 
@@ -84,25 +90,13 @@ struct Build: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Most bytes of shards to hold, e.g. 100GB.", valueName: "size"))
   var budget: ByteSize?
 
-  @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
-  var jobs: Int = 2
-
-  @Option(
-    help: ArgumentHelp(
-      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
-  var bwlimit: RateText?
+  @OptionGroup var transfer: TransferOptions
 
   @Option(
     name: .customLong("per-host"),
     help: ArgumentHelp(
       "With --executor: most transfers at a time from one host, of all workers together.", valueName: "n"))
   var perHost: Int?
-
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait for a host that fails for now, e.g. 6h; 0 for a few tries in a row and no wait.",
-      valueName: "time"))
-  var patience: TimeSpan = .ofBuild
 
   @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
   @OptionGroup(title: EngineOptions.title) var engine: EngineOptions
@@ -114,9 +108,8 @@ struct Build: AsyncParsableCommand {
     try engine.validate(beside: ["--offline": offline, "--budget": budget != nil])
     guard perHost == nil || engine.executor != nil else { throw ValidationError("--per-host goes with --executor.") }
     guard (1...4096).contains(perHost ?? 1) else { throw ValidationError("--per-host is 1 to 4096.") }
-    guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
-    guard !offline || bwlimit == nil else {
-      throw ValidationError("--offline fetches nothing; --bwlimit does not go with it.")
+    guard !offline || !transfer.isSaid else {
+      throw ValidationError("--offline fetches nothing; --jobs, --bwlimit and --patience do not go with it.")
     }
     guard !offline || !commands.allowCommands else {
       throw ValidationError("--offline fetches nothing; --allow-commands does not go with it.")
@@ -130,16 +123,13 @@ struct Build: AsyncParsableCommand {
     let name = options.name
     let catalog = try writer.open(global, "build \(name)", keeping: room, leasing: options.leases)
     let progress = global.progress("build \(name)")
-    var fetch = SyncOptions()
+    var fetch = transfer.options()
     fetch.budget = budget?.byteCount
-    fetch.fetch = .ofTool
-    fetch.fetch.jobs = jobs
     fetch.fetch.commands = commands.rules
-    fetch.patience = patience.duration
-    if let bwlimit { fetch.fetch.bandwidth = bwlimit.timetable }
     fetch.fetch.followLimit(of: catalog)
     let run = BuildRun(
-      catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation, report: progress.show)
+      catalog, try options.following(catalog), logger: global.logger("tarn.build"), cancellation: global.cancellation,
+      report: progress.show)
     let revisions = FetchedRevisions()
     let (version, isNew, times) = try await run.run(fetching: fetch, follow: revisions.following(progress))
     try conclude(version, isNew: isNew, times, revisions, catalog, progress)
@@ -152,14 +142,16 @@ struct Build: AsyncParsableCommand {
 
   /// What writes it as tasks.
   private func planning(_ catalog: LakeCatalog, _ options: BuildOptions) throws -> TaskPlanning {
+    let bandwidth = transfer.bwlimit?.text
     let limits =
-      perHost == nil && bwlimit == nil
-      ? nil : try SharedLimits(perHost: perHost, bandwidth: bwlimit?.text, amongWorkers: engine.workerCount)
+      perHost == nil && bandwidth == nil
+      ? nil : try SharedLimits(perHost: perHost, bandwidth: bandwidth, amongWorkers: engine.workerCount)
+    let fetch = transfer.options()
     let workerOptions =
-      ["--jobs", "\(jobs)", "--patience", "\(Int(patience.duration.seconds))s"] + commands.words
-    let access = global.storeAccess(patience: patience)
+      ["--jobs", "\(fetch.fetch.jobs)", "--patience", "\(Int(fetch.patience.seconds))s"] + commands.words
+    let access = global.storeAccess(patience: transfer.waits)
     return TaskPlanning(
-      catalog, options, logger: global.logger("tarn.build"), cancellation: global.cancellation
+      catalog, try options.following(catalog), logger: global.logger("tarn.build"), cancellation: global.cancellation
     ) { [engine] version in
       let directory = try engine.directory(of: "\(version)", in: catalog, access)
       return (directory, try engine.scripts(in: directory, workerOptions: workerOptions, limits: limits))
@@ -172,10 +164,8 @@ struct Build: AsyncParsableCommand {
       global, "ingest", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]], keeping: room)
     let progress = global.progress("build \(options.name)")
-    var fetch = SyncOptions()
-    fetch.fetch = .ofTool
-    fetch.patience = patience.duration
-    let planned = try await planning(catalog, options).run(asking: fetch, follow: progress.showFetching)
+    let planned = try await planning(catalog, options)
+      .run(asking: SyncOptions(patience: transfer.waits), follow: progress.showFetching)
     if planned.isMended { progress.note(Plan.mending) }
     let wasSealed = planned.version.state == .sealed
     var summary: IngestSummary?
@@ -230,7 +220,7 @@ struct Build: AsyncParsableCommand {
               "refine": refine ?? .null,
             ])
           }),
-        "revised": revisions.json, "peak_memory_bytes": Tool.peakByteCount.map { .count($0) } ?? .null,
+        "revised": revisions.json, "peak_memory_bytes": .optionalCount(Tool.peakByteCount),
         "seconds": .object([
           "waiting": .number(times.waiting.seconds), "hashing": .number(times.hashing.seconds),
           "encoding": .number(times.encoding.seconds), "merging": .number(times.merging.seconds),

@@ -17,13 +17,15 @@ struct Convert: ParsableCommand {
       SRC is a \(FeatureFormat.enumeration) file, DST a \(FeatureWriter.enumeration) file that there is not yet; their
       names say the forms. Rows are read and written once, front to back, in little memory; the same file gives the same
       bytes. Elements stay what they are where the form holds them; with --dtype they become the float32 that they count
-      as, or that rounded to float16, to the nearest, ties to even. In an .npz, a .safetensors or a .parquet file the array
-      has the name of --array, or 'features'.
+      as, or that rounded to float16, to the nearest, ties to even; a number that is too large for it is refused. In an
+      .npz, a .safetensors or a .parquet file the array has the name of --array, or 'features'. A file of no rows is
+      written where its form says how many elements they would have.
 
       EXAMPLES
         tarn convert 0a1b.npz images.npy --array l14_img
         tarn convert texts.parquet texts.npy --array embedding --dtype float16
         tarn convert queries.npy queries.fbin --dtype float32
+        tarn convert img_emb_0.npy images.npz --array l14_img
 
       \(ExitStatus.help)
       """)
@@ -34,7 +36,8 @@ struct Convert: ParsableCommand {
   @Argument(help: ArgumentHelp("The file to write.", valueName: "DST"), completion: .file())
   var target: String
 
-  @Option(help: ArgumentHelp("Which array of an .npz, or column of a .parquet file.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("Which array of an .npz, tensor of a .safetensors or column of a .parquet.", valueName: "name"))
   var array: String?
 
   @Option(help: ArgumentHelp("What elements become.", valueName: "type"))

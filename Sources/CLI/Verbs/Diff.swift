@@ -30,9 +30,8 @@ struct Diff: ParsableCommand {
   }
 
   private func printJSON(_ found: VersionDifference, _ first: VersionName, _ second: VersionName) {
-    func list(_ names: [String]) -> JSONValue { .array(names.map { .string($0) }) }
     func rows(_ found: [VersionDifference.Rows]) -> JSONValue {
-      .array(found.map { .object(["shard": .string($0.shard), "rows": .array($0.rows.map { .count($0) })]) })
+      .array(found.map { .object(["shard": .string($0.shard), "rows": .counts($0.rows)]) })
     }
     Output.json([
       "first": .string("\(first)"), "second": .string("\(second)"), "same": .bool(found.isEmpty),
@@ -40,8 +39,8 @@ struct Diff: ParsableCommand {
         found.parameters.map {
           .object(["name": .string($0.name), "first": .string($0.first), "second": .string($0.second)])
         }),
-      "added": list(found.added), "removed": list(found.removed), "changed": list(found.changed),
-      "moved": list(found.moved),
+      "added": .strings(found.added), "removed": .strings(found.removed), "changed": .strings(found.changed),
+      "moved": .strings(found.moved),
       "outputs_shared": .count(found.sharedOutputs), "outputs_only_in_first": .count(found.outputsOnlyInFirst),
       "outputs_only_in_second": .count(found.outputsOnlyInSecond),
       "excluded_only_in_first": rows(found.excludedOnlyInFirst),
@@ -51,16 +50,17 @@ struct Diff: ParsableCommand {
 
   private func printText(_ found: VersionDifference, _ first: VersionName, _ second: VersionName) {
     if found.isEmpty { Output.line("\(first) and \(second) are made from the same inputs and parameters") }
-    for parameter in found.parameters { Output.line("\(parameter.name): \(parameter.first) -> \(parameter.second)") }
+    func shown(_ value: String) -> String { value.isEmpty ? "none" : value }
+    for parameter in found.parameters {
+      Output.line("\(parameter.name): \(shown(parameter.first)) -> \(shown(parameter.second))")
+    }
     for (sign, names) in [("-", found.removed), ("+", found.added), ("~", found.changed)] {
       for name in names { Output.line("\(sign) \(name)") }
     }
     for (version, shards) in [(first, found.excludedOnlyInFirst), (second, found.excludedOnlyInSecond)] {
       for of in shards {
-        let shown = of.rows.prefix(20).map(String.init).joined(separator: ", ")
-        Output.line(
-          "\(version) alone leaves out \(of.rows.count.counted("row")) of \(of.shard): \(shown)"
-            + (of.rows.count > 20 ? " and \(of.rows.count - 20) more" : ""))
+        let shown = of.rows.lazy.map { String($0) }.listed(20)
+        Output.line("\(version) alone leaves out \(of.rows.count.counted("row")) of \(of.shard): \(shown)")
       }
     }
     if let first = found.moved.first {

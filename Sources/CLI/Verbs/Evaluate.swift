@@ -15,7 +15,10 @@ struct Evaluate: AsyncParsableCommand {
       --missing skip the version is measured as if it had the shards alone that are here, and the record says which.
       recall@k is the share of the k nearest rows that came back, routing the share whose list was visited: what lies
       between is the codec's loss, less what codes that refine bring back. scanned is the share of all rows that a query's lists hold. The rate is of searches
-      for -k rows. Results are kept: `tarn show NAME@N`, or the view v_evaluation. While it
+      for -k rows. ±95% is half of the 95 % interval, 1.96 times the standard error over the queries (standard_error in --json):
+      what differs by less may be chance. Of several versions a second table has recall at 1, 2 and 4 % of the rows scanned, linear
+      between two measured nprobe, and - where --nprobe has none on both sides of it; --json has that of each version as
+      recall_where_scanned, null for such. Results are kept: `tarn show NAME@N`, or the view v_evaluation. While it
       runs, what would change or drop the shards that it reads waits, and so does another evaluation over the same source;
       other commands go on (docs/LEASES.md).
 
@@ -39,8 +42,10 @@ struct Evaluate: AsyncParsableCommand {
   @Option(name: .short, help: ArgumentHelp("The deepest recall, measured beside those at 1 and 10.", valueName: "k"))
   var k: Int = 100
 
-  @Option(help: ArgumentHelp("Lists visited for each query, each measured.", valueName: "n,n,…"))
-  var nprobe: NumberList = NumberList([1, 2, 4, 8, 16, 32, 64])
+  @Option(
+    help: ArgumentHelp(
+      "Lists visited for each query, each measured (default: 1,2,4,8,16,32,64).", valueName: "n,n,…"))
+  var nprobe: NumberList?
 
   @Option(help: ArgumentHelp("Exit with 25 if a version lacks it at the greatest nprobe.", valueName: "recall@k=x"))
   var require: [Requirement] = []
@@ -50,7 +55,7 @@ struct Evaluate: AsyncParsableCommand {
     completion: .file())
   var report: String?
 
-  @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
+  @Option(help: ArgumentHelp("Threads (default: TARN_THREADS, else all processors).", valueName: "n"))
   var threads: Int?
 
   @Option(
@@ -78,6 +83,7 @@ struct Evaluate: AsyncParsableCommand {
 
   func validate() throws {
     try refined.validate(for: k)
+    if let threads, !(1...4096).contains(threads) { throw ValidationError("--threads is 1 to 4096.") }
     try stream.validate(fetchesAnyway: false)
     guard source == nil || truth == nil else {
       throw ValidationError("--source and --truth both say what is true; give one of them.")
@@ -103,8 +109,8 @@ struct Evaluate: AsyncParsableCommand {
     if let report { try OutputPlace.check(report, besides: catalog.layout) }
     let progress = global.progress("evaluate")
     var options = EvaluationOptions(
-      queries: queries, k: k, nprobes: nprobe.numbers,
-      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount, environment: Tool.environment)
+      queries: queries, k: k, nprobes: nprobe?.numbers ?? [1, 2, 4, 8, 16, 32, 64],
+      threads: try threads ?? ThreadCount.ofProcess(), environment: Tool.environment)
     options.missing = missing
     options.refine = refined.count
     (options.source, options.truth) = (source, truth)
@@ -130,10 +136,11 @@ struct Evaluate: AsyncParsableCommand {
     progress.clear()
     // They are measured as they were built: what is shown of them is another thing.
     for name in names { catalog.warnOfExcludedRows(name, "what was measured counts") }
+    for name in names { try global.tellOfLists(of: catalog.version(name), asked: nprobe?.numbers ?? [], catalog) }
     let failures = evaluations.flatMap { evaluation in require.compactMap { $0.failure(of: evaluation) } }
     if global.json {
       Output.json([
-        "evaluations": .array(evaluations.map { .object($0.json) }), "failures": .array(failures.map { .string($0) }),
+        "evaluations": .array(evaluations.map { .object($0.json) }), "failures": .strings(failures),
         "revised": revisions.json,
       ])
     } else {
@@ -150,7 +157,7 @@ struct Evaluate: AsyncParsableCommand {
   private func printTable(_ evaluations: [Evaluation]) {
     let depths = EvaluationRun.depths(upTo: k)
     var table = Table(
-      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±", "routing@\($0)"] } + [
+      ["version", "nprobe", "scanned"] + depths.flatMap { ["recall@\($0)", "±95%", "routing@\($0)"] } + [
         "queries/s", "shards",
       ])
     for evaluation in evaluations {
@@ -175,6 +182,21 @@ struct Evaluate: AsyncParsableCommand {
           + (evaluation.sample.map { ", measured over shards \(OrdinalSet(ascending: $0).text) alone" } ?? "")
           + (evaluation.refinedRows.map { ", the best \($0) ordered again by codes that refine" } ?? ""))
     }
+    if evaluations.count > 1 { printComparison(evaluations, at: depths.last { $0 <= 10 } ?? k) }
+  }
+
+  /// Which version is better: at one nprobe each scans another part of its rows.
+  private func printComparison(_ evaluations: [Evaluation], at depth: Int) {
+    let shares = Evaluation.comparedShares
+    let found = evaluations.map { evaluation in shares.map { evaluation.recall(at: depth, whereScanned: $0) } }
+    guard found.joined().contains(where: { $0 != nil }) else { return }
+    var table = Table(["recall@\(depth)"] + shares.map { String(format: "%g %% scanned", 100 * $0) })
+    for (evaluation, recalls) in zip(evaluations, found) {
+      let cells = recalls.map { recall in SQLValue.text(recall.map { String(format: "%.3f", $0) } ?? "-") }
+      table.add([.text("\(evaluation.version)")] + cells)
+    }
+    Output.line("")
+    table.print(as: .table)
   }
 }
 
@@ -184,9 +206,18 @@ extension Evaluation {
     [
       "version": .string("\(version)"), "queries": .string(queries), "queries_sha256": .string(queriesDigest.hex),
       "query_count": .count(queryCount), "rows": .count(rowCount), "nlist": .count(nlist),
-      "refined_rows": refinedRows.map { .count($0) } ?? .null,
-      "sample_shards": sample.map { .array($0.map { .count($0) }) } ?? .null,
-      "imbalance": .number(imbalance), "list_sizes": .array(listSizes.map { .count($0) }), "threads": .count(threads),
+      "refined_rows": .optionalCount(refinedRows),
+      "sample_shards": sample.map { .counts($0) } ?? .null,
+      "recall_where_scanned": .array(
+        Evaluation.comparedShares.flatMap { share -> [JSONValue] in
+          (points.first?.recalls ?? []).map { point -> JSONValue in
+            .object([
+              "share": .number(share), "k": .count(point.k),
+              "recall": recall(at: point.k, whereScanned: share).map { .number($0) } ?? .null,
+            ])
+          }
+        }),
+      "imbalance": .number(imbalance), "list_sizes": .counts(listSizes), "threads": .count(threads),
       "points": .array(
         points.map { point in
           .object([
@@ -210,15 +241,11 @@ extension Evaluation {
 struct NumberList: ExpressibleByArgument {
   let numbers: [Int]
 
-  init(_ numbers: [Int]) { self.numbers = numbers }
-
   init?(argument: String) {
     let numbers = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
     guard !numbers.isEmpty, numbers.allSatisfy({ ($0 ?? 0) >= 1 }) else { return nil }
     self.numbers = numbers.compactMap { $0 }
   }
-
-  var defaultValueDescription: String { numbers.map(String.init).joined(separator: ",") }
 }
 
 /// A recall that a version must have: `recall@10=0.9`.

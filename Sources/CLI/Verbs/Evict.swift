@@ -14,8 +14,9 @@ struct Evict: ParsableCommand {
 
       A shard stays while a version or a trained index rests on its bytes and nobody is known to have them: every mirror
       was seen to lack it or to serve something else, or it came by `tarn import` and no mirror was seen with it
-      (`tarn source probe` looks). --last-copies drops these too. What rests on bytes that went is said. It works on a
-      disk without a byte left.
+      (`tarn source probe` looks; files on this machine are looked at here, and where they cannot be, as on a file system
+      that is not mounted, the shard stays this time). --last-copies drops these too. What rests on bytes that went is
+      said. It works on a disk without a byte left.
 
       EXAMPLES
         tarn evict captions
@@ -29,8 +30,7 @@ struct Evict: ParsableCommand {
   @Argument(help: "The source.", completion: .sources)
   var source: String
 
-  @Option(help: ArgumentHelp("Which shards, e.g. 0-39,57; all by default.", valueName: "ranges"))
-  var shards: String?
+  @OptionGroup var range: ShardRangeOptions
 
   @Flag(help: "Also older revisions on which a version or trained index rests.")
   var old = false
@@ -44,12 +44,12 @@ struct Evict: ParsableCommand {
   func run() throws {
     let catalog = try writer.open(global, "evict")
     let gone = try EvictRun(catalog, cancellation: global.cancellation).run(
-      source, ordinals: shards.map(OrdinalSet.init(parsing:)), includesPinned: old, includesLastCopies: lastCopies)
+      source, ordinals: range.ordinals(), includesPinned: old, includesLastCopies: lastCopies)
     if global.json {
       Output.json([
         "evicted": .count(gone.shardCount), "parts": .count(gone.partCount), "old_revisions": .count(gone.keptCount),
         "bytes": .count(gone.byteCount), "kept_old_revisions": .count(gone.pinned.count),
-        "of": .array(gone.readers.map { .string($0) }), "kept_last_copies": .array(gone.lastCopies.map(\.json)),
+        "of": .strings(gone.readers), "kept_last_copies": .array(gone.lastCopies.map(\.json)),
         "lost": .array(gone.lost.map(\.json)),
       ])
     } else {
@@ -82,9 +82,8 @@ struct Evict: ParsableCommand {
   private static func list(_ needed: [EvictRun.NeededBytes]) -> String {
     var dependents: [String] = []
     for name in needed.flatMap(\.dependents) where !dependents.contains(name) { dependents.append(name) }
-    let names = needed.prefix(3).map { ($0.isOlder ? "the older revision of " : "") + $0.shard }
-    let more = needed.count > 3 ? " and \(needed.count - 3) more" : ""
-    return "\(LakeCatalog.list(dependents)) on \(names.joined(separator: ", "))\(more)"
+    let names = needed.map { ($0.isOlder ? "the older revision of " : "") + $0.shard }
+    return "\(LakeCatalog.list(dependents)) on \(names.listed())"
   }
 }
 
@@ -93,7 +92,7 @@ extension EvictRun.NeededBytes {
   fileprivate var json: JSONValue {
     .object([
       "shard": .string(shard), "older": .bool(isOlder), "bytes": .count(byteCount),
-      "dependents": .array(dependents.map { .string($0) }),
+      "dependents": .strings(dependents),
     ])
   }
 }

@@ -10,16 +10,19 @@ struct Exclude: ParsableCommand {
       Rows are named by their ids in the source, as `tarn search` and `tarn locate` have them. They go onto a list that
       is only ever added to, with the digest of the bytes whose rows they are: other bytes of the shard want --confirm, or
       lists of their own. The next `tarn build` of a name has holes there; no other id moves. Only outputs that hold such
-      rows are written anew, from the outputs of the last version, without any shard.
+      rows are written anew, from the outputs of the last version, without any shard. A `tarn train` leaves drawn rows out
+      that are excluded, of images and of captions, and their pairs with them; one that was begun before begins anew. A
+      trained index that is ready stays: it has no rows, but means of them. Rows of the same pairs in the source that it was
+      trained with are named, and excluded by a list of their own.
 
       --match COLUMN --values FILE makes a rule instead: rows go whose companion (`tarn source add --companion-of`) has one
       of the values in that column, one a line, compared byte by byte. It is held against what is here now, and at each
       `tarn build` and `tarn plan build` against shards, revisions and companions that came since; where the companion is
       needed and not here, nothing is built. Values are kept as digests alone. How many are in no row that is here is told, with
-      the first ten of them; --json names all.
+      the first ten of them; --json names all, and with --dry-run the rows that would go, as `found`: id, shard and row.
 
       Sealed versions stay what they are until `tarn revoke` and `tarn gc --apply`, but no search shows such a row. `tarn sql "SELECT * FROM v_exclusion"`
-      tells of every row whether a live version has it, and v_exclusion_holder which files of the lake still do. A mistake
+      tells of every row whether a live version has it, and v_exclusion_holder which files of the lake, and which copies that were pushed or exported, still do. A mistake
       is answered with --undo, on a list too.
 
       EXAMPLES
@@ -57,14 +60,11 @@ struct Exclude: ParsableCommand {
   @Flag(help: "Only say how many rows it would be.")
   var dryRun = false
 
-  @Option(help: ArgumentHelp("Why; kept in the history.", valueName: "text"))
-  var reason: String
-
+  @OptionGroup var why: ReasonOptions
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
   @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func validate() throws {
-    guard reason.contains(where: { !$0.isWhitespace }) else { throw ValidationError("--reason says nothing.") }
     guard (match != nil) == (values != nil) else { throw ValidationError("--match COLUMN goes with --values FILE.") }
     guard [ids != nil, match != nil, confirm].count(where: { $0 }) == 1 else {
       throw ValidationError(
@@ -77,26 +77,70 @@ struct Exclude: ParsableCommand {
     let input = try (ids ?? values).map { try RowIDInput.named($0) }
     let catalog =
       try dryRun ? global.read() : writer.open(global, "exclude", source, on: [.source: [source]])
-    let run = try ExcludeRun(catalog, of: source, reason: reason, cancellation: global.cancellation)
+    let run = try ExcludeRun(catalog, of: source, reason: why.reason, cancellation: global.cancellation)
     let kind: ExclusionKind = undo ? .readmit : .exclude
     if let match, let input {
-      show(try run.match(match, values: input, kind, dry: dryRun))
+      let summary = try run.match(match, values: input, kind, dry: dryRun)
+      let left = try Left(after: run, isTold: !undo && (summary.rule != nil || summary.rowCount > 0), dry: dryRun)
+      try show(summary, left, catalog)
     } else {
-      show(try input.map { try run.run($0, kind, dry: dryRun) } ?? run.confirm(dry: dryRun))
+      let summary = try input.map { try run.run($0, kind, dry: dryRun) } ?? run.confirm(dry: dryRun)
+      let left = try Left(after: run, isTold: !undo && summary.list != nil, dry: dryRun)
+      try show(summary, left, catalog)
     }
     Output.flush()
   }
 
+  /// What an exclusion leaves, which is somebody's to take away.
+  private struct Left {
+    var partners: [ExcludeRun.Partner] = []
+    var trainings: [String] = []
+
+    init(after run: ExcludeRun, isTold: Bool, dry isDry: Bool) throws {
+      guard isTold, !isDry else { return }
+      (partners, trainings) = (try run.partners(), try run.unfinishedTrainings())
+    }
+
+    var json: [String: JSONValue] {
+      [
+        "paired": .array(
+          partners.map { partner in
+            .object(["source": .string(partner.source), "ids": .array(partner.ids.map { .integer($0) })])
+          }),
+        "unfinished_trainings": .strings(trainings),
+      ]
+    }
+  }
+
+  private func tell(_ left: Left) {
+    for partner in left.partners {
+      let named = partner.ids.prefix(3).map { "\($0)" }.joined(separator: ", ")
+      let more = partner.ids.count > 3 ? " and \(partner.ids.count - 3) more" : ""
+      // Ids are the same where the sources' shards have the same lengths, as pairs have.
+      let file = ids.flatMap { $0 == "-" ? nil : $0 } ?? "FILE"
+      Output.line(
+        "\(partner.source) still has \(partner.ids.count.counted("row")) of the same pairs, \(named)\(more): "
+          + "`tarn exclude \(partner.source) --ids \(file) --reason TEXT`")
+    }
+    for name in left.trainings {
+      Output.line(
+        "the training of \(name) is not finished, and may have gathered them in scratch/: its `tarn train` again begins "
+          + "anew without them, or `tarn remove \(name)` and `tarn gc --apply --grace 0s`")
+    }
+  }
+
   private var done: String { undo ? "may be found again" : "excluded" }
 
-  private func show(_ summary: ExcludeRun.Summary) {
+  private func show(_ summary: ExcludeRun.Summary, _ left: Left, _ catalog: LakeCatalog) throws {
     if global.json {
-      Output.json([
+      let told: [String: JSONValue] = [
         "source": .string(source), "list": summary.list.map { .count($0.number) } ?? .null,
         "rows": .count(dryRun ? summary.changedCount : summary.list?.rowCount ?? 0),
         "sha256": .optional(summary.list?.digest.hex), "undone": .bool(undo), "dry_run": .bool(dryRun),
         "held_by_rules": .count(summary.heldCount), "versions": .array(summary.versions.map { .string("\($0)") }),
-      ])
+        "published": try published(summary.versions, catalog),
+      ]
+      Output.json(told.merging(left.json) { $1 })
       return
     }
     if dryRun {
@@ -113,23 +157,32 @@ struct Exclude: ParsableCommand {
         "\(summary.heldCount.counted("row")) of these \(summary.heldCount == 1 ? "stays" : "stay") excluded by a rule: "
           + "--match COLUMN --values FILE --undo takes its values back")
     }
-    if dryRun || summary.list != nil { tell(summary.versions) }
+    if dryRun || summary.list != nil { try tell(summary.versions, catalog) }
+    tell(left)
   }
 
-  private func show(_ summary: ExcludeRun.RuleSummary) {
+  private func show(_ summary: ExcludeRun.RuleSummary, _ left: Left, _ catalog: LakeCatalog) throws {
     let column = "\(summary.companion).\(summary.column.printable)"
     if global.json {
-      Output.json([
+      var document: [String: JSONValue] = [
         "source": .string(source), "rule": summary.rule.map { .count($0.number) } ?? .null,
         "companion": .string(summary.companion), "column": .string(summary.column),
         "values": .count(summary.valueCount), "values_changed": .count(summary.changedCount),
-        "values_unmatched": .count(summary.unmatchedCount), "unmatched": .array(summary.unmatched.map { .string($0) }),
+        "values_unmatched": .count(summary.unmatchedCount), "unmatched": .strings(summary.unmatched),
         "blank_lines": .count(summary.blankCount), "duplicates": .count(summary.duplicateCount),
         "with_white_space": .count(summary.spacedCount), "rows": .count(summary.rowCount),
         "shards_scanned": .count(summary.scannedCount), "shards_lacking": .count(summary.lackingCount),
         "sha256": .optional(summary.rule?.digest.hex), "undone": .bool(undo), "dry_run": .bool(dryRun),
         "versions": .array(summary.versions.map { .string("\($0)") }),
-      ])
+        "published": try published(summary.versions, catalog),
+      ]
+      if dryRun, !undo {
+        document["found"] = .array(
+          summary.rows.map { row in
+            .object(["id": row.id.map { .integer($0) } ?? .null, "shard": .string(row.shard), "row": .count(row.row)])
+          })
+      }
+      Output.json(document.merging(left.json) { $1 })
     } else {
       if dryRun {
         Output.line(
@@ -144,7 +197,8 @@ struct Exclude: ParsableCommand {
         Output.line("\(source): the rules say that already; \(summary.rowCount.counted("row")) more \(done)")
       }
       tellUnmatched(summary)
-      tell(summary.versions)
+      try tell(summary.versions, catalog)
+      tell(left)
     }
     let oddities = [
       (summary.blankCount, "blank line", "left out"), (summary.duplicateCount, "line", "said what one before did"),
@@ -161,30 +215,33 @@ struct Exclude: ParsableCommand {
     }
   }
 
-  /// Most values that are named; `--json` has all.
-  private static let namedCount = 10
-  /// The widest that one is shown.
-  private static let width = 100
-
   /// Names values that did nothing: who mistyped one would not see it otherwise.
   private func tellUnmatched(_ summary: ExcludeRun.RuleSummary) {
     let count = summary.unmatchedCount
     guard count > 0 else { return }
     let place = undo ? "of no rule" : "in no row" + (summary.lackingCount > 0 ? " that was looked at" : "")
-    let named = summary.unmatched.prefix(Self.namedCount).map { value in
-      let text = value.printable
-      return text.columnCount <= Self.width ? text : text.prefix(columns: Self.width - 1) + "…"
-    }
+    let named = summary.unmatched.prefix(UnmatchedValues.namedCount).map(UnmatchedValues.short)
     let more = count > named.count && !named.isEmpty ? " and \(count - named.count) more" : ""
     Output.line(
       "\(count.counted("value")) \(count == 1 ? "is" : "are") \(place)"
         + (named.isEmpty ? "" : ": \(named.joined(separator: ", "))\(more)"))
   }
 
-  private func tell(_ versions: [VersionName]) {
+  /// Where copies of versions are that have such rows.
+  private func published(_ versions: [VersionName], _ catalog: LakeCatalog) throws -> JSONValue {
+    .array(
+      try versions.flatMap { name in
+        try catalog.publications(of: name).map {
+          JSONValue.object(["version": .string("\(name)"), "place": .string($0.place)])
+        }
+      })
+  }
+
+  private func tell(_ versions: [VersionName], _ catalog: LakeCatalog) throws {
     guard !versions.isEmpty else { return }
     Output.line(
       "\(versions.map { "\($0)" }.joined(separator: ", ")) still \(versions.count == 1 ? "has" : "have") "
         + "them: build the next one, then `tarn revoke` and `tarn gc --apply`")
+    if !undo { for name in versions { try catalog.tellOfPublications(of: name) } }
   }
 }

@@ -21,7 +21,10 @@ struct Export: ParsableCommand {
 
       clip-retrieval  a folder that clip-retrieval's own server opens: --into names it, and nothing is there yet. image.index is one
       FAISS file with all rows (text.index for a source of texts); metadata/*.parquet has one row for each row id, in their order, with \
-      the columns of companions that --columns names (url and caption, unless it is given); indices_paths.json names the folder.
+      the columns of companions that --columns names (url and caption, unless it is given, the caption from text where no companion \
+      has one of that name); url,caption=text writes the column text as caption. indices_paths.json names the folder. Of a version that \
+      is refined the folder has the first codes alone, which is said. The history of the lake, and its view v_publication, tell where it is, where the \
+      lake can be written to.
 
       EXAMPLES
         tarn export laion@1 > laion-1.json
@@ -87,12 +90,13 @@ struct Export: ParsableCommand {
       }
     }
     progress.clear()
+    catalog.noteExport(of: name, into: summary.folder, summary.digest)
     if !global.quiet { for note in summary.notes { Output.diagnostic("tarn: \(note)") } }
     if global.json {
       Output.json([
         "folder": .string(summary.folder), "index": .string(summary.index), "sha256": .string(summary.digest.hex),
         "rows": .count(summary.rowCount), "ids": .count(summary.idCount), "metadata_files": .count(summary.fileCount),
-        "columns": .array(summary.columns.map { .string($0) }),
+        "columns": .strings(summary.columns),
       ])
     } else {
       Output.line(

@@ -13,7 +13,7 @@ struct GC: ParsableCommand {
       are removed when their last use ended longer than --grace ago. With --segments also segments that
       no unfinished output waits for; they are made again from the shards when they are needed. Segments of which nothing
       says whose they are, as after `tarn rebuild-catalog`, go without it. The catalog's rows
-      stay. Work that no unfinished training or build can take up again goes too, as of what was abandoned, and what
+      stay. So do the lock file and the document of a revoked version; its names for outputs go with its grace. Work that no unfinished training or build can take up again goes too, as of what was abandoned, and what
       transfers left that nobody continued for as long, and older revisions of shards that --keep-old kept, once nothing
       rests on them. Files that the catalog does not know are listed and never removed.
       It works on a disk without a byte left.
@@ -47,11 +47,12 @@ struct GC: ParsableCommand {
     let plan = try catalog.garbage(options)
     var removed: [GarbageItem] = []
     if apply {
+      var unwritten: [TarnError] = []
       let progress = global.progress("gc")
-      removed = try GarbageRun(catalog, options, cancellation: global.cancellation).collect(plan) {
-        progress.note("removed \($0.path)")
-      }
+      removed = try GarbageRun(catalog, options, cancellation: global.cancellation).collect(
+        plan, unwritten: { unwritten.append($0) }, report: { progress.note("removed \($0.path)") })
       progress.clear()
+      for error in unwritten { global.warnOfUnwrittenRevocation(error) }
     }
     global.json ? printJSON(plan, removed) : printText(plan, removed)
     Output.flush()
@@ -67,13 +68,12 @@ struct GC: ParsableCommand {
           ])
         })
     }
+    func files(_ files: [UnknownFile]) -> JSONValue {
+      .array(files.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) })
+    }
     Output.json([
       "applied": .bool(apply), "removed": list(removed), "due": list(apply ? [] : plan.interrupted + plan.due),
-      "waiting": list(plan.waiting),
-      "waiting_files": .array(
-        plan.waitingOthers.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
-      "leftovers": .array(
-        plan.leftovers.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
+      "waiting": list(plan.waiting), "waiting_files": files(plan.waitingOthers), "leftovers": files(plan.leftovers),
       "parts": .array(
         plan.parts.map { part in
           .object([
@@ -96,8 +96,7 @@ struct GC: ParsableCommand {
             "bytes": .count(shard.revision?.byteCount ?? 0),
           ])
         }),
-      "unknown": .array(
-        plan.unknownFiles.map { .object(["path": .string($0.path), "bytes": .count($0.byteCount)]) }),
+      "unknown": files(plan.unknownFiles),
     ])
   }
 

@@ -8,8 +8,11 @@ struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "import", abstract: "Take in shard files that are on disk already, verified and copied.",
     discussion: """
-      A file belongs to the shard of its name. Files may be \(FeatureFormat.enumeration); of what torch.save wrote they
-      hold one tensor, and nothing in them is executed.
+      A file belongs to the shard of its name; one of a name that no shard has, as after it was renamed, to the shard that
+      is known to have its bytes: of several the only one that is not here, or the first.
+
+      Files may be \(FeatureFormat.enumeration); of what torch.save wrote they hold one tensor, and nothing
+      in them is executed.
 
       A file with other bytes than are known of its shard is refused, naming the versions and trained indexes that rest on
       those: --replace drops them for the file's, --keep-old keeps both, so that these can still be reproduced.

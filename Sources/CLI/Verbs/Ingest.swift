@@ -37,9 +37,7 @@ struct Ingest: AsyncParsableCommand {
   @Flag(help: "Go on until the version is sealed, taking results in as they come.")
   var follow = false
 
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait for a store that fails for now; 0 for a few tries in a row and no wait.", valueName: "time"))
+  @Option(help: .patience(for: "a store that fails for now"))
   var patience: TimeSpan = .ofSync
 
   @OptionGroup var room: RoomOptions
@@ -109,13 +107,10 @@ struct Ingest: AsyncParsableCommand {
       Output.json([
         "version": .string("\(version.name)"), "sealed": .bool(summary.isSealed),
         "sha256": .optional(version.versionDigest?.hex), "tasks": .count(summary.taskCount),
-        "recorded": .array(summary.recorded.map { .count($0) }),
+        "recorded": .counts(summary.recorded),
         "open": .array(
           summary.open.map { task, failure in failure?.json(of: task) ?? .object(["task": .count(task)]) }),
-        "refused": .array(
-          summary.refused.map {
-            .object(["task": .count($0.task), "file": .string($0.file), "reason": .string($0.reason)])
-          }),
+        "refused": .array(summary.refused.map(\.json)),
         "rechecked": .array(
           summary.rechecks.map {
             .object(["shard": .string($0.shard), "host": .string($0.host), "lack": .optional($0.lack)])
@@ -145,6 +140,14 @@ struct Ingest: AsyncParsableCommand {
   }
 }
 
+extension IngestSummary.Refusal {
+  /// As people are told.
+  var text: String { "task \(task): \(file) is refused: \(reason)" }
+
+  /// As `--json` prints it.
+  var json: JSONValue { .object(["task": .count(task), "file": .string(file), "reason": .string(reason)]) }
+}
+
 extension ProgressLine {
   /// Shows how far an ingest is.
   func show(_ event: IngestProgress) {
@@ -153,7 +156,7 @@ extension ProgressLine {
       update(done: Double(task), total: Double(count)) { "\(task) of \(count.counted("task")) looked at" }
     case .recorded(let task, let count, let host, let bytes):
       note("task \(task) of \(count), made on \(host), is taken in: \(ByteSize.text(bytes))")
-    case .refused(let refusal): note("task \(refusal.task): \(refusal.file) is refused: \(refusal.reason)")
+    case .refused(let refusal): note(refusal.text)
     case .failed(let task, let failure):
       note("task \(task) was given up: \(failure.words)")
     case .rechecking(let shard): note("encoding \(shard) again")

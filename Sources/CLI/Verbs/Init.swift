@@ -22,14 +22,7 @@ struct Init: ParsableCommand {
     completion: .directory)
   var directory: String?
 
-  @Option(
-    help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"),
-    completion: .directory)
-  var shards: String?
-
-  @Option(
-    help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"), completion: .directory)
-  var artifacts: String?
+  @OptionGroup var directories: LakeDirectoryOptions
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
@@ -44,8 +37,7 @@ struct Init: ParsableCommand {
   private var root: String { directory ?? global.lake ?? SystemPath.variable("TARN_LAKE") ?? "." }
 
   func run() throws {
-    let shards = shards.map(LakeLayout.absolute) ?? "shards"
-    let artifacts = artifacts.map(LakeLayout.absolute) ?? "artifacts"
+    let (shards, artifacts) = directories.places
     let wanted = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     let isNew = !isThere(wanted)
     if isNew, let above = LakeLayout.findRoot(from: wanted.root.parentPath) {

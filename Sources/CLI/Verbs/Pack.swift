@@ -8,8 +8,9 @@ struct PackVerb: ParsableCommand {
     commandName: "pack", abstract: "Pack a companion's rows, so that search and locate find single ones quickly.",
     discussion: """
       Each shard that is in the lake becomes a file of compressed blocks with an index; one that has such a file is left
-      as it is. Columns that hold lists or structures are left out, and told. The shards themselves may be evicted
-      afterwards. Versions get what they had no companion for; --rebind has them take newer revisions too.
+      as it is. Columns that hold lists or structures are left out, and told. A shard that cannot be read is told with
+      its row, and the others are packed. The shards themselves may be evicted afterwards. Versions get what they had no
+      companion for; --rebind has them take newer revisions too.
 
       EXAMPLES
         tarn pack meta
@@ -25,8 +26,7 @@ struct PackVerb: ParsableCommand {
   @Option(help: ArgumentHelp("The columns that are kept, with commas (default: all).", valueName: "names"))
   var columns: String?
 
-  @Option(help: ArgumentHelp("Which shards, e.g. 0-39,57; all by default.", valueName: "ranges"))
-  var shards: String?
+  @OptionGroup var range: ShardRangeOptions
 
   @Flag(help: "Versions take what the newest revisions say of their rows, in place of what they had.")
   var rebind = false
@@ -39,7 +39,7 @@ struct PackVerb: ParsableCommand {
     let progress = global.progress("pack")
     var run = PackRun(catalog, cancellation: global.cancellation)
     run.columns = try columns.map { try ColumnList.names(in: $0) }
-    run.ordinals = try shards.map(OrdinalSet.init(parsing:))
+    run.ordinals = try range.ordinals()
     run.rebinds = rebind
     let summary = try run.run(source) { done, total, rows in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) shards, \(rows) rows of the next" }
@@ -51,6 +51,9 @@ struct PackVerb: ParsableCommand {
     guard summary.misaligned.isEmpty else {
       throw Outcome(.integrity, "\(summary.misaligned.count.counted("shard")) of \(source) misaligned")
     }
+    guard summary.failures.isEmpty else {
+      throw Outcome(.integrity, "\(summary.failures.count.counted("shard")) of \(source) cannot be read, so not packed")
+    }
     guard summary.missing.isEmpty else {
       throw Outcome(
         .partial,
@@ -60,12 +63,15 @@ struct PackVerb: ParsableCommand {
   }
 
   private func show(_ summary: PackSummary) {
-    for fault in summary.misaligned { Output.diagnostic("tarn: warning: \(fault.text)") }
+    for line in MisalignedShard.lines(summary.misaligned) { Output.diagnostic("tarn: warning: \(line)") }
+    for failure in summary.failures { Output.diagnostic("tarn: warning: \(failure.error)") }
     if global.json {
       Output.json([
         "packed": .count(summary.packedCount), "bytes": .count(summary.packedByteCount),
-        "kept": .count(summary.keptCount), "missing": .array(summary.missing.map { .string($0) }),
+        "kept": .count(summary.keptCount), "missing": .strings(summary.missing),
         "misaligned": .array(summary.misaligned.map { .string($0.shard) }), "bound": .count(summary.boundCount),
+        "failed": .array(
+          summary.failures.map { .object(["shard": .string($0.shard), "error": .string("\($0.error)")]) }),
         "without": .count(summary.withoutCount),
         "left_out": .array(
           summary.leftOut.map { .object(["column": .string($0.column), "cause": .string($0.cause)]) }),
@@ -82,7 +88,10 @@ struct PackVerb: ParsableCommand {
     }
     if summary.boundCount > 0 { Output.line("\(summary.boundCount.counted("shard")) of versions got companions") }
     for column in summary.leftOut {
-      Output.line("column \(column.column.printable) is left out: it is \(column.cause)")
+      Output.line(
+        column.column.isEmpty
+          ? "what has no name of a column is left out"
+          : "column \(column.column.printable) is left out: it is \(column.cause)")
     }
   }
 }

@@ -7,7 +7,8 @@ struct Pin: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pin", abstract: "Keep a version's outputs whatever becomes of it.",
     discussion: """
-      A pinned version's files survive `tarn gc` even after the version is revoked. Pinning it again changes nothing.
+      A pinned version's files survive `tarn gc` even after the version is revoked; names in its directory that were
+      collected come back as long as the outputs are there. Pinning it again changes nothing else.
 
       EXAMPLES
         tarn pin laion@1 --reason 'cited in the paper'

@@ -64,7 +64,9 @@ struct Plan: AsyncParsableCommand {
       Output.json(standing.json.merging(["again": .array(open.map { .count($0.task) })]) { $1 })
     } else {
       for (task, failure) in open {
-        let state = standing.states[task] == .open ? "no receipt" : standing.states[task].rawValue
+        let state =
+          standing.silences.first { $0.task == task }?.words
+          ?? (standing.states[task] == .open ? "no receipt" : standing.states[task].rawValue)
         Output.line(
           "task \(task): \(failure?.words ?? state)")
       }
@@ -103,10 +105,7 @@ struct PlanBuild: AsyncParsableCommand {
 
   @OptionGroup var cost: CostOption
 
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait for a host that fails for now while rows are asked for; 0 for a few tries in a row and no wait.",
-      valueName: "time"))
+  @Option(help: .patience(for: "a host that fails for now while rows are asked for"))
   var patience: TimeSpan = .ofSync
 
   @OptionGroup var scripts: ScriptOptions
@@ -124,11 +123,8 @@ struct PlanBuild: AsyncParsableCommand {
       global, "plan build", options.name,
       on: [.version: [options.name], .training: [options.trained], .source: [options.images]])
     let planning = try await self.planning(catalog, options)
-    var fetch = SyncOptions()
-    fetch.fetch = .ofTool
-    fetch.patience = patience.duration
     let progress = global.progress("plan build \(options.name)")
-    let planned = try await planning.run(asking: fetch, follow: progress.showFetching)
+    let planned = try await planning.run(asking: SyncOptions(patience: patience), follow: progress.showFetching)
     progress.clear()
     if planned.isMended { Output.diagnostic("tarn: \(Plan.mending)") }
     let (version, plan) = (planned.version, planned.plan)
@@ -153,7 +149,7 @@ struct PlanBuild: AsyncParsableCommand {
     let directory = try await place.directory(global, patience: patience)
     let written = commands.applied(to: try limits.applied(to: try await scripts.kept(in: directory)))
     let planning = TaskPlanning(
-      catalog, options, logger: global.logger("tarn.plan"), cancellation: global.cancellation
+      catalog, try options.following(catalog), logger: global.logger("tarn.plan"), cancellation: global.cancellation
     ) { _ in (directory, written) }
     try await ThreadedWork("tarn-plan") { try planning.require(directory, for: options.name) }.value()
     return planning
@@ -226,16 +222,12 @@ extension GlobalOptions {
   /// Says what a training waits for.
   func conclude(_ round: RoundNeeded, _ directory: TaskDirectory, _ given: String) {
     for refusal in round.refused {
-      Output.diagnostic("tarn: task \(refusal.task): \(refusal.file) is refused: \(refusal.reason)")
+      Output.diagnostic("tarn: \(refusal.text)")
     }
     if json {
       Output.json([
-        "step": .string(round.step), "tasks": .array(round.tasks.map { .count($0) }),
-        "directory": .string(directory.path),
-        "refused": .array(
-          round.refused.map {
-            .object(["task": .count($0.task), "file": .string($0.file), "reason": .string($0.reason)])
-          }),
+        "step": .string(round.step), "tasks": .counts(round.tasks),
+        "directory": .string(directory.path), "refused": .array(round.refused.map(\.json)),
       ])
     } else {
       Output.line("\(round.step): \(round.tasks.count.counted("task")) in \(directory.path)")
@@ -340,11 +332,13 @@ struct WorkerLimitOptions: ParsableArguments {
 }
 
 extension TaskStanding {
-  /// As `--json` prints it: how many are how far, and what ended those that failed.
+  /// As `--json` prints it: how many are how far, what ended those that failed, and of which nothing was heard for long.
   var json: [String: JSONValue] {
     var members = Dictionary(uniqueKeysWithValues: State.allCases.map { ($0.rawValue, JSONValue.count(count(of: $0))) })
     members["tasks"] = .count(states.count)
     members["failures"] = .array(failures.map { $0.word.json(of: $0.task) })
+    members["silent"] = .array(
+      silences.map { .object(["task": .count($0.task), "seconds": .count(Int($0.length.seconds))]) })
     return members
   }
 }

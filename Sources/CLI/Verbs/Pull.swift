@@ -86,7 +86,7 @@ struct Pull: AsyncParsableCommand {
       ).run(file, into: into)
       progress.clear()
       if global.json {
-        Output.json(["version": .string("\(name)"), "files": .array(paths.map { .string($0) })])
+        Output.json(["version": .string("\(name)"), "files": .strings(paths)])
       } else {
         for path in paths { Output.line(path) }
       }

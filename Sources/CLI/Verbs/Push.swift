@@ -9,7 +9,7 @@ struct Push: AsyncParsableCommand {
     discussion: """
       Writes DEST/NAME@N/ with the outputs, the trained index, the lock file and, last, the document, and adds the version to
       DEST/index.json, under the name that its lock file says. Nothing there is replaced: a file with the right bytes is left alone, one with others ends this with 64.
-      An interrupted push goes on where it was. Objects of more than 64 MiB are sent in parts; each object is read back.
+      An interrupted push goes on where it was. The history of the lake, and its view v_publication, tell where a version was pushed to. Objects of more than 64 MiB are sent in parts; each object is read back.
 
       DEST is a directory, file:///DIR, or s3://BUCKET/PREFIX with credentials and endpoint from AWS_* and ~/.aws. A web site
       that serves the directory is enough for `tarn pull https://…`. docs/PUBLISH.md says what lies where.

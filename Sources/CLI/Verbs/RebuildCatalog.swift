@@ -19,12 +19,14 @@ struct RebuildCatalog: ParsableCommand {
       again. A trained index that is lost is taken from an output that was made with it.
 
       Rows that a version was made without are excluded again. Only where a higher number of the same name, made in this
-      lake, has them again are they taken for readmitted, and how many is said.
+      lake, has them again are they taken for readmitted, and how many is said. A version is revoked again where a file
+      NAME.revoked beside its lock file says so, which `tarn revoke` leaves there, and `tarn gc --apply` of those that an
+      older tarn revoked.
 
       Addresses come from documents then: those that lead to this machine, its files or its network are asked again only
       once --allow-inside says that they are meant, here or with `tarn sync`.
 
-      What no file tells is lost: the history, pins and revocations, evaluations, transfers, unfinished work, and
+      What no file tells is lost: the history, pins, evaluations, transfers, unfinished work, and
       sources and trained indexes that no sealed version uses.
 
       EXAMPLES
@@ -34,14 +36,7 @@ struct RebuildCatalog: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Option(
-    help: ArgumentHelp("Directory of fetched shards, when not inside the lake.", valueName: "dir"),
-    completion: .directory)
-  var shards: String?
-
-  @Option(
-    help: ArgumentHelp("Directory of results, when not inside the lake.", valueName: "dir"), completion: .directory)
-  var artifacts: String?
+  @OptionGroup var directories: LakeDirectoryOptions
 
   @Flag(help: "The addresses of the documents may lead to this machine, its files and its network.")
   var allowInside = false
@@ -52,9 +47,9 @@ struct RebuildCatalog: ParsableCommand {
   func run() throws {
     let progress = global.progress("rebuild-catalog")
     let root = try root()
+    let (shards, artifacts) = directories.places
     let run = RebuildRun(
-      root: root, shards: shards.map(LakeLayout.absolute) ?? "shards",
-      artifacts: artifacts.map(LakeLayout.absolute) ?? "artifacts", allowsInside: allowInside,
+      root: root, shards: shards, artifacts: artifacts, allowsInside: allowInside,
       wait: writer.wait?.duration ?? .zero, cancellation: global.cancellation)
     let summary = try run.run { path in progress.note("reading \(path)") }
     progress.clear()
@@ -64,17 +59,21 @@ struct RebuildCatalog: ParsableCommand {
         "lake": .string(root), "sources": .count(summary.sources), "shards": .count(summary.shards),
         "present": .count(summary.present), "revisions": .count(summary.revisions),
         "trained_indexes": .count(summary.trainedIndexes),
-        "versions": .array(summary.versions.map { .string("\($0)") }), "outputs": .count(summary.outputs),
+        "versions": .array(summary.versions.map { .string("\($0)") }),
+        "revoked": .array(summary.revoked.map { .string("\($0)") }), "outputs": .count(summary.outputs),
         "segments": .count(summary.segments), "readmitted": .count(summary.readmitted),
         "unreferenced": .count(summary.unreferenced),
         "unreferenced_bytes": .count(summary.unreferencedByteCount),
-        "remarks": .array(remarks.map { .string($0) }), "set_aside": .optional(summary.setAside),
+        "remarks": .strings(remarks), "set_aside": .optional(summary.setAside),
       ])
     } else {
       Output.line(
         "\(summary.sources.counted("source")), \(summary.shards.counted("shard")) (\(summary.present) in the lake), "
           + "\(summary.trainedIndexes) trained indexes, \(summary.versions.count.counted("version")), "
           + "\(summary.outputs.counted("output")), \(summary.segments.counted("segment"))")
+      if !summary.revoked.isEmpty {
+        Output.line("revoked as before: \(summary.revoked.map { "\($0)" }.joined(separator: ", "))")
+      }
       for remark in remarks { Output.line(remark) }
       if summary.readmitted > 0 {
         Output.line(

@@ -81,9 +81,9 @@ struct Reproduce: AsyncParsableCommand {
         [
           "version": .string("\(name)"), "outcome": .string(report.outcome.rawValue),
           "outputs": .count(report.outputCount), "bytes": .count(report.byteCount),
-          "missing": .array(report.missing.map { .string($0) }),
+          "missing": .strings(report.missing),
           "output": report.difference.map { .count($0.output) } ?? .null,
-          "list": report.difference?.list.map { .count($0) } ?? .null,
+          "list": .optionalCount(report.difference?.list),
           "row_id": report.difference?.rowID.map { .integer($0) } ?? .null, "revised": revisions.json,
         ].merging(Self.json(report.verdict)) { $1 })
     }
@@ -127,7 +127,7 @@ struct Reproduce: AsyncParsableCommand {
         [
           "version": .string("\(result.version.name)"), "from": .string(document.version),
           "outcome": .string(result.outcome.rawValue), "outputs": .count(result.outputCount),
-          "bytes": .count(result.byteCount), "output": result.output.map { .count($0) } ?? .null,
+          "bytes": .count(result.byteCount), "output": .optionalCount(result.output),
         ].merging(Self.json(result.verdict)) { $1 })
     }
     Output.flush()
@@ -153,13 +153,8 @@ struct Reproduce: AsyncParsableCommand {
 
   private static func json(_ verdict: StatementVerdict) -> [String: JSONValue] {
     [
-      "checked": .array(verdict.checked.map { .string($0) }),
-      "differences": .array(
-        verdict.differences.map {
-          .object(["field": .string($0.field), "expected": .string($0.expected), "found": .string($0.found)])
-        }),
-      "unchecked": .array(
-        verdict.unchecked.map { .object(["what": .string($0.field), "why": .string($0.reason)]) }),
+      "checked": .strings(verdict.checked),
+      "differences": .array(verdict.differences.map(\.json)), "unchecked": .array(verdict.unchecked.map(\.json)),
     ]
   }
 
@@ -189,6 +184,18 @@ struct Reproduce: AsyncParsableCommand {
         hint: report.wayBack)
     }
   }
+}
+
+extension StatementVerdict.Difference {
+  /// As `--json` prints it.
+  var json: JSONValue {
+    .object(["field": .string(field), "expected": .string(expected), "found": .string(found)])
+  }
+}
+
+extension StatementVerdict.Omission {
+  /// As `--json` prints it.
+  var json: JSONValue { .object(["what": .string(field), "why": .string(reason)]) }
 }
 
 extension ProgressLine {

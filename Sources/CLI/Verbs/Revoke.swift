@@ -8,7 +8,10 @@ struct Revoke: ParsableCommand {
     commandName: "revoke", abstract: "Withdraw a sealed version: its record stays, its files may be collected.",
     discussion: """
       There is no way back. Inputs, parameters and digests stay in the catalog, so that the version can be rebuilt and
-      compared; `tarn gc` may remove its files after the grace period, unless a pin or another version keeps them.
+      compared; `tarn gc` may remove its files after the grace period, unless a pin or another version keeps them. A file
+      NAME.revoked beside its lock file says so to `tarn rebuild-catalog`, too; where it cannot be written, which is said,
+      `tarn gc --apply` writes it later. Copies that `tarn push` or `tarn export --into` wrote are named, to be removed where
+      they are.
 
       EXAMPLES
         tarn revoke laion@1 --reason 'made with the wrong captions'
@@ -19,15 +22,9 @@ struct Revoke: ParsableCommand {
   @Argument(help: ArgumentHelp("A sealed version.", valueName: "NAME@N"), completion: .versions)
   var version: String
 
-  @Option(help: ArgumentHelp("Why; kept in the history.", valueName: "text"))
-  var reason: String
-
+  @OptionGroup var why: ReasonOptions
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
   @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
-
-  func validate() throws {
-    guard reason.contains(where: { !$0.isWhitespace }) else { throw ValidationError("--reason says nothing.") }
-  }
 
   func run() throws {
     if LakeName.isValid(version) {
@@ -38,13 +35,27 @@ struct Revoke: ParsableCommand {
     }
     let name = try VersionName(parsing: version)
     let catalog = try writer.open(global, "revoke", "\(name)")
-    let isNew = try catalog.revoke(name, reason: reason)
+    let isNew = try catalog.revoke(name, reason: why.reason, unwritten: global.warnOfUnwrittenRevocation)
     let isPinned = try catalog.isPinned(catalog.version(name))
     if global.json {
-      Output.json(["version": .string("\(name)"), "new": .bool(isNew), "pinned": .bool(isPinned)])
+      Output.json([
+        "version": .string("\(name)"), "new": .bool(isNew), "pinned": .bool(isPinned),
+        "published": .strings(try catalog.publications(of: name).map(\.place)),
+      ])
     } else {
       Output.line("\(name) \(isNew ? "is revoked" : "was revoked before")\(isPinned ? "; a pin keeps its files" : "")")
+      try catalog.tellOfPublications(of: name)
     }
     Output.flush()
+  }
+}
+
+extension GlobalOptions {
+  /// Says that a version is revoked though the file beside its lock file, which says so too, could not be written.
+  func warnOfUnwrittenRevocation(_ error: TarnError) {
+    guard !quiet else { return }
+    Output.diagnostic(
+      "tarn: warning: \(error.message); without that file a catalog that is made again has the version as sealed, and "
+        + "`tarn gc --apply` of a user who may write there makes it")
   }
 }

@@ -66,14 +66,11 @@ enum Query {
   /// - Parameters:
   ///   - sql: The query.
   ///   - global: Names the lake.
-  ///   - format: How to print; nil for what `--json` says.
   ///   - kept: Query items of addresses that are shown, in columns named `url`.
   /// - Throws: ``TarnError``.
-  static func print(
-    _ sql: String, _ global: GlobalOptions, format: TableFormat? = nil, keeping kept: Set<String> = []
-  ) throws {
+  static func print(_ sql: String, _ global: GlobalOptions, keeping kept: Set<String> = []) throws {
     let console = try QueryConsole(layout: global.read().layout, timeLimit: nil)
-    let format = format ?? (global.json ? .json : .table)
+    let format: TableFormat = global.json ? .json : .table
     try run(sql, on: console, as: format) { column, value in
       guard case .text(let text) = value else { return value }
       switch column {

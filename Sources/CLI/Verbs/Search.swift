@@ -16,7 +16,7 @@ struct Search: ParsableCommand {
 
       Queries are \(FeatureFormat.enumeration) files; of what torch.save wrote they hold one tensor, and nothing in them
       is executed. --rerank F finds F·k rows and keeps the k best by their original features, whose shards must be in the
-      lake.
+      lake. Of these the rows alone are read that are wanted; of an .npz whose arrays are deflated the array is unpacked.
 
       A version of a trained index with --refine keeps a better code of each row beside its outputs: the 100 best rows of a
       query (or -k, if that is more) are ordered again by it, without any shard. --refine N says how many, 0 none.
@@ -29,10 +29,11 @@ struct Search: ParsableCommand {
       key in TARN_ENCODER_KEY. docs/WORDS.md says all of it.
 
       --where searches the rows alone of which companions say that a condition holds, likewise before the best are taken: =, !=, <, <=, \
-      >, >=, IN ('a', 'b'), LIKE '%a_', CONTAINS 'a', IS NULL, AND, OR, NOT and parentheses, of columns and of numbers, texts in single \
-      quotes, TRUE and FALSE. docs/COMPANIONS.md says what types and nulls do.
+      >, >=, IN ('a', 'b'), LIKE '%a_' (% any text, _ any character, \\% and \\_ these signs), CONTAINS 'a', IS NULL, AND, OR, NOT and \
+      parentheses, of columns and of numbers, texts in single quotes, TRUE and FALSE. docs/COMPANIONS.md says what types and nulls do.
 
-      --unique T shows, of rows whose codes stand for vectors with a cosine of at least T, the best one.
+      --unique T shows, of rows whose codes (the better ones, where there are such) stand for vectors with a cosine of at least T, \
+      the best one.
 
       --columns shows what companions of the source say of each row; what is not here is null, and told.
 
@@ -64,7 +65,10 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("A picture to search for (repeatable).", valueName: "file"), completion: .file())
   var image: [String] = []
 
-  @Option(help: ArgumentHelp("A row to search for, by its id (repeatable).", valueName: "id"))
+  // A number below 0 is no option, and is told that there is no such row.
+  @Option(
+    parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("A row to search for, by its id (repeatable).", valueName: "id"))
   var like: [Int64] = []
 
   @OptionGroup(title: EncoderOptions.title) var encoding: EncoderOptions
@@ -75,8 +79,8 @@ struct Search: ParsableCommand {
   @Option(name: .short, help: ArgumentHelp("Neighbours for each query.", valueName: "k"))
   var k: Int = 10
 
-  @Option(help: ArgumentHelp("Lists visited for each query.", valueName: "n"))
-  var nprobe: Int = 8
+  @Option(name: .customLong("nprobe"), help: ArgumentHelp("Lists visited for each query (default: 8).", valueName: "n"))
+  var askedLists: Int?
 
   @Option(help: ArgumentHelp("Write OUT.ids.npy and OUT.scores.npy.", valueName: "out"), completion: .file())
   var output: String?
@@ -105,7 +109,7 @@ struct Search: ParsableCommand {
 
   @OptionGroup var shown: ColumnOptions
 
-  @Option(help: ArgumentHelp("Threads (default: all processors).", valueName: "n"))
+  @Option(help: ArgumentHelp("Threads (default: TARN_THREADS, else all processors).", valueName: "n"))
   var threads: Int?
 
   @Option(help: ArgumentHelp("table, csv, json or jsonl: a row for each neighbour.", valueName: "format"))
@@ -116,6 +120,8 @@ struct Search: ParsableCommand {
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
+  private var nprobe: Int { askedLists ?? 8 }
+
   func validate() throws {
     let kinds = [queries != nil, !text.isEmpty, !image.isEmpty, !like.isEmpty].count { $0 }
     guard kinds == 1 else {
@@ -123,7 +129,7 @@ struct Search: ParsableCommand {
     }
     guard queriesArray == nil || queries != nil else { throw ValidationError("--queries-array goes with --queries.") }
     guard !encoding.isGiven || !text.isEmpty || !image.isEmpty else {
-      throw ValidationError("--encoder, --encoder-model and --normalise go with --text and --image.")
+      throw ValidationError("--encoder, --encoder-model, --encoder-timeout and --normalise go with --text and --image.")
     }
     if let unique, !(unique > 0 && unique <= 1) { throw ValidationError("--unique is above 0 and at most 1.") }
     guard format == nil || output == nil else {
@@ -135,6 +141,7 @@ struct Search: ParsableCommand {
     guard ids != "-" || excludeIds != "-" else {
       throw ValidationError("--ids and --exclude-ids cannot both be standard input.")
     }
+    if let threads, !(1...4096).contains(threads) { throw ValidationError("--threads is 1 to 4096.") }
     if let rerank, !(1...1000).contains(rerank) { throw ValidationError("--rerank is 1 to 1000.") }
     try refined.validate(for: max(0, min(k, 65_536)) * (rerank ?? 1))
   }
@@ -151,7 +158,7 @@ struct Search: ParsableCommand {
     let encoder = text.isEmpty && image.isEmpty ? nil : try encoding.make()
     var options = SearchOptions(
       version: name, queries: try asked(encoder), k: k, nprobe: nprobe, rerank: rerank, checksFiles: check,
-      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount,
+      threads: try threads ?? ThreadCount.ofProcess(),
       ids: try ids.map(RowIDInput.named), excludedIDs: try excludeIds.map(RowIDInput.named), condition: condition,
       unique: unique)
     options.refine = refined.count
@@ -164,17 +171,9 @@ struct Search: ParsableCommand {
     }
     encoder?.close(atOnce: false)
     let found = answer.result
-    explain(answer)
-    // With all lists visited there would be fewer neighbours only where there are fewer rows.
-    let emptyCount = found.neighbors.count(where: \.isEmpty)
-    if `where` == nil, ids != nil || excludeIds != nil, emptyCount > 0, !global.quiet {
-      Output.diagnostic(
-        "tarn: for \(emptyCount) of \(found.neighbors.count.counted("query", "queries")) none of these rows is in the "
-          + "\(nprobe.counted("list")) visited; raise --nprobe to look further")
-    }
     let version = try catalog.version(name)
-    // None of them is fewer, too, and was told.
-    if emptyCount == 0 || ids == nil && excludeIds == nil { try tellShort(found, version, catalog) }
+    tell(of: answer)
+    try global.tellOfLists(of: version, asked: askedLists.map { [$0] } ?? [], catalog)
     if let output {
       try found.write(to: output)
       let files = SearchResult.files(of: output)
@@ -193,19 +192,6 @@ struct Search: ParsableCommand {
       try printTable(found, catalog, version, columns)
     }
     Output.flush()
-  }
-
-  /// Says for how many queries files have -1: people see in a table where there are fewer rows.
-  private func tellShort(_ found: SearchResult, _ version: IndexVersion, _ catalog: LakeCatalog) throws {
-    // Of conditions and of rows apart it is told with what they leave.
-    guard output != nil, !global.quiet, `where` == nil, unique == nil else { return }
-    let shortCount = found.counts.count { $0 < k }
-    guard shortCount > 0 else { return }
-    let listCount = try catalog.trainedIndex(id: version.trainedIndexID).nlist
-    Output.diagnostic(
-      "tarn: for \(shortCount) of \(found.queryCount.counted("query", "queries")) fewer than \(k) rows are in the "
-        + "\(min(nprobe, listCount).counted("list")) visited, and -1 is in their place"
-        + (nprobe < listCount ? "; raise --nprobe to look further" : ": these are all lists"))
   }
 
   /// What is searched for.
@@ -227,37 +213,18 @@ struct Search: ParsableCommand {
     return .encoded(texts + images, by: encoder, normalises: encoding.normalise)
   }
 
-  /// Says where the vectors of rows came from, and whether near-duplicates left too few rows.
-  private func explain(_ answer: SearchAnswer) {
+  /// Says where the vectors of rows came from, and what else has to be said of an answer.
+  private func tell(of answer: SearchAnswer) {
     guard !global.quiet else { return }
     for (id, origin) in zip(like, answer.origins) {
       Output.diagnostic(
         "tarn: row \(id): "
           + (origin == .shard ? "its features, from its shard" : "what its code in the index stands for"))
     }
-    let shortCount = answer.result.counts.count { $0 < k }
-    if answer.hiddenCount > 0 {
-      Output.diagnostic(
-        "tarn: \(answer.hiddenCount.counted("row")) excluded since the version was made "
-          + "\(answer.hiddenCount == 1 ? "is" : "are") left out")
-    }
-    for note in answer.notes { Output.diagnostic("tarn: \(note)") }
-    if let count = answer.admittedCount {
-      let lackingCount = answer.result.counts.count { $0 < min(k, count) }
-      if count == 0 {
-        Output.diagnostic("tarn: the condition holds of no row that is searched")
-      } else if unique == nil, lackingCount > 0 {
-        Output.diagnostic(
-          "tarn: the condition holds of \(count.counted("row")), of which fewer than \(min(k, count)) are in the "
-            + "\(nprobe.counted("list")) visited for \(lackingCount.counted("query", "queries")); raise --nprobe to look further"
-        )
-      }
-    }
-    if unique != nil, shortCount > 0 {
-      Output.diagnostic(
-        "tarn: for \(shortCount.counted("query", "queries")) there are fewer than \(k) rows apart in the lists visited, or "
-          + "among \(VersionSearcher.candidatesPerRow * k) candidates; raise --nprobe or --unique")
-    }
+    var notes = answer.notes
+    // People see in a table where there are fewer rows; files have -1.
+    notes.fillsUp = output != nil
+    for line in notes.lines(answer.result.counts, for: .terminal) { Output.diagnostic("tarn: \(line)") }
   }
 
   /// What a query is, for a line of JSON.

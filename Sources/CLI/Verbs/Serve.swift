@@ -19,13 +19,15 @@ struct Serve: ParsableCommand {
 
       Hits have the columns of companions that are here, or those of --columns. With --encoder (docs/WORDS.md) words and pictures can be searched for.
 
-      Without NAME the newest sealed version of each name is served. Within a second or two of being sealed a newer one
+      Without NAME the newest sealed version of each name is served. Who asks without naming a version is answered from the first
+      that was named here, or else from what was sealed last. Within a second or two of being sealed a newer one
       takes its place; a revoked one is answered with 410, and rows that were excluded are not found any more.
       Told to end (SIGTERM, Ctrl-C, SIGHUP) it takes nobody in any more, gives answers under way --grace, and ends with 0; told
       twice, it ends at once.
 
       /healthz answers as long as the server lives, /readyz with 503 while neither a version that it is to serve nor the one
-      before it can be searched; both want no token. Versions that come and go are told on standard error; with --log so is
+      before it can be searched, one that was named is revoked, or the catalog was not read for a minute; both want no
+      token. Versions that come and go are told on standard error; with --log so is
       each request: time, address, method, path, status, bytes and milliseconds. docs/SERVE.md has a unit for systemd and a
       configuration for nginx.
 
@@ -66,7 +68,7 @@ struct Serve: ParsableCommand {
   @Option(help: ArgumentHelp("Lists visited for each query.", valueName: "n"))
   var nprobe: Int = 8
 
-  @Option(help: ArgumentHelp("Threads of a search (default: all processors).", valueName: "n"))
+  @Option(help: ArgumentHelp("Threads of a search (default: TARN_THREADS, else all processors).", valueName: "n"))
   var threads: Int?
 
   @Flag(help: "Print a line for each request to standard error; no query and no token is in it.")
@@ -132,7 +134,7 @@ struct Serve: ParsableCommand {
     var options = ServeOptions(
       versions: versions, host: place.host, port: place.port, names: host, token: try secret(),
       origins: allowOrigin, columns: try shown.names, isOpenToAll: noAuth, nprobe: nprobe,
-      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount,
+      threads: try threads ?? ThreadCount.ofProcess(),
       tool: try Tool.executablePath())
     options.isLogging = log
     if let grace { options.grace = grace.duration }

@@ -10,6 +10,9 @@ struct Show: ParsableCommand {
     discussion: """
       A NAME is the trained index that is called so, else the newest version of that name.
 
+      Of evaluations error_95 is half of the 95 % interval that a recall has with so many queries; of lists that were tried
+      standard_error is that of the difference between both kinds.
+
       EXAMPLES
         tarn show laion@1
         tarn show clip --json
@@ -109,8 +112,7 @@ struct Show: ParsableCommand {
         SELECT evaluation, evaluated_at, queries, query_count, nprobe, k, round(share_scanned, 6) AS scanned,
           round(recall, 4) AS recall, round(1.96 * standard_error, 4) AS error_95,
           round(routing_recall, 4) AS routing, round(queries_per_second) AS queries_per_second, round(imbalance, 2) AS imbalance,
-          (SELECT json_array_length(e.environment, '$.\(Evaluation.sampleMember)') FROM evaluation e WHERE e.id = evaluation)
-            AS sample_shards\(refine(Self.refinedRows))
+          sample_shards\(refine(", refined_rows"))
         FROM v_evaluation WHERE version = '\(version.name)' ORDER BY evaluation, nprobe, k
         """
       ),
@@ -120,10 +122,6 @@ struct Show: ParsableCommand {
       ),
     ]
   }
-
-  /// How many rows of each query an evaluation ordered again, null for none.
-  private static let refinedRows =
-    ", (SELECT json_extract(e.environment, '$.\(Evaluation.refinedMember)') FROM evaluation e WHERE e.id = evaluation) AS refined_rows"
 
   private func describe(_ trained: TrainedIndexRecord, _ catalog: LakeCatalog) throws -> [(String, String)] {
     let file = try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }
@@ -157,7 +155,7 @@ struct Show: ParsableCommand {
         SELECT t.value ->> 'queries' AS queries, t.value ->> 'queries_sha256' AS queries_sha256, t.value ->> 'array' AS "array",
           t.value ->> 'sampled_queries' AS sampled_queries, t.value ->> 'pairs' AS pairs, t.value ->> 'nlist' AS nlist,
           round(t.value ->> 'found_by_captions', 3) AS found_by_captions, round(t.value ->> 'found_by_images', 3) AS found_by_images,
-          round(t.value ->> 'error', 3) AS error
+          round(t.value ->> 'error', 3) AS standard_error
         FROM event e, json_each(e.detail) t WHERE e.verb = 'trained' AND t.key = 'lists_tried'
           AND json_extract(e.detail, '$.sha256') = '\(trained.digest?.hex ?? "")' ORDER BY e.seq DESC LIMIT 1
         """

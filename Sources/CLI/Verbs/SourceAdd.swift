@@ -28,17 +28,19 @@ struct SourceAdd: AsyncParsableCommand {
       resolved to its commit, and sizes and digests that the listing has are expected of the shards. `tarn source
       refresh` reads it again.
 
-      Files with several arrays are read by --array: .npz, by the name that numpy.savez gave. A second source reads
-      another array of the same files with --files-of: they are fetched, stored and hashed once.
+      Files with several arrays are read by --array: .npz, by the name that numpy.savez gave, .safetensors, by the
+      tensor's, .parquet, by the column's. A second source reads another array of the same files with --files-of: they are
+      fetched, stored and hashed once.
 
       The dimension and the dtype need not be said where the first shard can be read: a file of this machine is looked
-      into at once, a mirror is asked for the places of it that say so when --dimension is left out. What was said and a
-      file here contradicts is refused; of a mirror's files it is seen when they come. Adding a source again as it is does
-      nothing.
+      into at once, and the next one where it has no rows that would tell; a mirror is asked for the places of it that say
+      so when --dimension is left out. What was said and a file here contradicts is refused; of a mirror's files it is seen
+      when they come. Adding a source again as it is does nothing.
 
       Rows pair by place: row i of a caption's shard and row i of the image's shard with the same number. Files that arrive one by
       one may have another order than their partners. --order-of SOURCE takes them in the order of that source's, as their names tell (s2.npy
-      beside s2.npy), and so does --companion-of. What would stand beside another's is refused, here, by train and by exclude.
+      beside s2.npy), and so does --companion-of with --directory and --listing; a list has the order that is meant, unless --order-of
+      says otherwise. What would stand beside another's is refused, here, by train and by exclude.
 
       With --companion-of OWNER the source says what is known of OWNER's rows: its shards have the same numbers and as many
       rows, in \(SourceRegistration.companionFormats) files. It has no dimension and nothing is built of it; search and locate
@@ -110,19 +112,12 @@ struct SourceAdd: AsyncParsableCommand {
     completion: .sources)
   var companionOf: String?
 
-  @Option(
-    name: .customLong("order-of"),
-    help: ArgumentHelp(
-      "Take the files in the order of this source's, by what tells their names apart: captions that pair with images.",
-      valueName: "source"), completion: .sources)
-  var orderOf: String?
-
   @Option(help: ArgumentHelp("Elements per row (default: as the first shard says).", valueName: "d"))
   var dimension: Int?
 
   @Option(
     help: ArgumentHelp(
-      "Element type: \(ElementType.enumeration) (default: as the first shard says, float16 where it is not asked).",
+      "Element type: \(ElementType.enumeration) (default: as the first shard or the format says, else float16).",
       valueName: "type"))
   var dtype: ElementType?
 
@@ -145,13 +140,7 @@ struct SourceAdd: AsyncParsableCommand {
       valueName: "template"))
   var input: [String] = []
 
-  @Option(
-    help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"),
-    completion: .file())
-  var sizes: String?
-
-  @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"), completion: .file())
-  var sha256: String?
+  @OptionGroup var facts: ShardFactOptions
 
   @Option(
     name: .customLong("hf-tree"),
@@ -161,22 +150,13 @@ struct SourceAdd: AsyncParsableCommand {
   var hfTree: String?
 
   @Option(
-    help: ArgumentHelp(
-      "What the shards are called, where addresses do not end in names: 'img_{ordinal:04}.npy'.", valueName: "template")
-  )
-  var shardNames: String?
-
-  @Option(
     help: ArgumentHelp("A query item of the addresses that is no secret, to be kept; repeatable.", valueName: "name"))
   var keepQuery: [String] = []
 
   @Flag(help: "With --url-list: its addresses may lead to this machine, its files and its network.")
   var allowInside = false
 
-  @Option(
-    help: ArgumentHelp(
-      "Where the first shard is asked: how long to wait for a host that fails for now, e.g. 10m; 0 for a few tries in a row and no wait.",
-      valueName: "time"))
+  @Option(help: .patience(when: "Where the first shard is asked", for: "a host that fails for now, e.g. 10m"))
   var patience: TimeSpan = .ofSourceAdd
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
@@ -194,15 +174,15 @@ struct SourceAdd: AsyncParsableCommand {
         throw ValidationError("A companion has no --dimension, no --dtype, no --array and no --modality.")
       }
     }
-    if orderOf != nil {
-      guard url == nil, filesOf == nil, shardNames == nil else {
+    if facts.orderOf != nil {
+      guard url == nil, filesOf == nil, facts.shardNames == nil else {
         throw ValidationError("--order-of goes with --directory, --listing or --url-list, and not with --shard-names.")
       }
     }
     if filesOf != nil {
       guard array != nil else { throw ValidationError("--files-of goes with --array: which of their arrays is read.") }
-      let ofFiles = [sizes, sha256, hfTree, shardNames].compactMap(\.self) + mirror + reconstructed + keepQuery
-      guard ofFiles.isEmpty else {
+      let ofFiles = [facts.sizes, facts.sha256, hfTree, facts.shardNames].compactMap(\.self)
+      guard (ofFiles + mirror + reconstructed + keepQuery).isEmpty else {
         throw ValidationError("With --files-of, what is known of the files is said of the source that has them.")
       }
     }
@@ -242,11 +222,10 @@ struct SourceAdd: AsyncParsableCommand {
     var registration = SourceRegistration(
       name: name, modality: modality ?? .image, dimension: dimension, elementType: dtype, place: place,
       mirrors: try mirror.map(withInputs),
-      reconstructed: reconstructed, sizes: sizes, digests: sha256, tree: hfTree, shardNames: shardNames,
-      keptQuery: keepQuery,
-      allowsInside: allowInside, array: array)
+      reconstructed: reconstructed, sizes: facts.sizes, digests: facts.sha256, tree: hfTree,
+      shardNames: facts.shardNames, keptQuery: keepQuery, allowsInside: allowInside, array: array)
     registration.owner = companionOf
-    registration.orderOf = orderOf
+    registration.orderOf = facts.orderOf
     var configuration = FetchConfiguration.ofTool
     configuration.attemptsPerMirror = 3
     let progress = global.progress("source add")
@@ -261,13 +240,14 @@ struct SourceAdd: AsyncParsableCommand {
       Output.json([
         "source": .string(name), "shards": .count(added.shardCount), "mirrors": .count(added.mirrorCount),
         "sizes": .count(added.sizeCount), "digests": .count(added.digestCount), "new": .bool(added.isNew),
-        "dimension": whole.dimension.map { .count($0) } ?? .null, "dtype": .optional(whole.elementType?.rawValue),
+        "dimension": .optionalCount(whole.dimension), "dtype": .optional(whole.elementType?.rawValue),
         "array": .optional(array), "files_of": .optional(filesOf),
         "companion_of": .optional(owner?.name),
       ])
     } else if !added.isNew {
       Output.line("\(name) is registered already, as it is here; nothing changed")
     } else {
+      let isUnseen = array != nil && toldBy == nil
       let isRead = toldBy != nil && (dimension == nil || dtype == nil)
       let kind = "\(whole.dimension ?? 0) x \(whole.elementType?.rawValue ?? "") as \(toldBy ?? "") says"
       let known = [
@@ -279,6 +259,7 @@ struct SourceAdd: AsyncParsableCommand {
         "registered \(name): " + (array.map { "array \($0.printable) of " } ?? "")
           + "\(added.shardCount.counted("shard")) on \(added.mirrorCount) mirror\(added.mirrorCount == 1 ? "" : "s")"
           + (extra.isEmpty ? "" : ", \(extra) known") + (isRead ? ", \(kind)" : "")
+          + (isUnseen ? ", not held against any file: `tarn sync \(name)` does with the first" : "")
           + (owner.map { ", beside \($0.name)" } ?? "")
           + (beside.map { ", whose files \($0.name) reads" } ?? ""))
     }

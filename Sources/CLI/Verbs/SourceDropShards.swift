@@ -46,10 +46,9 @@ struct SourceDropShards: ParsableCommand {
     let left = try catalog.shards(of: catalog.source(named: name))
     let tombstones = left.count { $0.isDropped }
     if global.json {
-      func list(_ names: [String]) -> JSONValue { .array(names.map { .string($0) }) }
       Output.json([
-        "source": .string(name), "dropped": list(dropped.removed + dropped.tombstones),
-        "removed": list(dropped.removed), "tombstones": list(dropped.tombstones), "taken_back": list(back),
+        "source": .string(name), "dropped": .strings(dropped.removed + dropped.tombstones),
+        "removed": .strings(dropped.removed), "tombstones": .strings(dropped.tombstones), "taken_back": .strings(back),
         "shards": .count(left.count), "in_use": .count(left.count - tombstones),
       ])
     } else {

@@ -31,7 +31,7 @@ struct SourceExtend: AsyncParsableCommand {
     completion: .file())
   var urlList: String?
 
-  @OptionGroup var facts: GrowthOptions
+  @OptionGroup var growing: GrowthOptions
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
   @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
@@ -42,47 +42,25 @@ struct SourceExtend: AsyncParsableCommand {
 
   func run() async throws {
     let catalog = try writer.open(global, "source extend", name, on: [.source: [name]])
-    let growth = try facts.growth(catalog, name, global)
+    let growth = try growing.growth(catalog, name, global)
     let place = try await growth.place(
-      urlList.map(SourceGrowth.Origin.list) ?? .count(count ?? 0), by: facts.question("source extend", global))
+      urlList.map(SourceGrowth.Origin.list) ?? .count(count ?? 0), by: growing.question("source extend", global))
     GrowthOptions.print(try growth.run(place, isWhole: false), of: name, global)
   }
 }
 
-/// What is known of new shards.
+/// How a source grows.
 struct GrowthOptions: ParsableArguments {
-  @Option(
-    help: ArgumentHelp("Expected sizes: lines 'NAME, BYTES' or 'NAME, BYTES, ROWS'.", valueName: "file"),
-    completion: .file())
-  var sizes: String?
+  @OptionGroup var facts: ShardFactOptions
 
-  @Option(help: ArgumentHelp("Expected digests, as sha256sum writes them.", valueName: "file"), completion: .file())
-  var sha256: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "What the new shards are called, where addresses do not end in names: 'img_{ordinal:04}.npy'.",
-      valueName: "template"))
-  var shardNames: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "Where a listing is asked for: how long to wait for a host that fails for now, e.g. 10m; 0 for a few tries in a row and no wait.",
-      valueName: "time"))
+  @Option(help: .patience(when: "Where a listing is asked for", for: "a host that fails for now, e.g. 10m"))
   var patience: TimeSpan = .ofSourceAdd
-
-  @Option(
-    name: .customLong("order-of"),
-    help: ArgumentHelp(
-      "Take new files in the order of this source's shards, as their names tell; a companion's come in its owner's.",
-      valueName: "source"), completion: .sources)
-  var orderOf: String?
 
   /// Prepares to add shards to a source.
   func growth(_ catalog: LakeCatalog, _ name: String, _ global: GlobalOptions) throws -> SourceGrowth {
     var growth = try SourceGrowth(catalog, of: name, cancellation: global.cancellation)
-    (growth.sizes, growth.digests, growth.shardNames) = (sizes, sha256, shardNames)
-    growth.orderOf = orderOf
+    (growth.sizes, growth.digests) = (facts.sizes, facts.sha256)
+    (growth.shardNames, growth.orderOf) = (facts.shardNames, facts.orderOf)
     return growth
   }
 
@@ -106,15 +84,15 @@ struct GrowthOptions: ParsableArguments {
           ? "\(name) would have \(summary.shardCount.counted("shard")), \(summary.added.count) more"
           : "\(name) has \(summary.shardCount) shards, \(summary.added.count) more")
       if isDryRun { for shard in summary.added { Output.line("\(shard) is new") } }
-      if let partner = summary.waitsFor {
-        let (first, others) = (summary.waiting[0].printable, summary.waiting.count - 1)
-        Output.line(
-          "\(first)\(others == 0 ? "" : " and \(others.counted("other"))") will be added once the file is there that belongs to "
-            + "\(partner.printable), before it")
+      if let partner = summary.orderOf, !(summary.added + summary.waiting.map(\.name)).isEmpty {
+        Output.line("new files come in the order of \(partner), whose files' names theirs follow")
       }
+      for line in summary.empty + summary.waits { Output.line(line) }
       for shard in summary.gone { Output.line("\(shard) is not there any more; its place and ids stay") }
       let held = summary.heldBy.map { ", and its address stays: \($0) rests on it" } ?? ""
       for (shard, place) in summary.moved {
+        let way = held.isEmpty ? nil : summary.directory.map { QuotedWords.quoted("\($0)/\(place)") }
+        let held = held + (way.map { "; `tarn import \(name) \($0)` takes it in" } ?? "")
         Output.line("\(shard) is at \(place) now; it keeps its name, place and ids, and nothing was added\(held)")
       }
       for shard in summary.changed {
@@ -133,8 +111,8 @@ struct GrowthOptions: ParsableArguments {
   ) -> [String: JSONValue] {
     var document: [String: JSONValue] = [
       "source": .string(name), "shards": .count(summary.shardCount),
-      "added": .array(summary.added.map { .string($0) }), "gone": .array(summary.gone.map { .string($0) }),
-      "waiting": .array(summary.waiting.map { .string($0) }),
+      "added": .strings(summary.added), "gone": .strings(summary.gone),
+      "waiting": .strings(summary.waiting.map(\.name)),
       "moved": .array(
         summary.moved.map {
           .object(["shard": .string($0.shard), "to": .string($0.to), "taken": .bool(summary.taken.contains($0.shard))])
@@ -144,6 +122,7 @@ struct GrowthOptions: ParsableArguments {
           .object(["shard": .string($0), "taken": .bool(summary.taken.contains($0))])
         }), "dry_run": .bool(isDryRun),
     ]
+    if let partner = summary.orderOf { document["order_of"] = .string(partner) }
     if let listing = summary.listing {
       document["listing"] = .object([
         "place": .string(listing.place), "match": .optional(listing.pattern), "commit": .optional(listing.commit),

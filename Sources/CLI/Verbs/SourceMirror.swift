@@ -103,16 +103,15 @@ struct MirrorAdd: ParsableCommand {
     let added = try changes.addMirror(template, isReconstructed: reconstructed, keptQuery: keepQuery)
     if global.json {
       Output.json([
-        "source": .string(name), "mirror": added.place.map { .count($0) } ?? .null, "new": .bool(added.place != nil),
-        "missing": .array(added.missing.map { .string($0) }),
+        "source": .string(name), "mirror": .optionalCount(added.place), "new": .bool(added.place != nil),
+        "missing": .strings(added.missing),
       ])
     } else {
       Output.line(added.place.map { "\(name) has it as mirror \($0)" } ?? "\(name) had that mirror before")
       if !added.missing.isEmpty {
-        let more = added.missing.count > 5 ? " and \(added.missing.count - 5) more" : ""
         Output.line(
           "\(added.missing.count.counted("shard")) \(added.missing.count == 1 ? "is" : "are") not there: "
-            + added.missing.prefix(5).joined(separator: ", ") + more)
+            + added.missing.listed(5))
       }
     }
     Output.flush()

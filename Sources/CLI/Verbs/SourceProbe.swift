@@ -12,7 +12,8 @@ struct SourceProbe: AsyncParsableCommand {
       files that tell them: so the ids of a version can be planned. `tarn sync` asks mirrors that lack a shard last. No
       mirror is asked for one shard longer than a minute at a time. A host that fails for now is left alone for 1, 2, 4 s …
       and asked again until --patience has passed without an answer; other hosts go on. Ends with 75 when only patience ran
-      out, with 3 when shards are on no mirror or served wrongly.
+      out, with 3 when shards are on no mirror or served wrongly. rows_untold
+      in --json counts the shards that mirrors have and whose rows nobody tells.
 
       EXAMPLES
         tarn source probe images
@@ -24,16 +25,12 @@ struct SourceProbe: AsyncParsableCommand {
   @Argument(help: "The source.", completion: .sources)
   var name: String
 
-  @Option(help: ArgumentHelp("Which shards of it, e.g. 0-39,57.", valueName: "ranges"))
-  var shards: String?
+  @OptionGroup var range: ShardRangeOptions
 
   @Option(help: ArgumentHelp("Questions under way at a time.", valueName: "n"))
   var jobs: Int = 32
 
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait for a host that fails for now, e.g. 1h; 0 for a few tries in a row and no wait.",
-      valueName: "time"))
+  @Option(help: .patience(for: "a host that fails for now, e.g. 1h"))
   var patience: TimeSpan = .ofSync
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
@@ -57,7 +54,7 @@ struct SourceProbe: AsyncParsableCommand {
     }
     defer { catalog.tellNoWaits() }
     let run = ProbeRun(
-      catalog, source, ordinals: try shards.map(OrdinalSet.init(parsing:)), concurrency: jobs,
+      catalog, source, ordinals: try range.ordinals(), concurrency: jobs,
       configuration: configuration, waits: waits, cancellation: global.cancellation
     ) { done, total in
       progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) asked" }
@@ -67,15 +64,22 @@ struct SourceProbe: AsyncParsableCommand {
     let mirrors = try catalog.coverage(of: source)
     let lacking = try catalog.shardsWithoutMirror(of: source)
     let wrong = try catalog.shardsServedWrongly(of: source)
+    let untold = try catalog.untoldRows(of: source, range.ordinals())
     let kept = source.keptQuery
     global.json
-      ? printJSON(mirrors, lacking, wrong, summary, keeping: kept)
+      ? printJSON(mirrors, lacking, wrong, summary, untoldCount: untold?.count ?? 0, keeping: kept)
       : printTable(mirrors, lacking, wrong, keeping: kept)
+    if !global.json, let untold {
+      let (of, are) = untold.count == 1 ? ("its server gives", "is") : ("their servers give", "are")
+      Output.line(
+        "the rows of \(untold.count.counted("shard")) \(are) told by nobody, as \(of) out no parts of files: \(untold.way)"
+      )
+    }
     Output.flush()
     if summary.unreachableCount > 0 {
       throw Outcome(
         lacking.isEmpty && wrong.isEmpty ? .temporary : .partial,
-        "\(summary.unreachableCount) questions were not answered: \(summary.firstUnreachable ?? "no reason"); "
+        "\(summary.unreachableCount.counted("question")) \(summary.unreachableCount == 1 ? "was" : "were") not answered: \(summary.firstUnreachable ?? "no reason"); "
           + "run it again to retry")
     }
     if !lacking.isEmpty || !wrong.isEmpty {
@@ -98,8 +102,8 @@ struct SourceProbe: AsyncParsableCommand {
     }
     table.print(as: .table)
     if !lacking.isEmpty {
-      let shown = lacking.prefix(20).map(\.name).joined(separator: " ")
-      Output.line("on no mirror: \(lacking.count.counted("shard")): \(shown)\(lacking.count > 20 ? " …" : "")")
+      let shown = lacking.map(\.name).listed(20)
+      Output.line("on no mirror: \(lacking.count.counted("shard")): \(shown)")
     }
     if let first = wrong.first {
       Output.line(
@@ -109,7 +113,7 @@ struct SourceProbe: AsyncParsableCommand {
 
   private func printJSON(
     _ mirrors: [MirrorCoverage], _ lacking: [Shard], _ wrong: [(name: String, error: String)], _ summary: ProbeSummary,
-    keeping kept: Set<String>
+    untoldCount: Int, keeping kept: Set<String>
   ) {
     Output.json([
       "source": .string(name),
@@ -120,11 +124,12 @@ struct SourceProbe: AsyncParsableCommand {
             "template": .string(AddressText(mirror.template).redacted(keeping: kept)),
             "provenance": .string(mirror.provenance), "present": .count(mirror.presentCount),
             "absent": .count(mirror.absentCount), "faulty": .count(mirror.faultyCount),
-            "unknown": .count(mirror.unknownCount), "bytes": mirror.byteCount.map { .count($0) } ?? .null,
+            "unknown": .count(mirror.unknownCount), "bytes": .optionalCount(mirror.byteCount),
           ])
         }),
       "on_no_mirror": .array(lacking.map { .string($0.name) }),
       "served_wrongly": .array(wrong.map { .object(["shard": .string($0.name), "error": .string($0.error)]) }),
+      "rows_untold": .count(untoldCount),
       "answered": .count(summary.answeredCount),
       "unreachable": .count(summary.unreachableCount),
     ])

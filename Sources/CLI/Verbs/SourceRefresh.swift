@@ -8,11 +8,14 @@ struct SourceRefresh: AsyncParsableCommand {
     commandName: "refresh",
     abstract: "Look again at the directory or listing of a source, and add what is new behind its last shard.",
     discussion: """
-      New files come in natural order (a companion's in its owner's, and with --order-of SOURCE in that source's, as their names tell), new lines
-      in theirs, new names of a listing in byte order, behind the shards that are
-      there, whose ordinals and row ids stay. What is gone is said, and so is a file that has another name now: it is known by
-      its bytes and not added. The next `tarn build` encodes what is new alone. `tarn sync --refresh` asks for new bytes of
-      the shards that are there.
+      New files come in natural order, new lines in theirs, new names of a listing in byte order, behind the shards that are
+      there, whose ordinals and row ids stay. A companion's come in its owner's order, captions' in that of the images whose
+      files' names theirs follow, and with --order-of SOURCE in that source's: one waits for a file that belongs before it,
+      and for its partner; --order-of with the source's own name takes them as they come. What is gone is said, and so is a
+      file that has another name now: it is known by its bytes, and the shard, which keeps its own name, is asked for there
+      from now on; where a version rests on the source its address stays, `tarn import` takes the file in, and `tarn evict`
+      counts on neither for a last copy. The next `tarn build` encodes what is new alone. `tarn sync --refresh` asks for new bytes of the shards that
+      are there.
 
       A source that was registered from a listing is listed again at the same place, with the same pattern: a branch as it is
       now, a commit as it was. --revision names another branch, tag or commit, which later refreshes then follow. A shard
@@ -21,6 +24,7 @@ struct SourceRefresh: AsyncParsableCommand {
 
       EXAMPLES
         tarn source refresh captions
+        tarn source refresh captions --order-of images
         tarn source refresh images --url-list urls.txt
         tarn source refresh images --dry-run
         tarn source refresh images --revision v2
@@ -49,7 +53,7 @@ struct SourceRefresh: AsyncParsableCommand {
   @Flag(name: .customLong("dry-run"), help: "Say what would change, and change nothing.")
   var dryRun = false
 
-  @OptionGroup var facts: GrowthOptions
+  @OptionGroup var growing: GrowthOptions
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
   @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
@@ -62,13 +66,13 @@ struct SourceRefresh: AsyncParsableCommand {
   func run() async throws {
     let catalog =
       try dryRun ? global.read() : writer.open(global, "source refresh", name, on: [.source: [name]])
-    var growth = try facts.growth(catalog, name, global)
+    var growth = try growing.growth(catalog, name, global)
     growth.isDryRun = dryRun
     let origin: SourceGrowth.Origin =
       if let urlList { .list(urlList) } else if let listing = listed.listing {
         .listing(listing, matching: listed.match)
       } else { .own(revision: revision) }
-    let place = try await growth.place(origin, by: facts.question("source refresh", global))
+    let place = try await growth.place(origin, by: growing.question("source refresh", global))
     GrowthOptions.print(try growth.run(place, isWhole: true), of: name, isDryRun: dryRun, global)
   }
 }

@@ -11,6 +11,8 @@ struct Status: AsyncParsableCommand {
     discussion: """
       Builds and trainings that `--executor` has under way are shown with how far their tasks are, as receipts, what failed
       workers left and the notes of engines say: no scheduler is asked. `tarn plan --again DIR` says it of any directory.
+      A training that is under way has the iterations that are done; of one that was killed, or ended before its end, it is
+      said that it is stopped (`stopped` in --json): the same `tarn train` goes on.
       As fetching count shards that a living command fetches; what a killed one left in `v_source` does not.
 
       --watch shows on a terminal how fast bytes come and rows are encoded (over the last minute), how long is left, what
@@ -78,6 +80,7 @@ struct Status: AsyncParsableCommand {
     }
     let root = try global.lakeRoot()
     guard watch else { return try printOnce(global.read(root)) }
+    Interruption.leaveNothing()
     if !global.json, Output.Stream.data.isLive { return try await watchScreen(root) }
     // Where nothing can be drawn anew, looks follow each other.
     for look in 0... {
@@ -180,7 +183,7 @@ struct Status: AsyncParsableCommand {
     return values
   }
 
-  /// Most tasks that failed that are shown of a directory; `--json` has all.
+  /// Most tasks that failed, and most that are silent, that are shown of a directory; `--json` has all.
   private static let shownFailureCount = 10
 
   /// Shows how far the tasks are that others carry out.
@@ -188,7 +191,7 @@ struct Status: AsyncParsableCommand {
     let columns = ["tasks_of", "tasks"] + TaskStanding.State.allCases.map(\.rawValue)
     var table = Table(columns)
     var failed = Table(["tasks_of", "task", "host", "exit", "ended_at", "reason"])
-    var lines: [String] = []
+    var (lines, silent): ([String], [String]) = ([], [])
     for one in tasks {
       guard let standing = one.standing else {
         Output.diagnostic("tarn: \(one.fault ?? one.directory.path)")
@@ -204,10 +207,14 @@ struct Status: AsyncParsableCommand {
       }
       let more = standing.failures.count - Self.shownFailureCount
       if more > 0 { lines.append("\(more) more of \(one.subject) failed; --json has all") }
+      silent += standing.silences.prefix(Self.shownFailureCount).map { "task \($0.task) of \(one.subject) \($0.words)" }
+      let others = standing.silences.count - Self.shownFailureCount
+      if others > 0 { silent.append("\(others) more of \(one.subject) are as silent; --json has all") }
     }
     guard tasks.contains(where: { $0.standing != nil }) else { return }
     Output.line("")
     table.print(as: .table)
+    for line in silent { Output.line(line) }
     if tasks.contains(where: { $0.standing?.failures.isEmpty == false }) {
       Output.line("")
       failed.print(as: .table)
@@ -219,12 +226,18 @@ struct Status: AsyncParsableCommand {
     let tasks = try TasksUnderWay.all(in: catalog)
     let parts = try Self.parts(catalog)
     let fetched = try catalog.sourcesBeingFetched()
+    let stopped = try catalog.stoppedTrainings()
     if global.json {
       var document: [String: JSONValue] = ["lake": .string(catalog.layout.root)]
       for section in Self.sections {
         var rows: [JSONValue] = []
         try catalog.query(section.sql) { columns, values in
-          if let values { rows.append(.object(Table.object(columns, Self.settled(columns, values, fetched)))) }
+          guard let values else { return }
+          var row = Table.object(columns, Self.settled(columns, values, fetched))
+          if section.name == "trained_indexes", case .text(let name)? = values.first {
+            row["stopped"] = .bool(stopped.contains(name))
+          }
+          rows.append(.object(row))
         }
         if section.name == "storage", let parts {
           rows.append(.object(Table.object(["kind", "files", "bytes"], parts)))
@@ -261,6 +274,10 @@ struct Status: AsyncParsableCommand {
       guard count > 0 else { continue }
       Output.line("")
       table.print(as: .table)
+      guard section.name == "trained_indexes" else { continue }
+      for name in stopped.sorted() {
+        Output.line("training \(name): \(LakeLook.stoppedTraining), `tarn abandon \(name)` gives it up")
+      }
     }
     show(tasks)
     if try catalog.sources().isEmpty {

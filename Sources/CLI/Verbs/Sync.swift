@@ -18,7 +18,8 @@ struct Sync: AsyncParsableCommand {
 
       A host that fails for now (no connection, 5xx, 429, silence, a web page instead of the file) is asked again after
       pauses of 1, 2, 4 s … until --patience has passed without a shard or 1 MiB more; the shards of other hosts go on.
-      Shards that no mirror has, or whose bytes are wrong everywhere, are asked for once more at the end. It ends with 75
+      Shards that no mirror has, or whose bytes are wrong everywhere, are asked for once more at the end; a good file without the array, or of another
+      dimension or dtype, is not, and after two such no more of a source is of which nothing was ever had. It ends with 75
       when only patience ran out, with 3 when some shard failed for good.
 
       Meanwhile other sources can be registered, synced, trained on and built from; what needs the same source for itself
@@ -33,13 +34,15 @@ struct Sync: AsyncParsableCommand {
       A mirror may be a command that writes shards. It is run, as this user, only with --allow-commands, whatever this lake
       or a document says; --command-timeout ends one that takes longer.
 
-      What came to the directory of a source since is named at the end, and taken in by `tarn source refresh` alone.
+      What came to the directory of a source since is named at the end, and taken in by `tarn source refresh` alone; so is what
+      waits for a file that belongs before it.
       With --quiet it says nothing where there was nothing to fetch, as under cron.
 
       Interrupt it at any time: the same command continues. `tarn limit` changes the bandwidth of a run under way. --json
       prints an event a line: started, progress, retrying, waiting, fetched, revised, mended, withdrawn, passed-over, failed,
       and a summary at the end, each with its time (at). A mirror is told by its number, as `tarn source mirror list` shows
       it; of a progress, done are the shards that are here now of those that were not, failed those that are given up.
+      not_asked_for in the summary counts the shards that files of another kind kept from being asked for.
 
       \(ExitStatus.help)
       """)
@@ -47,8 +50,7 @@ struct Sync: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("Which sources; all by default.", valueName: "source"), completion: .sources)
   var sources: [String] = []
 
-  @Option(help: ArgumentHelp("Which shards of them, e.g. 0-39,57.", valueName: "ranges"))
-  var shards: String?
+  @OptionGroup var range: ShardRangeOptions
 
   @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
   var jobs: Int = 4
@@ -56,18 +58,13 @@ struct Sync: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Most bytes of shards to hold, e.g. 100GB.", valueName: "size"))
   var budget: ByteSize?
 
-  @Option(
-    help: ArgumentHelp(
-      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
+  @Option(help: .bandwidth)
   var bwlimit: RateTimetable?
 
   @Option(name: .customLong("per-host"), help: ArgumentHelp("Most transfers at a time from one host.", valueName: "n"))
   var perHost: Int = 8
 
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait for a host that fails for now, e.g. 6h; 0 for a few tries in a row and no wait.",
-      valueName: "time"))
+  @Option(help: .patience())
   var patience: TimeSpan = .ofSync
 
   @Flag(help: "Ask for newer bytes of the shards that are here; they become new revisions.")
@@ -133,25 +130,23 @@ struct Sync: AsyncParsableCommand {
     let chosen = try sources.isEmpty ? catalog.sources() : sources.map(catalog.source(named:))
     let companions = try chosen.flatMap { try $0.isCompanion ? [$0] : catalog.companions(of: $0) }
     for name in Set(companions.map(\.name)).sorted() {
-      for fault in try catalog.misaligned(of: catalog.source(named: name)) {
-        Output.diagnostic("tarn: warning: \(fault.text)")
+      for line in try MisalignedShard.lines(catalog.misaligned(of: catalog.source(named: name))) {
+        Output.diagnostic("tarn: warning: \(line)")
       }
     }
   }
 
   private func options() throws -> SyncOptions {
-    var options = SyncOptions()
+    var options = SyncOptions(patience: patience)
     options.sources = sources
-    options.ordinals = try shards.map(OrdinalSet.init(parsing:))
+    options.ordinals = try range.ordinals()
     options.budget = budget?.byteCount
     options.refresh = refresh
     options.replacement = replacing.replacement
     options.missing = missing
     options.keptFree = room.keepFree?.byteCount ?? 0
-    options.fetch = .ofTool
     options.fetch.commands = commands.rules
     options.fetch.jobs = jobs
-    options.patience = patience.duration
     options.fetch.transfersPerHost = perHost
     if let bwlimit { options.fetch.bandwidth = bwlimit }
     return options
@@ -165,11 +160,13 @@ struct Sync: AsyncParsableCommand {
         "unchanged": .count(summary.unchangedCount), "failed": .count(summary.failures.count),
         "mended": .count(summary.mendedCount), "without_room": .count(summary.withoutRoom.count),
         "withdrawn": .count(summary.withdrawn.count), "passed_over": .count(summary.passedOver.count),
+        "not_asked_for": .count(summary.unasked.values.reduce(0, +)),
         "revised": revisions.json,
         "new_files": .array(
           new.map {
             .object([
               "source": .string($0.source), "directory": .string($0.directory), "count": .count($0.count),
+              "waiting": .strings($0.waiting.map(\.name)),
             ])
           }),
       ])
@@ -187,15 +184,19 @@ struct Sync: AsyncParsableCommand {
         let are = summary.passedOver.count == 1 ? "is" : "are"
         Output.line("\(Self.list(summary.passedOver)) \(are) on no mirror: passed over")
       }
-      for files in new { Output.line(files.text) }
+      for (name, count) in summary.unasked.sorted(by: { $0.key < $1.key }) {
+        Output.line(
+          "\(count.counted("more shard")) of \(name) \(count == 1 ? "was" : "were") not asked for, as what came is not what "
+            + "\(name) is registered as")
+      }
+      for line in new.flatMap(\.lines) { Output.line(line) }
     }
     Output.flush()
   }
 
   /// Shards as `images/a.npy, images/b.npy and 2 more`.
   private static func list(_ shards: [Shard]) -> String {
-    shards.prefix(5).map { "\($0.sourceName)/\($0.name)" }.joined(separator: ", ")
-      + (shards.count > 5 ? " and \(shards.count - 5) more" : "")
+    shards.map { "\($0.sourceName)/\($0.name)" }.listed(5)
   }
 
   /// Invariant 8: what was not done is not passed over.

@@ -22,8 +22,8 @@ struct Train: AsyncParsableCommand {
         tarn train clip --images images --captions captions --nlist 131072 --queries held.npy
 
       Every shard of the sources is wanted: --shards trains on some, --missing skip leaves out the pairs of which a shard
-      cannot be had, --bad-rows skip those drawn rows that are bad on either side. The specification says which were
-      taken. With --fetch what is not in the lake is fetched meanwhile; within --budget a shard goes once its drawn rows
+      cannot be had, --bad-rows skip those drawn rows that are bad on either side, and rows that are excluded are left
+      out always, without others in their place. The specification says which were taken. With --fetch what is not in the lake is fetched meanwhile; within --budget a shard goes once its drawn rows
       are kept.
 
       With --refine sq8 (or fp16) versions have a second code of each row in a file beside each output, of which a search
@@ -37,9 +37,9 @@ struct Train: AsyncParsableCommand {
       files, so stock FAISS routes with it. docs/RECALL.md has what it is worth.
 
       --queries names vectors of queries like those that will be asked, and not of these captions, 30 or more. Once rows are
-      gathered, lists of captions and lists of images, 256 at most whatever --nlist says, are made of some 16,000 of the pairs;
-      both are searched for the ten nearest images, and a warning says where the other kind finds more: captions of another
-      kind than the queries place lists badly. The training goes on all the same, and what is trained is as without it.
+      gathered, lists of captions and lists of images, --nlist or 256 at most, are made of some 16,000 of the pairs; both are
+      searched for the ten nearest images, and a warning says where the other kind finds more: captions of another kind
+      than the queries place lists badly. With a --router the numbers are told, of lists without it, and no warning. The training goes on all the same, and what is trained is as without it.
 
       With --executor the exact searches (nearest images, the assignment of each iteration, the labels of a router) are made
       by `tarn worker` processes, round by round; rows are gathered, and lists of --nearest index searched, here. The result
@@ -48,7 +48,9 @@ struct Train: AsyncParsableCommand {
       --dry-run makes the checks of the training, measures this machine for a few seconds and says what each step would take; it
       scales by formulas of DESIGN 4.1b, and nothing is written.
 
-      Interrupt it at any time: the same command continues.
+      Interrupt it at any time: the same command continues. With other sources or options of what is trained it is
+      refused once iterations are done: `tarn abandon NAME` gives them up. With other --shards, other bytes of them or more
+      excluded rows it begins anew, and says so.
 
       \(ExitStatus.help)
       """)
@@ -142,6 +144,7 @@ extension GlobalOptions {
     _ catalog: LakeCatalog
   ) throws {
     let taken = try TrainingSpecification(parsing: trained.spec)
+    let isPaired = trained.method == TrainingMethod.paired.rawValue
     let leftOut = taken.leftOut.values.reduce(0) { $0 + $1.count }
     let first = try trained.digest.flatMap { try catalog.trainedIndex(digest: $0)?.name }
     let original = first == trained.name ? nil : first
@@ -151,22 +154,22 @@ extension GlobalOptions {
       Output.json([
         "trained_index": .string(trained.name), "sha256": .optional(trained.digest?.hex), "new": .bool(isNew),
         "same_as": .optional(original),
-        "shards": .array(taken.shards.map { .count($0) }), "pairs_left_out": .count(leftOut),
+        "shards": .counts(taken.shards), "pairs_left_out": .count(leftOut),
         "revised": revisions.json,
         "path": .optional(try trained.digest.map { try ArtifactStore(catalog).path(of: .trainedIndex, $0) }),
       ])
     } else {
       Output.line(
         "\(trained.name) \(story): \(trained.method)\(trained.router.map { ", router \($0)" } ?? ""), nlist \(trained.nlist), "
-          + "\(trained.codec)\(trained.refine.map { ", refined by \($0)" } ?? ""), \(trained.pairCount.counted("pair"))\(leftOut == 0 ? "" : " less \(leftOut) that are bad"), sha256 \(trained.digest?.prefix(16) ?? "")…"
+          + "\(trained.codec)\(trained.refine.map { ", refined by \($0)" } ?? ""), \(trained.pairCount.counted(isPaired ? "pair" : "row"))\(leftOut == 0 ? "" : " less \(leftOut) that are bad or excluded"), sha256 \(trained.digest?.prefix(16) ?? "")…"
       )
       // What was asked for is no news; what --missing skip left out is.
       if let options {
         let asked = try catalog.shards(of: catalog.source(named: options.images), ordinals: options.ordinals)
         let missing = Set(asked.map(\.ordinal)).subtracting(taken.shards).sorted()
         if !missing.isEmpty {
-          let (count, ranges) = (asked.count.counted("pair"), OrdinalSet(ascending: missing).text)
-          Output.line("left out as missing: \(missing.count) of \(count) of shards (\(ranges))")
+          let count = asked.count.counted(isPaired ? "pair of shards" : "shard", isPaired ? "pairs of shards" : nil)
+          Output.line("left out as missing: \(missing.count) of \(count) (\(OrdinalSet(ascending: missing).text))")
         }
       }
     }
@@ -185,7 +188,8 @@ extension ProgressLine {
       note(
         "\(some)\(given.counted("query", "queries")), lists of \(trial.pairCount.counted("pair")) (nlist \(trial.nlist)): "
           + "in \(Int(100 * ListTrial.share)) % of the rows lists of captions find \(String(format: "%.3f", trial.paired)) of the "
-          + "\(ListTrial.k) nearest, lists of images \(String(format: "%.3f", trial.plain)) (error \(String(format: "%.3f", trial.error)))"
+          + "\(ListTrial.k) nearest, lists of images \(String(format: "%.3f", trial.plain)) (standard error of the "
+          + "difference \(String(format: "%.3f", trial.error))), without a router"
       )
     case .nearestImages(let tile, let total):
       update(done: Double(tile), total: Double(total)) { "nearest images, tile \(tile)/\(total)" }

@@ -37,11 +37,12 @@ struct Verify: AsyncParsableCommand {
       proves each before it is written; a shard that cannot be mended so, or whose file is gone, is fetched whole, with the
       same bytes, where a version or a trained index rests on it, and evicted where nothing does. A file stays where it is
       until another is there, so that what no mirror gave, or only a command that was not allowed makes, is named again by
-      the next run. What cannot be opened is named, and left alone. Hosts that fail for now are waited for as
-      long as --patience says. It gives up damaged segments and nearest
-      images (they are made again) and restores outputs from their other name or from their segments, and lock files and
-      documents from the catalog. A trained index is taken from an output that was made with it, or else trained again,
-      which takes as long as it took.
+      the next run. Older revisions of shards, which no mirror is asked for, stay likewise, and go where nothing rests on
+      them. What cannot be opened is named, and left alone. Hosts that fail for now are waited for as long as --patience
+      says. It gives up damaged segments and nearest images (they are made again) and restores outputs from their other
+      name or from their segments, under every name they have, which are links to one file again, as are names that
+      were copies, and lock files and documents from the catalog. A trained index is taken from an output that was made
+      with it, or else trained again, which takes as long as it took.
 
       The last line is the head of the history. Kept elsewhere, it finds out later whoever changed the catalog and
       computed the chain anew: --expect DIGEST says whether the history went through it, --expect NAME@N=DIGEST whether a
@@ -71,10 +72,7 @@ struct Verify: AsyncParsableCommand {
       valueName: "[name@n=]digest"))
   var expect: [Expectation] = []
 
-  @Option(
-    help: ArgumentHelp(
-      "With --repair: how long to wait for a host that fails for now, e.g. 2h; 0 for a few tries in a row and no wait (default: 10m).",
-      valueName: "time"))
+  @Option(help: .patience(when: "With --repair", for: "a host that fails for now, e.g. 2h", unlessTold: .ofSync))
   var patience: TimeSpan?
 
   @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
@@ -89,11 +87,9 @@ struct Verify: AsyncParsableCommand {
   func run() async throws {
     let catalog = try writer.open(global, "verify")
     let progress = global.progress("verify")
-    var fetch = SyncOptions()
-    fetch.fetch = .ofTool
+    var fetch = SyncOptions(patience: patience ?? .ofSync)
     fetch.fetch.commands = commands.rules
     fetch.fetch.followLimit(of: catalog)
-    fetch.patience = (patience ?? .ofSync).duration
     let run = VerifyRun(
       catalog, repairingWith: repair ? fetch : nil, expectations: expect, logger: global.logger("tarn.verify"),
       cancellation: global.cancellation
@@ -168,14 +164,14 @@ struct Verify: AsyncParsableCommand {
       "checked": .count(report.checkedCount), "bytes": .count(report.checkedByteCount),
       "left": .count(report.leftCount), "left_bytes": .count(report.leftByteCount),
       "oldest_check": .optional(report.oldestCheck),
+      "copies": .strings(report.copies.map(\.path)),
       "unknown_versions": .array(strangers.map { .string("\($0.name)") }),
       "history": head.map { .object(["event": .count($0.event), "hash": .string($0.hash)]) } ?? .null,
-      "unchecked": .array(
-        report.unchecked.map { .object(["what": .string($0.field), "why": .string($0.reason)]) }),
+      "unchecked": .array(report.unchecked.map(\.json)),
       "damages": .array(
         try findings.map { finding in
           .object([
-            "of": .array(try users(of: finding.damage.file, catalog).map { .string($0) }),
+            "of": .strings(try users(of: finding.damage.file, catalog)),
             "kind": .string(finding.damage.file.kind.word), "path": .string(finding.damage.file.path),
             "name": .string(finding.damage.file.name), "sha256": .optional(finding.damage.file.statedDigest?.hex),
             "message": .string(finding.damage.message), "fields": fields(finding.damage),
@@ -200,10 +196,7 @@ struct Verify: AsyncParsableCommand {
   /// The statements that do not hold, for programs.
   private func fields(_ damage: Damage) -> JSONValue {
     guard case .statements(let differences) = damage.problem else { return .array([]) }
-    return .array(
-      differences.map {
-        .object(["field": .string($0.field), "expected": .string($0.expected), "found": .string($0.found)])
-      })
+    return .array(differences.map(\.json))
   }
 
   /// The versions and trained indexes that an artifact is part of.
@@ -231,6 +224,12 @@ struct Verify: AsyncParsableCommand {
           ? ""
           : ", \(report.leftCount) left (\(ByteSize.text(report.leftByteCount))), read last \(report.oldestCheck ?? "never")")
     )
+    if !report.copies.isEmpty {
+      let bytes = report.copies.reduce(0) { $0 + ($1.byteCount ?? 0) }
+      Output.line(
+        "\(report.copies.count.counted("name")) of outputs beside the files in artifacts/ that they should be links to "
+          + "(\(ByteSize.text(bytes)))\(repair ? ", linked again" : "; --repair links them again")")
+    }
     for omission in report.unchecked { Output.line("not checked: \(omission.field), \(omission.reason)") }
     if let head { Output.line("head of the history: event \(head.event), \(head.hash)") }
   }

@@ -17,7 +17,7 @@ struct Versions: ParsableCommand {
     try Query.print(
       """
       SELECT version, state, trained_index, codec, nlist, source, inputs, holes, outputs, rows,
-        bytes + refine_bytes AS bytes, sha256, sealed_at, published_as, refine FROM v_version ORDER BY name, number
+        bytes, sha256, sealed_at, published_as, refine FROM v_version ORDER BY name, number
       """, global)
   }
 }

@@ -18,6 +18,9 @@ struct Worker: AsyncParsableCommand {
       Tasks may lie in an object store, s3://BUCKET/PREFIX; then the trained index is kept in --cache, once for all workers
       of a host, and results are read back. Who asks is said by AWS_* in the environment.
 
+      Who may write to the plan says which addresses are asked, with what your netrc file has for their hosts;
+      NETRC=/dev/null in the environment keeps that from them.
+
       Of several tasks, --task 0-9,17, the trained index is prepared once, and one is fetched and encoded while the merge
       of the one before it is written. After a failure that another try may mend, none is begun any more.
 
@@ -53,13 +56,7 @@ struct Worker: AsyncParsableCommand {
       valueName: "dir"), completion: .directory)
   var cache: String?
 
-  @Option(help: ArgumentHelp("Shards fetched at a time.", valueName: "n"))
-  var jobs: Int = 2
-
-  @Option(
-    help: ArgumentHelp(
-      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate"))
-  var bwlimit: RateTimetable?
+  @OptionGroup var transfer: TransferOptions
 
   @Option(
     name: .customLong("per-host"), help: ArgumentHelp("Most transfers at a time from one host.", valueName: "n"))
@@ -71,27 +68,19 @@ struct Worker: AsyncParsableCommand {
       "Workers at a time that --per-host and --bwlimit are of: this one takes its share.", valueName: "n"))
   var atATime: Int = 1
 
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait for hosts that fail for now, e.g. 6h; 0 for a few tries in a row and no wait.",
-      valueName: "time"))
-  var patience: TimeSpan = .ofBuild
-
   @OptionGroup(title: CommandOptions.title) var commands: CommandOptions
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   func validate() throws {
-    guard (1...64).contains(jobs) else { throw ValidationError("--jobs is 1 to 64.") }
     guard (1...4096).contains(perHost ?? 1) else { throw ValidationError("--per-host is 1 to 4096.") }
     guard atATime >= 1 else { throw ValidationError("--at-a-time is at least 1.") }
   }
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
-    var fetch = FetchConfiguration.ofTool
-    fetch.jobs = jobs
-    fetch.share(perHost: perHost, bandwidth: bwlimit, amongWorkers: atATime)
-    let tasks = try await global.tasks(at: directory, patience: patience, cache: cache, fetch: fetch)
+    var fetch = transfer.options().fetch
+    fetch.share(perHost: perHost, bandwidth: transfer.bwlimit?.timetable, amongWorkers: atATime)
+    let tasks = try await global.tasks(at: directory, patience: transfer.waits, cache: cache, fetch: fetch)
     fetch.commands = commands.rules
     let asked = try task.map(OrdinalSet.init(parsing:))
     let numbers =
@@ -101,7 +90,7 @@ struct Worker: AsyncParsableCommand {
         [try TaskNumber.inEnvironment(environment)]
       }
     let options = WorkerOptions(
-      supply: SupplyOptions(fetch: fetch, patience: patience.duration),
+      supply: SupplyOptions(fetch: fetch, patience: transfer.waits.duration),
       scratch: absolute(scratch ?? temporaryDirectory()),
       tool: "tarn \(Tool.version)")
     let (logger, cancellation) = (global.logger("tarn.worker"), global.cancellation)
@@ -133,7 +122,7 @@ struct Worker: AsyncParsableCommand {
         "task": .count(number), "new": .bool(isNew), "sha256": .string(result.digest.hex),
         "rows": .count(result.rowCount),
         "bytes": .count(result.byteCount), "host": .string(receipt.host),
-        "peak_memory_bytes": Tool.peakByteCount.map { .count($0) } ?? .null,
+        "peak_memory_bytes": .optionalCount(Tool.peakByteCount),
       ])
     } else {
       Output.line(

@@ -39,6 +39,10 @@ package enum EventVerb: String, Sendable, CaseIterable {
   case output
   case sealed
   case revoked
+  /// A version was published in a place.
+  case pushed
+  /// A version was written as a folder for another server.
+  case exported
   case pin
   case unpin
   /// The bytes of an artifact were given up.
@@ -108,12 +112,8 @@ extension LakeCatalog {
   }
 
   /// The history, oldest first.
-  ///
-  /// - Parameter first: Number of the first event to give.
-  /// - Returns: That event and all after it.
-  /// - Throws: ``TarnError``.
-  package func events(from first: Int = 1) throws -> [Event] {
-    try read { try Event.fetchAll($0, sql: "SELECT * FROM event WHERE seq >= ? ORDER BY seq", arguments: [first]) }
+  package func events() throws -> [Event] {
+    try read { try Event.fetchAll($0, sql: "SELECT * FROM event ORDER BY seq") }
   }
 
   /// The first event that is not what the chain says, by its number.
@@ -152,7 +152,7 @@ extension LakeCatalog {
       throw TarnError(
         .conflict, "\(name) is \(version.state.rawValue), not sealed", hint: version.state.wayToSealed)
     }
-    return try write("pin") { database in
+    let isNew = try write("pin") { database in
       guard try !LakeCatalog.isPinned(version, database) else { return false }
       let gone = try Int.fetchOne(
         database,
@@ -169,6 +169,9 @@ extension LakeCatalog {
       try LakeCatalog.record(.pin, "\(name)", ["reason": .string(reason)], database)
       return true
     }
+    // Those of a revoked one may have been collected while something else kept the outputs.
+    if version.state == .revoked { try restoreNames(of: version) }
+    return isNew
   }
 
   /// Takes a pin back.
@@ -196,10 +199,31 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - name: A sealed version.
   ///   - reason: Why, for people.
+  ///   - unwritten: Told why the file that says so to a catalog which is made again could not be written.
   /// - Returns: False when it was revoked already.
   /// - Throws: ``TarnError`` `.conflict` for an unfinished version.
-  package func revoke(_ name: VersionName, reason: String) throws -> Bool {
+  package func revoke(
+    _ name: VersionName, reason: String, unwritten: (TarnError) -> Void = { _ in }
+  ) throws -> Bool {
     let version = try version(name)
+    let now = Timestamp.now()
+    let path = layout.revocationPath(name)
+    let wasThere = Disk.size(of: path) != nil
+    // Before the row: a catalog that is lost after it was told must not bring the version back.
+    if version.state == .sealed, let error = try Revocation(at: now, reason: reason).write(of: name, in: layout) {
+      unwritten(error)
+    }
+    do {
+      return try recordRevocation(of: version, reason: reason, at: now)
+    } catch {
+      // What is not revoked must not be taken for it.
+      if version.state == .sealed, !wasThere { try? Disk.remove(path) }
+      throw error
+    }
+  }
+
+  private func recordRevocation(of version: IndexVersion, reason: String, at now: String) throws -> Bool {
+    let name = version.name
     return try write("revoke") { database in
       // Another command may have been faster.
       let state = try VersionState(
@@ -213,8 +237,7 @@ extension LakeCatalog {
             ? "there is nothing left to withdraw" : "`tarn abandon \(name)` gives up one that is not finished")
       }
       try database.execute(
-        sql: "UPDATE index_version SET state = 'revoked', ended_at = ? WHERE id = ?",
-        arguments: [Timestamp.now(), version.id])
+        sql: "UPDATE index_version SET state = 'revoked', ended_at = ? WHERE id = ?", arguments: [now, version.id])
       try LakeCatalog.record(.revoked, "\(name)", ["reason": .string(reason)], database)
       return true
     }

@@ -247,7 +247,7 @@ extension LakeCatalog {
             "sha256": .optional($0.revision?.digest.hex), "first_id": .integer($0.firstID),
             "rows": .count($0.rowCount),
           ]
-          if !$0.excludedRows.isEmpty { members["excluded"] = .array($0.excludedRows.map { .count($0) }) }
+          if !$0.excludedRows.isEmpty { members["excluded"] = .counts($0.excludedRows) }
           return .object(members)
         }),
     ]
@@ -386,12 +386,12 @@ extension LakeCatalog {
       ("source of its files", told.isWhole ? .optional(told.filesOf) : nil, .optional(owner)),
       ("number of shards", told.shardCount, .count(shards ?? 0)),
       (
-        "dropped shards", told.isWhole ? .array(told.tombstones.sorted().map { .string($0) }) : nil,
-        .array(dropped.sorted().map { .string($0) })
+        "dropped shards", told.isWhole ? .strings(told.tombstones.sorted()) : nil,
+        .strings(dropped.sorted())
       ),
       (
-        "mirrors", told.mirrors.last.map { .array($0.templates.map { .string($0) }) },
-        .array(mirrors.map { .string($0) })
+        "mirrors", told.mirrors.last.map { .strings($0.templates) },
+        .strings(mirrors)
       ),
     ]
     for (name, expected, found) in columns {

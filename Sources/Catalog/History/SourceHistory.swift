@@ -109,8 +109,3 @@ struct SourceHistory {
     }
   }
 }
-
-extension JSONValue {
-  /// A number of things; nil for anything else.
-  fileprivate var count: Int? { integer.flatMap { Int(exactly: $0) } }
-}

@@ -3,6 +3,7 @@
 
 internal import Base
 package import Foundation
+internal import GRDB
 internal import Synchronization
 
 /// A pause in asking one host.
@@ -89,10 +90,29 @@ extension LakeCatalog {
     var leased: Set<String> = []
     for file in LeaseFile.all(in: layout.leases) where file.isAlive {
       guard case .leases(let leases) = file.holding else { return Set(all.map(\.name)) }
-      leased.formUnion(leases.lazy.filter { $0.kind == .source && [.add, .change].contains($0.use) }.map(\.name))
+      leased.formUnion(leases.lazy.filter(\.bringsBytes).map(\.name))
     }
     let files = Set(all.lazy.filter { leased.contains($0.name) }.map(\.filesID))
     return Set(all.lazy.filter { files.contains($0.filesID) }.map(\.name))
+  }
+
+  /// Unfinished trainings that no living command makes, nor may: who made them was killed, or ended before its end.
+  ///
+  /// - Returns: Their names.
+  /// - Throws: ``TarnError`` where the catalog cannot be read.
+  package func stoppedTrainings() throws -> Set<String> {
+    func unfinished() throws -> Set<String> {
+      Set(try read { try String.fetchAll($0, sql: "SELECT name FROM trained_index WHERE state = 'training'") })
+    }
+    let before = try unfinished()
+    guard !before.isEmpty else { return [] }
+    var leased: Set<String> = []
+    for file in LeaseFile.all(in: layout.leases) where file.isAlive {
+      guard case .leases(let leases) = file.holding else { return [] }
+      leased.formUnion(leases.lazy.filter { $0.kind == .training && $0.use == .alter }.map(\.name))
+    }
+    // One that was finished meanwhile has given its lease back.
+    return try before.subtracting(leased).intersection(unfinished())
   }
 
   /// Commands that are at work on this lake, or may be, in no order that means anything.

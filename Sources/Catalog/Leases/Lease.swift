@@ -70,6 +70,9 @@ package struct Lease: Hashable, Sendable {
     kind != other.kind || name != other.name || use.goesWith(other.use)
   }
 
+  /// Whether bytes of a source may come into the lake by it.
+  var bringsBytes: Bool { kind == .source && [.add, .change].contains(use) }
+
   /// The thing, as people are told.
   var subject: String {
     let what =

@@ -72,15 +72,14 @@ package struct LeaseHolder: Equatable {
   }
 
   /// What it does, where and since when.
-  var label: String {
-    "\(command), pid \(pid)\(machine.isElsewhere(than: .this) ? " on \(machine.host)" : ""), since \(since)"
-  }
+  var label: String { "\(command), \(process), since \(since)" }
 
   /// As people are told.
   var description: String {
-    let place = machine.isElsewhere(than: .this) ? " on \(machine.host)" : ""
-    return "pid \(pid)\(place), \(command), since \(since)" + (holding.text.map { ", which \($0)" } ?? "")
+    "\(process), \(command), since \(since)" + (holding.text.map { ", which \($0)" } ?? "")
   }
+
+  private var process: String { "pid \(pid)" + (machine.isElsewhere(than: .this) ? " on \(machine.host)" : "") }
 }
 
 /// The file of a holder.
@@ -107,10 +106,14 @@ struct LeaseFile {
   /// Every file of a lake, dead holders' included; one that cannot be looked at is a living holder's, as far as
   /// anybody knows.
   static func all(in directory: String) -> [LeaseFile] {
-    guard let names = try? Disk.namesIfAny(in: directory) else {
-      return [LeaseFile(token: directory, holder: nil, isLocked: true, isUnreadable: true)]
-    }
-    return names.compactMap { name in
+    (try? listed(in: directory)) ?? [LeaseFile(token: directory, holder: nil, isLocked: true, isUnreadable: true)]
+  }
+
+  /// The same.
+  ///
+  /// - Throws: ``TarnError`` `.io` for a directory that cannot be read.
+  static func listed(in directory: String) throws -> [LeaseFile] {
+    try Disk.namesIfAny(in: directory).compactMap { name in
       let descriptor = open("\(directory)/\(name)", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
       guard descriptor >= 0 else {
         // One that is gone meanwhile has ended, and a link is nobody's.

@@ -73,21 +73,21 @@ final class WriterSession: Sendable {
   }
 
   /// Whether this process may bring bytes of a source into the lake.
-  func mayFetch(_ source: String) -> Bool { has(source, for: [.add, .change]) }
+  func mayFetch(_ source: String) -> Bool { has(source) { $0.bringsBytes } }
 
   /// Whether this process may let go of bytes of a source.
-  func mayEvict(_ source: String) -> Bool { has(source, for: [.change]) }
+  func mayEvict(_ source: String) -> Bool { has(source) { $0.kind == .source && $0.use == .change } }
 
-  private func has(_ source: String, for uses: [Lease.Use]) -> Bool {
+  private func has(_ source: String, _ isEnough: (Lease) -> Bool) -> Bool {
     guard case .leases(let leases) = holding else { return true }
-    return leases.contains { $0.kind == .source && $0.name == source && uses.contains($0.use) }
+    return leases.contains { $0.name == source && isEnough($0) }
   }
 
   /// Other commands that fetch.
   var otherFetcherCount: Int {
     others().count { other in
       guard case .leases(let leases) = other.holding else { return false }
-      return leases.contains { $0.kind == .source && [.add, .change].contains($0.use) }
+      return leases.contains(where: \.bringsBytes)
     }
   }
 
@@ -104,8 +104,7 @@ final class WriterSession: Sendable {
   /// - Returns: Why they cannot be had now; nil when they are held.
   /// - Throws: ``TarnError`` of the disk.
   func take(_ wanted: [Lease]) throws -> TarnError? {
-    _ = try Disk.namesIfAny(in: layout.leases)
-    let files = LeaseFile.all(in: layout.leases)
+    let files = try LeaseFile.listed(in: layout.leases)
     for file in files where !file.isAlive { try recover(file) }
     for file in files where file.isAlive {
       if file.isUnreadable {
@@ -171,8 +170,7 @@ final class WriterSession: Sendable {
   private func recover(_ file: LeaseFile) throws {
     var isClean = true
     for directory in [layout.artifactScratch, layout.scratch] {
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-      for name in names.sorted() where name.hasPrefix("\(file.token).") {
+      for name in (try? Disk.namesIfAny(in: directory)) ?? [] where name.hasPrefix("\(file.token).") {
         let path = "\(directory)/\(name)"
         if Disk.isDirectory(path) {
           try? FileManager.default.removeItem(atPath: path)

@@ -9,8 +9,6 @@ package struct BoundCompanion: Sendable, Equatable {
   package let source: String
   package let shard: String
   package let ordinal: Int
-  /// The shard that it stands beside.
-  package let ownerShard: String
   package let digest: ContentDigest
   package let rowCount: Int
   /// File below the shards directory, while the bytes are in the lake.
@@ -24,7 +22,6 @@ extension BoundCompanion: FetchableRecord {
     source = row["source"]
     shard = row["shard"]
     ordinal = row["ordinal"]
-    ownerShard = row["owner_shard"]
     digest = try row.requiredDigest("sha256")
     rowCount = row["row_count"]
     path = row["path"]
@@ -59,7 +56,7 @@ package struct Pack: Sendable, Equatable {
   /// Columns as `columns` has them.
   static func text(of columns: [String]?) -> String {
     guard let columns else { return "" }
-    return JSONValue.array(Set(columns).sorted().map { .string($0) }).text
+    return JSONValue.strings(Set(columns).sorted()).text
   }
 
   /// Records it; its bytes have a row.

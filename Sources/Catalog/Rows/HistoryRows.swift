@@ -73,7 +73,7 @@ extension Evaluation {
       """,
       [
         versionID, Timestamp.now(), queries, queriesDigest.hex, queryCount, rowCount, truthDigest.hex, threads,
-        imbalance, JSONValue.array(listSizes.map { .count($0) }).text, environment,
+        imbalance, JSONValue.counts(listSizes).text, environment,
       ])
     for point in points { try point.insert(of: id, database) }
     return id

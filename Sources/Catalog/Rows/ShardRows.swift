@@ -79,21 +79,41 @@ extension Shard: FetchableRecord {
     droppedRowCount = row["dropped_row_count"]
   }
 
-  /// Registers a shard, and gives its number.
+  /// Registers a shard with its address on each mirror, and gives its number.
   ///
   /// - Throws: ``TarnError`` `.usage` for a name that a shard cannot have (S5).
   static func insert(
     of sourceID: Int64, ordinal: Int, name: String, expectedByteCount: Int? = nil, expectedDigest: ContentDigest? = nil,
-    expectedRowCount: Int? = nil, at time: String, _ database: Database
+    expectedRowCount: Int? = nil, urls: [String] = [], on mirrorIDs: [Int64] = [], at time: String,
+    _ database: Database
   ) throws -> Int64 {
     if let fault = LakeName.fault(ofShard: name) {
       throw TarnError(.usage, "'\(name.printable)' cannot name a shard: \(fault)")
     }
-    return try database.insert(
+    let id = try database.insert(
       """
       INSERT INTO shard (source_id, ordinal, name, expected_byte_count, expected_sha256, expected_row_count, changed_at)
       VALUES (?, ?, ?, ?, ?, ?, ?)
       """, [sourceID, ordinal, name, expectedByteCount, expectedDigest?.hex, expectedRowCount, time])
+    for (mirrorID, url) in zip(mirrorIDs, urls) { try ShardLocation.insert(of: id, on: mirrorID, url: url, database) }
+    return id
+  }
+}
+
+extension Shard {
+  /// Says of a shard whose bytes were observed, and are not here, that it is evicted.
+  ///
+  /// - Parameters:
+  ///   - id: The shard; nobody fetches it.
+  ///   - revision: Number of the revision that is its newest then.
+  ///   - database: The connection, in a transaction.
+  /// - Throws: SQLite's error.
+  static func settleAsEvicted(_ id: Int64, at revision: Int, _ database: Database) throws {
+    // Through fetching: no other way leads there.
+    try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
+    try database.run(
+      "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = ? WHERE id = ?",
+      [revision, id])
   }
 }
 

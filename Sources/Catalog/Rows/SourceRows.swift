@@ -53,6 +53,23 @@ extension Source: FetchableRecord {
     companionOf = row["companion_of"]
   }
 
+  /// What the history says of a source that comes or goes: it can be registered again from this.
+  ///
+  /// - Parameters:
+  ///   - shardCount: Shards of its own.
+  ///   - mirrors: Their templates, in order.
+  ///   - owner: Name of the source whose files it reads; nil where it has its own.
+  /// - Returns: The detail of the event.
+  func detail(shardCount: Int, mirrors: [String], filesOf owner: String? = nil) -> [String: JSONValue] {
+    var detail: [String: JSONValue] = [
+      "shards": .count(shardCount), "dimension": .count(dimension), "dtype": .string(elementType.rawValue),
+      "modality": .string(modality.rawValue), "mirrors": .strings(mirrors),
+    ]
+    if let array { detail["array"] = .string(array) }
+    if let owner { detail["files_of"] = .string(owner) }
+    return detail
+  }
+
   /// Names of query items as `kept_query` has them.
   static func text(ofKept names: Set<String>) -> String {
     names.isEmpty ? "" : " \(names.sorted().joined(separator: " ")) "

@@ -30,6 +30,9 @@ package struct IndexVersion: Sendable, Identifiable {
 }
 
 extension IndexVersion: FetchableRecord {
+  /// That the version `v` of a query is pinned.
+  static let isPinned = "EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)"
+
   init(row: Row) throws {
     id = row["id"]
     name = VersionName(name: row["name"], number: row["number"])
@@ -88,6 +91,9 @@ package struct VersionInput: Sendable {
   package let path: String?
   /// Rows of the pinned bytes that the version does not have, ascending.
   package let excludedRows: [Int]
+
+  /// The ids that its rows have, or would have in a hole.
+  package var ids: Range<Int64> { firstID..<(firstID + Int64(rowCount)) }
 }
 
 extension VersionInput: FetchableRecord {

@@ -119,7 +119,8 @@ struct DirectoryOwner {
       if mark.root == root && (uuid == nil || mark.lake == uuid) { return nil }
       guard mark.lake == uuid else { return foreign(directory, mark.root, isNew: uuid == nil) }
       // The same lake over another path, as through a second mount.
-      if FileIdentity.isSame(mark.root + "/catalog.sqlite", root + "/catalog.sqlite") { return nil }
+      let name = LakeLayout.catalogName
+      if FileIdentity.isSame("\(mark.root)/\(name)", "\(root)/\(name)") { return nil }
       return TarnError(
         .conflict, "\(directory) belongs to this lake as it was in \(mark.root), and it is in \(root) now",
         hint: "if it was moved, `tarn doctor --moved`; if this is a copy, copy that directory too, then "
@@ -134,7 +135,7 @@ struct DirectoryOwner {
     while true {
       if path != directory, let mark = try OwnerMark.of(path), mark.root != root { return mark.root }
       let isOwn = LakeLayout.ownDirectories.contains { below == $0 || below.hasPrefix($0 + "/") }
-      if isOwn, path != root, Disk.size(of: path + "/catalog.sqlite") != nil { return path }
+      if isOwn, path != root, LakeLayout.isLake(path) { return path }
       let parent = path.parentPath
       guard parent != path else { return nil }
       below = path.lastPathPart + (below.isEmpty ? "" : "/" + below)
@@ -223,7 +224,7 @@ extension LakeCatalog {
         if let objection = try owner.objection(to: directory, by: uuid) { throw objection }
         continue
       }
-      let old = mark.root + "/catalog.sqlite"
+      let old = "\(mark.root)/\(LakeLayout.catalogName)"
       if !FileIdentity.isSame(old, layout.catalog), LakeCatalog.uuid(ofCatalog: old) == uuid {
         throw TarnError(
           .conflict, "the lake is still in \(mark.root): this is a copy of it",

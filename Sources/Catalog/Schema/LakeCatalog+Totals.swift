@@ -43,7 +43,10 @@ package struct TotalsTable: Sendable {
         CROSS JOIN (VALUES ('registered'), ('fetching'), ('present'), ('evicting'), ('evicted'), ('absent'), ('failed')) x
         LEFT JOIN (
           SELECT h.source_id, h.state, count(*) AS shards, sum(r.row_count) AS rows, sum(r.byte_count) AS bytes,
-            sum(coalesce(r.byte_count, h.expected_byte_count)) AS known, sum(h.reserved_byte_count) AS reserved
+            sum(coalesce(r.byte_count, h.expected_byte_count,
+              (SELECT CASE WHEN min(l.byte_count) = max(l.byte_count) AND max(l.byte_count) <= 549755813888
+                 THEN max(l.byte_count) END FROM shard_location l WHERE l.shard_id = h.id AND l.state = 'present'))) AS known,
+            sum(h.reserved_byte_count) AS reserved
           FROM shard h NOT INDEXED
           LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
           GROUP BY h.source_id, h.state

@@ -40,10 +40,15 @@ package struct LakeLayout: Sendable, Equatable {
   /// The directories of a lake that has none elsewhere, below its own.
   static let ownDirectories = ["shards", "artifacts", "versions", "scratch", "leases"]
 
-  package var catalog: String { root + "/catalog.sqlite" }
-  package var lock: String { root + "/tarn.lock" }
+  /// Names of the files of a lake.
+  static let catalogName = "catalog.sqlite"
+  static let lockName = "tarn.lock"
+  static let transactionLockName = "tarn.transaction"
+
+  package var catalog: String { "\(root)/\(Self.catalogName)" }
+  package var lock: String { "\(root)/\(Self.lockName)" }
   /// The lock that is held from the beginning of a transaction to its end.
-  package var transactionLock: String { root + "/tarn.transaction" }
+  package var transactionLock: String { "\(root)/\(Self.transactionLockName)" }
   /// A file for each command that writes now.
   package var leases: String { root + "/leases" }
   package var scratch: String { root + "/scratch" }
@@ -84,6 +89,11 @@ package struct LakeLayout: Sendable, Equatable {
   /// A file of a place, absolute.
   package func path(_ relative: String, in place: Place) -> String { directory(of: place) + "/" + relative }
 
+  /// The same of a file that is there; nil for others.
+  package func existingPath(_ relative: String?, in place: Place) -> String? {
+    relative.map { path($0, in: place) }.flatMap { Disk.size(of: $0) == nil ? nil : $0 }
+  }
+
   /// Where a shard's bytes grow while they arrive, absolute.
   package func partPath(source: String, shard: String) -> String {
     "\(shards)/\(source)/\(shard).part"
@@ -120,44 +130,60 @@ package struct LakeLayout: Sendable, Equatable {
     // Behind the stem; last where the name has no ending.
     let parts = path.lastPathPart.utf8.split(separator: UInt8(ascii: "."))
     return parts.suffix(2).reversed().first { part in
-      part.count == 16 && part.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+      part.count == 16 && part.allSatisfy(\.isHexDigit)
     }.flatMap { String($0) }
   }
 
   /// The directory of a version's outputs, absolute.
   package func versionDirectory(_ name: VersionName) -> String { "\(versions)/\(name)" }
 
-  /// The name people use for an output shard, absolute.
-  package func outputPath(_ name: VersionName, ordinal: Int) -> String { outputStem(name, ordinal: ordinal) + ".faiss" }
-
-  /// The codes that refine an output, beside it: no `.faiss`, as that is what outputs are looked for by.
-  package func refinePath(_ name: VersionName, ordinal: Int) -> String {
-    outputStem(name, ordinal: ordinal) + ".refine"
+  /// The name people use for an output shard.
+  package static func outputName(_ name: VersionName, ordinal: Int) -> String {
+    "\(name.name).\(ordinal.padded(to: 3)).faiss"
   }
 
-  private func outputStem(_ name: VersionName, ordinal: Int) -> String {
-    let digits = String(ordinal)
-    let padded = String(repeating: "0", count: max(0, 3 - digits.count)) + digits
-    return "\(versionDirectory(name))/\(name.name).\(padded)"
+  /// That of the codes that refine an output: no `.faiss`, as that is what outputs are looked for by.
+  package static func refineName(_ name: VersionName, ordinal: Int) -> String {
+    "\(name.name).\(ordinal.padded(to: 3)).refine"
+  }
+
+  /// That of the lock file.
+  package static func lockFileName(_ name: VersionName) -> String { "\(name.name).lock.json" }
+
+  /// That of the document.
+  package static func documentName(_ name: VersionName) -> String { "\(name.name).export.json" }
+
+  /// An output shard under the name people use, absolute.
+  package func outputPath(_ name: VersionName, ordinal: Int) -> String {
+    "\(versionDirectory(name))/\(Self.outputName(name, ordinal: ordinal))"
+  }
+
+  /// The codes that refine an output, beside it.
+  package func refinePath(_ name: VersionName, ordinal: Int) -> String {
+    "\(versionDirectory(name))/\(Self.refineName(name, ordinal: ordinal))"
   }
 
   /// The lock file of a sealed version, absolute.
-  package func lockFilePath(_ name: VersionName) -> String {
-    "\(versionDirectory(name))/\(name.name).lock.json"
-  }
+  package func lockFilePath(_ name: VersionName) -> String { "\(versionDirectory(name))/\(Self.lockFileName(name))" }
 
   /// The document beside the lock file, as `tarn export` prints it, absolute.
   ///
   /// The lock file proves what it says of bytes; what it adds, such as the
   /// addresses of shards, is what `rebuild-catalog` needs.
   package func documentPath(_ name: VersionName) -> String {
-    "\(versionDirectory(name))/\(name.name).export.json"
+    "\(versionDirectory(name))/\(Self.documentName(name))"
   }
 
   /// Where a version that was pulled under its own name is from, beside its lock file, absolute.
   ///
   /// The lock file of one that has another name here says so itself.
   package func originPath(_ name: VersionName) -> String { "\(versionDirectory(name))/\(name.name).pulled" }
+
+  /// That a version was revoked, beside its lock file, absolute.
+  func revocationPath(_ name: VersionName) -> String { "\(versionDirectory(name))/\(name.name).revoked" }
+
+  /// Whether there is a catalog in a directory.
+  static func isLake(_ directory: String) -> Bool { Disk.size(of: "\(directory)/\(catalogName)") != nil }
 
   /// The nearest lake at or above a directory.
   ///
@@ -166,7 +192,7 @@ package struct LakeLayout: Sendable, Equatable {
   package static func findRoot(from directory: String) -> String? {
     var path = absolute(directory)
     while true {
-      if Disk.size(of: path + "/catalog.sqlite") != nil { return path }
+      if isLake(path) { return path }
       let parent = path.parentPath
       if parent == path || parent.isEmpty { return nil }
       path = parent

@@ -107,8 +107,7 @@ extension LakeCatalog {
     } catch let error as DatabaseError where error.resultCode == .SQLITE_IOERR {
       let number = sqlite3_system_errno(database.sqliteConnection)
       guard [ENOSPC, EDQUOT, EFBIG].contains(number) else { throw error }
-      errno = number
-      throw Disk.systemError("write", path)
+      throw Disk.systemError(number, "write", path)
     }
   }
 
@@ -153,9 +152,12 @@ extension LakeCatalog {
           }
         } else {
           guard size <= mostCopiedByteCount else { return try open(immutable) }
-          let before = settledIdentity(of: path)
-          let copied = try? copy(immutable, false)
-          if let copied, let before, settledIdentity(of: path) == before, !hasLog(path) { return copied }
+          // While somebody is at it a copy would be of no use.
+          if let before = settledIdentity(of: path), let copied = try? copy(immutable, false),
+            settledIdentity(of: path) == before, !hasLog(path)
+          {
+            return copied
+          }
         }
         // Somebody begins to write it, or ends: soon its log can be read, or there is none.
         triesLeft -= 1
@@ -167,7 +169,7 @@ extension LakeCatalog {
 
   /// What tells a file from itself before a change; nil for one that changed so lately that
   /// another change might leave it the same time.
-  private static func settledIdentity(of path: String) -> [Int]? {
+  static func settledIdentity(of path: String) -> [Int]? {
     guard let identity = Disk.identity(of: path), let modified = Disk.modifiedAt(path) else { return nil }
     let age = Duration.seconds(Date.now.timeIntervalSince1970) - modified
     return age > .milliseconds(-20) && age < .milliseconds(20) ? nil : identity

@@ -110,19 +110,10 @@ extension LakeCatalog {
           shardID: id, number: 1, digest: file.digest, byteCount: file.byteCount, rowCount: file.rowCount, etag: nil,
           lastModified: nil, mirrorID: nil)
         try revision.insert(trust: .manifest, at: now, database)
-        // Through fetching: what was observed once and is not here is evicted.
-        try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
-        try database.run(
-          "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = 1 WHERE id = ?", [id])
+        try Shard.settleAsEvicted(id, at: revision.number, database)
         pinned.append(revision)
       }
-      try LakeCatalog.record(
-        .sourceAdd, name,
-        [
-          "shards": .count(files.count), "dimension": .count(dimension),
-          "dtype": .string(ElementType.float32.rawValue), "modality": .string(Modality.index.rawValue),
-          "mirrors": .array([]),
-        ], database)
+      try LakeCatalog.record(.sourceAdd, name, source.detail(shardCount: files.count, mirrors: []), database)
       return (source, pinned)
     }
   }

@@ -23,14 +23,6 @@ extension LakeCatalog {
     }
   }
 
-  /// What the history says of the array of a source, and of whose files it reads.
-  static func detail(array: String?, filesOf owner: String?) -> [String: JSONValue] {
-    var detail: [String: JSONValue] = [:]
-    if let array { detail["array"] = .string(array) }
-    if let owner { detail["files_of"] = .string(owner) }
-    return detail
-  }
-
   /// The source that has the files which another one is to read.
   ///
   /// - Parameters:

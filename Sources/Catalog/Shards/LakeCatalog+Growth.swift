@@ -20,6 +20,19 @@ extension LakeCatalog {
     }
   }
 
+  /// What is known of a source on one of its mirrors, in the order of the shards; nil where a shard has no address there.
+  package func locationStates(of source: Source, on mirror: Mirror) throws -> [LocationState?] {
+    try read {
+      try Row.fetchAll(
+        $0,
+        sql: """
+          SELECT l.state FROM shard h LEFT JOIN shard_location l ON l.shard_id = h.id AND l.mirror_id = ?
+          WHERE h.source_id = ? ORDER BY h.ordinal
+          """, arguments: [mirror.id, source.filesID]
+      ).map { row in (row["state"] as String?).flatMap { LocationState(rawValue: $0) } }
+    }
+  }
+
   /// Does the checks of ``extend(_:with:after:moved:listing:)``, and changes nothing.
   ///
   /// - Throws: ``TarnError`` `.usage`, `.conflict`, as that would.
@@ -100,18 +113,17 @@ extension LakeCatalog {
       try LakeCatalog.apply(moved, to: source, at: now, database)
       try listing?.insert(of: source.id, at: now, database)
       for (number, shard) in shards.enumerated() {
-        let id = try Shard.insert(
+        _ = try Shard.insert(
           of: source.id, ordinal: count + number, name: shard.name, expectedByteCount: shard.expectedByteCount,
-          expectedDigest: shard.expectedDigest, expectedRowCount: shard.expectedRowCount, at: now, database)
-        for (mirror, url) in zip(mirrors, shard.urls) {
-          try ShardLocation.insert(of: id, on: mirror, url: url, database)
-        }
+          expectedDigest: shard.expectedDigest, expectedRowCount: shard.expectedRowCount, urls: shard.urls,
+          on: mirrors, at: now, database)
       }
       try LakeCatalog.record(
         .sourceShards, source.name,
         ["shards": .count(count + shards.count), "added": .array(shards.map { .string($0.name) })]
           .merging(moved.isEmpty ? [:] : ["moved": .array(moved.map { .string($0.name) })]) { $1 }
           .merging(LakeCatalog.detail(of: listing)) { $1 }, database)
+      try LakeCatalog.leaveTombstones(shards, of: source, count: count + shards.count, database)
     }
   }
 }

@@ -121,6 +121,41 @@ extension LakeCatalog {
     }
   }
 
+  /// Whether a mirror that has a shard was asked about it: what a transfer saw that ended before the file was whole is no
+  /// answer about its rows.
+  private static let isAsked = """
+    l.state = 'present' AND NOT EXISTS (SELECT 1 FROM transfer t WHERE t.shard_id = l.shard_id
+      AND t.mirror_id = l.mirror_id AND t.outcome = 'interrupted' AND t.ended_at = l.checked_at)
+    """
+
+  /// Whether a mirror that has a shard was asked about it, and might have told its rows.
+  ///
+  /// - Parameter shardID: The shard.
+  /// - Returns: Whether it was.
+  /// - Throws: ``TarnError``.
+  package func wasAskedForRows(of shardID: Int64) throws -> Bool {
+    try read { database in
+      try Bool.fetchOne(
+        database,
+        sql: "SELECT EXISTS (SELECT 1 FROM shard_location l WHERE l.shard_id = ? AND \(Self.isAsked))",
+        arguments: [shardID]) ?? false
+    }
+  }
+
+  /// Shards that a mirror was seen to have and that nobody has told the rows of all the same, in order.
+  package func shardsWithoutRows(of source: Source) throws -> [Shard] {
+    try read { database in
+      try Shard.fetchAll(
+        database,
+        sql: Shard.select + """
+           WHERE h.source_id = ? AND h.dropped_row_count IS NULL AND EXISTS
+            (SELECT 1 FROM shard_location l WHERE l.shard_id = h.id AND \(Self.isAsked))
+          ORDER BY h.ordinal
+          """, arguments: [source.filesID]
+      ).filter { $0.knownRowCount == nil }
+    }
+  }
+
   /// Shards that some mirror serves wrongly and none was seen to have, with what
   /// the first of those said, in order.
   package func shardsServedWrongly(of source: Source) throws -> [(name: String, error: String)] {

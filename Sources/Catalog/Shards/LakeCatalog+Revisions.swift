@@ -44,8 +44,8 @@ extension LakeCatalog {
       database,
       sql: """
         SELECT DISTINCT v.name || '@' || v.number FROM version_input i JOIN index_version v ON v.id = i.version_id
-        WHERE i.shard_id = ?1 AND i.revision = ?2 AND (v.state NOT IN ('revoked', 'abandoned')
-          OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL))
+        WHERE i.shard_id = ?1 AND i.revision = ?2
+          AND (v.state NOT IN ('revoked', 'abandoned') OR \(IndexVersion.isPinned))
         ORDER BY v.name, v.number
         """, arguments: [shardID, revision])
     let trained = try String.fetchAll(
@@ -62,7 +62,7 @@ extension LakeCatalog {
 
   /// Refuses bytes that would replace those of a shard on which something rests.
   static func requireUnpinned(_ shard: Shard, revision: Int, _ database: Database) throws {
-    let dependents = try dependents(shard.id, revision: revision, database)
+    let dependents = try dependents(onReplaced: shard.id, revision: revision, database)
     guard !dependents.isEmpty else { return }
     throw TarnError(
       .conflict,
@@ -72,8 +72,7 @@ extension LakeCatalog {
 
   /// What rests on something, for the middle of a sentence: `a@1, b@1 and 3 more rest`.
   package static func list(_ dependents: [String]) -> String {
-    let more = dependents.count > 3 ? " and \(dependents.count - 3) more" : ""
-    return dependents.prefix(3).joined(separator: ", ") + more + (dependents.count == 1 ? " rests" : " rest")
+    dependents.listed() + (dependents.count == 1 ? " rests" : " rest")
   }
 
   /// Lets the bytes of a replaced revision stay, in the transaction that replaced them.

@@ -14,10 +14,13 @@ extension LakeCatalog {
   package func registered(_ definition: SourceDefinition) throws -> Source? {
     guard let known = try sources().first(where: { $0.name == definition.name }) else { return nil }
     if let difference = try difference(of: known, from: definition) {
+      // Of its files a source reads one array for good.
       throw TarnError(
         .conflict, "there is another source named \(known.name): \(difference)",
-        hint: "choose another name, or change that one: `tarn source extend`, `refresh`, `set`, `rename`, `mirror`, "
-          + "`drop-shards`, `remove`")
+        hint: known.array != definition.array
+          ? "choose another name, or `tarn source remove \(known.name)` and add it again, as long as nothing was fetched"
+          : "choose another name, or change that one: `tarn source extend`, `refresh`, `set`, `rename`, `mirror`, "
+            + "`drop-shards`, `remove`")
     }
     return known
   }

@@ -53,7 +53,7 @@ package struct OutputRecheck: Sendable, Equatable {
 
   var json: JSONValue {
     .object([
-      "secret": .string(secret.hex), "number": .count(number), "shards": .array(shards.map { .string($0) }),
+      "secret": .string(secret.hex), "number": .count(number), "shards": .strings(shards),
     ])
   }
 }
@@ -137,15 +137,10 @@ extension LakeCatalog {
           + (expected?.prefix(12) ?? ""))
     }
     try revision.insert(trust: expected == nil ? .worker : .manifest, at: now, database)
-    // Through fetching: what was seen once and is not here is evicted.
     let state: ShardState = try shard.named("state")
     if [.registered, .evicted, .absent, .failed].contains(state) {
-      try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [input.shardID])
-      try database.run(
-        """
-        UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, last_error = NULL, current_revision = ?,
-          changed_at = ? WHERE id = ?
-        """, [revision.number, now, input.shardID])
+      try Shard.settleAsEvicted(input.shardID, at: revision.number, database)
+      try database.run("UPDATE shard SET last_error = NULL, changed_at = ? WHERE id = ?", [now, input.shardID])
     }
     try record(
       .seen, "\(shard["source"] as String)/\(shard["name"] as String)",

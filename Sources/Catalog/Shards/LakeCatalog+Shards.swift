@@ -245,6 +245,25 @@ extension LakeCatalog {
     }
   }
 
+  /// Keeps that a mirror gave other bytes than a shard has, which were refused as something rests on those: the others
+  /// are asked before it from now on, and it is no place that has those bytes (R12).
+  ///
+  /// - Parameters:
+  ///   - digest: The bytes that it gave.
+  ///   - shardID: The shard.
+  ///   - mirrorID: The mirror.
+  /// - Throws: ``TarnError``.
+  package func recordRefused(_ digest: ContentDigest, of shardID: Int64, from mirrorID: Int64) throws {
+    try write("refused") { database in
+      try database.run(
+        """
+        UPDATE shard_location SET state = 'faulty', last_error = ?, checked_at = ?
+        WHERE shard_id = ? AND mirror_id = ?
+        """,
+        ["it gives other bytes, SHA-256 \(digest.prefix(12))…", Timestamp.now(), shardID, mirrorID])
+    }
+  }
+
   /// Records verified bytes as the shard's newest revision.
   ///
   /// A digest seen before becomes current again; a new one is the next

@@ -8,46 +8,47 @@ internal import GRDB
 extension LakeCatalog {
   /// Sealed versions whose documents tell of a source or of its files, whoever reads those, revoked ones too.
   static func documented(by source: Source, _ database: Database) throws -> [String] {
-    try String.fetchAll(
-      database, sql: versionsOfFiles + " AND v.version_sha256 IS NOT NULL ORDER BY v.name, v.number",
-      arguments: [source.id])
+    try versions(of: source, where: "\(readsItsFiles) AND v.version_sha256 IS NOT NULL", database)
   }
 
   /// Versions that rest on what a source or its files are: sealed ones, revoked or not, and those in work.
   static func versions(restingOn source: Source, _ database: Database) throws -> [String] {
-    try String.fetchAll(
-      database,
-      sql: versionsOfFiles + " AND (v.state <> 'abandoned' OR v.version_sha256 IS NOT NULL) ORDER BY v.name, v.number",
-      arguments: [source.id])
+    try versions(
+      of: source, where: "\(readsItsFiles) AND (v.state <> 'abandoned' OR v.version_sha256 IS NOT NULL)", database)
   }
 
-  /// Those of rows that it has, those that were adopted as such among them.
-  private static let versionsOfSource = """
-    SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
-    WHERE (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1
+  /// The versions of which something holds, a source being `?1`.
+  private static func versions(of source: Source, where what: String, _ database: Database) throws -> [String] {
+    try String.fetchAll(
+      database,
+      sql: """
+        SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
+        WHERE \(what) ORDER BY v.name, v.number
+        """, arguments: [source.id])
+  }
+
+  /// That a version is of rows that the source has, or was adopted as such.
+  private static let hasItsRows = """
+    (v.source_id = ?1 OR t.image_source_id = ?1 OR t.caption_source_id IS ?1
       OR json_extract(v.environment, '$.\(IndexVersion.rowsOfMember)') = (SELECT name FROM source WHERE id = ?1))
     """
 
-  /// Those of the sources that read its files, too.
-  private static let versionsOfFiles = """
-    SELECT v.name || '@' || v.number FROM index_version v JOIN trained_index t ON t.id = v.trained_index_id
-    WHERE EXISTS (SELECT 1 FROM source s WHERE (s.id = ?1 OR s.files_of = ?1)
+  /// That a version is of the source or of one that reads its files, too.
+  private static let readsItsFiles = """
+    EXISTS (SELECT 1 FROM source s WHERE (s.id = ?1 OR s.files_of = ?1)
       AND s.id IN (v.source_id, t.image_source_id, coalesce(t.caption_source_id, 0)))
     """
 
   /// Refuses a change of what versions state of their sources, from their planning on.
   private static func requireUnstated(_ source: Source, _ isWhat: String, _ database: Database) throws {
-    let versions = try String.fetchAll(
-      database, sql: versionsOfSource + " AND v.state <> 'abandoned' ORDER BY v.name, v.number", arguments: [source.id])
-    try refuse(source, isWhat, for: versions)
+    try refuse(source, isWhat, for: versions(of: source, where: "\(hasItsRows) AND v.state <> 'abandoned'", database))
   }
 
   /// Refuses a change of what bytes were held against.
   private static func requireUnused(
     _ source: Source, _ isWhat: String, isGoing: Bool = false, _ database: Database
   ) throws {
-    let versions = try String.fetchAll(
-      database, sql: versionsOfSource + " ORDER BY v.name, v.number", arguments: [source.id])
+    let versions = try versions(of: source, where: hasItsRows, database)
     let trained = try String.fetchAll(
       database,
       sql: """
@@ -80,10 +81,10 @@ extension LakeCatalog {
   }
 
   private static func refuse(_ source: Source, _ isWhat: String, for dependents: [String]) throws {
-    guard let first = dependents.first else { return }
-    let others = dependents.count == 1 ? "" : " and \(dependents.count - 1) more"
+    guard !dependents.isEmpty else { return }
     throw TarnError(
-      .conflict, "\(source.name) \(isWhat): \(first)\(others) \(dependents.count == 1 ? "rests" : "rest") on it",
+      .conflict,
+      "\(source.name) \(isWhat): \(dependents.listed(1)) \(dependents.count == 1 ? "rests" : "rest") on it",
       hint: "register the right one under another name")
   }
 
@@ -177,14 +178,8 @@ extension LakeCatalog {
       try database.run("DELETE FROM source_listing WHERE source_id = ?", [source.id])
       try database.run("DELETE FROM mirror WHERE source_id = ?", [source.id])
       try database.run("DELETE FROM source WHERE id = ?", [source.id])
-      // What it was can be registered again from this.
       try LakeCatalog.record(
-        .sourceRemove, source.name,
-        [
-          "shards": .count(shards.count), "dimension": .count(source.dimension),
-          "dtype": .string(source.elementType.rawValue), "modality": .string(source.modality.rawValue),
-          "mirrors": .array(mirrors.map { .string($0.template) }),
-        ].merging(LakeCatalog.detail(array: source.array, filesOf: nil)) { $1 }, database)
+        .sourceRemove, source.name, source.detail(shardCount: shards.count, mirrors: mirrors.map(\.template)), database)
     }
   }
 

@@ -152,38 +152,36 @@ extension LakeCatalog {
           isOfDocument: definition.ofDocuments.contains(priority), at: now, database)
       }
       for (ordinal, shard) in definition.shards.enumerated() {
-        let shardID = try Shard.insert(
+        _ = try Shard.insert(
           of: source.id, ordinal: ordinal, name: shard.name, expectedByteCount: shard.expectedByteCount,
-          expectedDigest: shard.expectedDigest, expectedRowCount: shard.expectedRowCount, at: now, database)
-        for (mirrorID, url) in zip(mirrorIDs, shard.urls) {
-          try ShardLocation.insert(of: shardID, on: mirrorID, url: url, database)
-        }
+          expectedDigest: shard.expectedDigest, expectedRowCount: shard.expectedRowCount, urls: shard.urls,
+          on: mirrorIDs, at: now, database)
       }
       try definition.listing?.insert(of: source.id, at: now, database)
       try LakeCatalog.record(
         .sourceAdd, definition.name,
-        [
-          "shards": .count(definition.shards.count), "dimension": .count(definition.dimension),
-          "dtype": .string(definition.elementType.rawValue), "modality": .string(definition.modality.rawValue),
-          "mirrors": .array(definition.mirrors.map { .string($0) }),
-        ].merging(LakeCatalog.detail(array: definition.array, filesOf: owner?.name)) { $1 }
+        source.detail(shardCount: definition.shards.count, mirrors: definition.mirrors, filesOf: owner?.name)
           .merging(LakeCatalog.detail(of: definition.listing)) { $1 }
           .merging(definition.companionOf.map { ["companion_of": .string($0.name)] } ?? [:]) { $1 }, database)
-      let dropped = definition.shards.filter { $0.isDropped && $0.expectedRowCount != nil }
-      if !dropped.isEmpty {
-        for shard in dropped {
-          try database.run(
-            "UPDATE shard SET dropped_row_count = expected_row_count WHERE source_id = ? AND name = ?",
-            [source.id, shard.name])
-        }
-        try LakeCatalog.record(
-          .sourceShards, definition.name,
-          [
-            "shards": .count(definition.shards.count), "tombstones": .array(dropped.map { .string($0.name) }),
-          ], database)
-      }
+      try LakeCatalog.leaveTombstones(definition.shards, of: source, count: definition.shards.count, database)
       return source
     }
+  }
+
+  /// Makes tombstones of those of new shards that are to be such, and says so in the history.
+  static func leaveTombstones(
+    _ shards: [SourceDefinition.Shard], of source: Source, count: Int, _ database: Database
+  ) throws {
+    let dropped = shards.filter { $0.isDropped && $0.expectedRowCount != nil }
+    guard !dropped.isEmpty else { return }
+    for shard in dropped {
+      try database.run(
+        "UPDATE shard SET dropped_row_count = expected_row_count WHERE source_id = ? AND name = ?",
+        [source.id, shard.name])
+    }
+    try LakeCatalog.record(
+      .sourceShards, source.name,
+      ["shards": .count(count), "tombstones": .array(dropped.map { .string($0.name) })], database)
   }
 
   /// Takes the user's word that the addresses of a source are meant, wherever they
@@ -237,6 +235,11 @@ extension LakeCatalog {
         .usage, "source \(source.name) has no shard \(last)", hint: "its shards are 0-\(all.count - 1)")
     }
     return all.filter { ordinals.contains($0.ordinal) }
+  }
+
+  /// The shards of a source, by number.
+  package func shardsByID(of source: Source) throws -> [Int64: Shard] {
+    try Dictionary(uniqueKeysWithValues: shards(of: source).map { ($0.id, $0) })
   }
 
   /// The shards of a source at some places.

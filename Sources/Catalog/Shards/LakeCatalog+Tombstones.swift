@@ -75,8 +75,8 @@ extension LakeCatalog {
       var dropped = DroppedShards()
       (dropped.removed, dropped.tombstones) = (removed.map(\.name), kept.map(\.name))
       var detail: [String: JSONValue] = ["shards": .count(first)]
-      if !removed.isEmpty { detail["dropped"] = .array(dropped.removed.map { .string($0) }) }
-      if !kept.isEmpty { detail["tombstones"] = .array(dropped.tombstones.map { .string($0) }) }
+      if !removed.isEmpty { detail["dropped"] = .strings(dropped.removed) }
+      if !kept.isEmpty { detail["tombstones"] = .strings(dropped.tombstones) }
       try LakeCatalog.record(.sourceShards, source.name, detail, database)
       return dropped
     }
@@ -107,10 +107,12 @@ extension LakeCatalog {
   }
 
   /// Dropped shards whose bytes are in the lake, for nobody else, since before a time.
+  ///
+  /// None whose bytes are the last copy of what another shard had on which something rests.
   func droppedPresent(until cutoff: String) throws -> [Shard] {
-    try read {
-      try Shard.fetchAll(
-        $0,
+    try read { database in
+      let shards = try Shard.fetchAll(
+        database,
         sql: Shard.select + """
            WHERE h.dropped_row_count IS NOT NULL AND h.state = 'present' AND h.changed_at <= ?
             AND NOT EXISTS (SELECT 1 FROM shard_revision o JOIN shard k ON k.id = o.shard_id
@@ -118,6 +120,13 @@ extension LakeCatalog {
               WHERE o.sha256 = r.sha256)
           ORDER BY s.name, h.ordinal
           """, arguments: [cutoff])
+      // They go one after the other: of several with the same bytes the last one stays.
+      var going: Set<Int64> = []
+      return try shards.filter { shard in
+        guard try LakeCatalog.dependents(onLastCopyOf: shard.id, besides: going, database).isEmpty else { return false }
+        going.insert(shard.id)
+        return true
+      }
     }
   }
 
@@ -138,8 +147,8 @@ extension LakeCatalog {
       sql: """
         SELECT DISTINCT v.name || '@' || v.number AS version, v.state IN ('planned', 'building') AS is_unfinished
         FROM version_input i JOIN index_version v ON v.id = i.version_id
-        WHERE i.shard_id = ? AND (v.state IN ('planned', 'building') OR (i.is_hole = 0 AND (v.state = 'sealed'
-          OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL))))
+        WHERE i.shard_id = ? AND (v.state IN ('planned', 'building')
+          OR (i.is_hole = 0 AND (v.state = 'sealed' OR \(IndexVersion.isPinned))))
         ORDER BY v.name, v.number
         """, arguments: [shard.id])
     let trained = try String.fetchAll(

@@ -30,7 +30,7 @@ package struct URLTemplate: Sendable, Equatable {
       _ = try CommandAddress(url(ordinal: 0))
       return
     }
-    guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+    guard text.isVisibleASCII else {
       throw TarnError(
         .usage, "the URL '\(text.printable)' has spaces, control or other than ASCII characters",
         hint: "percent-encode them")
@@ -45,9 +45,7 @@ package struct URLTemplate: Sendable, Equatable {
           hint: "write {ordinal} or {ordinal:04}")
       }
       let inside = rest[rest.index(after: open)..<close]
-      if inside == "ordinal" {
-        pieces.append(.ordinal(width: 0))
-      } else if inside.hasPrefix("ordinal:0"), let width = Int(inside.dropFirst(8)), (1...18).contains(width) {
+      if let width = URLTemplate.width(ofOrdinal: inside) {
         pieces.append(.ordinal(width: width))
       } else if EnvironmentPlace.isOne("{\(inside)}") {
         pieces.append(.literal("{\(inside)}"))
@@ -63,20 +61,22 @@ package struct URLTemplate: Sendable, Equatable {
     try URLTemplate.validate(url(ordinal: 0), keeping: kept)
   }
 
+  /// The digits that what stands between braces asks for of the ordinal; nil where it is none.
+  private static func width(ofOrdinal inside: Substring) -> Int? {
+    if inside == "ordinal" { return 0 }
+    guard inside.hasPrefix("ordinal:0"), let width = Int(inside.dropFirst(8)), (1...18).contains(width) else {
+      return nil
+    }
+    return width
+  }
+
   /// The places of the ordinal in a command, whose other braces are its own.
   private static func piecesOfCommand(_ text: String) -> [Piece] {
     var (pieces, literal, rest): ([Piece], String, Substring) = ([], "", text[...])
     while let first = rest.first {
       let close = rest.firstIndex(of: "}")
       let inside = first == "{" ? close.map { rest[..<$0].dropFirst() } : nil
-      let width = inside.flatMap { inside -> Int? in
-        if inside == "ordinal" { return 0 }
-        guard inside.hasPrefix("ordinal:0"), let width = Int(inside.dropFirst(8)), (1...18).contains(width) else {
-          return nil
-        }
-        return width
-      }
-      if let width, let close {
+      if let width = inside.flatMap(URLTemplate.width(ofOrdinal:)), let close {
         if !literal.isEmpty { pieces.append(.literal(literal)) }
         pieces.append(.ordinal(width: width))
         (literal, rest) = ("", rest[rest.index(after: close)...])
@@ -97,10 +97,8 @@ package struct URLTemplate: Sendable, Equatable {
   package func url(ordinal: Int) -> String {
     pieces.map { piece in
       switch piece {
-      case .literal(let text): return text
-      case .ordinal(let width):
-        let digits = String(ordinal)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+      case .literal(let text): text
+      case .ordinal(let width): ordinal.padded(to: width)
       }
     }.joined()
   }

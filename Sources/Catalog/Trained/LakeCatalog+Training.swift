@@ -106,6 +106,17 @@ extension LakeCatalog {
     }
   }
 
+  /// The trained indexes that images or captions of a source were, or are being, trained for, by name.
+  package func trainings(on source: Source) throws -> [TrainedIndexRecord] {
+    try read {
+      try TrainedIndexRecord.fetchAll(
+        $0,
+        sql: TrainedIndexRecord.select + """
+           WHERE t.image_source_id = ?1 OR t.caption_source_id = ?1 OR r.caption_source_id = ?1 ORDER BY t.name
+          """, arguments: [source.id])
+    }
+  }
+
   /// A trained index by its number.
   package func trainedIndex(id: Int64) throws -> TrainedIndexRecord {
     let found = try read {
@@ -157,12 +168,10 @@ extension LakeCatalog {
           hint: "wait for it: \(definition.name) then has the same bytes at once")
       }
       let existing = try trainingThere(definition, database)
-      if let existing, existing.specDigest == specDigest { return existing }
+      if let existing, existing.specDigest == specDigest { return try LakeCatalog.taken(existing, database) }
       if let existing { try LakeCatalog.giveUp(existing, database) }
       let now = Timestamp.now()
-      let same = try String.fetchOne(
-        database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
-        arguments: [specDigest.hex])
+      let same = try LakeCatalog.readyDigest(of: specDigest, database)
       let id = try TrainedIndexRecord.insert(definition, at: now, database)
       var ordinals: [String: Int] = [:]
       for input in definition.inputs {
@@ -178,6 +187,35 @@ extension LakeCatalog {
       guard let planned else { preconditionFailure("a row just inserted is gone") }
       return planned
     }
+  }
+
+  /// A training that was begun, or what somebody made of the same specification meanwhile, under another name.
+  ///
+  /// - Parameter trained: The trained index, in whatever state.
+  /// - Returns: It, `ready` where there are such bytes.
+  /// - Throws: ``TarnError``.
+  package func takeFinished(_ trained: TrainedIndexRecord) throws -> TrainedIndexRecord {
+    guard trained.state == .training,
+      try read({ try LakeCatalog.readyDigest(of: trained.specDigest, $0) }) != nil
+    else { return trained }
+    return try write("plan training") { try LakeCatalog.taken(trained, $0) }
+  }
+
+  /// As ``takeFinished(_:)``, within a transaction.
+  private static func taken(_ trained: TrainedIndexRecord, _ database: Database) throws -> TrainedIndexRecord {
+    guard trained.state == .training, let same = try readyDigest(of: trained.specDigest, database) else {
+      return trained
+    }
+    try markReady(trained.id, trained.name, sha256: same, database)
+    return try TrainedIndexRecord.fetchOne(
+      database, sql: TrainedIndexRecord.select + " WHERE t.id = ?", arguments: [trained.id]) ?? trained
+  }
+
+  /// The digest of what was made of a specification, under whatever name; nil for nothing.
+  private static func readyDigest(of spec: ContentDigest, _ database: Database) throws -> String? {
+    try String.fetchOne(
+      database, sql: "SELECT sha256 FROM trained_index WHERE spec_sha256 = ? AND state = 'ready'",
+      arguments: [spec.hex])
   }
 
   /// The trained index that a definition is of, if it was planned before.
@@ -248,6 +286,25 @@ extension LakeCatalog {
   /// that is ready and made again, changes nothing.
   package func recordIteration(_ iteration: TrainingIteration, of trained: TrainedIndexRecord) throws {
     try write("iteration") { try iteration.insert(of: trained.id, $0) }
+  }
+
+  /// Makes the record of a training's iterations that of the state that it goes on from: one that was killed between the
+  /// two has an iteration more than is recorded, and one whose state cannot be used begins again.
+  ///
+  /// - Parameters:
+  ///   - iterations: Every one that the state has, in order from 1.
+  ///   - trained: The trained index; of one that is ready nothing changes.
+  /// - Throws: ``TarnError``.
+  package func settleIterations(_ iterations: [TrainingIteration], of trained: TrainedIndexRecord) throws {
+    guard trained.state == .training, try self.iterations(of: trained).count != iterations.count else { return }
+    try write("iterations") { database in
+      try database.execute(
+        sql: """
+          DELETE FROM training_iteration WHERE trained_index_id = ?1 AND iteration > ?2
+            AND (SELECT state FROM trained_index WHERE id = ?1) = 'training'
+          """, arguments: [trained.id, iterations.count])
+      for iteration in iterations { try iteration.insert(of: trained.id, database) }
+    }
   }
 
   /// Records what an epoch of a router did; recording it again changes nothing.

@@ -37,10 +37,7 @@ package struct CatalogFacts: Sendable {
       }
     }
     return order.map { omission in
-      let names = subjects[omission] ?? []
-      let more = names.count > 3 ? " and \(names.count - 3) more" : ""
-      return StatementVerdict.Omission(
-        "\(omission.field) of \(names.prefix(3).joined(separator: ", "))\(more)", omission.reason)
+      StatementVerdict.Omission("\(omission.field) of \((subjects[omission] ?? []).listed())", omission.reason)
     }
   }
 }

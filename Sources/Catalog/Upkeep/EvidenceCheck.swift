@@ -42,7 +42,8 @@ extension VersionEvidence {
     for (index, input) in lock.inputs.enumerated() {
       let isSound =
         input.ordinal > ordinal && input.ordinal <= Self.most && (0...Self.most).contains(input.rows)
-        && input.firstId >= end && input.firstId <= Self.most && (input.sha256 == nil) == (input.bytes == nil)
+        && input.firstId >= end && ForeignNumber.rowID.holds(Int(input.firstId))
+        && (input.sha256 == nil) == (input.bytes == nil)
         && (1...Self.most).contains(input.bytes ?? 1) && input.output == index / lock.shardsPerOutput
         && input.output < lock.outputs.count
       guard isSound else { throw fault("its lock file contradicts itself at input \(index)") }
@@ -70,12 +71,13 @@ extension VersionEvidence {
         && output.endId == inputs.last.map { $0.firstId + Int64($0.rows) }
       guard isSound else { throw fault("its lock file contradicts itself at output \(index)") }
     }
+    let refines = lock.trained.refine != nil && !document.isAdopted
     let isSame =
       document.outputs.count == lock.outputs.count
       && zip(document.outputs, lock.outputs).allSatisfy {
         ($0.output, $0.sha256, $0.bytes, $0.rows) == ($1.output, $1.sha256, $1.bytes, $1.rows)
           && $0.listsSha256 == $1.listsSha256 && $0.refine == $1.refine
-          && ($0.refine != nil) == (lock.trained.refine != nil) && (1...Self.most).contains($0.refine?.bytes ?? 1)
+          && ($0.refine != nil) == refines && (1...Self.most).contains($0.refine?.bytes ?? 1)
       }
     guard isSame else { throw fault("its document has other outputs than its lock file") }
   }

@@ -68,7 +68,7 @@ extension LakeCatalog {
     let temporary = temporary ?? WorkingPlace(for: path).path
     try Disk.remove(temporary)
     defer { for suffix in ["", "-wal", "-journal"] { unlink(temporary + suffix) } }
-    try makeFile(temporary)
+    try Disk.makeFile(temporary)
     let (number, hash) = try wrapped(at: temporary) {
       try copyPages(of: database, to: temporary)
       return try check(temporary)

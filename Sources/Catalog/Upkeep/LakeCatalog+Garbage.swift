@@ -105,12 +105,7 @@ extension LakeCatalog {
     let (unused, interrupted) = try read { database in
       (
         try LakeCatalog.unused(options, database),
-        try GarbageItem.fetchAll(
-          database,
-          sql: """
-            SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM stored_bytes
-            WHERE state = 'deleting' AND place = 'artifacts' ORDER BY sha256
-            """)
+        try GarbageItem.fetchAll(database, sql: GarbageItem.selectBegun + " ORDER BY sha256")
       )
     }
     let cutoff = options.cutoff
@@ -162,11 +157,11 @@ extension LakeCatalog {
         WHERE a.sha256 = b.sha256 AND a.place = b.place AND b.state = 'present' AND b.kind = 'pack'
           AND NOT EXISTS (SELECT 1 FROM trained_index t WHERE t.sha256 = b.sha256)
           AND NOT EXISTS (SELECT 1 FROM output_shard o CROSS JOIN index_version v
-            WHERE o.sha256 = b.sha256 AND v.id = o.version_id AND (v.state NOT IN ('revoked', 'abandoned')
-              OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+            WHERE o.sha256 = b.sha256 AND v.id = o.version_id
+              AND (v.state NOT IN ('revoked', 'abandoned') OR \(IndexVersion.isPinned)))
           AND NOT EXISTS (SELECT 1 FROM evaluation e CROSS JOIN index_version v
-            WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id AND (v.state <> 'revoked'
-              OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id AND p.removed_at IS NULL)))
+            WHERE e.truth_sha256 = b.sha256 AND v.id = e.version_id
+              AND (v.state <> 'revoked' OR \(IndexVersion.isPinned)))
           AND (a.path IN (SELECT holder FROM v_exclusion_holder WHERE kind = 'pack')
             OR NOT EXISTS (SELECT 1 FROM pack c CROSS JOIN shard_revision r CROSS JOIN shard h
               WHERE c.sha256 = b.sha256 AND r.sha256 = c.companion_sha256 AND h.id = r.shard_id
@@ -174,8 +169,7 @@ extension LakeCatalog {
                 AND (h.current_revision = r.revision OR EXISTS (SELECT 1 FROM version_companion x
                   CROSS JOIN index_version v
                   WHERE x.shard_id = r.shard_id AND x.revision = r.revision AND v.id = x.version_id
-                    AND (v.state <> 'revoked' OR EXISTS (SELECT 1 FROM pin p WHERE p.version_id = v.id
-                      AND p.removed_at IS NULL))))))
+                    AND (v.state <> 'revoked' OR \(IndexVersion.isPinned))))))
         """)
   }
 
@@ -191,6 +185,7 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - plan: What ``garbage(_:)`` found.
   ///   - options: What it was asked.
+  ///   - unwritten: Told why the file of a revocation could not be written, which is tried again the next time.
   ///   - report: Told of each artifact that is gone.
   /// - Returns: The artifacts that are gone; one that came into use since the
   ///   plan was made is left out.
@@ -198,7 +193,8 @@ extension LakeCatalog {
   ///   is thrown when all else is gone.
   @discardableResult
   package func collect(
-    _ plan: GarbagePlan, _ options: GarbageOptions, report: (GarbageItem) throws -> Void = { _ in }
+    _ plan: GarbagePlan, _ options: GarbageOptions, unwritten: (TarnError) -> Void = { _ in },
+    report: (GarbageItem) throws -> Void = { _ in }
   ) throws -> [GarbageItem] {
     var gone: [GarbageItem] = []
     var refusals: [TarnError] = []
@@ -244,6 +240,14 @@ extension LakeCatalog {
         try report(item)
       }
     }
+    try writeRevocations().forEach(unwritten)
+    // What a live version shares has names of that version's; here it would stay what it was when the file is mended.
+    for name in try namesOfRevoked(until: options.cutoff) {
+      try removing {
+        try Disk.remove(name)
+        try Disk.syncDirectory(name.parentPath)
+      }
+    }
     // Asked again: we hold the lock, so nothing can be in the middle of them.
     for file in try leftovers(until: options.cutoff) {
       try removing {
@@ -258,9 +262,29 @@ extension LakeCatalog {
       try removing { try release(revision, because: "unused") }
     }
     for shard in try droppedPresent(until: options.cutoff) { try removing { try evict(shard, because: "dropped") } }
+    try removeEmptyDirectories()
     guard let first = refusals.first else { return gone }
     let others = refusals.count > 1 ? ", and \(refusals.count - 1) more stay likewise" : ""
     throw TarnError(first.code, first.message + others, hint: first.hint, place: first.place)
+  }
+
+  /// Removes directories of artifacts that hold nothing any more, where this user may.
+  ///
+  /// One of another user's would stand in the way of who writes there next. Those of versions stay, as their numbers
+  /// are not given again (invariant 2).
+  private func removeEmptyDirectories() throws {
+    let kinds = Set(StoredKind.allCases.filter { $0.place == .artifacts }.map(\.directory))
+    for kind in kinds.sorted().map({ layout.path($0, in: .artifacts) }) {
+      // Those that artifacts are in, by the beginnings of their digests.
+      for name in (try? Disk.namesIfAny(in: kind)) ?? [] where name.utf8.count == 2 {
+        guard let held = try? Disk.namesIfAny(in: "\(kind)/\(name)"), held.isEmpty else { continue }
+        do {
+          try Disk.removeEmptyDirectory("\(kind)/\(name)")
+        } catch let error as TarnError where error.code == .io {
+          // It stays, and may go another time.
+        }
+      }
+    }
   }
 
   private func unusedRevisions(until cutoff: String) throws -> [KeptRevision] {
@@ -363,6 +387,12 @@ extension LakeCatalog {
 }
 
 extension GarbageItem: FetchableRecord {
+  /// Those whose deletion has begun; append an AND and ORDER BY.
+  static let selectBegun = """
+    SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM stored_bytes
+    WHERE state = 'deleting' AND place = 'artifacts'
+    """
+
   init(row: Row) throws {
     kind = try row.named("kind")
     digest = try row.requiredDigest("sha256")

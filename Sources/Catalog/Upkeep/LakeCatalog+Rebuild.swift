@@ -15,6 +15,8 @@ package struct RebuildSummary: Sendable {
   package var revisions = 0
   package var trainedIndexes = 0
   package var versions: [VersionName] = []
+  /// Those of them that a file beside their lock file says were revoked.
+  package var revoked: [VersionName] = []
   package var outputs = 0
   /// Segments that an output bears out.
   package var segments = 0
@@ -144,7 +146,7 @@ extension LakeCatalog {
     guard !found.isEmpty else { throw refuse(lost.map(\.message)) }
     let building = layout.catalog + ".rebuilt"
     for suffix in ["", "-wal", "-shm", "-journal"] { try Disk.remove(building + suffix) }
-    try makeFile(building)
+    try Disk.makeFile(building)
     var summary: RebuildSummary
     do {
       let queue = try connect(to: building, readOnly: false, journal: .default)

@@ -45,6 +45,8 @@ package struct HeldBytes: Sendable {
     /// All of them have to be evicted.
     package let sources: [String]
     package let loss: Loss
+
+    fileprivate var names: String { sources.joined(separator: " and ") }
   }
 
   package let way: Way
@@ -59,7 +61,7 @@ package struct HeldBytes: Sendable {
 
   /// Who holds them, as `images holds 3 kB`.
   fileprivate var text: String {
-    let names = way.sources.joined(separator: " and ")
+    let names = way.names
     let bytes = ByteSize.text(byteCount)
     if way.loss == .older { return "older revisions of \(names) hold \(bytes)" }
     let held = way.sources.count == 1 ? "\(names) holds \(bytes)" : "\(names) share \(bytes)"
@@ -164,9 +166,12 @@ extension LakeCatalog {
                 SELECT DISTINCT s.name FROM shard_revision r
                 JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
                 JOIN source s ON s.id = h.source_id WHERE r.sha256 = b.sha256 ORDER BY s.name)) AS sources,
-              EXISTS (SELECT 1 FROM shard_revision r
-                JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision AND h.state = 'present'
-                WHERE r.sha256 = b.sha256 AND \(LakeCatalog.isRestedOn) AND \(LakeCatalog.isNowhereElse)) AS is_last
+              (EXISTS (SELECT 1 FROM shard_revision r
+                JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision
+                WHERE r.sha256 = b.sha256 AND \(LakeCatalog.isRestedOn))
+              AND NOT EXISTS (SELECT 1 FROM shard_revision r
+                JOIN shard h ON h.id = r.shard_id AND h.current_revision = r.revision
+                WHERE r.sha256 = b.sha256 AND NOT (\(LakeCatalog.hasNoPlace)))) AS is_last
             FROM stored_bytes b WHERE b.place = 'shards' AND b.state = 'present' AND b.deleting_at IS NULL)
           WHERE sources IS NOT NULL GROUP BY sources, is_last
           """)
@@ -213,10 +218,17 @@ extension LakeCatalog {
         .diskFull, message, hint: "raise --budget" + (choosesShards ? ", or leave the shard out with --shards" : ""))
     }
     var ways: [String] = []
-    if let other = held.first(where: { $0.way.loss == .nothing && needed.isDisjoint(with: $0.way.sources) }) {
-      ways += ["\(other.command) what is not needed", "raise --budget"]
+    // What others hold that would still be too little is no way.
+    let wanted = held.reduce(0) { $0 + $1.byteCount } + byteCount - budget
+    let other = held.first { held in
+      held.way.loss == .nothing && held.byteCount >= wanted && needed.isDisjoint(with: held.way.sources)
+    }
+    if let other {
+      ways += ["evict what is not needed of \(other.way.names) (\(other.command))", "raise --budget"]
     } else {
-      let other = held.first { $0.way.loss == .nothing && !$0.way.sources.contains(shard.sourceName) }
+      let other = held.first { held in
+        held.way.loss == .nothing && held.byteCount >= wanted && !held.way.sources.contains(shard.sourceName)
+      }
       if isSync, let other { ways.append("\(other.command) and `tarn sync \(shard.sourceName)` alone") }
       ways.append("raise --budget")
       if choosesShards { ways.append("take fewer shards with --shards") }

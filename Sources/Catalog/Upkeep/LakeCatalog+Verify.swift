@@ -138,6 +138,8 @@ package struct VerifyReport: Sendable {
   /// When the least recently verified file was read, after this run.
   package var oldestCheck: String?
   package var damages: [Damage] = []
+  /// Names of outputs that are right and not of the artifact's file, so that both take room.
+  package var copies: [VouchedFile] = []
   /// What was not checked, and why.
   package var unchecked: [StatementVerdict.Omission] = []
 }
@@ -201,8 +203,11 @@ extension LakeCatalog {
     for (file, artifact) in try versionFiles() {
       // A name of an artifact, which has been read already.
       if let artifact, FileIdentity.isSame(file.path, artifact) { continue }
-      guard let problem = LakeCatalog.problem(with: file) else { continue }
-      result.damages.append(Damage(file: file, problem: problem))
+      if let problem = LakeCatalog.problem(with: file) {
+        result.damages.append(Damage(file: file, problem: problem))
+      } else if let artifact, Disk.size(of: artifact) == file.byteCount {
+        result.copies.append(file)
+      }
     }
     let broken = try firstBrokenEvent()
     if let broken { result.damages.append(historyDamage(.brokenChain(event: broken))) }
@@ -303,6 +308,10 @@ extension LakeCatalog {
   /// - Returns: The advice, one line.
   /// - Throws: ``TarnError`` of the catalog.
   package func wayBack(toOutput digest: ContentDigest, of version: VersionName? = nil) throws -> String {
+    if let holder = try holderOfExcludedRows(digest) {
+      return "it has rows that are excluded, and nothing brings them back: the next `tarn build` is without them, "
+        + "and `tarn revoke \(holder) --reason TEXT` withdraws this one"
+    }
     let name = try read { database in
       try String.fetchOne(
         database,
@@ -394,7 +403,7 @@ extension LakeCatalog {
   ///
   /// The shards with these bytes are evicted, so that the next `sync` or `build`
   /// fetches them; what can be made again is given up; an output gets its bytes
-  /// back from its other name, a name from the output.
+  /// back from its other name, and all names that it has are of its file then.
   ///
   /// - Parameter damage: What ``verify(_:isCancelled:report:)`` found.
   /// - Returns: What became of it.
@@ -420,6 +429,7 @@ extension LakeCatalog {
         guard Disk.size(of: name) == file.byteCount, try Disk.digest(of: name) == file.digest else { continue }
         try Disk.makeDirectory(file.path.parentPath)
         try relink(name, to: file.path)
+        try relinkNames(ofOutput: file.digest, to: file.path)
         try recordRepair(damage, .restored)
         return .restored
       }
@@ -429,8 +439,7 @@ extension LakeCatalog {
       guard Disk.size(of: artifact) == file.byteCount, try Disk.digest(of: artifact) == file.digest else {
         return .lost
       }
-      try Disk.makeDirectory(file.path.parentPath)
-      try relink(artifact, to: file.path)
+      try relinkNames(ofOutput: file.digest, to: artifact)
       try recordRepair(damage, .restored)
       return .restored
     case .artifact, .lockFile, .document, .record, .history: return .lost
@@ -449,7 +458,7 @@ extension LakeCatalog {
     }
   }
 
-  private func relink(_ from: String, to path: String) throws {
+  func relink(_ from: String, to path: String) throws {
     try Disk.link(from, path)
     try Disk.syncDirectory(path.parentPath)
   }
@@ -458,30 +467,10 @@ extension LakeCatalog {
     let item = try write("deleting") { database in
       try LakeCatalog.startDeletion(of: file.digest, database)
       return try GarbageItem.fetchOne(
-        database,
-        sql: """
-          SELECT kind, sha256, byte_count AS bytes, path, deleting_at AS unused_since FROM stored_bytes
-          WHERE sha256 = ? AND place = 'artifacts' AND state = 'deleting'
-          """, arguments: [file.digest.hex])
+        database, sql: GarbageItem.selectBegun + " AND sha256 = ?", arguments: [file.digest.hex])
     }
     if let item { try finishDeletion(item) }
     try recordRepair(damage, .givenUp)
   }
 
-  /// The names that people use for an output, or for what refines one, absolute.
-  func names(ofOutput digest: ContentDigest) throws -> [String] {
-    try read { database in
-      try Row.fetchAll(
-        database,
-        sql: """
-          SELECT v.name, v.number, o.ordinal, o.sha256 <> ?1 AS refines FROM output_shard o
-          JOIN index_version v ON v.id = o.version_id WHERE o.sha256 = ?1 OR o.refine_sha256 = ?1
-          """, arguments: [digest.hex]
-      ).map { row in
-        let version = VersionName(name: row["name"], number: row["number"])
-        return row["refines"]
-          ? layout.refinePath(version, ordinal: row["ordinal"]) : layout.outputPath(version, ordinal: row["ordinal"])
-      }
-    }
-  }
 }

@@ -122,6 +122,8 @@ struct VersionEvidence {
   let sealedAt: String
   /// Whether it was made in another lake: what it has is no word of this one's about rows that are excluded.
   private(set) var isOfElsewhere = false
+  /// That it was revoked; nil where no file says so.
+  private(set) var revocation: Revocation?
 
   /// Reads the files of a version.
   ///
@@ -142,6 +144,7 @@ struct VersionEvidence {
       }
       return try VersionExport(reading: layout.documentPath(name))
     }
+    revocation = Revocation(of: name, in: layout)
     isOfElsewhere = sealedName != name || document.isAdopted || Disk.size(of: layout.originPath(name)) != nil
   }
 
@@ -171,7 +174,7 @@ struct VersionEvidence {
     do {
       document = try read()
     } catch let error as TarnError {
-      throw TarnError(error.code, "\(name): \(error.message)", hint: error.hint)
+      throw error.about("\(name)")
     }
     guard document.versionSha256 == digest else {
       throw TarnError(.integrity, "\(name): its lock file and its document disagree")

@@ -67,9 +67,13 @@ extension LakeExamination {
     func below(_ directory: String) -> [String] {
       ((try? Disk.namesIfAny(in: directory)) ?? []).map { "\(directory)/\($0)" }.filter(Disk.isDirectory)
     }
+    func isEmpty(_ directory: String) -> Bool { (try? Disk.namesIfAny(in: directory))?.isEmpty == true }
     let kinds = below(layout.artifacts)
+    // Those that hold nothing `tarn gc --apply` removes, if it may; nothing is written to an emptied version's any more.
+    let artifacts = kinds.flatMap(below).filter { !isEmpty($0) || !surroundings.mayWrite($0.parentPath) }
+    let versions = below(layout.versions).filter { !isEmpty($0) }
     let outer = [layout.shards, layout.artifacts, layout.scratch, layout.leases, layout.versions]
-    return outer.filter(Disk.isDirectory) + below(layout.shards) + kinds + kinds.flatMap(below) + below(layout.versions)
+    return outer.filter(Disk.isDirectory) + below(layout.shards) + kinds + artifacts + versions
   }
 
   /// Why this user may not write to a file or directory, and what to do; nil where they may, where there is

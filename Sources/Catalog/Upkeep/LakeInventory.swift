@@ -62,6 +62,7 @@ struct LakeInventory {
           """)
     }
     let known = try catalog.read { try LakeCatalog.storedPaths(in: .shards, $0) }
+    let sources = Set(try catalog.sources().map(\.name))
     var parts: [String: String] = [:]
     var faults: [Finding] = []
     var heldCount = 0
@@ -93,7 +94,9 @@ struct LakeInventory {
         if let staging = path.range(of: ".part\(CommandStaging.ending)/") {
           part = path[..<staging.lowerBound] + ".part"
         }
-        guard let source = parts[part] else { return claimed(path, by: strangers, in: .shards) }
+        guard let source = parts[part] else {
+          return claimed(path, by: strangers, in: .shards) ?? unregistered(path, sources)
+        }
         return Finding(
           .note, "partial", "\(path) is a part of a download", fix: "`tarn sync \(source)` continues it")
       }
@@ -150,6 +153,19 @@ struct LakeInventory {
     }
   }
 
+  /// What to say of the files of a source that the catalog does not know, said once for all of them: no version tells
+  /// of companions, so that a catalog that was made again has none.
+  private func unregistered(_ path: String, _ sources: Set<String>) -> Finding? {
+    let parts = path.split(separator: "/")
+    guard parts.count > 1, !sources.contains(String(parts[0])), !LakeInventory.isTemporary(path) else { return nil }
+    let (name, directory) = (parts[0], layout.path(String(parts[0]), in: .shards))
+    return Finding(
+      .warning, "unknown",
+      "\(directory) has files of a source that the catalog does not know, as of a companion from before a rebuild",
+      fix: "register it again with `tarn source add \(name)` (--companion-of SOURCE where it stands beside rows) and "
+        + "run `tarn sync \(name)`: files with the same bytes are known then; or delete \(directory)")
+  }
+
   /// What is wrong with a file of which the catalog knows the size.
   private func fault(_ path: String, _ byteCount: Int) -> String? {
     guard let size = Disk.size(of: path) else { return "is not at \(path)" }
@@ -181,7 +197,7 @@ struct LakeInventory {
     for path in files where !known.contains(path) {
       let whole = "\(directory)/\(path)"
       if let finding = explain(path) {
-        explained.append(finding)
+        if explained.last != finding { explained.append(finding) }
       } else if LakeInventory.isTemporary(path) {
         explained.append(
           Finding(.note, "leftover", "\(path) was being written when a run ended", fix: "delete \(whole)"))
@@ -217,6 +233,14 @@ struct LakeInventory {
     var sealedCount = 0
     for version in try catalog.versions() where version.state == .sealed || version.state == .revoked {
       sealedCount += 1
+      if version.state == .sealed, let revocation = Revocation(of: version.name, in: layout) {
+        faults.append(
+          Finding(
+            .warning, "versions",
+            "\(version.name) was revoked at \(revocation.at), which this catalog does not know: it is older, or was put back",
+            fix: "`tarn revoke \(version.name) --reason TEXT` revokes it again, or remove "
+              + "\(layout.revocationPath(version.name)) where it was not"))
+      }
       // The names of a revoked version may have been collected, though another has the same outputs.
       let keepsNames = try version.state == .sealed || catalog.isPinned(version)
       for output in try catalog.outputs(of: version) where try keepsNames && catalog.artifact(output.digest) != nil {
@@ -225,7 +249,8 @@ struct LakeInventory {
           faults.append(
             Finding(
               .warning, "versions", "\(version.name) has no \(what) \(output.ordinal) under \(name.path)",
-              fix: "run its `tarn build` again"))
+              fix: version.state == .revoked
+                ? "`tarn pin \(version.name)` gives it back" : "run its `tarn build` again"))
         }
       }
     }

@@ -97,8 +97,8 @@ package struct LakeSurroundings: Sendable {
   package func writer(of lockPath: String) -> String? {
     guard isHeld(lockPath) else { return nil }
     let directory = LakeLayout(root: lockPath.parentPath).leases
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-    let holders = names.sorted().map { "\(directory)/\($0)" }.compactMap { path in
+    let names = (try? Disk.namesIfAny(in: directory)) ?? []
+    let holders = names.map { "\(directory)/\($0)" }.compactMap { path in
       isHeld(path) ? LeaseHolder(parsing: LakeSurroundings.text(path)) : nil
     }
     if !holders.isEmpty { return holders.map(\.description).joined(separator: "; ") }

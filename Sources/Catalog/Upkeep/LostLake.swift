@@ -2,7 +2,6 @@
 // a catalog is looked for, and none is made on top of them.
 
 package import Base
-internal import Foundation
 
 /// A lake without its catalog.
 package enum LostLake {
@@ -34,9 +33,8 @@ package enum LostLake {
   package static func fault(atOrAbove directory: String) -> TarnError? {
     var path = LakeLayout.absolute(directory)
     while true {
-      if Disk.size(of: path + "/tarn.lock") != nil, let fault = fault(in: LakeLayout(root: path), .noLake) {
-        return fault
-      }
+      let layout = LakeLayout(root: path)
+      if Disk.size(of: layout.lock) != nil, let fault = fault(in: layout, .noLake) { return fault }
       let parent = path.parentPath
       if parent == path || parent.isEmpty { return nil }
       path = parent
@@ -64,6 +62,6 @@ package enum LostLake {
   }
 
   private static func names(in directory: String) -> [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
+    (try? Disk.namesIfAny(in: directory)) ?? []
   }
 }

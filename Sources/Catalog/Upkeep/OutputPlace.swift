@@ -60,7 +60,7 @@ package enum OutputPlace {
   /// - Returns: The directory, absolute.
   /// - Throws: ``TarnError`` `.usage`.
   package static func emptyDirectory(
-    _ path: String, besides layout: LakeLayout, option: String, holding own: Set<String> = []
+    _ path: String, besides layout: LakeLayout, option: String, holding own: Set<String>
   ) throws -> String {
     let directory = LakeLayout.absolute(path)
     func refuse(_ reason: String) -> TarnError {
@@ -91,12 +91,12 @@ package enum OutputPlace {
   package static func check(_ directory: String, holding name: VersionName, besides layout: LakeLayout?) throws {
     let real = DirectoryOwner.real(directory)
     // As a file of the version would lie there.
-    let place = "\(real)/\(name)/\(name.name).lock.json"
+    let place = "\(real)/\(name)/\(LakeLayout.lockFileName(name))"
     if let owner = owner(of: place, besides: layout) {
       throw TarnError(
         .conflict, "\(directory) is in the lake \(owner), among its own files", hint: "name another directory")
     }
-    if Disk.size(of: real + "/catalog.sqlite") != nil {
+    if LakeLayout.isLake(real) {
       throw TarnError(.conflict, "\(directory) is a lake", hint: "name a directory that is none")
     }
   }
@@ -119,7 +119,7 @@ package enum OutputPlace {
       if Disk.size(of: "\(directory)/\(OwnerMark.fileName)") != nil {
         return (try? OwnerMark.of(directory))?.root ?? directory
       }
-      if Disk.size(of: directory + "/catalog.sqlite") != nil, isOwn(below) { return directory }
+      if LakeLayout.isLake(directory), isOwn(below) { return directory }
       let parent = directory.parentPath
       guard parent != directory else { return nil }
       below = directory.lastPathPart + "/" + below
@@ -131,8 +131,8 @@ package enum OutputPlace {
   private static func isOwn(_ path: String) -> Bool {
     guard path.contains("/") else {
       let beside = ["-wal", "-shm", "-journal", "-ballast", ".new", ".rebuilt", ".backup-schema", ".damaged-"]
-      return ["tarn.lock", "tarn.transaction", "catalog.sqlite"].contains(path)
-        || beside.contains { path.hasPrefix("catalog.sqlite" + $0) }
+      return [LakeLayout.lockName, LakeLayout.transactionLockName, LakeLayout.catalogName].contains(path)
+        || beside.contains { path.hasPrefix(LakeLayout.catalogName + $0) }
     }
     return LakeLayout.ownDirectories.contains { path.hasPrefix($0 + "/") }
   }
@@ -143,8 +143,7 @@ private enum CatalogFile {
   case none, ofLake, copy
 
   init(_ path: String) {
-    var head = [UInt8](repeating: 0, count: 72)
-    guard let file = try? InputFile(path: path), (try? file.read(into: &head, at: 0, count: 72)) != nil,
+    guard let head = try? InputFile(path: path).bytes(at: 0, count: 72),
       // > 68  4  The "Application ID" set by PRAGMA application_id.
       // https://www.sqlite.org/fileformat2.html
       head.starts(with: "SQLite format 3".utf8), head.suffix(4) == [0x54, 0x41, 0x52, 0x4E]
@@ -155,8 +154,8 @@ private enum CatalogFile {
     // > 18  1  File format write version. 1 for legacy; 2 for WAL.
     // A catalog that was put back has a copy's until the next command that writes.
     let isInPlace =
-      path.lastPathPart == "catalog.sqlite"
-      && Disk.size(of: path.parentPath + "/tarn.lock") != nil
+      path.lastPathPart == LakeLayout.catalogName
+      && Disk.size(of: "\(path.parentPath)/\(LakeLayout.lockName)") != nil
     self = head[18] == 2 || isInPlace ? .ofLake : .copy
   }
 }

@@ -249,8 +249,10 @@ private struct PublicationWriter {
     for source in document.sources.filter({ !isBuilt($0) }) + document.sources.filter(isBuilt) {
       try addRevisions(of: source, ofNewest: isNewest)
     }
-    let trainedID = try addTrained()
-    try addVersion(trainedID)
+    let id = try version.insertVersion(
+      name, trainedID: addTrained(), from: sources, shardIDs: shardIDs, revisions: revisions, at: now, database)
+    for output in version.outputs { try output.insert(of: id, at: now, database) }
+    try LakeCatalog.adoptExclusions(ofVersion: id, database)
   }
 
   /// Whether no later version of its name is here, which would know better what shards have.
@@ -278,9 +280,7 @@ private struct PublicationWriter {
         FROM shard h JOIN source s ON s.id = h.source_id WHERE s.id = ? ORDER BY h.ordinal
         """, arguments: [known.filesID])
     let isSame =
-      known.dimension == source.dimension && known.elementType.rawValue == source.dtype
-      && known.modality.rawValue == source.modality && known.array == source.array
-      && shards.count >= source.shards.count
+      known.hasKind(of: source) && shards.count >= source.shards.count
       && zip(shards, source.shards).allSatisfy { ($0["name"] as String).utf8.elementsEqual($1.name.utf8) }
     guard isSame else { throw conflict("this lake has another source named \(known.name)") }
     let dropped = zip(shards, source.shards).filter { $0["is_dropped"] && !$1.pinned.isEmpty }.map(\.0)
@@ -300,10 +300,7 @@ private struct PublicationWriter {
   }
 
   private mutating func register(_ source: VersionExport.Source) throws {
-    guard let modality = Modality(rawValue: source.modality), let type = ElementType(rawValue: source.dtype) else {
-      throw TarnError(
-        .schemaNewer, "source \(source.name) has a kind that this tarn does not know", hint: "use a newer tarn")
-    }
+    let (modality, type) = try source.kind()
     // One that the lake knows otherwise has the same files: what both read is in one place.
     let owner = source.filesOf.flatMap { sources[$0] }
     let readsOthers = owner?.array != nil
@@ -318,11 +315,7 @@ private struct PublicationWriter {
       sources[source.name] = added
       shardIDs[source.name] = shardIDs[name]
       try LakeCatalog.record(
-        .sourceAdd, source.name,
-        [
-          "shards": .count(0), "dimension": .count(source.dimension), "dtype": .string(source.dtype),
-          "modality": .string(source.modality), "mirrors": .array([]),
-        ].merging(LakeCatalog.detail(array: source.array, filesOf: root?.name)) { $1 }, database)
+        .sourceAdd, source.name, added.detail(shardCount: 0, mirrors: [], filesOf: root?.name), database)
       return
     }
     let mirrors = try source.mirrors.enumerated().map { priority, template in
@@ -335,19 +328,13 @@ private struct PublicationWriter {
     for (ordinal, shard) in source.shards.enumerated() {
       // Of two contents neither is the one to expect.
       let pinned = source.pinned(ordinal, in: version.document)
-      let id = try Shard.insert(
+      ids[shard.name] = try Shard.insert(
         of: added.id, ordinal: ordinal, name: shard.name,
         expectedByteCount: source.expectedByteCount(ordinal, pinned: pinned), expectedDigest: pinned.only?.sha256,
-        expectedRowCount: pinned.isEmpty ? rowCounts[ordinal] : nil, at: now, database)
-      for (mirror, url) in zip(mirrors, shard.urls) { try ShardLocation.insert(of: id, on: mirror, url: url, database) }
-      ids[shard.name] = id
+        expectedRowCount: pinned.isEmpty ? rowCounts[ordinal] : nil, urls: shard.urls, on: mirrors, at: now, database)
     }
     try LakeCatalog.record(
-      .sourceAdd, source.name,
-      [
-        "shards": .count(source.shards.count), "dimension": .count(source.dimension), "dtype": .string(source.dtype),
-        "modality": .string(source.modality), "mirrors": .array(source.mirrors.map { .string($0) }),
-      ].merging(LakeCatalog.detail(array: source.array, filesOf: nil)) { $1 }, database)
+      .sourceAdd, source.name, added.detail(shardCount: source.shards.count, mirrors: source.mirrors), database)
     sources[source.name] = added
     shardIDs[source.name] = ids
   }
@@ -371,7 +358,9 @@ private struct PublicationWriter {
         else { continue }
         newest = added
       }
-      if let newest, try isNewest && isUnseen(id) || isUnobserved(id) { try makeNewest(newest, of: id) }
+      if let newest, try isNewest && isUnseen(id) || isUnobserved(id) {
+        try Shard.settleAsEvicted(id, at: newest, database)
+      }
     }
   }
 
@@ -443,15 +432,7 @@ private struct PublicationWriter {
         """, arguments: [id]) == true
   }
 
-  private func makeNewest(_ revision: Int, of id: Int64) throws {
-    // Through fetching: what was observed once and is not here is evicted.
-    try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
-    try database.run(
-      "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = ? WHERE id = ?",
-      [revision, id])
-  }
-
-  // MARK: The trained index and the version
+  // MARK: The trained index
 
   private func addTrained() throws -> Int64 {
     let trained = version.document.trained
@@ -463,35 +444,8 @@ private struct PublicationWriter {
       }
       return known.id
     }
-    guard let images = sources[trained.images] else { throw version.unnamedInput }
-    let captions = try trained.captions.map { name in
-      guard let source = sources[name] else { throw version.unnamedInput }
-      return source
-    }
-    let id = try TrainedIndexRecord.insert(
-      version.definition(images: images, captions: captions, database), at: now, database)
-    try version.insertTrainedInputs(of: id, shardIDs: shardIDs, revisions: revisions, database)
-    try database.run(
-      "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?", [trained.sha256.hex, now, id])
+    let id = try version.insertTrained(from: sources, shardIDs: shardIDs, revisions: revisions, at: now, database)
     try LakeCatalog.recordTrained(id, trained.name, sha256: trained.sha256.hex, database)
     return id
-  }
-
-  private func addVersion(_ trainedID: Int64) throws {
-    let document = version.document
-    guard let missing = MissingPolicy(rawValue: document.missing),
-      let badRows = BadRowsPolicy(rawValue: document.badRows),
-      let source = sources[document.source]
-    else { throw TarnError(.schemaNewer, "\(version.name) has a policy that this tarn does not know") }
-    let environment = "{}"
-    let id = try IndexVersion.insert(
-      name, publishedAs: version.name, trainedID: trainedID, sourceID: source.id,
-      shardsPerOutput: document.shardsPerOutput,
-      missing: missing, badRows: badRows, spec: document.spec, environment: environment, at: now, database)
-    try version.insertInputs(
-      of: id, shardIDs: shardIDs[document.source] ?? [:], revisions: revisions, database)
-    try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
-    for output in version.outputs { try output.insert(of: id, at: now, database) }
-    try LakeCatalog.adoptExclusions(ofVersion: id, database)
   }
 }

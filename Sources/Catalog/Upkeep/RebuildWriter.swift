@@ -31,6 +31,8 @@ struct RebuildWriter {
   var whole: Set<ContentDigest> = []
   /// Whole segments, by what they say of themselves; an output has to bear it out.
   var segments: [SegmentKey: (claim: SegmentClaim, digest: ContentDigest, path: String)] = [:]
+  /// Outputs of revoked versions alone that are not there as they were, and whether a file of that name is.
+  private var gone: [ContentDigest: Bool] = [:]
   /// The output files of each trained index, absolute.
   private var outputFiles: [ContentDigest: [String]] = [:]
 
@@ -72,12 +74,13 @@ struct RebuildWriter {
     try storeArtifacts()
     for version in registered {
       let isThere = try attempt(version) { writer in
-        try writer.addTrained(version)
-        try writer.add(version)
+        let trainedID = try writer.addTrained(version)
+        try writer.add(version, trainedID: trainedID)
       }
       if isThere { try adoptSegments(of: version) }
     }
     try dropShards(registered)
+    try letGo()
     summary.unreferenced = unreferenced.count
     summary.unreferencedByteCount = unreferenced.values.reduce(0, +)
     try LakeCatalog.record(
@@ -120,10 +123,7 @@ struct RebuildWriter {
     let owner = owner(of: source)
     if let owner, sources[owner.name] == nil { try register(owner, at: version.sealedAt) }
     if let known = sources[source.name] {
-      let isSame =
-        known.dimension == source.dimension && known.elementType.rawValue == source.dtype
-        && known.modality.rawValue == source.modality && known.array == source.array
-      guard isSame else {
+      guard known.hasKind(of: source) else {
         throw TarnError(.integrity, "its document has another source named \(source.name) than an earlier version's")
       }
       // Shards and mirrors of files that others read, too, are of the source that has them.
@@ -166,10 +166,7 @@ struct RebuildWriter {
     _ source: VersionExport.Source, reading owner: Source? = nil, at time: String
   ) throws {
     try LakeCatalog.validate(name: source.name, of: "source")
-    guard let modality = Modality(rawValue: source.modality), let type = ElementType(rawValue: source.dtype) else {
-      throw TarnError(
-        .schemaNewer, "source \(source.name) has a kind that this tarn does not know", hint: "use a newer tarn")
-    }
+    let (modality, type) = try source.kind()
     let added = try Source.insert(
       name: source.name, modality: modality, dimension: source.dimension, elementType: type,
       array: source.array, filesOf: owner?.id, at: time, database)
@@ -183,11 +180,8 @@ struct RebuildWriter {
     }
     var ids: [String: Int64] = [:]
     for (ordinal, shard) in source.shards.enumerated() {
-      let id = try Shard.insert(of: added.id, ordinal: ordinal, name: shard.name, at: time, database)
-      ids[shard.name] = id
-      for (mirror, url) in zip(mirrors, shard.urls) {
-        try ShardLocation.insert(of: id, on: mirror, url: url, database)
-      }
+      ids[shard.name] = try Shard.insert(
+        of: added.id, ordinal: ordinal, name: shard.name, urls: shard.urls, on: mirrors, at: time, database)
     }
     shardIDs[source.name] = ids
     shardNames[source.name] = source.shards.map(\.name)
@@ -250,11 +244,7 @@ struct RebuildWriter {
           try database.run("UPDATE shard SET state = 'present', current_revision = ? WHERE id = ?", [here.value, id])
           summary.present += 1
         } else {
-          // Through fetching: what was observed once and is not here is evicted.
-          try database.run("UPDATE shard SET state = 'fetching', reserved_byte_count = 0 WHERE id = ?", [id])
-          try database.run(
-            "UPDATE shard SET state = 'evicted', reserved_byte_count = NULL, current_revision = ? WHERE id = ?",
-            [newestFirst[0].value, id])
+          try Shard.settleAsEvicted(id, at: newestFirst[0].value, database)
         }
       }
     }
@@ -324,9 +314,14 @@ struct RebuildWriter {
   /// and repairs it where it can. A trained index is in each of its outputs, too,
   /// and taken from there.
   private mutating func refer(
-    to digest: ContentDigest, _ kind: StoredKind, byteCount: Int?, for what: String
+    to digest: ContentDigest, _ kind: StoredKind, byteCount: Int?, for what: String, isRevoked: Bool = false
   ) throws {
     unreferenced[digest] = nil
+    if !isRevoked, let isThere = gone.removeValue(forKey: digest) {
+      let whole = layout.path(LakeCatalog.newPath(of: kind, digest), in: .artifacts)
+      summary.remarks.append(RebuildWriter.remark(on: whole, isThere: isThere, for: what))
+      return
+    }
     guard try StoredBytes.find(digest, in: .artifacts, database) == nil else { return }
     let path = LakeCatalog.newPath(of: kind, digest)
     let whole = layout.path(path, in: .artifacts)
@@ -335,14 +330,33 @@ struct RebuildWriter {
       return
     }
     let size = Disk.size(of: whole)
-    summary.remarks.append(
-      "\(what): \(whole) is \(size == nil ? "missing" : "damaged"); `tarn verify --repair` may bring it back")
+    if isRevoked {
+      gone[digest] = size != nil
+    } else {
+      summary.remarks.append(RebuildWriter.remark(on: whole, isThere: size != nil, for: what))
+    }
     try StoredBytes.insert(digest, kind, byteCount: byteCount ?? size ?? 0, path: path, verifiedAt: nil, database)
+  }
+
+  private static func remark(on path: String, isThere: Bool, for what: String) -> String {
+    "\(what): \(path) is \(isThere ? "damaged" : "missing"); `tarn verify --repair` may bring it back"
+  }
+
+  /// Says of the outputs of revoked versions that are not there that they were collected; what is left of one is garbage.
+  private func letGo() throws {
+    for (digest, isThere) in gone.sorted(by: { $0.key.hex < $1.key.hex }) {
+      try LakeCatalog.startDeletion(of: digest, database)
+      guard !isThere else { continue }
+      try database.run(
+        "UPDATE stored_bytes SET state = 'deleted' WHERE sha256 = ? AND place = 'artifacts' AND state = 'deleting'",
+        [digest.hex])
+    }
   }
 
   // MARK: Trained indexes and versions
 
-  private mutating func addTrained(_ version: VersionEvidence) throws {
+  /// Adds a trained index that no earlier version has, and gives its number.
+  private mutating func addTrained(_ version: VersionEvidence) throws -> Int64 {
     let trained = version.document.trained
     if let known = trainedIDs[trained.name] {
       let digest = try String.fetchOne(
@@ -350,48 +364,32 @@ struct RebuildWriter {
       guard digest == trained.sha256.hex else {
         throw TarnError(.integrity, "its trained index \(trained.name) is another one than an earlier version's")
       }
-      return
+      return known
     }
     try LakeCatalog.validate(name: trained.name, of: "trained index")
     let byteCount = try tools.trainedByteCount(
       trained.codec, version.training.dimension, trained.nlist, version.training.router != nil,
       version.training.refine?.codec)
     try refer(to: trained.sha256, .trainedIndex, byteCount: byteCount, for: "the trained index \(trained.name)")
-    guard let images = sources[trained.images] else { throw version.unnamedInput }
-    let captions = try trained.captions.map { name in
-      guard let source = sources[name] else { throw version.unnamedInput }
-      return source
-    }
-    let id = try TrainedIndexRecord.insert(
-      version.definition(images: images, captions: captions, database), at: version.sealedAt, database)
-    try version.insertTrainedInputs(of: id, shardIDs: shardIDs, revisions: revisions, database)
-    try database.run(
-      "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?",
-      [trained.sha256.hex, version.sealedAt, id])
+    let id = try version.insertTrained(
+      from: sources, shardIDs: shardIDs, revisions: revisions, at: version.sealedAt, database)
     trainedIDs[trained.name] = id
     summary.trainedIndexes += 1
+    return id
   }
 
-  private mutating func add(_ version: VersionEvidence) throws {
-    let document = version.document
-    guard let missing = MissingPolicy(rawValue: document.missing),
-      let badRows = BadRowsPolicy(rawValue: document.badRows), let trainedID = trainedIDs[document.trained.name],
-      let source = sources[document.source]
-    else { throw TarnError(.schemaNewer, "\(version.name) has a policy that this tarn does not know") }
-    let id = try IndexVersion.insert(
-      version.name, publishedAs: version.sealedName, trainedID: trainedID, sourceID: source.id,
-      shardsPerOutput: document.shardsPerOutput,
-      missing: missing, badRows: badRows, spec: document.spec, environment: "{}", at: version.sealedAt, database)
-    try version.insertInputs(
-      of: id, shardIDs: shardIDs[document.source] ?? [:], revisions: revisions, database)
-    try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
+  private mutating func add(_ version: VersionEvidence, trainedID: Int64) throws {
+    let id = try version.insertVersion(
+      version.name, trainedID: trainedID, from: sources, shardIDs: shardIDs, revisions: revisions,
+      at: version.sealedAt, database)
     for output in version.outputs {
       try refer(
-        to: output.digest, .outputShard, byteCount: output.byteCount, for: "\(version.name), output \(output.ordinal)")
+        to: output.digest, .outputShard, byteCount: output.byteCount, for: "\(version.name), output \(output.ordinal)",
+        isRevoked: version.revocation != nil)
       if let refine = output.refine {
         try refer(
           to: refine.digest, .refineShard, byteCount: refine.byteCount,
-          for: "\(version.name), what refines output \(output.ordinal)")
+          for: "\(version.name), what refines output \(output.ordinal)", isRevoked: version.revocation != nil)
       }
       try output.insert(of: id, at: version.sealedAt, database)
       summary.outputs += 1
@@ -401,7 +399,15 @@ struct RebuildWriter {
       [version.digest.hex, version.sealedAt, id])
     try LockTextRow.insert(version.lockText, of: id, database)
     try LakeCatalog.adoptExclusions(ofVersion: id, database)
-    if !version.isOfElsewhere { summary.readmitted += try LakeCatalog.readmitRows(ofVersion: id, database) }
+    if let revocation = version.revocation {
+      // What was withdrawn takes nothing back, either.
+      try database.run(
+        "UPDATE index_version SET state = 'revoked', ended_at = ? WHERE id = ?", [revocation.at, id])
+      try LakeCatalog.record(.revoked, "\(version.name)", ["reason": .string(revocation.reason)], database)
+      summary.revoked.append(version.name)
+    } else if !version.isOfElsewhere {
+      summary.readmitted += try LakeCatalog.readmitRows(ofVersion: id, database)
+    }
     summary.versions.append(version.name)
   }
 }

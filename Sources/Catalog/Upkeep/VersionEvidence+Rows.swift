@@ -5,16 +5,36 @@ internal import Base
 internal import GRDB
 
 extension VersionEvidence {
-  /// How its trained index was made.
+  /// Records its trained index, which is ready then.
   ///
   /// - Parameters:
-  ///   - images: The source of images.
-  ///   - captions: The source of captions, of pairs or of a router's; nil for none.
-  ///   - database: Knows the methods.
-  /// - Returns: The definition, without inputs.
-  /// - Throws: The database's errors.
-  func definition(images: Source, captions: Source?, _ database: Database) throws -> TrainingDefinition {
+  ///   - sources: The sources of the document, by name.
+  ///   - shardIDs: Numbers of the shards of each source, by their names.
+  ///   - revisions: Numbers of the revisions that are recorded, by shard and digest.
+  ///   - time: When it got ready.
+  ///   - database: Where to.
+  /// - Returns: Its number.
+  /// - Throws: ``TarnError`` `.integrity` where it was made from what the document does not name.
+  func insertTrained(
+    from sources: [String: Source], shardIDs: [String: [String: Int64]], revisions: [Int64: [ContentDigest: Int]],
+    at time: String, _ database: Database
+  ) throws -> Int64 {
+    let id = try TrainedIndexRecord.insert(definition(from: sources, database), at: time, database)
+    try insertTrainedInputs(of: id, shardIDs: shardIDs, revisions: revisions, database)
+    try database.run(
+      "UPDATE trained_index SET state = 'ready', sha256 = ?, ready_at = ? WHERE id = ?",
+      [document.trained.sha256.hex, time, id])
+    return id
+  }
+
+  /// How its trained index was made, without inputs.
+  private func definition(from sources: [String: Source], _ database: Database) throws -> TrainingDefinition {
     let trained = document.trained
+    guard let images = sources[trained.images] else { throw unnamedInput }
+    let captions = try trained.captions.map { name in
+      guard let source = sources[name] else { throw unnamedInput }
+      return source
+    }
     let pairs = try Bool.fetchOne(
       database, sql: "SELECT has_captions FROM training_method WHERE name = ?", arguments: [trained.method])
     let router = training.router.flatMap { router in
@@ -31,14 +51,7 @@ extension VersionEvidence {
   }
 
   /// Records which bytes its trained index was made from.
-  ///
-  /// - Parameters:
-  ///   - trainedID: The trained index, still in training.
-  ///   - shardIDs: Numbers of the shards of each source, by their names.
-  ///   - revisions: Numbers of the revisions that are recorded, by shard and digest.
-  ///   - database: Where to.
-  /// - Throws: ``TarnError`` `.integrity` for one that the document does not name.
-  func insertTrainedInputs(
+  private func insertTrainedInputs(
     of trainedID: Int64, shardIDs: [String: [String: Int64]], revisions: [Int64: [ContentDigest: Int]],
     _ database: Database
   ) throws {
@@ -61,19 +74,41 @@ extension VersionEvidence {
   }
 
   /// That the document lacks a shard that the training read.
-  var unnamedInput: TarnError {
+  private var unnamedInput: TarnError {
     TarnError(.integrity, "the document of \(sealedName) does not name a shard it was trained on")
   }
 
-  /// Records the plan of its inputs.
+  /// Records the version with its plan, to get its outputs.
   ///
   /// - Parameters:
-  ///   - versionID: The version, still planned.
-  ///   - shardIDs: Numbers of the shards of its source, by their names.
+  ///   - name: Its name here.
+  ///   - trainedID: The number of its trained index.
+  ///   - sources: The sources of the document, by name.
+  ///   - shardIDs: Numbers of the shards of each source, by their names.
   ///   - revisions: Numbers of the revisions that are recorded, by shard and digest.
+  ///   - time: When it was planned.
   ///   - database: Where to.
-  /// - Throws: ``TarnError`` `.integrity` for a shard that its source has not.
-  func insertInputs(
+  /// - Returns: Its number.
+  /// - Throws: ``TarnError`` `.schemaNewer` for a policy that is not known; `.integrity` for a shard that its source
+  ///   has not.
+  func insertVersion(
+    _ name: VersionName, trainedID: Int64, from sources: [String: Source], shardIDs: [String: [String: Int64]],
+    revisions: [Int64: [ContentDigest: Int]], at time: String, _ database: Database
+  ) throws -> Int64 {
+    guard let missing = MissingPolicy(rawValue: document.missing),
+      let badRows = BadRowsPolicy(rawValue: document.badRows), let source = sources[document.source]
+    else { throw TarnError(.schemaNewer, "\(self.name) has a policy that this tarn does not know") }
+    let id = try IndexVersion.insert(
+      name, publishedAs: sealedName, trainedID: trainedID, sourceID: source.id,
+      shardsPerOutput: document.shardsPerOutput, missing: missing, badRows: badRows, spec: document.spec,
+      environment: "{}", at: time, database)
+    try insertInputs(of: id, shardIDs: shardIDs[document.source] ?? [:], revisions: revisions, database)
+    try database.run("UPDATE index_version SET state = 'building' WHERE id = ?", [id])
+    return id
+  }
+
+  /// Records the plan of its inputs.
+  private func insertInputs(
     of versionID: Int64, shardIDs: [String: Int64], revisions: [Int64: [ContentDigest: Int]], _ database: Database
   ) throws {
     for (ordinal, input) in lock.inputs.enumerated() {

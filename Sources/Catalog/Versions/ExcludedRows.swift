@@ -18,13 +18,13 @@ package enum ExcludedRows {
 
   /// The column's text; nil for none.
   static func text(_ rows: [Int]) -> String? {
-    rows.isEmpty ? nil : JSONValue.array(rows.map { .count($0) }).text
+    rows.isEmpty ? nil : JSONValue.counts(rows).text
   }
 
   /// What the column says.
   static func parse(_ text: String?, _ column: String = "excluded_rows") throws -> [Int] {
     guard let text else { return [] }
-    let rows = JSONValue(parsing: text)?.elements.compactMap { $0.integer.flatMap { Int(exactly: $0) } } ?? []
+    let rows = JSONValue(parsing: text)?.elements.compactMap(\.count) ?? []
     guard !rows.isEmpty, zip(rows, rows.dropFirst()).allSatisfy({ $0 < $1 }), rows[0] >= 0 else {
       throw TarnError(.database, "column \(column) holds what are no ascending rows")
     }

@@ -4,7 +4,27 @@
 internal import Base
 internal import Foundation
 
+extension Source {
+  /// Whether its rows are such as a document says.
+  func hasKind(of stated: VersionExport.Source) -> Bool {
+    dimension == stated.dimension && elementType.rawValue == stated.dtype && modality.rawValue == stated.modality
+      && array == stated.array
+  }
+}
+
 extension VersionExport.Source {
+  /// What its rows are features of, and the type of their elements.
+  ///
+  /// - Returns: Both.
+  /// - Throws: ``TarnError`` `.schemaNewer` for one that is not known.
+  func kind() throws -> (modality: Modality, elementType: ElementType) {
+    guard let modality = Modality(rawValue: modality), let type = ElementType(rawValue: dtype) else {
+      throw TarnError(
+        .schemaNewer, "source \(name) has a kind that this tarn does not know", hint: "use a newer tarn")
+    }
+    return (modality, type)
+  }
+
   /// Checks that the source can be registered: its kind, its numbers, and that no
   /// name leads out of the lake and no address to what tarn does not fetch.
   ///
@@ -13,10 +33,7 @@ extension VersionExport.Source {
   /// - Throws: ``TarnError`` naming the first thing that cannot be.
   func check(keeping kept: Set<String>?) throws {
     try LakeCatalog.validate(name: name, of: "source")
-    guard Modality(rawValue: modality) != nil, ElementType(rawValue: dtype) != nil else {
-      throw TarnError(
-        .schemaNewer, "source \(name) has a kind that this tarn does not know", hint: "use a newer tarn")
-    }
+    _ = try kind()
     if let array { try LakeCatalog.validate(array: array) }
     guard (1...65_536).contains(dimension) else {
       throw TarnError(.usage, "source \(name) has dimension \(dimension)")

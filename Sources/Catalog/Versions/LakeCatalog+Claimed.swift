@@ -47,7 +47,7 @@ extension LakeCatalog {
   /// - Throws: ``TarnError``.
   package func claimed(_ place: RowLocation, among inputs: [VersionInput], of source: Source) throws -> RowLocation? {
     let input = inputs.last { $0.firstID <= place.id }
-    guard let input, place.id < input.firstID + Int64(input.rowCount) else { return nil }
+    guard let input, input.ids.contains(place.id) else { return nil }
     return RowLocation(
       id: place.id, source: source.name, shard: input.shardName, shardOrdinal: input.shardOrdinal,
       row: Int(place.id - input.firstID), url: try locations(of: input.shardID).first?.url, revision: input.revision,

@@ -34,6 +34,23 @@ package struct MisalignedShard: Sendable, Equatable {
   }
 }
 
+extension MisalignedShard {
+  /// What is wrong with shards, a line each, behind the last of a companion that stands elsewhere what can be done.
+  ///
+  /// - Parameter shards: The shards.
+  /// - Returns: The lines.
+  package static func lines(_ shards: [MisalignedShard]) -> [String] {
+    shards.enumerated().map { number, shard in
+      let others = shards.dropFirst(number + 1)
+      let isLast = !others.contains { $0.companion == shard.companion && $0.reason != nil }
+      return isLast && shard.reason != nil ? "\(shard.text); \(shard.way)" : shard.text
+    }
+  }
+
+  /// What can be done where it stands beside another shard than its name says.
+  package var way: String { LakeCatalog.way(besides: owner, companion: true) }
+}
+
 extension LakeCatalog {
   /// The companions of a source, by name: those of its files, which have the same rows for each source that reads them.
   package func companions(of owner: Source) throws -> [Source] {
@@ -82,7 +99,7 @@ extension LakeCatalog {
   package func misaligned(of companion: Source, ordinals: Set<Int>? = nil) throws -> [MisalignedShard] {
     let chosen = ordinals.map { LakeCatalog.jsonList(of: $0) }
     return try read { database in
-      let strays = try LakeCatalog.strays(of: companion, database)
+      let strays = try self.strays(of: companion, database)
       return try Row.fetchAll(
         database,
         sql: """
@@ -100,9 +117,9 @@ extension LakeCatalog {
     }
   }
 
-  /// Places of shards, as a query takes many of them.
-  static func jsonList(of ordinals: Set<Int>) -> String {
-    JSONValue.array(ordinals.sorted().map { .count($0) }).text
+  /// Numbers, as a query takes many of them.
+  static func jsonList(of numbers: Set<some FixedWidthInteger>) -> String {
+    JSONValue.array(numbers.sorted().map { .integer(Int64($0)) }).text
   }
 
   /// Binds what companions have to the versions whose rows it is about.
@@ -155,7 +172,7 @@ extension LakeCatalog {
       let bound = try BoundCompanion.fetchAll(
         database,
         sql: """
-          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, o.name AS owner_shard, r.sha256, r.row_count,
+          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, r.sha256, r.row_count,
             (SELECT b.path FROM stored_bytes b WHERE b.sha256 = r.sha256 AND b.place = 'shards'
               AND b.state = 'present') AS path,
             h.current_revision = c.revision AS is_newest
@@ -167,12 +184,10 @@ extension LakeCatalog {
               AND x.shard_id = c.shard_id AND x.revision > c.revision)
           ORDER BY s.name, h.ordinal
           """, arguments: [version.id, chosen])
-      // Of most a look at the two names tells; to be sure of others takes those of all.
-      let unsure = Set(bound.lazy.filter { !PartnerNames.agree($0.shard, $0.ownerShard) }.map(\.source))
-      guard !unsure.isEmpty else { return bound }
+      let sources = Set(bound.map(\.source))
       let strays = try Dictionary(
         uniqueKeysWithValues: Source.fetchAll(database, sql: "SELECT * FROM source WHERE companion_of IS NOT NULL")
-          .filter { unsure.contains($0.name) }.map { ($0.name, try LakeCatalog.strays(of: $0, database)) })
+          .filter { sources.contains($0.name) }.map { ($0.name, try self.strays(of: $0, database)) })
       return bound.filter { strays[$0.source]?[$0.ordinal] == nil }
     }
   }

@@ -53,10 +53,24 @@ extension LakeCatalog {
   private func parameters(of version: IndexVersion) throws -> [(name: String, value: String)] {
     let trained = try trainedIndex(id: version.trainedIndexID)
     let source = try source(id: version.sourceID)
+    let captions = try trained.captionSourceID.map { try self.source(id: $0).name }
+    // An adopted index has a specification of its own: what it does not say is empty.
+    let spec = JSONValue(parsing: trained.spec)
+    func said(_ member: String) -> String {
+      switch spec?[member] {
+      case nil, .null?: ""
+      case .string(let text)?: text
+      case let value?: value.text
+      }
+    }
     return [
       ("source", source.name), ("array", source.array ?? ""), ("trained_index", trained.name),
       ("trained_sha256", trained.digest?.hex ?? ""), ("method", trained.method), ("nlist", String(trained.nlist)),
-      ("codec", trained.codec), ("refine", trained.refine ?? ""),
+      ("codec", trained.codec), ("refine", trained.refine ?? ""), ("ranges", said("ranges")),
+      ("trained_on", try self.source(id: trained.imageSourceID).name), ("captions", captions ?? ""),
+      ("pairs", String(trained.pairCount)), ("iterations", String(trained.iterations)),
+      ("until_moved", said("until_moved")), ("seed", String(trained.seed)), ("normalisation", said("normalisation")),
+      ("nearest", said("nearest")), ("router", said("router")),
       ("shards_per_output", String(version.shardsPerOutput)),
       ("missing", version.missingPolicy.rawValue), ("bad_rows", version.badRowsPolicy.rawValue),
     ]

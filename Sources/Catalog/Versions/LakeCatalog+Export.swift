@@ -408,9 +408,7 @@ extension LakeCatalog {
         .usage, "an address of source \(exported.name.printable) wants a variable of the environment: \(url.printable)",
         hint: "register that source with `tarn source add` first, with its --sha256, if its host may have the value")
     }
-    guard let modality = Modality(rawValue: exported.modality), let type = ElementType(rawValue: exported.dtype) else {
-      preconditionFailure("a source of no kind was checked")
-    }
+    let (modality, type) = try exported.kind()
     if let owner = exported.filesOf {
       var definition = SourceDefinition(
         name: exported.name, modality: modality, dimension: exported.dimension, elementType: type, mirrors: [],

@@ -22,7 +22,7 @@ extension LakeCatalog {
     let facts = try buildFacts(of: name)
     let subjects = document.outputs.map { output in
       JSONValue.object([
-        "name": .string(layout.outputPath(name, ordinal: output.output).lastPathPart),
+        "name": .string(LakeLayout.outputName(name, ordinal: output.output)),
         "digest": .sha256(output.sha256),
       ])
     }
@@ -57,7 +57,7 @@ extension LakeCatalog {
           ]),
           "byproducts": .array([
             .object([
-              "name": .string(layout.lockFilePath(name).lastPathPart),
+              "name": .string(LakeLayout.lockFileName(name)),
               "digest": .sha256(document.versionSha256),
             ])
           ]),
@@ -147,7 +147,7 @@ extension LakeCatalog {
     let document = try export(name)
     let facts = try buildFacts(of: name)
     let outputs = document.outputs.map { output in
-      let file = layout.outputPath(name, ordinal: output.output).lastPathPart
+      let file = LakeLayout.outputName(name, ordinal: output.output)
       return Croissant.file(id: file, url: file, byteCount: output.bytes, digest: output.sha256)
     }
     let inputs = document.sources.filter { $0.filesOf == nil }.flatMap { source in

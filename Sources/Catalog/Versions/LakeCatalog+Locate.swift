@@ -27,7 +27,7 @@ extension LakeCatalog {
   /// - Returns: For each id its shard and row; nil where no input covers it.
   /// - Throws: ``TarnError``.
   package func locate(_ ids: [Int64], in version: IndexVersion) throws -> [RowLocation?] {
-    let asked = JSONValue.array(Set(ids).sorted().map { .integer($0) }).text
+    let asked = LakeCatalog.jsonList(of: Set(ids))
     return try read { database in
       let ordinals = try Row.fetchAll(
         database,
@@ -36,7 +36,7 @@ extension LakeCatalog {
             ORDER BY i.first_id DESC LIMIT 1) AS ordinal FROM json_each(?1) x
           """, arguments: [asked, version.id]
       ).reduce(into: [Int64: Int]()) { $0[$1["id"]] = $1["ordinal"] }
-      let covering = JSONValue.array(Set(ordinals.values).sorted().map { .count($0) }).text
+      let covering = LakeCatalog.jsonList(of: Set(ordinals.values))
       let inputs = try VersionInput.fetchAll(
         database,
         sql: VersionInput.select + " WHERE i.version_id = ? AND i.ordinal IN (SELECT value FROM json_each(?))",
@@ -56,9 +56,7 @@ extension LakeCatalog {
       let source = try String.fetchOne(
         database, sql: "SELECT name FROM source WHERE id = ?", arguments: [version.sourceID])
       return ids.map { id in
-        guard let ordinal = ordinals[id], let input = inputs[ordinal], id < input.firstID + Int64(input.rowCount) else {
-          return nil
-        }
+        guard let ordinal = ordinals[id], let input = inputs[ordinal], input.ids.contains(id) else { return nil }
         let row = Int(id - input.firstID)
         return RowLocation(
           id: id, source: source ?? "", shard: input.shardName, shardOrdinal: input.shardOrdinal,

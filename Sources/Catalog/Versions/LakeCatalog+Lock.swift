@@ -115,11 +115,11 @@ struct LockContent {
         inputs.map { input in
           var members: [String: JSONValue] = [
             "shard": .string(input.shard), "ordinal": .count(input.ordinal), "sha256": .optional(input.sha256),
-            "bytes": input.bytes.map { .count($0) } ?? .null, "first_id": .integer(input.firstID),
+            "bytes": .optionalCount(input.bytes), "first_id": .integer(input.firstID),
             "rows": .count(input.rows), "output": .count(input.output),
           ]
           // Absent where nothing is, for the same reason.
-          if !input.excluded.isEmpty { members["excluded"] = .array(input.excluded.map { .count($0) }) }
+          if !input.excluded.isEmpty { members["excluded"] = .counts(input.excluded) }
           return .object(members)
         }),
       "outputs": .array(

@@ -9,8 +9,12 @@ package struct ServingFacts: Sendable, Equatable {
   package struct Version: Sendable, Equatable {
     package let name: VersionName
     package let state: VersionState
+    /// When it was sealed; empty where it is not.
+    package let sealedAt: String
 
-    package init(_ name: VersionName, _ state: VersionState) { (self.name, self.state) = (name, state) }
+    package init(_ name: VersionName, _ state: VersionState, sealedAt: String = "") {
+      (self.name, self.state, self.sealedAt) = (name, state, sealedAt)
+    }
   }
 
   /// What decides what is shown of rows: an answer about them holds as long as it is the same.
@@ -46,6 +50,8 @@ extension LakeCatalog {
     try read { database in
       func count(_ of: String) throws -> Int { try Int.fetchOne(database, sql: "SELECT count(*) FROM \(of)") ?? 0 }
       let versions = try IndexVersion.fetchAll(database, sql: "SELECT * FROM index_version ORDER BY name, number")
+      let times = try String.fetchAll(
+        database, sql: "SELECT coalesce(sealed_at, '') FROM index_version ORDER BY name, number")
       let (shards, ofCompanions) = ("shard h JOIN source s ON s.id = h.source_id", "s.companion_of IS NOT NULL")
       let seen = try Int.fetchOne(
         database, sql: "SELECT coalesce(sum(h.id * h.current_revision), 0) FROM \(shards) WHERE \(ofCompanions)")
@@ -53,7 +59,7 @@ extension LakeCatalog {
         database,
         sql: "SELECT coalesce(sum(h.id), 0) FROM \(shards) WHERE \(ofCompanions) AND h.state = 'present'")
       return ServingFacts(
-        versions: versions.map { ServingFacts.Version($0.name, $0.state) },
+        versions: zip(versions, times).map { ServingFacts.Version($0.name, $0.state, sealedAt: $1) },
         rows: ServingFacts.Rows(
           exclusionCounts: [try count("exclusion_list"), try count("exclusion_rule")],
           companionCounts: [

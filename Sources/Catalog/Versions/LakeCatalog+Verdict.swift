@@ -49,8 +49,8 @@ extension LakeCatalog {
     try noting(&result.catalog) { verdict in
       if let sealed {
         verdict.check("the catalog's rows against the lock file's text")
-        let format = sealed["segment_format"]?.integer.flatMap { Int(exactly: $0) } ?? 1
-        verdict.compare("", expected: sealed, found: try lockContent(of: version, segmentFormat: format))
+        let content = try lockContent(of: version, segmentFormat: LakeCatalog.segmentFormat(in: sealed))
+        verdict.compare("", expected: sealed, found: content)
       } else {
         // No copy is left that a digest proves: whether they differ shows, and not where.
         let text = try lockContent(of: version, segmentFormat: 1).text + "\n"
@@ -86,11 +86,10 @@ extension LakeCatalog {
   private func lookingAgainWhereOthersWrote(_ look: () throws -> StatementVerdict) throws -> StatementVerdict {
     // > The "PRAGMA data_version" value […] will change if the database is modified by another connection
     // https://www.sqlite.org/pragma.html#pragma_data_version
-    func changes() throws -> Int? { try read { try Int.fetchOne($0, sql: "PRAGMA data_version") } }
     for _ in 0..<20 {
-      let before = try changes()
+      let before = try dataVersion()
       let verdict = try look()
-      if try verdict.isClean || changes() == before { return verdict }
+      if try verdict.isClean || dataVersion() == before { return verdict }
     }
     return try look()
   }
@@ -98,9 +97,12 @@ extension LakeCatalog {
   /// Formats of segments that a version may have been made with.
   func segmentFormats(of version: IndexVersion) throws -> ClosedRange<Int> {
     let sealed = try lockText(of: version).flatMap { JSONValue(parsing: $0) }
-    let format = sealed?["segment_format"]?.integer.flatMap { Int(exactly: $0) } ?? 1
+    let format = LakeCatalog.segmentFormat(in: sealed)
     return format...format
   }
+
+  /// The format of segments that a lock file says; the first where it says none.
+  private static func segmentFormat(in lock: JSONValue?) -> Int { lock?["segment_format"]?.count ?? 1 }
 
   /// Runs checks; a row that cannot even be read is a difference, not an end.
   func noting(_ verdict: inout StatementVerdict, _ checks: (inout StatementVerdict) throws -> Void) throws {
@@ -218,7 +220,7 @@ extension LakeCatalog {
     } catch let error as TarnError {
       return verdict.differ("file", expected: "the export of \(version.name)", found: error.message)
     }
-    let format = sealed?["segment_format"]?.integer.flatMap { Int(exactly: $0) } ?? 1
+    let format = LakeCatalog.segmentFormat(in: sealed)
     verdict.check("the document against the lock file")
     verdict.compare("version_sha256", expected: digest.hex, found: document.versionSha256.hex)
     if let sealed {

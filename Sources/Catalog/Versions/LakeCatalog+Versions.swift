@@ -112,7 +112,7 @@ extension VersionPlan {
   ) -> String {
     var members: [String: JSONValue] = [
       "format": .integer(1), "trained": .string(trained.hex), "source": .string(source),
-      "shards": .array(shards.map { .count($0) }), "shards_per_output": .count(shardsPerOutput),
+      "shards": .counts(shards), "shards_per_output": .count(shardsPerOutput),
       "missing": .string(missing), "bad_rows": .string(badRows),
     ]
     if let excluded { members["excluded"] = .string(excluded.hex) }
@@ -213,6 +213,19 @@ extension LakeCatalog {
     try read {
       try OutputShard.fetchAll(
         $0, sql: "SELECT * FROM output_shard WHERE version_id = ? ORDER BY ordinal", arguments: [version.id])
+    }
+  }
+
+  /// The shard that each finished output of a version begins with, by the output's number.
+  package func firstShards(of version: IndexVersion) throws -> [Int: Int64] {
+    try read { database in
+      let rows = try Row.fetchAll(
+        database,
+        sql: """
+          SELECT o.ordinal, i.shard_id FROM output_shard o
+          JOIN version_input i ON i.version_id = o.version_id AND i.ordinal = o.first_input WHERE o.version_id = ?
+          """, arguments: [version.id])
+      return Dictionary(uniqueKeysWithValues: rows.map { row in (row["ordinal"] as Int, row["shard_id"] as Int64) })
     }
   }
 

@@ -20,9 +20,9 @@ extension VersionExport {
       }
     }
     try ForeignNumber.count.check(trained.nlist, "a number of lists", in: place)
-    try ForeignNumber.ordinal.check(trained.iterations, "a number of iterations", in: place)
+    try ForeignNumber.setting.check(trained.iterations, "a number of iterations", in: place)
     try ForeignNumber.sampleCount.check(trained.pairs, "a number of training rows", in: place)
-    try ForeignNumber.count.check(shardsPerOutput, "a number of shards", in: place)
+    try ForeignNumber.setting.check(shardsPerOutput, "a number of shards", in: place)
     for input in inputs {
       try ForeignNumber.ordinal.check(input.ordinal, "a shard's place", in: place)
       if let bytes = input.bytes { try ForeignNumber.byteCount.check(bytes, "a number of bytes", in: place) }
@@ -51,7 +51,7 @@ extension VersionExport {
     let specification = JSONValue(parsing: trained.spec)
     for listed in ["images", "captions"].flatMap({ specification?[$0]?.elements ?? [] }) {
       guard let digest = listed["sha256"]?.string.flatMap({ ContentDigest(hex: $0) }),
-        let rows = listed["rows"]?.integer.flatMap({ Int(exactly: $0) }), ForeignNumber.rowCount.holds(rows)
+        let rows = listed["rows"]?.count, ForeignNumber.rowCount.holds(rows)
       else { continue }
       counts[digest] = rows
     }

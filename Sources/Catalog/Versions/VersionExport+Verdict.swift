@@ -124,7 +124,8 @@ extension VersionExport {
     for (name, expected, found) in repeated {
       verdict.compare("trained.\(name)", expected: expected ?? .null, found: found)
     }
-    let refines = specification["refine"] != nil
+    // What adopted codes were made from is unknown, so nothing refines them.
+    let refines = specification["refine"] != nil && !isAdopted
     for output in outputs where (output.refine != nil) != refines {
       verdict.differ(
         "outputs[\(output.output)].refine", expected: refines ? "codes that refine" : "nothing",
@@ -250,7 +251,7 @@ extension VersionExport {
   /// specification names none.
   private static func trainedShards(_ specification: JSONValue, count: Int) -> [Int] {
     guard let named = specification["shards"] else { return Array(0..<count) }
-    return named.elements.map { $0.integer.flatMap { Int(exactly: $0) } ?? -1 }
+    return named.elements.map { $0.count ?? -1 }
   }
 
   /// Digests that the specification of the training names.

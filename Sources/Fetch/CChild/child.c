@@ -79,8 +79,6 @@ int cchild_start(char *const arguments[], char *const environment[], const int s
   return error_number;
 }
 
-int cchild_end(int status) { return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status); }
-
 int cchild_look(pid_t child) {
   siginfo_t info = {.si_pid = 0};
   if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return -1;

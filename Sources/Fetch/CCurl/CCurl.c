@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 _Static_assert(sizeof(uintptr_t) == sizeof(void *), "a tag travels as a pointer");
@@ -28,6 +30,13 @@ CURLcode ccurl_set_string(CURL *easy, CURLoption option, const char *value) {
 
 CURLcode ccurl_set_headers(CURL *easy, struct curl_slist *list) {
   return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
+}
+
+void ccurl_empty_header(struct curl_slist *list, const char *name) {
+  size_t count = strlen(name);
+  for (; list != NULL; list = list->next) {
+    if (strncasecmp(list->data, name, count) == 0 && list->data[count] == ':') list->data[count + 1] = '\0';
+  }
 }
 
 CURLcode ccurl_set_callbacks(CURL *easy, ccurl_bytes_callback on_header, ccurl_bytes_callback on_body, void *context) {
@@ -54,8 +63,8 @@ CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer) {
   return curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, buffer);
 }
 
-static int allows(const ccurl_peer_check *check, const char *address, int port) {
-  return check->allows(address, port, check->context);
+static int allows(const ccurl_peer_check *check, const char *address, int port, int is_connected) {
+  return check->allows(address, port, is_connected, check->context);
 }
 
 static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
@@ -71,14 +80,14 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
     inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof text);
     port = ntohs(six->sin6_port);
   }
-  if (!allows(context, text, port)) return CURL_SOCKET_BAD;
+  if (!allows(context, text, port, 0)) return CURL_SOCKET_BAD;
   return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 static int before_request(void *context, char *address, char *own_address, int port, int own_port) {
   (void)own_address;
   (void)own_port;
-  return allows(context, address, port) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+  return allows(context, address, port, 1) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
 CURLcode ccurl_set_peer_check(CURL *easy, ccurl_peer_check *check) {

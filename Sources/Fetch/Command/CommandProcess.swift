@@ -1,5 +1,5 @@
-// A command as a process: started without a shell, in a session of its own, watched until
-// it and all that it started is gone. Blocks the thread that it is run on.
+// A command as a process: watched until it and all that it started is gone. Blocks the
+// thread that it is run on.
 //
 // Invariants:
 // 1. When `run` returns no process of the command is left that can be found: of its
@@ -8,7 +8,6 @@
 // 3. What it prints is always read, so that it never waits for us; the end of it is kept.
 
 internal import Base
-internal import CChild
 internal import Foundation
 internal import Glibc
 
@@ -16,13 +15,11 @@ internal import Glibc
 @safe struct CommandProcess {
   /// The variable that marks all processes of a run.
   static let markName = "TARN_COMMAND_MARK"
-  /// Bytes kept of what a command prints.
-  static let tailByteCount = 4_096
 
-  private let child: pid_t
+  private let child: ChildProcess
   private let output: Int32
   private let mark: String
-  private var tail: [UInt8] = []
+  private var tail = OutputTail()
   /// Whether somebody may still print; false for good once nobody has the other end.
   private var isHeard = true
 
@@ -34,36 +31,18 @@ internal import Glibc
   ///   - mark: What its processes are known by.
   /// - Throws: ``TarnError`` `.refused` if there is no such program.
   init(_ arguments: [String], environment: [String: String], mark: String) throws(TarnError) {
-    let variables = environment.merging([Self.markName: mark]) { $1 }.map { "\($0.key)=\($0.value)" }.sorted()
-    var words = unsafe arguments.map { unsafe strdup($0) }
-    var pairs = unsafe variables.map { unsafe strdup($0) }
-    unsafe words.append(nil)
-    unsafe pairs.append(nil)
-    defer { unsafe (words + pairs).forEach { unsafe free($0) } }
-    var ends: [Int32] = [-1, -1]
-    var made: pid_t = 0
-    var number = unsafe cchild_pipe(&ends, 0)
-    if number == 0 {
-      // The program writes as to any pipe: only our end does not wait.
-      number = unsafe cchild_start(words, pairs, [-1, ends[1], ends[1]], &made)
-      close(ends[1])
-      if number != 0 { close(ends[0]) }
+    // The program writes as to any pipe: only our end does not wait.
+    let pipe = try ChildPipe(isWritten: false)
+    defer { close(pipe.its) }
+    do throws(TarnError) {
+      child = try ChildProcess(
+        arguments, environment: environment.merging([Self.markName: mark]) { $1 }, streams: [-1, pipe.its, pipe.its],
+        refusal: .refused)
+    } catch {
+      close(pipe.ours)
+      throw error
     }
-    guard number == 0 else { throw Self.startError(number, arguments.first ?? "") }
-    (child, output, self.mark) = (made, ends[0], mark)
-  }
-
-  private static func startError(_ number: Int32, _ program: String) -> TarnError {
-    switch number {
-    case ENOENT, ENOTDIR:
-      return TarnError(
-        .refused, "there is no program '\(program.printable)' here",
-        hint: "install it or name its whole path; commands run in the directory that tarn was started in")
-    case EACCES: return TarnError(.refused, "'\(program.printable)' may not be executed")
-    default:
-      errno = number
-      return Disk.systemError("start", program.printable)
-    }
+    (output, self.mark) = (pipe.ours, mark)
   }
 
   /// Watches it to its end, and ends what is left of it.
@@ -77,50 +56,24 @@ internal import Glibc
     _ rules: CommandRules, isStopped: () -> Bool, fault: () -> TarnError?
   ) -> (end: CommandCourse.End?, cause: CommandCourse.Cause?, tail: String) {
     var course = CommandCourse(rules, at: .now)
-    var end: CommandCourse.End?
     while true {
       drain()
-      end = end ?? reaped()
+      let end = child.look()
       let look = CommandCourse.Look(end: end, isStopped: isStopped(), fault: end == nil ? fault() : nil)
       switch course.step(look, at: .now) {
       case .wait(let wait): sleep(wait)
-      case .terminate: _ = kill(-child, SIGTERM)
-      case .kill: Self.endAll(of: mark, group: child)
+      case .terminate: child.signal(SIGTERM)
+      case .kill: endAll(hasEnded: false)
       case .over(let end, let cause):
-        Self.endAll(of: mark, group: child)
+        endAll(hasEnded: end != nil)
         drain()
         close(output)
-        return (end, cause, text)
+        return (end, cause, tail.text)
       }
     }
   }
 
-  /// What was printed, as text in which nothing controls a terminal.
-  private var text: String {
-    // A character that was cut at the beginning is none.
-    let whole = tail.suffix(Self.tailByteCount).drop { $0 & 0xC0 == 0x80 }
-    let scalars = String(decoding: whole, as: UTF8.self).unicodeScalars.map { scalar in
-      HiddenText.contains(scalar) && scalar != "\n" && scalar != "\t" ? "?" : scalar
-    }
-    return String(String.UnicodeScalarView(scalars))
-  }
-
-  /// Reads what it printed, without waiting.
-  private mutating func drain() {
-    var piece = [UInt8](repeating: 0, count: 1 << 16)
-    // So that a command that prints without end is looked at now and then.
-    for _ in 0..<64 {
-      let count = unsafe read(output, &piece, piece.count)
-      guard count > 0 else { return }
-      tail += piece[..<count].suffix(Self.tailByteCount)
-      if tail.count > Self.tailByteCount { tail.removeFirst(tail.count - Self.tailByteCount) }
-    }
-  }
-
-  private func reaped() -> CommandCourse.End? {
-    var status: Int32 = 0
-    return unsafe waitpid(child, &status, WNOHANG) == child ? cchild_end(status) : nil
-  }
+  private mutating func drain() { _ = tail.drain(output) }
 
   /// Waits, less if something is printed or the last writer goes.
   private mutating func sleep(_ wait: Duration) {
@@ -136,13 +89,15 @@ internal import Glibc
 
   // MARK: All of it
 
+  private func endAll(hasEnded: Bool) {
+    if hasEnded { child.bury() } else { child.signal(SIGKILL) }
+    Self.endAll(of: mark)
+  }
+
   /// Kills every process of a run.
   ///
-  /// - Parameters:
-  ///   - mark: The mark that its processes have in their environment.
-  ///   - group: Its process group; nil if that is not known any more.
-  static func endAll(of mark: String, group: pid_t?) {
-    if let group { _ = kill(-group, SIGKILL) }
+  /// - Parameter mark: The mark that its processes have in their environment.
+  static func endAll(of mark: String) {
     // One that forks while we look is found the next time.
     for _ in 0..<100 {
       let found = processes(of: mark)

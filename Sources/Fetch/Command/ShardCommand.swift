@@ -79,7 +79,7 @@ struct ShardCommand: Sendable {
   /// Ends and removes what a run left that was killed with tarn.
   private func prepare() throws(TarnError) {
     if let mark = try? Disk.contents(of: markPath, atMost: 64) {
-      CommandProcess.endAll(of: String(decoding: mark, as: UTF8.self), group: nil)
+      CommandProcess.endAll(of: String(decoding: mark, as: UTF8.self))
     }
     try Self.clean(beside: partPath)
   }

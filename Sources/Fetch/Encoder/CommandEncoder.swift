@@ -2,7 +2,6 @@
 // ends. One thread has it; any number of threads wait for its answers.
 
 package import Base
-internal import CChild
 internal import Foundation
 internal import Glibc
 internal import Synchronization
@@ -123,20 +122,16 @@ private final class EncoderDesk: Sendable {
     let result: Result<Void, TarnError> = state.withLock { state in
       guard !state.isClosed else { return .failure(TarnError(.refused, "the encoder was closed")) }
       if state.thread == nil {
-        var ends: [Int32] = [-1, -1]
-        let number = unsafe cchild_pipe(&ends, 0)
-        guard number == 0 else {
-          errno = number
-          return .failure(Disk.systemError("make", "a pipe"))
-        }
-        let (ear, bell) = (ends[0], ends[1])
+        let pipe: ChildPipe
+        do throws(TarnError) { pipe = try ChildPipe(isWritten: false) } catch { return .failure(error) }
+        let (ear, bell) = (pipe.ours, pipe.its)
         _ = fcntl(bell, F_SETFL, O_NONBLOCK)
         let thread = ThreadedWork("tarn-encoder") { [self] in run(ear: ear) }
         do {
           try thread.requireNoFailure()
         } catch {
           // No thread now; the next one who asks may get one.
-          for end in ends { Glibc.close(end) }
+          for end in [ear, bell] { Glibc.close(end) }
           return .failure(error as? TarnError ?? TarnError(.io, "\(error)"))
         }
         state.bell = bell
@@ -187,7 +182,7 @@ private final class EncoderDesk: Sendable {
     unsafe sigaddset(&pipe, SIGPIPE)
     _ = unsafe pthread_sigmask(SIG_BLOCK, &pipe, nil)
     var course = EncoderCourse(rules)
-    var child: ChildProcess?
+    var child: EncoderProcess?
     var piece = [UInt8](repeating: 0, count: 1 << 16)
     var isDeaf = false
     while takeArrived(into: &course) {
@@ -230,9 +225,9 @@ private final class EncoderDesk: Sendable {
     return true
   }
 
-  private func start(_ course: inout EncoderCourse) -> ChildProcess? {
+  private func start(_ course: inout EncoderCourse) -> EncoderProcess? {
     do throws(TarnError) {
-      let child = try ChildProcess(words, environment: environment)
+      let child = try EncoderProcess(words, environment: environment)
       course.started(at: .now)
       return child
     } catch {
@@ -244,7 +239,7 @@ private final class EncoderDesk: Sendable {
 
   /// Writes what is to be written, reads what is there, and sees whether it ended.
   private func observe(
-    _ child: inout ChildProcess?, _ course: inout EncoderCourse, _ piece: inout [UInt8], isDeaf: Bool
+    _ child: inout EncoderProcess?, _ course: inout EncoderCourse, _ piece: inout [UInt8], isDeaf: Bool
   ) {
     guard var process = child else { return }
     var end = process.look()
@@ -280,7 +275,7 @@ private final class EncoderDesk: Sendable {
     child = process
   }
 
-  private func answer(_ course: inout EncoderCourse, _ child: ChildProcess?) {
+  private func answer(_ course: inout EncoderCourse, _ child: EncoderProcess?) {
     for (id, result) in course.takeAnswers() {
       guard let waiter = state.withLock({ $0.waiters.removeValue(forKey: id) }) else { continue }
       waiter.batch.set(waiter.place, result.mapError { error($0, child?.lastLine) })
@@ -291,7 +286,7 @@ private final class EncoderDesk: Sendable {
     let saying = said.map { ", saying '\($0)'" } ?? ""
     let hint = "run it by hand to see why: echo '{\"text\": \"a cat\"}' | \(name)"
     switch fault {
-    case .notStarted(let error): return TarnError(error.code, "the encoder: \(error.message)", hint: error.hint)
+    case .notStarted(let error): return error.about("the encoder")
     case .timedOut:
       return TarnError(
         .refused, "the encoder gave no answer within \(TimeSpan.text(seconds: rules.timeout.seconds))\(saying)",
@@ -314,7 +309,7 @@ private final class EncoderDesk: Sendable {
     case .longLine:
       return TarnError(
         .refused, "the encoder wrote a line of more than \(ByteSize.text(rules.mostLineByteCount))\(saying)")
-    case .said(let words): return TarnError(.refused, "the encoder says: \(words)")
+    case .said(let words): return .saidByEncoder(words)
     case .unkillable:
       return TarnError(
         .temporary, "the encoder was killed and has not ended\(saying)",
@@ -325,7 +320,7 @@ private final class EncoderDesk: Sendable {
   }
 
   /// Lets a program end, then has it end.
-  private func end(_ child: inout ChildProcess?) {
+  private func end(_ child: inout EncoderProcess?) {
     guard var process = child else { return }
     process.closeInput()
     var piece = [UInt8](repeating: 0, count: 1 << 16)

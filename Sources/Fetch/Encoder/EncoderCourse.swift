@@ -232,8 +232,8 @@ package struct EncoderCourse: Sendable {
   }
 
   private mutating func giveUp(_ fault: EncoderFault, at now: Instant) {
-    let doublings = min(failureCount - rules.failuresInARow, 16)
-    pausedUntil = now + min(rules.firstPause * (1 << doublings), rules.longestPause)
+    let pause = rules.firstPause.doubled(afterFailures: failureCount - rules.failuresInARow + 1)
+    pausedUntil = now + min(pause, rules.longestPause)
     lastFault = fault
     failAll(fault)
   }

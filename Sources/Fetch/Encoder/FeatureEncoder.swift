@@ -92,6 +92,16 @@ package enum EncoderName {
   }
 }
 
+extension TarnError {
+  private static let encodersWords = "the encoder says: "
+
+  /// The error that an encoder has nothing for a query and says why.
+  static func saidByEncoder(_ words: String) -> TarnError { TarnError(.refused, encodersWords + words) }
+
+  /// Whether an encoder answered, and had nothing for what was asked; else it failed.
+  package var isSaidByEncoder: Bool { code == .refused && message.hasPrefix(Self.encodersWords) }
+}
+
 /// What is made sure of a vector before it is searched with.
 package enum EncodedVector {
   /// How far from 1 a length may be.

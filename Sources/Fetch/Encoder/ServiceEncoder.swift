@@ -40,7 +40,7 @@ package struct ServiceEncoder: FeatureEncoder {
     }
     address = try configuration.address(FetchMirror(id: 0, url: url))
     if let key, !key.isEmpty {
-      guard key.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+      guard key.isVisibleASCII else {
         throw TarnError(.usage, "\(EncoderName.keyVariable) holds a character that no key has")
       }
       guard address.scheme == .https || configuration.addressScope(address.host) == .machine else {
@@ -80,8 +80,7 @@ package struct ServiceEncoder: FeatureEncoder {
         results += try encode(texts, cancellation)
       } catch {
         guard error.code != .interrupted else { throw error }
-        let said = TarnError(error.code, "the encoder \(address.redacted): \(error.message)", hint: error.hint)
-        results += piece.map { _ in .failure(said) }
+        results += piece.map { _ in .failure(error.about("the encoder \(address.redacted)")) }
       }
     }
     return results
@@ -98,21 +97,21 @@ package struct ServiceEncoder: FeatureEncoder {
     let multi = try MultiHandle(connectionCount: 1)
     let deadline = ContinuousClock.now + rules.timeout
     var pause = rules.firstPause
-    for attempt in 1... {
-      let (error, asked): (TarnError, Duration?)
-      do throws(TarnError) {
-        let answer = try ask(body, multi, until: deadline, cancellation)
-        if answer.head.statusCode == 200 { return try Self.vectors(of: answer.body, count: texts.count) }
-        (error, asked) = failure(answer)
-      } catch let broken {
-        (error, asked) = (broken, nil)
+    var attempt = 0
+    while true {
+      attempt += 1
+      let reply = try Reply { () throws(TarnError) in
+        try judge(ask(body, multi, until: deadline, cancellation), count: texts.count)
       }
-      let wait = max(asked ?? .zero, pause)
-      guard error.code == .temporary, attempt < Self.attempts, .now + wait < deadline else { throw error }
-      try cancellation.sleep(for: wait)
-      pause *= 2
+      switch reply {
+      case .answer(let vectors): return vectors
+      case .later(let asked, let error):
+        let wait = max(asked ?? .zero, pause)
+        guard attempt < Self.attempts, .now + wait < deadline else { throw error }
+        try cancellation.sleep(for: wait)
+        pause *= 2
+      }
     }
-    throw TarnError(.temporary, "no answer")
   }
 
   private func ask(
@@ -129,29 +128,27 @@ package struct ServiceEncoder: FeatureEncoder {
     return try exchange.answer(end)
   }
 
-  /// What an answer other than 200 means, and when to ask again.
-  private func failure(_ answer: StoreAnswer) -> (TarnError, Duration?) {
+  /// What an answer means.
+  private func judge(
+    _ answer: StoreAnswer, count: Int
+  ) throws(TarnError) -> Reply<[Result<[Float], TarnError>]> {
     let status = answer.head.statusCode
     let text = "HTTP \(status)" + (Self.message(answer.body, without: key).map { ", saying '\($0)'" } ?? "")
     switch status {
+    case 200: return .answer(try Self.vectors(of: answer.body, count: count))
     case 401, 403:
-      return (
-        TarnError(
-          .refused, text,
-          hint: key == nil
-            ? "put its key into \(EncoderName.keyVariable)" : "it does not take the key in \(EncoderName.keyVariable)"),
-        nil
-      )
+      throw TarnError(
+        .refused, text,
+        hint: key == nil
+          ? "put its key into \(EncoderName.keyVariable)" : "it does not take the key in \(EncoderName.keyVariable)")
     case 408, 425, 429, 500...599:
       let wait = ResponseClassifier.retryAfter(answer.head, at: Date(), cap: configuration.retryAfterCap)
-      return (TarnError(.temporary, text, hint: "ask again later"), wait)
+      return .later(wait, TarnError(.temporary, text, hint: "ask again later"))
     case 300..<400:
-      return (TarnError(.refused, "HTTP \(status), a redirect", hint: "give --encoder the address it leads to"), nil)
+      throw TarnError(.refused, "HTTP \(status), a redirect", hint: "give --encoder the address it leads to")
     case 404:
-      return (
-        TarnError(.refused, text, hint: "the address is that of the whole path, as in https://HOST/v1/embeddings"), nil
-      )
-    default: return (TarnError(.refused, text), nil)
+      throw TarnError(.refused, text, hint: "the address is that of the whole path, as in https://HOST/v1/embeddings")
+    default: throw TarnError(.refused, text)
     }
   }
 

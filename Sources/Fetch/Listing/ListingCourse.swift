@@ -82,8 +82,7 @@ package struct ListingCourse: Sendable {
       isWhole = true
       return
     }
-    let isText = !next.isEmpty && next.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
-    guard isText, next.utf8.count <= limits.cursorByteCount else {
+    guard !next.isEmpty, next.isVisibleASCII, next.utf8.count <= limits.cursorByteCount else {
       throw error("its next page has a cursor that is none")
     }
     guard cursors.insert(next).inserted else { throw error("it has no end: a next page comes again") }

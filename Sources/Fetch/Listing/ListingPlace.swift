@@ -18,7 +18,7 @@ package enum ListingPlace: Sendable, Equatable {
   /// - Throws: ``TarnError`` `.usage`.
   package init(parsing text: String, hub: String) throws(TarnError) {
     let shown = WebAddress.redacted(text)
-    guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+    guard text.isVisibleASCII else {
       throw TarnError(
         .usage, "the place '\(shown)' has spaces, control or other than ASCII characters", hint: "percent-encode them")
     }
@@ -179,10 +179,7 @@ package struct HubDirectory: Sendable, Equatable {
   ) throws(TarnError) {
     let isName = { (text: String) in
       (1...96).contains(text.utf8.count) && text != "." && text != ".."
-        && text.utf8.allSatisfy { byte in
-          (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-            || [0x2D, 0x2E, 0x5F].contains(byte)
-        }
+        && text.utf8.allSatisfy { $0.isLetterOrDigit || "-._".utf8.contains($0) }
     }
     guard isName(organisation), isName(name) else {
       throw TarnError(.usage, "'\(text.printable)' names no repository", hint: ListingPlace.hint)

@@ -64,9 +64,7 @@ package enum AddressScope: Sendable, Equatable, CaseIterable {
     } else {
       // `127.1`, `0x7f000001`, `017700000001`: what resolvers take for numbers.
       var number = in_addr()
-      guard name.utf8.first.map({ (0x30...0x39).contains($0) }) ?? false, unsafe inet_aton(name, &number) != 0 else {
-        return nil
-      }
+      guard name.utf8.first?.isDigit == true, unsafe inet_aton(name, &number) != 0 else { return nil }
       let bytes = unsafe withUnsafeBytes(of: number.s_addr) { unsafe Array($0) }
       self = Self.scope(ofIPv4: bytes[...])
     }
@@ -225,14 +223,26 @@ extension FetchConfiguration {
   /// libcurl does not tell. The port does, where it is not the server's own; where it is, the connection is the proxy's
   /// if there is one for such addresses, and nothing exempts the host.
   func isProxy(_ peer: Peer, for address: WebAddress) -> Bool {
+    let asked = proxyText(for: address)
+    guard !asked.isEmpty, Self.port(ofProxy: asked) == peer.port else { return false }
+    return peer.port != address.port || !mayBeExempt(address)
+  }
+
+  /// Whether an address is asked through a proxy, as far as that is sure before it is connected.
+  func isProxied(_ address: WebAddress) -> Bool { !proxyText(for: address).isEmpty && !mayBeExempt(address) }
+
+  /// The proxy that addresses of a kind are asked through; empty for none.
+  private func proxyText(for address: WebAddress) -> String {
     let environment = ProcessInfo.processInfo.environment
     var names = ["\(address.scheme.rawValue)_proxy", "all_proxy", "ALL_PROXY"]
     if address.scheme == .https { names.insert("HTTPS_PROXY", at: 1) }
     // libcurl takes the first that is not empty.
-    let asked = proxy ?? names.compactMap { environment[$0] }.first { !$0.isEmpty } ?? ""
-    guard !asked.isEmpty, Self.port(ofProxy: asked) == peer.port else { return false }
-    return peer.port != address.port
-      || ["no_proxy", "NO_PROXY"].compactMap { environment[$0] }.allSatisfy { !Self.mayExempt(address.host, $0) }
+    return proxy ?? names.compactMap { environment[$0] }.first { !$0.isEmpty } ?? ""
+  }
+
+  private func mayBeExempt(_ address: WebAddress) -> Bool {
+    let environment = ProcessInfo.processInfo.environment
+    return ["no_proxy", "NO_PROXY"].compactMap { environment[$0] }.contains { Self.mayExempt(address.host, $0) }
   }
 
   /// Whether what the environment exempts of proxies may mean a host: rather too many are than one too few, which would

@@ -1,6 +1,8 @@
 // How long to wait before a question that failed is asked again: the one rule
 // for transfers, range reads and probes. Pure: the randomness is handed in.
 
+internal import Base
+
 /// Exponential waits with full jitter: drawn from `0...min(cap, base × 2^(n-1))`.
 package struct Backoff: Sendable, Equatable {
   package var base: Duration = .milliseconds(500)
@@ -9,9 +11,7 @@ package struct Backoff: Sendable, Equatable {
   package init() {}
 
   /// The longest wait after so many failures in a row.
-  package func ceiling(afterFailures count: Int) -> Duration {
-    min(cap, base * (1 << min(30, max(0, count - 1))))
-  }
+  package func ceiling(afterFailures count: Int) -> Duration { min(cap, base.doubled(afterFailures: count)) }
 
   /// A wait after so many failures in a row.
   package func wait(afterFailures count: Int, using generator: inout some RandomNumberGenerator) -> Duration {

@@ -6,6 +6,8 @@
 // 2. While there is trouble one question at a time is out, and none within a
 //    pause.
 
+internal import Base
+
 /// Patience with one scheme, host and port.
 ///
 /// ```
@@ -23,6 +25,15 @@ package struct HostPatience: Sendable, Equatable {
     case askable
     /// It was waited for as long as was said.
     case exhausted
+  }
+
+  /// What a failure comes to.
+  package struct Pause: Sendable, Equatable {
+    package let length: Duration
+    /// How long it will still be waited for, from now.
+    package let left: Duration
+    /// Whether there was no trouble before it.
+    package let isFirst: Bool
   }
 
   /// Kept bytes that count as progress; fewer do not, so that a trickle proves
@@ -51,7 +62,7 @@ package struct HostPatience: Sendable, Equatable {
   /// The pause after so many failures in a row: 1, 2, 4 s …, never over a quarter
   /// of what is left.
   package static func pause(afterFailures count: Int, left: Duration) -> Duration {
-    min(firstPause * (1 << min(30, max(0, count - 1))), max(.zero, left) / 4)
+    min(firstPause.doubled(afterFailures: count), max(.zero, left) / 4)
   }
 
   /// How the host stands.
@@ -77,7 +88,10 @@ package struct HostPatience: Sendable, Equatable {
   /// - Parameters:
   ///   - wait: What it asked for itself (R13); obeyed as far as patience lasts.
   ///   - now: The time.
-  package mutating func failed(askingFor wait: Duration? = nil, at now: ContinuousClock.Instant) {
+  /// - Returns: The pause before it may be asked again; nil once it was waited for as long as was said.
+  @discardableResult
+  package mutating func failed(askingFor wait: Duration? = nil, at now: ContinuousClock.Instant) -> Pause? {
+    let isFirst = trouble == nil
     var trouble = trouble ?? Trouble(since: now, until: now)
     defer { self.trouble = trouble }
     let left = max(.zero, limit - (now - trouble.since))
@@ -87,10 +101,11 @@ package struct HostPatience: Sendable, Equatable {
     let pause = Self.pause(afterFailures: trouble.failureCount, left: left)
     guard pause >= Self.shortestPause else {
       trouble.isExhausted = true
-      return
+      return nil
     }
     if isNew { trouble.until = now + pause }
     if let wait { trouble.until = max(trouble.until, now + min(wait, left)) }
+    return Pause(length: trouble.until - now, left: left, isFirst: isFirst)
   }
 
   /// Bytes were kept that were never held before.

@@ -19,15 +19,6 @@ package struct PatientQueue: Sendable {
     case over
   }
 
-  /// A pause after a failure.
-  package struct Pause: Sendable, Equatable {
-    package let length: Duration
-    /// How long it will still be waited for, from now.
-    package let left: Duration
-    /// Whether there was no trouble before it.
-    package let isFirst: Bool
-  }
-
   /// A file that is asked for.
   private struct Question {
     var mayPass = false
@@ -58,6 +49,13 @@ package struct PatientQueue: Sendable {
     asked[number] = Question()
     patience.asks()
     return .ask(number)
+  }
+
+  /// Puts a file back that was asked for, as the next one: what was in its way is no host's fault.
+  package mutating func putBack(_ number: Int) {
+    asked[number] = nil
+    patience.cameBack()
+    pending.prepend(number)
   }
 
   /// So many bytes of a file are held.
@@ -92,15 +90,16 @@ package struct PatientQueue: Sendable {
   ///   - error: Why not.
   ///   - now: The time.
   /// - Returns: The pause after which it is asked for again; nil when it is over.
-  package mutating func failed(_ number: Int, _ error: TarnError, at now: ContinuousClock.Instant) -> Pause? {
+  package mutating func failed(
+    _ number: Int, _ error: TarnError, at now: ContinuousClock.Instant
+  ) -> HostPatience.Pause? {
     let question = asked.removeValue(forKey: number) ?? Question()
     patience.cameBack()
-    guard patience.limit > .zero, error.code == .temporary || question.mayPass && error.isOfMirror else { return nil }
-    let isFirst = patience.standing(at: now) == .well
-    patience.failed(askingFor: question.wait, at: now)
-    guard case .pausing(let until) = patience.standing(at: now) else { return nil }
+    guard patience.limit > .zero, error.code == .temporary || question.mayPass && error.isOfMirror,
+      let pause = patience.failed(askingFor: question.wait, at: now)
+    else { return nil }
     pending.append(number)
-    return Pause(length: until - now, left: patience.left(at: now), isFirst: isFirst)
+    return pause
   }
 }
 

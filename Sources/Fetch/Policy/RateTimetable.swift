@@ -1,5 +1,6 @@
 // How many bytes a second transfers may take in all, and when.
 
+internal import Base
 package import Foundation
 
 /// A bandwidth limit that may change over the day.
@@ -62,7 +63,7 @@ package struct RateTimetable: Sendable, Equatable {
 
   private static func minute(_ text: Substring) -> Int? {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    guard parts.count == 2, parts.allSatisfy({ (1...2).contains($0.count) && $0.allSatisfy(\.isASCIIDigit) }),
+    guard parts.count == 2, parts.allSatisfy({ (1...2).contains($0.utf8.count) && $0.utf8.allSatisfy(\.isDigit) }),
       let hour = Int(parts[0]), let minute = Int(parts[1]), hour < 24, minute < 60
     else { return nil }
     return 60 * hour + minute
@@ -82,8 +83,4 @@ package struct RateTimetable: Sendable, Equatable {
     let parts = calendar.dateComponents([.hour, .minute], from: date)
     return limit(atMinute: 60 * (parts.hour ?? 0) + (parts.minute ?? 0))
   }
-}
-
-extension Character {
-  fileprivate var isASCIIDigit: Bool { ("0"..."9").contains(self) }
 }

@@ -99,7 +99,7 @@ package enum ResponseClassifier {
     case 304:
       guard question.isConditional else { return .nextMirror(.integrity, "answered 304 to an unconditional request") }
       return .unchanged
-    case 301, 302, 303, 307, 308:
+    case _ where head.isRedirect:
       guard let location = head.value("location"), !location.isEmpty else {
         return .nextMirror(.integrity, "a redirect (\(head.statusCode)) without one Location")
       }

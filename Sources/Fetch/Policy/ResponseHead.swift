@@ -32,6 +32,9 @@ package struct ResponseHead: Sendable, Equatable {
 
   fileprivate mutating func append(_ field: Field) { fields.append(field) }
 
+  /// Whether it sends whoever asks elsewhere.
+  var isRedirect: Bool { [301, 302, 303, 307, 308].contains(statusCode) }
+
   /// R22: whether the body calls itself a web page.
   package var isPage: Bool {
     guard let type = value("content-type")?.split(separator: ";").first else { return false }
@@ -243,6 +246,6 @@ package enum HTTPDate {
 
 /// A number written in digits alone, at most 18 of them; nil for anything else.
 func decimal(_ text: Substring) -> Int? {
-  guard (1...18).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+  guard (1...18).contains(text.utf8.count), text.utf8.allSatisfy(\.isDigit) else { return nil }
   return Int(text)
 }

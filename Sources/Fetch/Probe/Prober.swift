@@ -1,79 +1,11 @@
 // What mirrors say of shards without sending them: HEAD requests, and the first
 // bytes where rows are asked for, many at a time, on one thread. Knows nothing of the catalog.
 
-package import Base
+internal import Base
 internal import CCurl
-package import Features
+internal import Features
 internal import Foundation
 internal import Glibc
-
-/// A place to ask about one shard.
-package struct ProbeTarget: Sendable {
-  /// What its file must be, to be asked for its beginning, too.
-  package struct Kind: Sendable {
-    let format: FeatureFormat
-    /// Nil, as the next, for any.
-    let dimension: Int?
-    let elementType: ElementType?
-    /// The array that is meant; nil for the only one.
-    let array: String?
-
-    package init(format: FeatureFormat, dimension: Int?, elementType: ElementType?, array: String? = nil) {
-      self.array = array
-      self.format = format
-      self.dimension = dimension
-      self.elementType = elementType
-    }
-  }
-
-  package let shardID: Int64
-  package let mirror: FetchMirror
-  /// The size it must have, if known.
-  package let expectedByteCount: Int?
-  /// Nil to ask for no rows.
-  package let kind: Kind?
-
-  package init(shardID: Int64, mirror: FetchMirror, expectedByteCount: Int? = nil, kind: Kind? = nil) {
-    self.shardID = shardID
-    self.mirror = mirror
-    self.expectedByteCount = expectedByteCount
-    self.kind = kind
-  }
-}
-
-/// What a mirror says of a shard.
-package struct ProbeFinding: Sendable, Equatable {
-  package enum Answer: Sendable, Equatable {
-    /// It has the shard; bytes are nil when it does not say how many.
-    case present(byteCount: Int?, EntityValidator)
-    case absent
-    /// It answers, but not with this shard; the text says what is wrong.
-    case faulty(String)
-    /// Nobody can tell for now.
-    case unreachable(String)
-  }
-
-  package let shardID: Int64
-  package let mirrorID: Int64
-  package let answer: Answer
-  /// Rows, as the beginning of its file says; nil if it was not asked for or does
-  /// not tell.
-  package let rowCount: Int?
-  /// The beginning of its file, where that was asked for over the network.
-  package let head: FeatureHead?
-  /// How long its host asks to be left alone, where nobody can tell for now (R13).
-  package var retryAfter: Duration?
-  /// How credentials are given, where its host refuses access.
-  package var wayIn: String?
-}
-
-extension ProbeFinding {
-  /// Nobody could tell for as long as was waited.
-  package init(givingUp target: ProbeTarget, _ cause: String) {
-    self.init(
-      shardID: target.shardID, mirrorID: target.mirror.id, answer: .unreachable(cause), rowCount: nil, head: nil)
-  }
-}
 
 /// Asks about shards; one run a prober.
 package final class Prober: Sendable {
@@ -169,12 +101,12 @@ private final class ProbeExchange: WebRequestOwner {
   ) throws(TarnError) {
     self.address = address
     self.form = form
-    complaint = address.isSigned ? StoreComplaint(unsigned: configuration.s3.whyUnsigned) : nil
-    request = try WebRequest(
-      WebRequest.Form(
-        address: address, tag: tag, isHead: form == .head, range: form.range,
-        lines: configuration.headers(address.origin), login: configuration.login(for: address),
-        wholeTimeout: timeout), configuration: configuration)
+    complaint = StoreComplaint(from: address, configuration)
+    var asked = configuration.form(to: address, tag: tag)
+    asked.isHead = form == .head
+    asked.range = form.range
+    asked.wholeTimeout = timeout
+    request = try WebRequest(asked, configuration: configuration)
     unsafe request.owner = self
   }
 
@@ -211,9 +143,9 @@ private final class ProbeExchange: WebRequestOwner {
 private final class ProbeLoop {
   private struct Task {
     let target: ProbeTarget
-    var address: WebAddress
+    var way: RedirectCourse
+    var address: WebAddress { way.address }
     var course: ProbeCourse
-    var redirectCount = 0
     var form = ProbeForm.head
     /// What is known already while the beginning is asked for.
     var fact: ProbeFinding.Answer?
@@ -270,7 +202,7 @@ private final class ProbeLoop {
     do throws(TarnError) {
       let address = try configuration.address(target.mirror)
       if address.scheme == .file { return examine(address.filePath, target) }
-      ask(Task(target: target, address: address, course: ProbeCourse(configuration, at: .now)))
+      ask(Task(target: target, way: RedirectCourse(from: address), course: ProbeCourse(configuration, at: .now)))
     } catch {
       settle(target, .faulty(error.description))
     }
@@ -345,7 +277,7 @@ private final class ProbeLoop {
         ? again(task, after: nil, error.message) : settle(task.target, .faulty(error.message))
     }
     switch (head.statusCode, task.form) {
-    case (301, _), (302, _), (303, _), (307, _), (308, _): follow(task, head, exchange)
+    case _ where head.isRedirect: follow(task, head, exchange)
     case (416, .oneByte) where head.value("content-range").flatMap(ContentRange.init)?.total == 0:
       settle(task.target, .faulty("an empty file"))
     // R20: it may be the range that is refused.
@@ -365,7 +297,8 @@ private final class ProbeLoop {
     case (400, _), (401, _), (403, _), (405, _), (501, _):
       settle(
         task.target, exchange.fault("access refused (\(head.statusCode))"),
-        wayIn: configuration.wayIn(to: task.address, after: head.statusCode))
+        wayIn: configuration.wayIn(
+          to: task.address, after: head.statusCode, isWithheld: exchange.request.isLoginWithheld))
     default: settle(task.target, .faulty("an answer of status \(head.statusCode)"))
     }
   }
@@ -385,10 +318,10 @@ private final class ProbeLoop {
 
   /// Ends a question, or asks for the beginning of what is there.
   private func conclude(_ task: Task, _ answer: ProbeFinding.Answer) {
-    guard case .present = answer, task.target.kind != nil, let own = try? configuration.address(task.target.mirror)
-    else { return settle(task.target, answer) }
+    guard case .present = answer, task.target.kind != nil else { return settle(task.target, answer) }
     var task = task
-    (task.fact, task.address, task.redirectCount) = (answer, own, 0)
+    task.fact = answer
+    task.way.startOver()
     ask(task, as: .start(byteCount: 4_096))
   }
 
@@ -446,15 +379,14 @@ private final class ProbeLoop {
   }
 
   private func follow(_ task: Task, _ head: ResponseHead, _ exchange: ProbeExchange) {
-    var task = task
-    task.redirectCount += 1
     // A store that has the bucket elsewhere says where in the body alone.
     if head.value("location") == nil, task.address.isSigned, task.form == .head { return ask(task, as: .oneByte) }
-    guard let location = head.value("location"), task.redirectCount <= 5 else {
+    guard let location = head.value("location") else {
       return settle(task.target, exchange.fault("a redirect that leads nowhere"))
     }
+    var task = task
     do throws(TarnError) {
-      task.address = try configuration.redirect(to: location, from: task.address, at: exchange.request.peer)
+      try task.way.follow(location, from: exchange.request.peer, configuration)
       ask(task)
     } catch {
       settle(task.target, .faulty(error.message))
@@ -465,10 +397,7 @@ private final class ProbeLoop {
     var task = task
     let step = task.course.step(after: wait, TarnError(.temporary, cause), at: .now, using: &jitter)
     // From the mirror's own address: a redirect's may have expired (R18).
-    if task.redirectCount > 0, let own = try? configuration.address(task.target.mirror) {
-      task.address = own
-      task.redirectCount = 0
-    }
+    task.way.startOver()
     go(on: task, step, cause)
   }
 

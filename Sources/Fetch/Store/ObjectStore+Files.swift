@@ -14,12 +14,7 @@ extension ObjectStore {
   /// - Throws: ``TarnError``.
   package func replace(_ bytes: [UInt8], _ key: String) throws(TarnError) {
     let digest = ContentDigest.of(bytes)
-    var question = Question(method: "PUT", key: key)
-    question.body = { RequestBody(bytes) }
-    question.payload = digest
-    question.fields = [("x-amz-meta-sha256", digest.hex)]
-    let answer = try ask(question)
-    guard case .done = answer.verdict else { throw failure(answer, "writing", key) }
+    try require(Question(writing: key, digest) { RequestBody(bytes) }, "writing", key)
     try requireRead(key, bytes.count, digest)
   }
 
@@ -54,8 +49,7 @@ extension ObjectStore {
     question.body = { RequestBody([]) }
     question.root = "CopyObjectResult"
     question.answerTimeout = Self.assemblyTimeout
-    let answer = try ask(question)
-    guard case .done = answer.verdict else { throw failure(answer, "moving to \(shown(other))", key) }
+    try require(question, "moving to \(shown(other))", key)
     try remove(key)
   }
 

@@ -108,14 +108,13 @@ extension ObjectStore {
   private func begin(_ file: Upload, _ size: Int, _ statePath: String) throws(TarnError) -> State {
     var question = Question(method: "POST", key: file.key)
     question.query = [("uploads", "")]
-    question.fields = [("x-amz-meta-sha256", file.digest.hex)]
+    question.fields = [(Self.digestField, file.digest.hex)]
     question.body = { RequestBody([]) }
     question.root = "InitiateMultipartUploadResult"
-    let answer = try ask(question)
-    guard case .done = answer.verdict else { throw failure(answer, "writing", file.key) }
+    let answer = try require(question, "writing", file.key)
     let uploadID: String?
     do throws(StoreDocument.Fault) {
-      uploadID = try StoreDocument(answer.whole.body).root.text(of: "UploadId")
+      uploadID = try StoreDocument(answer.body).root.text(of: "UploadId")
     } catch {
       throw error.error(of: "the store's answer for \(shown(file.key))")
     }
@@ -157,9 +156,8 @@ extension ObjectStore {
       question.query = [("partNumber", String(index + 1)), ("uploadId", state.uploadID)]
       question.body = { RequestBody(of: file.descriptor, range) }
       question.payload = digest
-      let answer = try ask(question)
-      guard case .done = answer.verdict else { throw failure(answer, "writing a part of", file.key) }
-      guard let etag = answer.whole.head.value("etag")?.filter({ $0 != "\"" }), !etag.isEmpty else {
+      let answer = try require(question, "writing a part of", file.key)
+      guard let etag = answer.head.value("etag")?.filter({ $0 != "\"" }), !etag.isEmpty else {
         throw TarnError(.integrity, "the store took a part of \(shown(file.key)) without a tag")
       }
       state.parts.removeAll { $0.number == index + 1 }

@@ -53,10 +53,10 @@ package struct StoredObject: Sendable, Equatable {
   private var jitter: SplitMix64
   /// Whether the store knows conditions; false once it refused one.
   private var takesConditions = true
-  /// Requests that were sent.
-  package private(set) var requestCount = 0
 
   package static let mostPartCount = 10_000
+  /// What a writer says the SHA-256 of an object in.
+  static let digestField = "x-amz-meta-sha256"
   /// How long a store may take to put an object together, or to copy one.
   static let assemblyTimeout = Duration.seconds(600)
   /// The most that is read of a listing or an error.
@@ -76,7 +76,7 @@ package struct StoredObject: Sendable, Equatable {
     _ place: String, configuration: FetchConfiguration, patience: Duration,
     clock: @escaping () -> ContinuousClock.Instant = { .now }, isCancelled: @escaping () -> Bool
   ) throws(TarnError) {
-    guard place.lowercased().hasPrefix("s3://") else {
+    guard place.isStoreAddress else {
       throw TarnError(.usage, "not an S3 address: \(WebAddress.redacted(place))", hint: S3Settings.hint("prefix"))
     }
     let parts = place.dropFirst("s3://".count).split(separator: "/", omittingEmptySubsequences: true)
@@ -107,7 +107,7 @@ package struct StoredObject: Sendable, Equatable {
     guard case .exactly(let byteCount) = answer.whole.head.bodyLength else {
       throw TarnError(.integrity, "the store does not say how large \(shown(key)) is")
     }
-    let digest = answer.whole.head.value("x-amz-meta-sha256").flatMap { ContentDigest(hex: $0) }
+    let digest = answer.whole.head.value(Self.digestField).flatMap { ContentDigest(hex: $0) }
     return StoredObject(byteCount: byteCount, etag: answer.whole.head.value("etag"), digest: digest)
   }
 
@@ -137,11 +137,10 @@ package struct StoredObject: Sendable, Equatable {
       question.query = [("delimiter", "/"), ("list-type", "2"), ("prefix", prefix + start)]
       if let token { question.query.append(("continuation-token", token)) }
       question.root = "ListBucketResult"
-      let answer = try ask(question)
-      guard case .done = answer.verdict else { throw failure(answer, "listing", start) }
+      let body = try require(question, "listing", start).body
       let (isTruncated, next): (Bool, String?)
       do throws(StoreDocument.Fault) {
-        let root = try StoreDocument(answer.whole.body).root
+        let root = try StoreDocument(body).root
         let named =
           root.elements("Contents").map { ($0, "Key") } + root.elements("CommonPrefixes").map { ($0, "Prefix") }
         for (element, name) in named {
@@ -175,9 +174,7 @@ package struct StoredObject: Sendable, Equatable {
     if let token { question.query.append(("continuation-token", token)) }
     question.root = "ListBucketResult"
     question.mostAnswerByteCount = limit
-    let answer = try ask(question)
-    guard case .done = answer.verdict else { throw failure(answer, "listing", start) }
-    return answer.whole.body
+    return try require(question, "listing", start).body
   }
 
   // MARK: Writing
@@ -196,20 +193,24 @@ package struct StoredObject: Sendable, Equatable {
   ) throws(TarnError) -> Outcome {
     let digest = ContentDigest.of(bytes)
     if condition == .ifAbsent, let known = try there(key, bytes.count, digest) { return known }
-    var question = Question(method: "PUT", key: key)
-    question.body = { RequestBody(bytes) }
-    question.payload = digest
-    question.fields = [("x-amz-meta-sha256", digest.hex)]
+    var question = Question(writing: key, digest) { RequestBody(bytes) }
     question.condition = condition
+    let outcome = try write(question, key, bytes.count, digest)
+    if outcome == .written, readsBack { try requireRead(key, bytes.count, digest) }
+    return outcome
+  }
+
+  /// Writes an object in one request.
+  private func write(
+    _ question: Question, _ key: String, _ byteCount: Int, _ digest: ContentDigest
+  ) throws(TarnError) -> Outcome {
     let answer = try ask(question)
     switch answer.verdict {
-    case .done: break
+    case .done: return .written
     // It may be ours: an answer that was lost.
-    case .conditionFailed: return try there(key, bytes.count, digest) ?? .taken
+    case .conditionFailed: return try there(key, byteCount, digest) ?? .taken
     default: throw failure(answer, "writing", key)
     }
-    if readsBack { try requireRead(key, bytes.count, digest) }
-    return .written
   }
 
   /// Writes a file, in parts where it is large; what parts of it the store took before
@@ -260,18 +261,11 @@ package struct StoredObject: Sendable, Equatable {
 
   private func putWhole(_ file: Upload, _ report: (Int) -> Void) throws(TarnError) -> Outcome {
     guard try hash(file, 0..<file.byteCount) == file.digest else { throw file.damage }
-    var question = Question(method: "PUT", key: file.key)
-    question.body = { RequestBody(of: file.descriptor, 0..<file.byteCount) }
-    question.payload = file.digest
-    question.fields = [("x-amz-meta-sha256", file.digest.hex)]
+    var question = Question(writing: file.key, file.digest) { RequestBody(of: file.descriptor, 0..<file.byteCount) }
     question.condition = .ifAbsent
-    let answer = try ask(question)
-    switch answer.verdict {
-    case .done: report(file.byteCount)
-    case .conditionFailed: return try there(file.key, file.byteCount, file.digest) ?? .taken
-    default: throw failure(answer, "writing", file.key)
-    }
-    return .written
+    let outcome = try write(question, file.key, file.byteCount, file.digest)
+    if outcome == .written { report(file.byteCount) }
+    return outcome
   }
 
   /// The SHA-256 of a piece of a file.
@@ -336,13 +330,11 @@ package struct StoredObject: Sendable, Equatable {
       var question = Question(method: "GET", key: key)
       if byteCount > 0 { question.range = "\(offset)-\(end - 1)" }
       question.mostAnswerByteCount = max(1 << 16, end - offset)
-      let answer = try ask(question)
-      guard case .done = answer.verdict else { throw failure(answer, verb, key) }
-      let isPiece =
-        answer.whole.body.count == end - offset && (byteCount == 0 || answer.whole.head.statusCode == 206)
+      let answer = try require(question, verb, key)
+      let isPiece = answer.body.count == end - offset && (byteCount == 0 || answer.head.statusCode == 206)
       // A store without ranges gives the whole.
-      guard isPiece || end == byteCount && offset == 0 && answer.whole.body.count == byteCount else { return false }
-      unsafe try take(answer.whole.body.span.bytes)
+      guard isPiece || end == byteCount && offset == 0 && answer.body.count == byteCount else { return false }
+      unsafe try take(answer.body.span.bytes)
       offset = end
     } while offset < byteCount
     return true
@@ -371,6 +363,14 @@ package struct StoredObject: Sendable, Equatable {
       self.method = method
       self.key = key
     }
+
+    /// Writes an object, and says its digest with it.
+    init(writing key: String, _ digest: ContentDigest, _ body: @escaping () -> RequestBody) {
+      self.init(method: "PUT", key: key)
+      self.body = body
+      payload = digest
+      fields = [(ObjectStore.digestField, digest.hex)]
+    }
   }
 
   /// An answer that will not be asked for again.
@@ -379,49 +379,56 @@ package struct StoredObject: Sendable, Equatable {
     let verdict: StoreAnswer.Verdict
   }
 
+  /// Asks for what has to be done.
+  ///
+  /// - Returns: The answer that it is.
+  /// - Throws: ``TarnError`` where it is not.
+  @discardableResult
+  func require(_ question: Question, _ verb: String, _ key: String) throws(TarnError) -> StoreAnswer {
+    let answer = try ask(question)
+    guard case .done = answer.verdict else { throw failure(answer, verb, key) }
+    return answer.whole
+  }
+
   /// Asks, again and again while the store's troubles may pass.
   ///
   /// - Throws: ``TarnError`` `.temporary` when they did not pass in time.
   func ask(_ question: Question) throws(TarnError) -> Answer {
     var failureCount = 0
-    while true {
-      let (asked, error): (Duration?, TarnError)
-      do throws(TarnError) {
-        let answer = try askOnce(question)
-        switch answer.verdict {
-        case .later(let wait, let cause): (asked, error) = (wait, cause)
-        case .unsupported where question.condition != nil && takesConditions:
-          takesConditions = false
-          continue
-        default:
+    do throws(TarnError) {
+      while true {
+        let reply = try Reply { () throws(TarnError) in try askOnce(question) }
+        switch reply {
+        case .answer(let answer):
+          if case .unsupported = answer.verdict, question.condition != nil, takesConditions {
+            takesConditions = false
+            continue
+          }
           patience.delivered()
           return answer
+        case .later(let wait, let error):
+          failureCount += 1
+          let now = clock()
+          guard let pause = pause(after: failureCount, askingFor: wait, at: now) else { throw error }
+          try waitOut(until: now + pause, by: clock, isCancelled: isCancelled)
         }
-      } catch let cause {
-        guard cause.code == .temporary else { throw said(cause, question) }
-        (asked, error) = (nil, cause)
       }
-      failureCount += 1
-      if patience.limit == .zero {
-        // As a mirror is asked without patience.
-        guard failureCount < configuration.attemptsPerMirror else { throw said(error, question) }
-        let wait = configuration.backoff.wait(afterFailures: failureCount, using: &jitter)
-        try waitOut(until: clock() + max(wait, asked ?? .zero), by: clock, isCancelled: isCancelled)
-        continue
-      }
-      patience.failed(askingFor: asked, at: clock())
-      guard case .pausing(let until) = patience.standing(at: clock()) else { throw said(error, question) }
-      try waitOut(until: until, by: clock, isCancelled: isCancelled)
-      patience.asks()
-      patience.cameBack()
+    } catch {
+      throw error.code == .interrupted ? error : error.about(shown(question.key ?? ""))
     }
   }
 
-  private func said(_ error: TarnError, _ question: Question) -> TarnError {
-    TarnError(error.code, "\(shown(question.key ?? "")): \(error.message)", hint: error.hint)
+  /// How long a store that failed for now is left alone; nil where it is not asked again.
+  private func pause(
+    after failureCount: Int, askingFor wait: Duration?, at now: ContinuousClock.Instant
+  ) -> Duration? {
+    guard patience.limit == .zero else { return patience.failed(askingFor: wait, at: now)?.length }
+    // As a mirror is asked without patience.
+    guard failureCount < configuration.attemptsPerMirror else { return nil }
+    return max(configuration.backoff.wait(afterFailures: failureCount, using: &jitter), wait ?? .zero)
   }
 
-  private func askOnce(_ question: Question) throws(TarnError) -> Answer {
+  private func askOnce(_ question: Question) throws(TarnError) -> Reply<Answer> {
     // An address has a key percent-encoded; here it is what it is.
     let place = "\(bucket)/" + (question.key.map { S3Settings.encoded(path: prefix + $0) } ?? "")
     var text = try configuration.s3.storeAddress(of: place)
@@ -449,12 +456,12 @@ package struct StoredObject: Sendable, Equatable {
     var configuration = configuration
     if let timeout = question.answerTimeout { configuration.watch.allow(timeout) }
     let exchange = try PlainExchange(form, atMost: question.mostAnswerByteCount, configuration)
-    requestCount += 1
     let end = try multi.perform(exchange, bytesPerSecond: configuration.bytesPerSecondNow, isCancelled: isCancelled)
     let whole = try exchange.answer(end)
     let verdict = whole.verdict(
       root: question.root, unsigned: configuration.s3.whyUnsigned, at: Date(), cap: configuration.retryAfterCap)
-    return Answer(whole: whole, verdict: verdict)
+    if case .later(let wait, let error) = verdict { return .later(wait, error) }
+    return .answer(Answer(whole: whole, verdict: verdict))
   }
 
   private func sign(
@@ -485,7 +492,7 @@ package struct StoredObject: Sendable, Equatable {
     let place = "\(verb) \(shown(key))"
     switch answer.verdict {
     case .refused(let error), .later(_, let error):
-      return TarnError(error.code, "\(place): \(error.message)", hint: error.hint)
+      return error.about(place)
     case .absent: return TarnError(.absent, "\(place): there is no such object")
     case .unsupported(let code): return TarnError(.refused, "\(place): the store cannot do that (\(code))")
     case .conditionFailed: return TarnError(.conflict, "\(place): somebody else wrote it meanwhile")

@@ -9,10 +9,10 @@ internal import Foundation
 final class PlainExchange: WebRequestOwner {
   private let mostByteCount: Int
   private var reader = ResponseHeadReader()
-  private(set) var head: ResponseHead?
-  private(set) var body: [UInt8] = []
+  private var head: ResponseHead?
+  private var body: [UInt8] = []
   /// Why it was broken off from this side.
-  private(set) var failure: TarnError?
+  private var failure: TarnError?
   let request: WebRequest
   private let sent: RequestBody?
 
@@ -62,28 +62,5 @@ final class PlainExchange: WebRequestOwner {
     // A store that refuses early may close before it has read everything.
     if let head, end.isOK || head.statusCode >= 300 { return StoreAnswer(head: head, body: body) }
     throw request.networkError(end)
-  }
-}
-
-extension MultiHandle {
-  /// Drives one request to its end.
-  ///
-  /// - Parameters:
-  ///   - exchange: The request.
-  ///   - bytesPerSecond: The limit of reading now; nil for none.
-  ///   - isCancelled: Asked several times a second.
-  /// - Returns: How it ended.
-  /// - Throws: ``TarnError`` `.interrupted`.
-  func perform(
-    _ exchange: PlainExchange, bytesPerSecond: () -> Int? = { nil }, isCancelled: () -> Bool
-  ) throws(TarnError) -> RequestEnd {
-    try add(exchange.request)
-    defer { remove(exchange.request) }
-    while true {
-      if isCancelled() { throw .interrupted }
-      exchange.request.limit(to: bytesPerSecond())
-      if let end = try turn().first?.end { return end }
-      try wait(atMost: .milliseconds(100))
-    }
   }
 }

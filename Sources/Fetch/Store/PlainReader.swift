@@ -82,74 +82,57 @@ internal import Foundation
   }
 
   private func answer(at address: WebAddress, atMost limit: Int) throws(TarnError) -> StoreAnswer? {
-    while true {
-      let (asked, error): (Duration?, TarnError)
-      do throws(TarnError) {
-        switch try ask(address, atMost: limit) {
-        case .whole(let answer):
+    do throws(TarnError) {
+      while true {
+        let reply = try Reply { () throws(TarnError) in try ask(address, atMost: limit) }
+        switch reply {
+        case .answer(let answer):
           patience.delivered()
           return answer
-        case .later(let wait, let cause): (asked, error) = (wait, cause)
+        case .later(let wait, let error):
+          let now = clock()
+          guard let pause = patience.failed(askingFor: wait, at: now) else { throw error }
+          if pause.isFirst { onTrouble(address.origin, pause.length, pause.left) }
+          try waitOut(until: now + pause.length, by: clock, isCancelled: isCancelled)
         }
-      } catch let cause {
-        guard cause.code == .temporary else { throw said(cause, address) }
-        (asked, error) = (nil, cause)
       }
-      let now = clock()
-      let isFirst = patience.standing(at: now) == .well
-      patience.failed(askingFor: asked, at: now)
-      guard case .pausing(let until) = patience.standing(at: now) else { throw said(error, address) }
-      if isFirst { onTrouble(address.origin, until - now, patience.left(at: now)) }
-      try waitOut(until: until, by: clock, isCancelled: isCancelled)
-      patience.asks()
-      patience.cameBack()
+    } catch {
+      throw error.code == .interrupted ? error : error.about(address.redacted)
     }
   }
 
-  private func said(_ error: TarnError, _ address: WebAddress) -> TarnError {
-    TarnError(error.code, "\(address.redacted): \(error.message)", hint: error.hint)
-  }
-
-  private enum Reply {
-    /// nil where there is nothing.
-    case whole(StoreAnswer?)
-    case later(Duration?, TarnError)
-  }
-
-  /// One question and its answer, redirects included.
-  private func ask(_ start: WebAddress, atMost limit: Int) throws(TarnError) -> Reply {
-    var address = start
-    for _ in 0...5 {
-      var form = WebRequest.Form(address: address, tag: 1)
-      form.lines = configuration.headers(address.origin)
-      form.login = configuration.login(for: address)
-      let exchange = try PlainExchange(form, atMost: limit, configuration)
+  /// One question and its answer, redirects included; nil where there is nothing.
+  private func ask(_ start: WebAddress, atMost limit: Int) throws(TarnError) -> Reply<StoreAnswer?> {
+    var course = RedirectCourse(from: start)
+    while true {
+      let address = course.address
+      let exchange = try PlainExchange(configuration.form(to: address), atMost: limit, configuration)
       let end = try multi.perform(exchange, isCancelled: isCancelled)
       let answer = try exchange.answer(end)
       let head = answer.head
       switch head.statusCode {
       case 200:
         if let fault = ResponseClassifier.encodingFault(head) { throw TarnError(.integrity, fault) }
-        return .whole(answer)
-      case 301, 302, 303, 307, 308:
+        return .answer(answer)
+      case _ where head.isRedirect:
         guard let location = head.value("location") else {
           throw TarnError(.integrity, "a redirect (\(head.statusCode)) without a Location")
         }
-        address = try configuration.redirect(to: location, from: address, at: exchange.request.peer)
-      case 410: return .whole(nil)
+        try course.follow(location, from: exchange.request.peer, configuration)
+      case 410: return .answer(nil)
       default:
         let verdict = answer.verdict(
           unsigned: address.isSigned ? configuration.s3.whyUnsigned : nil, at: Date(), cap: configuration.retryAfterCap)
         switch verdict {
-        case .absent: return .whole(nil)
+        case .absent: return .answer(nil)
         case .later(let wait, let error): return .later(wait, error)
         case .refused(let error):
-          throw TarnError(
-            error.code, error.message, hint: error.hint ?? configuration.wayIn(to: address, after: head.statusCode))
+          let wayIn = configuration.wayIn(
+            to: address, after: head.statusCode, isWithheld: exchange.request.isLoginWithheld)
+          throw TarnError(error.code, error.message, hint: error.hint ?? wayIn)
         case .done, .conditionFailed, .unsupported: throw TarnError(.refused, "HTTP \(head.statusCode)")
         }
       }
     }
-    throw TarnError(.refused, "more than 5 redirects")
   }
 }

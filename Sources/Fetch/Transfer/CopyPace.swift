@@ -18,6 +18,18 @@ final class CopyPace: Sendable {
   /// Limits the rate from now on, in bytes per second; nil lifts the limit.
   func limit(to bytesPerSecond: Int?) { pacer.withLock { $0.bytesPerSecond = bytesPerSecond } }
 
+  /// Begins with bytes that other transfers took beyond what was allowed.
+  func owe(_ byteCount: Double) {
+    let now = clock()
+    pacer.withLock { $0.owe(byteCount, at: now) }
+  }
+
+  /// Bytes that were taken beyond what is allowed by now.
+  var debt: Double {
+    let now = clock()
+    return pacer.withLock { $0.debt(at: now) }
+  }
+
   /// How much to read at a time: a tenth of a second's worth, within bounds.
   func pieceByteCount(atMost most: Int) -> Int {
     guard let rate = pacer.withLock({ $0.bytesPerSecond }) else { return most }

@@ -109,6 +109,22 @@ extension ShardExpectation {
     }
     return count
   }
+
+  /// Whether a whole file is good and lacks an array that is read, or has rows of another dimension or element type.
+  ///
+  /// To fetch it again brings the same.
+  func isContradicted(by path: String) -> Bool {
+    guard let format else { return false }
+    func differs(_ array: String?, _ dimension: Int, _ elementType: ElementType) -> Bool {
+      if FeatureFile.lacksArray(path, as: format, array: array) { return true }
+      guard let kind = try? FeatureFile.kind(of: path, as: format, array: array, dimension: dimension) else {
+        return false
+      }
+      return kind.dimension != dimension || kind.elementType != elementType
+    }
+    return differs(array, dimension, elementType)
+      || others.contains { differs($0.array, $0.dimension, $0.elementType) }
+  }
 }
 
 /// A shard to be fetched.
@@ -134,6 +150,10 @@ package struct FetchRequest: Sendable {
   /// Asked, from any thread, what can be done about a file of another dimension or element
   /// type than it is expected to have; nil for what is said of any wrong file.
   package var remedy: @Sendable (FeatureHead) -> String? = { _ in nil }
+  /// Asked, from any thread, how it is said which array of a file is meant that has several.
+  package var wayToArray: @Sendable () -> String = { "register the files by their array, with --array NAME" }
+  /// Told, on the disk's queue, of a whole file that is good and of another kind than is expected.
+  package var onOtherKind: @Sendable () -> Void = {}
   /// D12: asked, from any thread, whether there is room for a shard of this size,
   /// which turned out to be more than is reserved for it.
   package var takesRoom: @Sendable (_ byteCount: Int) -> Bool = { _ in false }

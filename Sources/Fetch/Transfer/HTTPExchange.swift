@@ -12,14 +12,13 @@ final class HTTPExchange: WebRequestOwner {
   /// What is asked for, apart from the address.
   struct Order {
     var question: RangeQuestion
-    /// Header lines for this origin, credentials among them.
-    var headers: [String]
     var condition: EntityValidator?
     /// Who is asked, in the resume point's terms.
     var source: ContentDigest
   }
 
-  let address: WebAddress
+  let course: RedirectCourse
+  var address: WebAddress { course.address }
   let order: Order
   private(set) var answer: JudgedAnswer
   /// Body bytes that went into the part file.
@@ -29,21 +28,16 @@ final class HTTPExchange: WebRequestOwner {
   var isBodyAccepted: Bool { bodyLimit != nil }
 
   private let part: PartFile
-  /// Bytes of an unwanted body that are read so that the connection lives on.
-  private var patience = 64 << 10
-  /// What an S3 store says is wrong; nil elsewhere.
-  private var complaint: StoreComplaint?
   let request: WebRequest
 
   init(
-    to address: WebAddress, order: Order, part: PartFile, tag: UInt, configuration: FetchConfiguration
+    on course: RedirectCourse, order: Order, part: PartFile, tag: UInt, configuration: FetchConfiguration
   ) throws(TarnError) {
-    self.address = address
+    self.course = course
     self.order = order
-    answer = JudgedAnswer(to: order.question)
+    answer = JudgedAnswer(to: order.question, from: course.address, configuration)
     self.part = part
-    complaint = address.isSigned ? StoreComplaint(unsigned: configuration.s3.whyUnsigned) : nil
-    var form = WebRequest.Form(address: address, tag: tag)
+    var form = configuration.form(to: course.address, tag: tag)
     let question = order.question
     if question.offset > 0 {
       form.range = "\(question.offset)-"
@@ -53,8 +47,6 @@ final class HTTPExchange: WebRequestOwner {
     } else if let line = order.condition?.conditionLine {
       form.lines.append(line)
     }
-    form.lines += order.headers
-    form.login = configuration.login(for: address)
     request = try WebRequest(form, configuration: configuration)
     unsafe request.owner = self
   }
@@ -74,7 +66,7 @@ final class HTTPExchange: WebRequestOwner {
 
   func takeBody(_ bytes: RawSpan) -> Bool {
     guard answer.failure == nil else { return false }
-    guard let bodyLimit else { return takeUnwanted(bytes) }
+    guard let bodyLimit else { return answer.takeUnwanted(bytes) }
     do throws(TarnError) {
       guard receivedByteCount + bytes.byteCount <= bodyLimit else {
         throw TarnError(.integrity, "more than the \(bodyLimit) bytes that were promised")
@@ -92,14 +84,4 @@ final class HTTPExchange: WebRequestOwner {
     bodyLimit = promise.bodyByteCount ?? .max
     part.accept(promise, from: order.source, startingOver: startingOver)
   }
-
-  private func takeUnwanted(_ bytes: RawSpan) -> Bool {
-    guard answer.verdict != nil else { return false }
-    complaint?.take(bytes)
-    patience -= bytes.byteCount
-    return patience >= 0
-  }
-
-  /// The error of an answer without a shard, with what a store said in it.
-  func explaining(_ error: TarnError) -> TarnError { complaint?.explaining(error) ?? error }
 }

@@ -1,5 +1,6 @@
 // The answer to a question for a shard's bytes while it comes in: its head is
-// read line by line and judged once, before any byte of its body is taken.
+// read line by line and judged once, before any byte of its body is taken; a body
+// that is not the shard's may say what is wrong.
 //
 // Invariant: after a failure nothing more is taken, or a file would have a hole.
 
@@ -33,8 +34,15 @@ struct JudgedAnswer {
   /// Why the exchange was broken off from this side.
   private(set) var failure: TarnError?
   private var reader = ResponseHeadReader()
+  /// Bytes of an unwanted body that are read so that the connection lives on.
+  private var patience = 64 << 10
+  /// What an S3 store says is wrong; nil elsewhere.
+  private var complaint: StoreComplaint?
 
-  init(to question: RangeQuestion) { self.question = question }
+  init(to question: RangeQuestion, from address: WebAddress, _ configuration: FetchConfiguration) {
+    self.question = question
+    complaint = StoreComplaint(from: address, configuration)
+  }
 
   /// Takes a header line.
   mutating func read(_ line: [UInt8]) -> Step {
@@ -54,6 +62,17 @@ struct JudgedAnswer {
     }
   }
 
+  /// Takes a piece of a body that is not the shard's; false breaks the exchange off.
+  mutating func takeUnwanted(_ bytes: RawSpan) -> Bool {
+    guard verdict != nil else { return false }
+    complaint?.take(bytes)
+    patience -= bytes.byteCount
+    return patience >= 0
+  }
+
   /// Breaks the exchange off, for what is wrong with its body.
   mutating func refuse(_ error: TarnError) { failure = error }
+
+  /// The error of an answer without a shard, with what a store said in it.
+  func explaining(_ error: TarnError) -> TarnError { complaint?.explaining(error) ?? error }
 }

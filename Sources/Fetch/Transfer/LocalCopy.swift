@@ -98,9 +98,7 @@ enum LocalCopy {
     switch number {
     case ENOENT, ENOTDIR: return TarnError(.absent, "no such file")
     case EACCES, EPERM: return TarnError(.refused, "the file may not be read by this user")
-    default:
-      errno = number
-      return Disk.systemError("open", path)
+    default: return Disk.systemError(number, "open", path)
     }
   }
 }

@@ -29,6 +29,10 @@ final class PartFile: @unchecked Sendable {
     let lackOfRoom: @Sendable () -> TarnError?
     /// What can be done about a file of another kind.
     let remedy: @Sendable (FeatureHead) -> String?
+    /// How it is said which array of a file is meant that has several.
+    let wayToArray: @Sendable () -> String
+    /// Told of a whole file that is good and of another kind.
+    let onOtherKind: @Sendable () -> Void
     /// Called on the disk queue when the loop waits for room and there is some.
     let onRoom: @Sendable () -> Void
     /// What holds a file of no format of features against what it is.
@@ -217,13 +221,18 @@ final class PartFile: @unchecked Sendable {
       guard let head, isWhole else { throw TarnError(.integrity, "\(byteCount) of \(wholeText) bytes") }
       do throws(TarnError) {
         var rowCount = head.rowCount
-        let isUnseen = rowCount == nil || expectation.array != nil
+        // A head says how many rows there are, and nothing of what stands between them.
+        let isUnseen = rowCount == nil || expectation.array != nil || expectation.format?.marksRows ?? false
         if isUnseen { rowCount = try inspectedRowCount() }
         let done = try store.finish(byteCount: byteCount, expected: expectation.digest, as: finalPath)
         return FinishedFile(
           digest: done.digest, states: done.states, rowCount: rowCount ?? 0, byteCount: byteCount, path: done.path)
       } catch {
-        if error.code == .integrity { startOver() }
+        if error.code == .integrity {
+          // Of a file whose digest is known the mirror is wrong, and not what is expected.
+          if expectation.digest == nil, expectation.isContradicted(by: store.path) { means.onOtherKind() }
+          startOver()
+        }
         throw error
       }
     }
@@ -232,17 +241,33 @@ final class PartFile: @unchecked Sendable {
   /// Removes the file and its resume point; on the disk queue.
   func discard() throws(TarnError) { try store.discard() }
 
-  /// The rows of a file that only its end tells, or that holds no features, examined
-  /// where it lies; nil for bytes of any kind.
+  /// The rows of a file that its head does not tell all of, or that holds no features,
+  /// examined where it lies; nil for bytes of any kind.
   private func inspectedRowCount() throws(TarnError) -> Int? {
     do {
-      guard expectation.format != nil else { return try means.examination?.rowCount(store.path) }
+      guard let format = expectation.format else { return try means.examination?.rowCount(store.path) }
+      // Another kind is said as of a file whose beginning tells it, with what can be done.
+      try check(
+        FeatureFile.head(
+          of: InputFile(path: store.path), as: format, array: expectation.array, dimension: expectation.dimension))
       return try expectation.rowCount(of: store.path, readsRows: true)
     } catch let error as TarnError where error.code != .badFeatures {
       throw error
+    } catch let error as TarnError where error.hint?.contains(FeatureFile.wayToArray) ?? false {
+      // Nobody who fetches says an array: a source does.
+      throw TarnError(
+        .integrity, error.message, hint: error.hint?.replacing(FeatureFile.wayToArray, with: means.wayToArray()))
+    } catch let error as TarnError where lacksArray {
+      let there = error.hint.map { ": \($0)" } ?? ""
+      throw TarnError(.integrity, error.message, hint: means.wayToArray() + there)
     } catch {
       throw TarnError(.integrity, "\(error)")
     }
+  }
+
+  /// Whether the file lies there whole and has not the array that is wanted.
+  private var lacksArray: Bool {
+    expectation.format.map { FeatureFile.lacksArray(store.path, as: $0, array: expectation.array) } ?? false
   }
 
   // MARK: The beginning of the file

@@ -120,8 +120,7 @@ final class PartStore: @unchecked Sendable {
       let number = ccurl_allocate(descriptor, Int64(roomByteCount))
       isAllocated = number == 0
       guard [ENOSPC, EDQUOT, EFBIG].contains(number) else { return }
-      errno = number
-      throw Disk.systemError("reserve \(roomByteCount) bytes for", path)
+      throw Disk.systemError(number, "reserve \(roomByteCount) bytes for", path)
     }
   }
 

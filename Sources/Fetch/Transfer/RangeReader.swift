@@ -5,7 +5,6 @@
 package import Base
 internal import CCurl
 internal import Foundation
-internal import Glibc
 
 /// Reads byte ranges of files from mirrors.
 ///
@@ -43,63 +42,41 @@ internal import Glibc
     var walk = MirrorWalk(mirrorCount: 1, configuration: configuration)
     while true {
       walk.begin()
-      let (asked, error): (Duration?, TarnError)
-      do throws(TarnError) {
-        switch try ask(address, range, total) {
-        case .bytes(let bytes): return bytes
-        case .later(let wait, let cause): (asked, error) = (wait, cause)
-        }
-      } catch let cause {
-        guard cause.code == .temporary else { throw cause }
-        (asked, error) = (nil, cause)
+      let reply = try Reply { () throws(TarnError) in try ask(address, range, total) }
+      switch reply {
+      case .answer(let bytes): return bytes
+      case .later(let asked, let error):
+        let step = walk.step(after: .temporary(after: asked, error), heldByteCount: 0, using: &jitter)
+        guard case .again(let wait) = step else { throw error }
+        try waitOut(until: .now + wait, by: { .now }, isCancelled: isCancelled)
       }
-      let step = walk.step(after: .temporary(after: asked, error), heldByteCount: 0, using: &jitter)
-      guard case .again(let wait) = step else { throw error }
-      try waitOut(until: .now + wait, by: { .now }, isCancelled: isCancelled)
     }
-  }
-
-  private func checkCancellation() throws(TarnError) {
-    if isCancelled() { throw TarnError(.interrupted, "stopped") }
   }
 
   private func readFile(_ path: String, _ range: Range<Int>, _ total: Int) throws(TarnError) -> [UInt8] {
-    let (descriptor, size): (Int32, Int)
     do throws(TarnError) {
-      (descriptor, size) = try Disk.openInput(path)
+      return try TarnError.storing {
+        let file = try InputFile(path: path)
+        guard file.byteCount == total else {
+          throw TarnError(.integrity, "\(file.byteCount) bytes where the file has \(total)")
+        }
+        var bytes = [UInt8](repeating: 0, count: range.count)
+        try file.read(into: &bytes, at: range.lowerBound, count: range.count)
+        return bytes
+      }
     } catch {
       throw error.code == .inputsMissing ? TarnError(.absent, "no such file") : error
     }
-    defer { close(descriptor) }
-    guard size == total else { throw TarnError(.integrity, "\(size) bytes where the file has \(total)") }
-    var bytes = [UInt8](repeating: 0, count: range.count)
-    var done = 0
-    while done < bytes.count {
-      let count = unsafe bytes.withUnsafeMutableBytes { buffer in
-        unsafe pread(
-          descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done, off_t(range.lowerBound + done))
-      }
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw Disk.systemError("read", path) }
-      guard count > 0 else { throw TarnError(.integrity, "\(path) ends early") }
-      done += count
-    }
-    return bytes
-  }
-
-  /// What came of a question.
-  private enum Reply {
-    case bytes([UInt8])
-    /// Not now: the server wants to be left alone for so long.
-    case later(Duration?, TarnError)
   }
 
   /// One question and its answer, redirects included.
-  private func ask(_ address: WebAddress, _ range: Range<Int>, _ total: Int) throws(TarnError) -> Reply {
-    var address = address
-    for _ in 0...5 {
+  private func ask(_ start: WebAddress, _ range: Range<Int>, _ total: Int) throws(TarnError) -> Reply<[UInt8]> {
+    var course = RedirectCourse(from: start)
+    while true {
+      let address = course.address
       let exchange = try RangeExchange(to: address, range, total, configuration)
-      let end = try perform(exchange)
+      let end = try multi.perform(
+        exchange, bytesPerSecond: { configuration.bandwidthNow().limit(at: Date()) }, isCancelled: isCancelled)
       if let failure = exchange.answer.failure { throw failure }
       switch exchange.answer.verdict {
       case .acceptAtOffset:
@@ -108,32 +85,18 @@ internal import Glibc
             ? TarnError(.temporary, "\(exchange.bytes.count) of \(range.count) bytes")
             : exchange.request.networkError(end)
         }
-        return .bytes(exchange.bytes)
-      case .redirect(let location):
-        address = try configuration.redirect(to: location, from: address, at: exchange.request.peer)
+        return .answer(exchange.bytes)
+      case .redirect(let location): try course.follow(location, from: exchange.request.peer, configuration)
       case .nextMirror(let code, let cause):
-        let wayIn = configuration.wayIn(to: address, after: exchange.answer.statusCode)
-        let error = TarnError(code, cause, hint: wayIn)
-        throw exchange.complaint?.explaining(error) ?? error
+        let wayIn = configuration.wayIn(
+          to: address, after: exchange.answer.statusCode, isWithheld: exchange.request.isLoginWithheld)
+        throw exchange.answer.explaining(TarnError(code, cause, hint: wayIn))
       case .retryLater(let wait, let cause):
         return .later(wait, TarnError(.temporary, cause))
       case .acceptFromStart, .alreadyComplete, .unchanged, .restart, .retryBareRange, .retryWhole:
         throw TarnError(.integrity, "an answer that is no part of the shard")
       case nil: throw exchange.request.networkError(end)
       }
-    }
-    throw TarnError(.refused, "more than 5 redirects")
-  }
-
-  /// Drives one exchange to its end.
-  private func perform(_ exchange: RangeExchange) throws(TarnError) -> RequestEnd {
-    try multi.add(exchange.request)
-    defer { multi.remove(exchange.request) }
-    while true {
-      try checkCancellation()
-      exchange.request.limit(to: configuration.bandwidthNow().limit(at: Date()))
-      if let end = try multi.turn().first?.end { return end }
-      try multi.wait(atMost: .milliseconds(100))
     }
   }
 }
@@ -144,12 +107,8 @@ private final class RangeExchange: WebRequestOwner {
   private(set) var answer: JudgedAnswer
   private(set) var bytes: [UInt8] = []
   let request: WebRequest
-  /// Bytes of an unwanted body that are read so that the connection lives on.
-  private var patience = 64 << 10
-  /// What an S3 store says is wrong; nil elsewhere.
-  private(set) var complaint: StoreComplaint?
 
-  package init(
+  init(
     to address: WebAddress, _ range: Range<Int>, _ total: Int, _ configuration: FetchConfiguration
   ) throws(TarnError) {
     var question = RangeQuestion()
@@ -158,13 +117,11 @@ private final class RangeExchange: WebRequestOwner {
     question.rangeGuard = .digest
     question.expectedByteCount = total
     question.retryAfterCap = min(configuration.retryAfterCap, .seconds(60))
-    answer = JudgedAnswer(to: question)
-    complaint = address.isSigned ? StoreComplaint(unsigned: configuration.s3.whyUnsigned) : nil
+    answer = JudgedAnswer(to: question, from: address, configuration)
     wantedByteCount = range.count
     bytes.reserveCapacity(range.count)
-    let form = WebRequest.Form(
-      address: address, tag: 1, range: "\(range.lowerBound)-\(range.upperBound - 1)",
-      lines: configuration.headers(address.origin), login: configuration.login(for: address))
+    var form = configuration.form(to: address)
+    form.range = "\(range.lowerBound)-\(range.upperBound - 1)"
     request = try WebRequest(form, configuration: configuration)
     unsafe request.owner = self
   }
@@ -179,11 +136,7 @@ private final class RangeExchange: WebRequestOwner {
 
   func takeBody(_ piece: RawSpan) -> Bool {
     guard answer.failure == nil else { return false }
-    guard case .acceptAtOffset = answer.verdict else {
-      complaint?.take(piece)
-      patience -= piece.byteCount
-      return patience >= 0
-    }
+    guard case .acceptAtOffset = answer.verdict else { return answer.takeUnwanted(piece) }
     guard bytes.count + piece.byteCount <= wantedByteCount else {
       answer.refuse(TarnError(.integrity, "more than the \(wantedByteCount) bytes that were promised"))
       return false

@@ -41,7 +41,6 @@ final class Transfer {
     var startedAt: Date
     var receivedByteCount = 0
     var httpStatus: Int?
-    var redirectCount = 0
     /// Whether a page came instead of the file (R22).
     var metPage = false
     /// The command that was run.
@@ -90,9 +89,7 @@ final class Transfer {
       }
     }
     (mirrors, self.unusable) = (usable, unusable)
-    if usable.isEmpty, let (mirror, error) = unusable.first {
-      throw TarnError(error.code, "\(mirror.redacted): \(error.message)", hint: error.hint)
-    }
+    if usable.isEmpty, let (mirror, error) = unusable.first { throw error.about(mirror.redacted) }
     walk = MirrorWalk(mirrorCount: usable.count, configuration: configuration)
     reroll = Reroll(configuration.reroll, at: .now)
     // Without a target of its own a serial queue gets a thread when it needs

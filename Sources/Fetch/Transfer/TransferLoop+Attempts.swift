@@ -13,8 +13,9 @@ extension TransferLoop {
     let (control, interval) = (control, configuration.checkpointByteCount)
     let means = PartFile.Means(
       queue: transfer.queue, pool: pool, takesRoom: transfer.request.takesRoom,
-      lackOfRoom: transfer.request.lackOfRoom, remedy: transfer.request.remedy, onRoom: { control.loop.poke() },
-      examination: transfer.request.examination)
+      lackOfRoom: transfer.request.lackOfRoom, remedy: transfer.request.remedy,
+      wayToArray: transfer.request.wayToArray, onOtherKind: transfer.request.onOtherKind,
+      onRoom: { control.loop.poke() }, examination: transfer.request.examination)
     onDisk(transfer) {
       do throws(TarnError) {
         return .opened(
@@ -51,18 +52,18 @@ extension TransferLoop {
     } else if let command = transfer.address.command {
       run(command, for: transfer)
     } else {
-      exchange(with: transfer.address, for: transfer, question)
+      exchange(on: RedirectCourse(from: transfer.address), for: transfer, question)
     }
   }
 
-  private func exchange(with address: WebAddress, for transfer: Transfer, _ question: RangeQuestion) {
+  private func exchange(on course: RedirectCourse, for transfer: Transfer, _ question: RangeQuestion) {
     guard let part = transfer.part else { preconditionFailure("an exchange without a part file") }
     let order = HTTPExchange.Order(
-      question: question, headers: configuration.headers(address.origin),
-      condition: question.isConditional ? transfer.request.condition : nil, source: transfer.source)
+      question: question, condition: question.isConditional ? transfer.request.condition : nil,
+      source: transfer.source)
     do throws(TarnError) {
       let exchange = try HTTPExchange(
-        to: address, order: order, part: part, tag: transfer.tag, configuration: configuration)
+        on: course, order: order, part: part, tag: transfer.tag, configuration: configuration)
       try add(exchange, of: transfer)
     } catch {
       end(transfer, failure(for: error))
@@ -78,6 +79,7 @@ extension TransferLoop {
     let pace = CopyPace(configuration)
     transfer.pace = pace
     shareBandwidth()
+    pace.owe(debtToPay())
     onDisk(transfer) {
       do throws(TarnError) {
         var reported = 0
@@ -119,7 +121,8 @@ extension TransferLoop {
 
   /// Takes what a disk queue reports.
   func take(_ report: DiskReport, of transfer: Transfer) {
-    if case .copied = report, transfer.pace != nil {
+    if case .copied = report, let pace = transfer.pace {
+      debt.add(pace.debt, at: configuration.copyClock())
       transfer.pace = nil
       shareBandwidth()
     }
@@ -197,11 +200,12 @@ extension TransferLoop {
     case .redirect(let location): follow(location, from: exchange, of: transfer)
     case .nextMirror(let code, let cause):
       if code == .refused { hosts[origin, default: Host()].standing.refused() }
-      let wayIn = configuration.wayIn(to: exchange.address, after: answer.statusCode)
-      end(transfer, .mirrorFault(exchange.explaining(TarnError(code, cause, hint: wayIn))))
+      let wayIn = configuration.wayIn(
+        to: exchange.address, after: answer.statusCode, isWithheld: exchange.request.isLoginWithheld)
+      end(transfer, .mirrorFault(answer.explaining(TarnError(code, cause, hint: wayIn))))
     case .retryLater(let wait, let cause):
       if let wait { hosts[origin, default: Host()].standing.asked(toWait: wait, at: .now) }
-      end(transfer, .temporary(after: wait, exchange.explaining(TarnError(.temporary, cause))))
+      end(transfer, .temporary(after: wait, answer.explaining(TarnError(.temporary, cause))))
     }
   }
 
@@ -241,13 +245,10 @@ extension TransferLoop {
 
   /// Follows a redirect within the attempt (S1, R18).
   private func follow(_ location: String, from exchange: HTTPExchange, of transfer: Transfer) {
-    transfer.attempt?.redirectCount += 1
-    guard let attempt = transfer.attempt, attempt.redirectCount <= 5 else {
-      return end(transfer, .mirrorFault(TarnError(.refused, "more than 5 redirects")))
-    }
+    var course = exchange.course
     do throws(TarnError) {
-      let target = try configuration.redirect(to: location, from: exchange.address, at: exchange.request.peer)
-      self.exchange(with: target, for: transfer, exchange.order.question)
+      try course.follow(location, from: exchange.request.peer, configuration)
+      self.exchange(on: course, for: transfer, exchange.order.question)
     } catch {
       end(transfer, .mirrorFault(error))
     }
@@ -355,9 +356,9 @@ extension TransferLoop {
       case .absent where isPublished: "push the version there again, or pull it from another place"
       case .integrity where isPublished: "pull it from another place"
       case .integrity where isCommand, .refused where isCommand: "run it by hand and look at what it writes"
-      case .absent:
-        "add a mirror that has it with `tarn source mirror add`, or leave it out with `tarn source "
-          + "drop-shards`"
+      case .integrity where transfer.address.scheme == .file:
+        "it is a file of this machine: put a good one in its place, or leave it out with `tarn source drop-shards`"
+      case .absent: "add a mirror that has it with `tarn source mirror add`"
       case .refused: "check the address and the credentials for this host"
       case .temporary where (transfer.part?.byteCount ?? 0) == 0: "run the same command again later"
       case .temporary where transfer.canContinue: "run the same command again later; what arrived is kept"

@@ -33,6 +33,8 @@ internal import Foundation
   private var limit: Int?
   /// Whether exchanges under way were told a limit.
   private var hasLimited = false
+  /// What ended transfers took beyond their share.
+  var debt = BandwidthDebt()
 
   private let supply: @Sendable () throws -> FetchSupply
   private let onEvent: @Sendable (FetchEvent) -> Void
@@ -177,12 +179,14 @@ internal import Foundation
     transfer.phase = .exchanging(exchange)
     transfer.reroll.restart(heard: 0, at: .now)
     shareBandwidth()
+    exchange.request.owe(debtToPay(), at: .now)
   }
 
   /// Takes an exchange away that ended or is to end; the phase must change next.
   func remove(_ exchange: HTTPExchange, of transfer: Transfer) {
     multi.remove(exchange.request)
     transfer.phase = .waiting(until: .now)
+    debt.add(exchange.request.debt(at: .now), at: configuration.copyClock())
     shareBandwidth()
   }
 
@@ -200,6 +204,16 @@ internal import Foundation
     let share = limit.map { max(1, $0 / max(1, running.count + copies.count)) }
     for (_, exchange) in running { exchange.request.limit(to: share) }
     for copy in copies { copy.limit(to: share) }
+  }
+
+  /// What a transfer that was just begun pays of what ended ones took beyond their share.
+  func debtToPay() -> Double {
+    guard let limit else {
+      debt = BandwidthDebt()
+      return 0
+    }
+    let count = exchanges.count + transfers.values.count { $0.pace != nil }
+    return debt.handOn(toOneAmong: count, rate: limit, at: configuration.copyClock())
   }
 
   /// Takes up what the timetable and the user say by now.

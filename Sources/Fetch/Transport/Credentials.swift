@@ -24,11 +24,10 @@ package struct Credentials: Sendable {
   /// redirects to has signed addresses of its own.
   package init(environment: [String: String]) {
     var lines: [String: [String]] = [:]
-    let isSane = { (text: String) in text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } }
     var hub = environment["HF_ENDPOINT"] ?? ""
     while hub.hasSuffix("/") { hub.removeLast() }
     self.hub = hub.isEmpty ? HubDirectory.defaultHub : hub
-    if let token = environment["HF_TOKEN"], !token.isEmpty, isSane(token),
+    if let token = environment["HF_TOKEN"], !token.isEmpty, token.isVisibleASCII,
       let address = try? WebAddress(self.hub),
       address.scheme == .https || address.scheme == .http && AddressScope(of: address.host) == .machine
     {
@@ -75,35 +74,36 @@ extension FetchConfiguration {
   static let wayIntoHub =
     "the repository may be gated or private: accept its terms, and set HF_TOKEN to a token that may read it"
 
+  /// A request to an address with what authorises it, made for each address that is asked (S1).
+  func form(to address: WebAddress, tag: UInt = 1) -> WebRequest.Form {
+    var form = WebRequest.Form(address: address, tag: tag)
+    form.lines = headers(address.origin)
+    form.login = login(for: address)
+    return form
+  }
+
   /// S9: what `Authorization` says to an address by the user's netrc file; nil for nothing.
   ///
   /// It is for addresses that the user named, and what these redirect to on the same origin. A
   /// token of the origin, a signature, and a name in the address itself go first. Over plain
-  /// http it goes no further than a private network; where a name leads is judged by
-  /// ``refusalOfLogin(to:for:)`` when it is connected.
+  /// http it goes no further than a private network and through no proxy; where a name leads is
+  /// judged by ``mayGetLogin(_:for:)`` when it is connected.
   func login(for address: WebAddress) -> String? {
     guard address.isOwn, !address.isSigned, !AddressText(address.url).hasUserInfo, headers(address.origin).isEmpty
     else { return nil }
     switch address.scheme {
     case .https: return logins(address.host)
     case .http:
+      guard !isProxied(address) else { return nil }
       let isInside = addressScope(address.host).map(Self.takesPlainLogin) ?? Self.isInnerName(address.host)
       return isInside ? logins(address.host) : nil
     case .file, .command: return nil
     }
   }
 
-  /// S9: why a login may not go in the clear to who a name turned out to be; nil if it may.
-  func refusalOfLogin(to peer: Peer, for address: WebAddress) -> TarnError? {
-    let isOfProxy = isProxy(peer, for: address)
-    let scope = addressScope(peer.address)
-    guard isOfProxy || !(scope.map(Self.takesPlainLogin) ?? false) else { return nil }
-    let kind = isOfProxy ? "a proxy" : scope?.text ?? "which is no address"
-    return TarnError(
-      .refused,
-      "the password of machine \(printable(address.host, limit: 200)) is not sent in the clear to "
-        + "\(printable(peer.address, limit: 60)), \(kind)",
-      hint: "give the mirror its https:// address, or take the machine out of the netrc file")
+  /// S9: whether a login may go in the clear to who a name turned out to be; who may not get it is asked without.
+  func mayGetLogin(_ peer: Peer, for address: WebAddress) -> Bool {
+    !isProxy(peer, for: address) && (addressScope(peer.address).map(Self.takesPlainLogin) ?? false)
   }
 
   /// Whether a name is of the kind that networks give their own machines; others are asked without a login, as before.
@@ -120,8 +120,9 @@ extension FetchConfiguration {
   /// - Parameters:
   ///   - address: Who was asked.
   ///   - status: What it answered.
+  ///   - isWithheld: Whether a login was kept back that the netrc file has.
   /// - Returns: What to do; nil where that is no matter of these credentials.
-  func wayIn(to address: WebAddress, after status: Int?) -> String? {
+  func wayIn(to address: WebAddress, after status: Int?, isWithheld: Bool) -> String? {
     guard status == 401 || status == 403, !address.isSigned else { return nil }
     if let hub = try? WebAddress(hub), hub.origin == address.origin { return Self.wayIntoHub }
     if address.isOfDocument {
@@ -131,9 +132,12 @@ extension FetchConfiguration {
     guard address.isOwn else { return "a redirect led there; give the mirror the address that it leads to" }
     if let loginFault { return loginFault }
     let machine = AddressText(address.url).machine.printable
-    if login(for: address) != nil { return "look at the login and password of machine \(machine) in the netrc file" }
+    if !isWithheld, login(for: address) != nil {
+      return "look at the login and password of machine \(machine) in the netrc file"
+    }
     if logins(address.host) != nil {
-      return "the password of machine \(machine) goes to no public address in the clear; name an https:// one"
+      return "the password of machine \(machine) goes in the clear to no public address and through no proxy; give the "
+        + "mirror its https:// address"
     }
     return AddressText.wayIn(to: machine)
   }

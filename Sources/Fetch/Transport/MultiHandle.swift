@@ -114,6 +114,27 @@ enum RequestEnd: Equatable {
     try check(unsafe curl_multi_poll(multi, nil, 0, Int32(min(milliseconds, 1_000)), nil))
   }
 
+  /// Drives one request to its end, alone.
+  ///
+  /// - Parameters:
+  ///   - exchange: The request's owner.
+  ///   - bytesPerSecond: The limit of reading now; nil for none.
+  ///   - isCancelled: Asked several times a second.
+  /// - Returns: How it ended.
+  /// - Throws: ``TarnError`` `.interrupted`.
+  func perform(
+    _ exchange: some WebRequestOwner, bytesPerSecond: () -> Int? = { nil }, isCancelled: () -> Bool
+  ) throws(TarnError) -> RequestEnd {
+    try add(exchange.request)
+    defer { remove(exchange.request) }
+    while true {
+      if isCancelled() { throw .interrupted }
+      exchange.request.limit(to: bytesPerSecond())
+      if let end = try turn().first?.end { return end }
+      try wait(atMost: .milliseconds(100))
+    }
+  }
+
   private func check(_ result: CURLMcode) throws(TarnError) {
     guard result == CURLM_OK else {
       throw TarnError(.io, "libcurl failed: \(unsafe String(cString: curl_multi_strerror(result)))")

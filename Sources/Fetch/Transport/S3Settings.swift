@@ -161,12 +161,7 @@ package struct S3Settings: Sendable {
     "write s3://bucket/\(rest); a bucket's name has 3 to 63 letters, digits, dots and dashes"
   }
 
-  private static func isUnreserved(_ byte: UInt8) -> Bool {
-    switch byte {
-    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: true
-    default: false
-    }
-  }
+  private static func isUnreserved(_ byte: UInt8) -> Bool { byte.isLetterOrDigit || "-._~".utf8.contains(byte) }
 
   /// A key as S3 signs it: everything but unreserved characters and slashes is
   /// percent-encoded, once.
@@ -186,7 +181,7 @@ package struct S3Settings: Sendable {
       if isUnreserved(byte) || keepingSlashes && byte == 0x2F {
         text.unicodeScalars.append(Unicode.Scalar(byte))
       } else {
-        text += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+        text += byte.percentEncoded
       }
     }
     return text
@@ -197,7 +192,7 @@ package struct S3Settings: Sendable {
     guard let accessKey = accessKey?.value, let secretKey = secretKey?.value else { return nil }
     let sessionToken = sessionToken?.value
     for value in [accessKey, secretKey, sessionToken ?? "", region]
-    where !value.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
+    where !value.isVisibleASCII {
       throw TarnError(.usage, "an AWS credential or region holds a character that none has")
     }
     // libcurl 7.88 neither sends this by itself, without which S3 refuses the
@@ -224,7 +219,7 @@ extension FetchConfiguration {
     if CommandAddress.isOne(mirror.url) { return try command(mirror.url) }
     let text = try EnvironmentPlace.filled(mirror.url, variable)
     var address =
-      text.lowercased().hasPrefix("s3://")
+      text.isStoreAddress
       ? try WebAddress(s3: mirror.url, at: s3.webAddress(of: text)) : try WebAddress(text, recordedAs: mirror.url)
     address.keptQuery = mirror.keptQuery
     address.isOwn = !mirror.isOfDocument
@@ -234,6 +229,9 @@ extension FetchConfiguration {
   /// The scheme, host and port that a mirror is asked at; nil for one that cannot
   /// be asked.
   package func origin(of mirror: FetchMirror) -> String? { try? address(mirror).origin }
+
+  /// Whether a mirror's address leads to a file on this machine.
+  package func isLocal(_ mirror: FetchMirror) -> Bool { (try? address(mirror))?.scheme == .file }
 
   /// Bytes of the file that a mirror's address leads to on this machine; nil where it
   /// leads elsewhere, or to no regular file.

@@ -16,6 +16,12 @@ struct StoreComplaint {
 
   init(unsigned: String?) { self.unsigned = unsigned }
 
+  /// What comes from an address; nil for one of no store.
+  init?(from address: WebAddress, _ configuration: FetchConfiguration) {
+    guard address.isSigned else { return nil }
+    self.init(unsigned: configuration.s3.whyUnsigned)
+  }
+
   /// Keeps a piece of the body.
   mutating func take(_ bytes: RawSpan) {
     let room = Self.mostByteCount - body.count

@@ -1,7 +1,27 @@
-// Waiting on the thread that asks, until a time or a wish to stop.
+// Asking on the thread that waits for the answer, and waiting there to ask again.
 
 internal import Base
 internal import Glibc
+
+/// What came of a question.
+enum Reply<Answer> {
+  case answer(Answer)
+  /// Not now: whoever was asked wants to be left alone for so long.
+  case later(Duration?, TarnError)
+
+  /// Asks; what fails for now is as if it had been told to come later.
+  ///
+  /// - Parameter ask: Asks once.
+  /// - Throws: ``TarnError`` that another try would meet again.
+  init(_ ask: () throws(TarnError) -> Reply) throws(TarnError) {
+    do throws(TarnError) {
+      self = try ask()
+    } catch {
+      guard error.code == .temporary else { throw error }
+      self = .later(nil, error)
+    }
+  }
+}
 
 /// Waits until a time.
 ///

@@ -16,6 +16,7 @@ enum HeadStep {
 
 /// Who takes what a server sends.
 protocol WebRequestOwner: AnyObject {
+  var request: WebRequest { get }
   func takeHeader(_ line: [UInt8]) -> HeadStep
   /// Takes a piece of the body; false breaks the exchange off.
   func takeBody(_ bytes: RawSpan) -> Bool
@@ -76,6 +77,8 @@ protocol WebRequestOwner: AnyObject {
   private let address: WebAddress
   /// S9: whether a password travels in the clear, so that whom it reaches is looked at.
   private let isConfiding: Bool
+  /// Whether it was asked without the login that it was to have, as who is there may not get it.
+  private(set) var isLoginWithheld = false
   private let configuration: FetchConfiguration
   /// S6: asked before a connection is made or used again, if that is not free.
   private var peerCheck: UnsafeMutablePointer<ccurl_peer_check>?
@@ -246,18 +249,23 @@ protocol WebRequestOwner: AnyObject {
     let check = UnsafeMutablePointer<ccurl_peer_check>.allocate(capacity: 1)
     unsafe check.initialize(
       to: ccurl_peer_check(
-        allows: { address, port, context in
+        allows: { address, port, isConnected, context in
           guard let address = unsafe address, let context = unsafe context else { return 0 }
           let request = unsafe Unmanaged<WebRequest>.fromOpaque(context).takeUnretainedValue()
-          return request.allows(Peer(address: unsafe String(cString: address), port: Int(port))) ? 1 : 0
+          let peer = Peer(address: unsafe String(cString: address), port: Int(port))
+          return request.allows(peer, isConnected: isConnected != 0) ? 1 : 0
         }, context: Unmanaged.passUnretained(self).toOpaque()))
     unsafe peerCheck = check
     try self.check(unsafe ccurl_set_peer_check(easy, check))
   }
 
-  private func allows(_ peer: Peer) -> Bool {
-    let ofLogin = isConfiding ? configuration.refusalOfLogin(to: peer, for: address) : nil
-    guard let refusal = ofLogin ?? configuration.refusal(of: peer, for: address) else { return true }
+  private func allows(_ peer: Peer, isConnected: Bool) -> Bool {
+    // Whom a name leads to is known only now, and nothing was sent yet.
+    if isConfiding, isConnected, !configuration.mayGetLogin(peer, for: address) {
+      unsafe ccurl_empty_header(headerList, "Authorization")
+      isLoginWithheld = true
+    }
+    guard let refusal = configuration.refusal(of: peer, for: address) else { return true }
     self.refusal = refusal
     return false
   }
@@ -295,6 +303,12 @@ protocol WebRequestOwner: AnyObject {
 
   /// Limits the rate from now on, in bytes per second; nil lifts the limit.
   func limit(to bytesPerSecond: Int?) { pacer.bytesPerSecond = bytesPerSecond }
+
+  /// Begins with bytes that other transfers took beyond what was allowed.
+  func owe(_ byteCount: Double, at now: ContinuousClock.Instant) { pacer.owe(byteCount, at: now) }
+
+  /// Bytes that were taken beyond what is allowed by then.
+  func debt(at now: ContinuousClock.Instant) -> Double { pacer.debt(at: now) }
 
   /// How long the rate holds reading up; nil when it does not.
   func throttleWait(at now: ContinuousClock.Instant) -> Duration? {

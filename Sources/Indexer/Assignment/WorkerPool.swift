@@ -20,9 +20,7 @@ package final class WorkerPool: Sendable {
   package static var shared: WorkerPool { get throws { try made.get() } }
 
   private static let made = Result {
-    try WorkerPool(
-      threadCount: ProcessInfo.processInfo.environment["TARN_THREADS"].flatMap { Int($0) }.map { min(max($0, 1), 1024) }
-        ?? ProcessInfo.processInfo.activeProcessorCount)
+    try WorkerPool(threadCount: ThreadCount.ofProcess())
   }
 
   /// Starts the threads.

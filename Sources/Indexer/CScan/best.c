@@ -1,7 +1,7 @@
 // The rows of a query that may be among its k best.
 //
-// Each is known by two bounds of its score, and by where its code or its floats lie. The floor is the k-th
-// greatest lower bound at some time: k rows reach it, so one whose upper bound is below it is
+// Each is known by two bounds of its score, and by where its code or its floats lie. The floor is a score that the
+// lower bounds of k rows reach, nearly the k-th greatest of them at some time: a row whose upper bound is below it is
 // out. Rows are appended as they are met. Once there are `limit` of them the k with the greatest
 // lower bounds are told from the others, which raises the floor, and rows below that go; when
 // bounds leave too many, they are scored by the definition.
@@ -87,47 +87,46 @@ static void score(const struct show *w, struct cscan_query *s, struct cscan_foun
   }
 }
 
-/// Brings numbers that are greater than the pivot, or with `equal` as great, to the front, and says how many they are.
-static CCPU_INLINE size_t partition(double *numbers, size_t count, double pivot, int equal) {
-  size_t front = 0;
-  for (size_t i = 0; i < count; i++) {
-    // No branch: which way one would go is a matter of chance.
-    const double number = numbers[i];
-    numbers[i] = numbers[front];
-    numbers[front] = number;
-    front += equal ? number >= pivot : number > pivot;
-  }
-  return front;
+/// The greatest of some numbers, one or more, or the least.
+static CCPU_INLINE double extreme(const double *numbers, size_t count, int is_least) {
+  enum { LANES = 4 };
+  double found[LANES] = {numbers[0], numbers[0], numbers[0], numbers[0]};
+  for (size_t i = 0; i < count; i += LANES)
+    for (size_t l = 0; l < LANES; l++) {
+      const double number = numbers[i + l < count ? i + l : 0];
+      found[l] = (is_least ? number < found[l] : number > found[l]) ? number : found[l];
+    }
+  for (size_t l = 1; l < LANES; l++)
+    if (is_least ? found[l] < found[0] : found[l] > found[0]) found[0] = found[l];
+  return found[0];
 }
 
-/// The k-th greatest of some numbers, which change places; 1 <= k <= count.
-static double kth_greatest(double *numbers, size_t count, size_t k) {
-  uint64_t random = 0x9E3779B97F4A7C15u;
-  for (;;) {
-    random = random * 6364136223846793005u + 1442695040888963407u;
-    const double pivot = numbers[(size_t)((random >> 32) * count >> 32)];
-    size_t front = partition(numbers, count, pivot, 0);
-    if (k > front) {
-      numbers += front;
-      count -= front;
-      k -= front;
-      front = partition(numbers, count, pivot, 1);
-      if (k <= front) return pivot;
-      numbers += front;
-      count -= front;
-      k -= front;
+/// A number that at least k reach, and no more than `most` unless many are equal; 1 <= k <= most, k <= count. What lies
+/// between the least and the greatest is halved, which needs no order and no branch that is a matter of chance.
+static double reached_by(const double *numbers, size_t count, size_t k, size_t most) {
+  double least = extreme(numbers, count, 1), beyond = extreme(numbers, count, 0);
+  size_t reach = count;
+  // A NaN counts as -infinity, between which and a number nothing lies.
+  for (int halvings = 0; least > -0x1p1000 && halvings < 32 && reach > most; halvings++) {
+    const double middle = least + (beyond - least) / 2;
+    int64_t of_middle = 0;
+    for (size_t i = 0; i < count; i++) of_middle += numbers[i] >= middle;
+    if ((size_t)of_middle >= k) {
+      least = middle;
+      reach = (size_t)of_middle;
     } else {
-      count = front;
+      beyond = middle;
     }
   }
+  return least;
 }
 
-/// Drops rows that k others beat by their bounds.
-static void drop_beaten(struct cscan_query *s) {
+/// Drops rows that k others beat by their bounds, but for some that only `most` beat.
+static void drop_beaten(struct cscan_query *s, size_t most) {
   if (s->count < s->k) return;
   double *bounds = (double *)(s->found + most_of(s->k));
   for (size_t i = 0; i < s->count; i++) bounds[i] = s->found[i].lower;
-  const double floor = kth_greatest(bounds, s->count, s->k);
+  const double floor = reached_by(bounds, s->count, s->k, most);
   size_t kept = 0;
   for (size_t i = 0; i < s->count; i++) {
     s->found[kept] = s->found[i];
@@ -139,7 +138,7 @@ static void drop_beaten(struct cscan_query *s) {
 
 /// Makes room for more rows.
 static void prune(const struct show *w, struct cscan_query *s) {
-  drop_beaten(s);
+  drop_beaten(s, s->k + s->k / 16);
   if (s->count > s->k + slack_of(s->k) / 2) {
     score(w, s, s->found, s->count);
     bring_forward(s->found, s->count, s->k);
@@ -179,7 +178,7 @@ void cscan_finish(
     int level, const struct cscan_coder *c, struct cscan_query *s, int scored, struct cscan_counts *counts) {
   float scratch[c->dimension] __attribute__((aligned(64)));
   const struct show w = {.level = level, .coder = c, .counts = counts, .scratch = scratch};
-  drop_beaten(s);
+  drop_beaten(s, s->k);
   if (scored) {
     score(&w, s, s->found, s->count);
     cscan_sort(s->found, s->count);

@@ -187,10 +187,10 @@ static size_t ahead_of(const struct show *w, size_t first, size_t end) {
   return rows->next ? (uintptr_t)rows->next - (uintptr_t)(rows->codes + first * size) : 0;
 }
 
-/// Has memory bring the codes of rows [first, end) that lie apart.
+/// Has memory bring the codes of rows [first, end) that lie apart, those that are read after these among them.
 static void expect_apart(const struct show *w, size_t first, size_t end) {
   if (!w->rows->apart) return;
-  for (size_t i = first; i < end && i < w->rows->count; i++) cscan_expect(w->rows->apart[i], w->coder->code_size);
+  for (size_t i = first; i < end && i < w->rows->count + w->rows->apart_next; i++) cscan_expect(w->rows->apart[i], w->coder->code_size);
 }
 
 void cscan_score_row(const struct show *w, struct cscan_query *s, const uint8_t *at, int64_t id) {

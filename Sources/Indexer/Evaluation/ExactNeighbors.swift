@@ -207,6 +207,11 @@ package struct ExactNeighbors: Sendable {
     (self.counts, self.ids, self.scores) = (counts, ids, scores)
   }
 
+  /// Bytes of the file of the answer to so many queries: an id and a score for each neighbour, a count for each query.
+  package static func byteCount(queryCount: Int, k: Int) -> Int {
+    SavedState.byteCount(fields: 4, holding: 8 + queryCount * (4 + 16 * k))
+  }
+
   /// Saves the answer durably.
   ///
   /// - Parameters:

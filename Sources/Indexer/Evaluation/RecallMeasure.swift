@@ -9,8 +9,6 @@ package struct Filing {
   package private(set) var lists: [RowID: UInt32] = [:]
   /// Rows of each list over all outputs, `[nlist]`.
   package private(set) var sizes: [UInt64] = []
-  /// What queries are compared with to rank lists, `[nlist × dimension]`.
-  package private(set) var centroids: [Float] = []
   /// Ascending.
   private let wanted: [RowID]
 
@@ -25,10 +23,7 @@ package struct Filing {
   /// - Throws: ``TarnError`` when reading fails.
   package mutating func add(_ shard: OutputShardFile) throws {
     let nlist = shard.trained.nlist
-    if sizes.isEmpty {
-      sizes = [UInt64](repeating: 0, count: nlist)
-      centroids = shard.trained.centroids
-    }
+    if sizes.isEmpty { sizes = [UInt64](repeating: 0, count: nlist) }
     for list in 0..<nlist {
       sizes[list] += UInt64(shard.size(ofList: list))
       for id in try shard.ids(ofList: list) where isWanted(id) { lists[id] = UInt32(list) }
@@ -65,29 +60,49 @@ package struct Filing {
 package struct RecallMeasure {
   private let truth: ExactNeighbors
   private let filing: Filing
-  private let ranking: ExactNeighbors
-  /// Per true neighbour `[n × k]` the place of its list in the query's
-  /// ranking; `Int.max` when it is beyond.
-  private let places: [Int]
+  private let queries: [Float]
+
+  /// Lists of queries that are held at a time: all of them would be queries × nprobe.
+  private static let heldLists = 1 << 22
 
   /// Prepares to count.
   ///
   /// - Parameters:
   ///   - truth: The exact neighbours of the queries.
   ///   - filing: Where they are.
-  ///   - ranking: The lists of each query, best first, as many as will be
-  ///     visited at most.
-  package init(truth: ExactNeighbors, filing: Filing, ranking: ExactNeighbors) {
-    (self.truth, self.filing, self.ranking) = (truth, filing, ranking)
-    var places = [Int](repeating: Int.max, count: truth.ids.count)
-    for query in truth.counts.indices {
-      var place: [UInt32: Int] = [:]
-      for (position, list) in ranking.found(for: query).enumerated() { place[UInt32(list)] = position }
-      for slot in (query * truth.k)..<(query * truth.k + Int(truth.counts[query])) {
-        places[slot] = filing.lists[truth.ids[slot]].flatMap { place[$0] } ?? Int.max
+  ///   - queries: The queries, `[n × dimension]`, finite.
+  package init(truth: ExactNeighbors, filing: Filing, queries: [Float]) {
+    (self.truth, self.filing, self.queries) = (truth, filing, queries)
+  }
+
+  /// Which true neighbours lie in lists that a search visits, `[n × k]`, and the rows of those lists, of all queries.
+  private func visited(_ nprobe: Int, by searcher: VersionSearcher, threads: Int) throws -> (
+    truth: [Bool], rowCount: Double
+  ) {
+    var visited = [Bool](repeating: false, count: truth.ids.count)
+    var rowCount = 0.0
+    let all = 0..<truth.counts.count
+    let isWhole = nprobe >= searcher.nlist
+    var isOwn = [Bool](repeating: isWhole, count: searcher.nlist)
+    let width = max(Self.heldLists / max(nprobe, 1), 1)
+    for first in stride(from: 0, to: all.upperBound, by: width) {
+      let some = first..<min(first + width, all.upperBound)
+      let vectors = queries[some.lowerBound * searcher.dimension..<some.upperBound * searcher.dimension]
+      let lists = try isWhole ? [] : searcher.visitedLists(Array(vectors), nprobe: nprobe, threads: threads)
+      for query in some {
+        let own = isWhole ? [] : lists[query - first]
+        for list in own { isOwn[Int(list)] = true }
+        for slot in query * truth.k..<query * truth.k + Int(truth.counts[query]) {
+          visited[slot] = filing.lists[truth.ids[slot]].map { isOwn[Int($0)] } ?? false
+        }
+        for list in own {
+          isOwn[Int(list)] = false
+          rowCount += Double(filing.sizes[Int(list)])
+        }
       }
     }
-    self.places = places
+    if isWhole { rowCount = Double(all.count) * filing.sizes.reduce(0) { $0 + Double($1) } }
+    return (visited, rowCount)
   }
 
   /// What a search that visits `nprobe` lists found.
@@ -102,17 +117,20 @@ package struct RecallMeasure {
   /// - Parameters:
   ///   - nprobe: Lists visited.
   ///   - result: What came back, a row for each query.
+  ///   - searcher: What searched, which says the lists that it visits.
+  ///   - threads: Threads to use.
   ///   - depths: The k to look at, each at most the truth's.
   ///   - seconds: What the search took.
   /// - Returns: The point.
-  package func point(nprobe: Int, _ result: SearchResult, depths: [Int], seconds: Double) -> EvaluationPoint {
+  /// - Throws: ``TarnError`` as a search.
+  package func point(
+    nprobe: Int, _ result: SearchResult, from searcher: VersionSearcher, threads: Int = 1, depths: [Int],
+    seconds: Double
+  ) throws -> EvaluationPoint {
     let queryCount = truth.counts.count
     // What is divided by it is 0 where there are none.
     let n = Double(max(queryCount, 1))
-    var scanned = 0.0
-    for query in 0..<queryCount {
-      for list in ranking.found(for: query).prefix(nprobe) { scanned += Double(filing.sizes[Int(list)]) }
-    }
+    let visited = try visited(nprobe, by: searcher, threads: threads)
     let neighbors = result.neighbors
     let recalls = depths.map { depth in
       var (sum, squares, routed) = (0.0, 0.0, 0.0)
@@ -124,7 +142,7 @@ package struct RecallMeasure {
         sum += share
         squares += share * share
         let slots = (query * truth.k)..<(query * truth.k + wanted.count)
-        routed += Double(slots.count { places[$0] < nprobe }) / Double(wanted.count)
+        routed += Double(slots.count { visited.truth[$0] }) / Double(wanted.count)
       }
       let mean = sum / n
       let variance = n > 1 ? max(0, (squares - n * mean * mean) / (n - 1)) : 0
@@ -132,6 +150,6 @@ package struct RecallMeasure {
         k: depth, recall: mean, standardError: (variance / n).squareRoot(), routingRecall: routed / n)
     }
     return EvaluationPoint(
-      nprobe: nprobe, vectorsScanned: scanned / n, seconds: seconds, recalls: recalls)
+      nprobe: nprobe, vectorsScanned: visited.rowCount / n, seconds: seconds, recalls: recalls)
   }
 }

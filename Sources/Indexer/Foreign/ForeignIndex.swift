@@ -17,6 +17,8 @@ package struct ForeignIndex: Sendable {
   package let coarse: Coarse
   /// Rows of its lists.
   package let rowCount: Int
+  /// Rows that it counts and that are in none of its lists: FAISS files no row with a component that is not a number.
+  package let unfiledRowCount: Int
   let file: InputFile
   /// Where each list's codes begin in the file, with its rows; empty where no list has any.
   let lists: [(offset: Int, size: Int)]
@@ -65,11 +67,12 @@ package struct ForeignIndex: Sendable {
       codec: codec, dimension: dimension, statistic: codec.hasRanges ? statistic ?? .minmax : .minmax, minima: minima,
       widths: widths)
     var lists: [(offset: Int, size: Int)] = []
+    var total = 0
     if hasLists == 1 {
       let entry = quantizer.codeByteCount + 8
       let pairs = try cursor.integers64(2 * nlist, "the lists")
       lists.reserveCapacity(nlist)
-      var (total, end) = (0, FaissFile.centroidsOffset)
+      var end = FaissFile.centroidsOffset
       for list in 0..<nlist {
         let (offset, size) = (pairs[2 * list], pairs[2 * list + 1])
         guard size <= UInt64(file.byteCount / entry), offset <= UInt64(file.byteCount),
@@ -81,7 +84,7 @@ package struct ForeignIndex: Sendable {
         total += Int(size)
         lists.append((Int(offset), Int(size)))
       }
-      guard total == count else { throw cursor.malformed("ntotal is \(count) but its lists hold \(total)") }
+      guard total <= count else { throw cursor.malformed("ntotal is \(count) but its lists hold \(total)") }
     } else if count > 0 {
       throw cursor.malformed("it holds \(count) rows in no list")
     }
@@ -89,9 +92,9 @@ package struct ForeignIndex: Sendable {
     guard cursor.remaining == 0 else { throw cursor.malformed("\(cursor.remaining) bytes follow its end") }
     trained = try TrainedIndex(centroids: centroids, quantizer: quantizer, nprobe: nprobe)
     self.coarse = coarse == 0 ? .flat : .hnsw
-    rowCount = count
+    (rowCount, unfiledRowCount) = (total, count - total)
     self.file = file
-    self.lists = count == 0 ? [] : lists
+    self.lists = total == 0 ? [] : lists
   }
 
   /// What the helper's end means, where it did not answer.

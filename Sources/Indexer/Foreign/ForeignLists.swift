@@ -28,7 +28,10 @@ extension ForeignIndex {
       }
     }
     guard least <= greatest else {
-      throw TarnError(.usage, "\(file.path) holds no rows", hint: "leave it out; `tarn adopt trained` takes empty ones")
+      let others = unfiledRowCount == 0 ? "" : ": \(unfiledRowCount) that it counts are in none of its lists"
+      throw TarnError(
+        .usage, "\(file.path) holds no rows\(others)",
+        hint: "leave it out; `tarn adopt trained` takes empty ones")
     }
     guard least >= 0, ForeignNumber.rowID.holds(Int(greatest)) else {
       throw TarnError(

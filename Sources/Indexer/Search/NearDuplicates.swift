@@ -70,7 +70,8 @@ extension VersionSearcher {
   /// The most candidates for each row of an answer without near-duplicates.
   package static let candidatesPerRow = 16
 
-  /// Finds the best rows of which no two are nearly the same.
+  /// Finds the best rows of which no two are nearly the same, by the codes that refine where the version has such: what
+  /// two codes of four bits stand for may be closer, or further apart, than the rows.
   ///
   /// - Parameters:
   ///   - queries: As for ``search(_:k:nprobe:threads:among:)``.
@@ -102,12 +103,18 @@ extension VersionSearcher {
       let found =
         try candidates?(vectors, count)
         ?? search(vectors, k: count, nprobe: nprobe, threads: threads, among: subset, checkpoint: checkpoint)
-      let lists = try visitedLists(vectors, nprobe: nprobe, threads: threads)
+      let lists = refine == nil ? try visitedLists(vectors, nprobe: nprobe, threads: threads) : []
       var left: [Int] = []
       for (place, query) in open.enumerated() {
         try checkpoint?()
         let neighbors = found.neighbors(ofQuery: place)
-        let decoded = self.vectors(ofRows: neighbors.map(\.id), in: Set(lists[place])).map { $0 ?? [] }
+        let ids = neighbors.map(\.id)
+        let decoded =
+          if let refine {
+            try refine.vectors(ofRows: ids)
+          } else {
+            self.vectors(ofRows: ids, in: Set(lists[place])).map { $0 ?? [] }
+          }
         guard decoded.allSatisfy({ $0.count == dimension }) else {
           throw TarnError(.engine, "a row was found and is in none of the lists that were visited")
         }

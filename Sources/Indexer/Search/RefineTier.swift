@@ -29,6 +29,7 @@ struct RefineTier: Sendable {
 
   /// The queries of a batch while rows are ordered anew.
   let queries: ScanQueries
+  private let quantizer: ScalarQuantizer
   private let codeByteCount: Int
   private let parts: [Part]
 
@@ -66,6 +67,7 @@ struct RefineTier: Sendable {
     guard let quantizer else { throw TarnError(.inputsMissing, "no files of codes that refine") }
     queries = ScanQueries(ScanCoder(quantizer))
     codeByteCount = quantizer.codeByteCount
+    self.quantizer = quantizer
     self.parts = parts.sorted { $0.ids.lowerBound < $1.ids.lowerBound }
   }
 
@@ -77,17 +79,33 @@ struct RefineTier: Sendable {
     }
   }
 
-  /// The codes of rows, each where it lies.
+  /// The codes of rows, each where it lies, and after them those of some that are shown next.
   ///
   /// - Throws: ``TarnError`` `.integrity` for a row without a code.
-  fileprivate func codes(of ids: ArraySlice<RowID>) throws -> [UnsafePointer<UInt8>?] {
+  fileprivate func codes(
+    of ids: ArraySlice<RowID>, before next: ArraySlice<RowID>
+  ) throws -> [UnsafePointer<UInt8>?] {
     var codes: [UnsafePointer<UInt8>?] = unsafe []
-    unsafe codes.reserveCapacity(ids.count)
-    for id in ids {
-      let (part, start) = try place(of: id)
-      unsafe codes.append(parts[part].file.address(start))
+    unsafe codes.reserveCapacity(ids.count + next.count)
+    for ids in [ids, next] {
+      for id in ids {
+        let (part, start) = try place(of: id)
+        unsafe codes.append(parts[part].file.address(start))
+      }
     }
     return unsafe codes
+  }
+
+  /// The vectors that the codes of rows stand for.
+  ///
+  /// - Throws: ``TarnError`` `.integrity` for a row without a code.
+  func vectors(ofRows ids: [RowID]) throws -> [[Float]] {
+    try expectRead(ids[...])
+    return try ids.map { id in
+      let (part, start) = try place(of: id)
+      let code = unsafe Array(UnsafeBufferPointer(start: parts[part].file.address(start), count: codeByteCount))
+      return quantizer.decode(code)
+    }
   }
 
   /// Where the code of a row is.
@@ -148,8 +166,10 @@ extension VersionSearcher {
     return try order(found, by: refine, queries, k: k, threads: threads)
   }
 
-  /// Rows of a query that one task shows.
+  /// Rows of a query that one task shows where there are few queries: more threads than one work on it.
   private static let taskRows = 32
+  /// Rows of the next task whose codes are brought while one ends.
+  private static let broughtRows = 16
 
   private func order(
     _ found: SearchResult, by refine: RefineTier, _ queries: [Float], k: Int, threads: Int
@@ -159,22 +179,25 @@ extension VersionSearcher {
     let states = refine.queries
     try forEachBatch(of: found.queryCount, byteCount: states.byteCount(k: k)) { batch in
       // Rows of a query that follow each other, for one thread.
+      let taskRows = batch.count < 4 * threads ? Self.taskRows : found.k
       let pieces = batch.flatMap { query in
         let rows = query * found.k..<query * found.k + found.counts[query]
-        return stride(from: rows.lowerBound, to: rows.upperBound, by: Self.taskRows).map { first in
-          (query: query, rows: first..<min(first + Self.taskRows, rows.upperBound))
+        return stride(from: rows.lowerBound, to: rows.upperBound, by: taskRows).map { first in
+          (query: query, rows: first..<min(first + taskRows, rows.upperBound))
         }
       }
       for piece in pieces.prefix(ScanPlan.lookahead) { try refine.expectRead(found.paddedIDs[piece.rows]) }
       let failure = Mutex<(any Error)?>(nil)
       try start(states, queries, batch, k: k, threads: threads) {
-        try carryOut(pieces.count, threads: threads, rows: pieces.count * Self.taskRows) { number, counts in
+        try carryOut(pieces.count, threads: threads, rows: pieces.count * taskRows) { number, counts in
           do {
             if number + ScanPlan.lookahead < pieces.count {
               try refine.expectRead(found.paddedIDs[pieces[number + ScanPlan.lookahead].rows])
             }
             let (query, rows) = pieces[number]
-            let codes = unsafe try refine.codes(of: found.paddedIDs[rows])
+            // Most likely this thread's own.
+            let next = number + threads < pieces.count ? pieces[number + threads].rows.prefix(Self.broughtRows) : 0..<0
+            let codes = unsafe try refine.codes(of: found.paddedIDs[rows], before: found.paddedIDs[next])
             unsafe states.show(found.paddedIDs[rows], codes: codes, to: query - batch.lowerBound, counts: &counts)
           } catch {
             failure.withLock { $0 = $0 ?? error }

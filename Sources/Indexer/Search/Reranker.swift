@@ -14,9 +14,12 @@ package final class Reranker {
   private let ranges: [Range<RowID>]
   private let dimension: Int
   private let normalisation: Normalisation
-  private let open: (Int) throws -> FeatureFile
+  private let open: (Int) throws -> FeatureRows
   /// The shard that is open: its rows may take room of their own.
-  private var current: (place: Int, file: FeatureFile)?
+  private var current: (place: Int, file: FeatureRows)?
+
+  /// Rows of a shard that are taken out of it at once, which bounds their memory.
+  private static let rowsAtOnce = 4096
 
   /// Takes up a version; its shards are opened when a row of theirs is found.
   ///
@@ -26,7 +29,7 @@ package final class Reranker {
   ///   - normalisation: What training did about lengths.
   ///   - open: Gives the shard at a place in `ranges`, its bytes trusted.
   package init(
-    ranges: [Range<RowID>], dimension: Int, normalisation: Normalisation, open: @escaping (Int) throws -> FeatureFile
+    ranges: [Range<RowID>], dimension: Int, normalisation: Normalisation, open: @escaping (Int) throws -> FeatureRows
   ) {
     self.ranges = ranges
     self.dimension = dimension
@@ -54,30 +57,55 @@ package final class Reranker {
     }
     rows.sort { ($0.id, $0.query) < ($1.id, $1.query) }
     var scored = [[(id: RowID, score: Double)]](repeating: [], count: found.queryCount)
-    for (id, query) in rows {
-      let vector = Array(queries[query * dimension..<(query + 1) * dimension])
-      scored[query].append((id, try score(of: id, with: vector)))
+    var rest = rows[...]
+    while let first = rest.first {
+      let place = try place(of: first.id)
+      let (numbers, count) = stretch(of: rest, in: ranges[place])
+      let matrix = try file(place).matrix(ofRows: numbers)
+      var index = 0
+      for (id, query) in rest.prefix(count) {
+        if numbers[index] != Int(id - ranges[place].lowerBound) { index += 1 }
+        let values = matrix.scoredRows(index..<(index + 1), normalisation)
+        let vector = Array(queries[query * dimension..<(query + 1) * dimension])
+        scored[query].append((id, unsafe crows_score(SimdLevel.current, vector, values, values.count)))
+      }
+      rest = rest.dropFirst(count)
     }
     for query in 0..<found.queryCount { result.keepBest(of: scored[query], forQuery: query) }
     return result
   }
 
-  private func score(of id: RowID, with query: [Float]) throws -> Double {
+  /// The shard that a row is of.
+  private func place(of id: RowID) throws -> Int {
     let place = ranges.partitioningIndex { $0.lowerBound > id } - 1
     guard place >= 0, ranges[place].contains(id) else {
       throw TarnError(.integrity, "row \(id) was found and is of no shard of the version")
     }
-    let matrix = try file(place).matrix
-    let row = Int(id - ranges[place].lowerBound)
-    let values = matrix.scoredRows(row..<(row + 1), normalisation)
-    return unsafe crows_score(SimdLevel.current, query, values, values.count)
+    return place
   }
 
-  private func file(_ place: Int) throws -> FeatureFile {
+  /// The rows of one shard that are taken out of it next, each once, and how many of those found they are.
+  private func stretch(
+    of rows: ArraySlice<(id: RowID, query: Int)>, in range: Range<RowID>
+  ) -> (numbers: [Int], count: Int) {
+    var numbers: [Int] = []
+    var count = 0
+    for (id, _) in rows {
+      guard range.contains(id) else { break }
+      let number = Int(id - range.lowerBound)
+      if numbers.last != number {
+        guard numbers.count < Self.rowsAtOnce else { break }
+        numbers.append(number)
+      }
+      count += 1
+    }
+    return (numbers, count)
+  }
+
+  private func file(_ place: Int) throws -> FeatureRows {
     if let (opened, file) = current, opened == place { return file }
     current = nil
     let file = try open(place)
-    file.matrix.advise(.random)
     current = (place, file)
     return file
   }

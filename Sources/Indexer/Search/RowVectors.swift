@@ -36,4 +36,16 @@ extension VersionSearcher {
     }
     return found
   }
+
+  /// The vectors that the best codes of rows stand for: those that refine, where the version has such.
+  ///
+  /// - Parameter ids: Row ids, in any order.
+  /// - Returns: For each id its vector; nil where no list has it.
+  /// - Throws: ``TarnError`` `.integrity` for a row of a list without a code that refines.
+  package func bestVectors(ofRows ids: [RowID]) throws -> [[Float]?] {
+    let coded = vectors(ofRows: ids)
+    guard let refine else { return coded }
+    var refined = try refine.vectors(ofRows: zip(ids, coded).filter { $1 != nil }.map(\.0)).makeIterator()
+    return coded.map { $0 == nil ? nil : refined.next() }
+  }
 }

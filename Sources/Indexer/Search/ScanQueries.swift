@@ -65,7 +65,7 @@ internal import Features
   ///
   /// - Parameters:
   ///   - ids: The rows.
-  ///   - codes: Where the code of each lies.
+  ///   - codes: Where the code of each lies, and after them those of rows that are shown next.
   ///   - number: The query's number in the batch.
   ///   - counts: What it has cost.
   func show(
@@ -76,7 +76,8 @@ internal import Features
         var rows = unsafe cscan_rows()
         unsafe rows.ids = ids.bindMemory(to: UInt8.self).baseAddress
         unsafe rows.apart = codes.baseAddress
-        unsafe rows.count = codes.count
+        unsafe rows.count = ids.count / MemoryLayout<RowID>.stride
+        unsafe rows.apart_next = codes.count - rows.count
         var which = UInt32(number)
         unsafe cscan_show(SimdLevel.current, coder.pointer, &rows, pointer, &which, 1, &counts)
       }

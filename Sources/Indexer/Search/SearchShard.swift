@@ -77,7 +77,7 @@ struct SearchShard: Sendable {
     let ids = offsets[list + 1] - 8 * size(ofList: list) + 8 * piece.lowerBound
     var rows = unsafe cscan_rows(
       codes: code(ofRow: piece.lowerBound, ofList: list), ids: file.address(ids), next: nil, places: nil,
-      apart: nil, count: piece.count, radius: 0)
+      apart: nil, count: piece.count, apart_next: 0, radius: 0)
     let number = Int(firstPieces[list]) + piece.lowerBound / pieceRowCount
     let known = unsafe radii.start.assumingMemoryBound(to: UInt32.self) + number
     unsafe rows.radius = cscan_radius(SimdLevel.current, coder.pointer, &rows, known, visitorCount)

@@ -10,8 +10,9 @@ package import Logging
 /// 1. *Pairs and queries.* One pair, drawn, of each of ``mostPairs`` equal stretches, or all of fewer; of queries
 ///    ``mostQueries`` likewise, and no fewer than ``leastQueries``.
 /// 2. *Lists.* ``iterations`` of ``PairedKMeans`` on these pairs, and of the control on their images; every
-///    image in the list whose centroid has the greatest score. As many lists both times: the greatest power of
-///    two of ``mostLists`` at most that a quarter of the distinct nearest images has room for.
+///    image in the list whose centroid has the greatest score. As many lists both times: as many as are asked for,
+///    ``mostLists`` at most, halved until a quarter of the distinct nearest images has room for them. Lists of captions
+///    take the steps on images, too, that a training with a router takes.
 /// 3. *Search.* A query reads lists by the scores of their centroids until it has read ``share`` of the images,
 ///    of the last list a part. Of its ``k`` nearest images it finds those of the lists that it read, of the last one that part.
 ///
@@ -56,12 +57,15 @@ package struct ListTrial: Sendable, Equatable {
   ///   - images: `[n × dimension]`, rows of unit length.
   ///   - captions: `[n × dimension]`, theirs.
   ///   - queries: `[m × dimension]`, finite.
+  ///   - lists: Lists that are asked for, `1...`; fewer than ``leastLists`` count as so many.
+  ///   - refinements: Steps on the images that lists of captions take.
   ///   - backend: How to assign; nil for the process's choice.
   ///   - logger: Gets a warning when a backend is dropped.
   ///   - checkpoint: Called between steps; may throw to stop.
   /// - Throws: ``TarnError`` `.badFeatures`, `.engine`; what `checkpoint` throws.
   package init?(
-    images: FeatureMatrix, captions: FeatureMatrix, queries: FeatureMatrix, backend: AssignmentBackend? = nil,
+    images: FeatureMatrix, captions: FeatureMatrix, queries: FeatureMatrix, lists: Int = ListTrial.mostLists,
+    refinements: Int = 0, backend: AssignmentBackend? = nil,
     logger: Logger = Logger(label: "tarn.engine"), checkpoint: () throws -> Void = {}
   ) throws {
     precondition(images.rowCount == captions.rowCount, "images and captions are pairs")
@@ -70,21 +74,31 @@ package struct ListTrial: Sendable, Equatable {
     let (images, captions) = (images.copy(ofRows: pairs), captions.copy(ofRows: pairs))
     let queries = queries.copy(ofRows: queries.spreadRows(Self.mostQueries, seed: 2))
     let nearest = try AssignmentEngine(rows: images, backend: backend, logger: logger).best(of: captions).rows
-    var nlist = Self.mostLists
+    var nlist = Self.count(of: lists)
     let distinct = Set(nearest).count
     while nlist > distinct / Self.imagesPerList { nlist /= 2 }
     guard nlist >= Self.leastLists else { return nil }
     try checkpoint()
     var truth = try ExactNeighbors(queries: queries, k: Self.k)
     try truth.add(images)
-    func found(_ captions: FeatureMatrix, _ nearest: [UInt32]?) throws -> [Double] {
-      let kmeans = try PairedKMeans(
+    func kmeans(_ captions: FeatureMatrix, _ nearest: [UInt32]?) throws -> PairedKMeans {
+      try PairedKMeans(
         images: images, captions: captions, nearestImages: nearest, nlist: nlist, seed: 1,
         inputs: .of("a trial, of which no state is kept"), backend: backend, logger: logger)
-      var state = try kmeans.initialState()
-      while state.iteration < Self.iterations {
-        try checkpoint()
-        try kmeans.step(&state)
+    }
+    func found(_ captions: FeatureMatrix, _ nearest: [UInt32]?) throws -> [Double] {
+      func step(_ kmeans: PairedKMeans, _ state: inout KMeansState, to last: Int) throws {
+        while state.iteration < last {
+          try checkpoint()
+          try kmeans.step(&state)
+        }
+      }
+      let first = try kmeans(captions, nearest)
+      var state = try first.initialState()
+      try step(first, &state, to: Self.iterations)
+      if nearest != nil, refinements > 0 {
+        state = KMeansState(iteration: 0, centroids: state.centroids, cells: [], history: [])
+        try step(kmeans(images, nil), &state, to: refinements)
       }
       let centroids = FeatureMatrix(state.centroids, dimension: images.dimension)
       return try Self.found(of: truth, queries, in: images, by: centroids, backend, logger)
@@ -99,6 +113,9 @@ package struct ListTrial: Sendable, Equatable {
     self.plain = plain.reduce(0, +) / count
     (pairCount, queryCount, self.nlist) = (images.rowCount, queries.rowCount, nlist)
   }
+
+  /// How many lists of each kind are made at most where so many are asked for.
+  package static func count(of lists: Int) -> Int { max(leastLists, min(mostLists, lists)) }
 
   /// What each query finds of its nearest images, `0...1`.
   private static func found(

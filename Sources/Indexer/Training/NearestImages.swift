@@ -132,6 +132,11 @@ package struct NearestImages: Sendable {
     }
   }
 
+  /// Bytes of the file of what was found for so many captions.
+  package static func byteCount(captionCount: Int) -> Int {
+    SavedState.byteCount(fields: 3, holding: 8 + 12 * captionCount)
+  }
+
   /// Saves a state durably.
   ///
   /// - Parameters:

@@ -118,6 +118,11 @@ package struct RouterLabels {
     return found
   }
 
+  /// Bytes of the file of what was found for so many queries among so many images.
+  package static func byteCount(queryCount: Int, imageCount: Int) -> Int {
+    SavedState.byteCount(fields: 1, holding: 4 * queryCount * min(RouterTraining.labelCount, imageCount))
+  }
+
   /// Saves what was found, durably.
   package func save(_ found: [UInt32], as path: String) throws -> ContentDigest {
     var writer = try StateWriter(creating: path + ".tmp", magic: "tarnlabl", fingerprint: fingerprint)

@@ -11,6 +11,9 @@ package import Logging
 
 /// What becomes of a state that an earlier run saved.
 package enum SavedState {
+  /// Bytes of a file with so many fields, of so many bytes together.
+  static func byteCount(fields: Int, holding byteCount: Int) -> Int { 8 + 32 + 8 * fields + byteCount + 32 }
+
   /// Reads a saved state.
   ///
   /// - Parameters:

@@ -2,6 +2,7 @@
 // and no document of a task that is done is read, so that it costs little for many.
 
 internal import Base
+internal import Foundation
 
 /// How far the tasks of a plan are.
 package struct TaskStanding: Sendable, Equatable {
@@ -31,12 +32,34 @@ package struct TaskStanding: Sendable, Equatable {
     package let word: TaskFailure
   }
 
+  /// A task that is running as far as is known, and of which nothing was heard for long: its worker may wait for hosts,
+  /// merge, or be dead.
+  package struct Silence: Sendable, Equatable {
+    package let task: Int
+    /// Since its log was last written to.
+    package let length: Duration
+
+    /// How far the task is.
+    package var words: String { "was running, last heard of \(TimeSpan.text(seconds: length.seconds)) ago" }
+  }
+
+  /// A worker that works says so more often than that.
+  static let longSilence = Duration.seconds(3_600)
+
+  /// Tasks among the running ones of which nothing was heard for long, in order.
+  package let silences: [Silence]
+
   package func count(of state: State) -> Int { states.lazy.filter { $0 == state }.count }
 
   /// How many are how far, on one line; states that none is in are left out.
   package var summary: String {
-    let parts = State.allCases.compactMap { state in
-      count(of: state) == 0 ? nil : "\(count(of: state)) \(state.rawValue)"
+    let parts = State.allCases.flatMap { state -> [String] in
+      let silent = state == .running ? silences : []
+      let heard = count(of: state) - silent.count
+      let known = heard == 0 ? [] : ["\(heard) \(state.rawValue)"]
+      guard let least = silent.min(by: { $0.length < $1.length }) else { return known }
+      let many = "were running, last heard of \(TimeSpan.text(seconds: least.length.seconds)) ago or longer"
+      return known + ["\(silent.count) \(silent.count == 1 ? least.words : many)"]
     }
     return "\(states.count.counted("task"))" + (parts.isEmpty ? "" : ": " + parts.joined(separator: ", "))
   }
@@ -57,20 +80,33 @@ extension TaskDirectory {
     let (submitted, begun) = try (SlurmEngine.jobs(in: self), logNames())
     var job: [Int: SlurmEngine.Job] = [:]
     for one in submitted { for task in one.tasks { job[task] = one } }
-    var failures: [TaskStanding.Failure] = []
+    var (failures, silences): ([TaskStanding.Failure], [TaskStanding.Silence]) = ([], [])
     let states = plan.tasks.indices.map { number -> TaskStanding.State in
       if open.map({ !$0.contains(number) }) ?? (receipts[number] != nil) { return .done }
       if noted.contains(number), let word = failure(of: number), word.task == plan.tasks[number] {
         failures.append(TaskStanding.Failure(task: number, word: word))
         return .failed
       }
-      if let job = job[number] {
-        return begun.contains("\(job.id)_\(number - job.offset).log") ? .running : .queued
+      // Of tasks that were handed over by hand, nothing but their logs is known.
+      var written = [LocalEngine.logName(number), TaskScripts.logName(number)]
+      if let job = job[number] { written = ["\(job.id)_\(number - job.offset).log"] }
+      written = written.filter(begun.contains)
+      guard !written.isEmpty else { return job[number] == nil ? .open : .queued }
+      if let length = silence(of: written + [TaskScripts.logName(number)]), length >= TaskStanding.longSilence {
+        silences.append(TaskStanding.Silence(task: number, length: length))
       }
-      // Of tasks that were handed over by hand, nothing else is known.
-      return [LocalEngine.logName(number), TaskScripts.logName(number)].contains(where: begun.contains)
-        ? .running : .open
+      return .running
     }
-    return TaskStanding(plan: plan, states: states, failures: failures)
+    return TaskStanding(plan: plan, states: states, failures: failures, silences: silences)
+  }
+
+  /// How long ago any of these logs was written to, or laid as a link to another; nil where that cannot be told.
+  private func silence(of names: [String]) -> Duration? {
+    let times = names.flatMap { name -> [Duration?] in
+      let path = "\(logs)/\(name)"
+      let link = (try? FileManager.default.attributesOfItem(atPath: path))?[.modificationDate] as? Date
+      return [Disk.modifiedAt(path), link.map { Duration.seconds($0.timeIntervalSince1970) }]
+    }
+    return times.compactMap(\.self).max().map { Duration.seconds(Date.now.timeIntervalSince1970) - $0 }
   }
 }

@@ -137,7 +137,7 @@ package final class SlurmEngine: TaskEngine {
   }
 
   private static func isID(_ text: String) -> Bool {
-    !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    !text.isEmpty && text.utf8.allSatisfy(\.isDigit)
   }
 
   /// The largest index of an array, and one more, as this cluster is configured.

@@ -103,8 +103,8 @@ package final class LocalEngine: TaskEngine {
         process.arguments = [String](command.dropFirst()) + ["--task", "\(task)", "--quiet"]
         process.currentDirectoryURL = URL(fileURLWithPath: directory.path)
         var environment = ProcessInfo.processInfo.environment
-        if environment["TARN_THREADS"] == nil {
-          environment["TARN_THREADS"] = "\(max(1, ProcessInfo.processInfo.activeProcessorCount / atATime))"
+        if (environment[ThreadCount.variable] ?? "").isEmpty {
+          environment[ThreadCount.variable] = "\(max(1, ProcessInfo.processInfo.activeProcessorCount / atATime))"
         }
         process.environment = environment
         process.standardInput = FileHandle.nullDevice

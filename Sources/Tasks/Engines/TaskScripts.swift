@@ -148,7 +148,7 @@ package struct TaskScripts: Sendable, Codable {
   }
 
   private func command(_ directory: TaskDirectory) -> String {
-    ([tarn] + workerArguments(in: directory)).map(Self.quoted).joined(separator: " ")
+    ([tarn] + workerArguments(in: directory)).map(QuotedWords.quoted).joined(separator: " ")
   }
 
   /// One command a line, to be run in the directory.
@@ -172,7 +172,7 @@ package struct TaskScripts: Sendable, Codable {
       [ -z "$SLURM_ARRAY_JOB_ID" ] || ln -sf "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}.log" "logs/task_\(task).log"
 
       """
-    let place = isDirectory ? "DIR" : Self.quoted(directory.path)
+    let place = isDirectory ? "DIR" : QuotedWords.quoted(directory.path)
     let there = isDirectory ? "in this directory" : "in a directory of yours"
     let way =
       chunks.count == 1
@@ -183,7 +183,7 @@ package struct TaskScripts: Sendable, Codable {
       # \(plan.subject): \(tasks.count.counted("task")). Submit it \(there), \(way)
       \(submit.joined())# Which tasks are done is said by receipts/: `tarn ingest \(place) --lake LAKE` on the lake's host takes them in,
       # and `tarn plan --again \(place)` writes this file anew for those that have none.
-      #SBATCH --job-name=\(Self.quoted("tarn-\(plan.subject)"))
+      #SBATCH --job-name=\(QuotedWords.quoted("tarn-\(plan.subject)"))
       #SBATCH --array=\(first)
       #SBATCH --requeue
       #SBATCH --signal=B:TERM@120
@@ -286,14 +286,5 @@ package struct TaskScripts: Sendable, Codable {
                 emptyDir: {}
 
       """
-  }
-
-  /// A word as a shell takes it, quoted only where it must be.
-  static func quoted(_ word: String) -> String {
-    let plain = word.utf8.allSatisfy { byte in
-      (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-        || "@%_+=:,./-".utf8.contains(byte)
-    }
-    return plain && !word.isEmpty ? word : "'" + word.replacing("'", with: "'\\''") + "'"
   }
 }

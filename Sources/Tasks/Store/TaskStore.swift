@@ -110,8 +110,3 @@ package struct StoreAccess: Sendable {
     self.cancellation = cancellation
   }
 }
-
-extension String {
-  /// Whether it names a prefix of an object store.
-  package var isStoreAddress: Bool { lowercased().hasPrefix("s3://") }
-}

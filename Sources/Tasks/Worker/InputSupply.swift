@@ -2,7 +2,8 @@
 // task's scratch directory, which never holds more than those under way and one.
 //
 // Hosts that fail for now are waited for as long as patience lasts (R21), counted
-// for the task as a whole (PatientQueue).
+// for the task as a whole (PatientQueue); room that others took meanwhile is waited for as long as
+// shards of this process give some back (SupplyQueue).
 
 internal import Base
 internal import Features
@@ -43,12 +44,8 @@ extension FetchConfiguration {
 final class InputSupply: Sendable {
   private struct State {
     /// Inputs to ask for, in the order of the task.
-    var queue: PatientQueue
+    var queue: SupplyQueue
     var arrived: [Int: FetchedShard] = [:]
-    /// Inputs under way or on the disk.
-    var held = 0
-    /// Inputs under way.
-    var underWay: Set<Int> = []
   }
 
   private let task: TaskDocument
@@ -57,6 +54,7 @@ final class InputSupply: Sendable {
   private let options: SupplyOptions
   private let fetcher: Fetcher
   private let cancellation: Cancellation
+  private let roomComesBack: @Sendable () -> Bool
   private let report: @Sendable (WorkerProgress) -> Void
   private let state: Mutex<State>
 
@@ -69,21 +67,24 @@ final class InputSupply: Sendable {
   ///   - handoff: Told what arrived and what cannot be had, by those places.
   ///   - options: How to fetch.
   ///   - cancellation: Stops it; what arrived is kept.
+  ///   - roomComesBack: Whether something else in this process gives room back when it ends.
   ///   - report: Told of troubles, on the fetcher's thread.
   init(
     _ task: TaskDocument, wanted: [Int], in directory: String, handoff: ShardHandoff, _ options: SupplyOptions,
-    cancellation: Cancellation, report: @escaping @Sendable (WorkerProgress) -> Void
+    cancellation: Cancellation, roomComesBack: @escaping @Sendable () -> Bool,
+    report: @escaping @Sendable (WorkerProgress) -> Void
   ) {
     self.task = task
     self.directory = directory
     self.handoff = handoff
     self.options = options
     self.cancellation = cancellation
+    self.roomComesBack = roomComesBack
     self.report = report
     var fetch = options.fetch
     fetch.leaveWaits(to: options.patience)
     fetcher = Fetcher(configuration: fetch)
-    state = Mutex(State(queue: PatientQueue(wanted, patience: options.patience)))
+    state = Mutex(State(queue: SupplyQueue(wanted, jobs: fetch.jobs, patience: options.patience)))
   }
 
   /// Stops fetching, from any thread.
@@ -94,11 +95,8 @@ final class InputSupply: Sendable {
 
   /// Gives the room of an input back.
   func release(_ place: Int) throws {
-    let shard = state.withLock { state in
-      state.held -= 1
-      return state.arrived.removeValue(forKey: place)
-    }
-    if let shard { try Disk.remove(shard.path) }
+    if let shard = state.withLock({ $0.arrived.removeValue(forKey: place) }) { try Disk.remove(shard.path) }
+    state.withLock { $0.queue.released() }
     handoff.release(Int64(place))
     fetcher.wake()
   }
@@ -117,23 +115,20 @@ final class InputSupply: Sendable {
   }
 
   private func next() -> FetchSupply {
-    let now = options.clock()
-    return state.withLock { state in
-      // One more than is fetched at a time is on the disk: the one that is encoded.
-      guard state.held <= options.fetch.jobs else { return .notYet }
-      switch state.queue.next(at: now) {
-      case .over: return .finished
-      case .later: return .notYet
-      case .ask(let place):
-        // There was room for all when the task began; others write there, too.
-        if let lack = lackOfRoom(for: task.inputs[place].shard, taking: missing(place), besides: state.underWay) {
-          handoff.fail(lack)
-          return .finished
-        }
-        state.held += 1
-        state.underWay.insert(place)
-        return .request(request(place))
+    let (now, comesBack) = (options.clock(), roomComesBack())
+    let turn = state.withLock { state in
+      // There was room for all when the task began; others write there, too.
+      state.queue.next(at: now, comesBack: comesBack) { place, queue in
+        lackOfRoom(for: task.inputs[place].shard, taking: missing(place, queue), promised: promised(queue))
       }
+    }
+    switch turn {
+    case .over: return .finished
+    case .later: return .notYet
+    case .ask(let place): return .request(request(place))
+    case .full(let error):
+      handoff.fail(error)
+      return .finished
     }
   }
 
@@ -145,15 +140,34 @@ final class InputSupply: Sendable {
     max(0, (task.inputs[place].byteCount ?? 0) - Disk.allocatedByteCount(of: partPath(place, in: directory)))
   }
 
-  private func missing(_ place: Int) -> Int { Self.missingByteCount(of: task, place, in: directory) }
+  /// The same, where its first bytes may have told its size.
+  private func missing(_ place: Int, _ queue: SupplyQueue) -> Int {
+    let missing = Self.missingByteCount(of: task, place, in: directory)
+    guard task.inputs[place].byteCount == nil, let learnt = queue.learntByteCount(of: place) else { return missing }
+    return max(0, learnt - Disk.allocatedByteCount(of: Self.partPath(place, in: directory)))
+  }
+
+  /// Bytes that are still to come of what is under way, but for one input.
+  private func promised(_ queue: SupplyQueue, besides place: Int? = nil) -> Int {
+    queue.underWay.filter { $0 != place }.map { missing($0, queue) }.saturatedSum
+  }
 
   /// Why something is not to be written; nil where it may be, or where nobody can tell (D11).
-  private func lackOfRoom(for what: String, taking byteCount: Int, besides underWay: Set<Int> = []) -> TarnError? {
+  private func lackOfRoom(for what: String, taking byteCount: Int, promised: Int = 0) -> TarnError? {
     guard let fileSystem = try? FileSystem(of: directory),
       case .refused(let error) = DiskReserve().verdict(
-        on: what, taking: byteCount, of: fileSystem, promised: underWay.map(missing).saturatedSum)
+        on: what, taking: byteCount, of: fileSystem, promised: promised)
     else { return nil }
     return error
+  }
+
+  /// D12: whether there is room for an input whose size its first bytes told; then it counts as promised.
+  private func takesRoom(_ place: Int, _ byteCount: Int) -> Bool {
+    state.withLock { state in
+      state.queue.learnt(place, byteCount: byteCount)
+      let promised = promised(state.queue, besides: place)
+      return lackOfRoom(for: task.inputs[place].shard, taking: byteCount, promised: promised) == nil
+    }
   }
 
   private func request(_ place: Int) -> FetchRequest {
@@ -171,7 +185,7 @@ final class InputSupply: Sendable {
       },
       partPath: Self.partPath(place, in: directory), expectation: expectation,
       finalPath: { _ in "\(directory)/\(place).\(input.shard)" })
-    request.takesRoom = { [self] in lackOfRoom(for: input.shard, taking: $0) == nil }
+    request.takesRoom = { [self] in takesRoom(place, $0) }
     request.lackOfRoom = { [self] in lackOfRoom(for: "the rest of \(input.shard)", taking: 0) }
     return request
   }
@@ -192,7 +206,7 @@ final class InputSupply: Sendable {
 
   private func settle(_ place: Int, _ result: Result<FetchResult, TarnError>) {
     let failure: TarnError
-    state.withLock { _ = $0.underWay.remove(place) }
+    var comesBack = false
     switch result {
     case .success(.fetched(let shard)):
       state.withLock { state in
@@ -205,16 +219,17 @@ final class InputSupply: Sendable {
       failure =
         lackOfRoom(for: shard, taking: byteCount)
         ?? TarnError(.diskFull, "there was no room for \(shard)", hint: "run the worker again", place: directory)
+      // Its size is known now, so that it is asked for again when there is room.
+      comesBack = roomComesBack()
     case .success(.unchanged):
       failure = TarnError(.integrity, "the fetcher answered what was not asked")
     case .failure(let error): failure = error
     }
+    if failure.code == .diskFull, state.withLock({ $0.queue.lackedRoom(place, comesBack: comesBack) }) { return }
     let now = options.clock()
-    let pause = state.withLock { state in
-      state.held -= 1
-      return state.queue.failed(place, failure, at: now)
+    guard let pause = state.withLock({ $0.queue.failed(place, failure, at: now) }) else {
+      return handoff.markLost(Int64(place), failure)
     }
-    guard let pause else { return handoff.markLost(Int64(place), failure) }
     report(.waiting(pause: pause.length, left: pause.left))
   }
 }

@@ -102,6 +102,10 @@ package final class PromisedTaskRoom: Sendable {
     }
   }
 
+  /// Whether another task of this process has room that it gives back: one that is merged, as no
+  /// other is begun before that.
+  package func hasOthers(than number: Int) -> Bool { promised.withLock { $0.keys.contains { $0 != number } } }
+
   /// Gives back what a task took: it ended.
   package func giveBack(_ number: Int) { promised.withLock { $0[number] = nil } }
 }
@@ -115,15 +119,19 @@ extension TaskWorker {
   /// - Throws: ``TarnError`` `.diskFull` where it does not fit.
   func take(_ room: TaskRoom, in scratch: WorkerScratch) throws {
     while true {
-      let needs = room.needs(
-        ofScratch: try FileSystem(of: scratch.path),
-        ofResults: try FileSystem(of: directory.workingPath(number, by: name, in: scratch.path)))
-      switch share.room.take(needs, for: number) {
+      switch share.room.take(try needs(of: room, in: scratch), for: number) {
       case .goes: return
       case .refused(let error): throw error
       case .waits: try cancellation.sleep(for: .seconds(1))
       }
     }
+  }
+
+  /// What is taken of the file systems of this worker's scratch and of its results.
+  func needs(of room: TaskRoom, in scratch: WorkerScratch) throws -> [(fileSystem: FileSystem, byteCount: Int)] {
+    room.needs(
+      ofScratch: try FileSystem(of: scratch.path),
+      ofResults: try FileSystem(of: directory.workingPath(number, by: name, in: scratch.path)))
   }
 
   /// Asks for a part of it again, right before it is written.
@@ -132,9 +140,17 @@ extension TaskWorker {
   ///   - byteCount: Bytes of the part.
   ///   - what: What it is, for the message.
   ///   - path: Where it goes.
+  ///   - mayComeBack: Whether something of this process gives room back, which is waited for.
   /// - Throws: ``TarnError`` `.diskFull` where others have filled the disk meanwhile.
-  func requireRoom(of byteCount: Int, for what: String, at path: String) throws {
-    let verdict = DiskReserve().verdict(on: what, taking: byteCount, of: try FileSystem(of: path))
-    if case .refused(let error) = verdict { throw error }
+  func requireRoom(of byteCount: Int, for what: String, at path: String, mayComeBack: () -> Bool = { false }) throws {
+    while true {
+      // Asked before the disk is: what ends in between has left its room.
+      let waits = mayComeBack()
+      switch DiskReserve().verdict(on: what, taking: byteCount, of: try FileSystem(of: path), mayComeBack: waits) {
+      case .goes: return
+      case .refused(let error): throw error
+      case .waits: try cancellation.sleep(for: .seconds(1))
+      }
+    }
   }
 }

@@ -217,20 +217,12 @@ package final class TaskWorker: Sendable {
     let handoff = ShardHandoff(shardIDs: bound.map(Int64.init), ready: Set(ready.map(Int64.init)))
     let supply = InputSupply(
       task, wanted: wanted, in: scratch.shards, handoff: handoff, options.supply, cancellation: cancellation,
-      report: report)
+      roomComesBack: { [share, number] in share.room.hasOthers(than: number) }, report: report)
     async let fetching: Void = supply.run()
-    let threaded = ThreadedWork("tarn-worker") { [self] in
-      // Work that ends leaves nothing to fetch for.
-      defer { supply.cancel() }
-      return try make(
+    // Work that ends, or gets no thread, leaves nothing to fetch for.
+    let threaded = ThreadedWork("tarn-worker", ending: supply.cancel) { [self] in
+      try make(
         task, trained, room, from: handoff, supply, segments, before, in: scratch, startedAt: startedAt, encoded)
-    }
-    do {
-      // Without its thread nobody would take what is fetched.
-      try threaded.requireNoFailure()
-    } catch {
-      supply.cancel()
-      throw error
     }
     await fetching
     return try await threaded.value()
@@ -295,7 +287,8 @@ package final class TaskWorker: Sendable {
         } else {
           var found = try look(at: input, supply.arrived(place), provider)
           try requireRoom(
-            of: sizes.segment(rowCount: input.rowCount), for: "the segment of \(input.shard)", at: scratch.segments)
+            of: sizes.segment(rowCount: input.rowCount), for: "the segment of \(input.shard)", at: scratch.segments,
+            mayComeBack: { share.room.hasOthers(than: number) })
           let done = rowsDone
           try executor.encode(input.bound(to: found.digest)) { progress in
             guard case .encoding(_, let rows) = progress else { return }
@@ -310,10 +303,7 @@ package final class TaskWorker: Sendable {
       }
       rowsDone += task.inputs[Int(item.shardID)].rowCount
     }
-    let left = room.ofMerge.needs(
-      ofScratch: try FileSystem(of: scratch.path),
-      ofResults: try FileSystem(of: directory.workingPath(number, by: name, in: scratch.path)))
-    share.room.shrink(to: left, for: number)
+    share.room.shrink(to: try needs(of: room.ofMerge, in: scratch), for: number)
     encoded()
     let result = try merge(task, seen, taking: room.results, with: executor, in: scratch)
     return TaskReceipt(

@@ -115,7 +115,7 @@ package final class WorkerScratch: Sendable {
       guard name.hasPrefix(start) else { return nil }
       let rest = name.dropFirst(start.count)
       let (task, ending) = (rest.prefix(digitCount), rest.dropFirst(digitCount))
-      guard task.utf8.count == digitCount, task.allSatisfy({ $0.isHexDigit && !$0.isUppercase }),
+      guard task.utf8.count == digitCount, task.utf8.allSatisfy(\.isHexDigit),
         ending.isEmpty || (1..<mostAtOneTask).contains(where: { ending == "-\($0)" })
       else { return nil }
       return ("\(parent)/\(name)", String(task))

@@ -380,6 +380,15 @@ def codecs_table(runs):
     return "\n".join(lines) + "\n"
 
 
+def page_fault(path, mark):
+    """Why the table of a mark cannot be written into a page; None where it can."""
+    if not path.is_file():
+        return f"--out: {path} is no page yet; make it with the lines '<!-- {mark} -->' and '<!-- end {mark} -->'"
+    if not re.search(f"<!-- {mark} -->.*<!-- end {mark} -->", path.read_text(encoding="utf-8"), flags=re.S):
+        return f"--out: {path} has no lines '<!-- {mark} -->' and '<!-- end {mark} -->', between which the table goes"
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", required=True, type=pathlib.Path, metavar="DIR")
@@ -411,6 +420,9 @@ def main():
     one, several = tables[mark]
     if options.shift and options.lists:
         mark = "shift-lists"
+    if options.out and (fault := page_fault(options.out, mark)):
+        # Measuring takes minutes.
+        parser.error(fault)
     runs = []
     for seed in map(int, options.seeds.split(",")):
         with tempfile.TemporaryDirectory(prefix="tarn-recall-") as work:

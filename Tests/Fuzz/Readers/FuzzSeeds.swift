@@ -23,7 +23,11 @@ package enum FuzzSeeds {
   /// - Throws: ``TarnError`` or ``TarnError`` when one cannot be made.
   package static func files(for reader: FuzzReader, in directory: String) throws -> [[UInt8]] {
     switch reader {
-    case .npy, .safetensors, .fbin, .fvecs, .pt:
+    case .safetensors:
+      let several =
+        #"{"ids":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[2,2],"data_offsets":[8,24]}}"#
+      return [FeatureFiles.safetensors(), FeatureFiles.safetensors(several)]
+    case .npy, .fbin, .fvecs, .pt:
       return FeatureFiles.all.filter { $0.name == reader.rawValue }.map(\.bytes)
     case .jsonl: return [Array("{\"a\":1,\"b\":[true,null]}\n\n{\"a\":\"\u{FC}\",\"c\":0.5}\n".utf8)]
     case .csv: return [Array("a,b\r\n1,\"x\"\"y\nz\"\r\n,\"\"\r\n".utf8)]

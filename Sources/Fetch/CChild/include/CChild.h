@@ -15,9 +15,6 @@ int cchild_pipe(int ends[2], int own);
  * 0 with its number in `child`, or the error number. */
 int cchild_start(char *const arguments[], char *const environment[], const int streams[3], pid_t *child);
 
-/* What a status of waitpid says: the exit status, or 256 and the number of the signal. */
-int cchild_end(int status);
-
 /* How a child ended, 0 to 255 or 256 and the number of a signal, and it is still to be waited
  * for, so that its number is nobody else's; -1 while it runs. */
 int cchild_look(pid_t child);

@@ -38,6 +38,11 @@ CURLcode ccurl_set_string(CURL *easy, CURLoption option, const char *value);
  * https://curl.se/libcurl/c/CURLOPT_HTTPHEADER.html */
 CURLcode ccurl_set_headers(CURL *easy, struct curl_slist *list);
 
+/* Takes the value of a header line away, so that libcurl sends no such line. The list is read
+ * once the request is sent: within `allows` of a peer that is connected that is still to come.
+ * https://curl.se/libcurl/c/CURLOPT_HTTPHEADER.html */
+void ccurl_empty_header(struct curl_slist *list, const char *name);
+
 /* Both callbacks get `context`.
  * https://curl.se/libcurl/c/CURLOPT_WRITEFUNCTION.html
  * https://curl.se/libcurl/c/CURLOPT_HEADERFUNCTION.html */
@@ -63,7 +68,7 @@ CURLcode ccurl_set_error_buffer(CURL *easy, char *buffer);
 
 /* Whether a connection to an address may be made, or used again: 0 for no. */
 typedef struct ccurl_peer_check {
-  int (*allows)(const char *address, int port, void *context);
+  int (*allows)(const char *address, int port, int is_connected, void *context);
   void *context;
 } ccurl_peer_check;
 

@@ -34,6 +34,7 @@ struct cscan_rows {
   const uint32_t *places;  // [count] which rows there are shown, ascending; NULL: the first ones
   const uint8_t *const *apart;  // [count] where each code lies, instead of `codes`, `next` and `places`; or NULL
   size_t count;          // rows that are shown
+  size_t apart_next;     // codes in `apart` after theirs, which are read after these
   double radius;         // as cscan_radius says; 0: not known
 };
 

@@ -1,0 +1,197 @@
+// Outputs that several versions have: made once, on the disk once, mended under every name.
+
+import Base
+import Catalog
+import Foundation
+import Lake
+import Testing
+import TestSupport
+
+@Suite struct SharedOutputTests {
+  private static let train = ["train", "t", "--images", "images", "--method", "kmeans", "--nlist", "2", "--quiet"]
+  private static let build = [
+    "build", "v", "--trained", "t", "--images", "images", "--shards-per-output", "2", "--quiet",
+  ]
+
+  /// A lake with a version of four of five shards.
+  private func lake() throws -> LakeFixture {
+    let lake = try PairedShards([20, 20, 20, 20, 20], seed: 7).lake()
+    try lake.succeed(Self.train)
+    try lake.succeed(Self.build + ["--shards", "0-3"])
+    return lake
+  }
+
+  private func linkCount(_ path: String) throws -> Int { Int(try info(path).st_nlink) }
+
+  private func inode(_ path: String) throws -> UInt64 { UInt64(try info(path).st_ino) }
+
+  private func info(_ path: String) throws -> stat {
+    var info = stat()
+    let found = stat(path, &info)
+    try #require(found == 0, "\(path)")
+    return info
+  }
+
+  private func name(_ lake: LakeFixture, _ version: Int, _ output: Int = 0) -> String {
+    "\(lake.lake)/versions/v@\(version)/v.00\(output).faiss"
+  }
+
+  /// The file of the first output of the first version.
+  private func artifact(_ lake: LakeFixture) throws -> String {
+    let path = try lake.text(
+      "SELECT b.path FROM output_shard o JOIN stored_bytes b ON b.sha256 = o.sha256 WHERE o.ordinal = 0 LIMIT 1")
+    return "\(lake.lake)/artifacts/\(path)"
+  }
+
+  /// Parts a file from its other names, as an older tarn did when it merged an output again.
+  private func copyAnew(_ path: String) throws {
+    try FileManager.default.copyItem(atPath: path, toPath: path + ".copy")
+    try Disk.moveIntoPlace(path + ".copy", path)
+  }
+
+  /// The same command without its layout shares files with the version before, and what cannot is told.
+  @Test func theNextVersionHasTheLayoutOfTheLast() throws {
+    let lake = try lake()
+    let plain = ["build", "v", "--trained", "t", "--images", "images"]
+    let dry = try lake.succeed(plain + ["--dry-run"])
+    #expect(dry.errorText.contains("2 shards per output, as the last version of v has"), "\(dry.errorText)")
+    let next = try lake.succeed(plain)
+    #expect(!next.errorText.contains("share no file"), "\(next.errorText)")
+    #expect(try inode(name(lake, 1)) == inode(name(lake, 2)))
+    // Whoever says another one means it, and is told what it costs.
+    let told = "v@2 has 2 shards per output, this build 5: they share no file"
+    let other = plain + ["--shards-per-output", "5"]
+    #expect(try lake.succeed(other + ["--dry-run"]).errorText.contains(told))
+    #expect(try lake.succeed(other).errorText.contains(told))
+    #expect(try !lake.succeed(other).errorText.contains(told))
+    try lake.succeed(["train", "u"] + Self.train.dropFirst(2) + ["--seed", "2"])
+    let skipping = try lake.succeed(other + ["--bad-rows", "skip", "--dry-run"])
+    let policy = "v@3 was built with --bad-rows fail, this build with skip: they share no file"
+    #expect(skipping.errorText.contains(policy), "\(skipping.errorText)")
+    let trained = try lake.succeed(["build", "v", "--trained", "u", "--images", "images"])
+    let word = "v@3 is encoded against t, this build against u: they share no file"
+    #expect(trained.errorText.contains(word), "\(trained.errorText)")
+    // A name without a version of this source has the layout that it ever had.
+    try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--quiet"])
+    #expect(try lake.texts("SELECT shards_per_output || '' FROM index_version WHERE name = 'w'") == ["40"])
+  }
+
+  /// The shards of outputs that are there are neither fetched nor encoded, and nothing is written twice.
+  @Test func anExtensionSharesWhatItDoesNotChange() throws {
+    let lake = try lake()
+    try lake.succeed(["gc", "--segments", "--grace", "0s", "--apply"])
+    try lake.evict("images", [0, 1, 2, 3])
+    let before = try (lake.transferCount(), LakeFixture.byteCount(below: lake.lake + "/artifacts"))
+    let dry = try lake.succeed(Self.build + ["--dry-run", "--json"]).outputText
+    let steps = try #require(JSONValue(parsing: dry)?["steps"]?.elements)
+    #expect(!steps.contains { $0["step"]?.string == "fetching" }, "\(dry)")
+    try lake.succeed(Self.build + ["--offline"])
+    #expect(try lake.transferCount() == before.0)
+    #expect(
+      try lake.text("SELECT count(*) || '' FROM stored_bytes WHERE kind = 'segment' AND state = 'present'") == "1")
+    for output in 0..<2 {
+      #expect(try linkCount(name(lake, 1, output)) == 3)
+      #expect(try inode(name(lake, 1, output)) == inode(name(lake, 2, output)))
+    }
+    let third = try #require(Disk.size(of: name(lake, 2, 2)))
+    let segment = try #require(
+      Int(lake.text("SELECT sum(byte_count) || '' FROM stored_bytes WHERE kind = 'segment' AND state = 'present'")))
+    #expect(LakeFixture.byteCount(below: lake.lake + "/artifacts") == before.1 + third + segment)
+    try lake.succeed(["verify"])
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(["reproduce", "v@2", "--quiet"])
+  }
+
+  /// A shard that was a hole and is to be fetched now is no hole of another version's.
+  @Test func whatWasAHoleIsFetchedAndNotShared() throws {
+    let lake = try PairedShards([20, 20], seed: 9).lake()
+    try lake.succeed(Self.train)
+    try lake.evict("images", [1])
+    try lake.succeed(Self.build + ["--missing", "skip", "--offline"])
+    try lake.succeed(Self.build)
+    #expect(try lake.texts("SELECT row_count || '' FROM output_shard ORDER BY version_id") == ["20", "40"])
+  }
+
+  /// Nor is one that nobody has seen yet, whose shards beside it are not taken as they were then.
+  @Test func whatIsSeenFirstIsNoHole() throws {
+    let lake = try PairedShards([20, 20], seed: 9).lake(synced: false)
+    try lake.succeed(["source", "probe", "images", "--quiet"])
+    try lake.succeed(["sync", "images", "--shards", "0", "--quiet"])
+    try lake.succeed(Self.train + ["--shards", "0"])
+    try lake.succeed(Self.build + ["--missing", "skip", "--offline"])
+    try lake.succeed(["gc", "--segments", "--grace", "0s", "--apply"])
+    try lake.evict("images", [0])
+    let dry = try lake.succeed(Self.build + ["--dry-run", "--json"]).outputText
+    let steps = try #require(JSONValue(parsing: dry)?["steps"]?.elements)
+    #expect(steps.contains { $0["step"]?.string == "fetching" }, "\(dry)")
+    try lake.succeed(Self.build)
+    #expect(try lake.texts("SELECT row_count || '' FROM output_shard ORDER BY version_id") == ["20", "40"])
+  }
+
+  /// A file that is there with these bytes stays when it is made again; one that is damaged is replaced.
+  @Test func whatIsMadeAgainLeavesTheFileThatIsThere() throws {
+    let lake = try lake()
+    let path = try artifact(lake)
+    let digest = try Disk.digest(of: path)
+    let before = try inode(path)
+    do {
+      let store = ArtifactStore(try LakeCatalog.open(root: lake.lake, writing: "test"))
+      let again = try store.workingPath("again")
+      try FileManager.default.copyItem(atPath: path, toPath: again)
+      try store.put(again, as: .outputShard, digest)
+      #expect(try inode(path) == before && Disk.size(of: again) == nil)
+      let good = try store.workingPath("good")
+      try FileManager.default.copyItem(atPath: path, toPath: good)
+      try spoil(path)
+      try store.put(good, as: .outputShard, digest)
+      #expect(try inode(path) != before)
+    }
+    #expect(try Disk.digest(of: path) == digest)
+  }
+
+  /// Names that an older tarn parted from their file are told, and become links again.
+  @Test func copiesAreLinkedAgain() throws {
+    let lake = try lake()
+    try lake.succeed(Self.build)
+    let path = try artifact(lake)
+    try copyAnew(path)
+    #expect(try linkCount(name(lake, 1)) == 2)
+    let said = try lake.succeed(["verify"]).outputText
+    #expect(said.contains("2 names of outputs beside the files in artifacts/") && said.contains("--repair links them"))
+    #expect(try lake.succeed(["verify", "--repair"]).outputText.contains("linked again"))
+    #expect(try linkCount(path) == 3 && inode(name(lake, 1)) == inode(path))
+    #expect(!(try lake.succeed(["verify"]).outputText.contains("names of outputs")))
+  }
+
+  /// Four bytes that somebody overwrote are mended under every name in one repair, and what is revoked keeps none.
+  @Test func oneRepairMendsEveryName() throws {
+    let lake = try lake()
+    try lake.succeed(Self.build)
+    try lake.succeed(["build", "w", "--trained", "t", "--images", "images", "--shards-per-output", "2", "--quiet"])
+    try lake.succeed(["revoke", "v@1", "--reason", "test"])
+    let path = try artifact(lake)
+    // A good copy is left under one name alone.
+    let good = "\(lake.lake)/versions/w@1/w.000.faiss"
+    try copyAnew(good)
+    let digest = try Disk.digest(of: path)
+    try spoil(path)
+    let repaired = try lake.run(["verify", "--repair"])
+    #expect(repaired.ending == .exit(20) && repaired.outputText.contains("restored"), "\(repaired.outputText)")
+    for name in [path, good, name(lake, 1), name(lake, 2)] {
+      #expect(try Disk.digest(of: name) == digest, "\(name)")
+      #expect(try inode(name) == inode(path), "\(name)")
+    }
+    try lake.succeed(["verify"])
+    try lake.succeed(["gc", "--grace", "0s", "--apply"])
+    #expect(Disk.size(of: name(lake, 1)) == nil && Disk.size(of: name(lake, 2)) != nil)
+    #expect(Disk.size(of: lake.lake + "/versions/v@1/v.lock.json") != nil)
+    try lake.succeed(["verify"])
+  }
+
+  private func spoil(_ path: String) throws {
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    try file.seek(toOffset: 64)
+    try file.write(contentsOf: Data([0xFF, 0xFF, 0xFF, 0xFF]))
+    try file.close()
+  }
+}
