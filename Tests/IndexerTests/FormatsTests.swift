@@ -57,7 +57,7 @@ struct FormatsTests {
     #expect(none.hint == "say --array NAME: it has ids, small, mask, emb")
     let other = try #require(throws: TarnError.self) { _ = try FeatureFile(path, array: "__metadata__") }
     #expect(other.message.hasSuffix("it has no array '__metadata__'"))
-    expectRefusal(.badFeatures, naming: "its shape has 1 axes") { _ = try FeatureFile(path, array: "ids") }
+    expectRefusal(.badFeatures, naming: "its dtype is I64") { _ = try FeatureFile(path, array: "ids") }
     // Its beginning tells how long it is, and leaves the rows to who knows which tensor is meant.
     let data = Self.tensors()
     guard case .head(let head) = FeatureHead.parse(data, of: .safetensors, byteCount: nil) else {
